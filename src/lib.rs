@@ -1,0 +1,14 @@
+//! drover's core: it spawns, dispatches, supervises and observes the workers of a Node.js or Bun server.
+//! This file is the map of the crate and holds no logic; `docs/ARCHITECTURE.md` tells the story.
+//!
+//! ```text
+//! bindings                               the only code that names Node-API
+//! primary   worker                       composition: one loop each
+//! dispatch  process  ipc::channel  metrics::memory  log
+//! sys                                    the only unsafe
+//! supervisor  balance  ipc::{frame, control}  metrics::layout        PURE
+//! config  event  error
+//! ```
+//! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
+
+pub mod error;
