@@ -1,0 +1,37 @@
+'use strict';
+
+// Brings node_modules up to package-lock.json, so that nobody has to remember to.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { root, run } = require('./child');
+const { Trouble, headline } = require('./terminal');
+
+const modified = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+
+/** npm leaves its own copy of the lock file in what it installed: older than ours means out of date. */
+function isInstalled() {
+  const installed = modified(path.join(root, 'node_modules', '.package-lock.json'));
+  return installed > 0 && installed >= modified(path.join(root, 'package-lock.json'));
+}
+
+/** The npm that started this script, or else the one on the PATH. */
+function npm(args) {
+  const cli = process.env.npm_execpath;
+  return cli?.endsWith('.js') ? run(process.execPath, [cli, ...args]) : run('npm', args);
+}
+
+async function install() {
+  if (isInstalled()) return;
+  headline('npm ci (node_modules is missing or older than package-lock.json)');
+  const { code } = await npm(['ci', '--no-audit', '--no-fund', '--loglevel=error']).catch((error) => {
+    throw new Trouble(`npm could not be started (${error.message}). It comes with Node.js: https://nodejs.org`);
+  });
+  if (code !== 0) {
+    throw new Trouble(
+      'npm ci failed; its own words are above. Most often the network or a proxy: `npm ping` tells. Nothing was built.',
+    );
+  }
+}
+
+module.exports = { install, npm };
