@@ -9,9 +9,6 @@ const path = require('node:path');
 const root = path.resolve(__dirname, '..', '..');
 const running = new Set();
 
-/** How long a command may take to end after it was asked to, in milliseconds. */
-const PATIENCE = 5000;
-
 function signalGroup(child, signal) {
   try {
     process.kill(-child.pid, signal);
@@ -40,20 +37,28 @@ function run(command, args, { cwd = root, env = process.env } = {}) {
   });
 }
 
-/** Passes the first signal of a kind on to whatever runs and exits as a shell would report it. */
-function endChildrenOnSignals() {
+/**
+ * On Ctrl-C and its kind asks whatever runs to end, waits for that and exits, with `exitCode` or as a shell
+ * reports a signal. Who insists, or has waited for `patience` milliseconds, gets SIGKILL: a signal that comes
+ * within a second of the first is the same key press, told by both the terminal and npm.
+ */
+function endChildrenOnSignals({ patience = 5000, exitCode } = {}) {
+  let askedAt = 0;
+  const kill = () => running.forEach((child) => signalGroup(child, 'SIGKILL'));
   for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) {
-    process.once(signal, () => {
-      const exit = () => process.exit(128 + number);
-      if (running.size === 0) exit();
+    const exitIfAlone = () => running.size === 0 && process.exit(exitCode ?? 128 + number);
+    process.on(signal, () => {
+      if (askedAt > 0) {
+        if (performance.now() - askedAt > 1000) kill();
+        return;
+      }
+      askedAt = performance.now();
+      exitIfAlone();
       for (const child of running) {
-        child.once('exit', () => running.size === 0 && exit());
+        child.once('exit', exitIfAlone);
         signalGroup(child, 'SIGTERM');
       }
-      setTimeout(() => {
-        for (const child of running) signalGroup(child, 'SIGKILL');
-        exit();
-      }, PATIENCE);
+      setTimeout(kill, patience).unref();
     });
   }
 }

@@ -1,0 +1,23 @@
+'use strict';
+
+// npm start: from a fresh clone to a cluster that serves the main example. PORT (3000) says where.
+
+const path = require('node:path');
+const { build } = require('./build');
+const { endChildrenOnSignals, root, run } = require('./support/child');
+const { install } = require('./support/install');
+const { headline, main } = require('./support/terminal');
+
+const server = path.join('examples', 'express', 'server.js');
+
+// The cluster may use all of its graceful shutdown's 30 s before anybody loses patience.
+endChildrenOnSignals({ patience: 35_000, exitCode: 0 });
+
+main(async () => {
+  await install();
+  await build();
+  const port = process.env.PORT ?? '3000';
+  headline(`node ${server} (PORT=${port})`);
+  const { code } = await run(process.execPath, [path.join(root, server)], { env: { ...process.env, PORT: port } });
+  return code ?? 1;
+});

@@ -1,0 +1,71 @@
+'use strict';
+
+// npm test: everything that must hold, from a fresh clone. `npm test -- clippy types` runs the steps whose
+// names contain one of the words.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { build } = require('./build');
+const { endChildrenOnSignals, root, run } = require('./support/child');
+const { withCargoDeny } = require('./support/deny');
+const { install } = require('./support/install');
+const { runSteps } = require('./support/steps');
+const { Trouble, main } = require('./support/terminal');
+const { requireToolchain } = require('./support/toolchain');
+
+/** One test file may take this long, in milliseconds, before it counts as hung. */
+const TEST_TIMEOUT = 180_000;
+
+const passes = async (command, args, env) => (await run(command, args, { env })).code === 0;
+const cargo = (...args) => passes('cargo', args, requireToolchain());
+const node = (...args) => passes(process.execPath, args);
+const tool = (name, ...args) => node(path.join(root, 'node_modules', name), ...args);
+
+/** One file at a time: they start clusters, and a machine that is busy with two of them times neither. */
+const nodeTest = (files) => node('--test', '--test-concurrency=1', `--test-timeout=${TEST_TIMEOUT}`, ...files);
+
+function testFiles() {
+  const folder = path.join(root, '__test__');
+  return fs.readdirSync(folder).filter((name) => name.endsWith('.test.js')).sort().map((name) => path.join(folder, name));
+}
+
+const isExamples = (file) => path.basename(file) === 'examples.test.js';
+
+const done = async (work) => {
+  await work;
+  return true;
+};
+
+/** Without these the other steps have nothing to work on, so they run whatever was asked for. */
+const preparation = [
+  { name: 'npm install', run: () => done(install()) },
+  { name: 'build', run: () => done(build()) },
+];
+
+const steps = [
+  { name: 'rustfmt', run: () => cargo('fmt', '--check') },
+  { name: 'clippy, the core alone', run: () => cargo('clippy', '--all-targets', '--no-default-features', '--', '-D', 'warnings') },
+  { name: 'clippy, with Node-API', run: () => cargo('clippy', '--all-targets', '--', '-D', 'warnings') },
+  { name: 'Rust tests, the core alone', run: () => cargo('test', '--no-default-features') },
+  { name: 'Rust tests, with Node-API', run: () => cargo('test') },
+  {
+    name: 'licences and sources of the crates',
+    run: async () =>
+      passes('cargo', ['deny', '--all-features', 'check', 'licenses', 'bans', 'sources'], await withCargoDeny(requireToolchain())),
+  },
+  { name: 'eslint', run: () => tool('eslint/bin/eslint.js', '.') },
+  { name: 'types of the JavaScript', run: () => tool('typescript/bin/tsc', '--project', 'tsconfig.json') },
+  { name: 'type tests', run: () => tool('typescript/bin/tsc', '--project', '__test__/types/tsconfig.json') },
+  { name: 'binding.js and binding.d.ts are fresh', run: () => node(path.join(root, 'scripts', 'build.js'), '--check') },
+  { name: 'JavaScript tests', run: () => nodeTest(testFiles().filter((file) => !isExamples(file))) },
+  { name: 'examples', run: () => nodeTest(testFiles().filter(isExamples)) },
+];
+
+endChildrenOnSignals();
+
+main(async () => {
+  const words = process.argv.slice(2);
+  const wanted = steps.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
+  if (wanted.length === 0) throw new Trouble(`No step is named like that. There are: ${steps.map(({ name }) => name).join('; ')}.`);
+  return runSteps([...preparation, ...wanted]);
+});
