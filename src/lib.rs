@@ -12,3 +12,6 @@
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
 pub mod error;
+pub mod ipc;
+pub mod metrics;
+pub mod sys;

@@ -1,0 +1,149 @@
+//! The control messages: what the primary and a worker agree on, as data. PURE. They travel as JSON in
+//! frames of kind Control; they are few (a handful in a worker's life), so that being readable counts more
+//! than being small.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Number of a listener group in one primary's life; never used twice.
+pub type GroupId = u32;
+
+/// Where a server wants to listen, as Node's `listen` has worked it out (names are resolved already).
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Address {
+    /// `host` None: `::` where the machine has IPv6, else `0.0.0.0`. `nth` tells the servers of one worker
+    /// that asked for port 0 apart: the k-th of every worker share one port.
+    Tcp { host: Option<String>, port: u16, ipv6_only: bool, nth: u32 },
+    /// A path, or with a leading NUL a name in the abstract namespace.
+    Unix { path: String },
+    /// A descriptor of the primary's.
+    Descriptor { fd: i32 },
+    /// A datagram socket, shared by all workers.
+    Udp { host: String, port: u16, ipv6: bool, ipv6_only: bool, reuse: bool, nth: u32 },
+}
+
+/// An error of user code, as it crosses to another process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkerError {
+    pub name: String,
+    pub message: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stack: Option<String>,
+}
+
+/// What makes a worker ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadyWhen {
+    Listen,
+    Message,
+    Boot,
+}
+
+/// The first message to a worker, in its channel before it runs: who it is and what it must know. It may
+/// hold secrets, which is why it is not in the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Welcome {
+    pub slot: u16,
+    pub generation: u32,
+    pub primary_pid: u32,
+    pub title: String,
+    pub ready: ReadyWhen,
+    /// `X-Worker-ID` and `X-Worker-PID` on every response.
+    pub worker_headers: bool,
+    /// How cookies of sticky sessions are made; None without cookie affinity.
+    pub affinity: Option<AffinityCookie>,
+    /// A hint is due when Socket.IO's polling is served without stickiness.
+    pub sticky: bool,
+    /// The configuration as `getConfig()` shows it.
+    pub config: serde_json::Value,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AffinityCookie {
+    pub name: String,
+    /// The value that names this worker's slot, signed.
+    pub value: String,
+    /// Everything after the value in a Set-Cookie header, beginning with `;`.
+    pub attributes: String,
+    /// Key of the signature, base64.
+    pub key: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToWorker {
+    Welcome(Box<Welcome>),
+    /// Answers `Listen`; the listener's (or datagram socket's) descriptor travels with it.
+    Listening { group: GroupId, host: Option<String>, port: u16 },
+    /// Answers `Listen`: the system call failed. `errno` is the kernel's positive number.
+    ListenFailed { errno: i32, host: Option<String> },
+    /// Answers `Close`: the slot gets no more connections of this group.
+    Closed { group: GroupId },
+    /// Finish what is under way, then exit with 0; `deadline_ms` from now SIGTERM or SIGKILL follows.
+    Drain { deadline_ms: u64 },
+    /// The primary is about to end in order: drain and exit within so many milliseconds.
+    Goodbye { grace_ms: u64 },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToPrimary {
+    /// May this worker share a socket at that address? Answered by Listening or ListenFailed.
+    Listen { address: Address, backlog: u32 },
+    /// The server behind the group's door takes connections. `plain_http` says that drover itself may answer
+    /// a connection with a plain HTTP/1.1 response.
+    Serving { group: GroupId, plain_http: bool },
+    /// The server closes: no more connections of that group, please. Answered by Closed.
+    Close { group: GroupId },
+    /// Too few descriptors are left to accept on the slot's own listener; pushed connections still fit.
+    Scarce { group: GroupId },
+    /// Descriptors are free again.
+    Plenty { group: GroupId },
+    /// Ready, in the sense that `Welcome` asked for.
+    Ready,
+    /// An uncaught error; the process is about to end.
+    Failed(WorkerError),
+}
+
+/// JSON bytes of a message.
+pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
+    // Serialising these types cannot fail: string keys only, and no foreign Serialize code.
+    serde_json::to_vec(message).unwrap_or_default()
+}
+
+/// # Errors
+/// What is wrong with the bytes, in words.
+pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, String> {
+    serde_json::from_slice(payload).map_err(|error| format!("not a control message: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_survive_the_wire() {
+        let address = Address::Tcp { host: Some("::1".into()), port: 80, ipv6_only: true, nth: 0 };
+        for message in [
+            ToPrimary::Listen { address, backlog: 511 },
+            ToPrimary::Serving { group: 3, plain_http: true },
+            ToPrimary::Ready,
+            ToPrimary::Failed(WorkerError {
+                name: "Error".into(),
+                message: "no".into(),
+                code: None,
+                stack: None,
+            }),
+        ] {
+            assert_eq!(decode::<ToPrimary>(&encode(&message)), Ok(message));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_an_error_in_words() {
+        assert!(decode::<ToPrimary>(b"{\"type\":\"nonsense\"}").unwrap_err().contains("not a control message"));
+    }
+}

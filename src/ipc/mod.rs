@@ -1,0 +1,6 @@
+//! What the primary and a worker say to each other: frames (bytes), control messages (meaning) and the
+//! channel that carries them. User code never sees a control message; nothing here decides anything.
+
+pub mod channel;
+pub mod control;
+pub mod frame;

@@ -1,0 +1,54 @@
+//! Descriptors that reach drover as numbers (inherited, or named by JavaScript), and socket options that
+//! rustix does not know.
+
+use std::io;
+use std::mem::{size_of, zeroed};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// Takes over a descriptor that this process holds under a number and nobody else owns.
+///
+/// # Errors
+/// EBADF when nothing is open under that number.
+pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
+    check_open(fd)?;
+    // SAFETY: the descriptor is open (checked above); the caller hands over the only ownership there is: an
+    // inherited descriptor named in the environment, or one that drover itself gave to JavaScript.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Duplicates a descriptor that belongs to somebody else, with close-on-exec set.
+///
+/// # Errors
+/// EBADF when nothing is open under that number, EMFILE at the descriptor limit.
+pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
+    check_open(fd)?;
+    // SAFETY: open (checked above) and borrowed only for the one call.
+    let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+    borrowed.try_clone_to_owned()
+}
+
+fn check_open(fd: RawFd) -> io::Result<()> {
+    // SAFETY: F_GETFD takes no pointer and changes nothing.
+    if fd < 0 || unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return Err(io::Error::from_raw_os_error(libc::EBADF));
+    }
+    Ok(())
+}
+
+/// How many connections wait in a listener's accept queue (tcpi_unacked of a listening socket, tcp(7)).
+pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    // SAFETY: tcp_info is plain data for which all zeroes is a value.
+    let mut info: libc::tcp_info = unsafe { zeroed() };
+    let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `len` bytes into `info`.
+    let result = unsafe {
+        libc::getsockopt(
+            listener.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            (&raw mut info).cast(),
+            &raw mut len,
+        )
+    };
+    if result == 0 { Ok(info.tcpi_unacked) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,13 @@
+//! The only hand-written unsafe code of drover: descriptors that came as numbers, shared memory, libuv,
+//! signals and the moment between fork and exec. Each block says why it is sound. No policy may come in
+//! here: a function does one thing for the layers above and decides nothing.
+
+pub mod bpf;
+pub mod dynamic;
+pub mod fds;
+pub mod limits;
+pub mod memory;
+pub mod node_api;
+pub mod orphan;
+pub mod spawn;
+pub mod uv;

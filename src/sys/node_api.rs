@@ -1,0 +1,172 @@
+//! The two Node-API calls that take raw pointers and that no safe wrapper offers: a view over shared memory,
+//! and a call into JavaScript from a libuv callback that runs ticks and microtasks afterwards. Environment
+//! and values are opaque pointers here; `bindings` passes them in and no other module may.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::io;
+use std::ptr::{NonNull, null_mut};
+
+use super::dynamic::symbol;
+use super::memory::Mapping;
+
+type Value = *mut c_void;
+type Status = i32;
+type Finalize = extern "C" fn(*mut c_void, *mut c_void, *mut c_void);
+
+fn required(name: &CStr) -> io::Result<NonNull<c_void>> {
+    symbol(name).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, format!("{name:?} is missing")))
+}
+
+fn checked(what: &str, status: Status) -> io::Result<()> {
+    if status == 0 { Ok(()) } else { Err(io::Error::other(format!("{what}: Node-API status {status}"))) }
+}
+
+/// Sets `object[name]` to an ArrayBuffer over `bytes` bytes of `mapping` from `cell` on. The mapping is leaked
+/// on purpose (one reference count for the life of the process): JavaScript may hold the view for ever.
+///
+/// `env` and `object` are a live Node-API environment and object of the calling thread.
+pub fn set_shared_buffer(
+    env: *mut c_void,
+    object: Value,
+    name: &CStr,
+    mapping: std::sync::Arc<Mapping>,
+    cell: usize,
+    bytes: usize,
+) -> io::Result<()> {
+    extern "C" fn keep(_: *mut c_void, _: *mut c_void, _: *mut c_void) {}
+    let address = mapping.address_of(cell).as_ptr().cast::<c_void>();
+    let create = required(c"napi_create_external_arraybuffer")?;
+    let set = required(c"napi_set_named_property")?;
+    let mut view: Value = null_mut();
+    // SAFETY: the symbols have these signatures (Node-API is ABI-stable); `env` and `object` are live per the
+    // contract; the memory stays mapped because the Arc is leaked below.
+    unsafe {
+        type Create =
+            extern "C" fn(*mut c_void, *mut c_void, usize, Finalize, *mut c_void, *mut Value) -> Status;
+        type Set = extern "C" fn(*mut c_void, Value, *const c_char, Value) -> Status;
+        let create: Create = std::mem::transmute(create.as_ptr());
+        let set: Set = std::mem::transmute(set.as_ptr());
+        checked("external ArrayBuffer", create(env, address, bytes, keep, null_mut(), &raw mut view))?;
+        checked("property", set(env, object, name.as_ptr(), view))?;
+    }
+    std::mem::forget(mapping);
+    Ok(())
+}
+
+/// A JavaScript function that libuv callbacks of this thread call, with two numbers as arguments.
+pub struct Callback {
+    env: *mut c_void,
+    function: *mut c_void,
+    receiver: *mut c_void,
+}
+
+type MakeCallback = extern "C" fn(
+    *mut c_void,
+    *mut c_void,
+    Value,
+    Value,
+    usize,
+    *const Value,
+    *mut Value,
+) -> Status;
+
+impl Callback {
+    /// Keeps `function` and `receiver` alive for the life of the environment.
+    ///
+    /// `env`, `function` and `receiver` are live Node-API values of the calling thread.
+    pub fn new(env: *mut c_void, function: Value, receiver: Value) -> io::Result<Self> {
+        let reference = required(c"napi_create_reference")?;
+        let keep = |value: Value| {
+            let mut kept = null_mut();
+            // SAFETY: the symbol has this signature; the values are live per the contract.
+            let status = unsafe {
+                type Create = extern "C" fn(*mut c_void, Value, u32, *mut *mut c_void) -> Status;
+                let create: Create = std::mem::transmute(reference.as_ptr());
+                create(env, value, 1, &raw mut kept)
+            };
+            checked("reference", status).map(|()| kept)
+        };
+        Ok(Self { env, function: keep(function)?, receiver: keep(receiver)? })
+    }
+
+    /// Calls the function as Node calls one for an event: ticks and microtasks run before this returns, and
+    /// an exception becomes an 'uncaughtException'.
+    pub fn call(&self, first: u32, second: u32) -> io::Result<()> {
+        let symbols = CallSymbols::find()?;
+        // SAFETY: called on the environment's own thread from a libuv callback (Callback is not Send), where a
+        // handle scope may be opened; each handle is used only inside that scope.
+        unsafe {
+            let mut scope = null_mut();
+            checked("handle scope", (symbols.open_scope)(self.env, &raw mut scope))?;
+            let result = self.call_in_scope(&symbols, first, second);
+            (symbols.close_scope)(self.env, scope);
+            result
+        }
+    }
+
+    /// # Safety
+    /// A handle scope of this thread's environment is open.
+    unsafe fn call_in_scope(&self, symbols: &CallSymbols, first: u32, second: u32) -> io::Result<()> {
+        let (mut function, mut receiver, mut result) = (null_mut(), null_mut(), null_mut());
+        let mut arguments: [Value; 2] = [null_mut(); 2];
+        checked("function", (symbols.deref)(self.env, self.function, &raw mut function))?;
+        checked("receiver", (symbols.deref)(self.env, self.receiver, &raw mut receiver))?;
+        checked("number", (symbols.number)(self.env, first, &raw mut arguments[0]))?;
+        checked("number", (symbols.number)(self.env, second, &raw mut arguments[1]))?;
+        let status = (symbols.make_callback)(
+            self.env,
+            null_mut(),
+            receiver,
+            function,
+            2,
+            arguments.as_ptr(),
+            &raw mut result,
+        );
+        if status == NAPI_PENDING_EXCEPTION {
+            let mut exception = null_mut();
+            checked("exception", (symbols.take_exception)(self.env, &raw mut exception))?;
+            return checked("uncaught exception", (symbols.fatal_exception)(self.env, exception));
+        }
+        checked("callback", status)
+    }
+}
+
+const NAPI_PENDING_EXCEPTION: Status = 10;
+
+#[derive(Clone, Copy)]
+struct CallSymbols {
+    open_scope: extern "C" fn(*mut c_void, *mut *mut c_void) -> Status,
+    close_scope: extern "C" fn(*mut c_void, *mut c_void) -> Status,
+    deref: extern "C" fn(*mut c_void, *mut c_void, *mut Value) -> Status,
+    number: extern "C" fn(*mut c_void, u32, *mut Value) -> Status,
+    make_callback: MakeCallback,
+    take_exception: extern "C" fn(*mut c_void, *mut Value) -> Status,
+    fatal_exception: extern "C" fn(*mut c_void, Value) -> Status,
+}
+
+impl CallSymbols {
+    fn find() -> io::Result<Self> {
+        static FOUND: std::sync::OnceLock<Option<CallSymbols>> = std::sync::OnceLock::new();
+        FOUND
+            .get_or_init(|| Self::look_up().ok())
+            .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "Node-API is incomplete"))
+    }
+
+    fn look_up() -> io::Result<Self> {
+        // SAFETY: Node-API is ABI-stable; these are the documented signatures of the named functions.
+        unsafe {
+            use std::mem::transmute;
+            Ok(Self {
+                open_scope: transmute::<*mut c_void, _>(required(c"napi_open_handle_scope")?.as_ptr()),
+                close_scope: transmute::<*mut c_void, _>(required(c"napi_close_handle_scope")?.as_ptr()),
+                deref: transmute::<*mut c_void, _>(required(c"napi_get_reference_value")?.as_ptr()),
+                number: transmute::<*mut c_void, _>(required(c"napi_create_uint32")?.as_ptr()),
+                make_callback: transmute::<*mut c_void, _>(required(c"napi_make_callback")?.as_ptr()),
+                take_exception: transmute::<*mut c_void, _>(
+                    required(c"napi_get_and_clear_last_exception")?.as_ptr(),
+                ),
+                fatal_exception: transmute::<*mut c_void, _>(required(c"napi_fatal_exception")?.as_ptr()),
+            })
+        }
+    }
+}

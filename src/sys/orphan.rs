@@ -1,0 +1,67 @@
+//! A worker must not outlive its primary, not even in a busy loop. The kernel sends ORPHAN_SIGNAL when the
+//! thread that spawned the worker ends (PR_SET_PDEATHSIG); its handler arms a POSIX timer whose expiry is
+//! SIGKILL. Until the handler is installed the signal's default action ends the process at once.
+
+use std::io;
+use std::mem::zeroed;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
+use std::time::Duration;
+
+/// A real-time signal that neither Node, V8 nor glibc uses; programs rarely touch this range.
+pub fn signal() -> libc::c_int {
+    libc::SIGRTMIN() + 6
+}
+
+static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(null_mut());
+static GRACE_MS: AtomicI64 = AtomicI64::new(0);
+
+/// Arms the watch: after the primary's death this process has `grace` left, whatever its threads do.
+pub fn watch(grace: Duration) -> io::Result<()> {
+    set_grace(grace);
+    // SAFETY: plain-data structs zeroed and filled; the handler only reads atomics and calls timer_settime,
+    // which POSIX lists as async-signal-safe.
+    unsafe {
+        let mut event: libc::sigevent = zeroed();
+        event.sigev_notify = libc::SIGEV_SIGNAL;
+        event.sigev_signo = libc::SIGKILL;
+        let mut timer: libc::timer_t = null_mut();
+        if libc::timer_create(libc::CLOCK_MONOTONIC, &raw mut event, &raw mut timer) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        TIMER.store(timer.cast(), Ordering::Release);
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = on_orphaned as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        if libc::sigaction(signal(), &raw const action, null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    rearm()
+}
+
+/// Asks the kernel again for the signal: setuid and setgid clear the request.
+pub fn rearm() -> io::Result<()> {
+    // SAFETY: this prctl takes an integer only.
+    if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal()) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Changes how long this process may live on after the primary's death (a goodbye gives it time to drain).
+pub fn set_grace(grace: Duration) {
+    GRACE_MS.store(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX), Ordering::Release);
+}
+
+extern "C" fn on_orphaned(_signal: libc::c_int) {
+    let timer = TIMER.load(Ordering::Acquire);
+    let grace = GRACE_MS.load(Ordering::Acquire).max(1);
+    // SAFETY: async-signal-safe; the timer was created before the handler was installed.
+    unsafe {
+        let mut when: libc::itimerspec = zeroed();
+        when.it_value.tv_sec = (grace / 1000) as libc::time_t;
+        when.it_value.tv_nsec = (grace % 1000 * 1_000_000) as libc::c_long;
+        libc::timer_settime(timer.cast(), 0, &raw const when, null_mut());
+    }
+}

@@ -1,0 +1,209 @@
+//! libuv handles on the runtime's own event loop: "the loop took it" then means "the worker is alive". The
+//! functions are looked up at run time. Handles are closed by `Drop`; libuv gives the memory and the
+//! descriptor back on a later turn of the loop. Nothing here is Send: a handle lives on its loop's thread.
+
+use std::ffi::{c_int, c_void};
+use std::io;
+use std::mem::transmute;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use super::dynamic::symbol;
+
+const UV_CHECK: c_int = 2;
+const UV_POLL: c_int = 8;
+const UV_READABLE: c_int = 1;
+
+type Handle = *mut c_void;
+
+#[derive(Clone, Copy)]
+struct Symbols {
+    handle_size: extern "C" fn(c_int) -> usize,
+    poll_init: extern "C" fn(*mut c_void, Handle, c_int) -> c_int,
+    poll_start: extern "C" fn(Handle, c_int, extern "C" fn(Handle, c_int, c_int)) -> c_int,
+    poll_stop: extern "C" fn(Handle) -> c_int,
+    check_init: extern "C" fn(*mut c_void, Handle) -> c_int,
+    check_start: extern "C" fn(Handle, extern "C" fn(Handle)) -> c_int,
+    set_data: extern "C" fn(Handle, *mut c_void),
+    get_data: extern "C" fn(Handle) -> *mut c_void,
+    add_ref: extern "C" fn(Handle),
+    remove_ref: extern "C" fn(Handle),
+    has_ref: extern "C" fn(Handle) -> c_int,
+    close: extern "C" fn(Handle, extern "C" fn(Handle)),
+}
+
+fn symbols() -> io::Result<Symbols> {
+    static FOUND: OnceLock<Option<Symbols>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| {
+            // SAFETY: these are libuv's documented signatures; libuv keeps them for the whole of version 1.
+            unsafe {
+                Some(Symbols {
+                    handle_size: transmute::<*mut c_void, _>(symbol(c"uv_handle_size")?.as_ptr()),
+                    poll_init: transmute::<*mut c_void, _>(symbol(c"uv_poll_init")?.as_ptr()),
+                    poll_start: transmute::<*mut c_void, _>(symbol(c"uv_poll_start")?.as_ptr()),
+                    poll_stop: transmute::<*mut c_void, _>(symbol(c"uv_poll_stop")?.as_ptr()),
+                    check_init: transmute::<*mut c_void, _>(symbol(c"uv_check_init")?.as_ptr()),
+                    check_start: transmute::<*mut c_void, _>(symbol(c"uv_check_start")?.as_ptr()),
+                    set_data: transmute::<*mut c_void, _>(symbol(c"uv_handle_set_data")?.as_ptr()),
+                    get_data: transmute::<*mut c_void, _>(symbol(c"uv_handle_get_data")?.as_ptr()),
+                    add_ref: transmute::<*mut c_void, _>(symbol(c"uv_ref")?.as_ptr()),
+                    remove_ref: transmute::<*mut c_void, _>(symbol(c"uv_unref")?.as_ptr()),
+                    has_ref: transmute::<*mut c_void, _>(symbol(c"uv_has_ref")?.as_ptr()),
+                    close: transmute::<*mut c_void, _>(symbol(c"uv_close")?.as_ptr()),
+                })
+            }
+        })
+        .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "this runtime has no libuv"))
+}
+
+fn uv_error(code: c_int) -> io::Result<()> {
+    if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
+}
+
+/// The event loop of the calling thread, as Node-API's napi_get_uv_event_loop gives it.
+#[derive(Clone, Copy)]
+pub struct Loop(NonNull<c_void>);
+
+impl Loop {
+    pub fn new(raw: *mut c_void) -> io::Result<Self> {
+        NonNull::new(raw).map(Self).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// What a handle owns until libuv has let go of it.
+struct Context {
+    callback: Box<dyn FnMut()>,
+    fd: Option<OwnedFd>,
+}
+
+/// A handle in memory of libuv's size; freed, with its context, in the close callback.
+struct Owned {
+    handle: Handle,
+    symbols: Symbols,
+}
+
+impl Owned {
+    fn new(kind: c_int, context: Context, init: impl FnOnce(&Symbols, Handle) -> c_int) -> io::Result<Self> {
+        let symbols = symbols()?;
+        // SAFETY: calloc of the size libuv asks for; libuv initialises it below.
+        let handle = unsafe { libc::calloc(1, (symbols.handle_size)(kind)) };
+        if handle.is_null() {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        if let Err(error) = uv_error(init(&symbols, handle)) {
+            // SAFETY: libuv refused the handle, so nobody but us knows this memory.
+            unsafe { libc::free(handle) };
+            return Err(error);
+        }
+        (symbols.set_data)(handle, Box::into_raw(Box::new(context)).cast());
+        Ok(Self { handle, symbols })
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        (self.symbols.close)(self.handle, closed);
+    }
+}
+
+extern "C" fn closed(handle: Handle) {
+    let Ok(symbols) = symbols() else { return };
+    let context = (symbols.get_data)(handle).cast::<Context>();
+    // SAFETY: `context` is the box made in `Owned::new`, and libuv calls this once, when it is done with both.
+    unsafe {
+        drop(Box::from_raw(context));
+        libc::free(handle);
+    }
+}
+
+fn run(handle: Handle) {
+    let Ok(symbols) = symbols() else { return };
+    let context = (symbols.get_data)(handle).cast::<Context>();
+    // SAFETY: the context lives until `closed`, which libuv never calls from within this callback; libuv does
+    // not call a handle's callback recursively, so the borrow is the only one.
+    unsafe { ((*context).callback)() };
+}
+
+extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
+    // An error status is met again by the read that the callback does.
+    run(handle);
+}
+
+extern "C" fn checked(handle: Handle) {
+    run(handle);
+}
+
+/// Calls back while a descriptor is readable (level-triggered). Keeps the loop alive while started and
+/// referenced.
+pub struct Poll {
+    owned: Owned,
+}
+
+impl Poll {
+    /// Starts unreferenced or referenced as `keep_alive` says. The descriptor is closed after the handle.
+    pub fn start(
+        on: Loop,
+        fd: OwnedFd,
+        keep_alive: bool,
+        callback: impl FnMut() + 'static,
+    ) -> io::Result<Self> {
+        let raw = fd.as_raw_fd();
+        let context = Context { callback: Box::new(callback), fd: Some(fd) };
+        let owned =
+            Owned::new(UV_POLL, context, |symbols, handle| (symbols.poll_init)(on.0.as_ptr(), handle, raw))?;
+        let poll = Self { owned };
+        if !keep_alive {
+            poll.unref();
+        }
+        poll.resume()?;
+        Ok(poll)
+    }
+
+    /// Polls again after `pause`.
+    pub fn resume(&self) -> io::Result<()> {
+        uv_error((self.owned.symbols.poll_start)(self.owned.handle, UV_READABLE, polled))
+    }
+
+    /// Stops polling; the descriptor stays open.
+    pub fn pause(&self) {
+        (self.owned.symbols.poll_stop)(self.owned.handle);
+    }
+
+    pub fn reference(&self) {
+        (self.owned.symbols.add_ref)(self.owned.handle);
+    }
+
+    pub fn unref(&self) {
+        (self.owned.symbols.remove_ref)(self.owned.handle);
+    }
+
+    pub fn has_ref(&self) -> bool {
+        (self.owned.symbols.has_ref)(self.owned.handle) != 0
+    }
+}
+
+impl Context {
+    /// Kept only so that the descriptor outlives the handle.
+    #[allow(dead_code, reason = "owning is its use")]
+    fn descriptor(&self) -> Option<&OwnedFd> {
+        self.fd.as_ref()
+    }
+}
+
+/// Calls back once a turn of the loop, after it has polled for I/O; never wakes or holds the loop.
+pub struct Check {
+    _owned: Owned,
+}
+
+impl Check {
+    pub fn start(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
+        let context = Context { callback: Box::new(callback), fd: None };
+        let owned =
+            Owned::new(UV_CHECK, context, |symbols, handle| (symbols.check_init)(on.0.as_ptr(), handle))?;
+        (owned.symbols.remove_ref)(owned.handle);
+        uv_error((owned.symbols.check_start)(owned.handle, checked))?;
+        Ok(Self { _owned: owned })
+    }
+}
