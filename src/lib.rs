@@ -11,7 +11,10 @@
 //! ```
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
+pub mod balance;
 pub mod error;
+pub mod event;
 pub mod ipc;
 pub mod metrics;
+pub mod supervisor;
 pub mod sys;

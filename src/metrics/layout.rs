@@ -42,7 +42,7 @@ pub mod row {
     pub const GENERATION: usize = 0;
     /// 0 when no process is alive.
     pub const PID: usize = 1;
-    /// A [`super::SlotState`] as a number.
+    /// A [`crate::event::SlotState`] as a number.
     pub const STATE: usize = 2;
     /// When the present worker was spawned, milliseconds since 1970.
     pub const STARTED: usize = 3;
@@ -88,56 +88,6 @@ pub fn page_of(slot: u16, generation: u32) -> usize {
     PAGES + (usize::from(slot) * 2 + (generation % 2) as usize) * PAGE_CELLS
 }
 
-/// The state of a slot as the row shows it; `supervisor` has the rich one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotState {
-    Vacant = 0,
-    Starting = 1,
-    Ready = 2,
-    Draining = 3,
-    Stopping = 4,
-    Waiting = 5,
-    CircuitOpen = 6,
-}
-
-impl SlotState {
-    pub fn from_cell(cell: u64) -> Self {
-        match cell {
-            1 => SlotState::Starting,
-            2 => SlotState::Ready,
-            3 => SlotState::Draining,
-            4 => SlotState::Stopping,
-            5 => SlotState::Waiting,
-            6 => SlotState::CircuitOpen,
-            _ => SlotState::Vacant,
-        }
-    }
-
-    /// The documented five: what `WorkerInfo.state` says.
-    pub fn public(self) -> &'static str {
-        match self {
-            SlotState::Starting | SlotState::Waiting => "starting",
-            SlotState::Ready => "running",
-            SlotState::Draining | SlotState::Stopping => "stopping",
-            SlotState::Vacant => "stopped",
-            SlotState::CircuitOpen => "error",
-        }
-    }
-
-    /// The inner state: what `WorkerInfo.detail` says.
-    pub fn detail(self) -> &'static str {
-        match self {
-            SlotState::Vacant => "vacant",
-            SlotState::Starting => "starting",
-            SlotState::Ready => "ready",
-            SlotState::Draining => "draining",
-            SlotState::Stopping => "stopping",
-            SlotState::Waiting => "waiting",
-            SlotState::CircuitOpen => "circuit-open",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,13 +99,5 @@ mod tests {
         assert_eq!(page_of(1023, 1) + PAGE_CELLS, CELLS);
         assert_eq!(page_of(3, 1), page_of(3, 2) + PAGE_CELLS);
         assert_ne!(page_of(3, 1), page_of(3, 2));
-    }
-
-    #[test]
-    fn every_state_survives_its_cell() {
-        use SlotState::*;
-        for state in [Vacant, Starting, Ready, Draining, Stopping, Waiting, CircuitOpen] {
-            assert_eq!(SlotState::from_cell(state as u64), state);
-        }
     }
 }

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use serde_json::{Value, json};
 
-use super::layout::{self, SlotState, header, page, page_of, row, row_of};
+use super::layout::{self, header, page, page_of, row, row_of};
+use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
 /// A process's view of its cluster's numbers.

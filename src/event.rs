@@ -1,0 +1,239 @@
+//! Everything about a cluster that an observer may learn, as data. One value becomes the log line, the event
+//! of the ClusterManager and (later) the metric; nobody logs beside it. No timestamps here: the loop that
+//! emits an event stamps it.
+
+use serde::Serialize;
+
+use crate::error::Error;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Why a worker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExitReason {
+    /// drover had asked it to end.
+    Stopped,
+    /// It ended by itself with code 0.
+    Finished,
+    /// It ended by itself with another code.
+    Failed,
+    /// A signal that drover had not sent ended it.
+    Killed,
+    /// It was not ready in `startupTimeout`.
+    NeverReady,
+    /// It outlived its deadline and was killed.
+    Deadline,
+    /// It broke the protocol of its channel.
+    Protocol,
+}
+
+/// How a process ended, as the kernel tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Exit {
+    pub exit_code: Option<i32>,
+    /// Number of the signal that ended it.
+    pub signal: Option<i32>,
+}
+
+impl Exit {
+    pub fn success(self) -> bool {
+        self.exit_code == Some(0)
+    }
+}
+
+impl std::fmt::Display for Exit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.exit_code, self.signal) {
+            (Some(code), _) => write!(f, "exit code {code}"),
+            (None, Some(signal)) => write!(f, "signal {}", signal_name(signal)),
+            (None, None) => f.write_str("an unknown end"),
+        }
+    }
+}
+
+/// The name of the signals a tired operator meets; others as their number.
+pub fn signal_name(signal: i32) -> String {
+    let name = match signal {
+        1 => "SIGHUP",
+        2 => "SIGINT",
+        3 => "SIGQUIT",
+        4 => "SIGILL",
+        6 => "SIGABRT",
+        7 => "SIGBUS",
+        8 => "SIGFPE",
+        9 => "SIGKILL",
+        11 => "SIGSEGV",
+        13 => "SIGPIPE",
+        15 => "SIGTERM",
+        other => return other.to_string(),
+    };
+    name.to_owned()
+}
+
+/// The state of a slot as observers see it; `supervisor` has the rich one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotState {
+    Vacant = 0,
+    Starting = 1,
+    Ready = 2,
+    Draining = 3,
+    Stopping = 4,
+    Waiting = 5,
+    CircuitOpen = 6,
+}
+
+impl SlotState {
+    pub fn from_cell(cell: u64) -> Self {
+        match cell {
+            1 => SlotState::Starting,
+            2 => SlotState::Ready,
+            3 => SlotState::Draining,
+            4 => SlotState::Stopping,
+            5 => SlotState::Waiting,
+            6 => SlotState::CircuitOpen,
+            _ => SlotState::Vacant,
+        }
+    }
+
+    /// The documented five: what `WorkerInfo.state` says.
+    pub fn public(self) -> &'static str {
+        match self {
+            SlotState::Starting | SlotState::Waiting => "starting",
+            SlotState::Ready => "running",
+            SlotState::Draining | SlotState::Stopping => "stopping",
+            SlotState::Vacant => "stopped",
+            SlotState::CircuitOpen => "error",
+        }
+    }
+
+    /// The inner state: what `WorkerInfo.detail` says.
+    pub fn detail(self) -> &'static str {
+        match self {
+            SlotState::Vacant => "vacant",
+            SlotState::Starting => "starting",
+            SlotState::Ready => "ready",
+            SlotState::Draining => "draining",
+            SlotState::Stopping => "stopping",
+            SlotState::Waiting => "waiting",
+            SlotState::CircuitOpen => "circuit-open",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Event {
+    #[serde(rename = "worker:started")]
+    WorkerStarted { worker_id: String, pid: u32, generation: u32, port: u16 },
+    #[serde(rename = "worker:ready")]
+    WorkerReady { worker_id: String, pid: u32, generation: u32, after_ms: u64 },
+    #[serde(rename = "worker:draining")]
+    WorkerDraining { worker_id: String, pid: u32 },
+    #[serde(rename = "worker:exit")]
+    WorkerExit {
+        worker_id: String,
+        pid: u32,
+        #[serde(flatten)]
+        exit: Exit,
+        reason: ExitReason,
+    },
+    #[serde(rename = "worker:stopped")]
+    WorkerStopped { worker_id: String },
+    #[serde(rename = "worker:error")]
+    WorkerError { worker_id: String, error: Error },
+    #[serde(rename = "worker:restart")]
+    WorkerRestart { worker_id: String, reason: ExitReason, delay_ms: u64, restarts: u32 },
+    #[serde(rename = "worker:unhealthy")]
+    WorkerUnhealthy { worker_id: String, reason: String },
+    #[serde(rename = "cluster:started")]
+    ClusterStarted { worker_count: u32 },
+    #[serde(rename = "cluster:degraded")]
+    ClusterDegraded { ready: u32, wanted: u32, failing: Vec<String> },
+    #[serde(rename = "cluster:stopped")]
+    ClusterStopped,
+    #[serde(rename = "alert")]
+    Alert { severity: Level, message: String },
+    /// Something an operator should read that is no event of the API.
+    #[serde(rename = "notice")]
+    Notice { level: Level, message: String },
+}
+
+impl Event {
+    pub fn notice(level: Level, message: impl Into<String>) -> Self {
+        Event::Notice { level, message: message.into() }
+    }
+
+    /// The line an operator reads, and how loud it is.
+    pub fn line(&self) -> (Level, String) {
+        match self {
+            Event::WorkerStarted { worker_id, pid, .. } => {
+                (Level::Debug, format!("Worker {worker_id} started (pid {pid})"))
+            }
+            Event::WorkerReady { worker_id, pid, after_ms, .. } => {
+                (Level::Info, format!("Worker {worker_id} is ready (pid {pid}, {after_ms} ms)"))
+            }
+            Event::WorkerDraining { worker_id, pid } => {
+                (Level::Info, format!("Worker {worker_id} is finishing its requests (pid {pid})"))
+            }
+            Event::WorkerExit { worker_id, pid, exit, reason } => match reason {
+                ExitReason::Stopped => (Level::Info, format!("Worker {worker_id} has stopped (pid {pid})")),
+                ExitReason::NeverReady => {
+                    (Level::Error, format!("Worker {worker_id} was not ready in time and was killed (pid {pid})"))
+                }
+                ExitReason::Deadline => (
+                    Level::Warn,
+                    format!("Worker {worker_id} outlived its deadline and was ended by {exit} (pid {pid})"),
+                ),
+                ExitReason::Protocol => {
+                    (Level::Error, format!("Worker {worker_id} broke the channel's protocol (pid {pid})"))
+                }
+                ExitReason::Finished | ExitReason::Failed | ExitReason::Killed => {
+                    (Level::Warn, format!("Worker {worker_id} died: {exit} (pid {pid})"))
+                }
+            },
+            Event::WorkerStopped { worker_id } => (Level::Debug, format!("Worker {worker_id} is gone")),
+            Event::WorkerError { worker_id, error } => {
+                (Level::Error, format!("Worker {worker_id}: {}", error.message))
+            }
+            Event::WorkerRestart { worker_id, delay_ms, restarts, .. } => {
+                let when = if *delay_ms == 0 { "now".to_owned() } else { format!("in {delay_ms} ms") };
+                (Level::Info, format!("Worker {worker_id} is replaced {when} (restart {restarts})"))
+            }
+            Event::WorkerUnhealthy { worker_id, reason } => {
+                (Level::Warn, format!("Worker {worker_id} is unhealthy: {reason}"))
+            }
+            Event::ClusterStarted { worker_count } => {
+                (Level::Info, format!("All {worker_count} workers are ready"))
+            }
+            Event::ClusterDegraded { ready, wanted, failing } => (
+                Level::Error,
+                format!("Only {ready} of {wanted} workers are up; failing: {}", failing.join(", ")),
+            ),
+            Event::ClusterStopped => (Level::Info, "All workers are gone".to_owned()),
+            Event::Alert { severity, message } => (*severity, message.clone()),
+            Event::Notice { level, message } => (*level, message.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_survives_its_cell() {
+        use SlotState::*;
+        for state in [Vacant, Starting, Ready, Draining, Stopping, Waiting, CircuitOpen] {
+            assert_eq!(SlotState::from_cell(state as u64), state);
+        }
+    }
+}
