@@ -1,0 +1,158 @@
+//! The strategies of push mode: which of the workers that may take a connection takes this one.
+//! Who may (alive, ready, not stuck, not ejected, below its limit) is decided before; what the counts are is
+//! told. The chooser remembers only whose turn it was.
+
+use super::hash::{ClientKey, score};
+use std::cmp::Reverse;
+
+/// How a worker is picked. See `loadBalancing.strategy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// In the order of the slots' numbers.
+    RoundRobin,
+    /// The fewest connections for its weight; in turn among equals.
+    LeastConnections,
+    /// By the client's address; one slot more or less moves only that slot's share of the clients.
+    IpHash,
+    /// In proportion to the weights, interleaved as evenly as they allow.
+    WeightedRoundRobin,
+    /// The better of two picked at random, by latency times what is under way.
+    LeastResponseTime,
+    /// By a hash of the client's address and port, as the kernel does it over a group of listeners.
+    Os,
+}
+
+/// A worker that may take the connection, as it is now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Candidate {
+    pub slot: u16,
+    /// Connections that are open or on their way to the worker.
+    pub connections: u32,
+    /// From `loadBalancing.weights`; 0 counts as 1.
+    pub weight: u32,
+    /// Peak EWMA of the response time in microseconds; 0 when nothing has been measured yet.
+    pub latency_us: f64,
+    /// Requests being answered.
+    pub in_flight: u32,
+}
+
+impl Candidate {
+    fn weight(&self) -> u64 {
+        u64::from(self.weight.max(1))
+    }
+}
+
+/// Chooses for one listener group. One owner, no sharing.
+#[derive(Debug)]
+pub struct Chooser {
+    strategy: Strategy,
+    last: Option<u16>,
+    /// The running weight of each slot, by its number. A slot that is away keeps its place in the rhythm.
+    running: Vec<i64>,
+}
+
+impl Chooser {
+    pub fn new(strategy: Strategy) -> Self {
+        Self { strategy, last: None, running: Vec::new() }
+    }
+
+    /// The index in `candidates` of the worker that takes the next connection; `None` only when there is no
+    /// candidate. Slots must be distinct; their order does not matter.
+    ///
+    /// `client` is [`super::client_key`] for ip-hash and [`super::flow_key`] for os; without one (a unix
+    /// socket has no address) both take turns. `random` is any evenly spread number, used by
+    /// least-response-time alone.
+    pub fn choose(
+        &mut self,
+        candidates: &[Candidate],
+        client: Option<ClientKey>,
+        random: u32,
+    ) -> Option<usize> {
+        let chosen = match (self.strategy, client) {
+            (Strategy::IpHash, Some(key)) => by_score(candidates, key),
+            (Strategy::Os, Some(key)) => by_remainder(candidates, key),
+            (Strategy::LeastConnections, _) => self.least_connections(candidates),
+            (Strategy::WeightedRoundRobin, _) => self.smooth_weighted(candidates),
+            (Strategy::LeastResponseTime, _) => better_of_two(candidates, random),
+            (Strategy::RoundRobin | Strategy::IpHash | Strategy::Os, _) => {
+                self.next_slot(candidates, |_| true)
+            }
+        }?;
+        self.last = Some(candidates[chosen].slot);
+        Some(chosen)
+    }
+
+    /// The next slot number after the last one that was served, round the corner if need be.
+    fn next_slot(&self, candidates: &[Candidate], eligible: impl Fn(&Candidate) -> bool) -> Option<usize> {
+        let served = |slot: u16| self.last.is_some_and(|last| slot <= last);
+        let eligible = candidates.iter().enumerate().filter(|(_, c)| eligible(c));
+        eligible.min_by_key(|(_, c)| (served(c.slot), c.slot)).map(|(index, _)| index)
+    }
+
+    /// Loads are compared as they would be with the connection taken, per unit of weight, crosswise so that
+    /// nothing is rounded. Among empty workers the heaviest is then the first.
+    fn least_connections(&self, candidates: &[Candidate]) -> Option<usize> {
+        let load = |c: &Candidate| u64::from(c.connections) + 1;
+        let lightest =
+            candidates.iter().min_by(|a, b| (load(a) * b.weight()).cmp(&(load(b) * a.weight())))?;
+        self.next_slot(candidates, |c| load(c) * lightest.weight() == load(lightest) * c.weight())
+    }
+
+    /// nginx's smooth weighted round-robin: each slot's running weight grows by its weight, the largest is
+    /// served and pays what all gained. Weights 5, 1, 1 give a a b a c a a, never five in a row.
+    fn smooth_weighted(&mut self, candidates: &[Candidate]) -> Option<usize> {
+        let slots = candidates.iter().map(|c| usize::from(c.slot) + 1).max()?;
+        if self.running.len() < slots {
+            self.running.resize(slots, 0);
+        }
+        let mut gained = 0;
+        for c in candidates {
+            // A u32 always fits; the sum of 65,536 of them does too.
+            let weight = c.weight() as i64;
+            self.running[usize::from(c.slot)] += weight;
+            gained += weight;
+        }
+        let running = |c: &Candidate| self.running[usize::from(c.slot)];
+        let (chosen, first) =
+            candidates.iter().enumerate().max_by_key(|(_, c)| (running(c), Reverse(c.slot)))?;
+        self.running[usize::from(first.slot)] -= gained;
+        Some(chosen)
+    }
+}
+
+/// Rendezvous hashing; equal scores go to the lower slot, as in the BPF program.
+fn by_score(candidates: &[Candidate], key: ClientKey) -> Option<usize> {
+    let best = candidates.iter().enumerate().max_by_key(|(_, c)| (score(key, c.slot), Reverse(c.slot)));
+    best.map(|(index, _)| index)
+}
+
+/// The key's remainder counts through the slots in ascending order, as in the BPF program.
+fn by_remainder(candidates: &[Candidate], key: ClientKey) -> Option<usize> {
+    let count = u32::try_from(candidates.len()).ok().filter(|&n| n > 0)?;
+    let mut order: Vec<usize> = (0..candidates.len()).collect();
+    order.sort_unstable_by_key(|&index| candidates[index].slot);
+    Some(order[(key.0 % count) as usize])
+}
+
+/// Two choices, because the best of all would draw every connection at once until its figures catch up
+/// (Mitzenmacher, "The Power of Two Choices in Randomized Load Balancing", 2001).
+fn better_of_two(candidates: &[Candidate], random: u32) -> Option<usize> {
+    let count = candidates.len();
+    if count < 2 {
+        return (count == 1).then_some(0);
+    }
+    let a = (random & 0xFFFF) as usize % count;
+    let b = (a + 1 + (random >> 16) as usize % (count - 1)) % count;
+    let (first, second) = (&candidates[a], &candidates[b]);
+    let measured = |c: &Candidate| (c.latency_us.is_finite() && c.latency_us > 0.0).then_some(c.latency_us);
+    // A worker without a figure is taken to be as fast as its rival: at zero it would win every time, and a
+    // fresh worker would be buried before it answers its first request.
+    let latency = |c: &Candidate, rival: &Candidate| measured(c).or(measured(rival)).unwrap_or(1.0);
+    let cost = |c: &Candidate, rival: &Candidate| {
+        latency(c, rival) * (f64::from(c.in_flight) + 1.0) / c.weight() as f64
+    };
+    Some(if cost(second, first) < cost(first, second) { b } else { a })
+}
+
+#[cfg(test)]
+mod tests;

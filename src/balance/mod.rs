@@ -1,0 +1,20 @@
+//! Who gets the next connection: the strategies, the push/direct decision, the steering programs as data.
+//! PURE: no clock, no socket, no randomness of its own. Time, counts and random numbers are arguments, so the
+//! accept thread that calls this can be replayed in a test. Attaching a program and reading counters is
+//! `sys`' and `dispatch`'s work.
+
+mod bpf;
+mod choose;
+mod hash;
+#[cfg(test)]
+mod interpreter;
+mod steer;
+mod switch;
+mod weights;
+
+pub use bpf::Instruction;
+pub use choose::{Candidate, Chooser, Strategy};
+pub use hash::{ClientKey, client_key, flow_key};
+pub use steer::{Family, MAX_INSTRUCTIONS, Steering, program};
+pub use switch::{Mode, RATE_UP, Switch};
+pub use weights::live_weights;
