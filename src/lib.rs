@@ -12,7 +12,6 @@
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
 pub mod balance;
-pub mod balance;
 pub mod error;
 pub mod event;
 pub mod ipc;
