@@ -1,0 +1,322 @@
+//! Holds the crate to its architecture: who may use whom, what the pure modules may not name, where unsafe
+//! and Node-API live, how long a file may be. The rules are the data at the top; the rest reads the sources.
+
+#[path = "architecture/reader.rs"]
+mod reader;
+
+use reader::{NamedPath, paths, tokens};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Who may use whom: a line uses only the lines above it here, and modules on one line never use each other.
+/// `error` stands alone at the top, because the data of the second line carries its codes.
+const LINES: [&[&str]; 8] = [
+    &["error"],
+    &["config", "event"],
+    &[
+        "supervisor",
+        "balance",
+        "scaling",
+        "memory",
+        "health::verdict",
+        "ipc::frame",
+        "ipc::control",
+        "ipc::message",
+        "ipc::crypto",
+        "ipc::policy",
+        "metrics::layout",
+        "metrics::histogram",
+        "metrics::aggregation",
+        "metrics::text",
+    ],
+    &["sys"],
+    &["dispatch", "health::probe", "ipc::channel", "ipc::router", "process", "metrics::memory"],
+    &["admin", "log", "cache"],
+    &["primary", "worker"],
+    &["bindings"],
+];
+
+/// Modules without clock, I/O, randomness, threads or environment: those of the first three lines.
+const PURE_LINES: usize = 3;
+
+/// What a pure module may not name, as the beginning of a path.
+const IMPURE: [&str; 14] = [
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "Instant::now",
+    "SystemTime::now",
+    "tokio",
+    "rand",
+    "std::fs",
+    "std::env",
+    "std::thread",
+    "std::process",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "std::os::unix::net",
+    "libc",
+];
+
+const LONGEST_FILE: usize = 400;
+
+/// Lines above an `unsafe` in which its SAFETY comment may stand.
+const SAFETY_REACH: usize = 6;
+
+struct Source {
+    /// Relative to the crate: `src/ipc/frame.rs`.
+    file: String,
+    text: String,
+}
+
+impl Source {
+    /// The module's path: `["ipc", "frame"]`; empty for lib.rs.
+    fn module(&self) -> Vec<String> {
+        let inner = self.file.trim_start_matches("src/").trim_end_matches(".rs").trim_end_matches("/mod");
+        inner.split('/').filter(|part| *part != "lib").map(str::to_owned).collect()
+    }
+
+    fn is_mod_of_a_split_folder(&self) -> bool {
+        let prefix = format!("{}::", self.module().join("::"));
+        self.file.ends_with("/mod.rs")
+            && LINES.iter().flat_map(|line| line.iter()).any(|unit| unit.starts_with(&prefix))
+    }
+
+    /// The source without its tests, which by habit stand at the end or in a file of their own.
+    fn without_tests(&self) -> &str {
+        if self.file.ends_with("/tests.rs") || self.file.contains("/tests/") {
+            return "";
+        }
+        self.text.split("#[cfg(test)]\nmod ").next().unwrap_or("")
+    }
+}
+
+fn sources(folder: &str, extension: &str) -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    collect(&root.join(folder), extension, &mut files);
+    files.sort();
+    files
+        .into_iter()
+        .map(|file| Source {
+            text: fs::read_to_string(&file).expect("a file that was just listed"),
+            file: file.strip_prefix(root).expect("a file below the root").to_string_lossy().into_owned(),
+        })
+        .collect()
+}
+
+fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+    // A folder appears when its first file does.
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.expect("an entry of a readable folder").path();
+        if path.is_dir() {
+            collect(&path, extension, files);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+}
+
+/// The table's module that holds a path below the crate, with its line.
+fn unit(path: &[String]) -> Option<(&'static str, usize)> {
+    LINES.iter().enumerate().find_map(|(line, units)| {
+        let found = units.iter().find(|unit| {
+            let parts: Vec<&str> = unit.split("::").collect();
+            path.len() >= parts.len() && path.iter().zip(&parts).all(|(segment, part)| segment == part)
+        })?;
+        Some((*found, line))
+    })
+}
+
+/// A `crate::` or `super::` path as one below the crate; None for paths that leave it or stay in the file.
+fn below_crate(module: &[String], path: &NamedPath) -> Option<Vec<String>> {
+    let first = path.segments.first()?;
+    if first == "crate" {
+        return Some(path.segments[1..].to_vec());
+    }
+    let supers = path.segments.iter().take_while(|segment| *segment == "super").count();
+    if supers == 0 || supers > module.len() {
+        return None;
+    }
+    let mut absolute = module[..module.len() - supers].to_vec();
+    absolute.extend_from_slice(&path.segments[supers..]);
+    Some(absolute)
+}
+
+/// Why a module may not name a path, if it may not.
+fn arrow_fault(module: &[String], path: &NamedPath) -> Option<String> {
+    let target = below_crate(module, path)?;
+    let (from, from_line) = unit(module)?;
+    let Some((to, to_line)) = unit(&target) else {
+        let names_a_room = path.segments[0] == "crate" && target.first().is_some_and(|room| is_split(room));
+        return names_a_room
+            .then(|| format!("{} is no module of the table; name the file's module", path.text()));
+    };
+    match to_line {
+        _ if from == to || to_line < from_line => None,
+        _ if to_line == from_line => {
+            Some(format!("{from} and {to} stand on one line and may not use each other"))
+        }
+        _ => Some(format!("{from} stands below {to} and may not use it")),
+    }
+}
+
+fn is_split(room: &str) -> bool {
+    LINES.iter().flat_map(|line| line.iter()).any(|unit| unit.starts_with(&format!("{room}::")))
+}
+
+fn is_impure(path: &NamedPath) -> bool {
+    let text = path.text();
+    IMPURE.iter().any(|banned| {
+        text.strip_prefix(banned)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with("::") || banned.starts_with("std::net"))
+    })
+}
+
+fn names_node_api(path: &NamedPath) -> bool {
+    matches!(path.segments[0].as_str(), "napi" | "napi_derive" | "napi_sys")
+}
+
+#[track_caller]
+fn none(faults: Vec<String>) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// One fault a path that `fault` objects to, with its place.
+fn path_faults(
+    applies: impl Fn(&Source) -> bool,
+    fault: impl Fn(&Source, &NamedPath) -> Option<String>,
+) -> Vec<String> {
+    let mut faults = Vec::new();
+    for source in sources("src", "rs").iter().filter(|source| applies(source)) {
+        for path in paths(&source.text) {
+            faults.extend(fault(source, &path).map(|why| format!("{}:{}: {why}", source.file, path.line)));
+        }
+    }
+    faults.dedup();
+    faults
+}
+
+#[test]
+fn every_module_stands_in_the_table() {
+    none(
+        sources("src", "rs")
+            .iter()
+            .filter(|source| !source.module().is_empty() && !source.is_mod_of_a_split_folder())
+            .filter(|source| unit(&source.module()).is_none())
+            .map(|source| format!("{}: its module has no line in tests/architecture.rs", source.file))
+            .collect(),
+    );
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    none(path_faults(|_| true, |source, path| arrow_fault(&source.module(), path)));
+}
+
+#[test]
+fn pure_modules_have_no_clock_io_randomness_or_environment() {
+    let is_pure = |source: &Source| unit(&source.module()).is_some_and(|(_, line)| line < PURE_LINES);
+    none(path_faults(is_pure, |_, path| {
+        is_impure(path).then(|| format!("a pure module names {}", path.text()))
+    }));
+}
+
+#[test]
+fn only_the_bindings_name_node_api() {
+    none(path_faults(
+        |source| !source.file.starts_with("src/bindings"),
+        |_, path| names_node_api(path).then(|| format!("{} outside src/bindings", path.text())),
+    ));
+}
+
+#[test]
+fn only_sys_has_unsafe() {
+    let mut faults = Vec::new();
+    for source in sources("src", "rs").iter().filter(|source| !source.file.starts_with("src/sys")) {
+        for token in tokens(source.without_tests()).iter().filter(|token| token.text == "unsafe") {
+            faults.push(format!("{}:{}: unsafe outside src/sys", source.file, token.line));
+        }
+    }
+    none(faults);
+}
+
+/// Lines of `text` whose `unsafe` opens a block, an impl or an attribute and has no SAFETY comment near it.
+fn unexplained_unsafe(text: &str) -> Vec<usize> {
+    let lines: Vec<&str> = text.lines().collect();
+    let tokens = tokens(text);
+    let text_at = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    let opens = |at: usize| match text_at(at + 1) {
+        "{" | "impl" | "(" => true,
+        "extern" => text_at(at + 2) == "{",
+        _ => false,
+    };
+    (0..tokens.len())
+        .filter(|&at| tokens[at].text == "unsafe" && opens(at))
+        .map(|at| tokens[at].line)
+        .filter(|&line| {
+            !lines[line.saturating_sub(SAFETY_REACH + 1)..line].iter().any(|near| near.contains("SAFETY:"))
+        })
+        .collect()
+}
+
+#[test]
+fn every_unsafe_block_says_why_it_is_sound() {
+    let mut faults = Vec::new();
+    for source in sources("src", "rs").iter().filter(|source| source.file.starts_with("src/sys")) {
+        let lines = unexplained_unsafe(source.without_tests());
+        faults.extend(
+            lines.iter().map(|line| format!("{}:{line}: unsafe without its SAFETY comment", source.file)),
+        );
+    }
+    none(faults);
+}
+
+#[test]
+fn no_file_is_longer_than_a_reader_can_hold() {
+    let files = sources("src", "rs").into_iter().chain(sources("lib", "js"));
+    none(
+        files
+            .map(|source| (source.text.lines().count(), source.file))
+            .filter(|(lines, _)| *lines > LONGEST_FILE)
+            .map(|(lines, file)| format!("{file}: {lines} lines; {LONGEST_FILE} is the most"))
+            .collect(),
+    );
+}
+
+/// The first path that a line of Rust names, seen from `module`.
+fn fault_of(module: &str, line: &str) -> Option<String> {
+    let module: Vec<String> = module.split("::").map(str::to_owned).collect();
+    arrow_fault(&module, &paths(line)[0])
+}
+
+#[test]
+fn the_rule_of_arrows_refuses_what_runs_up_or_sideways() {
+    for (module, line) in [
+        ("balance::choose", "use crate::sys::fds;"),
+        ("balance", "use crate::supervisor::Slot;"),
+        ("ipc::frame", "use super::channel::Channel;"),
+        ("dispatch::accept", "crate::process::spawn()"),
+        ("worker", "use crate::primary;"),
+        ("dispatch", "use crate::metrics::Sample;"),
+    ] {
+        assert!(fault_of(module, line).is_some(), "{module} may say {line}");
+    }
+    for (module, line) in [
+        ("dispatch::accept", "use crate::dispatch::group;"),
+        ("dispatch", "use crate::balance::choose;"),
+        ("ipc::channel", "use super::frame::Frame;"),
+        ("bindings", "crate::primary::run()"),
+        ("balance::choose", "use super::hash::score;"),
+    ] {
+        assert_eq!(fault_of(module, line), None, "{module} may not say {line}");
+    }
+}
+
+#[test]
+fn an_unsafe_block_without_its_reason_is_found() {
+    assert_eq!(unexplained_unsafe("fn f() {\n    unsafe { g() }\n}"), [2]);
+    assert_eq!(unexplained_unsafe("unsafe extern \"C\" { fn g(); }"), [1]);
+    assert_eq!(unexplained_unsafe("// SAFETY: g has no contract.\nunsafe { g() }"), [0; 0]);
+    assert_eq!(unexplained_unsafe("type F = unsafe extern \"C\" fn();"), [0; 0]);
+}
