@@ -6,8 +6,6 @@
 mod bpf;
 mod choose;
 mod hash;
-#[cfg(test)]
-mod interpreter;
 mod steer;
 mod switch;
 mod weights;

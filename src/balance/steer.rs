@@ -8,8 +8,9 @@
 use super::bpf::*;
 use super::hash::{ABSORB, ABSORB_SHIFT, SCORE_FIRST, SCORE_SECOND, SCORE_SHIFT, SEED, slot_seed};
 
-/// The longest program that is offered. Kernels before 6.9 grant a socket 20 KB of option memory
-/// (`net.core.optmem_max`), which the translated program, 8 bytes or more an instruction, must fit in.
+/// The longest program that is offered. Older kernels grant a socket 20 KB of option memory
+/// (`net.core.optmem_max`), in which the translated program must fit: 8 bytes for each instruction of its own,
+/// at most three halves of ours.
 pub const MAX_INSTRUCTIONS: usize = 1500;
 
 const ETHERTYPE_IPV4: u32 = 0x0800;
@@ -117,10 +118,11 @@ fn by_remainder(mut program: Vec<Instruction>, slots: &[u16]) -> Vec<Instruction
     program
 }
 
-/// A random number against the cumulated odds, scaled to 32 bits: no slot's share is off by more than 2^-32.
+/// A random number against the cumulated odds, both scaled to 31 bits: no slot's share is off by more than
+/// 2^-31, and the kernel translates a comparison with less than 2^31 into one instruction, with more into two.
 fn weighted(odds: &[(u16, u32)]) -> Vec<Instruction> {
     let total: u128 = odds.iter().map(|&(_, odds)| u128::from(odds)).sum();
-    let mut program = vec![op(LOAD_WORD, RANDOM)];
+    let mut program = vec![op(LOAD_WORD, RANDOM), op(SHIFT_RIGHT, 1)];
     let mut reached = 0;
     for &(slot, odds) in odds.iter().filter(|&&(_, odds)| odds > 0) {
         reached += u128::from(odds);
@@ -128,8 +130,8 @@ fn weighted(odds: &[(u16, u32)]) -> Vec<Instruction> {
             program.push(op(RETURN, member(slot)));
             return program;
         }
-        // Below 2^32, because what is reached is below the total.
-        let bound = ((reached << 32) / total) as u32;
+        // Below 2^31, because what is reached is below the total.
+        let bound = ((reached << 31) / total) as u32;
         program.extend([test(IF_AT_LEAST, bound, 1, 0), op(RETURN, member(slot))]);
     }
     Vec::new()

@@ -11,7 +11,7 @@ const RANDOM: u32 = PROTOCOL + 56;
 /// What a program can see of a connection's first packet.
 pub struct Packet {
     /// From the IP header on.
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
     ethertype: u32,
     pub random: u32,
 }
@@ -27,11 +27,6 @@ impl Packet {
         bytes[at..at + source.len()].copy_from_slice(&source);
         bytes[header..header + 2].copy_from_slice(&client.port().to_be_bytes());
         Self { bytes, ethertype, random: 0 }
-    }
-
-    /// A packet that ends within its IP header.
-    pub fn cut() -> Self {
-        Self { bytes: vec![0x60; 8], ethertype: 0x86DD, random: 0 }
     }
 
     fn load(&self, at: u32, size: usize) -> Option<u32> {
