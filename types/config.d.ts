@@ -1,0 +1,126 @@
+// What createServer and ClusterManager take. The primary validates it before anything is spawned and reports
+// all faults at once (`ConfigurationError`); the operator's environment variables win over it.
+
+import type * as http from 'node:http';
+import type * as http2 from 'node:http2';
+import type * as https from 'node:https';
+import type * as net from 'node:net';
+import type { LoadBalancingConfig } from './dispatch';
+import type { ErrorHandlingConfig, LoggingConfig, MonitoringConfig } from './observability';
+import type { AutoScalingConfig } from './scaling';
+import type { CacheConfig, IPCConfig, SecurityConfig } from './security';
+import type { HealthCheckConfig, LimitsConfig, ProcessManagementConfig, ResourceConfig } from './supervision';
+import type { Duration } from './units';
+
+export interface ClusterConfig {
+  /** @default false */
+  enabled?: boolean;
+  /**
+   * How many. `'auto'`: the CPUs this process may use, no more than memory allows, less `reserveCores`;
+   * `'max'`: every usable CPU. At most 1,024. @default 'auto'
+   */
+  workers?: number | 'auto' | 'max';
+  /** CPUs that `'auto'` leaves free. @default 0 */
+  reserveCores?: number;
+  /** Script that a worker runs. Without one: the script that runs now. */
+  exec?: string;
+  /** Arguments of the script. */
+  args?: string[];
+  /** Arguments of the interpreter. */
+  execArgv?: string[];
+  /** Added to the environment of the workers. */
+  env?: Record<string, string | undefined>;
+  cwd?: string;
+  /** Program that runs the script. */
+  interpreter?: string;
+  resources?: ResourceConfig;
+  processManagement?: ProcessManagementConfig;
+  healthCheck?: HealthCheckConfig;
+  loadBalancing?: LoadBalancingConfig;
+  ipc?: IPCConfig;
+  autoScaling?: AutoScalingConfig;
+  monitoring?: MonitoringConfig;
+  logging?: LoggingConfig;
+  errorHandling?: ErrorHandlingConfig;
+  security?: SecurityConfig;
+  cache?: CacheConfig;
+
+  /** Synonym of `autoScaling`. */
+  scaling?: AutoScalingConfig;
+  /** Synonym of the limits in `resources`. */
+  limits?: LimitsConfig;
+  /** Synonym of `processManagement.respawn`. */
+  autoRestart?: boolean;
+  /** Synonym of `processManagement.maxRestarts`. */
+  maxRestarts?: number;
+  /** Synonym of `processManagement.restartDelay`. */
+  restartDelay?: Duration;
+  /** Synonym of `processManagement.gracefulShutdown`. */
+  gracefulShutdown?: boolean;
+  /** Synonym of `processManagement.gracefulShutdownTimeout`. */
+  shutdownTimeout?: Duration;
+}
+
+/** Every key of {@link ClusterConfig} may stand in `config` or directly beside `enabled`. */
+export interface ClusterOptions extends ClusterConfig {
+  config?: ClusterConfig;
+}
+
+export interface RedisOptions {
+  url?: string | undefined;
+  host?: string | undefined;
+  port?: number | undefined;
+  password?: string | undefined;
+}
+
+export type NodeRequestListener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown;
+
+/** Koa, as far as drover needs it. */
+export interface KoaLike {
+  callback(): (request: http.IncomingMessage, response: http.ServerResponse) => unknown;
+}
+
+/** Fastify, as far as drover needs it. */
+export interface FastifyLike {
+  server: net.Server;
+  ready(): PromiseLike<unknown>;
+}
+
+/** Nest, as far as drover needs it. */
+export interface NestLike {
+  init(): Promise<unknown>;
+  getHttpServer(): any;
+}
+
+/** Hono, and what Bun serves. */
+export interface FetchLike {
+  fetch(request: Request, ...rest: any[]): Response | Promise<Response>;
+}
+
+/** What `createServer({ app })` serves. */
+export type ServableApp =
+  | NodeRequestListener
+  | net.Server
+  | http.Server
+  | https.Server
+  | http2.Http2Server
+  | http2.Http2SecureServer
+  | KoaLike
+  | FastifyLike
+  | NestLike
+  | FetchLike;
+
+export interface ServerOptions {
+  /** Where `start()` and `listen()` serve when they name no port; before the environment's PORT. */
+  port?: number | undefined;
+  host?: string | undefined;
+  /** Serve this instead of a new Express application. */
+  app?: ServableApp;
+  /** Options for `http.createServer`; with `key` and `cert` for `https.createServer`. */
+  server?: http.ServerOptions | https.ServerOptions;
+  /** Answer with `X-Worker-ID` and `X-Worker-PID`. @default true outside production */
+  exposeWorkerHeaders?: boolean;
+  /** Share sessions, cache and broadcasts with other machines; REDIS_URL and its kin fill in what is missing. */
+  redis?: boolean | string | RedisOptions;
+  cluster?: ClusterOptions;
+}

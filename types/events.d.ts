@@ -1,0 +1,104 @@
+// The events of a ClusterManager.
+
+import type { EventEmitter } from 'node:events';
+import type { ClusterError } from './errors';
+import type { Severity } from './observability';
+import type { ClusterMetrics } from './metrics';
+import type { ScalingDecision } from './scaling';
+import type { Timestamp } from './units';
+
+/** Why a worker is gone. */
+export type ExitReason =
+  /** drover had asked it to end. */
+  | 'stopped'
+  /** It ended by itself with code 0. */
+  | 'finished'
+  /** It ended by itself with another code. */
+  | 'failed'
+  /** A signal that drover had not sent ended it. */
+  | 'killed'
+  /** It was not ready within `startupTimeout`. */
+  | 'never_ready'
+  /** It outlived its deadline. */
+  | 'deadline'
+  /** It broke the protocol of its channel. */
+  | 'protocol';
+
+/** Each event's listener. Every payload has the time it happened. */
+export interface ClusterEvents {
+  'worker:started': (data: {
+    workerId: string;
+    pid: number;
+    generation: number;
+    port: number;
+    timestamp: Timestamp;
+  }) => void;
+  'worker:ready': (data: {
+    workerId: string;
+    pid: number;
+    generation: number;
+    /** Milliseconds from its start. */
+    afterMs: number;
+    timestamp: Timestamp;
+  }) => void;
+  'worker:draining': (data: { workerId: string; pid: number; timestamp: Timestamp }) => void;
+  'worker:exit': (data: {
+    workerId: string;
+    pid: number;
+    /** Null when a signal ended it. */
+    exitCode: number | null;
+    signal: NodeJS.Signals | null;
+    reason: ExitReason;
+    timestamp: Timestamp;
+  }) => void;
+  'worker:stopped': (data: { workerId: string; timestamp: Timestamp }) => void;
+  'worker:error': (data: { workerId: string; error: ClusterError; timestamp: Timestamp }) => void;
+  'worker:restart': (data: {
+    workerId: string;
+    reason: ExitReason;
+    /** Milliseconds until the replacement starts. */
+    delayMs: number;
+    /** Restarts of the slot, this one included. */
+    restarts: number;
+    timestamp: Timestamp;
+  }) => void;
+  'worker:unhealthy': (data: { workerId: string; reason: string; timestamp: Timestamp }) => void;
+  'worker:limit': (data: {
+    workerId: string;
+    limit: 'memory' | 'cpu' | 'requests' | 'connections';
+    /** In the limit's unit. */
+    value: number;
+    allowed: number;
+    timestamp: Timestamp;
+  }) => void;
+  'cluster:started': (data: { workerCount: number; timestamp: Timestamp }) => void;
+  'cluster:degraded': (data: {
+    ready: number;
+    wanted: number;
+    /** Ids of workers. */
+    failing: string[];
+    timestamp: Timestamp;
+  }) => void;
+  'cluster:stopped': (data: { timestamp: Timestamp }) => void;
+  'cluster:scaled': (data: { oldCount: number; newCount: number; timestamp: Timestamp }) => void;
+  'scaling:decision': (data: ScalingDecision) => void;
+  'health:changed': (data: { status: string; details: any; timestamp: Timestamp }) => void;
+  'metrics:updated': (data: { metrics: ClusterMetrics; timestamp: Timestamp }) => void;
+  /** Ids of workers; null where nobody leads or led. */
+  'leader:changed': (data: { from: string | null; to: string | null; timestamp: Timestamp }) => void;
+  alert: (data: { severity: Severity; message: string; timestamp: Timestamp }) => void;
+}
+
+type Listener<E> = E extends keyof ClusterEvents ? ClusterEvents[E] : (...args: any[]) => void;
+type EventName = keyof ClusterEvents | (string & {}) | symbol;
+
+/** An EventEmitter that knows drover's events and takes any other. */
+export interface ClusterEventEmitter extends EventEmitter {
+  on<E extends EventName>(event: E, listener: Listener<E>): this;
+  once<E extends EventName>(event: E, listener: Listener<E>): this;
+  off<E extends EventName>(event: E, listener: Listener<E>): this;
+  addListener<E extends EventName>(event: E, listener: Listener<E>): this;
+  removeListener<E extends EventName>(event: E, listener: Listener<E>): this;
+  prependListener<E extends EventName>(event: E, listener: Listener<E>): this;
+  prependOnceListener<E extends EventName>(event: E, listener: Listener<E>): this;
+}

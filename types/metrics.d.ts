@@ -1,0 +1,183 @@
+// Figures of the cluster, the machine and single processes.
+
+import type { ScalingDecision } from './scaling';
+import type { Timestamp } from './units';
+import type { WorkerInfo } from './worker';
+
+/** CPU in percent of all cores. */
+export interface CpuStats {
+  cores: number;
+  usage: number;
+  /** Over 1, 5 and 15 minutes. */
+  loadAverage: number[];
+}
+
+/** Bytes; usage in percent. */
+export interface SystemMemoryStats {
+  total: number;
+  free: number;
+  used: number;
+  /** What new processes may take without swapping. */
+  available: number;
+  usagePercentage: number;
+}
+
+/** Bytes; usage in percent. */
+export interface SwapStats {
+  total: number;
+  free: number;
+  used: number;
+  usagePercentage: number;
+}
+
+export interface SystemStats {
+  cpu: CpuStats;
+  memory: SystemMemoryStats;
+  swap: SwapStats;
+  /** Milliseconds since the machine started. */
+  uptime: number;
+  timestamp: Timestamp;
+}
+
+export interface ProcessStats {
+  pid: number;
+  /** Bytes. The heap's are known for drover's workers alone. */
+  memory: {
+    rss: number;
+    vms: number;
+    heapTotal?: number;
+    heapUsed?: number;
+    external?: number;
+  };
+  cpu: {
+    /** Percent of one core. */
+    usage: number;
+    /** Milliseconds of CPU since the process started. */
+    totalTime: number;
+  };
+  threads: number;
+  fileDescriptors: number;
+  /** Milliseconds. */
+  uptime: number;
+  timestamp: Timestamp;
+}
+
+/** The machine's memory: bytes, percentages. */
+export interface MemoryStats {
+  totalMemory: number;
+  freeMemory: number;
+  usedMemory: number;
+  availableMemory: number;
+  usagePercentage: number;
+  swapTotal: number;
+  swapFree: number;
+  swapPercentage: number;
+}
+
+export interface WorkerMemoryStats {
+  workerId: string;
+  pid: number;
+  /** Bytes. */
+  memoryUsage: {
+    rss: number;
+    heapTotal: number;
+    heapUsed: number;
+    external: number;
+    arrayBuffers: number;
+  };
+  /** Percent of one core. */
+  cpuUsage: number;
+  /** Milliseconds. */
+  uptime: number;
+  timestamp: Timestamp;
+}
+
+/** Bytes a second over the last sample. */
+export interface ThroughputStats {
+  read: number;
+  written: number;
+}
+
+/** The cluster at one moment. Times in milliseconds, rates per second. */
+export interface ClusterMetrics {
+  totalWorkers: number;
+  activeWorkers: number;
+  totalRequests: number;
+  requestsPerSecond: number;
+  averageResponseTime: number;
+  p50: number;
+  p90: number;
+  p99: number;
+  p999: number;
+  /** Fraction of answers that were 5xx. */
+  errorRate: number;
+  /** RSS of all workers, in bytes. */
+  memoryUsage: number;
+  /** Percent of the usable capacity. */
+  cpuUsage: number;
+  /** Connections that wait for a worker. */
+  queueLength: number;
+  activeConnections: number;
+  restartCount: number;
+  uptime: number;
+  workers: WorkerInfo[];
+  system: {
+    cpu: CpuStats;
+    memory: SystemMemoryStats;
+    swap: SwapStats;
+    disk: ThroughputStats;
+    network: ThroughputStats;
+  };
+  lastScalingAction: ScalingDecision | null;
+  /** What `monitoring.customMetrics` returned last. */
+  custom: Record<string, unknown>;
+}
+
+export type BunClusterMetrics = ClusterMetrics;
+
+/** Why a worker counts as healthy or not. */
+export interface WorkerHealthDetail {
+  workerId: string;
+  healthy: boolean;
+  /** Sentences for people; empty when healthy. */
+  reasons: string[];
+}
+
+export interface HealthStatus {
+  /** Whether `status` is `'healthy'`. */
+  healthy: boolean;
+  /** `degraded` below 100 % of the workers ready, `critical` below 50 %. */
+  status: 'healthy' | 'degraded' | 'critical';
+  /** Ids of workers. */
+  unhealthyWorkers: string[];
+  /** Null before the first check. */
+  lastHealthCheck: Timestamp | null;
+  details: WorkerHealthDetail[];
+}
+
+export type ClusterHealth = HealthStatus;
+
+/** Labels of a metric of the user's, by name. */
+export type MetricLabels = Record<string, string | number>;
+
+export interface Counter {
+  /** Adds `value`, 1 without one. */
+  inc(value?: number, labels?: MetricLabels): void;
+}
+
+export interface Gauge {
+  set(value: number, labels?: MetricLabels): void;
+  inc(value?: number, labels?: MetricLabels): void;
+  dec(value?: number, labels?: MetricLabels): void;
+}
+
+export interface Histogram {
+  observe(value: number, labels?: MetricLabels): void;
+}
+
+/** The user's own metrics, summed over the workers and exported with drover's. */
+export interface MetricsRegistry {
+  counter(name: string, help: string, labels?: string[]): Counter;
+  gauge(name: string, help: string, labels?: string[]): Gauge;
+  histogram(name: string, help: string, labels?: string[]): Histogram;
+}
