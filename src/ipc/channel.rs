@@ -41,7 +41,9 @@ impl Receiver {
             }
         }
         if message.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(io::Error::other("a descriptor was lost: this process is at its limit of open files"));
+            return Err(io::Error::other(
+                "a descriptor was lost: this process is at its limit of open files",
+            ));
         }
         self.decoder.push(&bytes[..message.bytes]);
         Ok(message.bytes > 0)

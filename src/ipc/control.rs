@@ -77,15 +77,28 @@ pub struct AffinityCookie {
 pub enum ToWorker {
     Welcome(Box<Welcome>),
     /// Answers `Listen`; the listener's (or datagram socket's) descriptor travels with it.
-    Listening { group: GroupId, host: Option<String>, port: u16 },
+    Listening {
+        group: GroupId,
+        host: Option<String>,
+        port: u16,
+    },
     /// Answers `Listen`: the system call failed. `errno` is the kernel's positive number.
-    ListenFailed { errno: i32, host: Option<String> },
+    ListenFailed {
+        errno: i32,
+        host: Option<String>,
+    },
     /// Answers `Close`: the slot gets no more connections of this group.
-    Closed { group: GroupId },
+    Closed {
+        group: GroupId,
+    },
     /// Finish what is under way, then exit with 0; `deadline_ms` from now SIGTERM or SIGKILL follows.
-    Drain { deadline_ms: u64 },
+    Drain {
+        deadline_ms: u64,
+    },
     /// The primary is about to end in order: drain and exit within so many milliseconds.
-    Goodbye { grace_ms: u64 },
+    Goodbye {
+        grace_ms: u64,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +157,8 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_in_words() {
-        assert!(decode::<ToPrimary>(b"{\"type\":\"nonsense\"}").unwrap_err().contains("not a control message"));
+        assert!(
+            decode::<ToPrimary>(b"{\"type\":\"nonsense\"}").unwrap_err().contains("not a control message")
+        );
     }
 }

@@ -122,9 +122,8 @@ impl Decoder {
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let rest = &self.buffer[self.read..];
         let Some((header, body)) = rest.split_first_chunk::<HEADER>() else { return Ok(None) };
-        let word = |at: usize| {
-            u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]])
-        };
+        let word =
+            |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
         if header[4] != VERSION {
             return Err(FrameError::Version(header[4]));
         }
@@ -156,7 +155,13 @@ mod tests {
 
     fn frame() -> impl Strategy<Value = Frame> {
         (any::<u32>(), any::<u32>(), any::<bool>(), proptest::collection::vec(any::<u8>(), 0..300)).prop_map(
-            |(id, answers, descriptor, payload)| Frame { kind: Kind::Control, id, answers, descriptor, payload },
+            |(id, answers, descriptor, payload)| Frame {
+                kind: Kind::Control,
+                id,
+                answers,
+                descriptor,
+                payload,
+            },
         )
     }
 

@@ -1,0 +1,123 @@
+//! What the accept thread is told and what it tells, as data.
+
+use std::net::IpAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::balance::Strategy;
+use crate::event::Level;
+use crate::ipc::control::{Address, GroupId};
+use crate::metrics::memory::Page;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DispatchMode {
+    Auto,
+    Push,
+    Direct,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    None,
+    Ip,
+    /// A signed cookie of that name names the slot.
+    Cookie {
+        name: String,
+        key: Vec<u8>,
+    },
+}
+
+/// What the configuration says about dispatch; fixed for a cluster's life in this version.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub strategy: Strategy,
+    pub mode: DispatchMode,
+    /// By slot; 1 beyond its end.
+    pub weights: Vec<u32>,
+    /// Stuck workers get nothing new.
+    pub health_aware: bool,
+    /// Choose by live connection counts.
+    pub connection_tracking: bool,
+    pub affinity: Affinity,
+    /// Proxies (address and prefix length) whose X-Forwarded-For or Forwarded is believed when hashing.
+    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    pub max_connections_per_worker: Option<u32>,
+    /// Connections that may wait while no worker may take one.
+    pub max_queue: usize,
+    pub queue_timeout: Duration,
+    /// Slots to make listeners for at the first listen.
+    pub slots: u16,
+    pub fallback: Fallback,
+}
+
+/// drover's own answer when no worker can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    pub status: u16,
+    pub body: String,
+    pub content_type: String,
+    /// Seconds.
+    pub retry_after: u64,
+}
+
+/// A listener (or datagram socket) for a worker, or only the news that the address is bound.
+#[derive(Debug)]
+pub struct Listening {
+    pub group: GroupId,
+    /// As the kernel has bound it; None for unix sockets.
+    pub host: Option<String>,
+    /// 0 for unix sockets.
+    pub port: u16,
+    /// The slot's own listener, when a slot asked.
+    pub listener: Option<OwnedFd>,
+}
+
+/// The kernel refused; `host` is the address it refused.
+#[derive(Debug)]
+pub struct ListenFailure {
+    pub errno: i32,
+    pub syscall: &'static str,
+    pub host: Option<String>,
+}
+
+/// Commands about a worker carry its generation: those about an earlier worker of the slot are stale.
+pub enum Command {
+    /// Opens the address, or finds it open. `slot`: who asks; None for the primary itself.
+    Listen {
+        address: Address,
+        backlog: u32,
+        slot: Option<u16>,
+        reply: oneshot::Sender<Result<Listening, ListenFailure>>,
+    },
+    /// A new worker: the primary's end of its connection channel, a duplicate of the worker's own end (to
+    /// take back what it never read), and its numbers.
+    Join { slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page },
+    /// The worker's server behind the group takes connections. `plain_http`: drover may answer itself.
+    Serve { slot: u16, generation: u32, group: GroupId, plain_http: bool },
+    /// No more connections of this group for the worker.
+    Close { slot: u16, generation: u32, group: GroupId, reply: oneshot::Sender<()> },
+    /// The worker is short of descriptors (or no longer).
+    Scarce { slot: u16, generation: u32, scarce: bool },
+    /// The worker is about to leave: nothing more for it.
+    Drain { slot: u16, generation: u32 },
+    /// The worker is gone: take back what it had not taken, own its queues.
+    Dead { slot: u16, generation: u32 },
+    /// No worker will come any more: refuse what waits, close everything, end the thread.
+    Shutdown,
+}
+
+/// What the accept thread tells the primary's loop.
+#[derive(Debug)]
+pub enum Report {
+    Notice(Level, String),
+    /// The first TCP group is open on this port.
+    Port(u16),
+    Stuck {
+        slot: u16,
+    },
+    Recovered {
+        slot: u16,
+    },
+}

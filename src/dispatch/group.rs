@@ -1,0 +1,131 @@
+//! A listener group: one address, the primary's own listener, a listener for each slot, which workers serve
+//! behind it, and the connections that wait because none may take them.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use super::bind::Bound;
+use super::command::Settings;
+use crate::balance::{Chooser, Family, Mode, RATE_UP, Strategy, Switch};
+use crate::ipc::control::{Address, GroupId};
+
+/// An accepted connection that drover still owns.
+pub struct Connection {
+    pub fd: OwnedFd,
+    pub group: GroupId,
+    pub client: Option<SocketAddr>,
+    /// When it was accepted, on the thread's clock.
+    pub since: Duration,
+    /// It was in a stuck worker's channel once. It is not taken back a second time: when every worker is
+    /// slow, moving connections about only makes it worse.
+    pub taken_back: bool,
+}
+
+/// What a slot's worker does with the group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// It has not listened yet.
+    None,
+    Open,
+    /// Its program closed the server.
+    Closed,
+    /// The worker died while its door was open; its replacement is expected.
+    Orphaned,
+}
+
+pub struct Group {
+    pub id: GroupId,
+    pub address: Address,
+    pub front: OwnedFd,
+    /// By slot.
+    pub members: Vec<OwnedFd>,
+    /// By slot: the primary accepts from the slot's listener, because no worker does.
+    pub owned: Vec<bool>,
+    /// By slot.
+    pub doors: Vec<Door>,
+    pub local: Option<SocketAddr>,
+    path: Option<String>,
+    pub plain_http: bool,
+    /// What waits for a worker, oldest first.
+    pub waiting: VecDeque<Connection>,
+    pub chooser: Chooser,
+    pub switch: Switch,
+    pub mode: Mode,
+    /// The kernel cannot steer this group, or an option forbids it.
+    pub push_only: bool,
+    /// The program that is attached now.
+    pub program: Vec<crate::balance::Instruction>,
+    /// Connections that the workers accepted themselves while the group was in direct mode.
+    pub direct_total: u64,
+    /// Accepting failed for want of descriptors; the listener is left alone until then.
+    pub paused_until: Option<Duration>,
+}
+
+impl Group {
+    pub fn new(id: GroupId, address: Address, bound: Bound, strategy: Strategy) -> Self {
+        let members = bound.members.len();
+        Self {
+            id,
+            address,
+            front: bound.front,
+            owned: vec![false; members],
+            doors: Vec::new(),
+            push_only: members == 0,
+            members: bound.members,
+            local: bound.local,
+            path: bound.path,
+            plain_http: false,
+            waiting: VecDeque::new(),
+            chooser: Chooser::new(strategy),
+            switch: Switch::new(RATE_UP),
+            mode: Mode::Push,
+            program: Vec::new(),
+            direct_total: 0,
+            paused_until: None,
+        }
+    }
+
+    pub fn is_stream(&self) -> bool {
+        !matches!(self.address, Address::Udp { .. })
+    }
+
+    pub fn family(&self) -> Family {
+        if self.local.is_some_and(|local| local.is_ipv6()) { Family::V6 } else { Family::V4 }
+    }
+
+    pub fn door(&self, slot: u16) -> Door {
+        self.doors.get(usize::from(slot)).copied().unwrap_or(Door::None)
+    }
+
+    pub fn set_door(&mut self, slot: u16, door: Door) {
+        let index = usize::from(slot);
+        if self.doors.len() <= index {
+            self.doors.resize(index + 1, Door::None);
+        }
+        self.doors[index] = door;
+    }
+
+    /// Every program closed its server: nobody will serve this address any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.doors.contains(&Door::Closed)
+            && self.doors.iter().all(|door| matches!(door, Door::Closed | Door::None))
+    }
+
+    /// An option that only the accept thread can honour keeps the group in push mode.
+    pub fn must_push(settings: &Settings) -> bool {
+        settings.max_connections_per_worker.is_some()
+            || matches!(settings.affinity, super::Affinity::Cookie { .. })
+            || !settings.trusted_proxies.is_empty()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // Gone already is as good.
+            let _ = rustix::fs::unlink(path);
+        }
+    }
+}

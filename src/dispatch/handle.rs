@@ -1,0 +1,94 @@
+//! The handle of the accept thread: each verb sends a command and wakes it. Dropping the handle ends and
+//! joins the thread.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::sync::oneshot;
+
+use super::accept::Floor;
+use super::command::{Command, ListenFailure, Listening, Report, Settings};
+use crate::error::{Code, Error, Result};
+use crate::ipc::control::{Address, GroupId};
+use crate::metrics::memory::{Page, SharedMemory};
+
+pub struct Dispatcher {
+    commands: Sender<Command>,
+    wake: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Dispatcher {
+    /// Starts the thread. `report` is called on it and must not block.
+    pub fn start(
+        settings: Settings,
+        memory: SharedMemory,
+        seed: u32,
+        report: impl Fn(Report) + Send + 'static,
+    ) -> Result<Self> {
+        let (commands, received) = channel();
+        let failed = |error: rustix::io::Errno| Error::system("eventfd", &error.into());
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?;
+        let theirs = rustix::io::fcntl_dupfd_cloexec(&wake, 0).map_err(failed)?;
+        let floor = Floor::new(settings, theirs, received, Box::new(report), memory, seed).map_err(failed)?;
+        let thread = std::thread::Builder::new().name("drover-accept".into()).spawn(move || floor.run());
+        let thread = thread.map_err(|error| Error::new(Code::ResourceExhausted, error.to_string()))?;
+        Ok(Self { commands, wake, thread: Some(thread) })
+    }
+
+    fn tell(&self, command: Command) {
+        // A thread that has ended has said why; its workers get no more connections either way.
+        if self.commands.send(command).is_ok() {
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+
+    pub fn listen(
+        &self,
+        address: Address,
+        backlog: u32,
+        slot: Option<u16>,
+    ) -> oneshot::Receiver<std::result::Result<Listening, ListenFailure>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Listen { address, backlog, slot, reply });
+        answer
+    }
+
+    pub fn join(&self, slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page) {
+        self.tell(Command::Join { slot, generation, channel, far_end, page });
+    }
+
+    pub fn serve(&self, slot: u16, generation: u32, group: GroupId, plain_http: bool) {
+        self.tell(Command::Serve { slot, generation, group, plain_http });
+    }
+
+    pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<()> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Close { slot, generation, group, reply });
+        answer
+    }
+
+    pub fn scarce(&self, slot: u16, generation: u32, scarce: bool) {
+        self.tell(Command::Scarce { slot, generation, scarce });
+    }
+
+    pub fn drain(&self, slot: u16, generation: u32) {
+        self.tell(Command::Drain { slot, generation });
+    }
+
+    pub fn dead(&self, slot: u16, generation: u32) {
+        self.tell(Command::Dead { slot, generation });
+    }
+}
+
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        self.tell(Command::Shutdown);
+        if let Some(thread) = self.thread.take() {
+            // A panic there was printed by the thread itself.
+            let _ = thread.join();
+        }
+    }
+}

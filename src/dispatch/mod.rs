@@ -1,0 +1,26 @@
+//! The connection's way: listener groups, the accept thread, sending accepted connections to workers and
+//! taking them back. One thread owns all of it; others send it `Command`s and read its `Report`s. It decides
+//! nothing about workers' lives (`supervisor`) and nothing about who is best (`balance`): it carries out.
+//!
+//! Reading order: `command` (what goes in and out), `group` (one address), `crew` (the workers), `accept`
+//! (the thread), `obey` (its commands), then `place`, `steer`, `watch`, `peek`, `refuse`.
+
+mod accept;
+mod affinity;
+mod bind;
+mod command;
+mod crew;
+mod group;
+mod handle;
+mod obey;
+mod peek;
+mod place;
+mod refuse;
+mod requests;
+mod steer;
+mod token;
+mod watch;
+
+pub use affinity::{cookie_slot, cookie_value};
+pub use command::{Affinity, Command, DispatchMode, ListenFailure, Listening, Report, Settings};
+pub use handle::Dispatcher;

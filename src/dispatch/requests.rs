@@ -1,0 +1,156 @@
+//! The first bytes of a connection, as far as placing it needs them. PURE: bytes in, verdict out. Outside
+//! bytes are parsed by httparse alone; what is no HTTP/1 request is placed by the strategy.
+
+use std::net::IpAddr;
+
+/// More headers than this and the request is placed by the strategy.
+const MOST_HEADERS: usize = 100;
+
+/// What the first bytes say.
+#[derive(Debug, PartialEq, Eq)]
+pub enum FirstBytes<'a> {
+    /// The headers are not all here yet.
+    Incomplete,
+    /// TLS, HTTP/2, garbage, or too much of it.
+    Unreadable,
+    Request {
+        cookies: Vec<&'a str>,
+        forwarded: Vec<&'a str>,
+        x_forwarded_for: Vec<&'a str>,
+    },
+}
+
+pub fn read<'a>(bytes: &'a [u8]) -> FirstBytes<'a> {
+    let mut headers = [httparse::EMPTY_HEADER; MOST_HEADERS];
+    let mut request = httparse::Request::new(&mut headers);
+    match request.parse(bytes) {
+        Ok(httparse::Status::Partial) => FirstBytes::Incomplete,
+        Err(_) => FirstBytes::Unreadable,
+        Ok(httparse::Status::Complete(_)) => {
+            let all = |name: &str| -> Vec<&'a str> {
+                let named = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
+                named.filter_map(|header| std::str::from_utf8(header.value).ok()).collect()
+            };
+            FirstBytes::Request {
+                cookies: all("cookie"),
+                forwarded: all("forwarded"),
+                x_forwarded_for: all("x-forwarded-for"),
+            }
+        }
+    }
+}
+
+/// The value of a cookie in Cookie headers (RFC 6265, section 4.2.1).
+pub fn cookie<'a>(headers: &[&'a str], name: &str) -> Option<&'a str> {
+    let pairs = headers.iter().flat_map(|header| header.split(';'));
+    pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The client behind trusted proxies: from the peer backwards through the hops that the proxies wrote down,
+/// the first that is no trusted proxy itself. None when the peer is not trusted or told nothing readable.
+pub fn client(
+    peer: IpAddr,
+    forwarded: &[&str],
+    x_forwarded_for: &[&str],
+    trusted: &[(IpAddr, u8)],
+) -> Option<IpAddr> {
+    if !is_trusted(peer, trusted) {
+        return None;
+    }
+    let hops: Vec<IpAddr> = if forwarded.is_empty() {
+        x_forwarded_for.iter().flat_map(|header| header.split(',')).filter_map(address).collect()
+    } else {
+        forwarded.iter().flat_map(|header| header.split(',')).filter_map(forwarded_for).collect()
+    };
+    hops.iter().rev().find(|hop| !is_trusted(**hop, trusted)).or(hops.first()).copied()
+}
+
+/// The `for=` of one element of a Forwarded header (RFC 7239, section 4).
+fn forwarded_for(element: &str) -> Option<IpAddr> {
+    let pairs = element.split(';').filter_map(|pair| pair.trim().split_once('='));
+    let mut named = pairs.filter(|(key, _)| key.eq_ignore_ascii_case("for"));
+    named.next().and_then(|(_, value)| address(value.trim_matches('"')))
+}
+
+/// An address with or without port and brackets.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    if let Ok(ip) = text.parse() {
+        return Some(ip);
+    }
+    if let Some(rest) = text.strip_prefix('[') {
+        return rest.split(']').next().and_then(|ip| ip.parse().ok());
+    }
+    text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok())
+}
+
+fn is_trusted(ip: IpAddr, trusted: &[(IpAddr, u8)]) -> bool {
+    let ip = ip.to_canonical();
+    trusted.iter().any(|(network, prefix)| match (ip, network.to_canonical()) {
+        (IpAddr::V4(ip), IpAddr::V4(network)) => {
+            let shift = 32 - u32::from(*prefix).min(32);
+            u64::from(ip.to_bits()) >> shift == u64::from(network.to_bits()) >> shift
+        }
+        (IpAddr::V6(ip), IpAddr::V6(network)) => {
+            let shift = 128 - u32::from(*prefix).min(128);
+            shift == 128 || ip.to_bits() >> shift == network.to_bits() >> shift
+        }
+        _ => false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_request_shows_its_cookies_and_hops() {
+        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: x=1; drover_affinity=2.abc\r\nX-Forwarded-For: 1.2.3.4, 10.0.0.1\r\n\r\n";
+        let FirstBytes::Request { cookies, x_forwarded_for, .. } = read(bytes) else { panic!("a request") };
+        assert_eq!(cookie(&cookies, "drover_affinity"), Some("2.abc"));
+        assert_eq!(cookie(&cookies, "affinity"), None);
+        assert_eq!(x_forwarded_for, ["1.2.3.4, 10.0.0.1"]);
+    }
+
+    #[test]
+    fn half_a_header_is_waited_for_and_no_http_is_not() {
+        assert_eq!(read(b"GET / HTTP/1.1\r\nCookie: a"), FirstBytes::Incomplete);
+        assert_eq!(read(b"\x16\x03\x01\x02\x00\x01"), FirstBytes::Unreadable);
+        assert_eq!(read(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), FirstBytes::Unreadable);
+    }
+
+    #[test]
+    fn the_client_is_the_last_hop_that_is_no_proxy_of_ours() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let ours = [(ip("10.0.0.0"), 8), (ip("::1"), 128)];
+        let cases: [(&str, &[&str], &[&str], Option<&str>); 7] = [
+            ("10.0.0.1", &[], &["6.6.6.6, 1.2.3.4, 10.0.0.9"], Some("1.2.3.4")),
+            ("10.0.0.1", &[], &["10.1.1.1, 10.0.0.9"], Some("10.1.1.1")),
+            ("9.9.9.9", &[], &["1.2.3.4"], None),
+            (
+                "::1",
+                &["for=\"[2001:db8::7]:443\";proto=https, for=10.0.0.1"],
+                &["1.1.1.1"],
+                Some("2001:db8::7"),
+            ),
+            ("10.0.0.1", &[], &["1.2.3.4:5678"], Some("1.2.3.4")),
+            ("10.0.0.1", &[], &["unknown"], None),
+            ("::ffff:10.0.0.1", &[], &["1.2.3.4"], Some("1.2.3.4")),
+        ];
+        for (peer, forwarded, x_forwarded_for, expected) in cases {
+            assert_eq!(client(ip(peer), forwarded, x_forwarded_for, &ours), expected.map(ip), "{peer}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_first_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            if let FirstBytes::Request { cookies, forwarded, x_forwarded_for } = read(&bytes) {
+                cookie(&cookies, "drover_affinity");
+                let loopback = "127.0.0.1".parse().unwrap();
+                client(loopback, &forwarded, &x_forwarded_for, &[(loopback, 8)]);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! What an epoll event is about, packed into its 64 bits.
+
+use crate::ipc::control::GroupId;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// Commands are waiting.
+    Wake,
+    /// The group's own listener (member 0) has connections.
+    Front(GroupId),
+    /// A slot's listener that the primary looks after has connections.
+    Slot(GroupId, u16),
+    /// First bytes of a connection that is looked at before it is placed.
+    Peek(u32),
+    /// A connection that was answered by drover and is being drained.
+    Refused(u32),
+}
+
+impl Token {
+    pub fn pack(self) -> u64 {
+        match self {
+            Token::Wake => 0,
+            Token::Front(group) => 1 << 56 | u64::from(group),
+            Token::Slot(group, slot) => 2 << 56 | u64::from(slot) << 32 | u64::from(group),
+            Token::Peek(id) => 3 << 56 | u64::from(id),
+            Token::Refused(id) => 4 << 56 | u64::from(id),
+        }
+    }
+
+    pub fn unpack(bits: u64) -> Self {
+        let low = bits as u32;
+        match bits >> 56 {
+            1 => Token::Front(low),
+            2 => Token::Slot(low, (bits >> 32) as u16),
+            3 => Token::Peek(low),
+            4 => Token::Refused(low),
+            _ => Token::Wake,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_survive_packing() {
+        let tokens =
+            [Token::Wake, Token::Front(7), Token::Slot(u32::MAX, 1023), Token::Peek(9), Token::Refused(3)];
+        for token in tokens {
+            assert_eq!(Token::unpack(token.pack()), token);
+        }
+    }
+}

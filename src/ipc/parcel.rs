@@ -1,0 +1,106 @@
+//! Accepted connections on their way to a worker: messages of a SOCK_SEQPACKET pair, each with up to
+//! [`MOST`] descriptors of one listener group. The worker's read of a message is its claim; until then the
+//! primary can read the message back from its duplicate of the worker's end.
+//!
+//! | offset | size | field |
+//! | --- | --- | --- |
+//! | 0 | 4 | id of the listener group, little-endian |
+//! | 4 | 4 | bit 0: the connections were taken back from another worker |
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+
+use super::control::GroupId;
+
+/// Descriptors in one message; the kernel's limit is 253, and small messages are taken back more finely.
+pub const MOST: usize = 64;
+const TAKEN_BACK: u32 = 1;
+
+/// One message.
+#[derive(Debug)]
+pub struct Parcel {
+    pub group: GroupId,
+    pub taken_back: bool,
+    pub fds: Vec<OwnedFd>,
+    /// The kernel dropped descriptors because this process is at its limit.
+    pub truncated: bool,
+}
+
+/// Sends descriptors (at most [`MOST`]) without waiting; the caller still owns them afterwards.
+///
+/// # Errors
+/// AGAIN when the channel is full, TOOMANYREFS when too many descriptors are under way; nothing is sent.
+pub fn send(
+    channel: BorrowedFd<'_>,
+    group: GroupId,
+    taken_back: bool,
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), Errno> {
+    let mut head = [0u8; 8];
+    head[..4].copy_from_slice(&group.to_le_bytes());
+    head[4..].copy_from_slice(&u32::from(taken_back).to_le_bytes());
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::MSGSIZE);
+    }
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    sendmsg(channel, &[IoSlice::new(&head)], &mut control, flags).map(|_| ())
+}
+
+/// Takes the next message. None at the end of the channel.
+///
+/// # Errors
+/// AGAIN when there is none.
+pub fn receive(channel: BorrowedFd<'_>) -> Result<Option<Parcel>, Errno> {
+    let mut head = [0u8; 8];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let message = recvmsg(channel, &mut [IoSliceMut::new(&mut head)], &mut control, flags)?;
+    if message.bytes == 0 {
+        return Ok(None);
+    }
+    let mut fds = Vec::with_capacity(4);
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = part {
+            fds.extend(received);
+        }
+    }
+    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    Ok(Some(Parcel {
+        group: word(0),
+        taken_back: word(4) & TAKEN_BACK != 0,
+        fds,
+        truncated: message.flags.contains(ReturnFlags::CTRUNC),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn what_the_worker_never_read_can_be_taken_back_after_its_death() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        let duplicate = theirs.try_clone().unwrap();
+        let (left, right) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        send(ours.as_fd(), 5, true, &[left.as_fd()]).unwrap();
+        drop((theirs, left));
+        let parcel = receive(duplicate.as_fd()).unwrap().expect("the message is still there");
+        assert_eq!((parcel.group, parcel.taken_back, parcel.fds.len()), (5, true, 1));
+        rustix::io::write(&right, b"x").unwrap();
+        assert_eq!(receive(duplicate.as_fd()).unwrap_err(), Errno::AGAIN);
+    }
+}
