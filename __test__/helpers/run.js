@@ -1,0 +1,167 @@
+'use strict';
+
+// Runs a script as a user would and watches it from outside: its output, its end, the processes it leaves.
+
+const { spawn } = require('node:child_process');
+const { randomUUID } = require('node:crypto');
+const fs = require('node:fs');
+const { setTimeout: wait } = require('node:timers/promises');
+
+/** Milliseconds that a test waits for what should happen soon, on a busy machine. */
+const PATIENCE = 30_000;
+
+/** Milliseconds after a process's end in which the rest of its output is read, while workers hold the pipes. */
+const LAST_WORDS = 500;
+
+/** A variable that every process of a run inherits, so that orphans are found whoever adopted them. */
+const MARK = 'TEST_RUN_ID';
+
+function processesMarked(mark) {
+  const wanted = `\0${MARK}=${mark}\0`;
+  return fs
+    .readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .filter((pid) => {
+      try {
+        // The environment of a zombie is empty: it holds no port and needs no stop.
+        return `\0${fs.readFileSync(`/proc/${pid}/environ`, 'latin1')}`.includes(wanted);
+      } catch {
+        // It ended meanwhile, or belongs to somebody else.
+        return false;
+      }
+    })
+    .map(Number);
+}
+
+function signalIfAlive(pid, signal) {
+  try {
+    process.kill(pid, signal);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error;
+  }
+}
+
+class Program {
+  #child;
+  #mark = randomUUID();
+  #waiting = new Set();
+  #silent = false;
+
+  stdout = '';
+  stderr = '';
+  /** Resolves to { code, signal } when the process has ended. */
+  exit;
+
+  constructor(command, args, { env, cwd }) {
+    this.#child = spawn(command, args, {
+      cwd,
+      env: { ...process.env, NODE_ENV: 'production', NODE_TEST_CONTEXT: undefined, ...env, [MARK]: this.#mark },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    });
+    for (const stream of ['stdout', 'stderr']) {
+      this.#child[stream].setEncoding('utf8').on('data', (text) => {
+        this[stream] += text;
+        this.#look();
+      });
+    }
+    this.exit = new Promise((resolve, reject) => {
+      this.#child.once('error', reject);
+      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
+    });
+    // Whoever awaits `exit` hears of a program that could not be started; `until` hears of it here.
+    this.exit.then(
+      () => setTimeout(() => this.#end(), LAST_WORDS).unref(),
+      () => this.#end(),
+    );
+    this.#child.once('close', () => this.#end());
+  }
+
+  get pid() {
+    return this.#child.pid;
+  }
+
+  get isAlive() {
+    return this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get output() {
+    return this.stdout + this.stderr;
+  }
+
+  #look() {
+    for (const check of this.#waiting) check();
+  }
+
+  #end() {
+    this.#silent = true;
+    this.#look();
+  }
+
+  /** Resolves to the match once the output has it; rejects with the output when it ends or time is up before. */
+  until(pattern, patience = PATIENCE) {
+    return new Promise((resolve, reject) => {
+      const settle = (act, value) => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        act(value);
+      };
+      const fail = (why) => settle(reject, new Error(`${why} without ${pattern}. Its output:\n${this.output}`));
+      const check = () => {
+        const match = this.stdout.match(pattern) ?? this.stderr.match(pattern);
+        if (match) settle(resolve, match);
+        else if (this.#silent) fail('The program ended');
+      };
+      const timer = setTimeout(() => fail(`${patience} ms passed`), patience);
+      this.#waiting.add(check);
+      check();
+    });
+  }
+
+  /** Sends a signal to this process alone. */
+  signal(signal) {
+    signalIfAlive(this.pid, signal);
+  }
+
+  /** Ids of the processes of this run that live, without the first one: workers and whatever they started. */
+  others() {
+    return processesMarked(this.#mark).filter((pid) => pid !== this.pid);
+  }
+
+  /** Resolves when nothing of this run lives; rejects with what does after `patience` milliseconds. */
+  async gone(patience = PATIENCE) {
+    const deadline = performance.now() + patience;
+    let left = processesMarked(this.#mark);
+    while (left.length > 0 && performance.now() < deadline) {
+      // The kernel tells nobody of a process that is not one's child.
+      await wait(10);
+      left = processesMarked(this.#mark);
+    }
+    if (left.length > 0) throw new Error(`Still there: ${left.join(', ')}. Output:\n${this.output}`);
+  }
+
+  /** Ends the run: SIGTERM, after `patience` milliseconds SIGKILL, and SIGKILL for all that is left. */
+  async stop(patience = 5000) {
+    // Once it has been reaped its id may be another's.
+    const signal = (name) => this.isAlive && this.signal(name);
+    signal('SIGTERM');
+    const timer = setTimeout(() => signal('SIGKILL'), patience);
+    await this.exit.catch(() => undefined);
+    clearTimeout(timer);
+    for (const pid of processesMarked(this.#mark)) signalIfAlive(pid, 'SIGKILL');
+    await this.gone();
+    return this.exit;
+  }
+}
+
+/**
+ * Starts `script`; it is stopped when the test `t` ends, however it ends.
+ * Options: node (a binary), execArgv, args, env (undefined removes a variable), cwd.
+ */
+function run(t, script, { node = process.execPath, execArgv = [], args = [], env = {}, cwd } = {}) {
+  const program = new Program(node, [...execArgv, script, ...args], { env, cwd });
+  t.after(() => program.stop());
+  return program;
+}
+
+module.exports = { run };
