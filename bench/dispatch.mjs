@@ -1,0 +1,149 @@
+// npm run bench:dispatch [-- --quick] [-- --rounds N]
+//
+// How connections reach the workers: drover beside node:cluster (SCHED_RR and SCHED_NONE), SO_REUSEPORT by
+// hand (a plain process for each listener) and one bare process, all before the same plain http program
+// (bench/app.js), with NODE_ENV=production and nothing else in their environment.
+//
+// Method. Each figure is taken from a freshly started server after a warm-up, by a load generator of one
+// thread on the same machine (bench/loadgen). In a round every contender does the same work right after the
+// others, in the opposite order every second round; a ratio is taken within a round, and the median over the
+// rounds is reported, so that a machine which drifts drifts for all. What is measured:
+//
+//   new connections   64 at once, each closed after one request, with 1, 2 and 4 workers: answers a second
+//   quiet             2,000 connections a second, 2 workers, drover held in push mode: the primary's
+//                     processor time for each connection (schedstat of all its threads) and the p50, which
+//                     counts from when a connection was due
+//   keep-alive        64 connections, 2 workers: requests a second
+//   fairness          16 long-lived connections on 4 workers, least-connections; then those of one worker are
+//                     closed and as many opened. Reported is the most uneven round
+//   hang              2 workers, 600 connections a second while one blocks its event loop for 1.5 s: the
+//                     slowest of all answers (median and worst of the rounds). Then one blocks and is killed:
+//                     errors, and connections without an answer after 3 s (of both, sums of the rounds)
+//
+// The last line of standard output is JSON; ratios are drover / peer. --quick: one short round without the
+// peers that only the table shows.
+
+import os from 'node:os';
+import { parseArgs } from 'node:util';
+import { bare, drover, nodeCluster, reusePort } from './support/contenders.mjs';
+import { count, median, ratio, row } from './support/figures.mjs';
+import { build } from './support/loadgen.mjs';
+import { fairness, hangAndKill, keepAlive, newConnections, quietRate } from './dispatch/measure.mjs';
+
+const WORKERS = [1, 2, 4];
+const FULL = { warmUp: 1, run: 2, rate: 3 };
+const QUICK = { warmUp: 0.3, run: 0.7, rate: 1 };
+
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, rounds: { type: 'string' } },
+});
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
+if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds is a whole number from 1 on');
+const times = options.quick ? QUICK : FULL;
+const peersForTheTable = !options.quick;
+
+const roundRobin = nodeCluster('rr');
+const byKernel = nodeCluster('none');
+const push = drover({ loadBalancing: { dispatch: 'push' } });
+const fewest = drover({ loadBalancing: { strategy: 'least-connections' } });
+
+const WIDTHS = [7, 16, 8, 16];
+const say = (round, what, workers, who, figures) =>
+  console.log(`${row([`round ${round + 1}`, what, workers, who], WIDTHS)}  ${figures}`);
+
+/** Measures each contender of [name, contender] pairs in this round's order; resolves to figures by name. */
+async function compare(round, what, workers, contenders, measure, words) {
+  const figures = {};
+  for (const [name, contender] of round % 2 ? contenders.toReversed() : contenders) {
+    figures[name] = await measure(contender);
+    say(round, what, workers, name, words(figures[name]));
+  }
+  return figures;
+}
+
+const perSecond = (unit) => (f) =>
+  `${count(f.per_second)} ${unit}/s, p50 ${count(f.p50_us)} p99 ${count(f.p99_us)} us, ${f.errors + f.stuck} failed`;
+
+/** One round: every measurement once. */
+async function measureRound(round) {
+  const fresh = {};
+  for (const n of WORKERS) {
+    const contenders = [
+      ['node:cluster rr', roundRobin(n)],
+      ['reuseport', reusePort(n)],
+      ['drover', drover()(n)],
+      ...(peersForTheTable ? [['node:cluster none', byKernel(n)]] : []),
+      ...(n === 1 ? [['bare process', bare()]] : []),
+    ];
+    const measure = (contender) => newConnections(contender, times);
+    fresh[n] = await compare(round, 'new connections', n, contenders, measure, perSecond('conn'));
+  }
+  const quiet = await compare(
+    round,
+    'quiet',
+    2,
+    [['node:cluster rr', roundRobin(2)], ['drover push', push(2)]],
+    (contender) => quietRate(contender, times),
+    (f) => `primary ${f.primaryUs.toFixed(1)} us/conn, p50 ${count(f.p50_us)} p99 ${count(f.p99_us)} us`,
+  );
+  const kept = await compare(
+    round,
+    'keep-alive',
+    2,
+    [['reuseport', reusePort(2)], ['drover', drover()(2)]],
+    (contender) => keepAlive(contender, times),
+    perSecond('req'),
+  );
+  const peers = [['node:cluster rr', roundRobin], ['reuseport', reusePort]];
+  const fair = await compare(
+    round,
+    'fairness',
+    4,
+    [...(peersForTheTable ? peers.map(([name, peer]) => [name, peer(4)]) : []), ['drover', fewest(4)]],
+    (contender) => fairness(contender, 4),
+    (f) => `${f.first.join('/')}, after churn ${f.afterChurn.join('/')}`,
+  );
+  const hung = await compare(
+    round,
+    'hang',
+    2,
+    [...(peersForTheTable ? peers.map(([name, peer]) => [name, peer(2)]) : []), ['drover', drover()(2)]],
+    (contender) => hangAndKill(contender, times),
+    (f) => `slowest ${f.maxMs.toFixed(1)} ms; ${f.errors} errors, ${f.stuck} stuck`,
+  );
+  return { fresh, quiet, kept, fair, hung };
+}
+
+const spread = (counts) => Math.max(...counts) - Math.min(...counts);
+const mostUneven = (rows) => rows.reduce((worst, counts) => (spread(counts) > spread(worst) ? counts : worst));
+const sum = (values) => values.reduce((a, b) => a + b, 0);
+
+/** The last line, from the figures of all rounds. */
+function summary(all) {
+  const over = (figure) => ratio(median(all.map(figure)));
+  const fresh = (n, peer) => over(({ fresh: f }) => f[n].drover.per_second / f[n][peer].per_second);
+  const perWorkers = (peer) => Object.fromEntries(WORKERS.map((n) => [n, fresh(n, peer)]));
+  const hung = all.map((round) => round.hung.drover);
+  const quiet = (figure) => over(({ quiet: q }) => q['drover push'][figure] / q['node:cluster rr'][figure]);
+  return {
+    vs_node_cluster: perWorkers('node:cluster rr'),
+    vs_reuseport: perWorkers('reuseport'),
+    primary_cpu_vs_node_cluster: quiet('primaryUs'),
+    p50_vs_node_cluster: quiet('p50_us'),
+    keepalive_vs_reuseport: over(({ kept }) => kept.drover.per_second / kept.reuseport.per_second),
+    fairness: mostUneven(all.map((round) => round.fair.drover.first)),
+    fairness_after_churn: mostUneven(all.map((round) => round.fair.drover.afterChurn)),
+    hang_max_ms: ratio(median(hung.map((f) => f.maxMs))),
+    hang_worst_ms: ratio(Math.max(...hung.map((f) => f.maxMs))),
+    kill_errors: sum(hung.map((f) => f.errors)),
+    kill_stuck: sum(hung.map((f) => f.stuck)),
+    bare_process: fresh(1, 'bare process'),
+  };
+}
+
+await build();
+const machine = `Linux ${os.release()}, ${os.availableParallelism()} CPUs`;
+console.log(`Node ${process.version}, ${machine}, rounds: ${rounds}\n`);
+const all = [];
+for (let round = 0; round < rounds; round += 1) all.push(await measureRound(round));
+console.log(`\n${JSON.stringify(summary(all))}`);

@@ -1,0 +1,88 @@
+// The measurements of bench:dispatch. Each starts a contender, warms it up, loads it, stops it, and resolves
+// to figures of one round; nothing here compares.
+
+import http from 'node:http';
+import { text } from 'node:stream/consumers';
+import { cpuTime, startServer } from '../support/processes.mjs';
+import { load } from '../support/loadgen.mjs';
+
+const CONCURRENCY = 64;
+const QUIET_RATE = 2000;
+const HANG_RATE = 600;
+const HANG_MS = 1500;
+const KILL_AFTER_MS = 300;
+const HELD = 16;
+
+async function withServer(contender, measure) {
+  const server = await startServer(contender);
+  try {
+    return await measure(server);
+  } finally {
+    await server.stop();
+  }
+}
+
+const warm = (server, times, mode = 'new') =>
+  load(mode, server.port, { connections: CONCURRENCY, seconds: times.warmUp });
+
+/** A new connection for each request, as many as the machine gives. */
+export const newConnections = (contender, times) =>
+  withServer(contender, async (server) => {
+    await warm(server, times);
+    return load('new', server.port, { connections: CONCURRENCY, seconds: times.run });
+  });
+
+/** The same at a rate that leaves the machine idle; with what the first process spent on each connection. */
+export const quietRate = (contender, times) =>
+  withServer(contender, async (server) => {
+    await warm(server, times);
+    const before = cpuTime(server.pid);
+    const report = await load('new', server.port, { connections: 512, seconds: times.rate, rate: QUIET_RATE });
+    return { ...report, primaryUs: (cpuTime(server.pid) - before) / 1000 / report.conns };
+  });
+
+/** Many requests on each of few connections. */
+export const keepAlive = (contender, times) =>
+  withServer(contender, async (server) => {
+    await warm(server, times, 'keepalive');
+    return load('keepalive', server.port, { connections: CONCURRENCY, seconds: times.run });
+  });
+
+/** How many of 16 long-lived connections each worker holds, at first and after one worker's came anew. */
+export const fairness = (contender, workers) =>
+  withServer(contender, async (server) => {
+    const report = await load('hold', server.port, { connections: HELD });
+    const counts = (held) => Array.from({ length: workers }, (_, id) => held[id] ?? 0);
+    return { first: counts(report.workers), afterChurn: counts(report.workers_after_churn) };
+  });
+
+/** Blocks one worker's event loop; resolves to its process id once it takes nothing any more. */
+function hang(port) {
+  return new Promise((resolve, reject) => {
+    const request = http.get({ host: '127.0.0.1', port, path: `/hang?ms=${HANG_MS}`, agent: false });
+    request.once('error', reject);
+    request.once('response', (response) => text(response).then((pid) => resolve(Number(pid)), reject));
+  });
+}
+
+/**
+ * One worker blocks and connections arrive meanwhile; then one blocks again and is killed. It is idle when it
+ * blocks, so it has taken none of these connections: every one of them should be answered, and soon. Errors
+ * and stuck connections are those of both.
+ */
+export const hangAndKill = (contender, times) =>
+  withServer(contender, async (server) => {
+    await warm(server, times);
+    await hang(server.port);
+    const arrivals = { connections: 1000, rate: HANG_RATE };
+    const stalled = await load('new', server.port, { ...arrivals, seconds: HANG_MS / 1000 });
+    const victim = await hang(server.port);
+    const timer = setTimeout(() => process.kill(victim, 'SIGKILL'), KILL_AFTER_MS);
+    const killed = await load('new', server.port, { ...arrivals, seconds: 1.2 });
+    clearTimeout(timer);
+    return {
+      maxMs: (stalled.max_us ?? Infinity) / 1000,
+      errors: stalled.errors + killed.errors,
+      stuck: stalled.stuck + killed.stuck,
+    };
+  });
