@@ -12,6 +12,7 @@
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
 pub mod balance;
+pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod event;

@@ -1,0 +1,149 @@
+//! Whether there are workers, and how many.
+
+use super::environment::{NodeEnvironment, node_environment, text};
+use super::model::Config;
+use super::sections::worker::{MOST_WORKERS, Workers};
+use super::settings::Settings;
+use std::collections::BTreeMap;
+
+/// What the caller has found out about where this process runs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HostFacts {
+    /// CPUs this process may use: affinity and quota; a quota makes it fractional.
+    pub usable_cpus: f64,
+    /// Bytes this process and its workers may use, where known.
+    pub available_memory: Option<u64>,
+    /// The process manager that already runs one process a core, if any.
+    pub outer: Option<Outer>,
+}
+
+impl HostFacts {
+    /// Usable CPUs rounded up, at least 1 and at most as many as there may be workers.
+    pub fn cpus(&self) -> u16 {
+        // `as` saturates, and makes 0 of what is not a number.
+        (self.usable_cpus.ceil() as u16).clamp(1, MOST_WORKERS)
+    }
+}
+
+/// A clustering that this process is already part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outer {
+    /// PM2's cluster mode.
+    Pm2,
+    /// A worker of node:cluster.
+    NodeCluster,
+}
+
+/// Whether this process is to have workers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clustering {
+    On,
+    /// A cluster of one, and why.
+    Off {
+        because: &'static str,
+    },
+}
+
+/// Decides; `enabled` is what environment, code and defaults say in this order. What is to be said once
+/// goes to `notes`.
+pub fn decide(
+    settings: &Settings,
+    enabled: bool,
+    environment: &BTreeMap<String, String>,
+    host: &HostFacts,
+    notes: &mut Vec<String>,
+) -> Clustering {
+    let off = |because| Clustering::Off { because };
+    if !enabled {
+        let origin = settings.given.get("enabled").map(|setting| setting.origin.as_str());
+        return off(match origin {
+            None => "cluster.enabled is not set",
+            Some("CLUSTER_ENABLED") => "CLUSTER_ENABLED says so",
+            Some("ENABLE_CLUSTERING") => "ENABLE_CLUSTERING says so",
+            Some(_) => "cluster.enabled is false",
+        });
+    }
+    // Only the variable whose name is drover's own counts here: the other one stands in old .env files.
+    let operator_insists = text(environment, "CLUSTER_ENABLED").is_some();
+    if node_environment(environment) == NodeEnvironment::Test && !operator_insists {
+        return off("NODE_ENV is test");
+    }
+    let (because, who) = match host.outer {
+        None => return Clustering::On,
+        Some(Outer::Pm2) => ("PM2's cluster mode runs this process", "PM2's cluster mode"),
+        Some(Outer::NodeCluster) => ("this process is a worker of node:cluster", "node:cluster"),
+    };
+    notes.push(format!(
+        "{who} already runs this process as one of several: drover serves in it and starts no workers"
+    ));
+    off(because)
+}
+
+/// The most workers whatever code says: few in development, unless the operator gave a number.
+pub fn ceiling(settings: &Settings, environment: &BTreeMap<String, String>) -> u16 {
+    let operator_insists =
+        settings.given.get("workers").is_some_and(|workers| workers.origin == "CLUSTER_WORKERS");
+    let development = node_environment(environment) == NodeEnvironment::Development;
+    if development && !operator_insists { IN_DEVELOPMENT } else { MOST_WORKERS }
+}
+
+const IN_DEVELOPMENT: u16 = 2;
+
+/// The number of workers that a configuration asks for at the start.
+pub fn asked(config: &Config, host: &HostFacts) -> u16 {
+    let asked = match config.workers {
+        Workers::Count(count) => count,
+        Workers::Max => host.cpus(),
+        Workers::Auto => automatic(host, config.reserve_cores, config.resources.max_memory_per_worker),
+    };
+    let scaling = &config.auto_scaling;
+    // Not `clamp`, which would panic if the bounds were ever crossed.
+    if scaling.enabled { asked.min(scaling.max_workers).max(scaling.min_workers) } else { asked }
+}
+
+/// Usable CPUs less the reserved ones, no more than memory has room for, at least 1.
+fn automatic(host: &HostFacts, reserved: u16, memory_per_worker: Option<u64>) -> u16 {
+    let cpus = host.cpus().saturating_sub(reserved);
+    let room = host.available_memory.zip(memory_per_worker).and_then(|(all, each)| all.checked_div(each));
+    let room = room.map_or(u16::MAX, |room| u16::try_from(room).unwrap_or(u16::MAX));
+    cpus.min(room).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn host(usable_cpus: f64, available_memory: Option<u64>) -> HostFacts {
+        HostFacts { usable_cpus, available_memory, outer: None }
+    }
+
+    #[test]
+    fn auto_takes_the_cpus_it_may_use_and_what_memory_allows() {
+        const MB: u64 = 1 << 20;
+        for (cpus, reserved, available, each, expected) in [
+            (8.0, 0, None, None, 8),
+            (8.0, 1, None, None, 7),
+            (0.5, 0, None, None, 1),
+            (2.5, 0, None, None, 3),
+            (1.0, 4, None, None, 1),
+            (8.0, 0, Some(1024 * MB), None, 8),
+            (8.0, 0, None, Some(256 * MB), 8),
+            (8.0, 0, Some(1024 * MB), Some(256 * MB), 4),
+            (8.0, 1, Some(1024 * MB), Some(256 * MB), 4),
+            (8.0, 0, Some(100 * MB), Some(256 * MB), 1),
+            (4096.0, 0, None, None, 1024),
+        ] {
+            let found = automatic(&host(cpus, available), reserved, each);
+            assert_eq!(found, expected, "{cpus} CPUs, {reserved} reserved, {available:?} / {each:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn auto_is_always_a_number_of_workers(cpus: f64, reserved: u16, available: Option<u64>, each: Option<u64>) {
+            let count = automatic(&host(cpus, available), reserved, each);
+            prop_assert!((1..=MOST_WORKERS).contains(&count));
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The configuration: raw values, the environment and facts about the host in; a typed [`Config`], or all
+//! faults at once, out. PURE: nothing is read here, everything is an argument.
+//!
+//! Reading order: `sections/` (the keys), `schema` (how a key is found), `kind` (what it takes), `settings`
+//! (raw to canonical), `environment`, `derive` and `defaults`, `rules` (between keys), `model` (the result).
+
+mod choices;
+mod clustering;
+mod defaults;
+mod derive;
+mod environment;
+mod fault;
+mod kind;
+mod millis;
+mod model;
+mod network;
+mod presets;
+mod reference;
+mod rules;
+mod schema;
+mod secret;
+pub mod sections;
+mod settings;
+mod support;
+mod tree;
+mod units;
+
+pub use clustering::{Clustering, HostFacts, Outer};
+pub use defaults::default_values;
+pub use environment::{NodeEnvironment, Source, node_environment};
+pub use fault::Fault;
+pub use model::Config;
+pub use network::Network;
+pub use presets::environment as for_environment;
+pub use presets::{Environment, ServerType, intelligent, merge, recommended};
+pub use reference::reference;
+pub use secret::Secret;
+pub use support::Unsupported;
+
+use crate::error::{Code, Error, Result};
+use schema::{Form, Index};
+use serde_json::{Value, json};
+use settings::Settings;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a configuration is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Input<'a> {
+    /// As JSON; a function is `{ "$function": name }`, and so is, under its own kind, whatever else JSON
+    /// cannot carry. `undefined` and `null` ask for nothing.
+    pub options: &'a Value,
+    /// A snapshot of the environment.
+    pub env: &'a BTreeMap<String, String>,
+    pub host: &'a HostFacts,
+}
+
+/// A configuration that holds, and what is to be said about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    pub clustering: Clustering,
+    /// The workers to begin with, 1 to 1024; meaningless without clustering.
+    pub worker_count: u16,
+    /// Canonical paths of the keys that code or the environment gave a value.
+    pub named: BTreeSet<String>,
+    /// The keys that the environment set.
+    pub sources: Vec<Source>,
+    /// Sentences to be logged once at the start.
+    pub notes: Vec<String>,
+    /// To be refused at the start. What needs a cluster is listed only where there is one.
+    pub unsupported: Vec<Unsupported>,
+}
+
+impl Loaded {
+    /// The refusal of what this version lacks, if anything asks for it: `NOT_SUPPORTED` with
+    /// `details.unsupported`.
+    pub fn refusal(&self) -> Option<Error> {
+        if self.unsupported.is_empty() {
+            return None;
+        }
+        let lines: Vec<String> =
+            self.unsupported.iter().map(|one| format!("  {}: asks for {}", one.path, one.asks)).collect();
+        let message = format!("This version of drover does not bring:\n{}", lines.join("\n"));
+        Some(Error::new(Code::NotSupported, message).with(json!({ "unsupported": self.unsupported })))
+    }
+}
+
+/// Loads the options of `createServer`. The error is [`Code::ConfigurationInvalid`], with every fault in
+/// its message, one a line, and in `details.faults`.
+pub fn load(input: &Input<'_>) -> Result<Loaded> {
+    load_form(input, Form::Server)
+}
+
+/// Loads a ClusterConfig that stands by itself, as `new ClusterManager(config, basePort)` takes it. There
+/// `enabled` is true unless it says otherwise, and `PORT` and `HOST` do not count.
+pub fn load_cluster(input: &Input<'_>) -> Result<Loaded> {
+    load_form(input, Form::Cluster)
+}
+
+fn load_form(input: &Input<'_>, form: Form) -> Result<Loaded> {
+    let index = Index::new(form);
+    let name = if form == Form::Server { "options" } else { "config" };
+    let mut settings = Settings::read(&index, input.options, name);
+    ask_for_redis(&mut settings, input.options);
+    let from_code = settings.given.clone();
+    let (sources, mut notes) = environment::apply(&mut settings, input.env, form);
+
+    let node = node_environment(input.env);
+    let whole = derive::complete(&settings, form, node, input.host);
+    let broken = rules::check(&settings, &whole);
+    settings.faults.extend(broken);
+    if !settings.faults.is_empty() {
+        return Err(fault::report(&settings.faults));
+    }
+    let mut config: Config = serde_json::from_value(whole)
+        .map_err(|mismatch| Error::new(Code::ConfigurationInvalid, mismatch.to_string()))?;
+
+    let clustering = clustering::decide(&settings, config.enabled, input.env, input.host, &mut notes);
+    let ceiling = clustering::ceiling(&settings, input.env);
+    let asked = clustering::asked(&config, input.host);
+    let worker_count = asked.min(ceiling);
+    if worker_count < asked && clustering == Clustering::On {
+        notes.push(format!("NODE_ENV is development: {worker_count} workers instead of {asked}; CLUSTER_WORKERS overrides this"));
+    }
+    let scaling = &mut config.auto_scaling;
+    scaling.max_workers = scaling.max_workers.min(ceiling);
+    scaling.min_workers = scaling.min_workers.min(ceiling);
+    let unsupported = support::unsupported(&from_code, clustering == Clustering::On);
+    let named = settings.given.keys().map(|path| (*path).to_owned()).collect();
+    Ok(Loaded { config, clustering, worker_count, named, sources, notes, unsupported })
+}
+
+/// An empty `redis` asks for Redis too: the environment fills it in.
+fn ask_for_redis(settings: &mut Settings, options: &Value) {
+    let key = schema::key("redis.enabled").filter(|_| options["redis"].is_object());
+    if let Some(key) = key.filter(|key| !settings.is_given(key.path)) {
+        let setting = settings::Setting { key, value: json!(true), origin: "redis".into() };
+        settings.given.insert(key.path, setting);
+    }
+}
+
+#[cfg(test)]
+mod tests;

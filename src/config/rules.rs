@@ -1,0 +1,200 @@
+//! What must hold between keys. A rule speaks only when the user gave one of its keys, and never about a
+//! value that was refused already.
+
+use super::fault::{Fault, shown};
+use super::network::is_loopback;
+use super::sections::balancing::{Affinity, Dispatch, Strategy};
+use super::settings::Settings;
+use super::tree;
+use serde_json::{Value, json};
+
+/// The first of each pair is never above the second.
+const ORDERED: &[(&str, &str)] = &[
+    ("autoScaling.minWorkers", "autoScaling.maxWorkers"),
+    ("autoScaling.scaleDownThreshold.cpu", "autoScaling.scaleUpThreshold.cpu"),
+    ("autoScaling.scaleDownThreshold.memory", "autoScaling.scaleUpThreshold.memory"),
+    ("autoScaling.memoryTarget", "autoScaling.memoryThreshold"),
+    ("errorHandling.retry.initialDelay", "errorHandling.retry.maxDelay"),
+    ("processManagement.killTimeout", "processManagement.gracefulShutdownTimeout"),
+    ("processManagement.shutdownDelay", "processManagement.gracefulShutdownTimeout"),
+    ("processManagement.restartDelay", "processManagement.maxRestartDelay"),
+    (
+        "resources.memoryManagement.memoryWarningThreshold",
+        "resources.memoryManagement.memoryCriticalThreshold",
+    ),
+];
+
+/// Every broken rule, as a fault at the key that the user gave.
+pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
+    let facts = Facts { settings, whole };
+    let ordered = ORDERED.iter().filter_map(|(low, high)| facts.ordered(low, high));
+    ordered
+        .chain(facts.monitoring_is_guarded())
+        .chain(facts.affinity_is_of_one_mind())
+        .chain(facts.cookie_can_be_read())
+        .chain(facts.direct_dispatch_can_be_exact())
+        .collect()
+}
+
+struct Facts<'a> {
+    settings: &'a Settings,
+    whole: &'a Value,
+}
+
+impl Facts<'_> {
+    fn ordered(&self, low: &str, high: &str) -> Option<Fault> {
+        let value = |path: &str| tree::get(self.whole, path);
+        let broken = value(low)?.as_f64()? > value(high)?.as_f64()?;
+        let judged = self.settings.refused.iter().any(|path| *path == low || *path == high);
+        if !broken || judged {
+            return None;
+        }
+        let tell = |path: &str| {
+            let origin = self.settings.given.get(path).map(|setting| setting.origin.as_str());
+            let name = origin.unwrap_or(path);
+            let note = if origin.is_some() { "" } else { ", the default" };
+            format!("{name} ({}{note})", value(path).map(shown).unwrap_or_default())
+        };
+        let (path, allowed) = if self.settings.is_given(low) {
+            (low, format!("no more than {}", tell(high)))
+        } else {
+            (high, format!("no less than {}", tell(low)))
+        };
+        let setting = self.settings.given.get(path)?;
+        Some(Fault { path: setting.origin.clone(), found: shown(&setting.value), allowed, hint: None })
+    }
+
+    fn monitoring_is_guarded(&self) -> Option<Fault> {
+        let host = self.settings.given.get("monitoring.host")?;
+        let has_token = self.is_named("monitoring.token");
+        let open = !is_loopback(host.value.as_str().unwrap_or_default());
+        (open && !has_token && self.whole["monitoring"]["enabled"] == json!(true)).then(|| Fault {
+            path: host.origin.clone(),
+            found: shown(&host.value),
+            allowed: "an address of loopback, as long as there is no monitoring.token".into(),
+            hint: Some("with a token (CLUSTER_MONITORING_TOKEN) any address is allowed".into()),
+        })
+    }
+
+    fn affinity_is_of_one_mind(&self) -> Option<Fault> {
+        let sticky = self.settings.given.get("loadBalancing.stickySession")?;
+        let affinity = self.settings.given.get("loadBalancing.sessionAffinity")?;
+        let has_affinity = affinity.value != json!(Affinity::None);
+        (sticky.value != json!(has_affinity)).then(|| Fault {
+            path: sticky.origin.clone(),
+            found: shown(&sticky.value),
+            allowed: format!("what fits {} ({})", affinity.origin, shown(&affinity.value)),
+            hint: Some("sessionAffinity alone is enough".into()),
+        })
+    }
+
+    fn cookie_can_be_read(&self) -> Option<Fault> {
+        let affinity = self.settings.given.get("loadBalancing.sessionAffinity")?;
+        let tls = self.settings.value("tls") == Some(&json!(true));
+        (tls && affinity.value == json!(Affinity::Cookie)).then(|| Fault {
+            path: affinity.origin.clone(),
+            found: shown(&affinity.value),
+            allowed: format!("'{}' or '{}' together with server.key and server.cert", Affinity::Ip.name(), Affinity::None.name()),
+            hint: Some("the worker ends TLS, so the primary, which chooses the worker, cannot read the cookie; let a proxy end TLS, or bind clients by address".into()),
+        })
+    }
+
+    /// In direct mode the kernel chooses: it neither counts connections nor reads requests.
+    fn direct_dispatch_can_be_exact(&self) -> Option<Fault> {
+        let dispatch = self.settings.given.get("loadBalancing.dispatch")?;
+        let affinity = &self.whole["loadBalancing"]["sessionAffinity"];
+        let hashes = *affinity == json!(Affinity::Ip)
+            || self.whole["loadBalancing"]["strategy"] == json!(Strategy::IpHash);
+        let reasons = [
+            ("resources.maxConnectionsPerWorker", self.is_named("resources.maxConnectionsPerWorker")),
+            ("loadBalancing.sessionAffinity: 'cookie'", *affinity == json!(Affinity::Cookie)),
+            ("loadBalancing.trustProxy", hashes && self.whole["loadBalancing"]["trustProxy"] != json!([])),
+        ];
+        let (reason, _) = reasons.into_iter().find(|(_, holds)| *holds)?;
+        (dispatch.value == json!(Dispatch::Direct)).then(|| Fault {
+            path: dispatch.origin.clone(),
+            found: shown(&dispatch.value),
+            allowed: format!(
+                "'{}' or '{}' together with {reason}",
+                Dispatch::Auto.name(),
+                Dispatch::Push.name()
+            ),
+            hint: Some(
+                "in direct mode the kernel chooses, which neither counts connections nor reads requests"
+                    .into(),
+            ),
+        })
+    }
+
+    /// Given, or refused: then something was meant, and one fault is enough.
+    fn is_named(&self, path: &str) -> bool {
+        self.settings.is_given(path) || self.settings.refused.contains(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::clustering::HostFacts;
+    use crate::config::derive;
+    use crate::config::environment::NodeEnvironment;
+    use crate::config::schema::{Form, Index};
+
+    fn broken(config: Value) -> Vec<String> {
+        let options = json!({ "tls": true, "cluster": { "config": config } });
+        let settings = Settings::read(&Index::new(Form::Server), &options, "options");
+        assert_eq!(settings.faults, [], "{options}");
+        let host = HostFacts { usable_cpus: 2.0, available_memory: None, outer: None };
+        let whole = derive::complete(&settings, Form::Server, NodeEnvironment::Unset, &host);
+        check(&settings, &whole).into_iter().map(|fault| fault.path).collect()
+    }
+
+    #[test]
+    fn a_broken_rule_is_a_fault_at_the_key_that_was_given() {
+        for (config, path) in [
+            (json!({ "scaling": { "minWorkers": 4, "maxWorkers": 2 } }), "scaling.minWorkers"),
+            (json!({ "killTimeout": "40s" }), "killTimeout"),
+            (json!({ "killTimeout": 3000, "shutdownTimeout": 2000 }), "killTimeout"),
+            (json!({ "shutdownDelay": "1m" }), "shutdownDelay"),
+            (json!({ "restartDelay": 10, "maxRestartDelay": 5 }), "restartDelay"),
+            (json!({ "scaling": { "scaleUpThreshold": 20 } }), "scaling.scaleUpThreshold"),
+            (
+                json!({ "resources": { "memoryManagement": { "memoryCriticalThreshold": 70 } } }),
+                "resources.memoryManagement.memoryCriticalThreshold",
+            ),
+            (json!({ "monitoring": { "host": "0.0.0.0" } }), "monitoring.host"),
+            (
+                json!({ "loadBalancing": { "stickySession": true, "sessionAffinity": "none" } }),
+                "loadBalancing.stickySession",
+            ),
+            (json!({ "loadBalancing": { "sessionAffinity": "cookie" } }), "loadBalancing.sessionAffinity"),
+            (
+                json!({ "loadBalancing": { "dispatch": "direct" }, "limits": { "connections": 5 } }),
+                "loadBalancing.dispatch",
+            ),
+            (
+                json!({ "loadBalancing": { "dispatch": "direct", "strategy": "ip-hash", "trustProxy": "loopback" } }),
+                "loadBalancing.dispatch",
+            ),
+        ] {
+            assert_eq!(broken(config.clone()), [format!("cluster.config.{path}")], "{config}");
+        }
+    }
+
+    #[test]
+    fn what_the_rules_allow_is_no_fault() {
+        for config in [
+            json!({}),
+            json!({ "scaling": { "minWorkers": 64 } }),
+            json!({ "shutdownTimeout": 500 }),
+            json!({ "restartDelay": "5m" }),
+            json!({ "monitoring": { "host": "0.0.0.0", "token": "t" } }),
+            json!({ "monitoring": { "host": "0.0.0.0", "enabled": false } }),
+            json!({ "monitoring": { "host": "::1" } }),
+            json!({ "loadBalancing": { "stickySession": false, "sessionAffinity": "none" } }),
+            json!({ "loadBalancing": { "dispatch": "direct", "strategy": "ip-hash" } }),
+        ] {
+            assert_eq!(broken(config.clone()), [""; 0], "{config}");
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! `loadBalancing`: which worker gets a connection.
+
+use super::worker::MOST_WORKERS;
+use crate::config::choices::choices;
+use crate::config::kind::{Kind, Refusal, Shape, whole};
+use crate::config::millis;
+use crate::config::network::{self, Network};
+use crate::config::schema::Key;
+use crate::config::secret::Secret;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "loadBalancing.strategy",
+        Kind::Choice(Strategy::NAMES),
+        "how the worker of a new connection is chosen",
+    ),
+    Key::new(
+        "loadBalancing.dispatch",
+        Kind::Choice(Dispatch::NAMES),
+        "hold the listener in one mode: the primary hands connections over (`push`) or the kernel does (`direct`)",
+    ),
+    Key::new(
+        "loadBalancing.weights",
+        Kind::Shaped(&WEIGHTS),
+        "the share of each slot: a list by slot, or an object slot to weight; those left out have 1",
+    ),
+    Key::new("loadBalancing.healthAware", Kind::Bool, "leave out workers that are unhealthy or stuck"),
+    Key::new("loadBalancing.connectionTracking", Kind::Bool, "count each worker's open connections"),
+    Key::new(
+        "loadBalancing.rebalance",
+        Kind::Bool,
+        "move long-lived idle connections to lighter workers (default: with `least-connections` and `least-response-time`)",
+    ),
+    Key::new(
+        "loadBalancing.handoff",
+        Kind::Bool,
+        "a draining worker hands its idle connections on instead of closing them",
+    ),
+    Key::new("loadBalancing.stickySession", Kind::Bool, "true alone means `sessionAffinity: 'ip'`"),
+    Key::new(
+        "loadBalancing.sessionAffinity",
+        Kind::Choice(Affinity::NAMES),
+        "what binds a client to a worker",
+    ),
+    Key::new(
+        "loadBalancing.affinityCookie.name",
+        Kind::Shaped(&COOKIE_NAME),
+        "the name of the cookie for `sessionAffinity: 'cookie'`",
+    ),
+    Key::new(
+        "loadBalancing.affinityCookie.secret",
+        Kind::Secret { min: 1 },
+        "what signs it (default: derived from `ipc.key`, else random at each start)",
+    ),
+    Key::new(
+        "loadBalancing.affinityCookie.maxAge",
+        Kind::TIME,
+        "how long the client keeps it (default: a session)",
+    ),
+    Key::new(
+        "loadBalancing.affinityCookie.sameSite",
+        Kind::Choice(SameSite::NAMES),
+        "its SameSite attribute",
+    ),
+    Key::new("loadBalancing.affinityCookie.secure", Kind::Bool, "its Secure attribute"),
+    Key::new(
+        "loadBalancing.trustProxy",
+        Kind::Shaped(&network::PROXIES),
+        "proxies whose X-Forwarded-For or Forwarded tells the client's address when hashing",
+    ),
+    Key::new(
+        "loadBalancing.maxQueue",
+        Kind::Whole { min: 0, max: 1_048_576 },
+        "connections that may wait while no worker may take one",
+    ),
+    Key::new(
+        "loadBalancing.queueTimeout",
+        Kind::TIME,
+        "how long they wait; then 503 on plain HTTP, close elsewhere",
+    ),
+];
+
+choices! {
+    /// How the worker of a new connection is chosen.
+    Strategy {
+        RoundRobin = "round-robin",
+        LeastConnections = "least-connections",
+        IpHash = "ip-hash",
+        WeightedRoundRobin = "weighted-round-robin",
+        LeastResponseTime = "least-response-time",
+        /// The kernel's own hash over the slots' listeners.
+        Os = "os",
+    }
+}
+
+choices! {
+    /// Who hands connections to workers.
+    Dispatch { Auto = "auto", Push = "push", Direct = "direct" }
+}
+
+choices! {
+    /// What binds a client to a worker.
+    Affinity { None = "none", Ip = "ip", Cookie = "cookie" }
+}
+
+choices! {
+    /// A cookie's SameSite attribute.
+    SameSite { Lax = "lax", Strict = "strict", None = "none" }
+}
+
+const HEAVIEST: u64 = 1000;
+
+const WEIGHTS: Shape = Shape {
+    allowed: "a list of whole numbers from 1 to 1000, or an object from slots (0 to 1023) to them",
+    read: read_weights,
+    shown: true,
+};
+
+fn read_weights(raw: &Value) -> Result<Value, Refusal> {
+    let entries: Vec<(String, &Value)> = match raw {
+        Value::Array(list) => {
+            list.iter().enumerate().map(|(slot, weight)| (slot.to_string(), weight)).collect()
+        }
+        Value::Object(object) => object.iter().map(|(slot, weight)| (slot.clone(), weight)).collect(),
+        _ => return Err(None),
+    };
+    let mut weights = Map::new();
+    for (name, raw_weight) in entries {
+        let slot = name.parse::<u16>().ok().filter(|slot| *slot < MOST_WORKERS && slot.to_string() == name);
+        let weight = whole(raw_weight).filter(|weight| (1..=HEAVIEST).contains(weight));
+        if slot.is_none() || weight.is_none() {
+            return Err(Some(format!("the weight of slot {name:?} is wrong")));
+        }
+        weights.insert(name, json!(weight));
+    }
+    Ok(Value::Object(weights))
+}
+
+const COOKIE_NAME: Shape = Shape {
+    allowed: "a cookie's name: letters, digits and !#$%&'*+-.^_`|~",
+    read: read_cookie_name,
+    shown: true,
+};
+
+fn read_cookie_name(raw: &Value) -> Result<Value, Refusal> {
+    // RFC 6265 takes the token of RFC 9110, section 5.6.2.
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    raw.as_str().filter(|name| !name.is_empty() && name.bytes().all(token)).map(Value::from).ok_or(None)
+}
+
+/// Which worker gets a connection.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct LoadBalancing {
+    pub strategy: Strategy,
+    pub dispatch: Dispatch,
+    /// From slot to weight; a slot that is missing has 1.
+    pub weights: BTreeMap<u16, u32>,
+    pub health_aware: bool,
+    pub connection_tracking: bool,
+    pub rebalance: bool,
+    pub handoff: bool,
+    /// Whether there is any affinity; `session_affinity` says which.
+    pub sticky_session: bool,
+    pub session_affinity: Affinity,
+    pub affinity_cookie: AffinityCookie,
+    /// Empty: forwarded addresses are not looked at.
+    pub trust_proxy: Vec<Network>,
+    pub max_queue: u32,
+    #[serde(with = "millis")]
+    pub queue_timeout: Duration,
+}
+
+/// The cookie that binds a client to a worker; always HttpOnly and signed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AffinityCookie {
+    pub name: String,
+    pub secret: Option<Secret>,
+    #[serde(with = "millis::optional")]
+    pub max_age: Option<Duration>,
+    pub same_site: SameSite,
+    pub secure: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_go_by_slot_as_a_list_or_as_an_object() {
+        for (raw, expected) in [
+            (json!([3, 1]), Some(json!({ "0": 3, "1": 1 }))),
+            (json!({ "2": 5 }), Some(json!({ "2": 5 }))),
+            (json!([]), Some(json!({}))),
+            (json!([0]), None),
+            (json!([1.5]), None),
+            (json!({ "1024": 1 }), None),
+            (json!({ "01": 1 }), None),
+            (json!({ "a": 1 }), None),
+            (json!(3), None),
+        ] {
+            assert_eq!(read_weights(&raw).ok(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn a_cookie_name_is_a_token() {
+        for (name, good) in
+            [("drover_affinity", true), ("__Host-a", true), ("", false), ("a b", false), ("a=b", false)]
+        {
+            assert_eq!(read_cookie_name(&json!(name)).is_ok(), good, "{name}");
+        }
+    }
+}

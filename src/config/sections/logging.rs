@@ -1,0 +1,85 @@
+//! `logging`: drover's own lines and the workers'.
+
+use crate::config::choices::choices;
+use crate::config::fault::{did_you_mean, nearest};
+use crate::config::kind::{Kind, Refusal, Shape};
+use crate::config::schema::Key;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+pub const KEYS: &[Key] = &[
+    Key::new("logging.enabled", Kind::Bool, "write drover's own lines"),
+    Key::new("logging.level", Kind::Choice(Level::NAMES), "the least level written"),
+    Key::new("logging.components", Kind::Shaped(&COMPONENTS), "a level for each part of drover that differs"),
+    Key::new(
+        "logging.format",
+        Kind::Choice(Format::NAMES),
+        "JSON lines or lines for people (default: pretty in development and, without NODE_ENV, on a terminal)",
+    ),
+    Key::new("logging.includeWorkerLogs", Kind::Bool, "let what the workers write through"),
+    Key::new(
+        "logging.file",
+        Kind::Text,
+        "write to this file (with `logRotation` and none: `logs/drover.log`)",
+    ),
+    Key::new("logging.logRotation", Kind::Bool, "begin a new file at `maxLogSize`"),
+    Key::new("logging.maxLogSize", Kind::Size { min: 1024 }, "the size at which a new file begins"),
+    Key::new("logging.maxLogFiles", Kind::Whole { min: 1, max: 10_000 }, "files that are kept"),
+    Key::new("logging.maxRate", Kind::COUNT, "lines a second; those above are counted, not written"),
+];
+
+choices! {
+    /// How much a line matters; pino's levels.
+    Level {
+        Trace = "trace",
+        Debug = "debug",
+        Info = "info",
+        Warn = "warn",
+        Error = "error",
+        Fatal = "fatal",
+        /// Nothing is written.
+        Silent = "silent",
+    }
+}
+
+choices! {
+    /// How a line is written.
+    Format { Json = "json", Pretty = "pretty" }
+}
+
+const COMPONENTS: Shape = Shape {
+    allowed: "an object from components to levels (trace, debug, info, warn, error, fatal, silent)",
+    read: read_components,
+    shown: true,
+};
+
+fn read_components(raw: &Value) -> Result<Value, Refusal> {
+    for (component, level) in raw.as_object().ok_or(None)? {
+        let text = level.as_str().unwrap_or_default();
+        if !Level::NAMES.contains(&text) {
+            let meant = nearest(text, Level::NAMES.iter().copied()).map(did_you_mean).unwrap_or_default();
+            return Err(Some(format!("the level of {component:?} is wrong; {meant}")));
+        }
+    }
+    Ok(raw.clone())
+}
+
+/// Drover's own lines and the workers'.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Logging {
+    pub enabled: bool,
+    pub level: Level,
+    pub components: BTreeMap<String, Level>,
+    /// None: pretty when stdout is a terminal, else JSON.
+    pub format: Option<Format>,
+    pub include_worker_logs: bool,
+    pub file: Option<String>,
+    pub log_rotation: bool,
+    /// Bytes.
+    pub max_log_size: u64,
+    pub max_log_files: u32,
+    /// Lines a second.
+    pub max_rate: Option<u32>,
+}

@@ -1,0 +1,108 @@
+//! `security`: what workers may do and whom they may talk to.
+
+use crate::config::kind::{Kind, Refusal, Shape};
+use crate::config::schema::Key;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "security.isolateWorkers",
+        Kind::Bool,
+        "keep the workers apart from each other and from the user's other processes",
+    ),
+    Key::new("security.sandbox", Kind::Bool, "restrict the system calls and files of the workers"),
+    Key::new("security.modules.allow", Kind::Texts, "modules the workers may load; all others are refused"),
+    Key::new("security.modules.deny", Kind::Texts, "modules the workers may not load"),
+    Key::new("security.ipc.allow", Kind::Shaped(&RULES), "who may send what to whom; all else is refused"),
+    Key::new("security.ipc.schemas", Kind::Shaped(&SCHEMAS), "a JSON Schema for each type of message"),
+    Key::new("security.auditLog", Kind::Text, "a file that records each message between processes"),
+];
+
+const RULES: Shape = Shape {
+    allowed: "a list of { from, to, types }, each a text or a list of texts",
+    read: read_rules,
+    shown: true,
+};
+
+/// Each member becomes a list; one that is left out means anybody, or anything.
+fn read_rules(raw: &Value) -> Result<Value, Refusal> {
+    let mut rules = Vec::new();
+    for rule in raw.as_array().ok_or(None)? {
+        let mut canonical = Map::from_iter(
+            [("from", json!([])), ("to", json!([])), ("types", json!([]))].map(|(k, v)| (k.to_owned(), v)),
+        );
+        for (name, value) in rule.as_object().ok_or(None)? {
+            let Some(place) = canonical.get_mut(name) else {
+                return Err(Some(format!("{name:?} is none of from, to, types")));
+            };
+            *place = match value {
+                Value::String(_) => json!([value]),
+                Value::Array(list) if list.iter().all(Value::is_string) => value.clone(),
+                _ => return Err(None),
+            };
+        }
+        rules.push(Value::Object(canonical));
+    }
+    Ok(Value::Array(rules))
+}
+
+const SCHEMAS: Shape =
+    Shape { allowed: "an object from types of messages to JSON Schemas", read: read_schemas, shown: true };
+
+fn read_schemas(raw: &Value) -> Result<Value, Refusal> {
+    let schema = |value: &Value| value.is_object() || value.is_boolean();
+    raw.as_object().filter(|object| object.values().all(schema)).map(|_| raw.clone()).ok_or(None)
+}
+
+/// What workers may do and whom they may talk to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Security {
+    pub isolate_workers: bool,
+    pub sandbox: bool,
+    pub modules: Modules,
+    pub ipc: IpcPolicy,
+    pub audit_log: Option<String>,
+}
+
+/// The modules that workers may load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Modules {
+    /// None: all that `deny` does not name.
+    pub allow: Option<Vec<String>>,
+    pub deny: Vec<String>,
+}
+
+/// The messages that may be sent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IpcPolicy {
+    /// None: everybody may send everything.
+    pub allow: Option<Vec<Rule>>,
+    pub schemas: Map<String, Value>,
+}
+
+/// A permission; an empty list stands for all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Rule {
+    pub from: Vec<String>,
+    pub to: Vec<String>,
+    pub types: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_names_each_side_once_or_in_a_list() {
+        let raw = json!([{ "from": "0", "types": ["a", "b"] }]);
+        assert_eq!(read_rules(&raw), Ok(json!([{ "from": ["0"], "to": [], "types": ["a", "b"] }])));
+        for wrong in [json!([{ "form": "0" }]), json!([{ "from": 0 }]), json!(["0"]), json!({})] {
+            assert!(read_rules(&wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! How many workers there are and what they run: the keys at the top of a ClusterConfig.
+
+use crate::config::fault::did_you_mean;
+use crate::config::fault::nearest;
+use crate::config::kind::{Kind, Refusal, Shape, whole};
+use crate::config::schema::Key;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The largest number of slots, and so of workers.
+pub const MOST_WORKERS: u16 = 1024;
+
+pub const KEYS: &[Key] = &[
+    Key::new(
+        "enabled",
+        Kind::Bool,
+        "serve with workers; otherwise in one process (default of `ClusterManager`: true)",
+    ),
+    Key::new(
+        "workers",
+        Kind::Shaped(&WORKERS),
+        "how many workers: a number, `'max'` (every usable CPU) or `'auto'` (usable CPUs less `reserveCores`, no more than memory allows)",
+    ),
+    Key::new("reserveCores", Kind::Whole { min: 0, max: 1024 }, "CPUs that `'auto'` leaves to others"),
+    Key::new("exec", Kind::Text, "the script of the workers (default: the running one)"),
+    Key::new("args", Kind::Texts, "its arguments (default: the primary's)"),
+    Key::new("execArgv", Kind::Texts, "the runtime's arguments (default: the primary's)"),
+    Key::new("env", Kind::Shaped(&ENVIRONMENT), "variables the workers get besides the primary's"),
+    Key::new("cwd", Kind::Text, "their working directory (default: the primary's)"),
+    Key::new("interpreter", Kind::Text, "the program that runs the script (default: the primary's own)"),
+];
+
+const WORKERS: Shape =
+    Shape { allowed: "a whole number from 1 to 1024, 'auto' or 'max'", read: read_workers, shown: true };
+
+fn read_workers(raw: &Value) -> Result<Value, Refusal> {
+    if let Some(text) = raw.as_str().map(str::trim) {
+        return match text.parse::<u64>() {
+            Ok(count) => read_workers(&json!(count)),
+            Err(_) if matches!(text, "auto" | "max") => Ok(json!(text)),
+            Err(_) => Err(nearest(text, ["auto", "max"]).map(did_you_mean)),
+        };
+    }
+    let count = whole(raw).filter(|count| (1..=u64::from(MOST_WORKERS)).contains(count));
+    count.map(Value::from).ok_or(None)
+}
+
+const ENVIRONMENT: Shape =
+    Shape { allowed: "an object of texts, numbers and booleans", read: read_environment, shown: false };
+
+fn read_environment(raw: &Value) -> Result<Value, Refusal> {
+    let mut variables = Map::new();
+    for (name, value) in raw.as_object().ok_or(None)? {
+        let text = match value {
+            Value::Null => continue,
+            Value::String(text) => text.clone(),
+            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Array(_) | Value::Object(_) => return Err(Some(format!("{name} is none of these"))),
+        };
+        variables.insert(name.clone(), Value::String(text));
+    }
+    Ok(Value::Object(variables))
+}
+
+/// How many workers the configuration asks for; [`crate::config::Loaded::worker_count`] is what comes of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Workers {
+    Auto,
+    Max,
+    #[serde(untagged)]
+    Count(u16),
+}
+
+/// Variables for the workers. Their values may be secrets of the user's, so `Debug` shows the names alone.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct WorkerEnvironment(pub BTreeMap<String, String>);
+
+impl fmt::Debug for WorkerEnvironment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn workers_are_a_number_auto_or_max() {
+        for (raw, expected) in [
+            (json!(4), Some(json!(4))),
+            (json!("4"), Some(json!(4))),
+            (json!("auto"), Some(json!("auto"))),
+            (json!("max"), Some(json!("max"))),
+            (json!(1024), Some(json!(1024))),
+            (json!(1025), None),
+            (json!(0), None),
+            (json!("0"), None),
+            (json!("many"), None),
+            (json!(true), None),
+        ] {
+            assert_eq!(read_workers(&raw).ok(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn variables_become_texts_and_no_value_is_told() {
+        let raw = json!({ "PORT": 80, "DEBUG": true, "NAME": "a", "GONE": null });
+        assert_eq!(read_environment(&raw), Ok(json!({ "PORT": "80", "DEBUG": "true", "NAME": "a" })));
+        let refusal = read_environment(&json!({ "TOKEN": ["hunter2"] })).unwrap_err().unwrap();
+        assert!(refusal.contains("TOKEN") && !refusal.contains("hunter2"));
+        let typed = WorkerEnvironment(BTreeMap::from([("TOKEN".into(), "hunter2".into())]));
+        assert_eq!(format!("{typed:?}"), r#"{"TOKEN"}"#);
+    }
+}

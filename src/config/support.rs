@@ -1,0 +1,204 @@
+//! What this version brings. A value that asks for something else is refused at the start, never ignored;
+//! a later version takes lines out of the table.
+
+use super::fault::type_of;
+use super::schema::Key;
+use super::sections;
+use super::settings::{Given, Setting};
+use super::tree;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+/// A value that asks for what this version does not bring.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Unsupported {
+    /// As the user wrote it.
+    pub path: String,
+    /// Canonical; of a secret or a list that may hold one only its type, in words.
+    pub value: Value,
+    /// What it asks for, in a few words.
+    pub asks: &'static str,
+}
+
+/// How far a key is brought.
+#[derive(Clone, Copy)]
+pub enum Support {
+    Full,
+    /// These values only; the words are for the reference.
+    Only(fn(&Value) -> bool, &'static str, &'static str),
+    /// Nothing but `enabled: false`, which asks for nothing.
+    Lacks(&'static str),
+}
+
+use Support::{Full, Lacks, Only};
+
+/// By canonical path; the longest path that a key's begins with counts, and a key without one is brought.
+const TABLE: &[(&str, Support)] = &[
+    ("redis", Lacks("Redis")),
+    ("interpreter", Only(is_node, "node", "another interpreter than node")),
+    ("processManagement.memoryThreshold", Lacks("replacing workers by memory")),
+    ("processManagement.cpuThreshold", Lacks("replacing workers by CPU")),
+    ("processManagement.standbyWorkers", Lacks("standby workers")),
+    ("processManagement.shutdownDelay", Lacks("a delay before the drain")),
+    ("processManagement.hangTimeout", Lacks("replacing hung workers")),
+    ("loadBalancing.rebalance", Lacks("rebalancing of connections")),
+    ("loadBalancing.handoff", Lacks("handoff of connections")),
+    ("resources", Lacks("resource limits")),
+    ("resources.maxConnectionsPerWorker", Full),
+    ("healthCheck", Lacks("health checks")),
+    ("ipc", Lacks("settings of inter-process messages")),
+    ("autoScaling", Lacks("auto-scaling")),
+    ("monitoring", Lacks("monitoring")),
+    ("logging", Lacks("log files and log limits")),
+    ("logging.enabled", Full),
+    ("logging.level", Full),
+    ("logging.format", Full),
+    ("logging.includeWorkerLogs", Only(is_true, "true", "withholding what the workers write")),
+    ("errorHandling", Lacks("ejection, retries and reports of errors")),
+    ("errorHandling.fallback", Full),
+    ("errorHandling.circuitBreaker.resetTimeout", Full),
+    ("security", Lacks("isolation and access rules")),
+    ("cache", Lacks("the shared cache")),
+];
+
+fn is_true(value: &Value) -> bool {
+    *value == json!(true)
+}
+
+fn is_node(value: &Value) -> bool {
+    value.as_str().is_some_and(|path| path.rsplit('/').next() == Some("node"))
+}
+
+/// How far the key with this canonical path is brought.
+pub fn support(path: &str) -> Support {
+    let covers = |entry: &&(&str, Support)| {
+        path.strip_prefix(entry.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    TABLE.iter().filter(covers).max_by_key(|(prefix, _)| prefix.len()).map_or(Full, |(_, support)| *support)
+}
+
+/// What a value at a key asks for that this version lacks.
+fn lacks(key: &Key, value: &Value) -> Option<&'static str> {
+    let switched_off = key.path.ends_with(".enabled") && *value == json!(false);
+    match support(key.path) {
+        Full => None,
+        Only(takes, ..) if takes(value) => None,
+        Lacks(_) if switched_off => None,
+        Only(_, _, asks) | Lacks(asks) => Some(asks),
+    }
+}
+
+/// Everything given that asks for what this version lacks: by code, for the environment asks for nothing by
+/// itself. A section with `enabled: false` asks for nothing; without a cluster no ClusterConfig does.
+pub fn unsupported(given: &Given, clustered: bool) -> Vec<Unsupported> {
+    let is_off = |section: &str| {
+        let switch = given.get(format!("{section}.enabled").as_str());
+        switch.is_some_and(|setting| setting.value == json!(false))
+    };
+    let asks_for = |path: &str, setting: &Setting| {
+        let is_moot = path.match_indices('.').any(|(end, _)| is_off(&path[..end]));
+        let counts = clustered || sections::server::KEYS.iter().any(|key| key.path == path);
+        if is_moot || !counts { None } else { lacks(setting.key, &setting.value) }
+    };
+    let refused = given.iter().filter_map(|(path, setting)| Some((setting, asks_for(path, setting)?)));
+    refused
+        .map(|(setting, asks)| {
+            let shown = setting.key.kind.may_be_shown();
+            let value = if shown { setting.value.clone() } else { json!(type_of(&setting.value)) };
+            Unsupported { path: setting.origin.clone(), value, asks }
+        })
+        .collect()
+}
+
+/// A canonical ClusterConfig without what this version lacks.
+pub fn within(config: &Value) -> Value {
+    let mut kept = json!({});
+    for key in sections::cluster() {
+        if let Some(value) = tree::get(config, key.path).filter(|value| lacks(key, value).is_none()) {
+            tree::put(&mut kept, key.path, value.clone());
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::schema::{Form, Index};
+    use crate::config::settings::Settings;
+
+    fn asked(config: Value) -> Vec<String> {
+        let settings = Settings::read(&Index::new(Form::Cluster), &config, "config");
+        assert_eq!(settings.faults, []);
+        unsupported(&settings.given, true).into_iter().map(|one| one.path).collect()
+    }
+
+    #[test]
+    fn every_line_of_the_table_is_about_keys_that_exist() {
+        for (prefix, _) in TABLE {
+            let begins = |key: &Key| key.path == *prefix || key.path.starts_with(&format!("{prefix}."));
+            let known = sections::server::KEYS.iter().chain(sections::cluster()).any(begins);
+            assert!(known, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn what_this_version_brings_is_not_refused() {
+        for config in [
+            json!({ "workers": 4, "reserveCores": 1, "exec": "a.js", "interpreter": "/usr/bin/node" }),
+            json!({ "autoRestart": true, "maxRestarts": 5, "shutdownTimeout": 1000, "killTimeout": 500 }),
+            json!({ "processManagement": { "ready": "boot", "startupTimeout": 1000, "zombieDetection": true } }),
+            json!({ "loadBalancing": { "strategy": "ip-hash", "dispatch": "push", "maxQueue": 5, "trustProxy": "loopback" } }),
+            json!({ "limits": { "connections": 5 }, "logging": { "enabled": true, "level": "warn", "format": "json" } }),
+            json!({ "logging": { "includeWorkerLogs": true } }),
+            json!({ "errorHandling": { "fallback": { "status": 500 }, "circuitBreaker": { "resetTimeout": 5 } } }),
+            json!({ "ipc": { "key": null } }),
+        ] {
+            assert_eq!(asked(config.clone()), [""; 0], "{config}");
+        }
+    }
+
+    #[test]
+    fn what_it_lacks_is_refused_also_when_it_equals_the_default() {
+        for (config, path) in [
+            (json!({ "processManagement": { "standbyWorkers": 0 } }), "processManagement.standbyWorkers"),
+            (json!({ "processManagement": { "hangTimeout": 10000 } }), "processManagement.hangTimeout"),
+            (json!({ "loadBalancing": { "handoff": true } }), "loadBalancing.handoff"),
+            (json!({ "limits": { "memory": 512 } }), "limits.memory"),
+            (json!({ "healthCheck": { "enabled": true } }), "healthCheck.enabled"),
+            (json!({ "ipc": { "encryption": false } }), "ipc.encryption"),
+            (json!({ "security": { "encryptIPC": false } }), "security.encryptIPC"),
+            (json!({ "logging": { "includeWorkerLogs": false } }), "logging.includeWorkerLogs"),
+            (json!({ "logging": { "maxLogFiles": 5 } }), "logging.maxLogFiles"),
+            (json!({ "errorHandling": { "retry": { "maxRetries": 3 } } }), "errorHandling.retry.maxRetries"),
+            (json!({ "interpreter": "bun" }), "interpreter"),
+            (json!({ "cache": { "maxEntries": 5 } }), "cache.maxEntries"),
+        ] {
+            assert_eq!(asked(config.clone()), [path], "{config}");
+        }
+    }
+
+    #[test]
+    fn a_section_that_is_off_asks_for_nothing() {
+        for config in [
+            json!({ "healthCheck": { "enabled": false, "interval": 5 } }),
+            json!({ "scaling": { "enabled": false, "scaleUpThreshold": { "cpu": 50 } } }),
+            json!({ "monitoring": { "enabled": false, "port": 3003 } }),
+            json!({ "logging": { "enabled": false, "logRotation": true } }),
+            json!({ "errorHandling": { "circuitBreaker": { "enabled": false, "failureThreshold": 5 } } }),
+            json!({ "resources": { "memoryManagement": { "enabled": false, "memoryCheckInterval": 5 } } }),
+        ] {
+            assert_eq!(asked(config.clone()), [""; 0], "{config}");
+        }
+    }
+
+    #[test]
+    fn no_refusal_shows_a_secret() {
+        let config =
+            json!({ "ipc": { "key": "hunter2-hunter2-hunter2" }, "monitoring": { "token": "hunter2" } });
+        let settings = Settings::read(&Index::new(Form::Cluster), &config, "config");
+        let refused = unsupported(&settings.given, true);
+        assert_eq!(refused.len(), 2);
+        assert!(!format!("{refused:?}").contains("hunter2"));
+    }
+}

@@ -1,0 +1,272 @@
+//! How many CPUs and how much memory this process may really use: affinity, the quotas and limits of its
+//! control groups (v2 and v1, up the tree), and what the machine has left. Reading is apart from parsing:
+//! every decision here takes a reader, so that the tests need no machine of a certain shape.
+//!
+//! Sources: cgroups(7), the kernel's `admin-guide/cgroup-v2.rst` (`cpu.max`, `memory.max`) and
+//! `scheduler/sched-bwc.rst` (`cpu.cfs_quota_us`), proc_pid_mountinfo(5), proc_pid_status(5).
+
+use std::path::{Path, PathBuf};
+
+/// CPUs this process may use, more than 0; fractional under a quota. Where nothing can be read: what the
+/// standard library finds.
+pub fn usable_cpus() -> f64 {
+    let allowed = read(Path::new("/proc/self/status")).as_deref().and_then(allowed_cpus);
+    let fallback = || std::thread::available_parallelism().map_or(1, usize::from);
+    let cpus = allowed.unwrap_or_else(fallback) as f64;
+    quota(&read).map_or(cpus, |quota| quota.min(cpus))
+}
+
+/// Bytes this process and its children may use: the tightest limit of its control groups or what the
+/// machine has available, whichever is less. None where neither can be read.
+pub fn available_memory() -> Option<u64> {
+    let machine = read(Path::new("/proc/meminfo")).as_deref().and_then(available_in_meminfo);
+    match (memory_limit(&read), machine) {
+        (Some(limit), Some(machine)) => Some(limit.min(machine)),
+        (limit, machine) => limit.or(machine),
+    }
+}
+
+fn read(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}
+
+type Reader<'a> = &'a dyn Fn(&Path) -> Option<String>;
+
+/// The tightest CPU quota on this process, in CPUs.
+fn quota(read: Reader<'_>) -> Option<f64> {
+    let v2 = levels(read, Hierarchy::Unified)
+        .into_iter()
+        .filter_map(|level| quota_v2(&read(&level.join("cpu.max"))?));
+    let v1 = levels(read, Hierarchy::Controller("cpu")).into_iter().filter_map(|level| {
+        quota_v1(&read(&level.join("cpu.cfs_quota_us"))?, &read(&level.join("cpu.cfs_period_us"))?)
+    });
+    v2.chain(v1).min_by(f64::total_cmp)
+}
+
+/// The tightest memory limit on this process, in bytes.
+fn memory_limit(read: Reader<'_>) -> Option<u64> {
+    let of = |hierarchy, file: &'static str| {
+        levels(read, hierarchy).into_iter().filter_map(move |level| bytes_limit(&read(&level.join(file))?))
+    };
+    let v2 = of(Hierarchy::Unified, "memory.max");
+    v2.chain(of(Hierarchy::Controller("memory"), "memory.limit_in_bytes")).min()
+}
+
+/// Which tree of control groups is meant.
+#[derive(Clone, Copy)]
+enum Hierarchy {
+    /// Version 2.
+    Unified,
+    /// Version 1, the tree with this controller.
+    Controller(&'static str),
+}
+
+/// The folders of this process's control group and of all above it, as far as they are mounted.
+fn levels(read: Reader<'_>, hierarchy: Hierarchy) -> Vec<PathBuf> {
+    let found = || {
+        let group = own_group(&read(Path::new("/proc/self/cgroup"))?, hierarchy)?;
+        let (root, mount) = mounted_at(&read(Path::new("/proc/self/mountinfo"))?, hierarchy)?;
+        // Without a cgroup namespace a container sees its group's full path but a mount that begins at it.
+        let below = Path::new(&group).strip_prefix(&root).unwrap_or(Path::new("")).to_owned();
+        Some((mount, below))
+    };
+    let Some((mount, below)) = found() else { return Vec::new() };
+    let leaf = if below.as_os_str().is_empty() { mount.clone() } else { mount.join(below) };
+    leaf.ancestors().take_while(|level| level.starts_with(&mount)).map(Path::to_owned).collect()
+}
+
+/// This process's group in `/proc/self/cgroup`: lines of `id:controllers:path`.
+fn own_group(text: &str, hierarchy: Hierarchy) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (fields.next()?, fields.next()?);
+        let wanted = match hierarchy {
+            Hierarchy::Unified => controllers.is_empty(),
+            Hierarchy::Controller(name) => controllers.split(',').any(|controller| controller == name),
+        };
+        // A group outside of the namespace's root is told as a path with `..`: nothing of it can be seen.
+        (wanted && !path.contains("..")).then(|| path.to_owned())
+    })
+}
+
+/// Where a hierarchy is mounted, from `/proc/self/mountinfo`: the part of it that is mounted, and where.
+fn mounted_at(text: &str, hierarchy: Hierarchy) -> Option<(PathBuf, PathBuf)> {
+    text.lines().find_map(|line| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let (root, point) = (mount.next()?, mount.next()?);
+        let mut filesystem = filesystem.split(' ');
+        let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
+        let wanted = match hierarchy {
+            Hierarchy::Unified => kind == "cgroup2",
+            Hierarchy::Controller(name) => {
+                kind == "cgroup" && options.split(',').any(|option| option == name)
+            }
+        };
+        wanted.then(|| (PathBuf::from(root), PathBuf::from(point)))
+    })
+}
+
+/// CPUs from `cpu.max`: `<quota> <period>` in microseconds, or `max` for no limit.
+fn quota_v2(text: &str) -> Option<f64> {
+    let (quota, period) = text.trim().split_once(' ')?;
+    quota_v1(quota, period)
+}
+
+/// CPUs from a quota and a period in microseconds; a quota of -1 or `max` is no limit.
+fn quota_v1(quota: &str, period: &str) -> Option<f64> {
+    let quota: u64 = quota.trim().parse().ok()?;
+    let period: u64 = period.trim().parse().ok()?;
+    (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
+}
+
+/// Version 1 tells no limit as a number near the largest there is.
+const NO_LIMIT: u64 = 1 << 60;
+
+/// Bytes from `memory.max` or `memory.limit_in_bytes`; `max` is no limit.
+fn bytes_limit(text: &str) -> Option<u64> {
+    text.trim().parse().ok().filter(|limit| (1..NO_LIMIT).contains(limit))
+}
+
+/// How many CPUs a process may run on, from `/proc/self/status`: `Cpus_allowed_list: 0-3,8`. Unlike
+/// sched_getaffinity(2) with a fixed mask, this holds for any number of CPUs.
+fn allowed_cpus(status: &str) -> Option<usize> {
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
+    let counts = list.trim().split(',').map(|range| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        last.checked_sub(first)?.checked_add(1)
+    });
+    counts.sum::<Option<usize>>().filter(|count| *count > 0)
+}
+
+/// `MemAvailable` of `/proc/meminfo`, in bytes.
+fn available_in_meminfo(text: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    value.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A machine made of the files it shows.
+    fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
+        let files: BTreeMap<PathBuf, String> =
+            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+        move |path| files.get(path).cloned()
+    }
+
+    const V2_MOUNT: &str = "31 23 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+
+    #[test]
+    fn allowed_cpus_are_counted_over_ranges() {
+        for (list, expected) in [
+            ("0", Some(1)),
+            ("0-3", Some(4)),
+            ("0-3,8,10-11", Some(7)),
+            ("0-2047", Some(2048)),
+            ("", None),
+            ("3-1", None),
+            ("a-b", None),
+        ] {
+            let status =
+                format!("Name:\tnode\nCpus_allowed:\tf\nCpus_allowed_list:\t{list}\nMems_allowed:\t1\n");
+            assert_eq!(allowed_cpus(&status), expected, "{list}");
+        }
+        assert_eq!(allowed_cpus("Name:\tnode\n"), None);
+    }
+
+    #[test]
+    fn quotas_are_fractions_of_cpus_and_no_limit_is_none() {
+        for (text, expected) in [
+            ("50000 100000\n", Some(0.5)),
+            ("250000 100000", Some(2.5)),
+            ("max 100000\n", None),
+            ("0 100000", None),
+            ("1000 0", None),
+            ("", None),
+        ] {
+            assert_eq!(quota_v2(text), expected, "{text}");
+        }
+        assert_eq!(quota_v1("-1\n", "100000\n"), None);
+        assert_eq!(quota_v1("150000\n", "100000\n"), Some(1.5));
+    }
+
+    #[test]
+    fn memory_limits_are_bytes_and_no_limit_is_none() {
+        for (text, expected) in
+            [("536870912\n", Some(512 << 20)), ("max\n", None), ("9223372036854771712\n", None), ("0", None)]
+        {
+            assert_eq!(bytes_limit(text), expected, "{text}");
+        }
+        assert_eq!(available_in_meminfo("MemTotal: 9 kB\nMemAvailable:    2048 kB\n"), Some(2 << 20));
+        assert_eq!(available_in_meminfo("MemTotal: 9 kB\n"), None);
+    }
+
+    #[test]
+    fn the_tightest_group_up_the_tree_counts() {
+        let v2 = machine(&[
+            ("/proc/self/cgroup", "0::/app.slice/web.service\n"),
+            ("/proc/self/mountinfo", V2_MOUNT),
+            ("/sys/fs/cgroup/app.slice/web.service/cpu.max", "400000 100000\n"),
+            ("/sys/fs/cgroup/app.slice/cpu.max", "150000 100000\n"),
+            ("/sys/fs/cgroup/app.slice/web.service/memory.max", "max\n"),
+            ("/sys/fs/cgroup/app.slice/memory.max", "1073741824\n"),
+        ]);
+        assert_eq!(quota(&v2), Some(1.5));
+        assert_eq!(memory_limit(&v2), Some(1 << 30));
+    }
+
+    #[test]
+    fn version_1_counts_by_controller() {
+        let v1 = machine(&[
+            ("/proc/self/cgroup", "5:memory:/box\n4:cpu,cpuacct:/box\n0::/\n"),
+            (
+                "/proc/self/mountinfo",
+                "40 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                 41 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n",
+            ),
+            ("/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_quota_us", "50000\n"),
+            ("/sys/fs/cgroup/cpu,cpuacct/box/cpu.cfs_period_us", "100000\n"),
+            ("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "268435456\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "9223372036854771712\n"),
+        ]);
+        assert_eq!(quota(&v1), Some(0.5));
+        assert_eq!(memory_limit(&v1), Some(256 << 20));
+    }
+
+    #[test]
+    fn a_container_without_a_cgroup_namespace_finds_its_group_at_the_mount() {
+        let container = machine(&[
+            ("/proc/self/cgroup", "4:cpu:/docker/abc\n"),
+            ("/proc/self/mountinfo", "40 31 0:30 /docker/abc /sys/fs/cgroup/cpu ro - cgroup cgroup rw,cpu\n"),
+            ("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "200000\n"),
+            ("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "100000\n"),
+        ]);
+        assert_eq!(quota(&container), Some(2.0));
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_no_limit() {
+        for files in [
+            &[][..],
+            &[("/proc/self/cgroup", "0::/a\n")],
+            &[("/proc/self/cgroup", "0::/../outside\n"), ("/proc/self/mountinfo", V2_MOUNT)],
+            &[("/proc/self/cgroup", "nonsense\n"), ("/proc/self/mountinfo", "nonsense - \n")],
+        ] {
+            assert_eq!(quota(&machine(files)), None);
+            assert_eq!(memory_limit(&machine(files)), None);
+        }
+    }
+
+    #[test]
+    fn this_machine_has_some_of_both() {
+        let cpus = usable_cpus();
+        assert!(cpus > 0.0 && cpus.is_finite());
+        if cfg!(target_os = "linux") {
+            assert!(available_memory().is_some_and(|bytes| bytes > 1 << 20));
+        }
+    }
+}
