@@ -55,7 +55,7 @@ const steps = [
   },
   { name: 'eslint', run: () => tool('eslint/bin/eslint.js', '.') },
   { name: 'types of the JavaScript', run: () => tool('typescript/bin/tsc', '--project', 'tsconfig.json') },
-  { name: 'type tests', run: () => tool('typescript/bin/tsc', '--project', '__test__/types/tsconfig.json') },
+  { name: 'types of the declarations, tested', run: () => tool('typescript/bin/tsc', '--project', '__test__/types/tsconfig.json') },
   { name: 'binding.js and binding.d.ts are fresh', run: () => node(path.join(root, 'scripts', 'build.js'), '--check') },
   { name: 'JavaScript tests', run: () => nodeTest(testFiles().filter((file) => !isExamples(file))) },
   { name: 'examples', run: () => nodeTest(testFiles().filter(isExamples)) },
