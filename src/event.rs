@@ -13,6 +13,8 @@ pub enum Level {
     Info,
     Warn,
     Error,
+    /// Louder than everything: what a log that says nothing asks for.
+    Silent,
 }
 
 /// Why a worker is gone.
@@ -186,9 +188,10 @@ impl Event {
             }
             Event::WorkerExit { worker_id, pid, exit, reason } => match reason {
                 ExitReason::Stopped => (Level::Info, format!("Worker {worker_id} has stopped (pid {pid})")),
-                ExitReason::NeverReady => {
-                    (Level::Error, format!("Worker {worker_id} was not ready in time and was killed (pid {pid})"))
-                }
+                ExitReason::NeverReady => (
+                    Level::Error,
+                    format!("Worker {worker_id} was not ready in time and was killed (pid {pid})"),
+                ),
                 ExitReason::Deadline => (
                     Level::Warn,
                     format!("Worker {worker_id} outlived its deadline and was ended by {exit} (pid {pid})"),

@@ -12,11 +12,17 @@
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
 pub mod balance;
+#[cfg(feature = "node-api")]
+mod bindings;
 pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod event;
 pub mod ipc;
+pub mod log;
 pub mod metrics;
+pub mod primary;
+pub mod process;
 pub mod supervisor;
 pub mod sys;
+pub mod worker;

@@ -100,8 +100,9 @@ pub fn load_cluster(input: &Input<'_>) -> Result<Loaded> {
 fn load_form(input: &Input<'_>, form: Form) -> Result<Loaded> {
     let index = Index::new(form);
     let name = if form == Form::Server { "options" } else { "config" };
-    let mut settings = Settings::read(&index, input.options, name);
-    ask_for_redis(&mut settings, input.options);
+    let options = sections::server::with_redis_spelled_out(input.options);
+    let mut settings = Settings::read(&index, &options, name);
+    ask_for_redis(&mut settings, &options);
     let from_code = settings.given.clone();
     let (sources, mut notes) = environment::apply(&mut settings, input.env, form);
 

@@ -252,7 +252,7 @@ mod tests {
             json!({ "cluster": { "args": secret } }),
             json!({ "cluster": { "env": { "TOKEN": [secret] } } }),
             json!({ "cluster": { "env": secret } }),
-            json!({ "redis": secret }),
+            json!({ "redis": [secret] }),
             json!({ "redis": { "password": { "is": secret } } }),
         ] {
             let told = faults(raw.clone());

@@ -152,7 +152,12 @@ fn what_is_lacking_is_refused_only_where_it_is_asked_for() {
     let environment =
         [("IPC_ENCRYPTION_KEY", "a passphrase of some length"), ("CLUSTER_MONITORING_PORT", "3004")];
     assert_eq!(loaded(cluster(json!({})), &environment).unsupported, []);
-    for options in [json!({ "redis": true }), json!({ "redis": {} }), json!({ "redis": { "host": "a" } })] {
+    for options in [
+        json!({ "redis": true }),
+        json!({ "redis": {} }),
+        json!({ "redis": "redis://a" }),
+        json!({ "redis": { "host": "a" } }),
+    ] {
         assert_eq!(loaded(options.clone(), &[]).unsupported[0].path, "redis", "{options}");
     }
     assert_eq!(loaded(json!({ "redis": false }), &[]).unsupported, []);

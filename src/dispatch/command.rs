@@ -1,12 +1,12 @@
 //! What the accept thread is told and what it tells, as data.
 
-use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
 use crate::balance::Strategy;
+use crate::config::Network;
 use crate::event::Level;
 use crate::ipc::control::{Address, GroupId};
 use crate::metrics::memory::Page;
@@ -41,8 +41,8 @@ pub struct Settings {
     /// Choose by live connection counts.
     pub connection_tracking: bool,
     pub affinity: Affinity,
-    /// Proxies (address and prefix length) whose X-Forwarded-For or Forwarded is believed when hashing.
-    pub trusted_proxies: Vec<(IpAddr, u8)>,
+    /// Proxies whose X-Forwarded-For or Forwarded is believed when hashing.
+    pub trusted_proxies: Vec<Network>,
     pub max_connections_per_worker: Option<u32>,
     /// Connections that may wait while no worker may take one.
     pub max_queue: usize,
@@ -58,7 +58,7 @@ pub struct Fallback {
     pub status: u16,
     pub body: String,
     pub content_type: String,
-    /// Seconds.
+    /// Seconds; 0: no Retry-After.
     pub retry_after: u64,
 }
 

@@ -22,5 +22,5 @@ mod token;
 mod watch;
 
 pub use affinity::{cookie_slot, cookie_value};
-pub use command::{Affinity, Command, DispatchMode, ListenFailure, Listening, Report, Settings};
+pub use command::{Affinity, Command, DispatchMode, Fallback, ListenFailure, Listening, Report, Settings};
 pub use handle::Dispatcher;

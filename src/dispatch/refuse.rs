@@ -97,8 +97,9 @@ fn answer(fallback: &Fallback) -> String {
     let Fallback { status, body, content_type, retry_after } = fallback;
     let reason = if *status == 503 { "Service Unavailable" } else { "Unavailable" };
     let length = body.len();
+    let retry = if *retry_after == 0 { String::new() } else { format!("Retry-After: {retry_after}\r\n") };
     format!(
-        "HTTP/1.1 {status} {reason}\r\nRetry-After: {retry_after}\r\nContent-Type: {content_type}\r\n\
+        "HTTP/1.1 {status} {reason}\r\n{retry}Content-Type: {content_type}\r\n\
          Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     )
 }

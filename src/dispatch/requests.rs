@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use crate::config::Network;
+
 /// More headers than this and the request is placed by the strategy.
 const MOST_HEADERS: usize = 100;
 
@@ -52,7 +54,7 @@ pub fn client(
     peer: IpAddr,
     forwarded: &[&str],
     x_forwarded_for: &[&str],
-    trusted: &[(IpAddr, u8)],
+    trusted: &[Network],
 ) -> Option<IpAddr> {
     if !is_trusted(peer, trusted) {
         return None;
@@ -84,19 +86,8 @@ fn address(text: &str) -> Option<IpAddr> {
     text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok())
 }
 
-fn is_trusted(ip: IpAddr, trusted: &[(IpAddr, u8)]) -> bool {
-    let ip = ip.to_canonical();
-    trusted.iter().any(|(network, prefix)| match (ip, network.to_canonical()) {
-        (IpAddr::V4(ip), IpAddr::V4(network)) => {
-            let shift = 32 - u32::from(*prefix).min(32);
-            u64::from(ip.to_bits()) >> shift == u64::from(network.to_bits()) >> shift
-        }
-        (IpAddr::V6(ip), IpAddr::V6(network)) => {
-            let shift = 128 - u32::from(*prefix).min(128);
-            shift == 128 || ip.to_bits() >> shift == network.to_bits() >> shift
-        }
-        _ => false,
-    })
+fn is_trusted(ip: IpAddr, trusted: &[Network]) -> bool {
+    trusted.iter().any(|network| network.contains(ip))
 }
 
 #[cfg(test)]
@@ -123,7 +114,7 @@ mod tests {
     #[test]
     fn the_client_is_the_last_hop_that_is_no_proxy_of_ours() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-        let ours = [(ip("10.0.0.0"), 8), (ip("::1"), 128)];
+        let ours: [Network; 2] = ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
         let cases: [(&str, &[&str], &[&str], Option<&str>); 7] = [
             ("10.0.0.1", &[], &["6.6.6.6, 1.2.3.4, 10.0.0.9"], Some("1.2.3.4")),
             ("10.0.0.1", &[], &["10.1.1.1, 10.0.0.9"], Some("10.1.1.1")),
@@ -148,8 +139,8 @@ mod tests {
         fn arbitrary_first_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             if let FirstBytes::Request { cookies, forwarded, x_forwarded_for } = read(&bytes) {
                 cookie(&cookies, "drover_affinity");
-                let loopback = "127.0.0.1".parse().unwrap();
-                client(loopback, &forwarded, &x_forwarded_for, &[(loopback, 8)]);
+                let trusted = ["127.0.0.0/8".parse().unwrap()];
+                client("127.0.0.1".parse().unwrap(), &forwarded, &x_forwarded_for, &trusted);
             }
         }
     }

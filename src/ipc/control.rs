@@ -112,9 +112,9 @@ pub enum ToPrimary {
     /// The server closes: no more connections of that group, please. Answered by Closed.
     Close { group: GroupId },
     /// Too few descriptors are left to accept on the slot's own listener; pushed connections still fit.
-    Scarce { group: GroupId },
+    Scarce,
     /// Descriptors are free again.
-    Plenty { group: GroupId },
+    Plenty,
     /// Ready, in the sense that `Welcome` asked for.
     Ready,
     /// An uncaught error; the process is about to end.

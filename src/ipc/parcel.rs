@@ -5,7 +5,8 @@
 //! | offset | size | field |
 //! | --- | --- | --- |
 //! | 0 | 4 | id of the listener group, little-endian |
-//! | 4 | 4 | bit 0: the connections were taken back from another worker |
+//! | 4 | 2 | bit 0: the connections were taken back from another worker |
+//! | 6 | 2 | number of descriptors, so that a receiver knows how many the kernel dropped |
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,7 +14,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
 
@@ -21,7 +22,7 @@ use super::control::GroupId;
 
 /// Descriptors in one message; the kernel's limit is 253, and small messages are taken back more finely.
 pub const MOST: usize = 64;
-const TAKEN_BACK: u32 = 1;
+const TAKEN_BACK: u16 = 1;
 
 /// One message.
 #[derive(Debug)]
@@ -29,8 +30,8 @@ pub struct Parcel {
     pub group: GroupId,
     pub taken_back: bool,
     pub fds: Vec<OwnedFd>,
-    /// The kernel dropped descriptors because this process is at its limit.
-    pub truncated: bool,
+    /// Descriptors that the kernel dropped because this process is at its limit.
+    pub lost: usize,
 }
 
 /// Sends descriptors (at most [`MOST`]) without waiting; the caller still owns them afterwards.
@@ -45,7 +46,9 @@ pub fn send(
 ) -> Result<(), Errno> {
     let mut head = [0u8; 8];
     head[..4].copy_from_slice(&group.to_le_bytes());
-    head[4..].copy_from_slice(&u32::from(taken_back).to_le_bytes());
+    head[4..6].copy_from_slice(&u16::from(taken_back).to_le_bytes());
+    // At most MOST of them, or the control buffer below refuses.
+    head[6..].copy_from_slice(&(fds.len() as u16).to_le_bytes());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -74,12 +77,13 @@ pub fn receive(channel: BorrowedFd<'_>) -> Result<Option<Parcel>, Errno> {
             fds.extend(received);
         }
     }
-    let word = |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
+    let [g0, g1, g2, g3, f0, f1, n0, n1] = head;
+    let sent = usize::from(u16::from_le_bytes([n0, n1]));
     Ok(Some(Parcel {
-        group: word(0),
-        taken_back: word(4) & TAKEN_BACK != 0,
+        group: u32::from_le_bytes([g0, g1, g2, g3]),
+        taken_back: u16::from_le_bytes([f0, f1]) & TAKEN_BACK != 0,
+        lost: sent.saturating_sub(fds.len()),
         fds,
-        truncated: message.flags.contains(ReturnFlags::CTRUNC),
     }))
 }
 

@@ -61,7 +61,7 @@ pub mod page {
     /// Connections that the worker accepted on its own listeners.
     pub const ACCEPTED: usize = 2;
     /// Pushed connections that the kernel dropped because the worker had no descriptor left.
-    pub const TRUNCATED: usize = 3;
+    pub const LOST: usize = 3;
 
     pub const FIRST_FLOAT: usize = 8;
     /// Connections that are closed again, of all that were PUSHED or ACCEPTED.

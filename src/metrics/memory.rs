@@ -148,8 +148,9 @@ impl Page {
         self.first
     }
 
+    /// Connections that are over, the lost ones included.
     pub fn closed(&self) -> u64 {
-        self.float(page::CLOSED) as u64
+        self.float(page::CLOSED) as u64 + self.get(page::LOST)
     }
 
     /// Connections open in the worker.

@@ -43,17 +43,42 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub enum Fact {
     Start,
-    Spawned { slot: u16, generation: u32, pid: u32 },
-    SpawnFailed { slot: u16, generation: u32, error: Error },
-    Ready { slot: u16, generation: u32 },
+    Spawned {
+        slot: u16,
+        generation: u32,
+        pid: u32,
+    },
+    SpawnFailed {
+        slot: u16,
+        generation: u32,
+        error: Error,
+    },
+    Ready {
+        slot: u16,
+        generation: u32,
+    },
     /// The worker told of an uncaught error of its own.
-    Failed { slot: u16, generation: u32, error: Error },
+    Failed {
+        slot: u16,
+        generation: u32,
+        error: Error,
+    },
     /// The worker broke the protocol; its channel is closed.
-    Broken { slot: u16, generation: u32, error: Error },
-    Exited { slot: u16, generation: u32, exit: Exit },
+    Broken {
+        slot: u16,
+        generation: u32,
+        error: Error,
+    },
+    Exited {
+        slot: u16,
+        generation: u32,
+        exit: Exit,
+    },
     /// The primary itself got a signal to stop: workers that end now were probably meant too.
     StopSignal,
-    Stop { graceful: bool },
+    Stop {
+        graceful: bool,
+    },
     /// Time has passed.
     Tick,
 }
@@ -61,11 +86,24 @@ pub enum Fact {
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    Spawn { slot: u16, generation: u32 },
+    Spawn {
+        slot: u16,
+        generation: u32,
+    },
     /// Ask the worker to finish what it has; `deadline` from now it is gone.
-    Drain { slot: u16, generation: u32, deadline: Duration },
-    Terminate { slot: u16, generation: u32 },
-    Kill { slot: u16, generation: u32 },
+    Drain {
+        slot: u16,
+        generation: u32,
+        deadline: Duration,
+    },
+    Terminate {
+        slot: u16,
+        generation: u32,
+    },
+    Kill {
+        slot: u16,
+        generation: u32,
+    },
     Emit(Event),
     /// `start` is settled: every worker is ready, or the cluster runs degraded, or nothing got ready.
     Started(Result<(), Error>),

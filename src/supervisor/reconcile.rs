@@ -208,7 +208,8 @@ impl Supervisor {
             found.state = State::Waiting { until: shadow };
             return;
         }
-        let verdict = if found.trial { Verdict::Open } else { found.budget.death(policy, slot, was_ready, now) };
+        let verdict =
+            if found.trial { Verdict::Open } else { found.budget.death(policy, slot, was_ready, now) };
         let worker_id = slot.to_string();
         match verdict {
             Verdict::RestartAfter(delay) => {
@@ -351,7 +352,10 @@ impl Supervisor {
     fn settle_start(&mut self) {
         if !self.slots.iter().any(Slot::is_ready) {
             let error = self.first_error.clone().unwrap_or_else(|| {
-                Error::new(Code::WorkerStartupFailed, format!("No worker of {} got ready", self.policy.script))
+                Error::new(
+                    Code::WorkerStartupFailed,
+                    format!("No worker of {} got ready", self.policy.script),
+                )
             });
             self.phase = Phase::Stopping;
             for slot in &mut self.slots {

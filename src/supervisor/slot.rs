@@ -12,18 +12,37 @@ pub enum State {
     /// No worker, none due.
     Vacant,
     /// Asked for; `pid` is known once it is spawned.
-    Starting { pid: Option<u32>, since: Duration },
-    Ready { pid: u32 },
+    Starting {
+        pid: Option<u32>,
+        since: Duration,
+    },
+    Ready {
+        pid: u32,
+    },
     /// Asked to finish; SIGTERM at `terminate`, SIGKILL at `kill`.
-    Draining { pid: u32, terminate: Duration, kill: Duration },
+    Draining {
+        pid: u32,
+        terminate: Duration,
+        kill: Duration,
+    },
     /// SIGTERM is sent.
-    Terminating { pid: u32, kill: Duration },
+    Terminating {
+        pid: u32,
+        kill: Duration,
+    },
     /// SIGKILL is sent; `reason` is why.
-    Killed { pid: u32, reason: ExitReason },
+    Killed {
+        pid: u32,
+        reason: ExitReason,
+    },
     /// The next worker starts at `until`.
-    Waiting { until: Duration },
+    Waiting {
+        until: Duration,
+    },
     /// Too many deaths; the next trial start is at `until`.
-    CircuitOpen { until: Duration },
+    CircuitOpen {
+        until: Duration,
+    },
 }
 
 #[derive(Clone, Debug)]

@@ -52,3 +52,13 @@ pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<u32> {
     };
     if result == 0 { Ok(info.tcpi_unacked) } else { Err(io::Error::last_os_error()) }
 }
+
+/// The number that the next descriptor of this process would get. All below it are taken, so that a number
+/// near the limit means that few are left.
+///
+/// # Errors
+/// EMFILE when none is left.
+pub fn next_free() -> io::Result<RawFd> {
+    let probe = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
+    Ok(probe.as_raw_fd())
+}

@@ -24,8 +24,7 @@ impl Mapping {
     pub fn new(memfd: BorrowedFd<'_>, cells: usize) -> io::Result<Self> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours.
-        let start =
-            unsafe { mmap(std::ptr::null_mut(), cells * 8, protection, MapFlags::SHARED, memfd, 0) }?;
+        let start = unsafe { mmap(std::ptr::null_mut(), cells * 8, protection, MapFlags::SHARED, memfd, 0) }?;
         match NonNull::new(start.cast()) {
             Some(start) => Ok(Self { start, cells }),
             None => Err(io::ErrorKind::OutOfMemory.into()),

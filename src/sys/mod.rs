@@ -2,10 +2,12 @@
 //! signals and the moment between fork and exec. Each block says why it is sound. No policy may come in
 //! here: a function does one thing for the layers above and decides nothing.
 
+pub mod async_fd;
 pub mod bpf;
 pub mod dynamic;
 pub mod fds;
 pub mod limits;
+pub mod local_time;
 pub mod memory;
 pub mod node_api;
 pub mod orphan;

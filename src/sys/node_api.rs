@@ -60,15 +60,8 @@ pub struct Callback {
     receiver: *mut c_void,
 }
 
-type MakeCallback = extern "C" fn(
-    *mut c_void,
-    *mut c_void,
-    Value,
-    Value,
-    usize,
-    *const Value,
-    *mut Value,
-) -> Status;
+type MakeCallback =
+    extern "C" fn(*mut c_void, *mut c_void, Value, Value, usize, *const Value, *mut Value) -> Status;
 
 impl Callback {
     /// Keeps `function` and `receiver` alive for the life of the environment.

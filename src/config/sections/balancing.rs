@@ -58,7 +58,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "loadBalancing.affinityCookie.maxAge",
-        Kind::TIME,
+        Kind::Duration { min: 1000 },
         "how long the client keeps it (default: a session)",
     ),
     Key::new(

@@ -59,7 +59,7 @@ pub const KEYS: &[Key] = &[
 
 choices! {
     /// How bad an error is.
-    Severity { Info = "info", Warning = "warning", Error = "error", Critical = "critical" }
+    Severity { Debug = "debug", Info = "info", Warn = "warn", Error = "error" }
 }
 
 const BODY: Shape = Shape { allowed: "a text, an object or a list", read: read_body, shown: true };

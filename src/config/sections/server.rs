@@ -5,6 +5,7 @@ use crate::config::schema::Key;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
 pub const KEYS: &[Key] = &[
     Key::new("port", Kind::Shaped(&PORT), "the port; without it `PORT`, and without that what `start` names"),
@@ -33,9 +34,7 @@ pub const KEYS: &[Key] = &[
     Key::new("redis.url", Kind::Secret { min: 1 }, "the server's address as a URL"),
     Key::new("redis.host", Kind::Text, "the server's host"),
     Key::new("redis.port", Kind::Shaped(&PORT), "the server's port"),
-    Key::new("redis.username", Kind::Text, "the user to authenticate as"),
     Key::new("redis.password", Kind::Secret { min: 1 }, "that user's password"),
-    Key::new("redis.db", Kind::Whole { min: 0, max: 65_535 }, "the number of the database"),
 ];
 
 /// The key by which the JavaScript layer says that `server` has a key and a certificate. Users never write it.
@@ -49,13 +48,23 @@ pub fn read_port(raw: &Value) -> Result<Value, Refusal> {
     port.filter(|port| *port <= 65_535).map(Value::from).ok_or(None)
 }
 
-/// `redis: true` means `{}`; an address in its place would hide a password in a place that is shown.
+/// `redis: true` means `{}`, and a text the `url` of one ([`with_redis_spelled_out`]).
 const REDIS_SWITCH: Shape =
-    Shape { allowed: "true, false or an object", read: read_redis_switch, shown: false };
+    Shape { allowed: "true, false, a URL or an object", read: read_redis_switch, shown: false };
 
 fn read_redis_switch(raw: &Value) -> Result<Value, Refusal> {
-    let hint = || raw.is_string().then(|| "write redis: { url: ... }".to_owned());
-    raw.as_bool().map(|on| json!(on)).ok_or_else(hint)
+    raw.as_bool().map(|on| json!(on)).ok_or(None)
+}
+
+/// The options with `redis: <url>` as `redis: { url }`, so that a URL, which may hold a password, is read as
+/// the secret it is.
+pub fn with_redis_spelled_out(options: &Value) -> Cow<'_, Value> {
+    let Some(url) = options.get("redis").filter(|redis| redis.is_string()) else {
+        return Cow::Borrowed(options);
+    };
+    let mut spelled_out = options.clone();
+    spelled_out["redis"] = json!({ "url": url });
+    Cow::Owned(spelled_out)
 }
 
 /// The Redis server that code asked for.
@@ -66,7 +75,5 @@ pub struct Redis {
     pub url: Option<Secret>,
     pub host: String,
     pub port: u16,
-    pub username: Option<String>,
     pub password: Option<Secret>,
-    pub db: u16,
 }

@@ -1,0 +1,109 @@
+//! Configuration: validation, presets and defaults for JavaScript.
+
+use std::collections::BTreeMap;
+
+use napi_derive::napi;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::outcome;
+use crate::config::{self, Clustering, Environment, HostFacts, Input, Loaded, Outer, ServerType};
+use crate::error::{Code, Error, Result};
+use crate::process::cpus;
+
+/// What JavaScript says of a configuration and of where it runs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asked {
+    /// `new ClusterManager(config)` instead of `createServer(options)`.
+    #[serde(default)]
+    pub standalone: bool,
+    #[serde(default)]
+    pub options: Value,
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// "pm2" or "node-cluster": who runs this process as one of several already.
+    #[serde(default)]
+    pub outer: Option<String>,
+}
+
+pub fn host(outer: Option<&str>) -> HostFacts {
+    HostFacts {
+        usable_cpus: cpus::usable_cpus(),
+        available_memory: cpus::available_memory(),
+        outer: match outer {
+            Some("pm2") => Some(Outer::Pm2),
+            Some(_) => Some(Outer::NodeCluster),
+            None => None,
+        },
+    }
+}
+
+pub fn load(asked: &Asked) -> Result<Loaded> {
+    let host = host(asked.outer.as_deref());
+    let input = Input { options: &asked.options, env: &asked.env, host: &host };
+    if asked.standalone { config::load_cluster(&input) } else { config::load(&input) }
+}
+
+pub fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
+    serde_json::from_value(value).map_err(|error| Error::new(Code::ConfigurationInvalid, error.to_string()))
+}
+
+/// Validates a configuration: `{ ok: { config, clustering, because, workerCount, port, host,
+/// exposeWorkerHeaders, notes, refusal } }` or `{ error }` with every fault.
+#[napi(js_name = "loadConfig")]
+pub fn load_config(asked: Value) -> Value {
+    outcome(parse::<Asked>(asked).and_then(|asked| load(&asked)).map(|loaded| {
+        let because = match loaded.clustering {
+            Clustering::On => None,
+            Clustering::Off { because } => Some(because),
+        };
+        json!({
+            "config": loaded.config.to_json(),
+            "clustering": because.is_none(),
+            "because": because,
+            "workerCount": loaded.worker_count,
+            "port": loaded.config.port,
+            "host": loaded.config.host,
+            "exposeWorkerHeaders": loaded.config.expose_worker_headers,
+            "notes": loaded.notes,
+            "refusal": loaded.refusal(),
+        })
+    }))
+}
+
+/// `DEFAULT_VALUES` of the contract.
+#[napi(js_name = "defaultValues")]
+pub fn default_values() -> Value {
+    config::default_values()
+}
+
+/// A recommended ClusterConfig: `api`, `web`, `microservice`, `worker`; or for an environment: `development`,
+/// `production`, `test`; null for any other name.
+#[napi(js_name = "presetConfig")]
+pub fn preset_config(name: String) -> Value {
+    let name = Value::from(name);
+    if let Ok(server) = serde_json::from_value::<ServerType>(name.clone()) {
+        return config::recommended(server);
+    }
+    serde_json::from_value::<Environment>(name).map_or(Value::Null, config::for_environment)
+}
+
+/// The ClusterConfig that suits this machine and environment.
+#[napi(js_name = "intelligentConfig")]
+pub fn intelligent_config(env: Value) -> Value {
+    let env: BTreeMap<String, String> = serde_json::from_value(env).unwrap_or_default();
+    config::intelligent(config::node_environment(&env), &host(None))
+}
+
+/// Lays one configuration over another, in canonical names.
+#[napi(js_name = "mergeConfigs")]
+pub fn merge_configs(base: Value, over: Value) -> Value {
+    config::merge(&base, &over)
+}
+
+/// The option reference, as Markdown.
+#[napi(js_name = "optionReference")]
+pub fn option_reference() -> String {
+    config::reference()
+}

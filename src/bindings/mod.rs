@@ -1,0 +1,18 @@
+//! The Node-API surface: convert, call, convert. The only code that names napi; no decision and no state
+//! beyond handles. Errors cross as data: `{ ok }` or `{ error: { code, message, details } }`, because a class
+//! of JavaScript's own is made of them in `lib/errors.js`.
+
+mod config;
+mod primary;
+mod worker;
+
+use serde_json::{Value, json};
+
+use crate::error::Result;
+
+fn outcome(result: Result<Value>) -> Value {
+    match result {
+        Ok(value) => json!({ "ok": value }),
+        Err(error) => json!({ "error": error }),
+    }
+}

@@ -1,0 +1,196 @@
+//! A worker's side of the surface: one attachment in a process, kept for its thread.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use base64::Engine;
+use napi::bindgen_prelude::{Env, Function, JsValue, Object};
+use napi_derive::napi;
+use serde_json::{Value, json};
+
+use super::outcome;
+use crate::error::{Code, Error, Result};
+use crate::metrics::layout::PAGE_CELLS;
+use crate::primary::now_ms;
+use crate::sys::node_api::{Callback, set_shared_buffer};
+use crate::sys::{fds, uv};
+use crate::worker::{Attachment, Calls, Notice, Worker};
+
+thread_local! {
+    static ATTACHED: RefCell<Option<Attachment>> = const { RefCell::new(None) };
+    static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+fn worker() -> Result<Rc<Worker>> {
+    let found = WORKER.with_borrow(Clone::clone);
+    found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
+}
+
+fn system(syscall: &'static str) -> impl Fn(std::io::Error) -> Error {
+    move |error| Error::system(syscall, &error)
+}
+
+/// Takes over the channel that the primary with this pid left. `{ ok: welcome }`, `{ ok: null }` when this
+/// process is not that primary's child, or `{ error }`.
+#[napi(js_name = "attachWorker")]
+pub fn attach_worker(primary_pid: u32) -> Value {
+    let attached = Attachment::find(primary_pid).map_err(system("attach"));
+    outcome(attached.map(|attachment| match attachment {
+        None => Value::Null,
+        Some(attachment) => {
+            let welcome = json!(attachment.welcome);
+            ATTACHED.set(Some(attachment));
+            welcome
+        }
+    }))
+}
+
+/// Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
+/// shared memory, and `hands`, the descriptors of a batch, one in each 8 bytes. `connections(group, count)`
+/// must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone.
+#[napi(js_name = "startWorker")]
+pub fn start_worker(
+    env: &Env,
+    into: Object,
+    connections: Function<(u32, u32), ()>,
+    notice: Function<(u32, u32), ()>,
+) -> napi::Result<Value> {
+    let raw = into.value();
+    let callback = |function: &Function<(u32, u32), ()>| -> Result<Callback> {
+        let function = function.value();
+        Callback::new(raw.env.cast(), function.value.cast(), raw.value.cast()).map_err(system("callback"))
+    };
+    let start = || -> Result<Value> {
+        let on_connections = callback(&connections)?;
+        let on_notice = callback(&notice)?;
+        let calls = Calls {
+            // A call that cannot be made ends in an uncaught exception or with the environment.
+            connections: Box::new(move |group, count| drop(on_connections.call(group, count))),
+            notice: Box::new(move |notice, number| drop(on_notice.call(kind(notice), number))),
+        };
+        let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
+        let raw_loop = env.get_uv_event_loop().map_err(no_loop)?;
+        let event_loop = uv::Loop::new(raw_loop.cast()).map_err(system("event loop"))?;
+        let attachment = ATTACHED.take().ok_or_else(|| Error::new(Code::NotClustered, "not attached"))?;
+        let worker = attachment.start(event_loop, calls).map_err(system("start"))?;
+        let (buffer, first) = (worker.buffer(), worker.first_cell());
+        let hands = buffer.cells().len() * 8;
+        let share = |name, mapping, cell, bytes| {
+            set_shared_buffer(raw.env.cast(), raw.value.cast(), name, mapping, cell, bytes)
+                .map_err(system("shared buffer"))
+        };
+        share(c"hands", buffer.clone(), 0, hands)?;
+        share(c"cells", worker.memory.mapping().clone(), first, PAGE_CELLS * 8)?;
+        WORKER.set(Some(worker));
+        Ok(Value::Null)
+    };
+    let started = outcome(start());
+    env.add_env_cleanup_hook((), |()| {
+        if let Some(worker) = WORKER.take() {
+            worker.detach();
+        }
+    })?;
+    Ok(started)
+}
+
+fn kind(notice: Notice) -> u32 {
+    match notice {
+        Notice::Drain => 1,
+        Notice::Goodbye => 2,
+        Notice::Gone => 3,
+    }
+}
+
+/// Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`.
+#[napi(js_name = "workerListen")]
+pub fn worker_listen(address: Value, backlog: u32) -> Value {
+    let asked = worker().and_then(|worker| Ok((worker, super::config::parse(address)?)));
+    let (worker, address) = match asked {
+        Ok(asked) => asked,
+        Err(_) => return json!({ "errno": libc::EINVAL }),
+    };
+    match worker.listen(address, backlog) {
+        Ok(listened) => json!({
+            "group": listened.group,
+            "host": listened.host,
+            "port": listened.port,
+            "fd": listened.fd,
+        }),
+        Err(refused) => json!({ "errno": refused.errno, "host": refused.host }),
+    }
+}
+
+/// The server behind the group takes connections from now on.
+#[napi(js_name = "workerServe")]
+pub fn worker_serve(group: u32, plain_http: bool) -> Value {
+    let served = worker().and_then(|worker| worker.serve(group, plain_http).map_err(system("serve")));
+    outcome(served.map(|()| Value::Null))
+}
+
+/// No more connections of the group come after this returns, but for those that `connections` is being called
+/// with.
+#[napi(js_name = "workerClose")]
+pub fn worker_close(group: u32) -> Value {
+    let closed = worker().and_then(|worker| worker.close(group).map_err(system("close")));
+    outcome(closed.map(|()| Value::Null))
+}
+
+/// Whether the group's door keeps the process alive.
+#[napi(js_name = "workerKeepAlive")]
+pub fn worker_keep_alive(group: u32, keep: bool) {
+    if let Ok(worker) = worker() {
+        worker.keep_alive(group, keep);
+    }
+}
+
+#[napi(js_name = "workerKeepsAlive")]
+pub fn worker_keeps_alive(group: u32) -> bool {
+    worker().is_ok_and(|worker| worker.keeps_alive(group))
+}
+
+/// Ready, for `processManagement.ready` 'message' and 'boot'.
+#[napi(js_name = "workerReady")]
+pub fn worker_ready() -> Value {
+    outcome(worker().and_then(|worker| worker.ready().map_err(system("ready"))).map(|()| Value::Null))
+}
+
+/// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`.
+#[napi(js_name = "workerFailed")]
+pub fn worker_failed(error: Value) {
+    if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
+        // The process is ending; a channel that is gone makes no difference any more.
+        let _ = worker.failed(error);
+    }
+}
+
+/// Notices that came while `workerListen` or `workerClose` waited for its answer.
+#[napi(js_name = "workerHasMail")]
+pub fn worker_has_mail() -> bool {
+    worker().is_ok_and(|worker| worker.has_mail())
+}
+
+#[napi(js_name = "workerReadMail")]
+pub fn worker_read_mail() {
+    if let Ok(worker) = worker() {
+        worker.read_mail();
+    }
+}
+
+/// `WorkerInfo[]` of the whole cluster.
+#[napi(js_name = "workerInfos")]
+pub fn worker_infos() -> Value {
+    worker().map_or(json!([]), |worker| json!(worker.memory.workers(now_ms())))
+}
+
+/// The slot that an affinity cookie names, or -1. `key` in base64.
+#[napi(js_name = "affinitySlot")]
+pub fn affinity_slot(value: String, key: String) -> i32 {
+    let key = base64::engine::general_purpose::STANDARD.decode(key).unwrap_or_default();
+    crate::dispatch::cookie_slot(&value, &key).map_or(-1, i32::from)
+}
+
+/// Closes a descriptor that `connections` delivered and nobody adopted.
+#[napi(js_name = "closeDescriptor")]
+pub fn close_descriptor(fd: i32) {
+    drop(fds::take(fd));
+}

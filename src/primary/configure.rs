@@ -1,0 +1,237 @@
+//! From a validated configuration to what every part of the primary is asked for.
+
+use std::collections::BTreeMap;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::setup::{Greeting, Setup};
+use crate::balance::Strategy;
+use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
+use crate::config::sections::errors::Body;
+use crate::config::sections::logging;
+use crate::config::sections::process::Ready;
+use crate::config::{Config, Loaded, NodeEnvironment, Secret, node_environment};
+use crate::dispatch::{Affinity, DispatchMode, Fallback, Settings};
+use crate::error::{Code, Error, Result};
+use crate::event::Level;
+use crate::ipc::control::ReadyWhen;
+use crate::log::{Format, Log};
+use crate::process::launch::Launch;
+use crate::supervisor::Policy;
+
+/// How the primary itself was started: what a worker's command line is made of.
+#[derive(Clone, Debug)]
+pub struct Command {
+    pub program: String,
+    pub exec_argv: Vec<String>,
+    /// None: there is no script to run again (a REPL, `-e`).
+    pub script: Option<String>,
+    pub args: Vec<String>,
+    pub preload: String,
+}
+
+/// Random bytes for what must differ between primaries.
+pub type Entropy = [u8; 32];
+
+/// # Errors
+/// `NO_SCRIPT`.
+pub fn setup(
+    loaded: &Loaded,
+    env: &BTreeMap<String, String>,
+    command: Command,
+    tls: bool,
+    terminal: bool,
+    entropy: &Entropy,
+) -> Result<Setup> {
+    let config = &loaded.config;
+    let launch = launch(config, env, command)?;
+    let workers = loaded.worker_count;
+    let policy = policy(config, workers, launch.script_name());
+    let balancing = &config.load_balancing;
+    Ok(Setup {
+        dispatch: dispatch(config, workers, entropy),
+        log: log(config, env, terminal),
+        greeting: Greeting {
+            ready: match config.process_management.ready {
+                Ready::Listen => ReadyWhen::Listen,
+                Ready::Message => ReadyWhen::Message,
+                Ready::Boot => ReadyWhen::Boot,
+            },
+            worker_headers: config.expose_worker_headers,
+            sticky: balancing.sticky_session || tls,
+            cookie_attributes: cookie_attributes(balancing),
+            config: config.to_json(),
+        },
+        first_lines: first_lines(loaded, &launch),
+        seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
+        launch,
+        policy,
+    })
+}
+
+fn launch(config: &Config, env: &BTreeMap<String, String>, command: Command) -> Result<Launch> {
+    let script = config.exec.clone().or(command.script).ok_or_else(|| {
+        Error::new(
+            Code::NoScript,
+            "There is no script that a worker could run: start the program from a file, or name one in `exec`",
+        )
+    })?;
+    let mut env = env.clone();
+    env.extend(config.env.0.clone());
+    Ok(Launch {
+        program: config.interpreter.clone().unwrap_or(command.program),
+        exec_argv: config.exec_argv.clone().unwrap_or(command.exec_argv),
+        preload: command.preload,
+        script,
+        args: config.args.clone().unwrap_or(command.args),
+        env,
+        cwd: config.cwd.clone(),
+    })
+}
+
+fn policy(config: &Config, workers: u16, script: &str) -> Policy {
+    let process = &config.process_management;
+    Policy {
+        workers,
+        respawn: process.respawn,
+        max_restarts: process.max_restarts,
+        restart_window: process.restart_window,
+        restart_delay: process.restart_delay,
+        max_restart_delay: process.max_restart_delay,
+        reset_timeout: config.error_handling.circuit_breaker.reset_timeout,
+        startup_timeout: process.startup_timeout,
+        graceful: process.graceful_shutdown,
+        graceful_timeout: process.graceful_shutdown_timeout,
+        kill_timeout: process.kill_timeout,
+        script: script.to_owned(),
+    }
+}
+
+fn dispatch(config: &Config, workers: u16, entropy: &Entropy) -> Settings {
+    let balancing = &config.load_balancing;
+    let slots = balancing.weights.keys().max().map_or(0, |last| usize::from(*last) + 1);
+    let mut weights = vec![1; slots];
+    for (slot, weight) in &balancing.weights {
+        weights[usize::from(*slot)] = *weight;
+    }
+    let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
+    Settings {
+        strategy: match balancing.strategy {
+            balancing::Strategy::RoundRobin => Strategy::RoundRobin,
+            balancing::Strategy::LeastConnections => Strategy::LeastConnections,
+            balancing::Strategy::IpHash => Strategy::IpHash,
+            balancing::Strategy::WeightedRoundRobin => Strategy::WeightedRoundRobin,
+            balancing::Strategy::LeastResponseTime => Strategy::LeastResponseTime,
+            balancing::Strategy::Os => Strategy::Os,
+        },
+        mode: match balancing.dispatch {
+            balancing::Dispatch::Auto => DispatchMode::Auto,
+            balancing::Dispatch::Push => DispatchMode::Push,
+            balancing::Dispatch::Direct => DispatchMode::Direct,
+        },
+        weights,
+        health_aware: balancing.health_aware,
+        connection_tracking: balancing.connection_tracking,
+        affinity: match balancing.session_affinity {
+            balancing::Affinity::None => Affinity::None,
+            balancing::Affinity::Ip => Affinity::Ip,
+            balancing::Affinity::Cookie => Affinity::Cookie {
+                name: balancing.affinity_cookie.name.clone(),
+                key: cookie_key(config, entropy),
+            },
+        },
+        trusted_proxies: balancing.trust_proxy.clone(),
+        max_connections_per_worker: config.resources.max_connections_per_worker,
+        max_queue: balancing.max_queue as usize,
+        queue_timeout: balancing.queue_timeout,
+        // Room to grow without making listeners later, when another program may have joined the port.
+        slots: workers.max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
+        fallback: fallback(config),
+    }
+}
+
+fn fallback(config: &Config) -> Fallback {
+    let fallback = &config.error_handling.fallback;
+    let (body, content_type) = match &fallback.body {
+        None => ("Service Unavailable\n".to_owned(), "text/plain; charset=utf-8"),
+        Some(Body::Text(text)) => (text.clone(), "text/plain; charset=utf-8"),
+        Some(Body::Json(value)) => (value.to_string(), "application/json"),
+    };
+    Fallback {
+        status: fallback.status,
+        body,
+        content_type: content_type.to_owned(),
+        retry_after: fallback.retry_after.as_millis().div_ceil(1000) as u64,
+    }
+}
+
+/// The user's own secret, or one derived from the cluster's key (so that cookies outlive a restart), or a
+/// random one.
+fn cookie_key(config: &Config, entropy: &Entropy) -> Vec<u8> {
+    let secret = config.load_balancing.affinity_cookie.secret.as_ref().or(config.ipc.key.as_ref());
+    let Some(secret) = secret.map(Secret::reveal) else { return entropy.to_vec() };
+    // HMAC takes keys of any length.
+    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()) else {
+        return entropy.to_vec();
+    };
+    mac.update(b"drover affinity key");
+    mac.finalize().into_bytes().to_vec()
+}
+
+fn cookie_attributes(balancing: &LoadBalancing) -> String {
+    let cookie = &balancing.affinity_cookie;
+    let mut attributes = "; Path=/; HttpOnly".to_owned();
+    if let Some(max_age) = cookie.max_age {
+        attributes.push_str(&format!("; Max-Age={}", max_age.as_secs()));
+    }
+    attributes.push_str(match cookie.same_site {
+        SameSite::Lax => "; SameSite=Lax",
+        SameSite::Strict => "; SameSite=Strict",
+        SameSite::None => "; SameSite=None",
+    });
+    if cookie.secure {
+        attributes.push_str("; Secure");
+    }
+    attributes
+}
+
+fn log(config: &Config, env: &BTreeMap<String, String>, terminal: bool) -> Log {
+    let logging = &config.logging;
+    let pretty = match (logging.format, node_environment(env)) {
+        (Some(format), _) => format == logging::Format::Pretty,
+        (None, NodeEnvironment::Development) => true,
+        (None, NodeEnvironment::Unset) => terminal,
+        (None, _) => false,
+    };
+    Log {
+        enabled: logging.enabled,
+        least: level(logging.level),
+        format: if pretty { Format::Pretty } else { Format::Json },
+        color: Log::may_color(env.get("NO_COLOR").is_some_and(|value| !value.is_empty())),
+        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        env: env.get("NODE_ENV").cloned().unwrap_or_default(),
+    }
+}
+
+fn level(level: logging::Level) -> Level {
+    match level {
+        logging::Level::Trace | logging::Level::Debug => Level::Debug,
+        logging::Level::Info => Level::Info,
+        logging::Level::Warn => Level::Warn,
+        logging::Level::Error | logging::Level::Fatal => Level::Error,
+        logging::Level::Silent => Level::Silent,
+    }
+}
+
+fn first_lines(loaded: &Loaded, launch: &Launch) -> Vec<(Level, String)> {
+    let (pid, workers, script) = (std::process::id(), loaded.worker_count, launch.script_name());
+    let mut lines = vec![(Level::Info, format!("Primary {pid} is running {script} in {workers} workers"))];
+    let changed: Vec<String> =
+        loaded.sources.iter().map(|source| format!("{} ({})", source.path, source.variable)).collect();
+    if !changed.is_empty() {
+        lines.push((Level::Info, format!("The environment set {}", changed.join(", "))));
+    }
+    lines.extend(loaded.notes.iter().map(|note| (Level::Warn, note.clone())));
+    lines
+}

@@ -1,0 +1,110 @@
+//! The handle of a cluster's loop: each verb sends an input. The loop runs on a thread of its own with a
+//! small tokio runtime, and ends by itself when every worker is gone.
+
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::run::{Cluster, Input};
+use super::setup::Setup;
+use crate::error::{Code, Error, Result};
+use crate::event::Event;
+use crate::ipc::control::Address;
+use crate::metrics::memory::SharedMemory;
+
+/// What the loop tells its owner; called on the loop's thread.
+#[derive(Debug)]
+pub enum Output {
+    /// `timestamp`: milliseconds since 1970.
+    Event { event: Event, timestamp: u64 },
+    /// The command with this id is done.
+    Done { id: u32, result: Result<Value> },
+    /// Every worker is gone and the loop has ended: nothing more will come.
+    Ended,
+}
+
+pub struct Primary {
+    inputs: UnboundedSender<Input>,
+    pub memory: SharedMemory,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// How long the end of the process may wait for the goodbyes to be written.
+const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
+
+impl Primary {
+    /// Starts the loop. No worker is spawned yet.
+    pub fn new(setup: Setup, now_ms: u64, output: impl Fn(Output) + Send + 'static) -> Result<Self> {
+        let (memory, memfd) =
+            SharedMemory::create(now_ms).map_err(|error| Error::system("memfd_create", &error))?;
+        let (inputs, received) = unbounded_channel();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .enable_time()
+            .build()
+            .map_err(|error| Error::system("epoll_create", &error))?;
+        let (loopback, shared) = (inputs.clone(), memory.clone());
+        let (started, start) = channel::<Result<()>>();
+        let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {
+            let cluster = runtime.block_on(async { Cluster::new(setup, shared, memfd, loopback, output) });
+            let mut cluster = match cluster {
+                Ok(cluster) => cluster,
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return;
+                }
+            };
+            let _ = started.send(Ok(()));
+            runtime.block_on(cluster.run(received));
+        });
+        let thread = thread.map_err(|error| Error::new(Code::ResourceExhausted, error.to_string()))?;
+        match start.recv() {
+            Ok(Ok(())) => Ok(Self { inputs, memory, thread: Some(thread) }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(Error::new(Code::ResourceExhausted, "the primary's loop did not start")),
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        // A loop that has ended has said so (`Output::Ended`); nothing is left to command.
+        let _ = self.inputs.send(input);
+    }
+
+    /// Opens an address before any worker asks for it; done with `{ group, host, port }`.
+    pub fn open(&self, id: u32, address: Address, backlog: u32) {
+        self.tell(Input::Open { id, address, backlog });
+    }
+
+    /// Starts the workers; done when `start` is settled.
+    pub fn start(&self, id: u32) {
+        self.tell(Input::Start { id });
+    }
+
+    /// Stops the workers; done when all are gone.
+    pub fn stop(&self, id: u32, graceful: bool) {
+        self.tell(Input::Stop { id, graceful });
+    }
+
+    /// The process got a signal to stop.
+    pub fn signalled(&self) {
+        self.tell(Input::StopSignal);
+    }
+
+    /// The process is about to end in order: tells the workers, and returns when that is written.
+    pub fn goodbye(&self) {
+        let (written, done): (Sender<()>, _) = channel();
+        self.tell(Input::Goodbye { written });
+        // Whether it was written, dropped or late: the process ends now.
+        let _ = done.recv_timeout(GOODBYE_PATIENCE);
+    }
+
+    /// Waits for the loop's end, once it has been told to stop.
+    pub fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The primary's side: one loop that owns the state of a cluster. Everything else sends it inputs or reads
+//! what it published. `supervisor` says what to do; the loop does it and tells what happened, once.
+//!
+//! `setup` is what every part is asked for and `configure` makes it of a configuration; `handle` starts the loop and talks to it, `run` is
+//! the loop, `link` a worker's channel and end, `crew` the workers that live now, `shutdown` the end.
+
+mod configure;
+mod crew;
+mod handle;
+mod link;
+mod listen;
+mod run;
+mod setup;
+
+pub use configure::{Command as LaunchCommand, setup};
+pub use handle::{Output, Primary};
+pub use run::now_ms;
+pub use setup::{Greeting, Setup};

@@ -1,0 +1,350 @@
+//! The loop: an input at a time becomes a fact for the supervisor, its actions are carried out, and what
+//! happened is told once, as a log line and as an event.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::crew::Crew;
+use super::handle::Output;
+use super::link::Name;
+use super::listen;
+use super::setup::Setup;
+use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
+use crate::error::{Code, Error, Result};
+use crate::event::{Event, Exit, Level};
+use crate::ipc::control::{Address, ToPrimary, ToWorker, WorkerError};
+use crate::metrics::layout::{header, row};
+use crate::metrics::memory::SharedMemory;
+use crate::process::spawner::Spawned;
+use crate::supervisor::{Action, Fact, Supervisor};
+
+/// Everything that can happen to a cluster.
+pub enum Input {
+    Open { id: u32, address: Address, backlog: u32 },
+    Opened { id: u32, result: std::result::Result<Listening, ListenFailure> },
+    Start { id: u32 },
+    Stop { id: u32, graceful: bool },
+    StopSignal,
+    Goodbye { written: Sender<()> },
+    Spawned { name: Name, result: io::Result<Spawned> },
+    Said { name: Name, id: u32, message: ToPrimary },
+    /// What a worker asked for at `question` is there.
+    Listened { name: Name, question: u32, result: std::result::Result<Listening, ListenFailure> },
+    Closed { name: Name, question: u32, group: u32 },
+    Broken { name: Name, reason: String },
+    Exited { name: Name, exit: Exit },
+    Dispatch(Report),
+}
+
+pub struct Cluster {
+    setup: Setup,
+    memory: SharedMemory,
+    memfd: OwnedFd,
+    inputs: UnboundedSender<Input>,
+    output: Box<dyn Fn(Output) + Send>,
+    supervisor: Supervisor,
+    dispatcher: Arc<Dispatcher>,
+    crew: Crew,
+    clock: Instant,
+    starting: Vec<u32>,
+    stopping: Vec<u32>,
+    over: bool,
+}
+
+pub fn now_ms() -> u64 {
+    // A clock before 1970 reads as 1970.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+impl Cluster {
+    pub fn new(
+        setup: Setup,
+        memory: SharedMemory,
+        memfd: OwnedFd,
+        inputs: UnboundedSender<Input>,
+        output: impl Fn(Output) + Send + 'static,
+    ) -> Result<Self> {
+        let reports = inputs.clone();
+        let report = move |report| {
+            // The loop outlives the accept thread, which it owns.
+            let _ = reports.send(Input::Dispatch(report));
+        };
+        let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
+        Ok(Self {
+            supervisor: Supervisor::new(setup.policy.clone()),
+            setup,
+            memory,
+            memfd,
+            inputs,
+            output: Box::new(output),
+            dispatcher: Arc::new(dispatcher),
+            crew: Crew::default(),
+            clock: Instant::now(),
+            starting: Vec::new(),
+            stopping: Vec::new(),
+            over: false,
+        })
+    }
+
+    pub async fn run(&mut self, mut inputs: UnboundedReceiver<Input>) {
+        for (level, line) in std::mem::take(&mut self.setup.first_lines) {
+            self.emit(Event::notice(level, line));
+        }
+        while !self.over {
+            let due = self.supervisor.next_due();
+            let wake = due.map(|due| tokio::time::Instant::from_std(self.clock + due));
+            let input = tokio::select! {
+                input = inputs.recv() => input,
+                () = async {
+                    match wake {
+                        Some(wake) => tokio::time::sleep_until(wake).await,
+                        None => std::future::pending().await,
+                    }
+                } => { self.advance(Fact::Tick); continue }
+            };
+            // The loop holds a sender itself: this never ends.
+            let Some(input) = input else { break };
+            self.take(input);
+        }
+        (self.output)(Output::Ended);
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Open { id, address, backlog } => {
+                let inputs = self.inputs.clone();
+                let opening = listen::open(self.dispatcher.clone(), address, backlog, None);
+                tokio::spawn(async move {
+                    let _ = inputs.send(Input::Opened { id, result: opening.await });
+                });
+            }
+            Input::Opened { id, result } => self.done(id, opened(result)),
+            Input::Start { id } => {
+                self.starting.push(id);
+                self.advance(Fact::Start);
+            }
+            Input::Stop { id, graceful } => {
+                self.stopping.push(id);
+                self.advance(Fact::Stop { graceful });
+            }
+            Input::StopSignal => self.advance(Fact::StopSignal),
+            Input::Goodbye { written } => self.goodbye(&written),
+            Input::Spawned { name, result } => self.spawned(name, result),
+            Input::Said { name, id, message } => self.said(name, id, message),
+            Input::Listened { name, question, result } => self.listened(name, question, result),
+            Input::Closed { name, question, group } => {
+                if let Some(link) = self.crew.link(name) {
+                    link.answer(ToWorker::Closed { group }, question, None);
+                }
+            }
+            Input::Broken { name, reason } => {
+                let Name { slot, generation } = name;
+                let error = Error::new(Code::WorkerCommunication, reason);
+                self.advance(Fact::Broken { slot, generation, error });
+            }
+            Input::Exited { name, exit } => {
+                let Name { slot, generation } = name;
+                self.dispatcher.dead(slot, generation);
+                self.crew.forget(name);
+                self.advance(Fact::Exited { slot, generation, exit });
+            }
+            Input::Dispatch(report) => self.reported(report),
+        }
+    }
+
+    fn said(&mut self, name: Name, id: u32, message: ToPrimary) {
+        let Name { slot, generation } = name;
+        match message {
+            ToPrimary::Listen { address, backlog } => {
+                let inputs = self.inputs.clone();
+                let opening = listen::open(self.dispatcher.clone(), address, backlog, Some(slot));
+                tokio::spawn(async move {
+                    let _ = inputs.send(Input::Listened { name, question: id, result: opening.await });
+                });
+            }
+            ToPrimary::Serving { group, plain_http } => {
+                self.dispatcher.serve(slot, generation, group, plain_http);
+            }
+            ToPrimary::Close { group } => {
+                let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(slot, generation, group));
+                tokio::spawn(async move {
+                    // An accept thread that is gone sends nothing any more either.
+                    let _ = closed.await;
+                    let _ = inputs.send(Input::Closed { name, question: id, group });
+                });
+            }
+            ToPrimary::Scarce => {
+                self.dispatcher.scarce(slot, generation, true);
+                let text = format!(
+                    "Worker {slot} is short of file descriptors: it takes fewer connections. Raise the limit of \
+                     open files (ulimit -n)."
+                );
+                self.emit(Event::notice(Level::Warn, text));
+            }
+            ToPrimary::Plenty => self.dispatcher.scarce(slot, generation, false),
+            ToPrimary::Ready => self.advance(Fact::Ready { slot, generation }),
+            ToPrimary::Failed(error) => {
+                self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
+            }
+        }
+    }
+
+    fn listened(
+        &mut self,
+        name: Name,
+        question: u32,
+        result: std::result::Result<Listening, ListenFailure>,
+    ) {
+        let Some(link) = self.crew.link(name) else { return };
+        match result {
+            Ok(Listening { group, host, port, listener }) => {
+                link.answer(ToWorker::Listening { group, host, port }, question, listener);
+            }
+            Err(ListenFailure { errno, host, .. }) => {
+                link.answer(ToWorker::ListenFailed { errno, host }, question, None);
+            }
+        }
+    }
+
+    fn spawned(&mut self, name: Name, result: io::Result<Spawned>) {
+        let Name { slot, generation } = name;
+        match result.and_then(|spawned| self.crew.born(name, spawned, &self.inputs)) {
+            Ok(pid) => {
+                self.memory.set_row(slot, row::PID, u64::from(pid));
+                self.memory.set_row(slot, row::STARTED, now_ms());
+                let port = self.memory.get(header::PORT) as u16;
+                self.emit(Event::WorkerStarted { worker_id: slot.to_string(), pid, generation, port });
+                self.advance(Fact::Spawned { slot, generation, pid });
+            }
+            Err(error) => {
+                self.crew.stillborn(name);
+                self.dispatcher.dead(slot, generation);
+                let error = Error::system("spawn", &error);
+                self.advance(Fact::SpawnFailed { slot, generation, error });
+            }
+        }
+    }
+
+    fn reported(&mut self, report: Report) {
+        match report {
+            Report::Notice(level, text) => self.emit(Event::notice(level, text)),
+            Report::Port(port) => self.emit(Event::notice(Level::Info, format!("Listening on port {port}"))),
+            Report::Stuck { slot } => {
+                let reason = "its event loop is blocked; new connections go to the others".to_owned();
+                self.emit(Event::WorkerUnhealthy { worker_id: slot.to_string(), reason });
+            }
+            Report::Recovered { slot } => {
+                self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
+            }
+        }
+    }
+
+    /// Tells the supervisor a fact and carries out what it says.
+    fn advance(&mut self, fact: Fact) {
+        let actions = self.supervisor.handle(fact, self.clock.elapsed());
+        self.publish();
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Spawn { slot, generation } => self.spawn(Name { slot, generation }),
+            Action::Drain { slot, generation, deadline } => {
+                self.dispatcher.drain(slot, generation);
+                if let Some(link) = self.crew.link(Name { slot, generation }) {
+                    link.send(ToWorker::Drain { deadline_ms: deadline.as_millis() as u64 });
+                }
+            }
+            Action::Terminate { slot, generation } => self.end(Name { slot, generation }, false),
+            Action::Kill { slot, generation } => self.end(Name { slot, generation }, true),
+            Action::Emit(event) => self.emit(event),
+            Action::Started(result) => {
+                for id in std::mem::take(&mut self.starting) {
+                    self.done(id, result.clone().map(|()| Value::Null));
+                }
+            }
+            Action::Stopped => {
+                for id in std::mem::take(&mut self.stopping) {
+                    self.done(id, Ok(Value::Null));
+                }
+                self.over = true;
+            }
+        }
+    }
+
+    fn spawn(&mut self, name: Name) {
+        let Name { slot, generation } = name;
+        if generation > 1 {
+            self.memory.retire(slot, generation - 1);
+        }
+        self.memory.set_row(slot, row::GENERATION, u64::from(generation));
+        let Self { setup, memory, memfd, dispatcher, inputs, .. } = self;
+        if let Err(error) = self.crew.spawn(name, setup, memory, memfd, dispatcher, inputs) {
+            self.advance(Fact::SpawnFailed { slot, generation, error });
+        }
+    }
+
+    fn end(&self, name: Name, forced: bool) {
+        if let Some(link) = self.crew.link(name) {
+            link.end(forced);
+        }
+    }
+
+    fn goodbye(&mut self, written: &Sender<()>) {
+        let grace_ms = self.setup.policy.graceful_timeout.as_millis() as u64;
+        self.crew.all().for_each(|link| link.send(ToWorker::Goodbye { grace_ms }));
+        let written = written.clone();
+        tokio::spawn(async move {
+            // The links' tasks were woken before this one and write in their turn.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            let _ = written.send(());
+        });
+    }
+
+    /// Writes the slots' states where every process reads them.
+    fn publish(&self) {
+        for slot in self.supervisor.slots() {
+            self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
+            self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
+            if slot.pid().is_none() {
+                self.memory.set_row(slot.number, row::PID, 0);
+            }
+        }
+    }
+
+    fn emit(&self, event: Event) {
+        let timestamp = now_ms();
+        let (level, line) = event.line();
+        self.setup.log.write(level, &line, timestamp);
+        (self.output)(Output::Event { event, timestamp });
+    }
+
+    fn done(&self, id: u32, result: Result<Value>) {
+        (self.output)(Output::Done { id, result });
+    }
+}
+
+fn opened(result: std::result::Result<Listening, ListenFailure>) -> Result<Value> {
+    match result {
+        Ok(Listening { group, host, port, .. }) => Ok(json!({ "group": group, "host": host, "port": port })),
+        Err(ListenFailure { errno, syscall, host }) => {
+            let cause = io::Error::from_raw_os_error(errno);
+            let details = json!({ "errno": errno, "syscall": syscall, "host": host });
+            Err(Error::new(Code::System, format!("{syscall}: {cause}")).with(details))
+        }
+    }
+}
+
+fn worker_error(error: WorkerError) -> Error {
+    let WorkerError { name, message, code, stack } = error;
+    Error::new(Code::WorkerStartupFailed, message).with(json!({ "name": name, "code": code, "stack": stack }))
+}

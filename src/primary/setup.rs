@@ -1,0 +1,58 @@
+//! What a configuration asks of every part of the primary.
+
+use serde_json::Value;
+
+use crate::dispatch;
+use crate::event::Level;
+use crate::ipc::control::{AffinityCookie, ReadyWhen, Welcome};
+use crate::log::Log;
+use crate::process::launch::Launch;
+use crate::supervisor::Policy;
+
+pub struct Setup {
+    pub policy: Policy,
+    pub dispatch: dispatch::Settings,
+    pub launch: Launch,
+    pub log: Log,
+    pub greeting: Greeting,
+    /// Said when the loop starts.
+    pub first_lines: Vec<(Level, String)>,
+    /// Seeds what must differ between primaries and need not be secret.
+    pub seed: u32,
+}
+
+/// What every worker is told when it attaches.
+#[derive(Clone)]
+pub struct Greeting {
+    pub ready: ReadyWhen,
+    pub worker_headers: bool,
+    pub sticky: bool,
+    /// Everything after the value of a Set-Cookie header.
+    pub cookie_attributes: String,
+    pub config: Value,
+}
+
+impl Greeting {
+    pub fn welcome(&self, setup: &Setup, slot: u16, generation: u32) -> Welcome {
+        let affinity = match &setup.dispatch.affinity {
+            dispatch::Affinity::Cookie { name, key } => Some(AffinityCookie {
+                name: name.clone(),
+                value: dispatch::cookie_value(slot, key),
+                attributes: self.cookie_attributes.clone(),
+                key: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key),
+            }),
+            dispatch::Affinity::None | dispatch::Affinity::Ip => None,
+        };
+        Welcome {
+            slot,
+            generation,
+            primary_pid: std::process::id(),
+            title: format!("drover: worker {slot} ({})", setup.launch.script_name()),
+            ready: self.ready,
+            worker_headers: self.worker_headers,
+            affinity,
+            sticky: self.sticky,
+            config: self.config.clone(),
+        }
+    }
+}

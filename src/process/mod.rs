@@ -1,0 +1,8 @@
+//! Processes: starting workers, learning of their end, and what this machine gives a process. Decides nothing
+//! about which workers should exist.
+
+pub mod cpus;
+pub mod exit;
+pub mod launch;
+pub mod orphans;
+pub mod spawner;

@@ -1,0 +1,73 @@
+//! Workers that a killed primary left behind hold its port until they are gone, two seconds at most. A new
+//! primary that meets a taken port asks here whether waiting is worth it.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+
+use super::launch::CHANNEL_VARIABLE;
+
+/// Is a listener on this TCP port held by a worker of drover's whose primary is gone?
+pub fn hold(port: u16) -> bool {
+    let inodes = listeners(port);
+    !inodes.is_empty() && processes().any(|pid| is_orphan(pid) && holds(pid, &inodes))
+}
+
+fn listeners(port: u16) -> Vec<String> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let rows = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
+    rows.flat_map(|rows| parse_listeners(&rows, port)).collect()
+}
+
+/// Inodes of the listening sockets of a /proc/net/tcp table (proc(5)).
+fn parse_listeners(table: &str, port: u16) -> Vec<String> {
+    const LISTEN: &str = "0A";
+    let local = format!(":{port:04X}");
+    let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
+    rows.filter(|row| row.len() > 9 && row[1].ends_with(&local) && row[3] == LISTEN)
+        .map(|row| format!("socket:[{}]", row[9]))
+        .collect()
+}
+
+fn processes() -> impl Iterator<Item = u32> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// A process whose environment at its start named a primary that lives no more.
+fn is_orphan(pid: u32) -> bool {
+    let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    parse_primary(&environment).is_some_and(|primary| !fs::exists(format!("/proc/{primary}")).unwrap_or(true))
+}
+
+fn parse_primary(environment: &[u8]) -> Option<u32> {
+    let prefix = format!("{CHANNEL_VARIABLE}=");
+    let named = environment.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(prefix.as_bytes()));
+    std::str::from_utf8(named?).ok()?.parse().ok()
+}
+
+fn holds(pid: u32, inodes: &[String]) -> bool {
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    descriptors
+        .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .any(|target| inodes.iter().any(|inode| target.as_os_str().as_bytes() == inode.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_listeners_of_a_port_are_found_in_the_kernels_table() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n\
+             0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0\n\
+             1: 0100007F:0BB8 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n\
+             2: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0\n";
+        assert_eq!(parse_listeners(table, 3000), ["socket:[4711]"]);
+    }
+
+    #[test]
+    fn the_primary_of_a_worker_is_read_from_its_environment() {
+        assert_eq!(parse_primary(b"A=1\0DROVER_CHANNEL=77\0B=2\0"), Some(77));
+        assert_eq!(parse_primary(b"XDROVER_CHANNEL=77\0"), None);
+    }
+}

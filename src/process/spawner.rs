@@ -1,0 +1,87 @@
+//! The thread that spawns workers. There is one in a process and it lives as long as the process, on purpose:
+//! its end is what the kernel tells the workers as the death of their primary (`sys::orphan`).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::launch::Launch;
+
+/// A process that has been started and not reaped.
+#[derive(Debug)]
+pub struct Spawned {
+    pub pid: u32,
+    pub pidfd: OwnedFd,
+}
+
+type Reply = Box<dyn FnOnce(io::Result<Spawned>) + Send>;
+
+struct Request {
+    launch: Launch,
+    slot: u16,
+    /// Descriptors 3, 4, 5 ... of the worker.
+    inherited: Vec<OwnedFd>,
+    reply: Reply,
+}
+
+/// Spawns a worker; `reply` is called on the spawning thread and must not block.
+pub fn spawn(
+    launch: Launch,
+    slot: u16,
+    inherited: Vec<OwnedFd>,
+    reply: impl FnOnce(io::Result<Spawned>) + Send + 'static,
+) {
+    static THREAD: OnceLock<Option<Sender<Request>>> = OnceLock::new();
+    let requests = THREAD.get_or_init(start_thread);
+    let request = Request { launch, slot, inherited, reply: Box::new(reply) };
+    let refused = match requests {
+        Some(requests) => requests.send(request).err().map(|unsent| unsent.0.reply),
+        None => Some(request.reply),
+    };
+    if let Some(reply) = refused {
+        reply(Err(io::Error::other("the thread that spawns workers could not be started")));
+    }
+}
+
+fn start_thread() -> Option<Sender<Request>> {
+    let (requests, received) = channel::<Request>();
+    let thread = std::thread::Builder::new().name("drover-spawn".into()).spawn(move || {
+        // The sender is in a static, so that this never ends before the process does.
+        while let Ok(Request { launch, slot, inherited, reply }) = received.recv() {
+            reply(start(&launch, slot, &inherited));
+        }
+    });
+    thread.ok().map(|_| requests)
+}
+
+fn start(launch: &Launch, slot: u16, inherited: &[OwnedFd]) -> io::Result<Spawned> {
+    let mut command = Command::new(&launch.program);
+    command
+        .args(launch.arguments(slot))
+        .env_clear()
+        .envs(launch.environment(slot))
+        .stdin(Stdio::null())
+        .stdout(Stdio::inherit())
+        .stderr(Stdio::inherit());
+    if let Some(cwd) = &launch.cwd {
+        command.current_dir(cwd);
+    }
+    let child = crate::sys::spawn::spawn(&mut command, inherited)?;
+    let pid = child.id();
+    // A child of ours that nobody has reaped cannot have given its number away.
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let raw = raw.ok_or_else(|| io::Error::other("a pid out of range"))?;
+    match pidfd_open(raw, PidfdFlags::NONBLOCK) {
+        Ok(pidfd) => Ok(Spawned { pid, pidfd }),
+        Err(errno) => {
+            // Unwatched it must not live: end it and reap it here.
+            let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitpid(Some(raw), rustix::process::WaitOptions::empty());
+            Err(errno.into())
+        }
+    }
+}

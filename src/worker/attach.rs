@@ -1,0 +1,226 @@
+//! Becoming a worker: the inherited descriptors, the orphan's watch, the welcome; then the handles on the
+//! runtime's loop.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+
+use super::doors::Door;
+use super::hands::Hands;
+use super::headroom::Headroom;
+use super::link::{Link, Notice};
+use super::Calls;
+use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
+use crate::ipc::parcel;
+use crate::metrics::layout::page;
+use crate::metrics::memory::{Page, SharedMemory};
+use crate::sys::memory::Mapping;
+use crate::sys::spawn::FIRST_INHERITED;
+use crate::sys::uv::{Check, Loop, Poll};
+use crate::sys::{fds, orphan};
+
+/// Messages read from the connection channel in one go.
+const MOST_PARCELS: usize = 4;
+/// What a worker has after its primary was killed: time for what is nearly done.
+pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
+
+/// What a worker inherits, before its loop is known.
+pub struct Attachment {
+    link: Link,
+    connections: OwnedFd,
+    pub memory: SharedMemory,
+    pub welcome: Welcome,
+}
+
+impl Attachment {
+    /// Takes over descriptors 3, 4 and 5 if `primary_pid` (from the environment) is really this process's
+    /// parent; a grandchild that inherited the variable is no worker.
+    ///
+    /// # Errors
+    /// The channel is not there or not as it should be.
+    pub fn find(primary_pid: u32) -> io::Result<Option<Self>> {
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+        if parent != Some(primary_pid) {
+            return Ok(None);
+        }
+        let inherit = |index: i32| -> io::Result<OwnedFd> {
+            let fd = fds::take(FIRST_INHERITED + index)?;
+            rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+            Ok(fd)
+        };
+        let (control, connections, memfd) = (inherit(0)?, inherit(1)?, inherit(2)?);
+        orphan::watch(GRACE_AFTER_DEATH)?;
+        let link = Link::new(control);
+        let ToWorker::Welcome(welcome) = link.first()? else {
+            return Err(io::Error::other("the first message is no welcome"));
+        };
+        let memory = SharedMemory::open(&memfd)?;
+        Ok(Some(Self { link, connections, memory, welcome: *welcome }))
+    }
+
+    /// Puts the worker on the runtime's loop. The handles do not keep it alive.
+    pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
+        let Attachment { link, connections, memory, welcome } = self;
+        let page = memory.page(welcome.slot, welcome.generation);
+        let worker = Rc::new(Worker {
+            uv,
+            link,
+            page,
+            memory,
+            welcome,
+            calls,
+            hands: Hands::new()?,
+            headroom: Headroom::new(),
+            connections,
+            listeners: RefCell::default(),
+            doors: RefCell::default(),
+            handles: RefCell::default(),
+        });
+        worker.watch_loop()?;
+        Ok(worker)
+    }
+}
+
+/// The handles of an attached worker.
+struct Handles {
+    _control: Poll,
+    channel: Poll,
+    _beat: Check,
+}
+
+pub struct Worker {
+    pub(super) uv: Loop,
+    pub(super) link: Link,
+    pub(super) page: Page,
+    pub memory: SharedMemory,
+    pub welcome: Welcome,
+    calls: Calls,
+    hands: Hands,
+    pub(super) headroom: Headroom,
+    connections: OwnedFd,
+    /// Listeners that a server asked for and does not serve yet.
+    pub(super) listeners: RefCell<HashMap<GroupId, OwnedFd>>,
+    pub(super) doors: RefCell<Vec<Door>>,
+    handles: RefCell<Option<Handles>>,
+}
+
+impl Worker {
+    fn watch_loop(self: &Rc<Self>) -> io::Result<()> {
+        let on = |act: fn(&Rc<Worker>)| {
+            let worker: Weak<Worker> = Rc::downgrade(self);
+            move || {
+                if let Some(worker) = worker.upgrade() {
+                    act(&worker);
+                }
+            }
+        };
+        let control = Poll::start(self.uv, self.link.to_poll()?, false, on(|worker| worker.read_mail()))?;
+        let channel = self.connections.try_clone()?;
+        let channel = Poll::start(self.uv, channel, false, on(|worker| worker.take_pushed()))?;
+        let beat = Check::start(self.uv, on(|worker| worker.beat()))?;
+        *self.handles.borrow_mut() = Some(Handles { _control: control, channel, _beat: beat });
+        Ok(())
+    }
+
+    /// Lets go of the loop; called before the environment goes.
+    pub fn detach(&self) {
+        self.close_doors();
+        self.handles.borrow_mut().take();
+    }
+
+    /// The buffer that `Calls::connections` is about.
+    pub fn buffer(&self) -> Arc<Mapping> {
+        self.hands.buffer()
+    }
+
+    /// First cell of this worker's page in the shared memory.
+    pub fn first_cell(&self) -> usize {
+        self.page.first_cell()
+    }
+
+    fn beat(&self) {
+        self.page.add(page::BEAT, 1);
+        if self.headroom.is_scarce() {
+            self.look_for_headroom();
+        }
+    }
+
+    /// Tells JavaScript what the primary said.
+    pub fn read_mail(&self) {
+        for (notice, number) in self.link.mail() {
+            match notice {
+                Notice::Gone => self.close_doors(),
+                Notice::Goodbye => orphan::set_grace(Duration::from_millis(u64::from(number))),
+                Notice::Drain => {}
+            }
+            (self.calls.notice)(notice, number);
+        }
+        if self.link.is_gone() {
+            // Nothing more will come; a level-triggered poll of an ended channel would spin.
+            self.handles.borrow_mut().take();
+        }
+    }
+
+    pub fn has_mail(&self) -> bool {
+        self.link.has_mail()
+    }
+
+    fn take_pushed(&self) {
+        self.page.add(page::BEAT, 1);
+        for _ in 0..MOST_PARCELS {
+            if !self.headroom.takes_pushed() {
+                if let Some(handles) = self.handles.borrow().as_ref() {
+                    handles.channel.pause();
+                }
+                return;
+            }
+            match parcel::receive(self.connections.as_fd()) {
+                Ok(Some(parcel)) => {
+                    self.page.add(page::LOST, parcel.lost as u64);
+                    self.page.add(page::PUSHED, (parcel.fds.len() + parcel.lost) as u64);
+                    if let Some(fd) = parcel.fds.iter().map(AsRawFd::as_raw_fd).max() {
+                        self.note_descriptor(fd);
+                    }
+                    self.hand_over(parcel.group, parcel.fds);
+                }
+                Err(Errno::INTR) => {}
+                // The end is told on the control channel.
+                Ok(None) => {
+                    if let Some(handles) = self.handles.borrow().as_ref() {
+                        handles.channel.pause();
+                    }
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+
+    pub(super) fn resume_channel(&self) {
+        if let Some(handles) = self.handles.borrow().as_ref() {
+            let _ = handles.channel.resume();
+        }
+    }
+
+    pub(super) fn hand_over(&self, group: GroupId, batch: Vec<OwnedFd>) {
+        if !batch.is_empty() {
+            let count = self.hands.put(batch);
+            (self.calls.connections)(group, count);
+        }
+    }
+
+    pub fn ready(&self) -> io::Result<()> {
+        self.link.send(&ToPrimary::Ready).map(|_| ())
+    }
+
+    /// Tells the primary of an uncaught error; the process ends by itself.
+    pub fn failed(&self, error: WorkerError) -> io::Result<()> {
+        self.link.send(&ToPrimary::Failed(error)).map(|_| ())
+    }
+}

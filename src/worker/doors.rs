@@ -1,0 +1,153 @@
+//! The doors of a worker: one for each listener group that its servers serve. A door accepts on the slot's own
+//! listener; pushed connections come in through the same call into JavaScript.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::{Rc, Weak};
+
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, accept_with};
+
+use super::attach::Worker;
+use super::hands::BATCH;
+use crate::ipc::control::{Address, GroupId, ReadyWhen, ToPrimary, ToWorker};
+use crate::metrics::layout::page;
+use crate::sys::uv::Poll;
+
+pub struct Door {
+    pub group: GroupId,
+    poll: Poll,
+}
+
+/// What a server needs to listen.
+pub struct Listened {
+    pub group: GroupId,
+    pub host: Option<String>,
+    pub port: u16,
+    /// The number of a descriptor that is JavaScript's now: the listener (or datagram socket) itself.
+    pub fd: i32,
+}
+
+/// Why a server cannot listen: the kernel's number, and the address it is about.
+pub struct Refused {
+    pub errno: i32,
+    pub host: Option<String>,
+}
+
+impl Worker {
+    /// Asks the primary for a share of an address.
+    pub fn listen(&self, address: Address, backlog: u32) -> Result<Listened, Refused> {
+        let refused = |error: &io::Error| Refused {
+            errno: error.raw_os_error().unwrap_or(libc::ECONNABORTED),
+            host: None,
+        };
+        let (answer, descriptor) =
+            self.link.ask(&ToPrimary::Listen { address, backlog }).map_err(|error| refused(&error))?;
+        match (answer, descriptor) {
+            (ToWorker::Listening { group, host, port }, Some(listener)) => {
+                let theirs = listener.try_clone().map_err(|error| refused(&error))?;
+                self.listeners.borrow_mut().insert(group, listener);
+                Ok(Listened { group, host, port, fd: std::os::fd::IntoRawFd::into_raw_fd(theirs) })
+            }
+            (ToWorker::ListenFailed { errno, host }, _) => Err(Refused { errno, host }),
+            _ => Err(Refused { errno: libc::EPROTO, host: None }),
+        }
+    }
+
+    /// The server behind the group takes connections from now on.
+    pub fn serve(self: &Rc<Self>, group: GroupId, plain_http: bool) -> io::Result<()> {
+        let Some(listener) = self.listeners.borrow_mut().remove(&group) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let polled = listener.try_clone()?;
+        let worker: Weak<Self> = Rc::downgrade(self);
+        let poll = Poll::start(self.uv, polled, true, move || {
+            if let Some(worker) = worker.upgrade() {
+                worker.accept(group, &listener);
+            }
+        })?;
+        if self.headroom.is_scarce() {
+            poll.pause();
+        }
+        self.doors.borrow_mut().push(Door { group, poll });
+        self.link.send(&ToPrimary::Serving { group, plain_http })?;
+        if self.welcome.ready == ReadyWhen::Listen { self.ready() } else { Ok(()) }
+    }
+
+    /// No more connections of this group, acknowledged by the primary before this returns.
+    pub fn close(&self, group: GroupId) -> io::Result<()> {
+        self.listeners.borrow_mut().remove(&group);
+        self.doors.borrow_mut().retain(|door| door.group != group);
+        if self.link.is_gone() {
+            return Ok(());
+        }
+        self.link.ask(&ToPrimary::Close { group }).map(|_| ())
+    }
+
+    /// The primary is gone: let go of every listener at once, so that its successor can have the port.
+    pub fn close_doors(&self) {
+        self.listeners.borrow_mut().clear();
+        self.doors.borrow_mut().clear();
+    }
+
+    /// Whether the door keeps the process alive, as `server.ref()` and `server.unref()` say.
+    pub fn keep_alive(&self, group: GroupId, keep: bool) {
+        for door in self.doors.borrow().iter().filter(|door| door.group == group) {
+            if keep { door.poll.reference() } else { door.poll.unref() }
+        }
+    }
+
+    pub fn keeps_alive(&self, group: GroupId) -> bool {
+        self.doors.borrow().iter().any(|door| door.group == group && door.poll.has_ref())
+    }
+
+    fn accept(&self, group: GroupId, listener: &OwnedFd) {
+        let mut batch = Vec::with_capacity(8);
+        let mut near = false;
+        while batch.len() < BATCH && !near {
+            match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok(fd) => {
+                    near = self.headroom.is_near(fd.as_raw_fd());
+                    batch.push(fd);
+                }
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(Errno::MFILE | Errno::NFILE) => near = true,
+                Err(_) => break,
+            }
+        }
+        self.page.add(page::BEAT, 1);
+        self.page.add(page::ACCEPTED, batch.len() as u64);
+        if near {
+            self.become_scarce();
+        }
+        self.hand_over(group, batch);
+    }
+
+    fn become_scarce(&self) {
+        if self.headroom.set_scarce(true) {
+            self.doors.borrow().iter().for_each(|door| door.poll.pause());
+            // Without a primary there is nobody to be excluded by.
+            let _ = self.link.send(&ToPrimary::Scarce);
+        }
+    }
+
+    /// Called once a turn of the loop while descriptors are scarce.
+    pub fn look_for_headroom(&self) {
+        if self.headroom.has_recovered() && self.headroom.set_scarce(false) {
+            for door in self.doors.borrow().iter() {
+                let _ = door.poll.resume();
+            }
+            self.resume_channel();
+            let _ = self.link.send(&ToPrimary::Plenty);
+        } else if self.headroom.takes_pushed() {
+            self.resume_channel();
+        }
+    }
+
+    /// A pushed connection got this descriptor.
+    pub fn note_descriptor(&self, fd: i32) {
+        if self.headroom.is_near(fd) {
+            self.become_scarce();
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The worker's end of the control channel: messages out, questions with an answer, notices in.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::ipc::channel::{Receiver, Sender};
+use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
+use crate::ipc::frame::{Frame, Kind};
+
+/// The primary's Rust side answers in microseconds, whatever its JavaScript does. So long without an answer
+/// and it is stopped or broken.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What JavaScript is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// Finish and exit; the number is the deadline in milliseconds.
+    Drain,
+    /// The primary ends in order; the number is the time to drain in milliseconds.
+    Goodbye,
+    /// The primary is gone.
+    Gone,
+}
+
+pub struct Link {
+    socket: OwnedFd,
+    sender: RefCell<Sender>,
+    receiver: RefCell<Receiver>,
+    /// Notices that were read while waiting for an answer.
+    mail: RefCell<VecDeque<(Notice, u32)>>,
+    gone: Cell<bool>,
+}
+
+impl Link {
+    pub fn new(socket: OwnedFd) -> Self {
+        Self {
+            socket,
+            sender: RefCell::default(),
+            receiver: RefCell::default(),
+            mail: RefCell::default(),
+            gone: Cell::new(false),
+        }
+    }
+
+    /// A second descriptor of the socket, for the loop to poll.
+    pub fn to_poll(&self) -> io::Result<OwnedFd> {
+        self.socket.try_clone()
+    }
+
+    pub fn is_gone(&self) -> bool {
+        self.gone.get()
+    }
+
+    /// Sends a message; waits for a full socket, which a living primary empties at once.
+    pub fn send(&self, message: &ToPrimary) -> io::Result<u32> {
+        let payload = encode(message);
+        let frame = Frame { kind: Kind::Control, id: 0, answers: 0, descriptor: false, payload };
+        let mut sender = self.sender.borrow_mut();
+        let id = sender.push(frame, None)?;
+        loop {
+            match sender.flush(self.socket.as_fd()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::OUT, PATIENCE)?,
+                flushed => return flushed.map(|()| id),
+            }
+        }
+    }
+
+    /// Sends a question and waits for its answer; notices that come meanwhile are kept for `mail`.
+    ///
+    /// # Errors
+    /// TimedOut, or the primary is gone.
+    pub fn ask(&self, question: &ToPrimary) -> io::Result<(ToWorker, Option<OwnedFd>)> {
+        let id = self.send(question)?;
+        let until = Instant::now() + PATIENCE;
+        loop {
+            if let Some(answer) = self.read_until(id)? {
+                return Ok(answer);
+            }
+            if self.is_gone() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            self.wait(PollFlags::IN, until.saturating_duration_since(Instant::now()))?;
+        }
+    }
+
+    /// The first message, which is in the channel before this process runs.
+    pub fn first(&self) -> io::Result<ToWorker> {
+        loop {
+            self.fill()?;
+            if let Some((frame, _)) = self.receiver.borrow_mut().next_frame()? {
+                return decode(&frame.payload).map_err(io::Error::other);
+            }
+            if self.is_gone() {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            self.wait(PollFlags::IN, PATIENCE)?;
+        }
+    }
+
+    fn wait(&self, flags: PollFlags, time: Duration) -> io::Result<()> {
+        let timeout =
+            Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        match poll(&mut [PollFd::new(&self.socket, flags)], Some(&timeout)) {
+            Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    fn fill(&self) -> io::Result<()> {
+        match self.receiver.borrow_mut().fill(self.socket.as_fd()) {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                self.gone.set(true);
+                Ok(())
+            }
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+            Err(error) => {
+                self.gone.set(true);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads what is there; the answer to `id` if it is among it.
+    fn read_until(&self, id: u32) -> io::Result<Option<(ToWorker, Option<OwnedFd>)>> {
+        self.fill()?;
+        let mut receiver = self.receiver.borrow_mut();
+        while let Some((frame, descriptor)) = receiver.next_frame()? {
+            let message: ToWorker = decode(&frame.payload).map_err(io::Error::other)?;
+            if frame.answers == id && id != 0 {
+                return Ok(Some((message, descriptor)));
+            }
+            self.keep(&message);
+        }
+        Ok(None)
+    }
+
+    fn keep(&self, message: &ToWorker) {
+        let number = |ms: &u64| u32::try_from(*ms).unwrap_or(u32::MAX);
+        let notice = match message {
+            ToWorker::Drain { deadline_ms } => (Notice::Drain, number(deadline_ms)),
+            ToWorker::Goodbye { grace_ms } => (Notice::Goodbye, number(grace_ms)),
+            // Answers that nobody waits for any more.
+            ToWorker::Welcome(_)
+            | ToWorker::Listening { .. }
+            | ToWorker::ListenFailed { .. }
+            | ToWorker::Closed { .. } => return,
+        };
+        self.mail.borrow_mut().push_back(notice);
+    }
+
+    /// Reads what has come and returns the notices in it, and `Gone` once at the end of the channel. A broken
+    /// channel is an ended one.
+    pub fn mail(&self) -> Vec<(Notice, u32)> {
+        let was_gone = self.is_gone();
+        if !was_gone && self.read_until(0).is_err() {
+            self.gone.set(true);
+        }
+        let mut notices: Vec<(Notice, u32)> = self.mail.borrow_mut().drain(..).collect();
+        if self.is_gone() && !was_gone {
+            notices.push((Notice::Gone, 0));
+        }
+        notices
+    }
+
+    pub fn has_mail(&self) -> bool {
+        !self.mail.borrow().is_empty()
+    }
+}

@@ -1,0 +1,22 @@
+//! A worker's side: attach to the primary, open doors, take connections, obey. Everything runs on the
+//! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
+//!
+//! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
+//! the descriptors, `hands` gives connections to JavaScript.
+
+mod attach;
+mod doors;
+mod hands;
+mod headroom;
+mod link;
+
+pub use attach::{Attachment, Worker};
+pub use link::Notice;
+
+/// What the worker calls into JavaScript with, on the loop's thread.
+pub struct Calls {
+    /// (group, count): so many descriptors lie in the shared buffer.
+    pub connections: Box<dyn Fn(u32, u32)>,
+    /// A notice of the primary's, and its number.
+    pub notice: Box<dyn Fn(Notice, u32)>,
+}
