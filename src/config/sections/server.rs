@@ -34,7 +34,7 @@ pub const KEYS: &[Key] = &[
     Key::new("redis.url", Kind::Secret { min: 1 }, "the server's address as a URL"),
     Key::new("redis.host", Kind::Text, "the server's host"),
     Key::new("redis.port", Kind::Shaped(&PORT), "the server's port"),
-    Key::new("redis.password", Kind::Secret { min: 1 }, "that user's password"),
+    Key::new("redis.password", Kind::Secret { min: 1 }, "the password"),
 ];
 
 /// The key by which the JavaScript layer says that `server` has a key and a certificate. Users never write it.
