@@ -26,7 +26,7 @@ export {
   WorkerStartupError,
 } from './types/errors';
 export type { ClusterErrorCode, ConfigurationFault, ErrorCode, NodeErrorCode } from './types/errors';
-export type { ClusterEventEmitter, ClusterEvents, ExitReason } from './types/events';
+export type { ClusterEventEmitter, ClusterEvents, EventLevel, ExitReason } from './types/events';
 export {
   BunClusterManager,
   ClusterFactory,

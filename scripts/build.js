@@ -79,7 +79,9 @@ async function staleFiles(profile) {
 async function check(profile) {
   const stale = await staleFiles(profile);
   if (stale.length > 0) {
-    throw new Trouble(`${stale.join(' and ')}: not what src/bindings generates. Run \`npm run build\` and commit the result.`);
+    throw new Trouble(
+      `${stale.join(' and ')}: not what src/bindings generates. Run \`npm run build\` and commit the result.`,
+    );
   }
   say(`${generated.join(' and ')} are what src/bindings generates.`);
 }

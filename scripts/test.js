@@ -26,7 +26,11 @@ const nodeTest = (files) => node('--test', '--test-concurrency=1', `--test-timeo
 
 function testFiles() {
   const folder = path.join(root, '__test__');
-  return fs.readdirSync(folder).filter((name) => name.endsWith('.test.js')).sort().map((name) => path.join(folder, name));
+  return fs
+    .readdirSync(folder)
+    .filter((name) => name.endsWith('.test.js'))
+    .sort()
+    .map((name) => path.join(folder, name));
 }
 
 const isExamples = (file) => path.basename(file) === 'examples.test.js';
@@ -44,18 +48,28 @@ const preparation = [
 
 const steps = [
   { name: 'rustfmt', run: () => cargo('fmt', '--check') },
-  { name: 'clippy, the core alone', run: () => cargo('clippy', '--all-targets', '--no-default-features', '--', '-D', 'warnings') },
+  {
+    name: 'clippy, the core alone',
+    run: () => cargo('clippy', '--all-targets', '--no-default-features', '--', '-D', 'warnings'),
+  },
   { name: 'clippy, with Node-API', run: () => cargo('clippy', '--all-targets', '--', '-D', 'warnings') },
   { name: 'Rust tests, the core alone', run: () => cargo('test', '--no-default-features') },
   { name: 'Rust tests, with Node-API', run: () => cargo('test') },
   {
     name: 'licences and sources of the crates',
     run: async () =>
-      passes('cargo', ['deny', '--all-features', 'check', 'licenses', 'bans', 'sources'], await withCargoDeny(requireToolchain())),
+      passes(
+        'cargo',
+        ['deny', '--all-features', 'check', 'licenses', 'bans', 'sources'],
+        await withCargoDeny(requireToolchain()),
+      ),
   },
   { name: 'eslint', run: () => tool('eslint/bin/eslint.js', '.') },
   { name: 'types of the JavaScript', run: () => tool('typescript/bin/tsc', '--project', 'tsconfig.json') },
-  { name: 'types of the declarations, tested', run: () => tool('typescript/bin/tsc', '--project', '__test__/types/tsconfig.json') },
+  {
+    name: 'types of the declarations, tested',
+    run: () => tool('typescript/bin/tsc', '--project', '__test__/types/tsconfig.json'),
+  },
   { name: 'binding.js and binding.d.ts are fresh', run: () => node(path.join(root, 'scripts', 'build.js'), '--check') },
   { name: 'JavaScript tests', run: () => nodeTest(testFiles().filter((file) => !isExamples(file))) },
   { name: 'examples', run: () => nodeTest(testFiles().filter(isExamples)) },
@@ -66,6 +80,7 @@ endChildrenOnSignals();
 main(async () => {
   const words = process.argv.slice(2);
   const wanted = steps.filter(({ name }) => words.length === 0 || words.some((word) => name.includes(word)));
-  if (wanted.length === 0) throw new Trouble(`No step is named like that. There are: ${steps.map(({ name }) => name).join('; ')}.`);
+  if (wanted.length === 0)
+    throw new Trouble(`No step is named like that. There are: ${steps.map(({ name }) => name).join('; ')}.`);
   return runSteps([...preparation, ...wanted]);
 });

@@ -29,7 +29,7 @@ export interface ClusterConfig {
   /** Arguments of the interpreter. */
   execArgv?: string[];
   /** Added to the environment of the workers. */
-  env?: Record<string, string | undefined>;
+  env?: Record<string, string | number | boolean>;
   cwd?: string;
   /** Program that runs the script. */
   interpreter?: string;
@@ -50,15 +50,29 @@ export interface ClusterConfig {
   /** Synonym of the limits in `resources`. */
   limits?: LimitsConfig;
   /** Synonym of `processManagement.respawn`. */
+  respawn?: boolean;
+  /** Synonym of `processManagement.respawn`. */
   autoRestart?: boolean;
   /** Synonym of `processManagement.maxRestarts`. */
   maxRestarts?: number;
+  /** Synonym of `processManagement.restartWindow`. */
+  restartWindow?: Duration;
   /** Synonym of `processManagement.restartDelay`. */
   restartDelay?: Duration;
+  /** Synonym of `processManagement.maxRestartDelay`. */
+  maxRestartDelay?: Duration;
   /** Synonym of `processManagement.gracefulShutdown`. */
   gracefulShutdown?: boolean;
   /** Synonym of `processManagement.gracefulShutdownTimeout`. */
+  gracefulShutdownTimeout?: Duration;
+  /** Synonym of `processManagement.gracefulShutdownTimeout`. */
   shutdownTimeout?: Duration;
+  /** Synonym of `processManagement.shutdownDelay`. */
+  shutdownDelay?: Duration;
+  /** Synonym of `processManagement.killTimeout`. */
+  killTimeout?: Duration;
+  /** Synonym of `processManagement.startupTimeout`. */
+  startupTimeout?: Duration;
 }
 
 /** Every key of {@link ClusterConfig} may stand in `config` or directly beside `enabled`. */
@@ -67,9 +81,13 @@ export interface ClusterOptions extends ClusterConfig {
 }
 
 export interface RedisOptions {
+  /** @default true where any of the others is given */
+  enabled?: boolean;
   url?: string | undefined;
+  /** @default 'localhost' */
   host?: string | undefined;
-  port?: number | undefined;
+  /** @default 6379 */
+  port?: number | string | undefined;
   password?: string | undefined;
 }
 
@@ -112,7 +130,7 @@ export type ServableApp =
 
 export interface ServerOptions {
   /** Where `start()` and `listen()` serve when they name no port; before the environment's PORT. */
-  port?: number | undefined;
+  port?: number | string | undefined;
   host?: string | undefined;
   /** Serve this instead of a new Express application. */
   app?: ServableApp;

@@ -11,12 +11,7 @@ import type { Duration } from './units';
  * - `os`: the kernel's own hash over the workers' listeners.
  */
 export type LoadBalancingStrategy =
-  | 'round-robin'
-  | 'least-connections'
-  | 'ip-hash'
-  | 'weighted-round-robin'
-  | 'least-response-time'
-  | 'os';
+  'round-robin' | 'least-connections' | 'ip-hash' | 'weighted-round-robin' | 'least-response-time' | 'os';
 
 /** The cookie that binds a client to a worker. Always HttpOnly and signed. */
 export interface AffinityCookieConfig {
@@ -26,7 +21,9 @@ export interface AffinityCookieConfig {
   secret?: string | undefined;
   /** The browser forgets it after so long; without one, when it closes. */
   maxAge?: Duration;
+  /** @default 'lax' */
   sameSite?: 'strict' | 'lax' | 'none';
+  /** @default false */
   secure?: boolean;
 }
 
@@ -54,10 +51,10 @@ export interface LoadBalancingConfig {
   sessionAffinity?: 'none' | 'ip' | 'cookie';
   affinityCookie?: AffinityCookieConfig;
   /**
-   * Proxies whose X-Forwarded-For or Forwarded header names the client, as addresses or networks; `true`
-   * trusts whoever connects, a number that many hops. @default false
+   * Proxies whose X-Forwarded-For or Forwarded header names the client: addresses, networks such as
+   * `'10.0.0.0/8'`, or `'loopback'`, `'linklocal'`, `'uniquelocal'`. @default false
    */
-  trustProxy?: boolean | number | string | string[];
+  trustProxy?: false | string | string[];
   /** Accepted connections that may wait while no worker may take one. @default 1024 */
   maxQueue?: number;
   /** How long one may wait; then 503 with Retry-After on plain HTTP, elsewhere a close. @default 5000 */

@@ -2,10 +2,12 @@
 
 import type { EventEmitter } from 'node:events';
 import type { ClusterError } from './errors';
-import type { Severity } from './observability';
 import type { ClusterMetrics } from './metrics';
 import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
+
+/** How loud an event is. */
+export type EventLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** Why a worker is gone. */
 export type ExitReason =
@@ -86,7 +88,7 @@ export interface ClusterEvents {
   'metrics:updated': (data: { metrics: ClusterMetrics; timestamp: Timestamp }) => void;
   /** Ids of workers; null where nobody leads or led. */
   'leader:changed': (data: { from: string | null; to: string | null; timestamp: Timestamp }) => void;
-  alert: (data: { severity: Severity; message: string; timestamp: Timestamp }) => void;
+  alert: (data: { severity: EventLevel; message: string; timestamp: Timestamp }) => void;
 }
 
 type Listener<E> = E extends keyof ClusterEvents ? ClusterEvents[E] : (...args: any[]) => void;

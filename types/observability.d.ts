@@ -76,16 +76,18 @@ export interface RetryConfig {
 export interface FallbackConfig {
   /** HTTP status. @default 503 */
   status?: number;
-  body?: string;
-  /** The Retry-After header. */
+  /** A text, or what is sent as JSON. */
+  body?: string | object;
+  /** The Retry-After header, rounded up to seconds; 0 leaves it out. @default 1000 */
   retryAfter?: Duration;
 }
 
-export type Severity = 'debug' | 'info' | 'warn' | 'error';
+export type Severity = 'info' | 'warning' | 'error' | 'critical';
 
 export interface ErrorReportingConfig {
   /** URL that gets each report as a JSON POST. */
   webhook?: string;
+  /** @default 'error' */
   minSeverity?: Severity;
   /** Distinct errors kept. @default 1000 */
   maxEntries?: number;

@@ -41,15 +41,17 @@ export interface AutoScalingConfig {
   scaleUpThreshold?: number | ScaleUpThreshold;
   /** A number alone is a CPU threshold in percent. */
   scaleDownThreshold?: number | ScaleDownThreshold;
-  /** Quiet time after any scaling; or one for each direction, below. @default 60000 */
+  /** Quiet time after any scaling: both of the following in one. */
   cooldownPeriod?: Duration;
   /** @default 60000 */
   scaleUpCooldown?: Duration;
   /** @default 300000 */
   scaleDownCooldown?: Duration;
-  /** Workers added or removed at a time; or one number for each direction, below. @default 1 */
+  /** Workers added or removed at a time: both of the following in one. */
   scaleStep?: number;
+  /** @default 1 */
   scaleUpIncrement?: number;
+  /** @default 1 */
   scaleDownIncrement?: number;
   /** @default 15000 */
   evaluationInterval?: Duration;
@@ -76,4 +78,3 @@ export interface ScalingDecision {
   reason: string;
   timestamp: Timestamp;
 }
-

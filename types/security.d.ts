@@ -17,11 +17,11 @@ export interface IPCConfig {
   maxPending?: number;
 }
 
-/** Who may send what to whom. Ids of workers, `'primary'`, or `'*'`. */
+/** Who may send what to whom: ids of workers, or `'primary'`. What is left out means anybody, or anything. */
 export interface IPCRule {
-  from: string | string[];
-  to: string | string[];
-  types: string | string[];
+  from?: string | string[];
+  to?: string | string[];
+  types?: string | string[];
 }
 
 export interface SecurityConfig {
@@ -32,7 +32,7 @@ export interface SecurityConfig {
   /** Modules that workers may load, or may not. */
   modules?: { allow?: string[]; deny?: string[] };
   ipc?: {
-    /** Without rules everybody may. */
+    /** Without a list everybody may; with one, nobody else. */
     allow?: IPCRule[];
     /** A JSON schema for each message type. */
     schemas?: Record<string, object>;

@@ -14,14 +14,7 @@ export type WorkerState = (typeof WorkerState)[keyof typeof WorkerState];
 
 /** The states of a slot inside drover; several map to one {@link WorkerState}. */
 export type WorkerDetail =
-  | 'vacant'
-  | 'starting'
-  | 'standby'
-  | 'ready'
-  | 'draining'
-  | 'stopping'
-  | 'waiting'
-  | 'circuit-open';
+  'vacant' | 'starting' | 'standby' | 'ready' | 'draining' | 'stopping' | 'waiting' | 'circuit-open';
 
 /** The outcome of a worker's health checks. */
 export interface WorkerHealth {

@@ -19,7 +19,16 @@ function der(tag, ...contents) {
 
 const sequence = (...contents) => der(0x30, ...contents);
 const oid = (hex) => der(0x06, Buffer.from(hex, 'hex'));
-const utcTime = (time) => der(0x17, Buffer.from(`${new Date(time).toISOString().replace(/[-:T]|\.\d+/g, '').slice(2)}`));
+const utcTime = (time) =>
+  der(
+    0x17,
+    Buffer.from(
+      `${new Date(time)
+        .toISOString()
+        .replace(/[-:T]|\.\d+/g, '')
+        .slice(2)}`,
+    ),
+  );
 
 const ecdsaWithSha256 = sequence(oid('2a8648ce3d040302'));
 const localhost = sequence(der(0x31, sequence(oid('550403'), der(0x0c, Buffer.from('localhost')))));

@@ -105,7 +105,8 @@ async function websocket(port) {
   await once(socket, 'open');
   return {
     socket,
-    message: () => (arrived.length > 0 ? Promise.resolve(arrived.shift()) : new Promise((resolve) => waiting.push(resolve))),
+    message: () =>
+      arrived.length > 0 ? Promise.resolve(arrived.shift()) : new Promise((resolve) => waiting.push(resolve)),
     send: (data) => socket.send(data),
     close: () => socket.terminate(),
   };

@@ -28,21 +28,23 @@ async function overWebsocket({ port }) {
   return { ...answer, echo };
 }
 
-const overSocketIo = (transport) => async ({ port }) => {
-  const { io } = require('socket.io-client');
-  const client = io(`http://127.0.0.1:${port}`, { transports: [transport], reconnection: false, forceNew: true });
-  try {
-    const answer = await new Promise((resolve, reject) => {
-      client.once('whoami', resolve);
-      client.once('connect_error', reject);
-      client.once('disconnect', reject);
-    });
-    const echo = await client.timeout(20_000).emitWithAck('echo', 'echo');
-    return { ...answer, echo };
-  } finally {
-    client.disconnect();
-  }
-};
+const overSocketIo =
+  (transport) =>
+  async ({ port }) => {
+    const { io } = require('socket.io-client');
+    const client = io(`http://127.0.0.1:${port}`, { transports: [transport], reconnection: false, forceNew: true });
+    try {
+      const answer = await new Promise((resolve, reject) => {
+        client.once('whoami', resolve);
+        client.once('connect_error', reject);
+        client.once('disconnect', reject);
+      });
+      const echo = await client.timeout(20_000).emitWithAck('echo', 'echo');
+      return { ...answer, echo };
+    } finally {
+      client.disconnect();
+    }
+  };
 
 /** `ready` is what the program prints when it serves; `tls` asks for a certificate in its environment. */
 const kind = (name, ask, more) => ({
@@ -68,7 +70,12 @@ const kinds = [
   kind('nest', overHttp),
   kind('socket.io', overSocketIo('websocket'), { echoes: true }),
   // The handshake's connection may have closed by the time its socket is looked at.
-  kind('socket.io', overSocketIo('polling'), { name: 'socket.io, polling', echoes: true, sticky: true, hasPorts: false }),
+  kind('socket.io', overSocketIo('polling'), {
+    name: 'socket.io, polling',
+    echoes: true,
+    sticky: true,
+    hasPorts: false,
+  }),
   kind('dgram', async ({ port }) => JSON.parse(await datagram(port))),
   kind('unix-socket', async ({ socketPath }) => (await request(socketPath)).json(), { hasPorts: false }),
   kind('two-ports', overHttp, { says: 'two-ports, public' }),

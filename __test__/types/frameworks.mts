@@ -29,7 +29,11 @@ const apps: ClusterApp[] = [
   createServer({ app: await NestFactory.create(AppModule) }),
 ];
 
-const app: ClusterExpress = createServer({ port: 3000, server: { keepAliveTimeout: 5000 }, cluster: { workers: 'max' } });
+const app: ClusterExpress = createServer({
+  port: 3000,
+  server: { keepAliveTimeout: 5000 },
+  cluster: { workers: 'max' },
+});
 const listener: http.RequestListener = app;
 app.use(express.json());
 

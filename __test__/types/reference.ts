@@ -178,6 +178,8 @@ const timestamps: number[] = errors.map((error) => error.timestamp);
 const running: 'running' = WorkerState.RUNNING;
 const scaling: 'scaling' = ClusterState.SCALING;
 const timeout: 60000 = DEFAULT_VALUES.WORKER_TIMEOUT;
-const stopped = cluster.getWorkers().filter((worker) => worker.state === 'stopped' || worker.state === WorkerState.ERROR);
+const stopped = cluster
+  .getWorkers()
+  .filter((worker) => worker.state === 'stopped' || worker.state === WorkerState.ERROR);
 
 console.log(manager, robust, ipc, memory, monitor, factory, builder, timestamps, running, scaling, timeout, stopped);

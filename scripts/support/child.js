@@ -45,7 +45,11 @@ function run(command, args, { cwd = root, env = process.env } = {}) {
 function endChildrenOnSignals({ patience = 5000, exitCode } = {}) {
   let askedAt = 0;
   const kill = () => running.forEach((child) => signalGroup(child, 'SIGKILL'));
-  for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) {
+  for (const [signal, number] of [
+    ['SIGINT', 2],
+    ['SIGTERM', 15],
+    ['SIGHUP', 1],
+  ]) {
     const exitIfAlone = () => running.size === 0 && process.exit(exitCode ?? 128 + number);
     process.on(signal, () => {
       if (askedAt > 0) {

@@ -34,7 +34,7 @@ function requireToolchain() {
   if (!isOnPath('cargo', env.PATH)) {
     throw new Trouble(
       [
-        'There is no `cargo` here, and drover\'s core is written in Rust: building it from source needs 1.95 or later.',
+        "There is no `cargo` here, and drover's core is written in Rust: building it from source needs 1.95 or later.",
         'Get it with',
         "    curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh",
         'then run the same command again. Nothing else has to be set up.',

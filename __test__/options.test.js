@@ -1,0 +1,97 @@
+'use strict';
+
+// The options stand in one place, src/config/sections; the types repeat their names for TypeScript. The
+// compiler itself says whether the two agree: a program made of the core's keys has to compile.
+
+const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { test } = require('node:test');
+
+const root = path.join(__dirname, '..');
+const sections = path.join(root, 'src', 'config', 'sections');
+
+/** The names in a list of Rust's texts: `&["a", "b"]`. */
+const texts = (list) => [...list.matchAll(/"([\w.]+)"/g)].map(([, text]) => text);
+
+/** The keys of one section, with their synonyms. */
+function keysOf(file) {
+  const source = fs.readFileSync(path.join(sections, file), 'utf8');
+  const [, list] = source.match(/pub const KEYS: &\[Key\] = &\[(.*?)^\];/ms) ?? [];
+  if (list === undefined) return [];
+  const paths = [...list.matchAll(/Key::new\(\s*"([\w.]+)"/g)].map(([, key]) => key);
+  const synonyms = [...list.matchAll(/\.also\(&\[([^\]]*)\]\)/g)].flatMap(([, names]) => texts(names));
+  const variants = [...list.matchAll(/\.variant\(\s*"([\w.]+)"/g)].map(([, key]) => key);
+  return [...paths, ...synonyms, ...variants];
+}
+
+/** `autoScaling.x` may also be written `scaling.x`. */
+function withSectionSynonyms(keys) {
+  const schema = fs.readFileSync(path.join(root, 'src', 'config', 'schema.rs'), 'utf8');
+  const [, list] = schema.match(/SECTION_SYNONYMS: .*?= &?\[(.*?)\];/s);
+  const pairs = [...list.matchAll(/\("(\w+)", "(\w+)"\)/g)];
+  assert.ok(pairs.length > 0, 'the synonyms of sections were not found in src/config/schema.rs');
+  const more = pairs.flatMap(([, synonym, section]) =>
+    keys.filter((key) => key.startsWith(`${section}.`)).map((key) => synonym + key.slice(section.length)),
+  );
+  return [...keys, ...more];
+}
+
+/** A program that compiles when `keys` are exactly the paths of the exported type. */
+const program = (type, keys) => `
+import type { ${type} } from ${JSON.stringify(path.join(root, 'index'))};
+
+type Leaf = string | number | boolean | bigint | symbol | null | undefined | readonly any[] | ((...args: any[]) => any);
+type At<T, P extends string> = P extends \`\${infer Head}.\${infer Tail}\`
+  ? T extends Leaf ? never : Head extends keyof T ? At<NonNullable<T[Head]>, Tail> : never
+  : T extends Leaf ? never : P extends keyof T ? true : never;
+type Paths<T> = T extends Leaf ? never : string extends keyof T ? never : {
+  [K in keyof T & string]-?: PathsBelow<NonNullable<T[K]>, K>;
+}[keyof T & string];
+type PathsBelow<T, K extends string> = [Paths<T>] extends [never] ? K : \`\${K}.\${Paths<T>}\`;
+
+type Known = ${keys.map((key) => `\n  | '${key}'`).join('')};
+type Missing = { [K in Known]: [At<${type}, K>] extends [never] ? K : never }[Known];
+
+/** Keys that the core takes and the types lack. */
+export const missing: [Missing] extends [never] ? true : Missing = true;
+/** Keys that the types name and the core refuses. */
+type Surplus = Exclude<Paths<${type}>, Known>;
+export const surplus: [Surplus] extends [never] ? true : Surplus = true;
+`;
+
+function compile(t, text) {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-types-'));
+  t.after(() => fs.rmSync(folder, { recursive: true, force: true }));
+  const config = {
+    extends: path.join(root, '__test__', 'types', 'tsconfig.json'),
+    compilerOptions: { typeRoots: [path.join(root, 'node_modules', '@types')], skipLibCheck: true },
+    include: [],
+    files: ['keys.ts'],
+  };
+  fs.writeFileSync(path.join(folder, 'keys.ts'), text);
+  fs.writeFileSync(path.join(folder, 'tsconfig.json'), JSON.stringify(config));
+  const tsc = path.join(root, 'node_modules', 'typescript', 'bin', 'tsc');
+  return spawnSync(process.execPath, [tsc, '--project', folder], { encoding: 'utf8' });
+}
+
+function clusterKeys() {
+  const files = fs.readdirSync(sections).filter((name) => !['mod.rs', 'server.rs'].includes(name));
+  const keys = withSectionSynonyms(files.flatMap(keysOf));
+  assert.ok(keys.length > 120, `only ${keys.length} keys were read from src/config/sections`);
+  return keys;
+}
+
+test('the types name exactly the keys of a ClusterConfig that the core takes', (t) => {
+  const { status, stdout } = compile(t, program('ClusterConfig', clusterKeys()));
+  assert.equal(status, 0, stdout);
+});
+
+test('a key that only one of the two sides has is found', (t) => {
+  const keys = clusterKeys().filter((key) => key !== 'loadBalancing.strategy');
+  const { stdout } = compile(t, program('ClusterConfig', [...keys, 'workers.number']));
+  assert.match(stdout, /'true' is not assignable to type '"workers\.number"'/);
+  assert.match(stdout, /'true' is not assignable to type '"loadBalancing\.strategy"'/);
+});
