@@ -76,7 +76,8 @@ const kinds = [
     sticky: true,
     hasPorts: false,
   }),
-  kind('dgram', async ({ port }) => JSON.parse(await datagram(port))),
+  // The workers share one socket: whichever wakes first reads a datagram.
+  kind('dgram', async ({ port }) => JSON.parse(await datagram(port)), { evenly: false }),
   kind('unix-socket', async ({ socketPath }) => (await request(socketPath)).json(), { hasPorts: false }),
   kind('two-ports', overHttp, { says: 'two-ports, public' }),
   kind('two-ports', async ({ secondPort }) => (await request(secondPort)).json(), {

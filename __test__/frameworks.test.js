@@ -1,0 +1,58 @@
+'use strict';
+
+// Every kind of server is clustered as it is: the fixtures know nothing of drover.
+
+const assert = require('node:assert/strict');
+const os = require('node:os');
+const path = require('node:path');
+const { test } = require('node:test');
+const { tlsEnvironment } = require('./helpers/certificate');
+const { freePort } = require('./helpers/http');
+const { kinds } = require('./helpers/kinds');
+const { run } = require('./helpers/run');
+
+const clustered = path.join(__dirname, 'fixtures', 'clustered.js');
+
+/** Connections that are made one after the other; round-robin brings the second worker in by the second. */
+const VISITS = 6;
+
+for (const kind of kinds) {
+  test(`${kind.name} is served by two workers`, async (t) => {
+    const place = {
+      port: await freePort(),
+      secondPort: await freePort(),
+      socketPath: path.join(os.tmpdir(), `drover-test-${process.pid}.sock`),
+    };
+    const env = {
+      PORT: String(place.port),
+      SECOND_PORT: String(place.secondPort),
+      SOCKET_PATH: place.socketPath,
+      CLUSTER_CONFIG: JSON.stringify({ workers: 2, loadBalancing: { stickySession: kind.sticky === true } }),
+      ...(kind.tls ? tlsEnvironment(t) : {}),
+    };
+    const cluster = run(t, clustered, { args: [kind.script], env });
+    await cluster.until(/the cluster is ready/);
+    const [, chosenPort] = await cluster.until(kind.ready);
+    if (chosenPort) place.port = Number(chosenPort);
+
+    const answers = [];
+    for (let visit = 0; visit < VISITS; visit += 1) answers.push(await kind.ask(place));
+
+    const seen = new Set(answers.map(({ worker }) => worker));
+    assert.deepEqual(
+      answers.filter((answer) => answer.kind !== kind.says || answer.pid === cluster.pid),
+      [],
+      'answers from elsewhere',
+    );
+    assert.ok(
+      [...seen].every((worker) => ['0', '1'].includes(worker)),
+      JSON.stringify(answers),
+    );
+    if (kind.evenly !== false) assert.equal(seen.size, kind.sticky ? 1 : 2, JSON.stringify(answers));
+    if (kind.echoes) assert.ok(answers.every(({ echo }) => echo === 'echo'));
+
+    cluster.signal('SIGTERM');
+    assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+    await cluster.gone();
+  });
+}
