@@ -19,7 +19,7 @@ module.exports = [
     linterOptions: { reportUnusedDisableDirectives: 'error' },
     rules: {
       eqeqeq: 'error',
-      'no-unused-vars': ['error', { args: 'after-used', caughtErrors: 'all' }],
+      'no-unused-vars': ['error', { args: 'after-used', argsIgnorePattern: '^_', caughtErrors: 'all' }],
       'no-var': 'error',
       'prefer-const': 'error',
       strict: ['error', 'global'],
