@@ -2,7 +2,7 @@
 //! of the ClusterManager and (later) the metric; nobody logs beside it. No timestamps here: the loop that
 //! emits an event stamps it.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::error::Error;
 
@@ -42,7 +42,8 @@ pub enum ExitReason {
 #[serde(rename_all = "camelCase")]
 pub struct Exit {
     pub exit_code: Option<i32>,
-    /// Number of the signal that ended it.
+    /// The signal that ended it; observers see its name.
+    #[serde(serialize_with = "by_name")]
     pub signal: Option<i32>,
 }
 
@@ -60,6 +61,10 @@ impl std::fmt::Display for Exit {
             (None, None) => f.write_str("an unknown end"),
         }
     }
+}
+
+fn by_name<S: Serializer>(signal: &Option<i32>, to: S) -> Result<S::Ok, S::Error> {
+    signal.map(signal_name).serialize(to)
 }
 
 /// The name of the signals a tired operator meets; others as their number.

@@ -163,6 +163,15 @@ pub fn worker_failed(error: Value) {
     }
 }
 
+/// Tells the operator something, once a cluster.
+#[napi(js_name = "workerHint")]
+pub fn worker_hint(text: String) {
+    if let Ok(worker) = worker() {
+        // A primary that is gone logs nothing.
+        let _ = worker.hint(text);
+    }
+}
+
 /// Notices that came while `workerListen` or `workerClose` waited for its answer.
 #[napi(js_name = "workerHasMail")]
 pub fn worker_has_mail() -> bool {

@@ -117,6 +117,8 @@ pub enum ToPrimary {
     Plenty,
     /// Ready, in the sense that `Welcome` asked for.
     Ready,
+    /// Something the operator should know; said once a cluster.
+    Hint { text: String },
     /// An uncaught error; the process is about to end.
     Failed(WorkerError),
 }

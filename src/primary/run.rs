@@ -1,6 +1,7 @@
 //! The loop: an input at a time becomes a fact for the supervisor, its actions are carried out, and what
 //! happened is told once, as a log line and as an event.
 
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -54,6 +55,7 @@ pub struct Cluster {
     clock: Instant,
     starting: Vec<u32>,
     stopping: Vec<u32>,
+    hinted: HashSet<String>,
     over: bool,
 }
 
@@ -88,6 +90,7 @@ impl Cluster {
             clock: Instant::now(),
             starting: Vec::new(),
             stopping: Vec::new(),
+            hinted: HashSet::new(),
             over: false,
         })
     }
@@ -189,6 +192,12 @@ impl Cluster {
             }
             ToPrimary::Plenty => self.dispatcher.scarce(slot, generation, false),
             ToPrimary::Ready => self.advance(Fact::Ready { slot, generation }),
+            ToPrimary::Hint { text } => {
+                if !self.hinted.contains(&text) {
+                    self.emit(Event::notice(Level::Warn, text.clone()));
+                    self.hinted.insert(text);
+                }
+            }
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
             }

@@ -219,6 +219,11 @@ impl Worker {
         self.link.send(&ToPrimary::Ready).map(|_| ())
     }
 
+    /// Something the operator should know.
+    pub fn hint(&self, text: String) -> io::Result<()> {
+        self.link.send(&ToPrimary::Hint { text }).map(|_| ())
+    }
+
     /// Tells the primary of an uncaught error; the process ends by itself.
     pub fn failed(&self, error: WorkerError) -> io::Result<()> {
         self.link.send(&ToPrimary::Failed(error)).map(|_| ())

@@ -1,0 +1,40 @@
+// @ts-check
+'use strict';
+
+// What the package gives. Named exports are written out, so that `import { createServer } from 'drover'` works.
+
+const { createServer } = require('./lib/create-server');
+const { ClusterManager } = require('./lib/manager');
+const { ClusterFactory, buildCluster } = require('./lib/factory');
+const { IPCManager, MemoryManager, ProcessMonitor } = require('./lib/later');
+const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/constants');
+const {
+  ClusterError,
+  ConfigurationError,
+  HealthCheckError,
+  ResourceExhaustionError,
+  WorkerCommunicationError,
+  WorkerStartupError,
+} = require('./lib/errors');
+
+module.exports = {
+  createServer,
+  ClusterManager,
+  BunClusterManager: ClusterManager,
+  RobustClusterManager: ClusterManager,
+  ClusterFactory,
+  buildCluster,
+  IPCManager,
+  BunIPCManager: IPCManager,
+  MemoryManager,
+  ProcessMonitor,
+  ClusterError,
+  ConfigurationError,
+  HealthCheckError,
+  ResourceExhaustionError,
+  WorkerCommunicationError,
+  WorkerStartupError,
+  ClusterState,
+  WorkerState,
+  DEFAULT_VALUES,
+};

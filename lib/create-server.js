@@ -1,0 +1,56 @@
+// @ts-check
+'use strict';
+
+// createServer: which role this process has, and the application with the cluster's methods.
+
+const { addon, problem } = require('./native');
+const { methodsOf, mixInto } = require('./cluster-app');
+const { InPrimary, InWorker, Single } = require('./roles');
+const { isMainThread, outer, snapshot } = require('./environment');
+const { split } = require('./options');
+const { unwrap } = require('./errors');
+const { ClusterManager } = require('./manager');
+const { worker } = require('./worker');
+
+/** Whether the missing addon has been said. */
+let warned = false;
+
+function warnOnce() {
+  if (warned) return;
+  warned = true;
+  console.warn(`drover: clustering is off, one process serves: ${problem?.message}`);
+}
+
+/**
+ * @param {any} made
+ * @param {ClusterManager} manager
+ */
+function roleOf(made, manager) {
+  const own = worker();
+  if (own !== null && isMainThread) return new InWorker(made, own);
+  if (addon === null) {
+    warnOnce();
+    return new Single(made);
+  }
+  const asked = { options: made.data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
+  made.prepared = unwrap(addon.loadConfig(asked));
+  if (!made.prepared.clustering) return new Single(made);
+  return new InPrimary(made, asked, (event) => manager.hear(event));
+}
+
+/**
+ * An Express application (or the one given) that can run as a cluster.
+ *
+ * @param {any} [options]
+ */
+function createServer(options = {}) {
+  const { data, app: given, server, tls } = split(options);
+  const app = given ?? require('express')();
+  const manager = ClusterManager.over();
+  const role = roleOf({ app, server, tls, data, prepared: null }, manager);
+  const mixed = methodsOf(role, options ?? {}, manager);
+  manager.lead(role, mixed.methods);
+  return mixInto(given === undefined ? app : {}, mixed);
+}
+
+module.exports = { createServer };

@@ -1,0 +1,88 @@
+// @ts-check
+'use strict';
+
+// The door of a server in a worker: connections come in as descriptors, from the slot's own listener or from
+// the primary, and enter Node by its own door, the server handle's `onconnection`. The handle is a real one
+// over the shared listener that libuv never polls: drover accepts, so that nothing is lost at the limit of
+// descriptors, and `address()`, `close()`, `ref()` stay Node's own.
+
+const net = require('node:net');
+const { addon } = require('./native');
+
+/** Constant of Node's TCP and Pipe wraps: a connection, not a server. */
+const SOCKET = 0;
+/** Index in a worker's cells: connections that are over. */
+const CLOSED = 8;
+
+class Door {
+  /**
+   * @param {import('./worker').Worker} worker
+   * @param {any} server
+   * @param {{ group: number, fd: number }} share
+   */
+  constructor(worker, server, { group, fd }) {
+    this.worker = worker;
+    this.server = server;
+    this.group = group;
+    /** Connections that came in. */
+    this.opened = 0;
+    /** Of those, the ones counted as over. */
+    this.closed = 0;
+    // The undocumented but long-lived way to a handle over a descriptor, whatever its kind.
+    this.handle = /** @type {any} */ (net)._createServerHandle(null, null, null, fd);
+    this.Connection = this.handle.constructor;
+    this.dress();
+  }
+
+  /** Gives the handle the few methods that mean something else here. */
+  dress() {
+    const { handle, group, worker } = this;
+    const prototype = Object.getPrototypeOf(handle);
+    handle.listen = () => 0;
+    handle.ref = () => addon.workerKeepAlive(group, true);
+    handle.unref = () => addon.workerKeepAlive(group, false);
+    handle.hasRef = () => addon.workerKeepsAlive(group);
+    handle.close = (/** @type {() => void} */ callback) => {
+      worker.close(this);
+      return prototype.close.call(handle, callback);
+    };
+  }
+
+  /** Begins to serve; the server has taken the handle. */
+  open(/** @type {boolean} */ plainHttp) {
+    const { server } = this;
+    const drained = server._emitCloseIfDrained;
+    const door = this;
+    // Node calls this for each connection that ends, of a server that closes or not.
+    server._emitCloseIfDrained = function emitCloseIfDrained() {
+      door.account();
+      return drained.call(this);
+    };
+    this.worker.serve(this, plainHttp);
+  }
+
+  /** @param {number} fd */
+  adopt(fd) {
+    const connection = new this.Connection(SOCKET);
+    this.opened++;
+    if (connection.open(fd) !== 0) {
+      addon.closeDescriptor(fd);
+      return;
+    }
+    const { handle } = this;
+    // Closed by an earlier connection of the same batch.
+    if (handle.onconnection === null) connection.close();
+    else handle.onconnection(0, connection);
+  }
+
+  /** Brings the shared count of ended connections up to date: opened and no longer in the server. */
+  account() {
+    const closed = this.opened - this.server._connections;
+    if (closed !== this.closed) {
+      this.worker.cells[CLOSED] += closed - this.closed;
+      this.closed = closed;
+    }
+  }
+}
+
+module.exports = { CLOSED, Door };

@@ -1,0 +1,97 @@
+// @ts-check
+'use strict';
+
+// Leaving: a worker that drains takes nothing new, finishes what it has, and exits. The primary holds the
+// deadline and sends SIGTERM and SIGKILL when it passes.
+
+const http = require('node:http');
+
+/** Between two looks for connections that have become idle, milliseconds. */
+const LOOK_EVERY = 50;
+/** A connection that has never said anything has so long to begin, milliseconds. */
+const SILENCE = 1000;
+
+const connectionsOf = Symbol('drover.connections');
+
+class Drain {
+  /** @param {import('./worker').Worker} worker */
+  constructor(worker) {
+    this.worker = worker;
+    this.begun = false;
+    /** @type {Promise<void> | null} */
+    this.done = null;
+  }
+
+  /**
+   * Drains and then exits with 0.
+   *
+   * @param {number} deadline milliseconds from now
+   */
+  begin(deadline) {
+    const drained = this.run(deadline);
+    drained.then(() => setImmediate(() => process.exit(0)));
+  }
+
+  /** The primary was killed: what can be finished at once is, then out. @param {number} grace milliseconds */
+  hurry(grace) {
+    if (this.begun) return;
+    this.begin(grace);
+    setTimeout(() => process.exit(0), grace);
+  }
+
+  /**
+   * Closes every server and resolves when their connections are gone.
+   *
+   * @param {number} deadline milliseconds from now
+   * @returns {Promise<void>}
+   */
+  run(deadline) {
+    this.done ??= this.close(deadline);
+    return this.done;
+  }
+
+  /** @param {number} _deadline */
+  async close(_deadline) {
+    this.begun = true;
+    const servers = [...this.worker.doors.values()].map((door) => door.server);
+    if (servers.length === 0 && process.listenerCount('SIGTERM') > 1) {
+      // Nothing of drover's to finish, but the program said how it wants to end.
+      process.emit('SIGTERM', 'SIGTERM');
+      return new Promise(() => {});
+    }
+    const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
+    const since = performance.now();
+    const look = setInterval(() => servers.forEach((server) => closeIdle(server, since)), LOOK_EVERY);
+    servers.forEach(lastResponses);
+    await Promise.all(closed);
+    clearInterval(look);
+  }
+}
+
+/** Node's list of a server's HTTP connections. @param {any} server */
+function listOf(server) {
+  server[connectionsOf] ??= Object.getOwnPropertySymbols(server).find(
+    (symbol) => symbol.description === 'http.server.connections',
+  );
+  return server[server[connectionsOf]];
+}
+
+/** Responses under way whose headers are not out yet tell their client that they are the last. */
+function lastResponses(/** @type {any} */ server) {
+  for (const parser of listOf(server)?.active() ?? []) {
+    const response = parser.socket?._httpMessage;
+    if (response && !response.headersSent) response.shouldKeepAlive = false;
+  }
+}
+
+/** @param {any} server @param {number} since when the drain began */
+function closeIdle(server, since) {
+  if (!(server instanceof http.Server) && typeof server.closeIdleConnections !== 'function') return;
+  server.closeIdleConnections();
+  if (performance.now() - since < SILENCE) return;
+  for (const parser of listOf(server)?.all() ?? []) {
+    if (parser.socket?.bytesRead === 0) parser.socket.destroy();
+  }
+}
+
+module.exports = { Drain };

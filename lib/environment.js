@@ -1,0 +1,29 @@
+// @ts-check
+'use strict';
+
+// Where this process runs and how it was started: what the core cannot see by itself.
+
+const { isMainThread } = require('node:worker_threads');
+const path = require('node:path');
+
+/** The process manager that already runs this process as one of several, if any. */
+function outer() {
+  // PM2's cluster mode makes its processes with node:cluster.
+  if (process.env.NODE_UNIQUE_ID === undefined && !require('node:cluster').isWorker) return undefined;
+  return process.env.pm_id === undefined ? 'node-cluster' : 'pm2';
+}
+
+/** The environment as it is now (dotenv may have filled it). @returns {Record<string, string>} */
+function snapshot() {
+  return /** @type {Record<string, string>} */ ({ ...process.env });
+}
+
+/** How this process was started, so that workers can be started alike. @param {boolean} tls */
+function launching(tls) {
+  const { argv, execArgv, execPath } = process;
+  // Evaluated code (-e, -p, a REPL) leaves no script to run again.
+  const script = argv[1] === undefined || argv[1].startsWith('[') ? null : argv[1];
+  return { program: execPath, execArgv, script, args: argv.slice(2), preload: path.join(__dirname, 'preload.js'), tls };
+}
+
+module.exports = { isMainThread, launching, outer, snapshot };

@@ -1,0 +1,111 @@
+// @ts-check
+'use strict';
+
+// The error classes, and how an error of the core or of the system becomes one of them.
+
+const util = require('node:util');
+
+/** An error of drover's: `code` for programs, `message` for people, `details` for both. */
+class ClusterError extends Error {
+  /**
+   * @param {string} message
+   * @param {string} [code]
+   * @param {any} [details]
+   */
+  constructor(message, code, details) {
+    super(message);
+    this.name = new.target.name;
+    this.code = code;
+    this.details = details;
+    this.timestamp = Date.now();
+  }
+}
+
+class WorkerStartupError extends ClusterError {}
+class WorkerCommunicationError extends ClusterError {}
+class ResourceExhaustionError extends ClusterError {}
+class ConfigurationError extends ClusterError {}
+class HealthCheckError extends ClusterError {}
+
+/** @type {Record<string, typeof ClusterError>} */
+const classes = {
+  CONFIGURATION_INVALID: ConfigurationError,
+  WORKER_STARTUP_FAILED: WorkerStartupError,
+  WORKER_COMMUNICATION: WorkerCommunicationError,
+  RESOURCE_EXHAUSTED: ResourceExhaustionError,
+};
+
+/** @typedef {{ code: string, message: string, details?: any }} CoreError */
+
+/**
+ * An error of the core as one of the classes. A worker's own error becomes what it was: name, message, code and
+ * stack of the process it happened in.
+ *
+ * @param {CoreError} core
+ */
+function fromCore({ code, message, details }) {
+  if (details?.stack) return foreign(message, details);
+  const Class = classes[code] ?? ClusterError;
+  return new Class(message, code, details);
+}
+
+/**
+ * @param {string} message
+ * @param {{ name: string, code?: string, stack: string }} details
+ */
+function foreign(message, { name, code, stack }) {
+  const error = new Error(message);
+  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
+  error.stack = stack;
+  return code === undefined || code === null ? error : Object.assign(error, { code });
+}
+
+/**
+ * The value of an outcome of the core, or its error thrown.
+ *
+ * @param {{ ok?: any, error?: CoreError }} outcome
+ */
+function unwrap(outcome) {
+  if (outcome.error) throw fromCore(outcome.error);
+  return outcome.ok;
+}
+
+/**
+ * Node's own error for a system call that failed.
+ *
+ * @param {number} errno the kernel's positive number
+ * @param {string} syscall
+ * @param {string | null} address
+ * @param {number} [port]
+ */
+function systemError(errno, syscall, address, port) {
+  const [code, text] = util.getSystemErrorMap().get(-errno) ?? [`E${errno}`, 'unknown error'];
+  const place = address === null ? '' : ` ${address}${port !== undefined && port >= 0 ? `:${port}` : ''}`;
+  const error = new Error(`${syscall} ${code}: ${text}${place}`);
+  const known = port !== undefined && port >= 0 ? { address, port } : { address };
+  return Object.assign(error, { code, errno: -errno, syscall }, address === null ? {} : known);
+}
+
+/** @param {string} what */
+function notSupported(what) {
+  return new ClusterError(`This version of drover does not bring ${what}`, 'NOT_SUPPORTED');
+}
+
+/** @param {string} method */
+function notClustered(method) {
+  return new ClusterError(`${method} needs a cluster, and clustering is off in this process`, 'NOT_CLUSTERED');
+}
+
+module.exports = {
+  ClusterError,
+  ConfigurationError,
+  HealthCheckError,
+  ResourceExhaustionError,
+  WorkerCommunicationError,
+  WorkerStartupError,
+  fromCore,
+  notClustered,
+  notSupported,
+  systemError,
+  unwrap,
+};

@@ -1,0 +1,157 @@
+// @ts-check
+'use strict';
+
+// The ClusterManager: a cluster as an object with events. By itself it runs a program that listens on its own
+// (`new ClusterManager(config, basePort)`); `createServer` makes one over its application's role.
+
+const { EventEmitter } = require('node:events');
+const { addon } = require('./native');
+const { ClusterError, fromCore, notSupported, unwrap } = require('./errors');
+const { ClusterState } = require('./constants');
+const { InPrimary, InWorker, Single } = require('./roles');
+const { isMainThread, outer, snapshot } = require('./environment');
+const { marked } = require('./options');
+const { worker } = require('./worker');
+
+const bare = Symbol('drover.over');
+
+/** Which state of the cluster follows from an event. @type {Record<string, string>} */
+const stateAfter = { 'cluster:started': ClusterState.RUNNING, 'cluster:stopped': ClusterState.STOPPED };
+
+class ClusterManager extends EventEmitter {
+  /** @type {any} */
+  #role = null;
+  /** @type {any} */
+  #methods = null;
+  /** @type {any} */
+  #config;
+  /** @type {Promise<void> | null} */
+  #started = null;
+
+  /**
+   * @param {any} [config] a ClusterConfig
+   * @param {number} [basePort] given to the workers as PORT
+   */
+  constructor(config = {}, basePort) {
+    super();
+    this.state = ClusterState.INITIALIZING;
+    if (config === bare) return;
+    const own = isMainThread ? worker() : null;
+    const data = marked(config);
+    if (basePort !== undefined) data.env = { ...data.env, PORT: String(basePort) };
+    const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
+    if (own !== null) {
+      this.#config = own.welcome.config;
+      this.#role = new InWorker({ app: null, server: {}, data, prepared: null }, own);
+      return;
+    }
+    const prepared = addon === null ? { clustering: false, config: {} } : unwrap(addon.loadConfig(asked));
+    const made = { app: null, server: {}, data, prepared };
+    this.#config = prepared.config;
+    this.#role = prepared.clustering ? new InPrimary(made, asked, (event) => this.hear(event)) : new Single(made);
+  }
+
+  /** A manager whose role comes later. */
+  static over() {
+    return new ClusterManager(bare);
+  }
+
+  /** @param {any} role @param {any} methods the application's */
+  lead(role, methods) {
+    this.#role = role;
+    this.#methods = methods;
+    this.#config = role.config;
+  }
+
+  /** An event of the core becomes an event of this object. @param {any} event */
+  hear({ type, ...data }) {
+    if (type === 'notice') return;
+    this.state = stateAfter[type] ?? this.state;
+    if (data.error) data.error = fromCore(data.error);
+    this.emit(type, data);
+  }
+
+  /** @returns {Promise<void>} */
+  start() {
+    if (this.#methods !== null) return this.#methods.start();
+    this.#started ??= this.#begin();
+    return this.#started;
+  }
+
+  async #begin() {
+    // A worker's program and a single process listen by themselves.
+    if (this.#role.name !== 'primary') return;
+    this.state = ClusterState.STARTING;
+    try {
+      await this.#role.startWorkers();
+      this.state = ClusterState.RUNNING;
+    } catch (error) {
+      this.state = ClusterState.ERROR;
+      throw error;
+    }
+  }
+
+  /** @param {boolean} [graceful] @returns {Promise<void>} */
+  stop(graceful = true) {
+    if (this.#role.name === 'primary') this.state = ClusterState.STOPPING;
+    return this.#role.stop(graceful);
+  }
+
+  getWorkers() {
+    return this.#role.workers();
+  }
+
+  /** @param {string | number} workerId */
+  getWorkerById(workerId) {
+    return this.getWorkers().find((/** @type {any} */ info) => info.id === String(workerId));
+  }
+
+  /** The configuration in canonical names and units, without secrets. */
+  getConfig() {
+    return structuredClone(this.#config);
+  }
+
+  restart() {
+    return this.#role.refuse('restartCluster');
+  }
+  /** @param {string} [_workerId] */
+  spawnWorker(_workerId) {
+    return this.#role.refuse('scaleUp');
+  }
+  /** @param {string} _workerId */
+  stopWorker(_workerId) {
+    return this.#role.refuse('scaleDown');
+  }
+  /** @param {string} _workerId */
+  restartWorker(_workerId) {
+    return this.#role.refuse('restartWorker');
+  }
+  /** @param {number} _workers */
+  scale(_workers) {
+    return this.#role.refuse('scale');
+  }
+  /** @param {number} [_count] */
+  scaleUp(_count) {
+    return this.#role.refuse('scaleUp');
+  }
+  /** @param {number} [_count] */
+  scaleDown(_count) {
+    return this.#role.refuse('scaleDown');
+  }
+  getMetrics() {
+    return this.#role.refuse('getClusterMetrics');
+  }
+  getHealth() {
+    return this.#role.refuse('getClusterHealth');
+  }
+  /** @param {any} _config */
+  updateConfig(_config) {
+    return this.#role.refuse('updateConfig');
+  }
+  /** @param {any} _ipcManager */
+  setIPCManager(_ipcManager) {
+    throw notSupported('an IPCManager of its own');
+  }
+}
+
+module.exports = { ClusterError, ClusterManager };

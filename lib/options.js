@@ -1,0 +1,36 @@
+// @ts-check
+'use strict';
+
+// Options as data: the core validates JSON, so that what JSON cannot carry is marked by its kind.
+
+/**
+ * @param {any} value
+ * @param {any[]} path the objects that hold `value`, against circles
+ * @returns {any}
+ */
+function marked(value, path = []) {
+  if (typeof value === 'function') return { $function: value.name };
+  if (typeof value === 'bigint' || typeof value === 'symbol') return { [`$${typeof value}`]: String(value) };
+  if (typeof value === 'number' && !Number.isFinite(value)) return { $number: String(value) };
+  if (value === null || typeof value !== 'object') return value;
+  if (path.includes(value)) return { $circle: '' };
+  const within = [...path, value];
+  if (Array.isArray(value)) return value.map((item) => marked(item, within));
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return { $object: value.constructor?.name ?? '' };
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, marked(item, within)]));
+}
+
+/**
+ * The options of createServer, apart: what the core validates, and what is JavaScript's own.
+ *
+ * @param {any} options
+ */
+function split(options) {
+  if (options === null || typeof options !== 'object') return { data: marked(options), app: undefined, server: {} };
+  const { app, server, ...rest } = options;
+  const tls = server?.key !== undefined || server?.cert !== undefined || server?.pfx !== undefined;
+  return { data: { ...marked(rest), ...(tls ? { tls: true } : {}) }, app, server: server ?? {}, tls };
+}
+
+module.exports = { marked, split };

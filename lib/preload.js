@@ -1,0 +1,20 @@
+// @ts-check
+'use strict';
+
+// Runs in every worker before the user's script (--require), and makes the process a worker. In a grandchild,
+// a worker_thread or any process that is no worker it does nothing.
+
+const { isMainThread } = require('node:worker_threads');
+
+if (isMainThread) {
+  const primary = process.env.DROVER_CHANNEL;
+  for (const name of Object.keys(process.env)) {
+    if (name.startsWith('DROVER_')) delete process.env[name];
+  }
+  if (primary !== undefined) {
+    // A child that the user's program forks inherits execArgv; it is nobody's worker.
+    const own = process.execArgv.indexOf(__filename);
+    if (own > 0) process.execArgv.splice(own - 1, 2);
+    require('./worker').attach(Number(primary));
+  }
+}

@@ -1,0 +1,144 @@
+// @ts-check
+'use strict';
+
+// What happens for each HTTP request in a worker: it is counted and timed into the shared memory, and gets the
+// headers that the configuration asks for. Plain stores, no closure and no listener a request.
+
+const http = require('node:http');
+const net = require('node:net');
+const { addon } = require('./native');
+
+// Indexes in a worker's cells.
+const REQUESTS = 9;
+const RESPONSES = 10;
+const DURATION = 11;
+const LATENCY = 12;
+const AFFINITY_MISMATCH = 13;
+
+/** How fast the peak of the response time is forgotten, a response. */
+const DECAY = 0.1;
+
+/** When a response's request came, milliseconds; 0 once it is counted as over. */
+const started = Symbol('drover.started');
+
+const SOCKET_IO_HINT =
+  'Socket.IO polls through workers that do not know its session. Set loadBalancing.stickySession: true, or use the websocket transport alone.';
+
+/** @param {import('./worker').Worker} worker */
+function count(worker) {
+  const { cells } = worker;
+  const extras = extrasOf(worker);
+  const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
+  const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
+
+  function over(/** @type {any} */ response) {
+    const duration = performance.now() - response[started];
+    response[started] = 0;
+    cells[RESPONSES] += 1;
+    cells[DURATION] += duration;
+    const latency = cells[LATENCY];
+    const micros = duration * 1000;
+    cells[LATENCY] = micros > latency ? micros : latency + (micros - latency) * DECAY;
+  }
+
+  /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
+    cells[REQUESTS] += 1;
+    this[started] = performance.now();
+    if (worker.drain.begun) this.shouldKeepAlive = false;
+    for (const extra of extras) extra(this);
+    return assignSocket.call(this, socket);
+  };
+
+  /** @type {any} */ (http.ServerResponse.prototype)._finish = function () {
+    if (this[started]) {
+      over(this);
+      if (this.statusCode === 400 && !worker.welcome.sticky) hintAtSocketIo(worker, this.req);
+    }
+    return finish.call(this);
+  };
+
+  // A response whose connection ends first is never finished.
+  /** @type {any} */ (net.Socket.prototype)._destroy = function (
+    /** @type {any} */ error,
+    /** @type {any} */ callback,
+  ) {
+    const response = this._httpMessage;
+    if (response && response[started]) over(response);
+    return destroy.call(this, error, callback);
+  };
+}
+
+/** @param {import('./worker').Worker} worker @param {any} request */
+function hintAtSocketIo(worker, request) {
+  const url = request?.url;
+  if (typeof url === 'string' && url.startsWith('/socket.io/') && url.includes('sid=')) worker.hint(SOCKET_IO_HINT);
+}
+
+/**
+ * What is put on responses beyond what the application says.
+ *
+ * @param {import('./worker').Worker} worker
+ * @returns {((response: any) => void)[]}
+ */
+function extrasOf(worker) {
+  const { worker_headers: headers, affinity } = worker.welcome;
+  const extras = [];
+  if (headers) {
+    extras.push((/** @type {any} */ response) => {
+      response.setHeader('X-Worker-ID', worker.id);
+      response.setHeader('X-Worker-PID', String(process.pid));
+    });
+  }
+  if (affinity) extras.push((/** @type {any} */ response) => bind(worker, affinity, response));
+  return extras;
+}
+
+/**
+ * Gives a client without a valid affinity cookie one that names this worker's slot.
+ *
+ * @param {import('./worker').Worker} worker
+ * @param {{ name: string, value: string, attributes: string, key: string }} affinity
+ * @param {any} response
+ */
+function bind(worker, affinity, response) {
+  const value = cookieOf(response.req?.headers.cookie, affinity.name);
+  if (value === affinity.value) return;
+  if (value !== undefined && addon.affinitySlot(value, affinity.key) >= 0) {
+    // A connection that several clients share (a proxy's), or a slot that could not take it: the client stays
+    // with the slot it knows.
+    worker.cells[AFFINITY_MISMATCH] += 1;
+    worker.hint(
+      'A request came to another worker than its affinity cookie names: its connection was shared or its worker away.',
+    );
+    return;
+  }
+  const line = `${affinity.name}=${affinity.value}${affinity.attributes}`;
+  const { writeHead } = response;
+  response.writeHead = function (/** @type {any[]} */ ...args) {
+    const own = args.at(-1);
+    if (Array.isArray(own)) own.push('Set-Cookie', line);
+    else if (own !== null && typeof own === 'object') addTo(own, line) || this.appendHeader('Set-Cookie', line);
+    else this.appendHeader('Set-Cookie', line);
+    return writeHead.apply(this, args);
+  };
+}
+
+/** Adds the cookie to headers that set cookies themselves; false when they do not. */
+function addTo(/** @type {any} */ headers, /** @type {string} */ line) {
+  const name = Object.keys(headers).find((key) => key.toLowerCase() === 'set-cookie');
+  if (name === undefined) return false;
+  headers[name] = [headers[name]].flat().concat(line);
+  return true;
+}
+
+/** @param {string | undefined} header @param {string} name */
+function cookieOf(header, name) {
+  if (header === undefined) return undefined;
+  for (const pair of header.split(';')) {
+    const at = pair.indexOf('=');
+    if (at > 0 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim();
+  }
+  return undefined;
+}
+
+module.exports = { count };
