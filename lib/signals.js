@@ -19,6 +19,9 @@ function waitForPrimary(worker) {
   }
 }
 
+/** A signal again so soon is the same key press: npm and timeout(1) pass on what the terminal has sent already. */
+const SAME_PRESS = 500;
+
 /**
  * The primary's own handling of SIGTERM and SIGINT.
  *
@@ -26,15 +29,17 @@ function waitForPrimary(worker) {
  * @returns {() => void} takes the handlers off again
  */
 function stopOnSignals(cluster) {
-  let first = true;
+  let firstAt = 0;
   /** @type {[NodeJS.Signals, () => void][]} */
   const handlers = /** @type {const} */ (['SIGTERM', 'SIGINT']).map((signal) => [
     signal,
     () => {
       cluster.signalled();
       if (isUsers(signal)) return;
-      const graceful = first && !(signal === 'SIGINT' && cluster.development);
-      first = false;
+      const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
+      if (firstAt !== 0 && !again) return;
+      firstAt ||= performance.now();
+      const graceful = !again && !(signal === 'SIGINT' && cluster.development);
       cluster.stop(graceful).then(() => process.exit(0));
     },
   ]);

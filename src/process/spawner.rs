@@ -2,7 +2,7 @@
 //! its end is what the kernel tells the workers as the death of their primary (`sys::orphan`).
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
@@ -58,6 +58,11 @@ fn start_thread() -> Option<Sender<Request>> {
     thread.ok().map(|_| requests)
 }
 
+/// The runtime has set close-on-exec on its standard streams: a worker gets them as copies.
+fn own(stream: BorrowedFd<'_>) -> io::Result<Stdio> {
+    stream.try_clone_to_owned().map(Stdio::from)
+}
+
 fn start(launch: &Launch, slot: u16, inherited: &[OwnedFd]) -> io::Result<Spawned> {
     let mut command = Command::new(&launch.program);
     command
@@ -65,8 +70,8 @@ fn start(launch: &Launch, slot: u16, inherited: &[OwnedFd]) -> io::Result<Spawne
         .env_clear()
         .envs(launch.environment(slot))
         .stdin(Stdio::null())
-        .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit());
+        .stdout(own(io::stdout().as_fd())?)
+        .stderr(own(io::stderr().as_fd())?);
     if let Some(cwd) = &launch.cwd {
         command.current_dir(cwd);
     }
