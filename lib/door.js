@@ -85,4 +85,5 @@ class Door {
   }
 }
 
-module.exports = { CLOSED, Door };
+exports.CLOSED = CLOSED;
+exports.Door = Door;

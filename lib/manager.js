@@ -6,7 +6,7 @@
 
 const { EventEmitter } = require('node:events');
 const { addon } = require('./native');
-const { ClusterError, fromCore, notSupported, unwrap } = require('./errors');
+const { fromCore, notSupported, unwrap } = require('./errors');
 const { ClusterState } = require('./constants');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
@@ -34,6 +34,7 @@ class ClusterManager extends EventEmitter {
    */
   constructor(config = {}, basePort) {
     super();
+    /** @type {string} */
     this.state = ClusterState.INITIALIZING;
     if (config === bare) return;
     const own = isMainThread ? worker() : null;
@@ -154,4 +155,4 @@ class ClusterManager extends EventEmitter {
   }
 }
 
-module.exports = { ClusterError, ClusterManager };
+exports.ClusterManager = ClusterManager;

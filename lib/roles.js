@@ -39,11 +39,6 @@ class Serves {
     if (server === null) return Promise.resolve();
     return new Promise((resolve, reject) => server.close((error) => (error ? reject(error) : resolve())));
   }
-
-  /** @param {any} manager */
-  async startManager(manager) {
-    void manager;
-  }
 }
 
 /** This process is a worker. */
@@ -94,7 +89,7 @@ class Single extends Serves {
     this.startTime = Date.now();
   }
 
-  /** @param {number | string} port @param {string | undefined} host */
+  /** @override @param {number | string} port @param {string | undefined} host */
   async start(port, host) {
     for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw require('./errors').fromCore(this.made.prepared.refusal);

@@ -195,4 +195,6 @@ function attach(primary) {
   if (welcome.ready === 'boot') readyWhenLoaded();
 }
 
-module.exports = { attach, worker };
+exports.Worker = Worker;
+exports.attach = attach;
+exports.worker = worker;
