@@ -6,6 +6,7 @@
 
 const dgram = require('node:dgram');
 const dns = require('node:dns');
+const { addon } = require('./native');
 const { systemError } = require('./errors');
 
 /**
@@ -45,8 +46,13 @@ function share(worker) {
       const nth = bound.get(key) ?? 0;
       if (port === 0) bound.set(key, nth + 1);
       const answer = worker.listen({ kind: 'udp', host, port, ipv6, ipv6_only: false, reuse: false, nth }, 0);
-      if (answer.errno !== undefined) own.emit('error', systemError(answer.errno, 'bind', host, port));
-      else Reflect.apply(bind, own, [{ fd: answer.fd, exclusive: true }, options.callback].filter(Boolean));
+      if (answer.errno !== undefined) {
+        own.emit('error', systemError(answer.errno, 'bind', host, port));
+        return;
+      }
+      Reflect.apply(bind, own, [{ fd: answer.fd, exclusive: true }, options.callback].filter(Boolean));
+      // A program of datagrams alone listens too.
+      if (worker.welcome.ready === 'listen') addon.workerReady();
     });
     return this;
   };
