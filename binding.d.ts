@@ -108,3 +108,6 @@ export declare function workerReady(): any
 
 /** The server behind the group takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
+
+/** Takes, through `connections`, what waits for this worker at this moment. */
+export declare function workerTakeWhatWaits(): void

@@ -858,3 +858,4 @@ module.exports.workerListen = nativeBinding.workerListen
 module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady
 module.exports.workerServe = nativeBinding.workerServe
+module.exports.workerTakeWhatWaits = nativeBinding.workerTakeWhatWaits

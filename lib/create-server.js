@@ -44,10 +44,10 @@ function roleOf(made, manager) {
  * @param {any} [options]
  */
 function createServer(options = {}) {
-  const { data, app: given, server, tls } = split(options);
+  const { data, app: given, server } = split(options);
   const app = given ?? require('express')();
   const manager = ClusterManager.over();
-  const role = roleOf({ app, server, tls, data, prepared: null }, manager);
+  const role = roleOf({ app, server, data, prepared: null }, manager);
   const mixed = methodsOf(role, options ?? {}, manager);
   manager.lead(role, mixed.methods);
   return mixInto(given === undefined ? app : {}, mixed);

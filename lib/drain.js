@@ -5,6 +5,7 @@
 // deadline and sends SIGTERM and SIGKILL when it passes.
 
 const http = require('node:http');
+const { addon } = require('./native');
 
 /** Between two looks for connections that have become idle, milliseconds. */
 const LOOK_EVERY = 50;
@@ -22,36 +23,30 @@ class Drain {
     this.done = null;
   }
 
-  /**
-   * Drains and then exits with 0.
-   *
-   * @param {number} deadline milliseconds from now
-   */
-  begin(deadline) {
-    const drained = this.run(deadline);
+  /** Drains and then exits with 0. */
+  begin() {
+    const drained = this.run();
     drained.then(() => setImmediate(() => process.exit(0)));
   }
 
   /** The primary was killed: what can be finished at once is, then out. @param {number} grace milliseconds */
   hurry(grace) {
     if (this.begun) return;
-    this.begin(grace);
+    this.begin();
     setTimeout(() => process.exit(0), grace);
   }
 
   /**
    * Closes every server and resolves when their connections are gone.
    *
-   * @param {number} deadline milliseconds from now
    * @returns {Promise<void>}
    */
-  run(deadline) {
-    this.done ??= this.close(deadline);
+  run() {
+    this.done ??= this.close();
     return this.done;
   }
 
-  /** @param {number} _deadline */
-  async close(_deadline) {
+  async close() {
     this.begun = true;
     const servers = [...this.worker.doors.values()].map((door) => door.server);
     if (servers.length === 0 && process.listenerCount('SIGTERM') > 1) {
@@ -59,6 +54,8 @@ class Drain {
       process.emit('SIGTERM', 'SIGTERM');
       return new Promise(() => {});
     }
+    // What the primary has given and the loop has not taken yet is still this worker's.
+    addon.workerTakeWhatWaits();
     const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
     const since = performance.now();
     const look = setInterval(() => servers.forEach((server) => closeIdle(server, since)), LOOK_EVERY);

@@ -18,12 +18,12 @@ function snapshot() {
   return /** @type {Record<string, string>} */ ({ ...process.env });
 }
 
-/** How this process was started, so that workers can be started alike. @param {boolean} tls */
-function launching(tls) {
+/** How this process was started, so that workers can be started alike. */
+function launching() {
   const { argv, execArgv, execPath } = process;
   // Evaluated code (-e, -p, a REPL) leaves no script to run again.
   const script = argv[1] === undefined || argv[1].startsWith('[') ? null : argv[1];
-  return { program: execPath, execArgv, script, args: argv.slice(2), preload: path.join(__dirname, 'preload.js'), tls };
+  return { program: execPath, execArgv, script, args: argv.slice(2), preload: path.join(__dirname, 'preload.js') };
 }
 
 module.exports = { isMainThread, launching, outer, snapshot };

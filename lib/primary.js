@@ -16,12 +16,10 @@ const BACKLOG = 511;
 class Primary {
   /**
    * @param {object} asked as `loadConfig` of the core takes it
-   * @param {{ tls?: boolean, exec?: string }} how
    * @param {(event: any) => void} onEvent
    */
-  constructor(asked, how, onEvent) {
+  constructor(asked, onEvent) {
     this.asked = asked;
-    this.how = how;
     this.onEvent = onEvent;
     this.development = process.env.NODE_ENV === 'development';
     /** @type {any} */
@@ -40,7 +38,7 @@ class Primary {
   /** Makes the core's loop; nothing is spawned yet. */
   begin() {
     if (this.core !== null) return;
-    const core = new addon.Primary(this.asked, launching(this.how.tls === true), (/** @type {string} */ text) =>
+    const core = new addon.Primary(this.asked, launching(), (/** @type {string} */ text) =>
       this.hear(JSON.parse(text)),
     );
     if (core.refusal !== null) throw fromCore(core.refusal);

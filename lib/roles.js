@@ -10,7 +10,7 @@ const { Primary } = require('./primary');
 const { serve } = require('./serve/node');
 
 /**
- * @typedef {{ app: any, server: any, tls?: boolean, data: any, prepared: any }} Made
+ * @typedef {{ app: any, server: any, data: any, prepared: any }} Made
  */
 
 /** Serves in this very process: a worker, or no cluster at all. */
@@ -62,8 +62,7 @@ class InWorker extends Serves {
       setImmediate(() => process.exit(0));
       return Promise.resolve();
     }
-    const timeout = this.config.processManagement.gracefulShutdownTimeout;
-    const drained = this.worker.drain.run(timeout);
+    const drained = this.worker.drain.run();
     drained.then(() => setImmediate(() => setImmediate(() => process.exit(0))));
     return drained;
   }
@@ -133,7 +132,7 @@ class InPrimary {
     this.name = 'primary';
     this.workerId = undefined;
     this.config = made.prepared.config;
-    this.primary = new Primary(asked, { tls: made.tls }, onEvent);
+    this.primary = new Primary(asked, onEvent);
   }
 
   /** @param {number | string} port @param {string | undefined} host */

@@ -36,7 +36,7 @@ class Worker {
     const failed = addon.startWorker(
       shared,
       (/** @type {number} */ group, /** @type {number} */ count) => this.take(group, count),
-      (/** @type {number} */ kind, /** @type {number} */ number) => this.heed(kind, number),
+      (/** @type {number} */ kind) => this.heed(kind),
     ).error;
     if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
     /** This worker's numbers, which everybody reads. */
@@ -72,14 +72,12 @@ class Worker {
   }
 
   /**
-   * The primary said something.
+   * The primary said something. The deadline of a drain is the primary's (and the kernel's) to hold.
    *
    * @param {number} kind
-   * @param {number} number milliseconds
    */
-  heed(kind, number) {
-    if (kind === NOTICE_DRAIN) this.drain.begin(number);
-    else if (kind === NOTICE_GOODBYE) this.drain.begin(number);
+  heed(kind) {
+    if (kind === NOTICE_DRAIN || kind === NOTICE_GOODBYE) this.drain.begin();
     else if (kind === NOTICE_GONE) this.drain.hurry(GRACE_AFTER_DEATH);
   }
 

@@ -21,7 +21,6 @@ struct Launching {
     script: Option<String>,
     args: Vec<String>,
     preload: String,
-    tls: bool,
 }
 
 /// A cluster's primary. Every verb is answered through the callback as
@@ -119,13 +118,13 @@ impl NativePrimary {
 
 fn make(asked: Value, launching: Value, output: impl Fn(Output) + Send + 'static) -> Result<Primary> {
     let asked: Asked = parse(asked)?;
-    let Launching { program, exec_argv, script, args, preload, tls } = parse(launching)?;
+    let Launching { program, exec_argv, script, args, preload } = parse(launching)?;
     let loaded = load(&asked)?;
     if let Some(refusal) = loaded.refusal() {
         return Err(refusal);
     }
     let command = LaunchCommand { program, exec_argv, script, args, preload };
     let terminal = std::io::stdout().is_terminal();
-    let setup = primary::setup(&loaded, &asked.env, command, tls, terminal, &entropy()?)?;
+    let setup = primary::setup(&loaded, &asked.env, command, terminal, &entropy()?)?;
     Primary::new(setup, now_ms(), output)
 }

@@ -135,6 +135,14 @@ pub fn worker_close(group: u32) -> Value {
     outcome(closed.map(|()| Value::Null))
 }
 
+/// Takes, through `connections`, what waits for this worker at this moment.
+#[napi(js_name = "workerTakeWhatWaits")]
+pub fn worker_take_what_waits() {
+    if let Ok(worker) = worker() {
+        worker.take_what_waits();
+    }
+}
+
 /// Whether the group's door keeps the process alive.
 #[napi(js_name = "workerKeepAlive")]
 pub fn worker_keep_alive(group: u32, keep: bool) {

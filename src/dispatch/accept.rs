@@ -34,6 +34,8 @@ const QUEUE_EVERY: Duration = Duration::from_millis(4);
 const WEIGHTS_EVERY: Duration = Duration::from_millis(100);
 /// A worker's own queue may hold connections for a moment after a group left direct mode.
 const WATCH_AFTER_DIRECT: Duration = Duration::from_secs(2);
+/// Between two looks at a listener that is too busy to be woken for.
+const COALESCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 150_000 };
 /// How long accepting rests when the primary has no descriptor left.
 const REST: Duration = Duration::from_millis(10);
 
@@ -100,6 +102,11 @@ impl Floor {
         let mut events: Vec<Event> = Vec::with_capacity(64);
         while !self.over {
             events.clear();
+            if self.polls() {
+                // Thousands a second and no help from the kernel: a batch for each look costs less than a wake-up
+                // for each connection. Only as long as the rate lasts.
+                let _ = rustix::thread::nanosleep(&COALESCE);
+            }
             let timeout = self.timeout().map(|timeout| Timespec {
                 tv_sec: timeout.as_secs() as i64,
                 tv_nsec: i64::from(timeout.subsec_nanos()),
@@ -128,6 +135,9 @@ impl Floor {
 
     /// How long the thread may sleep; None: until something happens.
     fn timeout(&self) -> Option<Duration> {
+        if self.polls() {
+            return Some(Duration::ZERO);
+        }
         let queues =
             self.groups.values().any(|group| !group.waiting.is_empty() || group.paused_until.is_some());
         let small = !self.peeks.is_empty() || !self.refusals.is_empty();
@@ -138,6 +148,10 @@ impl Floor {
             .into_iter()
             .filter_map(|(wanted, every)| wanted.then_some(every))
             .min()
+    }
+
+    fn polls(&self) -> bool {
+        self.groups.values().any(|group| group.busy)
     }
 
     fn pass_time(&mut self, now: Duration) {
@@ -199,6 +213,16 @@ impl Floor {
         accepted
     }
 
+    /// Empties a listener that is about to be closed. Bounded: clients may come faster than this.
+    pub fn accept_all(&mut self, id: GroupId, slot: Option<u16>, now: Duration) {
+        let most = self.settings.max_queue / BATCH as usize + 1;
+        for _ in 0..most {
+            if self.accept_from(id, slot, now) < BATCH {
+                return;
+            }
+        }
+    }
+
     /// No descriptor left: connections wait in the kernel's queue until some are free again.
     fn rest(&mut self, id: GroupId, now: Duration) {
         if let Some(group) = self.groups.get_mut(&id)
@@ -227,11 +251,11 @@ impl Floor {
     fn watch(&mut self, now: Duration) {
         let mut changed = false;
         let mut taken = Vec::new();
-        let health_aware = self.settings.health_aware;
+        let judges = self.settings.health_aware && !self.settings.inspected;
         let queued: Vec<bool> = (0..self.crew.len()).map(|slot| self.has_own_queue(slot)).collect();
         for member in self.crew.iter_mut().flatten() {
             let outstanding = member.under_way() > 0 || queued[usize::from(member.slot)];
-            let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now) && health_aware;
+            let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now) && judges;
             if stuck != member.stuck {
                 member.stuck = stuck;
                 changed = true;
@@ -272,10 +296,12 @@ impl Floor {
         }
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in ids {
-            if let Some(group) = self.groups.get_mut(&id)
-                && group.mode == Mode::Direct
-            {
-                group.direct_total += fresh;
+            if let Some(group) = self.groups.get_mut(&id) {
+                match group.mode {
+                    Mode::Direct => group.direct_total += fresh,
+                    Mode::Push if group.busy => {}
+                    Mode::Push => continue,
+                }
                 self.consider_mode(id, 0, now);
             }
         }

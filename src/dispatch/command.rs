@@ -47,6 +47,8 @@ pub struct Settings {
     /// Connections that may wait while no worker may take one.
     pub max_queue: usize,
     pub queue_timeout: Duration,
+    /// The workers run under an inspector: one that stands at a breakpoint is not stuck.
+    pub inspected: bool,
     /// Slots to make listeners for at the first listen.
     pub slots: u16,
     pub fallback: Fallback,
@@ -104,6 +106,8 @@ pub enum Command {
     Drain { slot: u16, generation: u32 },
     /// The worker is gone: take back what it had not taken, own its queues.
     Dead { slot: u16, generation: u32 },
+    /// The cluster stops: close every address. Workers keep what they have.
+    Retire,
     /// No worker will come any more: refuse what waits, close everything, end the thread.
     Shutdown,
 }

@@ -48,6 +48,8 @@ pub struct Group {
     pub local: Option<SocketAddr>,
     path: Option<String>,
     pub plain_http: bool,
+    /// The primary opened it for every address of the machine, before any program said what it wants.
+    pub opened_by_primary: bool,
     /// What waits for a worker, oldest first.
     pub waiting: VecDeque<Connection>,
     pub chooser: Chooser,
@@ -55,9 +57,11 @@ pub struct Group {
     pub mode: Mode,
     /// The kernel cannot steer this group, or an option forbids it.
     pub push_only: bool,
+    /// Held in push mode at a rate at which the accept thread looks by itself instead of being woken.
+    pub busy: bool,
     /// The program that is attached now.
     pub program: Vec<crate::balance::Instruction>,
-    /// Connections that the workers accepted themselves while the group was in direct mode.
+    /// Connections since the group left the quiet side of its switch.
     pub direct_total: u64,
     /// Accepting failed for want of descriptors; the listener is left alone until then.
     pub paused_until: Option<Duration>,
@@ -77,14 +81,28 @@ impl Group {
             local: bound.local,
             path: bound.path,
             plain_http: false,
+            opened_by_primary: false,
             waiting: VecDeque::new(),
             chooser: Chooser::new(strategy),
             switch: Switch::new(RATE_UP),
             mode: Mode::Push,
+            busy: false,
             program: Vec::new(),
             direct_total: 0,
             paused_until: None,
         }
+    }
+
+    /// Is this the group that a program means by `wanted`? The same address in other words is the same, and a
+    /// program behind `start(port)` may name its wildcard as it likes.
+    pub fn answers_to(&self, wanted: &Address) -> bool {
+        if self.address == *wanted {
+            return true;
+        }
+        let Address::Tcp { host: Some(host), port, .. } = wanted else { return false };
+        let (Some(local), Ok(ip)) = (self.local, host.parse::<std::net::IpAddr>()) else { return false };
+        let same_words = local.ip() == ip || (self.opened_by_primary && ip.is_unspecified());
+        *port != 0 && matches!(self.address, Address::Tcp { .. }) && local.port() == *port && same_words
     }
 
     pub fn is_stream(&self) -> bool {
@@ -105,6 +123,14 @@ impl Group {
             self.doors.resize(index + 1, Door::None);
         }
         self.doors[index] = door;
+    }
+
+    /// Tells the switch what came, in the terms of the side it is on.
+    pub fn reconsider(&mut self, accepted: u32, now: Duration) {
+        match self.switch.mode() {
+            Mode::Push => self.switch.accepted(accepted, now),
+            Mode::Direct => self.switch.sampled(self.direct_total, now),
+        };
     }
 
     /// Every program closed its server: nobody will serve this address any more.

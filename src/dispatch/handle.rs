@@ -78,6 +78,10 @@ impl Dispatcher {
         self.tell(Command::Drain { slot, generation });
     }
 
+    pub fn retire(&self) {
+        self.tell(Command::Retire);
+    }
+
     pub fn dead(&self, slot: u16, generation: u32) {
         self.tell(Command::Dead { slot, generation });
     }

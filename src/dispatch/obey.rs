@@ -47,13 +47,13 @@ impl Floor {
             }
             Command::Drain { slot, generation } => {
                 if let Some(member) = self.current(slot, generation) {
+                    // What it has not read yet it still reads, before it closes its doors.
                     member.leaving = true;
-                    let left = member.take_back(true, now);
                     self.restate();
-                    left.into_iter().for_each(|connection| self.route(connection, Hint::default(), now));
                 }
             }
             Command::Dead { slot, generation } => self.bury(slot, generation, now),
+            Command::Retire => self.retire(now),
             Command::Shutdown => {
                 let ids: Vec<GroupId> = self.groups.keys().copied().collect();
                 ids.into_iter().for_each(|id| self.close_group(id));
@@ -72,10 +72,10 @@ impl Floor {
         backlog: u32,
         slot: Option<u16>,
     ) -> Result<Listening, ListenFailure> {
-        let open = self.groups.values().find(|group| group.address == address).map(|group| group.id);
+        let open = self.groups.values().find(|group| group.answers_to(&address)).map(|group| group.id);
         let id = match open {
             Some(id) => id,
-            None => self.open(address, backlog)?,
+            None => self.open(address, backlog, slot.is_none())?,
         };
         let Some(group) = self.groups.get_mut(&id) else {
             return Err(ListenFailure { errno: libc::EINVAL, syscall: "listen", host: None });
@@ -98,7 +98,7 @@ impl Floor {
         })
     }
 
-    fn open(&mut self, address: Address, backlog: u32) -> Result<GroupId, ListenFailure> {
+    fn open(&mut self, address: Address, backlog: u32, by_primary: bool) -> Result<GroupId, ListenFailure> {
         let mut bound = bind::open(&address, backlog, self.settings.slots)?;
         if let Err(error) = own_all(&bound) {
             // Closed before anybody can have connected to them.
@@ -111,7 +111,9 @@ impl Floor {
         }
         let id = self.next_group;
         self.next_group += 1;
-        let group = Group::new(id, address, bound, self.effective_strategy());
+        let for_all = matches!(address, Address::Tcp { host: None, .. });
+        let mut group = Group::new(id, address, bound, self.effective_strategy());
+        group.opened_by_primary = by_primary && for_all;
         if group.is_stream() {
             let token = EventData::new_u64(Token::Front(id).pack());
             epoll::add(&self.epoll, &group.front, token, EventFlags::IN).map_err(|errno| ListenFailure {
@@ -148,12 +150,31 @@ impl Floor {
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.set_door(slot, Door::Closed);
-        if group.is_abandoned() {
+        let abandoned = group.is_abandoned();
+        // What lies in its channel for this door would find it closed; the rest comes round again.
+        let unread = self.current(slot, generation).map(|member| member.take_back(true, now));
+        if abandoned {
             // Nobody serves the address any more: a client is refused by the kernel, as with one process.
-            return self.close_group(id);
+            self.close_group(id);
+        } else {
+            self.restate();
         }
-        self.restate();
+        for connection in unread.into_iter().flatten() {
+            self.route(connection, Hint::default(), now);
+        }
         self.serve_queues(now);
+    }
+
+    /// The cluster stops: the addresses are free for others at once. Connections that the kernel has queued
+    /// already are answered, not reset.
+    fn retire(&mut self, now: Duration) {
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            let members = self.groups.get(&id).map_or(0, |group| group.members.len() as u16);
+            self.accept_all(id, None, now);
+            (0..members).for_each(|slot| self.accept_all(id, Some(slot), now));
+            self.close_group(id);
+        }
     }
 
     fn close_group(&mut self, id: GroupId) {

@@ -114,8 +114,10 @@ impl Floor {
         if waiting >= self.settings.max_queue {
             return self.refuse(connection);
         }
-        if let Some(group) = self.groups.get_mut(&connection.group) {
-            group.waiting.push_back(connection);
+        match self.groups.get_mut(&connection.group) {
+            Some(group) => group.waiting.push_back(connection),
+            // Its address was closed while it was on its way.
+            None => self.refuse(connection),
         }
     }
 

@@ -115,7 +115,8 @@ mod tests {
     fn the_client_is_the_last_hop_that_is_no_proxy_of_ours() {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let ours: [Network; 2] = ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
-        let cases: [(&str, &[&str], &[&str], Option<&str>); 7] = [
+        type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], Option<&'a str>);
+        let cases: [Case<'_>; 7] = [
             ("10.0.0.1", &[], &["6.6.6.6, 1.2.3.4, 10.0.0.9"], Some("1.2.3.4")),
             ("10.0.0.1", &[], &["10.1.1.1, 10.0.0.9"], Some("10.1.1.1")),
             ("9.9.9.9", &[], &["1.2.3.4"], None),

@@ -155,21 +155,19 @@ impl Floor {
 
     /// Switches a group's mode if its rate says so. `accepted`: connections the accept thread just took.
     pub fn consider_mode(&mut self, id: GroupId, accepted: u32, now: Duration) {
-        let must_push = Group::must_push(&self.settings);
+        let must_push = Group::must_push(&self.settings) || self.settings.mode == DispatchMode::Push;
         let Some(group) = self.groups.get_mut(&id) else { return };
         if group.push_only || must_push {
+            group.direct_total += u64::from(accepted);
+            group.reconsider(accepted, now);
+            group.busy = group.switch.mode() == Mode::Direct;
             return;
         }
         let wanted = match self.settings.mode {
-            DispatchMode::Push => Mode::Push,
-            DispatchMode::Direct => Mode::Direct,
+            DispatchMode::Push | DispatchMode::Direct => Mode::Direct,
             DispatchMode::Auto if self.settings.strategy == Strategy::Os => Mode::Direct,
             DispatchMode::Auto => {
-                if group.mode == Mode::Push {
-                    group.switch.accepted(accepted, now);
-                } else {
-                    group.switch.sampled(group.direct_total, now);
-                }
+                group.reconsider(accepted, now);
                 group.switch.mode()
             }
         };

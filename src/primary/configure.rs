@@ -40,7 +40,6 @@ pub fn setup(
     loaded: &Loaded,
     env: &BTreeMap<String, String>,
     command: Command,
-    tls: bool,
     terminal: bool,
     entropy: &Entropy,
 ) -> Result<Setup> {
@@ -50,7 +49,7 @@ pub fn setup(
     let policy = policy(config, workers, launch.script_name());
     let balancing = &config.load_balancing;
     Ok(Setup {
-        dispatch: dispatch(config, workers, entropy),
+        dispatch: dispatch(config, workers, launch.is_inspected(), entropy),
         log: log(config, env, terminal),
         greeting: Greeting {
             ready: match config.process_management.ready {
@@ -59,7 +58,8 @@ pub fn setup(
                 Ready::Boot => ReadyWhen::Boot,
             },
             worker_headers: config.expose_worker_headers,
-            sticky: balancing.sticky_session || tls,
+            sticky: balancing.session_affinity != balancing::Affinity::None
+                || balancing.strategy == balancing::Strategy::IpHash,
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
@@ -108,7 +108,7 @@ fn policy(config: &Config, workers: u16, script: &str) -> Policy {
     }
 }
 
-fn dispatch(config: &Config, workers: u16, entropy: &Entropy) -> Settings {
+fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -> Settings {
     let balancing = &config.load_balancing;
     let slots = balancing.weights.keys().max().map_or(0, |last| usize::from(*last) + 1);
     let mut weights = vec![1; slots];
@@ -145,6 +145,7 @@ fn dispatch(config: &Config, workers: u16, entropy: &Entropy) -> Settings {
         max_connections_per_worker: config.resources.max_connections_per_worker,
         max_queue: balancing.max_queue as usize,
         queue_timeout: balancing.queue_timeout,
+        inspected,
         // Room to grow without making listeners later, when another program may have joined the port.
         slots: workers.max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
         fallback: fallback(config),

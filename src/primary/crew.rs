@@ -76,12 +76,7 @@ impl Crew {
     }
 
     /// The process exists: connects its channel to the loop.
-    pub fn born(
-        &mut self,
-        name: Name,
-        spawned: Spawned,
-        inputs: &UnboundedSender<Input>,
-    ) -> io::Result<u32> {
+    pub fn born(&mut self, name: Name, spawned: Spawned, inputs: &UnboundedSender<Input>) -> io::Result<u32> {
         let Some(Unborn { control, sender }) = self.unborn.remove(&name) else {
             return Err(io::ErrorKind::NotFound.into());
         };

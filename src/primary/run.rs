@@ -27,19 +27,54 @@ use crate::supervisor::{Action, Fact, Supervisor};
 
 /// Everything that can happen to a cluster.
 pub enum Input {
-    Open { id: u32, address: Address, backlog: u32 },
-    Opened { id: u32, result: std::result::Result<Listening, ListenFailure> },
-    Start { id: u32 },
-    Stop { id: u32, graceful: bool },
+    Open {
+        id: u32,
+        address: Address,
+        backlog: u32,
+    },
+    Opened {
+        id: u32,
+        result: std::result::Result<Listening, ListenFailure>,
+    },
+    Start {
+        id: u32,
+    },
+    Stop {
+        id: u32,
+        graceful: bool,
+    },
     StopSignal,
-    Goodbye { written: Sender<()> },
-    Spawned { name: Name, result: io::Result<Spawned> },
-    Said { name: Name, id: u32, message: ToPrimary },
+    Goodbye {
+        written: Sender<()>,
+    },
+    Spawned {
+        name: Name,
+        result: io::Result<Spawned>,
+    },
+    Said {
+        name: Name,
+        id: u32,
+        message: ToPrimary,
+    },
     /// What a worker asked for at `question` is there.
-    Listened { name: Name, question: u32, result: std::result::Result<Listening, ListenFailure> },
-    Closed { name: Name, question: u32, group: u32 },
-    Broken { name: Name, reason: String },
-    Exited { name: Name, exit: Exit },
+    Listened {
+        name: Name,
+        question: u32,
+        result: std::result::Result<Listening, ListenFailure>,
+    },
+    Closed {
+        name: Name,
+        question: u32,
+        group: u32,
+    },
+    Broken {
+        name: Name,
+        reason: String,
+    },
+    Exited {
+        name: Name,
+        exit: Exit,
+    },
     Dispatch(Report),
 }
 
@@ -135,6 +170,7 @@ impl Cluster {
             Input::Stop { id, graceful } => {
                 self.stopping.push(id);
                 self.advance(Fact::Stop { graceful });
+                self.dispatcher.retire();
             }
             Input::StopSignal => self.advance(Fact::StopSignal),
             Input::Goodbye { written } => self.goodbye(&written),
@@ -204,12 +240,7 @@ impl Cluster {
         }
     }
 
-    fn listened(
-        &mut self,
-        name: Name,
-        question: u32,
-        result: std::result::Result<Listening, ListenFailure>,
-    ) {
+    fn listened(&mut self, name: Name, question: u32, result: std::result::Result<Listening, ListenFailure>) {
         let Some(link) = self.crew.link(name) else { return };
         match result {
             Ok(Listening { group, host, port, listener }) => {

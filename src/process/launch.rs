@@ -45,6 +45,11 @@ impl Launch {
         environment
     }
 
+    /// Do the workers run under an inspector?
+    pub fn is_inspected(&self) -> bool {
+        self.exec_argv.iter().any(|argument| argument.starts_with("--inspect"))
+    }
+
     /// The script's file name, for titles and messages.
     pub fn script_name(&self) -> &str {
         self.script.rsplit('/').next().unwrap_or(&self.script)
@@ -102,8 +107,14 @@ mod tests {
     #[test]
     fn a_worker_inherits_the_arguments_and_its_inspector_moves_on() {
         let arguments = launch().arguments(2);
-        let expected =
-            ["--max-old-space-size=64", "--inspect=9232", "--require", "/lib/preload.js", "/app/server.js", "--fast"];
+        let expected = [
+            "--max-old-space-size=64",
+            "--inspect=9232",
+            "--require",
+            "/lib/preload.js",
+            "/app/server.js",
+            "--fast",
+        ];
         assert_eq!(arguments, expected);
         let cases = [
             ("--inspect=0", "--inspect=0"),

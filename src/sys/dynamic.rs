@@ -9,3 +9,14 @@ pub fn symbol(name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: dlsym reads the NUL-terminated name and returns an address or null; nothing is called here.
     NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
+
+/// A function of the runtime, as the function pointer type `F` that the place where it is stored has.
+///
+/// # Safety
+/// `F` is the function pointer type of that function as its header declares it.
+pub unsafe fn function<F: Copy>(name: &CStr) -> Option<F> {
+    const { assert!(size_of::<F>() == size_of::<*mut c_void>()) };
+    let address = symbol(name)?.as_ptr();
+    // SAFETY: a code address is a function pointer of the right type per the contract; the sizes agree.
+    Some(unsafe { std::mem::transmute_copy::<*mut c_void, F>(&address) })
+}

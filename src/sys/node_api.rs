@@ -4,17 +4,21 @@
 
 use std::ffi::{CStr, c_char, c_void};
 use std::io;
-use std::ptr::{NonNull, null_mut};
+use std::ptr::null_mut;
 
-use super::dynamic::symbol;
+use super::dynamic::function;
 use super::memory::Mapping;
 
 type Value = *mut c_void;
 type Status = i32;
 type Finalize = extern "C" fn(*mut c_void, *mut c_void, *mut c_void);
 
-fn required(name: &CStr) -> io::Result<NonNull<c_void>> {
-    symbol(name).ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, format!("{name:?} is missing")))
+/// # Safety
+/// As [`function`].
+unsafe fn required<F: Copy>(name: &CStr) -> io::Result<F> {
+    // SAFETY: the caller's contract.
+    let found = unsafe { function(name) };
+    found.ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, format!("{name:?} is missing")))
 }
 
 fn checked(what: &str, status: Status) -> io::Result<()> {
@@ -35,8 +39,6 @@ pub fn set_shared_buffer(
 ) -> io::Result<()> {
     extern "C" fn keep(_: *mut c_void, _: *mut c_void, _: *mut c_void) {}
     let address = mapping.address_of(cell).as_ptr().cast::<c_void>();
-    let create = required(c"napi_create_external_arraybuffer")?;
-    let set = required(c"napi_set_named_property")?;
     let mut view: Value = null_mut();
     // SAFETY: the symbols have these signatures (Node-API is ABI-stable); `env` and `object` are live per the
     // contract; the memory stays mapped because the Arc is leaked below.
@@ -44,8 +46,8 @@ pub fn set_shared_buffer(
         type Create =
             extern "C" fn(*mut c_void, *mut c_void, usize, Finalize, *mut c_void, *mut Value) -> Status;
         type Set = extern "C" fn(*mut c_void, Value, *const c_char, Value) -> Status;
-        let create: Create = std::mem::transmute(create.as_ptr());
-        let set: Set = std::mem::transmute(set.as_ptr());
+        let create: Create = required(c"napi_create_external_arraybuffer")?;
+        let set: Set = required(c"napi_set_named_property")?;
         checked("external ArrayBuffer", create(env, address, bytes, keep, null_mut(), &raw mut view))?;
         checked("property", set(env, object, name.as_ptr(), view))?;
     }
@@ -68,16 +70,12 @@ impl Callback {
     ///
     /// `env`, `function` and `receiver` are live Node-API values of the calling thread.
     pub fn new(env: *mut c_void, function: Value, receiver: Value) -> io::Result<Self> {
-        let reference = required(c"napi_create_reference")?;
+        type Create = extern "C" fn(*mut c_void, Value, u32, *mut *mut c_void) -> Status;
+        // SAFETY: the documented signature of that function.
+        let create: Create = unsafe { required(c"napi_create_reference")? };
         let keep = |value: Value| {
             let mut kept = null_mut();
-            // SAFETY: the symbol has this signature; the values are live per the contract.
-            let status = unsafe {
-                type Create = extern "C" fn(*mut c_void, Value, u32, *mut *mut c_void) -> Status;
-                let create: Create = std::mem::transmute(reference.as_ptr());
-                create(env, value, 1, &raw mut kept)
-            };
-            checked("reference", status).map(|()| kept)
+            checked("reference", create(env, value, 1, &raw mut kept)).map(|()| kept)
         };
         Ok(Self { env, function: keep(function)?, receiver: keep(receiver)? })
     }
@@ -141,24 +139,21 @@ impl CallSymbols {
     fn find() -> io::Result<Self> {
         static FOUND: std::sync::OnceLock<Option<CallSymbols>> = std::sync::OnceLock::new();
         FOUND
-            .get_or_init(|| Self::look_up().ok())
+            .get_or_init(Self::look_up)
             .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "Node-API is incomplete"))
     }
 
-    fn look_up() -> io::Result<Self> {
-        // SAFETY: Node-API is ABI-stable; these are the documented signatures of the named functions.
+    fn look_up() -> Option<Self> {
+        // SAFETY: Node-API is ABI-stable; the fields have the documented signatures of the named functions.
         unsafe {
-            use std::mem::transmute;
-            Ok(Self {
-                open_scope: transmute::<*mut c_void, _>(required(c"napi_open_handle_scope")?.as_ptr()),
-                close_scope: transmute::<*mut c_void, _>(required(c"napi_close_handle_scope")?.as_ptr()),
-                deref: transmute::<*mut c_void, _>(required(c"napi_get_reference_value")?.as_ptr()),
-                number: transmute::<*mut c_void, _>(required(c"napi_create_uint32")?.as_ptr()),
-                make_callback: transmute::<*mut c_void, _>(required(c"napi_make_callback")?.as_ptr()),
-                take_exception: transmute::<*mut c_void, _>(
-                    required(c"napi_get_and_clear_last_exception")?.as_ptr(),
-                ),
-                fatal_exception: transmute::<*mut c_void, _>(required(c"napi_fatal_exception")?.as_ptr()),
+            Some(Self {
+                open_scope: function(c"napi_open_handle_scope")?,
+                close_scope: function(c"napi_close_handle_scope")?,
+                deref: function(c"napi_get_reference_value")?,
+                number: function(c"napi_create_uint32")?,
+                make_callback: function(c"napi_make_callback")?,
+                take_exception: function(c"napi_get_and_clear_last_exception")?,
+                fatal_exception: function(c"napi_fatal_exception")?,
             })
         }
     }

@@ -4,12 +4,11 @@
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::mem::transmute;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-use super::dynamic::symbol;
+use super::dynamic::function;
 
 const UV_CHECK: c_int = 2;
 const UV_POLL: c_int = 8;
@@ -40,18 +39,18 @@ fn symbols() -> io::Result<Symbols> {
             // SAFETY: these are libuv's documented signatures; libuv keeps them for the whole of version 1.
             unsafe {
                 Some(Symbols {
-                    handle_size: transmute::<*mut c_void, _>(symbol(c"uv_handle_size")?.as_ptr()),
-                    poll_init: transmute::<*mut c_void, _>(symbol(c"uv_poll_init")?.as_ptr()),
-                    poll_start: transmute::<*mut c_void, _>(symbol(c"uv_poll_start")?.as_ptr()),
-                    poll_stop: transmute::<*mut c_void, _>(symbol(c"uv_poll_stop")?.as_ptr()),
-                    check_init: transmute::<*mut c_void, _>(symbol(c"uv_check_init")?.as_ptr()),
-                    check_start: transmute::<*mut c_void, _>(symbol(c"uv_check_start")?.as_ptr()),
-                    set_data: transmute::<*mut c_void, _>(symbol(c"uv_handle_set_data")?.as_ptr()),
-                    get_data: transmute::<*mut c_void, _>(symbol(c"uv_handle_get_data")?.as_ptr()),
-                    add_ref: transmute::<*mut c_void, _>(symbol(c"uv_ref")?.as_ptr()),
-                    remove_ref: transmute::<*mut c_void, _>(symbol(c"uv_unref")?.as_ptr()),
-                    has_ref: transmute::<*mut c_void, _>(symbol(c"uv_has_ref")?.as_ptr()),
-                    close: transmute::<*mut c_void, _>(symbol(c"uv_close")?.as_ptr()),
+                    handle_size: function(c"uv_handle_size")?,
+                    poll_init: function(c"uv_poll_init")?,
+                    poll_start: function(c"uv_poll_start")?,
+                    poll_stop: function(c"uv_poll_stop")?,
+                    check_init: function(c"uv_check_init")?,
+                    check_start: function(c"uv_check_start")?,
+                    set_data: function(c"uv_handle_set_data")?,
+                    get_data: function(c"uv_handle_get_data")?,
+                    add_ref: function(c"uv_ref")?,
+                    remove_ref: function(c"uv_unref")?,
+                    has_ref: function(c"uv_has_ref")?,
+                    close: function(c"uv_close")?,
                 })
             }
         })

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::Calls;
 use super::doors::Door;
 use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};
-use super::Calls;
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
 use crate::ipc::parcel;
 use crate::metrics::layout::page;
@@ -171,7 +171,7 @@ impl Worker {
         self.link.has_mail()
     }
 
-    fn take_pushed(&self) {
+    pub(super) fn take_pushed(&self) {
         self.page.add(page::BEAT, 1);
         for _ in 0..MOST_PARCELS {
             if !self.headroom.takes_pushed() {

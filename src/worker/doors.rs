@@ -17,6 +17,7 @@ use crate::sys::uv::Poll;
 pub struct Door {
     pub group: GroupId,
     poll: Poll,
+    listener: Rc<OwnedFd>,
 }
 
 /// What a server needs to listen.
@@ -60,16 +61,18 @@ impl Worker {
             return Err(io::ErrorKind::NotFound.into());
         };
         let polled = listener.try_clone()?;
+        let listener = Rc::new(listener);
+        let accepting = listener.clone();
         let worker: Weak<Self> = Rc::downgrade(self);
         let poll = Poll::start(self.uv, polled, true, move || {
             if let Some(worker) = worker.upgrade() {
-                worker.accept(group, &listener);
+                worker.accept(group, &accepting);
             }
         })?;
         if self.headroom.is_scarce() {
             poll.pause();
         }
-        self.doors.borrow_mut().push(Door { group, poll });
+        self.doors.borrow_mut().push(Door { group, poll, listener });
         self.link.send(&ToPrimary::Serving { group, plain_http })?;
         if self.welcome.ready == ReadyWhen::Listen { self.ready() } else { Ok(()) }
     }
@@ -82,6 +85,20 @@ impl Worker {
             return Ok(());
         }
         self.link.ask(&ToPrimary::Close { group }).map(|_| ())
+    }
+
+    /// Takes what lies in the doors' queues and in the connection channel, once. What comes later is the
+    /// primary's.
+    pub fn take_what_waits(&self) {
+        let groups: Vec<GroupId> = self.doors.borrow().iter().map(|door| door.group).collect();
+        for group in groups {
+            let listener =
+                self.doors.borrow().iter().find(|door| door.group == group).map(|door| door.listener.clone());
+            if let Some(listener) = listener {
+                self.accept(group, &listener);
+            }
+        }
+        self.take_pushed();
     }
 
     /// The primary is gone: let go of every listener at once, so that its successor can have the port.

@@ -65,7 +65,9 @@ impl Link {
         let id = sender.push(frame, None)?;
         loop {
             match sender.flush(self.socket.as_fd()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(PollFlags::OUT, PATIENCE)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.wait(PollFlags::OUT, PATIENCE)?
+                }
                 flushed => return flushed.map(|()| id),
             }
         }
@@ -104,8 +106,7 @@ impl Link {
     }
 
     fn wait(&self, flags: PollFlags, time: Duration) -> io::Result<()> {
-        let timeout =
-            Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
         match poll(&mut [PollFd::new(&self.socket, flags)], Some(&timeout)) {
             Ok(0) => Err(io::ErrorKind::TimedOut.into()),
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -120,7 +121,9 @@ impl Link {
                 self.gone.set(true);
                 Ok(())
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(())
+            }
             Err(error) => {
                 self.gone.set(true);
                 Err(error)
