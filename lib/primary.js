@@ -27,17 +27,21 @@ class Primary {
     this.nextId = 1;
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
     this.waiting = new Map();
-    /** @type {Promise<void> | null} */
-    this.stopped = null;
+    /** Resolves when the core that lives now has ended. @type {Promise<void>} */
+    this.over = Promise.resolve();
+    this.stopping = false;
     /** Where the cluster serves, once the address is open. @type {import('node:net').AddressInfo | string | null} */
     this.address = null;
-    this.ended = false;
-    this.release = () => {};
+    this.end = () => {};
   }
 
-  /** Makes the core's loop; nothing is spawned yet. */
-  begin() {
-    if (this.core !== null) return;
+  /** Makes the core's loop; nothing is spawned yet. After the end of one core there may be another. */
+  async begin() {
+    if (this.stopping) {
+      await this.over;
+      throw stopped();
+    }
+    if (this.core !== null) return this.core;
     const core = new addon.Primary(this.asked, launching(), (/** @type {string} */ text) =>
       this.hear(JSON.parse(text)),
     );
@@ -46,10 +50,21 @@ class Primary {
     const takeOff = stopOnSignals(this);
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);
-    this.release = () => {
-      takeOff();
-      process.removeListener('exit', sayGoodbye);
-    };
+    this.over = new Promise((resolve) => {
+      this.end = () => {
+        takeOff();
+        process.removeListener('exit', sayGoodbye);
+        core.join();
+        this.core = null;
+        this.stopping = false;
+        this.address = null;
+        // First, so that whoever stopped the cluster can exit before a start that was cut off is heard of.
+        resolve();
+        for (const { reject } of this.waiting.values()) reject(stopped());
+        this.waiting.clear();
+      };
+    });
+    return core;
   }
 
   /** @param {any} message */
@@ -61,24 +76,17 @@ class Primary {
 
   /** @param {{ done: number, ok?: any, error?: any }} message */
   settle({ done, ok, error }) {
+    // Told at the end, to all that still wait.
+    if (error?.code === 'STOPPED') return;
     const waiter = this.waiting.get(done);
     this.waiting.delete(done);
     if (error) waiter?.reject(Object.assign(fromCore(error), { core: error }));
     else waiter?.resolve(ok);
   }
 
-  end() {
-    this.ended = true;
-    this.release();
-    this.core.join();
-    const gone = new ClusterError('The cluster has stopped', 'STOPPED');
-    for (const { reject } of this.waiting.values()) reject(gone);
-    this.waiting.clear();
-  }
-
-  /** @param {(id: number) => void} ask @returns {Promise<any>} */
-  ask(ask) {
-    if (this.ended) return Promise.reject(new ClusterError('The cluster has stopped', 'STOPPED'));
+  /** @param {any} core @param {(id: number) => void} ask @returns {Promise<any>} */
+  ask(core, ask) {
+    if (this.core !== core) return Promise.reject(stopped());
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject });
@@ -87,40 +95,52 @@ class Primary {
   }
 
   /**
-   * Opens the address, so that a taken port is known before any worker is started.
+   * Opens the address, so that a taken port is known before any worker is started, and starts the workers.
+   * When it fails nothing of the cluster is left, and it may be tried again.
    *
    * @param {number | string} port a number, or the path of a unix socket
    * @param {string | undefined} host
    */
-  async open(port, host) {
-    const address = await addressOf(port, host);
-    this.begin();
-    try {
-      const opened = await this.ask((id) => this.core.open(id, address, BACKLOG));
+  serve(port, host) {
+    return this.attempt(async (core) => {
+      const address = await addressOf(port, host);
+      const opened = await this.ask(core, (id) => core.open(id, address, BACKLOG)).catch((error) => {
+        throw listenError(error, address);
+      });
       this.address = addressInfo(address, opened);
-    } catch (error) {
-      await this.stop(false);
-      throw listenError(error, address);
-    }
+      await this.ask(core, (id) => core.start(id));
+    });
   }
 
-  async start() {
-    this.begin();
+  /** Starts the workers; their program listens by itself. */
+  start() {
+    return this.attempt((core) => this.ask(core, (id) => core.start(id)));
+  }
+
+  /** @param {(core: any) => Promise<void>} act @returns {Promise<void>} */
+  async attempt(act) {
+    const core = await this.begin();
     try {
-      await this.ask((id) => this.core.start(id));
+      await act(core);
     } catch (error) {
-      this.failed = true;
+      await this.stop(false);
       throw error;
     }
   }
 
-  /** @param {boolean} graceful */
+  /**
+   * Resolves when every worker is gone and every address is free.
+   *
+   * @param {boolean} graceful
+   */
   stop(graceful) {
-    if (this.core === null || this.ended) return Promise.resolve();
-    const stopped = this.ask((id) => this.core.stop(id, graceful));
-    this.stopped ??= stopped;
-    if (graceful) stopped.catch(() => {});
-    return this.stopped;
+    if (this.core !== null) {
+      this.stopping = true;
+      const { core } = this;
+      // Whether it is done or the core has ended before it heard of it: `over` tells.
+      this.ask(core, (id) => core.stop(id, graceful)).catch(() => {});
+    }
+    return this.over;
   }
 
   signalled() {
@@ -130,6 +150,10 @@ class Primary {
   workers() {
     return this.core === null ? [] : this.core.workers();
   }
+}
+
+function stopped() {
+  return new ClusterError('The cluster has stopped', 'STOPPED');
 }
 
 /**

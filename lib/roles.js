@@ -137,8 +137,7 @@ class InPrimary {
 
   /** @param {number | string} port @param {string | undefined} host */
   async start(port, host) {
-    await this.primary.open(port, host);
-    await this.primary.start();
+    await this.primary.serve(port, host);
   }
 
   /** Without an address of its own: the workers' program listens. */

@@ -52,9 +52,11 @@ class Program {
   /** Resolves to { code, signal } when the process has ended. */
   exit;
 
-  constructor(command, args, { env, cwd }) {
+  constructor(command, args, { env, cwd, uid, gid }) {
     this.#child = spawn(command, args, {
       cwd,
+      uid,
+      gid,
       env: { ...process.env, NODE_ENV: 'production', NODE_TEST_CONTEXT: undefined, ...env, [MARK]: this.#mark },
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
@@ -156,10 +158,10 @@ class Program {
 
 /**
  * Starts `script`; it is stopped when the test `t` ends, however it ends.
- * Options: node (a binary), execArgv, args, env (undefined removes a variable), cwd.
+ * Options: node (a binary), execArgv, args, env (undefined removes a variable), cwd, uid and gid.
  */
-function run(t, script, { node = process.execPath, execArgv = [], args = [], env = {}, cwd } = {}) {
-  const program = new Program(node, [...execArgv, script, ...args], { env, cwd });
+function run(t, script, { node = process.execPath, execArgv = [], args = [], env = {}, ...place } = {}) {
+  const program = new Program(node, [...execArgv, script, ...args], { env, ...place });
   t.after(() => program.stop());
   return program;
 }

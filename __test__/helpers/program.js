@@ -1,0 +1,51 @@
+'use strict';
+
+// Programs of a test's own. They are written as functions beside the promise they are about, and run from a
+// file in a folder where `require('drover')` finds the package, as a user's program would.
+
+const fs = require('node:fs');
+const os = require('node:os');
+const path = require('node:path');
+const { run } = require('./run');
+
+const root = path.join(__dirname, '..', '..');
+
+/** A folder for one test, open to every user of the machine; it is gone when the test `t` has ended. */
+function folder(t) {
+  const made = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-test-'));
+  t.after(() => fs.rmSync(made, { recursive: true, force: true }));
+  fs.chmodSync(made, 0o777);
+  fs.mkdirSync(path.join(made, 'node_modules'));
+  fs.symlinkSync(root, path.join(made, 'node_modules', 'drover'));
+  return made;
+}
+
+/** Writes a script; resolves to its path. `main` is a text, or a function that gets `given` (JSON data). */
+function write(t, main, { name = 'server.js', given = {} } = {}) {
+  const file = path.join(folder(t), name);
+  fs.writeFileSync(file, typeof main === 'string' ? main : `'use strict';\n(${main})(${JSON.stringify(given)});\n`);
+  return file;
+}
+
+/** Writes a script as `write` does and starts it as `run` does. */
+function program(t, main, { name, given, ...options } = {}) {
+  return run(t, write(t, main, { name, given }), options);
+}
+
+/** The fixture with a route for every bad day, as a cluster; `config` is a ClusterConfig. */
+function everyday(t, { port, config, env, ...options }) {
+  const script = path.join(root, '__test__', 'fixtures', 'everyday.js');
+  const settings = { PORT: String(port), CLUSTER_CONFIG: JSON.stringify({ workers: 2, ...config }) };
+  return run(t, script, { env: { ...settings, ...env }, ...options });
+}
+
+/** Options of `run`: with so many descriptors at most. */
+const withDescriptors = (limit) => ({
+  node: 'sh',
+  execArgv: ['-c', `ulimit -n ${limit} && exec "$0" "$@"`, process.execPath],
+});
+
+/** User and group of nobody; empty when the tests run unprivileged already. */
+const nobody = process.getuid() === 0 ? { uid: 65534, gid: 65534 } : {};
+
+module.exports = { everyday, folder, nobody, program, withDescriptors, write };
