@@ -29,8 +29,8 @@ function marked(value, path = []) {
 function split(options) {
   if (options === null || typeof options !== 'object') return { data: marked(options), app: undefined, server: {} };
   const { app, server, ...rest } = options;
-  const options = server?.key !== undefined || server?.cert !== undefined || server?.pfx !== undefined;
-  const tls = options || app instanceof require('node:tls').Server;
+  const withKeys = server?.key !== undefined || server?.cert !== undefined || server?.pfx !== undefined;
+  const tls = withKeys || app instanceof require('node:tls').Server;
   return { data: { ...marked(rest), ...(tls ? { tls: true } : {}) }, app, server: server ?? {} };
 }
 
