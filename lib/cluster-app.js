@@ -4,7 +4,7 @@
 // The methods of a clustered application, mixed into an Express application or standing alone. They work in
 // the primary, in every worker and without a cluster.
 
-const { EventEmitter } = require('node:events');
+const { errorMonitor } = require('node:events');
 const { notSupported } = require('./errors');
 const { alreadyStarted } = require('./roles');
 
@@ -33,33 +33,6 @@ const LATER = [
 ];
 const LATER_SYNC = ['onMessage', 'registerHandler', 'unregisterHandler', 'onLeader', 'onShutdown'];
 
-/** What `listen` returns where the listening is the workers': an address, a close, and the events. */
-class ClusterServer extends EventEmitter {
-  /** @param {any} role */
-  constructor(role) {
-    super();
-    this.role = role;
-    this.listening = false;
-  }
-
-  address() {
-    return this.role.address();
-  }
-
-  /** @param {(error?: Error) => void} [callback] */
-  close(callback) {
-    this.role.close().then(
-      () => {
-        this.listening = false;
-        this.emit('close');
-        callback?.();
-      },
-      (/** @type {Error} */ error) => callback?.(error),
-    );
-    return this;
-  }
-}
-
 /**
  * Where to serve: code, then PORT and HOST, then 3000 everywhere.
  *
@@ -86,11 +59,16 @@ function methodsOf(role, options, manager) {
   /** @type {{ port: any, host: any, done: Promise<void> } | null} */
   let started = null;
 
-  function start(/** @type {any} */ port, /** @type {any} */ host) {
+  function begin(/** @type {any} */ port, /** @type {any} */ host, /** @type {string | symbol} */ errorEvent) {
     const at = place(options, port, host);
     if (started === null) {
-      started = { ...at, done: role.start(at.port, at.host) };
-      return started.done;
+      const done = role.start(at.port, at.host, errorEvent).catch((/** @type {Error} */ error) => {
+        // It may be tried again, perhaps elsewhere.
+        started = null;
+        throw error;
+      });
+      started = { ...at, done };
+      return done;
     }
     const same = String(started.port) === String(at.port) && started.host === at.host;
     return same ? started.done : Promise.reject(alreadyStarted());
@@ -98,19 +76,17 @@ function methodsOf(role, options, manager) {
 
   /** @type {Record<string, any>} */
   const methods = {
-    start,
+    start: (/** @type {any} */ port, /** @type {any} */ host) => begin(port, host, 'error'),
     listen(/** @type {any[]} */ ...args) {
       const callback = args.find((value) => typeof value === 'function');
       const [port, host] = args.filter((value) => typeof value !== 'function');
       const options = port !== null && typeof port === 'object' ? port : { port, host };
-      const server = new ClusterServer(role);
-      if (callback) server.once('listening', callback);
-      start(options.port ?? options.path, typeof options.host === 'string' ? options.host : undefined).then(
-        () => {
-          server.listening = true;
-          server.emit('listening');
-        },
-        (error) => server.emit('error', error),
+      const server = role.server();
+      if (callback) call(callback, server);
+      const where = typeof options.host === 'string' ? options.host : undefined;
+      begin(options.port ?? options.path, where, errorMonitor).then(
+        () => role.began(server),
+        (/** @type {unknown} */ error) => role.failed(server, error),
       );
       return server;
     },
@@ -136,6 +112,22 @@ function methodsOf(role, options, manager) {
     cluster: manager,
   };
   return { methods, facts };
+}
+
+/**
+ * As Express 5 does: once the server listens, or with the error if the callback has a place for one. Without
+ * one a failure stays an 'error' event, and so it is never taken for success.
+ *
+ * @param {(error?: Error) => void} callback
+ * @param {import('node:net').Server} server
+ */
+function call(callback, server) {
+  const fail = (/** @type {Error} */ error) => callback.call(server, error);
+  if (callback.length > 0) server.once('error', fail);
+  server.once('listening', () => {
+    server.removeListener('error', fail);
+    callback.call(server);
+  });
 }
 
 /**

@@ -4,6 +4,8 @@
 // What an application's methods do in a worker, in the primary, and in a process without a cluster. One
 // object with the same verbs for each role.
 
+const { errorMonitor } = require('node:events');
+const { ClusterServer } = require('./cluster-server');
 const { ClusterError, notClustered, notSupported } = require('./errors');
 const { addon } = require('./native');
 const { Primary } = require('./primary');
@@ -18,25 +20,58 @@ class Serves {
   /** @param {Made} made */
   constructor(made) {
     this.made = made;
-    /** @type {import('node:net').Server | null} */
-    this.server = null;
+    /** @type {import('./serve/node').Serving | null} */
+    this.serving = null;
+    /** What the server has emitted as 'error' while it began to listen. @type {unknown} */
+    this.told = null;
   }
 
-  /** @param {number | string} port @param {string | undefined} host */
-  async start(port, host) {
-    const { server, listen } = await serve(this.made.app, this.made.server);
-    this.server = server;
-    await listen(port, host);
+  /** The application's own server, made when it is first asked for. */
+  server() {
+    this.serving ??= serve(this.made.app, this.made.server);
+    return this.serving.server;
+  }
+
+  /**
+   * @param {number | string} port
+   * @param {string | undefined} host
+   * @param {string | symbol} errorEvent 'error' takes the failure from the server, `errorMonitor` only watches it
+   */
+  async start(port, host, errorEvent) {
+    const server = this.server();
+    const note = (/** @type {unknown} */ error) => {
+      this.told = error;
+    };
+    server.once(errorMonitor, note);
+    try {
+      await this.serving?.listen(port, host, errorEvent);
+    } finally {
+      server.removeListener(errorMonitor, note);
+    }
+  }
+
+  /** The server has said so itself. */
+  began() {}
+
+  /**
+   * `listen` failed. What the server has not said itself, or a framework has kept to itself, is said here.
+   *
+   * @param {import('node:net').Server} server
+   * @param {unknown} error
+   */
+  failed(server, error) {
+    const kept = this.serving?.swallows && server.listenerCount('error') === 0;
+    if (this.told !== error || kept) process.nextTick(() => server.emit('error', error));
   }
 
   address() {
-    return this.server?.address() ?? null;
+    return this.serving?.server.address() ?? null;
   }
 
   /** @returns {Promise<void>} */
   close() {
-    const { server } = this;
-    if (server === null) return Promise.resolve();
+    const server = this.serving?.server;
+    if (server === undefined) return Promise.resolve();
     return new Promise((resolve, reject) => server.close((error) => (error ? reject(error) : resolve())));
   }
 }
@@ -88,17 +123,17 @@ class Single extends Serves {
     this.startTime = Date.now();
   }
 
-  /** @override @param {number | string} port @param {string | undefined} host */
-  async start(port, host) {
+  /** @override @param {number | string} port @param {string | undefined} host @param {string | symbol} errorEvent */
+  async start(port, host, errorEvent) {
     for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw require('./errors').fromCore(this.made.prepared.refusal);
-    await super.start(port, host);
+    await super.start(port, host, errorEvent);
   }
 
   /** @param {boolean} graceful */
   stop(graceful) {
-    const { server } = this;
-    if (!graceful && server !== null && 'closeAllConnections' in server) {
+    const server = this.serving?.server;
+    if (!graceful && server !== undefined && 'closeAllConnections' in server) {
       const closed = this.close();
       /** @type {import('node:http').Server} */ (server).closeAllConnections();
       return closed;
@@ -132,12 +167,30 @@ class InPrimary {
     this.name = 'primary';
     this.workerId = undefined;
     this.config = made.prepared.config;
+    /** @type {ClusterServer | null} */
+    this.standIn = null;
     this.primary = new Primary(asked, onEvent);
   }
 
   /** @param {number | string} port @param {string | undefined} host */
   async start(port, host) {
     await this.primary.serve(port, host);
+  }
+
+  /** Stands for the servers of the workers. */
+  server() {
+    this.standIn ??= new ClusterServer(this);
+    return this.standIn;
+  }
+
+  /** @param {ClusterServer} server */
+  began(server) {
+    server.begun();
+  }
+
+  /** @param {ClusterServer} server @param {unknown} error */
+  failed(server, error) {
+    process.nextTick(() => server.emit('error', error));
   }
 
   /** Without an address of its own: the workers' program listens. */

@@ -11,18 +11,26 @@ const { createRequire } = require('node:module');
 const { ConfigurationError } = require('../errors');
 
 /**
- * A server that waits to listen.
+ * A server that waits to listen. A failure comes as the server's `errorEvent`, and rejects. `swallows`: the
+ * framework listens by itself and keeps the server's errors from it.
  *
- * @typedef {{ server: import('node:net').Server, listen(port: number | string, host?: string): Promise<void> }} Serving
+ * @typedef {object} Serving
+ * @property {import('node:net').Server} server
+ * @property {(port: number | string, host: string | undefined, errorEvent: string | symbol) => Promise<void>} listen
+ * @property {boolean} [swallows]
  */
 
 /** @param {import('node:net').Server} server */
 function listening(server) {
-  return (/** @type {number | string} */ port, /** @type {string | undefined} */ host) =>
+  return (
+    /** @type {number | string} */ port,
+    /** @type {string | undefined} */ host,
+    /** @type {string | symbol} */ errorEvent,
+  ) =>
     new Promise((resolve, reject) => {
-      server.once('error', reject);
+      server.once(errorEvent, reject);
       server.once('listening', () => {
-        server.removeListener('error', reject);
+        server.removeListener(errorEvent, reject);
         resolve(undefined);
       });
       if (typeof port === 'string' && !/^\d+$/.test(port)) server.listen(port);
@@ -63,9 +71,9 @@ function fetchListener(app) {
  *
  * @param {any} app
  * @param {any} options for http.createServer, or https.createServer with key and cert
- * @returns {Promise<Serving>}
+ * @returns {Serving}
  */
-async function serve(app, options) {
+function serve(app, options) {
   if (app instanceof net.Server) return serving(app);
   if (typeof app === 'function') return serving(serverFor(options, app));
   if (typeof app?.callback === 'function') return serving(serverFor(options, app.callback()));
@@ -78,19 +86,23 @@ async function serve(app, options) {
   );
 }
 
-/** Nest listens by itself: its hooks run then. @param {any} app @returns {Promise<Serving>} */
-async function nest(app) {
-  const server = app.getHttpServer();
-  return { server, listen: (port, host) => (host === undefined ? app.listen(port) : app.listen(port, host)) };
+/** Nest listens by itself: its hooks run then. @param {any} app @returns {Serving} */
+function nest(app) {
+  return {
+    server: app.getHttpServer(),
+    listen: (port, host) => (host === undefined ? app.listen(port) : app.listen(port, host)),
+    swallows: true,
+  };
 }
 
-/** Fastify listens by itself: its hooks run then. @param {any} app @returns {Promise<Serving>} */
-async function fastify(app) {
+/** Fastify listens by itself: its hooks run then. @param {any} app @returns {Serving} */
+function fastify(app) {
   const { server } = app;
   const isPath = (/** @type {any} */ port) => typeof port === 'string' && !/^\d+$/.test(port);
   return {
     server,
     listen: (port, host) => app.listen(isPath(port) ? { path: port } : { port: Number(port), host: host ?? '::' }),
+    swallows: true,
   };
 }
 

@@ -1,0 +1,91 @@
+'use strict';
+
+// `app.listen()` is Express's: what it returns can be used as a server in every process, and its failure
+// cannot be taken for success.
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const net = require('node:net');
+const { test } = require('node:test');
+const { freePort, request, websocket } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+const environments = { 'a cluster': { CLUSTER_ENABLED: 'true' }, 'one process': { CLUSTER_ENABLED: 'false' } };
+
+async function takenPort(t) {
+  const server = net.createServer();
+  t.after(() => server.close());
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return server.address().port;
+}
+
+for (const [where, env] of Object.entries(environments)) {
+  test(`in ${where} listen returns a server of Node's, which more can be hung on and which ends it`, async (t) => {
+    const port = await freePort();
+    const served = program(
+      t,
+      ({ port, ws }) => {
+        const http = require('node:http');
+        const { createServer } = require('drover');
+        const { WebSocketServer } = require(ws);
+        const app = createServer({ cluster: { workers: 2 } });
+        app.get('/', (_, response) => response.send('over http'));
+        const server = app.listen(port, '127.0.0.1', function callback() {
+          const facts = { isHttp: server instanceof http.Server, own: this === server, at: server.address().port };
+          console.log(`LISTENS ${JSON.stringify({ ...facts, listening: server.listening })}`);
+        });
+        new WebSocketServer({ server }).on('connection', (socket) => socket.send('over a web socket'));
+        if (app.isPrimary) process.once('SIGUSR1', () => server.close(() => console.log(`CLOSED ${server.listening}`)));
+      },
+      { given: { port, ws: require.resolve('ws') }, env },
+    );
+    const callbacks = where === 'a cluster' ? 3 : 1;
+    await served.until(new RegExp(`(LISTENS[^]*){${callbacks}}`));
+    const told = [...served.stdout.matchAll(/LISTENS (.*)/g)].map(([, facts]) => JSON.parse(facts));
+    assert.deepEqual(told, Array(callbacks).fill({ isHttp: true, own: true, at: port, listening: true }));
+
+    assert.equal((await request(port)).body, 'over http');
+    const socket = await websocket(port);
+    assert.equal(await socket.message(), 'over a web socket');
+    socket.close();
+
+    served.signal('SIGUSR1');
+    assert.deepEqual(await served.exit, { code: 0, signal: null }, served.output);
+    await served.until(/CLOSED false/);
+    await served.gone();
+  });
+
+  test(`in ${where} a callback with a parameter gets the error, and no event follows`, async (t) => {
+    const port = await takenPort(t);
+    const refused = program(
+      t,
+      ({ port }) => {
+        const app = require('drover').createServer({ cluster: { workers: 2 } });
+        app.listen(port, '127.0.0.1', (error) => console.log(`TOLD ${error?.code}`));
+      },
+      { given: { port }, env },
+    );
+    await refused.exit;
+    await refused.until(/TOLD EADDRINUSE/);
+    assert.equal(refused.stdout.match(/TOLD/g).length, 1, refused.output);
+    assert.doesNotMatch(refused.stderr, /throw|Unhandled/);
+    await refused.gone();
+  });
+
+  test(`in ${where} a failure that nobody listens to ends the process, the callback unheard`, async (t) => {
+    const port = await takenPort(t);
+    const refused = program(
+      t,
+      ({ port }) => {
+        const app = require('drover').createServer({ cluster: { workers: 2 } });
+        app.listen(port, '127.0.0.1', () => console.log('TOLD'));
+      },
+      { given: { port }, env },
+    );
+    assert.equal((await refused.exit).code, 1, refused.output);
+    await refused.until(/EADDRINUSE: address already in use 127\.0\.0\.1/);
+    assert.doesNotMatch(refused.stdout, /TOLD/);
+    await refused.gone();
+  });
+}
