@@ -42,7 +42,11 @@ const overSocketIo =
       const echo = await client.timeout(20_000).emitWithAck('echo', 'echo');
       return { ...answer, echo };
     } finally {
+      // The goodbye is a request of its own: a poll that is left hanging would hold the server's stop.
+      const { engine } = client.io;
+      const closed = new Promise((resolve) => (engine?.readyState === 'open' ? engine.once('close', resolve) : resolve()));
       client.disconnect();
+      await closed;
     }
   };
 
