@@ -32,6 +32,8 @@ const LATER = [
   'invalidateCache',
 ];
 const LATER_SYNC = ['onMessage', 'registerHandler', 'unregisterHandler', 'onLeader', 'onShutdown'];
+/** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
+const LATER_PROPERTIES = ['isLeader', 'metrics', 'cache'];
 
 /**
  * Where to serve: code, then PORT and HOST, then 3000 everywhere.
@@ -157,6 +159,12 @@ function mixInto(target, { methods, facts }) {
   }
   for (const [name, value] of Object.entries(facts)) {
     Object.defineProperty(target, name, { value, writable: false, configurable: true, enumerable: false });
+  }
+  for (const name of LATER_PROPERTIES.filter((name) => !(name in target))) {
+    const get = () => {
+      throw notSupported(name);
+    };
+    Object.defineProperty(target, name, { get, configurable: true, enumerable: false });
   }
   return target;
 }

@@ -1,7 +1,8 @@
 // What createServer returns.
 
 import type { Express } from 'express';
-import type { AddressInfo } from 'node:net';
+import type * as http from 'node:http';
+import type * as net from 'node:net';
 import type { ClusterConfig, ServableApp, ServerOptions } from './config';
 import type { ClusterManager } from './manager';
 import type { Messaging } from './messages';
@@ -10,14 +11,19 @@ import type { ScalingDecision } from './scaling';
 import type { Cache } from './security';
 import type { WorkerInfo } from './worker';
 
+/**
+ * Called once the server listens. One that has a parameter is called with the error when it cannot, as Express
+ * does; for one without, a failure is the server's 'error' event.
+ */
 type ListenCallback = (error?: Error) => void;
 
 /**
  * The methods of a clustered application. They work in the primary and in every worker; in a worker they ask
  * the primary. Without a cluster, information is about this process, messages reach itself, and what would
- * change the cluster rejects with code `NOT_CLUSTERED`.
+ * change the cluster rejects with code `NOT_CLUSTERED`. What a version does not bring yet is here all the same:
+ * its methods reject, or throw where they are synchronous, with code `NOT_SUPPORTED`.
  */
-export interface ClusterApp extends Messaging {
+export interface ClusterApp<Server extends net.Server = net.Server> extends Messaging {
   readonly isPrimary: boolean;
   readonly isWorker: boolean;
   /** This worker's id; undefined in the primary. */
@@ -30,13 +36,21 @@ export interface ClusterApp extends Messaging {
    * The port may be 0 (any) or the path of a unix socket.
    */
   start(port?: number | string, host?: string): Promise<void>;
-  /** The same with a callback, which runs once a process. */
-  listen(port: number | string, host: string, callback?: ListenCallback): this;
-  listen(port?: number | string, callback?: ListenCallback): this;
+  /**
+   * The same with a callback, which runs once a process. Returns the server: in a worker the one that serves,
+   * in the primary one that stands for the workers' (its `address()` is theirs, its `close()` ends the cluster,
+   * it takes no connection itself). A backlog below 4096 is raised to that.
+   */
+  listen(port: number | string, host: string, backlog: number, callback?: ListenCallback): Server;
+  listen(port: number | string, host: string, callback?: ListenCallback): Server;
+  listen(port: number | string, backlog: number, callback?: ListenCallback): Server;
+  listen(port?: number | string, callback?: ListenCallback): Server;
+  listen(options: net.ListenOptions, callback?: ListenCallback): Server;
+  listen(callback: ListenCallback): Server;
   /** Ends what `start` began in this process; in the primary, the whole cluster. */
   close(callback?: ListenCallback): Promise<void>;
   /** Where it serves; a path for a unix socket, null before and after. */
-  address(): AddressInfo | string | null;
+  address(): net.AddressInfo | string | null;
 
   /** Resolves when the new size serves. @param count 1 */
   scaleUp(count?: number): Promise<void>;
@@ -79,7 +93,7 @@ export interface ClusterApp extends Messaging {
 }
 
 /** An Express 5 application with the cluster's methods; its `listen` is the cluster's. */
-export type ClusterExpress = ClusterApp & Express;
+export type ClusterExpress = ClusterApp<http.Server> & Express;
 
 /** Clusters an application of another framework, or any Node.js server. */
 export function createServer(options: ServerOptions & { app: ServableApp }): ClusterApp;

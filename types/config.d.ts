@@ -102,15 +102,17 @@ export interface KoaLike {
 export interface FastifyLike {
   server: net.Server;
   ready(): PromiseLike<unknown>;
+  listen(options: any): PromiseLike<unknown>;
 }
 
 /** Nest, as far as drover needs it. */
 export interface NestLike {
   init(): Promise<unknown>;
   getHttpServer(): any;
+  listen(port: number | string, host: string): Promise<unknown>;
 }
 
-/** Hono, and what Bun serves. */
+/** Hono, and what Bun serves. Under Node.js the application needs the package `@hono/node-server`. */
 export interface FetchLike {
   fetch(request: Request, ...rest: any[]): Response | Promise<Response>;
 }

@@ -1,7 +1,6 @@
 // The events of a ClusterManager.
 
 import type { EventEmitter } from 'node:events';
-import type { ClusterError } from './errors';
 import type { ClusterMetrics } from './metrics';
 import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
@@ -54,7 +53,8 @@ export interface ClusterEvents {
     timestamp: Timestamp;
   }) => void;
   'worker:stopped': (data: { workerId: string; timestamp: Timestamp }) => void;
-  'worker:error': (data: { workerId: string; error: ClusterError; timestamp: Timestamp }) => void;
+  /** What the worker threw and nobody caught, as it was there, or what drover could not do for it. */
+  'worker:error': (data: { workerId: string; error: Error; timestamp: Timestamp }) => void;
   'worker:restart': (data: {
     workerId: string;
     reason: ExitReason;

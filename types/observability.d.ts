@@ -76,13 +76,13 @@ export interface RetryConfig {
 export interface FallbackConfig {
   /** HTTP status. @default 503 */
   status?: number;
-  /** A text, or what is sent as JSON. */
-  body?: string | object;
+  /** A text, sent as text/plain, or an object or a list, sent as JSON. Without one: "Service Unavailable". */
+  body?: string | object | unknown[];
   /** The Retry-After header, rounded up to seconds; 0 leaves it out. @default 1000 */
   retryAfter?: Duration;
 }
 
-export type Severity = 'info' | 'warning' | 'error' | 'critical';
+export type Severity = 'debug' | 'info' | 'warn' | 'error';
 
 export interface ErrorReportingConfig {
   /** URL that gets each report as a JSON POST. */

@@ -22,7 +22,7 @@ export interface ScaleDownThreshold {
   cpu?: number;
   /** @default 40 */
   memory?: number;
-  /** How long it must have been quiet. @default 5 minutes */
+  /** How long it must have been quiet. @default '5m' */
   idleTime?: Duration;
   /** @default 3 */
   consecutiveChecks?: number;

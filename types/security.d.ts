@@ -9,7 +9,7 @@ export interface IPCConfig {
   key?: string | undefined;
   /** How long an answer may take. @default 30000 */
   timeout?: Duration;
-  /** Largest message. @default 1 MiB */
+  /** Largest message. @default '1MB' */
   maxMessageSize?: Size;
   /** `advanced` carries Map, Date, Buffer and the like. @default 'json' */
   serialization?: 'json' | 'advanced';

@@ -14,7 +14,7 @@ export interface ProcessManagementConfig {
    * then tried again every `errorHandling.circuitBreaker.resetTimeout`. @default 3
    */
   maxRestarts?: number;
-  /** The span in which deaths are counted. @default 5 minutes */
+  /** The span in which deaths are counted. @default '5m' */
   restartWindow?: Duration;
   /** Wait before the second and each further restart in the window; doubles, with jitter. @default 2000 */
   restartDelay?: Duration;

@@ -25,8 +25,8 @@ export interface WorkerHealth {
 }
 
 /**
- * A worker at one moment. What this version does not measure yet (see the changelog) is null at run time
- * whatever the type says, so that code written now is right later.
+ * A worker at one moment. The types are the contract's, so that programs written now are right with later
+ * versions; where a comment says so, the value itself is null until then.
  */
 export interface WorkerInfo {
   /** Its slot's number, as text; a replacement keeps it. */
@@ -47,19 +47,23 @@ export interface WorkerInfo {
   /** Unexpected deaths of the slot that led to a restart. */
   restarts: number;
   port: number;
-  /** Requests answered in this process's life. */
+  /** Requests of the slot's whole life, those of earlier workers included. Null without a cluster. */
   requestCount: number;
+  /** Null without a cluster. */
   activeRequests: number;
+  /** Null without a cluster. */
   activeConnections: number;
-  /** Milliseconds. */
+  /** Milliseconds, over this process's life. Null without a cluster. */
   averageResponseTime: number;
-  /** RSS in bytes. */
+  /** RSS in bytes. Null in this version. */
   memoryUsage: number;
-  /** Percent of one core. */
+  /** Percent of one core. Null in this version. */
   cpuUsage: number;
-  /** Milliseconds. */
+  /** Milliseconds. Null in this version. */
   eventLoopLag: number;
+  /** Null in this version. */
   healthy: boolean;
+  /** Null in this version. */
   health: WorkerHealth;
 }
 

@@ -17,7 +17,6 @@ if (process.env.CLUSTER_WORKER === 'true') {
   const cluster = buildCluster()
     .withWorkers('auto')
     .withLoadBalancing('least-connections')
-    .withHealthCheck({ interval: 30_000, timeout: 10_000 })
     .enableProductionMode()
     .create();
 

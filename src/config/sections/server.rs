@@ -8,8 +8,16 @@ use serde_json::{Value, json};
 use std::borrow::Cow;
 
 pub const KEYS: &[Key] = &[
-    Key::new("port", Kind::Shaped(&PORT), "the port; without it `PORT`, and without that what `start` names"),
-    Key::new("host", Kind::Text, "the address to listen on; without it `HOST`"),
+    Key::new(
+        "port",
+        Kind::Shaped(&PORT),
+        "the port, where `start` and `listen` name none; without it `PORT`, and without that 3000",
+    ),
+    Key::new(
+        "host",
+        Kind::Text,
+        "the address to listen on, where `start` and `listen` name none; without it `HOST`, and without that all",
+    ),
     Key::new(
         "app",
         Kind::Any,
