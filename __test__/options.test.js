@@ -95,3 +95,35 @@ test('a key that only one of the two sides has is found', (t) => {
   assert.match(stdout, /'true' is not assignable to type '"workers\.number"'/);
   assert.match(stdout, /'true' is not assignable to type '"loadBalancing\.strategy"'/);
 });
+
+/** Each key that takes one of several texts, with those texts, as the core's reference tells them. */
+function choicesOfTheCore() {
+  const { optionReference } = require('../binding.js');
+  const rows = optionReference().matchAll(/^\| `([\w.]+)` \|[^|]*\| ('[\w-]+'(?:, '[\w-]+')+) \|/gm);
+  return [...rows].map(([, key, names]) => [key, names.split(', ')]);
+}
+
+/** A program that compiles when each key takes exactly the texts of its list. */
+const choosing = (choices) => `
+import type { ClusterConfig } from ${JSON.stringify(path.join(root, 'index'))};
+
+type At<T, P extends string> = P extends \`\${infer Head}.\${infer Tail}\`
+  ? Head extends keyof T ? At<NonNullable<T[Head]>, Tail> : never
+  : P extends keyof T ? NonNullable<T[P]> : never;
+type Same<A, B> = [A] extends [B] ? ([B] extends [A] ? true : A) : A;
+${choices
+  .map(([key, texts], n) => `export const key${n}: Same<At<ClusterConfig, '${key}'>, ${texts.join(' | ')}> = true;`)
+  .join('\n')}
+`;
+
+test('where the core takes one of several texts the types name exactly these', (t) => {
+  const choices = choicesOfTheCore();
+  assert.ok(choices.length >= 10, `only ${choices.length} keys with choices were read`);
+  const { status, stdout } = compile(t, choosing(choices));
+  assert.equal(status, 0, stdout);
+});
+
+test('a text that only one of the two sides has is found', (t) => {
+  const { stdout } = compile(t, choosing([['loadBalancing.dispatch', ["'auto'", "'push'"]]]));
+  assert.match(stdout, /'true' is not assignable to type/);
+});

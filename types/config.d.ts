@@ -81,7 +81,7 @@ export interface ClusterOptions extends ClusterConfig {
 }
 
 export interface RedisOptions {
-  /** @default true where any of the others is given */
+  /** Where any of the others is given: true. @default false */
   enabled?: boolean;
   url?: string | undefined;
   /** @default 'localhost' */

@@ -30,7 +30,11 @@ export interface SecurityConfig {
   /** Restrict system calls and the file system. @default false */
   sandbox?: boolean;
   /** Modules that workers may load, or may not. */
-  modules?: { allow?: string[]; deny?: string[] };
+  modules?: {
+    /** With a list all others are refused. */
+    allow?: string[];
+    deny?: string[];
+  };
   ipc?: {
     /** Without a list everybody may; with one, nobody else. */
     allow?: IPCRule[];

@@ -140,7 +140,7 @@ export interface HealthCheckConfig {
   retryDelay?: Duration;
   /** No check counts for so long after the worker got ready. @default 0 */
   gracePeriod?: Duration;
-  /** Path that is asked. When neither this nor `expectedStatus` is given, any HTTP answer counts. */
+  /** Path that is asked. When neither this nor `expectedStatus` is given, any HTTP answer counts. @default '/health' */
   endpoint?: string;
   /** Status that the endpoint answers when all is well. @default 200 */
   expectedStatus?: number;
