@@ -3,7 +3,7 @@
 // An Express application on every core: the main example, which `npm start` runs. PORT (3000) says where.
 
 const { createServer } = require('drover');
-const { page, welcome } = require('./words');
+const { page, portIsTaken, welcome } = require('./words');
 
 const app = createServer({
   cluster: {
@@ -36,6 +36,13 @@ app.get('/busy', (request, response) => {
   response.json({ message: 'back', worker: process.pid });
 });
 
-app.start(process.env.PORT ?? 3000).then(() => {
-  if (app.isPrimary) console.log(welcome(app));
-});
+app.start(process.env.PORT ?? 3000).then(
+  () => {
+    if (app.isPrimary) console.log(welcome(app));
+  },
+  (error) => {
+    if (!app.isPrimary || error.code !== 'EADDRINUSE') throw error;
+    console.error(portIsTaken(error));
+    process.exitCode = 1;
+  },
+);

@@ -2,27 +2,39 @@
 
 // What the main example says: on the terminal when it serves, and on its index page.
 
+const colour = process.stdout.isTTY && !process.env.NO_COLOR;
+const bold = (text) => (colour ? `\x1b[1m${text}\x1b[0m` : text);
+const dim = (text) => (colour ? `\x1b[2m${text}\x1b[0m` : text);
+
 function welcome(app) {
-  const { port } = app.address();
-  const url = `http://localhost:${port}`;
+  const url = `http://localhost:${app.address().port}`;
   const workers = app.getAllWorkers();
-  const victim = workers[0]?.pid ?? '<pid of a worker>';
-  return `
-drover serves on ${url}
+  const tries = [
+    [`curl ${url}/`, workers.length > 1 ? 'which worker answers; again, and it is another' : 'which worker answers'],
+    [`curl ${url}/api/status`, 'the same as JSON'],
+    [`curl ${url}/busy &`, 'blocks its worker for a second; the others go on answering'],
+    [`curl ${url}/slow &`, 'takes two seconds; Ctrl-C here meanwhile, and it still gets its answer'],
+    [`kill -9 ${workers[0]?.pid}`, 'a worker dies: the port stays open, and another takes its place'],
+  ];
+  const width = Math.max(...tries.map(([command]) => command.length));
+  const processes = [['primary', process.pid], ...workers.map(({ id, pid }) => [`worker ${id}`, pid])];
+  return [
+    '',
+    bold(`drover serves on ${url}`),
+    '',
+    ...processes.map(([name, pid]) => `  ${name.padEnd(10)} pid ${pid}`),
+    '',
+    'Try in another terminal:',
+    '',
+    ...tries.map(([command, what]) => `  ${bold(command.padEnd(width))}   ${dim(what)}`),
+    '',
+    'Ctrl-C stops the cluster in order, a second one at once. CLUSTER_WORKERS=4 npm start runs four workers.',
+    '',
+  ].join('\n');
+}
 
-  primary   pid ${process.pid}
-${workers.map(({ id, pid }) => `  worker ${id}  pid ${pid}`).join('\n')}
-
-Try in another terminal:
-
-  curl ${url}/             which worker answers; again, and it is another
-  curl ${url}/api/status   the same as JSON
-  kill -9 ${victim}                        a worker dies: the port stays open and a new one takes its place
-  curl ${url}/busy &       a worker blocks for a second, the others go on answering
-  curl ${url}/slow &       a request of two seconds; Ctrl-C here lets it finish
-
-Ctrl-C stops the cluster in order; a second one at once.
-`;
+function portIsTaken({ port }) {
+  return `Port ${port} is taken by another program. Take another one: PORT=${port + 1} npm start`;
 }
 
 function page(workerId) {
@@ -38,4 +50,4 @@ function page(workerId) {
 `;
 }
 
-module.exports = { page, welcome };
+module.exports = { page, portIsTaken, welcome };
