@@ -1,8 +1,8 @@
 'use strict';
 
-// A Hono application on Node.js, through its own adapter. PORT (3000) says where.
+// A Hono application, clustered as it is. On Node.js its package @hono/node-server has to be installed too.
+// PORT (3000) says where.
 
-const { createAdaptorServer } = require('@hono/node-server');
 const { Hono } = require('hono');
 const { createServer } = require('drover');
 
@@ -10,7 +10,7 @@ const hono = new Hono();
 
 hono.get('/', (context) => context.json({ hello: 'from Hono', worker: process.env.WORKER_ID, pid: process.pid }));
 
-const app = createServer({ app: createAdaptorServer(hono), cluster: { enabled: true } });
+const app = createServer({ app: hono, cluster: { enabled: true } });
 
 app.start(process.env.PORT ?? 3000).then(() => {
   if (app.isPrimary) console.log(`Hono serves on http://localhost:${app.address().port}`);
