@@ -25,6 +25,11 @@ export declare class Primary {
   signalled(): void
   /** The process is about to end in order; returns when the workers have been told. */
   goodbye(): void
+  /**
+   * As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
+   * must have polled.
+   */
+  reapOrphans(): void
   /** `WorkerInfo[]`. */
   workers(): any
   /** Joins the loop's thread; to be called once it has said `ended`. */
@@ -71,7 +76,8 @@ export declare function presetConfig(name: string): any
 /**
  * Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
  * shared memory, and `hands`, the descriptors of a batch, one in each 8 bytes. `connections(group, count)`
- * must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone.
+ * must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone,
+ * 4 the time to drain is over.
  */
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void): any
 
@@ -97,6 +103,9 @@ export declare function workerInfos(): any
 export declare function workerKeepAlive(group: number, keep: boolean): void
 
 export declare function workerKeepsAlive(group: number): boolean
+
+/** This worker drains because its program said so, and is to be replaced. */
+export declare function workerLeaving(): void
 
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, backlog: number): any

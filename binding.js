@@ -854,6 +854,7 @@ module.exports.workerHint = nativeBinding.workerHint
 module.exports.workerInfos = nativeBinding.workerInfos
 module.exports.workerKeepAlive = nativeBinding.workerKeepAlive
 module.exports.workerKeepsAlive = nativeBinding.workerKeepsAlive
+module.exports.workerLeaving = nativeBinding.workerLeaving
 module.exports.workerListen = nativeBinding.workerListen
 module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady

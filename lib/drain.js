@@ -19,12 +19,26 @@ class Drain {
   constructor(worker) {
     this.worker = worker;
     this.begun = false;
+    /** Ends the drain whatever is still open. */
+    this.cut = () => {};
     /** @type {Promise<void> | null} */
     this.done = null;
   }
 
+  /** Drains because the program said so: the primary is to send for another. @returns {Promise<void>} */
+  leave() {
+    if (!this.begun) addon.workerLeaving();
+    return this.run();
+  }
+
   /** Drains and then exits with 0. */
   begin() {
+    if (!this.begun && this.worker.doors.size === 0 && process.listenerCount('SIGTERM') > 1) {
+      // Nothing of drover's to finish, but the program said how it wants to end.
+      this.begun = true;
+      process.emit('SIGTERM', 'SIGTERM');
+      return;
+    }
     const drained = this.run();
     drained.then(() => setImmediate(() => process.exit(0)));
   }
@@ -37,23 +51,18 @@ class Drain {
   }
 
   /**
-   * Closes every server and resolves when their connections are gone.
+   * Closes every server and resolves when their connections are gone, or when the time to drain is over.
    *
    * @returns {Promise<void>}
    */
   run() {
-    this.done ??= this.close();
+    this.done ??= Promise.race([this.close(), new Promise((/** @type {(_: void) => void} */ over) => (this.cut = over))]);
     return this.done;
   }
 
   async close() {
     this.begun = true;
     const servers = [...this.worker.doors.values()].map((door) => door.server);
-    if (servers.length === 0 && process.listenerCount('SIGTERM') > 1) {
-      // Nothing of drover's to finish, but the program said how it wants to end.
-      process.emit('SIGTERM', 'SIGTERM');
-      return new Promise(() => {});
-    }
     // What the primary has given and the loop has not taken yet is still this worker's.
     addon.workerTakeWhatWaits();
     const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));

@@ -21,8 +21,9 @@ function snapshot() {
 /** How this process was started, so that workers can be started alike. */
 function launching() {
   const { argv, execArgv, execPath } = process;
-  // Evaluated code (-e, -p, a REPL) leaves no script to run again.
-  const script = argv[1] === undefined || argv[1].startsWith('[') ? null : argv[1];
+  // Evaluated code (-e, -p, a REPL, standard input) leaves no script to run again.
+  const evaluated = /** @type {any} */ (process)._eval !== undefined || argv[1] === undefined || argv[1] === '-';
+  const script = evaluated ? null : argv[1];
   return { program: execPath, execArgv, script, args: argv.slice(2), preload: path.join(__dirname, 'preload.js') };
 }
 

@@ -8,6 +8,7 @@ const net = require('node:net');
 const { addon } = require('./native');
 const { ClusterError, fromCore, systemError } = require('./errors');
 const { launching } = require('./environment');
+const { reapOrphans } = require('./orphans');
 const { stopOnSignals } = require('./signals');
 
 const BACKLOG = 511;
@@ -30,6 +31,8 @@ class Primary {
     /** Resolves when the core that lives now has ended. @type {Promise<void>} */
     this.over = Promise.resolve();
     this.stopping = false;
+    /** The last start failed, and the exit code says so. */
+    this.failed = false;
     /** Where the cluster serves, once the address is open. @type {import('node:net').AddressInfo | string | null} */
     this.address = null;
     this.end = () => {};
@@ -50,9 +53,11 @@ class Primary {
     const takeOff = stopOnSignals(this);
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);
+    const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
     this.over = new Promise((resolve) => {
       this.end = () => {
         takeOff();
+        stopReaping();
         process.removeListener('exit', sayGoodbye);
         core.join();
         this.core = null;
@@ -119,11 +124,17 @@ class Primary {
 
   /** @param {(core: any) => Promise<void>} act @returns {Promise<void>} */
   async attempt(act) {
-    const core = await this.begin();
     try {
+      const core = await this.begin();
       await act(core);
+      if (this.failed) process.exitCode = undefined;
+      this.failed = false;
     } catch (error) {
+      if (/** @type {any} */ (error).code === 'STOPPED') throw error;
       await this.stop(false);
+      // A program that only prints the error ends without a cluster: who started it should know.
+      this.failed ||= process.exitCode === undefined;
+      process.exitCode ??= 1;
       throw error;
     }
   }

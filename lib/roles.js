@@ -97,7 +97,7 @@ class InWorker extends Serves {
       setImmediate(() => process.exit(0));
       return Promise.resolve();
     }
-    const drained = this.worker.drain.run();
+    const drained = this.worker.drain.leave();
     drained.then(() => setImmediate(() => setImmediate(() => process.exit(0))));
     return drained;
   }

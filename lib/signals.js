@@ -2,7 +2,7 @@
 'use strict';
 
 // Signals. The primary leads: a stop is its word to the workers. A service manager may send SIGTERM to every
-// process of a group at once; a worker without handlers of its user's ignores it until the primary has spoken.
+// process of a group at once; a worker without handlers of its user's ignores it while there is a primary.
 
 /** Handlers besides drover's own are the user's, and they replace it. @param {NodeJS.Signals} signal */
 function isUsers(signal) {
@@ -13,8 +13,9 @@ function isUsers(signal) {
 function waitForPrimary(worker) {
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT', 'SIGHUP'])) {
     process.on(signal, () => {
-      // After the drain has begun this is the primary's deadline: what is left is cut off.
-      if (!isUsers(signal) && worker.drain.begun) process.exit(0);
+      // What the primary wants it says on its channel, also when the time to drain is over. (Its word and a
+      // signal to the whole group come in any order.)
+      if (!isUsers(signal) && worker.orphaned) process.exit(0);
     });
   }
 }
@@ -43,7 +44,8 @@ function stopOnSignals(cluster) {
       cluster.stop(graceful).then(() => process.exit(0));
     },
   ]);
-  for (const [signal, handler] of handlers) process.on(signal, handler);
+  // Before the user's: a `once` of theirs is off the list by the time that it runs.
+  for (const [signal, handler] of handlers) process.prependListener(signal, handler);
   return () => {
     for (const [signal, handler] of handlers) process.removeListener(signal, handler);
   };

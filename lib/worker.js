@@ -11,6 +11,7 @@ const { Drain } = require('./drain');
 const NOTICE_DRAIN = 1;
 const NOTICE_GOODBYE = 2;
 const NOTICE_GONE = 3;
+const NOTICE_TIME_UP = 4;
 
 /** After the primary was killed: time for what is nearly done. Its orphans are gone within two seconds. */
 const GRACE_AFTER_DEATH = 1000;
@@ -31,6 +32,8 @@ class Worker {
     /** The doors of this worker's servers, by listener group. @type {Map<number, import('./door').Door>} */
     this.doors = new Map();
     this.drain = new Drain(this);
+    /** The primary has said goodbye or is gone. */
+    this.orphaned = false;
     this.said = new Set();
     const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0) };
     const failed = addon.startWorker(
@@ -77,7 +80,9 @@ class Worker {
    * @param {number} kind
    */
   heed(kind) {
+    if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphaned = true;
     if (kind === NOTICE_DRAIN || kind === NOTICE_GOODBYE) this.drain.begin();
+    else if (kind === NOTICE_TIME_UP) this.drain.cut();
     else if (kind === NOTICE_GONE) this.drain.hurry(GRACE_AFTER_DEATH);
   }
 

@@ -12,6 +12,7 @@ use super::config::{Asked, load, parse};
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
 use crate::primary::{self, LaunchCommand, Output, Primary, now_ms};
+use crate::process::zombies::Reaper;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +30,7 @@ struct Launching {
 pub struct NativePrimary {
     inner: Option<Primary>,
     refusal: Option<Error>,
+    reaper: Reaper,
 }
 
 fn text(output: Output) -> String {
@@ -61,8 +63,8 @@ impl NativePrimary {
             told.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
         Ok(match made {
-            Ok(primary) => Self { inner: Some(primary), refusal: None },
-            Err(error) => Self { inner: None, refusal: Some(error) },
+            Ok(primary) => Self { inner: Some(primary), refusal: None, reaper: Reaper::default() },
+            Err(error) => Self { inner: None, refusal: Some(error), reaper: Reaper::default() },
         })
     }
 
@@ -99,6 +101,13 @@ impl NativePrimary {
     #[napi]
     pub fn goodbye(&self) {
         self.inner.iter().for_each(Primary::goodbye);
+    }
+
+    /// As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
+    /// must have polled.
+    #[napi]
+    pub fn reap_orphans(&mut self) {
+        self.reaper.look();
     }
 
     /// `WorkerInfo[]`.

@@ -47,7 +47,8 @@ pub fn attach_worker(primary_pid: u32) -> Value {
 
 /// Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
 /// shared memory, and `hands`, the descriptors of a batch, one in each 8 bytes. `connections(group, count)`
-/// must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone.
+/// must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone,
+/// 4 the time to drain is over.
 #[napi(js_name = "startWorker")]
 pub fn start_worker(
     env: &Env,
@@ -98,6 +99,7 @@ fn kind(notice: Notice) -> u32 {
         Notice::Drain => 1,
         Notice::Goodbye => 2,
         Notice::Gone => 3,
+        Notice::TimeUp => 4,
     }
 }
 
@@ -160,6 +162,15 @@ pub fn worker_keeps_alive(group: u32) -> bool {
 #[napi(js_name = "workerReady")]
 pub fn worker_ready() -> Value {
     outcome(worker().and_then(|worker| worker.ready().map_err(system("ready"))).map(|()| Value::Null))
+}
+
+/// This worker drains because its program said so, and is to be replaced.
+#[napi(js_name = "workerLeaving")]
+pub fn worker_leaving() {
+    if let Ok(worker) = worker() {
+        // Without a primary nobody replaces it.
+        let _ = worker.leaving();
+    }
 }
 
 /// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`.

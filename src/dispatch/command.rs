@@ -104,6 +104,8 @@ pub enum Command {
     Scarce { slot: u16, generation: u32, scarce: bool },
     /// The worker is about to leave: nothing more for it.
     Drain { slot: u16, generation: u32 },
+    /// The worker leaves by itself: nothing more for it, and another takes its place.
+    Leave { slot: u16, generation: u32 },
     /// The worker is gone: take back what it had not taken, own its queues.
     Dead { slot: u16, generation: u32 },
     /// The cluster stops: close every address. Workers keep what they have.

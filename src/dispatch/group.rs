@@ -31,7 +31,7 @@ pub enum Door {
     Open,
     /// Its program closed the server.
     Closed,
-    /// The worker died while its door was open; its replacement is expected.
+    /// The worker died or leaves while its door was open; its replacement is expected.
     Orphaned,
 }
 

@@ -82,6 +82,10 @@ impl Dispatcher {
         self.tell(Command::Retire);
     }
 
+    pub fn leave(&self, slot: u16, generation: u32) {
+        self.tell(Command::Leave { slot, generation });
+    }
+
     pub fn dead(&self, slot: u16, generation: u32) {
         self.tell(Command::Dead { slot, generation });
     }

@@ -52,6 +52,13 @@ impl Floor {
                     self.restate();
                 }
             }
+            Command::Leave { slot, generation } => {
+                if let Some(member) = self.current(slot, generation) {
+                    member.leaving = true;
+                    self.orphan_doors(slot);
+                    self.restate();
+                }
+            }
             Command::Dead { slot, generation } => self.bury(slot, generation, now),
             Command::Retire => self.retire(now),
             Command::Shutdown => {
@@ -149,7 +156,10 @@ impl Floor {
             return;
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
-        group.set_door(slot, Door::Closed);
+        // The door of a worker that leaves waits for its replacement.
+        if group.door(slot) != Door::Orphaned {
+            group.set_door(slot, Door::Closed);
+        }
         let abandoned = group.is_abandoned();
         // What lies in its channel for this door would find it closed; the rest comes round again.
         let unread = self.current(slot, generation).map(|member| member.take_back(true, now));
@@ -185,6 +195,13 @@ impl Floor {
         self.groups.remove(&id);
     }
 
+    /// The slot's worker serves no more, and its replacement is expected.
+    fn orphan_doors(&mut self, slot: u16) {
+        for group in self.groups.values_mut().filter(|group| group.door(slot) == Door::Open) {
+            group.set_door(slot, Door::Orphaned);
+        }
+    }
+
     /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
     fn bury(&mut self, slot: u16, generation: u32, now: Duration) {
         if self.current(slot, generation).is_none() {
@@ -193,11 +210,7 @@ impl Floor {
         let Some(mut gone) = self.crew.get_mut(usize::from(slot)).and_then(Option::take) else { return };
         let left = gone.take_back(true, now);
         drop(gone);
-        for group in self.groups.values_mut() {
-            if group.door(slot) == Door::Open {
-                group.set_door(slot, Door::Orphaned);
-            }
-        }
+        self.orphan_doors(slot);
         self.restate();
         left.into_iter().for_each(|connection| self.route(connection, Hint::default(), now));
     }

@@ -95,6 +95,8 @@ pub enum ToWorker {
     Drain {
         deadline_ms: u64,
     },
+    /// The time to drain is over: SIGTERM comes with this, SIGKILL `killTimeout` later.
+    TimeUp,
     /// The primary is about to end in order: drain and exit within so many milliseconds.
     Goodbye {
         grace_ms: u64,
@@ -117,6 +119,8 @@ pub enum ToPrimary {
     Plenty,
     /// Ready, in the sense that `Welcome` asked for.
     Ready,
+    /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced.
+    Leaving,
     /// Something the operator should know; said once a cluster.
     Hint { text: String },
     /// An uncaught error; the process is about to end.

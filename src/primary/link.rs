@@ -41,6 +41,9 @@ const EOF_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Link {
     /// Starts the task. `inputs` gets the worker's messages, and its exit last.
+    ///
+    /// # Errors
+    /// The channel or the process cannot be watched; the process is gone then.
     pub fn start(
         name: Name,
         pidfd: OwnedFd,
@@ -50,10 +53,13 @@ impl Link {
     ) -> io::Result<Self> {
         let pidfd = Arc::new(pidfd);
         let (outgoing, received) = unbounded_channel();
+        let watched = async_fd::watch(socket, Interest::READABLE | Interest::WRITABLE)
+            .and_then(|socket| Ok((socket, async_fd::watch_shared(pidfd.clone(), Interest::READABLE)?)))
+            .inspect_err(|_| exit::destroy(pidfd.as_fd()))?;
         let task = Task {
             name,
-            socket: async_fd::watch(socket, Interest::READABLE | Interest::WRITABLE)?,
-            pidfd: async_fd::watch_shared(pidfd.clone(), Interest::READABLE)?,
+            socket: watched.0,
+            pidfd: watched.1,
             sender,
             receiver: Receiver::default(),
             open: true,

@@ -2,11 +2,12 @@
 //! what it published. `supervisor` says what to do; the loop does it and tells what happened, once.
 //!
 //! `setup` is what every part is asked for and `configure` makes it of a configuration; `handle` starts the loop and talks to it, `run` is
-//! the loop, `link` a worker's channel and end, `crew` the workers that live now, `shutdown` the end.
+//! the loop and `heard` what it is told by others, `link` a worker's channel and end, `crew` the workers that live now, `shutdown` the end.
 
 mod configure;
 mod crew;
 mod handle;
+mod heard;
 mod link;
 mod listen;
 mod run;

@@ -18,8 +18,8 @@ use super::listen;
 use super::setup::Setup;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
 use crate::error::{Code, Error, Result};
-use crate::event::{Event, Exit, Level};
-use crate::ipc::control::{Address, ToPrimary, ToWorker, WorkerError};
+use crate::event::{Event, Exit};
+use crate::ipc::control::{Address, ToPrimary, ToWorker};
 use crate::metrics::layout::{header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::Spawned;
@@ -82,15 +82,16 @@ pub struct Cluster {
     setup: Setup,
     memory: SharedMemory,
     memfd: OwnedFd,
-    inputs: UnboundedSender<Input>,
+    pub(super) inputs: UnboundedSender<Input>,
     output: Box<dyn Fn(Output) + Send>,
     supervisor: Supervisor,
-    dispatcher: Arc<Dispatcher>,
-    crew: Crew,
+    pub(super) dispatcher: Arc<Dispatcher>,
+    pub(super) crew: Crew,
     clock: Instant,
     starting: Vec<u32>,
     stopping: Vec<u32>,
-    hinted: HashSet<String>,
+    /// What was said and is not said again.
+    pub(super) hinted: HashSet<String>,
     over: bool,
 }
 
@@ -197,61 +198,6 @@ impl Cluster {
         }
     }
 
-    fn said(&mut self, name: Name, id: u32, message: ToPrimary) {
-        let Name { slot, generation } = name;
-        match message {
-            ToPrimary::Listen { address, backlog } => {
-                let inputs = self.inputs.clone();
-                let opening = listen::open(self.dispatcher.clone(), address, backlog, Some(slot));
-                tokio::spawn(async move {
-                    let _ = inputs.send(Input::Listened { name, question: id, result: opening.await });
-                });
-            }
-            ToPrimary::Serving { group, plain_http } => {
-                self.dispatcher.serve(slot, generation, group, plain_http);
-            }
-            ToPrimary::Close { group } => {
-                let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(slot, generation, group));
-                tokio::spawn(async move {
-                    // An accept thread that is gone sends nothing any more either.
-                    let _ = closed.await;
-                    let _ = inputs.send(Input::Closed { name, question: id, group });
-                });
-            }
-            ToPrimary::Scarce => {
-                self.dispatcher.scarce(slot, generation, true);
-                let text = format!(
-                    "Worker {slot} is short of file descriptors: it takes fewer connections. Raise the limit of \
-                     open files (ulimit -n)."
-                );
-                self.emit(Event::notice(Level::Warn, text));
-            }
-            ToPrimary::Plenty => self.dispatcher.scarce(slot, generation, false),
-            ToPrimary::Ready => self.advance(Fact::Ready { slot, generation }),
-            ToPrimary::Hint { text } => {
-                if !self.hinted.contains(&text) {
-                    self.emit(Event::notice(Level::Warn, text.clone()));
-                    self.hinted.insert(text);
-                }
-            }
-            ToPrimary::Failed(error) => {
-                self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
-            }
-        }
-    }
-
-    fn listened(&mut self, name: Name, question: u32, result: std::result::Result<Listening, ListenFailure>) {
-        let Some(link) = self.crew.link(name) else { return };
-        match result {
-            Ok(Listening { group, host, port, listener }) => {
-                link.answer(ToWorker::Listening { group, host, port }, question, listener);
-            }
-            Err(ListenFailure { errno, host, .. }) => {
-                link.answer(ToWorker::ListenFailed { errno, host }, question, None);
-            }
-        }
-    }
-
     fn spawned(&mut self, name: Name, result: io::Result<Spawned>) {
         let Name { slot, generation } = name;
         match result.and_then(|spawned| self.crew.born(name, spawned, &self.inputs)) {
@@ -271,22 +217,8 @@ impl Cluster {
         }
     }
 
-    fn reported(&mut self, report: Report) {
-        match report {
-            Report::Notice(level, text) => self.emit(Event::notice(level, text)),
-            Report::Port(port) => self.emit(Event::notice(Level::Info, format!("Listening on port {port}"))),
-            Report::Stuck { slot } => {
-                let reason = "its event loop is blocked; new connections go to the others".to_owned();
-                self.emit(Event::WorkerUnhealthy { worker_id: slot.to_string(), reason });
-            }
-            Report::Recovered { slot } => {
-                self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
-            }
-        }
-    }
-
     /// Tells the supervisor a fact and carries out what it says.
-    fn advance(&mut self, fact: Fact) {
+    pub(super) fn advance(&mut self, fact: Fact) {
         let actions = self.supervisor.handle(fact, self.clock.elapsed());
         self.publish();
         for action in actions {
@@ -303,7 +235,13 @@ impl Cluster {
                     link.send(ToWorker::Drain { deadline_ms: deadline.as_millis() as u64 });
                 }
             }
-            Action::Terminate { slot, generation } => self.end(Name { slot, generation }, false),
+            Action::Terminate { slot, generation } => {
+                let name = Name { slot, generation };
+                if let Some(link) = self.crew.link(name) {
+                    link.send(ToWorker::TimeUp);
+                }
+                self.end(name, false);
+            }
             Action::Kill { slot, generation } => self.end(Name { slot, generation }, true),
             Action::Emit(event) => self.emit(event),
             Action::Started(result) => {
@@ -361,7 +299,7 @@ impl Cluster {
         }
     }
 
-    fn emit(&self, event: Event) {
+    pub(super) fn emit(&self, event: Event) {
         let timestamp = now_ms();
         let (level, line) = event.line();
         self.setup.log.write(level, &line, timestamp);
@@ -382,9 +320,4 @@ fn opened(result: std::result::Result<Listening, ListenFailure>) -> Result<Value
             Err(Error::new(Code::System, format!("{syscall}: {cause}")).with(details))
         }
     }
-}
-
-fn worker_error(error: WorkerError) -> Error {
-    let WorkerError { name, message, code, stack } = error;
-    Error::new(Code::WorkerStartupFailed, message).with(json!({ "name": name, "code": code, "stack": stack }))
 }

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 
@@ -18,6 +19,13 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Option<Exit> {
         // Reaped by somebody else: gone it is.
         Err(_) => Some(gone),
     }
+}
+
+/// Ends a process that nobody will watch, and reaps it: SIGKILL, and a wait that is over in an instant.
+pub fn destroy(pidfd: BorrowedFd<'_>) {
+    end(pidfd, true);
+    while let Err(Errno::INTR) = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], None) {}
+    reap(pidfd);
 }
 
 /// Sends SIGTERM (`forced` false) or SIGKILL. A process that is gone already is no error.

@@ -23,11 +23,12 @@ pub struct Launch {
 }
 
 impl Launch {
-    /// Arguments of the worker in `slot`.
+    /// Arguments of the worker in `slot`. drover's preload comes before the user's: what those start must not
+    /// inherit the channels.
     pub fn arguments(&self, slot: u16) -> Vec<String> {
-        let mut arguments: Vec<String> =
-            self.exec_argv.iter().map(|argument| inspect_port(argument, slot)).collect();
-        arguments.extend(["--require".to_owned(), self.preload.clone(), self.script.clone()]);
+        let mut arguments = vec!["--require".to_owned(), self.preload.clone()];
+        arguments.extend(self.exec_argv.iter().map(|argument| inspect_port(argument, slot)));
+        arguments.push(self.script.clone());
         arguments.extend(self.args.iter().cloned());
         arguments
     }
@@ -108,10 +109,10 @@ mod tests {
     fn a_worker_inherits_the_arguments_and_its_inspector_moves_on() {
         let arguments = launch().arguments(2);
         let expected = [
-            "--max-old-space-size=64",
-            "--inspect=9232",
             "--require",
             "/lib/preload.js",
+            "--max-old-space-size=64",
+            "--inspect=9232",
             "/app/server.js",
             "--fast",
         ];

@@ -6,3 +6,4 @@ pub mod exit;
 pub mod launch;
 pub mod orphans;
 pub mod spawner;
+pub mod zombies;

@@ -33,10 +33,17 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// A process whose environment at its start named a primary that lives no more.
+/// A process whose environment at its start named a primary that is not its parent any more. (The primary's
+/// own entry may stay for long: a zombie until its parent looks, or another process under its old number.)
 fn is_orphan(pid: u32) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
-    parse_primary(&environment).is_some_and(|primary| !fs::exists(format!("/proc/{primary}")).unwrap_or(true))
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
+    parse_primary(&environment).is_some_and(|primary| parse_parent(&stat) != Some(primary))
+}
+
+/// The parent in /proc/<pid>/stat: the second field after the name, which may itself hold spaces and `)`.
+fn parse_parent(stat: &str) -> Option<u32> {
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn parse_primary(environment: &[u8]) -> Option<u32> {
@@ -63,6 +70,13 @@ mod tests {
              1: 0100007F:0BB8 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n\
              2: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0\n";
         assert_eq!(parse_listeners(table, 3000), ["socket:[4711]"]);
+    }
+
+    #[test]
+    fn the_parent_is_found_whatever_the_process_is_called() {
+        assert_eq!(parse_parent("77 (node) S 12 77 77 0 -1"), Some(12));
+        assert_eq!(parse_parent("77 (a ) R 9 (b) S 12 77 77 0 -1"), Some(12));
+        assert_eq!(parse_parent("77 (node"), None);
     }
 
     #[test]

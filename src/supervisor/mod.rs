@@ -1,8 +1,10 @@
 //! Which workers should exist and what to do next. PURE: facts and the time go in, actions come out; no
 //! process, socket, clock or random number may come in here. `slot` holds what is true of one slot,
-//! `budget` counts deaths, `reconcile` is the machine.
+//! `budget` counts deaths, `reconcile` is the machine, `ending` its way
+//! out.
 
 mod budget;
+mod ending;
 mod reconcile;
 mod slot;
 #[cfg(test)]
@@ -54,6 +56,11 @@ pub enum Fact {
         error: Error,
     },
     Ready {
+        slot: u16,
+        generation: u32,
+    },
+    /// The worker drains by itself and is to be replaced.
+    Leaving {
         slot: u16,
         generation: u32,
     },

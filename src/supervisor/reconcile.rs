@@ -15,7 +15,7 @@ use crate::event::{Event, Exit, ExitReason, Level};
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     Idle,
     Starting,
     Running,
@@ -24,15 +24,15 @@ enum Phase {
 }
 
 pub struct Supervisor {
-    policy: Policy,
-    phase: Phase,
-    slots: Vec<Slot>,
+    pub(super) policy: Policy,
+    pub(super) phase: Phase,
+    pub(super) slots: Vec<Slot>,
     /// Some worker was ready once: from then on failing slots are retried for ever.
     ever_ready: bool,
     /// The first error that a worker told of or that a start failed with.
     first_error: Option<Error>,
     shadow_until: Duration,
-    actions: Vec<Action>,
+    pub(super) actions: Vec<Action>,
 }
 
 impl Supervisor {
@@ -60,6 +60,7 @@ impl Supervisor {
             Fact::Spawned { slot, generation, pid } => self.spawned(slot, generation, pid),
             Fact::SpawnFailed { slot, generation, error } => self.spawn_failed(slot, generation, error, now),
             Fact::Ready { slot, generation } => self.ready(slot, generation, now),
+            Fact::Leaving { slot, generation } => self.leaving(slot, generation, now),
             Fact::Failed { slot, generation, error } => self.failed(slot, generation, error),
             Fact::Broken { slot, generation, error } => self.broken(slot, generation, error),
             Fact::Exited { slot, generation, exit } => self.exited(slot, generation, exit, now),
@@ -68,7 +69,7 @@ impl Supervisor {
             Fact::Tick => {}
         }
         self.due(now);
-        self.settle();
+        self.settle(now);
         std::mem::take(&mut self.actions)
     }
 
@@ -91,16 +92,17 @@ impl Supervisor {
         let slot = &mut self.slots[index];
         slot.generation += 1;
         slot.error = None;
+        slot.has_been_ready = false;
         slot.state = State::Starting { pid: None, since: now };
         self.actions.push(Action::Spawn { slot: slot.number, generation: slot.generation });
     }
 
     /// The slot, unless the fact is about one of its earlier workers.
-    fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Slot> {
+    pub(super) fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Slot> {
         self.slots.get_mut(usize::from(slot)).filter(|found| found.generation == generation)
     }
 
-    fn emit(&mut self, event: Event) {
+    pub(super) fn emit(&mut self, event: Event) {
         self.actions.push(Action::Emit(event));
     }
 
@@ -131,6 +133,7 @@ impl Supervisor {
         let State::Starting { pid: Some(pid), since } = found.state else { return };
         found.state = State::Ready { pid };
         found.trial = false;
+        found.has_been_ready = true;
         self.ever_ready = true;
         let after_ms = (now - since).as_millis() as u64;
         self.emit(Event::WorkerReady { worker_id: slot.to_string(), pid, generation, after_ms });
@@ -139,7 +142,8 @@ impl Supervisor {
     fn failed(&mut self, slot: u16, generation: u32, error: Error) {
         let Some(found) = self.current(slot, generation) else { return };
         found.error = Some(error.clone());
-        self.first_error.get_or_insert(error);
+        self.first_error.get_or_insert_with(|| error.clone());
+        self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
     }
 
     fn broken(&mut self, slot: u16, generation: u32, error: Error) {
@@ -156,13 +160,12 @@ impl Supervisor {
         let Some(pid) = found.pid() else { return };
         let reason = match found.state {
             State::Killed { reason, .. } => reason,
-            State::Draining { .. } | State::Terminating { .. } => ExitReason::Stopped,
             _ if stopping => ExitReason::Stopped,
             _ if exit.success() => ExitReason::Finished,
             _ if exit.signal.is_some() => ExitReason::Killed,
             _ => ExitReason::Failed,
         };
-        let was_ready = found.is_ready();
+        let was_ready = found.has_been_ready;
         if !was_ready && found.error.is_none() && !matches!(reason, ExitReason::Stopped) {
             let error = self.startup_error(reason, exit);
             self.first_error.get_or_insert(error);
@@ -246,52 +249,6 @@ impl Supervisor {
         self.emit(Event::ClusterDegraded { ready, wanted: u32::from(self.policy.workers), failing });
     }
 
-    fn stop(&mut self, graceful: bool, now: Duration) {
-        if self.phase == Phase::Stopped {
-            return;
-        }
-        if self.phase == Phase::Starting {
-            let error = Error::new(Code::Stopped, "The cluster was stopped before its workers were ready");
-            self.actions.push(Action::Started(Err(error)));
-        }
-        self.phase = Phase::Stopping;
-        for index in (0..self.slots.len()).rev() {
-            self.stop_slot(index, graceful && self.policy.graceful, now);
-        }
-    }
-
-    fn stop_slot(&mut self, index: usize, graceful: bool, now: Duration) {
-        let Policy { graceful_timeout, kill_timeout, .. } = self.policy;
-        let slot = &mut self.slots[index];
-        let (number, generation) = (slot.number, slot.generation);
-        match slot.state {
-            State::Ready { pid } | State::Starting { pid: Some(pid), .. } if graceful => {
-                let kill = now + graceful_timeout;
-                let terminate = kill.saturating_sub(kill_timeout).max(now);
-                slot.state = State::Draining { pid, terminate, kill };
-                self.actions.push(Action::Drain { slot: number, generation, deadline: graceful_timeout });
-                self.emit(Event::WorkerDraining { worker_id: number.to_string(), pid });
-            }
-            State::Ready { pid }
-            | State::Starting { pid: Some(pid), .. }
-            | State::Draining { pid, .. }
-            | State::Terminating { pid, .. }
-                if !graceful =>
-            {
-                slot.state = State::Killed { pid, reason: ExitReason::Stopped };
-                self.actions.push(Action::Kill { slot: number, generation });
-            }
-            State::Waiting { .. } | State::CircuitOpen { .. } => slot.state = State::Vacant,
-            // Being made (`spawned` ends it), or on its way out already.
-            State::Starting { .. }
-            | State::Ready { .. }
-            | State::Draining { .. }
-            | State::Terminating { .. }
-            | State::Killed { .. }
-            | State::Vacant => {}
-        }
-    }
-
     /// Does what has become due.
     fn due(&mut self, now: Duration) {
         for index in 0..self.slots.len() {
@@ -331,9 +288,9 @@ impl Supervisor {
     }
 
     /// Settles `start` and notices the end.
-    fn settle(&mut self) {
+    fn settle(&mut self, now: Duration) {
         match self.phase {
-            Phase::Starting if self.slots.iter().all(Slot::is_settled) => self.settle_start(),
+            Phase::Starting if self.slots.iter().all(Slot::is_settled) => self.settle_start(now),
             Phase::Stopping if !self.slots.iter().any(Slot::occupied) => {
                 self.phase = Phase::Stopped;
                 self.emit(Event::ClusterStopped);
@@ -349,7 +306,7 @@ impl Supervisor {
         }
     }
 
-    fn settle_start(&mut self) {
+    fn settle_start(&mut self, now: Duration) {
         if !self.slots.iter().any(Slot::is_ready) {
             let error = self.first_error.clone().unwrap_or_else(|| {
                 Error::new(
@@ -358,13 +315,12 @@ impl Supervisor {
                 )
             });
             self.phase = Phase::Stopping;
-            for slot in &mut self.slots {
-                if !slot.occupied() {
-                    slot.state = State::Vacant;
-                }
+            for index in 0..self.slots.len() {
+                // A trial may be under way.
+                self.stop_slot(index, false, now);
             }
             self.actions.push(Action::Started(Err(error)));
-            return self.settle();
+            return self.settle(now);
         }
         self.phase = Phase::Running;
         if self.slots.iter().all(Slot::is_ready) {

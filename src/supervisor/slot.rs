@@ -55,6 +55,8 @@ pub struct Slot {
     pub budget: Budget,
     /// The present start is a trial: another death opens the circuit again at once.
     pub trial: bool,
+    /// The present worker was ready once.
+    pub has_been_ready: bool,
     /// The present worker's own account of its end, if it gave one.
     pub error: Option<Error>,
 }
@@ -68,6 +70,7 @@ impl Slot {
             restarts: 0,
             budget: Budget::default(),
             trial: false,
+            has_been_ready: false,
             error: None,
         }
     }

@@ -5,7 +5,7 @@
 use std::io;
 use std::mem::zeroed;
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicI64, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering};
 use std::time::Duration;
 
 /// A real-time signal that neither Node, V8 nor glibc uses; programs rarely touch this range.
@@ -15,6 +15,7 @@ pub fn signal() -> libc::c_int {
 
 static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(null_mut());
 static GRACE_MS: AtomicI64 = AtomicI64::new(0);
+static ORPHANED: AtomicBool = AtomicBool::new(false);
 
 /// Arms the watch: after the primary's death this process has `grace` left, whatever its threads do.
 pub fn watch(grace: Duration) -> io::Result<()> {
@@ -50,13 +51,23 @@ pub fn rearm() -> io::Result<()> {
 }
 
 /// Changes how long this process may live on after the primary's death (a goodbye gives it time to drain).
+/// The goodbye may be read after the death was told: the timer that runs already is set anew then.
 pub fn set_grace(grace: Duration) {
-    GRACE_MS.store(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX), Ordering::Release);
+    GRACE_MS.store(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    if ORPHANED.load(Ordering::SeqCst) {
+        arm();
+    }
 }
 
 extern "C" fn on_orphaned(_signal: libc::c_int) {
+    // Before the grace is read: whichever of this handler and `set_grace` comes second arms with the last word.
+    ORPHANED.store(true, Ordering::SeqCst);
+    arm();
+}
+
+fn arm() {
     let timer = TIMER.load(Ordering::Acquire);
-    let grace = GRACE_MS.load(Ordering::Acquire).max(1);
+    let grace = GRACE_MS.load(Ordering::SeqCst).max(1);
     // SAFETY: async-signal-safe; the timer was created before the handler was installed.
     unsafe {
         let mut when: libc::itimerspec = zeroed();

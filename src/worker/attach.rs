@@ -157,7 +157,7 @@ impl Worker {
             match notice {
                 Notice::Gone => self.close_doors(),
                 Notice::Goodbye => orphan::set_grace(Duration::from_millis(u64::from(number))),
-                Notice::Drain => {}
+                Notice::Drain | Notice::TimeUp => {}
             }
             (self.calls.notice)(notice, number);
         }
@@ -217,6 +217,11 @@ impl Worker {
 
     pub fn ready(&self) -> io::Result<()> {
         self.link.send(&ToPrimary::Ready).map(|_| ())
+    }
+
+    /// This worker is about to drain by itself.
+    pub fn leaving(&self) -> io::Result<()> {
+        self.link.send(&ToPrimary::Leaving).map(|_| ())
     }
 
     /// Something the operator should know.

@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub enum Notice {
     /// Finish and exit; the number is the deadline in milliseconds.
     Drain,
+    /// The time to drain is over.
+    TimeUp,
     /// The primary ends in order; the number is the time to drain in milliseconds.
     Goodbye,
     /// The primary is gone.
@@ -149,6 +151,7 @@ impl Link {
         let number = |ms: &u64| u32::try_from(*ms).unwrap_or(u32::MAX);
         let notice = match message {
             ToWorker::Drain { deadline_ms } => (Notice::Drain, number(deadline_ms)),
+            ToWorker::TimeUp => (Notice::TimeUp, 0),
             ToWorker::Goodbye { grace_ms } => (Notice::Goodbye, number(grace_ms)),
             // Answers that nobody waits for any more.
             ToWorker::Welcome(_)

@@ -1,0 +1,187 @@
+'use strict';
+
+// Scripts that do not become workers: the operator sees the first error at once, drover tries as often as it
+// may, `start` rejects with that error, and nothing is left.
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { program, write } = require('./helpers/program');
+
+/** Runs `worker` in two workers and tells how `start` ended and how often a worker began. */
+function starting({ exec, config }) {
+  const { ClusterManager } = require('drover');
+  const manager = new ClusterManager({
+    workers: 2,
+    exec,
+    ...config,
+    processManagement: { maxRestarts: 2, restartDelay: 20, ...config.processManagement },
+  });
+  manager.on('worker:started', ({ workerId }) => console.log(`BEGAN ${workerId}`));
+  manager.on('worker:error', ({ workerId, error }) => console.log(`HEARD ${workerId} ${error.message}`));
+  manager.start().then(
+    () => console.log('STARTED'),
+    ({ name, code, message, stack, details }) =>
+      console.log(`REJECTED ${JSON.stringify({ name, code, message, stack, details })}`),
+  );
+}
+
+function startOf(t, worker, config = {}, options = {}) {
+  const exec = write(t, worker, { name: 'worker.js' });
+  return program(t, starting, { given: { exec, config }, ...options });
+}
+
+/** How often each slot's worker began. */
+function begins(cluster) {
+  const slots = [...cluster.stdout.matchAll(/BEGAN (\d)/g)].map(([, slot]) => slot);
+  return [slots.filter((slot) => slot === '0').length, slots.filter((slot) => slot === '1').length];
+}
+
+async function rejection(cluster) {
+  const { code } = await cluster.exit;
+  const [, told] = await cluster.until(/REJECTED (.*)/);
+  assert.equal(code, 1, cluster.output);
+  await cluster.gone();
+  return JSON.parse(told);
+}
+
+test('a script that throws at boot is shown with its stack, tried as often as allowed, and rejects the start', async (t) => {
+  const cluster = startOf(t, () => {
+    function connect() {
+      throw Object.assign(new TypeError('the database is away'), { code: 'E_AWAY' });
+    }
+    connect();
+  });
+  const error = await rejection(cluster);
+  assert.equal(error.name, 'TypeError');
+  assert.equal(error.code, 'E_AWAY');
+  assert.equal(error.message, 'the database is away');
+  assert.match(error.stack, /at connect .*worker\.js:\d+/);
+  // Two restarts in each slot after the first try.
+  assert.deepEqual(begins(cluster), [3, 3], cluster.output);
+  const shown = cluster.stderr.match(/TypeError: the database is away\n {4}at connect/g);
+  assert.equal(shown.length, 6, cluster.stderr);
+  assert.match(cluster.stdout, /HEARD 0 the database is away/);
+});
+
+test('the first error is shown at once, not after all tries', async (t) => {
+  const cluster = startOf(
+    t,
+    () => {
+      throw new Error('the database is away');
+    },
+    { processManagement: { restartDelay: 60_000, maxRestartDelay: 60_000 } },
+  );
+  await cluster.until(/Error: the database is away\n {4}at /);
+  await cluster.until(/BEGAN/);
+  assert.doesNotMatch(cluster.stdout, /REJECTED/);
+});
+
+test('an uncaught start ends the program with a code that is not 0', async (t) => {
+  const cluster = program(t, () => {
+    const { createServer } = require('drover');
+    const processManagement = { maxRestarts: 0 };
+    const app = createServer({ cluster: { enabled: true, config: { workers: 2, processManagement } } });
+    if (app.isWorker) throw new RangeError('too far');
+    app.start(0, '127.0.0.1');
+  });
+  assert.deepEqual(await cluster.exit, { code: 1, signal: null });
+  assert.match(cluster.stderr, /RangeError: too far\n {4}at /);
+  await cluster.gone();
+});
+
+test('a script that ends with 0 and never listens is named, with startupTimeout', async (t) => {
+  const cluster = startOf(t, () => console.log('nothing to do'));
+  const error = await rejection(cluster);
+  assert.equal(error.name, 'WorkerStartupError');
+  assert.equal(error.code, 'WORKER_STARTUP_FAILED');
+  assert.match(error.message, /worker\.js exited with code 0 before it was ready \(startupTimeout is 60 s\)/);
+  assert.equal(error.details.exitCode, 0);
+  assert.deepEqual(begins(cluster), [3, 3]);
+});
+
+test('a script that ends with another code is named with it', async (t) => {
+  const cluster = startOf(t, () => process.exit(7));
+  const error = await rejection(cluster);
+  assert.match(error.message, /worker\.js ended with exit code 7 before it was ready/);
+  assert.equal(error.details.exitCode, 7);
+});
+
+test('a script that never listens is ended and named, with startupTimeout', async (t) => {
+  const cluster = startOf(t, () => setInterval(() => {}, 60_000), {
+    processManagement: { startupTimeout: 300, maxRestarts: 1 },
+  });
+  const error = await rejection(cluster);
+  assert.equal(error.code, 'WORKER_STARTUP_FAILED');
+  assert.match(error.message, /worker\.js was not ready after 0\.3 s \(startupTimeout\)/);
+  assert.equal(error.details.reason, 'never_ready');
+  assert.deepEqual(begins(cluster), [2, 2]);
+});
+
+test('a script that is in a loop at boot is ended all the same', async (t) => {
+  const cluster = startOf(
+    t,
+    () => {
+      for (;;);
+    },
+    { workers: 1, processManagement: { startupTimeout: 300, maxRestarts: 0 } },
+  );
+  const error = await rejection(cluster);
+  assert.match(error.message, /was not ready after 0\.3 s/);
+});
+
+test('a script that is not there is a start that fails and says so', async (t) => {
+  const exec = path.join(path.dirname(write(t, () => {})), 'missing.js');
+  const cluster = program(t, starting, { given: { exec, config: {} } });
+  const error = await rejection(cluster);
+  assert.equal(error.code, 'MODULE_NOT_FOUND');
+  assert.match(cluster.stderr, /Cannot find module '.*missing\.js'/);
+});
+
+test('an interpreter that is not there is the error of the system call', async (t) => {
+  const exec = write(t, () => {});
+  const cluster = program(t, starting, { given: { exec, config: { interpreter: '/nowhere/node' } } });
+  const error = await rejection(cluster);
+  assert.equal(error.code, 'SYSTEM');
+  assert.match(error.message, /spawn: No such file or directory/);
+});
+
+test('a program without a script says that there is none to run', async (t) => {
+  const source = `require('drover').createServer({ cluster: { enabled: true } }).start(0).catch(({ code }) => console.log('REJECTED', code))`;
+  const place = path.dirname(write(t, () => {}));
+  for (const flag of ['-e', '-p']) {
+    const cluster = program(t, () => {}, {
+      execArgv: [flag, source],
+      cwd: place,
+      args: ['an argument'],
+    });
+    await cluster.until(/REJECTED NO_SCRIPT/);
+    assert.equal((await cluster.exit).code, 1, cluster.output);
+  }
+});
+
+test('when one slot alone fails the start resolves, degraded, and the rest serves', async (t) => {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    ({ port }) => {
+      const { createServer } = require('drover');
+      const processManagement = { maxRestarts: 2, restartDelay: 20 };
+      const app = createServer({ cluster: { enabled: true, config: { workers: 3, processManagement } } });
+      if (app.workerId === '1') throw new Error('slot 1 alone cannot');
+      app.get('/', (_, response) => response.send(app.workerId));
+      app.cluster.on('cluster:degraded', (event) => console.log(`DEGRADED ${JSON.stringify(event)}`));
+      app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('STARTED'));
+    },
+    { given: { port } },
+  );
+  await cluster.until(/STARTED/);
+  const [, told] = await cluster.until(/DEGRADED (.*)/);
+  const { ready, wanted, failing, timestamp } = JSON.parse(told);
+  assert.deepEqual({ ready, wanted, failing }, { ready: 2, wanted: 3, failing: ['1'] });
+  assert.ok(Math.abs(Date.now() - timestamp) < 60_000);
+  const answers = new Set();
+  for (let visit = 0; visit < 4; visit += 1) answers.add((await request(port)).body);
+  assert.deepEqual([...answers].sort(), ['0', '2']);
+});

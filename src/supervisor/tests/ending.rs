@@ -1,0 +1,93 @@
+//! Ends that are meant.
+
+use std::time::Duration;
+
+use super::{CLEAN, CRASH, KILLED, World, policy, seconds, spawns, started};
+use crate::error::Code;
+use crate::event::{Event, ExitReason};
+use crate::supervisor::{Action, Fact, Policy, State};
+
+#[test]
+fn a_stop_drains_then_terminates_then_kills() {
+    let mut world = World::started(policy(1));
+    let actions = world.tell(Fact::Stop { graceful: true });
+    assert!(actions.contains(&Action::Drain { slot: 0, generation: 1, deadline: seconds(30) }));
+    assert_eq!(world.wait(), seconds(25));
+    assert!(world.log.contains(&Action::Terminate { slot: 0, generation: 1 }));
+    assert_eq!(world.wait(), seconds(5));
+    assert!(world.log.contains(&Action::Kill { slot: 0, generation: 1 }));
+    let actions = world.exit(0, KILLED);
+    assert_eq!(actions.last(), Some(&Action::Stopped));
+    let deadline = |action: &Action| {
+        matches!(action, Action::Emit(Event::WorkerExit { reason: ExitReason::Deadline, .. }))
+    };
+    assert!(actions.iter().any(deadline));
+}
+
+#[test]
+fn a_second_stop_kills_at_once() {
+    let mut world = World::started(policy(2));
+    world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: false });
+    assert!(actions.contains(&Action::Kill { slot: 0, generation: 1 }));
+    assert!(actions.contains(&Action::Kill { slot: 1, generation: 1 }));
+}
+
+#[test]
+fn a_stop_while_starting_rejects_start_and_leaves_no_process() {
+    let mut world = World::new(policy(2));
+    world.tell(Fact::Start);
+    world.spawned(0);
+    let actions = world.tell(Fact::Stop { graceful: true });
+    assert_eq!(started(&actions).unwrap().unwrap_err().code, Code::Stopped);
+    assert!(world.spawned(1).contains(&Action::Kill { slot: 1, generation: 1 }), "made after the stop");
+    world.exit(1, KILLED);
+    assert_eq!(world.exit(0, CLEAN).last(), Some(&Action::Stopped));
+}
+
+#[test]
+fn a_worker_that_ends_with_the_primarys_signal_is_not_replaced() {
+    let mut world = World::started(policy(1));
+    world.tell(Fact::StopSignal);
+    assert!(spawns(&world.exit(0, KILLED)).is_empty());
+    assert_eq!(world.tell(Fact::Stop { graceful: true }).last(), Some(&Action::Stopped));
+}
+
+#[test]
+fn without_respawn_the_last_workers_end_is_the_clusters() {
+    let mut world = World::started(Policy { respawn: false, ..policy(2) });
+    assert!(spawns(&world.exit(0, CRASH)).is_empty());
+    assert_eq!(world.exit(1, CRASH).last(), Some(&Action::Stopped));
+}
+
+#[test]
+fn a_worker_that_leaves_has_a_stops_time_and_is_replaced() {
+    let mut world = World::started(policy(2));
+    let generation = world.generation(1);
+    world.tell(Fact::Leaving { slot: 1, generation });
+    assert!(matches!(world.state(1), State::Draining { .. }));
+    assert_eq!(world.wait(), seconds(25));
+    assert!(world.log.contains(&Action::Terminate { slot: 1, generation }));
+    assert_eq!(world.wait(), seconds(5));
+    assert!(world.log.contains(&Action::Kill { slot: 1, generation }));
+    world.exit(1, KILLED);
+    world.pass(Duration::ZERO);
+    assert_eq!(world.generation(1), generation + 1, "replaced at once, as after any first death");
+    assert!(matches!(world.state(0), State::Ready { .. }));
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_trial_behind() {
+    let mut world = World::new(Policy { max_restarts: 0, reset_timeout: seconds(1), ..policy(2) });
+    world.tell(Fact::Start);
+    world.spawned(0);
+    world.spawned(1);
+    world.exit(0, CRASH);
+    world.pass(seconds(1));
+    world.spawned(0);
+    let generation = world.generation(0);
+    let actions = world.exit(1, CRASH);
+    assert!(matches!(started(&actions), Some(Err(_))));
+    assert!(actions.contains(&Action::Kill { slot: 0, generation }));
+    assert!(world.exit(0, KILLED).contains(&Action::Stopped));
+}
