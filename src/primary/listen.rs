@@ -8,7 +8,11 @@ use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::ipc::control::Address;
 use crate::process::orphans;
 
+/// Orphans are gone in two seconds; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// A process that has been killed holds its sockets until the kernel is done with it, and an orphan may end
+/// between a try and the look for orphans: so nobody is believed before the second look.
+const SECOND_LOOK: Duration = Duration::from_millis(150);
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 pub async fn open(
@@ -17,7 +21,8 @@ pub async fn open(
     backlog: u32,
     slot: Option<u16>,
 ) -> Result<Listening, ListenFailure> {
-    let until = tokio::time::Instant::now() + PATIENCE;
+    let since = tokio::time::Instant::now();
+    let mut patience = SECOND_LOOK;
     loop {
         let answer = dispatcher.listen(address.clone(), backlog, slot).await;
         let failure = match answer {
@@ -26,10 +31,11 @@ pub async fn open(
             // The accept thread has ended, and has said why.
             Err(_) => ListenFailure { errno: libc::ECONNABORTED, syscall: "listen", host: None },
         };
-        let orphaned = failure.errno == libc::EADDRINUSE
-            && matches!(address, Address::Tcp { port, .. } if orphans::hold(port));
-        if !orphaned || tokio::time::Instant::now() >= until {
+        if failure.errno != libc::EADDRINUSE || since.elapsed() >= patience {
             return Err(failure);
+        }
+        if orphans::hold(&address) {
+            patience = PATIENCE;
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }

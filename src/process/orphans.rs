@@ -1,31 +1,57 @@
-//! Workers that a killed primary left behind hold its port until they are gone, two seconds at most. A new
-//! primary that meets a taken port asks here whether waiting is worth it.
+//! Workers that a killed primary left behind hold its addresses until they are gone, two seconds at most. A
+//! new primary that meets a taken address asks here whether waiting is worth it.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 
 use super::launch::CHANNEL_VARIABLE;
+use crate::ipc::control::Address;
 
-/// Is a listener on this TCP port held by a worker of drover's whose primary is gone?
-pub fn hold(port: u16) -> bool {
-    let inodes = listeners(port);
+/// Does a worker of drover's whose primary is gone hold a socket at this address?
+pub fn hold(address: &Address) -> bool {
+    let read = |tables: &[&str]| -> Vec<String> {
+        tables.iter().filter_map(|table| fs::read_to_string(table).ok()).collect()
+    };
+    let inodes: Vec<String> = match address {
+        Address::Tcp { port, .. } => {
+            let tables = read(&["/proc/net/tcp", "/proc/net/tcp6"]);
+            tables.iter().flat_map(|table| bound_to(table, *port, TCP_LISTEN)).collect()
+        }
+        Address::Udp { port, .. } => {
+            let tables = read(&["/proc/net/udp", "/proc/net/udp6"]);
+            tables.iter().flat_map(|table| bound_to(table, *port, UDP_BOUND)).collect()
+        }
+        Address::Unix { path } => {
+            read(&["/proc/net/unix"]).iter().flat_map(|table| named(table, path)).collect()
+        }
+        Address::Descriptor { .. } => Vec::new(),
+    };
     !inodes.is_empty() && processes().any(|pid| is_orphan(pid) && holds(pid, &inodes))
 }
 
-fn listeners(port: u16) -> Vec<String> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let rows = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
-    rows.flat_map(|rows| parse_listeners(&rows, port)).collect()
-}
+const TCP_LISTEN: &str = "0A";
+const UDP_BOUND: &str = "07";
 
-/// Inodes of the listening sockets of a /proc/net/tcp table (proc(5)).
-fn parse_listeners(table: &str, port: u16) -> Vec<String> {
-    const LISTEN: &str = "0A";
+/// Inodes of the sockets in this state on a port, from a table such as /proc/net/tcp (proc_pid_net(5)).
+fn bound_to(table: &str, port: u16, state: &str) -> Vec<String> {
     let local = format!(":{port:04X}");
     let rows = table.lines().skip(1).map(|row| row.split_whitespace().collect::<Vec<_>>());
-    rows.filter(|row| row.len() > 9 && row[1].ends_with(&local) && row[3] == LISTEN)
+    rows.filter(|row| row.len() > 9 && row[1].ends_with(&local) && row[3] == state)
         .map(|row| format!("socket:[{}]", row[9]))
         .collect()
+}
+
+/// Inodes of the unix sockets with this name, from /proc/net/unix, which writes `@` for a NUL.
+fn named(table: &str, path: &str) -> Vec<String> {
+    let name = path.replace('\0', "@");
+    let rows = table.lines().skip(1).filter_map(|row| {
+        let (mut inode, mut rest) = ("", row);
+        for _ in 0..7 {
+            (inode, rest) = rest.trim_start().split_once(' ')?;
+        }
+        Some((inode, rest))
+    });
+    rows.filter(|(_, found)| *found == name).map(|(inode, _)| format!("socket:[{inode}]")).collect()
 }
 
 fn processes() -> impl Iterator<Item = u32> {
@@ -69,7 +95,18 @@ mod tests {
              0: 0100007F:0BB8 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0\n\
              1: 0100007F:0BB8 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0\n\
              2: 0100007F:1388 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4713 1 0\n";
-        assert_eq!(parse_listeners(table, 3000), ["socket:[4711]"]);
+        assert_eq!(bound_to(table, 3000, TCP_LISTEN), ["socket:[4711]"]);
+    }
+
+    #[test]
+    fn the_sockets_with_a_name_are_found_in_the_kernels_table() {
+        let table = "Num       RefCount Protocol Flags    Type St Inode Path\n\
+             000000001ccb1f3c: 00000003 00000000 00000000 0001 03  1073\n\
+             00000000d3c43a8d: 00000002 00000000 00010000 0001 01 10218259 /tmp/a b.sock\n\
+             00000000d3c43a8e: 00000002 00000000 00010000 0001 01  4711 @name\n";
+        assert_eq!(named(table, "/tmp/a b.sock"), ["socket:[10218259]"]);
+        assert_eq!(named(table, "\0name"), ["socket:[4711]"]);
+        assert!(named(table, "/tmp/a").is_empty());
     }
 
     #[test]
