@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::link::{Link, Name};
-use super::run::Input;
+use super::link::Link;
+use super::news::{Input, Name};
 use super::setup::Setup;
 use crate::dispatch::Dispatcher;
 use crate::error::Error;

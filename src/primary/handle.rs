@@ -5,26 +5,14 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::run::{Cluster, Input};
+use super::news::{Input, Output};
+use super::run::Cluster;
 use super::setup::Setup;
 use crate::error::{Code, Error, Result};
-use crate::event::Event;
 use crate::ipc::control::Address;
 use crate::metrics::memory::SharedMemory;
-
-/// What the loop tells its owner; called on the loop's thread.
-#[derive(Debug)]
-pub enum Output {
-    /// `timestamp`: milliseconds since 1970.
-    Event { event: Event, timestamp: u64 },
-    /// The command with this id is done.
-    Done { id: u32, result: Result<Value> },
-    /// Every worker is gone and the loop has ended: nothing more will come.
-    Ended,
-}
 
 pub struct Primary {
     inputs: UnboundedSender<Input>,

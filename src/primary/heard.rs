@@ -1,8 +1,8 @@
 //! What the workers and the accept thread tell the loop.
 
-use super::link::Name;
 use super::listen;
-use super::run::{Cluster, Input};
+use super::news::{Input, Name};
+use super::run::Cluster;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Code, Error};
 use crate::event::{Event, Level};

@@ -10,19 +10,12 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::run::Input;
+use super::news::{Input, Name};
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use crate::ipc::frame::{Frame, Kind};
 use crate::process::exit;
 use crate::sys::async_fd::{self, Shared};
-
-/// Which worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Name {
-    pub slot: u16,
-    pub generation: u32,
-}
 
 struct Outgoing {
     message: ToWorker,

@@ -1,8 +1,9 @@
 //! The primary's side: one loop that owns the state of a cluster. Everything else sends it inputs or reads
 //! what it published. `supervisor` says what to do; the loop does it and tells what happened, once.
 //!
-//! `setup` is what every part is asked for and `configure` makes it of a configuration; `handle` starts the loop and talks to it, `run` is
-//! the loop and `heard` what it is told by others, `link` a worker's channel and end, `crew` the workers that live now, `shutdown` the end.
+//! `setup` is what every part is asked for and `configure` makes it of a configuration; `news` is what goes in
+//! and comes out, `handle` starts the loop and talks to it, `run` is the loop and `heard` what others tell it;
+//! `listen` opens addresses, `link` is a worker's channel and end, `crew` the workers that live now.
 
 mod configure;
 mod crew;
@@ -10,10 +11,12 @@ mod handle;
 mod heard;
 mod link;
 mod listen;
+mod news;
 mod run;
 mod setup;
 
 pub use configure::{Command as LaunchCommand, setup};
-pub use handle::{Output, Primary};
+pub use handle::Primary;
+pub use news::Output;
 pub use run::now_ms;
 pub use setup::{Greeting, Setup};

@@ -12,71 +12,17 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::crew::Crew;
-use super::handle::Output;
-use super::link::Name;
 use super::listen;
+use super::news::{Input, Name, Output};
 use super::setup::Setup;
-use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
+use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
-use crate::event::{Event, Exit};
-use crate::ipc::control::{Address, ToPrimary, ToWorker};
+use crate::event::Event;
+use crate::ipc::control::ToWorker;
 use crate::metrics::layout::{header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::Spawned;
 use crate::supervisor::{Action, Fact, Supervisor};
-
-/// Everything that can happen to a cluster.
-pub enum Input {
-    Open {
-        id: u32,
-        address: Address,
-        backlog: u32,
-    },
-    Opened {
-        id: u32,
-        result: std::result::Result<Listening, ListenFailure>,
-    },
-    Start {
-        id: u32,
-    },
-    Stop {
-        id: u32,
-        graceful: bool,
-    },
-    StopSignal,
-    Goodbye {
-        written: Sender<()>,
-    },
-    Spawned {
-        name: Name,
-        result: io::Result<Spawned>,
-    },
-    Said {
-        name: Name,
-        id: u32,
-        message: ToPrimary,
-    },
-    /// What a worker asked for at `question` is there.
-    Listened {
-        name: Name,
-        question: u32,
-        result: std::result::Result<Listening, ListenFailure>,
-    },
-    Closed {
-        name: Name,
-        question: u32,
-        group: u32,
-    },
-    Broken {
-        name: Name,
-        reason: String,
-    },
-    Exited {
-        name: Name,
-        exit: Exit,
-    },
-    Dispatch(Report),
-}
 
 pub struct Cluster {
     setup: Setup,

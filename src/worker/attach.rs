@@ -12,7 +12,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 
 use super::Calls;
-use super::doors::Door;
+use super::door::Door;
 use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};

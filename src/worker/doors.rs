@@ -9,16 +9,11 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 use super::attach::Worker;
+use super::door::Door;
 use super::hands::BATCH;
 use crate::ipc::control::{Address, GroupId, ReadyWhen, ToPrimary, ToWorker};
 use crate::metrics::layout::page;
 use crate::sys::uv::Poll;
-
-pub struct Door {
-    pub group: GroupId,
-    poll: Poll,
-    listener: Rc<OwnedFd>,
-}
 
 /// What a server needs to listen.
 pub struct Listened {

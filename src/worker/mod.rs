@@ -5,6 +5,7 @@
 //! the descriptors, `hands` gives connections to JavaScript.
 
 mod attach;
+mod door;
 mod doors;
 mod hands;
 mod headroom;

@@ -1,0 +1,83 @@
+//! What goes into the loop and what comes out of it, as data.
+
+use std::io;
+use std::sync::mpsc::Sender;
+
+use serde_json::Value;
+
+use crate::dispatch::{ListenFailure, Listening, Report};
+use crate::error::Result;
+use crate::event::{Event, Exit};
+use crate::ipc::control::{Address, ToPrimary};
+use crate::process::spawner::Spawned;
+
+/// Which worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Name {
+    pub slot: u16,
+    pub generation: u32,
+}
+
+/// Everything that can happen to a cluster.
+pub enum Input {
+    Open {
+        id: u32,
+        address: Address,
+        backlog: u32,
+    },
+    Opened {
+        id: u32,
+        result: std::result::Result<Listening, ListenFailure>,
+    },
+    Start {
+        id: u32,
+    },
+    Stop {
+        id: u32,
+        graceful: bool,
+    },
+    StopSignal,
+    Goodbye {
+        written: Sender<()>,
+    },
+    Spawned {
+        name: Name,
+        result: io::Result<Spawned>,
+    },
+    Said {
+        name: Name,
+        id: u32,
+        message: ToPrimary,
+    },
+    /// What a worker asked for at `question` is there.
+    Listened {
+        name: Name,
+        question: u32,
+        result: std::result::Result<Listening, ListenFailure>,
+    },
+    Closed {
+        name: Name,
+        question: u32,
+        group: u32,
+    },
+    Broken {
+        name: Name,
+        reason: String,
+    },
+    Exited {
+        name: Name,
+        exit: Exit,
+    },
+    Dispatch(Report),
+}
+
+/// What the loop tells its owner; called on the loop's thread.
+#[derive(Debug)]
+pub enum Output {
+    /// `timestamp`: milliseconds since 1970.
+    Event { event: Event, timestamp: u64 },
+    /// The command with this id is done.
+    Done { id: u32, result: Result<Value> },
+    /// Every worker is gone and the loop has ended: nothing more will come.
+    Ended,
+}
