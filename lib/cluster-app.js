@@ -60,10 +60,13 @@ function place(options, port, host) {
 function methodsOf(role, options, manager) {
   /** @type {{ port: any, host: any, done: Promise<void> } | null} */
   let started = null;
+  /** Called twice a stop returns the same promise; a forced one after a graceful one still forces. @type {Map<boolean, Promise<void>>} */
+  const stops = new Map();
 
   function begin(/** @type {any} */ port, /** @type {any} */ host, /** @type {string | symbol} */ errorEvent) {
     const at = place(options, port, host);
     if (started === null) {
+      stops.clear();
       const done = role.start(at.port, at.host, errorEvent).catch((/** @type {Error} */ error) => {
         // It may be tried again, perhaps elsewhere.
         started = null;
@@ -98,7 +101,13 @@ function methodsOf(role, options, manager) {
       return closed;
     },
     address: () => role.address(),
-    stopCluster: once((/** @type {boolean} */ graceful = true) => role.stop(graceful)),
+    stopCluster(graceful = true) {
+      // What has stopped may be started again.
+      started = null;
+      const stop = stops.get(graceful) ?? role.stop(graceful);
+      stops.set(graceful, stop);
+      return stop;
+    },
     getAllWorkers: () => role.workers(),
   };
   for (const name of LATER) methods[name] = () => role.refuse(name);
@@ -130,21 +139,6 @@ function call(callback, server) {
     server.removeListener('error', fail);
     callback.call(server);
   });
-}
-
-/**
- * Called twice it returns the same promise; a forced stop after a graceful one still forces.
- *
- * @param {(graceful?: boolean) => Promise<void>} stop
- */
-function once(stop) {
-  /** @type {Map<boolean, Promise<void>>} */
-  const calls = new Map();
-  return (/** @type {boolean} */ graceful = true) => {
-    const call = calls.get(graceful) ?? stop(graceful);
-    calls.set(graceful, call);
-    return call;
-  };
 }
 
 /**
