@@ -153,8 +153,11 @@ fn a_program_that_an_older_kernel_would_refuse_is_not_offered() {
     assert_eq!(length(Steering::Uniform(&every_other)), None);
     assert_eq!(length(Steering::Weighted(&odds[..749])), Some(1499));
     assert_eq!(length(Steering::Weighted(&odds)), None);
-    assert!(length(Steering::IpHash(&all[..120])).is_some_and(|length| length <= MAX_INSTRUCTIONS));
-    assert_eq!(length(Steering::IpHash(&all[..130])), None);
+    assert_eq!(length(Steering::IpHash(&all[..121])), Some(12 * 121 + 37));
+    assert_eq!(length(Steering::IpHash(&all[..122])), None);
+    let on_ipv4 = |slots: &[u16]| program(Steering::IpHash(slots), Family::V4).map(|program| program.len());
+    assert_eq!(on_ipv4(&all[..124]), Some(12 * 124 + 7));
+    assert_eq!(on_ipv4(&all[..125]), None);
 }
 
 #[test]
