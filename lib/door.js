@@ -14,6 +14,45 @@ const SOCKET = 0;
 /** Index in a worker's cells: connections that are over. */
 const CLOSED = 8;
 
+/** The connections of one server, over all the times that it listens. */
+class Tally {
+  /** @param {import('./worker').Worker} worker @param {any} server */
+  constructor(worker, server) {
+    this.worker = worker;
+    this.server = server;
+    /** Connections that came in. */
+    this.opened = 0;
+    /** Of those, the ones counted as over. */
+    this.closed = 0;
+    const drained = server._emitCloseIfDrained;
+    const tally = this;
+    // Node calls this for each connection that ends, of a server that closes or not.
+    server._emitCloseIfDrained = function emitCloseIfDrained() {
+      tally.account();
+      return drained.call(this);
+    };
+  }
+
+  /** Brings the shared count of ended connections up to date: opened and no longer in the server. */
+  account() {
+    const closed = this.opened - this.server._connections;
+    if (closed !== this.closed) {
+      this.worker.cells[CLOSED] += closed - this.closed;
+      this.closed = closed;
+    }
+  }
+}
+
+/** @type {WeakMap<object, Tally>} */
+const tallies = new WeakMap();
+
+/** @param {import('./worker').Worker} worker @param {any} server */
+function tallyOf(worker, server) {
+  const tally = tallies.get(server) ?? new Tally(worker, server);
+  tallies.set(server, tally);
+  return tally;
+}
+
 class Door {
   /**
    * @param {import('./worker').Worker} worker
@@ -24,10 +63,7 @@ class Door {
     this.worker = worker;
     this.server = server;
     this.group = group;
-    /** Connections that came in. */
-    this.opened = 0;
-    /** Of those, the ones counted as over. */
-    this.closed = 0;
+    this.tally = tallyOf(worker, server);
     // The undocumented but long-lived way to a handle over a descriptor, whatever its kind.
     this.handle = /** @type {any} */ (net)._createServerHandle(null, null, null, fd);
     this.Connection = this.handle.constructor;
@@ -50,21 +86,13 @@ class Door {
 
   /** Begins to serve; the server has taken the handle. */
   open(/** @type {boolean} */ plainHttp) {
-    const { server } = this;
-    const drained = server._emitCloseIfDrained;
-    const door = this;
-    // Node calls this for each connection that ends, of a server that closes or not.
-    server._emitCloseIfDrained = function emitCloseIfDrained() {
-      door.account();
-      return drained.call(this);
-    };
     this.worker.serve(this, plainHttp);
   }
 
   /** @param {number} fd */
   adopt(fd) {
     const connection = new this.Connection(SOCKET);
-    this.opened++;
+    this.tally.opened++;
     if (connection.open(fd) !== 0) {
       addon.closeDescriptor(fd);
       return;
@@ -75,13 +103,8 @@ class Door {
     else handle.onconnection(0, connection);
   }
 
-  /** Brings the shared count of ended connections up to date: opened and no longer in the server. */
   account() {
-    const closed = this.opened - this.server._connections;
-    if (closed !== this.closed) {
-      this.worker.cells[CLOSED] += closed - this.closed;
-      this.closed = closed;
-    }
+    this.tally.account();
   }
 }
 

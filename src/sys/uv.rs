@@ -1,10 +1,10 @@
 //! libuv handles on the runtime's own event loop: "the loop took it" then means "the worker is alive". The
-//! functions are looked up at run time. Handles are closed by `Drop`; libuv gives the memory and the
-//! descriptor back on a later turn of the loop. Nothing here is Send: a handle lives on its loop's thread.
+//! functions are looked up at run time. Handles are closed by `Drop`; libuv gives the memory
+//! back on a later turn of the loop. Nothing here is Send: a handle lives on its loop's thread.
 
 use std::ffi::{c_int, c_void};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
@@ -74,7 +74,6 @@ impl Loop {
 /// What a handle owns until libuv has let go of it.
 struct Context {
     callback: Box<dyn FnMut()>,
-    fd: Option<OwnedFd>,
 }
 
 /// A handle in memory of libuv's size; freed, with its context, in the close callback.
@@ -138,10 +137,13 @@ extern "C" fn checked(handle: Handle) {
 /// referenced.
 pub struct Poll {
     owned: Owned,
+    /// Declared, and so dropped, after the handle: from uv_close on libuv does not touch it, and a listener
+    /// must be gone when its server says that it has closed.
+    fd: OwnedFd,
 }
 
 impl Poll {
-    /// Starts unreferenced or referenced as `keep_alive` says. The descriptor is closed after the handle.
+    /// Starts unreferenced or referenced as `keep_alive` says. The descriptor is closed with the handle.
     pub fn start(
         on: Loop,
         fd: OwnedFd,
@@ -149,10 +151,10 @@ impl Poll {
         callback: impl FnMut() + 'static,
     ) -> io::Result<Self> {
         let raw = fd.as_raw_fd();
-        let context = Context { callback: Box::new(callback), fd: Some(fd) };
+        let context = Context { callback: Box::new(callback) };
         let owned =
             Owned::new(UV_POLL, context, |symbols, handle| (symbols.poll_init)(on.0.as_ptr(), handle, raw))?;
-        let poll = Self { owned };
+        let poll = Self { owned, fd };
         if !keep_alive {
             poll.unref();
         }
@@ -183,11 +185,9 @@ impl Poll {
     }
 }
 
-impl Context {
-    /// Kept only so that the descriptor outlives the handle.
-    #[allow(dead_code, reason = "owning is its use")]
-    fn descriptor(&self) -> Option<&OwnedFd> {
-        self.fd.as_ref()
+impl AsFd for Poll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -198,7 +198,7 @@ pub struct Check {
 
 impl Check {
     pub fn start(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
-        let context = Context { callback: Box::new(callback), fd: None };
+        let context = Context { callback: Box::new(callback) };
         let owned =
             Owned::new(UV_CHECK, context, |symbols, handle| (symbols.check_init)(on.0.as_ptr(), handle))?;
         (owned.symbols.remove_ref)(owned.handle);

@@ -1,13 +1,9 @@
 //! A door: the listener of one group, polled on the worker's loop.
 
-use std::os::fd::OwnedFd;
-use std::rc::Rc;
-
 use crate::ipc::control::GroupId;
 use crate::sys::uv::Poll;
 
 pub struct Door {
     pub group: GroupId,
     pub poll: Poll,
-    pub listener: Rc<OwnedFd>,
 }

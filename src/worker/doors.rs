@@ -2,7 +2,7 @@
 //! listener; pushed connections come in through the same call into JavaScript.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::rc::{Rc, Weak};
 
 use rustix::io::Errno;
@@ -55,19 +55,16 @@ impl Worker {
         let Some(listener) = self.listeners.borrow_mut().remove(&group) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let polled = listener.try_clone()?;
-        let listener = Rc::new(listener);
-        let accepting = listener.clone();
         let worker: Weak<Self> = Rc::downgrade(self);
-        let poll = Poll::start(self.uv, polled, true, move || {
+        let poll = Poll::start(self.uv, listener, true, move || {
             if let Some(worker) = worker.upgrade() {
-                worker.accept(group, &accepting);
+                worker.accept(group);
             }
         })?;
         if self.headroom.is_scarce() {
             poll.pause();
         }
-        self.doors.borrow_mut().push(Door { group, poll, listener });
+        self.doors.borrow_mut().push(Door { group, poll });
         self.link.send(&ToPrimary::Serving { group, plain_http })?;
         if self.welcome.ready == ReadyWhen::Listen { self.ready() } else { Ok(()) }
     }
@@ -86,13 +83,7 @@ impl Worker {
     /// primary's.
     pub fn take_what_waits(&self) {
         let groups: Vec<GroupId> = self.doors.borrow().iter().map(|door| door.group).collect();
-        for group in groups {
-            let listener =
-                self.doors.borrow().iter().find(|door| door.group == group).map(|door| door.listener.clone());
-            if let Some(listener) = listener {
-                self.accept(group, &listener);
-            }
-        }
+        groups.into_iter().for_each(|group| self.accept(group));
         self.take_pushed();
     }
 
@@ -113,18 +104,21 @@ impl Worker {
         self.doors.borrow().iter().any(|door| door.group == group && door.poll.has_ref())
     }
 
-    fn accept(&self, group: GroupId, listener: &OwnedFd) {
+    fn accept(&self, group: GroupId) {
         let mut batch = Vec::with_capacity(8);
         let mut near = false;
-        while batch.len() < BATCH && !near {
-            match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                Ok(fd) => {
-                    near = self.headroom.is_near(fd.as_raw_fd());
-                    batch.push(fd);
+        // Borrowed for the accepting alone: what is handed over may close this very door.
+        if let Some(door) = self.doors.borrow().iter().find(|door| door.group == group) {
+            while batch.len() < BATCH && !near {
+                match accept_with(&door.poll, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                    Ok(fd) => {
+                        near = self.headroom.is_near(fd.as_raw_fd());
+                        batch.push(fd);
+                    }
+                    Err(Errno::INTR | Errno::CONNABORTED) => {}
+                    Err(Errno::MFILE | Errno::NFILE) => near = true,
+                    Err(_) => break,
                 }
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(Errno::MFILE | Errno::NFILE) => near = true,
-                Err(_) => break,
             }
         }
         self.page.add(page::BEAT, 1);

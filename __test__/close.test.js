@@ -1,0 +1,197 @@
+'use strict';
+
+// The user's own server.close() and stopCluster() in a worker: the others serve on and nothing is lost; when
+// all have closed the port is refused; what was closed may listen again.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { freePort, keepAlive, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+/** Workers that close their server at the first SIGUSR2 and listen again at the next. */
+function toggling({ port, config }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const server = http.createServer((request, response) => {
+    setTimeout(() => response.end(`${process.pid}`), request.url === '/slow' ? 700 : 0);
+  });
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  if (app.isWorker) {
+    process.on('SIGUSR2', () => {
+      if (server.listening) server.close(() => console.log(`CLOSED ${process.pid}`));
+      else server.listen(port, '127.0.0.1', () => console.log(`LISTENS ${process.pid} ${server.address().port}`));
+    });
+    // So that a worker whose server is closed lives on.
+    setInterval(() => {}, 60_000);
+  }
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+async function serving(t, config) {
+  const port = await freePort();
+  const cluster = program(t, toggling, { given: { port, config } });
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port, workers: cluster.others() };
+}
+
+/** So many requests, each on a connection of its own, a few at a time; who answered them. */
+async function visit(port, count, atOnce = 4) {
+  const seen = new Map();
+  let left = count;
+  const one = async () => {
+    while (left > 0) {
+      left -= 1;
+      const { status, body } = await request(port);
+      assert.equal(status, 200);
+      seen.set(Number(body), (seen.get(Number(body)) ?? 0) + 1);
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, one));
+  return seen;
+}
+
+for (const dispatch of ['push', 'direct']) {
+  test(`${dispatch}: server.close() in one worker loses nothing, and the other serves on`, async (t) => {
+    const { cluster, port, workers } = await serving(t, { loadBalancing: { dispatch } });
+    const load = visit(port, 600);
+    await visit(port, 20);
+    process.kill(workers[0], 'SIGUSR2');
+    await cluster.until(new RegExp(`CLOSED ${workers[0]}`));
+    const seen = await load;
+    assert.equal([...seen.values()].reduce((sum, count) => sum + count, 0), 600);
+    assert.deepEqual([...(await visit(port, 20)).keys()], [workers[1]]);
+    assert.deepEqual(cluster.others(), workers);
+  });
+
+  test(`${dispatch}: a worker that closed may listen again`, async (t) => {
+    const { cluster, port, workers } = await serving(t, { loadBalancing: { dispatch } });
+    for (let round = 1; round <= 3; round += 1) {
+      process.kill(workers[0], 'SIGUSR2');
+      await cluster.until(new RegExp(`(CLOSED ${workers[0]}[^]*){${round}}`));
+      assert.deepEqual([...(await visit(port, 10)).keys()], [workers[1]]);
+      process.kill(workers[0], 'SIGUSR2');
+      await cluster.until(new RegExp(`(LISTENS ${workers[0]} ${port}[^]*){${round}}`));
+      assert.equal((await visit(port, 40)).size, 2);
+    }
+  });
+
+  test(`${dispatch}: when all workers have closed the port is refused, until one listens again`, async (t) => {
+    const { cluster, port, workers } = await serving(t, { loadBalancing: { dispatch } });
+    for (const worker of workers) {
+      process.kill(worker, 'SIGUSR2');
+      await cluster.until(new RegExp(`CLOSED ${worker}`));
+    }
+    await assert.rejects(request(port), { code: 'ECONNREFUSED' });
+    assert.deepEqual(cluster.others(), workers);
+
+    process.kill(workers[1], 'SIGUSR2');
+    await cluster.until(new RegExp(`LISTENS ${workers[1]}`));
+    assert.deepEqual([...(await visit(port, 10)).keys()], [workers[1]]);
+    process.kill(workers[0], 'SIGUSR2');
+    await cluster.until(new RegExp(`LISTENS ${workers[0]}`));
+    assert.equal((await visit(port, 40)).size, 2);
+    cluster.signal('SIGTERM');
+    assert.deepEqual(await cluster.exit, { code: 0, signal: null });
+  });
+}
+
+test('server.close() waits for the requests under way, as without drover', async (t) => {
+  const { cluster, port, workers } = await serving(t, { workers: 1 });
+  const slow = request(port, { path: '/slow' });
+  const kept = keepAlive(port);
+  t.after(() => kept.close());
+  await kept.request();
+  await request(port);
+  process.kill(workers[0], 'SIGUSR2');
+  assert.equal((await slow).body, `${workers[0]}`);
+  await cluster.until(/CLOSED/);
+});
+
+test('connections are counted rightly after a server has closed and listened again', async (t) => {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    ({ port }) => {
+      const http = require('node:http');
+      const { createServer } = require('drover');
+      const server = http.createServer((_, response) => response.end(JSON.stringify(app.getAllWorkers())));
+      const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 1 } } });
+      let rounds = 0;
+      const listened = () => console.log(`ROUND ${++rounds}`);
+      if (app.isWorker) process.on('SIGUSR2', () => server.close(() => server.listen(port, '127.0.0.1', listened)));
+      app.start(port, '127.0.0.1');
+    },
+    { given: { port } },
+  );
+  await cluster.until(/All 1 workers are ready/);
+  const [worker] = cluster.others();
+  for (let round = 1; round <= 3; round += 1) {
+    for (let visits = 0; visits < 5; visits += 1) await request(port);
+    process.kill(worker, 'SIGUSR2');
+    await cluster.until(new RegExp(`ROUND ${round}`));
+  }
+  const kept = [keepAlive(port), keepAlive(port)];
+  t.after(() => kept.forEach((client) => client.close()));
+  await kept[0].request();
+  const [{ activeConnections }] = (await kept[1].request()).json();
+  assert.equal(activeConnections, 2);
+});
+
+/** A worker that leaves by itself when it is asked to. */
+async function leaving(t, workers, config) {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    ({ port, workers, config }) => {
+      const { createServer } = require('drover');
+      const app = createServer({ cluster: { enabled: true, config: { workers, ...config } } });
+      app.get('/', (_, response) => response.send(`${process.pid}`));
+      app.get('/slow', (_, response) => setTimeout(() => response.send(`${process.pid}`), 700));
+      app.get('/for-ever', (_, response) => response.write('begun'));
+      process.on('SIGUSR2', async () => {
+        const stops = [app.stopCluster(), app.stopCluster()];
+        await stops[0];
+        console.log(`DRAINED ${process.pid} ${stops[0] === stops[1]}`);
+      });
+      app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+    },
+    { given: { port, workers, config } },
+  );
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port, pids: cluster.others() };
+}
+
+test('stopCluster in a worker drains that worker alone, which then ends with 0 and is replaced', async (t) => {
+  const { cluster, port, pids } = await leaving(t, 2);
+  const slow = [request(port, { path: '/slow' }), request(port, { path: '/slow' })];
+  await visit(port, 4);
+  process.kill(pids[0], 'SIGUSR2');
+  const load = visit(port, 300);
+  await cluster.until(new RegExp(`DRAINED ${pids[0]} true`));
+  assert.deepEqual((await Promise.all(slow)).map(({ body }) => Number(body)).sort(), [...pids].sort());
+  await load;
+  await cluster.until(new RegExp(`died: exit code 0 \\(pid ${pids[0]}\\)`));
+  await cluster.until(/(Worker \d is ready.*){3}/s);
+  const now = [...(await visit(port, 40)).keys()];
+  assert.equal(now.length, 2);
+  assert.ok(now.includes(pids[1]) && !now.includes(pids[0]));
+});
+
+test('when the only worker leaves, clients wait for its replacement', async (t) => {
+  const { cluster, port, pids } = await leaving(t, 1);
+  process.kill(pids[0], 'SIGUSR2');
+  await cluster.until(/DRAINED/);
+  const seen = await visit(port, 20);
+  assert.ok(!seen.has(pids[0]));
+});
+
+test('a worker that leaves and does not get done is ended within a stop’s time', async (t) => {
+  const config = { processManagement: { gracefulShutdownTimeout: 1000, killTimeout: 400 } };
+  const { cluster, port, pids } = await leaving(t, 1, config);
+  const stuck = request(port, { path: '/for-ever' }).catch(({ code }) => code);
+  await request(port);
+  process.kill(pids[0], 'SIGUSR2');
+  assert.equal(await stuck, 'ECONNRESET');
+  await cluster.until(/(Worker \d is ready.*){2}/s);
+  await visit(port, 4);
+});
