@@ -2,6 +2,9 @@
 //! beyond handles. Errors cross as data: `{ ok }` or `{ error: { code, message, details } }`, because a class
 //! of JavaScript's own is made of them in `lib/errors.js`.
 
+// napi exports nothing from a test binary, in which all of this is then unused.
+#![cfg_attr(test, allow(dead_code))]
+
 mod config;
 mod primary;
 mod worker;
