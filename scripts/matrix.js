@@ -11,7 +11,8 @@ const { install } = require('./support/install');
 const { runSteps } = require('./support/steps');
 const { main, say } = require('./support/terminal');
 
-const files = ['fixtures.test.js', 'frameworks.test.js', 'handed-over.test.js'].map((name) => path.join(root, '__test__', name));
+const names = ['fixtures.test.js', 'frameworks.test.js', 'handed-over.test.js', 'listen.test.js'];
+const files = names.map((name) => path.join(root, '__test__', name));
 
 async function testOn(major) {
   const node = await findNode(major);
