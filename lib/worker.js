@@ -168,14 +168,28 @@ function reportUncaught() {
   });
 }
 
-/** A script that serves nothing is ready when it has run to its end, an ES module's top-level await included. */
+/**
+ * A script that serves nothing is ready when it has run to its end, an ES module's top-level await included.
+ * Importing it again waits for that and runs nothing twice.
+ */
 function readyWhenLoaded() {
   setImmediate(() => {
     const { pathToFileURL } = require('node:url');
-    const loaded = import(pathToFileURL(require('node:path').resolve(process.argv[1])).href);
-    // A script that throws ends the process by itself.
-    loaded.then(addon.workerReady, () => {});
+    // What only a CommonJS hook understands (a TypeScript runner's) cannot be imported, and has run by now. A
+    // script that throws ends the process by itself.
+    const run = () => process.mainModule?.loaded && addon.workerReady();
+    import(pathToFileURL(scriptFile()).href).then(addon.workerReady, run);
   });
+}
+
+/** The running script may be named without its extension. */
+function scriptFile() {
+  const file = require('node:path').resolve(process.argv[1]);
+  try {
+    return require.resolve(file);
+  } catch {
+    return file;
+  }
 }
 
 /**

@@ -1,0 +1,175 @@
+'use strict';
+
+// When a worker is ready: it listens, it says so, or its script has loaded.
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { test } = require('node:test');
+const { freePort } = require('./helpers/http');
+const { program, write } = require('./helpers/program');
+
+/** Runs a worker's script with one kind of readiness; `STARTED` comes when drover counts it as ready. */
+function managed({ exec, ready, config }) {
+  const { ClusterManager } = require('drover');
+  const manager = new ClusterManager({ workers: 1, exec, ...config, processManagement: { ready, startupTimeout: 20_000 } });
+  manager.start().then(() => console.log('STARTED'));
+}
+
+function start(t, ready, worker, { name = 'worker.js', exec = write(t, worker, { name }), config, ...options } = {}) {
+  return program(t, managed, { given: { exec, ready, config }, ...options });
+}
+
+/** The output says `before` and then that the cluster has started. */
+const inOrder = (before) => new RegExp(`^${before}$[^]*^STARTED$`, 'm');
+
+test("ready: 'message' is process.send('ready'), and listening alone is not", async (t) => {
+  const cluster = start(t, 'message', () => {
+    const server = require('node:http').createServer();
+    server.listen(0, '127.0.0.1', () => {
+      console.log('LISTENS');
+      setTimeout(() => {
+        console.log('SENDS');
+        process.send('ready');
+      }, 300);
+    });
+  });
+  await cluster.until(inOrder('LISTENS\nSENDS'));
+});
+
+test("process.send('ready') calls back, and other messages are NOT_SUPPORTED", async (t) => {
+  const cluster = start(t, 'message', () => {
+    const codes = [];
+    for (const message of [{ type: 'x' }, 'hello', null]) {
+      try {
+        process.send(message);
+      } catch (error) {
+        codes.push(error.code);
+      }
+    }
+    process.send({ type: 'x' }, ({ code }) => {
+      codes.push(`called back with ${code}`);
+      const sent = process.send('ready', (error) => {
+        console.log(`TOLD ${sent} ${error} ${process.connected} ${codes.join(', ')}`);
+      });
+    });
+    setInterval(() => {}, 1000);
+  });
+  const refused = 'NOT_SUPPORTED';
+  await cluster.until(`TOLD true null true ${refused}, ${refused}, ${refused}, called back with ${refused}`);
+  await cluster.until(/STARTED/);
+});
+
+test("with ready: 'listen' process.send('ready') is harmless and not enough", async (t) => {
+  const cluster = start(t, 'listen', () => {
+    process.send('ready');
+    setTimeout(() => {
+      console.log('LISTENS SOON');
+      require('node:http').createServer().listen(0, '127.0.0.1');
+    }, 300);
+  });
+  await cluster.until(inOrder('LISTENS SOON'));
+});
+
+test("ready: 'boot' is the end of a CommonJS script", async (t) => {
+  const cluster = start(t, 'boot', () => {
+    const until = Date.now() + 200;
+    while (Date.now() < until);
+    setInterval(() => {}, 1000);
+    console.log('LOADED');
+  });
+  await cluster.until(inOrder('LOADED'));
+  assert.equal(cluster.stdout.match(/LOADED/g).length, 1, 'the script runs once');
+});
+
+test("ready: 'boot' waits for an ES module's top-level await", async (t) => {
+  const source = `
+    import { setTimeout } from 'node:timers/promises';
+    console.log('BEGINS');
+    await setTimeout(300);
+    setInterval(() => {}, 1000);
+    console.log('LOADED');
+  `;
+  const cluster = start(t, 'boot', source, { name: 'worker.mjs' });
+  await cluster.until(inOrder('BEGINS\nLOADED'));
+  assert.equal(cluster.stdout.match(/LOADED/g).length, 1, 'the module runs once');
+});
+
+test("ready: 'boot' finds a script that is named without its extension, or by a link", async (t) => {
+  const worker = () => {
+    setInterval(() => {}, 1000);
+    console.log('LOADED');
+  };
+  const exec = write(t, worker, { name: 'worker.js' });
+  const bare = start(t, 'boot', null, { exec: exec.replace(/\.js$/, '') });
+  await bare.until(inOrder('LOADED'));
+  assert.equal(bare.stdout.match(/LOADED/g).length, 1);
+
+  const link = path.join(path.dirname(exec), 'link.js');
+  require('node:fs').symlinkSync(exec, link);
+  const linked = start(t, 'boot', null, { exec: link });
+  await linked.until(inOrder('LOADED'));
+  assert.equal(linked.stdout.match(/LOADED/g).length, 1);
+});
+
+test("ready: 'boot' of a module that throws is a start that fails with its error", async (t) => {
+  const source = `
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    throw new Error('no queue to consume');
+  `;
+  const exec = write(t, source, { name: 'worker.mjs' });
+  const cluster = program(
+    t,
+    ({ exec }) => {
+      const { ClusterManager } = require('drover');
+      const processManagement = { ready: 'boot', maxRestarts: 0 };
+      new ClusterManager({ workers: 1, exec, processManagement }).start();
+    },
+    { given: { exec } },
+  );
+  assert.equal((await cluster.exit).code, 1);
+  assert.equal(cluster.stderr.match(/Error: no queue to consume\n {4}at /g).length, 2, cluster.stderr);
+});
+
+test("a queue consumer's own SIGTERM handler ends it when the cluster stops", async (t) => {
+  const cluster = start(t, 'boot', () => {
+    const consuming = setInterval(() => {}, 1000);
+    process.on('SIGTERM', () => {
+      console.log('LAST MESSAGE DONE');
+      clearInterval(consuming);
+    });
+  });
+  await cluster.until(/STARTED/);
+  cluster.signal('SIGTERM');
+  await cluster.until(/LAST MESSAGE DONE/);
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  assert.equal(cluster.stdout.match(/LAST MESSAGE DONE/g).length, 1);
+  await cluster.gone();
+});
+
+test('arguments, environment and working directory of a worker can be set', async (t) => {
+  const port = await freePort();
+  const exec = write(t, () => {
+    const { PORT, COLOUR } = process.env;
+    console.log(`RUNS ${JSON.stringify({ args: process.argv.slice(2), PORT, COLOUR, cwd: process.cwd(), execArgv: process.execArgv })}`);
+    require('node:http').createServer().listen(PORT, '127.0.0.1');
+  });
+  const cwd = path.dirname(exec);
+  const cluster = program(
+    t,
+    ({ exec, cwd, port }) => {
+      const { ClusterManager } = require('drover');
+      const config = { workers: 1, exec, args: ['--fast'], env: { COLOUR: 'red' }, cwd, execArgv: ['--no-warnings'] };
+      new ClusterManager(config, port).start().then(() => console.log('STARTED'));
+    },
+    { given: { exec, cwd, port } },
+  );
+  await cluster.until(/STARTED/);
+  const [, told] = await cluster.until(/RUNS (.*)/);
+  assert.deepEqual(JSON.parse(told), {
+    args: ['--fast'],
+    PORT: String(port),
+    COLOUR: 'red',
+    cwd,
+    execArgv: ['--no-warnings'],
+  });
+});
