@@ -21,8 +21,18 @@ function npm(args) {
   return cli?.endsWith('.js') ? run(process.execPath, [cli, ...args]) : run('npm', args);
 }
 
+/** `npm ci` begins by emptying node_modules; through a link that would be somebody else's. */
+function refuseLink() {
+  const folder = path.join(root, 'node_modules');
+  if (!fs.lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) return;
+  throw new Trouble(
+    `node_modules is a link to ${fs.readlinkSync(folder)} and out of date. Remove the link; nothing was changed.`,
+  );
+}
+
 async function install() {
   if (isInstalled()) return;
+  refuseLink();
   headline('npm ci (node_modules is missing or older than package-lock.json)');
   const { code } = await npm(['ci', '--no-audit', '--no-fund', '--loglevel=error']).catch((error) => {
     throw new Trouble(`npm could not be started (${error.message}). It comes with Node.js: https://nodejs.org`);
