@@ -27,4 +27,18 @@ function launching() {
   return { program: execPath, execArgv, script, args: argv.slice(2), preload: path.join(__dirname, 'preload.js') };
 }
 
-module.exports = { isMainThread, launching, outer, snapshot };
+/** Node.js up to 20 fills an abstract name up with NULs, which are part of it, and so do its clients. */
+const fillsAbstractNames = Number(process.versions.node.split('.')[0]) < 22;
+/** Bytes of a unix socket's name (unix(7)). */
+const LONGEST_NAME = 108;
+
+/**
+ * The name of a unix socket as this runtime's clients ask for it.
+ *
+ * @param {string} name a path, or with a leading NUL an abstract name
+ */
+function socketName(name) {
+  return fillsAbstractNames && name.startsWith('\0') ? name.padEnd(LONGEST_NAME, '\0') : name;
+}
+
+module.exports = { isMainThread, launching, outer, snapshot, socketName };

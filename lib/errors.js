@@ -81,7 +81,8 @@ function unwrap(outcome) {
 function systemError(errno, syscall, address, port) {
   const [code, text] = util.getSystemErrorMap().get(-errno) ?? [`E${errno}`, 'unknown error'];
   const place = address === null ? '' : ` ${address}${port !== undefined && port >= 0 ? `:${port}` : ''}`;
-  const error = new Error(`${syscall} ${code}: ${text}${place}`);
+  // As Node words them: a datagram socket's say no more than the code.
+  const error = new Error(syscall === 'bind' ? `bind ${code}${place}` : `${syscall} ${code}: ${text}${place}`);
   const known = port !== undefined && port >= 0 ? { address, port } : { address };
   return Object.assign(error, { code, errno: -errno, syscall }, address === null ? {} : known);
 }

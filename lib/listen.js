@@ -9,6 +9,7 @@ const http = require('node:http');
 const net = require('node:net');
 const tls = require('node:tls');
 const { Door } = require('./door');
+const { socketName } = require('./environment');
 
 /** libuv's flag for `ipv6Only`. */
 const IPV6_ONLY = 1;
@@ -44,7 +45,7 @@ class Counter {
  */
 function addressOf(counter, host, port, fd, flags) {
   if (typeof fd === 'number' && fd >= 0) return { kind: 'descriptor', fd };
-  if (port === -1) return { kind: 'unix', path: String(host) };
+  if (port === -1) return { kind: 'unix', path: socketName(String(host)) };
   const nth = port === 0 ? counter.next(`tcp ${host ?? ''}`) : 0;
   return { kind: 'tcp', host: host || null, port: port ?? 0, ipv6_only: ((flags ?? 0) & IPV6_ONLY) !== 0, nth };
 }

@@ -7,7 +7,7 @@ const dns = require('node:dns');
 const net = require('node:net');
 const { addon } = require('./native');
 const { ClusterError, fromCore, systemError } = require('./errors');
-const { launching } = require('./environment');
+const { launching, socketName } = require('./environment');
 const { reapOrphans } = require('./orphans');
 const { stopOnSignals } = require('./signals');
 
@@ -175,7 +175,7 @@ function stopped() {
  */
 async function addressOf(port, host) {
   const number = typeof port === 'string' && /^\d+$/.test(port) ? Number(port) : port;
-  if (typeof number === 'string') return { kind: 'unix', path: number };
+  if (typeof number === 'string') return { kind: 'unix', path: socketName(number) };
   if (!Number.isInteger(number) || number < 0 || number > 65_535) {
     // Node's own error for a port that is none.
     net.createServer().listen(number);

@@ -32,10 +32,11 @@ function program(t, main, { name, given, ...options } = {}) {
   return run(t, write(t, main, { name, given }), options);
 }
 
-/** The fixture with a route for every bad day, as a cluster; `config` is a ClusterConfig. */
+/** The fixture with a route for every bad day, at a port or a path, as a cluster; `config` is a ClusterConfig. */
 function everyday(t, { port, config, env, ...options }) {
   const script = path.join(root, '__test__', 'fixtures', 'everyday.js');
-  const settings = { PORT: String(port), CLUSTER_CONFIG: JSON.stringify({ workers: 2, ...config }) };
+  const place = typeof port === 'string' ? { SOCKET_PATH: port } : { PORT: String(port) };
+  const settings = { ...place, CLUSTER_CONFIG: JSON.stringify({ workers: 2, ...config }) };
   return run(t, script, { env: { ...settings, ...env }, ...options });
 }
 

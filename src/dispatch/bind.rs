@@ -139,6 +139,8 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
             rustix::fs::unlink(path).map_err(&failed)?;
             bind(&front, &address).map_err(&failed)?;
         }
+        // As libuv tells it.
+        Err(Errno::NOENT) => return Err(failed(Errno::ACCESS)),
         bound => bound.map_err(&failed)?,
     }
     listen(&front, backlog).map_err(&failed)?;
