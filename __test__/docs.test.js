@@ -6,6 +6,8 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
 
 const root = path.join(__dirname, '..');
 const { scripts } = require('../package.json');
@@ -64,4 +66,41 @@ for (const name of documents()) {
 test('the rules of the data plane name the tests that hold them', () => {
   const claims = claimsIn(read('docs/ARCHITECTURE.md'));
   assert.ok(claims.flatMap(({ names }) => names).length >= 15, JSON.stringify(claims));
+});
+
+/** The README's programs and fragments in JavaScript. */
+const snippets = () => [...read('README.md').matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
+
+const once = (found, what) => {
+  assert.equal(found.length, 1, `one snippet of the README ${what}`);
+  return found[0];
+};
+
+test('the first program of the README serves as it says', async (t) => {
+  const port = await freePort();
+  const code = once(
+    snippets().filter((snippet) => snippet.includes('app.start(3000)')),
+    'starts on port 3000',
+  );
+  const served = program(t, code.replace('3000', String(port)), { env: { CLUSTER_WORKERS: '2' } });
+  await served.until(/All 2 workers are ready/);
+  const answers = [await request(port), await request(port)].map(({ body }) => body);
+  assert.deepEqual(answers.sort(), ['Hello from worker 0\n', 'Hello from worker 1\n']);
+  served.signal('SIGTERM');
+  assert.deepEqual(await served.exit, { code: 0, signal: null }, served.output);
+});
+
+test('the configuration of the README starts', async (t) => {
+  const code = once(
+    snippets().filter((snippet) => snippet.startsWith('createServer({')),
+    'is a configuration',
+  );
+  const served = program(
+    t,
+    `const { createServer } = require('drover');
+     const app = ${code.trim().replace('port: 3000', `port: ${await freePort()}`)}
+     app.start().then(() => console.log('it starts'));`,
+    { env: { CLUSTER_WORKERS: '2' } },
+  );
+  await served.until(/it starts/);
 });

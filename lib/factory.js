@@ -57,7 +57,7 @@ class ClusterFactory {
   }
 
   getIntelligentDefaults() {
-    return addon.intelligentConfig(snapshot());
+    return addon === null ? {} : addon.intelligentConfig(snapshot());
   }
 
   /** @param {string} name 'development', 'production' or 'test' */
@@ -68,6 +68,8 @@ class ClusterFactory {
 
 /** @param {string} name */
 function preset(name) {
+  // One process serves then, whatever is configured.
+  if (addon === null) return {};
   const config = addon.presetConfig(name);
   if (config === null) throw new ConfigurationError(`There is no preset ${JSON.stringify(name)}`, 'CONFIGURATION_INVALID');
   return config;
