@@ -2,7 +2,7 @@
 //! workers when it is time, and sends what was placed. It sleeps for as long as nothing is outstanding.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
+use super::allowance::Allowance;
 use super::bind::client_address;
 use super::command::{Command, Report, Settings};
 use super::crew::Member;
@@ -52,6 +53,8 @@ pub struct Floor {
     pub next_group: GroupId,
     /// By slot.
     pub crew: Vec<Option<Member>>,
+    /// Dead workers in whose channels connections lie for which there was no descriptor.
+    pub graves: Vec<Member>,
     pub candidates: Vec<Candidate>,
     pub peeks: Peeks,
     pub refusals: Refusals,
@@ -60,6 +63,7 @@ pub struct Floor {
     weighed: Duration,
     watch_until: Duration,
     said_out_of_descriptors: bool,
+    pub allowance: Allowance,
     pub over: bool,
 }
 
@@ -85,6 +89,7 @@ impl Floor {
             groups: BTreeMap::new(),
             next_group: 1,
             crew: Vec::new(),
+            graves: Vec::new(),
             candidates: Vec::new(),
             peeks: Peeks::default(),
             refusals: Refusals::default(),
@@ -93,6 +98,7 @@ impl Floor {
             weighed: Duration::ZERO,
             watch_until: Duration::ZERO,
             said_out_of_descriptors: false,
+            allowance: Allowance::new(crate::sys::limits::descriptors()),
             over: false,
         })
     }
@@ -142,6 +148,7 @@ impl Floor {
             self.groups.values().any(|group| !group.waiting.is_empty() || group.paused_until.is_some());
         let small = !self.peeks.is_empty() || !self.refusals.is_empty();
         let busy = self.crew.iter().flatten().any(|member| member.under_way() > 0 || member.stuck)
+            || !self.graves.is_empty()
             || self.groups.values().any(|group| group.mode == Mode::Direct)
             || self.watched < self.watch_until;
         [(queues, QUEUE_EVERY), (busy, WATCH_EVERY), (small, Duration::from_millis(50))]
@@ -188,8 +195,8 @@ impl Floor {
 
     fn accept_from(&mut self, id: GroupId, slot: Option<u16>, now: Duration) -> u32 {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let mut accepted = 0;
-        while accepted < BATCH {
+        let (mut accepted, mut near) = (0, false);
+        while accepted < BATCH && !near {
             let Some(group) = self.groups.get(&id) else { break };
             let listener = match slot {
                 None => &group.front,
@@ -198,17 +205,18 @@ impl Floor {
             match acceptfrom_with(listener, flags) {
                 Ok((fd, client)) => {
                     accepted += 1;
+                    near = self.allowance.is_near(fd.as_raw_fd());
                     let client = client_address(client);
                     let connection = Connection { fd, group: id, client, since: now, taken_back: false };
                     self.place(connection, now);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => {
-                    self.rest(id, now);
-                    break;
-                }
+                Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => near = true,
                 Err(_) => break,
             }
+        }
+        if near {
+            self.rest(id, now);
         }
         accepted
     }
@@ -223,15 +231,18 @@ impl Floor {
         }
     }
 
-    /// No descriptor left: connections wait in the kernel's queue until some are free again.
+    /// Hardly a descriptor left: connections wait in the kernel's queues until some are free again.
     fn rest(&mut self, id: GroupId, now: Duration) {
         if let Some(group) = self.groups.get_mut(&id)
             && group.paused_until.replace(now + REST).is_none()
         {
             let _ = epoll::delete(&self.epoll, &group.front);
+            for (_, listener) in group.owned_listeners() {
+                let _ = epoll::delete(&self.epoll, listener);
+            }
         }
         if !std::mem::replace(&mut self.said_out_of_descriptors, true) {
-            let text = "The primary has no file descriptor left: new connections wait. Raise the limit of open \
+            let text = "The primary is short of file descriptors: new connections wait. Raise the limit of open \
                         files (ulimit -n).";
             (self.report)(Report::Notice(Level::Error, text.to_owned()));
         }
@@ -243,6 +254,10 @@ impl Floor {
                 group.paused_until = None;
                 let token = EventData::new_u64(Token::Front(group.id).pack());
                 let _ = epoll::add(&self.epoll, &group.front, token, EventFlags::IN);
+                for (slot, listener) in group.owned_listeners() {
+                    let token = EventData::new_u64(Token::Slot(group.id, slot).pack());
+                    let _ = epoll::add(&self.epoll, listener, token, EventFlags::IN);
+                }
             }
         }
     }
@@ -260,6 +275,10 @@ impl Floor {
                 member.stuck = stuck;
                 changed = true;
                 let slot = member.slot;
+                // One that is short of descriptors says so itself.
+                if member.scarce {
+                    continue;
+                }
                 (self.report)(if stuck { Report::Stuck { slot } } else { Report::Recovered { slot } });
             }
         }
@@ -269,6 +288,10 @@ impl Floor {
                 taken.append(&mut member.take_back(false, now));
             }
         }
+        for grave in &mut self.graves {
+            taken.append(&mut grave.take_back(true, now));
+        }
+        self.graves.retain(Member::has_unread);
         if changed {
             self.restate();
         }

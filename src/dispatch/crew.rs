@@ -6,15 +6,13 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use super::allowance::Allowance;
 use super::group::Connection;
 use super::watch::Pulse;
 use crate::ipc::parcel;
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
-
-/// Descriptors that may be under way to one worker. An unprivileged user may have no more in flight than
-/// RLIMIT_NOFILE in all, and a worker that has so many unread is behind anyway.
-const MOST_UNDER_WAY: u64 = 128;
+use crate::sys::fds;
 
 /// How long a worker whose channel was full is left alone.
 const BACK_OFF: Duration = Duration::from_millis(2);
@@ -68,10 +66,13 @@ impl Member {
     }
 
     /// May it be given one more through its channel now?
-    pub fn has_room(&self, now: Duration, most_connections: Option<u32>) -> bool {
+    pub fn has_room(&self, now: Duration, allowance: Allowance, most_connections: Option<u32>) -> bool {
+        // One that is short of descriptors takes what it has room for; the others wait in the primary, where
+        // they can go to any worker.
+        let most_under_way = if self.scarce { 1 } else { allowance.under_way() };
         !self.leaving
             && now >= self.blocked_until
-            && self.under_way() < MOST_UNDER_WAY
+            && self.under_way() < most_under_way
             && most_connections.is_none_or(|most| self.connections() < most)
     }
 
@@ -86,9 +87,8 @@ impl Member {
     }
 
     /// Sends what was given. What the channel does not take is handed back to be placed elsewhere.
-    pub fn flush(&mut self, now: Duration) -> Vec<Connection> {
-        // Near its limit of descriptors a worker gets them one at a time: what does not fit is dropped whole.
-        let most = if self.scarce { 1 } else { parcel::MOST };
+    pub fn flush(&mut self, now: Duration, allowance: Allowance) -> Vec<Connection> {
+        let most = if self.scarce { 1 } else { allowance.message() };
         let mut pending = std::mem::take(&mut self.pending);
         while let Some(first) = pending.first() {
             let (group, taken_back) = (first.group, first.taken_back);
@@ -114,11 +114,19 @@ impl Member {
         Vec::new()
     }
 
-    /// Takes back what the worker has not read. `all` also what was taken back from another worker before.
+    /// Does something lie in its channel? After the worker's death only `take_back` changes that.
+    pub fn has_unread(&self) -> bool {
+        matches!(parcel::next_size(self.far_end.as_fd()), Ok(Some(_)))
+    }
+
+    /// Takes back what the worker has not read, as far as there are descriptors for it: the kernel drops what
+    /// does not fit. `all` also what was taken back from another worker before.
     pub fn take_back(&mut self, all: bool, now: Duration) -> Vec<Connection> {
         let mut taken = Vec::new();
         let mut keep = Vec::new();
-        loop {
+        while let Ok(Some(count)) = parcel::next_size(self.far_end.as_fd())
+            && fds::free(count)
+        {
             match parcel::receive(self.far_end.as_fd()) {
                 Ok(Some(parcel)) => {
                     let parcel_back = parcel.taken_back;

@@ -133,6 +133,12 @@ impl Group {
         };
     }
 
+    /// The slots' listeners that the primary accepts from.
+    pub fn owned_listeners(&self) -> impl Iterator<Item = (u16, &OwnedFd)> {
+        let slots = self.members.iter().enumerate().zip(&self.owned);
+        slots.filter(|(_, owned)| **owned).map(|((slot, listener), _)| (slot as u16, listener))
+    }
+
     /// Every program closed its server: nobody will serve this address any more.
     pub fn is_abandoned(&self) -> bool {
         self.doors.contains(&Door::Closed)

@@ -7,6 +7,7 @@
 
 mod accept;
 mod affinity;
+mod allowance;
 mod bind;
 mod command;
 mod crew;

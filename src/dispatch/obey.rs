@@ -42,7 +42,10 @@ impl Floor {
             Command::Scarce { slot, generation, scarce } => {
                 if let Some(member) = self.current(slot, generation) {
                     member.scarce = scarce;
+                    // Others may have room for what it cannot take.
+                    let unread = if scarce { member.take_back(true, now) } else { Vec::new() };
                     self.restate();
+                    unread.into_iter().for_each(|connection| self.route(connection, Hint::default(), now));
                 }
             }
             Command::Drain { slot, generation } => {
@@ -209,7 +212,9 @@ impl Floor {
         }
         let Some(mut gone) = self.crew.get_mut(usize::from(slot)).and_then(Option::take) else { return };
         let left = gone.take_back(true, now);
-        drop(gone);
+        if gone.has_unread() {
+            self.graves.push(gone);
+        }
         self.orphan_doors(slot);
         self.restate();
         left.into_iter().for_each(|connection| self.route(connection, Hint::default(), now));

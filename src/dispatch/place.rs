@@ -66,12 +66,14 @@ impl Floor {
         candidates.clear();
         let most = self.settings.max_connections_per_worker;
         let group = self.groups.get(&connection.group)?;
-        // A stuck worker gets something only when all are stuck: then waiting there is as good as anywhere.
-        for allow_stuck in [false, true] {
+        // A worker that is short of descriptors gets something only when all are, a stuck one only when all are
+        // stuck: then waiting there is as good as anywhere.
+        for (allow_scarce, allow_stuck) in [(false, false), (true, false), (true, true)] {
             let open = self.crew.iter().flatten().filter(|member| {
                 group.door(member.slot) == Door::Open
+                    && (allow_scarce || !member.scarce)
                     && (allow_stuck || !member.stuck)
-                    && member.has_room(now, most)
+                    && member.has_room(now, self.allowance, most)
             });
             candidates.extend(open.map(|member| self.candidate(member)));
             if !candidates.is_empty() {
@@ -126,7 +128,7 @@ impl Floor {
         for _ in 0..3 {
             let mut back = Vec::new();
             for member in self.crew.iter_mut().flatten().filter(|member| member.has_pending()) {
-                back.append(&mut member.flush(now));
+                back.append(&mut member.flush(now, self.allowance));
             }
             if back.is_empty() {
                 return;

@@ -64,6 +64,11 @@ impl Floor {
             if group.owned[slot] == owned {
                 continue;
             }
+            if group.paused_until.is_some() {
+                // None of its listeners is polled now.
+                group.owned[slot] = owned;
+                continue;
+            }
             let token = EventData::new_u64(Token::Slot(id, slot as u16).pack());
             let listener = &group.members[slot];
             let changed = if owned {

@@ -15,7 +15,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, recvmsg, sendmsg,
+    SendFlags, recv, recvmsg, sendmsg,
 };
 
 use super::control::GroupId;
@@ -56,6 +56,17 @@ pub fn send(
     }
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     sendmsg(channel, &[IoSlice::new(&head)], &mut control, flags).map(|_| ())
+}
+
+/// How many descriptors the next message has, without taking it. None at the end of the channel.
+///
+/// # Errors
+/// AGAIN when there is none.
+pub fn next_size(channel: BorrowedFd<'_>) -> Result<Option<usize>, Errno> {
+    let mut head = [0u8; 8];
+    let (read, _) = recv(channel, &mut head, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
+    let [.., n0, n1] = head;
+    Ok((read > 0).then(|| usize::from(u16::from_le_bytes([n0, n1]))))
 }
 
 /// Takes the next message. None at the end of the channel.
@@ -102,6 +113,7 @@ mod tests {
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         send(ours.as_fd(), 5, true, &[left.as_fd()]).unwrap();
         drop((theirs, left));
+        assert_eq!(next_size(duplicate.as_fd()), Ok(Some(1)));
         let parcel = receive(duplicate.as_fd()).unwrap().expect("the message is still there");
         assert_eq!((parcel.group, parcel.taken_back, parcel.fds.len()), (5, true, 1));
         rustix::io::write(&right, b"x").unwrap();

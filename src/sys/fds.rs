@@ -53,6 +53,14 @@ pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<u32> {
     if result == 0 { Ok(info.tcpi_unacked) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Are so many descriptors free? The only way to know is to take them all for a moment.
+pub fn free(count: usize) -> bool {
+    let Ok(probe) = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC) else { return false };
+    let more: Result<Vec<OwnedFd>, _> =
+        (1..count).map(|_| rustix::io::fcntl_dupfd_cloexec(&probe, 0)).collect();
+    more.is_ok()
+}
+
 /// The number that the next descriptor of this process would get. All below it are taken, so that a number
 /// near the limit means that few are left.
 ///

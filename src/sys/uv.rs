@@ -13,6 +13,7 @@ use super::dynamic::function;
 const UV_CHECK: c_int = 2;
 const UV_POLL: c_int = 8;
 const UV_READABLE: c_int = 1;
+const UV_PRIORITIZED: c_int = 8;
 
 type Handle = *mut c_void;
 
@@ -162,14 +163,20 @@ impl Poll {
         Ok(poll)
     }
 
-    /// Polls again after `pause`.
+    /// Polls again after `pause` or `stop`.
     pub fn resume(&self) -> io::Result<()> {
         uv_error((self.owned.symbols.poll_start)(self.owned.handle, UV_READABLE, polled))
     }
 
-    /// Stops polling; the descriptor stays open.
-    pub fn pause(&self) {
+    /// Polls no more; the descriptor stays open, and the loop is not kept alive.
+    pub fn stop(&self) {
         (self.owned.symbols.poll_stop)(self.owned.handle);
+    }
+
+    /// For a listener: calls back no more but keeps the loop alive as before. It asks for urgent data, which a
+    /// listener never has. (The end of a connection would be told all the same, again and again.)
+    pub fn pause(&self) {
+        let _ = uv_error((self.owned.symbols.poll_start)(self.owned.handle, UV_PRIORITIZED, polled));
     }
 
     pub fn reference(&self) {

@@ -174,15 +174,21 @@ impl Worker {
     pub(super) fn take_pushed(&self) {
         self.page.add(page::BEAT, 1);
         for _ in 0..MOST_PARCELS {
-            if !self.headroom.takes_pushed() {
+            if !self.can_take_pushed() {
                 if let Some(handles) = self.handles.borrow().as_ref() {
-                    handles.channel.pause();
+                    handles.channel.stop();
                 }
                 return;
             }
             match parcel::receive(self.connections.as_fd()) {
                 Ok(Some(parcel)) => {
-                    self.page.add(page::LOST, parcel.lost as u64);
+                    if parcel.lost > 0 {
+                        self.page.add(page::LOST, parcel.lost as u64);
+                        let text = "Connections were lost: a worker had no file descriptor for them. Raise the \
+                                    limit of open files (ulimit -n).";
+                        // A primary that is gone logs nothing.
+                        let _ = self.hint(text.to_owned());
+                    }
                     self.page.add(page::PUSHED, (parcel.fds.len() + parcel.lost) as u64);
                     if let Some(fd) = parcel.fds.iter().map(AsRawFd::as_raw_fd).max() {
                         self.note_descriptor(fd);
@@ -193,13 +199,23 @@ impl Worker {
                 // The end is told on the control channel.
                 Ok(None) => {
                     if let Some(handles) = self.handles.borrow().as_ref() {
-                        handles.channel.pause();
+                        handles.channel.stop();
                     }
                     return;
                 }
                 Err(_) => return,
             }
         }
+    }
+
+    /// The kernel drops what does not fit: near the limit it is looked first.
+    pub(super) fn can_take_pushed(&self) -> bool {
+        !self.headroom.is_scarce()
+            || match parcel::next_size(self.connections.as_fd()) {
+                Ok(Some(count)) => self.headroom.has_room_for(count),
+                // Nothing there, or the end.
+                Ok(None) | Err(_) => true,
+            }
     }
 
     pub(super) fn resume_channel(&self) {

@@ -145,7 +145,7 @@ impl Worker {
             }
             self.resume_channel();
             let _ = self.link.send(&ToPrimary::Plenty);
-        } else if self.headroom.takes_pushed() {
+        } else if self.can_take_pushed() {
             self.resume_channel();
         }
     }

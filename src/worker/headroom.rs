@@ -5,10 +5,13 @@ use std::cell::Cell;
 
 use crate::sys::{fds, limits};
 
-/// Below so many free descriptors a worker accepts no more by itself: the application needs some too.
+/// Below so many free descriptors a worker accepts no more by itself: the application needs some too. (Where
+/// the limit is very low, a quarter of it.)
 const LEAST: u64 = 64;
-/// Below so many it takes not even pushed connections, which the kernel would drop.
-const LAST: u64 = 8;
+/// So many are left to the application when pushed connections are taken.
+const LAST: usize = 8;
+/// Probing for more costs more than it tells.
+const MOST_PROBES: u64 = 80;
 
 pub struct Headroom {
     limit: u64,
@@ -21,7 +24,7 @@ impl Headroom {
     }
 
     fn reserve(&self) -> u64 {
-        LEAST.max(self.limit / 20)
+        LEAST.max(self.limit / 20).min(self.limit / 4)
     }
 
     /// A descriptor got this number: all below are taken. Are few left?
@@ -38,17 +41,17 @@ impl Headroom {
         self.scarce.replace(scarce) != scarce
     }
 
-    /// May a pushed connection be taken?
-    pub fn takes_pushed(&self) -> bool {
-        !self.is_scarce() || self.next_free() + LAST < self.limit
+    /// Do so many more descriptors fit?
+    pub fn has_room_for(&self, count: usize) -> bool {
+        fds::free(count + LAST)
     }
 
     /// Enough free descriptors again, with something to spare so that it does not flap.
     pub fn has_recovered(&self) -> bool {
-        self.next_free() + self.reserve() + self.reserve() / 4 < self.limit
-    }
-
-    fn next_free(&self) -> u64 {
-        fds::next_free().map_or(self.limit, |fd| u64::try_from(fd).unwrap_or(0))
+        let wanted = self.reserve() + self.reserve() / 4;
+        let next = fds::next_free().map_or(self.limit, |fd| u64::try_from(fd).unwrap_or(0));
+        // The next number tells at once that few are left. That many are it does not tell: it may be a hole
+        // below numbers that are taken.
+        next + wanted < self.limit && fds::free(wanted.min(MOST_PROBES) as usize)
     }
 }

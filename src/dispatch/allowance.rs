@@ -1,0 +1,54 @@
+//! How many descriptors the accept thread may use for what, as a function of the limit of open files, which
+//! the workers have inherited.
+
+use crate::ipc::parcel;
+
+/// Connections that may be under way to one worker: one that has so many unread is behind anyway.
+const MOST_UNDER_WAY: u64 = 128;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Allowance {
+    limit: u64,
+}
+
+impl Allowance {
+    /// `limit`: the soft RLIMIT_NOFILE of this process.
+    pub fn new(limit: u64) -> Self {
+        Self { limit }
+    }
+
+    /// Connections under way to one worker. An unprivileged user may have no more than RLIMIT_NOFILE in flight
+    /// to all (unix(7)), and what a worker never read must find place here when it is taken back.
+    pub fn under_way(self) -> u64 {
+        (self.limit / 8).clamp(1, MOST_UNDER_WAY)
+    }
+
+    /// Connections in one message: no more than half of what a worker keeps in reserve, because it takes a
+    /// message whole and the kernel drops what does not fit.
+    pub fn message(self) -> usize {
+        usize::try_from(self.limit / 8).unwrap_or(parcel::MOST).clamp(1, parcel::MOST)
+    }
+
+    /// An accepted connection got this number, so that all below are taken. Must accepting rest, for the sake
+    /// of what may be taken back?
+    pub fn is_near(self, fd: i32) -> bool {
+        let reserve = MOST_UNDER_WAY.min(self.limit / 4);
+        u64::try_from(fd).unwrap_or(0) + reserve >= self.limit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_back_from_a_worker_fits_into_the_reserve() {
+        for limit in [16, 64, 128, 256, 1024, 1 << 20, u64::MAX] {
+            let allowance = Allowance::new(limit);
+            let first_near = (0..=i32::MAX).find(|fd| allowance.is_near(*fd) || *fd > 1 << 21);
+            let left = limit - first_near.map_or(0, |fd| fd as u64);
+            assert!(allowance.under_way() <= left, "{limit}");
+            assert!(allowance.message() as u64 <= allowance.under_way(), "{limit}");
+        }
+    }
+}
