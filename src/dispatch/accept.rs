@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
+use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with};
 
@@ -17,13 +17,12 @@ use super::command::{Command, Report, Settings};
 use super::crew::Member;
 use super::group::{Connection, Group};
 use super::peek::Peeks;
-use super::place::Hint;
 use super::refuse::Refusals;
 use super::token::Token;
 use crate::balance::{Candidate, Mode};
 use crate::event::Level;
 use crate::ipc::control::GroupId;
-use crate::metrics::layout::page;
+use crate::metrics::layout::{header, page};
 use crate::metrics::memory::SharedMemory;
 
 /// Accepted in one go from one listener, so that a flood on one address does not starve the others.
@@ -37,8 +36,8 @@ const WEIGHTS_EVERY: Duration = Duration::from_millis(100);
 const WATCH_AFTER_DIRECT: Duration = Duration::from_secs(2);
 /// Between two looks at a listener that is too busy to be woken for.
 const COALESCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 150_000 };
-/// How long accepting rests when the primary has no descriptor left.
-const REST: Duration = Duration::from_millis(10);
+/// How long the thread outlives the order to end, for clients that still read their refusal.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Everything the accept thread owns.
 pub struct Floor {
@@ -53,7 +52,7 @@ pub struct Floor {
     pub next_group: GroupId,
     /// By slot.
     pub crew: Vec<Option<Member>>,
-    /// Dead workers in whose channels connections lie for which there was no descriptor.
+    /// The dead whose channels hold connections that could not be taken back yet for want of descriptors.
     pub graves: Vec<Member>,
     pub candidates: Vec<Candidate>,
     pub peeks: Peeks,
@@ -62,9 +61,12 @@ pub struct Floor {
     watched: Duration,
     weighed: Duration,
     watch_until: Duration,
-    said_out_of_descriptors: bool,
+    /// Accepting failed for want of descriptors; the listeners are left alone until then.
+    pub resting_until: Option<Duration>,
+    pub said_out_of_descriptors: bool,
     pub allowance: Allowance,
-    pub over: bool,
+    /// Shutdown was ordered; the thread ends by then.
+    pub over_at: Option<Duration>,
 }
 
 impl Floor {
@@ -97,16 +99,17 @@ impl Floor {
             watched: Duration::ZERO,
             weighed: Duration::ZERO,
             watch_until: Duration::ZERO,
+            resting_until: None,
             said_out_of_descriptors: false,
             allowance: Allowance::new(crate::sys::limits::descriptors()),
-            over: false,
+            over_at: None,
         })
     }
 
     pub fn run(mut self) {
         crate::sys::limits::precise_timers();
         let mut events: Vec<Event> = Vec::with_capacity(64);
-        while !self.over {
+        while !self.is_over() {
             events.clear();
             if self.polls() {
                 // Thousands a second and no help from the kernel: a batch for each look costs less than a wake-up
@@ -125,6 +128,8 @@ impl Floor {
                 }
             }
             let now = self.clock.elapsed();
+            // Who waits longest goes first.
+            self.serve_queues(now);
             for event in &events {
                 match Token::unpack(event.data.u64()) {
                     Token::Wake => self.obey(now),
@@ -136,7 +141,19 @@ impl Floor {
             }
             self.pass_time(now);
             self.flush(now);
+            self.memory.set(header::QUEUED, self.waiting() as u64);
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.over_at.is_some_and(|at| self.refusals.is_empty() || self.clock.elapsed() >= at)
+    }
+
+    /// Refuses what waits and closes everything; the thread ends when the refused have read it.
+    pub fn end(&mut self, now: Duration) {
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.close_group(id));
+        self.over_at.get_or_insert(now + LAST_WORDS);
     }
 
     /// How long the thread may sleep; None: until something happens.
@@ -144,11 +161,11 @@ impl Floor {
         if self.polls() {
             return Some(Duration::ZERO);
         }
-        let queues =
-            self.groups.values().any(|group| !group.waiting.is_empty() || group.paused_until.is_some());
+        let queues = self.groups.values().any(|group| !group.waiting.is_empty())
+            || self.resting_until.is_some()
+            || !self.graves.is_empty();
         let small = !self.peeks.is_empty() || !self.refusals.is_empty();
         let busy = self.crew.iter().flatten().any(|member| member.under_way() > 0 || member.stuck)
-            || !self.graves.is_empty()
             || self.groups.values().any(|group| group.mode == Mode::Direct)
             || self.watched < self.watch_until;
         [(queues, QUEUE_EVERY), (busy, WATCH_EVERY), (small, Duration::from_millis(50))]
@@ -175,10 +192,11 @@ impl Floor {
             }
         }
         self.resume_listeners(now);
-        self.serve_queues(now);
+        self.empty_graves(now);
         for connection in self.expired_peeks(now) {
-            self.route(connection, Hint::default(), now);
+            self.route(connection, now);
         }
+        self.serve_queues(now);
         self.refusals.expire(now);
     }
 
@@ -197,26 +215,25 @@ impl Floor {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (mut accepted, mut near) = (0, false);
         while accepted < BATCH && !near {
-            let Some(group) = self.groups.get(&id) else { break };
-            let listener = match slot {
-                None => &group.front,
-                Some(slot) => &group.members[usize::from(slot)],
-            };
+            let Some(listener) = self.groups.get(&id).and_then(|group| group.listener(slot)) else { break };
             match acceptfrom_with(listener, flags) {
                 Ok((fd, client)) => {
                     accepted += 1;
                     near = self.allowance.is_near(fd.as_raw_fd());
-                    let client = client_address(client);
-                    let connection = Connection { fd, group: id, client, since: now, taken_back: false };
-                    self.place(connection, now);
+                    self.place(Connection::new(fd, id, client_address(client), now), now);
                 }
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => near = true,
+                Err(Errno::INVAL) => {
+                    self.give_up_listener(id, slot);
+                    break;
+                }
+                // None left, or one that the network took away again.
                 Err(_) => break,
             }
         }
         if near {
-            self.rest(id, now);
+            self.rest(now);
         }
         accepted
     }
@@ -229,84 +246,6 @@ impl Floor {
                 return;
             }
         }
-    }
-
-    /// Hardly a descriptor left: connections wait in the kernel's queues until some are free again.
-    fn rest(&mut self, id: GroupId, now: Duration) {
-        if let Some(group) = self.groups.get_mut(&id)
-            && group.paused_until.replace(now + REST).is_none()
-        {
-            let _ = epoll::delete(&self.epoll, &group.front);
-            for (_, listener) in group.owned_listeners() {
-                let _ = epoll::delete(&self.epoll, listener);
-            }
-        }
-        if !std::mem::replace(&mut self.said_out_of_descriptors, true) {
-            let text = "The primary is short of file descriptors: new connections wait. Raise the limit of open \
-                        files (ulimit -n).";
-            (self.report)(Report::Notice(Level::Error, text.to_owned()));
-        }
-    }
-
-    fn resume_listeners(&mut self, now: Duration) {
-        for group in self.groups.values_mut() {
-            if group.paused_until.is_some_and(|until| until <= now) {
-                group.paused_until = None;
-                let token = EventData::new_u64(Token::Front(group.id).pack());
-                let _ = epoll::add(&self.epoll, &group.front, token, EventFlags::IN);
-                for (slot, listener) in group.owned_listeners() {
-                    let token = EventData::new_u64(Token::Slot(group.id, slot).pack());
-                    let _ = epoll::add(&self.epoll, listener, token, EventFlags::IN);
-                }
-            }
-        }
-    }
-
-    /// Judges every worker, and takes back what lies with those that are stuck.
-    fn watch(&mut self, now: Duration) {
-        let mut changed = false;
-        let mut taken = Vec::new();
-        let judges = self.settings.health_aware && !self.settings.inspected;
-        let queued: Vec<bool> = (0..self.crew.len()).map(|slot| self.has_own_queue(slot)).collect();
-        for member in self.crew.iter_mut().flatten() {
-            let outstanding = member.under_way() > 0 || queued[usize::from(member.slot)];
-            let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now) && judges;
-            if stuck != member.stuck {
-                member.stuck = stuck;
-                changed = true;
-                let slot = member.slot;
-                // One that is short of descriptors says so itself.
-                if member.scarce {
-                    continue;
-                }
-                (self.report)(if stuck { Report::Stuck { slot } } else { Report::Recovered { slot } });
-            }
-        }
-        let somebody = self.crew.iter().flatten().any(|member| !member.stuck && !member.leaving);
-        if somebody {
-            for member in self.crew.iter_mut().flatten().filter(|member| member.stuck) {
-                taken.append(&mut member.take_back(false, now));
-            }
-        }
-        for grave in &mut self.graves {
-            taken.append(&mut grave.take_back(true, now));
-        }
-        self.graves.retain(Member::has_unread);
-        if changed {
-            self.restate();
-        }
-        for connection in taken {
-            self.route(connection, Hint::default(), now);
-        }
-    }
-
-    /// Do connections wait in a listener that the slot's worker polls itself?
-    fn has_own_queue(&self, slot: usize) -> bool {
-        let polls = |group: &&Group| group.owned.get(slot) == Some(&false);
-        self.groups.values().filter(polls).any(|group| {
-            let mut polled = [PollFd::new(&group.members[slot], PollFlags::IN)];
-            poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
-        })
     }
 
     /// Adds what workers accepted themselves to the groups' totals, and lets the groups reconsider.

@@ -3,10 +3,13 @@
 //! connections. The members of the slots come after, one `listen()` at a time, because that order is the
 //! index by which steering programs name them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::FileType;
 use rustix::io::Errno;
+use rustix::net::netdevice::name_to_index;
 use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport, socket_acceptconn, socket_domain,
 };
@@ -16,8 +19,9 @@ use rustix::net::{
 };
 
 use super::command::ListenFailure;
+use crate::balance::{Family, Instruction, Steering, program};
 use crate::ipc::control::Address;
-use crate::sys::fds;
+use crate::sys::{bpf, fds};
 
 /// Whatever a program asks for, a queue this long costs nothing until it is needed.
 const LEAST_BACKLOG: u32 = 4096;
@@ -28,10 +32,38 @@ pub struct Bound {
     /// Listeners of slots 0.. in order; empty where the kernel cannot steer.
     pub members: Vec<OwnedFd>,
     pub local: Option<SocketAddr>,
-    /// A unix socket's file, to be unlinked when the group closes.
-    pub path: Option<String>,
+    pub file: Option<UnixFile>,
     /// Why there are no members, if that is worth saying.
     pub note: Option<String>,
+}
+
+/// A unix socket's file; dropping it removes the file, unless another program has put its own there since.
+pub struct UnixFile {
+    path: String,
+    /// Device and inode.
+    identity: Option<(u64, u64)>,
+}
+
+impl UnixFile {
+    fn new(path: &str) -> Self {
+        Self { path: path.to_owned(), identity: identity(path) }
+    }
+}
+
+impl Drop for UnixFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            // Gone already is as good.
+            let _ = rustix::fs::unlink(&self.path);
+        }
+    }
+}
+
+/// None when no socket is there.
+fn identity(path: &str) -> Option<(u64, u64)> {
+    let found = rustix::fs::lstat(path).ok()?;
+    let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
+    is_socket.then_some((found.st_dev, found.st_ino))
 }
 
 fn failure(host: &str, syscall: &'static str) -> impl Fn(Errno) -> ListenFailure {
@@ -69,13 +101,25 @@ fn tcp(
             bound_or_taken => bound_or_taken,
         };
     };
-    let Some(ip) = parse_ip(host) else { return Err(failure(host, "bind")(Errno::INVAL)) };
-    tcp_at(SocketAddr::new(ip, port), host, ipv6_only, backlog, slots)
+    let at = socket_address(host, port).map_err(failure(host, "bind"))?;
+    tcp_at(at, host, ipv6_only, backlog, slots)
 }
 
-/// A zone (`fe80::1%eth0`) is not kept: Node drops it too once a name is resolved.
-fn parse_ip(host: &str) -> Option<IpAddr> {
-    host.split('%').next().and_then(|address| address.parse().ok())
+/// A zone (`fe80::1%eth0`) is the interface that a link-local address belongs to, by name or number.
+fn socket_address(host: &str, port: u16) -> Result<SocketAddr, Errno> {
+    let (ip, zone) = host.split_once('%').map_or((host, None), |(ip, zone)| (ip, Some(zone)));
+    match (ip.parse().map_err(|_| Errno::INVAL)?, zone) {
+        (IpAddr::V6(ip), Some(zone)) => Ok(SocketAddrV6::new(ip, port, 0, interface(zone)?).into()),
+        (ip, _) => Ok(SocketAddr::new(ip, port)),
+    }
+}
+
+fn interface(zone: &str) -> Result<u32, Errno> {
+    if let Ok(number) = zone.parse() {
+        return Ok(number);
+    }
+    let any = socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
+    name_to_index(&any, zone).map_err(|_| Errno::INVAL)
 }
 
 fn tcp_at(
@@ -87,19 +131,34 @@ fn tcp_at(
 ) -> Result<Bound, ListenFailure> {
     let front = tcp_socket(at, ipv6_only).map_err(failure(host, "listen"))?;
     bind(&front, &at).map_err(failure(host, "listen"))?;
-    let steerable = set_socket_reuseport(&front, true).is_ok();
+    let grouped = set_socket_reuseport(&front, true);
     listen(&front, backlog).map_err(failure(host, "listen"))?;
     let local = local_address(&front);
-    let (mut members, mut note) = (Vec::new(), None);
-    if let (true, Some(local)) = (steerable, local) {
-        match (0..slots).map(|_| member(local, ipv6_only, backlog)).collect() {
-            Ok(all) => members = all,
-            Err(errno) => {
-                note = Some(format!("listeners for the workers could not be made ({errno})"));
-            }
-        }
-    }
-    Ok(Bound { front, members, local, path: None, note })
+    // Steered before there is a second member: no connection ever ends on a member by chance, so that giving
+    // up on members resets nobody.
+    let steered = grouped.map_err(io::Error::from).and_then(|()| attach(front.as_fd(), &primary_alone()));
+    let made = match local {
+        Some(local) if steered.is_ok() => (0..slots).map(|_| member(local, ipv6_only, backlog)).collect(),
+        Some(_) | None => Ok(Vec::new()),
+    };
+    let note = match (&steered, &made) {
+        (Err(error), _) => Some(format!("the kernel takes no steering program ({error})")),
+        (Ok(()), Err(errno)) => Some(format!("listeners for the workers could not be made ({errno})")),
+        (Ok(()), Ok(_)) => None,
+    };
+    Ok(Bound { front, members: made.unwrap_or_default(), local, file: None, note })
+}
+
+/// Everything to member 0; the same for every family.
+fn primary_alone() -> Vec<Instruction> {
+    program(Steering::Primary, Family::V4).unwrap_or_default()
+}
+
+/// Steers the whole group that `member` belongs to.
+pub fn attach(member: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    let raw: Vec<bpf::RawInstruction> =
+        program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();
+    bpf::attach(member, &raw)
 }
 
 fn tcp_socket(at: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {
@@ -134,7 +193,7 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let front = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(&failed)?;
     match bind(&front, &address) {
-        Err(Errno::ADDRINUSE) if is_left_behind(&address) => {
+        Err(Errno::ADDRINUSE) if is_left_behind(path, &address) => {
             // Nobody listens behind the file: its owner was killed. Node's users unlink it by hand.
             rustix::fs::unlink(path).map_err(&failed)?;
             bind(&front, &address).map_err(&failed)?;
@@ -143,14 +202,16 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
         Err(Errno::NOENT) => return Err(failed(Errno::ACCESS)),
         bound => bound.map_err(&failed)?,
     }
+    let file = (!path.starts_with('\0')).then(|| UnixFile::new(path));
     listen(&front, backlog).map_err(&failed)?;
-    let file = (!path.starts_with('\0')).then(|| path.to_owned());
-    Ok(Bound { front, members: Vec::new(), local: None, path: file, note: None })
+    Ok(Bound { front, members: Vec::new(), local: None, file, note: None })
 }
 
-fn is_left_behind(address: &SocketAddrUnix) -> bool {
-    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None);
-    probe.is_ok_and(|probe| connect(&probe, address) == Err(Errno::CONNREFUSED))
+/// Only a socket counts: whatever else lies there is not drover's to remove.
+fn is_left_behind(path: &str, address: &SocketAddrUnix) -> bool {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
+    identity(path).is_some() && probe.is_ok_and(|probe| connect(&probe, address) == Err(Errno::CONNREFUSED))
 }
 
 /// A listening socket that the primary holds under a number, as `listen({ fd })` names it.
@@ -166,12 +227,12 @@ fn descriptor(fd: i32) -> Result<Bound, ListenFailure> {
         .map_err(|errno| failed(errno.raw_os_error()))?;
     let is_unix = socket_domain(front.as_fd()).is_ok_and(|domain| domain == AddressFamily::UNIX);
     let local = if is_unix { None } else { local_address(&front) };
-    Ok(Bound { front, members: Vec::new(), local, path: None, note: None })
+    Ok(Bound { front, members: Vec::new(), local, file: None, note: None })
 }
 
 fn udp(host: &str, port: u16, ipv6: bool, ipv6_only: bool, reuse: bool) -> Result<Bound, ListenFailure> {
     let failed = failure(host, "bind");
-    let Some(ip) = parse_ip(host) else { return Err(failed(Errno::INVAL)) };
+    let at = socket_address(host, port).map_err(&failed)?;
     let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let front = socket_with(family, SocketType::DGRAM, flags, None).map_err(&failed)?;
@@ -181,9 +242,9 @@ fn udp(host: &str, port: u16, ipv6: bool, ipv6_only: bool, reuse: bool) -> Resul
     if ipv6_only {
         set_ipv6_v6only(&front, true).map_err(&failed)?;
     }
-    bind(&front, &SocketAddr::new(ip, port)).map_err(&failed)?;
+    bind(&front, &at).map_err(&failed)?;
     let local = local_address(&front);
-    Ok(Bound { front, members: Vec::new(), local, path: None, note: None })
+    Ok(Bound { front, members: Vec::new(), local, file: None, note: None })
 }
 
 /// The client's address, as `accept` tells it; None on a unix socket.

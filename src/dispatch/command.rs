@@ -72,8 +72,11 @@ pub struct Listening {
     pub host: Option<String>,
     /// 0 for unix sockets.
     pub port: u16,
-    /// The slot's own listener, when a slot asked.
+    /// The slot's listener, when a slot asked.
     pub listener: Option<OwnedFd>,
+    /// It is the slot's own, to accept on. Otherwise it is a copy of the group's, and all connections come
+    /// through the connection channel.
+    pub own: bool,
 }
 
 /// The kernel refused; `host` is the address it refused.

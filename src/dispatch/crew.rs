@@ -1,6 +1,7 @@
 //! The workers as the accept thread knows them: their channels, what was sent and not yet taken, and whether
 //! they may have more.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use rustix::io::Errno;
 use super::allowance::Allowance;
 use super::group::Connection;
 use super::watch::Pulse;
+use crate::ipc::control::GroupId;
 use crate::ipc::parcel;
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
@@ -33,6 +35,32 @@ pub struct Member {
     pub leaving: bool,
     blocked_until: Duration,
     pending: Vec<Connection>,
+    /// Something was given that was never in another worker's channel: worth reading its channel for, once it
+    /// is stuck.
+    rescuable: bool,
+}
+
+/// What was read back from a worker's channel.
+pub struct Taken {
+    pub connections: Vec<Connection>,
+    /// Nothing is left in the channel. Otherwise the rest needs more descriptors than this process has.
+    pub whole: bool,
+    /// Connections that the kernel dropped for want of a descriptor.
+    pub lost: usize,
+}
+
+impl Default for Taken {
+    fn default() -> Self {
+        Self { connections: Vec::new(), whole: true, lost: 0 }
+    }
+}
+
+impl Taken {
+    pub fn append(&mut self, mut other: Taken) {
+        self.connections.append(&mut other.connections);
+        self.whole &= other.whole;
+        self.lost += other.lost;
+    }
 }
 
 impl Member {
@@ -51,6 +79,7 @@ impl Member {
             leaving: false,
             blocked_until: Duration::ZERO,
             pending: Vec::new(),
+            rescuable: false,
         }
     }
 
@@ -63,6 +92,11 @@ impl Member {
     pub fn connections(&self) -> u32 {
         let opened = self.sent + self.page.get(page::ACCEPTED);
         u32::try_from(opened.saturating_sub(self.page.closed())).unwrap_or(u32::MAX)
+    }
+
+    /// Stays and makes progress, as far as is known.
+    pub fn is_well(&self) -> bool {
+        !self.leaving && !self.stuck
     }
 
     /// May it be given one more through its channel now?
@@ -79,6 +113,7 @@ impl Member {
     /// The connection is this worker's now; it goes out with the next `flush`.
     pub fn give(&mut self, connection: Connection) {
         self.sent += 1;
+        self.rescuable |= !connection.taken_back;
         self.pending.push(connection);
     }
 
@@ -114,42 +149,73 @@ impl Member {
         Vec::new()
     }
 
-    /// Does something lie in its channel? After the worker's death only `take_back` changes that.
-    pub fn has_unread(&self) -> bool {
-        matches!(parcel::next_size(self.far_end.as_fd()), Ok(Some(_)))
+    /// Wakes a stuck worker when it can be woken: its beat then says that it is well. It gets no other work by
+    /// which that could be seen.
+    pub fn knock(&self) {
+        // A full channel will wake it as well, and the dead need no waking.
+        let _ = parcel::send(self.channel.as_fd(), 0, false, &[]);
     }
 
-    /// Takes back what the worker has not read, as far as there are descriptors for it: the kernel drops what
-    /// does not fit. `all` also what was taken back from another worker before.
-    pub fn take_back(&mut self, all: bool, now: Duration) -> Vec<Connection> {
-        let mut taken = Vec::new();
-        let mut keep = Vec::new();
-        while let Ok(Some(count)) = parcel::next_size(self.far_end.as_fd())
-            && fds::free(count)
-        {
-            match parcel::receive(self.far_end.as_fd()) {
-                Ok(Some(parcel)) => {
-                    let parcel_back = parcel.taken_back;
-                    let into = if parcel_back && !all { &mut keep } else { &mut taken };
-                    into.extend(parcel.fds.into_iter().map(|fd| Connection {
-                        client: super::place::peer_address(&fd),
-                        fd,
-                        group: parcel.group,
-                        since: now,
-                        taken_back: true,
-                    }));
-                }
-                Err(Errno::INTR) => {}
-                Ok(None) | Err(_) => break,
-            }
+    /// Takes back from a stuck worker what one of the `takers` may have. Once a connection: when every worker
+    /// is slow, moving connections about only makes it worse.
+    pub fn rescue(&mut self, takers: &BTreeSet<GroupId>, now: Duration) -> Taken {
+        if !self.rescuable || takers.is_empty() {
+            return Taken::default();
         }
-        self.sent -= taken.len() as u64;
-        self.pending.splice(0..0, keep);
-        if all {
-            let pending = std::mem::take(&mut self.pending);
-            self.sent = self.sent.saturating_sub(pending.len() as u64);
-            taken.extend(pending);
+        let mut taken = self.read_back(now);
+        let (moving, staying) = std::mem::take(&mut taken.connections)
+            .into_iter()
+            .partition(|connection| !connection.taken_back && takers.contains(&connection.group));
+        taken.connections = moving;
+        taken.connections.iter_mut().for_each(|connection| connection.taken_back = true);
+        self.sent = self.sent.saturating_sub(taken.connections.len() as u64);
+        // Sent again before what was given since.
+        self.pending.splice(0..0, staying);
+        self.rescuable = !taken.whole || self.pending.iter().any(|connection| !connection.taken_back);
+        taken
+    }
+
+    /// Takes back all that the worker has not read, and what was not even sent.
+    pub fn take_all(&mut self, now: Duration) -> Taken {
+        let mut taken = self.read_back(now);
+        taken.connections.append(&mut self.pending);
+        self.sent = self.sent.saturating_sub(taken.connections.len() as u64);
+        taken
+    }
+
+    fn read_back(&mut self, now: Duration) -> Taken {
+        let taken = self.empty_channel(now);
+        if self.stuck {
+            // The last knock came back too.
+            self.knock();
         }
         taken
+    }
+
+    fn empty_channel(&mut self, now: Duration) -> Taken {
+        let mut taken = Taken::default();
+        loop {
+            match parcel::next_size(self.far_end.as_fd()) {
+                Ok(Some(count)) if !fds::free(count) => {
+                    taken.whole = false;
+                    return taken;
+                }
+                Err(Errno::INTR) => continue,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return taken,
+            }
+            // The worker may have been faster.
+            if let Ok(Some(parcel)) = parcel::receive(self.far_end.as_fd()) {
+                taken.lost += parcel.lost;
+                self.sent = self.sent.saturating_sub(parcel.lost as u64);
+                taken.connections.extend(parcel.fds.into_iter().map(|fd| {
+                    let client = super::place::peer_address(&fd);
+                    Connection {
+                        taken_back: parcel.taken_back,
+                        ..Connection::new(fd, parcel.group, client, now)
+                    }
+                }));
+            }
+        }
     }
 }

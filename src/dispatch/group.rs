@@ -2,25 +2,41 @@
 //! behind it, and the connections that wait because none may take them.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::bind::Bound;
+use super::bind::{Bound, UnixFile};
 use super::command::Settings;
 use crate::balance::{Chooser, Family, Mode, RATE_UP, Strategy, Switch};
 use crate::ipc::control::{Address, GroupId};
+
+/// What a connection's first bytes said about where it belongs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint {
+    /// The slot that a valid affinity cookie names.
+    pub slot: Option<u16>,
+    /// The client behind a trusted proxy.
+    pub client: Option<IpAddr>,
+}
 
 /// An accepted connection that drover still owns.
 pub struct Connection {
     pub fd: OwnedFd,
     pub group: GroupId,
     pub client: Option<SocketAddr>,
-    /// When it was accepted, on the thread's clock.
+    /// When it was accepted or came back, on the thread's clock.
     pub since: Duration,
+    pub hint: Hint,
     /// It was in a stuck worker's channel once. It is not taken back a second time: when every worker is
     /// slow, moving connections about only makes it worse.
     pub taken_back: bool,
+}
+
+impl Connection {
+    pub fn new(fd: OwnedFd, group: GroupId, client: Option<SocketAddr>, now: Duration) -> Self {
+        Self { fd, group, client, since: now, hint: Hint::default(), taken_back: false }
+    }
 }
 
 /// What a slot's worker does with the group.
@@ -38,15 +54,16 @@ pub enum Door {
 pub struct Group {
     pub id: GroupId,
     pub address: Address,
-    pub front: OwnedFd,
-    /// By slot.
+    /// Member 0. None once the group is retired: nothing new comes, what came is still placed.
+    pub front: Option<OwnedFd>,
+    /// By slot; empty when retired, and where the kernel cannot steer.
     pub members: Vec<OwnedFd>,
     /// By slot: the primary accepts from the slot's listener, because no worker does.
     pub owned: Vec<bool>,
     /// By slot.
     pub doors: Vec<Door>,
     pub local: Option<SocketAddr>,
-    path: Option<String>,
+    file: Option<UnixFile>,
     pub plain_http: bool,
     /// The primary opened it for every address of the machine, before any program said what it wants.
     pub opened_by_primary: bool,
@@ -63,8 +80,6 @@ pub struct Group {
     pub program: Vec<crate::balance::Instruction>,
     /// Connections since the group left the quiet side of its switch.
     pub direct_total: u64,
-    /// Accepting failed for want of descriptors; the listener is left alone until then.
-    pub paused_until: Option<Duration>,
 }
 
 impl Group {
@@ -73,13 +88,13 @@ impl Group {
         Self {
             id,
             address,
-            front: bound.front,
+            front: Some(bound.front),
             owned: vec![false; members],
             doors: Vec::new(),
             push_only: members == 0,
             members: bound.members,
             local: bound.local,
-            path: bound.path,
+            file: bound.file,
             plain_http: false,
             opened_by_primary: false,
             waiting: VecDeque::new(),
@@ -89,13 +104,45 @@ impl Group {
             busy: false,
             program: Vec::new(),
             direct_total: 0,
-            paused_until: None,
         }
+    }
+
+    /// Lets go of the address. The sockets must have left the epoll set: workers may hold copies of them.
+    pub fn retire(&mut self) {
+        self.front = None;
+        self.members.clear();
+        self.owned.clear();
+        self.file = None;
+        self.push_only = true;
+        self.mode = Mode::Push;
+        self.busy = false;
+    }
+
+    /// Its own listener, or a slot's.
+    pub fn listener(&self, slot: Option<u16>) -> Option<&OwnedFd> {
+        match slot {
+            None => self.front.as_ref(),
+            Some(slot) => self.members.get(usize::from(slot)),
+        }
+    }
+
+    /// Listeners that the accept thread looks after, with their slots.
+    pub fn looked_after(&self) -> impl Iterator<Item = (Option<u16>, &OwnedFd)> {
+        let front = self.front.as_ref().filter(|_| self.is_stream());
+        let members = self.members.iter().zip(&self.owned).enumerate();
+        let owned = members.filter(|(_, (_, owned))| **owned);
+        front
+            .into_iter()
+            .map(|front| (None, front))
+            .chain(owned.map(|(slot, (listener, _))| (Some(slot as u16), listener)))
     }
 
     /// Is this the group that a program means by `wanted`? The same address in other words is the same, and a
     /// program behind `start(port)` may name its wildcard as it likes.
     pub fn answers_to(&self, wanted: &Address) -> bool {
+        if self.front.is_none() {
+            return false;
+        }
         if self.address == *wanted {
             return true;
         }
@@ -125,18 +172,18 @@ impl Group {
         self.doors[index] = door;
     }
 
+    /// Puts a connection where its age says.
+    pub fn enqueue(&mut self, connection: Connection) {
+        let at = self.waiting.partition_point(|other| other.since <= connection.since);
+        self.waiting.insert(at, connection);
+    }
+
     /// Tells the switch what came, in the terms of the side it is on.
     pub fn reconsider(&mut self, accepted: u32, now: Duration) {
         match self.switch.mode() {
             Mode::Push => self.switch.accepted(accepted, now),
             Mode::Direct => self.switch.sampled(self.direct_total, now),
         };
-    }
-
-    /// The slots' listeners that the primary accepts from.
-    pub fn owned_listeners(&self) -> impl Iterator<Item = (u16, &OwnedFd)> {
-        let slots = self.members.iter().enumerate().zip(&self.owned);
-        slots.filter(|(_, owned)| **owned).map(|((slot, listener), _)| (slot as u16, listener))
     }
 
     /// Every program closed its server: nobody will serve this address any more.
@@ -150,14 +197,5 @@ impl Group {
         settings.max_connections_per_worker.is_some()
             || matches!(settings.affinity, super::Affinity::Cookie { .. })
             || !settings.trusted_proxies.is_empty()
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(path) = &self.path {
-            // Gone already is as good.
-            let _ = rustix::fs::unlink(path);
-        }
     }
 }

@@ -3,7 +3,8 @@
 //! nothing about workers' lives (`supervisor`) and nothing about who is best (`balance`): it carries out.
 //!
 //! Reading order: `command` (what goes in and out), `group` (one address), `crew` (the workers), `accept`
-//! (the thread), `obey` (its commands), then `place`, `steer`, `watch`, `peek`, `refuse`.
+//! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch` and
+//! `rescue`, `peek`, `refuse`.
 
 mod accept;
 mod affinity;
@@ -13,11 +14,13 @@ mod command;
 mod crew;
 mod group;
 mod handle;
+mod listeners;
 mod obey;
 mod peek;
 mod place;
 mod refuse;
 mod requests;
+mod rescue;
 mod steer;
 mod token;
 mod watch;
@@ -25,3 +28,8 @@ mod watch;
 pub use affinity::{cookie_slot, cookie_value};
 pub use command::{Affinity, Command, DispatchMode, Fallback, ListenFailure, Listening, Report, Settings};
 pub use handle::Dispatcher;
+// Bytes from outside: for the fuzz targets alone.
+#[doc(hidden)]
+pub use requests::{
+    FirstBytes, client as forwarded_client, cookie as request_cookie, read as read_first_bytes,
+};

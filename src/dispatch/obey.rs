@@ -1,22 +1,18 @@
 //! Carrying out the commands: addresses open and close, workers come and go.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
 
 use super::accept::Floor;
-use super::bind::{self, Bound};
+use super::bind;
 use super::command::{Command, ListenFailure, Listening, Report};
-use super::crew::Member;
+use super::crew::{Member, Taken};
 use super::group::{Door, Group};
-use super::place::Hint;
-use super::token::Token;
-use crate::balance::{Family, Steering, program};
 use crate::event::Level;
 use crate::ipc::control::{Address, GroupId};
 use crate::metrics::layout::header;
-use crate::sys::bpf;
 
 impl Floor {
     pub fn carry_out(&mut self, command: Command, now: Duration) {
@@ -30,7 +26,11 @@ impl Floor {
                 if self.crew.len() <= index {
                     self.crew.resize_with(index + 1, || None);
                 }
-                self.crew[index] = Some(Member::new(slot, generation, channel, far_end, page));
+                let joined = Member::new(slot, generation, channel, far_end, page);
+                if let Some(gone) = self.crew[index].replace(joined) {
+                    // Its end has not been told yet. What it served its successor does not serve yet.
+                    self.inter(gone, now);
+                }
             }
             Command::Serve { slot, generation, group, plain_http } => {
                 self.serve(slot, generation, group, plain_http, now);
@@ -43,9 +43,9 @@ impl Floor {
                 if let Some(member) = self.current(slot, generation) {
                     member.scarce = scarce;
                     // Others may have room for what it cannot take.
-                    let unread = if scarce { member.take_back(true, now) } else { Vec::new() };
+                    let unread = if scarce { member.take_all(now) } else { Taken::default() };
                     self.restate();
-                    unread.into_iter().for_each(|connection| self.route(connection, Hint::default(), now));
+                    self.place_again(unread, now);
                 }
             }
             Command::Drain { slot, generation } => {
@@ -64,15 +64,11 @@ impl Floor {
             }
             Command::Dead { slot, generation } => self.bury(slot, generation, now),
             Command::Retire => self.retire(now),
-            Command::Shutdown => {
-                let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-                ids.into_iter().for_each(|id| self.close_group(id));
-                self.over = true;
-            }
+            Command::Shutdown => self.end(now),
         }
     }
 
-    fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Member> {
+    pub fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Member> {
         self.member_mut(slot).filter(|member| member.generation == generation)
     }
 
@@ -93,28 +89,33 @@ impl Floor {
         let listener = match slot {
             None => None,
             Some(slot) => {
-                let own = group.members.get(usize::from(slot)).unwrap_or(&group.front);
-                let copied = rustix::io::fcntl_dupfd_cloexec(own.as_fd(), 0).map_err(|errno| {
-                    ListenFailure { errno: errno.raw_os_error(), syscall: "listen", host: None }
-                })?;
-                Some(copied)
+                // Without one of its own it gets a copy of the group's, for its looks: the accept thread alone
+                // accepts there, or the strategy and every limit would be passed by.
+                let copied = group
+                    .listener(Some(slot))
+                    .or(group.front.as_ref())
+                    .map_or(Err(Errno::BADF), |listener| {
+                        rustix::io::fcntl_dupfd_cloexec(listener.as_fd(), 0)
+                    });
+                Some(copied.map_err(|errno| ListenFailure {
+                    errno: errno.raw_os_error(),
+                    syscall: "listen",
+                    host: None,
+                })?)
             }
         };
+        let own = slot.is_some_and(|slot| group.listener(Some(slot)).is_some());
         Ok(Listening {
             group: id,
             host: group.local.map(|local| local.ip().to_string()),
             port: group.local.map_or(0, |local| local.port()),
             listener,
+            own,
         })
     }
 
     fn open(&mut self, address: Address, backlog: u32, by_primary: bool) -> Result<GroupId, ListenFailure> {
-        let mut bound = bind::open(&address, backlog, self.settings.slots)?;
-        if let Err(error) = own_all(&bound) {
-            // Closed before anybody can have connected to them.
-            bound.members.clear();
-            bound.note.get_or_insert(format!("the kernel takes no steering program ({error})"));
-        }
+        let bound = bind::open(&address, backlog, self.settings.slots)?;
         if let Some(note) = &bound.note {
             let text = format!("Connections go through the primary: {note}");
             (self.report)(Report::Notice(Level::Warn, text));
@@ -124,14 +125,11 @@ impl Floor {
         let for_all = matches!(address, Address::Tcp { host: None, .. });
         let mut group = Group::new(id, address, bound, self.effective_strategy());
         group.opened_by_primary = by_primary && for_all;
-        if group.is_stream() {
-            let token = EventData::new_u64(Token::Front(id).pack());
-            epoll::add(&self.epoll, &group.front, token, EventFlags::IN).map_err(|errno| ListenFailure {
-                errno: errno.raw_os_error(),
-                syscall: "listen",
-                host: None,
-            })?;
-        }
+        self.look_after_group(&group).map_err(|errno| ListenFailure {
+            errno: errno.raw_os_error(),
+            syscall: "listen",
+            host: None,
+        })?;
         let port = group.local.map_or(0, |local| local.port());
         if group.is_stream() && port != 0 && self.memory.get(header::PORT) == 0 {
             self.memory.set(header::PORT, u64::from(port));
@@ -164,16 +162,13 @@ impl Floor {
             group.set_door(slot, Door::Closed);
         }
         let abandoned = group.is_abandoned();
+        self.restate();
         // What lies in its channel for this door would find it closed; the rest comes round again.
-        let unread = self.current(slot, generation).map(|member| member.take_back(true, now));
+        let unread = self.current(slot, generation).map(|member| member.take_all(now));
+        self.place_again(unread.unwrap_or_default(), now);
         if abandoned {
             // Nobody serves the address any more: a client is refused by the kernel, as with one process.
             self.close_group(id);
-        } else {
-            self.restate();
-        }
-        for connection in unread.into_iter().flatten() {
-            self.route(connection, Hint::default(), now);
         }
         self.serve_queues(now);
     }
@@ -186,49 +181,33 @@ impl Floor {
             let members = self.groups.get(&id).map_or(0, |group| group.members.len() as u16);
             self.accept_all(id, None, now);
             (0..members).for_each(|slot| self.accept_all(id, Some(slot), now));
-            self.close_group(id);
+            if let Some(group) = self.groups.get(&id) {
+                self.leave_group_alone(group);
+            }
+            let waiting = self.groups.get_mut(&id).map(|group| {
+                group.retire();
+                std::mem::take(&mut group.waiting)
+            });
+            waiting.into_iter().flatten().for_each(|connection| self.refuse(connection));
         }
     }
 
-    fn close_group(&mut self, id: GroupId) {
-        let waiting = self.groups.get_mut(&id).map(|group| std::mem::take(&mut group.waiting));
-        for connection in waiting.into_iter().flatten() {
-            self.refuse(connection);
+    /// Forgets an address that nobody serves.
+    pub fn close_group(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            let waiting = std::mem::take(&mut group.waiting);
+            let peeked = self.peeks_of(id);
+            peeked.into_iter().chain(waiting).for_each(|connection| self.refuse(connection));
         }
-        self.groups.remove(&id);
+        if let Some(group) = self.groups.remove(&id) {
+            self.leave_group_alone(&group);
+        }
     }
 
     /// The slot's worker serves no more, and its replacement is expected.
-    fn orphan_doors(&mut self, slot: u16) {
+    pub fn orphan_doors(&mut self, slot: u16) {
         for group in self.groups.values_mut().filter(|group| group.door(slot) == Door::Open) {
             group.set_door(slot, Door::Orphaned);
         }
     }
-
-    /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
-    fn bury(&mut self, slot: u16, generation: u32, now: Duration) {
-        if self.current(slot, generation).is_none() {
-            return;
-        }
-        let Some(mut gone) = self.crew.get_mut(usize::from(slot)).and_then(Option::take) else { return };
-        let left = gone.take_back(true, now);
-        if gone.has_unread() {
-            self.graves.push(gone);
-        }
-        self.orphan_doors(slot);
-        self.restate();
-        left.into_iter().for_each(|connection| self.route(connection, Hint::default(), now));
-    }
-}
-
-/// Sends everything to the primary's own listener; the proof that the kernel can steer this group.
-fn own_all(bound: &Bound) -> std::io::Result<()> {
-    if bound.members.is_empty() {
-        return Ok(());
-    }
-    let steps = program(Steering::Primary, Family::V4).unwrap_or_default();
-    let raw: Vec<bpf::RawInstruction> =
-        steps.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();
-    let front: &OwnedFd = &bound.front;
-    bpf::attach(front.as_fd(), &raw)
 }

@@ -2,7 +2,7 @@
 //! trusted proxies. Edge-triggered, because half a header would otherwise wake the thread without end; at
 //! most 16 KiB and one second.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use rustix::net::{RecvFlags, recv};
 use super::accept::Floor;
 use super::affinity::cookie_slot;
 use super::command::Affinity;
-use super::group::Connection;
-use super::place::Hint;
+use super::group::{Connection, Hint};
 use super::requests::{self, FirstBytes};
 use super::token::Token;
+use crate::ipc::control::GroupId;
 
 const MOST_BYTES: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -24,7 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub struct Peeks {
     next: u32,
-    open: HashMap<u32, Connection>,
+    /// In the order in which they came.
+    open: BTreeMap<u32, Connection>,
 }
 
 impl Peeks {
@@ -44,7 +45,7 @@ impl Floor {
         let flags = EventFlags::IN | EventFlags::RDHUP | EventFlags::ET;
         let token = EventData::new_u64(Token::Peek(id).pack());
         if epoll::add(&self.epoll, &connection.fd, token, flags).is_err() {
-            return self.route(connection, Hint::default(), now);
+            return self.route(connection, now);
         }
         self.peeks.open.insert(id, connection);
     }
@@ -70,7 +71,7 @@ impl Floor {
             Err(_) => Hint::default(),
         };
         if let Some(connection) = self.end_peek(id) {
-            self.route(connection, hint, now);
+            self.route(Connection { hint, ..connection }, now);
         }
     }
 
@@ -95,9 +96,17 @@ impl Floor {
 
     /// Connections that have been looked at for long enough.
     pub fn expired_peeks(&mut self, now: Duration) -> Vec<Connection> {
-        let late = |connection: &Connection| now.saturating_sub(connection.since) >= PATIENCE;
-        let ids: Vec<u32> =
-            self.peeks.open.iter().filter(|(_, connection)| late(connection)).map(|(id, _)| *id).collect();
+        self.end_peeks(|connection| now.saturating_sub(connection.since) >= PATIENCE)
+    }
+
+    /// Connections of a group that is about to close.
+    pub fn peeks_of(&mut self, group: GroupId) -> Vec<Connection> {
+        self.end_peeks(|connection| connection.group == group)
+    }
+
+    fn end_peeks(&mut self, which: impl Fn(&Connection) -> bool) -> Vec<Connection> {
+        let open = self.peeks.open.iter();
+        let ids: Vec<u32> = open.filter(|(_, connection)| which(connection)).map(|(id, _)| *id).collect();
         ids.into_iter().filter_map(|id| self.end_peek(id)).collect()
     }
 }

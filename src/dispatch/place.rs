@@ -1,7 +1,7 @@
 //! Placing an accepted connection: look at its first bytes if an option needs them, choose a worker, or let it
 //! wait; at the end of every round send what was placed.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -11,32 +11,23 @@ use super::accept::Floor;
 use super::bind::client_address;
 use super::command::Affinity;
 use super::crew::Member;
-use super::group::{Connection, Door};
+use super::group::{Connection, Door, Group, Hint};
 use crate::balance::{Candidate, ClientKey, Strategy, client_key, flow_key};
 use crate::ipc::control::GroupId;
-use crate::metrics::layout::{header, page};
+use crate::metrics::layout::page;
 
 /// The client of a connection that was read back from a channel.
 pub fn peer_address(fd: &OwnedFd) -> Option<SocketAddr> {
     client_address(getpeername(fd).ok().flatten())
 }
 
-/// What is known of a connection beyond its address.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Hint {
-    /// The slot that a valid affinity cookie names.
-    pub slot: Option<u16>,
-    /// The client behind a trusted proxy.
-    pub client: Option<IpAddr>,
-}
-
 impl Floor {
-    /// A fresh connection: perhaps its first bytes must be seen before it can be placed.
+    /// A connection that no worker has seen: perhaps its first bytes must be read before it can be placed.
     pub fn place(&mut self, connection: Connection, now: Duration) {
         if self.wants_first_bytes(&connection) && self.peeks.len() < self.settings.max_queue {
             self.start_peek(connection, now);
         } else {
-            self.route(connection, Hint::default(), now);
+            self.route(connection, now);
         }
     }
 
@@ -49,53 +40,54 @@ impl Floor {
             && self.groups.get(&connection.group).is_some_and(|group| group.plain_http)
     }
 
-    /// Gives the connection to a worker, or puts it at the end of its group's queue.
-    pub fn route(&mut self, connection: Connection, hint: Hint, now: Duration) {
-        match self.choose(&connection, hint, now) {
-            Some(slot) => {
-                if let Some(member) = self.member_mut(slot) {
-                    member.give(connection);
-                }
-            }
+    /// Gives the connection to a worker, or lets it wait. Who waits already goes first.
+    pub fn route(&mut self, connection: Connection, now: Duration) {
+        let waits = self.groups.get(&connection.group).is_some_and(|group| !group.waiting.is_empty());
+        let slot =
+            if waits { None } else { self.choose(connection.group, connection.client, connection.hint, now) };
+        match slot.and_then(|slot| self.member_mut(slot)) {
+            Some(member) => member.give(connection),
             None => self.enqueue(connection),
         }
     }
 
-    fn choose(&mut self, connection: &Connection, hint: Hint, now: Duration) -> Option<u16> {
+    fn choose(&mut self, id: GroupId, client: Option<SocketAddr>, hint: Hint, now: Duration) -> Option<u16> {
         let mut candidates = std::mem::take(&mut self.candidates);
-        candidates.clear();
-        let most = self.settings.max_connections_per_worker;
-        let group = self.groups.get(&connection.group)?;
-        // A worker that is short of descriptors gets something only when all are, a stuck one only when all are
-        // stuck: then waiting there is as good as anywhere.
-        for (allow_scarce, allow_stuck) in [(false, false), (true, false), (true, true)] {
-            let open = self.crew.iter().flatten().filter(|member| {
-                group.door(member.slot) == Door::Open
-                    && (allow_scarce || !member.scarce)
-                    && (allow_stuck || !member.stuck)
-                    && member.has_room(now, self.allowance, most)
-            });
-            candidates.extend(open.map(|member| self.candidate(member)));
-            if !candidates.is_empty() {
-                break;
-            }
-        }
+        self.find_candidates(id, now, &mut candidates);
         let named = hint.slot.and_then(|slot| candidates.iter().position(|candidate| candidate.slot == slot));
-        let key = self.key(connection, hint);
+        let key = self.key(client, hint);
         let random = self.next_random();
-        let chosen = named.or_else(|| {
-            let group = self.groups.get_mut(&connection.group)?;
-            group.chooser.choose(&candidates, key, random)
-        });
+        let chosen = named.or_else(|| self.groups.get_mut(&id)?.chooser.choose(&candidates, key, random));
         let slot = chosen.map(|index| candidates[index].slot);
         self.candidates = candidates;
         slot
     }
 
-    fn key(&self, connection: &Connection, hint: Hint) -> Option<ClientKey> {
+    /// The workers that may take a connection of the group now. A stuck one gets something only when all are:
+    /// then waiting there is as good as anywhere. One that is short of descriptors when no other has room.
+    fn find_candidates(&self, id: GroupId, now: Duration, candidates: &mut Vec<Candidate>) {
+        candidates.clear();
+        let Some(group) = self.groups.get(&id) else { return };
+        let most = self.settings.max_connections_per_worker;
+        let serving = || {
+            let all = self.crew.iter().flatten();
+            all.filter(|member| group.door(member.slot) == Door::Open && !member.leaving)
+        };
+        let any_well = serving().any(Member::is_well);
+        for scarce in [false, true] {
+            let fit = |member: &&Member| member.scarce == scarce && (member.is_well() || !any_well);
+            let free = serving().filter(fit).filter(|member| member.has_room(now, self.allowance, most));
+            candidates.extend(free.map(|member| self.candidate(member)));
+            if !candidates.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn key(&self, client: Option<SocketAddr>, hint: Hint) -> Option<ClientKey> {
         match self.effective_strategy() {
-            Strategy::Os => connection.client.map(flow_key),
-            _ => hint.client.or(connection.client.map(|client| client.ip())).map(client_key),
+            Strategy::Os => client.map(flow_key),
+            _ => hint.client.or(client.map(|client| client.ip())).map(client_key),
         }
     }
 
@@ -112,15 +104,19 @@ impl Floor {
     }
 
     fn enqueue(&mut self, connection: Connection) {
-        let waiting: usize = self.groups.values().map(|group| group.waiting.len()).sum();
-        if waiting >= self.settings.max_queue {
+        if self.waiting() >= self.settings.max_queue {
             return self.refuse(connection);
         }
         match self.groups.get_mut(&connection.group) {
-            Some(group) => group.waiting.push_back(connection),
+            Some(group) => group.enqueue(connection),
             // Its address was closed while it was on its way.
             None => self.refuse(connection),
         }
+    }
+
+    /// Connections that wait for a worker.
+    pub fn waiting(&self) -> usize {
+        self.groups.values().map(|group| group.waiting.len()).sum()
     }
 
     /// Sends everything that was given to workers, and places again what a full channel did not take.
@@ -134,28 +130,33 @@ impl Floor {
                 return;
             }
             // A full channel is left alone for a while, so that this ends with workers or in the queue.
-            for connection in back {
-                self.route(connection, Hint::default(), now);
-            }
+            back.into_iter().for_each(|connection| self.route(connection, now));
         }
     }
 
     /// Gives waiting connections to workers that may have them now; refuses those that waited too long.
     pub fn serve_queues(&mut self, now: Duration) {
-        let groups: Vec<GroupId> =
-            self.groups.values().filter(|group| !group.waiting.is_empty()).map(|group| group.id).collect();
-        for id in groups {
-            let Some(group) = self.groups.get_mut(&id) else { continue };
-            let waiting = std::mem::take(&mut group.waiting);
-            for connection in waiting {
-                if now.saturating_sub(connection.since) >= self.settings.queue_timeout {
-                    self.refuse(connection);
-                } else {
-                    self.route(connection, Hint::default(), now);
-                }
+        let waits = |group: &&Group| !group.waiting.is_empty();
+        let ids: Vec<GroupId> = self.groups.values().filter(waits).map(|group| group.id).collect();
+        ids.into_iter().for_each(|id| self.serve_queue(id, now));
+    }
+
+    fn serve_queue(&mut self, id: GroupId, now: Duration) {
+        while let Some(first) = self.groups.get(&id).and_then(|group| group.waiting.front()) {
+            let late = now.saturating_sub(first.since) >= self.settings.queue_timeout;
+            let (client, hint) = (first.client, first.hint);
+            // Whether a worker has room does not depend on the connection: if not for the first, then for none.
+            let slot = if late { None } else { self.choose(id, client, hint, now) };
+            if !late && slot.is_none() {
+                return;
+            }
+            let Some(first) = self.groups.get_mut(&id).and_then(|group| group.waiting.pop_front()) else {
+                return;
+            };
+            match slot.and_then(|slot| self.member_mut(slot)) {
+                Some(member) => member.give(first),
+                None => self.refuse(first),
             }
         }
-        let waiting: usize = self.groups.values().map(|group| group.waiting.len()).sum();
-        self.memory.set(header::QUEUED, waiting as u64);
     }
 }

@@ -66,9 +66,13 @@ impl Refusals {
 }
 
 impl Floor {
+    pub fn count_refused(&self, count: u64) {
+        self.memory.set(header::REFUSED, self.memory.get(header::REFUSED) + count);
+    }
+
     /// No worker can take the connection: 503 where a plain HTTP server stands, a close elsewhere.
     pub fn refuse(&mut self, connection: Connection) {
-        self.memory.set(header::REFUSED, self.memory.get(header::REFUSED) + 1);
+        self.count_refused(1);
         if !std::mem::replace(&mut self.refusals.said, true) {
             let text = "Connections are being refused: no worker could take them in time. The count is in \
                         the cluster's statistics.";

@@ -3,17 +3,14 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use rustix::event::epoll::{self, EventData, EventFlags};
-
 use super::accept::Floor;
+use super::bind::attach;
 use super::command::{Affinity, DispatchMode, Report};
 use super::group::{Door, Group};
-use super::token::Token;
-use crate::balance::{Instruction, MAX_INSTRUCTIONS, Mode, Steering, Strategy, live_weights, program};
+use crate::balance::{MAX_INSTRUCTIONS, Mode, Steering, Strategy, live_weights, program};
 use crate::event::Level;
 use crate::ipc::control::GroupId;
 use crate::metrics::layout::page;
-use crate::sys::bpf;
 
 impl Floor {
     /// Stickiness by address overrules the strategy: both modes then hash the address.
@@ -22,7 +19,7 @@ impl Floor {
     }
 
     /// Slots whose own listener may be given connections by the kernel.
-    fn direct_slots(&self, group: &Group) -> Vec<u16> {
+    pub fn direct_slots(&self, group: &Group) -> Vec<u16> {
         let fit = self.crew.iter().flatten().filter(|member| {
             group.door(member.slot) == Door::Open
                 && !member.leaving
@@ -42,51 +39,9 @@ impl Floor {
         }
     }
 
-    /// A slot's queue that no worker serves is the primary's: connections of handshakes begun before the
-    /// program changed still end there. Listeners are never closed: that would reset them.
-    fn own_queues(&mut self, id: GroupId) {
-        let Some(group) = self.groups.get(&id) else { return };
-        let fit = self.direct_slots(group);
-        // With nobody to give them to, a stuck worker's queue stays its own.
-        let somebody = !fit.is_empty();
-        let mut wanted = vec![true; group.members.len()];
-        for member in self.crew.iter().flatten() {
-            let serves = group.door(member.slot) == Door::Open && !member.leaving && !member.scarce;
-            if serves
-                && !(member.stuck && somebody)
-                && let Some(owned) = wanted.get_mut(usize::from(member.slot))
-            {
-                *owned = false;
-            }
-        }
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        for (slot, owned) in wanted.into_iter().enumerate() {
-            if group.owned[slot] == owned {
-                continue;
-            }
-            if group.paused_until.is_some() {
-                // None of its listeners is polled now.
-                group.owned[slot] = owned;
-                continue;
-            }
-            let token = EventData::new_u64(Token::Slot(id, slot as u16).pack());
-            let listener = &group.members[slot];
-            let changed = if owned {
-                epoll::add(&self.epoll, listener, token, EventFlags::IN)
-            } else {
-                epoll::delete(&self.epoll, listener)
-            };
-            if changed.is_ok() {
-                group.owned[slot] = owned;
-            }
-        }
-    }
-
     fn steer(&mut self, id: GroupId) {
         let Some(group) = self.groups.get(&id) else { return };
-        if group.members.is_empty() {
-            return;
-        }
+        let Some(front) = group.front.as_ref().filter(|_| !group.members.is_empty()) else { return };
         let slots = if group.mode == Mode::Direct { self.direct_slots(group) } else { Vec::new() };
         let odds = self.odds(&slots);
         let steering = match self.effective_strategy() {
@@ -109,7 +64,7 @@ impl Floor {
         if program == group.program {
             return;
         }
-        match attach(group, &program) {
+        match attach(front.as_fd(), &program) {
             Ok(()) => {
                 if let Some(group) = self.groups.get_mut(&id) {
                     group.program = program;
@@ -145,8 +100,13 @@ impl Floor {
             Strategy::WeightedRoundRobin => slots.iter().map(|&slot| (slot, weight(slot))).collect(),
             Strategy::LeastResponseTime => {
                 let latency = |slot: u16| member(slot).map_or(0.0, |member| member.page.float(page::LATENCY));
+                let measured: Vec<f64> =
+                    slots.iter().map(|&slot| latency(slot)).filter(|l| *l > 0.0).collect();
+                // One that has not answered yet counts as average, or it would draw everything at once.
+                let average = measured.iter().sum::<f64>() / measured.len().max(1) as f64;
+                let load = |slot: u16| Some(latency(slot)).filter(|l| *l > 0.0).unwrap_or(average) as u32;
                 let loads: Vec<(u16, u32, u32)> =
-                    slots.iter().map(|&slot| (slot, latency(slot).max(0.0) as u32, weight(slot))).collect();
+                    slots.iter().map(|&slot| (slot, load(slot), weight(slot))).collect();
                 live_weights(&loads)
             }
             _ => {
@@ -182,10 +142,4 @@ impl Floor {
             self.steer(id);
         }
     }
-}
-
-fn attach(group: &Group, program: &[Instruction]) -> std::io::Result<()> {
-    let raw: Vec<bpf::RawInstruction> =
-        program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();
-    bpf::attach(group.front.as_fd(), &raw)
 }

@@ -1,6 +1,6 @@
 //! When is a worker stuck? PURE in spirit: a function of its beat, of whether work waits for it, and of time.
 //! A sleeping worker is not stuck, and it is never woken to prove it: only work that was handed over and not
-//! taken counts.
+//! taken counts. Once stuck, only a beat is a sign of life: that its work was given to others is none.
 
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ pub struct Pulse {
     beat: u64,
     /// Since when work has been waiting without a beat.
     waiting_since: Option<Duration>,
+    stuck: bool,
 }
 
 impl Pulse {
@@ -20,16 +21,14 @@ impl Pulse {
     pub fn observe(&mut self, beat: u64, outstanding: bool, now: Duration) -> bool {
         let moved = beat != self.beat;
         self.beat = beat;
-        if !outstanding {
-            self.waiting_since = None;
-            return false;
-        }
-        if moved {
-            self.waiting_since = Some(now);
+        if moved || !(outstanding || self.stuck) {
+            self.waiting_since = outstanding.then_some(now);
+            self.stuck = false;
             return false;
         }
         let since = *self.waiting_since.get_or_insert(now);
-        now.saturating_sub(since) >= STUCK_AFTER
+        self.stuck |= now.saturating_sub(since) >= STUCK_AFTER;
+        self.stuck
     }
 }
 
@@ -49,6 +48,17 @@ mod tests {
         assert!(pulse.observe(7, true, ms(50)));
         assert!(pulse.observe(7, true, ms(500)));
         assert!(!pulse.observe(8, true, ms(501)), "one beat and it is alive");
+    }
+
+    #[test]
+    fn a_stuck_worker_is_stuck_until_it_beats_though_its_work_was_given_to_others() {
+        let mut pulse = Pulse::default();
+        pulse.observe(7, true, ms(0));
+        assert!(pulse.observe(7, true, ms(50)));
+        assert!(pulse.observe(7, false, ms(60)));
+        assert!(pulse.observe(7, false, ms(60_000)));
+        assert!(!pulse.observe(8, false, ms(60_001)));
+        assert!(!pulse.observe(8, false, ms(60_100)));
     }
 
     #[test]

@@ -76,11 +76,13 @@ pub struct AffinityCookie {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToWorker {
     Welcome(Box<Welcome>),
-    /// Answers `Listen`; the listener's (or datagram socket's) descriptor travels with it.
+    /// Answers `Listen`; the listener's (or datagram socket's) descriptor travels with it. `own`: the worker
+    /// accepts on it. Otherwise all connections come through the connection channel.
     Listening {
         group: GroupId,
         host: Option<String>,
         port: u16,
+        own: bool,
     },
     /// Answers `Listen`: the system call failed. `errno` is the kernel's positive number.
     ListenFailed {

@@ -34,7 +34,8 @@ pub struct Parcel {
     pub lost: usize,
 }
 
-/// Sends descriptors (at most [`MOST`]) without waiting; the caller still owns them afterwards.
+/// Sends descriptors (at most [`MOST`]) without waiting; the caller still owns them afterwards. A message
+/// without descriptors does nothing but wake its reader.
 ///
 /// # Errors
 /// AGAIN when the channel is full, TOOMANYREFS when too many descriptors are under way; nothing is sent.
@@ -51,7 +52,7 @@ pub fn send(
     head[6..].copy_from_slice(&(fds.len() as u16).to_le_bytes());
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Errno::MSGSIZE);
     }
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
@@ -118,5 +119,21 @@ mod tests {
         assert_eq!((parcel.group, parcel.taken_back, parcel.fds.len()), (5, true, 1));
         rustix::io::write(&right, b"x").unwrap();
         assert_eq!(receive(duplicate.as_fd()).unwrap_err(), Errno::AGAIN);
+    }
+    #[test]
+    fn a_message_tells_how_many_descriptors_it_has_before_it_is_taken() {
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+        assert_eq!(next_size(theirs.as_fd()), Err(Errno::AGAIN));
+        send(ours.as_fd(), 5, false, &[ours.as_fd(), theirs.as_fd()]).unwrap();
+        send(ours.as_fd(), 5, false, &[]).unwrap();
+        for count in [2, 0] {
+            assert_eq!(next_size(theirs.as_fd()), Ok(Some(count)));
+            assert_eq!(next_size(theirs.as_fd()), Ok(Some(count)), "it stays");
+            let parcel = receive(theirs.as_fd()).unwrap().unwrap();
+            assert_eq!((parcel.fds.len(), parcel.lost), (count, 0));
+        }
+        drop(ours);
+        assert_eq!(next_size(theirs.as_fd()), Ok(None));
     }
 }

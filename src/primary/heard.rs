@@ -60,8 +60,8 @@ impl Cluster {
     ) {
         let Some(link) = self.crew.link(name) else { return };
         match result {
-            Ok(Listening { group, host, port, listener }) => {
-                link.answer(ToWorker::Listening { group, host, port }, question, listener);
+            Ok(Listening { group, host, port, listener, own }) => {
+                link.answer(ToWorker::Listening { group, host, port, own }, question, listener);
             }
             Err(ListenFailure { errno, host, .. }) => {
                 link.answer(ToWorker::ListenFailed { errno, host }, question, None);

@@ -2,9 +2,10 @@
 //! listener; pushed connections come in through the same call into JavaScript.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
@@ -30,6 +31,11 @@ pub struct Refused {
     pub host: Option<String>,
 }
 
+/// Never readable.
+fn silence() -> io::Result<OwnedFd> {
+    Ok(eventfd(0, EventfdFlags::CLOEXEC)?)
+}
+
 impl Worker {
     /// Asks the primary for a share of an address.
     pub fn listen(&self, address: Address, backlog: u32) -> Result<Listened, Refused> {
@@ -40,10 +46,11 @@ impl Worker {
         let (answer, descriptor) =
             self.link.ask(&ToPrimary::Listen { address, backlog }).map_err(|error| refused(&error))?;
         match (answer, descriptor) {
-            (ToWorker::Listening { group, host, port }, Some(listener)) => {
-                let theirs = listener.try_clone().map_err(|error| refused(&error))?;
-                self.listeners.borrow_mut().insert(group, listener);
-                Ok(Listened { group, host, port, fd: std::os::fd::IntoRawFd::into_raw_fd(theirs) })
+            (ToWorker::Listening { group, host, port, own }, Some(listener)) => {
+                // Where the primary alone accepts, something silent holds the loop as a listener would.
+                let polled = if own { listener.try_clone() } else { silence() };
+                self.listeners.borrow_mut().insert(group, polled.map_err(|error| refused(&error))?);
+                Ok(Listened { group, host, port, fd: listener.into_raw_fd() })
             }
             (ToWorker::ListenFailed { errno, host }, _) => Err(Refused { errno, host }),
             _ => Err(Refused { errno: libc::EPROTO, host: None }),

@@ -1,0 +1,106 @@
+//! Which listeners the accept thread is woken by: each group's own, and those of slots that no worker serves;
+//! none while the process is short of descriptors. A listener leaves the epoll set before it is closed, because
+//! a worker's copy of it would go on waking the thread.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+
+use super::accept::Floor;
+use super::command::Report;
+use super::group::{Door, Group};
+use super::token::Token;
+use crate::event::Level;
+use crate::ipc::control::GroupId;
+
+/// How long accepting rests when the primary is short of descriptors.
+const REST: Duration = Duration::from_millis(10);
+
+fn token(group: GroupId, slot: Option<u16>) -> EventData {
+    let token = slot.map_or(Token::Front(group), |slot| Token::Slot(group, slot));
+    EventData::new_u64(token.pack())
+}
+
+impl Floor {
+    /// Begins to accept on a listener; while accepting rests, when it goes on.
+    fn look_after(&self, group: GroupId, slot: Option<u16>, listener: &OwnedFd) -> Result<(), Errno> {
+        if self.resting_until.is_some() {
+            return Ok(());
+        }
+        match epoll::add(&self.epoll, listener, token(group, slot), EventFlags::IN) {
+            Err(Errno::EXIST) => Ok(()),
+            added => added,
+        }
+    }
+
+    fn leave_alone(&self, listener: &OwnedFd) {
+        // Not in the set: as good.
+        let _ = epoll::delete(&self.epoll, listener);
+    }
+
+    pub fn look_after_group(&self, group: &Group) -> Result<(), Errno> {
+        group.looked_after().try_for_each(|(slot, listener)| self.look_after(group.id, slot, listener))
+    }
+
+    pub fn leave_group_alone(&self, group: &Group) {
+        group.looked_after().for_each(|(_, listener)| self.leave_alone(listener));
+    }
+
+    /// Hardly a descriptor left: connections wait in the kernel's queues until some are free again.
+    pub fn rest(&mut self, now: Duration) {
+        self.groups.values().for_each(|group| self.leave_group_alone(group));
+        self.resting_until = Some(now + REST);
+        if !std::mem::replace(&mut self.said_out_of_descriptors, true) {
+            let text = "The primary is short of file descriptors: new connections wait. Raise the limit of open \
+                        files (ulimit -n).";
+            (self.report)(Report::Notice(Level::Error, text.to_owned()));
+        }
+    }
+
+    pub fn resume_listeners(&mut self, now: Duration) {
+        if self.resting_until.is_some_and(|until| until <= now) {
+            self.resting_until = None;
+            if self.groups.values().try_for_each(|group| self.look_after_group(group)).is_err() {
+                self.rest(now);
+            }
+        }
+    }
+
+    /// Somebody shut the listener down (`listen({ fd })` shares it): it would wake the thread without end.
+    pub fn give_up_listener(&mut self, id: GroupId, slot: Option<u16>) {
+        let Some(listener) = self.groups.get(&id).and_then(|group| group.listener(slot)) else { return };
+        self.leave_alone(listener);
+        let text = "A listening socket was shut down by another owner: it brings no more connections.";
+        (self.report)(Report::Notice(Level::Error, text.to_owned()));
+    }
+
+    /// A slot's queue that no worker serves is the primary's: connections of handshakes begun before the
+    /// program changed still end there. Listeners are never closed: that would reset them.
+    pub fn own_queues(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else { return };
+        // With nobody to give them to, a stuck worker's queue stays its own.
+        let somebody = !self.direct_slots(group).is_empty();
+        let mut owned = vec![true; group.members.len()];
+        for member in self.crew.iter().flatten() {
+            let serves = group.door(member.slot) == Door::Open && !member.leaving && !member.scarce;
+            if serves
+                && !(member.stuck && somebody)
+                && let Some(owned) = owned.get_mut(usize::from(member.slot))
+            {
+                *owned = false;
+            }
+        }
+        for (slot, listener) in group.members.iter().enumerate() {
+            if owned[slot] && !group.owned[slot] {
+                owned[slot] = self.look_after(id, Some(slot as u16), listener).is_ok();
+            } else if group.owned[slot] && !owned[slot] {
+                self.leave_alone(listener);
+            }
+        }
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.owned = owned;
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! Judging the workers, and taking back what the stuck and the dead have not read.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::accept::Floor;
+use super::command::Report;
+use super::crew::{Member, Taken};
+use super::group::{Connection, Door, Group};
+use crate::event::Level;
+use crate::ipc::control::GroupId;
+use crate::metrics::layout::page;
+
+impl Floor {
+    /// Judges every worker, and takes back what lies with those that are stuck.
+    pub fn watch(&mut self, now: Duration) {
+        if !self.settings.health_aware || self.settings.inspected {
+            return;
+        }
+        let mut changed = false;
+        let queued: Vec<bool> = (0..self.crew.len()).map(|slot| self.has_own_queue(slot)).collect();
+        for member in self.crew.iter_mut().flatten() {
+            let outstanding = member.under_way() > 0 || queued[usize::from(member.slot)];
+            let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now);
+            if stuck != member.stuck {
+                member.stuck = stuck;
+                changed = true;
+                let slot = member.slot;
+                if stuck {
+                    member.knock();
+                }
+                // One that is short of descriptors says so itself.
+                if member.scarce {
+                    continue;
+                }
+                (self.report)(if stuck { Report::Stuck { slot } } else { Report::Recovered { slot } });
+            }
+        }
+        let takers = self.takers();
+        let mut taken = Taken::default();
+        for member in self.crew.iter_mut().flatten().filter(|member| member.stuck) {
+            taken.append(member.rescue(&takers, now));
+        }
+        if changed {
+            self.restate();
+        }
+        self.place_again(taken, now);
+    }
+
+    /// Groups that a worker serves which makes progress.
+    fn takers(&self) -> BTreeSet<GroupId> {
+        let well: Vec<u16> =
+            self.crew.iter().flatten().filter(|member| member.is_well()).map(|m| m.slot).collect();
+        let served = |group: &&Group| well.iter().any(|slot| group.door(*slot) == Door::Open);
+        self.groups.values().filter(served).map(|group| group.id).collect()
+    }
+
+    /// Do connections wait in a listener that the slot's worker polls itself?
+    fn has_own_queue(&self, slot: usize) -> bool {
+        let polls = |group: &&Group| group.owned.get(slot) == Some(&false);
+        self.groups.values().filter(polls).any(|group| {
+            let mut polled = [PollFd::new(&group.members[slot], PollFlags::IN)];
+            poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0)
+        })
+    }
+
+    /// What came back finds another worker. Its first bytes are still unread and may be looked at again.
+    pub fn place_again(&mut self, taken: Taken, now: Duration) {
+        if taken.lost > 0 {
+            self.count_refused(taken.lost as u64);
+            let text =
+                format!("{} connections were lost: the primary has no file descriptor left", taken.lost);
+            (self.report)(Report::Notice(Level::Error, text));
+        }
+        taken.connections.into_iter().for_each(|connection: Connection| self.place(connection, now));
+    }
+
+    /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
+    pub fn bury(&mut self, slot: u16, generation: u32, now: Duration) {
+        if self.current(slot, generation).is_none() {
+            return;
+        }
+        if let Some(gone) = self.crew.get_mut(usize::from(slot)).and_then(Option::take) {
+            self.inter(gone, now);
+        }
+    }
+
+    pub fn inter(&mut self, gone: Member, now: Duration) {
+        self.orphan_doors(gone.slot);
+        self.restate();
+        self.graves.push(gone);
+        self.empty_graves(now);
+    }
+
+    /// Takes back what the dead have not read; as much as there are descriptors for.
+    pub fn empty_graves(&mut self, now: Duration) {
+        let mut taken = Taken::default();
+        self.graves.retain_mut(|gone: &mut Member| {
+            let back = gone.take_all(now);
+            let whole = back.whole;
+            taken.append(back);
+            !whole
+        });
+        self.place_again(taken, now);
+    }
+}

@@ -1,0 +1,39 @@
+//! Replays the inputs of the fuzz targets: what was found once stays fixed, without a fuzzer at hand.
+
+#[path = "../fuzz/targets.rs"]
+mod targets;
+
+use std::fs;
+use std::path::Path;
+
+/// Runs every input of a target's corpus.
+fn replay(target: &str, run: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+    let inputs: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(inputs.len() >= 5, "{target} has {} inputs", inputs.len());
+    for input in inputs {
+        // Names the input if it fails.
+        println!("{}", input.display());
+        run(&fs::read(input).unwrap());
+    }
+}
+
+#[test]
+fn frames_survive_every_cut() {
+    replay("frames", targets::frames);
+}
+
+#[test]
+fn control_messages_are_understood_or_refused() {
+    replay("control", targets::control);
+}
+
+#[test]
+fn first_bytes_never_surprise() {
+    replay("first_bytes", targets::first_bytes);
+}
+
+#[test]
+fn affinity_cookies_are_drovers_own_or_nobodys() {
+    replay("affinity_cookie", targets::affinity_cookie);
+}

@@ -1,0 +1,86 @@
+//! `server.close()` in a worker (rule 3): no black hole in one, a closed port after all.
+
+use std::io::ErrorKind;
+
+use crate::harness::*;
+
+#[test]
+fn a_server_closed_in_one_worker_leaves_everything_to_the_others() {
+    for settings in [settings(), direct()] {
+        let (cluster, site, workers) = Cluster::serving(settings, 3);
+        cluster.close(&workers[1], &site);
+        let before = workers[1].taken();
+        for _ in 0..60 {
+            assert_ne!(Client::to(site.to()).who(), 1);
+        }
+        assert_eq!(workers[1].taken(), before);
+    }
+}
+
+#[test]
+fn what_lay_unread_in_the_channel_comes_round_when_the_server_closes() {
+    let (cluster, site, _) = Cluster::serving(exact(drover::balance::Strategy::RoundRobin), 0);
+    let seat = cluster.seat(0);
+    cluster.serve_seat(0, seat.generation, &site);
+    let _other = cluster.worker(1, &site);
+    let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
+    seat.await_message();
+    cluster.close_seat(0, seat.generation, &site);
+    for mut client in clients {
+        assert_eq!(client.who(), 1);
+    }
+    assert!(seat.take().is_none(), "nothing is left for the closed door");
+}
+
+#[test]
+fn a_server_closed_in_all_workers_closes_the_port() {
+    let (cluster, site, workers) = Cluster::serving(settings(), 2);
+    cluster.close(&workers[0], &site);
+    assert_eq!(Client::to(site.to()).who(), 1);
+    cluster.close(&workers[1], &site);
+    assert_eq!(Client::try_to(site.to()).err().map(|error| error.kind()), Some(ErrorKind::ConnectionRefused));
+}
+
+#[test]
+fn what_the_last_closing_worker_had_not_read_is_answered() {
+    let (cluster, site, _) = Cluster::serving(settings(), 0);
+    let seat = cluster.seat(0);
+    cluster.serve_seat(0, seat.generation, &site);
+    let mut client = Client::to(site.to());
+    client.say(b"GET / HTTP/1.1\r\n\r\n");
+    seat.await_message();
+    cluster.close_seat(0, seat.generation, &site);
+    assert!(client.hear_all().unwrap().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
+    assert_eq!(cluster.refused(), 1);
+}
+
+#[test]
+fn a_server_may_listen_again_after_it_closed_in_its_worker() {
+    let (cluster, site, workers) = Cluster::serving(exact(drover::balance::Strategy::RoundRobin), 2);
+    cluster.close(&workers[0], &site);
+    assert_eq!(Client::to(site.to()).who(), 1);
+    cluster.serve(&workers[0], &site);
+    let mut who: Vec<u16> = (0..4).map(|_| Client::to(site.to()).who()).collect();
+    who.sort_unstable();
+    assert_eq!(who, [0, 0, 1, 1]);
+}
+
+#[test]
+fn a_port_that_was_closed_by_all_may_be_opened_again() {
+    let (cluster, site, workers) = Cluster::serving(settings(), 2);
+    workers.iter().for_each(|worker| cluster.close(worker, &site));
+    let again = cluster.open(&tcp_port("127.0.0.1", site.port));
+    assert_ne!(again.group, site.group);
+    cluster.serve(&workers[1], &again);
+    assert_eq!(Client::to(again.to()).who(), 1);
+}
+
+#[test]
+fn a_closed_server_in_one_worker_and_a_death_in_the_other_leave_the_port_open_for_the_replacement() {
+    let (cluster, site, mut workers) = Cluster::serving(settings(), 2);
+    cluster.close(&workers[0], &site);
+    cluster.kill(workers.remove(1));
+    let mut client = Client::to(site.to());
+    let _replacement = cluster.worker(1, &site);
+    assert_eq!(client.who_exactly(), (1, 2));
+}

@@ -1,0 +1,336 @@
+//! A cluster in this process: the real accept thread, real sockets on loopback, and workers that are threads
+//! (`worker`) or a channel end that the test steps by hand (`Seat`). Clients (`client`) learn from the first
+//! line that they read which worker has them. Nothing sleeps: what is awaited is an event with a deadline.
+
+mod apart;
+mod client;
+mod netlink;
+mod worker;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use drover::balance::Strategy;
+pub use drover::dispatch::Settings;
+use drover::dispatch::{Affinity, DispatchMode, Dispatcher, Fallback, ListenFailure, Listening, Report};
+use drover::ipc::control::{Address, GroupId};
+use drover::metrics::layout::header;
+use drover::metrics::memory::SharedMemory;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+pub use apart::{Apart, forbid_ipv6, in_a_network_of_its_own, in_a_process_of_its_own};
+pub use client::Client;
+pub use netlink::raise_loopback;
+pub use worker::{Seat, Worker};
+
+/// Far beyond what anything here takes; a test that waits so long has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for what shows in memory alone and wakes nobody.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < until, "not in {PATIENCE:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+}
+
+/// Four slots, everything else as a configuration without a word about dispatch has it.
+pub fn settings() -> Settings {
+    Settings {
+        strategy: Strategy::RoundRobin,
+        mode: DispatchMode::Auto,
+        weights: Vec::new(),
+        health_aware: true,
+        connection_tracking: true,
+        affinity: Affinity::None,
+        trusted_proxies: Vec::new(),
+        max_connections_per_worker: None,
+        max_queue: 1024,
+        queue_timeout: Duration::from_secs(5),
+        inspected: false,
+        slots: 4,
+        fallback: Fallback {
+            status: 503,
+            body: "Service Unavailable\n".into(),
+            content_type: "text/plain; charset=utf-8".into(),
+            retry_after: 5,
+        },
+    }
+}
+
+/// Exact placement, whatever the machine is busy with: no worker is ever judged.
+pub fn exact(strategy: Strategy) -> Settings {
+    Settings { strategy, mode: DispatchMode::Push, health_aware: false, ..settings() }
+}
+
+pub fn direct() -> Settings {
+    Settings { mode: DispatchMode::Direct, ..settings() }
+}
+
+pub fn tcp(host: &str) -> Address {
+    tcp_port(host, 0)
+}
+
+pub fn tcp_port(host: &str, port: u16) -> Address {
+    Address::Tcp { host: Some(host.into()), port, ipv6_only: false, nth: 0 }
+}
+
+/// What the second server of a program asks for that listens on port 0.
+pub fn second_tcp(host: &str) -> Address {
+    Address::Tcp { host: Some(host.into()), port: 0, ipv6_only: false, nth: 1 }
+}
+
+/// An address that the cluster has open.
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub address: Address,
+    pub group: GroupId,
+    pub port: u16,
+    host: Option<IpAddr>,
+}
+
+impl Site {
+    pub fn to(&self) -> SocketAddr {
+        SocketAddr::new(self.host.expect("a TCP address"), self.port)
+    }
+
+    /// The same port at another address, for groups that listen on all.
+    pub fn at(&self, host: &str) -> SocketAddr {
+        SocketAddr::new(host.parse().unwrap(), self.port)
+    }
+}
+
+pub struct Cluster {
+    // First: its thread ends before anything that it uses.
+    dispatcher: Dispatcher,
+    pub memory: SharedMemory,
+    reports: Receiver<Report>,
+    seen: RefCell<Vec<Report>>,
+    thread: Arc<AtomicU32>,
+    thread_files: RefCell<BTreeMap<&'static str, File>>,
+    generations: RefCell<BTreeMap<u16, u32>>,
+    plain_http: Cell<bool>,
+}
+
+impl Cluster {
+    pub fn start(settings: Settings) -> Self {
+        let (memory, _) = SharedMemory::create(0).unwrap();
+        let (told, reports) = channel();
+        let thread = Arc::new(AtomicU32::new(0));
+        let known = thread.clone();
+        let report = move |report| {
+            known.store(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(), Ordering::Relaxed);
+            // The last reports of a test that has ended.
+            let _ = told.send(report);
+        };
+        let dispatcher = Dispatcher::start(settings, memory.clone(), 0x5eed, report).unwrap();
+        Self {
+            dispatcher,
+            memory,
+            reports,
+            seen: RefCell::default(),
+            thread,
+            thread_files: RefCell::default(),
+            generations: RefCell::default(),
+            plain_http: Cell::new(true),
+        }
+    }
+
+    /// A cluster with workers in slots 0.. that serve one IPv4 address.
+    pub fn serving(settings: Settings, workers: u16) -> (Self, Site, Vec<Worker>) {
+        let cluster = Self::start(settings);
+        let site = cluster.open(&tcp("127.0.0.1"));
+        let workers = (0..workers).map(|slot| cluster.worker(slot, &site)).collect();
+        (cluster, site, workers)
+    }
+
+    /// Servers are not plain HTTP from now on.
+    pub fn not_http(&self) {
+        self.plain_http.set(false);
+    }
+
+    pub fn try_open(&self, address: &Address) -> Result<Site, ListenFailure> {
+        let Listening { group, host, port, .. } = self.listen(address, None)?;
+        let host = host.map(|host| host.parse().unwrap());
+        Ok(Site { address: address.clone(), group, port, host })
+    }
+
+    #[track_caller]
+    pub fn open(&self, address: &Address) -> Site {
+        self.try_open(address).unwrap()
+    }
+
+    pub fn listen(&self, address: &Address, slot: Option<u16>) -> Result<Listening, ListenFailure> {
+        self.dispatcher.listen(address.clone(), 511, slot).blocking_recv().expect("the accept thread lives")
+    }
+
+    /// A worker that the test steps by hand.
+    pub fn seat(&self, slot: u16) -> Seat {
+        let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);
+        if generation > 1 {
+            self.memory.retire(slot, generation - 1);
+        }
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+        let seat = Seat::new(slot, generation, theirs.try_clone().unwrap(), &self.memory);
+        self.dispatcher.join(slot, generation, ours, theirs, self.memory.page(slot, generation));
+        seat
+    }
+
+    /// A worker that lives but has not listened.
+    pub fn idle_worker(&self, slot: u16) -> Worker {
+        self.seat(slot).run()
+    }
+
+    /// A worker that serves.
+    pub fn worker(&self, slot: u16, site: &Site) -> Worker {
+        let worker = self.idle_worker(slot);
+        self.serve(&worker, site);
+        worker
+    }
+
+    /// The worker listens at the address and serves what comes.
+    pub fn serve(&self, worker: &Worker, site: &Site) {
+        worker.open_door(site.group, self.share(worker.slot, site));
+        self.serve_seat(worker.slot, worker.generation, site);
+    }
+
+    /// The slot's own listener, as its worker gets it.
+    pub fn share(&self, slot: u16, site: &Site) -> Option<OwnedFd> {
+        let listening = self.listen(&site.address, Some(slot)).unwrap();
+        assert_eq!(listening.group, site.group);
+        listening.listener.filter(|_| listening.own)
+    }
+
+    pub fn serve_seat(&self, slot: u16, generation: u32, site: &Site) {
+        self.dispatcher.serve(slot, generation, site.group, self.plain_http.get());
+        self.settle();
+    }
+
+    /// `server.close()` in one worker, which the accept thread confirms.
+    pub fn close(&self, worker: &Worker, site: &Site) {
+        worker.close_door(site.group);
+        self.close_seat(worker.slot, worker.generation, site);
+    }
+
+    pub fn close_seat(&self, slot: u16, generation: u32, site: &Site) {
+        self.dispatcher.close(slot, generation, site.group).blocking_recv().expect("the accept thread lives");
+    }
+
+    /// The worker dies, whatever it is doing; then the primary learns of it.
+    pub fn kill(&self, worker: Worker) {
+        let (slot, generation) = (worker.slot, worker.generation);
+        worker.die();
+        self.dead(slot, generation);
+    }
+
+    pub fn dead(&self, slot: u16, generation: u32) {
+        self.dispatcher.dead(slot, generation);
+        self.settle();
+    }
+
+    pub fn scarce(&self, slot: u16, generation: u32, scarce: bool) {
+        self.dispatcher.scarce(slot, generation, scarce);
+        self.settle();
+    }
+
+    pub fn drain_seat(&self, seat: &Seat) {
+        self.dispatcher.drain(seat.slot, seat.generation);
+        self.settle();
+    }
+
+    pub fn retire(&self) {
+        self.dispatcher.retire();
+        self.settle();
+    }
+
+    /// Returns when the accept thread has carried out everything that it was told.
+    pub fn settle(&self) {
+        // Commands are carried out in order, and this one is always refused.
+        let nowhere = tcp_port("no address", 0);
+        assert!(self.listen(&nowhere, None).is_err());
+    }
+
+    pub fn refused(&self) -> u64 {
+        self.memory.get(header::REFUSED)
+    }
+
+    pub fn queued(&self) -> u64 {
+        self.memory.get(header::QUEUED)
+    }
+
+    /// Waits for a report; earlier ones count.
+    #[track_caller]
+    pub fn report(&self, what: &str, is: impl Fn(&Report) -> bool) {
+        let mut seen = self.seen.borrow_mut();
+        let until = Instant::now() + PATIENCE;
+        while !seen.iter().any(&is) {
+            let left = until.saturating_duration_since(Instant::now());
+            seen.push(self.reports.recv_timeout(left).unwrap_or_else(|_| panic!("not reported: {what}")));
+        }
+    }
+
+    #[track_caller]
+    pub fn report_stuck(&self, stuck: u16) {
+        self.report("stuck", |report| matches!(report, Report::Stuck { slot } if *slot == stuck));
+    }
+
+    #[track_caller]
+    pub fn report_recovered(&self, well: u16) {
+        self.report("recovered", |report| matches!(report, Report::Recovered { slot } if *slot == well));
+    }
+
+    /// How many reports so far are like this.
+    pub fn reports(&self, is: impl Fn(&Report) -> bool) -> usize {
+        let mut seen = self.seen.borrow_mut();
+        seen.extend(self.reports.try_iter());
+        seen.iter().filter(|report| is(report)).count()
+    }
+
+    /// Times that the accept thread went to sleep so far. It must have reported something before.
+    pub fn sleeps(&self) -> u64 {
+        let status = self.thread_file("status");
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
+        line.trim().parse().unwrap()
+    }
+
+    /// Time that the accept thread has used of a processor, in steps of 10 ms. As `sleeps`.
+    pub fn processor_time(&self) -> Duration {
+        // Fields 14 and 15 of proc_pid_stat(5), counted from after the name, which may hold anything.
+        let stat = self.thread_file("stat");
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
+
+    /// A file about the thread in /proc. It stays open: it may be read when no descriptor is left.
+    fn thread_file(&self, name: &'static str) -> String {
+        let mut files = self.thread_files.borrow_mut();
+        let file = files.entry(name).or_insert_with(|| {
+            let thread = self.thread.load(Ordering::Relaxed);
+            assert_ne!(thread, 0, "the accept thread has not reported anything yet");
+            File::open(format!("/proc/self/task/{thread}/{name}")).unwrap()
+        });
+        let mut text = [0; 8192];
+        let length = file.read_at(&mut text, 0).unwrap();
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    }
+
+    /// Ends the cluster as the primary does, with the clients still there.
+    pub fn stop(self) {
+        drop(self.dispatcher);
+    }
+}

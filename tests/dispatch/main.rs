@@ -1,0 +1,18 @@
+//! The rules of the connection's way (docs/ARCHITECTURE.md), held against the accept thread itself: real
+//! sockets on loopback, with workers that are threads of this process. A file a rule.
+
+mod addresses;
+mod closed;
+mod death;
+mod descriptors;
+mod excluded;
+mod harness;
+mod limits;
+mod peeked;
+mod port;
+mod program;
+mod refusal;
+mod scarce;
+mod strategy;
+mod stuck;
+mod switch;
