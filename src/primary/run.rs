@@ -78,9 +78,6 @@ impl Cluster {
     }
 
     pub async fn run(&mut self, mut inputs: UnboundedReceiver<Input>) {
-        for (level, line) in std::mem::take(&mut self.setup.first_lines) {
-            self.emit(Event::notice(level, line));
-        }
         while !self.over {
             let due = self.supervisor.next_due();
             let wake = due.map(|due| tokio::time::Instant::from_std(self.clock + due));
@@ -112,6 +109,9 @@ impl Cluster {
             Input::Opened { id, result } => self.done(id, opened(result)),
             Input::Start { id } => {
                 self.starting.push(id);
+                for (level, line) in std::mem::take(&mut self.setup.first_lines) {
+                    self.emit(Event::notice(level, line));
+                }
                 self.advance(Fact::Start);
             }
             Input::Stop { id, graceful } => {

@@ -15,7 +15,7 @@ pub struct Setup {
     pub launch: Launch,
     pub log: Log,
     pub greeting: Greeting,
-    /// Said when the loop starts.
+    /// Said when the workers are started.
     pub first_lines: Vec<(Level, String)>,
     /// Seeds what must differ between primaries and need not be secret.
     pub seed: u32,

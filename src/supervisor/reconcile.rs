@@ -291,19 +291,20 @@ impl Supervisor {
     fn settle(&mut self, now: Duration) {
         match self.phase {
             Phase::Starting if self.slots.iter().all(Slot::is_settled) => self.settle_start(now),
-            Phase::Stopping if !self.slots.iter().any(Slot::occupied) => {
-                self.phase = Phase::Stopped;
-                self.emit(Event::ClusterStopped);
-                self.actions.push(Action::Stopped);
-            }
-            Phase::Running if self.slots.iter().all(|slot| matches!(slot.state, State::Vacant)) => {
-                // Without respawn the last worker's end is the cluster's.
-                self.phase = Phase::Stopped;
-                self.emit(Event::ClusterStopped);
-                self.actions.push(Action::Stopped);
-            }
+            Phase::Stopping if !self.slots.iter().any(Slot::occupied) => self.end(),
+            // Without respawn the last worker's end is the cluster's.
+            Phase::Running if self.slots.iter().all(|slot| matches!(slot.state, State::Vacant)) => self.end(),
             _ => {}
         }
+    }
+
+    fn end(&mut self) {
+        self.phase = Phase::Stopped;
+        // A cluster that found its port taken never had workers.
+        if self.slots.iter().any(|slot| slot.generation > 0) {
+            self.emit(Event::ClusterStopped);
+        }
+        self.actions.push(Action::Stopped);
     }
 
     fn settle_start(&mut self, now: Duration) {
