@@ -190,9 +190,7 @@ impl Worker {
                         let _ = self.hint(text.to_owned());
                     }
                     self.page.add(page::PUSHED, (parcel.fds.len() + parcel.lost) as u64);
-                    if let Some(fd) = parcel.fds.iter().map(AsRawFd::as_raw_fd).max() {
-                        self.note_descriptor(fd);
-                    }
+                    parcel.fds.iter().for_each(|fd| self.note_descriptor(fd.as_raw_fd()));
                     self.hand_over(parcel.group, parcel.fds);
                 }
                 Err(Errno::INTR) => {}
@@ -208,9 +206,9 @@ impl Worker {
         }
     }
 
-    /// The kernel drops what does not fit: near the limit it is looked first.
+    /// The kernel drops what does not fit: it is looked first.
     pub(super) fn can_take_pushed(&self) -> bool {
-        !self.headroom.is_scarce()
+        self.headroom.is_ample()
             || match parcel::next_size(self.connections.as_fd()) {
                 Ok(Some(count)) => self.headroom.has_room_for(count),
                 // Nothing there, or the end.
