@@ -5,7 +5,7 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { freePort, keepAlive, request } = require('./helpers/http');
+const { freePort, keepAlive, request, tcp } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
 /** Workers that close their server at the first SIGUSR2 and listen again at the next. */
@@ -104,6 +104,33 @@ test('server.close() waits for the requests under way, as without drover', async
   await request(port);
   process.kill(workers[0], 'SIGUSR2');
   assert.equal((await slow).body, `${workers[0]}`);
+  await cluster.until(/CLOSED/);
+});
+
+test('a connection whose request is still on its way when its worker closes is answered', async (t) => {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    ({ port }) => {
+      const http = require('node:http');
+      const server = http.createServer((_, response) => response.end('answered'));
+      server.on('connection', () => {
+        console.log('CONNECTED');
+        server.close(() => console.log('CLOSED'));
+        console.log('CLOSING');
+      });
+      require('drover')
+        .createServer({ app: server, cluster: { enabled: true, config: { workers: 1 } } })
+        .start(port, '127.0.0.1');
+    },
+    { given: { port } },
+  );
+  await cluster.until(/All 1 workers are ready/);
+  const connection = await tcp(port);
+  await cluster.until(/CLOSING/);
+  connection.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  assert.equal(await connection.line(), 'HTTP/1.1 200 OK\r');
+  connection.close();
   await cluster.until(/CLOSED/);
 });
 

@@ -5,14 +5,11 @@
 // deadline and sends SIGTERM and SIGKILL when it passes.
 
 const http = require('node:http');
+const { SILENCE, listOf } = require('./idle');
 const { addon } = require('./native');
 
 /** Between two looks for connections that have become idle, milliseconds. */
 const LOOK_EVERY = 50;
-/** A connection that has never said anything has so long to begin, milliseconds. */
-const SILENCE = 1000;
-
-const connectionsOf = Symbol('drover.connections');
 
 class Drain {
   /** @param {import('./worker').Worker} worker */
@@ -72,14 +69,6 @@ class Drain {
     await Promise.all(closed);
     clearInterval(look);
   }
-}
-
-/** Node's list of a server's HTTP connections. @param {any} server */
-function listOf(server) {
-  server[connectionsOf] ??= Object.getOwnPropertySymbols(server).find(
-    (symbol) => symbol.description === 'http.server.connections',
-  );
-  return server[server[connectionsOf]];
 }
 
 /** Responses under way whose headers are not out yet tell their client that they are the last. */

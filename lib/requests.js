@@ -146,4 +146,9 @@ function cookieOf(header, name) {
   return undefined;
 }
 
-module.exports = { count };
+/** Whether a request has come on this connection. @param {any} socket */
+function hasAsked(socket) {
+  return socket[started] !== undefined;
+}
+
+module.exports = { count, hasAsked };

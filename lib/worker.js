@@ -206,6 +206,7 @@ function attach(primary) {
   require('./listen').share(current);
   require('./datagram').share(current);
   require('./requests').count(current);
+  require('./idle').spareNewcomers();
   require('./signals').waitForPrimary(current);
   provideSend();
   reportUncaught();
