@@ -1,5 +1,7 @@
 //! What the workers and the accept thread tell the loop.
 
+use std::time::Duration;
+
 use super::listen;
 use super::news::{Input, Name};
 use super::run::Cluster;
@@ -9,6 +11,10 @@ use crate::event::{Event, Level};
 use crate::ipc::control::{ToPrimary, ToWorker, WorkerError};
 use crate::supervisor::Fact;
 use serde_json::json;
+
+/// Work is given to others after 50 ms; on a busy machine that is daily business. An operator reads of it when
+/// it lasts.
+const WORTH_SAYING: Duration = Duration::from_secs(1);
 
 impl Cluster {
     pub(super) fn said(&mut self, name: Name, id: u32, message: ToPrimary) {
@@ -80,13 +86,50 @@ impl Cluster {
             Report::Notice(level, text) => self.emit(Event::notice(level, text)),
             Report::Port(port) => self.emit(Event::notice(Level::Info, format!("Listening on port {port}"))),
             Report::Stuck { slot } => {
-                let reason = "its event loop is blocked; new connections go to the others".to_owned();
-                self.emit(Event::WorkerUnhealthy { worker_id: slot.to_string(), reason });
+                let stuck = self.stuck.entry(slot).or_default();
+                (stuck.now, stuck.times) = (true, stuck.times + 1);
+                let (inputs, times) = (self.inputs.clone(), stuck.times);
+                tokio::spawn(async move {
+                    tokio::time::sleep(WORTH_SAYING).await;
+                    let _ = inputs.send(Input::StillStuck { slot, times });
+                });
             }
-            Report::Recovered { slot } => {
-                self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
-            }
+            Report::Recovered { slot } => self.recovered(slot),
         }
+    }
+}
+
+/// What is known of a worker that was stuck.
+#[derive(Default)]
+pub(super) struct Stuck {
+    now: bool,
+    /// How often: tells one time from the next.
+    times: u32,
+    said: bool,
+}
+
+impl Cluster {
+    pub(super) fn still_stuck(&mut self, slot: u16, times: u32) {
+        let Some(stuck) = self.stuck.get_mut(&slot).filter(|stuck| stuck.now && stuck.times == times) else {
+            return;
+        };
+        stuck.said = true;
+        let reason = "its event loop is blocked; new connections go to the others".to_owned();
+        self.emit(Event::WorkerUnhealthy { worker_id: slot.to_string(), reason });
+    }
+
+    fn recovered(&mut self, slot: u16) {
+        if self.forget_stuck(slot) {
+            self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
+        }
+    }
+
+    /// The slot's worker is not stuck (any more); was it said to be?
+    pub(super) fn forget_stuck(&mut self, slot: u16) -> bool {
+        self.stuck.get_mut(&slot).is_some_and(|stuck| {
+            stuck.now = false;
+            std::mem::take(&mut stuck.said)
+        })
     }
 }
 

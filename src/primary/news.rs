@@ -69,6 +69,11 @@ pub enum Input {
         exit: Exit,
     },
     Dispatch(Report),
+    /// A worker that was stuck a while ago: is it still?
+    StillStuck {
+        slot: u16,
+        times: u32,
+    },
 }
 
 /// What the loop tells its owner; called on the loop's thread.

@@ -1,7 +1,7 @@
 //! The loop: an input at a time becomes a fact for the supervisor, its actions are carried out, and what
 //! happened is told once, as a log line and as an event.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::crew::Crew;
+use super::heard::Stuck;
 use super::listen;
 use super::news::{Input, Name, Output};
 use super::setup::Setup;
@@ -38,6 +39,7 @@ pub struct Cluster {
     stopping: Vec<u32>,
     /// What was said and is not said again.
     pub(super) hinted: HashSet<String>,
+    pub(super) stuck: HashMap<u16, Stuck>,
     over: bool,
 }
 
@@ -73,6 +75,7 @@ impl Cluster {
             starting: Vec::new(),
             stopping: Vec::new(),
             hinted: HashSet::new(),
+            stuck: HashMap::new(),
             over: false,
         })
     }
@@ -138,9 +141,11 @@ impl Cluster {
                 let Name { slot, generation } = name;
                 self.dispatcher.dead(slot, generation);
                 self.crew.forget(name);
+                self.forget_stuck(slot);
                 self.advance(Fact::Exited { slot, generation, exit });
             }
             Input::Dispatch(report) => self.reported(report),
+            Input::StillStuck { slot, times } => self.still_stuck(slot, times),
         }
     }
 
