@@ -59,12 +59,21 @@ pub fn client(
     if !is_trusted(peer, trusted) {
         return None;
     }
-    let hops: Vec<IpAddr> = if forwarded.is_empty() {
-        x_forwarded_for.iter().flat_map(|header| header.split(',')).filter_map(address).collect()
+    let hops: Vec<Option<IpAddr>> = if forwarded.is_empty() {
+        x_forwarded_for.iter().flat_map(|header| header.split(',')).map(address).collect()
     } else {
-        forwarded.iter().flat_map(|header| header.split(',')).filter_map(forwarded_for).collect()
+        forwarded.iter().flat_map(|header| header.split(',')).map(forwarded_for).collect()
     };
-    hops.iter().rev().find(|hop| !is_trusted(**hop, trusted)).or(hops.first()).copied()
+    let mut known = None;
+    // Each hop was written down by the one after it. Behind one that cannot be read, nobody trusted has said
+    // anything.
+    for hop in hops.into_iter().rev().map_while(|hop| hop) {
+        known = Some(hop);
+        if !is_trusted(hop, trusted) {
+            break;
+        }
+    }
+    known
 }
 
 /// The `for=` of one element of a Forwarded header (RFC 7239, section 4).
@@ -116,7 +125,7 @@ mod tests {
         let ip = |text: &str| text.parse::<IpAddr>().unwrap();
         let ours: [Network; 2] = ["10.0.0.0/8".parse().unwrap(), "::1".parse().unwrap()];
         type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], Option<&'a str>);
-        let cases: [Case<'_>; 7] = [
+        let cases: [Case<'_>; 11] = [
             ("10.0.0.1", &[], &["6.6.6.6, 1.2.3.4, 10.0.0.9"], Some("1.2.3.4")),
             ("10.0.0.1", &[], &["10.1.1.1, 10.0.0.9"], Some("10.1.1.1")),
             ("9.9.9.9", &[], &["1.2.3.4"], None),
@@ -128,6 +137,10 @@ mod tests {
             ),
             ("10.0.0.1", &[], &["1.2.3.4:5678"], Some("1.2.3.4")),
             ("10.0.0.1", &[], &["unknown"], None),
+            ("10.0.0.1", &[], &["1.2.3.4, unknown"], None),
+            ("10.0.0.1", &[], &["1.2.3.4, unknown, 10.0.0.2"], Some("10.0.0.2")),
+            ("10.0.0.1", &["for=1.2.3.4, for=_hidden"], &[], None),
+            ("10.0.0.1", &[], &["10.0.0.3, 10.0.0.2"], Some("10.0.0.3")),
             ("::ffff:10.0.0.1", &[], &["1.2.3.4"], Some("1.2.3.4")),
         ];
         for (peer, forwarded, x_forwarded_for, expected) in cases {

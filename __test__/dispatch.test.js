@@ -1,0 +1,114 @@
+'use strict';
+
+// Which worker gets a connection, seen by clients of real clusters. The accept thread alone is held to its
+// rules by the Rust tests.
+
+const assert = require('node:assert/strict');
+const path = require('node:path');
+const { test } = require('node:test');
+const { everyday, folder } = require('./helpers/program');
+const { freePort, request, tcp } = require('./helpers/http');
+
+/** Exact placement however busy the machine is: no worker is judged by how soon it gets a processor. */
+const balancing = (options) => ({ loadBalancing: { healthAware: false, ...options } });
+
+async function ready(t, options) {
+  const cluster = everyday(t, options);
+  await cluster.until(/the cluster is ready/);
+  return cluster;
+}
+
+const worker = async (place, options) => (await request(place, options)).json().worker;
+
+async function inTurn(place, visits) {
+  const workers = [];
+  for (let visit = 0; visit < visits; visit += 1) workers.push(await worker(place));
+  return workers;
+}
+
+test('round-robin serves the workers in turn, on a port', async (t) => {
+  const port = await freePort();
+  await ready(t, { port, config: { workers: 3, ...balancing({}) } });
+  assert.deepEqual(await inTurn(port, 6), ['0', '1', '2', '0', '1', '2']);
+});
+
+test('round-robin serves the workers in turn, on a unix socket', async (t) => {
+  const socket = path.join(folder(t), 'app.sock');
+  await ready(t, { port: socket, config: { workers: 3, ...balancing({ dispatch: 'direct' }) } });
+  assert.deepEqual(await inTurn(socket, 6), ['0', '1', '2', '0', '1', '2']);
+});
+
+/** A connection that stays open after one request; `worker` has it. */
+async function held(port) {
+  const connection = await tcp(port);
+  connection.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  let line = await connection.line();
+  while (!line.includes('Transfer-Encoding') && !line.includes('Content-Length')) line = await connection.line();
+  return connection;
+}
+
+test('sixteen long-lived connections on four workers are four each, after churn too', async (t) => {
+  const port = await freePort();
+  await ready(t, { port, config: { workers: 4, ...balancing({ strategy: 'least-connections' }) } });
+  // The connection that asks is one of the worker's that answers it.
+  const open = async () => {
+    const { worker: asked, workers } = (await request(port, { path: '/workers' })).json();
+    return workers.map(({ id, activeConnections }) => activeConnections - (id === asked ? 1 : 0));
+  };
+  const settled = async (sum) => {
+    for (const until = Date.now() + 20_000; Date.now() < until; ) {
+      const counts = await open();
+      if (counts.reduce((all, count) => all + count) === sum) return counts;
+    }
+    throw new Error(`the connections did not become ${sum}`);
+  };
+  const connections = [];
+  const connect = async (count) => {
+    for (let at = 0; at < count; at += 1) connections.push(await held(port));
+  };
+  await connect(16);
+  assert.deepEqual(await settled(16), [4, 4, 4, 4]);
+  for (const every of [4, 3, 2]) {
+    const closing = connections.filter((_, at) => at % every === 0);
+    for (const connection of closing) {
+      connections.splice(connections.indexOf(connection), 1);
+      connection.close();
+    }
+    await settled(16 - closing.length);
+    await connect(closing.length);
+    assert.deepEqual(await settled(16), [4, 4, 4, 4]);
+  }
+  for (const connection of connections) connection.close();
+});
+
+test('a client with an affinity cookie meets its worker again, body and all', async (t) => {
+  const port = await freePort();
+  await ready(t, { port, config: { workers: 3, ...balancing({ sessionAffinity: 'cookie' }) } });
+  for (let client = 0; client < 4; client += 1) {
+    const first = await request(port);
+    const [cookie] = first.headers['set-cookie'];
+    assert.match(cookie, /^drover_affinity=\d\.[\w-]+; Path=\/; HttpOnly/);
+    const mine = cookie.split(';')[0];
+    for (let visit = 0; visit < 3; visit += 1) {
+      const options = { method: 'POST', body: 'x'.repeat(100_000), headers: { cookie: `other=1; ${mine}` } };
+      const again = await request(port, options);
+      assert.equal(again.json().worker, first.json().worker);
+      assert.equal(again.headers['set-cookie'], undefined, 'it has one');
+    }
+  }
+});
+
+test('beyond maxConnectionsPerWorker connections wait until one ends', async (t) => {
+  const port = await freePort();
+  await ready(t, { port, config: { workers: 2, resources: { maxConnectionsPerWorker: 2 }, ...balancing({}) } });
+  const connections = [await held(port), await held(port), await held(port), await held(port)];
+  let served = 0;
+  const waiting = [held(port), held(port)].map((connection) => connection.then((open) => (served++, open)));
+  // Each has its place only when another has gone.
+  for (const [at, connection] of connections.slice(0, 2).entries()) {
+    assert.equal(served, at);
+    connection.close();
+    connections.push(await Promise.race(waiting.splice(0, 1)));
+  }
+  for (const connection of connections) connection.close();
+});
