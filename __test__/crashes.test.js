@@ -167,6 +167,81 @@ test('without respawn a dead worker stays dead, and the last one’s end is the 
   await cluster.gone();
 });
 
+/** The documents' own handlers of errors, as they are written there. */
+function documented({ port, control }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({ cluster: { enabled: true, config: { workers: 1 } } });
+  app.get('/', (_, response) => response.send(`${process.pid}`));
+  app.get('/slow', (_, response) => setTimeout(() => response.send('whole'), 700));
+  app.get('/bug', (_, response) => {
+    response.send('answered');
+    setImmediate(() => {
+      throw new Error('a bug');
+    });
+  });
+  app.get('/promise', (_, response) => {
+    response.send('answered');
+    setImmediate(() => Promise.reject(new Error('a bug')));
+  });
+
+  process.on('uncaughtException', (error) => {
+    console.error('Uncaught Exception:', error);
+    // Graceful shutdown
+    app.stopCluster(true).then(() => process.exit(1));
+  });
+
+  process.on('unhandledRejection', (reason, promise) => {
+    console.error('Unhandled Rejection at:', promise, 'reason:', reason);
+    // Graceful shutdown
+    app.stopCluster(true).then(() => process.exit(1));
+  });
+
+  app.start(port, '127.0.0.1').then(() => {
+    if (app.isWorker) return;
+    const bug = () => {
+      throw new Error('a bug of the primary');
+    };
+    http.createServer(bug).listen(control, '127.0.0.1', () => console.log('the cluster is ready'));
+  });
+}
+
+for (const [path, said] of [
+  ['/bug', /^Uncaught Exception: Error: a bug\n {4}at /m],
+  ['/promise', /^Unhandled Rejection at: .*reason: Error: a bug\n {4}at /ms],
+]) {
+  test(`the documents' handlers work as written: ${path} in a worker ends it after its last answer`, async (t) => {
+    const [port, control] = [await freePort(), await freePort()];
+    const cluster = program(t, documented, { given: { port, control } });
+    await cluster.until(/the cluster is ready/);
+    const { body: before } = await request(port);
+    const slow = [request(port, { path: '/slow' }), request(port, { path: '/slow' })];
+    await request(port);
+    assert.equal((await request(port, { path })).body, 'answered');
+    await cluster.until(said);
+    assert.deepEqual(
+      (await Promise.all(slow)).map(({ body }) => body),
+      ['whole', 'whole'],
+    );
+    await cluster.until(new RegExp(`died: exit code 1 \\(pid ${before}\\)`));
+    // It waits for the replacement.
+    assert.notEqual((await request(port)).body, before);
+  });
+}
+
+test("the documents' handlers work as written: an exception in the primary stops the cluster in order", async (t) => {
+  const [port, control] = [await freePort(), await freePort()];
+  const cluster = program(t, documented, { given: { port, control } });
+  await cluster.until(/the cluster is ready/);
+  const slow = request(port, { path: '/slow' });
+  await request(port);
+  const broken = request(control).catch(({ code }) => code);
+  assert.equal((await slow).body, 'whole');
+  assert.deepEqual(await cluster.exit, { code: 1, signal: null });
+  assert.equal(await broken, 'ECONNRESET');
+  await cluster.gone();
+});
+
 test('twenty quick deaths leave no zombie and no lost slot', async (t) => {
   const { port, cluster } = await serving(t, { processManagement: { maxRestarts: 100, restartDelay: 1 } });
   for (let death = 1; death <= 20; death += 1) {

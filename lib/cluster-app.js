@@ -96,6 +96,7 @@ function methodsOf(role, options, manager) {
       return server;
     },
     close(/** @type {(error?: Error) => void} */ callback) {
+      started = null;
       const closed = role.close();
       if (callback) closed.then(() => callback(), callback);
       return closed;

@@ -88,6 +88,7 @@ class ClusterManager extends EventEmitter {
       this.state = ClusterState.RUNNING;
     } catch (error) {
       this.state = ClusterState.ERROR;
+      this.#started = null;
       throw error;
     }
   }
@@ -95,6 +96,7 @@ class ClusterManager extends EventEmitter {
   /** @param {boolean} [graceful] @returns {Promise<void>} */
   stop(graceful = true) {
     if (this.#role.name === 'primary') this.state = ClusterState.STOPPING;
+    this.#started = null;
     return this.#role.stop(graceful);
   }
 

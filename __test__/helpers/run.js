@@ -13,10 +13,17 @@ const PATIENCE = 30_000;
 /** Milliseconds after a process's end in which the rest of its output is read, while workers hold the pipes. */
 const LAST_WORDS = 500;
 
+/** Milliseconds in which workers are gone once their primary is, with time for a busy machine. */
+const ORPHANS_TIME = 5000;
+
 /** A variable that every process of a run inherits, so that orphans are found whoever adopted them. */
 const MARK = 'TEST_RUN_ID';
 
-function processesMarked(mark) {
+/** A variable that only workers are started with. */
+const WORKERS = 'DROVER_CHANNEL';
+
+/** Processes that were started with the mark, and with `also` if it is given. */
+function processesMarked(mark, also = '') {
   const wanted = `\0${MARK}=${mark}\0`;
   return fs
     .readdirSync('/proc')
@@ -24,7 +31,8 @@ function processesMarked(mark) {
     .filter((pid) => {
       try {
         // The environment of a zombie is empty: it holds no port and needs no stop.
-        return `\0${fs.readFileSync(`/proc/${pid}/environ`, 'latin1')}`.includes(wanted);
+        const environment = `\0${fs.readFileSync(`/proc/${pid}/environ`, 'latin1')}`;
+        return environment.includes(wanted) && (also === '' || environment.includes(`\0${also}=`));
       } catch {
         // It ended meanwhile, or belongs to somebody else.
         return false;
@@ -132,17 +140,26 @@ class Program {
 
   /** Resolves when nothing of this run lives; rejects with what does after `patience` milliseconds. */
   async gone(patience = PATIENCE) {
-    const deadline = performance.now() + patience;
-    let left = processesMarked(this.#mark);
-    while (left.length > 0 && performance.now() < deadline) {
-      // The kernel tells nobody of a process that is not one's child.
-      await wait(10);
-      left = processesMarked(this.#mark);
-    }
+    const left = await this.#left(patience);
     if (left.length > 0) throw new Error(`Still there: ${left.join(', ')}. Output:\n${this.output}`);
   }
 
-  /** Ends the run: SIGTERM, after `patience` milliseconds SIGKILL, and SIGKILL for all that is left. */
+  /** What still lives after `patience` milliseconds at most. */
+  async #left(patience, also) {
+    const deadline = performance.now() + patience;
+    let left = processesMarked(this.#mark, also);
+    while (left.length > 0 && performance.now() < deadline) {
+      // The kernel tells nobody of a process that is not one's child.
+      await wait(10);
+      left = processesMarked(this.#mark, also);
+    }
+    return left;
+  }
+
+  /**
+   * Ends the run: SIGTERM, after `patience` milliseconds SIGKILL, and SIGKILL for all that is left. Rejects when
+   * workers have outlived their primary.
+   */
   async stop(patience = 5000) {
     // Once it has been reaped its id may be another's.
     const signal = (name) => this.isAlive && this.signal(name);
@@ -150,8 +167,10 @@ class Program {
     const timer = setTimeout(() => signal('SIGKILL'), patience);
     await this.exit.catch(() => undefined);
     clearTimeout(timer);
+    const orphans = await this.#left(ORPHANS_TIME, WORKERS);
     for (const pid of processesMarked(this.#mark)) signalIfAlive(pid, 'SIGKILL');
     await this.gone();
+    if (orphans.length > 0) throw new Error(`Workers without a primary: ${orphans.join(', ')}. Output:\n${this.output}`);
     return this.exit;
   }
 }

@@ -279,6 +279,7 @@ fn news_of_an_earlier_worker_is_ignored() {
 #[derive(Clone, Debug)]
 enum Step {
     Spawned(u16),
+    Leaving(u16),
     SpawnFailed(u16),
     Ready(u16),
     Exit(u16, bool),
@@ -291,6 +292,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..3u16).prop_map(Step::Spawned),
         1 => (0..3u16).prop_map(Step::SpawnFailed),
+        1 => (0..3u16).prop_map(Step::Leaving),
         4 => (0..3u16).prop_map(Step::Ready),
         3 => (0..3u16, any::<bool>()).prop_map(|(slot, clean)| Step::Exit(slot, clean)),
         1 => Just(Step::Signal),
@@ -333,6 +335,10 @@ proptest! {
                 Step::Ready(slot) if made[usize::from(slot)] && alive[usize::from(slot)] => {
                     let generation = world.generation(slot);
                     world.tell(Fact::Ready { slot, generation })
+                }
+                Step::Leaving(slot) if made[usize::from(slot)] && alive[usize::from(slot)] => {
+                    let generation = world.generation(slot);
+                    world.tell(Fact::Leaving { slot, generation })
                 }
                 Step::Exit(slot, clean) if made[usize::from(slot)] && alive[usize::from(slot)] => {
                     alive[usize::from(slot)] = false;
