@@ -123,7 +123,8 @@ impl Floor {
         let id = self.next_group;
         self.next_group += 1;
         let for_all = matches!(address, Address::Tcp { host: None, .. });
-        let mut group = Group::new(id, address, bound, self.effective_strategy());
+        let held = self.holds_push();
+        let mut group = Group::new(id, address, bound, self.effective_strategy(), held);
         group.opened_by_primary = by_primary && for_all;
         self.look_after_group(&group).map_err(|errno| ListenFailure {
             errno: errno.raw_os_error(),

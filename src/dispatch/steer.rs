@@ -118,11 +118,16 @@ impl Floor {
         }
     }
 
+    /// An option keeps every listener in push mode.
+    pub fn holds_push(&self) -> bool {
+        Group::must_push(&self.settings) || self.settings.mode == DispatchMode::Push
+    }
+
     /// Switches a group's mode if its rate says so. `accepted`: connections the accept thread just took.
     pub fn consider_mode(&mut self, id: GroupId, accepted: u32, now: Duration) {
-        let must_push = Group::must_push(&self.settings) || self.settings.mode == DispatchMode::Push;
+        let held = self.holds_push();
         let Some(group) = self.groups.get_mut(&id) else { return };
-        if group.push_only || must_push {
+        if group.push_only || held {
             group.direct_total += u64::from(accepted);
             group.reconsider(accepted, now);
             group.busy = group.switch.mode() == Mode::Direct;
