@@ -1,7 +1,8 @@
 'use strict';
 
-// npm run test:matrix: every kind of server on every supported Node.js. `npm run test:matrix -- 22 24` takes
-// those majors alone. The binaries come as npm packages and are kept in .cache/nodes.
+// npm run test:matrix: every kind of server, handoff, rolls, and every way to hang, on every supported Node.js.
+// `npm run test:matrix -- 22 24` takes those majors alone. The binaries come as npm packages and are kept in
+// .cache/nodes.
 
 const path = require('node:path');
 const { MAJORS, findNode } = require('../__test__/helpers/nodes');
@@ -11,8 +12,8 @@ const { install } = require('./support/install');
 const { runSteps } = require('./support/steps');
 const { main, say } = require('./support/terminal');
 
-const names = ['fixtures.test.js', 'frameworks.test.js', 'handed-over.test.js', 'listen.test.js'];
-const files = names.map((name) => path.join(root, '__test__', name));
+const names = ['fixtures', 'frameworks', 'handed-over', 'handoff', 'hung', 'listen', 'moving', 'rolling'];
+const files = names.map((name) => path.join(root, '__test__', `${name}.test.js`));
 
 async function testOn(major) {
   const node = await findNode(major);

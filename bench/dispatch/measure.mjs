@@ -22,8 +22,7 @@ async function withServer(contender, measure) {
   }
 }
 
-const warm = (server, times, mode = 'new') =>
-  load(mode, server.port, { connections: CONCURRENCY, seconds: times.warmUp });
+const warm = (server, times) => load('new', server.port, { connections: CONCURRENCY, seconds: times.warmUp });
 
 /** A new connection for each request, as many as the machine gives. */
 export const newConnections = (contender, times) =>
@@ -41,11 +40,12 @@ export const quietRate = (contender, times) =>
     return { ...report, primaryUs: (cpuTime(server.pid) - before) / 1000 / report.conns };
   });
 
-/** Many requests on each of few connections. */
-export const keepAlive = (contender, times) =>
+/** Many requests on each of few connections, of which every worker has the same number. */
+export const keepAlive = (contender, workers, times) =>
   withServer(contender, async (server) => {
-    await warm(server, times, 'keepalive');
-    return load('keepalive', server.port, { connections: CONCURRENCY, seconds: times.run });
+    const run = (seconds) => load('keepalive', server.port, { connections: CONCURRENCY, workers, seconds });
+    await run(times.warmUp);
+    return run(times.run);
   });
 
 /** How many of 16 long-lived connections each worker holds, at first and after one worker's came anew. */

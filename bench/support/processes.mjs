@@ -23,7 +23,7 @@ function environment(extra) {
 }
 
 /** A port below the range from which the kernel takes those of clients. */
-async function freePort() {
+export async function freePort() {
   for (let attempt = 0; attempt < 100; attempt += 1) {
     const port = 10_000 + Math.floor(Math.random() * 20_000);
     const probe = net.createServer();
@@ -47,6 +47,7 @@ async function freePort() {
 export async function startServer(contender) {
   const port = await freePort();
   const { command, args, env, readyLines, endsWithStdin } = contender(port);
+  const startedAt = performance.now();
   const child = spawn(command, args, { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
   running.add(child);
   const exited = new Promise((resolve) => child.once('exit', resolve)).then(() => running.delete(child));
@@ -59,7 +60,7 @@ export async function startServer(contender) {
     await exited;
     clearTimeout(timer);
   }
-  return { port, pid: child.pid, stop };
+  return { port, pid: child.pid, stdin: child.stdin, stdout: child.stdout, startedAt, stop };
 }
 
 function ready(child, lines) {

@@ -14,7 +14,7 @@ const LONGEST_TURN: Duration = Duration::from_millis(20);
 const NOTICE: Duration = Duration::from_millis(250);
 
 /// The worker of each connection that is held.
-type Held = BTreeMap<usize, String>;
+pub type Held = BTreeMap<usize, String>;
 
 pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
     let mut pool = Pool::new(arguments.target, &arguments.path, "keep-alive", arguments.connections)?;
@@ -42,7 +42,12 @@ pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
 }
 
 /// Opens connections, all at once, until the pool is full. Those that got no answer are returned, and closed.
-fn fill(pool: &mut Pool, arguments: &Arguments, held: &mut Held, tally: &mut Tally) -> std::io::Result<u64> {
+pub fn fill(
+    pool: &mut Pool,
+    arguments: &Arguments,
+    held: &mut Held,
+    tally: &mut Tally,
+) -> std::io::Result<u64> {
     let mut asked = Vec::new();
     while pool.has_room() {
         tally.conns += 1;
