@@ -21,6 +21,11 @@ export declare class Primary {
   open(id: number, address: any, backlog: number): void
   start(id: number): void
   stop(id: number, graceful: boolean): void
+  /**
+   * What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `restartWorker` or
+   * `restartCluster`, with its argument.
+   */
+  order(id: number, verb: string, argument: any): void
   /** The process got a signal that asks it to stop. */
   signalled(): void
   /** The process is about to end in order; returns when the workers have been told. */
@@ -52,6 +57,18 @@ export declare function closeDescriptor(fd: number): void
 /** `DEFAULT_VALUES` of the contract. */
 export declare function defaultValues(): any
 
+/**
+ * Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
+ * not asked yet. The caller closes its own descriptor in the same turn.
+ */
+export declare function giveAway(group: number, fd: number, quietMs: number, served: number): boolean
+
+/**
+ * Before the last bytes of a connection: they leave with the FIN that follows. False when it has no packets to
+ * hold back (it is no TCP connection).
+ */
+export declare function holdLastBytes(fd: number): boolean
+
 /** The ClusterConfig that suits this machine and environment. */
 export declare function intelligentConfig(env: any): any
 
@@ -74,6 +91,12 @@ export declare function optionReference(): string
 export declare function presetConfig(name: string): any
 
 /**
+ * After them: `all` when everything is in the kernel, so that the FIN may go. A client that is gone meanwhile is
+ * Node's to notice.
+ */
+export declare function sendLastBytes(fd: number, all: boolean): void
+
+/**
  * Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
  * shared memory, and `hands`, the descriptors of a batch, one in each 8 bytes. `connections(group, count)`
  * must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone,
@@ -93,11 +116,13 @@ export declare function workerFailed(error: any): void
 /** Notices that came while `workerListen` or `workerClose` waited for its answer. */
 export declare function workerHasMail(): boolean
 
-/** Tells the operator something, once a cluster. */
 export declare function workerHint(text: string): void
 
 /** `WorkerInfo[]` of the whole cluster. */
 export declare function workerInfos(): any
+
+/** This process can be debugged from now on. */
+export declare function workerInspected(): void
 
 /** Whether the group's door keeps the process alive. */
 export declare function workerKeepAlive(group: number, keep: boolean): void
@@ -110,6 +135,15 @@ export declare function workerLeaving(): void
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, backlog: number): any
 
+/**
+ * Tells the operator something, once a cluster.
+ * Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled.
+ */
+export declare function workerOrder(id: number, verb: string, argument: any): void
+
+/** `{ code, message, details }` of an order that was not carried out, or null. */
+export declare function workerOrdered(id: number): any
+
 export declare function workerReadMail(): void
 
 /** Ready, for `processManagement.ready` 'message' and 'boot'. */
@@ -120,3 +154,12 @@ export declare function workerServe(group: number, plainHttp: boolean): any
 
 /** Takes, through `connections`, what waits for this worker at this moment. */
 export declare function workerTakeWhatWaits(): void
+
+/**
+ * Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the
+ * JavaScript that runs at that moment.
+ */
+export declare function workerTrace(take: () => string): any
+
+/** The program wrote this to a standard stream; false once it is ready and nobody listens any more. */
+export declare function workerWrote(text: string): boolean

@@ -8,10 +8,9 @@ const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
-const { spawnSync } = require('node:child_process');
 const { test } = require('node:test');
 const { datagram, freePort, request, tcp } = require('./helpers/http');
-const { everyday, folder, program } = require('./helpers/program');
+const { everyday, folder, noNetworks, ownNetwork, program } = require('./helpers/program');
 
 /** So many answers, each on a connection of its own. */
 const ask = async (address, count, options) => {
@@ -229,14 +228,6 @@ test('datagrams reach the workers through one socket; a taken port is Node’s o
   assert.ok(second.stderr.includes(`Error: ${message}`), second.stderr);
 });
 
-/** A network of its own: what happens there happens nowhere else. */
-const ownNetwork = (before = 'true') => ({
-  node: 'unshare',
-  execArgv: ['-Urn', 'sh', '-c', `ip link set lo up && ${before} && exec "$0" "$@"`, process.execPath],
-});
-const hasNetworks =
-  spawnSync('unshare', ['-Urn', 'ip', 'link', 'set', 'lo', 'up']).status === 0 ? false : 'no network namespaces here';
-
 /** Asks from within: `ASKED {"127.0.0.1": 200, "::1": "ECONNREFUSED"}` and the address that the server tells. */
 function family({ listen }) {
   const http = require('node:http');
@@ -277,7 +268,7 @@ for (const [what, listen, address, seen, before] of [
     'echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6',
   ],
 ]) {
-  test(`listen: ${what}`, { skip: hasNetworks }, async (t) => {
+  test(`listen: ${what}`, { skip: noNetworks }, async (t) => {
     const cluster = program(t, family, { given: { listen }, ...ownNetwork(before) });
     const [, asked] = await cluster.until(/ASKED (.*)/);
     assert.deepEqual(JSON.parse(asked), seen);

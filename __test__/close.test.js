@@ -197,7 +197,7 @@ test('stopCluster in a worker drains that worker alone, which then ends with 0 a
   await cluster.until(new RegExp(`DRAINED ${pids[0]} true`));
   assert.deepEqual((await Promise.all(slow)).map(({ body }) => Number(body)).sort(), [...pids].sort());
   await load;
-  await cluster.until(new RegExp(`died: exit code 0 \\(pid ${pids[0]}\\)`));
+  await cluster.until(new RegExp(`Worker 0 has stopped \\(pid ${pids[0]}\\)`));
   await cluster.until(/(Worker \d is ready.*){3}/s);
   const now = [...(await visit(port, 40)).keys()];
   assert.equal(now.length, 2);

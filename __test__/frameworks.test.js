@@ -3,12 +3,9 @@
 // Every kind of server is clustered as it is: the fixtures know nothing of drover.
 
 const assert = require('node:assert/strict');
-const os = require('node:os');
 const path = require('node:path');
 const { test } = require('node:test');
-const { tlsEnvironment } = require('./helpers/certificate');
-const { freePort } = require('./helpers/http');
-const { kinds } = require('./helpers/kinds');
+const { kinds, placeFor } = require('./helpers/kinds');
 const { run } = require('./helpers/run');
 
 const clustered = path.join(__dirname, 'fixtures', 'clustered.js');
@@ -18,22 +15,12 @@ const VISITS = 6;
 
 for (const kind of kinds) {
   test(`${kind.name} is served by two workers`, async (t) => {
-    const place = {
-      port: await freePort(),
-      secondPort: await freePort(),
-      socketPath: path.join(os.tmpdir(), `drover-test-${process.pid}.sock`),
-    };
-    const env = {
-      PORT: String(place.port),
-      SECOND_PORT: String(place.secondPort),
-      SOCKET_PATH: place.socketPath,
-      // Exact turns, whatever the machine is busy with: no worker is ever judged to be stuck.
-      CLUSTER_CONFIG: JSON.stringify({
-        workers: 2,
-        loadBalancing: { healthAware: false, stickySession: kind.sticky === true },
-      }),
-      ...(kind.tls ? tlsEnvironment(t) : {}),
-    };
+    const { place, env } = await placeFor(t, kind);
+    // Exact turns, whatever the machine is busy with: no worker is ever judged to be stuck.
+    env.CLUSTER_CONFIG = JSON.stringify({
+      workers: 2,
+      loadBalancing: { healthAware: false, stickySession: kind.sticky === true },
+    });
     const cluster = run(t, clustered, { args: [kind.script], env });
     await cluster.until(/the cluster is ready/);
     const [, chosenPort] = await cluster.until(kind.ready);

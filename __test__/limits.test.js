@@ -91,8 +91,8 @@ for (const [user, place] of users) {
     await cluster.until(/the cluster is ready/);
     const all = clients(port, 400);
     t.after(() => all.forEach((one) => one.close()));
-    // What fits stays open, so that the rest gets no place for longer than it may wait.
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    // What fits stays open until the first is refused: the rest gets no place for longer than it may wait.
+    await Promise.any(all.map(async ({ answer }) => assert.equal(await answer, 503)));
     const answers = tally(await drain(all));
     assert.deepEqual(Object.keys(answers).sort(), ['200', '503'], JSON.stringify(answers));
     assert.equal(answers[200] + answers[503], all.length);

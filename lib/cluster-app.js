@@ -11,6 +11,8 @@ const { alreadyStarted } = require('./roles');
 /** Without a port from code or environment: Express's habit. */
 const DEFAULT_PORT = 3000;
 
+/** What a running cluster can be asked to become; the core checks the argument. */
+const ORDERS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
 /** Methods that a later version brings; they exist and say so. */
 const LATER = [
   'broadcastToWorkers',
@@ -18,11 +20,6 @@ const LATER = [
   'sendToRandomWorker',
   'sendToPrimary',
   'sendToMaster',
-  'scaleUp',
-  'scaleDown',
-  'scale',
-  'restartWorker',
-  'restartCluster',
   'autoScale',
   'getOptimalWorkerCount',
   'updateConfig',
@@ -31,7 +28,7 @@ const LATER = [
   'runOnce',
   'invalidateCache',
 ];
-const LATER_SYNC = ['onMessage', 'registerHandler', 'unregisterHandler', 'onLeader', 'onShutdown'];
+const LATER_SYNC = ['onMessage', 'registerHandler', 'unregisterHandler', 'onLeader'];
 /** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
 const LATER_PROPERTIES = ['isLeader', 'metrics', 'cache'];
 
@@ -110,7 +107,9 @@ function methodsOf(role, options, manager) {
       return stop;
     },
     getAllWorkers: () => role.workers(),
+    onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
   };
+  for (const name of ORDERS) methods[name] = (/** @type {any} */ argument) => role.order(name, argument);
   for (const name of LATER) methods[name] = () => role.refuse(name);
   for (const name of LATER_SYNC) {
     methods[name] = () => {

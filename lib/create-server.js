@@ -8,6 +8,7 @@ const { methodsOf, mixInto } = require('./cluster-app');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
 const { split } = require('./options');
+const { answerProbes } = require('./probe-routes');
 const { unwrap } = require('./errors');
 const { ClusterManager } = require('./manager');
 const { worker } = require('./worker');
@@ -48,6 +49,7 @@ function createServer(options = {}) {
   const app = given ?? require('express')();
   const manager = ClusterManager.over();
   const role = roleOf({ app, server, data, prepared: null }, manager);
+  if (given === undefined) answerProbes(app, role);
   const mixed = methodsOf(role, options ?? {}, manager);
   manager.lead(role, mixed.methods);
   return mixInto(given === undefined ? app : {}, mixed);

@@ -7,6 +7,8 @@
 // descriptors, and `address()`, `close()`, `ref()` stay Node's own.
 
 const net = require('node:net');
+const { followSessions } = require('./farewell');
+const { learn, settle } = require('./handoff');
 const { addon } = require('./native');
 
 /** Constant of Node's TCP and Pipe wraps: a connection, not a server. */
@@ -64,9 +66,12 @@ class Door {
     this.server = server;
     this.group = group;
     this.tally = tallyOf(worker, server);
+    followSessions(server);
     // The undocumented but long-lived way to a handle over a descriptor, whatever its kind.
     this.handle = /** @type {any} */ (net)._createServerHandle(null, null, null, fd);
     this.Connection = this.handle.constructor;
+    /** How its connections look is learned from the first. */
+    this.isKnown = false;
     this.dress();
   }
 
@@ -89,8 +94,12 @@ class Door {
     this.worker.serve(this, plainHttp);
   }
 
-  /** @param {number} fd */
-  adopt(fd) {
+  /**
+   * @param {number} fd
+   * @param {number} quiet 0: it is new; else it comes from another worker and may be silent for so many milliseconds
+   * @param {number} served requests that it has brought
+   */
+  adopt(fd, quiet, served) {
     const connection = new this.Connection(SOCKET);
     this.tally.opened++;
     if (connection.open(fd) !== 0) {
@@ -99,8 +108,16 @@ class Door {
     }
     const { handle } = this;
     // Closed by an earlier connection of the same batch.
-    if (handle.onconnection === null) connection.close();
-    else handle.onconnection(0, connection);
+    if (handle.onconnection === null) {
+      connection.close();
+      return;
+    }
+    handle.onconnection(0, connection);
+    if (!this.isKnown) {
+      this.isKnown = true;
+      learn(this.server, connection);
+    }
+    if (quiet > 0) settle(this.server, connection, quiet, served);
   }
 
   account() {

@@ -5,8 +5,17 @@
 // deadline and sends SIGTERM and SIGKILL when it passes.
 
 const http = require('node:http');
-const { SILENCE, listOf } = require('./idle');
+const https = require('node:https');
+const { listOf } = require('./connections');
+const { closeWebSockets, endSessions } = require('./farewell');
 const { addon } = require('./native');
+const { runHooks } = require('./shutdown');
+
+/** A program's own SIGTERM handler has so long to end the process, milliseconds. */
+const LAST_WORDS = 5000;
+
+/** WebSockets that end by themselves in this time need not be told that their worker leaves, milliseconds. */
+const LINGER = 2500;
 
 /** Between two looks for connections that have become idle, milliseconds. */
 const LOOK_EVERY = 50;
@@ -16,6 +25,9 @@ class Drain {
   constructor(worker) {
     this.worker = worker;
     this.begun = false;
+    this.timeIsUp = false;
+    /** Others can have the connections. */
+    this.handoff = true;
     /** Ends the drain whatever is still open. */
     this.cut = () => {};
     /** @type {Promise<void> | null} */
@@ -30,14 +42,21 @@ class Drain {
 
   /** Drains and then exits with 0. */
   begin() {
-    if (!this.begun && this.worker.doors.size === 0 && process.listenerCount('SIGTERM') > 1) {
-      // Nothing of drover's to finish, but the program said how it wants to end.
-      this.begun = true;
-      process.emit('SIGTERM', 'SIGTERM');
+    if (this.begun) return;
+    this.run().then(() => this.end());
+  }
+
+  /**
+   * The process ends. A program that handles SIGTERM said how it wants to: as if the signal had come, now that
+   * nothing of drover's is left to do. (When the time is up it does come.) It need not exit itself.
+   */
+  end() {
+    if (process.listenerCount('SIGTERM') === 1) {
+      setImmediate(() => process.exit(0));
       return;
     }
-    const drained = this.run();
-    drained.then(() => setImmediate(() => process.exit(0)));
+    if (!this.timeIsUp && !this.worker.terminated) process.emit('SIGTERM', 'SIGTERM');
+    setTimeout(() => process.exit(0), LAST_WORDS).unref();
   }
 
   /** The primary was killed: what can be finished at once is, then out. @param {number} grace milliseconds */
@@ -53,40 +72,56 @@ class Drain {
    * @returns {Promise<void>}
    */
   run() {
-    this.done ??= Promise.race([this.close(), new Promise((/** @type {(_: void) => void} */ over) => (this.cut = over))]);
+    const cut = new Promise((/** @type {(_: void) => void} */ over) => {
+      this.cut = () => {
+        this.timeIsUp = true;
+        over();
+      };
+    });
+    this.done ??= Promise.race([this.close(), cut]).then(runHooks);
     return this.done;
   }
 
   async close() {
     this.begun = true;
+    const since = performance.now();
     const servers = [...this.worker.doors.values()].map((door) => door.server);
     // What the primary has given and the loop has not taken yet is still this worker's.
     addon.workerTakeWhatWaits();
-    const closed = servers.map((server) => new Promise((resolve) => server.close(resolve)));
-    const since = performance.now();
-    const look = setInterval(() => servers.forEach((server) => closeIdle(server, since)), LOOK_EVERY);
-    servers.forEach(lastResponses);
-    await Promise.all(closed);
+    const closed = Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+    servers.forEach(endSessions);
+    await this.requests(servers, closed);
+    await runHooks();
+    const lingered = new Promise((resolve) => setTimeout(resolve, LINGER - (performance.now() - since)));
+    await Promise.race([closed, lingered]);
+    closeWebSockets(servers);
+    await closed;
+  }
+
+  /**
+   * Resolves when the last request is answered: nothing is open, or only what has left HTTP behind.
+   *
+   * @param {any[]} servers
+   * @param {Promise<unknown>} closed
+   */
+  async requests(servers, closed) {
+    /** @type {NodeJS.Timeout | undefined} */
+    let look;
+    const answered = new Promise((/** @type {(_: void) => void} */ resolve) => {
+      look = setInterval(() => {
+        servers.forEach(closeIdle);
+        if (servers.every((server) => listOf(server)?.all().length === 0)) resolve();
+      }, LOOK_EVERY);
+    });
+    await Promise.race([closed, answered]);
     clearInterval(look);
   }
 }
 
-/** Responses under way whose headers are not out yet tell their client that they are the last. */
-function lastResponses(/** @type {any} */ server) {
-  for (const parser of listOf(server)?.active() ?? []) {
-    const response = parser.socket?._httpMessage;
-    if (response && !response.headersSent) response.shouldKeepAlive = false;
-  }
-}
-
-/** @param {any} server @param {number} since when the drain began */
-function closeIdle(server, since) {
-  if (!(server instanceof http.Server) && typeof server.closeIdleConnections !== 'function') return;
-  server.closeIdleConnections();
-  if (performance.now() - since < SILENCE) return;
-  for (const parser of listOf(server)?.all() ?? []) {
-    if (parser.socket?.bytesRead === 0) parser.socket.destroy();
-  }
+/** What an HTTP/2 server serves as HTTP/1.1; http and https servers depart by themselves. @param {any} server */
+function closeIdle(server) {
+  const departs = server instanceof http.Server || server instanceof https.Server;
+  if (!departs && typeof server.closeIdleConnections === 'function') server.closeIdleConnections();
 }
 
 module.exports = { Drain };

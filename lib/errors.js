@@ -46,7 +46,9 @@ const classes = {
 function fromCore({ code, message, details }) {
   if (details?.stack) return foreign(message, details);
   const Class = classes[code] ?? ClusterError;
-  return new Class(message, code, details);
+  const error = new Class(message, code, details);
+  if (details?.cause) error.cause = fromCore(details.cause);
+  return error;
 }
 
 /**

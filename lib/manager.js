@@ -114,33 +114,41 @@ class ClusterManager extends EventEmitter {
     return structuredClone(this.#config);
   }
 
+  /** Rolling, a new worker first. */
   restart() {
-    return this.#role.refuse('restartCluster');
+    return this.#role.order('restartCluster');
   }
-  /** @param {string} [_workerId] */
-  spawnWorker(_workerId) {
-    return this.#role.refuse('scaleUp');
+
+  /** One worker more; its number is the cluster's to choose. */
+  spawnWorker() {
+    return this.#role.order('scaleUp', 1);
   }
-  /** @param {string} _workerId */
-  stopWorker(_workerId) {
-    return this.#role.refuse('scaleDown');
+
+  /** One worker less: this one. @param {string} workerId */
+  stopWorker(workerId) {
+    return this.#role.order('stopWorker', workerId);
   }
-  /** @param {string} _workerId */
-  restartWorker(_workerId) {
-    return this.#role.refuse('restartWorker');
+
+  /** @param {string} workerId */
+  restartWorker(workerId) {
+    return this.#role.order('restartWorker', workerId);
   }
-  /** @param {number} _workers */
-  scale(_workers) {
-    return this.#role.refuse('scale');
+
+  /** @param {number} workers */
+  scale(workers) {
+    return this.#role.order('scale', workers);
   }
-  /** @param {number} [_count] */
-  scaleUp(_count) {
-    return this.#role.refuse('scaleUp');
+
+  /** @param {number} [count] */
+  scaleUp(count) {
+    return this.#role.order('scaleUp', count);
   }
-  /** @param {number} [_count] */
-  scaleDown(_count) {
-    return this.#role.refuse('scaleDown');
+
+  /** @param {number} [count] */
+  scaleDown(count) {
+    return this.#role.order('scaleDown', count);
   }
+
   getMetrics() {
     return this.#role.refuse('getClusterMetrics');
   }

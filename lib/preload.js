@@ -15,6 +15,9 @@ if (isMainThread) {
     // A child that the user's program forks inherits execArgv; it is nobody's worker.
     const own = process.execArgv.indexOf(__filename);
     if (own > 0) process.execArgv.splice(own - 1, 2);
+    // A replacement reads what its predecessors have compiled (Node.js 22.8 and later; NODE_COMPILE_CACHE says
+    // where, NODE_DISABLE_COMPILE_CACHE that it must not).
+    if (process.env.NODE_V8_COVERAGE === undefined) require('node:module').enableCompileCache?.();
     require('./worker').attach(Number(primary));
   }
 }

@@ -9,7 +9,7 @@ const { addon } = require('./native');
 const { ClusterError, fromCore, systemError } = require('./errors');
 const { launching, socketName } = require('./environment');
 const { reapOrphans } = require('./orphans');
-const { stopOnSignals } = require('./signals');
+const { heedSignals } = require('./signals');
 
 const BACKLOG = 511;
 
@@ -50,7 +50,7 @@ class Primary {
     );
     if (core.refusal !== null) throw fromCore(core.refusal);
     this.core = core;
-    const takeOff = stopOnSignals(this);
+    const takeOff = heedSignals(this);
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);
     const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
@@ -154,6 +154,24 @@ class Primary {
     return this.over;
   }
 
+  /**
+   * What the running cluster is to become.
+   *
+   * @param {string} verb
+   * @param {any} argument
+   * @returns {Promise<void>}
+   */
+  order(verb, argument) {
+    const { core } = this;
+    if (core === null) return Promise.reject(stopped());
+    return this.ask(core, (id) => core.order(id, verb, argument ?? null));
+  }
+
+  /** A signal asked for new workers; what becomes of it is in the log. */
+  roll() {
+    this.order('restartCluster', null).catch(() => {});
+  }
+
   signalled() {
     this.core?.signalled();
   }
@@ -164,7 +182,7 @@ class Primary {
 }
 
 function stopped() {
-  return new ClusterError('The cluster has stopped', 'STOPPED');
+  return new ClusterError('The cluster does not run', 'STOPPED');
 }
 
 /**

@@ -6,6 +6,9 @@
 
 const http = require('node:http');
 const net = require('node:net');
+const { started } = require('./connections');
+const { departureOf } = require('./departure');
+const { arrivals, countRequest, forget, hasSettled } = require('./handoff');
 const { addon } = require('./native');
 
 // Indexes in a worker's cells.
@@ -14,15 +17,10 @@ const RESPONSES = 10;
 const DURATION = 11;
 const LATENCY = 12;
 const AFFINITY_MISMATCH = 13;
+const CLOCK = 14;
 
 /** How fast the peak of the response time is forgotten, a response. */
 const DECAY = 0.1;
-
-/**
- * When the response that a socket now carries began, milliseconds; 0 between two. On the socket, which carries
- * one response at a time, because a property more on each response costs more than everything else here.
- */
-const started = Symbol('drover.started');
 
 const now = performance.now.bind(performance);
 
@@ -37,7 +35,9 @@ function count(worker) {
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
 
   function over(/** @type {any} */ socket) {
-    const duration = now() - socket[started];
+    const at = now();
+    const duration = at - socket[started];
+    cells[CLOCK] = at;
     socket[started] = 0;
     cells[RESPONSES] += 1;
     cells[DURATION] += duration;
@@ -48,9 +48,14 @@ function count(worker) {
 
   /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
     cells[REQUESTS] += 1;
-    socket[started] = now();
-    if (worker.drain.begun) this.shouldKeepAlive = false;
-    if (dress !== null) dress(this);
+    // Within one turn of the loop the last look at the clock will do: what the request has waited for since was
+    // work for others. Looking is dearer than all else here.
+    socket[started] = cells[CLOCK] || (cells[CLOCK] = now());
+    if (arrivals.any) hasSettled(socket);
+    if (this._maxRequestsPerSocket > 0 && countRequest(socket, this._maxRequestsPerSocket)) this.shouldKeepAlive = false;
+    if (worker.departing > 0 && departureOf(socket.server)?.moves(socket) === false) this.shouldKeepAlive = false;
+    // Of requests in one go, a later one may have been answered before its turn to be sent.
+    if (dress !== null && !this.headersSent) dress(this);
     return assignSocket.call(this, socket);
   };
 
@@ -58,6 +63,7 @@ function count(worker) {
     const { socket } = this;
     if (socket && socket[started]) {
       over(socket);
+      if (worker.departing > 0) leaveSoon(socket);
       if (this.statusCode === 400 && !worker.welcome.sticky) hintAtSocketIo(worker, this.req);
     }
     return finish.call(this);
@@ -69,8 +75,15 @@ function count(worker) {
     /** @type {any} */ callback,
   ) {
     if (this[started]) over(this);
+    if (arrivals.any) forget(this);
     return destroy.call(this, error, callback);
   };
+}
+
+/** Once its response is gone a connection may go to another worker. @param {any} socket */
+function leaveSoon(socket) {
+  const departure = departureOf(socket.server);
+  if (departure !== undefined) setImmediate(() => departure.look());
 }
 
 /** @param {import('./worker').Worker} worker @param {any} request */
@@ -146,9 +159,4 @@ function cookieOf(header, name) {
   return undefined;
 }
 
-/** Whether a request has come on this connection. @param {any} socket */
-function hasAsked(socket) {
-  return socket[started] !== undefined;
-}
-
-module.exports = { count, hasAsked };
+module.exports = { count };

@@ -9,7 +9,9 @@ const { ClusterServer } = require('./cluster-server');
 const { ClusterError, notClustered, notSupported } = require('./errors');
 const { addon } = require('./native');
 const { Primary } = require('./primary');
+const { stopAtSignals } = require('./signals');
 const { serve } = require('./serve/node');
+const { onShutdown, runHooks } = require('./shutdown');
 
 /**
  * @typedef {{ app: any, server: any, data: any, prepared: any }} Made
@@ -68,6 +70,11 @@ class Serves {
     return this.serving?.server.address() ?? null;
   }
 
+  /** @param {() => void | Promise<void>} hook */
+  onShutdown(hook) {
+    onShutdown(hook);
+  }
+
   /** @returns {Promise<void>} */
   close() {
     const server = this.serving?.server;
@@ -106,6 +113,16 @@ class InWorker extends Serves {
     return addon.workerInfos();
   }
 
+  /** Whether a load balancer should send anything here. */
+  isReady() {
+    return !this.worker.isUnready && !this.worker.drain.begun;
+  }
+
+  /** @param {string} verb @param {any} argument */
+  order(verb, argument) {
+    return this.worker.order(verb, argument);
+  }
+
   /** @param {string} method @returns {Promise<never>} */
   refuse(method) {
     return Promise.reject(notSupported(method));
@@ -121,6 +138,7 @@ class Single extends Serves {
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
     this.startTime = Date.now();
+    this.heeded = false;
   }
 
   /** @override @param {number | string} port @param {string | undefined} host @param {string | symbol} errorEvent */
@@ -138,7 +156,14 @@ class Single extends Serves {
       /** @type {import('node:http').Server} */ (server).closeAllConnections();
       return closed;
     }
-    return server?.listening ? this.close() : Promise.resolve();
+    return (server?.listening ? this.close() : Promise.resolve()).then(runHooks);
+  }
+
+  /** @override @param {() => void | Promise<void>} hook */
+  onShutdown(hook) {
+    onShutdown(hook);
+    // Without a cluster nobody else hears the signal that a container or a service manager ends a program with.
+    this.heeded ||= stopAtSignals(() => this.stop(true));
   }
 
   workers() {
@@ -153,10 +178,18 @@ class Single extends Serves {
     ];
   }
 
+  isReady() {
+    return this.serving?.server.listening === true;
+  }
+
+  /** @param {string} verb @returns {Promise<never>} */
+  order(verb) {
+    return Promise.reject(notClustered(verb));
+  }
+
   /** @param {string} method @returns {Promise<never>} */
   refuse(method) {
-    const changes = /^(scale|restart)/.test(method);
-    return Promise.reject(changes ? notClustered(method) : notSupported(method));
+    return Promise.reject(notSupported(method));
   }
 }
 
@@ -202,6 +235,9 @@ class InPrimary {
     return this.primary.address;
   }
 
+  /** Hooks are a worker's: this process has served nothing. */
+  onShutdown() {}
+
   close() {
     return this.primary.stop(true);
   }
@@ -213,6 +249,11 @@ class InPrimary {
 
   workers() {
     return this.primary.workers();
+  }
+
+  /** @param {string} verb @param {any} argument */
+  order(verb, argument) {
+    return this.primary.order(verb, argument);
   }
 
   /** @param {string} method @returns {Promise<never>} */

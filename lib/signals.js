@@ -13,6 +13,7 @@ function isUsers(signal) {
 function waitForPrimary(worker) {
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT', 'SIGHUP'])) {
     process.on(signal, () => {
+      if (signal === 'SIGTERM') worker.terminated = true;
       // What the primary wants it says on its channel, also when the time to drain is over. (Its word and a
       // signal to the whole group come in any order.)
       if (!isUsers(signal) && worker.orphaned) process.exit(0);
@@ -24,12 +25,47 @@ function waitForPrimary(worker) {
 const SAME_PRESS = 500;
 
 /**
- * The primary's own handling of SIGTERM and SIGINT.
+ * A process without a cluster stops in order at SIGTERM and SIGINT, unless its program handles them.
  *
- * @param {{ signalled(): void, stop(graceful: boolean): Promise<void>, development: boolean }} cluster
+ * @param {() => Promise<void>} stop
+ */
+function stopAtSignals(stop) {
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) {
+    process.once(signal, () => {
+      if (process.listenerCount(signal) === 0) stop().then(() => process.exit(0));
+    });
+  }
+  return true;
+}
+
+/** Whether somebody sits at a terminal whose end would be a SIGHUP. */
+function hasTerminal() {
+  try {
+    require('node:fs').closeSync(require('node:fs').openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * Signals that ask for new workers. nodemon has its own use for SIGUSR2 in development, and where there is a
+ * terminal SIGHUP is its end.
+ *
+ * @param {boolean} development
+ * @returns {NodeJS.Signals[]}
+ */
+function rollSignals(development) {
+  return [...(development ? [] : /** @type {const} */ (['SIGUSR2'])), ...(hasTerminal() ? [] : /** @type {const} */ (['SIGHUP']))];
+}
+
+/**
+ * The primary's own handling of SIGTERM and SIGINT, and of those that ask for a rolling restart.
+ *
+ * @param {{ signalled(): void, stop(graceful: boolean): Promise<void>, roll(): void, development: boolean }} cluster
  * @returns {() => void} takes the handlers off again
  */
-function stopOnSignals(cluster) {
+function heedSignals(cluster) {
   let firstAt = 0;
   /** @type {[NodeJS.Signals, () => void][]} */
   const handlers = /** @type {const} */ (['SIGTERM', 'SIGINT']).map((signal) => [
@@ -44,6 +80,9 @@ function stopOnSignals(cluster) {
       cluster.stop(graceful).then(() => process.exit(0));
     },
   ]);
+  for (const signal of rollSignals(cluster.development)) {
+    handlers.push([signal, () => isUsers(signal) || cluster.roll()]);
+  }
   // Before the user's: a `once` of theirs is off the list by the time that it runs.
   for (const [signal, handler] of handlers) process.prependListener(signal, handler);
   return () => {
@@ -51,4 +90,4 @@ function stopOnSignals(cluster) {
   };
 }
 
-module.exports = { stopOnSignals, waitForPrimary };
+module.exports = { heedSignals, stopAtSignals, waitForPrimary };

@@ -5,13 +5,18 @@
 // (shared listeners, process.send for readiness, signals that wait for the primary's word).
 
 const { addon } = require('./native');
-const { ClusterError, notSupported } = require('./errors');
+const { ClusterError, fromCore, notSupported } = require('./errors');
+const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
+const { giveIdle } = require('./handoff');
 
 const NOTICE_DRAIN = 1;
 const NOTICE_GOODBYE = 2;
 const NOTICE_GONE = 3;
 const NOTICE_TIME_UP = 4;
+const NOTICE_ORDERED = 5;
+const NOTICE_UNREADY = 7;
+const NOTICE_ASKED = 8;
 
 /** After the primary was killed: time for what is nearly done. Its orphans are gone within two seconds. */
 const GRACE_AFTER_DEATH = 1000;
@@ -32,19 +37,28 @@ class Worker {
     /** The doors of this worker's servers, by listener group. @type {Map<number, import('./door').Door>} */
     this.doors = new Map();
     this.drain = new Drain(this);
+    /** SIGTERM has come: who handles it knows. */
+    this.terminated = false;
+    /** Servers that close while others serve on. */
+    this.departing = 0;
+    /** A stop is announced: everything still serves. */
+    this.isUnready = false;
     /** The primary has said goodbye or is gone. */
     this.orphaned = false;
     this.said = new Set();
+    /** Orders to the cluster that are not settled. @type {Map<number, { resolve: () => void, reject: (error: Error) => void }>} */
+    this.orders = new Map();
+    this.lastOrder = 0;
     const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0) };
     const failed = addon.startWorker(
       shared,
       (/** @type {number} */ group, /** @type {number} */ count) => this.take(group, count),
-      (/** @type {number} */ kind) => this.heed(kind),
+      (/** @type {number} */ kind, /** @type {number} */ number) => this.heed(kind, number),
     ).error;
     if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
     /** This worker's numbers, which everybody reads. */
     this.cells = new Float64Array(shared.cells);
-    /** A batch of descriptors: one in every second element. */
+    /** A batch of connections, four elements each: descriptor, time to be silent, requests so far. */
     this.hands = new Int32Array(shared.hands);
   }
 
@@ -59,14 +73,14 @@ class Worker {
     const door = this.doors.get(group);
     const { hands } = this;
     for (let index = 0; index < count; index++) {
-      const fd = hands[index * 2];
+      const fd = hands[index * 4];
       if (door === undefined) {
         addon.closeDescriptor(fd);
         this.cells[8] += 1;
         continue;
       }
       try {
-        door.adopt(fd);
+        door.adopt(fd, hands[index * 4 + 1], hands[index * 4 + 2]);
       } catch (error) {
         process.nextTick(rethrow, error);
       }
@@ -78,9 +92,15 @@ class Worker {
    * The primary said something. The deadline of a drain is the primary's (and the kernel's) to hold.
    *
    * @param {number} kind
+   * @param {number} number
    */
-  heed(kind) {
+  heed(kind, number) {
+    if (kind === NOTICE_ORDERED) return this.settle(number);
+    if (kind === NOTICE_ASKED) return this.share(number);
+    if (kind === NOTICE_UNREADY) this.isUnready = true;
     if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphaned = true;
+    if (kind === NOTICE_DRAIN) this.drain.handoff = number === 1;
+    else if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.drain.handoff = false;
     if (kind === NOTICE_DRAIN || kind === NOTICE_GOODBYE) this.drain.begin();
     else if (kind === NOTICE_TIME_UP) this.drain.cut();
     else if (kind === NOTICE_GONE) this.drain.hurry(GRACE_AFTER_DEATH);
@@ -100,8 +120,34 @@ class Worker {
     return answer;
   }
 
+  /**
+   * Asks the cluster to become something else.
+   *
+   * @param {string} verb
+   * @param {any} argument
+   * @returns {Promise<void>}
+   */
+  order(verb, argument) {
+    this.lastOrder += 1;
+    const id = this.lastOrder;
+    return new Promise((resolve, reject) => {
+      this.orders.set(id, { resolve, reject });
+      addon.workerOrder(id, verb, argument ?? null);
+    });
+  }
+
+  /** @param {number} id */
+  settle(id) {
+    const error = addon.workerOrdered(id);
+    const order = this.orders.get(id);
+    this.orders.delete(id);
+    if (error === null) order?.resolve();
+    else order?.reject(fromCore(error));
+  }
+
   /** @param {import('./door').Door} door @param {boolean} plainHttp */
   serve(door, plainHttp) {
+    departureOf(door.server)?.end();
     this.doors.set(door.group, door);
     addon.workerServe(door.group, plainHttp);
   }
@@ -112,6 +158,22 @@ class Worker {
     addon.workerClose(door.group);
     this.doors.delete(door.group);
     this.readMailLater();
+  }
+
+  /** @param {any} server @returns {import('./door').Door | undefined} */
+  doorOf(server) {
+    for (const door of this.doors.values()) if (door.server === server) return door;
+    return undefined;
+  }
+
+  /** Gives idle connections to lighter workers. @param {number} most */
+  share(most) {
+    for (const { server, group } of this.doors.values()) most -= giveIdle(server, group, most);
+  }
+
+  /** Whether connections may go to other workers now. */
+  canHandOver() {
+    return this.welcome.handoff && this.drain.handoff;
   }
 
   /** What the primary said while an answer was waited for must not lie until its next word. */
@@ -206,8 +268,11 @@ function attach(primary) {
   require('./listen').share(current);
   require('./datagram').share(current);
   require('./requests').count(current);
-  require('./idle').spareNewcomers();
+  require('./last-response').joinLastPackets();
+  require('./departure').departInOrder(current);
   require('./signals').waitForPrimary(current);
+  if (welcome.traced) require('./stack').answerForHangs();
+  require('./startup-output').followOutput();
   provideSend();
   reportUncaught();
   if (welcome.ready === 'boot') readyWhenLoaded();

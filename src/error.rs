@@ -23,6 +23,10 @@ pub enum Code {
     Stopped,
     /// There is no script a worker could run.
     NoScript,
+    /// There is no worker with that id.
+    NoSuchWorker,
+    /// A number, an id or a name that a method does not take.
+    InvalidArgument,
     /// A message did not reach its handler or the handler failed.
     WorkerCommunication,
     /// No process, descriptor or memory left for what was asked.
@@ -33,7 +37,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 10] = [
+    pub const ALL: [Code; 12] = [
         Code::ConfigurationInvalid,
         Code::NotSupported,
         Code::NotClustered,
@@ -41,6 +45,8 @@ impl Code {
         Code::AlreadyStarted,
         Code::Stopped,
         Code::NoScript,
+        Code::NoSuchWorker,
+        Code::InvalidArgument,
         Code::WorkerCommunication,
         Code::ResourceExhausted,
         Code::System,
@@ -64,6 +70,16 @@ impl Error {
     #[must_use]
     pub fn with(mut self, details: Value) -> Self {
         self.details = details;
+        self
+    }
+
+    /// One detail more.
+    #[must_use]
+    pub fn and(mut self, key: &str, value: Value) -> Self {
+        match &mut self.details {
+            Value::Object(details) => drop(details.insert(key.to_owned(), value)),
+            details => *details = serde_json::json!({ key: value }),
+        }
         self
     }
 

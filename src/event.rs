@@ -35,6 +35,8 @@ pub enum ExitReason {
     Deadline,
     /// It broke the protocol of its channel.
     Protocol,
+    /// Its event loop was hung, and it was killed.
+    Hung,
 }
 
 /// How a process ended, as the kernel tells it.
@@ -96,6 +98,8 @@ pub enum SlotState {
     Stopping = 4,
     Waiting = 5,
     CircuitOpen = 6,
+    /// Loaded, and waiting to serve.
+    Standby = 7,
 }
 
 impl SlotState {
@@ -107,6 +111,7 @@ impl SlotState {
             4 => SlotState::Stopping,
             5 => SlotState::Waiting,
             6 => SlotState::CircuitOpen,
+            7 => SlotState::Standby,
             _ => SlotState::Vacant,
         }
     }
@@ -114,7 +119,7 @@ impl SlotState {
     /// The documented five: what `WorkerInfo.state` says.
     pub fn public(self) -> &'static str {
         match self {
-            SlotState::Starting | SlotState::Waiting => "starting",
+            SlotState::Starting | SlotState::Waiting | SlotState::Standby => "starting",
             SlotState::Ready => "running",
             SlotState::Draining | SlotState::Stopping => "stopping",
             SlotState::Vacant => "stopped",
@@ -132,6 +137,7 @@ impl SlotState {
             SlotState::Stopping => "stopping",
             SlotState::Waiting => "waiting",
             SlotState::CircuitOpen => "circuit-open",
+            SlotState::Standby => "standby",
         }
     }
 }
@@ -160,11 +166,20 @@ pub enum Event {
     #[serde(rename = "worker:restart")]
     WorkerRestart { worker_id: String, reason: ExitReason, delay_ms: u64, restarts: u32 },
     #[serde(rename = "worker:unhealthy")]
-    WorkerUnhealthy { worker_id: String, reason: String },
+    WorkerUnhealthy {
+        worker_id: String,
+        reason: String,
+        /// Another worker takes its place because of it.
+        replaced: bool,
+        /// What its JavaScript was doing, a frame a line.
+        stack: Option<String>,
+    },
     #[serde(rename = "cluster:started")]
     ClusterStarted { worker_count: u32 },
     #[serde(rename = "cluster:degraded")]
     ClusterDegraded { ready: u32, wanted: u32, failing: Vec<String> },
+    #[serde(rename = "cluster:scaled")]
+    ClusterScaled { old_count: u32, new_count: u32 },
     #[serde(rename = "cluster:stopped")]
     ClusterStopped,
     #[serde(rename = "alert")]
@@ -204,6 +219,9 @@ impl Event {
                 ExitReason::Protocol => {
                     (Level::Error, format!("Worker {worker_id} broke the channel's protocol (pid {pid})"))
                 }
+                ExitReason::Hung => {
+                    (Level::Warn, format!("Worker {worker_id} was hung and was ended by {exit} (pid {pid})"))
+                }
                 ExitReason::Finished | ExitReason::Failed | ExitReason::Killed => {
                     (Level::Warn, format!("Worker {worker_id} died: {exit} (pid {pid})"))
                 }
@@ -216,8 +234,13 @@ impl Event {
                 let when = if *delay_ms == 0 { "now".to_owned() } else { format!("in {delay_ms} ms") };
                 (Level::Info, format!("Worker {worker_id} is replaced {when} (restart {restarts})"))
             }
-            Event::WorkerUnhealthy { worker_id, reason } => {
-                (Level::Warn, format!("Worker {worker_id} is unhealthy: {reason}"))
+            Event::WorkerUnhealthy { worker_id, reason, replaced, stack } => {
+                let stack = stack.as_ref().map_or(String::new(), |stack| format!("\n{stack}"));
+                if *replaced {
+                    (Level::Error, format!("Worker {worker_id} {reason}; it is replaced{stack}"))
+                } else {
+                    (Level::Warn, format!("Worker {worker_id} is unhealthy: {reason}{stack}"))
+                }
             }
             Event::ClusterStarted { worker_count } => {
                 (Level::Info, format!("All {worker_count} workers are ready"))
@@ -226,6 +249,9 @@ impl Event {
                 Level::Error,
                 format!("Only {ready} of {wanted} workers are up; failing: {}", failing.join(", ")),
             ),
+            Event::ClusterScaled { old_count, new_count } => {
+                (Level::Info, format!("The cluster has {} now (it had {old_count})", workers(*new_count)))
+            }
             Event::ClusterStopped => (Level::Info, "All workers are gone".to_owned()),
             Event::Alert { severity, message } => (*severity, message.clone()),
             Event::Notice { level, message } => (*level, message.clone()),
@@ -233,14 +259,36 @@ impl Event {
     }
 }
 
+/// Of what a program wrote before it was ready so many bytes are kept.
+pub const MOST_OUTPUT: usize = 4096;
+
+/// The end of a text, in whole characters.
+pub fn tail(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
+    let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+    &text[from..]
+}
+
+fn workers(count: u32) -> String {
+    if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn the_tail_of_a_text_is_whole_characters() {
+        assert_eq!(tail("grüße", 100), "grüße");
+        assert_eq!(tail("grüße", 2), "e");
+        assert_eq!(tail("grüße", 3), "ße");
+        assert_eq!(tail("ß", 1), "");
+    }
+
+    #[test]
     fn every_state_survives_its_cell() {
         use SlotState::*;
-        for state in [Vacant, Starting, Ready, Draining, Stopping, Waiting, CircuitOpen] {
+        for state in [Vacant, Starting, Ready, Draining, Stopping, Waiting, CircuitOpen, Standby] {
             assert_eq!(SlotState::from_cell(state as u64), state);
         }
     }

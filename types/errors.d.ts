@@ -14,10 +14,14 @@ export type ClusterErrorCode =
   | 'WORKER_STARTUP_FAILED'
   /** `start` was called again with another port or host. */
   | 'ALREADY_STARTED'
-  /** The cluster is stopping or has stopped. */
+  /** The cluster does not run: it is stopping, has stopped, or was not started. */
   | 'STOPPED'
   /** There is no script a worker could run. */
   | 'NO_SCRIPT'
+  /** There is no worker with that id. */
+  | 'NO_SUCH_WORKER'
+  /** A number, an id or a name that a method does not take. */
+  | 'INVALID_ARGUMENT'
   /** A message did not reach its handler or the handler failed. */
   | 'WORKER_COMMUNICATION'
   /** No process, descriptor or memory left for what was asked. */

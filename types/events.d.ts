@@ -23,7 +23,9 @@ export type ExitReason =
   /** It outlived its deadline. */
   | 'deadline'
   /** It broke the protocol of its channel. */
-  | 'protocol';
+  | 'protocol'
+  /** Its event loop was hung (`hangTimeout`). */
+  | 'hung';
 
 /** Each event's listener. Every payload has the time it happened. */
 export interface ClusterEvents {
@@ -64,7 +66,16 @@ export interface ClusterEvents {
     restarts: number;
     timestamp: Timestamp;
   }) => void;
-  'worker:unhealthy': (data: { workerId: string; reason: string; timestamp: Timestamp }) => void;
+  'worker:unhealthy': (data: {
+    workerId: string;
+    /** In words, such as `hung for 10.0 s at routes/report.js:42`. */
+    reason: string;
+    /** Another worker takes its place because of it. */
+    replaced: boolean;
+    /** What the JavaScript of a hung worker was doing, a frame a line; null where that could not be told. */
+    stack: string | null;
+    timestamp: Timestamp;
+  }) => void;
   'worker:limit': (data: {
     workerId: string;
     limit: 'memory' | 'cpu' | 'requests' | 'connections';

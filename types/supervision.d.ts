@@ -37,7 +37,11 @@ export interface ProcessManagementConfig {
    * @default 'listen'
    */
   ready?: 'listen' | 'message' | 'boot';
-  /** An event loop that answers nothing for so long is hung and its worker replaced; 0 switches it off. @default 10000 */
+  /**
+   * An event loop that answers nothing for so long, once its worker is ready, is hung: what it was doing goes
+   * into the log and its worker is replaced. Never one that a debugger may have stopped; 0 switches it off.
+   * @default 10000
+   */
   hangTimeout?: Duration;
   /** Leave no `<defunct>` child and no slot whose process is gone. @default true */
   zombieDetection?: boolean;

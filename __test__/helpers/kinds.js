@@ -3,8 +3,10 @@
 // Every kind of server that is tested, and how to ask one of them who answers. `ask(place)` resolves to what
 // __test__/fixtures/whoami.js says; the place is { port, secondPort, socketPath }.
 
+const os = require('node:os');
 const path = require('node:path');
-const { datagram, h2, request, tcp, websocket } = require('./http');
+const { tlsEnvironment } = require('./certificate');
+const { datagram, freePort, h2, request, tcp, websocket } = require('./http');
 
 const apps = path.join(__dirname, '..', 'fixtures', 'apps');
 
@@ -93,4 +95,20 @@ const kinds = [
   kind('esm', overHttp, { script: path.join(apps, 'esm.mjs') }),
 ];
 
-module.exports = { kinds };
+/** A place for one test and the environment in which a program of this kind finds it. */
+async function placeFor(t, kind) {
+  const place = {
+    port: await freePort(),
+    secondPort: await freePort(),
+    socketPath: path.join(os.tmpdir(), `drover-test-${process.pid}.sock`),
+  };
+  const env = {
+    PORT: String(place.port),
+    SECOND_PORT: String(place.secondPort),
+    SOCKET_PATH: place.socketPath,
+    ...(kind.tls ? tlsEnvironment(t) : {}),
+  };
+  return { place, env };
+}
+
+module.exports = { kinds, placeFor };

@@ -3,6 +3,7 @@
 // Programs of a test's own. They are written as functions beside the promise they are about, and run from a
 // file in a folder where `require('drover')` finds the package, as a user's program would.
 
+const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -46,7 +47,17 @@ const withDescriptors = (limit) => ({
   execArgv: ['-c', `ulimit -n ${limit} && exec "$0" "$@"`, process.execPath],
 });
 
+/** Options of `run`: in a network of its own; what happens there happens nowhere else. */
+const ownNetwork = (before = 'true') => ({
+  node: 'unshare',
+  execArgv: ['-Urn', 'sh', '-c', `ip link set lo up && ${before} && exec "$0" "$@"`, process.execPath],
+});
+
+/** Why a test that needs a network of its own must be skipped, or false. */
+const noNetworks =
+  spawnSync('unshare', ['-Urn', 'ip', 'link', 'set', 'lo', 'up']).status === 0 ? false : 'no network namespaces here';
+
 /** User and group of nobody; empty when the tests run unprivileged already. */
 const nobody = process.getuid() === 0 ? { uid: 65534, gid: 65534 } : {};
 
-module.exports = { everyday, folder, nobody, program, withDescriptors, write };
+module.exports = { everyday, folder, nobody, noNetworks, ownNetwork, program, withDescriptors, write };

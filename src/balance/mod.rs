@@ -6,6 +6,7 @@
 mod bpf;
 mod choose;
 mod hash;
+mod rebalance;
 mod steer;
 mod switch;
 mod weights;
@@ -13,6 +14,7 @@ mod weights;
 pub use bpf::Instruction;
 pub use choose::{Candidate, Chooser, Strategy};
 pub use hash::{ClientKey, client_key, flow_key};
+pub use rebalance::{Ask, LOOK_EVERY as REBALANCE_EVERY, Load, Rebalance};
 pub use steer::{Family, MAX_INSTRUCTIONS, Steering, program};
 pub use switch::{Mode, RATE_UP, Switch};
 pub use weights::live_weights;

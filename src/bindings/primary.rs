@@ -91,6 +91,15 @@ impl NativePrimary {
         self.inner.iter().for_each(|primary| primary.stop(id, graceful));
     }
 
+    /// What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `restartWorker` or
+    /// `restartCluster`, with its argument.
+    #[napi]
+    pub fn order(&self, id: u32, verb: String, argument: Value) {
+        if let Some(primary) = &self.inner {
+            primary.order(id, verb, argument);
+        }
+    }
+
     /// The process got a signal that asks it to stop.
     #[napi]
     pub fn signalled(&self) {

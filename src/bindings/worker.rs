@@ -10,6 +10,8 @@ use serde_json::{Value, json};
 
 use super::outcome;
 use crate::error::{Code, Error, Result};
+use crate::ipc::control::LONGEST_STACK;
+use crate::ipc::parcel::Kept;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::primary::now_ms;
 use crate::sys::node_api::{Callback, set_shared_buffer};
@@ -94,12 +96,39 @@ pub fn start_worker(
     Ok(started)
 }
 
+/// Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the
+/// JavaScript that runs at that moment.
+#[napi(js_name = "workerTrace")]
+pub fn worker_trace(env: &Env, take: Function<(), String>) -> Value {
+    let trace = || -> Result<Value> {
+        let function = take.value();
+        let call = Callback::new(env.raw().cast(), function.value.cast(), function.value.cast());
+        let call = call.map_err(system("callback"))?;
+        worker()?.trace(move || call.text(LONGEST_STACK)).map_err(system("trace"))?;
+        Ok(Value::Null)
+    };
+    outcome(trace())
+}
+
+/// This process can be debugged from now on.
+#[napi(js_name = "workerInspected")]
+pub fn worker_inspected() {
+    if let Ok(worker) = worker() {
+        // A primary that is gone judges nobody.
+        let _ = worker.inspected();
+    }
+}
+
 fn kind(notice: Notice) -> u32 {
     match notice {
         Notice::Drain => 1,
         Notice::Goodbye => 2,
         Notice::Gone => 3,
         Notice::TimeUp => 4,
+        Notice::Ordered => 5,
+        Notice::Promoted => 6,
+        Notice::Unready => 7,
+        Notice::Asked => 8,
     }
 }
 
@@ -173,6 +202,12 @@ pub fn worker_leaving() {
     }
 }
 
+/// The program wrote this to a standard stream; false once it is ready and nobody listens any more.
+#[napi(js_name = "workerWrote")]
+pub fn worker_wrote(text: String) -> bool {
+    worker().is_ok_and(|worker| worker.wrote(&text))
+}
+
 /// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`.
 #[napi(js_name = "workerFailed")]
 pub fn worker_failed(error: Value) {
@@ -183,6 +218,21 @@ pub fn worker_failed(error: Value) {
 }
 
 /// Tells the operator something, once a cluster.
+/// Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled.
+#[napi(js_name = "workerOrder")]
+pub fn worker_order(id: u32, verb: String, argument: Value) {
+    if let Ok(worker) = worker() {
+        // A primary that is gone answers nothing; the worker ends with it.
+        let _ = worker.order(id, verb, argument);
+    }
+}
+
+/// `{ code, message, details }` of an order that was not carried out, or null.
+#[napi(js_name = "workerOrdered")]
+pub fn worker_ordered(id: u32) -> Value {
+    worker().ok().and_then(|worker| worker.answer_to(id)).unwrap_or(Value::Null)
+}
+
 #[napi(js_name = "workerHint")]
 pub fn worker_hint(text: String) {
     if let Ok(worker) = worker() {
@@ -217,8 +267,30 @@ pub fn affinity_slot(value: String, key: String) -> i32 {
     crate::dispatch::cookie_slot(&value, &key).map_or(-1, i32::from)
 }
 
+/// Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
+/// not asked yet. The caller closes its own descriptor in the same turn.
+#[napi(js_name = "giveAway")]
+pub fn give_away(group: u32, fd: i32, quiet_ms: u32, served: u32) -> bool {
+    let kept = (quiet_ms > 0).then_some(Kept { quiet_ms, served });
+    worker().is_ok_and(|worker| worker.give_away(group, fd, kept).is_ok())
+}
+
 /// Closes a descriptor that `connections` delivered and nobody adopted.
 #[napi(js_name = "closeDescriptor")]
 pub fn close_descriptor(fd: i32) {
     drop(fds::take(fd));
+}
+
+/// Before the last bytes of a connection: they leave with the FIN that follows. False when it has no packets to
+/// hold back (it is no TCP connection).
+#[napi(js_name = "holdLastBytes")]
+pub fn hold_last_bytes(fd: i32) -> bool {
+    fds::cork(fd, true).is_ok()
+}
+
+/// After them: `all` when everything is in the kernel, so that the FIN may go. A client that is gone meanwhile is
+/// Node's to notice.
+#[napi(js_name = "sendLastBytes")]
+pub fn send_last_bytes(fd: i32, all: bool) {
+    let _ = if all { fds::finish(fd) } else { fds::cork(fd, false) };
 }

@@ -35,6 +35,7 @@ pub use presets::environment as for_environment;
 pub use presets::{Environment, ServerType, intelligent, merge, recommended};
 pub use reference::reference;
 pub use secret::Secret;
+pub use sections::worker::MOST_WORKERS;
 pub use support::Unsupported;
 
 use crate::error::{Code, Error, Result};

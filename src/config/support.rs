@@ -38,11 +38,6 @@ const TABLE: &[(&str, Support)] = &[
     ("interpreter", Only(is_node, "node", "another interpreter than node")),
     ("processManagement.memoryThreshold", Lacks("replacing workers by memory")),
     ("processManagement.cpuThreshold", Lacks("replacing workers by CPU")),
-    ("processManagement.standbyWorkers", Lacks("standby workers")),
-    ("processManagement.shutdownDelay", Lacks("a delay before the drain")),
-    ("processManagement.hangTimeout", Lacks("replacing hung workers")),
-    ("loadBalancing.rebalance", Lacks("rebalancing of connections")),
-    ("loadBalancing.handoff", Lacks("handoff of connections")),
     ("resources", Lacks("resource limits")),
     ("resources.maxConnectionsPerWorker", Full),
     ("healthCheck", Lacks("health checks")),
@@ -148,6 +143,7 @@ mod tests {
             json!({ "workers": 4, "reserveCores": 1, "exec": "a.js", "interpreter": "/usr/bin/node" }),
             json!({ "autoRestart": true, "maxRestarts": 5, "shutdownTimeout": 1000, "killTimeout": 500 }),
             json!({ "processManagement": { "ready": "boot", "startupTimeout": 1000, "zombieDetection": true } }),
+            json!({ "processManagement": { "hangTimeout": 0 } }),
             json!({ "loadBalancing": { "strategy": "ip-hash", "dispatch": "push", "maxQueue": 5, "trustProxy": "loopback" } }),
             json!({ "limits": { "connections": 5 }, "logging": { "enabled": true, "level": "warn", "format": "json" } }),
             json!({ "logging": { "includeWorkerLogs": true } }),
@@ -161,9 +157,6 @@ mod tests {
     #[test]
     fn what_it_lacks_is_refused_also_when_it_equals_the_default() {
         for (config, path) in [
-            (json!({ "processManagement": { "standbyWorkers": 0 } }), "processManagement.standbyWorkers"),
-            (json!({ "processManagement": { "hangTimeout": 10000 } }), "processManagement.hangTimeout"),
-            (json!({ "loadBalancing": { "handoff": true } }), "loadBalancing.handoff"),
             (json!({ "limits": { "memory": 512 } }), "limits.memory"),
             (json!({ "healthCheck": { "enabled": true } }), "healthCheck.enabled"),
             (json!({ "ipc": { "encryption": false } }), "ipc.encryption"),

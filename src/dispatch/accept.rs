@@ -18,8 +18,9 @@ use super::crew::Member;
 use super::group::{Connection, Group};
 use super::peek::Peeks;
 use super::refuse::Refusals;
+use super::roster::Roster;
 use super::token::Token;
-use crate::balance::{Candidate, Mode};
+use crate::balance::{Candidate, Mode, Rebalance};
 use crate::event::Level;
 use crate::ipc::control::GroupId;
 use crate::metrics::layout::{header, page};
@@ -50,14 +51,17 @@ pub struct Floor {
     clock: Instant,
     pub groups: BTreeMap<GroupId, Group>,
     pub next_group: GroupId,
-    /// By slot.
-    pub crew: Vec<Option<Member>>,
+    pub crew: Roster,
     /// The dead whose channels hold connections that could not be taken back yet for want of descriptors.
     pub graves: Vec<Member>,
     pub candidates: Vec<Candidate>,
     pub peeks: Peeks,
     pub refusals: Refusals,
     random: u32,
+    /// Requests so far, as far as they have been counted.
+    pub requests: f64,
+    pub evened: Duration,
+    pub rebalance: Rebalance,
     watched: Duration,
     weighed: Duration,
     watch_until: Duration,
@@ -90,12 +94,15 @@ impl Floor {
             clock: Instant::now(),
             groups: BTreeMap::new(),
             next_group: 1,
-            crew: Vec::new(),
+            crew: Roster::default(),
             graves: Vec::new(),
             candidates: Vec::new(),
             peeks: Peeks::default(),
             refusals: Refusals::default(),
             random: seed | 1,
+            requests: 0.0,
+            evened: Duration::ZERO,
+            rebalance: Rebalance::default(),
             watched: Duration::ZERO,
             weighed: Duration::ZERO,
             watch_until: Duration::ZERO,
@@ -137,12 +144,18 @@ impl Floor {
                     Token::Slot(group, slot) => self.accept_slot(group, slot, now),
                     Token::Peek(id) => self.peeked(id, now),
                     Token::Refused(id) => self.refusals.drain(id),
+                    Token::Gifts(slot, generation) => self.take_gifts(slot, generation, now),
                 }
             }
             self.pass_time(now);
             self.flush(now);
             self.memory.set(header::QUEUED, self.waiting() as u64);
         }
+    }
+
+    /// The thread's clock.
+    pub fn now(&self) -> Duration {
+        self.clock.elapsed()
     }
 
     fn is_over(&self) -> bool {
@@ -163,14 +176,17 @@ impl Floor {
         }
         let queues = self.groups.values().any(|group| !group.waiting.is_empty())
             || self.resting_until.is_some()
-            || !self.graves.is_empty();
+            || !self.graves.is_empty()
+            || self.crew.all().any(|member| member.has_unread_gifts);
         let small = !self.peeks.is_empty() || !self.refusals.is_empty();
-        let busy = self.crew.iter().flatten().any(|member| member.under_way() > 0 || member.stuck)
+        let busy = self.crew.serving().any(|member| member.under_way() > 0 || member.stuck)
             || self.groups.values().any(|group| group.mode == Mode::Direct)
-            || self.watched < self.watch_until;
+            || self.watched < self.watch_until
+            || self.has_cold();
         [(queues, QUEUE_EVERY), (busy, WATCH_EVERY), (small, Duration::from_millis(50))]
             .into_iter()
             .filter_map(|(wanted, every)| wanted.then_some(every))
+            .chain(self.evens_out_in())
             .min()
     }
 
@@ -182,6 +198,7 @@ impl Floor {
         if now.saturating_sub(self.watched) >= WATCH_EVERY {
             self.watched = now;
             self.watch(now);
+            self.tell_warm(now);
             self.count_direct(now);
         }
         if now.saturating_sub(self.weighed) >= WEIGHTS_EVERY {
@@ -193,6 +210,8 @@ impl Floor {
         }
         self.resume_listeners(now);
         self.empty_graves(now);
+        self.take_belated_gifts(now);
+        self.even_out(now);
         for connection in self.expired_peeks(now) {
             self.route(connection, now);
         }
@@ -251,7 +270,7 @@ impl Floor {
     /// Adds what workers accepted themselves to the groups' totals, and lets the groups reconsider.
     fn count_direct(&mut self, now: Duration) {
         let mut fresh = 0;
-        for member in self.crew.iter_mut().flatten() {
+        for member in self.crew.serving_mut() {
             let accepted = member.page.get(page::ACCEPTED);
             fresh += accepted - member.accepted_seen.min(accepted);
             member.accepted_seen = accepted;
@@ -270,7 +289,7 @@ impl Floor {
     }
 
     pub fn member_mut(&mut self, slot: u16) -> Option<&mut Member> {
-        self.crew.get_mut(usize::from(slot)).and_then(Option::as_mut)
+        self.crew.in_slot_mut(slot)
     }
 
     /// xorshift32: two choices at random need no better.

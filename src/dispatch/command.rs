@@ -43,6 +43,8 @@ pub struct Settings {
     pub affinity: Affinity,
     /// Proxies whose X-Forwarded-For or Forwarded is believed when hashing.
     pub trusted_proxies: Vec<Network>,
+    /// Idle connections move from heavy workers to light ones.
+    pub rebalance: bool,
     pub max_connections_per_worker: Option<u32>,
     /// Connections that may wait while no worker may take one.
     pub max_queue: usize,
@@ -96,9 +98,11 @@ pub enum Command {
         slot: Option<u16>,
         reply: oneshot::Sender<Result<Listening, ListenFailure>>,
     },
-    /// A new worker: the primary's end of its connection channel, a duplicate of the worker's own end (to
+    /// A new worker, which gets nothing before it is promoted: the primary's end of its connection channel, a duplicate of the worker's own end (to
     /// take back what it never read), and its numbers.
     Join { slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page },
+    /// The worker gets its slot's connections from now on, and whoever had them finishes what it has.
+    Promote { slot: u16, generation: u32 },
     /// The worker's server behind the group takes connections. `plain_http`: drover may answer itself.
     Serve { slot: u16, generation: u32, group: GroupId, plain_http: bool },
     /// No more connections of this group for the worker.
@@ -128,5 +132,10 @@ pub enum Report {
     },
     Recovered {
         slot: u16,
+    },
+    /// The worker is as fast as it will be, or there is nothing to be fast for.
+    Warm {
+        slot: u16,
+        generation: u32,
     },
 }

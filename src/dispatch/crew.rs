@@ -1,7 +1,7 @@
 //! The workers as the accept thread knows them: their channels, what was sent and not yet taken, and whether
 //! they may have more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -11,10 +11,15 @@ use super::allowance::Allowance;
 use super::group::Connection;
 use super::watch::Pulse;
 use crate::ipc::control::GroupId;
-use crate::ipc::parcel;
+use crate::ipc::parcel::{self, Label};
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
 use crate::sys::fds;
+
+/// A worker is warm when it has answered so many requests: its code is compiled by then.
+const WARM_RESPONSES: f64 = 1000.0;
+/// Or when it has had its slot for so long, whatever it answered.
+const WARM_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a worker whose channel was full is left alone.
 const BACK_OFF: Duration = Duration::from_millis(2);
@@ -38,6 +43,19 @@ pub struct Member {
     /// Something was given that was never in another worker's channel: worth reading its channel for, once it
     /// is stuck.
     rescuable: bool,
+    /// Groups that it serves, with what its server is, until it is promoted: from then on the groups know.
+    pub prepared: BTreeMap<GroupId, bool>,
+    /// It gave connections away for which there was no descriptor.
+    pub has_unread_gifts: bool,
+    /// When it got its slot.
+    pub promoted: Duration,
+    /// Requests of the whole cluster at that time.
+    pub requests_then: f64,
+    /// How many of its own have been counted.
+    pub requests_seen: f64,
+    pub told_warm: bool,
+    /// Connections that it has given away.
+    pub given: u64,
 }
 
 /// What was read back from a worker's channel.
@@ -80,7 +98,23 @@ impl Member {
             blocked_until: Duration::ZERO,
             pending: Vec::new(),
             rescuable: false,
+            prepared: BTreeMap::new(),
+            has_unread_gifts: false,
+            promoted: Duration::ZERO,
+            requests_then: 0.0,
+            requests_seen: 0.0,
+            told_warm: false,
+            given: 0,
         }
+    }
+
+    /// The primary's end.
+    pub fn channel(&self) -> &OwnedFd {
+        &self.channel
+    }
+
+    pub fn is(&self, slot: u16, generation: u32) -> bool {
+        self.slot == slot && self.generation == generation
     }
 
     /// Given to the worker and not taken by it yet.
@@ -97,6 +131,17 @@ impl Member {
     /// Stays and makes progress, as far as is known.
     pub fn is_well(&self) -> bool {
         !self.leaving && !self.stuck
+    }
+
+    /// Has it served long enough to be as fast as it will be?
+    pub fn is_warm(&self, now: Duration) -> bool {
+        now.saturating_sub(self.promoted) >= WARM_AFTER || self.page.float(page::RESPONSES) >= WARM_RESPONSES
+    }
+
+    /// One that is cold gets one connection, and one more at a time for each request that it has answered: its first
+    /// ones take many times as long as later ones, and what comes meanwhile would wait behind them.
+    pub fn has_slow_room(&self) -> bool {
+        f64::from(self.connections()) < 1.0 + self.page.float(page::RESPONSES)
     }
 
     /// May it be given one more through its channel now?
@@ -126,12 +171,12 @@ impl Member {
         let most = if self.scarce { 1 } else { allowance.message() };
         let mut pending = std::mem::take(&mut self.pending);
         while let Some(first) = pending.first() {
-            let (group, taken_back) = (first.group, first.taken_back);
-            let same =
-                |connection: &&Connection| connection.group == group && connection.taken_back == taken_back;
+            let label = first.label(now);
+            let same = |connection: &&Connection| connection.label(now) == label;
+            let most = if label.kept.is_some() { 1 } else { most };
             let fds: Vec<BorrowedFd<'_>> =
                 pending.iter().take_while(same).take(most).map(|connection| connection.fd.as_fd()).collect();
-            match parcel::send(self.channel.as_fd(), group, taken_back, &fds) {
+            match parcel::send(self.channel.as_fd(), label, &fds) {
                 Ok(()) => {
                     let count = fds.len();
                     pending.drain(..count);
@@ -153,7 +198,13 @@ impl Member {
     /// which that could be seen.
     pub fn knock(&self) {
         // A full channel will wake it as well, and the dead need no waking.
-        let _ = parcel::send(self.channel.as_fd(), 0, false, &[]);
+        let _ = parcel::send(self.channel.as_fd(), Label::of(0), &[]);
+    }
+
+    /// Asks for idle connections that others are to have.
+    pub fn ask_for(&self, count: u32) {
+        // A full channel means that it has not even read what it got; the next look asks again.
+        let _ = parcel::send(self.channel.as_fd(), Label { asked: count, ..Label::of(0) }, &[]);
     }
 
     /// Takes back from a stuck worker what one of the `takers` may have. Once a connection: when every worker
@@ -211,8 +262,9 @@ impl Member {
                 taken.connections.extend(parcel.fds.into_iter().map(|fd| {
                     let client = super::place::peer_address(&fd);
                     Connection {
-                        taken_back: parcel.taken_back,
-                        ..Connection::new(fd, parcel.group, client, now)
+                        taken_back: parcel.label.taken_back,
+                        kept: parcel.label.kept,
+                        ..Connection::new(fd, parcel.label.group, client, now)
                     }
                 }));
             }

@@ -10,6 +10,7 @@ use super::bind::{Bound, UnixFile};
 use super::command::Settings;
 use crate::balance::{Chooser, Family, Mode, RATE_UP, Strategy, Switch};
 use crate::ipc::control::{Address, GroupId};
+use crate::ipc::parcel::{Kept, Label};
 
 /// What a connection's first bytes said about where it belongs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,11 +32,32 @@ pub struct Connection {
     /// It was in a stuck worker's channel once. It is not taken back a second time: when every worker is
     /// slow, moving connections about only makes it worse.
     pub taken_back: bool,
+    /// It had a worker before and waits for its next request.
+    pub kept: Option<Kept>,
+    /// The worker that gave it away: another is to have it.
+    pub giver: Option<u16>,
 }
 
 impl Connection {
+    /// What its next owner is told of it at `now`: it has been silent since it came here.
+    pub fn label(&self, now: Duration) -> Label {
+        let waited = u32::try_from(now.saturating_sub(self.since).as_millis()).unwrap_or(u32::MAX);
+        let kept =
+            self.kept.map(|kept| Kept { quiet_ms: kept.quiet_ms.saturating_sub(waited).max(1), ..kept });
+        Label { taken_back: self.taken_back, kept, ..Label::of(self.group) }
+    }
+
     pub fn new(fd: OwnedFd, group: GroupId, client: Option<SocketAddr>, now: Duration) -> Self {
-        Self { fd, group, client, since: now, hint: Hint::default(), taken_back: false }
+        Self {
+            fd,
+            group,
+            client,
+            since: now,
+            hint: Hint::default(),
+            taken_back: false,
+            kept: None,
+            giver: None,
+        }
     }
 }
 
@@ -191,7 +213,7 @@ impl Group {
         };
     }
 
-    /// Every program closed its server: nobody will serve this address any more.
+    /// Every worker that serves or served here has closed its server.
     pub fn is_abandoned(&self) -> bool {
         self.doors.contains(&Door::Closed)
             && self.doors.iter().all(|door| matches!(door, Door::Closed | Door::None))

@@ -60,6 +60,10 @@ impl Dispatcher {
         self.tell(Command::Join { slot, generation, channel, far_end, page });
     }
 
+    pub fn promote(&self, slot: u16, generation: u32) {
+        self.tell(Command::Promote { slot, generation });
+    }
+
     pub fn serve(&self, slot: u16, generation: u32, group: GroupId, plain_http: bool) {
         self.tell(Command::Serve { slot, generation, group, plain_http });
     }

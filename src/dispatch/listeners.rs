@@ -83,7 +83,7 @@ impl Floor {
         // With nobody to give them to, a stuck worker's queue stays its own.
         let somebody = !self.direct_slots(group).is_empty();
         let mut owned = vec![true; group.members.len()];
-        for member in self.crew.iter().flatten() {
+        for member in self.crew.serving() {
             let serves = group.door(member.slot) == Door::Open && !member.leaving && !member.scarce;
             if serves
                 && !(member.stuck && somebody)

@@ -2,9 +2,9 @@
 //! taking them back. One thread owns all of it; others send it `Command`s and read its `Report`s. It decides
 //! nothing about workers' lives (`supervisor`) and nothing about who is best (`balance`): it carries out.
 //!
-//! Reading order: `command` (what goes in and out), `group` (one address), `crew` (the workers), `accept`
-//! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch` and
-//! `rescue`, `peek`, `refuse`.
+//! Reading order: `command` (what goes in and out), `group` (one address), `crew` (a worker), `roster` (all of them), `accept`
+//! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch`, `warm` and
+//! `rescue`, `handback`, `even`, `peek`, `refuse`.
 
 mod accept;
 mod affinity;
@@ -12,7 +12,9 @@ mod allowance;
 mod bind;
 mod command;
 mod crew;
+mod even;
 mod group;
+mod handback;
 mod handle;
 mod listeners;
 mod obey;
@@ -21,8 +23,10 @@ mod place;
 mod refuse;
 mod requests;
 mod rescue;
+mod roster;
 mod steer;
 mod token;
+mod warm;
 mod watch;
 
 pub use affinity::{cookie_slot, cookie_value};

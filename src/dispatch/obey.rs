@@ -10,6 +10,7 @@ use super::bind;
 use super::command::{Command, ListenFailure, Listening, Report};
 use super::crew::{Member, Taken};
 use super::group::{Door, Group};
+use super::roster::Place;
 use crate::event::Level;
 use crate::ipc::control::{Address, GroupId};
 use crate::metrics::layout::header;
@@ -22,16 +23,11 @@ impl Floor {
                 let _ = reply.send(self.listen(address, backlog, slot));
             }
             Command::Join { slot, generation, channel, far_end, page } => {
-                let index = usize::from(slot);
-                if self.crew.len() <= index {
-                    self.crew.resize_with(index + 1, || None);
-                }
-                let joined = Member::new(slot, generation, channel, far_end, page);
-                if let Some(gone) = self.crew[index].replace(joined) {
-                    // Its end has not been told yet. What it served its successor does not serve yet.
-                    self.inter(gone, now);
-                }
+                let member = Member::new(slot, generation, channel, far_end, page);
+                self.hear_of_gifts(&member);
+                self.crew.join(member);
             }
+            Command::Promote { slot, generation } => self.promote(slot, generation, now),
             Command::Serve { slot, generation, group, plain_http } => {
                 self.serve(slot, generation, group, plain_http, now);
             }
@@ -40,7 +36,7 @@ impl Floor {
                 let _ = reply.send(());
             }
             Command::Scarce { slot, generation, scarce } => {
-                if let Some(member) = self.current(slot, generation) {
+                if let Some((_, member)) = self.crew.find(slot, generation) {
                     member.scarce = scarce;
                     // Others may have room for what it cannot take.
                     let unread = if scarce { member.take_all(now) } else { Taken::default() };
@@ -142,10 +138,11 @@ impl Floor {
     }
 
     fn serve(&mut self, slot: u16, generation: u32, id: GroupId, plain_http: bool, now: Duration) {
-        if self.current(slot, generation).is_none() {
-            return;
+        let Some((place, member)) = self.crew.find(slot, generation) else { return };
+        if place == Place::Coming {
+            member.prepared.insert(id, plain_http);
         }
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(group) = self.groups.get_mut(&id).filter(|_| place == Place::Serving) else { return };
         group.set_door(slot, Door::Open);
         group.plain_http = plain_http;
         self.restate();
@@ -154,15 +151,19 @@ impl Floor {
     }
 
     fn close(&mut self, slot: u16, generation: u32, id: GroupId, now: Duration) {
-        if self.current(slot, generation).is_none() {
-            return;
+        let Some((place, member)) = self.crew.find(slot, generation) else { return };
+        if place != Place::Serving {
+            // The slot's doors are another's; only what lies in its own channel would find this one closed.
+            member.prepared.remove(&id);
+            let unread = member.take_all(now);
+            return self.place_again(unread, now);
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
         // The door of a worker that leaves waits for its replacement.
         if group.door(slot) != Door::Orphaned {
             group.set_door(slot, Door::Closed);
         }
-        let abandoned = group.is_abandoned();
+        let abandoned = self.is_abandoned(id);
         self.restate();
         // What lies in its channel for this door would find it closed; the rest comes round again.
         let unread = self.current(slot, generation).map(|member| member.take_all(now));
@@ -172,6 +173,45 @@ impl Floor {
             self.close_group(id);
         }
         self.serve_queues(now);
+    }
+
+    /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
+    /// not read comes round again, and what it has read it finishes.
+    fn promote(&mut self, slot: u16, generation: u32, now: Duration) {
+        let Some(member) = self.crew.promote(slot, generation) else { return };
+        member.promoted = now;
+        let requests = self.all_requests();
+        if let Some(member) = self.current(slot, generation) {
+            member.requests_then = requests;
+        }
+        let Some(member) = self.current(slot, generation) else { return };
+        let prepared = std::mem::take(&mut member.prepared);
+        for group in self.groups.values_mut() {
+            match prepared.get(&group.id) {
+                Some(&plain_http) => {
+                    group.set_door(slot, Door::Open);
+                    group.plain_http = plain_http;
+                }
+                // A program listens on one address after the other: its next ones are expected.
+                None if group.door(slot) == Door::Open => group.set_door(slot, Door::Orphaned),
+                None => {}
+            }
+        }
+        self.restate();
+        let mut unread = Taken::default();
+        for elder in self.crew.others_mut().filter(|other| other.slot == slot && other.leaving) {
+            unread.append(elder.take_all(now));
+        }
+        self.place_again(unread, now);
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.consider_mode(id, 0, now));
+        self.serve_queues(now);
+    }
+
+    /// Every program closed its server, and no worker that gets ready has one: nobody will serve this address.
+    fn is_abandoned(&self, id: GroupId) -> bool {
+        let prepared = || self.crew.coming().any(|member| member.prepared.contains_key(&id));
+        self.groups.get(&id).is_some_and(Group::is_abandoned) && !prepared()
     }
 
     /// The cluster stops: the addresses are free for others at once. Connections that the kernel has queued

@@ -21,6 +21,21 @@ pub fn peer_address(fd: &OwnedFd) -> Option<SocketAddr> {
     client_address(getpeername(fd).ok().flatten())
 }
 
+/// What the choice of a worker depends on.
+struct Asked {
+    group: GroupId,
+    client: Option<SocketAddr>,
+    hint: Hint,
+    giver: Option<u16>,
+}
+
+impl Asked {
+    fn of(connection: &Connection) -> Self {
+        let Connection { group, client, hint, giver, .. } = *connection;
+        Self { group, client, hint, giver }
+    }
+}
+
 impl Floor {
     /// A connection that no worker has seen: perhaps its first bytes must be read before it can be placed.
     pub fn place(&mut self, connection: Connection, now: Duration) {
@@ -43,17 +58,20 @@ impl Floor {
     /// Gives the connection to a worker, or lets it wait. Who waits already goes first.
     pub fn route(&mut self, connection: Connection, now: Duration) {
         let waits = self.groups.get(&connection.group).is_some_and(|group| !group.waiting.is_empty());
-        let slot =
-            if waits { None } else { self.choose(connection.group, connection.client, connection.hint, now) };
+        let slot = if waits { None } else { self.choose(&Asked::of(&connection), now) };
         match slot.and_then(|slot| self.member_mut(slot)) {
             Some(member) => member.give(connection),
             None => self.enqueue(connection),
         }
     }
 
-    fn choose(&mut self, id: GroupId, client: Option<SocketAddr>, hint: Hint, now: Duration) -> Option<u16> {
+    fn choose(&mut self, asked: &Asked, now: Duration) -> Option<u16> {
+        let Asked { group: id, client, hint, giver } = *asked;
         let mut candidates = std::mem::take(&mut self.candidates);
         self.find_candidates(id, now, &mut candidates);
+        if candidates.len() > 1 {
+            candidates.retain(|candidate| Some(candidate.slot) != giver);
+        }
         let named = hint.slot.and_then(|slot| candidates.iter().position(|candidate| candidate.slot == slot));
         let key = self.key(client, hint);
         let random = self.next_random();
@@ -70,14 +88,16 @@ impl Floor {
         let Some(group) = self.groups.get(&id) else { return };
         let most = self.settings.max_connections_per_worker;
         let serving = || {
-            let all = self.crew.iter().flatten();
+            let all = self.crew.serving();
             all.filter(|member| group.door(member.slot) == Door::Open && !member.leaving)
         };
         let any_well = serving().any(Member::is_well);
         for scarce in [false, true] {
             let fit = |member: &&Member| member.scarce == scarce && (member.is_well() || !any_well);
-            let free = serving().filter(fit).filter(|member| member.has_room(now, self.allowance, most));
-            candidates.extend(free.map(|member| self.candidate(member)));
+            let free = || serving().filter(fit).filter(|member| member.has_room(now, self.allowance, most));
+            let slowly = |member: &&Member| member.is_warm(now) || member.has_slow_room();
+            let warms_up = group.plain_http && free().any(|member| member.is_warm(now));
+            candidates.extend(free().filter(|m| !warms_up || slowly(m)).map(|member| self.candidate(member)));
             if !candidates.is_empty() {
                 return;
             }
@@ -104,7 +124,8 @@ impl Floor {
     }
 
     fn enqueue(&mut self, connection: Connection) {
-        if self.waiting() >= self.settings.max_queue {
+        // What a worker gave away asks for nothing yet: it is bounded by the descriptors alone.
+        if connection.kept.is_none() && self.waiting() >= self.settings.max_queue {
             return self.refuse(connection);
         }
         match self.groups.get_mut(&connection.group) {
@@ -123,7 +144,7 @@ impl Floor {
     pub fn flush(&mut self, now: Duration) {
         for _ in 0..3 {
             let mut back = Vec::new();
-            for member in self.crew.iter_mut().flatten().filter(|member| member.has_pending()) {
+            for member in self.crew.serving_mut().filter(|member| member.has_pending()) {
                 back.append(&mut member.flush(now, self.allowance));
             }
             if back.is_empty() {
@@ -144,9 +165,9 @@ impl Floor {
     fn serve_queue(&mut self, id: GroupId, now: Duration) {
         while let Some(first) = self.groups.get(&id).and_then(|group| group.waiting.front()) {
             let late = now.saturating_sub(first.since) >= self.settings.queue_timeout;
-            let (client, hint) = (first.client, first.hint);
             // Whether a worker has room does not depend on the connection: if not for the first, then for none.
-            let slot = if late { None } else { self.choose(id, client, hint, now) };
+            let asked = Asked::of(first);
+            let slot = if late { None } else { self.choose(&asked, now) };
             if !late && slot.is_none() {
                 return;
             }

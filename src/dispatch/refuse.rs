@@ -72,6 +72,10 @@ impl Floor {
 
     /// No worker can take the connection: 503 where a plain HTTP server stands, a close elsewhere.
     pub fn refuse(&mut self, connection: Connection) {
+        if connection.kept.is_some() && is_silent(&connection.fd) {
+            // It was open for its next request alone, and may end at any time without a word.
+            return;
+        }
         self.count_refused(1);
         if !std::mem::replace(&mut self.refusals.said, true) {
             let text = "Connections are being refused: no worker could take them in time. The count is in \
@@ -95,6 +99,12 @@ impl Floor {
             self.refusals.open.insert(id, Lingering { fd: connection.fd, drained: 0, until: None });
         }
     }
+}
+
+/// Has the client said nothing that is unread?
+fn is_silent(fd: &OwnedFd) -> bool {
+    let mut byte = [MaybeUninit::<u8>::uninit(); 1];
+    matches!(recv(fd, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
 }
 
 fn answer(fallback: &Fallback) -> String {

@@ -9,6 +9,7 @@ use super::accept::Floor;
 use super::command::Report;
 use super::crew::{Member, Taken};
 use super::group::{Connection, Door, Group};
+use super::roster::Place;
 use crate::event::Level;
 use crate::ipc::control::GroupId;
 use crate::metrics::layout::page;
@@ -20,8 +21,8 @@ impl Floor {
             return;
         }
         let mut changed = false;
-        let queued: Vec<bool> = (0..self.crew.len()).map(|slot| self.has_own_queue(slot)).collect();
-        for member in self.crew.iter_mut().flatten() {
+        let queued: Vec<bool> = (0..self.crew.slots()).map(|slot| self.has_own_queue(slot)).collect();
+        for member in self.crew.serving_mut() {
             let outstanding = member.under_way() > 0 || queued[usize::from(member.slot)];
             let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now);
             if stuck != member.stuck {
@@ -40,7 +41,7 @@ impl Floor {
         }
         let takers = self.takers();
         let mut taken = Taken::default();
-        for member in self.crew.iter_mut().flatten().filter(|member| member.stuck) {
+        for member in self.crew.serving_mut().filter(|member| member.stuck) {
             taken.append(member.rescue(&takers, now));
         }
         if changed {
@@ -51,8 +52,7 @@ impl Floor {
 
     /// Groups that a worker serves which makes progress.
     fn takers(&self) -> BTreeSet<GroupId> {
-        let well: Vec<u16> =
-            self.crew.iter().flatten().filter(|member| member.is_well()).map(|m| m.slot).collect();
+        let well: Vec<u16> = self.crew.serving().filter(|member| member.is_well()).map(|m| m.slot).collect();
         let served = |group: &&Group| well.iter().any(|slot| group.door(*slot) == Door::Open);
         self.groups.values().filter(served).map(|group| group.id).collect()
     }
@@ -79,17 +79,12 @@ impl Floor {
 
     /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
     pub fn bury(&mut self, slot: u16, generation: u32, now: Duration) {
-        if self.current(slot, generation).is_none() {
-            return;
+        let Some((place, mut gone)) = self.crew.remove(slot, generation) else { return };
+        if place == Place::Serving {
+            self.orphan_doors(slot);
+            self.restate();
         }
-        if let Some(gone) = self.crew.get_mut(usize::from(slot)).and_then(Option::take) {
-            self.inter(gone, now);
-        }
-    }
-
-    pub fn inter(&mut self, gone: Member, now: Duration) {
-        self.orphan_doors(gone.slot);
-        self.restate();
+        self.take_last_gifts(&mut gone, place, now);
         self.graves.push(gone);
         self.empty_graves(now);
     }

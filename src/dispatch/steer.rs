@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::accept::Floor;
 use super::bind::attach;
 use super::command::{Affinity, DispatchMode, Report};
+use super::crew::Member;
 use super::group::{Door, Group};
 use crate::balance::{MAX_INSTRUCTIONS, Mode, Steering, Strategy, live_weights, program};
 use crate::event::Level;
@@ -20,7 +21,7 @@ impl Floor {
 
     /// Slots whose own listener may be given connections by the kernel.
     pub fn direct_slots(&self, group: &Group) -> Vec<u16> {
-        let fit = self.crew.iter().flatten().filter(|member| {
+        let fit = self.crew.serving().filter(|member| {
             group.door(member.slot) == Door::Open
                 && !member.leaving
                 && !member.stuck
@@ -42,7 +43,8 @@ impl Floor {
     fn steer(&mut self, id: GroupId) {
         let Some(group) = self.groups.get(&id) else { return };
         let Some(front) = group.front.as_ref().filter(|_| !group.members.is_empty()) else { return };
-        let slots = if group.mode == Mode::Direct { self.direct_slots(group) } else { Vec::new() };
+        let direct = group.mode == Mode::Direct && !self.warms_up(group);
+        let slots = if direct { self.direct_slots(group) } else { Vec::new() };
         let odds = self.odds(&slots);
         let steering = match self.effective_strategy() {
             _ if slots.is_empty() => Steering::Primary,
@@ -95,7 +97,7 @@ impl Floor {
     /// The odds of direct mode: configured weights, live counts or measured latency.
     fn odds(&self, slots: &[u16]) -> Vec<(u16, u32)> {
         let weight = |slot: u16| self.settings.weights.get(usize::from(slot)).copied().unwrap_or(1).max(1);
-        let member = |slot: u16| self.crew.get(usize::from(slot)).and_then(Option::as_ref);
+        let member = |slot: u16| self.crew.in_slot(slot);
         match self.effective_strategy() {
             Strategy::WeightedRoundRobin => slots.iter().map(|&slot| (slot, weight(slot))).collect(),
             Strategy::LeastResponseTime => {
@@ -123,20 +125,46 @@ impl Floor {
         Group::must_push(&self.settings) || self.settings.mode == DispatchMode::Push
     }
 
+    /// Some worker here is cold while others are warm: it must be fed slowly, which only the primary can do.
+    fn warms_up(&self, group: &Group) -> bool {
+        let now = self.now();
+        let here =
+            || self.crew.serving().filter(|member| group.door(member.slot) == Door::Open && member.is_well());
+        group.plain_http && here().any(|m| m.is_warm(now)) && here().any(|m| !m.is_warm(now))
+    }
+
+    /// A worker serves here for whose slot there was no listener when the address was opened: the kernel could
+    /// give it nothing. As long as it is there, connections go through the primary.
+    fn has_outgrown(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(|group| {
+            let beyond = |member: &Member| usize::from(member.slot) >= group.members.len();
+            self.crew.serving().any(|member| beyond(member) && group.door(member.slot) == Door::Open)
+        })
+    }
+
     /// Switches a group's mode if its rate says so. `accepted`: connections the accept thread just took.
     pub fn consider_mode(&mut self, id: GroupId, accepted: u32, now: Duration) {
-        let held = self.holds_push();
+        let held = self.holds_push() || self.has_outgrown(id);
         let Some(group) = self.groups.get_mut(&id) else { return };
         if group.push_only || held {
             group.direct_total += u64::from(accepted);
             group.reconsider(accepted, now);
             group.busy = group.switch.mode() == Mode::Direct;
+            if group.mode == Mode::Direct {
+                group.mode = Mode::Push;
+                self.own_queues(id);
+                self.steer(id);
+            }
             return;
         }
         let wanted = match self.settings.mode {
             DispatchMode::Push | DispatchMode::Direct => Mode::Direct,
             DispatchMode::Auto if self.settings.strategy == Strategy::Os => Mode::Direct,
             DispatchMode::Auto => {
+                if group.mode == Mode::Direct {
+                    // While a worker warms up the primary accepts for it.
+                    group.direct_total += u64::from(accepted);
+                }
                 group.reconsider(accepted, now);
                 group.switch.mode()
             }

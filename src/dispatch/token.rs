@@ -10,6 +10,8 @@ pub enum Token {
     Front(GroupId),
     /// A slot's listener that the primary looks after has connections.
     Slot(GroupId, u16),
+    /// The worker with this generation gives connections away.
+    Gifts(u16, u32),
     /// First bytes of a connection that is looked at before it is placed.
     Peek(u32),
     /// A connection that was answered by drover and is being drained.
@@ -24,6 +26,7 @@ impl Token {
             Token::Slot(group, slot) => 2 << 56 | u64::from(slot) << 32 | u64::from(group),
             Token::Peek(id) => 3 << 56 | u64::from(id),
             Token::Refused(id) => 4 << 56 | u64::from(id),
+            Token::Gifts(slot, generation) => 5 << 56 | u64::from(slot) << 32 | u64::from(generation),
         }
     }
 
@@ -34,6 +37,7 @@ impl Token {
             2 => Token::Slot(low, (bits >> 32) as u16),
             3 => Token::Peek(low),
             4 => Token::Refused(low),
+            5 => Token::Gifts((bits >> 32) as u16, low),
             _ => Token::Wake,
         }
     }
@@ -45,8 +49,14 @@ mod tests {
 
     #[test]
     fn tokens_survive_packing() {
-        let tokens =
-            [Token::Wake, Token::Front(7), Token::Slot(u32::MAX, 1023), Token::Peek(9), Token::Refused(3)];
+        let tokens = [
+            Token::Wake,
+            Token::Front(7),
+            Token::Slot(u32::MAX, 1023),
+            Token::Peek(9),
+            Token::Refused(3),
+            Token::Gifts(1023, u32::MAX),
+        ];
         for token in tokens {
             assert_eq!(Token::unpack(token.pack()), token);
         }

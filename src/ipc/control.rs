@@ -4,6 +4,9 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+/// The longest stack that a worker sends, in bytes.
+pub const LONGEST_STACK: usize = 16 * 1024;
+
 /// Number of a listener group in one primary's life; never used twice.
 pub type GroupId = u32;
 
@@ -55,8 +58,12 @@ pub struct Welcome {
     pub worker_headers: bool,
     /// How cookies of sticky sessions are made; None without cookie affinity.
     pub affinity: Option<AffinityCookie>,
+    /// Idle connections may be given to other workers.
+    pub handoff: bool,
     /// A hint is due when Socket.IO's polling is served without stickiness.
     pub sticky: bool,
+    /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
+    pub traced: bool,
     /// The configuration as `getConfig()` shows it.
     pub config: serde_json::Value,
 }
@@ -93,9 +100,20 @@ pub enum ToWorker {
     Closed {
         group: GroupId,
     },
+    /// The slot is this worker's: it accepts from now on. Before that its servers stand behind closed doors.
+    Promoted,
+    /// What a program of this worker asked of the cluster is done, or why it is not: `{ code, message, details }`.
+    Ordered {
+        id: u32,
+        error: Option<serde_json::Value>,
+    },
+    /// A stop is announced: everything still serves, and readiness says no.
+    Unready,
     /// Finish what is under way, then exit with 0; `deadline_ms` from now SIGTERM or SIGKILL follows.
+    /// `handoff`: others can have the connections.
     Drain {
         deadline_ms: u64,
+        handoff: bool,
     },
     /// The time to drain is over: SIGTERM comes with this, SIGKILL `killTimeout` later.
     TimeUp,
@@ -103,6 +121,8 @@ pub enum ToWorker {
     Goodbye {
         grace_ms: u64,
     },
+    /// Does the event loop turn? Answered by Pong.
+    Ping,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -123,10 +143,24 @@ pub enum ToPrimary {
     Ready,
     /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced.
     Leaving,
+    /// The program asks the cluster to become something else; `argument` as JavaScript gave it. Answered by
+    /// Ordered with the same `id`.
+    Order { id: u32, verb: String, argument: serde_json::Value },
+    /// What the program wrote to its standard streams before it was ready.
+    Wrote { text: String },
     /// Something the operator should know; said once a cluster.
     Hint { text: String },
     /// An uncaught error; the process is about to end.
     Failed(WorkerError),
+    /// The event loop turns.
+    Pong,
+    /// May this worker be asked for its stack by signal? `lacks`: no, and what it lacks.
+    Traceable { lacks: Option<String> },
+    /// A debugger may stop this worker from now on.
+    Inspected,
+    /// What JavaScript was doing when the signal came: the frames alone, at most LONGEST_STACK bytes. None: it
+    /// could not be told.
+    Stack { text: Option<String> },
 }
 
 /// JSON bytes of a message.
@@ -152,6 +186,8 @@ mod tests {
             ToPrimary::Listen { address, backlog: 511 },
             ToPrimary::Serving { group: 3, plain_http: true },
             ToPrimary::Ready,
+            ToPrimary::Traceable { lacks: None },
+            ToPrimary::Stack { text: Some("    at report (/app/report.js:42:7)".into()) },
             ToPrimary::Failed(WorkerError {
                 name: "Error".into(),
                 message: "no".into(),

@@ -1,12 +1,15 @@
-//! Accepted connections on their way to a worker: messages of a SOCK_SEQPACKET pair, each with up to
-//! [`MOST`] descriptors of one listener group. The worker's read of a message is its claim; until then the
-//! primary can read the message back from its duplicate of the worker's end.
+//! Connections on their way to a worker, and idle ones on their way back: messages of a SOCK_SEQPACKET pair,
+//! each with up to [`MOST`] descriptors of one listener group. The worker's read of a message is its claim;
+//! until then the primary can read the message back from its duplicate of the worker's end.
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
 //! | 0 | 4 | id of the listener group, little-endian |
-//! | 4 | 2 | bit 0: the connections were taken back from another worker |
+//! | 4 | 2 | bit 0: the connections were taken back from another worker; bit 1: `Kept` follows; bit 2: connections are
+//! | | | asked for |
 //! | 6 | 2 | number of descriptors, so that a receiver knows how many the kernel dropped |
+//! | 8 | 4 | milliseconds for which the connection may stay silent |
+//! | 12 | 4 | requests that it has brought, or how many connections are asked for |
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -23,12 +26,66 @@ use super::control::GroupId;
 /// Descriptors in one message; the kernel's limit is 253, and small messages are taken back more finely.
 pub const MOST: usize = 64;
 const TAKEN_BACK: u16 = 1;
+const KEPT: u16 = 2;
+const ASKED: u16 = 4;
+const HEAD: usize = 16;
+
+/// A connection that had an owner before: between two requests, and to be treated so by the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Milliseconds for which it may stay silent.
+    pub quiet_ms: u32,
+    /// Requests that it has brought.
+    pub served: u32,
+}
+
+/// What is said of the connections of one message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label {
+    pub group: GroupId,
+    /// They were in another worker's channel once.
+    pub taken_back: bool,
+    pub kept: Option<Kept>,
+    /// To a worker, in a message without descriptors: so many idle connections are wanted back.
+    pub asked: u32,
+}
+
+impl Label {
+    pub fn of(group: GroupId) -> Self {
+        Self { group, taken_back: false, kept: None, asked: 0 }
+    }
+
+    fn write(self, count: u16) -> [u8; HEAD] {
+        let flag = |set: bool, bit: u16| if set { bit } else { 0 };
+        let flags =
+            flag(self.taken_back, TAKEN_BACK) | flag(self.kept.is_some(), KEPT) | flag(self.asked > 0, ASKED);
+        let Kept { quiet_ms, served } = self.kept.unwrap_or(Kept { quiet_ms: 0, served: self.asked });
+        let mut head = [0; HEAD];
+        head[..4].copy_from_slice(&self.group.to_le_bytes());
+        head[4..6].copy_from_slice(&flags.to_le_bytes());
+        head[6..8].copy_from_slice(&count.to_le_bytes());
+        head[8..12].copy_from_slice(&quiet_ms.to_le_bytes());
+        head[12..].copy_from_slice(&served.to_le_bytes());
+        head
+    }
+
+    fn read(head: &[u8; HEAD]) -> (Self, usize) {
+        let [g0, g1, g2, g3, f0, f1, n0, n1, q0, q1, q2, q3, s0, s1, s2, s3] = *head;
+        let flags = u16::from_le_bytes([f0, f1]);
+        let quiet_ms = u32::from_le_bytes([q0, q1, q2, q3]);
+        let served = u32::from_le_bytes([s0, s1, s2, s3]);
+        let kept = (flags & KEPT != 0).then_some(Kept { quiet_ms, served });
+        let group = u32::from_le_bytes([g0, g1, g2, g3]);
+        let asked = if flags & ASKED == 0 { 0 } else { served };
+        let label = Self { group, taken_back: flags & TAKEN_BACK != 0, kept, asked };
+        (label, usize::from(u16::from_le_bytes([n0, n1])))
+    }
+}
 
 /// One message.
 #[derive(Debug)]
 pub struct Parcel {
-    pub group: GroupId,
-    pub taken_back: bool,
+    pub label: Label,
     pub fds: Vec<OwnedFd>,
     /// Descriptors that the kernel dropped because this process is at its limit.
     pub lost: usize,
@@ -39,17 +96,9 @@ pub struct Parcel {
 ///
 /// # Errors
 /// AGAIN when the channel is full, TOOMANYREFS when too many descriptors are under way; nothing is sent.
-pub fn send(
-    channel: BorrowedFd<'_>,
-    group: GroupId,
-    taken_back: bool,
-    fds: &[BorrowedFd<'_>],
-) -> Result<(), Errno> {
-    let mut head = [0u8; 8];
-    head[..4].copy_from_slice(&group.to_le_bytes());
-    head[4..6].copy_from_slice(&u16::from(taken_back).to_le_bytes());
+pub fn send(channel: BorrowedFd<'_>, label: Label, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     // At most MOST of them, or the control buffer below refuses.
-    head[6..].copy_from_slice(&(fds.len() as u16).to_le_bytes());
+    let head = label.write(fds.len() as u16);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
@@ -64,10 +113,9 @@ pub fn send(
 /// # Errors
 /// AGAIN when there is none.
 pub fn next_size(channel: BorrowedFd<'_>) -> Result<Option<usize>, Errno> {
-    let mut head = [0u8; 8];
+    let mut head = [0u8; HEAD];
     let (read, _) = recv(channel, &mut head, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-    let [.., n0, n1] = head;
-    Ok((read > 0).then(|| usize::from(u16::from_le_bytes([n0, n1]))))
+    Ok((read > 0).then(|| Label::read(&head).1))
 }
 
 /// Takes the next message. None at the end of the channel.
@@ -75,7 +123,7 @@ pub fn next_size(channel: BorrowedFd<'_>) -> Result<Option<usize>, Errno> {
 /// # Errors
 /// AGAIN when there is none.
 pub fn receive(channel: BorrowedFd<'_>) -> Result<Option<Parcel>, Errno> {
-    let mut head = [0u8; 8];
+    let mut head = [0u8; HEAD];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -89,14 +137,12 @@ pub fn receive(channel: BorrowedFd<'_>) -> Result<Option<Parcel>, Errno> {
             fds.extend(received);
         }
     }
-    let [g0, g1, g2, g3, f0, f1, n0, n1] = head;
-    let sent = usize::from(u16::from_le_bytes([n0, n1]));
-    Ok(Some(Parcel {
-        group: u32::from_le_bytes([g0, g1, g2, g3]),
-        taken_back: u16::from_le_bytes([f0, f1]) & TAKEN_BACK != 0,
-        lost: sent.saturating_sub(fds.len()),
-        fds,
-    }))
+    if message.bytes != HEAD {
+        // Nothing of ours: whatever came with it is closed, and counted.
+        return Ok(Some(Parcel { label: Label::of(0), lost: fds.len(), fds: Vec::new() }));
+    }
+    let (label, sent) = Label::read(&head);
+    Ok(Some(Parcel { label, lost: sent.saturating_sub(fds.len()), fds }))
 }
 
 #[cfg(test)]
@@ -112,26 +158,30 @@ mod tests {
         let duplicate = theirs.try_clone().unwrap();
         let (left, right) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
-        send(ours.as_fd(), 5, true, &[left.as_fd()]).unwrap();
+        let kept = Some(Kept { quiet_ms: 4_999, served: 70_000 });
+        let label = Label { group: 5, taken_back: true, kept, asked: 0 };
+        send(ours.as_fd(), label, &[left.as_fd()]).unwrap();
         drop((theirs, left));
         assert_eq!(next_size(duplicate.as_fd()), Ok(Some(1)));
         let parcel = receive(duplicate.as_fd()).unwrap().expect("the message is still there");
-        assert_eq!((parcel.group, parcel.taken_back, parcel.fds.len()), (5, true, 1));
+        assert_eq!((parcel.label, parcel.fds.len()), (label, 1));
         rustix::io::write(&right, b"x").unwrap();
         assert_eq!(receive(duplicate.as_fd()).unwrap_err(), Errno::AGAIN);
     }
+
     #[test]
     fn a_message_tells_how_many_descriptors_it_has_before_it_is_taken() {
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
         assert_eq!(next_size(theirs.as_fd()), Err(Errno::AGAIN));
-        send(ours.as_fd(), 5, false, &[ours.as_fd(), theirs.as_fd()]).unwrap();
-        send(ours.as_fd(), 5, false, &[]).unwrap();
+        send(ours.as_fd(), Label::of(5), &[ours.as_fd(), theirs.as_fd()]).unwrap();
+        send(ours.as_fd(), Label { asked: 3, ..Label::of(5) }, &[]).unwrap();
         for count in [2, 0] {
             assert_eq!(next_size(theirs.as_fd()), Ok(Some(count)));
             assert_eq!(next_size(theirs.as_fd()), Ok(Some(count)), "it stays");
             let parcel = receive(theirs.as_fd()).unwrap().unwrap();
             assert_eq!((parcel.fds.len(), parcel.lost), (count, 0));
+            assert_eq!(parcel.label.asked, if count == 0 { 3 } else { 0 });
         }
         drop(ours);
         assert_eq!(next_size(theirs.as_fd()), Ok(None));

@@ -3,7 +3,8 @@
 //! ```text
 //! cell 0                header: HEADER_CELLS cells, written by the primary at the start
 //! cell HEADER_CELLS     a row of ROW_CELLS for each slot 0..SLOTS, written by the primary
-//! cell PAGES            two pages of PAGE_CELLS for each slot: a worker of generation g writes page g % 2
+//! cell PAGES            PAGES_A_SLOT pages of PAGE_CELLS for each slot: a worker of generation g writes page
+//!                       g % PAGES_A_SLOT, because old ones finish what they have beside their successors
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
 //! others are IEEE doubles that its JavaScript writes with plain stores. Counters only grow; a page is zeroed
@@ -17,10 +18,12 @@ pub const SLOTS: usize = 1024;
 pub const HEADER_CELLS: usize = 512;
 pub const ROW_CELLS: usize = 32;
 pub const PAGE_CELLS: usize = 512;
+/// Workers of one slot that may live at the same time.
+pub const PAGES_A_SLOT: usize = 4;
 pub const ROWS: usize = HEADER_CELLS;
 pub const PAGES: usize = ROWS + SLOTS * ROW_CELLS;
-/// Cells of the whole mapping (8.6 MB of address space; untouched pages cost nothing).
-pub const CELLS: usize = PAGES + SLOTS * 2 * PAGE_CELLS;
+/// Cells of the whole mapping (17 MB of address space; untouched pages cost nothing).
+pub const CELLS: usize = PAGES + SLOTS * PAGES_A_SLOT * PAGE_CELLS;
 
 /// Cells of the header.
 pub mod header {
@@ -54,7 +57,7 @@ pub mod row {
 
 /// Cells of a worker's page.
 pub mod page {
-    /// Moves with every turn of the worker's loop and with every batch of connections it takes.
+    /// Moves with every turn of the worker's loop, before it sleeps, and with every batch of connections it takes.
     pub const BEAT: usize = 0;
     /// Pushed connections that the worker has taken out of its connection channel.
     pub const PUSHED: usize = 1;
@@ -76,6 +79,8 @@ pub mod page {
     pub const LATENCY: usize = 12;
     /// Requests whose affinity cookie named another slot.
     pub const AFFINITY_MISMATCH: usize = 13;
+    /// When it was last looked at the clock in this turn of the loop, JavaScript's milliseconds; 0: not yet.
+    pub const CLOCK: usize = 14;
 }
 
 /// First cell of a slot's row.
@@ -85,7 +90,7 @@ pub fn row_of(slot: u16) -> usize {
 
 /// First cell of the page of a slot's worker.
 pub fn page_of(slot: u16, generation: u32) -> usize {
-    PAGES + (usize::from(slot) * 2 + (generation % 2) as usize) * PAGE_CELLS
+    PAGES + (usize::from(slot) * PAGES_A_SLOT + generation as usize % PAGES_A_SLOT) * PAGE_CELLS
 }
 
 #[cfg(test)]
@@ -96,8 +101,9 @@ mod tests {
     fn rows_and_pages_never_overlap() {
         assert!(row_of(0) >= HEADER_CELLS);
         assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
-        assert_eq!(page_of(1023, 1) + PAGE_CELLS, CELLS);
-        assert_eq!(page_of(3, 1), page_of(3, 2) + PAGE_CELLS);
+        assert_eq!(page_of(1023, 3) + PAGE_CELLS, CELLS);
+        assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);
+        assert_eq!(page_of(3, 1), page_of(3, 5));
         assert_ne!(page_of(3, 1), page_of(3, 2));
     }
 }

@@ -139,6 +139,10 @@ impl Page {
         f64::from_bits(self.get(cell))
     }
 
+    pub fn set(&self, cell: usize, value: u64) {
+        self.memory.set(self.first + cell, value);
+    }
+
     pub fn add(&self, cell: usize, by: u64) {
         self.memory.cell(self.first + cell).fetch_add(by, Ordering::Relaxed);
     }

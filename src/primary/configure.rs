@@ -48,8 +48,12 @@ pub fn setup(
     let workers = loaded.worker_count;
     let policy = policy(config, workers, launch.script_name());
     let balancing = &config.load_balancing;
+    let inspected = launch.is_inspected();
+    let hang_timeout = Some(config.process_management.hang_timeout);
+    let hang_timeout = hang_timeout.filter(|timeout| !timeout.is_zero() && !inspected);
     Ok(Setup {
-        dispatch: dispatch(config, workers, launch.is_inspected(), entropy),
+        dispatch: dispatch(config, workers, inspected, entropy),
+        hang_timeout,
         log: log(config, env, terminal),
         greeting: Greeting {
             ready: match config.process_management.ready {
@@ -58,8 +62,10 @@ pub fn setup(
                 Ready::Boot => ReadyWhen::Boot,
             },
             worker_headers: config.expose_worker_headers,
+            handoff: config.load_balancing.handoff,
             sticky: balancing.session_affinity != balancing::Affinity::None
                 || balancing.strategy == balancing::Strategy::IpHash,
+            traced: hang_timeout.is_some(),
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
@@ -94,6 +100,7 @@ fn policy(config: &Config, workers: u16, script: &str) -> Policy {
     let process = &config.process_management;
     Policy {
         workers,
+        standby: process.standby_workers,
         respawn: process.respawn,
         max_restarts: process.max_restarts,
         restart_window: process.restart_window,
@@ -103,6 +110,7 @@ fn policy(config: &Config, workers: u16, script: &str) -> Policy {
         startup_timeout: process.startup_timeout,
         graceful: process.graceful_shutdown,
         graceful_timeout: process.graceful_shutdown_timeout,
+        shutdown_delay: process.shutdown_delay,
         kill_timeout: process.kill_timeout,
         script: script.to_owned(),
     }
@@ -142,14 +150,23 @@ fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -
             },
         },
         trusted_proxies: balancing.trust_proxy.clone(),
+        rebalance: balancing.rebalance && balancing.handoff && !is_bound(config),
         max_connections_per_worker: config.resources.max_connections_per_worker,
         max_queue: balancing.max_queue as usize,
         queue_timeout: balancing.queue_timeout,
         inspected,
         // Room to grow without making listeners later, when another program may have joined the port.
-        slots: workers.max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
+        slots: (workers + config.process_management.standby_workers)
+            .max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
         fallback: fallback(config),
     }
+}
+
+/// A client's connections belong to one worker, which an option says or the strategy.
+fn is_bound(config: &Config) -> bool {
+    let balancing = &config.load_balancing;
+    balancing.session_affinity != balancing::Affinity::None
+        || balancing.strategy == balancing::Strategy::IpHash
 }
 
 fn fallback(config: &Config) -> Fallback {

@@ -28,6 +28,8 @@ struct Unborn {
 pub struct Crew {
     unborn: HashMap<Name, Unborn>,
     links: HashMap<Name, Link>,
+    /// When each was started, milliseconds since 1970.
+    started: HashMap<Name, u64>,
 }
 
 fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -86,6 +88,15 @@ impl Crew {
         Ok(pid)
     }
 
+    pub fn started(&mut self, name: Name, now_ms: u64) {
+        self.started.insert(name, now_ms);
+    }
+
+    /// 0: not yet.
+    pub fn start_of(&self, name: Name) -> u64 {
+        self.started.get(&name).copied().unwrap_or(0)
+    }
+
     /// There will be no process.
     pub fn stillborn(&mut self, name: Name) {
         self.unborn.remove(&name);
@@ -101,5 +112,6 @@ impl Crew {
 
     pub fn forget(&mut self, name: Name) {
         self.links.remove(&name);
+        self.started.remove(&name);
     }
 }

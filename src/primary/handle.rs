@@ -5,9 +5,10 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::news::{Input, Output};
+use super::news::{Asker, Input, Order, Output};
 use super::run::Cluster;
 use super::setup::Setup;
 use crate::error::{Code, Error, Result};
@@ -74,6 +75,11 @@ impl Primary {
     /// Stops the workers; done when all are gone.
     pub fn stop(&self, id: u32, graceful: bool) {
         self.tell(Input::Stop { id, graceful });
+    }
+
+    /// Another number of workers, or new ones; done when they serve and those that leave are gone.
+    pub fn order(&self, id: u32, verb: String, argument: Value) {
+        self.tell(Input::Order(Order { verb, argument, asker: Asker::Here(id) }));
     }
 
     /// The process got a signal to stop.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::listen;
-use super::news::{Input, Name};
+use super::news::{Asker, Input, Name, Order};
 use super::run::Cluster;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Code, Error};
@@ -46,15 +46,27 @@ impl Cluster {
                 ));
             }
             ToPrimary::Plenty => self.dispatcher.scarce(slot, generation, false),
-            ToPrimary::Ready => self.advance(Fact::Ready { slot, generation }),
+            ToPrimary::Ready => {
+                let now = self.elapsed();
+                self.hangs.begin(name, now);
+                self.advance(Fact::Ready { slot, generation });
+            }
             ToPrimary::Leaving => {
                 self.dispatcher.leave(slot, generation);
                 self.advance(Fact::Leaving { slot, generation });
+            }
+            ToPrimary::Wrote { text } => self.advance(Fact::Wrote { slot, generation, text }),
+            ToPrimary::Order { id, verb, argument } => {
+                self.ordered(Order { verb, argument, asker: Asker::Worker(name, id) });
             }
             ToPrimary::Hint { text } => self.say_once(text),
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
             }
+            ToPrimary::Pong => self.hangs.answered(name),
+            ToPrimary::Traceable { lacks } => self.hangs.traceable(name, lacks),
+            ToPrimary::Inspected => self.hangs.spare(name),
+            ToPrimary::Stack { text } => self.stack_came(name, text),
         }
     }
 
@@ -95,6 +107,7 @@ impl Cluster {
                 });
             }
             Report::Recovered { slot } => self.recovered(slot),
+            Report::Warm { slot, generation } => self.advance(Fact::Warm { slot, generation }),
         }
     }
 }
@@ -115,13 +128,19 @@ impl Cluster {
         };
         stuck.said = true;
         let reason = "its event loop is blocked; new connections go to the others".to_owned();
-        self.emit(Event::WorkerUnhealthy { worker_id: slot.to_string(), reason });
+        let worker_id = slot.to_string();
+        self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
     }
 
     fn recovered(&mut self, slot: u16) {
         if self.forget_stuck(slot) {
             self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
         }
+    }
+
+    /// Does work wait for the slot's worker, and its loop does not turn?
+    pub(super) fn is_stuck(&self, slot: u16) -> bool {
+        self.stuck.get(&slot).is_some_and(|stuck| stuck.now)
     }
 
     /// The slot's worker is not stuck (any more); was it said to be?

@@ -16,6 +16,7 @@ use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use crate::ipc::frame::{Frame, Kind};
 use crate::process::exit;
 use crate::sys::async_fd::{self, Shared};
+use crate::sys::stack;
 
 struct Outgoing {
     message: ToWorker,
@@ -70,6 +71,12 @@ impl Link {
     pub fn answer(&self, message: ToWorker, answers: u32, descriptor: Option<OwnedFd>) {
         // The task ends with the worker; a dead worker needs no message.
         let _ = self.outgoing.send(Outgoing { message, answers, descriptor });
+    }
+
+    /// Asks the worker what its JavaScript is doing; it answers on its channel. Only for one that has said that
+    /// it can be asked: the signal would end any other.
+    pub fn ask_for_stack(&self) -> io::Result<()> {
+        stack::ask(self.pidfd.as_fd())
     }
 
     pub fn end(&self, forced: bool) {

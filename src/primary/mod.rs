@@ -3,15 +3,19 @@
 //!
 //! `setup` is what every part is asked for and `configure` makes it of a configuration; `news` is what goes in
 //! and comes out, `handle` starts the loop and talks to it, `run` is the loop and `heard` what others tell it;
-//! `listen` opens addresses, `link` is a worker's channel and end, `crew` the workers that live now.
+//! `order` what programs ask of a running cluster; `listen` opens addresses, `link` is a worker's channel and end,
+//! `crew` the workers that live now, `hang` watches their event loops.
 
 mod configure;
 mod crew;
 mod handle;
+mod hang;
 mod heard;
 mod link;
 mod listen;
 mod news;
+mod order;
+mod orders;
 mod run;
 mod setup;
 

@@ -18,6 +18,21 @@ pub struct Name {
     pub generation: u32,
 }
 
+/// What a program asked the cluster to become, and where the answer goes.
+pub struct Order {
+    pub verb: String,
+    /// As JavaScript gave it.
+    pub argument: Value,
+    pub asker: Asker,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub enum Asker {
+    /// The primary's own JavaScript; the number is the command's.
+    Here(u32),
+    Worker(Name, u32),
+}
+
 /// Everything that can happen to a cluster.
 pub enum Input {
     Open {
@@ -36,6 +51,7 @@ pub enum Input {
         id: u32,
         graceful: bool,
     },
+    Order(Order),
     StopSignal,
     Goodbye {
         written: Sender<()>,

@@ -6,21 +6,23 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::crew::Crew;
+use super::hang::Hangs;
 use super::heard::Stuck;
 use super::listen;
 use super::news::{Input, Name, Output};
+use super::orders::Orders;
 use super::setup::Setup;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
 use crate::event::Event;
 use crate::ipc::control::ToWorker;
-use crate::metrics::layout::{header, row};
+use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::Spawned;
 use crate::supervisor::{Action, Fact, Supervisor};
@@ -34,12 +36,14 @@ pub struct Cluster {
     supervisor: Supervisor,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) crew: Crew,
-    clock: Instant,
+    pub(super) clock: Instant,
     starting: Vec<u32>,
     stopping: Vec<u32>,
     /// What was said and is not said again.
     pub(super) hinted: HashSet<String>,
     pub(super) stuck: HashMap<u16, Stuck>,
+    pub(super) hangs: Hangs,
+    pub(super) orders: Orders,
     over: bool,
 }
 
@@ -62,7 +66,9 @@ impl Cluster {
             let _ = reports.send(Input::Dispatch(report));
         };
         let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
+        let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
         Ok(Self {
+            hangs,
             supervisor: Supervisor::new(setup.policy.clone()),
             setup,
             memory,
@@ -76,28 +82,41 @@ impl Cluster {
             stopping: Vec::new(),
             hinted: HashSet::new(),
             stuck: HashMap::new(),
+            orders: Orders::default(),
             over: false,
         })
     }
 
     pub async fn run(&mut self, mut inputs: UnboundedReceiver<Input>) {
         while !self.over {
-            let due = self.supervisor.next_due();
-            let wake = due.map(|due| tokio::time::Instant::from_std(self.clock + due));
             let input = tokio::select! {
                 input = inputs.recv() => input,
-                () = async {
-                    match wake {
-                        Some(wake) => tokio::time::sleep_until(wake).await,
-                        None => std::future::pending().await,
-                    }
-                } => { self.advance(Fact::Tick); continue }
+                () = self.wait_until(self.supervisor.next_due()) => { self.advance(Fact::Tick); continue }
+                () = self.wait_until(self.hangs.due()) => { self.look_for_hangs(); continue }
             };
             // The loop holds a sender itself: this never ends.
             let Some(input) = input else { break };
             self.take(input);
         }
         (self.output)(Output::Ended);
+    }
+
+    /// Never returns for None.
+    async fn wait_until(&self, due: Option<Duration>) {
+        match due {
+            Some(due) => tokio::time::sleep_until(tokio::time::Instant::from_std(self.clock + due)).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Since the loop's beginning: the supervisor's clock.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.clock.elapsed()
+    }
+
+    /// Does another take the place of a worker that ends now?
+    pub(super) fn will_replace(&self) -> bool {
+        self.setup.policy.respawn && self.stopping.is_empty()
     }
 
     fn take(&mut self, input: Input) {
@@ -120,8 +139,8 @@ impl Cluster {
             Input::Stop { id, graceful } => {
                 self.stopping.push(id);
                 self.advance(Fact::Stop { graceful });
-                self.dispatcher.retire();
             }
+            Input::Order(order) => self.ordered(order),
             Input::StopSignal => self.advance(Fact::StopSignal),
             Input::Goodbye { written } => self.goodbye(&written),
             Input::Spawned { name, result } => self.spawned(name, result),
@@ -140,7 +159,9 @@ impl Cluster {
             Input::Exited { name, exit } => {
                 let Name { slot, generation } = name;
                 self.dispatcher.dead(slot, generation);
+                self.memory.retire(slot, generation);
                 self.crew.forget(name);
+                self.hangs.forget(name);
                 self.forget_stuck(slot);
                 self.advance(Fact::Exited { slot, generation, exit });
             }
@@ -153,9 +174,9 @@ impl Cluster {
         let Name { slot, generation } = name;
         match result.and_then(|spawned| self.crew.born(name, spawned, &self.inputs)) {
             Ok(pid) => {
-                self.memory.set_row(slot, row::PID, u64::from(pid));
-                self.memory.set_row(slot, row::STARTED, now_ms());
+                self.crew.started(name, now_ms());
                 let port = self.memory.get(header::PORT) as u16;
+                self.hangs.meet(name, pid, self.memory.page(slot, generation));
                 self.emit(Event::WorkerStarted { worker_id: slot.to_string(), pid, generation, port });
                 self.advance(Fact::Spawned { slot, generation, pid });
             }
@@ -170,7 +191,7 @@ impl Cluster {
 
     /// Tells the supervisor a fact and carries out what it says.
     pub(super) fn advance(&mut self, fact: Fact) {
-        let actions = self.supervisor.handle(fact, self.clock.elapsed());
+        let actions = self.supervisor.handle(fact, self.elapsed());
         self.publish();
         for action in actions {
             self.act(action);
@@ -179,11 +200,18 @@ impl Cluster {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Spawn { slot, generation } => self.spawn(Name { slot, generation }),
+            Action::Spawn { slot, generation, .. } => self.spawn(Name { slot, generation }),
+            Action::Unready { slot, generation } => {
+                if let Some(link) = self.crew.link(Name { slot, generation }) {
+                    link.send(ToWorker::Unready);
+                }
+            }
+            Action::Retire => self.dispatcher.retire(),
             Action::Drain { slot, generation, deadline } => {
                 self.dispatcher.drain(slot, generation);
                 if let Some(link) = self.crew.link(Name { slot, generation }) {
-                    link.send(ToWorker::Drain { deadline_ms: deadline.as_millis() as u64 });
+                    let handoff = !self.supervisor.is_stopping();
+                    link.send(ToWorker::Drain { deadline_ms: deadline.as_millis() as u64, handoff });
                 }
             }
             Action::Terminate { slot, generation } => {
@@ -200,6 +228,13 @@ impl Cluster {
                     self.done(id, result.clone().map(|()| Value::Null));
                 }
             }
+            Action::Promote { slot, generation } => {
+                self.dispatcher.promote(slot, generation);
+                if let Some(link) = self.crew.link(Name { slot, generation }) {
+                    link.send(ToWorker::Promoted);
+                }
+            }
+            Action::Done { id, result } => self.carried_out(id, result),
             Action::Stopped => {
                 for id in std::mem::take(&mut self.stopping) {
                     self.done(id, Ok(Value::Null));
@@ -210,13 +245,13 @@ impl Cluster {
     }
 
     fn spawn(&mut self, name: Name) {
-        let Name { slot, generation } = name;
-        if generation > 1 {
-            self.memory.retire(slot, generation - 1);
+        // Four workers of a slot at once: the oldest has had its time.
+        if let Some(generation) = name.generation.checked_sub(PAGES_A_SLOT as u32) {
+            self.end(Name { generation, ..name }, true);
         }
-        self.memory.set_row(slot, row::GENERATION, u64::from(generation));
         let Self { setup, memory, memfd, dispatcher, inputs, .. } = self;
         if let Err(error) = self.crew.spawn(name, setup, memory, memfd, dispatcher, inputs) {
+            let Name { slot, generation } = name;
             self.advance(Fact::SpawnFailed { slot, generation, error });
         }
     }
@@ -244,9 +279,14 @@ impl Cluster {
         for slot in self.supervisor.slots() {
             self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
             self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
-            if slot.pid().is_none() {
+            let Some(shown) = slot.shown() else {
                 self.memory.set_row(slot.number, row::PID, 0);
-            }
+                continue;
+            };
+            let name = Name { slot: slot.number, generation: shown.generation };
+            self.memory.set_row(slot.number, row::GENERATION, u64::from(shown.generation));
+            self.memory.set_row(slot.number, row::PID, u64::from(shown.pid().unwrap_or(0)));
+            self.memory.set_row(slot.number, row::STARTED, self.crew.start_of(name));
         }
     }
 
@@ -257,7 +297,7 @@ impl Cluster {
         (self.output)(Output::Event { event, timestamp });
     }
 
-    fn done(&self, id: u32, result: Result<Value>) {
+    pub(super) fn done(&self, id: u32, result: Result<Value>) {
         (self.output)(Output::Done { id, result });
     }
 }

@@ -1,5 +1,7 @@
 //! What a configuration asks of every part of the primary.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use crate::dispatch;
@@ -11,6 +13,8 @@ use crate::supervisor::Policy;
 
 pub struct Setup {
     pub policy: Policy,
+    /// An event loop that answers nothing for so long is hung; None: nobody looks.
+    pub hang_timeout: Option<Duration>,
     pub dispatch: dispatch::Settings,
     pub launch: Launch,
     pub log: Log,
@@ -26,7 +30,9 @@ pub struct Setup {
 pub struct Greeting {
     pub ready: ReadyWhen,
     pub worker_headers: bool,
+    pub handoff: bool,
     pub sticky: bool,
+    pub traced: bool,
     /// Everything after the value of a Set-Cookie header.
     pub cookie_attributes: String,
     pub config: Value,
@@ -50,8 +56,10 @@ impl Greeting {
             title: format!("drover: worker {slot} ({})", setup.launch.script_name()),
             ready: self.ready,
             worker_headers: self.worker_headers,
+            handoff: self.handoff,
             affinity,
             sticky: self.sticky,
+            traced: self.traced,
             config: self.config.clone(),
         }
     }

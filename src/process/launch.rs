@@ -48,13 +48,20 @@ impl Launch {
 
     /// Do the workers run under an inspector?
     pub fn is_inspected(&self) -> bool {
-        self.exec_argv.iter().any(|argument| argument.starts_with("--inspect"))
+        let options = self.env.get("NODE_OPTIONS").map_or("", String::as_str).split_whitespace();
+        self.exec_argv.iter().map(String::as_str).chain(options).any(opens_inspector)
     }
 
     /// The script's file name, for titles and messages.
     pub fn script_name(&self) -> &str {
         self.script.rsplit('/').next().unwrap_or(&self.script)
     }
+}
+
+/// `--inspect-port` and its like only say how, if it ever comes to that.
+fn opens_inspector(option: &str) -> bool {
+    let name = option.split_once('=').map_or(option, |(name, _)| name);
+    matches!(name, "--inspect" | "--inspect-brk" | "--inspect-wait")
 }
 
 /// Node's default when `--inspect` names no port.
@@ -103,6 +110,19 @@ mod tests {
             ]),
             cwd: None,
         }
+    }
+
+    #[test]
+    fn an_inspector_is_known_wherever_it_was_asked_for() {
+        let with = |arguments: &[&str], options: Option<&str>| {
+            let exec_argv = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+            let env =
+                options.map(|options| ("NODE_OPTIONS".to_owned(), options.to_owned())).into_iter().collect();
+            Launch { exec_argv, env, ..launch() }.is_inspected()
+        };
+        assert!(with(&["--inspect"], None) && with(&["--inspect-brk=0"], None));
+        assert!(with(&[], Some("--enable-source-maps --inspect-wait=127.0.0.1:9300")));
+        assert!(!with(&["--inspect-port=9300"], Some("--enable-source-maps")) && !with(&[], None));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! about which workers should exist.
 
 pub mod cpus;
+pub mod doing;
 pub mod exit;
 pub mod launch;
 pub mod orphans;

@@ -1,31 +1,43 @@
-//! How workers end that are meant to: the cluster stops, or a worker leaves because its program says so.
+//! How workers end that are meant to: the cluster stops or shrinks, a successor is ready, or a worker leaves
+//! because its program says so.
 
 use std::time::Duration;
 
+use super::Action;
 use super::reconcile::{Phase, Supervisor};
-use super::slot::State;
-use super::{Action, Policy};
+use super::slot::{Role, Seat, Slot};
+use super::worker::Stage;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
 
-impl Policy {
-    /// A worker that finishes what it has, from `now` on.
-    fn draining(&self, pid: u32, now: Duration) -> State {
-        let kill = now + self.graceful_timeout;
-        State::Draining { pid, terminate: kill.saturating_sub(self.kill_timeout).max(now), kill }
-    }
-}
-
 impl Supervisor {
-    /// The worker drains by itself; its deadline is a stop's, and its end is one that calls for another.
-    pub(super) fn leaving(&mut self, slot: u16, generation: u32, now: Duration) {
-        let Some(found) = self.current(slot, generation) else { return };
-        let State::Ready { pid } = found.state else { return };
-        let draining = self.policy.draining(pid, now);
-        if let Some(found) = self.current(slot, generation) {
-            found.state = draining;
+    /// The worker drains by itself; its deadline is a stop's. Another takes its place at once.
+    pub(super) fn leaving(&mut self, number: u16, generation: u32, now: Duration) {
+        let policy = self.policy.clone();
+        let replaced = policy.respawn && self.phase != Phase::Stopping;
+        let Some(worker) = self.worker(number, generation) else { return };
+        let Stage::Ready { pid } = worker.stage else { return };
+        worker.drain(pid, &policy, now, now + policy.graceful_timeout);
+        self.emit(Event::WorkerDraining { worker_id: number.to_string(), pid });
+        // One that leaves with the primary's own stop signal was meant by it too.
+        let until = now.max(self.shadow_until);
+        let slot = &mut self.slots[usize::from(number)];
+        if slot.sitting().is_none_or(|sitting| sitting.generation != generation) {
+            return;
         }
-        self.emit(Event::WorkerDraining { worker_id: slot.to_string(), pid });
+        let restarts = slot.restarts + 1;
+        let after = match slot.next.take() {
+            Some(next) => Seat::Occupied(next),
+            None if replaced && slot.role != Role::Retired => Seat::Waiting { until },
+            None => Seat::Vacant,
+        };
+        if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, after) {
+            slot.leaving.push(old);
+        }
+        if matches!(slot.seat, Seat::Waiting { .. }) && until == now {
+            let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
+            self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts });
+        }
     }
 
     pub(super) fn stop(&mut self, graceful: bool, now: Duration) {
@@ -36,39 +48,76 @@ impl Supervisor {
             let error = Error::new(Code::Stopped, "The cluster was stopped before its workers were ready");
             self.actions.push(Action::Started(Err(error)));
         }
+        let again = self.phase == Phase::Stopping;
         self.phase = Phase::Stopping;
+        self.abandon_operations();
+        let graceful = graceful && self.policy.graceful;
+        if graceful && again {
+            return;
+        }
+        if graceful && !self.policy.shutdown_delay.is_zero() && self.slots.iter().any(Slot::is_ready) {
+            return self.announce_stop(now);
+        }
+        self.end_all(graceful, now);
+    }
+
+    /// Load balancers look away before anything is refused.
+    fn announce_stop(&mut self, now: Duration) {
+        self.drain_at = Some(now + self.policy.shutdown_delay);
+        self.gone_by = Some(now + self.policy.graceful_timeout);
+        for slot in &mut self.slots {
+            slot.expect_nobody();
+        }
+        let ready = self.slots.iter().filter(|slot| slot.is_ready());
+        let ready = ready.filter_map(|slot| slot.sitting().map(|worker| (slot.number, worker.generation)));
+        let unready = ready.map(|(slot, generation)| Action::Unready { slot, generation });
+        self.actions.extend(unready);
+    }
+
+    pub(super) fn end_all(&mut self, graceful: bool, now: Duration) {
+        self.drain_at = None;
+        self.actions.push(Action::Retire);
         for index in (0..self.slots.len()).rev() {
-            self.stop_slot(index, graceful && self.policy.graceful, now);
+            self.stop_slot(index, graceful, now);
         }
     }
 
+    /// Everybody in the slot is to go, and nobody is to come.
     pub(super) fn stop_slot(&mut self, index: usize, graceful: bool, now: Duration) {
-        let graceful_timeout = self.policy.graceful_timeout;
         let slot = &mut self.slots[index];
-        let (number, generation) = (slot.number, slot.generation);
-        match slot.state {
-            State::Ready { pid } | State::Starting { pid: Some(pid), .. } if graceful => {
-                slot.state = self.policy.draining(pid, now);
-                self.actions.push(Action::Drain { slot: number, generation, deadline: graceful_timeout });
-                self.emit(Event::WorkerDraining { worker_id: number.to_string(), pid });
+        slot.expect_nobody();
+        let number = slot.number;
+        for generation in slot.workers().map(|worker| worker.generation).collect::<Vec<_>>() {
+            self.let_go(number, generation, graceful, now);
+        }
+    }
+
+    /// Asks the worker to finish, or ends it; one that is on its way out already is only pressed harder.
+    pub(super) fn let_go(&mut self, slot: u16, generation: u32, graceful: bool, now: Duration) {
+        let policy = self.policy.clone();
+        let kill = self.gone_by.unwrap_or(now + policy.graceful_timeout);
+        let Some(worker) = self.worker(slot, generation) else { return };
+        match worker.stage {
+            Stage::Ready { pid } | Stage::Starting { pid: Some(pid), .. } if graceful => {
+                worker.drain(pid, &policy, now, kill);
+                self.actions.push(Action::Drain { slot, generation, deadline: kill.saturating_sub(now) });
+                self.emit(Event::WorkerDraining { worker_id: slot.to_string(), pid });
             }
-            State::Ready { pid }
-            | State::Starting { pid: Some(pid), .. }
-            | State::Draining { pid, .. }
-            | State::Terminating { pid, .. }
+            Stage::Ready { pid }
+            | Stage::Starting { pid: Some(pid), .. }
+            | Stage::Draining { pid, .. }
+            | Stage::Terminating { pid, .. }
                 if !graceful =>
             {
-                slot.state = State::Killed { pid, reason: ExitReason::Stopped };
-                self.actions.push(Action::Kill { slot: number, generation });
+                worker.stage = Stage::Killed { pid, reason: ExitReason::Stopped };
+                self.actions.push(Action::Kill { slot, generation });
             }
-            State::Waiting { .. } | State::CircuitOpen { .. } => slot.state = State::Vacant,
             // Being made (`spawned` ends it), or on its way out already.
-            State::Starting { .. }
-            | State::Ready { .. }
-            | State::Draining { .. }
-            | State::Terminating { .. }
-            | State::Killed { .. }
-            | State::Vacant => {}
+            Stage::Starting { .. }
+            | Stage::Ready { .. }
+            | Stage::Draining { .. }
+            | Stage::Terminating { .. }
+            | Stage::Killed { .. } => {}
         }
     }
 }

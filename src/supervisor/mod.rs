@@ -1,14 +1,18 @@
 //! Which workers should exist and what to do next. PURE: facts and the time go in, actions come out; no
-//! process, socket, clock or random number may come in here. `slot` holds what is true of one slot,
-//! `budget` counts deaths, `reconcile` is the machine, `ending` its way
-//! out.
+//! process, socket, clock or random number may come in here. `worker` is one process, `slot` who sits in it and
+//! who comes next, `budget` counts deaths; `reconcile` is the machine, `death` and `ending` how workers go,
+//! `operation` what somebody asked the cluster to become; `hang` judges event loops apart from all that.
 
 mod budget;
+mod death;
 mod ending;
+pub mod hang;
+mod operation;
 mod reconcile;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod worker;
 
 use std::time::Duration;
 
@@ -16,12 +20,16 @@ use crate::error::Error;
 use crate::event::{Event, Exit};
 
 pub use reconcile::Supervisor;
-pub use slot::State;
+pub use slot::{Role, Seat, Slot};
+pub use worker::{Stage, Worker};
 
 /// What the configuration says about the workers' lives.
 #[derive(Clone, Debug)]
 pub struct Policy {
+    /// Serving workers.
     pub workers: u16,
+    /// Warm spares besides.
+    pub standby: u16,
     pub respawn: bool,
     /// Deaths in `restart_window` before a slot's circuit opens.
     pub max_restarts: u32,
@@ -35,10 +43,22 @@ pub struct Policy {
     pub graceful: bool,
     /// From the request to SIGKILL.
     pub graceful_timeout: Duration,
+    /// The part of `graceful_timeout`, at its beginning, in which a cluster that stops still serves everything.
+    pub shutdown_delay: Duration,
     /// The part of `graceful_timeout`, at its end, that begins with SIGTERM.
     pub kill_timeout: Duration,
     /// Names the script in errors.
     pub script: String,
+}
+
+/// How many workers are to serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    To(u16),
+    /// More or fewer than there are when its turn comes.
+    By(i32),
+    /// The worker of this slot is one too many.
+    Without(u16),
 }
 
 /// A fact for the supervisor. `generation` tells a slot's workers apart; facts of an earlier one are stale.
@@ -59,6 +79,17 @@ pub enum Fact {
         slot: u16,
         generation: u32,
     },
+    /// The worker has served for a while, or there is nothing to serve.
+    Warm {
+        slot: u16,
+        generation: u32,
+    },
+    /// What the worker wrote before it was ready.
+    Wrote {
+        slot: u16,
+        generation: u32,
+        text: String,
+    },
     /// The worker drains by itself and is to be replaced.
     Leaving {
         slot: u16,
@@ -76,6 +107,11 @@ pub enum Fact {
         generation: u32,
         error: Error,
     },
+    /// Its event loop does not turn any more.
+    Hung {
+        slot: u16,
+        generation: u32,
+    },
     Exited {
         slot: u16,
         generation: u32,
@@ -86,6 +122,15 @@ pub enum Fact {
     Stop {
         graceful: bool,
     },
+    Scale {
+        id: u32,
+        target: Scale,
+    },
+    /// New workers for all slots, or for one.
+    Roll {
+        id: u32,
+        slot: Option<u16>,
+    },
     /// Time has passed.
     Tick,
 }
@@ -93,10 +138,24 @@ pub enum Fact {
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
+    /// `spare`: it waits before it serves.
     Spawn {
         slot: u16,
         generation: u32,
+        spare: bool,
     },
+    /// This worker is the one of its slot that gets connections from now on.
+    Promote {
+        slot: u16,
+        generation: u32,
+    },
+    /// The worker serves on, and tells who asks that it is about to leave.
+    Unready {
+        slot: u16,
+        generation: u32,
+    },
+    /// The cluster takes nothing new: its addresses are free.
+    Retire,
     /// Ask the worker to finish what it has; `deadline` from now it is gone.
     Drain {
         slot: u16,
@@ -114,6 +173,11 @@ pub enum Action {
     Emit(Event),
     /// `start` is settled: every worker is ready, or the cluster runs degraded, or nothing got ready.
     Started(Result<(), Error>),
+    /// A scale or a roll is over.
+    Done {
+        id: u32,
+        result: Result<(), Error>,
+    },
     /// Every worker is gone for good.
     Stopped,
 }

@@ -1,15 +1,15 @@
 //! The machine: takes a fact at a time, updates the slots, and says what to do. Workers start from the lowest
 //! slot up and stop from the highest down. A retry is a time at which the slot is due, never a sleep.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde_json::json;
-
-use super::budget::Verdict;
-use super::slot::{Slot, State};
+use super::operation::{Operation, Running};
+use super::slot::{Role, Seat, Slot};
+use super::worker::{Stage, Worker};
 use super::{Action, Fact, Policy};
 use crate::error::{Code, Error};
-use crate::event::{Event, Exit, ExitReason, Level};
+use crate::event::{Event, ExitReason};
 
 /// A worker that ends this soon after the primary's own stop signal was probably meant by it too.
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);
@@ -28,25 +28,44 @@ pub struct Supervisor {
     pub(super) phase: Phase,
     pub(super) slots: Vec<Slot>,
     /// Some worker was ready once: from then on failing slots are retried for ever.
-    ever_ready: bool,
-    /// The first error that a worker told of or that a start failed with.
-    first_error: Option<Error>,
-    shadow_until: Duration,
+    pub(super) ever_ready: bool,
+    /// The first error that a worker told of or that a start failed with, since the last success.
+    pub(super) first_error: Option<Error>,
+    pub(super) shadow_until: Duration,
+    pub(super) queue: VecDeque<Operation>,
+    pub(super) running: Option<Running>,
+    /// Why the replacement that a roll was waiting for did not get ready.
+    pub(super) roll_error: Option<Error>,
+    /// A stop was announced: then the workers drain.
+    pub(super) drain_at: Option<Duration>,
+    /// The end of a stop that was announced.
+    pub(super) gone_by: Option<Duration>,
     pub(super) actions: Vec<Action>,
 }
 
 impl Supervisor {
     pub fn new(policy: Policy) -> Self {
-        let slots = (0..policy.workers).map(Slot::new).collect();
+        let serving = (0..policy.workers).map(|number| Slot::new(number, Role::Serving));
+        let spares = (0..policy.standby).map(|index| Slot::new(policy.workers + index, Role::Spare));
         Self {
+            slots: serving.chain(spares).collect(),
             policy,
             phase: Phase::Idle,
-            slots,
             ever_ready: false,
             first_error: None,
             shadow_until: Duration::ZERO,
+            queue: VecDeque::new(),
+            running: None,
+            roll_error: None,
+            drain_at: None,
+            gone_by: None,
             actions: Vec::new(),
         }
+    }
+
+    /// Nobody comes after those who leave.
+    pub fn is_stopping(&self) -> bool {
+        matches!(self.phase, Phase::Stopping | Phase::Stopped)
     }
 
     pub fn slots(&self) -> &[Slot] {
@@ -60,22 +79,37 @@ impl Supervisor {
             Fact::Spawned { slot, generation, pid } => self.spawned(slot, generation, pid),
             Fact::SpawnFailed { slot, generation, error } => self.spawn_failed(slot, generation, error, now),
             Fact::Ready { slot, generation } => self.ready(slot, generation, now),
+            Fact::Warm { slot, generation } => {
+                if let Some(worker) = self.worker(slot, generation) {
+                    worker.is_warm = true;
+                }
+            }
+            Fact::Wrote { slot, generation, text } => {
+                if let Some(worker) = self.worker(slot, generation) {
+                    worker.wrote(&text);
+                }
+            }
             Fact::Leaving { slot, generation } => self.leaving(slot, generation, now),
             Fact::Failed { slot, generation, error } => self.failed(slot, generation, error),
             Fact::Broken { slot, generation, error } => self.broken(slot, generation, error),
+            Fact::Hung { slot, generation } => self.hung(slot, generation),
             Fact::Exited { slot, generation, exit } => self.exited(slot, generation, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
             Fact::Stop { graceful } => self.stop(graceful, now),
+            Fact::Scale { id, target } => self.ask_scale(id, target),
+            Fact::Roll { id, slot } => self.ask_roll(id, slot),
             Fact::Tick => {}
         }
         self.due(now);
         self.settle(now);
+        self.operate(now);
         std::mem::take(&mut self.actions)
     }
 
     /// When `Fact::Tick` is next wanted.
     pub fn next_due(&self) -> Option<Duration> {
-        self.slots.iter().filter_map(|slot| slot.due(self.policy.startup_timeout)).min()
+        let slots = self.slots.iter().filter_map(|slot| slot.due(self.policy.startup_timeout));
+        slots.chain(self.drain_at).min()
     }
 
     fn start(&mut self, now: Duration) {
@@ -83,23 +117,54 @@ impl Supervisor {
             return;
         }
         self.phase = Phase::Starting;
-        for index in 0..self.slots.len() {
-            self.spawn(index, now);
+        for number in 0..self.slots.len() as u16 {
+            self.occupy(number, now);
         }
     }
 
-    fn spawn(&mut self, index: usize, now: Duration) {
-        let slot = &mut self.slots[index];
-        slot.generation += 1;
-        slot.error = None;
-        slot.has_been_ready = false;
-        slot.state = State::Starting { pid: None, since: now };
-        self.actions.push(Action::Spawn { slot: slot.number, generation: slot.generation });
+    /// A new worker takes the slot's empty seat.
+    pub(super) fn occupy(&mut self, number: u16, now: Duration) {
+        let slot = &mut self.slots[usize::from(number)];
+        let worker = slot.conceive(now);
+        let (generation, spare) = (worker.generation, slot.role == Role::Spare);
+        slot.seat = Seat::Occupied(worker);
+        self.actions.push(Action::Spawn { slot: number, generation, spare });
     }
 
-    /// The slot, unless the fact is about one of its earlier workers.
-    pub(super) fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Slot> {
-        self.slots.get_mut(usize::from(slot)).filter(|found| found.generation == generation)
+    /// A new worker starts beside the one that sits.
+    pub(super) fn prepare_next(&mut self, number: u16, now: Duration) {
+        let slot = &mut self.slots[usize::from(number)];
+        let worker = slot.conceive(now);
+        let (generation, spare) = (worker.generation, slot.role == Role::Spare);
+        slot.next = Some(worker);
+        self.actions.push(Action::Spawn { slot: number, generation, spare });
+    }
+
+    /// A slot that nobody has, with this role from now on: the lowest number first.
+    pub(super) fn free_slot(&mut self, role: Role) -> u16 {
+        let free = |slot: &&mut Slot| slot.role == Role::Retired && !slot.is_inhabited();
+        if let Some(slot) = self.slots.iter_mut().find(free) {
+            slot.role = role;
+            slot.trial = false;
+            slot.budget = Default::default();
+            return slot.number;
+        }
+        let number = self.slots.len() as u16;
+        self.slots.push(Slot::new(number, role));
+        number
+    }
+
+    /// A spare that is ready serves from now on.
+    pub(super) fn take_spare(&mut self) -> Option<u16> {
+        let spare = self.slots.iter_mut().find(|slot| slot.role == Role::Spare && slot.is_ready())?;
+        spare.role = Role::Serving;
+        let (slot, generation) = (spare.number, spare.sitting()?.generation);
+        self.actions.push(Action::Promote { slot, generation });
+        Some(slot)
+    }
+
+    pub(super) fn worker(&mut self, slot: u16, generation: u32) -> Option<&mut Worker> {
+        self.slots.get_mut(usize::from(slot)).and_then(|slot| slot.worker(generation))
     }
 
     pub(super) fn emit(&mut self, event: Event) {
@@ -108,198 +173,156 @@ impl Supervisor {
 
     fn spawned(&mut self, slot: u16, generation: u32, spawned: u32) {
         let stopping = self.phase == Phase::Stopping;
-        let Some(found) = self.current(slot, generation) else { return };
-        if let State::Starting { pid, .. } = &mut found.state {
+        let retired = self.slots.get(usize::from(slot)).is_some_and(|slot| slot.role == Role::Retired);
+        let Some(worker) = self.worker(slot, generation) else { return };
+        if let Stage::Starting { pid, .. } = &mut worker.stage {
             *pid = Some(spawned);
         }
-        if stopping {
-            // The stop came while the process was being made.
-            found.state = State::Killed { pid: spawned, reason: ExitReason::Stopped };
+        if stopping || retired {
+            // It is not wanted any more: that was decided while it was being made.
+            worker.stage = Stage::Killed { pid: spawned, reason: ExitReason::Stopped };
             self.actions.push(Action::Kill { slot, generation });
         }
     }
 
     fn spawn_failed(&mut self, slot: u16, generation: u32, error: Error, now: Duration) {
-        if self.current(slot, generation).is_none() {
+        if self.worker(slot, generation).is_none() {
             return;
         }
         self.first_error.get_or_insert_with(|| error.clone());
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
-        self.gone(slot, ExitReason::Failed, false, now);
+        self.emit(Event::WorkerError { worker_id: slot.to_string(), error: error.clone() });
+        self.gone(slot, generation, ExitReason::Failed, false, Some(error), now);
     }
 
     fn ready(&mut self, slot: u16, generation: u32, now: Duration) {
-        let Some(found) = self.current(slot, generation) else { return };
-        let State::Starting { pid: Some(pid), since } = found.state else { return };
-        found.state = State::Ready { pid };
-        found.trial = false;
-        found.has_been_ready = true;
+        let Some(worker) = self.worker(slot, generation) else { return };
+        let Stage::Starting { pid: Some(pid), since } = worker.stage else { return };
+        worker.stage = Stage::Ready { pid };
+        worker.has_been_ready = true;
         self.ever_ready = true;
         let after_ms = (now - since).as_millis() as u64;
         self.emit(Event::WorkerReady { worker_id: slot.to_string(), pid, generation, after_ms });
+        let found = &mut self.slots[usize::from(slot)];
+        found.trial = false;
+        let takes_over = found.next.as_ref().is_some_and(|next| next.generation == generation);
+        if takes_over {
+            self.succeed(slot, now);
+        } else if self.slots[usize::from(slot)].role == Role::Serving {
+            self.actions.push(Action::Promote { slot, generation });
+        }
     }
 
+    /// The next worker takes the seat, and the one that sat there leaves.
+    fn succeed(&mut self, number: u16, now: Duration) {
+        let slot = &mut self.slots[usize::from(number)];
+        let Some(next) = slot.next.take() else { return };
+        let generation = next.generation;
+        slot.restarts += 1;
+        if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, Seat::Occupied(next)) {
+            slot.leaving.push(old);
+        }
+        if slot.role == Role::Serving {
+            self.actions.push(Action::Promote { slot: number, generation });
+        }
+        for old in
+            self.slots[usize::from(number)].leaving.iter().map(|old| old.generation).collect::<Vec<_>>()
+        {
+            self.let_go(number, old, self.policy.graceful, now);
+        }
+    }
+
+    /// The worker, and why it told that it would end.
     fn failed(&mut self, slot: u16, generation: u32, error: Error) {
-        let Some(found) = self.current(slot, generation) else { return };
-        found.error = Some(error.clone());
+        let Some(worker) = self.worker(slot, generation) else { return };
+        worker.error = Some(error.clone());
         self.first_error.get_or_insert_with(|| error.clone());
         self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
     }
 
     fn broken(&mut self, slot: u16, generation: u32, error: Error) {
-        let Some(found) = self.current(slot, generation) else { return };
-        let Some(pid) = found.pid() else { return };
-        found.state = State::Killed { pid, reason: ExitReason::Protocol };
+        let Some(worker) = self.worker(slot, generation) else { return };
+        let Some(pid) = worker.pid() else { return };
+        worker.stage = Stage::Killed { pid, reason: ExitReason::Protocol };
         self.actions.push(Action::Kill { slot, generation });
         self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
     }
 
-    fn exited(&mut self, slot: u16, generation: u32, exit: Exit, now: Duration) {
-        let stopping = self.phase == Phase::Stopping;
-        let Some(found) = self.current(slot, generation) else { return };
-        let Some(pid) = found.pid() else { return };
-        let reason = match found.state {
-            State::Killed { reason, .. } => reason,
-            _ if stopping => ExitReason::Stopped,
-            _ if exit.success() => ExitReason::Finished,
-            _ if exit.signal.is_some() => ExitReason::Killed,
-            _ => ExitReason::Failed,
-        };
-        let was_ready = found.has_been_ready;
-        if !was_ready && found.error.is_none() && !matches!(reason, ExitReason::Stopped) {
-            let error = self.startup_error(reason, exit);
-            self.first_error.get_or_insert(error);
-        }
-        let worker_id = slot.to_string();
-        self.emit(Event::WorkerExit { worker_id: worker_id.clone(), pid, exit, reason });
-        self.emit(Event::WorkerStopped { worker_id });
-        self.gone(slot, reason, was_ready, now);
-    }
-
-    /// What `start` rejects with when a worker ended without an error of its own.
-    fn startup_error(&self, reason: ExitReason, exit: Exit) -> Error {
-        let script = &self.policy.script;
-        let seconds = self.policy.startup_timeout.as_secs_f64();
-        let message = match reason {
-            ExitReason::NeverReady => format!(
-                "{script} was not ready after {seconds} s (startupTimeout). A worker is ready when it listens; \
-                 set processManagement.ready for a script that never does."
-            ),
-            ExitReason::Finished => format!(
-                "{script} exited with code 0 before it was ready (startupTimeout is {seconds} s). A worker is \
-                 ready when it listens; set processManagement.ready for a script that never does."
-            ),
-            _ => format!(
-                "{script} ended with {exit} before it was ready (startupTimeout is {seconds} s). Its own output \
-                 above says more."
-            ),
-        };
-        Error::new(Code::WorkerStartupFailed, message)
-            .with(json!({ "exitCode": exit.exit_code, "signal": exit.signal, "reason": reason }))
-    }
-
-    /// The slot's process is gone: what now?
-    fn gone(&mut self, slot: u16, reason: ExitReason, was_ready: bool, now: Duration) {
-        let (stopping, shadow) = (matches!(self.phase, Phase::Stopping | Phase::Stopped), self.shadow_until);
-        let policy = &self.policy;
-        let found = &mut self.slots[usize::from(slot)];
-        if stopping || !policy.respawn {
-            found.state = State::Vacant;
-            return;
-        }
-        if now < shadow {
-            found.state = State::Waiting { until: shadow };
-            return;
-        }
-        let verdict =
-            if found.trial { Verdict::Open } else { found.budget.death(policy, slot, was_ready, now) };
-        let worker_id = slot.to_string();
-        match verdict {
-            Verdict::RestartAfter(delay) => {
-                found.state = State::Waiting { until: now + delay };
-                let restarts = found.restarts + 1;
-                let delay_ms = delay.as_millis() as u64;
-                self.emit(Event::WorkerRestart { worker_id, reason, delay_ms, restarts });
-            }
-            Verdict::Open => self.open_circuit(slot, now),
-        }
-    }
-
-    fn open_circuit(&mut self, slot: u16, now: Duration) {
-        let found = &mut self.slots[usize::from(slot)];
-        let again = found.trial;
-        found.state = State::CircuitOpen { until: now + self.policy.reset_timeout };
-        if again || !self.ever_ready {
-            return;
-        }
-        let deaths = self.policy.max_restarts + 1;
-        let minutes = self.policy.restart_window.as_secs_f64() / 60.0;
-        let trial = self.policy.reset_timeout.as_secs_f64();
-        let message = format!(
-            "Worker {slot} died {deaths} times in {minutes} minutes; one trial start every {trial} s from now on"
-        );
-        self.emit(Event::Alert { severity: Level::Error, message });
-        self.emit_degraded();
-    }
-
-    fn emit_degraded(&mut self) {
-        let ready = self.slots.iter().filter(|slot| slot.is_ready()).count() as u32;
-        let failing = self.slots.iter().filter(|slot| !slot.is_ready());
-        let failing = failing.map(|slot| slot.number.to_string()).collect();
-        self.emit(Event::ClusterDegraded { ready, wanted: u32::from(self.policy.workers), failing });
+    fn hung(&mut self, slot: u16, generation: u32) {
+        let Some(worker) = self.worker(slot, generation) else { return };
+        let (Some(pid), false) = (worker.pid(), matches!(worker.stage, Stage::Killed { .. })) else { return };
+        worker.stage = Stage::Killed { pid, reason: ExitReason::Hung };
+        self.actions.push(Action::Kill { slot, generation });
     }
 
     /// Does what has become due.
     fn due(&mut self, now: Duration) {
-        for index in 0..self.slots.len() {
-            let slot = &mut self.slots[index];
-            if slot.due(self.policy.startup_timeout).is_none_or(|due| due > now) {
-                continue;
-            }
-            let (number, generation) = (slot.number, slot.generation);
-            match slot.state {
-                State::Starting { pid: Some(pid), .. } => {
-                    slot.state = State::Killed { pid, reason: ExitReason::NeverReady };
-                    self.actions.push(Action::Kill { slot: number, generation });
-                }
-                State::Draining { pid, kill, .. } => {
-                    slot.state = State::Terminating { pid, kill };
-                    self.actions.push(Action::Terminate { slot: number, generation });
-                }
-                State::Terminating { pid, .. } => {
-                    slot.state = State::Killed { pid, reason: ExitReason::Deadline };
-                    self.actions.push(Action::Kill { slot: number, generation });
-                }
-                State::Waiting { .. } => {
+        if self.drain_at.is_some_and(|at| at <= now) {
+            self.end_all(true, now);
+        }
+        for number in 0..self.slots.len() as u16 {
+            let slot = &mut self.slots[usize::from(number)];
+            match slot.seat {
+                Seat::Waiting { until } if until <= now => {
                     slot.restarts += 1;
-                    self.spawn(index, now);
+                    self.occupy(number, now);
                 }
-                State::CircuitOpen { .. } => {
+                Seat::CircuitOpen { until } if until <= now => {
                     slot.restarts += 1;
                     slot.trial = true;
-                    self.spawn(index, now);
+                    self.occupy(number, now);
                 }
-                State::Starting { pid: None, .. }
-                | State::Vacant
-                | State::Ready { .. }
-                | State::Killed { .. } => {}
+                Seat::Waiting { .. } | Seat::CircuitOpen { .. } | Seat::Vacant | Seat::Occupied(_) => {}
             }
+            let slot = &self.slots[usize::from(number)];
+            let timeout = self.policy.startup_timeout;
+            let due = slot.workers().filter(|worker| worker.due(timeout).is_some_and(|due| due <= now));
+            for generation in due.map(|worker| worker.generation).collect::<Vec<_>>() {
+                self.press(number, generation);
+            }
+        }
+    }
+
+    /// The worker's time is up: the next, harder step.
+    fn press(&mut self, slot: u16, generation: u32) {
+        let Some(worker) = self.worker(slot, generation) else { return };
+        match worker.stage {
+            Stage::Starting { pid: Some(pid), .. } => {
+                worker.stage = Stage::Killed { pid, reason: ExitReason::NeverReady };
+                self.actions.push(Action::Kill { slot, generation });
+            }
+            Stage::Draining { pid, kill, .. } => {
+                worker.stage = Stage::Terminating { pid, kill };
+                self.actions.push(Action::Terminate { slot, generation });
+            }
+            Stage::Terminating { pid, .. } => {
+                worker.stage = Stage::Killed { pid, reason: ExitReason::Deadline };
+                self.actions.push(Action::Kill { slot, generation });
+            }
+            Stage::Starting { pid: None, .. } | Stage::Ready { .. } | Stage::Killed { .. } => {}
         }
     }
 
     /// Settles `start` and notices the end.
     fn settle(&mut self, now: Duration) {
+        let serving = || self.slots.iter().filter(|slot| slot.role == Role::Serving);
         match self.phase {
-            Phase::Starting if self.slots.iter().all(Slot::is_settled) => self.settle_start(now),
-            Phase::Stopping if !self.slots.iter().any(Slot::occupied) => self.end(),
+            Phase::Starting if serving().all(Slot::is_settled) => self.settle_start(now),
+            Phase::Stopping if !self.slots.iter().any(Slot::is_inhabited) => self.end(),
             // Without respawn the last worker's end is the cluster's.
-            Phase::Running if self.slots.iter().all(|slot| matches!(slot.state, State::Vacant)) => self.end(),
+            Phase::Running
+                if !self.policy.respawn
+                    && self.running.is_none()
+                    && !self.slots.iter().any(Slot::is_inhabited) =>
+            {
+                self.end();
+            }
             _ => {}
         }
     }
 
     fn end(&mut self) {
         self.phase = Phase::Stopped;
+        self.abandon_operations();
         // A cluster that found its port taken never had workers.
         if self.slots.iter().any(|slot| slot.generation > 0) {
             self.emit(Event::ClusterStopped);
@@ -316,6 +339,7 @@ impl Supervisor {
                 )
             });
             self.phase = Phase::Stopping;
+            self.abandon_operations();
             for index in 0..self.slots.len() {
                 // A trial may be under way.
                 self.stop_slot(index, false, now);
@@ -324,11 +348,13 @@ impl Supervisor {
             return self.settle(now);
         }
         self.phase = Phase::Running;
-        if self.slots.iter().all(Slot::is_ready) {
-            self.emit(Event::ClusterStarted { worker_count: self.slots.len() as u32 });
+        let mut serving = self.slots.iter().filter(|slot| slot.role == Role::Serving);
+        if serving.all(Slot::is_ready) {
+            self.emit(Event::ClusterStarted { worker_count: u32::from(self.policy.workers) });
         } else {
             self.emit_degraded();
         }
+        self.first_error = None;
         self.actions.push(Action::Started(Ok(())));
     }
 }

@@ -1,40 +1,17 @@
-//! One slot: its state owns what is true only in that state. Rich inside; `SlotState` is the view outside.
+//! One slot: who sits in it, who comes next, who is leaving. Rich inside; `SlotState` is the view outside.
 
 use std::time::Duration;
 
 use super::budget::Budget;
-use crate::error::Error;
-use crate::event::{ExitReason, SlotState};
+use super::worker::{Stage, Worker};
+use crate::event::SlotState;
 
-/// All times are the supervisor's clock, since its start.
+/// Who has the slot now.
 #[derive(Clone, Debug)]
-pub enum State {
-    /// No worker, none due.
+pub enum Seat {
+    /// Nobody, and nobody is due.
     Vacant,
-    /// Asked for; `pid` is known once it is spawned.
-    Starting {
-        pid: Option<u32>,
-        since: Duration,
-    },
-    Ready {
-        pid: u32,
-    },
-    /// Asked to finish; SIGTERM at `terminate`, SIGKILL at `kill`.
-    Draining {
-        pid: u32,
-        terminate: Duration,
-        kill: Duration,
-    },
-    /// SIGTERM is sent.
-    Terminating {
-        pid: u32,
-        kill: Duration,
-    },
-    /// SIGKILL is sent; `reason` is why.
-    Killed {
-        pid: u32,
-        reason: ExitReason,
-    },
+    Occupied(Worker),
     /// The next worker starts at `until`.
     Waiting {
         until: Duration,
@@ -45,84 +22,125 @@ pub enum State {
     },
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Its worker gets connections.
+    Serving,
+    /// Its worker is loaded and waits to serve.
+    Spare,
+    /// The cluster has become smaller: nobody comes after the present worker.
+    Retired,
+}
+
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub number: u16,
-    pub state: State,
-    /// Of the present or, between two workers, the last worker. 0 before the first.
+    pub role: Role,
+    pub seat: Seat,
+    /// Starts while the one in the seat still serves; it takes the seat when it is ready.
+    pub next: Option<Worker>,
+    /// Old ones that finish what they have.
+    pub leaving: Vec<Worker>,
+    /// The number of the last worker that was asked for. 0 before the first.
     pub generation: u32,
     pub restarts: u32,
     pub budget: Budget,
     /// The present start is a trial: another death opens the circuit again at once.
     pub trial: bool,
-    /// The present worker was ready once.
-    pub has_been_ready: bool,
-    /// The present worker's own account of its end, if it gave one.
-    pub error: Option<Error>,
 }
 
 impl Slot {
-    pub fn new(number: u16) -> Self {
+    pub fn new(number: u16, role: Role) -> Self {
         Self {
             number,
-            state: State::Vacant,
+            role,
+            seat: Seat::Vacant,
+            next: None,
+            leaving: Vec::new(),
             generation: 0,
             restarts: 0,
             budget: Budget::default(),
             trial: false,
-            has_been_ready: false,
-            error: None,
         }
     }
 
-    pub fn pid(&self) -> Option<u32> {
-        match self.state {
-            State::Starting { pid, .. } => pid,
-            State::Ready { pid }
-            | State::Draining { pid, .. }
-            | State::Terminating { pid, .. }
-            | State::Killed { pid, .. } => Some(pid),
-            State::Vacant | State::Waiting { .. } | State::CircuitOpen { .. } => None,
+    /// A worker of the next generation.
+    pub fn conceive(&mut self, now: Duration) -> Worker {
+        self.generation += 1;
+        Worker::new(self.generation, now)
+    }
+
+    /// A start that was due later is not due any more.
+    pub fn expect_nobody(&mut self) {
+        if matches!(self.seat, Seat::Waiting { .. } | Seat::CircuitOpen { .. }) {
+            self.seat = Seat::Vacant;
         }
+    }
+
+    pub fn sitting(&self) -> Option<&Worker> {
+        match &self.seat {
+            Seat::Occupied(worker) => Some(worker),
+            Seat::Vacant | Seat::Waiting { .. } | Seat::CircuitOpen { .. } => None,
+        }
+    }
+
+    /// The one that the slot is known by: who sits there, else who leaves last.
+    pub fn shown(&self) -> Option<&Worker> {
+        self.sitting().or(self.leaving.last())
+    }
+
+    pub fn workers(&self) -> impl Iterator<Item = &Worker> {
+        self.sitting().into_iter().chain(&self.next).chain(&self.leaving)
+    }
+
+    pub fn worker(&mut self, generation: u32) -> Option<&mut Worker> {
+        let sitting = match &mut self.seat {
+            Seat::Occupied(worker) => Some(worker),
+            Seat::Vacant | Seat::Waiting { .. } | Seat::CircuitOpen { .. } => None,
+        };
+        let mut all = sitting.into_iter().chain(&mut self.next).chain(&mut self.leaving);
+        all.find(|worker| worker.generation == generation)
     }
 
     /// A process exists or is about to.
-    pub fn occupied(&self) -> bool {
-        !matches!(self.state, State::Vacant | State::Waiting { .. } | State::CircuitOpen { .. })
+    pub fn is_inhabited(&self) -> bool {
+        self.workers().next().is_some()
     }
 
     pub fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready { .. })
+        self.sitting().is_some_and(Worker::is_ready)
     }
 
-    /// `start` need not wait for this slot: it is ready or has used up its budget.
+    /// Nobody need wait for this slot: it is ready, has used up its budget, or is to be empty.
     pub fn is_settled(&self) -> bool {
-        matches!(self.state, State::Ready { .. } | State::CircuitOpen { .. } | State::Vacant) || self.trial
+        self.is_ready() || self.trial || matches!(self.seat, Seat::CircuitOpen { .. } | Seat::Vacant)
     }
 
     pub fn view(&self) -> SlotState {
-        match self.state {
-            State::Vacant => SlotState::Vacant,
-            State::Starting { .. } => SlotState::Starting,
-            State::Ready { .. } => SlotState::Ready,
-            State::Draining { .. } => SlotState::Draining,
-            State::Terminating { .. } | State::Killed { .. } => SlotState::Stopping,
-            State::Waiting { .. } => SlotState::Waiting,
-            State::CircuitOpen { .. } => SlotState::CircuitOpen,
+        let worker = match &self.seat {
+            Seat::Occupied(worker) => worker,
+            Seat::Waiting { .. } => return SlotState::Waiting,
+            Seat::CircuitOpen { .. } => return SlotState::CircuitOpen,
+            Seat::Vacant => match self.leaving.last() {
+                Some(leaving) => leaving,
+                None => return SlotState::Vacant,
+            },
+        };
+        match worker.stage {
+            Stage::Starting { .. } => SlotState::Starting,
+            Stage::Ready { .. } if self.role == Role::Spare => SlotState::Standby,
+            Stage::Ready { .. } => SlotState::Ready,
+            Stage::Draining { .. } => SlotState::Draining,
+            Stage::Terminating { .. } | Stage::Killed { .. } => SlotState::Stopping,
         }
     }
 
     /// When this slot wants to be looked at again.
     pub fn due(&self, startup_timeout: Duration) -> Option<Duration> {
-        match self.state {
-            State::Starting { pid: Some(_), since } => Some(since + startup_timeout),
-            State::Draining { terminate, .. } => Some(terminate),
-            State::Terminating { kill, .. } => Some(kill),
-            State::Waiting { until } | State::CircuitOpen { until } => Some(until),
-            State::Starting { pid: None, .. }
-            | State::Vacant
-            | State::Ready { .. }
-            | State::Killed { .. } => None,
-        }
+        let seat = match self.seat {
+            Seat::Waiting { until } | Seat::CircuitOpen { until } => Some(until),
+            Seat::Vacant | Seat::Occupied(_) => None,
+        };
+        self.workers().filter_map(|worker| worker.due(startup_timeout)).chain(seat).min()
     }
 }

@@ -5,6 +5,9 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::net::sockopt::set_tcp_cork;
+use rustix::net::{Shutdown, shutdown};
+
 /// Takes over a descriptor that this process holds under a number and nobody else owns.
 ///
 /// # Errors
@@ -25,6 +28,26 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     // SAFETY: open (checked above) and borrowed only for the one call.
     let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
     borrowed.try_clone_to_owned()
+}
+
+/// Holds back partial packets of a TCP connection that somebody else owns, or lets them go.
+///
+/// # Errors
+/// EBADF when nothing is open under that number, EOPNOTSUPP for what is no TCP connection.
+pub fn cork(fd: RawFd, hold: bool) -> io::Result<()> {
+    check_open(fd)?;
+    // SAFETY: open (checked above) and borrowed only for the one call.
+    Ok(set_tcp_cork(unsafe { BorrowedFd::borrow_raw(fd) }, hold)?)
+}
+
+/// Sends FIN on a connection that somebody else owns, with what was held back.
+///
+/// # Errors
+/// EBADF when nothing is open under that number, ENOTCONN when the client is gone.
+pub fn finish(fd: RawFd) -> io::Result<()> {
+    check_open(fd)?;
+    // SAFETY: open (checked above) and borrowed only for the one call.
+    Ok(shutdown(unsafe { BorrowedFd::borrow_raw(fd) }, Shutdown::Write)?)
 }
 
 fn check_open(fd: RawFd) -> io::Result<()> {

@@ -12,4 +12,5 @@ pub mod memory;
 pub mod node_api;
 pub mod orphan;
 pub mod spawn;
+pub mod stack;
 pub mod uv;

@@ -62,6 +62,7 @@ pub struct Callback {
     receiver: *mut c_void,
 }
 
+type CallFunction = extern "C" fn(*mut c_void, Value, Value, usize, *const Value, *mut Value) -> Status;
 type MakeCallback =
     extern "C" fn(*mut c_void, *mut c_void, Value, Value, usize, *const Value, *mut Value) -> Status;
 
@@ -93,6 +94,43 @@ impl Callback {
             (symbols.close_scope)(self.env, scope);
             result
         }
+    }
+
+    /// Calls the function, which takes nothing and returns a text, in the midst of other JavaScript: no tick or
+    /// microtask runs. At most `most` bytes of the text. An exception is an error and goes no further.
+    pub fn text(&self, most: usize) -> io::Result<String> {
+        let symbols = CallSymbols::find()?;
+        // SAFETY: as in `call`; V8 runs interrupts where JavaScript may be called.
+        unsafe {
+            let mut scope = null_mut();
+            checked("handle scope", (symbols.open_scope)(self.env, &raw mut scope))?;
+            let result = self.text_in_scope(&symbols, most);
+            (symbols.close_scope)(self.env, scope);
+            result
+        }
+    }
+
+    /// # Safety
+    /// A handle scope of this thread's environment is open.
+    unsafe fn text_in_scope(&self, symbols: &CallSymbols, most: usize) -> io::Result<String> {
+        let (mut function, mut receiver, mut result) = (null_mut(), null_mut(), null_mut());
+        checked("function", (symbols.deref)(self.env, self.function, &raw mut function))?;
+        checked("receiver", (symbols.deref)(self.env, self.receiver, &raw mut receiver))?;
+        let call = symbols.call_function;
+        let status = call(self.env, receiver, function, 0, std::ptr::null(), &raw mut result);
+        if status == NAPI_PENDING_EXCEPTION {
+            let mut exception = null_mut();
+            checked("exception", (symbols.take_exception)(self.env, &raw mut exception))?;
+        }
+        checked("call", status)?;
+        // Node-API ends the text with a NUL, within the size that it is given.
+        let mut bytes = vec![0u8; most + 1];
+        let mut length = 0;
+        let text =
+            (symbols.string)(self.env, result, bytes.as_mut_ptr().cast(), bytes.len(), &raw mut length);
+        checked("text", text)?;
+        bytes.truncate(length);
+        String::from_utf8(bytes).map_err(io::Error::other)
     }
 
     /// # Safety
@@ -131,6 +169,8 @@ struct CallSymbols {
     deref: extern "C" fn(*mut c_void, *mut c_void, *mut Value) -> Status,
     number: extern "C" fn(*mut c_void, u32, *mut Value) -> Status,
     make_callback: MakeCallback,
+    call_function: CallFunction,
+    string: extern "C" fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> Status,
     take_exception: extern "C" fn(*mut c_void, *mut Value) -> Status,
     fatal_exception: extern "C" fn(*mut c_void, Value) -> Status,
 }
@@ -152,6 +192,8 @@ impl CallSymbols {
                 deref: function(c"napi_get_reference_value")?,
                 number: function(c"napi_create_uint32")?,
                 make_callback: function(c"napi_make_callback")?,
+                call_function: function(c"napi_call_function")?,
+                string: function(c"napi_get_value_string_utf8")?,
                 take_exception: function(c"napi_get_and_clear_last_exception")?,
                 fatal_exception: function(c"napi_fatal_exception")?,
             })

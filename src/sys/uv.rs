@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 
 use super::dynamic::function;
 
-const UV_CHECK: c_int = 2;
+const UV_PREPARE: c_int = 9;
 const UV_POLL: c_int = 8;
 const UV_READABLE: c_int = 1;
 const UV_PRIORITIZED: c_int = 8;
@@ -23,8 +23,8 @@ struct Symbols {
     poll_init: extern "C" fn(*mut c_void, Handle, c_int) -> c_int,
     poll_start: extern "C" fn(Handle, c_int, extern "C" fn(Handle, c_int, c_int)) -> c_int,
     poll_stop: extern "C" fn(Handle) -> c_int,
-    check_init: extern "C" fn(*mut c_void, Handle) -> c_int,
-    check_start: extern "C" fn(Handle, extern "C" fn(Handle)) -> c_int,
+    prepare_init: extern "C" fn(*mut c_void, Handle) -> c_int,
+    prepare_start: extern "C" fn(Handle, extern "C" fn(Handle)) -> c_int,
     set_data: extern "C" fn(Handle, *mut c_void),
     get_data: extern "C" fn(Handle) -> *mut c_void,
     add_ref: extern "C" fn(Handle),
@@ -44,8 +44,8 @@ fn symbols() -> io::Result<Symbols> {
                     poll_init: function(c"uv_poll_init")?,
                     poll_start: function(c"uv_poll_start")?,
                     poll_stop: function(c"uv_poll_stop")?,
-                    check_init: function(c"uv_check_init")?,
-                    check_start: function(c"uv_check_start")?,
+                    prepare_init: function(c"uv_prepare_init")?,
+                    prepare_start: function(c"uv_prepare_start")?,
                     set_data: function(c"uv_handle_set_data")?,
                     get_data: function(c"uv_handle_get_data")?,
                     add_ref: function(c"uv_ref")?,
@@ -130,7 +130,7 @@ extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
     run(handle);
 }
 
-extern "C" fn checked(handle: Handle) {
+extern "C" fn called(handle: Handle) {
     run(handle);
 }
 
@@ -198,18 +198,18 @@ impl AsFd for Poll {
     }
 }
 
-/// Calls back once a turn of the loop, after it has polled for I/O; never wakes or holds the loop.
-pub struct Check {
+/// Calls back once a turn of the loop, before it polls for I/O; never wakes or holds the loop.
+pub struct Prepare {
     _owned: Owned,
 }
 
-impl Check {
+impl Prepare {
     pub fn start(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
         let context = Context { callback: Box::new(callback) };
         let owned =
-            Owned::new(UV_CHECK, context, |symbols, handle| (symbols.check_init)(on.0.as_ptr(), handle))?;
+            Owned::new(UV_PREPARE, context, |symbols, handle| (symbols.prepare_init)(on.0.as_ptr(), handle))?;
         (owned.symbols.remove_ref)(owned.handle);
-        uv_error((owned.symbols.check_start)(owned.handle, checked))?;
+        uv_error((owned.symbols.prepare_start)(owned.handle, called))?;
         Ok(Self { _owned: owned })
     }
 }

@@ -1,7 +1,7 @@
 //! Becoming a worker: the inherited descriptors, the orphan's watch, the welcome; then the handles on the
 //! runtime's loop.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -10,20 +10,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
+use serde_json::Value;
 
 use super::Calls;
 use super::door::Door;
 use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};
+use crate::event::{MOST_OUTPUT, tail};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
-use crate::ipc::parcel;
+use crate::ipc::parcel::{self, Kept, Label};
 use crate::metrics::layout::page;
 use crate::metrics::memory::{Page, SharedMemory};
 use crate::sys::memory::Mapping;
 use crate::sys::spawn::FIRST_INHERITED;
-use crate::sys::uv::{Check, Loop, Poll};
-use crate::sys::{fds, orphan};
+use crate::sys::uv::{Loop, Poll, Prepare};
+use crate::sys::{fds, orphan, stack};
 
 /// Messages read from the connection channel in one go.
 const MOST_PARCELS: usize = 4;
@@ -80,7 +82,10 @@ impl Attachment {
             connections,
             listeners: RefCell::default(),
             doors: RefCell::default(),
+            promoted: Cell::new(false),
+            is_ready: Cell::new(false),
             handles: RefCell::default(),
+            watch: RefCell::default(),
         });
         worker.watch_loop()?;
         Ok(worker)
@@ -91,7 +96,7 @@ impl Attachment {
 struct Handles {
     _control: Poll,
     channel: Poll,
-    _beat: Check,
+    _beat: Prepare,
 }
 
 pub struct Worker {
@@ -107,7 +112,11 @@ pub struct Worker {
     /// Listeners that a server asked for and does not serve yet.
     pub(super) listeners: RefCell<HashMap<GroupId, OwnedFd>>,
     pub(super) doors: RefCell<Vec<Door>>,
+    /// The slot is this worker's.
+    pub(super) promoted: Cell<bool>,
+    is_ready: Cell<bool>,
     handles: RefCell<Option<Handles>>,
+    watch: RefCell<Option<stack::Watch>>,
 }
 
 impl Worker {
@@ -123,7 +132,7 @@ impl Worker {
         let control = Poll::start(self.uv, self.link.to_poll()?, false, on(|worker| worker.read_mail()))?;
         let channel = self.connections.try_clone()?;
         let channel = Poll::start(self.uv, channel, false, on(|worker| worker.take_pushed()))?;
-        let beat = Check::start(self.uv, on(|worker| worker.beat()))?;
+        let beat = Prepare::start(self.uv, on(|worker| worker.beat()))?;
         *self.handles.borrow_mut() = Some(Handles { _control: control, channel, _beat: beat });
         Ok(())
     }
@@ -132,6 +141,27 @@ impl Worker {
     pub fn detach(&self) {
         self.close_doors();
         self.handles.borrow_mut().take();
+        self.watch.borrow_mut().take();
+    }
+
+    /// From now on a signal of the primary's asks `take` for the stack of what runs. Tells the primary that this
+    /// is so, or why not.
+    pub fn trace(self: &Rc<Self>, take: impl Fn() -> io::Result<String> + 'static) -> io::Result<()> {
+        let worker: Weak<Worker> = Rc::downgrade(self);
+        let armed = stack::Watch::arm(move || {
+            if let Some(worker) = worker.upgrade() {
+                // A primary that is gone asks for nothing.
+                let _ = worker.link.send(&ToPrimary::Stack { text: take().ok() });
+            }
+        });
+        let lacks = armed.as_ref().err().map(ToString::to_string);
+        *self.watch.borrow_mut() = armed.ok();
+        self.link.send(&ToPrimary::Traceable { lacks }).map(|_| ())
+    }
+
+    /// A debugger may stop this process from now on.
+    pub fn inspected(&self) -> io::Result<()> {
+        self.link.send(&ToPrimary::Inspected).map(|_| ())
     }
 
     /// The buffer that `Calls::connections` is about.
@@ -146,6 +176,7 @@ impl Worker {
 
     fn beat(&self) {
         self.page.add(page::BEAT, 1);
+        self.page.set(page::CLOCK, 0);
         if self.headroom.is_scarce() {
             self.look_for_headroom();
         }
@@ -157,7 +188,11 @@ impl Worker {
             match notice {
                 Notice::Gone => self.close_doors(),
                 Notice::Goodbye => orphan::set_grace(Duration::from_millis(u64::from(number))),
-                Notice::Drain | Notice::TimeUp => {}
+                Notice::Promoted => {
+                    self.open_doors();
+                    continue;
+                }
+                Notice::Drain | Notice::TimeUp | Notice::Ordered | Notice::Unready | Notice::Asked => {}
             }
             (self.calls.notice)(notice, number);
         }
@@ -191,7 +226,10 @@ impl Worker {
                     }
                     self.page.add(page::PUSHED, (parcel.fds.len() + parcel.lost) as u64);
                     parcel.fds.iter().for_each(|fd| self.note_descriptor(fd.as_raw_fd()));
-                    self.hand_over(parcel.group, parcel.fds);
+                    if parcel.label.asked > 0 {
+                        (self.calls.notice)(Notice::Asked, parcel.label.asked);
+                    }
+                    self.hand_over(parcel.label, parcel.fds);
                 }
                 Err(Errno::INTR) => {}
                 // The end is told on the control channel.
@@ -222,20 +260,53 @@ impl Worker {
         }
     }
 
-    pub(super) fn hand_over(&self, group: GroupId, batch: Vec<OwnedFd>) {
+    pub(super) fn hand_over(&self, label: Label, batch: Vec<OwnedFd>) {
         if !batch.is_empty() {
-            let count = self.hands.put(batch);
-            (self.calls.connections)(group, count);
+            let count = self.hands.put(batch, label.kept);
+            (self.calls.connections)(label.group, count);
         }
     }
 
+    /// Gives a connection to another worker, through the primary: `kept` is None when it has not asked yet. This
+    /// process still has its own descriptor, which it must close without a word to the client.
+    ///
+    /// # Errors
+    /// AGAIN when the primary has not read what was given before; nothing was sent.
+    pub fn give_away(&self, group: GroupId, fd: i32, kept: Option<Kept>) -> io::Result<()> {
+        let connection = fds::duplicate(fd)?;
+        let label = Label { kept, ..Label::of(group) };
+        Ok(parcel::send(self.connections.as_fd(), label, &[connection.as_fd()])?)
+    }
+
+    /// What the program wrote is for the error of a start that fails. True as long as anybody listens.
+    pub fn wrote(&self, text: &str) -> bool {
+        if self.is_ready.get() {
+            return false;
+        }
+        let kept = tail(text, MOST_OUTPUT).to_owned();
+        // A primary that is gone logs nothing.
+        let _ = self.link.send(&ToPrimary::Wrote { text: kept });
+        true
+    }
+
     pub fn ready(&self) -> io::Result<()> {
+        self.is_ready.set(true);
         self.link.send(&ToPrimary::Ready).map(|_| ())
     }
 
     /// This worker is about to drain by itself.
     pub fn leaving(&self) -> io::Result<()> {
         self.link.send(&ToPrimary::Leaving).map(|_| ())
+    }
+
+    /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
+    pub fn order(&self, id: u32, verb: String, argument: Value) -> io::Result<()> {
+        self.link.send(&ToPrimary::Order { id, verb, argument }).map(|_| ())
+    }
+
+    /// Why the order was not carried out, if it was not.
+    pub fn answer_to(&self, order: u32) -> Option<Value> {
+        self.link.answer_to(order)
     }
 
     /// Something the operator should know.

@@ -13,6 +13,7 @@ use super::attach::Worker;
 use super::door::Door;
 use super::hands::BATCH;
 use crate::ipc::control::{Address, GroupId, ReadyWhen, ToPrimary, ToWorker};
+use crate::ipc::parcel::Label;
 use crate::metrics::layout::page;
 use crate::sys::uv::Poll;
 
@@ -68,12 +69,27 @@ impl Worker {
                 worker.accept(group);
             }
         })?;
-        if self.headroom.is_scarce() {
+        if self.headroom.is_scarce() || !self.promoted.get() {
             poll.pause();
         }
         self.doors.borrow_mut().push(Door { group, poll });
         self.link.send(&ToPrimary::Serving { group, plain_http })?;
         if self.welcome.ready == ReadyWhen::Listen { self.ready() } else { Ok(()) }
+    }
+
+    /// The slot is this worker's from now on.
+    pub fn open_doors(&self) {
+        self.promoted.set(true);
+        if !self.headroom.is_scarce() {
+            self.resume_doors();
+        }
+    }
+
+    fn resume_doors(&self) {
+        for door in self.doors.borrow().iter().filter(|_| self.promoted.get()) {
+            // A descriptor that cannot be polled any more brings nothing.
+            let _ = door.poll.resume();
+        }
     }
 
     /// No more connections of this group, acknowledged by the primary before this returns.
@@ -90,7 +106,9 @@ impl Worker {
     /// primary's.
     pub fn take_what_waits(&self) {
         let groups: Vec<GroupId> = self.doors.borrow().iter().map(|door| door.group).collect();
-        groups.into_iter().for_each(|group| self.accept(group));
+        if self.promoted.get() {
+            groups.into_iter().for_each(|group| self.accept(group));
+        }
         self.take_pushed();
     }
 
@@ -133,7 +151,7 @@ impl Worker {
         if near {
             self.become_scarce();
         }
-        self.hand_over(group, batch);
+        self.hand_over(Label::of(group), batch);
     }
 
     fn become_scarce(&self) {
@@ -147,9 +165,7 @@ impl Worker {
     /// Called once a turn of the loop while descriptors are scarce.
     pub fn look_for_headroom(&self) {
         if self.headroom.has_recovered() && self.headroom.set_scarce(false) {
-            for door in self.doors.borrow().iter() {
-                let _ = door.poll.resume();
-            }
+            self.resume_doors();
             self.resume_channel();
             let _ = self.link.send(&ToPrimary::Plenty);
         } else if self.can_take_pushed() {

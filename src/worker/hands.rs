@@ -7,12 +7,14 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
+use crate::ipc::parcel::Kept;
 use crate::sys::memory::Mapping;
 
 /// Connections in one batch: enough to save calls, few enough that the first is not kept waiting.
 pub const BATCH: usize = 64;
 
-/// One descriptor a cell, as a little-endian integer.
+/// Two cells a connection, little-endian: its descriptor and in the upper half the milliseconds for which it may
+/// stay silent (0: it is new), then the requests that it has brought.
 pub struct Hands {
     buffer: Arc<Mapping>,
 }
@@ -20,8 +22,8 @@ pub struct Hands {
 impl Hands {
     pub fn new() -> io::Result<Self> {
         let memfd = memfd_create("drover-hands", MemfdFlags::CLOEXEC)?;
-        ftruncate(&memfd, (BATCH * 8) as u64)?;
-        Ok(Self { buffer: Arc::new(Mapping::new(memfd.as_fd(), BATCH)?) })
+        ftruncate(&memfd, (BATCH * 16) as u64)?;
+        Ok(Self { buffer: Arc::new(Mapping::new(memfd.as_fd(), BATCH * 2)?) })
     }
 
     pub fn buffer(&self) -> Arc<Mapping> {
@@ -29,12 +31,13 @@ impl Hands {
     }
 
     /// Puts a batch into the buffer: from here on the descriptors are JavaScript's.
-    pub fn put(&self, batch: Vec<OwnedFd>) -> u32 {
-        let cells = self.buffer.cells();
+    pub fn put(&self, batch: Vec<OwnedFd>, kept: Option<Kept>) -> u32 {
+        let (quiet_ms, served) = kept.map_or((0, 0), |kept| (kept.quiet_ms.max(1), kept.served));
         let mut count = 0;
-        for (cell, fd) in cells.iter().zip(batch) {
+        for (cells, fd) in self.buffer.cells().chunks_exact(2).zip(batch) {
             // Descriptors are never negative.
-            cell.store(fd.into_raw_fd() as u64, Ordering::Relaxed);
+            cells[0].store(u64::from(quiet_ms) << 32 | fd.into_raw_fd() as u64, Ordering::Relaxed);
+            cells[1].store(u64::from(served), Ordering::Relaxed);
             count += 1;
         }
         count

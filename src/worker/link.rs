@@ -1,13 +1,14 @@
 //! The worker's end of the control channel: messages out, questions with an answer, notices in.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use serde_json::Value;
 
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
@@ -20,8 +21,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What JavaScript is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Finish and exit; the number is the deadline in milliseconds.
+    /// Finish and exit; the number is 1 when others can have the connections.
     Drain,
+    /// The slot is this worker's from now on; nothing for JavaScript to do.
+    Promoted,
+    /// What the program asked of the cluster is settled; the number is the order's.
+    Ordered,
+    /// A stop is announced.
+    Unready,
+    /// So many idle connections are wanted for other workers; comes on the connection channel.
+    Asked,
     /// The time to drain is over.
     TimeUp,
     /// The primary ends in order; the number is the time to drain in milliseconds.
@@ -36,6 +45,8 @@ pub struct Link {
     receiver: RefCell<Receiver>,
     /// Notices that were read while waiting for an answer.
     mail: RefCell<VecDeque<(Notice, u32)>>,
+    /// By order: null, or why it was not carried out.
+    answers: RefCell<HashMap<u32, Option<Value>>>,
     gone: Cell<bool>,
 }
 
@@ -46,6 +57,7 @@ impl Link {
             sender: RefCell::default(),
             receiver: RefCell::default(),
             mail: RefCell::default(),
+            answers: RefCell::default(),
             gone: Cell::new(false),
         }
     }
@@ -142,7 +154,12 @@ impl Link {
             if frame.answers == id && id != 0 {
                 return Ok(Some((message, descriptor)));
             }
-            self.keep(&message);
+            if message == ToWorker::Ping {
+                // A primary that is gone judges nobody; what it said last is still to be read.
+                let _ = self.send(&ToPrimary::Pong);
+            } else {
+                self.keep(&message);
+            }
         }
         Ok(None)
     }
@@ -150,11 +167,18 @@ impl Link {
     fn keep(&self, message: &ToWorker) {
         let number = |ms: &u64| u32::try_from(*ms).unwrap_or(u32::MAX);
         let notice = match message {
-            ToWorker::Drain { deadline_ms } => (Notice::Drain, number(deadline_ms)),
+            ToWorker::Drain { handoff, .. } => (Notice::Drain, u32::from(*handoff)),
+            ToWorker::Promoted => (Notice::Promoted, 0),
+            ToWorker::Unready => (Notice::Unready, 0),
             ToWorker::TimeUp => (Notice::TimeUp, 0),
             ToWorker::Goodbye { grace_ms } => (Notice::Goodbye, number(grace_ms)),
-            // Answers that nobody waits for any more.
-            ToWorker::Welcome(_)
+            ToWorker::Ordered { id, error } => {
+                self.answers.borrow_mut().insert(*id, error.clone());
+                (Notice::Ordered, *id)
+            }
+            // Answered already, and answers that nobody waits for any more.
+            ToWorker::Ping
+            | ToWorker::Welcome(_)
             | ToWorker::Listening { .. }
             | ToWorker::ListenFailed { .. }
             | ToWorker::Closed { .. } => return,
@@ -174,6 +198,11 @@ impl Link {
             notices.push((Notice::Gone, 0));
         }
         notices
+    }
+
+    /// The answer to an order, once.
+    pub fn answer_to(&self, order: u32) -> Option<Value> {
+        self.answers.borrow_mut().remove(&order).flatten()
     }
 
     pub fn has_mail(&self) -> bool {

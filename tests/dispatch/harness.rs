@@ -57,6 +57,7 @@ pub fn settings() -> Settings {
         connection_tracking: true,
         affinity: Affinity::None,
         trusted_proxies: Vec::new(),
+        rebalance: false,
         max_connections_per_worker: None,
         max_queue: 1024,
         queue_timeout: Duration::from_secs(5),
@@ -179,10 +180,23 @@ impl Cluster {
 
     /// A worker that the test steps by hand.
     pub fn seat(&self, slot: u16) -> Seat {
-        let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);
-        if generation > 1 {
-            self.memory.retire(slot, generation - 1);
+        let seat = self.coming_seat(slot);
+        if seat.generation > 1 {
+            self.memory.retire(slot, seat.generation - 1);
         }
+        self.promote(slot, seat.generation);
+        seat
+    }
+
+    /// The worker takes its slot over.
+    pub fn promote(&self, slot: u16, generation: u32) {
+        self.dispatcher.promote(slot, generation);
+        self.settle();
+    }
+
+    /// The slot's next worker, which has not taken it over.
+    pub fn coming_seat(&self, slot: u16) -> Seat {
+        let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let seat = Seat::new(slot, generation, theirs.try_clone().unwrap(), &self.memory);

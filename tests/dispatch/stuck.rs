@@ -85,7 +85,8 @@ fn a_connection_is_taken_back_from_a_stuck_worker_once() {
     assert_eq!(fresh.who(), 2);
     assert!(client.is_silent_for(SEVERAL_VERDICTS), "it waits where it is");
     let parcels = std::iter::from_fn(|| second.take()).filter(|parcel| !parcel.fds.is_empty());
-    let unread: Vec<(bool, usize)> = parcels.map(|parcel| (parcel.taken_back, parcel.fds.len())).collect();
+    let unread: Vec<(bool, usize)> =
+        parcels.map(|parcel| (parcel.label.taken_back, parcel.fds.len())).collect();
     assert_eq!(unread, [(true, 1)]);
 }
 
@@ -133,7 +134,7 @@ fn the_only_worker_keeps_its_connections_however_long_it_is_blocked() {
     while taken.len() < clients.len() {
         seat.await_message();
         let parcel = seat.take().unwrap();
-        assert!(!parcel.taken_back);
+        assert!(!parcel.label.taken_back);
         taken.extend(parcel.fds);
     }
     cluster.report_recovered(0);

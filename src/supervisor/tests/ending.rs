@@ -1,11 +1,9 @@
 //! Ends that are meant.
 
-use std::time::Duration;
-
 use super::{CLEAN, CRASH, KILLED, World, policy, seconds, spawns, started};
 use crate::error::Code;
 use crate::event::{Event, ExitReason};
-use crate::supervisor::{Action, Fact, Policy, State};
+use crate::supervisor::{Action, Fact, Policy};
 
 #[test]
 fn a_stop_drains_then_terminates_then_kills() {
@@ -22,6 +20,29 @@ fn a_stop_drains_then_terminates_then_kills() {
         matches!(action, Action::Emit(Event::WorkerExit { reason: ExitReason::Deadline, .. }))
     };
     assert!(actions.iter().any(deadline));
+}
+
+#[test]
+fn a_stop_with_a_delay_serves_on_for_so_long_and_the_deadline_stays() {
+    let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(2) });
+    let actions = world.tell(Fact::Stop { graceful: true });
+    let unready = |slot| Action::Unready { slot, generation: 1 };
+    assert_eq!(actions, [unready(0), unready(1)]);
+    assert!(world.tell(Fact::Stop { graceful: true }).is_empty(), "asked twice");
+    assert_eq!(world.wait(), seconds(10));
+    let position = |wanted: &Action| world.log.iter().position(|action| action == wanted);
+    let drain = Action::Drain { slot: 0, generation: 1, deadline: seconds(20) };
+    assert!(position(&Action::Retire) < position(&drain));
+    assert!(position(&drain).is_some());
+    assert_eq!(world.wait(), seconds(15), "SIGTERM for the last killTimeout");
+}
+
+#[test]
+fn a_forced_stop_does_not_wait_for_the_delay() {
+    let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(1) });
+    world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: false });
+    assert!(actions.contains(&Action::Retire) && actions.contains(&Action::Kill { slot: 0, generation: 1 }));
 }
 
 #[test]
@@ -64,16 +85,15 @@ fn without_respawn_the_last_workers_end_is_the_clusters() {
 fn a_worker_that_leaves_has_a_stops_time_and_is_replaced() {
     let mut world = World::started(policy(2));
     let generation = world.generation(1);
-    world.tell(Fact::Leaving { slot: 1, generation });
-    assert!(matches!(world.state(1), State::Draining { .. }));
+    assert_eq!(spawns(&world.tell(Fact::Leaving { slot: 1, generation })), [1], "replaced at once");
+    world.up(1);
     assert_eq!(world.wait(), seconds(25));
     assert!(world.log.contains(&Action::Terminate { slot: 1, generation }));
     assert_eq!(world.wait(), seconds(5));
     assert!(world.log.contains(&Action::Kill { slot: 1, generation }));
-    world.exit(1, KILLED);
-    world.pass(Duration::ZERO);
-    assert_eq!(world.generation(1), generation + 1, "replaced at once, as after any first death");
-    assert!(matches!(world.state(0), State::Ready { .. }));
+    world.tell(Fact::Exited { slot: 1, generation, exit: KILLED });
+    assert_eq!(world.generation(1), generation + 1, "the end of the old one calls for nobody");
+    assert!(world.slot(0).is_ready() && world.slot(1).is_ready());
 }
 
 #[test]

@@ -213,7 +213,7 @@ impl Body {
                 return;
             }
             while let Some(parcel) = self.seat.take() {
-                parcel.fds.into_iter().for_each(|fd| self.adopt(parcel.group, fd));
+                parcel.fds.into_iter().for_each(|fd| self.adopt(parcel.label.group, fd));
             }
             self.accept();
             self.answer();

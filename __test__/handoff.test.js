@@ -1,0 +1,297 @@
+'use strict';
+
+// Connections outlive the worker that has them: a client keeps its socket while workers come and go.
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const net = require('node:net');
+const { test } = require('node:test');
+const { freePort } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+/** Rolls at SIGWINCH. Answers with its pid, the length of the body and what the query asks for. */
+function rolling({ port, config, touch, server: options }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const server = http.createServer(options ?? {}, (request, response) => {
+    const { searchParams, pathname } = new URL(request.url, 'http://localhost');
+    if (touch === 'pin') request.socket[Symbol.for('drover.pin')] = true;
+    if (touch === 'key') request.socket.user = 'somebody';
+    if (touch === 'listener') request.socket.on('close', () => {});
+    let length = 0;
+    request.on('data', (piece) => (length += piece.length));
+    request.on('end', () => {
+      const answer = () => response.end(JSON.stringify({ pid: process.pid, length, pathname }));
+      setTimeout(answer, Number(searchParams.get('after') ?? 0));
+    });
+  });
+  if (touch === 'server') server.on('connection', () => {});
+  if (options?.keepAliveTimeout) server.keepAliveTimeout = options.keepAliveTimeout;
+  if (options?.maxRequestsPerSocket) server.maxRequestsPerSocket = options.maxRequestsPerSocket;
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  if (app.isWorker) process.on('SIGUSR2', () => server.close(() => console.log('CLOSED')));
+  app.start(port, '127.0.0.1').then(() => {
+    if (!app.isPrimary) return;
+    let rolls = 0;
+    process.on('SIGWINCH', () => app.restartCluster().then(() => console.log(`ROLLED ${++rolls}`)));
+    console.log('the cluster is ready');
+  });
+}
+
+async function serving(t, given = {}) {
+  const port = await freePort();
+  const cluster = program(t, rolling, { given: { port, ...given } });
+  await cluster.until(/the cluster is ready/);
+  let rolls = 0;
+  const roll = async () => {
+    rolls += 1;
+    cluster.signal('SIGWINCH');
+    await cluster.until(new RegExp(`ROLLED ${rolls}$`, 'm'));
+  };
+  return { cluster, port, roll };
+}
+
+/** A connection of one's own that never comes again. */
+class Client {
+  constructor(t, port) {
+    this.socket = net.connect(port, '127.0.0.1').setEncoding('latin1');
+    this.text = '';
+    this.heard = [];
+    this.ended = once(this.socket, 'close');
+    this.socket.on('data', (piece) => {
+      this.text += piece;
+      this.heard.splice(0).forEach((hear) => hear());
+    });
+    this.socket.on('error', (error) => (this.error = error));
+    this.socket.on('close', () => this.heard.splice(0).forEach((hear) => hear()));
+    t.after(() => this.socket.destroy());
+  }
+
+  /** The next answer. */
+  async answer() {
+    for (;;) {
+      const end = this.text.indexOf('\r\n\r\n');
+      const length = end < 0 ? NaN : Number(/content-length: (\d+)/i.exec(this.text)?.[1]);
+      if (this.text.length >= end + 4 + length) {
+        const head = this.text.slice(0, end);
+        const body = this.text.slice(end + 4, end + 4 + length);
+        this.text = this.text.slice(end + 4 + length);
+        return { status: Number(head.split(' ')[1]), head, ...(body.startsWith('{') ? JSON.parse(body) : {}) };
+      }
+      assert.ok(!this.socket.destroyed, `closed instead of an answer: ${this.error?.code ?? 'end'} ${this.text}`);
+      await new Promise((resolve) => this.heard.push(resolve));
+    }
+  }
+
+  say(text) {
+    this.socket.write(text);
+  }
+
+  get(path = '/') {
+    this.say(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    return this.answer();
+  }
+
+  post(body, path = '/') {
+    this.say(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    return this.answer();
+  }
+}
+
+test('an idle connection goes to another worker when its own leaves; POST follows GET on the same socket', async (t) => {
+  const { port, roll } = await serving(t);
+  const clients = Array.from({ length: 8 }, () => new Client(t, port));
+  const pids = new Set();
+  for (let round = 0; round < 4; round += 1) {
+    for (const client of clients) {
+      pids.add((await client.get()).pid);
+      const { length, head, pid } = await client.post('x'.repeat(1000));
+      assert.equal(length, 1000);
+      assert.doesNotMatch(head, /connection: close/i);
+      pids.add(pid);
+    }
+    await roll();
+  }
+  assert.equal(pids.size, 8, 'two workers of four generations');
+});
+
+test('a connection that has not asked yet goes along too', async (t) => {
+  const { port, roll } = await serving(t);
+  const client = new Client(t, port);
+  await once(client.socket, 'connect');
+  await roll();
+  assert.equal((await client.get()).status, 200);
+});
+
+test('a busy connection goes when its response is done, with its headers as ever', async (t) => {
+  const { cluster, port, roll } = await serving(t, { config: { workers: 1 } });
+  const client = new Client(t, port);
+  const [first] = cluster.others();
+  const slow = client.get('/?after=700');
+  await cluster.until(/ready/);
+  const rolled = roll();
+  const { pid, head } = await slow;
+  assert.equal(pid, first);
+  assert.doesNotMatch(head, /connection: close/i);
+  await rolled;
+  assert.notEqual((await client.get()).pid, first);
+});
+
+test('a request that has begun stays where it is, and is answered', async (t) => {
+  const { cluster, port, roll } = await serving(t, { config: { workers: 1 } });
+  const client = new Client(t, port);
+  const [first] = cluster.others();
+  await client.get();
+  client.say('POST /whole HTTP/1.1\r\nHost: x\r\nContent-');
+  // A request of another connection, answered after: the loop has read the bytes before.
+  await new Client(t, port).get();
+  const rolled = roll();
+  await cluster.until(/is finishing its requests/);
+  client.say('Length: 3\r\n\r\nabc');
+  const { pid, length, pathname } = await client.answer();
+  assert.deepEqual({ pid, length, pathname }, { pid: first, length: 3, pathname: '/whole' });
+  await rolled;
+});
+
+test('pipelined requests are all answered, in order, while workers change', async (t) => {
+  const { port, roll } = await serving(t);
+  const client = new Client(t, port);
+  for (let round = 0; round < 3; round += 1) {
+    const rolled = roll();
+    for (let batch = 0; batch < 10; batch += 1) {
+      client.say(Array.from({ length: 5 }, (_, n) => `GET /${batch}-${n} HTTP/1.1\r\nHost: x\r\n\r\n`).join(''));
+      for (let n = 0; n < 5; n += 1) assert.equal((await client.answer()).pathname, `/${batch}-${n}`);
+    }
+    await rolled;
+  }
+});
+
+for (const touch of ['pin', 'key', 'listener', 'server']) {
+  test(`what the program has touched stays: ${touch}`, async (t) => {
+    const { port, roll } = await serving(t, { touch });
+    const client = new Client(t, port);
+    await client.get();
+    const rolled = roll();
+    await client.ended;
+    assert.equal(client.error, undefined);
+    await rolled;
+  });
+}
+
+test('what stays is told with its next response, and its client asks elsewhere', async (t) => {
+  const { cluster, port, roll } = await serving(t, { touch: 'pin', config: { workers: 1 } });
+  const client = new Client(t, port);
+  await client.get();
+  const rolled = roll();
+  await cluster.until(/is finishing its requests/);
+  // The worker hears of it a little later than the log; until then the connection is as ever.
+  let answer;
+  do answer = await client.get();
+  while (!/connection: close/i.test(answer.head));
+  assert.equal(answer.status, 200);
+  await client.ended;
+  await rolled;
+});
+
+test('handoff: false closes idle connections instead', async (t) => {
+  const { port, roll } = await serving(t, { config: { loadBalancing: { handoff: false } } });
+  const client = new Client(t, port);
+  await client.get();
+  await Promise.all([roll(), client.ended]);
+  assert.equal(client.error, undefined);
+});
+
+test('a connection that came from another worker ends in silence after keepAliveTimeout, without a 408', async (t) => {
+  const { port, roll } = await serving(t, { server: { keepAliveTimeout: 700, headersTimeout: 500 } });
+  const client = new Client(t, port);
+  await client.get();
+  await roll();
+  await client.ended;
+  assert.equal(client.text, '');
+  assert.equal(client.error, undefined);
+});
+
+test('maxRequestsPerSocket counts across workers', async (t) => {
+  const { port, roll } = await serving(t, { server: { maxRequestsPerSocket: 4 } });
+  const client = new Client(t, port);
+  for (let count = 1; count <= 3; count += 1) {
+    assert.doesNotMatch((await client.get()).head, /connection: close/i);
+    await roll();
+  }
+  assert.match((await client.get()).head, /connection: close/i);
+  await client.ended;
+});
+
+test('server.close() in one worker moves its connections to the other', async (t) => {
+  const { cluster, port } = await serving(t);
+  const clients = Array.from({ length: 6 }, () => new Client(t, port));
+  const before = [];
+  for (const client of clients) before.push((await client.get()).pid);
+  const [closing, staying] = cluster.others();
+  assert.deepEqual([...new Set(before)].sort(), [closing, staying].sort());
+  process.kill(closing, 'SIGUSR2');
+  await cluster.until(/CLOSED/);
+  for (const client of clients) assert.equal((await client.get()).pid, staying);
+});
+
+test('when the whole cluster stops idle connections are closed, not moved', async (t) => {
+  const { cluster, port } = await serving(t);
+  const client = new Client(t, port);
+  await client.get();
+  cluster.signal('SIGTERM');
+  await client.ended;
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+});
+
+test('clients that never come again lose nothing while workers change without pause', async (t) => {
+  const { port, roll } = await serving(t);
+  let going = true;
+  const bodies = ['', 'x', 'y'.repeat(300_000)];
+  const work = Array.from({ length: 6 }, async (_, number) => {
+    const client = new Client(t, port);
+    let answered = 0;
+    while (going) {
+      const body = bodies[(answered + number) % bodies.length];
+      const text = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+      // In two pieces: the second may find another worker's loop, never another worker.
+      const cut = 1 + ((answered * 7) % 40);
+      client.say(text.slice(0, cut));
+      await new Promise((resolve) => setImmediate(resolve));
+      client.say(text.slice(cut));
+      assert.equal((await client.answer()).length, body.length);
+      answered += 1;
+    }
+    return answered;
+  });
+  const done = Promise.all(work);
+  done.catch(() => {});
+  for (let round = 0; round < 8; round += 1) await roll();
+  going = false;
+  assert.ok((await done).every((answered) => answered > 8));
+});
+
+test('a server that listens again keeps its connections as before', async (t) => {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    ({ port }) => {
+      const http = require('node:http');
+      const { createServer } = require('drover');
+      const server = http.createServer((_, response) => response.end('{}'));
+      const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2 } } });
+      if (app.isWorker) {
+        process.on('SIGUSR2', () => {
+          server.close();
+          server.listen(port, '127.0.0.1', () => console.log('AGAIN'));
+        });
+      }
+      app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+    },
+    { given: { port } },
+  );
+  await cluster.until(/the cluster is ready/);
+  for (const pid of cluster.others()) process.kill(pid, 'SIGUSR2');
+  await cluster.until(/AGAIN[^]*AGAIN/);
+  const client = new Client(t, port);
+  for (let count = 0; count < 3; count += 1) assert.doesNotMatch((await client.get()).head, /connection: close/i);
+});

@@ -1,0 +1,174 @@
+'use strict';
+
+// Clients that never connect a second time: one TCP connection each, on which requests of every shape follow one
+// another, each answer checked. What a moved connection loses or doubles shows here.
+
+const { createHash } = require('node:crypto');
+const { once } = require('node:events');
+const net = require('node:net');
+const { setTimeout: wait } = require('node:timers/promises');
+
+/** Milliseconds without an answer after which a connection counts as hung. */
+const SILENCE = 10_000;
+
+/** Numbers from 0 to `most` - 1, the same for the same seed (mulberry32). */
+function dice(seed) {
+  let state = seed >>> 0;
+  return (most) => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % most;
+  };
+}
+
+const digest = (data) => createHash('sha1').update(data).digest('hex');
+
+/** The request listener that these clients expect; a function of its own, so that a program can hold its text. */
+function answering() {
+  const crypto = require('node:crypto');
+  return (request, response) => {
+    const hash = crypto.createHash('sha1');
+    request.on('data', (piece) => hash.update(piece));
+    request.on('end', () => {
+      const said = JSON.stringify({ pid: process.pid, url: request.url, hash: hash.digest('hex') });
+      const body = request.url.includes('big') ? said.padEnd(300_000) : said;
+      const end = () => response.end(body);
+      if (request.url.includes('slow')) setTimeout(end, 3);
+      else if (request.url.includes('chunks')) {
+        response.write(body.slice(0, 10));
+        setImmediate(() => response.end(body.slice(10)));
+      } else end();
+    });
+  };
+}
+
+/** Reads HTTP/1.1 responses off a socket. */
+class Reader {
+  constructor(socket) {
+    this.buffer = Buffer.alloc(0);
+    this.wake = () => {};
+    this.failure = null;
+    socket.on('data', (piece) => {
+      this.buffer = Buffer.concat([this.buffer, piece]);
+      this.wake();
+    });
+    const fail = (why) => {
+      this.failure ??= why;
+      this.wake();
+    };
+    socket.once('error', (error) => fail(error.message));
+    socket.once('close', () => fail('closed'));
+    socket.setTimeout(SILENCE, () => socket.destroy(new Error('hung')));
+  }
+
+  async more() {
+    if (this.failure) throw new Error(this.failure);
+    await new Promise((resolve) => {
+      this.wake = resolve;
+    });
+  }
+
+  async upTo(mark) {
+    for (;;) {
+      const at = this.buffer.indexOf(mark);
+      if (at >= 0) return this.take(at + mark.length).subarray(0, at);
+      await this.more();
+    }
+  }
+
+  take(count) {
+    const taken = this.buffer.subarray(0, count);
+    this.buffer = this.buffer.subarray(count);
+    return taken;
+  }
+
+  async exactly(count) {
+    while (this.buffer.length < count) await this.more();
+    return this.take(count);
+  }
+
+  /** The next response: { status, headers, body }. */
+  async response() {
+    const [first, ...lines] = (await this.upTo('\r\n\r\n')).toString().split('\r\n');
+    const headers = Object.fromEntries(lines.map((line) => line.toLowerCase().split(': ', 2)));
+    const status = Number(first.split(' ')[1]);
+    if (headers['content-length'] !== undefined) {
+      return { status, headers, body: await this.exactly(Number(headers['content-length'])) };
+    }
+    const pieces = [];
+    for (;;) {
+      const size = parseInt((await this.upTo('\r\n')).toString(), 16);
+      pieces.push(await this.exactly(size));
+      await this.upTo('\r\n');
+      if (size === 0) return { status, headers, body: Buffer.concat(pieces) };
+    }
+  }
+}
+
+/** A client's connection: ask(request), socket, reader. */
+async function open(port) {
+  const socket = net.connect({ host: '127.0.0.1', port, noDelay: true });
+  const reader = new Reader(socket);
+  await once(socket, 'connect');
+  return {
+    socket,
+    reader,
+    write: (text) => socket.write(text),
+    close: () => socket.destroy(),
+    async get(path = '/') {
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+      return reader.response();
+    },
+  };
+}
+
+/**
+ * Asks until `signal` aborts. Resolves to { answered, workers } with the pids that answered; rejects at the first
+ * answer that is missing, wrong or says that the connection ends.
+ */
+async function ask(port, seed, signal) {
+  const random = dice(seed);
+  const { socket, reader } = await open(port);
+  const workers = new Set();
+  let answered = 0;
+  try {
+    while (!signal.aborted) {
+      const shape = random(8);
+      const body = Buffer.alloc(random(2) * random(3000), 65 + (seed % 26));
+      const urls = Array.from({ length: shape === 0 ? 3 : 1 }, () => {
+        answered += 1;
+        return `/${seed}/${answered}${['', '-slow', '-chunks', '-big'][random(4)]}`;
+      });
+      const bytes = Buffer.concat(
+        urls.flatMap((url) => [
+          Buffer.from(`POST ${url} HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n`),
+          body,
+        ]),
+      );
+      if (shape === 1 || shape === 2) {
+        const cut = 1 + random(Math.min(bytes.length - 1, 60));
+        socket.write(bytes.subarray(0, cut));
+        await wait(random(6));
+        socket.write(bytes.subarray(cut));
+      } else socket.write(bytes);
+      for (const url of urls) {
+        const { status, headers, body: text } = await reader.response();
+        const said = JSON.parse(text);
+        const right = status === 200 && said.url === url && said.hash === digest(body);
+        if (!right) throw new Error(`${url}: ${status} ${text.subarray(0, 100)}`);
+        if (headers.connection === 'close') throw new Error(`${url}: Connection: close`);
+        workers.add(said.pid);
+      }
+      const pause = random(4);
+      if (pause === 0) await wait(random(8));
+    }
+    return { answered, workers };
+  } catch (error) {
+    throw new Error(`client ${seed} after ${answered} requests: ${error.message}`, { cause: error });
+  } finally {
+    socket.destroy();
+  }
+}
+
+module.exports = { answering, ask, open };

@@ -1,0 +1,266 @@
+'use strict';
+
+// An event loop that does not turn any more: what it was doing is told, and the worker is replaced. Whoever only
+// waits, is slow, or is being debugged is left alone.
+
+const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
+const fs = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const { test } = require('node:test');
+const { setTimeout: wait } = require('node:timers/promises');
+const { freePort, request } = require('./helpers/http');
+const { folder } = require('./helpers/program');
+const { run } = require('./helpers/run');
+
+const hanging = path.join(__dirname, 'fixtures', 'hanging');
+
+/** Milliseconds that an event loop may stand still in these tests. */
+const TIMEOUT = 1000;
+
+/** Where a report hangs, as the log names it: the line of its source that bears its name. */
+function lineOf(report) {
+  const lines = fs.readFileSync(path.join(hanging, 'routes', 'report.js'), 'utf8').split('\n');
+  return `routes/report.js:${lines.findIndex((line) => line.endsWith(`// ${report}`)) + 1}`;
+}
+
+/** What the event says of a hung worker; on a busy machine the primary itself may look late. */
+const hungAt = (place) => new RegExp(`^hung for 1\\.\\d s at ${place}$`);
+const hungWithout = (why) => new RegExp(`^hung for 1\\.\\d s \\(no stack: ${why}\\)$`);
+
+/** A cluster of two; `config` is a ClusterConfig, `processManagement` apart. */
+async function serving(t, { hangTimeout = TIMEOUT, config, script = 'server.js', env, ...options } = {}) {
+  const port = await freePort();
+  const settings = { workers: 2, processManagement: { hangTimeout }, loadBalancing: { dispatch: 'push' }, ...config };
+  const cluster = run(t, path.join(hanging, script), {
+    cwd: hanging,
+    env: { PORT: String(port), CLUSTER_CONFIG: JSON.stringify(settings), ...env },
+    ...options,
+  });
+  await cluster.until(/the cluster is ready/);
+  return { port, cluster };
+}
+
+/** A request that the worker never answers; what becomes of it does not matter. */
+function hang(port, target) {
+  const outgoing = http.get({ port, host: '127.0.0.1', path: target, agent: false });
+  outgoing.on('error', () => undefined);
+  return outgoing;
+}
+
+/** The event of the worker that is hung. */
+async function hungEvent(cluster) {
+  const [, event] = await cluster.until(/^UNHEALTHY (.*"reason":"hung.*)$/m);
+  return JSON.parse(event);
+}
+
+/** Requests, one after the other, until `done` is settled; who answered them. */
+async function visitsUntil(port, done) {
+  const answers = [];
+  let going = true;
+  done.finally(() => (going = false)).catch(() => undefined);
+  while (going) answers.push((await request(port)).json());
+  return answers;
+}
+
+for (const [what, report] of [
+  ['a busy loop', 'loop'],
+  ['a regular expression that backtracks', 'backtrack'],
+  ['a wait for another thread', 'wait'],
+]) {
+  test(`${what} is named by file and line, and its worker replaced while the other one serves`, async (t) => {
+    const { port, cluster } = await serving(t);
+    hang(port, `/${report}`);
+    // What it took before that hangs with it.
+    await cluster.until(new RegExp(`REPORTS /${report}`));
+    const event = hungEvent(cluster);
+    const answers = await visitsUntil(port, event);
+    const { workerId, reason, replaced, stack } = await event;
+
+    assert.match(reason, hungAt(lineOf(report)));
+    assert.equal(replaced, true);
+    assert.match(stack, new RegExp(`^ {4}at .*${report} \\(.*report\\.js:\\d+:\\d+\\)$`, 'm'));
+    assert.ok(stack.split('\n').every((line) => line.startsWith('    at ')), stack);
+    // The way in is told too, and drover's own part of it is not all.
+    assert.match(stack, /at Server\.app \(.*server\.js:\d+:\d+\)\n {4}at Server\.emit \(node:events/);
+    const log = `Worker ${workerId} ${reason}; it is replaced\\n    at `;
+    assert.ok(cluster.stdout.includes(log), cluster.stdout);
+
+    const [, hung] = await cluster.until(new RegExp(`Worker ${workerId} was hung and was ended by signal SIGKILL \\(pid (\\d+)\\)`));
+    assert.ok(answers.some(({ worker }) => worker !== workerId));
+    assert.ok(answers.every(({ pid }) => pid !== Number(hung)));
+    await cluster.until(new RegExp(`(Worker ${workerId} is ready.*){2}`, 's'));
+    const { worker } = await new Promise((resolve, reject) => {
+      const next = () =>
+        request(port).then((answer) => (answer.json().worker === workerId ? resolve(answer.json()) : next()), reject);
+      next();
+    });
+    assert.equal(worker, workerId);
+  });
+}
+
+test('a worker that a native call blocks is replaced without a stack, and the log says why', async (t) => {
+  const { port, cluster } = await serving(t);
+  const pipe = path.join(folder(t), 'pipe');
+  execFileSync('mkfifo', [pipe]);
+  hang(port, `/read?pipe=${pipe}`);
+  const { workerId, reason, stack } = await hungEvent(cluster);
+  assert.match(reason, hungWithout('no JavaScript ran for 1 s: a native call blocks it'));
+  assert.equal(stack, null);
+  await cluster.until(new RegExp(`Worker ${workerId} hung for .*; it is replaced"`));
+  await cluster.until(new RegExp(`(Worker ${workerId} is ready.*){2}`, 's'));
+});
+
+test('a worker that a signal has stopped is replaced at once when its time is up, without a stack', async (t) => {
+  const { port, cluster } = await serving(t);
+  const { pid, worker } = (await request(port)).json();
+  process.kill(pid, 'SIGSTOP');
+  const { workerId, reason, stack } = await hungEvent(cluster);
+  assert.equal(workerId, worker);
+  assert.match(reason, hungWithout('a signal has stopped the process'));
+  assert.equal(stack, null);
+  await cluster.until(new RegExp(`(Worker ${workerId} is ready.*){2}`, 's'));
+});
+
+test('without respawn a hung worker is ended all the same', async (t) => {
+  const { port, cluster } = await serving(t, {
+    config: { processManagement: { hangTimeout: TIMEOUT, respawn: false } },
+  });
+  hang(port, '/loop');
+  const { workerId, replaced } = await hungEvent(cluster);
+  assert.equal(replaced, false);
+  await cluster.until(new RegExp(`Worker ${workerId} is unhealthy: hung for 1\\.\\d s at ${lineOf('loop')}`));
+  await cluster.until(new RegExp(`Worker ${workerId} was hung and was ended`));
+  assert.notEqual((await request(port)).json().worker, workerId);
+});
+
+test('a hung worker does not hold up a stop for all the time that draining may take', async (t) => {
+  const { port, cluster } = await serving(t);
+  hang(port, '/loop');
+  await cluster.until(/is unhealthy: its event loop is blocked|hung for/);
+  const before = performance.now();
+  cluster.signal('SIGTERM');
+  await cluster.exit;
+  const taken = performance.now() - before;
+  assert.ok(taken < 10 * TIMEOUT, `${taken} ms`);
+  assert.match(cluster.stdout, new RegExp(`hung for 1\\.\\d s at ${lineOf('loop')}`));
+});
+
+/** How often the main thread of a process has gone to sleep. */
+function sleeps(pid) {
+  const status = fs.readFileSync(`/proc/${pid}/task/${pid}/status`, 'utf8');
+  return Number(status.match(/^voluntary_ctxt_switches:\s+(\d+)/m)[1]);
+}
+
+test('an idle worker is not woken; one that waits with a request in hand answers, and lives', async (t) => {
+  const { port, cluster } = await serving(t);
+  const [first, second] = [(await request(port)).json(), (await request(port)).json()];
+  assert.notEqual(first.pid, second.pid);
+  // It is the first one's turn.
+  const pending = hang(port, '/never');
+  await wait(TIMEOUT);
+  const before = { waits: sleeps(first.pid), idles: sleeps(second.pid) };
+  await wait(3 * TIMEOUT);
+  const woken = { waits: sleeps(first.pid) - before.waits, idles: sleeps(second.pid) - before.idles };
+  assert.ok(woken.waits >= 5, `pinged so seldom that a hang would be missed: ${JSON.stringify(woken)}`);
+  assert.ok(woken.idles <= 2, `an idle worker was woken: ${JSON.stringify(woken)}`);
+  assert.doesNotMatch(cluster.stdout, /hung/);
+  pending.destroy();
+});
+
+test('a loop that turns is not hung, however slowly it does', async (t) => {
+  const { port, cluster } = await serving(t);
+  const turn = TIMEOUT * 0.6;
+  const { pid } = (await request(port, { path: `/crawl?ms=${5 * TIMEOUT}&turn=${turn}` })).json();
+  await wait(5 * TIMEOUT);
+  process.kill(pid, 0);
+  assert.doesNotMatch(cluster.stdout, /hung/);
+});
+
+/** Names of the threads of a process. */
+const threads = (pid) =>
+  fs.readdirSync(`/proc/${pid}/task`).map((id) => fs.readFileSync(`/proc/${pid}/task/${id}/comm`, 'utf8').trim());
+
+/** Without the main thread, which bears the worker's title. */
+const ownThreads = (pid) => threads(pid).filter((name) => name.startsWith('drover-'));
+
+test('hangTimeout 0 lets a loop stand for ever, and no thread waits in the workers', async (t) => {
+  const { port, cluster } = await serving(t, { hangTimeout: 0 });
+  const { pid } = (await request(port, { path: `/crawl?ms=1&turn=${3 * TIMEOUT}` })).json();
+  assert.deepEqual(ownThreads(pid), []);
+  await wait(3 * TIMEOUT);
+  process.kill(pid, 0);
+  assert.doesNotMatch(cluster.stdout, /hung/);
+});
+
+test('the one thread of drover’s in a worker is the one that waits to ask for its stack', async (t) => {
+  const { port } = await serving(t);
+  const { pid } = (await request(port)).json();
+  assert.deepEqual(ownThreads(pid), ['drover-stack']);
+});
+
+for (const [what, options] of [
+  ['was started under an inspector', { execArgv: ['--inspect=127.0.0.1:0'] }],
+  ['was asked for an inspector by its environment', { env: { NODE_OPTIONS: '--inspect=127.0.0.1:0' } }],
+]) {
+  test(`a worker that ${what} may stand at a breakpoint for as long as one likes`, async (t) => {
+    const { port, cluster } = await serving(t, options);
+    assert.equal((await request(port, { path: `/crawl?ms=1&turn=${3 * TIMEOUT}` })).status, 200);
+    assert.doesNotMatch(cluster.stdout, /hung/);
+  });
+}
+
+test('an inspector that is opened later spares its worker too', async (t) => {
+  const { port, cluster } = await serving(t, { execArgv: ['--inspect-port=127.0.0.1:0'], config: { workers: 1 } });
+  const { pid } = (await request(port)).json();
+  process.kill(pid, 'SIGUSR1');
+  await cluster.until(/Debugger listening on/);
+  assert.equal((await request(port, { path: `/crawl?ms=1&turn=${3 * TIMEOUT}` })).json().pid, pid);
+  assert.doesNotMatch(cluster.stdout, /hung/);
+});
+
+test('time in which the whole cluster was frozen is held against no worker', async (t) => {
+  const { port, cluster } = await serving(t);
+  const pending = hang(port, '/never');
+  await wait(TIMEOUT);
+  const workers = cluster.others();
+  assert.equal(workers.length, 2);
+  for (const pid of workers) process.kill(pid, 'SIGSTOP');
+  // A ping is under way when the primary stops too.
+  await wait(TIMEOUT / 3);
+  cluster.signal('SIGSTOP');
+  await wait(3 * TIMEOUT);
+  for (const pid of [cluster.pid, ...workers]) process.kill(pid, 'SIGCONT');
+  await wait(2 * TIMEOUT);
+  assert.equal((await request(port)).status, 200);
+  assert.doesNotMatch(cluster.stdout, /hung/);
+  pending.destroy();
+});
+
+/** The signal by which drover asks a worker for its stack. */
+const ASK = (process.report.getReport().header.glibcVersionRuntime === undefined ? 35 : 34) + 7;
+
+test('a worker that is asked for its stack hundreds of times in a row goes on with its work as if it were not', async (t) => {
+  const captures = 400;
+  const port = await freePort();
+  const config = { workers: 1, processManagement: { hangTimeout: '10m' } };
+  const cluster = run(t, path.join(__dirname, 'fixtures', 'clustered.js'), {
+    args: [path.join(hanging, 'toil.js')],
+    env: { TOIL_PORT: String(port), CLUSTER_CONFIG: JSON.stringify(config), CAPTURES: String(captures) },
+  });
+  await cluster.until(/the cluster is ready/);
+  const [, worker] = await cluster.until(/SERVING (\d+)/);
+  const answer = request(port);
+  await cluster.until(/TOILING/);
+  for (let asked = 1; asked <= captures; asked += 1) {
+    process.kill(Number(worker), ASK);
+    await cluster.until(new RegExp(`CAPTURED ${asked}\\n`));
+  }
+  const { captures: told, limit, own } = (await answer).json();
+  assert.equal(told, captures);
+  assert.equal(limit, 10);
+  assert.match(own, /^Error: its own\n {4}at Server\.<anonymous> /);
+  // Unasked by the primary, they change nothing.
+  assert.doesNotMatch(cluster.stdout, /hung|died|replaced/);
+});

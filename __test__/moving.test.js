@@ -1,0 +1,270 @@
+'use strict';
+
+// Keep-alive connections outlive their worker: when it closes its server or drains, idle ones move to another
+// worker, busy ones when their response is done, and their clients see nothing. What the application has touched
+// stays where it is.
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const path = require('node:path');
+const { test } = require('node:test');
+const { setTimeout: wait } = require('node:timers/promises');
+const { freePort } = require('./helpers/http');
+const { program } = require('./helpers/program');
+const { run } = require('./helpers/run');
+const { answering, ask, open } = require('./helpers/unbroken');
+
+/** The stress takes so long, milliseconds. */
+const STRESS = 3000;
+
+const CLIENTS = 6;
+
+/**
+ * Two workers that close their server at SIGUSR2 and then listen again, and that leave for good at SIGHUP. `server`
+ * holds properties of it.
+ */
+function moving({ port, config, server: properties, listener }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const options = { connectionsCheckingInterval: 50 };
+  // The listener comes as text, with what it needs of this module.
+  const server = http.createServer(options, new Function('require', 'process', `return (${listener})()`)(require, process));
+  Object.assign(server, properties);
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  if (app.isWorker) {
+    process.on('SIGUSR2', () => {
+      server.close(() => server.listen(port, '127.0.0.1', () => console.log(`BACK ${process.pid}`)));
+    });
+    process.on('SIGHUP', () => app.stopCluster());
+    // So that a worker whose server is closed lives on.
+    setInterval(() => {}, 60_000);
+  }
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+/** What the workers answer, by path. */
+function routes() {
+  const touches = {
+    '/pin': (socket) => {
+      socket[Symbol.for('drover.pin')] = true;
+    },
+    '/listen': (socket) => socket.on('close', () => {}),
+    '/mark': (socket) => {
+      socket.user = 'somebody';
+    },
+    '/look': (socket) => [socket.remoteAddress, socket.localPort],
+  };
+  return (request, response) => {
+    touches[request.url]?.(request.socket);
+    let length = 0;
+    request.on('data', (piece) => {
+      length += piece.length;
+    });
+    const end = () => response.end(JSON.stringify({ pid: process.pid, length, port: request.socket.remotePort }));
+    request.on('end', () => (request.url === '/slow' ? setTimeout(end, 400) : end()));
+    if (request.url === '/slow') console.log('SLOW');
+  };
+}
+
+async function serving(t, { config, server, listener = routes } = {}) {
+  const port = await freePort();
+  const cluster = program(t, moving, { given: { port, config, server, listener: String(listener) } });
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port };
+}
+
+async function connect(t, port) {
+  const client = await open(port);
+  t.after(() => client.close());
+  return client;
+}
+
+const said = ({ body }) => JSON.parse(body);
+
+/** How a worker is made to let go: it closes its server, or drains and is replaced. */
+const ways = {
+  'server.close()': async (cluster, pid) => {
+    process.kill(pid, 'SIGUSR2');
+    await cluster.until(new RegExp(`BACK ${pid}`));
+  },
+  'stopCluster() in the worker': async (cluster, pid) => {
+    process.kill(pid, 'SIGHUP');
+    await cluster.until(new RegExp(`has stopped \\(pid ${pid}\\)`));
+  },
+};
+
+for (const [name, letGo] of Object.entries(ways)) {
+  test(`${name}: an idle connection goes on in another worker`, async (t) => {
+    const { cluster, port } = await serving(t);
+    const client = await connect(t, port);
+    const { pid } = said(await client.get());
+    await letGo(cluster, pid);
+    const body = 'x'.repeat(2000);
+    client.write(`POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    const answer = await client.reader.response();
+    assert.equal(answer.headers.connection, 'keep-alive');
+    const { pid: now, length, port: theirs } = said(answer);
+    assert.notEqual(now, pid);
+    assert.equal(length, body.length);
+    assert.equal(theirs, client.socket.localPort);
+  });
+
+  test(`${name}: a busy connection goes on when its response is done, its headers unchanged`, async (t) => {
+    const { cluster, port } = await serving(t);
+    const client = await connect(t, port);
+    client.write('GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await cluster.until(/SLOW/);
+    const slow = client.reader.response();
+    // Whoever has it: both are asked to close, one after the other.
+    const other = await connect(t, port);
+    const { pid: idle } = said(await other.get());
+    const pids = cluster.others().filter((pid) => pid !== idle);
+    assert.equal(pids.length, 1);
+    await letGo(cluster, pids[0]);
+    const answer = await slow;
+    assert.equal(said(answer).pid, pids[0]);
+    assert.equal(answer.headers.connection, 'keep-alive');
+    assert.notEqual(said(await client.get()).pid, pids[0]);
+  });
+}
+
+test('a connection on which a request has begun is not moved: its worker answers', async (t) => {
+  const { cluster, port } = await serving(t);
+  const client = await connect(t, port);
+  const { pid } = said(await client.get());
+  client.write('GET / HTT');
+  // Read by the worker by the time that it has answered another client on a later turn.
+  await (await connect(t, port)).get();
+  await (await connect(t, port)).get();
+  await wait(50);
+  process.kill(pid, 'SIGUSR2');
+  // The other one serves alone now.
+  for (;;) {
+    const visitor = await open(port);
+    const now = said(await visitor.get()).pid;
+    visitor.close();
+    if (now !== pid) break;
+  }
+  client.write('P/1.1\r\nHost: localhost\r\n\r\n');
+  assert.equal(said(await client.reader.response()).pid, pid);
+  assert.notEqual(said(await client.get()).pid, pid);
+  await cluster.until(new RegExp(`BACK ${pid}`));
+});
+
+for (const touch of ['/pin', '/listen', '/mark']) {
+  test(`a connection that the application has touched stays and ends with its worker: ${touch}`, async (t) => {
+    const { cluster, port } = await serving(t);
+    const client = await connect(t, port);
+    const untouched = await connect(t, port);
+    const other = await connect(t, port);
+    const { pid } = said(await client.get(touch));
+    const clients = [untouched, other];
+    for (const one of clients) await one.get('/look');
+    process.kill(pid, 'SIGUSR2');
+    await once(client.socket, 'close');
+    await cluster.until(new RegExp(`BACK ${pid}`));
+    for (const one of clients) assert.notEqual(said(await one.get()).pid, pid);
+  });
+}
+
+test('handoff: false closes the ordinary way', async (t) => {
+  const { cluster, port } = await serving(t, { config: { loadBalancing: { handoff: false } } });
+  const client = await connect(t, port);
+  const { pid } = said(await client.get());
+  process.kill(pid, 'SIGUSR2');
+  await once(client.socket, 'close');
+  await cluster.until(new RegExp(`BACK ${pid}`));
+});
+
+test('without another worker connections close the ordinary way', async (t) => {
+  const { cluster, port } = await serving(t, { config: { workers: 1 } });
+  const client = await connect(t, port);
+  const { pid } = said(await client.get());
+  process.kill(pid, 'SIGUSR2');
+  await once(client.socket, 'close');
+  await cluster.until(new RegExp(`BACK ${pid}`));
+});
+
+test('a connection that has moved and stays silent ends in silence when its keep-alive time is over', async (t) => {
+  // Headers must come sooner than that: a newcomer would have been answered with 408.
+  const server = { keepAliveTimeout: 1500, keepAliveTimeoutBuffer: 0, headersTimeout: 300, requestTimeout: 300 };
+  const { cluster, port } = await serving(t, { server });
+  const client = await connect(t, port);
+  let heard = '';
+  const { pid } = said(await client.get());
+  const since = performance.now();
+  client.socket.on('data', (piece) => (heard += piece));
+  process.kill(pid, 'SIGUSR2');
+  await cluster.until(new RegExp(`BACK ${pid}`));
+  await once(client.socket, 'close');
+  const time = performance.now() - since;
+  assert.equal(heard, '');
+  // From Node.js 20.19 on a second is added.
+  assert.ok(time > 1300 && time < 5000, `${time} ms`);
+});
+
+test('a slow answer on a connection that has moved is not cut by what was left of its keep-alive time', async (t) => {
+  const { cluster, port } = await serving(t, { server: { keepAliveTimeout: 200, keepAliveTimeoutBuffer: 0 } });
+  const client = await connect(t, port);
+  const { pid } = said(await client.get());
+  process.kill(pid, 'SIGUSR2');
+  await cluster.until(new RegExp(`BACK ${pid}`));
+  assert.notEqual(said(await client.get('/slow')).pid, pid);
+});
+
+test('maxRequestsPerSocket holds across a move', async (t) => {
+  const { cluster, port } = await serving(t, { server: { maxRequestsPerSocket: 3 } });
+  const client = await connect(t, port);
+  const { pid } = said(await client.get());
+  process.kill(pid, 'SIGUSR2');
+  await cluster.until(new RegExp(`BACK ${pid}`));
+  const second = await client.get();
+  assert.notEqual(said(second).pid, pid);
+  assert.equal(second.headers.connection, 'keep-alive');
+  const third = await client.get();
+  assert.equal(third.headers.connection, 'close');
+  await once(client.socket, 'close');
+});
+
+for (const kind of ['http', 'express', 'fastify', 'koa']) {
+  test(`a connection to ${kind} moves: its framework touches none`, async (t) => {
+    const port = await freePort();
+    const script = path.join(__dirname, 'fixtures', 'apps', `${kind}.js`);
+    const env = { PORT: String(port), CLUSTER_CONFIG: JSON.stringify({ workers: 2 }) };
+    const cluster = run(t, path.join(__dirname, 'fixtures', 'clustered.js'), { args: [script], env });
+    await cluster.until(/the cluster is ready/);
+    await cluster.until(new RegExp(`${kind} is listening`));
+    const client = await connect(t, port);
+    const before = said(await client.get()).pid;
+    cluster.signal('SIGHUP');
+    await cluster.until(new RegExp(`has stopped \\(pid ${before}\\)`));
+    const answer = await client.get();
+    assert.notEqual(said(answer).pid, before);
+    assert.equal(answer.headers.connection, 'keep-alive');
+  });
+}
+
+test('clients that never reconnect lose nothing while their connections move without end', async (t) => {
+  const { cluster, port } = await serving(t, { listener: answering });
+  const workers = cluster.others();
+  const stop = new AbortController();
+  const asking = Promise.all(Array.from({ length: CLIENTS }, (_, seed) => ask(port, seed + 1, stop.signal)));
+  const failed = asking.then(
+    () => null,
+    (error) => error,
+  );
+  const until = performance.now() + STRESS;
+  let rounds = 0;
+  while (performance.now() < until) {
+    const pid = workers[rounds % 2];
+    process.kill(pid, 'SIGUSR2');
+    rounds += 1;
+    const back = cluster.until(new RegExp(`(BACK ${pid}[^]*){${Math.ceil(rounds / 2)}}`));
+    const error = await Promise.race([back.then(() => null), failed]);
+    if (error) throw error;
+  }
+  stop.abort();
+  const clients = await asking;
+  assert.ok(rounds > 20, `${rounds} rounds`);
+  for (const { answered, workers: seen } of clients) assert.ok(answered > 0 && seen.size === 2);
+});

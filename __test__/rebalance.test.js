@@ -1,0 +1,88 @@
+'use strict';
+
+// Long-lived connections even out: who came while one worker was up alone is spread over those that came later.
+
+const assert = require('node:assert/strict');
+const http = require('node:http');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+const HELD = 32;
+
+function held({ port, loadBalancing }) {
+  const { createServer } = require('drover');
+  const http = require('node:http');
+  const config = { workers: 1, loadBalancing };
+  const app = createServer({
+    app: http.createServer((_, response) => response.end(JSON.stringify({ pid: process.pid, workers: app.getAllWorkers() }))),
+    cluster: { enabled: true, config },
+  });
+  app.start(port, '127.0.0.1').then(() => {
+    if (!app.isPrimary) return;
+    process.on('SIGWINCH', () => app.scale(4).then(() => console.log('SCALED')));
+    console.log('the cluster is ready');
+  });
+}
+
+/** Clients that ask one after the other on one connection each, until `stop`. */
+async function crowd(t, port) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: HELD });
+  t.after(() => agent.destroy());
+  let going = true;
+  let sockets = 0;
+  const create = agent.createConnection;
+  agent.createConnection = function (...args) {
+    sockets += 1;
+    return create.apply(this, args);
+  };
+  const one = async () => {
+    while (going) {
+      const { status } = await request(port, { agent });
+      assert.equal(status, 200);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  };
+  const all = Promise.all(Array.from({ length: HELD }, one));
+  all.catch(() => {});
+  return {
+    sockets: () => sockets,
+    async stop() {
+      going = false;
+      await all;
+    },
+  };
+}
+
+const counts = async (port) => (await request(port)).json().workers.map(({ activeConnections }) => activeConnections);
+
+async function grown(t, loadBalancing) {
+  const port = await freePort();
+  const cluster = program(t, held, { given: { port, loadBalancing } });
+  await cluster.until(/the cluster is ready/);
+  const clients = await crowd(t, port);
+  while ((await counts(port))[0] < HELD);
+  cluster.signal('SIGWINCH');
+  await cluster.until(/SCALED/);
+  return { port, clients };
+}
+
+test('with least-connections the connections of one worker are spread over those that came later', async (t) => {
+  const { port, clients } = await grown(t, { strategy: 'least-connections' });
+  const even = (numbers) => numbers.length === 4 && numbers.every((number) => number >= HELD / 4 - 1 && number <= HELD / 4 + 2);
+  for (;;) {
+    // The connection that asks is one of them.
+    if (even(await counts(port))) break;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  await clients.stop();
+  assert.equal(clients.sockets(), HELD, 'and every client has its first connection still');
+});
+
+test('rebalance: false leaves connections where they are', async (t) => {
+  const { port, clients } = await grown(t, { strategy: 'least-connections', rebalance: false });
+  // Twice the time in which the first of them would have moved.
+  await new Promise((resolve) => setTimeout(resolve, 2000));
+  assert.ok((await counts(port))[0] >= HELD);
+  await clients.stop();
+});

@@ -1,0 +1,122 @@
+'use strict';
+
+// The end of a process as a deployment sees it: readiness goes first, then what is under way, then the hooks.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+function ending({ port, config, enabled, own }) {
+  const { createServer } = require('drover');
+  const app = createServer({ cluster: { enabled, config } });
+  app.get('/', (_, response) => response.send(`${process.pid}`));
+  app.get('/slow', (_, response) => setTimeout(() => response.send('slow'), 400));
+  if (own) app.get('/health', (_, response) => response.send('my own'));
+  app.onShutdown(async () => {
+    console.log('HOOK BEGINS');
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    console.log('HOOK ENDS');
+  });
+  app.onShutdown(() => {
+    throw new Error('a hook that fails');
+  });
+  process.on('exit', () => console.log(`EXIT ${app.isWorker}`));
+  app.start(port, '127.0.0.1').then(() => (app.isPrimary ? console.log('the cluster is ready') : null));
+}
+
+async function serving(t, { config, enabled = true, own = false, env } = {}) {
+  const port = await freePort();
+  const cluster = program(t, ending, { given: { port, config: { workers: 1, ...config }, enabled, own }, env });
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port };
+}
+
+for (const [what, enabled] of [
+  ['in a worker', true],
+  ['in a process without a cluster', false],
+]) {
+  test(`onShutdown hooks run ${what} after the last request and before the exit`, async (t) => {
+    const { cluster, port } = await serving(t, { enabled });
+    const slow = request(port, { path: '/slow' }).then(() => console.log);
+    const answered = slow.then(() => cluster.stdout.includes('HOOK BEGINS'));
+    await request(port);
+    cluster.signal('SIGTERM');
+    assert.equal(await answered, false, 'the request under way is answered first');
+    assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+    await cluster.gone();
+    assert.match(cluster.stdout, /HOOK BEGINS\nHOOK ENDS\n[^]*EXIT/);
+    assert.match(cluster.output, /an onShutdown hook failed: Error: a hook that fails/);
+    assert.equal(cluster.stdout.match(/HOOK BEGINS/g).length, 1);
+  });
+}
+
+test('hooks run when a worker is replaced by a roll', async (t) => {
+  const { cluster } = await serving(t);
+  cluster.signal('SIGUSR2');
+  await cluster.until(/HOOK BEGINS\nHOOK ENDS\n[^]*EXIT true[^]*restartCluster: done/);
+});
+
+test('hooks that take too long are cut off at the deadline', async (t) => {
+  const cluster = program(
+    t,
+    ({ port }) => {
+      const processManagement = { gracefulShutdownTimeout: 800, killTimeout: 300 };
+      const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1, processManagement } } });
+      app.onShutdown(() => new Promise(() => setInterval(() => {}, 1000)));
+      app.start(port, '127.0.0.1').then(() => (app.isPrimary ? console.log('the cluster is ready') : null));
+    },
+    { given: { port: await freePort() } },
+  );
+  await cluster.until(/the cluster is ready/);
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  await cluster.gone();
+});
+
+test('shutdownDelay: /ready says 503 while everything still serves, then the cluster drains', async (t) => {
+  const processManagement = { shutdownDelay: 1000, gracefulShutdownTimeout: 10_000 };
+  const { cluster, port } = await serving(t, { config: { processManagement } });
+  assert.equal((await request(port, { path: '/ready' })).status, 200);
+  cluster.signal('SIGTERM');
+  let ready;
+  do ready = await request(port, { path: '/ready' });
+  while (ready.status === 200);
+  assert.equal(ready.status, 503);
+  assert.equal(ready.json().status, 'unavailable');
+  assert.equal((await request(port)).status, 200, 'new connections are served');
+  assert.equal((await request(port, { path: '/health' })).status, 200, 'it is alive');
+  assert.doesNotMatch(cluster.output, /is finishing its requests/);
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  await cluster.gone();
+});
+
+for (const [what, enabled] of [
+  ['a cluster', true],
+  ['one process', false],
+]) {
+  test(`/health and /ready of ${what}: what they say, and what they keep to themselves in production`, async (t) => {
+    const { port } = await serving(t, { enabled, env: { NODE_ENV: 'staging' } });
+    const health = await request(port, { path: '/health?from=lb' });
+    assert.equal(health.status, 200);
+    assert.equal(health.headers['cache-control'], 'no-store');
+    const told = health.json();
+    assert.deepEqual(
+      Object.keys(told).sort(),
+      ['memory', 'pid', 'status', 'timestamp', 'uptime', 'version', 'worker'],
+    );
+    assert.equal(told.status, 'healthy');
+    assert.equal(told.worker, enabled ? '0' : null);
+    assert.equal((await request(port, { path: '/ready', method: 'HEAD' })).body, '');
+    assert.equal((await request(port, { path: '/health', method: 'POST' })).status, 404);
+    const { port: inProduction } = await serving(t, { enabled });
+    const kept = (await request(inProduction, { path: '/ready' })).json();
+    assert.deepEqual(Object.keys(kept).sort(), ['status', 'timestamp', 'uptime', 'worker']);
+  });
+}
+
+test('a /health of the program’s own is the one that answers', async (t) => {
+  const { port } = await serving(t, { own: true });
+  assert.equal((await request(port, { path: '/health' })).body, 'my own');
+  assert.equal((await request(port, { path: '/ready' })).json().status, 'ready');
+});

@@ -1,0 +1,27 @@
+// @ts-check
+'use strict';
+
+// What is known of a worker's HTTP connections: Node's own list, and when a socket's response began.
+
+const connectionsOf = Symbol('drover.connections');
+
+/**
+ * When the response that a socket now carries began, milliseconds; 0 between two. On the socket, which carries
+ * one response at a time, because a property more on each response costs more than all else that is done for it.
+ */
+const started = Symbol('drover.started');
+
+/** Node's list of a server's HTTP connections; undefined for a server of another kind. @param {any} server */
+function listOf(server) {
+  server[connectionsOf] ??= Object.getOwnPropertySymbols(server).find(
+    (symbol) => symbol.description === 'http.server.connections',
+  );
+  return server[server[connectionsOf]];
+}
+
+/** Whether a request has come on this connection. @param {any} socket */
+function hasAsked(socket) {
+  return socket[started] !== undefined;
+}
+
+module.exports = { hasAsked, listOf, started };

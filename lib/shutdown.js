@@ -1,0 +1,24 @@
+// @ts-check
+'use strict';
+
+// What a program wants done before its process ends: run after the last request, before the exit. In a worker
+// the primary's deadline bounds it; a process without a cluster has its own.
+
+/** @type {(() => void | Promise<void>)[]} */
+const hooks = [];
+
+/** @param {() => void | Promise<void>} hook */
+function onShutdown(hook) {
+  if (typeof hook !== 'function') throw new TypeError(`onShutdown takes a function, not ${typeof hook}`);
+  hooks.push(hook);
+}
+
+/** Runs every hook once, all at the same time. What one throws is said and keeps no other from its work. */
+async function runHooks() {
+  const run = hooks.splice(0).map(async (hook) => hook());
+  for (const result of await Promise.allSettled(run)) {
+    if (result.status === 'rejected') console.error('drover: an onShutdown hook failed:', result.reason);
+  }
+}
+
+module.exports = { onShutdown, runHooks };

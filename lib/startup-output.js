@@ -1,0 +1,42 @@
+// @ts-check
+'use strict';
+
+// Until a worker is ready the primary hears what it writes, so that the error of a start that fails can show
+// it. Streams that the program never touches are not made.
+
+const { addon } = require('./native');
+
+/** @param {any} chunk a string or a view */
+function textOf(chunk) {
+  return typeof chunk === 'string' ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString();
+}
+
+/** @param {any} stream */
+function listen(stream) {
+  const { write } = stream;
+  stream.write = function (/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
+    // Anything else is an error that the stream itself says.
+    const known = typeof chunk === 'string' || ArrayBuffer.isView(chunk);
+    if (known && !addon.workerWrote(textOf(chunk))) delete stream.write;
+    return write.call(this, chunk, encoding, callback);
+  };
+  return stream;
+}
+
+/** Both standard streams, when the program first asks for them. */
+function followOutput() {
+  for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
+    const own = Object.getOwnPropertyDescriptor(process, name);
+    if (own?.get === undefined || !own.configurable) continue;
+    const { get } = own;
+    Object.defineProperty(process, name, {
+      ...own,
+      get() {
+        Object.defineProperty(process, name, own);
+        return listen(get.call(process));
+      },
+    });
+  }
+}
+
+module.exports = { followOutput };

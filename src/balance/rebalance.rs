@@ -1,0 +1,251 @@
+//! Long-lived connections that lie unevenly: which worker should give some away, and how many. PURE: loads and
+//! the time go in. A connection counts by the requests that it brings, as far as that is known; small differences
+//! and passing ones are left alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Between two looks.
+pub const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Looks in a row at which the same worker must be the heaviest before it is asked.
+const LOOKS: u32 = 2;
+/// Connections a second that may always move; beyond it a tenth of all.
+const LEAST_RATE: f64 = 4.0;
+/// How fast the rate of a worker's requests follows what is seen, a look.
+const FOLLOW: f64 = 0.3;
+/// A worker's connections that bring so much more or less than others count as ordinary ones.
+const ORDINARY: std::ops::RangeInclusive<f64> = 0.75..=1.33;
+const HEAVIEST: f64 = 8.0;
+/// A worker that gave nothing has nothing that may move.
+const REST: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Load {
+    pub slot: u16,
+    /// Of the slot's worker, so that a new one begins anew.
+    pub generation: u32,
+    pub connections: u32,
+    /// In its life.
+    pub requests: u64,
+    /// Connections that it has given away, in its life.
+    pub given: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    pub slot: u16,
+    pub generation: u32,
+    pub count: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Seen {
+    generation: u32,
+    requests: u64,
+    /// Requests a look.
+    rate: f64,
+    /// What it had given when it was asked last.
+    asked_at_given: Option<u64>,
+    rests_until: Duration,
+}
+
+#[derive(Debug, Default)]
+pub struct Rebalance {
+    seen: BTreeMap<u16, Seen>,
+    /// Connections that may move now.
+    allowance: f64,
+    heaviest: Option<(u16, u32)>,
+    looks: u32,
+}
+
+impl Rebalance {
+    /// One look at `now`, `LOOK_EVERY` after the last: whom to ask for connections, if anybody.
+    pub fn look(&mut self, loads: &[Load], now: Duration) -> Option<Ask> {
+        self.follow(loads, now);
+        let total: u32 = loads.iter().map(|load| load.connections).sum();
+        let rate = (f64::from(total) / 10.0).max(LEAST_RATE);
+        self.allowance = (self.allowance + rate * LOOK_EVERY.as_secs_f64()).min(rate);
+        let weighed: Vec<(Load, f64)> = loads.iter().map(|load| (*load, self.weight(load, loads))).collect();
+        let score = |(load, weight): &(Load, f64)| f64::from(load.connections) * weight;
+        let heavy = weighed.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
+        let light = weighed.iter().min_by(|a, b| score(a).total_cmp(&score(b)))?;
+        let (load, weight) = *heavy;
+        // Half of the difference, in connections of the heaviest.
+        let beyond = ((score(heavy) - score(light)) / 2.0 / weight).floor();
+        if beyond < 1.0 || self.seen.get(&load.slot).is_some_and(|seen| now < seen.rests_until) {
+            self.heaviest = None;
+            return None;
+        }
+        let name = (load.slot, load.generation);
+        self.looks = if self.heaviest == Some(name) { self.looks + 1 } else { 1 };
+        self.heaviest = Some(name);
+        let count = beyond.min(self.allowance.floor());
+        if self.looks < LOOKS || count < 1.0 {
+            return None;
+        }
+        self.allowance -= count;
+        self.seen.entry(load.slot).and_modify(|seen| {
+            seen.asked_at_given.get_or_insert(load.given);
+        });
+        Some(Ask { slot: load.slot, generation: load.generation, count: count as u32 })
+    }
+
+    fn follow(&mut self, loads: &[Load], now: Duration) {
+        self.seen.retain(|slot, _| loads.iter().any(|load| load.slot == *slot));
+        for load in loads {
+            let fresh = Seen { generation: load.generation, requests: load.requests, ..Seen::default() };
+            let seen = self.seen.entry(load.slot).or_insert(fresh);
+            if seen.generation != load.generation {
+                *seen = fresh;
+            }
+            let requests = load.requests.saturating_sub(seen.requests) as f64;
+            seen.rate += (requests - seen.rate) * FOLLOW;
+            seen.requests = load.requests;
+            match seen.asked_at_given.take() {
+                // Asked at the last look, and nothing came since.
+                Some(given) if given == load.given => seen.rests_until = now + REST,
+                Some(_) | None => {}
+            }
+        }
+    }
+
+    /// How much more than an average connection those of the worker bring.
+    fn weight(&self, load: &Load, loads: &[Load]) -> f64 {
+        let rate = |load: &Load| self.seen.get(&load.slot).map_or(0.0, |seen| seen.rate);
+        let all: f64 = loads.iter().map(rate).sum();
+        let total: f64 = loads.iter().map(|load| f64::from(load.connections)).sum();
+        if load.connections == 0 || all < 1.0 {
+            return 1.0;
+        }
+        let weight = (rate(load) / f64::from(load.connections)) / (all / total);
+        if ORDINARY.contains(&weight) { 1.0 } else { weight.clamp(1.0 / HEAVIEST, HEAVIEST) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A cluster that gives what it is asked for to its lightest worker; `busy` requests a connection a look.
+    struct World {
+        rebalance: Rebalance,
+        loads: Vec<Load>,
+        busy: Vec<f64>,
+        gives: bool,
+        now: Duration,
+        moved: u32,
+    }
+
+    impl World {
+        fn new(connections: &[u32]) -> Self {
+            let load = |(slot, &connections): (usize, &u32)| Load {
+                slot: slot as u16,
+                generation: 1,
+                connections,
+                requests: 0,
+                given: 0,
+            };
+            let loads: Vec<Load> = connections.iter().enumerate().map(load).collect();
+            let busy = vec![2.0; loads.len()];
+            Self { rebalance: Rebalance::default(), loads, busy, gives: true, now: Duration::ZERO, moved: 0 }
+        }
+
+        fn look(&mut self) -> Option<Ask> {
+            self.now += LOOK_EVERY;
+            for (load, busy) in self.loads.iter_mut().zip(&self.busy) {
+                load.requests += (f64::from(load.connections) * busy) as u64;
+            }
+            let ask = self.rebalance.look(&self.loads, self.now)?;
+            if self.gives {
+                for _ in 0..ask.count {
+                    let lightest = self.loads.iter().min_by_key(|load| load.connections).unwrap().slot;
+                    self.loads[usize::from(ask.slot)].connections -= 1;
+                    self.loads[usize::from(ask.slot)].given += 1;
+                    self.loads[usize::from(lightest)].connections += 1;
+                    self.moved += 1;
+                }
+            }
+            Some(ask)
+        }
+
+        fn seconds(&mut self, seconds: u32) {
+            (0..seconds * 4).for_each(|_| {
+                self.look();
+            });
+        }
+
+        fn counts(&self) -> Vec<u32> {
+            self.loads.iter().map(|load| load.connections).collect()
+        }
+    }
+
+    #[test]
+    fn connections_of_one_worker_are_spread_over_four_within_ten_seconds() {
+        let mut world = World::new(&[64, 0, 0, 0]);
+        world.seconds(10);
+        assert_eq!(world.counts(), [16, 16, 16, 16]);
+    }
+
+    #[test]
+    fn no_more_than_a_tenth_of_all_and_always_four_may_move_in_a_second() {
+        for (all, most) in [(1000, 100), (10, 4)] {
+            let mut world = World::new(&[all, 0]);
+            world.seconds(2);
+            let before = world.moved;
+            world.seconds(1);
+            assert!(world.moved - before <= most, "{} of {all}", world.moved - before);
+        }
+    }
+
+    #[test]
+    fn what_is_even_stays_as_it_is() {
+        for counts in [[5, 5, 5], [6, 5, 5], [100, 101, 100], [0, 0, 1]] {
+            let mut world = World::new(&counts);
+            world.seconds(20);
+            assert_eq!(world.moved, 0, "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn a_difference_of_one_look_is_left_alone() {
+        let mut world = World::new(&[10, 10]);
+        world.look();
+        world.loads[0].connections = 14;
+        assert_eq!(world.look(), None);
+        world.loads[0].connections = 10;
+        world.seconds(5);
+        assert_eq!(world.moved, 0);
+    }
+
+    #[test]
+    fn few_busy_connections_weigh_as_much_as_many_quiet_ones() {
+        let mut world = World::new(&[10, 40]);
+        world.busy = vec![8.0, 2.0];
+        world.seconds(20);
+        assert_eq!(world.moved, 0, "both workers have as much to do");
+    }
+
+    #[test]
+    fn a_worker_that_has_nothing_to_give_is_not_asked_again_and_again() {
+        let mut world = World::new(&[20, 0]);
+        world.gives = false;
+        let asks = (0..40).filter(|_| world.look().is_some()).count();
+        assert!(asks <= 2, "{asks} in ten seconds");
+    }
+
+    proptest! {
+        #[test]
+        fn it_comes_to_rest_with_nobody_far_above_another(
+            counts in proptest::collection::vec(0u32..200, 2..8),
+        ) {
+            let mut world = World::new(&counts);
+            world.seconds(30);
+            let settled = world.moved;
+            world.seconds(10);
+            prop_assert_eq!(world.moved, settled, "it does not go on for ever");
+            let spread = world.counts().iter().max().unwrap() - world.counts().iter().min().unwrap();
+            prop_assert!(spread <= 1, "{:?}", world.counts());
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Orders under way: who asked for what, so that the answer finds its way and the log says what became of it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::news::{Asker, Order};
+use super::order;
+use super::run::Cluster;
+use crate::error::{Code, Error, Result};
+use crate::event::{Event, Level};
+use crate::ipc::control::ToWorker;
+
+struct UnderWay {
+    verb: String,
+    asker: Asker,
+    since: Instant,
+}
+
+#[derive(Default)]
+pub(super) struct Orders {
+    last: u32,
+    under_way: HashMap<u32, UnderWay>,
+}
+
+impl Cluster {
+    pub(super) fn ordered(&mut self, Order { verb, argument, asker }: Order) {
+        self.orders.last += 1;
+        let id = self.orders.last;
+        match order::fact(id, &verb, &argument) {
+            Ok(fact) => {
+                self.orders.under_way.insert(id, UnderWay { verb, asker, since: Instant::now() });
+                self.advance(fact);
+            }
+            Err(error) => self.answer(asker, Err(error)),
+        }
+    }
+
+    pub(super) fn carried_out(&mut self, id: u32, result: Result<()>) {
+        let Some(UnderWay { verb, asker, since }) = self.orders.under_way.remove(&id) else { return };
+        if let Some((level, line)) = line(&verb, since.elapsed(), &result) {
+            self.emit(Event::notice(level, line));
+        }
+        self.answer(asker, result);
+    }
+
+    fn answer(&self, asker: Asker, result: Result<()>) {
+        match asker {
+            Asker::Here(id) => self.done(id, result.map(|()| Value::Null)),
+            Asker::Worker(name, id) => {
+                // A worker that asked for its own end hears no answer.
+                let Some(link) = self.crew.link(name) else { return };
+                link.send(ToWorker::Ordered { id, error: result.err().map(|error| json!(error)) });
+            }
+        }
+    }
+}
+
+/// What the log says. An order that could not even begin concerns its asker alone.
+fn line(verb: &str, took: Duration, result: &Result<()>) -> Option<(Level, String)> {
+    let seconds = took.as_secs_f64();
+    match result {
+        Ok(()) => Some((Level::Info, format!("{verb}: done in {seconds:.1} s"))),
+        Err(Error { code: Code::WorkerStartupFailed, message, .. }) => {
+            Some((Level::Error, format!("{verb}: ended after {seconds:.1} s. {message}")))
+        }
+        Err(_) => None,
+    }
+}

@@ -1,0 +1,166 @@
+//! What a worker's end means: for its slot, for a roll that waited for it, for a spare that waits to serve.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::budget::Verdict;
+use super::reconcile::{Phase, Supervisor};
+use super::slot::{Role, Seat};
+use super::worker::Stage;
+use crate::error::{Code, Error};
+use crate::event::{Event, Exit, ExitReason, Level};
+
+impl Supervisor {
+    pub(super) fn exited(&mut self, slot: u16, generation: u32, exit: Exit, now: Duration) {
+        let stopping = self.phase == Phase::Stopping;
+        let leaving = self
+            .slots
+            .get(usize::from(slot))
+            .is_some_and(|slot| slot.leaving.iter().any(|worker| worker.generation == generation));
+        let Some(worker) = self.worker(slot, generation) else { return };
+        let Some(pid) = worker.pid() else { return };
+        let reason = match worker.stage {
+            Stage::Killed { reason, .. } => reason,
+            Stage::Terminating { .. } => ExitReason::Stopped,
+            Stage::Draining { .. } if exit.success() => ExitReason::Stopped,
+            _ if stopping || (leaving && exit.success()) => ExitReason::Stopped,
+            _ if exit.success() => ExitReason::Finished,
+            _ if exit.signal.is_some() => ExitReason::Killed,
+            _ => ExitReason::Failed,
+        };
+        let was_ready = worker.has_been_ready;
+        let told = worker.error.clone();
+        let unready = !was_ready && reason != ExitReason::Stopped;
+        let output = std::mem::take(&mut worker.output);
+        let error = told.or_else(|| unready.then(|| self.startup_error(reason, exit)));
+        let error = error.map(|error| if unready { error.and("output", json!(output)) } else { error });
+        if let (true, Some(error)) = (unready, &error) {
+            self.first_error.get_or_insert_with(|| error.clone());
+        }
+        let worker_id = slot.to_string();
+        self.emit(Event::WorkerExit { worker_id: worker_id.clone(), pid, exit, reason });
+        self.emit(Event::WorkerStopped { worker_id });
+        self.gone(slot, generation, reason, was_ready, error, now);
+    }
+
+    /// What a start or a roll rejects with when a worker ended without an error of its own.
+    fn startup_error(&self, reason: ExitReason, exit: Exit) -> Error {
+        let script = &self.policy.script;
+        let seconds = self.policy.startup_timeout.as_secs_f64();
+        let message = match reason {
+            ExitReason::NeverReady => format!(
+                "{script} was not ready after {seconds} s (startupTimeout). A worker is ready when it listens; \
+                 set processManagement.ready for a script that never does."
+            ),
+            ExitReason::Finished => format!(
+                "{script} exited with code 0 before it was ready (startupTimeout is {seconds} s). A worker is \
+                 ready when it listens; set processManagement.ready for a script that never does."
+            ),
+            _ => format!(
+                "{script} ended with {exit} before it was ready (startupTimeout is {seconds} s). Its own output \
+                 above says more."
+            ),
+        };
+        Error::new(Code::WorkerStartupFailed, message)
+            .with(json!({ "exitCode": exit.exit_code, "signal": exit.signal, "reason": reason }))
+    }
+
+    /// The process is gone: out of the slot with it, and what now?
+    pub(super) fn gone(
+        &mut self,
+        number: u16,
+        generation: u32,
+        reason: ExitReason,
+        was_ready: bool,
+        error: Option<Error>,
+        now: Duration,
+    ) {
+        let slot = &mut self.slots[usize::from(number)];
+        if slot.leaving.iter().any(|worker| worker.generation == generation) {
+            slot.leaving.retain(|worker| worker.generation != generation);
+            return;
+        }
+        if slot.next.as_ref().is_some_and(|next| next.generation == generation) {
+            // The one that sits goes on serving; whoever waited for the next one hears why.
+            slot.next = None;
+            self.roll_error = error.or(self.roll_error.take());
+            return;
+        }
+        slot.seat = match slot.next.take() {
+            // It is on its way already.
+            Some(next) => Seat::Occupied(next),
+            None => Seat::Vacant,
+        };
+        if matches!(slot.seat, Seat::Vacant) {
+            self.refill(number, reason, was_ready, error, now);
+        }
+    }
+
+    fn refill(
+        &mut self,
+        number: u16,
+        reason: ExitReason,
+        was_ready: bool,
+        error: Option<Error>,
+        now: Duration,
+    ) {
+        let stopping = matches!(self.phase, Phase::Stopping | Phase::Stopped);
+        let slot = &self.slots[usize::from(number)];
+        if stopping || !self.policy.respawn || slot.role == Role::Retired {
+            return;
+        }
+        if !was_ready {
+            // Of a slot that a roll was about to judge.
+            self.roll_error = error.or(self.roll_error.take());
+        }
+        if slot.role == Role::Serving && was_ready && self.take_spare().is_some() {
+            // The spare serves under its own number; this slot has the next spare.
+            self.slots[usize::from(number)].role = Role::Spare;
+        }
+        let shadow = self.shadow_until;
+        let policy = &self.policy;
+        let slot = &mut self.slots[usize::from(number)];
+        if now < shadow {
+            slot.seat = Seat::Waiting { until: shadow };
+            return;
+        }
+        let verdict =
+            if slot.trial { Verdict::Open } else { slot.budget.death(policy, number, was_ready, now) };
+        match verdict {
+            Verdict::RestartAfter(delay) => {
+                slot.seat = Seat::Waiting { until: now + delay };
+                let restarts = slot.restarts + 1;
+                let delay_ms = delay.as_millis() as u64;
+                let worker_id = number.to_string();
+                self.emit(Event::WorkerRestart { worker_id, reason, delay_ms, restarts });
+            }
+            Verdict::Open => self.open_circuit(number, now),
+        }
+    }
+
+    fn open_circuit(&mut self, number: u16, now: Duration) {
+        let slot = &mut self.slots[usize::from(number)];
+        let again = slot.trial;
+        slot.seat = Seat::CircuitOpen { until: now + self.policy.reset_timeout };
+        if again || !self.ever_ready {
+            return;
+        }
+        let deaths = self.policy.max_restarts + 1;
+        let minutes = self.policy.restart_window.as_secs_f64() / 60.0;
+        let trial = self.policy.reset_timeout.as_secs_f64();
+        let message = format!(
+            "Worker {number} died {deaths} times in {minutes} minutes; one trial start every {trial} s from now on"
+        );
+        self.emit(Event::Alert { severity: Level::Error, message });
+        self.emit_degraded();
+    }
+
+    pub(super) fn emit_degraded(&mut self) {
+        let serving = || self.slots.iter().filter(|slot| slot.role == Role::Serving);
+        let ready = serving().filter(|slot| slot.is_ready()).count() as u32;
+        let failing = serving().filter(|slot| !slot.is_ready());
+        let failing = failing.map(|slot| slot.number.to_string()).collect();
+        self.emit(Event::ClusterDegraded { ready, wanted: u32::from(self.policy.workers), failing });
+    }
+}

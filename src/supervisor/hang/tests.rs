@@ -1,0 +1,198 @@
+//! The judge on a simulated clock: the promises one by one, then any worker.
+
+use super::*;
+use proptest::prelude::*;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// What a worker is like while it is watched.
+#[derive(Clone, Copy, Debug)]
+enum Loop {
+    Turns,
+    Sleeps,
+    /// Sleeps, and a request waits for something that the worker waits for too.
+    Awaits,
+    Blocked,
+}
+
+/// A worker that answers as its loop lets it, and a judge that looks when it is due.
+struct World {
+    judge: Judge,
+    now: Duration,
+    beat: u64,
+    pinged: bool,
+    orders: Vec<(Duration, Order)>,
+}
+
+impl World {
+    fn new(timeout: Duration) -> Self {
+        let now = ms(5_000);
+        Self { judge: Judge::new(timeout, 0, now), now, beat: 0, pinged: false, orders: Vec::new() }
+    }
+
+    /// Lets `time` pass with a loop like that; a ping is answered within a millisecond by one that can.
+    fn pass(&mut self, time: Duration, like: Loop) -> &mut Self {
+        let end = self.now + time;
+        let turns = u64::from(matches!(like, Loop::Turns));
+        self.answer_if(!matches!(like, Loop::Blocked) && time >= ms(1));
+        self.beat += turns;
+        while let Some(due) = self.judge.due().filter(|due| *due <= end) {
+            self.now = due;
+            self.beat += turns;
+            let order = self.judge.look(self.beat, self.now, || matches!(like, Loop::Awaits | Loop::Blocked));
+            self.pinged |= order == Some(Order::Ping);
+            self.orders.extend(order.map(|order| (self.now, order)));
+            self.answer_if(!matches!(like, Loop::Blocked) && self.now < end);
+            assert!(self.judge.due().is_none_or(|due| due > self.now), "the next look lies ahead");
+        }
+        self.now = end;
+        self
+    }
+
+    fn answer_if(&mut self, can: bool) {
+        if self.pinged && can {
+            self.pinged = false;
+            self.beat += 1;
+            self.judge.answered();
+        }
+    }
+
+    fn count(&self, wanted: Order) -> usize {
+        self.orders.iter().filter(|(_, order)| *order == wanted).count()
+    }
+
+    fn ended(&self) -> Option<Duration> {
+        self.orders.iter().find(|(_, order)| *order == Order::End).map(|(at, _)| *at)
+    }
+}
+
+#[test]
+fn a_blocked_loop_is_pinged_once_and_is_hung_when_the_answer_stays_out() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(60_000), Loop::Blocked);
+    let since = |at: u64| ms(5_000 + at);
+    assert_eq!(
+        world.orders,
+        [(since(500), Order::Ping), (since(10_500), Order::Capture(TIMEOUT)), (since(11_500), Order::End),]
+    );
+}
+
+#[test]
+fn an_idle_worker_is_never_pinged() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(3_600_000), Loop::Sleeps);
+    assert_eq!(world.orders, []);
+}
+
+#[test]
+fn a_loop_that_turns_is_never_asked_however_slowly_it_does() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(600_000), Loop::Turns);
+    assert_eq!(world.orders, []);
+    for _ in 0..50 {
+        world.pass(ms(9_000), Loop::Blocked).pass(ms(501), Loop::Turns);
+    }
+    assert_eq!((world.count(Order::Capture(TIMEOUT)), world.count(Order::End)), (0, 0));
+}
+
+#[test]
+fn a_worker_that_waits_for_its_database_answers_and_lives() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(60_000), Loop::Awaits);
+    assert!(world.count(Order::Ping) > 0);
+    assert_eq!(world.count(Order::Ping), world.orders.len());
+    assert!(world.orders.len() <= 61, "woken {} times in a minute", world.orders.len());
+}
+
+#[test]
+fn an_answer_is_a_sign_of_life_until_the_worker_is_ended() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(11_000), Loop::Blocked);
+    assert_eq!(world.orders.len(), 2, "pinged, and its stack asked for");
+    world.pass(ms(60_000), Loop::Turns);
+    assert_eq!(world.ended(), None);
+    assert_eq!(world.judge.told(), None, "a stack that comes late changes nothing");
+}
+
+#[test]
+fn the_stack_ends_the_wait_for_it() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(10_600), Loop::Blocked);
+    assert_eq!(world.judge.told(), Some(Order::End));
+    assert_eq!(world.judge.told(), None, "it is ended once");
+    world.judge.answered();
+    world.pass(ms(60_000), Loop::Blocked);
+    assert_eq!((world.judge.due(), world.orders.len()), (None, 2));
+}
+
+#[test]
+fn looks_at_several_workers_fall_together() {
+    let mut judges = [Judge::new(TIMEOUT, 0, ms(0)), Judge::new(TIMEOUT, 0, ms(180))];
+    let mut wakes = 0;
+    while let Some(now) = judges.iter().filter_map(Judge::due).min().filter(|due| *due <= ms(10_000)) {
+        wakes += 1;
+        judges.iter_mut().filter(|judge| judge.is_near(now)).for_each(|judge| {
+            judge.look(0, now, || false);
+        });
+    }
+    assert_eq!(wakes, 20, "one for both, twice a second");
+}
+
+#[test]
+fn a_stack_that_nobody_asked_for_ends_nobody() {
+    let mut judge = Judge::new(TIMEOUT, 0, ms(0));
+    assert_eq!(judge.told(), None);
+    assert_eq!(judge.look(0, ms(500), || true), Some(Order::Ping));
+    assert_eq!(judge.told(), None);
+}
+
+#[test]
+fn time_in_which_nobody_looked_is_held_against_no_worker() {
+    let mut world = World::new(TIMEOUT);
+    world.pass(ms(9_000), Loop::Blocked);
+    // Everything stood still for an hour.
+    world.now += ms(3_600_000);
+    assert_eq!(world.judge.look(world.beat, world.now, || true), None);
+    world.pass(ms(900), Loop::Blocked);
+    assert_eq!(world.count(Order::Ping), world.orders.len());
+    world.pass(ms(2_000), Loop::Blocked);
+    assert_eq!(world.orders.len(), 3, "and it is hung all the same");
+}
+
+fn loops() -> impl Strategy<Value = Loop> {
+    prop_oneof![Just(Loop::Turns), Just(Loop::Sleeps), Just(Loop::Awaits), Just(Loop::Blocked)]
+}
+
+proptest! {
+    #[test]
+    fn only_a_loop_that_was_blocked_for_the_whole_timeout_is_ended_and_every_such_one_is(
+        timeout in 200u64..30_000,
+        stretches in proptest::collection::vec((loops(), 1u64..60_000), 1..40),
+    ) {
+        let timeout = ms(timeout);
+        let mut world = World::new(timeout);
+        let period = world.judge.period();
+        let mut blocked_since: Option<Duration> = None;
+        for (like, time) in stretches {
+            match like {
+                Loop::Blocked => { blocked_since.get_or_insert(world.now); }
+                _ => blocked_since = None,
+            }
+            world.pass(ms(time), like);
+            let blocked = blocked_since.map_or(Duration::ZERO, |since| world.now - since);
+            if let Some(at) = world.ended() {
+                let since = blocked_since.expect("only a blocked loop is ended");
+                // The ping may have gone out just before the loop was blocked: it was still asleep then.
+                prop_assert!(at + period >= since + timeout, "blocked at {since:?}, ended at {at:?}");
+                let captured = world.orders.iter().rev().nth(1);
+                prop_assert!(matches!(captured, Some((_, Order::Capture(hung))) if *hung >= timeout));
+                return Ok(());
+            }
+            prop_assert!(blocked < timeout + CAPTURE + 2 * period, "blocked for {blocked:?} and alive");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! Any order of facts: workers that start, fail, die and drain while the cluster rolls, scales and stops.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::error::Code;
+use crate::supervisor::Scale;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Spawned(usize),
+    SpawnFailed(usize),
+    Ready(usize),
+    Exit(usize, bool),
+    Leaves(usize),
+    Hangs(usize),
+    Signal,
+    Warm(usize),
+    Scale(u16),
+    Roll(Option<u16>),
+    Stop(bool),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        5 => (0..6usize).prop_map(Step::Spawned),
+        1 => (0..6usize).prop_map(Step::SpawnFailed),
+        5 => (0..6usize).prop_map(Step::Ready),
+        3 => (0..6usize, any::<bool>()).prop_map(|(which, clean)| Step::Exit(which, clean)),
+        1 => (0..6usize).prop_map(Step::Leaves),
+        1 => (0..6usize).prop_map(Step::Hangs),
+        1 => Just(Step::Signal),
+        4 => (0..8usize).prop_map(Step::Warm),
+        2 => (1..6u16).prop_map(Step::Scale),
+        2 => proptest::option::of(0..4u16).prop_map(Step::Roll),
+        1 => any::<bool>().prop_map(Step::Stop),
+        3 => (0..40_000u64).prop_map(Step::Pass),
+    ]
+}
+
+/// What the test knows of a process: is it made, was it asked to go?
+#[derive(Clone, Copy, Default)]
+struct Process {
+    made: bool,
+    ready: bool,
+    asked: bool,
+}
+
+/// The processes of a world, by slot and generation.
+#[derive(Default)]
+struct Machine {
+    alive: BTreeMap<(u16, u32), Process>,
+    /// The worker of each slot that gets connections.
+    serving: BTreeMap<u16, u32>,
+    asked: Vec<u32>,
+    answered: Vec<u32>,
+    stopping: bool,
+}
+
+impl Machine {
+    fn pick(&self, which: usize, fits: impl Fn(&Process) -> bool) -> Option<(u16, u32)> {
+        let fitting: Vec<_> =
+            self.alive.iter().filter(|(_, process)| fits(process)).map(|(name, _)| *name).collect();
+        (!fitting.is_empty()).then(|| fitting[which % fitting.len()])
+    }
+
+    /// Carries actions out, and checks what must hold after each.
+    fn obey(&mut self, actions: &[Action], stop_was_graceful: bool) -> Result<(), TestCaseError> {
+        for action in actions {
+            match action {
+                Action::Spawn { slot, generation, .. } => {
+                    prop_assert!(!self.stopping, "a start after the stop");
+                    let staying =
+                        self.alive.iter().filter(|((at, _), process)| at == slot && !process.asked).count();
+                    prop_assert!(staying <= 1, "a third worker in slot {slot}");
+                    self.alive.insert((*slot, *generation), Process::default());
+                }
+                Action::Promote { slot, generation } => {
+                    let process = self.alive.get(&(*slot, *generation));
+                    prop_assert!(
+                        process.is_some_and(|process| process.ready),
+                        "one that is not ready serves"
+                    );
+                    self.serving.insert(*slot, *generation);
+                }
+                Action::Drain { slot, generation, .. } => {
+                    let succeeded = self.serving.get(slot).is_some_and(|serving| serving > generation);
+                    let replaced = succeeded || self.stopping || !self.serving.contains_key(slot);
+                    prop_assert!(
+                        replaced || self.shrinks(),
+                        "slot {slot} loses its worker before its successor serves"
+                    );
+                    self.ask_to_go(*slot, *generation);
+                }
+                Action::Kill { slot, generation } | Action::Terminate { slot, generation } => {
+                    self.ask_to_go(*slot, *generation);
+                }
+                Action::Done { id, .. } => self.answered.push(*id),
+                Action::Emit(_)
+                | Action::Started(_)
+                | Action::Stopped
+                | Action::Retire
+                | Action::Unready { .. } => {}
+            }
+        }
+        let _ = stop_was_graceful;
+        Ok(())
+    }
+
+    fn shrinks(&self) -> bool {
+        self.asked.len() > self.answered.len()
+    }
+
+    fn ask_to_go(&mut self, slot: u16, generation: u32) {
+        if let Some(process) = self.alive.get_mut(&(slot, generation)) {
+            process.asked = true;
+        }
+    }
+
+    fn bury(&mut self, name: (u16, u32)) {
+        self.alive.remove(&name);
+        if self.serving.get(&name.0) == Some(&name.1) {
+            self.serving.remove(&name.0);
+        }
+    }
+
+    fn apply(&mut self, step: Step, world: &mut World) -> Vec<Action> {
+        match step {
+            Step::Spawned(which) => match self.pick(which, |process| !process.made) {
+                Some((slot, generation)) => {
+                    self.alive.insert(
+                        (slot, generation),
+                        Process { made: true, ..self.alive[&(slot, generation)] },
+                    );
+                    world.tell(Fact::Spawned { slot, generation, pid: 100 + generation })
+                }
+                None => Vec::new(),
+            },
+            Step::SpawnFailed(which) => match self.pick(which, |process| !process.made) {
+                Some((slot, generation)) => {
+                    self.bury((slot, generation));
+                    let error = Error::new(Code::System, "fork: EAGAIN");
+                    world.tell(Fact::SpawnFailed { slot, generation, error })
+                }
+                None => Vec::new(),
+            },
+            Step::Ready(which) => {
+                match self.pick(which, |process| process.made && !process.ready && !process.asked) {
+                    Some((slot, generation)) => {
+                        self.alive.entry((slot, generation)).and_modify(|process| process.ready = true);
+                        world.tell(Fact::Ready { slot, generation })
+                    }
+                    None => Vec::new(),
+                }
+            }
+            Step::Exit(which, clean) => match self.pick(which, |process| process.made) {
+                Some((slot, generation)) => {
+                    self.bury((slot, generation));
+                    world.tell(Fact::Exited { slot, generation, exit: if clean { CLEAN } else { KILLED } })
+                }
+                None => Vec::new(),
+            },
+            Step::Leaves(which) => match self.pick(which, |process| process.ready && !process.asked) {
+                Some((slot, generation)) => {
+                    self.ask_to_go(slot, generation);
+                    if self.serving.get(&slot) == Some(&generation) {
+                        self.serving.remove(&slot);
+                    }
+                    world.tell(Fact::Leaving { slot, generation })
+                }
+                None => Vec::new(),
+            },
+            Step::Hangs(which) => match self.pick(which, |process| process.ready) {
+                Some((slot, generation)) => world.tell(Fact::Hung { slot, generation }),
+                None => Vec::new(),
+            },
+            Step::Warm(which) => match self.pick(which, |process| process.ready) {
+                Some((slot, generation)) => world.tell(Fact::Warm { slot, generation }),
+                None => Vec::new(),
+            },
+            Step::Signal => world.tell(Fact::StopSignal),
+            Step::Scale(target) => {
+                let id = self.ask();
+                world.tell(Fact::Scale { id, target: Scale::To(target) })
+            }
+            Step::Roll(slot) => {
+                let id = self.ask();
+                world.tell(Fact::Roll { id, slot })
+            }
+            Step::Stop(graceful) => {
+                self.stopping = true;
+                world.tell(Fact::Stop { graceful })
+            }
+            Step::Pass(time) => world.pass(Duration::from_millis(time)),
+        }
+    }
+
+    fn ask(&mut self) -> u32 {
+        let id = self.asked.len() as u32 + 1;
+        self.asked.push(id);
+        id
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4000))]
+
+    /// Whatever happens in whatever order: no slot has more than one worker and its successor, nobody who
+    /// serves is asked to go before his successor serves (but to shrink or stop), every question is answered
+    /// once and in order, start is settled once, nothing starts after a stop, and a stop always ends.
+    #[test]
+    fn any_order_of_facts_keeps_the_promises(
+        steps in proptest::collection::vec(step(), 1..80),
+        standby in 0..2u16,
+        delay in prop_oneof![Just(0), Just(4)],
+    ) {
+        let mut world = World::new(Policy { standby, shutdown_delay: Duration::from_secs(delay), ..policy(3) });
+        let mut machine = Machine::default();
+        let actions = world.tell(Fact::Start);
+        machine.obey(&actions, true)?;
+        for step in steps.into_iter().chain([Step::Stop(true), Step::Pass(31_000), Step::Pass(6_000)]) {
+            let actions = machine.apply(step, &mut world);
+            machine.obey(&actions, true)?;
+        }
+        // Whoever is left is made, and dies of the SIGKILL that is due by now.
+        for ((slot, generation), process) in std::mem::take(&mut machine.alive) {
+            if !process.made {
+                world.tell(Fact::Spawned { slot, generation, pid: 1 });
+            }
+            world.tell(Fact::Exited { slot, generation, exit: KILLED });
+        }
+        let settled = world.log.iter().filter(|action| matches!(action, Action::Started(_))).count();
+        let stopped = world.log.iter().filter(|action| matches!(action, Action::Stopped)).count();
+        prop_assert_eq!(settled, 1, "start is settled once");
+        prop_assert_eq!(stopped, 1, "a stop ends once");
+        prop_assert_eq!(&machine.answered, &machine.asked, "every question is answered once, in order");
+    }
+}

@@ -1,0 +1,219 @@
+//! Rolls, scales and spares: what was asked becomes true, and nothing is lost on the way.
+
+use super::*;
+use crate::error::Code;
+use crate::supervisor::Scale;
+
+fn done(actions: &[Action]) -> Vec<(u32, bool)> {
+    let results = actions.iter().map(|action| match action {
+        Action::Done { id, result } => Some((*id, result.is_ok())),
+        _ => None,
+    });
+    results.flatten().collect()
+}
+
+fn position(log: &[Action], wanted: impl Fn(&Action) -> bool) -> usize {
+    log.iter().position(wanted).expect("the action is in the log")
+}
+
+impl World {
+    /// The worker of an earlier generation exits in order.
+    fn old_leaves(&mut self, slot: u16, generation: u32) -> Vec<Action> {
+        self.tell(Fact::Exited { slot, generation, exit: CLEAN })
+    }
+}
+
+#[test]
+fn a_roll_brings_the_new_worker_up_before_the_old_one_leaves_slot_by_slot() {
+    let mut world = World::started(policy(2));
+    assert_eq!(spawns(&world.tell(Fact::Roll { id: 1, slot: None })), [0], "one at a time");
+    world.up(0);
+    let promoted =
+        position(&world.log, |action| matches!(action, Action::Promote { slot: 0, generation: 2 }));
+    let drained =
+        position(&world.log, |action| matches!(action, Action::Drain { slot: 0, generation: 1, .. }));
+    assert!(promoted < drained);
+    assert_eq!(world.generation(1), 2, "the next slot begins while the first old one drains");
+    world.up(1);
+    assert!(done(&world.log).is_empty());
+    world.old_leaves(0, 1);
+    assert!(done(&world.old_leaves(1, 1)).contains(&(1, true)), "done when the old ones are gone");
+    assert!(world.slot(0).is_ready() && world.slot(1).is_ready());
+}
+
+#[test]
+fn the_next_slot_waits_until_the_new_worker_is_warm() {
+    let mut world = World::started(policy(2));
+    world.tell(Fact::Roll { id: 1, slot: None });
+    world.spawned(0);
+    assert!(spawns(&world.tell(Fact::Ready { slot: 0, generation: 2 })).is_empty());
+    assert_eq!(spawns(&world.tell(Fact::Warm { slot: 0, generation: 2 })), [1]);
+}
+
+#[test]
+fn a_new_worker_that_does_not_get_ready_ends_the_roll_and_the_old_go_on_serving() {
+    let mut world = World::started(policy(2));
+    world.tell(Fact::Roll { id: 7, slot: None });
+    world.spawned(0);
+    let own = Error::new(Code::WorkerStartupFailed, "SyntaxError: Unexpected token");
+    world.tell(Fact::Failed { slot: 0, generation: 2, error: own.clone() });
+    let actions = world.exit(0, CRASH);
+    let told = actions.iter().find_map(|action| match action {
+        Action::Done { id: 7, result: Err(error) } => Some(error),
+        _ => None,
+    });
+    let told = told.expect("the roll has ended");
+    assert_eq!(told.code, Code::WorkerStartupFailed);
+    assert!(told.message.contains("SyntaxError: Unexpected token"), "{told}");
+    assert_eq!(told.details["cause"]["message"], own.message);
+    assert!(world.slot(0).is_ready() && world.slot(1).is_ready());
+    assert!(!world.log.iter().any(|action| matches!(action, Action::Drain { .. })), "nobody left");
+    assert_eq!(world.generation(1), 1, "the roll went no further");
+}
+
+#[test]
+fn a_new_worker_that_is_never_ready_is_killed_and_ends_the_roll() {
+    let mut world = World::started(policy(1));
+    world.tell(Fact::Roll { id: 7, slot: None });
+    world.spawned(0);
+    assert_eq!(world.wait(), seconds(60));
+    assert!(world.log.contains(&Action::Kill { slot: 0, generation: 2 }));
+    assert_eq!(done(&world.exit(0, KILLED)), [(7, false)]);
+    assert!(world.slot(0).is_ready());
+}
+
+#[test]
+fn a_crash_of_the_old_one_during_its_roll_gives_the_new_one_the_seat() {
+    let mut world = World::started(policy(1));
+    world.tell(Fact::Roll { id: 3, slot: None });
+    world.spawned(0);
+    let actions = world.old_leaves(0, 1);
+    assert!(spawns(&actions).is_empty(), "the next one is on its way already");
+    let generation = world.generation(0);
+    let actions = world.tell(Fact::Ready { slot: 0, generation });
+    assert!(actions.contains(&Action::Promote { slot: 0, generation: 2 }));
+    assert_eq!(done(&actions), [(3, true)]);
+}
+
+#[test]
+fn growing_is_done_when_the_new_ones_serve() {
+    let mut world = World::started(policy(1));
+    assert_eq!(spawns(&world.tell(Fact::Scale { id: 1, target: Scale::To(3) })), [1, 2]);
+    world.up(1);
+    assert!(done(&world.log).is_empty());
+    world.up(2);
+    assert_eq!(done(&world.log), [(1, true)]);
+    let scaled =
+        |action: &Action| matches!(action, Action::Emit(Event::ClusterScaled { old_count: 1, new_count: 3 }));
+    assert!(world.log.iter().any(scaled));
+}
+
+#[test]
+fn shrinking_drains_the_highest_and_is_done_when_they_are_gone() {
+    let mut world = World::started(policy(3));
+    let actions = world.tell(Fact::Scale { id: 1, target: Scale::To(1) });
+    assert!(actions.iter().any(|action| matches!(action, Action::Drain { slot: 2, .. })));
+    assert!(actions.iter().any(|action| matches!(action, Action::Drain { slot: 1, .. })));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Drain { slot: 0, .. })));
+    world.exit(1, CLEAN);
+    assert!(done(&world.log).is_empty());
+    assert_eq!(done(&world.exit(2, CLEAN)), [(1, true)]);
+    assert_eq!(
+        spawns(&world.tell(Fact::Scale { id: 2, target: Scale::To(2) })),
+        [1],
+        "the lowest free number comes back"
+    );
+}
+
+#[test]
+fn growing_that_brings_nothing_leaves_the_cluster_as_it_was() {
+    let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
+    world.tell(Fact::Scale { id: 1, target: Scale::To(2) });
+    let error = Error::new(Code::ResourceExhausted, "fork: EAGAIN");
+    let actions = world.tell(Fact::SpawnFailed { slot: 1, generation: 1, error: error.clone() });
+    assert!(actions.contains(&Action::Done { id: 1, result: Err(error) }));
+    assert_eq!(world.supervisor.next_due(), None, "nothing is tried again behind the asker's back");
+}
+
+#[test]
+fn operations_wait_for_each_other_in_the_order_of_the_asking() {
+    let mut world = World::started(policy(1));
+    world.tell(Fact::Roll { id: 1, slot: None });
+    assert!(spawns(&world.tell(Fact::Scale { id: 2, target: Scale::To(2) })).is_empty());
+    world.up(0);
+    let actions = world.old_leaves(0, 1);
+    assert_eq!(done(&actions), [(1, true)]);
+    assert_eq!(spawns(&actions), [1]);
+    world.up(1);
+    assert_eq!(done(&world.log), [(1, true), (2, true)]);
+}
+
+#[test]
+fn a_stop_during_a_roll_ends_the_new_one_too_and_tells_the_askers() {
+    let mut world = World::started(policy(1));
+    world.tell(Fact::Roll { id: 1, slot: None });
+    world.tell(Fact::Scale { id: 2, target: Scale::To(5) });
+    world.spawned(0);
+    let actions = world.tell(Fact::Stop { graceful: true });
+    assert_eq!(done(&actions), [(1, false), (2, false)]);
+    world.old_leaves(0, 1);
+    assert_eq!(world.exit(0, CLEAN).last(), Some(&Action::Stopped));
+}
+
+#[test]
+fn restarting_one_worker_keeps_the_others_and_an_unknown_one_is_an_error() {
+    let mut world = World::started(policy(2));
+    assert_eq!(spawns(&world.tell(Fact::Roll { id: 1, slot: Some(1) })), [1]);
+    world.up(1);
+    assert_eq!(done(&world.old_leaves(1, 1)), [(1, true)]);
+    assert_eq!(world.generation(0), 1);
+    assert_eq!(done(&world.tell(Fact::Roll { id: 2, slot: Some(9) })), [(2, false)]);
+}
+
+#[test]
+fn restarting_a_slot_whose_circuit_is_open_tries_at_once() {
+    let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
+    world.exit(0, CRASH);
+    assert!(world.is_open(0));
+    world.tell(Fact::Roll { id: 1, slot: Some(0) });
+    assert_eq!(spawns(&world.pass(Duration::ZERO)), [0]);
+}
+
+#[test]
+fn a_spare_serves_at_once_when_a_worker_dies_and_the_freed_slot_has_the_next_spare() {
+    let mut world = World::new(Policy { standby: 1, ..policy(2) });
+    world.tell(Fact::Start);
+    let spare = |action: &Action| matches!(action, Action::Spawn { slot: 2, spare: true, .. });
+    assert!(world.log.iter().any(spare));
+    (0..3).for_each(|slot| world.up(slot));
+    let promoted = |actions: &[Action], slot: u16| {
+        actions.iter().any(|action| matches!(action, Action::Promote { slot: found, .. } if *found == slot))
+    };
+    assert!(!promoted(&world.log, 2), "a spare waits");
+    let actions = world.exit(0, KILLED);
+    assert!(promoted(&actions, 2), "it serves in the same turn");
+    assert!(actions.iter().any(|action| matches!(action, Action::Spawn { slot: 0, spare: true, .. })));
+}
+
+#[test]
+fn a_spare_is_taken_first_when_the_cluster_grows() {
+    let mut world = World::new(Policy { standby: 1, ..policy(1) });
+    world.tell(Fact::Start);
+    (0..2).for_each(|slot| world.up(slot));
+    let actions = world.tell(Fact::Scale { id: 1, target: Scale::To(2) });
+    assert!(actions.iter().any(|action| matches!(action, Action::Promote { slot: 1, .. })));
+    assert_eq!(done(&actions), [(1, true)], "it serves already");
+    assert!(actions.iter().any(|action| matches!(action, Action::Spawn { slot: 2, spare: true, .. })));
+}
+
+#[test]
+fn a_worker_that_leaves_by_itself_is_replaced_at_once() {
+    let mut world = World::started(policy(1));
+    let actions = world.tell(Fact::Leaving { slot: 0, generation: 1 });
+    assert_eq!(spawns(&actions), [0]);
+    world.up(0);
+    let leaving = world.slot(0).leaving.iter().any(|old| matches!(old.stage, Stage::Draining { .. }));
+    assert!(leaving, "the old one still finishes");
+    world.old_leaves(0, 1);
+    assert!(world.slot(0).is_ready());
+}

@@ -1,0 +1,93 @@
+//! One worker process, from being asked for to its end. A slot may have several for a while: the one that
+//! serves, the next one that starts, and old ones that finish what they have.
+
+use std::time::Duration;
+
+use super::Policy;
+use crate::error::Error;
+use crate::event::ExitReason;
+use crate::event::{MOST_OUTPUT, tail};
+
+/// All times are the supervisor's clock.
+#[derive(Clone, Debug)]
+pub enum Stage {
+    /// Asked for; `pid` is known once it is spawned.
+    Starting {
+        pid: Option<u32>,
+        since: Duration,
+    },
+    Ready {
+        pid: u32,
+    },
+    /// Asked to finish; SIGTERM at `terminate`, SIGKILL at `kill`.
+    Draining {
+        pid: u32,
+        terminate: Duration,
+        kill: Duration,
+    },
+    /// SIGTERM is sent.
+    Terminating {
+        pid: u32,
+        kill: Duration,
+    },
+    /// SIGKILL is sent; `reason` is why.
+    Killed {
+        pid: u32,
+        reason: ExitReason,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Worker {
+    pub generation: u32,
+    pub stage: Stage,
+    pub has_been_ready: bool,
+    /// A roll may go on to the next slot.
+    pub is_warm: bool,
+    /// Its own account of its end, if it gave one.
+    pub error: Option<Error>,
+    /// The end of what it wrote before it was ready.
+    pub output: String,
+}
+
+impl Worker {
+    pub fn new(generation: u32, now: Duration) -> Self {
+        let stage = Stage::Starting { pid: None, since: now };
+        Self { generation, stage, has_been_ready: false, is_warm: false, error: None, output: String::new() }
+    }
+
+    pub fn wrote(&mut self, text: &str) {
+        self.output.push_str(text);
+        self.output = tail(&self.output, MOST_OUTPUT).to_owned();
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        match self.stage {
+            Stage::Starting { pid, .. } => pid,
+            Stage::Ready { pid }
+            | Stage::Draining { pid, .. }
+            | Stage::Terminating { pid, .. }
+            | Stage::Killed { pid, .. } => Some(pid),
+        }
+    }
+
+    pub fn is_ready(&self) -> bool {
+        matches!(self.stage, Stage::Ready { .. })
+    }
+
+    /// It finishes what it has, from `now` on; SIGKILL at `kill`.
+    pub fn drain(&mut self, pid: u32, policy: &Policy, now: Duration, kill: Duration) {
+        let terminate = kill.saturating_sub(policy.kill_timeout).max(now);
+        self.stage = Stage::Draining { pid, terminate, kill };
+    }
+
+    /// When it wants to be looked at again.
+    pub fn due(&self, startup_timeout: Duration) -> Option<Duration> {
+        match self.stage {
+            Stage::Starting { pid: Some(_), since } => Some(since + startup_timeout),
+            Stage::Draining { terminate, .. } => Some(terminate),
+            Stage::Terminating { kill, .. } => Some(kill),
+            Stage::Starting { pid: None, .. } | Stage::Ready { .. } | Stage::Killed { .. } => None,
+        }
+    }
+}

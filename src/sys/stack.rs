@@ -1,0 +1,200 @@
+//! Asking a process what its JavaScript is doing while its event loop is hung, without a debugger and without a
+//! port. A signal's handler posts a semaphore; a thread that sleeps on it asks V8 to interrupt whatever runs
+//! (`Isolate::RequestInterrupt`, looked up at run time), and V8 calls back in the midst of it, on the main
+//! thread. V8 does so at the heads of functions and loops and in regular expressions, not in native calls.
+
+use std::cell::RefCell;
+use std::ffi::c_void;
+use std::io;
+use std::mem::zeroed;
+use std::os::fd::BorrowedFd;
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use rustix::process::{Signal, pidfd_send_signal};
+
+use super::dynamic::function;
+
+/// A real-time signal that neither Node, V8, glibc nor `orphan` uses.
+pub fn signal() -> libc::c_int {
+    libc::SIGRTMIN() + 7
+}
+
+/// Asks a process that has a `Watch`; the signal's default action would end any other.
+pub fn ask(pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: a number in the range of real-time signals, above those that libc keeps for itself.
+    let signal = unsafe { Signal::from_raw_unchecked(signal()) };
+    Ok(pidfd_send_signal(pidfd, signal)?)
+}
+
+type Isolate = *mut c_void;
+type Interrupt = extern "C" fn(Isolate, *mut c_void);
+type RequestInterrupt = extern "C" fn(Isolate, Interrupt, *mut c_void);
+type CurrentIsolate = extern "C" fn() -> Isolate;
+
+/// Enough for the few calls that the sleeping thread makes.
+const THREAD_STACK: usize = 64 * 1024;
+
+/// The one semaphore, never freed: a signal may come at any time from its making on.
+static SEMAPHORE: AtomicPtr<libc::sem_t> = AtomicPtr::new(null_mut());
+
+extern "C" fn on_signal(_signal: libc::c_int) {
+    // SAFETY: sem_post is async-signal-safe; the handler is installed after the semaphore was made. It can fail
+    // only when more requests wait than anyone counts.
+    unsafe { libc::sem_post(SEMAPHORE.load(Ordering::Acquire)) };
+}
+
+thread_local! {
+    /// What V8's interrupt runs; of the thread on which `Watch::arm` was called.
+    static TELL: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+}
+
+extern "C" fn on_interrupt(_isolate: Isolate, _data: *mut c_void) {
+    // A thread that ends, or a watch that is just being set or taken down, tells nothing.
+    let _ = TELL.try_with(|tell| {
+        if let Ok(tell) = tell.try_borrow()
+            && let Some(tell) = tell.as_ref()
+        {
+            tell();
+        }
+    });
+}
+
+/// The isolate that may be interrupted, while it lives. The thread holds the lock when it asks, so that no
+/// isolate goes meanwhile.
+struct Target {
+    isolate: Isolate,
+    request: RequestInterrupt,
+}
+
+// SAFETY: RequestInterrupt is the call that V8 allows from any thread; the address is used for nothing else.
+unsafe impl Send for Target {}
+
+/// Answers `ask` until it is dropped, which must be before its isolate goes.
+pub struct Watch {
+    target: Arc<Mutex<Option<Target>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watch {
+    /// Watches the isolate that runs on the calling thread. `tell` is called on this thread within whatever
+    /// JavaScript runs there; it must not unwind.
+    ///
+    /// # Errors
+    /// Unsupported, in words, where the runtime is no V8 that can be asked.
+    pub fn arm(tell: impl Fn() + 'static) -> io::Result<Self> {
+        let missing = || io::Error::new(io::ErrorKind::Unsupported, "this runtime cannot be interrupted");
+        // SAFETY: `static Isolate* v8::Isolate::GetCurrent()` and `void v8::Isolate::RequestInterrupt(void
+        // (*)(Isolate*, void*), void*)`: a static function and a member that is not virtual, which the C++ ABIs
+        // of Linux call like C functions, the object being the first argument. The mangled names hold the types.
+        let (current, request) = unsafe {
+            let current: CurrentIsolate = function(c"_ZN2v87Isolate10GetCurrentEv").ok_or_else(missing)?;
+            let name = c"_ZN2v87Isolate16RequestInterruptEPFvPS0_PvES2_";
+            (current, function::<RequestInterrupt>(name).ok_or_else(missing)?)
+        };
+        let isolate = NonNull::new(current()).ok_or_else(missing)?.as_ptr();
+        let semaphore = semaphore()?;
+        let target = Arc::new(Mutex::new(Some(Target { isolate, request })));
+        let theirs = target.clone();
+        let thread = std::thread::Builder::new()
+            .name("drover-stack".into())
+            .stack_size(THREAD_STACK)
+            .spawn(move || serve(semaphore, &theirs))?;
+        let watch = Self { target, thread: Some(thread) };
+        TELL.set(Some(Box::new(tell)));
+        install()?;
+        Ok(watch)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        *self.target.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let _ = TELL.try_with(|tell| tell.try_borrow_mut().map(|mut tell| tell.take()));
+        on_signal(0);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The thread: asks V8 each time the semaphore is posted, until there is nothing to ask any more.
+fn serve(semaphore: Semaphore, target: &Mutex<Option<Target>>) {
+    block_signals();
+    loop {
+        semaphore.wait();
+        match &*target.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(Target { isolate, request }) => request(*isolate, on_interrupt, null_mut()),
+            None => return,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Semaphore(NonNull<libc::sem_t>);
+
+// SAFETY: a semaphore is made for several threads, and this one is never freed.
+unsafe impl Send for Semaphore {}
+
+impl Semaphore {
+    fn wait(self) {
+        // SAFETY: an initialised semaphore that is never freed.
+        while unsafe { libc::sem_wait(self.0.as_ptr()) } != 0 {}
+    }
+}
+
+/// Makes the semaphore at the first call.
+fn semaphore() -> io::Result<Semaphore> {
+    let known = SEMAPHORE.load(Ordering::Acquire);
+    if let Some(known) = NonNull::new(known) {
+        return Ok(Semaphore(known));
+    }
+    // SAFETY: sem_t is plain data, which sem_init makes a semaphore of; it is leaked on purpose.
+    let made = unsafe {
+        let made = Box::leak(Box::new(zeroed::<libc::sem_t>()));
+        if libc::sem_init(made, 0, 0) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        NonNull::from(made)
+    };
+    SEMAPHORE.store(made.as_ptr(), Ordering::Release);
+    Ok(Semaphore(made))
+}
+
+fn install() -> io::Result<()> {
+    // SAFETY: a plain-data struct zeroed and filled; the handler does what POSIX allows in one.
+    unsafe {
+        let mut action: libc::sigaction = zeroed();
+        action.sa_sigaction = on_signal as *const () as usize;
+        action.sa_flags = libc::SA_RESTART;
+        if libc::sigaction(signal(), &raw const action, null_mut()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// No handler of anybody's is to run on the calling thread, whose stack is small.
+fn block_signals() {
+    // SAFETY: a set of signals is plain data; only this thread's mask changes.
+    unsafe {
+        let mut all: libc::sigset_t = zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, null_mut());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runtime_that_is_no_v8_is_named_and_nothing_is_left_behind() {
+        let refused = Watch::arm(|| {}).err().expect("there is no V8 in this process");
+        assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
+        assert_eq!(refused.to_string(), "this runtime cannot be interrupted");
+        assert!(SEMAPHORE.load(Ordering::Acquire).is_null());
+    }
+}

@@ -1,0 +1,112 @@
+//! A slot's next worker beside the present one: who gets connections before, at and after the change.
+
+use drover::balance::Strategy;
+
+use crate::harness::*;
+
+#[test]
+fn a_worker_that_gets_ready_beside_the_present_one_gets_nothing() {
+    let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
+    let next = cluster.coming_seat(0);
+    cluster.serve_seat(0, next.generation, &site);
+    for _ in 0..8 {
+        assert_eq!(Client::to(site.to()).who_exactly(), (0, 1));
+    }
+    assert!(next.take().is_none());
+}
+
+#[test]
+fn from_its_promotion_on_the_next_worker_gets_everything_and_its_predecessor_nothing() {
+    let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
+    let mut kept = Client::to(site.to());
+    kept.who();
+    let next = cluster.coming_seat(0);
+    let generation = next.generation;
+    cluster.serve_seat(0, generation, &site);
+    cluster.promote(0, generation);
+    let _next = next.run_behind(vec![(site.group, None)]);
+    for _ in 0..8 {
+        assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+    }
+    kept.say(b"still there");
+    assert_eq!(kept.hear(11), b"still there");
+}
+
+#[test]
+fn what_the_predecessor_has_not_read_comes_round_again() {
+    let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
+    let old = cluster.seat(0);
+    cluster.serve_seat(0, old.generation, &site);
+    let clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();
+    old.await_message();
+    let next = cluster.coming_seat(0);
+    cluster.serve_seat(0, next.generation, &site);
+    cluster.promote(0, next.generation);
+    let _next = next.run_behind(vec![(site.group, None)]);
+    for mut client in clients {
+        assert_eq!(client.who_exactly(), (0, 2));
+    }
+}
+
+#[test]
+fn a_next_worker_that_dies_before_its_promotion_changes_nothing() {
+    let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
+    let next = cluster.coming_seat(0);
+    cluster.serve_seat(0, next.generation, &site);
+    drop(next);
+    cluster.dead(0, 2);
+    cluster.promote(0, 2);
+    assert_eq!(Client::to(site.to()).who_exactly(), (0, 1));
+}
+
+#[test]
+fn the_predecessors_close_and_death_take_nothing_from_its_successor() {
+    let (cluster, site, mut workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
+    let next = cluster.coming_seat(0);
+    let generation = next.generation;
+    cluster.serve_seat(0, generation, &site);
+    cluster.promote(0, generation);
+    let _next = next.run_behind(vec![(site.group, None)]);
+    let old = workers.remove(0);
+    cluster.close(&old, &site);
+    assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+    cluster.kill(old);
+    assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+}
+
+#[test]
+fn in_direct_mode_no_connection_is_lost_while_workers_take_over() {
+    let (cluster, site, mut workers) = Cluster::serving(direct(), 2);
+    for round in 0..6 {
+        let crowd = std::thread::spawn({
+            let to = site.to();
+            move || {
+                for _ in 0..200 {
+                    Client::to(to).greeting().expect("no connection is lost");
+                }
+            }
+        });
+        let slot = round % 2;
+        let next = cluster.coming_seat(slot);
+        let generation = next.generation;
+        let share = cluster.share(slot, &site);
+        cluster.serve_seat(slot, generation, &site);
+        cluster.promote(slot, generation);
+        let next = next.run_behind(vec![(site.group, share)]);
+        let old = std::mem::replace(&mut workers[usize::from(slot)], next);
+        cluster.close(&old, &site);
+        crowd.join().unwrap();
+        cluster.kill(old);
+    }
+}
+
+#[test]
+fn a_worker_beyond_the_listeners_of_an_address_is_served_through_the_primary() {
+    let (cluster, site, _workers) = Cluster::serving(Settings { slots: 2, ..direct() }, 2);
+    let _third = cluster.worker(2, &site);
+    let mut seen = [0; 3];
+    for _ in 0..30 {
+        seen[usize::from(Client::to(site.to()).who())] += 1;
+    }
+    assert_eq!(seen, [10, 10, 10]);
+}
