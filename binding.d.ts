@@ -116,6 +116,7 @@ export declare function workerFailed(error: any): void
 /** Notices that came while `workerListen` or `workerClose` waited for its answer. */
 export declare function workerHasMail(): boolean
 
+/** Tells the operator something, once a cluster. */
 export declare function workerHint(text: string): void
 
 /** `WorkerInfo[]` of the whole cluster. */
@@ -129,19 +130,16 @@ export declare function workerKeepAlive(group: number, keep: boolean): void
 
 export declare function workerKeepsAlive(group: number): boolean
 
-/** This worker drains because its program said so, and is to be replaced. */
-export declare function workerLeaving(): void
+/** This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal. */
+export declare function workerLeaving(signalled: boolean): void
 
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, backlog: number): any
 
-/**
- * Tells the operator something, once a cluster.
- * Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled.
- */
+/** Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. */
 export declare function workerOrder(id: number, verb: string, argument: any): void
 
-/** `{ code, message, details }` of an order that was not carried out, or null. */
+/** What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
 export declare function workerOrdered(id: number): any
 
 export declare function workerReadMail(): void

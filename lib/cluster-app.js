@@ -109,7 +109,11 @@ function methodsOf(role, options, manager) {
     getAllWorkers: () => role.workers(),
     onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
   };
-  for (const name of ORDERS) methods[name] = (/** @type {any} */ argument) => role.order(name, argument);
+  for (const name of ORDERS) {
+    methods[name] = async (/** @type {any} */ argument) => {
+      await role.order(name, argument);
+    };
+  }
   for (const name of LATER) methods[name] = () => role.refuse(name);
   for (const name of LATER_SYNC) {
     methods[name] = () => {

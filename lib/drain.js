@@ -36,7 +36,7 @@ class Drain {
 
   /** Drains because the program said so: the primary is to send for another. @returns {Promise<void>} */
   leave() {
-    if (!this.begun) addon.workerLeaving();
+    if (!this.begun) addon.workerLeaving(this.worker.signalled);
     return this.run();
   }
 

@@ -116,37 +116,43 @@ class ClusterManager extends EventEmitter {
 
   /** Rolling, a new worker first. */
   restart() {
-    return this.#role.order('restartCluster');
+    return this.#order('restartCluster');
   }
 
   /** One worker more; its number is the cluster's to choose. */
-  spawnWorker() {
-    return this.#role.order('scaleUp', 1);
+  async spawnWorker() {
+    const [slot] = await this.#role.order('scaleUp', 1);
+    return this.getWorkerById(slot);
   }
 
-  /** One worker less: this one. @param {string} workerId */
-  stopWorker(workerId) {
-    return this.#role.order('stopWorker', workerId);
+  /** One worker less: this one. @param {string} workerId @param {boolean} [graceful] */
+  stopWorker(workerId, graceful = true) {
+    return this.#order(graceful ? 'stopWorker' : 'endWorker', workerId);
   }
 
   /** @param {string} workerId */
   restartWorker(workerId) {
-    return this.#role.order('restartWorker', workerId);
+    return this.#order('restartWorker', workerId);
   }
 
   /** @param {number} workers */
   scale(workers) {
-    return this.#role.order('scale', workers);
+    return this.#order('scale', workers);
   }
 
   /** @param {number} [count] */
   scaleUp(count) {
-    return this.#role.order('scaleUp', count);
+    return this.#order('scaleUp', count);
   }
 
   /** @param {number} [count] */
   scaleDown(count) {
-    return this.#role.order('scaleDown', count);
+    return this.#order('scaleDown', count);
+  }
+
+  /** @param {string} verb @param {any} [argument] @returns {Promise<void>} */
+  async #order(verb, argument) {
+    await this.#role.order(verb, argument);
   }
 
   getMetrics() {

@@ -159,7 +159,7 @@ class Primary {
    *
    * @param {string} verb
    * @param {any} argument
-   * @returns {Promise<void>}
+   * @returns {Promise<number[]>} the slots that serve because of it
    */
   order(verb, argument) {
     const { core } = this;

@@ -14,6 +14,7 @@ function waitForPrimary(worker) {
   for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT', 'SIGHUP'])) {
     process.on(signal, () => {
       if (signal === 'SIGTERM') worker.terminated = true;
+      worker.signalled = true;
       // What the primary wants it says on its channel, also when the time to drain is over. (Its word and a
       // signal to the whole group come in any order.)
       if (!isUsers(signal) && worker.orphaned) process.exit(0);

@@ -39,6 +39,8 @@ class Worker {
     this.drain = new Drain(this);
     /** SIGTERM has come: who handles it knows. */
     this.terminated = false;
+    /** A signal has come that ends processes. */
+    this.signalled = false;
     /** Servers that close while others serve on. */
     this.departing = 0;
     /** A stop is announced: everything still serves. */
@@ -46,7 +48,7 @@ class Worker {
     /** The primary has said goodbye or is gone. */
     this.orphaned = false;
     this.said = new Set();
-    /** Orders to the cluster that are not settled. @type {Map<number, { resolve: () => void, reject: (error: Error) => void }>} */
+    /** Orders to the cluster that are not settled. @type {Map<number, { resolve: (slots: number[]) => void, reject: (error: Error) => void }>} */
     this.orders = new Map();
     this.lastOrder = 0;
     const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0) };
@@ -125,7 +127,7 @@ class Worker {
    *
    * @param {string} verb
    * @param {any} argument
-   * @returns {Promise<void>}
+   * @returns {Promise<number[]>} the slots that serve because of it
    */
   order(verb, argument) {
     this.lastOrder += 1;
@@ -138,11 +140,11 @@ class Worker {
 
   /** @param {number} id */
   settle(id) {
-    const error = addon.workerOrdered(id);
+    const { ok, error } = addon.workerOrdered(id);
     const order = this.orders.get(id);
     this.orders.delete(id);
-    if (error === null) order?.resolve();
-    else order?.reject(fromCore(error));
+    if (error) order?.reject(fromCore(error));
+    else order?.resolve(ok);
   }
 
   /** @param {import('./door').Door} door @param {boolean} plainHttp */

@@ -82,6 +82,12 @@ impl Chooser {
         Some(chosen)
     }
 
+    /// The index of the worker that has least, whatever the strategy: for a connection that another gave away
+    /// because it had more.
+    pub fn lightest(&self, candidates: &[Candidate]) -> Option<usize> {
+        self.least_connections(candidates)
+    }
+
     /// The next slot number after the last one that was served, round the corner if need be.
     fn next_slot(&self, candidates: &[Candidate], eligible: impl Fn(&Candidate) -> bool) -> Option<usize> {
         let served = |slot: u16| self.last.is_some_and(|last| slot <= last);

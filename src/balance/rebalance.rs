@@ -25,6 +25,8 @@ pub struct Load {
     /// Of the slot's worker, so that a new one begins anew.
     pub generation: u32,
     pub connections: u32,
+    /// From `loadBalancing.weights`: how much more than another it is to have.
+    pub weight: u32,
     /// In its life.
     pub requests: u64,
     /// Connections that it has given away, in its life.
@@ -65,13 +67,16 @@ impl Rebalance {
         let total: u32 = loads.iter().map(|load| load.connections).sum();
         let rate = (f64::from(total) / 10.0).max(LEAST_RATE);
         self.allowance = (self.allowance + rate * LOOK_EVERY.as_secs_f64()).min(rate);
-        let weighed: Vec<(Load, f64)> = loads.iter().map(|load| (*load, self.weight(load, loads))).collect();
-        let score = |(load, weight): &(Load, f64)| f64::from(load.connections) * weight;
+        let weighed: Vec<(Load, f64)> =
+            loads.iter().map(|load| (*load, self.business(load, loads))).collect();
+        let share = |load: &Load| f64::from(load.weight.max(1));
+        let score = |(load, business): &(Load, f64)| f64::from(load.connections) * business / share(load);
         let heavy = weighed.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
         let light = weighed.iter().min_by(|a, b| score(a).total_cmp(&score(b)))?;
-        let (load, weight) = *heavy;
-        // Half of the difference, in connections of the heaviest.
-        let beyond = ((score(heavy) - score(light)) / 2.0 / weight).floor();
+        let (load, business) = *heavy;
+        // So many connections of the heaviest that both are even afterwards.
+        let a_connection = business * (1.0 / share(&load) + 1.0 / share(&light.0));
+        let beyond = ((score(heavy) - score(light)) / a_connection).floor();
         if beyond < 1.0 || self.seen.get(&load.slot).is_some_and(|seen| now < seen.rests_until) {
             self.heaviest = None;
             return None;
@@ -110,15 +115,15 @@ impl Rebalance {
     }
 
     /// How much more than an average connection those of the worker bring.
-    fn weight(&self, load: &Load, loads: &[Load]) -> f64 {
+    fn business(&self, load: &Load, loads: &[Load]) -> f64 {
         let rate = |load: &Load| self.seen.get(&load.slot).map_or(0.0, |seen| seen.rate);
         let all: f64 = loads.iter().map(rate).sum();
         let total: f64 = loads.iter().map(|load| f64::from(load.connections)).sum();
         if load.connections == 0 || all < 1.0 {
             return 1.0;
         }
-        let weight = (rate(load) / f64::from(load.connections)) / (all / total);
-        if ORDINARY.contains(&weight) { 1.0 } else { weight.clamp(1.0 / HEAVIEST, HEAVIEST) }
+        let business = (rate(load) / f64::from(load.connections)) / (all / total);
+        if ORDINARY.contains(&business) { 1.0 } else { business.clamp(1.0 / HEAVIEST, HEAVIEST) }
     }
 }
 
@@ -143,6 +148,7 @@ mod tests {
                 slot: slot as u16,
                 generation: 1,
                 connections,
+                weight: 1,
                 requests: 0,
                 given: 0,
             };
@@ -159,7 +165,8 @@ mod tests {
             let ask = self.rebalance.look(&self.loads, self.now)?;
             if self.gives {
                 for _ in 0..ask.count {
-                    let lightest = self.loads.iter().min_by_key(|load| load.connections).unwrap().slot;
+                    let load = |load: &&Load| (load.connections + 1) * 12 / load.weight;
+                    let lightest = self.loads.iter().min_by_key(load).unwrap().slot;
                     self.loads[usize::from(ask.slot)].connections -= 1;
                     self.loads[usize::from(ask.slot)].given += 1;
                     self.loads[usize::from(lightest)].connections += 1;
@@ -224,6 +231,16 @@ mod tests {
         world.busy = vec![8.0, 2.0];
         world.seconds(20);
         assert_eq!(world.moved, 0, "both workers have as much to do");
+    }
+
+    #[test]
+    fn a_worker_of_three_times_the_weight_keeps_three_times_the_connections() {
+        for counts in [[48, 0], [0, 48], [36, 12]] {
+            let mut world = World::new(&counts);
+            world.loads[0].weight = 3;
+            world.seconds(20);
+            assert_eq!(world.counts(), [36, 12], "{counts:?}");
+        }
     }
 
     #[test]

@@ -91,8 +91,8 @@ impl NativePrimary {
         self.inner.iter().for_each(|primary| primary.stop(id, graceful));
     }
 
-    /// What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `restartWorker` or
-    /// `restartCluster`, with its argument.
+    /// What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
+    /// draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
     #[napi]
     pub fn order(&self, id: u32, verb: String, argument: Value) {
         if let Some(primary) = &self.inner {

@@ -193,12 +193,12 @@ pub fn worker_ready() -> Value {
     outcome(worker().and_then(|worker| worker.ready().map_err(system("ready"))).map(|()| Value::Null))
 }
 
-/// This worker drains because its program said so, and is to be replaced.
+/// This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal.
 #[napi(js_name = "workerLeaving")]
-pub fn worker_leaving() {
+pub fn worker_leaving(signalled: bool) {
     if let Ok(worker) = worker() {
         // Without a primary nobody replaces it.
-        let _ = worker.leaving();
+        let _ = worker.leaving(signalled);
     }
 }
 
@@ -217,7 +217,6 @@ pub fn worker_failed(error: Value) {
     }
 }
 
-/// Tells the operator something, once a cluster.
 /// Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled.
 #[napi(js_name = "workerOrder")]
 pub fn worker_order(id: u32, verb: String, argument: Value) {
@@ -227,12 +226,13 @@ pub fn worker_order(id: u32, verb: String, argument: Value) {
     }
 }
 
-/// `{ code, message, details }` of an order that was not carried out, or null.
+/// What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.
 #[napi(js_name = "workerOrdered")]
 pub fn worker_ordered(id: u32) -> Value {
     worker().ok().and_then(|worker| worker.answer_to(id)).unwrap_or(Value::Null)
 }
 
+/// Tells the operator something, once a cluster.
 #[napi(js_name = "workerHint")]
 pub fn worker_hint(text: String) {
     if let Ok(worker) = worker() {

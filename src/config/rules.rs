@@ -4,6 +4,7 @@
 use super::fault::{Fault, shown};
 use super::network::is_loopback;
 use super::sections::balancing::{Affinity, Dispatch, Strategy};
+use super::sections::worker::MOST_WORKERS;
 use super::settings::Settings;
 use super::tree;
 use serde_json::{Value, json};
@@ -33,6 +34,7 @@ pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
         .chain(facts.affinity_is_of_one_mind())
         .chain(facts.cookie_can_be_read())
         .chain(facts.direct_dispatch_can_be_exact())
+        .chain(facts.spares_have_slots())
         .collect()
 }
 
@@ -100,6 +102,18 @@ impl Facts<'_> {
     }
 
     /// In direct mode the kernel chooses: it neither counts connections nor reads requests.
+    fn spares_have_slots(&self) -> Option<Fault> {
+        let spares = self.settings.given.get("processManagement.standbyWorkers")?;
+        let workers = self.whole["workers"].as_u64().unwrap_or(1);
+        let most = u64::from(MOST_WORKERS).saturating_sub(workers);
+        (spares.value.as_u64()? > most).then(|| Fault {
+            path: spares.origin.clone(),
+            found: shown(&spares.value),
+            allowed: format!("at most {most} beside {workers} workers"),
+            hint: Some(format!("a cluster has {MOST_WORKERS} slots")),
+        })
+    }
+
     fn direct_dispatch_can_be_exact(&self) -> Option<Fault> {
         let dispatch = self.settings.given.get("loadBalancing.dispatch")?;
         let affinity = &self.whole["loadBalancing"]["sessionAffinity"];
@@ -176,6 +190,10 @@ mod tests {
                 json!({ "loadBalancing": { "dispatch": "direct", "strategy": "ip-hash", "trustProxy": "loopback" } }),
                 "loadBalancing.dispatch",
             ),
+            (
+                json!({ "workers": 1000, "processManagement": { "standbyWorkers": 25 } }),
+                "processManagement.standbyWorkers",
+            ),
         ] {
             assert_eq!(broken(config.clone()), [format!("cluster.config.{path}")], "{config}");
         }
@@ -187,6 +205,7 @@ mod tests {
             json!({}),
             json!({ "scaling": { "minWorkers": 64 } }),
             json!({ "shutdownTimeout": 500 }),
+            json!({ "workers": 1000, "processManagement": { "standbyWorkers": 24 } }),
             json!({ "restartDelay": "5m" }),
             json!({ "monitoring": { "host": "0.0.0.0", "token": "t" } }),
             json!({ "monitoring": { "host": "0.0.0.0", "enabled": false } }),

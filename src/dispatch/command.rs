@@ -109,6 +109,8 @@ pub enum Command {
     Close { slot: u16, generation: u32, group: GroupId, reply: oneshot::Sender<()> },
     /// The worker is short of descriptors (or no longer).
     Scarce { slot: u16, generation: u32, scarce: bool },
+    /// A debugger may stop the worker: it is not stuck.
+    Inspected { slot: u16, generation: u32 },
     /// The worker is about to leave: nothing more for it.
     Drain { slot: u16, generation: u32 },
     /// The worker leaves by itself: nothing more for it, and another takes its place.

@@ -36,6 +36,8 @@ pub struct Member {
     pub accepted_seen: u64,
     pub pulse: Pulse,
     pub stuck: bool,
+    /// A debugger may stop it.
+    pub inspected: bool,
     pub scarce: bool,
     pub leaving: bool,
     blocked_until: Duration,
@@ -93,6 +95,7 @@ impl Member {
             accepted_seen: 0,
             pulse: Pulse::default(),
             stuck: false,
+            inspected: false,
             scarce: false,
             leaving: false,
             blocked_until: Duration::ZERO,

@@ -22,8 +22,12 @@ impl Floor {
             return;
         }
         self.evened = now;
-        let loads: Vec<Load> =
-            self.crew.serving().filter(|member| self.shares(member)).map(load_of).collect();
+        let loads: Vec<Load> = self
+            .crew
+            .serving()
+            .filter(|member| self.shares(member))
+            .map(|member| self.load(member))
+            .collect();
         if loads.len() < 2 {
             return;
         }
@@ -40,14 +44,15 @@ impl Floor {
             || self.groups.values().any(|group| group.plain_http && group.door(member.slot) == Door::Open);
         member.is_well() && !member.scarce && serves()
     }
-}
 
-fn load_of(member: &Member) -> Load {
-    Load {
-        slot: member.slot,
-        generation: member.generation,
-        connections: member.connections(),
-        requests: member.page.float(page::REQUESTS) as u64,
-        given: member.given,
+    fn load(&self, member: &Member) -> Load {
+        Load {
+            slot: member.slot,
+            generation: member.generation,
+            connections: member.connections(),
+            weight: self.settings.weights.get(usize::from(member.slot)).copied().unwrap_or(1),
+            requests: member.page.float(page::REQUESTS) as u64,
+            given: member.given,
+        }
     }
 }

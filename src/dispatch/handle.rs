@@ -78,6 +78,10 @@ impl Dispatcher {
         self.tell(Command::Scarce { slot, generation, scarce });
     }
 
+    pub fn inspected(&self, slot: u16, generation: u32) {
+        self.tell(Command::Inspected { slot, generation });
+    }
+
     pub fn drain(&self, slot: u16, generation: u32) {
         self.tell(Command::Drain { slot, generation });
     }

@@ -44,6 +44,11 @@ impl Floor {
                     self.place_again(unread, now);
                 }
             }
+            Command::Inspected { slot, generation } => {
+                if let Some((_, member)) = self.crew.find(slot, generation) {
+                    member.inspected = true;
+                }
+            }
             Command::Drain { slot, generation } => {
                 if let Some(member) = self.current(slot, generation) {
                     // What it has not read yet it still reads, before it closes its doors.

@@ -68,14 +68,20 @@ impl Floor {
     fn choose(&mut self, asked: &Asked, now: Duration) -> Option<u16> {
         let Asked { group: id, client, hint, giver } = *asked;
         let mut candidates = std::mem::take(&mut self.candidates);
-        self.find_candidates(id, now, &mut candidates);
+        // Whoever belongs to a slot goes there, warm or not.
+        let bound = hint.slot.is_some() || self.effective_strategy() == Strategy::IpHash;
+        self.find_candidates(id, bound, now, &mut candidates);
         if candidates.len() > 1 {
             candidates.retain(|candidate| Some(candidate.slot) != giver);
         }
         let named = hint.slot.and_then(|slot| candidates.iter().position(|candidate| candidate.slot == slot));
         let key = self.key(client, hint);
         let random = self.next_random();
-        let chosen = named.or_else(|| self.groups.get_mut(&id)?.chooser.choose(&candidates, key, random));
+        let evens_out = self.settings.rebalance && giver.is_some() && !bound;
+        let chosen = named.or_else(|| {
+            let chooser = &mut self.groups.get_mut(&id)?.chooser;
+            if evens_out { chooser.lightest(&candidates) } else { chooser.choose(&candidates, key, random) }
+        });
         let slot = chosen.map(|index| candidates[index].slot);
         self.candidates = candidates;
         slot
@@ -83,7 +89,7 @@ impl Floor {
 
     /// The workers that may take a connection of the group now. A stuck one gets something only when all are:
     /// then waiting there is as good as anywhere. One that is short of descriptors when no other has room.
-    fn find_candidates(&self, id: GroupId, now: Duration, candidates: &mut Vec<Candidate>) {
+    fn find_candidates(&self, id: GroupId, bound: bool, now: Duration, candidates: &mut Vec<Candidate>) {
         candidates.clear();
         let Some(group) = self.groups.get(&id) else { return };
         let most = self.settings.max_connections_per_worker;
@@ -96,7 +102,7 @@ impl Floor {
             let fit = |member: &&Member| member.scarce == scarce && (member.is_well() || !any_well);
             let free = || serving().filter(fit).filter(|member| member.has_room(now, self.allowance, most));
             let slowly = |member: &&Member| member.is_warm(now) || member.has_slow_room();
-            let warms_up = group.plain_http && free().any(|member| member.is_warm(now));
+            let warms_up = !bound && group.plain_http && free().any(|member| member.is_warm(now));
             candidates.extend(free().filter(|m| !warms_up || slowly(m)).map(|member| self.candidate(member)));
             if !candidates.is_empty() {
                 return;

@@ -23,7 +23,8 @@ impl Floor {
         let mut changed = false;
         let queued: Vec<bool> = (0..self.crew.slots()).map(|slot| self.has_own_queue(slot)).collect();
         for member in self.crew.serving_mut() {
-            let outstanding = member.under_way() > 0 || queued[usize::from(member.slot)];
+            let has_work = member.under_way() > 0 || queued[usize::from(member.slot)];
+            let outstanding = has_work && !member.inspected;
             let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now);
             if stuck != member.stuck {
                 member.stuck = stuck;

@@ -126,7 +126,11 @@ impl Floor {
     }
 
     /// Some worker here is cold while others are warm: it must be fed slowly, which only the primary can do.
+    /// (Clients that belong to a slot go there all the same.)
     fn warms_up(&self, group: &Group) -> bool {
+        if self.effective_strategy() == Strategy::IpHash {
+            return false;
+        }
         let now = self.now();
         let here =
             || self.crew.serving().filter(|member| group.door(member.slot) == Door::Open && member.is_well());

@@ -102,10 +102,10 @@ pub enum ToWorker {
     },
     /// The slot is this worker's: it accepts from now on. Before that its servers stand behind closed doors.
     Promoted,
-    /// What a program of this worker asked of the cluster is done, or why it is not: `{ code, message, details }`.
+    /// What a program of this worker asked of the cluster is done: `{ ok }`, or `{ error: { code, message, details } }`.
     Ordered {
         id: u32,
-        error: Option<serde_json::Value>,
+        outcome: serde_json::Value,
     },
     /// A stop is announced: everything still serves, and readiness says no.
     Unready,
@@ -141,8 +141,9 @@ pub enum ToPrimary {
     Plenty,
     /// Ready, in the sense that `Welcome` asked for.
     Ready,
-    /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced.
-    Leaving,
+    /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced. `signalled`:
+    /// it had got a signal.
+    Leaving { signalled: bool },
     /// The program asks the cluster to become something else; `argument` as JavaScript gave it. Answered by
     /// Ordered with the same `id`.
     Order { id: u32, verb: String, argument: serde_json::Value },

@@ -51,9 +51,9 @@ impl Cluster {
                 self.hangs.begin(name, now);
                 self.advance(Fact::Ready { slot, generation });
             }
-            ToPrimary::Leaving => {
+            ToPrimary::Leaving { signalled } => {
                 self.dispatcher.leave(slot, generation);
-                self.advance(Fact::Leaving { slot, generation });
+                self.advance(Fact::Leaving { slot, generation, signalled });
             }
             ToPrimary::Wrote { text } => self.advance(Fact::Wrote { slot, generation, text }),
             ToPrimary::Order { id, verb, argument } => {
@@ -65,7 +65,10 @@ impl Cluster {
             }
             ToPrimary::Pong => self.hangs.answered(name),
             ToPrimary::Traceable { lacks } => self.hangs.traceable(name, lacks),
-            ToPrimary::Inspected => self.hangs.spare(name),
+            ToPrimary::Inspected => {
+                self.hangs.spare(name);
+                self.dispatcher.inspected(slot, generation);
+            }
             ToPrimary::Stack { text } => self.stack_came(name, text),
         }
     }

@@ -7,19 +7,20 @@ use crate::config::MOST_WORKERS;
 use crate::error::{Code, Error, Result};
 use crate::supervisor::{Fact, Scale};
 
-/// The fact that an order is for the supervisor; `id` is the order's.
+/// The fact that an order is for the supervisor; `id` is the order's, `asker` the worker whose program gave it.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` for a number or a worker id that is none.
-pub fn fact(id: u32, verb: &str, argument: &Value) -> Result<Fact> {
-    let scale = |target| Fact::Scale { id, target };
+pub fn fact(id: u32, verb: &str, argument: &Value, asker: Option<(u16, u32)>) -> Result<Fact> {
+    let scale = |target| Fact::Scale { id, target, asker };
     Ok(match verb {
         "scale" => scale(Scale::To(count(verb, argument, None)?)),
         "scaleUp" => scale(Scale::By(i32::from(count(verb, argument, Some(1))?))),
         "scaleDown" => scale(Scale::By(-i32::from(count(verb, argument, Some(1))?))),
-        "stopWorker" => scale(Scale::Without(slot(verb, argument)?)),
-        "restartWorker" => Fact::Roll { id, slot: Some(slot(verb, argument)?) },
-        "restartCluster" => Fact::Roll { id, slot: None },
+        "stopWorker" => scale(Scale::Without { slot: slot(verb, argument)?, graceful: true }),
+        "endWorker" => scale(Scale::Without { slot: slot(verb, argument)?, graceful: false }),
+        "restartWorker" => Fact::Roll { id, slot: Some(slot(verb, argument)?), asker },
+        "restartCluster" => Fact::Roll { id, slot: None, asker },
         _ => return Err(Error::new(Code::NotSupported, format!("{verb} is no order for a cluster"))),
     })
 }
@@ -57,17 +58,22 @@ mod tests {
 
     #[test]
     fn orders_say_how_many_or_which() {
-        let target = |verb: &str, argument: Value| match fact(7, verb, &argument) {
-            Ok(Fact::Scale { id: 7, target }) => target,
+        let target = |verb: &str, argument: Value| match fact(7, verb, &argument, None) {
+            Ok(Fact::Scale { id: 7, target, asker: None }) => target,
             other => panic!("{other:?}"),
         };
         assert_eq!(target("scale", json!(4)), Scale::To(4));
         assert_eq!(target("scale", json!(4.0)), Scale::To(4));
         assert_eq!(target("scaleUp", Value::Null), Scale::By(1));
         assert_eq!(target("scaleDown", json!(2)), Scale::By(-2));
-        assert_eq!(target("stopWorker", json!("3")), Scale::Without(3));
-        assert!(matches!(fact(1, "restartWorker", &json!(2)), Ok(Fact::Roll { id: 1, slot: Some(2) })));
-        assert!(matches!(fact(1, "restartCluster", &Value::Null), Ok(Fact::Roll { id: 1, slot: None })));
+        assert_eq!(target("stopWorker", json!("3")), Scale::Without { slot: 3, graceful: true });
+        assert_eq!(target("endWorker", json!("3")), Scale::Without { slot: 3, graceful: false });
+        let roll = |verb: &str, argument: Value| match fact(1, verb, &argument, Some((0, 4))) {
+            Ok(Fact::Roll { id: 1, slot, asker: Some((0, 4)) }) => slot,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(roll("restartWorker", json!(2)), Some(2));
+        assert_eq!(roll("restartCluster", Value::Null), None);
     }
 
     #[test]
@@ -83,7 +89,7 @@ mod tests {
             ("restartWorker", Value::Null),
             ("stopWorker", json!({})),
         ] {
-            let error = fact(1, verb, &argument).expect_err(verb);
+            let error = fact(1, verb, &argument, None).expect_err(verb);
             assert_eq!(error.code, Code::InvalidArgument, "{verb} {argument}");
             assert!(error.message.contains(&argument.to_string()), "{}", error.message);
         }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::news::{Asker, Order};
+use super::news::{Asker, Name, Order};
 use super::order;
 use super::run::Cluster;
 use crate::error::{Code, Error, Result};
@@ -28,7 +28,11 @@ impl Cluster {
     pub(super) fn ordered(&mut self, Order { verb, argument, asker }: Order) {
         self.orders.last += 1;
         let id = self.orders.last;
-        match order::fact(id, &verb, &argument) {
+        let worker = match asker {
+            Asker::Here(_) => None,
+            Asker::Worker(Name { slot, generation }, _) => Some((slot, generation)),
+        };
+        match order::fact(id, &verb, &argument, worker) {
             Ok(fact) => {
                 self.orders.under_way.insert(id, UnderWay { verb, asker, since: Instant::now() });
                 self.advance(fact);
@@ -37,7 +41,7 @@ impl Cluster {
         }
     }
 
-    pub(super) fn carried_out(&mut self, id: u32, result: Result<()>) {
+    pub(super) fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {
         let Some(UnderWay { verb, asker, since }) = self.orders.under_way.remove(&id) else { return };
         if let Some((level, line)) = line(&verb, since.elapsed(), &result) {
             self.emit(Event::notice(level, line));
@@ -45,23 +49,29 @@ impl Cluster {
         self.answer(asker, result);
     }
 
-    fn answer(&self, asker: Asker, result: Result<()>) {
+    fn answer(&self, asker: Asker, result: Result<Vec<u16>>) {
         match asker {
-            Asker::Here(id) => self.done(id, result.map(|()| Value::Null)),
+            Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
             Asker::Worker(name, id) => {
                 // A worker that asked for its own end hears no answer.
                 let Some(link) = self.crew.link(name) else { return };
-                link.send(ToWorker::Ordered { id, error: result.err().map(|error| json!(error)) });
+                link.send(ToWorker::Ordered {
+                    id,
+                    outcome: match result {
+                        Ok(slots) => json!({ "ok": slots }),
+                        Err(error) => json!({ "error": error }),
+                    },
+                });
             }
         }
     }
 }
 
 /// What the log says. An order that could not even begin concerns its asker alone.
-fn line(verb: &str, took: Duration, result: &Result<()>) -> Option<(Level, String)> {
+fn line(verb: &str, took: Duration, result: &Result<Vec<u16>>) -> Option<(Level, String)> {
     let seconds = took.as_secs_f64();
     match result {
-        Ok(()) => Some((Level::Info, format!("{verb}: done in {seconds:.1} s"))),
+        Ok(_) => Some((Level::Info, format!("{verb}: done in {seconds:.1} s"))),
         Err(Error { code: Code::WorkerStartupFailed, message, .. }) => {
             Some((Level::Error, format!("{verb}: ended after {seconds:.1} s. {message}")))
         }

@@ -25,7 +25,7 @@ use crate::ipc::control::ToWorker;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::Spawned;
-use crate::supervisor::{Action, Fact, Supervisor};
+use crate::supervisor::{Action, Fact, Slot, Supervisor};
 
 pub struct Cluster {
     setup: Setup,
@@ -162,7 +162,9 @@ impl Cluster {
                 self.memory.retire(slot, generation);
                 self.crew.forget(name);
                 self.hangs.forget(name);
-                self.forget_stuck(slot);
+                if self.sits(name) {
+                    self.forget_stuck(slot);
+                }
                 self.advance(Fact::Exited { slot, generation, exit });
             }
             Input::Dispatch(report) => self.reported(report),
@@ -229,6 +231,7 @@ impl Cluster {
                 }
             }
             Action::Promote { slot, generation } => {
+                self.forget_stuck(slot);
                 self.dispatcher.promote(slot, generation);
                 if let Some(link) = self.crew.link(Name { slot, generation }) {
                     link.send(ToWorker::Promoted);
@@ -254,6 +257,12 @@ impl Cluster {
             let Name { slot, generation } = name;
             self.advance(Fact::SpawnFailed { slot, generation, error });
         }
+    }
+
+    /// Is this the worker that its slot is known by?
+    fn sits(&self, name: Name) -> bool {
+        let slot = self.supervisor.slots().get(usize::from(name.slot));
+        slot.and_then(Slot::shown).is_some_and(|worker| worker.generation == name.generation)
     }
 
     fn end(&self, name: Name, forced: bool) {

@@ -36,7 +36,7 @@ impl Supervisor {
         let error = told.or_else(|| unready.then(|| self.startup_error(reason, exit)));
         let error = error.map(|error| if unready { error.and("output", json!(output)) } else { error });
         if let (true, Some(error)) = (unready, &error) {
-            self.first_error.get_or_insert_with(|| error.clone());
+            self.note_start_error(error);
         }
         let worker_id = slot.to_string();
         self.emit(Event::WorkerExit { worker_id: worker_id.clone(), pid, exit, reason });
@@ -76,15 +76,17 @@ impl Supervisor {
         error: Option<Error>,
         now: Duration,
     ) {
+        if let (false, Some(error)) = (was_ready, &error) {
+            self.not_ready(number, generation, error);
+        }
         let slot = &mut self.slots[usize::from(number)];
         if slot.leaving.iter().any(|worker| worker.generation == generation) {
             slot.leaving.retain(|worker| worker.generation != generation);
             return;
         }
         if slot.next.as_ref().is_some_and(|next| next.generation == generation) {
-            // The one that sits goes on serving; whoever waited for the next one hears why.
+            // The one that sits goes on serving.
             slot.next = None;
-            self.roll_error = error.or(self.roll_error.take());
             return;
         }
         slot.seat = match slot.next.take() {
@@ -93,26 +95,15 @@ impl Supervisor {
             None => Seat::Vacant,
         };
         if matches!(slot.seat, Seat::Vacant) {
-            self.refill(number, reason, was_ready, error, now);
+            self.refill(number, reason, was_ready, now);
         }
     }
 
-    fn refill(
-        &mut self,
-        number: u16,
-        reason: ExitReason,
-        was_ready: bool,
-        error: Option<Error>,
-        now: Duration,
-    ) {
+    fn refill(&mut self, number: u16, reason: ExitReason, was_ready: bool, now: Duration) {
         let stopping = matches!(self.phase, Phase::Stopping | Phase::Stopped);
         let slot = &self.slots[usize::from(number)];
         if stopping || !self.policy.respawn || slot.role == Role::Retired {
             return;
-        }
-        if !was_ready {
-            // Of a slot that a roll was about to judge.
-            self.roll_error = error.or(self.roll_error.take());
         }
         if slot.role == Role::Serving && was_ready && self.take_spare().is_some() {
             // The spare serves under its own number; this slot has the next spare.
@@ -122,14 +113,14 @@ impl Supervisor {
         let policy = &self.policy;
         let slot = &mut self.slots[usize::from(number)];
         if now < shadow {
-            slot.seat = Seat::Waiting { until: shadow };
+            slot.seat = Seat::Waiting { until: shadow, told: false };
             return;
         }
         let verdict =
             if slot.trial { Verdict::Open } else { slot.budget.death(policy, number, was_ready, now) };
         match verdict {
             Verdict::RestartAfter(delay) => {
-                slot.seat = Seat::Waiting { until: now + delay };
+                slot.seat = Seat::Waiting { until: now + delay, told: true };
                 let restarts = slot.restarts + 1;
                 let delay_ms = delay.as_millis() as u64;
                 let worker_id = number.to_string();

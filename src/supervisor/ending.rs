@@ -4,23 +4,26 @@
 use std::time::Duration;
 
 use super::Action;
-use super::reconcile::{Phase, Supervisor};
+use super::reconcile::{Phase, SIGNAL_LAG, Supervisor};
 use super::slot::{Role, Seat, Slot};
 use super::worker::Stage;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
 
 impl Supervisor {
-    /// The worker drains by itself; its deadline is a stop's. Another takes its place at once.
-    pub(super) fn leaving(&mut self, number: u16, generation: u32, now: Duration) {
+    /// The worker drains by itself; its deadline is a stop's. Another takes its place at once, or when it is clear
+    /// that the signal it leaves for was its alone.
+    pub(super) fn leaving(&mut self, number: u16, generation: u32, signalled: bool, now: Duration) {
         let policy = self.policy.clone();
-        let replaced = policy.respawn && self.phase != Phase::Stopping;
+        let (replaced, gone_by) = (policy.respawn && self.phase != Phase::Stopping, self.gone_by);
         let Some(worker) = self.worker(number, generation) else { return };
         let Stage::Ready { pid } = worker.stage else { return };
-        worker.drain(pid, &policy, now, now + policy.graceful_timeout);
+        worker.drain(pid, &policy, now, gone_by.unwrap_or(now + policy.graceful_timeout));
         self.emit(Event::WorkerDraining { worker_id: number.to_string(), pid });
         // One that leaves with the primary's own stop signal was meant by it too.
-        let until = now.max(self.shadow_until);
+        let delayed = signalled || now < self.shadow_until;
+        let lag = if signalled { SIGNAL_LAG } else { Duration::ZERO };
+        let until = self.shadow_until.max(now + lag);
         let slot = &mut self.slots[usize::from(number)];
         if slot.sitting().is_none_or(|sitting| sitting.generation != generation) {
             return;
@@ -28,13 +31,13 @@ impl Supervisor {
         let restarts = slot.restarts + 1;
         let after = match slot.next.take() {
             Some(next) => Seat::Occupied(next),
-            None if replaced && slot.role != Role::Retired => Seat::Waiting { until },
+            None if replaced && slot.role != Role::Retired => Seat::Waiting { until, told: !delayed },
             None => Seat::Vacant,
         };
         if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, after) {
             slot.leaving.push(old);
         }
-        if matches!(slot.seat, Seat::Waiting { .. }) && until == now {
+        if matches!(slot.seat, Seat::Waiting { told: true, .. }) {
             let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
             self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts });
         }
@@ -65,8 +68,13 @@ impl Supervisor {
     fn announce_stop(&mut self, now: Duration) {
         self.drain_at = Some(now + self.policy.shutdown_delay);
         self.gone_by = Some(now + self.policy.graceful_timeout);
-        for slot in &mut self.slots {
+        for index in 0..self.slots.len() {
+            let slot = &mut self.slots[index];
             slot.expect_nobody();
+            // Nobody is succeeded any more.
+            if let Some(next) = slot.next.as_ref().map(|next| next.generation) {
+                self.let_go(index as u16, next, false, now);
+            }
         }
         let ready = self.slots.iter().filter(|slot| slot.is_ready());
         let ready = ready.filter_map(|slot| slot.sitting().map(|worker| (slot.number, worker.generation)));

@@ -58,7 +58,10 @@ pub enum Scale {
     /// More or fewer than there are when its turn comes.
     By(i32),
     /// The worker of this slot is one too many.
-    Without(u16),
+    Without {
+        slot: u16,
+        graceful: bool,
+    },
 }
 
 /// A fact for the supervisor. `generation` tells a slot's workers apart; facts of an earlier one are stale.
@@ -90,10 +93,12 @@ pub enum Fact {
         generation: u32,
         text: String,
     },
-    /// The worker drains by itself and is to be replaced.
+    /// The worker drains by itself and is to be replaced. `signalled`: a signal asked it to, which may be on its
+    /// way to the primary too.
     Leaving {
         slot: u16,
         generation: u32,
+        signalled: bool,
     },
     /// The worker told of an uncaught error of its own.
     Failed {
@@ -122,14 +127,18 @@ pub enum Fact {
     Stop {
         graceful: bool,
     },
+    /// `asker`: the worker whose program waits for it, if it was one's. Nobody waits for its end then: it may be
+    /// waiting for this answer before it ends.
     Scale {
         id: u32,
         target: Scale,
+        asker: Option<(u16, u32)>,
     },
-    /// New workers for all slots, or for one.
+    /// New workers for all slots, or for one; `asker` as for a scale.
     Roll {
         id: u32,
         slot: Option<u16>,
+        asker: Option<(u16, u32)>,
     },
     /// Time has passed.
     Tick,
@@ -173,10 +182,10 @@ pub enum Action {
     Emit(Event),
     /// `start` is settled: every worker is ready, or the cluster runs degraded, or nothing got ready.
     Started(Result<(), Error>),
-    /// A scale or a roll is over.
+    /// A scale or a roll is over: the slots that serve because of it.
     Done {
         id: u32,
-        result: Result<(), Error>,
+        result: Result<Vec<u16>, Error>,
     },
     /// Every worker is gone for good.
     Stopped,

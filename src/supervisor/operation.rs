@@ -14,47 +14,81 @@ use crate::config::MOST_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::Event;
 
+/// A worker: its slot and generation.
+type Name = (u16, u32);
+
 #[derive(Clone, Debug)]
 pub struct Operation {
     id: u32,
+    asker: Option<Name>,
     kind: Kind,
 }
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Scale { target: Scale },
-    Roll { slots: Vec<u16> },
+    Scale {
+        target: Scale,
+    },
+    /// `only`: one slot; None: all that there are when its turn comes.
+    Roll {
+        only: Option<u16>,
+    },
 }
 
 /// An operation under way.
 #[derive(Clone, Debug)]
 pub struct Running {
     id: u32,
+    /// Its end is not waited for.
+    asker: Option<Name>,
     work: Work,
 }
 
 #[derive(Clone, Debug)]
 enum Work {
-    /// These slots are to become ready.
-    Growing { slots: Vec<u16>, from: u32 },
+    /// These slots are to become ready; `error`: why the first of them did not.
+    Growing {
+        slots: Vec<u16>,
+        from: u32,
+        error: Option<Error>,
+    },
     /// These slots are to become empty.
-    Shrinking { slots: Vec<u16>, from: u32 },
-    /// `at` is being replaced, `rest` come after it, `old` were replaced and leave.
-    Rolling { at: Option<u16>, rest: VecDeque<u16>, old: Vec<(u16, u32)> },
+    Shrinking {
+        slots: Vec<u16>,
+        from: u32,
+    },
+    Rolling(Roll),
+}
+
+/// One slot after the other gets a new worker.
+#[derive(Clone, Debug)]
+struct Roll {
+    /// The new worker that is waited for, and why it did not get ready.
+    at: Option<Name>,
+    error: Option<Error>,
+    rest: VecDeque<u16>,
+    /// Those that were replaced and leave.
+    old: Vec<Name>,
 }
 
 impl Supervisor {
-    pub(super) fn ask_scale(&mut self, id: u32, target: Scale) {
-        self.ask(Operation { id, kind: Kind::Scale { target } });
+    pub(super) fn ask_scale(&mut self, id: u32, target: Scale, asker: Option<Name>) {
+        self.ask(Operation { id, asker, kind: Kind::Scale { target } });
     }
 
     /// `only`: one slot; None: all.
-    pub(super) fn ask_roll(&mut self, id: u32, only: Option<u16>) {
-        let slots = match only {
-            Some(slot) => vec![slot],
-            None => self.slots.iter().map(|slot| slot.number).collect(),
+    pub(super) fn ask_roll(&mut self, id: u32, only: Option<u16>, asker: Option<Name>) {
+        self.ask(Operation { id, asker, kind: Kind::Roll { only } });
+    }
+
+    /// A worker ended before it was ready: does an operation wait for it?
+    pub(super) fn not_ready(&mut self, slot: u16, generation: u32, why: &Error) {
+        let error = match self.running.as_mut().map(|running| &mut running.work) {
+            Some(Work::Rolling(roll)) if roll.at == Some((slot, generation)) => &mut roll.error,
+            Some(Work::Growing { slots, error, .. }) if slots.contains(&slot) => error,
+            Some(Work::Rolling(_) | Work::Growing { .. } | Work::Shrinking { .. }) | None => return,
         };
-        self.ask(Operation { id, kind: Kind::Roll { slots } });
+        error.get_or_insert_with(|| why.clone());
     }
 
     fn ask(&mut self, operation: Operation) {
@@ -91,19 +125,30 @@ impl Supervisor {
         }
     }
 
-    fn done(&mut self, id: u32, result: Result<(), Error>) {
+    fn done(&mut self, id: u32, result: Result<Vec<u16>, Error>) {
         self.actions.push(Action::Done { id, result });
     }
 
-    fn begin(&mut self, Operation { id, kind }: Operation, now: Duration) {
-        let work = match kind {
-            Kind::Scale { target } => match self.begin_scale(target, now) {
-                Ok(work) => work,
-                Err(error) => return self.done(id, Err(error)),
-            },
-            Kind::Roll { slots } => Work::Rolling { at: None, rest: slots.into(), old: Vec::new() },
+    fn begin(&mut self, Operation { id, asker, kind }: Operation, now: Duration) {
+        let begun = match kind {
+            Kind::Scale { target } => self.begin_scale(target, now),
+            Kind::Roll { only } => self.begin_roll(only),
         };
-        self.running = Some(Running { id, work });
+        match begun {
+            Ok(work) => self.running = Some(Running { id, asker, work }),
+            Err(error) => self.done(id, Err(error)),
+        }
+    }
+
+    /// # Errors
+    /// No such worker.
+    fn begin_roll(&self, only: Option<u16>) -> Result<Work, Error> {
+        let lives = |slot: &&Slot| slot.role != Role::Retired && only.is_none_or(|only| only == slot.number);
+        let rest: VecDeque<u16> = self.slots.iter().filter(lives).map(|slot| slot.number).collect();
+        match only {
+            Some(only) if rest.is_empty() => Err(no_such_worker(only)),
+            Some(_) | None => Ok(Work::Rolling(Roll { at: None, error: None, rest, old: Vec::new() })),
+        }
     }
 
     /// # Errors
@@ -112,74 +157,81 @@ impl Supervisor {
         let is_serving = |slot: &&Slot| slot.role == Role::Serving;
         let serving: Vec<u16> = self.slots.iter().filter(is_serving).map(|slot| slot.number).collect();
         let count = serving.len();
-        let within = |wanted: i64| wanted.clamp(1, i64::from(MOST_WORKERS)) as usize;
+        let most = MOST_WORKERS - self.policy.standby;
+        let within = |wanted: i64| wanted.clamp(1, i64::from(most)) as usize;
         let wanted = match target {
             Scale::To(wanted) => within(i64::from(wanted)),
             Scale::By(more) => within(count as i64 + i64::from(more)),
-            Scale::Without(slot) if !serving.contains(&slot) => return Err(no_such_worker(slot)),
-            Scale::Without(_) => within(count as i64 - 1),
+            Scale::Without { slot, .. } if !serving.contains(&slot) => return Err(no_such_worker(slot)),
+            Scale::Without { .. } => within(count as i64 - 1),
         };
         if wanted == count && !matches!(target, Scale::To(_)) {
-            let message = format!("The cluster has {count} workers, and 1 to {MOST_WORKERS} are possible");
+            let message = format!("The cluster has {count} workers, and 1 to {most} are possible");
             return Err(Error::new(Code::ResourceExhausted, message));
         }
         self.policy.workers = wanted as u16;
         let from = count as u32;
         if wanted >= count {
-            let slots = (count..wanted).map(|_| self.grow(now)).collect();
-            return Ok(Work::Growing { slots, from });
+            let slots = (count..wanted).filter_map(|_| self.grow(now)).collect();
+            return Ok(Work::Growing { slots, from, error: None });
         }
         let slots = match target {
-            Scale::Without(slot) => vec![slot],
+            Scale::Without { slot, .. } => vec![slot],
             Scale::To(_) | Scale::By(_) => serving[wanted..].to_vec(),
         };
+        let graceful = self.policy.graceful && !matches!(target, Scale::Without { graceful: false, .. });
         for slot in slots.iter().rev() {
-            self.retire(*slot, now);
+            self.retire(*slot, graceful, now);
         }
         Ok(Work::Shrinking { slots, from })
     }
 
     /// One serving slot more: a spare that is ready, or the lowest number that is free.
-    fn grow(&mut self, now: Duration) -> u16 {
+    fn grow(&mut self, now: Duration) -> Option<u16> {
         if let Some(spare) = self.take_spare() {
             // Another spare takes the place of this one.
-            let fresh = self.free_slot(Role::Spare);
-            self.occupy(fresh, now);
-            return spare;
+            if let Some(fresh) = self.free_slot(Role::Spare) {
+                self.occupy(fresh, now);
+            }
+            return Some(spare);
         }
-        let fresh = self.free_slot(Role::Serving);
+        let fresh = self.free_slot(Role::Serving)?;
         self.occupy(fresh, now);
-        fresh
+        Some(fresh)
     }
 
     /// Nobody comes after the slot's present worker, which leaves.
-    pub(super) fn retire(&mut self, slot: u16, now: Duration) {
+    fn retire(&mut self, slot: u16, graceful: bool, now: Duration) {
         self.slots[usize::from(slot)].role = Role::Retired;
-        self.stop_slot(usize::from(slot), self.policy.graceful, now);
+        self.stop_slot(usize::from(slot), graceful, now);
     }
 
     /// None when the work is done and has been answered.
-    fn continue_work(&mut self, Running { id, work }: Running, now: Duration) -> Option<Running> {
-        match work {
-            Work::Growing { slots, from } => {
-                if slots.iter().any(|slot| !self.slots[usize::from(*slot)].is_settled()) {
-                    return Some(Running { id, work: Work::Growing { slots, from } });
+    fn continue_work(&mut self, Running { id, asker, work }: Running, now: Duration) -> Option<Running> {
+        let work = match work {
+            Work::Growing { slots, from, error } => {
+                if slots.iter().all(|slot| self.slots[usize::from(*slot)].is_settled()) {
+                    self.finish_growing(id, slots, from, error, now);
+                    return None;
                 }
-                self.finish_growing(id, &slots, from, now);
+                Work::Growing { slots, from, error }
             }
             Work::Shrinking { slots, from } => {
-                if slots.iter().any(|slot| self.slots[usize::from(*slot)].is_inhabited()) {
-                    return Some(Running { id, work: Work::Shrinking { slots, from } });
+                if !slots.iter().any(|slot| self.is_waited_for(*slot, asker)) {
+                    self.scaled(from);
+                    self.done(id, Ok(Vec::new()));
+                    return None;
                 }
-                self.scaled(from);
-                self.done(id, Ok(()));
+                Work::Shrinking { slots, from }
             }
-            Work::Rolling { at, rest, old } => {
-                let work = self.roll_on(id, at, rest, old, now)?;
-                return Some(Running { id, work });
-            }
-        }
-        None
+            Work::Rolling(roll) => Work::Rolling(self.roll_on(id, roll, asker, now)?),
+        };
+        Some(Running { id, asker, work })
+    }
+
+    /// Somebody but the asker is in the slot.
+    fn is_waited_for(&self, number: u16, asker: Option<Name>) -> bool {
+        self.slots[usize::from(number)].workers().any(|worker| Some((number, worker.generation)) != asker)
     }
 
     fn scaled(&mut self, from: u32) {
@@ -190,80 +242,109 @@ impl Supervisor {
     }
 
     /// Nothing at all got ready: the cluster is what it was, and the asker hears why.
-    fn finish_growing(&mut self, id: u32, slots: &[u16], from: u32, now: Duration) {
-        let ready = slots.iter().filter(|slot| self.slots[usize::from(**slot)].is_ready()).count();
-        if ready > 0 || slots.is_empty() {
+    fn finish_growing(
+        &mut self,
+        id: u32,
+        mut slots: Vec<u16>,
+        from: u32,
+        error: Option<Error>,
+        now: Duration,
+    ) {
+        let wanted = u32::from(self.policy.workers) - from;
+        if slots.iter().any(|slot| self.slots[usize::from(*slot)].is_ready()) || wanted == 0 {
+            // As many as there were numbers for.
+            self.policy.workers = (from + slots.len() as u32) as u16;
             self.scaled(from);
-            return self.done(id, Ok(()));
+            slots.retain(|slot| self.slots[usize::from(*slot)].is_ready());
+            return self.done(id, Ok(slots));
         }
         for slot in slots.iter().rev() {
-            self.retire(*slot, now);
+            self.retire(*slot, self.policy.graceful, now);
         }
         self.policy.workers = from as u16;
-        let error = self.first_error.take().unwrap_or_else(|| {
-            Error::new(
+        self.done(id, Err(self.not_grown(error)));
+    }
+
+    fn not_grown(&self, error: Option<Error>) -> Error {
+        match error {
+            Some(error) if error.code != Code::System => error,
+            Some(error) => {
+                Error::new(Code::ResourceExhausted, format!("No further worker could be made: {error}"))
+                    .with(error.details)
+            }
+            None => Error::new(
                 Code::ResourceExhausted,
                 format!("No further worker of {} got ready", self.policy.script),
-            )
-        });
-        self.done(id, Err(error));
+            ),
+        }
     }
 
     /// The next step of a roll; None when it has ended.
-    fn roll_on(
-        &mut self,
-        id: u32,
-        mut at: Option<u16>,
-        mut rest: VecDeque<u16>,
-        mut old: Vec<(u16, u32)>,
-        now: Duration,
-    ) -> Option<Work> {
-        if let Some(number) = at {
-            let slot = &self.slots[usize::from(number)];
-            if slot.next.is_some()
-                || matches!(slot.sitting().map(|worker| &worker.stage), Some(Stage::Starting { .. }))
-                || (!rest.is_empty() && slot.role == Role::Serving && is_cold(slot, &old))
-            {
-                return Some(Work::Rolling { at, rest, old });
-            }
-            if let Some(error) = self.roll_error.take() {
+    fn roll_on(&mut self, id: u32, mut roll: Roll, asker: Option<Name>, now: Duration) -> Option<Roll> {
+        if let Some((number, generation)) = roll.at {
+            if let Some(error) = roll.error {
                 self.done(id, Err(not_replaced(number, &error)));
                 return None;
             }
-            at = None;
-        }
-        while let Some(number) = rest.pop_front() {
-            let Some(slot) = self.slots.get_mut(usize::from(number)) else {
-                self.done(id, Err(no_such_worker(number)));
-                return None;
-            };
-            match &slot.seat {
-                Seat::Occupied(worker) if worker.is_ready() && slot.role != Role::Retired => {
-                    old.push((number, worker.generation));
-                    self.prepare_next(number, now);
-                    return Some(Work::Rolling { at: Some(number), rest, old });
-                }
-                // Its next worker is a new one anyway; asked for by name it need not wait for its time.
-                Seat::Waiting { .. } | Seat::CircuitOpen { .. } => slot.seat = Seat::Waiting { until: now },
-                Seat::Occupied(_) | Seat::Vacant => {}
+            if !self.has_arrived(number, generation, !roll.rest.is_empty()) {
+                return Some(roll);
             }
+            roll.at = None;
         }
-        let left = |(slot, generation): &(u16, u32)| {
-            self.slots[usize::from(*slot)].workers().all(|worker| worker.generation != *generation)
+        while let Some(number) = roll.rest.pop_front() {
+            let slot = &mut self.slots[usize::from(number)];
+            roll.at = Some((number, slot.generation + 1));
+            match &slot.seat {
+                Seat::Occupied(worker) if worker.is_ready() => {
+                    roll.old.push((number, worker.generation));
+                    self.prepare_next(number, now);
+                }
+                // Whether it has the old code or the new nobody knows: it is replaced when it is ready.
+                Seat::Occupied(worker) if matches!(worker.stage, Stage::Starting { .. }) => {
+                    roll.at = None;
+                    roll.rest.push_front(number);
+                }
+                // Its next worker is a new one anyway, and need not wait for its time.
+                Seat::Waiting { told, .. } => slot.seat = Seat::Waiting { until: now, told: *told },
+                Seat::CircuitOpen { .. } => slot.seat = Seat::Waiting { until: now, told: false },
+                // It ends, and whoever comes after it is a new one.
+                Seat::Occupied(_) => {}
+                Seat::Vacant => {
+                    roll.at = None;
+                    continue;
+                }
+            }
+            return Some(roll);
+        }
+        let has_left = |(slot, generation): &Name| {
+            Some((*slot, *generation)) == asker
+                || self.slots[usize::from(*slot)].workers().all(|worker| worker.generation != *generation)
         };
-        if old.iter().all(left) {
-            self.done(id, Ok(()));
+        if roll.old.iter().all(has_left) {
+            self.done(id, Ok(Vec::new()));
             return None;
         }
-        Some(Work::Rolling { at, rest, old })
+        Some(roll)
     }
-}
 
-/// The slot has its new worker, which is not as fast yet as the old one was: if the next slot changed now, soon all
-/// would be slow.
-fn is_cold(slot: &Slot, old: &[(u16, u32)]) -> bool {
-    let is_old = |generation: u32| old.contains(&(slot.number, generation));
-    slot.sitting().is_some_and(|worker| worker.is_ready() && !worker.is_warm && !is_old(worker.generation))
+    /// Is the new worker there, or will it never come? If others are still to be replaced, it must be as fast as
+    /// the old one was: or soon all would be slow.
+    fn has_arrived(&self, number: u16, generation: u32, others_follow: bool) -> bool {
+        let slot = &self.slots[usize::from(number)];
+        if slot.role == Role::Retired || slot.generation > generation {
+            return true;
+        }
+        let Some(worker) = slot.workers().find(|worker| worker.generation == generation) else {
+            return matches!(slot.seat, Seat::Vacant | Seat::CircuitOpen { .. });
+        };
+        match worker.stage {
+            Stage::Starting { .. } => false,
+            Stage::Ready { .. } => !others_follow || worker.is_warm || slot.role == Role::Spare,
+            Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => {
+                worker.has_been_ready
+            }
+        }
+    }
 }
 
 /// The end of a roll: what the new worker said of itself stands in `details.cause`.

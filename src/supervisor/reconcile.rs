@@ -8,11 +8,15 @@ use super::operation::{Operation, Running};
 use super::slot::{Role, Seat, Slot};
 use super::worker::{Stage, Worker};
 use super::{Action, Fact, Policy};
+use crate::config::MOST_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
 
 /// A worker that ends this soon after the primary's own stop signal was probably meant by it too.
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);
+/// A signal to a whole control group reaches its processes one by one: a worker that leaves for one is replaced
+/// when the primary has not got it by then.
+pub(super) const SIGNAL_LAG: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -29,13 +33,11 @@ pub struct Supervisor {
     pub(super) slots: Vec<Slot>,
     /// Some worker was ready once: from then on failing slots are retried for ever.
     pub(super) ever_ready: bool,
-    /// The first error that a worker told of or that a start failed with, since the last success.
+    /// The first error that a worker told of or failed with while the cluster starts.
     pub(super) first_error: Option<Error>,
     pub(super) shadow_until: Duration,
     pub(super) queue: VecDeque<Operation>,
     pub(super) running: Option<Running>,
-    /// Why the replacement that a roll was waiting for did not get ready.
-    pub(super) roll_error: Option<Error>,
     /// A stop was announced: then the workers drain.
     pub(super) drain_at: Option<Duration>,
     /// The end of a stop that was announced.
@@ -46,7 +48,8 @@ pub struct Supervisor {
 impl Supervisor {
     pub fn new(policy: Policy) -> Self {
         let serving = (0..policy.workers).map(|number| Slot::new(number, Role::Serving));
-        let spares = (0..policy.standby).map(|index| Slot::new(policy.workers + index, Role::Spare));
+        let spares = policy.workers..(policy.workers + policy.standby).min(MOST_WORKERS);
+        let spares = spares.map(|number| Slot::new(number, Role::Spare));
         Self {
             slots: serving.chain(spares).collect(),
             policy,
@@ -56,7 +59,6 @@ impl Supervisor {
             shadow_until: Duration::ZERO,
             queue: VecDeque::new(),
             running: None,
-            roll_error: None,
             drain_at: None,
             gone_by: None,
             actions: Vec::new(),
@@ -89,20 +91,22 @@ impl Supervisor {
                     worker.wrote(&text);
                 }
             }
-            Fact::Leaving { slot, generation } => self.leaving(slot, generation, now),
+            Fact::Leaving { slot, generation, signalled } => self.leaving(slot, generation, signalled, now),
             Fact::Failed { slot, generation, error } => self.failed(slot, generation, error),
             Fact::Broken { slot, generation, error } => self.broken(slot, generation, error),
             Fact::Hung { slot, generation } => self.hung(slot, generation),
             Fact::Exited { slot, generation, exit } => self.exited(slot, generation, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
             Fact::Stop { graceful } => self.stop(graceful, now),
-            Fact::Scale { id, target } => self.ask_scale(id, target),
-            Fact::Roll { id, slot } => self.ask_roll(id, slot),
+            Fact::Scale { id, target, asker } => self.ask_scale(id, target, asker),
+            Fact::Roll { id, slot, asker } => self.ask_roll(id, slot, asker),
             Fact::Tick => {}
         }
         self.due(now);
         self.settle(now);
         self.operate(now);
+        // The end of an operation may be what the end of the cluster waited for.
+        self.settle(now);
         std::mem::take(&mut self.actions)
     }
 
@@ -140,18 +144,21 @@ impl Supervisor {
         self.actions.push(Action::Spawn { slot: number, generation, spare });
     }
 
-    /// A slot that nobody has, with this role from now on: the lowest number first.
-    pub(super) fn free_slot(&mut self, role: Role) -> u16 {
+    /// A slot that nobody has, with this role from now on: the lowest number first. None when every number is
+    /// taken.
+    pub(super) fn free_slot(&mut self, role: Role) -> Option<u16> {
         let free = |slot: &&mut Slot| slot.role == Role::Retired && !slot.is_inhabited();
         if let Some(slot) = self.slots.iter_mut().find(free) {
             slot.role = role;
             slot.trial = false;
             slot.budget = Default::default();
-            return slot.number;
+            return Some(slot.number);
         }
         let number = self.slots.len() as u16;
-        self.slots.push(Slot::new(number, role));
-        number
+        (number < MOST_WORKERS).then(|| {
+            self.slots.push(Slot::new(number, role));
+            number
+        })
     }
 
     /// A spare that is ready serves from now on.
@@ -189,7 +196,7 @@ impl Supervisor {
         if self.worker(slot, generation).is_none() {
             return;
         }
-        self.first_error.get_or_insert_with(|| error.clone());
+        self.note_start_error(&error);
         self.emit(Event::WorkerError { worker_id: slot.to_string(), error: error.clone() });
         self.gone(slot, generation, ExitReason::Failed, false, Some(error), now);
     }
@@ -209,6 +216,9 @@ impl Supervisor {
             self.succeed(slot, now);
         } else if self.slots[usize::from(slot)].role == Role::Serving {
             self.actions.push(Action::Promote { slot, generation });
+        }
+        if self.drain_at.is_some() {
+            self.actions.push(Action::Unready { slot, generation });
         }
     }
 
@@ -231,11 +241,18 @@ impl Supervisor {
         }
     }
 
+    /// What `start` rejects with when nothing gets ready.
+    pub(super) fn note_start_error(&mut self, error: &Error) {
+        if self.phase == Phase::Starting {
+            self.first_error.get_or_insert_with(|| error.clone());
+        }
+    }
+
     /// The worker, and why it told that it would end.
     fn failed(&mut self, slot: u16, generation: u32, error: Error) {
         let Some(worker) = self.worker(slot, generation) else { return };
         worker.error = Some(error.clone());
-        self.first_error.get_or_insert_with(|| error.clone());
+        self.note_start_error(&error);
         self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
     }
 
@@ -262,8 +279,13 @@ impl Supervisor {
         for number in 0..self.slots.len() as u16 {
             let slot = &mut self.slots[usize::from(number)];
             match slot.seat {
-                Seat::Waiting { until } if until <= now => {
+                Seat::Waiting { until, told } if until <= now => {
                     slot.restarts += 1;
+                    let restarts = slot.restarts;
+                    if !told {
+                        let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
+                        self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts });
+                    }
                     self.occupy(number, now);
                 }
                 Seat::CircuitOpen { until } if until <= now => {

@@ -12,9 +12,10 @@ pub enum Seat {
     /// Nobody, and nobody is due.
     Vacant,
     Occupied(Worker),
-    /// The next worker starts at `until`.
+    /// The next worker starts at `until`; was that told already?
     Waiting {
         until: Duration,
+        told: bool,
     },
     /// Too many deaths; the next trial start is at `until`.
     CircuitOpen {
@@ -138,7 +139,7 @@ impl Slot {
     /// When this slot wants to be looked at again.
     pub fn due(&self, startup_timeout: Duration) -> Option<Duration> {
         let seat = match self.seat {
-            Seat::Waiting { until } | Seat::CircuitOpen { until } => Some(until),
+            Seat::Waiting { until, .. } | Seat::CircuitOpen { until } => Some(until),
             Seat::Vacant | Seat::Occupied(_) => None,
         };
         self.workers().filter_map(|worker| worker.due(startup_timeout)).chain(seat).min()

@@ -295,8 +295,8 @@ impl Worker {
     }
 
     /// This worker is about to drain by itself.
-    pub fn leaving(&self) -> io::Result<()> {
-        self.link.send(&ToPrimary::Leaving).map(|_| ())
+    pub fn leaving(&self, signalled: bool) -> io::Result<()> {
+        self.link.send(&ToPrimary::Leaving { signalled }).map(|_| ())
     }
 
     /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
@@ -304,7 +304,7 @@ impl Worker {
         self.link.send(&ToPrimary::Order { id, verb, argument }).map(|_| ())
     }
 
-    /// Why the order was not carried out, if it was not.
+    /// What became of an order, once: `{ ok }` or `{ error }`.
     pub fn answer_to(&self, order: u32) -> Option<Value> {
         self.link.answer_to(order)
     }

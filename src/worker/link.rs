@@ -45,8 +45,8 @@ pub struct Link {
     receiver: RefCell<Receiver>,
     /// Notices that were read while waiting for an answer.
     mail: RefCell<VecDeque<(Notice, u32)>>,
-    /// By order: null, or why it was not carried out.
-    answers: RefCell<HashMap<u32, Option<Value>>>,
+    /// By order: what became of it.
+    answers: RefCell<HashMap<u32, Value>>,
     gone: Cell<bool>,
 }
 
@@ -172,8 +172,8 @@ impl Link {
             ToWorker::Unready => (Notice::Unready, 0),
             ToWorker::TimeUp => (Notice::TimeUp, 0),
             ToWorker::Goodbye { grace_ms } => (Notice::Goodbye, number(grace_ms)),
-            ToWorker::Ordered { id, error } => {
-                self.answers.borrow_mut().insert(*id, error.clone());
+            ToWorker::Ordered { id, outcome } => {
+                self.answers.borrow_mut().insert(*id, outcome.clone());
                 (Notice::Ordered, *id)
             }
             // Answered already, and answers that nobody waits for any more.
@@ -202,7 +202,7 @@ impl Link {
 
     /// The answer to an order, once.
     pub fn answer_to(&self, order: u32) -> Option<Value> {
-        self.answers.borrow_mut().remove(&order).flatten()
+        self.answers.borrow_mut().remove(&order)
     }
 
     pub fn has_mail(&self) -> bool {

@@ -1,6 +1,7 @@
 //! A slot's next worker beside the present one: who gets connections before, at and after the change.
 
 use drover::balance::Strategy;
+use drover::metrics::layout::page;
 
 use crate::harness::*;
 
@@ -45,6 +46,27 @@ fn what_the_predecessor_has_not_read_comes_round_again() {
     let _next = next.run_behind(vec![(site.group, None)]);
     for mut client in clients {
         assert_eq!(client.who_exactly(), (0, 2));
+    }
+}
+
+#[test]
+fn a_cold_worker_is_fed_slowly_but_gets_every_client_that_belongs_to_its_slot() {
+    for (strategy, share) in [(Strategy::LeastConnections, 1), (Strategy::IpHash, 12)] {
+        let (cluster, site, _workers) = Cluster::serving(exact(strategy), 2);
+        let slot = Client::to(site.to()).who();
+        for slot in 0..2 {
+            // So many answers make a worker a warm one.
+            cluster.memory.page(slot, 1).set(page::RESPONSES, 1000f64.to_bits());
+        }
+        let next = cluster.coming_seat(slot);
+        let generation = next.generation;
+        cluster.serve_seat(slot, generation, &site);
+        cluster.promote(slot, generation);
+        let _next = next.run_behind(vec![(site.group, None)]);
+        let mut clients: Vec<Client> = (0..12).map(|_| Client::to(site.to())).collect();
+        let by_new =
+            clients.iter_mut().filter_map(|client| (client.who_exactly() == (slot, 2)).then_some(()));
+        assert_eq!(by_new.count(), share, "{strategy:?}");
     }
 }
 

@@ -49,13 +49,20 @@ struct Process {
     asked: bool,
 }
 
+/// What somebody asked the cluster to become.
+enum Question {
+    Scale,
+    /// These workers were there when new ones were asked for.
+    Roll(Vec<(u16, u32)>),
+}
+
 /// The processes of a world, by slot and generation.
 #[derive(Default)]
 struct Machine {
     alive: BTreeMap<(u16, u32), Process>,
     /// The worker of each slot that gets connections.
     serving: BTreeMap<u16, u32>,
-    asked: Vec<u32>,
+    asked: Vec<Question>,
     answered: Vec<u32>,
     stopping: bool,
 }
@@ -68,7 +75,7 @@ impl Machine {
     }
 
     /// Carries actions out, and checks what must hold after each.
-    fn obey(&mut self, actions: &[Action], stop_was_graceful: bool) -> Result<(), TestCaseError> {
+    fn obey(&mut self, actions: &[Action]) -> Result<(), TestCaseError> {
         for action in actions {
             match action {
                 Action::Spawn { slot, generation, .. } => {
@@ -98,7 +105,15 @@ impl Machine {
                 Action::Kill { slot, generation } | Action::Terminate { slot, generation } => {
                     self.ask_to_go(*slot, *generation);
                 }
-                Action::Done { id, .. } => self.answered.push(*id),
+                Action::Done { id, result } => {
+                    self.answered.push(*id);
+                    if let (Question::Roll(old), Ok(_)) = (&self.asked[*id as usize - 1], result) {
+                        for (slot, generation) in old {
+                            let serves = self.serving.get(slot) == Some(generation);
+                            prop_assert!(!serves, "worker {slot} is what it was before the roll");
+                        }
+                    }
+                }
                 Action::Emit(_)
                 | Action::Started(_)
                 | Action::Stopped
@@ -106,12 +121,12 @@ impl Machine {
                 | Action::Unready { .. } => {}
             }
         }
-        let _ = stop_was_graceful;
         Ok(())
     }
 
+    /// The question whose turn it is asks for another size.
     fn shrinks(&self) -> bool {
-        self.asked.len() > self.answered.len()
+        self.asked.get(self.answered.len()).is_some_and(|question| matches!(question, Question::Scale))
     }
 
     fn ask_to_go(&mut self, slot: u16, generation: u32) {
@@ -169,7 +184,7 @@ impl Machine {
                     if self.serving.get(&slot) == Some(&generation) {
                         self.serving.remove(&slot);
                     }
-                    world.tell(Fact::Leaving { slot, generation })
+                    world.tell(Fact::Leaving { slot, generation, signalled: which.is_multiple_of(2) })
                 }
                 None => Vec::new(),
             },
@@ -183,12 +198,14 @@ impl Machine {
             },
             Step::Signal => world.tell(Fact::StopSignal),
             Step::Scale(target) => {
-                let id = self.ask();
-                world.tell(Fact::Scale { id, target: Scale::To(target) })
+                let id = self.ask(Question::Scale);
+                world.tell(Fact::Scale { id, target: Scale::To(target), asker: None })
             }
             Step::Roll(slot) => {
-                let id = self.ask();
-                world.tell(Fact::Roll { id, slot })
+                let meant = |name: &(u16, u32)| slot.is_none_or(|slot| slot == name.0);
+                let old = self.alive.keys().copied().filter(meant).collect();
+                let id = self.ask(Question::Roll(old));
+                world.tell(Fact::Roll { id, slot, asker: None })
             }
             Step::Stop(graceful) => {
                 self.stopping = true;
@@ -198,10 +215,9 @@ impl Machine {
         }
     }
 
-    fn ask(&mut self) -> u32 {
-        let id = self.asked.len() as u32 + 1;
-        self.asked.push(id);
-        id
+    fn ask(&mut self, question: Question) -> u32 {
+        self.asked.push(question);
+        self.asked.len() as u32
     }
 }
 
@@ -220,10 +236,10 @@ proptest! {
         let mut world = World::new(Policy { standby, shutdown_delay: Duration::from_secs(delay), ..policy(3) });
         let mut machine = Machine::default();
         let actions = world.tell(Fact::Start);
-        machine.obey(&actions, true)?;
+        machine.obey(&actions)?;
         for step in steps.into_iter().chain([Step::Stop(true), Step::Pass(31_000), Step::Pass(6_000)]) {
             let actions = machine.apply(step, &mut world);
-            machine.obey(&actions, true)?;
+            machine.obey(&actions)?;
         }
         // Whoever is left is made, and dies of the SIGKILL that is due by now.
         for ((slot, generation), process) in std::mem::take(&mut machine.alive) {
@@ -236,6 +252,7 @@ proptest! {
         let stopped = world.log.iter().filter(|action| matches!(action, Action::Stopped)).count();
         prop_assert_eq!(settled, 1, "start is settled once");
         prop_assert_eq!(stopped, 1, "a stop ends once");
-        prop_assert_eq!(&machine.answered, &machine.asked, "every question is answered once, in order");
+        let asked: Vec<u32> = (1..=machine.asked.len() as u32).collect();
+        prop_assert_eq!(&machine.answered, &asked, "every question is answered once, in order");
     }
 }

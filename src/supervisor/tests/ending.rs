@@ -3,6 +3,7 @@
 use super::{CLEAN, CRASH, KILLED, World, policy, seconds, spawns, started};
 use crate::error::Code;
 use crate::event::{Event, ExitReason};
+use crate::supervisor::reconcile::SIGNAL_LAG;
 use crate::supervisor::{Action, Fact, Policy};
 
 #[test]
@@ -82,10 +83,39 @@ fn without_respawn_the_last_workers_end_is_the_clusters() {
 }
 
 #[test]
+fn while_a_stop_is_announced_nobody_is_succeeded_and_whoever_gets_ready_says_no_too() {
+    let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(2) });
+    world.exit(1, KILLED);
+    world.spawned(1);
+    world.tell(Fact::Roll { id: 1, slot: Some(0), asker: None });
+    world.spawned(0);
+    let actions = world.tell(Fact::Stop { graceful: true });
+    assert!(actions.contains(&Action::Kill { slot: 0, generation: 2 }), "the successor");
+    let actions = world.tell(Fact::Ready { slot: 1, generation: 2 });
+    assert!(actions.contains(&Action::Unready { slot: 1, generation: 2 }));
+}
+
+#[test]
+fn a_worker_that_leaves_while_a_stop_is_announced_has_the_stops_deadline() {
+    let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(1) });
+    world.tell(Fact::Stop { graceful: true });
+    world.pass(seconds(6));
+    world.tell(Fact::Leaving { slot: 0, generation: 1, signalled: false });
+    world.pass(seconds(19));
+    assert!(world.log.contains(&Action::Terminate { slot: 0, generation: 1 }));
+    world.pass(seconds(5));
+    assert!(world.log.contains(&Action::Kill { slot: 0, generation: 1 }));
+}
+
+#[test]
 fn a_worker_that_leaves_has_a_stops_time_and_is_replaced() {
     let mut world = World::started(policy(2));
     let generation = world.generation(1);
-    assert_eq!(spawns(&world.tell(Fact::Leaving { slot: 1, generation })), [1], "replaced at once");
+    assert_eq!(
+        spawns(&world.tell(Fact::Leaving { slot: 1, generation, signalled: false })),
+        [1],
+        "replaced at once"
+    );
     world.up(1);
     assert_eq!(world.wait(), seconds(25));
     assert!(world.log.contains(&Action::Terminate { slot: 1, generation }));
@@ -94,6 +124,22 @@ fn a_worker_that_leaves_has_a_stops_time_and_is_replaced() {
     world.tell(Fact::Exited { slot: 1, generation, exit: KILLED });
     assert_eq!(world.generation(1), generation + 1, "the end of the old one calls for nobody");
     assert!(world.slot(0).is_ready() && world.slot(1).is_ready());
+}
+
+#[test]
+fn a_worker_that_leaves_for_a_signal_is_replaced_when_it_was_its_alone() {
+    let mut world = World::started(policy(2));
+    let generation = world.generation(1);
+    let leaves = Fact::Leaving { slot: 1, generation, signalled: true };
+    assert!(spawns(&world.tell(leaves.clone())).is_empty());
+    assert_eq!(spawns(&world.pass(SIGNAL_LAG)), [1]);
+
+    // The same signal reaches the primary a moment later.
+    let mut world = World::started(policy(2));
+    world.tell(leaves);
+    world.tell(Fact::StopSignal);
+    let actions = world.tell(Fact::Stop { graceful: true });
+    assert!(spawns(&actions).is_empty() && spawns(&world.pass(seconds(10))).is_empty());
 }
 
 #[test]

@@ -12,6 +12,14 @@ fn done(actions: &[Action]) -> Vec<(u32, bool)> {
     results.flatten().collect()
 }
 
+fn roll(id: u32, slot: Option<u16>) -> Fact {
+    Fact::Roll { id, slot, asker: None }
+}
+
+fn scale(id: u32, target: Scale) -> Fact {
+    Fact::Scale { id, target, asker: None }
+}
+
 fn position(log: &[Action], wanted: impl Fn(&Action) -> bool) -> usize {
     log.iter().position(wanted).expect("the action is in the log")
 }
@@ -26,7 +34,7 @@ impl World {
 #[test]
 fn a_roll_brings_the_new_worker_up_before_the_old_one_leaves_slot_by_slot() {
     let mut world = World::started(policy(2));
-    assert_eq!(spawns(&world.tell(Fact::Roll { id: 1, slot: None })), [0], "one at a time");
+    assert_eq!(spawns(&world.tell(roll(1, None))), [0], "one at a time");
     world.up(0);
     let promoted =
         position(&world.log, |action| matches!(action, Action::Promote { slot: 0, generation: 2 }));
@@ -44,7 +52,7 @@ fn a_roll_brings_the_new_worker_up_before_the_old_one_leaves_slot_by_slot() {
 #[test]
 fn the_next_slot_waits_until_the_new_worker_is_warm() {
     let mut world = World::started(policy(2));
-    world.tell(Fact::Roll { id: 1, slot: None });
+    world.tell(roll(1, None));
     world.spawned(0);
     assert!(spawns(&world.tell(Fact::Ready { slot: 0, generation: 2 })).is_empty());
     assert_eq!(spawns(&world.tell(Fact::Warm { slot: 0, generation: 2 })), [1]);
@@ -53,7 +61,7 @@ fn the_next_slot_waits_until_the_new_worker_is_warm() {
 #[test]
 fn a_new_worker_that_does_not_get_ready_ends_the_roll_and_the_old_go_on_serving() {
     let mut world = World::started(policy(2));
-    world.tell(Fact::Roll { id: 7, slot: None });
+    world.tell(roll(7, None));
     world.spawned(0);
     let own = Error::new(Code::WorkerStartupFailed, "SyntaxError: Unexpected token");
     world.tell(Fact::Failed { slot: 0, generation: 2, error: own.clone() });
@@ -74,7 +82,7 @@ fn a_new_worker_that_does_not_get_ready_ends_the_roll_and_the_old_go_on_serving(
 #[test]
 fn a_new_worker_that_is_never_ready_is_killed_and_ends_the_roll() {
     let mut world = World::started(policy(1));
-    world.tell(Fact::Roll { id: 7, slot: None });
+    world.tell(roll(7, None));
     world.spawned(0);
     assert_eq!(world.wait(), seconds(60));
     assert!(world.log.contains(&Action::Kill { slot: 0, generation: 2 }));
@@ -85,7 +93,7 @@ fn a_new_worker_that_is_never_ready_is_killed_and_ends_the_roll() {
 #[test]
 fn a_crash_of_the_old_one_during_its_roll_gives_the_new_one_the_seat() {
     let mut world = World::started(policy(1));
-    world.tell(Fact::Roll { id: 3, slot: None });
+    world.tell(roll(3, None));
     world.spawned(0);
     let actions = world.old_leaves(0, 1);
     assert!(spawns(&actions).is_empty(), "the next one is on its way already");
@@ -98,7 +106,7 @@ fn a_crash_of_the_old_one_during_its_roll_gives_the_new_one_the_seat() {
 #[test]
 fn growing_is_done_when_the_new_ones_serve() {
     let mut world = World::started(policy(1));
-    assert_eq!(spawns(&world.tell(Fact::Scale { id: 1, target: Scale::To(3) })), [1, 2]);
+    assert_eq!(spawns(&world.tell(scale(1, Scale::To(3)))), [1, 2]);
     world.up(1);
     assert!(done(&world.log).is_empty());
     world.up(2);
@@ -111,24 +119,20 @@ fn growing_is_done_when_the_new_ones_serve() {
 #[test]
 fn shrinking_drains_the_highest_and_is_done_when_they_are_gone() {
     let mut world = World::started(policy(3));
-    let actions = world.tell(Fact::Scale { id: 1, target: Scale::To(1) });
+    let actions = world.tell(scale(1, Scale::To(1)));
     assert!(actions.iter().any(|action| matches!(action, Action::Drain { slot: 2, .. })));
     assert!(actions.iter().any(|action| matches!(action, Action::Drain { slot: 1, .. })));
     assert!(!actions.iter().any(|action| matches!(action, Action::Drain { slot: 0, .. })));
     world.exit(1, CLEAN);
     assert!(done(&world.log).is_empty());
     assert_eq!(done(&world.exit(2, CLEAN)), [(1, true)]);
-    assert_eq!(
-        spawns(&world.tell(Fact::Scale { id: 2, target: Scale::To(2) })),
-        [1],
-        "the lowest free number comes back"
-    );
+    assert_eq!(spawns(&world.tell(scale(2, Scale::To(2)))), [1], "the lowest free number comes back");
 }
 
 #[test]
 fn growing_that_brings_nothing_leaves_the_cluster_as_it_was() {
     let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
-    world.tell(Fact::Scale { id: 1, target: Scale::To(2) });
+    world.tell(scale(1, Scale::To(2)));
     let error = Error::new(Code::ResourceExhausted, "fork: EAGAIN");
     let actions = world.tell(Fact::SpawnFailed { slot: 1, generation: 1, error: error.clone() });
     assert!(actions.contains(&Action::Done { id: 1, result: Err(error) }));
@@ -138,8 +142,8 @@ fn growing_that_brings_nothing_leaves_the_cluster_as_it_was() {
 #[test]
 fn operations_wait_for_each_other_in_the_order_of_the_asking() {
     let mut world = World::started(policy(1));
-    world.tell(Fact::Roll { id: 1, slot: None });
-    assert!(spawns(&world.tell(Fact::Scale { id: 2, target: Scale::To(2) })).is_empty());
+    world.tell(roll(1, None));
+    assert!(spawns(&world.tell(scale(2, Scale::To(2)))).is_empty());
     world.up(0);
     let actions = world.old_leaves(0, 1);
     assert_eq!(done(&actions), [(1, true)]);
@@ -151,8 +155,8 @@ fn operations_wait_for_each_other_in_the_order_of_the_asking() {
 #[test]
 fn a_stop_during_a_roll_ends_the_new_one_too_and_tells_the_askers() {
     let mut world = World::started(policy(1));
-    world.tell(Fact::Roll { id: 1, slot: None });
-    world.tell(Fact::Scale { id: 2, target: Scale::To(5) });
+    world.tell(roll(1, None));
+    world.tell(scale(2, Scale::To(5)));
     world.spawned(0);
     let actions = world.tell(Fact::Stop { graceful: true });
     assert_eq!(done(&actions), [(1, false), (2, false)]);
@@ -163,20 +167,113 @@ fn a_stop_during_a_roll_ends_the_new_one_too_and_tells_the_askers() {
 #[test]
 fn restarting_one_worker_keeps_the_others_and_an_unknown_one_is_an_error() {
     let mut world = World::started(policy(2));
-    assert_eq!(spawns(&world.tell(Fact::Roll { id: 1, slot: Some(1) })), [1]);
+    assert_eq!(spawns(&world.tell(roll(1, Some(1)))), [1]);
     world.up(1);
     assert_eq!(done(&world.old_leaves(1, 1)), [(1, true)]);
     assert_eq!(world.generation(0), 1);
-    assert_eq!(done(&world.tell(Fact::Roll { id: 2, slot: Some(9) })), [(2, false)]);
+    assert_eq!(done(&world.tell(roll(2, Some(9)))), [(2, false)]);
 }
 
 #[test]
-fn restarting_a_slot_whose_circuit_is_open_tries_at_once() {
-    let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
-    world.exit(0, CRASH);
-    assert!(world.is_open(0));
-    world.tell(Fact::Roll { id: 1, slot: Some(0) });
-    assert_eq!(spawns(&world.pass(Duration::ZERO)), [0]);
+fn restarting_a_slot_whose_circuit_is_open_tries_at_once_and_tells_what_came_of_it() {
+    for works in [true, false] {
+        let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
+        world.exit(0, CRASH);
+        assert!(world.is_open(0));
+        assert!(done(&world.tell(roll(1, Some(0)))).is_empty());
+        assert_eq!(spawns(&world.pass(Duration::ZERO)), [0]);
+        if works {
+            world.up(0);
+        } else {
+            world.spawned(0);
+            world.exit(0, CRASH);
+        }
+        assert_eq!(done(&world.log), [(1, works)]);
+    }
+}
+
+#[test]
+fn a_roll_is_not_done_before_a_slot_that_waited_has_its_new_worker() {
+    let mut world = World::started(policy(2));
+    for _ in 0..2 {
+        world.exit(1, CRASH);
+        world.spawned(1);
+    }
+    world.exit(1, CRASH);
+    assert!(world.is_waiting(1));
+    world.tell(roll(1, Some(1)));
+    assert_eq!(spawns(&world.pass(Duration::ZERO)), [1], "it need not wait for its time");
+    assert!(done(&world.log).is_empty());
+    world.up(1);
+    assert_eq!(done(&world.log), [(1, true)]);
+}
+
+#[test]
+fn a_worker_that_starts_when_a_roll_begins_is_replaced_too() {
+    let mut world = World::started(policy(1));
+    world.exit(0, KILLED);
+    assert!(spawns(&world.tell(roll(1, None))).is_empty(), "nobody knows which code it has");
+    world.spawned(0);
+    assert_eq!(spawns(&world.tell(Fact::Ready { slot: 0, generation: 2 })), [0]);
+    world.up(0);
+    assert_eq!(done(&world.old_leaves(0, 2)), [(1, true)]);
+}
+
+#[test]
+fn what_failed_before_a_roll_or_elsewhere_is_no_fault_of_its() {
+    let mut world = World::started(policy(2));
+    // A replacement that fails, before the roll and while it is under way.
+    world.exit(1, CRASH);
+    world.spawned(1);
+    world.exit(1, CRASH);
+    world.tell(roll(1, Some(0)));
+    world.spawned(1);
+    world.exit(1, CRASH);
+    world.up(0);
+    assert_eq!(done(&world.old_leaves(0, 1)), [(1, true)]);
+}
+
+#[test]
+fn a_scale_up_fails_with_its_own_error_and_not_with_an_older_one() {
+    let mut world = World::started(policy(1));
+    let old = Error::new(Code::WorkerStartupFailed, "weeks ago");
+    world.tell(Fact::Failed { slot: 0, generation: 1, error: old });
+    world.tell(scale(1, Scale::To(2)));
+    let error = Error::new(Code::System, "fork: EAGAIN");
+    let mut actions = world.tell(Fact::SpawnFailed { slot: 1, generation: 1, error });
+    while done(&actions).is_empty() {
+        world.wait();
+        let generation = world.generation(1);
+        let error = Error::new(Code::System, "fork: EAGAIN");
+        actions = world.tell(Fact::SpawnFailed { slot: 1, generation, error });
+    }
+    let result = actions.iter().find_map(|action| match action {
+        Action::Done { result: Err(error), .. } => Some(error.clone()),
+        _ => None,
+    });
+    let error = result.expect("nothing could be done");
+    assert_eq!(error.code, Code::ResourceExhausted);
+    assert!(error.message.contains("fork: EAGAIN"), "{error}");
+}
+
+#[test]
+fn whoever_asks_from_within_a_worker_gets_the_answer_before_that_worker_ends() {
+    let mut world = World::started(policy(2));
+    world.tell(Fact::Roll { id: 1, slot: None, asker: Some((0, 1)) });
+    world.up(0);
+    world.up(1);
+    assert!(done(&world.log).is_empty(), "the other one is waited for");
+    assert_eq!(done(&world.old_leaves(1, 1)), [(1, true)]);
+    let actions = world.tell(Fact::Scale { id: 2, target: Scale::To(1), asker: Some((1, 2)) });
+    assert_eq!(done(&actions), [(2, true)], "it still has to answer whoever asked it");
+}
+
+#[test]
+fn a_worker_may_be_ended_without_draining() {
+    let mut world = World::started(policy(2));
+    let target = Scale::Without { slot: 1, graceful: false };
+    assert!(world.tell(scale(1, target)).contains(&Action::Kill { slot: 1, generation: 1 }));
+    assert_eq!(done(&world.exit(1, KILLED)), [(1, true)]);
 }
 
 #[test]
@@ -200,7 +297,7 @@ fn a_spare_is_taken_first_when_the_cluster_grows() {
     let mut world = World::new(Policy { standby: 1, ..policy(1) });
     world.tell(Fact::Start);
     (0..2).for_each(|slot| world.up(slot));
-    let actions = world.tell(Fact::Scale { id: 1, target: Scale::To(2) });
+    let actions = world.tell(scale(1, Scale::To(2)));
     assert!(actions.iter().any(|action| matches!(action, Action::Promote { slot: 1, .. })));
     assert_eq!(done(&actions), [(1, true)], "it serves already");
     assert!(actions.iter().any(|action| matches!(action, Action::Spawn { slot: 2, spare: true, .. })));
@@ -209,7 +306,7 @@ fn a_spare_is_taken_first_when_the_cluster_grows() {
 #[test]
 fn a_worker_that_leaves_by_itself_is_replaced_at_once() {
     let mut world = World::started(policy(1));
-    let actions = world.tell(Fact::Leaving { slot: 0, generation: 1 });
+    let actions = world.tell(Fact::Leaving { slot: 0, generation: 1, signalled: false });
     assert_eq!(spawns(&actions), [0]);
     world.up(0);
     let leaving = world.slot(0).leaving.iter().any(|old| matches!(old.stage, Stage::Draining { .. }));
