@@ -11,7 +11,8 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /**
  * A cluster's primary. Every verb is answered through the callback as
- * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }` and, last, `{ "ended": true }`.
+ * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
+ * `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine` and, last, `{ "ended": true }`.
  */
 export declare class Primary {
   /** `asked` as for `loadConfig`; `launching`: how a worker is run. Check `refusal` before anything else. */
@@ -22,8 +23,8 @@ export declare class Primary {
   start(id: number): void
   stop(id: number, graceful: boolean): void
   /**
-   * What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `restartWorker` or
-   * `restartCluster`, with its argument.
+   * What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
+   * draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
    */
   order(id: number, verb: string, argument: any): void
   /** The process got a signal that asks it to stop. */
@@ -37,6 +38,23 @@ export declare class Primary {
   reapOrphans(): void
   /** `WorkerInfo[]`. */
   workers(): any
+  /**
+   * From now on the program has messages; `deliver` gets an array as [`super::messages`] describes it. `{ ok }` or
+   * `{ error }`.
+   */
+  listenToMessages(deliver: (arg: object) => void): any
+  openLine(slot: number, generation: number): void
+  closeLine(slot: number, generation: number): void
+  /** Gives to the program what workers have sent so far, before it hears of something that they sent it before. */
+  readMessages(): void
+  /** See [`super::messages::post`]. */
+  post(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: unknown): number
+  /** Sends what `post` has queued. */
+  flush(): void
+  /** The workers that a message can be meant for: see [`super::messages::targets`]. */
+  targets(slot: number): Array<number>
+  /** What became of this process's messages, by type: see [`super::messages::counts`]. */
+  messageCounts(): any
   /** Joins the loop's thread; to be called once it has said `ended`. */
   join(): void
 }
@@ -84,11 +102,17 @@ export declare function mergeConfigs(base: any, over: any): any
 /** The option reference, as Markdown. */
 export declare function optionReference(): string
 
+/** Why the last message was not sent: `{ code, message, details }`. */
+export declare function postError(): any
+
 /**
  * A recommended ClusterConfig: `api`, `web`, `microservice`, `worker`; or for an environment: `development`,
  * `production`, `test`; null for any other name.
  */
 export declare function presetConfig(name: string): any
+
+/** A duration as options take it, in milliseconds: `{ ok }` or `{ error }`. */
+export declare function readDuration(value: any): any
 
 /**
  * After them: `all` when everything is in the kernel, so that the FIN may go. A client that is gone meanwhile is
@@ -98,11 +122,11 @@ export declare function sendLastBytes(fd: number, all: boolean): void
 
 /**
  * Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
- * shared memory, and `hands`, the descriptors of a batch, one in each 8 bytes. `connections(group, count)`
- * must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone,
- * 4 the time to drain is over.
+ * shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
+ * must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
+ * [`super::messages`] describes it.
  */
-export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void): any
+export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
 
 /**
  * No more connections of the group come after this returns, but for those that `connections` is being called
@@ -110,14 +134,26 @@ export declare function startWorker(into: object, connections: (arg: [number, nu
  */
 export declare function workerClose(group: number): any
 
+/** The next event of the cluster, `{ event, timestamp }`, or null. */
+export declare function workerEvent(): any
+
 /** Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. */
 export declare function workerFailed(error: any): void
+
+/** Sends what `workerPost` has queued. */
+export declare function workerFlush(): void
+
+/** The program listens to the cluster's events, or does no longer. */
+export declare function workerFollow(follows: boolean): void
 
 /** Notices that came while `workerListen` or `workerClose` waited for its answer. */
 export declare function workerHasMail(): boolean
 
 /** Tells the operator something, once a cluster. */
 export declare function workerHint(text: string): void
+
+/** Waiting for messages alone keeps the process alive, or does no longer. */
+export declare function workerHold(hold: boolean): void
 
 /** `WorkerInfo[]` of the whole cluster. */
 export declare function workerInfos(): any
@@ -136,22 +172,34 @@ export declare function workerLeaving(signalled: boolean): void
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, backlog: number): any
 
+/** What became of this process's messages, by type: see [`super::messages::counts`]. */
+export declare function workerMessageCounts(): any
+
 /** Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. */
 export declare function workerOrder(id: number, verb: string, argument: any): void
 
 /** What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
 export declare function workerOrdered(id: number): any
 
+/** The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`]. */
+export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: unknown): number
+
 export declare function workerReadMail(): void
 
 /** Ready, for `processManagement.ready` 'message' and 'boot'. */
 export declare function workerReady(): any
+
+/** This worker leads no more. */
+export declare function workerResigned(): void
 
 /** The server behind the group takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
 
 /** Takes, through `connections`, what waits for this worker at this moment. */
 export declare function workerTakeWhatWaits(): void
+
+/** The workers that a message can be meant for: see [`super::messages::targets`]. `slot` -1: all. */
+export declare function workerTargets(slot: number): Array<number>
 
 /**
  * Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the

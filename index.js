@@ -6,7 +6,8 @@
 const { createServer } = require('./lib/create-server');
 const { ClusterManager } = require('./lib/manager');
 const { ClusterFactory, buildCluster } = require('./lib/factory');
-const { IPCManager, MemoryManager, ProcessMonitor } = require('./lib/later');
+const { IPCManager } = require('./lib/ipc-manager');
+const { MemoryManager, ProcessMonitor } = require('./lib/later');
 const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/constants');
 const {
   ClusterError,

@@ -8,7 +8,11 @@ use drover::dispatch::{
     FirstBytes, cookie_slot, cookie_value, forwarded_client, read_first_bytes, request_cookie,
 };
 use drover::ipc::control::{ToPrimary, ToWorker, decode, encode};
+use drover::ipc::crypto::{KEY, Key, Opener, Sealer, WorkerKeys};
 use drover::ipc::frame::{Decoder, Frame, FrameError};
+use drover::ipc::message::{Envelope, Format, Peer, json_of, readdress};
+use drover::ipc::policy::Policy;
+use drover::ipc::router::Router;
 
 /// However a stream is cut, it gives the same frames and the same error, and its frames survive the wire.
 pub fn frames(bytes: &[u8]) {
@@ -17,7 +21,8 @@ pub fn frames(bytes: &[u8]) {
     assert_eq!(decoded(stream.chunks(usize::from(*cut) + 1)), whole);
     let mut wire = Vec::new();
     for frame in &whole.0 {
-        frame.encode(&mut wire).expect("a frame that was decoded can be encoded");
+        wire.extend_from_slice(&frame.header.write(frame.payload.len() as u32));
+        wire.extend_from_slice(&frame.payload);
     }
     assert_eq!(decoded([wire.as_slice()]), (whole.0, None));
 }
@@ -35,6 +40,83 @@ fn decoded<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Optio
         }
     }
     (frames, None)
+}
+
+/// Keys are whole or none, and on a sealed channel nothing is read that the peer has not sealed as the very next:
+/// the same bytes behind a frame of its are refused as they are alone.
+pub fn handshake(bytes: &[u8]) {
+    if let Some(keys) = WorkerKeys::read(bytes) {
+        assert_eq!(keys.write(), bytes);
+    }
+    let key = Key::new([7; KEY]);
+    let mut decoder = Decoder::default();
+    decoder.open_with(Opener::new(&key));
+    decoder.push(bytes);
+    assert!(!matches!(decoder.next_frame(), Ok(Some(_))), "nobody else has the key");
+    let mut sealer = Sealer::new(&key);
+    let header = drover::ipc::frame::Header {
+        kind: drover::ipc::frame::Kind::Control,
+        id: 1,
+        answers: 0,
+        descriptor: false,
+        more: false,
+    };
+    let mut payload = bytes[..bytes.len().min(100)].to_vec();
+    let head = header.write((payload.len() + drover::ipc::crypto::TAG) as u32);
+    let tag = sealer.seal(&head, &mut payload);
+    let mut decoder = Decoder::default();
+    decoder.open_with(Opener::new(&key));
+    [&head[..], &payload, &tag, bytes].iter().for_each(|piece| decoder.push(piece));
+    let first = decoder.next_frame().expect("it is the peer's").expect("it is whole");
+    assert_eq!(first.payload, bytes[..bytes.len().min(100)]);
+    assert!(!matches!(decoder.next_frame(), Ok(Some(_))), "nobody else has the key");
+}
+
+/// A message is understood or refused; what is understood survives the wire and keeps its body when the primary says
+/// from whom it is. Whatever workers claim, a question is settled once and by nobody but who was asked.
+pub fn router(bytes: &[u8]) {
+    let rules = serde_json::json!({
+        "allow": [{ "from": ["0"], "to": [], "types": ["task"] }],
+        "schemas": { "task": { "type": "object", "required": ["data"] } },
+    });
+    let policy =
+        Policy::of(&serde_json::from_value(rules).expect("rules")).expect("there is something to check");
+    if let Some((envelope, body)) = Envelope::read(bytes) {
+        assert_eq!([&envelope.write(), body].concat(), bytes);
+        json_of(envelope.format, body);
+        let from = Peer::Worker { slot: 0, generation: 1 };
+        let passed = policy.check(from, envelope.peer, envelope.kind, envelope.format, body).is_ok();
+        assert!(!passed || (envelope.kind == "task" && envelope.format != Format::Clone));
+        let mut carried = bytes.to_vec();
+        readdress(&mut carried, from);
+        let (again, same) = Envelope::read(&carried).expect("it is a message still");
+        assert_eq!((again.peer, again.kind, same), (from, envelope.kind, body));
+    }
+    let mut router = Router::default();
+    let mut open = std::collections::BTreeMap::new();
+    for step in bytes.chunks_exact(4) {
+        let worker = |byte: u8| Peer::Worker { slot: u16::from(byte % 4), generation: 1 };
+        let (asker, id, other) = (worker(step[1]), u32::from(step[2]), worker(step[3]));
+        match step[0] % 3 {
+            0 => {
+                router.ask((asker, id), other);
+                open.insert((asker, id), other);
+            }
+            1 => {
+                let asked = open.get(&(asker, id)) == Some(&other);
+                assert_eq!(router.answered((asker, id), other), asked);
+                if asked {
+                    open.remove(&(asker, id));
+                }
+            }
+            _ => {
+                open.retain(|(by, _), _| *by != other);
+                let lost: Vec<_> = open.iter().filter(|(_, to)| **to == other).map(|(q, _)| *q).collect();
+                assert_eq!(router.gone(other), lost);
+                open.retain(|_, to| *to != other);
+            }
+        }
+    }
 }
 
 /// Nonsense is an error, and what is understood survives the wire.

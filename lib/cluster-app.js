@@ -15,22 +15,14 @@ const DEFAULT_PORT = 3000;
 const ORDERS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
 /** Methods that a later version brings; they exist and say so. */
 const LATER = [
-  'broadcastToWorkers',
-  'sendToWorker',
-  'sendToRandomWorker',
-  'sendToPrimary',
-  'sendToMaster',
   'autoScale',
   'getOptimalWorkerCount',
   'updateConfig',
   'getClusterMetrics',
   'getClusterHealth',
-  'runOnce',
-  'invalidateCache',
 ];
-const LATER_SYNC = ['onMessage', 'registerHandler', 'unregisterHandler', 'onLeader'];
 /** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
-const LATER_PROPERTIES = ['isLeader', 'metrics', 'cache'];
+const LATER_PROPERTIES = ['metrics', 'cache'];
 
 /**
  * Where to serve: code, then PORT and HOST, then 3000 everywhere.
@@ -115,18 +107,14 @@ function methodsOf(role, options, manager) {
     };
   }
   for (const name of LATER) methods[name] = () => role.refuse(name);
-  for (const name of LATER_SYNC) {
-    methods[name] = () => {
-      throw notSupported(name);
-    };
-  }
+  Object.assign(methods, messagesOf(role));
   const facts = {
     isPrimary: role.name !== 'worker',
     isWorker: role.name === 'worker',
     workerId: role.workerId,
     cluster: manager,
   };
-  return { methods, facts };
+  return { methods, facts, leadership: role.leadership };
 }
 
 /**
@@ -146,18 +134,43 @@ function call(callback, server) {
 }
 
 /**
+ * Messages, leadership, and what follows from them.
+ *
+ * @param {any} role
+ * @returns {Record<string, any>}
+ */
+function messagesOf({ mailbox, leadership }) {
+  const sendToPrimary = mailbox.sendToPrimary.bind(mailbox);
+  return {
+    broadcastToWorkers: mailbox.broadcast.bind(mailbox),
+    sendToWorker: mailbox.sendToWorker.bind(mailbox),
+    sendToRandomWorker: mailbox.sendToRandomWorker.bind(mailbox),
+    sendToPrimary,
+    sendToMaster: sendToPrimary,
+    onMessage: mailbox.onMessage.bind(mailbox),
+    registerHandler: (/** @type {string} */ type, /** @type {any} */ handler) => mailbox.register(type, handler),
+    unregisterHandler: mailbox.unregister.bind(mailbox),
+    onLeader: leadership.onLeader.bind(leadership),
+    runOnce: leadership.runOnce.bind(leadership),
+    invalidateCache: (/** @type {string} */ pattern) => mailbox.invalidate(pattern),
+  };
+}
+
+/**
  * Puts the methods onto an object, over its own.
  *
  * @param {any} target
  * @param {ReturnType<typeof methodsOf>} mixed
  */
-function mixInto(target, { methods, facts }) {
+function mixInto(target, { methods, facts, leadership }) {
   for (const [name, value] of Object.entries(methods)) {
     Object.defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
   }
   for (const [name, value] of Object.entries(facts)) {
     Object.defineProperty(target, name, { value, writable: false, configurable: true, enumerable: false });
   }
+  const isLeader = { get: () => leadership.isLeader, configurable: true, enumerable: false };
+  Object.defineProperty(target, 'isLeader', isLeader);
   for (const name of LATER_PROPERTIES.filter((name) => !(name in target))) {
     const get = () => {
       throw notSupported(name);

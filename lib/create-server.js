@@ -36,7 +36,7 @@ function roleOf(made, manager) {
   const asked = { options: made.data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
   made.prepared = unwrap(addon.loadConfig(asked));
   if (!made.prepared.clustering) return new Single(made);
-  return new InPrimary(made, asked, (event) => manager.hear(event));
+  return new InPrimary(made, asked, manager);
 }
 
 /**

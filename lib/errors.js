@@ -32,6 +32,13 @@ const classes = {
   CONFIGURATION_INVALID: ConfigurationError,
   WORKER_STARTUP_FAILED: WorkerStartupError,
   WORKER_COMMUNICATION: WorkerCommunicationError,
+  MESSAGE_TOO_LARGE: WorkerCommunicationError,
+  MESSAGE_QUEUE_FULL: WorkerCommunicationError,
+  MESSAGE_REFUSED: WorkerCommunicationError,
+  MESSAGE_TIMEOUT: WorkerCommunicationError,
+  NO_HANDLER: WorkerCommunicationError,
+  HANDLER_FAILED: WorkerCommunicationError,
+  WORKER_GONE: WorkerCommunicationError,
   RESOURCE_EXHAUSTED: ResourceExhaustionError,
 };
 
@@ -106,6 +113,7 @@ module.exports = {
   ResourceExhaustionError,
   WorkerCommunicationError,
   WorkerStartupError,
+  foreign,
   fromCore,
   notClustered,
   notSupported,

@@ -27,12 +27,6 @@ function later(name, asynchronous, synchronous) {
   return Class;
 }
 
-const IPCManager = later(
-  'IPCManager',
-  ['sendToWorker', 'broadcastToWorkers', 'sendToRandomWorker', 'sendToMaster', 'sendToPrimary'],
-  ['registerWorker', 'unregisterWorker', 'registerHandler', 'unregisterHandler', 'getWorkerStats'],
-);
-
 const MemoryManager = later(
   'MemoryManager',
   [
@@ -50,4 +44,4 @@ const ProcessMonitor = later(
   ['startMonitoring', 'stopMonitoring'],
 );
 
-module.exports = { IPCManager, MemoryManager, ProcessMonitor };
+module.exports = { MemoryManager, ProcessMonitor };

@@ -6,7 +6,7 @@
 
 const { EventEmitter } = require('node:events');
 const { addon } = require('./native');
-const { fromCore, notSupported, unwrap } = require('./errors');
+const { fromCore, unwrap } = require('./errors');
 const { ClusterState } = require('./constants');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
@@ -44,12 +44,13 @@ class ClusterManager extends EventEmitter {
     if (own !== null) {
       this.#config = own.welcome.config;
       this.#role = new InWorker({ app: null, server: {}, data, prepared: null }, own);
+      this.#relay();
       return;
     }
     const prepared = addon === null ? { clustering: false, config: {} } : unwrap(addon.loadConfig(asked));
     const made = { app: null, server: {}, data, prepared };
     this.#config = prepared.config;
-    this.#role = prepared.clustering ? new InPrimary(made, asked, (event) => this.hear(event)) : new Single(made);
+    this.#role = prepared.clustering ? new InPrimary(made, asked, this) : new Single(made);
   }
 
   /** A manager whose role comes later. */
@@ -62,6 +63,18 @@ class ClusterManager extends EventEmitter {
     this.#role = role;
     this.#methods = methods;
     this.#config = role.config;
+    this.#relay();
+  }
+
+  /** In a worker: the primary's events, as long as somebody listens. */
+  #relay() {
+    const role = this.#role;
+    if (role.name !== 'worker') return;
+    const listens = () => this.eventNames().some((name) => name !== 'newListener' && name !== 'removeListener');
+    this.on('newListener', () => role.follow(this, true));
+    this.on('removeListener', () => {
+      if (!listens()) role.follow(this, false);
+    });
   }
 
   /** An event of the core becomes an event of this object. @param {any} event */
@@ -165,9 +178,9 @@ class ClusterManager extends EventEmitter {
   updateConfig(_config) {
     return this.#role.refuse('updateConfig');
   }
-  /** @param {any} _ipcManager */
-  setIPCManager(_ipcManager) {
-    throw notSupported('an IPCManager of its own');
+  /** From now on it reaches this cluster's workers. @param {import('./ipc-manager').IPCManager} ipcManager */
+  setIPCManager(ipcManager) {
+    ipcManager.join(this.#role.mailbox);
   }
 }
 

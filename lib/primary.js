@@ -6,7 +6,7 @@
 const dns = require('node:dns');
 const net = require('node:net');
 const { addon } = require('./native');
-const { ClusterError, fromCore, systemError } = require('./errors');
+const { ClusterError, fromCore, systemError, unwrap } = require('./errors');
 const { launching, socketName } = require('./environment');
 const { reapOrphans } = require('./orphans');
 const { heedSignals } = require('./signals');
@@ -18,10 +18,12 @@ class Primary {
   /**
    * @param {object} asked as `loadConfig` of the core takes it
    * @param {(event: any) => void} onEvent
+   * @param {import('./messages/mailbox').Mailbox} mailbox
    */
-  constructor(asked, onEvent) {
+  constructor(asked, onEvent, mailbox) {
     this.asked = asked;
     this.onEvent = onEvent;
+    this.mailbox = mailbox;
     this.development = process.env.NODE_ENV === 'development';
     /** @type {any} */
     this.core = null;
@@ -50,6 +52,13 @@ class Primary {
     );
     if (core.refusal !== null) throw fromCore(core.refusal);
     this.core = core;
+    unwrap(core.listenToMessages((/** @type {any[]} */ batch) => this.mailbox.deliver(batch)));
+    this.mailbox.wire = {
+      post: core.post.bind(core),
+      error: addon.postError,
+      flush: core.flush.bind(core),
+      targets: core.targets.bind(core),
+    };
     const takeOff = heedSignals(this);
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);
@@ -60,6 +69,7 @@ class Primary {
         stopReaping();
         process.removeListener('exit', sayGoodbye);
         core.join();
+        this.mailbox.wire = null;
         this.core = null;
         this.stopping = false;
         this.address = null;
@@ -74,9 +84,17 @@ class Primary {
 
   /** @param {any} message */
   hear(message) {
-    if (message.event) this.onEvent({ ...message.event, timestamp: message.timestamp });
+    if (message.event) this.tell(message);
+    else if (message.line) this.core?.openLine(...message.line);
+    else if (message.gone) this.core?.closeLine(...message.gone);
     else if (message.done !== undefined) this.settle(message);
     else if (message.ended) this.end();
+  }
+
+  /** An event, after the messages that were sent before it. @param {any} message */
+  tell({ event, timestamp }) {
+    this.core?.readMessages();
+    this.onEvent({ ...event, timestamp });
   }
 
   /** @param {{ done: number, ok?: any, error?: any }} message */

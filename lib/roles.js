@@ -7,6 +7,9 @@
 const { errorMonitor } = require('node:events');
 const { ClusterServer } = require('./cluster-server');
 const { ClusterError, notClustered, notSupported } = require('./errors');
+const { Leadership } = require('./leadership');
+const { Loopback } = require('./messages/loopback');
+const { Mailbox } = require('./messages/mailbox');
 const { addon } = require('./native');
 const { Primary } = require('./primary');
 const { stopAtSignals } = require('./signals');
@@ -89,6 +92,8 @@ class InWorker extends Serves {
   constructor(made, worker) {
     super(made);
     this.worker = worker;
+    this.mailbox = worker.mailbox;
+    this.leadership = worker.leadership;
     this.name = 'worker';
     this.workerId = worker.id;
     this.config = worker.welcome.config;
@@ -113,6 +118,11 @@ class InWorker extends Serves {
     return addon.workerInfos();
   }
 
+  /** The manager's program listens to the cluster's events, or does no longer. @param {any} manager @param {boolean} follows */
+  follow(manager, follows) {
+    this.worker.follow(manager, follows);
+  }
+
   /** Whether a load balancer should send anything here. */
   isReady() {
     return !this.worker.isUnready && !this.worker.drain.begun;
@@ -129,6 +139,14 @@ class InWorker extends Serves {
   }
 }
 
+/** Where not even the configuration can be read. */
+const NO_LIMITS = { timeout: 30_000, maxMessageSize: 1024 * 1024, maxPending: 10_000, serialization: 'json' };
+
+/** @param {any} message */
+function emitMessage(message) {
+  process.emit('message', message, undefined);
+}
+
 /** No cluster: one process that serves. */
 class Single extends Serves {
   /** @param {Made} made */
@@ -139,6 +157,17 @@ class Single extends Serves {
     this.config = made.prepared?.config ?? {};
     this.startTime = Date.now();
     this.heeded = false;
+    const ipc = this.config.ipc ?? NO_LIMITS;
+    const wire = new Loopback(ipc);
+    this.mailbox = new Mailbox({
+      wire,
+      listeners: { count: () => process.listenerCount('message'), emit: (message) => emitMessage(message) },
+      advanced: ipc.serialization === 'advanced',
+      isPrimary: true,
+      workerId: undefined,
+    });
+    wire.deliver = (batch) => this.mailbox.deliver(batch);
+    this.leadership = new Leadership({ isLeader: true, settled: () => Promise.resolve(), resigned() {} });
   }
 
   /** @override @param {number | string} port @param {string | undefined} host @param {string | symbol} errorEvent */
@@ -195,14 +224,31 @@ class Single extends Serves {
 
 /** The primary: its workers serve. */
 class InPrimary {
-  /** @param {Made} made @param {any} asked @param {(event: any) => void} onEvent */
-  constructor(made, asked, onEvent) {
+  /** @param {Made} made @param {any} asked @param {import('./manager').ClusterManager} manager */
+  constructor(made, asked, manager) {
     this.name = 'primary';
     this.workerId = undefined;
     this.config = made.prepared.config;
     /** @type {ClusterServer | null} */
     this.standIn = null;
-    this.primary = new Primary(asked, onEvent);
+    this.mailbox = new Mailbox({
+      wire: null,
+      listeners: {
+        count: () => manager.listenerCount('message'),
+        emit: (message, from) => manager.emit('message', this.sender(from), message),
+      },
+      advanced: this.config.ipc.serialization === 'advanced',
+      isPrimary: true,
+      workerId: undefined,
+    });
+    this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
+    this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox);
+  }
+
+  /** Who sent a message. @param {number} from */
+  sender(from) {
+    const id = String(from % 65_536);
+    return this.workers().find((/** @type {any} */ info) => info.id === id) ?? { id, workerId: id };
   }
 
   /** @param {number | string} port @param {string | undefined} host */

@@ -5,10 +5,12 @@
 // (shared listeners, process.send for readiness, signals that wait for the primary's word).
 
 const { addon } = require('./native');
-const { ClusterError, fromCore, notSupported } = require('./errors');
+const { ClusterError, fromCore } = require('./errors');
 const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
 const { giveIdle } = require('./handoff');
+const { Leadership } = require('./leadership');
+const { Mailbox } = require('./messages/mailbox');
 
 const NOTICE_DRAIN = 1;
 const NOTICE_GOODBYE = 2;
@@ -17,6 +19,8 @@ const NOTICE_TIME_UP = 4;
 const NOTICE_ORDERED = 5;
 const NOTICE_UNREADY = 7;
 const NOTICE_ASKED = 8;
+const NOTICE_LEAD = 9;
+const NOTICE_EVENT = 10;
 
 /** After the primary was killed: time for what is nearly done. Its orphans are gone within two seconds. */
 const GRACE_AFTER_DEATH = 1000;
@@ -51,11 +55,34 @@ class Worker {
     /** Orders to the cluster that are not settled. @type {Map<number, { resolve: (slots: number[]) => void, reject: (error: Error) => void }>} */
     this.orders = new Map();
     this.lastOrder = 0;
+    /** Managers whose program listens to events. @type {Set<{ hear(event: any): void }>} */
+    this.followers = new Set();
+    this.leadership = new Leadership({
+      isLeader: false,
+      settled: () => this.order('leader', null),
+      resigned: addon.workerResigned,
+    });
+    this.mailbox = new Mailbox({
+      wire: {
+        post: addon.workerPost,
+        error: addon.postError,
+        flush: addon.workerFlush,
+        targets: addon.workerTargets,
+      },
+      listeners: {
+        count: () => process.listenerCount('message'),
+        emit: (message) => process.emit('message', message, undefined),
+      },
+      advanced: welcome.messages.advanced,
+      isPrimary: false,
+      workerId: this.id,
+    });
     const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0) };
     const failed = addon.startWorker(
       shared,
       (/** @type {number} */ group, /** @type {number} */ count) => this.take(group, count),
       (/** @type {number} */ kind, /** @type {number} */ number) => this.heed(kind, number),
+      (/** @type {any[]} */ batch) => this.mailbox.deliver(batch),
     ).error;
     if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
     /** This worker's numbers, which everybody reads. */
@@ -99,13 +126,39 @@ class Worker {
   heed(kind, number) {
     if (kind === NOTICE_ORDERED) return this.settle(number);
     if (kind === NOTICE_ASKED) return this.share(number);
+    if (kind === NOTICE_LEAD) return void this.leadership.follow(number === 1);
+    if (kind === NOTICE_EVENT) return this.relay();
     if (kind === NOTICE_UNREADY) this.isUnready = true;
-    if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphaned = true;
+    if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphan();
     if (kind === NOTICE_DRAIN) this.drain.handoff = number === 1;
     else if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.drain.handoff = false;
     if (kind === NOTICE_DRAIN || kind === NOTICE_GOODBYE) this.drain.begin();
     else if (kind === NOTICE_TIME_UP) this.drain.cut();
     else if (kind === NOTICE_GONE) this.drain.hurry(GRACE_AFTER_DEATH);
+  }
+
+  /** Without its primary this process leads nobody, and a message goes nowhere. */
+  orphan() {
+    if (this.orphaned) return;
+    this.orphaned = true;
+    this.leadership.isLeader = false;
+    process.connected = false;
+    process.nextTick(() => process.emit('disconnect'));
+  }
+
+  /** Events of the cluster, for those who listen in this process. */
+  relay() {
+    for (let told = addon.workerEvent(); told !== null; told = addon.workerEvent()) {
+      for (const manager of this.followers) manager.hear({ ...told.event, timestamp: told.timestamp });
+    }
+  }
+
+  /** @param {{ hear(event: any): void }} manager @param {boolean} follows */
+  follow(manager, follows) {
+    const before = this.followers.size;
+    if (follows) this.followers.add(manager);
+    else this.followers.delete(manager);
+    if ((before > 0) !== this.followers.size > 0) addon.workerFollow(follows);
   }
 
   /**
@@ -200,25 +253,6 @@ function rethrow(error) {
   throw error;
 }
 
-/** PM2's and Node's way to say "ready"; other messages come with a later version. */
-function provideSend() {
-  /** @type {any} */
-  const own = process;
-  own.connected = true;
-  own.send = function send(/** @type {any} */ message, /** @type {any[]} */ ...rest) {
-    const callback = rest.find((value) => typeof value === 'function');
-    if (message !== 'ready') {
-      const error = notSupported('messages between processes; process.send takes "ready" alone');
-      if (callback === undefined) throw error;
-      process.nextTick(callback, error);
-      return false;
-    }
-    if (current?.welcome.ready === 'message') addon.workerReady();
-    if (callback !== undefined) process.nextTick(callback, null);
-    return true;
-  };
-}
-
 /** Tells the primary why this process is about to end. */
 function reportUncaught() {
   process.on('uncaughtExceptionMonitor', (/** @type {any} */ error) => {
@@ -275,7 +309,7 @@ function attach(primary) {
   require('./signals').waitForPrimary(current);
   if (welcome.traced) require('./stack').answerForHangs();
   require('./startup-output').followOutput();
-  provideSend();
+  require('./messages/process-send').provide(current);
   reportUncaught();
   if (welcome.ready === 'boot') readyWhenLoaded();
 }

@@ -29,6 +29,22 @@ pub enum Code {
     InvalidArgument,
     /// A message did not reach its handler or the handler failed.
     WorkerCommunication,
+    /// Nobody handles messages of that type there: neither a handler nor a listener exists.
+    NoHandler,
+    /// The handler threw; `cause` is what.
+    HandlerFailed,
+    /// The worker ended, or was not there, before it answered.
+    WorkerGone,
+    /// No answer came in time (`ipc.timeout`).
+    MessageTimeout,
+    /// The message is larger than `ipc.maxMessageSize`.
+    MessageTooLarge,
+    /// Too many messages wait for that worker already (`ipc.maxPending`).
+    MessageQueueFull,
+    /// `security.ipc` does not allow the message, or it does not match the schema of its type.
+    MessageRefused,
+    /// A type of message has a handler already.
+    HandlerExists,
     /// No process, descriptor or memory left for what was asked.
     ResourceExhausted,
     /// A system call failed; `details.errno` and `details.syscall` say which and how.
@@ -37,7 +53,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 12] = [
+    pub const ALL: [Code; 20] = [
         Code::ConfigurationInvalid,
         Code::NotSupported,
         Code::NotClustered,
@@ -48,6 +64,14 @@ impl Code {
         Code::NoSuchWorker,
         Code::InvalidArgument,
         Code::WorkerCommunication,
+        Code::NoHandler,
+        Code::HandlerFailed,
+        Code::WorkerGone,
+        Code::MessageTimeout,
+        Code::MessageTooLarge,
+        Code::MessageQueueFull,
+        Code::MessageRefused,
+        Code::HandlerExists,
         Code::ResourceExhausted,
         Code::System,
     ];

@@ -174,6 +174,9 @@ pub enum Event {
         /// What its JavaScript was doing, a frame a line.
         stack: Option<String>,
     },
+    /// Ids of workers; None where nobody leads or led.
+    #[serde(rename = "leader:changed")]
+    LeaderChanged { from: Option<String>, to: Option<String> },
     #[serde(rename = "cluster:started")]
     ClusterStarted { worker_count: u32 },
     #[serde(rename = "cluster:degraded")]
@@ -242,6 +245,8 @@ impl Event {
                     (Level::Warn, format!("Worker {worker_id} is unhealthy: {reason}{stack}"))
                 }
             }
+            Event::LeaderChanged { to: Some(to), .. } => (Level::Debug, format!("Worker {to} leads")),
+            Event::LeaderChanged { to: None, .. } => (Level::Debug, "Nobody leads".to_owned()),
             Event::ClusterStarted { worker_count } => {
                 (Level::Info, format!("All {worker_count} workers are ready"))
             }

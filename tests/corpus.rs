@@ -24,6 +24,16 @@ fn frames_survive_every_cut() {
 }
 
 #[test]
+fn a_sealed_channel_reads_nothing_but_its_peer() {
+    replay("handshake", targets::handshake);
+}
+
+#[test]
+fn messages_find_their_way_or_are_refused() {
+    replay("router", targets::router);
+}
+
+#[test]
 fn control_messages_are_understood_or_refused() {
     replay("control", targets::control);
 }

@@ -24,6 +24,22 @@ export type ClusterErrorCode =
   | 'INVALID_ARGUMENT'
   /** A message did not reach its handler or the handler failed. */
   | 'WORKER_COMMUNICATION'
+  /** Nobody handles messages of that type there: neither a handler nor a listener exists. */
+  | 'NO_HANDLER'
+  /** The handler threw; `cause` is what. */
+  | 'HANDLER_FAILED'
+  /** The worker ended, or was not there, before it answered. */
+  | 'WORKER_GONE'
+  /** No answer came in time (`ipc.timeout`). */
+  | 'MESSAGE_TIMEOUT'
+  /** The message is larger than `ipc.maxMessageSize`. */
+  | 'MESSAGE_TOO_LARGE'
+  /** Too many messages wait for that worker already (`ipc.maxPending`). */
+  | 'MESSAGE_QUEUE_FULL'
+  /** `security.ipc` does not allow the message, or it does not match the schema of its type. */
+  | 'MESSAGE_REFUSED'
+  /** A type of message has a handler already. */
+  | 'HANDLER_EXISTS'
   /** No process, descriptor or memory left for what was asked. */
   | 'RESOURCE_EXHAUSTED'
   /** A system call failed; `details.errno` and `details.syscall` say which and how. */
@@ -71,7 +87,10 @@ export class ClusterError extends Error {
 /** `WORKER_STARTUP_FAILED`: no worker got ready, or one that had to did not. */
 export class WorkerStartupError extends ClusterError {}
 
-/** `WORKER_COMMUNICATION`: a message did not reach its handler, or the handler failed. */
+/**
+ * A message did not reach its handler, or the handler failed: `NO_HANDLER`, `HANDLER_FAILED`, `WORKER_GONE`,
+ * `MESSAGE_TIMEOUT`, `MESSAGE_TOO_LARGE`, `MESSAGE_QUEUE_FULL`, `MESSAGE_REFUSED` or `WORKER_COMMUNICATION`.
+ */
 export class WorkerCommunicationError extends ClusterError {}
 
 /** `RESOURCE_EXHAUSTED`: no process, descriptor or memory left for what was asked. */

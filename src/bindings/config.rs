@@ -72,6 +72,12 @@ pub fn load_config(asked: Value) -> Value {
     }))
 }
 
+/// A duration as options take it, in milliseconds: `{ ok }` or `{ error }`.
+#[napi(js_name = "readDuration")]
+pub fn read_duration(value: Value) -> Value {
+    outcome(config::duration(&value).map(Value::from))
+}
+
 /// `DEFAULT_VALUES` of the contract.
 #[napi(js_name = "defaultValues")]
 pub fn default_values() -> Value {

@@ -6,6 +6,7 @@
 #![cfg_attr(test, allow(dead_code))]
 
 mod config;
+mod messages;
 mod primary;
 mod worker;
 

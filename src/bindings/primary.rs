@@ -1,18 +1,24 @@
 //! The primary: a handle over the loop. What the loop tells comes back as JSON texts through one callback.
 
 use std::io::IsTerminal;
+use std::rc::Rc;
 
-use napi::bindgen_prelude::Function;
+use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::{Asked, load, parse};
+use super::messages::{self, REFUSED, items};
+use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
-use crate::primary::{self, LaunchCommand, Output, Primary, now_ms};
+use crate::ipc::frame::Frame;
+use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk, now_ms};
 use crate::process::zombies::Reaper;
+use crate::sys::node_api::Callback;
+use crate::sys::uv;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -25,16 +31,21 @@ struct Launching {
 }
 
 /// A cluster's primary. Every verb is answered through the callback as
-/// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }` and, last, `{ "ended": true }`.
+/// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
+/// `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine` and, last, `{ "ended": true }`.
 #[napi(js_name = "Primary")]
 pub struct NativePrimary {
     inner: Option<Primary>,
+    /// On the program's thread, once messages are asked for.
+    desk: Option<Rc<PrimaryDesk>>,
     refusal: Option<Error>,
     reaper: Reaper,
 }
 
 fn text(output: Output) -> String {
     let message = match output {
+        Output::Line { name } => json!({ "line": [name.slot, name.generation] }),
+        Output::Gone { name } => json!({ "gone": [name.slot, name.generation] }),
         Output::Event { event, timestamp } => json!({ "event": event, "timestamp": timestamp }),
         Output::Done { id, result: Ok(value) } => json!({ "done": id, "ok": value }),
         Output::Done { id, result: Err(error) } => json!({ "done": id, "error": error }),
@@ -63,8 +74,10 @@ impl NativePrimary {
             told.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
         Ok(match made {
-            Ok(primary) => Self { inner: Some(primary), refusal: None, reaper: Reaper::default() },
-            Err(error) => Self { inner: None, refusal: Some(error), reaper: Reaper::default() },
+            Ok(primary) => {
+                Self { inner: Some(primary), desk: None, refusal: None, reaper: Reaper::default() }
+            }
+            Err(error) => Self { inner: None, desk: None, refusal: Some(error), reaper: Reaper::default() },
         })
     }
 
@@ -125,9 +138,92 @@ impl NativePrimary {
         self.inner.as_ref().map_or(json!([]), |primary| json!(primary.memory.workers(now_ms())))
     }
 
+    /// From now on the program has messages; `deliver` gets an array as [`super::messages`] describes it. `{ ok }` or
+    /// `{ error }`.
+    #[napi]
+    pub fn listen_to_messages(&mut self, env: &Env, deliver: Function<Object, ()>) -> Value {
+        let start = || -> Result<Rc<PrimaryDesk>> {
+            let primary =
+                self.inner.as_ref().ok_or_else(|| Error::new(Code::Stopped, "There is no primary"))?;
+            let function = deliver.value();
+            let raw = function.value.cast();
+            let call =
+                Callback::new(env.raw().cast(), raw, raw).map_err(|e| Error::system("callback", &e))?;
+            let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
+            let uv = uv::Loop::new(env.get_uv_event_loop().map_err(no_loop)?.cast());
+            let uv = uv.map_err(|error| Error::system("event loop", &error))?;
+            let deliver = Box::new(move |frames: &[Frame]| drop(call.call_with(items(frames))));
+            primary.desk(uv, deliver).map_err(|error| Error::system("event loop", &error))
+        };
+        match start() {
+            Ok(desk) => {
+                self.desk = Some(desk);
+                outcome(Ok(Value::Null))
+            }
+            Err(error) => outcome(Err(error)),
+        }
+    }
+
+    #[napi]
+    pub fn open_line(&self, slot: u16, generation: u32) {
+        self.desk.iter().for_each(|desk| desk.open(Name { slot, generation }));
+    }
+
+    #[napi]
+    pub fn close_line(&self, slot: u16, generation: u32) {
+        self.desk.iter().for_each(|desk| desk.gone(Name { slot, generation }));
+    }
+
+    /// Gives to the program what workers have sent so far, before it hears of something that they sent it before.
+    #[napi]
+    pub fn read_messages(&self) {
+        self.desk.iter().for_each(|desk| desk.read_all());
+    }
+
+    /// See [`super::messages::post`].
+    #[napi]
+    #[allow(clippy::too_many_arguments)]
+    pub fn post(
+        &self,
+        env: &Env,
+        to: f64,
+        what: u32,
+        answers: u32,
+        timeout: f64,
+        kind: String,
+        format: u32,
+        body: Unknown,
+    ) -> f64 {
+        let Some(desk) = &self.desk else { return REFUSED };
+        messages::post(env, messages::Asked { to, what, answers, timeout, kind, format }, &body, |letter| {
+            desk.post(letter)
+        })
+    }
+
+    /// Sends what `post` has queued.
+    #[napi]
+    pub fn flush(&self) {
+        self.desk.iter().for_each(|desk| desk.flush());
+    }
+
+    /// The workers that a message can be meant for: see [`super::messages::targets`].
+    #[napi]
+    pub fn targets(&self, slot: i32) -> Vec<f64> {
+        self.inner.as_ref().map_or(Vec::new(), |primary| messages::targets(&primary.memory, slot))
+    }
+
+    /// What became of this process's messages, by type: see [`super::messages::counts`].
+    #[napi]
+    pub fn message_counts(&self) -> Value {
+        self.desk.as_ref().map_or(Value::Null, |desk| messages::counts(desk.counts()))
+    }
+
     /// Joins the loop's thread; to be called once it has said `ended`.
     #[napi]
     pub fn join(&mut self) {
+        if let Some(desk) = self.desk.take() {
+            desk.close();
+        }
         if let Some(primary) = &mut self.inner {
             primary.join();
         }

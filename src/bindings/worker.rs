@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use base64::Engine;
-use napi::bindgen_prelude::{Env, Function, JsValue, Object};
+use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
+use super::messages::{Asked, REFUSED, counts, items, post, targets};
 use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::LONGEST_STACK;
@@ -26,6 +27,13 @@ thread_local! {
 fn worker() -> Result<Rc<Worker>> {
     let found = WORKER.with_borrow(Clone::clone);
     found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
+}
+
+/// `function`, called on `receiver`.
+fn callback<'a>(receiver: &Object<'a>, function: &impl JsValue<'a>) -> Result<Callback> {
+    let (receiver, function) = (receiver.value(), function.value());
+    Callback::new(receiver.env.cast(), function.value.cast(), receiver.value.cast())
+        .map_err(system("callback"))
 }
 
 fn system(syscall: &'static str) -> impl Fn(std::io::Error) -> Error {
@@ -48,28 +56,27 @@ pub fn attach_worker(primary_pid: u32) -> Value {
 }
 
 /// Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
-/// shared memory, and `hands`, the descriptors of a batch, one in each 8 bytes. `connections(group, count)`
-/// must adopt or close all of them; `notice(kind, number)`: 1 drain, 2 goodbye, 3 the primary is gone,
-/// 4 the time to drain is over.
+/// shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
+/// must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
+/// [`super::messages`] describes it.
 #[napi(js_name = "startWorker")]
 pub fn start_worker(
     env: &Env,
     into: Object,
     connections: Function<(u32, u32), ()>,
     notice: Function<(u32, u32), ()>,
+    messages: Function<Object, ()>,
 ) -> napi::Result<Value> {
     let raw = into.value();
-    let callback = |function: &Function<(u32, u32), ()>| -> Result<Callback> {
-        let function = function.value();
-        Callback::new(raw.env.cast(), function.value.cast(), raw.value.cast()).map_err(system("callback"))
-    };
     let start = || -> Result<Value> {
-        let on_connections = callback(&connections)?;
-        let on_notice = callback(&notice)?;
+        let on_connections = callback(&into, &connections)?;
+        let on_notice = callback(&into, &notice)?;
+        let on_messages = callback(&into, &messages)?;
         let calls = Calls {
             // A call that cannot be made ends in an uncaught exception or with the environment.
             connections: Box::new(move |group, count| drop(on_connections.call(group, count))),
             notice: Box::new(move |notice, number| drop(on_notice.call(kind(notice), number))),
+            messages: Box::new(move |frames| drop(on_messages.call_with(items(frames)))),
         };
         let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
         let raw_loop = env.get_uv_event_loop().map_err(no_loop)?;
@@ -94,6 +101,75 @@ pub fn start_worker(
         }
     })?;
     Ok(started)
+}
+
+/// The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`].
+#[napi(js_name = "workerPost")]
+#[allow(clippy::too_many_arguments)]
+pub fn worker_post(
+    env: &Env,
+    to: f64,
+    what: u32,
+    answers: u32,
+    timeout: f64,
+    kind: String,
+    format: u32,
+    body: Unknown,
+) -> f64 {
+    let Ok(worker) = worker() else { return REFUSED };
+    post(env, Asked { to, what, answers, timeout, kind, format }, &body, |letter| worker.post(letter))
+}
+
+/// Sends what `workerPost` has queued.
+#[napi(js_name = "workerFlush")]
+pub fn worker_flush() {
+    if let Ok(worker) = worker() {
+        worker.flush_messages();
+    }
+}
+
+/// The workers that a message can be meant for: see [`super::messages::targets`]. `slot` -1: all.
+#[napi(js_name = "workerTargets")]
+pub fn worker_targets(slot: i32) -> Vec<f64> {
+    worker().map_or(Vec::new(), |worker| targets(&worker.memory, slot))
+}
+
+/// Waiting for messages alone keeps the process alive, or does no longer.
+#[napi(js_name = "workerHold")]
+pub fn worker_hold(hold: bool) {
+    if let Ok(worker) = worker() {
+        worker.hold_for_messages(hold);
+    }
+}
+
+/// What became of this process's messages, by type: see [`super::messages::counts`].
+#[napi(js_name = "workerMessageCounts")]
+pub fn worker_message_counts() -> Value {
+    worker().map_or(Value::Null, |worker| counts(worker.message_counts()))
+}
+
+/// This worker leads no more.
+#[napi(js_name = "workerResigned")]
+pub fn worker_resigned() {
+    if let Ok(worker) = worker() {
+        // Without a primary nobody else leads.
+        let _ = worker.resigned();
+    }
+}
+
+/// The program listens to the cluster's events, or does no longer.
+#[napi(js_name = "workerFollow")]
+pub fn worker_follow(follows: bool) {
+    if let Ok(worker) = worker() {
+        // A primary that is gone has no events.
+        let _ = worker.follow(follows);
+    }
+}
+
+/// The next event of the cluster, `{ event, timestamp }`, or null.
+#[napi(js_name = "workerEvent")]
+pub fn worker_event() -> Value {
+    worker().ok().and_then(|worker| worker.event()).unwrap_or(Value::Null)
 }
 
 /// Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the
@@ -129,6 +205,8 @@ fn kind(notice: Notice) -> u32 {
         Notice::Promoted => 6,
         Notice::Unready => 7,
         Notice::Asked => 8,
+        Notice::Lead => 9,
+        Notice::Event => 10,
     }
 }
 

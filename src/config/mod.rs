@@ -25,6 +25,17 @@ mod support;
 mod tree;
 mod units;
 
+/// A duration as an option takes it, in milliseconds.
+///
+/// # Errors
+/// `INVALID_ARGUMENT`.
+pub fn duration(raw: &serde_json::Value) -> Result<u64> {
+    units::milliseconds(raw).filter(|ms| *ms > 0).ok_or_else(|| {
+        let allowed = kind::Kind::TIME.allowed();
+        Error::new(Code::InvalidArgument, format!("found {raw}, allowed: {allowed}"))
+    })
+}
+
 pub use clustering::{Clustering, HostFacts, Outer};
 pub use defaults::default_values;
 pub use environment::{NodeEnvironment, Source, node_environment};
@@ -35,6 +46,7 @@ pub use presets::environment as for_environment;
 pub use presets::{Environment, ServerType, intelligent, merge, recommended};
 pub use reference::reference;
 pub use secret::Secret;
+pub use sections::security::{IpcPolicy, Rule as IpcRule};
 pub use sections::worker::MOST_WORKERS;
 pub use support::Unsupported;
 

@@ -41,7 +41,6 @@ const TABLE: &[(&str, Support)] = &[
     ("resources", Lacks("resource limits")),
     ("resources.maxConnectionsPerWorker", Full),
     ("healthCheck", Lacks("health checks")),
-    ("ipc", Lacks("settings of inter-process messages")),
     ("autoScaling", Lacks("auto-scaling")),
     ("monitoring", Lacks("monitoring")),
     ("logging", Lacks("log files and log limits")),
@@ -52,7 +51,9 @@ const TABLE: &[(&str, Support)] = &[
     ("errorHandling", Lacks("ejection, retries and reports of errors")),
     ("errorHandling.fallback", Full),
     ("errorHandling.circuitBreaker.resetTimeout", Full),
-    ("security", Lacks("isolation and access rules")),
+    ("security", Lacks("isolation")),
+    ("security.ipc", Full),
+    ("security.auditLog", Full),
     ("cache", Lacks("the shared cache")),
 ];
 
@@ -148,7 +149,8 @@ mod tests {
             json!({ "limits": { "connections": 5 }, "logging": { "enabled": true, "level": "warn", "format": "json" } }),
             json!({ "logging": { "includeWorkerLogs": true } }),
             json!({ "errorHandling": { "fallback": { "status": 500 }, "circuitBreaker": { "resetTimeout": 5 } } }),
-            json!({ "ipc": { "key": null } }),
+            json!({ "ipc": { "key": null, "encryption": true, "timeout": 5, "maxPending": 5 } }),
+            json!({ "security": { "encryptIPC": false, "ipc": { "allow": [] }, "auditLog": "audit.log" } }),
         ] {
             assert_eq!(asked(config.clone()), [""; 0], "{config}");
         }
@@ -159,8 +161,7 @@ mod tests {
         for (config, path) in [
             (json!({ "limits": { "memory": 512 } }), "limits.memory"),
             (json!({ "healthCheck": { "enabled": true } }), "healthCheck.enabled"),
-            (json!({ "ipc": { "encryption": false } }), "ipc.encryption"),
-            (json!({ "security": { "encryptIPC": false } }), "security.encryptIPC"),
+            (json!({ "security": { "isolateWorkers": false } }), "security.isolateWorkers"),
             (json!({ "logging": { "includeWorkerLogs": false } }), "logging.includeWorkerLogs"),
             (json!({ "logging": { "maxLogFiles": 5 } }), "logging.maxLogFiles"),
             (json!({ "errorHandling": { "retry": { "maxRetries": 3 } } }), "errorHandling.retry.maxRetries"),
@@ -187,11 +188,10 @@ mod tests {
 
     #[test]
     fn no_refusal_shows_a_secret() {
-        let config =
-            json!({ "ipc": { "key": "hunter2-hunter2-hunter2" }, "monitoring": { "token": "hunter2" } });
+        let config = json!({ "monitoring": { "token": "hunter2" } });
         let settings = Settings::read(&Index::new(Form::Cluster), &config, "config");
         let refused = unsupported(&settings.given, true);
-        assert_eq!(refused.len(), 2);
+        assert_eq!(refused.len(), 1);
         assert!(!format!("{refused:?}").contains("hunter2"));
     }
 }

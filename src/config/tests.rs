@@ -142,7 +142,7 @@ fn a_cluster_config_by_itself_is_on_and_leaves_port_to_its_caller() {
 
 #[test]
 fn what_is_lacking_is_refused_only_where_it_is_asked_for() {
-    let asks = json!({ "healthCheck": { "interval": 5 }, "ipc": { "timeout": 5 } });
+    let asks = json!({ "healthCheck": { "interval": 5 }, "monitoring": { "port": 5 } });
     let found = loaded(cluster(asks.clone()), &[]);
     let refusal = found.refusal().unwrap();
     assert_eq!(refusal.code, Code::NotSupported);

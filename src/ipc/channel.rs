@@ -1,6 +1,7 @@
-//! Moving frames and their descriptors over a control channel: one SOCK_STREAM pair a worker. Both ends use
-//! these calls; waiting is the caller's business (tokio in the primary, libuv or a plain poll in a worker).
+//! Moving frames and their descriptors over a SOCK_STREAM pair. Both ends use these calls; waiting is the caller's
+//! business (tokio in the primary, libuv or a plain poll in a worker).
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -10,12 +11,23 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+use zeroize::Zeroize;
 
-use super::frame::{Decoder, Frame};
+use super::crypto::{Opener, Sealer, TAG};
+use super::frame::{Decoder, FRAGMENT, Frame, FrameError, HEADER, Header, Kind, MAX_CONTROL};
 
-const READ: usize = 64 * 1024;
-/// A control frame carries one descriptor; a read may meet the next one's too.
+const READ: usize = 256 * 1024;
+/// Bytes that are sealed and handed to the kernel at a time, and a frame at the most beyond.
+const WRITE: usize = 128 * 1024;
+/// A control frame carries one descriptor; a read may meet the next ones' too.
 const MOST_DESCRIPTORS: usize = 8;
+/// What an emptied queue may keep for the next time.
+const KEEP: usize = 256 * 1024;
+
+thread_local! {
+    /// Every read of a thread goes through here: a channel without traffic holds no memory.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+}
 
 /// The reading half: bytes and descriptors in, frames out.
 #[derive(Default)]
@@ -25,16 +37,29 @@ pub struct Receiver {
 }
 
 impl Receiver {
+    /// Whole messages may be so long.
+    pub fn allow(&mut self, most_message: usize) {
+        self.decoder.allow(most_message);
+    }
+
+    /// What comes after the frame that was read last is sealed.
+    pub fn open_with(&mut self, opener: Opener) {
+        self.decoder.open_with(opener);
+    }
+
     /// Reads what is there without waiting. Ok(false) at the end of the stream.
     ///
     /// # Errors
     /// WouldBlock when nothing is there; otherwise the channel is broken.
     pub fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        let mut bytes = [0u8; READ];
+        SCRATCH.with_borrow_mut(|scratch| self.fill_through(socket, scratch))
+    }
+
+    fn fill_through(&mut self, socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<bool> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let message = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)?;
+        let message = recvmsg(socket, &mut [IoSliceMut::new(scratch)], &mut control, flags)?;
         for part in control.drain() {
             if let RecvAncillaryMessage::ScmRights(fds) = part {
                 self.descriptors.extend(fds);
@@ -45,7 +70,12 @@ impl Receiver {
                 "a descriptor was lost: this process is at its limit of open files",
             ));
         }
-        self.decoder.push(&bytes[..message.bytes]);
+        let bytes = &mut scratch[..message.bytes];
+        self.decoder.push(bytes);
+        if !self.decoder.is_sealed() {
+            // Keys may have been among them.
+            bytes.zeroize();
+        }
         Ok(message.bytes > 0)
     }
 
@@ -55,7 +85,7 @@ impl Receiver {
     /// The peer broke the protocol; the channel must be ended.
     pub fn next_frame(&mut self) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
         let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? else { return Ok(None) };
-        if !frame.descriptor {
+        if !frame.header.descriptor {
             return Ok(Some((frame, None)));
         }
         match self.descriptors.pop_front() {
@@ -65,31 +95,102 @@ impl Receiver {
     }
 }
 
-/// The writing half: frames wait here until the socket takes them.
+/// What waits before the messages.
+enum Urgent {
+    Frame {
+        header: Header,
+        payload: Vec<u8>,
+        descriptor: Option<OwnedFd>,
+    },
+    /// What follows is sealed.
+    Seal(Box<Sealer>),
+}
+
+/// The writing half: control frames and messages wait here until the socket takes them, control frames first.
 #[derive(Default)]
 pub struct Sender {
-    queue: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
+    urgent: VecDeque<Urgent>,
+    /// Frames of messages, back to back and not sealed yet; `taken` of its bytes have gone on.
+    bulk: Vec<u8>,
+    taken: usize,
+    /// Frames as the socket gets them; `written` of its bytes have gone.
+    wire: Vec<u8>,
     written: usize,
+    /// Travels with the next byte of `wire`.
+    descriptor: Option<OwnedFd>,
+    sealer: Option<Sealer>,
     next_id: u32,
 }
 
 impl Sender {
-    /// Queues a frame under an id of its own, which is returned.
+    /// Queues a control frame under an id of its own, which is returned.
     ///
     /// # Errors
     /// The payload is too long; nothing is queued.
-    pub fn push(&mut self, mut frame: Frame, descriptor: Option<OwnedFd>) -> io::Result<u32> {
+    pub fn push(
+        &mut self,
+        kind: Kind,
+        answers: u32,
+        payload: Vec<u8>,
+        descriptor: Option<OwnedFd>,
+    ) -> io::Result<u32> {
+        if payload.len() > MAX_CONTROL {
+            let (length, most) = (payload.len(), MAX_CONTROL);
+            return Err(io::Error::other(FrameError::TooLong { length, most }));
+        }
         self.next_id = self.next_id.wrapping_add(1).max(1);
-        frame.id = self.next_id;
-        frame.descriptor = descriptor.is_some();
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes).map_err(io::Error::other)?;
-        self.queue.push_back((bytes, descriptor));
-        Ok(frame.id)
+        let id = self.next_id;
+        let header = Header { kind, id, answers, descriptor: descriptor.is_some(), more: false };
+        self.urgent.push_back(Urgent::Frame { header, payload, descriptor });
+        Ok(id)
+    }
+
+    /// Control frames that are queued from now on are sealed, and every message is.
+    pub fn seal_with(&mut self, sealer: Sealer) {
+        self.urgent.push_back(Urgent::Seal(Box::new(sealer)));
+    }
+
+    /// Queues a message, which consists of these parts, in frames.
+    pub fn push_message(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
+        let mut left: usize = parts.iter().map(|part| part.len()).sum();
+        self.bulk.reserve(left + HEADER);
+        let mut room = self.begin_fragment(id, answers, left);
+        for part in parts {
+            let mut part = *part;
+            while part.len() > room {
+                let (now, later) = part.split_at(room);
+                self.bulk.extend_from_slice(now);
+                left -= room;
+                part = later;
+                room = self.begin_fragment(id, answers, left);
+            }
+            self.bulk.extend_from_slice(part);
+            left -= part.len();
+            room -= part.len();
+        }
+    }
+
+    /// The header of a frame for what is `left` of a message; how much of it has room there.
+    fn begin_fragment(&mut self, id: u32, answers: u32, left: usize) -> usize {
+        let room = left.min(FRAGMENT);
+        let header = Header { kind: Kind::Message, id, answers, descriptor: false, more: left > room };
+        // A fragment's length always fits.
+        self.bulk.extend_from_slice(&header.write(room as u32));
+        room
     }
 
     pub fn is_empty(&self) -> bool {
-        self.queue.is_empty()
+        self.urgent.is_empty() && self.queued() == 0 && self.written == self.wire.len()
+    }
+
+    /// No control frame waits; messages may.
+    pub fn has_sent_control(&self) -> bool {
+        self.urgent.is_empty() && self.written == self.wire.len()
+    }
+
+    /// Bytes of messages that have not gone on.
+    pub fn queued(&self) -> usize {
+        self.bulk.len() - self.taken
     }
 
     /// Writes as much as the socket takes without waiting. Ok(()) when everything is written.
@@ -97,93 +198,94 @@ impl Sender {
     /// # Errors
     /// WouldBlock when the rest must wait; otherwise the channel is broken.
     pub fn flush(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        while let Some((bytes, descriptor)) = self.queue.front_mut() {
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            let fds = descriptor.as_ref().map(|fd| [fd.as_fd()]);
-            if let Some(fds) = &fds {
-                // One descriptor always fits the space that was made for one.
-                control.push(SendAncillaryMessage::ScmRights(fds));
+        loop {
+            while self.written < self.wire.len() {
+                self.write(socket)?;
             }
-            let rest = [IoSlice::new(&bytes[self.written..])];
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            let sent = sendmsg(socket, &rest, &mut control, flags)?;
-            // The descriptor went with the first byte: the rest of the frame goes without.
-            *descriptor = None;
-            self.written += sent;
-            if self.written == bytes.len() {
-                self.queue.pop_front();
-                self.written = 0;
+            self.wire.clear();
+            self.written = 0;
+            self.refill();
+            if self.wire.is_empty() {
+                self.wire.shrink_to(KEEP);
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = self.descriptor.as_ref().map(|fd| [fd.as_fd()]);
+        if let Some(fds) = &fds {
+            // One descriptor always fits the space that was made for one.
+            control.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        let rest = [IoSlice::new(&self.wire[self.written..])];
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        match sendmsg(socket, &rest, &mut control, flags) {
+            Ok(sent) => {
+                // The descriptor went with the first byte: the rest goes without.
+                self.descriptor = None;
+                if self.sealer.is_none() {
+                    // Keys may be among them.
+                    self.wire[self.written..self.written + sent].zeroize();
+                }
+                self.written += sent;
+                Ok(())
+            }
+            Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Control frames first; one with a descriptor begins a write of its own.
+    fn refill(&mut self) {
+        while let Some(next) = self.urgent.pop_front() {
+            match next {
+                Urgent::Seal(sealer) => self.sealer = Some(*sealer),
+                Urgent::Frame { descriptor: Some(_), .. } if !self.wire.is_empty() => {
+                    return self.urgent.push_front(next);
+                }
+                Urgent::Frame { header, mut payload, descriptor } => {
+                    seal_onto(&mut self.wire, self.sealer.as_mut(), header, &payload);
+                    payload.zeroize();
+                    self.descriptor = descriptor.or(self.descriptor.take());
+                }
+            }
+        }
+        while self.wire.len() < WRITE && self.take_fragment() {}
+        if self.taken == self.bulk.len() {
+            self.bulk.clear();
+            self.bulk.shrink_to(KEEP);
+            self.taken = 0;
+        } else if self.taken > WRITE * 8 {
+            self.bulk.drain(..self.taken);
+            self.taken = 0;
+        }
+    }
+
+    /// Seals the next frame of a message onto the wire; false when there is none.
+    fn take_fragment(&mut self) -> bool {
+        let Some((head, body)) = self.bulk[self.taken..].split_first_chunk::<HEADER>() else { return false };
+        // What stands there was written by `begin_fragment`.
+        let Ok((header, length)) = Header::read(head) else { return false };
+        seal_onto(&mut self.wire, self.sealer.as_mut(), header, &body[..length]);
+        self.taken += HEADER + length;
+        true
+    }
+}
+
+fn seal_onto(wire: &mut Vec<u8>, sealer: Option<&mut Sealer>, header: Header, payload: &[u8]) {
+    let tag = if sealer.is_some() { TAG } else { 0 };
+    let head = header.write((payload.len() + tag) as u32);
+    wire.extend_from_slice(&head);
+    let at = wire.len();
+    wire.extend_from_slice(payload);
+    if let Some(sealer) = sealer {
+        let tag = sealer.seal(&head, &mut wire[at..]);
+        wire.extend_from_slice(&tag);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ipc::frame::Kind;
-    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-
-    fn pair() -> (OwnedFd, OwnedFd) {
-        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
-    }
-
-    fn frame(payload: &[u8]) -> Frame {
-        Frame { kind: Kind::Control, id: 0, answers: 0, descriptor: false, payload: payload.to_vec() }
-    }
-
-    #[test]
-    fn descriptors_arrive_with_their_own_frames() {
-        let (a, b) = pair();
-        let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
-        let (left, right) = pair();
-        sender.push(frame(b"plain"), None).unwrap();
-        sender.push(frame(b"with"), Some(left)).unwrap();
-        sender.push(frame(b"after"), None).unwrap();
-        sender.flush(a.as_fd()).unwrap();
-        let mut got = Vec::new();
-        while got.len() < 3 {
-            receiver.fill(b.as_fd()).unwrap();
-            while let Some((frame, fd)) = receiver.next_frame().unwrap() {
-                got.push((frame.payload, fd));
-            }
-        }
-        assert!(got[0].1.is_none() && got[2].1.is_none());
-        let left = got.remove(1).1.expect("the second frame had a descriptor");
-        rustix::io::write(&left, b"x").unwrap();
-        let mut byte = [0u8; 1];
-        assert_eq!(rustix::io::read(&right, &mut byte).unwrap(), 1);
-    }
-
-    #[test]
-    fn what_the_socket_does_not_take_waits_and_nothing_is_lost() {
-        let (a, b) = pair();
-        let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
-        let payload = vec![9u8; 300_000];
-        for _ in 0..4 {
-            sender.push(frame(&payload), None).unwrap();
-        }
-        let mut got = 0;
-        while got < 4 {
-            match sender.flush(a.as_fd()) {
-                Ok(()) => {}
-                Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
-            }
-            receiver.fill(b.as_fd()).unwrap();
-            while let Some((frame, _)) = receiver.next_frame().unwrap() {
-                assert_eq!(frame.payload, payload);
-                got += 1;
-            }
-        }
-        assert!(sender.is_empty());
-    }
-
-    #[test]
-    fn the_end_of_the_stream_is_told() {
-        let (a, b) = pair();
-        drop(a);
-        assert!(!Receiver::default().fill(b.as_fd()).unwrap());
-    }
-}
+mod tests;

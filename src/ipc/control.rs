@@ -64,8 +64,24 @@ pub struct Welcome {
     pub sticky: bool,
     /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
     pub traced: bool,
+    /// Keys follow, and everything after them is sealed.
+    pub sealed: bool,
+    pub messages: Messages,
     /// The configuration as `getConfig()` shows it.
     pub config: serde_json::Value,
+}
+
+/// What `ipc` says of a program's messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Messages {
+    /// How long an answer may take, unless its asker says otherwise; milliseconds.
+    pub timeout_ms: u64,
+    /// Bytes of a body.
+    pub most: usize,
+    /// Questions to one peer that may wait.
+    pub most_pending: usize,
+    /// Written as the runtime's structured clone, not as JSON.
+    pub advanced: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,6 +139,14 @@ pub enum ToWorker {
     },
     /// Does the event loop turn? Answered by Pong.
     Ping,
+    /// This worker leads, or leads no more once it has answered with Resigned.
+    Lead {
+        leads: bool,
+    },
+    /// An event of the cluster, for a worker whose program listens: as the primary's program gets it.
+    Event {
+        event: serde_json::Value,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -144,6 +168,10 @@ pub enum ToPrimary {
     /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced. `signalled`:
     /// it had got a signal.
     Leaving { signalled: bool },
+    /// It leads no more.
+    Resigned,
+    /// Its program listens to the cluster's events, or does no longer.
+    Follow { follows: bool },
     /// The program asks the cluster to become something else; `argument` as JavaScript gave it. Answered by
     /// Ordered with the same `id`.
     Order { id: u32, verb: String, argument: serde_json::Value },

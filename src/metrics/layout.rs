@@ -37,6 +37,8 @@ pub mod header {
     pub const QUEUED: usize = 4;
     /// Connections that drover answered itself or closed because no worker could take them.
     pub const REFUSED: usize = 5;
+    /// Slots that the cluster has had so far: the rows below this one are in use.
+    pub const SLOTS: usize = 6;
 }
 
 /// Cells of a slot's row.

@@ -12,6 +12,16 @@ use super::layout::{self, header, page, page_of, row, row_of};
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
+/// A slot, as a sender of messages sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub slot: u16,
+    /// Of the worker that is there.
+    pub generation: Option<u32>,
+    /// It takes connections, so that it may be given other work as well.
+    pub serves: bool,
+}
+
 /// A process's view of its cluster's numbers.
 #[derive(Clone)]
 pub struct SharedMemory {
@@ -78,6 +88,27 @@ impl SharedMemory {
         for cell in 0..layout::PAGE_CELLS {
             self.set(gone.first + cell, 0);
         }
+    }
+
+    /// The workers that a message can be meant for, slot by slot: those that serve or wait to, and the slots whose
+    /// worker is not there now.
+    pub fn targets(&self) -> Vec<Target> {
+        let slots = 0..self.get(header::SLOTS) as u16;
+        slots.filter_map(|slot| self.target(slot)).collect()
+    }
+
+    /// One of them.
+    pub fn target(&self, slot: u16) -> Option<Target> {
+        if usize::from(slot) >= layout::SLOTS {
+            return None;
+        }
+        let state = SlotState::from_cell(self.row(slot, row::STATE));
+        let generation = match state {
+            SlotState::Vacant | SlotState::Draining | SlotState::Stopping => return None,
+            SlotState::Ready | SlotState::Standby => Some(self.row(slot, row::GENERATION) as u32),
+            SlotState::Starting | SlotState::Waiting | SlotState::CircuitOpen => None,
+        };
+        Some(Target { slot, generation, serves: state == SlotState::Ready })
     }
 
     /// `WorkerInfo[]`: a row for every slot that has ever had a worker and is not vacant.

@@ -1,6 +1,7 @@
 //! From a validated configuration to what every part of the primary is asked for.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -9,16 +10,20 @@ use super::setup::{Greeting, Setup};
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::Body;
+use crate::config::sections::ipc::{Ipc, Serialization};
 use crate::config::sections::logging;
 use crate::config::sections::process::Ready;
 use crate::config::{Config, Loaded, NodeEnvironment, Secret, node_environment};
 use crate::dispatch::{Affinity, DispatchMode, Fallback, Settings};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
-use crate::ipc::control::ReadyWhen;
+use crate::ipc::control::{Messages, ReadyWhen};
+use crate::ipc::crypto::{KEY, Key};
+use crate::ipc::gate::Gate;
+use crate::ipc::policy::Policy;
 use crate::log::{Format, Log};
 use crate::process::launch::Launch;
-use crate::supervisor::Policy;
+use crate::supervisor;
 
 /// How the primary itself was started: what a worker's command line is made of.
 #[derive(Clone, Debug)]
@@ -35,7 +40,7 @@ pub struct Command {
 pub type Entropy = [u8; 32];
 
 /// # Errors
-/// `NO_SCRIPT`.
+/// `NO_SCRIPT`; the audit log cannot be written.
 pub fn setup(
     loaded: &Loaded,
     env: &BTreeMap<String, String>,
@@ -46,7 +51,7 @@ pub fn setup(
     let config = &loaded.config;
     let launch = launch(config, env, command)?;
     let workers = loaded.worker_count;
-    let policy = policy(config, workers, launch.script_name());
+    let policy = lives(config, workers, launch.script_name());
     let balancing = &config.load_balancing;
     let inspected = launch.is_inspected();
     let hang_timeout = Some(config.process_management.hang_timeout);
@@ -66,14 +71,53 @@ pub fn setup(
             sticky: balancing.session_affinity != balancing::Affinity::None
                 || balancing.strategy == balancing::Strategy::IpHash,
             traced: hang_timeout.is_some(),
+            messages: messages(&config.ipc),
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
+        gate: Arc::new(gate(config)?),
+        key: if config.ipc.encryption { Some(cluster_key(config, entropy)?) } else { None },
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
         launch,
         policy,
     })
+}
+
+fn messages(ipc: &Ipc) -> Messages {
+    Messages {
+        timeout_ms: ipc.timeout.as_millis() as u64,
+        most: usize::try_from(ipc.max_message_size).unwrap_or(usize::MAX / 2),
+        most_pending: ipc.max_pending as usize,
+        advanced: ipc.serialization == Serialization::Advanced,
+    }
+}
+
+fn gate(config: &Config) -> Result<Gate> {
+    let security = &config.security;
+    Gate::new(Policy::of(&security.ipc), security.audit_log.as_deref()).map_err(|error| {
+        let path = security.audit_log.as_deref().unwrap_or_default();
+        Error::system("open", &error).and("path", path.into()).and("option", "security.auditLog".into())
+    })
+}
+
+/// The cluster's own key: 32 bytes as they were given, a passphrase stretched, or random ones.
+fn cluster_key(config: &Config, entropy: &Entropy) -> Result<Key> {
+    let Some(secret) = config.ipc.key.as_ref().map(Secret::reveal) else { return Ok(Key::new(fresh()?)) };
+    if let Some(key) = Key::read(secret) {
+        return Ok(key);
+    }
+    // Nobody else derives it again: the salt need not be known anywhere.
+    Key::stretch(secret, entropy)
+        .ok_or_else(|| Error::new(Code::ResourceExhausted, "ipc.key: no memory to stretch it"))
+}
+
+fn fresh() -> Result<[u8; KEY]> {
+    let mut bytes = [0; KEY];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(KEY) => Ok(bytes),
+        _ => Err(Error::new(Code::System, "the kernel gave no random bytes")),
+    }
 }
 
 fn launch(config: &Config, env: &BTreeMap<String, String>, command: Command) -> Result<Launch> {
@@ -96,9 +140,9 @@ fn launch(config: &Config, env: &BTreeMap<String, String>, command: Command) -> 
     })
 }
 
-fn policy(config: &Config, workers: u16, script: &str) -> Policy {
+fn lives(config: &Config, workers: u16, script: &str) -> supervisor::Policy {
     let process = &config.process_management;
-    Policy {
+    supervisor::Policy {
         workers,
         standby: process.standby_workers,
         respawn: process.respawn,

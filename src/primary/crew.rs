@@ -7,25 +7,28 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::link::Link;
+use super::arrivals::{Arrival, Arrivals};
+use super::link::{Ends, Link};
 use super::news::{Input, Name};
 use super::setup::Setup;
 use crate::dispatch::Dispatcher;
 use crate::error::Error;
-use crate::ipc::channel::Sender;
+use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToWorker, encode};
-use crate::ipc::frame::{Frame, Kind};
+use crate::ipc::crypto::{Opener, Sealer};
+use crate::ipc::frame::Kind;
+use crate::ipc::message::BESIDE;
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::{self, Spawned};
 
 /// The primary's ends of a worker that is being made.
 struct Unborn {
-    control: OwnedFd,
-    sender: Sender,
+    control: Ends,
 }
 
-#[derive(Default)]
 pub struct Crew {
+    arrivals: Arrivals,
+    inputs: UnboundedSender<Input>,
     unborn: HashMap<Name, Unborn>,
     links: HashMap<Name, Link>,
     /// When each was started, milliseconds since 1970.
@@ -38,6 +41,12 @@ fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 impl Crew {
+    /// `arrivals` get the workers' program channels, `inputs` what happens to them.
+    pub fn new(arrivals: Arrivals, inputs: UnboundedSender<Input>) -> Self {
+        let (unborn, links, started) = (HashMap::new(), HashMap::new(), HashMap::new());
+        Self { arrivals, inputs, unborn, links, started }
+    }
+
     /// Makes the channels of a worker, welcomes it, joins it to the dispatch and asks for its process.
     ///
     /// # Errors
@@ -49,27 +58,34 @@ impl Crew {
         memory: &SharedMemory,
         memfd: &OwnedFd,
         dispatcher: &Dispatcher,
-        inputs: &UnboundedSender<Input>,
     ) -> Result<(), Error> {
         let failed = |error: io::Error| Error::system("socketpair", &error);
         let (control, theirs) = pair(SocketType::STREAM).map_err(failed)?;
         let (connections, far_end) = pair(SocketType::SEQPACKET).map_err(failed)?;
-        let inherited =
-            vec![theirs, far_end.try_clone().map_err(failed)?, memfd.try_clone().map_err(failed)?];
+        let (program, far_program) = pair(SocketType::STREAM).map_err(failed)?;
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(failed);
+        let inherited = vec![theirs, copy(&far_end)?, copy(memfd)?, far_program];
         let welcome = setup.greeting.welcome(setup, name.slot, name.generation);
         let payload = encode(&ToWorker::Welcome(Box::new(welcome)));
-        let mut sender = Sender::default();
-        let frame = Frame { kind: Kind::Control, id: 0, answers: 0, descriptor: false, payload };
-        sender.push(frame, None).map_err(failed)?;
-        match sender.flush(control.as_fd()) {
+        let mut control = Ends { socket: control, sender: Sender::default(), receiver: Receiver::default() };
+        control.sender.push(Kind::Control, 0, payload, None).map_err(failed)?;
+        control.receiver.allow(setup.greeting.messages.most + BESIDE);
+        let keys = setup.keys(name).map_err(failed)?;
+        if let Some(keys) = &keys {
+            control.sender.push(Kind::Keys, 0, keys.write(), None).map_err(failed)?;
+            control.sender.seal_with(Sealer::new(&keys.control.to_worker));
+            control.receiver.open_with(Opener::new(&keys.control.to_primary));
+        }
+        match control.sender.flush(control.socket.as_fd()) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(failed(error)),
             // What did not fit goes on when the worker reads.
             Ok(()) | Err(_) => {}
         }
+        self.arrivals.add(name, Arrival { socket: program, keys: keys.map(|keys| keys.program) });
         let page = memory.page(name.slot, name.generation);
         dispatcher.join(name.slot, name.generation, connections, far_end, page);
-        self.unborn.insert(name, Unborn { control, sender });
-        let inputs = inputs.clone();
+        self.unborn.insert(name, Unborn { control });
+        let inputs = self.inputs.clone();
         spawner::spawn(setup.launch.clone(), name.slot, inherited, move |result| {
             // A loop that is gone needs no worker: its death signal reaches the child at once.
             let _ = inputs.send(Input::Spawned { name, result });
@@ -78,12 +94,12 @@ impl Crew {
     }
 
     /// The process exists: connects its channel to the loop.
-    pub fn born(&mut self, name: Name, spawned: Spawned, inputs: &UnboundedSender<Input>) -> io::Result<u32> {
-        let Some(Unborn { control, sender }) = self.unborn.remove(&name) else {
+    pub fn born(&mut self, name: Name, spawned: Spawned) -> io::Result<u32> {
+        let Some(Unborn { control }) = self.unborn.remove(&name) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Spawned { pid, pidfd } = spawned;
-        let link = Link::start(name, pidfd, control, sender, inputs.clone())?;
+        let link = Link::start(name, pidfd, control, self.inputs.clone())?;
         self.links.insert(name, link);
         Ok(pid)
     }
@@ -100,6 +116,7 @@ impl Crew {
     /// There will be no process.
     pub fn stillborn(&mut self, name: Name) {
         self.unborn.remove(&name);
+        self.arrivals.take(name);
     }
 
     pub fn link(&self, name: Name) -> Option<&Link> {
@@ -112,6 +129,7 @@ impl Crew {
 
     pub fn forget(&mut self, name: Name) {
         self.links.remove(&name);
+        self.arrivals.take(name);
         self.started.remove(&name);
     }
 }

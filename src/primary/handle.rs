@@ -1,6 +1,8 @@
 //! The handle of a cluster's loop: each verb sends an input. The loop runs on a thread of its own with a
 //! small tokio runtime, and ends by itself when every worker is gone.
 
+use std::io;
+use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -8,16 +10,21 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::arrivals::Arrivals;
+use super::desk::{Deliver, DeskParts, PrimaryDesk};
 use super::news::{Asker, Input, Order, Output};
 use super::run::Cluster;
 use super::setup::Setup;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
+use crate::ipc::desk::Limits;
 use crate::metrics::memory::SharedMemory;
+use crate::sys::uv::Loop;
 
 pub struct Primary {
     inputs: UnboundedSender<Input>,
     pub memory: SharedMemory,
+    desk: DeskParts,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -36,9 +43,22 @@ impl Primary {
             .build()
             .map_err(|error| Error::system("epoll_create", &error))?;
         let (loopback, shared) = (inputs.clone(), memory.clone());
+        let messages = setup.greeting.messages;
+        let desk = DeskParts {
+            limits: Limits {
+                timeout: Duration::from_millis(messages.timeout_ms),
+                most_message: messages.most,
+                most_pending: messages.most_pending,
+            },
+            arrivals: Arrivals::default(),
+            gate: setup.gate.clone(),
+            inputs: inputs.clone(),
+        };
+        let arrivals = desk.arrivals.clone();
         let (started, start) = channel::<Result<()>>();
         let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {
-            let cluster = runtime.block_on(async { Cluster::new(setup, shared, memfd, loopback, output) });
+            let cluster =
+                runtime.block_on(async { Cluster::new(setup, shared, memfd, loopback, arrivals, output) });
             let mut cluster = match cluster {
                 Ok(cluster) => cluster,
                 Err(error) => {
@@ -51,7 +71,7 @@ impl Primary {
         });
         let thread = thread.map_err(|error| Error::new(Code::ResourceExhausted, error.to_string()))?;
         match start.recv() {
-            Ok(Ok(())) => Ok(Self { inputs, memory, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Self { inputs, memory, desk, thread: Some(thread) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::new(Code::ResourceExhausted, "the primary's loop did not start")),
         }
@@ -60,6 +80,14 @@ impl Primary {
     fn tell(&self, input: Input) {
         // A loop that has ended has said so (`Output::Ended`); nothing is left to command.
         let _ = self.inputs.send(input);
+    }
+
+    /// Messages of the program whose loop this is; what comes for it is given to `deliver` there.
+    ///
+    /// # Errors
+    /// This runtime has no event loop of libuv's.
+    pub fn desk(&self, uv: Loop, deliver: Deliver) -> io::Result<Rc<PrimaryDesk>> {
+        PrimaryDesk::start(uv, self.desk.clone(), deliver)
     }
 
     /// Opens an address before any worker asks for it; done with `{ group, host, port }`.

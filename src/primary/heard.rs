@@ -63,6 +63,12 @@ impl Cluster {
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
             }
+            ToPrimary::Resigned => {
+                self.leader.resigned((slot, generation));
+                self.lead();
+            }
+            ToPrimary::Follow { follows: true } => drop(self.followers.insert(name)),
+            ToPrimary::Follow { follows: false } => drop(self.followers.remove(&name)),
             ToPrimary::Pong => self.hangs.answered(name),
             ToPrimary::Traceable { lacks } => self.hangs.traceable(name, lacks),
             ToPrimary::Inspected => {
@@ -90,7 +96,7 @@ impl Cluster {
         }
     }
 
-    fn say_once(&mut self, text: String) {
+    pub(super) fn say_once(&mut self, text: String) {
         if self.hinted.insert(text.clone()) {
             self.emit(Event::notice(Level::Warn, text));
         }

@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::Interest;
@@ -18,16 +19,29 @@ use crate::process::exit;
 use crate::sys::async_fd::{self, Shared};
 use crate::sys::stack;
 
-struct Outgoing {
-    message: ToWorker,
-    answers: u32,
-    descriptor: Option<OwnedFd>,
+enum Outgoing {
+    Control {
+        message: ToWorker,
+        answers: u32,
+        descriptor: Option<OwnedFd>,
+    },
+    /// Of another worker's program, with its envelope.
+    Message(Frame),
 }
 
 /// The loop's handle of a worker.
 pub struct Link {
     outgoing: UnboundedSender<Outgoing>,
     pidfd: Arc<OwnedFd>,
+    /// Bytes of messages that wait for the worker to read.
+    waiting: Arc<AtomicUsize>,
+}
+
+/// Both halves of a worker's control channel in the primary.
+pub struct Ends {
+    pub socket: OwnedFd,
+    pub sender: Sender,
+    pub receiver: Receiver,
 }
 
 /// A worker that closed its channel and does not end has so long.
@@ -41,12 +55,12 @@ impl Link {
     pub fn start(
         name: Name,
         pidfd: OwnedFd,
-        socket: OwnedFd,
-        sender: Sender,
+        Ends { socket, sender, receiver }: Ends,
         inputs: UnboundedSender<Input>,
     ) -> io::Result<Self> {
         let pidfd = Arc::new(pidfd);
         let (outgoing, received) = unbounded_channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
         let watched = async_fd::watch(socket, Interest::READABLE | Interest::WRITABLE)
             .and_then(|socket| Ok((socket, async_fd::watch_shared(pidfd.clone(), Interest::READABLE)?)))
             .inspect_err(|_| exit::destroy(pidfd.as_fd()))?;
@@ -55,12 +69,14 @@ impl Link {
             socket: watched.0,
             pidfd: watched.1,
             sender,
-            receiver: Receiver::default(),
+            receiver,
             open: true,
             inputs,
+            waiting: waiting.clone(),
+            queued: 0,
         };
         tokio::spawn(task.run(received));
-        Ok(Self { outgoing, pidfd })
+        Ok(Self { outgoing, pidfd, waiting })
     }
 
     pub fn send(&self, message: ToWorker) {
@@ -70,7 +86,18 @@ impl Link {
     /// `answers`: the id of the worker's question.
     pub fn answer(&self, message: ToWorker, answers: u32, descriptor: Option<OwnedFd>) {
         // The task ends with the worker; a dead worker needs no message.
-        let _ = self.outgoing.send(Outgoing { message, answers, descriptor });
+        let _ = self.outgoing.send(Outgoing::Control { message, answers, descriptor });
+    }
+
+    /// Another worker's message.
+    pub fn carry(&self, frame: Frame) {
+        self.waiting.fetch_add(frame.payload.len(), Ordering::Relaxed);
+        let _ = self.outgoing.send(Outgoing::Message(frame));
+    }
+
+    /// Bytes of messages that wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     /// Asks the worker what its JavaScript is doing; it answers on its channel. Only for one that has said that
@@ -92,6 +119,9 @@ struct Task {
     receiver: Receiver,
     open: bool,
     inputs: UnboundedSender<Input>,
+    waiting: Arc<AtomicUsize>,
+    /// Of them, those in the sender's queue.
+    queued: usize,
 }
 
 impl Task {
@@ -142,11 +172,18 @@ impl Task {
         }
     }
 
-    fn push(&mut self, Outgoing { message, answers, descriptor }: Outgoing) {
-        let frame =
-            Frame { kind: Kind::Control, id: 0, answers, descriptor: false, payload: encode(&message) };
-        if let Err(error) = self.sender.push(frame, descriptor) {
-            self.broken(&error);
+    fn push(&mut self, outgoing: Outgoing) {
+        match outgoing {
+            Outgoing::Control { message, answers, descriptor } => {
+                let pushed = self.sender.push(Kind::Control, answers, encode(&message), descriptor);
+                if let Err(error) = pushed {
+                    self.broken(&error);
+                }
+            }
+            Outgoing::Message(Frame { header, payload }) => {
+                self.queued += payload.len();
+                self.sender.push_message(header.id, header.answers, &[&payload]);
+            }
         }
     }
 
@@ -157,6 +194,10 @@ impl Task {
             // The worker is gone or going; its exit says the rest.
             Err(_) => self.open = false,
         }
+        // Frames of a message add a little to what is queued.
+        let left = self.sender.queued().min(self.queued);
+        self.waiting.fetch_sub(self.queued - left, Ordering::Relaxed);
+        self.queued = left;
     }
 
     fn read(&mut self) {
@@ -178,8 +219,16 @@ impl Task {
 
     fn tell(&mut self) -> io::Result<()> {
         while let Some((frame, _)) = self.receiver.next_frame()? {
-            let message: ToPrimary = decode(&frame.payload).map_err(io::Error::other)?;
-            let _ = self.inputs.send(Input::Said { name: self.name, id: frame.id, message });
+            let name = self.name;
+            // The loop ends last; if it has, nobody needs to know.
+            let _ = match frame.header.kind {
+                Kind::Control => {
+                    let message: ToPrimary = decode(&frame.payload).map_err(io::Error::other)?;
+                    self.inputs.send(Input::Said { name, id: frame.header.id, message })
+                }
+                Kind::Message => self.inputs.send(Input::Wrote { name, frame }),
+                Kind::Keys => return Err(io::Error::other("a worker has no keys to give")),
+            };
         }
         Ok(())
     }

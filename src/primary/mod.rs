@@ -4,23 +4,30 @@
 //! `setup` is what every part is asked for and `configure` makes it of a configuration; `news` is what goes in
 //! and comes out, `handle` starts the loop and talks to it, `run` is the loop and `heard` what others tell it;
 //! `order` what programs ask of a running cluster; `listen` opens addresses, `link` is a worker's channel and end,
-//! `crew` the workers that live now, `hang` watches their event loops.
+//! `crew` the workers that live now, `hang` watches their event loops, `leading` tells who leads. Messages between
+//! workers go through `relay`; those of the primary's program through `desk`, on the program's own thread, which gets
+//! the channels by `arrivals`.
 
+mod arrivals;
 mod configure;
 mod crew;
+mod desk;
 mod handle;
 mod hang;
 mod heard;
+mod leading;
 mod link;
 mod listen;
 mod news;
 mod order;
 mod orders;
+mod relay;
 mod run;
 mod setup;
 
 pub use configure::{Command as LaunchCommand, setup};
+pub use desk::{Deliver, PrimaryDesk};
 pub use handle::Primary;
-pub use news::Output;
+pub use news::{Name, Output};
 pub use run::now_ms;
 pub use setup::{Greeting, Setup};

@@ -6,9 +6,10 @@ use std::sync::mpsc::Sender;
 use serde_json::Value;
 
 use crate::dispatch::{ListenFailure, Listening, Report};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
 use crate::ipc::control::{Address, ToPrimary};
+use crate::ipc::frame::Frame;
 use crate::process::spawner::Spawned;
 
 /// Which worker.
@@ -65,6 +66,11 @@ pub enum Input {
         id: u32,
         message: ToPrimary,
     },
+    /// A message of a worker's program for another worker.
+    Wrote {
+        name: Name,
+        frame: Frame,
+    },
     /// What a worker asked for at `question` is there.
     Listened {
         name: Name,
@@ -85,6 +91,10 @@ pub enum Input {
         exit: Exit,
     },
     Dispatch(Report),
+    /// A worker's message that nobody waits for was refused.
+    Refused {
+        error: Error,
+    },
     /// A worker that was stuck a while ago: is it still?
     StillStuck {
         slot: u16,
@@ -97,6 +107,10 @@ pub enum Input {
 pub enum Output {
     /// `timestamp`: milliseconds since 1970.
     Event { event: Event, timestamp: u64 },
+    /// A worker is being made: its program channel can be taken over.
+    Line { name: Name },
+    /// The worker is gone.
+    Gone { name: Name },
     /// The command with this id is done.
     Done { id: u32, result: Result<Value> },
     /// Every worker is gone and the loop has ended: nothing more will come.

@@ -28,6 +28,10 @@ impl Cluster {
     pub(super) fn ordered(&mut self, Order { verb, argument, asker }: Order) {
         self.orders.last += 1;
         let id = self.orders.last;
+        if verb == "leader" {
+            // Whatever was decided before this answer was told before it.
+            return self.answer(asker, Ok(self.leader.leads().into_iter().collect()));
+        }
         let worker = match asker {
             Asker::Here(_) => None,
             Asker::Worker(Name { slot, generation }, _) => Some((slot, generation)),

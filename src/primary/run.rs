@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
+use super::arrivals::Arrivals;
 use super::crew::Crew;
 use super::hang::Hangs;
 use super::heard::Stuck;
@@ -22,18 +23,19 @@ use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
 use crate::event::Event;
 use crate::ipc::control::ToWorker;
+use crate::ipc::router::Router;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::Spawned;
-use crate::supervisor::{Action, Fact, Slot, Supervisor};
+use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 
 pub struct Cluster {
-    setup: Setup,
+    pub(super) setup: Setup,
     memory: SharedMemory,
     memfd: OwnedFd,
     pub(super) inputs: UnboundedSender<Input>,
     output: Box<dyn Fn(Output) + Send>,
-    supervisor: Supervisor,
+    pub(super) supervisor: Supervisor,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) crew: Crew,
     pub(super) clock: Instant,
@@ -44,6 +46,10 @@ pub struct Cluster {
     pub(super) stuck: HashMap<u16, Stuck>,
     pub(super) hangs: Hangs,
     pub(super) orders: Orders,
+    pub(super) router: Router,
+    pub(super) leader: Leader,
+    /// Workers whose programs listen to the cluster's events.
+    pub(super) followers: HashSet<Name>,
     over: bool,
 }
 
@@ -58,6 +64,7 @@ impl Cluster {
         memory: SharedMemory,
         memfd: OwnedFd,
         inputs: UnboundedSender<Input>,
+        arrivals: Arrivals,
         output: impl Fn(Output) + Send + 'static,
     ) -> Result<Self> {
         let reports = inputs.clone();
@@ -66,6 +73,7 @@ impl Cluster {
             let _ = reports.send(Input::Dispatch(report));
         };
         let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
+        let crew = Crew::new(arrivals, inputs.clone());
         let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
         Ok(Self {
             hangs,
@@ -76,13 +84,16 @@ impl Cluster {
             inputs,
             output: Box::new(output),
             dispatcher: Arc::new(dispatcher),
-            crew: Crew::default(),
+            crew,
             clock: Instant::now(),
             starting: Vec::new(),
             stopping: Vec::new(),
             hinted: HashSet::new(),
             stuck: HashMap::new(),
             orders: Orders::default(),
+            router: Router::default(),
+            leader: Leader::default(),
+            followers: HashSet::new(),
             over: false,
         })
     }
@@ -151,16 +162,17 @@ impl Cluster {
                     link.answer(ToWorker::Closed { group }, question, None);
                 }
             }
-            Input::Broken { name, reason } => {
-                let Name { slot, generation } = name;
-                let error = Error::new(Code::WorkerCommunication, reason);
-                self.advance(Fact::Broken { slot, generation, error });
-            }
+            Input::Broken { name, reason } => self.break_off(name, &reason),
+            Input::Refused { error } => self.say_once(error.message),
+            Input::Wrote { name, frame } => self.relay(name, frame),
             Input::Exited { name, exit } => {
                 let Name { slot, generation } = name;
                 self.dispatcher.dead(slot, generation);
                 self.memory.retire(slot, generation);
                 self.crew.forget(name);
+                self.forget_questions(name);
+                self.followers.remove(&name);
+                (self.output)(Output::Gone { name });
                 self.hangs.forget(name);
                 if self.sits(name) {
                     self.forget_stuck(slot);
@@ -172,9 +184,15 @@ impl Cluster {
         }
     }
 
+    /// The worker does not keep to what was agreed on: its channel is closed, and it is replaced.
+    pub(super) fn break_off(&mut self, Name { slot, generation }: Name, reason: &str) {
+        let error = Error::new(Code::WorkerCommunication, reason);
+        self.advance(Fact::Broken { slot, generation, error });
+    }
+
     fn spawned(&mut self, name: Name, result: io::Result<Spawned>) {
         let Name { slot, generation } = name;
-        match result.and_then(|spawned| self.crew.born(name, spawned, &self.inputs)) {
+        match result.and_then(|spawned| self.crew.born(name, spawned)) {
             Ok(pid) => {
                 self.crew.started(name, now_ms());
                 let port = self.memory.get(header::PORT) as u16;
@@ -184,6 +202,7 @@ impl Cluster {
             }
             Err(error) => {
                 self.crew.stillborn(name);
+                (self.output)(Output::Gone { name });
                 self.dispatcher.dead(slot, generation);
                 let error = Error::system("spawn", &error);
                 self.advance(Fact::SpawnFailed { slot, generation, error });
@@ -198,6 +217,7 @@ impl Cluster {
         for action in actions {
             self.act(action);
         }
+        self.lead();
     }
 
     fn act(&mut self, action: Action) {
@@ -252,8 +272,12 @@ impl Cluster {
         if let Some(generation) = name.generation.checked_sub(PAGES_A_SLOT as u32) {
             self.end(Name { generation, ..name }, true);
         }
-        let Self { setup, memory, memfd, dispatcher, inputs, .. } = self;
-        if let Err(error) = self.crew.spawn(name, setup, memory, memfd, dispatcher, inputs) {
+        let Self { setup, memory, memfd, dispatcher, .. } = self;
+        let made = self.crew.spawn(name, setup, memory, memfd, dispatcher);
+        if made.is_ok() {
+            (self.output)(Output::Line { name });
+        }
+        if let Err(error) = made {
             let Name { slot, generation } = name;
             self.advance(Fact::SpawnFailed { slot, generation, error });
         }
@@ -285,6 +309,7 @@ impl Cluster {
 
     /// Writes the slots' states where every process reads them.
     fn publish(&self) {
+        self.memory.set(header::SLOTS, self.supervisor.slots().len() as u64);
         for slot in self.supervisor.slots() {
             self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
             self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
@@ -303,6 +328,7 @@ impl Cluster {
         let timestamp = now_ms();
         let (level, line) = event.line();
         self.setup.log.write(level, &line, timestamp);
+        self.tell_followers(&event, timestamp);
         (self.output)(Output::Event { event, timestamp });
     }
 

@@ -1,12 +1,17 @@
 //! What a configuration asks of every part of the primary.
 
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
+use super::news::Name;
 use crate::dispatch;
 use crate::event::Level;
-use crate::ipc::control::{AffinityCookie, ReadyWhen, Welcome};
+use crate::ipc::control::{AffinityCookie, Messages, ReadyWhen, Welcome};
+use crate::ipc::crypto::{Key, SALT, WorkerKeys};
+use crate::ipc::gate::Gate;
 use crate::log::Log;
 use crate::process::launch::Launch;
 use crate::supervisor::Policy;
@@ -21,8 +26,25 @@ pub struct Setup {
     pub greeting: Greeting,
     /// Said when the workers are started.
     pub first_lines: Vec<(Level, String)>,
+    /// What every message passes.
+    pub gate: Arc<Gate>,
+    /// Of the cluster; None: channels are not sealed.
+    pub key: Option<Key>,
     /// Seeds what must differ between primaries and need not be secret.
     pub seed: u32,
+}
+
+impl Setup {
+    /// New keys for a worker's channels, with a salt that was never used before.
+    ///
+    /// # Errors
+    /// The kernel gave no random bytes.
+    pub fn keys(&self, name: Name) -> io::Result<Option<WorkerKeys>> {
+        let Some(key) = &self.key else { return Ok(None) };
+        let mut salt = [0; SALT];
+        rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
+        Ok(Some(WorkerKeys::derive(key, &salt, name.slot, name.generation)))
+    }
 }
 
 /// What every worker is told when it attaches.
@@ -33,6 +55,7 @@ pub struct Greeting {
     pub handoff: bool,
     pub sticky: bool,
     pub traced: bool,
+    pub messages: Messages,
     /// Everything after the value of a Set-Cookie header.
     pub cookie_attributes: String,
     pub config: Value,
@@ -60,6 +83,8 @@ impl Greeting {
             affinity,
             sticky: self.sticky,
             traced: self.traced,
+            sealed: setup.key.is_some(),
+            messages: self.messages,
             config: self.config.clone(),
         }
     }

@@ -7,6 +7,7 @@ mod budget;
 mod death;
 mod ending;
 pub mod hang;
+mod leader;
 mod operation;
 mod reconcile;
 mod slot;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::{Event, Exit};
 
+pub use leader::{Action as LeaderAction, Leader};
 pub use reconcile::Supervisor;
 pub use slot::{Role, Seat, Slot};
 pub use worker::{Stage, Worker};

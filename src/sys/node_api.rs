@@ -55,6 +55,69 @@ pub fn set_shared_buffer(
     Ok(())
 }
 
+/// Appends a text in UTF-8, or the bytes of a Buffer, to `out`.
+///
+/// `env` and `value` are a live Node-API environment and value of the calling thread.
+pub fn append_bytes(env: *mut c_void, value: Value, is_text: bool, out: &mut Vec<u8>) -> io::Result<()> {
+    type Text16 = extern "C" fn(*mut c_void, Value, *mut u16, usize, *mut usize) -> Status;
+    type Text8 = extern "C" fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> Status;
+    type Buffer = extern "C" fn(*mut c_void, Value, *mut *mut c_void, *mut usize) -> Status;
+    let symbols = ReadSymbols::find()?;
+    if is_text {
+        let (text16, text8): (Text16, Text8) = (symbols.text16, symbols.text8);
+        // The length in UTF-16 is known without a look at the text, and three bytes hold any of its units.
+        let (mut units, mut written) = (0, 0);
+        checked("length", text16(env, value, null_mut(), 0, &raw mut units))?;
+        let start = out.len();
+        out.reserve(units * 3 + 1);
+        let room = out.spare_capacity_mut();
+        checked("text", text8(env, value, room.as_mut_ptr().cast(), room.len(), &raw mut written))?;
+        // SAFETY: Node-API has written so many bytes there, and a NUL behind them.
+        unsafe { out.set_len(start + written) };
+        return Ok(());
+    }
+    let buffer: Buffer = symbols.buffer;
+    let (mut data, mut length) = (null_mut(), 0);
+    checked("buffer", buffer(env, value, &raw mut data, &raw mut length))?;
+    if length > 0 {
+        // SAFETY: the buffer is alive as long as `value` is, and no JavaScript runs meanwhile.
+        out.extend_from_slice(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) });
+    }
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+struct ReadSymbols {
+    text16: extern "C" fn(*mut c_void, Value, *mut u16, usize, *mut usize) -> Status,
+    text8: extern "C" fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> Status,
+    buffer: extern "C" fn(*mut c_void, Value, *mut *mut c_void, *mut usize) -> Status,
+}
+
+impl ReadSymbols {
+    fn find() -> io::Result<Self> {
+        static FOUND: std::sync::OnceLock<Option<ReadSymbols>> = std::sync::OnceLock::new();
+        // SAFETY: Node-API is ABI-stable; the fields have the documented signatures of the named functions.
+        let look_up = || unsafe {
+            Some(Self {
+                text16: function(c"napi_get_value_string_utf16")?,
+                text8: function(c"napi_get_value_string_utf8")?,
+                buffer: function(c"napi_get_buffer_info")?,
+            })
+        };
+        FOUND
+            .get_or_init(look_up)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "Node-API is incomplete"))
+    }
+}
+
+/// One value for JavaScript.
+pub enum Item<'a> {
+    Number(f64),
+    Text(&'a [u8]),
+    /// A copy of them, in a Buffer.
+    Bytes(&'a [u8]),
+}
+
 /// A JavaScript function that libuv callbacks of this thread call, with two numbers as arguments.
 pub struct Callback {
     env: *mut c_void,
@@ -94,6 +157,50 @@ impl Callback {
             (symbols.close_scope)(self.env, scope);
             result
         }
+    }
+
+    /// Calls the function as `call` does, with one array of these values.
+    pub fn call_with<'a>(&self, items: impl Iterator<Item = Item<'a>>) -> io::Result<()> {
+        let symbols = CallSymbols::find()?;
+        // SAFETY: as in `call`.
+        unsafe {
+            let mut scope = null_mut();
+            checked("handle scope", (symbols.open_scope)(self.env, &raw mut scope))?;
+            let result = self.array_of(&symbols, items).and_then(|array| self.make(&symbols, &[array]));
+            (symbols.close_scope)(self.env, scope);
+            result
+        }
+    }
+
+    /// # Safety
+    /// A handle scope of this thread's environment is open.
+    unsafe fn array_of<'a>(
+        &self,
+        symbols: &CallSymbols,
+        items: impl Iterator<Item = Item<'a>>,
+    ) -> io::Result<Value> {
+        let mut array = null_mut();
+        checked("array", (symbols.array)(self.env, &raw mut array))?;
+        for (index, item) in items.enumerate() {
+            let mut value = null_mut();
+            let status = match item {
+                Item::Number(number) => (symbols.double)(self.env, number, &raw mut value),
+                // Half the way of UTF-8, which V8 would have to look through first.
+                Item::Text(text) if text.is_ascii() => {
+                    (symbols.latin1)(self.env, text.as_ptr().cast(), text.len(), &raw mut value)
+                }
+                Item::Text(text) => {
+                    (symbols.utf8)(self.env, text.as_ptr().cast(), text.len(), &raw mut value)
+                }
+                Item::Bytes(bytes) => {
+                    let from = bytes.as_ptr().cast();
+                    (symbols.buffer)(self.env, bytes.len(), from, null_mut(), &raw mut value)
+                }
+            };
+            checked("value", status)?;
+            checked("element", (symbols.set_element)(self.env, array, index as u32, value))?;
+        }
+        Ok(array)
     }
 
     /// Calls the function, which takes nothing and returns a text, in the midst of other JavaScript: no tick or
@@ -136,18 +243,25 @@ impl Callback {
     /// # Safety
     /// A handle scope of this thread's environment is open.
     unsafe fn call_in_scope(&self, symbols: &CallSymbols, first: u32, second: u32) -> io::Result<()> {
-        let (mut function, mut receiver, mut result) = (null_mut(), null_mut(), null_mut());
         let mut arguments: [Value; 2] = [null_mut(); 2];
-        checked("function", (symbols.deref)(self.env, self.function, &raw mut function))?;
-        checked("receiver", (symbols.deref)(self.env, self.receiver, &raw mut receiver))?;
         checked("number", (symbols.number)(self.env, first, &raw mut arguments[0]))?;
         checked("number", (symbols.number)(self.env, second, &raw mut arguments[1]))?;
+        // SAFETY: the caller's contract.
+        unsafe { self.make(symbols, &arguments) }
+    }
+
+    /// # Safety
+    /// A handle scope of this thread's environment is open, and the arguments were made in it.
+    unsafe fn make(&self, symbols: &CallSymbols, arguments: &[Value]) -> io::Result<()> {
+        let (mut function, mut receiver, mut result) = (null_mut(), null_mut(), null_mut());
+        checked("function", (symbols.deref)(self.env, self.function, &raw mut function))?;
+        checked("receiver", (symbols.deref)(self.env, self.receiver, &raw mut receiver))?;
         let status = (symbols.make_callback)(
             self.env,
             null_mut(),
             receiver,
             function,
-            2,
+            arguments.len(),
             arguments.as_ptr(),
             &raw mut result,
         );
@@ -171,6 +285,12 @@ struct CallSymbols {
     make_callback: MakeCallback,
     call_function: CallFunction,
     string: extern "C" fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> Status,
+    array: extern "C" fn(*mut c_void, *mut Value) -> Status,
+    double: extern "C" fn(*mut c_void, f64, *mut Value) -> Status,
+    latin1: extern "C" fn(*mut c_void, *const c_char, usize, *mut Value) -> Status,
+    utf8: extern "C" fn(*mut c_void, *const c_char, usize, *mut Value) -> Status,
+    buffer: extern "C" fn(*mut c_void, usize, *const c_void, *mut *mut c_void, *mut Value) -> Status,
+    set_element: extern "C" fn(*mut c_void, Value, u32, Value) -> Status,
     take_exception: extern "C" fn(*mut c_void, *mut Value) -> Status,
     fatal_exception: extern "C" fn(*mut c_void, Value) -> Status,
 }
@@ -194,6 +314,12 @@ impl CallSymbols {
                 make_callback: function(c"napi_make_callback")?,
                 call_function: function(c"napi_call_function")?,
                 string: function(c"napi_get_value_string_utf8")?,
+                array: function(c"napi_create_array")?,
+                double: function(c"napi_create_double")?,
+                latin1: function(c"napi_create_string_latin1")?,
+                utf8: function(c"napi_create_string_utf8")?,
+                buffer: function(c"napi_create_buffer_copy")?,
+                set_element: function(c"napi_set_element")?,
                 take_exception: function(c"napi_get_and_clear_last_exception")?,
                 fatal_exception: function(c"napi_fatal_exception")?,
             })

@@ -12,7 +12,9 @@ use super::dynamic::function;
 
 const UV_PREPARE: c_int = 9;
 const UV_POLL: c_int = 8;
+const UV_TIMER: c_int = 13;
 const UV_READABLE: c_int = 1;
+const UV_WRITABLE: c_int = 2;
 const UV_PRIORITIZED: c_int = 8;
 
 type Handle = *mut c_void;
@@ -23,6 +25,9 @@ struct Symbols {
     poll_init: extern "C" fn(*mut c_void, Handle, c_int) -> c_int,
     poll_start: extern "C" fn(Handle, c_int, extern "C" fn(Handle, c_int, c_int)) -> c_int,
     poll_stop: extern "C" fn(Handle) -> c_int,
+    timer_init: extern "C" fn(*mut c_void, Handle) -> c_int,
+    timer_start: extern "C" fn(Handle, extern "C" fn(Handle), u64, u64) -> c_int,
+    timer_stop: extern "C" fn(Handle) -> c_int,
     prepare_init: extern "C" fn(*mut c_void, Handle) -> c_int,
     prepare_start: extern "C" fn(Handle, extern "C" fn(Handle)) -> c_int,
     set_data: extern "C" fn(Handle, *mut c_void),
@@ -44,6 +49,9 @@ fn symbols() -> io::Result<Symbols> {
                     poll_init: function(c"uv_poll_init")?,
                     poll_start: function(c"uv_poll_start")?,
                     poll_stop: function(c"uv_poll_stop")?,
+                    timer_init: function(c"uv_timer_init")?,
+                    timer_start: function(c"uv_timer_start")?,
+                    timer_stop: function(c"uv_timer_stop")?,
                     prepare_init: function(c"uv_prepare_init")?,
                     prepare_start: function(c"uv_prepare_start")?,
                     set_data: function(c"uv_handle_set_data")?,
@@ -168,6 +176,12 @@ impl Poll {
         uv_error((self.owned.symbols.poll_start)(self.owned.handle, UV_READABLE, polled))
     }
 
+    /// Calls back while it is writable as well, or no longer.
+    pub fn want_write(&self, wanted: bool) -> io::Result<()> {
+        let events = if wanted { UV_READABLE | UV_WRITABLE } else { UV_READABLE };
+        uv_error((self.owned.symbols.poll_start)(self.owned.handle, events, polled))
+    }
+
     /// Polls no more; the descriptor stays open, and the loop is not kept alive.
     pub fn stop(&self) {
         (self.owned.symbols.poll_stop)(self.owned.handle);
@@ -211,5 +225,36 @@ impl Prepare {
         (owned.symbols.remove_ref)(owned.handle);
         uv_error((owned.symbols.prepare_start)(owned.handle, called))?;
         Ok(Self { _owned: owned })
+    }
+}
+
+/// Calls back once at a time; does not keep the loop alive unless it is told to.
+pub struct Timer {
+    owned: Owned,
+}
+
+impl Timer {
+    pub fn new(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
+        let context = Context { callback: Box::new(callback) };
+        let owned =
+            Owned::new(UV_TIMER, context, |symbols, handle| (symbols.timer_init)(on.0.as_ptr(), handle))?;
+        (owned.symbols.remove_ref)(owned.handle);
+        Ok(Self { owned })
+    }
+
+    /// In `after` milliseconds, instead of whenever it was set to before.
+    pub fn set(&self, after: u64) {
+        // A handle that is not closing takes any time.
+        let _ = uv_error((self.owned.symbols.timer_start)(self.owned.handle, called, after, 0));
+    }
+
+    pub fn stop(&self) {
+        (self.owned.symbols.timer_stop)(self.owned.handle);
+    }
+
+    /// Keeps the loop alive while it is set, or does not.
+    pub fn hold(&self, hold: bool) {
+        let change = if hold { self.owned.symbols.add_ref } else { self.owned.symbols.remove_ref };
+        change(self.owned.handle);
     }
 }

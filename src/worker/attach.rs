@@ -13,12 +13,15 @@ use rustix::io::Errno;
 use serde_json::Value;
 
 use super::Calls;
+use super::desk::Post;
 use super::door::Door;
 use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};
 use crate::event::{MOST_OUTPUT, tail};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
+use crate::ipc::crypto::Pair;
+use crate::ipc::message::BESIDE;
 use crate::ipc::parcel::{self, Kept, Label};
 use crate::metrics::layout::page;
 use crate::metrics::memory::{Page, SharedMemory};
@@ -36,12 +39,15 @@ pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
 pub struct Attachment {
     link: Link,
     connections: OwnedFd,
+    /// The channel to the primary's program, and its keys if it is sealed.
+    program: OwnedFd,
+    keys: Option<Pair>,
     pub memory: SharedMemory,
     pub welcome: Welcome,
 }
 
 impl Attachment {
-    /// Takes over descriptors 3, 4 and 5 if `primary_pid` (from the environment) is really this process's
+    /// Takes over descriptors 3 to 6 if `primary_pid` (from the environment) is really this process's
     /// parent; a grandchild that inherited the variable is no worker.
     ///
     /// # Errors
@@ -56,56 +62,63 @@ impl Attachment {
             rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
             Ok(fd)
         };
-        let (control, connections, memfd) = (inherit(0)?, inherit(1)?, inherit(2)?);
+        let (control, connections, memfd, program) = (inherit(0)?, inherit(1)?, inherit(2)?, inherit(3)?);
         orphan::watch(GRACE_AFTER_DEATH)?;
         let link = Link::new(control);
         let ToWorker::Welcome(welcome) = link.first()? else {
             return Err(io::Error::other("the first message is no welcome"));
         };
+        let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
+        link.allow(welcome.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
-        Ok(Some(Self { link, connections, memory, welcome: *welcome }))
+        Ok(Some(Self { link, connections, program, keys, memory, welcome: *welcome }))
     }
 
     /// Puts the worker on the runtime's loop. The handles do not keep it alive.
     pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
-        let Attachment { link, connections, memory, welcome } = self;
+        let Attachment { link, connections, program, keys, memory, welcome } = self;
         let page = memory.page(welcome.slot, welcome.generation);
-        let worker = Rc::new(Worker {
+        let hands = Hands::new()?;
+        let worker = Rc::new_cyclic(|worker| Worker {
             uv,
+            post: Post::new(worker.clone()),
             link,
             page,
             memory,
             welcome,
             calls,
-            hands: Hands::new()?,
+            hands,
             headroom: Headroom::new(),
             connections,
             listeners: RefCell::default(),
             doors: RefCell::default(),
             promoted: Cell::new(false),
             is_ready: Cell::new(false),
+            waits_to_write: Cell::new(false),
             handles: RefCell::default(),
             watch: RefCell::default(),
         });
         worker.watch_loop()?;
+        worker.open_post(program, keys.as_ref())?;
         Ok(worker)
     }
 }
 
 /// The handles of an attached worker.
 struct Handles {
-    _control: Poll,
+    control: Poll,
     channel: Poll,
     _beat: Prepare,
 }
 
 pub struct Worker {
     pub(super) uv: Loop,
+    pub(super) post: Post,
     pub(super) link: Link,
     pub(super) page: Page,
     pub memory: SharedMemory,
     pub welcome: Welcome,
-    calls: Calls,
+    pub(super) calls: Calls,
     hands: Hands,
     pub(super) headroom: Headroom,
     connections: OwnedFd,
@@ -115,6 +128,8 @@ pub struct Worker {
     /// The slot is this worker's.
     pub(super) promoted: Cell<bool>,
     is_ready: Cell<bool>,
+    /// The control channel waits for room.
+    waits_to_write: Cell<bool>,
     handles: RefCell<Option<Handles>>,
     watch: RefCell<Option<stack::Watch>>,
 }
@@ -129,11 +144,11 @@ impl Worker {
                 }
             }
         };
-        let control = Poll::start(self.uv, self.link.to_poll()?, false, on(|worker| worker.read_mail()))?;
+        let control = Poll::start(self.uv, self.link.to_poll()?, false, on(|worker| worker.attend()))?;
         let channel = self.connections.try_clone()?;
         let channel = Poll::start(self.uv, channel, false, on(|worker| worker.take_pushed()))?;
         let beat = Prepare::start(self.uv, on(|worker| worker.beat()))?;
-        *self.handles.borrow_mut() = Some(Handles { _control: control, channel, _beat: beat });
+        *self.handles.borrow_mut() = Some(Handles { control, channel, _beat: beat });
         Ok(())
     }
 
@@ -141,6 +156,7 @@ impl Worker {
     pub fn detach(&self) {
         self.close_doors();
         self.handles.borrow_mut().take();
+        self.close_post();
         self.watch.borrow_mut().take();
     }
 
@@ -182,6 +198,23 @@ impl Worker {
         }
     }
 
+    /// The control channel has something to read, or room.
+    fn attend(&self) {
+        self.flush_link();
+        self.read_mail();
+    }
+
+    /// Sends what is queued for other workers, and goes on when there is room again.
+    pub(super) fn flush_link(&self) {
+        let waits = self.link.flush();
+        if let Some(handles) = self.handles.borrow().as_ref()
+            && self.waits_to_write.replace(waits) != waits
+        {
+            // A handle that is not closing takes any set of events.
+            let _ = handles.control.want_write(waits);
+        }
+    }
+
     /// Tells JavaScript what the primary said.
     pub fn read_mail(&self) {
         for (notice, number) in self.link.mail() {
@@ -192,11 +225,19 @@ impl Worker {
                     self.open_doors();
                     continue;
                 }
-                Notice::Drain | Notice::TimeUp | Notice::Ordered | Notice::Unready | Notice::Asked => {}
+                Notice::Drain
+                | Notice::TimeUp
+                | Notice::Ordered
+                | Notice::Unready
+                | Notice::Asked
+                | Notice::Lead
+                | Notice::Event => {}
             }
             (self.calls.notice)(notice, number);
         }
+        self.take_letters();
         if self.link.is_gone() {
+            self.nobody_answers();
             // Nothing more will come; a level-triggered poll of an ended channel would spin.
             self.handles.borrow_mut().take();
         }
@@ -307,6 +348,21 @@ impl Worker {
     /// What became of an order, once: `{ ok }` or `{ error }`.
     pub fn answer_to(&self, order: u32) -> Option<Value> {
         self.link.answer_to(order)
+    }
+
+    /// It leads no more.
+    pub fn resigned(&self) -> io::Result<()> {
+        self.link.send(&ToPrimary::Resigned).map(|_| ())
+    }
+
+    /// The program listens to the cluster's events, or does no longer.
+    pub fn follow(&self, follows: bool) -> io::Result<()> {
+        self.link.send(&ToPrimary::Follow { follows }).map(|_| ())
+    }
+
+    /// The next event of the cluster that `Notice::Event` told of.
+    pub fn event(&self) -> Option<Value> {
+        self.link.event()
     }
 
     /// Something the operator should know.

@@ -9,9 +9,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde_json::Value;
+use zeroize::Zeroize;
 
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
+use crate::ipc::crypto::{Opener, Sealer, WorkerKeys};
 use crate::ipc::frame::{Frame, Kind};
 
 /// The primary's Rust side answers in microseconds, whatever its JavaScript does. So long without an answer
@@ -37,6 +39,10 @@ pub enum Notice {
     Goodbye,
     /// The primary is gone.
     Gone,
+    /// It leads from now on (1), or is to lead no more (0).
+    Lead,
+    /// An event of the cluster is there to be read.
+    Event,
 }
 
 pub struct Link {
@@ -45,6 +51,10 @@ pub struct Link {
     receiver: RefCell<Receiver>,
     /// Notices that were read while waiting for an answer.
     mail: RefCell<VecDeque<(Notice, u32)>>,
+    /// Other workers' messages.
+    letters: RefCell<Vec<Frame>>,
+    /// Events of the cluster, as JSON.
+    events: RefCell<VecDeque<Value>>,
     /// By order: what became of it.
     answers: RefCell<HashMap<u32, Value>>,
     gone: Cell<bool>,
@@ -57,6 +67,8 @@ impl Link {
             sender: RefCell::default(),
             receiver: RefCell::default(),
             mail: RefCell::default(),
+            letters: RefCell::default(),
+            events: RefCell::default(),
             answers: RefCell::default(),
             gone: Cell::new(false),
         }
@@ -73,17 +85,37 @@ impl Link {
 
     /// Sends a message; waits for a full socket, which a living primary empties at once.
     pub fn send(&self, message: &ToPrimary) -> io::Result<u32> {
-        let payload = encode(message);
-        let frame = Frame { kind: Kind::Control, id: 0, answers: 0, descriptor: false, payload };
         let mut sender = self.sender.borrow_mut();
-        let id = sender.push(frame, None)?;
+        let id = sender.push(Kind::Control, 0, encode(message), None)?;
         loop {
             match sender.flush(self.socket.as_fd()) {
+                // What other workers are told can wait for the loop.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && sender.has_sent_control() => {
+                    return Ok(id);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.wait(PollFlags::OUT, PATIENCE)?
                 }
                 flushed => return flushed.map(|()| id),
             }
+        }
+    }
+
+    /// Queues a message for another worker; `flush` sends it.
+    pub fn post(&self, id: u32, answers: u32, parts: &[&[u8]]) {
+        self.sender.borrow_mut().push_message(id, answers, parts);
+    }
+
+    /// Bytes of messages that wait.
+    pub fn queued(&self) -> usize {
+        self.sender.borrow().queued()
+    }
+
+    /// Sends what the socket takes. Does more wait?
+    pub fn flush(&self) -> bool {
+        match self.sender.borrow_mut().flush(self.socket.as_fd()) {
+            Ok(()) => false,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
         }
     }
 
@@ -107,15 +139,35 @@ impl Link {
 
     /// The first message, which is in the channel before this process runs.
     pub fn first(&self) -> io::Result<ToWorker> {
+        decode(&self.next()?.payload).map_err(io::Error::other)
+    }
+
+    /// The keys, which follow a welcome that says so; from here on this channel is sealed.
+    pub fn keys(&self) -> io::Result<WorkerKeys> {
+        let mut frame = self.next()?;
+        let keys = WorkerKeys::read(&frame.payload).filter(|_| frame.header.kind == Kind::Keys);
+        frame.payload.zeroize();
+        let keys = keys.ok_or_else(|| io::Error::other("the second message holds no keys"))?;
+        self.sender.borrow_mut().seal_with(Sealer::new(&keys.control.to_primary));
+        self.receiver.borrow_mut().open_with(Opener::new(&keys.control.to_worker));
+        Ok(keys)
+    }
+
+    /// Whole messages of other workers may be so long.
+    pub fn allow(&self, most_message: usize) {
+        self.receiver.borrow_mut().allow(most_message);
+    }
+
+    fn next(&self) -> io::Result<Frame> {
         loop {
-            self.fill()?;
             if let Some((frame, _)) = self.receiver.borrow_mut().next_frame()? {
-                return decode(&frame.payload).map_err(io::Error::other);
+                return Ok(frame);
             }
+            self.wait(PollFlags::IN, PATIENCE)?;
+            self.fill()?;
             if self.is_gone() {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
-            self.wait(PollFlags::IN, PATIENCE)?;
         }
     }
 
@@ -150,8 +202,12 @@ impl Link {
         self.fill()?;
         let mut receiver = self.receiver.borrow_mut();
         while let Some((frame, descriptor)) = receiver.next_frame()? {
+            if frame.header.kind == Kind::Message {
+                self.letters.borrow_mut().push(frame);
+                continue;
+            }
             let message: ToWorker = decode(&frame.payload).map_err(io::Error::other)?;
-            if frame.answers == id && id != 0 {
+            if frame.header.answers == id && id != 0 {
                 return Ok(Some((message, descriptor)));
             }
             if message == ToWorker::Ping {
@@ -175,6 +231,11 @@ impl Link {
             ToWorker::Ordered { id, outcome } => {
                 self.answers.borrow_mut().insert(*id, outcome.clone());
                 (Notice::Ordered, *id)
+            }
+            ToWorker::Lead { leads } => (Notice::Lead, u32::from(*leads)),
+            ToWorker::Event { event } => {
+                self.events.borrow_mut().push_back(event.clone());
+                (Notice::Event, 0)
             }
             // Answered already, and answers that nobody waits for any more.
             ToWorker::Ping
@@ -205,7 +266,17 @@ impl Link {
         self.answers.borrow_mut().remove(&order)
     }
 
+    /// The next event of the cluster.
+    pub fn event(&self) -> Option<Value> {
+        self.events.borrow_mut().pop_front()
+    }
+
+    /// What other workers have sent.
+    pub fn letters(&self) -> Vec<Frame> {
+        std::mem::take(&mut *self.letters.borrow_mut())
+    }
+
     pub fn has_mail(&self) -> bool {
-        !self.mail.borrow().is_empty()
+        !self.mail.borrow().is_empty() || !self.letters.borrow().is_empty()
     }
 }

@@ -2,9 +2,10 @@
 //! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
 //!
 //! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
-//! the descriptors, `hands` gives connections to JavaScript.
+//! the descriptors, `hands` gives connections to JavaScript, `desk` messages.
 
 mod attach;
+mod desk;
 mod door;
 mod doors;
 mod hands;
@@ -14,10 +15,17 @@ mod link;
 pub use attach::{Attachment, Worker};
 pub use link::Notice;
 
+use crate::ipc::frame::Frame;
+
 /// What the worker calls into JavaScript with, on the loop's thread.
 pub struct Calls {
     /// (group, count): so many descriptors lie in the shared buffer.
     pub connections: Box<dyn Fn(u32, u32)>,
     /// A notice of the primary's, and its number.
     pub notice: Box<dyn Fn(Notice, u32)>,
+    /// Messages for the program.
+    pub messages: Deliver,
 }
+
+/// Gives messages to the program.
+pub type Deliver = Box<dyn Fn(&[Frame])>;

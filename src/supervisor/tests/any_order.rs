@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Code;
-use crate::supervisor::Scale;
+use crate::supervisor::{Leader, LeaderAction, Role, Scale};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -18,6 +18,8 @@ enum Step {
     Hangs(usize),
     Signal,
     Warm(usize),
+    /// A worker that was asked to lead no more answers.
+    Resigns,
     Scale(u16),
     Roll(Option<u16>),
     Stop(bool),
@@ -34,6 +36,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..6usize).prop_map(Step::Hangs),
         1 => Just(Step::Signal),
         4 => (0..8usize).prop_map(Step::Warm),
+        3 => Just(Step::Resigns),
         2 => (1..6u16).prop_map(Step::Scale),
         2 => proptest::option::of(0..4u16).prop_map(Step::Roll),
         1 => any::<bool>().prop_map(Step::Stop),
@@ -62,6 +65,10 @@ struct Machine {
     alive: BTreeMap<(u16, u32), Process>,
     /// The worker of each slot that gets connections.
     serving: BTreeMap<u16, u32>,
+    leader: Leader,
+    /// Who believes to lead: was told so, lives, and has not resigned.
+    leads: Option<(u16, u32)>,
+    resigns: bool,
     asked: Vec<Question>,
     answered: Vec<u32>,
     stopping: bool,
@@ -121,6 +128,32 @@ impl Machine {
                 | Action::Unready { .. } => {}
             }
         }
+        Ok(())
+    }
+
+    /// At most one worker leads, and one does as long as there is one to lead.
+    fn follow(&mut self, world: &World) -> Result<(), TestCaseError> {
+        let gone = |name: &(u16, u32)| !self.alive.contains_key(name);
+        if self.leads.as_ref().is_some_and(gone) {
+            (self.leads, self.resigns) = (None, false);
+        }
+        for action in self.leader.follow(&world.supervisor) {
+            match action {
+                LeaderAction::Lead(name) => {
+                    prop_assert_eq!(self.leads, None, "two lead");
+                    prop_assert!(self.alive.contains_key(&name), "a worker that is not there leads");
+                    self.leads = Some(name);
+                }
+                LeaderAction::Resign(name) => {
+                    prop_assert_eq!(self.leads, Some(name));
+                    self.resigns = true;
+                }
+                LeaderAction::Changed { from, to } => prop_assert!(from.is_some() || to.is_some()),
+            }
+        }
+        let serves =
+            world.supervisor.slots().iter().any(|slot| slot.role == Role::Serving && slot.is_ready());
+        prop_assert!(self.leads.is_some() || !serves || self.stopping, "nobody leads");
         Ok(())
     }
 
@@ -196,6 +229,13 @@ impl Machine {
                 Some((slot, generation)) => world.tell(Fact::Warm { slot, generation }),
                 None => Vec::new(),
             },
+            Step::Resigns => {
+                if self.resigns {
+                    self.resigns = false;
+                    self.leads.take().into_iter().for_each(|name| self.leader.resigned(name));
+                }
+                world.tell(Fact::Tick)
+            }
             Step::Signal => world.tell(Fact::StopSignal),
             Step::Scale(target) => {
                 let id = self.ask(Question::Scale);
@@ -226,7 +266,7 @@ proptest! {
 
     /// Whatever happens in whatever order: no slot has more than one worker and its successor, nobody who
     /// serves is asked to go before his successor serves (but to shrink or stop), every question is answered
-    /// once and in order, start is settled once, nothing starts after a stop, and a stop always ends.
+    /// once and in order, no two workers believe to lead, start is settled once, nothing starts after a stop, and a stop always ends.
     #[test]
     fn any_order_of_facts_keeps_the_promises(
         steps in proptest::collection::vec(step(), 1..80),
@@ -240,6 +280,7 @@ proptest! {
         for step in steps.into_iter().chain([Step::Stop(true), Step::Pass(31_000), Step::Pass(6_000)]) {
             let actions = machine.apply(step, &mut world);
             machine.obey(&actions)?;
+            machine.follow(&world)?;
         }
         // Whoever is left is made, and dies of the SIGKILL that is due by now.
         for ((slot, generation), process) in std::mem::take(&mut machine.alive) {

@@ -1,0 +1,38 @@
+// @ts-check
+'use strict';
+
+// Why a message was not answered, as it crosses between processes and as its sender gets it.
+
+const { WorkerCommunicationError, foreign } = require('../errors');
+
+/**
+ * @typedef {{ code: string, message: string, details?: any, cause?: any }} Failure `cause`: an error of the
+ * program's, `{ name, message, code, stack }`
+ */
+
+/** What of an error of the program's crosses. @param {unknown} thrown */
+function causeOf(thrown) {
+  if (!(thrown instanceof Error)) return { name: 'Error', message: String(thrown) };
+  const { name, message, stack, code } = /** @type {Error & { code?: unknown }} */ (thrown);
+  return code === undefined ? { name, message, stack } : { name, message, stack, code: String(code) };
+}
+
+/** A handler threw. @param {string} kind @param {unknown} thrown @returns {Failure} */
+function handlerFailed(kind, thrown) {
+  const cause = causeOf(thrown);
+  return { code: 'HANDLER_FAILED', message: `The handler of '${kind}' failed: ${cause.message}`, cause };
+}
+
+/** Nobody handles it. @param {string} kind @returns {Failure} */
+function noHandler(kind) {
+  return { code: 'NO_HANDLER', message: `Nobody handles messages of type '${kind}' there` };
+}
+
+/** @param {Failure} failure */
+function errorOf({ code, message, details, cause }) {
+  const error = new WorkerCommunicationError(message, code, details);
+  if (cause) error.cause = foreign(cause.message, { stack: '', ...cause });
+  return error;
+}
+
+module.exports = { errorOf, handlerFailed, noHandler };

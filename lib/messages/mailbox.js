@@ -1,0 +1,383 @@
+// @ts-check
+'use strict';
+
+// A process's messages: what it sends, the handlers that answer, and who waits for an answer. The same in the
+// primary, in a worker and without a cluster; `wire` is the way out of this process.
+
+const { AsyncLocalStorage } = require('node:async_hooks');
+const { addon } = require('../native');
+const { ClusterError, WorkerCommunicationError, fromCore } = require('../errors');
+const { JSON_TEXT, decode, encode } = require('./body');
+const { errorOf, handlerFailed, noHandler } = require('./failures');
+
+const TELL = 0;
+const ASK = 1;
+const ANSWER = 2;
+const FAILURE = 3;
+/** Values that the core gives for each message. */
+const STRIDE = 6;
+
+/** `invalidateCache`. */
+const INVALIDATE = 'cache:invalidate';
+/** Set while such a message is handled. @type {AsyncLocalStorage<boolean>} */
+const passingOn = new AsyncLocalStorage();
+
+/** The primary's name. */
+const PRIMARY = -1;
+const REFUSED = -1;
+
+/** @param {number} name */
+const slotOf = (name) => String(name % 65_536);
+
+/** @param {any} message */
+function typeOf(message) {
+  const type = message !== null && typeof message === 'object' ? message.type : undefined;
+  return typeof type === 'string' ? type : '';
+}
+
+/**
+ * `(message, options)` or `(type, data, options)`.
+ *
+ * @param {any[]} args
+ * @returns {{ message: any, options: { timeout?: number | string, self?: boolean } }}
+ */
+function read(args) {
+  if (typeof args[0] !== 'string') return { message: args[0], options: args[1] ?? {} };
+  return { message: { type: args[0], data: args[1] }, options: args[2] ?? {} };
+}
+
+/**
+ * @typedef {object} Wire
+ * @property {(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: string | Buffer) => number} post
+ * the id of a question, or `REFUSED`
+ * @property {() => any} error why the last `post` was refused
+ * @property {() => void} flush sends what was posted
+ * @property {(slot: number) => number[]} targets for each slot: its number, the name of its worker or -1, and whether
+ * it serves; -1 for all
+ */
+
+/**
+ * @typedef {object} Listeners the program's own, besides handlers
+ * @property {() => number} count
+ * @property {(message: any, from: number) => void} emit
+ */
+
+class Mailbox {
+  /**
+   * @param {object} made
+   * @param {Wire | null} made.wire null as long as there is no way out
+   * @param {Listeners} made.listeners
+   * @param {boolean} made.advanced structured clones instead of JSON
+   * @param {boolean} made.isPrimary
+   * @param {string | undefined} made.workerId
+   */
+  constructor({ wire, listeners, advanced, isPrimary, workerId }) {
+    this.wire = wire;
+    this.listeners = listeners;
+    this.advanced = advanced;
+    this.isPrimary = isPrimary;
+    this.workerId = workerId;
+    /** @type {Map<string, (data: any, message: any) => any>} */
+    this.handlers = new Map();
+    /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+    this.waiting = new Map();
+    this.flushes = false;
+    this.flush = () => {
+      this.flushes = false;
+      this.wire?.flush();
+    };
+  }
+
+  /** @param {string} type @param {(data: any, message: any) => any} handler */
+  onMessage(type, handler) {
+    if (typeof type !== 'string' || type === '') {
+      throw new ClusterError(`A type of message is a text, not ${typeof type}`, 'INVALID_ARGUMENT');
+    }
+    if (typeof handler !== 'function') {
+      throw new ClusterError(`The handler of '${type}' is a function, not ${typeof handler}`, 'INVALID_ARGUMENT');
+    }
+    if (this.handlers.has(type)) {
+      const text = `Messages of type '${type}' have a handler already: unregisterHandler('${type}') takes it off`;
+      throw new ClusterError(text, 'HANDLER_EXISTS');
+    }
+    this.handlers.set(type, handler);
+  }
+
+  /** As `onMessage`, for handlers that want the message alone. @param {string} type @param {(message: any) => any} handler */
+  register(type, handler) {
+    this.onMessage(type, typeof handler === 'function' ? (_, message) => handler(message) : handler);
+  }
+
+  /** @param {string} type */
+  unregister(type) {
+    this.handlers.delete(type);
+  }
+
+  /**
+   * Hands a message to the wire; it leaves at the end of this turn.
+   *
+   * @param {number} to
+   * @param {number} what
+   * @param {number} answers
+   * @param {number} timeout
+   * @param {string} kind
+   * @param {{ format: number, body: string | Buffer }} content
+   */
+  post(to, what, answers, timeout, kind, { format, body }) {
+    if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
+    const id = this.wire.post(to, what, answers, timeout, kind, format, body);
+    if (id === REFUSED) throw failed(this.wire.error());
+    if (!this.flushes) {
+      this.flushes = true;
+      process.nextTick(this.flush);
+    }
+    return id;
+  }
+
+  /** A message that nobody answers. @param {any} message */
+  tell(message) {
+    this.post(PRIMARY, TELL, 0, -1, typeOf(message), encode(message, this.advanced));
+  }
+
+  /**
+   * @param {number} to
+   * @param {string} kind
+   * @param {{ format: number, body: string | Buffer }} content
+   * @param {number} timeout
+   * @returns {Promise<any>}
+   */
+  ask(to, kind, content, timeout) {
+    return new Promise((resolve, reject) => {
+      const id = this.post(to, ASK, 0, timeout, kind, content);
+      this.waiting.set(id, { resolve, reject });
+    });
+  }
+
+  /** @param {any[]} args */
+  async sendToPrimary(...args) {
+    const { message, options } = read(args);
+    return this.ask(PRIMARY, typeOf(message), encode(message, this.advanced), milliseconds(options.timeout));
+  }
+
+  /** @param {string | number} workerId @param {any[]} args */
+  async sendToWorker(workerId, ...args) {
+    const { message, options } = read(args);
+    const timeout = milliseconds(options.timeout);
+    return this.ask(this.nameOf(workerId), typeOf(message), encode(message, this.advanced), timeout);
+  }
+
+  /** @param {any[]} args */
+  async sendToRandomWorker(...args) {
+    const { message, options } = read(args);
+    const timeout = milliseconds(options.timeout);
+    const all = this.targets().filter(({ serves }) => serves);
+    const others = all.filter(({ slot }) => slot !== this.workerId);
+    const choice = others.length > 0 ? others : all;
+    if (choice.length === 0) throw new WorkerCommunicationError('No worker serves', 'WORKER_GONE');
+    const { name } = choice[Math.floor(Math.random() * choice.length)];
+    return this.ask(name, typeOf(message), encode(message, this.advanced), timeout);
+  }
+
+  /** One response a worker, whatever becomes of it. @param {any[]} args */
+  async broadcast(...args) {
+    const { message, options } = read(args);
+    const timeout = milliseconds(options.timeout);
+    const kind = typeOf(message);
+    const content = encode(message, this.advanced);
+    const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
+    return Promise.all(targets.map((target) => this.respond(target, kind, content, timeout)));
+  }
+
+  /**
+   * @param {{ slot: string, name: number }} target
+   * @param {string} kind
+   * @param {{ format: number, body: string | Buffer }} content
+   * @param {number} timeout
+   */
+  async respond({ slot, name }, kind, content, timeout) {
+    const response = { id: `${slot}:${kind}`, correlationId: kind, workerId: slot };
+    try {
+      if (name < 0) throw notThere(slot);
+      const data = await this.ask(name, kind, content, timeout);
+      return { ...response, success: true, data, timestamp: Date.now() };
+    } catch (error) {
+      const { message, code } = /** @type {any} */ (error);
+      return { ...response, success: false, error: message, code, timestamp: Date.now() };
+    }
+  }
+
+  /**
+   * Tells every worker, this one too, so that an app's own caches can follow. A listener that passes on what it
+   * hears of tells nobody again.
+   *
+   * @param {string} pattern
+   */
+  async invalidate(pattern) {
+    if (passingOn.getStore()) return;
+    await this.broadcast({ type: INVALIDATE, pattern }, { self: true });
+  }
+
+  targets(slot = -1) {
+    if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
+    const flat = this.wire.targets(slot);
+    const targets = [];
+    for (let at = 0; at < flat.length; at += 3) {
+      targets.push({ slot: String(flat[at]), name: flat[at + 1], serves: flat[at + 2] === 1 });
+    }
+    return targets;
+  }
+
+  /** @param {string | number} workerId */
+  nameOf(workerId) {
+    const slot = /^\d{1,4}$/.test(String(workerId)) ? Number(workerId) : Number.NaN;
+    const [target] = Number.isNaN(slot) ? [] : this.targets(slot);
+    if (target === undefined) {
+      throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
+    }
+    if (target.name < 0) throw notThere(target.slot);
+    return target.name;
+  }
+
+  /**
+   * What has come, as the core gives it. A listener that throws is Node's 'uncaughtException' as ever, and what
+   * else has come is not harmed.
+   *
+   * @param {any[]} batch
+   */
+  deliver(batch) {
+    for (let at = 0; at < batch.length; at += STRIDE) {
+      const [from, what, id, format] = [batch[at], batch[at + 1], batch[at + 2], batch[at + 3]];
+      const [kind, body] = [batch[at + 4], batch[at + 5]];
+      if (what === ASK) this.answer(from, id, kind, format, body);
+      else if (what === TELL) this.hear(from, kind, decode(format, body));
+      else this.settle(what, id, format, body);
+    }
+  }
+
+  /**
+   * @param {number} what
+   * @param {number} id
+   * @param {number} format
+   * @param {any} body
+   */
+  settle(what, id, format, body) {
+    const asker = this.waiting.get(id);
+    this.waiting.delete(id);
+    if (what === ANSWER) asker?.resolve(decode(format, body));
+    else asker?.reject(errorOf(decode(JSON_TEXT, body)));
+  }
+
+  /** To the program's own listeners. @param {number} from @param {string} _kind @param {any} message */
+  hear(from, _kind, message) {
+    try {
+      this.listeners.emit(message, from);
+    } catch (error) {
+      process.nextTick(rethrow, error);
+    }
+  }
+
+  /**
+   * @param {number} from
+   * @param {number} id
+   * @param {string} kind
+   * @param {number} format
+   * @param {any} body
+   */
+  async answer(from, id, kind, format, body) {
+    const handler = this.handlers.get(kind);
+    const heard = this.listeners.count() > 0;
+    if (handler === undefined && !heard) return this.fail(from, id, noHandler(kind));
+    const message = decode(format, body);
+    // The rules were asked about the type on the envelope.
+    if (typeOf(message) !== kind) return this.fail(from, id, noHandler(typeOf(message)));
+    const run = async () => {
+      if (heard) this.emit(message, from);
+      return handler && (await handler(dataOf(message), this.messageOf(message, kind, from, id)));
+    };
+    try {
+      const data = await (kind === INVALIDATE ? passingOn.run(true, run) : run());
+      this.reply(from, id, kind, data);
+    } catch (error) {
+      this.fail(from, id, handlerFailed(kind, error));
+    }
+  }
+
+  /** The sender hears of a listener that throws, and so does this process. @param {any} message @param {number} from */
+  emit(message, from) {
+    try {
+      this.listeners.emit(message, from);
+    } catch (error) {
+      process.nextTick(rethrow, error);
+      throw error;
+    }
+  }
+
+  /** As `registerHandler` shows it. @param {any} message @param {string} type @param {number} from @param {number} id */
+  messageOf(message, type, from, id) {
+    return {
+      id: String(id),
+      type,
+      data: dataOf(message),
+      timestamp: Date.now(),
+      from: from === PRIMARY ? 'master' : 'worker',
+      workerId: from === PRIMARY ? undefined : slotOf(from),
+      to: this.isPrimary ? undefined : this.workerId,
+      correlationId: String(id),
+    };
+  }
+
+  /** @param {number} to @param {number} id @param {string} kind @param {any} data */
+  reply(to, id, kind, data) {
+    try {
+      this.post(to, ANSWER, id, -1, kind, encode(data, this.advanced));
+    } catch (error) {
+      // The answer is too large, or cannot be written: that is the answer then.
+      const { code = 'HANDLER_FAILED', message } = /** @type {any} */ (error);
+      this.fail(to, id, { code, message: `The answer to '${kind}' cannot be sent: ${message}` });
+    }
+  }
+
+  /** @param {number} to @param {number} id @param {import('./failures').Failure} failure */
+  fail(to, id, failure) {
+    try {
+      this.post(to, FAILURE, id, -1, '', { format: JSON_TEXT, body: JSON.stringify(failure) });
+    } catch {
+      // Whoever asked is gone, and hears of that.
+    }
+  }
+}
+
+/** A free-form message is its own data. @param {any} message */
+function dataOf(message) {
+  return message !== null && typeof message === 'object' && 'data' in message ? message.data : message;
+}
+
+/** @param {unknown} error */
+function rethrow(error) {
+  throw error;
+}
+
+/** @param {string} slot */
+function notThere(slot) {
+  return new WorkerCommunicationError(`Worker ${slot} is not there now: it is starting or being replaced`, 'WORKER_GONE');
+}
+
+/** @param {any} core */
+function failed(core) {
+  return core === null ? new ClusterError('The cluster does not run', 'STOPPED') : errorOf(core);
+}
+
+/** A duration of the caller's; -1 for none. @param {number | string | undefined} duration */
+function milliseconds(duration) {
+  if (duration === undefined) return -1;
+  if (addon === null) return Number(duration);
+  const { ok, error } = addon.readDuration(duration);
+  if (error) throw fromCore(error);
+  return ok;
+}
+
+exports.ANSWER = ANSWER;
+exports.ASK = ASK;
+exports.FAILURE = FAILURE;
+exports.Mailbox = Mailbox;
+exports.REFUSED = REFUSED;

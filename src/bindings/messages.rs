@@ -1,0 +1,158 @@
+//! Messages between JavaScript and the core: the same in the primary and in a worker.
+//!
+//! A message is sent with seven arguments: `to`, `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the
+//! question, else 0), `timeout` (milliseconds; below 0: what the configuration says), `kind`, `format` (0 JSON, 1
+//! structured clone, 2 JSON with buffers) and `body`, a text for JSON and a Buffer otherwise. What comes is given in
+//! one array, six values for each message: `from`, `what`, the id of the question, `format`, `kind` and `body`.
+//!
+//! A worker is named by one number, `generation * 65536 + slot`, the primary by -1.
+
+use std::cell::RefCell;
+use std::time::Duration;
+
+use napi::bindgen_prelude::{Env, JsValue, Unknown};
+use napi_derive::napi;
+use serde_json::{Map, Value, json};
+
+use crate::error::{Code, Error, Result};
+use crate::ipc::desk::{Counts, Letter};
+use crate::ipc::frame::Frame;
+use crate::ipc::message::{Envelope, Format, Peer, What};
+use crate::metrics::memory::{SharedMemory, Target};
+use crate::sys::node_api::{Item, append_bytes};
+
+/// The message was not sent; `postError` says why.
+pub const REFUSED: f64 = -1.0;
+
+const PRIMARY: f64 = -1.0;
+const GENERATIONS: f64 = 65_536.0;
+
+thread_local! {
+    static ERROR: RefCell<Option<Error>> = const { RefCell::new(None) };
+    /// Bodies on their way into the core; kept, because most are small.
+    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// What a body may leave allocated.
+const KEEP: usize = 64 * 1024;
+
+/// Why the last message was not sent: `{ code, message, details }`.
+#[napi(js_name = "postError")]
+pub fn post_error() -> Value {
+    ERROR.take().map_or(Value::Null, |error| json!(error))
+}
+
+pub fn name_of(peer: Peer) -> f64 {
+    match peer {
+        Peer::Primary => PRIMARY,
+        Peer::Worker { slot, generation } => f64::from(generation) * GENERATIONS + f64::from(slot),
+    }
+}
+
+fn peer_of(name: f64) -> Peer {
+    if name < 0.0 {
+        return Peer::Primary;
+    }
+    // Both parts of a name that the core has given fit.
+    Peer::Worker { slot: (name % GENERATIONS) as u16, generation: (name / GENERATIONS) as u32 }
+}
+
+/// The arguments of a message but its body.
+pub struct Asked {
+    pub to: f64,
+    pub what: u32,
+    pub answers: u32,
+    pub timeout: f64,
+    pub kind: String,
+    pub format: u32,
+}
+
+/// Hands the message to `send`; the id of a question, 0 for anything else, or `REFUSED`.
+pub fn post(
+    env: &Env,
+    asked: Asked,
+    body: &Unknown<'_>,
+    send: impl FnOnce(&Letter<'_>) -> Result<u32>,
+) -> f64 {
+    let sent = BODY.with_borrow_mut(|bytes| {
+        bytes.clear();
+        bytes.shrink_to(KEEP);
+        letter(env, &asked, body, bytes).and_then(|letter| send(&letter))
+    });
+    match sent {
+        Ok(id) => f64::from(id),
+        Err(error) => {
+            ERROR.set(Some(error));
+            REFUSED
+        }
+    }
+}
+
+fn letter<'a>(env: &Env, asked: &'a Asked, body: &Unknown<'_>, bytes: &'a mut Vec<u8>) -> Result<Letter<'a>> {
+    let format = match asked.format {
+        0 => Format::Json,
+        1 => Format::Clone,
+        _ => Format::JsonAndBuffers,
+    };
+    let what = match asked.what {
+        0 => What::Tell,
+        1 => What::Ask,
+        2 => What::Answer,
+        _ => What::Failure,
+    };
+    append_bytes(env.raw().cast(), body.value().value.cast(), format == Format::Json, bytes)
+        .map_err(|error| Error::new(Code::InvalidArgument, format!("the message cannot be read: {error}")))?;
+    let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));
+    let to = peer_of(asked.to);
+    Ok(Letter { to, what, answers: asked.answers, timeout, format, kind: &asked.kind, body: bytes })
+}
+
+/// What has come, for JavaScript.
+pub fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
+    frames.iter().flat_map(|frame| {
+        let read = Envelope::read(&frame.payload);
+        let items = read.map(|(Envelope { peer, what, format, kind }, body)| {
+            let id = if matches!(what, What::Answer | What::Failure) {
+                frame.header.answers
+            } else {
+                frame.header.id
+            };
+            [
+                Item::Number(name_of(peer)),
+                Item::Number(f64::from(what as u8)),
+                Item::Number(f64::from(id)),
+                Item::Number(f64::from(format as u8)),
+                Item::Text(kind.as_bytes()),
+                if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
+            ]
+        });
+        items.into_iter().flatten()
+    })
+}
+
+/// Three numbers for each slot: the slot, the name of its worker or -1 when it is not there now, and 1 when it
+/// serves. `slot` below 0: all slots.
+pub fn targets(memory: &SharedMemory, slot: i32) -> Vec<f64> {
+    let numbers = |Target { slot, generation, serves }: Target| {
+        let name = generation.map_or(-1.0, |generation| name_of(Peer::Worker { slot, generation }));
+        [f64::from(slot), name, f64::from(u8::from(serves))]
+    };
+    match u16::try_from(slot) {
+        Ok(slot) => memory.target(slot).into_iter().flat_map(numbers).collect(),
+        Err(_) => memory.targets().into_iter().flat_map(numbers).collect(),
+    }
+}
+
+/// By type: `{ sent, received, answered, failed, averageTime }`, the last in milliseconds from a question to what
+/// settled it.
+pub fn counts(counts: Vec<(String, Counts)>) -> Value {
+    let told = counts.into_iter().map(|(kind, counts)| {
+        let Counts { sent, received, answered, failed, waited_ms } = counts;
+        let settled = answered + failed;
+        let average = if settled > 0 { waited_ms / settled as f64 } else { 0.0 };
+        let told = json!({ "sent": sent, "received": received, "answered": answered, "failed": failed,
+                           "averageTime": average });
+        (kind, told)
+    });
+    Value::Object(told.collect::<Map<String, Value>>())
+}

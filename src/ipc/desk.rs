@@ -1,0 +1,244 @@
+//! A process's own side of messages: its questions that wait for an answer, and what has come for its program. It
+//! moves nothing; whoever owns the channels hands frames in and takes what is for the program out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::time::{Duration, Instant};
+
+use super::frame::Frame;
+use super::ledger::{Full, Ledger};
+use super::message::{Envelope, Format, Peer, What};
+use crate::error::{Code, Error};
+use crate::sys::uv::{Loop, Timer};
+
+/// Bytes that may wait for a peer that does not read.
+pub const MOST_WAITING: usize = 64 << 20;
+/// Types of message that are counted apart; further ones are counted together.
+const MOST_TYPES: usize = 256;
+
+/// What `ipc` says.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// How long an answer may take, unless its asker says otherwise.
+    pub timeout: Duration,
+    /// Of a body, in bytes.
+    pub most_message: usize,
+    /// Questions to one peer that may wait.
+    pub most_pending: usize,
+}
+
+/// What became of the messages of a type, as this process saw it.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counts {
+    pub sent: u64,
+    pub received: u64,
+    pub answered: u64,
+    pub failed: u64,
+    /// From a question to its answer, summed; milliseconds.
+    pub waited_ms: f64,
+}
+
+/// What a program sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    pub to: Peer,
+    pub what: What,
+    /// The id of the question, for an answer.
+    pub answers: u32,
+    /// Instead of the limits' own.
+    pub timeout: Option<Duration>,
+    pub format: Format,
+    pub kind: &'a str,
+    pub body: &'a [u8],
+}
+
+impl Letter<'_> {
+    /// `peer`: what the wire says of the other end.
+    pub fn envelope(&self, peer: Peer) -> Envelope<'_> {
+        Envelope { peer, what: self.what, format: self.format, kind: self.kind }
+    }
+}
+
+pub struct Desk {
+    limits: Limits,
+    ledger: Ledger,
+    clock: Instant,
+    timer: Timer,
+    /// For which time the timer is set.
+    set_for: Option<Duration>,
+    inbox: Vec<Frame>,
+    /// The type and the time of each question that waits.
+    asked: HashMap<u32, (String, Duration)>,
+    counts: BTreeMap<String, Counts>,
+}
+
+impl Desk {
+    /// `late` is called when the time of a question is over; it is to take what has come then.
+    pub fn new(on: Loop, limits: Limits, late: impl FnMut() + 'static) -> io::Result<Self> {
+        Ok(Self {
+            limits,
+            ledger: Ledger::new(limits.most_pending),
+            clock: Instant::now(),
+            timer: Timer::new(on, late)?,
+            set_for: None,
+            inbox: Vec::new(),
+            asked: HashMap::new(),
+            counts: BTreeMap::new(),
+        })
+    }
+
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    fn count(&mut self, kind: &str) -> &mut Counts {
+        let kind = if self.counts.contains_key(kind) || self.counts.len() < MOST_TYPES { kind } else { "" };
+        // Not `entry`, which would copy the type of each message.
+        if !self.counts.contains_key(kind) {
+            self.counts.insert(kind.to_owned(), Counts::default());
+        }
+        self.counts.get_mut(kind).unwrap_or_else(|| unreachable!())
+    }
+
+    pub fn counts(&self) -> &BTreeMap<String, Counts> {
+        &self.counts
+    }
+
+    /// Hands a letter to `put` as id, id that it answers, and parts. `waiting`: bytes that its way has not carried
+    /// off yet. The id of a question; 0 for anything else.
+    ///
+    /// # Errors
+    /// `MESSAGE_TOO_LARGE`, `MESSAGE_QUEUE_FULL`; nothing is sent.
+    pub fn post(
+        &mut self,
+        letter: &Letter<'_>,
+        envelope: Envelope<'_>,
+        waiting: usize,
+        put: impl FnOnce(u32, u32, &[&[u8]]),
+    ) -> Result<u32, Error> {
+        self.admit(letter.body.len(), waiting)?;
+        let id = match letter.what {
+            What::Ask => self.ask(letter.to, letter.kind, letter.timeout)?,
+            What::Tell => {
+                self.count(letter.kind).sent += 1;
+                0
+            }
+            What::Answer | What::Failure => 0,
+        };
+        put(id, letter.answers, &[&envelope.write(), letter.body]);
+        Ok(id)
+    }
+
+    fn admit(&self, size: usize, waiting: usize) -> Result<(), Error> {
+        let most = self.limits.most_message;
+        if size > most {
+            let text = format!("A message of {size} bytes is larger than ipc.maxMessageSize ({most})");
+            return Err(Error::new(Code::MessageTooLarge, text));
+        }
+        if waiting > MOST_WAITING { Err(queue_full()) } else { Ok(()) }
+    }
+
+    fn ask(&mut self, peer: Peer, kind: &str, timeout: Option<Duration>) -> Result<u32, Error> {
+        let now = self.clock.elapsed();
+        let until = now + timeout.unwrap_or(self.limits.timeout);
+        let id = self.ledger.ask(peer, until).map_err(|Full| queue_full())?;
+        self.asked.insert(id, (kind.to_owned(), now));
+        self.count(kind).sent += 1;
+        self.set_timer();
+        Ok(id)
+    }
+
+    /// A message from `from`; answers to questions that nobody asked are dropped.
+    pub fn receive(&mut self, from: Peer, frame: Frame) {
+        let Some((envelope, _)) = Envelope::read(&frame.payload) else { return };
+        match envelope.what {
+            What::Tell | What::Ask => {
+                self.count(envelope.kind).received += 1;
+            }
+            What::Answer | What::Failure => {
+                if !self.ledger.answered(from, frame.header.answers) {
+                    return;
+                }
+                let failed = envelope.what == What::Failure;
+                self.settled(frame.header.answers, failed);
+            }
+        }
+        self.inbox.push(frame);
+    }
+
+    fn settled(&mut self, id: u32, failed: bool) {
+        let Some((kind, since)) = self.asked.remove(&id) else { return };
+        let waited = self.clock.elapsed().saturating_sub(since);
+        let counts = self.count(&kind);
+        counts.waited_ms += waited.as_secs_f64() * 1000.0;
+        *(if failed { &mut counts.failed } else { &mut counts.answered }) += 1;
+    }
+
+    /// The peer will answer nothing any more.
+    pub fn gone(&mut self, peer: Peer) {
+        let ids = self.ledger.gone(peer);
+        if ids.is_empty() {
+            return;
+        }
+        let error = gone(peer);
+        for id in ids {
+            self.settled(id, true);
+            self.inbox.push(Frame::failure(peer, id, &error));
+        }
+    }
+
+    /// Nobody will answer anything any more.
+    pub fn end(&mut self) {
+        self.ledger.peers().into_iter().for_each(|peer| self.gone(peer));
+    }
+
+    /// What has come for the program, and what will not come any more.
+    pub fn take(&mut self) -> Vec<Frame> {
+        let late = self.ledger.late(self.clock.elapsed());
+        if !late.is_empty() {
+            let error = Error::new(Code::MessageTimeout, "No answer came in time");
+            for id in late {
+                self.settled(id, true);
+                self.inbox.push(Frame::failure(Peer::Primary, id, &error));
+            }
+        }
+        self.set_timer();
+        std::mem::take(&mut self.inbox)
+    }
+
+    /// Wakes the loop for the next question whose time is over, and keeps it alive as long as one waits.
+    fn set_timer(&mut self) {
+        let due = self.ledger.next_due();
+        if due == self.set_for {
+            return;
+        }
+        match due {
+            Some(due) => {
+                if self.set_for.is_none() {
+                    self.timer.hold(true);
+                }
+                let left = due.saturating_sub(self.clock.elapsed());
+                self.timer.set(left.as_millis() as u64 + 1);
+            }
+            None => {
+                self.timer.stop();
+                self.timer.hold(false);
+            }
+        }
+        self.set_for = due;
+    }
+}
+
+fn queue_full() -> Error {
+    let text = "Too many messages wait for that process already (ipc.maxPending)";
+    Error::new(Code::MessageQueueFull, text)
+}
+
+/// Why a peer that is gone does not answer.
+pub fn gone(peer: Peer) -> Error {
+    let who = match peer {
+        Peer::Primary => "The primary".to_owned(),
+        Peer::Worker { slot, .. } => format!("Worker {slot}"),
+    };
+    Error::new(Code::WorkerGone, format!("{who} is gone"))
+}

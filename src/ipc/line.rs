@@ -1,0 +1,115 @@
+//! A channel of messages on a runtime's own loop: what comes is read when the loop is there to handle it, and what is
+//! sent goes out at the end of the turn, as far as the socket takes it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use super::channel::{Receiver, Sender};
+use super::crypto::{Key, Opener, Sealer};
+use super::frame::{Frame, Kind};
+use crate::sys::uv::{Loop, Poll};
+
+/// Reads in one go, at most; then the loop's other work has its turn.
+const MOST_READS: usize = 8;
+
+/// The keys of one end.
+pub struct Ends<'a> {
+    pub sends: &'a Key,
+    pub receives: &'a Key,
+}
+
+pub struct Line {
+    poll: Poll,
+    sender: Sender,
+    receiver: Receiver,
+    waits_to_write: bool,
+}
+
+impl Line {
+    /// `ready` is called when there is something to read, or room to write what waits. The handle does not keep the
+    /// loop alive.
+    pub fn start(
+        on: Loop,
+        socket: OwnedFd,
+        keys: Option<Ends<'_>>,
+        most_message: usize,
+        ready: impl FnMut() + 'static,
+    ) -> io::Result<Self> {
+        let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
+        receiver.allow(most_message);
+        if let Some(Ends { sends, receives }) = keys {
+            sender.seal_with(Sealer::new(sends));
+            receiver.open_with(Opener::new(receives));
+        }
+        let poll = Poll::start(on, socket, false, ready)?;
+        Ok(Self { poll, sender, receiver, waits_to_write: false })
+    }
+
+    /// Keeps the loop alive, or does no longer.
+    pub fn hold(&self, hold: bool) {
+        if hold { self.poll.reference() } else { self.poll.unref() }
+    }
+
+    /// Queues a message; `flush` sends it.
+    pub fn post(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
+        self.sender.push_message(id, answers, parts);
+    }
+
+    /// Bytes of messages that wait.
+    pub fn queued(&self) -> usize {
+        self.sender.queued()
+    }
+
+    /// Sends what the socket takes; the rest when there is room again.
+    ///
+    /// # Errors
+    /// The channel is broken.
+    pub fn flush(&mut self) -> io::Result<()> {
+        let waits = match self.sender.flush(self.poll.as_fd()) {
+            Ok(()) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            Err(error) => return Err(error),
+        };
+        if waits != self.waits_to_write {
+            self.waits_to_write = waits;
+            self.poll.want_write(waits)?;
+        }
+        Ok(())
+    }
+
+    /// Goes on writing when the socket was full.
+    ///
+    /// # Errors
+    /// The channel is broken.
+    pub fn go_on(&mut self) -> io::Result<()> {
+        if self.waits_to_write { self.flush() } else { Ok(()) }
+    }
+
+    /// Reads what has come onto `into`. Ok(false) at the end of the channel.
+    ///
+    /// # Errors
+    /// The channel is broken, or the peer breaks the protocol.
+    pub fn read(&mut self, into: &mut Vec<Frame>) -> io::Result<bool> {
+        for _ in 0..MOST_READS {
+            match self.receiver.fill(self.poll.as_fd()) {
+                Ok(open) => {
+                    while let Some((frame, _)) = self.receiver.next_frame()? {
+                        if frame.header.kind != Kind::Message {
+                            return Err(io::Error::other("this channel carries messages alone"));
+                        }
+                        into.push(frame);
+                    }
+                    if !open {
+                        return Ok(false);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // The peer died with our words unread: that is its end.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,166 @@
+//! A program's message between two processes: who, what and which type, before a body that is opaque here. PURE.
+//!
+//! | offset | size | field |
+//! | --- | --- | --- |
+//! | 0 | 2 | slot of the peer, little-endian, or [`PRIMARY`]; from a worker: for whom; to a worker: from whom |
+//! | 2 | 4 | generation of that worker, 0 for the primary |
+//! | 6 | 1 | what it is, [`What`] |
+//! | 7 | 1 | how the body is written, [`Format`] |
+//! | 8 | 2 | length of the type |
+//! | 10 | | type, UTF-8; then the body |
+//!
+//! The ids of a question and of its answer are the frame's. From whom a message is says the primary, never the
+//! sender.
+
+/// Bytes before the type.
+pub const ENVELOPE: usize = 10;
+/// In place of a slot.
+const PRIMARY: u16 = u16::MAX;
+/// Bytes of a type.
+pub const LONGEST_TYPE: usize = 1024;
+/// What a message may have beside its body.
+pub const BESIDE: usize = ENVELOPE + LONGEST_TYPE;
+
+/// One end of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Peer {
+    Primary,
+    Worker { slot: u16, generation: u32 },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Nobody waits for an answer.
+    Tell,
+    Ask,
+    Answer,
+    /// The question was not answered: the body is `{ code, message, ... }` as JSON.
+    Failure,
+}
+
+/// How a body is written. Its reader is JavaScript; a schema is held against JSON alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    Json,
+    /// The structured clone of the runtime.
+    Clone,
+    /// The length of a JSON text, the text, then for each buffer that it mentions its length and bytes; lengths are
+    /// 32 bits, little-endian.
+    JsonAndBuffers,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Envelope<'a> {
+    pub peer: Peer,
+    pub what: What,
+    pub format: Format,
+    pub kind: &'a str,
+}
+
+impl Envelope<'_> {
+    /// The bytes before the body; what is beyond [`LONGEST_TYPE`] of the type is left out.
+    pub fn write(&self) -> Vec<u8> {
+        let (slot, generation) = match self.peer {
+            Peer::Primary => (PRIMARY, 0),
+            Peer::Worker { slot, generation } => (slot, generation),
+        };
+        let kind = &self.kind.as_bytes()[..self.kind.floor_char_boundary(LONGEST_TYPE)];
+        let mut bytes = Vec::with_capacity(ENVELOPE + kind.len());
+        bytes.extend_from_slice(&slot.to_le_bytes());
+        bytes.extend_from_slice(&generation.to_le_bytes());
+        bytes.extend_from_slice(&[self.what as u8, self.format as u8]);
+        bytes.extend_from_slice(&(kind.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(kind);
+        bytes
+    }
+}
+
+impl<'a> Envelope<'a> {
+    /// The envelope and the body behind it; None when the bytes are no message.
+    pub fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (head, rest) = bytes.split_first_chunk::<ENVELOPE>()?;
+        let [s0, s1, g0, g1, g2, g3, what, format, l0, l1] = *head;
+        let peer = match u16::from_le_bytes([s0, s1]) {
+            PRIMARY => Peer::Primary,
+            slot => Peer::Worker { slot, generation: u32::from_le_bytes([g0, g1, g2, g3]) },
+        };
+        let what = [What::Tell, What::Ask, What::Answer, What::Failure].into_iter().nth(usize::from(what))?;
+        let format =
+            [Format::Json, Format::Clone, Format::JsonAndBuffers].into_iter().nth(usize::from(format))?;
+        let (kind, body) = rest.split_at_checked(usize::from(u16::from_le_bytes([l0, l1])))?;
+        let kind = std::str::from_utf8(kind).ok().filter(|kind| kind.len() <= LONGEST_TYPE)?;
+        Some((Self { peer, what, format, kind }, body))
+    }
+}
+
+/// Says of a message that came from a worker from whom it is, in place of for whom.
+pub fn readdress(payload: &mut [u8], from: Peer) {
+    let envelope = Envelope { peer: from, what: What::Tell, format: Format::Json, kind: "" }.write();
+    if let Some(peer) = payload.get_mut(..6) {
+        peer.copy_from_slice(&envelope[..6]);
+    }
+}
+
+/// The JSON text of a body, without the buffers that it mentions; None for a structured clone.
+pub fn json_of(format: Format, body: &[u8]) -> Option<&[u8]> {
+    match format {
+        Format::Json => Some(body),
+        Format::Clone => None,
+        Format::JsonAndBuffers => {
+            let (length, rest) = body.split_first_chunk::<4>()?;
+            rest.get(..u32::from_le_bytes(*length) as usize)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn peer() -> impl Strategy<Value = Peer> {
+        prop_oneof![
+            Just(Peer::Primary),
+            (0..1024u16, any::<u32>()).prop_map(|(slot, generation)| Peer::Worker { slot, generation }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn messages_survive_the_wire(
+            peer in peer(),
+            what in prop_oneof![Just(What::Tell), Just(What::Ask), Just(What::Answer), Just(What::Failure)],
+            format in prop_oneof![Just(Format::Json), Just(Format::Clone), Just(Format::JsonAndBuffers)],
+            kind in ".{0,40}",
+            body in proptest::collection::vec(any::<u8>(), 0..50),
+        ) {
+            let envelope = Envelope { peer, what, format, kind: &kind };
+            let bytes = [envelope.write(), body.clone()].concat();
+            prop_assert_eq!(Envelope::read(&bytes), Some((envelope, &body[..])));
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            if let Some((envelope, body)) = Envelope::read(&bytes) {
+                json_of(envelope.format, body);
+            }
+        }
+    }
+
+    #[test]
+    fn a_type_beyond_all_measure_is_cut_at_a_character() {
+        let kind = "ä".repeat(LONGEST_TYPE);
+        let envelope = Envelope { peer: Peer::Primary, what: What::Tell, format: Format::Json, kind: &kind };
+        let bytes = envelope.write();
+        let (read, _) = Envelope::read(&bytes).expect("it is whole");
+        assert_eq!(read.kind.len(), LONGEST_TYPE);
+    }
+
+    #[test]
+    fn the_json_of_a_body_is_found_behind_its_length() {
+        let body = [&7u32.to_le_bytes()[..], b"{\"a\":1}", &[9; 20]].concat();
+        assert_eq!(json_of(Format::JsonAndBuffers, &body), Some(&b"{\"a\":1}"[..]));
+        assert_eq!(json_of(Format::JsonAndBuffers, &body[..8]), None);
+        assert_eq!(json_of(Format::Clone, &body), None);
+    }
+}

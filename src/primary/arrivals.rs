@@ -1,0 +1,29 @@
+//! The primary's ends of the workers' program channels, from when they are made until the program's thread takes them
+//! over.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::news::Name;
+use crate::ipc::crypto::Pair;
+
+/// One end, and its keys if the channel is sealed.
+pub struct Arrival {
+    pub socket: OwnedFd,
+    pub keys: Option<Pair>,
+}
+
+#[derive(Clone, Default)]
+pub struct Arrivals(Arc<Mutex<HashMap<Name, Arrival>>>);
+
+impl Arrivals {
+    pub fn add(&self, name: Name, arrival: Arrival) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, arrival);
+    }
+
+    /// None when the worker has ended, or when it was taken already.
+    pub fn take(&self, name: Name) -> Option<Arrival> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name)
+    }
+}

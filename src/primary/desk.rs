@@ -1,0 +1,209 @@
+//! Messages of the primary's program. It lives on the program's thread: a worker's program channel is read when the
+//! loop there is free to handle what comes. Messages between workers do not come here (`relay`).
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::arrivals::{Arrival, Arrivals};
+use super::news::{Input, Name};
+use crate::error::Error;
+use crate::ipc::desk::{Counts, Desk, Letter, Limits, gone};
+use crate::ipc::frame::Frame;
+use crate::ipc::gate::Gate;
+use crate::ipc::line::{Ends, Line};
+use crate::ipc::message::{BESIDE, Envelope, Peer, What, readdress};
+use crate::sys::uv::Loop;
+
+/// Called with what has come for the program.
+pub type Deliver = Box<dyn Fn(&[Frame])>;
+
+pub struct PrimaryDesk {
+    uv: Loop,
+    desk: RefCell<Desk>,
+    lines: RefCell<HashMap<Name, Line>>,
+    /// Lines with something to send.
+    dirty: RefCell<Vec<Name>>,
+    arrivals: Arrivals,
+    gate: Arc<Gate>,
+    inputs: UnboundedSender<Input>,
+    deliver: Deliver,
+    this: Weak<PrimaryDesk>,
+}
+
+/// What a handle of the primary has for its program's thread.
+#[derive(Clone)]
+pub struct DeskParts {
+    pub limits: Limits,
+    pub arrivals: Arrivals,
+    pub gate: Arc<Gate>,
+    pub inputs: UnboundedSender<Input>,
+}
+
+impl PrimaryDesk {
+    /// # Errors
+    /// This runtime has no event loop of libuv's.
+    pub fn start(uv: Loop, parts: DeskParts, deliver: Deliver) -> io::Result<Rc<Self>> {
+        let DeskParts { limits, arrivals, gate, inputs } = parts;
+        // The desk's own timer calls back into it.
+        let late: Rc<RefCell<Weak<PrimaryDesk>>> = Rc::default();
+        let target = late.clone();
+        let desk = Desk::new(uv, limits, move || {
+            if let Some(desk) = target.borrow().upgrade() {
+                desk.deliver();
+            }
+        })?;
+        let made = Rc::new_cyclic(|this| Self {
+            uv,
+            desk: RefCell::new(desk),
+            lines: RefCell::default(),
+            dirty: RefCell::default(),
+            arrivals,
+            gate,
+            inputs,
+            deliver,
+            this: this.clone(),
+        });
+        *late.borrow_mut() = Rc::downgrade(&made);
+        Ok(made)
+    }
+
+    /// Takes over a worker's program channel.
+    pub fn open(&self, name: Name) {
+        let Some(Arrival { socket, keys }) = self.arrivals.take(name) else { return };
+        let this = self.this.clone();
+        let ready = move || {
+            if let Some(desk) = this.upgrade() {
+                desk.attend(name);
+                desk.deliver();
+            }
+        };
+        let ends = keys.as_ref().map(|keys| Ends { sends: &keys.to_worker, receives: &keys.to_primary });
+        let most = self.desk.borrow().limits().most_message + BESIDE;
+        match Line::start(self.uv, socket, ends, most, ready) {
+            Ok(line) => drop(self.lines.borrow_mut().insert(name, line)),
+            Err(error) => self.broken(name, &error),
+        }
+    }
+
+    /// Reads what a worker has sent, before an event of its is told or its end.
+    pub fn read_all(&self) {
+        let names: Vec<Name> = self.lines.borrow().keys().copied().collect();
+        names.into_iter().for_each(|name| self.attend(name));
+        self.deliver();
+    }
+
+    /// The worker is gone: what it sent last is read, and what waits for it fails.
+    pub fn gone(&self, name: Name) {
+        self.attend(name);
+        self.end(name);
+        self.deliver();
+    }
+
+    /// Queues a program's message; `flush` sends it. The id of a question; 0 for anything else.
+    ///
+    /// # Errors
+    /// Why it is not sent.
+    pub fn post(&self, letter: &Letter<'_>) -> Result<u32, Error> {
+        let Peer::Worker { slot, generation } = letter.to else { return Err(gone(letter.to)) };
+        let name = Name { slot, generation };
+        let mut lines = self.lines.borrow_mut();
+        let line = lines.get_mut(&name).ok_or_else(|| gone(letter.to))?;
+        // From whom it is says the envelope on this channel.
+        let envelope = letter.envelope(Peer::Primary);
+        self.gate.pass(Peer::Primary, letter.to, &envelope, letter.body)?;
+        let is_clean = line.queued() == 0;
+        let posted = self.desk.borrow_mut().post(letter, envelope, line.queued(), |id, answers, parts| {
+            line.post(id, answers, parts);
+        });
+        if is_clean && posted.is_ok() {
+            self.dirty.borrow_mut().push(name);
+        }
+        posted
+    }
+
+    /// Sends what is queued.
+    pub fn flush(&self) {
+        for name in self.dirty.take() {
+            let flushed = self.lines.borrow_mut().get_mut(&name).map(Line::flush);
+            if let Some(Err(_)) = flushed {
+                // Its end is on the way, and tells what was not answered.
+                self.end(name);
+            }
+        }
+    }
+
+    fn attend(&self, name: Name) {
+        let mut frames = Vec::new();
+        let read = match self.lines.borrow_mut().get_mut(&name) {
+            Some(line) => line.go_on().and_then(|()| line.read(&mut frames)),
+            None => return,
+        };
+        for frame in frames {
+            if let Err(error) = self.receive(name, frame) {
+                return self.broken(name, &error);
+            }
+        }
+        match read {
+            Ok(true) => {}
+            Ok(false) => self.end(name),
+            Err(error) => self.broken(name, &error),
+        }
+    }
+
+    fn receive(&self, name: Name, mut frame: Frame) -> io::Result<()> {
+        let Some((envelope, body)) = Envelope::read(&frame.payload) else {
+            return Err(io::Error::other("what it sent is no message"));
+        };
+        let what = envelope.what;
+        let passed = self.gate.pass(name.into(), Peer::Primary, &envelope, body);
+        if let Err(error) = passed {
+            let refusal = Frame::failure(Peer::Primary, frame.header.id, &error);
+            if let (What::Ask, Some(line)) = (what, self.lines.borrow_mut().get_mut(&name)) {
+                line.post(0, refusal.header.answers, &[&refusal.payload]);
+                return line.flush();
+            }
+            // Nobody waits for an answer: the operator hears of it.
+            let _ = self.inputs.send(Input::Refused { error });
+            return Ok(());
+        }
+        readdress(&mut frame.payload, name.into());
+        self.desk.borrow_mut().receive(name.into(), frame);
+        Ok(())
+    }
+
+    /// Nothing more comes from there.
+    fn end(&self, name: Name) {
+        self.lines.borrow_mut().remove(&name);
+        self.desk.borrow_mut().gone(name.into());
+    }
+
+    /// It does not keep to what was agreed on: the loop ends it.
+    fn broken(&self, name: Name, error: &io::Error) {
+        let _ = self.inputs.send(Input::Broken { name, reason: error.to_string() });
+        self.end(name);
+    }
+
+    fn deliver(&self) {
+        let frames = self.desk.borrow_mut().take();
+        if !frames.is_empty() {
+            (self.deliver)(&frames);
+        }
+    }
+
+    /// The cluster has ended.
+    pub fn close(&self) {
+        self.lines.borrow_mut().clear();
+        self.desk.borrow_mut().end();
+        self.deliver();
+    }
+
+    /// By type, what became of this process's messages.
+    pub fn counts(&self) -> Vec<(String, Counts)> {
+        self.desk.borrow().counts().iter().map(|(kind, counts)| (kind.clone(), *counts)).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! Messages from worker to worker: the loop carries them, whatever the primary's program does.
+
+use super::news::Name;
+use super::run::Cluster;
+use crate::error::{Code, Error};
+use crate::ipc::desk::{MOST_WAITING, gone};
+use crate::ipc::frame::Frame;
+use crate::ipc::message::{Envelope, Peer, What, readdress};
+
+impl From<Name> for Peer {
+    fn from(Name { slot, generation }: Name) -> Self {
+        Peer::Worker { slot, generation }
+    }
+}
+
+impl Cluster {
+    /// A worker's message for another.
+    pub(super) fn relay(&mut self, from: Name, mut frame: Frame) {
+        let Some((envelope, body)) = Envelope::read(&frame.payload) else {
+            return self.break_off(from, "what it sent is no message");
+        };
+        let Peer::Worker { slot, generation } = envelope.peer else {
+            return self.break_off(from, "a message for the primary's program came over the control channel");
+        };
+        let to = Name { slot, generation };
+        let asked = match envelope.what {
+            What::Ask => self.admit(from, to, &envelope, body),
+            What::Answer | What::Failure => {
+                let question = (to.into(), frame.header.answers);
+                if !self.router.answered(question, from.into()) {
+                    return;
+                }
+                self.setup.gate.pass(from.into(), to.into(), &envelope, body)
+            }
+            What::Tell => return self.break_off(from, "workers ask each other, they tell nothing"),
+        };
+        let is_question = envelope.what == What::Ask;
+        if let Err(error) = asked {
+            if is_question {
+                self.fail(from, to, frame.header.id, &error);
+            }
+            return;
+        }
+        if is_question {
+            self.router.ask((from.into(), frame.header.id), to.into());
+        }
+        readdress(&mut frame.payload, from.into());
+        // Whoever asked may be gone by now; nobody waits for the answer then.
+        if let Some(link) = self.crew.link(to) {
+            link.carry(frame);
+        }
+    }
+
+    fn admit(&self, from: Name, to: Name, envelope: &Envelope<'_>, body: &[u8]) -> Result<(), Error> {
+        let link = self.crew.link(to).ok_or_else(|| gone(to.into()))?;
+        self.setup.gate.pass(from.into(), to.into(), envelope, body)?;
+        if link.waiting() > MOST_WAITING {
+            let text = format!("Too many messages wait for worker {} already", to.slot);
+            return Err(Error::new(Code::MessageQueueFull, text));
+        }
+        Ok(())
+    }
+
+    /// Tells the asker of a question why `to` does not answer it.
+    fn fail(&self, asker: Name, to: Name, id: u32, error: &Error) {
+        if let Some(link) = self.crew.link(asker) {
+            link.carry(Frame::failure(to.into(), id, error));
+        }
+    }
+
+    /// The worker is gone: whoever waits for it need not any more.
+    pub(super) fn forget_questions(&mut self, name: Name) {
+        for (asker, id) in self.router.gone(name.into()) {
+            if let Peer::Worker { slot, generation } = asker {
+                self.fail(Name { slot, generation }, name, id, &gone(name.into()));
+            }
+        }
+    }
+}
