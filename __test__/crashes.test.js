@@ -121,7 +121,7 @@ test('after the budget the slot’s circuit opens, is told as an alert, and is t
       const app = createServer({ cluster: { enabled: true, config } });
       app.get('/', (_, response) => response.send(app.workerId));
       for (const name of ['worker:restart', 'alert', 'cluster:degraded', 'worker:ready']) {
-        app.cluster.on(name, (event) => console.log(`EVENT ${JSON.stringify({ name, ...event })}`));
+        if (app.isPrimary) app.cluster.on(name, (event) => console.log(`EVENT ${JSON.stringify({ name, ...event })}`));
       }
       app.start(port, '127.0.0.1').then(() => {
         if (app.isPrimary) console.log('STARTED');

@@ -3,9 +3,8 @@
 // Connections outlive the worker that has them: a client keeps its socket while workers come and go.
 
 const assert = require('node:assert/strict');
-const { once } = require('node:events');
-const net = require('node:net');
 const { test } = require('node:test');
+const { connect } = require('./helpers/connection');
 const { freePort } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
@@ -26,6 +25,7 @@ function rolling({ port, config, touch, server: options }) {
     });
   });
   if (touch === 'server') server.on('connection', () => {});
+  if (touch === 'first') server.once('connection', (socket) => socket.destroy());
   if (options?.keepAliveTimeout) server.keepAliveTimeout = options.keepAliveTimeout;
   if (options?.maxRequestsPerSocket) server.maxRequestsPerSocket = options.maxRequestsPerSocket;
   const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
@@ -51,64 +51,17 @@ async function serving(t, given = {}) {
   return { cluster, port, roll };
 }
 
-/** A connection of one's own that never comes again. */
-class Client {
-  constructor(t, port) {
-    this.socket = net.connect(port, '127.0.0.1').setEncoding('latin1');
-    this.text = '';
-    this.heard = [];
-    this.ended = once(this.socket, 'close');
-    this.socket.on('data', (piece) => {
-      this.text += piece;
-      this.heard.splice(0).forEach((hear) => hear());
-    });
-    this.socket.on('error', (error) => (this.error = error));
-    this.socket.on('close', () => this.heard.splice(0).forEach((hear) => hear()));
-    t.after(() => this.socket.destroy());
-  }
-
-  /** The next answer. */
-  async answer() {
-    for (;;) {
-      const end = this.text.indexOf('\r\n\r\n');
-      const length = end < 0 ? NaN : Number(/content-length: (\d+)/i.exec(this.text)?.[1]);
-      if (this.text.length >= end + 4 + length) {
-        const head = this.text.slice(0, end);
-        const body = this.text.slice(end + 4, end + 4 + length);
-        this.text = this.text.slice(end + 4 + length);
-        return { status: Number(head.split(' ')[1]), head, ...(body.startsWith('{') ? JSON.parse(body) : {}) };
-      }
-      assert.ok(!this.socket.destroyed, `closed instead of an answer: ${this.error?.code ?? 'end'} ${this.text}`);
-      await new Promise((resolve) => this.heard.push(resolve));
-    }
-  }
-
-  say(text) {
-    this.socket.write(text);
-  }
-
-  get(path = '/') {
-    this.say(`GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`);
-    return this.answer();
-  }
-
-  post(body, path = '/') {
-    this.say(`POST ${path} HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-    return this.answer();
-  }
-}
-
 test('an idle connection goes to another worker when its own leaves; POST follows GET on the same socket', async (t) => {
   const { port, roll } = await serving(t);
-  const clients = Array.from({ length: 8 }, () => new Client(t, port));
+  const clients = await Promise.all(Array.from({ length: 8 }, () => connect(t, port)));
   const pids = new Set();
   for (let round = 0; round < 4; round += 1) {
     for (const client of clients) {
-      pids.add((await client.get()).pid);
-      const { length, head, pid } = await client.post('x'.repeat(1000));
-      assert.equal(length, 1000);
-      assert.doesNotMatch(head, /connection: close/i);
-      pids.add(pid);
+      pids.add((await client.get()).json().pid);
+      const answer = await client.post('x'.repeat(1000));
+      assert.equal(answer.json().length, 1000);
+      assert.equal(answer.headers.connection, 'keep-alive');
+      pids.add(answer.json().pid);
     }
     await roll();
   }
@@ -117,50 +70,49 @@ test('an idle connection goes to another worker when its own leaves; POST follow
 
 test('a connection that has not asked yet goes along too', async (t) => {
   const { port, roll } = await serving(t);
-  const client = new Client(t, port);
-  await once(client.socket, 'connect');
+  const client = await connect(t, port);
   await roll();
   assert.equal((await client.get()).status, 200);
 });
 
 test('a busy connection goes when its response is done, with its headers as ever', async (t) => {
   const { cluster, port, roll } = await serving(t, { config: { workers: 1 } });
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   const [first] = cluster.others();
   const slow = client.get('/?after=700');
   await cluster.until(/ready/);
   const rolled = roll();
-  const { pid, head } = await slow;
-  assert.equal(pid, first);
-  assert.doesNotMatch(head, /connection: close/i);
+  const answer = await slow;
+  assert.equal(answer.json().pid, first);
+  assert.equal(answer.headers.connection, 'keep-alive');
   await rolled;
-  assert.notEqual((await client.get()).pid, first);
+  assert.notEqual((await client.get()).json().pid, first);
 });
 
 test('a request that has begun stays where it is, and is answered', async (t) => {
   const { cluster, port, roll } = await serving(t, { config: { workers: 1 } });
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   const [first] = cluster.others();
   await client.get();
-  client.say('POST /whole HTTP/1.1\r\nHost: x\r\nContent-');
+  client.write('POST /whole HTTP/1.1\r\nHost: localhost\r\nContent-');
   // A request of another connection, answered after: the loop has read the bytes before.
-  await new Client(t, port).get();
+  await (await connect(t, port)).get();
   const rolled = roll();
   await cluster.until(/is finishing its requests/);
-  client.say('Length: 3\r\n\r\nabc');
-  const { pid, length, pathname } = await client.answer();
+  client.write('Length: 3\r\n\r\nabc');
+  const { pid, length, pathname } = (await client.response()).json();
   assert.deepEqual({ pid, length, pathname }, { pid: first, length: 3, pathname: '/whole' });
   await rolled;
 });
 
 test('pipelined requests are all answered, in order, while workers change', async (t) => {
   const { port, roll } = await serving(t);
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   for (let round = 0; round < 3; round += 1) {
     const rolled = roll();
     for (let batch = 0; batch < 10; batch += 1) {
-      client.say(Array.from({ length: 5 }, (_, n) => `GET /${batch}-${n} HTTP/1.1\r\nHost: x\r\n\r\n`).join(''));
-      for (let n = 0; n < 5; n += 1) assert.equal((await client.answer()).pathname, `/${batch}-${n}`);
+      client.write(Array.from({ length: 5 }, (_, n) => `GET /${batch}-${n} HTTP/1.1\r\nHost: x\r\n\r\n`).join(''));
+      for (let n = 0; n < 5; n += 1) assert.equal((await client.response()).json().pathname, `/${batch}-${n}`);
     }
     await rolled;
   }
@@ -169,77 +121,87 @@ test('pipelined requests are all answered, in order, while workers change', asyn
 for (const touch of ['pin', 'key', 'listener', 'server']) {
   test(`what the program has touched stays: ${touch}`, async (t) => {
     const { port, roll } = await serving(t, { touch });
-    const client = new Client(t, port);
+    const client = await connect(t, port);
     await client.get();
     const rolled = roll();
-    await client.ended;
-    assert.equal(client.error, undefined);
+    assert.equal(await client.closed, undefined);
     await rolled;
   });
 }
 
 test('what stays is told with its next response, and its client asks elsewhere', async (t) => {
   const { cluster, port, roll } = await serving(t, { touch: 'pin', config: { workers: 1 } });
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   await client.get();
   const rolled = roll();
   await cluster.until(/is finishing its requests/);
   // The worker hears of it a little later than the log; until then the connection is as ever.
   let answer;
   do answer = await client.get();
-  while (!/connection: close/i.test(answer.head));
+  while (answer.headers.connection !== 'close');
   assert.equal(answer.status, 200);
-  await client.ended;
+  await client.closed;
   await rolled;
 });
 
 test('handoff: false closes idle connections instead', async (t) => {
   const { port, roll } = await serving(t, { config: { loadBalancing: { handoff: false } } });
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   await client.get();
-  await Promise.all([roll(), client.ended]);
-  assert.equal(client.error, undefined);
+  const [, error] = await Promise.all([roll(), client.closed]);
+  assert.equal(error, undefined);
 });
 
 test('a connection that came from another worker ends in silence after keepAliveTimeout, without a 408', async (t) => {
   const { port, roll } = await serving(t, { server: { keepAliveTimeout: 700, headersTimeout: 500 } });
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   await client.get();
   await roll();
-  await client.ended;
-  assert.equal(client.text, '');
-  assert.equal(client.error, undefined);
+  assert.equal(await client.closed, undefined);
+  assert.equal(client.unread, '');
 });
 
 test('maxRequestsPerSocket counts across workers', async (t) => {
   const { port, roll } = await serving(t, { server: { maxRequestsPerSocket: 4 } });
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   for (let count = 1; count <= 3; count += 1) {
-    assert.doesNotMatch((await client.get()).head, /connection: close/i);
+    assert.equal((await client.get()).headers.connection, 'keep-alive');
     await roll();
   }
-  assert.match((await client.get()).head, /connection: close/i);
-  await client.ended;
+  assert.equal((await client.get()).headers.connection, 'close');
+  await client.closed;
 });
 
 test('server.close() in one worker moves its connections to the other', async (t) => {
   const { cluster, port } = await serving(t);
-  const clients = Array.from({ length: 6 }, () => new Client(t, port));
+  const clients = await Promise.all(Array.from({ length: 6 }, () => connect(t, port)));
   const before = [];
-  for (const client of clients) before.push((await client.get()).pid);
+  for (const client of clients) before.push((await client.get()).json().pid);
   const [closing, staying] = cluster.others();
   assert.deepEqual([...new Set(before)].sort(), [closing, staying].sort());
   process.kill(closing, 'SIGUSR2');
   await cluster.until(/CLOSED/);
-  for (const client of clients) assert.equal((await client.get()).pid, staying);
+  for (const client of clients) assert.equal((await client.get()).json().pid, staying);
+});
+
+test('a first connection that a listener turns away does not keep the others from moving', async (t) => {
+  const { cluster, port } = await serving(t, { touch: 'first' });
+  // Each worker's.
+  for (let count = 0; count < 2; count += 1) await (await connect(t, port)).closed;
+  const clients = await Promise.all(Array.from({ length: 4 }, () => connect(t, port)));
+  for (const client of clients) await client.get();
+  const [closing, staying] = cluster.others();
+  process.kill(closing, 'SIGUSR2');
+  await cluster.until(/CLOSED/);
+  for (const client of clients) assert.equal((await client.get()).json().pid, staying);
 });
 
 test('when the whole cluster stops idle connections are closed, not moved', async (t) => {
   const { cluster, port } = await serving(t);
-  const client = new Client(t, port);
+  const client = await connect(t, port);
   await client.get();
   cluster.signal('SIGTERM');
-  await client.ended;
+  await client.closed;
   assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
 });
 
@@ -248,17 +210,17 @@ test('clients that never come again lose nothing while workers change without pa
   let going = true;
   const bodies = ['', 'x', 'y'.repeat(300_000)];
   const work = Array.from({ length: 6 }, async (_, number) => {
-    const client = new Client(t, port);
+    const client = await connect(t, port);
     let answered = 0;
     while (going) {
       const body = bodies[(answered + number) % bodies.length];
       const text = `POST / HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
       // In two pieces: the second may find another worker's loop, never another worker.
       const cut = 1 + ((answered * 7) % 40);
-      client.say(text.slice(0, cut));
+      client.write(text.slice(0, cut));
       await new Promise((resolve) => setImmediate(resolve));
-      client.say(text.slice(cut));
-      assert.equal((await client.answer()).length, body.length);
+      client.write(text.slice(cut));
+      assert.equal((await client.response()).json().length, body.length);
       answered += 1;
     }
     return answered;
@@ -292,6 +254,6 @@ test('a server that listens again keeps its connections as before', async (t) =>
   await cluster.until(/the cluster is ready/);
   for (const pid of cluster.others()) process.kill(pid, 'SIGUSR2');
   await cluster.until(/AGAIN[^]*AGAIN/);
-  const client = new Client(t, port);
-  for (let count = 0; count < 3; count += 1) assert.doesNotMatch((await client.get()).head, /connection: close/i);
+  const client = await connect(t, port);
+  for (let count = 0; count < 3; count += 1) assert.equal((await client.get()).headers.connection, 'keep-alive');
 });

@@ -5,14 +5,13 @@
 // stays where it is.
 
 const assert = require('node:assert/strict');
-const { once } = require('node:events');
 const path = require('node:path');
 const { test } = require('node:test');
-const { setTimeout: wait } = require('node:timers/promises');
+const { connect, open } = require('./helpers/connection');
 const { freePort } = require('./helpers/http');
 const { program } = require('./helpers/program');
 const { run } = require('./helpers/run');
-const { answering, ask, open } = require('./helpers/unbroken');
+const { answering, ask } = require('./helpers/unbroken');
 
 /** The stress takes so long, milliseconds. */
 const STRESS = 3000;
@@ -73,14 +72,6 @@ async function serving(t, { config, server, listener = routes } = {}) {
   return { cluster, port };
 }
 
-async function connect(t, port) {
-  const client = await open(port);
-  t.after(() => client.close());
-  return client;
-}
-
-const said = ({ body }) => JSON.parse(body);
-
 /** How a worker is made to let go: it closes its server, or drains and is replaced. */
 const ways = {
   'server.close()': async (cluster, pid) => {
@@ -97,13 +88,12 @@ for (const [name, letGo] of Object.entries(ways)) {
   test(`${name}: an idle connection goes on in another worker`, async (t) => {
     const { cluster, port } = await serving(t);
     const client = await connect(t, port);
-    const { pid } = said(await client.get());
+    const { pid } = (await client.get()).json();
     await letGo(cluster, pid);
     const body = 'x'.repeat(2000);
-    client.write(`POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
-    const answer = await client.reader.response();
+    const answer = await client.post(body);
     assert.equal(answer.headers.connection, 'keep-alive');
-    const { pid: now, length, port: theirs } = said(answer);
+    const { pid: now, length, port: theirs } = answer.json();
     assert.notEqual(now, pid);
     assert.equal(length, body.length);
     assert.equal(theirs, client.socket.localPort);
@@ -114,40 +104,41 @@ for (const [name, letGo] of Object.entries(ways)) {
     const client = await connect(t, port);
     client.write('GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await cluster.until(/SLOW/);
-    const slow = client.reader.response();
+    const slow = client.response();
     // Whoever has it: both are asked to close, one after the other.
     const other = await connect(t, port);
-    const { pid: idle } = said(await other.get());
+    const { pid: idle } = (await other.get()).json();
     const pids = cluster.others().filter((pid) => pid !== idle);
     assert.equal(pids.length, 1);
     await letGo(cluster, pids[0]);
     const answer = await slow;
-    assert.equal(said(answer).pid, pids[0]);
+    assert.equal(answer.json().pid, pids[0]);
     assert.equal(answer.headers.connection, 'keep-alive');
-    assert.notEqual(said(await client.get()).pid, pids[0]);
+    assert.notEqual((await client.get()).json().pid, pids[0]);
   });
 }
 
 test('a connection on which a request has begun is not moved: its worker answers', async (t) => {
   const { cluster, port } = await serving(t);
   const client = await connect(t, port);
-  const { pid } = said(await client.get());
+  const { pid } = (await client.get()).json();
+  const others = [await connect(t, port), await connect(t, port)];
+  const pids = [];
+  for (const other of others) pids.push((await other.get()).json().pid);
   client.write('GET / HTT');
-  // Read by the worker by the time that it has answered another client on a later turn.
-  await (await connect(t, port)).get();
-  await (await connect(t, port)).get();
-  await wait(50);
+  // Its worker has read that by the time that it has answered somebody who asked later.
+  assert.equal((await others[pids.indexOf(pid)].get()).json().pid, pid);
   process.kill(pid, 'SIGUSR2');
   // The other one serves alone now.
   for (;;) {
     const visitor = await open(port);
-    const now = said(await visitor.get()).pid;
+    const now = (await visitor.get()).json().pid;
     visitor.close();
     if (now !== pid) break;
   }
   client.write('P/1.1\r\nHost: localhost\r\n\r\n');
-  assert.equal(said(await client.reader.response()).pid, pid);
-  assert.notEqual(said(await client.get()).pid, pid);
+  assert.equal((await client.response()).json().pid, pid);
+  assert.notEqual((await client.get()).json().pid, pid);
   await cluster.until(new RegExp(`BACK ${pid}`));
 });
 
@@ -157,31 +148,31 @@ for (const touch of ['/pin', '/listen', '/mark']) {
     const client = await connect(t, port);
     const untouched = await connect(t, port);
     const other = await connect(t, port);
-    const { pid } = said(await client.get(touch));
+    const { pid } = (await client.get(touch)).json();
     const clients = [untouched, other];
     for (const one of clients) await one.get('/look');
     process.kill(pid, 'SIGUSR2');
-    await once(client.socket, 'close');
+    await client.closed;
     await cluster.until(new RegExp(`BACK ${pid}`));
-    for (const one of clients) assert.notEqual(said(await one.get()).pid, pid);
+    for (const one of clients) assert.notEqual((await one.get()).json().pid, pid);
   });
 }
 
 test('handoff: false closes the ordinary way', async (t) => {
   const { cluster, port } = await serving(t, { config: { loadBalancing: { handoff: false } } });
   const client = await connect(t, port);
-  const { pid } = said(await client.get());
+  const { pid } = (await client.get()).json();
   process.kill(pid, 'SIGUSR2');
-  await once(client.socket, 'close');
+  await client.closed;
   await cluster.until(new RegExp(`BACK ${pid}`));
 });
 
 test('without another worker connections close the ordinary way', async (t) => {
   const { cluster, port } = await serving(t, { config: { workers: 1 } });
   const client = await connect(t, port);
-  const { pid } = said(await client.get());
+  const { pid } = (await client.get()).json();
   process.kill(pid, 'SIGUSR2');
-  await once(client.socket, 'close');
+  await client.closed;
   await cluster.until(new RegExp(`BACK ${pid}`));
 });
 
@@ -190,15 +181,13 @@ test('a connection that has moved and stays silent ends in silence when its keep
   const server = { keepAliveTimeout: 1500, keepAliveTimeoutBuffer: 0, headersTimeout: 300, requestTimeout: 300 };
   const { cluster, port } = await serving(t, { server });
   const client = await connect(t, port);
-  let heard = '';
-  const { pid } = said(await client.get());
+  const { pid } = (await client.get()).json();
   const since = performance.now();
-  client.socket.on('data', (piece) => (heard += piece));
   process.kill(pid, 'SIGUSR2');
   await cluster.until(new RegExp(`BACK ${pid}`));
-  await once(client.socket, 'close');
+  await client.closed;
   const time = performance.now() - since;
-  assert.equal(heard, '');
+  assert.equal(client.unread, '');
   // From Node.js 20.19 on a second is added.
   assert.ok(time > 1300 && time < 5000, `${time} ms`);
 });
@@ -206,24 +195,24 @@ test('a connection that has moved and stays silent ends in silence when its keep
 test('a slow answer on a connection that has moved is not cut by what was left of its keep-alive time', async (t) => {
   const { cluster, port } = await serving(t, { server: { keepAliveTimeout: 200, keepAliveTimeoutBuffer: 0 } });
   const client = await connect(t, port);
-  const { pid } = said(await client.get());
+  const { pid } = (await client.get()).json();
   process.kill(pid, 'SIGUSR2');
   await cluster.until(new RegExp(`BACK ${pid}`));
-  assert.notEqual(said(await client.get('/slow')).pid, pid);
+  assert.notEqual((await client.get('/slow')).json().pid, pid);
 });
 
 test('maxRequestsPerSocket holds across a move', async (t) => {
   const { cluster, port } = await serving(t, { server: { maxRequestsPerSocket: 3 } });
   const client = await connect(t, port);
-  const { pid } = said(await client.get());
+  const { pid } = (await client.get()).json();
   process.kill(pid, 'SIGUSR2');
   await cluster.until(new RegExp(`BACK ${pid}`));
   const second = await client.get();
-  assert.notEqual(said(second).pid, pid);
+  assert.notEqual(second.json().pid, pid);
   assert.equal(second.headers.connection, 'keep-alive');
   const third = await client.get();
   assert.equal(third.headers.connection, 'close');
-  await once(client.socket, 'close');
+  await client.closed;
 });
 
 for (const kind of ['http', 'express', 'fastify', 'koa']) {
@@ -235,11 +224,11 @@ for (const kind of ['http', 'express', 'fastify', 'koa']) {
     await cluster.until(/the cluster is ready/);
     await cluster.until(new RegExp(`${kind} is listening`));
     const client = await connect(t, port);
-    const before = said(await client.get()).pid;
+    const before = (await client.get()).json().pid;
     cluster.signal('SIGHUP');
     await cluster.until(new RegExp(`has stopped \\(pid ${before}\\)`));
     const answer = await client.get();
-    assert.notEqual(said(answer).pid, before);
+    assert.notEqual(answer.json().pid, before);
     assert.equal(answer.headers.connection, 'keep-alive');
   });
 }

@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const http = require('node:http');
 const { test } = require('node:test');
+const { connect } = require('./helpers/connection');
 const { freePort, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
@@ -85,4 +86,47 @@ test('rebalance: false leaves connections where they are', async (t) => {
   await new Promise((resolve) => setTimeout(resolve, 2000));
   assert.ok((await counts(port))[0] >= HELD);
   await clients.stop();
+});
+
+/** A worker that takes 20 ms for each answer; SIGWINCH brings a second one. */
+function busy({ port }) {
+  const { createServer } = require('drover');
+  const server = require('node:http').createServer((asked, response) => {
+    if (asked.url === '/counts') return response.end(JSON.stringify({ workers: app.getAllWorkers() }));
+    setTimeout(() => response.end('{}'), 20);
+  });
+  const config = { workers: 1, loadBalancing: { strategy: 'least-connections' } };
+  const app = createServer({ app: server, cluster: { enabled: true, config } });
+  app.start(port, '127.0.0.1').then(() => {
+    if (!app.isPrimary) return;
+    process.on('SIGWINCH', () => app.scale(2).then(() => console.log('SCALED')));
+    console.log('the cluster is ready');
+  });
+}
+
+test('connections that are always busy even out too, as their responses end', async (t) => {
+  const MANY = 64;
+  const port = await freePort();
+  const cluster = program(t, busy, { given: { port } });
+  await cluster.until(/the cluster is ready/);
+  const clients = await Promise.all(Array.from({ length: MANY }, () => connect(t, port)));
+  let going = true;
+  const asking = Promise.all(
+    clients.map(async (client) => {
+      while (going) assert.equal((await client.get()).status, 200);
+    }),
+  );
+  asking.catch(() => {});
+  cluster.signal('SIGWINCH');
+  await cluster.until(/SCALED/);
+  const since = performance.now();
+  for (;;) {
+    const { workers } = (await Promise.race([request(port, { path: '/counts' }), asking])).json();
+    // The connection that asks is one of them.
+    if (workers.every(({ activeConnections: count }) => count >= MANY / 2 - 1 && count <= MANY / 2 + 2)) break;
+    assert.ok(performance.now() - since < 10_000, JSON.stringify(workers.map(({ activeConnections }) => activeConnections)));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+  going = false;
+  await asking;
 });

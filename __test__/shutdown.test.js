@@ -74,6 +74,45 @@ test('hooks that take too long are cut off at the deadline', async (t) => {
   await cluster.gone();
 });
 
+test('hooks run when the time is up too, though the program itself has said stopCluster() meanwhile', async (t) => {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    ({ port }) => {
+      const server = require('node:http').createServer(() => {
+        console.log('ASKED');
+        const look = setInterval(() => {
+          if (server.listening) return;
+          clearInterval(look);
+          console.log('DRAINS');
+        }, 10);
+      });
+      const processManagement = { gracefulShutdownTimeout: 3000, killTimeout: 1500 };
+      const config = { workers: 1, processManagement };
+      const app = require('drover').createServer({ app: server, cluster: { enabled: true, config } });
+      app.onShutdown(() => console.log('HOOK'));
+      process.on('SIGTERM', async () => {
+        if (app.isWorker) console.log('TERM');
+        await app.stopCluster();
+        process.exit(0);
+      });
+      app.start(port, '127.0.0.1').then(() => (app.isPrimary ? console.log('the cluster is ready') : null));
+    },
+    { given: { port } },
+  );
+  await cluster.until(/the cluster is ready/);
+  const asking = assert.rejects(request(port), { code: 'ECONNRESET' });
+  await cluster.until(/ASKED/);
+  const [worker] = cluster.others();
+  cluster.signal('SIGTERM');
+  await cluster.until(/DRAINS/);
+  process.kill(worker, 'SIGTERM');
+  await cluster.until(/TERM/);
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  await asking;
+  assert.match(cluster.stdout, /HOOK/);
+});
+
 test('shutdownDelay: /ready says 503 while everything still serves, then the cluster drains', async (t) => {
   const processManagement = { shutdownDelay: 1000, gracefulShutdownTimeout: 10_000 };
   const { cluster, port } = await serving(t, { config: { processManagement } });

@@ -149,3 +149,72 @@ test('without a cluster SIGTERM is Node’s own', async (t) => {
   server.signal('SIGTERM');
   assert.deepEqual(await server.exit, { code: null, signal: 'SIGTERM' });
 });
+
+/** Applications of one process, each with a port and a hook; /slow of the first takes longest, /never for ever. */
+function hooked({ ports, config, hangs }) {
+  const { createServer } = require('drover');
+  ports.forEach((port, number) => {
+    const app = createServer({ cluster: { enabled: false, config } });
+    app.get('/never', () => console.log('ASKED'));
+    app.get('/slow', (_, response) => {
+      console.log(`ASKED ${number}`);
+      setTimeout(() => {
+        console.log(`ANSWERED ${number}`);
+        response.send('slow');
+      }, 300 * (ports.length - number));
+    });
+    app.onShutdown(() => {
+      console.log(`HOOK ${number}`);
+      return hangs ? new Promise(() => setInterval(() => {}, 1000)) : undefined;
+    });
+    app.start(port, '127.0.0.1').then(() => console.log(`SERVES ${number}`));
+  });
+}
+
+test('two applications with hooks in one process both stop in order at a signal', async (t) => {
+  const ports = [await freePort(), await freePort()];
+  const server = program(t, hooked, { given: { ports } });
+  await server.until(/SERVES[^]*SERVES/);
+  const answers = ports.map((port) => request(port, { path: '/slow' }));
+  await server.until(/ASKED[^]*ASKED/);
+  server.signal('SIGTERM');
+  assert.deepEqual(
+    (await Promise.all(answers)).map(({ body }) => body),
+    ['slow', 'slow'],
+  );
+  assert.deepEqual(await server.exit, { code: 0, signal: null });
+  assert.match(server.stdout, /ANSWERED 0[^]*HOOK 0/);
+  assert.match(server.stdout, /ANSWERED 1[^]*HOOK 1/, 'the hooks of one run when that one is done');
+});
+
+for (const [what, path, hangs] of [
+  ['a request', '/never', false],
+  ['a hook', undefined, true],
+]) {
+  test(`without a cluster too a stop ends at gracefulShutdownTimeout, when ${what} does not`, async (t) => {
+    const ports = [await freePort()];
+    const config = { processManagement: { gracefulShutdownTimeout: 700 } };
+    const server = program(t, hooked, { given: { ports, config, hangs } });
+    await server.until(/SERVES/);
+    const asking = path ? assert.rejects(request(ports[0], { path }), { code: 'ECONNRESET' }) : undefined;
+    if (path) await server.until(/ASKED/);
+    const since = performance.now();
+    server.signal('SIGTERM');
+    assert.deepEqual(await server.exit, { code: 0, signal: null });
+    const time = performance.now() - since;
+    assert.ok(time > 600 && time < 5000, `${time} ms`);
+    await asking;
+  });
+}
+
+test('without a cluster too a second signal ends it at once', async (t) => {
+  const ports = [await freePort()];
+  const server = program(t, hooked, { given: { ports, hangs: true } });
+  await server.until(/SERVES/);
+  server.signal('SIGTERM');
+  await server.until(/HOOK/);
+  // Within half a second it would be the same key press, passed on by npm.
+  await new Promise((resolve) => setTimeout(resolve, 700));
+  server.signal('SIGTERM');
+  assert.deepEqual(await server.exit, { code: 0, signal: null });
+});

@@ -6,8 +6,9 @@
 const connectionsOf = Symbol('drover.connections');
 
 /**
- * When the response that a socket now carries began, milliseconds; 0 between two. On the socket, which carries
- * one response at a time, because a property more on each response costs more than all else that is done for it.
+ * When the response that a socket now carries began, milliseconds; between two, when the last one was done, below
+ * zero. On the socket, which carries one response at a time, because a property more on each response costs more
+ * than all else that is done for it.
  */
 const started = Symbol('drover.started');
 
@@ -24,4 +25,19 @@ function hasAsked(socket) {
   return socket[started] !== undefined;
 }
 
-module.exports = { hasAsked, listOf, started };
+/** Whether a request of this connection is being answered. @param {any} socket */
+function isAnswering(socket) {
+  return socket[started] > 0;
+}
+
+/** Since when a connection between two requests has been silent, milliseconds. @param {any} socket */
+function silentSince(socket) {
+  return -socket[started];
+}
+
+/** Its silence begins. @param {any} socket @param {number} at milliseconds */
+function fellSilent(socket, at) {
+  socket[started] = -at;
+}
+
+module.exports = { fellSilent, hasAsked, isAnswering, listOf, silentSince, started };

@@ -2,22 +2,26 @@
 'use strict';
 
 // An HTTP server of a worker that closes while others serve on. Its idle connections go to the others, busy ones
-// when their response is done, and neither hears of it. What cannot move (https, sockets that the program has
-// touched, `handoff: false`) is told with its next response, and ends when it has had time to ask for one.
+// when their response is done, and neither hears of it. What cannot move (TLS, sockets that the program has
+// touched, `handoff: false`, a cluster that stops) is told with its next response, and ends when it has had time to
+// ask for one: a client that could not know yet may be asking.
 
 const http = require('node:http');
 const https = require('node:https');
-const { hasAsked, listOf } = require('./connections');
-const { giveIdle, isUntouched, settlersOf } = require('./handoff');
+const { fellSilent, hasAsked, isAnswering, listOf, silentSince } = require('./connections');
+const { isHttp2 } = require('./farewell');
+const { giveIdle, isSettling, isUntouched } = require('./handoff');
 
 /** Between two looks for connections that have become idle, milliseconds. */
 const LOOK_EVERY = 50;
-/** A connection that cannot move and is idle has so long to ask once more, milliseconds. */
+/** A connection that cannot move has so long after its last response to ask once more, milliseconds. */
 const LINGER = 2000;
 /** One that could move but is not taken goes the ordinary way after so long, milliseconds. */
 const GIVE_UP = 10_000;
 /** One that has never asked has so long to begin, milliseconds. */
 const SILENCE = 1000;
+/** Where the whole cluster stops, a connection has so long after its last response, milliseconds. */
+const LAST_LINGER = 1000;
 
 const departure = Symbol('drover.departure');
 
@@ -61,22 +65,33 @@ class Departure {
     if (this.canMove) giveIdle(this.server, this.group);
     const list = listOf(this.server);
     if (!list) return;
-    const age = performance.now() - this.since;
-    const unmoved = (/** @type {any} */ socket) => socket && (age >= GIVE_UP || !this.moves(socket));
-    for (const { socket } of list.idle()) {
+    const now = performance.now();
+    const idle = new Set(list.idle());
+    for (const parser of list.all()) {
+      const { socket } = parser;
+      if (!socket || (!idle.has(parser) && socket.bytesRead > 0)) continue;
       // A response that is done may still be on its way to a slow reader.
-      if (!unmoved(socket) || socket._httpMessage) continue;
-      if (age >= (hasAsked(socket) ? this.linger() : SILENCE)) socket.destroy();
+      if (!socket._httpMessage) this.expire(socket, now);
+      else if (!isAnswering(socket)) fellSilent(socket, now);
     }
-    for (const { socket } of list.all()) {
-      if (socket?.bytesRead === 0 && unmoved(socket) && age >= SILENCE) socket.destroy();
-    }
-    if (!this.canMove) settlersOf(this.server).forEach((socket) => socket.bytesRead === 0 && socket.destroy());
   }
 
-  /** When the whole cluster stops there is nobody to ask once more. */
-  linger() {
-    return this.canMove ? LINGER : 0;
+  /** @param {any} socket an idle one @param {number} now */
+  expire(socket, now) {
+    const isLeft = now >= this.since + GIVE_UP || !this.moves(socket);
+    if (isLeft && now >= this.patience(socket)) socket.destroy();
+  }
+
+  /**
+   * Until when an idle connection may be silent. In a cluster that stops, one that was silent before has had its
+   * time: everybody waits for it.
+   *
+   * @param {any} socket
+   */
+  patience(socket) {
+    if (!hasAsked(socket)) return this.since + SILENCE;
+    const since = silentSince(socket);
+    return this.worker.drain.handoff ? Math.max(since, this.since) + LINGER : since + LAST_LINGER;
   }
 
   /** Responses under way whose headers are not out yet tell their client that they are the last. */
@@ -93,28 +108,47 @@ function departureOf(server) {
   return server?.[departure];
 }
 
+/** Classes of servers whose connections leave by `Departure`. @type {WeakSet<object>} */
+const orderly = new WeakSet();
+
 /** A closing server's idle connections leave by `Departure`; Node's own ways stay for all else. @param {import('./worker').Worker} worker */
 function departInOrder(worker) {
-  for (const { prototype } of [http.Server, https.Server]) {
-    const { close, closeIdleConnections } = prototype;
+  for (const { prototype } of [http.Server, https.Server]) depart(worker, prototype);
+}
 
-    prototype.close = function (/** @type {any} */ ...args) {
-      const door = worker.doorOf(this);
-      if (door !== undefined && this.listening) {
-        const leaving = new Departure(worker, this, door.group);
-        leaving.tellLast();
-        setImmediate(() => leaving.look());
-      }
-      return close.apply(this, args);
-    };
+/**
+ * An HTTP/2 server may serve HTTP/1.1 too (`allowHTTP1`). Its class is known once there is one.
+ *
+ * @param {import('./worker').Worker} worker
+ * @param {any} server
+ */
+function departToo(worker, server) {
+  if (!isHttp2(server)) return;
+  const prototype = Object.getPrototypeOf(server);
+  if (typeof prototype.closeIdleConnections === 'function' && !orderly.has(prototype)) depart(worker, prototype);
+}
 
-    prototype.closeIdleConnections = function () {
-      // Node calls this within `close`.
-      const leaving = departureOf(this);
-      if (leaving !== undefined) return;
-      closeIdle(this, () => closeIdleConnections.call(this));
-    };
-  }
+/** @param {import('./worker').Worker} worker @param {any} prototype */
+function depart(worker, prototype) {
+  const { close, closeIdleConnections } = prototype;
+  orderly.add(prototype);
+
+  prototype.close = function (/** @type {any} */ ...args) {
+    const door = worker.doorOf(this);
+    if (door !== undefined && this.listening) {
+      const leaving = new Departure(worker, this, door.group);
+      leaving.tellLast();
+      setImmediate(() => leaving.look());
+    }
+    return close.apply(this, args);
+  };
+
+  prototype.closeIdleConnections = function () {
+    // Node calls this within `close`.
+    const leaving = departureOf(this);
+    if (leaving !== undefined) return;
+    closeIdle(this, () => closeIdleConnections.call(this));
+  };
 }
 
 /**
@@ -130,7 +164,7 @@ function closeIdle(server, otherwise) {
   for (const { socket } of list.idle()) {
     if (socket && !socket._httpMessage && hasAsked(socket)) socket.destroy();
   }
-  settlersOf(server).forEach((socket) => socket.bytesRead === 0 && socket.destroy());
+  for (const { socket } of list.all()) if (socket && isSettling(socket)) socket.destroy();
 }
 
-module.exports = { departInOrder, departureOf };
+module.exports = { departInOrder, departToo, departureOf };

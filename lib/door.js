@@ -7,7 +7,8 @@
 // descriptors, and `address()`, `close()`, `ref()` stay Node's own.
 
 const net = require('node:net');
-const { followSessions } = require('./farewell');
+const { departToo } = require('./departure');
+const { follow } = require('./farewell');
 const { learn, settle } = require('./handoff');
 const { addon } = require('./native');
 
@@ -66,11 +67,12 @@ class Door {
     this.server = server;
     this.group = group;
     this.tally = tallyOf(worker, server);
-    followSessions(server);
+    follow(server);
+    departToo(worker, server);
     // The undocumented but long-lived way to a handle over a descriptor, whatever its kind.
     this.handle = /** @type {any} */ (net)._createServerHandle(null, null, null, fd);
     this.Connection = this.handle.constructor;
-    /** How its connections look is learned from the first. */
+    /** How its connections look is learned from the first that is taken. */
     this.isKnown = false;
     this.dress();
   }
@@ -113,10 +115,7 @@ class Door {
       return;
     }
     handle.onconnection(0, connection);
-    if (!this.isKnown) {
-      this.isKnown = true;
-      learn(this.server, connection);
-    }
+    if (!this.isKnown) this.isKnown = learn(this.server, connection);
     if (quiet > 0) settle(this.server, connection, quiet, served);
   }
 

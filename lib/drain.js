@@ -4,10 +4,8 @@
 // Leaving: a worker that drains takes nothing new, finishes what it has, and exits. The primary holds the
 // deadline and sends SIGTERM and SIGKILL when it passes.
 
-const http = require('node:http');
-const https = require('node:https');
 const { listOf } = require('./connections');
-const { closeWebSockets, endSessions } = require('./farewell');
+const { closeWebSockets, endSessions, hasSessions } = require('./farewell');
 const { addon } = require('./native');
 const { runHooks } = require('./shutdown');
 
@@ -17,7 +15,7 @@ const LAST_WORDS = 5000;
 /** WebSockets that end by themselves in this time need not be told that their worker leaves, milliseconds. */
 const LINGER = 2500;
 
-/** Between two looks for connections that have become idle, milliseconds. */
+/** Between two looks whether requests are left, milliseconds. */
 const LOOK_EVERY = 50;
 
 class Drain {
@@ -30,6 +28,13 @@ class Drain {
     this.handoff = true;
     /** Ends the drain whatever is still open. */
     this.cut = () => {};
+    /** @type {Promise<void>} */
+    this.over = new Promise((resolve) => {
+      this.cut = () => {
+        this.timeIsUp = true;
+        resolve();
+      };
+    });
     /** @type {Promise<void> | null} */
     this.done = null;
   }
@@ -72,13 +77,7 @@ class Drain {
    * @returns {Promise<void>}
    */
   run() {
-    const cut = new Promise((/** @type {(_: void) => void} */ over) => {
-      this.cut = () => {
-        this.timeIsUp = true;
-        over();
-      };
-    });
-    this.done ??= Promise.race([this.close(), cut]).then(runHooks);
+    this.done ??= Promise.race([this.close(), this.over]).then(() => runHooks());
     return this.done;
   }
 
@@ -94,7 +93,7 @@ class Drain {
     await runHooks();
     const lingered = new Promise((resolve) => setTimeout(resolve, LINGER - (performance.now() - since)));
     await Promise.race([closed, lingered]);
-    closeWebSockets(servers);
+    servers.forEach(closeWebSockets);
     await closed;
   }
 
@@ -109,19 +108,12 @@ class Drain {
     let look;
     const answered = new Promise((/** @type {(_: void) => void} */ resolve) => {
       look = setInterval(() => {
-        servers.forEach(closeIdle);
-        if (servers.every((server) => listOf(server)?.all().length === 0)) resolve();
+        if (servers.every((server) => listOf(server)?.all().length === 0 && !hasSessions(server))) resolve();
       }, LOOK_EVERY);
     });
     await Promise.race([closed, answered]);
     clearInterval(look);
   }
-}
-
-/** What an HTTP/2 server serves as HTTP/1.1; http and https servers depart by themselves. @param {any} server */
-function closeIdle(server) {
-  const departs = server instanceof http.Server || server instanceof https.Server;
-  if (!departs && typeof server.closeIdleConnections === 'function') server.closeIdleConnections();
 }
 
 module.exports = { Drain };

@@ -7,9 +7,23 @@
 /** Sessions that live, by HTTP/2 server. @type {WeakMap<object, Set<import('node:http2').Http2Session>>} */
 const sessions = new WeakMap();
 
-/** Follows the sessions of an HTTP/2 server. @param {any} server */
+/** Sockets that live and have left HTTP behind, by server. @type {WeakMap<object, Set<any>>} */
+const upgraded = new WeakMap();
+
+/** Follows what of a server's is told when it leaves. @param {any} server */
+function follow(server) {
+  if (isHttp2(server)) followSessions(server);
+  followUpgrades(server);
+}
+
+/** @param {any} server */
+function isHttp2(server) {
+  return /^Http2(Secure)?Server$/.test(server.constructor.name);
+}
+
+/** @param {any} server */
 function followSessions(server) {
-  if (!/^Http2(Secure)?Server$/.test(server.constructor.name) || sessions.has(server)) return;
+  if (sessions.has(server)) return;
   const live = new Set();
   sessions.set(server, live);
   server.on('session', (/** @type {import('node:http2').Http2Session} */ session) => {
@@ -18,16 +32,39 @@ function followSessions(server) {
   });
 }
 
+/**
+ * Node gives a socket away when somebody listens for 'upgrade', and answers as ever when nobody does: so this
+ * listens only where the program does.
+ *
+ * @param {any} server
+ */
+function followUpgrades(server) {
+  if (upgraded.has(server)) return;
+  const live = new Set();
+  upgraded.set(server, live);
+  function remember(/** @type {unknown} */ request, /** @type {any} */ socket) {
+    live.add(socket);
+    socket.once('close', () => live.delete(socket));
+  }
+  const join = () => server.listeners('upgrade').includes(remember) || server.on('upgrade', remember);
+  if (server.listenerCount('upgrade') > 0) join();
+  server.on('newListener', (/** @type {string} */ name, /** @type {Function} */ listener) => {
+    if (name === 'upgrade' && listener !== remember) join();
+  });
+  server.on('removeListener', (/** @type {string} */ name) => {
+    const left = name === 'upgrade' ? server.listeners(name) : [];
+    if (left.length === 1 && left[0] === remember) server.removeListener(name, remember);
+  });
+}
+
+/** Whether a session of an HTTP/2 server lives. @param {any} server */
+function hasSessions(server) {
+  return (sessions.get(server)?.size ?? 0) > 0;
+}
+
 /** No new streams: sessions end when those that are open do. @param {any} server */
 function endSessions(server) {
   for (const session of sessions.get(server) ?? []) if (!session.closed) session.close();
-}
-
-/** Sockets that servers of this process have given out of their hands. @param {Set<any>} servers */
-function upgradedOf(servers) {
-  /** @type {any[]} */
-  const handles = /** @type {any} */ (process)._getActiveHandles?.() ?? [];
-  return handles.filter((socket) => servers.has(socket?.server) && !socket.parser && !socket.destroyed);
 }
 
 /** The object of the package `ws` (Socket.IO's too) over a socket. @param {any} socket */
@@ -39,9 +76,9 @@ function webSocketOf(socket) {
 
 const GOING_AWAY = 1001;
 
-/** Closes the WebSockets of these servers in their own way. @param {any[]} servers */
-function closeWebSockets(servers) {
-  for (const socket of upgradedOf(new Set(servers))) webSocketOf(socket)?.close(GOING_AWAY, 'going away');
+/** Closes the WebSockets of a server in their own way. @param {any} server */
+function closeWebSockets(server) {
+  for (const socket of upgraded.get(server) ?? []) webSocketOf(socket)?.close(GOING_AWAY, 'going away');
 }
 
-module.exports = { closeWebSockets, endSessions, followSessions };
+module.exports = { closeWebSockets, endSessions, follow, hasSessions, isHttp2 };

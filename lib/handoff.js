@@ -8,7 +8,7 @@
 const http = require('node:http');
 const https = require('node:https');
 const { addon } = require('./native');
-const { listOf } = require('./connections');
+const { fellSilent, listOf } = require('./connections');
 
 /** A program that must keep a connection in its worker says so: `socket[Symbol.for('drover.pin')] = true`. */
 const PIN = Symbol.for('drover.pin');
@@ -26,9 +26,6 @@ const OURS = new Set(['drover.served', 'drover.settling', 'drover.started']);
 
 /** @type {WeakMap<object, Print | null>} by server; null: its connections never move */
 const prints = new WeakMap();
-
-/** Connections from other workers that have said nothing here yet, which Node's list does not know. @type {WeakMap<object, Set<any>>} */
-const settlers = new WeakMap();
 
 /** Timers run before sockets are read: what a client has sent by now must be read first. Milliseconds. */
 const LEAST_QUIET = 100;
@@ -58,20 +55,23 @@ function listenersOf(socket) {
 }
 
 /**
- * Learns how an untouched connection of the server looks, from its first one.
+ * Learns how an untouched connection of the server looks, from its first one; false when that was turned away
+ * (`blockList`, a listener that destroys it), and the next is to be looked at.
  *
  * @param {any} server
  * @param {any} connection the handle that the server has just taken
  */
 function learn(server, connection) {
-  if (prints.has(server)) return;
-  const socket = socketOf(connection);
+  if (prints.has(server)) return true;
   const plain = server instanceof http.Server && !(server instanceof https.Server);
-  if (!plain || socket === undefined || socket.destroyed || server.listenerCount('connection') !== 1) {
+  if (!plain || server.listenerCount('connection') !== 1) {
     prints.set(server, null);
-    return;
+    return true;
   }
+  const socket = socketOf(connection);
+  if (socket === undefined || socket.destroyed) return false;
   prints.set(server, { keys: new Set(Reflect.ownKeys(socket)), listeners: listenersOf(socket) });
+  return true;
 }
 
 /** Only Node's own code has had to do with it. @param {any} server @param {any} socket */
@@ -159,16 +159,26 @@ function giveIdle(server, group, most = Infinity) {
   return given;
 }
 
+/**
+ * Gives this connection away if it is idle; whether it went.
+ *
+ * @param {any} server
+ * @param {number} group
+ * @param {any} socket
+ */
+function giveOne(server, group, socket) {
+  if (!isIdle(socket, socket.parser) || !isUntouched(server, socket)) return false;
+  // Whether a request has begun only the list knows, which is asked last: it may be long.
+  return listOf(server).idle().includes(socket.parser) && give(server, group, socket);
+}
+
 /** @param {any} server @returns {[any, any][]} sockets that may be idle, with their parsers */
 function candidates(server) {
   const list = listOf(server);
   if (!list) return [];
   const idle = new Set(list.idle());
-  const all = list.all().filter((/** @type {any} */ parser) => idle.has(parser) || parser.socket?.bytesRead === 0);
-  const pairs = all.map((/** @type {any} */ parser) => [parser.socket, parser]);
-  const silent = [...settlersOf(server)].filter((socket) => socket.bytesRead === 0);
-  const settled = silent.map((socket) => [socket, socket.parser]);
-  return [...pairs, ...settled].filter(([socket]) => socket);
+  const mayBe = (/** @type {any} */ parser) => parser.socket && (idle.has(parser) || parser.socket.bytesRead === 0);
+  return list.all().filter(mayBe).map((/** @type {any} */ parser) => [parser.socket, parser]);
 }
 
 /** Lists of connections whose settlers are never late. @type {WeakSet<object>} */
@@ -186,7 +196,7 @@ function excuseSettlers(server) {
   excused.add(list);
   const { expired } = list;
   list.expired = (/** @type {any[]} */ ...limits) =>
-    expired.apply(list, limits).filter((/** @type {any} */ { socket }) => !socket?.[settling] || socket.bytesRead > 0);
+    expired.apply(list, limits).filter((/** @type {any} */ { socket }) => !socket || !isSettling(socket));
 }
 
 /**
@@ -205,9 +215,8 @@ function settle(server, connection, quiet, count) {
   arrivals.any = true;
   excuseSettlers(server);
   socket[settling] = true;
+  fellSilent(socket, performance.now());
   if (server.maxRequestsPerSocket > 0) socket[served] = count;
-  const waiting = settlers.get(server) ?? new Set();
-  settlers.set(server, waiting.add(socket));
   if (quiet < 0x7fffffff) socket.setTimeout(Math.max(quiet, LEAST_QUIET));
 }
 
@@ -215,14 +224,12 @@ function settle(server, connection, quiet, count) {
 function hasSettled(socket) {
   if (!socket[settling]) return;
   socket[settling] = false;
-  const { server } = socket;
-  settlers.get(server)?.delete(socket);
-  socket.setTimeout(server.timeout || 0);
+  socket.setTimeout(socket.server.timeout || 0);
 }
 
-/** It ended before its first request here. @param {any} socket */
-function forget(socket) {
-  if (socket[settling]) settlers.get(socket.server)?.delete(socket);
+/** It came from another worker and has said nothing here yet. @param {any} socket */
+function isSettling(socket) {
+  return socket[settling] === true && socket.bytesRead === 0;
 }
 
 /** Counts a request where the server limits them; true when it is the connection's last. @param {any} socket @param {number} most */
@@ -231,9 +238,4 @@ function countRequest(socket, most) {
   return socket[served] >= most;
 }
 
-/** Those of other workers that have said nothing here yet. @param {any} server @returns {Set<any>} */
-function settlersOf(server) {
-  return settlers.get(server) ?? new Set();
-}
-
-module.exports = { arrivals, countRequest, forget, giveIdle, hasSettled, isUntouched, learn, settle, settlersOf };
+module.exports = { arrivals, countRequest, giveIdle, giveOne, hasSettled, isSettling, isUntouched, learn, settle };

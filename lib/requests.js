@@ -6,9 +6,9 @@
 
 const http = require('node:http');
 const net = require('node:net');
-const { started } = require('./connections');
+const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
-const { arrivals, countRequest, forget, hasSettled } = require('./handoff');
+const { arrivals, countRequest, hasSettled } = require('./handoff');
 const { addon } = require('./native');
 
 // Indexes in a worker's cells.
@@ -38,7 +38,7 @@ function count(worker) {
     const at = now();
     const duration = at - socket[started];
     cells[CLOCK] = at;
-    socket[started] = 0;
+    fellSilent(socket, at);
     cells[RESPONSES] += 1;
     cells[DURATION] += duration;
     const latency = cells[LATENCY];
@@ -61,9 +61,10 @@ function count(worker) {
 
   /** @type {any} */ (http.ServerResponse.prototype)._finish = function () {
     const { socket } = this;
-    if (socket && socket[started]) {
+    if (socket && isAnswering(socket)) {
       over(socket);
       if (worker.departing > 0) leaveSoon(socket);
+      if (worker.owed > 0) setImmediate(() => worker.giveOwed(socket));
       if (this.statusCode === 400 && !worker.welcome.sticky) hintAtSocketIo(worker, this.req);
     }
     return finish.call(this);
@@ -74,8 +75,7 @@ function count(worker) {
     /** @type {any} */ error,
     /** @type {any} */ callback,
   ) {
-    if (this[started]) over(this);
-    if (arrivals.any) forget(this);
+    if (isAnswering(this)) over(this);
     return destroy.call(this, error, callback);
   };
 }

@@ -16,6 +16,9 @@ const { stopAtSignals } = require('./signals');
 const { serve } = require('./serve/node');
 const { onShutdown, runHooks } = require('./shutdown');
 
+/** A process that could not read its configuration has so long to stop in order, milliseconds. */
+const UNCONFIGURED = 30_000;
+
 /**
  * @typedef {{ app: any, server: any, data: any, prepared: any }} Made
  */
@@ -156,7 +159,11 @@ class Single extends Serves {
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
     this.startTime = Date.now();
+    /** Another application of this process may serve on while these run. @type {import('./shutdown').Hooks} */
+    this.hooks = [];
     this.heeded = false;
+    /** A stop in order that is under way. @type {Promise<void> | null} */
+    this.stopping = null;
     const ipc = this.config.ipc ?? NO_LIMITS;
     const wire = new Loopback(ipc);
     this.mailbox = new Mailbox({
@@ -185,14 +192,21 @@ class Single extends Serves {
       /** @type {import('node:http').Server} */ (server).closeAllConnections();
       return closed;
     }
-    return (server?.listening ? this.close() : Promise.resolve()).then(runHooks);
+    this.stopping ??= (server?.listening ? this.close() : Promise.resolve())
+      .then(() => runHooks(this.hooks))
+      .finally(() => {
+        this.stopping = null;
+      });
+    return this.stopping;
   }
 
   /** @override @param {() => void | Promise<void>} hook */
   onShutdown(hook) {
-    onShutdown(hook);
+    onShutdown(hook, this.hooks);
+    if (this.heeded) return;
+    this.heeded = true;
     // Without a cluster nobody else hears the signal that a container or a service manager ends a program with.
-    this.heeded ||= stopAtSignals(() => this.stop(true));
+    stopAtSignals(() => this.stop(true), this.config.processManagement?.gracefulShutdownTimeout ?? UNCONFIGURED);
   }
 
   workers() {

@@ -2,19 +2,25 @@
 'use strict';
 
 // What a program wants done before its process ends: run after the last request, before the exit. In a worker
-// the primary's deadline bounds it; a process without a cluster has its own.
+// the primary's deadline bounds it; a process without a cluster has its own, from the signal on.
 
-/** @type {(() => void | Promise<void>)[]} */
-const hooks = [];
+/** @typedef {(() => void | Promise<void>)[]} Hooks */
 
-/** @param {() => void | Promise<void>} hook */
-function onShutdown(hook) {
+/** Those of this process, whichever of its applications they are about. @type {Hooks} */
+const ofProcess = [];
+
+/** @param {() => void | Promise<void>} hook @param {Hooks} [hooks] */
+function onShutdown(hook, hooks = ofProcess) {
   if (typeof hook !== 'function') throw new TypeError(`onShutdown takes a function, not ${typeof hook}`);
   hooks.push(hook);
 }
 
-/** Runs every hook once, all at the same time. What one throws is said and keeps no other from its work. */
-async function runHooks() {
+/**
+ * Runs every hook once, all at the same time. What one throws is said and keeps no other from its work.
+ *
+ * @param {Hooks} [hooks]
+ */
+async function runHooks(hooks = ofProcess) {
   const run = hooks.splice(0).map(async (hook) => hook());
   for (const result of await Promise.allSettled(run)) {
     if (result.status === 'rejected') console.error('drover: an onShutdown hook failed:', result.reason);

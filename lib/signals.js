@@ -26,17 +26,43 @@ function waitForPrimary(worker) {
 const SAME_PRESS = 500;
 
 /**
- * A process without a cluster stops in order at SIGTERM and SIGINT, unless its program handles them.
+ * What SIGTERM and SIGINT do unless the program handles them: the first one stops in order, a second one at once.
+ *
+ * @param {(graceful: boolean) => Promise<unknown>} stop
+ * @param {(signal: NodeJS.Signals) => boolean} [inOrder] whether the first one does
+ */
+function ending(stop, inOrder = () => true) {
+  let firstAt = 0;
+  return (/** @type {NodeJS.Signals} */ signal) => {
+    if (isUsers(signal)) return;
+    const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
+    if (firstAt !== 0 && !again) return;
+    firstAt ||= performance.now();
+    stop(!again && inOrder(signal)).then(() => process.exit(0));
+  };
+}
+
+/** What a process without a cluster serves and stops in order. @type {{ stop: () => Promise<void>, timeout: number }[]} */
+const alone = [];
+
+/**
+ * A process without a cluster stops in order at SIGTERM and SIGINT, all that it serves at the same time.
  *
  * @param {() => Promise<void>} stop
+ * @param {number} timeout milliseconds in which it is to be done; then the process exits as it is
  */
-function stopAtSignals(stop) {
-  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) {
-    process.once(signal, () => {
-      if (process.listenerCount(signal) === 0) stop().then(() => process.exit(0));
-    });
-  }
-  return true;
+function stopAtSignals(stop, timeout) {
+  alone.push({ stop, timeout });
+  if (alone.length > 1) return;
+  const end = ending(stopAlone);
+  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) process.prependListener(signal, () => end(signal));
+}
+
+/** @param {boolean} graceful */
+async function stopAlone(graceful) {
+  if (!graceful) return;
+  setTimeout(() => process.exit(0), Math.max(...alone.map(({ timeout }) => timeout)));
+  await Promise.all(alone.map(({ stop }) => stop()));
 }
 
 /** Whether somebody sits at a terminal whose end would be a SIGHUP. */
@@ -67,18 +93,13 @@ function rollSignals(development) {
  * @returns {() => void} takes the handlers off again
  */
 function heedSignals(cluster) {
-  let firstAt = 0;
+  const end = ending((graceful) => cluster.stop(graceful), (signal) => !(signal === 'SIGINT' && cluster.development));
   /** @type {[NodeJS.Signals, () => void][]} */
   const handlers = /** @type {const} */ (['SIGTERM', 'SIGINT']).map((signal) => [
     signal,
     () => {
       cluster.signalled();
-      if (isUsers(signal)) return;
-      const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
-      if (firstAt !== 0 && !again) return;
-      firstAt ||= performance.now();
-      const graceful = !again && !(signal === 'SIGINT' && cluster.development);
-      cluster.stop(graceful).then(() => process.exit(0));
+      end(signal);
     },
   ]);
   for (const signal of rollSignals(cluster.development)) {

@@ -14,10 +14,13 @@ function textOf(chunk) {
 /** @param {any} stream */
 function listen(stream) {
   const { write } = stream;
-  stream.write = function (/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
+  let isHeard = true;
+  stream.write = function heard(/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
     // Anything else is an error that the stream itself says.
     const known = typeof chunk === 'string' || ArrayBuffer.isView(chunk);
-    if (known && !addon.workerWrote(textOf(chunk))) delete stream.write;
+    if (isHeard && known) isHeard = addon.workerWrote(textOf(chunk));
+    // A program that has put its own in front keeps it, and this one behind it.
+    if (!isHeard && stream.write === heard) delete stream.write;
     return write.call(this, chunk, encoding, callback);
   };
   return stream;

@@ -8,7 +8,7 @@ const { addon } = require('./native');
 const { ClusterError, fromCore } = require('./errors');
 const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
-const { giveIdle } = require('./handoff');
+const { giveIdle, giveOne } = require('./handoff');
 const { Leadership } = require('./leadership');
 const { Mailbox } = require('./messages/mailbox');
 
@@ -21,6 +21,9 @@ const NOTICE_UNREADY = 7;
 const NOTICE_ASKED = 8;
 const NOTICE_LEAD = 9;
 const NOTICE_EVENT = 10;
+
+/** Connections that were asked for and are all busy may come so much later, milliseconds. */
+const OWED_FOR = 1000;
 
 /** After the primary was killed: time for what is nearly done. Its orphans are gone within two seconds. */
 const GRACE_AFTER_DEATH = 1000;
@@ -47,6 +50,9 @@ class Worker {
     this.signalled = false;
     /** Servers that close while others serve on. */
     this.departing = 0;
+    /** Connections that others were to have, and that were not idle. */
+    this.owed = 0;
+    this.owedUntil = 0;
     /** A stop is announced: everything still serves. */
     this.isUnready = false;
     /** The primary has said goodbye or is gone. */
@@ -221,9 +227,18 @@ class Worker {
     return undefined;
   }
 
-  /** Gives idle connections to lighter workers. @param {number} most */
+  /** Gives idle connections to lighter workers, and busy ones when their response is done. @param {number} most */
   share(most) {
     for (const { server, group } of this.doors.values()) most -= giveIdle(server, group, most);
+    this.owed = most;
+    this.owedUntil = performance.now() + OWED_FOR;
+  }
+
+  /** A response on this connection was done while others were to have some. @param {any} socket */
+  giveOwed(socket) {
+    if (performance.now() > this.owedUntil) this.owed = 0;
+    const door = this.owed > 0 ? this.doorOf(socket.server) : undefined;
+    if (door !== undefined && giveOne(door.server, door.group, socket)) this.owed -= 1;
   }
 
   /** Whether connections may go to other workers now. */

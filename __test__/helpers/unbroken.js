@@ -4,12 +4,8 @@
 // another, each answer checked. What a moved connection loses or doubles shows here.
 
 const { createHash } = require('node:crypto');
-const { once } = require('node:events');
-const net = require('node:net');
 const { setTimeout: wait } = require('node:timers/promises');
-
-/** Milliseconds without an answer after which a connection counts as hung. */
-const SILENCE = 10_000;
+const { open } = require('./connection');
 
 /** Numbers from 0 to `most` - 1, the same for the same seed (mulberry32). */
 function dice(seed) {
@@ -40,86 +36,6 @@ function answering() {
         setImmediate(() => response.end(body.slice(10)));
       } else end();
     });
-  };
-}
-
-/** Reads HTTP/1.1 responses off a socket. */
-class Reader {
-  constructor(socket) {
-    this.buffer = Buffer.alloc(0);
-    this.wake = () => {};
-    this.failure = null;
-    socket.on('data', (piece) => {
-      this.buffer = Buffer.concat([this.buffer, piece]);
-      this.wake();
-    });
-    const fail = (why) => {
-      this.failure ??= why;
-      this.wake();
-    };
-    socket.once('error', (error) => fail(error.message));
-    socket.once('close', () => fail('closed'));
-    socket.setTimeout(SILENCE, () => socket.destroy(new Error('hung')));
-  }
-
-  async more() {
-    if (this.failure) throw new Error(this.failure);
-    await new Promise((resolve) => {
-      this.wake = resolve;
-    });
-  }
-
-  async upTo(mark) {
-    for (;;) {
-      const at = this.buffer.indexOf(mark);
-      if (at >= 0) return this.take(at + mark.length).subarray(0, at);
-      await this.more();
-    }
-  }
-
-  take(count) {
-    const taken = this.buffer.subarray(0, count);
-    this.buffer = this.buffer.subarray(count);
-    return taken;
-  }
-
-  async exactly(count) {
-    while (this.buffer.length < count) await this.more();
-    return this.take(count);
-  }
-
-  /** The next response: { status, headers, body }. */
-  async response() {
-    const [first, ...lines] = (await this.upTo('\r\n\r\n')).toString().split('\r\n');
-    const headers = Object.fromEntries(lines.map((line) => line.toLowerCase().split(': ', 2)));
-    const status = Number(first.split(' ')[1]);
-    if (headers['content-length'] !== undefined) {
-      return { status, headers, body: await this.exactly(Number(headers['content-length'])) };
-    }
-    const pieces = [];
-    for (;;) {
-      const size = parseInt((await this.upTo('\r\n')).toString(), 16);
-      pieces.push(await this.exactly(size));
-      await this.upTo('\r\n');
-      if (size === 0) return { status, headers, body: Buffer.concat(pieces) };
-    }
-  }
-}
-
-/** A client's connection: ask(request), socket, reader. */
-async function open(port) {
-  const socket = net.connect({ host: '127.0.0.1', port, noDelay: true });
-  const reader = new Reader(socket);
-  await once(socket, 'connect');
-  return {
-    socket,
-    reader,
-    write: (text) => socket.write(text),
-    close: () => socket.destroy(),
-    async get(path = '/') {
-      socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
-      return reader.response();
-    },
   };
 }
 
@@ -171,4 +87,4 @@ async function ask(port, seed, signal) {
   }
 }
 
-module.exports = { answering, ask, open };
+module.exports = { answering, ask };

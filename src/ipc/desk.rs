@@ -73,7 +73,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// `late` is called when the time of a question is over; it is to take what has come then.
+    /// `late` is called when the time of a question is over; it is to call `woken` and take what has come.
     pub fn new(on: Loop, limits: Limits, late: impl FnMut() + 'static) -> io::Result<Self> {
         Ok(Self {
             limits,
@@ -190,6 +190,11 @@ impl Desk {
     /// Nobody will answer anything any more.
     pub fn end(&mut self) {
         self.ledger.peers().into_iter().for_each(|peer| self.gone(peer));
+    }
+
+    /// The timer has fired, perhaps a moment early: the loop's clock is as old as its turn.
+    pub fn woken(&mut self) {
+        self.set_for = None;
     }
 
     /// What has come for the program, and what will not come any more.

@@ -54,6 +54,7 @@ impl PrimaryDesk {
         let target = late.clone();
         let desk = Desk::new(uv, limits, move || {
             if let Some(desk) = target.borrow().upgrade() {
+                desk.desk.borrow_mut().woken();
                 desk.deliver();
             }
         })?;

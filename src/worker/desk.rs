@@ -47,7 +47,7 @@ impl Worker {
         let ends = keys.map(|keys| Ends { sends: &keys.to_primary, receives: &keys.to_worker });
         let line = Line::start(self.uv, program, ends, messages.most + BESIDE, on(Worker::attend_line))?;
         *self.post.line.borrow_mut() = Some(line);
-        *self.post.desk.borrow_mut() = Some(Desk::new(self.uv, limits, on(Worker::deliver))?);
+        *self.post.desk.borrow_mut() = Some(Desk::new(self.uv, limits, on(Worker::late))?);
         Ok(())
     }
 
@@ -134,6 +134,14 @@ impl Worker {
     pub(super) fn nobody_answers(&self) {
         if let Some(desk) = self.post.desk.borrow_mut().as_mut() {
             desk.end();
+        }
+        self.deliver();
+    }
+
+    /// The time of a question may be over.
+    fn late(&self) {
+        if let Some(desk) = self.post.desk.borrow_mut().as_mut() {
+            desk.woken();
         }
         self.deliver();
     }
