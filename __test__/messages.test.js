@@ -4,36 +4,8 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { program } = require('./helpers/program');
-
-/**
- * A cluster of two whose program is `body(app, tell)`, run in every process once it has started; `tell` prints for
- * `told`. `before(app)` runs before the start.
- */
-function cluster(t, body, { config = {}, before = () => {}, given = {}, ...options } = {}) {
-  const text = `
-    const given = ${JSON.stringify(given)};
-    const { createServer } = require('drover');
-    const http = require('node:http');
-    const config = { workers: 2, ...${JSON.stringify(config)} };
-    const app = createServer({ app: http.createServer((_, response) => response.end()), cluster: { enabled: true, config } });
-    const tell = (value) => console.log('TOLD ' + JSON.stringify(value));
-    const problem = ({ name, code, message, cause }) => ({ name, code, message, ...(cause && { cause: { name: cause.name, message: cause.message, code: cause.code, stack: typeof cause.stack } }) });
-    (${before})(app, tell, given);
-    app.start(0, '127.0.0.1').then(() => (${body})(app, tell, problem, given));
-  `;
-  const running = program(t, text, options);
-  return {
-    ...running,
-    running,
-    /** What the program tells next, in the order of telling. */
-    async told(count = 1) {
-      const lines = () => [...running.stdout.matchAll(/^TOLD (.*)$/gm)].map(([, json]) => JSON.parse(json));
-      await running.until(new RegExp(`(?:^TOLD .*$[^]*?){${count}}`, 'm'));
-      return lines();
-    },
-  };
-}
+const { conversing } = require('./helpers/conversing');
+const { program, write } = require('./helpers/program');
 
 const answers = (app) => {
   if (!app.isWorker) return;
@@ -52,7 +24,7 @@ const answers = (app) => {
 };
 
 test('a broadcast gives each worker exactly the message, and one response a worker comes back', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;
@@ -70,7 +42,7 @@ test('a broadcast gives each worker exactly the message, and one response a work
 });
 
 test('a type and data make a message, and the answer of its handler is the data of the response', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;
@@ -85,7 +57,7 @@ test('a type and data make a message, and the answer of its handler is the data 
 });
 
 test('what a handler throws reaches the sender with name, message, code and stack', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'boom', {}).catch(problem)),
     { before: answers },
@@ -97,7 +69,7 @@ test('what a handler throws reaches the sender with name, message, code and stac
 });
 
 test('a message that cannot be answered says why, each with a code of its own', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;
@@ -129,7 +101,7 @@ test('a message that cannot be answered says why, each with a code of its own', 
 });
 
 test('a worker’s death fails at once what waits for it, in the primary and in other workers', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell, problem) => {
       const code = (sent) => sent.then(() => 'answered', (error) => problem(error).code);
@@ -149,7 +121,7 @@ test('a worker’s death fails at once what waits for it, in the primary and in 
 });
 
 test('past ipc.maxPending a message is refused at once, and those before it are answered', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;
@@ -166,7 +138,7 @@ test('past ipc.maxPending a message is refused at once, and those before it are 
 });
 
 test('workers reach each other and themselves, also while the primary’s JavaScript is blocked', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell) => {
       if (app.isPrimary) {
@@ -192,7 +164,7 @@ test('workers reach each other and themselves, also while the primary’s JavaSc
 });
 
 test('a worker asks the primary, whose handlers answer as a worker’s do', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell, problem) => {
       if (app.workerId !== '1') return;
@@ -210,7 +182,7 @@ test('a worker asks the primary, whose handlers answer as a worker’s do', asyn
 });
 
 test('process.send reaches the primary’s listeners with its sender, calls back, and is not lost at an exit', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell) => {
       if (app.isPrimary || app.workerId !== '0') return;
@@ -235,7 +207,7 @@ test('process.send reaches the primary’s listeners with its sender, calls back
 });
 
 test('a type has one handler, unregisterHandler takes it off, and nonsense is refused with what was found', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;
@@ -262,7 +234,7 @@ test('a type has one handler, unregisterHandler takes it off, and nonsense is re
 
 test('JSON keeps Buffers of any size; ‘advanced’ keeps Maps, Dates, BigInts and typed arrays as well', async (t) => {
   for (const serialization of ['json', 'advanced']) {
-    const { told } = cluster(
+    const { told } = conversing(
       t,
       async (app, tell, problem, { serialization }) => {
         if (!app.isPrimary) return;
@@ -289,7 +261,7 @@ test('JSON keeps Buffers of any size; ‘advanced’ keeps Maps, Dates, BigInts 
 });
 
 test('a listener that throws is Node’s own affair in its process, and the sender hears of it', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell, problem) => app.isPrimary && tell((await app.sendToWorker(0, 'x', 1).catch(problem)).code),
     {
@@ -306,7 +278,7 @@ test('a listener that throws is Node’s own affair in its process, and the send
 });
 
 test('invalidateCache tells every worker once, although the documents’ listener calls it again', async (t) => {
-  const { told, running } = cluster(
+  const { told, running } = conversing(
     t,
     async (app, tell) => {
       // When every worker is ready: who is not there yet hears nothing.
@@ -332,7 +304,7 @@ test('invalidateCache tells every worker once, although the documents’ listene
 });
 
 test('events of the cluster reach the managers of workers whose program listens', async (t) => {
-  const { told } = cluster(
+  const { told } = conversing(
     t,
     async (app, tell) => {
       if (app.workerId !== '0') return;
@@ -358,7 +330,7 @@ test('a worker that only waits for messages lives, and ends at a stop', async (t
         console.log('STOPPED');
       });
     },
-    { given: { file: require('./helpers/program').write(t, waiting, { name: 'worker.js' }) } },
+    { given: { file: write(t, waiting, { name: 'worker.js' }) } },
   );
   await running.until(/ANSWER 3 \{"total":1,"alive":1,"dead":0\}/);
   await running.until('STOPPED');

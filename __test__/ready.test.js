@@ -43,7 +43,8 @@ test("process.send('ready') calls back, and other messages do not make a worker 
     });
     setInterval(() => {}, 1000);
   });
-  await cluster.until(inOrder('TOLD null true null true'));
+  await cluster.until(/^TOLD null true null true$/m);
+  await cluster.until(/^STARTED$/m);
 });
 
 test("with ready: 'listen' process.send('ready') is harmless and not enough", async (t) => {

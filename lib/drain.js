@@ -90,6 +90,7 @@ class Drain {
     const closed = Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
     servers.forEach(endSessions);
     await this.requests(servers, closed);
+    await this.worker.leadership.done();
     await runHooks();
     const lingered = new Promise((resolve) => setTimeout(resolve, LINGER - (performance.now() - since)));
     await Promise.race([closed, lingered]);

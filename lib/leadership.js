@@ -28,8 +28,13 @@ class Leadership {
       for (const callback of this.callbacks) process.nextTick(callback);
       return;
     }
-    await Promise.allSettled(this.running.values());
+    await this.done();
     this.resigned();
+  }
+
+  /** Resolves when nothing runs that runs once. */
+  async done() {
+    await Promise.allSettled(this.running.values());
   }
 
   /** @param {() => void | Promise<void>} callback */

@@ -4,6 +4,7 @@
 use super::fault::{Fault, shown};
 use super::network::is_loopback;
 use super::sections::balancing::{Affinity, Dispatch, Strategy};
+use super::sections::ipc::Serialization;
 use super::sections::worker::MOST_WORKERS;
 use super::settings::Settings;
 use super::tree;
@@ -35,6 +36,7 @@ pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
         .chain(facts.cookie_can_be_read())
         .chain(facts.direct_dispatch_can_be_exact())
         .chain(facts.spares_have_slots())
+        .chain(facts.schemas_can_be_checked())
         .collect()
 }
 
@@ -102,6 +104,17 @@ impl Facts<'_> {
     }
 
     /// In direct mode the kernel chooses: it neither counts connections nor reads requests.
+    fn schemas_can_be_checked(&self) -> Option<Fault> {
+        let serialization = self.settings.given.get("ipc.serialization")?;
+        let has_schemas = self.whole["security"]["ipc"]["schemas"] != json!({});
+        (has_schemas && serialization.value == json!(Serialization::Advanced)).then(|| Fault {
+            path: serialization.origin.clone(),
+            found: shown(&serialization.value),
+            allowed: format!("'{}' together with security.ipc.schemas", Serialization::Json.name()),
+            hint: Some("a structured clone cannot be held against a JSON Schema".into()),
+        })
+    }
+
     fn spares_have_slots(&self) -> Option<Fault> {
         let spares = self.settings.given.get("processManagement.standbyWorkers")?;
         let workers = self.whole["workers"].as_u64().unwrap_or(1);
@@ -193,6 +206,10 @@ mod tests {
             (
                 json!({ "workers": 1000, "processManagement": { "standbyWorkers": 25 } }),
                 "processManagement.standbyWorkers",
+            ),
+            (
+                json!({ "ipc": { "serialization": "advanced" }, "security": { "ipc": { "schemas": { "x": true } } } }),
+                "ipc.serialization",
             ),
         ] {
             assert_eq!(broken(config.clone()), [format!("cluster.config.{path}")], "{config}");

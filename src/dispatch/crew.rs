@@ -47,6 +47,8 @@ pub struct Member {
     rescuable: bool,
     /// Groups that it serves, with what its server is, until it is promoted: from then on the groups know.
     pub prepared: BTreeMap<GroupId, bool>,
+    /// Groups of which it has got a share and that it does not serve yet.
+    pub asked: BTreeSet<GroupId>,
     /// It gave connections away for which there was no descriptor.
     pub has_unread_gifts: bool,
     /// When it got its slot.
@@ -102,6 +104,7 @@ impl Member {
             pending: Vec::new(),
             rescuable: false,
             prepared: BTreeMap::new(),
+            asked: BTreeSet::new(),
             has_unread_gifts: false,
             promoted: Duration::ZERO,
             requests_then: 0.0,

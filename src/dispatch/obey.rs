@@ -106,6 +106,9 @@ impl Floor {
             }
         };
         let own = slot.is_some_and(|slot| group.listener(Some(slot)).is_some());
+        for member in self.crew.all_mut().filter(|member| Some(member.slot) == slot) {
+            member.asked.insert(id);
+        }
         Ok(Listening {
             group: id,
             host: group.local.map(|local| local.ip().to_string()),
@@ -144,6 +147,7 @@ impl Floor {
 
     fn serve(&mut self, slot: u16, generation: u32, id: GroupId, plain_http: bool, now: Duration) {
         let Some((place, member)) = self.crew.find(slot, generation) else { return };
+        member.asked.remove(&id);
         if place == Place::Coming {
             member.prepared.insert(id, plain_http);
         }
@@ -157,6 +161,7 @@ impl Floor {
 
     fn close(&mut self, slot: u16, generation: u32, id: GroupId, now: Duration) {
         let Some((place, member)) = self.crew.find(slot, generation) else { return };
+        member.asked.remove(&id);
         if place != Place::Serving {
             // The slot's doors are another's; only what lies in its own channel would find this one closed.
             member.prepared.remove(&id);
@@ -213,9 +218,10 @@ impl Floor {
         self.serve_queues(now);
     }
 
-    /// Every program closed its server, and no worker that gets ready has one: nobody will serve this address.
+    /// Every program closed its server, and no worker that gets ready has one, or has just got a share for one: nobody will serve this address.
     fn is_abandoned(&self, id: GroupId) -> bool {
-        let prepared = || self.crew.coming().any(|member| member.prepared.contains_key(&id));
+        let prepared =
+            || self.crew.all().any(|member| member.prepared.contains_key(&id) || member.asked.contains(&id));
         self.groups.get(&id).is_some_and(Group::is_abandoned) && !prepared()
     }
 

@@ -55,12 +55,12 @@ impl Roster {
         self.coming.iter_mut().chain(&mut self.elders)
     }
 
-    pub fn all(&self) -> impl Iterator<Item = &Member> {
-        self.serving().chain(&self.coming).chain(&self.elders)
+    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
+        self.serving.iter_mut().flatten().chain(&mut self.coming).chain(&mut self.elders)
     }
 
-    pub fn coming(&self) -> impl Iterator<Item = &Member> {
-        self.coming.iter()
+    pub fn all(&self) -> impl Iterator<Item = &Member> {
+        self.serving().chain(&self.coming).chain(&self.elders)
     }
 
     pub fn in_slot(&self, slot: u16) -> Option<&Member> {

@@ -84,3 +84,18 @@ fn a_closed_server_in_one_worker_and_a_death_in_the_other_leave_the_port_open_fo
     let _replacement = cluster.worker(1, &site);
     assert_eq!(client.who_exactly(), (1, 2));
 }
+
+#[test]
+fn an_address_of_which_a_worker_has_just_got_a_share_stays_open_though_all_others_close() {
+    let (cluster, site, workers) = Cluster::serving(exact(drover::balance::Strategy::RoundRobin), 2);
+    cluster.close(&workers[0], &site);
+    // It listens again, and before it serves the other one closes too.
+    let share = cluster.share(0, &site);
+    cluster.close(&workers[1], &site);
+    workers[0].open_door(site.group, share);
+    cluster.serve_seat(0, workers[0].generation, &site);
+    assert_eq!(Client::to(site.to()).who(), 0);
+    cluster.close(&workers[0], &site);
+    let refused = Client::try_to(site.to()).err().map(|error| error.kind());
+    assert_eq!(refused, Some(ErrorKind::ConnectionRefused), "and closes with the last one");
+}

@@ -51,8 +51,12 @@ const SCHEMAS: Shape =
     Shape { allowed: "an object from types of messages to JSON Schemas", read: read_schemas, shown: true };
 
 fn read_schemas(raw: &Value) -> Result<Value, Refusal> {
-    let schema = |value: &Value| value.is_object() || value.is_boolean();
-    raw.as_object().filter(|object| object.values().all(schema)).map(|_| raw.clone()).ok_or(None)
+    for (kind, schema) in raw.as_object().ok_or(None)? {
+        if let Err(fault) = jsonschema::validator_for(schema) {
+            return Err(Some(format!("the schema of {kind:?} is none: {fault}")));
+        }
+    }
+    Ok(raw.clone())
 }
 
 /// What workers may do and whom they may talk to.
@@ -96,6 +100,17 @@ pub struct Rule {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_schema_that_is_none_is_refused() {
+        assert!(read_schemas(&json!({ "task": { "type": "object" }, "any": true })).is_ok());
+        for (schemas, says) in
+            [(json!({ "task": { "type": 5 } }), "\"task\""), (json!({ "task": 5 }), "\"task\"")]
+        {
+            let Err(Some(why)) = read_schemas(&schemas) else { panic!("{schemas}") };
+            assert!(why.contains(says), "{why}");
+        }
+    }
 
     #[test]
     fn a_rule_names_each_side_once_or_in_a_list() {

@@ -1,0 +1,36 @@
+'use strict';
+
+// Clusters whose processes speak with each other and tell the test what they heard.
+
+const { program } = require('./program');
+
+/**
+ * A cluster of two whose program is `body(app, tell)`, run in every process once it has started; `tell` prints for
+ * `told`. `before(app)` runs before the start.
+ */
+function conversing(t, body, { config = {}, before = () => {}, given = {}, ...options } = {}) {
+  const text = `
+    const given = ${JSON.stringify(given)};
+    const { createServer } = require('drover');
+    const http = require('node:http');
+    const config = { workers: 2, ...${JSON.stringify(config)} };
+    const app = createServer({ app: http.createServer((_, response) => response.end()), cluster: { enabled: true, config } });
+    const tell = (value) => console.log('TOLD ' + JSON.stringify(value));
+    const problem = ({ name, code, message, cause }) => ({ name, code, message, ...(cause && { cause: { name: cause.name, message: cause.message, code: cause.code, stack: typeof cause.stack } }) });
+    (${before})(app, tell, given);
+    app.start(0, '127.0.0.1').then(() => (${body})(app, tell, problem, given));
+  `;
+  const running = program(t, text, options);
+  return {
+    ...running,
+    running,
+    /** What the program tells next, in the order of telling. */
+    async told(count = 1) {
+      const lines = () => [...running.stdout.matchAll(/^TOLD (.*)$/gm)].map(([, json]) => JSON.parse(json));
+      await running.until(new RegExp(`(?:^TOLD .*$[^]*?){${count}}`, 'm'));
+      return lines();
+    },
+  };
+}
+
+module.exports = { conversing };
