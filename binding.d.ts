@@ -48,7 +48,7 @@ export declare class Primary {
   /** Gives to the program what workers have sent so far, before it hears of something that they sent it before. */
   readMessages(): void
   /** See [`super::messages::post`]. */
-  post(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: unknown): number
+  post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
   /** Sends what `post` has queued. */
   flush(): void
   /** The workers that a message can be meant for: see [`super::messages::targets`]. */
@@ -182,7 +182,7 @@ export declare function workerOrder(id: number, verb: string, argument: any): vo
 export declare function workerOrdered(id: number): any
 
 /** The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`]. */
-export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: unknown): number
+export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
 
 export declare function workerReadMail(): void
 

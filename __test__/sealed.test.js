@@ -20,7 +20,7 @@ for (const key of [undefined, KEY, 'a passphrase of some length']) {
   test(`encrypted with ${kind}, messages and answers pass between all processes, replaced workers too`, async (t) => {
     const { told } = conversing(
       t,
-      async (app, tell, problem) => {
+      async (app, tell) => {
         if (!app.isPrimary) return;
         tell(await app.sendToWorker(0, 'sum', { a: 1, b: 2 }));
         tell(await app.sendToWorker(0, 'relay', { text: 'x'.repeat(900_000) }));

@@ -1,4 +1,4 @@
-// npm run soak [-- --faults rolls|all] [-- --seconds N] [-- --seed N] [-- --node 20|22|24|26] [-- --peer pm2|node-cluster]
+// npm run soak [-- --faults rolls|all] [-- --seconds N | --quick] [-- --seed N] [-- --node 20|22|24|26] [-- --peer pm2|node-cluster]
 //
 // Does a client ever notice? A fleet of clients (bench/soak/clients) works against a cluster while a schedule of
 // rolls and scalings, and with `--faults all` also of SIGKILL, SIGSTOP and busy loops, happens to it. The schedule
@@ -40,13 +40,16 @@ import { SIZES, schedule } from './soak/schedule.mjs';
 import { startFleet } from './soak/clients/start.mjs';
 
 const FAULTS = ['rolls', 'all'];
+const SECONDS = 60;
+const QUICK_SECONDS = 20;
 const MOST_SECONDS = 3600;
 
 function parse() {
   const { values } = parseArgs({
     options: {
       faults: { type: 'string', default: 'rolls' },
-      seconds: { type: 'string', default: '60' },
+      seconds: { type: 'string' },
+      quick: { type: 'boolean', default: false },
       seed: { type: 'string' },
       node: { type: 'string' },
       peer: { type: 'string' },
@@ -56,7 +59,7 @@ function parse() {
     if (!holds) throw new Error(words);
   };
   const { faults, peer = null } = values;
-  const seconds = Number(values.seconds);
+  const seconds = Number(values.seconds ?? (values.quick ? QUICK_SECONDS : SECONDS));
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
   const major = values.node === undefined ? null : Number(values.node);
   demand(FAULTS.includes(faults), `--faults is one of ${FAULTS.join(', ')}`);

@@ -255,14 +255,23 @@ class InPrimary {
       isPrimary: true,
       workerId: undefined,
     });
+    /** Senders of messages, by their names. @type {Map<number, any>} */
+    this.senders = new Map();
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox);
   }
 
-  /** Who sent a message. @param {number} from */
+  /** Who sent a message, as it was when it was heard of first: looking it up costs more than a message. @param {number} from */
   sender(from) {
-    const id = String(from % 65_536);
-    return this.workers().find((/** @type {any} */ info) => info.id === id) ?? { id, workerId: id };
+    let sender = this.senders.get(from);
+    if (sender === undefined) {
+      const id = String(from % 65_536);
+      sender = this.workers().find((/** @type {any} */ info) => info.id === id) ?? { id, workerId: id };
+      this.senders.set(from, sender);
+      // Those of earlier generations have said what they had to say.
+      for (const other of this.senders.keys()) if (other < from && other % 65_536 === from % 65_536) this.senders.delete(other);
+    }
+    return sender;
   }
 
   /** @param {number | string} port @param {string | undefined} host */

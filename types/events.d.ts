@@ -4,6 +4,7 @@ import type { EventEmitter } from 'node:events';
 import type { ClusterMetrics } from './metrics';
 import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
+import type { WorkerInfo } from './worker';
 
 /** How loud an event is. */
 export type EventLevel = 'debug' | 'info' | 'warn' | 'error';
@@ -99,6 +100,8 @@ export interface ClusterEvents {
   'metrics:updated': (data: { metrics: ClusterMetrics; timestamp: Timestamp }) => void;
   /** Ids of workers; null where nobody leads or led. */
   'leader:changed': (data: { from: string | null; to: string | null; timestamp: Timestamp }) => void;
+  /** What a worker sent with `process.send`, `sendToPrimary` or `sendToMaster`; in the primary. */
+  message: (worker: WorkerInfo, message: any) => void;
   alert: (data: { severity: EventLevel; message: string; timestamp: Timestamp }) => void;
 }
 

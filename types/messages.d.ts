@@ -1,5 +1,6 @@
 // Messages between the primary and the workers.
 
+import type { ErrorCode } from './errors';
 import type { Duration, Timestamp } from './units';
 
 /** A message as a handler of `registerHandler` sees it. */
@@ -9,6 +10,8 @@ export interface IPCMessage {
   data: any;
   timestamp: Timestamp;
   from: 'master' | 'worker';
+  /** Id of the worker it is from. */
+  workerId?: string;
   /** Id of the worker it is for. */
   to?: string;
   correlationId?: string;
@@ -17,12 +20,16 @@ export interface IPCMessage {
 /** What became of a message at one worker. */
 export interface IPCResponse {
   id: string;
+  /** Of the question. */
   correlationId: string;
+  workerId: string;
   /** Whether its handlers ran. */
   success: boolean;
   /** What the handler of its type answered. */
   data?: any;
+  /** Why not. */
   error?: string;
+  code?: ErrorCode;
   timestamp: Timestamp;
 }
 
@@ -59,7 +66,7 @@ export interface Messaging {
   /** Synonym of `sendToPrimary`. */
   sendToMaster(message: object, options?: MessageOptions): Promise<any>;
   sendToMaster(type: string, data: unknown, options?: MessageOptions): Promise<any>;
-  /** Answers the messages of a type in this process. */
+  /** Answers the messages of a type in this process; throws `HANDLER_EXISTS` when the type has a handler. */
   onMessage(type: string, handler: MessageHandler): void;
   /** The same, for handlers that want the message alone. */
   registerHandler(type: string, handler: IPCHandler): void;

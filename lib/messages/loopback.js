@@ -7,6 +7,9 @@ const { ANSWER, ASK, FAILURE, REFUSED } = require('./mailbox');
 
 const WORKER = 0;
 
+/** As the core puts them together. @param {number} id @param {number} format @param {number} what */
+const headOf = (id, format, what) => id * 16 + format * 4 + what;
+
 class Loopback {
   /** @param {{ timeout: number, maxMessageSize: number, maxPending: number }} limits */
   constructor(limits) {
@@ -41,12 +44,12 @@ class Loopback {
     }
     if (what === ANSWER || what === FAILURE) {
       clearTimeout(this.open.get(answers));
-      if (this.open.delete(answers)) this.put(to, what, answers, format, kind, body);
+      if (this.open.delete(answers)) this.put(to, headOf(answers, format, what), kind, body);
       return 0;
     }
     const id = what === ASK ? ++this.lastId : 0;
     if (what === ASK) this.open.set(id, setTimeout(() => this.late(id), timeout < 0 ? this.limits.timeout : timeout));
-    this.put(to < 0 ? WORKER : to, what, id, format, kind, body);
+    this.put(to < 0 ? WORKER : to, headOf(id, format, what), kind, body);
     return id;
   }
 
@@ -65,7 +68,7 @@ class Loopback {
   /** @param {number} id */
   late(id) {
     this.open.delete(id);
-    this.put(WORKER, FAILURE, id, 0, '', JSON.stringify({ code: 'MESSAGE_TIMEOUT', message: 'No answer came in time' }));
+    this.put(WORKER, headOf(id, 0, FAILURE), '', JSON.stringify({ code: 'MESSAGE_TIMEOUT', message: 'No answer came in time' }));
   }
 
   /** @param {string} code @param {string} message */

@@ -15,7 +15,7 @@ const ASK = 1;
 const ANSWER = 2;
 const FAILURE = 3;
 /** Values that the core gives for each message. */
-const STRIDE = 6;
+const STRIDE = 4;
 
 /** `invalidateCache`. */
 const INVALIDATE = 'cache:invalidate';
@@ -81,6 +81,7 @@ class Mailbox {
     this.handlers = new Map();
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
     this.waiting = new Map();
+    this.broadcasts = 0;
     this.flushes = false;
     this.flush = () => {
       this.flushes = false;
@@ -185,17 +186,20 @@ class Mailbox {
     const kind = typeOf(message);
     const content = encode(message, this.advanced);
     const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
-    return Promise.all(targets.map((target) => this.respond(target, kind, content, timeout)));
+    this.broadcasts += 1;
+    const id = `${process.pid}-${this.broadcasts}`;
+    return Promise.all(targets.map((target) => this.respond(target, id, kind, content, timeout)));
   }
 
   /**
    * @param {{ slot: string, name: number }} target
+   * @param {string} correlationId
    * @param {string} kind
    * @param {{ format: number, body: string | Buffer }} content
    * @param {number} timeout
    */
-  async respond({ slot, name }, kind, content, timeout) {
-    const response = { id: `${slot}:${kind}`, correlationId: kind, workerId: slot };
+  async respond({ slot, name }, correlationId, kind, content, timeout) {
+    const response = { id: `${correlationId}-${slot}`, correlationId, workerId: slot };
     try {
       if (name < 0) throw notThere(slot);
       const data = await this.ask(name, kind, content, timeout);
@@ -246,10 +250,10 @@ class Mailbox {
    */
   deliver(batch) {
     for (let at = 0; at < batch.length; at += STRIDE) {
-      const [from, what, id, format] = [batch[at], batch[at + 1], batch[at + 2], batch[at + 3]];
-      const [kind, body] = [batch[at + 4], batch[at + 5]];
+      const [from, head, kind, body] = [batch[at], batch[at + 1], batch[at + 2], batch[at + 3]];
+      const [what, format, id] = [head & 3, (head >> 2) & 3, Math.floor(head / 16)];
       if (what === ASK) this.answer(from, id, kind, format, body);
-      else if (what === TELL) this.hear(from, kind, decode(format, body));
+      else if (what === TELL) this.hear(from, format, body);
       else this.settle(what, id, format, body);
     }
   }
@@ -263,14 +267,19 @@ class Mailbox {
   settle(what, id, format, body) {
     const asker = this.waiting.get(id);
     this.waiting.delete(id);
-    if (what === ANSWER) asker?.resolve(decode(format, body));
-    else asker?.reject(errorOf(decode(JSON_TEXT, body)));
+    try {
+      const value = decode(format, body);
+      if (what === ANSWER) asker?.resolve(value);
+      else asker?.reject(errorOf(value));
+    } catch (error) {
+      asker?.reject(new WorkerCommunicationError(`The answer cannot be read: ${error}`, 'WORKER_COMMUNICATION'));
+    }
   }
 
-  /** To the program's own listeners. @param {number} from @param {string} _kind @param {any} message */
-  hear(from, _kind, message) {
+  /** To the program's own listeners. @param {number} from @param {number} format @param {any} body */
+  hear(from, format, body) {
     try {
-      this.listeners.emit(message, from);
+      this.listeners.emit(decode(format, body), from);
     } catch (error) {
       process.nextTick(rethrow, error);
     }
@@ -287,7 +296,13 @@ class Mailbox {
     const handler = this.handlers.get(kind);
     const heard = this.listeners.count() > 0;
     if (handler === undefined && !heard) return this.fail(from, id, noHandler(kind));
-    const message = decode(format, body);
+    /** @type {any} */
+    let message;
+    try {
+      message = decode(format, body);
+    } catch (error) {
+      return this.fail(from, id, { code: 'WORKER_COMMUNICATION', message: `The message cannot be read: ${error}` });
+    }
     // The rules were asked about the type on the envelope.
     if (typeOf(message) !== kind) return this.fail(from, id, noHandler(typeOf(message)));
     const run = async () => {

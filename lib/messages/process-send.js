@@ -18,17 +18,13 @@ function provide(worker) {
   /** @type {any} */
   const own = process;
   own.connected = true;
-  own.send = function send(/** @type {any} */ message, /** @type {any[]} */ ...rest) {
+  own.send = function send(/** @type {any} */ message, /** @type {any} */ handle, /** @type {any} */ options, /** @type {any} */ done) {
     missing(message);
-    const callback = rest.find((value) => typeof value === 'function');
-    const [handle] = rest;
-    const tell = () => {
-      if (handle !== undefined && handle !== null && handle !== callback) throw notSupported('sending handles');
+    const callback = handle === undefined ? undefined : [handle, options, done].find((value) => typeof value === 'function');
+    try {
+      if (handle && handle !== callback) throw notSupported('sending handles');
       if (message === 'ready' && worker.welcome.ready === 'message') addon.workerReady();
       worker.mailbox.tell(message);
-    };
-    try {
-      tell();
     } catch (error) {
       if (callback === undefined) process.nextTick(() => process.emit('error', /** @type {any} */ (error)));
       else process.nextTick(callback, error);

@@ -3,7 +3,8 @@
 //! A message is sent with seven arguments: `to`, `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the
 //! question, else 0), `timeout` (milliseconds; below 0: what the configuration says), `kind`, `format` (0 JSON, 1
 //! structured clone, 2 JSON with buffers) and `body`, a text for JSON and a Buffer otherwise. What comes is given in
-//! one array, six values for each message: `from`, `what`, the id of the question, `format`, `kind` and `body`.
+//! one array, four values for each message: `from`; one number of the question's id, the format and `what` (`id * 16 +
+//! format * 4 + what`); `kind`; and `body`.
 //!
 //! A worker is named by one number, `generation * 65536 + slot`, the primary by -1.
 
@@ -29,7 +30,7 @@ const GENERATIONS: f64 = 65_536.0;
 
 thread_local! {
     static ERROR: RefCell<Option<Error>> = const { RefCell::new(None) };
-    /// Bodies on their way into the core; kept, because most are small.
+    /// Types and bodies on their way into the core; kept, because most are small.
     static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -63,7 +64,6 @@ pub struct Asked {
     pub what: u32,
     pub answers: u32,
     pub timeout: f64,
-    pub kind: String,
     pub format: u32,
 }
 
@@ -71,13 +71,14 @@ pub struct Asked {
 pub fn post(
     env: &Env,
     asked: Asked,
+    kind: &Unknown<'_>,
     body: &Unknown<'_>,
     send: impl FnOnce(&Letter<'_>) -> Result<u32>,
 ) -> f64 {
     let sent = BODY.with_borrow_mut(|bytes| {
         bytes.clear();
         bytes.shrink_to(KEEP);
-        letter(env, &asked, body, bytes).and_then(|letter| send(&letter))
+        letter(env, &asked, kind, body, bytes).and_then(|letter| send(&letter))
     });
     match sent {
         Ok(id) => f64::from(id),
@@ -88,7 +89,13 @@ pub fn post(
     }
 }
 
-fn letter<'a>(env: &Env, asked: &'a Asked, body: &Unknown<'_>, bytes: &'a mut Vec<u8>) -> Result<Letter<'a>> {
+fn letter<'a>(
+    env: &Env,
+    asked: &Asked,
+    kind: &Unknown<'_>,
+    body: &Unknown<'_>,
+    bytes: &'a mut Vec<u8>,
+) -> Result<Letter<'a>> {
     let format = match asked.format {
         0 => Format::Json,
         1 => Format::Clone,
@@ -100,11 +107,19 @@ fn letter<'a>(env: &Env, asked: &'a Asked, body: &Unknown<'_>, bytes: &'a mut Ve
         2 => What::Answer,
         _ => What::Failure,
     };
-    append_bytes(env.raw().cast(), body.value().value.cast(), format == Format::Json, bytes)
-        .map_err(|error| Error::new(Code::InvalidArgument, format!("the message cannot be read: {error}")))?;
+    let unreadable = |why: &dyn std::fmt::Display| {
+        Error::new(Code::InvalidArgument, format!("the message cannot be read: {why}"))
+    };
+    let raw = env.raw().cast();
+    append_bytes(raw, kind.value().value.cast(), true, bytes).map_err(|error| unreadable(&error))?;
+    let length = bytes.len();
+    append_bytes(raw, body.value().value.cast(), format == Format::Json, bytes)
+        .map_err(|error| unreadable(&error))?;
+    let (kind, body) = bytes.split_at(length);
+    let kind = std::str::from_utf8(kind).map_err(|error| unreadable(&error))?;
     let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));
     let to = peer_of(asked.to);
-    Ok(Letter { to, what, answers: asked.answers, timeout, format, kind: &asked.kind, body: bytes })
+    Ok(Letter { to, what, answers: asked.answers, timeout, format, kind, body })
 }
 
 /// What has come, for JavaScript.
@@ -112,17 +127,13 @@ pub fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
     frames.iter().flat_map(|frame| {
         let read = Envelope::read(&frame.payload);
         let items = read.map(|(Envelope { peer, what, format, kind }, body)| {
-            let id = if matches!(what, What::Answer | What::Failure) {
-                frame.header.answers
-            } else {
-                frame.header.id
-            };
+            let is_answer = matches!(what, What::Answer | What::Failure);
+            let id = if is_answer { frame.header.answers } else { frame.header.id };
             [
                 Item::Number(name_of(peer)),
-                Item::Number(f64::from(what as u8)),
-                Item::Number(f64::from(id)),
-                Item::Number(f64::from(format as u8)),
-                Item::Text(kind.as_bytes()),
+                Item::Number(f64::from(id) * 16.0 + f64::from(format as u8 * 4 + what as u8)),
+                // Whoever asked knows of which type.
+                if is_answer { Item::Number(0.0) } else { Item::Text(kind.as_bytes()) },
                 if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
             ]
         });

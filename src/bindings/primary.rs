@@ -190,12 +190,12 @@ impl NativePrimary {
         what: u32,
         answers: u32,
         timeout: f64,
-        kind: String,
+        kind: Unknown,
         format: u32,
         body: Unknown,
     ) -> f64 {
         let Some(desk) = &self.desk else { return REFUSED };
-        messages::post(env, messages::Asked { to, what, answers, timeout, kind, format }, &body, |letter| {
+        messages::post(env, messages::Asked { to, what, answers, timeout, format }, &kind, &body, |letter| {
             desk.post(letter)
         })
     }

@@ -112,12 +112,12 @@ pub fn worker_post(
     what: u32,
     answers: u32,
     timeout: f64,
-    kind: String,
+    kind: Unknown,
     format: u32,
     body: Unknown,
 ) -> f64 {
     let Ok(worker) = worker() else { return REFUSED };
-    post(env, Asked { to, what, answers, timeout, kind, format }, &body, |letter| worker.post(letter))
+    post(env, Asked { to, what, answers, timeout, format }, &kind, &body, |letter| worker.post(letter))
 }
 
 /// Sends what `workerPost` has queued.

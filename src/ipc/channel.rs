@@ -16,7 +16,8 @@ use zeroize::Zeroize;
 use super::crypto::{Opener, Sealer, TAG};
 use super::frame::{Decoder, FRAGMENT, Frame, FrameError, HEADER, Header, Kind, MAX_CONTROL};
 
-const READ: usize = 256 * 1024;
+/// The most that one read gives.
+pub const READ: usize = 256 * 1024;
 /// Bytes that are sealed and handed to the kernel at a time, and a frame at the most beyond.
 const WRITE: usize = 128 * 1024;
 /// A control frame carries one descriptor; a read may meet the next ones' too.
@@ -34,6 +35,8 @@ thread_local! {
 pub struct Receiver {
     decoder: Decoder,
     descriptors: VecDeque<OwnedFd>,
+    /// Keys may be among what is read.
+    awaits_keys: bool,
 }
 
 impl Receiver {
@@ -42,20 +45,27 @@ impl Receiver {
         self.decoder.allow(most_message);
     }
 
+    /// Keys may come: what is read leaves no trace outside this channel until they are here, or will not come.
+    pub fn await_keys(&mut self, awaited: bool) {
+        self.awaits_keys = awaited;
+    }
+
     /// What comes after the frame that was read last is sealed.
     pub fn open_with(&mut self, opener: Opener) {
+        self.awaits_keys = false;
         self.decoder.open_with(opener);
     }
 
-    /// Reads what is there without waiting. Ok(false) at the end of the stream.
+    /// Reads what is there without waiting: how many bytes, 0 at the end of the stream. Fewer than [`READ`] mean that
+    /// nothing more is there now.
     ///
     /// # Errors
     /// WouldBlock when nothing is there; otherwise the channel is broken.
-    pub fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+    pub fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         SCRATCH.with_borrow_mut(|scratch| self.fill_through(socket, scratch))
     }
 
-    fn fill_through(&mut self, socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<bool> {
+    fn fill_through(&mut self, socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -72,11 +82,10 @@ impl Receiver {
         }
         let bytes = &mut scratch[..message.bytes];
         self.decoder.push(bytes);
-        if !self.decoder.is_sealed() {
-            // Keys may have been among them.
+        if self.awaits_keys {
             bytes.zeroize();
         }
-        Ok(message.bytes > 0)
+        Ok(message.bytes)
     }
 
     /// The next whole frame and the descriptor that came with it.
@@ -120,6 +129,8 @@ pub struct Sender {
     descriptor: Option<OwnedFd>,
     sealer: Option<Sealer>,
     next_id: u32,
+    /// Keys are among what is written.
+    wipes: bool,
 }
 
 impl Sender {
@@ -141,6 +152,7 @@ impl Sender {
         self.next_id = self.next_id.wrapping_add(1).max(1);
         let id = self.next_id;
         let header = Header { kind, id, answers, descriptor: descriptor.is_some(), more: false };
+        self.wipes |= kind == Kind::Keys;
         self.urgent.push_back(Urgent::Frame { header, payload, descriptor });
         Ok(id)
     }
@@ -204,6 +216,7 @@ impl Sender {
             }
             self.wire.clear();
             self.written = 0;
+            self.wipes &= !self.urgent.is_empty();
             self.refill();
             if self.wire.is_empty() {
                 self.wire.shrink_to(KEEP);
@@ -226,8 +239,7 @@ impl Sender {
             Ok(sent) => {
                 // The descriptor went with the first byte: the rest goes without.
                 self.descriptor = None;
-                if self.sealer.is_none() {
-                    // Keys may be among them.
+                if self.wipes {
                     self.wire[self.written..self.written + sent].zeroize();
                 }
                 self.written += sent;
@@ -248,7 +260,9 @@ impl Sender {
                 }
                 Urgent::Frame { header, mut payload, descriptor } => {
                     seal_onto(&mut self.wire, self.sealer.as_mut(), header, &payload);
-                    payload.zeroize();
+                    if header.kind == Kind::Keys {
+                        payload.zeroize();
+                    }
                     self.descriptor = descriptor.or(self.descriptor.take());
                 }
             }

@@ -210,11 +210,6 @@ impl Decoder {
         self.opener = Some(opener);
     }
 
-    /// Nothing that is read is a secret in the clear any more.
-    pub fn is_sealed(&self) -> bool {
-        self.opener.is_some()
-    }
-
     /// The next control frame or whole message, or None until more bytes have come.
     ///
     /// # Errors

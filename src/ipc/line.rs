@@ -4,7 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::channel::{Receiver, Sender};
+use super::channel::{READ, Receiver, Sender};
 use super::crypto::{Key, Opener, Sealer};
 use super::frame::{Frame, Kind};
 use crate::sys::uv::{Loop, Poll};
@@ -92,15 +92,15 @@ impl Line {
     pub fn read(&mut self, into: &mut Vec<Frame>) -> io::Result<bool> {
         for _ in 0..MOST_READS {
             match self.receiver.fill(self.poll.as_fd()) {
-                Ok(open) => {
+                Ok(bytes) => {
                     while let Some((frame, _)) = self.receiver.next_frame()? {
                         if frame.header.kind != Kind::Message {
                             return Err(io::Error::other("this channel carries messages alone"));
                         }
                         into.push(frame);
                     }
-                    if !open {
-                        return Ok(false);
+                    if bytes < READ {
+                        return Ok(bytes > 0);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),

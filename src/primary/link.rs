@@ -203,12 +203,12 @@ impl Task {
     fn read(&mut self) {
         while self.open {
             match self.receiver.fill(self.socket.get_ref().as_fd()) {
-                Ok(true) => {
+                Ok(0) => self.open = false,
+                Ok(_) => {
                     if let Err(error) = self.tell() {
                         return self.broken(&error);
                     }
                 }
-                Ok(false) => self.open = false,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Reset: the worker died with our words unread.

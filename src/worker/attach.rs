@@ -69,7 +69,7 @@ impl Attachment {
             return Err(io::Error::other("the first message is no welcome"));
         };
         let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
-        link.allow(welcome.messages.most + BESIDE);
+        link.welcomed(welcome.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
         Ok(Some(Self { link, connections, program, keys, memory, welcome: *welcome }))
     }

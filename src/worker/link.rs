@@ -62,10 +62,12 @@ pub struct Link {
 
 impl Link {
     pub fn new(socket: OwnedFd) -> Self {
+        let mut receiver = Receiver::default();
+        receiver.await_keys(true);
         Self {
             socket,
             sender: RefCell::default(),
-            receiver: RefCell::default(),
+            receiver: RefCell::new(receiver),
             mail: RefCell::default(),
             letters: RefCell::default(),
             events: RefCell::default(),
@@ -153,9 +155,11 @@ impl Link {
         Ok(keys)
     }
 
-    /// Whole messages of other workers may be so long.
-    pub fn allow(&self, most_message: usize) {
-        self.receiver.borrow_mut().allow(most_message);
+    /// The welcome is read, and the keys if there are any. Whole messages of other workers may be so long.
+    pub fn welcomed(&self, most_message: usize) {
+        let mut receiver = self.receiver.borrow_mut();
+        receiver.await_keys(false);
+        receiver.allow(most_message);
     }
 
     fn next(&self) -> io::Result<Frame> {
@@ -182,11 +186,11 @@ impl Link {
 
     fn fill(&self) -> io::Result<()> {
         match self.receiver.borrow_mut().fill(self.socket.as_fd()) {
-            Ok(true) => Ok(()),
-            Ok(false) => {
+            Ok(0) => {
                 self.gone.set(true);
                 Ok(())
             }
+            Ok(_) => Ok(()),
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
                 Ok(())
             }
