@@ -92,28 +92,23 @@ pub fn router(bytes: &[u8]) {
         let (again, same) = Envelope::read(&carried).expect("it is a message still");
         assert_eq!((again.peer, again.kind, same), (from, envelope.kind, body));
     }
-    let mut router = Router::default();
-    let mut open = std::collections::BTreeMap::new();
+    let mut router = Router::new(1 << 20);
+    let mut open = std::collections::BTreeSet::new();
     for step in bytes.chunks_exact(4) {
         let worker = |byte: u8| Peer::Worker { slot: u16::from(byte % 4), generation: 1 };
         let (asker, id, other) = (worker(step[1]), u32::from(step[2]), worker(step[3]));
         match step[0] % 3 {
             0 => {
                 router.ask((asker, id), other);
-                open.insert((asker, id), other);
+                open.insert((asker, other, id));
             }
-            1 => {
-                let asked = open.get(&(asker, id)) == Some(&other);
-                assert_eq!(router.answered((asker, id), other), asked);
-                if asked {
-                    open.remove(&(asker, id));
-                }
-            }
+            1 => assert_eq!(router.answered((asker, id), other), open.remove(&(asker, other, id))),
             _ => {
-                open.retain(|(by, _), _| *by != other);
-                let lost: Vec<_> = open.iter().filter(|(_, to)| **to == other).map(|(q, _)| *q).collect();
+                open.retain(|(by, ..)| *by != other);
+                let lost: Vec<_> =
+                    open.iter().filter(|(_, to, _)| *to == other).map(|(by, _, id)| (*by, *id)).collect();
                 assert_eq!(router.gone(other), lost);
-                open.retain(|_, to| *to != other);
+                open.retain(|(_, to, _)| *to != other);
             }
         }
     }

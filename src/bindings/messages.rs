@@ -35,7 +35,7 @@ thread_local! {
 }
 
 /// What a body may leave allocated.
-const KEEP: usize = 64 * 1024;
+const KEEP: usize = 4 << 20;
 
 /// Why the last message was not sent: `{ code, message, details }`.
 #[napi(js_name = "postError")]

@@ -22,7 +22,9 @@ pub const READ: usize = 256 * 1024;
 const WRITE: usize = 128 * 1024;
 /// A control frame carries one descriptor; a read may meet the next ones' too.
 const MOST_DESCRIPTORS: usize = 8;
-/// What an emptied queue may keep for the next time.
+/// Room for frames of messages that is made at a time.
+const CHUNK: usize = 16 * 1024;
+/// What an emptied wire may keep for the next time.
 const KEEP: usize = 256 * 1024;
 
 thread_local! {
@@ -119,9 +121,12 @@ enum Urgent {
 #[derive(Default)]
 pub struct Sender {
     urgent: VecDeque<Urgent>,
-    /// Frames of messages, back to back and not sealed yet; `taken` of its bytes have gone on.
-    bulk: Vec<u8>,
+    /// Frames of messages, not sealed yet, a number of whole ones in each chunk; `taken` bytes of the first chunk have
+    /// gone on. In chunks, so that nothing is moved up when something goes.
+    bulk: VecDeque<Vec<u8>>,
     taken: usize,
+    /// Bytes in `bulk` that have not gone on.
+    queued: usize,
     /// Frames as the socket gets them; `written` of its bytes have gone.
     wire: Vec<u8>,
     written: usize,
@@ -165,18 +170,17 @@ impl Sender {
     /// Queues a message, which consists of these parts, in frames.
     pub fn push_message(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
-        self.bulk.reserve(left + HEADER);
         let mut room = self.begin_fragment(id, answers, left);
         for part in parts {
             let mut part = *part;
             while part.len() > room {
                 let (now, later) = part.split_at(room);
-                self.bulk.extend_from_slice(now);
+                self.append(now);
                 left -= room;
                 part = later;
                 room = self.begin_fragment(id, answers, left);
             }
-            self.bulk.extend_from_slice(part);
+            self.append(part);
             left -= part.len();
             room -= part.len();
         }
@@ -186,13 +190,28 @@ impl Sender {
     fn begin_fragment(&mut self, id: u32, answers: u32, left: usize) -> usize {
         let room = left.min(FRAGMENT);
         let header = Header { kind: Kind::Message, id, answers, descriptor: false, more: left > room };
+        let fits = self.bulk.back().is_some_and(|chunk| chunk.len() + HEADER + room <= chunk.capacity());
+        if !fits {
+            if self.bulk.back().is_some_and(Vec::is_empty) {
+                // Kept from the last time, and too small for this.
+                self.bulk.pop_back();
+            }
+            self.bulk.push_back(Vec::with_capacity(CHUNK.max(HEADER + room)));
+        }
         // A fragment's length always fits.
-        self.bulk.extend_from_slice(&header.write(room as u32));
+        self.append(&header.write(room as u32));
         room
     }
 
+    fn append(&mut self, bytes: &[u8]) {
+        if let Some(chunk) = self.bulk.back_mut() {
+            chunk.extend_from_slice(bytes);
+            self.queued += bytes.len();
+        }
+    }
+
     pub fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.queued() == 0 && self.written == self.wire.len()
+        self.urgent.is_empty() && self.queued == 0 && self.written == self.wire.len()
     }
 
     /// No control frame waits; messages may.
@@ -202,7 +221,7 @@ impl Sender {
 
     /// Bytes of messages that have not gone on.
     pub fn queued(&self) -> usize {
-        self.bulk.len() - self.taken
+        self.queued
     }
 
     /// Writes as much as the socket takes without waiting. Ok(()) when everything is written.
@@ -268,23 +287,27 @@ impl Sender {
             }
         }
         while self.wire.len() < WRITE && self.take_fragment() {}
-        if self.taken == self.bulk.len() {
-            self.bulk.clear();
-            self.bulk.shrink_to(KEEP);
-            self.taken = 0;
-        } else if self.taken > WRITE * 8 {
-            self.bulk.drain(..self.taken);
-            self.taken = 0;
-        }
     }
 
     /// Seals the next frame of a message onto the wire; false when there is none.
     fn take_fragment(&mut self) -> bool {
-        let Some((head, body)) = self.bulk[self.taken..].split_first_chunk::<HEADER>() else { return false };
+        let is_last = self.bulk.len() == 1;
+        let Some(chunk) = self.bulk.front_mut() else { return false };
+        let Some((head, body)) = chunk[self.taken..].split_first_chunk::<HEADER>() else { return false };
         // What stands there was written by `begin_fragment`.
         let Ok((header, length)) = Header::read(head) else { return false };
         seal_onto(&mut self.wire, self.sealer.as_mut(), header, &body[..length]);
         self.taken += HEADER + length;
+        self.queued -= HEADER + length;
+        if self.taken == chunk.len() {
+            self.taken = 0;
+            if is_last {
+                // Kept for the next time.
+                chunk.clear();
+            } else {
+                self.bulk.pop_front();
+            }
+        }
         true
     }
 }

@@ -1,41 +1,45 @@
 //! Questions between workers, as the primary that carries them knows them: who asked whom, so that an answer comes
 //! from the one who was asked and a worker's end is told to all who wait for it. PURE.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Peer;
 
 /// A question: its asker and the id that the asker gave it.
 pub type Question = (Peer, u32);
 
-#[derive(Default)]
 pub struct Router {
-    asked: BTreeMap<Question, Peer>,
+    /// By asker and asked.
+    open: BTreeMap<(Peer, Peer), BTreeSet<u32>>,
+    /// From one worker to another.
+    most: usize,
 }
 
 impl Router {
-    pub fn ask(&mut self, question: Question, to: Peer) {
-        self.asked.insert(question, to);
+    /// `most`: so many questions of one worker to another may wait. An older one has been given up by its asker.
+    pub fn new(most: usize) -> Self {
+        Self { open: BTreeMap::new(), most }
+    }
+
+    pub fn ask(&mut self, (asker, id): Question, to: Peer) {
+        let open = self.open.entry((asker, to)).or_default();
+        open.insert(id);
+        if open.len() > self.most {
+            // Ids grow: the first is the oldest.
+            open.pop_first();
+        }
     }
 
     /// `by` answers; was it asked?
-    pub fn answered(&mut self, question: Question, by: Peer) -> bool {
-        let was_asked = self.asked.get(&question) == Some(&by);
-        if was_asked {
-            self.asked.remove(&question);
-        }
-        was_asked
+    pub fn answered(&mut self, (asker, id): Question, by: Peer) -> bool {
+        self.open.get_mut(&(asker, by)).is_some_and(|open| open.remove(&id))
     }
 
     /// The worker is gone: the questions that it will not answer. Its own are forgotten.
     pub fn gone(&mut self, peer: Peer) -> Vec<Question> {
-        self.asked.retain(|(asker, _), _| *asker != peer);
-        let lost: Vec<Question> =
-            self.asked.iter().filter(|(_, to)| **to == peer).map(|(question, _)| *question).collect();
-        lost.iter().for_each(|question| {
-            self.asked.remove(question);
-        });
-        lost
+        self.open.retain(|(asker, _), _| *asker != peer);
+        let lost = self.open.extract_if(.., |(_, to), _| *to == peer);
+        lost.flat_map(|((asker, _), ids)| ids.into_iter().map(move |id| (asker, id))).collect()
     }
 }
 
@@ -49,7 +53,7 @@ mod tests {
 
     #[test]
     fn only_the_worker_that_was_asked_answers_and_only_once() {
-        let mut router = Router::default();
+        let mut router = Router::new(10);
         router.ask((worker(0), 7), worker(1));
         assert!(!router.answered((worker(0), 7), worker(2)), "another one");
         assert!(!router.answered((worker(0), 8), worker(1)), "another question");
@@ -59,12 +63,19 @@ mod tests {
 
     #[test]
     fn a_workers_end_is_told_to_those_who_asked_it_and_its_own_questions_are_forgotten() {
-        let mut router = Router::default();
+        let mut router = Router::new(10);
         router.ask((worker(0), 1), worker(1));
         router.ask((worker(2), 5), worker(1));
         router.ask((worker(1), 9), worker(0));
         assert_eq!(router.gone(worker(1)), [(worker(0), 1), (worker(2), 5)]);
         assert!(!router.answered((worker(1), 9), worker(0)));
         assert!(router.gone(worker(1)).is_empty());
+    }
+
+    #[test]
+    fn questions_that_are_never_answered_do_not_pile_up() {
+        let mut router = Router::new(3);
+        (1..=1000).for_each(|id| router.ask((worker(0), id), worker(1)));
+        assert_eq!(router.gone(worker(1)), [998, 999, 1000].map(|id| (worker(0), id)));
     }
 }

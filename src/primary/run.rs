@@ -73,6 +73,7 @@ impl Cluster {
             let _ = reports.send(Input::Dispatch(report));
         };
         let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
+        let router = Router::new(setup.greeting.messages.most_pending);
         let crew = Crew::new(arrivals, inputs.clone());
         let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
         Ok(Self {
@@ -91,7 +92,7 @@ impl Cluster {
             hinted: HashSet::new(),
             stuck: HashMap::new(),
             orders: Orders::default(),
-            router: Router::default(),
+            router,
             leader: Leader::default(),
             followers: HashSet::new(),
             over: false,

@@ -91,6 +91,23 @@ fn what_the_socket_does_not_take_waits_and_nothing_is_lost_sealed_or_not() {
 }
 
 #[test]
+fn messages_of_any_size_follow_each_other_whether_the_last_one_has_gone_or_not() {
+    let (a, b) = pair();
+    let (mut sender, mut receiver) = (Sender::default(), receiver());
+    let mut got = Vec::new();
+    let sizes = [0, 10, 70_000, 5, FRAGMENT, FRAGMENT + 1, 3, 1_000_000, 20_000, 1];
+    for (index, size) in sizes.iter().enumerate() {
+        sender.push_message(index as u32, 0, &[&vec![index as u8; *size]]);
+        if index % 3 != 1 {
+            got.append(&mut exchange(&mut sender, &a, &mut receiver, &b));
+            assert_eq!(sender.queued(), 0);
+        }
+    }
+    let lengths: Vec<usize> = got.iter().map(|(frame, _)| frame.payload.len()).collect();
+    assert_eq!(lengths, sizes);
+}
+
+#[test]
 fn a_control_frame_gets_between_the_parts_of_a_long_message() {
     let (a, b) = pair();
     let (mut sender, mut receiver) = (Sender::default(), receiver());
