@@ -8,7 +8,9 @@
 // of 100 B, 10 KB and 1 MB of JSON and with a Buffer of 1 MB:
 //
 //   one way      process.send in the worker to the 'message' event in the primary, 500 at a time: messages a second
-//   round trip   a question of the primary's to a worker that answers with what it was asked, one after the other
+//   round trip   a question of the primary's to a worker that answers with what it was asked, one after the other.
+//                Whether the scheduler puts both on one processor decides a factor of three, so the ratio is taken
+//                with both on one (taskset), three times in a round; the table has them as they fell
 //   broadcast    1 KB to 2, 16 and 64 workers until every answer is back, the middle of 20
 //
 // Then the soak of `npm run soak:ipc`, in short: workers are killed while a million questions are under way.
@@ -31,7 +33,9 @@ const CONTENDERS = {
   'process.send json': { file: 'node.js', serialization: 'json' },
   'process.send advanced': { file: 'node.js', serialization: 'advanced' },
 };
+const SEALED = 'drover, encrypted';
 const PEER = 'process.send json';
+const PAIRS = 3;
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, rounds: { type: 'string' } },
@@ -42,10 +46,12 @@ const share = options.quick ? 0.2 : 1;
 const CROWDS = [2, 16, 64];
 
 /** Runs a contender; resolves to what it printed. */
-async function run({ file, ...asked }) {
+async function run({ file, pinned = false, ...asked }) {
   const program = fileURLToPath(new URL(`./ipc/${file}`, import.meta.url));
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: 'production' };
-  const child = spawn(process.execPath, [program, JSON.stringify({ sizes: SIZES, share, ...asked })], { env });
+  const command = [process.execPath, program, JSON.stringify({ sizes: SIZES, share, ...asked })];
+  const [first, ...rest] = pinned ? ['taskset', '-c', '0', ...command] : command;
+  const child = spawn(first, rest, { env });
   let [output, errors] = ['', ''];
   child.stdout.on('data', (text) => (output += text));
   child.stderr.on('data', (text) => (errors += text));
@@ -74,6 +80,13 @@ for (let round = 0; round < rounds; round += 1) {
       say(round + 1, size, who, count(perSecond), count(p50), count(p99));
     }
   }
+  for (let pair = 0; pair < PAIRS; pair += 1) {
+    for (const who of pair % 2 ? [PEER, SEALED] : [SEALED, PEER]) {
+      const { sizes } = await run({ ...CONTENDERS[who], workers: 1, sizes: ['100B'], pinned: true });
+      (figures[who].pinned ??= []).push(sizes['100B'].p50);
+      say(round + 1, '100B', `${who}, 1 CPU`, '', count(sizes['100B'].p50), count(sizes['100B'].p99));
+    }
+  }
   for (const workers of CROWDS) {
     for (const [who, contender] of inOrder(round)) {
       const { broadcast } = await run({ ...contender, workers });
@@ -89,14 +102,13 @@ const against = (who) =>
   Object.fromEntries(
     SIZES.map((size) => [size, middle((figures) => figures[who][size].perSecond / figures[PEER][size].perSecond)]),
   );
-const sealed = 'drover, encrypted';
 const soak = await soakMessages({ messages: options.quick ? 100_000 : 1_000_000, say: console.log });
 console.log(
   `\n${JSON.stringify({
-    encrypted_vs_process_send: against(sealed),
+    encrypted_vs_process_send: against(SEALED),
     plain_vs_process_send: against('drover, plain'),
-    rtt_p50_vs_process_send: middle((figures) => figures[sealed]['100B'].p50 / figures[PEER]['100B'].p50),
-    broadcast64_vs_process_send: middle((figures) => figures[sealed]['to 64'] / figures[PEER]['to 64']),
+    rtt_p50_vs_process_send: middle((figures) => median(figures[SEALED].pinned) / median(figures[PEER].pinned)),
+    broadcast64_vs_process_send: middle((figures) => figures[SEALED]['to 64'] / figures[PEER]['to 64']),
     ...soak,
   })}`,
 );

@@ -12,6 +12,9 @@ use crate::sys::uv::{Loop, Poll};
 /// Reads in one go, at most; then the loop's other work has its turn.
 const MOST_READS: usize = 8;
 
+/// Bytes that need not wait for the end of the turn.
+const EAGER: usize = 64 * 1024;
+
 /// The keys of one end.
 pub struct Ends<'a> {
     pub sends: &'a Key,
@@ -50,9 +53,14 @@ impl Line {
         if hold { self.poll.reference() } else { self.poll.unref() }
     }
 
-    /// Queues a message; `flush` sends it.
+    /// Queues a message; `flush` sends it. When much has gathered some of it goes at once, so that the other side
+    /// reads while this one still writes.
     pub fn post(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
         self.sender.push_message(id, answers, parts);
+        if self.sender.queued() >= EAGER && !self.waits_to_write {
+            // An end that is broken says so at the next flush.
+            let _ = self.flush();
+        }
     }
 
     /// Bytes of messages that wait.
