@@ -68,6 +68,24 @@ test('what a handler throws reaches the sender with name, message, code and stac
   assert.deepEqual(error.cause, { name: 'RangeError', message: 'out of range', code: 'E_RANGE', stack: 'string' });
 });
 
+test('an error that is too long to cross reaches the sender in short, not as a timeout', async (t) => {
+  const { told } = conversing(
+    t,
+    async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'long', {}).catch(problem)),
+    {
+      before: (app) =>
+        app.isWorker &&
+        app.onMessage('long', () => {
+          throw new Error('x'.repeat(5000));
+        }),
+      config: { ipc: { maxMessageSize: 1024 } },
+    },
+  );
+  const [{ code, message }] = await told();
+  assert.equal(code, 'HANDLER_FAILED');
+  assert.match(message, /^The handler of 'long' failed: x+$/);
+});
+
 test('a message that cannot be answered says why, each with a code of its own', async (t) => {
   const { told } = conversing(
     t,

@@ -147,6 +147,19 @@ test('only what a rule allows is delivered; the sender gets an error, the audit 
   assert.equal(fs.statSync(audit).mode & 0o777, 0o600);
 });
 
+test('lines that the audit log cannot take are counted and said', async (t) => {
+  const { told, running } = conversing(
+    t,
+    async (app, tell) => app.isPrimary && tell(await app.sendToWorker(0, 'sum', { a: 1, b: 2 })),
+    { before: sum, config: { security: { auditLog: '/dev/full' } } },
+  );
+  assert.deepEqual(await told(), [3], 'the message passes all the same');
+  await running.until(/the audit log \/dev\/full cannot be written: No space left on device/);
+  running.signal('SIGTERM');
+  await running.exit;
+  assert.match(running.stderr, /the audit log \/dev\/full lacks 2 lines/);
+});
+
 test('a message of a type with a schema is checked before it is delivered', async (t) => {
   const { told } = conversing(
     t,

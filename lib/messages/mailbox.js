@@ -5,10 +5,10 @@
 // primary, in a worker and without a cluster; `wire` is the way out of this process.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { addon } = require('../native');
-const { ClusterError, WorkerCommunicationError, fromCore } = require('../errors');
+const { ClusterError, WorkerCommunicationError } = require('../errors');
 const { JSON_TEXT, decode, encode } = require('./body');
 const { errorOf, handlerFailed, noHandler } = require('./failures');
+const { dataOf, milliseconds, read, typeOf } = require('./message');
 
 const TELL = 0;
 const ASK = 1;
@@ -16,6 +16,9 @@ const ANSWER = 2;
 const FAILURE = 3;
 /** Values that the core gives for each message. */
 const STRIDE = 4;
+
+/** Characters of an error that is too long: it fits the least `ipc.maxMessageSize`, whatever it is made of. */
+const SHORT = 150;
 
 /** `invalidateCache`. */
 const INVALIDATE = 'cache:invalidate';
@@ -28,23 +31,6 @@ const REFUSED = -1;
 
 /** @param {number} name */
 const slotOf = (name) => String(name % 65_536);
-
-/** @param {any} message */
-function typeOf(message) {
-  const type = message !== null && typeof message === 'object' ? message.type : undefined;
-  return typeof type === 'string' ? type : '';
-}
-
-/**
- * `(message, options)` or `(type, data, options)`.
- *
- * @param {any[]} args
- * @returns {{ message: any, options: { timeout?: number | string, self?: boolean } }}
- */
-function read(args) {
-  if (typeof args[0] !== 'string') return { message: args[0], options: args[1] ?? {} };
-  return { message: { type: args[0], data: args[1] }, options: args[2] ?? {} };
-}
 
 /**
  * @typedef {object} Wire
@@ -354,17 +340,16 @@ class Mailbox {
 
   /** @param {number} to @param {number} id @param {import('./failures').Failure} failure */
   fail(to, id, failure) {
+    const send = (/** @type {import('./failures').Failure} */ { code, message, cause }) =>
+      this.post(to, FAILURE, id, -1, '', { format: JSON_TEXT, body: JSON.stringify({ code, message, cause }) });
     try {
-      this.post(to, FAILURE, id, -1, '', { format: JSON_TEXT, body: JSON.stringify(failure) });
-    } catch {
-      // Whoever asked is gone, and hears of that.
+      send(failure);
+    } catch (error) {
+      // Whoever asked is gone and hears of that, unless the error itself is too long to be told whole.
+      if (/** @type {any} */ (error).code !== 'MESSAGE_TOO_LARGE') return;
+      send({ code: failure.code, message: failure.message.slice(0, SHORT) });
     }
   }
-}
-
-/** A free-form message is its own data. @param {any} message */
-function dataOf(message) {
-  return message !== null && typeof message === 'object' && 'data' in message ? message.data : message;
 }
 
 /** @param {unknown} error */
@@ -380,15 +365,6 @@ function notThere(slot) {
 /** @param {any} core */
 function failed(core) {
   return core === null ? new ClusterError('The cluster does not run', 'STOPPED') : errorOf(core);
-}
-
-/** A duration of the caller's; -1 for none. @param {number | string | undefined} duration */
-function milliseconds(duration) {
-  if (duration === undefined) return -1;
-  if (addon === null) return Number(duration);
-  const { ok, error } = addon.readDuration(duration);
-  if (error) throw fromCore(error);
-  return ok;
 }
 
 exports.ANSWER = ANSWER;

@@ -2,7 +2,7 @@
 //! audit log, which records who sent what to whom and never the payload.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Mutex;
 use std::sync::mpsc::{Sender, channel};
@@ -27,6 +27,13 @@ impl Gate {
     /// The file cannot be written.
     pub fn new(policy: Option<Policy>, audit: Option<&str>) -> io::Result<Self> {
         Ok(Self { policy, audit: audit.map(Audit::open).transpose()? })
+    }
+
+    /// No message passes any more: the audit log is written to its end.
+    pub fn finish(&self) {
+        if let Some(audit) = &self.audit {
+            audit.finish();
+        }
     }
 
     /// May this message, which `from` sends to `to`, be delivered? An answer may: its question might be asked.
@@ -76,19 +83,31 @@ struct Audit {
 
 impl Audit {
     fn open(path: &str) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+        let path = path.to_owned();
+        let file = OpenOptions::new().append(true).create(true).mode(0o600).open(&path)?;
         let (lines, received) = channel::<String>();
         let writer = std::thread::Builder::new().name("drover-audit".into()).spawn(move || {
-            let mut file: BufWriter<File> = BufWriter::new(file);
+            let mut writer = Writer { file, path, lost: 0 };
             while let Ok(first) = received.recv() {
-                // What has come meanwhile goes along. A disk that is full loses lines, and nothing else.
-                for line in std::iter::once(first).chain(received.try_iter()) {
-                    let _ = writeln!(file, "{line}");
-                }
-                let _ = file.flush();
+                // What has come meanwhile goes along.
+                writer.write(std::iter::once(first).chain(received.try_iter()));
             }
+            writer.tell_lost();
         })?;
         Ok(Self { lines: Mutex::new(Some(lines)), writer: Mutex::new(Some(writer)) })
+    }
+
+    /// Returns when everything is written.
+    fn finish(&self) {
+        if let Ok(mut lines) = self.lines.lock() {
+            lines.take();
+        }
+        if let Ok(mut writer) = self.writer.lock()
+            && let Some(writer) = writer.take()
+        {
+            // A writer that panicked has said so.
+            let _ = writer.join();
+        }
     }
 
     fn record(&self, from: Peer, to: Peer, envelope: &Envelope<'_>, size: usize, refusal: Option<&Refusal>) {
@@ -123,16 +142,48 @@ impl Audit {
     }
 }
 
+struct Writer {
+    file: File,
+    path: String,
+    /// Lines since the last one that could be written.
+    lost: u64,
+}
+
+impl Writer {
+    fn write(&mut self, lines: impl Iterator<Item = String>) {
+        let (mut text, mut count) = (String::new(), 0);
+        for line in lines {
+            text.push_str(&line);
+            text.push('\n');
+            count += 1;
+        }
+        match self.file.write_all(text.as_bytes()) {
+            Ok(()) => self.tell_lost(),
+            Err(error) => {
+                if self.lost == 0 {
+                    say(&format!("{} cannot be written: {error}", self.path));
+                }
+                self.lost += count;
+            }
+        }
+    }
+
+    fn tell_lost(&mut self) {
+        if self.lost > 0 {
+            say(&format!("{} lacks {} lines", self.path, self.lost));
+        }
+        self.lost = 0;
+    }
+}
+
+/// Whoever watches the audit log watches standard error too; where that is closed nobody can be told.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "drover: the audit log {text}");
+}
+
 impl Drop for Audit {
     fn drop(&mut self) {
-        if let Ok(mut lines) = self.lines.lock() {
-            lines.take();
-        }
-        if let Ok(mut writer) = self.writer.lock()
-            && let Some(writer) = writer.take()
-        {
-            let _ = writer.join();
-        }
+        self.finish();
     }
 }
 

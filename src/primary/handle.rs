@@ -128,5 +128,6 @@ impl Primary {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+        self.desk.gate.finish();
     }
 }
