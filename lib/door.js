@@ -9,7 +9,7 @@
 const net = require('node:net');
 const { departToo } = require('./departure');
 const { follow } = require('./farewell');
-const { learn, settle } = require('./handoff');
+const { borrow, learn, settle } = require('./handoff');
 const { addon } = require('./native');
 
 /** Constant of Node's TCP and Pipe wraps: a connection, not a server. */
@@ -100,8 +100,9 @@ class Door {
    * @param {number} fd
    * @param {number} quiet 0: it is new; else it comes from another worker and may be silent for so many milliseconds
    * @param {number} served requests that it has brought
+   * @param {boolean} isLent it goes back to the primary after each response
    */
-  adopt(fd, quiet, served) {
+  adopt(fd, quiet, served, isLent) {
     const connection = new this.Connection(SOCKET);
     this.tally.opened++;
     if (connection.open(fd) !== 0) {
@@ -117,6 +118,7 @@ class Door {
     handle.onconnection(0, connection);
     if (!this.isKnown) this.isKnown = learn(this.server, connection);
     if (quiet > 0) settle(this.server, connection, quiet, served);
+    if (isLent) borrow(connection);
   }
 
   account() {

@@ -20,7 +20,9 @@ const LATER_KEYS = new Set(['_httpMessage', '_peername', '_sockname', 'timeout']
 const served = Symbol('drover.served');
 /** The connection came from another worker and has said nothing here yet. */
 const settling = Symbol('drover.settling');
-const OURS = new Set(['drover.served', 'drover.settling', 'drover.started']);
+/** It is to go back to the primary after each response. */
+const lent = Symbol('drover.lent');
+const OURS = new Set(['drover.lent', 'drover.served', 'drover.settling', 'drover.started']);
 
 /** @typedef {{ keys: Set<string | symbol>, listeners: string }} Print how a socket looks that nobody has touched */
 
@@ -30,8 +32,8 @@ const prints = new WeakMap();
 /** Timers run before sockets are read: what a client has sent by now must be read first. Milliseconds. */
 const LEAST_QUIET = 100;
 
-/** Whether any connection ever came from another worker: until then a request need not look. */
-const arrivals = { any: false };
+/** Whether any connection ever came from another worker, or was lent: until then a request need not look. */
+const arrivals = { any: false, lent: false };
 
 /** @type {symbol | undefined} */
 let ownerSymbol;
@@ -220,6 +222,19 @@ function settle(server, connection, quiet, count) {
   if (quiet < 0x7fffffff) socket.setTimeout(Math.max(quiet, LEAST_QUIET));
 }
 
+/** The connection is a proxy's: each of its requests may belong to another worker. @param {any} connection */
+function borrow(connection) {
+  const socket = socketOf(connection);
+  if (!socket) return;
+  arrivals.lent = true;
+  socket[lent] = true;
+}
+
+/** @param {any} socket */
+function isLent(socket) {
+  return socket[lent] === true;
+}
+
 /** Its first request is here: from now on it is like any other. @param {any} socket */
 function hasSettled(socket) {
   if (!socket[settling]) return;
@@ -238,4 +253,16 @@ function countRequest(socket, most) {
   return socket[served] >= most;
 }
 
-module.exports = { arrivals, countRequest, giveIdle, giveOne, hasSettled, isSettling, isUntouched, learn, settle };
+module.exports = {
+  arrivals,
+  borrow,
+  countRequest,
+  giveIdle,
+  giveOne,
+  hasSettled,
+  isLent,
+  isSettling,
+  isUntouched,
+  learn,
+  settle,
+};

@@ -8,7 +8,7 @@ const http = require('node:http');
 const net = require('node:net');
 const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
-const { arrivals, countRequest, hasSettled } = require('./handoff');
+const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
 const { addon } = require('./native');
 
 // Indexes in a worker's cells.
@@ -64,7 +64,8 @@ function count(worker) {
     if (socket && isAnswering(socket)) {
       over(socket);
       if (worker.departing > 0) leaveSoon(socket);
-      if (worker.owed > 0) setImmediate(() => worker.giveOwed(socket));
+      if (arrivals.lent && isLent(socket)) setImmediate(() => worker.giveBack(socket, this));
+      else if (worker.owed > 0) setImmediate(() => worker.giveOwed(socket));
       if (this.statusCode === 400 && !worker.welcome.sticky) hintAtSocketIo(worker, this.req);
     }
     return finish.call(this);

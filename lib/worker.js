@@ -93,7 +93,7 @@ class Worker {
     if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
     /** This worker's numbers, which everybody reads. */
     this.cells = new Float64Array(shared.cells);
-    /** A batch of connections, four elements each: descriptor, time to be silent, requests so far. */
+    /** A batch of connections, four elements each: descriptor, time to be silent, requests so far, 1 for a lent one. */
     this.hands = new Int32Array(shared.hands);
   }
 
@@ -115,7 +115,7 @@ class Worker {
         continue;
       }
       try {
-        door.adopt(fd, hands[index * 4 + 1], hands[index * 4 + 2]);
+        door.adopt(fd, hands[index * 4 + 1], hands[index * 4 + 2], hands[index * 4 + 3] === 1);
       } catch (error) {
         process.nextTick(rethrow, error);
       }
@@ -239,6 +239,23 @@ class Worker {
     if (performance.now() > this.owedUntil) this.owed = 0;
     const door = this.owed > 0 ? this.doorOf(socket.server) : undefined;
     if (door !== undefined && giveOne(door.server, door.group, socket)) this.owed -= 1;
+  }
+
+  /**
+   * Gives a lent connection back, now that its response is done: its next request may belong to another worker.
+   *
+   * @param {any} socket
+   * @param {any} response
+   */
+  giveBack(socket, response) {
+    if (!this.canHandOver()) return;
+    // The response is still on its way to a slow reader.
+    if (socket._httpMessage === response) {
+      response.once('finish', () => setImmediate(() => this.giveBack(socket, response)));
+      return;
+    }
+    const door = this.doorOf(socket.server);
+    if (door !== undefined) giveOne(door.server, door.group, socket);
   }
 
   /** Whether connections may go to other workers now. */

@@ -178,7 +178,7 @@ impl Floor {
             || self.resting_until.is_some()
             || !self.graves.is_empty()
             || self.crew.all().any(|member| member.has_unread_gifts);
-        let small = !self.peeks.is_empty() || !self.refusals.is_empty();
+        let small = !self.refusals.is_empty();
         let busy = self.crew.serving().any(|member| member.under_way() > 0 || member.stuck)
             || self.groups.values().any(|group| group.mode == Mode::Direct)
             || self.watched < self.watch_until
@@ -187,6 +187,7 @@ impl Floor {
             .into_iter()
             .filter_map(|(wanted, every)| wanted.then_some(every))
             .chain(self.evens_out_in())
+            .chain(self.peeks.due_in(self.clock.elapsed()))
             .min()
     }
 
@@ -212,9 +213,7 @@ impl Floor {
         self.empty_graves(now);
         self.take_belated_gifts(now);
         self.even_out(now);
-        for connection in self.expired_peeks(now) {
-            self.route(connection, now);
-        }
+        self.expire_peeks(now);
         self.serve_queues(now);
         self.refusals.expire(now);
     }

@@ -270,6 +270,7 @@ impl Member {
                     Connection {
                         taken_back: parcel.label.taken_back,
                         kept: parcel.label.kept,
+                        lent: parcel.label.lent,
                         ..Connection::new(fd, parcel.label.group, client, now)
                     }
                 }));

@@ -34,6 +34,8 @@ pub struct Connection {
     pub taken_back: bool,
     /// It had a worker before and waits for its next request.
     pub kept: Option<Kept>,
+    /// It speaks for many clients (a proxy's): its worker gives it back after each response, to be placed anew.
+    pub lent: bool,
     /// The worker that gave it away: another is to have it.
     pub giver: Option<u16>,
 }
@@ -44,7 +46,7 @@ impl Connection {
         let waited = u32::try_from(now.saturating_sub(self.since).as_millis()).unwrap_or(u32::MAX);
         let kept =
             self.kept.map(|kept| Kept { quiet_ms: kept.quiet_ms.saturating_sub(waited).max(1), ..kept });
-        Label { taken_back: self.taken_back, kept, ..Label::of(self.group) }
+        Label { taken_back: self.taken_back, kept, lent: self.lent, ..Label::of(self.group) }
     }
 
     pub fn new(fd: OwnedFd, group: GroupId, client: Option<SocketAddr>, now: Duration) -> Self {
@@ -56,6 +58,7 @@ impl Connection {
             hint: Hint::default(),
             taken_back: false,
             kept: None,
+            lent: false,
             giver: None,
         }
     }

@@ -1,5 +1,6 @@
 //! Connections that workers give away: idle ones of a worker that leaves, or that has more than its share.
-//! Another worker gets them; what they have said since lies in their sockets and goes along.
+//! Another worker gets them; what they have said since lies in their sockets and goes along. A trusted proxy's
+//! come back after each response when their next request may belong to another worker, and wait for it here.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -54,6 +55,10 @@ impl Floor {
     fn pass_on(&mut self, gifts: Vec<Connection>, slot: u16, place: Place, now: Duration) {
         let bound = self.settings.affinity != Affinity::None;
         for mut connection in gifts {
+            if self.wants_first_bytes(connection.group) && self.is_shared(&connection) {
+                self.start_peek(Connection { lent: true, ..connection }, now);
+                continue;
+            }
             if place == Place::Serving {
                 connection.giver = Some(slot);
             } else if bound {

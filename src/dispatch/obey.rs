@@ -240,7 +240,8 @@ impl Floor {
                 group.retire();
                 std::mem::take(&mut group.waiting)
             });
-            waiting.into_iter().flatten().for_each(|connection| self.refuse(connection));
+            let silent = self.silent_peeks_of(id);
+            waiting.into_iter().flatten().chain(silent).for_each(|connection| self.refuse(connection));
         }
     }
 

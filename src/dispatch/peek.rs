@@ -1,9 +1,11 @@
 //! Connections whose first bytes are looked at (never taken) before they are placed: cookie affinity and
 //! trusted proxies. Edge-triggered, because half a header would otherwise wake the thread without end; at
-//! most 16 KiB and one second.
+//! most 16 KiB and one second. A connection that came back between two requests may be silent before that for
+//! as long as its server allows.
 
 use std::collections::BTreeMap;
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -25,7 +27,24 @@ const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Peeks {
     next: u32,
     /// In the order in which they came.
-    open: BTreeMap<u32, Connection>,
+    open: BTreeMap<u32, Peek>,
+    /// None of them is over before this.
+    look_at: Option<Duration>,
+}
+
+struct Peek {
+    connection: Connection,
+    until: Duration,
+    /// It is between two requests, and nothing is lost if it closes now.
+    silent: bool,
+}
+
+impl Peek {
+    fn of(connection: Connection) -> Self {
+        let quiet = connection.kept.map(|kept| Duration::from_millis(kept.quiet_ms.into()));
+        let until = connection.since.saturating_add(quiet.unwrap_or(PATIENCE));
+        Self { connection, until, silent: quiet.is_some() }
+    }
 }
 
 impl Peeks {
@@ -33,8 +52,13 @@ impl Peeks {
         self.open.len()
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.open.is_empty()
+    /// How long nothing needs to be done about them; None: until something happens.
+    pub fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.look_at.map(|at| at.saturating_sub(now))
+    }
+
+    fn look_by(&mut self, at: Duration) {
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
     }
 }
 
@@ -47,26 +71,37 @@ impl Floor {
         if epoll::add(&self.epoll, &connection.fd, token, flags).is_err() {
             return self.route(connection, now);
         }
-        self.peeks.open.insert(id, connection);
+        let peek = Peek::of(connection);
+        self.peeks.look_by(peek.until);
+        self.peeks.open.insert(id, peek);
     }
 
     /// More of a connection's first bytes are here (or its end).
     pub fn peeked(&mut self, id: u32, now: Duration) {
-        let Some(connection) = self.peeks.open.get(&id) else { return };
+        let Some(peek) = self.peeks.open.get_mut(&id) else { return };
+        let client = peek.connection.client;
         let mut bytes = [MaybeUninit::<u8>::uninit(); MOST_BYTES];
-        let hint = match recv(&connection.fd, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        let hint = match recv(&peek.connection.fd, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
             Ok(((read, _), _)) => {
                 let read: &[u8] = read;
+                if read.is_empty() && peek.silent {
+                    return self.close_silent(id);
+                }
+                if std::mem::take(&mut peek.silent) {
+                    peek.until = now + PATIENCE;
+                    self.peeks.look_by(now + PATIENCE);
+                }
                 let full = read.len() == MOST_BYTES;
                 match requests::read(read) {
                     FirstBytes::Incomplete if !full && !read.is_empty() => return,
                     FirstBytes::Incomplete | FirstBytes::Unreadable => Hint::default(),
                     FirstBytes::Request { cookies, forwarded, x_forwarded_for } => {
-                        self.hint(connection, &cookies, &forwarded, &x_forwarded_for)
+                        self.hint(client, &cookies, &forwarded, &x_forwarded_for)
                     }
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => return,
+            Err(_) if peek.silent => return self.close_silent(id),
             // Reset: the worker finds out as it would have without drover.
             Err(_) => Hint::default(),
         };
@@ -75,7 +110,7 @@ impl Floor {
         }
     }
 
-    fn hint(&self, connection: &Connection, cookies: &[&str], forwarded: &[&str], hops: &[&str]) -> Hint {
+    fn hint(&self, peer: Option<SocketAddr>, cookies: &[&str], forwarded: &[&str], hops: &[&str]) -> Hint {
         let slot = match &self.settings.affinity {
             Affinity::Cookie { name, key } => {
                 requests::cookie(cookies, name).and_then(|value| cookie_slot(value, key))
@@ -83,30 +118,46 @@ impl Floor {
             Affinity::None | Affinity::Ip => None,
         };
         let trusted = &self.settings.trusted_proxies;
-        let client = connection.client.and_then(|peer| requests::client(peer.ip(), forwarded, hops, trusted));
+        let client = peer.and_then(|peer| requests::client(peer.ip(), forwarded, hops, trusted));
         Hint { slot, client }
     }
 
     fn end_peek(&mut self, id: u32) -> Option<Connection> {
-        let connection = self.peeks.open.remove(&id)?;
+        let Peek { connection, .. } = self.peeks.open.remove(&id)?;
         // Removed from the set before it goes to a worker: the worker's copy would keep it registered.
         let _ = epoll::delete(&self.epoll, &connection.fd);
         Some(connection)
     }
 
-    /// Connections that have been looked at for long enough.
-    pub fn expired_peeks(&mut self, now: Duration) -> Vec<Connection> {
-        self.end_peeks(|connection| now.saturating_sub(connection.since) >= PATIENCE)
+    /// Its client has closed it, or it was silent for too long.
+    fn close_silent(&mut self, id: u32) {
+        drop(self.end_peek(id));
+    }
+
+    /// Places the connections that have been looked at for long enough; those that said nothing are closed.
+    pub fn expire_peeks(&mut self, now: Duration) {
+        if self.peeks.look_at.is_none_or(|at| now < at) {
+            return;
+        }
+        drop(self.end_peeks(|peek| peek.silent && now >= peek.until));
+        let expired = self.end_peeks(|peek| now >= peek.until);
+        expired.into_iter().for_each(|connection| self.route(connection, now));
+        self.peeks.look_at = self.peeks.open.values().map(|peek| peek.until).min();
+    }
+
+    /// Connections of a group that wait for their next request.
+    pub fn silent_peeks_of(&mut self, group: GroupId) -> Vec<Connection> {
+        self.end_peeks(|peek| peek.silent && peek.connection.group == group)
     }
 
     /// Connections of a group that is about to close.
     pub fn peeks_of(&mut self, group: GroupId) -> Vec<Connection> {
-        self.end_peeks(|connection| connection.group == group)
+        self.end_peeks(|peek| peek.connection.group == group)
     }
 
-    fn end_peeks(&mut self, which: impl Fn(&Connection) -> bool) -> Vec<Connection> {
+    fn end_peeks(&mut self, which: impl Fn(&Peek) -> bool) -> Vec<Connection> {
         let open = self.peeks.open.iter();
-        let ids: Vec<u32> = open.filter(|(_, connection)| which(connection)).map(|(id, _)| *id).collect();
+        let ids: Vec<u32> = open.filter(|(_, peek)| which(peek)).map(|(id, _)| *id).collect();
         ids.into_iter().filter_map(|id| self.end_peek(id)).collect()
     }
 }

@@ -12,6 +12,7 @@ use super::bind::client_address;
 use super::command::Affinity;
 use super::crew::Member;
 use super::group::{Connection, Door, Group, Hint};
+use super::requests;
 use crate::balance::{Candidate, ClientKey, Strategy, client_key, flow_key};
 use crate::ipc::control::GroupId;
 use crate::metrics::layout::page;
@@ -39,20 +40,27 @@ impl Asked {
 impl Floor {
     /// A connection that no worker has seen: perhaps its first bytes must be read before it can be placed.
     pub fn place(&mut self, connection: Connection, now: Duration) {
-        if self.wants_first_bytes(&connection) && self.peeks.len() < self.settings.max_queue {
-            self.start_peek(connection, now);
+        if self.wants_first_bytes(connection.group) && self.peeks.len() < self.settings.max_queue {
+            let lent = self.is_shared(&connection);
+            self.start_peek(Connection { lent, ..connection }, now);
         } else {
             self.route(connection, now);
         }
     }
 
-    fn wants_first_bytes(&self, connection: &Connection) -> bool {
+    /// Whether a connection's worker depends on what its requests say.
+    pub fn wants_first_bytes(&self, group: GroupId) -> bool {
         let settings = &self.settings;
         let by_cookie = matches!(settings.affinity, Affinity::Cookie { .. });
         let by_forwarded = !settings.trusted_proxies.is_empty()
             && (settings.affinity == Affinity::Ip || settings.strategy == Strategy::IpHash);
-        (by_cookie || by_forwarded)
-            && self.groups.get(&connection.group).is_some_and(|group| group.plain_http)
+        (by_cookie || by_forwarded) && self.groups.get(&group).is_some_and(|group| group.plain_http)
+    }
+
+    /// A trusted proxy's: each of its requests may be another client's.
+    pub fn is_shared(&self, connection: &Connection) -> bool {
+        let trusted = &self.settings.trusted_proxies;
+        connection.client.is_some_and(|peer| requests::is_trusted(peer.ip(), trusted))
     }
 
     /// Gives the connection to a worker, or lets it wait. Who waits already goes first.

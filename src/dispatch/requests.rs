@@ -95,7 +95,7 @@ fn address(text: &str) -> Option<IpAddr> {
     text.rsplit_once(':').and_then(|(ip, _)| ip.parse().ok())
 }
 
-fn is_trusted(ip: IpAddr, trusted: &[Network]) -> bool {
+pub fn is_trusted(ip: IpAddr, trusted: &[Network]) -> bool {
     trusted.iter().any(|network| network.contains(ip))
 }
 

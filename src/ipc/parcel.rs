@@ -6,7 +6,7 @@
 //! | --- | --- | --- |
 //! | 0 | 4 | id of the listener group, little-endian |
 //! | 4 | 2 | bit 0: the connections were taken back from another worker; bit 1: `Kept` follows; bit 2: connections are
-//! | | | asked for |
+//! | | | asked for; bit 3: they come back after each response |
 //! | 6 | 2 | number of descriptors, so that a receiver knows how many the kernel dropped |
 //! | 8 | 4 | milliseconds for which the connection may stay silent |
 //! | 12 | 4 | requests that it has brought, or how many connections are asked for |
@@ -28,6 +28,7 @@ pub const MOST: usize = 64;
 const TAKEN_BACK: u16 = 1;
 const KEPT: u16 = 2;
 const ASKED: u16 = 4;
+const LENT: u16 = 8;
 const HEAD: usize = 16;
 
 /// A connection that had an owner before: between two requests, and to be treated so by the next one.
@@ -46,19 +47,23 @@ pub struct Label {
     /// They were in another worker's channel once.
     pub taken_back: bool,
     pub kept: Option<Kept>,
+    /// To a worker: they speak for many clients, and come back after each response to be placed anew.
+    pub lent: bool,
     /// To a worker, in a message without descriptors: so many idle connections are wanted back.
     pub asked: u32,
 }
 
 impl Label {
     pub fn of(group: GroupId) -> Self {
-        Self { group, taken_back: false, kept: None, asked: 0 }
+        Self { group, taken_back: false, kept: None, lent: false, asked: 0 }
     }
 
     fn write(self, count: u16) -> [u8; HEAD] {
         let flag = |set: bool, bit: u16| if set { bit } else { 0 };
-        let flags =
-            flag(self.taken_back, TAKEN_BACK) | flag(self.kept.is_some(), KEPT) | flag(self.asked > 0, ASKED);
+        let flags = flag(self.taken_back, TAKEN_BACK)
+            | flag(self.kept.is_some(), KEPT)
+            | flag(self.asked > 0, ASKED)
+            | flag(self.lent, LENT);
         let Kept { quiet_ms, served } = self.kept.unwrap_or(Kept { quiet_ms: 0, served: self.asked });
         let mut head = [0; HEAD];
         head[..4].copy_from_slice(&self.group.to_le_bytes());
@@ -77,7 +82,8 @@ impl Label {
         let kept = (flags & KEPT != 0).then_some(Kept { quiet_ms, served });
         let group = u32::from_le_bytes([g0, g1, g2, g3]);
         let asked = if flags & ASKED == 0 { 0 } else { served };
-        let label = Self { group, taken_back: flags & TAKEN_BACK != 0, kept, asked };
+        let (taken_back, lent) = (flags & TAKEN_BACK != 0, flags & LENT != 0);
+        let label = Self { group, taken_back, kept, lent, asked };
         (label, usize::from(u16::from_le_bytes([n0, n1])))
     }
 }
@@ -159,7 +165,7 @@ mod tests {
         let (left, right) =
             socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
         let kept = Some(Kept { quiet_ms: 4_999, served: 70_000 });
-        let label = Label { group: 5, taken_back: true, kept, asked: 0 };
+        let label = Label { group: 5, taken_back: true, kept, lent: true, asked: 0 };
         send(ours.as_fd(), label, &[left.as_fd()]).unwrap();
         drop((theirs, left));
         assert_eq!(next_size(duplicate.as_fd()), Ok(Some(1)));

@@ -303,7 +303,7 @@ impl Worker {
 
     pub(super) fn hand_over(&self, label: Label, batch: Vec<OwnedFd>) {
         if !batch.is_empty() {
-            let count = self.hands.put(batch, label.kept);
+            let count = self.hands.put(batch, label);
             (self.calls.connections)(label.group, count);
         }
     }

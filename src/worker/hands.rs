@@ -7,14 +7,15 @@ use std::sync::atomic::Ordering;
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-use crate::ipc::parcel::Kept;
+use crate::ipc::parcel::Label;
 use crate::sys::memory::Mapping;
 
 /// Connections in one batch: enough to save calls, few enough that the first is not kept waiting.
 pub const BATCH: usize = 64;
 
 /// Two cells a connection, little-endian: its descriptor and in the upper half the milliseconds for which it may
-/// stay silent (0: it is new), then the requests that it has brought.
+/// stay silent (0: it is new), then the requests that it has brought and in the upper half 1 if it is to come back
+/// after each response.
 pub struct Hands {
     buffer: Arc<Mapping>,
 }
@@ -31,13 +32,13 @@ impl Hands {
     }
 
     /// Puts a batch into the buffer: from here on the descriptors are JavaScript's.
-    pub fn put(&self, batch: Vec<OwnedFd>, kept: Option<Kept>) -> u32 {
-        let (quiet_ms, served) = kept.map_or((0, 0), |kept| (kept.quiet_ms.max(1), kept.served));
+    pub fn put(&self, batch: Vec<OwnedFd>, label: Label) -> u32 {
+        let (quiet_ms, served) = label.kept.map_or((0, 0), |kept| (kept.quiet_ms.max(1), kept.served));
         let mut count = 0;
         for (cells, fd) in self.buffer.cells().chunks_exact(2).zip(batch) {
             // Descriptors are never negative.
             cells[0].store(u64::from(quiet_ms) << 32 | fd.into_raw_fd() as u64, Ordering::Relaxed);
-            cells[1].store(u64::from(served), Ordering::Relaxed);
+            cells[1].store(u64::from(label.lent) << 32 | u64::from(served), Ordering::Relaxed);
             count += 1;
         }
         count

@@ -261,6 +261,11 @@ impl Cluster {
         self.settle();
     }
 
+    pub fn inspected(&self, slot: u16, generation: u32) {
+        self.dispatcher.inspected(slot, generation);
+        self.settle();
+    }
+
     pub fn drain_seat(&self, seat: &Seat) {
         self.dispatcher.drain(seat.slot, seat.generation);
         self.settle();

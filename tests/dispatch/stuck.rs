@@ -66,6 +66,18 @@ fn a_stuck_worker_gets_nothing_new_until_its_loop_turns() {
 }
 
 #[test]
+fn a_worker_that_a_debugger_may_stop_keeps_what_it_was_given() {
+    let (cluster, site, mut workers) = Cluster::serving(exact(Strategy::RoundRobin), 2);
+    cluster.inspected(0, 1);
+    workers[0].block();
+    let mut clients: Vec<Client> = (0..4).map(|_| Client::to(site.to())).collect();
+    assert!(clients[0].is_silent_for(SEVERAL_VERDICTS), "nobody else answers");
+    assert_eq!(stuck_reports(&cluster, 0), 0);
+    workers[0].unblock();
+    assert_eq!(clients.iter_mut().map(Client::who).collect::<Vec<_>>(), [0, 1, 0, 1]);
+}
+
+#[test]
 fn a_connection_is_taken_back_from_a_stuck_worker_once() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let (first, second) = (cluster.seat(0), cluster.seat(1));

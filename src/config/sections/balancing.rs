@@ -70,7 +70,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "loadBalancing.trustProxy",
         Kind::Shaped(&network::PROXIES),
-        "proxies whose X-Forwarded-For or Forwarded tells the client's address when hashing",
+        "proxies whose X-Forwarded-For or Forwarded tells the client's address when hashing; with affinity, each request on their connections finds its worker",
     ),
     Key::new(
         "loadBalancing.maxQueue",
