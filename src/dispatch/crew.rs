@@ -21,6 +21,9 @@ const WARM_RESPONSES: f64 = 1000.0;
 /// Or when it has had its slot for so long, whatever it answered.
 const WARM_AFTER: Duration = Duration::from_secs(1);
 
+/// A cold worker may have one connection more at a time for each so many answers.
+const ANSWERS_A_CONNECTION: f64 = 64.0;
+
 /// How long a worker whose channel was full is left alone.
 const BACK_OFF: Duration = Duration::from_millis(2);
 
@@ -144,10 +147,10 @@ impl Member {
         now.saturating_sub(self.promoted) >= WARM_AFTER || self.page.float(page::RESPONSES) >= WARM_RESPONSES
     }
 
-    /// One that is cold gets one connection, and one more at a time for each request that it has answered: its first
-    /// ones take many times as long as later ones, and what comes meanwhile would wait behind them.
+    /// One that is cold gets one connection, and one more at a time for so many requests that it has answered: its
+    /// first ones take many times as long as later ones, and what comes meanwhile would wait behind them.
     pub fn has_slow_room(&self) -> bool {
-        f64::from(self.connections()) < 1.0 + self.page.float(page::RESPONSES)
+        f64::from(self.connections()) <= (self.page.float(page::RESPONSES) / ANSWERS_A_CONNECTION).floor()
     }
 
     /// May it be given one more through its channel now?

@@ -10,7 +10,7 @@ use crate::metrics::layout::page;
 
 /// Under load the next worker is replaced so long after the last: what V8 compiles meanwhile it compiles while the
 /// others are fast.
-const PAUSE: Duration = Duration::from_millis(1500);
+const PAUSE: Duration = Duration::from_millis(3000);
 /// In so long a cluster that is in use brings requests.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
 /// Fewer requests than these in that time are no load that a cold worker could harm.
@@ -77,15 +77,17 @@ mod tests {
     }
 
     #[test]
-    fn a_cold_worker_has_room_for_one_and_for_one_more_with_each_answer() {
+    fn a_cold_worker_has_room_for_one_and_for_one_more_with_every_64_answers() {
         let (memory, _) = SharedMemory::create(0).unwrap();
         let member = member(&memory);
         assert!(member.has_slow_room());
         memory.page(0, 1).add(page::ACCEPTED, 1);
         assert!(!member.has_slow_room());
-        set(&memory, page::RESPONSES, 2.0);
+        set(&memory, page::RESPONSES, 63.0);
+        assert!(!member.has_slow_room());
+        set(&memory, page::RESPONSES, 64.0);
         assert!(member.has_slow_room());
-        memory.page(0, 1).add(page::ACCEPTED, 2);
+        memory.page(0, 1).add(page::ACCEPTED, 1);
         assert!(!member.has_slow_room());
         set(&memory, page::CLOSED, 1.0);
         assert!(member.has_slow_room());
