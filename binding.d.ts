@@ -49,10 +49,10 @@ export declare class Primary {
   readMessages(): void
   /** See [`super::messages::post`]. */
   post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
-  /** Sends what `post` has queued. */
-  flush(): void
   /** The workers that a message can be meant for: see [`super::messages::targets`]. */
-  targets(slot: number): Array<number>
+  targets(): Array<number>
+  /** The name of a slot's worker: see [`super::messages::name`]. */
+  name(slot: number): number
   /** What became of this process's messages, by type: see [`super::messages::counts`]. */
   messageCounts(): any
   /** Joins the loop's thread; to be called once it has said `ended`. */
@@ -140,7 +140,7 @@ export declare function workerEvent(): any
 /** Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. */
 export declare function workerFailed(error: any): void
 
-/** Sends what `workerPost` has queued. */
+/** Sends what `workerPost` has queued in this turn of the loop: the process ends. */
 export declare function workerFlush(): void
 
 /** The program listens to the cluster's events, or does no longer. */
@@ -175,6 +175,9 @@ export declare function workerListen(address: any, backlog: number): any
 /** What became of this process's messages, by type: see [`super::messages::counts`]. */
 export declare function workerMessageCounts(): any
 
+/** The name of a slot's worker: see [`super::messages::name`]. */
+export declare function workerName(slot: number): number
+
 /** Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. */
 export declare function workerOrder(id: number, verb: string, argument: any): void
 
@@ -198,8 +201,8 @@ export declare function workerServe(group: number, plainHttp: boolean): any
 /** Takes, through `connections`, what waits for this worker at this moment. */
 export declare function workerTakeWhatWaits(): void
 
-/** The workers that a message can be meant for: see [`super::messages::targets`]. `slot` -1: all. */
-export declare function workerTargets(slot: number): Array<number>
+/** The workers that a message can be meant for: see [`super::messages::targets`]. */
+export declare function workerTargets(): Array<number>
 
 /**
  * Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the

@@ -867,6 +867,7 @@ module.exports.workerKeepsAlive = nativeBinding.workerKeepsAlive
 module.exports.workerLeaving = nativeBinding.workerLeaving
 module.exports.workerListen = nativeBinding.workerListen
 module.exports.workerMessageCounts = nativeBinding.workerMessageCounts
+module.exports.workerName = nativeBinding.workerName
 module.exports.workerOrder = nativeBinding.workerOrder
 module.exports.workerOrdered = nativeBinding.workerOrdered
 module.exports.workerPost = nativeBinding.workerPost

@@ -52,11 +52,11 @@ class Primary {
     );
     if (core.refusal !== null) throw fromCore(core.refusal);
     this.core = core;
-    unwrap(core.listenToMessages((/** @type {any[]} */ batch) => this.mailbox.deliver(batch)));
+    unwrap(core.listenToMessages(this.mailbox.deliver.bind(this.mailbox)));
     this.mailbox.wire = {
       post: core.post.bind(core),
       error: addon.postError,
-      flush: core.flush.bind(core),
+      name: core.name.bind(core),
       targets: core.targets.bind(core),
     };
     const takeOff = heedSignals(this);

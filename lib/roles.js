@@ -173,7 +173,7 @@ class Single extends Serves {
       isPrimary: true,
       workerId: undefined,
     });
-    wire.deliver = (batch) => this.mailbox.deliver(batch);
+    wire.deliver = (...batch) => this.mailbox.deliver(...batch);
     this.leadership = new Leadership({ isLeader: true, settled: () => Promise.resolve(), resigned() {} });
   }
 

@@ -72,7 +72,7 @@ class Worker {
       wire: {
         post: addon.workerPost,
         error: addon.postError,
-        flush: addon.workerFlush,
+        name: addon.workerName,
         targets: addon.workerTargets,
       },
       listeners: {
@@ -88,7 +88,7 @@ class Worker {
       shared,
       (/** @type {number} */ group, /** @type {number} */ count) => this.take(group, count),
       (/** @type {number} */ kind, /** @type {number} */ number) => this.heed(kind, number),
-      (/** @type {any[]} */ batch) => this.mailbox.deliver(batch),
+      this.mailbox.deliver.bind(this.mailbox),
     ).error;
     if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
     /** This worker's numbers, which everybody reads. */

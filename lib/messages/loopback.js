@@ -21,7 +21,7 @@ class Loopback {
     this.batch = [];
     /** Questions that wait, with what ends the wait. @type {Map<number, NodeJS.Timeout>} */
     this.open = new Map();
-    /** @type {(batch: any[]) => void} */
+    /** @type {(...batch: any[]) => void} */
     this.deliver = () => {};
   }
 
@@ -59,10 +59,10 @@ class Loopback {
       setImmediate(() => {
         const { batch } = this;
         this.batch = [];
-        this.deliver(batch);
+        for (const letter of batch) this.deliver(...letter);
       });
     }
-    this.batch.push(...letter);
+    this.batch.push(letter);
   }
 
   /** @param {number} id */
@@ -81,11 +81,13 @@ class Loopback {
     return this.refusal;
   }
 
-  flush() {}
-
   /** @param {number} slot */
-  targets(slot) {
-    return slot > 0 ? [] : [0, WORKER, 1];
+  name(slot) {
+    return slot === 0 ? WORKER : -2;
+  }
+
+  targets() {
+    return [0, WORKER, 1];
   }
 }
 

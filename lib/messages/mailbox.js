@@ -28,6 +28,8 @@ const passingOn = new AsyncLocalStorage();
 /** The primary's name. */
 const PRIMARY = -1;
 const REFUSED = -1;
+/** In the place of a worker's name. */
+const NOBODY = -2;
 
 /** @param {number} name */
 const slotOf = (name) => String(name % 65_536);
@@ -37,9 +39,9 @@ const slotOf = (name) => String(name % 65_536);
  * @property {(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: string | Buffer) => number} post
  * the id of a question, or `REFUSED`
  * @property {() => any} error why the last `post` was refused
- * @property {() => void} flush sends what was posted
- * @property {(slot: number) => number[]} targets for each slot: its number, the name of its worker or -1, and whether
- * it serves; -1 for all
+ * @property {(slot: number) => number} name of a slot's worker; -1 when it is not there now, -2 without such a slot
+ * @property {() => number[]} targets for each slot: its number, the name of its worker or -1, and 1 when it serves, 2
+ * when it serves and is blocked
  */
 
 /**
@@ -68,11 +70,7 @@ class Mailbox {
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
     this.waiting = new Map();
     this.broadcasts = 0;
-    this.flushes = false;
-    this.flush = () => {
-      this.flushes = false;
-      this.wire?.flush();
-    };
+    this.saidUnheard = false;
   }
 
   /** @param {string} type @param {(data: any, message: any) => any} handler */
@@ -101,7 +99,7 @@ class Mailbox {
   }
 
   /**
-   * Hands a message to the wire; it leaves at the end of this turn.
+   * Hands a message to the wire; it leaves now, or with others at the end of this turn of the loop.
    *
    * @param {number} to
    * @param {number} what
@@ -114,10 +112,6 @@ class Mailbox {
     if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
     const id = this.wire.post(to, what, answers, timeout, kind, format, body);
     if (id === REFUSED) throw failed(this.wire.error());
-    if (!this.flushes) {
-      this.flushes = true;
-      process.nextTick(this.flush);
-    }
     return id;
   }
 
@@ -140,29 +134,48 @@ class Mailbox {
     });
   }
 
+  /**
+   * Asks whom `choose` names; what is wrong with the arguments rejects, too.
+   *
+   * @param {() => number} choose
+   * @param {any[]} args
+   * @returns {Promise<any>}
+   */
+  send(choose, args) {
+    // Not an async function: each layer of those is a turn of the microtasks for every message.
+    try {
+      const { message, options } = read(args);
+      const timeout = milliseconds(options.timeout);
+      return this.ask(choose(), typeOf(message), encode(message, this.advanced), timeout);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  }
+
   /** @param {any[]} args */
-  async sendToPrimary(...args) {
-    const { message, options } = read(args);
-    return this.ask(PRIMARY, typeOf(message), encode(message, this.advanced), milliseconds(options.timeout));
+  sendToPrimary(...args) {
+    return this.send(() => PRIMARY, args);
   }
 
   /** @param {string | number} workerId @param {any[]} args */
-  async sendToWorker(workerId, ...args) {
-    const { message, options } = read(args);
-    const timeout = milliseconds(options.timeout);
-    return this.ask(this.nameOf(workerId), typeOf(message), encode(message, this.advanced), timeout);
+  sendToWorker(workerId, ...args) {
+    return this.send(() => this.nameOf(workerId), args);
   }
 
   /** @param {any[]} args */
-  async sendToRandomWorker(...args) {
-    const { message, options } = read(args);
-    const timeout = milliseconds(options.timeout);
-    const all = this.targets().filter(({ serves }) => serves);
-    const others = all.filter(({ slot }) => slot !== this.workerId);
-    const choice = others.length > 0 ? others : all;
+  sendToRandomWorker(...args) {
+    return this.send(() => this.anyName(), args);
+  }
+
+  /** One that serves and is not blocked, another than this one where there is one. */
+  anyName() {
+    const serving = this.targets().filter(({ serves }) => serves);
+    const well = serving.filter(({ isStuck }) => !isStuck);
+    const fit = well.length > 0 ? well : serving;
+    const others = fit.filter(({ slot }) => slot !== this.workerId);
+    const choice = others.length > 0 ? others : fit;
     if (choice.length === 0) throw new WorkerCommunicationError('No worker serves', 'WORKER_GONE');
-    const { name } = choice[Math.floor(Math.random() * choice.length)];
-    return this.ask(name, typeOf(message), encode(message, this.advanced), timeout);
+    return choice[Math.floor(Math.random() * choice.length)].name;
   }
 
   /** One response a worker, whatever becomes of it. @param {any[]} args */
@@ -207,25 +220,23 @@ class Mailbox {
     await this.broadcast({ type: INVALIDATE, pattern }, { self: true });
   }
 
-  targets(slot = -1) {
+  targets() {
     if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
-    const flat = this.wire.targets(slot);
+    const flat = this.wire.targets();
     const targets = [];
     for (let at = 0; at < flat.length; at += 3) {
-      targets.push({ slot: String(flat[at]), name: flat[at + 1], serves: flat[at + 2] === 1 });
+      targets.push({ slot: String(flat[at]), name: flat[at + 1], serves: flat[at + 2] > 0, isStuck: flat[at + 2] === 2 });
     }
     return targets;
   }
 
   /** @param {string | number} workerId */
   nameOf(workerId) {
-    const slot = /^\d{1,4}$/.test(String(workerId)) ? Number(workerId) : Number.NaN;
-    const [target] = Number.isNaN(slot) ? [] : this.targets(slot);
-    if (target === undefined) {
-      throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
-    }
-    if (target.name < 0) throw notThere(target.slot);
-    return target.name;
+    if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
+    const name = /^\d{1,4}$/.test(String(workerId)) ? this.wire.name(Number(workerId)) : NOBODY;
+    if (name === NOBODY) throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
+    if (name < 0) throw notThere(String(workerId));
+    return name;
   }
 
   /**
@@ -234,7 +245,7 @@ class Mailbox {
    *
    * @param {any[]} batch
    */
-  deliver(batch) {
+  deliver(...batch) {
     for (let at = 0; at < batch.length; at += STRIDE) {
       const [from, head, kind, body] = [batch[at], batch[at + 1], batch[at + 2], batch[at + 3]];
       const [what, format, id] = [head & 3, (head >> 2) & 3, Math.floor(head / 16)];
@@ -265,10 +276,21 @@ class Mailbox {
   /** To the program's own listeners. @param {number} from @param {number} format @param {any} body */
   hear(from, format, body) {
     try {
-      this.listeners.emit(decode(format, body), from);
+      const message = decode(format, body);
+      if (this.listeners.count() === 0) this.sayUnheard(message);
+      this.listeners.emit(message, from);
     } catch (error) {
       process.nextTick(rethrow, error);
     }
+  }
+
+  /** Once: what nobody listens to is lost. @param {any} message */
+  sayUnheard(message) {
+    if (this.saidUnheard) return;
+    this.saidUnheard = true;
+    const where = this.isPrimary ? "cluster.on('message', ...) in the primary" : "process.on('message', ...)";
+    const text = `A message of type '${typeOf(message)}' came by send() and nobody listens: ${where} would hear of it`;
+    process.emitWarning(text, { type: 'DroverWarning', code: 'UNHEARD_MESSAGE' });
   }
 
   /**
@@ -278,7 +300,7 @@ class Mailbox {
    * @param {number} format
    * @param {any} body
    */
-  async answer(from, id, kind, format, body) {
+  answer(from, id, kind, format, body) {
     const handler = this.handlers.get(kind);
     const heard = this.listeners.count() > 0;
     if (handler === undefined && !heard) return this.fail(from, id, noHandler(kind));
@@ -291,15 +313,19 @@ class Mailbox {
     }
     // The rules were asked about the type on the envelope.
     if (typeOf(message) !== kind) return this.fail(from, id, noHandler(typeOf(message)));
-    const run = async () => {
+    const run = () => {
       if (heard) this.emit(message, from);
-      return handler && (await handler(dataOf(message), this.messageOf(message, kind, from, id)));
+      return handler?.(dataOf(message), this.messageOf(message, kind, from, id));
     };
+    /** @param {unknown} error */
+    const fails = (error) => this.fail(from, id, handlerFailed(kind, error));
     try {
-      const data = await (kind === INVALIDATE ? passingOn.run(true, run) : run());
-      this.reply(from, id, kind, data);
+      const data = kind === INVALIDATE ? passingOn.run(true, run) : run();
+      // A handler that has its answer at once is not made to wait for a promise.
+      if (typeof data?.then === 'function') Promise.resolve(data).then((late) => this.reply(from, id, kind, late), fails);
+      else this.reply(from, id, kind, data);
     } catch (error) {
-      this.fail(from, id, handlerFailed(kind, error));
+      fails(error);
     }
   }
 

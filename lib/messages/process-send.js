@@ -35,7 +35,7 @@ function provide(worker) {
   };
   holdWhileHeard(worker);
   // What was sent in the last turn is sent.
-  process.on('exit', () => worker.mailbox.flush());
+  process.on('exit', addon.workerFlush);
 }
 
 /** A program that waits for messages lives, as a child process of Node's does; one that drains ends. @param {import('../worker').Worker} worker */

@@ -1,9 +1,9 @@
 //! Messages between JavaScript and the core: the same in the primary and in a worker.
 //!
-//! A message is sent with seven arguments: `to`, `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the
+//! What is sent goes at once, or with others at the end of the loop's turn. A message is sent with seven arguments: `to`, `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the
 //! question, else 0), `timeout` (milliseconds; below 0: what the configuration says), `kind`, `format` (0 JSON, 1
-//! structured clone, 2 JSON with buffers) and `body`, a text for JSON and a Buffer otherwise. What comes is given in
-//! one array, four values for each message: `from`; one number of the question's id, the format and `what` (`id * 16 +
+//! structured clone, 2 JSON with buffers) and `body`, a text for JSON and a Buffer otherwise. What comes is given as
+//! arguments, four for each message: `from`; one number of the question's id, the format and `what` (`id * 16 +
 //! format * 4 + what`); `kind`; and `body`.
 //!
 //! A worker is named by one number, `generation * 65536 + slot`, the primary by -1.
@@ -20,7 +20,7 @@ use crate::ipc::desk::{Counts, Letter};
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Format, Peer, What};
 use crate::metrics::memory::{SharedMemory, Target};
-use crate::sys::node_api::{Item, append_bytes};
+use crate::sys::node_api::{Callback, Item, append_bytes};
 
 /// The message was not sent; `postError` says why.
 pub const REFUSED: f64 = -1.0;
@@ -122,8 +122,18 @@ fn letter<'a>(
     Ok(Letter { to, what, answers: asked.answers, timeout, format, kind, body })
 }
 
-/// What has come, for JavaScript.
-pub fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
+/// Messages in one call: JavaScript takes only so many arguments.
+const MOST: usize = 64;
+
+/// Gives what has come to JavaScript.
+pub fn deliver(to: &Callback, frames: &[Frame]) {
+    for some in frames.chunks(MOST) {
+        // A call that cannot be made ends in an uncaught exception or with the environment.
+        let _ = to.call_with(items(some));
+    }
+}
+
+fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
     frames.iter().flat_map(|frame| {
         let read = Envelope::read(&frame.payload);
         let items = read.map(|(Envelope { peer, what, format, kind }, body)| {
@@ -142,16 +152,26 @@ pub fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
 }
 
 /// Three numbers for each slot: the slot, the name of its worker or -1 when it is not there now, and 1 when it
-/// serves. `slot` below 0: all slots.
-pub fn targets(memory: &SharedMemory, slot: i32) -> Vec<f64> {
-    let numbers = |Target { slot, generation, serves }: Target| {
+/// serves, 2 when it serves and is stuck.
+pub fn targets(memory: &SharedMemory) -> Vec<f64> {
+    let numbers = |Target { slot, generation, serves, stuck }: Target| {
         let name = generation.map_or(-1.0, |generation| name_of(Peer::Worker { slot, generation }));
-        [f64::from(slot), name, f64::from(u8::from(serves))]
+        [f64::from(slot), name, f64::from(u8::from(serves) + u8::from(serves && stuck))]
     };
-    match u16::try_from(slot) {
-        Ok(slot) => memory.target(slot).into_iter().flat_map(numbers).collect(),
-        Err(_) => memory.targets().into_iter().flat_map(numbers).collect(),
-    }
+    memory.targets().into_iter().flat_map(numbers).collect()
+}
+
+/// No such slot, or it is not in use.
+pub const NOBODY: f64 = -2.0;
+const NOT_THERE: f64 = -1.0;
+
+/// The name of a slot's worker, -1 when it is not there now, -2 when there is no such slot.
+pub fn name(memory: &SharedMemory, slot: u32) -> f64 {
+    let target = u16::try_from(slot).ok().and_then(|slot| memory.target(slot));
+    let of = |Target { slot, generation, .. }| {
+        generation.map_or(NOT_THERE, |generation| name_of(Peer::Worker { slot, generation }))
+    };
+    target.map_or(NOBODY, of)
 }
 
 /// By type: `{ sent, received, answered, failed, averageTime }`, the last in milliseconds from a question to what

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::{Asked, load, parse};
-use super::messages::{self, REFUSED, items};
+use super::messages::{self, REFUSED};
 use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
@@ -152,7 +152,7 @@ impl NativePrimary {
             let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
             let uv = uv::Loop::new(env.get_uv_event_loop().map_err(no_loop)?.cast());
             let uv = uv.map_err(|error| Error::system("event loop", &error))?;
-            let deliver = Box::new(move |frames: &[Frame]| drop(call.call_with(items(frames))));
+            let deliver = Box::new(move |frames: &[Frame]| messages::deliver(&call, frames));
             primary.desk(uv, deliver).map_err(|error| Error::system("event loop", &error))
         };
         match start() {
@@ -200,16 +200,16 @@ impl NativePrimary {
         })
     }
 
-    /// Sends what `post` has queued.
-    #[napi]
-    pub fn flush(&self) {
-        self.desk.iter().for_each(|desk| desk.flush());
-    }
-
     /// The workers that a message can be meant for: see [`super::messages::targets`].
     #[napi]
-    pub fn targets(&self, slot: i32) -> Vec<f64> {
-        self.inner.as_ref().map_or(Vec::new(), |primary| messages::targets(&primary.memory, slot))
+    pub fn targets(&self) -> Vec<f64> {
+        self.inner.as_ref().map_or(Vec::new(), |primary| messages::targets(&primary.memory))
+    }
+
+    /// The name of a slot's worker: see [`super::messages::name`].
+    #[napi]
+    pub fn name(&self, slot: u32) -> f64 {
+        self.inner.as_ref().map_or(messages::NOBODY, |primary| messages::name(&primary.memory, slot))
     }
 
     /// What became of this process's messages, by type: see [`super::messages::counts`].

@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::messages::{Asked, REFUSED, counts, items, post, targets};
+use super::messages::{Asked, NOBODY, REFUSED, counts, deliver, name, post, targets};
 use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::LONGEST_STACK;
@@ -76,7 +76,7 @@ pub fn start_worker(
             // A call that cannot be made ends in an uncaught exception or with the environment.
             connections: Box::new(move |group, count| drop(on_connections.call(group, count))),
             notice: Box::new(move |notice, number| drop(on_notice.call(kind(notice), number))),
-            messages: Box::new(move |frames| drop(on_messages.call_with(items(frames)))),
+            messages: Box::new(move |frames| deliver(&on_messages, frames)),
         };
         let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
         let raw_loop = env.get_uv_event_loop().map_err(no_loop)?;
@@ -120,7 +120,7 @@ pub fn worker_post(
     post(env, Asked { to, what, answers, timeout, format }, &kind, &body, |letter| worker.post(letter))
 }
 
-/// Sends what `workerPost` has queued.
+/// Sends what `workerPost` has queued in this turn of the loop: the process ends.
 #[napi(js_name = "workerFlush")]
 pub fn worker_flush() {
     if let Ok(worker) = worker() {
@@ -128,10 +128,16 @@ pub fn worker_flush() {
     }
 }
 
-/// The workers that a message can be meant for: see [`super::messages::targets`]. `slot` -1: all.
+/// The workers that a message can be meant for: see [`super::messages::targets`].
 #[napi(js_name = "workerTargets")]
-pub fn worker_targets(slot: i32) -> Vec<f64> {
-    worker().map_or(Vec::new(), |worker| targets(&worker.memory, slot))
+pub fn worker_targets() -> Vec<f64> {
+    worker().map_or(Vec::new(), |worker| targets(&worker.memory))
+}
+
+/// The name of a slot's worker: see [`super::messages::name`].
+#[napi(js_name = "workerName")]
+pub fn worker_name(slot: u32) -> f64 {
+    worker().map_or(NOBODY, |worker| name(&worker.memory, slot))
 }
 
 /// Waiting for messages alone keeps the process alive, or does no longer.

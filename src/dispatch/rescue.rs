@@ -12,7 +12,7 @@ use super::group::{Connection, Door, Group};
 use super::roster::Place;
 use crate::event::Level;
 use crate::ipc::control::GroupId;
-use crate::metrics::layout::page;
+use crate::metrics::layout::{page, row};
 
 impl Floor {
     /// Judges every worker, and takes back what lies with those that are stuck.
@@ -28,6 +28,8 @@ impl Floor {
             let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now);
             if stuck != member.stuck {
                 member.stuck = stuck;
+                let generation = if stuck { u64::from(member.generation) } else { 0 };
+                self.memory.set_row(member.slot, row::STUCK, generation);
                 changed = true;
                 let slot = member.slot;
                 if stuck {

@@ -1,5 +1,6 @@
-//! A channel of messages on a runtime's own loop: what comes is read when the loop is there to handle it, and what is
-//! sent goes out at the end of the turn, as far as the socket takes it.
+//! A channel of messages on a runtime's own loop: what comes is read when the loop is there to handle it, and of what
+//! is sent in a turn of the loop the first goes out at once and the rest at the turn's end, as far as the socket
+//! takes it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -26,6 +27,8 @@ pub struct Line {
     sender: Sender,
     receiver: Receiver,
     waits_to_write: bool,
+    /// Something has gone out in this turn: what comes now waits for its end.
+    corked: bool,
 }
 
 impl Line {
@@ -45,7 +48,7 @@ impl Line {
             receiver.open_with(Opener::new(receives));
         }
         let poll = Poll::start(on, socket, false, ready)?;
-        Ok(Self { poll, sender, receiver, waits_to_write: false })
+        Ok(Self { poll, sender, receiver, waits_to_write: false, corked: false })
     }
 
     /// Keeps the loop alive, or does no longer.
@@ -53,14 +56,29 @@ impl Line {
         if hold { self.poll.reference() } else { self.poll.unref() }
     }
 
-    /// Queues a message; `flush` sends it. When much has gathered some of it goes at once, so that the other side
-    /// reads while this one still writes.
+    /// Sends a message if it is the turn's first, else queues it for `turn_over`. When much has gathered some of it
+    /// goes at once, so that the other side reads while this one still writes.
     pub fn post(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
         self.sender.push_message(id, answers, parts);
-        if self.sender.queued() >= EAGER && !self.waits_to_write {
+        let first = !std::mem::replace(&mut self.corked, true);
+        if (first || self.sender.queued() >= EAGER) && !self.waits_to_write {
             // An end that is broken says so at the next flush.
             let _ = self.flush();
         }
+    }
+
+    /// Something was sent or queued in this turn.
+    pub fn is_corked(&self) -> bool {
+        self.corked
+    }
+
+    /// The turn of the loop ends: what was queued in it goes.
+    ///
+    /// # Errors
+    /// The channel is broken.
+    pub fn turn_over(&mut self) -> io::Result<()> {
+        self.corked = false;
+        if self.waits_to_write { Ok(()) } else { self.flush() }
     }
 
     /// Bytes of messages that wait.

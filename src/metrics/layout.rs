@@ -11,7 +11,7 @@
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 1;
+pub const VERSION: u64 = 2;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
@@ -55,6 +55,8 @@ pub mod row {
     pub const RESTARTS: usize = 4;
     /// Requests that the slot's earlier workers had answered.
     pub const RETIRED_REQUESTS: usize = 5;
+    /// The generation of the slot's worker while it is stuck; 0 otherwise. Written by the accept thread.
+    pub const STUCK: usize = 6;
 }
 
 /// Cells of a worker's page.

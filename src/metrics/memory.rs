@@ -20,6 +20,8 @@ pub struct Target {
     pub generation: Option<u32>,
     /// It takes connections, so that it may be given other work as well.
     pub serves: bool,
+    /// Its event loop does not turn, although work waits for it.
+    pub stuck: bool,
 }
 
 /// A process's view of its cluster's numbers.
@@ -108,7 +110,8 @@ impl SharedMemory {
             SlotState::Ready | SlotState::Standby => Some(self.row(slot, row::GENERATION) as u32),
             SlotState::Starting | SlotState::Waiting | SlotState::CircuitOpen => None,
         };
-        Some(Target { slot, generation, serves: state == SlotState::Ready })
+        let stuck = generation.is_some_and(|generation| self.row(slot, row::STUCK) == u64::from(generation));
+        Some(Target { slot, generation, serves: state == SlotState::Ready, stuck })
     }
 
     /// `WorkerInfo[]`: a row for every slot that has ever had a worker and is not vacant.

@@ -17,7 +17,7 @@ use crate::ipc::frame::Frame;
 use crate::ipc::gate::Gate;
 use crate::ipc::line::{Ends, Line};
 use crate::ipc::message::{BESIDE, Envelope, Peer, What, readdress};
-use crate::sys::uv::Loop;
+use crate::sys::uv::{Loop, Prepare};
 
 /// Called with what has come for the program.
 pub type Deliver = Box<dyn Fn(&[Frame])>;
@@ -26,8 +26,9 @@ pub struct PrimaryDesk {
     uv: Loop,
     desk: RefCell<Desk>,
     lines: RefCell<HashMap<Name, Line>>,
-    /// Lines with something to send.
+    /// Lines that were used in this turn of the loop.
     dirty: RefCell<Vec<Name>>,
+    turn: RefCell<Option<Prepare>>,
     arrivals: Arrivals,
     gate: Arc<Gate>,
     inputs: UnboundedSender<Input>,
@@ -63,6 +64,7 @@ impl PrimaryDesk {
             desk: RefCell::new(desk),
             lines: RefCell::default(),
             dirty: RefCell::default(),
+            turn: RefCell::default(),
             arrivals,
             gate,
             inputs,
@@ -70,6 +72,13 @@ impl PrimaryDesk {
             this: this.clone(),
         });
         *late.borrow_mut() = Rc::downgrade(&made);
+        let this = Rc::downgrade(&made);
+        let over = move || {
+            if let Some(desk) = this.upgrade() {
+                desk.flush();
+            }
+        };
+        *made.turn.borrow_mut() = Some(Prepare::start(uv, over)?);
         Ok(made)
     }
 
@@ -105,7 +114,7 @@ impl PrimaryDesk {
         self.deliver();
     }
 
-    /// Queues a program's message; `flush` sends it. The id of a question; 0 for anything else.
+    /// Sends a program's message, at the latest when the loop's turn ends. The id of a question; 0 for anything else.
     ///
     /// # Errors
     /// Why it is not sent.
@@ -117,7 +126,7 @@ impl PrimaryDesk {
         // From whom it is says the envelope on this channel.
         let envelope = letter.envelope(Peer::Primary);
         self.gate.pass(Peer::Primary, letter.to, &envelope, letter.body)?;
-        let is_clean = line.queued() == 0;
+        let is_clean = !line.is_corked();
         let posted = self.desk.borrow_mut().post(letter, envelope, line.queued(), |id, answers, parts| {
             line.post(id, answers, parts);
         });
@@ -127,10 +136,13 @@ impl PrimaryDesk {
         posted
     }
 
-    /// Sends what is queued.
-    pub fn flush(&self) {
+    /// Sends what is queued: the loop's turn is over.
+    fn flush(&self) {
+        if self.dirty.borrow().is_empty() {
+            return;
+        }
         for name in self.dirty.take() {
-            let flushed = self.lines.borrow_mut().get_mut(&name).map(Line::flush);
+            let flushed = self.lines.borrow_mut().get_mut(&name).map(Line::turn_over);
             if let Some(Err(_)) = flushed {
                 // Its end is on the way, and tells what was not answered.
                 self.end(name);
@@ -193,11 +205,14 @@ impl PrimaryDesk {
         let frames = self.desk.borrow_mut().take();
         if !frames.is_empty() {
             (self.deliver)(&frames);
+            // The answers that it gave at once.
+            self.flush();
         }
     }
 
     /// The cluster has ended.
     pub fn close(&self) {
+        self.turn.borrow_mut().take();
         self.lines.borrow_mut().clear();
         self.desk.borrow_mut().end();
         self.deliver();

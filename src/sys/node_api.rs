@@ -159,14 +159,14 @@ impl Callback {
         }
     }
 
-    /// Calls the function as `call` does, with one array of these values.
+    /// Calls the function as `call` does, with these values as its arguments.
     pub fn call_with<'a>(&self, items: impl Iterator<Item = Item<'a>>) -> io::Result<()> {
         let symbols = CallSymbols::find()?;
         // SAFETY: as in `call`.
         unsafe {
             let mut scope = null_mut();
             checked("handle scope", (symbols.open_scope)(self.env, &raw mut scope))?;
-            let result = self.array_of(&symbols, items).and_then(|array| self.make(&symbols, &[array]));
+            let result = self.values(&symbols, items).and_then(|values| self.make(&symbols, &values));
             (symbols.close_scope)(self.env, scope);
             result
         }
@@ -174,14 +174,13 @@ impl Callback {
 
     /// # Safety
     /// A handle scope of this thread's environment is open.
-    unsafe fn array_of<'a>(
+    unsafe fn values<'a>(
         &self,
         symbols: &CallSymbols,
         items: impl Iterator<Item = Item<'a>>,
-    ) -> io::Result<Value> {
-        let mut array = null_mut();
-        checked("array", (symbols.array)(self.env, &raw mut array))?;
-        for (index, item) in items.enumerate() {
+    ) -> io::Result<Vec<Value>> {
+        let mut values = Vec::with_capacity(4);
+        for item in items {
             let mut value = null_mut();
             let status = match item {
                 Item::Number(number) => (symbols.double)(self.env, number, &raw mut value),
@@ -198,9 +197,9 @@ impl Callback {
                 }
             };
             checked("value", status)?;
-            checked("element", (symbols.set_element)(self.env, array, index as u32, value))?;
+            values.push(value);
         }
-        Ok(array)
+        Ok(values)
     }
 
     /// Calls the function, which takes nothing and returns a text, in the midst of other JavaScript: no tick or
@@ -285,12 +284,10 @@ struct CallSymbols {
     make_callback: MakeCallback,
     call_function: CallFunction,
     string: extern "C" fn(*mut c_void, Value, *mut c_char, usize, *mut usize) -> Status,
-    array: extern "C" fn(*mut c_void, *mut Value) -> Status,
     double: extern "C" fn(*mut c_void, f64, *mut Value) -> Status,
     latin1: extern "C" fn(*mut c_void, *const c_char, usize, *mut Value) -> Status,
     utf8: extern "C" fn(*mut c_void, *const c_char, usize, *mut Value) -> Status,
     buffer: extern "C" fn(*mut c_void, usize, *const c_void, *mut *mut c_void, *mut Value) -> Status,
-    set_element: extern "C" fn(*mut c_void, Value, u32, Value) -> Status,
     take_exception: extern "C" fn(*mut c_void, *mut Value) -> Status,
     fatal_exception: extern "C" fn(*mut c_void, Value) -> Status,
 }
@@ -314,12 +311,10 @@ impl CallSymbols {
                 make_callback: function(c"napi_make_callback")?,
                 call_function: function(c"napi_call_function")?,
                 string: function(c"napi_get_value_string_utf8")?,
-                array: function(c"napi_create_array")?,
                 double: function(c"napi_create_double")?,
                 latin1: function(c"napi_create_string_latin1")?,
                 utf8: function(c"napi_create_string_utf8")?,
                 buffer: function(c"napi_create_buffer_copy")?,
-                set_element: function(c"napi_set_element")?,
                 take_exception: function(c"napi_get_and_clear_last_exception")?,
                 fatal_exception: function(c"napi_fatal_exception")?,
             })

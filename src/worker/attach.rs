@@ -193,6 +193,7 @@ impl Worker {
     fn beat(&self) {
         self.page.add(page::BEAT, 1);
         self.page.set(page::CLOCK, 0);
+        self.flush_messages();
         if self.headroom.is_scarce() {
             self.look_for_headroom();
         }

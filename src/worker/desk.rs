@@ -1,7 +1,7 @@
 //! Messages of a worker's program: to the primary's program over a channel of their own, to other workers over the
 //! control channel, where the primary's loop carries them on whatever its program does.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Weak;
@@ -20,11 +20,13 @@ pub struct Post {
     desk: RefCell<Option<Desk>>,
     /// To the primary's program; None when it has ended.
     line: RefCell<Option<Line>>,
+    /// Something for other workers has gone out in this turn of the loop: what comes now waits for its end.
+    corked: Cell<bool>,
 }
 
 impl Post {
     pub fn new(worker: Weak<Worker>) -> Self {
-        Self { worker, desk: RefCell::default(), line: RefCell::default() }
+        Self { worker, desk: RefCell::default(), line: RefCell::default(), corked: Cell::new(false) }
     }
 }
 
@@ -56,7 +58,7 @@ impl Worker {
         self.post.desk.borrow_mut().take();
     }
 
-    /// Queues a program's message; `flush_messages` sends it. The id of a question; 0 for anything else.
+    /// Sends a program's message, at the latest when the loop's turn ends. The id of a question; 0 for anything else.
     ///
     /// # Errors
     /// Why it is not sent.
@@ -68,21 +70,26 @@ impl Worker {
             if self.link.is_gone() {
                 return Err(gone(Peer::Primary));
             }
-            return desk.post(letter, envelope, self.link.queued(), |id, answers, parts| {
+            let posted = desk.post(letter, envelope, self.link.queued(), |id, answers, parts| {
                 self.link.post(id, answers, parts);
             });
+            if posted.is_ok() && !self.post.corked.replace(true) {
+                self.flush_link();
+            }
+            return posted;
         }
         let mut line = self.post.line.borrow_mut();
         let Some(line) = line.as_mut() else { return Err(gone(Peer::Primary)) };
         desk.post(letter, envelope, line.queued(), |id, answers, parts| line.post(id, answers, parts))
     }
 
-    /// Sends what is queued.
+    /// Sends what is queued: the loop's turn is over, or the process is.
     pub fn flush_messages(&self) {
-        if self.link.queued() > 0 {
+        if self.post.corked.replace(false) && self.link.queued() > 0 {
             self.flush_link();
         }
-        let broken = self.post.line.borrow_mut().as_mut().is_some_and(|line| line.flush().is_err());
+        let ended = |line: &mut Line| line.is_corked() && line.turn_over().is_err();
+        let broken = self.post.line.borrow_mut().as_mut().is_some_and(ended);
         if broken {
             self.line_ended();
         }
@@ -151,6 +158,8 @@ impl Worker {
         let frames = self.post.desk.borrow_mut().as_mut().map(Desk::take).unwrap_or_default();
         if !frames.is_empty() {
             (self.calls.messages)(&frames);
+            // The answers that it gave at once.
+            self.flush_messages();
         }
     }
 
