@@ -50,7 +50,7 @@ pub fn handshake(bytes: &[u8]) {
     }
     let key = Key::new([7; KEY]);
     let mut decoder = Decoder::default();
-    decoder.open_with(Opener::new(&key));
+    decoder.open_with(Box::new(Opener::new(&key)));
     decoder.push(bytes);
     assert!(!matches!(decoder.next_frame(), Ok(Some(_))), "nobody else has the key");
     let mut sealer = Sealer::new(&key);
@@ -65,7 +65,7 @@ pub fn handshake(bytes: &[u8]) {
     let head = header.write((payload.len() + drover::ipc::crypto::TAG) as u32);
     let tag = sealer.seal(&head, &mut payload);
     let mut decoder = Decoder::default();
-    decoder.open_with(Opener::new(&key));
+    decoder.open_with(Box::new(Opener::new(&key)));
     [&head[..], &payload, &tag, bytes].iter().for_each(|piece| decoder.push(piece));
     let first = decoder.next_frame().expect("it is the peer's").expect("it is whole");
     assert_eq!(first.payload, bytes[..bytes.len().min(100)]);

@@ -7,10 +7,10 @@ import { fileURLToPath } from 'node:url';
 import { ratio } from '../support/figures.mjs';
 
 /** Runs the soak of bench/ipc/soaked.js; resolves to the keys of its last line. */
-export async function soakMessages({ messages, say }) {
+export async function soakMessages({ messages, seconds, say }) {
   const program = fileURLToPath(new URL('./soaked.js', import.meta.url));
   const env = { PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: 'production' };
-  const child = spawn(process.execPath, ['--expose-gc', program, String(messages)], {
+  const child = spawn(process.execPath, ['--expose-gc', program, String(messages), String(seconds)], {
     env,
     stdio: ['ignore', 'pipe', 'inherit'],
   });

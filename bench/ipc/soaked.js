@@ -1,14 +1,15 @@
 'use strict';
 
-// The program of the soak: node soaked.js MESSAGES. Four workers answer, a random one is killed every second, and
-// 1,000 questions are always under way. Prints what became of them, and how the primary's memory grew from the first
-// tenth of the time (a minute at the most) to the last.
+// The program of the soak: node soaked.js MESSAGES SECONDS, at least so many and so long. Four workers answer, a
+// random one is killed every second, and 1,000 questions are always under way. Prints what became of them, and how
+// the primary's memory grew from the first third of the time (a minute at the most), after a warm-up (10 s at the
+// most), to the last.
 
 const http = require('node:http');
 const { createServer } = require('../..');
 
 const WINDOW = 1000;
-const wanted = Number(process.argv[2]);
+const [wanted, seconds] = process.argv.slice(2).map(Number);
 const app = createServer({
   app: http.createServer(),
   cluster: {
@@ -45,7 +46,7 @@ async function soak() {
   }, 1000);
   const codes = {};
   async function ask() {
-    while (asked < wanted) {
+    while (asked < wanted || performance.now() - began < seconds * 1000) {
       const n = asked++;
       try {
         if ((await app.sendToRandomWorker('ask', { n })) === n) answered += 1;
@@ -61,10 +62,11 @@ async function soak() {
   await Promise.all(Array.from({ length: WINDOW }, ask));
   clearInterval(sampling);
   clearInterval(killing);
-  const span = Math.min(60_000, (performance.now() - began) / 10);
+  const span = Math.min(60_000, (performance.now() - began) / 3);
   const mean = (samples) => samples.reduce((sum, { rss }) => sum + rss, 0) / samples.length;
   const end = memory.at(-1)?.at ?? 0;
-  const first = memory.filter(({ at }) => at <= Math.max(span, memory[0].at));
+  const warm = memory.find(({ at }) => at >= Math.min(10_000, span))?.at ?? 0;
+  const first = memory.filter(({ at }) => at >= warm && at <= warm + span);
   const last = memory.filter(({ at }) => at >= end - span);
   console.log(`failed: ${JSON.stringify(codes)}`);
   console.log(

@@ -13,8 +13,9 @@ use rustix::net::{
 };
 use zeroize::Zeroize;
 
-use super::crypto::{Opener, Sealer, TAG};
+use super::crypto::{Key, Opener, Sealer, TAG};
 use super::frame::{Decoder, FRAGMENT, Frame, FrameError, HEADER, Header, Kind, MAX_CONTROL};
+use crate::sys::hidden::Hidden;
 
 /// The most that one read gives.
 pub const READ: usize = 256 * 1024;
@@ -53,9 +54,13 @@ impl Receiver {
     }
 
     /// What comes after the frame that was read last is sealed.
-    pub fn open_with(&mut self, opener: Opener) {
+    ///
+    /// # Errors
+    /// No memory for a key.
+    pub fn open_with(&mut self, key: &Key) -> io::Result<()> {
         self.awaits_keys = false;
-        self.decoder.open_with(opener);
+        self.decoder.open_with(Hidden::new(Opener::new(key))?);
+        Ok(())
     }
 
     /// Reads what is there without waiting: how many bytes, 0 at the end of the stream. Fewer than [`READ`] mean that
@@ -114,7 +119,7 @@ enum Urgent {
         descriptor: Option<OwnedFd>,
     },
     /// What follows is sealed.
-    Seal(Box<Sealer>),
+    Seal(Hidden<Sealer>),
 }
 
 /// The writing half: control frames and messages wait here until the socket takes them, control frames first.
@@ -132,7 +137,7 @@ pub struct Sender {
     written: usize,
     /// Travels with the next byte of `wire`.
     descriptor: Option<OwnedFd>,
-    sealer: Option<Sealer>,
+    sealer: Option<Hidden<Sealer>>,
     next_id: u32,
     /// Keys are among what is written.
     wipes: bool,
@@ -163,8 +168,12 @@ impl Sender {
     }
 
     /// Control frames that are queued from now on are sealed, and every message is.
-    pub fn seal_with(&mut self, sealer: Sealer) {
-        self.urgent.push_back(Urgent::Seal(Box::new(sealer)));
+    ///
+    /// # Errors
+    /// No memory for a key.
+    pub fn seal_with(&mut self, key: &Key) -> io::Result<()> {
+        self.urgent.push_back(Urgent::Seal(Hidden::new(Sealer::new(key))?));
+        Ok(())
     }
 
     /// Queues a message, which consists of these parts, in frames.
@@ -273,12 +282,12 @@ impl Sender {
     fn refill(&mut self) {
         while let Some(next) = self.urgent.pop_front() {
             match next {
-                Urgent::Seal(sealer) => self.sealer = Some(*sealer),
+                Urgent::Seal(sealer) => self.sealer = Some(sealer),
                 Urgent::Frame { descriptor: Some(_), .. } if !self.wire.is_empty() => {
                     return self.urgent.push_front(next);
                 }
                 Urgent::Frame { header, mut payload, descriptor } => {
-                    seal_onto(&mut self.wire, self.sealer.as_mut(), header, &payload);
+                    seal_onto(&mut self.wire, self.sealer.as_deref_mut(), header, &payload);
                     if header.kind == Kind::Keys {
                         payload.zeroize();
                     }
@@ -296,7 +305,7 @@ impl Sender {
         let Some((head, body)) = chunk[self.taken..].split_first_chunk::<HEADER>() else { return false };
         // What stands there was written by `begin_fragment`.
         let Ok((header, length)) = Header::read(head) else { return false };
-        seal_onto(&mut self.wire, self.sealer.as_mut(), header, &body[..length]);
+        seal_onto(&mut self.wire, self.sealer.as_deref_mut(), header, &body[..length]);
         self.taken += HEADER + length;
         self.queued -= HEADER + length;
         if self.taken == chunk.len() {

@@ -16,6 +16,7 @@
 //! rules, or that cannot be opened, ends the channel.
 
 use std::fmt;
+use std::ops::DerefMut;
 
 use serde_json::json;
 use zeroize::Zeroize;
@@ -177,8 +178,8 @@ impl std::error::Error for FrameError {}
 pub struct Decoder {
     buffer: Vec<u8>,
     read: usize,
-    /// Everything is sealed from now on.
-    opener: Option<Opener>,
+    /// Everything is sealed from now on. In memory that its owner provides: it has a key.
+    opener: Option<Box<dyn DerefMut<Target = Opener> + Send>>,
     /// The longest whole message.
     most_message: usize,
     /// The beginning of a message that goes on.
@@ -206,8 +207,8 @@ impl Decoder {
     }
 
     /// What comes from now on is sealed.
-    pub fn open_with(&mut self, opener: Opener) {
-        self.opener = Some(opener);
+    pub fn open_with(&mut self, opener: impl DerefMut<Target = Opener> + Send + 'static) {
+        self.opener = Some(Box::new(opener));
     }
 
     /// The next control frame or whole message, or None until more bytes have come.

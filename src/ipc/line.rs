@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::channel::{READ, Receiver, Sender};
-use super::crypto::{Key, Opener, Sealer};
+use super::crypto::Key;
 use super::frame::{Frame, Kind};
 use crate::sys::uv::{Loop, Poll};
 
@@ -44,8 +44,8 @@ impl Line {
         let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
         receiver.allow(most_message);
         if let Some(Ends { sends, receives }) = keys {
-            sender.seal_with(Sealer::new(sends));
-            receiver.open_with(Opener::new(receives));
+            sender.seal_with(sends)?;
+            receiver.open_with(receives)?;
         }
         let poll = Poll::start(on, socket, false, ready)?;
         Ok(Self { poll, sender, receiver, waits_to_write: false, corked: false })

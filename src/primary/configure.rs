@@ -24,6 +24,7 @@ use crate::ipc::policy::Policy;
 use crate::log::{Format, Log};
 use crate::process::launch::Launch;
 use crate::supervisor;
+use crate::sys::hidden::Hidden;
 
 /// How the primary itself was started: what a worker's command line is made of.
 #[derive(Clone, Debug)]
@@ -76,7 +77,7 @@ pub fn setup(
             config: config.to_json(),
         },
         gate: Arc::new(gate(config)?),
-        key: if config.ipc.encryption { Some(cluster_key(config, entropy)?) } else { None },
+        key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
         launch,
@@ -99,6 +100,10 @@ fn gate(config: &Config) -> Result<Gate> {
         let path = security.audit_log.as_deref().unwrap_or_default();
         Error::system("open", &error).and("path", path.into()).and("option", "security.auditLog".into())
     })
+}
+
+fn hide(key: Key) -> Result<Hidden<Key>> {
+    Hidden::new(key).map_err(|error| Error::system("memory for the key", &error))
 }
 
 /// The cluster's own key: 32 bytes as they were given, a passphrase stretched, or random ones.

@@ -15,7 +15,6 @@ use crate::dispatch::Dispatcher;
 use crate::error::Error;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToWorker, encode};
-use crate::ipc::crypto::{Opener, Sealer};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::BESIDE;
 use crate::metrics::memory::SharedMemory;
@@ -73,8 +72,8 @@ impl Crew {
         let keys = setup.keys(name).map_err(failed)?;
         if let Some(keys) = &keys {
             control.sender.push(Kind::Keys, 0, keys.write(), None).map_err(failed)?;
-            control.sender.seal_with(Sealer::new(&keys.control.to_worker));
-            control.receiver.open_with(Opener::new(&keys.control.to_primary));
+            control.sender.seal_with(&keys.control.to_worker).map_err(failed)?;
+            control.receiver.open_with(&keys.control.to_primary).map_err(failed)?;
         }
         match control.sender.flush(control.socket.as_fd()) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(failed(error)),

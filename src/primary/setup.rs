@@ -15,6 +15,7 @@ use crate::ipc::gate::Gate;
 use crate::log::Log;
 use crate::process::launch::Launch;
 use crate::supervisor::Policy;
+use crate::sys::hidden::Hidden;
 
 pub struct Setup {
     pub policy: Policy,
@@ -29,7 +30,7 @@ pub struct Setup {
     /// What every message passes.
     pub gate: Arc<Gate>,
     /// Of the cluster; None: channels are not sealed.
-    pub key: Option<Key>,
+    pub key: Option<Hidden<Key>>,
     /// Seeds what must differ between primaries and need not be secret.
     pub seed: u32,
 }

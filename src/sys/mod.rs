@@ -6,11 +6,13 @@ pub mod async_fd;
 pub mod bpf;
 pub mod dynamic;
 pub mod fds;
+pub mod hidden;
 pub mod limits;
 pub mod local_time;
 pub mod memory;
 pub mod node_api;
 pub mod orphan;
+
 pub mod spawn;
 pub mod stack;
 pub mod uv;

@@ -13,7 +13,7 @@ use zeroize::Zeroize;
 
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
-use crate::ipc::crypto::{Opener, Sealer, WorkerKeys};
+use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::frame::{Frame, Kind};
 
 /// The primary's Rust side answers in microseconds, whatever its JavaScript does. So long without an answer
@@ -150,8 +150,8 @@ impl Link {
         let keys = WorkerKeys::read(&frame.payload).filter(|_| frame.header.kind == Kind::Keys);
         frame.payload.zeroize();
         let keys = keys.ok_or_else(|| io::Error::other("the second message holds no keys"))?;
-        self.sender.borrow_mut().seal_with(Sealer::new(&keys.control.to_primary));
-        self.receiver.borrow_mut().open_with(Opener::new(&keys.control.to_worker));
+        self.sender.borrow_mut().seal_with(&keys.control.to_primary)?;
+        self.receiver.borrow_mut().open_with(&keys.control.to_worker)?;
         Ok(keys)
     }
 

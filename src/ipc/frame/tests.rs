@@ -58,7 +58,7 @@ proptest! {
         let mut sealer = sealed.then(|| Sealer::new(&key));
         let mut decoder = decoder();
         if sealed {
-            decoder.open_with(Opener::new(&key));
+            decoder.open_with(Box::new(Opener::new(&key)));
         }
         let bytes: Vec<u8> =
             frames.iter().flat_map(|frame| encode(frame.header, &frame.payload, sealer.as_mut())).collect();
@@ -80,7 +80,7 @@ proptest! {
     fn arbitrary_bytes_never_panic_the_decoder(bytes in proptest::collection::vec(any::<u8>(), 0..200), sealed in any::<bool>()) {
         let mut decoder = decoder();
         if sealed {
-            decoder.open_with(Opener::new(&Key::new([5; KEY])));
+            decoder.open_with(Box::new(Opener::new(&Key::new([5; KEY]))));
         }
         decoder.push(&bytes);
         let _ = all(&mut decoder);
@@ -141,12 +141,12 @@ fn on_a_sealed_channel_only_the_very_next_frame_of_the_peer_is_read() {
     ];
     for (what, frames) in cases {
         let mut decoder = decoder();
-        decoder.open_with(Opener::new(&key));
+        decoder.open_with(Box::new(Opener::new(&key)));
         frames.iter().for_each(|frame| decoder.push(frame));
         assert_eq!(all(&mut decoder), Err(FrameError::Forged), "{what}");
     }
     let mut decoder = decoder();
-    decoder.open_with(Opener::new(&key));
+    decoder.open_with(Box::new(Opener::new(&key)));
     decoder.push(&first);
     decoder.push(&second);
     assert_eq!(all(&mut decoder).map(|frames| frames.len()), Ok(2));
