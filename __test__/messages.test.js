@@ -159,14 +159,9 @@ test('workers reach each other and themselves, also while the primary’s JavaSc
   const { told } = conversing(
     t,
     async (app, tell) => {
-      if (app.isPrimary) {
-        app.cluster.once('message', () => {
-          tell('blocked');
-          for (;;);
-        });
-        return;
-      }
-      if (app.workerId !== '0') return;
+      if (app.isPrimary || app.workerId !== '0') return;
+      const ready = () => app.getAllWorkers().filter(({ detail }) => detail === 'ready').length;
+      while (ready() < 2) await new Promise(setImmediate);
       process.send('block');
       // The answer says that the other one lives; until it is blocked the primary may still have its turn.
       for (let round = 0; round < 200; round += 1) await app.sendToWorker(1, 'sum', { a: round, b: 1 });
@@ -174,7 +169,16 @@ test('workers reach each other and themselves, also while the primary’s JavaSc
       tell((await app.broadcastToWorkers('sum', { a: 1, b: 1 })).map(({ workerId, data }) => [workerId, data]));
       tell((await app.broadcastToWorkers('sum', { a: 1, b: 1 }, { self: true })).map(({ workerId }) => workerId));
     },
-    { before: answers },
+    {
+      before: (app, tell) => {
+        app.onMessage('sum', ({ a, b }) => a + b);
+        if (!app.isPrimary) return;
+        app.cluster.once('message', () => {
+          tell('blocked');
+          for (;;);
+        });
+      },
+    },
   );
   const lines = await told(4);
   assert.ok(lines.includes('blocked'));
