@@ -53,6 +53,10 @@ export declare class Primary {
   targets(): Array<number>
   /** The name of a slot's worker: see [`super::messages::name`]. */
   name(slot: number): number
+  /** The cluster's metrics; see [`view::metrics`]. */
+  clusterMetrics(): any
+  /** The cluster's health; see [`view::health`]. */
+  clusterHealth(): any
   /** What became of this process's messages, by type: see [`super::messages::counts`]. */
   messageCounts(): any
   /** Joins the loop's thread; to be called once it has said `ended`. */
@@ -133,6 +137,12 @@ export declare function startWorker(into: object, connections: (arg: [number, nu
  * with.
  */
 export declare function workerClose(group: number): any
+
+/** The cluster's health; see [`view::health`]. */
+export declare function workerClusterHealth(): any
+
+/** The cluster's metrics; see [`view::metrics`]. */
+export declare function workerClusterMetrics(): any
 
 /** The next event of the cluster, `{ event, timestamp }`, or null. */
 export declare function workerEvent(): any

@@ -18,8 +18,6 @@ const LATER = [
   'autoScale',
   'getOptimalWorkerCount',
   'updateConfig',
-  'getClusterMetrics',
-  'getClusterHealth',
 ];
 /** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
 const LATER_PROPERTIES = ['metrics', 'cache'];
@@ -99,6 +97,8 @@ function methodsOf(role, options, manager) {
       return stop;
     },
     getAllWorkers: () => role.workers(),
+    getClusterMetrics: async () => role.metrics(),
+    getClusterHealth: async () => role.health(),
     onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
   };
   for (const name of ORDERS) {

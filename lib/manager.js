@@ -168,11 +168,11 @@ class ClusterManager extends EventEmitter {
     await this.#role.order(verb, argument);
   }
 
-  getMetrics() {
-    return this.#role.refuse('getClusterMetrics');
+  async getMetrics() {
+    return this.#role.metrics();
   }
-  getHealth() {
-    return this.#role.refuse('getClusterHealth');
+  async getHealth() {
+    return this.#role.health();
   }
   /** @param {any} _config */
   updateConfig(_config) {

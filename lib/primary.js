@@ -197,6 +197,16 @@ class Primary {
   workers() {
     return this.core === null ? [] : this.core.workers();
   }
+
+  metrics() {
+    if (this.core === null) throw stopped();
+    return this.core.clusterMetrics();
+  }
+
+  health() {
+    if (this.core === null) throw stopped();
+    return this.core.clusterHealth();
+  }
 }
 
 function stopped() {

@@ -18,6 +18,19 @@ const DURATION = 11;
 const LATENCY = 12;
 const AFFINITY_MISMATCH = 13;
 const CLOCK = 14;
+const ABORTED = 15;
+const STATUS = 16;
+const HEAP_USED = 21;
+const HEAP_TOTAL = 22;
+const EXTERNAL = 23;
+const HISTOGRAM = 128;
+
+/** Buckets of the response times: see src/metrics/histogram.rs. */
+const STEPS = 12;
+const LAST_BUCKET = 359;
+
+/** Between two looks at the heap, milliseconds; only a worker that works looks. */
+const HEAP_EVERY = 1000;
 
 /** How fast the peak of the response time is forgotten, a response. */
 const DECAY = 0.1;
@@ -34,7 +47,10 @@ function count(worker) {
   const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
 
-  function over(/** @type {any} */ socket) {
+  let looked = -Infinity;
+
+  /** @param {any} socket @param {number} status 0: it never reached its client */
+  function over(socket, status) {
     const at = now();
     const duration = at - socket[started];
     cells[CLOCK] = at;
@@ -44,6 +60,14 @@ function count(worker) {
     const latency = cells[LATENCY];
     const micros = duration * 1000;
     cells[LATENCY] = micros > latency ? micros : latency + (micros - latency) * DECAY;
+    const bucket = micros > 1 ? (Math.log2(micros) * STEPS) | 0 : 0;
+    cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;
+    if (status >= 100 && status < 600) cells[STATUS - 1 + ((status / 100) | 0)] += 1;
+    else cells[ABORTED] += 1;
+    if (at - looked > HEAP_EVERY) {
+      looked = at;
+      lookAtHeap(cells);
+    }
   }
 
   /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
@@ -62,7 +86,7 @@ function count(worker) {
   /** @type {any} */ (http.ServerResponse.prototype)._finish = function () {
     const { socket } = this;
     if (socket && isAnswering(socket)) {
-      over(socket);
+      over(socket, this.statusCode);
       if (worker.departing > 0) leaveSoon(socket);
       if (arrivals.lent && isLent(socket)) setImmediate(() => worker.giveBack(socket, this));
       else if (worker.owed > 0) setImmediate(() => worker.giveOwed(socket));
@@ -76,9 +100,17 @@ function count(worker) {
     /** @type {any} */ error,
     /** @type {any} */ callback,
   ) {
-    if (isAnswering(this)) over(this);
+    if (isAnswering(this)) over(this, 0);
     return destroy.call(this, error, callback);
   };
+}
+
+/** @param {Float64Array} cells */
+function lookAtHeap(cells) {
+  const { heapUsed, heapTotal, external } = process.memoryUsage();
+  cells[HEAP_USED] = heapUsed;
+  cells[HEAP_TOTAL] = heapTotal;
+  cells[EXTERNAL] = external;
 }
 
 /** Once its response is gone a connection may go to another worker. @param {any} socket */

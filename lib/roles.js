@@ -121,6 +121,14 @@ class InWorker extends Serves {
     return addon.workerInfos();
   }
 
+  metrics() {
+    return addon.workerClusterMetrics();
+  }
+
+  health() {
+    return addon.workerClusterHealth();
+  }
+
   /** The manager's program listens to the cluster's events, or does no longer. @param {any} manager @param {boolean} follows */
   follow(manager, follows) {
     this.worker.follow(manager, follows);
@@ -225,6 +233,16 @@ class Single extends Serves {
     return this.serving?.server.listening === true;
   }
 
+  /** Without a cluster nothing is measured. @returns {Promise<never>} */
+  metrics() {
+    return this.refuse('getClusterMetrics');
+  }
+
+  /** @returns {Promise<never>} */
+  health() {
+    return this.refuse('getClusterHealth');
+  }
+
   /** @param {string} verb @returns {Promise<never>} */
   order(verb) {
     return Promise.reject(notClustered(verb));
@@ -318,6 +336,14 @@ class InPrimary {
 
   workers() {
     return this.primary.workers();
+  }
+
+  metrics() {
+    return this.primary.metrics();
+  }
+
+  health() {
+    return this.primary.health();
   }
 
   /** @param {string} verb @param {any} argument */

@@ -103,6 +103,17 @@ pub enum SlotState {
 }
 
 impl SlotState {
+    pub const ALL: [SlotState; 8] = [
+        SlotState::Vacant,
+        SlotState::Starting,
+        SlotState::Ready,
+        SlotState::Draining,
+        SlotState::Stopping,
+        SlotState::Waiting,
+        SlotState::CircuitOpen,
+        SlotState::Standby,
+    ];
+
     pub fn from_cell(cell: u64) -> Self {
         match cell {
             1 => SlotState::Starting,

@@ -11,6 +11,7 @@
 //! ```
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
+pub mod admin;
 pub mod balance;
 #[cfg(feature = "node-api")]
 mod bindings;

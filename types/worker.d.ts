@@ -55,13 +55,16 @@ export interface WorkerInfo {
   activeConnections: number;
   /** Milliseconds, over this process's life. Null without a cluster. */
   averageResponseTime: number;
-  /** RSS in bytes. Null in this version. */
+  /** RSS in bytes, sampled once a second. Null before the first sample and without a cluster. */
   memoryUsage: number;
-  /** Percent of one core. Null in this version. */
+  /** Percent of one core over the last second. Null before the first sample and without a cluster. */
   cpuUsage: number;
-  /** Milliseconds. Null in this version. */
+  /**
+   * The longest that anything waited for the event loop in the last second or two, milliseconds. Null before the first
+   * sample and without a cluster.
+   */
   eventLoopLag: number;
-  /** Null in this version. */
+  /** It serves, or is ready to, and its event loop turns. Null without a cluster. */
   healthy: boolean;
   /** Null in this version. */
   health: WorkerHealth;

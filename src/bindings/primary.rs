@@ -15,6 +15,7 @@ use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
 use crate::ipc::frame::Frame;
+use crate::metrics::view;
 use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk, now_ms};
 use crate::process::zombies::Reaper;
 use crate::sys::node_api::Callback;
@@ -135,7 +136,7 @@ impl NativePrimary {
     /// `WorkerInfo[]`.
     #[napi]
     pub fn workers(&self) -> Value {
-        self.inner.as_ref().map_or(json!([]), |primary| json!(primary.memory.workers(now_ms())))
+        self.inner.as_ref().map_or(json!([]), |primary| json!(view::workers(&primary.memory, now_ms())))
     }
 
     /// From now on the program has messages; `deliver` gets an array as [`super::messages`] describes it. `{ ok }` or
@@ -210,6 +211,18 @@ impl NativePrimary {
     #[napi]
     pub fn name(&self, slot: u32) -> f64 {
         self.inner.as_ref().map_or(messages::NOBODY, |primary| messages::name(&primary.memory, slot))
+    }
+
+    /// The cluster's metrics; see [`view::metrics`].
+    #[napi]
+    pub fn cluster_metrics(&self) -> Value {
+        self.inner.as_ref().map_or(Value::Null, |primary| view::metrics(&primary.memory, now_ms()))
+    }
+
+    /// The cluster's health; see [`view::health`].
+    #[napi]
+    pub fn cluster_health(&self) -> Value {
+        self.inner.as_ref().map_or(Value::Null, |primary| view::health(&primary.memory, now_ms()))
     }
 
     /// What became of this process's messages, by type: see [`super::messages::counts`].

@@ -42,7 +42,10 @@ const TABLE: &[(&str, Support)] = &[
     ("resources.maxConnectionsPerWorker", Full),
     ("healthCheck", Lacks("health checks")),
     ("autoScaling", Lacks("auto-scaling")),
-    ("monitoring", Lacks("monitoring")),
+    ("monitoring.metricsInterval", Lacks("metrics:updated, custom metrics and exporters")),
+    ("monitoring.customMetrics", Lacks("custom metrics")),
+    ("monitoring.exporters", Lacks("exporters")),
+    ("monitoring.dashboard", Lacks("the dashboard")),
     ("logging", Lacks("log files and log limits")),
     ("logging.enabled", Full),
     ("logging.level", Full),
@@ -188,7 +191,7 @@ mod tests {
 
     #[test]
     fn no_refusal_shows_a_secret() {
-        let config = json!({ "monitoring": { "token": "hunter2" } });
+        let config = json!({ "errorHandling": { "reporting": { "webhook": "https://hunter2" } } });
         let settings = Settings::read(&Index::new(Form::Cluster), &config, "config");
         let refused = unsupported(&settings.given, true);
         assert_eq!(refused.len(), 1);

@@ -11,19 +11,22 @@
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 2;
+pub const VERSION: u64 = 3;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
 pub const HEADER_CELLS: usize = 512;
-pub const ROW_CELLS: usize = 32;
+pub const ROW_CELLS: usize = 64;
 pub const PAGE_CELLS: usize = 512;
 /// Workers of one slot that may live at the same time.
 pub const PAGES_A_SLOT: usize = 4;
 pub const ROWS: usize = HEADER_CELLS;
 pub const PAGES: usize = ROWS + SLOTS * ROW_CELLS;
+/// What the primary has sampled, as JSON: [`header::SAMPLE_LENGTH`] bytes of it.
+pub const SAMPLE: usize = PAGES + SLOTS * PAGES_A_SLOT * PAGE_CELLS;
+pub const SAMPLE_CELLS: usize = 8192;
 /// Cells of the whole mapping (17 MB of address space; untouched pages cost nothing).
-pub const CELLS: usize = PAGES + SLOTS * PAGES_A_SLOT * PAGE_CELLS;
+pub const CELLS: usize = SAMPLE + SAMPLE_CELLS;
 
 /// Cells of the header.
 pub mod header {
@@ -39,6 +42,14 @@ pub mod header {
     pub const REFUSED: usize = 5;
     /// Slots that the cluster has had so far: the rows below this one are in use.
     pub const SLOTS: usize = 6;
+    /// Odd while a worker that is gone is folded into its slot's row: what is read meanwhile may count it twice.
+    pub const FOLDING: usize = 7;
+    /// Odd while the sample is written.
+    pub const SAMPLING: usize = 8;
+    /// Bytes of the sample.
+    pub const SAMPLE_LENGTH: usize = 9;
+    /// The histogram of all workers that are gone; doubles.
+    pub const HISTOGRAM: usize = 128;
 }
 
 /// Cells of a slot's row.
@@ -53,10 +64,27 @@ pub mod row {
     pub const STARTED: usize = 3;
     /// Times the slot's worker was replaced.
     pub const RESTARTS: usize = 4;
-    /// Requests that the slot's earlier workers had answered.
-    pub const RETIRED_REQUESTS: usize = 5;
+    /// Connections that the slot's earlier workers had got.
+    pub const RETIRED_CONNECTIONS: usize = 5;
     /// The generation of the slot's worker while it is stuck; 0 otherwise. Written by the accept thread.
     pub const STUCK: usize = 6;
+    /// What the slot's earlier workers had counted, doubles: a cell for each of [`super::page::COUNTERS`].
+    pub const RETIRED: usize = 8;
+    /// The process that the cells from here on are about, which the primary samples once a second.
+    pub const SAMPLED_PID: usize = 32;
+    /// Bytes that are resident.
+    pub const MEMORY: usize = 33;
+    pub const THREADS: usize = 34;
+    /// Open descriptors.
+    pub const DESCRIPTORS: usize = 35;
+    /// Percent of one processor in the last second; a double, as all that follow.
+    pub const CPU_PERCENT: usize = 36;
+    /// Processor time of all the slot's processes, seconds.
+    pub const CPU_SECONDS: usize = 37;
+    /// The longest that anything waited for the event loop in the last second or two, milliseconds.
+    pub const LAG_MS: usize = 38;
+    /// The part of the last second in which the loop did not wait, 0 to 1.
+    pub const UTILISATION: usize = 39;
 }
 
 /// Cells of a worker's page.
@@ -69,6 +97,10 @@ pub mod page {
     pub const ACCEPTED: usize = 2;
     /// Pushed connections that the kernel dropped because the worker had no descriptor left.
     pub const LOST: usize = 3;
+    /// Nanoseconds in which the loop did not wait.
+    pub const BUSY: usize = 4;
+    /// The longest that anything had to wait for the loop within the last second or two of activity, microseconds.
+    pub const LAG: usize = 5;
 
     pub const FIRST_FLOAT: usize = 8;
     /// Connections that are closed again, of all that were PUSHED or ACCEPTED.
@@ -85,6 +117,41 @@ pub mod page {
     pub const AFFINITY_MISMATCH: usize = 13;
     /// When it was last looked at the clock in this turn of the loop, JavaScript's milliseconds; 0: not yet.
     pub const CLOCK: usize = 14;
+    /// Of RESPONSES, those whose connection ended first.
+    pub const ABORTED: usize = 15;
+    /// Responses by the first digit of their status, 1 to 5: `STATUS + digit - 1`.
+    pub const STATUS: usize = 16;
+    /// Bytes in use on V8's heap, the heap's size, and what lies outside of it for JavaScript: looked at once a
+    /// second at most, when a request is done.
+    pub const HEAP_USED: usize = 21;
+    pub const HEAP_TOTAL: usize = 22;
+    pub const EXTERNAL: usize = 23;
+    /// Collections of garbage, and the milliseconds that they took.
+    pub const COLLECTIONS: usize = 24;
+    pub const COLLECTING: usize = 25;
+    /// Bytes read from and written to connections that are over.
+    pub const BYTES_READ: usize = 26;
+    pub const BYTES_WRITTEN: usize = 27;
+    /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
+    pub const HISTOGRAM: usize = 128;
+
+    /// The doubles that only grow, and outlive their worker.
+    pub const COUNTERS: [usize; 14] = [
+        CLOSED,
+        REQUESTS,
+        RESPONSES,
+        DURATION,
+        AFFINITY_MISMATCH,
+        ABORTED,
+        STATUS,
+        STATUS + 1,
+        STATUS + 2,
+        STATUS + 3,
+        STATUS + 4,
+        COLLECTIONS,
+        BYTES_READ,
+        BYTES_WRITTEN,
+    ];
 }
 
 /// First cell of a slot's row.
@@ -100,12 +167,15 @@ pub fn page_of(slot: u16, generation: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::histogram::BUCKETS;
 
     #[test]
     fn rows_and_pages_never_overlap() {
         assert!(row_of(0) >= HEADER_CELLS);
         assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
-        assert_eq!(page_of(1023, 3) + PAGE_CELLS, CELLS);
+        assert_eq!(page_of(1023, 3) + PAGE_CELLS, SAMPLE);
+        const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
+        const { assert!(row::RETIRED + page::COUNTERS.len() <= row::SAMPLED_PID && row::UTILISATION < ROW_CELLS) };
         assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);
         assert_eq!(page_of(3, 1), page_of(3, 5));
         assert_ne!(page_of(3, 1), page_of(3, 2));

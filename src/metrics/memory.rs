@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-use serde_json::{Value, json};
 
-use super::layout::{self, header, page, page_of, row, row_of};
+use super::aggregation::Totals;
+use super::histogram::BUCKETS;
+use super::layout::{self, PAGES_A_SLOT, SAMPLE, SAMPLE_CELLS, header, page, page_of, row, row_of};
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
@@ -85,10 +86,114 @@ impl SharedMemory {
     /// Adds what a gone worker had counted to its slot's row and clears its page.
     pub fn retire(&self, slot: u16, generation: u32) {
         let gone = self.page(slot, generation);
-        let requests = self.row(slot, row::RETIRED_REQUESTS) + gone.float(page::REQUESTS) as u64;
-        self.set_row(slot, row::RETIRED_REQUESTS, requests);
+        self.set(header::FOLDING, self.get(header::FOLDING) + 1);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        for (index, cell) in page::COUNTERS.into_iter().enumerate() {
+            self.raise(row_of(slot) + row::RETIRED + index, gone.float(cell));
+        }
+        let connections = self.row(slot, row::RETIRED_CONNECTIONS) + gone.opened();
+        self.set_row(slot, row::RETIRED_CONNECTIONS, connections);
+        for bucket in 0..BUCKETS {
+            self.raise(header::HISTOGRAM + bucket, gone.float(page::HISTOGRAM + bucket));
+        }
         for cell in 0..layout::PAGE_CELLS {
             self.set(gone.first + cell, 0);
+        }
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.set(header::FOLDING, self.get(header::FOLDING) + 1);
+    }
+
+    /// Adds to a double.
+    fn raise(&self, at: usize, by: f64) {
+        self.set(at, (f64::from_bits(self.get(at)) + by).to_bits());
+    }
+
+    /// Reads while no worker that is gone is folded, so that nothing is counted twice or not at all.
+    fn unfolded<T>(&self, read: impl Fn() -> T) -> T {
+        loop {
+            let before = self.get(header::FOLDING);
+            std::sync::atomic::fence(Ordering::SeqCst);
+            let value = read();
+            std::sync::atomic::fence(Ordering::SeqCst);
+            if before.is_multiple_of(2) && self.get(header::FOLDING) == before {
+                return value;
+            }
+            std::hint::spin_loop();
+        }
+    }
+
+    /// What the slot's workers have counted, without their response times.
+    pub fn slot_totals(&self, slot: u16) -> Totals {
+        self.unfolded(|| self.count_slot(slot, false))
+    }
+
+    fn count_slot(&self, slot: u16, with_times: bool) -> Totals {
+        let mut totals = Totals::default();
+        for index in 0..page::COUNTERS.len() {
+            totals.add_counter(index, f64::from_bits(self.row(slot, row::RETIRED + index)));
+        }
+        totals.connections = self.row(slot, row::RETIRED_CONNECTIONS);
+        for generation in 0..PAGES_A_SLOT as u32 {
+            let page = self.page(slot, generation);
+            for (index, cell) in page::COUNTERS.into_iter().enumerate() {
+                totals.add_counter(index, page.float(cell));
+            }
+            totals.connections += page.opened();
+            if with_times {
+                let buckets = totals.histogram.iter_mut().enumerate();
+                buckets.for_each(|(bucket, count)| *count += page.float(page::HISTOGRAM + bucket));
+            }
+        }
+        totals
+    }
+
+    /// What all workers have counted since the cluster began.
+    pub fn totals(&self) -> Totals {
+        self.unfolded(|| {
+            let mut totals = Totals::default();
+            let gone = totals.histogram.iter_mut().enumerate();
+            gone.for_each(|(bucket, count)| *count = f64::from_bits(self.get(header::HISTOGRAM + bucket)));
+            (0..self.slots()).for_each(|slot| totals.add(&self.count_slot(slot, true)));
+            totals
+        })
+    }
+
+    /// Slots that the cluster has had so far.
+    pub fn slots(&self) -> u16 {
+        (self.get(header::SLOTS) as u16).min(layout::SLOTS as u16)
+    }
+
+    /// Publishes what the primary has sampled; false when it is too long.
+    pub fn set_sample(&self, sample: &[u8]) -> bool {
+        if sample.len() > SAMPLE_CELLS * 8 {
+            return false;
+        }
+        self.set(header::SAMPLING, self.get(header::SAMPLING) + 1);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        for (index, piece) in sample.chunks(8).enumerate() {
+            let mut cell = [0; 8];
+            cell[..piece.len()].copy_from_slice(piece);
+            self.set(SAMPLE + index, u64::from_le_bytes(cell));
+        }
+        self.set(header::SAMPLE_LENGTH, sample.len() as u64);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.set(header::SAMPLING, self.get(header::SAMPLING) + 1);
+        true
+    }
+
+    /// The primary's last sample; empty before the first.
+    pub fn sample(&self) -> Vec<u8> {
+        loop {
+            let before = self.get(header::SAMPLING);
+            std::sync::atomic::fence(Ordering::SeqCst);
+            let length = (self.get(header::SAMPLE_LENGTH) as usize).min(SAMPLE_CELLS * 8);
+            let cells = (0..length.div_ceil(8)).flat_map(|index| self.get(SAMPLE + index).to_le_bytes());
+            let sample: Vec<u8> = cells.take(length).collect();
+            std::sync::atomic::fence(Ordering::SeqCst);
+            if before.is_multiple_of(2) && self.get(header::SAMPLING) == before {
+                return sample;
+            }
+            std::hint::spin_loop();
         }
     }
 
@@ -112,47 +217,6 @@ impl SharedMemory {
         };
         let stuck = generation.is_some_and(|generation| self.row(slot, row::STUCK) == u64::from(generation));
         Some(Target { slot, generation, serves: state == SlotState::Ready, stuck })
-    }
-
-    /// `WorkerInfo[]`: a row for every slot that has ever had a worker and is not vacant.
-    pub fn workers(&self, now_ms: u64) -> Vec<Value> {
-        let slots = 0..layout::SLOTS as u16;
-        slots.filter_map(|slot| self.worker(slot, now_ms)).collect()
-    }
-
-    fn worker(&self, slot: u16, now_ms: u64) -> Option<Value> {
-        let generation = self.row(slot, row::GENERATION) as u32;
-        let state = SlotState::from_cell(self.row(slot, row::STATE));
-        if generation == 0 || state == SlotState::Vacant {
-            return None;
-        }
-        let page = self.page(slot, generation);
-        let started = self.row(slot, row::STARTED);
-        let answered = page.float(page::RESPONSES);
-        let pid = self.row(slot, row::PID);
-        let average = if answered > 0.0 { page.float(page::DURATION) / answered } else { 0.0 };
-        Some(json!({
-            "id": slot.to_string(),
-            "workerId": slot.to_string(),
-            "pid": if pid == 0 { Value::Null } else { pid.into() },
-            "generation": generation,
-            "state": state.public(),
-            "status": state.public(),
-            "detail": state.detail(),
-            "startTime": started,
-            "uptime": now_ms.saturating_sub(started),
-            "restarts": self.row(slot, row::RESTARTS),
-            "port": self.get(header::PORT),
-            "requestCount": page.float(page::REQUESTS) as u64 + self.row(slot, row::RETIRED_REQUESTS),
-            "activeRequests": (page.float(page::REQUESTS) - answered).max(0.0) as u64,
-            "activeConnections": page.connections(),
-            "averageResponseTime": average,
-            "memoryUsage": null,
-            "cpuUsage": null,
-            "eventLoopLag": null,
-            "healthy": null,
-            "health": null,
-        }))
     }
 }
 
@@ -191,36 +255,13 @@ impl Page {
         self.float(page::CLOSED) as u64 + self.get(page::LOST)
     }
 
+    /// Connections that the worker got.
+    pub fn opened(&self) -> u64 {
+        self.get(page::PUSHED) + self.get(page::ACCEPTED)
+    }
+
     /// Connections open in the worker.
     pub fn connections(&self) -> u64 {
-        (self.get(page::PUSHED) + self.get(page::ACCEPTED)).saturating_sub(self.closed())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
-        let (memory, memfd) = SharedMemory::create(1_000).unwrap();
-        let worker = SharedMemory::open(&memfd).unwrap();
-        memory.set_row(2, row::GENERATION, 1);
-        memory.set_row(2, row::STATE, SlotState::Ready as u64);
-        memory.set_row(2, row::STARTED, 1_500);
-        worker.set(page_of(2, 1) + page::REQUESTS, 7f64.to_bits());
-        memory.retire(2, 1);
-        memory.set_row(2, row::GENERATION, 2);
-        worker.set(page_of(2, 2) + page::REQUESTS, 3f64.to_bits());
-        worker.page(2, 2).add(page::PUSHED, 4);
-        worker.set(page_of(2, 2) + page::CLOSED, 1f64.to_bits());
-
-        let workers = memory.workers(2_000);
-        assert_eq!(workers.len(), 1);
-        assert_eq!(workers[0]["id"], "2");
-        assert_eq!(workers[0]["requestCount"], 10);
-        assert_eq!(workers[0]["activeConnections"], 3);
-        assert_eq!(workers[0]["uptime"], 500);
-        assert_eq!(workers[0]["state"], "running");
+        self.opened().saturating_sub(self.closed())
     }
 }

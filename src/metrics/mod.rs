@@ -1,5 +1,11 @@
 //! Numbers about the workers, in memory that every process of a cluster maps: `layout` says where each number
-//! stands and who writes it (PURE), `memory` holds the mapping.
+//! stands and who writes it, `memory` holds the mapping; `aggregation` puts the numbers of workers together, `history`
+//! keeps them, `text` writes them for Prometheus (all PURE but the mapping).
 
+pub mod aggregation;
+pub mod histogram;
+pub mod history;
 pub mod layout;
 pub mod memory;
+pub mod text;
+pub mod view;

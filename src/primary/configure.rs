@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::setup::{Greeting, Setup};
+use super::setup::{Greeting, Setup, Watching};
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::Body;
@@ -76,12 +76,25 @@ pub fn setup(
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
+        watching: watching(loaded),
         gate: Arc::new(gate(config)?),
         key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
         launch,
         policy,
+    })
+}
+
+fn watching(loaded: &Loaded) -> Option<Watching> {
+    let monitoring = &loaded.config.monitoring;
+    monitoring.enabled.then(|| Watching {
+        host: monitoring.host.clone(),
+        port: monitoring.port.number(),
+        named: loaded.named.contains("monitoring.port"),
+        token: monitoring.token.clone(),
+        exports: monitoring.export_metrics,
+        retention: monitoring.retention,
     })
 }
 

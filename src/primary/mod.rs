@@ -18,11 +18,13 @@ mod heard;
 mod leading;
 mod link;
 mod listen;
+mod monitor;
 mod news;
 mod order;
 mod orders;
 mod relay;
 mod run;
+mod sampler;
 mod setup;
 
 pub use configure::{Command as LaunchCommand, setup};

@@ -4,6 +4,7 @@ use std::io;
 use std::sync::mpsc::Sender;
 
 use serde_json::Value;
+use tokio::sync::oneshot;
 
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Error, Result};
@@ -27,11 +28,13 @@ pub struct Order {
     pub asker: Asker,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub enum Asker {
     /// The primary's own JavaScript; the number is the command's.
     Here(u32),
     Worker(Name, u32),
+    /// The monitoring API.
+    Api(oneshot::Sender<Result<Vec<u16>>>),
 }
 
 /// Everything that can happen to a cluster.

@@ -32,9 +32,9 @@ impl Cluster {
             // Whatever was decided before this answer was told before it.
             return self.answer(asker, Ok(self.leader.leads().into_iter().collect()));
         }
-        let worker = match asker {
-            Asker::Here(_) => None,
-            Asker::Worker(Name { slot, generation }, _) => Some((slot, generation)),
+        let worker = match &asker {
+            Asker::Here(_) | Asker::Api(_) => None,
+            Asker::Worker(Name { slot, generation }, _) => Some((*slot, *generation)),
         };
         match order::fact(id, &verb, &argument, worker) {
             Ok(fact) => {
@@ -56,6 +56,8 @@ impl Cluster {
     fn answer(&self, asker: Asker, result: Result<Vec<u16>>) {
         match asker {
             Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
+            // A client that has left hears nothing.
+            Asker::Api(answer) => drop(answer.send(result)),
             Asker::Worker(name, id) => {
                 // A worker that asked for its own end hears no answer.
                 let Some(link) = self.crew.link(name) else { return };

@@ -3,6 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -16,6 +17,7 @@ use super::crew::Crew;
 use super::hang::Hangs;
 use super::heard::Stuck;
 use super::listen;
+use super::monitor::Monitor;
 use super::news::{Input, Name, Output};
 use super::orders::Orders;
 use super::setup::Setup;
@@ -31,7 +33,7 @@ use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 
 pub struct Cluster {
     pub(super) setup: Setup,
-    memory: SharedMemory,
+    pub(super) memory: SharedMemory,
     memfd: OwnedFd,
     pub(super) inputs: UnboundedSender<Input>,
     output: Box<dyn Fn(Output) + Send>,
@@ -51,6 +53,9 @@ pub struct Cluster {
     /// Workers whose programs listen to the cluster's events.
     pub(super) followers: HashSet<Name>,
     over: bool,
+    /// A port of the monitoring API that is not served yet.
+    pub(super) claimed: Option<TcpListener>,
+    pub(super) monitor: Option<Monitor>,
 }
 
 pub fn now_ms() -> u64 {
@@ -96,6 +101,8 @@ impl Cluster {
             leader: Leader::default(),
             followers: HashSet::new(),
             over: false,
+            claimed: None,
+            monitor: None,
         })
     }
 
@@ -142,6 +149,9 @@ impl Cluster {
             }
             Input::Opened { id, result } => self.done(id, opened(result)),
             Input::Start { id } => {
+                if let Err(error) = self.claim_named_port() {
+                    return self.done(id, Err(error));
+                }
                 self.starting.push(id);
                 for (level, line) in std::mem::take(&mut self.setup.first_lines) {
                     self.emit(Event::notice(level, line));
@@ -247,6 +257,9 @@ impl Cluster {
             Action::Kill { slot, generation } => self.end(Name { slot, generation }, true),
             Action::Emit(event) => self.emit(event),
             Action::Started(result) => {
+                if result.is_ok() {
+                    self.watch();
+                }
                 for id in std::mem::take(&mut self.starting) {
                     self.done(id, result.clone().map(|()| Value::Null));
                 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::news::Name;
+use crate::config::Secret;
 use crate::dispatch;
 use crate::event::Level;
 use crate::ipc::control::{AffinityCookie, Messages, ReadyWhen, Welcome};
@@ -29,10 +30,25 @@ pub struct Setup {
     pub first_lines: Vec<(Level, String)>,
     /// What every message passes.
     pub gate: Arc<Gate>,
+    /// None: nothing is monitored.
+    pub watching: Option<Watching>,
     /// Of the cluster; None: channels are not sealed.
     pub key: Option<Hidden<Key>>,
     /// Seeds what must differ between primaries and need not be secret.
     pub seed: u32,
+}
+
+/// What is monitored, and who may look.
+#[derive(Clone)]
+pub struct Watching {
+    pub host: String,
+    /// None: the API has no port; 0: any.
+    pub port: Option<u16>,
+    /// The user named the port: no other will do.
+    pub named: bool,
+    pub token: Option<Secret>,
+    pub exports: bool,
+    pub retention: Duration,
 }
 
 impl Setup {

@@ -5,6 +5,8 @@ pub mod cpus;
 pub mod doing;
 pub mod exit;
 pub mod launch;
+pub mod machine;
 pub mod orphans;
 pub mod spawner;
+pub mod usage;
 pub mod zombies;

@@ -30,6 +30,8 @@ struct Symbols {
     timer_stop: extern "C" fn(Handle) -> c_int,
     prepare_init: extern "C" fn(*mut c_void, Handle) -> c_int,
     prepare_start: extern "C" fn(Handle, extern "C" fn(Handle)) -> c_int,
+    /// Of libuv 1.39 and later.
+    idle_time: Option<extern "C" fn(*mut c_void) -> u64>,
     set_data: extern "C" fn(Handle, *mut c_void),
     get_data: extern "C" fn(Handle) -> *mut c_void,
     add_ref: extern "C" fn(Handle),
@@ -54,6 +56,7 @@ fn symbols() -> io::Result<Symbols> {
                     timer_stop: function(c"uv_timer_stop")?,
                     prepare_init: function(c"uv_prepare_init")?,
                     prepare_start: function(c"uv_prepare_start")?,
+                    idle_time: function(c"uv_metrics_idle_time"),
                     set_data: function(c"uv_handle_set_data")?,
                     get_data: function(c"uv_handle_get_data")?,
                     add_ref: function(c"uv_ref")?,
@@ -77,6 +80,11 @@ pub struct Loop(NonNull<c_void>);
 impl Loop {
     pub fn new(raw: *mut c_void) -> io::Result<Self> {
         NonNull::new(raw).map(Self).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    }
+
+    /// How long the loop has waited for events so far, nanoseconds, where the runtime has that counted (Node.js does).
+    pub fn idle_time(self) -> Option<u64> {
+        symbols().ok()?.idle_time.map(|idle_time| idle_time(self.0.as_ptr()))
     }
 }
 

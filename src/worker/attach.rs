@@ -18,6 +18,7 @@ use super::door::Door;
 use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};
+use super::pace::Pace;
 use crate::event::{MOST_OUTPUT, tail};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
 use crate::ipc::crypto::Pair;
@@ -89,6 +90,7 @@ impl Attachment {
             calls,
             hands,
             headroom: Headroom::new(),
+            pace: Pace::new(uv),
             connections,
             listeners: RefCell::default(),
             doors: RefCell::default(),
@@ -121,6 +123,7 @@ pub struct Worker {
     pub(super) calls: Calls,
     hands: Hands,
     pub(super) headroom: Headroom,
+    pace: Pace,
     connections: OwnedFd,
     /// Listeners that a server asked for and does not serve yet.
     pub(super) listeners: RefCell<HashMap<GroupId, OwnedFd>>,
@@ -192,6 +195,7 @@ impl Worker {
 
     fn beat(&self) {
         self.page.add(page::BEAT, 1);
+        self.pace.turned(&self.page);
         self.page.set(page::CLOCK, 0);
         self.flush_messages();
         if self.headroom.is_scarce() {

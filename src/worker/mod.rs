@@ -11,6 +11,7 @@ mod doors;
 mod hands;
 mod headroom;
 mod link;
+mod pace;
 
 pub use attach::{Attachment, Worker};
 pub use link::Notice;

@@ -1,0 +1,145 @@
+'use strict';
+
+// What the cluster tells about itself: the same in every process, exact, and never going back.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const { test } = require('node:test');
+const { connect } = require('./helpers/connection');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+/** Rolls at SIGWINCH. /slow takes as long as it is asked to, /status answers so, /metrics and /health as the API does. */
+function measured({ port, config }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const server = http.createServer(async (request, response) => {
+    const { pathname, searchParams } = new URL(request.url, 'http://localhost');
+    if (pathname === '/slow') return setTimeout(() => response.end('slow'), Number(searchParams.get('ms')));
+    if (pathname === '/metrics') return response.end(JSON.stringify(await app.getClusterMetrics()));
+    if (pathname === '/health') return response.end(JSON.stringify(await app.getClusterHealth()));
+    if (pathname === '/status') response.statusCode = Number(searchParams.get('code'));
+    response.end(String(process.pid));
+  });
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  app.start(port, '127.0.0.1').then(() => {
+    if (!app.isPrimary) return;
+    process.on('SIGWINCH', () => app.restartCluster().then(() => console.log('ROLLED')));
+    process.on('SIGUSR2', async () => console.log(`PRIMARY ${JSON.stringify(await app.getClusterMetrics())}`));
+    console.log('the cluster is ready');
+  });
+}
+
+/** The API's own port is any that is free. */
+async function serving(t, config = {}) {
+  const port = await freePort();
+  const given = { port, config: { monitoring: { port: 0, ...config.monitoring }, ...config.rest } };
+  const cluster = program(t, measured, { given });
+  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port, api: Number(api) };
+}
+
+const stats = async (api) => (await request(api, { path: '/cluster/stats' })).json();
+
+/** The value of a line of `/metrics`, summed over workers. */
+async function exported(api, name) {
+  const { body } = await request(api, { path: '/metrics' });
+  const lines = body.split('\n').filter((line) => line.startsWith(`${name}{`) || line.startsWith(`${name} `));
+  return lines.reduce((sum, line) => sum + Number(line.split(' ').at(-1)), 0);
+}
+
+test('requests are counted exactly, by status, across rolls and workers', async (t) => {
+  const { cluster, port, api } = await serving(t);
+  const sent = { 200: 40, 404: 7, 500: 3, 302: 2 };
+  for (let half = 0; half < 2; half += 1) {
+    for (const [code, count] of Object.entries(sent)) {
+      for (let at = 0; at < count; at += 1) await request(port, { path: `/status?code=${code}` });
+    }
+    if (half > 0) break;
+    cluster.signal('SIGWINCH');
+    await cluster.until(/ROLLED/);
+  }
+  const { totalRequests, responses, totalErrors, workers } = await stats(api);
+  assert.equal(totalRequests, 104);
+  assert.deepEqual(responses, { '1xx': 0, '2xx': 80, '3xx': 4, '4xx': 14, '5xx': 6 });
+  assert.equal(totalErrors, 6);
+  assert.equal(workers.reduce((sum, { requestCount }) => sum + requestCount, 0), 104);
+  assert.equal(await exported(api, 'http_requests_total'), 104);
+  assert.equal(await exported(api, 'http_request_duration_seconds_count'), 104);
+});
+
+test('what a killed worker had answered stays counted; no counter goes down over restarts', async (t) => {
+  const processManagement = { restartDelay: 10, maxRestartDelay: 10, maxRestarts: 100 };
+  const { cluster, port, api } = await serving(t, { rest: { processManagement } });
+  const names = ['http_requests_total', 'http_responses_total', 'http_request_duration_seconds_count', 'http_connections_total', 'process_cpu_seconds_total'];
+  const last = new Map(names.map((name) => [name, 0]));
+  let sent = 0;
+  for (let round = 0; round < 20; round += 1) {
+    const pid = Number((await request(port)).body);
+    sent += 1;
+    const ready = cluster.stdout.match(/is ready \(pid/g).length;
+    process.kill(pid, 'SIGKILL');
+    await cluster.until(new RegExp(`(?:is ready \\(pid[^]*?){${ready + 1}}`));
+    for (const [name, before] of last) {
+      const now = await exported(api, name);
+      assert.ok(now >= before, `${name} was ${before} and is ${now}`);
+      last.set(name, now);
+    }
+  }
+  assert.equal(last.get('http_requests_total'), sent);
+});
+
+test('a request whose client leaves is aborted, and nothing else', async (t) => {
+  const { port, api } = await serving(t);
+  const client = await connect(t, port);
+  client.write('GET /slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n');
+  while ((await stats(api)).activeRequests !== 1);
+  client.close();
+  while ((await stats(api)).activeRequests !== 0);
+  const { totalRequests, totalErrors, responses } = await stats(api);
+  assert.deepEqual([totalRequests, totalErrors, responses['2xx']], [1, 1, 0]);
+});
+
+test('percentiles are within three percent of what the handlers took', async (t) => {
+  const { port, api } = await serving(t);
+  const all = [];
+  for (let at = 0; at < 40; at += 1) all.push(request(port, { path: `/slow?ms=${at < 20 ? 60 : 400}` }));
+  await Promise.all(all);
+  let told;
+  do told = await stats(api);
+  while (told.p99 < 100);
+  // The handler's own timer is late by a millisecond or two, and more where the machine is busy.
+  assert.ok(told.p50 >= 58 && told.p50 < 90, `p50 ${told.p50}`);
+  assert.ok(told.p99 >= 388 && told.p99 < 500, `p99 ${told.p99}`);
+});
+
+test('the primary and every worker tell the same, and so does the API', async (t) => {
+  const { cluster, port, api } = await serving(t);
+  await request(port);
+  await cluster.signal('SIGUSR2');
+  const [, primary] = await cluster.until(/^PRIMARY (.*)$/m);
+  const worker = (await request(port, { path: '/metrics' })).json();
+  const over = await stats(api);
+  const keys = (metrics) => Object.keys(metrics).sort();
+  assert.deepEqual(keys(JSON.parse(primary)), keys(worker));
+  assert.deepEqual(keys(over), keys(worker));
+  assert.deepEqual([worker.totalWorkers, over.totalWorkers, JSON.parse(primary).totalWorkers], [2, 2, 2]);
+  const health = (await request(port, { path: '/health' })).json();
+  assert.deepEqual([health.healthy, health.status, health.unhealthyWorkers], [true, 'healthy', []]);
+});
+
+test('a worker is sampled: memory, processor, descriptors, the event loop', async (t) => {
+  const { port, api } = await serving(t);
+  for (let at = 0; at < 20; at += 1) await request(port);
+  let workers;
+  do ({ workers } = await stats(api));
+  while (workers.some(({ memoryUsage }) => memoryUsage === null));
+  for (const { memoryUsage, cpuUsage, eventLoopLag, pid } of workers) {
+    const resident = Number(fs.readFileSync(`/proc/${pid}/statm`, 'latin1').split(' ')[1]) * 4096;
+    assert.ok(Math.abs(memoryUsage - resident) < resident / 2, `${memoryUsage} for ${resident}`);
+    assert.ok(cpuUsage >= 0 && eventLoopLag >= 0);
+  }
+  assert.ok((await exported(api, 'process_open_fds')) > 10);
+  assert.ok((await exported(api, 'nodejs_heap_size_used_bytes')) > 1e6);
+});

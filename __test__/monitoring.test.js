@@ -1,0 +1,156 @@
+'use strict';
+
+// The monitoring API: what it answers, to whom, and that it does while the primary's JavaScript stands still.
+
+const assert = require('node:assert/strict');
+const net = require('node:net');
+const { once } = require('node:events');
+const { test } = require('node:test');
+const { freePort, request, tcp } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+/** Blocks the primary at SIGUSR2. */
+function monitored({ port, config }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({
+    app: http.createServer((_, response) => response.end('ok')),
+    cluster: { enabled: true, config: { workers: 2, ...config } },
+  });
+  app.start(port, '127.0.0.1').then(
+    () => {
+      if (!app.isPrimary) return;
+      process.on('SIGUSR2', () => {
+        console.log('BLOCKED');
+        for (;;);
+      });
+      console.log('the cluster is ready');
+    },
+    (error) => {
+      console.log(`REFUSED ${error.code} ${JSON.stringify(error.details)}`);
+      process.exit(1);
+    },
+  );
+}
+
+async function serving(t, monitoring = { port: 0 }) {
+  const port = await freePort();
+  const cluster = program(t, monitored, { given: { port, config: { monitoring } } });
+  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port, api: Number(api) };
+}
+
+const post = (api, path, body, headers = {}) =>
+  request(api, { method: 'POST', path, headers: { 'content-type': 'application/json', ...headers }, body: body && JSON.stringify(body) });
+
+test('it answers within a moment while the primary’s JavaScript is blocked', async (t) => {
+  const { cluster, api } = await serving(t);
+  cluster.signal('SIGUSR2');
+  await cluster.until(/BLOCKED/);
+  for (const path of ['/cluster/health', '/cluster/stats', '/cluster/workers', '/metrics', '/openapi.json']) {
+    assert.equal((await request(api, { path })).status, 200, path);
+  }
+  assert.equal((await post(api, '/cluster/scale', { workers: 3 })).status, 200);
+  assert.equal((await request(api, { path: '/cluster/workers' })).json().length, 3);
+  cluster.signal('SIGKILL');
+});
+
+test('the cluster is scaled and restarted over it, and says what is wrong with an order', async (t) => {
+  const { api } = await serving(t);
+  const ids = async () => (await request(api, { path: '/cluster/workers' })).json().map(({ id, generation }) => `${id}.${generation}`);
+  assert.equal((await post(api, '/cluster/scale', { workers: 3 })).status, 200);
+  assert.deepEqual(await ids(), ['0.1', '1.1', '2.1']);
+  assert.equal((await post(api, '/cluster/restart')).status, 200);
+  assert.deepEqual(await ids(), ['0.2', '1.2', '2.2']);
+  assert.equal((await post(api, '/cluster/workers/1/restart')).status, 200);
+  assert.deepEqual(await ids(), ['0.2', '1.3', '2.2']);
+  for (const [path, body, status, code] of [
+    ['/cluster/scale', { workers: 0 }, 400, 'INVALID_ARGUMENT'],
+    ['/cluster/scale', {}, 422, 'INVALID_ARGUMENT'],
+    ['/cluster/workers/9/restart', undefined, 404, 'NO_SUCH_WORKER'],
+    ['/cluster/workers/x/restart', undefined, 400, 'INVALID_ARGUMENT'],
+    ['/nothing', undefined, 404, 'NOT_FOUND'],
+    ['/cluster/health', undefined, 405, 'METHOD_NOT_ALLOWED'],
+  ]) {
+    const answer = await post(api, path, body);
+    assert.deepEqual([answer.status, answer.json().error.code], [status, code], path);
+  }
+});
+
+test('with a token a POST shows it, and a GET need not', async (t) => {
+  const { api } = await serving(t, { port: 0, token: 'a token of some length' });
+  assert.equal((await request(api, { path: '/cluster/stats' })).status, 200);
+  for (const authorization of [undefined, 'Bearer wrong', 'a token of some length', 'Bearer ']) {
+    const answer = await post(api, '/cluster/restart', undefined, authorization && { authorization });
+    assert.deepEqual([answer.status, answer.json().error.code], [401, 'UNAUTHORIZED'], authorization);
+  }
+  const shown = { authorization: 'Bearer a token of some length' };
+  assert.equal((await post(api, '/cluster/restart', undefined, shown)).status, 200);
+});
+
+test('pages of other sites and rebound names are refused', async (t) => {
+  const { api } = await serving(t);
+  for (const headers of [
+    { host: 'evil.example' },
+    { host: `evil.example:${api}` },
+    { origin: 'https://evil.example' },
+    { origin: 'null' },
+    { origin: 'http://localhost:1' },
+  ]) {
+    const answer = await request(api, { path: '/cluster/stats', headers });
+    assert.deepEqual([answer.status, answer.json().error.code], [403, 'FORBIDDEN'], JSON.stringify(headers));
+  }
+  const own = { host: `localhost:${api}`, origin: `http://localhost:${api}` };
+  assert.equal((await request(api, { path: '/cluster/stats', headers: own })).status, 200);
+});
+
+test('history has the last seconds of a number', async (t) => {
+  const { api } = await serving(t);
+  let points = [];
+  while (points.length < 2) ({ points } = (await request(api, { path: '/cluster/history?metric=activeWorkers' })).json());
+  assert.deepEqual(points.map(([, value]) => value), points.map(() => 2));
+  for (const query of ['', '?metric=nothing', '?metric=p99&step=x']) {
+    assert.equal((await request(api, { path: `/cluster/history${query}` })).status, 400, query);
+  }
+});
+
+test('/metrics speaks OpenMetrics to who asks for it, and is off where the configuration says so', async (t) => {
+  const { api } = await serving(t);
+  const plain = await request(api, { path: '/metrics' });
+  assert.match(plain.headers['content-type'], /^text\/plain; version=0\.0\.4/);
+  const open = await request(api, { path: '/metrics', headers: { accept: 'application/openmetrics-text; version=1.0.0' } });
+  assert.match(open.headers['content-type'], /^application\/openmetrics-text/);
+  assert.match(open.body, /# EOF\n$/);
+  const { api: without } = await serving(t, { port: 0, exportMetrics: false });
+  assert.equal((await request(without, { path: '/metrics' })).status, 404);
+});
+
+test('a port that was not named gives way to others; one that was named is this one or none', async (t) => {
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.after(() => taken.close());
+  const { port } = taken.address();
+  const cluster = program(t, monitored, { given: { port: await freePort(), config: { monitoring: { port } } } });
+  const [, code, details] = await cluster.until(/^REFUSED (\S+) (.*)$/m);
+  assert.equal(code, 'SYSTEM');
+  assert.match(details, /monitoring\.port/);
+  assert.deepEqual(await cluster.exit, { code: 1, signal: null });
+});
+
+test('without monitoring, or without a port, nobody listens', async (t) => {
+  for (const monitoring of [{ enabled: false }, { port: false }]) {
+    const cluster = program(t, monitored, { given: { port: await freePort(), config: { monitoring } } });
+    await cluster.until(/the cluster is ready/);
+    assert.doesNotMatch(cluster.stdout, /Monitoring API/);
+    cluster.signal('SIGTERM');
+    await cluster.exit;
+  }
+});
+
+test('a client that says nothing is let go, and others are served meanwhile', async (t) => {
+  const { api } = await serving(t);
+  const silent = await Promise.all(Array.from({ length: 20 }, () => tcp(api)));
+  assert.equal((await request(api, { path: '/cluster/health' })).status, 200);
+  for (const connection of silent) connection.close();
+});

@@ -1,0 +1,123 @@
+// npm run bench:metrics [-- --quick] [-- --pairs N]
+//
+// What metrics cost, and whether they are right.
+//
+// Method. Two workers, 16 keep-alive connections that ask all the time, with `monitoring` on and off, one right after
+// the other, in the opposite order every second pair; requests a second, and the processor time of all of the cluster's
+// processes for each request. Ratios on / off within a pair, medians over the pairs with their quartiles. Then, with
+// monitoring on: how many requests the API says there were over how many were sent, and its p99 over that of the
+// durations that handlers of 50 to 250 ms have noted themselves. The last line of standard output is JSON.
+
+import fs from 'node:fs';
+import path from 'node:path';
+import os from 'node:os';
+import { parseArgs } from 'node:util';
+import { drover } from './support/contenders.mjs';
+import { count, median, ratio, row } from './support/figures.mjs';
+import { build, load } from './support/loadgen.mjs';
+import { cpuTime, freePort, startServer } from './support/processes.mjs';
+
+const WORKERS = 2;
+const CONNECTIONS = 16;
+const WARM_UP_S = 2;
+const RUN_S = 3;
+
+const { values: options } = parseArgs({
+  options: { quick: { type: 'boolean', default: false }, pairs: { type: 'string' } },
+});
+const pairs = Number(options.pairs ?? (options.quick ? 2 : 9));
+if (!(Number.isInteger(pairs) && pairs > 0)) throw new Error('--pairs is a whole number from 1 on');
+
+const children = (pid) =>
+  fs.readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
+    const text = fs.readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8');
+    return text.split(' ').filter(Boolean).map(Number);
+  });
+
+/** Nanoseconds of the whole cluster. */
+const clusterTime = (pid) => [pid, ...children(pid)].reduce((sum, one) => sum + cpuTime(one), 0);
+
+const get = async (port, route) => (await fetch(`http://127.0.0.1:${port}${route}`)).json();
+
+async function measure(monitoring) {
+  const server = await startServer(drover({ monitoring })(WORKERS));
+  try {
+    const run = (seconds) => load('keepalive', server.port, { connections: CONNECTIONS, workers: WORKERS, seconds });
+    await run(WARM_UP_S);
+    const before = clusterTime(server.pid);
+    const report = await run(RUN_S);
+    const cpu = (clusterTime(server.pid) - before) / report.requests;
+    return { rps: report.per_second, cpu };
+  } finally {
+    await server.stop();
+  }
+}
+
+/** Requests on connections of their own: every one that was sent is known. */
+async function counts() {
+  const monitoring = await freePort();
+  const server = await startServer(drover({ monitoring: { port: monitoring } })(WORKERS));
+  try {
+    const { conns: sent } = await load('new', server.port, { connections: 64, seconds: RUN_S });
+    const { totalRequests: told } = await get(monitoring, '/cluster/stats');
+    return { sent, told };
+  } finally {
+    await server.stop();
+  }
+}
+
+async function percentiles() {
+  const monitoring = await freePort();
+  const script = path.join(import.meta.dirname, 'servers', 'slow.js');
+  const server = await startServer((port) => ({
+    command: process.execPath,
+    args: [script, port, monitoring],
+    env: {},
+    readyLines: 1,
+  }));
+  try {
+    await load('keepalive', server.port, { connections: 64, workers: WORKERS, seconds: options.quick ? 3 : 10 });
+    // The last second is sampled.
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const { p99 } = await get(monitoring, '/cluster/stats');
+    const notes = new Map();
+    while (notes.size < WORKERS) {
+      const { pid, durations } = await fetch(`http://127.0.0.1:${server.port}/durations`, { headers: { connection: 'close' } }).then((answer) => answer.json());
+      notes.set(pid, durations);
+    }
+    const all = [...notes.values()].flat().sort((a, b) => a - b);
+    return { told: p99, noted: all[Math.ceil(all.length * 0.99) - 1] };
+  } finally {
+    await server.stop();
+  }
+}
+
+await build();
+console.log(`Node ${process.version}, Linux ${os.release()}, ${os.availableParallelism()} CPUs, pairs: ${pairs}\n`);
+const WIDTHS = [6, 14, 14, 14, 14];
+console.log(row(['pair', 'on, req/s', 'off, req/s', 'on, us', 'off, us'], WIDTHS));
+const all = [];
+for (let pair = 0; pair < pairs; pair += 1) {
+  const on = async () => measure({ port: await freePort() });
+  const off = () => measure({ enabled: false });
+  const figures = pair % 2 === 0 ? { on: await on(), off: await off() } : { off: await off(), on: await on() };
+  const us = (value) => (value / 1000).toFixed(2);
+  console.log(row([pair + 1, count(figures.on.rps), count(figures.off.rps), us(figures.on.cpu), us(figures.off.cpu)], WIDTHS));
+  all.push({ rps: figures.on.rps / figures.off.rps, cpu: figures.on.cpu / figures.off.cpu });
+}
+const quartiles = (values) => {
+  const sorted = [...values].sort((a, b) => a - b);
+  return [sorted[Math.floor((sorted.length - 1) / 4)], sorted[Math.ceil(((sorted.length - 1) * 3) / 4)]].map(ratio);
+};
+const { sent, told } = await counts();
+const p99 = await percentiles();
+console.log(`\np99: told ${p99.told.toFixed(1)} ms, noted ${p99.noted.toFixed(1)} ms; requests: told ${count(told)}, sent ${count(sent)}`);
+const summary = {
+  rps_ratio: ratio(median(all.map(({ rps }) => rps))),
+  rps_quartiles: quartiles(all.map(({ rps }) => rps)),
+  cpu_ratio: ratio(median(all.map(({ cpu }) => cpu))),
+  cpu_quartiles: quartiles(all.map(({ cpu }) => cpu)),
+  count_error: ratio(Math.abs(told - sent) / sent),
+  p99_error: ratio(Math.abs(p99.told / p99.noted - 1)),
+};
+console.log(`\n${JSON.stringify(summary)}`);

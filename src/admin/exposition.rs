@@ -1,0 +1,154 @@
+//! `/metrics`: the names that Prometheus' users and their dashboards know.
+
+use crate::event::SlotState;
+use crate::metrics::histogram::at_most;
+use crate::metrics::layout::{header, page, row};
+use crate::metrics::memory::SharedMemory;
+use crate::metrics::text::{Exposition, Kind, OPEN_METRICS, TEXT};
+
+/// Bounds are powers of two of a microsecond, where buckets of ours end: from 1 ms to 67 s.
+const BOUNDS: std::ops::RangeInclusive<i32> = 10..=26;
+
+/// The content type and the text.
+pub fn write(memory: &SharedMemory, now_ms: u64, open_metrics: bool) -> (&'static str, String) {
+    let mut text = Exposition::new(open_metrics);
+    cluster(&mut text, memory, now_ms);
+    requests(&mut text, memory);
+    processes(&mut text, memory);
+    (if open_metrics { OPEN_METRICS } else { TEXT }, text.end())
+}
+
+fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
+    let version = env!("CARGO_PKG_VERSION");
+    text.family("drover_build_info", Kind::Gauge, "The version of drover.")
+        .sample(&[("version", version)], 1.0);
+    let uptime = now_ms.saturating_sub(memory.get(header::STARTED)) as f64 / 1000.0;
+    text.family("drover_uptime_seconds", Kind::Gauge, "Since the cluster was made.").sample(&[], uptime);
+    text.family("drover_workers", Kind::Gauge, "Workers by state.");
+    let states: Vec<SlotState> =
+        (0..memory.slots()).map(|slot| SlotState::from_cell(memory.row(slot, row::STATE))).collect();
+    for state in SlotState::ALL.into_iter().filter(|state| *state != SlotState::Vacant) {
+        let count = states.iter().filter(|found| **found == state).count();
+        text.sample(&[("state", state.detail())], count as f64);
+    }
+    let queued = memory.get(header::QUEUED) as f64;
+    text.family("drover_queue_length", Kind::Gauge, "Connections that wait for a worker.")
+        .sample(&[], queued);
+    let refused = memory.get(header::REFUSED) as f64;
+    text.family(
+        "drover_refused_connections",
+        Kind::Counter,
+        "Connections that no worker could take in time.",
+    )
+    .sample(&[], refused);
+    text.family("drover_worker_restarts", Kind::Counter, "Unexpected deaths that led to a restart.");
+    for slot in used(memory) {
+        text.sample(&[("worker", &slot.to_string())], memory.row(slot, row::RESTARTS) as f64);
+    }
+}
+
+fn requests(text: &mut Exposition, memory: &SharedMemory) {
+    let totals: Vec<(String, _)> =
+        used(memory).map(|slot| (slot.to_string(), memory.slot_totals(slot))).collect();
+    let mut counter = |name, help: &str, cell| {
+        text.family(name, Kind::Counter, help);
+        totals.iter().for_each(|(worker, totals)| {
+            text.sample(&[("worker", worker)], totals.of(cell));
+        });
+    };
+    counter("http_requests", "Requests whose headers have been read.", page::REQUESTS);
+    counter("http_requests_aborted", "Requests whose connection ended before their response.", page::ABORTED);
+    counter(
+        "http_affinity_mismatches",
+        "Requests whose affinity cookie named another worker.",
+        page::AFFINITY_MISMATCH,
+    );
+    text.family("http_responses", Kind::Counter, "Responses by class of status.");
+    for (worker, totals) in &totals {
+        for digit in 1..=5 {
+            let class = format!("{digit}xx");
+            text.sample(&[("worker", worker), ("code", &class)], totals.of(page::STATUS + digit - 1));
+        }
+    }
+    text.family("http_connections", Kind::Counter, "Connections that workers got.");
+    for (worker, totals) in &totals {
+        text.sample(&[("worker", worker)], totals.connections as f64);
+    }
+    text.family("http_connections_open", Kind::Gauge, "Connections that are open.");
+    for (slot, page) in present(memory) {
+        text.sample(&[("worker", &slot)], page.connections() as f64);
+    }
+    text.family("http_requests_in_flight", Kind::Gauge, "Requests that are being answered.");
+    for (slot, page) in present(memory) {
+        let in_flight = (page.float(page::REQUESTS) - page.float(page::RESPONSES)).max(0.0);
+        text.sample(&[("worker", &slot)], in_flight);
+    }
+    let all = memory.totals();
+    let bounds: Vec<(f64, f64)> = BOUNDS
+        .map(|power| 2f64.powi(power))
+        .map(|bound| (bound / 1e6, at_most(&all.histogram, bound)))
+        .collect();
+    text.family(
+        "http_request_duration_seconds",
+        Kind::Histogram,
+        "From a request's headers to its response's end.",
+    )
+    .histogram(&bounds, all.histogram.iter().sum(), all.of(page::DURATION) / 1000.0);
+}
+
+fn processes(text: &mut Exposition, memory: &SharedMemory) {
+    let float = |slot, cell| f64::from_bits(memory.row(slot, cell));
+    text.family("process_cpu_seconds", Kind::Counter, "Processor time.");
+    for slot in used(memory) {
+        text.sample(&[("worker", &slot.to_string())], float(slot, row::CPU_SECONDS));
+    }
+    let mut gauge = |name, help: &str, value: &dyn Fn(u16) -> f64| {
+        text.family(name, Kind::Gauge, help);
+        for slot in used(memory).filter(|slot| is_sampled(memory, *slot)) {
+            text.sample(&[("worker", &slot.to_string())], value(slot));
+        }
+    };
+    let whole = |cell| move |slot| memory.row(slot, cell) as f64;
+    gauge("process_resident_memory_bytes", "Memory that is resident.", &whole(row::MEMORY));
+    gauge("process_open_fds", "Open descriptors.", &whole(row::DESCRIPTORS));
+    gauge("process_threads", "Threads.", &whole(row::THREADS));
+    gauge("process_start_time_seconds", "When it was started, since 1970.", &|slot| {
+        memory.row(slot, row::STARTED) as f64 / 1000.0
+    });
+    gauge(
+        "nodejs_eventloop_lag_seconds",
+        "The longest that anything waited for the event loop lately.",
+        &|slot| float(slot, row::LAG_MS) / 1000.0,
+    );
+    gauge("nodejs_eventloop_utilization", "The part of its time in which the event loop works.", &|slot| {
+        float(slot, row::UTILISATION)
+    });
+    let heap = |cell| move |slot| page_of(memory, slot).float(cell);
+    gauge("nodejs_heap_size_used_bytes", "Bytes in use on V8's heap.", &heap(page::HEAP_USED));
+    gauge("nodejs_heap_size_total_bytes", "Size of V8's heap.", &heap(page::HEAP_TOTAL));
+    gauge(
+        "nodejs_external_memory_bytes",
+        "What lies outside of V8's heap for JavaScript.",
+        &heap(page::EXTERNAL),
+    );
+}
+
+/// Slots that have ever had a worker.
+fn used(memory: &SharedMemory) -> impl Iterator<Item = u16> {
+    (0..memory.slots()).filter(|slot| memory.row(*slot, row::GENERATION) > 0)
+}
+
+fn page_of(memory: &SharedMemory, slot: u16) -> crate::metrics::memory::Page {
+    memory.page(slot, memory.row(slot, row::GENERATION) as u32)
+}
+
+fn present(memory: &SharedMemory) -> impl Iterator<Item = (String, crate::metrics::memory::Page)> {
+    used(memory)
+        .filter(|slot| memory.row(*slot, row::PID) != 0)
+        .map(|slot| (slot.to_string(), page_of(memory, slot)))
+}
+
+fn is_sampled(memory: &SharedMemory, slot: u16) -> bool {
+    let pid = memory.row(slot, row::PID);
+    pid != 0 && memory.row(slot, row::SAMPLED_PID) == pid
+}

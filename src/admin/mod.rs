@@ -1,0 +1,55 @@
+//! The monitoring API: what the cluster's shared memory says, over HTTP, on threads of drover's own, so that it answers
+//! while the program's JavaScript is busy. `routes` has what can be asked, `guard` who may, `server` the connections.
+
+mod exposition;
+mod guard;
+mod openapi;
+mod routes;
+mod server;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::oneshot;
+
+use crate::config::Secret;
+use crate::error::Result;
+use crate::metrics::history::{History, Point};
+use crate::metrics::memory::SharedMemory;
+
+pub use server::{bind, serve};
+
+/// An order to the cluster: a verb and its argument. Answered with the slots that serve because of it.
+pub type Orders = Box<dyn Fn(&str, Value) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
+
+/// What the API is made of.
+pub struct Api {
+    pub memory: SharedMemory,
+    pub history: Past,
+    pub orders: Orders,
+    /// What a POST must show.
+    pub token: Option<Secret>,
+    /// Names in a Host header that are this API's, besides loopback's.
+    pub host: String,
+    /// `/metrics` is served.
+    pub exports: bool,
+}
+
+/// What the cluster's numbers were; written by the sampler, read by the API.
+#[derive(Clone)]
+pub struct Past(Arc<Mutex<History>>);
+
+impl Past {
+    pub fn new(seconds: u64) -> Self {
+        Self(Arc::new(Mutex::new(History::new(seconds))))
+    }
+
+    pub fn add(&self, point: Point) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(point);
+    }
+
+    /// See [`History::range`].
+    pub fn range(&self, series: &str, from: u64, step: u64) -> Option<Vec<(u64, f64)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).range(series, from, step)
+    }
+}

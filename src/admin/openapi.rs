@@ -1,0 +1,128 @@
+//! The API's own description (OpenAPI 3.1).
+
+use serde_json::{Value, json};
+
+use crate::metrics::history::SERIES;
+
+pub fn document() -> Value {
+    let error = json!({
+        "description": "What was wrong and what to do.",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } },
+    });
+    let answer = |what: &str, schema: Value| json!({ "description": what, "content": { "application/json": { "schema": schema } } });
+    let schema = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
+    let get = |summary: &str, answers: Value, parameters: Value| {
+        let mut answers = answers;
+        answers["403"] = error.clone();
+        json!({ "get": { "summary": summary, "parameters": parameters, "responses": answers } })
+    };
+    let post = |summary: &str, more: Value| {
+        let mut operation = json!({
+            "summary": summary,
+            "security": [{ "token": [] }, {}],
+            "responses": {
+                "200": answer("It is done; the workers that serve because of it.", schema("Ordered")),
+                "202": answer("It takes longer and goes on.", schema("Ordered")),
+                "400": error, "401": error, "403": error, "409": error,
+            },
+        });
+        if let (Some(operation), Some(more)) = (operation.as_object_mut(), more.as_object()) {
+            operation.extend(more.clone());
+        }
+        operation
+    };
+    let mut by_id = post(
+        "Replaces one worker; no request is lost.",
+        json!({
+            "parameters": [{ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "pattern": "^[0-9]+$" } }],
+        }),
+    );
+    by_id["responses"]["404"] = error.clone();
+    let mut scale = post(
+        "Another number of workers.",
+        json!({
+            "requestBody": { "required": true, "content": { "application/json": { "schema": {
+                "type": "object", "required": ["workers"],
+                "properties": { "workers": { "type": "integer", "minimum": 1, "maximum": 1024 } },
+            } } } },
+        }),
+    );
+    for status in ["413", "415", "422"] {
+        scale["responses"][status] = error.clone();
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "drover", "version": env!("CARGO_PKG_VERSION"), "description": "A cluster's monitoring API." },
+        "paths": {
+            "/cluster/health": get("Whether the workers are well.", json!({
+                "200": answer("Healthy or degraded.", schema("Health")),
+                "503": answer("Critical: less than half of the workers are well.", schema("Health")),
+            }), json!([])),
+            "/cluster/stats": get("The cluster's metrics.", json!({ "200": answer("Metrics.", schema("Metrics")) }), json!([])),
+            "/cluster/workers": get("The workers.", json!({
+                "200": answer("Workers.", json!({ "type": "array", "items": schema("Worker") })),
+            }), json!([])),
+            "/cluster/history": get("What a number was.", json!({
+                "200": answer("Points of [time, value].", schema("History")),
+                "400": error,
+            }), json!([
+                { "name": "metric", "in": "query", "required": true, "schema": { "type": "string", "enum": SERIES } },
+                { "name": "from", "in": "query", "description": "Milliseconds since 1970.", "schema": { "type": "integer", "minimum": 0 } },
+                { "name": "step", "in": "query", "description": "Milliseconds.", "schema": { "type": "integer", "minimum": 0 } },
+            ])),
+            "/metrics": get("Metrics for Prometheus.", json!({
+                "200": { "description": "The text format, or OpenMetrics for who accepts it.", "content": {
+                    "text/plain": { "schema": { "type": "string" } },
+                    "application/openmetrics-text": { "schema": { "type": "string" } },
+                } },
+                "404": error,
+            }), json!([])),
+            "/openapi.json": get("This document.", json!({ "200": answer("OpenAPI.", json!({ "type": "object" })) }), json!([])),
+            "/cluster/restart": { "post": post("Replaces every worker, one after the other; no request is lost.", json!({})) },
+            "/cluster/scale": { "post": scale },
+            "/cluster/workers/{id}/restart": { "post": by_id },
+        },
+        "components": {
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "monitoring.token" } },
+            "schemas": {
+                "Error": object(json!({ "error": object(json!({ "code": { "type": "string" }, "message": { "type": "string" } })) })),
+                "Ordered": object(json!({ "workers": { "type": ["array", "null"], "items": { "type": "string" } } })),
+                "Health": object(json!({
+                    "healthy": { "type": "boolean" },
+                    "status": { "enum": ["healthy", "degraded", "critical"] },
+                    "unhealthyWorkers": { "type": "array", "items": { "type": "string" } },
+                    "details": { "type": "array", "items": { "type": "object" } },
+                })),
+                "Worker": object(json!({
+                    "id": { "type": "string" }, "pid": { "type": ["integer", "null"] }, "generation": { "type": "integer" },
+                    "state": { "type": "string" }, "detail": { "type": "string" }, "restarts": { "type": "integer" },
+                    "requestCount": { "type": "integer" }, "activeRequests": { "type": "integer" },
+                    "activeConnections": { "type": "integer" }, "averageResponseTime": { "type": "number" },
+                    "memoryUsage": { "type": ["integer", "null"] }, "cpuUsage": { "type": ["number", "null"] },
+                    "eventLoopLag": { "type": ["number", "null"] }, "healthy": { "type": "boolean" },
+                })),
+                "Metrics": object(json!({
+                    "totalWorkers": { "type": "integer" }, "activeWorkers": { "type": "integer" },
+                    "totalRequests": { "type": "integer" }, "requestsPerSecond": { "type": "number" },
+                    "averageResponseTime": { "type": "number" }, "p50": { "type": "number" }, "p90": { "type": "number" },
+                    "p99": { "type": "number" }, "p999": { "type": "number" }, "errorRate": { "type": "number" },
+                    "memoryUsage": { "type": "integer" }, "cpuUsage": { "type": "number" },
+                    "queueLength": { "type": "integer" }, "activeConnections": { "type": "integer" },
+                    "restartCount": { "type": "integer" }, "uptime": { "type": "integer" },
+                    "workers": { "type": "array", "items": schema("Worker") },
+                })),
+                "History": object(json!({
+                    "metric": { "type": "string" },
+                    "points": { "type": "array", "items": { "type": "array", "prefixItems": [{ "type": "integer" }, { "type": "number" }] } },
+                })),
+            },
+        },
+    })
+}
+
+/// Every property is there.
+fn object(properties: Value) -> Value {
+    let required: Vec<String> =
+        properties.as_object().into_iter().flat_map(|map| map.keys().cloned()).collect();
+    json!({ "type": "object", "properties": properties, "required": required })
+}

@@ -1,0 +1,156 @@
+//! What can be asked.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::extract::rejection::{JsonRejection, QueryRejection};
+use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Api, exposition, guard, openapi};
+use crate::error::{Code, Error};
+use crate::metrics::history::SERIES;
+use crate::metrics::view;
+
+type Shared = State<Arc<Api>>;
+
+const MOST_BODY: usize = 16 * 1024;
+/// Longer than a roll of many workers; the order goes on when its asker has left.
+const PATIENCE: Duration = Duration::from_secs(110);
+
+pub fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/cluster/health", get(health))
+        .route("/cluster/stats", get(async |State(api): Shared| Json(view::metrics(&api.memory, now_ms()))))
+        .route("/cluster/workers", get(async |State(api): Shared| Json(view::workers(&api.memory, now_ms()))))
+        .route("/cluster/history", get(history))
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(async || Json(openapi::document())))
+        .route("/cluster/restart", post(restart))
+        .route("/cluster/scale", post(scale))
+        .route("/cluster/workers/{id}/restart", post(restart_worker))
+        .fallback(async || {
+            refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such route: see /openapi.json")
+        })
+        .method_not_allowed_fallback(async || {
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this route has another method")
+        })
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(middleware::from_fn_with_state(api.clone(), admit))
+        .with_state(api)
+}
+
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+async fn admit(State(api): Shared, request: Request, next: Next) -> Response {
+    let mut response = match guard::admit(&api, request.method(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err((status, text)) => {
+            let code = if status == StatusCode::UNAUTHORIZED { "UNAUTHORIZED" } else { "FORBIDDEN" };
+            refusal(status, code, text)
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
+    response
+}
+
+fn refusal(status: StatusCode, code: impl Serialize, message: &str) -> Response {
+    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
+}
+
+async fn health(State(api): Shared) -> Response {
+    let health = view::health(&api.memory, now_ms());
+    let status =
+        if health["status"] == "critical" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    (status, Json(health)).into_response()
+}
+
+#[derive(Deserialize)]
+struct Range {
+    metric: String,
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    from: u64,
+    /// Milliseconds.
+    #[serde(default)]
+    step: u64,
+}
+
+async fn history(State(api): Shared, range: Result<Query<Range>, QueryRejection>) -> Response {
+    let Range { metric, from, step } = match range {
+        Ok(Query(range)) => range,
+        Err(rejection) => {
+            return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &rejection.body_text());
+        }
+    };
+    match api.history.range(&metric, from, step) {
+        Some(points) => Json(json!({ "metric": metric, "points": points })).into_response(),
+        None => {
+            let text = format!("metric: found {metric:?}, allowed: {}", SERIES.join(", "));
+            refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text)
+        }
+    }
+}
+
+async fn metrics(State(api): Shared, headers: HeaderMap) -> Response {
+    if !api.exports {
+        return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "monitoring.exportMetrics is false");
+    }
+    let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
+    let open_metrics = accepts.contains("application/openmetrics-text");
+    let (kind, text) = exposition::write(&api.memory, now_ms(), open_metrics);
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+async fn restart(State(api): Shared) -> Response {
+    order(&api, "restartCluster", Value::Null).await
+}
+
+async fn restart_worker(State(api): Shared, Path(id): Path<String>) -> Response {
+    order(&api, "restartWorker", id.into()).await
+}
+
+#[derive(Deserialize)]
+struct Size {
+    workers: Value,
+}
+
+async fn scale(State(api): Shared, size: Result<Json<Size>, JsonRejection>) -> Response {
+    match size {
+        Ok(Json(Size { workers })) => order(&api, "scale", workers).await,
+        Err(rejection) => {
+            let text = format!("a body like {{ \"workers\": 4 }} is needed: {}", rejection.body_text());
+            refusal(rejection.status(), "INVALID_ARGUMENT", &text)
+        }
+    }
+}
+
+/// Answers when the order is carried out.
+async fn order(api: &Api, verb: &str, argument: Value) -> Response {
+    match tokio::time::timeout(PATIENCE, (api.orders)(verb, argument)).await {
+        Ok(Ok(Ok(slots))) => {
+            let ids: Vec<String> = slots.iter().map(u16::to_string).collect();
+            Json(json!({ "workers": ids })).into_response()
+        }
+        Ok(Ok(Err(Error { code, message, .. }))) => {
+            let status = match code {
+                Code::InvalidArgument => StatusCode::BAD_REQUEST,
+                Code::NoSuchWorker => StatusCode::NOT_FOUND,
+                _ => StatusCode::CONFLICT,
+            };
+            refusal(status, code, &message)
+        }
+        Ok(Err(_)) => refusal(StatusCode::CONFLICT, "STOPPED", "the cluster has stopped"),
+        Err(_) => (StatusCode::ACCEPTED, Json(json!({ "workers": null }))).into_response(),
+    }
+}

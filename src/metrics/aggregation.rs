@@ -1,0 +1,101 @@
+//! Numbers of workers put together. PURE.
+
+use super::histogram::{BUCKETS, quantile};
+use super::layout::page;
+
+/// What workers have counted since the cluster began, those that are gone included. It never goes back.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Totals {
+    /// By [`page::COUNTERS`].
+    counters: [f64; page::COUNTERS.len()],
+    /// Connections that workers got.
+    pub connections: u64,
+    /// Response times by bucket.
+    pub histogram: Vec<f64>,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self { counters: [0.0; page::COUNTERS.len()], connections: 0, histogram: vec![0.0; BUCKETS] }
+    }
+}
+
+impl Totals {
+    /// `cell`: one of [`page::COUNTERS`]; 0 for another.
+    pub fn of(&self, cell: usize) -> f64 {
+        page::COUNTERS.iter().position(|counter| *counter == cell).map_or(0.0, |index| self.counters[index])
+    }
+
+    pub fn add_counter(&mut self, index: usize, by: f64) {
+        self.counters[index] += by;
+    }
+
+    pub fn add(&mut self, other: &Totals) {
+        self.counters.iter_mut().zip(other.counters).for_each(|(sum, more)| *sum += more);
+        self.connections += other.connections;
+        self.histogram.iter_mut().zip(&other.histogram).for_each(|(sum, more)| *sum += more);
+    }
+
+    /// What has been counted since an earlier time.
+    pub fn since(&self, earlier: &Totals) -> Totals {
+        let mut difference = self.clone();
+        difference.counters.iter_mut().zip(earlier.counters).for_each(|(now, then)| *now -= then);
+        difference.connections = self.connections.saturating_sub(earlier.connections);
+        difference
+            .histogram
+            .iter_mut()
+            .zip(&earlier.histogram)
+            .for_each(|(now, then)| *now = (*now - then).max(0.0));
+        difference
+    }
+
+    /// Mean response time, milliseconds.
+    pub fn average(&self) -> f64 {
+        let responses = self.of(page::RESPONSES);
+        if responses > 0.0 { self.of(page::DURATION) / responses } else { 0.0 }
+    }
+
+    /// The response time that the given part is not above, milliseconds; 0 without any response.
+    pub fn quantile(&self, part: f64) -> f64 {
+        quantile(&self.histogram, part).map_or(0.0, |microseconds| microseconds / 1000.0)
+    }
+
+    /// Answers of 5xx and those that never reached their client, of all.
+    pub fn error_rate(&self) -> f64 {
+        let responses = self.of(page::RESPONSES);
+        let failed = self.of(page::STATUS + 4) + self.of(page::ABORTED);
+        if responses > 0.0 { failed / responses } else { 0.0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn totals(requests: f64, failed: f64) -> Totals {
+        let mut totals = Totals::default();
+        for (index, cell) in page::COUNTERS.iter().enumerate() {
+            match *cell {
+                page::RESPONSES => totals.add_counter(index, requests),
+                cell if cell == page::STATUS + 4 => totals.add_counter(index, failed),
+                page::DURATION => totals.add_counter(index, requests * 3.0),
+                _ => {}
+            }
+        }
+        totals
+    }
+
+    #[test]
+    fn what_came_since_is_the_difference() {
+        let mut now = totals(10.0, 1.0);
+        now.add(&totals(5.0, 4.0));
+        let since = now.since(&totals(10.0, 1.0));
+        assert_eq!((since.of(page::RESPONSES), since.error_rate(), since.average()), (5.0, 0.8, 3.0));
+    }
+
+    #[test]
+    fn nothing_is_no_error_and_takes_no_time() {
+        let none = Totals::default();
+        assert_eq!((none.error_rate(), none.average(), none.quantile(0.5)), (0.0, 0.0, 0.0));
+    }
+}

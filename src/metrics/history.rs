@@ -1,0 +1,140 @@
+//! What the cluster's numbers were: a point a second for ten minutes, the mean of ten points beyond. PURE. Bounded by
+//! the time that is kept.
+
+use std::collections::VecDeque;
+
+/// Names of the numbers, as the monitoring API has them.
+pub const SERIES: [&str; 12] = [
+    "requestsPerSecond",
+    "averageResponseTime",
+    "p50",
+    "p90",
+    "p99",
+    "errorRate",
+    "cpuUsage",
+    "memoryUsage",
+    "eventLoopLag",
+    "queueLength",
+    "activeConnections",
+    "activeWorkers",
+];
+
+/// Points that are kept as they came.
+const FINE: usize = 600;
+/// Of so many points one is made for the time before.
+const THINNED: usize = 10;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Point {
+    /// Milliseconds since 1970.
+    pub at: u64,
+    pub values: [f32; SERIES.len()],
+}
+
+pub struct History {
+    fine: VecDeque<Point>,
+    coarse: VecDeque<Point>,
+    most_coarse: usize,
+    /// On their way from `fine` to `coarse`.
+    leaving: Vec<Point>,
+}
+
+impl History {
+    /// Keeps the last `seconds` at a point a second.
+    pub fn new(seconds: u64) -> Self {
+        let beyond = usize::try_from(seconds).unwrap_or(usize::MAX).saturating_sub(FINE);
+        let most_coarse = beyond.div_ceil(THINNED).min(1 << 20);
+        Self { fine: VecDeque::new(), coarse: VecDeque::new(), most_coarse, leaving: Vec::new() }
+    }
+
+    pub fn add(&mut self, point: Point) {
+        self.fine.push_back(point);
+        if self.fine.len() > FINE
+            && let Some(oldest) = self.fine.pop_front()
+        {
+            self.thin(oldest);
+        }
+    }
+
+    fn thin(&mut self, point: Point) {
+        self.leaving.push(point);
+        if self.leaving.len() < THINNED || self.most_coarse == 0 {
+            self.leaving.truncate(if self.most_coarse == 0 { 0 } else { THINNED });
+            return;
+        }
+        let mut mean = Point { at: point.at, values: [0.0; SERIES.len()] };
+        for (index, value) in mean.values.iter_mut().enumerate() {
+            *value = self.leaving.iter().map(|point| point.values[index]).sum::<f32>() / THINNED as f32;
+        }
+        self.leaving.clear();
+        self.coarse.push_back(mean);
+        if self.coarse.len() > self.most_coarse {
+            self.coarse.pop_front();
+        }
+    }
+
+    /// `[time, value]` of a series from `from` (milliseconds since 1970) on, a mean for each `step` milliseconds; 0: as
+    /// it is kept. None for a name that is no series.
+    pub fn range(&self, series: &str, from: u64, step: u64) -> Option<Vec<(u64, f64)>> {
+        let index = SERIES.iter().position(|name| *name == series)?;
+        let kept = self.coarse.iter().chain(&self.leaving).chain(&self.fine);
+        let points =
+            kept.filter(|point| point.at >= from).map(|point| (point.at, f64::from(point.values[index])));
+        if step == 0 {
+            return Some(points.collect());
+        }
+        let mut means: Vec<(u64, f64, f64)> = Vec::new();
+        for (at, value) in points {
+            let begin = at - at % step;
+            match means.last_mut().filter(|(last, ..)| *last == begin) {
+                Some((_, sum, count)) => (*sum, *count) = (*sum + value, *count + 1.0),
+                None => means.push((begin, value, 1.0)),
+            }
+        }
+        Some(means.into_iter().map(|(at, sum, count)| (at, sum / count)).collect())
+    }
+
+    pub fn len(&self) -> usize {
+        self.fine.len() + self.leaving.len() + self.coarse.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filled(seconds: u64, keeps: u64) -> History {
+        let mut history = History::new(keeps);
+        for second in 0..seconds {
+            history.add(Point { at: second * 1000, values: [second as f32; SERIES.len()] });
+        }
+        history
+    }
+
+    #[test]
+    fn an_hour_is_kept_in_nine_hundred_points() {
+        let history = filled(10_000, 3600);
+        assert!(history.len() <= 600 + 300 + THINNED);
+        let points = history.range("p99", 0, 0).unwrap();
+        let (first, last) = (points[0], points[points.len() - 1]);
+        assert!(first.0 >= (10_000 - 3600 - 20) * 1000, "older ones are gone");
+        assert_eq!(last, (9_999_000, 9_999.0));
+        assert!(points.windows(2).all(|pair| pair[0].0 < pair[1].0 && pair[0].1 < pair[1].1));
+    }
+
+    #[test]
+    fn a_step_gives_the_mean_of_what_lies_in_it() {
+        let points = filled(20, 3600).range("cpuUsage", 0, 10_000).unwrap();
+        assert_eq!(points, [(0, 4.5), (10_000, 14.5)]);
+        assert_eq!(filled(20, 3600).range("nothing", 0, 0), None);
+    }
+
+    #[test]
+    fn little_retention_keeps_no_thinned_points() {
+        assert_eq!(filled(1000, 60).len(), FINE);
+    }
+}

@@ -1,0 +1,180 @@
+//! What a process of the cluster tells about it: `WorkerInfo[]`, the cluster's metrics and its health, all out of the
+//! shared memory, so that every process tells the same.
+
+use serde_json::{Map, Value, json};
+
+use super::layout::{header, page, row};
+use super::memory::SharedMemory;
+use crate::event::SlotState;
+
+/// Less than this part of the workers ready is critical.
+const CRITICAL: f64 = 0.5;
+
+/// `WorkerInfo[]`: a row for every slot that has ever had a worker and is not vacant.
+pub fn workers(memory: &SharedMemory, now_ms: u64) -> Vec<Value> {
+    (0..memory.slots()).filter_map(|slot| worker(memory, slot, now_ms)).collect()
+}
+
+fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
+    let generation = memory.row(slot, row::GENERATION) as u32;
+    let state = SlotState::from_cell(memory.row(slot, row::STATE));
+    if generation == 0 || state == SlotState::Vacant {
+        return None;
+    }
+    let page = memory.page(slot, generation);
+    let started = memory.row(slot, row::STARTED);
+    let answered = page.float(page::RESPONSES);
+    let pid = memory.row(slot, row::PID);
+    let average = if answered > 0.0 { page.float(page::DURATION) / answered } else { 0.0 };
+    let is_stuck = memory.row(slot, row::STUCK) == u64::from(generation);
+    let healthy = is_healthy(state) && !is_stuck;
+    // Sampled for another process than the present one: nothing is known yet.
+    let is_sampled = memory.row(slot, row::SAMPLED_PID) == pid && pid != 0;
+    let sampled = |value: Value| if is_sampled { value } else { Value::Null };
+    let float = |cell| f64::from_bits(memory.row(slot, cell));
+    Some(json!({
+        "id": slot.to_string(),
+        "workerId": slot.to_string(),
+        "pid": if pid == 0 { Value::Null } else { pid.into() },
+        "generation": generation,
+        "state": state.public(),
+        "status": state.public(),
+        "detail": state.detail(),
+        "startTime": started,
+        "uptime": now_ms.saturating_sub(started),
+        "restarts": memory.row(slot, row::RESTARTS),
+        "port": memory.get(header::PORT),
+        "requestCount": memory.slot_totals(slot).of(page::REQUESTS) as u64,
+        "activeRequests": (page.float(page::REQUESTS) - answered).max(0.0) as u64,
+        "activeConnections": page.connections(),
+        "averageResponseTime": average,
+        "memoryUsage": sampled(memory.row(slot, row::MEMORY).into()),
+        "cpuUsage": sampled(json!(float(row::CPU_PERCENT))),
+        "eventLoopLag": sampled(json!(float(row::LAG_MS))),
+        "healthy": healthy,
+        "health": null,
+    }))
+}
+
+fn is_healthy(state: SlotState) -> bool {
+    matches!(state, SlotState::Ready | SlotState::Standby | SlotState::Draining)
+}
+
+/// The cluster's metrics. What is a rate or a percentile is of the last minute, as the primary sampled it.
+pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
+    let workers = workers(memory, now_ms);
+    let totals = memory.totals();
+    let sum = |key: &str| workers.iter().filter_map(|worker| worker[key].as_f64()).sum::<f64>();
+    let ready = workers.iter().filter(|worker| worker["detail"] == "ready").count();
+    let mut metrics = json!({
+        "timestamp": now_ms,
+        "totalWorkers": workers.len(),
+        "activeWorkers": ready,
+        "totalRequests": totals.of(page::REQUESTS) as u64,
+        "totalErrors": (totals.of(page::STATUS + 4) + totals.of(page::ABORTED)) as u64,
+        "responses": statuses(&totals),
+        "requestsPerSecond": 0.0,
+        "averageResponseTime": totals.average(),
+        "p50": 0.0,
+        "p90": 0.0,
+        "p99": 0.0,
+        "p999": 0.0,
+        "errorRate": 0.0,
+        "memoryUsage": sum("memoryUsage") as u64,
+        "cpuUsage": 0.0,
+        "eventLoopLag": workers.iter().filter_map(|worker| worker["eventLoopLag"].as_f64()).fold(0.0, f64::max),
+        "queueLength": memory.get(header::QUEUED),
+        "refusedConnections": memory.get(header::REFUSED),
+        "activeConnections": sum("activeConnections") as u64,
+        "activeRequests": sum("activeRequests") as u64,
+        "restartCount": sum("restarts") as u64,
+        "uptime": now_ms.saturating_sub(memory.get(header::STARTED)),
+        "system": null,
+        "lastScalingAction": null,
+        "custom": {},
+    });
+    if let (Some(metrics), Some(sample)) = (metrics.as_object_mut(), sample(memory)) {
+        metrics.extend(sample);
+        metrics.insert("workers".to_owned(), Value::Array(workers));
+    } else {
+        metrics["workers"] = Value::Array(workers);
+    }
+    metrics
+}
+
+fn statuses(totals: &super::aggregation::Totals) -> Value {
+    let classes =
+        (1..=5).map(|digit| (format!("{digit}xx"), (totals.of(page::STATUS + digit - 1) as u64).into()));
+    Value::Object(classes.collect())
+}
+
+/// What the primary has sampled: members of the metrics.
+fn sample(memory: &SharedMemory) -> Option<Map<String, Value>> {
+    serde_json::from_slice(&memory.sample()).ok()
+}
+
+/// The cluster's health; a worker counts as well when it serves and its event loop turns.
+pub fn health(memory: &SharedMemory, now_ms: u64) -> Value {
+    let workers = workers(memory, now_ms);
+    let well = workers.iter().filter(|worker| worker["healthy"] == true).count();
+    let part = if workers.is_empty() { 0.0 } else { well as f64 / workers.len() as f64 };
+    let status = if part >= 1.0 {
+        "healthy"
+    } else if part >= CRITICAL {
+        "degraded"
+    } else {
+        "critical"
+    };
+    let details: Vec<Value> = workers.iter().map(detail).collect();
+    let unhealthy =
+        workers.iter().filter(|worker| worker["healthy"] != true).map(|worker| worker["id"].clone());
+    json!({
+        "healthy": status == "healthy",
+        "status": status,
+        "totalWorkers": workers.len(),
+        "healthyWorkers": well,
+        "unhealthyWorkers": unhealthy.collect::<Vec<_>>(),
+        "lastHealthCheck": now_ms,
+        "details": details,
+    })
+}
+
+fn detail(worker: &Value) -> Value {
+    let healthy = worker["healthy"] == true;
+    let reasons: Vec<String> = match worker["detail"].as_str() {
+        Some("ready") if !healthy => vec!["its event loop does not turn".to_owned()],
+        Some(detail) if !healthy => vec![format!("it is not serving: {detail}")],
+        Some(_) | None => Vec::new(),
+    };
+    json!({ "workerId": worker["id"], "healthy": healthy, "reasons": reasons })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::layout::page_of;
+
+    #[test]
+    fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
+        let (memory, memfd) = SharedMemory::create(1_000).unwrap();
+        let worker = SharedMemory::open(&memfd).unwrap();
+        memory.set(header::SLOTS, 3);
+        memory.set_row(2, row::GENERATION, 1);
+        memory.set_row(2, row::STATE, SlotState::Ready as u64);
+        memory.set_row(2, row::STARTED, 1_500);
+        worker.set(page_of(2, 1) + page::REQUESTS, 7f64.to_bits());
+        memory.retire(2, 1);
+        memory.set_row(2, row::GENERATION, 2);
+        worker.set(page_of(2, 2) + page::REQUESTS, 3f64.to_bits());
+        worker.page(2, 2).add(page::PUSHED, 4);
+        worker.set(page_of(2, 2) + page::CLOSED, 1f64.to_bits());
+
+        let workers = workers(&memory, 2_000);
+        assert_eq!(workers.len(), 1);
+        assert_eq!(workers[0]["id"], "2");
+        assert_eq!(workers[0]["requestCount"], 10);
+        assert_eq!(workers[0]["activeConnections"], 3);
+        assert_eq!(workers[0]["uptime"], 500);
+        assert_eq!(workers[0]["state"], "running");
+    }
+}

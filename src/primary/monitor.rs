@@ -1,0 +1,146 @@
+//! The thread that looks at the cluster once a second and answers the monitoring API. It lives as long as its handle.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::oneshot;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::news::{Asker, Input, Order};
+use super::run::{Cluster, now_ms};
+use super::sampler::Sampler;
+use super::setup::Watching;
+use crate::admin::{Api, Past, bind, serve};
+use crate::error::{Error, Result};
+use crate::event::{Event, Level};
+use crate::metrics::memory::SharedMemory;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Monitor {
+    over: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Monitor {
+    /// `bound`: where the API is served, if it is.
+    fn start(
+        watching: &Watching,
+        memory: SharedMemory,
+        inputs: UnboundedSender<Input>,
+        bound: Option<TcpListener>,
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (over, ended) = oneshot::channel();
+        let past = Past::new(watching.retention.as_secs());
+        let mut sampler = Sampler::new(memory.clone(), past.clone());
+        let orders = move |verb: &str, argument| {
+            let (answer, answered) = oneshot::channel();
+            let order = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
+            // A loop that has ended drops the answer: that is told as the cluster's end.
+            let _ = inputs.send(Input::Order(order));
+            answered
+        };
+        let api = Api {
+            memory,
+            history: past,
+            orders: Box::new(orders),
+            token: watching.token.clone(),
+            host: watching.host.clone(),
+            exports: watching.exports,
+        };
+        let thread = std::thread::Builder::new().name("drover-monitor".into()).spawn(move || {
+            runtime.block_on(async move {
+                let looks = async {
+                    let mut ticks = interval(EVERY);
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    loop {
+                        ticks.tick().await;
+                        sampler.look(now_ms());
+                    }
+                };
+                let answers = async {
+                    match bound {
+                        Some(bound) => drop(serve(bound, Arc::new(api)).await),
+                        None => std::future::pending().await,
+                    }
+                };
+                tokio::select! {
+                    _ = ended => {}
+                    () = looks => {}
+                    () = answers => {}
+                }
+            });
+        })?;
+        Ok(Self { over: Some(over), thread: Some(thread) })
+    }
+}
+
+impl Drop for Monitor {
+    fn drop(&mut self) {
+        self.over.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Cluster {
+    /// A port that the user named is the API's or nobody's: it is taken before anything is started.
+    ///
+    /// # Errors
+    /// It cannot be bound.
+    pub(super) fn claim_named_port(&mut self) -> Result<()> {
+        match &self.setup.watching {
+            Some(Watching { host, port: Some(port), named: true, .. }) => {
+                let bound = bind(host, *port, false).map_err(|error| {
+                    Error::system("listen", &error)
+                        .and("option", "monitoring.port".into())
+                        .and("address", format!("{host}:{port}").into())
+                })?;
+                self.claimed = Some(bound);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// From now on the cluster is looked at.
+    pub(super) fn watch(&mut self) {
+        let Some(watching) = self.setup.watching.clone().filter(|_| self.monitor.is_none()) else { return };
+        let bound = self.claimed.take().or_else(|| self.find_port(&watching));
+        let address = bound.as_ref().and_then(|bound| bound.local_addr().ok());
+        match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), bound) {
+            Ok(monitor) => self.monitor = Some(monitor),
+            Err(error) => {
+                return self.emit(Event::notice(Level::Warn, format!("Nothing is monitored: {error}")));
+            }
+        }
+        if let Some(address) = address {
+            self.say_where(&watching, address);
+        }
+    }
+
+    fn find_port(&self, watching: &Watching) -> Option<TcpListener> {
+        let port = watching.port?;
+        match bind(&watching.host, port, true) {
+            Ok(bound) => Some(bound),
+            Err(error) => {
+                let text = format!("The monitoring API has no port at {}:{port}: {error}", watching.host);
+                self.emit(Event::notice(Level::Warn, text));
+                None
+            }
+        }
+    }
+
+    fn say_where(&self, watching: &Watching, address: SocketAddr) {
+        if let Some(port) = watching.port.filter(|port| *port != 0 && *port != address.port()) {
+            let text = format!("Port {port} is taken: the monitoring API is on the next free one");
+            self.emit(Event::notice(Level::Warn, text));
+        }
+        self.emit(Event::notice(Level::Info, format!("Monitoring API on http://{address}")));
+    }
+}

@@ -1,0 +1,115 @@
+//! A look at the whole cluster once a second: what the workers use goes into their slots' rows, rates and percentiles of
+//! the last minute into the sample that every process reads, all of it into the history.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::admin::Past;
+use crate::metrics::aggregation::Totals;
+use crate::metrics::history::{Point, SERIES};
+use crate::metrics::layout::{page, row};
+use crate::metrics::memory::SharedMemory;
+use crate::metrics::view;
+use crate::process::cpus::usable_cpus;
+use crate::process::machine::Machine;
+use crate::process::usage;
+
+/// Seconds over which rates and percentiles are told.
+const WINDOW: usize = 60;
+
+/// What was seen of a slot's process last.
+#[derive(Clone, Copy, Default)]
+struct Seen {
+    pid: u64,
+    cpu: f64,
+    busy: u64,
+    beat: u64,
+}
+
+pub struct Sampler {
+    memory: SharedMemory,
+    past: Past,
+    machine: Option<Machine>,
+    seen: HashMap<u16, Seen>,
+    /// The totals of each of the last seconds, with their time.
+    totals: VecDeque<(Instant, Totals)>,
+    at: Instant,
+}
+
+impl Sampler {
+    pub fn new(memory: SharedMemory, past: Past) -> Self {
+        let at = Instant::now();
+        Self { memory, past, machine: Machine::new(), seen: HashMap::new(), totals: VecDeque::new(), at }
+    }
+
+    pub fn look(&mut self, now_ms: u64) {
+        let now = Instant::now();
+        let seconds = now.duration_since(std::mem::replace(&mut self.at, now)).as_secs_f64().max(0.001);
+        (0..self.memory.slots()).for_each(|slot| self.look_at(slot, seconds));
+        self.totals.push_back((now, self.memory.totals()));
+        if self.totals.len() > WINDOW + 1 {
+            self.totals.pop_front();
+        }
+        let sample = self.sample(seconds);
+        self.memory.set_sample(sample.to_string().as_bytes());
+        let metrics = view::metrics(&self.memory, now_ms);
+        let values = SERIES.map(|name| metrics[name].as_f64().unwrap_or(0.0) as f32);
+        self.past.add(Point { at: now_ms, values });
+    }
+
+    fn look_at(&mut self, slot: u16, seconds: f64) {
+        let memory = &self.memory;
+        let pid = memory.row(slot, row::PID);
+        let page = memory.page(slot, memory.row(slot, row::GENERATION) as u32);
+        let Some(usage) = u32::try_from(pid).ok().filter(|pid| *pid != 0).and_then(usage::of) else {
+            return memory.set_row(slot, row::CPU_PERCENT, 0);
+        };
+        let seen = self.seen.entry(slot).or_default();
+        let is_new = seen.pid != pid;
+        if is_new {
+            *seen = Seen { pid, ..Seen::default() };
+        }
+        let (busy, beat) = (page.get(page::BUSY), page.get(page::BEAT));
+        let cpu = (usage.cpu - seen.cpu).max(0.0);
+        let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
+        set(row::CPU_SECONDS, f64::from_bits(memory.row(slot, row::CPU_SECONDS)) + cpu);
+        // What a process used before it was first seen is no rate of a second.
+        set(row::CPU_PERCENT, if is_new { 0.0 } else { cpu / seconds * 100.0 });
+        let worked = if is_new { 0 } else { busy.saturating_sub(seen.busy) };
+        set(row::UTILISATION, (worked as f64 / 1e9 / seconds).min(1.0));
+        // A loop that has not turned since keeps nothing waiting.
+        set(row::LAG_MS, if beat == seen.beat { 0.0 } else { page.get(page::LAG) as f64 / 1000.0 });
+        memory.set_row(slot, row::MEMORY, usage.memory);
+        memory.set_row(slot, row::THREADS, u64::from(usage.threads));
+        memory.set_row(slot, row::DESCRIPTORS, u64::from(usage.descriptors.unwrap_or(0)));
+        memory.set_row(slot, row::SAMPLED_PID, pid);
+        *seen = Seen { pid, cpu: usage.cpu, busy, beat };
+    }
+
+    fn sample(&mut self, elapsed: f64) -> Value {
+        let slots = 0..self.memory.slots();
+        let used: f64 = slots.map(|slot| f64::from_bits(self.memory.row(slot, row::CPU_PERCENT))).sum();
+        let (Some((then, first)), Some((now, last))) = (self.totals.front(), self.totals.back()) else {
+            return Value::Null;
+        };
+        let minute = last.since(first);
+        // The rate is of the last seconds: a minute is long for who looks at it.
+        let (recently, before) =
+            self.totals.iter().rev().nth(5).map_or((*then, first), |(at, totals)| (*at, totals));
+        let seconds = now.duration_since(recently).as_secs_f64();
+        let answered = last.since(before).of(page::RESPONSES);
+        json!({
+            "requestsPerSecond": if seconds > 0.0 { answered / seconds } else { 0.0 },
+            "averageResponseTime": minute.average(),
+            "p50": minute.quantile(0.5),
+            "p90": minute.quantile(0.9),
+            "p99": minute.quantile(0.99),
+            "p999": minute.quantile(0.999),
+            "errorRate": minute.error_rate(),
+            "cpuUsage": used / usable_cpus(),
+            "system": self.machine.as_mut().map(|machine| machine.look(elapsed)),
+        })
+    }
+}

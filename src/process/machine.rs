@@ -1,0 +1,61 @@
+//! The machine, or the part of it that this process may use (its cgroup).
+
+use serde_json::{Value, json};
+use sysinfo::{DiskRefreshKind, Disks, MemoryRefreshKind, Networks, System};
+
+pub struct Machine {
+    system: System,
+    disks: Disks,
+    networks: Networks,
+}
+
+impl Machine {
+    /// None on a system of which nothing is known.
+    pub fn new() -> Option<Self> {
+        let mut system = System::new().ok()?;
+        system.refresh_cpu_usage();
+        let networks = Networks::new_with_refreshed_list().ok()?;
+        Some(Self { system, disks: Disks::new_with_refreshed_list().ok()?, networks })
+    }
+
+    /// Sizes in bytes, shares in percent; what was read and written in bytes a second over `seconds`, the time since the
+    /// last look.
+    pub fn look(&mut self, seconds: f64) -> Value {
+        let Self { system, disks, networks } = self;
+        system.refresh_cpu_usage();
+        system.refresh_memory_specifics(MemoryRefreshKind::everything());
+        networks.refresh(true);
+        disks.refresh_specifics(true, DiskRefreshKind::nothing().with_io_usage());
+        let limits = system.cgroup_limits().filter(|limits| limits.total_memory < system.total_memory());
+        let (total, available, free) = match limits {
+            Some(limits) => (limits.total_memory, limits.free_memory, limits.free_memory),
+            None => (system.total_memory(), system.available_memory(), system.free_memory()),
+        };
+        let used = total.saturating_sub(available);
+        let swap = (system.total_swap(), system.used_swap());
+        let percent =
+            |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 * 100.0 } else { 0.0 };
+        let load = System::load_average().map_or([0.0; 3], |load| [load.one, load.five, load.fifteen]);
+        let rates = |read: u64, written: u64| json!({ "read": read as f64 / seconds, "written": written as f64 / seconds });
+        let disk = disks
+            .iter()
+            .map(|disk| disk.usage())
+            .fold((0, 0), |(read, written), usage| (read + usage.read_bytes, written + usage.written_bytes));
+        let network = networks.iter().fold((0, 0), |(read, written), (_, network)| {
+            (read + network.received(), written + network.transmitted())
+        });
+        json!({
+            "cpu": { "cores": system.cpus().len(), "usage": f64::from(system.global_cpu_usage()), "loadAverage": load },
+            "memory": {
+                "total": total, "free": free, "used": used, "available": available,
+                "usagePercentage": percent(used, total),
+            },
+            "swap": {
+                "total": swap.0, "free": swap.0.saturating_sub(swap.1), "used": swap.1,
+                "usagePercentage": percent(swap.1, swap.0),
+            },
+            "disk": rates(disk.0, disk.1),
+            "network": rates(network.0, network.1),
+        })
+    }
+}

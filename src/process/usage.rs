@@ -1,0 +1,55 @@
+//! What a process uses, as the kernel counts it. Sources: proc_pid_stat(5), proc_pid_fd(5).
+
+use std::fs;
+
+/// A look at a process.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Usage {
+    /// Processor time so far, seconds.
+    pub cpu: f64,
+    /// Memory that is resident, bytes.
+    pub memory: u64,
+    pub threads: u32,
+    /// Open descriptors; None where the kernel does not show them.
+    pub descriptors: Option<u32>,
+}
+
+/// None when there is no such process any more.
+pub fn of(pid: u32) -> Option<Usage> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks = rustix::param::clock_ticks_per_second() as f64;
+    let mut usage = read(&stat, ticks, rustix::param::page_size() as u64)?;
+    usage.descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|open| open.count() as u32);
+    Some(usage)
+}
+
+fn read(stat: &str, ticks: f64, page: u64) -> Option<Usage> {
+    // The name may itself hold spaces and `)`. The state, the third field of the manual, is the first after it.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
+    Some(Usage {
+        cpu: (number(14)? + number(15)?) as f64 / ticks,
+        memory: number(24)? * page,
+        threads: u32::try_from(number(20)?).ok()?,
+        descriptors: None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_with_spaces_and_brackets_does_not_shift_the_fields() {
+        let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 11 0 5000 900000 300 18446744073709551615";
+        let usage = read(stat, 100.0, 4096).unwrap();
+        assert_eq!(usage, Usage { cpu: 3.0, memory: 300 * 4096, threads: 11, descriptors: None });
+    }
+
+    #[test]
+    fn this_process_uses_something_and_one_that_is_gone_nothing() {
+        let usage = of(std::process::id()).unwrap();
+        assert!(usage.memory > 0 && usage.threads > 0 && usage.descriptors.is_some_and(|open| open > 2));
+        assert_eq!(of(u32::MAX), None);
+    }
+}
