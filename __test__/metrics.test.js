@@ -143,3 +143,33 @@ test('a worker is sampled: memory, processor, descriptors, the event loop', asyn
   assert.ok((await exported(api, 'process_open_fds')) > 10);
   assert.ok((await exported(api, 'nodejs_heap_size_used_bytes')) > 1e6);
 });
+
+/** Tells what 'metrics:updated' brings, in the primary and in a worker. */
+function updated({ port }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({
+    app: http.createServer((_, response) => response.end('ok')),
+    cluster: { enabled: true, config: { workers: 1, monitoring: { port: false, metricsInterval: 1000 } } },
+  });
+  const who = app.isPrimary ? 'PRIMARY' : 'WORKER';
+  app.cluster.on('metrics:updated', ({ metrics, timestamp }) => {
+    console.log(`${who} ${metrics.totalWorkers} ${metrics.workers.length} ${timestamp > 0}`);
+  });
+  app.start(port, '127.0.0.1');
+}
+
+test('metrics:updated comes every metricsInterval, in the primary and in workers that listen', async (t) => {
+  const cluster = program(t, updated, { given: { port: await freePort() } });
+  await cluster.until(/(?:PRIMARY 1 1 true[^]*?){2}/);
+  await cluster.until(/WORKER 1 1 true/);
+});
+
+test('without monitoring nothing is counted beyond what dispatch needs', async (t) => {
+  const port = await freePort();
+  const cluster = program(t, measured, { given: { port, config: { monitoring: { enabled: false } } } });
+  await cluster.until(/the cluster is ready/);
+  await request(port, { path: '/status?code=404' });
+  const { totalRequests, responses, requestsPerSecond, system } = (await request(port, { path: '/metrics' })).json();
+  assert.deepEqual([totalRequests, responses['4xx'], requestsPerSecond, system], [2, 0, 0, null]);
+});

@@ -43,6 +43,7 @@ const SOCKET_IO_HINT =
 /** @param {import('./worker').Worker} worker */
 function count(worker) {
   const { cells } = worker;
+  const { measured } = worker.welcome;
   const dress = dresserOf(worker);
   const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
@@ -60,6 +61,11 @@ function count(worker) {
     const latency = cells[LATENCY];
     const micros = duration * 1000;
     cells[LATENCY] = micros > latency ? micros : latency + (micros - latency) * DECAY;
+    if (measured) measure(micros, status, at);
+  }
+
+  /** What dispatch can do without. @param {number} micros @param {number} status @param {number} at */
+  function measure(micros, status, at) {
     const bucket = micros > 1 ? (Math.log2(micros) * STEPS) | 0 : 0;
     cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;
     if (status >= 100 && status < 600) cells[STATUS - 1 + ((status / 100) | 0)] += 1;

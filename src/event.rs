@@ -3,6 +3,7 @@
 //! emits an event stamps it.
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use crate::error::Error;
 
@@ -196,6 +197,9 @@ pub enum Event {
     ClusterScaled { old_count: u32, new_count: u32 },
     #[serde(rename = "cluster:stopped")]
     ClusterStopped,
+    /// The cluster's metrics, every `monitoring.metricsInterval`.
+    #[serde(rename = "metrics:updated")]
+    MetricsUpdated { metrics: Value },
     #[serde(rename = "alert")]
     Alert { severity: Level, message: String },
     /// Something an operator should read that is no event of the API.
@@ -269,6 +273,11 @@ impl Event {
                 (Level::Info, format!("The cluster has {} now (it had {old_count})", workers(*new_count)))
             }
             Event::ClusterStopped => (Level::Info, "All workers are gone".to_owned()),
+            Event::MetricsUpdated { metrics } => {
+                let figure = |name: &str| metrics[name].as_f64().unwrap_or(0.0);
+                let (rate, p99) = (figure("requestsPerSecond"), figure("p99"));
+                (Level::Debug, format!("{rate:.1} requests a second, p99 {p99:.1} ms"))
+            }
             Event::Alert { severity, message } => (*severity, message.clone()),
             Event::Notice { level, message } => (*level, message.clone()),
         }

@@ -113,7 +113,7 @@ pub fn document() -> Value {
                 })),
                 "History": object(json!({
                     "metric": { "type": "string" },
-                    "points": { "type": "array", "items": { "type": "array", "prefixItems": [{ "type": "integer" }, { "type": "number" }] } },
+                    "points": { "type": "array", "items": { "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 } },
                 })),
             },
         },

@@ -42,7 +42,6 @@ const TABLE: &[(&str, Support)] = &[
     ("resources.maxConnectionsPerWorker", Full),
     ("healthCheck", Lacks("health checks")),
     ("autoScaling", Lacks("auto-scaling")),
-    ("monitoring.metricsInterval", Lacks("metrics:updated, custom metrics and exporters")),
     ("monitoring.customMetrics", Lacks("custom metrics")),
     ("monitoring.exporters", Lacks("exporters")),
     ("monitoring.dashboard", Lacks("the dashboard")),

@@ -62,6 +62,8 @@ pub struct Welcome {
     pub handoff: bool,
     /// A hint is due when Socket.IO's polling is served without stickiness.
     pub sticky: bool,
+    /// More is counted than dispatch needs: `monitoring.enabled`.
+    pub measured: bool,
     /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
     pub traced: bool,
     /// Keys follow, and everything after them is sealed.

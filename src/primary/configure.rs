@@ -71,6 +71,7 @@ pub fn setup(
             handoff: config.load_balancing.handoff,
             sticky: balancing.session_affinity != balancing::Affinity::None
                 || balancing.strategy == balancing::Strategy::IpHash,
+            measured: config.monitoring.enabled,
             traced: hang_timeout.is_some(),
             messages: messages(&config.ipc),
             cookie_attributes: cookie_attributes(balancing),
@@ -95,6 +96,7 @@ fn watching(loaded: &Loaded) -> Option<Watching> {
         token: monitoring.token.clone(),
         exports: monitoring.export_metrics,
         retention: monitoring.retention,
+        told_every: monitoring.metrics_interval,
     })
 }
 

@@ -37,6 +37,7 @@ impl Monitor {
         let (over, ended) = oneshot::channel();
         let past = Past::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), past.clone());
+        let (told_every, tell) = (watching.told_every, inputs.clone());
         let orders = move |verb: &str, argument| {
             let (answer, answered) = oneshot::channel();
             let order = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
@@ -62,6 +63,15 @@ impl Monitor {
                         sampler.look(now_ms());
                     }
                 };
+                let tells = async {
+                    let mut ticks = interval(told_every.max(EVERY));
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    ticks.tick().await;
+                    loop {
+                        ticks.tick().await;
+                        let _ = tell.send(Input::Measured);
+                    }
+                };
                 let answers = async {
                     match bound {
                         Some(bound) => drop(serve(bound, Arc::new(api)).await),
@@ -71,6 +81,7 @@ impl Monitor {
                 tokio::select! {
                     _ = ended => {}
                     () = looks => {}
+                    () = tells => {}
                     () = answers => {}
                 }
             });

@@ -39,6 +39,8 @@ pub enum Asker {
 
 /// Everything that can happen to a cluster.
 pub enum Input {
+    /// It is time to tell the cluster's metrics.
+    Measured,
     Open {
         id: u32,
         address: Address,

@@ -28,6 +28,7 @@ use crate::ipc::control::ToWorker;
 use crate::ipc::router::Router;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
+use crate::metrics::view;
 use crate::process::spawner::Spawned;
 use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 
@@ -191,6 +192,9 @@ impl Cluster {
                 self.advance(Fact::Exited { slot, generation, exit });
             }
             Input::Dispatch(report) => self.reported(report),
+            Input::Measured => {
+                self.emit(Event::MetricsUpdated { metrics: view::metrics(&self.memory, now_ms()) });
+            }
             Input::StillStuck { slot, times } => self.still_stuck(slot, times),
         }
     }

@@ -49,6 +49,8 @@ pub struct Watching {
     pub token: Option<Secret>,
     pub exports: bool,
     pub retention: Duration,
+    /// How often the metrics are told.
+    pub told_every: Duration,
 }
 
 impl Setup {
@@ -71,6 +73,7 @@ pub struct Greeting {
     pub worker_headers: bool,
     pub handoff: bool,
     pub sticky: bool,
+    pub measured: bool,
     pub traced: bool,
     pub messages: Messages,
     /// Everything after the value of a Set-Cookie header.
@@ -99,6 +102,7 @@ impl Greeting {
             handoff: self.handoff,
             affinity,
             sticky: self.sticky,
+            measured: self.measured,
             traced: self.traced,
             sealed: setup.key.is_some(),
             messages: self.messages,

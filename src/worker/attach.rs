@@ -195,7 +195,9 @@ impl Worker {
 
     fn beat(&self) {
         self.page.add(page::BEAT, 1);
-        self.pace.turned(&self.page);
+        if self.welcome.measured {
+            self.pace.turned(&self.page);
+        }
         self.page.set(page::CLOCK, 0);
         self.flush_messages();
         if self.headroom.is_scarce() {
