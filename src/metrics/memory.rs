@@ -13,6 +13,9 @@ use super::layout::{self, PAGES_A_SLOT, SAMPLE, SAMPLE_CELLS, header, page, page
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
+/// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
+const MOST_READS: u32 = 10_000;
+
 /// A slot, as a sender of messages sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
@@ -110,16 +113,23 @@ impl SharedMemory {
 
     /// Reads while no worker that is gone is folded, so that nothing is counted twice or not at all.
     fn unfolded<T>(&self, read: impl Fn() -> T) -> T {
-        loop {
-            let before = self.get(header::FOLDING);
+        // A primary that was stopped amidst it is not waited for.
+        self.undisturbed(header::FOLDING, &read).unwrap_or_else(read)
+    }
+
+    /// Reads what is written in between two steps of a cell that is odd meanwhile; None when that takes too long.
+    fn undisturbed<T>(&self, guard: usize, read: impl Fn() -> T) -> Option<T> {
+        for _ in 0..MOST_READS {
+            let before = self.get(guard);
             std::sync::atomic::fence(Ordering::SeqCst);
             let value = read();
             std::sync::atomic::fence(Ordering::SeqCst);
-            if before.is_multiple_of(2) && self.get(header::FOLDING) == before {
-                return value;
+            if before.is_multiple_of(2) && self.get(guard) == before {
+                return Some(value);
             }
             std::hint::spin_loop();
         }
+        None
     }
 
     /// What the slot's workers have counted, without their response times.
@@ -183,18 +193,12 @@ impl SharedMemory {
 
     /// The primary's last sample; empty before the first.
     pub fn sample(&self) -> Vec<u8> {
-        loop {
-            let before = self.get(header::SAMPLING);
-            std::sync::atomic::fence(Ordering::SeqCst);
+        let read = || {
             let length = (self.get(header::SAMPLE_LENGTH) as usize).min(SAMPLE_CELLS * 8);
             let cells = (0..length.div_ceil(8)).flat_map(|index| self.get(SAMPLE + index).to_le_bytes());
-            let sample: Vec<u8> = cells.take(length).collect();
-            std::sync::atomic::fence(Ordering::SeqCst);
-            if before.is_multiple_of(2) && self.get(header::SAMPLING) == before {
-                return sample;
-            }
-            std::hint::spin_loop();
-        }
+            cells.take(length).collect()
+        };
+        self.undisturbed(header::SAMPLING, read).unwrap_or_default()
     }
 
     /// The workers that a message can be meant for, slot by slot: those that serve or wait to, and the slots whose
@@ -263,5 +267,27 @@ impl Page {
     /// Connections open in the worker.
     pub fn connections(&self) -> u64 {
         self.opened().saturating_sub(self.closed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_primary_that_was_stopped_amidst_writing_is_not_waited_for() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        assert!(memory.set_sample(b"{}"));
+        assert_eq!(memory.sample(), b"{}");
+        memory.set(header::SAMPLING, 1);
+        memory.set(header::FOLDING, 1);
+        assert_eq!(memory.sample(), b"");
+        assert_eq!(memory.totals(), Totals::default());
+    }
+
+    #[test]
+    fn a_sample_that_does_not_fit_is_refused() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        assert!(!memory.set_sample(&vec![b' '; SAMPLE_CELLS * 8 + 1]));
     }
 }
