@@ -126,17 +126,11 @@ pub mod page {
     pub const HEAP_USED: usize = 21;
     pub const HEAP_TOTAL: usize = 22;
     pub const EXTERNAL: usize = 23;
-    /// Collections of garbage, and the milliseconds that they took.
-    pub const COLLECTIONS: usize = 24;
-    pub const COLLECTING: usize = 25;
-    /// Bytes read from and written to connections that are over.
-    pub const BYTES_READ: usize = 26;
-    pub const BYTES_WRITTEN: usize = 27;
     /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
     pub const HISTOGRAM: usize = 128;
 
     /// The doubles that only grow, and outlive their worker.
-    pub const COUNTERS: [usize; 14] = [
+    pub const COUNTERS: [usize; 11] = [
         CLOSED,
         REQUESTS,
         RESPONSES,
@@ -148,9 +142,6 @@ pub mod page {
         STATUS + 2,
         STATUS + 3,
         STATUS + 4,
-        COLLECTIONS,
-        BYTES_READ,
-        BYTES_WRITTEN,
     ];
 }
 
