@@ -100,16 +100,22 @@ export interface ThroughputStats {
 
 /** The cluster at one moment. Times in milliseconds, rates per second. */
 export interface ClusterMetrics {
+  timestamp: Timestamp;
   totalWorkers: number;
   activeWorkers: number;
+  /** Since the cluster began, those of workers that are gone included. */
   totalRequests: number;
+  /** Of these, answers of 5xx and requests whose connection ended before their response. */
+  totalErrors: number;
+  /** Responses by class of status. */
+  responses: Record<'1xx' | '2xx' | '3xx' | '4xx' | '5xx', number>;
   requestsPerSecond: number;
   averageResponseTime: number;
   p50: number;
   p90: number;
   p99: number;
   p999: number;
-  /** Fraction of answers that were 5xx. */
+  /** Of the last minute: the fraction that was answered with 5xx or lost its connection before. */
   errorRate: number;
   /** RSS of all workers, in bytes. */
   memoryUsage: number;
@@ -117,11 +123,17 @@ export interface ClusterMetrics {
   cpuUsage: number;
   /** Connections that wait for a worker. */
   queueLength: number;
+  /** Connections that no worker could take in time. */
+  refusedConnections: number;
   activeConnections: number;
+  activeRequests: number;
+  /** The longest that anything waited for a worker's event loop in the last second or two. */
+  eventLoopLag: number;
   restartCount: number;
   uptime: number;
   workers: WorkerInfo[];
-  system: {
+  /** Null before the first sample, a second after the start, and without `monitoring`. */
+  system: null | {
     cpu: CpuStats;
     memory: SystemMemoryStats;
     swap: SwapStats;
@@ -148,10 +160,12 @@ export interface HealthStatus {
   healthy: boolean;
   /** `degraded` below 100 % of the workers ready, `critical` below 50 %. */
   status: 'healthy' | 'degraded' | 'critical';
+  totalWorkers: number;
+  healthyWorkers: number;
   /** Ids of workers. */
   unhealthyWorkers: string[];
-  /** Null before the first check. */
-  lastHealthCheck: Timestamp | null;
+  /** When this was looked at. */
+  lastHealthCheck: Timestamp;
   details: WorkerHealthDetail[];
 }
 

@@ -1,7 +1,7 @@
 //! What can be asked.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
@@ -17,6 +17,7 @@ use super::{Api, exposition, guard, openapi};
 use crate::error::{Code, Error};
 use crate::metrics::history::SERIES;
 use crate::metrics::view;
+use crate::sys::local_time::now_ms;
 
 type Shared = State<Arc<Api>>;
 
@@ -44,10 +45,6 @@ pub fn router(api: Arc<Api>) -> Router {
         .layer(DefaultBodyLimit::max(MOST_BODY))
         .layer(middleware::from_fn_with_state(api.clone(), admit))
         .with_state(api)
-}
-
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 async fn admit(State(api): Shared, request: Request, next: Next) -> Response {

@@ -16,8 +16,9 @@ use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
 use crate::ipc::frame::Frame;
 use crate::metrics::view;
-use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk, now_ms};
+use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk};
 use crate::process::zombies::Reaper;
+use crate::sys::local_time::now_ms;
 use crate::sys::node_api::Callback;
 use crate::sys::uv;
 

@@ -15,7 +15,7 @@ use crate::ipc::control::LONGEST_STACK;
 use crate::ipc::parcel::Kept;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::metrics::view;
-use crate::primary::now_ms;
+use crate::sys::local_time::now_ms;
 use crate::sys::node_api::{Callback, set_shared_buffer};
 use crate::sys::{fds, uv};
 use crate::worker::{Attachment, Calls, Notice, Worker};

@@ -31,5 +31,4 @@ pub use configure::{Command as LaunchCommand, setup};
 pub use desk::{Deliver, PrimaryDesk};
 pub use handle::Primary;
 pub use news::{Name, Output};
-pub use run::now_ms;
 pub use setup::{Greeting, Setup};

@@ -10,13 +10,15 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::news::{Asker, Input, Order};
-use super::run::{Cluster, now_ms};
+use super::run::Cluster;
 use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::{Api, Past, bind, serve};
+use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
 use crate::metrics::memory::SharedMemory;
+use crate::sys::local_time::now_ms;
 
 const EVERY: Duration = Duration::from_secs(1);
 
@@ -37,7 +39,7 @@ impl Monitor {
         let (over, ended) = oneshot::channel();
         let past = Past::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), past.clone());
-        let (told_every, tell) = (watching.told_every, inputs.clone());
+        let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
         let orders = move |verb: &str, argument| {
             let (answer, answered) = oneshot::channel();
             let order = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
@@ -73,10 +75,14 @@ impl Monitor {
                     }
                 };
                 let answers = async {
-                    match bound {
-                        Some(bound) => drop(serve(bound, Arc::new(api)).await),
-                        None => std::future::pending().await,
+                    if let Some(bound) = bound
+                        && let Err(error) = serve(bound, Arc::new(api)).await
+                    {
+                        let text = format!("The monitoring API is not served: {error}");
+                        let _ = complain.send(Input::Dispatch(Report::Notice(Level::Error, text)));
                     }
+                    // Looking goes on without it.
+                    std::future::pending::<()>().await;
                 };
                 tokio::select! {
                     _ = ended => {}

@@ -7,7 +7,7 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -31,6 +31,7 @@ use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
 use crate::process::spawner::Spawned;
 use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
+use crate::sys::local_time::now_ms;
 
 pub struct Cluster {
     pub(super) setup: Setup,
@@ -57,11 +58,6 @@ pub struct Cluster {
     /// A port of the monitoring API that is not served yet.
     pub(super) claimed: Option<TcpListener>,
     pub(super) monitor: Option<Monitor>,
-}
-
-pub fn now_ms() -> u64 {
-    // A clock before 1970 reads as 1970.
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 impl Cluster {

@@ -1,7 +1,13 @@
-//! The local date and time, as people read it in a log.
+//! The machine's clock, and the local date and time as people read it in a log.
 
 use std::fmt;
 use std::mem::zeroed;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since 1970; a clock before that reads as 1970.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
 
 /// A moment in the machine's time zone, to the second.
 pub struct LocalTime(libc::tm);
