@@ -133,6 +133,18 @@ export declare function sendLastBytes(fd: number, all: boolean): void
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
 
 /**
+ * The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
+ * server is asked in it on the connection behind `fd`, which is the caller's to close.
+ */
+export declare function workerCheck(): any
+
+/**
+ * The check of this number is done: `failure` says how it failed, null that it did not. `metrics` as the program gave
+ * them.
+ */
+export declare function workerChecked(number: number, failure: string | undefined | null, metrics: any): void
+
+/**
  * No more connections of the group come after this returns, but for those that `connections` is being called
  * with.
  */
@@ -207,6 +219,9 @@ export declare function workerResigned(): void
 
 /** The server behind the group takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
+
+/** What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none. */
+export declare function workerSpeaks(protocol: string): void
 
 /** Takes, through `connections`, what waits for this worker at this moment. */
 export declare function workerTakeWhatWaits(): void

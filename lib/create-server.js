@@ -7,7 +7,7 @@ const { addon, problem } = require('./native');
 const { methodsOf, mixInto } = require('./cluster-app');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
-const { split } = require('./options');
+const { given, split } = require('./options');
 const { answerProbes } = require('./probe-routes');
 const { unwrap } = require('./errors');
 const { ClusterManager } = require('./manager');
@@ -24,11 +24,15 @@ function warnOnce() {
 
 /**
  * @param {any} made
+ * @param {any} options
  * @param {ClusterManager} manager
  */
-function roleOf(made, manager) {
+function roleOf(made, options, manager) {
   const own = worker();
-  if (own !== null && isMainThread) return new InWorker(made, own);
+  if (own !== null && isMainThread) {
+    own.checks.custom = given(options, 'healthCheck', 'customCheck') ?? own.checks.custom;
+    return new InWorker(made, own);
+  }
   if (addon === null) {
     warnOnce();
     return new Single(made);
@@ -45,14 +49,14 @@ function roleOf(made, manager) {
  * @param {any} [options]
  */
 function createServer(options = {}) {
-  const { data, app: given, server } = split(options);
-  const app = given ?? require('express')();
+  const { data, app: own, server } = split(options);
+  const app = own ?? require('express')();
   const manager = ClusterManager.over();
-  const role = roleOf({ app, server, data, prepared: null }, manager);
-  if (given === undefined) answerProbes(app, role);
+  const role = roleOf({ app, server, data, prepared: null }, options, manager);
+  if (own === undefined) answerProbes(app, role);
   const mixed = methodsOf(role, options ?? {}, manager);
   manager.lead(role, mixed.methods);
-  return mixInto(given === undefined ? app : {}, mixed);
+  return mixInto(own === undefined ? app : {}, mixed);
 }
 
 module.exports = { createServer };

@@ -10,7 +10,7 @@ const { fromCore, unwrap } = require('./errors');
 const { ClusterState } = require('./constants');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
-const { marked } = require('./options');
+const { given, marked } = require('./options');
 const { worker } = require('./worker');
 
 const bare = Symbol('drover.over');
@@ -43,6 +43,7 @@ class ClusterManager extends EventEmitter {
     const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
     if (own !== null) {
       this.#config = own.welcome.config;
+      own.checks.custom = given(config, 'healthCheck', 'customCheck') ?? own.checks.custom;
       this.#role = new InWorker({ app: null, server: {}, data, prepared: null }, own);
       this.#relay();
       return;

@@ -34,4 +34,20 @@ function split(options) {
   return { data: { ...marked(rest), ...(tls ? { tls: true } : {}) }, app, server: server ?? {} };
 }
 
-module.exports = { marked, split };
+/**
+ * What JSON could not carry of a ClusterConfig, as it was given: the value at `section.key`, or undefined.
+ *
+ * @param {any} options createServer's, or a ClusterConfig
+ * @param {string} section
+ * @param {string} key
+ */
+function given(options, section, key) {
+  const holders = [options?.cluster?.config, options?.cluster, options];
+  for (const holder of holders) {
+    const value = holder?.[section]?.[key];
+    if (value !== undefined) return value;
+  }
+  return undefined;
+}
+
+module.exports = { given, marked, split };

@@ -23,6 +23,8 @@ const STATUS = 16;
 const HEAP_USED = 21;
 const HEAP_TOTAL = 22;
 const EXTERNAL = 23;
+const FAILED = 24;
+const STREAK = 25;
 const HISTOGRAM = 128;
 
 /** Buckets of the response times: see src/metrics/histogram.rs. */
@@ -61,6 +63,10 @@ function count(worker) {
     const latency = cells[LATENCY];
     const micros = duration * 1000;
     cells[LATENCY] = micros > latency ? micros : latency + (micros - latency) * DECAY;
+    if (status >= 500) {
+      cells[FAILED] += 1;
+      cells[STREAK] += 1;
+    } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
     if (measured) measure(micros, status, at);
   }
 

@@ -6,6 +6,7 @@
 
 const { addon } = require('./native');
 const { ClusterError, fromCore } = require('./errors');
+const { Checks } = require('./checks');
 const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
 const { giveIdle, giveOne } = require('./handoff');
@@ -21,6 +22,7 @@ const NOTICE_UNREADY = 7;
 const NOTICE_ASKED = 8;
 const NOTICE_LEAD = 9;
 const NOTICE_EVENT = 10;
+const NOTICE_CHECK = 11;
 
 /** Connections that were asked for and are all busy may come so much later, milliseconds. */
 const OWED_FOR = 1000;
@@ -44,6 +46,7 @@ class Worker {
     /** The doors of this worker's servers, by listener group. @type {Map<number, import('./door').Door>} */
     this.doors = new Map();
     this.drain = new Drain(this);
+    this.checks = new Checks(this);
     /** SIGTERM has come: who handles it knows. */
     this.terminated = false;
     /** A signal has come that ends processes. */
@@ -134,6 +137,7 @@ class Worker {
     if (kind === NOTICE_ASKED) return this.share(number);
     if (kind === NOTICE_LEAD) return void this.leadership.follow(number === 1);
     if (kind === NOTICE_EVENT) return this.relay();
+    if (kind === NOTICE_CHECK) return this.checks.begin();
     if (kind === NOTICE_UNREADY) this.isUnready = true;
     if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphan();
     if (kind === NOTICE_DRAIN) this.drain.handoff = number === 1;
@@ -211,6 +215,7 @@ class Worker {
     departureOf(door.server)?.end();
     this.doors.set(door.group, door);
     addon.workerServe(door.group, plainHttp);
+    this.checks.follow();
   }
 
   /** @param {import('./door').Door} door */
@@ -218,6 +223,7 @@ class Worker {
     if (this.doors.get(door.group) !== door) return;
     addon.workerClose(door.group);
     this.doors.delete(door.group);
+    this.checks.follow();
     this.readMailLater();
   }
 

@@ -186,6 +186,9 @@ pub enum Event {
         /// What its JavaScript was doing, a frame a line.
         stack: Option<String>,
     },
+    /// `details`: the cluster's health as `getClusterHealth` tells it.
+    #[serde(rename = "health:changed")]
+    HealthChanged { status: String, details: Value },
     /// Ids of workers; None where nobody leads or led.
     #[serde(rename = "leader:changed")]
     LeaderChanged { from: Option<String>, to: Option<String> },
@@ -260,6 +263,13 @@ impl Event {
                     (Level::Warn, format!("Worker {worker_id} is unhealthy: {reason}{stack}"))
                 }
             }
+            Event::HealthChanged { status, details } => {
+                let ids = details["unhealthyWorkers"].as_array().into_iter().flatten();
+                let ids: Vec<&str> = ids.filter_map(Value::as_str).collect();
+                let who =
+                    if ids.is_empty() { String::new() } else { format!("; not well: {}", ids.join(", ")) };
+                (Level::Debug, format!("The cluster is {status}{who}"))
+            }
             Event::LeaderChanged { to: Some(to), .. } => (Level::Debug, format!("Worker {to} leads")),
             Event::LeaderChanged { to: None, .. } => (Level::Debug, "Nobody leads".to_owned()),
             Event::ClusterStarted { worker_count } => {
@@ -294,6 +304,12 @@ pub fn tail(text: &str, most: usize) -> &str {
     &text[from..]
 }
 
+/// The beginning of a text, in whole characters.
+pub fn head(text: &str, most: usize) -> &str {
+    let to = (0..=text.len().min(most)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    &text[..to]
+}
+
 fn workers(count: u32) -> String {
     if count == 1 { "1 worker".to_owned() } else { format!("{count} workers") }
 }
@@ -308,6 +324,7 @@ mod tests {
         assert_eq!(tail("grüße", 2), "e");
         assert_eq!(tail("grüße", 3), "ße");
         assert_eq!(tail("ß", 1), "");
+        assert_eq!((head("grüße", 100), head("grüße", 3), head("ß", 1)), ("grüße", "gr", ""));
     }
 
     #[test]

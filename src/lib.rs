@@ -19,6 +19,7 @@ pub mod config;
 pub mod dispatch;
 pub mod error;
 pub mod event;
+pub mod health;
 pub mod ipc;
 pub mod log;
 pub mod metrics;

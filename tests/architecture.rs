@@ -20,6 +20,7 @@ const LINES: [&[&str]; 12] = [
         "balance",
         "scaling",
         "memory",
+        "health::ejection",
         "health::verdict",
         "ipc::frame",
         "ipc::control",

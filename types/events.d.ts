@@ -1,7 +1,7 @@
 // The events of a ClusterManager.
 
 import type { EventEmitter } from 'node:events';
-import type { ClusterMetrics } from './metrics';
+import type { ClusterMetrics, HealthStatus } from './metrics';
 import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
 import type { WorkerInfo } from './worker';
@@ -96,7 +96,12 @@ export interface ClusterEvents {
   'cluster:stopped': (data: { timestamp: Timestamp }) => void;
   'cluster:scaled': (data: { oldCount: number; newCount: number; timestamp: Timestamp }) => void;
   'scaling:decision': (data: ScalingDecision) => void;
-  'health:changed': (data: { status: string; details: any; timestamp: Timestamp }) => void;
+  /** The cluster's health is another, or other workers are not well. */
+  'health:changed': (data: {
+    status: 'healthy' | 'degraded' | 'critical';
+    details: HealthStatus;
+    timestamp: Timestamp;
+  }) => void;
   'metrics:updated': (data: { metrics: ClusterMetrics; timestamp: Timestamp }) => void;
   /** Ids of workers; null where nobody leads or led. */
   'leader:changed': (data: { from: string | null; to: string | null; timestamp: Timestamp }) => void;

@@ -128,7 +128,10 @@ export type CustomHealthCheck = (
   worker: WorkerInfo,
 ) => boolean | CustomHealthResult | Promise<boolean | CustomHealthResult>;
 
-/** When a worker counts as healthy. */
+/**
+ * When a worker counts as healthy. Each check asks its first HTTP server, over a connection that leads to that worker
+ * alone and is counted nowhere, and its event loop.
+ */
 export interface HealthCheckConfig {
   /** @default true */
   enabled?: boolean;
@@ -142,7 +145,7 @@ export interface HealthCheckConfig {
   retries?: number;
   /** Wait between a failed check and the next. @default 1000 */
   retryDelay?: Duration;
-  /** No check counts for so long after the worker got ready. @default 0 */
+  /** The first check comes so long and an interval after the worker got ready. @default 0 */
   gracePeriod?: Duration;
   /** Path that is asked. When neither this nor `expectedStatus` is given, any HTTP answer counts. @default '/health' */
   endpoint?: string;

@@ -18,10 +18,19 @@ export type WorkerDetail =
 
 /** The outcome of a worker's health checks. */
 export interface WorkerHealth {
-  status: 'healthy' | 'unhealthy' | 'unknown';
+  /**
+   * `unknown` before the first check; `failing`: it failed a check, and not yet `maxFailures` in a row; `unhealthy`: it
+   * gets no new connections and is replaced; `ejected`: it gets none for a while because it answers 5xx where its
+   * siblings do not (`errorHandling.circuitBreaker`).
+   */
+  status: 'healthy' | 'failing' | 'unhealthy' | 'ejected' | 'unknown';
   consecutiveFailures: number;
   /** Null before the first check. */
   lastCheck: Timestamp | null;
+  /** What was wrong, in words; null while nothing is. */
+  reason: string | null;
+  /** What `customCheck` measured last; null without one. At most some 900 bytes of JSON. */
+  metrics: Record<string, unknown> | null;
 }
 
 /**
@@ -64,9 +73,9 @@ export interface WorkerInfo {
    * sample and without a cluster.
    */
   eventLoopLag: number;
-  /** It serves, or is ready to, and its event loop turns. Null without a cluster. */
+  /** It serves, or is ready to, its event loop turns and its checks pass. Null without a cluster. */
   healthy: boolean;
-  /** Null in this version. */
+  /** Null without a cluster. */
   health: WorkerHealth;
 }
 

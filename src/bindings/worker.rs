@@ -25,7 +25,7 @@ thread_local! {
     static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
 }
 
-fn worker() -> Result<Rc<Worker>> {
+pub(super) fn worker() -> Result<Rc<Worker>> {
     let found = WORKER.with_borrow(Clone::clone);
     found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
 }
@@ -214,6 +214,7 @@ fn kind(notice: Notice) -> u32 {
         Notice::Asked => 8,
         Notice::Lead => 9,
         Notice::Event => 10,
+        Notice::Check => 11,
     }
 }
 

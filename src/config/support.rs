@@ -40,7 +40,6 @@ const TABLE: &[(&str, Support)] = &[
     ("processManagement.cpuThreshold", Lacks("replacing workers by CPU")),
     ("resources", Lacks("resource limits")),
     ("resources.maxConnectionsPerWorker", Full),
-    ("healthCheck", Lacks("health checks")),
     ("autoScaling", Lacks("auto-scaling")),
     ("monitoring.customMetrics", Lacks("custom metrics")),
     ("monitoring.exporters", Lacks("exporters")),
@@ -50,9 +49,9 @@ const TABLE: &[(&str, Support)] = &[
     ("logging.level", Full),
     ("logging.format", Full),
     ("logging.includeWorkerLogs", Only(is_true, "true", "withholding what the workers write")),
-    ("errorHandling", Lacks("ejection, retries and reports of errors")),
+    ("errorHandling", Lacks("retries and reports of errors")),
     ("errorHandling.fallback", Full),
-    ("errorHandling.circuitBreaker.resetTimeout", Full),
+    ("errorHandling.circuitBreaker", Full),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
     ("security.auditLog", Full),
@@ -162,7 +161,6 @@ mod tests {
     fn what_it_lacks_is_refused_also_when_it_equals_the_default() {
         for (config, path) in [
             (json!({ "limits": { "memory": 512 } }), "limits.memory"),
-            (json!({ "healthCheck": { "enabled": true } }), "healthCheck.enabled"),
             (json!({ "security": { "isolateWorkers": false } }), "security.isolateWorkers"),
             (json!({ "logging": { "includeWorkerLogs": false } }), "logging.includeWorkerLogs"),
             (json!({ "logging": { "maxLogFiles": 5 } }), "logging.maxLogFiles"),

@@ -111,6 +111,8 @@ pub enum Command {
     Scarce { slot: u16, generation: u32, scarce: bool },
     /// A debugger may stop the worker: it is not stuck.
     Inspected { slot: u16, generation: u32 },
+    /// New connections go to others while there are any, and so do the worker's idle ones (or no longer).
+    Avoid { slot: u16, generation: u32, avoid: bool },
     /// The worker is about to leave: nothing more for it.
     Drain { slot: u16, generation: u32 },
     /// The worker leaves by itself: nothing more for it, and another takes its place.

@@ -39,6 +39,8 @@ pub struct Member {
     pub accepted_seen: u64,
     pub pulse: Pulse,
     pub stuck: bool,
+    /// It is not well in another's judgement: new work goes to the others while there are others.
+    pub avoided: bool,
     /// A debugger may stop it.
     pub inspected: bool,
     pub scarce: bool,
@@ -100,6 +102,7 @@ impl Member {
             accepted_seen: 0,
             pulse: Pulse::default(),
             stuck: false,
+            avoided: false,
             inspected: false,
             scarce: false,
             leaving: false,
@@ -137,9 +140,14 @@ impl Member {
         u32::try_from(opened.saturating_sub(self.page.closed())).unwrap_or(u32::MAX)
     }
 
+    /// New work is better given to others.
+    pub fn is_shunned(&self) -> bool {
+        self.stuck || self.avoided
+    }
+
     /// Stays and makes progress, as far as is known.
     pub fn is_well(&self) -> bool {
-        !self.leaving && !self.stuck
+        !self.leaving && !self.is_shunned()
     }
 
     /// Has it served long enough to be as fast as it will be?

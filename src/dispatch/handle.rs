@@ -82,6 +82,10 @@ impl Dispatcher {
         self.tell(Command::Inspected { slot, generation });
     }
 
+    pub fn avoid(&self, slot: u16, generation: u32, avoid: bool) {
+        self.tell(Command::Avoid { slot, generation, avoid });
+    }
+
     pub fn drain(&self, slot: u16, generation: u32) {
         self.tell(Command::Drain { slot, generation });
     }

@@ -86,7 +86,7 @@ impl Floor {
         for member in self.crew.serving() {
             let serves = group.door(member.slot) == Door::Open && !member.leaving && !member.scarce;
             if serves
-                && !(member.stuck && somebody)
+                && !(member.is_shunned() && somebody)
                 && let Some(owned) = owned.get_mut(usize::from(member.slot))
             {
                 *owned = false;

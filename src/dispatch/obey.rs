@@ -49,6 +49,7 @@ impl Floor {
                     member.inspected = true;
                 }
             }
+            Command::Avoid { slot, generation, avoid } => self.avoid(slot, generation, avoid, now),
             Command::Drain { slot, generation } => {
                 if let Some(member) = self.current(slot, generation) {
                     // What it has not read yet it still reads, before it closes its doors.
@@ -67,6 +68,21 @@ impl Floor {
             Command::Retire => self.retire(now),
             Command::Shutdown => self.end(now),
         }
+    }
+
+    fn avoid(&mut self, slot: u16, generation: u32, avoid: bool, now: Duration) {
+        let others = self.crew.serving().filter(|member| member.slot != slot).any(Member::is_well);
+        let Some((_, member)) = self.crew.find(slot, generation) else { return };
+        member.avoided = avoid;
+        let unread = if avoid && others {
+            member.ask_for(member.connections());
+            member.take_all(now)
+        } else {
+            Taken::default()
+        };
+        self.restate();
+        self.place_again(unread, now);
+        self.serve_queues(now);
     }
 
     pub fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Member> {

@@ -23,8 +23,7 @@ impl Floor {
     pub fn direct_slots(&self, group: &Group) -> Vec<u16> {
         let fit = self.crew.serving().filter(|member| {
             group.door(member.slot) == Door::Open
-                && !member.leaving
-                && !member.stuck
+                && member.is_well()
                 && !member.scarce
                 && usize::from(member.slot) < group.members.len()
         });

@@ -36,6 +36,14 @@ pub struct WorkerError {
     pub stack: Option<String>,
 }
 
+/// What a worker's HTTP server speaks, TLS aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Protocol {
+    Http1,
+    Http2,
+}
+
 /// What makes a worker ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,6 +72,8 @@ pub struct Welcome {
     pub sticky: bool,
     /// More is counted than dispatch needs: `monitoring.enabled`.
     pub measured: bool,
+    /// The worker is asked whether it is well: `healthCheck.enabled`.
+    pub checked: bool,
     /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
     pub traced: bool,
     /// Keys follow, and everything after them is sealed.
@@ -141,6 +151,12 @@ pub enum ToWorker {
     },
     /// Does the event loop turn? Answered by Pong.
     Ping,
+    /// Is the worker well? Answered by Checked with the same number. With a protocol, the descriptor of a connection
+    /// travels along on which its first HTTP server is asked in that.
+    Check {
+        number: u32,
+        protocol: Option<Protocol>,
+    },
     /// This worker leads, or leads no more once it has answered with Resigned.
     Lead {
         leads: bool,
@@ -185,6 +201,11 @@ pub enum ToPrimary {
     Failed(WorkerError),
     /// The event loop turns.
     Pong,
+    /// What the first HTTP server speaks from now on; None: there is none.
+    Speaks { protocol: Option<Protocol> },
+    /// The event loop turns and the program's own check is done; `failure`: it failed, and how. `metrics` as the
+    /// program gave them.
+    Checked { number: u32, failure: Option<String>, metrics: Option<serde_json::Value> },
     /// May this worker be asked for its stack by signal? `lacks`: no, and what it lacks.
     Traceable { lacks: Option<String> },
     /// A debugger may stop this worker from now on.

@@ -11,7 +11,7 @@
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 3;
+pub const VERSION: u64 = 4;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
@@ -25,8 +25,12 @@ pub const PAGES: usize = ROWS + SLOTS * ROW_CELLS;
 /// What the primary has sampled, as JSON: [`header::SAMPLE_LENGTH`] bytes of it.
 pub const SAMPLE: usize = PAGES + SLOTS * PAGES_A_SLOT * PAGE_CELLS;
 pub const SAMPLE_CELLS: usize = 8192;
-/// Cells of the whole mapping (17 MB of address space; untouched pages cost nothing).
-pub const CELLS: usize = SAMPLE + SAMPLE_CELLS;
+/// What a check said of each slot's worker, as JSON: a guard that is odd while the note is written, the length in bytes,
+/// and the bytes.
+pub const NOTES: usize = SAMPLE + SAMPLE_CELLS;
+pub const NOTE_CELLS: usize = 128;
+/// Cells of the whole mapping (18 MB of address space; untouched pages cost nothing).
+pub const CELLS: usize = NOTES + SLOTS * NOTE_CELLS;
 
 /// Cells of the header.
 pub mod header {
@@ -85,6 +89,56 @@ pub mod row {
     pub const LAG_MS: usize = 38;
     /// The part of the last second in which the loop did not wait, 0 to 1.
     pub const UTILISATION: usize = 39;
+    /// The worker that the cells from here on are about: its generation.
+    pub const CHECKED_GENERATION: usize = 40;
+    /// A [`super::HealthStatus`] as a number.
+    pub const HEALTH: usize = 41;
+    /// Checks that it failed in a row.
+    pub const FAILURES: usize = 42;
+    /// When the last check ended, milliseconds since 1970; 0: there was none.
+    pub const CHECKED_AT: usize = 43;
+    /// 1 as long as nobody was ready in this slot: the cluster grows, and is no worse for it.
+    pub const FRESH: usize = 44;
+}
+
+/// What the checks and its answers say of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HealthStatus {
+    /// Nobody has asked yet.
+    Unknown = 0,
+    Healthy = 1,
+    /// It failed a check, and not yet often enough.
+    Failing = 2,
+    Unhealthy = 3,
+    /// It is left out for a while because of what it answers.
+    Ejected = 4,
+}
+
+impl HealthStatus {
+    pub fn from_cell(cell: u64) -> Self {
+        match cell {
+            1 => HealthStatus::Healthy,
+            2 => HealthStatus::Failing,
+            3 => HealthStatus::Unhealthy,
+            4 => HealthStatus::Ejected,
+            _ => HealthStatus::Unknown,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            HealthStatus::Unknown => "unknown",
+            HealthStatus::Healthy => "healthy",
+            HealthStatus::Failing => "failing",
+            HealthStatus::Unhealthy => "unhealthy",
+            HealthStatus::Ejected => "ejected",
+        }
+    }
+
+    /// May its work be left to it?
+    pub fn is_well(self) -> bool {
+        !matches!(self, HealthStatus::Unhealthy | HealthStatus::Ejected)
+    }
 }
 
 /// Cells of a worker's page.
@@ -126,6 +180,9 @@ pub mod page {
     pub const HEAP_USED: usize = 21;
     pub const HEAP_TOTAL: usize = 22;
     pub const EXTERNAL: usize = 23;
+    /// Responses of 5xx; the last so many of all were such.
+    pub const FAILED: usize = 24;
+    pub const STREAK: usize = 25;
     /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
     pub const HISTOGRAM: usize = 128;
 
@@ -150,6 +207,11 @@ pub fn row_of(slot: u16) -> usize {
     ROWS + usize::from(slot) * ROW_CELLS
 }
 
+/// First cell of a slot's note.
+pub fn note_of(slot: u16) -> usize {
+    NOTES + usize::from(slot) * NOTE_CELLS
+}
+
 /// First cell of the page of a slot's worker.
 pub fn page_of(slot: u16, generation: u32) -> usize {
     PAGES + (usize::from(slot) * PAGES_A_SLOT + generation as usize % PAGES_A_SLOT) * PAGE_CELLS
@@ -161,12 +223,22 @@ mod tests {
     use crate::metrics::histogram::BUCKETS;
 
     #[test]
+    fn every_status_survives_its_cell() {
+        use HealthStatus::*;
+        for status in [Unknown, Healthy, Failing, Unhealthy, Ejected] {
+            assert_eq!(HealthStatus::from_cell(status as u64), status);
+        }
+    }
+
+    #[test]
     fn rows_and_pages_never_overlap() {
         assert!(row_of(0) >= HEADER_CELLS);
         assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
         assert_eq!(page_of(1023, 3) + PAGE_CELLS, SAMPLE);
+        assert_eq!(note_of(0), SAMPLE + SAMPLE_CELLS);
+        assert_eq!(note_of(1023) + NOTE_CELLS, CELLS);
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
-        const { assert!(row::RETIRED + page::COUNTERS.len() <= row::SAMPLED_PID && row::UTILISATION < ROW_CELLS) };
+        const { assert!(row::RETIRED + page::COUNTERS.len() <= row::SAMPLED_PID && row::FRESH < ROW_CELLS) };
         assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);
         assert_eq!(page_of(3, 1), page_of(3, 5));
         assert_ne!(page_of(3, 1), page_of(3, 2));

@@ -9,12 +9,31 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::aggregation::Totals;
 use super::histogram::BUCKETS;
-use super::layout::{self, PAGES_A_SLOT, SAMPLE, SAMPLE_CELLS, header, page, page_of, row, row_of};
+use super::layout::{
+    self, NOTE_CELLS, PAGES_A_SLOT, SAMPLE, SAMPLE_CELLS, header, note_of, page, page_of, row, row_of,
+};
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
 /// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
 const MOST_READS: u32 = 10_000;
+
+/// A text that the primary writes: a guard that is odd meanwhile, its length in bytes, and where it lies.
+#[derive(Clone, Copy)]
+struct Text {
+    guard: usize,
+    length: usize,
+    first: usize,
+    cells: usize,
+}
+
+const SAMPLE_TEXT: Text =
+    Text { guard: header::SAMPLING, length: header::SAMPLE_LENGTH, first: SAMPLE, cells: SAMPLE_CELLS };
+
+fn note_text(slot: u16) -> Text {
+    let first = note_of(slot);
+    Text { guard: first, length: first + 1, first: first + 2, cells: NOTE_CELLS - 2 }
+}
 
 /// A slot, as a sender of messages sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,30 +194,48 @@ impl SharedMemory {
 
     /// Publishes what the primary has sampled; false when it is too long.
     pub fn set_sample(&self, sample: &[u8]) -> bool {
-        if sample.len() > SAMPLE_CELLS * 8 {
-            return false;
-        }
-        self.set(header::SAMPLING, self.get(header::SAMPLING) + 1);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        for (index, piece) in sample.chunks(8).enumerate() {
-            let mut cell = [0; 8];
-            cell[..piece.len()].copy_from_slice(piece);
-            self.set(SAMPLE + index, u64::from_le_bytes(cell));
-        }
-        self.set(header::SAMPLE_LENGTH, sample.len() as u64);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        self.set(header::SAMPLING, self.get(header::SAMPLING) + 1);
-        true
+        self.write_text(SAMPLE_TEXT, sample)
     }
 
     /// The primary's last sample; empty before the first.
     pub fn sample(&self) -> Vec<u8> {
+        self.read_text(SAMPLE_TEXT)
+    }
+
+    /// Publishes what is to be said of the slot's worker; false when it is too long.
+    pub fn set_note(&self, slot: u16, note: &[u8]) -> bool {
+        self.write_text(note_text(slot), note)
+    }
+
+    /// See [`SharedMemory::set_note`].
+    pub fn note(&self, slot: u16) -> Vec<u8> {
+        self.read_text(note_text(slot))
+    }
+
+    fn write_text(&self, Text { guard, length, first, cells }: Text, text: &[u8]) -> bool {
+        if text.len() > cells * 8 {
+            return false;
+        }
+        self.set(guard, self.get(guard) + 1);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        for (index, piece) in text.chunks(8).enumerate() {
+            let mut cell = [0; 8];
+            cell[..piece.len()].copy_from_slice(piece);
+            self.set(first + index, u64::from_le_bytes(cell));
+        }
+        self.set(length, text.len() as u64);
+        std::sync::atomic::fence(Ordering::SeqCst);
+        self.set(guard, self.get(guard) + 1);
+        true
+    }
+
+    fn read_text(&self, Text { guard, length, first, cells }: Text) -> Vec<u8> {
         let read = || {
-            let length = (self.get(header::SAMPLE_LENGTH) as usize).min(SAMPLE_CELLS * 8);
-            let cells = (0..length.div_ceil(8)).flat_map(|index| self.get(SAMPLE + index).to_le_bytes());
-            cells.take(length).collect()
+            let length = (self.get(length) as usize).min(cells * 8);
+            let bytes = (0..length.div_ceil(8)).flat_map(|index| self.get(first + index).to_le_bytes());
+            bytes.take(length).collect()
         };
-        self.undisturbed(header::SAMPLING, read).unwrap_or_default()
+        self.undisturbed(guard, read).unwrap_or_default()
     }
 
     /// The workers that a message can be meant for, slot by slot: those that serve or wait to, and the slots whose
@@ -283,6 +320,18 @@ mod tests {
         memory.set(header::FOLDING, 1);
         assert_eq!(memory.sample(), b"");
         assert_eq!(memory.totals(), Totals::default());
+    }
+
+    #[test]
+    fn a_note_is_its_slots_own() {
+        let (memory, memfd) = SharedMemory::create(0).unwrap();
+        assert!(memory.set_note(3, b"three") && memory.set_note(4, b"four"));
+        let worker = SharedMemory::open(&memfd).unwrap();
+        assert_eq!(
+            (worker.note(3), worker.note(4), worker.note(5)),
+            (b"three".into(), b"four".into(), vec![])
+        );
+        assert!(!memory.set_note(3, &[b' '; NOTE_CELLS * 8]));
     }
 
     #[test]

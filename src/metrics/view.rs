@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::layout::{header, page, row};
+use super::layout::{HealthStatus, header, page, row};
 use super::memory::SharedMemory;
 use crate::event::SlotState;
 
@@ -27,7 +27,8 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
     let pid = memory.row(slot, row::PID);
     let average = if answered > 0.0 { page.float(page::DURATION) / answered } else { 0.0 };
     let is_stuck = memory.row(slot, row::STUCK) == u64::from(generation);
-    let healthy = is_healthy(state) && !is_stuck;
+    let health = health_of(memory, slot, generation);
+    let healthy = is_healthy(state) && !is_stuck && health.status.is_well();
     // Sampled for another process than the present one: nothing is known yet.
     let is_sampled = memory.row(slot, row::SAMPLED_PID) == pid && pid != 0;
     let sampled = |value: Value| if is_sampled { value } else { Value::Null };
@@ -52,8 +53,47 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         "cpuUsage": sampled(json!(float(row::CPU_PERCENT))),
         "eventLoopLag": sampled(json!(float(row::LAG_MS))),
         "healthy": healthy,
-        "health": null,
+        "health": health.told(),
     }))
+}
+
+/// What the checks say of a worker.
+struct Health {
+    status: HealthStatus,
+    failures: u64,
+    /// 0: never.
+    checked: u64,
+    /// `reason` and `metrics`.
+    note: Map<String, Value>,
+}
+
+/// Of this generation; nothing is known of one that nobody has asked yet.
+fn health_of(memory: &SharedMemory, slot: u16, generation: u32) -> Health {
+    let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(generation);
+    let cell = |cell| if is_known { memory.row(slot, cell) } else { 0 };
+    let note = if is_known { memory.note(slot) } else { Vec::new() };
+    Health {
+        status: HealthStatus::from_cell(cell(row::HEALTH)),
+        failures: cell(row::FAILURES),
+        checked: cell(row::CHECKED_AT),
+        note: serde_json::from_slice(&note).unwrap_or_default(),
+    }
+}
+
+impl Health {
+    fn told(self) -> Value {
+        let mut told = json!({
+            "status": self.status.name(),
+            "consecutiveFailures": self.failures,
+            "lastCheck": if self.checked == 0 { Value::Null } else { self.checked.into() },
+            "reason": null,
+            "metrics": null,
+        });
+        if let Some(told) = told.as_object_mut() {
+            told.extend(self.note);
+        }
+        told
+    }
 }
 
 fn is_healthy(state: SlotState) -> bool {
@@ -115,7 +155,10 @@ fn sample(memory: &SharedMemory) -> Option<Map<String, Value>> {
 
 /// The cluster's health; a worker counts as well when it serves and its event loop turns.
 pub fn health(memory: &SharedMemory, now_ms: u64) -> Value {
-    let workers = workers(memory, now_ms);
+    // Workers that a cluster gets in addition are missed by nobody before they are ready.
+    let is_new = |slot: u16| memory.row(slot, row::FRESH) == 1;
+    let slots = (0..memory.slots()).filter(|slot| !is_new(*slot));
+    let workers: Vec<Value> = slots.filter_map(|slot| worker(memory, slot, now_ms)).collect();
     let well = workers.iter().filter(|worker| worker["healthy"] == true).count();
     let part = if workers.is_empty() { 0.0 } else { well as f64 / workers.len() as f64 };
     let status = if part >= 1.0 {
@@ -142,7 +185,12 @@ pub fn health(memory: &SharedMemory, now_ms: u64) -> Value {
 fn detail(worker: &Value) -> Value {
     let healthy = worker["healthy"] == true;
     let reasons: Vec<String> = match worker["detail"].as_str() {
-        Some("ready") if !healthy => vec!["its event loop does not turn".to_owned()],
+        Some("ready" | "draining" | "standby") if !healthy => {
+            let told = &worker["health"];
+            let is_blamed = matches!(told["status"].as_str(), Some("unhealthy" | "ejected"));
+            let reason = told["reason"].as_str().filter(|_| is_blamed);
+            vec![reason.unwrap_or("its event loop does not turn").to_owned()]
+        }
         Some(detail) if !healthy => vec![format!("it is not serving: {detail}")],
         Some(_) | None => Vec::new(),
     };

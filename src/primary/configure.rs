@@ -6,7 +6,7 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::setup::{Greeting, Setup, Watching};
+use super::setup::{Checks, Greeting, Setup, Watching};
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::Body;
@@ -17,6 +17,7 @@ use crate::config::{Config, Loaded, NodeEnvironment, Secret, node_environment};
 use crate::dispatch::{Affinity, DispatchMode, Fallback, Settings};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
+use crate::health::{ejection, verdict};
 use crate::ipc::control::{Messages, ReadyWhen};
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::gate::Gate;
@@ -72,11 +73,14 @@ pub fn setup(
             sticky: balancing.session_affinity != balancing::Affinity::None
                 || balancing.strategy == balancing::Strategy::IpHash,
             measured: config.monitoring.enabled,
+            checked: config.health_check.enabled,
             traced: hang_timeout.is_some(),
             messages: messages(&config.ipc),
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
+        checks: checks(loaded, inspected),
+        ejection: ejection(config),
         watching: watching(loaded),
         gate: Arc::new(gate(config)?),
         key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
@@ -85,6 +89,31 @@ pub fn setup(
         launch,
         policy,
     })
+}
+
+/// Nobody asks workers that a debugger may stop.
+fn checks(loaded: &Loaded, inspected: bool) -> Option<Checks> {
+    let health = &loaded.config.health_check;
+    let named = ["healthCheck.endpoint", "healthCheck.expectedStatus"];
+    let is_named = named.iter().any(|path| loaded.named.contains(*path));
+    (health.enabled && !inspected).then(|| Checks {
+        policy: verdict::Policy {
+            interval: health.interval,
+            timeout: health.timeout,
+            max_failures: health.max_failures,
+            retry_delay: health.retry_delay,
+            grace: health.grace_period,
+        },
+        path: health.endpoint.clone(),
+        expected: is_named.then_some(health.expected_status),
+    })
+}
+
+fn ejection(config: &Config) -> Option<ejection::Policy> {
+    let errors = &config.error_handling;
+    let breaker = &errors.circuit_breaker;
+    (errors.enabled && breaker.enabled)
+        .then_some(ejection::Policy { threshold: breaker.failure_threshold, reset: breaker.reset_timeout })
 }
 
 fn watching(loaded: &Loaded) -> Option<Watching> {

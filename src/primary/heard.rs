@@ -69,6 +69,8 @@ impl Cluster {
             }
             ToPrimary::Follow { follows: true } => drop(self.followers.insert(name)),
             ToPrimary::Follow { follows: false } => drop(self.followers.remove(&name)),
+            ToPrimary::Speaks { protocol } => self.health.speaks(name, protocol),
+            ToPrimary::Checked { number, failure, metrics } => self.checked(name, number, failure, metrics),
             ToPrimary::Pong => self.hangs.answered(name),
             ToPrimary::Traceable { lacks } => self.hangs.traceable(name, lacks),
             ToPrimary::Inspected => {
@@ -142,7 +144,9 @@ impl Cluster {
     }
 
     fn recovered(&mut self, slot: u16) {
-        if self.forget_stuck(slot) {
+        let was_said = self.forget_stuck(slot);
+        self.tell_health();
+        if was_said {
             self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
         }
     }

@@ -100,6 +100,12 @@ pub enum Input {
     Refused {
         error: Error,
     },
+    /// What a worker's server answered to the probe of a check.
+    Probed {
+        name: Name,
+        number: u32,
+        result: std::result::Result<u16, String>,
+    },
     /// A worker that was stuck a while ago: is it still?
     StillStuck {
         slot: u16,

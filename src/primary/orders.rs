@@ -11,6 +11,7 @@ use super::run::Cluster;
 use crate::error::{Code, Error, Result};
 use crate::event::{Event, Level};
 use crate::ipc::control::ToWorker;
+use crate::supervisor::OWN;
 
 struct UnderWay {
     verb: String,
@@ -46,6 +47,9 @@ impl Cluster {
     }
 
     pub(super) fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {
+        if let (OWN, Err(error)) = (id, &result) {
+            self.emit(Event::notice(Level::Error, error.message.clone()));
+        }
         let Some(UnderWay { verb, asker, since }) = self.orders.under_way.remove(&id) else { return };
         if let Some((level, line)) = line(&verb, since.elapsed(), &result) {
             self.emit(Event::notice(level, line));

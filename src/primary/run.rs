@@ -15,6 +15,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::arrivals::Arrivals;
 use super::crew::Crew;
 use super::hang::Hangs;
+use super::health::Health;
 use super::heard::Stuck;
 use super::listen;
 use super::monitor::Monitor;
@@ -49,6 +50,9 @@ pub struct Cluster {
     pub(super) hinted: HashSet<String>,
     pub(super) stuck: HashMap<u16, Stuck>,
     pub(super) hangs: Hangs,
+    pub(super) health: Health,
+    /// `start` was settled: from then on the cluster's health is told.
+    pub(super) is_started: bool,
     pub(super) orders: Orders,
     pub(super) router: Router,
     pub(super) leader: Leader,
@@ -78,8 +82,11 @@ impl Cluster {
         let router = Router::new(setup.greeting.messages.most_pending);
         let crew = Crew::new(arrivals, inputs.clone());
         let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
+        let health = Health::new(setup.checks.clone(), setup.ejection.clone());
         Ok(Self {
             hangs,
+            health,
+            is_started: false,
             supervisor: Supervisor::new(setup.policy.clone()),
             setup,
             memory,
@@ -109,6 +116,7 @@ impl Cluster {
                 input = inputs.recv() => input,
                 () = self.wait_until(self.supervisor.next_due()) => { self.advance(Fact::Tick); continue }
                 () = self.wait_until(self.hangs.due()) => { self.look_for_hangs(); continue }
+                () = self.wait_until(self.health.due()) => { self.look_after_health(); continue }
             };
             // The loop holds a sender itself: this never ends.
             let Some(input) = input else { break };
@@ -182,11 +190,13 @@ impl Cluster {
                 self.followers.remove(&name);
                 (self.output)(Output::Gone { name });
                 self.hangs.forget(name);
+                self.health.forget(name);
                 if self.sits(name) {
                     self.forget_stuck(slot);
                 }
                 self.advance(Fact::Exited { slot, generation, exit });
             }
+            Input::Probed { name, number, result } => self.probed(name, number, result),
             Input::Dispatch(report) => self.reported(report),
             Input::Measured => {
                 self.emit(Event::MetricsUpdated { metrics: view::metrics(&self.memory, now_ms()) });
@@ -229,6 +239,7 @@ impl Cluster {
             self.act(action);
         }
         self.lead();
+        self.tell_health();
     }
 
     fn act(&mut self, action: Action) {
@@ -241,6 +252,7 @@ impl Cluster {
             }
             Action::Retire => self.dispatcher.retire(),
             Action::Drain { slot, generation, deadline } => {
+                self.health.dismiss(Name { slot, generation });
                 self.dispatcher.drain(slot, generation);
                 if let Some(link) = self.crew.link(Name { slot, generation }) {
                     let handoff = !self.supervisor.is_stopping();
@@ -258,6 +270,7 @@ impl Cluster {
             Action::Emit(event) => self.emit(event),
             Action::Started(result) => {
                 if result.is_ok() {
+                    self.is_started = true;
                     self.watch();
                 }
                 for id in std::mem::take(&mut self.starting) {
@@ -267,6 +280,7 @@ impl Cluster {
             Action::Promote { slot, generation } => {
                 self.forget_stuck(slot);
                 self.dispatcher.promote(slot, generation);
+                self.begin_checks(Name { slot, generation });
                 if let Some(link) = self.crew.link(Name { slot, generation }) {
                     link.send(ToWorker::Promoted);
                 }
@@ -326,6 +340,7 @@ impl Cluster {
         self.memory.set(header::SLOTS, self.supervisor.slots().len() as u64);
         for slot in self.supervisor.slots() {
             self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
+            self.memory.set_row(slot.number, row::FRESH, u64::from(slot.fresh));
             self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
             let Some(shown) = slot.shown() else {
                 self.memory.set_row(slot.number, row::PID, 0);

@@ -10,6 +10,7 @@ use super::news::Name;
 use crate::config::Secret;
 use crate::dispatch;
 use crate::event::Level;
+use crate::health::{ejection, verdict};
 use crate::ipc::control::{AffinityCookie, Messages, ReadyWhen, Welcome};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
 use crate::ipc::gate::Gate;
@@ -30,12 +31,25 @@ pub struct Setup {
     pub first_lines: Vec<(Level, String)>,
     /// What every message passes.
     pub gate: Arc<Gate>,
+    /// None: nobody asks whether the workers are well.
+    pub checks: Option<Checks>,
+    /// None: no worker is left out for what it answers.
+    pub ejection: Option<ejection::Policy>,
     /// None: nothing is monitored.
     pub watching: Option<Watching>,
     /// Of the cluster; None: channels are not sealed.
     pub key: Option<Hidden<Key>>,
     /// Seeds what must differ between primaries and need not be secret.
     pub seed: u32,
+}
+
+/// How the workers are asked whether they are well.
+#[derive(Clone)]
+pub struct Checks {
+    pub policy: verdict::Policy,
+    pub path: String,
+    /// None: any answer will do.
+    pub expected: Option<u16>,
 }
 
 /// What is monitored, and who may look.
@@ -74,6 +88,7 @@ pub struct Greeting {
     pub handoff: bool,
     pub sticky: bool,
     pub measured: bool,
+    pub checked: bool,
     pub traced: bool,
     pub messages: Messages,
     /// Everything after the value of a Set-Cookie header.
@@ -103,6 +118,7 @@ impl Greeting {
             affinity,
             sticky: self.sticky,
             measured: self.measured,
+            checked: self.checked,
             traced: self.traced,
             sealed: setup.key.is_some(),
             messages: self.messages,

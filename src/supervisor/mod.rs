@@ -1,8 +1,9 @@
 //! Which workers should exist and what to do next. PURE: facts and the time go in, actions come out; no
 //! process, socket, clock or random number may come in here. `worker` is one process, `slot` who sits in it and
-//! who comes next, `budget` counts deaths; `reconcile` is the machine, `death` and `ending` how workers go,
+//! who comes next, `budget` counts deaths, `ailing` is about workers that are alive and not well; `reconcile` is the machine, `death` and `ending` how workers go,
 //! `operation` what somebody asked the cluster to become; `hang` judges event loops apart from all that.
 
+mod ailing;
 mod budget;
 mod death;
 mod ending;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::event::{Event, Exit};
 
+pub use ailing::OWN;
 pub use leader::{Action as LeaderAction, Leader};
 pub use reconcile::Supervisor;
 pub use slot::{Role, Seat, Slot};
@@ -114,6 +116,11 @@ pub enum Fact {
         generation: u32,
         error: Error,
     },
+    /// It fails its checks. Said again as long as it does.
+    Unhealthy {
+        slot: u16,
+        generation: u32,
+    },
     /// Its event loop does not turn any more.
     Hung {
         slot: u16,
@@ -184,7 +191,7 @@ pub enum Action {
     Emit(Event),
     /// `start` is settled: every worker is ready, or the cluster runs degraded, or nothing got ready.
     Started(Result<(), Error>),
-    /// A scale or a roll is over: the slots that serve because of it.
+    /// A scale or a roll is over: the slots that serve because of it. Id [`OWN`]: nobody had asked.
     Done {
         id: u32,
         result: Result<Vec<u16>, Error>,

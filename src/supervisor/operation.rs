@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::ailing::OWN;
 use super::reconcile::{Phase, Supervisor};
 use super::slot::{Role, Seat, Slot};
 use super::worker::Stage;
@@ -79,6 +80,18 @@ impl Supervisor {
     /// `only`: one slot; None: all.
     pub(super) fn ask_roll(&mut self, id: u32, only: Option<u16>, asker: Option<Name>) {
         self.ask(Operation { id, asker, kind: Kind::Roll { only } });
+    }
+
+    /// Is the slot's worker being replaced, or about to be?
+    pub(super) fn is_rolling(&self, number: u16) -> bool {
+        let is_waiting = |operation: &Operation| matches!(operation.kind, Kind::Roll { only } if only.is_none_or(|one| one == number));
+        let is_running = match self.running.as_ref().map(|running| &running.work) {
+            Some(Work::Rolling(roll)) => {
+                roll.at.is_some_and(|(slot, _)| slot == number) || roll.rest.contains(&number)
+            }
+            Some(Work::Growing { .. } | Work::Shrinking { .. }) | None => false,
+        };
+        is_running || self.queue.iter().any(is_waiting)
     }
 
     /// A worker ended before it was ready: does an operation wait for it?
@@ -320,7 +333,7 @@ impl Supervisor {
             Some((*slot, *generation)) == asker
                 || self.slots[usize::from(*slot)].workers().all(|worker| worker.generation != *generation)
         };
-        if roll.old.iter().all(has_left) {
+        if id == OWN || roll.old.iter().all(has_left) {
             self.done(id, Ok(Vec::new()));
             return None;
         }

@@ -94,6 +94,7 @@ impl Supervisor {
             Fact::Leaving { slot, generation, signalled } => self.leaving(slot, generation, signalled, now),
             Fact::Failed { slot, generation, error } => self.failed(slot, generation, error),
             Fact::Broken { slot, generation, error } => self.broken(slot, generation, error),
+            Fact::Unhealthy { slot, generation } => self.unhealthy(slot, generation, now),
             Fact::Hung { slot, generation } => self.hung(slot, generation),
             Fact::Exited { slot, generation, exit } => self.exited(slot, generation, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
@@ -150,7 +151,7 @@ impl Supervisor {
         let free = |slot: &&mut Slot| slot.role == Role::Retired && !slot.is_inhabited();
         if let Some(slot) = self.slots.iter_mut().find(free) {
             slot.role = role;
-            slot.trial = false;
+            (slot.trial, slot.hopeless, slot.ailing, slot.fresh) = (false, false, None, true);
             slot.budget = Default::default();
             return Some(slot.number);
         }
@@ -210,7 +211,7 @@ impl Supervisor {
         let after_ms = (now - since).as_millis() as u64;
         self.emit(Event::WorkerReady { worker_id: slot.to_string(), pid, generation, after_ms });
         let found = &mut self.slots[usize::from(slot)];
-        found.trial = false;
+        (found.trial, found.fresh) = (false, false);
         let takes_over = found.next.as_ref().is_some_and(|next| next.generation == generation);
         if takes_over {
             self.succeed(slot, now);
@@ -276,6 +277,7 @@ impl Supervisor {
         if self.drain_at.is_some_and(|at| at <= now) {
             self.end_all(true, now);
         }
+        self.replace_ailing(now);
         for number in 0..self.slots.len() as u16 {
             let slot = &mut self.slots[usize::from(number)];
             match slot.seat {

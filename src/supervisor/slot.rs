@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ailing::Ailing;
 use super::budget::Budget;
 use super::worker::{Stage, Worker};
 use crate::event::SlotState;
@@ -46,6 +47,12 @@ pub struct Slot {
     pub generation: u32,
     pub restarts: u32,
     pub budget: Budget,
+    /// The one that sits is not well, and is to be replaced.
+    pub ailing: Option<Ailing>,
+    /// It was replaced as often as is allowed, and is not well again.
+    pub hopeless: bool,
+    /// Nobody was ready here since the cluster has this slot.
+    pub fresh: bool,
     /// The present start is a trial: another death opens the circuit again at once.
     pub trial: bool,
 }
@@ -61,6 +68,9 @@ impl Slot {
             generation: 0,
             restarts: 0,
             budget: Budget::default(),
+            ailing: None,
+            hopeless: false,
+            fresh: true,
             trial: false,
         }
     }
@@ -142,6 +152,7 @@ impl Slot {
             Seat::Waiting { until, .. } | Seat::CircuitOpen { until } => Some(until),
             Seat::Vacant | Seat::Occupied(_) => None,
         };
-        self.workers().filter_map(|worker| worker.due(startup_timeout)).chain(seat).min()
+        let ailing = self.ailing.map(|ailing| ailing.until);
+        self.workers().filter_map(|worker| worker.due(startup_timeout)).chain(seat).chain(ailing).min()
     }
 }

@@ -1,5 +1,6 @@
 //! The supervisor on a simulated clock: the promises one by one, then any order of facts.
 
+mod ailing;
 mod any_order;
 mod ending;
 mod operations;

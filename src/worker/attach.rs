@@ -238,7 +238,8 @@ impl Worker {
                 | Notice::Unready
                 | Notice::Asked
                 | Notice::Lead
-                | Notice::Event => {}
+                | Notice::Event
+                | Notice::Check => {}
             }
             (self.calls.notice)(notice, number);
         }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use zeroize::Zeroize;
 
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
+use crate::ipc::control::{Protocol, ToPrimary, ToWorker, decode, encode};
 use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::frame::{Frame, Kind};
 
@@ -43,6 +43,15 @@ pub enum Notice {
     Lead,
     /// An event of the cluster is there to be read.
     Event,
+    /// It is asked whether it is well; the number is the check's.
+    Check,
+}
+
+/// What a check brings: what the first HTTP server is asked in, and the connection for that.
+#[derive(Debug)]
+pub struct Check {
+    pub number: u32,
+    pub door: Option<(Protocol, OwnedFd)>,
 }
 
 pub struct Link {
@@ -55,6 +64,8 @@ pub struct Link {
     letters: RefCell<Vec<Frame>>,
     /// Events of the cluster, as JSON.
     events: RefCell<VecDeque<Value>>,
+    /// Checks that were not begun.
+    checks: RefCell<VecDeque<Check>>,
     /// By order: what became of it.
     answers: RefCell<HashMap<u32, Value>>,
     gone: Cell<bool>,
@@ -71,6 +82,7 @@ impl Link {
             mail: RefCell::default(),
             letters: RefCell::default(),
             events: RefCell::default(),
+            checks: RefCell::default(),
             answers: RefCell::default(),
             gone: Cell::new(false),
         }
@@ -214,11 +226,17 @@ impl Link {
             if frame.header.answers == id && id != 0 {
                 return Ok(Some((message, descriptor)));
             }
-            if message == ToWorker::Ping {
-                // A primary that is gone judges nobody; what it said last is still to be read.
-                let _ = self.send(&ToPrimary::Pong);
-            } else {
-                self.keep(&message);
+            match message {
+                ToWorker::Ping => {
+                    // A primary that is gone judges nobody; what it said last is still to be read.
+                    let _ = self.send(&ToPrimary::Pong);
+                }
+                ToWorker::Check { number, protocol } => {
+                    let check = Check { number, door: protocol.zip(descriptor) };
+                    self.checks.borrow_mut().push_back(check);
+                    self.mail.borrow_mut().push_back((Notice::Check, number));
+                }
+                message => self.keep(&message),
             }
         }
         Ok(None)
@@ -243,6 +261,7 @@ impl Link {
             }
             // Answered already, and answers that nobody waits for any more.
             ToWorker::Ping
+            | ToWorker::Check { .. }
             | ToWorker::Welcome(_)
             | ToWorker::Listening { .. }
             | ToWorker::ListenFailed { .. }
@@ -273,6 +292,11 @@ impl Link {
     /// The next event of the cluster.
     pub fn event(&self) -> Option<Value> {
         self.events.borrow_mut().pop_front()
+    }
+
+    /// The next check to begin.
+    pub fn check(&self) -> Option<Check> {
+        self.checks.borrow_mut().pop_front()
     }
 
     /// What other workers have sent.

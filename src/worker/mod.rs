@@ -5,6 +5,7 @@
 //! the descriptors, `hands` gives connections to JavaScript, `desk` messages.
 
 mod attach;
+mod checks;
 mod desk;
 mod door;
 mod doors;
@@ -14,7 +15,7 @@ mod link;
 mod pace;
 
 pub use attach::{Attachment, Worker};
-pub use link::Notice;
+pub use link::{Check, Notice};
 
 use crate::ipc::frame::Frame;
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Code;
-use crate::supervisor::{Leader, LeaderAction, Role, Scale};
+use crate::supervisor::{Leader, LeaderAction, OWN, Role, Scale};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -16,6 +16,7 @@ enum Step {
     Exit(usize, bool),
     Leaves(usize),
     Hangs(usize),
+    Ails(usize),
     Signal,
     Warm(usize),
     /// A worker that was asked to lead no more answers.
@@ -34,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..6usize, any::<bool>()).prop_map(|(which, clean)| Step::Exit(which, clean)),
         1 => (0..6usize).prop_map(Step::Leaves),
         1 => (0..6usize).prop_map(Step::Hangs),
+        1 => (0..6usize).prop_map(Step::Ails),
         1 => Just(Step::Signal),
         4 => (0..8usize).prop_map(Step::Warm),
         3 => Just(Step::Resigns),
@@ -112,6 +114,8 @@ impl Machine {
                 Action::Kill { slot, generation } | Action::Terminate { slot, generation } => {
                     self.ask_to_go(*slot, *generation);
                 }
+                // Nobody waits for what the supervisor does of itself.
+                Action::Done { id: OWN, .. } => {}
                 Action::Done { id, result } => {
                     self.answered.push(*id);
                     if let (Question::Roll(old), Ok(_)) = (&self.asked[*id as usize - 1], result) {
@@ -223,6 +227,10 @@ impl Machine {
             },
             Step::Hangs(which) => match self.pick(which, |process| process.ready) {
                 Some((slot, generation)) => world.tell(Fact::Hung { slot, generation }),
+                None => Vec::new(),
+            },
+            Step::Ails(which) => match self.pick(which, |process| process.ready) {
+                Some((slot, generation)) => world.tell(Fact::Unhealthy { slot, generation }),
                 None => Vec::new(),
             },
             Step::Warm(which) => match self.pick(which, |process| process.ready) {

@@ -1,0 +1,43 @@
+//! Checks of a worker's health: what it is asked, and its answers.
+
+use std::os::fd::IntoRawFd;
+
+use napi_derive::napi;
+use serde_json::{Value, json};
+
+use super::worker::worker;
+use crate::ipc::control::Protocol;
+
+/// The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
+/// server is asked in it on the connection behind `fd`, which is the caller's to close.
+#[napi(js_name = "workerCheck")]
+pub fn worker_check() -> Value {
+    let Some(check) = worker().ok().and_then(|worker| worker.check()) else { return Value::Null };
+    let (protocol, fd) = check.door.map_or((None, None), |(protocol, fd)| (Some(protocol), Some(fd)));
+    json!({ "number": check.number, "protocol": protocol, "fd": fd.map(IntoRawFd::into_raw_fd) })
+}
+
+/// The check of this number is done: `failure` says how it failed, null that it did not. `metrics` as the program gave
+/// them.
+#[napi(js_name = "workerChecked")]
+pub fn worker_checked(number: u32, failure: Option<String>, metrics: Value) {
+    if let Ok(worker) = worker() {
+        let metrics = Some(metrics).filter(|metrics| !metrics.is_null());
+        // A primary that is gone judges nobody.
+        let _ = worker.checked(number, failure, metrics);
+    }
+}
+
+/// What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none.
+#[napi(js_name = "workerSpeaks")]
+pub fn worker_speaks(protocol: String) {
+    let protocol = match protocol.as_str() {
+        "http1" => Some(Protocol::Http1),
+        "http2" => Some(Protocol::Http2),
+        _ => None,
+    };
+    if let Ok(worker) = worker() {
+        // A primary that is gone asks for nothing.
+        let _ = worker.speaks(protocol);
+    }
+}

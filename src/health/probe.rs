@@ -1,0 +1,138 @@
+//! Asks a worker's HTTP server over a loopback connection of its own, which goes to that very worker and nowhere else.
+
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{Request, header};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::time::timeout;
+
+use crate::ipc::control::Protocol;
+
+/// What is read of an answer's body; a worker that sends more is not waited for.
+const AGENT: &str = concat!("drover-health/", env!("CARGO_PKG_VERSION"));
+
+/// Two ends of a loopback connection: ours, and the worker's. A real one, so that programs find an address in it.
+///
+/// # Errors
+/// The kernel's.
+pub fn pair() -> io::Result<(TcpStream, OwnedFd)> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    let ours = TcpStream::connect(listener.local_addr()?)?;
+    // Somebody else may have been faster at the port.
+    let own = ours.local_addr()?;
+    loop {
+        let (theirs, peer) = listener.accept()?;
+        if peer == own {
+            ours.set_nonblocking(true)?;
+            theirs.set_nonblocking(true)?;
+            return Ok((ours, theirs.into()));
+        }
+    }
+}
+
+/// The status with which the server answers a GET of `path`.
+///
+/// # Errors
+/// Why there is none, in words.
+pub async fn ask(ours: TcpStream, protocol: Protocol, path: &str, time: Duration) -> Result<u16, String> {
+    let asked = async {
+        let stream = tokio::net::TcpStream::from_std(ours).map_err(|error| error.to_string())?;
+        send(stream, protocol, path).await.map_err(|error| format!("no answer: {error}"))
+    };
+    let late = || Err(format!("no answer in {} ms", time.as_millis()));
+    timeout(time, asked).await.unwrap_or_else(|_| late())
+}
+
+async fn send(stream: tokio::net::TcpStream, protocol: Protocol, path: &str) -> Result<u16, hyper::Error> {
+    let mut request = Request::new(Body::empty());
+    let io = TokioIo::new(stream);
+    let headers = request.headers_mut();
+    headers.insert(header::USER_AGENT, header::HeaderValue::from_static(AGENT));
+    // The connection ends with `driven`; what the worker still sends then is of no interest.
+    match protocol {
+        Protocol::Http1 => {
+            headers.insert(header::HOST, header::HeaderValue::from_static("localhost"));
+            headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+            *request.uri_mut() = path.parse().unwrap_or_default();
+            let (mut sender, connection) = http1::handshake(io).await?;
+            let driven = Driven(tokio::spawn(connection));
+            let answer = sender.send_request(request).await;
+            drop(driven);
+            answer.map(|answer| answer.status().as_u16())
+        }
+        Protocol::Http2 => {
+            *request.uri_mut() = format!("http://localhost{path}").parse().unwrap_or_default();
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
+            let driven = Driven(tokio::spawn(connection));
+            let answer = sender.send_request(request).await;
+            drop(driven);
+            answer.map(|answer| answer.status().as_u16())
+        }
+    }
+}
+
+/// A task that ends with its owner.
+struct Driven<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Driven<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+
+    fn run(asked: impl Future<Output = Result<u16, String>>) -> Result<u16, String> {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(asked)
+    }
+
+    /// A server that answers one connection with these bytes, after it has read a request's head.
+    fn answering(theirs: OwnedFd, answer: &'static [u8]) -> std::thread::JoinHandle<String> {
+        std::thread::spawn(move || {
+            let mut stream = TcpStream::from(theirs);
+            stream.set_nonblocking(false).unwrap();
+            let mut read = Vec::new();
+            let mut piece = [0; 1024];
+            while !read.windows(4).any(|end| end == b"\r\n\r\n") {
+                match stream.read(&mut piece).unwrap() {
+                    0 => break,
+                    count => read.extend_from_slice(&piece[..count]),
+                }
+            }
+            stream.write_all(answer).unwrap();
+            String::from_utf8(read).unwrap()
+        })
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn an_answer_is_its_status() {
+        let (ours, theirs) = pair().unwrap();
+        let server = answering(theirs, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(run(ask(ours, Protocol::Http1, "/health", PATIENCE)), Ok(404));
+        let request = server.join().unwrap();
+        assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
+        assert!(request.to_lowercase().contains("host: localhost"), "{request}");
+    }
+
+    #[test]
+    fn nonsense_and_silence_are_no_answers() {
+        let (ours, theirs) = pair().unwrap();
+        let server = answering(theirs, b"nonsense\r\n\r\n");
+        let failed = run(ask(ours, Protocol::Http1, "/", PATIENCE)).unwrap_err();
+        assert!(failed.starts_with("no answer: "), "{failed}");
+        server.join().unwrap();
+        let (ours, _theirs) = pair().unwrap();
+        let time = Duration::from_millis(20);
+        assert_eq!(run(ask(ours, Protocol::Http1, "/", time)), Err("no answer in 20 ms".into()));
+    }
+}

@@ -1,0 +1,202 @@
+//! When a worker is checked, and what the answers mean. PURE: times are the caller's clock.
+
+use std::time::Duration;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Between the ends of two checks, when the first was passed.
+    pub interval: Duration,
+    /// A check that has no answer by then is failed.
+    pub timeout: Duration,
+    /// Failures in a row that make a worker unhealthy.
+    pub max_failures: u32,
+    /// Before the check that follows a failed one.
+    pub retry_delay: Duration,
+    /// After a worker got ready; the first check comes an interval later.
+    pub grace: Duration,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Ask the worker; the answer carries the number.
+    Check(u32),
+    /// The check of this number was not answered in time.
+    TooLate(u32),
+}
+
+/// What a check's outcome means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Passed, as the one before.
+    Well,
+    /// Failed; not often enough yet.
+    Failing,
+    /// Failed so often that somebody else should do its work. Said again with every further failure.
+    Unhealthy,
+    /// It was unhealthy, and has passed.
+    Recovered,
+}
+
+/// One worker's checks.
+#[derive(Clone, Debug)]
+pub struct Judge {
+    policy: Policy,
+    failures: u32,
+    last: u32,
+    /// A check is under way.
+    asked: bool,
+    /// The next check, or the time of the one under way is over.
+    due: Duration,
+}
+
+impl Judge {
+    pub fn new(policy: &Policy, ready: Duration) -> Self {
+        let due = ready + policy.grace + policy.interval;
+        Self { policy: policy.clone(), failures: 0, last: 0, asked: false, due }
+    }
+
+    /// When to look next.
+    pub fn due(&self) -> Duration {
+        self.due
+    }
+
+    /// Failed checks in a row.
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+
+    pub fn is_unhealthy(&self) -> bool {
+        self.failures >= self.policy.max_failures
+    }
+
+    pub fn look(&mut self, now: Duration) -> Option<Order> {
+        if now < self.due {
+            return None;
+        }
+        if self.asked {
+            return Some(Order::TooLate(self.last));
+        }
+        self.last = self.last.wrapping_add(1);
+        self.asked = true;
+        self.due = now + self.policy.timeout;
+        Some(Order::Check(self.last))
+    }
+
+    /// The check of this number is over; None when it is not the one under way.
+    pub fn over(&mut self, number: u32, passed: bool, now: Duration) -> Option<Verdict> {
+        if !self.asked || number != self.last {
+            return None;
+        }
+        self.asked = false;
+        let was_unhealthy = self.is_unhealthy();
+        if passed {
+            self.failures = 0;
+            self.due = now + self.policy.interval;
+            return Some(if was_unhealthy { Verdict::Recovered } else { Verdict::Well });
+        }
+        self.failures = self.failures.saturating_add(1);
+        if self.is_unhealthy() {
+            // What was decided takes its time; it is asked on, in case that nobody can take its place.
+            self.due = now + self.policy.interval.max(self.policy.retry_delay);
+            return Some(Verdict::Unhealthy);
+        }
+        self.due = now + self.policy.retry_delay;
+        Some(Verdict::Failing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn policy() -> Policy {
+        Policy {
+            interval: ms(30_000),
+            timeout: ms(10_000),
+            max_failures: 3,
+            retry_delay: ms(1000),
+            grace: ms(5000),
+        }
+    }
+
+    #[test]
+    fn the_first_check_comes_after_the_grace_and_an_interval() {
+        let mut judge = Judge::new(&policy(), ms(1000));
+        assert_eq!(judge.look(ms(35_999)), None);
+        assert_eq!(judge.look(ms(36_000)), Some(Order::Check(1)));
+        assert_eq!(judge.look(ms(36_001)), None);
+        assert_eq!(judge.over(1, true, ms(36_010)), Some(Verdict::Well));
+        assert_eq!(judge.due(), ms(66_010));
+    }
+
+    #[test]
+    fn failures_in_a_row_make_it_unhealthy_and_one_passed_check_well_again() {
+        let mut judge = Judge::new(&policy(), ms(0));
+        let mut now = judge.due();
+        for (number, verdict) in [(1, Verdict::Failing), (2, Verdict::Failing), (3, Verdict::Unhealthy)] {
+            assert_eq!(judge.look(now), Some(Order::Check(number)));
+            assert_eq!(judge.over(number, false, now), Some(verdict));
+            assert_eq!(judge.is_unhealthy(), verdict == Verdict::Unhealthy);
+            now = judge.due();
+        }
+        assert_eq!(judge.look(now), Some(Order::Check(4)));
+        assert_eq!(judge.over(4, false, now), Some(Verdict::Unhealthy), "said again");
+        now = judge.due();
+        assert_eq!(judge.look(now), Some(Order::Check(5)));
+        assert_eq!(judge.over(5, true, now), Some(Verdict::Recovered));
+        assert_eq!(judge.failures(), 0);
+    }
+
+    #[test]
+    fn a_failed_check_is_repeated_soon_and_a_passed_one_forgives() {
+        let mut judge = Judge::new(&policy(), ms(0));
+        let now = judge.due();
+        judge.look(now);
+        judge.over(1, false, now + ms(5));
+        assert_eq!(judge.due(), now + ms(1005));
+        judge.look(judge.due());
+        assert_eq!(judge.over(2, true, now + ms(1010)), Some(Verdict::Well));
+        assert_eq!(judge.failures(), 0);
+    }
+
+    #[test]
+    fn an_answer_that_comes_too_late_says_nothing() {
+        let mut judge = Judge::new(&policy(), ms(0));
+        let now = judge.due();
+        assert_eq!(judge.look(now), Some(Order::Check(1)));
+        assert_eq!(judge.look(now + ms(10_000)), Some(Order::TooLate(1)));
+        assert_eq!(judge.over(1, false, now + ms(10_000)), Some(Verdict::Failing));
+        assert_eq!(judge.over(1, true, now + ms(10_001)), None);
+        assert_eq!(judge.look(judge.due()), Some(Order::Check(2)));
+        assert_eq!(judge.over(1, true, judge.due()), None);
+    }
+
+    proptest! {
+        /// Whatever the outcomes: unhealthy exactly after so many failures in a row, and the next look is always ahead.
+        #[test]
+        fn unhealthy_is_so_many_failures_in_a_row(outcomes in prop::collection::vec(any::<Option<bool>>(), 1..60)) {
+            let mut judge = Judge::new(&policy(), ms(0));
+            let mut row = 0;
+            for outcome in outcomes {
+                let now = judge.due();
+                let Some(Order::Check(number)) = judge.look(now) else { panic!("due and not asked") };
+                prop_assert!(judge.due() > now);
+                let end = if outcome.is_none() { judge.due() } else { now };
+                if outcome.is_none() {
+                    prop_assert_eq!(judge.look(end), Some(Order::TooLate(number)));
+                }
+                let passed = outcome.unwrap_or(false);
+                judge.over(number, passed, end);
+                row = if passed { 0 } else { row + 1 };
+                prop_assert_eq!(judge.is_unhealthy(), row >= 3);
+                prop_assert!(judge.due() > end);
+            }
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! Asking the workers whether they are well, and what follows from it: `health` judges, this drives it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::news::{Input, Name};
+use super::run::Cluster;
+use super::setup::Checks;
+use crate::event::{Event, Level};
+use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
+use crate::health::probe;
+use crate::health::verdict::{Judge, Order, Verdict};
+use crate::ipc::control::{Protocol, ToWorker};
+use crate::metrics::layout::{HealthStatus, page, row};
+use crate::metrics::view;
+use crate::supervisor::Fact;
+use crate::sys::local_time::now_ms;
+
+/// Between two looks at what the workers answer.
+const LOOK: Duration = Duration::from_secs(1);
+/// Bytes of a reason that are kept.
+const MOST_REASON: usize = 300;
+
+/// What is known of a worker that has its slot.
+struct Patient {
+    judge: Option<Judge>,
+    check: Option<UnderWay>,
+    /// Others get its new connections.
+    avoided: bool,
+    reason: Option<String>,
+    metrics: Option<Value>,
+    /// Milliseconds since 1970.
+    checked: u64,
+}
+
+/// A check of which not everything is known yet.
+struct UnderWay {
+    number: u32,
+    /// In which the worker's server is asked, if it is.
+    protocol: Option<Protocol>,
+    /// The worker itself has answered.
+    answered: bool,
+    /// What its server answered: why that will not do.
+    probed: Option<Result<(), String>>,
+}
+
+pub(super) struct Health {
+    checks: Option<Checks>,
+    breaker: Option<Breaker>,
+    next_look: Duration,
+    patients: HashMap<Name, Patient>,
+    /// What workers' first HTTP servers speak.
+    protocols: HashMap<Name, Protocol>,
+    /// What was told of the cluster last: its status, and who is not well.
+    told: Option<(Value, Value)>,
+}
+
+impl Health {
+    pub fn new(checks: Option<Checks>, ejection: Option<Policy>) -> Self {
+        Self {
+            checks,
+            breaker: ejection.map(Breaker::new),
+            next_look: LOOK,
+            patients: HashMap::new(),
+            protocols: HashMap::new(),
+            told: None,
+        }
+    }
+
+    /// When the next look is due.
+    pub fn due(&self) -> Option<Duration> {
+        let checks = self.patients.values().filter_map(|patient| Some(patient.judge.as_ref()?.due()));
+        let look = (self.breaker.is_some() && self.patients.len() > 1).then_some(self.next_look);
+        checks.chain(look).min()
+    }
+
+    pub fn speaks(&mut self, name: Name, protocol: Option<Protocol>) {
+        match protocol {
+            Some(protocol) => drop(self.protocols.insert(name, protocol)),
+            None => drop(self.protocols.remove(&name)),
+        }
+    }
+
+    /// The worker leaves: nobody asks it any more.
+    pub fn dismiss(&mut self, name: Name) {
+        self.patients.remove(&name);
+    }
+
+    pub fn forget(&mut self, name: Name) {
+        self.dismiss(name);
+        self.protocols.remove(&name);
+        if let Some(breaker) = &mut self.breaker {
+            breaker.forget((name.slot, name.generation));
+        }
+    }
+
+    /// Circuits of workers that are not closed, and when that changes on the loop's clock.
+    pub fn circuits(&self) -> Vec<((u16, u32), State)> {
+        self.breaker.as_ref().map_or(Vec::new(), Breaker::open)
+    }
+
+    /// Is the worker left out because of what it answers?
+    fn is_ejected(&self, name: Name) -> bool {
+        let state = self.breaker.as_ref().map(|breaker| breaker.state((name.slot, name.generation)));
+        matches!(state, Some(State::Open { .. }))
+    }
+
+    fn status(&self, name: Name) -> HealthStatus {
+        let Some(patient) = self.patients.get(&name) else { return HealthStatus::Unknown };
+        match &patient.judge {
+            Some(judge) if judge.is_unhealthy() => HealthStatus::Unhealthy,
+            _ if self.is_ejected(name) => HealthStatus::Ejected,
+            Some(judge) if judge.failures() > 0 => HealthStatus::Failing,
+            Some(_) if patient.checked > 0 => HealthStatus::Healthy,
+            Some(_) | None => HealthStatus::Unknown,
+        }
+    }
+}
+
+impl Cluster {
+    /// A worker has its slot: from now on it is asked.
+    pub(super) fn begin_checks(&mut self, name: Name) {
+        let now = self.elapsed();
+        let checks = self.health.checks.as_ref();
+        let patient = Patient {
+            judge: checks.map(|checks| Judge::new(&checks.policy, now)),
+            check: None,
+            avoided: false,
+            reason: None,
+            metrics: None,
+            checked: 0,
+        };
+        self.health.patients.insert(name, patient);
+        self.publish_health(name);
+    }
+
+    /// Does what is due.
+    pub(super) fn look_after_health(&mut self) {
+        let now = self.elapsed();
+        let names: Vec<Name> = self.health.patients.keys().copied().collect();
+        for name in names {
+            let judge = self.health.patients.get_mut(&name).and_then(|patient| patient.judge.as_mut());
+            match judge.and_then(|judge| judge.look(now)) {
+                Some(Order::Check(number)) => self.ask(name, number),
+                Some(Order::TooLate(number)) => self.too_late(name, number),
+                None => {}
+            }
+        }
+        if now >= self.health.next_look {
+            self.health.next_look = now + LOOK;
+            self.look_at_answers(now);
+        }
+    }
+
+    fn ask(&mut self, name: Name, number: u32) {
+        let Some(checks) = &self.health.checks else { return };
+        let Some(link) = self.crew.link(name) else { return };
+        // Without a connection there is only the event loop to ask.
+        let door =
+            self.health.protocols.get(&name).and_then(|protocol| Some((*protocol, probe::pair().ok()?)));
+        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+        let protocol = door.as_ref().map(|(protocol, _)| *protocol);
+        let probed = protocol.is_none().then_some(Ok(()));
+        patient.check = Some(UnderWay { number, protocol, answered: false, probed });
+        let Some((protocol, (ours, theirs))) = door else {
+            return link.send(ToWorker::Check { number, protocol: None });
+        };
+        link.answer(ToWorker::Check { number, protocol: Some(protocol) }, 0, Some(theirs));
+        let (inputs, path, time) = (self.inputs.clone(), checks.path.clone(), checks.policy.timeout);
+        tokio::spawn(async move {
+            let result = probe::ask(ours, protocol, &path, time).await;
+            let _ = inputs.send(Input::Probed { name, number, result });
+        });
+    }
+
+    fn too_late(&mut self, name: Name, number: u32) {
+        let Some(checks) = &self.health.checks else { return };
+        let check = self.health.patients.get(&name).and_then(|patient| patient.check.as_ref());
+        let who = match check {
+            Some(UnderWay { answered: true, .. }) => format!("GET {}", checks.path),
+            _ => "its event loop, or its customCheck".to_owned(),
+        };
+        let reason = format!("{who} gave no answer in {} ms", checks.policy.timeout.as_millis());
+        self.failed_check(name, number, reason);
+    }
+
+    /// The worker's server has answered, or not.
+    pub(super) fn probed(&mut self, name: Name, number: u32, result: Result<u16, String>) {
+        let Some(checks) = &self.health.checks else { return };
+        let (path, expected) = (&checks.path, checks.expected);
+        let failure = match (result, expected) {
+            (Ok(status), Some(expected)) if status != expected => {
+                Some(format!("GET {path} answered {status}, expected {expected}"))
+            }
+            (Ok(_), _) => None,
+            (Err(error), _) => Some(format!("GET {path}: {error}")),
+        };
+        let probed = failure.map_or(Ok(()), Err);
+        self.learned(name, number, |check| check.probed = Some(probed));
+    }
+
+    /// The worker itself has answered.
+    pub(super) fn checked(
+        &mut self,
+        name: Name,
+        number: u32,
+        failure: Option<String>,
+        metrics: Option<Value>,
+    ) {
+        if let Some(patient) = self.health.patients.get_mut(&name)
+            && metrics.is_some()
+        {
+            patient.metrics = metrics;
+        }
+        match failure {
+            Some(reason) => self.failed_check(name, number, reason),
+            None => self.learned(name, number, |check| check.answered = true),
+        }
+    }
+
+    /// Judges once everything is known. What the worker said last is known when it has answered: whether it still had
+    /// the server that was asked.
+    fn learned(&mut self, name: Name, number: u32, note: impl FnOnce(&mut UnderWay)) {
+        let check = self.health.patients.get_mut(&name).and_then(|patient| patient.check.as_mut());
+        let Some(check) = check.filter(|check| check.number == number) else { return };
+        note(check);
+        let (true, Some(probed)) = (check.answered, &check.probed) else { return };
+        let is_moot = self.health.protocols.get(&name).copied() != check.protocol;
+        match probed.clone() {
+            Err(reason) if !is_moot => self.failed_check(name, number, reason),
+            Err(_) | Ok(()) => self.judged(name, number, None),
+        }
+    }
+
+    fn failed_check(&mut self, name: Name, number: u32, reason: String) {
+        let reason = crate::event::head(&reason, MOST_REASON).to_owned();
+        self.judged(name, number, Some(reason));
+    }
+
+    fn judged(&mut self, name: Name, number: u32, failure: Option<String>) {
+        let now = self.elapsed();
+        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+        let Some(judge) = &mut patient.judge else { return };
+        let was_unhealthy = judge.is_unhealthy();
+        let Some(verdict) = judge.over(number, failure.is_none(), now) else { return };
+        let failures = judge.failures();
+        patient.check = None;
+        patient.checked = now_ms();
+        patient.reason = failure;
+        let reason = patient.reason.clone().unwrap_or_default();
+        let Name { slot, generation } = name;
+        match verdict {
+            Verdict::Well => {}
+            Verdict::Failing => {
+                let text = format!("Worker {slot} failed a health check ({failures} in a row): {reason}");
+                self.emit(Event::notice(Level::Warn, text));
+            }
+            Verdict::Unhealthy if was_unhealthy => {}
+            Verdict::Unhealthy => {
+                let times = if failures == 1 {
+                    "a health check".into()
+                } else {
+                    format!("{failures} health checks in a row")
+                };
+                let reason = format!("failed {times}: {reason}");
+                let replaced = self.will_replace();
+                self.emit(Event::WorkerUnhealthy {
+                    worker_id: slot.to_string(),
+                    reason,
+                    replaced,
+                    stack: None,
+                });
+            }
+            Verdict::Recovered => {
+                let text = format!("Worker {slot} passes its health checks again");
+                self.emit(Event::notice(Level::Info, text));
+            }
+        }
+        self.consider(name);
+        if verdict == Verdict::Unhealthy {
+            self.advance(Fact::Unhealthy { slot, generation });
+        }
+    }
+
+    /// After anything that was learned of a worker: may it have new connections? Is the cluster well?
+    fn consider(&mut self, name: Name) {
+        let is_well = self.health.status(name).is_well();
+        self.publish_health(name);
+        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+        let avoid = !is_well && self.setup.dispatch.health_aware;
+        if patient.avoided != avoid {
+            patient.avoided = avoid;
+            self.dispatcher.avoid(name.slot, name.generation, avoid);
+        }
+        self.tell_health();
+    }
+
+    /// Writes what is known of a worker where every process reads it.
+    fn publish_health(&mut self, name: Name) {
+        let status = self.health.status(name);
+        let Some(patient) = self.health.patients.get(&name) else { return };
+        let failures = patient.judge.as_ref().map_or(0, Judge::failures);
+        let note =
+            |metrics: &Option<Value>| json!({ "reason": patient.reason, "metrics": metrics }).to_string();
+        let fits = self.memory.set_note(name.slot, note(&patient.metrics).as_bytes());
+        if !fits {
+            self.memory.set_note(name.slot, note(&None).as_bytes());
+        }
+        let set = |cell, value| self.memory.set_row(name.slot, cell, value);
+        set(row::HEALTH, status as u64);
+        set(row::FAILURES, u64::from(failures));
+        set(row::CHECKED_AT, patient.checked);
+        set(row::CHECKED_GENERATION, u64::from(name.generation));
+        if !fits {
+            self.say_once("customCheck gives more metrics than 900 bytes of JSON: they are not kept".into());
+        }
+    }
+
+    /// Compares what the workers answer.
+    fn look_at_answers(&mut self, now: Duration) {
+        let names: Vec<Name> = self.health.patients.keys().copied().collect();
+        let samples: Vec<Sample> = names.iter().map(|name| self.sample(*name)).collect();
+        let Some(breaker) = &mut self.health.breaker else { return };
+        for change in breaker.look(&samples, now) {
+            match change {
+                Change::Out { name: (slot, generation), streak, rate, time } => {
+                    let (percent, seconds) = (rate * 100.0, time.as_secs_f64());
+                    let reason = format!(
+                        "its last {streak} answers were 5xx, {percent:.0} % lately, clearly more than the others'; new \
+                         connections go to the others for {seconds} s"
+                    );
+                    self.note_ejection(Name { slot, generation }, Some(reason));
+                }
+                Change::Back { name: (slot, generation) } => {
+                    self.note_ejection(Name { slot, generation }, None);
+                    let text = format!("Worker {slot} gets connections again, on trial");
+                    self.emit(Event::notice(Level::Info, text));
+                }
+            }
+        }
+    }
+
+    fn note_ejection(&mut self, name: Name, reason: Option<String>) {
+        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+        patient.reason = reason.clone();
+        if let Some(reason) = reason {
+            let worker_id = name.slot.to_string();
+            self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
+        }
+        self.consider(name);
+    }
+
+    fn sample(&self, Name { slot, generation }: Name) -> Sample {
+        let page = self.memory.page(slot, generation);
+        Sample {
+            name: (slot, generation),
+            responses: page.float(page::RESPONSES),
+            failed: page.float(page::FAILED),
+            streak: page.float(page::STREAK),
+        }
+    }
+
+    /// Tells when the cluster's health is another than it was: who is not well, and what that means.
+    pub(super) fn tell_health(&mut self) {
+        if !self.is_started || self.supervisor.is_stopping() {
+            return;
+        }
+        let details = view::health(&self.memory, now_ms());
+        let now = (details["status"].clone(), details["unhealthyWorkers"].clone());
+        let before = self.health.told.replace(now.clone());
+        if before.as_ref() == Some(&now) || (before.is_none() && now.0 == "healthy") {
+            return;
+        }
+        let turned_critical = now.0 == "critical" && before.is_none_or(|(status, _)| status != "critical");
+        if turned_critical {
+            let (well, all) = (&details["healthyWorkers"], &details["totalWorkers"]);
+            let message = format!("Less than half of the workers are well: {well} of {all}");
+            self.emit(Event::Alert { severity: Level::Error, message });
+        }
+        let status = now.0.as_str().unwrap_or_default().to_owned();
+        self.emit(Event::HealthChanged { status, details });
+    }
+}

@@ -1,0 +1,67 @@
+//! Workers that live and are not well: another takes the place of such a one, as in a roll, so that nobody waits for it.
+//! The slot's budget is theirs too: what makes every new worker unhealthy is not mended by ever more of them.
+
+use std::time::Duration;
+
+use super::budget::Verdict;
+use super::reconcile::{Phase, Supervisor};
+use super::slot::{Role, Slot};
+use super::worker::Worker;
+use crate::event::{Event, Level};
+
+/// The id of operations that nobody has asked for; those of others begin with 1.
+pub const OWN: u32 = 0;
+
+/// A worker that is to be replaced, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct Ailing {
+    generation: u32,
+    pub until: Duration,
+}
+
+impl Supervisor {
+    /// Another takes its place as soon as the slot's budget allows.
+    pub(super) fn unhealthy(&mut self, number: u16, generation: u32, now: Duration) {
+        let is_wanted = self.policy.respawn && self.phase == Phase::Running && !self.is_rolling(number);
+        let (policy, slot) = (&self.policy, self.slots.get_mut(usize::from(number)));
+        let Some(slot) = slot.filter(|slot| is_wanted && slot.may_be_replaced(generation)) else { return };
+        if slot.ailing.is_some() {
+            return;
+        }
+        let verdict = slot.budget.death(policy, number, true, now);
+        let delay = match verdict {
+            Verdict::RestartAfter(delay) => delay,
+            Verdict::Open => policy.reset_timeout,
+        };
+        slot.ailing = Some(Ailing { generation, until: now + delay });
+        let is_new = verdict == Verdict::Open && !slot.hopeless;
+        slot.hopeless = verdict == Verdict::Open;
+        if is_new {
+            let (times, trial) = (policy.max_restarts, policy.reset_timeout.as_secs_f64());
+            let message = format!(
+                "Worker {number} was replaced {times} times and is unhealthy again; from now on it is replaced \
+                 every {trial} s at most"
+            );
+            self.emit(Event::Alert { severity: Level::Error, message });
+        }
+    }
+
+    /// Begins to replace those whose time has come.
+    pub(super) fn replace_ailing(&mut self, now: Duration) {
+        for number in 0..self.slots.len() as u16 {
+            let slot = &mut self.slots[usize::from(number)];
+            let Some(ailing) = slot.ailing.filter(|ailing| ailing.until <= now) else { continue };
+            slot.ailing = None;
+            if slot.may_be_replaced(ailing.generation) && !self.is_rolling(number) {
+                self.ask_roll(OWN, Some(number), None);
+            }
+        }
+    }
+}
+
+impl Slot {
+    fn may_be_replaced(&self, generation: u32) -> bool {
+        let sits = |worker: &Worker| worker.generation == generation && worker.is_ready();
+        self.role == Role::Serving && self.next.is_none() && self.sitting().is_some_and(sits)
+    }
+}
