@@ -72,14 +72,14 @@ test('a synonym and its canonical name that differ are a fault', async (t) => {
 });
 
 test('what this version lacks is refused at the start only, all of it at once', async (t) => {
-  const cluster = await configure(t, { workers: 2, limits: { memory: 512 }, healthCheck: { interval: 15_000 } });
+  const cluster = await configure(t, { workers: 2, limits: { memory: 512 }, cache: { maxEntries: 5 } });
   assert.equal((await cluster.exit).code, 1);
   await cluster.until(/MADE/);
   const [, told] = await cluster.until(/REJECTED (.*)/);
   const { code, message } = JSON.parse(told);
   assert.equal(code, 'NOT_SUPPORTED');
   assert.match(message, /limits\.memory/);
-  assert.match(message, /healthCheck\.interval/);
+  assert.match(message, /cache\.maxEntries/);
   assert.doesNotMatch(cluster.stdout, /Primary \d+ is running/);
   await cluster.gone();
 });

@@ -293,13 +293,14 @@ function rethrow(error) {
 
 /** Tells the primary why this process is about to end. */
 function reportUncaught() {
-  process.on('uncaughtExceptionMonitor', (/** @type {any} */ error) => {
+  process.on('uncaughtExceptionMonitor', (/** @type {any} */ error, /** @type {string} */ origin) => {
     const isError = error instanceof Error;
     addon.workerFailed({
       name: isError ? error.name : 'Error',
       message: isError ? error.message : String(error),
       code: isError && 'code' in error && error.code !== undefined ? String(error.code) : null,
       stack: isError ? (error.stack ?? null) : null,
+      origin,
     });
   });
 }

@@ -20,6 +20,7 @@ const LINES: [&[&str]; 12] = [
         "balance",
         "scaling",
         "memory",
+        "incidents",
         "health::ejection",
         "health::verdict",
         "ipc::frame",
@@ -36,7 +37,7 @@ const LINES: [&[&str]; 12] = [
     &["ipc::channel", "ipc::parcel", "ipc::gate", "ipc::desk", "metrics::memory"],
     &["ipc::line", "metrics::view"],
     &["dispatch", "health::probe", "process"],
-    &["admin", "log", "cache"],
+    &["admin", "log", "cache", "webhook"],
     &["primary", "worker"],
     &["bindings"],
 ];

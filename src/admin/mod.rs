@@ -1,11 +1,14 @@
 //! The monitoring API: what the cluster's shared memory says, over HTTP, on threads of drover's own, so that it answers
 //! while the program's JavaScript is busy. `routes` has what can be asked, `guard` who may, `server` the connections.
 
+mod events;
 mod exposition;
+mod feed;
 mod guard;
 mod openapi;
 mod routes;
 mod server;
+mod troubles;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -17,7 +20,10 @@ use crate::error::Result;
 use crate::metrics::history::{History, Point};
 use crate::metrics::memory::SharedMemory;
 
+pub use events::Listeners;
+pub use feed::Feed;
 pub use server::{bind, serve};
+pub use troubles::{Circuit, Troubles};
 
 /// An order to the cluster: a verb and its argument. Answered with the slots that serve because of it.
 pub type Orders = Box<dyn Fn(&str, Value) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
@@ -26,6 +32,9 @@ pub type Orders = Box<dyn Fn(&str, Value) -> oneshot::Receiver<Result<Vec<u16>>>
 pub struct Api {
     pub memory: SharedMemory,
     pub history: Past,
+    pub feed: Feed,
+    pub listeners: Listeners,
+    pub troubles: Troubles,
     pub orders: Orders,
     /// What a POST must show.
     pub token: Option<Secret>,

@@ -70,6 +70,20 @@ pub fn document() -> Value {
                 { "name": "from", "in": "query", "description": "Milliseconds since 1970.", "schema": { "type": "integer", "minimum": 0 } },
                 { "name": "step", "in": "query", "description": "Milliseconds.", "schema": { "type": "integer", "minimum": 0 } },
             ])),
+            "/cluster/errors": get("What went wrong, by kind, and the circuits that are not closed.", json!({
+                "200": answer("Errors, the latest first.", schema("Errors")),
+            }), json!([])),
+            "/cluster/scaling": get("The cluster's size, and how it came to be.", json!({
+                "200": answer("Sizes.", schema("Scaling")),
+            }), json!([])),
+            "/cluster/events": get("Events as they happen (server-sent events).", json!({
+                "200": { "description": "A stream: each event has an id, its type and, as data, itself in JSON.", "content": {
+                    "text/event-stream": { "schema": { "type": "string" } },
+                } },
+                "400": error, "503": error,
+            }), json!([
+                { "name": "Last-Event-ID", "in": "header", "description": "Go on after this one.", "schema": { "type": "string" } },
+            ])),
             "/metrics": get("Metrics for Prometheus.", json!({
                 "200": { "description": "The text format, or OpenMetrics for who accepts it.", "content": {
                     "text/plain": { "schema": { "type": "string" } },
@@ -110,6 +124,30 @@ pub fn document() -> Value {
                     "queueLength": { "type": "integer" }, "activeConnections": { "type": "integer" },
                     "restartCount": { "type": "integer" }, "uptime": { "type": "integer" },
                     "workers": { "type": "array", "items": schema("Worker") },
+                })),
+                "Errors": object(json!({
+                    "errors": { "type": "array", "items": object(json!({
+                        "fingerprint": { "type": "string" }, "class": { "type": "string" },
+                        "severity": { "enum": ["debug", "info", "warn", "error"] }, "message": { "type": "string" },
+                        "count": { "type": "integer" }, "first": { "type": "integer" }, "last": { "type": "integer" },
+                        "workers": { "type": "array", "items": { "type": "string" } },
+                        "stack": { "type": ["string", "null"] },
+                        "trend": { "type": "array", "description": "Counts a minute, the present one last.", "items": { "type": "integer" } },
+                    })) },
+                    "circuits": { "type": "array", "items": object(json!({
+                        "workerId": { "type": "string" }, "kind": { "enum": ["ejection", "restart"] },
+                        "state": { "enum": ["open", "half-open"] }, "until": { "type": ["integer", "null"] },
+                    })) },
+                    "dropped": { "type": "integer" },
+                })),
+                "Decision": object(json!({
+                    "action": { "enum": ["up", "down"] }, "from": { "type": "integer" }, "to": { "type": "integer" },
+                    "reason": { "type": "string" }, "timestamp": { "type": "integer" },
+                })),
+                "Scaling": object(json!({
+                    "workers": { "type": "integer" }, "target": { "type": "integer" }, "autoScaling": { "type": ["object", "null"] },
+                    "last": { "anyOf": [schema("Decision"), { "type": "null" }] },
+                    "decisions": { "type": "array", "items": schema("Decision") },
                 })),
                 "History": object(json!({
                     "metric": { "type": "string" },

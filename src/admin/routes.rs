@@ -13,9 +13,11 @@ use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::events::events;
 use super::{Api, exposition, guard, openapi};
 use crate::error::{Code, Error};
 use crate::metrics::history::SERIES;
+use crate::metrics::layout::header as header_cells;
 use crate::metrics::view;
 use crate::sys::local_time::now_ms;
 
@@ -31,6 +33,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cluster/stats", get(async |State(api): Shared| Json(view::metrics(&api.memory, now_ms()))))
         .route("/cluster/workers", get(async |State(api): Shared| Json(view::workers(&api.memory, now_ms()))))
         .route("/cluster/history", get(history))
+        .route("/cluster/events", get(events))
+        .route("/cluster/errors", get(async |State(api): Shared| Json(api.troubles.told(now_ms()))))
+        .route("/cluster/scaling", get(async |State(api): Shared| Json(scaling(&api))))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async || Json(openapi::document())))
         .route("/cluster/restart", post(restart))
@@ -61,7 +66,7 @@ async fn admit(State(api): Shared, request: Request, next: Next) -> Response {
     response
 }
 
-fn refusal(status: StatusCode, code: impl Serialize, message: &str) -> Response {
+pub fn refusal(status: StatusCode, code: impl Serialize, message: &str) -> Response {
     (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
 }
 
@@ -70,6 +75,19 @@ async fn health(State(api): Shared) -> Response {
     let status =
         if health["status"] == "critical" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
     (status, Json(health)).into_response()
+}
+
+/// What is known of the cluster's size.
+fn scaling(api: &Api) -> Value {
+    let decisions: Vec<Value> =
+        api.feed.of_kind("cluster:scaled").iter().map(|event| view::scaled(event)).collect();
+    json!({
+        "workers": view::ready(&api.memory),
+        "target": api.memory.get(header_cells::WANTED),
+        "autoScaling": null,
+        "last": view::last_scaling(&api.memory),
+        "decisions": decisions,
+    })
 }
 
 #[derive(Deserialize)]

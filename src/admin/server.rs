@@ -3,9 +3,12 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener as Bound, ToSocketAddrs};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
@@ -21,6 +24,26 @@ const HEADERS_BY: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(120);
 /// Ports that are tried after one that is taken.
 const TRIES: u16 = 100;
+
+/// Of a connection: its answer lasts as long as its client wants.
+#[derive(Clone, Default)]
+pub struct Lasting(Arc<AtomicBool>);
+
+impl Lasting {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns when a connection that does not last has lived long enough.
+    async fn over(&self) {
+        loop {
+            tokio::time::sleep(LONGEST).await;
+            if !self.0.load(Ordering::Relaxed) {
+                return;
+            }
+        }
+    }
+}
 
 /// Binds the port, or the next free one where `searches`; 0 is any.
 ///
@@ -58,13 +81,20 @@ pub async fn serve(bound: Bound, api: Arc<Api>) -> io::Result<()> {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        let service = service.clone();
+        let (service, lasting) = (service.clone(), Lasting::default());
+        let marked = lasting.clone();
+        let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(marked.clone());
+            service.call(request)
+        });
         tokio::spawn(async move {
             let mut server = http1::Builder::new();
             server.timer(TokioTimer::new()).header_read_timeout(HEADERS_BY).max_buf_size(64 * 1024);
             // A client's mistakes and its leaving are its own affair.
-            let _ =
-                tokio::time::timeout(LONGEST, server.serve_connection(TokioIo::new(stream), service)).await;
+            tokio::select! {
+                _ = server.serve_connection(TokioIo::new(stream), service) => {}
+                () = lasting.over() => {}
+            }
             drop(permit);
         });
     }

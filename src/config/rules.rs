@@ -37,6 +37,7 @@ pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
         .chain(facts.direct_dispatch_can_be_exact())
         .chain(facts.spares_have_slots())
         .chain(facts.schemas_can_be_checked())
+        .chain(facts.webhook_is_an_address())
         .collect()
 }
 
@@ -66,6 +67,19 @@ impl Facts<'_> {
         };
         let setting = self.settings.given.get(path)?;
         Some(Fault { path: setting.origin.clone(), found: shown(&setting.value), allowed, hint: None })
+    }
+
+    fn webhook_is_an_address(&self) -> Option<Fault> {
+        let given = self.settings.given.get("errorHandling.reporting.webhook")?;
+        let text = given.value.as_str()?;
+        let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let is_address = host.is_some_and(|host| !host.is_empty() && !host.starts_with(['/', ':', '?']));
+        (!is_address).then(|| Fault {
+            path: given.origin.clone(),
+            found: "another text".into(),
+            allowed: "a URL that begins with https:// or http://".into(),
+            hint: None,
+        })
     }
 
     fn monitoring_is_guarded(&self) -> Option<Fault> {

@@ -34,6 +34,9 @@ pub struct WorkerError {
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
+    /// 'uncaughtException' or 'unhandledRejection', as the runtime says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
 }
 
 /// What a worker's HTTP server speaks, TLS aside.
@@ -245,6 +248,7 @@ mod tests {
                 message: "no".into(),
                 code: None,
                 stack: None,
+                origin: None,
             }),
         ] {
             assert_eq!(decode::<ToPrimary>(&encode(&message)), Ok(message));

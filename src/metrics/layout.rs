@@ -52,6 +52,12 @@ pub mod header {
     pub const SAMPLING: usize = 8;
     /// Bytes of the sample.
     pub const SAMPLE_LENGTH: usize = 9;
+    /// Workers that are to serve.
+    pub const WANTED: usize = 10;
+    /// The last change of size: when, milliseconds since 1970 (0: there was none), from and to how many.
+    pub const SCALED_AT: usize = 11;
+    pub const SCALED_FROM: usize = 12;
+    pub const SCALED_TO: usize = 13;
     /// The histogram of all workers that are gone; doubles.
     pub const HISTOGRAM: usize = 128;
 }

@@ -130,7 +130,7 @@ pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
         "restartCount": sum("restarts") as u64,
         "uptime": now_ms.saturating_sub(memory.get(header::STARTED)),
         "system": null,
-        "lastScalingAction": null,
+        "lastScalingAction": last_scaling(memory),
         "custom": {},
     });
     if let (Some(metrics), Some(sample)) = (metrics.as_object_mut(), sample(memory)) {
@@ -140,6 +140,31 @@ pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
         metrics["workers"] = Value::Array(workers);
     }
     metrics
+}
+
+/// Workers that serve.
+pub fn ready(memory: &SharedMemory) -> usize {
+    let is_ready = |slot: &u16| memory.row(*slot, row::STATE) == SlotState::Ready as u64;
+    (0..memory.slots()).filter(is_ready).count()
+}
+
+/// The last change of the cluster's size, as a ScalingDecision; null before the first.
+pub fn last_scaling(memory: &SharedMemory) -> Value {
+    let cell = |cell| memory.get(cell);
+    match cell(header::SCALED_AT) {
+        0 => Value::Null,
+        at => decision(&cell(header::SCALED_FROM).into(), &cell(header::SCALED_TO).into(), &at.into()),
+    }
+}
+
+/// An event `cluster:scaled` as a ScalingDecision.
+pub fn scaled(event: &Value) -> Value {
+    decision(&event["oldCount"], &event["newCount"], &event["timestamp"])
+}
+
+fn decision(from: &Value, to: &Value, at: &Value) -> Value {
+    let action = if to.as_u64() > from.as_u64() { "up" } else { "down" };
+    json!({ "action": action, "from": from, "to": to, "reason": "it was asked for", "timestamp": at })
 }
 
 fn statuses(totals: &super::aggregation::Totals) -> Value {

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::setup::{Checks, Greeting, Setup, Watching};
+use super::setup::{Checks, Greeting, Reporting, Setup, Watching};
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
-use crate::config::sections::errors::Body;
+use crate::config::sections::errors::{Body, Severity};
 use crate::config::sections::ipc::{Ipc, Serialization};
 use crate::config::sections::logging;
 use crate::config::sections::process::Ready;
@@ -26,6 +26,7 @@ use crate::log::{Format, Log};
 use crate::process::launch::Launch;
 use crate::supervisor;
 use crate::sys::hidden::Hidden;
+use crate::webhook::Target;
 
 /// How the primary itself was started: what a worker's command line is made of.
 #[derive(Clone, Debug)]
@@ -81,6 +82,7 @@ pub fn setup(
         },
         checks: checks(loaded, inspected),
         ejection: ejection(config),
+        reporting: reporting(config),
         watching: watching(loaded),
         gate: Arc::new(gate(config)?),
         key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
@@ -114,6 +116,27 @@ fn ejection(config: &Config) -> Option<ejection::Policy> {
     let breaker = &errors.circuit_breaker;
     (errors.enabled && breaker.enabled)
         .then_some(ejection::Policy { threshold: breaker.failure_threshold, reset: breaker.reset_timeout })
+}
+
+fn reporting(config: &Config) -> Reporting {
+    let errors = &config.error_handling;
+    let (reporting, retry) = (&errors.reporting, &errors.retry);
+    let webhook = reporting.webhook.clone().filter(|_| errors.enabled);
+    Reporting {
+        most: reporting.max_entries as usize,
+        webhook: webhook.map(|url| Target {
+            url,
+            most_retries: retry.max_retries,
+            initial_delay: retry.initial_delay,
+            longest_delay: retry.max_delay,
+        }),
+        least: match reporting.min_severity {
+            Severity::Debug => Level::Debug,
+            Severity::Info => Level::Info,
+            Severity::Warn => Level::Warn,
+            Severity::Error => Level::Error,
+        },
+    }
 }
 
 fn watching(loaded: &Loaded) -> Option<Watching> {

@@ -12,6 +12,7 @@ use crate::event::{Event, Level};
 use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
 use crate::health::probe;
 use crate::health::verdict::{Judge, Order, Verdict};
+use crate::incidents::{Class, Incident};
 use crate::ipc::control::{Protocol, ToWorker};
 use crate::metrics::layout::{HealthStatus, page, row};
 use crate::metrics::view;
@@ -256,6 +257,9 @@ impl Cluster {
             Verdict::Failing => {
                 let text = format!("Worker {slot} failed a health check ({failures} in a row): {reason}");
                 self.emit(Event::notice(Level::Warn, text));
+                let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(slot.to_string()));
+                let incident = Incident { class, severity, message: reason, worker, stack: None };
+                self.note(&incident, now_ms());
             }
             Verdict::Unhealthy if was_unhealthy => {}
             Verdict::Unhealthy => {
@@ -340,6 +344,7 @@ impl Cluster {
                 }
             }
         }
+        self.publish_circuits();
     }
 
     fn note_ejection(&mut self, name: Name, reason: Option<String>) {

@@ -166,6 +166,7 @@ impl Cluster {
 }
 
 fn worker_error(error: WorkerError) -> Error {
-    let WorkerError { name, message, code, stack } = error;
-    Error::new(Code::WorkerStartupFailed, message).with(json!({ "name": name, "code": code, "stack": stack }))
+    let WorkerError { name, message, code, stack, origin } = error;
+    Error::new(Code::WorkerStartupFailed, message)
+        .with(json!({ "name": name, "code": code, "stack": stack, "origin": origin }))
 }

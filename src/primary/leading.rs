@@ -1,6 +1,4 @@
-//! Who leads, and who hears of events: what the loop tells workers beside their orders.
-
-use serde_json::json;
+//! Who leads.
 
 use super::news::Name;
 use super::run::Cluster;
@@ -28,17 +26,6 @@ impl Cluster {
                     self.emit(Event::LeaderChanged { from: id(from), to: id(to) });
                 }
             }
-        }
-    }
-
-    /// An event for the workers whose programs listen.
-    pub(super) fn tell_followers(&self, event: &Event, timestamp: u64) {
-        if self.followers.is_empty() {
-            return;
-        }
-        let told = json!({ "event": event, "timestamp": timestamp });
-        for link in self.followers.iter().filter_map(|name| self.crew.link(*name)) {
-            link.send(ToWorker::Event { event: told.clone() });
         }
     }
 }

@@ -13,7 +13,7 @@ use super::news::{Asker, Input, Order};
 use super::run::Cluster;
 use super::sampler::Sampler;
 use super::setup::Watching;
-use crate::admin::{Api, Past, bind, serve};
+use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve};
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
@@ -33,6 +33,7 @@ impl Monitor {
         watching: &Watching,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
+        (feed, troubles): (Feed, Troubles),
         bound: Option<TcpListener>,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -50,6 +51,9 @@ impl Monitor {
         let api = Api {
             memory,
             history: past,
+            feed,
+            listeners: Listeners::default(),
+            troubles,
             orders: Box::new(orders),
             token: watching.token.clone(),
             host: watching.host.clone(),
@@ -130,7 +134,8 @@ impl Cluster {
         let Some(watching) = self.setup.watching.clone().filter(|_| self.monitor.is_none()) else { return };
         let bound = self.claimed.take().or_else(|| self.find_port(&watching));
         let address = bound.as_ref().and_then(|bound| bound.local_addr().ok());
-        match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), bound) {
+        let told = (self.told.feed.clone(), self.told.troubles.clone());
+        match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), told, bound) {
             Ok(monitor) => self.monitor = Some(monitor),
             Err(error) => {
                 return self.emit(Event::notice(Level::Warn, format!("Nothing is monitored: {error}")));
@@ -141,7 +146,7 @@ impl Cluster {
         }
     }
 
-    fn find_port(&self, watching: &Watching) -> Option<TcpListener> {
+    fn find_port(&mut self, watching: &Watching) -> Option<TcpListener> {
         let port = watching.port?;
         match bind(&watching.host, port, true) {
             Ok(bound) => Some(bound),
@@ -153,7 +158,7 @@ impl Cluster {
         }
     }
 
-    fn say_where(&self, watching: &Watching, address: SocketAddr) {
+    fn say_where(&mut self, watching: &Watching, address: SocketAddr) {
         if let Some(port) = watching.port.filter(|port| *port != 0 && *port != address.port()) {
             let text = format!("Port {port} is taken: the monitoring API is on the next free one");
             self.emit(Event::notice(Level::Warn, text));

@@ -22,9 +22,10 @@ use super::monitor::Monitor;
 use super::news::{Input, Name, Output};
 use super::orders::Orders;
 use super::setup::Setup;
-use crate::dispatch::{Dispatcher, ListenFailure, Listening};
+use super::telling::Told;
+use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
 use crate::error::{Code, Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Level};
 use crate::ipc::control::ToWorker;
 use crate::ipc::router::Router;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
@@ -51,6 +52,7 @@ pub struct Cluster {
     pub(super) stuck: HashMap<u16, Stuck>,
     pub(super) hangs: Hangs,
     pub(super) health: Health,
+    pub(super) told: Told,
     /// `start` was settled: from then on the cluster's health is told.
     pub(super) is_started: bool,
     pub(super) orders: Orders,
@@ -83,8 +85,14 @@ impl Cluster {
         let crew = Crew::new(arrivals, inputs.clone());
         let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
         let health = Health::new(setup.checks.clone(), setup.ejection.clone());
+        let complaints = inputs.clone();
+        let complain = move |text| {
+            let _ = complaints.send(Input::Dispatch(Report::Notice(Level::Warn, text)));
+        };
+        let told = Told::new(&setup.reporting, memory.get(header::STARTED), complain);
         Ok(Self {
             hangs,
+            told,
             health,
             is_started: false,
             supervisor: Supervisor::new(setup.policy.clone()),
@@ -239,6 +247,7 @@ impl Cluster {
             self.act(action);
         }
         self.lead();
+        self.publish_circuits();
         self.tell_health();
     }
 
@@ -337,6 +346,7 @@ impl Cluster {
 
     /// Writes the slots' states where every process reads them.
     fn publish(&self) {
+        self.memory.set(header::WANTED, u64::from(self.supervisor.wanted()));
         self.memory.set(header::SLOTS, self.supervisor.slots().len() as u64);
         for slot in self.supervisor.slots() {
             self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
@@ -353,12 +363,8 @@ impl Cluster {
         }
     }
 
-    pub(super) fn emit(&self, event: Event) {
-        let timestamp = now_ms();
-        let (level, line) = event.line();
-        self.setup.log.write(level, &line, timestamp);
-        self.tell_followers(&event, timestamp);
-        (self.output)(Output::Event { event, timestamp });
+    pub(super) fn put_out(&self, output: Output) {
+        (self.output)(output);
     }
 
     pub(super) fn done(&self, id: u32, result: Result<Value>) {

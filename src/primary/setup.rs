@@ -18,6 +18,7 @@ use crate::log::Log;
 use crate::process::launch::Launch;
 use crate::supervisor::Policy;
 use crate::sys::hidden::Hidden;
+use crate::webhook::Target;
 
 pub struct Setup {
     pub policy: Policy,
@@ -35,6 +36,7 @@ pub struct Setup {
     pub checks: Option<Checks>,
     /// None: no worker is left out for what it answers.
     pub ejection: Option<ejection::Policy>,
+    pub reporting: Reporting,
     /// None: nothing is monitored.
     pub watching: Option<Watching>,
     /// Of the cluster; None: channels are not sealed.
@@ -50,6 +52,16 @@ pub struct Checks {
     pub path: String,
     /// None: any answer will do.
     pub expected: Option<u16>,
+}
+
+/// What becomes of errors.
+#[derive(Clone)]
+pub struct Reporting {
+    /// Kinds that are kept apart.
+    pub most: usize,
+    /// Who gets messages about them; None: nobody.
+    pub webhook: Option<Target>,
+    pub least: Level,
 }
 
 /// What is monitored, and who may look.

@@ -70,6 +70,11 @@ impl Supervisor {
         matches!(self.phase, Phase::Stopping | Phase::Stopped)
     }
 
+    /// Workers that are to serve.
+    pub fn wanted(&self) -> u16 {
+        self.policy.workers
+    }
+
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }

@@ -1,0 +1,212 @@
+'use strict';
+
+// What goes wrong and what happens is there for who asks: errors by kind, open circuits, events with ids, a webhook.
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const http = require('node:http');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+/** GET /throw/<n> throws in the worker, /reject/<n> rejects there; SIGWINCH scales to 3. */
+function troubled({ port, config }) {
+  const { createServer } = require('drover');
+  const failing = {
+    throw: (text) => {
+      throw new TypeError(text);
+    },
+    reject: (text) => void Promise.reject(new RangeError(text)),
+  };
+  const app = createServer({
+    app(request, response) {
+      const [, verb, number] = request.url.split('/');
+      response.end('ok', () => failing[verb] && setImmediate(() => failing[verb](`no order ${number}`)));
+    },
+    cluster: { enabled: true, config: { workers: 2, monitoring: { port: 0 }, ...config } },
+  });
+  app.start(port, '127.0.0.1').then(() => {
+    if (!app.isPrimary) return;
+    process.on('SIGWINCH', () => app.scale(3).then(() => console.log('SCALED')));
+    console.log('the cluster is ready');
+  });
+}
+
+async function serving(t, config = {}) {
+  const port = await freePort();
+  const cluster = program(t, troubled, { given: { port, config } });
+  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  await cluster.until(/the cluster is ready/);
+  return { cluster, port, api: Number(api) };
+}
+
+/** The stream of events: next() resolves to the next { id, event, data }. */
+async function listen(t, api, headers = {}) {
+  const outgoing = http.get({ host: '127.0.0.1', port: api, path: '/cluster/events', headers, agent: false });
+  t.after(() => outgoing.destroy());
+  const [response] = await once(outgoing, 'response');
+  const pieces = response.setEncoding('utf8')[Symbol.asyncIterator]();
+  let text = '';
+  const next = async () => {
+    for (;;) {
+      const end = text.indexOf('\n\n');
+      if (end >= 0) {
+        const fields = Object.fromEntries(text.slice(0, end).split('\n').map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
+        text = text.slice(end + 2);
+        if (fields.data !== undefined) return { id: fields.id, event: fields.event, data: JSON.parse(fields.data) };
+        continue;
+      }
+      const { value, done } = await pieces.next();
+      assert.ok(!done, `the stream ended: ${text}`);
+      text += value;
+    }
+  };
+  const until = async (kind) => {
+    for (;;) {
+      const told = await next();
+      if (told.event === kind) return told;
+    }
+  };
+  return { response, next, until };
+}
+
+/** Asks until it is as wanted. */
+async function ask(api, path, wanted) {
+  const until = performance.now() + 20_000;
+  for (;;) {
+    const answer = (await request(api, { path })).json();
+    if (wanted(answer)) return answer;
+    assert.ok(performance.now() < until, `not as wanted: ${JSON.stringify(answer)}`);
+  }
+}
+
+test('errors of one kind are one, with their count, class, workers, times and stack', async (t) => {
+  const { port, api } = await serving(t);
+  const before = Date.now();
+  await request(port, { path: '/throw/17' });
+  const thrown = (error) => error.class === 'uncaught-exception';
+  await ask(api, '/cluster/errors', ({ errors }) => errors.some(thrown));
+  await ask(api, '/cluster/health', ({ status }) => status === 'healthy');
+  await request(port, { path: '/throw/42' });
+  const { errors } = await ask(api, '/cluster/errors', ({ errors }) => errors.find(thrown)?.count === 2);
+  const [error] = errors.filter(thrown);
+  assert.match(error.message, /^TypeError: no order \d+$/);
+  assert.equal(error.severity, 'error');
+  assert.match(error.stack, /server\.js:/);
+  assert.ok(error.first >= before - 1000 && error.last >= error.first);
+  assert.equal(error.trend.length, 60);
+  assert.equal(error.trend.at(-1) + error.trend.at(-2), 2);
+  const deaths = errors.find((one) => one.class === 'worker-death');
+  assert.match(deaths.message, /exit code 1/);
+});
+
+test('a rejection that nobody handles is told from an exception', async (t) => {
+  const { port, api } = await serving(t);
+  await request(port, { path: '/reject/3' });
+  const rejected = (error) => error.class === 'unhandled-rejection' && error.message === 'RangeError: no order 3';
+  await ask(api, '/cluster/errors', ({ errors }) => errors.some(rejected));
+});
+
+test('a slot whose restart circuit is open is seen, and its trial', async (t) => {
+  const config = { processManagement: { maxRestarts: 0 }, errorHandling: { circuitBreaker: { resetTimeout: 60_000 } } };
+  const { port, api } = await serving(t, config);
+  await request(port, { path: '/throw/1' });
+  const { circuits, errors } = await ask(api, '/cluster/errors', ({ circuits }) => circuits.length > 0);
+  assert.equal(circuits[0].kind, 'restart');
+  assert.equal(circuits[0].state, 'open');
+  assert.ok(circuits[0].until > Date.now() && circuits[0].until < Date.now() + 61_000);
+  assert.ok(errors.some((error) => error.class === 'alert'));
+});
+
+test('kinds beyond maxEntries make room and are counted', async (t) => {
+  const { port, api } = await serving(t, { errorHandling: { reporting: { maxEntries: 1 } } });
+  await request(port, { path: '/throw/1' });
+  const { errors } = await ask(api, '/cluster/errors', ({ dropped }) => dropped > 0);
+  assert.equal(errors.length, 1);
+});
+
+test('events come as they happen, and who was away goes on where they were', async (t) => {
+  const { cluster, api, port } = await serving(t);
+  const first = await listen(t, api);
+  assert.equal(first.response.headers['content-type'], 'text/event-stream');
+  cluster.signal('SIGWINCH');
+  const scaled = await first.until('cluster:scaled');
+  assert.equal(scaled.data.newCount, 3);
+  assert.ok(Math.abs(scaled.data.timestamp - Date.now()) < 60_000);
+  const at = scaled.id;
+
+  await request(port, { path: '/throw/1' });
+  const died = await first.until('worker:exit');
+  const later = await listen(t, api, { 'last-event-id': at });
+  assert.deepEqual(await later.until('worker:exit'), died, 'the same event has the same id');
+
+  const ofAnother = await listen(t, api, { 'last-event-id': '5-3' });
+  assert.equal((await ofAnother.next()).event, 'worker:started', 'another cluster’s id is the beginning of this one');
+  const refused = await request(api, { path: '/cluster/events', headers: { 'last-event-id': 'x' } });
+  assert.equal(refused.status, 400);
+});
+
+test('the last change of size is known in every process', async (t) => {
+  const { cluster, api } = await serving(t);
+  assert.equal((await request(api, { path: '/cluster/scaling' })).json().last, null);
+  cluster.signal('SIGWINCH');
+  await cluster.until(/SCALED/);
+  const scaling = (await request(api, { path: '/cluster/scaling' })).json();
+  assert.equal(scaling.workers, 3);
+  assert.equal(scaling.target, 3);
+  const { timestamp, ...last } = scaling.last;
+  assert.deepEqual(last, { action: 'up', from: 2, to: 3, reason: 'it was asked for' });
+  assert.deepEqual(scaling.decisions, [scaling.last]);
+  assert.deepEqual((await request(api, { path: '/cluster/stats' })).json().lastScalingAction, scaling.last);
+  assert.ok(timestamp > 0);
+});
+
+/** A server that takes reports, and answers 500 as often as `failures` says. */
+async function takesReports(t, failures = 0) {
+  const bodies = [];
+  const waiting = [];
+  let attempts = 0;
+  const server = http.createServer(async (request, response) => {
+    let text = '';
+    for await (const piece of request) text += piece;
+    attempts += 1;
+    response.statusCode = attempts <= failures ? 500 : 200;
+    response.end();
+    if (response.statusCode !== 200) return;
+    bodies.push(JSON.parse(text));
+    waiting.splice(0).forEach((wake) => wake());
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const came = async (count) => {
+    while (bodies.length < count) await new Promise((resolve) => waiting.push(resolve));
+    return bodies;
+  };
+  return { url: `http://127.0.0.1:${server.address().port}/hunter2`, came, attempts: () => attempts };
+}
+
+test('the webhook gets an error as Slack takes it, after retries, and once a kind', async (t) => {
+  const reports = await takesReports(t, 2);
+  const errorHandling = { reporting: { webhook: reports.url }, retry: { maxRetries: 3, initialDelay: 10, maxDelay: 50 } };
+  const { cluster, port } = await serving(t, { errorHandling });
+  await request(port, { path: '/throw/1' });
+  const bodies = await reports.came(2);
+  assert.match(bodies[0].text, /^\[error\] server\.js on .+: worker [01]: TypeError: no order 1$/);
+  assert.match(bodies[0].attachments[0].text, /server\.js:/);
+  assert.match(bodies[1].text, /ended with exit code 1/);
+  assert.equal(reports.attempts(), 4);
+  assert.doesNotMatch(cluster.output, /hunter2/);
+});
+
+test('a webhook that takes nothing is said without its address, and the cluster stops in time', async (t) => {
+  const port = await freePort();
+  const webhook = `http://127.0.0.1:${port}/hunter2`;
+  const errorHandling = { reporting: { webhook }, retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } };
+  const { cluster, port: own } = await serving(t, { errorHandling });
+  await request(own, { path: '/throw/1' });
+  await cluster.until(/errorHandling\.reporting\.webhook took no message \(.*\): \[error\]/);
+  assert.doesNotMatch(cluster.output, /hunter2/);
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null });
+});

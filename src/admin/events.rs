@@ -1,0 +1,103 @@
+//! `/cluster/events`: the cluster's events as they happen (server-sent events).
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde_json::json;
+
+use super::Api;
+use super::feed::{Feed, Told};
+use super::routes::refusal;
+use super::server::Lasting;
+
+/// Who may listen at the same time: the others need connections too.
+pub const MOST_LISTENERS: usize = 32;
+
+/// Who listens now.
+#[derive(Default)]
+pub struct Listeners(Arc<AtomicUsize>);
+
+struct Seat(Arc<AtomicUsize>);
+
+impl Listeners {
+    fn take(&self) -> Option<Seat> {
+        let seat = Seat(self.0.clone());
+        (self.0.fetch_add(1, Ordering::Relaxed) < MOST_LISTENERS).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What a listener has still to be told.
+struct Listening {
+    feed: Feed,
+    last: u64,
+    waiting: VecDeque<Event>,
+    _seat: Seat,
+}
+
+pub async fn events(
+    State(api): State<Arc<Api>>,
+    Extension(lasting): Extension<Lasting>,
+    headers: HeaderMap,
+) -> Response {
+    let feed = api.feed.clone();
+    let named = headers.get("last-event-id").map(|name| name.to_str().unwrap_or_default());
+    let last = match named.filter(|name| !name.is_empty()) {
+        None => *feed.last().borrow(),
+        Some(name) => match feed.id(name) {
+            Some(id) => id,
+            None => {
+                let text = format!("Last-Event-ID: found {name:?}, allowed: an id of this stream");
+                return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
+            }
+        },
+    };
+    let Some(seat) = api.listeners.take() else {
+        let text = format!("{MOST_LISTENERS} clients listen to events already: close one of them");
+        return refusal(StatusCode::SERVICE_UNAVAILABLE, "RESOURCE_EXHAUSTED", &text);
+    };
+    lasting.set();
+    let listening = Listening { feed, last, waiting: VecDeque::new(), _seat: seat };
+    let told = stream::unfold(listening, async |mut listening| {
+        let event = listening.next().await?;
+        Some((Ok::<Event, Infallible>(event), listening))
+    });
+    Sse::new(told).keep_alive(KeepAlive::default()).into_response()
+}
+
+impl Listening {
+    /// None when the cluster is gone.
+    async fn next(&mut self) -> Option<Event> {
+        let mut last = self.feed.last();
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return Some(event);
+            }
+            last.wait_for(|last| *last > self.last).await.ok()?;
+            let (found, lost) = self.feed.after(self.last);
+            if lost > 0 {
+                // Who was away for too long is told that something is missing.
+                let gap = json!({ "type": "gap", "lost": lost }).to_string();
+                self.waiting.push_back(Event::default().event("gap").data(gap));
+            }
+            self.last = found.last().map_or(self.last, |told| told.id);
+            let name = |told: Told| {
+                let event = Event::default().id(self.feed.name(told.id)).event(&told.kind);
+                event.data(told.event.to_string())
+            };
+            self.waiting.extend(found.into_iter().map(name));
+        }
+    }
+}

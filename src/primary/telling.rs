@@ -1,0 +1,110 @@
+//! What happened is told once: as a log line, as an event of every process that listens, over the API, and, when
+//! something went wrong, in the ledger of incidents and to the webhook.
+
+use serde_json::{Value, json};
+
+use super::news::{Input, Name, Output};
+use super::run::Cluster;
+use super::setup::Reporting;
+use crate::admin::{Circuit, Feed, Troubles};
+use crate::dispatch::Report;
+use crate::event::{Event, Level};
+use crate::health::ejection::State;
+use crate::incidents::Incident;
+use crate::incidents::digest::{Digest, body};
+use crate::metrics::layout::header;
+use crate::supervisor::{Seat, Slot};
+use crate::sys::local_time::now_ms;
+use crate::webhook::Webhook;
+
+/// What was told, for who asks later.
+pub(super) struct Told {
+    pub feed: Feed,
+    pub troubles: Troubles,
+    messages: Option<(Digest, Webhook)>,
+}
+
+impl Told {
+    pub fn new(reporting: &Reporting, epoch: u64, complain: impl Fn(String) + Send + 'static) -> Self {
+        let target = reporting.webhook.clone();
+        let messages = target.and_then(|target| match Webhook::start(target, complain) {
+            Ok(webhook) => Some((Digest::new(reporting.least), webhook)),
+            // A machine without threads has other troubles, which the log tells.
+            Err(_) => None,
+        });
+        Self { feed: Feed::new(epoch), troubles: Troubles::new(reporting.most), messages }
+    }
+}
+
+impl Cluster {
+    pub(super) fn emit(&mut self, event: Event) {
+        let timestamp = now_ms();
+        let (level, line) = event.line();
+        self.setup.log.write(level, &line, timestamp);
+        if let Some(incident) = Incident::of(&event) {
+            self.note(&incident, timestamp);
+        }
+        if let Event::ClusterScaled { old_count, new_count } = &event {
+            self.memory.set(header::SCALED_FROM, u64::from(*old_count));
+            self.memory.set(header::SCALED_TO, u64::from(*new_count));
+            self.memory.set(header::SCALED_AT, timestamp);
+        }
+        if !matches!(event, Event::Notice { .. }) {
+            let mut told = json!(event);
+            told["timestamp"] = timestamp.into();
+            self.told.feed.add(told);
+        }
+        self.tell_followers(&event, timestamp);
+        self.put_out(Output::Event { event, timestamp });
+    }
+
+    /// Something went wrong.
+    pub(super) fn note(&mut self, incident: &Incident, timestamp: u64) {
+        let noted = self.told.troubles.note(incident, timestamp);
+        let now = self.elapsed();
+        let Some((digest, webhook)) = &mut self.told.messages else { return };
+        let Some(report) = digest.consider(incident, &noted, now) else { return };
+        let message = body(&report, &self.setup.log.hostname, self.setup.launch.script_name());
+        if !webhook.post(message) {
+            let text = "Too many messages wait for errorHandling.reporting.webhook: one is lost".to_owned();
+            // Told by way of the loop: to tell it at once would be to tell it to the webhook.
+            let _ = self.inputs.send(Input::Dispatch(Report::Notice(Level::Warn, text)));
+        }
+    }
+
+    /// The circuits that are not closed, for who asks.
+    pub(super) fn publish_circuits(&self) {
+        let (now, now_ms) = (self.elapsed(), now_ms());
+        let at = |until: std::time::Duration| now_ms + until.saturating_sub(now).as_millis() as u64;
+        let ejected = self.health.circuits().into_iter().filter_map(|((slot, _), state)| {
+            let (state, until) = match state {
+                State::Closed => return None,
+                State::Open { until } => ("open", until),
+                State::HalfOpen { until } => ("half-open", until),
+            };
+            let until = Some(at(until));
+            Some(Circuit { worker_id: slot.to_string(), kind: "ejection", state, until })
+        });
+        let restart = |slot: &Slot| {
+            let (state, until) = match slot.seat {
+                Seat::CircuitOpen { until } => ("open", Some(at(until))),
+                Seat::Occupied(_) if slot.trial => ("half-open", None),
+                Seat::Occupied(_) | Seat::Waiting { .. } | Seat::Vacant => return None,
+            };
+            Some(Circuit { worker_id: slot.number.to_string(), kind: "restart", state, until })
+        };
+        let restarts = self.supervisor.slots().iter().filter_map(restart);
+        self.told.troubles.set_circuits(ejected.chain(restarts).collect());
+    }
+
+    /// An event for the workers whose programs listen.
+    fn tell_followers(&self, event: &Event, timestamp: u64) {
+        if self.followers.is_empty() {
+            return;
+        }
+        let told: Value = json!({ "event": event, "timestamp": timestamp });
+        for link in self.followers.iter().filter_map(|name: &Name| self.crew.link(*name)) {
+            link.send(crate::ipc::control::ToWorker::Event { event: told.clone() });
+        }
+    }
+}
