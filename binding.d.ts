@@ -9,6 +9,22 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** Where this process writes its metrics. */
+export declare class Meters {
+  /** In no cluster: nobody else reads them. */
+  static alone(): Meters
+  /**
+   * `into.cells` becomes an ArrayBuffer of doubles, which cells are counted in; cell 1 has the number of values
+   * that found no room. `{ ok }` or `{ error }`.
+   */
+  share(into: object): any
+  /** `{ kind, name, help, labels, buckets }`: `{ ok: { family, buckets } }` or `{ error }`. */
+  define(definition: any): any
+  /** The cell of a new series' first value, or -1 when there is no room for it. */
+  series(family: number, labels: Array<string>): number
+}
+export type NativeMeters = Meters
+
 /**
  * A cluster's primary. Every verb is answered through the callback as
  * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
@@ -49,6 +65,10 @@ export declare class Primary {
   readMessages(): void
   /** See [`super::messages::post`]. */
   post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
+  /** Where the primary's program writes metrics of its own. */
+  meters(): Meters | null
+  /** Something the operator should know: a line of the log. */
+  warn(text: string): void
   /** The workers that a message can be meant for: see [`super::messages::targets`]. */
   targets(): Array<number>
   /** The name of a slot's worker: see [`super::messages::name`]. */
@@ -196,6 +216,9 @@ export declare function workerListen(address: any, backlog: number): any
 
 /** What became of this process's messages, by type: see [`super::messages::counts`]. */
 export declare function workerMessageCounts(): any
+
+/** Where this worker's program writes metrics of its own; null in a process that is no worker. */
+export declare function workerMeters(): NativeMeters | null
 
 /** The name of a slot's worker: see [`super::messages::name`]. */
 export declare function workerName(slot: number): number

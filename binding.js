@@ -835,6 +835,8 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.Meters = nativeBinding.Meters
+module.exports.NativeMeters = nativeBinding.NativeMeters
 module.exports.Primary = nativeBinding.Primary
 module.exports.NativePrimary = nativeBinding.NativePrimary
 module.exports.affinitySlot = nativeBinding.affinitySlot
@@ -871,6 +873,7 @@ module.exports.workerKeepsAlive = nativeBinding.workerKeepsAlive
 module.exports.workerLeaving = nativeBinding.workerLeaving
 module.exports.workerListen = nativeBinding.workerListen
 module.exports.workerMessageCounts = nativeBinding.workerMessageCounts
+module.exports.workerMeters = nativeBinding.workerMeters
 module.exports.workerName = nativeBinding.workerName
 module.exports.workerOrder = nativeBinding.workerOrder
 module.exports.workerOrdered = nativeBinding.workerOrdered

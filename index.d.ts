@@ -63,6 +63,8 @@ export type {
   SystemMemoryStats,
   SystemStats,
   ThroughputStats,
+  UserMetric,
+  UserMetricValue,
   WorkerHealthDetail,
   WorkerMemoryStats,
 } from './types/metrics';

@@ -20,7 +20,7 @@ const LATER = [
   'updateConfig',
 ];
 /** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
-const LATER_PROPERTIES = ['metrics', 'cache'];
+const LATER_PROPERTIES = ['cache'];
 
 /**
  * Where to serve: code, then PORT and HOST, then 3000 everywhere.
@@ -113,6 +113,7 @@ function methodsOf(role, options, manager) {
     isWorker: role.name === 'worker',
     workerId: role.workerId,
     cluster: manager,
+    metrics: role.registry,
   };
   return { methods, facts, leadership: role.leadership };
 }

@@ -169,6 +169,11 @@ class ClusterManager extends EventEmitter {
     await this.#role.order(verb, argument);
   }
 
+  /** The program's own metrics. */
+  get metrics() {
+    return this.#role.registry;
+  }
+
   async getMetrics() {
     return this.#role.metrics();
   }

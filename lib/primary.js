@@ -8,6 +8,7 @@ const net = require('node:net');
 const { addon } = require('./native');
 const { ClusterError, fromCore, systemError, unwrap } = require('./errors');
 const { launching, socketName } = require('./environment');
+const { homeOf } = require('./metrics/registry');
 const { reapOrphans } = require('./orphans');
 const { heedSignals } = require('./signals');
 
@@ -19,11 +20,13 @@ class Primary {
    * @param {object} asked as `loadConfig` of the core takes it
    * @param {(event: any) => void} onEvent
    * @param {import('./messages/mailbox').Mailbox} mailbox
+   * @param {import('./metrics/registry').Registry} registry
    */
-  constructor(asked, onEvent, mailbox) {
+  constructor(asked, onEvent, mailbox, registry) {
     this.asked = asked;
     this.onEvent = onEvent;
     this.mailbox = mailbox;
+    this.registry = registry;
     this.development = process.env.NODE_ENV === 'development';
     /** @type {any} */
     this.core = null;
@@ -59,6 +62,7 @@ class Primary {
       name: core.name.bind(core),
       targets: core.targets.bind(core),
     };
+    this.registry.move(() => homeOf(core.meters(), (text) => core.warn(text)));
     const takeOff = heedSignals(this);
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);

@@ -10,6 +10,7 @@ const { ClusterError, notClustered, notSupported } = require('./errors');
 const { Leadership } = require('./leadership');
 const { Loopback } = require('./messages/loopback');
 const { Mailbox } = require('./messages/mailbox');
+const { Registry } = require('./metrics/registry');
 const { addon } = require('./native');
 const { Primary } = require('./primary');
 const { stopAtSignals } = require('./signals');
@@ -97,6 +98,7 @@ class InWorker extends Serves {
     this.worker = worker;
     this.mailbox = worker.mailbox;
     this.leadership = worker.leadership;
+    this.registry = worker.registry;
     this.name = 'worker';
     this.workerId = worker.id;
     this.config = worker.welcome.config;
@@ -167,6 +169,7 @@ class Single extends Serves {
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
     this.startTime = Date.now();
+    this.registry = new Registry();
     /** Another application of this process may serve on while these run. @type {import('./shutdown').Hooks} */
     this.hooks = [];
     this.heeded = false;
@@ -276,7 +279,8 @@ class InPrimary {
     /** Senders of messages, by their names. @type {Map<number, any>} */
     this.senders = new Map();
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
-    this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox);
+    this.registry = new Registry();
+    this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox, this.registry);
   }
 
   /** Who sent a message, as it was when it was heard of first: looking it up costs more than a message. @param {number} from */

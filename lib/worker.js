@@ -12,6 +12,7 @@ const { Drain } = require('./drain');
 const { giveIdle, giveOne } = require('./handoff');
 const { Leadership } = require('./leadership');
 const { Mailbox } = require('./messages/mailbox');
+const { Registry, homeOf } = require('./metrics/registry');
 
 const NOTICE_DRAIN = 1;
 const NOTICE_GOODBYE = 2;
@@ -66,6 +67,8 @@ class Worker {
     this.lastOrder = 0;
     /** Managers whose program listens to events. @type {Set<{ hear(event: any): void }>} */
     this.followers = new Set();
+    /** The program's own metrics. */
+    this.registry = new Registry(() => homeOf(addon.workerMeters(), (text) => this.hint(text)));
     this.leadership = new Leadership({
       isLeader: false,
       settled: () => this.order('leader', null),

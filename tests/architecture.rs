@@ -32,7 +32,7 @@ const LINES: [&[&str]; 12] = [
         "metrics::text",
         "metrics::history",
     ],
-    &["metrics::aggregation"],
+    &["metrics::aggregation", "metrics::meter"],
     &["sys"],
     &["ipc::channel", "ipc::parcel", "ipc::gate", "ipc::desk", "metrics::memory"],
     &["ipc::line", "metrics::view"],

@@ -3,7 +3,7 @@
 import type { ClusterConfig } from './config';
 import type { LoadBalancingConfig, LoadBalancingStrategy } from './dispatch';
 import type { ClusterEventEmitter } from './events';
-import type { ClusterHealth, ClusterMetrics } from './metrics';
+import type { ClusterHealth, ClusterMetrics, MetricsRegistry } from './metrics';
 import type { ErrorHandlingConfig, MonitoringConfig } from './observability';
 import type { AutoScalingConfig } from './scaling';
 import type { SecurityConfig } from './security';
@@ -63,6 +63,8 @@ export class ClusterManager {
 
   getWorkers(): WorkerInfo[];
   getWorkerById(workerId: string): WorkerInfo | undefined;
+  /** The program's own metrics. */
+  readonly metrics: MetricsRegistry;
   getMetrics(): Promise<ClusterMetrics>;
   getHealth(): Promise<ClusterHealth>;
 

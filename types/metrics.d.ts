@@ -143,6 +143,8 @@ export interface ClusterMetrics {
   lastScalingAction: ScalingDecision | null;
   /** What `monitoring.customMetrics` returned last. */
   custom: Record<string, unknown>;
+  /** The metrics of `app.metrics`, by name; a counter's is without `_total`. */
+  userMetrics: Record<string, UserMetric>;
 }
 
 export type BunClusterMetrics = ClusterMetrics;
@@ -171,27 +173,62 @@ export interface HealthStatus {
 
 export type ClusterHealth = HealthStatus;
 
-/** Labels of a metric of the user's, by name. */
+/** Labels of a metric of the user's, by name; a number is written in decimal. */
 export type MetricLabels = Record<string, string | number>;
 
+/**
+ * Values are finite numbers, and each label of the metric is given: anything else throws `INVALID_ARGUMENT`. A value
+ * whose labels are new and find no room is left out, counted in `drover_metrics_dropped_total` and said once.
+ */
 export interface Counter {
-  /** Adds `value`, 1 without one. */
+  /** Adds `value`, 1 without one; not below 0. */
   inc(value?: number, labels?: MetricLabels): void;
+  inc(labels: MetricLabels, value?: number): void;
 }
 
+/** Summed over the workers. Of a worker that is gone nothing is left. */
 export interface Gauge {
   set(value: number, labels?: MetricLabels): void;
+  set(labels: MetricLabels, value: number): void;
+  /** By `value`, 1 without one. */
   inc(value?: number, labels?: MetricLabels): void;
+  inc(labels: MetricLabels, value?: number): void;
   dec(value?: number, labels?: MetricLabels): void;
+  dec(labels: MetricLabels, value?: number): void;
 }
 
 export interface Histogram {
   observe(value: number, labels?: MetricLabels): void;
+  observe(labels: MetricLabels, value: number): void;
 }
 
-/** The user's own metrics, summed over the workers and exported with drover's. */
+/**
+ * The user's own metrics, summed over the workers and exported with drover's. A name is one metric in all processes of
+ * the cluster: defined again it is the same object, defined otherwise it throws `INVALID_ARGUMENT`, as names and labels
+ * do that Prometheus does not read, and names that are drover's own. `RESOURCE_EXHAUSTED`: a process has too many.
+ */
 export interface MetricsRegistry {
+  /** Its samples end in `_total`, whether the name does or not. */
   counter(name: string, help: string, labels?: string[]): Counter;
   gauge(name: string, help: string, labels?: string[]): Gauge;
-  histogram(name: string, help: string, labels?: string[]): Histogram;
+  /** @param options buckets: their upper bounds, growing; from 5 ms to 10 s in seconds when there are none */
+  histogram(name: string, help: string, labels?: string[], options?: { buckets?: number[] }): Histogram;
 }
+
+/** A metric of the user's, all processes together. */
+export interface UserMetric {
+  type: 'counter' | 'gauge' | 'histogram';
+  help: string;
+  values: UserMetricValue[];
+}
+
+/** What a counter or a gauge says with these labels, or what a histogram has counted. */
+export type UserMetricValue =
+  | { labels: Record<string, string>; value: number }
+  | {
+      labels: Record<string, string>;
+      count: number;
+      sum: number;
+      /** How many were at most `le`; all of them are `count`. */
+      buckets: { le: number; count: number }[];
+    };

@@ -4,6 +4,7 @@ use crate::event::SlotState;
 use crate::metrics::histogram::at_most;
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::SharedMemory;
+use crate::metrics::meter::{Family, Spread, spread};
 use crate::metrics::text::{Exposition, Kind, OPEN_METRICS, TEXT};
 
 /// Bounds are powers of two of a microsecond, where buckets of ours end: from 1 ms to 67 s.
@@ -15,6 +16,7 @@ pub fn write(memory: &SharedMemory, now_ms: u64, open_metrics: bool) -> (&'stati
     cluster(&mut text, memory, now_ms);
     requests(&mut text, memory);
     processes(&mut text, memory);
+    programs(&mut text, memory);
     (if open_metrics { OPEN_METRICS } else { TEXT }, text.end())
 }
 
@@ -93,7 +95,7 @@ fn requests(text: &mut Exposition, memory: &SharedMemory) {
         Kind::Histogram,
         "From a request's headers to its response's end.",
     )
-    .histogram(&bounds, all.histogram.iter().sum(), all.of(page::DURATION) / 1000.0);
+    .histogram(&[], &bounds, all.histogram.iter().sum(), all.of(page::DURATION) / 1000.0);
 }
 
 fn processes(text: &mut Exposition, memory: &SharedMemory) {
@@ -133,6 +135,38 @@ fn processes(text: &mut Exposition, memory: &SharedMemory) {
     );
 }
 
+/// The metrics of the programs themselves.
+fn programs(text: &mut Exposition, memory: &SharedMemory) {
+    let families = memory.meters();
+    text.family("drover_metrics_dropped", Kind::Counter, "Values that found no room for their labels.")
+        .sample(&[], families.dropped);
+    text.family(
+        "drover_metrics_lost_series",
+        Kind::Counter,
+        "Series of workers that are gone that found no room.",
+    )
+    .sample(&[], families.lost);
+    text.family(
+        "drover_metrics_conflicts",
+        Kind::Gauge,
+        "Series left out because another process defines their metric otherwise.",
+    )
+    .sample(&[], f64::from(families.conflicts));
+    for (name, Family { definition, series }) in &families.by_name {
+        text.family(name, definition.kind, &definition.help);
+        for (labels, values) in series {
+            let labels: Vec<(&str, &str)> =
+                labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+            if definition.kind == Kind::Histogram {
+                let Spread { bounds, count, sum } = spread(definition, values);
+                text.histogram(&labels, &bounds, count, sum);
+            } else {
+                text.sample(&labels, values[0]);
+            }
+        }
+    }
+}
+
 /// Slots that have ever had a worker.
 fn used(memory: &SharedMemory) -> impl Iterator<Item = u16> {
     (0..memory.slots()).filter(|slot| memory.row(*slot, row::GENERATION) > 0)
@@ -151,4 +185,25 @@ fn present(memory: &SharedMemory) -> impl Iterator<Item = (String, crate::metric
 fn is_sampled(memory: &SharedMemory, slot: u16) -> bool {
     let pid = memory.row(slot, row::PID);
     pid != 0 && memory.row(slot, row::SAMPLED_PID) == pid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::meter::{PREFIXES, RESERVED};
+
+    #[test]
+    fn no_family_of_drovers_is_one_that_a_program_may_define() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let (_, text) = write(&memory, 0, true);
+        let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+        let mut others: Vec<&str> = RESERVED.iter().map(|(name, _)| *name).collect();
+        for (name, kind) in families {
+            let is_reserved =
+                RESERVED.iter().any(|(own, of)| *own == name && format!("{of:?}").to_lowercase() == kind);
+            assert!(is_reserved || PREFIXES.iter().any(|prefix| name.starts_with(prefix)), "{name}");
+            others.retain(|other| *other != name);
+        }
+        assert!(others.is_empty(), "reserved and not there: {others:?}");
+    }
 }

@@ -124,6 +124,7 @@ pub fn document() -> Value {
                     "queueLength": { "type": "integer" }, "activeConnections": { "type": "integer" },
                     "restartCount": { "type": "integer" }, "uptime": { "type": "integer" },
                     "workers": { "type": "array", "items": schema("Worker") },
+                    "custom": { "type": "object" }, "userMetrics": { "type": "object" },
                 })),
                 "Errors": object(json!({
                     "errors": { "type": "array", "items": object(json!({

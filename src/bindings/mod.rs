@@ -7,7 +7,9 @@
 
 mod checks;
 mod config;
+mod figures;
 mod messages;
+mod meters;
 mod primary;
 mod worker;
 

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 
 use super::config::{Asked, load, parse};
 use super::messages::{self, REFUSED};
+use super::meters::NativeMeters;
 use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::Address;
 use crate::ipc::frame::Frame;
+use crate::metrics::memory::Meters;
 use crate::metrics::view;
 use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk};
 use crate::process::zombies::Reaper;
@@ -200,6 +202,18 @@ impl NativePrimary {
         messages::post(env, messages::Asked { to, what, answers, timeout, format }, &kind, &body, |letter| {
             desk.post(letter)
         })
+    }
+
+    /// Where the primary's program writes metrics of its own.
+    #[napi]
+    pub fn meters(&self) -> Option<NativeMeters> {
+        self.inner.as_ref().map(|primary| NativeMeters::new(Meters::of_primary(&primary.memory)))
+    }
+
+    /// Something the operator should know: a line of the log.
+    #[napi]
+    pub fn warn(&self, text: String) {
+        self.inner.iter().for_each(|primary| primary.warn(text.clone()));
     }
 
     /// The workers that a message can be meant for: see [`super::messages::targets`].

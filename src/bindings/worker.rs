@@ -14,8 +14,6 @@ use crate::error::{Code, Error, Result};
 use crate::ipc::control::LONGEST_STACK;
 use crate::ipc::parcel::Kept;
 use crate::metrics::layout::PAGE_CELLS;
-use crate::metrics::view;
-use crate::sys::local_time::now_ms;
 use crate::sys::node_api::{Callback, set_shared_buffer};
 use crate::sys::{fds, uv};
 use crate::worker::{Attachment, Calls, Notice, Worker};
@@ -25,7 +23,8 @@ thread_local! {
     static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
 }
 
-pub(super) fn worker() -> Result<Rc<Worker>> {
+/// The worker that this process is.
+pub fn worker() -> Result<Rc<Worker>> {
     let found = WORKER.with_borrow(Clone::clone);
     found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
 }
@@ -338,24 +337,6 @@ pub fn worker_read_mail() {
     if let Ok(worker) = worker() {
         worker.read_mail();
     }
-}
-
-/// `WorkerInfo[]` of the whole cluster.
-#[napi(js_name = "workerInfos")]
-pub fn worker_infos() -> Value {
-    worker().map_or(json!([]), |worker| json!(view::workers(&worker.memory, now_ms())))
-}
-
-/// The cluster's metrics; see [`view::metrics`].
-#[napi(js_name = "workerClusterMetrics")]
-pub fn worker_cluster_metrics() -> Value {
-    worker().map_or(Value::Null, |worker| view::metrics(&worker.memory, now_ms()))
-}
-
-/// The cluster's health; see [`view::health`].
-#[napi(js_name = "workerClusterHealth")]
-pub fn worker_cluster_health() -> Value {
-    worker().map_or(Value::Null, |worker| view::health(&worker.memory, now_ms()))
 }
 
 /// The slot that an affinity cookie names, or -1. `key` in base64.

@@ -5,13 +5,31 @@
 //! cell HEADER_CELLS     a row of ROW_CELLS for each slot 0..SLOTS, written by the primary
 //! cell PAGES            PAGES_A_SLOT pages of PAGE_CELLS for each slot: a worker of generation g writes page
 //!                       g % PAGES_A_SLOT, because old ones finish what they have beside their successors
+//! cell SAMPLE           what the primary has sampled, as JSON
+//! cell NOTES            NOTE_CELLS for each slot, written by the primary: what a check said of its worker
+//! cell SHEETS           as many sheets of SHEET_CELLS as there are pages: the metrics of the worker's program
+//! cell PRIMARY_SHEET    a sheet: the metrics of the primary's program
+//! cell RETIRED_SHEET    RETIRED_CELLS, a sheet that the primary writes: what workers that are gone had counted
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
 //! others are IEEE doubles that its JavaScript writes with plain stores. Counters only grow; a page is zeroed
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
+//!
+//! A sheet names what stands in it, because only its program knows. After the cells of [`sheet`] come records, each
+//! of them once and for all; [`sheet::USED`] is raised when a record is whole. A record is
+//! ```text
+//! cell 0                its cells | how many of them are values << 32
+//! cell 1                bytes of its text | the first cell of its family's record << 32, 0 for a family
+//! then                  the text: a family's definition, or a series' values of the labels, as JSON
+//! then                  the values, doubles: one of a counter or a gauge; of a histogram what is in each bucket, what
+//!                       is above the last, and the sum
+//! ```
+//! Cells are counted from the sheet's beginning. The records are written by the Rust side of the sheet's process, the
+//! values by its JavaScript. When its worker is gone a sheet is folded into the retired one (its gauges are not) and
+//! zeroed as its page is.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 4;
+pub const VERSION: u64 = 5;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
@@ -29,8 +47,13 @@ pub const SAMPLE_CELLS: usize = 8192;
 /// and the bytes.
 pub const NOTES: usize = SAMPLE + SAMPLE_CELLS;
 pub const NOTE_CELLS: usize = 128;
-/// Cells of the whole mapping (18 MB of address space; untouched pages cost nothing).
-pub const CELLS: usize = NOTES + SLOTS * NOTE_CELLS;
+pub const SHEETS: usize = NOTES + SLOTS * NOTE_CELLS;
+pub const SHEET_CELLS: usize = 16384;
+pub const PRIMARY_SHEET: usize = SHEETS + SLOTS * PAGES_A_SLOT * SHEET_CELLS;
+pub const RETIRED_SHEET: usize = PRIMARY_SHEET + SHEET_CELLS;
+pub const RETIRED_CELLS: usize = 4 * SHEET_CELLS;
+/// Cells of the whole mapping (530 MB of address space; untouched pages cost nothing).
+pub const CELLS: usize = RETIRED_SHEET + RETIRED_CELLS;
 
 /// Cells of the header.
 pub mod header {
@@ -208,6 +231,17 @@ pub mod page {
     ];
 }
 
+/// Cells of a sheet.
+pub mod sheet {
+    /// Where the next record begins; 0 for a sheet without any.
+    pub const USED: usize = 0;
+    /// Values that found no room for their series; a double.
+    pub const DROPPED: usize = 1;
+    /// Series of gone workers that found no room; of the retired sheet.
+    pub const LOST: usize = 2;
+    pub const FIRST: usize = 4;
+}
+
 /// First cell of a slot's row.
 pub fn row_of(slot: u16) -> usize {
     ROWS + usize::from(slot) * ROW_CELLS
@@ -221,6 +255,11 @@ pub fn note_of(slot: u16) -> usize {
 /// First cell of the page of a slot's worker.
 pub fn page_of(slot: u16, generation: u32) -> usize {
     PAGES + (usize::from(slot) * PAGES_A_SLOT + generation as usize % PAGES_A_SLOT) * PAGE_CELLS
+}
+
+/// First cell of the sheet of a slot's worker.
+pub fn sheet_of(slot: u16, generation: u32) -> usize {
+    SHEETS + (usize::from(slot) * PAGES_A_SLOT + generation as usize % PAGES_A_SLOT) * SHEET_CELLS
 }
 
 #[cfg(test)]
@@ -242,7 +281,9 @@ mod tests {
         assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
         assert_eq!(page_of(1023, 3) + PAGE_CELLS, SAMPLE);
         assert_eq!(note_of(0), SAMPLE + SAMPLE_CELLS);
-        assert_eq!(note_of(1023) + NOTE_CELLS, CELLS);
+        assert_eq!(note_of(1023) + NOTE_CELLS, SHEETS);
+        assert_eq!(sheet_of(0, 0), SHEETS);
+        assert_eq!(sheet_of(1023, 3) + SHEET_CELLS, PRIMARY_SHEET);
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
         const { assert!(row::RETIRED + page::COUNTERS.len() <= row::SAMPLED_PID && row::FRESH < ROW_CELLS) };
         assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);

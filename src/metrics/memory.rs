@@ -1,4 +1,8 @@
-//! The mapped shared memory: typed reads and writes over `layout`. A process maps it once and keeps it.
+//! The mapped shared memory: typed reads and writes over `layout`. A process maps it once and keeps it. `sheet` and
+//! `meters` are about the metrics of programs.
+
+mod meters;
+mod sheet;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -14,6 +18,8 @@ use super::layout::{
 };
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
+
+pub use meters::Meters;
 
 /// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
 const MOST_READS: u32 = 10_000;
@@ -105,8 +111,9 @@ impl SharedMemory {
         Page { memory: self.clone(), first: page_of(slot, generation) }
     }
 
-    /// Adds what a gone worker had counted to its slot's row and clears its page.
-    pub fn retire(&self, slot: u16, generation: u32) {
+    /// Adds what a gone worker had counted to its slot's row and clears its page; of its program's own metrics, how many
+    /// series there was no room for.
+    pub fn retire(&self, slot: u16, generation: u32) -> u32 {
         let gone = self.page(slot, generation);
         self.set(header::FOLDING, self.get(header::FOLDING) + 1);
         std::sync::atomic::fence(Ordering::SeqCst);
@@ -121,8 +128,10 @@ impl SharedMemory {
         for cell in 0..layout::PAGE_CELLS {
             self.set(gone.first + cell, 0);
         }
+        let lost = self.retire_sheet(slot, generation);
         std::sync::atomic::fence(Ordering::SeqCst);
         self.set(header::FOLDING, self.get(header::FOLDING) + 1);
+        lost
     }
 
     /// Adds to a double.

@@ -2,10 +2,13 @@
 
 use std::fmt::Write;
 
+use serde::{Deserialize, Serialize};
+
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     Counter,
     Gauge,
@@ -17,29 +20,29 @@ pub struct Exposition {
     text: String,
     open_metrics: bool,
     /// The family that samples belong to.
-    name: &'static str,
+    name: String,
     kind: Kind,
 }
 
 impl Exposition {
     pub fn new(open_metrics: bool) -> Self {
-        Self { text: String::new(), open_metrics, name: "", kind: Kind::Gauge }
+        Self { text: String::new(), open_metrics, name: String::new(), kind: Kind::Gauge }
     }
 
     /// Begins a family; `name` is without `_total`.
-    pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> &mut Self {
-        (self.name, self.kind) = (name, kind);
+    pub fn family(&mut self, name: &str, kind: Kind, help: &str) -> &mut Self {
+        (self.name, self.kind) = (name.to_owned(), kind);
         let (word, suffix) = match kind {
             // The older format calls a counter by the name of its samples.
             Kind::Counter => ("counter", if self.open_metrics { "" } else { "_total" }),
             Kind::Gauge => ("gauge", ""),
             Kind::Histogram => ("histogram", ""),
         };
-        let unit = ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(unit));
+        let unit = ["_seconds", "_bytes"].into_iter().find(|unit| name.ends_with(unit));
         let _ = writeln!(self.text, "# HELP {name}{suffix} {}", escaped(help, false));
         let _ = writeln!(self.text, "# TYPE {name}{suffix} {word}");
         if let Some(unit) = unit.filter(|_| self.open_metrics) {
-            let _ = writeln!(self.text, "# UNIT {name} {unit}");
+            let _ = writeln!(self.text, "# UNIT {name} {}", &unit[1..]);
         }
         self
     }
@@ -51,12 +54,19 @@ impl Exposition {
     }
 
     /// A histogram: how many were at most so much, up to each bound; their number and their sum.
-    pub fn histogram(&mut self, bounds: &[(f64, f64)], count: f64, sum: f64) -> &mut Self {
-        for (bound, at_most) in bounds {
-            let bound = number(*bound);
-            self.line("_bucket", &[("le", &bound)], *at_most);
+    pub fn histogram(
+        &mut self,
+        labels: &[(&str, &str)],
+        bounds: &[(f64, f64)],
+        count: f64,
+        sum: f64,
+    ) -> &mut Self {
+        for (bound, at_most) in bounds.iter().copied().chain([(f64::INFINITY, count)]) {
+            let bound = number(bound);
+            let labels: Vec<_> = labels.iter().copied().chain([("le", bound.as_str())]).collect();
+            self.line("_bucket", &labels, at_most);
         }
-        self.line("_bucket", &[("le", "+Inf")], count).line("_sum", &[], sum).line("_count", &[], count)
+        self.line("_sum", labels, sum).line("_count", labels, count)
     }
 
     fn line(&mut self, suffix: &str, labels: &[(&str, &str)], value: f64) -> &mut Self {
@@ -103,6 +113,7 @@ mod tests {
             .sample(&[("worker", "a\"b\\c")], 3.0);
         text.family("process_resident_memory_bytes", Kind::Gauge, "Memory.").sample(&[], 1.5);
         text.family("http_request_duration_seconds", Kind::Histogram, "Times.").histogram(
+            &[],
             &[(0.5, 2.0)],
             3.0,
             4.25,

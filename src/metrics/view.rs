@@ -102,6 +102,13 @@ fn is_healthy(state: SlotState) -> bool {
 
 /// The cluster's metrics. What is a rate or a percentile is of the last minute, as the primary sampled it.
 pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
+    let mut metrics = figures(memory, now_ms);
+    metrics["userMetrics"] = memory.meters().to_json();
+    metrics
+}
+
+/// The same without the program's own.
+pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
     let workers = workers(memory, now_ms);
     let totals = memory.totals();
     let sum = |key: &str| workers.iter().filter_map(|worker| worker[key].as_f64()).sum::<f64>();

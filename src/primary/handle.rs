@@ -15,7 +15,9 @@ use super::desk::{Deliver, DeskParts, PrimaryDesk};
 use super::news::{Asker, Input, Order, Output};
 use super::run::Cluster;
 use super::setup::Setup;
+use crate::dispatch::Report;
 use crate::error::{Code, Error, Result};
+use crate::event::Level;
 use crate::ipc::control::Address;
 use crate::ipc::desk::Limits;
 use crate::metrics::memory::SharedMemory;
@@ -108,6 +110,11 @@ impl Primary {
     /// Another number of workers, or new ones; done when they serve and those that leave are gone.
     pub fn order(&self, id: u32, verb: String, argument: Value) {
         self.tell(Input::Order(Order { verb, argument, asker: Asker::Here(id) }));
+    }
+
+    /// A warning of the program's side for the log.
+    pub fn warn(&self, text: String) {
+        self.tell(Input::Dispatch(Report::Notice(Level::Warn, text)));
     }
 
     /// The process got a signal to stop.

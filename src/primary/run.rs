@@ -192,7 +192,11 @@ impl Cluster {
             Input::Exited { name, exit } => {
                 let Name { slot, generation } = name;
                 self.dispatcher.dead(slot, generation);
-                self.memory.retire(slot, generation);
+                if self.memory.retire(slot, generation) > 0 {
+                    let text = "Metrics of workers that are gone were lost: they have too many series. Use fewer \
+                                values of labels (drover_metrics_lost_series_total counts).";
+                    self.say_once(text.to_owned());
+                }
                 self.crew.forget(name);
                 self.forget_questions(name);
                 self.followers.remove(&name);

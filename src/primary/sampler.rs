@@ -56,7 +56,7 @@ impl Sampler {
         // Of fixed size, far below what there is room for.
         let fits = self.memory.set_sample(sample.to_string().as_bytes());
         debug_assert!(fits);
-        let metrics = view::metrics(&self.memory, now_ms);
+        let metrics = view::figures(&self.memory, now_ms);
         let values = SERIES.map(|name| metrics[name].as_f64().unwrap_or(0.0) as f32);
         self.past.add(Point { at: now_ms, values });
     }

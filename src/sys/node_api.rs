@@ -5,6 +5,7 @@
 use std::ffi::{CStr, c_char, c_void};
 use std::io;
 use std::ptr::null_mut;
+use std::sync::Arc;
 
 use super::dynamic::function;
 use super::memory::Mapping;
@@ -25,33 +26,41 @@ fn checked(what: &str, status: Status) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::other(format!("{what}: Node-API status {status}"))) }
 }
 
-/// Sets `object[name]` to an ArrayBuffer over `bytes` bytes of `mapping` from `cell` on. The mapping is leaked
-/// on purpose (one reference count for the life of the process): JavaScript may hold the view for ever.
+/// Sets `object[name]` to an ArrayBuffer over `bytes` bytes of `mapping` from `cell` on. The view keeps the mapping as
+/// long as JavaScript holds it.
 ///
 /// `env` and `object` are a live Node-API environment and object of the calling thread.
 pub fn set_shared_buffer(
     env: *mut c_void,
     object: Value,
     name: &CStr,
-    mapping: std::sync::Arc<Mapping>,
+    mapping: Arc<Mapping>,
     cell: usize,
     bytes: usize,
 ) -> io::Result<()> {
-    extern "C" fn keep(_: *mut c_void, _: *mut c_void, _: *mut c_void) {}
+    extern "C" fn let_go(_: *mut c_void, _: *mut c_void, mapping: *mut c_void) {
+        // SAFETY: the pointer is the one that `into_raw` gave below, and this is called once for it.
+        drop(unsafe { Arc::from_raw(mapping.cast_const().cast::<Mapping>()) });
+    }
     let address = mapping.address_of(cell).as_ptr().cast::<c_void>();
     let mut view: Value = null_mut();
     // SAFETY: the symbols have these signatures (Node-API is ABI-stable); `env` and `object` are live per the
-    // contract; the memory stays mapped because the Arc is leaked below.
+    // contract; the memory stays mapped because the view has a reference of its own, which `let_go` drops.
     unsafe {
         type Create =
             extern "C" fn(*mut c_void, *mut c_void, usize, Finalize, *mut c_void, *mut Value) -> Status;
         type Set = extern "C" fn(*mut c_void, Value, *const c_char, Value) -> Status;
         let create: Create = required(c"napi_create_external_arraybuffer")?;
         let set: Set = required(c"napi_set_named_property")?;
-        checked("external ArrayBuffer", create(env, address, bytes, keep, null_mut(), &raw mut view))?;
+        let kept = Arc::into_raw(mapping).cast_mut().cast::<c_void>();
+        if let Err(error) =
+            checked("external ArrayBuffer", create(env, address, bytes, let_go, kept, &raw mut view))
+        {
+            drop(Arc::from_raw(kept.cast_const().cast::<Mapping>()));
+            return Err(error);
+        }
         checked("property", set(env, object, name.as_ptr(), view))?;
     }
-    std::mem::forget(mapping);
     Ok(())
 }
 

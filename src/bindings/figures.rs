@@ -1,0 +1,37 @@
+//! What a worker tells of the whole cluster, and where its program counts.
+
+use napi_derive::napi;
+use serde_json::{Value, json};
+
+use super::meters::NativeMeters;
+use super::worker::worker;
+use crate::metrics::memory::Meters;
+use crate::metrics::view;
+use crate::sys::local_time::now_ms;
+
+/// `WorkerInfo[]` of the whole cluster.
+#[napi(js_name = "workerInfos")]
+pub fn worker_infos() -> Value {
+    worker().map_or(json!([]), |worker| json!(view::workers(&worker.memory, now_ms())))
+}
+
+/// Where this worker's program writes metrics of its own; null in a process that is no worker.
+#[napi(js_name = "workerMeters")]
+pub fn worker_meters() -> Option<NativeMeters> {
+    worker().ok().map(|worker| {
+        let (slot, generation) = (worker.welcome.slot, worker.welcome.generation);
+        NativeMeters::new(Meters::of_worker(&worker.memory, slot, generation))
+    })
+}
+
+/// The cluster's metrics; see [`view::metrics`].
+#[napi(js_name = "workerClusterMetrics")]
+pub fn worker_cluster_metrics() -> Value {
+    worker().map_or(Value::Null, |worker| view::metrics(&worker.memory, now_ms()))
+}
+
+/// The cluster's health; see [`view::health`].
+#[napi(js_name = "workerClusterHealth")]
+pub fn worker_cluster_health() -> Value {
+    worker().map_or(Value::Null, |worker| view::health(&worker.memory, now_ms()))
+}

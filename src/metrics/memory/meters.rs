@@ -1,0 +1,216 @@
+//! The metrics of programs in the shared memory: a process defines families and series in its own sheet, everybody reads
+//! all of them, and what workers that are gone had counted is kept.
+
+use std::collections::HashMap;
+
+use super::SharedMemory;
+use super::sheet::{Record, Sheet};
+use crate::error::{Code, Error, Result};
+use crate::metrics::layout::sheet::{DROPPED, LOST};
+use crate::metrics::layout::{
+    PAGES_A_SLOT, PRIMARY_SHEET, RETIRED_CELLS, RETIRED_SHEET, SHEET_CELLS, sheet_of,
+};
+use crate::metrics::meter::{Definition, Families};
+use crate::metrics::text::Kind;
+
+/// A process's own sheet, to write in.
+#[derive(Clone)]
+pub struct Meters {
+    memory: SharedMemory,
+    first: usize,
+}
+
+/// Families of a sheet, by the cell of their record.
+type Known = HashMap<usize, Definition>;
+
+impl Meters {
+    pub fn of_worker(memory: &SharedMemory, slot: u16, generation: u32) -> Self {
+        Self { memory: memory.clone(), first: sheet_of(slot, generation) }
+    }
+
+    pub fn of_primary(memory: &SharedMemory) -> Self {
+        Self { memory: memory.clone(), first: PRIMARY_SHEET }
+    }
+
+    pub fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    /// First cell of the sheet in the mapping.
+    pub fn first_cell(&self) -> usize {
+        self.first
+    }
+
+    fn sheet(&self) -> Sheet<'_> {
+        Sheet::new(&self.memory, self.first, SHEET_CELLS)
+    }
+
+    /// The cell of a family, which is the same for the same definition, and the definition as it is kept.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`: no process can read it, or it is another than the one with that name.
+    /// `RESOURCE_EXHAUSTED`: this process has too many.
+    pub fn define(&self, definition: Definition) -> Result<(usize, Definition)> {
+        let definition = definition.checked()?;
+        for record in self.sheet().records() {
+            let Record::Family { at, definition: own } = record else { continue };
+            if own == definition {
+                return Ok((at, definition));
+            }
+            if own.name == definition.name {
+                return Err(definition.defined_otherwise(&own));
+            }
+            definition.check_beside(&own)?;
+        }
+        for sheet in self.memory.sheets() {
+            for record in sheet.records() {
+                if let Record::Family { definition: other, .. } = record {
+                    definition.check_beside(&other)?;
+                }
+            }
+        }
+        match self.sheet().append(0, &text(&definition), 0) {
+            Some(at) => Ok((at, definition)),
+            None => Err(Error::new(
+                Code::ResourceExhausted,
+                format!(
+                    "There is no room for the metric {}: this process has too many series",
+                    definition.name
+                ),
+            )),
+        }
+    }
+
+    /// The cell of a new series' first value; None when there is no room for it.
+    pub fn series(&self, family: usize, labels: &[String]) -> Option<usize> {
+        let sheet = self.sheet();
+        let Some(Record::Family { definition, .. }) = sheet.record(family) else { return None };
+        let values = definition.values();
+        let at = sheet.append(family, &serde_json::json!(labels).to_string(), values)?;
+        Some(sheet.values_of(at, values))
+    }
+}
+
+fn text(definition: &Definition) -> String {
+    serde_json::json!(definition).to_string()
+}
+
+impl SharedMemory {
+    /// Every sheet that has something in it, those of living processes first.
+    fn sheets(&self) -> impl Iterator<Item = Sheet<'_>> {
+        let slots = (0..self.slots())
+            .flat_map(|slot| (0..PAGES_A_SLOT as u32).map(move |generation| sheet_of(slot, generation)));
+        let of = |first| Sheet::new(self, first, SHEET_CELLS);
+        let living = std::iter::once(PRIMARY_SHEET).chain(slots).map(of);
+        living.chain([self.retired_sheet()]).filter(|sheet| !sheet.is_empty())
+    }
+
+    fn retired_sheet(&self) -> Sheet<'_> {
+        Sheet::new(self, RETIRED_SHEET, RETIRED_CELLS)
+    }
+
+    /// The metrics of all programs, put together.
+    pub fn meters(&self) -> Families {
+        self.unfolded(|| {
+            let mut families = Families::default();
+            for sheet in self.sheets() {
+                families.dropped += sheet.dropped();
+                each_series(&sheet, |definition, labels, values| {
+                    families.add(definition, labels, values);
+                });
+            }
+            families.lost = self.retired_sheet().lost();
+            families
+        })
+    }
+
+    /// Folds the sheet of a worker that is gone; how many series found no room.
+    pub(super) fn retire_sheet(&self, slot: u16, generation: u32) -> u32 {
+        let gone = Sheet::new(self, sheet_of(slot, generation), SHEET_CELLS);
+        if gone.is_empty() {
+            return 0;
+        }
+        let mut kept = Kept::read(self.retired_sheet());
+        let mut lost = 0;
+        each_series(&gone, |definition, labels, values| {
+            // A gauge says what is: of a worker that is gone, nothing.
+            if definition.kind != Kind::Gauge && !kept.add(definition, labels, values) {
+                lost += 1;
+            }
+        });
+        kept.sheet.add(DROPPED, gone.dropped());
+        kept.sheet.add(LOST, f64::from(lost));
+        gone.clear();
+        lost
+    }
+}
+
+/// Calls for each series of a sheet whose family is known and has so many values.
+fn each_series(sheet: &Sheet<'_>, mut act: impl FnMut(&Definition, &[String], &[f64])) {
+    let mut families = Known::new();
+    for record in sheet.records() {
+        match record {
+            Record::Family { at, definition } => drop(families.insert(at, definition)),
+            Record::Series { family, labels, first, values } => {
+                let Some(definition) = families.get(&family).filter(|known| known.values() == values) else {
+                    continue;
+                };
+                let values: Vec<f64> = (first..first + values).map(|at| sheet.value(at)).collect();
+                act(definition, &labels, &values);
+            }
+        }
+    }
+}
+
+/// The retired sheet, with what stands where.
+struct Kept<'a> {
+    sheet: Sheet<'a>,
+    families: Vec<(usize, Definition)>,
+    series: HashMap<(usize, Vec<String>), usize>,
+}
+
+impl<'a> Kept<'a> {
+    fn read(sheet: Sheet<'a>) -> Self {
+        let (mut families, mut series) = (Vec::new(), HashMap::new());
+        for record in sheet.records() {
+            match record {
+                Record::Family { at, definition } => families.push((at, definition)),
+                Record::Series { family, labels, first, .. } => drop(series.insert((family, labels), first)),
+            }
+        }
+        Self { sheet, families, series }
+    }
+
+    fn family(&mut self, definition: &Definition) -> Option<usize> {
+        let same = |known: &Definition| {
+            known.name == definition.name && known.labels == definition.labels && known.agrees(definition)
+        };
+        if let Some((at, _)) = self.families.iter().find(|(_, known)| same(known)) {
+            return Some(*at);
+        }
+        let at = self.sheet.append(0, &text(definition), 0)?;
+        self.families.push((at, definition.clone()));
+        Some(at)
+    }
+
+    /// False when there is no room.
+    fn add(&mut self, definition: &Definition, labels: &[String], values: &[f64]) -> bool {
+        let Some(family) = self.family(definition) else { return false };
+        let key = (family, labels.to_vec());
+        let first = match self.series.get(&key) {
+            Some(first) => *first,
+            None => {
+                let text = serde_json::json!(labels).to_string();
+                let Some(at) = self.sheet.append(family, &text, values.len()) else { return false };
+                let first = self.sheet.values_of(at, values.len());
+                self.series.insert(key, first);
+                first
+            }
+        };
+        values.iter().enumerate().for_each(|(index, value)| self.sheet.add(first + index, *value));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
