@@ -32,25 +32,29 @@ class Meter {
     this.cells = home.cells;
     this.family = family;
     this.buckets = buckets;
-    /** The first cell of each series, by its labels. @type {Map<string, number>} */
+    /** The first cell of each series: a map for each label, by its values. @type {Map<string, any>} */
     this.places = new Map();
-    /** Their labels in order. @type {Map<string, string[]>} */
-    this.values = new Map();
+    /** @type {{ labels: string[], at: number }[]} */
+    this.series = [];
+    /** Of a metric without labels, the only one. */
+    this.only = 0;
     this.isFull = false;
-    if (this.labels.length === 0) this.place('', []);
+    if (this.labels.length === 0) this.place([]);
   }
 
   /** Counts there from now on, and from where it was. @param {Home} home @param {{ family: number }} defined */
   move(home, { family }) {
-    const { cells, places, definition, buckets } = this;
+    const { cells, series, definition, buckets } = this;
     const size = definition.kind === 'histogram' ? buckets.length + 2 : 1;
     this.home = home;
     this.cells = home.cells;
     this.family = family;
     this.places = new Map();
+    this.series = [];
+    this.only = 0;
     this.isFull = false;
-    for (const [key, from] of places) {
-      const at = this.place(key, /** @type {string[]} */ (this.values.get(key)));
+    for (const { labels, at: from } of series) {
+      const at = this.place(labels);
       for (let index = 0; at > 0 && index < size; index += 1) this.cells[at + index] = cells[from + index];
     }
   }
@@ -61,48 +65,51 @@ class Meter {
    * @param {Labels | undefined} labels
    */
   at(labels) {
-    const key = this.labels.length === 0 && labels === undefined ? '' : this.keyOf(labels ?? {});
-    const place = this.places.get(key);
-    if (place !== undefined) return place;
-    const at = this.isFull ? -1 : this.place(key, this.valuesOf(/** @type {Labels} */ (labels)));
+    if (labels === undefined && this.only > 0) return this.only;
+    const at = this.find(labels ?? {});
     if (at > 0) return at;
     this.cells[DROPPED] += 1;
     return 0;
   }
 
-  /** Each value with its length, so that no two sets of labels are one. @param {Labels} labels */
-  keyOf(labels) {
+  /** @param {Labels} labels @returns {number} */
+  find(labels) {
     const names = this.labels;
-    let key = '';
+    /** @type {any} */
+    let place = this.places;
     for (let index = 0; index < names.length; index += 1) {
       const value = labels[names[index]];
       if (value === undefined || value === null) throw this.fault('labels', labels, `${names[index]} as well`);
-      const text = typeof value === 'string' ? value : String(value);
-      key += `${text.length}:${text}`;
+      if (place !== undefined) place = place.get(typeof value === 'string' ? value : String(value));
     }
     let count = 0;
     for (const name in labels) if (labels[name] !== undefined) count += 1;
     if (count !== names.length) throw this.fault('labels', labels, names.length === 0 ? 'none' : names.join(', '));
-    return key;
+    if (names.length === 0) return this.only;
+    if (place !== undefined) return place;
+    return this.isFull ? 0 : this.place(names.map((name) => String(labels[name])));
   }
 
-  /** @param {Labels} labels */
-  valuesOf(labels) {
-    return this.labels.map((name) => String(labels[name]));
-  }
-
-  /** @param {string} key @param {string[]} values */
-  place(key, values) {
-    const at = this.home.series(this.family, values);
+  /** Room for a new series; 0: there is none. @param {string[]} labels */
+  place(labels) {
+    const at = this.home.series(this.family, labels);
     if (at < 0) {
       this.isFull = true;
       this.home.warn(
         `The metric ${this.name} has no room for more values of its labels: they are counted in drover_metrics_dropped_total. Use labels with fewer values.`,
       );
-      return at;
+      return 0;
     }
-    this.places.set(key, at);
-    this.values.set(key, values);
+    this.series.push({ labels, at });
+    if (labels.length === 0) this.only = at;
+    let places = this.places;
+    labels.forEach((value, index) => {
+      if (index === labels.length - 1) return places.set(value, at);
+      const next = places.get(value) ?? new Map();
+      places.set(value, next);
+      places = next;
+      return places;
+    });
     return at;
   }
 
