@@ -28,7 +28,8 @@ export type NativeMeters = Meters
 /**
  * A cluster's primary. Every verb is answered through the callback as
  * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
- * `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine` and, last, `{ "ended": true }`.
+ * `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
+ * `customised` and, last, `{ "ended": true }`.
  */
 export declare class Primary {
   /** `asked` as for `loadConfig`; `launching`: how a worker is run. Check `refusal` before anything else. */
@@ -67,6 +68,11 @@ export declare class Primary {
   post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
   /** Where the primary's program writes metrics of its own. */
   meters(): Meters | null
+  /**
+   * Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
+   * new. `{ ok }`, or `{ error }` when it was left out.
+   */
+  customised(metrics?: string | undefined | null): any
   /** Something the operator should know: a line of the log. */
   warn(text: string): void
   /** The workers that a message can be meant for: see [`super::messages::targets`]. */

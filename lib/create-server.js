@@ -7,6 +7,7 @@ const { addon, problem } = require('./native');
 const { methodsOf, mixInto } = require('./cluster-app');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
+const { functionsOf } = require('./metrics/reporting');
 const { given, split } = require('./options');
 const { answerProbes } = require('./probe-routes');
 const { unwrap } = require('./errors');
@@ -52,7 +53,7 @@ function createServer(options = {}) {
   const { data, app: own, server } = split(options);
   const app = own ?? require('express')();
   const manager = ClusterManager.over();
-  const role = roleOf({ app, server, data, prepared: null }, options, manager);
+  const role = roleOf({ app, server, data, prepared: null, functions: functionsOf(options) }, options, manager);
   if (own === undefined) answerProbes(app, role);
   const mixed = methodsOf(role, options ?? {}, manager);
   manager.lead(role, mixed.methods);

@@ -10,6 +10,7 @@ const { fromCore, unwrap } = require('./errors');
 const { ClusterState } = require('./constants');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
+const { functionsOf } = require('./metrics/reporting');
 const { given, marked } = require('./options');
 const { worker } = require('./worker');
 
@@ -44,12 +45,12 @@ class ClusterManager extends EventEmitter {
     if (own !== null) {
       this.#config = own.welcome.config;
       own.checks.custom = given(config, 'healthCheck', 'customCheck') ?? own.checks.custom;
-      this.#role = new InWorker({ app: null, server: {}, data, prepared: null }, own);
+      this.#role = new InWorker({ app: null, server: {}, data, prepared: null, functions: null }, own);
       this.#relay();
       return;
     }
     const prepared = addon === null ? { clustering: false, config: {} } : unwrap(addon.loadConfig(asked));
-    const made = { app: null, server: {}, data, prepared };
+    const made = { app: null, server: {}, data, prepared, functions: functionsOf(config) };
     this.#config = prepared.config;
     this.#role = prepared.clustering ? new InPrimary(made, asked, this) : new Single(made);
   }

@@ -9,6 +9,7 @@ const { addon } = require('./native');
 const { ClusterError, fromCore, systemError, unwrap } = require('./errors');
 const { launching, socketName } = require('./environment');
 const { homeOf } = require('./metrics/registry');
+const { Reporting } = require('./metrics/reporting');
 const { reapOrphans } = require('./orphans');
 const { heedSignals } = require('./signals');
 
@@ -20,13 +21,16 @@ class Primary {
    * @param {object} asked as `loadConfig` of the core takes it
    * @param {(event: any) => void} onEvent
    * @param {import('./messages/mailbox').Mailbox} mailbox
-   * @param {import('./metrics/registry').Registry} registry
+   * @param {{ registry: import('./metrics/registry').Registry, functions: ReturnType<typeof import('./metrics/reporting').functionsOf>, config: any }} own
+   *   the program's metrics, its functions that `monitoring` names, and the configuration with its defaults
    */
-  constructor(asked, onEvent, mailbox, registry) {
+  constructor(asked, onEvent, mailbox, own) {
     this.asked = asked;
     this.onEvent = onEvent;
     this.mailbox = mailbox;
-    this.registry = registry;
+    this.own = own;
+    /** @type {Reporting | null} */
+    this.reporting = null;
     this.development = process.env.NODE_ENV === 'development';
     /** @type {any} */
     this.core = null;
@@ -62,7 +66,8 @@ class Primary {
       name: core.name.bind(core),
       targets: core.targets.bind(core),
     };
-    this.registry.move(() => homeOf(core.meters(), (text) => core.warn(text)));
+    this.reporting = new Reporting(this.own.functions, this.own.config, core);
+    this.own.registry.move(() => homeOf(core.meters(), (text) => core.warn(text)));
     const takeOff = heedSignals(this);
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);
@@ -72,6 +77,7 @@ class Primary {
         takeOff();
         stopReaping();
         process.removeListener('exit', sayGoodbye);
+        this.reporting?.end();
         core.join();
         this.mailbox.wire = null;
         this.core = null;
@@ -91,6 +97,7 @@ class Primary {
     if (message.event) this.tell(message);
     else if (message.line) this.core?.openLine(...message.line);
     else if (message.gone) this.core?.closeLine(...message.gone);
+    else if (message.measure) this.reporting?.measure();
     else if (message.done !== undefined) this.settle(message);
     else if (message.ended) this.end();
   }
@@ -99,6 +106,7 @@ class Primary {
   tell({ event, timestamp }) {
     this.core?.readMessages();
     this.onEvent({ ...event, timestamp });
+    if (event.type === 'metrics:updated') this.reporting?.export(event.metrics);
   }
 
   /** @param {{ done: number, ok?: any, error?: any }} message */

@@ -21,7 +21,7 @@ const { onShutdown, runHooks } = require('./shutdown');
 const UNCONFIGURED = 30_000;
 
 /**
- * @typedef {{ app: any, server: any, data: any, prepared: any }} Made
+ * @typedef {{ app: any, server: any, data: any, prepared: any, functions: any }} Made
  */
 
 /** Serves in this very process: a worker, or no cluster at all. */
@@ -280,7 +280,11 @@ class InPrimary {
     this.senders = new Map();
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.registry = new Registry();
-    this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox, this.registry);
+    this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox, {
+      registry: this.registry,
+      functions: made.functions,
+      config: this.config,
+    });
   }
 
   /** Who sent a message, as it was when it was heard of first: looking it up costs more than a message. @param {number} from */

@@ -36,7 +36,8 @@ struct Launching {
 
 /// A cluster's primary. Every verb is answered through the callback as
 /// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
-/// `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine` and, last, `{ "ended": true }`.
+/// `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
+/// `customised` and, last, `{ "ended": true }`.
 #[napi(js_name = "Primary")]
 pub struct NativePrimary {
     inner: Option<Primary>,
@@ -53,6 +54,7 @@ fn text(output: Output) -> String {
         Output::Event { event, timestamp } => json!({ "event": event, "timestamp": timestamp }),
         Output::Done { id, result: Ok(value) } => json!({ "done": id, "ok": value }),
         Output::Done { id, result: Err(error) } => json!({ "done": id, "error": error }),
+        Output::Measure => json!({ "measure": true }),
         Output::Ended => json!({ "ended": true }),
     };
     message.to_string()
@@ -208,6 +210,14 @@ impl NativePrimary {
     #[napi]
     pub fn meters(&self) -> Option<NativeMeters> {
         self.inner.as_ref().map(|primary| NativeMeters::new(Meters::of_primary(&primary.memory)))
+    }
+
+    /// Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
+    /// new. `{ ok }`, or `{ error }` when it was left out.
+    #[napi]
+    pub fn customised(&self, metrics: Option<String>) -> Value {
+        let kept = self.inner.as_ref().map_or(Ok(()), |primary| primary.customised(metrics));
+        outcome(kept.map(|()| Value::Null))
     }
 
     /// Something the operator should know: a line of the log.

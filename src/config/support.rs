@@ -41,8 +41,6 @@ const TABLE: &[(&str, Support)] = &[
     ("resources", Lacks("resource limits")),
     ("resources.maxConnectionsPerWorker", Full),
     ("autoScaling", Lacks("auto-scaling")),
-    ("monitoring.customMetrics", Lacks("custom metrics")),
-    ("monitoring.exporters", Lacks("exporters")),
     ("monitoring.dashboard", Lacks("the dashboard")),
     ("logging", Lacks("log files and log limits")),
     ("logging.enabled", Full),
@@ -148,6 +146,7 @@ mod tests {
             json!({ "logging": { "includeWorkerLogs": true } }),
             json!({ "errorHandling": { "fallback": { "status": 500 }, "circuitBreaker": { "resetTimeout": 5 } } }),
             json!({ "ipc": { "key": null, "encryption": true, "timeout": 5, "maxPending": 5 } }),
+            json!({ "monitoring": { "customMetrics": { "$function": "a" }, "exporters": [{ "$function": "b" }] } }),
             json!({ "security": { "encryptIPC": false, "ipc": { "allow": [] }, "auditLog": "audit.log" } }),
         ] {
             assert_eq!(asked(config.clone()), [""; 0], "{config}");

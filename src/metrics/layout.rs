@@ -10,6 +10,7 @@
 //! cell SHEETS           as many sheets of SHEET_CELLS as there are pages: the metrics of the worker's program
 //! cell PRIMARY_SHEET    a sheet: the metrics of the primary's program
 //! cell RETIRED_SHEET    RETIRED_CELLS, a sheet that the primary writes: what workers that are gone had counted
+//! cell CUSTOM           what the primary's program measures by itself, as JSON
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
 //! others are IEEE doubles that its JavaScript writes with plain stores. Counters only grow; a page is zeroed
@@ -52,8 +53,11 @@ pub const SHEET_CELLS: usize = 16384;
 pub const PRIMARY_SHEET: usize = SHEETS + SLOTS * PAGES_A_SLOT * SHEET_CELLS;
 pub const RETIRED_SHEET: usize = PRIMARY_SHEET + SHEET_CELLS;
 pub const RETIRED_CELLS: usize = 4 * SHEET_CELLS;
+/// What `monitoring.customMetrics` returned last, as JSON: [`header::CUSTOM_LENGTH`] bytes of it.
+pub const CUSTOM: usize = RETIRED_SHEET + RETIRED_CELLS;
+pub const CUSTOM_CELLS: usize = 8192;
 /// Cells of the whole mapping (530 MB of address space; untouched pages cost nothing).
-pub const CELLS: usize = RETIRED_SHEET + RETIRED_CELLS;
+pub const CELLS: usize = CUSTOM + CUSTOM_CELLS;
 
 /// Cells of the header.
 pub mod header {
@@ -81,6 +85,10 @@ pub mod header {
     pub const SCALED_AT: usize = 11;
     pub const SCALED_FROM: usize = 12;
     pub const SCALED_TO: usize = 13;
+    /// Odd while the custom metrics are written.
+    pub const CUSTOMISING: usize = 14;
+    /// Bytes of the custom metrics.
+    pub const CUSTOM_LENGTH: usize = 15;
     /// The histogram of all workers that are gone; doubles.
     pub const HISTOGRAM: usize = 128;
 }

@@ -1,8 +1,9 @@
 //! The mapped shared memory: typed reads and writes over `layout`. A process maps it once and keeps it. `sheet` and
-//! `meters` are about the metrics of programs.
+//! `meters` are about the metrics of programs, `texts` about what the primary tells as JSON.
 
 mod meters;
 mod sheet;
+mod texts;
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,33 +14,15 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::aggregation::Totals;
 use super::histogram::BUCKETS;
-use super::layout::{
-    self, NOTE_CELLS, PAGES_A_SLOT, SAMPLE, SAMPLE_CELLS, header, note_of, page, page_of, row, row_of,
-};
+use super::layout::{self, PAGES_A_SLOT, header, page, page_of, row, row_of};
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
 pub use meters::Meters;
+pub use texts::Text;
 
 /// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
 const MOST_READS: u32 = 10_000;
-
-/// A text that the primary writes: a guard that is odd meanwhile, its length in bytes, and where it lies.
-#[derive(Clone, Copy)]
-struct Text {
-    guard: usize,
-    length: usize,
-    first: usize,
-    cells: usize,
-}
-
-const SAMPLE_TEXT: Text =
-    Text { guard: header::SAMPLING, length: header::SAMPLE_LENGTH, first: SAMPLE, cells: SAMPLE_CELLS };
-
-fn note_text(slot: u16) -> Text {
-    let first = note_of(slot);
-    Text { guard: first, length: first + 1, first: first + 2, cells: NOTE_CELLS - 2 }
-}
 
 /// A slot, as a sender of messages sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,52 +184,6 @@ impl SharedMemory {
         (self.get(header::SLOTS) as u16).min(layout::SLOTS as u16)
     }
 
-    /// Publishes what the primary has sampled; false when it is too long.
-    pub fn set_sample(&self, sample: &[u8]) -> bool {
-        self.write_text(SAMPLE_TEXT, sample)
-    }
-
-    /// The primary's last sample; empty before the first.
-    pub fn sample(&self) -> Vec<u8> {
-        self.read_text(SAMPLE_TEXT)
-    }
-
-    /// Publishes what is to be said of the slot's worker; false when it is too long.
-    pub fn set_note(&self, slot: u16, note: &[u8]) -> bool {
-        self.write_text(note_text(slot), note)
-    }
-
-    /// See [`SharedMemory::set_note`].
-    pub fn note(&self, slot: u16) -> Vec<u8> {
-        self.read_text(note_text(slot))
-    }
-
-    fn write_text(&self, Text { guard, length, first, cells }: Text, text: &[u8]) -> bool {
-        if text.len() > cells * 8 {
-            return false;
-        }
-        self.set(guard, self.get(guard) + 1);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        for (index, piece) in text.chunks(8).enumerate() {
-            let mut cell = [0; 8];
-            cell[..piece.len()].copy_from_slice(piece);
-            self.set(first + index, u64::from_le_bytes(cell));
-        }
-        self.set(length, text.len() as u64);
-        std::sync::atomic::fence(Ordering::SeqCst);
-        self.set(guard, self.get(guard) + 1);
-        true
-    }
-
-    fn read_text(&self, Text { guard, length, first, cells }: Text) -> Vec<u8> {
-        let read = || {
-            let length = (self.get(length) as usize).min(cells * 8);
-            let bytes = (0..length.div_ceil(8)).flat_map(|index| self.get(first + index).to_le_bytes());
-            bytes.take(length).collect()
-        };
-        self.undisturbed(guard, read).unwrap_or_default()
-    }
-
     /// The workers that a message can be meant for, slot by slot: those that serve or wait to, and the slots whose
     /// worker is not there now.
     pub fn targets(&self) -> Vec<Target> {
@@ -323,29 +260,27 @@ mod tests {
     #[test]
     fn a_primary_that_was_stopped_amidst_writing_is_not_waited_for() {
         let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        assert!(memory.set_sample(b"{}"));
-        assert_eq!(memory.sample(), b"{}");
+        assert!(memory.write(Text::Sample, b"{}"));
+        assert_eq!(memory.text(Text::Sample), b"{}");
         memory.set(header::SAMPLING, 1);
         memory.set(header::FOLDING, 1);
-        assert_eq!(memory.sample(), b"");
+        assert_eq!(memory.text(Text::Sample), b"");
         assert_eq!(memory.totals(), Totals::default());
     }
 
     #[test]
     fn a_note_is_its_slots_own() {
         let (memory, memfd) = SharedMemory::create(0).unwrap();
-        assert!(memory.set_note(3, b"three") && memory.set_note(4, b"four"));
+        assert!(memory.write(Text::Note(3), b"three") && memory.write(Text::Note(4), b"four"));
         let worker = SharedMemory::open(&memfd).unwrap();
-        assert_eq!(
-            (worker.note(3), worker.note(4), worker.note(5)),
-            (b"three".into(), b"four".into(), vec![])
-        );
-        assert!(!memory.set_note(3, &[b' '; NOTE_CELLS * 8]));
+        let notes = [3, 4, 5].map(|slot| worker.text(Text::Note(slot)));
+        assert_eq!(notes, [b"three".to_vec(), b"four".to_vec(), vec![]]);
+        assert!(!memory.write(Text::Note(3), &[b' '; layout::NOTE_CELLS * 8]));
     }
 
     #[test]
-    fn a_sample_that_does_not_fit_is_refused() {
+    fn a_text_that_does_not_fit_is_refused() {
         let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        assert!(!memory.set_sample(&vec![b' '; SAMPLE_CELLS * 8 + 1]));
+        assert!(!memory.write(Text::Custom, &vec![b' '; layout::CUSTOM_CELLS * 8 + 1]));
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use super::layout::{HealthStatus, header, page, row};
-use super::memory::SharedMemory;
+use super::memory::{SharedMemory, Text};
 use crate::event::SlotState;
 
 /// Less than this part of the workers ready is critical.
@@ -71,7 +71,7 @@ struct Health {
 fn health_of(memory: &SharedMemory, slot: u16, generation: u32) -> Health {
     let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(generation);
     let cell = |cell| if is_known { memory.row(slot, cell) } else { 0 };
-    let note = if is_known { memory.note(slot) } else { Vec::new() };
+    let note = if is_known { memory.text(Text::Note(slot)) } else { Vec::new() };
     Health {
         status: HealthStatus::from_cell(cell(row::HEALTH)),
         failures: cell(row::FAILURES),
@@ -140,6 +140,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
         "lastScalingAction": last_scaling(memory),
         "custom": {},
     });
+    metrics["custom"] = custom(memory);
     if let (Some(metrics), Some(sample)) = (metrics.as_object_mut(), sample(memory)) {
         metrics.extend(sample);
         metrics.insert("workers".to_owned(), Value::Array(workers));
@@ -182,7 +183,12 @@ fn statuses(totals: &super::aggregation::Totals) -> Value {
 
 /// What the primary has sampled: members of the metrics.
 fn sample(memory: &SharedMemory) -> Option<Map<String, Value>> {
-    serde_json::from_slice(&memory.sample()).ok()
+    serde_json::from_slice(&memory.text(Text::Sample)).ok()
+}
+
+/// What the primary's program measures by itself.
+fn custom(memory: &SharedMemory) -> Value {
+    serde_json::from_slice(&memory.text(Text::Custom)).unwrap_or_else(|_| json!({}))
 }
 
 /// The cluster's health; a worker counts as well when it serves and its event loop turns.

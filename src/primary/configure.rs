@@ -149,6 +149,7 @@ fn watching(loaded: &Loaded) -> Option<Watching> {
         exports: monitoring.export_metrics,
         retention: monitoring.retention,
         told_every: monitoring.metrics_interval,
+        asks: monitoring.custom_metrics.is_some(),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::ipc::control::Address;
 use crate::ipc::desk::Limits;
+use crate::metrics::layout::CUSTOM_CELLS;
 use crate::metrics::memory::SharedMemory;
 use crate::sys::uv::Loop;
 
@@ -112,6 +113,17 @@ impl Primary {
         self.tell(Input::Order(Order { verb, argument, asker: Asker::Here(id) }));
     }
 
+    /// What the program has measured when it was asked to (`Output::Measure`): an object in JSON; None: nothing new.
+    /// Either way the metrics are told now.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT`: it is no object or too long, and left out.
+    pub fn customised(&self, metrics: Option<String>) -> Result<()> {
+        let refused = metrics.as_deref().and_then(refusal);
+        self.tell(Input::Customised { metrics: metrics.filter(|_| refused.is_none()) });
+        refused.map_or(Ok(()), |text| Err(Error::new(Code::InvalidArgument, text)))
+    }
+
     /// A warning of the program's side for the log.
     pub fn warn(&self, text: String) {
         self.tell(Input::Dispatch(Report::Notice(Level::Warn, text)));
@@ -136,5 +148,18 @@ impl Primary {
             let _ = thread.join();
         }
         self.desk.gate.finish();
+    }
+}
+
+/// Why a text is not kept as custom metrics.
+fn refusal(metrics: &str) -> Option<String> {
+    let most = CUSTOM_CELLS * 8;
+    if metrics.len() > most {
+        return Some(format!("found {} bytes of JSON, allowed: at most {most}", metrics.len()));
+    }
+    match serde_json::from_str::<Value>(metrics) {
+        Ok(Value::Object(_)) => None,
+        Ok(other) => Some(format!("found {other}, allowed: an object")),
+        Err(error) => Some(format!("found no JSON ({error}), allowed: an object")),
     }
 }

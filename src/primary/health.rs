@@ -15,6 +15,7 @@ use crate::health::verdict::{Judge, Order, Verdict};
 use crate::incidents::{Class, Incident};
 use crate::ipc::control::{Protocol, ToWorker};
 use crate::metrics::layout::{HealthStatus, page, row};
+use crate::metrics::memory::Text;
 use crate::metrics::view;
 use crate::supervisor::Fact;
 use crate::sys::local_time::now_ms;
@@ -308,9 +309,9 @@ impl Cluster {
         let failures = patient.judge.as_ref().map_or(0, Judge::failures);
         let note =
             |metrics: &Option<Value>| json!({ "reason": patient.reason, "metrics": metrics }).to_string();
-        let fits = self.memory.set_note(name.slot, note(&patient.metrics).as_bytes());
+        let fits = self.memory.write(Text::Note(name.slot), note(&patient.metrics).as_bytes());
         if !fits {
-            self.memory.set_note(name.slot, note(&None).as_bytes());
+            self.memory.write(Text::Note(name.slot), note(&None).as_bytes());
         }
         let set = |cell, value| self.memory.set_row(name.slot, cell, value);
         set(row::HEALTH, status as u64);

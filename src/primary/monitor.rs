@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::news::{Asker, Input, Order};
+use super::news::{Asker, Input, Order, Output};
 use super::run::Cluster;
 use super::sampler::Sampler;
 use super::setup::Watching;
@@ -17,7 +17,8 @@ use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve};
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
-use crate::metrics::memory::SharedMemory;
+use crate::metrics::memory::{SharedMemory, Text};
+use crate::metrics::view;
 use crate::sys::local_time::now_ms;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -144,6 +145,26 @@ impl Cluster {
         if let Some(address) = address {
             self.say_where(&watching, address);
         }
+    }
+
+    /// It is time to tell the metrics; the program's own come first.
+    pub(super) fn measured(&mut self) {
+        if self.setup.watching.as_ref().is_some_and(|watching| watching.asks) {
+            return self.put_out(Output::Measure);
+        }
+        self.tell_metrics();
+    }
+
+    pub(super) fn customised(&mut self, metrics: Option<String>) {
+        if let Some(metrics) = metrics {
+            // Its length was looked at when it was given.
+            self.memory.write(Text::Custom, metrics.as_bytes());
+        }
+        self.tell_metrics();
+    }
+
+    fn tell_metrics(&mut self) {
+        self.emit(Event::MetricsUpdated { metrics: view::metrics(&self.memory, now_ms()) });
     }
 
     fn find_port(&mut self, watching: &Watching) -> Option<TcpListener> {

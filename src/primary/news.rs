@@ -41,6 +41,11 @@ pub enum Asker {
 pub enum Input {
     /// It is time to tell the cluster's metrics.
     Measured,
+    /// The program was asked, and has measured.
+    Customised {
+        /// An object in JSON; None: nothing new.
+        metrics: Option<String>,
+    },
     Open {
         id: u32,
         address: Address,
@@ -122,6 +127,8 @@ pub enum Output {
     Line { name: Name },
     /// The worker is gone.
     Gone { name: Name },
+    /// It is time for the program to measure what it does by itself; answered with `Primary::customised`.
+    Measure,
     /// The command with this id is done.
     Done { id: u32, result: Result<Value> },
     /// Every worker is gone and the loop has ended: nothing more will come.

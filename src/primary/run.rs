@@ -30,7 +30,6 @@ use crate::ipc::control::ToWorker;
 use crate::ipc::router::Router;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
-use crate::metrics::view;
 use crate::process::spawner::Spawned;
 use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 use crate::sys::local_time::now_ms;
@@ -210,9 +209,8 @@ impl Cluster {
             }
             Input::Probed { name, number, result } => self.probed(name, number, result),
             Input::Dispatch(report) => self.reported(report),
-            Input::Measured => {
-                self.emit(Event::MetricsUpdated { metrics: view::metrics(&self.memory, now_ms()) });
-            }
+            Input::Measured => self.measured(),
+            Input::Customised { metrics } => self.customised(metrics),
             Input::StillStuck { slot, times } => self.still_stuck(slot, times),
         }
     }

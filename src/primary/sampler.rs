@@ -10,7 +10,7 @@ use crate::admin::Past;
 use crate::metrics::aggregation::Totals;
 use crate::metrics::history::{Point, SERIES};
 use crate::metrics::layout::{page, row};
-use crate::metrics::memory::SharedMemory;
+use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
 use crate::process::cpus::usable_cpus;
 use crate::process::machine::Machine;
@@ -54,7 +54,7 @@ impl Sampler {
         }
         let sample = self.sample(seconds);
         // Of fixed size, far below what there is room for.
-        let fits = self.memory.set_sample(sample.to_string().as_bytes());
+        let fits = self.memory.write(Text::Sample, sample.to_string().as_bytes());
         debug_assert!(fits);
         let metrics = view::figures(&self.memory, now_ms);
         let values = SERIES.map(|name| metrics[name].as_f64().unwrap_or(0.0) as f32);

@@ -77,6 +77,8 @@ pub struct Watching {
     pub retention: Duration,
     /// How often the metrics are told.
     pub told_every: Duration,
+    /// The program measures as well, and is asked first.
+    pub asks: bool,
 }
 
 impl Setup {

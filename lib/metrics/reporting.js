@@ -1,0 +1,192 @@
+// @ts-check
+'use strict';
+
+// `monitoring.customMetrics` and `monitoring.exporters`: functions of the program's that run in the primary every
+// metricsInterval. One that fails or never ends harms nothing but itself.
+
+const { given } = require('../options');
+
+/** So long the metrics wait for what the program measures, milliseconds. */
+const PATIENCE = 5000;
+
+/**
+ * The functions among the options of `monitoring`, which the core has checked to be some.
+ *
+ * @param {any} options createServer's, or a ClusterConfig
+ * @returns {{ customMetrics?: Function, exporters: Function[] }}
+ */
+function functionsOf(options) {
+  const exporters = given(options, 'monitoring', 'exporters') ?? [];
+  return { customMetrics: given(options, 'monitoring', 'customMetrics'), exporters: [exporters].flat() };
+}
+
+/** @param {unknown} error */
+function textOf(error) {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
+/** Says what is wrong with a function once, until it is well again. */
+class Complaints {
+  /** @param {(text: string) => void} warn */
+  constructor(warn) {
+    this.warn = warn;
+    this.said = '';
+  }
+
+  /** @param {string} text */
+  say(text) {
+    if (this.said !== text) this.warn(text);
+    this.said = text;
+  }
+
+  well() {
+    this.said = '';
+  }
+}
+
+class CustomMetrics {
+  /** @param {Function} measure @param {number} patience milliseconds @param {(text: string) => void} warn */
+  constructor(measure, patience, warn) {
+    this.measure = measure;
+    this.patience = patience;
+    this.complaints = new Complaints(warn);
+    this.runs = false;
+    /** What it returned last, in JSON; null once that was told. @type {string | null} */
+    this.text = null;
+  }
+
+  /** Resolves to what there is to tell by then, or null. @param {any[]} workers */
+  async next(workers) {
+    if (this.runs) this.complaints.say('monitoring.customMetrics still runs: what it returned last stays');
+    else await this.patiently(this.run(workers));
+    const { text } = this;
+    this.text = null;
+    return text;
+  }
+
+  /** @param {any[]} workers */
+  async run(workers) {
+    this.runs = true;
+    try {
+      // What JSON has no text for, the core refuses and says.
+      this.text = JSON.stringify(await this.measure(workers)) ?? 'undefined';
+    } catch (error) {
+      this.complaints.say(`monitoring.customMetrics failed, what it returned last stays: ${textOf(error)}`);
+    } finally {
+      this.runs = false;
+    }
+  }
+
+  /** @param {Promise<void>} run */
+  async patiently(run) {
+    /** @type {NodeJS.Timeout | undefined} */
+    let timer;
+    const late = new Promise((resolve) => {
+      timer = setTimeout(resolve, this.patience);
+      timer.unref();
+    });
+    await Promise.race([run, late]);
+    clearTimeout(timer);
+  }
+
+  /** Whether the core kept it. @param {any} outcome */
+  told({ error }) {
+    if (error) this.complaints.say(`monitoring.customMetrics must return an object: ${error.message}`);
+    else if (!this.runs) this.complaints.well();
+  }
+}
+
+class Exporter {
+  /**
+   * @param {Function} send
+   * @param {string} name
+   * @param {{ maxRetries: number, initialDelay: number, maxDelay: number }} retry
+   * @param {(text: string) => void} warn
+   */
+  constructor(send, name, retry, warn) {
+    this.send = send;
+    this.name = name;
+    this.retry = retry;
+    this.complaints = new Complaints(warn);
+    this.runs = false;
+    /** Ends a pause between two tries. @type {() => void} */
+    this.wake = () => {};
+    this.over = false;
+  }
+
+  /** @param {any} metrics */
+  async run(metrics) {
+    if (this.runs) return this.complaints.say(`${this.name} still runs: metrics are not given to it meanwhile`);
+    this.runs = true;
+    const { maxRetries, initialDelay, maxDelay } = this.retry;
+    for (let tries = 0; !this.over; tries += 1) {
+      try {
+        await this.send(structuredClone(metrics));
+        this.complaints.well();
+        break;
+      } catch (error) {
+        if (tries === maxRetries) {
+          this.complaints.say(`${this.name} failed ${tries + 1} times, its metrics are lost: ${textOf(error)}`);
+          break;
+        }
+        await this.pause(Math.min(initialDelay * 2 ** tries, maxDelay));
+      }
+    }
+    this.runs = false;
+  }
+
+  /** @param {number} milliseconds @returns {Promise<void>} */
+  pause(milliseconds) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      this.wake = () => {
+        clearTimeout(timer);
+        resolve();
+      };
+    });
+  }
+
+  /** No further try. */
+  end() {
+    this.over = true;
+    this.wake();
+  }
+}
+
+/** What runs for one cluster, from its beginning to its end. */
+class Reporting {
+  /**
+   * @param {ReturnType<typeof functionsOf>} functions
+   * @param {any} config with every default
+   * @param {any} core
+   */
+  constructor({ customMetrics, exporters }, config, core) {
+    this.core = core;
+    const warn = (/** @type {string} */ text) => core.warn(text);
+    const patience = Math.min(PATIENCE, config.monitoring.metricsInterval);
+    this.custom = customMetrics === undefined ? null : new CustomMetrics(customMetrics, patience, warn);
+    const named = (/** @type {Function} */ send, /** @type {number} */ index) =>
+      `monitoring.exporters${exporters.length > 1 ? `[${index}]` : ''}${send.name ? ` (${send.name})` : ''}`;
+    const { retry } = config.errorHandling;
+    this.exporters = exporters.map((send, index) => new Exporter(send, named(send, index), retry, warn));
+  }
+
+  /** The core asks for what the program measures, and then tells the metrics. */
+  async measure() {
+    const text = (await this.custom?.next(this.core.workers())) ?? null;
+    const outcome = this.core.customised(text);
+    if (text !== null) this.custom?.told(outcome);
+  }
+
+  /** @param {any} metrics */
+  export(metrics) {
+    for (const exporter of this.exporters) exporter.run(metrics);
+  }
+
+  end() {
+    for (const exporter of this.exporters) exporter.end();
+  }
+}
+
+exports.Reporting = Reporting;
+exports.functionsOf = functionsOf;
