@@ -82,6 +82,7 @@ function share(worker) {
     }
     const door = new Door(worker, this, answer);
     this._handle = door.handle;
+    worker.countStreams(this);
     listen2.call(this, answer.host ?? host, answer.port || port, family, backlog, fd, flags);
     door.open(isPlainHttp(this));
   };

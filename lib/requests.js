@@ -8,6 +8,8 @@ const http = require('node:http');
 const net = require('node:net');
 const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
+const { bytesOf } = require('./bytes');
+const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
 const { addon } = require('./native');
 
@@ -34,6 +36,9 @@ const LAST_BUCKET = 359;
 /** Between two looks at the heap, milliseconds; only a worker that works looks. */
 const HEAP_EVERY = 1000;
 
+/** Between two looks at what a connection has carried, milliseconds. */
+const BYTES_EVERY = 1000;
+
 /** How fast the peak of the response time is forgotten, a response. */
 const DECAY = 0.1;
 
@@ -50,6 +55,7 @@ function count(worker) {
   const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
 
+  const bytes = bytesOf(cells);
   let looked = -Infinity;
 
   /** @param {any} socket @param {number} status 0: it never reached its client */
@@ -58,6 +64,12 @@ function count(worker) {
     const duration = at - socket[started];
     cells[CLOCK] = at;
     fellSilent(socket, at);
+    answered(duration, status, at);
+    if (measured && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
+  }
+
+  /** @param {number} duration @param {number} status @param {number} at */
+  function answered(duration, status, at) {
     cells[RESPONSES] += 1;
     cells[DURATION] += duration;
     const latency = cells[LATENCY];
@@ -81,6 +93,8 @@ function count(worker) {
       lookAtHeap(cells);
     }
   }
+
+  worker.countStreams = streamsOf(cells, answered);
 
   /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
     cells[REQUESTS] += 1;
@@ -113,6 +127,7 @@ function count(worker) {
     /** @type {any} */ callback,
   ) {
     if (isAnswering(this)) over(this, 0);
+    if (measured && this._server) bytes.end(this);
     return destroy.call(this, error, callback);
   };
 }

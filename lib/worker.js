@@ -67,6 +67,8 @@ class Worker {
     this.lastOrder = 0;
     /** Managers whose program listens to events. @type {Set<{ hear(event: any): void }>} */
     this.followers = new Set();
+    /** Counts the requests of an HTTP/2 server. @type {(server: any) => void} */
+    this.countStreams = () => {};
     /** The program's own metrics. */
     this.registry = new Registry(() => homeOf(addon.workerMeters(), (text) => this.hint(text)));
     this.leadership = new Leadership({

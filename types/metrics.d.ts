@@ -109,6 +109,11 @@ export interface ClusterMetrics {
   totalErrors: number;
   /** Responses by class of status. */
   responses: Record<'1xx' | '2xx' | '3xx' | '4xx' | '5xx', number>;
+  /** Of HTTP connections, TLS included: those that are over, and open ones as of a response in the last second or so. */
+  bytesReceived: number;
+  bytesSent: number;
+  /** Garbage collections of all workers, and the milliseconds they took. */
+  gc: { count: number; time: number };
   requestsPerSecond: number;
   averageResponseTime: number;
   p50: number;

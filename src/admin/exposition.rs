@@ -16,6 +16,7 @@ pub fn write(memory: &SharedMemory, now_ms: u64, open_metrics: bool) -> (&'stati
     cluster(&mut text, memory, now_ms);
     requests(&mut text, memory);
     processes(&mut text, memory);
+    collections(&mut text, memory);
     programs(&mut text, memory);
     (if open_metrics { OPEN_METRICS } else { TEXT }, text.end())
 }
@@ -65,6 +66,8 @@ fn requests(text: &mut Exposition, memory: &SharedMemory) {
         "Requests whose affinity cookie named another worker.",
         page::AFFINITY_MISMATCH,
     );
+    counter("http_received_bytes", "Bytes that HTTP connections brought.", page::RECEIVED);
+    counter("http_sent_bytes", "Bytes that HTTP connections took.", page::SENT);
     text.family("http_responses", Kind::Counter, "Responses by class of status.");
     for (worker, totals) in &totals {
         for digit in 1..=5 {
@@ -133,6 +136,23 @@ fn processes(text: &mut Exposition, memory: &SharedMemory) {
         "What lies outside of V8's heap for JavaScript.",
         &heap(page::EXTERNAL),
     );
+}
+
+fn collections(text: &mut Exposition, memory: &SharedMemory) {
+    text.family("nodejs_gc_duration_seconds", Kind::Histogram, "Garbage collections by kind.");
+    for slot in used(memory) {
+        let (worker, totals) = (slot.to_string(), memory.slot_totals(slot));
+        for (kind, name) in page::GC_KINDS.into_iter().enumerate() {
+            let (within, seconds) = totals.collections_of(kind);
+            let mut count = 0.0;
+            let bounds = page::GC_BOUNDS.into_iter().zip(&within).map(|(bound, within)| {
+                count += within;
+                (bound, count)
+            });
+            let bounds: Vec<(f64, f64)> = bounds.collect();
+            text.histogram(&[("worker", &worker), ("kind", name)], &bounds, within.iter().sum(), seconds);
+        }
+    }
 }
 
 /// The metrics of the programs themselves.

@@ -124,6 +124,8 @@ pub fn document() -> Value {
                     "queueLength": { "type": "integer" }, "activeConnections": { "type": "integer" },
                     "restartCount": { "type": "integer" }, "uptime": { "type": "integer" },
                     "workers": { "type": "array", "items": schema("Worker") },
+                    "bytesReceived": { "type": "integer" }, "bytesSent": { "type": "integer" },
+                    "gc": object(json!({ "count": { "type": "integer" }, "time": { "type": "number" } })),
                     "custom": { "type": "object" }, "userMetrics": { "type": "object" },
                 })),
                 "Errors": object(json!({

@@ -49,6 +49,21 @@ impl Totals {
         difference
     }
 
+    /// Garbage collections and their seconds.
+    pub fn collections(&self) -> (f64, f64) {
+        let kinds = (0..page::GC_KINDS.len()).map(|kind| self.collections_of(kind));
+        kinds.fold((0.0, 0.0), |(count, seconds), (within, more)| {
+            (count + within.iter().sum::<f64>(), seconds + more)
+        })
+    }
+
+    /// Of one kind: how many took up to each bound and how many longer, and their seconds.
+    pub fn collections_of(&self, kind: usize) -> (Vec<f64>, f64) {
+        let first = page::GC + kind * page::GC_KIND_CELLS;
+        let sum = first + page::GC_KIND_CELLS - 1;
+        ((first..sum).map(|cell| self.of(cell)).collect(), self.of(sum))
+    }
+
     /// Mean response time, milliseconds.
     pub fn average(&self) -> f64 {
         let responses = self.of(page::RESPONSES);

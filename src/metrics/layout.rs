@@ -13,7 +13,7 @@
 //! cell CUSTOM           what the primary's program measures by itself, as JSON
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
-//! others are IEEE doubles that its JavaScript writes with plain stores. Counters only grow; a page is zeroed
+//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters only grow; a page is zeroed
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
 //!
 //! A sheet names what stands in it, because only its program knows. After the cells of [`sheet`] come records, each
@@ -30,12 +30,12 @@
 //! zeroed as its page is.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 5;
+pub const VERSION: u64 = 6;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
 pub const HEADER_CELLS: usize = 512;
-pub const ROW_CELLS: usize = 64;
+pub const ROW_CELLS: usize = 128;
 pub const PAGE_CELLS: usize = 512;
 /// Workers of one slot that may live at the same time.
 pub const PAGES_A_SLOT: usize = 4;
@@ -109,8 +109,6 @@ pub mod row {
     pub const RETIRED_CONNECTIONS: usize = 5;
     /// The generation of the slot's worker while it is stuck; 0 otherwise. Written by the accept thread.
     pub const STUCK: usize = 6;
-    /// What the slot's earlier workers had counted, doubles: a cell for each of [`super::page::COUNTERS`].
-    pub const RETIRED: usize = 8;
     /// The process that the cells from here on are about, which the primary samples once a second.
     pub const SAMPLED_PID: usize = 32;
     /// Bytes that are resident.
@@ -136,6 +134,8 @@ pub mod row {
     pub const CHECKED_AT: usize = 43;
     /// 1 as long as nobody was ready in this slot: the cluster grows, and is no worse for it.
     pub const FRESH: usize = 44;
+    /// What the slot's earlier workers had counted, doubles: a cell for each of [`super::page::COUNTERS`].
+    pub const RETIRED: usize = 64;
 }
 
 /// What the checks and its answers say of a worker.
@@ -220,23 +220,48 @@ pub mod page {
     /// Responses of 5xx; the last so many of all were such.
     pub const FAILED: usize = 24;
     pub const STREAK: usize = 25;
+    /// Bytes that HTTP connections brought and took, as of each one's end and of its responses, once a second at most.
+    pub const RECEIVED: usize = 26;
+    pub const SENT: usize = 27;
+    /// Garbage collections: for each of [`GC_KINDS`] how many took up to each of [`GC_BOUNDS`], how many longer, and
+    /// their seconds.
+    pub const GC: usize = 32;
+    pub const GC_KINDS: [&str; 4] = ["minor", "major", "incremental", "weakcb"];
+    /// Seconds.
+    pub const GC_BOUNDS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 2.0, 5.0];
+    pub const GC_KIND_CELLS: usize = GC_BOUNDS.len() + 2;
     /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
     pub const HISTOGRAM: usize = 128;
 
     /// The doubles that only grow, and outlive their worker.
-    pub const COUNTERS: [usize; 11] = [
-        CLOSED,
-        REQUESTS,
-        RESPONSES,
-        DURATION,
-        AFFINITY_MISMATCH,
-        ABORTED,
-        STATUS,
-        STATUS + 1,
-        STATUS + 2,
-        STATUS + 3,
-        STATUS + 4,
-    ];
+    pub const COUNTERS: [usize; COUNTED + GC_CELLS] = counters();
+    const COUNTED: usize = 13;
+    const GC_CELLS: usize = GC_KINDS.len() * GC_KIND_CELLS;
+
+    const fn counters() -> [usize; COUNTED + GC_CELLS] {
+        let first = [
+            CLOSED,
+            REQUESTS,
+            RESPONSES,
+            DURATION,
+            AFFINITY_MISMATCH,
+            ABORTED,
+            STATUS,
+            STATUS + 1,
+            STATUS + 2,
+            STATUS + 3,
+            STATUS + 4,
+            RECEIVED,
+            SENT,
+        ];
+        let mut all = [0; COUNTED + GC_CELLS];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = if index < COUNTED { first[index] } else { GC + index - COUNTED };
+            index += 1;
+        }
+        all
+    }
 }
 
 /// Cells of a sheet.
@@ -293,7 +318,8 @@ mod tests {
         assert_eq!(sheet_of(0, 0), SHEETS);
         assert_eq!(sheet_of(1023, 3) + SHEET_CELLS, PRIMARY_SHEET);
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
-        const { assert!(row::RETIRED + page::COUNTERS.len() <= row::SAMPLED_PID && row::FRESH < ROW_CELLS) };
+        const { assert!(row::FRESH < row::RETIRED && row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };
+        const { assert!(page::GC + page::GC_KINDS.len() * page::GC_KIND_CELLS <= page::HISTOGRAM) };
         assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);
         assert_eq!(page_of(3, 1), page_of(3, 5));
         assert_ne!(page_of(3, 1), page_of(3, 2));

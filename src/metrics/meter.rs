@@ -19,7 +19,7 @@ const LONGEST_NAME: usize = 200;
 pub const PREFIXES: [&str; 3] = ["drover_", "process_", "nodejs_"];
 
 /// Families of drover's own that begin otherwise; a test holds the exposition against it.
-pub const RESERVED: [(&str, Kind); 8] = [
+pub const RESERVED: [(&str, Kind); 10] = [
     ("http_requests", Kind::Counter),
     ("http_requests_aborted", Kind::Counter),
     ("http_affinity_mismatches", Kind::Counter),
@@ -28,6 +28,8 @@ pub const RESERVED: [(&str, Kind); 8] = [
     ("http_connections_open", Kind::Gauge),
     ("http_requests_in_flight", Kind::Gauge),
     ("http_request_duration_seconds", Kind::Histogram),
+    ("http_received_bytes", Kind::Counter),
+    ("http_sent_bytes", Kind::Counter),
 ];
 
 /// A family of the user's. A counter's name is without `_total`, which its samples have.

@@ -111,6 +111,7 @@ pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
 pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
     let workers = workers(memory, now_ms);
     let totals = memory.totals();
+    let (collections, seconds) = totals.collections();
     let sum = |key: &str| workers.iter().filter_map(|worker| worker[key].as_f64()).sum::<f64>();
     let ready = workers.iter().filter(|worker| worker["detail"] == "ready").count();
     let mut metrics = json!({
@@ -120,6 +121,9 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
         "totalRequests": totals.of(page::REQUESTS) as u64,
         "totalErrors": (totals.of(page::STATUS + 4) + totals.of(page::ABORTED)) as u64,
         "responses": statuses(&totals),
+        "bytesReceived": totals.of(page::RECEIVED) as u64,
+        "bytesSent": totals.of(page::SENT) as u64,
+        "gc": { "count": collections as u64, "time": seconds * 1000.0 },
         "requestsPerSecond": 0.0,
         "averageResponseTime": totals.average(),
         "p50": 0.0,

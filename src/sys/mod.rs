@@ -6,6 +6,7 @@ pub mod async_fd;
 pub mod bpf;
 pub mod dynamic;
 pub mod fds;
+pub mod gc;
 pub mod hidden;
 pub mod limits;
 pub mod local_time;

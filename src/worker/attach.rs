@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use serde_json::Value;
 
 use super::Calls;
+use super::collections;
 use super::desk::Post;
 use super::door::Door;
 use super::hands::Hands;
@@ -101,6 +102,9 @@ impl Attachment {
             watch: RefCell::default(),
         });
         worker.watch_loop()?;
+        if worker.welcome.measured {
+            collections::count(worker.page.clone());
+        }
         worker.open_post(program, keys.as_ref())?;
         Ok(worker)
     }

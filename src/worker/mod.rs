@@ -2,10 +2,11 @@
 //! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
 //!
 //! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
-//! the descriptors, `hands` gives connections to JavaScript, `desk` messages.
+//! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `pace` and `collections` measure.
 
 mod attach;
 mod checks;
+mod collections;
 mod desk;
 mod door;
 mod doors;

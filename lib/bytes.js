@@ -1,0 +1,55 @@
+// @ts-check
+'use strict';
+
+// What HTTP connections have brought and taken, on the wire: with TLS the connection below it counts. The figures are
+// the handle's own, so that they are looked at seldom: at a connection's end, and with a response once a second.
+
+const http = require('node:http');
+const https = require('node:https');
+
+const RECEIVED = 26;
+const SENT = 27;
+
+const looked = Symbol('drover.bytesLooked');
+const seen = Symbol('drover.bytesSeen');
+const carries = Symbol('drover.carriesHttp');
+
+/** @param {any} server */
+function isHttp(server) {
+  // Node does not tell what an HTTP/2 server is an instance of.
+  return server instanceof http.Server || server instanceof https.Server || typeof server.updateSettings === 'function';
+}
+
+/** @param {Float64Array} cells */
+function bytesOf(cells) {
+  /** @param {any} connection of the operating system */
+  function count(connection) {
+    const { _handle: handle } = connection;
+    if (!handle) return;
+    const so = (connection[seen] ??= { received: 0, sent: 0 });
+    const { bytesRead, bytesWritten } = handle;
+    cells[RECEIVED] += bytesRead - so.received;
+    cells[SENT] += bytesWritten - so.sent;
+    so.received = bytesRead;
+    so.sent = bytesWritten;
+  }
+
+  return {
+    looked,
+
+    /** After a response. @param {any} socket @param {number} at */
+    look(socket, at) {
+      // Most connections of a single request are about to end.
+      if (socket[looked] !== undefined) count(socket._parent ?? socket);
+      socket[looked] = at;
+    },
+
+    /** A connection of a server's ends. @param {any} connection */
+    end(connection) {
+      const server = connection._server;
+      if ((server[carries] ??= isHttp(server))) count(connection);
+    },
+  };
+}
+
+module.exports = { bytesOf };

@@ -1,0 +1,41 @@
+// @ts-check
+'use strict';
+
+// HTTP/2 requests, counted as those of HTTP/1 are: a stream is a request, and its end is the response's.
+
+const REQUESTS = 9;
+
+const begun = Symbol('drover.streamBegun');
+const counted = Symbol('drover.streamsCounted');
+
+/**
+ * @param {Float64Array} cells
+ * @param {(duration: number, status: number, at: number) => void} answered a response is done; status 0: it never
+ *   reached its client
+ * @returns {(server: any) => void} counts the streams of a server, if it has some
+ */
+function streamsOf(cells, answered) {
+  /** @this {any} */
+  function end() {
+    const at = performance.now();
+    const isCut = this.aborted || (this.rstCode !== 0 && !this.writableFinished);
+    const status = isCut ? 0 : this.sentHeaders?.[':status'];
+    answered(at - this[begun], Number(status ?? 0), at);
+  }
+
+  /** @param {any} stream */
+  function begin(stream) {
+    cells[REQUESTS] += 1;
+    stream[begun] = performance.now();
+    stream.on('close', end);
+  }
+
+  return (server) => {
+    // Node does not tell what an HTTP/2 server is an instance of.
+    if (typeof server.updateSettings !== 'function' || server[counted]) return;
+    server[counted] = true;
+    server.prependListener('stream', begin);
+  };
+}
+
+module.exports = { streamsOf };

@@ -1,0 +1,82 @@
+//! Hears of V8's garbage collections where they happen: two calls and a look at the clock each, no object of
+//! JavaScript's and no turn of the loop. V8's own functions, looked up by the names that C++ gives them.
+
+use std::ffi::{CStr, c_void};
+use std::time::{Duration, Instant};
+
+use super::dynamic::function;
+
+/// What was collected, as `v8::GCType` numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collection {
+    Minor,
+    Major,
+    Incremental,
+    WeakCallbacks,
+}
+
+impl Collection {
+    fn of(kind: u32) -> Option<Self> {
+        match kind {
+            1 | 2 => Some(Self::Minor),
+            4 => Some(Self::Major),
+            8 => Some(Self::Incremental),
+            16 => Some(Self::WeakCallbacks),
+            _ => None,
+        }
+    }
+}
+
+const ALL: u32 = 31;
+const ISOLATE: &CStr = c"_ZN2v87Isolate13TryGetCurrentEv";
+const PROLOGUE: &CStr =
+    c"_ZN2v87Isolate21AddGCPrologueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_";
+const EPILOGUE: &CStr =
+    c"_ZN2v87Isolate21AddGCEpilogueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_";
+
+type Hook = extern "C" fn(*mut c_void, u32, u32, *mut c_void);
+type Current = extern "C" fn() -> *mut c_void;
+type AddHook = extern "C" fn(*mut c_void, Hook, *mut c_void, u32);
+
+/// The collection that is under way; one within another belongs to it.
+struct Watch {
+    begun: Option<(u32, Instant)>,
+    told: Box<dyn FnMut(Collection, Duration)>,
+}
+
+extern "C" fn begins(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
+    // SAFETY: the pointer is the one that `watch` leaked; V8 calls on the isolate's thread, one call at a time.
+    let watch = unsafe { &mut *watch.cast::<Watch>() };
+    if watch.begun.is_none() {
+        watch.begun = Some((kind, Instant::now()));
+    }
+}
+
+extern "C" fn ends(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
+    // SAFETY: as in `begins`.
+    let watch = unsafe { &mut *watch.cast::<Watch>() };
+    let Some((_, since)) = watch.begun.take_if(|(begun, _)| *begun == kind) else { return };
+    if let Some(collection) = Collection::of(kind) {
+        (watch.told)(collection, since.elapsed());
+    }
+}
+
+/// Calls `told` after each collection of this thread's isolate, for the life of the process. `told` must not call into
+/// JavaScript. False where the runtime is not V8 or has other names: nothing is told then.
+pub fn watch(told: impl FnMut(Collection, Duration) + 'static) -> bool {
+    // SAFETY: V8's header declares `static Isolate* TryGetCurrent()` and `void AddGC...Callback(GCCallbackWithData
+    // callback, void* data, GCType filter)` with enums of four bytes; the mangled names hold these types, and a member
+    // function takes its object first.
+    let found = unsafe {
+        (function::<Current>(ISOLATE), function::<AddHook>(PROLOGUE), function::<AddHook>(EPILOGUE))
+    };
+    let (Some(current), Some(prologue), Some(epilogue)) = found else { return false };
+    let isolate = current();
+    if isolate.is_null() {
+        return false;
+    }
+    let watch = Box::into_raw(Box::new(Watch { begun: None, told: Box::new(told) })).cast::<c_void>();
+    prologue(isolate, begins, watch, ALL);
+    epilogue(isolate, ends, watch, ALL);
+    true
+}

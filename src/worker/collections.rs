@@ -1,0 +1,48 @@
+//! Garbage collections, counted into the worker's page.
+
+use std::time::Duration;
+
+use crate::metrics::layout::page::{GC, GC_BOUNDS, GC_KIND_CELLS};
+use crate::metrics::memory::Page;
+use crate::sys::gc::{self, Collection};
+
+/// From now on, where the runtime tells of them.
+pub fn count(page: Page) {
+    gc::watch(move |collection, took| add(&page, collection, took));
+}
+
+fn add(page: &Page, collection: Collection, took: Duration) {
+    let kind = match collection {
+        Collection::Minor => 0,
+        Collection::Major => 1,
+        Collection::Incremental => 2,
+        Collection::WeakCallbacks => 3,
+    };
+    let seconds = took.as_secs_f64();
+    let first = GC + kind * GC_KIND_CELLS;
+    let bucket = GC_BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(GC_BOUNDS.len());
+    let raise = |cell: usize, by: f64| page.set(cell, (page.float(cell) + by).to_bits());
+    raise(first + bucket, 1.0);
+    raise(first + GC_BOUNDS.len() + 1, seconds);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::layout::page::{COUNTERS, GC_KINDS};
+    use crate::metrics::memory::SharedMemory;
+
+    #[test]
+    fn a_collection_stands_in_its_bucket_and_outlives_the_worker() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let page = memory.page(0, 1);
+        add(&page, Collection::Major, Duration::from_millis(50));
+        add(&page, Collection::Major, Duration::from_secs(9));
+        memory.retire(0, 1);
+        let totals = memory.slot_totals(0);
+        let cells: Vec<f64> = (0..GC_KIND_CELLS).map(|cell| totals.of(GC + GC_KIND_CELLS + cell)).collect();
+        assert_eq!(GC_KINDS[1], "major");
+        assert_eq!(cells, [0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0, 9.05]);
+        assert_eq!(COUNTERS.iter().map(|cell| totals.of(*cell)).sum::<f64>(), 11.05);
+    }
+}
