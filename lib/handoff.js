@@ -22,7 +22,14 @@ const served = Symbol('drover.served');
 const settling = Symbol('drover.settling');
 /** It is to go back to the primary after each response. */
 const lent = Symbol('drover.lent');
-const OURS = new Set(['drover.lent', 'drover.served', 'drover.settling', 'drover.started']);
+const OURS = new Set([
+  'drover.bytesLooked',
+  'drover.bytesSeen',
+  'drover.lent',
+  'drover.served',
+  'drover.settling',
+  'drover.started',
+]);
 
 /** @typedef {{ keys: Set<string | symbol>, listeners: string }} Print how a socket looks that nobody has touched */
 
