@@ -52,7 +52,9 @@ function checked({ port, config, kind, tls }) {
     return { healthy: true, metrics: { depth: 7 } };
   };
   const healthCheck = config.custom ? { ...config.healthCheck, customCheck } : config.healthCheck;
-  const { custom, health, ...rest } = config;
+  const rest = { ...config };
+  delete rest.custom;
+  delete rest.health;
   const app = createServer({ app: made[kind](), cluster: { enabled: true, config: { workers: 2, monitoring: { port: 0 }, ...rest, healthCheck } } });
   app.start(port, '127.0.0.1').then(() => {
     if (!app.isPrimary) return;

@@ -29,7 +29,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "errorHandling.retry.maxRetries",
         Kind::Whole { min: 0, max: 1000 },
-        "retries of webhook, exporters and messages to a restarting slot",
+        "retries of the webhook and of exporters",
     ),
     Key::new(
         "errorHandling.retry.initialDelay",
