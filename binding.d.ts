@@ -182,6 +182,12 @@ export declare function workerClusterHealth(): any
 /** The cluster's metrics; see [`view::metrics`]. */
 export declare function workerClusterMetrics(): any
 
+/** The file has so many bytes, or `failure` says why there is none. */
+export declare function workerDiagnosed(id: number, bytes: number, failure?: string | undefined | null): void
+
+/** What is asked for: `{ id, what: { kind, ms? }, file }`, or null. */
+export declare function workerDiagnosis(): any
+
 /** The next event of the cluster, `{ event, timestamp }`, or null. */
 export declare function workerEvent(): any
 

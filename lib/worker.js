@@ -24,6 +24,7 @@ const NOTICE_ASKED = 8;
 const NOTICE_LEAD = 9;
 const NOTICE_EVENT = 10;
 const NOTICE_CHECK = 11;
+const NOTICE_DIAGNOSE = 12;
 
 /** Connections that were asked for and are all busy may come so much later, milliseconds. */
 const OWED_FOR = 1000;
@@ -143,6 +144,7 @@ class Worker {
     if (kind === NOTICE_LEAD) return void this.leadership.follow(number === 1);
     if (kind === NOTICE_EVENT) return this.relay();
     if (kind === NOTICE_CHECK) return this.checks.begin();
+    if (kind === NOTICE_DIAGNOSE) return require('./diagnostics').diagnose();
     if (kind === NOTICE_UNREADY) this.isUnready = true;
     if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphan();
     if (kind === NOTICE_DRAIN) this.drain.handoff = number === 1;

@@ -25,7 +25,7 @@ export interface MonitoringConfig {
   token?: string | undefined;
   /** How long the history reaches back. @default '1h' */
   retention?: Duration;
-  /** @default true */
+  /** The dashboard at `/` of the API. @default true */
   dashboard?: boolean;
 }
 

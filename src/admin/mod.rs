@@ -1,13 +1,18 @@
 //! The monitoring API: what the cluster's shared memory says, over HTTP, on threads of drover's own, so that it answers
-//! while the program's JavaScript is busy. `routes` has what can be asked, `guard` who may, `server` the connections.
+//! while the program's JavaScript is busy. `routes` has what can be asked, `guard` who may, `server` the connections;
+//! `dashboard` is a page that asks; `socket` is the way in for this user alone, `private` the folders for it.
 
+mod dashboard;
+pub mod diagnostics;
 mod events;
 mod exposition;
 mod feed;
 mod guard;
 mod openapi;
+pub mod private;
 mod routes;
 mod server;
+pub mod socket;
 mod troubles;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +27,7 @@ use crate::metrics::memory::SharedMemory;
 
 pub use events::Listeners;
 pub use feed::Feed;
-pub use server::{bind, serve};
+pub use server::{bind, serve, serve_socket};
 pub use troubles::{Circuit, Troubles};
 
 /// An order to the cluster: a verb and its argument. Answered with the slots that serve because of it.
@@ -36,12 +41,15 @@ pub struct Api {
     pub listeners: Listeners,
     pub troubles: Troubles,
     pub orders: Orders,
+    pub diagnose: diagnostics::Diagnose,
     /// What a POST must show.
     pub token: Option<Secret>,
     /// Names in a Host header that are this API's, besides loopback's.
     pub host: String,
     /// `/metrics` is served.
     pub exports: bool,
+    /// The dashboard is served.
+    pub dashboard: bool,
 }
 
 /// What the cluster's numbers were; written by the sampler, read by the API.

@@ -38,6 +38,31 @@ pub fn document() -> Value {
         }),
     );
     by_id["responses"]["404"] = error.clone();
+    let diagnosis = |summary: &str, parameters: Value| {
+        let mut operation = by_id.clone();
+        operation["summary"] = summary.into();
+        operation["description"] =
+            "Answers when the file is written. Needs monitoring.token to be set and shown: \
+                                    the file holds what the program has in memory. One at a time a worker."
+                .into();
+        operation["security"] = json!([{ "token": [] }]);
+        operation["responses"]["200"] = answer("The file, readable for its user alone.", schema("Diagnosis"));
+        operation["responses"]["504"] = error.clone();
+        if let Some(responses) = operation["responses"].as_object_mut() {
+            responses.remove("202");
+        }
+        if let (Some(all), Some(more)) = (operation["parameters"].as_array_mut(), parameters.as_array()) {
+            all.extend(more.clone());
+        }
+        json!({ "post": operation })
+    };
+    let snapshot =
+        diagnosis("A heap snapshot of a worker, for the memory panel of Chrome's DevTools.", json!([]));
+    let profile = diagnosis(
+        "A CPU profile of a worker, for the performance panel of Chrome's DevTools.",
+        json!([{ "name": "seconds", "in": "query", "description": "How long.",
+                 "schema": { "type": "integer", "minimum": 1, "maximum": 60, "default": 10 } }]),
+    );
     let mut scale = post(
         "Another number of workers.",
         json!({
@@ -91,16 +116,23 @@ pub fn document() -> Value {
                 } },
                 "404": error,
             }), json!([])),
+            "/": get("The dashboard.", json!({
+                "200": { "description": "A page, unless monitoring.dashboard is false.", "content": { "text/html": { "schema": { "type": "string" } } } },
+                "404": error,
+            }), json!([])),
             "/openapi.json": get("This document.", json!({ "200": answer("OpenAPI.", json!({ "type": "object" })) }), json!([])),
             "/cluster/restart": { "post": post("Replaces every worker, one after the other; no request is lost.", json!({})) },
             "/cluster/scale": { "post": scale },
             "/cluster/workers/{id}/restart": { "post": by_id },
+            "/cluster/workers/{id}/heap-snapshot": snapshot,
+            "/cluster/workers/{id}/cpu-profile": profile,
         },
         "components": {
             "securitySchemes": { "token": { "type": "http", "scheme": "bearer", "description": "monitoring.token" } },
             "schemas": {
                 "Error": object(json!({ "error": object(json!({ "code": { "type": "string" }, "message": { "type": "string" } })) })),
                 "Ordered": object(json!({ "workers": { "type": ["array", "null"], "items": { "type": "string" } } })),
+                "Diagnosis": object(json!({ "file": { "type": "string" }, "bytes": { "type": "integer" } })),
                 "Health": object(json!({
                     "healthy": { "type": "boolean" },
                     "status": { "enum": ["healthy", "degraded", "critical"] },

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::events::events;
-use super::{Api, exposition, guard, openapi};
+use super::{Api, dashboard, diagnostics, exposition, guard, openapi};
 use crate::error::{Code, Error};
 use crate::metrics::history::SERIES;
 use crate::metrics::layout::header as header_cells;
@@ -41,6 +41,9 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cluster/restart", post(restart))
         .route("/cluster/scale", post(scale))
         .route("/cluster/workers/{id}/restart", post(restart_worker))
+        .route("/cluster/workers/{id}/heap-snapshot", post(diagnostics::heap_snapshot))
+        .route("/cluster/workers/{id}/cpu-profile", post(diagnostics::cpu_profile))
+        .merge(dashboard::router())
         .fallback(async || {
             refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "there is no such route: see /openapi.json")
         })
@@ -66,7 +69,7 @@ async fn admit(State(api): Shared, request: Request, next: Next) -> Response {
     response
 }
 
-pub fn refusal(status: StatusCode, code: impl Serialize, message: &str) -> Response {
+pub(super) fn refusal(status: StatusCode, code: impl Serialize, message: &str) -> Response {
     (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener as Bound, ToSocketAddrs};
+use std::os::unix::net::UnixListener as BoundSocket;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,7 +12,8 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use super::{Api, routes};
@@ -66,17 +68,34 @@ pub fn bind(host: &str, port: u16, searches: bool) -> io::Result<Bound> {
     Err(taken)
 }
 
-/// Serves until it is dropped.
+/// Serves the port until it is dropped.
 ///
 /// # Errors
 /// The listener is none.
 pub async fn serve(bound: Bound, api: Arc<Api>) -> io::Result<()> {
     let listener = TcpListener::from_std(bound)?;
+    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api).await
+}
+
+/// Serves the control socket until it is dropped. Its connections are counted apart from the port's: a crowd there does
+/// not lock out the operator.
+///
+/// # Errors
+/// The listener is none.
+pub async fn serve_socket(bound: BoundSocket, api: Arc<Api>) -> io::Result<()> {
+    let listener = UnixListener::from_std(bound)?;
+    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api).await
+}
+
+async fn serve_each<S>(accept: impl AsyncFn() -> io::Result<S>, api: Arc<Api>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let service = TowerToHyperService::new(routes::router(api));
     let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return Ok(()) };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok(stream) = accept().await else {
             // Out of descriptors, or a client that left at once: others may come.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;

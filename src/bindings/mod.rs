@@ -7,6 +7,7 @@
 
 mod checks;
 mod config;
+mod diagnostics;
 mod figures;
 mod messages;
 mod meters;

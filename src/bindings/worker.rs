@@ -214,6 +214,7 @@ fn kind(notice: Notice) -> u32 {
         Notice::Lead => 9,
         Notice::Event => 10,
         Notice::Check => 11,
+        Notice::Diagnose => 12,
     }
 }
 

@@ -99,6 +99,22 @@ pub struct Messages {
     pub advanced: bool,
 }
 
+/// What is taken of a worker, to be looked at by somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Diagnosis {
+    HeapSnapshot,
+    CpuProfile { ms: u64 },
+}
+
+/// A diagnosis to be written into a new file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diagnose {
+    pub id: u32,
+    pub what: Diagnosis,
+    pub file: String,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AffinityCookie {
     pub name: String,
@@ -164,6 +180,8 @@ pub enum ToWorker {
     Lead {
         leads: bool,
     },
+    /// To be taken, and answered by Diagnosed with the same id.
+    Diagnose(Diagnose),
     /// An event of the cluster, for a worker whose program listens: as the primary's program gets it.
     Event {
         event: serde_json::Value,
@@ -213,6 +231,8 @@ pub enum ToPrimary {
     Traceable { lacks: Option<String> },
     /// A debugger may stop this worker from now on.
     Inspected,
+    /// The diagnosis has so many bytes, or `failure` says why there is none.
+    Diagnosed { id: u32, bytes: u64, failure: Option<String> },
     /// What JavaScript was doing when the signal came: the frames alone, at most LONGEST_STACK bytes. None: it
     /// could not be told.
     Stack { text: Option<String> },

@@ -7,6 +7,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::setup::{Checks, Greeting, Reporting, Setup, Watching};
+use crate::admin::socket;
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
@@ -83,7 +84,7 @@ pub fn setup(
         checks: checks(loaded, inspected),
         ejection: ejection(config),
         reporting: reporting(config),
-        watching: watching(loaded),
+        watching: watching(loaded, env),
         gate: Arc::new(gate(config)?),
         key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
         first_lines: first_lines(loaded, &launch),
@@ -139,14 +140,17 @@ fn reporting(config: &Config) -> Reporting {
     }
 }
 
-fn watching(loaded: &Loaded) -> Option<Watching> {
+fn watching(loaded: &Loaded, env: &BTreeMap<String, String>) -> Option<Watching> {
     let monitoring = &loaded.config.monitoring;
     monitoring.enabled.then(|| Watching {
         host: monitoring.host.clone(),
         port: monitoring.port.number(),
         named: loaded.named.contains("monitoring.port"),
         token: monitoring.token.clone(),
+        room: socket::room(env),
+        scratch: socket::temporary(env),
         exports: monitoring.export_metrics,
+        dashboard: monitoring.dashboard,
         retention: monitoring.retention,
         told_every: monitoring.metrics_interval,
         asks: monitoring.custom_metrics.is_some(),

@@ -26,6 +26,8 @@ struct Watched {
     lacks: Option<String>,
     /// CPU that its main thread had used at the last look, where more is not known.
     ticks: u64,
+    /// Until then its loop may stand still.
+    excused: Duration,
     /// For how long it had been hung when its stack was asked for.
     hung: Duration,
 }
@@ -77,9 +79,11 @@ impl Hangs {
     /// The worker's process is there.
     pub fn meet(&mut self, name: Name, pid: u32, page: Page) {
         let lacks = Some("it had not said that it can be asked for one".to_owned());
-        let hung = Duration::ZERO;
-        self.workers
-            .insert(name, Watched { pid, page, judge: None, inspected: false, lacks, ticks: 0, hung });
+        let (hung, excused) = (Duration::ZERO, Duration::ZERO);
+        self.workers.insert(
+            name,
+            Watched { pid, page, judge: None, inspected: false, lacks, ticks: 0, excused, hung },
+        );
     }
 
     /// The worker is ready: from now on its loop has to turn.
@@ -116,6 +120,13 @@ impl Hangs {
         }
     }
 
+    /// Until then the worker does something that takes its loop a while, as it was asked to.
+    pub fn excuse(&mut self, name: Name, until: Duration) {
+        if let Some(worker) = self.workers.get_mut(&name) {
+            worker.excused = until;
+        }
+    }
+
     /// When the next look is due.
     pub fn due(&self) -> Option<Duration> {
         self.workers.values().filter_map(|worker| worker.judge.as_ref()?.due()).min()
@@ -129,7 +140,11 @@ impl Hangs {
     fn look(&mut self, name: Name, has_work: bool, now: Duration) -> Option<Order> {
         let worker = self.workers.get_mut(&name)?;
         let mut judge = worker.judge.take()?;
-        let order = judge.look(worker.page.get(page::BEAT), now, || worker.should_turn(has_work));
+        let excused = now < worker.excused;
+        if excused {
+            judge.answered();
+        }
+        let order = judge.look(worker.page.get(page::BEAT), now, || !excused && worker.should_turn(has_work));
         worker.judge = Some(judge);
         order
     }

@@ -77,6 +77,9 @@ impl Cluster {
                 self.hangs.spare(name);
                 self.dispatcher.inspected(slot, generation);
             }
+            ToPrimary::Diagnosed { id, bytes, failure } => {
+                self.diagnosed(name, id, failure.map_or(Ok(bytes), Err));
+            }
             ToPrimary::Stack { text } => self.stack_came(name, text),
         }
     }

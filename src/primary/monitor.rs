@@ -1,6 +1,8 @@
 //! The thread that looks at the cluster once a second and answers the monitoring API. It lives as long as its handle.
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,11 +11,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::diagnose::Ask;
 use super::news::{Asker, Input, Order, Output};
 use super::run::Cluster;
 use super::sampler::Sampler;
 use super::setup::Watching;
-use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve};
+use crate::admin::socket::Socket;
+use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve, serve_socket};
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
@@ -26,22 +30,37 @@ const EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Monitor {
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Where the socket's file is, as long as it is served.
+    socket: Option<Socket>,
+}
+
+/// Where the API is served.
+#[derive(Default)]
+struct Bound {
+    port: Option<TcpListener>,
+    socket: Option<UnixListener>,
 }
 
 impl Monitor {
-    /// `bound`: where the API is served, if it is.
     fn start(
         watching: &Watching,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
         (feed, troubles): (Feed, Troubles),
-        bound: Option<TcpListener>,
+        bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (over, ended) = oneshot::channel();
         let past = Past::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), past.clone());
         let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
+        let asks = inputs.clone();
+        let diagnose = move |slot, what| {
+            let (answer, answered) = oneshot::channel();
+            // As for an order.
+            let _ = asks.send(Input::Diagnose(Ask { slot, what, answer }));
+            answered
+        };
         let orders = move |verb: &str, argument| {
             let (answer, answered) = oneshot::channel();
             let order = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
@@ -49,17 +68,19 @@ impl Monitor {
             let _ = inputs.send(Input::Order(order));
             answered
         };
-        let api = Api {
+        let api = Arc::new(Api {
             memory,
             history: past,
             feed,
             listeners: Listeners::default(),
             troubles,
             orders: Box::new(orders),
+            diagnose: Box::new(diagnose),
             token: watching.token.clone(),
             host: watching.host.clone(),
             exports: watching.exports,
-        };
+            dashboard: watching.dashboard,
+        });
         let thread = std::thread::Builder::new().name("drover-monitor".into()).spawn(move || {
             runtime.block_on(async move {
                 let looks = async {
@@ -79,13 +100,24 @@ impl Monitor {
                         let _ = tell.send(Input::Measured);
                     }
                 };
-                let answers = async {
-                    if let Some(bound) = bound
-                        && let Err(error) = serve(bound, Arc::new(api)).await
-                    {
-                        let text = format!("The monitoring API is not served: {error}");
+                let over = |place: &str, served: io::Result<()>| {
+                    if let Err(error) = served {
+                        let text = format!("The monitoring API is not served on its {place}: {error}");
                         let _ = complain.send(Input::Dispatch(Report::Notice(Level::Error, text)));
                     }
+                };
+                let port = async {
+                    if let Some(bound) = bound.port {
+                        over("port", serve(bound, api.clone()).await);
+                    }
+                };
+                let socket = async {
+                    if let Some(bound) = bound.socket {
+                        over("socket", serve_socket(bound, api.clone()).await);
+                    }
+                };
+                let answers = async {
+                    tokio::join!(port, socket);
                     // Looking goes on without it.
                     std::future::pending::<()>().await;
                 };
@@ -97,7 +129,12 @@ impl Monitor {
                 }
             });
         })?;
-        Ok(Self { over: Some(over), thread: Some(thread) })
+        Ok(Self { over: Some(over), thread: Some(thread), socket: None })
+    }
+
+    /// Nobody finds the socket any more.
+    pub fn close_socket(&mut self) {
+        self.socket.take();
     }
 }
 
@@ -133,18 +170,26 @@ impl Cluster {
     /// From now on the cluster is looked at.
     pub(super) fn watch(&mut self) {
         let Some(watching) = self.setup.watching.clone().filter(|_| self.monitor.is_none()) else { return };
-        let bound = self.claimed.take().or_else(|| self.find_port(&watching));
-        let address = bound.as_ref().and_then(|bound| bound.local_addr().ok());
+        let port = self.claimed.take().or_else(|| self.find_port(&watching));
+        let address = port.as_ref().and_then(|bound| bound.local_addr().ok());
+        let mut socket = self.open_socket(&watching);
+        let listener = socket.as_mut().and_then(|(_, listener)| listener.take());
+        let places = [
+            address.map(|address| format!("http://{address}")),
+            socket.as_ref().map(|(socket, _)| socket.path.display().to_string()),
+        ];
+        let bound = Bound { port, socket: listener };
         let told = (self.told.feed.clone(), self.told.troubles.clone());
         match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), told, bound) {
-            Ok(monitor) => self.monitor = Some(monitor),
+            Ok(mut monitor) => {
+                monitor.socket = socket.map(|(socket, _)| socket);
+                self.monitor = Some(monitor);
+            }
             Err(error) => {
                 return self.emit(Event::notice(Level::Warn, format!("Nothing is monitored: {error}")));
             }
         }
-        if let Some(address) = address {
-            self.say_where(&watching, address);
-        }
+        self.say_where(&watching, address.map(|address| address.port()), &places);
     }
 
     /// It is time to tell the metrics; the program's own come first.
@@ -179,11 +224,29 @@ impl Cluster {
         }
     }
 
-    fn say_where(&mut self, watching: &Watching, address: SocketAddr) {
-        if let Some(port) = watching.port.filter(|port| *port != 0 && *port != address.port()) {
+    fn open_socket(&mut self, watching: &Watching) -> Option<(Socket, Option<UnixListener>)> {
+        match Socket::open(&watching.room) {
+            Ok((socket, listener)) => Some((socket, Some(listener))),
+            Err(error) => {
+                let text = format!("The monitoring API has no control socket: {error}");
+                self.emit(Event::notice(Level::Warn, text));
+                None
+            }
+        }
+    }
+
+    fn say_where(&mut self, watching: &Watching, bound: Option<u16>, places: &[Option<String>]) {
+        if let (Some(port), Some(bound)) = (watching.port, bound)
+            && port != 0
+            && port != bound
+        {
             let text = format!("Port {port} is taken: the monitoring API is on the next free one");
             self.emit(Event::notice(Level::Warn, text));
         }
-        self.emit(Event::notice(Level::Info, format!("Monitoring API on http://{address}")));
+        let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
+        if !places.is_empty() {
+            let text = format!("Monitoring API on {}", places.join(" and "));
+            self.emit(Event::notice(Level::Info, text));
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::sync::mpsc::Sender;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::diagnose::Ask;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
@@ -63,6 +64,7 @@ pub enum Input {
         graceful: bool,
     },
     Order(Order),
+    Diagnose(Ask),
     StopSignal,
     Goodbye {
         written: Sender<()>,

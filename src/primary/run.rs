@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::arrivals::Arrivals;
 use super::crew::Crew;
+use super::diagnose::Diagnoses;
 use super::hang::Hangs;
 use super::health::Health;
 use super::heard::Stuck;
@@ -55,6 +56,7 @@ pub struct Cluster {
     /// `start` was settled: from then on the cluster's health is told.
     pub(super) is_started: bool,
     pub(super) orders: Orders,
+    pub(super) diagnoses: Diagnoses,
     pub(super) router: Router,
     pub(super) leader: Leader,
     /// Workers whose programs listen to the cluster's events.
@@ -108,6 +110,7 @@ impl Cluster {
             hinted: HashSet::new(),
             stuck: HashMap::new(),
             orders: Orders::default(),
+            diagnoses: Diagnoses::default(),
             router,
             leader: Leader::default(),
             followers: HashSet::new(),
@@ -175,6 +178,7 @@ impl Cluster {
                 self.advance(Fact::Stop { graceful });
             }
             Input::Order(order) => self.ordered(order),
+            Input::Diagnose(ask) => self.diagnose(ask),
             Input::StopSignal => self.advance(Fact::StopSignal),
             Input::Goodbye { written } => self.goodbye(&written),
             Input::Spawned { name, result } => self.spawned(name, result),
@@ -198,6 +202,7 @@ impl Cluster {
                 }
                 self.crew.forget(name);
                 self.forget_questions(name);
+                self.forget_diagnosis(name);
                 self.followers.remove(&name);
                 (self.output)(Output::Gone { name });
                 self.hangs.forget(name);
@@ -335,6 +340,8 @@ impl Cluster {
     }
 
     fn goodbye(&mut self, written: &Sender<()>) {
+        // The process ends without coming back to what it owns.
+        self.monitor.iter_mut().for_each(Monitor::close_socket);
         let grace_ms = self.setup.policy.graceful_timeout.as_millis() as u64;
         self.crew.all().for_each(|link| link.send(ToWorker::Goodbye { grace_ms }));
         let written = written.clone();

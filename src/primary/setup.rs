@@ -1,6 +1,7 @@
 //! What a configuration asks of every part of the primary.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,7 +74,12 @@ pub struct Watching {
     /// The user named the port: no other will do.
     pub named: bool,
     pub token: Option<Secret>,
+    /// The folder of the control socket.
+    pub room: PathBuf,
+    /// A folder for files that the program's own has no place for.
+    pub scratch: PathBuf,
     pub exports: bool,
+    pub dashboard: bool,
     pub retention: Duration,
     /// How often the metrics are told.
     pub told_every: Duration,

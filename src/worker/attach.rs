@@ -243,7 +243,8 @@ impl Worker {
                 | Notice::Asked
                 | Notice::Lead
                 | Notice::Event
-                | Notice::Check => {}
+                | Notice::Check
+                | Notice::Diagnose => {}
             }
             (self.calls.notice)(notice, number);
         }

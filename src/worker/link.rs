@@ -12,7 +12,7 @@ use serde_json::Value;
 use zeroize::Zeroize;
 
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::control::{Protocol, ToPrimary, ToWorker, decode, encode};
+use crate::ipc::control::{Diagnose, Protocol, ToPrimary, ToWorker, decode, encode};
 use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::frame::{Frame, Kind};
 
@@ -45,6 +45,8 @@ pub enum Notice {
     Event,
     /// It is asked whether it is well; the number is the check's.
     Check,
+    /// A diagnosis is asked for; the number is its id.
+    Diagnose,
 }
 
 /// What a check brings: what the first HTTP server is asked in, and the connection for that.
@@ -66,6 +68,7 @@ pub struct Link {
     events: RefCell<VecDeque<Value>>,
     /// Checks that were not begun.
     checks: RefCell<VecDeque<Check>>,
+    diagnoses: RefCell<VecDeque<Diagnose>>,
     /// By order: what became of it.
     answers: RefCell<HashMap<u32, Value>>,
     gone: Cell<bool>,
@@ -83,6 +86,7 @@ impl Link {
             letters: RefCell::default(),
             events: RefCell::default(),
             checks: RefCell::default(),
+            diagnoses: RefCell::default(),
             answers: RefCell::default(),
             gone: Cell::new(false),
         }
@@ -254,6 +258,10 @@ impl Link {
                 self.answers.borrow_mut().insert(*id, outcome.clone());
                 (Notice::Ordered, *id)
             }
+            ToWorker::Diagnose(asked) => {
+                self.diagnoses.borrow_mut().push_back(asked.clone());
+                (Notice::Diagnose, asked.id)
+            }
             ToWorker::Lead { leads } => (Notice::Lead, u32::from(*leads)),
             ToWorker::Event { event } => {
                 self.events.borrow_mut().push_back(event.clone());
@@ -292,6 +300,11 @@ impl Link {
     /// The next event of the cluster.
     pub fn event(&self) -> Option<Value> {
         self.events.borrow_mut().pop_front()
+    }
+
+    /// The next diagnosis.
+    pub fn diagnosis(&self) -> Option<Diagnose> {
+        self.diagnoses.borrow_mut().pop_front()
     }
 
     /// The next check to begin.

@@ -8,6 +8,7 @@ mod attach;
 mod checks;
 mod collections;
 mod desk;
+mod diagnostics;
 mod door;
 mod doors;
 mod hands;

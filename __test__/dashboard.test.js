@@ -1,0 +1,242 @@
+'use strict';
+
+// The dashboard, in a real Chromium over a real cluster: what it shows, what it asks, what its buttons do, and that
+// everybody can use it.
+
+const assert = require('node:assert/strict');
+const fs = require('node:fs');
+const path = require('node:path');
+const { test } = require('node:test');
+const { browser } = require('./helpers/chromium');
+const { freePort, request } = require('./helpers/http');
+const { everyday } = require('./helpers/program');
+
+const AXE = require.resolve('axe-core/axe.min.js');
+
+async function cluster(t, monitoring = {}, port = undefined) {
+  const own = await freePort();
+  const program = everyday(t, { port: own, config: { monitoring: { port: port ?? 0, ...monitoring } } });
+  const [, api] = await program.until(/Monitoring API on (http:\/\/127\.0\.0\.1:\d+)/);
+  await program.until(/the cluster is ready/);
+  return { program, port: own, api };
+}
+
+/** A page that notes what it asked for and what went wrong. */
+async function visit(chromium, api, options = {}) {
+  const page = await chromium.newPage({ viewport: { width: 1280, height: 900 }, ...options });
+  const seen = { asked: [], wrong: [] };
+  page.on('request', (asked) => seen.asked.push(asked.url()));
+  page.on('console', (message) => message.type() === 'error' && seen.wrong.push(message.text()));
+  page.on('pageerror', (error) => seen.wrong.push(error.stack));
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => window.violations.push(`${violatedDirective} ${blockedURI}`));
+  });
+  await page.goto(api);
+  await page.locator('#crew-body [data-worker]').nth(1).waitFor();
+  return { page, seen };
+}
+
+const generations = async (api) => {
+  const workers = (await request(Number(new URL(api).port), { path: '/cluster/workers' })).json();
+  return workers.map(({ id, generation }) => `${id}.${generation}`).join(' ');
+};
+
+test('it shows the workers and live figures, asks its own origin alone and breaks no rule of its policy', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api, port } = await cluster(t);
+  const { page, seen } = await visit(chromium, api);
+  const [first] = (await request(Number(new URL(api).port), { path: '/cluster/workers' })).json();
+  const row = page.locator('[data-worker="0"]');
+  assert.equal(await row.getByRole('cell').nth(1).textContent(), String(first.pid));
+  assert.equal(await row.locator('.pill').textContent(), 'ready');
+  assert.equal(await page.locator('#status').textContent(), 'healthy');
+
+  let loaded = true;
+  const load = (async () => {
+    while (loaded) await request(port);
+  })();
+  // The first tile.
+  await page.waitForFunction(() => Number(document.querySelector('.tile .value span').textContent.replaceAll(',', '')) > 1);
+  await page.waitForFunction(() => Number(document.querySelector('[data-worker="0"] [data-heading="Requests"]').textContent.replaceAll(',', '')) > 0);
+  // Every chart has its points and says them in words.
+  await page.waitForFunction(() => [...document.querySelectorAll('.chart')].every((chart) => chart.querySelector('canvas') && chart.querySelector('.none').hidden));
+  const told = await page.getByRole('img', { name: /^Requests over .*: now [\d.,]+ \/s, lowest [\d.,]+ \/s, highest/ }).count();
+  assert.equal(told, 1);
+  loaded = false;
+  await load;
+
+  for (const range of ['1 h', 'All', '10 min']) {
+    const answers = page.waitForResponse((response) => response.url().includes('/cluster/history?metric=queueLength'));
+    await page.getByRole('radio', { name: range }).check();
+    assert.equal((await answers).status(), 200, range);
+  }
+  assert.deepEqual(seen.asked.filter((url) => !url.startsWith(`${api}/`)), []);
+  assert.deepEqual(await page.evaluate(() => window.violations), []);
+  assert.deepEqual(seen.wrong, []);
+});
+
+test('its buttons scale and restart the cluster', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await cluster(t);
+  const { page, seen } = await visit(chromium, api);
+  await page.getByLabel('One worker more').click();
+  await page.getByRole('button', { name: 'Scale', exact: true }).click();
+  await page.getByText('Scale to 3: done').waitFor();
+  await page.locator('[data-worker="2"]').waitFor();
+  assert.equal(await generations(api), '0.1 1.1 2.1');
+
+  await page.getByRole('button', { name: 'Restart worker 1' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+  await page.getByText('Restart of worker 1: done').waitFor();
+  assert.equal(await generations(api), '0.1 1.2 2.1');
+
+  await page.getByRole('button', { name: 'Restart all' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await page.getByRole('button', { name: 'Restart all' }).click();
+  await page.getByRole('dialog').getByRole('button', { name: 'Restart all' }).click();
+  await page.getByText('Restart of all workers: done').waitFor();
+  assert.equal(await generations(api), '0.2 1.3 2.2');
+  assert.deepEqual(seen.wrong, []);
+});
+
+test('a token is asked for once, a wrong one is said to be wrong, and no other tab knows it', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await cluster(t, { token: 'the right token' });
+  const { page } = await visit(chromium, api);
+  const restart = () => page.getByRole('button', { name: 'Restart worker 0' }).click();
+  const agree = () => page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();
+  await restart();
+  await agree();
+  const field = page.getByRole('textbox', { name: 'Token' });
+  await field.fill('a wrong token');
+  await page.keyboard.press('Enter');
+  await page.getByText('That is not the cluster’s token.').waitFor();
+  assert.equal(await generations(api), '0.1 1.1');
+  await field.fill('the right token');
+  await page.keyboard.press('Enter');
+  await page.getByText('Restart of worker 0: done').first().waitFor();
+  assert.equal(await generations(api), '0.2 1.1');
+
+  await restart();
+  await agree();
+  await page.waitForFunction(() => [...document.querySelectorAll('.toast')].filter(({ textContent }) => textContent.includes('worker 0: done')).length === 2);
+  assert.equal(await generations(api), '0.3 1.1');
+  assert.deepEqual(await page.evaluate(() => Object.values(localStorage)), []);
+  assert.deepEqual(await page.context().cookies(), []);
+  await page.getByRole('button', { name: 'Forget token' }).click();
+  assert.deepEqual(await page.evaluate(() => Object.values(sessionStorage)), []);
+});
+
+test('axe finds nothing serious, in light, in dark and on a phone', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await cluster(t);
+  for (const colorScheme of ['light', 'dark']) {
+    for (const width of [1280, 900, 360]) {
+      const context = await chromium.newContext({ colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
+      const { page } = await visit(context, api, { viewport: undefined });
+      await page.addScriptTag({ path: AXE });
+      const { violations } = await page.evaluate(() => window.axe.run());
+      const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');
+      assert.deepEqual(serious.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), [], `${colorScheme} ${width}`);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      assert.equal(overflow, 0, `${width}: the page scrolls sideways`);
+      // A dialog is read as well.
+      await page.getByRole('button', { name: 'Restart all' }).click();
+      const dialog = await page.evaluate(() => window.axe.run('#confirm'));
+      assert.deepEqual(dialog.violations.map(({ id }) => id), [], `${colorScheme} ${width}: the dialog`);
+      await context.close();
+    }
+  }
+});
+
+test('the keyboard reaches every control, and a dialog gives the focus back', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await cluster(t);
+  const { page } = await visit(chromium, api);
+  const wanted = await page.evaluate(() => {
+    const controls = [...document.querySelectorAll('a[href], button, input, select, [tabindex="0"]')];
+    const shown = controls.filter((one) => one.checkVisibility() && !one.closest('dialog'));
+    // One of a group of radio buttons is on the way; the arrows reach the others.
+    const onTheWay = shown.filter((one) => one.type !== 'radio' || one.checked);
+    onTheWay.forEach((one, at) => (one.dataset.test = String(at)));
+    return onTheWay.length;
+  });
+  assert.ok(wanted >= 12, `only ${wanted} controls`);
+  const reached = new Set();
+  for (let at = 0; at < wanted + 2; at += 1) {
+    await page.keyboard.press('Tab');
+    const found = await page.evaluate(() => document.activeElement.dataset.test);
+    if (found !== undefined) reached.add(found);
+  }
+  assert.equal(reached.size, wanted);
+
+  await page.getByRole('radio', { name: '10 min' }).focus();
+  await page.keyboard.press('ArrowRight');
+  assert.ok(await page.getByRole('radio', { name: '1 h' }).isChecked());
+  const button = page.getByRole('button', { name: 'Restart worker 0' });
+  await button.focus();
+  await page.keyboard.press('Enter');
+  await page.getByRole('dialog').waitFor();
+  await page.keyboard.press('Escape');
+  await page.getByRole('dialog').waitFor({ state: 'hidden' });
+  assert.ok(await button.evaluate((element) => element === document.activeElement));
+  assert.equal(await generations(api), '0.1 1.1');
+});
+
+test('the theme follows the system until the button says otherwise', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await cluster(t);
+  const { page } = await visit(chromium, api, { colorScheme: 'light' });
+  const ground = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await ground();
+  await page.emulateMedia({ colorScheme: 'dark' });
+  const dark = await ground();
+  assert.notEqual(dark, light);
+  await page.getByRole('button', { name: 'Light theme' }).click();
+  assert.equal(await ground(), light);
+  await page.reload();
+  assert.equal(await ground(), light);
+});
+
+test('a cluster that went away is said to be, and shown again when another is there', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { program, api } = await cluster(t);
+  const { page } = await visit(chromium, api);
+  await program.stop();
+  await page.getByText(/Connection lost since \d\d:\d\d:\d\d/).waitFor();
+  assert.equal(await page.locator('#status').textContent(), 'no answer');
+  const next = await cluster(t, {}, Number(new URL(api).port));
+  await page.getByText(/Connection lost since/).waitFor({ state: 'hidden' });
+  const [first] = (await request(Number(new URL(next.api).port), { path: '/cluster/workers' })).json();
+  await page.waitForFunction((pid) => document.querySelector('[data-worker="0"] [data-heading="PID"]').textContent === pid, String(first.pid));
+  assert.equal(await page.locator('#status').textContent(), 'healthy');
+});
+
+test('with monitoring.dashboard false there is none, and why is said', async (t) => {
+  const { api } = await cluster(t, { dashboard: false });
+  const answer = await request(Number(new URL(api).port), { path: '/' });
+  assert.deepEqual([answer.status, answer.json().error.code], [404, 'NOT_FOUND']);
+  assert.match(answer.json().error.message, /monitoring\.dashboard is false/);
+});
+
+test('the vendored uPlot is the package’s own, at the version that package.json pins', () => {
+  const { devDependencies } = require('../package.json');
+  const folder = path.dirname(require.resolve('uplot/package.json'));
+  assert.equal(devDependencies.uplot, require('uplot/package.json').version);
+  for (const [ours, theirs] of [
+    ['uPlot.iife.min.js', 'dist/uPlot.iife.min.js'],
+    ['uPlot.min.css', 'dist/uPlot.min.css'],
+    ['LICENSE', 'LICENSE'],
+  ]) {
+    const vendored = fs.readFileSync(path.join(__dirname, '..', 'src', 'admin', 'dashboard', 'uplot', ours));
+    assert.ok(vendored.equals(fs.readFileSync(path.join(folder, theirs))), ours);
+  }
+});

@@ -1,0 +1,216 @@
+// The page: asks the API once a second while it is seen, at once when an event comes, and says when nobody answers.
+
+import { description, follow, get } from './api.js';
+import { Charts } from './charts.js';
+import { Controls } from './controls.js';
+import { byId, make, mark, say } from './dom.js';
+import { clock, duration, kinds, text } from './format.js';
+import { Log } from './log.js';
+import { missing, nothing, showErrors, showEvent, showHealth, showScaling } from './panels.js';
+import { Workers } from './workers.js';
+
+/** Milliseconds between two looks, and after an event. */
+const [EVERY, SOON] = [1000, 200];
+/** Every so many looks the lists and the log are asked for, and the whole history. */
+const [LISTS, LINES, HISTORY] = [5, 2, 60];
+/** Milliseconds after which a stream that ended is followed again. */
+const AGAIN = 2000;
+
+/** Title, kind of its figure, the figure, what more there is, and from where on it is worth a look. */
+const TILES = [
+  ['Requests', 'rate', (now) => now.requestsPerSecond, (now) => `${text('count', now.totalRequests)} in all`],
+  ['Response, median', 'ms', (now) => now.p50, (now) => `average ${text('ms', now.averageResponseTime)}`],
+  ['Response, p99', 'ms', (now) => now.p99, (now) => `p90 ${text('ms', now.p90)}, p99.9 ${text('ms', now.p999)}`],
+  ['Errors', 'part', (now) => now.errorRate, (now) => `${text('count', now.totalErrors)} in all`, [0.01, 0.05]],
+  ['CPU', 'percent', (now) => now.cpuUsage, (now) => machine(now.system, 'cpu'), [90, 98]],
+  ['Memory', 'bytes', (now) => now.memoryUsage, (now) => machine(now.system, 'memory')],
+  ['Loop delay', 'ms', (now) => now.eventLoopLag, () => 'the slowest worker', [100, 500]],
+  ['Connections', 'count', (now) => now.activeConnections, (now) => `${text('count', now.activeRequests)} requests in flight`],
+  ['Queue', 'count', (now) => now.queueLength, (now) => `${text('count', now.refusedConnections)} refused`, [1, 100]],
+  ['Restarts', 'count', (now) => now.restartCount, (now) => `${now.activeWorkers} of ${now.totalWorkers} workers ready`],
+];
+
+function machine(system, what) {
+  if (!system) return '';
+  if (what === 'cpu') return `machine ${text('percent', system.cpu.usage)}`;
+  return `machine ${text('bytes', system.memory.used)} of ${text('bytes', system.memory.total)}`;
+}
+
+const tiles = TILES.map(([title, , , , limits]) => {
+  const [figure, unit, more] = [make('span'), make('span', { class: 'unit' }), make('dd', { class: 'more' })];
+  const tile = make('div', { class: 'tile' }, make('dt', {}, title), make('dd', { class: 'value' }, figure, unit), more);
+  byId('tiles').append(tile);
+  return { tile, figure, unit, more, limits };
+});
+
+function showTiles(now) {
+  TILES.forEach(([, kind, value, more], at) => {
+    const { tile, figure, unit, more: below, limits } = tiles[at];
+    const shown = kinds[kind](value(now));
+    say(figure, shown[0]);
+    say(unit, shown[1]);
+    say(below, more(now));
+    const above = limits ? limits.filter((limit) => value(now) >= limit).length : 0;
+    mark(tile, 'data-kind', [null, 'warn', 'bad'][above]);
+  });
+}
+
+const charts = new Charts(byId('charts'));
+const controls = new Controls(() => lookSoon());
+const workers = new Workers((id, button) => controls.restartWorker(id, button));
+const log = new Log();
+
+let served = null;
+let lostSince = null;
+let looks = 0;
+let timer;
+let looking = false;
+let again = false;
+let uptime = 0;
+let stream = null;
+
+const serves = (path) => served?.has(path) ?? false;
+
+async function range() {
+  await charts.load(Number(document.querySelector('input[name=range]:checked').value));
+}
+
+/** The first look at a cluster, or at one that came back. */
+async function meet() {
+  const { paths, version } = await description();
+  served = paths;
+  say(byId('version'), `drover ${version}`);
+  byId('scaling-section').hidden = !serves('/cluster/scaling');
+  for (const [id, path] of [['errors', '/cluster/errors'], ['events', '/cluster/events'], ['log', '/cluster/logs']])
+    if (!serves(path)) missing(byId(id), path);
+  await range();
+  if (serves('/cluster/logs')) await log.restart();
+  if (serves('/cluster/events')) listen();
+}
+
+async function look() {
+  if (served === null) {
+    await meet();
+    looks = 0;
+  }
+  const [now, health] = await Promise.all([get('/cluster/stats'), get('/cluster/health', { good: [503] })]);
+  // Another cluster answers at this address.
+  if (now.uptime < uptime) served = null;
+  uptime = now.uptime;
+  showTiles(now);
+  showHealth(health);
+  charts.add(now);
+  workers.show(now.workers, health);
+  controls.show(now.totalWorkers);
+  const { cpu } = now.system ?? {};
+  say(byId('facts'), `up ${duration(now.uptime)}${cpu ? ` · ${cpu.cores} cores, load ${cpu.loadAverage[0].toFixed(2)}` : ''}`);
+  if (looks % LISTS === 0) await lists();
+  if (looks % LINES === 0 && serves('/cluster/logs')) await log.look();
+  if (looks % HISTORY === HISTORY - 1) await range();
+  looks += 1;
+}
+
+async function lists() {
+  const ask = async (path, show) => serves(path) && show(await get(path));
+  await Promise.all([ask('/cluster/errors', showErrors), ask('/cluster/scaling', showScaling)]);
+}
+
+/** Looks, and looks again in a second; never twice at a time. */
+async function lookOn() {
+  clearTimeout(timer);
+  if (looking) {
+    again = true;
+    return;
+  }
+  if (document.hidden) return;
+  looking = true;
+  try {
+    await look();
+    found();
+  } catch (error) {
+    lost(error);
+  }
+  looking = false;
+  timer = setTimeout(lookOn, again ? SOON : EVERY);
+  again = false;
+}
+
+/** Something has happened: the lists are part of the next look. */
+function lookSoon() {
+  looks = 0;
+  lookOn();
+}
+
+function found() {
+  if (lostSince === null) return;
+  lostSince = null;
+  byId('lost').hidden = true;
+  document.documentElement.classList.remove('is-lost');
+}
+
+function lost(error) {
+  console.debug('drover:', error);
+  served = null;
+  stream?.abort();
+  if (lostSince !== null) return;
+  lostSince = Date.now();
+  const box = byId('lost');
+  say(box, `Connection lost since ${clock(lostSince)}. The figures are from then; the cluster is asked again every second.`);
+  box.hidden = false;
+  document.documentElement.classList.add('is-lost');
+  say(byId('status'), 'no answer');
+  mark(byId('status'), 'data-kind', 'bad');
+  document.title = 'no answer · drover';
+}
+
+/** Follows the cluster's events while the page is seen. */
+async function listen() {
+  stream?.abort();
+  const mine = new AbortController();
+  stream = mine;
+  if (byId('events').childElementCount === 0) nothing(byId('events'), 'No events since this page was opened.');
+  let last = '';
+  while (!mine.signal.aborted) {
+    try {
+      last = await follow('/cluster/events', last, mine.signal, (event, id) => {
+        last = id;
+        showEvent(event);
+        lookSoon();
+      });
+    } catch {
+      // The look once a second says when nobody answers; a stream that ends is followed again.
+    }
+    await new Promise((resolve) => setTimeout(resolve, AGAIN));
+  }
+}
+
+for (const radio of document.querySelectorAll('input[name=range]')) radio.addEventListener('change', () => range().catch(lost));
+
+document.addEventListener('visibilitychange', () => {
+  if (document.hidden) {
+    stream?.abort();
+    clearTimeout(timer);
+  } else {
+    served = null;
+    lookOn();
+  }
+});
+
+const dark = matchMedia('(prefers-color-scheme: dark)');
+const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? 'dark' : 'light')) === 'dark';
+
+function paint() {
+  say(byId('theme'), isDark() ? 'Light theme' : 'Dark theme');
+  charts.repaint();
+}
+
+const chosen = localStorage.getItem('drover.theme');
+if (chosen === 'dark' || chosen === 'light') document.documentElement.dataset.theme = chosen;
+byId('theme').addEventListener('click', () => {
+  document.documentElement.dataset.theme = isDark() ? 'light' : 'dark';
+  localStorage.setItem('drover.theme', document.documentElement.dataset.theme);
+  paint();
+});
+dark.addEventListener('change', paint);
+paint();
+lookOn();

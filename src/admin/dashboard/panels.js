@@ -1,0 +1,121 @@
+// Errors, scaling decisions and events: lists that are often empty, and say so.
+
+import { bars, byId, make, mark, say } from './dom.js';
+import { clock, many } from './format.js';
+
+/** Events that are kept in the page. */
+const MOST_EVENTS = 60;
+const SEVERITY = { critical: 'bad', fatal: 'bad', high: 'bad', error: 'bad', medium: 'warn', warning: 'warn', warn: 'warn' };
+
+/** Says why a panel is empty. */
+export function nothing(panel, text) {
+  const known = panel.querySelector(':scope > .none-yet');
+  if (known) say(known, text);
+  else panel.replaceChildren(make('p', { class: 'none-yet' }, text));
+}
+
+export const missing = (panel, path) => nothing(panel, `This version of drover does not serve ${path}.`);
+
+/** Replaces what a panel shows only when it is another, so that an opened stack stays open. */
+function unlessSame(panel, shown, build) {
+  const key = JSON.stringify(shown);
+  if (panel.shown === key && panel.childElementCount > 0) return;
+  panel.shown = key;
+  const open = new Set([...panel.querySelectorAll('details[open]')].map(({ dataset }) => dataset.key));
+  panel.replaceChildren(...build());
+  for (const details of panel.querySelectorAll('details')) details.open = open.has(details.dataset.key);
+}
+
+export function showErrors({ errors = [], circuits = [], dropped = 0 }) {
+  const panel = byId('errors');
+  const count = errors.reduce((sum, error) => sum + (error.count ?? 0), 0);
+  say(byId('errors-count'), count > 0 ? `${many(count, 'error')}, ${errors.length} different` : '');
+  if (errors.length === 0 && circuits.length === 0) return nothing(panel, 'No errors. Good.');
+  unlessSame(panel, [errors, circuits, dropped], () => {
+    const lost = dropped > 0 ? [make('li', { class: 'circuit' }, `${many(dropped, 'kind')} of errors more than are kept`)] : [];
+    return [make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'errors-title' }, ...circuits.map(circuit), ...errors.map(error), ...lost)];
+  });
+}
+
+function circuit({ workerId, kind, state, until }) {
+  const what = kind === 'ejection' ? 'gets no new work' : 'is not restarted';
+  const how = state === 'half-open' ? 'is tried again' : `${what}${until ? ` until ${clock(until)}` : ''}`;
+  return make('li', { class: 'circuit' }, `Worker ${workerId} ${how} (${kind} circuit ${state})`);
+}
+
+function error({ fingerprint, class: name, severity, message, count, first, last, workers = [], stack, trend = [] }) {
+  const who = workers.length > 0 ? ` · worker ${workers.join(', ')}` : '';
+  const parts = [
+    make('span', { class: 'pill', 'data-kind': SEVERITY[severity] ?? 'unknown' }, String(severity)),
+    make('span', { class: 'message' }, message),
+    make('span', { class: 'times', 'aria-label': `${count} times` }, `${count}×`),
+    make('span', { class: 'about' }, `${name} · ${clock(first)} to ${clock(last)}${who}`),
+  ];
+  if (trend.length > 0) parts.push(bars(trend, `In the last ${many(trend.length, 'minute')}: ${trend.reduce((a, b) => a + b, 0)}`));
+  if (stack) {
+    const shown = make('pre', { tabindex: '0', 'aria-label': 'Stack' }, stack);
+    parts.push(make('details', { 'data-key': String(fingerprint) }, make('summary', {}, 'Stack'), shown));
+  }
+  return make('li', { class: 'error' }, ...parts);
+}
+
+export function showScaling({ workers, target, autoScaling, last, decisions = [] }) {
+  const panel = byId('scaling');
+  const shown = [workers, target, autoScaling, last, decisions];
+  unlessSame(panel, shown, () => {
+    const on = autoScaling ? `auto-scaling from ${autoScaling.minWorkers ?? '?'} to ${autoScaling.maxWorkers ?? '?'}` : 'auto-scaling is off';
+    const size = make('p', { class: 'size' }, make('b', {}, many(workers, 'worker')), ` of ${target} wanted; ${on}`);
+    const list = decisions.length > 0 ? decisions : last ? [last] : [];
+    if (list.length === 0) return [size, make('p', { class: 'none-yet' }, 'No decision yet.')];
+    return [size, make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'scaling-title' }, ...newestFirst(list).map(decision))];
+  });
+}
+
+const newestFirst = (list) => [...list].sort((a, b) => (b.at ?? 0) - (a.at ?? 0));
+
+function decision({ at, from, to, reason }) {
+  return row(at, from === to ? `stays at ${to}` : `${from} → ${to}`, reason ?? '');
+}
+
+function row(at, what, text) {
+  return make(
+    'li',
+    { class: 'event' },
+    make('time', { datetime: new Date(at ?? 0).toISOString() }, clock(at)),
+    make('span', { class: 'what' }, what),
+    make('span', { class: 'text' }, text),
+  );
+}
+
+/** An event at the top of the list. */
+export function showEvent(event) {
+  // The figures are on the page already.
+  if (event.type === 'metrics:updated') return;
+  const panel = byId('events');
+  let list = panel.querySelector('ul');
+  if (list === null) {
+    list = make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'events-title' });
+    panel.replaceChildren(list);
+  }
+  list.prepend(row(event.timestamp, event.type, words(event)));
+  while (list.childElementCount > MOST_EVENTS) list.lastElementChild.remove();
+}
+
+/** The rest of an event in words. */
+function words({ type: _, timestamp: __, ...rest }) {
+  if (typeof rest.message === 'string') return rest.message;
+  const said = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  return said.map(([name, value]) => `${spaced(name)} ${value?.message ?? (typeof value === 'object' ? JSON.stringify(value) : value)}`).join(', ');
+}
+
+/** workerId: worker; afterMs: after ms. */
+function spaced(name) {
+  return name === 'workerId' ? 'worker' : name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
+}
+
+export function showHealth({ status }) {
+  const pill = byId('status');
+  say(pill, status);
+  mark(pill, 'data-kind', { healthy: 'good', degraded: 'warn', critical: 'bad' }[status] ?? 'unknown');
+  document.title = status === 'healthy' ? 'drover' : `${status} · drover`;
+}

@@ -1,0 +1,109 @@
+//! Heap snapshots and CPU profiles of a worker. They hold what the program has in memory, requests and secrets of its
+//! users among it: they are taken for nobody who has not shown a token, and lie in files of the user's own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::Api;
+use super::routes::refusal;
+use crate::ipc::control::Diagnosis;
+
+/// Seconds of a profile, and the most.
+const PROFILE: u64 = 10;
+const LONGEST_PROFILE: u64 = 60;
+/// A snapshot may take so long: V8 writes some tens of megabytes a second.
+pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(100);
+/// After the last second of a profile.
+pub const PROFILE_PATIENCE: Duration = Duration::from_secs(30);
+
+/// What was taken.
+pub struct Taken {
+    pub file: String,
+    pub bytes: u64,
+}
+
+/// Why nothing was.
+pub enum Refused {
+    NoSuchWorker,
+    /// It is taken one at a time.
+    Busy,
+    Failed(String),
+}
+
+/// Takes a diagnosis of the worker of this slot.
+pub type Diagnose = Box<dyn Fn(u16, Diagnosis) -> oneshot::Receiver<Result<Taken, Refused>> + Send + Sync>;
+
+/// How long a diagnosis may take.
+pub fn patience(what: Diagnosis) -> Duration {
+    match what {
+        Diagnosis::HeapSnapshot => SNAPSHOT_PATIENCE,
+        Diagnosis::CpuProfile { ms } => Duration::from_millis(ms) + PROFILE_PATIENCE,
+    }
+}
+
+pub async fn heap_snapshot(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
+    take(&api, &id, Diagnosis::HeapSnapshot).await
+}
+
+#[derive(Deserialize)]
+pub struct Length {
+    seconds: Option<u64>,
+}
+
+pub async fn cpu_profile(
+    State(api): State<Arc<Api>>,
+    Path(id): Path<String>,
+    length: Result<Query<Length>, QueryRejection>,
+) -> Response {
+    let seconds = match length {
+        Ok(Query(Length { seconds })) => seconds.unwrap_or(PROFILE),
+        Err(rejection) => {
+            return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &rejection.body_text());
+        }
+    };
+    if !(1..=LONGEST_PROFILE).contains(&seconds) {
+        let text = format!("seconds: found {seconds}, allowed: a whole number from 1 to {LONGEST_PROFILE}");
+        return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
+    }
+    take(&api, &id, Diagnosis::CpuProfile { ms: seconds * 1000 }).await
+}
+
+async fn take(api: &Api, id: &str, what: Diagnosis) -> Response {
+    if api.token.is_none() {
+        let text = "set monitoring.token and show it: a diagnosis holds what the program has in its memory";
+        return refusal(StatusCode::FORBIDDEN, "FORBIDDEN", text);
+    }
+    let Some(slot) = id.parse::<u16>().ok().filter(|slot| slot.to_string() == id) else {
+        let text = format!("found {id:?}, allowed: a worker's id such as '0'");
+        return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
+    };
+    let patience = patience(what);
+    match tokio::time::timeout(patience, (api.diagnose)(slot, what)).await {
+        Ok(Ok(Ok(Taken { file, bytes }))) => Json(json!({ "file": file, "bytes": bytes })).into_response(),
+        Ok(Ok(Err(Refused::NoSuchWorker))) => {
+            refusal(StatusCode::NOT_FOUND, "NO_SUCH_WORKER", &format!("there is no worker {id} that runs"))
+        }
+        Ok(Ok(Err(Refused::Busy))) => {
+            let text = format!("worker {id} is being diagnosed already; one at a time");
+            refusal(StatusCode::CONFLICT, "BUSY", &text)
+        }
+        Ok(Ok(Err(Refused::Failed(why)))) => refusal(StatusCode::CONFLICT, "FAILED", &why),
+        Ok(Err(_)) => refusal(StatusCode::CONFLICT, "STOPPED", "the cluster has stopped"),
+        Err(_) => {
+            let text = format!(
+                "worker {id} has not answered for {} s; when it does, the log says where the file is",
+                patience.as_secs()
+            );
+            refusal(StatusCode::GATEWAY_TIMEOUT, "TIMED_OUT", &text)
+        }
+    }
+}
