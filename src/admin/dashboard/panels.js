@@ -71,10 +71,10 @@ export function showScaling({ workers, target, autoScaling, last, decisions = []
   });
 }
 
-const newestFirst = (list) => [...list].sort((a, b) => (b.at ?? 0) - (a.at ?? 0));
+const newestFirst = (list) => [...list].sort((a, b) => b.timestamp - a.timestamp);
 
-function decision({ at, from, to, reason }) {
-  return row(at, from === to ? `stays at ${to}` : `${from} → ${to}`, reason ?? '');
+function decision({ timestamp, from, to, reason }) {
+  return row(timestamp, from === to ? `stays at ${to}` : `${from} → ${to}`, reason ?? '');
 }
 
 function row(at, what, text) {
