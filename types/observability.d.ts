@@ -14,8 +14,12 @@ export interface MonitoringConfig {
   metricsInterval?: Duration;
   /** Serve `/metrics` for Prometheus. @default true */
   exportMetrics?: boolean;
-  /** Runs in the primary; what it returns is `ClusterMetrics.custom`. */
+  /**
+   * Runs in the primary every `metricsInterval`; the object that it returns, at most 64 KB as JSON, is
+   * `ClusterMetrics.custom`. When it fails or takes more than 5 s its last result stays, which is said once.
+   */
   customMetrics?: (workers: WorkerInfo[]) => Record<string, unknown> | Promise<Record<string, unknown>>;
+  /** Tried again as `errorHandling.retry` says; one that still runs is not called again. */
   exporters?: MetricsExporter | MetricsExporter[];
   /** Port of the monitoring API; 0 is any, false none. @default 3003 */
   port?: number | false;
