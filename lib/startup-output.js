@@ -2,7 +2,8 @@
 'use strict';
 
 // Until a worker is ready the primary hears what it writes, so that the error of a start that fails can show
-// it. Streams that the program never touches are not made.
+// it. Where the worker's output is part of the log, its streams wait for their reader, as a terminal's do: nothing is
+// lost in a process that ends in the midst of its words. Streams that the program never touches are not made.
 
 const { addon } = require('./native');
 
@@ -26,8 +27,14 @@ function listen(stream) {
   return stream;
 }
 
-/** Both standard streams, when the program first asks for them. */
-function followOutput() {
+/** A pipe that is full holds the writer up. @param {any} stream */
+function wait(stream) {
+  stream._handle?.setBlocking?.(true);
+  return stream;
+}
+
+/** Both standard streams, when the program first asks for them. @param {boolean} captured they are part of the log */
+function followOutput(captured) {
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
     const own = Object.getOwnPropertyDescriptor(process, name);
     if (own?.get === undefined || !own.configurable) continue;
@@ -36,7 +43,8 @@ function followOutput() {
       ...own,
       get() {
         Object.defineProperty(process, name, own);
-        return listen(get.call(process));
+        const stream = get.call(process);
+        return listen(captured ? wait(stream) : stream);
       },
     });
   }

@@ -354,7 +354,7 @@ function attach(primary) {
   require('./departure').departInOrder(current);
   require('./signals').waitForPrimary(current);
   if (welcome.traced) require('./stack').answerForHangs();
-  require('./startup-output').followOutput();
+  require('./startup-output').followOutput(welcome.captured);
   require('./messages/process-send').provide(current);
   reportUncaught();
   if (welcome.ready === 'boot') readyWhenLoaded();

@@ -79,6 +79,8 @@ pub struct Welcome {
     pub checked: bool,
     /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
     pub traced: bool,
+    /// The standard streams are pipes to the primary; their other ends and the primary's own streams are inherited.
+    pub captured: bool,
     /// Keys follow, and everything after them is sealed.
     pub sealed: bool,
     pub messages: Messages,

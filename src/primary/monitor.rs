@@ -18,6 +18,7 @@ use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
 use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve, serve_socket};
+use crate::component::Component;
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
@@ -186,7 +187,11 @@ impl Cluster {
                 self.monitor = Some(monitor);
             }
             Err(error) => {
-                return self.emit(Event::notice(Level::Warn, format!("Nothing is monitored: {error}")));
+                return self.emit(Event::about(
+                    Component::Monitoring,
+                    Level::Warn,
+                    format!("Nothing is monitored: {error}"),
+                ));
             }
         }
         self.say_where(&watching, address.map(|address| address.port()), &places);
@@ -218,7 +223,7 @@ impl Cluster {
             Ok(bound) => Some(bound),
             Err(error) => {
                 let text = format!("The monitoring API has no port at {}:{port}: {error}", watching.host);
-                self.emit(Event::notice(Level::Warn, text));
+                self.emit(Event::about(Component::Monitoring, Level::Warn, text));
                 None
             }
         }
@@ -229,7 +234,7 @@ impl Cluster {
             Ok((socket, listener)) => Some((socket, Some(listener))),
             Err(error) => {
                 let text = format!("The monitoring API has no control socket: {error}");
-                self.emit(Event::notice(Level::Warn, text));
+                self.emit(Event::about(Component::Monitoring, Level::Warn, text));
                 None
             }
         }
@@ -241,12 +246,12 @@ impl Cluster {
             && port != bound
         {
             let text = format!("Port {port} is taken: the monitoring API is on the next free one");
-            self.emit(Event::notice(Level::Warn, text));
+            self.emit(Event::about(Component::Monitoring, Level::Warn, text));
         }
         let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
         if !places.is_empty() {
             let text = format!("Monitoring API on {}", places.join(" and "));
-            self.emit(Event::notice(Level::Info, text));
+            self.emit(Event::about(Component::Monitoring, Level::Info, text));
         }
     }
 }

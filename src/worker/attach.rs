@@ -20,6 +20,7 @@ use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};
 use super::pace::Pace;
+use super::streams::Streams;
 use crate::event::{MOST_OUTPUT, tail};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
 use crate::ipc::crypto::Pair;
@@ -44,6 +45,7 @@ pub struct Attachment {
     /// The channel to the primary's program, and its keys if it is sealed.
     program: OwnedFd,
     keys: Option<Pair>,
+    streams: Option<Streams>,
     pub memory: SharedMemory,
     pub welcome: Welcome,
 }
@@ -71,14 +73,19 @@ impl Attachment {
             return Err(io::Error::other("the first message is no welcome"));
         };
         let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
+        let streams = if welcome.captured {
+            Some(Streams::new([inherit(4)?, inherit(5)?], [inherit(6)?, inherit(7)?])?)
+        } else {
+            None
+        };
         link.welcomed(welcome.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
-        Ok(Some(Self { link, connections, program, keys, memory, welcome: *welcome }))
+        Ok(Some(Self { link, connections, program, keys, streams, memory, welcome: *welcome }))
     }
 
     /// Puts the worker on the runtime's loop. The handles do not keep it alive.
     pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
-        let Attachment { link, connections, program, keys, memory, welcome } = self;
+        let Attachment { link, connections, program, keys, streams, memory, welcome } = self;
         let page = memory.page(welcome.slot, welcome.generation);
         let hands = Hands::new()?;
         let worker = Rc::new_cyclic(|worker| Worker {
@@ -100,6 +107,7 @@ impl Attachment {
             waits_to_write: Cell::new(false),
             handles: RefCell::default(),
             watch: RefCell::default(),
+            streams,
         });
         worker.watch_loop()?;
         if worker.welcome.measured {
@@ -139,6 +147,7 @@ pub struct Worker {
     waits_to_write: Cell<bool>,
     handles: RefCell<Option<Handles>>,
     watch: RefCell<Option<stack::Watch>>,
+    streams: Option<Streams>,
 }
 
 impl Worker {
@@ -230,8 +239,14 @@ impl Worker {
     pub fn read_mail(&self) {
         for (notice, number) in self.link.mail() {
             match notice {
-                Notice::Gone => self.close_doors(),
-                Notice::Goodbye => orphan::set_grace(Duration::from_millis(u64::from(number))),
+                Notice::Gone => {
+                    self.close_doors();
+                    self.streams.iter().for_each(Streams::fall_back);
+                }
+                Notice::Goodbye => {
+                    orphan::set_grace(Duration::from_millis(u64::from(number)));
+                    self.streams.iter().for_each(Streams::fall_back);
+                }
                 Notice::Promoted => {
                     self.open_doors();
                     continue;
