@@ -12,6 +12,7 @@ const { bytesOf } = require('./bytes');
 const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
 const { addon } = require('./native');
+const { tellSlow } = require('./slow-requests');
 
 // Indexes in a worker's cells.
 const REQUESTS = 9;
@@ -50,7 +51,8 @@ const SOCKET_IO_HINT =
 /** @param {import('./worker').Worker} worker */
 function count(worker) {
   const { cells } = worker;
-  const { measured } = worker.welcome;
+  const { measured, slow_ms: slowMs } = worker.welcome;
+  const tellIfSlow = tellSlow(slowMs);
   const dress = dresserOf(worker);
   const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
@@ -80,6 +82,7 @@ function count(worker) {
       cells[STREAK] += 1;
     } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
     if (measured) measure(micros, status, at);
+    if (tellIfSlow !== null) tellIfSlow(socket._httpMessage, duration, status);
   }
 
   /** What dispatch can do without. @param {number} micros @param {number} status @param {number} at */

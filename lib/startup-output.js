@@ -12,6 +12,17 @@ function textOf(chunk) {
   return typeof chunk === 'string' ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString();
 }
 
+/** Streams that are made, and who wants to see those that will be. @type {any[]} */
+const made = [];
+/** @type {((stream: any) => void)[]} */
+const watchers = [];
+
+/** Calls `see` with each standard stream of this worker, once the program asks for it. @param {(stream: any) => void} see */
+function eachStream(see) {
+  watchers.push(see);
+  made.forEach(see);
+}
+
 /** @param {any} stream */
 function listen(stream) {
   const { write } = stream;
@@ -24,13 +35,11 @@ function listen(stream) {
     if (!isHeard && stream.write === heard) delete stream.write;
     return write.call(this, chunk, encoding, callback);
   };
-  return stream;
 }
 
 /** A pipe that is full holds the writer up. @param {any} stream */
 function wait(stream) {
   stream._handle?.setBlocking?.(true);
-  return stream;
 }
 
 /** Both standard streams, when the program first asks for them. @param {boolean} captured they are part of the log */
@@ -44,10 +53,14 @@ function followOutput(captured) {
       get() {
         Object.defineProperty(process, name, own);
         const stream = get.call(process);
-        return listen(captured ? wait(stream) : stream);
+        if (captured) wait(stream);
+        listen(stream);
+        made.push(stream);
+        watchers.forEach((see) => see(stream));
+        return stream;
       },
     });
   }
 }
 
-module.exports = { followOutput };
+module.exports = { eachStream, followOutput };

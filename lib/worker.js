@@ -355,6 +355,8 @@ function attach(primary) {
   require('./signals').waitForPrimary(current);
   if (welcome.traced) require('./stack').answerForHangs();
   require('./startup-output').followOutput(welcome.captured);
+  if (welcome.captured) require('./request-ids').markLines();
+  if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
   reportUncaught();
   if (welcome.ready === 'boot') readyWhenLoaded();

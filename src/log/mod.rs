@@ -28,6 +28,7 @@ use serde_json::Value;
 
 use crate::component::Component;
 use crate::event::Level;
+use crate::sys::local_time::now_ms;
 
 pub use files::Rotation;
 pub use frequent::Frequent;
@@ -62,6 +63,18 @@ pub struct Settings {
     pub most_rate: Option<u32>,
 }
 
+/// The level of drover's own lines that a name stands for.
+pub fn own_level(name: &str) -> Option<Level> {
+    Some(match name {
+        "trace" | "debug" => Level::Debug,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" | "fatal" => Level::Error,
+        "silent" => Level::Silent,
+        _ => return None,
+    })
+}
+
 /// Colour only on a terminal, and never against NO_COLOR.
 pub fn may_color(no_color: bool) -> bool {
     !no_color && io::stdout().is_terminal()
@@ -72,6 +85,7 @@ pub fn may_color(no_color: bool) -> bool {
 pub struct Logs {
     tail: Arc<Mutex<Tail>>,
     levels: Arc<Levels>,
+    inbox: Option<Arc<Inbox>>,
 }
 
 impl Logs {
@@ -82,6 +96,12 @@ impl Logs {
     /// None: of every component that has no level of its own.
     pub fn set_level(&self, component: Option<Component>, level: Level) {
         self.levels.set(component, level);
+        if let Some(inbox) = &self.inbox {
+            let whose = component.map_or("the log", Component::name);
+            let text = format!("The level of {whose} is {} now", format!("{level:?}").to_lowercase());
+            let time = now_ms();
+            inbox.say(Own { level: Level::Info, text, members: None, time });
+        }
     }
 }
 
@@ -154,7 +174,7 @@ impl Log {
     }
 
     pub fn logs(&self) -> Logs {
-        Logs { tail: self.tail.clone(), levels: self.levels.clone() }
+        Logs { tail: self.tail.clone(), levels: self.levels.clone(), inbox: self.inbox.clone() }
     }
 
     pub fn is_pretty(&self) -> bool {

@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::files::{LogFile, Rotation};
+use super::files::{Failed, LogFile, Rotation};
 
 /// So much waits for a slow reader; then the workers' pipes fill.
 const FULL: usize = 4 * 1024 * 1024;
@@ -44,6 +44,7 @@ struct Filed {
     settings: FileSettings,
     /// None: it could not be written.
     file: Option<LogFile>,
+    is_broken: bool,
     looked: Instant,
 }
 
@@ -64,7 +65,12 @@ impl Output {
         let kind = rustix::fs::fstat(io::stdout()).map(|stat| FileType::from_raw_mode(stat.st_mode));
         let looked = Instant::now();
         Self {
-            filed: file.map(|(settings, file)| Filed { settings, file: Some(file), looked }),
+            filed: file.map(|(settings, file)| Filed {
+                settings,
+                file: Some(file),
+                is_broken: false,
+                looked,
+            }),
             pending: Vec::new(),
             sent: 0,
             takes_all: matches!(kind, Ok(FileType::RegularFile | FileType::BlockDevice)),
@@ -75,22 +81,7 @@ impl Output {
 
     /// Takes whole lines.
     pub fn take(&mut self, lines: &[u8]) -> Option<Trouble> {
-        let Some(filed) = self.filed.as_mut() else {
-            self.pending.extend_from_slice(lines);
-            return None;
-        };
-        let trouble = filed.look();
-        let written = match &mut filed.file {
-            None => 0,
-            Some(file) => match file.write(lines) {
-                Ok(()) => return trouble,
-                Err(failed) => {
-                    filed.file = None;
-                    self.pending.extend_from_slice(&lines[failed.written..]);
-                    return Some(Trouble::Broken(filed.settings.complaint(&failed.error.to_string())));
-                }
-            },
-        };
+        let (written, trouble) = self.filed.as_mut().map_or((0, None), |filed| filed.write(lines));
         self.pending.extend_from_slice(&lines[written..]);
         trouble
     }
@@ -149,37 +140,43 @@ impl Output {
 }
 
 impl Filed {
-    /// Now and then: is the file still there, or again?
-    fn look(&mut self) -> Option<Trouble> {
-        if self.looked.elapsed() < LOOK_EVERY {
-            return None;
-        }
-        self.looked = Instant::now();
-        let was_there = self.file.is_some();
-        if self.file.as_ref().is_some_and(LogFile::is_there) {
-            return None;
-        }
-        match self.settings.open() {
-            Ok(file) => {
-                self.file = Some(file);
+    /// How many bytes were written, and what there is to tell about it.
+    fn write(&mut self, lines: &[u8]) -> (usize, Option<Trouble>) {
+        let looked = self.look();
+        let Some(file) = self.file.as_mut() else {
+            return (0, looked.err().and_then(|error| self.broke(&error)));
+        };
+        match file.write(lines) {
+            Ok(()) => {
                 let path = self.settings.path.display();
-                let text = format!("{path}: written again");
-                (!was_there).then_some(Trouble::Mended(text))
+                let mended = std::mem::take(&mut self.is_broken);
+                (lines.len(), mended.then(|| Trouble::Mended(format!("{path}: it can be written again"))))
             }
-            Err(error) => {
+            Err(Failed { written, error }) => {
                 self.file = None;
-                was_there.then(|| Trouble::Broken(self.settings.complaint(&error.to_string())))
+                (written, self.broke(&error))
             }
         }
     }
-}
 
-impl FileSettings {
-    fn complaint(&self, why: &str) -> String {
-        format!(
-            "{}: {why}. Log lines go to standard output until it can be written again",
-            self.path.display()
-        )
+    /// Said once, until it can be written again.
+    fn broke(&mut self, error: &io::Error) -> Option<Trouble> {
+        let path = self.settings.path.display();
+        let text = format!("{path}: {error}. Log lines go to standard output until it can be written again");
+        (!std::mem::replace(&mut self.is_broken, true)).then_some(Trouble::Broken(text))
+    }
+
+    /// Now and then: is the file still there, or can it be made again?
+    fn look(&mut self) -> io::Result<()> {
+        if self.looked.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        self.looked = Instant::now();
+        if !self.file.as_ref().is_some_and(LogFile::is_there) {
+            self.file = None;
+            self.file = Some(self.settings.open()?);
+        }
+        Ok(())
     }
 }
 

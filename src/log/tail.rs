@@ -50,7 +50,7 @@ pub enum Whose {
 pub struct Filter {
     /// pino's number: this and louder.
     pub least: u8,
-    pub writer: Option<Whose>,
+    pub whose: Option<Whose>,
     /// In the message or the members, in upper or lower case.
     pub text: Option<String>,
     /// Milliseconds since 1970.
@@ -131,7 +131,7 @@ impl Filter {
     fn fits(&self, line: &Line, text: Option<&str>) -> bool {
         line.level >= self.least
             && line.time >= self.since
-            && self.writer.is_none_or(|writer| match writer {
+            && self.whose.is_none_or(|whose| match whose {
                 Whose::Drover => line.worker.is_none(),
                 Whose::Worker(slot) => line.worker == Some(slot),
             })
@@ -217,11 +217,11 @@ mod tests {
         let all = Filter { limit: 10, ..Filter::default() };
         for (filter, expected) in [
             (Filter { least: 40, ..all.clone() }, 2),
-            (Filter { writer: Some(Whose::Drover), ..all.clone() }, 2),
+            (Filter { whose: Some(Whose::Drover), ..all.clone() }, 2),
             (Filter { since: 7, ..all.clone() }, 3),
             (Filter { request_id: Some("r".into()), ..all.clone() }, 3),
             (Filter { text: Some("ann".into()), ..all.clone() }, 3),
-            (Filter { writer: Some(Whose::Worker(0)), limit: 1, after: Some(0), ..all }, 1),
+            (Filter { whose: Some(Whose::Worker(0)), limit: 1, after: Some(0), ..all }, 1),
         ] {
             assert_eq!(ids(&tail.find(&filter)), [expected], "{filter:?}");
         }

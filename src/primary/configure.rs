@@ -6,16 +6,15 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::logging;
 use super::setup::{Checks, Greeting, Reporting, Setup, Watching};
 use crate::admin::socket;
 use crate::balance::Strategy;
-use crate::component::Component;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
 use crate::config::sections::ipc::{Ipc, Serialization};
-use crate::config::sections::logging;
 use crate::config::sections::process::Ready;
-use crate::config::{Config, Loaded, NodeEnvironment, Secret, node_environment};
+use crate::config::{Config, Loaded, Secret};
 use crate::dispatch::{Affinity, DispatchMode, Fallback, Settings};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
@@ -24,7 +23,6 @@ use crate::ipc::control::{Messages, ReadyWhen};
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::gate::Gate;
 use crate::ipc::policy::Policy;
-use crate::log::{self, Format};
 use crate::process::launch::Launch;
 use crate::supervisor;
 use crate::sys::hidden::Hidden;
@@ -41,9 +39,6 @@ pub struct Command {
     pub preload: String,
 }
 
-/// Where the log is with `logRotation` and no `file`.
-const DEFAULT_FILE: &str = "logs/drover.log";
-
 /// Random bytes for what must differ between primaries.
 pub type Entropy = [u8; 32];
 
@@ -58,8 +53,8 @@ pub fn setup(
 ) -> Result<Setup> {
     let config = &loaded.config;
     let mut launch = launch(config, env, command)?;
-    let log = log(config, env, terminal);
-    color(&mut launch, &log);
+    let log = logging::settings(config, env, terminal);
+    logging::color(&mut launch, &log);
     let workers = loaded.worker_count;
     let policy = lives(config, workers, launch.script_name());
     let balancing = &config.load_balancing;
@@ -84,6 +79,8 @@ pub fn setup(
             checked: config.health_check.enabled,
             traced: hang_timeout.is_some(),
             messages: messages(&config.ipc),
+            slow_ms: config.logging.slow_requests.as_millis() as u64,
+            request_ids: config.logging.request_ids,
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
@@ -339,61 +336,6 @@ fn cookie_attributes(balancing: &LoadBalancing) -> String {
         attributes.push_str("; Secure");
     }
     attributes
-}
-
-fn log(config: &Config, env: &BTreeMap<String, String>, terminal: bool) -> log::Settings {
-    let logging = &config.logging;
-    let pretty = match (logging.format, node_environment(env)) {
-        (Some(format), _) => format == logging::Format::Pretty,
-        (None, NodeEnvironment::Development) => true,
-        (None, NodeEnvironment::Unset) => terminal,
-        (None, _) => false,
-    };
-    // Names that are none were refused with the configuration.
-    let component = |(name, own): (&String, &logging::Level)| Some((Component::named(name)?, level(*own)));
-    let path = logging.file.clone().or_else(|| logging.log_rotation.then(|| DEFAULT_FILE.to_owned()));
-    log::Settings {
-        enabled: logging.enabled,
-        captures: logging.enabled && logging.include_worker_logs,
-        least: level(logging.level),
-        components: logging.components.iter().filter_map(component).collect(),
-        style: log::Style {
-            format: if pretty { Format::Pretty } else { Format::Json },
-            color: path.is_none() && log::may_color(is_set(env, "NO_COLOR")),
-            hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-            env: env.get("NODE_ENV").cloned().unwrap_or_default(),
-        },
-        file: path.map(|path| log::FileSettings {
-            path: path.into(),
-            rotation: logging
-                .log_rotation
-                .then_some(log::Rotation { size: logging.max_log_size, files: logging.max_log_files }),
-        }),
-        most_rate: logging.max_rate,
-    }
-}
-
-fn is_set(env: &BTreeMap<String, String>, name: &str) -> bool {
-    env.get(name).is_some_and(|value| !value.is_empty())
-}
-
-/// A worker that writes into a pipe takes it for no terminal: where people read on one it is told that colours
-/// are welcome, unless its user has said what is.
-fn color(launch: &mut Launch, log: &log::Settings) {
-    let is_said = |name: &str| launch.env.contains_key(name);
-    if log.captures && log.style.color && !is_said("FORCE_COLOR") && !is_said("NO_COLOR") {
-        launch.env.insert("FORCE_COLOR".into(), "1".into());
-    }
-}
-
-fn level(level: logging::Level) -> Level {
-    match level {
-        logging::Level::Trace | logging::Level::Debug => Level::Debug,
-        logging::Level::Info => Level::Info,
-        logging::Level::Warn => Level::Warn,
-        logging::Level::Error | logging::Level::Fatal => Level::Error,
-        logging::Level::Silent => Level::Silent,
-    }
 }
 
 fn first_lines(loaded: &Loaded, launch: &Launch) -> Vec<(Level, String)> {

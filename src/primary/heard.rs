@@ -60,6 +60,7 @@ impl Cluster {
             ToPrimary::Order { id, verb, argument } => {
                 self.ordered(Order { verb, argument, asker: Asker::Worker(name, id) });
             }
+            ToPrimary::Slow(slow) => self.slow(name, slow),
             ToPrimary::Hint { text } => self.say_once(text),
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });

@@ -22,11 +22,13 @@ use crate::component::Component;
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
+use crate::log::Logs;
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
 use crate::sys::local_time::now_ms;
 
 const EVERY: Duration = Duration::from_secs(1);
+const REPORTS: Duration = Duration::from_secs(60);
 
 pub(super) struct Monitor {
     over: Option<oneshot::Sender<()>>,
@@ -47,7 +49,7 @@ impl Monitor {
         watching: &Watching,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
-        (feed, troubles): (Feed, Troubles),
+        (feed, troubles, logs): (Feed, Troubles, Logs),
         bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -55,6 +57,7 @@ impl Monitor {
         let past = Past::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), past.clone());
         let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
+        let report = inputs.clone();
         let asks = inputs.clone();
         let diagnose = move |slot, what| {
             let (answer, answered) = oneshot::channel();
@@ -75,6 +78,7 @@ impl Monitor {
             feed,
             listeners: Listeners::default(),
             troubles,
+            logs,
             orders: Box::new(orders),
             diagnose: Box::new(diagnose),
             token: watching.token.clone(),
@@ -99,6 +103,15 @@ impl Monitor {
                     loop {
                         ticks.tick().await;
                         let _ = tell.send(Input::Measured);
+                    }
+                };
+                let reports = async {
+                    let mut ticks = interval(REPORTS);
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    ticks.tick().await;
+                    loop {
+                        ticks.tick().await;
+                        let _ = report.send(Input::Reported);
                     }
                 };
                 let over = |place: &str, served: io::Result<()>| {
@@ -126,6 +139,7 @@ impl Monitor {
                     _ = ended => {}
                     () = looks => {}
                     () = tells => {}
+                    () = reports => {}
                     () = answers => {}
                 }
             });
@@ -180,7 +194,7 @@ impl Cluster {
             socket.as_ref().map(|(socket, _)| socket.path.display().to_string()),
         ];
         let bound = Bound { port, socket: listener };
-        let told = (self.told.feed.clone(), self.told.troubles.clone());
+        let told = (self.told.feed.clone(), self.told.troubles.clone(), self.log.logs());
         match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), told, bound) {
             Ok(mut monitor) => {
                 monitor.socket = socket.map(|(socket, _)| socket);

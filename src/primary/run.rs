@@ -220,6 +220,7 @@ impl Cluster {
             Input::Dispatch(report) => self.reported(report),
             Input::Measured => self.measured(),
             Input::Customised { metrics } => self.customised(metrics),
+            Input::Reported => self.report(),
             Input::StillStuck { slot, times } => self.still_stuck(slot, times),
         }
     }

@@ -111,6 +111,8 @@ pub struct Greeting {
     pub checked: bool,
     pub traced: bool,
     pub messages: Messages,
+    pub slow_ms: u64,
+    pub request_ids: bool,
     /// Everything after the value of a Set-Cookie header.
     pub cookie_attributes: String,
     pub config: Value,
@@ -141,6 +143,8 @@ impl Greeting {
             checked: self.checked,
             traced: self.traced,
             captured: setup.log.captures,
+            slow_ms: self.slow_ms,
+            request_ids: self.request_ids,
             sealed: setup.key.is_some(),
             messages: self.messages,
             config: self.config.clone(),

@@ -38,6 +38,7 @@ impl Told {
 
 impl Cluster {
     pub(super) fn emit(&mut self, event: Event) {
+        self.judge_start(&event);
         let timestamp = now_ms();
         let (level, line) = event.line();
         self.log.say(event.component(), level, line, event.members(), timestamp);

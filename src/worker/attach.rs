@@ -73,11 +73,7 @@ impl Attachment {
             return Err(io::Error::other("the first message is no welcome"));
         };
         let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
-        let streams = if welcome.captured {
-            Some(Streams::new([inherit(4)?, inherit(5)?], [inherit(6)?, inherit(7)?])?)
-        } else {
-            None
-        };
+        let streams = Streams::inherit(welcome.captured, inherit)?;
         link.welcomed(welcome.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
         Ok(Some(Self { link, connections, program, keys, streams, memory, welcome: *welcome }))
@@ -239,14 +235,8 @@ impl Worker {
     pub fn read_mail(&self) {
         for (notice, number) in self.link.mail() {
             match notice {
-                Notice::Gone => {
-                    self.close_doors();
-                    self.streams.iter().for_each(Streams::fall_back);
-                }
-                Notice::Goodbye => {
-                    orphan::set_grace(Duration::from_millis(u64::from(number)));
-                    self.streams.iter().for_each(Streams::fall_back);
-                }
+                Notice::Gone => self.close_doors(),
+                Notice::Goodbye => orphan::set_grace(Duration::from_millis(u64::from(number))),
                 Notice::Promoted => {
                     self.open_doors();
                     continue;
@@ -261,6 +251,7 @@ impl Worker {
                 | Notice::Check
                 | Notice::Diagnose => {}
             }
+            self.streams.iter().for_each(|streams| streams.heed(notice));
             (self.calls.notice)(notice, number);
         }
         self.take_letters();

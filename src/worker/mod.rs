@@ -16,6 +16,7 @@ mod hands;
 mod headroom;
 mod link;
 mod pace;
+mod requests;
 mod streams;
 
 pub use attach::{Attachment, Worker};

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::link::Notice;
 use crate::sys::orphan;
 
 /// The primary's own reader may be slow, or stopped.
@@ -22,18 +23,32 @@ struct Stream {
 pub struct Streams([Stream; 2]);
 
 impl Streams {
-    /// `unread`: the ends of this process's pipes that the primary reads; `own`: the primary's streams.
+    /// Takes over, by `inherit`, the ends of this process's pipes that the primary reads (4 and 5) and the primary's own
+    /// streams (6 and 7); None: this process has the primary's streams anyway.
     ///
     /// # Errors
-    /// No descriptors are left.
-    pub fn new(unread: [OwnedFd; 2], own: [OwnedFd; 2]) -> io::Result<Self> {
-        let ([first, second], [stdout, stderr]) = (unread, own);
-        orphan::fall_back_to(copy(&stdout)?, copy(&stderr)?);
-        Ok(Self([Stream { unread: first, own: stdout }, Stream { unread: second, own: stderr }]))
+    /// No descriptors are left, or they are not there.
+    pub fn inherit(captured: bool, inherit: impl Fn(i32) -> io::Result<OwnedFd>) -> io::Result<Option<Self>> {
+        if !captured {
+            return Ok(None);
+        }
+        let (stdout, stderr) = (
+            Stream { unread: inherit(4)?, own: inherit(6)? },
+            Stream { unread: inherit(5)?, own: inherit(7)? },
+        );
+        orphan::fall_back_to(copy(&stdout.own)?, copy(&stderr.own)?);
+        Ok(Some(Self([stdout, stderr])))
     }
 
-    /// The primary reads no more: what it has not read is written first, and everything from now on goes the same way.
-    pub fn fall_back(&self) {
+    /// A primary that says goodbye reads no more, and neither does one that is gone.
+    pub fn heed(&self, notice: Notice) {
+        if matches!(notice, Notice::Goodbye | Notice::Gone) {
+            self.fall_back();
+        }
+    }
+
+    /// What the primary has not read is written first, and everything from now on goes the same way.
+    fn fall_back(&self) {
         orphan::fall_back();
         self.0.iter().for_each(Stream::pass_on);
     }

@@ -4,10 +4,12 @@ use crate::component::Component;
 use crate::config::choices::choices;
 use crate::config::fault::{did_you_mean, nearest};
 use crate::config::kind::{Kind, Refusal, Shape};
+use crate::config::millis;
 use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub const KEYS: &[Key] = &[
     Key::new("logging.enabled", Kind::Bool, "write drover's own lines"),
@@ -31,6 +33,12 @@ pub const KEYS: &[Key] = &[
     Key::new("logging.logRotation", Kind::Bool, "begin a new file at `maxLogSize`"),
     Key::new("logging.maxLogSize", Kind::Size { min: 1024 }, "the size at which a new file begins"),
     Key::new("logging.maxLogFiles", Kind::Whole { min: 1, max: 10_000 }, "files that are kept"),
+    Key::new(
+        "logging.requestIds",
+        Kind::Bool,
+        "give every request an id, and put it on the lines that are written during it",
+    ),
+    Key::new("logging.slowRequests", Kind::FROM_ZERO, "warn of requests that take so long; 0 = off"),
     Key::new(
         "logging.maxRate",
         Kind::COUNT,
@@ -96,6 +104,9 @@ pub struct Logging {
     /// Bytes.
     pub max_log_size: u64,
     pub max_log_files: u32,
+    pub request_ids: bool,
+    #[serde(with = "millis")]
+    pub slow_requests: Duration,
     /// Lines a second.
     pub max_rate: Option<u32>,
 }
