@@ -116,9 +116,9 @@ function lineText(/** @type {any} */ chunk, /** @type {any} */ encoding) {
   return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString('latin1');
 }
 
-/** The id of a request, if anybody has asked for ids. @param {any} request @returns {string | null} */
+/** What a request is called by its client or was by this process, if it is. @param {any} request @returns {string | null} */
 function knownId(request) {
-  return running === null || request === undefined ? null : identify(request);
+  return request?.[idOf] ?? given(request?.headers) ?? null;
 }
 
 module.exports = { identifyRequests, knownId, markLines, requestId };

@@ -67,6 +67,7 @@ function count(worker) {
     cells[CLOCK] = at;
     fellSilent(socket, at);
     answered(duration, status, at);
+    if (tellIfSlow !== null) tellIfSlow(socket._httpMessage?.req, duration, status);
     if (measured && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
   }
 
@@ -82,7 +83,6 @@ function count(worker) {
       cells[STREAK] += 1;
     } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
     if (measured) measure(micros, status, at);
-    if (tellIfSlow !== null) tellIfSlow(socket._httpMessage, duration, status);
   }
 
   /** What dispatch can do without. @param {number} micros @param {number} status @param {number} at */
@@ -97,7 +97,7 @@ function count(worker) {
     }
   }
 
-  worker.countStreams = streamsOf(cells, answered);
+  worker.countStreams = streamsOf(cells, answered, tellIfSlow);
 
   /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
     cells[REQUESTS] += 1;

@@ -9,22 +9,23 @@ const { knownId } = require('./request-ids');
 /** So many are told a second. */
 const MOST = 10;
 
-/** @param {number} limit milliseconds; 0: no request is slow */
+/** @typedef {(request: any, duration: number, status: number) => void} Look */
+
+/** @param {number} limit milliseconds; 0: no request is slow @returns {Look | null} */
 function tellSlow(limit) {
   if (limit === 0) return null;
   let [second, told, unsaid] = [0, 0, 0];
 
-  /** @param {any} response @param {number} duration milliseconds @param {number} status 0: its connection ended first */
-  return function look(response, duration, status) {
+  /** @param {any} request @param {number} duration milliseconds @param {number} status 0: its connection ended first */
+  return function look(request, duration, status) {
     if (duration < limit) return;
     const now = Math.floor(performance.now() / 1000);
     if (now !== second) [second, told] = [now, 0];
-    if (told >= MOST || response === null) {
+    if (told >= MOST) {
       unsaid += 1;
       return;
     }
     told += 1;
-    const { req: request } = response;
     const path = String(request?.url ?? '').split('?', 1)[0].slice(0, 200);
     addon.workerSlow({
       method: String(request?.method ?? ''),
