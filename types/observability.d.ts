@@ -103,7 +103,7 @@ export interface LoggingConfig {
   maxLogSize?: Size;
   /** Files that are kept, the one that is written to among them. @default 5 */
   maxLogFiles?: number;
-  /** Give every request an id, and put it on the lines that are written during it. @default false, true from the first call of `requestId()` on */
+  /** Give every request an id, and put it on the lines that are written during it; `requestId()` does so too. @default false */
   requestIds?: boolean;
   /** Warn of requests that take so long; 0 is never. @default 5000 */
   slowRequests?: Duration;
