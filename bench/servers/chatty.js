@@ -33,6 +33,8 @@ async function chat() {
   }
   const seconds = (performance.now() - since) / 1000;
   console.log(`${WORKER_ID} done ${written} ${written * LINE} ${seconds}`);
+  // A worker that has nothing to do any more would end, and another begin anew.
+  setInterval(() => {}, 60_000);
 }
 
 if (app.isWorker) chat();
