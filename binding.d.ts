@@ -255,6 +255,9 @@ export declare function workerResigned(): void
 /** The server behind the group takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
 
+/** Tells the primary of a slow request: `{ method, path, status, ms, requestId, unsaid }`. */
+export declare function workerSlow(slow: any): void
+
 /** What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none. */
 export declare function workerSpeaks(protocol: string): void
 

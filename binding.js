@@ -884,6 +884,7 @@ module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady
 module.exports.workerResigned = nativeBinding.workerResigned
 module.exports.workerServe = nativeBinding.workerServe
+module.exports.workerSlow = nativeBinding.workerSlow
 module.exports.workerSpeaks = nativeBinding.workerSpeaks
 module.exports.workerTakeWhatWaits = nativeBinding.workerTakeWhatWaits
 module.exports.workerTargets = nativeBinding.workerTargets

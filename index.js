@@ -4,6 +4,7 @@
 // What the package gives. Named exports are written out, so that `import { createServer } from 'drover'` works.
 
 const { createServer } = require('./lib/create-server');
+const { requestId } = require('./lib/request-ids');
 const { ClusterManager } = require('./lib/manager');
 const { ClusterFactory, buildCluster } = require('./lib/factory');
 const { IPCManager } = require('./lib/ipc-manager');
@@ -20,6 +21,7 @@ const {
 
 module.exports = {
   createServer,
+  requestId,
   ClusterManager,
   BunClusterManager: ClusterManager,
   RobustClusterManager: ClusterManager,

@@ -12,6 +12,7 @@ const { bytesOf } = require('./bytes');
 const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
 const { addon } = require('./native');
+const { tellSlow } = require('./slow-requests');
 
 // Indexes in a worker's cells.
 const REQUESTS = 9;
@@ -50,7 +51,8 @@ const SOCKET_IO_HINT =
 /** @param {import('./worker').Worker} worker */
 function count(worker) {
   const { cells } = worker;
-  const { measured } = worker.welcome;
+  const { measured, slow_ms: slowMs } = worker.welcome;
+  const tellIfSlow = tellSlow(slowMs);
   const dress = dresserOf(worker);
   const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
@@ -65,6 +67,7 @@ function count(worker) {
     cells[CLOCK] = at;
     fellSilent(socket, at);
     answered(duration, status, at);
+    if (tellIfSlow !== null) tellIfSlow(socket._httpMessage?.req, duration, status);
     if (measured && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
   }
 
@@ -94,7 +97,7 @@ function count(worker) {
     }
   }
 
-  worker.countStreams = streamsOf(cells, answered);
+  worker.countStreams = streamsOf(cells, answered, tellIfSlow);
 
   /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
     cells[REQUESTS] += 1;

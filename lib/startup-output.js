@@ -2,13 +2,25 @@
 'use strict';
 
 // Until a worker is ready the primary hears what it writes, so that the error of a start that fails can show
-// it. Streams that the program never touches are not made.
+// it. Where the worker's output is part of the log, its streams wait for their reader, as a terminal's do: nothing is
+// lost in a process that ends in the midst of its words. Streams that the program never touches are not made.
 
 const { addon } = require('./native');
 
 /** @param {any} chunk a string or a view */
 function textOf(chunk) {
   return typeof chunk === 'string' ? chunk : Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString();
+}
+
+/** Streams that are made, and who wants to see those that will be. @type {any[]} */
+const made = [];
+/** @type {((stream: any) => void)[]} */
+const watchers = [];
+
+/** Calls `see` with each standard stream of this worker, once the program asks for it. @param {(stream: any) => void} see */
+function eachStream(see) {
+  watchers.push(see);
+  made.forEach(see);
 }
 
 /** @param {any} stream */
@@ -23,11 +35,15 @@ function listen(stream) {
     if (!isHeard && stream.write === heard) delete stream.write;
     return write.call(this, chunk, encoding, callback);
   };
-  return stream;
 }
 
-/** Both standard streams, when the program first asks for them. */
-function followOutput() {
+/** A pipe that is full holds the writer up. @param {any} stream */
+function wait(stream) {
+  stream._handle?.setBlocking?.(true);
+}
+
+/** Both standard streams, when the program first asks for them. @param {boolean} captured they are part of the log */
+function followOutput(captured) {
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
     const own = Object.getOwnPropertyDescriptor(process, name);
     if (own?.get === undefined || !own.configurable) continue;
@@ -36,10 +52,15 @@ function followOutput() {
       ...own,
       get() {
         Object.defineProperty(process, name, own);
-        return listen(get.call(process));
+        const stream = get.call(process);
+        if (captured) wait(stream);
+        listen(stream);
+        made.push(stream);
+        watchers.forEach((see) => see(stream));
+        return stream;
       },
     });
   }
 }
 
-module.exports = { followOutput };
+module.exports = { eachStream, followOutput };

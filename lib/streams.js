@@ -6,27 +6,32 @@
 const REQUESTS = 9;
 
 const begun = Symbol('drover.streamBegun');
+const asked = Symbol('drover.streamAsked');
 const counted = Symbol('drover.streamsCounted');
 
 /**
  * @param {Float64Array} cells
  * @param {(duration: number, status: number, at: number) => void} answered a response is done; status 0: it never
  *   reached its client
+ * @param {import('./slow-requests').Look | null} tellIfSlow
  * @returns {(server: any) => void} counts the streams of a server, if it has some
  */
-function streamsOf(cells, answered) {
+function streamsOf(cells, answered, tellIfSlow) {
   /** @this {any} */
   function end() {
     const at = performance.now();
     const isCut = this.aborted || (this.rstCode !== 0 && !this.writableFinished);
     const status = isCut ? 0 : this.sentHeaders?.[':status'];
-    answered(at - this[begun], Number(status ?? 0), at);
+    const duration = at - this[begun];
+    answered(duration, Number(status ?? 0), at);
+    if (tellIfSlow !== null) tellIfSlow(requestOf(this[asked]), duration, Number(status ?? 0));
   }
 
-  /** @param {any} stream */
-  function begin(stream) {
+  /** @param {any} stream @param {any} headers */
+  function begin(stream, headers) {
     cells[REQUESTS] += 1;
     stream[begun] = performance.now();
+    stream[asked] = headers;
     stream.on('close', end);
   }
 
@@ -36,6 +41,11 @@ function streamsOf(cells, answered) {
     server[counted] = true;
     server.prependListener('stream', begin);
   };
+}
+
+/** @param {any} headers */
+function requestOf(headers) {
+  return { method: headers?.[':method'], url: headers?.[':path'], headers };
 }
 
 module.exports = { streamsOf };

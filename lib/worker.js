@@ -354,7 +354,9 @@ function attach(primary) {
   require('./departure').departInOrder(current);
   require('./signals').waitForPrimary(current);
   if (welcome.traced) require('./stack').answerForHangs();
-  require('./startup-output').followOutput();
+  require('./startup-output').followOutput(welcome.captured);
+  if (welcome.captured) require('./request-ids').markLines();
+  if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
   reportUncaught();
   if (welcome.ready === 'boot') readyWhenLoaded();

@@ -5,6 +5,7 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
+use crate::component::Component;
 use crate::error::Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -207,12 +208,55 @@ pub enum Event {
     Alert { severity: Level, message: String },
     /// Something an operator should read that is no event of the API.
     #[serde(rename = "notice")]
-    Notice { level: Level, message: String },
+    Notice {
+        level: Level,
+        message: String,
+        #[serde(skip)]
+        component: Component,
+        /// Members of the line beside its message.
+        #[serde(skip)]
+        members: Option<Value>,
+    },
 }
 
 impl Event {
     pub fn notice(level: Level, message: impl Into<String>) -> Self {
-        Event::Notice { level, message: message.into() }
+        Event::about(Component::Supervisor, level, message)
+    }
+
+    /// A notice of one of drover's parts.
+    pub fn about(component: Component, level: Level, message: impl Into<String>) -> Self {
+        Event::Notice { level, message: message.into(), component, members: None }
+    }
+
+    /// The part of drover that says so.
+    pub fn component(&self) -> Component {
+        match self {
+            Event::WorkerStarted { .. }
+            | Event::WorkerReady { .. }
+            | Event::WorkerDraining { .. }
+            | Event::WorkerExit { .. }
+            | Event::WorkerStopped { .. }
+            | Event::WorkerError { .. }
+            | Event::WorkerRestart { .. } => Component::Workers,
+            Event::WorkerUnhealthy { .. } | Event::HealthChanged { .. } => Component::Health,
+            Event::LeaderChanged { .. } => Component::Messages,
+            Event::ClusterStarted { .. }
+            | Event::ClusterDegraded { .. }
+            | Event::ClusterScaled { .. }
+            | Event::ClusterStopped
+            | Event::Alert { .. } => Component::Supervisor,
+            Event::MetricsUpdated { .. } => Component::Monitoring,
+            Event::Notice { component, .. } => *component,
+        }
+    }
+
+    /// What the line says besides its message.
+    pub fn members(&self) -> Option<Value> {
+        match self {
+            Event::Notice { members, .. } => members.clone(),
+            _ => None,
+        }
     }
 
     /// The line an operator reads, and how loud it is.
@@ -289,7 +333,7 @@ impl Event {
                 (Level::Debug, format!("{rate:.1} requests a second, p99 {p99:.1} ms"))
             }
             Event::Alert { severity, message } => (*severity, message.clone()),
-            Event::Notice { level, message } => (*level, message.clone()),
+            Event::Notice { level, message, .. } => (*level, message.clone()),
         }
     }
 }

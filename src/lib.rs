@@ -7,7 +7,7 @@
 //! dispatch  process  ipc::channel  metrics::memory  log
 //! sys                                    the only unsafe
 //! supervisor  balance  ipc::{frame, control}  metrics::layout        PURE
-//! config  event  error
+//! config  event  error  component
 //! ```
 //! A line uses only the lines below it; `tests/architecture.rs` holds the code to that.
 
@@ -15,6 +15,7 @@ pub mod admin;
 pub mod balance;
 #[cfg(feature = "node-api")]
 mod bindings;
+pub mod component;
 pub mod config;
 pub mod dispatch;
 pub mod error;

@@ -35,26 +35,83 @@ export interface MonitoringConfig {
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
+/** A part of drover that says something in the log. */
+export type LogComponent =
+  | 'supervisor'
+  | 'workers'
+  | 'dispatch'
+  | 'health'
+  | 'messages'
+  | 'monitoring'
+  | 'requests'
+  | 'log';
+
+/** A line of `GET /cluster/logs`. */
+export interface LogLine {
+  /** Grows with each line of the cluster: for `after`. */
+  id: number;
+  /** Milliseconds since 1970. */
+  time: number;
+  level: Exclude<LogLevel, 'silent'>;
+  /** null: a line of drover's own. */
+  worker: string | null;
+  requestId: string | null;
+  msg: string;
+  /** What the line says besides. */
+  fields: Record<string, unknown>;
+}
+
+/** A message and how often it came; `#` stands for its numbers. */
+export interface FrequentMessage {
+  message: string;
+  level: Exclude<LogLevel, 'silent'>;
+  count: number;
+  /** Milliseconds since 1970. */
+  last: number;
+}
+
+/** The answer of `GET /cluster/logs`. */
+export interface LogTail {
+  lines: LogLine[];
+  /** The most frequent first. */
+  frequent: FrequentMessage[];
+  /** Lines that `maxRate` held back. */
+  dropped: number;
+  /** Asked for with `after` next, no line is missed and none comes twice. */
+  next: number;
+}
+
+/**
+ * The id of the request during which this is called: the client's `x-request-id`, the trace id of its `traceparent`, or a
+ * new one; undefined outside of requests. Requests have ids from the first call on, or from the start with
+ * `logging.requestIds`.
+ */
+export declare function requestId(): string | undefined;
+
 export interface LoggingConfig {
   /** @default true */
   enabled?: boolean;
   /** @default 'info' */
   level?: LogLevel;
-  /** A level for a component of drover's. */
+  /** By `LogComponent`: the least level of a part of drover where it is another than `level`. */
   components?: Record<string, LogLevel>;
   /** JSON lines are pino's. Without one: `pretty` in development and on a terminal, else `json`. */
   format?: 'json' | 'pretty';
-  /** Take the workers' output into the stream. @default true */
+  /** The workers' output is part of the log; false: it goes where the primary's does. @default true */
   includeWorkerLogs?: boolean;
-  /** A file instead of standard output. With `logRotation` and no file: `logs/drover.log`. */
+  /** A file instead of standard output; its folder is made. With `logRotation` and no file: `logs/drover.log`. */
   file?: string;
-  /** @default false */
+  /** At `maxLogSize` `drover.log` becomes `drover.log.1` and a new file begins. @default false */
   logRotation?: boolean;
   /** @default '10MB' */
   maxLogSize?: Size;
-  /** @default 5 */
+  /** Files that are kept, the one that is written to among them. @default 5 */
   maxLogFiles?: number;
-  /** Most lines a second. */
+  /** Give every request an id, and put it on the lines that are written during it; `requestId()` does so too. @default false */
+  requestIds?: boolean;
+  /** Warn of requests that take so long; 0 is never. @default 5000 */
+  slowRequests?: Duration;
+  /** Most lines a second of one worker; the others are counted and not written. */
   maxRate?: number;
 }
 

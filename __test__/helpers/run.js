@@ -49,14 +49,32 @@ function signalIfAlive(pid, signal) {
   }
 }
 
+/** A worker's plain line as the log has it, in JSON or pretty. */
+const WRAPPED = /^\{"level":(30|50),"time":\d+,"pid":\d+,"hostname":"[^"]*","env":"[^"]*","worker":"\d+",(?:"requestId":"[^"]*",)?"msg":(".*")\}$/;
+const PRETTY = /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[(INFO|ERROR)\] \[\d+\] (.*)$/;
+
+/** What a worker wrote, and to which stream; other lines are what they are. */
+function written(line) {
+  const wrapped = line.match(WRAPPED);
+  if (wrapped) return { stream: wrapped[1] === '50' ? 'stderr' : 'stdout', text: JSON.parse(wrapped[2]) };
+  const pretty = line.match(PRETTY);
+  if (pretty) return { stream: pretty[1] === 'ERROR' ? 'stderr' : 'stdout', text: pretty[2] };
+  return { stream: 'stdout', text: line };
+}
+
 class Program {
   #child;
   #mark = randomUUID();
   #waiting = new Set();
   #silent = false;
 
-  stdout = '';
-  stderr = '';
+  /** Both streams with the workers' lines as those wrote them. */
+  #read = { stdout: '', stderr: '' };
+  /** A line of standard output whose end has not come. */
+  #begun = '';
+
+  /** Standard output as it came. */
+  raw = '';
   /** Resolves to { code, signal } when the process has ended. */
   exit;
 
@@ -69,12 +87,11 @@ class Program {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: true,
     });
-    for (const stream of ['stdout', 'stderr']) {
-      this.#child[stream].setEncoding('utf8').on('data', (text) => {
-        this[stream] += text;
-        this.#look();
-      });
-    }
+    this.#child.stdout.setEncoding('utf8').on('data', (text) => this.#hear(text));
+    this.#child.stderr.setEncoding('utf8').on('data', (text) => {
+      this.#read.stderr += text;
+      this.#look();
+    });
     this.exit = new Promise((resolve, reject) => {
       this.#child.once('error', reject);
       this.#child.once('exit', (code, signal) => resolve({ code, signal }));
@@ -93,6 +110,25 @@ class Program {
 
   get isAlive() {
     return this.pid !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
+  get stdout() {
+    return this.#read.stdout + this.#begun;
+  }
+
+  get stderr() {
+    return this.#read.stderr;
+  }
+
+  #hear(text) {
+    this.raw += text;
+    const lines = (this.#begun + text).split('\n');
+    this.#begun = lines.pop();
+    for (const line of lines) {
+      const { stream, text: said } = written(line);
+      this.#read[stream] += `${said}\n`;
+    }
+    this.#look();
   }
 
   get output() {

@@ -8,6 +8,7 @@ mod events;
 mod exposition;
 mod feed;
 mod guard;
+mod logs;
 mod openapi;
 pub mod private;
 mod routes;
@@ -22,6 +23,7 @@ use tokio::sync::oneshot;
 
 use crate::config::Secret;
 use crate::error::Result;
+use crate::log::Logs;
 use crate::metrics::history::{History, Point};
 use crate::metrics::memory::SharedMemory;
 
@@ -40,6 +42,7 @@ pub struct Api {
     pub feed: Feed,
     pub listeners: Listeners,
     pub troubles: Troubles,
+    pub logs: Logs,
     pub orders: Orders,
     pub diagnose: diagnostics::Diagnose,
     /// What a POST must show.

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::logs;
+use crate::component::Component;
 use crate::metrics::history::SERIES;
+
+/// The largest whole number that JavaScript tells from its neighbours.
+const MOST_EXACT: u64 = (1 << 53) - 1;
 
 pub fn document() -> Value {
     let error = json!({
@@ -75,6 +80,14 @@ pub fn document() -> Value {
     for status in ["413", "415", "422"] {
         scale["responses"][status] = error.clone();
     }
+    let logs = get(
+        "The last lines of the log, and what comes most often.",
+        json!({
+            "200": answer("Lines, the oldest first.", schema("Logs")),
+            "400": error,
+        }),
+        log_filters(),
+    );
     json!({
         "openapi": "3.1.0",
         "info": { "title": "drover", "version": env!("CARGO_PKG_VERSION"), "description": "A cluster's monitoring API." },
@@ -109,6 +122,8 @@ pub fn document() -> Value {
             }), json!([
                 { "name": "Last-Event-ID", "in": "header", "description": "Go on after this one.", "schema": { "type": "string" } },
             ])),
+            "/cluster/logs": logs,
+            "/cluster/log-level": { "post": log_level() },
             "/metrics": get("Metrics for Prometheus.", json!({
                 "200": { "description": "The text format, or OpenMetrics for who accepts it.", "content": {
                     "text/plain": { "schema": { "type": "string" } },
@@ -184,6 +199,7 @@ pub fn document() -> Value {
                     "last": { "anyOf": [schema("Decision"), { "type": "null" }] },
                     "decisions": { "type": "array", "items": schema("Decision") },
                 })),
+                "Logs": lines(),
                 "History": object(json!({
                     "metric": { "type": "string" },
                     "points": { "type": "array", "items": { "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2 } },
@@ -191,6 +207,65 @@ pub fn document() -> Value {
             },
         },
     })
+}
+
+fn log_filters() -> Value {
+    let filter = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "query", "description": what, "schema": schema });
+    let whole = json!({ "type": "integer", "minimum": 0, "maximum": MOST_EXACT });
+    json!([
+        filter("level", "This level and louder ones.", json!({ "type": "string", "enum": logs::LEVELS })),
+        filter(
+            "worker",
+            "A worker's lines, or drover's own.",
+            json!({ "type": "string", "pattern": "^(primary|[0-9]{1,4})$" })
+        ),
+        filter("text", "In the message or the fields, in upper or lower case.", json!({ "type": "string" })),
+        filter("since", "Milliseconds since 1970.", whole.clone()),
+        filter("requestId", "Lines that were written during this request.", json!({ "type": "string" })),
+        filter("after", "Lines with a greater id, the oldest first; without it the newest.", whole),
+        filter(
+            "limit",
+            "Lines in the answer; 200 unless told.",
+            json!({ "type": "integer", "minimum": 1, "maximum": logs::MOST_LINES })
+        ),
+    ])
+}
+
+fn log_level() -> Value {
+    let error = json!({
+        "description": "What was wrong and what to do.",
+        "content": { "application/json": { "schema": { "$ref": "#/components/schemas/Error" } } },
+    });
+    let body = json!({
+        "level": { "type": "string", "enum": logs::OWN_LEVELS },
+        "component": { "type": ["string", "null"], "enum": Component::NAMES.into_iter().map(Value::from).chain([Value::Null]).collect::<Vec<_>>() },
+    });
+    let content = |schema: Value| json!({ "application/json": { "schema": schema } });
+    json!({
+        "summary": "How loud drover's own lines are from now on, all of them or one component's.",
+        "security": [{ "token": [] }, {}],
+        "requestBody": { "required": true, "content": content(json!({ "type": "object", "required": ["level"], "properties": body })) },
+        "responses": {
+            "200": { "description": "It is so.", "content": content(object(body)) },
+            "400": error, "401": error, "403": error, "413": error, "415": error, "422": error,
+        },
+    })
+}
+
+fn lines() -> Value {
+    object(json!({
+        "lines": { "type": "array", "items": object(json!({
+            "id": { "type": "integer" }, "time": { "type": "integer" }, "level": { "enum": logs::LEVELS },
+            "worker": { "type": ["string", "null"] }, "requestId": { "type": ["string", "null"] },
+            "msg": { "type": "string" }, "fields": { "type": "object" },
+        })) },
+        "frequent": { "type": "array", "items": object(json!({
+            "message": { "type": "string" }, "level": { "enum": logs::LEVELS },
+            "count": { "type": "integer" }, "last": { "type": "integer" },
+        })) },
+        "dropped": { "type": "integer" },
+        "next": { "type": "integer" },
+    }))
 }
 
 /// Every property is there.

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::events::events;
-use super::{Api, dashboard, diagnostics, exposition, guard, openapi};
+use super::{Api, dashboard, diagnostics, exposition, guard, logs, openapi};
 use crate::error::{Code, Error};
 use crate::metrics::history::SERIES;
 use crate::metrics::layout::header as header_cells;
@@ -36,6 +36,8 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cluster/events", get(events))
         .route("/cluster/errors", get(async |State(api): Shared| Json(api.troubles.told(now_ms()))))
         .route("/cluster/scaling", get(async |State(api): Shared| Json(scaling(&api))))
+        .route("/cluster/logs", get(logs::logs))
+        .route("/cluster/log-level", post(logs::set_level))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(async || Json(openapi::document())))
         .route("/cluster/restart", post(restart))

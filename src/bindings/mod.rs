@@ -12,6 +12,7 @@ mod figures;
 mod messages;
 mod meters;
 mod primary;
+mod requests;
 mod worker;
 
 use serde_json::{Value, json};

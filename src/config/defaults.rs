@@ -166,6 +166,8 @@ pub fn defaults() -> Value {
             "logRotation": false,
             "maxLogSize": 10 * MIB,
             "maxLogFiles": 5,
+            "requestIds": false,
+            "slowRequests": 5 * SECOND,
             "maxRate": null,
         },
         "errorHandling": {

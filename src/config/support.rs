@@ -41,20 +41,11 @@ const TABLE: &[(&str, Support)] = &[
     ("resources", Lacks("resource limits")),
     ("resources.maxConnectionsPerWorker", Full),
     ("autoScaling", Lacks("auto-scaling")),
-    ("logging", Lacks("log files and log limits")),
-    ("logging.enabled", Full),
-    ("logging.level", Full),
-    ("logging.format", Full),
-    ("logging.includeWorkerLogs", Only(is_true, "true", "withholding what the workers write")),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
     ("security.auditLog", Full),
     ("cache", Lacks("the shared cache")),
 ];
-
-fn is_true(value: &Value) -> bool {
-    *value == json!(true)
-}
 
 fn is_node(value: &Value) -> bool {
     value.as_str().is_some_and(|path| path.rsplit('/').next() == Some("node"))
@@ -142,7 +133,8 @@ mod tests {
             json!({ "processManagement": { "hangTimeout": 0 } }),
             json!({ "loadBalancing": { "strategy": "ip-hash", "dispatch": "push", "maxQueue": 5, "trustProxy": "loopback" } }),
             json!({ "limits": { "connections": 5 }, "logging": { "enabled": true, "level": "warn", "format": "json" } }),
-            json!({ "logging": { "includeWorkerLogs": true }, "monitoring": { "dashboard": false } }),
+            json!({ "logging": { "includeWorkerLogs": false, "logRotation": true, "maxLogFiles": 5, "maxRate": 5 } }),
+            json!({ "monitoring": { "dashboard": false } }),
             json!({ "errorHandling": { "fallback": { "status": 500 }, "circuitBreaker": { "resetTimeout": 5 } } }),
             json!({ "ipc": { "key": null, "encryption": true, "timeout": 5, "maxPending": 5 } }),
             json!({ "monitoring": { "customMetrics": { "$function": "a" }, "exporters": [{ "$function": "b" }] } }),
@@ -157,8 +149,6 @@ mod tests {
         for (config, path) in [
             (json!({ "limits": { "memory": 512 } }), "limits.memory"),
             (json!({ "security": { "isolateWorkers": false } }), "security.isolateWorkers"),
-            (json!({ "logging": { "includeWorkerLogs": false } }), "logging.includeWorkerLogs"),
-            (json!({ "logging": { "maxLogFiles": 5 } }), "logging.maxLogFiles"),
             (json!({ "interpreter": "bun" }), "interpreter"),
             (json!({ "cache": { "maxEntries": 5 } }), "cache.maxEntries"),
         ] {

@@ -69,7 +69,7 @@ impl Incident {
                 (Class::UnhealthyWorker, severity, reason.clone(), Some(worker_id), stack.as_deref())
             }
             Event::Alert { severity, message } => (Class::Alert, *severity, message.clone(), None, None),
-            Event::Notice { level: Level::Error, message } => {
+            Event::Notice { level: Level::Error, message, .. } => {
                 (Class::Notice, Level::Error, message.clone(), None, None)
             }
             Event::WorkerStarted { .. }

@@ -47,6 +47,21 @@ pub enum Protocol {
     Http2,
 }
 
+/// A request that took long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SlowRequest {
+    pub method: String,
+    /// Without its query, which may hold secrets.
+    pub path: String,
+    /// 0: its connection ended first.
+    pub status: u16,
+    pub ms: u64,
+    pub request_id: Option<String>,
+    /// Slow requests since the last that was told, which were not.
+    pub unsaid: u64,
+}
+
 /// What makes a worker ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -79,6 +94,12 @@ pub struct Welcome {
     pub checked: bool,
     /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
     pub traced: bool,
+    /// The standard streams are pipes to the primary; their other ends and the primary's own streams are inherited.
+    pub captured: bool,
+    /// A request that takes so many milliseconds is slow; 0: none is.
+    pub slow_ms: u64,
+    /// Every request has an id, and so have the lines that are written during it.
+    pub request_ids: bool,
     /// Keys follow, and everything after them is sealed.
     pub sealed: bool,
     pub messages: Messages,
@@ -216,6 +237,8 @@ pub enum ToPrimary {
     Order { id: u32, verb: String, argument: serde_json::Value },
     /// What the program wrote to its standard streams before it was ready.
     Wrote { text: String },
+    /// A request took longer than `Welcome::slow_ms`.
+    Slow(SlowRequest),
     /// Something the operator should know; said once a cluster.
     Hint { text: String },
     /// An uncaught error; the process is about to end.

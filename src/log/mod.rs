@@ -1,125 +1,218 @@
-//! drover's own lines on standard output: pino's JSON, or pretty for people. One line is one write.
+//! The cluster's log: drover's own lines and the workers' output as one stream of whole lines. One thread writes it
+//! (`writer`), told by an `inbox` that nobody waits for; `split` finds the lines, `scan` reads what a JSON line says,
+//! `render` writes pino's JSON or pretty, `output` and `files` bring it to standard output or to files; `levels` and
+//! `rate` say what is written, `tail` and `frequent` keep the last of it for the monitoring API.
+
+mod files;
+mod frequent;
+mod inbox;
+mod levels;
+mod output;
+mod rate;
+mod render;
+mod scan;
+mod split;
+mod tail;
+mod writer;
 
 use std::io::{self, IsTerminal};
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
-use serde_json::json;
+use rustix::fs::OFlags;
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+use serde_json::Value;
 
+use crate::component::Component;
 use crate::event::Level;
-use crate::sys::local_time::LocalTime;
+use crate::sys::local_time::now_ms;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    Json,
-    Pretty,
+pub use files::Rotation;
+pub use frequent::Frequent;
+pub use levels::Levels;
+pub use output::FileSettings;
+pub use render::{Format, Source, Style};
+pub use scan::{level_name, level_named};
+pub use tail::{Filter, Found, Line, Whose};
+
+use inbox::Inbox;
+use output::Output;
+use render::{Own, Renderer};
+use tail::Tail;
+
+/// Of a pipe: what a worker may write while the writer is busy. The kernel grants less where a user has many.
+const PIPE: usize = 256 * 1024;
+/// How long the end of the process may wait for the last lines; a reader that takes some is given more.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What is written, how and where.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// drover writes lines at all.
+    pub enabled: bool,
+    /// The workers' output is part of the log; otherwise it goes where the primary's does.
+    pub captures: bool,
+    pub least: Level,
+    pub components: Vec<(Component, Level)>,
+    pub style: Style,
+    pub file: Option<FileSettings>,
+    /// Lines a second of one worker.
+    pub most_rate: Option<u32>,
 }
 
-/// Where and how drover's lines are written.
-#[derive(Clone, Debug)]
+/// The level of drover's own lines that a name stands for.
+pub fn own_level(name: &str) -> Option<Level> {
+    Some(match name {
+        "trace" | "debug" => Level::Debug,
+        "info" => Level::Info,
+        "warn" => Level::Warn,
+        "error" | "fatal" => Level::Error,
+        "silent" => Level::Silent,
+        _ => return None,
+    })
+}
+
+/// Colour only on a terminal, and never against NO_COLOR.
+pub fn may_color(no_color: bool) -> bool {
+    !no_color && io::stdout().is_terminal()
+}
+
+/// What the log has kept, and how loud it is: for the monitoring API.
+#[derive(Clone)]
+pub struct Logs {
+    tail: Arc<Mutex<Tail>>,
+    levels: Arc<Levels>,
+    inbox: Option<Arc<Inbox>>,
+}
+
+impl Logs {
+    pub fn find(&self, filter: &Filter) -> Found {
+        self.tail.lock().unwrap_or_else(PoisonError::into_inner).find(filter)
+    }
+
+    /// None: of every component that has no level of its own.
+    pub fn set_level(&self, component: Option<Component>, level: Level) {
+        self.levels.set(component, level);
+        if let Some(inbox) = &self.inbox {
+            let whose = component.map_or("the log", Component::name);
+            let text = format!("The level of {whose} is {} now", format!("{level:?}").to_lowercase());
+            let time = now_ms();
+            inbox.say(Own { level: Level::Info, text, members: None, time });
+        }
+    }
+}
+
+/// The log as the primary has it. It is over when this is.
 pub struct Log {
-    pub enabled: bool,
-    pub least: Level,
-    pub format: Format,
-    pub color: bool,
-    pub hostname: String,
-    /// NODE_ENV, for the `env` field.
-    pub env: String,
+    inbox: Option<Arc<Inbox>>,
+    levels: Arc<Levels>,
+    tail: Arc<Mutex<Tail>>,
+    format: Format,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// A worker's ends of its output, and the primary's.
+#[derive(Debug)]
+pub struct Pipes {
+    pub stdout: (OwnedFd, OwnedFd),
+    pub stderr: (OwnedFd, OwnedFd),
+}
+
+impl Pipes {
+    /// # Errors
+    /// No descriptors are left.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self { stdout: pipe()?, stderr: pipe()? })
+    }
+}
+
+/// The end that is read does not block; the worker's does, as a terminal would.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK)?;
+    // A smaller one serves too.
+    let _ = fcntl_setpipe_size(&write, PIPE);
+    Ok((read, write))
 }
 
 impl Log {
-    /// Colour only on a terminal, and never against NO_COLOR.
-    pub fn may_color(no_color: bool) -> bool {
-        !no_color && io::stdout().is_terminal()
-    }
-
-    pub fn write(&self, level: Level, message: &str, now_ms: u64) {
-        if !self.enabled || level < self.least {
-            return;
+    /// # Errors
+    /// The file cannot be written; no thread or descriptor is left.
+    pub fn start(settings: Settings) -> io::Result<Self> {
+        let levels = Arc::new(Levels::new(settings.least, &settings.components));
+        let tail = Arc::new(Mutex::new(Tail::default()));
+        let format = settings.style.format;
+        let thread = Mutex::default();
+        let mut log = Self { inbox: None, levels: levels.clone(), tail: tail.clone(), format, thread };
+        if !settings.enabled {
+            return Ok(log);
         }
-        let line = match self.format {
-            Format::Json => self.json(level, message, now_ms),
-            Format::Pretty => self.pretty(level, message, now_ms),
-        };
-        write_all(line.as_bytes());
-    }
-
-    fn json(&self, level: Level, message: &str, now_ms: u64) -> String {
-        let line = json!({
-            "level": pino_level(level),
-            "time": now_ms,
-            "pid": std::process::id(),
-            "hostname": self.hostname,
-            "env": self.env,
-            "msg": message,
-        });
-        format!("{line}\n")
-    }
-
-    fn pretty(&self, level: Level, message: &str, now_ms: u64) -> String {
-        let (name, color) = match level {
-            Level::Debug => ("DEBUG", 34),
-            Level::Info => ("INFO", 32),
-            Level::Warn => ("WARN", 33),
-            Level::Error | Level::Silent => ("ERROR", 31),
-        };
-        let time = LocalTime::at(now_ms);
-        if self.color {
-            format!("\x1b[2m{time}\x1b[0m \x1b[{color}m[{name}]\x1b[0m {message}\n")
-        } else {
-            format!("{time} [{name}] {message}\n")
-        }
-    }
-}
-
-fn pino_level(level: Level) -> u8 {
-    match level {
-        Level::Debug => 20,
-        Level::Info => 30,
-        Level::Warn => 40,
-        Level::Error | Level::Silent => 50,
-    }
-}
-
-/// Standard output may be a pipe that the runtime made non-blocking: wait for its reader. A reader that is
-/// gone takes no more lines.
-fn write_all(mut bytes: &[u8]) {
-    let stdout = io::stdout();
-    while !bytes.is_empty() {
-        match rustix::io::write(&stdout, bytes) {
-            Ok(written) => bytes = &bytes[written..],
-            Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                let _ = poll(&mut [PollFd::new(&stdout, PollFlags::OUT)], None);
+        let file = match settings.file {
+            None => None,
+            Some(file) => {
+                output::make_folder(&file.path)?;
+                let opened = file.open()?;
+                Some((file, opened))
             }
-            Err(_) => return,
+        };
+        let inbox = Arc::new(Inbox::new()?);
+        let writer = writer::Writer::new(writer::Parts {
+            inbox: inbox.clone(),
+            levels,
+            tail,
+            renderer: Renderer::new(settings.style),
+            output: Output::new(file),
+            most_rate: settings.most_rate,
+        })?;
+        let thread = std::thread::Builder::new().name("drover-log".into()).spawn(move || writer.run())?;
+        log.inbox = Some(inbox);
+        log.thread = Mutex::new(Some(thread));
+        Ok(log)
+    }
+
+    pub fn logs(&self) -> Logs {
+        Logs { tail: self.tail.clone(), levels: self.levels.clone(), inbox: self.inbox.clone() }
+    }
+
+    pub fn is_pretty(&self) -> bool {
+        self.format == Format::Pretty
+    }
+
+    /// A line of drover's own; never waits.
+    pub fn say(&self, component: Component, level: Level, text: String, members: Option<Value>, now_ms: u64) {
+        if let Some(inbox) = &self.inbox
+            && self.levels.allows(component, level)
+        {
+            inbox.say(Own { level, text, members, time: now_ms });
+        }
+    }
+
+    /// From now on what comes out of a worker's pipe is part of the log, until its end.
+    pub fn follow(&self, source: Source, stream: OwnedFd) {
+        if let Some(inbox) = &self.inbox {
+            inbox.follow(source, stream);
+        }
+    }
+
+    /// Returns when everything that was said, and that lies in the workers' pipes, is written. Nothing is written
+    /// afterwards.
+    pub fn finish(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (Some(inbox), Some(thread)) = (&self.inbox, thread) else { return };
+        let (ended, end) = channel();
+        inbox.end(ended);
+        if end.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
+            // One that panicked has said so.
+            let _ = thread.join();
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn log(format: Format) -> Log {
-        let (hostname, env) = ("server".into(), "production".into());
-        Log { enabled: true, least: Level::Info, format, color: false, hostname, env }
-    }
-
-    #[test]
-    fn a_json_line_has_pinos_fields() {
-        let line: serde_json::Value =
-            serde_json::from_str(&log(Format::Json).json(Level::Info, "hello", 1_640_995_200_000)).unwrap();
-        assert_eq!(line["level"], 30);
-        assert_eq!(line["time"], 1_640_995_200_000u64);
-        assert_eq!(line["msg"], "hello");
-        assert_eq!(line["env"], "production");
-    }
-
-    #[test]
-    fn a_pretty_line_has_time_and_level() {
-        let line = log(Format::Pretty).pretty(Level::Warn, "hello", 1_640_995_200_000);
-        assert!(line.ends_with(" [WARN] hello\n"), "{line}");
-        assert_eq!(line.as_bytes()[4], b'-');
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.finish();
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::logging;
 use super::setup::{Checks, Greeting, Reporting, Setup, Watching};
 use crate::admin::socket;
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
 use crate::config::sections::ipc::{Ipc, Serialization};
-use crate::config::sections::logging;
 use crate::config::sections::process::Ready;
-use crate::config::{Config, Loaded, NodeEnvironment, Secret, node_environment};
+use crate::config::{Config, Loaded, Secret};
 use crate::dispatch::{Affinity, DispatchMode, Fallback, Settings};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
@@ -23,7 +23,6 @@ use crate::ipc::control::{Messages, ReadyWhen};
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::gate::Gate;
 use crate::ipc::policy::Policy;
-use crate::log::{Format, Log};
 use crate::process::launch::Launch;
 use crate::supervisor;
 use crate::sys::hidden::Hidden;
@@ -53,7 +52,9 @@ pub fn setup(
     entropy: &Entropy,
 ) -> Result<Setup> {
     let config = &loaded.config;
-    let launch = launch(config, env, command)?;
+    let mut launch = launch(config, env, command)?;
+    let log = logging::settings(config, env, terminal);
+    logging::color(&mut launch, &log);
     let workers = loaded.worker_count;
     let policy = lives(config, workers, launch.script_name());
     let balancing = &config.load_balancing;
@@ -63,7 +64,7 @@ pub fn setup(
     Ok(Setup {
         dispatch: dispatch(config, workers, inspected, entropy),
         hang_timeout,
-        log: log(config, env, terminal),
+        log,
         greeting: Greeting {
             ready: match config.process_management.ready {
                 Ready::Listen => ReadyWhen::Listen,
@@ -78,6 +79,8 @@ pub fn setup(
             checked: config.health_check.enabled,
             traced: hang_timeout.is_some(),
             messages: messages(&config.ipc),
+            slow_ms: config.logging.slow_requests.as_millis() as u64,
+            request_ids: config.logging.request_ids,
             cookie_attributes: cookie_attributes(balancing),
             config: config.to_json(),
         },
@@ -333,34 +336,6 @@ fn cookie_attributes(balancing: &LoadBalancing) -> String {
         attributes.push_str("; Secure");
     }
     attributes
-}
-
-fn log(config: &Config, env: &BTreeMap<String, String>, terminal: bool) -> Log {
-    let logging = &config.logging;
-    let pretty = match (logging.format, node_environment(env)) {
-        (Some(format), _) => format == logging::Format::Pretty,
-        (None, NodeEnvironment::Development) => true,
-        (None, NodeEnvironment::Unset) => terminal,
-        (None, _) => false,
-    };
-    Log {
-        enabled: logging.enabled,
-        least: level(logging.level),
-        format: if pretty { Format::Pretty } else { Format::Json },
-        color: Log::may_color(env.get("NO_COLOR").is_some_and(|value| !value.is_empty())),
-        hostname: rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        env: env.get("NODE_ENV").cloned().unwrap_or_default(),
-    }
-}
-
-fn level(level: logging::Level) -> Level {
-    match level {
-        logging::Level::Trace | logging::Level::Debug => Level::Debug,
-        logging::Level::Info => Level::Info,
-        logging::Level::Warn => Level::Warn,
-        logging::Level::Error | logging::Level::Fatal => Level::Error,
-        logging::Level::Silent => Level::Silent,
-    }
 }
 
 fn first_lines(loaded: &Loaded, launch: &Launch) -> Vec<(Level, String)> {

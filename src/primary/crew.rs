@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc::UnboundedSender;
@@ -17,12 +17,15 @@ use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToWorker, encode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::BESIDE;
+use crate::log::{Log, Pipes, Source};
 use crate::metrics::memory::SharedMemory;
-use crate::process::spawner::{self, Spawned};
+use crate::process::spawner::{self, Inherited, Spawned};
 
 /// The primary's ends of a worker that is being made.
 struct Unborn {
     control: Ends,
+    /// What it writes: the ends that are read, standard output's first.
+    output: Option<(OwnedFd, OwnedFd)>,
 }
 
 pub struct Crew {
@@ -63,7 +66,17 @@ impl Crew {
         let (connections, far_end) = pair(SocketType::SEQPACKET).map_err(failed)?;
         let (program, far_program) = pair(SocketType::STREAM).map_err(failed)?;
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(failed);
-        let inherited = vec![theirs, copy(&far_end)?, copy(memfd)?, far_program];
+        let mut inherited = vec![theirs, copy(&far_end)?, copy(memfd)?, far_program];
+        let (output, streams) = if setup.log.captures {
+            let Pipes { stdout, stderr } = Pipes::new().map_err(|error| Error::system("pipe", &error))?;
+            // A worker that outlives its primary reads what that one has not, and writes where it wrote.
+            let own = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map_err(failed);
+            inherited.extend([copy(&stdout.0)?, copy(&stderr.0)?]);
+            inherited.extend([own(io::stdout().as_fd())?, own(io::stderr().as_fd())?]);
+            (Some((stdout.0, stderr.0)), Some((stdout.1, stderr.1)))
+        } else {
+            (None, None)
+        };
         let welcome = setup.greeting.welcome(setup, name.slot, name.generation);
         let payload = encode(&ToWorker::Welcome(Box::new(welcome)));
         let mut control = Ends { socket: control, sender: Sender::default(), receiver: Receiver::default() };
@@ -83,21 +96,30 @@ impl Crew {
         self.arrivals.add(name, Arrival { socket: program, keys: keys.map(|keys| keys.program) });
         let page = memory.page(name.slot, name.generation);
         dispatcher.join(name.slot, name.generation, connections, far_end, page);
-        self.unborn.insert(name, Unborn { control });
+        self.unborn.insert(name, Unborn { control, output });
         let inputs = self.inputs.clone();
-        spawner::spawn(setup.launch.clone(), name.slot, inherited, move |result| {
-            // A loop that is gone needs no worker: its death signal reaches the child at once.
-            let _ = inputs.send(Input::Spawned { name, result });
-        });
+        spawner::spawn(
+            setup.launch.clone(),
+            name.slot,
+            Inherited { channels: inherited, streams },
+            move |result| {
+                // A loop that is gone needs no worker: its death signal reaches the child at once.
+                let _ = inputs.send(Input::Spawned { name, result });
+            },
+        );
         Ok(())
     }
 
-    /// The process exists: connects its channel to the loop.
-    pub fn born(&mut self, name: Name, spawned: Spawned) -> io::Result<u32> {
-        let Some(Unborn { control }) = self.unborn.remove(&name) else {
+    /// The process exists: connects its channel to the loop, and its output to the log.
+    pub fn born(&mut self, name: Name, spawned: Spawned, log: &Log) -> io::Result<u32> {
+        let Some(Unborn { control, output }) = self.unborn.remove(&name) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Spawned { pid, pidfd } = spawned;
+        if let Some((stdout, stderr)) = output {
+            log.follow(Source { slot: name.slot, pid, is_error: false }, stdout);
+            log.follow(Source { slot: name.slot, pid, is_error: true }, stderr);
+        }
         let link = Link::start(name, pidfd, control, self.inputs.clone())?;
         self.links.insert(name, link);
         Ok(pid)

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::ipc::control::Address;
 use crate::ipc::desk::Limits;
+use crate::log::Log;
 use crate::metrics::layout::CUSTOM_CELLS;
 use crate::metrics::memory::SharedMemory;
 use crate::sys::uv::Loop;
@@ -28,6 +30,7 @@ pub struct Primary {
     inputs: UnboundedSender<Input>,
     pub memory: SharedMemory,
     desk: DeskParts,
+    log: Arc<Log>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -39,13 +42,14 @@ impl Primary {
     pub fn new(setup: Setup, now_ms: u64, output: impl Fn(Output) + Send + 'static) -> Result<Self> {
         let (memory, memfd) =
             SharedMemory::create(now_ms).map_err(|error| Error::system("memfd_create", &error))?;
+        let log = Arc::new(start_log(&setup)?);
         let (inputs, received) = unbounded_channel();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .enable_time()
             .build()
             .map_err(|error| Error::system("epoll_create", &error))?;
-        let (loopback, shared) = (inputs.clone(), memory.clone());
+        let (loopback, shared, written) = (inputs.clone(), memory.clone(), log.clone());
         let messages = setup.greeting.messages;
         let desk = DeskParts {
             limits: Limits {
@@ -60,8 +64,8 @@ impl Primary {
         let arrivals = desk.arrivals.clone();
         let (started, start) = channel::<Result<()>>();
         let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {
-            let cluster =
-                runtime.block_on(async { Cluster::new(setup, shared, memfd, loopback, arrivals, output) });
+            let cluster = runtime
+                .block_on(async { Cluster::new(setup, written, shared, memfd, loopback, arrivals, output) });
             let mut cluster = match cluster {
                 Ok(cluster) => cluster,
                 Err(error) => {
@@ -74,7 +78,7 @@ impl Primary {
         });
         let thread = thread.map_err(|error| Error::new(Code::ResourceExhausted, error.to_string()))?;
         match start.recv() {
-            Ok(Ok(())) => Ok(Self { inputs, memory, desk, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Self { inputs, memory, desk, log, thread: Some(thread) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::new(Code::ResourceExhausted, "the primary's loop did not start")),
         }
@@ -134,8 +138,10 @@ impl Primary {
         self.tell(Input::StopSignal);
     }
 
-    /// The process is about to end in order: tells the workers, and returns when that is written.
+    /// The process is about to end in order: writes what was logged, tells the workers, and returns when that is
+    /// done. What they write from then on they write themselves.
     pub fn goodbye(&self) {
+        self.log.finish();
         let (written, done): (Sender<()>, _) = channel();
         self.tell(Input::Goodbye { written });
         // Whether it was written, dropped or late: the process ends now.
@@ -148,6 +154,7 @@ impl Primary {
             let _ = thread.join();
         }
         self.desk.gate.finish();
+        self.log.finish();
     }
 }
 
@@ -162,4 +169,16 @@ fn refusal(metrics: &str) -> Option<String> {
         Ok(other) => Some(format!("found {other}, allowed: an object")),
         Err(error) => Some(format!("found no JSON ({error}), allowed: an object")),
     }
+}
+
+fn start_log(setup: &Setup) -> Result<Log> {
+    Log::start(setup.log.clone()).map_err(|error| {
+        let failure = Error::system("open", &error);
+        match &setup.log.file {
+            Some(file) => {
+                failure.and("path", file.path.to_string_lossy().into()).and("option", "logging.file".into())
+            }
+            None => failure,
+        }
+    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::listen;
 use super::news::{Asker, Input, Name, Order};
 use super::run::Cluster;
+use crate::component::Component;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Code, Error};
 use crate::event::{Event, Level};
@@ -59,6 +60,7 @@ impl Cluster {
             ToPrimary::Order { id, verb, argument } => {
                 self.ordered(Order { verb, argument, asker: Asker::Worker(name, id) });
             }
+            ToPrimary::Slow(slow) => self.slow(name, slow),
             ToPrimary::Hint { text } => self.say_once(text),
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
@@ -109,8 +111,10 @@ impl Cluster {
 
     pub(super) fn reported(&mut self, report: Report) {
         match report {
-            Report::Notice(level, text) => self.emit(Event::notice(level, text)),
-            Report::Port(port) => self.emit(Event::notice(Level::Info, format!("Listening on port {port}"))),
+            Report::Notice(level, text) => self.emit(Event::about(Component::Dispatch, level, text)),
+            Report::Port(port) => {
+                self.emit(Event::about(Component::Dispatch, Level::Info, format!("Listening on port {port}")))
+            }
             Report::Stuck { slot } => {
                 let stuck = self.stuck.entry(slot).or_default();
                 (stuck.now, stuck.times) = (true, stuck.times + 1);
@@ -150,7 +154,8 @@ impl Cluster {
         let was_said = self.forget_stuck(slot);
         self.tell_health();
         if was_said {
-            self.emit(Event::notice(Level::Info, format!("Worker {slot} takes connections again")));
+            let text = format!("Worker {slot} takes connections again");
+            self.emit(Event::about(Component::Health, Level::Info, text));
         }
     }
 

@@ -1,7 +1,7 @@
 //! The primary's side: one loop that owns the state of a cluster. Everything else sends it inputs or reads
 //! what it published. `supervisor` says what to do; the loop does it and tells what happened, once.
 //!
-//! `setup` is what every part is asked for and `configure` makes it of a configuration; `news` is what goes in
+//! `setup` is what every part is asked for and `configure` makes it of a configuration (`logging`: the log's part); `news` is what goes in
 //! and comes out, `handle` starts the loop and talks to it, `run` is the loop and `heard` what others tell it;
 //! `order` what programs ask of a running cluster; `listen` opens addresses, `link` is a worker's channel and end,
 //! `crew` the workers that live now, `hang` watches their event loops, `health` asks whether they are well, `leading` tells who leads,
@@ -21,11 +21,13 @@ mod heard;
 mod leading;
 mod link;
 mod listen;
+mod logging;
 mod monitor;
 mod news;
 mod order;
 mod orders;
 mod relay;
+mod report;
 mod run;
 mod sampler;
 mod setup;

@@ -18,14 +18,17 @@ use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
 use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve, serve_socket};
+use crate::component::Component;
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
+use crate::log::Logs;
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
 use crate::sys::local_time::now_ms;
 
 const EVERY: Duration = Duration::from_secs(1);
+const REPORTS: Duration = Duration::from_secs(60);
 
 pub(super) struct Monitor {
     over: Option<oneshot::Sender<()>>,
@@ -46,7 +49,7 @@ impl Monitor {
         watching: &Watching,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
-        (feed, troubles): (Feed, Troubles),
+        (feed, troubles, logs): (Feed, Troubles, Logs),
         bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -54,6 +57,7 @@ impl Monitor {
         let past = Past::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), past.clone());
         let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
+        let report = inputs.clone();
         let asks = inputs.clone();
         let diagnose = move |slot, what| {
             let (answer, answered) = oneshot::channel();
@@ -74,6 +78,7 @@ impl Monitor {
             feed,
             listeners: Listeners::default(),
             troubles,
+            logs,
             orders: Box::new(orders),
             diagnose: Box::new(diagnose),
             token: watching.token.clone(),
@@ -98,6 +103,15 @@ impl Monitor {
                     loop {
                         ticks.tick().await;
                         let _ = tell.send(Input::Measured);
+                    }
+                };
+                let reports = async {
+                    let mut ticks = interval(REPORTS);
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                    ticks.tick().await;
+                    loop {
+                        ticks.tick().await;
+                        let _ = report.send(Input::Reported);
                     }
                 };
                 let over = |place: &str, served: io::Result<()>| {
@@ -125,6 +139,7 @@ impl Monitor {
                     _ = ended => {}
                     () = looks => {}
                     () = tells => {}
+                    () = reports => {}
                     () = answers => {}
                 }
             });
@@ -179,14 +194,18 @@ impl Cluster {
             socket.as_ref().map(|(socket, _)| socket.path.display().to_string()),
         ];
         let bound = Bound { port, socket: listener };
-        let told = (self.told.feed.clone(), self.told.troubles.clone());
+        let told = (self.told.feed.clone(), self.told.troubles.clone(), self.log.logs());
         match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), told, bound) {
             Ok(mut monitor) => {
                 monitor.socket = socket.map(|(socket, _)| socket);
                 self.monitor = Some(monitor);
             }
             Err(error) => {
-                return self.emit(Event::notice(Level::Warn, format!("Nothing is monitored: {error}")));
+                return self.emit(Event::about(
+                    Component::Monitoring,
+                    Level::Warn,
+                    format!("Nothing is monitored: {error}"),
+                ));
             }
         }
         self.say_where(&watching, address.map(|address| address.port()), &places);
@@ -218,7 +237,7 @@ impl Cluster {
             Ok(bound) => Some(bound),
             Err(error) => {
                 let text = format!("The monitoring API has no port at {}:{port}: {error}", watching.host);
-                self.emit(Event::notice(Level::Warn, text));
+                self.emit(Event::about(Component::Monitoring, Level::Warn, text));
                 None
             }
         }
@@ -229,7 +248,7 @@ impl Cluster {
             Ok((socket, listener)) => Some((socket, Some(listener))),
             Err(error) => {
                 let text = format!("The monitoring API has no control socket: {error}");
-                self.emit(Event::notice(Level::Warn, text));
+                self.emit(Event::about(Component::Monitoring, Level::Warn, text));
                 None
             }
         }
@@ -241,12 +260,12 @@ impl Cluster {
             && port != bound
         {
             let text = format!("Port {port} is taken: the monitoring API is on the next free one");
-            self.emit(Event::notice(Level::Warn, text));
+            self.emit(Event::about(Component::Monitoring, Level::Warn, text));
         }
         let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
         if !places.is_empty() {
             let text = format!("Monitoring API on {}", places.join(" and "));
-            self.emit(Event::notice(Level::Info, text));
+            self.emit(Event::about(Component::Monitoring, Level::Info, text));
         }
     }
 }

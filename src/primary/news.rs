@@ -47,6 +47,8 @@ pub enum Input {
         /// An object in JSON; None: nothing new.
         metrics: Option<String>,
     },
+    /// It is time for the health report.
+    Reported,
     Open {
         id: u32,
         address: Address,

@@ -29,6 +29,7 @@ use crate::error::{Code, Error, Result};
 use crate::event::{Event, Level};
 use crate::ipc::control::ToWorker;
 use crate::ipc::router::Router;
+use crate::log::Log;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::Spawned;
@@ -65,11 +66,13 @@ pub struct Cluster {
     /// A port of the monitoring API that is not served yet.
     pub(super) claimed: Option<TcpListener>,
     pub(super) monitor: Option<Monitor>,
+    pub(super) log: Arc<Log>,
 }
 
 impl Cluster {
     pub fn new(
         setup: Setup,
+        log: Arc<Log>,
         memory: SharedMemory,
         memfd: OwnedFd,
         inputs: UnboundedSender<Input>,
@@ -117,6 +120,7 @@ impl Cluster {
             over: false,
             claimed: None,
             monitor: None,
+            log,
         })
     }
 
@@ -216,6 +220,7 @@ impl Cluster {
             Input::Dispatch(report) => self.reported(report),
             Input::Measured => self.measured(),
             Input::Customised { metrics } => self.customised(metrics),
+            Input::Reported => self.report(),
             Input::StillStuck { slot, times } => self.still_stuck(slot, times),
         }
     }
@@ -228,7 +233,7 @@ impl Cluster {
 
     fn spawned(&mut self, name: Name, result: io::Result<Spawned>) {
         let Name { slot, generation } = name;
-        match result.and_then(|spawned| self.crew.born(name, spawned)) {
+        match result.and_then(|spawned| self.crew.born(name, spawned, &self.log)) {
             Ok(pid) => {
                 self.crew.started(name, now_ms());
                 let port = self.memory.get(header::PORT) as u16;

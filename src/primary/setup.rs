@@ -15,7 +15,7 @@ use crate::health::{ejection, verdict};
 use crate::ipc::control::{AffinityCookie, Messages, ReadyWhen, Welcome};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
 use crate::ipc::gate::Gate;
-use crate::log::Log;
+use crate::log;
 use crate::process::launch::Launch;
 use crate::supervisor::Policy;
 use crate::sys::hidden::Hidden;
@@ -27,7 +27,7 @@ pub struct Setup {
     pub hang_timeout: Option<Duration>,
     pub dispatch: dispatch::Settings,
     pub launch: Launch,
-    pub log: Log,
+    pub log: log::Settings,
     pub greeting: Greeting,
     /// Said when the workers are started.
     pub first_lines: Vec<(Level, String)>,
@@ -111,6 +111,8 @@ pub struct Greeting {
     pub checked: bool,
     pub traced: bool,
     pub messages: Messages,
+    pub slow_ms: u64,
+    pub request_ids: bool,
     /// Everything after the value of a Set-Cookie header.
     pub cookie_attributes: String,
     pub config: Value,
@@ -140,6 +142,9 @@ impl Greeting {
             measured: self.measured,
             checked: self.checked,
             traced: self.traced,
+            captured: setup.log.captures,
+            slow_ms: self.slow_ms,
+            request_ids: self.request_ids,
             sealed: setup.key.is_some(),
             messages: self.messages,
             config: self.config.clone(),

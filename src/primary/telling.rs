@@ -38,9 +38,10 @@ impl Told {
 
 impl Cluster {
     pub(super) fn emit(&mut self, event: Event) {
+        self.judge_start(&event);
         let timestamp = now_ms();
         let (level, line) = event.line();
-        self.setup.log.write(level, &line, timestamp);
+        self.log.say(event.component(), level, line, event.members(), timestamp);
         if let Some(incident) = Incident::of(&event) {
             self.note(&incident, timestamp);
         }
@@ -64,7 +65,7 @@ impl Cluster {
         let now = self.elapsed();
         let Some((digest, webhook)) = &mut self.told.messages else { return };
         let Some(report) = digest.consider(incident, &noted, now) else { return };
-        let message = body(&report, &self.setup.log.hostname, self.setup.launch.script_name());
+        let message = body(&report, &self.setup.log.style.hostname, self.setup.launch.script_name());
         if !webhook.post(message) {
             let text = "Too many messages wait for errorHandling.reporting.webhook: one is lost".to_owned();
             // Told by way of the loop: to tell it at once would be to tell it to the webhook.

@@ -18,13 +18,20 @@ pub struct Spawned {
     pub pidfd: OwnedFd,
 }
 
+/// What a worker gets from its primary.
+pub struct Inherited {
+    /// Descriptors 3, 4, 5 ... of the worker.
+    pub channels: Vec<OwnedFd>,
+    /// Its standard output and standard error; None: the primary's own.
+    pub streams: Option<(OwnedFd, OwnedFd)>,
+}
+
 type Reply = Box<dyn FnOnce(io::Result<Spawned>) + Send>;
 
 struct Request {
     launch: Launch,
     slot: u16,
-    /// Descriptors 3, 4, 5 ... of the worker.
-    inherited: Vec<OwnedFd>,
+    inherited: Inherited,
     reply: Reply,
 }
 
@@ -32,7 +39,7 @@ struct Request {
 pub fn spawn(
     launch: Launch,
     slot: u16,
-    inherited: Vec<OwnedFd>,
+    inherited: Inherited,
     reply: impl FnOnce(io::Result<Spawned>) + Send + 'static,
 ) {
     static THREAD: OnceLock<Option<Sender<Request>>> = OnceLock::new();
@@ -52,7 +59,7 @@ fn start_thread() -> Option<Sender<Request>> {
     let thread = std::thread::Builder::new().name("drover-spawn".into()).spawn(move || {
         // The sender is in a static, so that this never ends before the process does.
         while let Ok(Request { launch, slot, inherited, reply }) = received.recv() {
-            reply(start(&launch, slot, &inherited));
+            reply(start(&launch, slot, inherited));
         }
     });
     thread.ok().map(|_| requests)
@@ -63,19 +70,25 @@ fn own(stream: BorrowedFd<'_>) -> io::Result<Stdio> {
     stream.try_clone_to_owned().map(Stdio::from)
 }
 
-fn start(launch: &Launch, slot: u16, inherited: &[OwnedFd]) -> io::Result<Spawned> {
+fn start(launch: &Launch, slot: u16, inherited: Inherited) -> io::Result<Spawned> {
+    let (stdout, stderr) = match inherited.streams {
+        Some((stdout, stderr)) => (Stdio::from(stdout), Stdio::from(stderr)),
+        None => (own(io::stdout().as_fd())?, own(io::stderr().as_fd())?),
+    };
     let mut command = Command::new(&launch.program);
     command
         .args(launch.arguments(slot))
         .env_clear()
         .envs(launch.environment(slot))
         .stdin(Stdio::null())
-        .stdout(own(io::stdout().as_fd())?)
-        .stderr(own(io::stderr().as_fd())?);
+        .stdout(stdout)
+        .stderr(stderr);
     if let Some(cwd) = &launch.cwd {
         command.current_dir(cwd);
     }
-    let child = crate::sys::spawn::spawn(&mut command, inherited)?;
+    let child = crate::sys::spawn::spawn(&mut command, &inherited.channels)?;
+    // The command holds the worker's ends of its output: the log is to see their end.
+    drop(command);
     let pid = child.id();
     // A child of ours that nobody has reaped cannot have given its number away.
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);

@@ -4,8 +4,9 @@
 
 use std::io;
 use std::mem::zeroed;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::ptr::null_mut;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicI64, AtomicPtr, Ordering};
 use std::time::Duration;
 
 /// A real-time signal that neither Node, V8 nor glibc uses; programs rarely touch this range.
@@ -16,6 +17,26 @@ pub fn signal() -> libc::c_int {
 static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(null_mut());
 static GRACE_MS: AtomicI64 = AtomicI64::new(0);
 static ORPHANED: AtomicBool = AtomicBool::new(false);
+/// Where standard output and standard error go once nobody reads this process's pipes; -1: they stay.
+static STREAMS: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
+
+/// From the primary's death on this process's standard streams are these. A write that waits for a pipe that nobody
+/// reads any more goes on there: the signal interrupts it, and it is made again.
+pub fn fall_back_to(stdout: OwnedFd, stderr: OwnedFd) {
+    STREAMS[0].store(stdout.into_raw_fd(), Ordering::SeqCst);
+    STREAMS[1].store(stderr.into_raw_fd(), Ordering::SeqCst);
+}
+
+/// Takes the streams that `fall_back_to` named.
+pub fn fall_back() {
+    for (stream, target) in STREAMS.iter().zip([libc::STDOUT_FILENO, libc::STDERR_FILENO]) {
+        let stream = stream.load(Ordering::SeqCst);
+        if stream >= 0 {
+            // SAFETY: dup2 is async-signal-safe; the descriptor was given to this module and is never closed.
+            unsafe { libc::dup2(stream, target) };
+        }
+    }
+}
 
 /// Arms the watch: after the primary's death this process has `grace` left, whatever its threads do.
 pub fn watch(grace: Duration) -> io::Result<()> {
@@ -62,6 +83,7 @@ pub fn set_grace(grace: Duration) {
 extern "C" fn on_orphaned(_signal: libc::c_int) {
     // Before the grace is read: whichever of this handler and `set_grace` comes second arms with the last word.
     ORPHANED.store(true, Ordering::SeqCst);
+    fall_back();
     arm();
 }
 

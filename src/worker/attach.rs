@@ -20,6 +20,7 @@ use super::hands::Hands;
 use super::headroom::Headroom;
 use super::link::{Link, Notice};
 use super::pace::Pace;
+use super::streams::Streams;
 use crate::event::{MOST_OUTPUT, tail};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
 use crate::ipc::crypto::Pair;
@@ -44,6 +45,7 @@ pub struct Attachment {
     /// The channel to the primary's program, and its keys if it is sealed.
     program: OwnedFd,
     keys: Option<Pair>,
+    streams: Option<Streams>,
     pub memory: SharedMemory,
     pub welcome: Welcome,
 }
@@ -71,14 +73,15 @@ impl Attachment {
             return Err(io::Error::other("the first message is no welcome"));
         };
         let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
+        let streams = Streams::inherit(welcome.captured, inherit)?;
         link.welcomed(welcome.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
-        Ok(Some(Self { link, connections, program, keys, memory, welcome: *welcome }))
+        Ok(Some(Self { link, connections, program, keys, streams, memory, welcome: *welcome }))
     }
 
     /// Puts the worker on the runtime's loop. The handles do not keep it alive.
     pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
-        let Attachment { link, connections, program, keys, memory, welcome } = self;
+        let Attachment { link, connections, program, keys, streams, memory, welcome } = self;
         let page = memory.page(welcome.slot, welcome.generation);
         let hands = Hands::new()?;
         let worker = Rc::new_cyclic(|worker| Worker {
@@ -100,6 +103,7 @@ impl Attachment {
             waits_to_write: Cell::new(false),
             handles: RefCell::default(),
             watch: RefCell::default(),
+            streams,
         });
         worker.watch_loop()?;
         if worker.welcome.measured {
@@ -139,6 +143,7 @@ pub struct Worker {
     waits_to_write: Cell<bool>,
     handles: RefCell<Option<Handles>>,
     watch: RefCell<Option<stack::Watch>>,
+    streams: Option<Streams>,
 }
 
 impl Worker {
@@ -246,6 +251,7 @@ impl Worker {
                 | Notice::Check
                 | Notice::Diagnose => {}
             }
+            self.streams.iter().for_each(|streams| streams.heed(notice));
             (self.calls.notice)(notice, number);
         }
         self.take_letters();

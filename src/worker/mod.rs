@@ -2,7 +2,8 @@
 //! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
 //!
 //! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
-//! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `pace` and `collections` measure.
+//! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `pace` and `collections` measure; `streams`
+//! is its output without a primary.
 
 mod attach;
 mod checks;
@@ -15,6 +16,8 @@ mod hands;
 mod headroom;
 mod link;
 mod pace;
+mod requests;
+mod streams;
 
 pub use attach::{Attachment, Worker};
 pub use link::{Check, Notice};

@@ -1,12 +1,15 @@
 //! `logging`: drover's own lines and the workers'.
 
+use crate::component::Component;
 use crate::config::choices::choices;
 use crate::config::fault::{did_you_mean, nearest};
 use crate::config::kind::{Kind, Refusal, Shape};
+use crate::config::millis;
 use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub const KEYS: &[Key] = &[
     Key::new("logging.enabled", Kind::Bool, "write drover's own lines"),
@@ -17,7 +20,11 @@ pub const KEYS: &[Key] = &[
         Kind::Choice(Format::NAMES),
         "JSON lines or lines for people (default: pretty in development and, without NODE_ENV, on a terminal)",
     ),
-    Key::new("logging.includeWorkerLogs", Kind::Bool, "let what the workers write through"),
+    Key::new(
+        "logging.includeWorkerLogs",
+        Kind::Bool,
+        "make the workers' output part of the log; false: it goes where the primary's does",
+    ),
     Key::new(
         "logging.file",
         Kind::Text,
@@ -26,7 +33,17 @@ pub const KEYS: &[Key] = &[
     Key::new("logging.logRotation", Kind::Bool, "begin a new file at `maxLogSize`"),
     Key::new("logging.maxLogSize", Kind::Size { min: 1024 }, "the size at which a new file begins"),
     Key::new("logging.maxLogFiles", Kind::Whole { min: 1, max: 10_000 }, "files that are kept"),
-    Key::new("logging.maxRate", Kind::COUNT, "lines a second; those above are counted, not written"),
+    Key::new(
+        "logging.requestIds",
+        Kind::Bool,
+        "give every request an id, and put it on the lines that are written during it",
+    ),
+    Key::new("logging.slowRequests", Kind::FROM_ZERO, "warn of requests that take so long; 0 = off"),
+    Key::new(
+        "logging.maxRate",
+        Kind::COUNT,
+        "lines a second of one worker; those above are counted, not written",
+    ),
 ];
 
 choices! {
@@ -49,13 +66,20 @@ choices! {
 }
 
 const COMPONENTS: Shape = Shape {
-    allowed: "an object from components to levels (trace, debug, info, warn, error, fatal, silent)",
+    allowed: "an object from components (supervisor, workers, dispatch, health, messages, monitoring, requests, log) to levels \
+              (trace, debug, info, warn, error, fatal, silent)",
     read: read_components,
     shown: true,
 };
 
 fn read_components(raw: &Value) -> Result<Value, Refusal> {
     for (component, level) in raw.as_object().ok_or(None)? {
+        if Component::named(component).is_none() {
+            let meant = nearest(component, Component::NAMES).map(did_you_mean).unwrap_or_default();
+            return Err(Some(
+                format!("{component:?} is no component; {meant}").trim_end_matches("; ").to_owned(),
+            ));
+        }
         let text = level.as_str().unwrap_or_default();
         if !Level::NAMES.contains(&text) {
             let meant = nearest(text, Level::NAMES.iter().copied()).map(did_you_mean).unwrap_or_default();
@@ -80,6 +104,9 @@ pub struct Logging {
     /// Bytes.
     pub max_log_size: u64,
     pub max_log_files: u32,
+    pub request_ids: bool,
+    #[serde(with = "millis")]
+    pub slow_requests: Duration,
     /// Lines a second.
     pub max_rate: Option<u32>,
 }

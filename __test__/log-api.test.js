@@ -1,0 +1,129 @@
+'use strict';
+
+// The log over the monitoring API: its last lines, filtered; what comes most often; how loud it is. And what it says of
+// requests that take long.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+function talking({ port, config }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({
+    app: http.createServer((asked, response) => {
+      const { pathname, searchParams } = new URL(asked.url, 'http://localhost');
+      for (const line of searchParams.getAll('line')) process.stdout.write(`${line}\n`);
+      if (pathname !== '/slow') return response.end();
+      setTimeout(() => response.end(), 60);
+    }),
+    cluster: { enabled: true, config: { workers: 2, loadBalancing: { strategy: 'round-robin' }, ...config } },
+  });
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+async function serving(t, logging = {}, monitoring = {}) {
+  const port = await freePort();
+  const config = { monitoring: { port: 0, ...monitoring }, logging };
+  const cluster = program(t, talking, { given: { port, config } });
+  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  await cluster.until(/the cluster is ready/);
+  const say = (...lines) => request(port, { path: `/?${new URLSearchParams(lines.map((line) => ['line', line]))}` });
+  const logs = async (filter = {}) => {
+    const { status, body } = await request(Number(api), { path: `/cluster/logs?${new URLSearchParams(filter)}` });
+    return { status, ...JSON.parse(body) };
+  };
+  const setLevel = (body, headers = {}) =>
+    request(Number(api), {
+      method: 'POST',
+      path: '/cluster/log-level',
+      headers: { 'content-type': 'application/json', ...headers },
+      body: JSON.stringify(body),
+    });
+  return { cluster, port, say, logs, setLevel };
+}
+
+const messages = ({ lines }) => lines.map(({ msg }) => msg);
+
+test('/cluster/logs has the last lines, filtered, and each once for who asks again', async (t) => {
+  const { cluster, say, logs } = await serving(t);
+  const before = (await logs()).next;
+  await say('one', JSON.stringify({ level: 40, msg: 'two', user: 'Ann' }));
+  await say('three');
+  await cluster.until(/three/);
+  const found = await logs({ after: before });
+  assert.deepEqual(messages(found), ['one', 'two', 'three']);
+  const [one, two, three] = found.lines;
+  assert.notEqual(one.worker, three.worker);
+  assert.deepEqual(two, { ...two, level: 'warn', requestId: null, fields: { user: 'Ann' }, worker: one.worker });
+  assert.deepEqual(found.lines.map(({ id }) => id), [before + 1, before + 2, before + 3]);
+  assert.equal(found.next, before + 3);
+  assert.deepEqual((await logs({ after: found.next })).lines, []);
+  assert.deepEqual(messages(await logs({ after: before, limit: 1 })), ['one']);
+  assert.deepEqual(messages(await logs({ level: 'warn', worker: one.worker })), ['two']);
+  assert.deepEqual(messages(await logs({ text: 'ANN' })), ['two']);
+  assert.deepEqual(messages(await logs({ since: two.time, worker: three.worker, text: 'three' })), ['three']);
+  const own = await logs({ worker: 'primary' });
+  assert.ok(messages(own).some((line) => /is running/.test(line)) && own.lines.every(({ worker }) => worker === null));
+});
+
+test('what comes most often is counted whatever numbers are in it', async (t) => {
+  const { cluster, say, logs } = await serving(t);
+  await say(...Array.from({ length: 30 }, (_, number) => `user ${number} logged in`), 'the end');
+  await cluster.until(/the end/);
+  const [first] = (await logs()).frequent;
+  assert.deepEqual({ ...first, last: 0 }, { message: 'user # logged in', level: 'info', count: 30, last: 0 });
+});
+
+test('a filter that is none is refused with what is allowed', async (t) => {
+  const { logs } = await serving(t);
+  for (const filter of [{ level: 'loud' }, { worker: 'x' }, { worker: '+1' }, { limit: 0 }, { limit: 1001 }, { after: -1 }, { since: 'now' }]) {
+    const { status, error } = await logs(filter);
+    assert.equal(status, 400);
+    assert.equal(error.code, 'INVALID_ARGUMENT');
+  }
+});
+
+test('lines that maxRate held back are counted', async (t) => {
+  const { cluster, say, logs } = await serving(t, { maxRate: 5 });
+  await say(...Array.from({ length: 200 }, () => 'again'));
+  await cluster.until(/maxRate allows/);
+  const { dropped } = await logs();
+  const written = [...cluster.raw.matchAll(/"again"/g)].length;
+  assert.equal(written + dropped, 200);
+});
+
+test('/cluster/log-level makes drover louder, as a whole or in part, for who may', async (t) => {
+  const { cluster, setLevel } = await serving(t, { components: { workers: 'silent' } }, { token: 'secret' });
+  const authorization = { authorization: 'Bearer secret' };
+  assert.equal((await setLevel({ level: 'debug' })).status, 401);
+  for (const body of [{ level: 'loud' }, { level: 'info', component: 'dispach' }]) {
+    assert.equal((await setLevel(body, authorization)).status, 400);
+  }
+  const { status, body } = await setLevel({ level: 'info', component: 'workers' }, authorization);
+  assert.deepEqual([status, JSON.parse(body)], [200, { level: 'info', component: 'workers' }]);
+  await cluster.until(/The level of workers is info now/);
+  assert.doesNotMatch(cluster.raw, /Worker \d is ready/);
+  cluster.signal('SIGTERM');
+  await cluster.until(/Worker \d has stopped/);
+});
+
+test('a request that takes long is said, without its query', async (t) => {
+  const { cluster, port } = await serving(t, { slowRequests: 50, format: 'json' });
+  await request(port, { path: '/slow?password=hunter2', headers: { 'x-request-id': 'client-1' } });
+  await cluster.until(/Worker \d took \d+ ms for GET \/slow \(200\)/);
+  const line = JSON.parse(cluster.raw.split('\n').find((text) => text.includes(' took ')));
+  const { level, method, path, statusCode, requestId } = line;
+  assert.deepEqual([level, method, path, statusCode, requestId], [40, 'GET', '/slow', 200, 'client-1']);
+  assert.ok(line.responseTime >= 50);
+  assert.doesNotMatch(cluster.raw, /hunter2/);
+});
+
+test('once a minute the log tells how the cluster does', async (t) => {
+  const { cluster } = await serving(t);
+  const [text] = await cluster.until(/^.*"msg":"Cluster health: 2\/2 workers alive, \d+MB"\}$/m, 90_000);
+  const { alive, wanted, workers, memory } = JSON.parse(text);
+  assert.deepEqual([alive, wanted, workers.length], [2, 2, 2]);
+  assert.ok(memory > 0 && workers.every(({ pid, restarts }) => pid > 0 && restarts === 0));
+});

@@ -1,0 +1,265 @@
+'use strict';
+
+// The log: drover's own lines and the workers' as one stream, of which no line is torn, lost or doubled.
+
+const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
+const fs = require('node:fs');
+const path = require('node:path');
+const { setTimeout: wait } = require('node:timers/promises');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { folder, program, write } = require('./helpers/program');
+
+/** Each worker writes `count` numbered lines (0: until it ends), and at its end how many there were. */
+function numbered({ port, config, count, length = 200 }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({
+    app: http.createServer((asked, response) => {
+      response.end(String(process.pid));
+      if (asked.url === '/write') chat();
+    }),
+    cluster: { enabled: true, config: { workers: 2, monitoring: { enabled: false }, ...config } },
+  });
+  let number = 0;
+  function chat() {
+    for (let turn = 0; turn < 50 && (count === 0 || number < count); turn += 1) {
+      number += 1;
+      console.log(`LINE ${process.pid} ${number} `.padEnd(length, '.'));
+    }
+    if (number === count) console.log(`END ${process.pid} ${number}`);
+    else setImmediate(chat);
+  }
+  if (app.isWorker && count === 0) process.on('exit', () => console.log(`END ${process.pid} ${number}`));
+  app.start(port, '127.0.0.1').then(() => {
+    if (app.isPrimary) console.log('the cluster is ready');
+    else if (count === 0) chat();
+  });
+}
+
+const messages = (text) =>
+  text
+    .split('\n')
+    .filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line).msg);
+
+/** Every line of every writer is there once, from the first to the last; to the one that it told at its end. */
+function assertWhole(lines) {
+  const [counts, ends] = [new Map(), new Map()];
+  for (const line of lines) {
+    const [, kind, pid, number] = line.match(/^(LINE|END) (\d+) (\d+)(?: \.*)?$/) ?? [];
+    if (kind === 'END') ends.set(pid, Number(number));
+    if (kind !== 'LINE') continue;
+    assert.equal(Number(number), (counts.get(pid) ?? 0) + 1, `of ${pid}`);
+    counts.set(pid, Number(number));
+  }
+  for (const [pid, number] of ends) assert.equal(counts.get(pid), number, `of ${pid}`);
+  return { counts, ends };
+}
+
+/** Lines of a log with rotation, the oldest first. */
+function filesOf(file) {
+  const place = path.dirname(file);
+  const number = (name) => Number(name.slice('drover.log.'.length) || 0);
+  const names = fs.readdirSync(place).filter((name) => name.startsWith('drover.log'));
+  return names.sort((a, b) => number(b) - number(a)).map((name) => fs.readFileSync(path.join(place, name), 'utf8'));
+}
+
+async function until(condition, patience = 30_000) {
+  const deadline = performance.now() + patience;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`${patience} ms passed without ${condition}`);
+    // Files tell nobody that they grow.
+    await wait(20);
+  }
+}
+
+test('files rotate, a worker is killed in the midst of its lines, the cluster stops: no line is torn, lost or doubled', async (t) => {
+  const file = path.join(folder(t), 'logs', 'drover.log');
+  const logging = { file, logRotation: true, maxLogSize: '256KB', maxLogFiles: 10_000 };
+  const cluster = program(t, numbered, { given: { port: await freePort(), config: { logging }, count: 0 } });
+  await cluster.until(/the cluster is ready/);
+  await until(() => fs.readdirSync(path.dirname(file)).length > 4);
+  const [, victim] = messages(filesOf(file).join('')).join('\n').match(/^LINE (\d+)/m);
+  process.kill(Number(victim), 'SIGKILL');
+  const replacements = () => [...filesOf(file).join('').matchAll(/"msg":"Worker \d is ready/g)].length;
+  await until(() => replacements() === 3);
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  const files = filesOf(file);
+  for (const text of files) {
+    assert.ok(text.length <= 256 * 1024 && text.endsWith('\n'));
+  }
+  const lines = messages(files.join(''));
+  const { counts, ends } = assertWhole(lines);
+  assert.equal(counts.size, 3);
+  assert.ok(counts.get(victim) > 0 && !ends.has(victim));
+  assert.equal(ends.size, 2);
+  assert.ok(lines.some((line) => line === `Worker 0 died: signal SIGKILL (pid ${victim})` || line === `Worker 1 died: signal SIGKILL (pid ${victim})`));
+  assert.equal(lines.at(-1), 'All workers are gone');
+  assert.equal(cluster.raw, 'the cluster is ready\n', 'what the primary’s program writes is its own');
+});
+
+test('an output that nobody reads holds up who writes, not who does not, and loses nothing', async (t) => {
+  const port = await freePort();
+  const config = { logging: { enabled: true }, processManagement: { hangTimeout: 0 }, loadBalancing: { dispatch: 'push' } };
+  const script = write(t, numbered, { given: { port, config, count: 60_000 } });
+  const child = spawn(process.execPath, [script], {
+    env: { ...process.env, NODE_ENV: 'production', NODE_TEST_CONTEXT: undefined },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.after(() => child.kill('SIGKILL'));
+  let begun;
+  for (const deadline = performance.now() + 30_000; begun === undefined && performance.now() < deadline; ) {
+    begun = await request(port, { path: '/write' }).then(({ body }) => body, () => wait(50));
+  }
+  // More than all that there is room for is to be written: its writer stands still, and the other worker serves.
+  let still = 0;
+  await until(() => {
+    still = fs.readFileSync(`/proc/${begun}/wchan`, 'utf8').includes('pipe') ? still + 1 : 0;
+    return still > 25;
+  });
+  for (let count = 0; count < 10; count += 1) {
+    assert.notEqual((await request(port, { path: '/' })).body, begun);
+  }
+  let text = '';
+  child.stdout.setEncoding('utf8');
+  const ended = new Promise((resolve) => child.once('close', resolve));
+  for await (const chunk of child.stdout) {
+    text += chunk;
+    if (text.includes(`"END ${begun} 60000"`)) child.kill('SIGTERM');
+  }
+  await ended;
+  const { counts } = assertWhole(messages(text));
+  assert.equal(counts.get(begun), 60_000);
+});
+
+/** A word for each way to write; at SIGUSR2 the primary writes its own. */
+function writing({ port, config }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({
+    app: http.createServer((asked, response) => {
+      const { searchParams } = new URL(asked.url, 'http://localhost');
+      for (const line of searchParams.getAll('out')) process.stdout.write(line);
+      for (const line of searchParams.getAll('err')) process.stderr.write(line);
+      response.end(String(process.pid));
+    }),
+    cluster: { enabled: true, config: { workers: 1, monitoring: { enabled: false }, ...config } },
+  });
+  if (app.isWorker) {
+    process.on('disconnect', () => console.log('the primary is gone'));
+    app.onShutdown(() => console.error('the last words'));
+  } else {
+    process.on('SIGUSR2', () => process.exit(7));
+  }
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+async function saying(t, { config, env } = {}) {
+  const port = await freePort();
+  const cluster = program(t, writing, { given: { port, config }, env });
+  await cluster.until(/the cluster is ready/);
+  const say = (parameters) => request(port, { path: `/?${new URLSearchParams(parameters)}` });
+  return { cluster, say };
+}
+
+const linesOf = (text) => text.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+
+test('a plain line is wrapped, a JSON line keeps its fields and gets what it lacks', async (t) => {
+  const { cluster, say } = await saying(t);
+  const { body: pid } = await say({ out: 'hello "you"\n', err: 'no\n' });
+  await say({ out: `${JSON.stringify({ level: 40, msg: 'mine', user: 7, worker: 'own' })}\n` });
+  await say({ out: 'without an end' });
+  cluster.signal('SIGTERM');
+  await cluster.exit;
+  await cluster.until(/All workers are gone/);
+  const lines = linesOf(cluster.raw);
+  const of = (msg) => lines.find((line) => line.msg === msg);
+  const { hostname } = of('hello "you"');
+  assert.ok(hostname.length > 0);
+  const common = { pid: Number(pid), hostname, env: 'production', worker: '0' };
+  assert.deepEqual({ ...of('hello "you"'), time: 0 }, { level: 30, time: 0, ...common, msg: 'hello "you"' });
+  assert.equal(of('no').level, 50);
+  assert.deepEqual({ ...of('mine'), time: 0 }, { level: 40, msg: 'mine', user: 7, ...common, worker: 'own', time: 0 });
+  assert.equal(of('without an end').worker, '0');
+  assert.ok(lines.indexOf(of('without an end')) < lines.findIndex(({ msg }) => /has stopped/.test(msg)));
+});
+
+test('for people lines are pretty', async (t) => {
+  const { cluster, say } = await saying(t, { env: { NODE_ENV: 'development' } });
+  await say({ out: `${JSON.stringify({ level: 40, msg: 'mine', user: 7 })}\n`, err: 'no\n' });
+  await cluster.until(/mine/);
+  assert.match(cluster.raw, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[WARN\] \[0\] mine \{"user":7\}$/m);
+  assert.match(cluster.raw, /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[INFO\] Worker 0 is ready/m);
+});
+
+test('includeWorkerLogs: false leaves the workers the primary’s own streams', async (t) => {
+  const { cluster, say } = await saying(t, { config: { logging: { includeWorkerLogs: false } } });
+  await say({ out: 'as it is\n', err: 'as it was\n' });
+  await cluster.until(/as it was/);
+  assert.match(cluster.raw, /^as it is$/m);
+  assert.match(cluster.stderr, /^as it was$/m);
+});
+
+test('workers that outlive their primary write their last words where it wrote', async (t) => {
+  for (const signal of ['SIGKILL', 'SIGUSR2']) {
+    const { cluster } = await saying(t);
+    cluster.signal(signal);
+    await cluster.exit;
+    await cluster.until(/the primary is gone/);
+    await cluster.until(/the last words/);
+    await cluster.gone();
+  }
+});
+
+test('logging.level and logging.components say which of drover’s lines are written', async (t) => {
+  const logging = { level: 'warn', components: { workers: 'debug' } };
+  const { cluster } = await saying(t, { config: { logging } });
+  cluster.signal('SIGTERM');
+  await cluster.exit;
+  assert.match(cluster.raw, /Worker 0 started/);
+  assert.doesNotMatch(cluster.raw, /is running|All 1 workers/);
+});
+
+test('a component that there is none of is refused with the nearest', async (t) => {
+  const port = await freePort();
+  const refused = program(t, writing, { given: { port, config: { logging: { components: { dispach: 'warn' } } } } });
+  assert.equal((await refused.exit).code, 1);
+  await refused.until(/logging\.components: .*"dispach" is no component; did you mean dispatch\?/);
+});
+
+test('maxRate: what is above it is dropped, counted and said', async (t) => {
+  const { cluster, say } = await saying(t, { config: { logging: { maxRate: 10 } } });
+  await say({ out: 'one of many\n'.repeat(500) });
+  const [, dropped] = await cluster.until(/maxRate allows: (\d+) lines were dropped/);
+  assert.equal([...cluster.raw.matchAll(/"one of many"/g)].length + Number(dropped), 500);
+});
+
+test('a file that cannot be written gives way to standard output, and no line is lost', async (t) => {
+  const full = await saying(t, { config: { logging: { file: '/dev/full' } } });
+  await full.cluster.until(/\/dev\/full: No space left on device.*Log lines go to standard output/);
+  await full.say({ out: 'to be read\n' });
+  await full.cluster.until(/to be read/);
+  const place = path.join(folder(t), 'logs');
+  const { cluster, say } = await saying(t, { config: { logging: { file: path.join(place, 'drover.log') } } });
+  fs.rmSync(place, { recursive: true });
+  // It is missed within a second.
+  for (let count = 0; !cluster.raw.includes('No such file'); count += 1) {
+    await say({ out: `line ${count}\n` });
+    await wait(20);
+  }
+  fs.mkdirSync(place);
+  for (let count = 0; !fs.existsSync(path.join(place, 'drover.log')); count += 1) {
+    await say({ out: `later ${count}\n` });
+    await wait(20);
+  }
+});
+
+test('a file that cannot be made is an error that names it', async (t) => {
+  const port = await freePort();
+  const refused = program(t, writing, { given: { port, config: { logging: { file: '/proc/no/drover.log' } } } });
+  assert.equal((await refused.exit).code, 1);
+  await refused.until(/logging\.file|\/proc\/no/);
+});

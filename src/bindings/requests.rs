@@ -1,0 +1,16 @@
+//! What a worker tells of single requests.
+
+use napi_derive::napi;
+use serde_json::Value;
+
+use super::config::parse;
+use super::worker::worker;
+
+/// Tells the primary of a slow request: `{ method, path, status, ms, requestId, unsaid }`.
+#[napi(js_name = "workerSlow")]
+pub fn worker_slow(slow: Value) {
+    if let (Ok(worker), Ok(slow)) = (worker(), parse(slow)) {
+        // A primary that is gone logs nothing.
+        let _ = worker.slow(slow);
+    }
+}

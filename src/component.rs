@@ -1,0 +1,58 @@
+//! The parts of drover that speak in the log: what `logging.components` can name.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Component {
+    /// The cluster as a whole: starts, stops, sizes, orders.
+    Supervisor,
+    /// One worker's life: started, ready, draining, gone.
+    Workers,
+    /// Listeners and connections.
+    Dispatch,
+    /// Event loops that hang, and the health report.
+    Health,
+    /// Messages between processes.
+    Messages,
+    /// Metrics and the monitoring API.
+    Monitoring,
+    /// Requests that took long.
+    Requests,
+    /// The log itself.
+    Log,
+}
+
+impl Component {
+    pub const ALL: [Component; 8] = [
+        Component::Supervisor,
+        Component::Workers,
+        Component::Dispatch,
+        Component::Health,
+        Component::Messages,
+        Component::Monitoring,
+        Component::Requests,
+        Component::Log,
+    ];
+
+    pub const NAMES: [&'static str; 8] =
+        ["supervisor", "workers", "dispatch", "health", "messages", "monitoring", "requests", "log"];
+
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|component| component.name() == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_component_is_found_by_its_name() {
+        for component in Component::ALL {
+            assert_eq!(Component::named(component.name()), Some(component));
+        }
+        assert_eq!(Component::named("dispach"), None);
+    }
+}

@@ -1,0 +1,84 @@
+//! What the writer's thread is told, and by whom it is woken. Nobody who tells waits.
+
+use std::os::fd::OwnedFd;
+use std::sync::mpsc::Sender;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::event::{EventfdFlags, eventfd};
+
+use super::render::{Own, Source};
+
+/// Lines of drover's own that wait while nobody reads the output, in bytes; more are counted and dropped.
+const MOST_OWN: usize = 1024 * 1024;
+
+#[derive(Default)]
+pub struct Told {
+    pub own: Vec<Own>,
+    pub streams: Vec<(Source, OwnedFd)>,
+    /// Lines of drover's own that found no room.
+    pub lost: u64,
+    /// The end: who waits for it.
+    pub end: Option<Sender<()>>,
+    bytes: usize,
+}
+
+pub struct Inbox {
+    told: Mutex<Told>,
+    pub wake: OwnedFd,
+}
+
+impl Inbox {
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> std::io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self { told: Mutex::default(), wake })
+    }
+
+    pub fn say(&self, own: Own) {
+        let mut told = self.lock();
+        let size = own.text.len() + size_of::<Own>();
+        if told.bytes + size > MOST_OWN {
+            told.lost += 1;
+        } else {
+            told.bytes += size;
+            told.own.push(own);
+        }
+        drop(told);
+        self.ring();
+    }
+
+    pub fn follow(&self, source: Source, stream: OwnedFd) {
+        self.lock().streams.push((source, stream));
+        self.ring();
+    }
+
+    pub fn end(&self, ended: Sender<()>) {
+        self.lock().end = Some(ended);
+        self.ring();
+    }
+
+    /// Everything that was told since; without drover's own lines where `is_full`.
+    pub fn take(&self, is_full: bool) -> Told {
+        // A counter that is read is zero again; one that is zero already says so.
+        let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
+        let mut told = self.lock();
+        if is_full {
+            return Told {
+                streams: std::mem::take(&mut told.streams),
+                end: told.end.take(),
+                ..Told::default()
+            };
+        }
+        std::mem::take(&mut told)
+    }
+
+    fn ring(&self) {
+        // A counter that is full has woken the thread already.
+        let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

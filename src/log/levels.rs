@@ -1,0 +1,58 @@
+//! Which of drover's own lines are written: a least level, and one for each component that differs. Changed live.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use crate::component::Component;
+use crate::event::Level;
+
+/// A component without a level of its own.
+const AS_ALL: u8 = u8::MAX;
+
+#[derive(Debug)]
+pub struct Levels {
+    least: AtomicU8,
+    components: [AtomicU8; Component::ALL.len()],
+}
+
+impl Levels {
+    pub fn new(least: Level, components: &[(Component, Level)]) -> Self {
+        let levels = Self {
+            least: AtomicU8::new(least as u8),
+            components: [const { AtomicU8::new(AS_ALL) }; Component::ALL.len()],
+        };
+        for (component, level) in components {
+            levels.set(Some(*component), *level);
+        }
+        levels
+    }
+
+    pub fn allows(&self, component: Component, level: Level) -> bool {
+        let own = self.components[component as usize].load(Ordering::Relaxed);
+        let least = if own == AS_ALL { self.least.load(Ordering::Relaxed) } else { own };
+        level as u8 >= least
+    }
+
+    /// None: of every component that has no level of its own.
+    pub fn set(&self, component: Option<Component>, level: Level) {
+        let cell = component.map_or(&self.least, |component| &self.components[component as usize]);
+        cell.store(level as u8, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_has_its_own_level_or_everybodys() {
+        let levels = Levels::new(Level::Warn, &[(Component::Dispatch, Level::Debug)]);
+        assert!(levels.allows(Component::Dispatch, Level::Debug));
+        assert!(
+            !levels.allows(Component::Workers, Level::Info) && levels.allows(Component::Workers, Level::Warn)
+        );
+        levels.set(None, Level::Debug);
+        levels.set(Some(Component::Dispatch), Level::Silent);
+        assert!(levels.allows(Component::Workers, Level::Debug));
+        assert!(!levels.allows(Component::Dispatch, Level::Error));
+    }
+}

@@ -1,0 +1,235 @@
+//! What a line of a program's own says of itself, when it is a JSON object as loggers write them. PURE: one pass, and
+//! nothing is kept that nobody asked for.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Between these two a worker puts the id of the request during which it wrote a line, at the line's beginning.
+const ID_BEGINS: u8 = 0x1e;
+const ID_ENDS: u8 = 0x1f;
+/// The longest id of a request.
+pub const LONGEST_ID: usize = 128;
+
+/// The id of the request that a line belongs to, if its writer said so, and the line without it.
+pub fn request_of(line: &[u8]) -> (Option<&str>, &[u8]) {
+    let Some(rest) = line.strip_prefix(&[ID_BEGINS]) else { return (None, line) };
+    let end = rest.iter().take(LONGEST_ID + 1).position(|byte| *byte == ID_ENDS);
+    match end.and_then(|end| Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]))) {
+        Some((id, line)) => (Some(id), line),
+        None => (None, line),
+    }
+}
+
+/// The members of a logger's line that drover knows.
+#[derive(Debug, Default, PartialEq)]
+pub struct Members<'a> {
+    /// pino's number, also where the line has a name.
+    pub level: Option<u8>,
+    /// Milliseconds since 1970, where the line has a number.
+    pub time: Option<u64>,
+    pub msg: Option<Cow<'a, str>>,
+    pub request_id: Option<Cow<'a, str>>,
+    pub has_level: bool,
+    pub has_time: bool,
+    pub has_pid: bool,
+    pub has_hostname: bool,
+    pub has_env: bool,
+    pub has_worker: bool,
+    pub is_empty: bool,
+}
+
+/// None: the line is no JSON object, or holds a text that is none.
+pub fn members(line: &[u8]) -> Option<Members<'_>> {
+    if line.first() != Some(&b'{') || line.last() != Some(&b'}') {
+        return None;
+    }
+    let mut reader = serde_json::Deserializer::from_slice(line);
+    let members = Members::deserialize(&mut reader).ok()?;
+    reader.end().ok()?;
+    // What a reader skips it does not check: the line must be a text as a whole.
+    std::str::from_utf8(line).ok().map(|_| members)
+}
+
+/// pino's number of a level's name.
+pub fn level_named(name: &str) -> Option<u8> {
+    Some(match name.to_ascii_lowercase().as_str() {
+        "trace" | "silly" => 10,
+        "debug" | "verbose" => 20,
+        "info" | "http" | "notice" => 30,
+        "warn" | "warning" => 40,
+        "error" => 50,
+        "fatal" | "critical" | "alert" | "emerg" => 60,
+        _ => return None,
+    })
+}
+
+/// The name of pino's number.
+pub fn level_name(level: u8) -> &'static str {
+    match level {
+        0..=10 => "trace",
+        11..=20 => "debug",
+        21..=30 => "info",
+        31..=40 => "warn",
+        41..=50 => "error",
+        51.. => "fatal",
+    }
+}
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(MembersVisitor)
+    }
+}
+
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = Members { is_empty: true, ..Members::default() };
+        while let Some(Scalar::Text(key)) = map.next_key::<Scalar<'de>>()? {
+            found.is_empty = false;
+            match key.as_ref() {
+                "level" => {
+                    found.has_level = true;
+                    found.level = match map.next_value()? {
+                        Scalar::Number(level) => Some(level.clamp(0.0, 255.0) as u8),
+                        Scalar::Text(name) => level_named(&name),
+                        Scalar::Other => None,
+                    };
+                }
+                "time" => {
+                    found.has_time = true;
+                    if let Scalar::Number(time) = map.next_value()? {
+                        found.time = Some(time.max(0.0) as u64);
+                    }
+                }
+                "msg" => found.msg = map.next_value::<Scalar<'de>>()?.text().or(found.msg),
+                "message" => found.msg = found.msg.or(map.next_value::<Scalar<'de>>()?.text()),
+                "requestId" => found.request_id = map.next_value::<Scalar<'de>>()?.text(),
+                other => {
+                    match other {
+                        "pid" => found.has_pid = true,
+                        "hostname" => found.has_hostname = true,
+                        "env" => found.has_env = true,
+                        "worker" => found.has_worker = true,
+                        _ => {}
+                    }
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+enum Scalar<'a> {
+    Text(Cow<'a, str>),
+    Number(f64),
+    Other,
+}
+
+impl<'a> Scalar<'a> {
+    fn text(self) -> Option<Cow<'a, str>> {
+        match self {
+            Scalar::Text(text) => Some(text),
+            Scalar::Number(_) | Scalar::Other => None,
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Scalar<'de> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Scalar::Number(number as f64))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Scalar::Number(number as f64))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Scalar::Number(number))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Scalar::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loggers_line_tells_what_it_has() {
+        let found = members(
+            br#"{"level":40,"time":12,"pid":3,"msg":"a \"b\"","requestId":"r-1","more":{"level":1}}"#,
+        );
+        let found = found.unwrap();
+        assert_eq!((found.level, found.time, found.msg.as_deref()), (Some(40), Some(12), Some("a \"b\"")));
+        assert_eq!(found.request_id.as_deref(), Some("r-1"));
+        assert!(found.has_pid && !found.has_hostname && !found.has_env && !found.has_worker);
+        let winston = members(br#"{"level":"warn","message":"m"}"#).unwrap();
+        assert_eq!((winston.level, winston.msg.as_deref()), (Some(40), Some("m")));
+        assert!(members(b"{}").unwrap().is_empty);
+    }
+
+    #[test]
+    fn what_is_no_object_is_a_plain_line() {
+        for line in
+            [&b"hello"[..], b"{hello}", b"{\"a\":1} {\"b\":2}", b"[1]", b"", b"{\"a\":\"\xff\"}", b"{\"a\":}"]
+        {
+            assert_eq!(members(line), None, "{}", String::from_utf8_lossy(line));
+        }
+    }
+
+    #[test]
+    fn a_request_is_named_at_a_lines_beginning() {
+        assert_eq!(request_of(b"\x1er-1\x1fhello"), (Some("r-1"), &b"hello"[..]));
+        assert_eq!(request_of(b"hello"), (None, &b"hello"[..]));
+        assert_eq!(request_of(b"\x1ehello"), (None, &b"\x1ehello"[..]));
+    }
+}

@@ -1,0 +1,292 @@
+//! The thread through which every line of the cluster goes: it reads the workers' pipes and writes what they and drover
+//! say, a line at a time. It never waits for who reads the output: while that one is slow it leaves the pipes alone, and
+//! the workers wait.
+
+use std::collections::HashMap;
+use std::io;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::buffer::spare_capacity;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use super::inbox::{Inbox, Told};
+use super::levels::Levels;
+use super::output::{Output, Trouble, complain};
+use super::rate::Rate;
+use super::render::{Own, Renderer, Source};
+use super::split::{LONGEST, Splitter};
+use super::tail::Tail;
+use crate::component::Component;
+use crate::event::Level;
+use crate::sys::local_time::now_ms;
+
+/// Of one pipe so much is read before others have their turn: all that lay in it when drover's own lines were said.
+const A_TURN: usize = 1024 * 1024;
+const CHUNK: usize = 128 * 1024;
+/// At the end a reader that takes nothing for so long gets no more.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+struct Stream {
+    source: Source,
+    pipe: OwnedFd,
+    splitter: Splitter,
+}
+
+pub struct Parts {
+    pub inbox: Arc<Inbox>,
+    pub levels: Arc<Levels>,
+    pub tail: Arc<Mutex<Tail>>,
+    pub renderer: Renderer,
+    pub output: Output,
+    /// Lines a second of one worker.
+    pub most_rate: Option<u32>,
+}
+
+pub struct Writer {
+    parts: Parts,
+    epoll: OwnedFd,
+    streams: HashMap<u64, Stream>,
+    next: u64,
+    rates: HashMap<u16, Rate>,
+    /// Workers whose long lines were said to be cut.
+    cut: Vec<u16>,
+    chunk: Vec<u8>,
+    lines: Vec<u8>,
+}
+
+impl Writer {
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new(parts: Parts) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        Ok(Self {
+            parts,
+            epoll,
+            streams: HashMap::new(),
+            next: 0,
+            rates: HashMap::new(),
+            cut: Vec::new(),
+            chunk: Vec::with_capacity(CHUNK),
+            lines: Vec::new(),
+        })
+    }
+
+    pub fn run(mut self) {
+        let mut end = None;
+        let mut moved = (Instant::now(), 0);
+        loop {
+            let is_full = self.parts.output.is_full();
+            let Told { own, streams, lost, end: asked, .. } = self.parts.inbox.take(is_full);
+            end = end.or(asked);
+            streams.into_iter().for_each(|(source, pipe)| self.follow(source, pipe));
+            // What a worker wrote before drover said something stands before it.
+            let read = if is_full { 0 } else { self.read_all() };
+            own.iter().for_each(|line| self.own(line));
+            if lost > 0 {
+                let text = format!("Nobody read the output: {lost} of drover's own lines were dropped");
+                self.say(Level::Warn, text);
+            }
+            self.tell_dropped();
+            self.hand_over();
+            self.parts.output.flush();
+            if end.is_some() {
+                let waiting = self.parts.output.waiting();
+                if read == 0 && waiting == 0 {
+                    break;
+                }
+                if read > 0 || waiting != moved.1 {
+                    moved = (Instant::now(), waiting);
+                } else if moved.0.elapsed() > PATIENCE {
+                    self.parts.output.give_up();
+                    break;
+                }
+            }
+            self.wait(end.is_some());
+        }
+        self.finish();
+        if let Some(ended) = end {
+            // Who has stopped waiting needs no answer.
+            let _ = ended.send(());
+        }
+    }
+
+    /// Until there is something to do.
+    fn wait(&self, ends: bool) {
+        let (output, stdout) = (&self.parts.output, io::stdout());
+        let mut polled = vec![PollFd::new(&self.parts.inbox.wake, PollFlags::IN)];
+        if !output.is_full() {
+            polled.push(PollFd::new(&self.epoll, PollFlags::IN));
+        }
+        if !output.is_empty() {
+            polled.push(PollFd::new(&stdout, PollFlags::OUT));
+        }
+        let untold = self.rates.values().any(Rate::has_dropped);
+        let timeout = match (ends, untold) {
+            // Nothing may come at the end: it is looked at once more.
+            (true, _) if output.is_empty() => Some(Duration::ZERO),
+            (true, _) => Some(Duration::from_millis(100)),
+            (false, true) => Some(Duration::from_secs(1)),
+            (false, false) => None,
+        };
+        let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+        // Interrupted or not: what there is to do is looked for next.
+        let _ = poll(&mut polled, timeout.as_ref());
+    }
+
+    fn follow(&mut self, source: Source, pipe: OwnedFd) {
+        let key = self.next;
+        self.next += 1;
+        if let Err(errno) = epoll::add(&self.epoll, &pipe, EventData::new_u64(key), EventFlags::IN) {
+            let text = format!("The output of worker {} cannot be read: {errno}", source.slot);
+            return self.say(Level::Error, text);
+        }
+        self.streams.insert(key, Stream { source, pipe, splitter: Splitter::default() });
+    }
+
+    /// How many bytes were read.
+    fn read_all(&mut self) -> usize {
+        let mut read = 0;
+        let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let keys: Vec<u64> = match epoll::wait(&self.epoll, &mut events, Some(&now)) {
+            Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
+            Err(_) => return 0,
+        };
+        for key in keys {
+            let Some(mut stream) = self.streams.remove(&key) else { continue };
+            let (bytes, is_over) = self.read(&mut stream);
+            read += bytes;
+            if is_over {
+                self.end(stream);
+            } else {
+                self.streams.insert(key, stream);
+            }
+            self.hand_over();
+        }
+        read
+    }
+
+    /// How many bytes came, and whether the stream has ended.
+    fn read(&mut self, stream: &mut Stream) -> (usize, bool) {
+        let mut all = 0;
+        while all < A_TURN && !self.parts.output.is_full() {
+            self.chunk.clear();
+            match rustix::io::read(&stream.pipe, spare_capacity(&mut self.chunk)) {
+                Ok(0) => return (all, true),
+                Ok(read) => {
+                    all += read;
+                    self.write_lines(stream);
+                    self.hand_over();
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return (all, false),
+                Err(_) => return (all, true),
+            }
+        }
+        (all, false)
+    }
+
+    fn write_lines(&mut self, stream: &mut Stream) {
+        let Self { parts, lines, rates, chunk, .. } = self;
+        let (source, now, most) = (stream.source, now_ms(), parts.most_rate);
+        let mut tail = lock(&parts.tail);
+        let rate = most.map(|most| (most, rates.entry(source.slot).or_default()));
+        let mut rate = rate;
+        let split = stream.splitter.feed(chunk, |line| {
+            if let Some((most, rate)) = &mut rate
+                && !rate.allows(*most, now)
+            {
+                return tail.drop_one();
+            }
+            parts.renderer.worker(source, line, now, lines, &mut tail);
+        });
+        drop(tail);
+        if split.cut > 0 && !self.cut.contains(&source.slot) {
+            self.cut.push(source.slot);
+            let (slot, longest) = (source.slot, LONGEST / 1024);
+            let text =
+                format!("Worker {slot} writes lines longer than {longest} KiB: they go on in the next line");
+            self.say(Level::Warn, text);
+        }
+    }
+
+    /// The stream has ended, with or without a newline.
+    fn end(&mut self, mut stream: Stream) {
+        let Self { parts, lines, .. } = self;
+        let mut tail = lock(&parts.tail);
+        stream.splitter.end(|line| parts.renderer.worker(stream.source, line, now_ms(), lines, &mut tail));
+    }
+
+    fn own(&mut self, line: &Own) {
+        let Self { parts, lines, .. } = self;
+        parts.renderer.own(line, lines, &mut lock(&parts.tail));
+    }
+
+    /// A line about the log itself.
+    fn say(&mut self, level: Level, text: String) {
+        if self.parts.levels.allows(Component::Log, level) {
+            self.own(&Own { level, text, members: None, time: now_ms() });
+        }
+    }
+
+    fn tell_dropped(&mut self) {
+        let now = now_ms();
+        let told: Vec<(u16, u64)> = self
+            .rates
+            .iter_mut()
+            .filter_map(|(slot, rate)| rate.settle(now).map(|dropped| (*slot, dropped)))
+            .collect();
+        told.into_iter().for_each(|(slot, dropped)| self.say_dropped(slot, dropped));
+    }
+
+    fn say_dropped(&mut self, slot: u16, dropped: u64) {
+        self.say(
+            Level::Warn,
+            format!("Worker {slot} wrote more than logging.maxRate allows: {dropped} lines were dropped"),
+        );
+    }
+
+    /// Gives the lines to the output.
+    fn hand_over(&mut self) {
+        if self.lines.is_empty() {
+            return;
+        }
+        let trouble = self.parts.output.take(&self.lines);
+        self.lines.clear();
+        match trouble {
+            Some(Trouble::Broken(text)) => self.say(Level::Error, text),
+            Some(Trouble::Mended(text)) => self.say(Level::Info, text),
+            None => return,
+        }
+        self.hand_over();
+    }
+
+    /// The last words: lines without an end, and what was dropped.
+    fn finish(&mut self) {
+        let streams: Vec<Stream> = self.streams.drain().map(|(_, stream)| stream).collect();
+        streams.into_iter().for_each(|stream| self.end(stream));
+        let dropped: Vec<(u16, u64)> =
+            self.rates.iter_mut().map(|(slot, rate)| (*slot, rate.untold())).collect();
+        for (slot, dropped) in dropped.into_iter().filter(|(_, dropped)| *dropped > 0) {
+            self.say_dropped(slot, dropped);
+        }
+        self.hand_over();
+        self.parts.output.flush();
+        if !self.parts.output.is_empty() {
+            self.parts.output.give_up();
+        }
+        let lost = self.parts.output.lost();
+        if lost > 0 {
+            complain(&format!("nobody read the output: its last {lost} lines are lost"));
+        }
+    }
+}
+
+fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
+    tail.lock().unwrap_or_else(PoisonError::into_inner)
+}
