@@ -48,8 +48,8 @@ function checked({ port, config, kind, tls }) {
     tcp: () => require('node:net').createServer((socket) => socket.end('hello')),
   };
   const customCheck = (worker) => {
-    if (state.throws) throw new Error(`no disk for ${worker.id}`);
-    return { healthy: true, metrics: { depth: 7 } };
+    if (state.throws) throw new Error(`no disk for ${worker.id}${config.custom === 'huge' ? '!'.repeat(4 << 20) : ''}`);
+    return { healthy: true, metrics: { depth: config.custom === 'huge' ? '7'.repeat(4 << 20) : 7 } };
   };
   const healthCheck = config.custom ? { ...config.healthCheck, customCheck } : config.healthCheck;
   const rest = { ...config };
@@ -161,12 +161,29 @@ test('without an HTTP server the event loop’s answer counts', async (t) => {
   assert.deepEqual(workers.map(({ health }) => health.reason), [null, null]);
 });
 
-test('probes are counted nowhere', async (t) => {
-  const made = await serving(t, { healthCheck: EXPECTS });
-  await made.become(allHealthy);
-  const { metrics, workers } = await made.state();
-  assert.equal(metrics.totalRequests, 0);
-  assert.deepEqual(workers.map(({ activeConnections }) => activeConnections), [0, 0]);
+for (const kind of ['http', 'https', 'http2']) {
+  test(`probes of a server of ${kind} are counted nowhere`, async (t) => {
+    const env = kind === 'http' ? {} : tlsEnvironment(t);
+    const made = await serving(t, { healthCheck: EXPECTS }, { kind, tls: kind !== 'http', env });
+    await made.become(allHealthy);
+    // What a probe counts it counts at its end: a second one has come by then.
+    const { workers: first } = await made.state();
+    const later = ({ workers }) => workers.every(({ health }, index) => health.lastCheck > first[index].health.lastCheck);
+    const { metrics, workers } = await made.become(later);
+    assert.deepEqual([metrics.totalRequests, metrics.bytesReceived, metrics.bytesSent], [0, 0, 0]);
+    assert.deepEqual(workers.map(({ activeConnections }) => activeConnections), [0, 0]);
+  });
+}
+
+test('what a customCheck says at great length breaks nothing', async (t) => {
+  const made = await serving(t, { custom: 'huge', processManagement: { respawn: false } });
+  const { workers } = await made.become(allHealthy);
+  assert.deepEqual(workers.map(({ health, generation }) => [health.metrics, generation]), [[null, 1], [null, 1]]);
+  await made.cluster.until(/customCheck gives more metrics than/);
+  await request(made.port, { path: '/throw' });
+  const [, told] = await made.cluster.until(/EVENT worker:unhealthy (.*)/);
+  assert.match(JSON.parse(told).reason, /customCheck threw: no disk for \d!+$/);
+  assert.ok(JSON.parse(told).reason.length < 1000);
 });
 
 test('one that gets well again by itself stays, when nobody may take its place', async (t) => {

@@ -1,11 +1,14 @@
-// npm run bench:metrics [-- --quick] [-- --pairs N]
+// npm run bench:metrics [-- --quick] [-- --starts N]
 //
 // What metrics cost, and whether they are right.
 //
-// Method. Two workers, 16 keep-alive connections that ask all the time, with `monitoring` on and off, one right after
-// the other, in the opposite order every second pair; requests a second, and the processor time of all of the cluster's
-// processes for each request. Ratios on / off within a pair, medians over the pairs with their quartiles. Then, with
-// monitoring on: how many requests the API says there were over how many were sent, and its p99 over that of the
+// Method. A cluster with `monitoring` on and one with it off, two workers each, beside each other; 16 keep-alive
+// connections ask the one and then the other all the time, a second each, in the opposite order every second time. What
+// the one does not do costs the other nothing, and what else the machine does meets both. After some of these pairs both
+// are started anew, so that the layout of one process is not what is measured. Requests a second, and the processor time
+// of all of a cluster's processes for each request: ratios on / off within a pair, medians over the pairs with their
+// quartiles. Then, with monitoring on: how many requests the API says there were over how many were sent, and its p99
+// over that of the
 // durations that handlers of 50 to 250 ms have noted themselves. The last line of standard output is JSON.
 
 import fs from 'node:fs';
@@ -21,12 +24,16 @@ const WORKERS = 2;
 const CONNECTIONS = 16;
 const WARM_UP_S = 2;
 const RUN_S = 3;
+/** Of one pair, each side. */
+const SLICE_S = 1;
+/** Pairs between two starts. */
+const PAIRS_A_START = 9;
 
 const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, pairs: { type: 'string' } },
+  options: { quick: { type: 'boolean', default: false }, starts: { type: 'string' } },
 });
-const pairs = Number(options.pairs ?? (options.quick ? 2 : 9));
-if (!(Number.isInteger(pairs) && pairs > 0)) throw new Error('--pairs is a whole number from 1 on');
+const starts = Number(options.starts ?? (options.quick ? 2 : 8));
+if (!(Number.isInteger(starts) && starts > 0)) throw new Error('--starts is a whole number from 1 on');
 
 const children = (pid) =>
   fs.readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
@@ -39,17 +46,33 @@ const clusterTime = (pid) => [pid, ...children(pid)].reduce((sum, one) => sum + 
 
 const get = async (port, route) => (await fetch(`http://127.0.0.1:${port}${route}`)).json();
 
-async function measure(monitoring) {
-  const server = await startServer(drover({ monitoring })(WORKERS));
+const ask = (server, seconds) => load('keepalive', server.port, { connections: CONNECTIONS, workers: WORKERS, seconds });
+
+async function slice(server) {
+  const before = clusterTime(server.pid);
+  const report = await ask(server, SLICE_S);
+  return { rps: report.per_second, cpu: (clusterTime(server.pid) - before) / report.requests };
+}
+
+/** Pairs of slices of two clusters that were started for them; `start` says which of them first. */
+async function* compare(start) {
+  const sides = { on: { port: await freePort() }, off: { enabled: false } };
+  const servers = {};
   try {
-    const run = (seconds) => load('keepalive', server.port, { connections: CONNECTIONS, workers: WORKERS, seconds });
-    await run(WARM_UP_S);
-    const before = clusterTime(server.pid);
-    const report = await run(RUN_S);
-    const cpu = (clusterTime(server.pid) - before) / report.requests;
-    return { rps: report.per_second, cpu };
+    for (const side of start % 2 === 0 ? ['on', 'off'] : ['off', 'on']) {
+      servers[side] = await startServer(drover({ monitoring: sides[side] })(WORKERS));
+      await ask(servers[side], WARM_UP_S);
+    }
+    const { on, off } = servers;
+    for (let pair = 0; pair < PAIRS_A_START; pair += 1) {
+      if (pair % 2 === 0) yield { on: await slice(on), off: await slice(off) };
+      else {
+        const first = await slice(off);
+        yield { on: await slice(on), off: first };
+      }
+    }
   } finally {
-    await server.stop();
+    for (const server of Object.values(servers)) await server.stop();
   }
 }
 
@@ -93,17 +116,17 @@ async function percentiles() {
 }
 
 await build();
-console.log(`Node ${process.version}, Linux ${os.release()}, ${os.availableParallelism()} CPUs, pairs: ${pairs}\n`);
+console.log(`Node ${process.version}, Linux ${os.release()}, ${os.availableParallelism()} CPUs, pairs: ${starts} x ${PAIRS_A_START}\n`);
 const WIDTHS = [6, 14, 14, 14, 14];
-console.log(row(['pair', 'on, req/s', 'off, req/s', 'on, us', 'off, us'], WIDTHS));
+console.log(row(['start', 'on, req/s', 'off, req/s', 'on, us', 'off, us'], WIDTHS));
 const all = [];
-for (let pair = 0; pair < pairs; pair += 1) {
-  const on = async () => measure({ port: await freePort() });
-  const off = () => measure({ enabled: false });
-  const figures = pair % 2 === 0 ? { on: await on(), off: await off() } : { off: await off(), on: await on() };
-  const us = (value) => (value / 1000).toFixed(2);
-  console.log(row([pair + 1, count(figures.on.rps), count(figures.off.rps), us(figures.on.cpu), us(figures.off.cpu)], WIDTHS));
-  all.push({ rps: figures.on.rps / figures.off.rps, cpu: figures.on.cpu / figures.off.cpu });
+for (let start = 1; start <= starts; start += 1) {
+  const figures = [];
+  for await (const pair of compare(start)) figures.push(pair);
+  const middle = (side, what) => median(figures.map((pair) => pair[side][what]));
+  const us = (side) => (middle(side, 'cpu') / 1000).toFixed(2);
+  console.log(row([start, count(middle('on', 'rps')), count(middle('off', 'rps')), us('on'), us('off')], WIDTHS));
+  all.push(...figures.map(({ on, off }) => ({ rps: on.rps / off.rps, cpu: on.cpu / off.cpu })));
 }
 const quartiles = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
@@ -113,6 +136,7 @@ const { sent, told } = await counts();
 const p99 = await percentiles();
 console.log(`\np99: told ${p99.told.toFixed(1)} ms, noted ${p99.noted.toFixed(1)} ms; requests: told ${count(told)}, sent ${count(sent)}`);
 const summary = {
+  pairs: all.length,
   rps_ratio: ratio(median(all.map(({ rps }) => rps))),
   rps_quartiles: quartiles(all.map(({ rps }) => rps)),
   cpu_ratio: ratio(median(all.map(({ cpu }) => cpu))),

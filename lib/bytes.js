@@ -4,8 +4,7 @@
 // What HTTP connections have brought and taken, on the wire: with TLS the connection below it counts. The figures are
 // the handle's own, so that they are looked at seldom: at a connection's end, and with a response once a second.
 
-const http = require('node:http');
-const https = require('node:https');
+const { protocolOf } = require('./protocols');
 
 const RECEIVED = 26;
 const SENT = 27;
@@ -13,12 +12,6 @@ const SENT = 27;
 const looked = Symbol('drover.bytesLooked');
 const seen = Symbol('drover.bytesSeen');
 const carries = Symbol('drover.carriesHttp');
-
-/** @param {any} server */
-function isHttp(server) {
-  // Node does not tell what an HTTP/2 server is an instance of.
-  return server instanceof http.Server || server instanceof https.Server || typeof server.updateSettings === 'function';
-}
 
 /** @param {Float64Array} cells */
 function bytesOf(cells) {
@@ -47,7 +40,7 @@ function bytesOf(cells) {
     /** A connection of a server's ends. @param {any} connection */
     end(connection) {
       const server = connection._server;
-      if ((server[carries] ??= isHttp(server))) count(connection);
+      if ((server[carries] ??= protocolOf(server) !== '')) count(connection);
     },
   };
 }

@@ -5,12 +5,13 @@
 // (no port, no TLS, counted nowhere), and the program's `customCheck` is run.
 
 const http = require('node:http');
-const https = require('node:https');
 const net = require('node:net');
 const tls = require('node:tls');
 const { inspect } = require('node:util');
 const { addon } = require('./native');
-const { marked } = require('./options');
+const { given, marked } = require('./options');
+const { protocolOf } = require('./protocols');
+const { leaveUncounted } = require('./streams');
 
 /** As it is before anything is counted. */
 const { assignSocket } = /** @type {any} */ (http.ServerResponse.prototype);
@@ -23,18 +24,14 @@ class Uncounted extends http.ServerResponse {
   }
 }
 
-/** What a server speaks, TLS aside; '' for one that is no HTTP server. @param {any} server */
-function protocolOf(server) {
-  // Those of HTTP/2 are of no class that could be named, and update their settings.
-  if (typeof server.updateSettings === 'function') return 'http2';
-  return server instanceof http.Server || server instanceof https.Server ? 'http1' : '';
-}
-
 /** @param {any} server @param {string} protocol */
 function insideOf(server, protocol) {
   if (protocol === 'http2') {
     const inside = require('node:http2').createServer();
-    inside.on('stream', (...stream) => server.emit('stream', ...stream));
+    inside.on('stream', (stream, ...rest) => {
+      leaveUncounted(stream);
+      server.emit('stream', stream, ...rest);
+    });
     // The primary leaves when it knows the status.
     inside.on('sessionError', () => {});
     return inside;
@@ -52,6 +49,11 @@ class Checks {
     this.told = '';
     /** Servers that no port leads to, by the one behind each. @type {WeakMap<object, any>} */
     this.insides = new WeakMap();
+  }
+
+  /** Takes over what the program's options say. @param {any} options createServer's, or a ClusterConfig */
+  heed(options) {
+    this.custom = given(options, 'healthCheck', 'customCheck') ?? this.custom;
   }
 
   /** The first HTTP server. @returns {any} */

@@ -8,7 +8,7 @@ const { methodsOf, mixInto } = require('./cluster-app');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
 const { functionsOf } = require('./metrics/reporting');
-const { given, split } = require('./options');
+const { split } = require('./options');
 const { answerProbes } = require('./probe-routes');
 const { unwrap } = require('./errors');
 const { ClusterManager } = require('./manager');
@@ -31,7 +31,7 @@ function warnOnce() {
 function roleOf(made, options, manager) {
   const own = worker();
   if (own !== null && isMainThread) {
-    own.checks.custom = given(options, 'healthCheck', 'customCheck') ?? own.checks.custom;
+    own.checks.heed(options);
     return new InWorker(made, own);
   }
   if (addon === null) {

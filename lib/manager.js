@@ -11,7 +11,7 @@ const { ClusterState } = require('./constants');
 const { InPrimary, InWorker, Single } = require('./roles');
 const { isMainThread, outer, snapshot } = require('./environment');
 const { functionsOf } = require('./metrics/reporting');
-const { given, marked } = require('./options');
+const { marked } = require('./options');
 const { worker } = require('./worker');
 
 const bare = Symbol('drover.over');
@@ -44,7 +44,7 @@ class ClusterManager extends EventEmitter {
     const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
     if (own !== null) {
       this.#config = own.welcome.config;
-      own.checks.custom = given(config, 'healthCheck', 'customCheck') ?? own.checks.custom;
+      own.checks.heed(config);
       this.#role = new InWorker({ app: null, server: {}, data, prepared: null, functions: null }, own);
       this.#relay();
       return;

@@ -3,11 +3,14 @@
 
 // HTTP/2 requests, counted as those of HTTP/1 are: a stream is a request, and its end is the response's.
 
+const { protocolOf } = require('./protocols');
+
 const REQUESTS = 9;
 
 const begun = Symbol('drover.streamBegun');
 const asked = Symbol('drover.streamAsked');
 const counted = Symbol('drover.streamsCounted');
+const uncounted = Symbol('drover.streamUncounted');
 
 /**
  * @param {Float64Array} cells
@@ -29,6 +32,7 @@ function streamsOf(cells, answered, tellIfSlow) {
 
   /** @param {any} stream @param {any} headers */
   function begin(stream, headers) {
+    if (stream[uncounted]) return;
     cells[REQUESTS] += 1;
     stream[begun] = performance.now();
     stream[asked] = headers;
@@ -36,11 +40,15 @@ function streamsOf(cells, answered, tellIfSlow) {
   }
 
   return (server) => {
-    // Node does not tell what an HTTP/2 server is an instance of.
-    if (typeof server.updateSettings !== 'function' || server[counted]) return;
+    if (server[counted] || protocolOf(server) !== 'http2') return;
     server[counted] = true;
     server.prependListener('stream', begin);
   };
+}
+
+/** Nobody's request. @param {any} stream */
+function leaveUncounted(stream) {
+  stream[uncounted] = true;
 }
 
 /** @param {any} headers */
@@ -48,4 +56,4 @@ function requestOf(headers) {
   return { method: headers?.[':method'], url: headers?.[':path'], headers };
 }
 
-module.exports = { streamsOf };
+module.exports = { leaveUncounted, streamsOf };

@@ -117,16 +117,7 @@ impl SlotState {
     ];
 
     pub fn from_cell(cell: u64) -> Self {
-        match cell {
-            1 => SlotState::Starting,
-            2 => SlotState::Ready,
-            3 => SlotState::Draining,
-            4 => SlotState::Stopping,
-            5 => SlotState::Waiting,
-            6 => SlotState::CircuitOpen,
-            7 => SlotState::Standby,
-            _ => SlotState::Vacant,
-        }
+        Self::ALL.get(cell as usize).copied().unwrap_or(SlotState::Vacant)
     }
 
     /// The documented five: what `WorkerInfo.state` says.
@@ -373,8 +364,7 @@ mod tests {
 
     #[test]
     fn every_state_survives_its_cell() {
-        use SlotState::*;
-        for state in [Vacant, Starting, Ready, Draining, Stopping, Waiting, CircuitOpen, Standby] {
+        for state in SlotState::ALL {
             assert_eq!(SlotState::from_cell(state as u64), state);
         }
     }

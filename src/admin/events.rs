@@ -92,10 +92,10 @@ impl Listening {
                 let gap = json!({ "type": "gap", "lost": lost }).to_string();
                 self.waiting.push_back(Event::default().event("gap").data(gap));
             }
-            self.last = found.last().map_or(self.last, |told| told.id);
+            self.last = found.last().map_or(self.last + lost, |told| told.id);
             let name = |told: Told| {
                 let event = Event::default().id(self.feed.name(told.id)).event(&told.kind);
-                event.data(told.event.to_string())
+                event.data(&told.event)
             };
             self.waiting.extend(found.into_iter().map(name));
         }

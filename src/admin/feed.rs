@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::Value;
 use tokio::sync::watch;
 
-/// Events that are kept for who comes back.
+/// Events that are kept for who comes back, and bytes of them.
 const KEPT: usize = 1000;
+const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// One event as it is told.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,8 +16,8 @@ pub struct Told {
     pub id: u64,
     /// As `type` says in it.
     pub kind: String,
-    /// With its timestamp.
-    pub event: Arc<Value>,
+    /// In JSON, with its timestamp.
+    pub event: Arc<str>,
 }
 
 #[derive(Clone)]
@@ -25,9 +26,26 @@ pub struct Feed(Arc<Inner>);
 struct Inner {
     /// Tells this cluster's ids from those of the one before it.
     epoch: u64,
-    kept: Mutex<VecDeque<Told>>,
+    kept: Mutex<Kept>,
     /// The id of the last event.
     last: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Told>,
+    bytes: usize,
+}
+
+impl Kept {
+    fn add(&mut self, told: Told) {
+        self.bytes += told.event.len();
+        self.events.push_back(told);
+        while self.events.len() > KEPT || self.bytes > MOST_BYTES {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.event.len();
+        }
+    }
 }
 
 impl Feed {
@@ -35,14 +53,11 @@ impl Feed {
         Self(Arc::new(Inner { epoch, kept: Mutex::default(), last: watch::Sender::new(0) }))
     }
 
-    pub fn add(&self, event: Value) {
+    pub fn add(&self, event: &Value) {
         let kind = event["type"].as_str().unwrap_or_default().to_owned();
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let id = *self.0.last.borrow() + 1;
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(Told { id, kind, event: Arc::new(event) });
+        kept.add(Told { id, kind, event: event.to_string().into() });
         drop(kept);
         self.0.last.send_replace(id);
     }
@@ -50,15 +65,17 @@ impl Feed {
     /// Of the last events those after `id`, and how many there were besides them that are not kept any more.
     pub fn after(&self, id: u64) -> (Vec<Told>, u64) {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let found: Vec<Told> = kept.iter().filter(|told| told.id > id).cloned().collect();
-        let first = found.first().map_or(id + 1, |told| told.id);
-        (found, first - id - 1)
+        let found: Vec<Told> = kept.events.iter().filter(|told| told.id > id).cloned().collect();
+        // What was too large to be kept is missing as well.
+        let first = found.first().map_or(*self.0.last.borrow() + 1, |told| told.id);
+        (found, first.saturating_sub(id + 1))
     }
 
     /// Kept events of one kind.
-    pub fn of_kind(&self, kind: &str) -> Vec<Arc<Value>> {
+    pub fn of_kind(&self, kind: &str) -> Vec<Value> {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.iter().filter(|told| told.kind == kind).map(|told| told.event.clone()).collect()
+        let events = kept.events.iter().filter(|told| told.kind == kind);
+        events.filter_map(|told| serde_json::from_str(&told.event).ok()).collect()
     }
 
     /// The id of the last event; changes with each.
@@ -89,7 +106,7 @@ mod tests {
     fn who_comes_back_goes_on_where_they_were() {
         let feed = Feed::new(77);
         for number in 0..5 {
-            feed.add(json!({ "type": "worker:ready", "number": number }));
+            feed.add(&json!({ "type": "worker:ready", "number": number }));
         }
         let ids = |id| feed.after(id).0.iter().map(|told| told.id).collect::<Vec<_>>();
         assert_eq!(ids(3), [4, 5]);
@@ -102,9 +119,20 @@ mod tests {
     }
 
     #[test]
+    fn large_events_make_room_for_each_other_and_are_counted() {
+        let feed = Feed::new(1);
+        let large = json!({ "type": "metrics:updated", "metrics": "x".repeat(MOST_BYTES / 4) });
+        (0..10).for_each(|_| feed.add(&large));
+        let (found, lost) = feed.after(0);
+        assert_eq!((found.len(), lost), (3, 7));
+        feed.add(&json!({ "type": "metrics:updated", "metrics": "x".repeat(MOST_BYTES) }));
+        assert_eq!(feed.after(10), (Vec::new(), 1));
+    }
+
+    #[test]
     fn what_is_not_kept_any_more_is_counted() {
         let feed = Feed::new(1);
-        (0..KEPT + 10).for_each(|_| feed.add(json!({ "type": "alert" })));
+        (0..KEPT + 10).for_each(|_| feed.add(&json!({ "type": "alert" })));
         let (found, lost) = feed.after(4);
         assert_eq!((found.len(), lost), (KEPT, 6));
         assert_eq!(feed.after(500).1, 0);

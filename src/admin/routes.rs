@@ -84,8 +84,7 @@ async fn health(State(api): Shared) -> Response {
 
 /// What is known of the cluster's size.
 fn scaling(api: &Api) -> Value {
-    let decisions: Vec<Value> =
-        api.feed.of_kind("cluster:scaled").iter().map(|event| view::scaled(event)).collect();
+    let decisions: Vec<Value> = api.feed.of_kind("cluster:scaled").iter().map(view::scaled).collect();
     json!({
         "workers": view::ready(&api.memory),
         "target": api.memory.get(header_cells::WANTED),

@@ -5,15 +5,19 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
+use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::time::timeout;
 
 use crate::ipc::control::Protocol;
 
-/// What is read of an answer's body; a worker that sends more is not waited for.
+/// Of an answer's body so much is read, in so long: who writes it need not see its client leave amidst a few words.
+const MOST_BODY: usize = 64 * 1024;
+const BODY_TIME: Duration = Duration::from_secs(1);
+
 const AGENT: &str = concat!("drover-health/", env!("CARGO_PKG_VERSION"));
 
 /// Two ends of a loopback connection: ours, and the worker's. A real one, so that programs find an address in it.
@@ -53,7 +57,6 @@ async fn send(stream: tokio::net::TcpStream, protocol: Protocol, path: &str) -> 
     let io = TokioIo::new(stream);
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, header::HeaderValue::from_static(AGENT));
-    // The connection ends with `driven`; what the worker still sends then is of no interest.
     match protocol {
         Protocol::Http1 => {
             headers.insert(header::HOST, header::HeaderValue::from_static("localhost"));
@@ -61,19 +64,26 @@ async fn send(stream: tokio::net::TcpStream, protocol: Protocol, path: &str) -> 
             *request.uri_mut() = path.parse().unwrap_or_default();
             let (mut sender, connection) = http1::handshake(io).await?;
             let driven = Driven(tokio::spawn(connection));
-            let answer = sender.send_request(request).await;
+            let status = status_of(sender.send_request(request).await?).await;
             drop(driven);
-            answer.map(|answer| answer.status().as_u16())
+            Ok(status)
         }
         Protocol::Http2 => {
             *request.uri_mut() = format!("http://localhost{path}").parse().unwrap_or_default();
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
             let driven = Driven(tokio::spawn(connection));
-            let answer = sender.send_request(request).await;
+            let status = status_of(sender.send_request(request).await?).await;
             drop(driven);
-            answer.map(|answer| answer.status().as_u16())
+            Ok(status)
         }
     }
+}
+
+/// Its body is of no interest, also when it has no end.
+async fn status_of(answer: hyper::Response<Incoming>) -> u16 {
+    let status = answer.status().as_u16();
+    let _ = timeout(BODY_TIME, to_bytes(Body::new(answer.into_body()), MOST_BODY)).await;
+    status
 }
 
 /// A task that ends with its owner.

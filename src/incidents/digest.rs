@@ -20,7 +20,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Report {
     pub incident: Incident,
     pub fingerprint: String,
-    /// Incidents of this kind since the last message about it.
+    /// Incidents of this kind so far.
     pub times: u64,
     /// Incidents that no message told of since the last one.
     pub unsaid: u64,
@@ -29,8 +29,8 @@ pub struct Report {
 #[derive(Debug)]
 pub struct Digest {
     least: Level,
-    /// By kind: when it was told, and how many there had been.
-    told: HashMap<String, (Duration, u64)>,
+    /// By kind: when it was told last.
+    told: HashMap<String, Duration>,
     sent: Vec<Duration>,
     unsaid: u64,
 }
@@ -46,13 +46,13 @@ impl Digest {
             return None;
         }
         self.sent.retain(|at| now.saturating_sub(*at) < MINUTE);
-        self.told.retain(|_, (at, _)| now.saturating_sub(*at) < QUIET);
+        self.told.retain(|_, at| now.saturating_sub(*at) < QUIET);
         if self.told.contains_key(&noted.fingerprint) || self.sent.len() >= MOST_A_MINUTE {
             self.unsaid += 1;
             return None;
         }
         self.sent.push(now);
-        self.told.insert(noted.fingerprint.clone(), (now, noted.count));
+        self.told.insert(noted.fingerprint.clone(), now);
         Some(Report {
             incident: incident.clone(),
             fingerprint: noted.fingerprint.clone(),

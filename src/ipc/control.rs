@@ -4,8 +4,15 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::event::head;
+
 /// The longest stack that a worker sends, in bytes.
 pub const LONGEST_STACK: usize = 16 * 1024;
+/// What a program may say at any length crosses in so many bytes: the message of an error, why a check failed, and what
+/// a check measured, in JSON.
+pub const LONGEST_MESSAGE: usize = 16 * 1024;
+pub const LONGEST_FAILURE: usize = 300;
+pub const MOST_METRICS: usize = 900;
 
 /// Number of a listener group in one primary's life; never used twice.
 pub type GroupId = u32;
@@ -37,6 +44,15 @@ pub struct WorkerError {
     /// 'uncaughtException' or 'unhandledRejection', as the runtime says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
+}
+
+impl WorkerError {
+    /// In as many bytes as may cross.
+    pub fn bounded(mut self) -> Self {
+        self.message = head(&self.message, LONGEST_MESSAGE).to_owned();
+        self.stack = self.stack.map(|stack| head(&stack, LONGEST_STACK).to_owned());
+        self
+    }
 }
 
 /// What a worker's HTTP server speaks, TLS aside.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use crate::event::head;
+
 /// So many messages are told apart; when there are more, the half that came least is forgotten.
 const MOST: usize = 512;
 /// Of a message so many bytes count.
@@ -68,12 +70,8 @@ impl Table {
 /// Every run of digits becomes one `#`.
 fn normalise(message: &str, into: &mut String) {
     into.clear();
-    let mut end = message.len().min(LONGEST);
-    while !message.is_char_boundary(end) {
-        end -= 1;
-    }
-    let message = &message[..end];
-    let mut from = 0;
+    let message = head(message, LONGEST);
+    let (mut from, end) = (0, message.len());
     let bytes = message.as_bytes();
     while let Some(begin) = bytes[from..].iter().position(u8::is_ascii_digit) {
         let begin = from + begin;

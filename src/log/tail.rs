@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::frequent::{Frequent, Table};
+use crate::event::head;
 
 /// So many lines and so many bytes are kept.
 const MOST_LINES: usize = 2000;
@@ -92,7 +93,7 @@ impl Tail {
             level: fresh.level,
             worker: fresh.worker,
             request_id: fresh.request_id.map(Into::into),
-            msg: start(fresh.msg, LONGEST).into(),
+            msg: head(fresh.msg, LONGEST).into(),
             members: fresh.members.filter(|members| members.len() <= LONGEST).map(Into::into),
         };
         self.bytes += size(&line);
@@ -149,15 +150,6 @@ impl Filter {
 fn size(line: &Line) -> usize {
     let optional = line.request_id.as_ref().map_or(0, |id| id.len());
     line.msg.len() + line.members.as_ref().map_or(0, |members| members.len()) + optional + BESIDE
-}
-
-/// The beginning of a text, in whole characters.
-fn start(text: &str, most: usize) -> &str {
-    let mut end = text.len().min(most);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 #[cfg(test)]

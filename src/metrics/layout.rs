@@ -30,7 +30,7 @@
 //! zeroed as its page is.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 6;
+pub const VERSION: u64 = 7;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
@@ -47,7 +47,7 @@ pub const SAMPLE_CELLS: usize = 8192;
 /// What a check said of each slot's worker, as JSON: a guard that is odd while the note is written, the length in bytes,
 /// and the bytes.
 pub const NOTES: usize = SAMPLE + SAMPLE_CELLS;
-pub const NOTE_CELLS: usize = 128;
+pub const NOTE_CELLS: usize = 512;
 pub const SHEETS: usize = NOTES + SLOTS * NOTE_CELLS;
 pub const SHEET_CELLS: usize = 16384;
 pub const PRIMARY_SHEET: usize = SHEETS + SLOTS * PAGES_A_SLOT * SHEET_CELLS;
@@ -152,14 +152,16 @@ pub enum HealthStatus {
 }
 
 impl HealthStatus {
+    const ALL: [HealthStatus; 5] = [
+        HealthStatus::Unknown,
+        HealthStatus::Healthy,
+        HealthStatus::Failing,
+        HealthStatus::Unhealthy,
+        HealthStatus::Ejected,
+    ];
+
     pub fn from_cell(cell: u64) -> Self {
-        match cell {
-            1 => HealthStatus::Healthy,
-            2 => HealthStatus::Failing,
-            3 => HealthStatus::Unhealthy,
-            4 => HealthStatus::Ejected,
-            _ => HealthStatus::Unknown,
-        }
+        Self::ALL.get(cell as usize).copied().unwrap_or(HealthStatus::Unknown)
     }
 
     pub fn name(self) -> &'static str {
@@ -302,8 +304,7 @@ mod tests {
 
     #[test]
     fn every_status_survives_its_cell() {
-        use HealthStatus::*;
-        for status in [Unknown, Healthy, Failing, Unhealthy, Ejected] {
+        for status in HealthStatus::ALL {
             assert_eq!(HealthStatus::from_cell(status as u64), status);
         }
     }

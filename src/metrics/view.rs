@@ -15,20 +15,43 @@ pub fn workers(memory: &SharedMemory, now_ms: u64) -> Vec<Value> {
     (0..memory.slots()).filter_map(|slot| worker(memory, slot, now_ms)).collect()
 }
 
-fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
+/// What a slot's worker is, without its numbers.
+struct Standing {
+    generation: u32,
+    state: SlotState,
+    is_stuck: bool,
+    status: HealthStatus,
+}
+
+impl Standing {
+    fn is_well(&self) -> bool {
+        is_healthy(self.state) && !self.is_stuck && self.status.is_well()
+    }
+}
+
+/// None: nobody is there.
+fn standing(memory: &SharedMemory, slot: u16) -> Option<Standing> {
     let generation = memory.row(slot, row::GENERATION) as u32;
     let state = SlotState::from_cell(memory.row(slot, row::STATE));
     if generation == 0 || state == SlotState::Vacant {
         return None;
     }
+    let is_stuck = memory.row(slot, row::STUCK) == u64::from(generation);
+    // Nothing is known of one that nobody has asked yet.
+    let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(generation);
+    let status =
+        if is_known { HealthStatus::from_cell(memory.row(slot, row::HEALTH)) } else { HealthStatus::Unknown };
+    Some(Standing { generation, state, is_stuck, status })
+}
+
+fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
+    let standing = standing(memory, slot)?;
+    let (generation, state, healthy) = (standing.generation, standing.state, standing.is_well());
     let page = memory.page(slot, generation);
     let started = memory.row(slot, row::STARTED);
     let answered = page.float(page::RESPONSES);
     let pid = memory.row(slot, row::PID);
     let average = if answered > 0.0 { page.float(page::DURATION) / answered } else { 0.0 };
-    let is_stuck = memory.row(slot, row::STUCK) == u64::from(generation);
-    let health = health_of(memory, slot, generation);
-    let healthy = is_healthy(state) && !is_stuck && health.status.is_well();
     // Sampled for another process than the present one: nothing is known yet.
     let is_sampled = memory.row(slot, row::SAMPLED_PID) == pid && pid != 0;
     let sampled = |value: Value| if is_sampled { value } else { Value::Null };
@@ -53,47 +76,28 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         "cpuUsage": sampled(json!(float(row::CPU_PERCENT))),
         "eventLoopLag": sampled(json!(float(row::LAG_MS))),
         "healthy": healthy,
-        "health": health.told(),
+        "health": checks(memory, slot, &standing),
     }))
 }
 
 /// What the checks say of a worker.
-struct Health {
-    status: HealthStatus,
-    failures: u64,
-    /// 0: never.
-    checked: u64,
-    /// `reason` and `metrics`.
-    note: Map<String, Value>,
-}
-
-/// Of this generation; nothing is known of one that nobody has asked yet.
-fn health_of(memory: &SharedMemory, slot: u16, generation: u32) -> Health {
-    let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(generation);
+fn checks(memory: &SharedMemory, slot: u16, Standing { generation, status, .. }: &Standing) -> Value {
+    let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(*generation);
     let cell = |cell| if is_known { memory.row(slot, cell) } else { 0 };
-    let note = if is_known { memory.text(Text::Note(slot)) } else { Vec::new() };
-    Health {
-        status: HealthStatus::from_cell(cell(row::HEALTH)),
-        failures: cell(row::FAILURES),
-        checked: cell(row::CHECKED_AT),
-        note: serde_json::from_slice(&note).unwrap_or_default(),
+    let checked = cell(row::CHECKED_AT);
+    let mut told = json!({
+        "status": status.name(),
+        "consecutiveFailures": cell(row::FAILURES),
+        "lastCheck": if checked == 0 { Value::Null } else { checked.into() },
+        "reason": null,
+        "metrics": null,
+    });
+    if is_known && let Value::Object(told) = &mut told {
+        let note: Map<String, Value> =
+            serde_json::from_slice(&memory.text(Text::Note(slot))).unwrap_or_default();
+        told.extend(note);
     }
-}
-
-impl Health {
-    fn told(self) -> Value {
-        let mut told = json!({
-            "status": self.status.name(),
-            "consecutiveFailures": self.failures,
-            "lastCheck": if self.checked == 0 { Value::Null } else { self.checked.into() },
-            "reason": null,
-            "metrics": null,
-        });
-        if let Some(told) = told.as_object_mut() {
-            told.extend(self.note);
-        }
-        told
-    }
+    told
 }
 
 fn is_healthy(state: SlotState) -> bool {
@@ -195,30 +199,67 @@ fn custom(memory: &SharedMemory) -> Value {
     serde_json::from_slice(&memory.text(Text::Custom)).unwrap_or_else(|_| json!({}))
 }
 
-/// The cluster's health; a worker counts as well when it serves and its event loop turns.
-pub fn health(memory: &SharedMemory, now_ms: u64) -> Value {
-    // Workers that a cluster gets in addition are missed by nobody before they are ready.
-    let is_new = |slot: u16| memory.row(slot, row::FRESH) == 1;
-    let slots = (0..memory.slots()).filter(|slot| !is_new(*slot));
-    let workers: Vec<Value> = slots.filter_map(|slot| worker(memory, slot, now_ms)).collect();
-    let well = workers.iter().filter(|worker| worker["healthy"] == true).count();
-    let part = if workers.is_empty() { 0.0 } else { well as f64 / workers.len() as f64 };
-    let status = if part >= 1.0 {
-        "healthy"
-    } else if part >= CRITICAL {
-        "degraded"
-    } else {
-        "critical"
+/// Whether the workers are well, in a few numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub status: Status,
+    pub well: usize,
+    pub all: usize,
+    /// Slots whose workers are not well.
+    pub unhealthy: Vec<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    Healthy,
+    Degraded,
+    Critical,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Healthy => "healthy",
+            Status::Degraded => "degraded",
+            Status::Critical => "critical",
+        }
+    }
+}
+
+/// A worker counts as well when it serves, its event loop turns and its checks pass.
+pub fn condition(memory: &SharedMemory) -> Condition {
+    let counted: Vec<(u16, bool)> =
+        missed(memory).filter_map(|slot| Some((slot, standing(memory, slot)?.is_well()))).collect();
+    let all = counted.len();
+    let well = counted.iter().filter(|(_, is_well)| *is_well).count();
+    let status = match well as f64 / all as f64 {
+        _ if all == 0 => Status::Critical,
+        part if part >= 1.0 => Status::Healthy,
+        part if part >= CRITICAL => Status::Degraded,
+        _ => Status::Critical,
     };
-    let details: Vec<Value> = workers.iter().map(detail).collect();
-    let unhealthy =
-        workers.iter().filter(|worker| worker["healthy"] != true).map(|worker| worker["id"].clone());
+    let unhealthy = counted.into_iter().filter(|(_, is_well)| !is_well).map(|(slot, _)| slot).collect();
+    Condition { status, well, all, unhealthy }
+}
+
+/// Slots that count: workers that a cluster gets in addition are missed by nobody before they are ready.
+fn missed(memory: &SharedMemory) -> impl Iterator<Item = u16> {
+    (0..memory.slots()).filter(|slot| memory.row(*slot, row::FRESH) != 1)
+}
+
+/// The cluster's health, with what there is to say of each worker.
+pub fn health(memory: &SharedMemory, now_ms: u64) -> Value {
+    let Condition { status, well, all, unhealthy } = condition(memory);
+    let details: Vec<Value> = missed(memory)
+        .filter_map(|slot| worker(memory, slot, now_ms))
+        .map(|worker| detail(&worker))
+        .collect();
     json!({
-        "healthy": status == "healthy",
-        "status": status,
-        "totalWorkers": workers.len(),
+        "healthy": status == Status::Healthy,
+        "status": status.name(),
+        "totalWorkers": all,
         "healthyWorkers": well,
-        "unhealthyWorkers": unhealthy.collect::<Vec<_>>(),
+        "unhealthyWorkers": unhealthy.iter().map(u16::to_string).collect::<Vec<_>>(),
         "lastHealthCheck": now_ms,
         "details": details,
     })

@@ -1,6 +1,8 @@
 //! Asking the workers whether they are well, and what follows from it: `health` judges, this drives it.
 
 use std::collections::HashMap;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -8,23 +10,21 @@ use serde_json::{Value, json};
 use super::news::{Input, Name};
 use super::run::Cluster;
 use super::setup::Checks;
-use crate::event::{Event, Level};
+use crate::component::Component;
+use crate::event::{Event, Level, head};
 use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
 use crate::health::probe;
 use crate::health::verdict::{Judge, Order, Verdict};
 use crate::incidents::{Class, Incident};
-use crate::ipc::control::{Protocol, ToWorker};
+use crate::ipc::control::{LONGEST_FAILURE, Protocol, ToWorker};
 use crate::metrics::layout::{HealthStatus, page, row};
 use crate::metrics::memory::Text;
-use crate::metrics::view;
+use crate::metrics::view::{self, Condition, Status};
 use crate::supervisor::Fact;
 use crate::sys::local_time::now_ms;
 
 /// Between two looks at what the workers answer.
 const LOOK: Duration = Duration::from_secs(1);
-/// Bytes of a reason that are kept.
-const MOST_REASON: usize = 300;
-
 /// What is known of a worker that has its slot.
 struct Patient {
     judge: Option<Judge>,
@@ -55,8 +55,8 @@ pub(super) struct Health {
     patients: HashMap<Name, Patient>,
     /// What workers' first HTTP servers speak.
     protocols: HashMap<Name, Protocol>,
-    /// What was told of the cluster last: its status, and who is not well.
-    told: Option<(Value, Value)>,
+    /// How the cluster was when it was told last.
+    told: Option<Condition>,
 }
 
 impl Health {
@@ -157,11 +157,9 @@ impl Cluster {
     }
 
     fn ask(&mut self, name: Name, number: u32) {
+        let door = self.door_to(name);
         let Some(checks) = &self.health.checks else { return };
         let Some(link) = self.crew.link(name) else { return };
-        // Without a connection there is only the event loop to ask.
-        let door =
-            self.health.protocols.get(&name).and_then(|protocol| Some((*protocol, probe::pair().ok()?)));
         let Some(patient) = self.health.patients.get_mut(&name) else { return };
         let protocol = door.as_ref().map(|(protocol, _)| *protocol);
         let probed = protocol.is_none().then_some(Ok(()));
@@ -177,6 +175,18 @@ impl Cluster {
         });
     }
 
+    /// A connection on which the worker's server can be asked. None: there is only the event loop to ask.
+    fn door_to(&mut self, name: Name) -> Option<(Protocol, (TcpStream, OwnedFd))> {
+        let protocol = *self.health.protocols.get(&name)?;
+        match probe::pair() {
+            Ok(pair) => Some((protocol, pair)),
+            Err(error) => {
+                self.say_once(format!("No worker's server can be asked for its health: {error}"));
+                None
+            }
+        }
+    }
+
     fn too_late(&mut self, name: Name, number: u32) {
         let Some(checks) = &self.health.checks else { return };
         let check = self.health.patients.get(&name).and_then(|patient| patient.check.as_ref());
@@ -185,7 +195,7 @@ impl Cluster {
             _ => "its event loop, or its customCheck".to_owned(),
         };
         let reason = format!("{who} gave no answer in {} ms", checks.policy.timeout.as_millis());
-        self.failed_check(name, number, reason);
+        self.judged(name, number, Some(reason));
     }
 
     /// The worker's server has answered, or not.
@@ -217,7 +227,7 @@ impl Cluster {
             patient.metrics = metrics;
         }
         match failure {
-            Some(reason) => self.failed_check(name, number, reason),
+            Some(reason) => self.judged(name, number, Some(reason)),
             None => self.learned(name, number, |check| check.answered = true),
         }
     }
@@ -231,14 +241,9 @@ impl Cluster {
         let (true, Some(probed)) = (check.answered, &check.probed) else { return };
         let is_moot = self.health.protocols.get(&name).copied() != check.protocol;
         match probed.clone() {
-            Err(reason) if !is_moot => self.failed_check(name, number, reason),
+            Err(reason) if !is_moot => self.judged(name, number, Some(reason)),
             Err(_) | Ok(()) => self.judged(name, number, None),
         }
-    }
-
-    fn failed_check(&mut self, name: Name, number: u32, reason: String) {
-        let reason = crate::event::head(&reason, MOST_REASON).to_owned();
-        self.judged(name, number, Some(reason));
     }
 
     fn judged(&mut self, name: Name, number: u32, failure: Option<String>) {
@@ -250,14 +255,14 @@ impl Cluster {
         let failures = judge.failures();
         patient.check = None;
         patient.checked = now_ms();
-        patient.reason = failure;
+        patient.reason = failure.map(|reason| head(&reason, LONGEST_FAILURE).to_owned());
         let reason = patient.reason.clone().unwrap_or_default();
         let Name { slot, generation } = name;
         match verdict {
             Verdict::Well => {}
             Verdict::Failing => {
                 let text = format!("Worker {slot} failed a health check ({failures} in a row): {reason}");
-                self.emit(Event::notice(Level::Warn, text));
+                self.emit(Event::about(Component::Health, Level::Warn, text));
                 let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(slot.to_string()));
                 let incident = Incident { class, severity, message: reason, worker, stack: None };
                 self.note(&incident, now_ms());
@@ -280,7 +285,7 @@ impl Cluster {
             }
             Verdict::Recovered => {
                 let text = format!("Worker {slot} passes its health checks again");
-                self.emit(Event::notice(Level::Info, text));
+                self.emit(Event::about(Component::Health, Level::Info, text));
             }
         }
         self.consider(name);
@@ -307,20 +312,15 @@ impl Cluster {
         let status = self.health.status(name);
         let Some(patient) = self.health.patients.get(&name) else { return };
         let failures = patient.judge.as_ref().map_or(0, Judge::failures);
-        let note =
-            |metrics: &Option<Value>| json!({ "reason": patient.reason, "metrics": metrics }).to_string();
-        let fits = self.memory.write(Text::Note(name.slot), note(&patient.metrics).as_bytes());
-        if !fits {
-            self.memory.write(Text::Note(name.slot), note(&None).as_bytes());
-        }
+        let note = json!({ "reason": patient.reason, "metrics": patient.metrics }).to_string();
+        // What it is made of is bounded where it comes from.
+        let fits = self.memory.write(Text::Note(name.slot), note.as_bytes());
+        debug_assert!(fits);
         let set = |cell, value| self.memory.set_row(name.slot, cell, value);
         set(row::HEALTH, status as u64);
         set(row::FAILURES, u64::from(failures));
         set(row::CHECKED_AT, patient.checked);
         set(row::CHECKED_GENERATION, u64::from(name.generation));
-        if !fits {
-            self.say_once("customCheck gives more metrics than 900 bytes of JSON: they are not kept".into());
-        }
     }
 
     /// Compares what the workers answer.
@@ -341,7 +341,7 @@ impl Cluster {
                 Change::Back { name: (slot, generation) } => {
                     self.note_ejection(Name { slot, generation }, None);
                     let text = format!("Worker {slot} gets connections again, on trial");
-                    self.emit(Event::notice(Level::Info, text));
+                    self.emit(Event::about(Component::Health, Level::Info, text));
                 }
             }
         }
@@ -373,19 +373,18 @@ impl Cluster {
         if !self.is_started || self.supervisor.is_stopping() {
             return;
         }
-        let details = view::health(&self.memory, now_ms());
-        let now = (details["status"].clone(), details["unhealthyWorkers"].clone());
+        let now = view::condition(&self.memory);
         let before = self.health.told.replace(now.clone());
-        if before.as_ref() == Some(&now) || (before.is_none() && now.0 == "healthy") {
+        if before.as_ref() == Some(&now) || (before.is_none() && now.status == Status::Healthy) {
             return;
         }
-        let turned_critical = now.0 == "critical" && before.is_none_or(|(status, _)| status != "critical");
-        if turned_critical {
-            let (well, all) = (&details["healthyWorkers"], &details["totalWorkers"]);
+        let was_critical = before.is_some_and(|before| before.status == Status::Critical);
+        if now.status == Status::Critical && !was_critical {
+            let Condition { well, all, .. } = now;
             let message = format!("Less than half of the workers are well: {well} of {all}");
             self.emit(Event::Alert { severity: Level::Error, message });
         }
-        let status = now.0.as_str().unwrap_or_default().to_owned();
-        self.emit(Event::HealthChanged { status, details });
+        let details = view::health(&self.memory, now_ms());
+        self.emit(Event::HealthChanged { status: now.status.name().to_owned(), details });
     }
 }

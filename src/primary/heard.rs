@@ -53,6 +53,7 @@ impl Cluster {
                 self.advance(Fact::Ready { slot, generation });
             }
             ToPrimary::Leaving { signalled } => {
+                self.health.dismiss(name);
                 self.dispatcher.leave(slot, generation);
                 self.advance(Fact::Leaving { slot, generation, signalled });
             }

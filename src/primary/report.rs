@@ -26,7 +26,7 @@ struct Report {
 impl Report {
     /// `wanted`: how many workers there should be.
     fn of(memory: &SharedMemory, wanted: usize, now_ms: u64) -> Self {
-        let metrics = view::metrics(memory, now_ms);
+        let metrics = view::figures(memory, now_ms);
         let number = |value: &Value| value.as_u64().unwrap_or(0);
         let alive = number(&metrics["activeWorkers"]) as usize;
         let rows: Vec<Value> = metrics["workers"]

@@ -25,12 +25,18 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn new(reporting: &Reporting, epoch: u64, complain: impl Fn(String) + Send + 'static) -> Self {
+    pub fn new(
+        reporting: &Reporting,
+        epoch: u64,
+        complain: impl Fn(String) + Clone + Send + 'static,
+    ) -> Self {
         let target = reporting.webhook.clone();
-        let messages = target.and_then(|target| match Webhook::start(target, complain) {
+        let messages = target.and_then(|target| match Webhook::start(target, complain.clone()) {
             Ok(webhook) => Some((Digest::new(reporting.least), webhook)),
-            // A machine without threads has other troubles, which the log tells.
-            Err(_) => None,
+            Err(error) => {
+                complain(format!("errorHandling.reporting.webhook gets no messages: {error}"));
+                None
+            }
         });
         Self { feed: Feed::new(epoch), troubles: Troubles::new(reporting.most), messages }
     }
@@ -53,7 +59,7 @@ impl Cluster {
         if !matches!(event, Event::Notice { .. }) {
             let mut told = json!(event);
             told["timestamp"] = timestamp.into();
-            self.told.feed.add(told);
+            self.told.feed.add(&told);
         }
         self.tell_followers(&event, timestamp);
         self.put_out(Output::Event { event, timestamp });

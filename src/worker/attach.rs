@@ -391,6 +391,6 @@ impl Worker {
 
     /// Tells the primary of an uncaught error; the process ends by itself.
     pub fn failed(&self, error: WorkerError) -> io::Result<()> {
-        self.link.send(&ToPrimary::Failed(error)).map(|_| ())
+        self.link.send(&ToPrimary::Failed(error.bounded())).map(|_| ())
     }
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::attach::Worker;
 use super::link::Check;
-use crate::ipc::control::{Protocol, ToPrimary};
+use crate::event::head;
+use crate::ipc::control::{LONGEST_FAILURE, MOST_METRICS, Protocol, ToPrimary};
 
 impl Worker {
     /// The next check that `Notice::Check` told of.
@@ -14,8 +15,18 @@ impl Worker {
         self.link.check()
     }
 
-    /// The check of this number is done; `failure`: it failed, and how.
+    /// The check of this number is done; `failure`: it failed, and how. Metrics that are too long are left out, which is
+    /// said.
     pub fn checked(&self, number: u32, failure: Option<String>, metrics: Option<Value>) -> io::Result<()> {
+        let failure = failure.map(|text| head(&text, LONGEST_FAILURE).to_owned());
+        let is_told = metrics.is_some();
+        let metrics = metrics.filter(|metrics| metrics.to_string().len() <= MOST_METRICS);
+        if is_told && metrics.is_none() {
+            let text = format!(
+                "customCheck gives more metrics than {MOST_METRICS} bytes of JSON: they are not kept"
+            );
+            self.hint(text)?;
+        }
         self.link.send(&ToPrimary::Checked { number, failure, metrics }).map(|_| ())
     }
 

@@ -1,0 +1,16 @@
+// @ts-check
+'use strict';
+
+// What a server of Node's speaks.
+
+const http = require('node:http');
+const https = require('node:https');
+
+/** TLS aside: 'http1', 'http2', or '' for one that is no HTTP server. @param {any} server */
+function protocolOf(server) {
+  // Node does not tell what an HTTP/2 server is an instance of; it updates its settings.
+  if (typeof server.updateSettings === 'function') return 'http2';
+  return server instanceof http.Server || server instanceof https.Server ? 'http1' : '';
+}
+
+module.exports = { protocolOf };
