@@ -118,20 +118,45 @@ test('a message that cannot be answered says why, each with a code of its own', 
   ]);
 });
 
+for (const maxRetries of [8, 0]) {
+  test(`a message to a worker that is being replaced waits for it, with ${maxRetries} retries`, async (t) => {
+    const { told } = conversing(
+      t,
+      async (app, tell, problem) => {
+        if (!app.isPrimary) return;
+        const { pid } = app.getAllWorkers()[1];
+        const gone = new Promise((resolve) => app.cluster.once('worker:exit', resolve));
+        process.kill(pid, 'SIGKILL');
+        await gone;
+        const sent = app.sendToWorker(1, 'sum', { a: 1, b: 2 });
+        tell(await sent.then((sum) => [sum, app.getAllWorkers()[1].pid !== pid], (error) => problem(error).code));
+      },
+      { before: answers, config: { errorHandling: { retry: { maxRetries, initialDelay: 100, maxDelay: 2000 } } } },
+    );
+    assert.deepEqual(await told(1), [maxRetries > 0 ? [3, true] : 'WORKER_GONE']);
+  });
+}
+
 test('a worker’s death fails at once what waits for it, in the primary and in other workers', async (t) => {
   const { told } = conversing(
     t,
     async (app, tell, problem) => {
+      if (!app.isPrimary) return;
       const code = (sent) => sent.then(() => 'answered', (error) => problem(error).code);
-      if (app.isPrimary) {
-        const since = performance.now();
-        const waiting = [app.sendToWorker(1, 'never', {}), app.sendToWorker(1, 'die', {})];
-        tell({ primary: await Promise.all(waiting.map(code)), soon: performance.now() - since < 20_000 });
-      } else if (app.workerId === '0') {
-        tell({ worker: await code(app.sendToWorker(1, 'never', {})) });
-      }
+      // All are ready: what worker 0 asks is under way when this is answered.
+      await app.sendToWorker(0, 'ask');
+      const since = performance.now();
+      const waiting = [app.sendToWorker(1, 'never', {}), app.sendToWorker(1, 'die', {})];
+      tell({ primary: await Promise.all(waiting.map(code)), soon: performance.now() - since < 20_000 });
     },
-    { before: answers },
+    {
+      before: (app, tell) => {
+        if (!app.isWorker) return;
+        app.onMessage('never', () => new Promise(() => {}));
+        app.onMessage('die', () => process.kill(process.pid, 'SIGKILL'));
+        app.onMessage('ask', () => void app.sendToWorker(1, 'never', {}).catch(({ code }) => tell({ worker: code })));
+      },
+    },
   );
   const lines = await told(2);
   assert.deepEqual(lines.find(({ primary }) => primary), { primary: ['WORKER_GONE', 'WORKER_GONE'], soon: true });

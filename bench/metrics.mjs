@@ -1,4 +1,4 @@
-// npm run bench:metrics [-- --quick] [-- --starts N]
+// npm run bench:metrics [-- --quick] [-- --starts N] [-- --of request-ids]
 //
 // What metrics cost, and whether they are right.
 //
@@ -9,7 +9,8 @@
 // of all of a cluster's processes for each request: ratios on / off within a pair, medians over the pairs with their
 // quartiles. Then, with monitoring on: how many requests the API says there were over how many were sent, and its p99
 // over that of the
-// durations that handlers of 50 to 250 ms have noted themselves. The last line of standard output is JSON.
+// durations that handlers of 50 to 250 ms have noted themselves. With `--of request-ids` it is `logging.requestIds` that is
+// on and off, and nothing else is asked. The last line of standard output is JSON.
 
 import fs from 'node:fs';
 import path from 'node:path';
@@ -30,10 +31,24 @@ const SLICE_S = 1;
 const PAIRS_A_START = 9;
 
 const { values: options } = parseArgs({
-  options: { quick: { type: 'boolean', default: false }, starts: { type: 'string' } },
+  options: {
+    quick: { type: 'boolean', default: false },
+    starts: { type: 'string' },
+    of: { type: 'string', default: 'metrics' },
+  },
 });
 const starts = Number(options.starts ?? (options.quick ? 2 : 8));
 if (!(Number.isInteger(starts) && starts > 0)) throw new Error('--starts is a whole number from 1 on');
+
+/** The configurations that are compared. */
+const SIDES = {
+  metrics: async () => ({ on: { monitoring: { port: await freePort() } }, off: { monitoring: { enabled: false } } }),
+  'request-ids': () => {
+    const monitoring = { enabled: false };
+    return { on: { monitoring, logging: { requestIds: true } }, off: { monitoring } };
+  },
+};
+if (!(options.of in SIDES)) throw new Error(`--of is one of ${Object.keys(SIDES).join(', ')}`);
 
 const children = (pid) =>
   fs.readdirSync(`/proc/${pid}/task`).flatMap((thread) => {
@@ -56,11 +71,11 @@ async function slice(server) {
 
 /** Pairs of slices of two clusters that were started for them; `start` says which of them first. */
 async function* compare(start) {
-  const sides = { on: { port: await freePort() }, off: { enabled: false } };
+  const sides = await SIDES[options.of]();
   const servers = {};
   try {
     for (const side of start % 2 === 0 ? ['on', 'off'] : ['off', 'on']) {
-      servers[side] = await startServer(drover({ monitoring: sides[side] })(WORKERS));
+      servers[side] = await startServer(drover(sides[side])(WORKERS));
       await ask(servers[side], WARM_UP_S);
     }
     const { on, off } = servers;
@@ -132,16 +147,18 @@ const quartiles = (values) => {
   const sorted = [...values].sort((a, b) => a - b);
   return [sorted[Math.floor((sorted.length - 1) / 4)], sorted[Math.ceil(((sorted.length - 1) * 3) / 4)]].map(ratio);
 };
-const { sent, told } = await counts();
-const p99 = await percentiles();
-console.log(`\np99: told ${p99.told.toFixed(1)} ms, noted ${p99.noted.toFixed(1)} ms; requests: told ${count(told)}, sent ${count(sent)}`);
 const summary = {
   pairs: all.length,
   rps_ratio: ratio(median(all.map(({ rps }) => rps))),
   rps_quartiles: quartiles(all.map(({ rps }) => rps)),
   cpu_ratio: ratio(median(all.map(({ cpu }) => cpu))),
   cpu_quartiles: quartiles(all.map(({ cpu }) => cpu)),
-  count_error: ratio(Math.abs(told - sent) / sent),
-  p99_error: ratio(Math.abs(p99.told / p99.noted - 1)),
 };
+if (options.of === 'metrics') {
+  const { sent, told } = await counts();
+  const p99 = await percentiles();
+  console.log(`\np99: told ${p99.told.toFixed(1)} ms, noted ${p99.noted.toFixed(1)} ms; requests: told ${count(told)}, sent ${count(sent)}`);
+  summary.count_error = ratio(Math.abs(told - sent) / sent);
+  summary.p99_error = ratio(Math.abs(p99.told / p99.noted - 1));
+}
 console.log(`\n${JSON.stringify(summary)}`);

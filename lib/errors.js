@@ -106,6 +106,11 @@ function notClustered(method) {
   return new ClusterError(`${method} needs a cluster, and clustering is off in this process`, 'NOT_CLUSTERED');
 }
 
+/** For `process.nextTick`: an error that is nobody's here is Node's 'uncaughtException' as ever. @param {unknown} error */
+function rethrow(error) {
+  throw error;
+}
+
 module.exports = {
   ClusterError,
   ConfigurationError,
@@ -117,6 +122,7 @@ module.exports = {
   fromCore,
   notClustered,
   notSupported,
+  rethrow,
   systemError,
   unwrap,
 };

@@ -13,6 +13,7 @@ const { Mailbox } = require('./messages/mailbox');
 const { Registry } = require('./metrics/registry');
 const { addon } = require('./native');
 const { Primary } = require('./primary');
+const { retryOf } = require('./retry');
 const { stopAtSignals } = require('./signals');
 const { serve } = require('./serve/node');
 const { onShutdown, runHooks } = require('./shutdown');
@@ -275,6 +276,7 @@ class InPrimary {
       advanced: this.config.ipc.serialization === 'advanced',
       isPrimary: true,
       workerId: undefined,
+      retry: retryOf(this.config),
     });
     /** Senders of messages, by their names. @type {Map<number, any>} */
     this.senders = new Map();

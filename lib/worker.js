@@ -5,7 +5,7 @@
 // (shared listeners, process.send for readiness, signals that wait for the primary's word).
 
 const { addon } = require('./native');
-const { ClusterError, fromCore } = require('./errors');
+const { ClusterError, fromCore, rethrow } = require('./errors');
 const { Checks } = require('./checks');
 const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
@@ -13,6 +13,7 @@ const { giveIdle, giveOne } = require('./handoff');
 const { Leadership } = require('./leadership');
 const { Mailbox } = require('./messages/mailbox');
 const { Registry, homeOf } = require('./metrics/registry');
+const { retryOf } = require('./retry');
 
 const NOTICE_DRAIN = 1;
 const NOTICE_GOODBYE = 2;
@@ -91,6 +92,7 @@ class Worker {
       advanced: welcome.messages.advanced,
       isPrimary: false,
       workerId: this.id,
+      retry: retryOf(welcome.config),
     });
     const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0) };
     const failed = addon.startWorker(
@@ -291,11 +293,6 @@ class Worker {
     this.said.add(text);
     addon.workerHint(text);
   }
-}
-
-/** @param {unknown} error */
-function rethrow(error) {
-  throw error;
 }
 
 /** Tells the primary why this process is about to end. */

@@ -12,7 +12,7 @@ const { install } = require('./support/install');
 const { runSteps } = require('./support/steps');
 const { main, say } = require('./support/terminal');
 
-const names = ['fixtures', 'frameworks', 'handed-over', 'handoff', 'hung', 'listen', 'moving', 'rolling'];
+const names = ['fixtures', 'frameworks', 'handed-over', 'handoff', 'health', 'hung', 'listen', 'moving', 'rolling', 'traffic'];
 const files = names.map((name) => path.join(root, '__test__', `${name}.test.js`));
 
 async function testOn(major) {

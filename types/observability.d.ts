@@ -124,6 +124,7 @@ export interface CircuitBreakerConfig {
   resetTimeout?: Duration;
 }
 
+/** Of the webhook, of exporters, and of messages to a worker that is being replaced. */
 export interface RetryConfig {
   /** @default 3 */
   maxRetries?: number;

@@ -28,6 +28,19 @@ function noHandler(kind) {
   return { code: 'NO_HANDLER', message: `Nobody handles messages of type '${kind}' there` };
 }
 
+const away = Symbol('drover.away');
+
+/** Its worker is not there, and another will be. @param {string} slot */
+function notThere(slot) {
+  const text = `Worker ${slot} is not there now: it is starting or being replaced`;
+  return Object.assign(new WorkerCommunicationError(text, 'WORKER_GONE'), { [away]: true });
+}
+
+/** Whether a message was not even sent, because its worker is being replaced. @param {any} error */
+function isAway(error) {
+  return error?.[away] === true;
+}
+
 /** @param {Failure} failure */
 function errorOf({ code, message, details, cause }) {
   const error = new WorkerCommunicationError(message, code, details);
@@ -35,4 +48,4 @@ function errorOf({ code, message, details, cause }) {
   return error;
 }
 
-module.exports = { errorOf, handlerFailed, noHandler };
+module.exports = { errorOf, handlerFailed, isAway, noHandler, notThere };

@@ -5,9 +5,11 @@
 // primary, in a worker and without a cluster; `wire` is the way out of this process.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { ClusterError, WorkerCommunicationError } = require('../errors');
+const { setTimeout: wait } = require('node:timers/promises');
+const { ClusterError, WorkerCommunicationError, rethrow } = require('../errors');
+const { pauseAfter } = require('../retry');
 const { JSON_TEXT, decode, encode } = require('./body');
-const { errorOf, handlerFailed, noHandler } = require('./failures');
+const { errorOf, handlerFailed, isAway, noHandler, notThere } = require('./failures');
 const { dataOf, milliseconds, read, typeOf } = require('./message');
 
 const TELL = 0;
@@ -58,13 +60,15 @@ class Mailbox {
    * @param {boolean} made.advanced structured clones instead of JSON
    * @param {boolean} made.isPrimary
    * @param {string | undefined} made.workerId
+   * @param {import('../retry').Retry | null} [made.retry] of messages to a worker that is being replaced
    */
-  constructor({ wire, listeners, advanced, isPrimary, workerId }) {
+  constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null }) {
     this.wire = wire;
     this.listeners = listeners;
     this.advanced = advanced;
     this.isPrimary = isPrimary;
     this.workerId = workerId;
+    this.retry = retry;
     /** @type {Map<string, (data: any, message: any) => any>} */
     this.handlers = new Map();
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
@@ -139,16 +143,19 @@ class Mailbox {
    *
    * @param {() => number} choose
    * @param {any[]} args
+   * @param {number} tries that found nobody
    * @returns {Promise<any>}
    */
-  send(choose, args) {
+  send(choose, args, tries = 0) {
     // Not an async function: each layer of those is a turn of the microtasks for every message.
     try {
       const { message, options } = read(args);
       const timeout = milliseconds(options.timeout);
       return this.ask(choose(), typeOf(message), encode(message, this.advanced), timeout);
     } catch (error) {
-      return Promise.reject(error);
+      const pause = isAway(error) ? pauseAfter(this.retry, tries) : null;
+      if (pause === null) return Promise.reject(error);
+      return wait(pause).then(() => this.send(choose, args, tries + 1));
     }
   }
 
@@ -376,16 +383,6 @@ class Mailbox {
       send({ code: failure.code, message: failure.message.slice(0, SHORT) });
     }
   }
-}
-
-/** @param {unknown} error */
-function rethrow(error) {
-  throw error;
-}
-
-/** @param {string} slot */
-function notThere(slot) {
-  return new WorkerCommunicationError(`Worker ${slot} is not there now: it is starting or being replaced`, 'WORKER_GONE');
 }
 
 /** @param {any} core */

@@ -5,6 +5,7 @@
 // metricsInterval. One that fails or never ends harms nothing but itself.
 
 const { given } = require('../options');
+const { pauseAfter, retryOf } = require('../retry');
 
 /** So long the metrics wait for what the program measures, milliseconds. */
 const PATIENCE = 5000;
@@ -100,7 +101,7 @@ class Exporter {
   /**
    * @param {Function} send
    * @param {string} name
-   * @param {{ maxRetries: number, initialDelay: number, maxDelay: number }} retry
+   * @param {import('../retry').Retry} retry
    * @param {(text: string) => void} warn
    */
   constructor(send, name, retry, warn) {
@@ -118,18 +119,18 @@ class Exporter {
   async run(metrics) {
     if (this.runs) return this.complaints.say(`${this.name} still runs: metrics are not given to it meanwhile`);
     this.runs = true;
-    const { maxRetries, initialDelay, maxDelay } = this.retry;
     for (let tries = 0; !this.over; tries += 1) {
       try {
         await this.send(structuredClone(metrics));
         this.complaints.well();
         break;
       } catch (error) {
-        if (tries === maxRetries) {
+        const pause = pauseAfter(this.retry, tries);
+        if (pause === null) {
           this.complaints.say(`${this.name} failed ${tries + 1} times, its metrics are lost: ${textOf(error)}`);
           break;
         }
-        await this.pause(Math.min(initialDelay * 2 ** tries, maxDelay));
+        await this.pause(pause);
       }
     }
     this.runs = false;
@@ -167,7 +168,7 @@ class Reporting {
     this.custom = customMetrics === undefined ? null : new CustomMetrics(customMetrics, patience, warn);
     const named = (/** @type {Function} */ send, /** @type {number} */ index) =>
       `monitoring.exporters${exporters.length > 1 ? `[${index}]` : ''}${send.name ? ` (${send.name})` : ''}`;
-    const { retry } = config.errorHandling;
+    const retry = retryOf(config);
     this.exporters = exporters.map((send, index) => new Exporter(send, named(send, index), retry, warn));
   }
 

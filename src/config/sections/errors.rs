@@ -29,7 +29,7 @@ pub const KEYS: &[Key] = &[
     Key::new(
         "errorHandling.retry.maxRetries",
         Kind::Whole { min: 0, max: 1000 },
-        "retries of the webhook and of exporters",
+        "retries of the webhook, of exporters and of messages to a worker that is being replaced",
     ),
     Key::new(
         "errorHandling.retry.initialDelay",
