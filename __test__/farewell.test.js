@@ -103,7 +103,7 @@ for (const kind of ['ws', 'wss']) {
     assert.equal(`${(await once(socket, 'message'))[0]}`, `${old} still there`);
     const [code] = await once(socket, 'close');
     assert.equal(code, 1001);
-    assert.match(cluster.stdout, /HOOK/);
+    await cluster.until(/HOOK/);
     await cluster.until(/ROLLED/);
   });
 }
