@@ -25,6 +25,15 @@ export declare class Meters {
 }
 export type NativeMeters = Meters
 
+export declare class NativeMonitor {
+  constructor()
+  /**
+   * A look at the machine, or at the process of this pid: null where there is none, or nothing is known, as
+   * JSON. Reading takes its time, which a thread of libuv's spends.
+   */
+  look(pid?: number | undefined | null): Promise<unknown>
+}
+
 /**
  * A cluster's primary. Every verb is answered through the callback as
  * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,

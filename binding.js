@@ -837,6 +837,7 @@ module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __n
 module.exports = nativeBinding
 module.exports.Meters = nativeBinding.Meters
 module.exports.NativeMeters = nativeBinding.NativeMeters
+module.exports.NativeMonitor = nativeBinding.NativeMonitor
 module.exports.Primary = nativeBinding.Primary
 module.exports.NativePrimary = nativeBinding.NativePrimary
 module.exports.affinitySlot = nativeBinding.affinitySlot

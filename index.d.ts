@@ -56,6 +56,7 @@ export type {
   HealthStatus,
   Histogram,
   MemoryStats,
+  MonitoredStats,
   MetricLabels,
   MetricsRegistry,
   ProcessStats,

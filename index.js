@@ -8,7 +8,8 @@ const { requestId } = require('./lib/request-ids');
 const { ClusterManager } = require('./lib/manager');
 const { ClusterFactory, buildCluster } = require('./lib/factory');
 const { IPCManager } = require('./lib/ipc-manager');
-const { MemoryManager, ProcessMonitor } = require('./lib/later');
+const { MemoryManager } = require('./lib/later');
+const { ProcessMonitor } = require('./lib/process-monitor');
 const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/constants');
 const {
   ClusterError,

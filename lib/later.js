@@ -38,10 +38,4 @@ const MemoryManager = later(
   ['checkMemoryLimits', 'detectMemoryLeak', 'suggestGarbageCollection', 'startMonitoring', 'stopMonitoring'],
 );
 
-const ProcessMonitor = later(
-  'ProcessMonitor',
-  ['getSystemStats', 'getProcessStats'],
-  ['startMonitoring', 'stopMonitoring'],
-);
-
-module.exports = { MemoryManager, ProcessMonitor };
+module.exports = { MemoryManager };

@@ -72,10 +72,13 @@ class ClusterManager extends EventEmitter {
   #relay() {
     const role = this.#role;
     if (role.name !== 'worker') return;
-    const listens = () => this.eventNames().some((name) => name !== 'newListener' && name !== 'removeListener');
-    this.on('newListener', () => role.follow(this, true));
+    /** @param {string | symbol} name */
+    const isOurs = (name) => name !== 'newListener' && name !== 'removeListener';
+    this.on('newListener', (name) => {
+      if (isOurs(name)) role.follow(this, true);
+    });
     this.on('removeListener', () => {
-      if (!listens()) role.follow(this, false);
+      if (!this.eventNames().some(isOurs)) role.follow(this, false);
     });
   }
 

@@ -34,6 +34,9 @@ export interface SystemStats {
   cpu: CpuStats;
   memory: SystemMemoryStats;
   swap: SwapStats;
+  /** Of all disks and of all interfaces, since the last look. */
+  disk: ThroughputStats;
+  network: ThroughputStats;
   /** Milliseconds since the machine started. */
   uptime: number;
   timestamp: Timestamp;
@@ -41,24 +44,34 @@ export interface SystemStats {
 
 export interface ProcessStats {
   pid: number;
-  /** Bytes. The heap's are known for drover's workers alone. */
+  /** Bytes. The heap's are known of the process that asks alone. */
   memory: {
     rss: number;
+    /** What is shared divided by those who share it; null where the kernel does not show it. */
+    pss: number | null;
     vms: number;
     heapTotal?: number;
     heapUsed?: number;
     external?: number;
   };
   cpu: {
-    /** Percent of one core. */
+    /** Percent of one core since this monitor looked at that process last; at first since the process started. */
     usage: number;
     /** Milliseconds of CPU since the process started. */
     totalTime: number;
   };
   threads: number;
-  fileDescriptors: number;
+  /** Null where the kernel does not show them: they are another user's. */
+  fileDescriptors: number | null;
   /** Milliseconds. */
   uptime: number;
+  timestamp: Timestamp;
+}
+
+/** What a ProcessMonitor's `'stats'` has: the machine and the monitor's own process. */
+export interface MonitoredStats {
+  system: SystemStats;
+  process: ProcessStats;
   timestamp: Timestamp;
 }
 

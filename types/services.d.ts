@@ -2,7 +2,7 @@
 
 import type { EventEmitter } from 'node:events';
 import type { IPCHandler, IPCResponse } from './messages';
-import type { MemoryStats, ProcessStats, SystemStats, WorkerMemoryStats } from './metrics';
+import type { MemoryStats, MonitoredStats, ProcessStats, SystemStats, WorkerMemoryStats } from './metrics';
 import type { MemoryConfig } from './supervision';
 import type { Duration, Size } from './units';
 
@@ -85,12 +85,21 @@ export class MemoryManager extends EventEmitter {
   destroy(): void;
 }
 
-export class ProcessMonitor extends EventEmitter {
+export class ProcessMonitor extends EventEmitter<{ stats: [MonitoredStats]; error: [Error] }> {
   constructor();
 
+  /**
+   * The machine, or the part of it that this process's cgroup may use. Rates are since the last look; a look that
+   * follows another at once takes up to 0.2 s.
+   */
   getSystemStats(): Promise<SystemStats>;
+  /** Any process of this machine. Rejects with `INVALID_ARGUMENT` where there is none. */
   getProcessStats(pid: number): Promise<ProcessStats>;
 
+  /**
+   * Emits `'stats'` with MonitoredStats once an interval, by default DEFAULT_VALUES.METRICS_INTERVAL; what fails is an
+   * `'error'`, or a warning of the process where nobody listens to that. It does not keep the process alive.
+   */
   startMonitoring(interval?: Duration): void;
   stopMonitoring(): void;
   destroy(): void;

@@ -4,9 +4,9 @@
 // Playwright's, in .cache/browsers.
 
 const { execFile } = require('node:child_process');
-const fs = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
+const { PATIENCE, fromDebian, installed, isProgram, mayInstall } = require('./debian');
 
 const root = path.resolve(__dirname, '..', '..');
 const cache = path.join(root, '.cache', 'browsers');
@@ -15,33 +15,13 @@ const run = promisify(execFile);
 /** Names of a Chromium on the PATH, the most likely first. */
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
 
-/** Milliseconds that an installation may take. */
-const PATIENCE = 300_000;
-
-const isProgram = (file) => {
-  try {
-    fs.accessSync(file, fs.constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
-};
-
 /** The path of a Chromium of this machine's, or undefined. */
-function installed() {
-  const folders = (process.env.PATH ?? '').split(path.delimiter);
-  const places = [process.env.CHROMIUM_PATH, ...NAMES.flatMap((name) => folders.map((folder) => path.join(folder, name)))];
-  return places.find((place) => place && isProgram(place));
+function ownChromium() {
+  const named = process.env.CHROMIUM_PATH;
+  return named && isProgram(named) ? named : installed(...NAMES);
 }
 
-async function fromDebian() {
-  const options = { timeout: PATIENCE, env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-  await run('apt-get', ['update', '--quiet'], options);
-  await run('apt-get', ['install', '--yes', '--quiet', '--no-install-recommends', 'chromium'], options);
-  const found = installed();
-  if (found === undefined) throw new Error('the package chromium brought no chromium');
-  return found;
-}
+const chromiumFromDebian = () => fromDebian('chromium');
 
 async function fromPlaywright() {
   // Playwright reads where its browsers are when it is loaded.
@@ -56,10 +36,10 @@ async function fromPlaywright() {
 
 /** Resolves to the path of a Chromium; rejects with what every way to get one said. */
 async function findChromium() {
-  const found = installed();
+  const found = ownChromium();
   if (found !== undefined) return found;
   const troubles = [];
-  for (const way of [...(process.getuid() === 0 && isProgram('/usr/bin/apt-get') ? [fromDebian] : []), fromPlaywright]) {
+  for (const way of [...(mayInstall() ? [chromiumFromDebian] : []), fromPlaywright]) {
     try {
       return await way();
     } catch (error) {

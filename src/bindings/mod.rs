@@ -11,6 +11,7 @@ mod diagnostics;
 mod figures;
 mod messages;
 mod meters;
+mod monitor;
 mod primary;
 mod requests;
 mod worker;

@@ -6,6 +6,7 @@ pub mod doing;
 pub mod exit;
 pub mod launch;
 pub mod machine;
+pub mod monitor;
 pub mod orphans;
 pub mod spawner;
 pub mod usage;

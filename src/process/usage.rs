@@ -1,4 +1,4 @@
-//! What a process uses, as the kernel counts it. Sources: proc_pid_stat(5), proc_pid_fd(5).
+//! What a process uses, as the kernel counts it. Sources: proc_pid_stat(5), proc_pid_fd(5), proc_pid_smaps(5).
 
 use std::fs;
 
@@ -9,6 +9,10 @@ pub struct Usage {
     pub cpu: f64,
     /// Memory that is resident, bytes.
     pub memory: u64,
+    /// Address space, bytes.
+    pub space: u64,
+    /// When it was started, seconds since the machine was.
+    pub started: f64,
     pub threads: u32,
     /// Open descriptors; None where the kernel does not show them.
     pub descriptors: Option<u32>,
@@ -23,6 +27,14 @@ pub fn of(pid: u32) -> Option<Usage> {
     Some(usage)
 }
 
+/// Bytes that are resident, what is shared divided by those who share it. The kernel walks through the whole address
+/// space for it, which is nothing to ask once a second. None where the kernel does not show it.
+pub fn proportional(pid: u32) -> Option<u64> {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+    line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
+}
+
 fn read(stat: &str, ticks: f64, page: u64) -> Option<Usage> {
     // The name may itself hold spaces and `)`. The state, the third field of the manual, is the first after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
@@ -30,6 +42,8 @@ fn read(stat: &str, ticks: f64, page: u64) -> Option<Usage> {
     Some(Usage {
         cpu: (number(14)? + number(15)?) as f64 / ticks,
         memory: number(24)? * page,
+        space: number(23)?,
+        started: number(22)? as f64 / ticks,
         threads: u32::try_from(number(20)?).ok()?,
         descriptors: None,
     })
@@ -43,13 +57,18 @@ mod tests {
     fn a_name_with_spaces_and_brackets_does_not_shift_the_fields() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 11 0 5000 900000 300 18446744073709551615";
         let usage = read(stat, 100.0, 4096).unwrap();
-        assert_eq!(usage, Usage { cpu: 3.0, memory: 300 * 4096, threads: 11, descriptors: None });
+        let memory = 300 * 4096;
+        let expected =
+            Usage { cpu: 3.0, memory, space: 900_000, started: 50.0, threads: 11, descriptors: None };
+        assert_eq!(usage, expected);
     }
 
     #[test]
     fn this_process_uses_something_and_one_that_is_gone_nothing() {
         let usage = of(std::process::id()).unwrap();
         assert!(usage.memory > 0 && usage.threads > 0 && usage.descriptors.is_some_and(|open| open > 2));
-        assert_eq!(of(u32::MAX), None);
+        // Not every kernel shows it.
+        assert!(proportional(std::process::id()).is_none_or(|bytes| bytes > 0));
+        assert_eq!((of(u32::MAX), proportional(u32::MAX)), (None, None));
     }
 }

@@ -1,0 +1,59 @@
+//! Figures of the machine and of single processes, for the ProcessMonitor.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use napi::bindgen_prelude::AsyncTask;
+use napi::{Env, Task};
+use napi_derive::napi;
+use serde_json::Value;
+
+use crate::process::monitor::Monitor;
+use crate::sys::local_time::now_ms;
+
+#[napi]
+pub struct NativeMonitor(Arc<Mutex<Monitor>>);
+
+#[napi]
+impl NativeMonitor {
+    #[napi(constructor)]
+    // A class of JavaScript's, which nothing of Rust's makes.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self(Arc::new(Mutex::new(Monitor::default())))
+    }
+
+    /// A look at the machine, or at the process of this pid: null where there is none, or nothing is known, as
+    /// JSON. Reading takes its time, which a thread of libuv's spends.
+    #[napi]
+    pub fn look(&self, pid: Option<u32>) -> AsyncTask<Look> {
+        AsyncTask::new(Look { monitor: self.0.clone(), pid })
+    }
+}
+
+pub struct Look {
+    monitor: Arc<Mutex<Monitor>>,
+    pid: Option<u32>,
+}
+
+impl Task for Look {
+    type Output = String;
+    type JsValue = String;
+
+    fn compute(&mut self) -> napi::Result<String> {
+        // A look that panicked has left the figures of an earlier one.
+        let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = match self.pid {
+            Some(pid) => monitor.process(pid),
+            None => monitor.system(),
+        };
+        let told = told.map_or(Value::Null, |mut told| {
+            told["timestamp"] = now_ms().into();
+            told
+        });
+        Ok(told.to_string())
+    }
+
+    fn resolve(&mut self, _env: Env, told: String) -> napi::Result<String> {
+        Ok(told)
+    }
+}
