@@ -22,6 +22,8 @@ export declare class Meters {
   define(definition: any): any
   /** The cell of a new series' first value, or -1 when there is no room for it. */
   series(family: number, labels: Array<string>): number
+  /** What this place has, as `userMetrics` tells it. */
+  told(): any
 }
 export type NativeMeters = Meters
 
@@ -102,6 +104,15 @@ export type NativePrimary = Primary
 /** The slot that an affinity cookie names, or -1. `key` in base64. */
 export declare function affinitySlot(value: string, key: string): number
 
+/** A connection has come. */
+export declare function aloneOpened(): void
+
+/** `state` as `WorkerInfo.detail` has it; `port` 0: none. */
+export declare function aloneStands(state: string, port: number): void
+
+/** `{ workers, metrics, health }`, each as every process of a cluster tells it; `what` is one of these. */
+export declare function aloneTells(what: string): any
+
 /**
  * Takes over the channel that the primary with this pid left. `{ ok: welcome }`, `{ ok: null }` when this
  * process is not that primary's child, or `{ error }`.
@@ -158,6 +169,12 @@ export declare function readDuration(value: any): any
  * Node's to notice.
  */
 export declare function sendLastBytes(fd: number, all: boolean): void
+
+/**
+ * Begins to count, if it has not begun. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those
+ * of a worker's page. `{ ok }` or `{ error }`.
+ */
+export declare function startAlone(into: object): any
 
 /**
  * Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the

@@ -17,10 +17,11 @@ const carries = Symbol('drover.carriesHttp');
 function bytesOf(cells) {
   /** @param {any} connection of the operating system */
   function count(connection) {
-    const { _handle: handle } = connection;
-    if (!handle) return;
     const so = (connection[seen] ??= { received: 0, sent: 0 });
-    const { bytesRead, bytesWritten } = handle;
+    // One that is over has kept its handle's figures; what it was still to send is not in them.
+    const { _handle: handle } = connection;
+    const bytesRead = handle ? handle.bytesRead : connection.bytesRead;
+    const bytesWritten = handle ? handle.bytesWritten : connection._bytesDispatched;
     cells[RECEIVED] += bytesRead - so.received;
     cells[SENT] += bytesWritten - so.sent;
     so.received = bytesRead;

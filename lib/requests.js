@@ -8,6 +8,7 @@ const http = require('node:http');
 const net = require('node:net');
 const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
+const { answeredOf } = require('./answered');
 const { bytesOf } = require('./bytes');
 const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
@@ -16,32 +17,11 @@ const { tellSlow } = require('./slow-requests');
 
 // Indexes in a worker's cells.
 const REQUESTS = 9;
-const RESPONSES = 10;
-const DURATION = 11;
-const LATENCY = 12;
 const AFFINITY_MISMATCH = 13;
 const CLOCK = 14;
-const ABORTED = 15;
-const STATUS = 16;
-const HEAP_USED = 21;
-const HEAP_TOTAL = 22;
-const EXTERNAL = 23;
-const FAILED = 24;
-const STREAK = 25;
-const HISTOGRAM = 128;
-
-/** Buckets of the response times: see src/metrics/histogram.rs. */
-const STEPS = 12;
-const LAST_BUCKET = 359;
-
-/** Between two looks at the heap, milliseconds; only a worker that works looks. */
-const HEAP_EVERY = 1000;
 
 /** Between two looks at what a connection has carried, milliseconds. */
 const BYTES_EVERY = 1000;
-
-/** How fast the peak of the response time is forgotten, a response. */
-const DECAY = 0.1;
 
 const now = performance.now.bind(performance);
 
@@ -58,7 +38,7 @@ function count(worker) {
   const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
 
   const bytes = bytesOf(cells);
-  let looked = -Infinity;
+  const answered = answeredOf(cells, measured);
 
   /** @param {any} socket @param {number} status 0: it never reached its client */
   function over(socket, status) {
@@ -69,32 +49,6 @@ function count(worker) {
     answered(duration, status, at);
     if (tellIfSlow !== null) tellIfSlow(socket._httpMessage?.req, duration, status);
     if (measured && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
-  }
-
-  /** @param {number} duration @param {number} status @param {number} at */
-  function answered(duration, status, at) {
-    cells[RESPONSES] += 1;
-    cells[DURATION] += duration;
-    const latency = cells[LATENCY];
-    const micros = duration * 1000;
-    cells[LATENCY] = micros > latency ? micros : latency + (micros - latency) * DECAY;
-    if (status >= 500) {
-      cells[FAILED] += 1;
-      cells[STREAK] += 1;
-    } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
-    if (measured) measure(micros, status, at);
-  }
-
-  /** What dispatch can do without. @param {number} micros @param {number} status @param {number} at */
-  function measure(micros, status, at) {
-    const bucket = micros > 1 ? (Math.log2(micros) * STEPS) | 0 : 0;
-    cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;
-    if (status >= 100 && status < 600) cells[STATUS - 1 + ((status / 100) | 0)] += 1;
-    else cells[ABORTED] += 1;
-    if (at - looked > HEAP_EVERY) {
-      looked = at;
-      lookAtHeap(cells);
-    }
   }
 
   worker.countStreams = streamsOf(cells, answered, tellIfSlow);
@@ -133,14 +87,6 @@ function count(worker) {
     if (measured && this._server) bytes.end(this);
     return destroy.call(this, error, callback);
   };
-}
-
-/** @param {Float64Array} cells */
-function lookAtHeap(cells) {
-  const { heapUsed, heapTotal, external } = process.memoryUsage();
-  cells[HEAP_USED] = heapUsed;
-  cells[HEAP_TOTAL] = heapTotal;
-  cells[EXTERNAL] = external;
 }
 
 /** Once its response is gone a connection may go to another worker. @param {any} socket */

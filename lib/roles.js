@@ -5,6 +5,7 @@
 // object with the same verbs for each role.
 
 const { errorMonitor } = require('node:events');
+const { alone } = require('./alone');
 const { ClusterServer } = require('./cluster-server');
 const { ClusterError, notClustered, notSupported } = require('./errors');
 const { Leadership } = require('./leadership');
@@ -169,11 +170,11 @@ class Single extends Serves {
     this.name = 'single';
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
-    this.startTime = Date.now();
     this.registry = new Registry();
     /** Another application of this process may serve on while these run. @type {import('./shutdown').Hooks} */
     this.hooks = [];
     this.heeded = false;
+    this.hasStarted = false;
     /** A stop in order that is under way. @type {Promise<void> | null} */
     this.stopping = null;
     const ipc = this.config.ipc ?? NO_LIMITS;
@@ -193,7 +194,9 @@ class Single extends Serves {
   async start(port, host, errorEvent) {
     for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw require('./errors').fromCore(this.made.prepared.refusal);
+    if (this.config.monitoring?.enabled) alone()?.count(this.server());
     await super.start(port, host, errorEvent);
+    this.hasStarted = true;
   }
 
   /** @param {boolean} graceful */
@@ -221,30 +224,30 @@ class Single extends Serves {
     stopAtSignals(() => this.stop(true), this.config.processManagement?.gracefulShutdownTimeout ?? UNCONFIGURED);
   }
 
-  workers() {
-    const info = { id: '0', workerId: '0', pid: process.pid, generation: 1, state: 'running', status: 'running' };
+  /** This process as a cluster of one. Null where there is no addon. */
+  itself() {
+    const own = alone();
     const address = this.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
-    const rest = { requestCount: null, activeRequests: null, activeConnections: null, averageResponseTime: null };
-    const later = { memoryUsage: null, cpuUsage: null, eventLoopLag: null, healthy: null, health: null };
-    const { startTime } = this;
-    return [
-      { ...info, detail: 'ready', startTime, uptime: Date.now() - startTime, restarts: 0, port, ...rest, ...later },
-    ];
+    own?.stands(this.isReady() ? 'ready' : this.hasStarted ? 'stopping' : 'starting', port);
+    return own;
+  }
+
+  workers() {
+    return this.itself()?.workers() ?? [];
+  }
+
+  metrics() {
+    const own = this.itself();
+    return own === null ? this.refuse('getClusterMetrics') : { ...own.metrics(), userMetrics: this.registry.told() };
+  }
+
+  health() {
+    return this.itself()?.health() ?? this.refuse('getClusterHealth');
   }
 
   isReady() {
     return this.serving?.server.listening === true;
-  }
-
-  /** Without a cluster nothing is measured. @returns {Promise<never>} */
-  metrics() {
-    return this.refuse('getClusterMetrics');
-  }
-
-  /** @returns {Promise<never>} */
-  health() {
-    return this.refuse('getClusterHealth');
   }
 
   /** @param {string} verb @returns {Promise<never>} */

@@ -56,26 +56,23 @@ export interface WorkerInfo {
   /** Unexpected deaths of the slot that led to a restart. */
   restarts: number;
   port: number;
-  /** Requests of the slot's whole life, those of earlier workers included. Null without a cluster. */
+  /** Requests of the slot's whole life, those of earlier workers included. */
   requestCount: number;
-  /** Null without a cluster. */
   activeRequests: number;
-  /** Null without a cluster. */
   activeConnections: number;
-  /** Milliseconds, over this process's life. Null without a cluster. */
+  /** Milliseconds, over this process's life. */
   averageResponseTime: number;
-  /** RSS in bytes, sampled once a second. Null before the first sample and without a cluster. */
+  /** RSS in bytes, sampled once a second. Null before the first sample. */
   memoryUsage: number;
-  /** Percent of one core over the last second. Null before the first sample and without a cluster. */
+  /** Percent of one core over the last second. Null before the first sample. */
   cpuUsage: number;
   /**
    * The longest that anything waited for the event loop in the last second or two, milliseconds. Null before the first
-   * sample and without a cluster.
+   * sample.
    */
   eventLoopLag: number;
-  /** It serves, or is ready to, its event loop turns and its checks pass. Null without a cluster. */
+  /** It serves, or is ready to, its event loop turns and its checks pass. */
   healthy: boolean;
-  /** Null without a cluster. */
   health: WorkerHealth;
 }
 

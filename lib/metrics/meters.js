@@ -16,6 +16,7 @@ const DROPPED = 1;
  * @property {Float64Array} cells
  * @property {(definition: any) => { family: number, buckets: number[] }} define
  * @property {(family: number, labels: string[]) => number} series the first cell, -1 without room
+ * @property {() => any} told what is counted there
  * @property {(text: string) => void} warn
  */
 

@@ -23,6 +23,7 @@ function homeOf(native, warn) {
     cells: new Float64Array(into.cells),
     define: (definition) => unwrap(native.define(definition)),
     series: (family, labels) => native.series(family, labels),
+    told: () => native.told(),
     warn,
   };
 }
@@ -75,6 +76,11 @@ class Registry {
     const meter = new Meter(definition, this.#home, defined);
     this.#meters.set(defined.family, meter);
     return meter;
+  }
+
+  /** What is counted where this process counts, as `userMetrics`. */
+  told() {
+    return this.#home === null ? {} : this.#home.told();
   }
 
   /** From now on it is counted there; what was counted so far comes along. @param {() => Home} open */

@@ -60,4 +60,10 @@ impl NativeMeters {
     pub fn series(&self, family: u32, labels: Vec<String>) -> i32 {
         self.0.series(family as usize, &labels).and_then(|at| i32::try_from(at).ok()).unwrap_or(-1)
     }
+
+    /// What this place has, as `userMetrics` tells it.
+    #[napi]
+    pub fn told(&self) -> Value {
+        self.0.memory().meters().to_json()
+    }
 }

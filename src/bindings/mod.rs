@@ -5,6 +5,7 @@
 // napi exports nothing from a test binary, in which all of this is then unused.
 #![cfg_attr(test, allow(dead_code))]
 
+mod alone;
 mod checks;
 mod config;
 mod diagnostics;

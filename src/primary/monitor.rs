@@ -55,7 +55,7 @@ impl Monitor {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (over, ended) = oneshot::channel();
         let past = Past::new(watching.retention.as_secs());
-        let mut sampler = Sampler::new(memory.clone(), past.clone());
+        let mut sampler = Sampler::new(memory.clone(), Some(past.clone()));
         let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
         let report = inputs.clone();
         let asks = inputs.clone();

@@ -1,8 +1,8 @@
-//! A look at the whole cluster once a second: what the workers use goes into their slots' rows, rates and percentiles of
-//! the last minute into the sample that every process reads, all of it into the history.
+//! A look at the whole cluster, once a second in a primary: what the workers use goes into their slots' rows, rates and
+//! percentiles of the last minute into the sample that every process reads, all of it into the history.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -16,8 +16,10 @@ use crate::process::cpus::usable_cpus;
 use crate::process::machine::Machine;
 use crate::process::usage;
 
-/// Seconds over which rates and percentiles are told.
-const WINDOW: usize = 60;
+/// Of this time percentiles are told, and more when nobody has looked for longer.
+const WINDOW: Duration = Duration::from_secs(60);
+/// Of this time rates are: a minute is long for who looks at them.
+const RECENT: Duration = Duration::from_millis(4500);
 
 /// What was seen of a slot's process last.
 #[derive(Clone, Copy, Default)]
@@ -30,7 +32,8 @@ struct Seen {
 
 pub struct Sampler {
     memory: SharedMemory,
-    past: Past,
+    /// Where somebody asks for what was.
+    past: Option<Past>,
     machine: Option<Machine>,
     seen: HashMap<u16, Seen>,
     /// The totals of each of the last seconds, with their time.
@@ -39,7 +42,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn new(memory: SharedMemory, past: Past) -> Self {
+    pub fn new(memory: SharedMemory, past: Option<Past>) -> Self {
         let at = Instant::now();
         Self { memory, past, machine: Machine::new(), seen: HashMap::new(), totals: VecDeque::new(), at }
     }
@@ -49,16 +52,18 @@ impl Sampler {
         let seconds = now.duration_since(std::mem::replace(&mut self.at, now)).as_secs_f64().max(0.001);
         (0..self.memory.slots()).for_each(|slot| self.look_at(slot, seconds));
         self.totals.push_back((now, self.memory.totals()));
-        if self.totals.len() > WINDOW + 1 {
+        while self.totals.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
             self.totals.pop_front();
         }
         let sample = self.sample(seconds);
         // Of fixed size, far below what there is room for.
         let fits = self.memory.write(Text::Sample, sample.to_string().as_bytes());
         debug_assert!(fits);
-        let metrics = view::figures(&self.memory, now_ms);
-        let values = SERIES.map(|name| metrics[name].as_f64().unwrap_or(0.0) as f32);
-        self.past.add(Point { at: now_ms, values });
+        if let Some(past) = &self.past {
+            let metrics = view::figures(&self.memory, now_ms);
+            let values = SERIES.map(|name| metrics[name].as_f64().unwrap_or(0.0) as f32);
+            past.add(Point { at: now_ms, values });
+        }
     }
 
     fn look_at(&mut self, slot: u16, seconds: f64) {
@@ -97,9 +102,13 @@ impl Sampler {
             return Value::Null;
         };
         let minute = last.since(first);
-        // The rate is of the last seconds: a minute is long for who looks at it.
-        let (recently, before) =
-            self.totals.iter().rev().nth(5).map_or((*then, first), |(at, totals)| (*at, totals));
+        let is_recent = |at: &Instant| now.duration_since(*at) < RECENT;
+        let (recently, before) = self
+            .totals
+            .iter()
+            .rev()
+            .find(|(at, _)| !is_recent(at))
+            .map_or((*then, first), |(at, totals)| (*at, totals));
         let seconds = now.duration_since(recently).as_secs_f64();
         let answered = last.since(before).of(page::RESPONSES);
         json!({
@@ -113,5 +122,46 @@ impl Sampler {
             "cpuUsage": used / usable_cpus(),
             "system": self.machine.as_mut().map(|machine| machine.look(elapsed)),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::layout::{header, page_of};
+
+    /// A sampler that looked so many seconds ago, when `counts` responses had been given.
+    fn looked(counts: &[(u64, f64)]) -> Sampler {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        memory.set(header::SLOTS, 1);
+        memory.set_row(0, row::GENERATION, 1);
+        let mut sampler = Sampler::new(memory, None);
+        let now = Instant::now();
+        for (ago, count) in counts {
+            sampler.memory.set(page_of(0, 1) + page::RESPONSES, count.to_bits());
+            sampler.totals.push_back((now - Duration::from_secs(*ago), sampler.memory.totals()));
+        }
+        sampler
+    }
+
+    fn rate(sampler: &mut Sampler) -> f64 {
+        sampler.look(0);
+        let sample: Value = serde_json::from_slice(&sampler.memory.text(Text::Sample)).unwrap();
+        sample["requestsPerSecond"].as_f64().unwrap()
+    }
+
+    #[test]
+    fn a_rate_is_of_the_last_seconds_or_since_somebody_looked() {
+        let often = [(7, 0.0), (6, 10.0), (5, 20.0), (4, 30.0), (3, 40.0), (2, 50.0), (1, 70.0)];
+        assert!((rate(&mut looked(&often)) - 10.0).abs() < 0.5, "of the last five");
+        assert!((rate(&mut looked(&[(100, 0.0), (20, 100.0), (1, 300.0)])) - 10.0).abs() < 0.5);
+        assert!(rate(&mut looked(&[])).abs() < f64::EPSILON, "the first look");
+    }
+
+    #[test]
+    fn no_more_is_kept_than_what_a_minute_takes() {
+        let mut sampler = looked(&[(200, 0.0), (90, 0.0), (61, 0.0), (60, 0.0), (30, 0.0)]);
+        sampler.look(0);
+        assert_eq!(sampler.totals.len(), 3, "the last one before the minute, one within, and now");
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
 //! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `pace` and `collections` measure; `streams`
-//! is its output without a primary.
+//! is its output without a primary. `alone` is a process that has no primary at all.
 
+mod alone;
 mod attach;
 mod checks;
 mod collections;
@@ -19,6 +20,7 @@ mod pace;
 mod requests;
 mod streams;
 
+pub use alone::Alone;
 pub use attach::{Attachment, Worker};
 pub use link::{Check, Notice};
 

@@ -1,0 +1,57 @@
+//! A process without a cluster: it counts into memory of its own as a worker does, in slot 0.
+
+use std::io;
+use std::rc::Rc;
+
+use super::collections;
+use super::pace::Pace;
+use crate::event::SlotState;
+use crate::metrics::layout::{header, page, row};
+use crate::metrics::memory::{Page, SharedMemory};
+use crate::sys::uv::{Loop, Prepare};
+
+/// Its only worker's.
+const GENERATION: u32 = 1;
+
+pub struct Alone {
+    pub memory: SharedMemory,
+    page: Page,
+    _beat: Prepare,
+}
+
+impl Alone {
+    /// Begins to count, and to look at how the loop of the calling thread turns.
+    pub fn start(uv: Loop, now_ms: u64) -> io::Result<Self> {
+        let (memory, _memfd) = SharedMemory::create(now_ms)?;
+        memory.set(header::SLOTS, 1);
+        memory.set(header::WANTED, 1);
+        memory.set_row(0, row::GENERATION, u64::from(GENERATION));
+        memory.set_row(0, row::PID, u64::from(std::process::id()));
+        memory.set_row(0, row::STATE, SlotState::Starting as u64);
+        memory.set_row(0, row::STARTED, now_ms);
+        let page = memory.page(0, GENERATION);
+        collections::count(page.clone());
+        let (pace, turned) = (Rc::new(Pace::new(uv)), page.clone());
+        let beat = Prepare::start(uv, move || {
+            turned.add(page::BEAT, 1);
+            pace.turned(&turned);
+            turned.set(page::CLOCK, 0);
+        })?;
+        Ok(Self { memory, page, _beat: beat })
+    }
+
+    /// First cell of the page that its program counts in.
+    pub fn first_cell(&self) -> usize {
+        self.page.first_cell()
+    }
+
+    pub fn stands(&self, state: SlotState, port: u16) {
+        self.memory.set_row(0, row::STATE, state as u64);
+        self.memory.set(header::PORT, u64::from(port));
+    }
+
+    /// A connection has come.
+    pub fn opened(&self) {
+        self.page.add(page::ACCEPTED, 1);
+    }
+}
