@@ -94,8 +94,6 @@ export declare class Primary {
   clusterMetrics(): any
   /** The cluster's health; see [`view::health`]. */
   clusterHealth(): any
-  /** What became of this process's messages, by type: see [`super::messages::counts`]. */
-  messageCounts(): any
   /** Joins the loop's thread; to be called once it has said `ended`. */
   join(): void
 }
@@ -251,9 +249,6 @@ export declare function workerLeaving(signalled: boolean): void
 
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, backlog: number): any
-
-/** What became of this process's messages, by type: see [`super::messages::counts`]. */
-export declare function workerMessageCounts(): any
 
 /** Where this worker's program writes metrics of its own; null in a process that is no worker. */
 export declare function workerMeters(): NativeMeters | null

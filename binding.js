@@ -879,7 +879,6 @@ module.exports.workerKeepAlive = nativeBinding.workerKeepAlive
 module.exports.workerKeepsAlive = nativeBinding.workerKeepsAlive
 module.exports.workerLeaving = nativeBinding.workerLeaving
 module.exports.workerListen = nativeBinding.workerListen
-module.exports.workerMessageCounts = nativeBinding.workerMessageCounts
 module.exports.workerMeters = nativeBinding.workerMeters
 module.exports.workerName = nativeBinding.workerName
 module.exports.workerOrder = nativeBinding.workerOrder

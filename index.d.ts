@@ -56,6 +56,7 @@ export type {
   HealthStatus,
   Histogram,
   MemoryStats,
+  MessageCounts,
   MonitoredStats,
   MetricLabels,
   MetricsRegistry,

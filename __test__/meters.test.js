@@ -38,9 +38,11 @@ function counting({ port, config }) {
   const open = app.metrics.gauge('open_files', 'Files that are open.');
   const starts = app.cluster.metrics.counter('starts', 'Processes that were started.\nAll "kinds" \\ of them.');
   starts.inc();
+  if (app.isWorker) app.onMessage('echo "it"', (text) => text);
   app.start(port, '127.0.0.1').then(() => {
     if (!app.isPrimary) return;
     jobs.inc({ queue: 'primary' }, 2);
+    app.sendToWorker('0', 'echo "it"', 'back').then((answer) => console.log(`ECHO ${answer}`));
     process.on('SIGWINCH', () => app.restartCluster().then(() => console.log('ROLLED')));
     console.log('the cluster is ready');
   });
@@ -150,10 +152,11 @@ print(json.dumps({f.name: [f.type, f.documentation, [[s.name, s.labels, s.value]
   for f in text_string_to_metric_families(sys.stdin.read())}))
 `;
 
-test("Prometheus' own parsers read them, whatever their labels are", async (t) => {
+test("Prometheus' own parsers read them and the messages, whatever their labels are", async (t) => {
   const interpreter = await python(t, 'prometheus_client==0.26.0');
   if (interpreter === null) return;
-  const { port, api } = await serving(t);
+  const { cluster, port, api } = await serving(t);
+  await cluster.until(/ECHO back/);
   const queue = 'a "quoted" \\ back\nslashed ü, {x="y"}';
   await ask(port, `/count?by=2&queue=${encodeURIComponent(queue)}`);
   await ask(port, '/observe?queue=mail&value=0.5');
@@ -172,5 +175,10 @@ test("Prometheus' own parsers read them, whatever their labels are", async (t) =
       ['wait_seconds_sum', undefined, 0.5],
       ['wait_seconds_count', undefined, 1],
     ]);
+    const type = 'echo "it"';
+    assert.deepEqual(families.drover_messages_sent[2], [['drover_messages_sent_total', { type }, 1]]);
+    assert.deepEqual(families.drover_messages_received[2], [['drover_messages_received_total', { type }, 1]]);
+    const [name, labels, count] = families.drover_message_answer_seconds[2].at(-1);
+    assert.deepEqual([name, labels, count], ['drover_message_answer_seconds_count', { type, result: 'answered' }, 1]);
   }
 });

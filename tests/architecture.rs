@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Who may use whom: a line uses only the lines above it here, and modules on one line never use each other.
 /// `error` and `component` stand at the top, because the data of the second line carries its codes; the channels and
 /// the mapping stand above dispatch and process, which are made of them.
-const LINES: [&[&str]; 12] = [
+const LINES: [&[&str]; 13] = [
     &["error", "component"],
     &["config", "event"],
     &["ipc::crypto", "ipc::message", "metrics::histogram"],
@@ -35,7 +35,8 @@ const LINES: [&[&str]; 12] = [
     &["metrics::aggregation", "metrics::meter"],
     &["sys"],
     &["ipc::channel", "ipc::parcel", "ipc::gate", "ipc::desk", "metrics::memory"],
-    &["ipc::line", "metrics::view"],
+    &["ipc::line", "metrics::messages"],
+    &["metrics::view"],
     &["dispatch", "health::probe", "process", "log"],
     &["admin", "cache", "webhook"],
     &["primary", "worker"],

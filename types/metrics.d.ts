@@ -163,6 +163,19 @@ export interface ClusterMetrics {
   custom: Record<string, unknown>;
   /** The metrics of `app.metrics`, by name; a counter's is without `_total`. */
   userMetrics: Record<string, UserMetric>;
+  /** Messages of all programs, by type; types beyond the first 64 of a process are `'(other)'`. */
+  messages: Record<string, MessageCounts>;
+}
+
+/** What became of messages of a type since the cluster began. */
+export interface MessageCounts {
+  sent: number;
+  received: number;
+  /** Questions that were answered, and those that failed: by their handler, by time, by the end of who was asked. */
+  answered: number;
+  failed: number;
+  /** Milliseconds from a question to what settled it. */
+  averageTime: number;
 }
 
 export type BunClusterMetrics = ClusterMetrics;

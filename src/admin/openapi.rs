@@ -174,6 +174,11 @@ pub fn document() -> Value {
                     "bytesReceived": { "type": "integer" }, "bytesSent": { "type": "integer" },
                     "gc": object(json!({ "count": { "type": "integer" }, "time": { "type": "number" } })),
                     "custom": { "type": "object" }, "userMetrics": { "type": "object" },
+                    "messages": { "type": "object", "additionalProperties": schema("Messages") },
+                })),
+                "Messages": object(json!({
+                    "sent": { "type": "integer" }, "received": { "type": "integer" }, "answered": { "type": "integer" },
+                    "failed": { "type": "integer" }, "averageTime": { "type": "number" },
                 })),
                 "Errors": object(json!({
                     "errors": { "type": "array", "items": object(json!({

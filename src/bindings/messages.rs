@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use napi::bindgen_prelude::{Env, JsValue, Unknown};
 use napi_derive::napi;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::error::{Code, Error, Result};
-use crate::ipc::desk::{Counts, Letter};
+use crate::ipc::desk::Letter;
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Format, Peer, What};
 use crate::metrics::memory::{SharedMemory, Target};
@@ -172,18 +172,4 @@ pub fn name(memory: &SharedMemory, slot: u32) -> f64 {
         generation.map_or(NOT_THERE, |generation| name_of(Peer::Worker { slot, generation }))
     };
     target.map_or(NOBODY, of)
-}
-
-/// By type: `{ sent, received, answered, failed, averageTime }`, the last in milliseconds from a question to what
-/// settled it.
-pub fn counts(counts: Vec<(String, Counts)>) -> Value {
-    let told = counts.into_iter().map(|(kind, counts)| {
-        let Counts { sent, received, answered, failed, waited_ms } = counts;
-        let settled = answered + failed;
-        let average = if settled > 0 { waited_ms / settled as f64 } else { 0.0 };
-        let told = json!({ "sent": sent, "received": received, "answered": answered, "failed": failed,
-                           "averageTime": average });
-        (kind, told)
-    });
-    Value::Object(told.collect::<Map<String, Value>>())
 }

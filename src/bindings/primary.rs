@@ -250,12 +250,6 @@ impl NativePrimary {
         self.inner.as_ref().map_or(Value::Null, |primary| view::health(&primary.memory, now_ms()))
     }
 
-    /// What became of this process's messages, by type: see [`super::messages::counts`].
-    #[napi]
-    pub fn message_counts(&self) -> Value {
-        self.desk.as_ref().map_or(Value::Null, |desk| messages::counts(desk.counts()))
-    }
-
     /// Joins the loop's thread; to be called once it has said `ended`.
     #[napi]
     pub fn join(&mut self) {

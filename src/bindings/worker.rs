@@ -8,7 +8,7 @@ use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::messages::{Asked, NOBODY, REFUSED, counts, deliver, name, post, targets};
+use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, targets};
 use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::LONGEST_STACK;
@@ -146,12 +146,6 @@ pub fn worker_hold(hold: bool) {
     if let Ok(worker) = worker() {
         worker.hold_for_messages(hold);
     }
-}
-
-/// What became of this process's messages, by type: see [`super::messages::counts`].
-#[napi(js_name = "workerMessageCounts")]
-pub fn worker_message_counts() -> Value {
-    worker().map_or(Value::Null, |worker| counts(worker.message_counts()))
 }
 
 /// This worker leads no more.

@@ -1,7 +1,7 @@
 //! A process's own side of messages: its questions that wait for an answer, and what has come for its program. It
 //! moves nothing; whoever owns the channels hands frames in and takes what is for the program out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -13,8 +13,6 @@ use crate::sys::uv::{Loop, Timer};
 
 /// Bytes that may wait for a peer that does not read.
 pub const MOST_WAITING: usize = 64 << 20;
-/// Types of message that are counted apart; further ones are counted together.
-const MOST_TYPES: usize = 256;
 
 /// What `ipc` says.
 #[derive(Clone, Copy, Debug)]
@@ -27,15 +25,12 @@ pub struct Limits {
     pub most_pending: usize,
 }
 
-/// What became of the messages of a type, as this process saw it.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Counts {
-    pub sent: u64,
-    pub received: u64,
-    pub answered: u64,
-    pub failed: u64,
-    /// From a question to its answer, summed; milliseconds.
-    pub waited_ms: f64,
+/// Where it is counted what becomes of messages, by type.
+pub trait Tally {
+    fn sent(&mut self, kind: &str);
+    fn received(&mut self, kind: &str);
+    /// A question is settled, by an answer or otherwise, after so long.
+    fn settled(&mut self, kind: &str, failed: bool, waited: Duration);
 }
 
 /// What a program sends.
@@ -69,12 +64,18 @@ pub struct Desk {
     inbox: Vec<Frame>,
     /// The type and the time of each question that waits.
     asked: HashMap<u32, (String, Duration)>,
-    counts: BTreeMap<String, Counts>,
+    /// None: nobody wants to know.
+    tally: Option<Box<dyn Tally>>,
 }
 
 impl Desk {
     /// `late` is called when the time of a question is over; it is to call `woken` and take what has come.
-    pub fn new(on: Loop, limits: Limits, late: impl FnMut() + 'static) -> io::Result<Self> {
+    pub fn new(
+        on: Loop,
+        limits: Limits,
+        tally: Option<Box<dyn Tally>>,
+        late: impl FnMut() + 'static,
+    ) -> io::Result<Self> {
         Ok(Self {
             limits,
             ledger: Ledger::new(limits.most_pending),
@@ -83,7 +84,7 @@ impl Desk {
             set_for: None,
             inbox: Vec::new(),
             asked: HashMap::new(),
-            counts: BTreeMap::new(),
+            tally,
         })
     }
 
@@ -91,17 +92,10 @@ impl Desk {
         self.limits
     }
 
-    fn count(&mut self, kind: &str) -> &mut Counts {
-        let kind = if self.counts.contains_key(kind) || self.counts.len() < MOST_TYPES { kind } else { "" };
-        // Not `entry`, which would copy the type of each message.
-        if !self.counts.contains_key(kind) {
-            self.counts.insert(kind.to_owned(), Counts::default());
+    fn count(&mut self, act: impl FnOnce(&mut dyn Tally)) {
+        if let Some(tally) = &mut self.tally {
+            act(&mut **tally);
         }
-        self.counts.get_mut(kind).unwrap_or_else(|| unreachable!())
-    }
-
-    pub fn counts(&self) -> &BTreeMap<String, Counts> {
-        &self.counts
     }
 
     /// Hands a letter to `put` as id, id that it answers, and parts. `waiting`: bytes that its way has not carried
@@ -120,7 +114,7 @@ impl Desk {
         let id = match letter.what {
             What::Ask => self.ask(letter.to, letter.kind, letter.timeout)?,
             What::Tell => {
-                self.count(letter.kind).sent += 1;
+                self.count(|tally| tally.sent(letter.kind));
                 0
             }
             What::Answer | What::Failure => 0,
@@ -143,7 +137,7 @@ impl Desk {
         let until = now + timeout.unwrap_or(self.limits.timeout);
         let id = self.ledger.ask(peer, until).map_err(|Full| queue_full())?;
         self.asked.insert(id, (kind.to_owned(), now));
-        self.count(kind).sent += 1;
+        self.count(|tally| tally.sent(kind));
         self.set_timer();
         Ok(id)
     }
@@ -153,7 +147,7 @@ impl Desk {
         let Some((envelope, _)) = Envelope::read(&frame.payload) else { return };
         match envelope.what {
             What::Tell | What::Ask => {
-                self.count(envelope.kind).received += 1;
+                self.count(|tally| tally.received(envelope.kind));
             }
             What::Answer | What::Failure => {
                 if !self.ledger.answered(from, frame.header.answers) {
@@ -169,9 +163,7 @@ impl Desk {
     fn settled(&mut self, id: u32, failed: bool) {
         let Some((kind, since)) = self.asked.remove(&id) else { return };
         let waited = self.clock.elapsed().saturating_sub(since);
-        let counts = self.count(&kind);
-        counts.waited_ms += waited.as_secs_f64() * 1000.0;
-        *(if failed { &mut counts.failed } else { &mut counts.answered }) += 1;
+        self.count(|tally| tally.settled(&kind, failed, waited));
     }
 
     /// The peer will answer nothing any more.

@@ -249,10 +249,12 @@ impl Families {
         sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
 
-    /// `{ name: { type, help, values: [{ labels, value }] } }`; a histogram's are `{ labels, count, sum, buckets }`
+    /// The program's own: `{ name: { type, help, values: [{ labels, value }] } }`; a histogram's are `{ labels, count, sum, buckets }`
     /// with `{ le, count }`, cumulative, without the last, which is `count`.
     pub fn to_json(&self) -> Value {
-        let told = self.by_name.iter().map(|(name, Family { definition, series })| {
+        let is_drovers = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        let own = self.by_name.iter().filter(|(name, _)| !is_drovers(name));
+        let told = own.map(|(name, Family { definition, series })| {
             let values: Vec<Value> =
                 series.iter().map(|(labels, values)| one(definition, labels, values)).collect();
             (name.clone(), json!({ "type": definition.kind, "help": definition.help, "values": values }))

@@ -1,5 +1,5 @@
 //! Numbers about the workers, in memory that every process of a cluster maps: `layout` says where each number
-//! stands and who writes it, `memory` holds the mapping, `meter` has the users' own; `aggregation` puts the numbers of workers together, `history`
+//! stands and who writes it, `memory` holds the mapping, `meter` has the users' own, `messages` counts those by type; `aggregation` puts the numbers of workers together, `history`
 //! keeps them, `text` writes them for Prometheus (all PURE but the mapping).
 
 pub mod aggregation;
@@ -7,6 +7,7 @@ pub mod histogram;
 pub mod history;
 pub mod layout;
 pub mod memory;
+pub mod messages;
 pub mod meter;
 pub mod text;
 pub mod view;

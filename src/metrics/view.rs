@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::layout::{HealthStatus, header, page, row};
 use super::memory::{SharedMemory, Text};
+use super::messages;
 use crate::event::SlotState;
 
 /// Less than this part of the workers ready is critical.
@@ -107,11 +108,13 @@ fn is_healthy(state: SlotState) -> bool {
 /// The cluster's metrics. What is a rate or a percentile is of the last minute, as the primary sampled it.
 pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
     let mut metrics = figures(memory, now_ms);
-    metrics["userMetrics"] = memory.meters().to_json();
+    let families = memory.meters();
+    metrics["userMetrics"] = families.to_json();
+    metrics["messages"] = messages::told(&families);
     metrics
 }
 
-/// The same without the program's own.
+/// The same without the program's own, and its messages.
 pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
     let workers = workers(memory, now_ms);
     let totals = memory.totals();

@@ -12,11 +12,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::arrivals::{Arrival, Arrivals};
 use super::news::{Input, Name};
 use crate::error::Error;
-use crate::ipc::desk::{Counts, Desk, Letter, Limits, gone};
+use crate::ipc::desk::{Desk, Letter, Limits, Tally, gone};
 use crate::ipc::frame::Frame;
 use crate::ipc::gate::Gate;
 use crate::ipc::line::{Ends, Line};
 use crate::ipc::message::{BESIDE, Envelope, Peer, What, readdress};
+use crate::metrics::memory::Meters;
+use crate::metrics::messages::MessageTally;
 use crate::sys::uv::{Loop, Prepare};
 
 /// Called with what has come for the program.
@@ -43,17 +45,20 @@ pub struct DeskParts {
     pub arrivals: Arrivals,
     pub gate: Arc<Gate>,
     pub inputs: UnboundedSender<Input>,
+    /// Where the program's messages are counted; None: nowhere.
+    pub meters: Option<Meters>,
 }
 
 impl PrimaryDesk {
     /// # Errors
     /// This runtime has no event loop of libuv's.
     pub fn start(uv: Loop, parts: DeskParts, deliver: Deliver) -> io::Result<Rc<Self>> {
-        let DeskParts { limits, arrivals, gate, inputs } = parts;
+        let DeskParts { limits, arrivals, gate, inputs, meters } = parts;
+        let tally = meters.map(|meters| Box::new(MessageTally::new(meters)) as Box<dyn Tally>);
         // The desk's own timer calls back into it.
         let late: Rc<RefCell<Weak<PrimaryDesk>>> = Rc::default();
         let target = late.clone();
-        let desk = Desk::new(uv, limits, move || {
+        let desk = Desk::new(uv, limits, tally, move || {
             if let Some(desk) = target.borrow().upgrade() {
                 desk.desk.borrow_mut().woken();
                 desk.deliver();
@@ -216,10 +221,5 @@ impl PrimaryDesk {
         self.lines.borrow_mut().clear();
         self.desk.borrow_mut().end();
         self.deliver();
-    }
-
-    /// By type, what became of this process's messages.
-    pub fn counts(&self) -> Vec<(String, Counts)> {
-        self.desk.borrow().counts().iter().map(|(kind, counts)| (kind.clone(), *counts)).collect()
     }
 }

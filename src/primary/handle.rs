@@ -23,7 +23,7 @@ use crate::ipc::control::Address;
 use crate::ipc::desk::Limits;
 use crate::log::Log;
 use crate::metrics::layout::CUSTOM_CELLS;
-use crate::metrics::memory::SharedMemory;
+use crate::metrics::memory::{Meters, SharedMemory};
 use crate::sys::uv::Loop;
 
 pub struct Primary {
@@ -60,6 +60,7 @@ impl Primary {
             arrivals: Arrivals::default(),
             gate: setup.gate.clone(),
             inputs: inputs.clone(),
+            meters: setup.greeting.measured.then(|| Meters::of_primary(&memory)),
         };
         let arrivals = desk.arrivals.clone();
         let (started, start) = channel::<Result<()>>();

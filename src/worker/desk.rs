@@ -10,9 +10,11 @@ use std::time::Duration;
 use super::attach::Worker;
 use crate::error::Error;
 use crate::ipc::crypto::Pair;
-use crate::ipc::desk::{Counts, Desk, Letter, Limits, gone};
+use crate::ipc::desk::{Desk, Letter, Limits, Tally, gone};
 use crate::ipc::line::{Ends, Line};
 use crate::ipc::message::{BESIDE, Envelope, Peer};
+use crate::metrics::memory::Meters;
+use crate::metrics::messages::MessageTally;
 
 /// What a worker has for messages.
 pub struct Post {
@@ -49,7 +51,11 @@ impl Worker {
         let ends = keys.map(|keys| Ends { sends: &keys.to_primary, receives: &keys.to_worker });
         let line = Line::start(self.uv, program, ends, messages.most + BESIDE, on(Worker::attend_line))?;
         *self.post.line.borrow_mut() = Some(line);
-        *self.post.desk.borrow_mut() = Some(Desk::new(self.uv, limits, on(Worker::late))?);
+        let tally = self.welcome.measured.then(|| {
+            let (slot, generation) = (self.welcome.slot, self.welcome.generation);
+            Box::new(MessageTally::new(Meters::of_worker(&self.memory, slot, generation))) as Box<dyn Tally>
+        });
+        *self.post.desk.borrow_mut() = Some(Desk::new(self.uv, limits, tally, on(Worker::late))?);
         Ok(())
     }
 
@@ -168,12 +174,5 @@ impl Worker {
         if let Some(line) = self.post.line.borrow().as_ref() {
             line.hold(hold);
         }
-    }
-
-    /// By type, what became of this process's messages.
-    pub fn message_counts(&self) -> Vec<(String, Counts)> {
-        let desk = self.post.desk.borrow();
-        let counts = desk.as_ref().map(Desk::counts).into_iter().flatten();
-        counts.map(|(kind, counts)| (kind.clone(), *counts)).collect()
     }
 }

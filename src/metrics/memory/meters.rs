@@ -81,6 +81,24 @@ impl Meters {
         }
     }
 
+    /// The cell of a family of drover's own, whose name no program may give; None when there is no room for it.
+    pub fn own_family(&self, definition: &Definition) -> Option<usize> {
+        let known = self.sheet().records().into_iter().find_map(|record| match record {
+            Record::Family { at, definition: known } => (known == *definition).then_some(at),
+            Record::Series { .. } => None,
+        });
+        known.or_else(|| self.sheet().append(0, &text(definition), 0))
+    }
+
+    pub fn add(&self, at: usize, by: f64) {
+        self.sheet().add(at, by);
+    }
+
+    /// A value has found no room.
+    pub fn drop_value(&self) {
+        self.sheet().add(DROPPED, 1.0);
+    }
+
     /// The cell of a new series' first value; None when there is no room for it.
     pub fn series(&self, family: usize, labels: &[String]) -> Option<usize> {
         let sheet = self.sheet();

@@ -1,0 +1,239 @@
+//! Messages by their type: a process counts those of its program into its sheet, everybody reads the sum.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::memory::Meters;
+use super::meter::{Definition, Families, Family, Spread, spread};
+use super::text::Kind;
+use crate::ipc::desk::Tally;
+
+/// Types that a process counts apart, and the one that all further ones are counted as.
+const MOST_TYPES: usize = 64;
+const OTHERS: &str = "(other)";
+/// Bytes of a type that are told.
+const LONGEST_TYPE: usize = 100;
+
+const SENT: &str = "drover_messages_sent";
+const RECEIVED: &str = "drover_messages_received";
+const ANSWERS: &str = "drover_message_answer_seconds";
+const ANSWERED: &str = "answered";
+const FAILED: &str = "failed";
+/// Seconds.
+const BOUNDS: [f64; 7] = [0.0001, 0.0003, 0.001, 0.01, 0.1, 1.0, 10.0];
+
+/// Where a number of a type's is counted; it gets its place with its first message.
+#[derive(Clone, Copy, Default)]
+enum Place {
+    #[default]
+    Unknown,
+    At(usize),
+    /// The sheet has no room for it.
+    Nowhere,
+}
+
+#[derive(Default)]
+struct Places {
+    sent: Place,
+    received: Place,
+    answered: Place,
+    failed: Place,
+}
+
+/// The messages of this process's program.
+pub struct MessageTally {
+    meters: Meters,
+    types: HashMap<String, Places>,
+}
+
+impl MessageTally {
+    pub fn new(meters: Meters) -> Self {
+        Self { meters, types: HashMap::new() }
+    }
+
+    fn find(
+        &mut self,
+        kind: &str,
+        which: fn(&mut Places) -> &mut Place,
+        family: fn() -> Definition,
+        labels: &[&str],
+    ) -> Option<usize> {
+        let kind = if self.types.contains_key(kind) || self.types.len() < MOST_TYPES { kind } else { OTHERS };
+        // Not `entry`, which would copy the type of each message.
+        if !self.types.contains_key(kind) {
+            self.types.insert(kind.to_owned(), Places::default());
+        }
+        let place = which(self.types.get_mut(kind)?);
+        if let Place::Unknown = place {
+            let labels: Vec<String> =
+                std::iter::once(shortened(kind)).chain(labels.iter().copied()).map(str::to_owned).collect();
+            let at = self.meters.own_family(&family()).and_then(|family| self.meters.series(family, &labels));
+            *place = at.map_or(Place::Nowhere, Place::At);
+        }
+        match *place {
+            Place::At(at) => Some(at),
+            Place::Unknown | Place::Nowhere => {
+                self.meters.drop_value();
+                None
+            }
+        }
+    }
+}
+
+impl Tally for MessageTally {
+    fn sent(&mut self, kind: &str) {
+        if let Some(at) = self.find(kind, |places| &mut places.sent, sent, &[]) {
+            self.meters.add(at, 1.0);
+        }
+    }
+
+    fn received(&mut self, kind: &str) {
+        if let Some(at) = self.find(kind, |places| &mut places.received, received, &[]) {
+            self.meters.add(at, 1.0);
+        }
+    }
+
+    fn settled(&mut self, kind: &str, failed: bool, waited: Duration) {
+        let found = if failed {
+            self.find(kind, |places| &mut places.failed, answers, &[FAILED])
+        } else {
+            self.find(kind, |places| &mut places.answered, answers, &[ANSWERED])
+        };
+        let Some(first) = found else { return };
+        let seconds = waited.as_secs_f64();
+        let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
+        self.meters.add(first + bucket, 1.0);
+        self.meters.add(first + BOUNDS.len() + 1, seconds);
+    }
+}
+
+fn shortened(kind: &str) -> &str {
+    let end = (0..=LONGEST_TYPE.min(kind.len())).rev().find(|end| kind.is_char_boundary(*end));
+    &kind[..end.unwrap_or(0)]
+}
+
+fn sent() -> Definition {
+    define(Kind::Counter, SENT, "Messages that programs sent, by type.", &["type"])
+}
+
+fn received() -> Definition {
+    define(Kind::Counter, RECEIVED, "Messages that programs were given, by type.", &["type"])
+}
+
+fn answers() -> Definition {
+    let help = "From a question to its answer or to what failed it, by type.";
+    Definition { buckets: BOUNDS.to_vec(), ..define(Kind::Histogram, ANSWERS, help, &["type", "result"]) }
+}
+
+fn define(kind: Kind, name: &str, help: &str, labels: &[&str]) -> Definition {
+    let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+    Definition { kind, name: name.to_owned(), help: help.to_owned(), labels, buckets: Vec::new() }
+}
+
+#[derive(Default)]
+struct Told {
+    sent: f64,
+    received: f64,
+    answered: f64,
+    failed: f64,
+    seconds: f64,
+}
+
+/// By type: `{ sent, received, answered, failed, averageTime }`, the last in milliseconds from a question to what
+/// settled it.
+pub fn told(families: &Families) -> Value {
+    let mut types: BTreeMap<&str, Told> = BTreeMap::new();
+    for name in [SENT, RECEIVED, ANSWERS] {
+        let Some(Family { definition, series }) = families.by_name.get(name) else { continue };
+        for (labels, values) in series {
+            let label =
+                |of: &str| labels.iter().find(|(label, _)| label == of).map(|(_, value)| value.as_str());
+            let told = types.entry(label("type").unwrap_or_default()).or_default();
+            match name {
+                SENT => told.sent += values[0],
+                RECEIVED => told.received += values[0],
+                _ => {
+                    let Spread { count, sum, .. } = spread(definition, values);
+                    told.seconds += sum;
+                    *(if label("result") == Some(FAILED) { &mut told.failed } else { &mut told.answered }) +=
+                        count;
+                }
+            }
+        }
+    }
+    let each = types.into_iter().map(|(kind, Told { sent, received, answered, failed, seconds })| {
+        let settled = answered + failed;
+        let average = if settled > 0.0 { seconds * 1000.0 / settled } else { 0.0 };
+        let told = json!({
+            "sent": sent as u64, "received": received as u64, "answered": answered as u64, "failed": failed as u64,
+            "averageTime": average,
+        });
+        (kind.to_owned(), told)
+    });
+    Value::Object(each.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::layout::header;
+    use crate::metrics::memory::SharedMemory;
+
+    fn memory() -> SharedMemory {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        memory.set(header::SLOTS, 1);
+        memory
+    }
+
+    #[test]
+    fn what_all_processes_counted_is_told_by_type_and_outlives_them() {
+        let memory = memory();
+        let mut worker = MessageTally::new(Meters::of_worker(&memory, 0, 1));
+        let mut primary = MessageTally::new(Meters::of_primary(&memory));
+        for waited in [2, 4] {
+            worker.sent("job");
+            primary.received("job");
+            worker.settled("job", waited == 4, Duration::from_millis(waited));
+        }
+        worker.received("news");
+        let expected = json!({
+            "job": { "sent": 2, "received": 2, "answered": 1, "failed": 1, "averageTime": 3.0 },
+            "news": { "sent": 0, "received": 1, "answered": 0, "failed": 0, "averageTime": 0.0 },
+        });
+        assert_eq!(told(&memory.meters()), expected);
+        memory.retire(0, 1);
+        assert_eq!(told(&memory.meters()), expected);
+        assert_eq!(memory.meters().to_json(), json!({}), "they are not the program's own");
+    }
+
+    #[test]
+    fn types_beyond_the_most_are_counted_together_and_long_ones_cut() {
+        let memory = memory();
+        let mut tally = MessageTally::new(Meters::of_primary(&memory));
+        for number in 0..MOST_TYPES + 10 {
+            tally.sent(&format!("type {number}"));
+        }
+        tally.sent("type 0");
+        let all = told(&memory.meters());
+        assert_eq!((&all["type 0"]["sent"], &all[OTHERS]["sent"]), (&json!(2), &json!(10)));
+        assert_eq!(all.as_object().unwrap().len(), MOST_TYPES + 1);
+        let mut tally = MessageTally::new(Meters::of_worker(&memory, 0, 1));
+        tally.sent(&"ä".repeat(5000));
+        assert_eq!(told(&memory.meters())["ä".repeat(50)]["sent"], 1);
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_as_dropped() {
+        let memory = memory();
+        let meters = Meters::of_primary(&memory);
+        let family = meters.own_family(&sent()).unwrap();
+        while meters.series(family, &["x".repeat(100)]).is_some() {}
+        while meters.series(family, &[String::new()]).is_some() {}
+        let mut tally = MessageTally::new(meters);
+        tally.sent("job");
+        tally.sent("job");
+        assert!((memory.meters().dropped - 2.0).abs() < f64::EPSILON);
+    }
+}
