@@ -87,6 +87,11 @@ test('its buttons scale and restart the cluster', async (t) => {
   await page.getByText('Scale to 3: done').waitFor();
   await page.locator('[data-worker="2"]').waitFor();
   assert.equal(await generations(api), '0.1 1.1 2.1');
+  const decision = page.locator('#scaling li');
+  await decision.waitFor();
+  assert.match(await decision.textContent(), /2.*3/);
+  const [{ timestamp }] = (await request(Number(new URL(api).port), { path: '/cluster/scaling' })).json().decisions;
+  assert.equal(await decision.locator('time').getAttribute('datetime'), new Date(timestamp).toISOString());
 
   await page.getByRole('button', { name: 'Restart worker 1' }).click();
   await page.getByRole('dialog').getByRole('button', { name: 'Restart' }).click();

@@ -13,6 +13,7 @@ use drover::ipc::frame::{Decoder, Frame, FrameError};
 use drover::ipc::message::{Envelope, Format, Peer, json_of, readdress};
 use drover::ipc::policy::Policy;
 use drover::ipc::router::Router;
+use drover::log::{Format as LogFormat, Renderer, Source, Splitter, Style, Tail};
 
 /// However a stream is cut, it gives the same frames and the same error, and its frames survive the wire.
 pub fn frames(bytes: &[u8]) {
@@ -112,6 +113,44 @@ pub fn router(bytes: &[u8]) {
             }
         }
     }
+}
+
+/// Whatever a worker prints, and however it is cut on its way, each of its lines becomes one line of the log: a JSON
+/// object that says whose it is, and one or more lines of the pretty form.
+pub fn log_lines(bytes: &[u8]) {
+    let Some((cut, stream)) = bytes.split_first() else { return };
+    let (lines, again) = (lines([stream]), lines(stream.chunks(usize::from(*cut) + 1)));
+    assert_eq!(lines, again);
+    let style =
+        |format| Style { format, color: *cut % 2 == 0, hostname: "h\"".to_owned(), env: "e".to_owned() };
+    let (mut json, mut pretty) =
+        (Renderer::new(style(LogFormat::Json)), Renderer::new(style(LogFormat::Pretty)));
+    let (mut tail, source) = (Tail::default(), Source { slot: 3, pid: 77, is_error: false });
+    for line in lines {
+        let mut written = Vec::new();
+        json.worker(source, &line, 1000, &mut written, &mut tail);
+        let text = written.strip_suffix(b"\n").expect("it ends");
+        assert!(!text.contains(&b'\n'), "one line");
+        serde_json::from_slice::<serde::de::IgnoredAny>(text).expect("JSON");
+        // Some are nested deeper than this reads.
+        let told: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
+        let lacks = |member: &&str| told.is_object() && told.get(member).is_none();
+        let lacking: Vec<&str> =
+            ["level", "time", "pid", "hostname", "env", "worker"].into_iter().filter(lacks).collect();
+        assert!(lacking.is_empty(), "{lacking:?}");
+        let mut written = Vec::new();
+        pretty.worker(source, &line, 1000, &mut written, &mut tail);
+        assert!(written.ends_with(b"\n"));
+    }
+}
+
+fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
+    let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
+    for piece in pieces {
+        splitter.feed(piece, |line| lines.push(line.to_vec()));
+    }
+    splitter.end(|line| lines.push(line.to_vec()));
+    lines
 }
 
 /// Nonsense is an error, and what is understood survives the wire.

@@ -34,6 +34,11 @@ fn messages_find_their_way_or_are_refused() {
 }
 
 #[test]
+fn lines_of_workers_become_lines_of_the_log() {
+    replay("log_lines", targets::log_lines);
+}
+
+#[test]
 fn control_messages_are_understood_or_refused() {
     replay("control", targets::control);
 }

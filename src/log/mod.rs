@@ -34,14 +34,14 @@ pub use files::Rotation;
 pub use frequent::Frequent;
 pub use levels::Levels;
 pub use output::FileSettings;
-pub use render::{Format, Source, Style};
+pub use render::{Format, Renderer, Source, Style};
 pub use scan::{level_name, level_named};
-pub use tail::{Filter, Found, Line, Whose};
+pub use split::Splitter;
+pub use tail::{Filter, Found, Line, Tail, Whose};
 
 use inbox::Inbox;
 use output::Output;
-use render::{Own, Renderer};
-use tail::Tail;
+use render::Own;
 
 /// Of a pipe: what a worker may write while the writer is busy. The kernel grants less where a user has many.
 const PIPE: usize = 256 * 1024;
