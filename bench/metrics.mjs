@@ -9,9 +9,11 @@
 // of all of a cluster's processes for each request: ratios on / off within a pair, medians over the pairs with their
 // quartiles. Then, with monitoring on: how many requests the API says there were over how many were sent, and its p99
 // over that of the
-// durations that handlers of 50 to 250 ms have noted themselves. With `--of request-ids` it is `logging.requestIds` that is
+// durations that handlers of 50 to 250 ms have noted themselves; and how long the API takes for its answers, one after the
+// other over one connection for 2 s, while the primary's JavaScript is blocked. With `--of request-ids` it is `logging.requestIds` that is
 // on and off, and nothing else is asked. The last line of standard output is JSON.
 
+import { once } from 'node:events';
 import fs from 'node:fs';
 import path from 'node:path';
 import os from 'node:os';
@@ -25,6 +27,8 @@ const WORKERS = 2;
 const CONNECTIONS = 16;
 const WARM_UP_S = 2;
 const RUN_S = 3;
+/** How long the API is asked while the primary is blocked; less than bench/servers/slow.js blocks it. */
+const BLOCKED_MS = 2000;
 /** Of one pair, each side. */
 const SLICE_S = 1;
 /** Pairs between two starts. */
@@ -104,15 +108,36 @@ async function counts() {
   }
 }
 
-async function percentiles() {
+/** Handlers that take their time. */
+async function startSlow() {
   const monitoring = await freePort();
   const script = path.join(import.meta.dirname, 'servers', 'slow.js');
-  const server = await startServer((port) => ({
-    command: process.execPath,
-    args: [script, port, monitoring],
-    env: {},
-    readyLines: 1,
-  }));
+  const contender = (port) => ({ command: process.execPath, args: [script, port, monitoring], env: {}, readyLines: 1 });
+  return { monitoring, server: await startServer(contender) };
+}
+
+/** Milliseconds of the API's answers while the primary's JavaScript is blocked, sorted. */
+async function whileBlocked() {
+  const { monitoring, server } = await startSlow();
+  try {
+    await get(monitoring, '/cluster/stats');
+    const said = once(server.stdout, 'data');
+    process.kill(server.pid, 'SIGUSR2');
+    await said;
+    const taken = [];
+    for (const until = performance.now() + BLOCKED_MS; performance.now() < until; ) {
+      const before = performance.now();
+      await get(monitoring, '/cluster/stats');
+      taken.push(performance.now() - before);
+    }
+    return taken.sort((a, b) => a - b);
+  } finally {
+    await server.stop();
+  }
+}
+
+async function percentiles() {
+  const { monitoring, server } = await startSlow();
   try {
     await load('keepalive', server.port, { connections: 64, workers: WORKERS, seconds: options.quick ? 3 : 10 });
     // The last second is sampled.
@@ -157,8 +182,13 @@ const summary = {
 if (options.of === 'metrics') {
   const { sent, told } = await counts();
   const p99 = await percentiles();
+  const answers = await whileBlocked();
+  const [middle, worst] = [median(answers), answers.at(-1)];
   console.log(`\np99: told ${p99.told.toFixed(1)} ms, noted ${p99.noted.toFixed(1)} ms; requests: told ${count(told)}, sent ${count(sent)}`);
+  console.log(`the API while the primary is blocked: median ${middle.toFixed(1)} ms, worst ${worst.toFixed(1)} ms of ${count(answers.length)} answers`);
   summary.count_error = ratio(Math.abs(told - sent) / sent);
   summary.p99_error = ratio(Math.abs(p99.told / p99.noted - 1));
+  summary.api_blocked_ms = ratio(middle);
+  summary.api_blocked_worst_ms = ratio(worst);
 }
 console.log(`\n${JSON.stringify(summary)}`);

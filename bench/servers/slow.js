@@ -1,13 +1,15 @@
 'use strict';
 
 // drover before handlers that take 50 to 250 ms and note how long each really took: node slow.js PORT MONITORING_PORT.
-// GET /durations answers with this worker's notes, milliseconds, and is itself not noted.
+// GET /durations answers with this worker's notes, milliseconds, and is itself not noted. At SIGUSR2 the primary's JavaScript
+// is blocked for BLOCKED ms.
 
 const http = require('node:http');
 const { createServer } = require('../..');
 
 const [port, monitoring] = process.argv.slice(2).map(Number);
 const durations = [];
+const BLOCKED = 3000;
 
 const app = createServer({
   app: http.createServer((request, response) => {
@@ -22,4 +24,11 @@ const app = createServer({
   cluster: { enabled: true, config: { workers: 2, logging: { level: 'error' }, monitoring: { port: monitoring } } },
 });
 
-app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('ready'));
+app.start(port, '127.0.0.1').then(() => {
+  if (!app.isPrimary) return;
+  process.on('SIGUSR2', () => {
+    console.log('blocked');
+    for (const until = performance.now() + BLOCKED; performance.now() < until; );
+  });
+  console.log('ready');
+});
