@@ -8,8 +8,9 @@ const http2 = require('node:http2');
 const https = require('node:https');
 const net = require('node:net');
 const { once } = require('node:events');
+const { Duplex } = require('node:stream');
 const { test } = require('node:test');
-const { createServer } = require('..');
+const { ClusterManager, createServer } = require('..');
 const { createCertificate } = require('./helpers/certificate');
 const { freePort, h2, keepAlive, request } = require('./helpers/http');
 
@@ -46,11 +47,21 @@ async function since(app) {
 }
 
 async function serving(t, kind, config = {}) {
-  const app = createServer({ app: KINDS[kind](), cluster: { enabled: false, config } });
+  const server = KINDS[kind]();
+  const app = createServer({ app: server, cluster: { enabled: false, config } });
   const port = await freePort();
   await app.start(port, '127.0.0.1');
   t.after(() => app.stopCluster(false));
-  return { app, port, now: await since(app) };
+  return { app, server, port, now: await since(app) };
+}
+
+/** Two ends of a connection in memory. */
+function duplexPair() {
+  const ends = [0, 1].map((side) => {
+    const end = new Duplex({ read() {}, write: (data, _, done) => (ends[1 - side].push(data), done()) });
+    return Object.assign(end, { setTimeout() {}, setNoDelay() {}, setKeepAlive() {}, ref() {}, unref() {} });
+  });
+  return ends;
 }
 
 /** The first metrics of which this is true. */
@@ -89,6 +100,38 @@ test('a request whose connection ends first is an error of no status; bytes are 
   const told = await when(now, ({ activeRequests, activeConnections }) => activeRequests === 0 && activeConnections === 0);
   assert.deepEqual([told.totalRequests, told.totalErrors, told.responses], [2, 1, { '2xx': 1 }]);
   assert.deepEqual([told.bytesReceived, told.bytesSent], [socket.bytesWritten, socket.bytesRead]);
+});
+
+test('of requests in one go each is counted when it is its turn, and those that never are are not', async (t) => {
+  const { port, now } = await serving(t, 'http');
+  const socket = net.connect(port, '127.0.0.1');
+  const ask = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
+  socket.write(ask('/200') + ask('/404') + ask('/never') + ask('/200') + ask('/200'));
+  await when(now, ({ totalRequests, activeRequests }) => totalRequests === 3 && activeRequests === 1);
+  socket.destroy();
+  const told = await when(now, ({ activeRequests, activeConnections }) => activeRequests === 0 && activeConnections === 0);
+  assert.deepEqual([told.totalRequests, told.totalErrors, told.responses], [3, 1, { '2xx': 1, '4xx': 1 }]);
+});
+
+test('a connection that is no socket spoils no figure', async (t) => {
+  const { server, now } = await serving(t, 'http');
+  const [mine, its] = duplexPair();
+  server.emit('connection', its);
+  mine.resume();
+  for (let count = 1; count <= 3; count += 1) {
+    mine.write('GET /200 HTTP/1.1\r\nHost: a\r\n\r\n');
+    await when(now, ({ responses }) => responses['2xx'] === count);
+  }
+  mine.destroy();
+  const told = await now();
+  assert.deepEqual([told.totalRequests, told.bytesReceived, told.bytesSent], [3, 0, 0]);
+});
+
+test('a manager without a cluster stands for its program', async () => {
+  const manager = new ClusterManager({ enabled: false });
+  await manager.start();
+  assert.equal((await manager.getHealth()).status, 'healthy');
+  assert.equal(manager.getWorkers()[0].state, 'running');
 });
 
 test('times, the process and the machine are told, and the metrics of the program', async (t) => {

@@ -19,7 +19,11 @@ const QUIET_V8 = ['--no-memory-reducer'];
 function idle({ port }) {
   const http = require('node:http');
   const { createServer } = require('drover');
-  const listener = (_, response) => response.end(String(process.pid));
+  const listener = (_, response) => {
+    // Node keeps the text of a Date until a timer ends it.
+    response.sendDate = false;
+    response.end(String(process.pid));
+  };
   const app = createServer({
     app: http.createServer({ connectionsCheckingInterval: 2 ** 31 - 1 }, listener),
     cluster: {

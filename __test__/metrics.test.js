@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const { test } = require('node:test');
 const { connect } = require('./helpers/connection');
-const { freePort, request } = require('./helpers/http');
+const { freePort, keepAlive, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
 /** Rolls at SIGWINCH. /slow takes as long as it is asked to, /status answers so, /metrics and /health as the API does. */
@@ -42,6 +42,19 @@ async function serving(t, config = {}) {
 
 const stats = async (api) => (await request(api, { path: '/cluster/stats' })).json();
 
+/** What only grows: the samples of all counters and histograms of `/metrics`, by name and labels. */
+async function growing(api) {
+  const { body } = await request(api, { path: '/metrics' });
+  const samples = new Map();
+  let grows = false;
+  for (const line of body.split('\n')) {
+    if (line.startsWith('# TYPE')) grows = /(counter|histogram)$/.test(line);
+    const end = line.lastIndexOf(' ');
+    if (grows && !line.startsWith('#') && end > 0) samples.set(line.slice(0, end), Number(line.slice(end + 1)));
+  }
+  return samples;
+}
+
 /** The value of a line of `/metrics`, summed over workers. */
 async function exported(api, name) {
   const { body } = await request(api, { path: '/metrics' });
@@ -72,8 +85,8 @@ test('requests are counted exactly, by status, across rolls and workers', async 
 test('what a killed worker had answered stays counted; no counter goes down over restarts', async (t) => {
   const processManagement = { restartDelay: 10, maxRestartDelay: 10, maxRestarts: 100 };
   const { cluster, port, api } = await serving(t, { rest: { processManagement } });
-  const names = ['http_requests_total', 'http_responses_total', 'http_request_duration_seconds_count', 'http_connections_total', 'process_cpu_seconds_total'];
-  const last = new Map(names.map((name) => [name, 0]));
+  let last = await growing(api);
+  assert.ok(last.size > 50, `${last.size} samples`);
   let sent = 0;
   for (let round = 0; round < 20; round += 1) {
     const pid = Number((await request(port)).body);
@@ -81,13 +94,46 @@ test('what a killed worker had answered stays counted; no counter goes down over
     const ready = cluster.stdout.match(/is ready \(pid/g).length;
     process.kill(pid, 'SIGKILL');
     await cluster.until(new RegExp(`(?:is ready \\(pid[^]*?){${ready + 1}}`));
-    for (const [name, before] of last) {
-      const now = await exported(api, name);
-      assert.ok(now >= before, `${name} was ${before} and is ${now}`);
-      last.set(name, now);
-    }
+    const now = await growing(api);
+    for (const [name, before] of last) assert.ok(now.get(name) >= before, `${name} was ${before} and is ${now.get(name)}`);
+    last = now;
   }
-  assert.equal(last.get('http_requests_total'), sent);
+  assert.equal(await exported(api, 'http_requests_total'), sent);
+});
+
+test('under load, across a roll and a kill, no answer is missed and nothing is counted that was not sent', async (t) => {
+  const { cluster, port, api } = await serving(t, { rest: { processManagement: { restartDelay: 10 } } });
+  const CLIENTS = 16;
+  let [sent, answered, busy] = [0, 0, true];
+  const client = async () => {
+    const own = keepAlive(port);
+    while (busy) {
+      sent += 1;
+      // One that a kill cut off was in flight.
+      const came = await own.request({ path: '/slow?ms=2' }).then(() => 1, () => 0);
+      answered += came;
+    }
+    own.close();
+  };
+  const load = Promise.all(Array.from({ length: CLIENTS }, client));
+  const after = async (count) => {
+    for (const goal = answered + count; answered < goal; ) await new Promise(setImmediate);
+  };
+  await after(500);
+  cluster.signal('SIGWINCH');
+  await cluster.until(/ROLLED/);
+  await after(500);
+  const [victim] = (await stats(api)).workers;
+  process.kill(victim.pid, 'SIGKILL');
+  await cluster.until(/is replaced/);
+  await cluster.until(/(is ready \(pid[^]*?){5}/);
+  await after(500);
+  busy = false;
+  await load;
+  const { totalRequests } = await stats(api);
+  assert.ok(answered <= totalRequests && totalRequests <= sent, JSON.stringify({ sent, answered, totalRequests }));
+  assert.ok(sent - answered <= CLIENTS, JSON.stringify({ sent, answered }));
+  assert.equal(await exported(api, 'http_requests_total'), totalRequests);
 });
 
 test('a request whose client leaves is aborted, and nothing else', async (t) => {

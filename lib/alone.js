@@ -5,7 +5,7 @@
 // own, and told when somebody asks. Servers are only listened to; two applications of a process are counted as one.
 
 const { answeredOf } = require('./answered');
-const { bytesOf } = require('./bytes');
+const { BYTES_EVERY, bytesOf } = require('./bytes');
 const { unwrap } = require('./errors');
 const { addon } = require('./native');
 const { protocolOf } = require('./protocols');
@@ -32,7 +32,8 @@ class Alone {
       const at = performance.now();
       answered(at - response[begun], status, at);
       response[begun] = undefined;
-      if (response.req?.socket) bytes.look(response.req.socket, at);
+      const socket = response.req?.socket;
+      if (socket && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
     };
     /** @this {any} */
     function finished() {
@@ -42,13 +43,19 @@ class Alone {
     function closed() {
       over(this, 0);
     }
+    /** @this {any} */
+    function begin() {
+      cells[REQUESTS] += 1;
+      this[begun] = performance.now();
+      this.on('finish', finished);
+      this.on('close', closed);
+    }
     this.request = (/** @type {any} */ request, /** @type {any} */ response) => {
       // HTTP/2 is counted by its streams.
       if (request.httpVersionMajor !== 1) return;
-      cells[REQUESTS] += 1;
-      response[begun] = performance.now();
-      response.on('finish', finished);
-      response.on('close', closed);
+      // Of requests in one go each has the connection when those before it are answered; some never get it.
+      if (response.socket) begin.call(response);
+      else response.once('socket', begin);
     };
     /** @this {any} */
     function disconnected() {
@@ -69,6 +76,10 @@ class Alone {
     server.prependListener('connection', this.connection);
     if (protocolOf(server) === '') return;
     server.prependListener('request', this.request);
+    // These stand for 'request' where a program listens to them, and change what Node does where none does.
+    for (const event of ['checkContinue', 'checkExpectation']) {
+      if (server.listenerCount(event) > 0) server.prependListener(event, this.request);
+    }
     this.streams(server);
   }
 
@@ -90,13 +101,19 @@ class Alone {
   }
 }
 
-/** @type {Alone | null} */
-let own = null;
+/** Null: not yet; undefined: nothing can be counted here. @type {Alone | null | undefined} */
+let own = addon === null ? undefined : null;
 
-/** This process; null where there is no addon to count with. */
+/** This process; undefined where there is nothing to count with, which is no reason not to serve. */
 function alone() {
-  if (addon === null) return null;
-  own ??= new Alone();
+  if (own === null) {
+    try {
+      own = new Alone();
+    } catch (error) {
+      own = undefined;
+      console.warn(`drover: nothing is measured in this process: ${/** @type {Error} */ (error).message}`);
+    }
+  }
   return own;
 }
 

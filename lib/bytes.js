@@ -9,6 +9,9 @@ const { protocolOf } = require('./protocols');
 const RECEIVED = 26;
 const SENT = 27;
 
+/** Between two looks at what a connection has carried, milliseconds. */
+const BYTES_EVERY = 1000;
+
 const looked = Symbol('drover.bytesLooked');
 const seen = Symbol('drover.bytesSeen');
 const carries = Symbol('drover.carriesHttp');
@@ -17,11 +20,13 @@ const carries = Symbol('drover.carriesHttp');
 function bytesOf(cells) {
   /** @param {any} connection of the operating system */
   function count(connection) {
-    const so = (connection[seen] ??= { received: 0, sent: 0 });
-    // One that is over has kept its handle's figures; what it was still to send is not in them.
+    // One that is over has kept its handle's figures; what it was still to send is not in them. A connection that is no
+    // socket has none, and one whose handle went to another process no longer.
     const { _handle: handle } = connection;
     const bytesRead = handle ? handle.bytesRead : connection.bytesRead;
     const bytesWritten = handle ? handle.bytesWritten : connection._bytesDispatched;
+    const so = (connection[seen] ??= { received: 0, sent: 0 });
+    if (!(bytesRead >= so.received && bytesWritten >= so.sent)) return;
     cells[RECEIVED] += bytesRead - so.received;
     cells[SENT] += bytesWritten - so.sent;
     so.received = bytesRead;
@@ -46,4 +51,4 @@ function bytesOf(cells) {
   };
 }
 
-module.exports = { bytesOf };
+module.exports = { BYTES_EVERY, bytesOf };

@@ -72,6 +72,8 @@ class ClusterManager extends EventEmitter {
   #relay() {
     const role = this.#role;
     if (role.name !== 'worker') return;
+    // As far as a worker knows without an event: it is there because its cluster runs.
+    this.state = ClusterState.RUNNING;
     /** @param {string | symbol} name */
     const isOurs = (name) => name !== 'newListener' && name !== 'removeListener';
     this.on('newListener', (name) => {

@@ -18,8 +18,8 @@ const LONGEST = 2 ** 31 - 1;
 class ProcessMonitor extends EventEmitter {
   /** Made with the first look. @type {any} */
   #native = null;
-  /** When the machine was looked at last. */
-  #looked = 0;
+  /** When the machine was looked at last. @type {number | null} */
+  #looked = null;
   /** The look at the machine that is under way: all who ask meanwhile get that one. @type {Promise<any> | null} */
   #system = null;
   /** @type {NodeJS.Timeout | null} */
@@ -27,21 +27,24 @@ class ProcessMonitor extends EventEmitter {
   /** A look of the timer's is under way. */
   #looks = false;
 
-  #made() {
-    if (addon === null) throw notSupported('ProcessMonitor');
-    if (this.#native === null) {
-      this.#native = new addon.NativeMonitor();
-      this.#looked = performance.now();
-    }
-    return this.#native;
-  }
-
   /** @param {number} [pid] */
   async #look(pid) {
-    return JSON.parse(await this.#made().look(pid));
+    if (addon === null) throw notSupported('ProcessMonitor');
+    this.#native ??= new addon.NativeMonitor();
+    return JSON.parse(await this.#native.look(pid));
   }
 
-  getSystemStats() {
+  async getSystemStats() {
+    // A look of the monitoring's own would not keep the process alive for its answer.
+    const hold = setInterval(() => {}, LONGEST);
+    try {
+      return await this.#systemStats();
+    } finally {
+      clearInterval(hold);
+    }
+  }
+
+  #systemStats() {
     this.#system ??= this.#lookAtSystem().finally(() => {
       this.#system = null;
     });
@@ -49,9 +52,13 @@ class ProcessMonitor extends EventEmitter {
   }
 
   async #lookAtSystem() {
-    this.#made();
+    // The first look has nothing to compare with.
+    if (this.#looked === null) {
+      await this.#look();
+      this.#looked = performance.now();
+    }
     const early = this.#looked + SHORTEST - performance.now();
-    if (early > 0) await wait(early);
+    if (early > 0) await wait(early, undefined, { ref: false });
     const stats = await this.#look();
     this.#looked = performance.now();
     if (stats === null) throw notSupported('ProcessMonitor.getSystemStats');
@@ -89,20 +96,21 @@ class ProcessMonitor extends EventEmitter {
     if (this.#looks) return;
     this.#looks = true;
     const timer = this.#timer;
-    try {
-      const [system, own] = await Promise.all([this.getSystemStats(), this.getProcessStats(process.pid)]);
-      if (timer === this.#timer) this.emit('stats', { system, process: own, timestamp: Date.now() });
-    } catch (error) {
-      if (timer === this.#timer) this.#failed(error);
-    } finally {
-      this.#looks = false;
-    }
+    const looks = Promise.all([this.#systemStats(), this.getProcessStats(process.pid)]);
+    const told = await looks.then(
+      ([system, own]) => ({ stats: { system, process: own, timestamp: Date.now() } }),
+      (/** @type {Error} */ error) => ({ error }),
+    );
+    this.#looks = false;
+    if (timer !== this.#timer) return;
+    // What a listener throws is an exception of the program's, and no rejection of this.
+    process.nextTick(() => ('stats' in told ? this.emit('stats', told.stats) : this.#failed(told.error)));
   }
 
-  /** Whoever does not listen to errors is not ended by one: nothing of theirs has failed. @param {unknown} error */
+  /** Whoever does not listen to errors is not ended by one: nothing of theirs has failed. @param {Error} error */
   #failed(error) {
     if (this.listenerCount('error') > 0) this.emit('error', error);
-    else process.emitWarning(/** @type {Error} */ (error));
+    else process.emitWarning(error);
   }
 
   stopMonitoring() {

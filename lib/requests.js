@@ -9,7 +9,7 @@ const net = require('node:net');
 const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
 const { answeredOf } = require('./answered');
-const { bytesOf } = require('./bytes');
+const { BYTES_EVERY, bytesOf } = require('./bytes');
 const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
 const { addon } = require('./native');
@@ -19,9 +19,6 @@ const { tellSlow } = require('./slow-requests');
 const REQUESTS = 9;
 const AFFINITY_MISMATCH = 13;
 const CLOCK = 14;
-
-/** Between two looks at what a connection has carried, milliseconds. */
-const BYTES_EVERY = 1000;
 
 const now = performance.now.bind(performance);
 

@@ -224,12 +224,14 @@ class Single extends Serves {
     stopAtSignals(() => this.stop(true), this.config.processManagement?.gracefulShutdownTimeout ?? UNCONFIGURED);
   }
 
-  /** This process as a cluster of one. Null where there is no addon. */
+  /** This process as a cluster of one; undefined where nothing can be measured. */
   itself() {
     const own = alone();
     const address = this.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
-    own?.stands(this.isReady() ? 'ready' : this.hasStarted ? 'stopping' : 'starting', port);
+    // A manager's own program listens by itself.
+    const serves = this.isReady() || this.made.app === null;
+    own?.stands(serves ? 'ready' : this.hasStarted ? 'stopping' : 'starting', port);
     return own;
   }
 
@@ -239,7 +241,7 @@ class Single extends Serves {
 
   metrics() {
     const own = this.itself();
-    return own === null ? this.refuse('getClusterMetrics') : { ...own.metrics(), userMetrics: this.registry.told() };
+    return own === undefined ? this.refuse('getClusterMetrics') : { ...own.metrics(), userMetrics: this.registry.told() };
   }
 
   health() {

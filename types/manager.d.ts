@@ -40,6 +40,7 @@ export class ClusterManager {
   /** `basePort` is the port that all workers share, given to them as PORT. */
   constructor(config?: ClusterConfig, basePort?: number);
 
+  /** In a worker 'running', and what follows from the events that its program listens to. */
   readonly state: ClusterState;
 
   start(): Promise<void>;

@@ -7,7 +7,7 @@ use napi::{Env, Task};
 use napi_derive::napi;
 use serde_json::Value;
 
-use crate::process::monitor::Monitor;
+use crate::process::monitor::{Found, Monitor};
 use crate::sys::local_time::now_ms;
 
 #[napi]
@@ -40,10 +40,11 @@ impl Task for Look {
     type JsValue = String;
 
     fn compute(&mut self) -> napi::Result<String> {
+        let found = self.pid.map(|pid| (pid, Found::look(pid)));
         // A look that panicked has left the figures of an earlier one.
         let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = match self.pid {
-            Some(pid) => monitor.process(pid),
+        let told = match found {
+            Some((pid, found)) => monitor.process(pid, found),
             None => monitor.system(),
         };
         let told = told.map_or(Value::Null, |mut told| {

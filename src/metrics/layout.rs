@@ -26,7 +26,7 @@
 //!                       is above the last, and the sum
 //! ```
 //! Cells are counted from the sheet's beginning. The records are written by the Rust side of the sheet's process, the
-//! values by its JavaScript. When its worker is gone a sheet is folded into the retired one (its gauges are not) and
+//! values by its JavaScript (of messages: by its Rust side). When its worker is gone a sheet is folded into the retired one (its gauges are not) and
 //! zeroed as its page is.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.

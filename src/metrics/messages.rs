@@ -6,13 +6,12 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::memory::Meters;
-use super::meter::{Definition, Families, Family, Spread, spread};
+use super::meter::{Definition, Families, Family, OTHERS, Spread, spread};
 use super::text::Kind;
 use crate::ipc::desk::Tally;
 
-/// Types that a process counts apart, and the one that all further ones are counted as.
+/// Types that a process counts apart; all further ones are counted as OTHERS.
 const MOST_TYPES: usize = 64;
-const OTHERS: &str = "(other)";
 /// Bytes of a type that are told.
 const LONGEST_TYPE: usize = 100;
 
@@ -222,6 +221,23 @@ mod tests {
         let mut tally = MessageTally::new(Meters::of_worker(&memory, 0, 1));
         tally.sent(&"ä".repeat(5000));
         assert_eq!(told(&memory.meters())["ä".repeat(50)]["sent"], 1);
+    }
+
+    #[test]
+    fn types_of_workers_that_are_gone_do_not_take_all_the_room() {
+        let memory = memory();
+        for generation in 1..40 {
+            let mut tally = MessageTally::new(Meters::of_worker(&memory, 0, generation));
+            for number in 0..MOST_TYPES {
+                tally.sent(&format!("reply {generation}.{number}"));
+            }
+            assert_eq!(memory.retire(0, generation), 0, "nothing is lost");
+        }
+        let all = told(&memory.meters());
+        let all = all.as_object().unwrap();
+        assert_eq!(all.len(), 257);
+        let sum: u64 = all.values().map(|told| told["sent"].as_u64().unwrap()).sum();
+        assert_eq!(sum, 39 * MOST_TYPES as u64);
     }
 
     #[test]

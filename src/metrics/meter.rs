@@ -18,6 +18,9 @@ const LONGEST_NAME: usize = 200;
 /// Beginnings that are drover's.
 pub const PREFIXES: [&str; 3] = ["drover_", "process_", "nodejs_"];
 
+/// What series of drover's own are counted as when there are too many.
+pub const OTHERS: &str = "(other)";
+
 /// Families of drover's own that begin otherwise; a test holds the exposition against it.
 pub const RESERVED: [(&str, Kind); 10] = [
     ("http_requests", Kind::Counter),
@@ -80,7 +83,7 @@ impl Definition {
             ));
         }
         let own = RESERVED.iter().find(|(own, kind)| clash(own, *kind, name, self.kind));
-        if own.is_some() || PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        if own.is_some() || self.is_drovers() {
             let allowed = format!("a name that is not drover's own, such as app_{name}");
             return Err(fault(name, "name", name, &allowed));
         }
@@ -127,6 +130,11 @@ impl Definition {
             ));
         }
         Ok(())
+    }
+
+    /// Is it one of drover's own that begin so?
+    pub fn is_drovers(&self) -> bool {
+        PREFIXES.iter().any(|prefix| self.name.starts_with(prefix))
     }
 
     /// Numbers of a series.
@@ -252,8 +260,7 @@ impl Families {
     /// The program's own: `{ name: { type, help, values: [{ labels, value }] } }`; a histogram's are `{ labels, count, sum, buckets }`
     /// with `{ le, count }`, cumulative, without the last, which is `count`.
     pub fn to_json(&self) -> Value {
-        let is_drovers = |name: &str| PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        let own = self.by_name.iter().filter(|(name, _)| !is_drovers(name));
+        let own = self.by_name.iter().filter(|(_, family)| !family.definition.is_drovers());
         let told = own.map(|(name, Family { definition, series })| {
             let values: Vec<Value> =
                 series.iter().map(|(labels, values)| one(definition, labels, values)).collect();

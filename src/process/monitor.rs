@@ -1,7 +1,7 @@
 //! Looks at the machine and at single processes when somebody asks, and remembers the last look for what is a rate.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use super::machine::Machine;
 use super::usage::{self, Usage};
 
+/// Processor time is counted in ticks of ten milliseconds: over less than this it says nothing.
+const SHORTEST: Duration = Duration::from_millis(200);
 /// Processes that are remembered; those that were looked at longest ago are forgotten.
 const MOST: usize = 1024;
 
@@ -17,54 +19,75 @@ struct Seen {
     started: f64,
     cpu: f64,
     at: Instant,
+    /// Percent of one processor.
+    usage: f64,
 }
 
-pub struct Monitor {
-    machine: Option<Machine>,
-    looked: Instant,
-    seen: HashMap<u32, Seen>,
+/// A process that was found; reading it takes its time and needs no monitor.
+pub struct Found {
+    usage: Usage,
+    proportional: Option<u64>,
 }
 
-impl Default for Monitor {
-    fn default() -> Self {
-        Self { machine: Machine::new(), looked: Instant::now(), seen: HashMap::new() }
+impl Found {
+    pub fn look(pid: u32) -> Option<Self> {
+        let usage = usage::of(pid)?;
+        Some(Self { usage, proportional: usage::proportional(pid) })
     }
+}
+
+#[derive(Default)]
+pub struct Monitor {
+    /// With the time of the last look.
+    machine: Option<(Machine, Instant)>,
+    seen: HashMap<u32, Seen>,
 }
 
 impl Monitor {
     /// [`Machine::look`] with the milliseconds since the machine was started; rates are since the last look, which
-    /// less than 200 ms ago says nothing of the processors. None on a system of which nothing is known.
+    /// less than 200 ms ago says nothing of the processors, and the first look tells no rates. None on a system of
+    /// which nothing is known.
     pub fn system(&mut self) -> Option<Value> {
-        let machine = self.machine.as_mut()?;
         let now = Instant::now();
-        let mut told = machine.look(now.duration_since(self.looked).as_secs_f64());
-        self.looked = now;
+        let (machine, looked) = match &mut self.machine {
+            Some(machine) => machine,
+            none => none.insert((Machine::new()?, now)),
+        };
+        let seconds = now.duration_since(std::mem::replace(looked, now)).as_secs_f64().max(0.001);
+        let mut told = machine.look(seconds);
         told["uptime"] = json!((since_boot() * 1000.0).round());
         Some(told)
     }
 
     /// Bytes, milliseconds, percent of one processor since the last look, and at first since the process began. None
     /// when there is no such process.
-    pub fn process(&mut self, pid: u32) -> Option<Value> {
-        let Some(usage) = usage::of(pid) else {
+    pub fn process(&mut self, pid: u32, found: Option<Found>) -> Option<Value> {
+        let Some(Found { usage: Usage { cpu, memory, space, started, threads, descriptors }, proportional }) =
+            found
+        else {
             self.seen.remove(&pid);
             return None;
         };
-        let Usage { cpu, memory, space, started, threads, descriptors } = usage;
         let (now, age) = (Instant::now(), (since_boot() - started).max(0.0));
-        let before = self.seen.insert(pid, Seen { started, cpu, at: now });
-        let (used, seconds) = match before.filter(|seen| seen.started == started) {
-            Some(seen) => (cpu - seen.cpu, now.duration_since(seen.at).as_secs_f64()),
-            None => (cpu, age),
+        let before = self.seen.get(&pid).filter(|seen| seen.started == started);
+        let percent =
+            |used: f64, seconds: f64| if seconds > 0.0 { used.max(0.0) / seconds * 100.0 } else { 0.0 };
+        let usage = match before.map(|seen| (seen, now.duration_since(seen.at))) {
+            Some((seen, since)) if since < SHORTEST => seen.usage,
+            other => {
+                let usage = match other {
+                    Some((seen, since)) => percent(cpu - seen.cpu, since.as_secs_f64()),
+                    None => percent(cpu, age),
+                };
+                self.seen.insert(pid, Seen { started, cpu, at: now, usage });
+                usage
+            }
         };
         self.forget();
         Some(json!({
             "pid": pid,
-            "memory": { "rss": memory, "pss": usage::proportional(pid), "vms": space },
-            "cpu": {
-                "usage": if seconds > 0.0 { used.max(0.0) / seconds * 100.0 } else { 0.0 },
-                "totalTime": (cpu * 1000.0).round(),
-            },
+            "memory": { "rss": memory, "pss": proportional, "vms": space },
+            "cpu": { "usage": usage, "totalTime": (cpu * 1000.0).round() },
             "threads": threads,
             "fileDescriptors": descriptors,
             "uptime": (age * 1000.0).round(),
@@ -89,33 +112,38 @@ fn since_boot() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+
+    fn found(cpu: f64, started: f64) -> Option<Found> {
+        let usage = Usage { cpu, memory: 4096, space: 8192, started, threads: 1, descriptors: None };
+        Some(Found { usage, proportional: None })
+    }
+
+    fn used(told: Option<Value>) -> f64 {
+        told.unwrap()["cpu"]["usage"].as_f64().unwrap()
+    }
 
     #[test]
     fn a_process_uses_what_it_used_since_it_was_looked_at_last() {
-        let (mut monitor, pid) = (Monitor::default(), std::process::id());
-        let first = monitor.process(pid).unwrap();
-        let busy = Instant::now();
-        while busy.elapsed() < Duration::from_millis(300) {
-            std::hint::spin_loop();
-        }
-        let second = monitor.process(pid).unwrap();
-        let time = |told: &Value| told["cpu"]["totalTime"].as_f64().unwrap();
-        assert!(time(&second) >= time(&first) + 100.0, "{first} {second}");
-        assert!(second["cpu"]["usage"].as_f64().unwrap() > 10.0, "{second}");
-        assert!(second["uptime"].as_f64() > first["uptime"].as_f64());
+        let mut monitor = Monitor::default();
+        let started = since_boot() - 10.0;
+        assert!((used(monitor.process(7, found(1.0, started))) - 10.0).abs() < 1.0, "since it began");
+        assert!((used(monitor.process(7, found(1.01, started))) - 10.0).abs() < 1.0, "too soon to know");
+        monitor.seen.get_mut(&7).unwrap().at -= Duration::from_secs(2);
+        assert!((used(monitor.process(7, found(2.0, started))) - 50.0).abs() < 1.0, "since the look before");
+        assert!((used(monitor.process(7, found(5.0, started + 5.0))) - 100.0).abs() < 5.0, "another process");
     }
 
     #[test]
     fn one_that_is_gone_is_nothing_and_no_more_than_so_many_are_remembered() {
         let mut monitor = Monitor::default();
-        assert!(monitor.process(u32::MAX).is_none());
-        for pid in 0..=MOST as u32 {
-            monitor.seen.insert(pid + 10_000_000, Seen { started: 0.0, cpu: 0.0, at: monitor.looked });
+        assert!(Found::look(u32::MAX).is_none() && monitor.process(u32::MAX, None).is_none());
+        for pid in 0..MOST as u32 + 5 {
+            monitor.process(pid, found(1.0, 0.0)).unwrap();
         }
-        monitor.process(std::process::id()).unwrap();
-        assert_eq!(monitor.seen.len(), MOST + 1);
-        assert!(monitor.seen.contains_key(&std::process::id()));
+        assert_eq!(monitor.seen.len(), MOST);
+        assert!(monitor.seen.contains_key(&(MOST as u32 + 4)) && !monitor.seen.contains_key(&0));
+        let own = Found::look(std::process::id());
+        assert!(monitor.process(std::process::id(), own).unwrap()["memory"]["rss"].as_u64() > Some(0));
     }
 
     #[test]

@@ -15,7 +15,8 @@ const GENERATION: u32 = 1;
 
 pub struct Alone {
     pub memory: SharedMemory,
-    page: Page,
+    /// What is heard of V8 is forgotten with it.
+    page: Rc<Page>,
     _beat: Prepare,
 }
 
@@ -30,14 +31,15 @@ impl Alone {
         memory.set_row(0, row::STATE, SlotState::Starting as u64);
         memory.set_row(0, row::STARTED, now_ms);
         let page = memory.page(0, GENERATION);
-        collections::count(page.clone());
+        let counted = Rc::new(page.clone());
+        let page_while_counted = Rc::downgrade(&counted);
+        collections::count(move || page_while_counted.upgrade().map(|page| (*page).clone()));
         let (pace, turned) = (Rc::new(Pace::new(uv)), page.clone());
         let beat = Prepare::start(uv, move || {
             turned.add(page::BEAT, 1);
             pace.turned(&turned);
-            turned.set(page::CLOCK, 0);
         })?;
-        Ok(Self { memory, page, _beat: beat })
+        Ok(Self { memory, page: counted, _beat: beat })
     }
 
     /// First cell of the page that its program counts in.

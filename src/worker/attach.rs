@@ -107,7 +107,8 @@ impl Attachment {
         });
         worker.watch_loop()?;
         if worker.welcome.measured {
-            collections::count(worker.page.clone());
+            let page = worker.page.clone();
+            collections::count(move || Some(page.clone()));
         }
         worker.open_post(program, keys.as_ref())?;
         Ok(worker)

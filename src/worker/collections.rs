@@ -6,9 +6,13 @@ use crate::metrics::layout::page::{GC, GC_BOUNDS, GC_KIND_CELLS};
 use crate::metrics::memory::Page;
 use crate::sys::gc::{self, Collection};
 
-/// From now on, where the runtime tells of them.
-pub fn count(page: Page) {
-    gc::watch(move |collection, took| add(&page, collection, took));
+/// From now on, where the runtime tells of them, in the page that `page` finds; it tells as long as its isolate lives.
+pub fn count(page: impl Fn() -> Option<Page> + 'static) {
+    gc::watch(move |collection, took| {
+        if let Some(page) = page() {
+            add(&page, collection, took);
+        }
+    });
 }
 
 fn add(page: &Page, collection: Collection, took: Duration) {

@@ -10,7 +10,7 @@ use crate::metrics::layout::sheet::{DROPPED, LOST};
 use crate::metrics::layout::{
     PAGES_A_SLOT, PRIMARY_SHEET, RETIRED_CELLS, RETIRED_SHEET, SHEET_CELLS, sheet_of,
 };
-use crate::metrics::meter::{Definition, Families};
+use crate::metrics::meter::{Definition, Families, OTHERS};
 use crate::metrics::text::Kind;
 
 /// A process's own sheet, to write in.
@@ -19,6 +19,9 @@ pub struct Meters {
     memory: SharedMemory,
     first: usize,
 }
+
+/// Series of one of drover's families that are kept of workers that are gone, before further ones are counted together.
+const MOST_KEPT: usize = 256;
 
 /// Families of a sheet, by the cell of their record.
 type Known = HashMap<usize, Definition>;
@@ -211,14 +214,22 @@ impl<'a> Kept<'a> {
         Some(at)
     }
 
+    fn count(&self, family: usize) -> usize {
+        self.series.keys().filter(|(of, _)| *of == family).count()
+    }
+
     /// False when there is no room.
     fn add(&mut self, definition: &Definition, labels: &[String], values: &[f64]) -> bool {
         let Some(family) = self.family(definition) else { return false };
-        let key = (family, labels.to_vec());
+        let mut key = (family, labels.to_vec());
+        // Drover's own leave the program's their room, however many types its messages have had.
+        if definition.is_drovers() && !self.series.contains_key(&key) && self.count(family) >= MOST_KEPT {
+            key.1[0] = OTHERS.to_owned();
+        }
         let first = match self.series.get(&key) {
             Some(first) => *first,
             None => {
-                let text = serde_json::json!(labels).to_string();
+                let text = serde_json::json!(key.1).to_string();
                 let Some(at) = self.sheet.append(family, &text, values.len()) else { return false };
                 let first = self.sheet.values_of(at, values.len());
                 self.series.insert(key, first);
