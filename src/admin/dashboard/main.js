@@ -4,7 +4,7 @@ import { description, follow, get } from './api.js';
 import { Charts } from './charts.js';
 import { Controls } from './controls.js';
 import { byId, make, mark, say } from './dom.js';
-import { clock, duration, kinds, text } from './format.js';
+import { clock, duration, kinds, many, text } from './format.js';
 import { Log } from './log.js';
 import { missing, nothing, showErrors, showEvent, showHealth, showScaling } from './panels.js';
 import { Workers } from './workers.js';
@@ -25,7 +25,7 @@ const TILES = [
   ['CPU', 'percent', (now) => now.cpuUsage, (now) => machine(now.system, 'cpu'), [90, 98]],
   ['Memory', 'bytes', (now) => now.memoryUsage, (now) => machine(now.system, 'memory')],
   ['Loop delay', 'ms', (now) => now.eventLoopLag, () => 'the slowest worker', [100, 500]],
-  ['Connections', 'count', (now) => now.activeConnections, (now) => `${text('count', now.activeRequests)} requests in flight`],
+  ['Connections', 'count', (now) => now.activeConnections, (now) => `${many(now.activeRequests, 'request')} in flight`],
   ['Queue', 'count', (now) => now.queueLength, (now) => `${text('count', now.refusedConnections)} refused`, [1, 100]],
   ['Restarts', 'count', (now) => now.restartCount, (now) => `${now.activeWorkers} of ${now.totalWorkers} workers ready`],
 ];
