@@ -44,12 +44,36 @@ struct Places {
 /// The messages of this process's program.
 pub struct MessageTally {
     meters: Meters,
-    types: HashMap<String, Places>,
+    /// By type, where its places are.
+    types: HashMap<String, usize>,
+    places: Vec<Places>,
+    /// The type of the last message, which most often is the next one's.
+    last: (String, usize),
 }
 
 impl MessageTally {
     pub fn new(meters: Meters) -> Self {
-        Self { meters, types: HashMap::new() }
+        let others = HashMap::from([(OTHERS.to_owned(), 0)]);
+        Self { meters, types: others, places: vec![Places::default()], last: (OTHERS.to_owned(), 0) }
+    }
+
+    fn places_of(&mut self, kind: &str) -> usize {
+        if self.last.0 == kind {
+            return self.last.1;
+        }
+        let at = match self.types.get(kind) {
+            Some(at) => *at,
+            None if self.types.len() > MOST_TYPES => return 0,
+            None => {
+                self.types.insert(kind.to_owned(), self.places.len());
+                self.places.push(Places::default());
+                self.places.len() - 1
+            }
+        };
+        self.last.0.clear();
+        self.last.0.push_str(kind);
+        self.last.1 = at;
+        at
     }
 
     fn find(
@@ -59,15 +83,12 @@ impl MessageTally {
         family: fn() -> Definition,
         labels: &[&str],
     ) -> Option<usize> {
-        let kind = if self.types.contains_key(kind) || self.types.len() < MOST_TYPES { kind } else { OTHERS };
-        // Not `entry`, which would copy the type of each message.
-        if !self.types.contains_key(kind) {
-            self.types.insert(kind.to_owned(), Places::default());
-        }
-        let place = which(self.types.get_mut(kind)?);
+        let at = self.places_of(kind);
+        let place = which(&mut self.places[at]);
         if let Place::Unknown = place {
+            let kind = if at == 0 { OTHERS } else { shortened(kind) };
             let labels: Vec<String> =
-                std::iter::once(shortened(kind)).chain(labels.iter().copied()).map(str::to_owned).collect();
+                std::iter::once(kind).chain(labels.iter().copied()).map(str::to_owned).collect();
             let at = self.meters.own_family(&family()).and_then(|family| self.meters.series(family, &labels));
             *place = at.map_or(Place::Nowhere, Place::At);
         }
