@@ -32,7 +32,6 @@ function answeredOf(cells, measured) {
 
   /** @param {number} duration @param {number} status 0: it never reached its client @param {number} at */
   function answered(duration, status, at) {
-    cells[RESPONSES] += 1;
     cells[DURATION] += duration;
     const latency = cells[LATENCY];
     const micros = duration * 1000;
@@ -42,6 +41,8 @@ function answeredOf(cells, measured) {
       cells[STREAK] += 1;
     } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
     if (measured) measure(micros, status, at);
+    // Last: whoever reads that no request is left sees what became of all of them.
+    cells[RESPONSES] += 1;
   }
 
   /** What dispatch can do without. @param {number} micros @param {number} status @param {number} at */
