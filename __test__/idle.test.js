@@ -8,6 +8,7 @@ const { test } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
 const { freePort, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
+const { skip } = require('./helpers/skip');
 const { findStrace, strace } = require('./helpers/strace');
 
 /** How long it is watched, milliseconds. */
@@ -68,9 +69,7 @@ test('between health checks an idle worker makes no system call, whoever looks a
   } catch (error) {
     // Some kernels forbid it to everybody.
     if (!/Operation not permitted/.test(error.message)) throw error;
-    const reason = `SKIPPED: this kernel lets nobody trace: ${error.message.trim()}`;
-    console.log(reason);
-    t.skip(reason);
+    skip(t, `this kernel lets nobody trace: ${error.message.trim()}`, error, { forbidden: true });
     return;
   }
   assert.deepEqual(calls, []);

@@ -1,27 +1,11 @@
 'use strict';
 
-// Messages between real processes: who hears what, who answers, and what becomes of a message that nobody answers.
+// Messages between real processes: who hears what, and who answers.
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { conversing } = require('./helpers/conversing');
+const { answers, conversing } = require('./helpers/conversing');
 const { program, write } = require('./helpers/program');
-
-const answers = (app) => {
-  if (!app.isWorker) return;
-  app.onMessage('sum', ({ a, b }) => a + b);
-  app.onMessage('later', async ({ a }) => `${a} later`);
-  app.onMessage('boom', () => {
-    throw Object.assign(new RangeError('out of range'), { code: 'E_RANGE' });
-  });
-  app.onMessage('never', () => new Promise(() => {}));
-  app.onMessage('die', () => process.kill(process.pid, 'SIGKILL'));
-  app.onMessage('large', () => 'x'.repeat(2_000_000));
-  app.onMessage('block', () => {
-    const until = Date.now() + 1000;
-    while (Date.now() < until);
-  });
-};
 
 test('a broadcast gives each worker exactly the message, and one response a worker comes back', async (t) => {
   const { told } = conversing(
@@ -54,130 +38,6 @@ test('a type and data make a message, and the answer of its handler is the data 
     { before: answers },
   );
   assert.deepEqual(await told(3), [[3, 3], 'see you later', 7]);
-});
-
-test('what a handler throws reaches the sender with name, message, code and stack', async (t) => {
-  const { told } = conversing(
-    t,
-    async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'boom', {}).catch(problem)),
-    { before: answers },
-  );
-  const [error] = await told();
-  assert.equal(error.name, 'WorkerCommunicationError');
-  assert.equal(error.code, 'HANDLER_FAILED');
-  assert.deepEqual(error.cause, { name: 'RangeError', message: 'out of range', code: 'E_RANGE', stack: 'string' });
-});
-
-test('an error that is too long to cross reaches the sender in short, not as a timeout', async (t) => {
-  const { told } = conversing(
-    t,
-    async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'long', {}).catch(problem)),
-    {
-      before: (app) =>
-        app.isWorker &&
-        app.onMessage('long', () => {
-          throw new Error('x'.repeat(5000));
-        }),
-      config: { ipc: { maxMessageSize: 1024 } },
-    },
-  );
-  const [{ code, message }] = await told();
-  assert.equal(code, 'HANDLER_FAILED');
-  assert.match(message, /^The handler of 'long' failed: x+$/);
-});
-
-test('a message that cannot be answered says why, each with a code of its own', async (t) => {
-  const { told } = conversing(
-    t,
-    async (app, tell, problem) => {
-      if (!app.isPrimary) return;
-      const code = (sent) => sent.then(() => 'answered', (error) => problem(error).code);
-      tell(await code(app.sendToWorker(0, 'nobody', 1)));
-      tell(await code(app.sendToWorker(7, 'sum', 1)));
-      tell(await code(app.sendToWorker('x', 'sum', 1)));
-      tell(await code(app.sendToWorker(0, 'sum', 'x'.repeat(2_000_000))));
-      tell(await code(app.sendToWorker(0, 'large', {})));
-      tell(await code(app.sendToWorker(0, 'never', {}, { timeout: 50 })));
-      tell(await code(app.sendToWorker(0, 'never', {}, { timeout: 'soon' })));
-      tell((await app.broadcastToWorkers('nobody', 1)).map(({ success, code }) => [success, code]));
-    },
-    { before: answers },
-  );
-  assert.deepEqual(await told(8), [
-    'NO_HANDLER',
-    'NO_SUCH_WORKER',
-    'NO_SUCH_WORKER',
-    'MESSAGE_TOO_LARGE',
-    'MESSAGE_TOO_LARGE',
-    'MESSAGE_TIMEOUT',
-    'INVALID_ARGUMENT',
-    [
-      [false, 'NO_HANDLER'],
-      [false, 'NO_HANDLER'],
-    ],
-  ]);
-});
-
-for (const maxRetries of [8, 0]) {
-  test(`a message to a worker that is being replaced waits for it, with ${maxRetries} retries`, async (t) => {
-    const { told } = conversing(
-      t,
-      async (app, tell, problem) => {
-        if (!app.isPrimary) return;
-        const { pid } = app.getAllWorkers()[1];
-        const gone = new Promise((resolve) => app.cluster.once('worker:exit', resolve));
-        process.kill(pid, 'SIGKILL');
-        await gone;
-        const sent = app.sendToWorker(1, 'sum', { a: 1, b: 2 });
-        tell(await sent.then((sum) => [sum, app.getAllWorkers()[1].pid !== pid], (error) => problem(error).code));
-      },
-      { before: answers, config: { errorHandling: { retry: { maxRetries, initialDelay: 100, maxDelay: 2000 } } } },
-    );
-    assert.deepEqual(await told(1), [maxRetries > 0 ? [3, true] : 'WORKER_GONE']);
-  });
-}
-
-test('a worker’s death fails at once what waits for it, in the primary and in other workers', async (t) => {
-  const { told } = conversing(
-    t,
-    async (app, tell, problem) => {
-      if (!app.isPrimary) return;
-      const code = (sent) => sent.then(() => 'answered', (error) => problem(error).code);
-      // All are ready: what worker 0 asks is under way when this is answered.
-      await app.sendToWorker(0, 'ask');
-      const since = performance.now();
-      const waiting = [app.sendToWorker(1, 'never', {}), app.sendToWorker(1, 'die', {})];
-      tell({ primary: await Promise.all(waiting.map(code)), soon: performance.now() - since < 20_000 });
-    },
-    {
-      before: (app, tell) => {
-        if (!app.isWorker) return;
-        app.onMessage('never', () => new Promise(() => {}));
-        app.onMessage('die', () => process.kill(process.pid, 'SIGKILL'));
-        app.onMessage('ask', () => void app.sendToWorker(1, 'never', {}).catch(({ code }) => tell({ worker: code })));
-      },
-    },
-  );
-  const lines = await told(2);
-  assert.deepEqual(lines.find(({ primary }) => primary), { primary: ['WORKER_GONE', 'WORKER_GONE'], soon: true });
-  assert.deepEqual(lines.find(({ worker }) => worker), { worker: 'WORKER_GONE' });
-});
-
-test('past ipc.maxPending a message is refused at once, and those before it are answered', async (t) => {
-  const { told } = conversing(
-    t,
-    async (app, tell, problem) => {
-      if (!app.isPrimary) return;
-      const code = (sent) => sent.then(() => 'answered', (error) => problem(error).code);
-      const sent = Array.from({ length: 5 }, (_, a) => code(app.sendToWorker(0, 'later', { a })));
-      tell(await Promise.all(sent));
-      tell(await code(app.sendToWorker(0, 'later', {})));
-    },
-    { before: answers, config: { ipc: { maxPending: 3 } } },
-  );
-  const [first, after] = await told(2);
-  assert.deepEqual(first, ['answered', 'answered', 'answered', 'MESSAGE_QUEUE_FULL', 'MESSAGE_QUEUE_FULL']);
-  assert.equal(after, 'answered');
 });
 
 test('workers reach each other and themselves, also while the primary’s JavaScript is blocked', async (t) => {

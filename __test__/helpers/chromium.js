@@ -7,6 +7,7 @@ const { execFile } = require('node:child_process');
 const path = require('node:path');
 const { promisify } = require('node:util');
 const { PATIENCE, fromDebian, installed, isProgram, mayInstall } = require('./debian');
+const { skip } = require('./skip');
 
 const root = path.resolve(__dirname, '..', '..');
 const cache = path.join(root, '.cache', 'browsers');
@@ -67,11 +68,7 @@ async function browser(t) {
     t.after(() => started.close());
     return started;
   } catch (error) {
-    const reason = `SKIPPED: ${error.message.split('\n')[0]}`;
-    if (process.env.CI === 'true') throw new Error(reason, { cause: error });
-    console.log(reason);
-    t.skip(reason);
-    return null;
+    return skip(t, error.message.split('\n')[0], error);
   }
 }
 

@@ -33,4 +33,21 @@ function conversing(t, body, { config = {}, before = () => {}, given = {}, ...op
   };
 }
 
-module.exports = { conversing };
+/** For `before`: handlers in every worker, good ones and bad ones. */
+const answers = (app) => {
+  if (!app.isWorker) return;
+  app.onMessage('sum', ({ a, b }) => a + b);
+  app.onMessage('later', async ({ a }) => `${a} later`);
+  app.onMessage('boom', () => {
+    throw Object.assign(new RangeError('out of range'), { code: 'E_RANGE' });
+  });
+  app.onMessage('never', () => new Promise(() => {}));
+  app.onMessage('die', () => process.kill(process.pid, 'SIGKILL'));
+  app.onMessage('large', () => 'x'.repeat(2_000_000));
+  app.onMessage('block', () => {
+    const until = Date.now() + 1000;
+    while (Date.now() < until);
+  });
+};
+
+module.exports = { answers, conversing };

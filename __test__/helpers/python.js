@@ -6,6 +6,7 @@ const { execFile } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const { promisify } = require('node:util');
+const { skip } = require('./skip');
 
 const run = promisify(execFile);
 const cache = path.resolve(__dirname, '..', '..', '.cache', 'python');
@@ -28,11 +29,7 @@ async function python(t, ...packages) {
     }
     return binary;
   } catch (error) {
-    const reason = `SKIPPED: no Python with ${packages.join(', ')}: ${error.message.trim().split('\n').at(-1)}`;
-    if (process.env.CI === 'true') throw new Error(reason, { cause: error });
-    console.log(reason);
-    t.skip(reason);
-    return null;
+    return skip(t, `no Python with ${packages.join(', ')}: ${error.message.trim().split('\n').at(-1)}`, error);
   }
 }
 

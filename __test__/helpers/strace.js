@@ -6,6 +6,7 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const { setTimeout: wait } = require('node:timers/promises');
 const { fromDebian, installed, mayInstall } = require('./debian');
+const { skip } = require('./skip');
 
 /**
  * Resolves to the path of a strace. Where there is none the test `t` is skipped and says why (with CI=true it fails), and
@@ -18,11 +19,7 @@ async function findStrace(t) {
     if (!mayInstall()) throw new Error('it is not installed, and only root may install it');
     return await fromDebian('strace');
   } catch (error) {
-    const reason = `SKIPPED: no strace: ${error.message.trim().split('\n').at(-1)}`;
-    if (process.env.CI === 'true') throw new Error(reason, { cause: error });
-    console.log(reason);
-    t.skip(reason);
-    return null;
+    return skip(t, `no strace: ${error.message.trim().split('\n').at(-1)}`, error);
   }
 }
 
@@ -31,8 +28,7 @@ const ATTACHED = /attached/;
 
 /**
  * The system calls of all threads of a process, a line each, while `during` runs. Being watched wakes every thread once:
- * what that brings is left out. Rejects with what
- * strace says where it may not watch.
+ * what that brings is left out. Rejects with what strace says where it may not watch.
  */
 async function strace(t, program, pid, during) {
   const tracer = spawn(program, ['-f', '-ttt', '-p', String(pid)], { stdio: ['ignore', 'ignore', 'pipe'] });

@@ -7,8 +7,8 @@ use napi::bindgen_prelude::{Env, JsValue, Object};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::outcome;
-use crate::error::{Code, Error, Result};
+use super::{event_loop, outcome};
+use crate::error::{Error, Result};
 use crate::event::SlotState;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::metrics::memory::SharedMemory;
@@ -16,7 +16,6 @@ use crate::metrics::view;
 use crate::primary::Sampler;
 use crate::sys::local_time::now_ms;
 use crate::sys::node_api::set_shared_buffer;
-use crate::sys::uv::Loop;
 use crate::worker::Alone;
 
 /// As often as a primary.
@@ -38,12 +37,9 @@ thread_local! {
 pub fn start_alone(env: &Env, into: Object) -> napi::Result<Value> {
     let raw = into.value();
     let start = || -> Result<Value> {
-        let system = |error: &std::io::Error| Error::system("start", error);
         if PROCESS.with_borrow(Option::is_none) {
-            let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
-            let uv = Loop::new(env.get_uv_event_loop().map_err(no_loop)?.cast())
-                .map_err(|error| system(&error))?;
-            let alone = Alone::start(uv, now_ms()).map_err(|error| system(&error))?;
+            let alone = Alone::start(event_loop(env)?, now_ms());
+            let alone = alone.map_err(|error| Error::system("start", &error))?;
             let mut sampler = Sampler::new(alone.memory.clone(), None);
             sampler.look(now_ms());
             PROCESS.set(Some(Process { alone, sampler, looked: Instant::now() }));

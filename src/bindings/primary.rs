@@ -22,7 +22,6 @@ use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk};
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
 use crate::sys::node_api::Callback;
-use crate::sys::uv;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -155,9 +154,7 @@ impl NativePrimary {
             let raw = function.value.cast();
             let call =
                 Callback::new(env.raw().cast(), raw, raw).map_err(|e| Error::system("callback", &e))?;
-            let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
-            let uv = uv::Loop::new(env.get_uv_event_loop().map_err(no_loop)?.cast());
-            let uv = uv.map_err(|error| Error::system("event loop", &error))?;
+            let uv = super::event_loop(env)?;
             let deliver = Box::new(move |frames: &[Frame]| messages::deliver(&call, frames));
             primary.desk(uv, deliver).map_err(|error| Error::system("event loop", &error))
         };

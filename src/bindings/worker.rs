@@ -14,8 +14,8 @@ use crate::error::{Code, Error, Result};
 use crate::ipc::control::LONGEST_STACK;
 use crate::ipc::parcel::Kept;
 use crate::metrics::layout::PAGE_CELLS;
+use crate::sys::fds;
 use crate::sys::node_api::{Callback, set_shared_buffer};
-use crate::sys::{fds, uv};
 use crate::worker::{Attachment, Calls, Notice, Worker};
 
 thread_local! {
@@ -78,9 +78,7 @@ pub fn start_worker(
             notice: Box::new(move |notice, number| drop(on_notice.call(kind(notice), number))),
             messages: Box::new(move |frames| deliver(&on_messages, frames)),
         };
-        let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
-        let raw_loop = env.get_uv_event_loop().map_err(no_loop)?;
-        let event_loop = uv::Loop::new(raw_loop.cast()).map_err(system("event loop"))?;
+        let event_loop = super::event_loop(env)?;
         let attachment = ATTACHED.take().ok_or_else(|| Error::new(Code::NotClustered, "not attached"))?;
         let worker = attachment.start(event_loop, calls).map_err(system("start"))?;
         let (buffer, first) = (worker.buffer(), worker.first_cell());
