@@ -24,7 +24,8 @@ function answerProbes(app, role) {
     if (probe === null) return handle.call(this, request, response, next);
     return handle.call(this, request, response, (/** @type {unknown} */ error) => {
       if (error) finish(this, request, response, error);
-      else answer(probe, role, request, response);
+      // A middleware that has answered may go on all the same.
+      else if (!response.headersSent) answer(probe, role, request, response);
     });
   };
 }

@@ -1,14 +1,11 @@
 'use strict';
 
-// Builds the addon: node scripts/build.js [--debug] [--check] [--force]
+// Builds the addon: node scripts/build.js [--debug] [--force]
 //
 //   --debug  without optimisation: quick to build, slow to run
-//   --check  writes the generated loader and its types to a temporary folder and fails when the committed
-//            ones differ
 //   --force  builds although nothing changed
 
 const fs = require('node:fs');
-const os = require('node:os');
 const path = require('node:path');
 const { endChildrenOnSignals, root, run } = require('./support/child');
 const { fingerprint, isCurrent, remember } = require('./support/fingerprint');
@@ -44,10 +41,20 @@ async function napiBuild(profile, outputDir) {
   }
 }
 
+/** The names of the generated files that `staging` has otherwise than the repository. */
+function changed(staging) {
+  const read = (folder, name) => {
+    const file = path.join(folder, name);
+    return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : null;
+  };
+  return generated.filter((name) => read(staging, name) !== read(root, name));
+}
+
+/** Resolves to the names of the generated files that were not what the sources generate, and are now. */
 async function build({ profile = 'release', force = false } = {}) {
   if (!force && isCurrent(profile)) {
     say(`The addon (${profile}) is up to date.`);
-    return;
+    return [];
   }
   headline(`building the addon (${profile}; the first time takes a minute or two, later ones seconds)`);
   const started = performance.now();
@@ -55,35 +62,12 @@ async function build({ profile = 'release', force = false } = {}) {
   const staging = path.join(root, 'target', 'addon');
   fs.rmSync(staging, { recursive: true, force: true });
   await napiBuild(profile, staging);
+  const rewritten = changed(staging);
   // Renamed, never overwritten: a server that runs keeps the file it has mapped.
   for (const name of fs.readdirSync(staging)) fs.renameSync(path.join(staging, name), path.join(root, name));
   remember(source);
   say(`Built in ${duration(performance.now() - started)}.`);
-}
-
-/** The names of the generated files whose committed text is not what the sources generate now. */
-async function staleFiles(profile) {
-  const fresh = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-binding-'));
-  try {
-    await napiBuild(profile, fresh);
-    const read = (folder, name) => {
-      const file = path.join(folder, name);
-      return fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : null;
-    };
-    return generated.filter((name) => read(fresh, name) !== read(root, name));
-  } finally {
-    fs.rmSync(fresh, { recursive: true, force: true });
-  }
-}
-
-async function check(profile) {
-  const stale = await staleFiles(profile);
-  if (stale.length > 0) {
-    throw new Trouble(
-      `${stale.join(' and ')}: not what src/bindings generates. Run \`npm run build\` and commit the result.`,
-    );
-  }
-  say(`${generated.join(' and ')} are what src/bindings generates.`);
+  return rewritten;
 }
 
 if (require.main === module) {
@@ -91,8 +75,8 @@ if (require.main === module) {
   main(async () => {
     const profile = process.argv.includes('--debug') ? 'debug' : 'release';
     await install();
-    if (process.argv.includes('--check')) await check(profile);
-    else await build({ profile, force: process.argv.includes('--force') });
+    const rewritten = await build({ profile, force: process.argv.includes('--force') });
+    if (rewritten.length > 0) say(`Written anew, to be committed: ${rewritten.join(' and ')}.`);
     return 0;
   });
 }

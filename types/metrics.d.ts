@@ -4,9 +4,12 @@ import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
 import type { WorkerInfo } from './worker';
 
-/** CPU in percent of all cores. */
+/** Of the machine. */
 export interface CpuStats {
   cores: number;
+  /** Processors that this process may use: less than `cores` by its affinity or its control group, a fraction under a quota. */
+  usable: number;
+  /** Percent of all cores. */
   usage: number;
   /** Over 1, 5 and 15 minutes. */
   loadAverage: number[];

@@ -43,7 +43,7 @@ const slotOf = (name) => String(name % 65_536);
  * @property {() => any} error why the last `post` was refused
  * @property {(slot: number) => number} name of a slot's worker; -1 when it is not there now, -2 without such a slot
  * @property {() => number[]} targets for each slot: its number, the name of its worker or -1, and 1 when it serves, 2
- * when it serves and is blocked
+ * when it serves and is not well: its loop is blocked, or its checks fail
  */
 
 /**
@@ -174,10 +174,10 @@ class Mailbox {
     return this.send(() => this.anyName(), args);
   }
 
-  /** One that serves and is not blocked, another than this one where there is one. */
+  /** One that serves and is well, another than this one where there is one; only where none is well any that serves. */
   anyName() {
     const serving = this.targets().filter(({ serves }) => serves);
-    const well = serving.filter(({ isStuck }) => !isStuck);
+    const well = serving.filter(({ isWell }) => isWell);
     const fit = well.length > 0 ? well : serving;
     const others = fit.filter(({ slot }) => slot !== this.workerId);
     const choice = others.length > 0 ? others : fit;
@@ -232,7 +232,7 @@ class Mailbox {
     const flat = this.wire.targets();
     const targets = [];
     for (let at = 0; at < flat.length; at += 3) {
-      targets.push({ slot: String(flat[at]), name: flat[at + 1], serves: flat[at + 2] > 0, isStuck: flat[at + 2] === 2 });
+      targets.push({ slot: String(flat[at]), name: flat[at + 1], serves: flat[at + 2] > 0, isWell: flat[at + 2] !== 2 });
     }
     return targets;
   }

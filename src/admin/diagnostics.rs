@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::Api;
-use super::routes::refusal;
+use super::routes::{Id, refusal};
 use crate::ipc::control::Diagnosis;
 
 /// Seconds of a profile, and the most.
@@ -50,18 +50,19 @@ pub fn patience(what: Diagnosis) -> Duration {
     }
 }
 
-pub async fn heap_snapshot(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Response {
-    take(&api, &id, Diagnosis::HeapSnapshot).await
+pub(super) async fn heap_snapshot(State(api): State<Arc<Api>>, Id(slot): Id) -> Response {
+    take(&api, slot, Diagnosis::HeapSnapshot).await
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Length {
     seconds: Option<u64>,
 }
 
-pub async fn cpu_profile(
+pub(super) async fn cpu_profile(
     State(api): State<Arc<Api>>,
-    Path(id): Path<String>,
+    Id(slot): Id,
     length: Result<Query<Length>, QueryRejection>,
 ) -> Response {
     let seconds = match length {
@@ -74,33 +75,29 @@ pub async fn cpu_profile(
         let text = format!("seconds: found {seconds}, allowed: a whole number from 1 to {LONGEST_PROFILE}");
         return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
     }
-    take(&api, &id, Diagnosis::CpuProfile { ms: seconds * 1000 }).await
+    take(&api, slot, Diagnosis::CpuProfile { ms: seconds * 1000 }).await
 }
 
-async fn take(api: &Api, id: &str, what: Diagnosis) -> Response {
+async fn take(api: &Api, slot: u16, what: Diagnosis) -> Response {
     if api.token.is_none() {
         let text = "set monitoring.token and show it: a diagnosis holds what the program has in its memory";
         return refusal(StatusCode::FORBIDDEN, "FORBIDDEN", text);
     }
-    let Some(slot) = id.parse::<u16>().ok().filter(|slot| slot.to_string() == id) else {
-        let text = format!("found {id:?}, allowed: a worker's id such as '0'");
-        return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
-    };
     let patience = patience(what);
     match tokio::time::timeout(patience, (api.diagnose)(slot, what)).await {
         Ok(Ok(Ok(Taken { file, bytes }))) => Json(json!({ "file": file, "bytes": bytes })).into_response(),
         Ok(Ok(Err(Refused::NoSuchWorker))) => {
-            refusal(StatusCode::NOT_FOUND, "NO_SUCH_WORKER", &format!("there is no worker {id} that runs"))
+            refusal(StatusCode::NOT_FOUND, "NO_SUCH_WORKER", &format!("there is no worker {slot} that runs"))
         }
         Ok(Ok(Err(Refused::Busy))) => {
-            let text = format!("worker {id} is being diagnosed already; one at a time");
+            let text = format!("worker {slot} is being diagnosed already; one at a time");
             refusal(StatusCode::CONFLICT, "BUSY", &text)
         }
         Ok(Ok(Err(Refused::Failed(why)))) => refusal(StatusCode::CONFLICT, "FAILED", &why),
         Ok(Err(_)) => refusal(StatusCode::CONFLICT, "STOPPED", "the cluster has stopped"),
         Err(_) => {
             let text = format!(
-                "worker {id} has not answered for {} s; when it does, the log says where the file is",
+                "worker {slot} has not answered for {} s; when it does, the log says where the file is",
                 patience.as_secs()
             );
             refusal(StatusCode::GATEWAY_TIMEOUT, "TIMED_OUT", &text)

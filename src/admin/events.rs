@@ -13,23 +13,31 @@ use futures_util::stream;
 use serde_json::json;
 
 use super::Api;
-use super::feed::{Feed, Told};
+use super::feed::{Feed, Since, Told};
+use super::guard::Way;
 use super::routes::refusal;
 use super::server::Lasting;
 
-/// Who may listen at the same time: the others need connections too.
+/// Who may listen at the same time on the port, and as many on the control socket: the others need connections too.
 pub const MOST_LISTENERS: usize = 32;
 
 /// Who listens now.
 #[derive(Default)]
-pub struct Listeners(Arc<AtomicUsize>);
+pub struct Listeners {
+    port: Arc<AtomicUsize>,
+    socket: Arc<AtomicUsize>,
+}
 
 struct Seat(Arc<AtomicUsize>);
 
 impl Listeners {
-    fn take(&self) -> Option<Seat> {
-        let seat = Seat(self.0.clone());
-        (self.0.fetch_add(1, Ordering::Relaxed) < MOST_LISTENERS).then_some(seat)
+    fn take(&self, way: Way) -> Option<Seat> {
+        let taken = match way {
+            Way::Port => &self.port,
+            Way::Socket => &self.socket,
+        };
+        let seat = Seat(taken.clone());
+        (taken.fetch_add(1, Ordering::Relaxed) < MOST_LISTENERS).then_some(seat)
     }
 }
 
@@ -50,6 +58,7 @@ struct Listening {
 pub async fn events(
     State(api): State<Arc<Api>>,
     Extension(lasting): Extension<Lasting>,
+    Extension(way): Extension<Way>,
     headers: HeaderMap,
 ) -> Response {
     let feed = api.feed.clone();
@@ -64,7 +73,7 @@ pub async fn events(
             }
         },
     };
-    let Some(seat) = api.listeners.take() else {
+    let Some(seat) = api.listeners.take(way) else {
         let text = format!("{MOST_LISTENERS} clients listen to events already: close one of them");
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "RESOURCE_EXHAUSTED", &text);
     };
@@ -86,13 +95,13 @@ impl Listening {
                 return Some(event);
             }
             last.wait_for(|last| *last > self.last).await.ok()?;
-            let (found, lost) = self.feed.after(self.last);
+            let Since { found, lost, newest } = self.feed.after(self.last);
             if lost > 0 {
                 // Who was away for too long is told that something is missing.
                 let gap = json!({ "type": "gap", "lost": lost }).to_string();
                 self.waiting.push_back(Event::default().event("gap").data(gap));
             }
-            self.last = found.last().map_or(self.last + lost, |told| told.id);
+            self.last = newest;
             let name = |told: Told| {
                 let event = Event::default().id(self.feed.name(told.id)).event(&told.kind);
                 event.data(&told.event)

@@ -80,13 +80,13 @@ fn requests(text: &mut Exposition, memory: &SharedMemory) {
         text.sample(&[("worker", worker)], totals.connections as f64);
     }
     text.family("http_connections_open", Kind::Gauge, "Connections that are open.");
-    for (slot, page) in present(memory) {
-        text.sample(&[("worker", &slot)], page.connections() as f64);
+    let at_work = || used(memory).map(|slot| (slot.to_string(), memory.at_work(slot)));
+    for (slot, (_, connections)) in at_work() {
+        text.sample(&[("worker", &slot)], connections as f64);
     }
     text.family("http_requests_in_flight", Kind::Gauge, "Requests that are being answered.");
-    for (slot, page) in present(memory) {
-        let in_flight = (page.float(page::REQUESTS) - page.float(page::RESPONSES)).max(0.0);
-        text.sample(&[("worker", &slot)], in_flight);
+    for (slot, (requests, _)) in at_work() {
+        text.sample(&[("worker", &slot)], requests as f64);
     }
     let all = memory.totals();
     let bounds: Vec<(f64, f64)> = BOUNDS
@@ -194,12 +194,6 @@ fn used(memory: &SharedMemory) -> impl Iterator<Item = u16> {
 
 fn page_of(memory: &SharedMemory, slot: u16) -> crate::metrics::memory::Page {
     memory.page(slot, memory.row(slot, row::GENERATION) as u32)
-}
-
-fn present(memory: &SharedMemory) -> impl Iterator<Item = (String, crate::metrics::memory::Page)> {
-    used(memory)
-        .filter(|slot| memory.row(*slot, row::PID) != 0)
-        .map(|slot| (slot.to_string(), page_of(memory, slot)))
 }
 
 fn is_sampled(memory: &SharedMemory, slot: u16) -> bool {

@@ -35,10 +35,26 @@ struct Inner {
 struct Kept {
     events: VecDeque<Told>,
     bytes: usize,
+    /// The last changes of the cluster's size, whatever else happened since.
+    scalings: VecDeque<Value>,
+}
+
+/// What happened since an event.
+#[derive(Debug, PartialEq)]
+pub struct Since {
+    pub found: Vec<Told>,
+    /// How many there were besides them that are not kept any more, or never were.
+    pub lost: u64,
+    /// The id of the last one.
+    pub newest: u64,
 }
 
 impl Kept {
     fn add(&mut self, told: Told) {
+        // It would take the place of all the others.
+        if told.event.len() > MOST_BYTES {
+            return;
+        }
         self.bytes += told.event.len();
         self.events.push_back(told);
         while self.events.len() > KEPT || self.bytes > MOST_BYTES {
@@ -56,26 +72,27 @@ impl Feed {
     pub fn add(&self, event: &Value) {
         let kind = event["type"].as_str().unwrap_or_default().to_owned();
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kind == "cluster:scaled" {
+            kept.scalings.push_back(event.clone());
+            let over = kept.scalings.len().saturating_sub(KEPT);
+            kept.scalings.drain(..over);
+        }
         let id = *self.0.last.borrow() + 1;
         kept.add(Told { id, kind, event: event.to_string().into() });
-        drop(kept);
         self.0.last.send_replace(id);
     }
 
-    /// Of the last events those after `id`, and how many there were besides them that are not kept any more.
-    pub fn after(&self, id: u64) -> (Vec<Told>, u64) {
+    /// Of the last events those after `id`.
+    pub fn after(&self, id: u64) -> Since {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found: Vec<Told> = kept.events.iter().filter(|told| told.id > id).cloned().collect();
-        // What was too large to be kept is missing as well.
-        let first = found.first().map_or(*self.0.last.borrow() + 1, |told| told.id);
-        (found, first.saturating_sub(id + 1))
+        let newest = *self.0.last.borrow();
+        Since { lost: newest.saturating_sub(id + found.len() as u64), found, newest }
     }
 
-    /// Kept events of one kind.
-    pub fn of_kind(&self, kind: &str) -> Vec<Value> {
-        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let events = kept.events.iter().filter(|told| told.kind == kind);
-        events.filter_map(|told| serde_json::from_str(&told.event).ok()).collect()
+    /// The events `cluster:scaled`, the oldest first.
+    pub fn scalings(&self) -> Vec<Value> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).scalings.iter().cloned().collect()
     }
 
     /// The id of the last event; changes with each.
@@ -108,7 +125,7 @@ mod tests {
         for number in 0..5 {
             feed.add(&json!({ "type": "worker:ready", "number": number }));
         }
-        let ids = |id| feed.after(id).0.iter().map(|told| told.id).collect::<Vec<_>>();
+        let ids = |id| feed.after(id).found.iter().map(|told| told.id).collect::<Vec<_>>();
         assert_eq!(ids(3), [4, 5]);
         assert_eq!(ids(5), [0; 0]);
         assert_eq!(
@@ -123,18 +140,37 @@ mod tests {
         let feed = Feed::new(1);
         let large = json!({ "type": "metrics:updated", "metrics": "x".repeat(MOST_BYTES / 4) });
         (0..10).for_each(|_| feed.add(&large));
-        let (found, lost) = feed.after(0);
-        assert_eq!((found.len(), lost), (3, 7));
+        let since = feed.after(0);
+        assert_eq!((since.found.len(), since.lost, since.newest), (3, 7, 10));
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_costs_no_other_and_is_missed() {
+        let feed = Feed::new(1);
+        feed.add(&json!({ "type": "alert" }));
         feed.add(&json!({ "type": "metrics:updated", "metrics": "x".repeat(MOST_BYTES) }));
-        assert_eq!(feed.after(10), (Vec::new(), 1));
+        assert_eq!(feed.after(1), Since { found: Vec::new(), lost: 1, newest: 2 });
+        feed.add(&json!({ "type": "alert" }));
+        let Since { found, lost, newest } = feed.after(0);
+        assert_eq!((found.iter().map(|told| told.id).collect::<Vec<_>>(), lost, newest), (vec![1, 3], 1, 3));
     }
 
     #[test]
     fn what_is_not_kept_any_more_is_counted() {
         let feed = Feed::new(1);
         (0..KEPT + 10).for_each(|_| feed.add(&json!({ "type": "alert" })));
-        let (found, lost) = feed.after(4);
+        let Since { found, lost, .. } = feed.after(4);
         assert_eq!((found.len(), lost), (KEPT, 6));
-        assert_eq!(feed.after(500).1, 0);
+        assert_eq!(feed.after(500).lost, 0);
+    }
+
+    #[test]
+    fn changes_of_size_outlast_everything_else() {
+        let feed = Feed::new(1);
+        (0..KEPT + 2).for_each(|count| feed.add(&json!({ "type": "cluster:scaled", "newCount": count })));
+        (0..KEPT).for_each(|_| feed.add(&json!({ "type": "alert" })));
+        let counts: Vec<_> =
+            feed.scalings().iter().map(|scaled| scaled["newCount"].as_u64().unwrap()).collect();
+        assert_eq!(counts, (2..KEPT as u64 + 2).collect::<Vec<_>>());
     }
 }

@@ -1,39 +1,72 @@
-//! Who may ask what: a browser's page of another site may not ask at all, and what changes the cluster needs the token
-//! where there is one.
+//! Who may ask what: a browser's page of another site may not ask at all; what changes the cluster needs the token where
+//! there is one, and where others than this machine reach the API, so does everything but the dashboard's own files.
 
 use std::net::IpAddr;
 
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use ring::hmac;
 
-use super::Api;
+use super::{Api, dashboard};
+
+/// How a question came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    Port,
+    /// The control socket, which is this user's alone.
+    Socket,
+}
+
+/// Why a question is not answered.
+type Refusal = (StatusCode, &'static str);
 
 /// # Errors
 /// The status and the sentence with which the request is refused.
-pub fn admit(api: &Api, method: &Method, headers: &HeaderMap) -> Result<(), (StatusCode, &'static str)> {
-    let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    if let Some(host) = text(header::HOST)
-        && !is_ours(host, &api.host)
-    {
+pub fn admit(api: &Api, request: &Request) -> Result<(), Refusal> {
+    let (headers, method) = (request.headers(), request.method());
+    is_from_here(headers, &api.host)?;
+    let reads = method == Method::GET || method == Method::HEAD;
+    // Whoever did not say how it came in is trusted least.
+    let is_private = api.is_local || request.extensions().get() == Some(&Way::Socket);
+    let is_open = reads && (is_private || dashboard::is_part(request.uri().path()));
+    match &api.token {
+        Some(token) if !is_open => {
+            if shown(headers).is_some_and(|shown| is_same(shown, token.reveal())) {
+                return Ok(());
+            }
+            let text = match reads {
+                true => "an API beyond loopback needs the header Authorization: Bearer <monitoring.token>",
+                false => "a POST needs the header Authorization: Bearer <monitoring.token>",
+            };
+            Err((StatusCode::UNAUTHORIZED, text))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or("?"))
+}
+
+/// Neither a page of another site asks, nor one under a name that was bent to this address.
+fn is_from_here(headers: &HeaderMap, own: &str) -> Result<(), Refusal> {
+    let host = text(headers, header::HOST);
+    if host.is_some_and(|host| !is_ours(host, own)) {
         return Err((StatusCode::FORBIDDEN, "this Host is not this API's"));
     }
-    if let Some(origin) = text(header::ORIGIN) {
-        let host = origin.split_once("://").map_or("?", |(_, host)| host);
-        if !is_ours(host, &api.host) || text(header::HOST).is_none_or(|ours| ours != host) {
+    if let Some(origin) = text(headers, header::ORIGIN) {
+        let page = origin.split_once("://").map_or("?", |(_, host)| host);
+        if !is_ours(page, own) || host != Some(page) {
             return Err((StatusCode::FORBIDDEN, "pages of other sites may not ask"));
         }
     }
-    let Some(token) = api.token.as_ref().filter(|_| method != Method::GET && method != Method::HEAD) else {
-        return Ok(());
-    };
-    let shown = text(header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
-    match shown {
-        Some(shown) if is_same(shown, token.reveal()) => Ok(()),
-        _ => Err((
-            StatusCode::UNAUTHORIZED,
-            "a POST needs the header Authorization: Bearer <monitoring.token>",
-        )),
-    }
+    Ok(())
+}
+
+/// The token of a request. The scheme's name is in any case (RFC 9110, section 11.1).
+fn shown(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
 }
 
 /// A Host header, with or without its port.
@@ -44,7 +77,7 @@ fn is_ours(host: &str, own: &str) -> bool {
     };
     let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let is_any = own.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-    // An API on every address has as many names; its token is what guards it.
+    // An API on every address has as many names; there nobody gets anything without its token.
     is_any || is_loopback || name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(own)
 }
 
@@ -69,6 +102,20 @@ mod tests {
         }
         assert!(is_ours("10.0.0.1:3003", "10.0.0.1"));
         assert!(is_ours("cluster.internal", "0.0.0.0"));
+    }
+
+    #[test]
+    fn a_token_is_shown_as_bearer_in_any_case() {
+        let headers = |value: &'static str| {
+            HeaderMap::from_iter([(header::AUTHORIZATION, header::HeaderValue::from_static(value))])
+        };
+        for value in ["Bearer secret", "bearer secret", "BEARER  secret"] {
+            assert_eq!(shown(&headers(value)), Some("secret"), "{value}");
+        }
+        for value in ["Basic secret", "Bearersecret", "Bearer", ""] {
+            assert_eq!(shown(&headers(value)), None, "{value}");
+        }
+        assert_eq!(shown(&HeaderMap::new()), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 use super::Api;
 use super::routes::refusal;
 use crate::component::Component;
-use crate::log::{Filter, Line, Whose, level_name, level_named, own_level};
+use crate::log::{Filter, Line, Whose, level_name, level_named};
 
 /// Lines in an answer.
 pub const MOST_LINES: usize = 1000;
@@ -24,7 +24,7 @@ pub const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal
 pub const OWN_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Asked {
     level: Option<String>,
     worker: Option<String>,
@@ -107,6 +107,7 @@ fn fields(line: &Line) -> Map<String, Value> {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Wanted {
     level: String,
     #[serde(default)]
@@ -122,9 +123,6 @@ pub async fn set_level(State(api): State<Arc<Api>>, wanted: Result<Json<Wanted>,
         }
     };
     let invalid = |text: String| refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
-    let Some(own) = own_level(&level) else {
-        return invalid(format!("level: found {level:?}, allowed: {}", OWN_LEVELS.join(", ")));
-    };
     let named = match component.as_deref() {
         None => None,
         Some(name) => match Component::named(name) {
@@ -137,6 +135,8 @@ pub async fn set_level(State(api): State<Arc<Api>>, wanted: Result<Json<Wanted>,
             }
         },
     };
-    api.logs.set_level(named, own);
+    if !api.logs.set_level(named, &level) {
+        return invalid(format!("level: found {level:?}, allowed: {}", OWN_LEVELS.join(", ")));
+    }
     Json(json!({ "level": level, "component": component })).into_response()
 }

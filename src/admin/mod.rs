@@ -45,10 +45,12 @@ pub struct Api {
     pub logs: Logs,
     pub orders: Orders,
     pub diagnose: diagnostics::Diagnose,
-    /// What a POST must show.
+    /// What must be shown for what is not open (see `guard`).
     pub token: Option<Secret>,
     /// Names in a Host header that are this API's, besides loopback's.
     pub host: String,
+    /// The port is reached from this machine alone.
+    pub is_local: bool,
     /// `/metrics` is served.
     pub exports: bool,
     /// The dashboard is served.

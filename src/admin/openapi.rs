@@ -18,8 +18,11 @@ pub fn document() -> Value {
     let schema = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
     let get = |summary: &str, answers: Value, parameters: Value| {
         let mut answers = answers;
+        answers["401"] = error.clone();
         answers["403"] = error.clone();
-        json!({ "get": { "summary": summary, "parameters": parameters, "responses": answers } })
+        json!({ "get": {
+            "summary": summary, "parameters": parameters, "responses": answers, "security": [{}, { "token": [] }],
+        } })
     };
     let post = |summary: &str, more: Value| {
         let mut operation = json!({
@@ -72,7 +75,7 @@ pub fn document() -> Value {
         "Another number of workers.",
         json!({
             "requestBody": { "required": true, "content": { "application/json": { "schema": {
-                "type": "object", "required": ["workers"],
+                "type": "object", "required": ["workers"], "additionalProperties": false,
                 "properties": { "workers": { "type": "integer", "minimum": 1, "maximum": 1024 } },
             } } } },
         }),
@@ -247,9 +250,9 @@ fn log_level() -> Value {
     });
     let content = |schema: Value| json!({ "application/json": { "schema": schema } });
     json!({
-        "summary": "How loud drover's own lines are from now on, all of them or one component's.",
+        "summary": "How loud drover's own lines are from now on: all of them, or one component's.",
         "security": [{ "token": [] }, {}],
-        "requestBody": { "required": true, "content": content(json!({ "type": "object", "required": ["level"], "properties": body })) },
+        "requestBody": { "required": true, "content": content(json!({ "type": "object", "required": ["level"], "additionalProperties": false, "properties": body })) },
         "responses": {
             "200": { "description": "It is so.", "content": content(object(body)) },
             "400": error, "401": error, "403": error, "413": error, "415": error, "422": error,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, Path, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -58,12 +59,13 @@ pub fn router(api: Arc<Api>) -> Router {
 }
 
 async fn admit(State(api): Shared, request: Request, next: Next) -> Response {
-    let mut response = match guard::admit(&api, request.method(), request.headers()) {
+    let mut response = match guard::admit(&api, &request) {
         Ok(()) => next.run(request).await,
-        Err((status, text)) => {
-            let code = if status == StatusCode::UNAUTHORIZED { "UNAUTHORIZED" } else { "FORBIDDEN" };
-            refusal(status, code, text)
+        Err((StatusCode::UNAUTHORIZED, text)) => {
+            let scheme = [(header::WWW_AUTHENTICATE, "Bearer")];
+            (scheme, refusal(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", text)).into_response()
         }
+        Err((status, text)) => refusal(status, "FORBIDDEN", text),
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
@@ -84,7 +86,7 @@ async fn health(State(api): Shared) -> Response {
 
 /// What is known of the cluster's size.
 fn scaling(api: &Api) -> Value {
-    let decisions: Vec<Value> = api.feed.of_kind("cluster:scaled").iter().map(view::scaled).collect();
+    let decisions: Vec<Value> = api.feed.scalings().iter().map(view::scaled).collect();
     json!({
         "workers": view::ready(&api.memory),
         "target": api.memory.get(header_cells::WANTED),
@@ -95,6 +97,7 @@ fn scaling(api: &Api) -> Value {
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Range {
     metric: String,
     /// Milliseconds since 1970.
@@ -135,11 +138,31 @@ async fn restart(State(api): Shared) -> Response {
     order(&api, "restartCluster", Value::Null).await
 }
 
-async fn restart_worker(State(api): Shared, Path(id): Path<String>) -> Response {
-    order(&api, "restartWorker", id.into()).await
+/// A worker's id in a path.
+pub(super) struct Id(pub u16);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let id = Path::<String>::from_request_parts(parts, state).await.map(|Path(id)| id);
+        let id = id.unwrap_or_else(|_| parts.uri.path().to_owned());
+        match id.parse::<u16>().ok().filter(|slot| slot.to_string() == id) {
+            Some(slot) => Ok(Id(slot)),
+            None => {
+                let text = format!("found {id:?}, allowed: a worker's id such as '0'");
+                Err(refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text))
+            }
+        }
+    }
+}
+
+async fn restart_worker(State(api): Shared, Id(slot): Id) -> Response {
+    order(&api, "restartWorker", slot.to_string().into()).await
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Size {
     workers: Value,
 }

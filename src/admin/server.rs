@@ -1,28 +1,31 @@
 //! The API's connections: few at a time, and none that takes for ever.
 
+use std::error::Error;
 use std::io;
 use std::net::{SocketAddr, TcpListener as Bound, ToSocketAddrs};
 use std::os::unix::net::UnixListener as BoundSocket;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::{HttpService, Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
+use super::guard::Way;
 use super::{Api, routes};
 
 /// At the same time; others wait.
 const MOST_CONNECTIONS: usize = 128;
 /// A request's headers are here by then.
 const HEADERS_BY: Duration = Duration::from_secs(10);
-/// A connection lives no longer.
+/// A connection takes no request after that time, and what it is answering then has as long again.
 const LONGEST: Duration = Duration::from_secs(120);
 /// Ports that are tried after one that is taken.
 const TRIES: u16 = 100;
@@ -37,9 +40,9 @@ impl Lasting {
     }
 
     /// Returns when a connection that does not last has lived long enough.
-    async fn over(&self) {
+    async fn over(&self, longest: Duration) {
         loop {
-            tokio::time::sleep(LONGEST).await;
+            tokio::time::sleep(longest).await;
             if !self.0.load(Ordering::Relaxed) {
                 return;
             }
@@ -74,7 +77,7 @@ pub fn bind(host: &str, port: u16, searches: bool) -> io::Result<Bound> {
 /// The listener is none.
 pub async fn serve(bound: Bound, api: Arc<Api>) -> io::Result<()> {
     let listener = TcpListener::from_std(bound)?;
-    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api).await
+    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api, Way::Port).await
 }
 
 /// Serves the control socket until it is dropped. Its connections are counted apart from the port's: a crowd there does
@@ -84,10 +87,10 @@ pub async fn serve(bound: Bound, api: Arc<Api>) -> io::Result<()> {
 /// The listener is none.
 pub async fn serve_socket(bound: BoundSocket, api: Arc<Api>) -> io::Result<()> {
     let listener = UnixListener::from_std(bound)?;
-    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api).await
+    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api, Way::Socket).await
 }
 
-async fn serve_each<S>(accept: impl AsyncFn() -> io::Result<S>, api: Arc<Api>) -> io::Result<()>
+async fn serve_each<S>(accept: impl AsyncFn() -> io::Result<S>, api: Arc<Api>, way: Way) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -104,17 +107,75 @@ where
         let marked = lasting.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(marked.clone());
+            request.extensions_mut().insert(way);
             service.call(request)
         });
         tokio::spawn(async move {
-            let mut server = http1::Builder::new();
-            server.timer(TokioTimer::new()).header_read_timeout(HEADERS_BY).max_buf_size(64 * 1024);
-            // A client's mistakes and its leaving are its own affair.
-            tokio::select! {
-                _ = server.serve_connection(TokioIo::new(stream), service) => {}
-                () = lasting.over() => {}
-            }
+            attend(stream, service, &lasting, LONGEST).await;
             drop(permit);
         });
+    }
+}
+
+/// Serves a connection. A client's mistakes and its leaving are its own affair.
+async fn attend<S, H, B>(stream: S, service: H, lasting: &Lasting, longest: Duration)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: HttpService<Incoming, ResBody = B>,
+    H::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let mut server = http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_BY).max_buf_size(64 * 1024);
+    let mut connection = pin!(server.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = lasting.over(longest) => {}
+    }
+    // What is asked already is answered.
+    connection.as_mut().graceful_shutdown();
+    let _ = tokio::time::timeout(longest, connection).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{Request, Response};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_was_asked_before_a_connection_is_too_old_is_answered() {
+        let (mut client, stream) = tokio::io::duplex(1024);
+        let longest = Duration::from_secs(1);
+        let (began, begun) = tokio::sync::oneshot::channel::<()>();
+        let began = std::sync::Mutex::new(Some(began));
+        let service = service_fn(move |_: Request<Incoming>| {
+            let began = began.lock().unwrap().take();
+            async move {
+                drop(began);
+                tokio::time::sleep(longest + longest / 2).await;
+                Ok::<_, std::convert::Infallible>(Response::new("done".to_owned()))
+            }
+        });
+        let served = tokio::spawn(async move { attend(stream, service, &Lasting::default(), longest).await });
+        client.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let _ = begun.await;
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.ends_with("done") && answer.contains("connection: close"), "{answer:?}");
+        served.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_asks_nothing_is_closed() {
+        let (mut client, stream) = tokio::io::duplex(1024);
+        let service = service_fn(async |_: Request<Incoming>| {
+            Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+        });
+        attend(stream, service, &Lasting::default(), Duration::from_millis(10)).await;
+        let mut answer = String::new();
+        assert_eq!(client.read_to_string(&mut answer).await.unwrap(), 0);
     }
 }

@@ -152,11 +152,11 @@ fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
 }
 
 /// Three numbers for each slot: the slot, the name of its worker or -1 when it is not there now, and 1 when it
-/// serves, 2 when it serves and is stuck.
+/// serves, 2 when it serves and is not well.
 pub fn targets(memory: &SharedMemory) -> Vec<f64> {
-    let numbers = |Target { slot, generation, serves, stuck }: Target| {
+    let numbers = |Target { slot, generation, serves, is_well }: Target| {
         let name = generation.map_or(-1.0, |generation| name_of(Peer::Worker { slot, generation }));
-        [f64::from(slot), name, f64::from(u8::from(serves) + u8::from(serves && stuck))]
+        [f64::from(slot), name, f64::from(u8::from(serves) + u8::from(serves && !is_well))]
     };
     memory.targets().into_iter().flat_map(numbers).collect()
 }

@@ -41,7 +41,7 @@ pub use defaults::default_values;
 pub use environment::{NodeEnvironment, Source, node_environment};
 pub use fault::Fault;
 pub use model::Config;
-pub use network::Network;
+pub use network::{Network, is_loopback};
 pub use presets::environment as for_environment;
 pub use presets::{Environment, ServerType, intelligent, merge, recommended};
 pub use reference::reference;

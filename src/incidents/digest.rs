@@ -82,17 +82,22 @@ pub fn body(report: &Report, host: &str, script: &str) -> Value {
     if *unsaid > 0 {
         fields.push(field("more that was not told", json!(unsaid)));
     }
-    let text = format!("[{severity}] {script} on {host}: {worker}{}", incident.message);
+    let text = escaped(&format!("[{severity}] {script} on {host}: {worker}{}", incident.message));
     json!({
         "text": text,
         "attachments": [{
             "fallback": text,
             "color": color,
             "fields": fields,
-            "text": incident.stack,
+            "text": incident.stack.as_deref().map(escaped),
             "footer": format!("drover {fingerprint}"),
         }],
     })
+}
+
+/// Slack's three characters: what a client has sent must not become a link or call everybody.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 /// How long to wait before the retry of this number, the first being 0; None: give up.

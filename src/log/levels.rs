@@ -32,10 +32,13 @@ impl Levels {
         level as u8 >= least
     }
 
-    /// None: of every component that has no level of its own.
+    /// None: of every component, those with a level of their own among them.
     pub fn set(&self, component: Option<Component>, level: Level) {
-        let cell = component.map_or(&self.least, |component| &self.components[component as usize]);
-        cell.store(level as u8, Ordering::Relaxed);
+        if let Some(component) = component {
+            return self.components[component as usize].store(level as u8, Ordering::Relaxed);
+        }
+        self.least.store(level as u8, Ordering::Relaxed);
+        self.components.iter().for_each(|own| own.store(AS_ALL, Ordering::Relaxed));
     }
 }
 
@@ -50,9 +53,11 @@ mod tests {
         assert!(
             !levels.allows(Component::Workers, Level::Info) && levels.allows(Component::Workers, Level::Warn)
         );
-        levels.set(None, Level::Debug);
         levels.set(Some(Component::Dispatch), Level::Silent);
-        assert!(levels.allows(Component::Workers, Level::Debug));
         assert!(!levels.allows(Component::Dispatch, Level::Error));
+        levels.set(None, Level::Debug);
+        for component in [Component::Workers, Component::Dispatch] {
+            assert!(levels.allows(component, Level::Debug), "the log as a whole");
+        }
     }
 }

@@ -69,8 +69,9 @@ pub fn own_level(name: &str) -> Option<Level> {
         "trace" | "debug" => Level::Debug,
         "info" => Level::Info,
         "warn" => Level::Warn,
-        "error" | "fatal" => Level::Error,
-        "silent" => Level::Silent,
+        "error" => Level::Error,
+        // None of its own lines is worse than an error.
+        "fatal" | "silent" => Level::Silent,
         _ => return None,
     })
 }
@@ -93,15 +94,18 @@ impl Logs {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).find(filter)
     }
 
-    /// None: of every component that has no level of its own.
-    pub fn set_level(&self, component: Option<Component>, level: Level) {
+    /// By the level's name; None: of the log as a whole, whatever level components had of their own. False: there is no
+    /// such level.
+    pub fn set_level(&self, component: Option<Component>, name: &str) -> bool {
+        let Some(level) = own_level(name) else { return false };
         self.levels.set(component, level);
         if let Some(inbox) = &self.inbox {
             let whose = component.map_or("the log", Component::name);
-            let text = format!("The level of {whose} is {} now", format!("{level:?}").to_lowercase());
+            let text = format!("The level of {whose} is {name} now");
             let time = now_ms();
             inbox.say(Own { level: Level::Info, text, members: None, time });
         }
+        true
     }
 }
 

@@ -148,47 +148,45 @@ impl Writer {
         self.streams.insert(key, Stream { source, pipe, splitter: Splitter::default() });
     }
 
-    /// How many bytes were read.
+    /// How many streams had something to read, be it their end.
     fn read_all(&mut self) -> usize {
-        let mut read = 0;
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         let keys: Vec<u64> = match epoll::wait(&self.epoll, &mut events, Some(&now)) {
             Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
             Err(_) => return 0,
         };
+        let ready = keys.len();
         for key in keys {
             let Some(mut stream) = self.streams.remove(&key) else { continue };
-            let (bytes, is_over) = self.read(&mut stream);
-            read += bytes;
-            if is_over {
+            if self.read(&mut stream) {
                 self.end(stream);
             } else {
                 self.streams.insert(key, stream);
             }
             self.hand_over();
         }
-        read
+        ready
     }
 
-    /// How many bytes came, and whether the stream has ended.
-    fn read(&mut self, stream: &mut Stream) -> (usize, bool) {
+    /// Whether the stream has ended.
+    fn read(&mut self, stream: &mut Stream) -> bool {
         let mut all = 0;
         while all < A_TURN && !self.parts.output.is_full() {
             self.chunk.clear();
             match rustix::io::read(&stream.pipe, spare_capacity(&mut self.chunk)) {
-                Ok(0) => return (all, true),
+                Ok(0) => return true,
                 Ok(read) => {
                     all += read;
                     self.write_lines(stream);
                     self.hand_over();
                 }
                 Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return (all, false),
-                Err(_) => return (all, true),
+                Err(Errno::AGAIN) => return false,
+                Err(_) => return true,
             }
         }
-        (all, false)
+        false
     }
 
     fn write_lines(&mut self, stream: &mut Stream) {
@@ -289,4 +287,50 @@ impl Writer {
 
 fn lock(tail: &Mutex<Tail>) -> MutexGuard<'_, Tail> {
     tail.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::fd::AsFd;
+
+    use super::super::render::{Format, Style};
+    use super::super::{FileSettings, pipe};
+    use super::*;
+
+    #[test]
+    fn the_last_words_of_many_workers_that_end_at_once_are_all_written() {
+        let folder = std::env::temp_dir().join(format!("drover-last-words-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings = FileSettings { path: folder.join("log"), rotation: None };
+        let opened = settings.open().unwrap();
+        let inbox = Arc::new(Inbox::new().unwrap());
+        let (ended, end) = std::sync::mpsc::channel();
+        let style =
+            Style { format: Format::Pretty, color: false, hostname: String::new(), env: String::new() };
+        let writer = Writer::new(Parts {
+            inbox: inbox.clone(),
+            levels: Arc::new(Levels::new(Level::Info, &[])),
+            tail: Arc::default(),
+            renderer: Renderer::new(style),
+            output: Output::new(Some((settings.clone(), opened))),
+            most_rate: None,
+        });
+        // More streams end with nothing than are looked at in one go, and the last words come after them.
+        for number in 0..200_u16 {
+            let (read, write) = pipe().unwrap();
+            if number >= 190 {
+                let mut write = std::fs::File::from(write.as_fd().try_clone_to_owned().unwrap());
+                write.write_all(format!("the last words of {number}\n").as_bytes()).unwrap();
+            }
+            drop(write);
+            inbox.follow(Source { slot: number, pid: 1, is_error: false }, read);
+        }
+        inbox.end(ended);
+        writer.unwrap().run();
+        end.recv().unwrap();
+        let written = std::fs::read_to_string(&settings.path).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(written.matches("the last words of").count(), 10, "{written}");
+    }
 }

@@ -30,7 +30,7 @@
 //! zeroed as its page is.
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 7;
+pub const VERSION: u64 = 8;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
@@ -132,8 +132,15 @@ pub mod row {
     pub const FAILURES: usize = 42;
     /// When the last check ended, milliseconds since 1970; 0: there was none.
     pub const CHECKED_AT: usize = 43;
-    /// 1 as long as nobody was ready in this slot: the cluster grows, and is no worse for it.
-    pub const FRESH: usize = 44;
+    /// 1 where nobody misses a worker that serves: none was ready here yet, it waits as a spare, or the cluster becomes
+    /// smaller by it.
+    pub const EXTRA: usize = 44;
+    /// The slot's processes, those that come next and those that finish among them: the pid of generation g is in the
+    /// cell g % PAGES_A_SLOT; 0 for none.
+    pub const PIDS: usize = 48;
+    /// Of the processes besides PID, as MEMORY and CPU_PERCENT are of that one.
+    pub const OTHERS_MEMORY: usize = 52;
+    pub const OTHERS_CPU: usize = 53;
     /// What the slot's earlier workers had counted, doubles: a cell for each of [`super::page::COUNTERS`].
     pub const RETIRED: usize = 64;
 }
@@ -319,7 +326,8 @@ mod tests {
         assert_eq!(sheet_of(0, 0), SHEETS);
         assert_eq!(sheet_of(1023, 3) + SHEET_CELLS, PRIMARY_SHEET);
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
-        const { assert!(row::FRESH < row::RETIRED && row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };
+        const { assert!(row::PIDS + PAGES_A_SLOT <= row::OTHERS_MEMORY && row::OTHERS_CPU < row::RETIRED) };
+        const { assert!(row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };
         const { assert!(page::GC + page::GC_KINDS.len() * page::GC_KIND_CELLS <= page::HISTOGRAM) };
         assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);
         assert_eq!(page_of(3, 1), page_of(3, 5));

@@ -14,7 +14,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::aggregation::Totals;
 use super::histogram::BUCKETS;
-use super::layout::{self, PAGES_A_SLOT, header, page, page_of, row, row_of};
+use super::layout::{self, HealthStatus, PAGES_A_SLOT, header, page, page_of, row, row_of};
 use crate::event::SlotState;
 use crate::sys::memory::Mapping;
 
@@ -30,10 +30,10 @@ pub struct Target {
     pub slot: u16,
     /// Of the worker that is there.
     pub generation: Option<u32>,
-    /// It takes connections, so that it may be given other work as well.
+    /// It is there for connections, so that it may be given other work as well.
     pub serves: bool,
-    /// Its event loop does not turn, although work waits for it.
-    pub stuck: bool,
+    /// Its event loop turns, and its checks do not fail.
+    pub is_well: bool,
 }
 
 /// A process's view of its cluster's numbers.
@@ -202,8 +202,42 @@ impl SharedMemory {
             SlotState::Ready | SlotState::Standby => Some(self.row(slot, row::GENERATION) as u32),
             SlotState::Starting | SlotState::Waiting | SlotState::CircuitOpen => None,
         };
-        let stuck = generation.is_some_and(|generation| self.row(slot, row::STUCK) == u64::from(generation));
-        Some(Target { slot, generation, serves: state == SlotState::Ready, stuck })
+        let is_well = generation.is_some_and(|generation| {
+            !self.is_stuck(slot, generation) && self.health(slot, generation).is_well()
+        });
+        Some(Target { slot, generation, serves: state == SlotState::Ready, is_well })
+    }
+
+    /// Its event loop does not turn, although work waits for it.
+    pub fn is_stuck(&self, slot: u16, generation: u32) -> bool {
+        self.row(slot, row::STUCK) == u64::from(generation)
+    }
+
+    /// What the checks and its answers say of a worker.
+    pub fn health(&self, slot: u16, generation: u32) -> HealthStatus {
+        match self.row(slot, row::CHECKED_GENERATION) == u64::from(generation) {
+            true => HealthStatus::from_cell(self.row(slot, row::HEALTH)),
+            // Nothing is known of one that nobody has asked yet.
+            false => HealthStatus::Unknown,
+        }
+    }
+
+    /// The slot's processes: each one's generation and pid.
+    pub fn set_pids(&self, slot: u16, processes: impl Iterator<Item = (u32, u32)>) {
+        let mut pids = [0; PAGES_A_SLOT];
+        processes.for_each(|(generation, pid)| pids[generation as usize % PAGES_A_SLOT] = u64::from(pid));
+        pids.into_iter().enumerate().for_each(|(at, pid)| self.set_row(slot, row::PIDS + at, pid));
+    }
+
+    /// The slot's requests that are being answered, and its connections that are open, whichever of its workers has
+    /// them: those that finish what they have among them.
+    pub fn at_work(&self, slot: u16) -> (u64, u64) {
+        self.unfolded(|| {
+            let pages = (0..PAGES_A_SLOT as u32).map(|generation| self.page(slot, generation));
+            pages.fold((0, 0), |(requests, connections), page| {
+                (requests + page.in_flight(), connections + page.connections())
+            })
+        })
     }
 }
 
@@ -245,6 +279,11 @@ impl Page {
     /// Connections that the worker got.
     pub fn opened(&self) -> u64 {
         self.get(page::PUSHED) + self.get(page::ACCEPTED)
+    }
+
+    /// Requests that the worker is answering.
+    pub fn in_flight(&self) -> u64 {
+        (self.float(page::REQUESTS) - self.float(page::RESPONSES)).max(0.0) as u64
     }
 
     /// Connections open in the worker.

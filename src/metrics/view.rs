@@ -37,11 +37,7 @@ fn standing(memory: &SharedMemory, slot: u16) -> Option<Standing> {
     if generation == 0 || state == SlotState::Vacant {
         return None;
     }
-    let is_stuck = memory.row(slot, row::STUCK) == u64::from(generation);
-    // Nothing is known of one that nobody has asked yet.
-    let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(generation);
-    let status =
-        if is_known { HealthStatus::from_cell(memory.row(slot, row::HEALTH)) } else { HealthStatus::Unknown };
+    let (is_stuck, status) = (memory.is_stuck(slot, generation), memory.health(slot, generation));
     Some(Standing { generation, state, is_stuck, status })
 }
 
@@ -52,6 +48,7 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
     let started = memory.row(slot, row::STARTED);
     let answered = page.float(page::RESPONSES);
     let pid = memory.row(slot, row::PID);
+    let (active_requests, active_connections) = memory.at_work(slot);
     let average = if answered > 0.0 { page.float(page::DURATION) / answered } else { 0.0 };
     // Sampled for another process than the present one: nothing is known yet.
     let is_sampled = memory.row(slot, row::SAMPLED_PID) == pid && pid != 0;
@@ -70,8 +67,8 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         "restarts": memory.row(slot, row::RESTARTS),
         "port": memory.get(header::PORT),
         "requestCount": memory.slot_totals(slot).of(page::REQUESTS) as u64,
-        "activeRequests": (page.float(page::REQUESTS) - answered).max(0.0) as u64,
-        "activeConnections": page.connections(),
+        "activeRequests": active_requests,
+        "activeConnections": active_connections,
         "averageResponseTime": average,
         "memoryUsage": sampled(memory.row(slot, row::MEMORY).into()),
         "cpuUsage": sampled(json!(float(row::CPU_PERCENT))),
@@ -119,6 +116,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
     let workers = workers(memory, now_ms);
     let totals = memory.totals();
     let (collections, seconds) = totals.collections();
+    let others: u64 = (0..memory.slots()).map(|slot| memory.row(slot, row::OTHERS_MEMORY)).sum();
     let sum = |key: &str| workers.iter().filter_map(|worker| worker[key].as_f64()).sum::<f64>();
     let ready = workers.iter().filter(|worker| worker["detail"] == "ready").count();
     let mut metrics = json!({
@@ -138,7 +136,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
         "p99": 0.0,
         "p999": 0.0,
         "errorRate": 0.0,
-        "memoryUsage": sum("memoryUsage") as u64,
+        "memoryUsage": sum("memoryUsage") as u64 + others,
         "cpuUsage": 0.0,
         "eventLoopLag": workers.iter().filter_map(|worker| worker["eventLoopLag"].as_f64()).fold(0.0, f64::max),
         "queueLength": memory.get(header::QUEUED),
@@ -231,8 +229,9 @@ impl Status {
 
 /// A worker counts as well when it serves, its event loop turns and its checks pass.
 pub fn condition(memory: &SharedMemory) -> Condition {
+    let serves_well = |slot| standing(memory, slot).map(|one| one.state == SlotState::Ready && one.is_well());
     let counted: Vec<(u16, bool)> =
-        missed(memory).filter_map(|slot| Some((slot, standing(memory, slot)?.is_well()))).collect();
+        missed(memory).filter_map(|slot| Some((slot, serves_well(slot)?))).collect();
     let all = counted.len();
     let well = counted.iter().filter(|(_, is_well)| *is_well).count();
     let status = match well as f64 / all as f64 {
@@ -245,9 +244,18 @@ pub fn condition(memory: &SharedMemory) -> Condition {
     Condition { status, well, all, unhealthy }
 }
 
-/// Slots that count: workers that a cluster gets in addition are missed by nobody before they are ready.
+/// Slots that count.
 fn missed(memory: &SharedMemory) -> impl Iterator<Item = u16> {
-    (0..memory.slots()).filter(|slot| memory.row(*slot, row::FRESH) != 1)
+    (0..memory.slots()).filter(|slot| memory.row(*slot, row::EXTRA) != 1)
+}
+
+/// When a check of one of the present workers ended last; null where none has.
+fn last_check(memory: &SharedMemory) -> Option<u64> {
+    let checked = missed(memory).filter(|slot| {
+        let generation = memory.row(*slot, row::GENERATION);
+        generation != 0 && memory.row(*slot, row::CHECKED_GENERATION) == generation
+    });
+    checked.map(|slot| memory.row(slot, row::CHECKED_AT)).max().filter(|at| *at != 0)
 }
 
 /// The cluster's health, with what there is to say of each worker.
@@ -263,15 +271,15 @@ pub fn health(memory: &SharedMemory, now_ms: u64) -> Value {
         "totalWorkers": all,
         "healthyWorkers": well,
         "unhealthyWorkers": unhealthy.iter().map(u16::to_string).collect::<Vec<_>>(),
-        "lastHealthCheck": now_ms,
+        "lastHealthCheck": last_check(memory),
         "details": details,
     })
 }
 
 fn detail(worker: &Value) -> Value {
-    let healthy = worker["healthy"] == true;
+    let healthy = worker["healthy"] == true && worker["detail"] == "ready";
     let reasons: Vec<String> = match worker["detail"].as_str() {
-        Some("ready" | "draining" | "standby") if !healthy => {
+        Some("ready") if !healthy => {
             let told = &worker["health"];
             let is_blamed = matches!(told["status"].as_str(), Some("unhealthy" | "ejected"));
             let reason = told["reason"].as_str().filter(|_| is_blamed);
@@ -287,6 +295,62 @@ fn detail(worker: &Value) -> Value {
 mod tests {
     use super::*;
     use crate::metrics::layout::page_of;
+
+    #[test]
+    fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        memory.set(header::SLOTS, 1);
+        memory.set_row(0, row::GENERATION, 2);
+        memory.set_row(0, row::STATE, SlotState::Ready as u64);
+        memory.set_row(0, row::OTHERS_MEMORY, 300);
+        memory.set(page_of(0, 1) + page::REQUESTS, 7f64.to_bits());
+        memory.set(page_of(0, 1) + page::RESPONSES, 5f64.to_bits());
+        memory.page(0, 1).add(page::ACCEPTED, 2);
+        memory.set(page_of(0, 2) + page::REQUESTS, 1f64.to_bits());
+        memory.page(0, 2).add(page::ACCEPTED, 1);
+        let metrics = figures(&memory, 0);
+        let told =
+            ["activeRequests", "activeConnections", "memoryUsage"].map(|key| metrics[key].as_u64().unwrap());
+        assert_eq!(told, [3, 3, 300]);
+        assert_eq!(metrics["workers"][0]["activeRequests"], 3);
+    }
+
+    #[test]
+    fn the_last_check_is_the_latest_of_the_present_workers() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        memory.set(header::SLOTS, 3);
+        for slot in 0..3 {
+            memory.set_row(slot, row::GENERATION, 2);
+            memory.set_row(slot, row::STATE, SlotState::Ready as u64);
+        }
+        let last = || health(&memory, 99_000)["lastHealthCheck"].as_u64();
+        assert_eq!(last(), None);
+        for (slot, generation, at) in [(0, 2, 1_000), (1, 2, 3_000), (2, 1, 5_000)] {
+            memory.set_row(slot, row::CHECKED_GENERATION, generation);
+            memory.set_row(slot, row::CHECKED_AT, at);
+        }
+        assert_eq!(last(), Some(3_000), "one of an earlier worker does not count");
+    }
+
+    #[test]
+    fn whoever_is_wanted_and_does_not_serve_makes_the_cluster_worse_and_nobody_else() {
+        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let of = |states: &[(SlotState, u64)]| {
+            memory.set(header::SLOTS, states.len() as u64);
+            for (slot, (state, extra)) in states.iter().enumerate() {
+                memory.set_row(slot as u16, row::GENERATION, 1);
+                memory.set_row(slot as u16, row::STATE, *state as u64);
+                memory.set_row(slot as u16, row::EXTRA, *extra);
+            }
+            let Condition { status, well, all, .. } = condition(&memory);
+            (status.name(), well, all)
+        };
+        let ready = (SlotState::Ready, 0);
+        assert_eq!(of(&[ready, (SlotState::Draining, 1), (SlotState::Standby, 1)]), ("healthy", 1, 1));
+        assert_eq!(of(&[ready, (SlotState::Draining, 0)]), ("degraded", 1, 2));
+        assert_eq!(of(&[(SlotState::Draining, 0), (SlotState::Draining, 0)]), ("critical", 0, 2));
+        assert_eq!(of(&[(SlotState::Draining, 1)]), ("critical", 0, 0));
+    }
 
     #[test]
     fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {

@@ -19,7 +19,7 @@ use crate::ipc::frame::Kind;
 use crate::ipc::message::BESIDE;
 use crate::log::{Log, Pipes, Source};
 use crate::metrics::memory::SharedMemory;
-use crate::process::spawner::{self, Inherited, Spawned};
+use crate::process::spawner::{self, Inherited, Spawned, not_started};
 
 /// The primary's ends of a worker that is being made.
 struct Unborn {
@@ -61,14 +61,14 @@ impl Crew {
         memfd: &OwnedFd,
         dispatcher: &Dispatcher,
     ) -> Result<(), Error> {
-        let failed = |error: io::Error| Error::system("socketpair", &error);
+        let failed = |error: io::Error| not_started("socketpair", &error);
         let (control, theirs) = pair(SocketType::STREAM).map_err(failed)?;
         let (connections, far_end) = pair(SocketType::SEQPACKET).map_err(failed)?;
         let (program, far_program) = pair(SocketType::STREAM).map_err(failed)?;
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(failed);
         let mut inherited = vec![theirs, copy(&far_end)?, copy(memfd)?, far_program];
         let (output, streams) = if setup.log.captures {
-            let Pipes { stdout, stderr } = Pipes::new().map_err(|error| Error::system("pipe", &error))?;
+            let Pipes { stdout, stderr } = Pipes::new().map_err(|error| not_started("pipe", &error))?;
             // A worker that outlives its primary reads what that one has not, and writes where it wrote.
             let own = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map_err(failed);
             inherited.extend([copy(&stdout.0)?, copy(&stderr.0)?]);

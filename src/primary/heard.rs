@@ -13,6 +13,9 @@ use crate::ipc::control::{ToPrimary, ToWorker, WorkerError};
 use crate::supervisor::Fact;
 use serde_json::json;
 
+/// So many different hints are written in the life of a cluster: their texts may hold what a program makes up.
+const MOST_HINTS: usize = 500;
+
 /// Work is given to others after 50 ms; on a busy machine that is daily business. An operator reads of it when
 /// it lasts.
 const WORTH_SAYING: Duration = Duration::from_secs(1);
@@ -105,8 +108,14 @@ impl Cluster {
     }
 
     pub(super) fn say_once(&mut self, text: String) {
-        if self.hinted.insert(text.clone()) {
-            self.emit(Event::notice(Level::Warn, text));
+        if self.hinted.len() > MOST_HINTS || !self.hinted.insert(text.clone()) {
+            return;
+        }
+        self.emit(Event::notice(Level::Warn, text));
+        if self.hinted.len() > MOST_HINTS {
+            let text = "There were so many different hints like this one that no further ones are written. What is \
+                        refused among messages stands in security.auditLog.";
+            self.emit(Event::notice(Level::Warn, text.to_owned()));
         }
     }
 

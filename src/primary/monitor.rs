@@ -19,6 +19,7 @@ use super::setup::Watching;
 use crate::admin::socket::Socket;
 use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve, serve_socket};
 use crate::component::Component;
+use crate::config::is_loopback;
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
@@ -83,6 +84,7 @@ impl Monitor {
             diagnose: Box::new(diagnose),
             token: watching.token.clone(),
             host: watching.host.clone(),
+            is_local: is_loopback(&watching.host),
             exports: watching.exports,
             dashboard: watching.dashboard,
         });

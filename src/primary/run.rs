@@ -32,7 +32,7 @@ use crate::ipc::router::Router;
 use crate::log::Log;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
-use crate::process::spawner::Spawned;
+use crate::process::spawner::{Spawned, not_started};
 use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 use crate::sys::local_time::now_ms;
 
@@ -245,7 +245,7 @@ impl Cluster {
                 self.crew.stillborn(name);
                 (self.output)(Output::Gone { name });
                 self.dispatcher.dead(slot, generation);
-                let error = Error::system("spawn", &error);
+                let error = not_started("spawn", &error);
                 self.advance(Fact::SpawnFailed { slot, generation, error });
             }
         }
@@ -364,7 +364,9 @@ impl Cluster {
         self.memory.set(header::SLOTS, self.supervisor.slots().len() as u64);
         for slot in self.supervisor.slots() {
             self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
-            self.memory.set_row(slot.number, row::FRESH, u64::from(slot.fresh));
+            self.memory.set_row(slot.number, row::EXTRA, u64::from(slot.is_extra()));
+            self.memory
+                .set_pids(slot.number, slot.workers().map(|one| (one.generation, one.pid().unwrap_or(0))));
             self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
             let Some(shown) = slot.shown() else {
                 self.memory.set_row(slot.number, row::PID, 0);

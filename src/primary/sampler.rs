@@ -9,25 +9,44 @@ use serde_json::{Value, json};
 use crate::admin::Past;
 use crate::metrics::aggregation::Totals;
 use crate::metrics::history::{Point, SERIES};
-use crate::metrics::layout::{page, row};
+use crate::metrics::layout::{PAGES_A_SLOT, page, row};
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
 use crate::process::cpus::usable_cpus;
+use crate::process::doing::{self, Doing};
 use crate::process::machine::Machine;
-use crate::process::usage;
+use crate::process::usage::{self, Usage};
 
 /// Of this time percentiles are told, and more when nobody has looked for longer.
 const WINDOW: Duration = Duration::from_secs(60);
 /// Of this time rates are: a minute is long for who looks at them.
 const RECENT: Duration = Duration::from_millis(4500);
 
-/// What was seen of a slot's process last.
+/// What was seen of a process last.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     pid: u64,
     cpu: f64,
     busy: u64,
     beat: u64,
+    /// For so many seconds its loop has not turned although there was something to do.
+    stood: f64,
+}
+
+/// What a process has used since the last look.
+struct Used {
+    usage: Usage,
+    /// Seconds of processor time.
+    cpu: f64,
+    /// It is seen for the first time.
+    is_new: bool,
+}
+
+impl Used {
+    /// Percent of one processor: what it used before it was first seen is no rate of a second.
+    fn percent(&self, seconds: f64) -> f64 {
+        if self.is_new { 0.0 } else { self.cpu / seconds * 100.0 }
+    }
 }
 
 pub struct Sampler {
@@ -35,7 +54,8 @@ pub struct Sampler {
     /// Where somebody asks for what was.
     past: Option<Past>,
     machine: Option<Machine>,
-    seen: HashMap<u16, Seen>,
+    /// By slot and by generation % PAGES_A_SLOT.
+    seen: HashMap<(u16, usize), Seen>,
     /// The totals of each of the last seconds, with their time.
     totals: VecDeque<(Instant, Totals)>,
     at: Instant,
@@ -66,38 +86,71 @@ impl Sampler {
         }
     }
 
+    /// Samples the processes of a slot; those besides the one that it is known by together.
     fn look_at(&mut self, slot: u16, seconds: f64) {
-        let memory = &self.memory;
-        let pid = memory.row(slot, row::PID);
-        let page = memory.page(slot, memory.row(slot, row::GENERATION) as u32);
-        let Some(usage) = u32::try_from(pid).ok().filter(|pid| *pid != 0).and_then(usage::of) else {
-            return memory.set_row(slot, row::CPU_PERCENT, 0);
-        };
-        let seen = self.seen.entry(slot).or_default();
+        let shown = self.memory.row(slot, row::PID);
+        let (mut memory, mut percent) = (0, 0.0);
+        for at in 0..PAGES_A_SLOT {
+            let pid = self.memory.row(slot, row::PIDS + at);
+            let Some(used) = self.used(slot, at, pid) else { continue };
+            let cpu = f64::from_bits(self.memory.row(slot, row::CPU_SECONDS)) + used.cpu;
+            self.memory.set_row(slot, row::CPU_SECONDS, cpu.to_bits());
+            if pid == shown {
+                self.write(slot, at, &used, seconds);
+            } else {
+                memory += used.usage.memory;
+                percent += used.percent(seconds);
+            }
+        }
+        self.memory.set_row(slot, row::OTHERS_MEMORY, memory);
+        self.memory.set_row(slot, row::OTHERS_CPU, percent.to_bits());
+        if shown == 0 {
+            self.memory.set_row(slot, row::CPU_PERCENT, 0);
+        }
+    }
+
+    /// None: there is no such process.
+    fn used(&mut self, slot: u16, at: usize, pid: u64) -> Option<Used> {
+        let usage = u32::try_from(pid).ok().filter(|pid| *pid != 0).and_then(usage::of)?;
+        let seen = self.seen.entry((slot, at)).or_default();
         let is_new = seen.pid != pid;
         if is_new {
             *seen = Seen { pid, ..Seen::default() };
         }
-        let (busy, beat) = (page.get(page::BUSY), page.get(page::BEAT));
-        let cpu = (usage.cpu - seen.cpu).max(0.0);
+        let cpu = (usage.cpu - std::mem::replace(&mut seen.cpu, usage.cpu)).max(0.0);
+        Some(Used { usage, cpu, is_new })
+    }
+
+    /// What the slot's worker is known by.
+    fn write(&mut self, slot: u16, at: usize, used: &Used, seconds: f64) {
+        let memory = &self.memory;
+        let Some(seen) = self.seen.get_mut(&(slot, at)) else { return };
+        let page = memory.page(slot, memory.row(slot, row::GENERATION) as u32);
         let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
-        set(row::CPU_SECONDS, f64::from_bits(memory.row(slot, row::CPU_SECONDS)) + cpu);
-        // What a process used before it was first seen is no rate of a second.
-        set(row::CPU_PERCENT, if is_new { 0.0 } else { cpu / seconds * 100.0 });
-        let worked = if is_new { 0 } else { busy.saturating_sub(seen.busy) };
-        set(row::UTILISATION, (worked as f64 / 1e9 / seconds).min(1.0));
-        // A loop that has not turned since keeps nothing waiting.
-        set(row::LAG_MS, if beat == seen.beat { 0.0 } else { page.get(page::LAG) as f64 / 1000.0 });
-        memory.set_row(slot, row::MEMORY, usage.memory);
-        memory.set_row(slot, row::THREADS, u64::from(usage.threads));
-        memory.set_row(slot, row::DESCRIPTORS, u64::from(usage.descriptors.unwrap_or(0)));
-        memory.set_row(slot, row::SAMPLED_PID, pid);
-        *seen = Seen { pid, cpu: usage.cpu, busy, beat };
+        let (busy, beat) = (page.get(page::BUSY), page.get(page::BEAT));
+        let has_turned = used.is_new || beat != seen.beat;
+        let stands = !has_turned && is_awake(seen.pid, used.cpu);
+        seen.stood = if stands { seen.stood + seconds } else { 0.0 };
+        set(row::CPU_PERCENT, used.percent(seconds));
+        let worked = if used.is_new { 0 } else { busy.saturating_sub(seen.busy) };
+        set(row::UTILISATION, if stands { 1.0 } else { (worked as f64 / 1e9 / seconds).min(1.0) });
+        // A loop that waits keeps nothing waiting; one that stands still, all that has come since.
+        let lag = if has_turned { page.get(page::LAG) as f64 / 1000.0 } else { seen.stood * 1000.0 };
+        set(row::LAG_MS, lag);
+        (seen.busy, seen.beat) = (busy, beat);
+        let Usage { memory: resident, threads, descriptors, .. } = used.usage;
+        memory.set_row(slot, row::MEMORY, resident);
+        memory.set_row(slot, row::THREADS, u64::from(threads));
+        memory.set_row(slot, row::DESCRIPTORS, u64::from(descriptors.unwrap_or(0)));
+        memory.set_row(slot, row::SAMPLED_PID, seen.pid);
     }
 
     fn sample(&mut self, elapsed: f64) -> Value {
         let slots = 0..self.memory.slots();
-        let used: f64 = slots.map(|slot| f64::from_bits(self.memory.row(slot, row::CPU_PERCENT))).sum();
+        let cpu = |slot, cell| f64::from_bits(self.memory.row(slot, cell));
+        let used: f64 =
+            slots.clone().map(|slot| cpu(slot, row::CPU_PERCENT) + cpu(slot, row::OTHERS_CPU)).sum();
+        let workers = slots.filter(|slot| self.memory.row(*slot, row::PID) != 0).count();
         let (Some((then, first)), Some((now, last))) = (self.totals.front(), self.totals.back()) else {
             return Value::Null;
         };
@@ -119,9 +172,25 @@ impl Sampler {
             "p99": minute.quantile(0.99),
             "p999": minute.quantile(0.999),
             "errorRate": minute.error_rate(),
-            "cpuUsage": used / usable_cpus(),
+            "cpuUsage": used / capacity(workers, usable_cpus()),
             "system": self.machine.as_mut().map(|machine| machine.look(elapsed)),
         })
+    }
+}
+
+/// Processors that a cluster can use: a worker uses no more than one.
+fn capacity(workers: usize, usable: f64) -> f64 {
+    usable.min(workers.max(1) as f64)
+}
+
+/// Has its main thread been doing something? `cpu`: seconds that the process has used since the last look. A process
+/// that looks at itself is, and keeps nothing waiting by it.
+fn is_awake(pid: u64, cpu: f64) -> bool {
+    match u32::try_from(pid).ok().filter(|pid| *pid != std::process::id()).and_then(doing::look) {
+        Some(Doing::Working | Doing::Stopped) => true,
+        // Threads of V8's use some of it without the loop.
+        Some(Doing::Unknown { .. }) => cpu > 0.1,
+        Some(Doing::Waiting | Doing::Traced) | None => false,
     }
 }
 
@@ -156,6 +225,15 @@ mod tests {
         assert!((rate(&mut looked(&often)) - 10.0).abs() < 0.5, "of the last five");
         assert!((rate(&mut looked(&[(100, 0.0), (20, 100.0), (1, 300.0)])) - 10.0).abs() < 0.5);
         assert!(rate(&mut looked(&[])).abs() < f64::EPSILON, "the first look");
+    }
+
+    #[test]
+    fn a_cluster_can_use_a_processor_a_worker_and_no_more_than_there_are() {
+        for (workers, usable, expected) in
+            [(1, 16.0, 1.0), (4, 2.0, 2.0), (4, 1.5, 1.5), (0, 8.0, 1.0), (2, 0.5, 0.5)]
+        {
+            assert!((capacity(workers, usable) - expected).abs() < f64::EPSILON, "{workers} on {usable}");
+        }
     }
 
     #[test]

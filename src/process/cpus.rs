@@ -52,6 +52,56 @@ fn memory_limit(read: Reader<'_>) -> Option<u64> {
     v2.chain(of(Hierarchy::Controller("memory"), "memory.limit_in_bytes")).min()
 }
 
+/// A tightest limit and what is used of it, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    pub limit: u64,
+    pub used: u64,
+    /// Of `used`, what the kernel gives back when somebody needs it.
+    pub cache: u64,
+}
+
+/// What the control groups of this process leave it: memory and swap; None where none of them limits it.
+pub fn group_share() -> (Option<Share>, Option<Share>) {
+    (memory_share(&read), swap_share(&read))
+}
+
+fn memory_share(read: Reader<'_>) -> Option<Share> {
+    let of = |hierarchy, limit: &'static str, used: &'static str, cache: &'static str| {
+        levels(read, hierarchy).into_iter().filter_map(move |level| {
+            let number = |file: &str| read(&level.join(file))?.trim().parse::<u64>().ok();
+            Some(Share {
+                limit: bytes_limit(&read(&level.join(limit))?)?,
+                used: number(used)?,
+                cache: stat(&read(&level.join("memory.stat")).unwrap_or_default(), cache),
+            })
+        })
+    };
+    let v2 = of(Hierarchy::Unified, "memory.max", "memory.current", "inactive_file");
+    let v1 = of(
+        Hierarchy::Controller("memory"),
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+        "total_inactive_file",
+    );
+    v2.chain(v1).min_by_key(|share| share.limit)
+}
+
+/// Version 1 limits memory and swap together, which says nothing of swap alone.
+fn swap_share(read: Reader<'_>) -> Option<Share> {
+    let levels = levels(read, Hierarchy::Unified).into_iter().filter_map(|level| {
+        let number = |file: &str| read(&level.join(file))?.trim().parse::<u64>().ok();
+        Some(Share { limit: number("memory.swap.max")?, used: number("memory.swap.current")?, cache: 0 })
+    });
+    levels.min_by_key(|share| share.limit)
+}
+
+/// A number of `memory.stat`: lines of a name and a number.
+fn stat(text: &str, name: &str) -> u64 {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
+}
+
 /// Which tree of control groups is meant.
 #[derive(Clone, Copy)]
 enum Hierarchy {
@@ -217,6 +267,32 @@ mod tests {
         ]);
         assert_eq!(quota(&v2), Some(1.5));
         assert_eq!(memory_limit(&v2), Some(1 << 30));
+    }
+
+    #[test]
+    fn what_is_used_is_told_of_the_group_that_limits() {
+        let v2 = machine(&[
+            ("/proc/self/cgroup", "0::/app.slice/web.service\n"),
+            ("/proc/self/mountinfo", V2_MOUNT),
+            ("/sys/fs/cgroup/app.slice/web.service/memory.max", "max\n"),
+            ("/sys/fs/cgroup/app.slice/web.service/memory.current", "100\n"),
+            ("/sys/fs/cgroup/app.slice/memory.max", "1000\n"),
+            ("/sys/fs/cgroup/app.slice/memory.current", "600\n"),
+            ("/sys/fs/cgroup/app.slice/memory.stat", "anon 300\ninactive_file 250\nactive_file 50\n"),
+            ("/sys/fs/cgroup/app.slice/web.service/memory.swap.max", "0\n"),
+            ("/sys/fs/cgroup/app.slice/web.service/memory.swap.current", "0\n"),
+        ]);
+        assert_eq!(memory_share(&v2), Some(Share { limit: 1000, used: 600, cache: 250 }));
+        assert_eq!(swap_share(&v2), Some(Share { limit: 0, used: 0, cache: 0 }));
+        let v1 = machine(&[
+            ("/proc/self/cgroup", "5:memory:/box\n"),
+            ("/proc/self/mountinfo", "41 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"),
+            ("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "2000\n"),
+            ("/sys/fs/cgroup/memory/box/memory.usage_in_bytes", "1500\n"),
+            ("/sys/fs/cgroup/memory/box/memory.stat", "inactive_file 1\ntotal_inactive_file 400\n"),
+        ]);
+        assert_eq!(memory_share(&v1), Some(Share { limit: 2000, used: 1500, cache: 400 }));
+        assert_eq!((memory_share(&machine(&[])), swap_share(&machine(&[]))), (None, None));
     }
 
     #[test]

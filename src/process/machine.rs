@@ -1,7 +1,12 @@
 //! The machine, or the part of it that this process may use (its cgroup).
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
+
 use serde_json::{Value, json};
-use sysinfo::{DiskRefreshKind, Disks, MemoryRefreshKind, Networks, System};
+use sysinfo::{DiskRefreshKind, DiskUsage, Disks, MemoryRefreshKind, Networks, System};
+
+use super::cpus::{Share, group_share, usable_cpus};
 
 pub struct Machine {
     system: System,
@@ -26,26 +31,35 @@ impl Machine {
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
         networks.refresh(true);
         disks.refresh_specifics(true, DiskRefreshKind::nothing().with_io_usage());
-        let limits = system.cgroup_limits().filter(|limits| limits.total_memory < system.total_memory());
-        let (total, available, free) = match limits {
-            Some(limits) => (limits.total_memory, limits.free_memory, limits.free_memory),
+        let (group, group_swap) = group_share();
+        let (total, available, free) = match group.filter(|group| group.limit < system.total_memory()) {
+            Some(Share { limit, used, cache }) => {
+                let free = limit.saturating_sub(used);
+                (limit, (free + cache).min(limit).min(system.available_memory()), free)
+            }
             None => (system.total_memory(), system.available_memory(), system.free_memory()),
         };
         let used = total.saturating_sub(available);
-        let swap = (system.total_swap(), system.used_swap());
+        let swap = match group_swap.filter(|group| group.limit < system.total_swap()) {
+            Some(Share { limit, used, .. }) => (limit, used),
+            None => (system.total_swap(), system.used_swap()),
+        };
         let percent =
             |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 * 100.0 } else { 0.0 };
         let load = System::load_average().map_or([0.0; 3], |load| [load.one, load.five, load.fifteen]);
         let rates = |read: u64, written: u64| json!({ "read": read as f64 / seconds, "written": written as f64 / seconds });
-        let disk = disks
-            .iter()
-            .map(|disk| disk.usage())
-            .fold((0, 0), |(read, written), usage| (read + usage.read_bytes, written + usage.written_bytes));
+        let disk = sum_once(disks.iter().map(|disk| {
+            let DiskUsage { read_bytes, written_bytes, .. } = disk.usage();
+            (disk.name(), (read_bytes, written_bytes))
+        }));
         let network = networks.iter().fold((0, 0), |(read, written), (_, network)| {
             (read + network.received(), written + network.transmitted())
         });
         json!({
-            "cpu": { "cores": system.cpus().len(), "usage": f64::from(system.global_cpu_usage()), "loadAverage": load },
+            "cpu": {
+                "cores": system.cpus().len(), "usable": usable_cpus(), "usage": f64::from(system.global_cpu_usage()),
+                "loadAverage": load,
+            },
             "memory": {
                 "total": total, "free": free, "used": used, "available": available,
                 "usagePercentage": percent(used, total),
@@ -57,5 +71,22 @@ impl Machine {
             "disk": rates(disk.0, disk.1),
             "network": rates(network.0, network.1),
         })
+    }
+}
+
+/// What was read and written by each device, once: a device is listed for each place that it is mounted at.
+fn sum_once<'a>(devices: impl Iterator<Item = (&'a OsStr, (u64, u64))>) -> (u64, u64) {
+    let each: HashMap<&OsStr, (u64, u64)> = devices.collect();
+    each.values().fold((0, 0), |(read, written), one| (read + one.0, written + one.1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_is_mounted_twice_counts_once() {
+        let listed = [("/dev/vda1", (5, 7)), ("/dev/vdb", (1, 1)), ("/dev/vda1", (5, 7))];
+        assert_eq!(sum_once(listed.iter().map(|(name, usage)| (OsStr::new(*name), *usage))), (6, 8));
     }
 }

@@ -10,6 +10,8 @@ use std::sync::mpsc::{Sender, channel};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::launch::Launch;
+use crate::error::Error;
+use crate::sys::limits::descriptors;
 
 /// A process that has been started and not reaped.
 #[derive(Debug)]
@@ -101,5 +103,40 @@ fn start(launch: &Launch, slot: u16, inherited: Inherited) -> io::Result<Spawned
             let _ = rustix::process::waitpid(Some(raw), rustix::process::WaitOptions::empty());
             Err(errno.into())
         }
+    }
+}
+
+/// Why no process came to be, with what would help.
+pub fn not_started(syscall: &str, source: &io::Error) -> Error {
+    let mut error = Error::system(syscall, source);
+    let advice = match source.raw_os_error() {
+        Some(libc::EMFILE) => format!(
+            "this process may have {} open files, and each worker takes a dozen of them and twice as many while it \
+             starts: raise the limit (ulimit -n), or ask for fewer workers",
+            descriptors()
+        ),
+        Some(libc::EAGAIN) => {
+            "its user or control group may have no more processes (ulimit -u, pids.max)".into()
+        }
+        Some(libc::ENOMEM) => "no memory is left for another process".into(),
+        _ => return error,
+    };
+    error.message = format!("{}: {advice}", error.message);
+    error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_cannot_start_a_worker_is_told_what_would_help() {
+        let told = |errno| not_started("spawn", &io::Error::from_raw_os_error(errno));
+        assert!(
+            told(libc::EMFILE).message.contains("ulimit -n")
+                && told(libc::EMFILE).details["errno"] == libc::EMFILE
+        );
+        assert!(told(libc::EAGAIN).message.contains("pids.max"));
+        assert_eq!(told(libc::ENOENT).message, "spawn: No such file or directory (os error 2)");
     }
 }

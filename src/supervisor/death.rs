@@ -144,7 +144,10 @@ impl Supervisor {
             "Worker {number} died {deaths} times in {minutes} minutes; one trial start every {trial} s from now on"
         );
         self.emit(Event::Alert { severity: Level::Error, message });
-        self.emit_degraded();
+        // What became of a start is said when it is settled.
+        if self.phase == Phase::Running {
+            self.emit_degraded();
+        }
     }
 
     pub(super) fn emit_degraded(&mut self) {

@@ -68,8 +68,16 @@ struct Roll {
     at: Option<Name>,
     error: Option<Error>,
     rest: VecDeque<u16>,
+    /// Slots that have a new worker.
+    new: Vec<u16>,
     /// Those that were replaced and leave.
     old: Vec<Name>,
+}
+
+impl Roll {
+    fn of(rest: VecDeque<u16>) -> Self {
+        Self { at: None, error: None, rest, new: Vec::new(), old: Vec::new() }
+    }
 }
 
 impl Supervisor {
@@ -160,7 +168,7 @@ impl Supervisor {
         let rest: VecDeque<u16> = self.slots.iter().filter(lives).map(|slot| slot.number).collect();
         match only {
             Some(only) if rest.is_empty() => Err(no_such_worker(only)),
-            Some(_) | None => Ok(Work::Rolling(Roll { at: None, error: None, rest, old: Vec::new() })),
+            Some(_) | None => Ok(Work::Rolling(Roll::of(rest))),
         }
     }
 
@@ -303,6 +311,9 @@ impl Supervisor {
                 return Some(roll);
             }
             roll.at = None;
+            if self.slots[usize::from(number)].is_ready() {
+                roll.new.push(number);
+            }
         }
         while let Some(number) = roll.rest.pop_front() {
             let slot = &mut self.slots[usize::from(number)];
@@ -334,7 +345,7 @@ impl Supervisor {
                 || self.slots[usize::from(*slot)].workers().all(|worker| worker.generation != *generation)
         };
         if id == OWN || roll.old.iter().all(has_left) {
-            self.done(id, Ok(Vec::new()));
+            self.done(id, Ok(roll.new));
             return None;
         }
         Some(roll)

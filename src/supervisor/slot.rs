@@ -127,6 +127,11 @@ impl Slot {
         self.is_ready() || self.trial || matches!(self.seat, Seat::CircuitOpen { .. } | Seat::Vacant)
     }
 
+    /// Nobody misses a worker that serves here.
+    pub fn is_extra(&self) -> bool {
+        self.fresh || self.role != Role::Serving
+    }
+
     pub fn view(&self) -> SlotState {
         let worker = match &self.seat {
             Seat::Occupied(worker) => worker,

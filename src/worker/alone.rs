@@ -28,6 +28,7 @@ impl Alone {
         memory.set(header::WANTED, 1);
         memory.set_row(0, row::GENERATION, u64::from(GENERATION));
         memory.set_row(0, row::PID, u64::from(std::process::id()));
+        memory.set_pids(0, std::iter::once((GENERATION, std::process::id())));
         memory.set_row(0, row::STATE, SlotState::Starting as u64);
         memory.set_row(0, row::STARTED, now_ms);
         let page = memory.page(0, GENERATION);

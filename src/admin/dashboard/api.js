@@ -19,6 +19,12 @@ export class Refused extends Error {
   }
 }
 
+/** With the token, where there is one: an API beyond loopback asks for it always. */
+function headers(more) {
+  const shown = token.get();
+  return shown === null ? more : { ...more, authorization: `Bearer ${shown}` };
+}
+
 async function read(response, good) {
   const body = await response.json().catch(() => ({}));
   if (!response.ok && !good.includes(response.status)) throw new Refused(response.status, body.error);
@@ -27,15 +33,13 @@ async function read(response, good) {
 
 /** `good`: statuses besides 2xx whose body is an answer. */
 export async function get(path, { good = [] } = {}) {
-  return read(await fetch(path, { signal: AbortSignal.timeout(PATIENCE), cache: 'no-store' }), good);
+  return read(await fetch(path, { headers: headers({}), signal: AbortSignal.timeout(PATIENCE), cache: 'no-store' }), good);
 }
 
 /** Answers when the cluster has done it, which for a roll of many workers takes a while. */
 export async function post(path, body) {
-  const shown = token.get();
-  const headers = shown === null ? {} : { authorization: `Bearer ${shown}` };
-  if (body !== undefined) headers['content-type'] = 'application/json';
-  return read(await fetch(path, { method: 'POST', headers, body: body === undefined ? undefined : JSON.stringify(body) }), []);
+  const [kind, text] = body === undefined ? [{}, undefined] : [{ 'content-type': 'application/json' }, JSON.stringify(body)];
+  return read(await fetch(path, { method: 'POST', headers: headers(kind), body: text }), []);
 }
 
 /** What this cluster's API serves: { paths, version }. */
@@ -46,8 +50,8 @@ export async function description() {
 
 /** Follows the stream of events until it ends or is broken off; resolves to the last id, for the next time. */
 export async function follow(path, lastId, signal, heard) {
-  const headers = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
-  const response = await fetch(path, { headers, signal, cache: 'no-store' });
+  const wanted = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
+  const response = await fetch(path, { headers: headers(wanted), signal, cache: 'no-store' });
   if (!response.ok || response.body === null) throw new Refused(response.status);
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let [rest, id] = ['', lastId];

@@ -27,6 +27,8 @@ export class Charts {
   #views = [];
   #seconds = 600;
   #asked = 0;
+  /** By so many milliseconds this browser's clock is ahead of the cluster's. */
+  #ahead = 0;
   /** Times in seconds, and a column of values for each metric. */
   #times = [];
   #columns = new Map(METRICS.map((metric) => [metric, []]));
@@ -51,19 +53,23 @@ export class Charts {
     return { chart, readings, none, plot, probes, drawn: null };
   }
 
+  /** What time it is for the cluster. */
+  setClock(now) {
+    this.#ahead = Date.now() - now;
+  }
+
   /** Shows the last `seconds`; 0: all there is. */
   async load(seconds) {
     this.#seconds = seconds;
     this.#asked += 1;
     const asked = this.#asked;
-    const now = Date.now();
-    const from = seconds === 0 ? 0 : now - seconds * 1000;
+    // The cluster's own clock decides where its history begins.
+    const from = seconds === 0 ? 0 : Date.now() - this.#ahead - seconds * 1000;
     let step = 0;
     if (seconds === 0) {
       const { points } = await get(`/cluster/history?metric=${METRICS[0]}&from=0&step=60000`);
       seconds = points.length * 60;
     }
-    // The cluster's own clock decides where its history begins.
     if (seconds > POINTS) step = Math.ceil(seconds / POINTS) * 1000;
     const all = await Promise.all(METRICS.map((metric) => get(`/cluster/history?metric=${metric}&from=${from}&step=${step}`)));
     // Another range was chosen meanwhile.

@@ -32,6 +32,13 @@ async function askForToken(wasWrong) {
   return given;
 }
 
+/** The token was wanted and missing or wrong: asks for it; false when there will be none. */
+export async function unlock() {
+  const wasWrong = token.get() !== null;
+  token.forget();
+  return askForToken(wasWrong);
+}
+
 export function showToken() {
   byId('forget').hidden = token.get() === null;
 }
@@ -43,9 +50,7 @@ async function order(path, body) {
       return await post(path, body);
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 401) throw error;
-      const wasWrong = token.get() !== null;
-      token.forget();
-      if (!(await askForToken(wasWrong))) return undefined;
+      if (!(await unlock())) return undefined;
     }
   }
 }

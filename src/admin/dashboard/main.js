@@ -1,8 +1,8 @@
 // The page: asks the API once a second while it is seen, at once when an event comes, and says when nobody answers.
 
-import { description, follow, get } from './api.js';
+import { Refused, description, follow, get } from './api.js';
 import { Charts } from './charts.js';
-import { Controls } from './controls.js';
+import { Controls, unlock } from './controls.js';
 import { byId, make, mark, say } from './dom.js';
 import { clock, duration, kinds, many, text } from './format.js';
 import { Log } from './log.js';
@@ -68,6 +68,8 @@ let looking = false;
 let again = false;
 let uptime = 0;
 let stream = null;
+/** The id of the last event that was seen: the next stream goes on after it. */
+let lastEvent = '';
 
 const serves = (path) => served?.has(path) ?? false;
 
@@ -89,14 +91,15 @@ async function meet() {
 }
 
 async function look() {
-  if (served === null) {
-    await meet();
-    looks = 0;
-  }
   const [now, health] = await Promise.all([get('/cluster/stats'), get('/cluster/health', { good: [503] })]);
   // Another cluster answers at this address.
   if (now.uptime < uptime) served = null;
   uptime = now.uptime;
+  charts.setClock(now.timestamp);
+  if (served === null) {
+    await meet();
+    looks = 0;
+  }
   showTiles(now);
   showHealth(health);
   charts.add(now);
@@ -128,7 +131,9 @@ async function lookOn() {
     await look();
     found();
   } catch (error) {
-    lost(error);
+    if (!(error instanceof Refused) || error.status !== 401) lost(error);
+    else if (await unlock()) [served, again] = [null, true];
+    else return locked();
   }
   looking = false;
   timer = setTimeout(lookOn, again ? SOON : EVERY);
@@ -154,13 +159,24 @@ function lost(error) {
   stream?.abort();
   if (lostSince !== null) return;
   lostSince = Date.now();
+  const since = `Connection lost since ${clock(lostSince)}.`;
+  showLost('no answer', `${since} The figures are from then; the cluster is asked again every second.`);
+}
+
+/** Nobody is asked any more: there is no token, and nothing is told without it. */
+function locked() {
+  stream?.abort();
+  showLost('locked', 'This cluster tells nothing without its token. Load the page again to enter it.');
+}
+
+function showLost(status, text) {
   const box = byId('lost');
-  say(box, `Connection lost since ${clock(lostSince)}. The figures are from then; the cluster is asked again every second.`);
+  say(box, text);
   box.hidden = false;
   document.documentElement.classList.add('is-lost');
-  say(byId('status'), 'no answer');
+  say(byId('status'), status);
   mark(byId('status'), 'data-kind', 'bad');
-  document.title = 'no answer · drover';
+  document.title = `${status} · drover`;
 }
 
 /** Follows the cluster's events while the page is seen. */
@@ -169,11 +185,10 @@ async function listen() {
   const mine = new AbortController();
   stream = mine;
   if (byId('events').childElementCount === 0) nothing(byId('events'), 'No events since this page was opened.');
-  let last = '';
   while (!mine.signal.aborted) {
     try {
-      last = await follow('/cluster/events', last, mine.signal, (event, id) => {
-        last = id;
+      lastEvent = await follow('/cluster/events', lastEvent, mine.signal, (event, id) => {
+        lastEvent = id;
         showEvent(event);
         lookSoon();
       });

@@ -46,6 +46,11 @@ pub fn router() -> Router<Arc<Api>> {
     })
 }
 
+/// Is it a file of the page? They are the same for everybody and tell nothing of the cluster.
+pub fn is_part(path: &str) -> bool {
+    FILES.iter().any(|(known, ..)| *known == path)
+}
+
 fn show(api: &Api, (_, kind, text): File) -> Response {
     if !api.dashboard {
         let why = "monitoring.dashboard is false: this cluster shows no dashboard";
