@@ -7,9 +7,10 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const { beyond } = require('./helpers/beyond');
 const { browser } = require('./helpers/chromium');
 const { freePort, request } = require('./helpers/http');
-const { everyday } = require('./helpers/program');
+const { everyday, noNetworks } = require('./helpers/program');
 
 const AXE = require.resolve('axe-core/axe.min.js');
 
@@ -134,6 +135,41 @@ test('a token is asked for once, a wrong one is said to be wrong, and no other t
   assert.deepEqual(await page.context().cookies(), []);
   await page.getByRole('button', { name: 'Forget token' }).click();
   assert.deepEqual(await page.evaluate(() => Object.values(sessionStorage)), []);
+});
+
+/** The least cluster for the page to show. */
+function serving({ port, config }) {
+  const app = require('drover').createServer({
+    app: require('node:http').createServer((_, response) => response.end('ok')),
+    cluster: { enabled: true, config: { workers: 2, ...config } },
+  });
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+test('beyond loopback it asks for the token first, and shows nothing to who has none', { skip: noNetworks }, async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await beyond(t, serving, { token: 'the right token' });
+  const page = await chromium.newPage();
+  await page.goto(`http://127.0.0.1:${api}`);
+  const field = page.getByRole('textbox', { name: 'Token' });
+  await field.fill('a wrong token');
+  await page.keyboard.press('Enter');
+  await page.getByText('That is not the cluster’s token.').waitFor();
+  await field.fill('the right token');
+  await page.keyboard.press('Enter');
+  await page.locator('#crew-body [data-worker]').nth(1).waitFor();
+  await page.getByLabel('One worker more').click();
+  await page.getByRole('button', { name: 'Scale', exact: true }).click();
+  // The stream of events is open to it as well.
+  await page.locator('#events').getByText('cluster:scaled').waitFor();
+  await page.locator('[data-worker="2"]').waitFor();
+
+  const another = await chromium.newPage();
+  await another.goto(`http://127.0.0.1:${api}`);
+  await another.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+  await another.getByText('This cluster tells nothing without its token.').waitFor();
+  assert.equal(await another.locator('#status').textContent(), 'locked');
 });
 
 test('axe finds nothing serious, in light, in dark and on a phone', async (t) => {

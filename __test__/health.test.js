@@ -56,8 +56,13 @@ function checked({ port, config, kind, tls }) {
   delete rest.custom;
   delete rest.health;
   const app = createServer({ app: made[kind](), cluster: { enabled: true, config: { workers: 2, monitoring: { port: 0 }, ...rest, healthCheck } } });
+  app.onMessage('who', () => process.pid);
   app.start(port, '127.0.0.1').then(() => {
     if (!app.isPrimary) return;
+    process.on('SIGUSR2', async () => {
+      const got = await Promise.all(Array.from({ length: 40 }, () => app.sendToRandomWorker('who', null)));
+      console.log(`GOT ${JSON.stringify([...new Set(got)])}`);
+    });
     for (const name of ['worker:unhealthy', 'health:changed', 'alert', 'worker:exit', 'worker:ready']) {
       app.cluster.on(name, (event) => console.log(`EVENT ${name} ${JSON.stringify(event)}`));
     }
@@ -199,6 +204,10 @@ test('one that gets well again by itself stays, when nobody may take its place',
   for (let visit = 0; visit < 6; visit += 1) {
     assert.notEqual((await request(port)).body.toString().split(' ')[0], pid, 'the others have its work');
   }
+  cluster.signal('SIGUSR2');
+  const [, got] = await cluster.until(/GOT (.*)/);
+  assert.equal(JSON.parse(got).length, 1);
+  assert.ok(!JSON.parse(got).includes(Number(pid)), 'nor is it asked by sendToRandomWorker');
   // The primary knows no way to the unhealthy one either; the other is made bad too, so that both serve again.
   await request(port, { path: '/fail' });
   await cluster.until(/EVENT alert .*Less than half of the workers are well: 0 of 2/);

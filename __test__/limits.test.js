@@ -61,13 +61,15 @@ const users = [['an ordinary user', nobody], ...(process.getuid() === 0 ? [['roo
 
 for (const [user, place] of users) {
   for (const dispatch of ['push', 'direct']) {
-    for (const limit of [64, 128]) {
+    // With less the primary could not start two workers.
+    for (const limit of [80, 128]) {
       test(`${user}, ${dispatch}, ${limit} descriptors a process: more connections than fit wait for their turn`, async (t) => {
         const port = await freePort();
         const config = { loadBalancing: { dispatch, queueTimeout: '1m' } };
         const cluster = everyday(t, { port, config, ...withDescriptors(limit), ...place });
         await cluster.until(/the cluster is ready/);
         const workers = cluster.others();
+        assert.equal(workers.length, 2, cluster.output);
 
         const all = clients(port, 2 * limit + 100);
         t.after(() => all.forEach((one) => one.close()));
@@ -87,7 +89,7 @@ for (const [user, place] of users) {
   test(`${user}: past queueTimeout what waits in the primary gets a 503, and nothing is lost`, async (t) => {
     const port = await freePort();
     const config = { loadBalancing: { dispatch: 'push', queueTimeout: 300 } };
-    const cluster = everyday(t, { port, config, ...withDescriptors(64), ...place });
+    const cluster = everyday(t, { port, config, ...withDescriptors(80), ...place });
     await cluster.until(/the cluster is ready/);
     const all = clients(port, 400);
     t.after(() => all.forEach((one) => one.close()));

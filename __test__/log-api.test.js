@@ -109,6 +109,13 @@ test('/cluster/log-level makes drover louder, as a whole or in part, for who may
   await cluster.until(/Worker \d has stopped/);
 });
 
+test('a level for the log as a whole is every component’s', async (t) => {
+  const { cluster, setLevel } = await serving(t, { components: { workers: 'silent' } });
+  assert.equal((await setLevel({ level: 'info' })).status, 200);
+  cluster.signal('SIGTERM');
+  await cluster.until(/Worker \d has stopped/);
+});
+
 test('a request that takes long is said, without its query', async (t) => {
   const { cluster, port } = await serving(t, { slowRequests: 50, format: 'json' });
   await request(port, { path: '/slow?password=hunter2', headers: { 'x-request-id': 'client-1' } });

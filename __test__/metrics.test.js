@@ -9,13 +9,22 @@ const { connect } = require('./helpers/connection');
 const { freePort, keepAlive, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
-/** Rolls at SIGWINCH. /slow takes as long as it is asked to, /status answers so, /metrics and /health as the API does. */
+/**
+ * Rolls at SIGWINCH. /slow takes as long as it is asked to, /block answers and stands still for as long, /status answers
+ * so, /metrics and /health as the API does.
+ */
 function measured({ port, config }) {
   const http = require('node:http');
   const { createServer } = require('drover');
   const server = http.createServer(async (request, response) => {
     const { pathname, searchParams } = new URL(request.url, 'http://localhost');
     if (pathname === '/slow') return setTimeout(() => response.end('slow'), Number(searchParams.get('ms')));
+    if (pathname === '/block') {
+      const block = () => {
+        for (const until = performance.now() + Number(searchParams.get('ms')); performance.now() < until; );
+      };
+      response.once('finish', () => setImmediate(block));
+    }
     if (pathname === '/metrics') return response.end(JSON.stringify(await app.getClusterMetrics()));
     if (pathname === '/health') return response.end(JSON.stringify(await app.getClusterHealth()));
     if (pathname === '/status') response.statusCode = Number(searchParams.get('code'));
@@ -188,6 +197,44 @@ test('a worker is sampled: memory, processor, descriptors, the event loop', asyn
   }
   assert.ok((await exported(api, 'process_open_fds')) > 10);
   assert.ok((await exported(api, 'nodejs_heap_size_used_bytes')) > 1e6);
+});
+
+/** The cluster's metrics when they are as wanted. */
+async function become(api, wanted) {
+  const until = performance.now() + 20_000;
+  for (;;) {
+    const now = await stats(api);
+    if (wanted(now)) return now;
+    assert.ok(performance.now() < until, `not as wanted: ${JSON.stringify(now)}`);
+  }
+}
+
+test('a loop that stands still is told while it does, not when it is over', async (t) => {
+  const rest = { workers: 1, processManagement: { hangTimeout: 0 }, healthCheck: { enabled: false } };
+  const { cluster, port, api } = await serving(t, { rest });
+  await become(api, ({ workers: [worker] }) => worker.memoryUsage !== null);
+  await request(port, { path: '/block?ms=60000' });
+  const before = await become(api, ({ eventLoopLag }) => eventLoopLag >= 1000);
+  await become(api, ({ eventLoopLag }) => eventLoopLag >= before.eventLoopLag + 1000);
+  assert.ok((await exported(api, 'nodejs_eventloop_lag_seconds')) >= 2);
+  // A worker can use one processor, however many there are.
+  await become(api, ({ cpuUsage, workers: [worker] }) => cpuUsage > 75 && Math.abs(cpuUsage - worker.cpuUsage) < 1);
+  cluster.signal('SIGKILL');
+});
+
+test('what a leaving worker still does is told: its requests, its connections, its memory', async (t) => {
+  const { cluster, port, api } = await serving(t, { rest: { workers: 1 } });
+  const slow = request(port, { path: '/slow?ms=6000' });
+  await become(api, ({ activeRequests, memoryUsage }) => activeRequests === 1 && memoryUsage > 0);
+  cluster.signal('SIGWINCH');
+  await cluster.until(/is finishing its requests/);
+  const { workers: [worker] } = await become(api, ({ memoryUsage, workers: [now] }) => now.memoryUsage !== null && memoryUsage > now.memoryUsage * 1.5);
+  assert.deepEqual([worker.generation, worker.activeRequests, worker.activeConnections], [2, 1, 1]);
+  assert.equal(await exported(api, 'http_requests_in_flight'), 1);
+  assert.equal(await exported(api, 'http_connections_open'), 1);
+  await slow;
+  await cluster.until(/ROLLED/);
+  await become(api, ({ activeRequests, activeConnections }) => activeRequests === 0 && activeConnections === 0);
 });
 
 /** Tells what 'metrics:updated' brings, in the primary and in a worker. */

@@ -6,8 +6,9 @@ const assert = require('node:assert/strict');
 const net = require('node:net');
 const { once } = require('node:events');
 const { test } = require('node:test');
+const { beyond } = require('./helpers/beyond');
 const { freePort, request, tcp } = require('./helpers/http');
-const { program } = require('./helpers/program');
+const { noNetworks, program } = require('./helpers/program');
 
 /** Blocks the primary at SIGUSR2. */
 function monitored({ port, config }) {
@@ -61,13 +62,17 @@ test('the cluster is scaled and restarted over it, and says what is wrong with a
   const ids = async () => (await request(api, { path: '/cluster/workers' })).json().map(({ id, generation }) => `${id}.${generation}`);
   assert.equal((await post(api, '/cluster/scale', { workers: 3 })).status, 200);
   assert.deepEqual(await ids(), ['0.1', '1.1', '2.1']);
-  assert.equal((await post(api, '/cluster/restart')).status, 200);
+  assert.deepEqual((await post(api, '/cluster/restart')).json(), { workers: ['0', '1', '2'] });
   assert.deepEqual(await ids(), ['0.2', '1.2', '2.2']);
-  assert.equal((await post(api, '/cluster/workers/1/restart')).status, 200);
+  assert.deepEqual((await post(api, '/cluster/workers/1/restart')).json(), { workers: ['1'] });
   assert.deepEqual(await ids(), ['0.2', '1.3', '2.2']);
   for (const [path, body, status, code] of [
     ['/cluster/scale', { workers: 0 }, 400, 'INVALID_ARGUMENT'],
     ['/cluster/scale', {}, 422, 'INVALID_ARGUMENT'],
+    ['/cluster/scale', { workers: 2, wrokers: 3 }, 422, 'INVALID_ARGUMENT'],
+    ['/cluster/log-level', { level: 'info', componnent: 'dispatch' }, 422, 'INVALID_ARGUMENT'],
+    ['/cluster/workers/%FF/restart', undefined, 400, 'INVALID_ARGUMENT'],
+    ['/cluster/workers/%FF/heap-snapshot', undefined, 400, 'INVALID_ARGUMENT'],
     ['/cluster/workers/9/restart', undefined, 404, 'NO_SUCH_WORKER'],
     ['/cluster/workers/x/restart', undefined, 400, 'INVALID_ARGUMENT'],
     ['/nothing', undefined, 404, 'NOT_FOUND'],
@@ -85,8 +90,25 @@ test('with a token a POST shows it, and a GET need not', async (t) => {
     const answer = await post(api, '/cluster/restart', undefined, authorization && { authorization });
     assert.deepEqual([answer.status, answer.json().error.code], [401, 'UNAUTHORIZED'], authorization);
   }
+  for (const authorization of ['Bearer a token of some length', 'bearer a token of some length'])
+    assert.equal((await post(api, '/cluster/restart', undefined, { authorization })).status, 200);
+});
+
+test('beyond loopback nothing is told without the token, but to this user over the socket', { skip: noNetworks }, async (t) => {
+  const { api, socket } = await beyond(t, monitored, { token: 'a token of some length' });
+  const paths = ['/cluster/stats', '/cluster/workers', '/cluster/logs', '/cluster/errors', '/cluster/events', '/metrics', '/openapi.json', '/nothing'];
+  for (const path of paths) {
+    const answer = await request(api, { path });
+    assert.deepEqual([answer.status, answer.json().error.code], [401, 'UNAUTHORIZED'], path);
+    assert.equal(answer.headers['www-authenticate'], 'Bearer');
+  }
   const shown = { authorization: 'Bearer a token of some length' };
-  assert.equal((await post(api, '/cluster/restart', undefined, shown)).status, 200);
+  for (const path of ['/cluster/stats', '/metrics', '/openapi.json'])
+    assert.equal((await request(api, { path, headers: shown })).status, 200, path);
+  // The page is the same for everybody, and asks for the token.
+  for (const path of ['/', '/dashboard/main.js']) assert.equal((await request(api, { path })).status, 200, path);
+  assert.equal((await request(socket, { path: '/cluster/stats' })).status, 200);
+  assert.equal((await request(socket, { path: '/cluster/restart', method: 'POST' })).status, 401);
 });
 
 test('pages of other sites and rebound names are refused', async (t) => {

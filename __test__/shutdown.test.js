@@ -154,6 +154,24 @@ for (const [what, enabled] of [
   });
 }
 
+test('a middleware that has answered /health and goes on all the same is left alone', async (t) => {
+  const port = await freePort();
+  const main = ({ port }) => {
+    const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1 } } });
+    app.use((request, response, next) => {
+      if (request.url !== '/health') return next();
+      response.on('finish', () => setImmediate(next));
+      response.send('from the middleware');
+    });
+    app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+  };
+  const cluster = program(t, main, { given: { port } });
+  await cluster.until(/the cluster is ready/);
+  for (let visit = 0; visit < 3; visit += 1) assert.equal((await request(port, { path: '/health' })).body, 'from the middleware');
+  assert.equal((await request(port, { path: '/ready' })).json().status, 'ready');
+  assert.doesNotMatch(cluster.output, /ERR_HTTP_HEADERS_SENT|replaced/);
+});
+
 test('a /health of the program’s own is the one that answers', async (t) => {
   const { port } = await serving(t, { own: true });
   assert.equal((await request(port, { path: '/health' })).body, 'my own');

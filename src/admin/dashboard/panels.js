@@ -97,12 +97,14 @@ export function showEvent(event) {
     list = make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'events-title' });
     panel.replaceChildren(list);
   }
-  list.prepend(row(event.timestamp, event.type, words(event)));
+  // What says that events are missing is no event, and has no time of its own.
+  list.prepend(row(event.timestamp ?? Date.now(), event.type, words(event)));
   while (list.childElementCount > MOST_EVENTS) list.lastElementChild.remove();
 }
 
 /** The rest of an event in words. */
-function words({ type: _, timestamp: __, ...rest }) {
+function words({ type, timestamp: _, ...rest }) {
+  if (type === 'gap') return `${many(rest.lost, 'event')} are missing here`;
   if (typeof rest.message === 'string') return rest.message;
   const said = Object.entries(rest).filter(([, value]) => value !== null && value !== undefined && value !== '');
   return said.map(([name, value]) => `${spaced(name)} ${value?.message ?? (typeof value === 'object' ? JSON.stringify(value) : value)}`).join(', ');
