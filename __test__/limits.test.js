@@ -57,6 +57,17 @@ function setLimit(pid, limit, place) {
   assert.equal(status, 0, String(stderr));
 }
 
+test('with too few descriptors for all workers those that fit serve, and it is said what would help', async (t) => {
+  const port = await freePort();
+  const config = { loadBalancing: { dispatch: 'push' }, processManagement: { restartDelay: 20, maxRestarts: 1 } };
+  const cluster = everyday(t, { port, config, ...withDescriptors(64) });
+  await cluster.until(/Worker 0: \w+: Too many open files .*: this process may have 64 open files, .* raise the limit \(ulimit -n\)/);
+  await cluster.until(/the cluster is ready/);
+  assert.equal(cluster.output.match(/Only 1 of 2 workers are up; failing: 0/g).length, 1, cluster.output);
+  const all = clients(port, 5);
+  assert.deepEqual(tally(await drain(all)), { 200: 5 });
+});
+
 const users = [['an ordinary user', nobody], ...(process.getuid() === 0 ? [['root', {}]] : [])];
 
 for (const [user, place] of users) {

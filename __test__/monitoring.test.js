@@ -127,6 +127,20 @@ test('pages of other sites and rebound names are refused', async (t) => {
   assert.equal((await request(api, { path: '/cluster/stats', headers: own })).status, 200);
 });
 
+test('its document names every member of health, metrics and workers, and no other', async (t) => {
+  const { api } = await serving(t);
+  const get = async (path) => (await request(api, { path })).json();
+  const { components } = await get('/openapi.json');
+  const stats = await get('/cluster/stats');
+  for (const [name, told] of [
+    ['Health', await get('/cluster/health')],
+    ['Metrics', stats],
+    ['Worker', stats.workers[0]],
+  ]) {
+    assert.deepEqual(Object.keys(components.schemas[name].properties).sort(), Object.keys(told).sort(), name);
+  }
+});
+
 test('history has the last seconds of a number', async (t) => {
   const { api } = await serving(t);
   let points = [];

@@ -85,7 +85,9 @@ test('errors of one kind are one, with their count, class, workers, times and st
   const before = Date.now();
   await request(port, { path: '/throw/17' });
   const thrown = (error) => error.class === 'uncaught-exception';
-  await ask(api, '/cluster/errors', ({ errors }) => errors.some(thrown));
+  // It is told by the worker, and its death when that is over.
+  const died = (error) => error.class === 'worker-death';
+  await ask(api, '/cluster/errors', ({ errors }) => errors.some(thrown) && errors.some(died));
   await ask(api, '/cluster/health', ({ status }) => status === 'healthy');
   await request(port, { path: '/throw/42' });
   const { errors } = await ask(api, '/cluster/errors', ({ errors }) => errors.find(thrown)?.count === 2);
@@ -96,7 +98,7 @@ test('errors of one kind are one, with their count, class, workers, times and st
   assert.ok(error.first >= before - 1000 && error.last >= error.first);
   assert.equal(error.trend.length, 60);
   assert.equal(error.trend.at(-1) + error.trend.at(-2), 2);
-  const deaths = errors.find((one) => one.class === 'worker-death');
+  const deaths = errors.find(died);
   assert.match(deaths.message, /exit code 1/);
 });
 

@@ -138,9 +138,9 @@ export interface ClusterMetrics {
   p999: number;
   /** Of the last minute: the fraction that was answered with 5xx or lost its connection before. */
   errorRate: number;
-  /** RSS of all workers, in bytes. */
+  /** RSS of all workers, those that start or finish included, in bytes. */
   memoryUsage: number;
-  /** Percent of the usable capacity. */
+  /** Percent of what the workers can use: a processor each, and no more than the usable ones. */
   cpuUsage: number;
   /** Connections that wait for a worker. */
   queueLength: number;
@@ -200,8 +200,8 @@ export interface HealthStatus {
   healthyWorkers: number;
   /** Ids of workers. */
   unhealthyWorkers: string[];
-  /** When this was looked at. */
-  lastHealthCheck: Timestamp;
+  /** When a check of one of the present workers ended last; null where none has. */
+  lastHealthCheck: Timestamp | null;
   details: WorkerHealthDetail[];
 }
 

@@ -58,7 +58,9 @@ export interface WorkerInfo {
   port: number;
   /** Requests of the slot's whole life, those of earlier workers included. */
   requestCount: number;
+  /** Those of an earlier worker of the slot that finishes what it has included. */
   activeRequests: number;
+  /** As `activeRequests`. */
   activeConnections: number;
   /** Milliseconds, over this process's life. */
   averageResponseTime: number;
@@ -67,8 +69,8 @@ export interface WorkerInfo {
   /** Percent of one core over the last second. Null before the first sample. */
   cpuUsage: number;
   /**
-   * The longest that anything waited for the event loop in the last second or two, milliseconds. Null before the first
-   * sample.
+   * The longest that anything waited for the event loop in the last second or two, milliseconds; while the loop stands
+   * still, for how long it has, to a second. Null before the first sample.
    */
   eventLoopLag: number;
   /** It serves, or is ready to, its event loop turns and its checks pass. */

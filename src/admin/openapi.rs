@@ -154,31 +154,56 @@ pub fn document() -> Value {
                 "Health": object(json!({
                     "healthy": { "type": "boolean" },
                     "status": { "enum": ["healthy", "degraded", "critical"] },
+                    "totalWorkers": { "type": "integer" }, "healthyWorkers": { "type": "integer" },
                     "unhealthyWorkers": { "type": "array", "items": { "type": "string" } },
-                    "details": { "type": "array", "items": { "type": "object" } },
+                    "lastHealthCheck": { "type": ["integer", "null"] },
+                    "details": { "type": "array", "items": object(json!({
+                        "workerId": { "type": "string" }, "healthy": { "type": "boolean" },
+                        "reasons": { "type": "array", "items": { "type": "string" } },
+                    })) },
                 })),
-                "Worker": object(json!({
-                    "id": { "type": "string" }, "pid": { "type": ["integer", "null"] }, "generation": { "type": "integer" },
-                    "state": { "type": "string" }, "detail": { "type": "string" }, "restarts": { "type": "integer" },
-                    "requestCount": { "type": "integer" }, "activeRequests": { "type": "integer" },
-                    "activeConnections": { "type": "integer" }, "averageResponseTime": { "type": "number" },
-                    "memoryUsage": { "type": ["integer", "null"] }, "cpuUsage": { "type": ["number", "null"] },
-                    "eventLoopLag": { "type": ["number", "null"] }, "healthy": { "type": "boolean" },
-                })),
-                "Metrics": object(json!({
-                    "totalWorkers": { "type": "integer" }, "activeWorkers": { "type": "integer" },
-                    "totalRequests": { "type": "integer" }, "requestsPerSecond": { "type": "number" },
-                    "averageResponseTime": { "type": "number" }, "p50": { "type": "number" }, "p90": { "type": "number" },
-                    "p99": { "type": "number" }, "p999": { "type": "number" }, "errorRate": { "type": "number" },
-                    "memoryUsage": { "type": "integer" }, "cpuUsage": { "type": "number" },
-                    "queueLength": { "type": "integer" }, "activeConnections": { "type": "integer" },
-                    "restartCount": { "type": "integer" }, "uptime": { "type": "integer" },
-                    "workers": { "type": "array", "items": schema("Worker") },
-                    "bytesReceived": { "type": "integer" }, "bytesSent": { "type": "integer" },
-                    "gc": object(json!({ "count": { "type": "integer" }, "time": { "type": "number" } })),
-                    "custom": { "type": "object" }, "userMetrics": { "type": "object" },
-                    "messages": { "type": "object", "additionalProperties": schema("Messages") },
-                })),
+                "Worker": object(and(
+                    typed(&[
+                        ("string", &["id", "workerId", "state", "status", "detail"]),
+                        ("integer", &[
+                            "generation", "startTime", "uptime", "restarts", "port", "requestCount", "activeRequests",
+                            "activeConnections",
+                        ]),
+                        ("number", &["averageResponseTime"]),
+                        ("boolean", &["healthy"]),
+                    ]),
+                    json!({
+                        "pid": { "type": ["integer", "null"] }, "memoryUsage": { "type": ["integer", "null"] },
+                        "cpuUsage": { "type": ["number", "null"] }, "eventLoopLag": { "type": ["number", "null"] },
+                        "health": object(json!({
+                            "status": { "type": "string" }, "consecutiveFailures": { "type": "integer" },
+                            "lastCheck": { "type": ["integer", "null"] }, "reason": { "type": ["string", "null"] },
+                            "metrics": { "type": ["object", "null"] },
+                        })),
+                    }),
+                )),
+                "Metrics": object(and(
+                    typed(&[
+                        ("integer", &[
+                            "timestamp", "totalWorkers", "activeWorkers", "totalRequests", "totalErrors", "bytesReceived",
+                            "bytesSent", "memoryUsage", "queueLength", "refusedConnections", "activeConnections",
+                            "activeRequests", "restartCount", "uptime",
+                        ]),
+                        ("number", &[
+                            "requestsPerSecond", "averageResponseTime", "p50", "p90", "p99", "p999", "errorRate",
+                            "cpuUsage", "eventLoopLag",
+                        ]),
+                        ("object", &["custom", "userMetrics"]),
+                    ]),
+                    json!({
+                        "responses": { "type": "object", "additionalProperties": { "type": "integer" } },
+                        "gc": object(typed(&[("integer", &["count"]), ("number", &["time"])])),
+                        "system": { "type": ["object", "null"] },
+                        "lastScalingAction": { "type": ["object", "null"] },
+                        "workers": { "type": "array", "items": schema("Worker") },
+                        "messages": { "type": "object", "additionalProperties": schema("Messages") },
+                    }),
+                )),
                 "Messages": object(json!({
                     "sent": { "type": "integer" }, "received": { "type": "integer" }, "answered": { "type": "integer" },
                     "failed": { "type": "integer" }, "averageTime": { "type": "number" },
@@ -274,6 +299,20 @@ fn lines() -> Value {
         "dropped": { "type": "integer" },
         "next": { "type": "integer" },
     }))
+}
+
+/// Properties by their type.
+fn typed(kinds: &[(&str, &[&str])]) -> Value {
+    let each = kinds.iter().flat_map(|(kind, names)| names.iter().map(move |name| (*name, *kind)));
+    Value::Object(each.map(|(name, kind)| (name.to_owned(), json!({ "type": kind }))).collect())
+}
+
+/// The properties of both.
+fn and(mut properties: Value, more: Value) -> Value {
+    if let (Some(all), Value::Object(more)) = (properties.as_object_mut(), more) {
+        all.extend(more);
+    }
+    properties
 }
 
 /// Every property is there.
