@@ -16,9 +16,10 @@ async function withCargoDeny(env) {
   if (isOnPath('cargo-deny', env.PATH)) return env;
   const bin = path.join(tools, 'bin');
   if (!fs.existsSync(path.join(bin, 'cargo-deny'))) {
-    say('cargo-deny is not here: building it into target/tools, once (some minutes).');
-    const { code } = await run('cargo', ['install', 'cargo-deny', '--locked', '--root', tools], {
-      env: { ...env, CARGO_TARGET_DIR: path.join(tools, 'build') },
+    say('cargo-deny is not here: building it into target/tools, once (a minute or two).');
+    // Not optimised: it runs for a second, and would take minutes to compile.
+    const { code } = await run('cargo', ['install', 'cargo-deny', '--locked', '--root', tools, '--profile', 'dev'], {
+      env: { ...env, CARGO_TARGET_DIR: path.join(tools, 'build'), CARGO_PROFILE_DEV_DEBUG: '0' },
     });
     if (code !== 0) throw new Skipped('cargo-deny could not be installed, so licences and sources are unchecked.');
     fs.rmSync(path.join(tools, 'build'), { recursive: true, force: true });
