@@ -258,3 +258,25 @@ test('a broken database ejects nobody', async (t) => {
   assert.equal(pids.size, 2);
   assert.deepEqual(Object.values(statuses(await made.state())).filter((status) => status === 'ejected'), []);
 });
+
+/** Worker 0 never gets ready. */
+function halfThere({ port }) {
+  if (process.env.WORKER_ID === '0') throw new Error('no licence for this one');
+  const app = require('drover').createServer({
+    app: require('node:http').createServer((_, response) => response.end('ok')),
+    cluster: { enabled: true, config: { workers: 2, processManagement: { restartDelay: 20, maxRestarts: 1 } } },
+  });
+  app.start(port, '127.0.0.1').then(async () => {
+    if (!app.isPrimary) return;
+    console.log(`HEALTH ${JSON.stringify(await app.getClusterHealth())}`);
+    app.stopCluster();
+  });
+}
+
+test('a cluster that starts without some of its workers is degraded, and says which are missing', async (t) => {
+  const cluster = program(t, halfThere, { given: { port: await freePort() } });
+  const [, told] = await cluster.until(/HEALTH (.*)/);
+  const { status, totalWorkers, unhealthyWorkers, details, lastHealthCheck } = JSON.parse(told);
+  assert.deepEqual([status, totalWorkers, unhealthyWorkers, lastHealthCheck], ['degraded', 2, ['0'], null]);
+  assert.deepEqual(details[0].reasons, ['it is not serving: circuit-open']);
+});

@@ -377,6 +377,8 @@ impl Supervisor {
             return self.settle(now);
         }
         self.phase = Phase::Running;
+        // Who did not get ready is missed from now on.
+        self.slots.iter_mut().filter(|slot| slot.role == Role::Serving).for_each(|slot| slot.fresh = false);
         let mut serving = self.slots.iter().filter(|slot| slot.role == Role::Serving);
         if serving.all(Slot::is_ready) {
             self.emit(Event::ClusterStarted { worker_count: u32::from(self.policy.workers) });

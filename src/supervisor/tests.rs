@@ -254,6 +254,7 @@ fn start_resolves_degraded_when_the_failing_slots_have_used_up_their_budget() {
     assert_eq!(started(&world.log), Some(Ok(())));
     let degraded = |action: &&Action| matches!(action, Action::Emit(Event::ClusterDegraded { .. }));
     assert_eq!(world.log.iter().filter(degraded).count(), 1, "said once");
+    assert!(!world.supervisor.slots()[1].is_extra(), "it is missed");
 }
 
 #[test]

@@ -41,7 +41,10 @@ impl Worker {
     /// Asks the primary for a share of an address.
     pub fn listen(&self, address: Address, backlog: u32) -> Result<Listened, Refused> {
         let refused = |error: &io::Error| Refused {
-            errno: error.raw_os_error().unwrap_or(libc::ECONNABORTED),
+            errno: error.raw_os_error().unwrap_or(match error.kind() {
+                io::ErrorKind::TimedOut => libc::ETIMEDOUT,
+                _ => libc::ECONNABORTED,
+            }),
             host: None,
         };
         let (answer, descriptor) =
