@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const { test } = require('node:test');
+const { setTimeout: pause } = require('node:timers/promises');
 const { connect } = require('./helpers/connection');
 const { freePort, keepAlive, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
@@ -206,6 +207,8 @@ async function become(api, wanted) {
     const now = await stats(api);
     if (wanted(now)) return now;
     assert.ok(performance.now() < until, `not as wanted: ${JSON.stringify(now)}`);
+    // The cluster is sampled once a second, and asking without a pause would be what it measures.
+    await pause(100);
   }
 }
 
@@ -224,7 +227,7 @@ test('a loop that stands still is told while it does, not when it is over', asyn
 
 test('what a leaving worker still does is told: its requests, its connections, its memory', async (t) => {
   const { cluster, port, api } = await serving(t, { rest: { workers: 1 } });
-  const slow = request(port, { path: '/slow?ms=6000' });
+  const slow = request(port, { path: '/slow?ms=10000' });
   await become(api, ({ activeRequests, memoryUsage }) => activeRequests === 1 && memoryUsage > 0);
   cluster.signal('SIGWINCH');
   await cluster.until(/is finishing its requests/);

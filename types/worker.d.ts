@@ -70,7 +70,7 @@ export interface WorkerInfo {
   cpuUsage: number;
   /**
    * The longest that anything waited for the event loop in the last second or two, milliseconds; while the loop stands
-   * still, for how long it has, to a second. Null before the first sample.
+   * still, for how long it has, to a second or two. Null before the first sample.
    */
   eventLoopLag: number;
   /** It serves, or is ready to, its event loop turns and its checks pass. */

@@ -4,6 +4,7 @@
 
 const { execFile } = require('node:child_process');
 const fs = require('node:fs');
+const os = require('node:os');
 const path = require('node:path');
 const { promisify } = require('node:util');
 
@@ -30,14 +31,19 @@ function installed(...names) {
 /** Whether this process may install packages. */
 const mayInstall = () => process.getuid() === 0 && isProgram('/usr/bin/apt-get');
 
+/** Runs a shell's text with arguments while nobody else does: tests of several files install things at once. */
+async function alone(text, args, options) {
+  const lock = path.join(os.tmpdir(), `drover-tests-${process.getuid()}.lock`);
+  await run('flock', [lock, 'sh', '-ec', text, 'sh', ...args], { timeout: PATIENCE, ...options });
+}
+
 /** Installs a package; resolves to the path of the program of its name. */
 async function fromDebian(name) {
-  const options = { timeout: PATIENCE, env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-  await run('apt-get', ['update', '--quiet'], options);
-  await run('apt-get', ['install', '--yes', '--quiet', '--no-install-recommends', name], options);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  await alone('apt-get update --quiet; apt-get install --yes --quiet --no-install-recommends "$1"', [name], { env });
   const found = installed(name);
   if (found === undefined) throw new Error(`the package ${name} brought no ${name}`);
   return found;
 }
 
-module.exports = { PATIENCE, fromDebian, installed, isProgram, mayInstall };
+module.exports = { PATIENCE, alone, fromDebian, installed, isProgram, mayInstall };

@@ -2,13 +2,20 @@
 
 // Python packages that drover is tested with, in an environment of their own under .cache/python.
 
-const { execFile } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
-const { promisify } = require('node:util');
+const { alone } = require('./debian');
 const { skip } = require('./skip');
 
-const run = promisify(execFile);
+/** Makes the environment, unless another has while its turn was waited for. */
+const INSTALL = `
+folder=$1; whole=$2; shift 2
+test -e "$whole" && exit
+rm -rf "$folder"
+python3 -m venv "$folder"
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check "$@"
+touch "$whole"
+`;
 const cache = path.resolve(__dirname, '..', '..', '.cache', 'python');
 
 /**
@@ -20,13 +27,7 @@ async function python(t, ...packages) {
   const binary = path.join(folder, 'bin', 'python');
   const whole = path.join(folder, 'complete');
   try {
-    if (!fs.existsSync(whole)) {
-      fs.rmSync(folder, { recursive: true, force: true });
-      fs.mkdirSync(cache, { recursive: true });
-      await run('python3', ['-m', 'venv', folder]);
-      await run(binary, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', ...packages]);
-      fs.writeFileSync(whole, '');
-    }
+    if (!fs.existsSync(whole)) await alone(INSTALL, [folder, whole, ...packages]);
     return binary;
   } catch (error) {
     return skip(t, `no Python with ${packages.join(', ')}: ${error.message.trim().split('\n').at(-1)}`, error);

@@ -32,6 +32,7 @@ pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
     let ordered = ORDERED.iter().filter_map(|(low, high)| facts.ordered(low, high));
     ordered
         .chain(facts.monitoring_is_guarded())
+        .chain(facts.token_can_be_shown())
         .chain(facts.affinity_is_of_one_mind())
         .chain(facts.cookie_can_be_read())
         .chain(facts.direct_dispatch_can_be_exact())
@@ -91,6 +92,19 @@ impl Facts<'_> {
             found: shown(&host.value),
             allowed: "an address of loopback, as long as there is no monitoring.token".into(),
             hint: Some("with a token (CLUSTER_MONITORING_TOKEN) any address is allowed".into()),
+        })
+    }
+
+    /// A header holds it: no other characters go through every client, and blanks at its ends are lost.
+    fn token_can_be_shown(&self) -> Option<Fault> {
+        let token = self.settings.given.get("monitoring.token")?;
+        let text = token.value.as_str()?;
+        let fits = text.trim() == text && text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        (!fits).then(|| Fault {
+            path: token.origin.clone(),
+            found: "another text".into(),
+            allowed: "printable ASCII without blanks at its ends, since it is shown in a header".into(),
+            hint: None,
         })
     }
 
@@ -204,6 +218,8 @@ mod tests {
                 "resources.memoryManagement.memoryCriticalThreshold",
             ),
             (json!({ "monitoring": { "host": "0.0.0.0" } }), "monitoring.host"),
+            (json!({ "monitoring": { "token": "schlüssel" } }), "monitoring.token"),
+            (json!({ "monitoring": { "token": " blank" } }), "monitoring.token"),
             (
                 json!({ "loadBalancing": { "stickySession": true, "sessionAffinity": "none" } }),
                 "loadBalancing.stickySession",

@@ -156,10 +156,13 @@ impl Writer {
             Ok((ready, _)) => ready.iter().map(|event| event.data.u64()).collect(),
             Err(_) => return 0,
         };
-        let ready = keys.len();
+        let mut ready = 0;
         for key in keys {
             let Some(mut stream) = self.streams.remove(&key) else { continue };
+            ready += 1;
             if self.read(&mut stream) {
+                // Its worker has the pipe as well, and closing this end alone would not be the last heard of it.
+                let _ = epoll::delete(&self.epoll, &stream.pipe);
                 self.end(stream);
             } else {
                 self.streams.insert(key, stream);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::admin::Past;
+use crate::event::SlotState;
 use crate::metrics::aggregation::Totals;
 use crate::metrics::history::{Point, SERIES};
 use crate::metrics::layout::{PAGES_A_SLOT, page, row};
@@ -27,10 +28,33 @@ const RECENT: Duration = Duration::from_millis(4500);
 struct Seen {
     pid: u64,
     cpu: f64,
-    busy: u64,
+    /// None: its page was not looked at yet.
+    busy: Option<u64>,
     beat: u64,
-    /// For so many seconds its loop has not turned although there was something to do.
-    stood: f64,
+    /// Its loop was found in a turn, and not found to have left it since: for so many seconds.
+    stands: Option<f64>,
+    /// Processor time of its main thread, where more is not known.
+    ticks: u64,
+}
+
+impl Seen {
+    /// For so many seconds at least the loop has been in one turn. How long that had lasted when it was found first
+    /// nobody knows: it may be a short one after a long rest.
+    fn stand(&mut self, is_awake: bool, seconds: f64) -> f64 {
+        self.stands = is_awake.then(|| self.stands.map_or(0.0, |before| before + seconds));
+        self.stands.unwrap_or(0.0)
+    }
+
+    /// Is its main thread doing something? A process that looks at itself is, and keeps nothing waiting by it.
+    fn is_awake(&mut self) -> bool {
+        let pid = u32::try_from(self.pid).ok().filter(|pid| *pid != std::process::id());
+        match pid.and_then(doing::look) {
+            Some(Doing::Working | Doing::Stopped) => true,
+            // It was awake since the last such look, and its loop did not turn.
+            Some(Doing::Unknown { ticks }) => ticks != std::mem::replace(&mut self.ticks, ticks),
+            Some(Doing::Waiting | Doing::Traced) | None => false,
+        }
+    }
 }
 
 /// What a process has used since the last look.
@@ -128,16 +152,16 @@ impl Sampler {
         let page = memory.page(slot, memory.row(slot, row::GENERATION) as u32);
         let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
         let (busy, beat) = (page.get(page::BUSY), page.get(page::BEAT));
-        let has_turned = used.is_new || beat != seen.beat;
-        let stands = !has_turned && is_awake(seen.pid, used.cpu);
-        seen.stood = if stands { seen.stood + seconds } else { 0.0 };
+        // One that has not turned at all is still starting, and nobody waits for it.
+        let has_turned = seen.busy.is_none() || beat != seen.beat || beat == 0;
+        let is_awake = !has_turned && seen.is_awake();
+        let stood = seen.stand(is_awake, seconds);
         set(row::CPU_PERCENT, used.percent(seconds));
-        let worked = if used.is_new { 0 } else { busy.saturating_sub(seen.busy) };
-        set(row::UTILISATION, if stands { 1.0 } else { (worked as f64 / 1e9 / seconds).min(1.0) });
+        let worked = busy.saturating_sub(seen.busy.unwrap_or(busy)) as f64 / 1e9;
+        set(row::UTILISATION, if stood > 0.0 { 1.0 } else { (worked / seconds).min(1.0) });
         // A loop that waits keeps nothing waiting; one that stands still, all that has come since.
-        let lag = if has_turned { page.get(page::LAG) as f64 / 1000.0 } else { seen.stood * 1000.0 };
-        set(row::LAG_MS, lag);
-        (seen.busy, seen.beat) = (busy, beat);
+        set(row::LAG_MS, if has_turned { page.get(page::LAG) as f64 / 1000.0 } else { stood * 1000.0 });
+        (seen.busy, seen.beat) = (Some(busy), beat);
         let Usage { memory: resident, threads, descriptors, .. } = used.usage;
         memory.set_row(slot, row::MEMORY, resident);
         memory.set_row(slot, row::THREADS, u64::from(threads));
@@ -150,7 +174,11 @@ impl Sampler {
         let cpu = |slot, cell| f64::from_bits(self.memory.row(slot, cell));
         let used: f64 =
             slots.clone().map(|slot| cpu(slot, row::CPU_PERCENT) + cpu(slot, row::OTHERS_CPU)).sum();
-        let workers = slots.filter(|slot| self.memory.row(*slot, row::PID) != 0).count();
+        // A spare waits. Who starts or finishes what it has uses a processor as the others do.
+        let works = |slot: &u16| self.memory.row(*slot, row::STATE) != SlotState::Standby as u64;
+        let lives =
+            |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();
+        let workers: usize = slots.filter(works).map(lives).sum();
         let (Some((then, first)), Some((now, last))) = (self.totals.front(), self.totals.back()) else {
             return Value::Null;
         };
@@ -178,20 +206,9 @@ impl Sampler {
     }
 }
 
-/// Processors that a cluster can use: a worker uses no more than one.
+/// Processors that a cluster's event loops can use: each no more than one.
 fn capacity(workers: usize, usable: f64) -> f64 {
     usable.min(workers.max(1) as f64)
-}
-
-/// Has its main thread been doing something? `cpu`: seconds that the process has used since the last look. A process
-/// that looks at itself is, and keeps nothing waiting by it.
-fn is_awake(pid: u64, cpu: f64) -> bool {
-    match u32::try_from(pid).ok().filter(|pid| *pid != std::process::id()).and_then(doing::look) {
-        Some(Doing::Working | Doing::Stopped) => true,
-        // Threads of V8's use some of it without the loop.
-        Some(Doing::Unknown { .. }) => cpu > 0.1,
-        Some(Doing::Waiting | Doing::Traced) | None => false,
-    }
 }
 
 #[cfg(test)]
@@ -225,6 +242,16 @@ mod tests {
         assert!((rate(&mut looked(&often)) - 10.0).abs() < 0.5, "of the last five");
         assert!((rate(&mut looked(&[(100, 0.0), (20, 100.0), (1, 300.0)])) - 10.0).abs() < 0.5);
         assert!(rate(&mut looked(&[])).abs() < f64::EPSILON, "the first look");
+    }
+
+    #[test]
+    fn a_short_turn_after_a_long_rest_is_no_loop_that_stands_still() {
+        let mut seen = Seen::default();
+        let looks =
+            [(true, 0.0), (false, 0.0), (true, 0.0), (true, 1.0), (true, 2.0), (false, 0.0), (true, 0.0)];
+        for (is_awake, expected) in looks {
+            assert!((seen.stand(is_awake, 1.0) - expected).abs() < f64::EPSILON);
+        }
     }
 
     #[test]

@@ -276,6 +276,8 @@ impl Supervisor {
             // As many as there were numbers for.
             self.policy.workers = (from + slots.len() as u32) as u16;
             self.scaled(from);
+            // Who did not get ready is missed from now on.
+            slots.iter().for_each(|slot| self.slots[usize::from(*slot)].fresh = false);
             slots.retain(|slot| self.slots[usize::from(*slot)].is_ready());
             return self.done(id, Ok(slots));
         }

@@ -10,36 +10,35 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
-/** An answer that is an error: its status, and what the API says of it. */
+/** An answer that is an error: its status, what the API says of it, and the token that it was asked with or null. */
 export class Refused extends Error {
-  constructor(status, { code = 'UNKNOWN', message = `status ${status}` } = {}) {
+  constructor(status, { code = 'UNKNOWN', message = `status ${status}` } = {}, shown = null) {
     super(message);
     this.status = status;
     this.code = code;
+    this.shown = shown;
   }
 }
 
-/** With the token, where there is one: an API beyond loopback asks for it always. */
-function headers(more) {
+/** Asks with the token, where there is one: an API beyond loopback wants it always. Resolves to a good answer. */
+async function ask(path, { headers = {}, ...options }, good = []) {
   const shown = token.get();
-  return shown === null ? more : { ...more, authorization: `Bearer ${shown}` };
-}
-
-async function read(response, good) {
+  const all = shown === null ? headers : { ...headers, authorization: `Bearer ${shown}` };
+  const response = await fetch(path, { ...options, headers: all, cache: 'no-store' });
+  if (response.ok || good.includes(response.status)) return response;
   const body = await response.json().catch(() => ({}));
-  if (!response.ok && !good.includes(response.status)) throw new Refused(response.status, body.error);
-  return body;
+  throw new Refused(response.status, body.error, shown);
 }
 
 /** `good`: statuses besides 2xx whose body is an answer. */
 export async function get(path, { good = [] } = {}) {
-  return read(await fetch(path, { headers: headers({}), signal: AbortSignal.timeout(PATIENCE), cache: 'no-store' }), good);
+  return (await ask(path, { signal: AbortSignal.timeout(PATIENCE) }, good)).json();
 }
 
 /** Answers when the cluster has done it, which for a roll of many workers takes a while. */
 export async function post(path, body) {
-  const [kind, text] = body === undefined ? [{}, undefined] : [{ 'content-type': 'application/json' }, JSON.stringify(body)];
-  return read(await fetch(path, { method: 'POST', headers: headers(kind), body: text }), []);
+  const sent = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
+  return (await ask(path, { method: 'POST', ...sent })).json();
 }
 
 /** What this cluster's API serves: { paths, version }. */
@@ -50,9 +49,8 @@ export async function description() {
 
 /** Follows the stream of events until it ends or is broken off; resolves to the last id, for the next time. */
 export async function follow(path, lastId, signal, heard) {
-  const wanted = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
-  const response = await fetch(path, { headers: headers(wanted), signal, cache: 'no-store' });
-  if (!response.ok || response.body === null) throw new Refused(response.status);
+  const headers = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
+  const response = await ask(path, { headers, signal });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let [rest, id] = ['', lastId];
   for (;;) {

@@ -20,23 +20,39 @@ function confirmed(title, text, yes) {
   return agreed(byId('confirm'));
 }
 
+/** What a header can hold; nothing else is a token. */
+const SHOWABLE = /^[ -~]+$/;
+
 /** Asks for the token; false when there will be none. */
 async function askForToken(wasWrong) {
-  byId('token-wrong').hidden = !wasWrong;
   const field = byId('token');
-  field.value = '';
-  const given = (await agreed(byId('ask-token'))) && field.value !== '';
-  if (given) token.set(field.value);
-  field.value = '';
-  showToken();
-  return given;
+  for (let isWrong = wasWrong; ; isWrong = true) {
+    byId('token-wrong').hidden = !isWrong;
+    field.value = '';
+    const isGiven = await agreed(byId('ask-token'));
+    const text = field.value.trim();
+    field.value = '';
+    if (!isGiven || text === '') return false;
+    if (!SHOWABLE.test(text)) continue;
+    token.set(text);
+    showToken();
+    return true;
+  }
 }
 
-/** The token was wanted and missing or wrong: asks for it; false when there will be none. */
-export async function unlock() {
-  const wasWrong = token.get() !== null;
-  token.forget();
-  return askForToken(wasWrong);
+/** The dialog that is open, for all who want the token meanwhile. */
+let asking = null;
+
+/** The token was wanted, and `shown` was none or a wrong one: asks for it; false when there will be none. */
+export function unlock(shown) {
+  // Another has entered one since.
+  if (asking === null && token.get() !== null && token.get() !== shown) return Promise.resolve(true);
+  if (asking === null) {
+    token.forget();
+    showToken();
+    asking = askForToken(shown !== null).finally(() => (asking = null));
+  }
+  return asking;
 }
 
 export function showToken() {
@@ -50,7 +66,7 @@ async function order(path, body) {
       return await post(path, body);
     } catch (error) {
       if (!(error instanceof Refused) || error.status !== 401) throw error;
-      if (!(await unlock())) return undefined;
+      if (!(await unlock(error.shown))) return undefined;
     }
   }
 }

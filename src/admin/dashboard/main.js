@@ -66,6 +66,8 @@ let looks = 0;
 let timer;
 let looking = false;
 let again = false;
+/** Nobody is asked any more: there is no token, and nothing is told without it. */
+let isLocked = false;
 let uptime = 0;
 let stream = null;
 /** The id of the last event that was seen: the next stream goes on after it. */
@@ -87,7 +89,7 @@ async function meet() {
     if (!serves(path)) missing(byId(id), path);
   await range();
   if (serves('/cluster/logs')) await log.restart();
-  if (serves('/cluster/events')) listen();
+  if (serves('/cluster/events') && !document.hidden) listen();
 }
 
 async function look() {
@@ -118,6 +120,9 @@ async function lists() {
   await Promise.all([ask('/cluster/errors', showErrors), ask('/cluster/scaling', showScaling)]);
 }
 
+/** The token is wanted. */
+const isRefused = (error) => error instanceof Refused && error.status === 401;
+
 /** Looks, and looks again in a second; never twice at a time. */
 async function lookOn() {
   clearTimeout(timer);
@@ -131,29 +136,33 @@ async function lookOn() {
     await look();
     found();
   } catch (error) {
-    if (!(error instanceof Refused) || error.status !== 401) lost(error);
-    else if (await unlock()) [served, again] = [null, true];
-    else return locked();
+    if (!isRefused(error)) lost(error);
+    else if (await unlock(error.shown)) [served, again] = [null, true];
+    else locked();
   }
   looking = false;
+  if (isLocked) return;
   timer = setTimeout(lookOn, again ? SOON : EVERY);
   again = false;
 }
 
-/** Something has happened: the lists are part of the next look. */
+/** Something has happened, or an order was carried out: the lists are part of the next look. */
 function lookSoon() {
+  isLocked = false;
   looks = 0;
   lookOn();
 }
 
 function found() {
-  if (lostSince === null) return;
+  if (byId('lost').hidden) return;
   lostSince = null;
   byId('lost').hidden = true;
   document.documentElement.classList.remove('is-lost');
 }
 
 function lost(error) {
+  // The next look asks for the token.
+  if (isRefused(error)) return;
   console.debug('drover:', error);
   served = null;
   stream?.abort();
@@ -163,8 +172,8 @@ function lost(error) {
   showLost('no answer', `${since} The figures are from then; the cluster is asked again every second.`);
 }
 
-/** Nobody is asked any more: there is no token, and nothing is told without it. */
 function locked() {
+  isLocked = true;
   stream?.abort();
   showLost('locked', 'This cluster tells nothing without its token. Load the page again to enter it.');
 }
@@ -205,7 +214,7 @@ document.addEventListener('visibilitychange', () => {
   if (document.hidden) {
     stream?.abort();
     clearTimeout(timer);
-  } else {
+  } else if (!isLocked) {
     served = null;
     lookOn();
   }

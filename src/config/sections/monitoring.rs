@@ -29,7 +29,11 @@ pub const KEYS: &[Key] = &[
         "the API's port; taken: the next free one, or an error when it was given; 0 any, false none",
     ),
     Key::new("monitoring.host", Kind::Text, "the API's address; other than loopback it needs a token"),
-    Key::new("monitoring.token", Kind::Secret { min: 1 }, "what a POST must show"),
+    Key::new(
+        "monitoring.token",
+        Kind::Secret { min: 1 },
+        "what a POST must show, and every request of an API beyond loopback",
+    ),
     Key::new("monitoring.retention", Kind::TIME, "how long history is kept"),
     Key::new("monitoring.dashboard", Kind::Bool, "serve the dashboard"),
 ];
