@@ -80,9 +80,11 @@ impl<'a> Envelope<'a> {
     pub fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (head, rest) = bytes.split_first_chunk::<ENVELOPE>()?;
         let [s0, s1, g0, g1, g2, g3, what, format, l0, l1] = *head;
-        let peer = match u16::from_le_bytes([s0, s1]) {
-            PRIMARY => Peer::Primary,
-            slot => Peer::Worker { slot, generation: u32::from_le_bytes([g0, g1, g2, g3]) },
+        let peer = match (u16::from_le_bytes([s0, s1]), u32::from_le_bytes([g0, g1, g2, g3])) {
+            (PRIMARY, 0) => Peer::Primary,
+            // There is one primary.
+            (PRIMARY, _) => return None,
+            (slot, generation) => Peer::Worker { slot, generation },
         };
         let what = [What::Tell, What::Ask, What::Answer, What::Failure].into_iter().nth(usize::from(what))?;
         let format =
