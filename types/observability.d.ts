@@ -23,9 +23,9 @@ export interface MonitoringConfig {
   exporters?: MetricsExporter | MetricsExporter[];
   /** Port of the monitoring API; 0 is any, false none. @default 3003 */
   port?: number | false;
-  /** Another host than loopback needs a `token`. @default '127.0.0.1' */
+  /** Another host than loopback needs a `token`, and every request shows it. @default '127.0.0.1' */
   host?: string;
-  /** Asked of every request that changes something. */
+  /** Asked of every request that changes something. Printable ASCII without blanks at its ends. */
   token?: string | undefined;
   /** How long the history reaches back. @default '1h' */
   retention?: Duration;
