@@ -93,8 +93,9 @@ test('a roll moves leadership only when the work that runs once is done', async 
     },
   );
   const lines = await told(4);
-  const [first, worked, second] = lines;
+  const [first, worked, ...rest] = lines;
+  assert.match(first, /^leads/);
   assert.equal(worked, first.replace('leads', 'worked'));
-  assert.match(second, /^leads/);
-  assert.equal(lines.filter((line) => line.startsWith('leads')).length >= 2, true);
+  // The primary's own line and a worker's may overtake each other.
+  assert.ok(rest.some((line) => line.startsWith('leads') && line !== first), lines.join());
 });
