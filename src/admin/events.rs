@@ -110,3 +110,18 @@ impl Listening {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_on_the_port_leaves_the_control_socket_its_places_and_who_leaves_makes_room() {
+        let listeners = Listeners::default();
+        let mut crowd: Vec<Seat> = std::iter::from_fn(|| listeners.take(Way::Port)).take(100).collect();
+        assert_eq!(crowd.len(), MOST_LISTENERS);
+        assert!(listeners.take(Way::Socket).is_some());
+        crowd.pop();
+        assert!(listeners.take(Way::Port).is_some());
+    }
+}

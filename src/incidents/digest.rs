@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn what_a_client_has_sent_becomes_no_link_and_calls_nobody() {
+        let mut incident = incident(Level::Error);
+        (incident.message, incident.stack) = ("<!channel> & more".into(), Some("at <anonymous>".into()));
+        let report = Report { incident, fingerprint: "abc".into(), times: 1, unsaid: 0 };
+        let body = body(&report, "web-1", "server.js");
+        assert_eq!(body["text"], "[error] server.js on web-1: worker 2: &lt;!channel&gt; &amp; more");
+        assert_eq!(body["attachments"][0]["text"], "at &lt;anonymous&gt;");
+    }
+
+    #[test]
     fn retries_come_ever_later_and_end() {
         let waits: Vec<Option<Duration>> = (0..5)
             .map(|retry| retry_after(retry, 4, Duration::from_millis(100), Duration::from_millis(500)))

@@ -220,3 +220,17 @@ impl Drop for Log {
         self.finish();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_the_least_level_is_fatal_none_of_drovers_own_lines_is_written() {
+        for (name, writes_errors) in [("trace", true), ("error", true), ("fatal", false), ("silent", false)] {
+            let levels = Levels::new(own_level(name).unwrap(), &[]);
+            assert_eq!(levels.allows(Component::Workers, Level::Error), writes_errors, "{name}");
+        }
+        assert_eq!(own_level("loud"), None);
+    }
+}

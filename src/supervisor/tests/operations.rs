@@ -304,6 +304,18 @@ fn a_spare_is_taken_first_when_the_cluster_grows() {
 }
 
 #[test]
+fn who_does_not_get_ready_when_the_cluster_grows_is_missed_as_soon_as_it_has_grown() {
+    let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
+    world.tell(scale(1, Scale::To(3)));
+    world.up(1);
+    world.spawned(2);
+    assert!(world.slot(2).is_extra(), "it may still come");
+    let actions = world.exit(2, CRASH);
+    assert_eq!(done(&actions), [(1, true)]);
+    assert!(!world.slot(2).is_extra() && !world.slot(1).is_extra());
+}
+
+#[test]
 fn a_worker_that_leaves_by_itself_is_replaced_at_once() {
     let mut world = World::started(policy(1));
     let actions = world.tell(Fact::Leaving { slot: 0, generation: 1, signalled: false });
