@@ -36,7 +36,7 @@ test('port 0 is the same free port in every worker, and two of them are two port
     });
   });
   await cluster.until(/STARTED/);
-  await cluster.until(/(PORTS.*){3}/s);
+  await cluster.untilMany(3, /PORTS/);
   const told = [...cluster.stdout.matchAll(/PORTS (\d+) (\d+)/g)].map(([, ...ports]) => ports.map(Number));
   const [[first, second]] = told;
   assert.deepEqual(told, [told[0], told[0], told[0]]);
@@ -150,7 +150,7 @@ test('a unix socket is served by all workers and unlinked by the primary at the 
   assert.deepEqual([...pids].toSorted(), first.others().toSorted());
   // A worker's death leaves the file where it is.
   process.kill([...pids][0], 'SIGKILL');
-  await first.until(/(Worker \d is ready.*){3}/s);
+  await first.untilMany(3, /Worker \d is ready/);
   assert.equal((await ask(socket, 4)).length, 4);
   assert.equal((await first.stop()).code, 0);
   assert.equal(fs.existsSync(socket), false);
@@ -221,7 +221,7 @@ test('datagrams reach the workers through one socket; a taken port is Node’s o
   };
   const cluster = program(t, main, { given: { port } });
   await cluster.until(/STARTED/);
-  await cluster.until(new RegExp(`(BOUND ${port}[^]*){2}`));
+  await cluster.untilMany(2, new RegExp(`BOUND ${port}`));
   for (let round = 0; round < 5; round += 1) {
     const [, pid] = (await datagram(port, 'hello')).match(/^hello (\d+)$/);
     assert.ok(cluster.others().includes(Number(pid)));

@@ -67,10 +67,10 @@ for (const dispatch of ['push', 'direct']) {
     const { cluster, port, workers } = await serving(t, { loadBalancing: { dispatch } });
     for (let round = 1; round <= 3; round += 1) {
       process.kill(workers[0], 'SIGUSR2');
-      await cluster.until(new RegExp(`(CLOSED ${workers[0]}[^]*){${round}}`));
+      await cluster.untilMany(round, new RegExp(`CLOSED ${workers[0]}`));
       assert.deepEqual([...(await visit(port, 10)).keys()], [workers[1]]);
       process.kill(workers[0], 'SIGUSR2');
-      await cluster.until(new RegExp(`(LISTENS ${workers[0]} ${port}[^]*){${round}}`));
+      await cluster.untilMany(round, new RegExp(`LISTENS ${workers[0]} ${port}`));
       assert.equal((await visit(port, 40)).size, 2);
     }
   });
@@ -198,7 +198,7 @@ test('stopCluster in a worker drains that worker alone, which then ends with 0 a
   assert.deepEqual((await Promise.all(slow)).map(({ body }) => Number(body)).sort(), [...pids].sort());
   await load;
   await cluster.until(new RegExp(`Worker 0 has stopped \\(pid ${pids[0]}\\)`));
-  await cluster.until(/(Worker \d is ready.*){3}/s);
+  await cluster.untilMany(3, /Worker \d is ready/);
   const now = [...(await visit(port, 40)).keys()];
   assert.equal(now.length, 2);
   assert.ok(now.includes(pids[1]) && !now.includes(pids[0]));
@@ -219,6 +219,6 @@ test('a worker that leaves and does not get done is ended within a stop’s time
   await request(port);
   process.kill(pids[0], 'SIGUSR2');
   assert.equal(await stuck, 'ECONNRESET');
-  await cluster.until(/(Worker \d is ready.*){2}/s);
+  await cluster.untilMany(2, /Worker \d is ready/);
   await visit(port, 4);
 });

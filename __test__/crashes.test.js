@@ -13,9 +13,6 @@ const { everyday, program } = require('./helpers/program');
 /** The lines of the log that say so, as [worker, ...]. */
 const lines = (cluster, pattern) => [...cluster.stdout.matchAll(pattern)];
 
-/** The log says so often that a worker is ready. */
-const readyTimes = (count) => new RegExp(`(Worker \\d is ready.*){${count}}`, 's');
-
 async function whoServes(port, visits = 6) {
   const pids = new Set();
   for (let visit = 0; visit < visits; visit += 1) pids.add((await request(port)).json().pid);
@@ -42,7 +39,7 @@ test('a worker that is killed is replaced at once, and the other one serves on',
   await cluster.until(/is replaced now \(restart 1\)/);
   kept = (await other.request()).json().pid;
   assert.notEqual(kept, victim);
-  await cluster.until(readyTimes(3));
+  await cluster.untilMany(3, /Worker \d is ready/);
 
   const now = await whoServes(port);
   assert.equal(now.length, 2);
@@ -64,7 +61,7 @@ for (const [what, path, line] of [
     // Without an answer when the worker threw before it gave one.
     await request(port, { path }).catch((error) => assert.equal(error.code, 'ECONNRESET'));
     await cluster.until(line);
-    await cluster.until(readyTimes(3));
+    await cluster.untilMany(3, /Worker \d is ready/);
     assert.equal((await whoServes(port)).length, 2);
   });
 }
@@ -104,7 +101,7 @@ test('requests of the other workers are not harmed by a death', async (t) => {
   const whole = (await answers).filter((answer) => typeof answer !== 'string').map((answer) => answer.json().pid);
   assert.ok(whole.length >= 3, `only ${whole.length} of 8 were answered`);
   assert.ok(!whole.includes(victim));
-  await cluster.until(readyTimes(3));
+  await cluster.untilMany(3, /Worker \d is ready/);
 });
 
 test('after the budget the slot’s circuit opens, is told as an alert, and is tried again later', async (t) => {
@@ -249,7 +246,7 @@ test('twenty quick deaths leave no zombie and no lost slot', async (t) => {
     process.kill(pid, 'SIGKILL');
     await cluster.until(new RegExp(`died: signal SIGKILL \\(pid ${pid}\\)`));
   }
-  await cluster.until(readyTimes(22));
+  await cluster.untilMany(22, /Worker \d is ready/);
   const children = fs.readFileSync(`/proc/${cluster.pid}/task/${cluster.pid}/children`, 'utf8');
   const states = allChildren(cluster.pid).map((pid) => fs.readFileSync(`/proc/${pid}/stat`, 'latin1').match(/\) (\w)/)[1]);
   assert.equal(states.length, 2, children);

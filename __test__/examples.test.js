@@ -107,7 +107,7 @@ test('the example graceful-shutdown replaces the worker whose handler ends it', 
   await request(port, { path: '/crash' });
   await example.until(/Uncaught exception: Error: a bug that nobody caught/);
   await example.until(/is replaced/);
-  await example.until(/(Worker \d is ready[^]*){3}/);
+  await example.untilMany(3, /Worker \d is ready/);
   assert.equal((await request(port)).status, 200);
   await stopsInOrder(example);
 });

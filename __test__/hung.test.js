@@ -90,7 +90,7 @@ for (const [what, report] of [
     const [, hung] = await cluster.until(new RegExp(`Worker ${workerId} was hung and was ended by signal SIGKILL \\(pid (\\d+)\\)`));
     assert.ok(answers.some(({ worker }) => worker !== workerId));
     assert.ok(answers.every(({ pid }) => pid !== Number(hung)));
-    await cluster.until(new RegExp(`(Worker ${workerId} is ready.*){2}`, 's'));
+    await cluster.untilMany(2, new RegExp(`Worker ${workerId} is ready`));
     const { worker } = await new Promise((resolve, reject) => {
       const next = () =>
         request(port).then((answer) => (answer.json().worker === workerId ? resolve(answer.json()) : next()), reject);
@@ -109,7 +109,7 @@ test('a worker that a native call blocks is replaced without a stack, and the lo
   assert.match(reason, hungWithout('no JavaScript ran for 1 s: a native call blocks it'));
   assert.equal(stack, null);
   await cluster.until(new RegExp(`Worker ${workerId} hung for .*; it is replaced"`));
-  await cluster.until(new RegExp(`(Worker ${workerId} is ready.*){2}`, 's'));
+  await cluster.untilMany(2, new RegExp(`Worker ${workerId} is ready`));
 });
 
 test('a worker that a signal has stopped is replaced at once when its time is up, without a stack', async (t) => {
@@ -120,7 +120,7 @@ test('a worker that a signal has stopped is replaced at once when its time is up
   assert.equal(workerId, worker);
   assert.match(reason, hungWithout('a signal has stopped the process'));
   assert.equal(stack, null);
-  await cluster.until(new RegExp(`(Worker ${workerId} is ready.*){2}`, 's'));
+  await cluster.untilMany(2, new RegExp(`Worker ${workerId} is ready`));
 });
 
 test('without respawn a hung worker is ended all the same', async (t) => {

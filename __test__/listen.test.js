@@ -41,7 +41,7 @@ for (const [where, env] of Object.entries(environments)) {
       { given: { port, ws: require.resolve('ws') }, env },
     );
     const callbacks = where === 'a cluster' ? 3 : 1;
-    await served.until(new RegExp(`(LISTENS[^]*){${callbacks}}`));
+    await served.untilMany(callbacks, /LISTENS/);
     const told = [...served.stdout.matchAll(/LISTENS (.*)/g)].map(([, facts]) => JSON.parse(facts));
     assert.deepEqual(told, Array(callbacks).fill({ isHttp: true, own: true, at: port, listening: true }));
 

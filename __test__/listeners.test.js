@@ -61,7 +61,7 @@ for (const [how, dispatch, env] of [
     process.kill(pid, 'SIGCONT');
     const said = await Promise.all(visits.map(({ over }) => over));
     assert.equal(said.filter((text) => text === 'served\n').length, 6, JSON.stringify(said));
-    await server.until(/(CAUGHT uncaughtException thrown by connection \d.*){3}/s);
+    await server.untilMany(3, /CAUGHT uncaughtException thrown by connection \d/);
     const caught = [...server.stdout.matchAll(/CAUGHT uncaughtException thrown by connection (\d)/g)].map(([, count]) => count);
     assert.deepEqual(caught, ['3', '6', '9']);
     assert.equal(await (await visit(port)).over, 'served\n');
@@ -92,7 +92,7 @@ test("a 'connection' listener that throws ends a worker that does not catch it, 
   const failed = answers.filter((answer) => typeof answer === 'string');
   assert.deepEqual(failed, ['ECONNRESET']);
   await cluster.until(/Error: thrown by the first connection\n {4}at /);
-  await cluster.until(/(Worker \d is ready.*){3}/s);
+  await cluster.untilMany(3, /Worker \d is ready/);
   for (let count = 0; count < 4; count += 1) assert.equal((await request(port)).body, 'served');
 });
 

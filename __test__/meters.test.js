@@ -88,7 +88,7 @@ test('a killed worker’s counts stay, also over rolls; its gauges go with it', 
     await ask(port, '/gauge?value=5');
     const ready = cluster.stdout.match(/is ready \(pid/g).length;
     process.kill(pid, 'SIGKILL');
-    await cluster.until(new RegExp(`(?:is ready \\(pid[^]*?){${ready + 1}}`));
+    await cluster.untilMany(ready + 1, /is ready \(pid/);
     assert.equal(valueOf((await userMetrics(api)).jobs, { queue: 'mail' }), counted);
   }
   await ask(port, '/gauge?value=5');

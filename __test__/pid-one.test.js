@@ -71,7 +71,7 @@ test('as PID 1 it is stopped in order by SIGTERM, and replaces workers', { skip 
   const { outer, primary } = await first(t, cluster, { port });
   const worker = outer.others().find((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('drover: worker'));
   process.kill(worker, 'SIGKILL');
-  await outer.until(/(Worker \d is ready.*){3}/s);
+  await outer.untilMany(3, /Worker \d is ready/);
   assert.equal((await request(port)).body, '1');
   process.kill(primary, 'SIGTERM');
   await outer.until(/All workers are gone/);

@@ -211,7 +211,7 @@ test('a worker that dies during a roll is replaced, and the roll ends', async (t
   const rolled = order(['restartCluster']);
   process.kill(victim, 'SIGKILL');
   assert.match((await rolled)[0], /restartCluster: done/);
-  await cluster.until(/(Worker 1 is ready.*){2}/s);
+  await cluster.untilMany(2, /Worker 1 is ready/);
   assert.deepEqual(await versions(port), [2]);
 });
 
@@ -259,6 +259,6 @@ test('a standby worker serves at once when a worker dies, and another stands by'
   const ids = new Set();
   for (let count = 0; count < 8; count += 1) ids.add((await request(port)).json().id);
   assert.ok(ids.has('2'), `served by ${[...ids]}`);
-  await cluster.until(/(Worker \d is ready.*){4}/s);
+  await cluster.untilMany(4, /Worker \d is ready/);
   assert.equal(cluster.others().length, 3);
 });

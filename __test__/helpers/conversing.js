@@ -27,7 +27,7 @@ function conversing(t, body, { config = {}, before = () => {}, given = {}, ...op
     /** What the program tells next, in the order of telling. */
     async told(count = 1) {
       const lines = () => [...running.stdout.matchAll(/^TOLD (.*)$/gm)].map(([, json]) => JSON.parse(json));
-      await running.until(new RegExp(`(?:^TOLD .*$[^]*?){${count}}`, 'm'));
+      await running.untilMany(count, /^TOLD .*$/m);
       return lines();
     },
   };

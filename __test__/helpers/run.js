@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const { setTimeout: wait } = require('node:timers/promises');
 
 /** Milliseconds that a test waits for what should happen soon, on a busy machine. */
-const PATIENCE = 30_000;
+const PATIENCE = 60_000;
 
 /** Milliseconds after a process's end in which the rest of its output is read, while workers hold the pipes. */
 const LAST_WORDS = 500;
@@ -146,16 +146,33 @@ class Program {
 
   /** Resolves to the match once the output has it; rejects with the output when it ends or time is up before. */
   until(pattern, patience = PATIENCE) {
+    return this.#await((text) => text.match(pattern), `${pattern}`, patience);
+  }
+
+  /**
+   * Resolves to the matches once the output has so many. (One pattern that repeats itself would take time that doubles
+   * with each match there is.)
+   */
+  untilMany(count, pattern, patience = PATIENCE) {
+    const all = new RegExp(pattern, pattern.flags.includes('g') ? pattern.flags : `${pattern.flags}g`);
+    const find = (text) => {
+      const matches = [...text.matchAll(all)];
+      return matches.length >= count ? matches : null;
+    };
+    return this.#await(find, `${count} times ${pattern}`, patience);
+  }
+
+  #await(find, what, patience) {
     return new Promise((resolve, reject) => {
       const settle = (act, value) => {
         clearTimeout(timer);
         this.#waiting.delete(check);
         act(value);
       };
-      const fail = (why) => settle(reject, new Error(`${why} without ${pattern}. Its output:\n${this.output}`));
+      const fail = (why) => settle(reject, new Error(`${why} without ${what}. Its output:\n${this.output}`));
       const check = () => {
-        const match = this.stdout.match(pattern) ?? this.stderr.match(pattern);
-        if (match) settle(resolve, match);
+        const found = find(this.stdout) ?? find(this.stderr);
+        if (found) settle(resolve, found);
         else if (this.#silent) fail('The program ended');
       };
       const timer = setTimeout(() => fail(`${patience} ms passed`), patience);
