@@ -24,7 +24,7 @@ test('port 0 is the same free port in every worker, and two of them are two port
     const http = require('node:http');
     const { ClusterManager } = require('drover');
     if (process.env.CLUSTER_WORKER !== 'true') {
-      new ClusterManager({ workers: 3 }).start().then(() => console.log('STARTED'));
+      new ClusterManager({ workers: 3, loadBalancing: { healthAware: false } }).start().then(() => console.log('STARTED'));
       return;
     }
     const serve = (name) => http.createServer((_, response) => response.end(`${name} ${process.pid}`));
@@ -76,7 +76,7 @@ test('getAllWorkers says the same in the primary and in every worker', async (t)
     ({ port }) => {
       const http = require('node:http');
       // A check between two answers would make them differ.
-      const config = { workers: 2, healthCheck: { enabled: false } };
+      const config = { workers: 2, healthCheck: { enabled: false }, loadBalancing: { healthAware: false } };
       const app = require('drover').createServer({ cluster: { enabled: true, config } });
       app.get('/', (_, response) => response.json(app.getAllWorkers()));
       app.start(port, '127.0.0.1').then(() => {
@@ -119,7 +119,8 @@ test('responses name their worker outside production, and in production when ask
     const cluster = program(
       t,
       ({ port, options }) => {
-        const app = require('drover').createServer({ ...options, cluster: { enabled: true, config: { workers: 2 } } });
+        const config = { workers: 2, loadBalancing: { healthAware: false } };
+        const app = require('drover').createServer({ ...options, cluster: { enabled: true, config } });
         app.get('/', (_, response) => response.send(`${process.pid}`));
         app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('STARTED'));
       },
@@ -141,7 +142,7 @@ test('responses name their worker outside production, and in production when ask
 test('a unix socket is served by all workers and unlinked by the primary at the end', async (t) => {
   const socket = path.join(folder(t), 'app.sock');
   const serve = async () => {
-    const cluster = everyday(t, { port: socket });
+    const cluster = everyday(t, { port: socket, config: { loadBalancing: { healthAware: false } } });
     await cluster.until(/the cluster is ready/);
     return cluster;
   };
@@ -192,7 +193,7 @@ test('a name in the abstract namespace is served as well', async (t) => {
       const net = require('node:net');
       const { ClusterManager } = require('drover');
       if (process.env.CLUSTER_WORKER !== 'true') {
-        new ClusterManager({ workers: 2 }).start().then(() => console.log('STARTED'));
+        new ClusterManager({ workers: 2, loadBalancing: { healthAware: false } }).start().then(() => console.log('STARTED'));
         return;
       }
       net.createServer((socket) => socket.end(`${process.pid}\n`)).listen(name);
@@ -249,7 +250,7 @@ function family({ listen }) {
       });
       asked.on('error', ({ code }) => resolve(code));
     });
-  new ClusterManager({ workers: 2 }).start().then(async () => {
+  new ClusterManager({ workers: 2, loadBalancing: { healthAware: false } }).start().then(async () => {
     const seen = {};
     for (const host of ['127.0.0.1', '::1']) {
       const answers = [];

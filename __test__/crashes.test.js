@@ -19,10 +19,11 @@ async function whoServes(port, visits = 6) {
   return [...pids].sort();
 }
 
-/** A cluster of two that serves, and its workers by slot. */
+/** A cluster of two that serves, each in its turn however busy the machine is, and its workers by slot. */
 async function serving(t, config) {
   const port = await freePort();
-  const cluster = everyday(t, { port, config });
+  const loadBalancing = { healthAware: false, queueTimeout: '1m' };
+  const cluster = everyday(t, { port, config: { loadBalancing, ...config } });
   await cluster.until(/the cluster is ready/);
   const workers = (await request(port, { path: '/workers' })).json().workers;
   return { port, cluster, pids: workers.map(({ pid }) => pid) };
@@ -94,7 +95,7 @@ test('an error that nobody caught is Node’s own: printed with its stack, and t
 
 test('requests of the other workers are not harmed by a death', async (t) => {
   const { port, cluster } = await serving(t);
-  const answers = Promise.all(Array.from({ length: 8 }, () => request(port, { path: '/slow?ms=1500' }).catch(String)));
+  const answers = Promise.all(Array.from({ length: 8 }, () => request(port, { path: '/slow?ms=5000' }).catch(String)));
   await whoServes(port);
   const { pid: victim } = (await request(port)).json();
   process.kill(victim, 'SIGKILL');
@@ -114,6 +115,7 @@ test('after the budget the slot’s circuit opens, is told as an alert, and is t
         workers: 2,
         processManagement: { maxRestarts: 3, restartDelay: 40, restartWindow: '1m' },
         errorHandling: { circuitBreaker: { resetTimeout: 400 } },
+        loadBalancing: { healthAware: false },
       };
       const app = createServer({ cluster: { enabled: true, config } });
       app.get('/', (_, response) => response.send(app.workerId));

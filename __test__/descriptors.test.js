@@ -123,7 +123,8 @@ test('a worker has its own variables, an empty stdin, a process group and a titl
   const cluster = program(
     t,
     ({ port }) => {
-      const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 2 } } });
+      const config = { workers: 2, loadBalancing: { healthAware: false } };
+      const app = require('drover').createServer({ cluster: { enabled: true, config } });
       app.get('/', async (_, response) => {
         let stdin = '';
         for await (const piece of process.stdin) stdin += piece;
@@ -159,6 +160,7 @@ test('inspectors of the workers move on from the primary’s port', async (t) =>
   const [port, inspector] = [await freePort(), 20_000 + Math.floor(Math.random() * 10_000)];
   const cluster = everyday(t, { port, execArgv: [`--inspect=127.0.0.1:${inspector}`] });
   await cluster.until(/the cluster is ready/);
+  await cluster.untilMany(3, /Debugger listening on ws:.*\n/);
   const ports = [...cluster.stderr.matchAll(/Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/g)].map(([, at]) => at);
   assert.deepEqual(ports.map(Number).sort(), [inspector, inspector + 1, inspector + 2], cluster.stderr);
 });

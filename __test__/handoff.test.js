@@ -26,9 +26,10 @@ function rolling({ port, config, touch, server: options }) {
   });
   if (touch === 'server') server.on('connection', () => {});
   if (touch === 'first') server.once('connection', (socket) => socket.destroy());
-  if (options?.keepAliveTimeout) server.keepAliveTimeout = options.keepAliveTimeout;
+  // A connection idles through a roll, however long that takes.
+  server.keepAliveTimeout = options?.keepAliveTimeout ?? 60_000;
   if (options?.maxRequestsPerSocket) server.maxRequestsPerSocket = options.maxRequestsPerSocket;
-  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, loadBalancing: { healthAware: false }, ...config } } });
   if (app.isWorker) process.on('SIGUSR2', () => server.close(() => console.log('CLOSED')));
   app.start(port, '127.0.0.1').then(() => {
     if (!app.isPrimary) return;

@@ -63,6 +63,7 @@ test('with too few descriptors for all workers those that fit serve, and it is s
   const cluster = everyday(t, { port, config, ...withDescriptors(60) });
   await cluster.until(/Worker \d: \w+: Too many open files .*: this process may have 60 open files, .* raise the limit \(ulimit -n\)/);
   await cluster.until(/the cluster is ready/);
+  await cluster.until(/Only 1 of 2 workers are up/);
   assert.equal(cluster.output.match(/Only 1 of 2 workers are up; failing: \d/g).length, 1, cluster.output);
   const all = clients(port, 5);
   assert.deepEqual(tally(await drain(all)), { 200: 5 });

@@ -81,7 +81,8 @@ test("a 'connection' listener that throws ends a worker that does not catch it, 
         if (first && app.getAllWorkers()[0].generation === 1) throw new Error('thrown by the first connection');
         first = false;
       });
-      const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2 } } });
+      const config = { workers: 2, loadBalancing: { healthAware: false } };
+      const app = createServer({ app: server, cluster: { enabled: true, config } });
       app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
     },
     { given: { port } },

@@ -92,18 +92,22 @@ test('process.send reaches the primary’s listeners with its sender, calls back
   const { told } = conversing(
     t,
     async (app, tell) => {
-      if (app.isPrimary || app.workerId !== '0') return;
-      process.send({ hello: 1 }, (error) => {
-        tell({ called: error });
+      // Nor does its successor say anything.
+      if (app.isPrimary || app.workerId !== '0' || app.getAllWorkers()[0].generation > 1) return;
+      app.onMessage('go', () => {
         process.send('last words');
         process.exit(0);
       });
+      process.send({ hello: 1 }, (error) => tell({ called: error }));
     },
     {
       before: (app, tell) =>
         app.isPrimary &&
-        app.cluster.on('message', ({ id, pid }, message) => tell({ from: id, isPid: pid > 0, message })),
-      config: { processManagement: { restartDelay: 60_000, maxRestartDelay: 60_000 } },
+        app.cluster.on('message', ({ id, pid }, message) => {
+          tell({ from: id, isPid: pid > 0, message });
+          // Nothing answers that: it ends.
+          if (message.hello) app.sendToWorker(0, 'go').catch(() => {});
+        }),
     },
   );
   const lines = await told(3);

@@ -32,7 +32,7 @@ function counting({ port, config }) {
       answer({ code, message });
     }
   });
-  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, loadBalancing: { healthAware: false }, ...config } } });
   const jobs = app.metrics.counter('jobs_total', 'Jobs that are done.', ['queue']);
   const wait = app.metrics.histogram('wait_seconds', 'How long jobs wait.', ['queue'], { buckets: [0.1, 1] });
   const open = app.metrics.gauge('open_files', 'Files that are open.');

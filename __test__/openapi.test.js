@@ -30,7 +30,7 @@ async function examined(t) {
   const held = async (description, options) => {
     const file = path.join(cwd, 'openapi.json');
     fs.writeFileSync(file, JSON.stringify(description));
-    const fixed = ['--url', api, '--header', `Authorization: Bearer ${TOKEN}`, '--seed', '7', '--no-color', '--checks', CHECKS.join()];
+    const fixed = ['--url', api, '--header', `Authorization: Bearer ${TOKEN}`, '--seed', '7', '--request-timeout', '60', '--no-color', '--checks', CHECKS.join()];
     const all = ['run', file, ...fixed, ...options, '--suppress-health-check', 'all'];
     const st = path.join(path.dirname(interpreter), 'st');
     const { stdout } = await promisify(execFile)(st, all, { cwd, maxBuffer: 64 << 20, timeout: 150_000 }).catch((error) =>

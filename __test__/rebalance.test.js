@@ -124,7 +124,7 @@ test('connections that are always busy even out too, as their responses end', as
     const { workers } = (await Promise.race([request(port, { path: '/counts' }), asking])).json();
     // The connection that asks is one of them.
     if (workers.every(({ activeConnections: count }) => count >= MANY / 2 - 1 && count <= MANY / 2 + 2)) break;
-    assert.ok(performance.now() - since < 10_000, JSON.stringify(workers.map(({ activeConnections }) => activeConnections)));
+    assert.ok(performance.now() - since < 60_000, JSON.stringify(workers.map(({ activeConnections }) => activeConnections)));
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   going = false;

@@ -58,7 +58,7 @@ async function serving(t, config = {}) {
       fs.writeFileSync(`${file}.orders`, JSON.stringify(verbs));
       const before = cluster.stdout.length;
       cluster.signal('SIGWINCH');
-      await cluster.until(new RegExp(`^[^]{${before}}[^]*SETTLED`));
+      await cluster.until(new RegExp(`^[^]{${before}}[^]*SETTLED`), 120_000);
       const printed = cluster.stdout.slice(before);
       return [printed, printed.match(/SETTLED (.*)/)[1]];
     },
@@ -128,10 +128,10 @@ for (const [what, main, reason] of [
   ['throws', "throw new TypeError('a bad deploy');", /TypeError: a bad deploy|a bad deploy/],
   ['exits', "console.error('no DATABASE_URL'); process.exit(7);", /exit code 7.*no DATABASE_URL/s],
   ['cannot be parsed', 'const = 1;', /Unexpected token/],
-  ['is never ready', "console.log('waits'); setInterval(() => {}, 1000);", /not ready after 1.5 s.*waits/s],
+  ['is never ready', "console.log('waits'); setInterval(() => {}, 1000);", /not ready after 10 s.*waits/s],
 ]) {
   test(`a new version that ${what} ends the roll: WorkerStartupError, and the old workers serve on`, async (t) => {
-    const config = { processManagement: { startupTimeout: 1500 } };
+    const config = what === 'is never ready' ? { processManagement: { startupTimeout: 10_000 } } : {};
     const { cluster, port, order, become } = await serving(t, config);
     const before = cluster.others();
     become(main);
@@ -255,10 +255,8 @@ test('a standby worker serves at once when a worker dies, and another stands by'
   await cluster.until(/Worker 2 is ready/);
   const { pid } = (await request(port)).json();
   process.kill(pid, 'SIGKILL');
-  await cluster.until(/died/);
-  const ids = new Set();
-  for (let count = 0; count < 8; count += 1) ids.add((await request(port)).json().id);
-  assert.ok(ids.has('2'), `served by ${[...ids]}`);
+  // The slot of the dead one is filled with a new spare: none but that which stood by can answer as '2'.
+  while ((await request(port)).json().id !== '2');
   await cluster.untilMany(4, /Worker \d is ready/);
   assert.equal(cluster.others().length, 3);
 });

@@ -168,7 +168,8 @@ test('when one slot alone fails the start resolves, degraded, and the rest serve
     ({ port }) => {
       const { createServer } = require('drover');
       const processManagement = { maxRestarts: 2, restartDelay: 20 };
-      const app = createServer({ cluster: { enabled: true, config: { workers: 3, processManagement } } });
+      const config = { workers: 3, processManagement, loadBalancing: { healthAware: false } };
+      const app = createServer({ cluster: { enabled: true, config } });
       if (app.workerId === '1') throw new Error('slot 1 alone cannot');
       app.get('/', (_, response) => response.send(app.workerId));
       app.cluster.on('cluster:degraded', (event) => console.log(`DEGRADED ${JSON.stringify(event)}`));

@@ -95,7 +95,9 @@ test('SIGTERM while the workers are starting leaves nothing behind, exit code 0'
   for (const at of ['BEGAN', 'BOOTED']) {
     const cluster = program(t, () => {
       const { createServer } = require('drover');
-      const app = createServer({ cluster: { enabled: true, config: { workers: 2 } } });
+      // A worker that does not hear of the stop would outlast this test.
+      const processManagement = { gracefulShutdownTimeout: '10m' };
+      const app = createServer({ cluster: { enabled: true, config: { workers: 2, processManagement } } });
       app.cluster.on('worker:started', () => console.log('BEGAN'));
       if (app.isWorker) {
         console.log('BOOTED');

@@ -123,7 +123,8 @@ for (const [manager, env, said] of [
       },
       { given: { port, asking: String(asking), env } },
     );
-    await outer.until(/SERVES.*SERVES/s);
+    await outer.untilMany(2, /SERVES/);
+    await outer.untilMany(2, said);
     assert.equal(outer.others().length, 2);
     assert.equal(outer.output.match(new RegExp(said, 'g')).length, 2, outer.output);
     const pids = new Set();

@@ -108,7 +108,7 @@ for (const way of Object.keys(ways)) {
 
 test('a second cluster on a taken port is refused, and the first one serves on', async (t) => {
   const port = await freePort();
-  const first = everyday(t, { port });
+  const first = everyday(t, { port, config: { loadBalancing: { healthAware: false } } });
   await first.until(/the cluster is ready/);
   const workers = first.others();
 

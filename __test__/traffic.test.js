@@ -126,7 +126,7 @@ for (const kind of ['h2c', 'h2']) {
     for (let at = 0; at < 20; at += 1) await ask('/5000');
     await ask('/broken');
     const late = session.request({ ':path': '/late' });
-    await when(api, ({ activeRequests }) => activeRequests === 1);
+    await when(api, ({ activeRequests, totalRequests }) => activeRequests === 1 && totalRequests === 22);
     late.close(http2.constants.NGHTTP2_CANCEL);
     const told = await when(api, ({ activeRequests }) => activeRequests === 0);
     assert.deepEqual([told.totalRequests, told.responses['2xx'], told.responses['5xx'], told.totalErrors], [22, 20, 1, 2]);

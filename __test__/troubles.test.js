@@ -72,7 +72,7 @@ async function listen(t, api, headers = {}) {
 
 /** Asks until it is as wanted. */
 async function ask(api, path, wanted) {
-  const until = performance.now() + 20_000;
+  const until = performance.now() + 60_000;
   for (;;) {
     const answer = (await request(api, { path })).json();
     if (wanted(answer)) return answer;

@@ -16,7 +16,7 @@ test('a worker whose loop stays blocked is said to be unhealthy, and to take con
   const cluster = run(t, script, { env: { PORT: String(port) } });
   await cluster.until(/the cluster is ready/);
 
-  const { worker } = (await request(port, { path: '/block?ms=2500' })).json();
+  const { worker } = (await request(port, { path: '/block?ms=5000' })).json();
   // Round-robin gives the blocked one its turn: what it does not take comes round to the other.
   const answers = [];
   for (let visit = 0; visit < 4; visit += 1) answers.push((await request(port)).json().worker);

@@ -357,6 +357,9 @@ function attach(primary) {
   require('./messages/process-send').provide(current);
   reportUncaught();
   if (welcome.ready === 'boot') readyWhenLoaded();
+  // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an
+  // order to drain, when the cluster stops while its workers start.
+  setImmediate(addon.workerReadMail);
 }
 
 exports.Worker = Worker;

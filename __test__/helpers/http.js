@@ -112,14 +112,29 @@ async function websocket(port) {
   };
 }
 
-/** A port that was free a moment ago. */
+/** A server that listens there; null when the place is taken. */
+const listening = (...place) =>
+  new Promise((resolve) => {
+    const server = net.createServer();
+    server.once('error', () => resolve(null)).listen(...place, () => resolve(server));
+  });
+
+/**
+ * A port that is free, and that nobody else gets while this process lives: the kernel gives none away below those that
+ * it chooses from, and who calls this claims its number by a name of the abstract kind.
+ */
 async function freePort() {
-  const server = net.createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address();
-  server.close();
-  await once(server, 'close');
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 10_000);
+    const claim = await listening(`\0drover-test-port-${port}`);
+    if (claim === null) continue;
+    claim.unref();
+    const server = await listening(port, '127.0.0.1');
+    if (server === null) continue;
+    server.close();
+    await once(server, 'close');
+    return port;
+  }
 }
 
 module.exports = { datagram, freePort, h2, keepAlive, request, tcp, websocket };

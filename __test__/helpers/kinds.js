@@ -3,10 +3,10 @@
 // Every kind of server that is tested, and how to ask one of them who answers. `ask(place)` resolves to what
 // __test__/fixtures/whoami.js says; the place is { port, secondPort, socketPath }.
 
-const os = require('node:os');
 const path = require('node:path');
 const { tlsEnvironment } = require('./certificate');
 const { datagram, freePort, h2, request, tcp, websocket } = require('./http');
+const { folder } = require('./program');
 
 const apps = path.join(__dirname, '..', 'fixtures', 'apps');
 
@@ -100,7 +100,7 @@ async function placeFor(t, kind) {
   const place = {
     port: await freePort(),
     secondPort: await freePort(),
-    socketPath: path.join(os.tmpdir(), `drover-test-${process.pid}.sock`),
+    socketPath: path.join(folder(t), 'app.sock'),
   };
   const env = {
     PORT: String(place.port),

@@ -11,7 +11,7 @@ const { setTimeout: wait } = require('node:timers/promises');
 const PATIENCE = 60_000;
 
 /** Milliseconds after a process's end in which the rest of its output is read, while workers hold the pipes. */
-const LAST_WORDS = 500;
+const LAST_WORDS = 5000;
 
 /** Milliseconds in which workers are gone once their primary is, with time for a busy machine. */
 const ORPHANS_TIME = 5000;
@@ -113,7 +113,8 @@ class Program {
   }
 
   get stdout() {
-    return this.#read.stdout + this.#begun;
+    // Half a line of JSON says nothing yet.
+    return this.#read.stdout + (this.#begun.startsWith('{') ? '' : this.#begun);
   }
 
   get stderr() {

@@ -6,7 +6,8 @@ use crate::harness::*;
 
 #[test]
 fn a_worker_short_of_descriptors_is_left_out_of_direct_mode_until_it_has_enough_again() {
-    let (cluster, site, workers) = Cluster::serving(direct(), 2);
+    let settings = Settings { health_aware: false, ..direct() };
+    let (cluster, site, workers) = Cluster::serving(settings, 2);
     let scarce = &workers[0];
     cluster.scarce(0, scarce.generation, true);
     let before = scarce.taken();

@@ -171,7 +171,8 @@ fn ip_hash_moves_only_the_clients_of_a_worker_that_is_gone() {
 
 #[test]
 fn os_lets_the_kernel_choose_by_address_and_port() {
-    let (_cluster, site, workers) = Cluster::serving(Settings { strategy: Strategy::Os, ..settings() }, 4);
+    let settings = Settings { strategy: Strategy::Os, health_aware: false, ..settings() };
+    let (_cluster, site, workers) = Cluster::serving(settings, 4);
     let who = who(&site, 60);
     assert_eq!(workers.iter().map(Worker::accepted).sum::<u64>(), 60);
     assert_eq!(who.iter().collect::<BTreeSet<_>>().len(), 4, "{who:?}");
