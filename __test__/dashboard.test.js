@@ -172,6 +172,7 @@ test('beyond loopback it asks for the token first, and shows nothing to who has 
   await another.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
   await another.getByText('This cluster tells nothing without its token.').waitFor();
   assert.equal(await another.locator('#status').textContent(), 'locked');
+  assert.equal(await another.locator('dialog[open]').count(), 0, 'whoever wanted the token was answered by one dialog');
 });
 
 test('axe finds nothing serious, in light, in dark and on a phone', async (t) => {

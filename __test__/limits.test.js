@@ -7,9 +7,10 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const net = require('node:net');
+const path = require('node:path');
 const { test } = require('node:test');
 const { freePort } = require('./helpers/http');
-const { everyday, nobody, withDescriptors } = require('./helpers/program');
+const { everyday, nobody, program, withDescriptors } = require('./helpers/program');
 
 /** A connection that asks once and stays open: `answer` resolves to the status, or to how it ended without one. */
 function client(port) {
@@ -136,3 +137,28 @@ for (const [user, place] of users) {
     assert.deepEqual(tally(await Promise.all(all.map(({ answer }) => answer))), { 200: 200 }, cluster.output);
   });
 }
+
+/** A worker that has 600 different things to say to the operator, each of them twice. */
+function talkative({ native }) {
+  const { createServer } = require('drover');
+  const app = createServer({ cluster: { enabled: true, config: { workers: 1 } } });
+  app.start(0, '127.0.0.1').then(() => {
+    if (app.isPrimary) return;
+    const { addon } = require(native);
+    for (let at = 0; at < 1200; at += 1) addon.workerHint(`hint ${at % 600} of many`);
+    addon.workerHint('hint 0 of many');
+    console.log('ALL SAID');
+  });
+}
+
+test('hints are written once each and not without end', async (t) => {
+  const native = path.join(__dirname, '..', 'lib', 'native.js');
+  const cluster = program(t, talkative, { given: { native } });
+  await cluster.until(/so many different hints like this one that no further ones are written/);
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  const hints = cluster.stdout.match(/hint \d+ of many/g);
+  assert.equal(new Set(hints).size, hints.length, 'no hint comes twice');
+  assert.equal(hints.length, 500);
+  assert.equal(cluster.stdout.match(/so many different hints/g).length, 1);
+});

@@ -170,7 +170,7 @@ test('percentiles are within three percent of what the handlers took', async (t)
   const { cluster, port, api } = await serving(t);
   await stats(api);
   // No percentile is the longest of its kind: the first one's handler has to be compiled before it takes the time.
-  const times = [...Array(12).fill(60), ...Array(8).fill(300)];
+  const times = [...Array(10).fill(250), ...Array(6).fill(600)];
   // One after the other: of those that come at once a later one waits for the handlers of the others.
   for (const ms of times) await request(port, { path: `/timed?ms=${ms}` });
   const printed = await cluster.untilMany(times.length, /TOOK (.*) ms/);
@@ -179,8 +179,8 @@ test('percentiles are within three percent of what the handlers took', async (t)
   await become(api, (told) =>
     Object.entries({ p50: 0.5, p90: 0.9 }).every(([name, part]) => {
       const exact = took[Math.ceil(times.length * part) - 1];
-      // A handler's clock starts a little later than the request.
-      return Math.abs(told[name] - exact) <= 0.03 * exact + 1;
+      // A handler's clock starts a little later than the request, and stops later than its response.
+      return Math.abs(told[name] - exact) <= 0.03 * exact + 4;
     }),
   );
 });

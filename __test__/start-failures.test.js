@@ -6,6 +6,7 @@
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const fs = require('node:fs');
+const http = require('node:http');
 const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
@@ -161,4 +162,37 @@ test('a start that failed for its port may be tried again on another', async (t)
   );
   await cluster.until(/the cluster is ready/);
   assert.equal((await request(free)).body, 'second try');
+});
+
+/** Listens on one more port for who asks, and says what came of it. */
+function listening({ port }) {
+  const http = require('node:http');
+  const net = require('node:net');
+  const { createServer } = require('drover');
+  const server = http.createServer((request, response) => {
+    if (request.url === '/') return response.end();
+    const tell = (error) => response.end(JSON.stringify({ ...error }));
+    net.createServer().once('error', tell).listen(0, '127.0.0.1', () => tell());
+  });
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 1 } } });
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+test('a worker that would listen while its primary is stopped waits half a minute, and is told ETIMEDOUT', async (t) => {
+  const port = await freePort();
+  const cluster = program(t, listening, { given: { port } });
+  await cluster.until(/the cluster is ready/);
+  const agent = new http.Agent({ keepAlive: true });
+  t.after(() => agent.destroy());
+  const get = async (path) => {
+    const [response] = await once(http.get({ port, host: '127.0.0.1', path, agent }), 'response');
+    return (await response.setEncoding('utf8').toArray()).join('');
+  };
+  await get('/');
+  cluster.signal('SIGSTOP');
+  t.after(() => cluster.signal('SIGCONT'));
+  const { code, syscall } = JSON.parse(await get('/listen'));
+  assert.deepEqual([code, syscall], ['ETIMEDOUT', 'listen']);
+  cluster.signal('SIGCONT');
+  assert.equal((await cluster.stop()).code, 0);
 });

@@ -40,25 +40,31 @@ async function serving(t, config = {}) {
   return { cluster, port, api: Number(api) };
 }
 
-/** The stream of events: next() resolves to the next { id, event, data }. */
+/** The stream of events: next() resolves to the next { id, event, data }, mark() to the id with which it begins. */
 async function listen(t, api, headers = {}) {
   const outgoing = http.get({ host: '127.0.0.1', port: api, path: '/cluster/events', headers, agent: false });
   t.after(() => outgoing.destroy());
   const [response] = await once(outgoing, 'response');
   const pieces = response.setEncoding('utf8')[Symbol.asyncIterator]();
   let text = '';
-  const next = async () => {
+  const block = async () => {
     for (;;) {
       const end = text.indexOf('\n\n');
       if (end >= 0) {
         const fields = Object.fromEntries(text.slice(0, end).split('\n').map((line) => line.split(/: ?(.*)/s).slice(0, 2)));
         text = text.slice(end + 2);
-        if (fields.data !== undefined) return { id: fields.id, event: fields.event, data: JSON.parse(fields.data) };
-        continue;
+        return fields;
       }
       const { value, done } = await pieces.next();
       assert.ok(!done, `the stream ended: ${text}`);
       text += value;
+    }
+  };
+  const mark = async () => (await block()).id;
+  const next = async () => {
+    for (;;) {
+      const { id, event, data } = await block();
+      if (data !== undefined) return { id, event, data: JSON.parse(data) };
     }
   };
   const until = async (kind) => {
@@ -67,7 +73,7 @@ async function listen(t, api, headers = {}) {
       if (told.event === kind) return told;
     }
   };
-  return { response, next, until };
+  return { response, mark, next, until };
 }
 
 /** Asks until it is as wanted. */
@@ -136,11 +142,15 @@ test('events come as they happen, and who was away goes on where they were', asy
   assert.equal(scaled.data.newCount, 3);
   assert.ok(Math.abs(scaled.data.timestamp - Date.now()) < 60_000);
   const at = scaled.id;
+  // Whoever has heard of no event yet.
+  const mark = await (await listen(t, api)).mark();
 
   await request(port, { path: '/throw/1' });
   const died = await first.until('worker:exit');
   const later = await listen(t, api, { 'last-event-id': at });
   assert.deepEqual(await later.until('worker:exit'), died, 'the same event has the same id');
+  const marked = await listen(t, api, { 'last-event-id': mark });
+  assert.deepEqual(await marked.until('worker:exit'), died, 'it happened since');
 
   const ofAnother = await listen(t, api, { 'last-event-id': '5-3' });
   assert.equal((await ofAnother.next()).event, 'worker:started', 'another cluster’s id is the beginning of this one');

@@ -6,13 +6,11 @@
 
 const { answeredOf } = require('./answered');
 const { BYTES_EVERY, bytesOf } = require('./bytes');
+const { CLOSED, REQUESTS } = require('./cells');
 const { unwrap } = require('./errors');
 const { addon } = require('./native');
 const { protocolOf } = require('./protocols');
 const { streamsOf } = require('./streams');
-
-const REQUESTS = 9;
-const CLOSED = 8;
 
 const begun = Symbol('drover.begun');
 const counted = Symbol('drover.counted');

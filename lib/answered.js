@@ -3,22 +3,23 @@
 
 // A response is done: it is counted by its status and its time into a process's cells. Plain stores.
 
-// Indexes in the cells.
-const RESPONSES = 10;
-const DURATION = 11;
-const LATENCY = 12;
-const ABORTED = 15;
-const STATUS = 16;
-const HEAP_USED = 21;
-const HEAP_TOTAL = 22;
-const EXTERNAL = 23;
-const FAILED = 24;
-const STREAK = 25;
-const HISTOGRAM = 128;
+const {
+  ABORTED,
+  BUCKETS,
+  DURATION,
+  EXTERNAL,
+  FAILED,
+  HEAP_TOTAL,
+  HEAP_USED,
+  HISTOGRAM,
+  LATENCY,
+  RESPONSES,
+  STATUS,
+  STEPS,
+  STREAK,
+} = require('./cells');
 
-/** Buckets of the response times: see src/metrics/histogram.rs. */
-const STEPS = 12;
-const LAST_BUCKET = 359;
+const LAST_BUCKET = BUCKETS - 1;
 
 /** Between two looks at the heap, milliseconds; only a process that works looks. */
 const HEAP_EVERY = 1000;

@@ -4,10 +4,8 @@
 // What HTTP connections have brought and taken, on the wire: with TLS the connection below it counts. The figures are
 // the handle's own, so that they are looked at seldom: at a connection's end, and with a response once a second.
 
+const { RECEIVED, SENT } = require('./cells');
 const { protocolOf } = require('./protocols');
-
-const RECEIVED = 26;
-const SENT = 27;
 
 /** Between two looks at what a connection has carried, milliseconds. */
 const BYTES_EVERY = 1000;

@@ -7,6 +7,7 @@
 // descriptors, and `address()`, `close()`, `ref()` stay Node's own.
 
 const net = require('node:net');
+const { CLOSED } = require('./cells');
 const { departToo } = require('./departure');
 const { follow } = require('./farewell');
 const { borrow, learn, settle } = require('./handoff');
@@ -14,8 +15,6 @@ const { addon } = require('./native');
 
 /** Constant of Node's TCP and Pipe wraps: a connection, not a server. */
 const SOCKET = 0;
-/** Index in a worker's cells: connections that are over. */
-const CLOSED = 8;
 
 /** The connections of one server, over all the times that it listens. */
 class Tally {

@@ -10,15 +10,11 @@ const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
 const { answeredOf } = require('./answered');
 const { BYTES_EVERY, bytesOf } = require('./bytes');
+const { AFFINITY_MISMATCH, CLOCK, REQUESTS } = require('./cells');
 const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
 const { addon } = require('./native');
 const { tellSlow } = require('./slow-requests');
-
-// Indexes in a worker's cells.
-const REQUESTS = 9;
-const AFFINITY_MISMATCH = 13;
-const CLOCK = 14;
 
 const now = performance.now.bind(performance);
 

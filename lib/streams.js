@@ -3,9 +3,8 @@
 
 // HTTP/2 requests, counted as those of HTTP/1 are: a stream is a request, and its end is the response's.
 
+const { REQUESTS } = require('./cells');
 const { protocolOf } = require('./protocols');
-
-const REQUESTS = 9;
 
 const begun = Symbol('drover.streamBegun');
 const asked = Symbol('drover.streamAsked');

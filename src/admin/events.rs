@@ -78,7 +78,9 @@ pub async fn events(
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "RESOURCE_EXHAUSTED", &text);
     };
     lasting.set();
-    let listening = Listening { feed, last, waiting: VecDeque::new(), _seat: seat };
+    // An id and no event: who goes away before the first one comes back to here.
+    let waiting = VecDeque::from([Event::default().id(feed.name(last))]);
+    let listening = Listening { feed, last, waiting, _seat: seat };
     let told = stream::unfold(listening, async |mut listening| {
         let event = listening.next().await?;
         Some((Ok::<Event, Infallible>(event), listening))

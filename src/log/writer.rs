@@ -301,14 +301,13 @@ mod tests {
     use super::super::{FileSettings, pipe};
     use super::*;
 
-    #[test]
-    fn the_last_words_of_many_workers_that_end_at_once_are_all_written() {
-        let folder = std::env::temp_dir().join(format!("drover-last-words-{}", std::process::id()));
+    /// Writes to a file in a folder of the test's own.
+    fn writer_of(test: &str) -> (Writer, Arc<Inbox>, FileSettings) {
+        let folder = std::env::temp_dir().join(format!("drover-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let settings = FileSettings { path: folder.join("log"), rotation: None };
         let opened = settings.open().unwrap();
         let inbox = Arc::new(Inbox::new().unwrap());
-        let (ended, end) = std::sync::mpsc::channel();
         let style =
             Style { format: Format::Pretty, color: false, hostname: String::new(), env: String::new() };
         let writer = Writer::new(Parts {
@@ -319,6 +318,20 @@ mod tests {
             output: Output::new(Some((settings.clone(), opened))),
             most_rate: None,
         });
+        (writer.unwrap(), inbox, settings)
+    }
+
+    /// What was written; the folder is gone.
+    fn written(settings: &FileSettings) -> String {
+        let text = std::fs::read_to_string(&settings.path).unwrap();
+        std::fs::remove_dir_all(settings.path.parent().unwrap()).unwrap();
+        text
+    }
+
+    #[test]
+    fn the_last_words_of_many_workers_that_end_at_once_are_all_written() {
+        let (writer, inbox, settings) = writer_of("last-words");
+        let (ended, end) = std::sync::mpsc::channel();
         // More streams end with nothing than are looked at in one go, and the last words come after them.
         for number in 0..200_u16 {
             let (read, write) = pipe().unwrap();
@@ -330,10 +343,25 @@ mod tests {
             inbox.follow(Source { slot: number, pid: 1, is_error: false }, read);
         }
         inbox.end(ended);
-        writer.unwrap().run();
+        writer.run();
         end.recv().unwrap();
-        let written = std::fs::read_to_string(&settings.path).unwrap();
-        std::fs::remove_dir_all(&folder).unwrap();
+        let written = written(&settings);
         assert_eq!(written.matches("the last words of").count(), 10, "{written}");
+    }
+
+    #[test]
+    fn a_pipe_that_has_ended_wakes_nobody_though_its_worker_has_it_as_well() {
+        let (mut writer, _inbox, settings) = writer_of("ended-pipe");
+        let (read, write) = pipe().unwrap();
+        let its = read.try_clone().unwrap();
+        let mut stream = std::fs::File::from(write);
+        stream.write_all(b"the end\n").unwrap();
+        drop(stream);
+        writer.follow(Source { slot: 0, pid: 1, is_error: false }, read);
+        assert_eq!(writer.read_all(), 1);
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        assert_eq!(poll(&mut [PollFd::new(&writer.epoll, PollFlags::IN)], Some(&now)).unwrap(), 0);
+        drop((its, writer));
+        assert!(written(&settings).contains("the end"));
     }
 }

@@ -307,13 +307,30 @@ pub fn sheet_of(slot: u16, generation: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::histogram::BUCKETS;
+    use crate::metrics::histogram::{BUCKETS, STEPS};
 
     #[test]
     fn every_status_survives_its_cell() {
         for status in HealthStatus::ALL {
             assert_eq!(HealthStatus::from_cell(status as u64), status);
         }
+    }
+
+    #[test]
+    fn javascript_has_the_same_numbers() {
+        use page::*;
+        macro_rules! named {
+            ($($cell:ident)*) => { vec![$((stringify!($cell), $cell)),*] };
+        }
+        let mut ours = named![
+            CLOSED REQUESTS RESPONSES DURATION LATENCY AFFINITY_MISMATCH CLOCK ABORTED STATUS HEAP_USED HEAP_TOTAL
+            EXTERNAL FAILED STREAK RECEIVED SENT HISTOGRAM
+        ];
+        ours.extend([("STEPS", STEPS as usize), ("BUCKETS", BUCKETS)]);
+        let member = |line: &'static str| line.trim().strip_suffix(',')?.split_once(": ");
+        let theirs = include_str!("../../lib/cells.js").lines().filter_map(member);
+        let theirs: Vec<_> = theirs.map(|(name, number)| (name, number.parse().unwrap())).collect();
+        assert_eq!(theirs, ours);
     }
 
     #[test]

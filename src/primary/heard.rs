@@ -108,11 +108,11 @@ impl Cluster {
     }
 
     pub(super) fn say_once(&mut self, text: String) {
-        if self.hinted.len() > MOST_HINTS || !self.hinted.insert(text.clone()) {
+        if self.hinted.len() == MOST_HINTS || !self.hinted.insert(text.clone()) {
             return;
         }
         self.emit(Event::notice(Level::Warn, text));
-        if self.hinted.len() > MOST_HINTS {
+        if self.hinted.len() == MOST_HINTS {
             let text = "There were so many different hints like this one that no further ones are written. What is \
                         refused among messages stands in security.auditLog.";
             self.emit(Event::notice(Level::Warn, text.to_owned()));

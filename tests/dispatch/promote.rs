@@ -124,7 +124,8 @@ fn in_direct_mode_no_connection_is_lost_while_workers_take_over() {
 
 #[test]
 fn a_worker_beyond_the_listeners_of_an_address_is_served_through_the_primary() {
-    let (cluster, site, _workers) = Cluster::serving(Settings { slots: 2, health_aware: false, ..direct() }, 2);
+    let (cluster, site, _workers) =
+        Cluster::serving(Settings { slots: 2, health_aware: false, ..direct() }, 2);
     let _third = cluster.worker(2, &site);
     let mut seen = [0; 3];
     for _ in 0..30 {

@@ -61,7 +61,7 @@ export async function follow(path, lastId, signal, heard) {
       const event = parse(rest.slice(0, end));
       rest = rest.slice(end + 2);
       id = event.id ?? id;
-      if (event.data !== '') heard(JSON.parse(event.data), id);
+      heard(event.data === '' ? null : JSON.parse(event.data), id);
     }
   }
 }

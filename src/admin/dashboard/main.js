@@ -198,6 +198,7 @@ async function listen() {
     try {
       lastEvent = await follow('/cluster/events', lastEvent, mine.signal, (event, id) => {
         lastEvent = id;
+        if (event === null) return;
         showEvent(event);
         lookSoon();
       });
