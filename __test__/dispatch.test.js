@@ -7,7 +7,7 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request, tcp } = require('./helpers/http');
-const { everyday, folder } = require('./helpers/program');
+const { everyday, folder, program } = require('./helpers/program');
 const { run } = require('./helpers/run');
 
 /** Exact placement however busy the machine is: no worker is judged by how soon it gets a processor. */
@@ -122,4 +122,38 @@ test('beyond maxConnectionsPerWorker connections wait until one ends', async (t)
     connections.push(await Promise.race(waiting.splice(0, 1)));
   }
   for (const connection of connections) connection.close();
+});
+
+/** Gives the same headers with every response, each kind by its path. */
+function withHeaders({ port }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const kinds = {
+    '/list': ['Content-Type', 'text/plain'],
+    '/pairs': [['Content-Type', 'text/plain']],
+    '/object': { 'content-type': 'text/plain', 'Set-Cookie': 'own=1' },
+  };
+  const server = http.createServer((request, response) => {
+    response.writeHead(200, kinds[request.url]);
+    response.end(JSON.stringify(kinds));
+  });
+  const config = { workers: 1, loadBalancing: { sessionAffinity: 'cookie' } };
+  const app = createServer({ app: server, cluster: { enabled: true, config } });
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+test('the affinity cookie goes with the headers of a response, which stay the program’s own', async (t) => {
+  const port = await freePort();
+  const cluster = program(t, withHeaders, { given: { port } });
+  await cluster.until(/the cluster is ready/);
+  const before = (await request(port, { path: '/list' })).json();
+  for (const [path, cookies] of [['/list', 1], ['/pairs', 1], ['/object', 2]]) {
+    for (let visit = 0; visit < 3; visit += 1) {
+      const answer = await request(port, { path });
+      assert.equal(answer.headers['content-type'], 'text/plain', path);
+      assert.equal(answer.headers['set-cookie'].length, cookies, path);
+      assert.match(answer.headers['set-cookie'].at(-1), /^drover_affinity=/);
+      assert.deepEqual(answer.json(), before);
+    }
+  }
 });

@@ -182,3 +182,29 @@ test("Prometheus' own parsers read them and the messages, whatever their labels 
     assert.deepEqual([name, labels, count], ['drover_message_answer_seconds_count', { type, result: 'answered' }, 1]);
   }
 });
+
+/** Many series of many buckets each in every process, and workers that listen for what happens. */
+function wide({ port }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const server = http.createServer((_, response) => response.end(String(process.pid)));
+  const monitoring = { port: 0, metricsInterval: '1s' };
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 3, monitoring } } });
+  const buckets = Array.from({ length: 100 }, (_, at) => at + 1);
+  const wait = app.metrics.histogram('wait_seconds', 'How long jobs wait.', ['queue'], { buckets });
+  for (let at = 0; at < 140; at += 1) wait.observe({ queue: `${'a queue of a long name '.repeat(4)}${process.pid} ${at}` }, 50);
+  app.cluster.on('metrics:updated', ({ metrics }) => {
+    const [spread] = metrics.userMetrics.wait_seconds?.values ?? [];
+    console.log(`UPDATED ${process.pid} ${JSON.stringify(metrics).length} ${spread?.count}`);
+  });
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+test('metrics that are longer than a message of the cluster reach every process that listens', async (t) => {
+  const cluster = program(t, wide, { given: { port: await freePort() } });
+  await cluster.until(/the cluster is ready/);
+  const all = [cluster.pid, ...cluster.others()];
+  assert.equal(all.length, 4);
+  for (const pid of all) await cluster.until(new RegExp(`UPDATED ${pid} [12]\\d{6} 1$`, 'm'));
+  assert.deepEqual([cluster.pid, ...cluster.others()], all, 'nobody was ended');
+});

@@ -222,3 +222,14 @@ test('a webhook that takes nothing is said without its address, and the cluster 
   cluster.signal('SIGTERM');
   assert.deepEqual(await cluster.exit, { code: 0, signal: null });
 });
+
+test('a message for the webhook that the end of the cluster cuts off is said to be lost', async (t) => {
+  const webhook = `http://127.0.0.1:${await freePort()}/hunter2`;
+  const errorHandling = { reporting: { webhook }, retry: { maxRetries: 9, initialDelay: 60_000, maxDelay: 60_000 } };
+  const { cluster, port } = await serving(t, { errorHandling });
+  await request(port, { path: '/reject/1' });
+  await cluster.until(/Worker \d died/);
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  assert.match(cluster.stdout, /errorHandling\.reporting\.webhook took no message \(.*\): \[error\]/);
+});

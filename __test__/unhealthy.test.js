@@ -23,7 +23,9 @@ test('a worker whose loop stays blocked is said to be unhealthy, and to take con
   assert.deepEqual([...new Set(answers)], [worker === '0' ? '1' : '0']);
 
   await cluster.until(new RegExp(`Worker ${worker} is unhealthy: its event loop is blocked`));
+  await cluster.until(/HEALTH degraded/);
   await cluster.until(new RegExp(`Worker ${worker} takes connections again`));
+  await cluster.until(/HEALTH degraded[^]*HEALTH healthy/);
 });
 
 test('a short hiccup is told to nobody', async (t) => {

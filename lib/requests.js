@@ -136,19 +136,25 @@ function bind(worker, affinity, response) {
   const { writeHead } = response;
   response.writeHead = function (/** @type {any[]} */ ...args) {
     const own = args.at(-1);
-    if (Array.isArray(own)) own.push('Set-Cookie', line);
-    else if (own !== null && typeof own === 'object') addTo(own, line) || this.appendHeader('Set-Cookie', line);
-    else this.appendHeader('Set-Cookie', line);
+    const more = own !== null && typeof own === 'object' ? withCookie(own, line) : null;
+    if (more === null) this.appendHeader('Set-Cookie', line);
+    else args[args.length - 1] = more;
     return writeHead.apply(this, args);
   };
 }
 
-/** Adds the cookie to headers that set cookies themselves; false when they do not. */
-function addTo(/** @type {any} */ headers, /** @type {string} */ line) {
+/**
+ * Headers with the cookie, where they hold cookies or are a list; null where it can be set beside them. The program's own
+ * stay as they are: it may give the same ones with every response.
+ *
+ * @param {any} headers @param {string} line
+ */
+function withCookie(headers, line) {
+  if (Array.isArray(headers)) {
+    return Array.isArray(headers[0]) ? [...headers, ['Set-Cookie', line]] : [...headers, 'Set-Cookie', line];
+  }
   const name = Object.keys(headers).find((key) => key.toLowerCase() === 'set-cookie');
-  if (name === undefined) return false;
-  headers[name] = [headers[name]].flat().concat(line);
-  return true;
+  return name === undefined ? null : { ...headers, [name]: [headers[name]].flat().concat(line) };
 }
 
 /** @param {string | undefined} header @param {string} name */

@@ -205,8 +205,9 @@ class Worker {
     this.lastOrder += 1;
     const id = this.lastOrder;
     return new Promise((resolve, reject) => {
-      this.orders.set(id, { resolve, reject });
-      addon.workerOrder(id, verb, argument ?? null);
+      const { error } = addon.workerOrder(id, verb, argument ?? null);
+      if (error) reject(fromCore(error));
+      else this.orders.set(id, { resolve, reject });
     });
   }
 

@@ -71,23 +71,17 @@ fn by_name<S: Serializer>(signal: &Option<i32>, to: S) -> Result<S::Ok, S::Error
     signal.map(signal_name).serialize(to)
 }
 
-/// The name of the signals a tired operator meets; others as their number.
+/// Linux's numbers from 1 on, where they are the same for all that drover runs on.
+const SIGNALS: [&str; 31] = [
+    "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
+    "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
+    "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+];
+
+/// The name that Node.js gives a signal; a real-time signal, which has none, as its number.
 pub fn signal_name(signal: i32) -> String {
-    let name = match signal {
-        1 => "SIGHUP",
-        2 => "SIGINT",
-        3 => "SIGQUIT",
-        4 => "SIGILL",
-        6 => "SIGABRT",
-        7 => "SIGBUS",
-        8 => "SIGFPE",
-        9 => "SIGKILL",
-        11 => "SIGSEGV",
-        13 => "SIGPIPE",
-        15 => "SIGTERM",
-        other => return other.to_string(),
-    };
-    name.to_owned()
+    let index = usize::try_from(signal - 1).unwrap_or(usize::MAX);
+    SIGNALS.get(index).map_or_else(|| signal.to_string(), |name| format!("SIG{name}"))
 }
 
 /// The state of a slot as observers see it; `supervisor` has the rich one.
@@ -352,6 +346,24 @@ fn workers(count: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn signals_have_the_names_that_node_gives_them() {
+        let names = [
+            (1, "SIGHUP"),
+            (5, "SIGTRAP"),
+            (9, "SIGKILL"),
+            (12, "SIGUSR2"),
+            (15, "SIGTERM"),
+            (24, "SIGXCPU"),
+            (31, "SIGSYS"),
+            (34, "34"),
+            (0, "0"),
+        ];
+        for (number, name) in names {
+            assert_eq!(signal_name(number), name);
+        }
+    }
 
     #[test]
     fn the_tail_of_a_text_is_whole_characters() {

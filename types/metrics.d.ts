@@ -37,7 +37,7 @@ export interface SystemStats {
   cpu: CpuStats;
   memory: SystemMemoryStats;
   swap: SwapStats;
-  /** Of all disks and of all interfaces, since the last look. */
+  /** Of all disks (not of what is built on them: partitions, volumes) and of all interfaces, since the last look. */
   disk: ThroughputStats;
   network: ThroughputStats;
   /** Milliseconds since the machine started. */

@@ -11,7 +11,7 @@ const https = require('node:https');
 const net = require('node:net');
 
 /** Milliseconds without a byte after which a connection counts as stuck. */
-const SILENCE = 20_000;
+const SILENCE = 60_000;
 
 const place = (address) =>
   typeof address === 'string' ? { socketPath: address } : { host: '127.0.0.1', port: address };

@@ -44,7 +44,7 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
         "Connections that no worker could take in time.",
     )
     .sample(&[], refused);
-    text.family("drover_worker_restarts", Kind::Counter, "Unexpected deaths that led to a restart.");
+    text.family("drover_worker_restarts", Kind::Counter, "Times that a worker was replaced, planned or not.");
     for slot in used(memory) {
         text.sample(&[("worker", &slot.to_string())], memory.row(slot, row::RESTARTS) as f64);
     }

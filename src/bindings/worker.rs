@@ -295,13 +295,12 @@ pub fn worker_failed(error: Value) {
     }
 }
 
-/// Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled.
+/// Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. Returns
+/// `{ ok }`, or `{ error: { code, message, details } }` when it could not be asked: nothing is settled then.
 #[napi(js_name = "workerOrder")]
-pub fn worker_order(id: u32, verb: String, argument: Value) {
-    if let Ok(worker) = worker() {
-        // A primary that is gone answers nothing; the worker ends with it.
-        let _ = worker.order(id, verb, argument);
-    }
+pub fn worker_order(id: u32, verb: String, argument: Value) -> Value {
+    let asked = || worker()?.order(id, verb, argument).map_err(system("send"));
+    outcome(asked().map(|()| Value::Null))
 }
 
 /// What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
@@ -18,6 +19,11 @@ use crate::ipc::control::Protocol;
 const MOST_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
+/// No answer has this status.
+const NONE: u16 = 0;
+/// A connection of this machine to itself takes no time, unless a firewall swallows it.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
+
 const AGENT: &str = concat!("drover-health/", env!("CARGO_PKG_VERSION"));
 
 /// Two ends of a loopback connection: ours, and the worker's. A real one, so that programs find an address in it.
@@ -26,7 +32,7 @@ const AGENT: &str = concat!("drover-health/", env!("CARGO_PKG_VERSION"));
 /// The kernel's.
 pub fn pair() -> io::Result<(TcpStream, OwnedFd)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let ours = TcpStream::connect(listener.local_addr()?)?;
+    let ours = TcpStream::connect_timeout(&listener.local_addr()?, CONNECT_TIME)?;
     // Somebody else may have been faster at the port.
     let own = ours.local_addr()?;
     loop {
@@ -44,15 +50,28 @@ pub fn pair() -> io::Result<(TcpStream, OwnedFd)> {
 /// # Errors
 /// Why there is none, in words.
 pub async fn ask(ours: TcpStream, protocol: Protocol, path: &str, time: Duration) -> Result<u16, String> {
+    // The status, once it has come: a body that takes longer is no fault.
+    let status = AtomicU16::new(NONE);
     let asked = async {
         let stream = tokio::net::TcpStream::from_std(ours).map_err(|error| error.to_string())?;
-        send(stream, protocol, path).await.map_err(|error| format!("no answer: {error}"))
+        send(stream, protocol, path, &status).await.map_err(|error| format!("no answer: {error}"))
     };
-    let late = || Err(format!("no answer in {} ms", time.as_millis()));
-    timeout(time, asked).await.unwrap_or_else(|_| late())
+    let failed = match timeout(time, asked).await {
+        Ok(asked) => asked.err(),
+        Err(_) => Some(format!("no answer in {} ms", time.as_millis())),
+    };
+    match (status.load(Ordering::Relaxed), failed) {
+        (NONE, failed) => Err(failed.unwrap_or_default()),
+        (status, _) => Ok(status),
+    }
 }
 
-async fn send(stream: tokio::net::TcpStream, protocol: Protocol, path: &str) -> Result<u16, hyper::Error> {
+async fn send(
+    stream: tokio::net::TcpStream,
+    protocol: Protocol,
+    path: &str,
+    status: &AtomicU16,
+) -> Result<(), hyper::Error> {
     let mut request = Request::new(Body::empty());
     let io = TokioIo::new(stream);
     let headers = request.headers_mut();
@@ -64,26 +83,25 @@ async fn send(stream: tokio::net::TcpStream, protocol: Protocol, path: &str) -> 
             *request.uri_mut() = path.parse().unwrap_or_default();
             let (mut sender, connection) = http1::handshake(io).await?;
             let driven = Driven(tokio::spawn(connection));
-            let status = status_of(sender.send_request(request).await?).await;
+            take(sender.send_request(request).await?, status).await;
             drop(driven);
-            Ok(status)
+            Ok(())
         }
         Protocol::Http2 => {
             *request.uri_mut() = format!("http://localhost{path}").parse().unwrap_or_default();
             let (mut sender, connection) = http2::handshake(TokioExecutor::new(), io).await?;
             let driven = Driven(tokio::spawn(connection));
-            let status = status_of(sender.send_request(request).await?).await;
+            take(sender.send_request(request).await?, status).await;
             drop(driven);
-            Ok(status)
+            Ok(())
         }
     }
 }
 
 /// Its body is of no interest, also when it has no end.
-async fn status_of(answer: hyper::Response<Incoming>) -> u16 {
-    let status = answer.status().as_u16();
+async fn take(answer: hyper::Response<Incoming>, status: &AtomicU16) {
+    status.store(answer.status().as_u16(), Ordering::Relaxed);
     let _ = timeout(BODY_TIME, to_bytes(Body::new(answer.into_body()), MOST_BODY)).await;
-    status
 }
 
 /// A task that ends with its owner.
@@ -132,6 +150,16 @@ mod tests {
         let request = server.join().unwrap();
         assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
         assert!(request.to_lowercase().contains("host: localhost"), "{request}");
+    }
+
+    #[test]
+    fn a_body_without_an_end_takes_nothing_from_its_status() {
+        let (ours, theirs) = pair().unwrap();
+        let held = theirs.try_clone().unwrap();
+        let server = answering(theirs, b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbegun");
+        assert_eq!(run(ask(ours, Protocol::Http1, "/", Duration::from_millis(300))), Ok(200));
+        server.join().unwrap();
+        drop(held);
     }
 
     #[test]

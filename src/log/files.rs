@@ -103,9 +103,12 @@ impl LogFile {
         Ok(())
     }
 
-    /// Is it still in its folder? What is written to a file that was removed nobody reads.
+    /// Is it still the one of its name? What is written to a file that was removed nobody reads, and one that somebody
+    /// moved away (logrotate) is to end.
     pub fn is_there(&self) -> bool {
-        self.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+        let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let named = std::fs::metadata(&self.path).map(place);
+        named.is_ok_and(|named| self.file.metadata().is_ok_and(|metadata| place(metadata) == named))
     }
 }
 
@@ -169,11 +172,17 @@ mod tests {
     }
 
     #[test]
-    fn a_file_whose_folder_is_gone_is_missed() {
+    fn a_file_that_has_lost_its_name_or_its_folder_is_missed() {
         let folder = Folder::new("gone");
         let path = folder.0.join("drover.log");
         let mut log = LogFile::open(&path, Some(Rotation { size: 4, files: 2 })).unwrap();
         log.write(b"one\n").unwrap();
+        assert!(log.is_there());
+        std::fs::rename(&path, folder.0.join("moved")).unwrap();
+        assert!(!log.is_there());
+        std::fs::write(&path, "another").unwrap();
+        assert!(!log.is_there(), "another file has its name");
+        std::fs::rename(folder.0.join("moved"), &path).unwrap();
         assert!(log.is_there());
         std::fs::remove_dir_all(&folder.0).unwrap();
         assert!(!log.is_there());

@@ -1,6 +1,7 @@
 //! Where lines go: a file, or standard output, which may be read slowly or by nobody.
 
 use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -57,7 +58,12 @@ pub struct Output {
     takes_all: bool,
     /// The reader of standard output is gone.
     is_closed: bool,
+    /// Lines that nobody read.
     lost: u64,
+    /// So many lines it has not taken, a file on a disk that is full; None: it takes lines.
+    refused: Option<u64>,
+    /// What it took last was the beginning of a line that was given up.
+    is_torn: bool,
 }
 
 impl Output {
@@ -76,6 +82,8 @@ impl Output {
             takes_all: matches!(kind, Ok(FileType::RegularFile | FileType::BlockDevice)),
             is_closed: kind.is_err(),
             lost: 0,
+            refused: None,
+            is_torn: false,
         }
     }
 
@@ -86,8 +94,13 @@ impl Output {
         trouble
     }
 
-    /// Writes what standard output takes now.
-    pub fn flush(&mut self) {
+    /// Writes what standard output takes now. A file may take lines again later; nothing waits for that.
+    pub fn flush(&mut self) -> Option<Trouble> {
+        self.flush_to(io::stdout().as_fd())
+    }
+
+    fn flush_to(&mut self, stdout: BorrowedFd<'_>) -> Option<Trouble> {
+        let mut mended = None;
         while !self.is_empty() {
             if self.is_closed {
                 self.give_up();
@@ -97,10 +110,16 @@ impl Output {
                 break;
             }
             let rest = &self.pending[self.sent..];
-            match rustix::io::write(io::stdout(), if self.takes_all { rest } else { piece(rest) }) {
-                Ok(written) => self.sent += written,
+            let next = if self.takes_all { rest } else { piece(rest) };
+            match rustix::io::write(stdout, if self.is_torn { b"\n" } else { next }) {
+                Ok(_) if self.is_torn => self.is_torn = false,
+                Ok(written) => {
+                    self.sent += written;
+                    mended = self.refused.take().or(mended);
+                }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
+                Err(error) if self.takes_all && error != Errno::BADF => self.refuse(error),
                 Err(_) => self.is_closed = true,
             }
         }
@@ -111,18 +130,43 @@ impl Output {
             self.pending.drain(..self.sent);
             self.sent = 0;
         }
+        let text = |lost| format!("Standard output can be written again: {lost} lines are lost");
+        mended.map(|lost| Trouble::Mended(text(lost)))
     }
 
-    /// Counts what waits as lost.
-    pub fn give_up(&mut self) {
-        self.lost += memchr_iter(b'\n', &self.pending[self.sent..]).count() as u64;
+    /// Counts what waits, and so many lines that did not come here, as lost.
+    pub fn give_up_with(&mut self, more: u64) {
+        self.lost += self.waiting_lines() + more;
         self.pending.clear();
         self.sent = 0;
     }
 
-    /// Lines that were lost because nobody read them.
-    pub fn lost(&self) -> u64 {
-        self.lost
+    pub fn give_up(&mut self) {
+        self.give_up_with(0);
+    }
+
+    /// The file that standard output is takes nothing now. Said where there may be room for it.
+    fn refuse(&mut self, error: Errno) {
+        if self.refused.is_none() {
+            complain(&format!("standard output: {error}. Log lines are lost until it can be written again"));
+        }
+        self.refused = Some(self.refused.unwrap_or(0) + self.waiting_lines());
+        self.is_torn |= self.sent > 0 && self.pending[self.sent - 1] != b'\n';
+        self.pending.clear();
+        self.sent = 0;
+    }
+
+    fn waiting_lines(&self) -> u64 {
+        memchr_iter(b'\n', &self.pending[self.sent..]).count() as u64
+    }
+
+    /// What is lost, at the end.
+    pub fn loss(&self) -> Option<String> {
+        let unread = (self.lost > 0)
+            .then(|| format!("nobody read the output: at least its last {} lines are lost", self.lost));
+        let refused =
+            self.refused.map(|lost| format!("standard output could not be written: {lost} lines are lost"));
+        unread.or(refused)
     }
 
     /// Bytes that wait.
@@ -217,6 +261,28 @@ fn piece(lines: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_was_full_takes_lines_again_and_none_is_glued_to_half_of_another() {
+        let mut output = Output::new(None);
+        (output.takes_all, output.is_closed) = (true, false);
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        output.take(b"one\ntwo\n");
+        assert!(output.flush_to(full.as_fd()).is_none() && output.is_empty());
+        assert_eq!(output.loss().unwrap(), "standard output could not be written: 2 lines are lost");
+        // A disk took half of the next one before it was full.
+        (output.pending, output.sent) = (b"three\n".to_vec(), 2);
+        output.flush_to(full.as_fd());
+
+        let path = std::env::temp_dir().join(format!("drover-was-full-{}", std::process::id()));
+        let file = std::fs::File::create(&path).unwrap();
+        output.take(b"four\n");
+        let mended = output.flush_to(file.as_fd());
+        assert!(matches!(mended, Some(Trouble::Mended(text)) if text.ends_with("again: 3 lines are lost")));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((text.as_str(), output.loss()), ("\nfour\n", None));
+    }
 
     #[test]
     fn a_piece_is_whole_lines_unless_one_is_too_long() {

@@ -93,7 +93,8 @@ impl Writer {
             }
             self.tell_dropped();
             self.hand_over();
-            self.parts.output.flush();
+            let trouble = self.parts.output.flush();
+            self.tell_trouble(trouble);
             if end.is_some() {
                 let waiting = self.parts.output.waiting();
                 if read == 0 && waiting == 0 {
@@ -102,7 +103,8 @@ impl Writer {
                 if read > 0 || waiting != moved.1 {
                     moved = (Instant::now(), waiting);
                 } else if moved.0.elapsed() > PATIENCE {
-                    self.parts.output.give_up();
+                    let unread = self.parts.inbox.take(false);
+                    self.parts.output.give_up_with(unread.own.len() as u64 + unread.lost);
                     break;
                 }
             }
@@ -259,6 +261,10 @@ impl Writer {
         }
         let trouble = self.parts.output.take(&self.lines);
         self.lines.clear();
+        self.tell_trouble(trouble);
+    }
+
+    fn tell_trouble(&mut self, trouble: Option<Trouble>) {
         match trouble {
             Some(Trouble::Broken(text)) => self.say(Level::Error, text),
             Some(Trouble::Mended(text)) => self.say(Level::Info, text),
@@ -281,9 +287,8 @@ impl Writer {
         if !self.parts.output.is_empty() {
             self.parts.output.give_up();
         }
-        let lost = self.parts.output.lost();
-        if lost > 0 {
-            complain(&format!("nobody read the output: its last {lost} lines are lost"));
+        if let Some(loss) = self.parts.output.loss() {
+            complain(&loss);
         }
     }
 }

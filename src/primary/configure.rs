@@ -118,7 +118,8 @@ fn checks(loaded: &Loaded, inspected: bool) -> Option<Checks> {
 fn ejection(config: &Config) -> Option<ejection::Policy> {
     let errors = &config.error_handling;
     let breaker = &errors.circuit_breaker;
-    (errors.enabled && breaker.enabled)
+    // Nobody is left out without it, and nobody is said to be.
+    (errors.enabled && breaker.enabled && config.load_balancing.health_aware)
         .then_some(ejection::Policy { threshold: breaker.failure_threshold, reset: breaker.reset_timeout })
 }
 

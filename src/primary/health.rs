@@ -74,7 +74,9 @@ impl Health {
     /// When the next look is due.
     pub fn due(&self) -> Option<Duration> {
         let checks = self.patients.values().filter_map(|patient| Some(patient.judge.as_ref()?.due()));
-        let look = (self.breaker.is_some() && self.patients.len() > 1).then_some(self.next_look);
+        // One that is left alone may be out still, and is to come back.
+        let is_out = |breaker: &Breaker| self.patients.len() > 1 || !breaker.open().is_empty();
+        let look = self.breaker.as_ref().is_some_and(is_out).then_some(self.next_look);
         checks.chain(look).min()
     }
 
@@ -388,3 +390,6 @@ impl Cluster {
         self.emit(Event::HealthChanged { status: now.status.name().to_owned(), details });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,6 +158,7 @@ impl Cluster {
         let reason = "its event loop is blocked; new connections go to the others".to_owned();
         let worker_id = slot.to_string();
         self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
+        self.tell_health();
     }
 
     fn recovered(&mut self, slot: u16) {

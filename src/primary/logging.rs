@@ -35,7 +35,8 @@ pub fn settings(config: &Config, env: &BTreeMap<String, String>, terminal: bool)
             env: env.get("NODE_ENV").cloned().unwrap_or_default(),
         },
         file: path.map(|path| log::FileSettings {
-            path: path.into(),
+            // A program may change its folder later.
+            path: std::path::absolute(&path).unwrap_or_else(|_| path.into()),
             rotation: logging
                 .log_rotation
                 .then_some(log::Rotation { size: logging.max_log_size, files: logging.max_log_files }),

@@ -24,9 +24,9 @@ use super::news::{Input, Name, Output};
 use super::orders::Orders;
 use super::setup::Setup;
 use super::telling::Told;
-use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
+use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
-use crate::event::{Event, Level};
+use crate::event::Event;
 use crate::ipc::control::ToWorker;
 use crate::ipc::router::Router;
 use crate::log::Log;
@@ -89,11 +89,7 @@ impl Cluster {
         let crew = Crew::new(arrivals, inputs.clone());
         let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
         let health = Health::new(setup.checks.clone(), setup.ejection.clone());
-        let complaints = inputs.clone();
-        let complain = move |text| {
-            let _ = complaints.send(Input::Dispatch(Report::Notice(Level::Warn, text)));
-        };
-        let told = Told::new(&setup.reporting, memory.get(header::STARTED), complain);
+        let told = Told::new(&setup.reporting, memory.get(header::STARTED), &log);
         Ok(Self {
             hangs,
             told,

@@ -1,17 +1,20 @@
 //! What happened is told once: as a log line, as an event of every process that listens, over the API, and, when
 //! something went wrong, in the ledger of incidents and to the webhook.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::news::{Input, Name, Output};
+use super::news::{Name, Output};
 use super::run::Cluster;
 use super::setup::Reporting;
 use crate::admin::{Circuit, Feed, Troubles};
-use crate::dispatch::Report;
+use crate::component::Component;
 use crate::event::{Event, Level};
 use crate::health::ejection::State;
 use crate::incidents::Incident;
 use crate::incidents::digest::{Digest, body};
+use crate::log::Log;
 use crate::metrics::layout::header;
 use crate::supervisor::{Seat, Slot};
 use crate::sys::local_time::now_ms;
@@ -25,11 +28,10 @@ pub(super) struct Told {
 }
 
 impl Told {
-    pub fn new(
-        reporting: &Reporting,
-        epoch: u64,
-        complain: impl Fn(String) + Clone + Send + 'static,
-    ) -> Self {
+    pub fn new(reporting: &Reporting, epoch: u64, log: &Arc<Log>) -> Self {
+        // Not by way of the loop, which has ended when the last messages are tried.
+        let log = log.clone();
+        let complain = move |text| log.say(Component::Monitoring, Level::Warn, text, None, now_ms());
         let target = reporting.webhook.clone();
         let messages = target.and_then(|target| match Webhook::start(target, complain.clone()) {
             Ok(webhook) => Some((Digest::new(reporting.least), webhook)),
@@ -74,8 +76,7 @@ impl Cluster {
         let message = body(&report, &self.setup.log.style.hostname, self.setup.launch.script_name());
         if !webhook.post(message) {
             let text = "Too many messages wait for errorHandling.reporting.webhook: one is lost".to_owned();
-            // Told by way of the loop: to tell it at once would be to tell it to the webhook.
-            let _ = self.inputs.send(Input::Dispatch(Report::Notice(Level::Warn, text)));
+            self.log.say(Component::Monitoring, Level::Warn, text, None, timestamp);
         }
     }
 
@@ -109,6 +110,9 @@ impl Cluster {
         if self.followers.is_empty() {
             return;
         }
+        // Each process reads the metrics itself: with many series they are longer than a message may be.
+        let read = Event::MetricsUpdated { metrics: Value::Null };
+        let event = if matches!(event, Event::MetricsUpdated { .. }) { &read } else { event };
         let told: Value = json!({ "event": event, "timestamp": timestamp });
         for link in self.followers.iter().filter_map(|name: &Name| self.crew.link(*name)) {
             link.send(crate::ipc::control::ToWorker::Event { event: told.clone() });

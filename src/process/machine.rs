@@ -1,12 +1,10 @@
 //! The machine, or the part of it that this process may use (its cgroup).
 
-use std::collections::HashMap;
-use std::ffi::OsStr;
-
 use serde_json::{Value, json};
-use sysinfo::{DiskRefreshKind, DiskUsage, Disks, MemoryRefreshKind, Networks, System};
+use sysinfo::{MemoryRefreshKind, Networks, System};
 
 use super::cpus::{Share, group_share, usable_cpus};
+use super::disks::Disks;
 
 pub struct Machine {
     system: System,
@@ -20,7 +18,9 @@ impl Machine {
         let mut system = System::new().ok()?;
         system.refresh_cpu_usage();
         let networks = Networks::new_with_refreshed_list().ok()?;
-        Some(Self { system, disks: Disks::new_with_refreshed_list().ok()?, networks })
+        let mut disks = Disks::default();
+        disks.look();
+        Some(Self { system, disks, networks })
     }
 
     /// Sizes in bytes, shares in percent; what was read and written in bytes a second over `seconds`, the time since the
@@ -30,7 +30,6 @@ impl Machine {
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
         networks.refresh(true);
-        disks.refresh_specifics(true, DiskRefreshKind::nothing().with_io_usage());
         let (group, group_swap) = group_share();
         let (total, available, free) = match group.filter(|group| group.limit < system.total_memory()) {
             Some(Share { limit, used, cache }) => {
@@ -48,10 +47,7 @@ impl Machine {
             |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 * 100.0 } else { 0.0 };
         let load = System::load_average().map_or([0.0; 3], |load| [load.one, load.five, load.fifteen]);
         let rates = |read: u64, written: u64| json!({ "read": read as f64 / seconds, "written": written as f64 / seconds });
-        let disk = sum_once(disks.iter().map(|disk| {
-            let DiskUsage { read_bytes, written_bytes, .. } = disk.usage();
-            (disk.name(), (read_bytes, written_bytes))
-        }));
+        let disk = disks.look();
         let network = networks.iter().fold((0, 0), |(read, written), (_, network)| {
             (read + network.received(), written + network.transmitted())
         });
@@ -71,22 +67,5 @@ impl Machine {
             "disk": rates(disk.0, disk.1),
             "network": rates(network.0, network.1),
         })
-    }
-}
-
-/// What was read and written by each device, once: a device is listed for each place that it is mounted at.
-fn sum_once<'a>(devices: impl Iterator<Item = (&'a OsStr, (u64, u64))>) -> (u64, u64) {
-    let each: HashMap<&OsStr, (u64, u64)> = devices.collect();
-    each.values().fold((0, 0), |(read, written), one| (read + one.0, written + one.1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_device_that_is_mounted_twice_counts_once() {
-        let listed = [("/dev/vda1", (5, 7)), ("/dev/vdb", (1, 1)), ("/dev/vda1", (5, 7))];
-        assert_eq!(sum_once(listed.iter().map(|(name, usage)| (OsStr::new(*name), *usage))), (6, 8));
     }
 }

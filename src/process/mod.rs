@@ -2,6 +2,7 @@
 //! about which workers should exist.
 
 pub mod cpus;
+mod disks;
 pub mod doing;
 pub mod exit;
 pub mod launch;

@@ -23,8 +23,18 @@ pub fn of(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let ticks = rustix::param::clock_ticks_per_second() as f64;
     let mut usage = read(&stat, ticks, rustix::param::page_size() as u64)?;
-    usage.descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|open| open.count() as u32);
+    usage.descriptors = descriptors(pid);
     Some(usage)
+}
+
+/// From Linux 6.2 on the folder's size is their number; a list of many thousands is long to read.
+fn descriptors(pid: u32) -> Option<u32> {
+    let folder = format!("/proc/{pid}/fd");
+    let list = fs::read_dir(&folder).ok()?;
+    match fs::metadata(&folder).map_or(0, |folder| folder.len()) {
+        0 => Some(list.count() as u32),
+        count => u32::try_from(count).ok(),
+    }
 }
 
 /// Bytes that are resident, what is shared divided by those who share it. The kernel walks through the whole address

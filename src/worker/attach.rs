@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use serde_json::Value;
 
 use super::Calls;
 use super::collections;
@@ -360,16 +359,6 @@ impl Worker {
         self.link.send(&ToPrimary::Leaving { signalled }).map(|_| ())
     }
 
-    /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
-    pub fn order(&self, id: u32, verb: String, argument: Value) -> io::Result<()> {
-        self.link.send(&ToPrimary::Order { id, verb, argument }).map(|_| ())
-    }
-
-    /// What became of an order, once: `{ ok }` or `{ error }`.
-    pub fn answer_to(&self, order: u32) -> Option<Value> {
-        self.link.answer_to(order)
-    }
-
     /// It leads no more.
     pub fn resigned(&self) -> io::Result<()> {
         self.link.send(&ToPrimary::Resigned).map(|_| ())
@@ -378,11 +367,6 @@ impl Worker {
     /// The program listens to the cluster's events, or does no longer.
     pub fn follow(&self, follows: bool) -> io::Result<()> {
         self.link.send(&ToPrimary::Follow { follows }).map(|_| ())
-    }
-
-    /// The next event of the cluster that `Notice::Event` told of.
-    pub fn event(&self) -> Option<Value> {
-        self.link.event()
     }
 
     /// Something the operator should know.

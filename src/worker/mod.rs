@@ -2,7 +2,7 @@
 //! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
 //!
 //! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
-//! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `pace` and `collections` measure; `streams`
+//! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `news` the cluster's events and orders, `pace` and `collections` measure; `streams`
 //! is its output without a primary. `alone` is a process that has no primary at all.
 
 mod alone;
@@ -16,6 +16,7 @@ mod doors;
 mod hands;
 mod headroom;
 mod link;
+mod news;
 mod pace;
 mod requests;
 mod streams;

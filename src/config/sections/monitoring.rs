@@ -13,7 +13,7 @@ pub const KEYS: &[Key] = &[
     Key::new("monitoring.enabled", Kind::Bool, "measure, and serve the monitoring API"),
     Key::new(
         "monitoring.metricsInterval",
-        Kind::TIME,
+        Kind::Duration { min: 1000 },
         "how often `metrics:updated`, `customMetrics` and `exporters` run",
     ),
     Key::new("monitoring.exportMetrics", Kind::Bool, "serve `/metrics` for Prometheus"),

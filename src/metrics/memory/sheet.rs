@@ -67,6 +67,8 @@ impl<'a> Sheet<'a> {
             cell[..piece.len()].copy_from_slice(piece);
             set(HEAD + index, u64::from_le_bytes(cell));
         }
+        // Of one that was killed in the midst of this something may lie there.
+        (length - values..length).for_each(|value| set(value, 0));
         self.memory.cell(self.first + USED).store((at + length) as u64, Ordering::Release);
         Some(at)
     }

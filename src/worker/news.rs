@@ -1,0 +1,32 @@
+//! What happens in the cluster and what the program asks of it.
+
+use std::io;
+
+use serde_json::Value;
+
+use super::attach::Worker;
+use crate::ipc::control::ToPrimary;
+use crate::metrics::view;
+
+impl Worker {
+    /// The next event of the cluster that `Notice::Event` told of.
+    pub fn event(&self) -> Option<Value> {
+        let mut told = self.link.event()?;
+        // The primary does not send what every process can read, and what may be longer than a message.
+        if told["event"]["type"] == "metrics:updated" {
+            let now = told["timestamp"].as_u64().unwrap_or(0);
+            told["event"]["metrics"] = view::metrics(&self.memory, now);
+        }
+        Some(told)
+    }
+
+    /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
+    pub fn order(&self, id: u32, verb: String, argument: Value) -> io::Result<()> {
+        self.link.send(&ToPrimary::Order { id, verb, argument }).map(|_| ())
+    }
+
+    /// What became of an order, once: `{ ok }` or `{ error }`.
+    pub fn answer_to(&self, order: u32) -> Option<Value> {
+        self.link.answer_to(order)
+    }
+}
