@@ -273,6 +273,12 @@ export declare function workerReadMail(): void
 /** Ready, for `processManagement.ready` 'message' and 'boot'. */
 export declare function workerReady(): any
 
+/**
+ * Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
+ * `workerFailed`.
+ */
+export declare function workerRejected(error: any): void
+
 /** This worker leads no more. */
 export declare function workerResigned(): void
 

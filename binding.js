@@ -886,6 +886,7 @@ module.exports.workerOrdered = nativeBinding.workerOrdered
 module.exports.workerPost = nativeBinding.workerPost
 module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady
+module.exports.workerRejected = nativeBinding.workerRejected
 module.exports.workerResigned = nativeBinding.workerResigned
 module.exports.workerServe = nativeBinding.workerServe
 module.exports.workerSlow = nativeBinding.workerSlow

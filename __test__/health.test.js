@@ -49,7 +49,7 @@ function checked({ port, config, kind, tls }) {
   };
   const customCheck = (worker) => {
     if (state.throws) throw new Error(`no disk for ${worker.id}${config.custom === 'huge' ? '!'.repeat(4 << 20) : ''}`);
-    return { healthy: true, metrics: { depth: config.custom === 'huge' ? '7'.repeat(4 << 20) : 7 } };
+    return { healthy: true, metrics: { since: new Date(0), depth: config.custom === 'huge' ? '7'.repeat(4 << 20) : 7 } };
   };
   const healthCheck = config.custom ? { ...config.healthCheck, customCheck } : config.healthCheck;
   const rest = { ...config };
@@ -123,7 +123,7 @@ test('a worker whose /health answers 500 is out of dispatch and replaced', async
 test('a worker whose customCheck throws is replaced, and what it measures is kept', async (t) => {
   const made = await serving(t, { custom: true });
   const { workers } = await made.become(allHealthy);
-  assert.deepEqual(workers[0].health.metrics, { depth: 7 });
+  assert.deepEqual(workers[0].health.metrics, { since: '1970-01-01T00:00:00.000Z', depth: 7 });
   assert.ok(Math.abs(workers[0].health.lastCheck - Date.now()) < 60_000);
   const told = await replacedAfter(made, '/throw');
   assert.match(told.reason, /^failed 2 health checks in a row: customCheck threw: no disk for [01]$/);

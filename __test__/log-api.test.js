@@ -118,9 +118,11 @@ test('a level for the log as a whole is every component’s', async (t) => {
 });
 
 test('a request that takes long is said, without its query', async (t) => {
-  const { cluster, port } = await serving(t, { slowRequests: 50, format: 'json' });
+  const { cluster, port, logs } = await serving(t, { slowRequests: 50, format: 'json' });
   await request(port, { path: '/slow?password=hunter2', headers: { 'x-request-id': 'client-1' } });
-  await cluster.until(/Worker \d took \d+ ms for GET \/slow \(200\)/);
+  const [, worker] = await cluster.until(/Worker (\d) took \d+ ms for GET \/slow \(200\)/);
+  const found = await logs({ worker, text: 'took' });
+  assert.deepEqual(found.lines.map(({ worker: whose, level }) => [whose, level]), [[worker, 'warn']]);
   const line = JSON.parse(cluster.raw.split('\n').find((text) => text.includes(' took ')));
   const { level, method, path, statusCode, requestId } = line;
   assert.deepEqual([level, method, path, statusCode, requestId], [40, 'GET', '/slow', 200, 'client-1']);

@@ -272,3 +272,25 @@ test('a file that cannot be made is an error that names it', async (t) => {
   assert.equal((await refused.exit).code, 1);
   await refused.until(/logging\.file|\/proc\/no/);
 });
+
+test('a file that cannot be made is an error of the start that names it', async (t) => {
+  const port = await freePort();
+  const refused = program(t, writing, { given: { port, config: { logging: { file: '/proc/nowhere/app.log' } } } });
+  assert.equal((await refused.exit).code, 1);
+  await refused.until(/logging\.file: \/proc\/nowhere\/app\.log cannot be written: No such file or directory/);
+});
+
+test('a file that is moved away is ended, and a new one begins under its name', async (t) => {
+  const file = path.join(folder(t), 'app.log');
+  const { cluster, say } = await saying(t, { config: { logging: { file } } });
+  await say({ out: 'before\n' });
+  await until(() => fs.readFileSync(file, 'utf8').includes('before'));
+  fs.renameSync(file, `${file}.moved`);
+  const read = () => (fs.existsSync(file) ? fs.readFileSync(file, 'utf8') : '');
+  for (let at = 0; !read().includes('after'); at += 1) await say({ out: `after ${at}\n` });
+  cluster.signal('SIGTERM');
+  await cluster.exit;
+  const all = fs.readFileSync(`${file}.moved`, 'utf8') + read();
+  const numbers = messages(all).flatMap((text) => text.match(/^after (\d+)$/)?.[1] ?? []).map(Number);
+  assert.deepEqual(numbers, numbers.map((_, at) => at), 'each once and in order');
+});

@@ -208,3 +208,14 @@ test('metrics that are longer than a message of the cluster reach every process 
   for (const pid of all) await cluster.until(new RegExp(`UPDATED ${pid} [12]\\d{6} 1$`, 'm'));
   assert.deepEqual([cluster.pid, ...cluster.others()], all, 'nobody was ended');
 });
+
+test('buckets that are no finite numbers are refused with what was found', () => {
+  const { createServer } = require('..');
+  const { metrics } = createServer({ cluster: { enabled: false } });
+  for (const bound of [Infinity, NaN, '5', null]) {
+    assert.throws(() => metrics.histogram('odd_seconds', 'Odd.', [], { buckets: [1, bound] }), {
+      code: 'INVALID_ARGUMENT',
+      message: /odd_seconds: buckets: found \[ 1, .* \], allowed: at most 100 finite numbers, each above the last/,
+    });
+  }
+});

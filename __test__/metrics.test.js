@@ -155,6 +155,19 @@ test('under load, across a roll and a kill, no answer is missed and nothing is c
   assert.equal(await exported(api, 'http_requests_total'), totalRequests);
 });
 
+test('what a worker had in hand when it died is aborted, and in flight no more', async (t) => {
+  const { cluster, port, api } = await serving(t);
+  await request(port);
+  const cut = Promise.allSettled(Array.from({ length: 6 }, () => request(port, { path: '/slow?ms=600000' })));
+  await become(api, ({ activeRequests }) => activeRequests === 6);
+  for (const pid of cluster.others()) process.kill(pid, 'SIGKILL');
+  for (const { reason } of await cut) assert.equal(reason.code, 'ECONNRESET');
+  const told = await become(api, ({ activeRequests, totalErrors }) => activeRequests === 0 && totalErrors === 6);
+  assert.deepEqual([told.totalRequests, told.responses['2xx']], [7, 1]);
+  assert.equal(await exported(api, 'http_requests_aborted_total'), 6);
+  await become(api, ({ errorRate }) => Math.abs(errorRate - 6 / 7) < 0.001);
+});
+
 test('a request whose client leaves is aborted, and nothing else', async (t) => {
   const { port, api } = await serving(t);
   const client = await connect(t, port);

@@ -91,3 +91,21 @@ test('the first call of requestId() is enough, without a cluster too', async (t)
     assert.equal((await ask('/', { 'x-request-id': 'client-1' })).after, 'client-1');
   }
 });
+
+/** Without a cluster, and nobody asks for an id before the first request. */
+function single({ port }) {
+  const http = require('node:http');
+  const { createServer, requestId } = require('drover');
+  const app = createServer({
+    app: http.createServer((_, response) => response.end(String(requestId()))),
+    cluster: { enabled: false, config: { logging: { requestIds: true } } },
+  });
+  app.start(port, '127.0.0.1').then(() => console.log('it is ready'));
+}
+
+test('with requestIds a process without a cluster knows the first request’s too', async (t) => {
+  const port = await freePort();
+  const process = program(t, single, { given: { port } });
+  await process.until(/it is ready/);
+  assert.equal((await request(port, { headers: { 'x-request-id': 'client-1' } })).body, 'client-1');
+});

@@ -113,6 +113,22 @@ test('an open connection is counted as of its responses, once a second', async (
 });
 
 for (const kind of ['h2c', 'h2']) {
+  test(`an open session of HTTP/2 is counted as of its streams, once a second (${kind})`, async (t) => {
+    const { port, api } = await serving(t, kind);
+    const { socket } = await connect(port, kind);
+    const session = http2.connect(`http://127.0.0.1:${port}`, { createConnection: () => socket });
+    t.after(() => session.destroy());
+    do {
+      const stream = session.request({ ':path': '/5000' });
+      stream.resume();
+      await once(stream, 'close');
+    } while ((await stats(api)).bytesSent === 0);
+    const { bytesSent, activeConnections } = await stats(api);
+    assert.ok(bytesSent > 5000 && activeConnections === 1, `${bytesSent}`);
+  });
+}
+
+for (const kind of ['h2c', 'h2']) {
   test(`requests of HTTP/2 are counted as others are (${kind})`, async (t) => {
     const { port, api } = await serving(t, kind);
     const { socket } = await connect(port, kind);

@@ -233,3 +233,82 @@ test('a message for the webhook that the end of the cluster cuts off is said to 
   assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
   assert.match(cluster.stdout, /errorHandling\.reporting\.webhook took no message \(.*\): \[error\]/);
 });
+
+test('a redirect takes no message, and the other address gets nothing', async (t) => {
+  const asked = [];
+  const server = http.createServer((request, response) => {
+    asked.push(`${request.method} ${request.url}`);
+    const isFirst = request.url === '/first';
+    response.writeHead(isFirst ? 302 : 200, isFirst ? { location: '/second' } : {}).end();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const webhook = `http://127.0.0.1:${server.address().port}/first`;
+  const errorHandling = { reporting: { webhook }, retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } };
+  const { cluster, port } = await serving(t, { errorHandling });
+  await request(port, { path: '/reject/1' });
+  await cluster.until(/webhook took no message \(it answered 302\)/);
+  assert.deepEqual(new Set(asked), new Set(['POST /first']));
+});
+
+test('a server that asks for patience gets the message later', async (t) => {
+  const times = [];
+  let took;
+  const taken = new Promise((resolve) => {
+    took = resolve;
+  });
+  const server = http.createServer((request, response) => {
+    times.push(performance.now());
+    const isFirst = times.length === 1;
+    request.resume().on('end', () => response.writeHead(isFirst ? 429 : 200, isFirst ? { 'retry-after': '2' } : {}).end());
+    if (!isFirst) took();
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const webhook = `http://127.0.0.1:${server.address().port}/`;
+  const errorHandling = { reporting: { webhook }, retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } };
+  const { port } = await serving(t, { errorHandling });
+  await request(port, { path: '/throw/1' });
+  await taken;
+  assert.ok(times[1] - times[0] > 1900, `${times[1] - times[0]} ms`);
+});
+
+/** Rejections have a listener of the program's, which goes on; at SIGUSR2 a worker has none any more. */
+function forgiving({ port }) {
+  const { createServer } = require('drover');
+  const heard = (error) => console.log(`HEARD ${error.message} of ${process.listenerCount('unhandledRejection')}`);
+  process.on('unhandledRejection', heard);
+  const app = createServer({
+    app(request, response) {
+      response.end('ok', () => Promise.reject(new RangeError('no order')));
+    },
+    cluster: { enabled: true, config: { workers: 1, monitoring: { port: 0 } } },
+  });
+  if (app.isWorker) {
+    process.on('SIGUSR2', () => {
+      process.off('unhandledRejection', heard);
+      console.log(`LEFT ${process.listenerCount('unhandledRejection')}`);
+    });
+  }
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+test('a rejection that the program listens for is counted, and ends nothing as long as it does', async (t) => {
+  const port = await freePort();
+  const cluster = program(t, forgiving, { given: { port } });
+  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  await cluster.until(/the cluster is ready/);
+  const [worker] = cluster.others();
+  await request(port);
+  await cluster.until(/HEARD no order of 2/);
+  const rejected = (error) => error.class === 'unhandled-rejection' && error.message === 'RangeError: no order';
+  const { errors } = await ask(Number(api), '/cluster/errors', ({ errors }) => errors.some(rejected));
+  assert.match(errors.find(rejected).stack, /server\.js:/);
+  assert.deepEqual(cluster.others(), [worker]);
+  process.kill(worker, 'SIGUSR2');
+  await cluster.until(/LEFT 0/);
+  await request(port);
+  await cluster.until(new RegExp(`Worker 0 died: exit code 1 \\(pid ${worker}\\)`));
+});

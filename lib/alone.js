@@ -5,7 +5,7 @@
 // own, and told when somebody asks. Servers are only listened to; two applications of a process are counted as one.
 
 const { answeredOf } = require('./answered');
-const { BYTES_EVERY, bytesOf } = require('./bytes');
+const { bytesOf } = require('./bytes');
 const { CLOSED, REQUESTS } = require('./cells');
 const { unwrap } = require('./errors');
 const { addon } = require('./native');
@@ -31,7 +31,7 @@ class Alone {
       answered(at - response[begun], status, at);
       response[begun] = undefined;
       const socket = response.req?.socket;
-      if (socket && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
+      if (socket) bytes.look(socket, at);
     };
     /** @this {any} */
     function finished() {
@@ -64,7 +64,7 @@ class Alone {
       addon.aloneOpened();
       connection.on('close', disconnected);
     };
-    this.streams = streamsOf(cells, answered, null);
+    this.streams = streamsOf(cells, answered, null, bytes);
   }
 
   /** @param {any} server */

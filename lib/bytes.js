@@ -32,10 +32,9 @@ function bytesOf(cells) {
   }
 
   return {
-    looked,
-
-    /** After a response. @param {any} socket @param {number} at */
+    /** After a response, once a second. @param {any} socket @param {number} at */
     look(socket, at) {
+      if (at - socket[looked] < BYTES_EVERY) return;
       // Most connections of a single request are about to end.
       if (socket[looked] !== undefined) count(socket._parent ?? socket);
       socket[looked] = at;
@@ -49,4 +48,4 @@ function bytesOf(cells) {
   };
 }
 
-module.exports = { BYTES_EVERY, bytesOf };
+module.exports = { bytesOf };

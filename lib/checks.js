@@ -9,7 +9,7 @@ const net = require('node:net');
 const tls = require('node:tls');
 const { inspect } = require('node:util');
 const { addon } = require('./native');
-const { given, marked } = require('./options');
+const { given } = require('./options');
 const { protocolOf } = require('./protocols');
 const { leaveUncounted } = require('./streams');
 
@@ -103,7 +103,7 @@ class Checks {
       try {
         const answer = await this.custom(this.info());
         const healthy = answer !== null && typeof answer === 'object' ? answer.healthy : answer;
-        metrics = marked(answer?.metrics ?? null);
+        metrics = this.asJson(answer?.metrics);
         if (healthy === false) failure = 'customCheck says no';
         else if (healthy !== true) failure = `customCheck answered ${inspect(answer, { depth: 0 })}; true, false or { healthy } is expected`;
       } catch (error) {
@@ -111,6 +111,16 @@ class Checks {
       }
     }
     addon.workerChecked(number, failure, metrics);
+  }
+
+  /** What the program measured, as JSON holds it. @param {any} metrics */
+  asJson(metrics) {
+    try {
+      return JSON.parse(JSON.stringify(metrics ?? null) ?? 'null');
+    } catch (error) {
+      this.worker.hint(`The metrics of customCheck are left out, for they are no JSON: ${error instanceof Error ? error.message : error}`);
+      return null;
+    }
   }
 
   /** This worker's WorkerInfo. */

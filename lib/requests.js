@@ -9,7 +9,7 @@ const net = require('node:net');
 const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
 const { answeredOf } = require('./answered');
-const { BYTES_EVERY, bytesOf } = require('./bytes');
+const { bytesOf } = require('./bytes');
 const { AFFINITY_MISMATCH, CLOCK, REQUESTS } = require('./cells');
 const { streamsOf } = require('./streams');
 const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
@@ -41,10 +41,10 @@ function count(worker) {
     fellSilent(socket, at);
     answered(duration, status, at);
     if (tellIfSlow !== null) tellIfSlow(socket._httpMessage?.req, duration, status);
-    if (measured && !(at - socket[bytes.looked] < BYTES_EVERY)) bytes.look(socket, at);
+    if (measured) bytes.look(socket, at);
   }
 
-  worker.countStreams = streamsOf(cells, answered, tellIfSlow);
+  worker.countStreams = streamsOf(cells, answered, tellIfSlow, measured ? bytes : null);
 
   /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
     cells[REQUESTS] += 1;

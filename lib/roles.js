@@ -195,6 +195,7 @@ class Single extends Serves {
     for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw require('./errors').fromCore(this.made.prepared.refusal);
     if (this.config.monitoring?.enabled) alone()?.count(this.server());
+    if (this.config.logging?.requestIds) require('./request-ids').identifyRequests();
     await super.start(port, host, errorEvent);
     this.hasStarted = true;
   }

@@ -10,15 +10,17 @@ const begun = Symbol('drover.streamBegun');
 const asked = Symbol('drover.streamAsked');
 const counted = Symbol('drover.streamsCounted');
 const uncounted = Symbol('drover.streamUncounted');
+const carrier = Symbol('drover.streamSession');
 
 /**
  * @param {Float64Array} cells
  * @param {(duration: number, status: number, at: number) => void} answered a response is done; status 0: it never
  *   reached its client
  * @param {import('./slow-requests').Look | null} tellIfSlow
+ * @param {{ look(socket: any, at: number): void } | null} bytes
  * @returns {(server: any) => void} counts the streams of a server, if it has some
  */
-function streamsOf(cells, answered, tellIfSlow) {
+function streamsOf(cells, answered, tellIfSlow, bytes) {
   /** @this {any} */
   function end() {
     const at = performance.now();
@@ -26,6 +28,8 @@ function streamsOf(cells, answered, tellIfSlow) {
     const status = isCut ? 0 : this.sentHeaders?.[':status'];
     const duration = at - this[begun];
     answered(duration, Number(status ?? 0), at);
+    // Its session knows the connection as long as there is one.
+    if (bytes !== null && this[carrier]?.destroyed === false) bytes.look(this[carrier].socket, at);
     if (tellIfSlow !== null) tellIfSlow(requestOf(this[asked]), duration, Number(status ?? 0));
   }
 
@@ -35,6 +39,7 @@ function streamsOf(cells, answered, tellIfSlow) {
     cells[REQUESTS] += 1;
     stream[begun] = performance.now();
     stream[asked] = headers;
+    stream[carrier] = stream.session;
     stream.on('close', end);
   }
 

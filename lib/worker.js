@@ -296,20 +296,6 @@ class Worker {
   }
 }
 
-/** Tells the primary why this process is about to end. */
-function reportUncaught() {
-  process.on('uncaughtExceptionMonitor', (/** @type {any} */ error, /** @type {string} */ origin) => {
-    const isError = error instanceof Error;
-    addon.workerFailed({
-      name: isError ? error.name : 'Error',
-      message: isError ? error.message : String(error),
-      code: isError && 'code' in error && error.code !== undefined ? String(error.code) : null,
-      stack: isError ? (error.stack ?? null) : null,
-      origin,
-    });
-  });
-}
-
 /**
  * A script that serves nothing is ready when it has run to its end, an ES module's top-level await included.
  * Importing it again waits for that and runs nothing twice.
@@ -356,7 +342,7 @@ function attach(primary) {
   if (welcome.captured) require('./request-ids').markLines();
   if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
-  reportUncaught();
+  require('./uncaught').report();
   if (welcome.ready === 'boot') readyWhenLoaded();
   // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an
   // order to drain, when the cluster stops while its workers start.

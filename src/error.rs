@@ -107,6 +107,14 @@ impl Error {
         self
     }
 
+    /// What a program threw with the name that it has there: `TypeError: x is not a function`.
+    pub fn thrown(&self) -> String {
+        match self.details["name"].as_str() {
+            Some(name) if !self.message.starts_with(name) => format!("{name}: {}", self.message),
+            Some(_) | None => self.message.clone(),
+        }
+    }
+
     /// A failed system call; `errno` as the kernel's positive number.
     pub fn system(syscall: &str, source: &std::io::Error) -> Self {
         Self::new(Code::System, format!("{syscall}: {source}"))

@@ -278,7 +278,7 @@ impl Event {
             },
             Event::WorkerStopped { worker_id } => (Level::Debug, format!("Worker {worker_id} is gone")),
             Event::WorkerError { worker_id, error } => {
-                (Level::Error, format!("Worker {worker_id}: {}", error.message))
+                (Level::Error, format!("Worker {worker_id}: {}", error.thrown()))
             }
             Event::WorkerRestart { worker_id, delay_ms, restarts, .. } => {
                 let when = if *delay_ms == 0 { "now".to_owned() } else { format!("in {delay_ms} ms") };

@@ -15,6 +15,8 @@ use crate::incidents::digest::retry_after;
 const MOST_WAITING: usize = 100;
 /// One attempt.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// A server that asks for patience gets so much of it at most.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// At the end there is so much time for what waits.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -86,7 +88,7 @@ impl Poster {
                 lost += 1;
                 continue;
             }
-            if let Err(why) = self.deliver(&agent, &message, left) {
+            if let Err(Refused { why, .. }) = self.deliver(&agent, &message, left) {
                 let text = message["text"].as_str().unwrap_or_default();
                 (self.complain)(format!("errorHandling.reporting.webhook took no message ({why}): {text}"));
             }
@@ -98,16 +100,16 @@ impl Poster {
         }
     }
 
-    fn deliver(&self, agent: &ureq::Agent, message: &Value, left: Option<Duration>) -> Result<(), String> {
+    fn deliver(&self, agent: &ureq::Agent, message: &Value, left: Option<Duration>) -> Result<(), Refused> {
         let mut retry = 0;
         loop {
             let patience = left.unwrap_or(PATIENCE);
-            let Err(why) = attempt(agent, &self.target.url, message, patience) else { return Ok(()) };
+            let Err(refused) = attempt(agent, &self.target.url, message, patience) else { return Ok(()) };
             let target = &self.target;
             let pause = retry_after(retry, target.most_retries, target.initial_delay, target.longest_delay);
-            let Some(pause) = pause.filter(|_| left.is_none()) else { return Err(why) };
-            if self.is_over(pause) {
-                return Err(why);
+            let Some(pause) = pause.filter(|_| left.is_none()) else { return Err(refused) };
+            if self.is_over(pause.max(refused.wait)) {
+                return Err(refused);
             }
             retry += 1;
         }
@@ -119,23 +121,40 @@ impl Poster {
     }
 }
 
+/// Why a message was not taken, in words that do not say where to, and how long not to ask again.
+struct Refused {
+    why: String,
+    wait: Duration,
+}
+
 /// # Errors
-/// In words that do not say where to.
-fn attempt(agent: &ureq::Agent, url: &Secret, message: &Value, patience: Duration) -> Result<(), String> {
+/// It was not taken.
+fn attempt(agent: &ureq::Agent, url: &Secret, message: &Value, patience: Duration) -> Result<(), Refused> {
     let request = agent
         .post(url.reveal())
         .config()
         .timeout_global(Some(patience))
+        // Another address gets no message, and less than that no redirect may make of it.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
         .build()
         .header("Content-Type", "application/json")
         .header("User-Agent", concat!("drover/", env!("CARGO_PKG_VERSION")));
-    match request.send(message.to_string()) {
-        Ok(_) => Ok(()),
-        Err(ureq::Error::StatusCode(status)) => Err(format!("it answered {status}")),
-        Err(ureq::Error::Timeout(_)) => Err(format!("no answer in {} ms", patience.as_millis())),
-        Err(ureq::Error::HostNotFound) => Err("its host is not known".into()),
-        Err(ureq::Error::Io(error)) => Err(error.kind().to_string()),
-        Err(ureq::Error::Tls(_) | ureq::Error::Rustls(_)) => Err("no TLS with it".into()),
-        Err(_) => Err("it could not be reached".into()),
-    }
+    let why = match request.send(message.to_string()) {
+        Ok(answer) if answer.status().is_success() => return Ok(()),
+        Ok(answer) => {
+            // A date, which it may be as well, is as good as none: the pauses grow anyway.
+            let seconds =
+                answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let wait = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT);
+            return Err(Refused { why: format!("it answered {}", answer.status().as_u16()), wait });
+        }
+        Err(ureq::Error::Timeout(_)) => format!("no answer in {} ms", patience.as_millis()),
+        Err(ureq::Error::HostNotFound) => "its host is not known".into(),
+        Err(ureq::Error::Io(error)) => error.kind().to_string(),
+        Err(ureq::Error::Tls(_) | ureq::Error::Rustls(_)) => "no TLS with it".into(),
+        Err(_) => "it could not be reached".into(),
+    };
+    Err(Refused { why, wait: Duration::ZERO })
 }

@@ -150,6 +150,7 @@ export interface ClusterMetrics {
   activeRequests: number;
   /** The longest that anything waited for a worker's event loop in the last second or two. */
   eventLoopLag: number;
+  /** How often workers were replaced, planned or not; those of slots that are gone included. */
   restartCount: number;
   uptime: number;
   workers: WorkerInfo[];

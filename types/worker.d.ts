@@ -53,7 +53,7 @@ export interface WorkerInfo {
   startTime: Timestamp;
   /** Milliseconds since `startTime`. */
   uptime: number;
-  /** Unexpected deaths of the slot that led to a restart. */
+  /** How often the slot's worker was replaced, planned or not. */
   restarts: number;
   port: number;
   /** Requests of the slot's whole life, those of earlier workers included. */

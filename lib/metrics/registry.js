@@ -3,6 +3,7 @@
 
 // `app.metrics`: the program's own metrics by name, and where this process counts them.
 
+const { inspect } = require('node:util');
 const { addon } = require('../native');
 const { ClusterError, unwrap } = require('../errors');
 const { Counter, DROPPED, Gauge, Histogram } = require('./meters');
@@ -60,7 +61,13 @@ class Registry {
 
   /** @param {string} name @param {string} help @param {string[]} [labels] @param {{ buckets?: number[] }} [options] */
   histogram(name, help, labels, options) {
-    return this.#meter(Histogram, { kind: 'histogram', name, help, labels, buckets: options?.buckets ?? [] });
+    const buckets = options?.buckets ?? [];
+    if (Array.isArray(buckets) && buckets.some((bound) => !Number.isFinite(bound))) {
+      const found = inspect(buckets, { breakLength: Infinity, maxArrayLength: 10 });
+      const allowed = 'at most 100 finite numbers, each above the last';
+      throw new ClusterError(`${name}: buckets: found ${found}, allowed: ${allowed}`, 'INVALID_ARGUMENT');
+    }
+    return this.#meter(Histogram, { kind: 'histogram', name, help, labels, buckets });
   }
 
   /**

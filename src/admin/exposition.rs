@@ -128,14 +128,18 @@ fn processes(text: &mut Exposition, memory: &SharedMemory) {
     gauge("nodejs_eventloop_utilization", "The part of its time in which the event loop works.", &|slot| {
         float(slot, row::UTILISATION)
     });
-    let heap = |cell| move |slot| page_of(memory, slot).float(cell);
-    gauge("nodejs_heap_size_used_bytes", "Bytes in use on V8's heap.", &heap(page::HEAP_USED));
-    gauge("nodejs_heap_size_total_bytes", "Size of V8's heap.", &heap(page::HEAP_TOTAL));
-    gauge(
-        "nodejs_external_memory_bytes",
-        "What lies outside of V8's heap for JavaScript.",
-        &heap(page::EXTERNAL),
-    );
+    let mut heap = |name, help, cell| {
+        text.family(name, Kind::Gauge, help);
+        // Looked at with a request: before the first one nothing is known.
+        for (slot, bytes) in used(memory).map(|slot| (slot, page_of(memory, slot).float(cell))) {
+            if bytes > 0.0 {
+                text.sample(&[("worker", &slot.to_string())], bytes);
+            }
+        }
+    };
+    heap("nodejs_heap_size_used_bytes", "Bytes in use on V8's heap.", page::HEAP_USED);
+    heap("nodejs_heap_size_total_bytes", "Size of V8's heap.", page::HEAP_TOTAL);
+    heap("nodejs_external_memory_bytes", "What lies outside of V8's heap for JavaScript.", page::EXTERNAL);
 }
 
 fn collections(text: &mut Exposition, memory: &SharedMemory) {

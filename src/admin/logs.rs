@@ -102,7 +102,8 @@ fn fields(line: &Line) -> Map<String, Value> {
     const TOLD: [&str; 5] = ["time", "level", "msg", "worker", "requestId"];
     let Some(members) = line.members.as_deref() else { return Map::new() };
     let mut members: Map<String, Value> = serde_json::from_slice(members).unwrap_or_default();
-    members.retain(|name, _| !TOLD.contains(&name.as_str()));
+    // A message that is no text stands nowhere else.
+    members.retain(|name, value| !TOLD.contains(&name.as_str()) || (name == "msg" && !value.is_string()));
     members
 }
 

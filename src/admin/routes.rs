@@ -129,9 +129,23 @@ async fn metrics(State(api): Shared, headers: HeaderMap) -> Response {
         return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", "monitoring.exportMetrics is false");
     }
     let accepts = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or("");
-    let open_metrics = accepts.contains("application/openmetrics-text");
+    let open_metrics = prefers_open_metrics(accepts);
     let (kind, text) = exposition::write(&api.memory, now_ms(), open_metrics);
     ([(header::CONTENT_TYPE, kind)], text).into_response()
+}
+
+/// Who names OpenMetrics gets it, unless the older text is liked better. Source: RFC 9110, 12.4.2.
+fn prefers_open_metrics(accepts: &str) -> bool {
+    let liking = |wanted: &str| {
+        accepts.split(',').find_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let is_wanted = parts.next()? == wanted;
+            is_wanted
+                .then(|| parts.find_map(|part| part.strip_prefix("q=")?.parse::<f32>().ok()).unwrap_or(1.0))
+        })
+    };
+    let open_metrics = liking("application/openmetrics-text").unwrap_or(0.0);
+    open_metrics > 0.0 && open_metrics >= liking("text/plain").unwrap_or(0.0)
 }
 
 async fn restart(State(api): Shared) -> Response {
@@ -194,5 +208,29 @@ async fn order(api: &Api, verb: &str, argument: Value) -> Response {
         }
         Ok(Err(_)) => refusal(StatusCode::CONFLICT, "STOPPED", "the cluster has stopped"),
         Err(_) => (StatusCode::ACCEPTED, Json(json!({ "workers": null }))).into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::prefers_open_metrics;
+
+    #[test]
+    fn open_metrics_is_for_who_likes_it_best() {
+        for accepts in [
+            "application/openmetrics-text",
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.4,*/*;q=0.1",
+        ] {
+            assert!(prefers_open_metrics(accepts), "{accepts}");
+        }
+        for accepts in [
+            "",
+            "*/*",
+            "text/plain",
+            "application/openmetrics-text;q=0",
+            "text/plain, application/openmetrics-text; q=0.1",
+        ] {
+            assert!(!prefers_open_metrics(accepts), "{accepts}");
+        }
     }
 }

@@ -295,6 +295,16 @@ pub fn worker_failed(error: Value) {
     }
 }
 
+/// Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
+/// `workerFailed`.
+#[napi(js_name = "workerRejected")]
+pub fn worker_rejected(error: Value) {
+    if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
+        // A primary that is gone counts nothing.
+        let _ = worker.rejected(error);
+    }
+}
+
 /// Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. Returns
 /// `{ ok }`, or `{ error: { code, message, details } }` when it could not be asked: nothing is settled then.
 #[napi(js_name = "workerOrder")]

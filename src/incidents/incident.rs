@@ -40,7 +40,7 @@ impl Incident {
     pub fn of(event: &Event) -> Option<Self> {
         let (class, severity, message, worker, stack) = match event {
             Event::WorkerError { worker_id, error } => {
-                let (class, message) = (class_of(error), thrown(error));
+                let (class, message) = (class_of(error), error.thrown());
                 (class, Level::Error, message, Some(worker_id), error.details["stack"].as_str())
             }
             Event::WorkerExit { worker_id, exit, reason, .. } => {
@@ -96,14 +96,6 @@ fn class_of(error: &Error) -> Class {
         Some(_) => Class::UncaughtException,
         None if error.code == Code::WorkerStartupFailed => Class::UncaughtException,
         None => Class::Worker,
-    }
-}
-
-/// With the name that it has in its program: `TypeError: x is not a function`.
-fn thrown(error: &Error) -> String {
-    match error.details["name"].as_str() {
-        Some(name) if !error.message.starts_with(name) => format!("{name}: {}", error.message),
-        Some(_) | None => error.message.clone(),
     }
 }
 

@@ -259,6 +259,8 @@ pub enum ToPrimary {
     Hint { text: String },
     /// An uncaught error; the process is about to end.
     Failed(WorkerError),
+    /// A rejection that nobody handled, but a listener of the program's for such; the process goes on.
+    Rejected(WorkerError),
     /// The event loop turns.
     Pong,
     /// What the first HTTP server speaks from now on; None: there is none.

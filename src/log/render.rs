@@ -74,7 +74,9 @@ impl Renderer {
             msg: text,
             members: raw.as_deref().map(str::as_bytes),
         };
-        tail.add(fresh);
+        // A line about a worker is found by it.
+        let about = members.as_ref().and_then(|members| members["worker"].as_str()?.parse().ok());
+        tail.add(Fresh { worker: about, ..fresh });
         match self.style.format {
             Format::Pretty => self.pretty(fresh, into),
             Format::Json => {
@@ -92,7 +94,8 @@ impl Renderer {
     pub fn worker(&mut self, source: Source, line: &[u8], now_ms: u64, into: &mut Vec<u8>, tail: &mut Tail) {
         let (marked, line) = scan::request_of(line);
         let level = if source.is_error { 50 } else { 30 };
-        let Some(members) = scan::members(line) else {
+        let object = line.trim_ascii();
+        let Some(members) = scan::members(object) else {
             let text = String::from_utf8_lossy(line);
             let fresh = Fresh {
                 time: now_ms,
@@ -119,12 +122,12 @@ impl Renderer {
             worker: Some(source.slot),
             request_id: members.request_id.as_deref().or(marked),
             msg: members.msg.as_deref().unwrap_or_default(),
-            members: Some(line),
+            members: Some(object),
         };
         tail.add(fresh);
         match self.style.format {
             Format::Pretty => self.pretty(fresh, into),
-            Format::Json => self.complete(line, &members, fresh, source, into),
+            Format::Json => self.complete(object, &members, fresh, source, into),
         }
     }
 
@@ -213,9 +216,14 @@ impl Renderer {
 
 /// What a program's JSON line says beyond what every line does.
 fn rest_of(line: &[u8]) -> String {
-    const SAID: [&str; 9] =
-        ["level", "time", "pid", "hostname", "env", "worker", "msg", "message", "requestId"];
-    let Ok(members) = serde_json::from_slice::<Map<String, Value>>(line) else { return String::new() };
+    const SAID: [&str; 7] = ["level", "time", "pid", "hostname", "env", "worker", "requestId"];
+    let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(line) else { return String::new() };
+    // The first of these that is a text is the line's.
+    if let Some(said) =
+        ["msg", "message"].into_iter().find(|name| members.get(*name).is_some_and(Value::is_string))
+    {
+        members.shift_remove(said);
+    }
     let rest: Map<String, Value> =
         members.into_iter().filter(|(name, _)| !SAID.contains(&name.as_str())).collect();
     if rest.is_empty() { String::new() } else { Value::from(rest).to_string() }
@@ -294,6 +302,14 @@ mod tests {
         renderer(Format::Pretty).own(&line, &mut into, &mut tail);
         let text = String::from_utf8(into).unwrap();
         assert!(text.ends_with(" [WARN] hello\n") && text.as_bytes()[4] == b'-', "{text}");
+        for (own, shown) in [
+            (&br#"{"msg":{"o":1},"keep":2}"#[..], r#"[2]  {"msg":{"o":1},"keep":2}"#),
+            (br#"{"message":["x"]}"#, r#"[2]  {"message":["x"]}"#),
+            (br#" {"msg":"a","message":"b"} "#, r#"[2] a {"message":"b"}"#),
+        ] {
+            let line = of(Format::Pretty, STDOUT, own);
+            assert!(line.ends_with(&format!("{shown}\n")), "{line}");
+        }
         let worker =
             of(Format::Pretty, STDOUT, br#"{"level":40,"time":5,"pid":1,"msg":"full","disk":"sda"}"#);
         assert!(worker.ends_with(" [WARN] [2] full {\"disk\":\"sda\"}\n"), "{worker}");

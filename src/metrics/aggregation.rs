@@ -75,11 +75,13 @@ impl Totals {
         quantile(&self.histogram, part).map_or(0.0, |microseconds| microseconds / 1000.0)
     }
 
-    /// Answers of 5xx and those that never reached their client, of all.
+    /// Answers of 5xx and requests that got none, of all that are over. (A worker that died had some in hand: they are no
+    /// responses.)
     pub fn error_rate(&self) -> f64 {
-        let responses = self.of(page::RESPONSES);
-        let failed = self.of(page::STATUS + 4) + self.of(page::ABORTED);
-        if responses > 0.0 { failed / responses } else { 0.0 }
+        let aborted = self.of(page::ABORTED);
+        let over = aborted + (0..5).map(|class| self.of(page::STATUS + class)).sum::<f64>();
+        let failed = aborted + self.of(page::STATUS + 4);
+        if over > 0.0 { failed / over } else { 0.0 }
     }
 }
 
@@ -93,6 +95,7 @@ mod tests {
             match *cell {
                 page::RESPONSES => totals.add_counter(index, requests),
                 cell if cell == page::STATUS + 4 => totals.add_counter(index, failed),
+                cell if cell == page::STATUS + 1 => totals.add_counter(index, requests - failed),
                 page::DURATION => totals.add_counter(index, requests * 3.0),
                 _ => {}
             }

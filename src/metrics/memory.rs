@@ -101,7 +101,9 @@ impl SharedMemory {
         self.set(header::FOLDING, self.get(header::FOLDING) + 1);
         std::sync::atomic::fence(Ordering::SeqCst);
         for (index, cell) in page::COUNTERS.into_iter().enumerate() {
-            self.raise(row_of(slot) + row::RETIRED + index, gone.float(cell));
+            // What it had in hand when it ended gets no answer any more.
+            let unanswered = if cell == page::ABORTED { gone.in_flight() as f64 } else { 0.0 };
+            self.raise(row_of(slot) + row::RETIRED + index, gone.float(cell) + unanswered);
         }
         let connections = self.row(slot, row::RETIRED_CONNECTIONS) + gone.opened();
         self.set_row(slot, row::RETIRED_CONNECTIONS, connections);

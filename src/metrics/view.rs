@@ -37,7 +37,10 @@ fn standing(memory: &SharedMemory, slot: u16) -> Option<Standing> {
     if generation == 0 || state == SlotState::Vacant {
         return None;
     }
-    let (is_stuck, status) = (memory.is_stuck(slot, generation), memory.health(slot, generation));
+    // What was known of a process that is gone is true of no other.
+    let is_there = memory.row(slot, row::PID) != 0;
+    let status = if is_there { memory.health(slot, generation) } else { HealthStatus::Unknown };
+    let is_stuck = memory.is_stuck(slot, generation);
     Some(Standing { generation, state, is_stuck, status })
 }
 
@@ -63,7 +66,8 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         "status": state.public(),
         "detail": state.detail(),
         "startTime": started,
-        "uptime": now_ms.saturating_sub(started),
+        // Nobody is up who is waited for.
+        "uptime": if pid == 0 { 0 } else { now_ms.saturating_sub(started) },
         "restarts": memory.row(slot, row::RESTARTS),
         "port": memory.get(header::PORT),
         "requestCount": memory.slot_totals(slot).of(page::REQUESTS) as u64,
@@ -80,7 +84,8 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
 
 /// What the checks say of a worker.
 fn checks(memory: &SharedMemory, slot: u16, Standing { generation, status, .. }: &Standing) -> Value {
-    let is_known = memory.row(slot, row::CHECKED_GENERATION) == u64::from(*generation);
+    let is_there = memory.row(slot, row::PID) != 0;
+    let is_known = is_there && memory.row(slot, row::CHECKED_GENERATION) == u64::from(*generation);
     let cell = |cell| if is_known { memory.row(slot, cell) } else { 0 };
     let checked = cell(row::CHECKED_AT);
     let mut told = json!({
@@ -143,7 +148,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
         "refusedConnections": memory.get(header::REFUSED),
         "activeConnections": sum("activeConnections") as u64,
         "activeRequests": sum("activeRequests") as u64,
-        "restartCount": sum("restarts") as u64,
+        "restartCount": (0..memory.slots()).map(|slot| memory.row(slot, row::RESTARTS)).sum::<u64>(),
         "uptime": now_ms.saturating_sub(memory.get(header::STARTED)),
         "system": null,
         "lastScalingAction": last_scaling(memory),
@@ -292,87 +297,4 @@ fn detail(worker: &Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::layout::page_of;
-
-    #[test]
-    fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        memory.set(header::SLOTS, 1);
-        memory.set_row(0, row::GENERATION, 2);
-        memory.set_row(0, row::STATE, SlotState::Ready as u64);
-        memory.set_row(0, row::OTHERS_MEMORY, 300);
-        memory.set(page_of(0, 1) + page::REQUESTS, 7f64.to_bits());
-        memory.set(page_of(0, 1) + page::RESPONSES, 5f64.to_bits());
-        memory.page(0, 1).add(page::ACCEPTED, 2);
-        memory.set(page_of(0, 2) + page::REQUESTS, 1f64.to_bits());
-        memory.page(0, 2).add(page::ACCEPTED, 1);
-        let metrics = figures(&memory, 0);
-        let told =
-            ["activeRequests", "activeConnections", "memoryUsage"].map(|key| metrics[key].as_u64().unwrap());
-        assert_eq!(told, [3, 3, 300]);
-        assert_eq!(metrics["workers"][0]["activeRequests"], 3);
-    }
-
-    #[test]
-    fn the_last_check_is_the_latest_of_the_present_workers() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        memory.set(header::SLOTS, 3);
-        for slot in 0..3 {
-            memory.set_row(slot, row::GENERATION, 2);
-            memory.set_row(slot, row::STATE, SlotState::Ready as u64);
-        }
-        let last = || health(&memory, 99_000)["lastHealthCheck"].as_u64();
-        assert_eq!(last(), None);
-        for (slot, generation, at) in [(0, 2, 1_000), (1, 2, 3_000), (2, 1, 5_000)] {
-            memory.set_row(slot, row::CHECKED_GENERATION, generation);
-            memory.set_row(slot, row::CHECKED_AT, at);
-        }
-        assert_eq!(last(), Some(3_000), "one of an earlier worker does not count");
-    }
-
-    #[test]
-    fn whoever_is_wanted_and_does_not_serve_makes_the_cluster_worse_and_nobody_else() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        let of = |states: &[(SlotState, u64)]| {
-            memory.set(header::SLOTS, states.len() as u64);
-            for (slot, (state, extra)) in states.iter().enumerate() {
-                memory.set_row(slot as u16, row::GENERATION, 1);
-                memory.set_row(slot as u16, row::STATE, *state as u64);
-                memory.set_row(slot as u16, row::EXTRA, *extra);
-            }
-            let Condition { status, well, all, .. } = condition(&memory);
-            (status.name(), well, all)
-        };
-        let ready = (SlotState::Ready, 0);
-        assert_eq!(of(&[ready, (SlotState::Draining, 1), (SlotState::Standby, 1)]), ("healthy", 1, 1));
-        assert_eq!(of(&[ready, (SlotState::Draining, 0)]), ("degraded", 1, 2));
-        assert_eq!(of(&[(SlotState::Draining, 0), (SlotState::Draining, 0)]), ("critical", 0, 2));
-        assert_eq!(of(&[(SlotState::Draining, 1)]), ("critical", 0, 0));
-    }
-
-    #[test]
-    fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
-        let (memory, memfd) = SharedMemory::create(1_000).unwrap();
-        let worker = SharedMemory::open(&memfd).unwrap();
-        memory.set(header::SLOTS, 3);
-        memory.set_row(2, row::GENERATION, 1);
-        memory.set_row(2, row::STATE, SlotState::Ready as u64);
-        memory.set_row(2, row::STARTED, 1_500);
-        worker.set(page_of(2, 1) + page::REQUESTS, 7f64.to_bits());
-        memory.retire(2, 1);
-        memory.set_row(2, row::GENERATION, 2);
-        worker.set(page_of(2, 2) + page::REQUESTS, 3f64.to_bits());
-        worker.page(2, 2).add(page::PUSHED, 4);
-        worker.set(page_of(2, 2) + page::CLOSED, 1f64.to_bits());
-
-        let workers = workers(&memory, 2_000);
-        assert_eq!(workers.len(), 1);
-        assert_eq!(workers[0]["id"], "2");
-        assert_eq!(workers[0]["requestCount"], 10);
-        assert_eq!(workers[0]["activeConnections"], 3);
-        assert_eq!(workers[0]["uptime"], 500);
-        assert_eq!(workers[0]["state"], "running");
-    }
-}
+mod tests;

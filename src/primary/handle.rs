@@ -174,12 +174,10 @@ fn refusal(metrics: &str) -> Option<String> {
 
 fn start_log(setup: &Setup) -> Result<Log> {
     Log::start(setup.log.clone()).map_err(|error| {
-        let failure = Error::system("open", &error);
-        match &setup.log.file {
-            Some(file) => {
-                failure.and("path", file.path.to_string_lossy().into()).and("option", "logging.file".into())
-            }
-            None => failure,
-        }
+        let mut failure = Error::system("open", &error);
+        let Some(file) = &setup.log.file else { return failure };
+        let path = file.path.to_string_lossy();
+        failure.message = format!("logging.file: {path} cannot be written: {error}");
+        failure.and("path", path.into()).and("option", "logging.file".into())
     })
 }

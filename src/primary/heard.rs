@@ -69,6 +69,9 @@ impl Cluster {
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
             }
+            ToPrimary::Rejected(error) => {
+                self.emit(Event::WorkerError { worker_id: slot.to_string(), error: worker_error(error) });
+            }
             ToPrimary::Resigned => {
                 self.leader.resigned((slot, generation));
                 self.lead();

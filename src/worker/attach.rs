@@ -21,7 +21,7 @@ use super::link::{Link, Notice};
 use super::pace::Pace;
 use super::streams::Streams;
 use crate::event::{MOST_OUTPUT, tail};
-use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome, WorkerError};
+use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome};
 use crate::ipc::crypto::Pair;
 use crate::ipc::message::BESIDE;
 use crate::ipc::parcel::{self, Kept, Label};
@@ -372,10 +372,5 @@ impl Worker {
     /// Something the operator should know.
     pub fn hint(&self, text: String) -> io::Result<()> {
         self.link.send(&ToPrimary::Hint { text }).map(|_| ())
-    }
-
-    /// Tells the primary of an uncaught error; the process ends by itself.
-    pub fn failed(&self, error: WorkerError) -> io::Result<()> {
-        self.link.send(&ToPrimary::Failed(error.bounded())).map(|_| ())
     }
 }

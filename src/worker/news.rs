@@ -1,11 +1,11 @@
-//! What happens in the cluster and what the program asks of it.
+//! What happens in the cluster and in the program, and what the program asks for.
 
 use std::io;
 
 use serde_json::Value;
 
 use super::attach::Worker;
-use crate::ipc::control::ToPrimary;
+use crate::ipc::control::{ToPrimary, WorkerError};
 use crate::metrics::view;
 
 impl Worker {
@@ -18,6 +18,16 @@ impl Worker {
             told["event"]["metrics"] = view::metrics(&self.memory, now);
         }
         Some(told)
+    }
+
+    /// Tells the primary of an uncaught error; the process ends by itself.
+    pub fn failed(&self, error: WorkerError) -> io::Result<()> {
+        self.link.send(&ToPrimary::Failed(error.bounded())).map(|_| ())
+    }
+
+    /// Tells the primary of a rejection that ends nothing.
+    pub fn rejected(&self, error: WorkerError) -> io::Result<()> {
+        self.link.send(&ToPrimary::Rejected(error.bounded())).map(|_| ())
     }
 
     /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
