@@ -275,9 +275,9 @@ export declare function workerReady(): any
 
 /**
  * Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
- * `workerFailed`.
+ * `workerFailed`. `unsaid`: so many since the last one were not told.
  */
-export declare function workerRejected(error: any): void
+export declare function workerRejected(error: any, unsaid: number): void
 
 /** This worker leads no more. */
 export declare function workerResigned(): void

@@ -157,6 +157,8 @@ test('under load, across a roll and a kill, no answer is missed and nothing is c
 
 test('what a worker had in hand when it died is aborted, and in flight no more', async (t) => {
   const { cluster, port, api } = await serving(t);
+  // Rates are of what comes after the first look.
+  await stats(api);
   await request(port);
   const cut = Promise.allSettled(Array.from({ length: 6 }, () => request(port, { path: '/slow?ms=600000' })));
   await become(api, ({ activeRequests }) => activeRequests === 6);

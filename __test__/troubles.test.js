@@ -312,3 +312,58 @@ test('a rejection that the program listens for is counted, and ends nothing as l
   await request(port);
   await cluster.until(new RegExp(`Worker 0 died: exit code 1 \\(pid ${worker}\\)`));
 });
+
+/** A worker whose listeners for rejections come and go; how many there are after each step. At the end one throws. */
+function juggling() {
+  const { createServer } = require('drover');
+  const app = createServer({ cluster: { enabled: true, config: { workers: 1, monitoring: { port: 0 } } } });
+  const name = 'unhandledRejection';
+  const turn = () => new Promise((resolve) => setImmediate(resolve));
+  const counts = [];
+  const step = async (act) => {
+    act();
+    await turn();
+    counts.push(process.listenerCount(name));
+  };
+  app.start(0, '127.0.0.1').then(async () => {
+    if (app.isPrimary) return;
+    const [first, second] = [() => {}, () => {}];
+    await step(() => process.on(name, first).off(name, first).on(name, second));
+    await step(() => process.off(name, second));
+    await step(() => process.once(name, first));
+    await step(() => Promise.reject(Object.create(null)));
+    await step(() => {
+      process.on(name, second);
+      const all = process.listeners(name);
+      process.removeAllListeners(name);
+      for (const listener of all) process.on(name, listener);
+    });
+    await step(() => {
+      for (let at = 0; at < 50; at += 1) Promise.reject(new RangeError(`no order ${at}`));
+    });
+    console.log(`COUNTS ${counts}`);
+    process.removeAllListeners(name);
+    process.on(name, (error) => {
+      throw error;
+    });
+    await turn();
+    Promise.reject(new TypeError('thrown on'));
+  });
+}
+
+test('however listeners for rejections come and go, each is told once and a few a second', async (t) => {
+  const cluster = program(t, juggling);
+  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  await cluster.until(/COUNTS 2,0,2,0,2,2$/m);
+  await cluster.until(/Worker 0 died: exit code/);
+  const ours = ({ message }) => /null prototype|no order|thrown on/.test(message);
+  const { errors } = await ask(Number(api), '/cluster/errors', ({ errors }) => errors.some(({ message }) => /thrown on/.test(message)));
+  const told = errors.filter(ours).map(({ class: kind, message, count }) => [kind, message.replace(/\d+/, 'N'), count]);
+  const once = told.filter(([, message]) => !message.includes('order'));
+  assert.deepEqual(once.sort(), [
+    ['uncaught-exception', 'TypeError: thrown on', 1],
+    ['unhandled-rejection', 'Error: [Object: null prototype] {}', 1],
+  ]);
+  const [, , some] = told.find(([, message]) => message.includes('order'));
+  assert.ok(some > 0 && some <= 20, `${some} of 50 rejections in a turn were told`);
+});

@@ -6,6 +6,7 @@
 
 const { addon } = require('./native');
 const { ClusterError, fromCore, rethrow } = require('./errors');
+const { CLOSED } = require('./cells');
 const { Checks } = require('./checks');
 const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
@@ -122,7 +123,7 @@ class Worker {
       const fd = hands[index * 4];
       if (door === undefined) {
         addon.closeDescriptor(fd);
-        this.cells[8] += 1;
+        this.cells[CLOSED] += 1;
         continue;
       }
       try {

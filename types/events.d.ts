@@ -56,7 +56,10 @@ export interface ClusterEvents {
     timestamp: Timestamp;
   }) => void;
   'worker:stopped': (data: { workerId: string; timestamp: Timestamp }) => void;
-  /** What the worker threw and nobody caught, as it was there, or what drover could not do for it. */
+  /**
+   * What the worker threw and nobody caught, as it was there, or what drover could not do for it. Rejections that only a
+   * listener for `unhandledRejection` saw are among them (ten a second at most), and end nothing.
+   */
   'worker:error': (data: { workerId: string; error: Error; timestamp: Timestamp }) => void;
   'worker:restart': (data: {
     workerId: string;

@@ -121,7 +121,7 @@ export interface ClusterMetrics {
   activeWorkers: number;
   /** Since the cluster began, those of workers that are gone included. */
   totalRequests: number;
-  /** Of these, answers of 5xx and requests whose connection ended before their response. */
+  /** Of these, answers of 5xx and requests whose connection or worker ended before their response. */
   totalErrors: number;
   /** Responses by class of status. */
   responses: Record<'1xx' | '2xx' | '3xx' | '4xx' | '5xx', number>;
@@ -136,7 +136,7 @@ export interface ClusterMetrics {
   p90: number;
   p99: number;
   p999: number;
-  /** Of the last minute: the fraction that was answered with 5xx or lost its connection before. */
+  /** Of the last minute: the fraction that was answered with 5xx, or lost its connection or its worker before. */
   errorRate: number;
   /** RSS of all workers, those that start or finish included, in bytes. */
   memoryUsage: number;

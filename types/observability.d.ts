@@ -10,7 +10,7 @@ export type MetricsExporter = (metrics: ClusterMetrics) => void | Promise<void>;
 export interface MonitoringConfig {
   /** @default true in a clustered primary */
   enabled?: boolean;
-  /** How often `metrics:updated`, `customMetrics` and `exporters` run. @default 60000 */
+  /** How often `metrics:updated`, `customMetrics` and `exporters` run; at least a second. @default 60000 */
   metricsInterval?: Duration;
   /** Serve `/metrics` for Prometheus. @default true */
   exportMetrics?: boolean;

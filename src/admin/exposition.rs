@@ -60,7 +60,11 @@ fn requests(text: &mut Exposition, memory: &SharedMemory) {
         });
     };
     counter("http_requests", "Requests whose headers have been read.", page::REQUESTS);
-    counter("http_requests_aborted", "Requests whose connection or worker ended before their response.", page::ABORTED);
+    counter(
+        "http_requests_aborted",
+        "Requests whose connection or worker ended before their response.",
+        page::ABORTED,
+    );
     counter(
         "http_affinity_mismatches",
         "Requests whose affinity cookie named another worker.",

@@ -296,12 +296,12 @@ pub fn worker_failed(error: Value) {
 }
 
 /// Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
-/// `workerFailed`.
+/// `workerFailed`. `unsaid`: so many since the last one were not told.
 #[napi(js_name = "workerRejected")]
-pub fn worker_rejected(error: Value) {
+pub fn worker_rejected(error: Value, unsaid: u32) {
     if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
         // A primary that is gone counts nothing.
-        let _ = worker.rejected(error);
+        let _ = worker.rejected(error, u64::from(unsaid));
     }
 }
 

@@ -259,8 +259,9 @@ pub enum ToPrimary {
     Hint { text: String },
     /// An uncaught error; the process is about to end.
     Failed(WorkerError),
-    /// A rejection that nobody handled, but a listener of the program's for such; the process goes on.
-    Rejected(WorkerError),
+    /// A rejection that nobody handled, but a listener of the program's for such; the process goes on. `unsaid`: so
+    /// many since the last one were not told.
+    Rejected { error: WorkerError, unsaid: u64 },
     /// The event loop turns.
     Pong,
     /// What the first HTTP server speaks from now on; None: there is none.

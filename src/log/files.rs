@@ -103,6 +103,11 @@ impl LogFile {
         Ok(())
     }
 
+    /// Has it a name, be it another?
+    pub fn is_somewhere(&self) -> bool {
+        self.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
+    }
+
     /// Is it still the one of its name? What is written to a file that was removed nobody reads, and one that somebody
     /// moved away (logrotate) is to end.
     pub fn is_there(&self) -> bool {
@@ -182,10 +187,11 @@ mod tests {
         assert!(!log.is_there());
         std::fs::write(&path, "another").unwrap();
         assert!(!log.is_there(), "another file has its name");
+        assert!(log.is_somewhere());
         std::fs::rename(folder.0.join("moved"), &path).unwrap();
         assert!(log.is_there());
         std::fs::remove_dir_all(&folder.0).unwrap();
-        assert!(!log.is_there());
+        assert!(!log.is_there() && !log.is_somewhere());
         assert_eq!(log.write(b"two\nmore\n").unwrap_err().written, 0);
     }
 }

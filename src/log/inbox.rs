@@ -36,9 +36,9 @@ impl Inbox {
     }
 
     pub fn say(&self, own: Own) {
-        let mut told = self.lock();
         let members = own.members.as_ref().map_or(0, |members| members.to_string().len());
         let size = own.text.len() + members + size_of::<Own>();
+        let mut told = self.lock();
         if told.bytes + size > MOST_OWN {
             told.lost += 1;
         } else {

@@ -100,7 +100,7 @@ impl Output {
     }
 
     fn flush_to(&mut self, stdout: BorrowedFd<'_>) -> Option<Trouble> {
-        let mut mended = None;
+        let (mut takes, mut refuses) = (false, false);
         while !self.is_empty() {
             if self.is_closed {
                 self.give_up();
@@ -115,11 +115,14 @@ impl Output {
                 Ok(_) if self.is_torn => self.is_torn = false,
                 Ok(written) => {
                     self.sent += written;
-                    mended = self.refused.take().or(mended);
+                    takes = true;
                 }
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
-                Err(error) if self.takes_all && error != Errno::BADF => self.refuse(error),
+                Err(error) if self.takes_all && error != Errno::BADF => {
+                    self.refuse(error);
+                    refuses = true;
+                }
                 Err(_) => self.is_closed = true,
             }
         }
@@ -130,8 +133,9 @@ impl Output {
             self.pending.drain(..self.sent);
             self.sent = 0;
         }
-        let text = |lost| format!("Standard output can be written again: {lost} lines are lost");
-        mended.map(|lost| Trouble::Mended(text(lost)))
+        // A disk with room for some of it only is not mended.
+        let lost = (takes && !refuses && self.is_empty()).then(|| self.refused.take()).flatten()?;
+        Some(Trouble::Mended(format!("Standard output can be written again: {lost} lines are lost")))
     }
 
     /// Counts what waits, and so many lines that did not come here, as lost.
@@ -216,9 +220,17 @@ impl Filed {
             return Ok(());
         }
         self.looked = Instant::now();
-        if !self.file.as_ref().is_some_and(LogFile::is_there) {
-            self.file = None;
-            self.file = Some(self.settings.open()?);
+        if self.file.as_ref().is_some_and(LogFile::is_there) {
+            return Ok(());
+        }
+        match self.settings.open() {
+            Ok(file) => self.file = Some(file),
+            // One that was moved, where no new one can be made, is better than none.
+            Err(_) if self.file.as_ref().is_some_and(LogFile::is_somewhere) => {}
+            Err(error) => {
+                self.file = None;
+                return Err(error);
+            }
         }
         Ok(())
     }

@@ -21,8 +21,10 @@ pub struct Line {
     pub time: u64,
     /// pino's number.
     pub level: u8,
-    /// None: a line of drover's own.
+    /// Who wrote it, or whom a line of drover's own is about; None: nobody of the workers.
     pub worker: Option<u16>,
+    /// A line of drover's own.
+    pub is_own: bool,
     pub request_id: Option<Box<str>>,
     pub msg: Box<str>,
     /// The JSON object that the line was, or whose members belong to it.
@@ -35,6 +37,7 @@ pub struct Fresh<'a> {
     pub time: u64,
     pub level: u8,
     pub worker: Option<u16>,
+    pub is_own: bool,
     pub request_id: Option<&'a str>,
     pub msg: &'a str,
     pub members: Option<&'a [u8]>,
@@ -92,6 +95,7 @@ impl Tail {
             time: fresh.time,
             level: fresh.level,
             worker: fresh.worker,
+            is_own: fresh.is_own,
             request_id: fresh.request_id.map(Into::into),
             msg: head(fresh.msg, LONGEST).into(),
             members: fresh.members.filter(|members| members.len() <= LONGEST).map(Into::into),
@@ -133,7 +137,7 @@ impl Filter {
         line.level >= self.least
             && line.time >= self.since
             && self.whose.is_none_or(|whose| match whose {
-                Whose::Drover => line.worker.is_none(),
+                Whose::Drover => line.is_own,
                 Whose::Worker(slot) => line.worker == Some(slot),
             })
             && self.request_id.as_deref().is_none_or(|id| line.request_id.as_deref() == Some(id))
@@ -157,7 +161,7 @@ mod tests {
     use super::*;
 
     fn fresh(msg: &str, time: u64) -> Fresh<'_> {
-        Fresh { time, level: 30, worker: Some(0), request_id: None, msg, members: None }
+        Fresh { time, level: 30, worker: Some(0), is_own: false, request_id: None, msg, members: None }
     }
 
     fn ids(found: &Found) -> Vec<u64> {
@@ -204,7 +208,7 @@ mod tests {
     fn every_filter_filters() {
         let mut tail = Tail::default();
         tail.add(fresh("one", 5));
-        tail.add(Fresh { worker: None, level: 50, ..fresh("two", 6) });
+        tail.add(Fresh { worker: None, is_own: true, level: 50, ..fresh("two", 6) });
         tail.add(Fresh { request_id: Some("r"), members: Some(br#"{"user":"Ann"}"#), ..fresh("three", 7) });
         let all = Filter { limit: 10, ..Filter::default() };
         for (filter, expected) in [

@@ -283,6 +283,8 @@ impl Writer {
             self.say_dropped(slot, dropped);
         }
         self.hand_over();
+        let trouble = self.parts.output.flush();
+        self.tell_trouble(trouble);
         self.parts.output.flush();
         if !self.parts.output.is_empty() {
             self.parts.output.give_up();

@@ -217,7 +217,7 @@ pub mod page {
     pub const AFFINITY_MISMATCH: usize = 13;
     /// When it was last looked at the clock in this turn of the loop, JavaScript's milliseconds; 0: not yet.
     pub const CLOCK: usize = 14;
-    /// Of RESPONSES, those whose connection ended first.
+    /// Of RESPONSES, those whose connection ended first; in a slot's retired cells also requests whose worker ended.
     pub const ABORTED: usize = 15;
     /// Responses by the first digit of their status, 1 to 5: `STATUS + digit - 1`.
     pub const STATUS: usize = 16;

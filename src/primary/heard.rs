@@ -69,9 +69,7 @@ impl Cluster {
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
             }
-            ToPrimary::Rejected(error) => {
-                self.emit(Event::WorkerError { worker_id: slot.to_string(), error: worker_error(error) });
-            }
+            ToPrimary::Rejected { error, unsaid } => self.rejected(slot, error, unsaid),
             ToPrimary::Resigned => {
                 self.leader.resigned((slot, generation));
                 self.lead();
@@ -108,6 +106,16 @@ impl Cluster {
                 link.answer(ToWorker::ListenFailed { errno, host }, question, None);
             }
         }
+    }
+
+    fn rejected(&mut self, slot: u16, error: WorkerError, unsaid: u64) {
+        if unsaid > 0 {
+            let text = format!(
+                "Worker {slot}: {unsaid} more rejections were not handled since the last that was told"
+            );
+            self.emit(Event::about(Component::Workers, Level::Error, text));
+        }
+        self.emit(Event::WorkerError { worker_id: slot.to_string(), error: worker_error(error) });
     }
 
     pub(super) fn say_once(&mut self, text: String) {

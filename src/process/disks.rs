@@ -19,7 +19,9 @@ impl Disks {
     pub fn look(&mut self) -> (u64, u64) {
         // A system that shows none has none.
         let text = fs::read_to_string("/proc/diskstats").unwrap_or_default();
-        self.add(&text, |name| Path::new("/sys/block").join(name.replace('/', "!")).join("device").exists())
+        let is_device =
+            |name: &str| Path::new("/sys/block").join(name.replace('/', "!")).join("device").exists();
+        self.add(&text, |name| !is_path(name) && is_device(name))
     }
 
     fn add(&mut self, text: &str, is_disk: impl Fn(&str) -> bool) -> (u64, u64) {
@@ -39,6 +41,11 @@ impl Disks {
     }
 }
 
+/// One of several ways to an NVMe disk (`nvme0c1n1`), which is counted itself.
+fn is_path(name: &str) -> bool {
+    name.strip_prefix("nvme").is_some_and(|rest| rest.contains('c'))
+}
+
 /// A line's device, and what it has read and written.
 fn sectors(line: &str) -> Option<(&str, (u64, u64))> {
     let fields: Vec<&str> = line.split_whitespace().collect();
@@ -54,6 +61,11 @@ mod tests {
         let line =
             |name, read, written| format!(" 254 0 {name} 10 1 {read} 5 20 2 {written} 7 0 9 9 0 0 0 0 0 0\n");
         line("vda", disk.0, disk.1) + &line("vda1", others, others) + &line("dm-0", others, others)
+    }
+
+    #[test]
+    fn ways_to_a_disk_are_no_disks() {
+        assert!(is_path("nvme0c1n1") && !is_path("nvme0n1") && !is_path("sdc"));
     }
 
     #[test]

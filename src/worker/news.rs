@@ -26,8 +26,8 @@ impl Worker {
     }
 
     /// Tells the primary of a rejection that ends nothing.
-    pub fn rejected(&self, error: WorkerError) -> io::Result<()> {
-        self.link.send(&ToPrimary::Rejected(error.bounded())).map(|_| ())
+    pub fn rejected(&self, error: WorkerError, unsaid: u64) -> io::Result<()> {
+        self.link.send(&ToPrimary::Rejected { error: error.bounded(), unsaid }).map(|_| ())
     }
 
     /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
