@@ -26,8 +26,8 @@ function lineOf(report) {
 }
 
 /** What the event says of a hung worker; on a busy machine the primary itself may look late. */
-const hungAt = (place) => new RegExp(`^hung for \\d\\.\\d s at ${place}$`);
-const hungWithout = (why) => new RegExp(`^hung for \\d\\.\\d s \\(no stack: ${why}\\)$`);
+const hungAt = (place) => new RegExp(`^hung for [1-9]\\.\\d s at ${place}$`);
+const hungWithout = (why) => new RegExp(`^hung for [1-9]\\.\\d s \\(no stack: ${why}\\)$`);
 
 /** A cluster of two; `config` is a ClusterConfig, `processManagement` apart. */
 async function serving(t, { hangTimeout = TIMEOUT, config, script = 'server.js', env, ...options } = {}) {
