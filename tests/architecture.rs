@@ -64,8 +64,6 @@ const IMPURE: [&str; 14] = [
     "libc",
 ];
 
-const LONGEST_FILE: usize = 400;
-
 /// Lines above an `unsafe` in which its SAFETY comment may stand.
 const SAFETY_REACH: usize = 6;
 
@@ -277,18 +275,6 @@ fn every_unsafe_block_says_why_it_is_sound() {
         );
     }
     none(faults);
-}
-
-#[test]
-fn no_file_is_longer_than_a_reader_can_hold() {
-    let files = sources("src", "rs").into_iter().chain(sources("lib", "js"));
-    none(
-        files
-            .map(|source| (source.text.lines().count(), source.file))
-            .filter(|(lines, _)| *lines > LONGEST_FILE)
-            .map(|(lines, file)| format!("{file}: {lines} lines; {LONGEST_FILE} is the most"))
-            .collect(),
-    );
 }
 
 /// The first path that a line of Rust names, seen from `module`.
