@@ -335,6 +335,7 @@ function attach(primary) {
   require('./listen').share(current);
   require('./datagram').share(current);
   require('./requests').count(current);
+  require('./response-headers').addLines(current);
   require('./last-response').joinLastPackets();
   require('./departure').departInOrder(current);
   require('./signals').waitForPrimary(current);

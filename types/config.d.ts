@@ -138,7 +138,7 @@ export interface ServerOptions {
   app?: ServableApp;
   /** Options for `http.createServer`; with `key` and `cert` for `https.createServer`. */
   server?: http.ServerOptions | https.ServerOptions;
-  /** Answer with `X-Worker-ID` and `X-Worker-PID`. @default true outside production */
+  /** Add `X-Worker-ID` and `X-Worker-PID` to HTTP/1 responses. @default true outside production */
   exposeWorkerHeaders?: boolean;
   /** Share sessions, cache and broadcasts with other machines; REDIS_URL and its kin fill in what is missing. */
   redis?: boolean | string | RedisOptions;
