@@ -49,14 +49,15 @@ export declare class Primary {
   get refusal(): any
   open(id: number, address: any, backlog: number): void
   start(id: number): void
-  stop(id: number, graceful: boolean): void
+  /** `limitMs`: the whole time that the workers have, where it is less than the configured one. */
+  stop(id: number, graceful: boolean, limitMs?: number | undefined | null): void
   /**
    * What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
    * draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
    */
   order(id: number, verb: string, argument: any): void
-  /** The process got a signal that asks it to stop. */
-  signalled(): void
+  /** The process got a signal that asks it to stop: SIGTERM or SIGINT. */
+  signalled(signal: string): void
   /** The process is about to end in order; returns when the workers have been told. */
   goodbye(): void
   /**
@@ -138,6 +139,9 @@ export declare function holdLastBytes(fd: number): boolean
 /** The ClusterConfig that suits this machine and environment. */
 export declare function intelligentConfig(env: any): any
 
+/** Does a tool run this process that restarts it whenever a file is saved? */
+export declare function isWatched(): boolean
+
 /**
  * Validates a configuration: `{ ok: { config, clustering, because, workerCount, port, host,
  * exposeWorkerHeaders, notes, refusal } }` or `{ error }` with every fault.
@@ -212,6 +216,9 @@ export declare function workerDiagnosed(id: number, bytes: number, failure?: str
 /** What is asked for: `{ id, what: { kind, ms? }, file }`, or null. */
 export declare function workerDiagnosis(): any
 
+/** How this worker is to leave, `{ deadlineMs, handoff, signal }`, once notice [`kind`] 1 has come; null before. */
+export declare function workerDrain(): any
+
 /** The next event of the cluster, `{ event, timestamp }`, or null. */
 export declare function workerEvent(): any
 
@@ -246,6 +253,12 @@ export declare function workerKeepsAlive(group: number): boolean
 
 /** This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal. */
 export declare function workerLeaving(signalled: boolean): void
+
+/**
+ * This process exits although its event loop is not empty. `left`: the kinds of what is there, with their counts;
+ * `waitedMs`: for so long nothing else was left to do, null when its time is up.
+ */
+export declare function workerLingered(left: any, waitedMs?: number | undefined | null): void
 
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, backlog: number): any

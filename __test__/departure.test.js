@@ -14,20 +14,15 @@ const { program } = require('./helpers/program');
 /** A connection that asks for nothing is closed after so long, milliseconds. */
 const LINGER = 2000;
 
-/** One worker, which rolls at SIGWINCH. The response to /long begins at once and ends long after its server closed. */
+/** One worker, which rolls at SIGWINCH. The response to /long begins at once and ends long after its worker began to drain. */
 function bound({ port, kind, config, tls, after }) {
   const { createServer } = require('drover');
   const listener = (request, response) => {
     if (kind === 'http') request.socket[Symbol.for('drover.pin')] = true;
     if (request.url === '/') return response.end(JSON.stringify({ pid: process.pid }));
     response.flushHeaders();
+    app.cluster.once('worker:draining', () => setTimeout(() => response.end('{}'), after));
     console.log('BEGUN');
-    const { server } = request.socket;
-    const look = setInterval(() => {
-      if (server.listening) return;
-      clearInterval(look);
-      setTimeout(() => response.end('{}'), after);
-    }, 10);
   };
   const servers = {
     http: () => require('node:http').createServer(listener),

@@ -85,12 +85,8 @@ test('hooks run when the time is up too, though the program itself has said stop
     t,
     ({ port }) => {
       const server = require('node:http').createServer(() => {
+        app.cluster.once('worker:draining', () => console.log('DRAINS'));
         console.log('ASKED');
-        const look = setInterval(() => {
-          if (server.listening) return;
-          clearInterval(look);
-          console.log('DRAINS');
-        }, 10);
       });
       const processManagement = { gracefulShutdownTimeout: 3000, killTimeout: 1500 };
       const config = { workers: 1, processManagement };

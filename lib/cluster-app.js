@@ -100,6 +100,7 @@ function methodsOf(role, options, manager) {
     getClusterMetrics: async () => role.metrics(),
     getClusterHealth: async () => role.health(),
     onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
+    waitUntil: (/** @type {PromiseLike<unknown>} */ promise) => role.waitUntil(promise),
   };
   for (const name of ORDERS) {
     methods[name] = async (/** @type {any} */ argument) => {

@@ -36,7 +36,8 @@ class Departure {
     this.server = server;
     this.group = group;
     this.since = performance.now();
-    this.timer = setInterval(() => this.look(), LOOK_EVERY);
+    // The connections that are looked at keep the process alive.
+    this.timer = setInterval(() => this.look(), LOOK_EVERY).unref();
     this.end = this.end.bind(this);
     server.once('close', this.end);
     server[departure] = this;
@@ -113,7 +114,7 @@ const orderly = new WeakSet();
 
 /** A closing server's idle connections leave by `Departure`; Node's own ways stay for all else. @param {import('./worker').Worker} worker */
 function departInOrder(worker) {
-  for (const { prototype } of [http.Server, https.Server]) depart(worker, prototype);
+  for (const { prototype } of [http.Server, https.Server]) patch(worker, prototype);
 }
 
 /**
@@ -125,21 +126,38 @@ function departInOrder(worker) {
 function departToo(worker, server) {
   if (!isHttp2(server)) return;
   const prototype = Object.getPrototypeOf(server);
-  if (typeof prototype.closeIdleConnections === 'function' && !orderly.has(prototype)) depart(worker, prototype);
+  if (typeof prototype.closeIdleConnections === 'function' && !orderly.has(prototype)) patch(worker, prototype);
+}
+
+/** @param {import('./worker').Worker} worker @param {any} server @param {number} group */
+function depart(worker, server, group) {
+  const leaving = new Departure(worker, server, group);
+  leaving.tellLast();
+  setImmediate(() => leaving.look());
+}
+
+/**
+ * The server of a worker that drains takes nothing new, and its connections leave. It is not closed: that is for the
+ * program to do, or for the end of the drain.
+ *
+ * @param {import('./worker').Worker} worker
+ * @param {any} server
+ */
+function leaveInOrder(worker, server) {
+  const door = worker.doorOf(server);
+  if (door === undefined) return;
+  worker.close(door);
+  if (listOf(server)) depart(worker, server, door.group);
 }
 
 /** @param {import('./worker').Worker} worker @param {any} prototype */
-function depart(worker, prototype) {
+function patch(worker, prototype) {
   const { close, closeIdleConnections } = prototype;
   orderly.add(prototype);
 
   prototype.close = function (/** @type {any} */ ...args) {
     const door = worker.doorOf(this);
-    if (door !== undefined && this.listening) {
-      const leaving = new Departure(worker, this, door.group);
-      leaving.tellLast();
-      setImmediate(() => leaving.look());
-    }
+    if (door !== undefined && this.listening) depart(worker, this, door.group);
     return close.apply(this, args);
   };
 
@@ -167,4 +185,4 @@ function closeIdle(server, otherwise) {
   for (const { socket } of list.all()) if (socket && isSettling(socket)) socket.destroy();
 }
 
-module.exports = { departInOrder, departToo, departureOf };
+module.exports = { departInOrder, departToo, departureOf, leaveInOrder };

@@ -1,120 +1,216 @@
 // @ts-check
 'use strict';
 
-// Leaving: a worker that drains takes nothing new, finishes what it has, and exits. The primary holds the
-// deadline and sends SIGTERM and SIGKILL when it passes.
+// Leaving. A worker that drains takes nothing new, answers what it has, runs the program's hooks and waits for the
+// promises that it was given, lets the program's own signal handlers do what they do, and ends when its event loop is
+// empty. The primary holds the deadline and sends SIGTERM and SIGKILL when it passes.
 
 const { listOf } = require('./connections');
-const { closeWebSockets, endSessions, hasSessions } = require('./farewell');
+const { leaveInOrder } = require('./departure');
+const { closeWebSockets, endSessions, hasBusySessions, isEventStream } = require('./farewell');
 const { addon } = require('./native');
-const { runHooks } = require('./shutdown');
-
-/** A program's own SIGTERM handler has so long to end the process, milliseconds. */
-const LAST_WORDS = 5000;
+const { runHooks, waitedFor } = require('./shutdown');
 
 /** WebSockets that end by themselves in this time need not be told that their worker leaves, milliseconds. */
-const LINGER = 2500;
+const WEB_SOCKET_TIME = 2500;
 
-/** Between two looks whether requests are left, milliseconds. */
-const LOOK_EVERY = 50;
+/** Between two looks at what is left, milliseconds. */
+const LOOK_INTERVAL = 50;
+
+/** The longest delay of a timer, milliseconds. */
+const MAX_DELAY = 2 ** 31 - 1;
 
 class Drain {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
     this.worker = worker;
     this.begun = false;
-    this.timeIsUp = false;
     /** Others can have the connections. */
     this.handoff = true;
-    /** Ends the drain whatever is still open. */
-    this.cut = () => {};
-    /** @type {Promise<void>} */
+    /** When it began, milliseconds. */
+    this.since = 0;
+    this.timeIsUp = false;
+    this.endTime = () => {};
+    /** Resolves when the time to drain is over. @type {Promise<void>} */
     this.over = new Promise((resolve) => {
-      this.cut = () => {
-        this.timeIsUp = true;
-        resolve();
-      };
+      this.endTime = resolve;
     });
-    /** @type {Promise<void> | null} */
+    /** The program's part is done when this resolves. @type {Promise<void> | null} */
     this.done = null;
+    /** The end is under way. @type {Promise<void> | null} */
+    this.ending = null;
+    /** Servers that take no new connections. @type {Set<any>} */
+    this.servers = new Set();
+    /** Those that are closed without a word of the program's so far. @type {WeakSet<object>} */
+    this.closed = new WeakSet();
+    /** Those whose 'close' has come. @type {WeakSet<object>} */
+    this.ended = new WeakSet();
+    /** Keeps the process alive until the event loop alone is waited for. @type {NodeJS.Timeout | undefined} */
+    this.alive = undefined;
   }
 
   /** Drains because the program said so: the primary is to send for another. @returns {Promise<void>} */
   leave() {
-    if (!this.begun) addon.workerLeaving(this.worker.signalled);
+    if (!this.begun) addon.workerLeaving(this.worker.signals.signalled);
     return this.run();
   }
 
-  /** Drains and then exits with 0. */
-  begin() {
+  /** Drains because the primary said so, and ends. @param {{ deadlineMs: number, handoff: boolean, signal: NodeJS.Signals | null }} how */
+  begin({ deadlineMs, handoff, signal }) {
+    this.handoff = handoff;
     if (this.begun) return;
-    this.run().then(() => this.end());
-  }
-
-  /**
-   * The process ends. A program that handles SIGTERM said how it wants to: as if the signal had come, now that
-   * nothing of drover's is left to do. (When the time is up it does come.) It need not exit itself.
-   */
-  end() {
-    if (process.listenerCount('SIGTERM') === 1) {
-      setImmediate(() => process.exit(0));
-      return;
-    }
-    if (!this.timeIsUp && !this.worker.terminated) process.emit('SIGTERM', 'SIGTERM');
-    setTimeout(() => process.exit(0), LAST_WORDS).unref();
+    // Whatever is open: the program's handlers need time too.
+    setTimeout(() => this.worker.signals.call(signal), Math.min(deadlineMs / 2, MAX_DELAY)).unref();
+    this.run().then(() => {
+      this.worker.signals.call(signal);
+      return this.end();
+    });
   }
 
   /** The primary was killed: what can be finished at once is, then out. @param {number} grace milliseconds */
   hurry(grace) {
     if (this.begun) return;
-    this.begin();
-    setTimeout(() => process.exit(0), grace);
+    this.begin({ deadlineMs: grace, handoff: false, signal: null });
+    setTimeout(() => process.exit(), grace);
+  }
+
+  /** The time to drain is over: what is open is cut, so that a program that waits for it can go on. */
+  cut() {
+    this.timeIsUp = true;
+    this.endTime();
+    this.servers.forEach(closeWebSockets);
+    setImmediate(() => this.#sockets().forEach((/** @type {any} */ socket) => socket.destroy()));
   }
 
   /**
-   * Closes every server and resolves when their connections are gone, or when the time to drain is over.
+   * Stops taking connections; resolves when the last request is answered (or the time to drain is over), the hooks have
+   * run and what the program waits for is done.
    *
    * @returns {Promise<void>}
    */
   run() {
-    this.done ??= Promise.race([this.close(), this.over]).then(() => runHooks());
+    this.done ??= this.#run();
     return this.done;
   }
 
-  async close() {
+  async #run() {
     this.begun = true;
-    const since = performance.now();
-    const servers = [...this.worker.doors.values()].map((door) => door.server);
+    this.since = performance.now();
+    this.alive = setInterval(() => {}, MAX_DELAY);
+    addon.workerHold(false);
     // What the primary has given and the loop has not taken yet is still this worker's.
     addon.workerTakeWhatWaits();
-    const closed = Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-    servers.forEach(endSessions);
-    await this.requests(servers, closed);
+    for (const server of this.worker.servers()) {
+      this.servers.add(server);
+      leaveInOrder(this.worker, server);
+      endSessions(server);
+    }
+    await Promise.race([this.#until(() => this.#isAnswered()), this.over]);
     await this.worker.leadership.done();
     await runHooks();
-    const lingered = new Promise((resolve) => setTimeout(resolve, LINGER - (performance.now() - since)));
-    await Promise.race([closed, lingered]);
-    servers.forEach(closeWebSockets);
-    await closed;
+    await waitedFor();
   }
 
   /**
-   * Resolves when the last request is answered: nothing is open, or only what has left HTTP behind.
-   *
-   * @param {any[]} servers
-   * @param {Promise<unknown>} closed
+   * The process ends: as soon as the program's handlers have done what they began and the event loop is empty, which
+   * Node notices by itself ('beforeExit', and what that begins).
    */
-  async requests(servers, closed) {
-    /** @type {NodeJS.Timeout | undefined} */
-    let look;
-    const answered = new Promise((/** @type {(_: void) => void} */ resolve) => {
-      look = setInterval(() => {
-        if (servers.every((server) => listOf(server)?.all().length === 0 && !hasSessions(server))) resolve();
-      }, LOOK_EVERY);
-    });
-    await Promise.race([closed, answered]);
-    clearInterval(look);
+  end() {
+    this.ending ??= this.#end();
+    return this.ending;
   }
+
+  async #end() {
+    process.exitCode ??= 0;
+    const { lingerTimeout } = this.worker.welcome.config.processManagement;
+    const { work } = this.worker.signals;
+    this.#closeWebSocketsIn(WEB_SOCKET_TIME - (performance.now() - this.since));
+    clearInterval(this.alive);
+    await Promise.race([this.#until(() => !work.isPending), emptied()]);
+    this.#close();
+    const since = performance.now();
+    let busyAt = since;
+    const lingered = this.#until(() => {
+      if (work.isPending) busyAt = performance.now();
+      else return this.timeIsUp || performance.now() - busyAt >= lingerTimeout;
+      return false;
+    });
+    // An empty event loop ends the process by itself, unless the listeners of 'beforeExit' begin something.
+    const isEmpty = await Promise.race([lingered.then(() => false), emptied().then(() => true)]);
+    if (isEmpty) await this.over;
+    this.tellWhatIsLeft(Math.round(performance.now() - since));
+    this.servers.forEach(closeWebSockets);
+    if (!isEmpty) work.run(() => process.emit('beforeExit', Number(process.exitCode ?? 0)));
+    await this.#until(() => !work.isPending);
+    process.exit();
+  }
+
+  /** The event loop does not get empty. @param {number} waited milliseconds */
+  tellWhatIsLeft(waited) {
+    const left = countsOf(process.getActiveResourcesInfo());
+    if (Object.keys(left).length > 0) addon.workerLingered(left, this.timeIsUp ? null : waited);
+  }
+
+  /** Resolves when `isSo`. Holds nobody up: a process with nothing else to do ends. @param {() => boolean} isSo @returns {Promise<void>} */
+  #until(isSo) {
+    return new Promise((resolve) => {
+      const look = () => {
+        if (!isSo()) return;
+        clearInterval(timer);
+        resolve();
+      };
+      const timer = setInterval(look, LOOK_INTERVAL).unref();
+      look();
+    });
+  }
+
+  /** Every request is answered; event streams and what has left HTTP behind go on for ever. */
+  #isAnswered() {
+    for (const server of this.servers) {
+      const parsers = listOf(server)?.all() ?? [];
+      if (parsers.some((/** @type {any} */ { socket }) => socket && !isEventStream(socket._httpMessage)) || hasBusySessions(server)) return false;
+    }
+    return true;
+  }
+
+  /** @param {number} delay milliseconds */
+  #closeWebSocketsIn(delay) {
+    setTimeout(() => this.servers.forEach(closeWebSockets), Math.max(0, delay)).unref();
+  }
+
+  /** Closes what the program has not closed itself; its listeners of 'close' may begin something. */
+  #close() {
+    for (const server of this.servers) {
+      if (!server._handle) continue;
+      server.once('close', () => this.ended.add(server));
+      this.worker.signals.work.run(() => server.close());
+      this.closed.add(server);
+    }
+  }
+
+  /** Whether 'close' has come. @param {any} server */
+  isClosed(server) {
+    return this.ended.has(server);
+  }
+
+  /** The connections of the servers. */
+  #sockets() {
+    const handles = /** @type {any} */ (process)._getActiveHandles();
+    return handles.filter((/** @type {any} */ handle) => this.servers.has(handle.server) || this.servers.has(handle._server));
+  }
+}
+
+/** Resolves when the event loop is empty. @returns {Promise<void>} */
+function emptied() {
+  return new Promise((resolve) => process.prependOnceListener('beforeExit', () => resolve()));
+}
+
+/** @param {string[]} kinds @returns {Record<string, number>} */
+function countsOf(kinds) {
+  /** @type {Record<string, number>} */
+  const counts = {};
+  for (const kind of kinds) counts[kind] = (counts[kind] ?? 0) + 1;
+  return counts;
 }
 
 module.exports = { Drain };

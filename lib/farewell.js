@@ -57,9 +57,32 @@ function followUpgrades(server) {
   });
 }
 
-/** Whether a session of an HTTP/2 server lives. @param {any} server */
-function hasSessions(server) {
-  return (sessions.get(server)?.size ?? 0) > 0;
+/** Types of answers that have no end of their own. */
+const ENDLESS = /^\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i;
+const ENDLESS_HEAD = /\r\ncontent-type:\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i;
+
+/** Whether an HTTP/1 response streams events, and so has no end of its own. @param {any} response */
+function isEventStream(response) {
+  return typeof response?._header === 'string' && ENDLESS_HEAD.test(response._header);
+}
+
+/**
+ * Whether a session of an HTTP/2 server has anything to end but streams of events. Where the runtime does not tell its
+ * streams, it has.
+ *
+ * @param {any} session
+ */
+function isBusy(session) {
+  const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
+  const streams = symbol === undefined ? undefined : session[symbol]?.streams;
+  if (!(streams instanceof Map) || streams.size === 0) return true;
+  return [...streams.values()].some((stream) => !ENDLESS.test(String(stream.sentHeaders?.['content-type'] ?? '')));
+}
+
+/** @param {any} server */
+function hasBusySessions(server) {
+  for (const session of sessions.get(server) ?? []) if (isBusy(session)) return true;
+  return false;
 }
 
 /** No new streams: sessions end when those that are open do. @param {any} server */
@@ -81,4 +104,4 @@ function closeWebSockets(server) {
   for (const socket of upgraded.get(server) ?? []) webSocketOf(socket)?.close(GOING_AWAY, 'going away');
 }
 
-module.exports = { closeWebSockets, endSessions, follow, hasSessions, isHttp2 };
+module.exports = { closeWebSockets, endSessions, follow, hasBusySessions, isEventStream, isHttp2 };

@@ -11,7 +11,7 @@ const { launching, socketName } = require('./environment');
 const { homeOf } = require('./metrics/registry');
 const { Reporting } = require('./metrics/reporting');
 const { reapOrphans } = require('./orphans');
-const { heedSignals } = require('./signals');
+const { heedSignals, track } = require('./signals');
 
 const BACKLOG = 511;
 
@@ -31,7 +31,6 @@ class Primary {
     this.own = own;
     /** @type {Reporting | null} */
     this.reporting = null;
-    this.development = process.env.NODE_ENV === 'development';
     /** @type {any} */
     this.core = null;
     this.nextId = 1;
@@ -68,7 +67,7 @@ class Primary {
     };
     this.reporting = new Reporting(this.own.functions, this.own.config, core);
     this.own.registry.move(() => homeOf(core.meters(), (text) => core.warn(text)));
-    const takeOff = heedSignals(this);
+    const takeOff = heedSignals(this.#stoppable(core));
     const sayGoodbye = () => core.goodbye();
     process.on('exit', sayGoodbye);
     const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
@@ -90,6 +89,20 @@ class Primary {
       };
     });
     return core;
+  }
+
+  /** @param {any} core @returns {import('./signals').Stoppable} */
+  #stoppable(core) {
+    const isDevelopment = process.env.NODE_ENV === 'development';
+    return {
+      stop: (graceful, limit) => this.stop(graceful, limit),
+      signalled: (signal) => core.signalled(signal),
+      roll: () => this.roll(),
+      isHurried: isDevelopment || addon.isWatched(),
+      isAbrupt: isDevelopment,
+      patience: this.own.config.processManagement.killTimeout,
+      warn: (text) => core.warn(text),
+    };
   }
 
   /** @param {any} message */
@@ -173,13 +186,15 @@ class Primary {
    * Resolves when every worker is gone and every address is free.
    *
    * @param {boolean} graceful
+   * @param {number} [limit] milliseconds that the workers have, where the configured time is longer
    */
-  stop(graceful) {
+  stop(graceful, limit) {
     if (this.core !== null) {
       this.stopping = true;
       const { core } = this;
       // Whether it is done or the core has ended before it heard of it: `over` tells.
-      this.ask(core, (id) => core.stop(id, graceful)).catch(() => {});
+      this.ask(core, (id) => core.stop(id, graceful, limit)).catch(() => {});
+      track(this.over);
     }
     return this.over;
   }
@@ -197,13 +212,9 @@ class Primary {
     return this.ask(core, (id) => core.order(id, verb, argument ?? null));
   }
 
-  /** A signal asked for new workers; what becomes of it is in the log. */
+  /** A signal asked for new workers; what becomes of it is in the log. @returns {Promise<unknown>} */
   roll() {
-    this.order('restartCluster', null).catch(() => {});
-  }
-
-  signalled() {
-    this.core?.signalled();
+    return this.order('restartCluster', null).catch(() => {});
   }
 
   workers() {

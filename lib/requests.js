@@ -8,6 +8,7 @@ const http = require('node:http');
 const net = require('node:net');
 const { fellSilent, isAnswering, started } = require('./connections');
 const { departureOf } = require('./departure');
+const { isEventStream } = require('./farewell');
 const { answeredOf } = require('./answered');
 const { bytesOf } = require('./bytes');
 const { CLOCK, REQUESTS } = require('./cells');
@@ -59,7 +60,7 @@ function count(worker) {
     const { socket } = this;
     if (socket && isAnswering(socket)) {
       over(socket, this.statusCode);
-      if (worker.departing > 0) leaveSoon(socket);
+      if (worker.departing > 0) leaveSoon(socket, this);
       if (arrivals.lent && isLent(socket)) setImmediate(() => worker.giveBack(socket, this));
       else if (worker.owed > 0) setImmediate(() => worker.giveOwed(socket));
       if (this.statusCode === 400 && !worker.welcome.sticky) hintAtSocketIo(worker, this.req);
@@ -78,10 +79,13 @@ function count(worker) {
   };
 }
 
-/** Once its response is gone a connection may go to another worker. @param {any} socket */
-function leaveSoon(socket) {
+/** Once its response is gone a connection may go to another worker. @param {any} socket @param {any} response */
+function leaveSoon(socket, response) {
   const departure = departureOf(socket.server);
-  if (departure !== undefined) setImmediate(() => departure.look());
+  if (departure === undefined) return;
+  // Who has read a stream of events to its end is about to ask for nothing.
+  if (!departure.canMove && isEventStream(response)) socket.destroySoon();
+  else setImmediate(() => departure.look());
 }
 
 /** @param {import('./worker').Worker} worker @param {any} request */

@@ -17,7 +17,7 @@ const { Primary } = require('./primary');
 const { retryOf } = require('./retry');
 const { stopAtSignals } = require('./signals');
 const { serve } = require('./serve/node');
-const { onShutdown, runHooks } = require('./shutdown');
+const { onShutdown, runHooks, waitUntil, waitedFor } = require('./shutdown');
 
 /** A process that could not read its configuration has so long to stop in order, milliseconds. */
 const UNCONFIGURED = 30_000;
@@ -84,6 +84,11 @@ class Serves {
     onShutdown(hook);
   }
 
+  /** @param {PromiseLike<unknown>} promise */
+  waitUntil(promise) {
+    waitUntil(promise);
+  }
+
   /** @returns {Promise<void>} */
   close() {
     const server = this.serving?.server;
@@ -116,8 +121,9 @@ class InWorker extends Serves {
       setImmediate(() => process.exit(0));
       return Promise.resolve();
     }
-    const drained = this.worker.drain.leave();
-    drained.then(() => setImmediate(() => setImmediate(() => process.exit(0))));
+    const { drain } = this.worker;
+    const drained = drain.leave();
+    drained.then(() => setImmediate(() => setImmediate(() => drain.end())));
     return drained;
   }
 
@@ -210,6 +216,7 @@ class Single extends Serves {
     }
     this.stopping ??= (server?.listening ? this.close() : Promise.resolve())
       .then(() => runHooks(this.hooks))
+      .then(waitedFor)
       .finally(() => {
         this.stopping = null;
       });
@@ -219,9 +226,19 @@ class Single extends Serves {
   /** @override @param {() => void | Promise<void>} hook */
   onShutdown(hook) {
     onShutdown(hook, this.hooks);
+    this.#heedSignals();
+  }
+
+  /** @override @param {PromiseLike<unknown>} promise */
+  waitUntil(promise) {
+    waitUntil(promise);
+    this.#heedSignals();
+  }
+
+  /** Without a cluster nobody else hears the signal that a container or a service manager ends a program with. */
+  #heedSignals() {
     if (this.heeded) return;
     this.heeded = true;
-    // Without a cluster nobody else hears the signal that a container or a service manager ends a program with.
     stopAtSignals(() => this.stop(true), this.config.processManagement?.gracefulShutdownTimeout ?? UNCONFIGURED);
   }
 
@@ -340,6 +357,11 @@ class InPrimary {
 
   /** Hooks are a worker's: this process has served nothing. */
   onShutdown() {}
+
+  /** What the primary's program does is waited for when it stops at a signal. @param {PromiseLike<unknown>} promise */
+  waitUntil(promise) {
+    waitUntil(promise);
+  }
 
   close() {
     return this.primary.stop(true);

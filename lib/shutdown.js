@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// What a program wants done before its process ends: run after the last request, before the exit. In a worker
-// the primary's deadline bounds it; a process without a cluster has its own, from the signal on.
+// What a program wants done before its process ends: run, or waited for, after the last request, before the exit. In a
+// worker the primary's deadline bounds it; a process without a cluster has its own, from the signal on.
 
 /** @typedef {(() => void | Promise<void>)[]} Hooks */
 
@@ -27,4 +27,25 @@ async function runHooks(hooks = ofProcess) {
   }
 }
 
-module.exports = { onShutdown, runHooks };
+/** What the process does not end before. @type {Set<Promise<unknown>>} */
+const awaited = new Set();
+
+/**
+ * Work that goes on after an answer: a process that stops in order waits for it.
+ *
+ * @param {PromiseLike<unknown>} promise
+ */
+function waitUntil(promise) {
+  if (typeof promise?.then !== 'function') throw new TypeError(`waitUntil takes a promise, not ${typeof promise}`);
+  const settled = Promise.resolve(promise)
+    .catch((reason) => console.error('drover: a promise that was given to waitUntil was rejected:', reason))
+    .finally(() => awaited.delete(settled));
+  awaited.add(settled);
+}
+
+/** Resolves when all that was given to `waitUntil` is settled, what is given meanwhile too. */
+async function waitedFor() {
+  while (awaited.size > 0) await Promise.all(awaited);
+}
+
+module.exports = { onShutdown, runHooks, waitUntil, waitedFor };

@@ -1,69 +1,45 @@
 // @ts-check
 'use strict';
 
-// Signals. The primary leads: a stop is its word to the workers. A service manager may send SIGTERM to every
-// process of a group at once; a worker without handlers of its user's ignores it while there is a primary.
+// Signals of a primary, and of a process without a cluster. The first SIGTERM or SIGINT stops in order what runs here, a
+// second one at once; SIGUSR2 and SIGHUP ask for new workers. A program that handles a signal itself replaces that.
 
-/** Handlers besides drover's own are the user's, and they replace it. @param {NodeJS.Signals} signal */
-function isUsers(signal) {
-  return process.listenerCount(signal) > 1;
-}
-
-/** @param {import('./worker').Worker} worker */
-function waitForPrimary(worker) {
-  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT', 'SIGHUP'])) {
-    process.on(signal, () => {
-      if (signal === 'SIGTERM') worker.terminated = true;
-      worker.signalled = true;
-      // What the primary wants it says on its channel, also when the time to drain is over. (Its word and a
-      // signal to the whole group come in any order.)
-      if (!isUsers(signal) && worker.orphaned) process.exit(0);
-    });
-  }
-}
+const { handlersOf, own } = require('./signal-listeners');
+const { waitedFor } = require('./shutdown');
 
 /** A signal again so soon is the same key press: npm and timeout(1) pass on what the terminal has sent already. */
 const SAME_PRESS = 500;
+/** SIGUSR2 again so soon means: stop (outside production, where watchers use it for that). Milliseconds. */
+const SECOND_ROLL_TIME = 5000;
+/** Where a developer waits for the end, a stop takes no longer than this, milliseconds. */
+const HURRIED_TIME = 1000;
 
 /**
- * What SIGTERM and SIGINT do unless the program handles them: the first one stops in order, a second one at once.
+ * Something that runs in this process and stops at a signal.
  *
- * @param {(graceful: boolean) => Promise<unknown>} stop
- * @param {(signal: NodeJS.Signals) => boolean} [inOrder] whether the first one does
+ * @typedef {object} Stoppable
+ * @property {(graceful: boolean, limit?: number) => Promise<unknown>} stop `limit`: milliseconds, where the configured
+ *   time is longer
+ * @property {(signal: NodeJS.Signals) => void} [signalled] a signal came that asks the process to stop
+ * @property {() => Promise<unknown>} [roll] new workers; never rejects
+ * @property {boolean} [isHurried] a developer waits: in development, or under a watcher
+ * @property {boolean} [isAbrupt] SIGINT ends it at once: in development
+ * @property {number} [patience] a handler of the program's that has stopped nothing after so long is told of, milliseconds
+ * @property {(text: string) => void} [warn]
  */
-function ending(stop, inOrder = () => true) {
-  let firstAt = 0;
-  return (/** @type {NodeJS.Signals} */ signal) => {
-    if (isUsers(signal)) return;
-    const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
-    if (firstAt !== 0 && !again) return;
-    firstAt ||= performance.now();
-    stop(!again && inOrder(signal)).then(() => process.exit(0));
-  };
-}
 
-/** What a process without a cluster serves and stops in order. @type {{ stop: () => Promise<void>, timeout: number }[]} */
-const alone = [];
+/** @type {Set<Stoppable>} */
+const running = new Set();
 
-/**
- * A process without a cluster stops in order at SIGTERM and SIGINT, all that it serves at the same time.
- *
- * @param {() => Promise<void>} stop
- * @param {number} timeout milliseconds in which it is to be done; then the process exits as it is
- */
-function stopAtSignals(stop, timeout) {
-  alone.push({ stop, timeout });
-  if (alone.length > 1) return;
-  const end = ending(stopAlone);
-  for (const signal of /** @type {const} */ (['SIGTERM', 'SIGINT'])) process.prependListener(signal, () => end(signal));
-}
+/** Stops under way in this process, those of another copy of the package too: all are waited for. @type {Set<Promise<unknown>>} */
+const stops = (/** @type {any} */ (globalThis)[Symbol.for('drover.stops')] ??= new Set());
 
-/** @param {boolean} graceful */
-async function stopAlone(graceful) {
-  if (!graceful) return;
-  setTimeout(() => process.exit(0), Math.max(...alone.map(({ timeout }) => timeout)));
-  await Promise.all(alone.map(({ stop }) => stop()));
-}
+/** drover's listeners that are on. @type {Map<NodeJS.Signals, () => void>} */
+const listeners = new Map();
+
+let firstAt = 0;
+let rolledAt = -Infinity;
+let isRolling = false;
 
 /** Whether somebody sits at a terminal whose end would be a SIGHUP. */
 function hasTerminal() {
@@ -75,41 +51,123 @@ function hasTerminal() {
   }
 }
 
-/**
- * Signals that ask for new workers. nodemon has its own use for SIGUSR2 in development, and where there is a
- * terminal SIGHUP is its end.
- *
- * @param {boolean} development
- * @returns {NodeJS.Signals[]}
- */
-function rollSignals(development) {
-  return [...(development ? [] : /** @type {const} */ (['SIGUSR2'])), ...(hasTerminal() ? [] : /** @type {const} */ (['SIGHUP']))];
+/** What each signal does that something here is about. @returns {[NodeJS.Signals, () => unknown][]} */
+function reactions() {
+  if (running.size === 0) return [];
+  /** @type {[NodeJS.Signals, () => unknown][]} */
+  const wanted = [['SIGTERM', () => ask('SIGTERM')], ['SIGINT', () => ask('SIGINT')]];
+  if (![...running].some((one) => one.roll !== undefined)) return wanted;
+  wanted.push(['SIGUSR2', () => handlersOf('SIGUSR2').length > 0 || userSignal()]);
+  if (!hasTerminal()) wanted.push(['SIGHUP', () => handlersOf('SIGHUP').length > 0 || roll()]);
+  return wanted;
+}
+
+/** Listens to the signals that what runs here is about, and to no other. */
+function listen() {
+  const wanted = new Map(reactions());
+  for (const [signal, listener] of listeners) {
+    if (wanted.has(signal)) continue;
+    process.removeListener(signal, listener);
+    listeners.delete(signal);
+  }
+  for (const [signal, react] of wanted) {
+    if (listeners.has(signal)) continue;
+    const listener = own(() => void react());
+    listeners.set(signal, listener);
+    // Before the program's: a `once` of its is off the list by the time that it runs.
+    process.prependListener(signal, listener);
+  }
+}
+
+/** SIGTERM or SIGINT has come. @param {'SIGTERM' | 'SIGINT'} signal */
+function ask(signal) {
+  for (const one of running) one.signalled?.(signal);
+  if (handlersOf(signal).length > 0) return remind(signal);
+  const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
+  if (firstAt !== 0 && !again) return;
+  firstAt ||= performance.now();
+  end(again, signal === 'SIGINT');
+}
+
+/** The program handles the signal. Whether it has stopped anything is seen later. @param {NodeJS.Signals} signal */
+function remind(signal) {
+  for (const one of running) {
+    if (one.warn === undefined || one.patience === undefined) continue;
+    const { patience, warn } = one;
+    const look = () => {
+      if (!running.has(one) || stops.size > 0) return;
+      warn(
+        `${signal} was left to the program's own handler, which has neither stopped the cluster nor exited in ${patience} ms. ` +
+          'To stop it call stopCluster() (of a ClusterManager: stop()) in the handler; without the handler drover stops it in order.',
+      );
+    };
+    setTimeout(look, patience).unref();
+  }
+}
+
+/** Everything stops, then the process. @param {boolean} isForced @param {boolean} isInterrupt */
+async function end(isForced, isInterrupt) {
+  for (const one of running) {
+    const isGraceful = !isForced && !(isInterrupt && one.isAbrupt);
+    track(one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIME : undefined));
+  }
+  while (stops.size > 0) await Promise.allSettled(stops);
+  if (!isForced) await waitedFor();
+  process.exit(0);
+}
+
+/** @param {Promise<unknown>} stop */
+function track(stop) {
+  stops.add(stop);
+  const forget = () => stops.delete(stop);
+  stop.then(forget, forget);
+}
+
+/** New workers for every cluster of this process. */
+async function roll() {
+  rolledAt = performance.now();
+  isRolling = true;
+  await Promise.all([...running].map((one) => one.roll?.()));
+  isRolling = false;
+}
+
+/** SIGUSR2: nodemon ends a program with it, others ask for new workers. */
+function userSignal() {
+  const isHurried = [...running].some((one) => one.isHurried);
+  const again = isRolling || performance.now() - rolledAt < SECOND_ROLL_TIME;
+  if (isHurried || (again && process.env.NODE_ENV !== 'production')) return end(false, false);
+  return roll();
 }
 
 /**
- * The primary's own handling of SIGTERM and SIGINT, and of those that ask for a rolling restart.
+ * From now on signals stop this, until the function that is returned is called.
  *
- * @param {{ signalled(): void, stop(graceful: boolean): Promise<void>, roll(): void, development: boolean }} cluster
- * @returns {() => void} takes the handlers off again
+ * @param {Stoppable} stoppable
  */
-function heedSignals(cluster) {
-  const end = ending((graceful) => cluster.stop(graceful), (signal) => !(signal === 'SIGINT' && cluster.development));
-  /** @type {[NodeJS.Signals, () => void][]} */
-  const handlers = /** @type {const} */ (['SIGTERM', 'SIGINT']).map((signal) => [
-    signal,
-    () => {
-      cluster.signalled();
-      end(signal);
-    },
-  ]);
-  for (const signal of rollSignals(cluster.development)) {
-    handlers.push([signal, () => isUsers(signal) || cluster.roll()]);
-  }
-  // Before the user's: a `once` of theirs is off the list by the time that it runs.
-  for (const [signal, handler] of handlers) process.prependListener(signal, handler);
+function heedSignals(stoppable) {
+  running.add(stoppable);
+  listen();
   return () => {
-    for (const [signal, handler] of handlers) process.removeListener(signal, handler);
+    running.delete(stoppable);
+    listen();
+    if (running.size === 0) firstAt = 0;
   };
 }
 
-module.exports = { heedSignals, stopAtSignals, waitForPrimary };
+/**
+ * A process without a cluster stops in order at SIGTERM and SIGINT.
+ *
+ * @param {() => Promise<void>} stop
+ * @param {number} timeout milliseconds in which it is to be done; then the process exits as it is
+ */
+function stopAtSignals(stop, timeout) {
+  heedSignals({
+    stop(graceful) {
+      if (!graceful) return Promise.resolve();
+      setTimeout(() => process.exit(0), timeout);
+      return stop();
+    },
+  });
+}
+
+module.exports = { heedSignals, stopAtSignals, track };

@@ -15,6 +15,7 @@ const { Leadership } = require('./leadership');
 const { Mailbox } = require('./messages/mailbox');
 const { Registry, homeOf } = require('./metrics/registry');
 const { retryOf } = require('./retry');
+const { WorkerSignals } = require('./worker-signals');
 
 const NOTICE_DRAIN = 1;
 const NOTICE_GOODBYE = 2;
@@ -51,10 +52,7 @@ class Worker {
     this.doors = new Map();
     this.drain = new Drain(this);
     this.checks = new Checks(this);
-    /** SIGTERM has come: who handles it knows. */
-    this.terminated = false;
-    /** A signal has come that ends processes. */
-    this.signalled = false;
+    this.signals = new WorkerSignals(this);
     /** Servers that close while others serve on. */
     this.departing = 0;
     /** Connections that others were to have, and that were not idle. */
@@ -149,12 +147,13 @@ class Worker {
     if (kind === NOTICE_CHECK) return this.checks.begin();
     if (kind === NOTICE_DIAGNOSE) return require('./diagnostics').diagnose();
     if (kind === NOTICE_UNREADY) this.isUnready = true;
-    if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.orphan();
-    if (kind === NOTICE_DRAIN) this.drain.handoff = number === 1;
-    else if (kind === NOTICE_GOODBYE || kind === NOTICE_GONE) this.drain.handoff = false;
-    if (kind === NOTICE_DRAIN || kind === NOTICE_GOODBYE) this.drain.begin();
+    if (kind === NOTICE_DRAIN) this.drain.begin(addon.workerDrain());
     else if (kind === NOTICE_TIME_UP) this.drain.cut();
-    else if (kind === NOTICE_GONE) this.drain.hurry(GRACE_AFTER_DEATH);
+    if (kind !== NOTICE_GOODBYE && kind !== NOTICE_GONE) return;
+    this.orphan();
+    this.drain.handoff = false;
+    if (kind === NOTICE_GOODBYE) this.drain.begin({ deadlineMs: number, handoff: false, signal: null });
+    else this.drain.hurry(GRACE_AFTER_DEATH);
   }
 
   /** Without its primary this process leads nobody, and a message goes nowhere. */
@@ -162,7 +161,8 @@ class Worker {
     if (this.orphaned) return;
     this.orphaned = true;
     this.leadership.isLeader = false;
-    process.connected = false;
+    if (!process.connected) return;
+    require('./messages/process-send').disconnected();
     process.nextTick(() => process.emit('disconnect'));
   }
 
@@ -236,6 +236,11 @@ class Worker {
     this.doors.delete(door.group);
     this.checks.follow();
     this.readMailLater();
+  }
+
+  /** Every server of this worker that listens. @returns {any[]} */
+  servers() {
+    return [...this.doors.values()].map(({ server }) => server);
   }
 
   /** @param {any} server @returns {import('./door').Door | undefined} */
@@ -338,7 +343,8 @@ function attach(primary) {
   require('./response-headers').addLines(current);
   require('./last-response').joinLastPackets();
   require('./departure').departInOrder(current);
-  require('./signals').waitForPrimary(current);
+  require('./program-close').closeAsAlone(current);
+  current.signals.listen();
   if (welcome.traced) require('./stack').answerForHangs();
   require('./startup-output').followOutput(welcome.captured);
   if (welcome.captured) require('./request-ids').markLines();

@@ -257,7 +257,12 @@ impl Event {
                 (Level::Info, format!("Worker {worker_id} is finishing its requests (pid {pid})"))
             }
             Event::WorkerExit { worker_id, pid, exit, reason } => match reason {
-                ExitReason::Stopped => (Level::Info, format!("Worker {worker_id} has stopped (pid {pid})")),
+                ExitReason::Stopped if exit.success() => {
+                    (Level::Info, format!("Worker {worker_id} has stopped (pid {pid})"))
+                }
+                ExitReason::Stopped => {
+                    (Level::Info, format!("Worker {worker_id} has stopped: {exit} (pid {pid})"))
+                }
                 ExitReason::NeverReady => (
                     Level::Error,
                     format!("Worker {worker_id} was not ready in time and was killed (pid {pid})"),

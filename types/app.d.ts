@@ -72,6 +72,11 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   stopCluster(graceful?: boolean): Promise<void>;
   /** Runs in a worker after its last request and before its exit, within the deadline of the stop. */
   onShutdown(hook: () => void | Promise<void>): void;
+  /**
+   * Work that goes on after an answer. A process that stops in order ends when it is settled, within the deadline of the
+   * stop; a rejection is written to standard error. In the primary: when it stops at a signal.
+   */
+  waitUntil(promise: PromiseLike<unknown>): void;
   /** Applies what can be applied while it runs; else rejects and says that a restart is needed. */
   updateConfig(config: Partial<ClusterConfig>): Promise<void>;
 

@@ -71,6 +71,8 @@ export interface ClusterConfig {
   shutdownDelay?: Duration;
   /** Synonym of `processManagement.killTimeout`. */
   killTimeout?: Duration;
+  /** Synonym of `processManagement.lingerTimeout`. */
+  lingerTimeout?: Duration;
   /** Synonym of `processManagement.startupTimeout`. */
   startupTimeout?: Duration;
 }

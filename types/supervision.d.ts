@@ -30,6 +30,11 @@ export interface ProcessManagementConfig {
   shutdownDelay?: Duration;
   /** The last part of the budget, which begins with SIGTERM. @default 5000 */
   killTimeout?: Duration;
+  /**
+   * A worker that leaves and has nothing left to do waits so long for its event loop to become empty, then it exits and
+   * the log names what was left; 0: it does not wait. @default 5000
+   */
+  lingerTimeout?: Duration;
   /** How long a worker may take until it is ready. @default 60000 */
   startupTimeout?: Duration;
   /**

@@ -72,6 +72,12 @@ pub fn load_config(asked: Value) -> Value {
     }))
 }
 
+/// Does a tool run this process that restarts it whenever a file is saved?
+#[napi(js_name = "isWatched")]
+pub fn is_watched() -> bool {
+    crate::process::watcher::watches()
+}
+
 /// A duration as options take it, in milliseconds: `{ ok }` or `{ error }`.
 #[napi(js_name = "readDuration")]
 pub fn read_duration(value: Value) -> Value {

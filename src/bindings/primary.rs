@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::rc::Rc;
+use std::time::Duration;
 
 use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
@@ -14,7 +15,7 @@ use super::messages::{self, REFUSED};
 use super::meters::NativeMeters;
 use super::outcome;
 use crate::error::{Code, Error, Result};
-use crate::ipc::control::Address;
+use crate::ipc::control::{Address, StopSignal};
 use crate::ipc::frame::Frame;
 use crate::metrics::memory::Meters;
 use crate::metrics::view;
@@ -104,9 +105,11 @@ impl NativePrimary {
         self.inner.iter().for_each(|primary| primary.start(id));
     }
 
+    /// `limitMs`: the whole time that the workers have, where it is less than the configured one.
     #[napi]
-    pub fn stop(&self, id: u32, graceful: bool) {
-        self.inner.iter().for_each(|primary| primary.stop(id, graceful));
+    pub fn stop(&self, id: u32, graceful: bool, limit_ms: Option<u32>) {
+        let limit = limit_ms.map(|ms| Duration::from_millis(u64::from(ms)));
+        self.inner.iter().for_each(|primary| primary.stop(id, graceful, limit));
     }
 
     /// What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
@@ -118,10 +121,12 @@ impl NativePrimary {
         }
     }
 
-    /// The process got a signal that asks it to stop.
+    /// The process got a signal that asks it to stop: SIGTERM or SIGINT.
     #[napi]
-    pub fn signalled(&self) {
-        self.inner.iter().for_each(Primary::signalled);
+    pub fn signalled(&self, signal: String) {
+        if let (Some(primary), Ok(signal)) = (&self.inner, parse::<StopSignal>(signal.into())) {
+            primary.signalled(signal);
+        }
     }
 
     /// The process is about to end in order; returns when the workers have been told.

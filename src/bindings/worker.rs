@@ -280,6 +280,22 @@ pub fn worker_leaving(signalled: bool) {
     }
 }
 
+/// How this worker is to leave, `{ deadlineMs, handoff, signal }`, once notice [`kind`] 1 has come; null before.
+#[napi(js_name = "workerDrain")]
+pub fn worker_drain() -> Value {
+    worker().ok().and_then(|worker| worker.drain()).map_or(Value::Null, |drain| json!(drain))
+}
+
+/// This process exits although its event loop is not empty. `left`: the kinds of what is there, with their counts;
+/// `waitedMs`: for so long nothing else was left to do, null when its time is up.
+#[napi(js_name = "workerLingered")]
+pub fn worker_lingered(left: Value, waited_ms: Option<u32>) {
+    if let (Ok(worker), Ok(left)) = (worker(), serde_json::from_value(left)) {
+        // Without a primary nobody logs it.
+        let _ = worker.lingered(left, waited_ms.map(u64::from));
+    }
+}
+
 /// The program wrote this to a standard stream; false once it is ready and nobody listens any more.
 #[napi(js_name = "workerWrote")]
 pub fn worker_wrote(text: String) -> bool {

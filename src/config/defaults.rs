@@ -40,6 +40,7 @@ pub fn defaults() -> Value {
             "gracefulShutdownTimeout": 30 * SECOND,
             "shutdownDelay": 0,
             "killTimeout": 5 * SECOND,
+            "lingerTimeout": 5 * SECOND,
             "startupTimeout": MINUTE,
             "ready": "listen",
             "hangTimeout": 10 * SECOND,

@@ -2,6 +2,8 @@
 //! frames of kind Control; they are few (a handful in a worker's life), so that being readable counts more
 //! than being small.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::event::head;
@@ -163,6 +165,27 @@ pub struct AffinityCookie {
     pub key: String,
 }
 
+/// A signal that asks the primary to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StopSignal {
+    #[serde(rename = "SIGTERM")]
+    Term,
+    #[serde(rename = "SIGINT")]
+    Int,
+}
+
+/// How a worker is to leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Drain {
+    /// From now to SIGKILL.
+    pub deadline_ms: u64,
+    /// Others can have the connections.
+    pub handoff: bool,
+    /// The program's handlers of this signal are to run; None: no signal has asked for this.
+    pub signal: Option<StopSignal>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToWorker {
@@ -193,12 +216,8 @@ pub enum ToWorker {
     },
     /// A stop is announced: everything still serves, and readiness says no.
     Unready,
-    /// Finish what is under way, then exit with 0; `deadline_ms` from now SIGTERM or SIGKILL follows.
-    /// `handoff`: others can have the connections.
-    Drain {
-        deadline_ms: u64,
-        handoff: bool,
-    },
+    /// Finish what is under way, then exit.
+    Drain(Drain),
     /// The time to drain is over: SIGTERM comes with this, SIGKILL `killTimeout` later.
     TimeUp,
     /// The primary is about to end in order: drain and exit within so many milliseconds.
@@ -257,6 +276,9 @@ pub enum ToPrimary {
     Slow(SlowRequest),
     /// Something the operator should know; said once a cluster.
     Hint { text: String },
+    /// It is about to exit although its event loop is not empty: `left` is what the runtime says of it, the kind of each
+    /// resource with its count. `waited_ms`: for so long nothing else was left to do; None: its time is up.
+    Lingered { left: BTreeMap<String, u32>, waited_ms: Option<u64> },
     /// An uncaught error; the process is about to end.
     Failed(WorkerError),
     /// A rejection that nobody handled, but a listener of the program's for such; the process goes on. `unsaid`: so

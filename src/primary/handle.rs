@@ -19,7 +19,7 @@ use super::setup::Setup;
 use crate::dispatch::Report;
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
-use crate::ipc::control::Address;
+use crate::ipc::control::{Address, StopSignal};
 use crate::ipc::desk::Limits;
 use crate::log::Log;
 use crate::metrics::layout::CUSTOM_CELLS;
@@ -108,9 +108,10 @@ impl Primary {
         self.tell(Input::Start { id });
     }
 
-    /// Stops the workers; done when all are gone.
-    pub fn stop(&self, id: u32, graceful: bool) {
-        self.tell(Input::Stop { id, graceful });
+    /// Stops the workers; done when all are gone. `limit`: the time that they have, where it is less than the
+    /// configured one.
+    pub fn stop(&self, id: u32, graceful: bool, limit: Option<Duration>) {
+        self.tell(Input::Stop { id, graceful, limit });
     }
 
     /// Another number of workers, or new ones; done when they serve and those that leave are gone.
@@ -135,8 +136,8 @@ impl Primary {
     }
 
     /// The process got a signal to stop.
-    pub fn signalled(&self) {
-        self.tell(Input::StopSignal);
+    pub fn signalled(&self, signal: StopSignal) {
+        self.tell(Input::StopSignal(signal));
     }
 
     /// The process is about to end in order: writes what was logged, tells the workers, and returns when that is

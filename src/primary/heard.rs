@@ -1,5 +1,6 @@
 //! What the workers and the accept thread tell the loop.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::listen;
@@ -66,6 +67,7 @@ impl Cluster {
             }
             ToPrimary::Slow(slow) => self.slow(name, slow),
             ToPrimary::Hint { text } => self.say_once(text),
+            ToPrimary::Lingered { left, waited_ms } => self.lingered(name, &left, waited_ms),
             ToPrimary::Failed(error) => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
             }
@@ -116,6 +118,20 @@ impl Cluster {
             self.emit(Event::about(Component::Workers, Level::Error, text));
         }
         self.emit(Event::WorkerError { worker_id: slot.to_string(), error: worker_error(error) });
+    }
+
+    fn lingered(&mut self, name: Name, left: &BTreeMap<String, u32>, waited_ms: Option<u64>) {
+        let after = match waited_ms {
+            Some(ms) => format!("{ms} ms after it had nothing left to do (processManagement.lingerTimeout)"),
+            None => "because its time is up".to_owned(),
+        };
+        let left: Vec<String> = left.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        let text = format!(
+            "Worker {} exits {after}, although its event loop is not empty: {}",
+            name.slot,
+            left.join(", ")
+        );
+        self.emit(Event::about(Component::Workers, Level::Info, text));
     }
 
     pub(super) fn say_once(&mut self, text: String) {

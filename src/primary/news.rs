@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -10,7 +11,7 @@ use super::diagnose::Ask;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
-use crate::ipc::control::{Address, ToPrimary};
+use crate::ipc::control::{Address, StopSignal, ToPrimary};
 use crate::ipc::frame::Frame;
 use crate::process::spawner::Spawned;
 
@@ -64,10 +65,12 @@ pub enum Input {
     Stop {
         id: u32,
         graceful: bool,
+        /// See `Fact::Stop`.
+        limit: Option<Duration>,
     },
     Order(Order),
     Diagnose(Ask),
-    StopSignal,
+    StopSignal(StopSignal),
     Goodbye {
         written: Sender<()>,
     },

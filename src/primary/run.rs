@@ -27,7 +27,7 @@ use super::telling::Told;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
 use crate::event::Event;
-use crate::ipc::control::ToWorker;
+use crate::ipc::control::{Drain, StopSignal, ToWorker};
 use crate::ipc::router::Router;
 use crate::log::Log;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
@@ -62,6 +62,8 @@ pub struct Cluster {
     pub(super) leader: Leader,
     /// Workers whose programs listen to the cluster's events.
     pub(super) followers: HashSet<Name>,
+    /// The signal that asked for the stop, if one did.
+    stop_signal: Option<StopSignal>,
     over: bool,
     /// A port of the monitoring API that is not served yet.
     pub(super) claimed: Option<TcpListener>,
@@ -113,6 +115,7 @@ impl Cluster {
             router,
             leader: Leader::default(),
             followers: HashSet::new(),
+            stop_signal: None,
             over: false,
             claimed: None,
             monitor: None,
@@ -173,13 +176,16 @@ impl Cluster {
                 }
                 self.advance(Fact::Start);
             }
-            Input::Stop { id, graceful } => {
+            Input::Stop { id, graceful, limit } => {
                 self.stopping.push(id);
-                self.advance(Fact::Stop { graceful });
+                self.advance(Fact::Stop { graceful, limit });
             }
             Input::Order(order) => self.ordered(order),
             Input::Diagnose(ask) => self.diagnose(ask),
-            Input::StopSignal => self.advance(Fact::StopSignal),
+            Input::StopSignal(signal) => {
+                self.stop_signal = Some(signal);
+                self.advance(Fact::StopSignal);
+            }
             Input::Goodbye { written } => self.goodbye(&written),
             Input::Spawned { name, result } => self.spawned(name, result),
             Input::Said { name, id, message } => self.said(name, id, message),
@@ -272,8 +278,12 @@ impl Cluster {
                 self.health.dismiss(Name { slot, generation });
                 self.dispatcher.drain(slot, generation);
                 if let Some(link) = self.crew.link(Name { slot, generation }) {
-                    let handoff = !self.supervisor.is_stopping();
-                    link.send(ToWorker::Drain { deadline_ms: deadline.as_millis() as u64, handoff });
+                    let stops = self.supervisor.is_stopping();
+                    link.send(ToWorker::Drain(Drain {
+                        deadline_ms: deadline.as_millis() as u64,
+                        handoff: !stops,
+                        signal: self.stop_signal.filter(|_| stops),
+                    }));
                 }
             }
             Action::Terminate { slot, generation } => {

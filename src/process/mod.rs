@@ -11,4 +11,5 @@ pub mod monitor;
 pub mod orphans;
 pub mod spawner;
 pub mod usage;
+pub mod watcher;
 pub mod zombies;

@@ -22,8 +22,8 @@ impl Supervisor {
         let Some(pid) = worker.pid() else { return };
         let reason = match worker.stage {
             Stage::Killed { reason, .. } => reason,
-            Stage::Terminating { .. } => ExitReason::Stopped,
-            Stage::Draining { .. } if exit.success() => ExitReason::Stopped,
+            // Whatever way it goes, it was asked to.
+            Stage::Draining { asked: true, .. } | Stage::Terminating { .. } => ExitReason::Stopped,
             _ if stopping || (leaving && exit.success()) => ExitReason::Stopped,
             _ if exit.success() => ExitReason::Finished,
             _ if exit.signal.is_some() => ExitReason::Killed,

@@ -18,7 +18,7 @@ impl Supervisor {
         let (replaced, gone_by) = (policy.respawn && self.phase != Phase::Stopping, self.gone_by);
         let Some(worker) = self.worker(number, generation) else { return };
         let Stage::Ready { pid } = worker.stage else { return };
-        worker.drain(pid, &policy, now, gone_by.unwrap_or(now + policy.graceful_timeout));
+        worker.leave(pid, &policy, now, gone_by.unwrap_or(now + policy.graceful_timeout));
         self.emit(Event::WorkerDraining { worker_id: number.to_string(), pid });
         // One that leaves with the primary's own stop signal was meant by it too.
         let delayed = signalled || now < self.shadow_until;
@@ -43,7 +43,7 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn stop(&mut self, graceful: bool, now: Duration) {
+    pub(super) fn stop(&mut self, graceful: bool, limit: Option<Duration>, now: Duration) {
         if self.phase == Phase::Stopped {
             return;
         }
@@ -57,6 +57,11 @@ impl Supervisor {
         let graceful = graceful && self.policy.graceful;
         if graceful && again {
             return;
+        }
+        if let Some(limit) = limit.filter(|_| graceful) {
+            // Who is in a hurry has no load balancer to wait for.
+            self.gone_by = Some(now + limit.min(self.policy.graceful_timeout));
+            return self.end_all(true, now);
         }
         if graceful && !self.policy.shutdown_delay.is_zero() && self.slots.iter().any(Slot::is_ready) {
             return self.announce_stop(now);

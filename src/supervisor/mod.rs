@@ -133,8 +133,10 @@ pub enum Fact {
     },
     /// The primary itself got a signal to stop: workers that end now were probably meant too.
     StopSignal,
+    /// `limit`: the whole budget, where it is shorter than the configured one.
     Stop {
         graceful: bool,
+        limit: Option<Duration>,
     },
     /// `asker`: the worker whose program waits for it, if it was one's. Nobody waits for its end then: it may be
     /// waiting for this answer before it ends.

@@ -103,7 +103,7 @@ impl Supervisor {
             Fact::Hung { slot, generation } => self.hung(slot, generation),
             Fact::Exited { slot, generation, exit } => self.exited(slot, generation, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
-            Fact::Stop { graceful } => self.stop(graceful, now),
+            Fact::Stop { graceful, limit } => self.stop(graceful, limit, now),
             Fact::Scale { id, target, asker } => self.ask_scale(id, target, asker),
             Fact::Roll { id, slot, asker } => self.ask_roll(id, slot, asker),
             Fact::Tick => {}

@@ -133,7 +133,7 @@ fn workers_start_from_the_lowest_slot_and_stop_from_the_highest() {
     assert_eq!(spawns(&world.tell(Fact::Start)), [0, 1, 2]);
     (0..3).for_each(|slot| world.up(slot));
     let drained: Vec<u16> = world
-        .tell(Fact::Stop { graceful: true })
+        .tell(Fact::Stop { graceful: true, limit: None })
         .iter()
         .filter_map(|action| match action {
             Action::Drain { slot, .. } => Some(*slot),

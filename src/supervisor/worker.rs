@@ -19,11 +19,12 @@ pub enum Stage {
     Ready {
         pid: u32,
     },
-    /// Asked to finish; SIGTERM at `terminate`, SIGKILL at `kill`.
+    /// It finishes what it has; SIGTERM at `terminate`, SIGKILL at `kill`. `asked`: it was asked to, by the primary.
     Draining {
         pid: u32,
         terminate: Duration,
         kill: Duration,
+        asked: bool,
     },
     /// SIGTERM is sent.
     Terminating {
@@ -75,10 +76,22 @@ impl Worker {
         matches!(self.stage, Stage::Ready { .. })
     }
 
-    /// It finishes what it has, from `now` on; SIGKILL at `kill`.
+    /// It finishes what it has, from `now` on; SIGKILL at `kill`. Where that is less than the configured budget, SIGTERM
+    /// leaves half of it to the drain.
     pub fn drain(&mut self, pid: u32, policy: &Policy, now: Duration, kill: Duration) {
-        let terminate = kill.saturating_sub(policy.kill_timeout).max(now);
-        self.stage = Stage::Draining { pid, terminate, kill };
+        let budget = kill.saturating_sub(now);
+        let is_short = budget < policy.graceful_timeout;
+        let kill_timeout = if is_short { policy.kill_timeout.min(budget / 2) } else { policy.kill_timeout };
+        let terminate = kill.saturating_sub(kill_timeout).max(now);
+        self.stage = Stage::Draining { pid, terminate, kill, asked: true };
+    }
+
+    /// It finishes what it has because its program says so: as `drain`.
+    pub fn leave(&mut self, pid: u32, policy: &Policy, now: Duration, kill: Duration) {
+        self.drain(pid, policy, now, kill);
+        if let Stage::Draining { asked, .. } = &mut self.stage {
+            *asked = false;
+        }
     }
 
     /// When it wants to be looked at again.

@@ -12,7 +12,7 @@ use serde_json::Value;
 use zeroize::Zeroize;
 
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::control::{Diagnose, Protocol, ToPrimary, ToWorker, decode, encode};
+use crate::ipc::control::{Diagnose, Drain, Protocol, ToPrimary, ToWorker, decode, encode};
 use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::frame::{Frame, Kind};
 
@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// What JavaScript is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Finish and exit; the number is 1 when others can have the connections.
+    /// Finish and exit; how, the link has.
     Drain,
     /// The slot is this worker's from now on; nothing for JavaScript to do.
     Promoted,
@@ -69,6 +69,8 @@ pub struct Link {
     /// Checks that were not begun.
     checks: RefCell<VecDeque<Check>>,
     diagnoses: RefCell<VecDeque<Diagnose>>,
+    /// How this worker is to leave.
+    drain: Cell<Option<Drain>>,
     /// By order: what became of it.
     answers: RefCell<HashMap<u32, Value>>,
     gone: Cell<bool>,
@@ -87,6 +89,7 @@ impl Link {
             events: RefCell::default(),
             checks: RefCell::default(),
             diagnoses: RefCell::default(),
+            drain: Cell::default(),
             answers: RefCell::default(),
             gone: Cell::new(false),
         }
@@ -249,7 +252,10 @@ impl Link {
     fn keep(&self, message: &ToWorker) {
         let number = |ms: &u64| u32::try_from(*ms).unwrap_or(u32::MAX);
         let notice = match message {
-            ToWorker::Drain { handoff, .. } => (Notice::Drain, u32::from(*handoff)),
+            ToWorker::Drain(drain) => {
+                self.drain.set(Some(*drain));
+                (Notice::Drain, 0)
+            }
             ToWorker::Promoted => (Notice::Promoted, 0),
             ToWorker::Unready => (Notice::Unready, 0),
             ToWorker::TimeUp => (Notice::TimeUp, 0),
@@ -290,6 +296,11 @@ impl Link {
             notices.push((Notice::Gone, 0));
         }
         notices
+    }
+
+    /// How this worker is to leave, once it is told.
+    pub fn drain(&self) -> Option<Drain> {
+        self.drain.get()
     }
 
     /// The answer to an order, once.

@@ -1,11 +1,12 @@
 //! What happens in the cluster and in the program, and what the program asks for.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use serde_json::Value;
 
 use super::attach::Worker;
-use crate::ipc::control::{ToPrimary, WorkerError};
+use crate::ipc::control::{Drain, ToPrimary, WorkerError};
 use crate::metrics::view;
 
 impl Worker {
@@ -28,6 +29,16 @@ impl Worker {
     /// Tells the primary of a rejection that ends nothing.
     pub fn rejected(&self, error: WorkerError, unsaid: u64) -> io::Result<()> {
         self.link.send(&ToPrimary::Rejected { error: error.bounded(), unsaid }).map(|_| ())
+    }
+
+    /// How this worker is to leave, as `Notice::Drain` told.
+    pub fn drain(&self) -> Option<Drain> {
+        self.link.drain()
+    }
+
+    /// Tells the primary what keeps the event loop from being empty; the process exits all the same.
+    pub fn lingered(&self, left: BTreeMap<String, u32>, waited_ms: Option<u64>) -> io::Result<()> {
+        self.link.send(&ToPrimary::Lingered { left, waited_ms }).map(|_| ())
     }
 
     /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.

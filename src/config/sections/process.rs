@@ -26,6 +26,8 @@ pub const KEYS: &[Key] = &[
         .also(&["shutdownDelay"]),
     Key::new("processManagement.killTimeout", Kind::FROM_ZERO, "how long before the end of the budget SIGTERM comes (unless given: at most half of the budget)")
         .also(&["killTimeout"]),
+    Key::new("processManagement.lingerTimeout", Kind::FROM_ZERO, "how long a worker that has nothing left to do may wait for its event loop to become empty before it exits; 0: not at all")
+        .also(&["lingerTimeout"]),
     Key::new("processManagement.startupTimeout", Kind::TIME, "how long a worker may take to get ready")
         .also(&["startupTimeout"]),
     Key::new("processManagement.ready", Kind::Choice(Ready::NAMES), "what makes a worker ready: it listens, it sends `process.send('ready')`, or its script has loaded"),
@@ -69,6 +71,9 @@ pub struct ProcessManagement {
     /// No longer than `graceful_shutdown_timeout`, at whose end it lies.
     #[serde(with = "millis")]
     pub kill_timeout: Duration,
+    /// Zero: nobody waits for an empty event loop.
+    #[serde(with = "millis")]
+    pub linger_timeout: Duration,
     #[serde(with = "millis")]
     pub startup_timeout: Duration,
     pub ready: Ready,

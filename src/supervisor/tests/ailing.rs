@@ -78,7 +78,7 @@ fn nobody_is_replaced_without_respawn_or_in_a_stop() {
     let mut world = World::started(Policy { respawn: false, ..policy(2) });
     assert_eq!(spawns(&world.unhealthy(0)), [0; 0]);
     let mut world = World::started(policy(2));
-    world.tell(Fact::Stop { graceful: true });
+    world.tell(Fact::Stop { graceful: true, limit: None });
     assert_eq!(spawns(&world.unhealthy(0)), [0; 0]);
 }
 

@@ -257,7 +257,7 @@ impl Machine {
             }
             Step::Stop(graceful) => {
                 self.stopping = true;
-                world.tell(Fact::Stop { graceful })
+                world.tell(Fact::Stop { graceful, limit: None })
             }
             Step::Pass(time) => world.pass(Duration::from_millis(time)),
         }

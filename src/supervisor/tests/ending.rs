@@ -2,14 +2,14 @@
 
 use super::{CLEAN, CRASH, KILLED, World, policy, seconds, spawns, started};
 use crate::error::Code;
-use crate::event::{Event, ExitReason};
+use crate::event::{Event, Exit, ExitReason};
 use crate::supervisor::reconcile::SIGNAL_LAG;
 use crate::supervisor::{Action, Fact, Policy};
 
 #[test]
 fn a_stop_drains_then_terminates_then_kills() {
     let mut world = World::started(policy(1));
-    let actions = world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     assert!(actions.contains(&Action::Drain { slot: 0, generation: 1, deadline: seconds(30) }));
     assert_eq!(world.wait(), seconds(25));
     assert!(world.log.contains(&Action::Terminate { slot: 0, generation: 1 }));
@@ -24,12 +24,53 @@ fn a_stop_drains_then_terminates_then_kills() {
 }
 
 #[test]
+fn a_stop_in_a_hurry_keeps_its_limit_and_leaves_half_of_it_to_the_drain() {
+    let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(1) });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: Some(seconds(1)) });
+    assert!(actions.contains(&Action::Drain { slot: 0, generation: 1, deadline: seconds(1) }), "{actions:?}");
+    assert_eq!(world.wait(), seconds(1) / 2);
+    assert!(world.log.contains(&Action::Terminate { slot: 0, generation: 1 }));
+    assert_eq!(world.wait(), seconds(1) / 2);
+    assert!(world.log.contains(&Action::Kill { slot: 0, generation: 1 }));
+}
+
+#[test]
+fn a_limit_makes_no_stop_longer() {
+    let mut world = World::started(policy(1));
+    let actions = world.tell(Fact::Stop { graceful: true, limit: Some(seconds(600)) });
+    assert!(actions.contains(&Action::Drain { slot: 0, generation: 1, deadline: seconds(30) }));
+}
+
+#[test]
+fn whatever_way_a_worker_leaves_that_was_asked_to_it_is_no_death() {
+    let reason = |actions: &[Action]| {
+        actions.iter().find_map(|action| match action {
+            Action::Emit(Event::WorkerExit { reason, .. }) => Some(*reason),
+            _ => None,
+        })
+    };
+    let code = |code| Exit { exit_code: Some(code), signal: None };
+    for exit in [CLEAN, CRASH, code(143), KILLED] {
+        let mut world = World::started(policy(1));
+        world.tell(Fact::Roll { id: 1, slot: None, asker: None });
+        world.up(0);
+        let actions = world.tell(Fact::Exited { slot: 0, generation: 1, exit });
+        assert_eq!(reason(&actions), Some(ExitReason::Stopped), "{exit}");
+    }
+    // One that nobody had asked says itself how it goes.
+    let mut world = World::started(policy(1));
+    world.tell(Fact::Leaving { slot: 0, generation: 1, signalled: false });
+    let actions = world.tell(Fact::Exited { slot: 0, generation: 1, exit: CRASH });
+    assert_eq!(reason(&actions), Some(ExitReason::Failed));
+}
+
+#[test]
 fn a_stop_with_a_delay_serves_on_for_so_long_and_the_deadline_stays() {
     let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(2) });
-    let actions = world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     let unready = |slot| Action::Unready { slot, generation: 1 };
     assert_eq!(actions, [unready(0), unready(1)]);
-    assert!(world.tell(Fact::Stop { graceful: true }).is_empty(), "asked twice");
+    assert!(world.tell(Fact::Stop { graceful: true, limit: None }).is_empty(), "asked twice");
     assert_eq!(world.wait(), seconds(10));
     let position = |wanted: &Action| world.log.iter().position(|action| action == wanted);
     let drain = Action::Drain { slot: 0, generation: 1, deadline: seconds(20) };
@@ -41,16 +82,16 @@ fn a_stop_with_a_delay_serves_on_for_so_long_and_the_deadline_stays() {
 #[test]
 fn a_forced_stop_does_not_wait_for_the_delay() {
     let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(1) });
-    world.tell(Fact::Stop { graceful: true });
-    let actions = world.tell(Fact::Stop { graceful: false });
+    world.tell(Fact::Stop { graceful: true, limit: None });
+    let actions = world.tell(Fact::Stop { graceful: false, limit: None });
     assert!(actions.contains(&Action::Retire) && actions.contains(&Action::Kill { slot: 0, generation: 1 }));
 }
 
 #[test]
 fn a_second_stop_kills_at_once() {
     let mut world = World::started(policy(2));
-    world.tell(Fact::Stop { graceful: true });
-    let actions = world.tell(Fact::Stop { graceful: false });
+    world.tell(Fact::Stop { graceful: true, limit: None });
+    let actions = world.tell(Fact::Stop { graceful: false, limit: None });
     assert!(actions.contains(&Action::Kill { slot: 0, generation: 1 }));
     assert!(actions.contains(&Action::Kill { slot: 1, generation: 1 }));
 }
@@ -60,7 +101,7 @@ fn a_stop_while_starting_rejects_start_and_leaves_no_process() {
     let mut world = World::new(policy(2));
     world.tell(Fact::Start);
     world.spawned(0);
-    let actions = world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     assert_eq!(started(&actions).unwrap().unwrap_err().code, Code::Stopped);
     assert!(world.spawned(1).contains(&Action::Kill { slot: 1, generation: 1 }), "made after the stop");
     world.exit(1, KILLED);
@@ -72,7 +113,7 @@ fn a_worker_that_ends_with_the_primarys_signal_is_not_replaced() {
     let mut world = World::started(policy(1));
     world.tell(Fact::StopSignal);
     assert!(spawns(&world.exit(0, KILLED)).is_empty());
-    assert_eq!(world.tell(Fact::Stop { graceful: true }).last(), Some(&Action::Stopped));
+    assert_eq!(world.tell(Fact::Stop { graceful: true, limit: None }).last(), Some(&Action::Stopped));
 }
 
 #[test]
@@ -89,7 +130,7 @@ fn while_a_stop_is_announced_nobody_is_succeeded_and_whoever_gets_ready_says_no_
     world.spawned(1);
     world.tell(Fact::Roll { id: 1, slot: Some(0), asker: None });
     world.spawned(0);
-    let actions = world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     assert!(actions.contains(&Action::Kill { slot: 0, generation: 2 }), "the successor");
     let actions = world.tell(Fact::Ready { slot: 1, generation: 2 });
     assert!(actions.contains(&Action::Unready { slot: 1, generation: 2 }));
@@ -98,7 +139,7 @@ fn while_a_stop_is_announced_nobody_is_succeeded_and_whoever_gets_ready_says_no_
 #[test]
 fn a_worker_that_leaves_while_a_stop_is_announced_has_the_stops_deadline() {
     let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(1) });
-    world.tell(Fact::Stop { graceful: true });
+    world.tell(Fact::Stop { graceful: true, limit: None });
     world.pass(seconds(6));
     world.tell(Fact::Leaving { slot: 0, generation: 1, signalled: false });
     world.pass(seconds(19));
@@ -138,7 +179,7 @@ fn a_worker_that_leaves_for_a_signal_is_replaced_when_it_was_its_alone() {
     let mut world = World::started(policy(2));
     world.tell(leaves);
     world.tell(Fact::StopSignal);
-    let actions = world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     assert!(spawns(&actions).is_empty() && spawns(&world.pass(seconds(10))).is_empty());
 }
 

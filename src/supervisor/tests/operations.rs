@@ -158,7 +158,7 @@ fn a_stop_during_a_roll_ends_the_new_one_too_and_tells_the_askers() {
     world.tell(roll(1, None));
     world.tell(scale(2, Scale::To(5)));
     world.spawned(0);
-    let actions = world.tell(Fact::Stop { graceful: true });
+    let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     assert_eq!(done(&actions), [(1, false), (2, false)]);
     world.old_leaves(0, 1);
     assert_eq!(world.exit(0, CLEAN).last(), Some(&Action::Stopped));

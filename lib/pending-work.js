@@ -1,0 +1,62 @@
+// @ts-check
+'use strict';
+
+// What a piece of the program has begun and not ended: timers, requests to the kernel, promises, sockets. Nothing is
+// watched before `run` is called for the first time, because watching costs every promise of the process something.
+
+const { AsyncLocalStorage, createHook } = require('node:async_hooks');
+
+/** Resources whose end the runtime tells at once. Others (an AsyncResource, a parser) end when their memory is collected. */
+const TOLD = /^(?:Timeout|Immediate|TickObject|PROMISE|WORKER|.*REQ(?:UEST|WRAP|CALLBACK|PROMISE)?|(?:TCP|PIPE|PROCESS|QUERY|SHUTDOWN|WRITE|UDPSEND|.*CONNECT)WRAP)$/;
+
+class PendingWork {
+  constructor() {
+    /** By async id: the resource, or null where only its end is of interest. @type {Map<number, any>} */
+    this.pending = new Map();
+    /** @type {AsyncLocalStorage<true> | null} */
+    this.context = null;
+  }
+
+  #watch() {
+    const context = new AsyncLocalStorage();
+    const end = (/** @type {number} */ id) => this.pending.delete(id);
+    createHook({
+      init: (id, type, _trigger, resource) => {
+        if (context.getStore() !== true || !TOLD.test(type)) return;
+        // A promise that nobody can settle any more is collected; holding it here would prevent that.
+        this.pending.set(id, type === 'PROMISE' ? null : resource);
+      },
+      promiseResolve: end,
+      destroy: end,
+    }).enable();
+    this.context = context;
+    return context;
+  }
+
+  /**
+   * Calls `act`. What it begins, and what follows from that, counts.
+   *
+   * @template T @param {() => T} act @returns {T}
+   */
+  run(act) {
+    return (this.context ?? this.#watch()).run(true, act);
+  }
+
+  /** `callback`, during which what is begun counts, whoever calls it. @param {(...args: any[]) => any} callback */
+  bind(callback) {
+    const { context } = this;
+    if (context === null) return callback;
+    /** @this {any} @param {any[]} args */
+    return function bound(...args) {
+      return context.run(true, () => Reflect.apply(callback, this, args));
+    };
+  }
+
+  /** Whether something that was begun has not ended. What does not keep the event loop alive is waited for by nobody. */
+  get isPending() {
+    for (const resource of this.pending.values()) if (resource?.hasRef?.() !== false) return true;
+    return false;
+  }
+}
+
+module.exports = { PendingWork };

@@ -1,0 +1,28 @@
+// @ts-check
+'use strict';
+
+// `server.close()` as a program calls it in a worker that drains: it means what it means in one process, whether drover
+// has closed the server by then or not.
+
+const net = require('node:net');
+
+/** @param {import('./worker').Worker} worker */
+function closeAsAlone(worker) {
+  const prototype = /** @type {any} */ (net.Server.prototype);
+  const { close } = prototype;
+
+  prototype.close = function (/** @type {unknown} */ callback) {
+    const { drain, signals } = worker;
+    if (!drain.begun || typeof callback !== 'function') {
+      return drain.closed.has(this) ? this : Reflect.apply(close, this, arguments);
+    }
+    // What the callback begins is the program's clean-up.
+    const cleanUp = signals.work.bind(/** @type {(...args: any[]) => any} */ (callback));
+    if (!drain.closed.delete(this)) return Reflect.apply(close, this, [cleanUp]);
+    if (drain.isClosed(this)) process.nextTick(() => Reflect.apply(cleanUp, this, []));
+    else this.once('close', () => Reflect.apply(cleanUp, this, []));
+    return this;
+  };
+}
+
+module.exports = { closeAsAlone };

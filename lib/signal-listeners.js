@@ -1,0 +1,40 @@
+// @ts-check
+'use strict';
+
+// Whose the listeners of a signal are. A listener of the program's says that the program handles the signal; drover's
+// own do not, and neither do those of the package signal-exit, which only wants to know that the process ends.
+
+/** Marks drover's listeners, those of another copy of the package too. */
+const OWN = Symbol.for('drover.signalListener');
+
+/** Signals that signal-exit listens to, among those that drover has to do with. */
+const WATCHED = new Set(['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR2']);
+
+/** @template {Function} F @param {F} listener @returns {F} */
+function own(listener) {
+  return Object.assign(listener, { [OWN]: true });
+}
+
+/** How many listeners signal-exit (version 3 and 4) has put on each of its signals: it counts them itself. */
+function watchers() {
+  const counts = [
+    /** @type {any} */ (process).__signal_exit_emitter__?.count,
+    /** @type {any} */ (globalThis)[Symbol.for('signal-exit emitter')]?.count,
+  ];
+  return counts.reduce((sum, count) => sum + (Number.isInteger(count) ? count : 0), 0);
+}
+
+/**
+ * The listeners with which the program handles the signal, in their order; none where all others only watch. (Called
+ * beside drover's own, signal-exit's do nothing.)
+ *
+ * @param {NodeJS.Signals} signal
+ * @returns {Function[]} a listener for once takes itself off when it is called
+ */
+function handlersOf(signal) {
+  const others = process.rawListeners(signal).filter((listener) => !(OWN in listener));
+  const watching = WATCHED.has(signal) ? watchers() : 0;
+  return others.length > watching ? others : [];
+}
+
+module.exports = { handlersOf, own };
