@@ -40,7 +40,7 @@ export declare class NativeMonitor {
  * A cluster's primary. Every verb is answered through the callback as
  * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
  * `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
- * `customised` and, last, `{ "ended": true }`.
+ * `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
  */
 export declare class Primary {
   /** `asked` as for `loadConfig`; `launching`: how a worker is run. Check `refusal` before anything else. */
@@ -48,6 +48,8 @@ export declare class Primary {
   /** Why there is no primary: `{ code, message, details }`, or null. */
   get refusal(): any
   open(id: number, address: any, backlog: number): void
+  /** The program's variables as they are now, for workers that are started from now on. */
+  environment(env: any): void
   start(id: number): void
   /** `limitMs`: the whole time that the workers have, where it is less than the configured one. */
   stop(id: number, graceful: boolean, limitMs?: number | undefined | null): void

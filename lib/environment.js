@@ -24,7 +24,17 @@ function launching() {
   // Evaluated code (-e, -p, a REPL, standard input) leaves no script to run again.
   const evaluated = /** @type {any} */ (process)._eval !== undefined || argv[1] === undefined || argv[1] === '-';
   const script = evaluated ? null : argv[1];
-  return { program: execPath, execArgv, script, args: argv.slice(2), preload: path.join(__dirname, 'preload.js') };
+  const preload = path.join(__dirname, 'preload.js');
+  return { program: execPath, execArgv, script, args: argv.slice(2), preload, folder: workingFolder() };
+}
+
+/** Null when it is gone. */
+function workingFolder() {
+  try {
+    return process.cwd();
+  } catch {
+    return null;
+  }
 }
 
 /** Node.js up to 20 fills an abstract name up with NULs, which are part of it, and so do its clients. */

@@ -18,7 +18,8 @@ function marked(value, path = []) {
   if (Array.isArray(value)) return value.map((item) => marked(item, within));
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return { $object: value.constructor?.name ?? '' };
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, marked(item, within)]));
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  return Object.fromEntries(entries.map(([key, item]) => [key, marked(item, within)]));
 }
 
 /**

@@ -7,7 +7,7 @@ const dns = require('node:dns');
 const net = require('node:net');
 const { addon } = require('./native');
 const { ClusterError, fromCore, systemError, unwrap } = require('./errors');
-const { launching, socketName } = require('./environment');
+const { launching, snapshot, socketName } = require('./environment');
 const { homeOf } = require('./metrics/registry');
 const { Reporting } = require('./metrics/reporting');
 const { reapOrphans } = require('./orphans');
@@ -26,6 +26,7 @@ class Primary {
    */
   constructor(asked, onEvent, mailbox, own) {
     this.asked = asked;
+    this.launching = launching();
     this.onEvent = onEvent;
     this.mailbox = mailbox;
     this.own = own;
@@ -53,7 +54,7 @@ class Primary {
       throw stopped();
     }
     if (this.core !== null) return this.core;
-    const core = new addon.Primary(this.asked, launching(), (/** @type {string} */ text) =>
+    const core = new addon.Primary(this.asked, this.launching, (/** @type {string} */ text) =>
       this.hear(JSON.parse(text)),
     );
     if (core.refusal !== null) throw fromCore(core.refusal);
@@ -110,6 +111,7 @@ class Primary {
     if (message.event) this.tell(message);
     else if (message.line) this.core?.openLine(...message.line);
     else if (message.gone) this.core?.closeLine(...message.gone);
+    else if (message.environment) this.core?.environment(snapshot());
     else if (message.measure) this.reporting?.measure();
     else if (message.done !== undefined) this.settle(message);
     else if (message.ended) this.end();
@@ -156,13 +158,19 @@ class Primary {
         throw listenError(error, address);
       });
       this.address = addressInfo(address, opened);
-      await this.ask(core, (id) => core.start(id));
+      await this.ask(core, (id) => this.launch(core, id));
     });
   }
 
   /** Starts the workers; their program listens by itself. */
   start() {
-    return this.attempt((core) => this.ask(core, (id) => core.start(id)));
+    return this.attempt((core) => this.ask(core, (id) => this.launch(core, id)));
+  }
+
+  /** @param {any} core @param {number} id */
+  launch(core, id) {
+    core.environment(snapshot());
+    core.start(id);
   }
 
   /** @param {(core: any) => Promise<void>} act @returns {Promise<void>} */
@@ -209,6 +217,7 @@ class Primary {
   order(verb, argument) {
     const { core } = this;
     if (core === null) return Promise.reject(stopped());
+    core.environment(snapshot());
     return this.ask(core, (id) => core.order(id, verb, argument ?? null));
   }
 

@@ -28,8 +28,15 @@ export interface ClusterConfig {
   args?: string[];
   /** Arguments of the interpreter. */
   execArgv?: string[];
-  /** Added to the environment of the workers. */
-  env?: Record<string, string | number | boolean>;
+  /**
+   * Variables of the workers, over those that the primary has when a worker is started, and over `NODE_APP_INSTANCE` and
+   * `WORKER_ID`. null leaves a variable out. `CLUSTER_WORKER` and `DROVER_*` are drover's own.
+   */
+  env?: Record<string, string | number | boolean | null | undefined>;
+  /**
+   * Folder that a worker starts in, looked up anew by each, so that a moved link counts. Without one: the primary's when
+   * the cluster is made, by the shell's path (`$PWD`) if that names it.
+   */
   cwd?: string;
   /** Program that runs the script. */
   interpreter?: string;

@@ -1,5 +1,6 @@
 //! The primary: a handle over the loop. What the loop tells comes back as JSON texts through one callback.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::rc::Rc;
 use std::time::Duration;
@@ -32,12 +33,13 @@ struct Launching {
     script: Option<String>,
     args: Vec<String>,
     preload: String,
+    folder: Option<String>,
 }
 
 /// A cluster's primary. Every verb is answered through the callback as
 /// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
 /// `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
-/// `customised` and, last, `{ "ended": true }`.
+/// `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
 #[napi(js_name = "Primary")]
 pub struct NativePrimary {
     inner: Option<Primary>,
@@ -54,6 +56,7 @@ fn text(output: Output) -> String {
         Output::Event { event, timestamp } => json!({ "event": event, "timestamp": timestamp }),
         Output::Done { id, result: Ok(value) } => json!({ "done": id, "ok": value }),
         Output::Done { id, result: Err(error) } => json!({ "done": id, "error": error }),
+        Output::AskEnvironment => json!({ "environment": true }),
         Output::Measure => json!({ "measure": true }),
         Output::Ended => json!({ "ended": true }),
     };
@@ -97,6 +100,17 @@ impl NativePrimary {
     pub fn open(&self, id: u32, address: Value, backlog: u32) {
         if let (Some(primary), Ok(address)) = (&self.inner, serde_json::from_value::<Address>(address)) {
             primary.open(id, address, backlog);
+        }
+    }
+
+    /// The program's variables as they are now, for workers that are started from now on.
+    #[napi]
+    pub fn environment(&self, env: Value) {
+        // What process.env holds are texts.
+        if let (Some(primary), Ok(env)) =
+            (&self.inner, serde_json::from_value::<BTreeMap<String, String>>(env))
+        {
+            primary.environment(env);
         }
     }
 
@@ -266,12 +280,12 @@ impl NativePrimary {
 
 fn make(asked: Value, launching: Value, output: impl Fn(Output) + Send + 'static) -> Result<Primary> {
     let asked: Asked = parse(asked)?;
-    let Launching { program, exec_argv, script, args, preload } = parse(launching)?;
+    let Launching { program, exec_argv, script, args, preload, folder } = parse(launching)?;
     let loaded = load(&asked)?;
     if let Some(refusal) = loaded.refusal() {
         return Err(refusal);
     }
-    let command = LaunchCommand { program, exec_argv, script, args, preload };
+    let command = LaunchCommand { program, exec_argv, script, args, preload, folder };
     let terminal = std::io::stdout().is_terminal();
     let setup = primary::setup(&loaded, &asked.env, command, terminal, &entropy()?)?;
     Primary::new(setup, now_ms(), output)

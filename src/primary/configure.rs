@@ -1,6 +1,8 @@
 //! From a validated configuration to what every part of the primary is asked for.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use hmac::{Hmac, KeyInit, Mac};
@@ -23,7 +25,7 @@ use crate::ipc::control::{Messages, ReadyWhen};
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::gate::Gate;
 use crate::ipc::policy::Policy;
-use crate::process::launch::Launch;
+use crate::process::launch::{Launch, logical, through};
 use crate::supervisor;
 use crate::sys::hidden::Hidden;
 use crate::webhook::Target;
@@ -37,6 +39,8 @@ pub struct Command {
     pub script: Option<String>,
     pub args: Vec<String>,
     pub preload: String,
+    /// The working directory when the cluster was made; None: it was gone.
+    pub folder: Option<String>,
 }
 
 /// Random bytes for what must differ between primaries.
@@ -52,9 +56,8 @@ pub fn setup(
     entropy: &Entropy,
 ) -> Result<Setup> {
     let config = &loaded.config;
-    let mut launch = launch(config, env, command)?;
     let log = logging::settings(config, env, terminal);
-    logging::color(&mut launch, &log);
+    let launch = launch(config, env, command, logging::is_colored(&log))?;
     let workers = loaded.worker_count;
     let policy = lives(config, workers, launch.script_name());
     let balancing = &config.load_balancing;
@@ -201,24 +204,47 @@ fn fresh() -> Result<[u8; KEY]> {
     }
 }
 
-fn launch(config: &Config, env: &BTreeMap<String, String>, command: Command) -> Result<Launch> {
-    let script = config.exec.clone().or(command.script).ok_or_else(|| {
+fn launch(
+    config: &Config,
+    env: &BTreeMap<String, String>,
+    command: Command,
+    colored: bool,
+) -> Result<Launch> {
+    let Command { program, exec_argv, script, args, preload, folder } = command;
+    let known = folder.as_ref().map(|folder| logical(folder, env.get("PWD").map(String::as_str), is_same));
+    let script = match (&folder, &known) {
+        // A deploy that moves a link moves the script with the folder.
+        (Some(folder), Some(known)) => script.map(|script| through(&script, folder, known)),
+        _ => script,
+    };
+    let script = config.exec.clone().or(script).ok_or_else(|| {
         Error::new(
             Code::NoScript,
             "There is no script that a worker could run: start the program from a file, or name one in `exec`",
         )
     })?;
-    let mut env = env.clone();
-    env.extend(config.env.0.clone());
+    let cwd = match (&config.cwd, known) {
+        (Some(cwd), Some(known)) => Some(Path::new(&known).join(cwd).to_string_lossy().into_owned()),
+        (Some(cwd), None) => Some(cwd.clone()),
+        (None, known) => known,
+    };
     Ok(Launch {
-        program: config.interpreter.clone().unwrap_or(command.program),
-        exec_argv: config.exec_argv.clone().unwrap_or(command.exec_argv),
-        preload: command.preload,
+        program: config.interpreter.clone().unwrap_or(program),
+        exec_argv: config.exec_argv.clone().unwrap_or(exec_argv),
+        preload,
         script,
-        args: config.args.clone().unwrap_or(command.args),
-        env,
-        cwd: config.cwd.clone(),
+        args: config.args.clone().unwrap_or(args),
+        env: env.clone(),
+        own_env: config.env.0.clone(),
+        colored,
+        cwd,
     })
+}
+
+/// Two paths of one folder?
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
+    identity(one).is_some_and(|found| Some(found) == identity(other))
 }
 
 fn lives(config: &Config, workers: u16, script: &str) -> supervisor::Policy {

@@ -1,6 +1,7 @@
 //! The handle of a cluster's loop: each verb sends an input. The loop runs on a thread of its own with a
 //! small tokio runtime, and ends by itself when every worker is gone.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -101,6 +102,11 @@ impl Primary {
     /// Opens an address before any worker asks for it; done with `{ group, host, port }`.
     pub fn open(&self, id: u32, address: Address, backlog: u32) {
         self.tell(Input::Open { id, address, backlog });
+    }
+
+    /// The program's environment as it is now; asked for by `Output::AskEnvironment`, and given before each order.
+    pub fn environment(&self, env: BTreeMap<String, String>) {
+        self.tell(Input::Environment(env));
     }
 
     /// Starts the workers; done when `start` is settled.

@@ -7,7 +7,6 @@ use crate::config::sections::logging as config;
 use crate::config::{Config, NodeEnvironment, node_environment};
 use crate::event::Level;
 use crate::log::{self, Format};
-use crate::process::launch::Launch;
 
 /// Where the log is with `logRotation` and no `file`.
 const DEFAULT_FILE: &str = "logs/drover.log";
@@ -50,12 +49,9 @@ fn is_set(env: &BTreeMap<String, String>, name: &str) -> bool {
 }
 
 /// A worker that writes into a pipe takes it for no terminal: where people read on one it is told that colours
-/// are welcome, unless its user has said what is.
-pub fn color(launch: &mut Launch, log: &log::Settings) {
-    let is_said = |name: &str| launch.env.contains_key(name);
-    if log.captures && log.style.color && !is_said("FORCE_COLOR") && !is_said("NO_COLOR") {
-        launch.env.insert("FORCE_COLOR".into(), "1".into());
-    }
+/// are welcome.
+pub fn is_colored(log: &log::Settings) -> bool {
+    log.captures && log.style.color
 }
 
 fn level(level: config::Level) -> Level {

@@ -1,5 +1,6 @@
 //! What goes into the loop and what comes out of it, as data.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -59,6 +60,8 @@ pub enum Input {
         id: u32,
         result: std::result::Result<Listening, ListenFailure>,
     },
+    /// The program's environment, for workers to come.
+    Environment(BTreeMap<String, String>),
     Start {
         id: u32,
     },
@@ -136,6 +139,8 @@ pub enum Output {
     Gone { name: Name },
     /// It is time for the program to measure what it does by itself; answered with `Primary::customised`.
     Measure,
+    /// A worker is about to be started: answered with `Primary::environment`.
+    AskEnvironment,
     /// The command with this id is done.
     Done { id: u32, result: Result<Value> },
     /// Every worker is gone and the loop has ended: nothing more will come.

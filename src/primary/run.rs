@@ -23,6 +23,7 @@ use super::monitor::Monitor;
 use super::news::{Input, Name, Output};
 use super::orders::Orders;
 use super::setup::Setup;
+use super::starts::{Start, Starts};
 use super::telling::Told;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
@@ -32,7 +33,7 @@ use crate::ipc::router::Router;
 use crate::log::Log;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
-use crate::process::spawner::{Spawned, not_started};
+use crate::process::spawner::{Spawned, not_spawned};
 use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 use crate::sys::local_time::now_ms;
 
@@ -45,6 +46,7 @@ pub struct Cluster {
     pub(super) supervisor: Supervisor,
     pub(super) dispatcher: Arc<Dispatcher>,
     pub(super) crew: Crew,
+    starts: Starts,
     pub(super) clock: Instant,
     starting: Vec<u32>,
     stopping: Vec<u32>,
@@ -105,6 +107,7 @@ impl Cluster {
             output: Box::new(output),
             dispatcher: Arc::new(dispatcher),
             crew,
+            starts: Starts::default(),
             clock: Instant::now(),
             starting: Vec::new(),
             stopping: Vec::new(),
@@ -128,6 +131,11 @@ impl Cluster {
             let input = tokio::select! {
                 input = inputs.recv() => input,
                 () = self.wait_until(self.supervisor.next_due()) => { self.advance(Fact::Tick); continue }
+                () = self.wait_until(self.starts.due()) => {
+                    let due = self.starts.expire();
+                    self.spawn_all(due);
+                    continue
+                }
                 () = self.wait_until(self.hangs.due()) => { self.look_for_hangs(); continue }
                 () = self.wait_until(self.health.due()) => { self.look_after_health(); continue }
             };
@@ -166,6 +174,11 @@ impl Cluster {
                 });
             }
             Input::Opened { id, result } => self.done(id, opened(result)),
+            Input::Environment(env) => {
+                self.setup.launch.env = env;
+                let ready = self.starts.answered();
+                self.spawn_all(ready);
+            }
             Input::Start { id } => {
                 if let Err(error) = self.claim_named_port() {
                     return self.done(id, Err(error));
@@ -247,7 +260,7 @@ impl Cluster {
                 self.crew.stillborn(name);
                 (self.output)(Output::Gone { name });
                 self.dispatcher.dead(slot, generation);
-                let error = not_started("spawn", &error);
+                let error = not_spawned(&self.setup.launch, &error);
                 self.advance(Fact::SpawnFailed { slot, generation, error });
             }
         }
@@ -267,7 +280,7 @@ impl Cluster {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Spawn { slot, generation, .. } => self.spawn(Name { slot, generation }),
+            Action::Spawn { slot, generation, .. } => self.start(Name { slot, generation }),
             Action::Unready { slot, generation } => {
                 if let Some(link) = self.crew.link(Name { slot, generation }) {
                     link.send(ToWorker::Unready);
@@ -319,6 +332,21 @@ impl Cluster {
                 }
                 self.over = true;
             }
+        }
+    }
+
+    /// Starts a worker once its environment is known.
+    fn start(&mut self, name: Name) {
+        match self.starts.add(name, self.elapsed()) {
+            Start::Now => self.spawn(name),
+            Start::Ask => (self.output)(Output::AskEnvironment),
+            Start::Wait => {}
+        }
+    }
+
+    fn spawn_all(&mut self, names: Vec<Name>) {
+        for name in names {
+            self.spawn(name);
         }
     }
 

@@ -1,11 +1,15 @@
 //! What a worker's process is: program, arguments, environment. PURE in spirit: data in, data out.
 
 use std::collections::BTreeMap;
+use std::path::{Component, Path};
+
+use super::inspector;
 
 /// Variables that hold secrets of drover's: a worker learns what it needs of them over its channel.
 const SECRETS: [&str; 2] = ["IPC_ENCRYPTION_KEY", "CLUSTER_MONITORING_TOKEN"];
 /// Tells a worker where its channel is; taken out of its environment when it attaches.
 pub const CHANNEL_VARIABLE: &str = "DROVER_CHANNEL";
+const NODE_OPTIONS: &str = "NODE_OPTIONS";
 
 /// The same for every worker of a cluster.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,7 +22,13 @@ pub struct Launch {
     pub preload: String,
     pub script: String,
     pub args: Vec<String>,
+    /// The primary's environment as it was last given.
     pub env: BTreeMap<String, String>,
+    /// Variables of the configuration, which win; None: left out.
+    pub own_env: BTreeMap<String, Option<String>>,
+    /// A worker whose output is read as on a terminal is told that colours are welcome.
+    pub colored: bool,
+    /// Looked up anew by each worker. None: wherever the primary is.
     pub cwd: Option<String>,
 }
 
@@ -27,7 +37,7 @@ impl Launch {
     /// inherit the channels.
     pub fn arguments(&self, slot: u16) -> Vec<String> {
         let mut arguments = vec!["--require".to_owned(), self.preload.clone()];
-        arguments.extend(self.exec_argv.iter().map(|argument| inspect_port(argument, slot)));
+        arguments.extend(inspector::moved(&self.exec_argv, self.node_options(), slot).0);
         arguments.push(self.script.clone());
         arguments.extend(self.args.iter().cloned());
         arguments
@@ -36,20 +46,41 @@ impl Launch {
     /// Environment of the worker in `slot`.
     pub fn environment(&self, slot: u16) -> BTreeMap<String, String> {
         let mut environment = self.env.clone();
+        let said = |name: &str| environment.contains_key(name) || self.own_env.contains_key(name);
+        if self.colored && !said("FORCE_COLOR") && !said("NO_COLOR") {
+            environment.insert("FORCE_COLOR".into(), "1".into());
+        }
+        environment.insert("WORKER_ID".into(), slot.to_string());
+        environment.insert("NODE_APP_INSTANCE".into(), slot.to_string());
+        for (name, value) in &self.own_env {
+            match value {
+                Some(value) => environment.insert(name.clone(), value.clone()),
+                None => environment.remove(name),
+            };
+        }
         for secret in SECRETS {
             environment.remove(secret);
         }
+        if let Some(options) = environment.get_mut(NODE_OPTIONS) {
+            *options = inspector::moved(&self.exec_argv, options, slot).1;
+        }
         environment.insert("CLUSTER_WORKER".into(), "true".into());
-        environment.insert("WORKER_ID".into(), slot.to_string());
-        environment.insert("NODE_APP_INSTANCE".into(), slot.to_string());
         environment.insert(CHANNEL_VARIABLE.into(), std::process::id().to_string());
         environment
     }
 
     /// Do the workers run under an inspector?
     pub fn is_inspected(&self) -> bool {
-        let options = self.env.get("NODE_OPTIONS").map_or("", String::as_str).split_whitespace();
-        self.exec_argv.iter().map(String::as_str).chain(options).any(opens_inspector)
+        inspector::is_opened(&self.exec_argv, self.node_options())
+    }
+
+    /// The workers' NODE_OPTIONS.
+    fn node_options(&self) -> &str {
+        let given = match self.own_env.get(NODE_OPTIONS) {
+            Some(own) => own.as_ref(),
+            None => self.env.get(NODE_OPTIONS),
+        };
+        given.map_or("", String::as_str)
     }
 
     /// The script's file name, for titles and messages.
@@ -58,38 +89,27 @@ impl Launch {
     }
 }
 
-/// `--inspect-port` and its like only say how, if it ever comes to that.
-fn opens_inspector(option: &str) -> bool {
-    let name = option.split_once('=').map_or(option, |(name, _)| name);
-    matches!(name, "--inspect" | "--inspect-brk" | "--inspect-wait")
+/// The path by which a user knows a folder: the shell's, which goes through symbolic links, if it names the same one
+/// (what POSIX says of `pwd -L`). `is_same` says whether two paths do.
+pub fn logical(folder: &str, shell: Option<&str>, is_same: impl Fn(&Path, &Path) -> bool) -> String {
+    let plain = |path: &Path| {
+        path.is_absolute()
+            && path.components().all(|part| matches!(part, Component::RootDir | Component::Normal(_)))
+            && !path.as_os_str().as_encoded_bytes().split(|byte| *byte == b'/').any(|part| part == b".")
+    };
+    match shell {
+        Some(shell) if plain(Path::new(shell)) && is_same(Path::new(shell), Path::new(folder)) => {
+            shell.into()
+        }
+        _ => folder.into(),
+    }
 }
 
-/// Node's default when `--inspect` names no port.
-const INSPECT_PORT: u16 = 9229;
-
-/// Moves the port of an `--inspect` argument on by slot + 1, as node:cluster does, so that the workers'
-/// inspectors do not fight for one port. Port 0 stays.
-fn inspect_port(argument: &str, slot: u16) -> String {
-    let (name, value) = match argument.split_once('=') {
-        Some((name, value)) => (name, Some(value)),
-        None => (argument, None),
-    };
-    if !matches!(name, "--inspect" | "--inspect-brk" | "--inspect-port" | "--inspect-wait") {
-        return argument.to_owned();
-    }
-    let moved = |port: u16| if port == 0 { 0 } else { port.saturating_add(slot).saturating_add(1) };
-    match value {
-        None => format!("{name}={}", moved(INSPECT_PORT)),
-        Some(value) => match value.rsplit_once(':') {
-            Some((host, port)) => match port.parse() {
-                Ok(port) => format!("{name}={host}:{}", moved(port)),
-                Err(_) => argument.to_owned(),
-            },
-            None => match value.parse() {
-                Ok(port) => format!("{name}={}", moved(port)),
-                Err(_) => format!("{name}={value}:{}", moved(INSPECT_PORT)),
-            },
-        },
+/// The path of a file under `folder` by way of `logical`; any other stays.
+pub fn through(file: &str, folder: &str, logical: &str) -> String {
+    match Path::new(file).strip_prefix(folder) {
+        Ok(rest) => Path::new(logical).join(rest).to_string_lossy().into_owned(),
+        Err(_) => file.to_owned(),
     }
 }
 
@@ -107,22 +127,13 @@ mod tests {
             env: BTreeMap::from([
                 ("IPC_ENCRYPTION_KEY".into(), "secret".into()),
                 ("NODE_ENV".into(), "production".into()),
+                ("NODE_OPTIONS".into(), "--inspect-port=9400 --no-warnings".into()),
+                ("LEFT_OUT".into(), "1".into()),
             ]),
+            own_env: BTreeMap::new(),
+            colored: false,
             cwd: None,
         }
-    }
-
-    #[test]
-    fn an_inspector_is_known_wherever_it_was_asked_for() {
-        let with = |arguments: &[&str], options: Option<&str>| {
-            let exec_argv = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-            let env =
-                options.map(|options| ("NODE_OPTIONS".to_owned(), options.to_owned())).into_iter().collect();
-            Launch { exec_argv, env, ..launch() }.is_inspected()
-        };
-        assert!(with(&["--inspect"], None) && with(&["--inspect-brk=0"], None));
-        assert!(with(&[], Some("--enable-source-maps --inspect-wait=127.0.0.1:9300")));
-        assert!(!with(&["--inspect-port=9300"], Some("--enable-source-maps")) && !with(&[], None));
     }
 
     #[test]
@@ -132,21 +143,11 @@ mod tests {
             "--require",
             "/lib/preload.js",
             "--max-old-space-size=64",
-            "--inspect=9232",
+            "--inspect",
             "/app/server.js",
             "--fast",
         ];
         assert_eq!(arguments, expected);
-        let cases = [
-            ("--inspect=0", "--inspect=0"),
-            ("--inspect=127.0.0.1:9300", "--inspect=127.0.0.1:9301"),
-            ("--inspect-brk=9400", "--inspect-brk=9401"),
-            ("--inspect=localhost", "--inspect=localhost:9230"),
-            ("--import=x", "--import=x"),
-        ];
-        for (given, expected) in cases {
-            assert_eq!(inspect_port(given, 0), expected);
-        }
     }
 
     #[test]
@@ -156,5 +157,58 @@ mod tests {
         assert_eq!(environment["NODE_ENV"], "production");
         assert_eq!(environment["WORKER_ID"], "1");
         assert_eq!(environment["CLUSTER_WORKER"], "true");
+    }
+
+    #[test]
+    fn variables_of_the_configuration_win() {
+        let own_env = [
+            ("NODE_APP_INSTANCE", None),
+            ("WORKER_ID", Some("")),
+            ("LEFT_OUT", None),
+            ("NODE_ENV", Some("staging")),
+            ("CLUSTER_MONITORING_TOKEN", Some("secret")),
+        ];
+        let own_env = own_env.map(|(name, value)| (name.to_owned(), value.map(str::to_owned))).into();
+        let environment = Launch { own_env, ..launch() }.environment(1);
+        assert!(!environment.contains_key("NODE_APP_INSTANCE") && !environment.contains_key("LEFT_OUT"));
+        assert_eq!((environment["WORKER_ID"].as_str(), environment["NODE_ENV"].as_str()), ("", "staging"));
+        assert!(!environment.values().any(|value| value.contains("secret")));
+        assert_eq!(environment["NODE_OPTIONS"], "--inspect-port=9402 --no-warnings");
+    }
+
+    #[test]
+    fn colours_are_welcome_unless_somebody_has_said_what_is() {
+        let told = |name: &str, value: Option<&str>| {
+            let own_env = BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
+            let environment = Launch { own_env, colored: true, ..launch() }.environment(0);
+            environment.get("FORCE_COLOR").cloned()
+        };
+        assert_eq!(told("OTHER", Some("1")).as_deref(), Some("1"));
+        assert_eq!(told("FORCE_COLOR", Some("0")).as_deref(), Some("0"));
+        assert_eq!((told("NO_COLOR", Some("1")), told("FORCE_COLOR", None)), (None, None));
+    }
+
+    #[test]
+    fn a_folder_is_known_by_the_shells_path_if_that_names_it() {
+        let same = |_: &Path, _: &Path| true;
+        let folder = "/srv/releases/1";
+        assert_eq!(logical(folder, Some("/srv/current"), same), "/srv/current");
+        assert_eq!(logical(folder, Some("/srv/current"), |_, _| false), folder);
+        for shell in [
+            None,
+            Some(""),
+            Some("current"),
+            Some("/srv/./current"),
+            Some("/srv/x/../current"),
+            Some("/srv/."),
+        ] {
+            assert_eq!(logical(folder, shell, same), folder, "{shell:?}");
+        }
+        assert_eq!(through("/srv/releases/1/server.js", folder, "/srv/current"), "/srv/current/server.js");
+        assert_eq!(
+            through("/srv/releases/10/server.js", folder, "/srv/current"),
+            "/srv/releases/10/server.js"
+        );
+        assert_eq!(through("/app/server.js", folder, "/srv/current"), "/app/server.js");
     }
 }

@@ -106,6 +106,20 @@ fn start(launch: &Launch, slot: u16, inherited: Inherited) -> io::Result<Spawned
     }
 }
 
+/// Why no worker's process came to be.
+pub fn not_spawned(launch: &Launch, source: &io::Error) -> Error {
+    let Some(cwd) = &launch.cwd else { return not_started("spawn", source) };
+    match std::fs::metadata(cwd) {
+        Ok(found) if found.is_dir() => not_started("spawn", source),
+        found => {
+            let cause = found.err().unwrap_or_else(|| io::ErrorKind::NotADirectory.into());
+            let mut error = Error::system("chdir", &cause);
+            error.message = format!("The workers' folder {cwd} cannot be entered: {cause}");
+            error.and("path", cwd.as_str().into())
+        }
+    }
+}
+
 /// Why no process came to be, with what would help.
 pub fn not_started(syscall: &str, source: &io::Error) -> Error {
     let mut error = Error::system(syscall, source);

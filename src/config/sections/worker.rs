@@ -27,8 +27,12 @@ pub const KEYS: &[Key] = &[
     Key::new("exec", Kind::Text, "the script of the workers (default: the running one)"),
     Key::new("args", Kind::Texts, "its arguments (default: the primary's)"),
     Key::new("execArgv", Kind::Texts, "the runtime's arguments (default: the primary's)"),
-    Key::new("env", Kind::Shaped(&ENVIRONMENT), "variables the workers get besides the primary's"),
-    Key::new("cwd", Kind::Text, "their working directory (default: the primary's)"),
+    Key::new(
+        "env",
+        Kind::Shaped(&ENVIRONMENT),
+        "variables the workers get besides the primary's; null leaves one out",
+    ),
+    Key::new("cwd", Kind::Text, "their working directory (default: the primary's when the cluster is made)"),
     Key::new("interpreter", Kind::Text, "the program that runs the script (default: the primary's own)"),
 ];
 
@@ -48,18 +52,33 @@ fn read_workers(raw: &Value) -> Result<Value, Refusal> {
 }
 
 const ENVIRONMENT: Shape =
-    Shape { allowed: "an object of texts, numbers and booleans", read: read_environment, shown: false };
+    Shape { allowed: "an object of texts, numbers, booleans and null", read: read_environment, shown: false };
+
+/// Variables of drover's own, by which a worker knows what it is.
+fn is_reserved(name: &str) -> bool {
+    name == "CLUSTER_WORKER" || name.starts_with("DROVER_")
+}
 
 fn read_environment(raw: &Value) -> Result<Value, Refusal> {
     let mut variables = Map::new();
     for (name, value) in raw.as_object().ok_or(None)? {
         let text = match value {
-            Value::Null => continue,
-            Value::String(text) => text.clone(),
-            Value::Number(_) | Value::Bool(_) => value.to_string(),
+            Value::Null => Value::Null,
+            Value::String(_) => value.clone(),
+            Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),
             Value::Array(_) | Value::Object(_) => return Err(Some(format!("{name} is none of these"))),
         };
-        variables.insert(name.clone(), Value::String(text));
+        // A copy of a worker's own environment says what every worker is told.
+        if is_reserved(name) && !(name == "CLUSTER_WORKER" && text == "true") {
+            return Err(Some(format!("{name} is drover's own in a worker")));
+        }
+        if name.is_empty()
+            || name.contains(['=', '\0'])
+            || text.as_str().is_some_and(|text| text.contains('\0'))
+        {
+            return Err(Some(format!("{name:?} or its value has a character that no variable may have")));
+        }
+        variables.insert(name.clone(), text);
     }
     Ok(Value::Object(variables))
 }
@@ -74,10 +93,10 @@ pub enum Workers {
     Count(u16),
 }
 
-/// Variables for the workers. Their values may be secrets of the user's, so `Debug` shows the names alone.
+/// Variables for the workers; None: left out. Their values may be secrets of the user's, so `Debug` shows the names alone.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct WorkerEnvironment(pub BTreeMap<String, String>);
+pub struct WorkerEnvironment(pub BTreeMap<String, Option<String>>);
 
 impl fmt::Debug for WorkerEnvironment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,10 +129,26 @@ mod tests {
     #[test]
     fn variables_become_texts_and_no_value_is_told() {
         let raw = json!({ "PORT": 80, "DEBUG": true, "NAME": "a", "GONE": null });
-        assert_eq!(read_environment(&raw), Ok(json!({ "PORT": "80", "DEBUG": "true", "NAME": "a" })));
+        let read = json!({ "PORT": "80", "DEBUG": "true", "NAME": "a", "GONE": null });
+        assert_eq!(read_environment(&raw), Ok(read));
         let refusal = read_environment(&json!({ "TOKEN": ["hunter2"] })).unwrap_err().unwrap();
         assert!(refusal.contains("TOKEN") && !refusal.contains("hunter2"));
-        let typed = WorkerEnvironment(BTreeMap::from([("TOKEN".into(), "hunter2".into())]));
+        let typed = WorkerEnvironment(BTreeMap::from([("TOKEN".into(), Some("hunter2".into()))]));
         assert_eq!(format!("{typed:?}"), r#"{"TOKEN"}"#);
+    }
+
+    #[test]
+    fn what_a_worker_knows_itself_by_is_drovers() {
+        for (name, value) in
+            [("CLUSTER_WORKER", json!(null)), ("CLUSTER_WORKER", json!("")), ("DROVER_CHANNEL", json!("1"))]
+        {
+            let refusal = read_environment(&json!({ name: value })).unwrap_err().unwrap();
+            assert!(refusal.contains(name), "{refusal}");
+        }
+        assert!(read_environment(&json!({ "CLUSTER_WORKER": "true" })).is_ok());
+        for bad in ["", "A=B", "A\0"] {
+            assert!(read_environment(&json!({ bad: "1" })).is_err(), "{bad:?}");
+        }
+        assert!(read_environment(&json!({ "A": "\0" })).is_err());
     }
 }
