@@ -1,0 +1,510 @@
+'use strict';
+
+// How a worker ends that was asked to: in the order that programs rely on, whatever they do at the end. Where one
+// process passes, the same program runs as one process too.
+
+const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const http = require('node:http');
+const net = require('node:net');
+const path = require('node:path');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { write } = require('./helpers/program');
+const { run } = require('./helpers/run');
+
+const managed = path.join(__dirname, 'fixtures', 'managed.js');
+
+/** Ways to run a program that listens on PORT and prints SERVES. */
+const runners = {
+  'one process': (t, file, { env }) => run(t, file, { env }),
+  drover: (t, file, { env, config }) =>
+    run(t, managed, { args: [file], env: { ...env, CLUSTER_CONFIG: JSON.stringify({ workers: 1, ...config }) } }),
+};
+
+/** Starts `main` where it listens on PORT. */
+async function serving(t, way, main, { config, given } = {}) {
+  const port = await freePort();
+  const program = runners[way](t, write(t, main, { given }), { env: { PORT: String(port) }, config });
+  await program.until(/SERVES/);
+  if (way === 'drover') await program.until(/the cluster is ready/);
+  return { program, port };
+}
+
+/** One test for each way. `act` gets the test, the way, the program and its port. */
+function both(title, main, act, options) {
+  for (const way of Object.keys(runners)) {
+    test(`${way}: ${title}`, async (t) => {
+      const { program, port } = await serving(t, way, main, options);
+      await act({ t, way, program, port });
+    });
+  }
+}
+
+/** What is told of a worker's end, without what the primary's own lines say. */
+const clean = ({ exit, output }) => exit.then((end) => assert.deepEqual(end, { code: 0, signal: null }, output));
+
+/** Reads the response to `path` as it comes; resolves with its first bytes. */
+async function stream(t, port, path) {
+  const outgoing = http.get({ port, host: '127.0.0.1', path, agent: false });
+  t.after(() => outgoing.destroy());
+  const [response] = await once(outgoing, 'response');
+  response.on('error', () => {});
+  const text = [];
+  response.setEncoding('utf8').on('data', (piece) => text.push(piece));
+  await once(response, 'data');
+  return { ended: new Promise((resolve) => response.once('close', () => resolve(text.join('')))) };
+}
+
+const budget = (whole, kill, linger) => ({
+  processManagement: { gracefulShutdownTimeout: whole, killTimeout: kill, lingerTimeout: linger },
+});
+
+// Handlers and their time.
+
+both(
+  'an asynchronous handler of a signal has all the time that is left, not the linger time',
+  () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('SIGTERM', async () => {
+      console.log('JOB BEGINS');
+      await new Promise((resolve) => setTimeout(resolve, 1500));
+      console.log('JOB DONE');
+      process.exit(0);
+    });
+  },
+  async ({ program }) => {
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /JOB BEGINS\n[^]*JOB DONE/);
+    assert.equal(program.stdout.match(/JOB BEGINS/g).length, 1);
+  },
+  { config: budget(20_000, 1000, 200) },
+);
+
+both(
+  'a handler that works by callbacks has all the time that is left, too',
+  () => {
+    const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('SIGTERM', () => {
+      server.close(() => {
+        require('node:fs').stat(__filename, () => {
+          setTimeout(() => {
+            console.log('CLEANED');
+            process.exit(0);
+          }, 1500);
+        });
+      });
+    });
+    // Without the handler this would never end.
+    setInterval(() => {}, 1000);
+  },
+  async ({ program }) => {
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /CLEANED/);
+  },
+  { config: budget(20_000, 1000, 200) },
+);
+
+test('handlers are called at half of the budget though a request is not answered, and once', async (t) => {
+  const main = () => {
+    const server = require('node:http').createServer((request, response) => {
+      response.write('begun');
+      console.log('ASKED');
+    });
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('SIGTERM', () => console.log('TOLD'));
+  };
+  const { program, port } = await serving(t, 'drover', main, { config: budget(2000, 400, 0) });
+  const { ended } = await stream(t, port, '/');
+  program.signal('SIGTERM');
+  await program.until(/TOLD/);
+  assert.doesNotMatch(program.stdout, /has stopped/);
+  // The real SIGTERM comes for the last 400 ms.
+  await clean(program);
+  await ended;
+  assert.equal(program.stdout.match(/TOLD/g).length, 1, program.output);
+});
+
+for (const [listens, comes] of [
+  ['SIGINT', 'SIGTERM'],
+  ['SIGTERM', 'SIGINT'],
+  ['SIGINT', 'SIGINT'],
+]) {
+  test(`who handles ${listens} alone is told when ${comes} stops the cluster`, async (t) => {
+    const main = ({ listens }) => {
+      require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+      process.on(listens, (name, number) => {
+        console.log('TOLD', name, number);
+        process.exit(0);
+      });
+    };
+    const { program } = await serving(t, 'drover', main, { given: { listens } });
+    program.signal(comes);
+    await clean(program);
+    const number = require('node:os').constants.signals[listens];
+    assert.match(program.stdout, new RegExp(`TOLD ${listens} ${number}`));
+  });
+}
+
+test('who handles both signals is told of the one that came', async (t) => {
+  const main = () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    for (const name of ['SIGTERM', 'SIGINT']) process.once(name, () => console.log('TOLD', name));
+  };
+  const { program } = await serving(t, 'drover', main);
+  program.signal('SIGINT');
+  await clean(program);
+  assert.deepEqual(program.stdout.match(/TOLD \w+/g), ['TOLD SIGINT']);
+});
+
+both(
+  'an error in a handler is uncaught, and a rejection of one is not handled',
+  () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('uncaughtException', ({ message }) => console.log('UNCAUGHT', message));
+    process.on('unhandledRejection', ({ message }) => {
+      console.log('UNHANDLED', message);
+      process.exit(0);
+    });
+    process.on('SIGTERM', () => {
+      throw new Error('thrown');
+    });
+    process.prependListener('SIGTERM', async () => {
+      await undefined;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      throw new Error('rejected');
+    });
+  },
+  async ({ program }) => {
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /UNCAUGHT thrown\n[^]*UNHANDLED rejected/);
+  },
+);
+
+// Streams and other connections that have no end of their own.
+
+both(
+  'a handler is called although a stream of events is open, and its last words arrive',
+  () => {
+    const streams = new Set();
+    const server = require('node:http').createServer((_, response) => {
+      response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8' });
+      response.write('data: hello\n\n');
+      streams.add(response);
+    });
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('SIGTERM', () => {
+      for (const response of streams) response.end('data: bye\n\n');
+      server.close(() => {
+        console.log('CLEANED');
+        process.exit(0);
+      });
+    });
+  },
+  async ({ t, program, port }) => {
+    const { ended } = await stream(t, port, '/');
+    program.signal('SIGTERM');
+    assert.match(await ended, /bye/);
+    await clean(program);
+    assert.match(program.stdout, /CLEANED/);
+  },
+  { config: budget(3_600_000, 1000, 3_000_000) },
+);
+
+both(
+  'a handler is called although a connection of another protocol is open',
+  () => {
+    const sockets = new Set();
+    const server = require('node:net').createServer((socket) => {
+      socket.write('hello\n');
+      socket.on('error', () => {});
+      sockets.add(socket);
+    });
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('SIGTERM', () => {
+      for (const socket of sockets) socket.end('bye\n');
+      server.close(() => {
+        console.log('CLEANED');
+        process.exit(0);
+      });
+    });
+  },
+  async ({ t, program, port }) => {
+    const socket = net.connect(port, '127.0.0.1').setEncoding('utf8');
+    t.after(() => socket.destroy());
+    await once(socket, 'data');
+    program.signal('SIGTERM');
+    assert.match(`${(await once(socket, 'data'))[0]}`, /bye/);
+    socket.end();
+    await clean(program);
+    assert.match(program.stdout, /CLEANED/);
+  },
+  { config: budget(3_600_000, 1000, 3_000_000) },
+);
+
+both(
+  'a handler is called although an upgraded connection is open',
+  () => {
+    const server = require('node:http').createServer();
+    const sockets = new Set();
+    server.on('upgrade', (_, socket) => {
+      socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: own\r\n\r\n');
+      sockets.add(socket);
+    });
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.on('SIGTERM', () => {
+      for (const socket of sockets) socket.end('bye');
+      server.close(() => console.log('CLEANED'));
+    });
+  },
+  async ({ t, program, port }) => {
+    const outgoing = http.get({ port, host: '127.0.0.1', agent: false, headers: { Connection: 'Upgrade', Upgrade: 'own' } });
+    const [, socket] = await once(outgoing, 'upgrade');
+    t.after(() => socket.destroy());
+    program.signal('SIGTERM');
+    assert.equal(`${(await once(socket, 'data'))[0]}`, 'bye');
+    socket.end();
+    await program.until(/CLEANED/);
+  },
+  { config: budget(3_600_000, 1000, 3_000_000) },
+);
+
+test('the hooks run although a stream of events is open, and not before the last answer', async (t) => {
+  const main = () => {
+    const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1 } } });
+    app.get('/events', (_, response) => response.type('text/event-stream').write('data: hello\n\n'));
+    app.get('/slow', (_, response) => {
+      response.write('slow');
+      app.cluster.once('worker:draining', () => setTimeout(() => response.end(() => console.log('ANSWERED')), 300));
+    });
+    app.onShutdown(() => console.log('HOOK'));
+    app.start(Number(process.env.PORT), '127.0.0.1').then(() => app.isPrimary && console.log('SERVES'));
+  };
+  const port = await freePort();
+  const program = run(t, write(t, main), { env: { PORT: String(port) } });
+  await program.until(/SERVES/);
+  await stream(t, port, '/events');
+  const slow = await stream(t, port, '/slow');
+  program.signal('SIGTERM');
+  await program.until(/HOOK/);
+  await slow.ended;
+  assert.match(program.stdout, /ANSWERED\n[^]*HOOK/);
+  await clean(program);
+});
+
+// Work that goes on.
+
+test('a roll loses no work that goes on after its answer', async (t) => {
+  const main = () => {
+    const server = require('node:http').createServer((_, response) => {
+      response.writeHead(202).end('accepted');
+      setTimeout(() => console.log('WORK DONE'), 700);
+    });
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+  };
+  const { program, port } = await serving(t, 'drover', main);
+  assert.equal((await request(port)).status, 202);
+  program.signal('SIGUSR2');
+  await program.until(/WORK DONE/);
+  await program.until(/restartCluster: done/);
+});
+
+for (const [what, promise, said] of [
+  ['is fulfilled', () => new Promise((resolve) => setTimeout(resolve, 1200)), /SETTLED/],
+  [
+    'is rejected',
+    () => new Promise((_, reject) => setTimeout(reject, 1200, new Error('it failed'))),
+    /a promise that was given to waitUntil was rejected: Error: it failed/,
+  ],
+]) {
+  for (const enabled of [true, false]) {
+    const where = enabled ? 'a worker' : 'a process without a cluster';
+    test(`${where} waits for a promise that was given to waitUntil until it ${what}, then the handlers run`, async (t) => {
+      const main = ({ enabled, source }) => {
+        const config = { workers: 1, processManagement: { lingerTimeout: 0 } };
+        const app = require('drover').createServer({ cluster: { enabled, config } });
+        app.get('/', (_, response) => {
+          const promise = eval(source)();
+          app.waitUntil(promise);
+          promise.then(() => console.log('SETTLED'), () => {});
+          response.status(202).end();
+        });
+        if (app.isWorker) process.on('SIGTERM', () => console.log('HANDLER'));
+        app.start(Number(process.env.PORT), '127.0.0.1').then(() => app.isPrimary && console.log('SERVES'));
+      };
+      const port = await freePort();
+      const program = run(t, write(t, main, { given: { enabled, source: String(promise) } }), { env: { PORT: String(port) } });
+      await program.until(/SERVES/);
+      assert.equal((await request(port)).status, 202);
+      program.signal('SIGTERM');
+      await clean(program);
+      assert.match(program.output, said);
+      if (enabled && said.source === 'SETTLED') assert.match(program.stdout, /SETTLED\n[^]*HANDLER/);
+    });
+  }
+}
+
+test('waitUntil takes a promise and nothing else', async (t) => {
+  const main = () => {
+    const app = require('drover').createServer();
+    for (const wrong of [undefined, null, 5, () => {}]) {
+      try {
+        app.waitUntil(wrong);
+        console.log('TAKEN');
+      } catch (error) {
+        console.log(error.name, error.message);
+      }
+    }
+  };
+  const program = run(t, write(t, main));
+  await program.exit;
+  assert.equal(program.stdout.match(/TypeError waitUntil takes a promise, not/g)?.length, 4, program.output);
+});
+
+// The end.
+
+both(
+  'a handler that closes and lets the process end costs no further time',
+  () => {
+    const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.once('SIGTERM', () => server.close());
+    process.on('exit', (code) => console.log('EXIT', code));
+  },
+  async ({ program }) => {
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /EXIT 0/);
+    assert.doesNotMatch(program.stdout, /event loop is not empty/);
+  },
+  { config: budget(3_600_000, 1000, 3_000_000) },
+);
+
+test("'beforeExit' comes, and what it begins is done", async (t) => {
+  const main = () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    process.once('beforeExit', (code) => setTimeout(() => console.log('FLUSHED', code), 200));
+  };
+  const { program } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 100) });
+  program.signal('SIGUSR2');
+  await program.until(/restartCluster: done/);
+  await program.until(/FLUSHED 0/);
+  assert.doesNotMatch(program.stdout, /event loop is not empty/);
+});
+
+test("what never ends costs the linger time and is named; 'beforeExit' and what it begins come all the same", async (t) => {
+  const main = () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    setInterval(() => {}, 1000);
+    setInterval(() => {}, 1000);
+    process.once('beforeExit', () => setTimeout(() => console.log('FLUSHED'), 200));
+  };
+  const { program } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 300) });
+  program.signal('SIGTERM');
+  await clean(program);
+  assert.match(program.stdout, /Worker 0 exits \d+ ms after it had nothing left to do \(processManagement.lingerTimeout\), although its event loop is not empty: .*2 Timeout/);
+  assert.match(program.stdout, /FLUSHED/);
+});
+
+test('lingerTimeout 0 waits for nothing', async (t) => {
+  const main = () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    setTimeout(() => console.log('TOO LATE'), 3_000_000);
+  };
+  const { program } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 0) });
+  program.signal('SIGTERM');
+  await clean(program);
+  assert.doesNotMatch(program.stdout, /TOO LATE/);
+});
+
+for (const [how, end] of [
+  ['with a code of its own', 'process.exit(143)'],
+  ['by a signal', "process.kill(process.pid, 'SIGKILL')"],
+  ['with process.exitCode', 'process.exitCode = 7'],
+]) {
+  test(`a worker that leaves ${how} because it was asked to is no death`, async (t) => {
+    const main = ({ end }) => {
+      const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+      process.on('SIGTERM', () => {
+        server.close();
+        eval(end);
+      });
+    };
+    const { program } = await serving(t, 'drover', main, { given: { end } });
+    program.signal('SIGUSR2');
+    await program.until(/restartCluster: done/);
+    const told = { 'with a code of its own': 'exit code 143', 'by a signal': 'signal SIGKILL', 'with process.exitCode': 'exit code 7' };
+    assert.match(program.stdout, new RegExp(`"level":30,[^\n]*Worker 0 has stopped: ${told[how]}`));
+    assert.doesNotMatch(program.stdout, /died|is replaced/);
+  });
+}
+
+test('the next slot of a roll does not wait for what lingers', async (t) => {
+  const main = () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    setInterval(() => {}, 1000);
+  };
+  const { program } = await serving(t, 'drover', main, { config: { workers: 2, ...budget(60_000, 1000, 2000) } });
+  program.signal('SIGUSR2');
+  await program.until(/Worker 0 is finishing.*Worker 1 is finishing/s);
+  assert.doesNotMatch(program.stdout, /has stopped/);
+  await program.until(/restartCluster: done/);
+});
+
+// server.close() of the program's.
+
+const closings = {
+  'with a callback': 'server.close(done)',
+  'as a promise': "require('node:util').promisify(server.close).call(server).then(() => done(), done)",
+  'when drover has closed it already': "process.once('beforeExit', () => server.close(done))",
+  'later than the handler': 'setTimeout(() => server.close(done), 300)',
+};
+
+for (const [how, source] of Object.entries(closings)) {
+  for (const kind of ['http', 'net', 'https']) {
+    test(`server.close() ${how}, ${kind}: no error, and 'close' comes once`, async (t) => {
+      const main = ({ source, kind, tls }) => {
+        const server = require(`node:${kind}`).createServer(tls).listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+        let closes = 0;
+        server.on('close', () => (closes += 1));
+        const done = (error) => setImmediate(() => console.log(`CLEANED ${error?.code ?? 'well'} ${closes}`, server.listening));
+        process.on('SIGTERM', () => new Function('server', 'done', 'require', source)(server, done, require));
+      };
+      const tls = kind === 'https' ? require('./helpers/certificate').createCertificate() : {};
+      const { program } = await serving(t, 'drover', main, { given: { source, kind, tls } });
+      program.signal('SIGTERM');
+      await clean(program);
+      assert.deepEqual(program.stdout.match(/CLEANED.*/g), ['CLEANED well 1 false'], program.output);
+    });
+  }
+}
+
+both(
+  'who closes twice is told so',
+  () => {
+    const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    const told = (what) => (error) => console.log(what, error?.code ?? 'well');
+    process.on('SIGTERM', () => {
+      server.close(told('FIRST'));
+      server.close(told('SECOND'));
+    });
+  },
+  async ({ program }) => {
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /FIRST well\n[^]*SECOND ERR_SERVER_NOT_RUNNING/);
+  },
+);
+
+test("a server that nobody closes is closed before the end: 'close' comes, and what it begins is done", async (t) => {
+  const main = () => {
+    const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    server.on('close', () => setTimeout(() => console.log('DATABASE CLOSED'), 300));
+  };
+  const { program } = await serving(t, 'drover', main);
+  program.signal('SIGTERM');
+  await clean(program);
+  assert.match(program.stdout, /DATABASE CLOSED/);
+});
