@@ -3,42 +3,51 @@
 
 // What the package gives. Named exports are written out, so that `import { createServer } from 'drover'` works.
 
-const { createServer } = require('./lib/create-server');
-const { requestId } = require('./lib/request-ids');
-const { ClusterManager } = require('./lib/manager');
-const { ClusterFactory, buildCluster } = require('./lib/factory');
-const { IPCManager } = require('./lib/ipc-manager');
-const { MemoryManager } = require('./lib/later');
-const { ProcessMonitor } = require('./lib/process-monitor');
-const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/constants');
-const {
-  ClusterError,
-  ConfigurationError,
-  HealthCheckError,
-  ResourceExhaustionError,
-  WorkerCommunicationError,
-  WorkerStartupError,
-} = require('./lib/errors');
+const { heldPackage, keepPackage } = require('./lib/copies');
 
-module.exports = {
-  createServer,
-  requestId,
-  ClusterManager,
-  BunClusterManager: ClusterManager,
-  RobustClusterManager: ClusterManager,
-  ClusterFactory,
-  buildCluster,
-  IPCManager,
-  BunIPCManager: IPCManager,
-  MemoryManager,
-  ProcessMonitor,
-  ClusterError,
-  ConfigurationError,
-  HealthCheckError,
-  ResourceExhaustionError,
-  WorkerCommunicationError,
-  WorkerStartupError,
-  ClusterState,
-  WorkerState,
-  DEFAULT_VALUES,
-};
+const shared = heldPackage();
+if (shared !== null) {
+  // In a worker every copy is the one that attached it.
+  module.exports = shared;
+} else {
+  const { createServer } = require('./lib/create-server');
+  const { requestId } = require('./lib/request-ids');
+  const { ClusterManager } = require('./lib/manager');
+  const { ClusterFactory, buildCluster } = require('./lib/factory');
+  const { IPCManager } = require('./lib/ipc-manager');
+  const { MemoryManager } = require('./lib/later');
+  const { ProcessMonitor } = require('./lib/process-monitor');
+  const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/constants');
+  const {
+    ClusterError,
+    ConfigurationError,
+    HealthCheckError,
+    ResourceExhaustionError,
+    WorkerCommunicationError,
+    WorkerStartupError,
+  } = require('./lib/errors');
+
+  module.exports = {
+    createServer,
+    requestId,
+    ClusterManager,
+    BunClusterManager: ClusterManager,
+    RobustClusterManager: ClusterManager,
+    ClusterFactory,
+    buildCluster,
+    IPCManager,
+    BunIPCManager: IPCManager,
+    MemoryManager,
+    ProcessMonitor,
+    ClusterError,
+    ConfigurationError,
+    HealthCheckError,
+    ResourceExhaustionError,
+    WorkerCommunicationError,
+    WorkerStartupError,
+    ClusterState,
+    WorkerState,
+    DEFAULT_VALUES,
+  };
+  keepPackage(module.exports);
+}

@@ -127,6 +127,16 @@ class InWorker extends Serves {
     return drained;
   }
 
+  /** @override @param {() => void | Promise<void>} hook */
+  onShutdown(hook) {
+    this.worker.shutdown.onShutdown(hook);
+  }
+
+  /** @override @param {PromiseLike<unknown>} promise */
+  waitUntil(promise) {
+    this.worker.shutdown.waitUntil(promise);
+  }
+
   workers() {
     return addon.workerInfos();
   }

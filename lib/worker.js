@@ -5,6 +5,7 @@
 // (shared listeners, process.send for readiness, signals that wait for the primary's word).
 
 const { addon } = require('./native');
+const { heldWorker, hold } = require('./copies');
 const { ClusterError, fromCore, rethrow } = require('./errors');
 const { CLOSED } = require('./cells');
 const { Checks } = require('./checks');
@@ -40,7 +41,7 @@ let current = null;
 
 /** The worker that this process is, or null. */
 function worker() {
-  return current;
+  return current ?? heldWorker();
 }
 
 class Worker {
@@ -51,6 +52,8 @@ class Worker {
     /** The doors of this worker's servers, by listener group. @type {Map<number, import('./door').Door>} */
     this.doors = new Map();
     this.drain = new Drain(this);
+    /** The hooks that its drain runs, whichever copy of this module a program has. */
+    this.shutdown = require('./shutdown');
     this.checks = new Checks(this);
     this.signals = new WorkerSignals(this);
     /** Servers that close while others serve on. */
@@ -326,6 +329,12 @@ function scriptFile() {
   }
 }
 
+/** What the package gives; null while it is being made, which is when a program has emptied the cache of modules. */
+function loadPackage() {
+  const file = require.resolve('../index.js');
+  return require.cache[file]?.loaded === false ? null : require(file);
+}
+
 /**
  * Makes this process a worker of the primary with this pid, if it is one.
  *
@@ -336,6 +345,7 @@ function attach(primary) {
   if (error) throw new ClusterError(`This worker could not attach to its primary: ${error.message}`, error.code);
   if (!welcome) return;
   current = new Worker(welcome);
+  hold(current, loadPackage);
   process.title = welcome.title;
   require('./listen').share(current);
   require('./datagram').share(current);

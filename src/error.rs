@@ -45,6 +45,8 @@ pub enum Code {
     MessageRefused,
     /// A type of message has a handler already.
     HandlerExists,
+    /// A worker's program loads another version of drover than the one that attached the worker.
+    VersionMismatch,
     /// No process, descriptor or memory left for what was asked.
     ResourceExhausted,
     /// A system call failed; `details.errno` and `details.syscall` say which and how.
@@ -53,7 +55,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 20] = [
+    pub const ALL: [Code; 21] = [
         Code::ConfigurationInvalid,
         Code::NotSupported,
         Code::NotClustered,
@@ -72,6 +74,7 @@ impl Code {
         Code::MessageQueueFull,
         Code::MessageRefused,
         Code::HandlerExists,
+        Code::VersionMismatch,
         Code::ResourceExhausted,
         Code::System,
     ];

@@ -40,6 +40,8 @@ export type ClusterErrorCode =
   | 'MESSAGE_REFUSED'
   /** A type of message has a handler already. */
   | 'HANDLER_EXISTS'
+  /** A worker's program loads another version of drover than the one that attached the worker. */
+  | 'VERSION_MISMATCH'
   /** No process, descriptor or memory left for what was asked. */
   | 'RESOURCE_EXHAUSTED'
   /** A system call failed; `details.errno` and `details.syscall` say which and how. */
