@@ -143,15 +143,16 @@ for (const [what, enabled] of [
     const told = health.json();
     assert.deepEqual(
       Object.keys(told).sort(),
-      ['memory', 'pid', 'status', 'timestamp', 'uptime', 'version', 'worker'],
+      ['memory', 'status', 'timestamp', 'uptime', 'version', 'worker', 'workerId'],
     );
     assert.equal(told.status, 'healthy');
-    assert.equal(told.worker, enabled ? '0' : null);
+    const pid = Number((await request(port)).body);
+    assert.deepEqual([told.worker, told.workerId], [pid, enabled ? '0' : null]);
     assert.equal((await request(port, { path: '/ready', method: 'HEAD' })).body, '');
     assert.equal((await request(port, { path: '/health', method: 'POST' })).status, 404);
     const { port: inProduction } = await serving(t, { enabled });
     const kept = (await request(inProduction, { path: '/ready' })).json();
-    assert.deepEqual(Object.keys(kept).sort(), ['status', 'timestamp', 'uptime', 'worker']);
+    assert.deepEqual(Object.keys(kept).sort(), ['status', 'timestamp', 'uptime', 'worker', 'workerId']);
   });
 }
 

@@ -45,14 +45,14 @@ function answer(probe, role, request, response) {
   const status = probe === '/ready' && !ready ? 503 : 200;
   const inside = {
     memory: process.memoryUsage(),
-    pid: process.pid,
     version: process.version,
   };
   const body = JSON.stringify({
     status: status === 503 ? 'unavailable' : probe === '/ready' ? 'ready' : 'healthy',
     timestamp: new Date().toISOString(),
     uptime: process.uptime(),
-    worker: role.workerId ?? null,
+    worker: process.pid,
+    workerId: role.workerId ?? null,
     ...(process.env.NODE_ENV === 'production' ? {} : inside),
   });
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': Buffer.byteLength(body) };

@@ -162,7 +162,7 @@ pub enum Event {
     #[serde(rename = "worker:error")]
     WorkerError { worker_id: String, error: Error },
     #[serde(rename = "worker:restart")]
-    WorkerRestart { worker_id: String, reason: ExitReason, delay_ms: u64, restarts: u32 },
+    WorkerRestart { worker_id: String, reason: ExitReason, delay_ms: u64, restarts: u32, planned: bool },
     #[serde(rename = "worker:unhealthy")]
     WorkerUnhealthy {
         worker_id: String,
@@ -285,9 +285,11 @@ impl Event {
             Event::WorkerError { worker_id, error } => {
                 (Level::Error, format!("Worker {worker_id}: {}", error.thrown()))
             }
-            Event::WorkerRestart { worker_id, delay_ms, restarts, .. } => {
+            Event::WorkerRestart { worker_id, delay_ms, restarts, planned, .. } => {
                 let when = if *delay_ms == 0 { "now".to_owned() } else { format!("in {delay_ms} ms") };
-                (Level::Info, format!("Worker {worker_id} is replaced {when} (restart {restarts})"))
+                let which =
+                    if *planned { "as its program asked".to_owned() } else { format!("restart {restarts}") };
+                (Level::Info, format!("Worker {worker_id} is replaced {when} ({which})"))
             }
             Event::WorkerUnhealthy { worker_id, reason, replaced, stack } => {
                 let stack = stack.as_ref().map_or(String::new(), |stack| format!("\n{stack}"));

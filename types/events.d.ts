@@ -66,8 +66,10 @@ export interface ClusterEvents {
     reason: ExitReason;
     /** Milliseconds until the replacement starts. */
     delayMs: number;
-    /** Restarts of the slot, this one included. */
+    /** Deaths in the slot that another worker has followed, this one included. */
     restarts: number;
+    /** Nobody has died: the worker leaves because its program says so. */
+    planned: boolean;
     timestamp: Timestamp;
   }) => void;
   'worker:unhealthy': (data: {

@@ -150,8 +150,10 @@ export interface ClusterMetrics {
   activeRequests: number;
   /** The longest that anything waited for a worker's event loop in the last second or two. */
   eventLoopLag: number;
-  /** How often workers were replaced, planned or not; those of slots that are gone included. */
+  /** Deaths that another worker has followed; those of slots that are gone included. */
   restartCount: number;
+  /** How often workers were replaced as planned: rolls, limits, failed checks. */
+  replacementCount: number;
   uptime: number;
   workers: WorkerInfo[];
   /** Null before the first sample, a second after the start, and without `monitoring`. */

@@ -53,8 +53,10 @@ export interface WorkerInfo {
   startTime: Timestamp;
   /** Milliseconds since `startTime`. */
   uptime: number;
-  /** How often the slot's worker was replaced, planned or not. */
+  /** Deaths in this slot that another worker has followed. */
   restarts: number;
+  /** How often the slot's worker was replaced as planned: a roll, a limit, a failed check. */
+  replacements: number;
   port: number;
   /** Requests of the slot's whole life, those of earlier workers included. */
   requestCount: number;

@@ -44,9 +44,18 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
         "Connections that no worker could take in time.",
     )
     .sample(&[], refused);
-    text.family("drover_worker_restarts", Kind::Counter, "Times that a worker was replaced, planned or not.");
-    for slot in used(memory) {
-        text.sample(&[("worker", &slot.to_string())], memory.row(slot, row::RESTARTS) as f64);
+    for (name, help, cell) in [
+        ("drover_worker_restarts", "Deaths of a worker that another has followed.", row::RESTARTS),
+        (
+            "drover_worker_replacements",
+            "Times that a worker was replaced as planned: a roll, a limit, a failed check.",
+            row::REPLACEMENTS,
+        ),
+    ] {
+        text.family(name, Kind::Counter, help);
+        for slot in used(memory) {
+            text.sample(&[("worker", &slot.to_string())], memory.row(slot, cell) as f64);
+        }
     }
 }
 

@@ -166,7 +166,7 @@ pub fn document() -> Value {
                     typed(&[
                         ("string", &["id", "workerId", "state", "status", "detail"]),
                         ("integer", &[
-                            "generation", "startTime", "uptime", "restarts", "port", "requestCount", "activeRequests",
+                            "generation", "startTime", "uptime", "restarts", "replacements", "port", "requestCount", "activeRequests",
                             "activeConnections",
                         ]),
                         ("number", &["averageResponseTime"]),
@@ -187,7 +187,7 @@ pub fn document() -> Value {
                         ("integer", &[
                             "timestamp", "totalWorkers", "activeWorkers", "totalRequests", "totalErrors", "bytesReceived",
                             "bytesSent", "memoryUsage", "queueLength", "refusedConnections", "activeConnections",
-                            "activeRequests", "restartCount", "uptime",
+                            "activeRequests", "restartCount", "replacementCount", "uptime",
                         ]),
                         ("number", &[
                             "requestsPerSecond", "averageResponseTime", "p50", "p90", "p99", "p999", "errorRate",

@@ -103,12 +103,14 @@ pub mod row {
     pub const STATE: usize = 2;
     /// When the present worker was spawned, milliseconds since 1970.
     pub const STARTED: usize = 3;
-    /// Times the slot's worker was replaced.
+    /// Deaths that another worker has followed.
     pub const RESTARTS: usize = 4;
     /// Connections that the slot's earlier workers had got.
     pub const RETIRED_CONNECTIONS: usize = 5;
     /// The generation of the slot's worker while it is stuck; 0 otherwise. Written by the accept thread.
     pub const STUCK: usize = 6;
+    /// Workers that another has followed as was planned.
+    pub const REPLACEMENTS: usize = 7;
     /// The process that the cells from here on are about, which the primary samples once a second.
     pub const SAMPLED_PID: usize = 32;
     /// Bytes that are resident.

@@ -69,6 +69,7 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         // Nobody is up who is waited for.
         "uptime": if pid == 0 { 0 } else { now_ms.saturating_sub(started) },
         "restarts": memory.row(slot, row::RESTARTS),
+        "replacements": memory.row(slot, row::REPLACEMENTS),
         "port": memory.get(header::PORT),
         "requestCount": memory.slot_totals(slot).of(page::REQUESTS) as u64,
         "activeRequests": active_requests,
@@ -122,6 +123,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
     let totals = memory.totals();
     let (collections, seconds) = totals.collections();
     let others: u64 = (0..memory.slots()).map(|slot| memory.row(slot, row::OTHERS_MEMORY)).sum();
+    let of_all = |cell: usize| (0..memory.slots()).map(|slot| memory.row(slot, cell)).sum::<u64>();
     let sum = |key: &str| workers.iter().filter_map(|worker| worker[key].as_f64()).sum::<f64>();
     let ready = workers.iter().filter(|worker| worker["detail"] == "ready").count();
     let mut metrics = json!({
@@ -148,7 +150,8 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
         "refusedConnections": memory.get(header::REFUSED),
         "activeConnections": sum("activeConnections") as u64,
         "activeRequests": sum("activeRequests") as u64,
-        "restartCount": (0..memory.slots()).map(|slot| memory.row(slot, row::RESTARTS)).sum::<u64>(),
+        "restartCount": of_all(row::RESTARTS),
+        "replacementCount": of_all(row::REPLACEMENTS),
         "uptime": now_ms.saturating_sub(memory.get(header::STARTED)),
         "system": null,
         "lastScalingAction": last_scaling(memory),

@@ -402,6 +402,7 @@ impl Cluster {
             self.memory
                 .set_pids(slot.number, slot.workers().map(|one| (one.generation, one.pid().unwrap_or(0))));
             self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
+            self.memory.set_row(slot.number, row::REPLACEMENTS, u64::from(slot.replacements));
             let Some(shown) = slot.shown() else {
                 self.memory.set_row(slot.number, row::PID, 0);
                 continue;

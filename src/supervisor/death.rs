@@ -91,7 +91,10 @@ impl Supervisor {
         }
         slot.seat = match slot.next.take() {
             // It is on its way already.
-            Some(next) => Seat::Occupied(next),
+            Some(next) => {
+                slot.restarts += 1;
+                Seat::Occupied(next)
+            }
             None => Seat::Vacant,
         };
         if matches!(slot.seat, Seat::Vacant) {
@@ -113,18 +116,18 @@ impl Supervisor {
         let policy = &self.policy;
         let slot = &mut self.slots[usize::from(number)];
         if now < shadow {
-            slot.seat = Seat::Waiting { until: shadow, told: false };
+            slot.seat = Seat::Waiting { until: shadow, told: false, planned: false };
             return;
         }
         let verdict =
             if slot.trial { Verdict::Open } else { slot.budget.death(policy, number, was_ready, now) };
         match verdict {
             Verdict::RestartAfter(delay) => {
-                slot.seat = Seat::Waiting { until: now + delay, told: true };
-                let restarts = slot.restarts + 1;
+                slot.seat = Seat::Waiting { until: now + delay, told: true, planned: false };
+                let (restarts, planned) = (slot.restarts + 1, false);
                 let delay_ms = delay.as_millis() as u64;
                 let worker_id = number.to_string();
-                self.emit(Event::WorkerRestart { worker_id, reason, delay_ms, restarts });
+                self.emit(Event::WorkerRestart { worker_id, reason, delay_ms, restarts, planned });
             }
             Verdict::Open => self.open_circuit(number, now),
         }

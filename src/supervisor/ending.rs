@@ -28,10 +28,15 @@ impl Supervisor {
         if slot.sitting().is_none_or(|sitting| sitting.generation != generation) {
             return;
         }
-        let restarts = slot.restarts + 1;
+        let (restarts, planned) = (slot.restarts, true);
         let after = match slot.next.take() {
-            Some(next) => Seat::Occupied(next),
-            None if replaced && slot.role != Role::Retired => Seat::Waiting { until, told: !delayed },
+            Some(next) => {
+                slot.replacements += 1;
+                Seat::Occupied(next)
+            }
+            None if replaced && slot.role != Role::Retired => {
+                Seat::Waiting { until, told: !delayed, planned }
+            }
             None => Seat::Vacant,
         };
         if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, after) {
@@ -39,7 +44,7 @@ impl Supervisor {
         }
         if matches!(slot.seat, Seat::Waiting { told: true, .. }) {
             let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
-            self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts });
+            self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
         }
     }
 

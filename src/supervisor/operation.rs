@@ -331,8 +331,12 @@ impl Supervisor {
                     roll.rest.push_front(number);
                 }
                 // Its next worker is a new one anyway, and need not wait for its time.
-                Seat::Waiting { told, .. } => slot.seat = Seat::Waiting { until: now, told: *told },
-                Seat::CircuitOpen { .. } => slot.seat = Seat::Waiting { until: now, told: false },
+                Seat::Waiting { told, planned, .. } => {
+                    slot.seat = Seat::Waiting { until: now, told: *told, planned: *planned };
+                }
+                Seat::CircuitOpen { .. } => {
+                    slot.seat = Seat::Waiting { until: now, told: false, planned: false };
+                }
                 // It ends, and whoever comes after it is a new one.
                 Seat::Occupied(_) => {}
                 Seat::Vacant => {

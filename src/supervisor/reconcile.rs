@@ -233,7 +233,7 @@ impl Supervisor {
         let slot = &mut self.slots[usize::from(number)];
         let Some(next) = slot.next.take() else { return };
         let generation = next.generation;
-        slot.restarts += 1;
+        slot.replacements += 1;
         if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, Seat::Occupied(next)) {
             slot.leaving.push(old);
         }
@@ -286,12 +286,12 @@ impl Supervisor {
         for number in 0..self.slots.len() as u16 {
             let slot = &mut self.slots[usize::from(number)];
             match slot.seat {
-                Seat::Waiting { until, told } if until <= now => {
-                    slot.restarts += 1;
+                Seat::Waiting { until, told, planned } if until <= now => {
+                    *if planned { &mut slot.replacements } else { &mut slot.restarts } += 1;
                     let restarts = slot.restarts;
                     if !told {
                         let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
-                        self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts });
+                        self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
                     }
                     self.occupy(number, now);
                 }

@@ -13,10 +13,11 @@ pub enum Seat {
     /// Nobody, and nobody is due.
     Vacant,
     Occupied(Worker),
-    /// The next worker starts at `until`; was that told already?
+    /// The next worker starts at `until`; was that told already? `planned`: nobody has died.
     Waiting {
         until: Duration,
         told: bool,
+        planned: bool,
     },
     /// Too many deaths; the next trial start is at `until`.
     CircuitOpen {
@@ -45,7 +46,10 @@ pub struct Slot {
     pub leaving: Vec<Worker>,
     /// The number of the last worker that was asked for. 0 before the first.
     pub generation: u32,
+    /// Deaths that another worker has followed.
     pub restarts: u32,
+    /// Workers that another has followed as was planned: a roll, a limit, a failed check, a wish of its program's.
+    pub replacements: u32,
     pub budget: Budget,
     /// The one that sits is not well, and is to be replaced.
     pub ailing: Option<Ailing>,
@@ -67,6 +71,7 @@ impl Slot {
             leaving: Vec::new(),
             generation: 0,
             restarts: 0,
+            replacements: 0,
             budget: Budget::default(),
             ailing: None,
             hopeless: false,

@@ -27,7 +27,7 @@ const TILES = [
   ['Loop delay', 'ms', (now) => now.eventLoopLag, () => 'the slowest worker', [100, 500]],
   ['Connections', 'count', (now) => now.activeConnections, (now) => `${many(now.activeRequests, 'request')} in flight`],
   ['Queue', 'count', (now) => now.queueLength, (now) => `${text('count', now.refusedConnections)} refused`, [1, 100]],
-  ['Restarts', 'count', (now) => now.restartCount, (now) => `${now.activeWorkers} of ${now.totalWorkers} workers ready`],
+  ['Restarts', 'count', (now) => now.restartCount, (now) => `${now.activeWorkers} of ${now.totalWorkers} workers ready, ${now.replacementCount} replaced as planned`],
 ];
 
 function machine(system, what) {

@@ -84,8 +84,10 @@ fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
     let figures = figures(&memory, 2_000);
     assert_eq!((&figures["totalErrors"], &figures["totalRequests"]), (&json!(7), &json!(10)));
     memory.set_row(2, row::RESTARTS, 1);
+    memory.set_row(2, row::REPLACEMENTS, 2);
     memory.set_row(2, row::STATE, SlotState::Vacant as u64);
     assert_eq!(super::figures(&memory, 2_000)["restartCount"], 1);
+    assert_eq!(super::figures(&memory, 2_000)["replacementCount"], 2);
 }
 
 #[test]

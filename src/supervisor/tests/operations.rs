@@ -47,6 +47,7 @@ fn a_roll_brings_the_new_worker_up_before_the_old_one_leaves_slot_by_slot() {
     world.old_leaves(0, 1);
     assert!(done(&world.old_leaves(1, 1)).contains(&(1, true)), "done when the old ones are gone");
     assert!(world.slot(0).is_ready() && world.slot(1).is_ready());
+    assert_eq!((world.slot(0).restarts, world.slot(0).replacements), (0, 1), "nobody has died");
 }
 
 #[test]
@@ -97,6 +98,7 @@ fn a_crash_of_the_old_one_during_its_roll_gives_the_new_one_the_seat() {
     world.spawned(0);
     let actions = world.old_leaves(0, 1);
     assert!(spawns(&actions).is_empty(), "the next one is on its way already");
+    assert_eq!((world.slot(0).restarts, world.slot(0).replacements), (1, 0), "it died");
     let generation = world.generation(0);
     let actions = world.tell(Fact::Ready { slot: 0, generation });
     assert!(actions.contains(&Action::Promote { slot: 0, generation: 2 }));
