@@ -190,6 +190,22 @@ test('in development SIGTERM waits for a stream of events for a second at most',
   await closed;
 });
 
+test('in development a process without a cluster that has hooks ends within a second, too', async (t) => {
+  const main = ({ port }) => {
+    const processManagement = { gracefulShutdownTimeout: '1h' };
+    const app = require('drover').createServer({ cluster: { enabled: false, config: { processManagement } } });
+    app.get('/events', (_, response) => response.type('text/event-stream').write('data: hello\n\n'));
+    app.onShutdown(() => {});
+    app.start(port, '127.0.0.1').then(() => console.log('it serves'));
+  };
+  const port = await freePort();
+  const process = program(t, main, { given: { port }, env: { NODE_ENV: 'development' } });
+  await process.until(/it serves/);
+  await openEvents(t, port);
+  process.signal('SIGTERM');
+  assert.deepEqual(await process.exit, { code: 0, signal: null }, process.output);
+});
+
 test('in development SIGUSR2 stops', async (t) => {
   const { cluster, port } = await serving(t, '', { config: HOUR, env: { NODE_ENV: 'development' } });
   await openEvents(t, port);

@@ -11,7 +11,7 @@ const { launching, snapshot, socketName } = require('./environment');
 const { homeOf } = require('./metrics/registry');
 const { Reporting } = require('./metrics/reporting');
 const { reapOrphans } = require('./orphans');
-const { heedSignals, track } = require('./signals');
+const { heedSignals, isHurried, track } = require('./signals');
 
 const BACKLOG = 511;
 
@@ -94,13 +94,12 @@ class Primary {
 
   /** @param {any} core @returns {import('./signals').Stoppable} */
   #stoppable(core) {
-    const isDevelopment = process.env.NODE_ENV === 'development';
     return {
       stop: (graceful, limit) => this.stop(graceful, limit),
       signalled: (signal) => core.signalled(signal),
       roll: () => this.roll(),
-      isHurried: isDevelopment || addon.isWatched(),
-      isAbrupt: isDevelopment,
+      isHurried: isHurried(),
+      isAbrupt: process.env.NODE_ENV === 'development',
       patience: this.own.config.processManagement.killTimeout,
       warn: (text) => core.warn(text),
     };

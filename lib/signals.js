@@ -4,6 +4,7 @@
 // Signals of a primary, and of a process without a cluster. The first SIGTERM or SIGINT stops in order what runs here, a
 // second one at once; SIGUSR2 and SIGHUP ask for new workers. A program that handles a signal itself replaces that.
 
+const { addon } = require('./native');
 const { handlersOf, own } = require('./signal-listeners');
 const { waitedFor } = require('./shutdown');
 
@@ -14,6 +15,11 @@ const SECOND_ROLL_TIME = 5000;
 /** Where a developer waits for the end, a stop takes no longer than this, milliseconds. */
 const HURRIED_TIME = 1000;
 
+/** Whether a developer waits: in development, or under a tool that restarts the program with each save. */
+function isHurried() {
+  return process.env.NODE_ENV === 'development' || addon?.isWatched() === true;
+}
+
 /**
  * Something that runs in this process and stops at a signal.
  *
@@ -22,7 +28,7 @@ const HURRIED_TIME = 1000;
  *   time is longer
  * @property {(signal: NodeJS.Signals) => void} [signalled] a signal came that asks the process to stop
  * @property {() => Promise<unknown>} [roll] new workers; never rejects
- * @property {boolean} [isHurried] a developer waits: in development, or under a watcher
+ * @property {boolean} [isHurried] a developer waits
  * @property {boolean} [isAbrupt] SIGINT ends it at once: in development
  * @property {number} [patience] a handler of the program's that has stopped nothing after so long is told of, milliseconds
  * @property {(text: string) => void} [warn]
@@ -162,12 +168,13 @@ function heedSignals(stoppable) {
  */
 function stopAtSignals(stop, timeout) {
   heedSignals({
-    stop(graceful) {
+    isHurried: isHurried(),
+    stop(graceful, limit = timeout) {
       if (!graceful) return Promise.resolve();
-      setTimeout(() => process.exit(0), timeout);
+      setTimeout(() => process.exit(0), Math.min(limit, timeout));
       return stop();
     },
   });
 }
 
-module.exports = { heedSignals, stopAtSignals, track };
+module.exports = { heedSignals, isHurried, stopAtSignals, track };

@@ -48,9 +48,11 @@ function tally(words) {
 }
 
 /** One failure with what helps to find its cause. */
-function line({ id, kind, verdict, reason, begun, at, worker }) {
+function line({ id, kind, verdict, reason, begun, at, worker, connection }) {
   const where = worker === undefined ? 'in no worker' : `in worker ${worker}`;
-  return `${(at - begun).toFixed(1)} ms after it was sent, ${where}: ${kind} ${id} ${verdict}, ${reason}`;
+  const age = (connection) => `${connection.clientPort} -> ${connection.serverPort}, opened ${(begun - connection.opened).toFixed(1)} ms before`;
+  const over = connection ? age(connection) : 'no connection noted';
+  return `${(at - begun).toFixed(1)} ms after it was sent, ${where} (${over}): ${kind} ${id} ${verdict}, ${reason}`;
 }
 
 /** What was done to the cluster, and between it the first failures, in their order. */
