@@ -104,6 +104,7 @@ test('a request that was taken back counts as none, and no name is used twice', 
 const JOURNAL = [
   'c 11 80 5000 100',
   'r 11 begun-in-11 110',
+  'r 22 begun-in-22 110',
   'c 22 80 6000 100',
   // The same client port again, long after; then that connection moves to another worker.
   'c 11 80 6000 500',
@@ -130,6 +131,9 @@ test('a failure is excused only inside a worker that was killed, and only when i
   assert.ok(!isExcused(on(5000, 200)), 'its port was another connection’s before');
   assert.ok(!isExcused({ id: 'begun-in-11', at: 699 }), 'it failed before');
   assert.ok(!isExcused({ id: 'begun-in-11', at: 2800 }), 'it failed long after');
+  const slowly = { serverPort: 80, clientPort: 5000, opened: 90, readAt: 2700 };
+  assert.ok(isExcused({ id: 'begun-in-11', at: 2800, connection: slowly }), 'it read what the killed worker had sent');
+  assert.ok(!isExcused({ id: 'begun-in-22', at: 2800, connection: slowly }), 'another worker had begun it');
   assert.ok(!isExcused({ ...on(5000, 90), begun: 780, at: 790 }), 'it left long after');
   assert.ok(!isExcused({ id: 'begun-in-11', verdict: 'hung' }), 'nothing excuses a hung one');
   assert.ok(!isExcused({ id: 'begun-in-11', verdict: 'wrong' }), 'nor a wrong one');

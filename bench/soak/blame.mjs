@@ -1,6 +1,9 @@
 // Which failures were inside a worker that the schedule killed, from what the workers noted: no clock, no I/O.
 
-/** Milliseconds from a worker's death until its clients have seen it; a slow reader first reads what the kernel has. */
+/**
+ * Milliseconds from a worker's death until its clients have seen it. A slow reader first reads what the dead had given to
+ * the kernel: for it they begin with the last of that.
+ */
 const NOTICE_MS = 2000;
 /** Milliseconds after a death in which a request may leave for a connection that is not known to be gone. */
 const CROSSING_MS = 50;
@@ -57,6 +60,7 @@ export function workerOf(failure, journal, deaths) {
 export function wasInKilledWorker(failure, journal, deaths) {
   const death = deaths.get(workerOf(failure, journal, deaths));
   if (failure.verdict !== 'failed' || death === undefined) return false;
-  const cameWithIt = failure.at >= death.from && failure.at <= death.until + NOTICE_MS;
+  const silentSince = Math.max(death.until, failure.connection?.readAt ?? 0);
+  const cameWithIt = failure.at >= death.from && failure.at <= silentSince + NOTICE_MS;
   return cameWithIt && failure.begun <= death.until + CROSSING_MS;
 }

@@ -24,7 +24,7 @@ export class Connection {
   #waiting = [];
   #unasked;
   #slowly;
-  /** Where it goes and comes from, as the journal names it. */
+  /** Where it goes and comes from, as the journal names it, and when bytes came from there last. */
   place;
   /** Not ended, and not said to be the last answer's. */
   isOpen = true;
@@ -64,6 +64,7 @@ export class Connection {
   }
 
   #take(bytes) {
+    this.place.readAt = journal.now();
     if (this.#slowly) {
       this.#socket.pause();
       setTimeout(() => this.#socket.resume(), READ_GAP_MS);
