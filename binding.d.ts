@@ -47,9 +47,11 @@ export declare class Primary {
   constructor(asked: any, launching: any, told: (arg: string) => void)
   /** Why there is no primary: `{ code, message, details }`, or null. */
   get refusal(): any
-  open(id: number, address: any, backlog: number): void
+  open(id: number, address: any, options: any): void
   /** The program's variables as they are now, for workers that are started from now on. */
   environment(env: any): void
+  /** Lets go of the address of a group; the others stay open. Done when every worker has closed its server there. */
+  release(id: number, group: number): void
   start(id: number): void
   /** `limitMs`: the whole time that the workers have, where it is less than the configured one. */
   stop(id: number, graceful: boolean, limitMs?: number | undefined | null): void
@@ -263,7 +265,7 @@ export declare function workerLeaving(signalled: boolean): void
 export declare function workerLingered(left: any, waitedMs?: number | undefined | null): void
 
 /** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
-export declare function workerListen(address: any, backlog: number): any
+export declare function workerListen(address: any, options: any): any
 
 /** Where this worker's program writes metrics of its own; null in a process that is no worker. */
 export declare function workerMeters(): NativeMeters | null
@@ -279,6 +281,12 @@ export declare function workerOrder(id: number, verb: string, argument: any): an
 
 /** What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
 export declare function workerOrdered(id: number): any
+
+/**
+ * Whether the descriptor of this number is a socket of this process's program that can listen: not one of drover's,
+ * and not connected.
+ */
+export declare function workerOwnsDescriptor(fd: number): boolean
 
 /** The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`]. */
 export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number

@@ -886,6 +886,7 @@ module.exports.workerMeters = nativeBinding.workerMeters
 module.exports.workerName = nativeBinding.workerName
 module.exports.workerOrder = nativeBinding.workerOrder
 module.exports.workerOrdered = nativeBinding.workerOrdered
+module.exports.workerOwnsDescriptor = nativeBinding.workerOwnsDescriptor
 module.exports.workerPost = nativeBinding.workerPost
 module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady

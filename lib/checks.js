@@ -58,7 +58,7 @@ class Checks {
 
   /** The first HTTP server. @returns {any} */
   server() {
-    for (const { server } of this.worker.doors.values()) if (protocolOf(server) !== '') return server;
+    for (const server of this.worker.servers()) if (protocolOf(server) !== '') return server;
     return undefined;
   }
 

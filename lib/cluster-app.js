@@ -22,19 +22,48 @@ const LATER = [
 /** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
 const LATER_PROPERTIES = ['cache'];
 
+/** A path, not a port. @param {any} value */
+function isPath(value) {
+  return typeof value === 'string' && value !== '' && !(Number(value) >= 0);
+}
+
 /**
- * Where to serve: code, then PORT and HOST, then 3000 everywhere.
+ * The forms of Node's `listen`: (options), (handle, backlog), (path, backlog), (port, host, backlog), each part
+ * optional, without the callback.
  *
- * @param {any} options
- * @param {any} port
- * @param {any} host
+ * @param {any[]} args
  */
-function place(options, port, host) {
-  const wanted = port ?? options.port ?? process.env.PORT;
-  return {
-    port: wanted === undefined || wanted === '' ? DEFAULT_PORT : wanted,
-    host: host ?? options.host ?? (process.env.HOST || undefined),
-  };
+function forms([first, ...rest]) {
+  const backlog = rest.find((value) => typeof value === 'number');
+  const host = rest.find((value) => typeof value === 'string');
+  if (first !== null && typeof first === 'object') return { asked: first, backlog };
+  return { asked: isPath(first) ? { path: first } : { port: first, host }, backlog };
+}
+
+/**
+ * What Node's `listen` is to be asked: where code says, then PORT and HOST, then port 3000 everywhere.
+ *
+ * @param {any} options createServer's
+ * @param {any[]} args
+ */
+function completed(options, args) {
+  const { asked, backlog } = forms(args);
+  // A handle of the program's, or a descriptor.
+  const isElsewhere = ['path', 'fd', 'handle', '_handle', 'getAsyncId'].some((name) => (asked[name] ?? null) !== null);
+  if (isElsewhere) return asked;
+  const wanted = asked.port ?? options.port ?? process.env.PORT;
+  const port = wanted === undefined || wanted === '' ? DEFAULT_PORT : wanted;
+  const host = asked.host ?? options.host ?? (process.env.HOST || undefined);
+  const all = backlog === undefined ? asked : { backlog, ...asked };
+  if (!isPath(port)) return { ...all, port, host };
+  const more = { ...all };
+  delete more.port;
+  return { ...more, path: port };
+}
+
+/** Tells one place from another. @param {any} wanted */
+function nameOf({ port, host, path, fd }) {
+  return JSON.stringify([port === undefined ? null : String(port), host, path, fd]);
 }
 
 /**
@@ -45,45 +74,61 @@ function place(options, port, host) {
  * @param {any} manager the ClusterManager
  */
 function methodsOf(role, options, manager) {
-  /** @type {{ port: any, host: any, done: Promise<void> } | null} */
-  let started = null;
+  /** What was begun, by where. @type {Map<string, { server: any, done: Promise<void>, isSettled: boolean }>} */
+  const begun = new Map();
   /** Called twice a stop returns the same promise; a forced one after a graceful one still forces. @type {Map<boolean, Promise<void>>} */
   const stops = new Map();
 
-  function begin(/** @type {any} */ port, /** @type {any} */ host, /** @type {string | symbol} */ errorEvent) {
-    const at = place(options, port, host);
-    if (started === null) {
-      stops.clear();
-      const done = role.start(at.port, at.host, errorEvent).catch((/** @type {Error} */ error) => {
-        // It may be tried again, perhaps elsewhere.
-        started = null;
+  /** @param {import('./serve/node').Serving} serving @param {any} wanted @param {string | symbol} errorEvent */
+  function begin(serving, wanted, errorEvent) {
+    if (begun.size === 0) stops.clear();
+    const name = nameOf(wanted);
+    const { server } = serving;
+    const one = { server, isSettled: false, done: Promise.resolve() };
+    // It may be tried again.
+    const forget = () => void (begun.get(name) === one && begun.delete(name));
+    begun.set(name, one);
+    server.once('close', forget);
+    one.done = role.start(serving, wanted, errorEvent).then(
+      () => void (one.isSettled = true),
+      (/** @type {unknown} */ error) => {
+        forget();
         throw error;
-      });
-      started = { ...at, done };
-      return done;
-    }
-    const same = String(started.port) === String(at.port) && started.host === at.host;
-    return same ? started.done : Promise.reject(alreadyStarted());
+      },
+    );
+    return one.done;
+  }
+
+  /** What serves there, or is about to. @param {any} wanted */
+  function standing(wanted) {
+    const one = begun.get(nameOf(wanted));
+    return one !== undefined && (!one.isSettled || one.server.listening) ? one : undefined;
   }
 
   /** @type {Record<string, any>} */
   const methods = {
-    start: (/** @type {any} */ port, /** @type {any} */ host) => begin(port, host, 'error'),
+    start(/** @type {any[]} */ ...args) {
+      const wanted = completed(options, args);
+      if (begun.size === 0) return begin(role.serving(), wanted, 'error');
+      return standing(wanted)?.done ?? Promise.reject(alreadyStarted());
+    },
+    // As with Express each call makes a server, and so an application may have several ports.
     listen(/** @type {any[]} */ ...args) {
       const callback = args.find((value) => typeof value === 'function');
-      const [port, host] = args.filter((value) => typeof value !== 'function');
-      const options = port !== null && typeof port === 'object' ? port : { port, host };
-      const server = role.server();
-      if (callback) call(callback, server);
-      const where = typeof options.host === 'string' ? options.host : undefined;
-      begin(options.port ?? options.path, where, errorMonitor).then(
-        () => role.began(server),
-        (/** @type {unknown} */ error) => role.failed(server, error),
-      );
-      return server;
+      const given = args.filter((value) => typeof value !== 'function');
+      const wanted = completed(options, given);
+      const one = String(wanted.port) === '0' ? undefined : standing(wanted);
+      if (one !== undefined) {
+        if (callback) one.done.then(() => callback.call(one.server), callback.length > 0 ? callback : () => {});
+        return one.server;
+      }
+      const serving = role.serving();
+      if (callback) call(callback, serving.server);
+      begin(serving, wanted, errorMonitor).catch((/** @type {unknown} */ error) => serving.fail(error));
+      return serving.server;
     },
     close(/** @type {(error?: Error) => void} */ callback) {
-      started = null;
+      begun.clear();
       const closed = role.close();
       if (callback) closed.then(() => callback(), callback);
       return closed;
@@ -91,7 +136,7 @@ function methodsOf(role, options, manager) {
     address: () => role.address(),
     stopCluster(graceful = true) {
       // What has stopped may be started again.
-      started = null;
+      begun.clear();
       const stop = stops.get(graceful) ?? role.stop(graceful);
       stops.set(graceful, stop);
       return stop;

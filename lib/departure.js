@@ -29,7 +29,7 @@ class Departure {
   /**
    * @param {import('./worker').Worker} worker
    * @param {any} server
-   * @param {number} group
+   * @param {number | null} group null: it listens by itself, and no other worker can have its connections
    */
   constructor(worker, server, group) {
     this.worker = worker;
@@ -54,7 +54,7 @@ class Departure {
   }
 
   get canMove() {
-    return this.worker.canHandOver();
+    return this.group !== null && this.worker.canHandOver();
   }
 
   /** Whether its connection goes to another worker once it is idle. @param {any} socket */
@@ -63,7 +63,7 @@ class Departure {
   }
 
   look() {
-    if (this.canMove) giveIdle(this.server, this.group);
+    if (this.group !== null && this.canMove) giveIdle(this.server, this.group);
     const list = listOf(this.server);
     if (!list) return;
     const now = performance.now();
@@ -129,7 +129,7 @@ function departToo(worker, server) {
   if (typeof prototype.closeIdleConnections === 'function' && !orderly.has(prototype)) patch(worker, prototype);
 }
 
-/** @param {import('./worker').Worker} worker @param {any} server @param {number} group */
+/** @param {import('./worker').Worker} worker @param {any} server @param {number | null} group */
 function depart(worker, server, group) {
   const leaving = new Departure(worker, server, group);
   leaving.tellLast();
@@ -145,9 +145,29 @@ function depart(worker, server, group) {
  */
 function leaveInOrder(worker, server) {
   const door = worker.doorOf(server);
-  if (door === undefined) return;
-  worker.close(door);
-  if (listOf(server)) depart(worker, server, door.group);
+  if (door === undefined) stopAccepting(server);
+  else worker.close(door);
+  if (listOf(server)) depart(worker, server, door?.group ?? null);
+}
+
+/**
+ * A server on a socket of its own takes nothing new. For its program it still listens: libuv's handle can only be
+ * closed, so that something stands in its place.
+ *
+ * @param {any} server
+ */
+function stopAccepting(server) {
+  const handle = server._handle;
+  if (!handle) return;
+  const place = {};
+  const isKnown = handle.getsockname?.(place) === 0;
+  handle.close();
+  server._handle = {
+    getsockname: isKnown ? (/** @type {any} */ out) => (Object.assign(out, place), 0) : undefined,
+    close: (/** @type {(() => void) | undefined} */ callback) => void (callback && process.nextTick(callback)),
+    ref() {},
+    unref() {},
+  };
 }
 
 /** @param {import('./worker').Worker} worker @param {any} prototype */

@@ -60,14 +60,17 @@ class Door {
    * @param {import('./worker').Worker} worker
    * @param {any} server
    * @param {{ group: number, fd: number }} share
+   * @param {() => void} closed called when it closes
    */
-  constructor(worker, server, { group, fd }) {
+  constructor(worker, server, { group, fd }, closed) {
+    this.closed = closed;
     this.worker = worker;
     this.server = server;
     this.group = group;
     this.tally = tallyOf(worker, server);
-    follow(server);
-    departToo(worker, server);
+    this.enter(server);
+    /** Whether it keeps the process alive, as `server.ref()` and `server.unref()` say. */
+    this.holds = true;
     // The undocumented but long-lived way to a handle over a descriptor, whatever its kind.
     this.handle = /** @type {any} */ (net)._createServerHandle(null, null, null, fd);
     this.Connection = this.handle.constructor;
@@ -76,23 +79,41 @@ class Door {
     this.dress();
   }
 
+  /** From now on the connections are this server's: a program may listen on the handle of another of its servers. @param {any} server */
+  enter(server) {
+    this.server = server;
+    this.tally = tallyOf(this.worker, server);
+    follow(server);
+    departToo(this.worker, server);
+  }
+
   /** Gives the handle the few methods that mean something else here. */
   dress() {
     const { handle, group, worker } = this;
     const prototype = Object.getPrototypeOf(handle);
     handle.listen = () => 0;
-    handle.ref = () => addon.workerKeepAlive(group, true);
-    handle.unref = () => addon.workerKeepAlive(group, false);
+    // The primary has done it: the file may be its alone to change.
+    handle.fchmod = () => 0;
+    handle.ref = () => this.hold(true);
+    handle.unref = () => this.hold(false);
     handle.hasRef = () => addon.workerKeepsAlive(group);
     handle.close = (/** @type {() => void} */ callback) => {
+      this.closed();
       worker.close(this);
       return prototype.close.call(handle, callback);
     };
   }
 
-  /** Begins to serve; the server has taken the handle. */
+  /** @param {boolean} holds */
+  hold(holds) {
+    this.holds = holds;
+    addon.workerKeepAlive(this.group, holds);
+  }
+
+  /** Begins to serve; the server has taken the handle, and may have let go of the loop before. */
   open(/** @type {boolean} */ plainHttp) {
     this.worker.serve(this, plainHttp);
+    if (!this.holds) this.hold(false);
   }
 
   /**

@@ -4,88 +4,65 @@
 // Every `listen()` of a worker shares the primary's listener. Node has worked out all forms of its arguments,
 // and has resolved the name, when it calls `_listen2`; that is where the worker asks the primary instead of
 // binding by itself. Errors are Node's own: a handle whose listen() fails makes Node build them.
+// What a program says is this process's own (`exclusive`, `reusePort`, a handle) is left to Node.
 
 const http = require('node:http');
-const net = require('node:net');
+const { constants } = require('node:os');
 const tls = require('node:tls');
+const { Counter, addressOf, askedOf, replaceListen } = require('./address');
 const { Door } = require('./door');
-const { socketName } = require('./environment');
+const { addon } = require('./native');
 
-/** libuv's flag for `ipv6Only`. */
-const IPV6_ONLY = 1;
+/** Node's own, where nobody says otherwise. */
+const BACKLOG = 511;
 
 /** @param {any} server */
 function isPlainHttp(server) {
   return server instanceof http.Server && !(server instanceof tls.Server);
 }
 
-/** Tells the servers of one worker that listen on port 0 of the same host apart. */
-class Counter {
-  constructor() {
-    /** @type {Map<string, number>} */
-    this.counts = new Map();
-  }
-
-  /** @param {string} key */
-  next(key) {
-    const nth = this.counts.get(key) ?? 0;
-    this.counts.set(key, nth + 1);
-    return nth;
-  }
-}
-
-/**
- * The address as the primary names it.
- *
- * @param {Counter} counter
- * @param {string | null} host
- * @param {number | null} port -1 for a unix socket
- * @param {number | null | undefined} fd
- * @param {number | undefined} flags
- */
-function addressOf(counter, host, port, fd, flags) {
-  if (typeof fd === 'number' && fd >= 0) return { kind: 'descriptor', fd };
-  if (port === -1) return { kind: 'unix', path: socketName(String(host)) };
-  const nth = port === 0 ? counter.next(`tcp ${host ?? ''}`) : 0;
-  return { kind: 'tcp', host: host || null, port: port ?? 0, ipv6_only: ((flags ?? 0) & IPV6_ONLY) !== 0, nth };
-}
-
 /** @param {number} errno */
 function failing(errno) {
-  return { listen: () => -errno, close() {} };
+  return { listen: () => -errno, close() {}, fchmod: () => 0 };
 }
 
 /** @param {import('./worker').Worker} worker */
 function share(worker) {
   const counter = new Counter();
-  const prototype = /** @type {any} */ (net.Server.prototype);
-  const listen2 = prototype._listen2;
+  /** This worker's servers at each address: how many there were, and how long the last was open. @type {Map<string, { before: number, lived_ms: number | null }>} */
+  const visits = new Map();
 
-  prototype._listen2 = prototype._setupListenHandle = function listenWithPrimary(
-    /** @type {string | null} */ host,
-    /** @type {number | null} */ port,
-    /** @type {number | null} */ family,
-    /** @type {number} */ backlog,
-    /** @type {number | undefined} */ fd,
-    /** @type {number | undefined} */ flags,
-  ) {
-    // A handle of the user's own is served as it is.
-    if (this._handle) return listen2.call(this, host, port, family, backlog, fd, flags);
-    const answer = worker.listen(addressOf(counter, host, port, fd, flags), backlog || 511);
+  replaceListen((server, place, proceed) => {
+    const { exclusive, mode } = askedOf(server, place);
+    const given = server._handle;
+    if (given || exclusive || (typeof place.fd === 'number' && addon.workerOwnsDescriptor(place.fd))) {
+      proceed();
+      if (server._handle) worker.serveAlone(server, given ? worker.doorWith(given) : undefined);
+      return;
+    }
+    const address = addressOf(counter, place);
+    const key = JSON.stringify(address);
+    const visit = visits.get(key) ?? { before: 0, lived_ms: null };
+    const answer = worker.listen(address, place.backlog || BACKLOG, { mode, ...visit });
     if (answer.errno === undefined && worker.doors.has(answer.group)) {
-      require('./native').addon.closeDescriptor(answer.fd);
-      answer.errno = require('node:os').constants.errno.EADDRINUSE;
+      addon.closeDescriptor(answer.fd);
+      answer.errno = constants.errno.EADDRINUSE;
     }
     if (answer.errno !== undefined) {
-      this._handle = failing(answer.errno);
-      return listen2.call(this, answer.host ?? host, port, family, backlog, fd, flags);
+      server._handle = failing(answer.errno);
+      return proceed(answer.host);
     }
-    const door = new Door(worker, this, answer);
-    this._handle = door.handle;
-    worker.countStreams(this);
-    listen2.call(this, answer.host ?? host, answer.port || port, family, backlog, fd, flags);
-    door.open(isPlainHttp(this));
-  };
+    const next = { before: visit.before + 1, lived_ms: /** @type {number | null} */ (null) };
+    visits.set(key, next);
+    const since = performance.now();
+    const door = new Door(worker, server, answer, () => {
+      next.lived_ms = Math.floor(performance.now() - since);
+    });
+    server._handle = door.handle;
+    worker.countStreams(server);
+    proceed(answer.host);
+    door.open(isPlainHttp(server));
+  });
 }
 
 module.exports = { share };

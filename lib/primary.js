@@ -3,17 +3,13 @@
 
 // The primary in JavaScript: promises and events over the core's loop. It decides nothing.
 
-const dns = require('node:dns');
-const net = require('node:net');
 const { addon } = require('./native');
-const { ClusterError, fromCore, systemError, unwrap } = require('./errors');
-const { launching, snapshot, socketName } = require('./environment');
+const { ClusterError, fromCore, unwrap } = require('./errors');
+const { launching, snapshot } = require('./environment');
 const { homeOf } = require('./metrics/registry');
 const { Reporting } = require('./metrics/reporting');
 const { reapOrphans } = require('./orphans');
 const { heedSignals, isHurried, track } = require('./signals');
-
-const BACKLOG = 511;
 
 /** One cluster: made once, started once. */
 class Primary {
@@ -21,8 +17,9 @@ class Primary {
    * @param {object} asked as `loadConfig` of the core takes it
    * @param {(event: any) => void} onEvent
    * @param {import('./messages/mailbox').Mailbox} mailbox
-   * @param {{ registry: import('./metrics/registry').Registry, functions: ReturnType<typeof import('./metrics/reporting').functionsOf>, config: any }} own
-   *   the program's metrics, its functions that `monitoring` names, and the configuration with its defaults
+   * @param {{ registry: import('./metrics/registry').Registry, functions: ReturnType<typeof import('./metrics/reporting').functionsOf>, config: any, ended: () => void }} own
+   *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and who is told
+   *   when the cluster is gone
    */
   constructor(asked, onEvent, mailbox, own) {
     this.asked = asked;
@@ -42,8 +39,8 @@ class Primary {
     this.stopping = false;
     /** The last start failed, and the exit code says so. */
     this.failed = false;
-    /** Where the cluster serves, once the address is open. @type {import('node:net').AddressInfo | string | null} */
-    this.address = null;
+    /** The start of the core that lives now, however many addresses wait for it. @type {Promise<void> | null} */
+    this.started = null;
     this.end = () => {};
   }
 
@@ -82,11 +79,12 @@ class Primary {
         this.mailbox.wire = null;
         this.core = null;
         this.stopping = false;
-        this.address = null;
+        this.started = null;
         // First, so that whoever stopped the cluster can exit before a start that was cut off is heard of.
         resolve();
         for (const { reject } of this.waiting.values()) reject(stopped());
         this.waiting.clear();
+        this.own.ended();
       };
     });
     return core;
@@ -144,49 +142,72 @@ class Primary {
   }
 
   /**
-   * Opens the address, so that a taken port is known before any worker is started, and starts the workers.
-   * When it fails nothing of the cluster is left, and it may be tried again.
+   * Opens the address, so that a taken port is known before any worker is started, and starts the workers if they are
+   * not. When it fails and nothing else serves, nothing of the cluster is left, and it may be tried again.
    *
-   * @param {number | string} port a number, or the path of a unix socket
-   * @param {string | undefined} host
+   * @param {any} address as the core names it; null: each worker listens by itself
+   * @param {object} options
+   * @param {{ opened: (opened: any) => void, isLast: () => boolean }} told
    */
-  serve(port, host) {
+  serve(address, options, { opened, isLast }) {
     return this.attempt(async (core) => {
-      const address = await addressOf(port, host);
-      const opened = await this.ask(core, (id) => core.open(id, address, BACKLOG)).catch((error) => {
-        throw listenError(error, address);
-      });
-      this.address = addressInfo(address, opened);
-      await this.ask(core, (id) => this.launch(core, id));
-    });
+      if (address !== null) opened(await this.ask(core, (id) => core.open(id, address, options)));
+      await this.startOnce(core);
+    }, isLast);
   }
 
   /** Starts the workers; their program listens by itself. */
   start() {
-    return this.attempt((core) => this.ask(core, (id) => this.launch(core, id)));
+    return this.attempt((core) => this.startOnce(core), () => true);
   }
 
-  /** @param {any} core @param {number} id */
-  launch(core, id) {
-    core.environment(snapshot());
-    core.start(id);
+  /** @param {any} core */
+  startOnce(core) {
+    this.started ??= this.ask(core, (id) => {
+      core.environment(snapshot());
+      core.start(id);
+    });
+    return this.started;
   }
 
-  /** @param {(core: any) => Promise<void>} act @returns {Promise<void>} */
-  async attempt(act) {
+  /**
+   * Lets go of one address; the cluster goes on. Resolves when every worker has closed its server there.
+   *
+   * @param {number | null} group
+   * @returns {Promise<void>}
+   */
+  release(group) {
+    const { core } = this;
+    if (group === null || core === null) return Promise.resolve();
+    // A cluster that has ended has let go of everything.
+    return this.ask(core, (id) => core.release(id, group)).catch(() => {});
+  }
+
+  /** @param {string} text */
+  warn(text) {
+    if (this.core === null) console.warn(`drover: ${text}`);
+    else this.core.warn(text);
+  }
+
+  /** @param {(core: any) => Promise<void>} act @param {() => boolean} isLast @returns {Promise<void>} */
+  async attempt(act, isLast) {
     try {
       const core = await this.begin();
       await act(core);
       if (this.failed) process.exitCode = undefined;
       this.failed = false;
     } catch (error) {
-      if (/** @type {any} */ (error).code === 'STOPPED') throw error;
+      if (/** @type {any} */ (error).code === 'STOPPED' || !isLast()) throw error;
       await this.stop(false);
-      // A program that only prints the error ends without a cluster: who started it should know.
-      this.failed ||= process.exitCode === undefined;
-      process.exitCode ??= 1;
+      this.fail();
       throw error;
     }
+  }
+
+  /** A program that only prints the error ends without a cluster: who started it should know. */
+  fail() {
+    this.failed ||= process.exitCode === undefined;
+    process.exitCode ??= 1;
   }
 
   /**
@@ -242,36 +263,6 @@ class Primary {
 
 function stopped() {
   return new ClusterError('The cluster does not run', 'STOPPED');
-}
-
-/**
- * The address as the core names it; names are resolved as Node does.
- *
- * @param {number | string} port
- * @param {string | undefined} host
- */
-async function addressOf(port, host) {
-  const number = typeof port === 'string' && /^\d+$/.test(port) ? Number(port) : port;
-  if (typeof number === 'string') return { kind: 'unix', path: socketName(number) };
-  if (!Number.isInteger(number) || number < 0 || number > 65_535) {
-    // Node's own error for a port that is none.
-    net.createServer().listen(number);
-  }
-  const resolved = host ? (await dns.promises.lookup(host)).address : null;
-  return { kind: 'tcp', host: resolved, port: number, ipv6_only: false, nth: 0 };
-}
-
-/** @param {any} address @param {{ host: string | null, port: number }} opened */
-function addressInfo(address, { host, port }) {
-  if (address.kind === 'unix') return address.path;
-  return { address: host ?? '', family: net.isIPv6(host ?? '') ? 'IPv6' : 'IPv4', port };
-}
-
-/** @param {any} error @param {any} address */
-function listenError(error, address) {
-  const details = error.core?.details;
-  if (!details?.errno) return error;
-  return systemError(details.errno, details.syscall, details.host ?? address.host ?? address.path ?? null, address.port);
 }
 
 module.exports = { Primary };

@@ -4,19 +4,19 @@
 // What an application's methods do in a worker, in the primary, and in a process without a cluster. One
 // object with the same verbs for each role.
 
-const { errorMonitor } = require('node:events');
+const http = require('node:http');
 const { alone } = require('./alone');
-const { ClusterServer } = require('./cluster-server');
 const { ClusterError, notClustered, notSupported } = require('./errors');
 const { Leadership } = require('./leadership');
 const { Loopback } = require('./messages/loopback');
 const { Mailbox } = require('./messages/mailbox');
 const { Registry } = require('./metrics/registry');
 const { addon } = require('./native');
+const { recognise, serveFor } = require('./own-servers');
 const { Primary } = require('./primary');
 const { retryOf } = require('./retry');
 const { stopAtSignals } = require('./signals');
-const { serve } = require('./serve/node');
+const { Serving, serve } = require('./serve/node');
 const { onShutdown, runHooks, waitUntil, waitedFor } = require('./shutdown');
 
 /** A process that could not read its configuration has so long to stop in order, milliseconds. */
@@ -31,52 +31,38 @@ class Serves {
   /** @param {Made} made */
   constructor(made) {
     this.made = made;
-    /** @type {import('./serve/node').Serving | null} */
-    this.serving = null;
-    /** What the server has emitted as 'error' while it began to listen. @type {unknown} */
-    this.told = null;
+    /** What listens or has listened. @type {Set<import('./serve/node').Serving>} */
+    this.servings = new Set();
   }
 
-  /** The application's own server, made when it is first asked for. */
-  server() {
-    this.serving ??= serve(this.made.app, this.made.server);
-    return this.serving.server;
+  /** A server of the application's that waits to listen. */
+  serving() {
+    const serving = serve(this.made.app, this.made.server);
+    this.servings.add(serving);
+    return serving;
   }
 
   /**
-   * @param {number | string} port
-   * @param {string | undefined} host
-   * @param {string | symbol} errorEvent 'error' takes the failure from the server, `errorMonitor` only watches it
+   * @param {import('./serve/node').Serving} serving
+   * @param {import('./serve/node').ListenOptions} options
+   * @param {string | symbol} errorEvent
    */
-  async start(port, host, errorEvent) {
-    const server = this.server();
-    const note = (/** @type {unknown} */ error) => {
-      this.told = error;
-    };
-    server.once(errorMonitor, note);
+  async start(serving, options, errorEvent) {
     try {
-      await this.serving?.listen(port, host, errorEvent);
-    } finally {
-      server.removeListener(errorMonitor, note);
+      await serving.start(options, errorEvent);
+    } catch (error) {
+      this.servings.delete(serving);
+      throw error;
     }
   }
 
-  /** The server has said so itself. */
-  began() {}
-
-  /**
-   * `listen` failed. What the server has not said itself, or a framework has kept to itself, is said here.
-   *
-   * @param {import('node:net').Server} server
-   * @param {unknown} error
-   */
-  failed(server, error) {
-    const kept = this.serving?.swallows && server.listenerCount('error') === 0;
-    if (this.told !== error || kept) process.nextTick(() => server.emit('error', error));
+  /** Servers that listen. */
+  servers() {
+    return [...this.servings].map(({ server }) => server).filter((server) => server.listening);
   }
 
   address() {
-    return this.serving?.server.address() ?? null;
+    return this.servers()[0]?.address() ?? null;
   }
 
   /** @param {() => void | Promise<void>} hook */
@@ -90,10 +76,14 @@ class Serves {
   }
 
   /** @returns {Promise<void>} */
-  close() {
-    const server = this.serving?.server;
-    if (server === undefined) return Promise.resolve();
-    return new Promise((resolve, reject) => server.close((error) => (error ? reject(error) : resolve())));
+  async close() {
+    const closed = this.servers().map(
+      (server) =>
+        new Promise((/** @type {(_: void) => void} */ resolve, reject) => {
+          server.close((error) => (error ? reject(error) : resolve()));
+        }),
+    );
+    await Promise.all(closed);
   }
 }
 
@@ -206,25 +196,30 @@ class Single extends Serves {
     this.leadership = new Leadership({ isLeader: true, settled: () => Promise.resolve(), resigned() {} });
   }
 
-  /** @override @param {number | string} port @param {string | undefined} host @param {string | symbol} errorEvent */
-  async start(port, host, errorEvent) {
-    for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
+  /**
+   * @override
+   * @param {import('./serve/node').Serving} serving
+   * @param {import('./serve/node').ListenOptions} options
+   * @param {string | symbol} errorEvent
+   */
+  async start(serving, options, errorEvent) {
+    if (!this.hasStarted) for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw require('./errors').fromCore(this.made.prepared.refusal);
-    if (this.config.monitoring?.enabled) alone()?.count(this.server());
+    if (this.config.monitoring?.enabled) alone()?.count(serving.server);
     if (this.config.logging?.requestIds) require('./request-ids').identifyRequests();
-    await super.start(port, host, errorEvent);
+    await super.start(serving, options, errorEvent);
     this.hasStarted = true;
   }
 
   /** @param {boolean} graceful */
   stop(graceful) {
-    const server = this.serving?.server;
-    if (!graceful && server !== undefined && 'closeAllConnections' in server) {
+    const servers = /** @type {import('node:http').Server[]} */ (this.servers());
+    if (!graceful && servers.length > 0) {
       const closed = this.close();
-      /** @type {import('node:http').Server} */ (server).closeAllConnections();
+      for (const server of servers) server.closeAllConnections?.();
       return closed;
     }
-    this.stopping ??= (server?.listening ? this.close() : Promise.resolve())
+    this.stopping ??= this.close()
       .then(() => runHooks(this.hooks))
       .then(waitedFor)
       .finally(() => {
@@ -258,7 +253,7 @@ class Single extends Serves {
     const address = this.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
     // A manager's own program listens by itself.
-    const serves = this.isReady() || this.made.app === null;
+    const serves = this.servers().length > 0 || this.made.app === null;
     own?.stands(serves ? 'ready' : this.hasStarted ? 'stopping' : 'starting', port);
     return own;
   }
@@ -277,7 +272,8 @@ class Single extends Serves {
   }
 
   isReady() {
-    return this.serving?.server.listening === true;
+    // A server that the program made itself around the application is no business of this object's.
+    return this.servings.size === 0 || this.servers().length > 0;
   }
 
   /** @param {string} verb @returns {Promise<never>} */
@@ -298,8 +294,8 @@ class InPrimary {
     this.name = 'primary';
     this.workerId = undefined;
     this.config = made.prepared.config;
-    /** @type {ClusterServer | null} */
-    this.standIn = null;
+    /** Servers that the cluster serves for, by what holds their addresses. @type {Set<any>} */
+    this.held = new Set();
     this.mailbox = new Mailbox({
       wire: null,
       listeners: {
@@ -319,7 +315,9 @@ class InPrimary {
       registry: this.registry,
       functions: made.functions,
       config: this.config,
+      ended: () => this.ended(),
     });
+    if (made.app !== null) recognise(made.app, this);
   }
 
   /** Who sent a message, as it was when it was heard of first: looking it up costs more than a message. @param {number} from */
@@ -335,25 +333,73 @@ class InPrimary {
     return sender;
   }
 
-  /** @param {number | string} port @param {string | undefined} host */
-  async start(port, host) {
-    await this.primary.serve(port, host);
+  /** Stands for a server of each worker's: one of Node's class that never takes a connection itself. */
+  serving() {
+    const server = http.createServer();
+    serveFor(server, this);
+    return new Serving(server);
   }
 
-  /** Stands for the servers of the workers. */
-  server() {
-    this.standIn ??= new ClusterServer(this);
-    return this.standIn;
+  /**
+   * @param {import('./serve/node').Serving} serving
+   * @param {import('./serve/node').ListenOptions} options
+   * @param {string | symbol} errorEvent
+   */
+  async start(serving, options, errorEvent) {
+    try {
+      await serving.start(options, errorEvent);
+    } catch (error) {
+      if (this.held.size === 0) this.primary.fail();
+      throw error;
+    }
   }
 
-  /** @param {ClusterServer} server */
-  began(server) {
-    server.begun();
+  /**
+   * Opens the address for the workers (null: they listen by themselves), and starts the cluster if it does not run.
+   *
+   * @param {any} held
+   * @param {any} address
+   * @param {{ backlog: number, mode: number }} options
+   */
+  async hold(held, address, options) {
+    this.held.add(held);
+    try {
+      await this.primary.serve(address, options, {
+        opened: (opened) => this.opened(held, address, opened),
+        // Another server of this cluster serves on.
+        isLast: () => this.held.size === 1,
+      });
+    } catch (error) {
+      this.held.delete(held);
+      throw error;
+    }
   }
 
-  /** @param {ClusterServer} server @param {unknown} error */
-  failed(server, error) {
-    process.nextTick(() => server.emit('error', error));
+  /** @param {any} held @param {any} address @param {any} opened */
+  opened(held, address, opened) {
+    held.opened(address, opened);
+    // It was closed meanwhile.
+    if (!this.held.has(held)) this.primary.release(held.group);
+  }
+
+  /** A held server closes: its address is free, and with the last one the cluster ends. @param {any} held */
+  release(held) {
+    if (!this.held.delete(held)) return Promise.resolve();
+    if (this.held.size === 0) return this.primary.stop(true);
+    return this.primary.release(held.group);
+  }
+
+  /** The cluster is gone, and so are its servers. */
+  ended() {
+    const held = [...this.held];
+    this.held.clear();
+    // After those who wait for a start have heard of the end.
+    setImmediate(() => held.forEach((one) => one.end()));
+  }
+
+  /** Something for the operator. @param {string} text */
+  warn(text) {
+    this.primary.warn(text);
   }
 
   /** Without an address of its own: the workers' program listens. */
@@ -362,7 +408,8 @@ class InPrimary {
   }
 
   address() {
-    return this.primary.address;
+    for (const { place } of this.held) if (place !== null) return place;
+    return null;
   }
 
   /** Hooks are a worker's: this process has served nothing. */

@@ -11,6 +11,7 @@ const { CLOSED } = require('./cells');
 const { Checks } = require('./checks');
 const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
+const { follow } = require('./farewell');
 const { giveIdle, giveOne } = require('./handoff');
 const { Leadership } = require('./leadership');
 const { Mailbox } = require('./messages/mailbox');
@@ -29,6 +30,7 @@ const NOTICE_LEAD = 9;
 const NOTICE_EVENT = 10;
 const NOTICE_CHECK = 11;
 const NOTICE_DIAGNOSE = 12;
+const NOTICE_CLOSE_SERVER = 13;
 
 /** Connections that were asked for and are all busy may come so much later, milliseconds. */
 const OWED_FOR = 1000;
@@ -51,6 +53,8 @@ class Worker {
     this.id = String(welcome.slot);
     /** The doors of this worker's servers, by listener group. @type {Map<number, import('./door').Door>} */
     this.doors = new Map();
+    /** Servers that listen by themselves, on sockets of this process's own. @type {Set<any>} */
+    this.private = new Set();
     this.drain = new Drain(this);
     /** The hooks that its drain runs, whichever copy of this module a program has. */
     this.shutdown = require('./shutdown');
@@ -149,6 +153,7 @@ class Worker {
     if (kind === NOTICE_EVENT) return this.relay();
     if (kind === NOTICE_CHECK) return this.checks.begin();
     if (kind === NOTICE_DIAGNOSE) return require('./diagnostics').diagnose();
+    if (kind === NOTICE_CLOSE_SERVER) return void this.doors.get(number)?.server.close();
     if (kind === NOTICE_UNREADY) this.isUnready = true;
     if (kind === NOTICE_DRAIN) this.drain.begin(addon.workerDrain());
     else if (kind === NOTICE_TIME_UP) this.drain.cut();
@@ -190,10 +195,11 @@ class Worker {
    *
    * @param {object} address
    * @param {number} backlog
+   * @param {{ mode?: number, before?: number, lived_ms?: number | null }} [more]
    * @returns {{ group: number, host: string | null, port: number, fd: number, errno?: number }}
    */
-  listen(address, backlog) {
-    const answer = addon.workerListen(address, backlog);
+  listen(address, backlog, more) {
+    const answer = addon.workerListen(address, { backlog, ...more });
     this.readMailLater();
     return answer;
   }
@@ -232,6 +238,38 @@ class Worker {
     this.checks.follow();
   }
 
+  /**
+   * A server listens on a handle that is this process's own, or on that of another server's door, which is its
+   * from now on.
+   *
+   * @param {any} server
+   * @param {import('./door').Door} [door]
+   */
+  serveAlone(server, door) {
+    if (door !== undefined) {
+      door.enter(server);
+    } else if (!this.private.has(server)) {
+      this.private.add(server);
+      server.once('close', () => this.private.delete(server));
+      follow(server);
+      this.countStreams(server);
+    }
+    this.checks.follow();
+    if (this.welcome.ready === 'listen') addon.workerReady();
+  }
+
+  /** Every server of this process that listens, the primary's listener behind it or not. @returns {any[]} */
+  servers() {
+    const shared = [...this.doors.values()].map((door) => door.server);
+    return [...shared, ...[...this.private].filter((server) => server.listening)];
+  }
+
+  /** @param {any} handle */
+  doorWith(handle) {
+    for (const door of this.doors.values()) if (door.handle === handle) return door;
+    return undefined;
+  }
+
   /** @param {import('./door').Door} door */
   close(door) {
     if (this.doors.get(door.group) !== door) return;
@@ -239,11 +277,6 @@ class Worker {
     this.doors.delete(door.group);
     this.checks.follow();
     this.readMailLater();
-  }
-
-  /** Every server of this worker that listens. @returns {any[]} */
-  servers() {
-    return [...this.doors.values()].map(({ server }) => server);
   }
 
   /** @param {any} server @returns {import('./door').Door | undefined} */

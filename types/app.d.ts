@@ -17,6 +17,14 @@ import type { WorkerInfo } from './worker';
  */
 type ListenCallback = (error?: Error) => void;
 
+/** What Node.js' `server.listen` takes. */
+export interface ListenOptions extends net.ListenOptions {
+  /** A listening socket that the primary has under this number. */
+  fd?: number;
+  /** Where Node.js has it (22.12, 23.1). */
+  reusePort?: boolean;
+}
+
 /**
  * The methods of a clustered application. They work in the primary and in every worker; in a worker they ask
  * the primary. Without a cluster, information is about this process, messages reach itself, and what would
@@ -36,16 +44,19 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
    * The port may be 0 (any) or the path of a unix socket.
    */
   start(port?: number | string, host?: string): Promise<void>;
+  start(options: ListenOptions): Promise<void>;
   /**
    * The same with a callback, which runs once a process. Returns the server: in a worker the one that serves,
-   * in the primary one that stands for the workers' (its `address()` is theirs, its `close()` ends the cluster,
-   * it takes no connection itself). A backlog below 4096 is raised to that.
+   * in the primary one that stands for the workers' (its `address()` is theirs, it takes no connection itself, and
+   * its `close()` closes the address in every worker, with the last one the cluster ends). An application may listen
+   * at several addresses. A backlog below 4096 is raised to that. With `exclusive` (or `reusePort`) each worker binds
+   * a socket of its own, which Node.js' own code accepts on.
    */
   listen(port: number | string, host: string, backlog: number, callback?: ListenCallback): Server;
   listen(port: number | string, host: string, callback?: ListenCallback): Server;
   listen(port: number | string, backlog: number, callback?: ListenCallback): Server;
   listen(port?: number | string, callback?: ListenCallback): Server;
-  listen(options: net.ListenOptions, callback?: ListenCallback): Server;
+  listen(options: ListenOptions, callback?: ListenCallback): Server;
   listen(callback: ListenCallback): Server;
   /** Ends what `start` began in this process; in the primary, the whole cluster. */
   close(callback?: ListenCallback): Promise<void>;

@@ -16,7 +16,7 @@ use super::messages::{self, REFUSED};
 use super::meters::NativeMeters;
 use super::outcome;
 use crate::error::{Code, Error, Result};
-use crate::ipc::control::{Address, StopSignal};
+use crate::ipc::control::{Address, ListenOptions, StopSignal};
 use crate::ipc::frame::Frame;
 use crate::metrics::memory::Meters;
 use crate::metrics::view;
@@ -97,9 +97,11 @@ impl NativePrimary {
     }
 
     #[napi]
-    pub fn open(&self, id: u32, address: Value, backlog: u32) {
-        if let (Some(primary), Ok(address)) = (&self.inner, serde_json::from_value::<Address>(address)) {
-            primary.open(id, address, backlog);
+    pub fn open(&self, id: u32, address: Value, options: Value) {
+        let address = serde_json::from_value::<Address>(address);
+        let options = serde_json::from_value::<ListenOptions>(options);
+        if let (Some(primary), Ok(address), Ok(options)) = (&self.inner, address, options) {
+            primary.open(id, address, options);
         }
     }
 
@@ -112,6 +114,12 @@ impl NativePrimary {
         {
             primary.environment(env);
         }
+    }
+
+    /// Lets go of the address of a group; the others stay open. Done when every worker has closed its server there.
+    #[napi]
+    pub fn release(&self, id: u32, group: u32) {
+        self.inner.iter().for_each(|primary| primary.release(id, group));
     }
 
     #[napi]

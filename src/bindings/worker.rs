@@ -207,18 +207,20 @@ fn kind(notice: Notice) -> u32 {
         Notice::Event => 10,
         Notice::Check => 11,
         Notice::Diagnose => 12,
+        Notice::CloseServer => 13,
     }
 }
 
 /// Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`.
 #[napi(js_name = "workerListen")]
-pub fn worker_listen(address: Value, backlog: u32) -> Value {
-    let asked = worker().and_then(|worker| Ok((worker, super::config::parse(address)?)));
-    let (worker, address) = match asked {
+pub fn worker_listen(address: Value, options: Value) -> Value {
+    let asked = worker()
+        .and_then(|worker| Ok((worker, super::config::parse(address)?, super::config::parse(options)?)));
+    let (worker, address, options) = match asked {
         Ok(asked) => asked,
         Err(_) => return json!({ "errno": libc::EINVAL }),
     };
-    match worker.listen(address, backlog) {
+    match worker.listen(address, options) {
         Ok(listened) => json!({
             "group": listened.group,
             "host": listened.host,
@@ -227,6 +229,13 @@ pub fn worker_listen(address: Value, backlog: u32) -> Value {
         }),
         Err(refused) => json!({ "errno": refused.errno, "host": refused.host }),
     }
+}
+
+/// Whether the descriptor of this number is a socket of this process's program that can listen: not one of drover's,
+/// and not connected.
+#[napi(js_name = "workerOwnsDescriptor")]
+pub fn worker_owns_descriptor(fd: i32) -> bool {
+    worker().is_ok_and(|worker| worker.is_programs(fd))
 }
 
 /// The server behind the group takes connections from now on.

@@ -19,6 +19,7 @@ use super::group::{Connection, Group};
 use super::peek::Peeks;
 use super::refuse::Refusals;
 use super::roster::Roster;
+use super::sharing::Reservation;
 use super::token::Token;
 use crate::balance::{Candidate, Mode, Rebalance};
 use crate::event::Level;
@@ -51,6 +52,8 @@ pub struct Floor {
     clock: Instant,
     pub groups: BTreeMap<GroupId, Group>,
     pub next_group: GroupId,
+    /// Ports that workers have tried a moment ago.
+    pub reservations: Vec<Reservation>,
     pub crew: Roster,
     /// The dead whose channels hold connections that could not be taken back yet for want of descriptors.
     pub graves: Vec<Member>,
@@ -68,6 +71,8 @@ pub struct Floor {
     /// Accepting failed for want of descriptors; the listeners are left alone until then.
     pub resting_until: Option<Duration>,
     pub said_out_of_descriptors: bool,
+    /// It was said that an address has no listeners for slots because there are too few descriptors.
+    pub said_few_members: bool,
     pub allowance: Allowance,
     /// Shutdown was ordered; the thread ends by then.
     pub over_at: Option<Duration>,
@@ -94,6 +99,7 @@ impl Floor {
             clock: Instant::now(),
             groups: BTreeMap::new(),
             next_group: 1,
+            reservations: Vec::new(),
             crew: Roster::default(),
             graves: Vec::new(),
             candidates: Vec::new(),
@@ -108,6 +114,7 @@ impl Floor {
             watch_until: Duration::ZERO,
             resting_until: None,
             said_out_of_descriptors: false,
+            said_few_members: false,
             allowance: Allowance::new(crate::sys::limits::descriptors()),
             over_at: None,
         })

@@ -3,6 +3,10 @@
 
 use crate::ipc::parcel;
 
+/// Listeners of slots in one process, whatever its limit: each costs the kernel memory, and a program that opens
+/// hundreds of addresses is busy on few of them.
+const MOST_MEMBERS: u64 = 2048;
+
 /// Connections that may be under way to one worker: one that has so many unread is behind anyway.
 const MOST_UNDER_WAY: u64 = 128;
 
@@ -29,6 +33,15 @@ impl Allowance {
         usize::try_from(self.limit / 8).unwrap_or(parcel::MOST).clamp(1, parcel::MOST)
     }
 
+    /// How many listeners for slots a new address may have: all that are `wanted`, or none. `held`: those that other
+    /// addresses have; `open`: descriptors of all kinds that are taken. An eighth of the limit is for such listeners,
+    /// and only while half of it stays free.
+    pub fn members(self, wanted: u16, held: u64, open: u64) -> u16 {
+        let wants = u64::from(wanted);
+        let fit = held + wants <= (self.limit / 8).min(MOST_MEMBERS) && open + wants < self.limit / 2;
+        if fit { wanted } else { 0 }
+    }
+
     /// An accepted connection got this number, so that all below are taken. Must accepting rest, for the sake
     /// of what may be taken back?
     pub fn is_near(self, fd: i32) -> bool {
@@ -40,6 +53,31 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn listeners_of_slots_are_made_while_they_fit() {
+        // (limit, wanted, held, open) and how many there are.
+        for (limit, wanted, held, open, members) in [
+            (1024, 4, 0, 50, 4),
+            (1024, 4, 124, 400, 4),
+            (1024, 4, 125, 400, 0),
+            (1024, 4, 0, 507, 4),
+            (1024, 4, 0, 508, 0),
+            (1024, 64, 64, 150, 64),
+            (1024, 64, 65, 150, 0),
+            (256, 64, 0, 40, 0),
+            (64, 4, 0, 20, 4),
+            (64, 4, 0, 29, 0),
+            (16, 4, 0, 2, 0),
+            (1 << 20, 64, 1984, 4000, 64),
+            (1 << 20, 64, 1985, 4000, 0),
+            (u64::MAX, 1024, 1024, 4000, 1024),
+            (0, 1, 0, 0, 0),
+        ] {
+            let allowance = Allowance::new(limit);
+            assert_eq!(allowance.members(wanted, held, open), members, "{limit} {wanted} {held} {open}");
+        }
+    }
 
     #[test]
     fn what_comes_back_from_a_worker_fits_into_the_reserve() {

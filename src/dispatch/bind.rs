@@ -7,7 +7,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::FileType;
+use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 use rustix::net::netdevice::name_to_index;
 use rustix::net::sockopt::{
@@ -20,7 +20,7 @@ use rustix::net::{
 
 use super::command::ListenFailure;
 use crate::balance::{Family, Instruction, Steering, program};
-use crate::ipc::control::Address;
+use crate::ipc::control::{Address, ListenOptions};
 use crate::sys::{bpf, fds};
 
 /// Whatever a program asks for, a queue this long costs nothing until it is needed.
@@ -68,14 +68,18 @@ fn identity(path: &str) -> Option<(u64, u64)> {
 
 fn failure(host: &str, syscall: &'static str) -> impl Fn(Errno) -> ListenFailure {
     let host = Some(host.to_owned());
-    move |errno| ListenFailure { errno: errno.raw_os_error(), syscall, host: host.clone() }
+    move |errno| ListenFailure::new(errno.raw_os_error(), syscall, host.clone())
 }
 
-pub fn open(address: &Address, backlog: u32, slots: u16) -> Result<Bound, ListenFailure> {
-    let backlog = i32::try_from(backlog.max(LEAST_BACKLOG)).unwrap_or(i32::MAX);
+pub fn open(address: &Address, options: ListenOptions, slots: u16) -> Result<Bound, ListenFailure> {
+    let backlog = i32::try_from(options.backlog.max(LEAST_BACKLOG)).unwrap_or(i32::MAX);
     match address {
         Address::Tcp { host, port, ipv6_only, .. } => tcp(host.as_deref(), *port, *ipv6_only, backlog, slots),
-        Address::Unix { path } => unix(path, backlog),
+        Address::Unix { path } => {
+            let bound = unix(path, backlog)?;
+            permit(address, options.mode)?;
+            Ok(bound)
+        }
         Address::Descriptor { fd } => descriptor(*fd),
         Address::Udp { host, port, ipv6, ipv6_only, reuse, .. } => {
             udp(host, *port, *ipv6, *ipv6_only, *reuse)
@@ -138,6 +142,7 @@ fn tcp_at(
     // up on members resets nobody.
     let steered = grouped.map_err(io::Error::from).and_then(|()| attach(front.as_fd(), &primary_alone()));
     let made = match local {
+        // No `slots`: none are wanted.
         Some(local) if steered.is_ok() => (0..slots).map(|_| member(local, ipv6_only, backlog)).collect(),
         Some(_) | None => Ok(Vec::new()),
     };
@@ -207,6 +212,19 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
     Ok(Bound { front, members: Vec::new(), local: None, file, note: None })
 }
 
+/// Gives a unix socket's file permission bits (reading and writing alone) besides those that it has, as libuv does
+/// for `readableAll` and `writableAll`.
+pub fn permit(address: &Address, mode: u32) -> Result<(), ListenFailure> {
+    let Address::Unix { path } = address else { return Ok(()) };
+    let wanted = Mode::from_raw_mode(mode & 0o666);
+    if wanted.is_empty() || path.starts_with('\0') {
+        return Ok(());
+    }
+    let failed = failure(path, "chmod");
+    let has = Mode::from_raw_mode(rustix::fs::lstat(path).map_err(&failed)?.st_mode);
+    rustix::fs::chmod(path, has | wanted).map_err(&failed)
+}
+
 /// Only a socket counts: whatever else lies there is not drover's to remove.
 fn is_left_behind(path: &str, address: &SocketAddrUnix) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -216,8 +234,12 @@ fn is_left_behind(path: &str, address: &SocketAddrUnix) -> bool {
 
 /// A listening socket that the primary holds under a number, as `listen({ fd })` names it.
 fn descriptor(fd: i32) -> Result<Bound, ListenFailure> {
-    let failed = |errno: i32| ListenFailure { errno, syscall: "listen", host: None };
-    let front = fds::duplicate(fd).map_err(|error| failed(error.raw_os_error().unwrap_or(libc::EBADF)))?;
+    let failed = |errno: i32| ListenFailure::new(errno, "listen", None);
+    // As Node tells it, whatever the number is instead of a socket.
+    let front = fds::duplicate(fd).map_err(|_| failed(libc::EINVAL))?;
+    if rustix::net::sockopt::socket_type(&front).is_err() {
+        return Err(failed(libc::EINVAL));
+    }
     let listens = socket_acceptconn(&front).unwrap_or(false);
     if !listens {
         listen(&front, LEAST_BACKLOG as i32).map_err(|errno| failed(errno.raw_os_error()))?;

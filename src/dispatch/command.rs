@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::balance::Strategy;
 use crate::config::Network;
 use crate::event::Level;
-use crate::ipc::control::{Address, GroupId};
+use crate::ipc::control::{Address, GroupId, ListenOptions};
 use crate::metrics::memory::Page;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,15 +87,33 @@ pub struct ListenFailure {
     pub errno: i32,
     pub syscall: &'static str,
     pub host: Option<String>,
+    pub holder: Holder,
+}
+
+/// Who has an address that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// Another program, or nobody: the kernel refused.
+    Other,
+    /// Another server of this cluster.
+    Ours,
+    /// As well, if that is still so in a moment; and if it is not, the address is none to take either.
+    OursPerhaps,
+}
+
+impl ListenFailure {
+    pub fn new(errno: i32, syscall: &'static str, host: Option<String>) -> Self {
+        Self { errno, syscall, host, holder: Holder::Other }
+    }
 }
 
 /// Commands about a worker carry its generation: those about an earlier worker of the slot are stale.
 pub enum Command {
-    /// Opens the address, or finds it open. `slot`: who asks; None for the primary itself.
+    /// Opens the address, or finds it open. `asker`: slot and generation of the worker; None for the primary itself.
     Listen {
         address: Address,
-        backlog: u32,
-        slot: Option<u16>,
+        options: ListenOptions,
+        asker: Option<(u16, u32)>,
         reply: oneshot::Sender<Result<Listening, ListenFailure>>,
     },
     /// A new worker, which gets nothing before it is promoted: the primary's end of its connection channel, a duplicate of the worker's own end (to
@@ -119,6 +137,9 @@ pub enum Command {
     Leave { slot: u16, generation: u32 },
     /// The worker is gone: take back what it had not taken, own its queues.
     Dead { slot: u16, generation: u32 },
+    /// The primary's program closed this address: it ends when no worker serves it any more.
+    /// `gone` is dropped when every worker has closed its server there.
+    Release { group: GroupId, gone: oneshot::Sender<()> },
     /// The cluster stops: close every address. Workers keep what they have.
     Retire,
     /// No worker will come any more: refuse what waits, close everything, end the thread.

@@ -6,8 +6,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::bind::{Bound, UnixFile};
 use super::command::Settings;
+use super::sharing::Founder;
 use crate::balance::{Chooser, Family, Mode, RATE_UP, Strategy, Switch};
 use crate::ipc::control::{Address, GroupId};
 use crate::ipc::parcel::{Kept, Label};
@@ -96,6 +99,10 @@ pub struct Group {
     pub plain_http: bool,
     /// The primary opened it for every address of the machine, before any program said what it wants.
     pub opened_by_primary: bool,
+    /// The primary's program closed it: dropped with the group, which ends with its last door.
+    pub released: Option<oneshot::Sender<()>>,
+    /// With whom it is shared.
+    pub founder: Founder,
     /// What waits for a worker, oldest first.
     pub waiting: VecDeque<Connection>,
     pub chooser: Chooser,
@@ -127,6 +134,8 @@ impl Group {
             file: bound.file,
             plain_http: false,
             opened_by_primary: false,
+            released: None,
+            founder: Founder::All,
             waiting: VecDeque::new(),
             chooser: Chooser::new(strategy),
             switch: Switch::new(if members == 0 || held { POLL_RATE } else { RATE_UP }),
@@ -146,6 +155,17 @@ impl Group {
         self.push_only = true;
         self.mode = Mode::Push;
         self.busy = false;
+    }
+
+    /// Its clients are refused from now on, though a worker may hold a copy of a listener for a moment.
+    pub fn shut_down(&self) {
+        // A descriptor of the program's is its own to end.
+        if !matches!(self.address, Address::Descriptor { .. }) {
+            for listener in self.front.iter().chain(&self.members) {
+                // One that is no listener any more needs no end.
+                let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Read);
+            }
+        }
     }
 
     /// Its own listener, or a slot's.
@@ -170,7 +190,7 @@ impl Group {
     /// Is this the group that a program means by `wanted`? The same address in other words is the same, and a
     /// program behind `start(port)` may name its wildcard as it likes.
     pub fn answers_to(&self, wanted: &Address) -> bool {
-        if self.front.is_none() {
+        if self.front.is_none() || self.released.is_some() {
             return false;
         }
         if self.address == *wanted {

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::accept::Floor;
 use super::command::{Command, ListenFailure, Listening, Report, Settings};
 use crate::error::{Code, Error, Result};
-use crate::ipc::control::{Address, GroupId};
+use crate::ipc::control::{Address, GroupId, ListenOptions};
 use crate::metrics::memory::{Page, SharedMemory};
 
 pub struct Dispatcher {
@@ -48,11 +48,11 @@ impl Dispatcher {
     pub fn listen(
         &self,
         address: Address,
-        backlog: u32,
-        slot: Option<u16>,
+        options: impl Into<ListenOptions>,
+        asker: Option<(u16, u32)>,
     ) -> oneshot::Receiver<std::result::Result<Listening, ListenFailure>> {
         let (reply, answer) = oneshot::channel();
-        self.tell(Command::Listen { address, backlog, slot, reply });
+        self.tell(Command::Listen { address, options: options.into(), asker, reply });
         answer
     }
 
@@ -88,6 +88,13 @@ impl Dispatcher {
 
     pub fn drain(&self, slot: u16, generation: u32) {
         self.tell(Command::Drain { slot, generation });
+    }
+
+    /// The receiver hears the end of the sender, and never a word.
+    pub fn release(&self, group: GroupId) -> oneshot::Receiver<()> {
+        let (gone, end) = oneshot::channel();
+        self.tell(Command::Release { group, gone });
+        end
     }
 
     pub fn retire(&self) {

@@ -1,26 +1,33 @@
 //! Carrying out the commands: addresses open and close, workers come and go.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::accept::Floor;
 use super::bind;
-use super::command::{Command, ListenFailure, Listening, Report};
+use super::command::{Command, Holder, ListenFailure, Listening, Report};
 use super::crew::{Member, Taken};
 use super::group::{Door, Group};
 use super::roster::Place;
+use super::sharing::{Asker, Decision, Founder, Reservation};
 use crate::event::Level;
-use crate::ipc::control::{Address, GroupId};
+use crate::ipc::control::{Address, GroupId, ListenOptions};
 use crate::metrics::layout::header;
+use crate::sys::fds;
+
+/// Another server of this cluster has the address.
+fn taken(address: &Address) -> ListenFailure {
+    ListenFailure { holder: Holder::Ours, ..ListenFailure::new(libc::EADDRINUSE, "listen", address.host()) }
+}
 
 impl Floor {
     pub fn carry_out(&mut self, command: Command, now: Duration) {
         match command {
-            Command::Listen { address, backlog, slot, reply } => {
+            Command::Listen { address, options, asker, reply } => {
                 // Nobody waits any more when the asking worker died meanwhile.
-                let _ = reply.send(self.listen(address, backlog, slot));
+                let _ = reply.send(self.listen(address, options, asker));
             }
             Command::Join { slot, generation, channel, far_end, page } => {
                 let member = Member::new(slot, generation, channel, far_end, page);
@@ -65,6 +72,12 @@ impl Floor {
                 }
             }
             Command::Dead { slot, generation } => self.bury(slot, generation, now),
+            Command::Release { group, gone } => {
+                if let Some(group) = self.groups.get_mut(&group) {
+                    group.released = Some(gone);
+                }
+                self.forget_released();
+            }
             Command::Retire => self.retire(now),
             Command::Shutdown => self.end(now),
         }
@@ -92,16 +105,26 @@ impl Floor {
     fn listen(
         &mut self,
         address: Address,
-        backlog: u32,
-        slot: Option<u16>,
+        options: ListenOptions,
+        asker: Option<(u16, u32)>,
     ) -> Result<Listening, ListenFailure> {
+        let now = self.now();
+        self.reservations.retain(|kept| !kept.is_over(now));
+        let slot = asker.map(|(slot, _)| slot);
+        if self.reservations.iter().any(|kept| kept.keeps_out(&address, slot)) {
+            return Err(taken(&address));
+        }
         let open = self.groups.values().find(|group| group.answers_to(&address)).map(|group| group.id);
         let id = match open {
-            Some(id) => id,
-            None => self.open(address, backlog, slot.is_none())?,
+            Some(id) => {
+                self.join(id, &address, options, asker)?;
+                id
+            }
+            None if options.joins_only => return Err(taken(&address)),
+            None => self.open(address, options, asker)?,
         };
         let Some(group) = self.groups.get_mut(&id) else {
-            return Err(ListenFailure { errno: libc::EINVAL, syscall: "listen", host: None });
+            return Err(ListenFailure::new(libc::EINVAL, "listen", None));
         };
         let listener = match slot {
             None => None,
@@ -114,15 +137,13 @@ impl Floor {
                     .map_or(Err(Errno::BADF), |listener| {
                         rustix::io::fcntl_dupfd_cloexec(listener.as_fd(), 0)
                     });
-                Some(copied.map_err(|errno| ListenFailure {
-                    errno: errno.raw_os_error(),
-                    syscall: "listen",
-                    host: None,
-                })?)
+                Some(copied.map_err(|errno| ListenFailure::new(errno.raw_os_error(), "listen", None))?)
             }
         };
         let own = slot.is_some_and(|slot| group.listener(Some(slot)).is_some());
-        for member in self.crew.all_mut().filter(|member| Some(member.slot) == slot) {
+        if let Some((slot, generation)) = asker
+            && let Some((_, member)) = self.crew.find(slot, generation)
+        {
             member.asked.insert(id);
         }
         Ok(Listening {
@@ -134,8 +155,52 @@ impl Floor {
         })
     }
 
-    fn open(&mut self, address: Address, backlog: u32, by_primary: bool) -> Result<GroupId, ListenFailure> {
-        let bound = bind::open(&address, backlog, self.settings.slots)?;
+    /// The address is open: may a server of the asker's share it?
+    fn join(
+        &mut self,
+        id: GroupId,
+        address: &Address,
+        options: ListenOptions,
+        asker: Option<(u16, u32)>,
+    ) -> Result<(), ListenFailure> {
+        let now = self.now();
+        let asker = self.asker(asker, Some(id), options);
+        let Some(group) = self.groups.get(&id) else { return Ok(()) };
+        let holder = match group.founder.decide(asker, now) {
+            Decision::Shares => return bind::permit(address, options.mode),
+            Decision::Taken => Holder::Ours,
+            Decision::Later => Holder::OursPerhaps,
+        };
+        let host = group.local.map(|local| local.ip().to_string());
+        Err(ListenFailure { holder, ..ListenFailure::new(libc::EADDRINUSE, "listen", host) })
+    }
+
+    fn asker(&mut self, worker: Option<(u16, u32)>, id: Option<GroupId>, options: ListenOptions) -> Asker {
+        let Some((slot, generation)) = worker else { return Asker::Primary };
+        let now = self.now();
+        let ready_for = self
+            .crew
+            .find(slot, generation)
+            .filter(|(place, _)| *place != Place::Coming)
+            .map(|(_, member)| now.saturating_sub(member.promoted));
+        let group = id.and_then(|id| self.groups.get(&id));
+        let was_here = group.is_some_and(|group| group.door(slot) != Door::None);
+        Asker::worker(ready_for, options, was_here)
+    }
+
+    fn open(
+        &mut self,
+        address: Address,
+        options: ListenOptions,
+        asker: Option<(u16, u32)>,
+    ) -> Result<GroupId, ListenFailure> {
+        let by_primary = asker.is_none();
+        let founder = Founder::of(&address, self.asker(asker, None, options), self.now());
+        let bound = bind::open(&address, options, self.room_for_members(&address))?;
+        if self.allowance.is_near(bound.front.as_raw_fd()) {
+            // What it could not accept would wait for good, and so would the connections of all other addresses.
+            return Err(ListenFailure::new(libc::EMFILE, "listen", None));
+        }
         if let Some(note) = &bound.note {
             let text = format!("Connections go through the primary: {note}");
             (self.report)(Report::Notice(Level::Warn, text));
@@ -146,11 +211,9 @@ impl Floor {
         let held = self.holds_push();
         let mut group = Group::new(id, address, bound, self.effective_strategy(), held);
         group.opened_by_primary = by_primary && for_all;
-        self.look_after_group(&group).map_err(|errno| ListenFailure {
-            errno: errno.raw_os_error(),
-            syscall: "listen",
-            host: None,
-        })?;
+        group.founder = founder;
+        self.look_after_group(&group)
+            .map_err(|errno| ListenFailure::new(errno.raw_os_error(), "listen", None))?;
         let port = group.local.map_or(0, |local| local.port());
         if group.is_stream() && port != 0 && self.memory.get(header::PORT) == 0 {
             self.memory.set(header::PORT, u64::from(port));
@@ -159,6 +222,22 @@ impl Floor {
         self.groups.insert(id, group);
         self.restate();
         Ok(id)
+    }
+
+    /// How many listeners for slots the address may have.
+    fn room_for_members(&mut self, address: &Address) -> u16 {
+        if !matches!(address, Address::Tcp { .. }) {
+            return 0;
+        }
+        let wanted = self.settings.slots;
+        let held = self.groups.values().map(|group| group.members.len() as u64).sum();
+        let members = self.allowance.members(wanted, held, fds::open_count().unwrap_or(0));
+        if members < wanted && !std::mem::replace(&mut self.said_few_members, true) {
+            let text = "Connections to further addresses go through the primary: listeners for each worker would \
+                        take too many file descriptors. Raise the limit of open files (ulimit -n) if they are many.";
+            (self.report)(Report::Notice(Level::Warn, text.to_owned()));
+        }
+        members
     }
 
     fn serve(&mut self, slot: u16, generation: u32, id: GroupId, plain_http: bool, now: Duration) {
@@ -196,8 +275,12 @@ impl Floor {
         self.place_again(unread.unwrap_or_default(), now);
         if abandoned {
             // Nobody serves the address any more: a client is refused by the kernel, as with one process.
-            self.close_group(id);
+            let group = self.groups.get(&id);
+            let kept = group.and_then(|group| Reservation::after(&group.address, group.founder, slot, now));
+            self.reservations.extend(kept);
+            self.shut_group(id);
         }
+        self.forget_released();
         self.serve_queues(now);
     }
 
@@ -261,6 +344,12 @@ impl Floor {
         }
     }
 
+    /// Closes an address that nobody serves, for the workers that still hold a copy of a listener too.
+    fn shut_group(&mut self, id: GroupId) {
+        self.groups.get(&id).into_iter().for_each(Group::shut_down);
+        self.close_group(id);
+    }
+
     /// Forgets an address that nobody serves.
     pub fn close_group(&mut self, id: GroupId) {
         if let Some(group) = self.groups.get_mut(&id) {
@@ -278,5 +367,16 @@ impl Floor {
         for group in self.groups.values_mut().filter(|group| group.door(slot) == Door::Open) {
             group.set_door(slot, Door::Orphaned);
         }
+        self.forget_released();
+    }
+
+    /// An address that the primary's program closed ends with the last worker that serves it.
+    fn forget_released(&mut self) {
+        let serves = |group: &Group, slot: usize| group.door(slot as u16) == Door::Open;
+        let is_over = |group: &&Group| {
+            group.released.is_some() && !(0..group.doors.len()).any(|slot| serves(group, slot))
+        };
+        let over: Vec<GroupId> = self.groups.values().filter(is_over).map(|group| group.id).collect();
+        over.into_iter().for_each(|id| self.shut_group(id));
     }
 }

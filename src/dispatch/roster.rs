@@ -55,10 +55,6 @@ impl Roster {
         self.coming.iter_mut().chain(&mut self.elders)
     }
 
-    pub fn all_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.serving.iter_mut().flatten().chain(&mut self.coming).chain(&mut self.elders)
-    }
-
     pub fn all(&self) -> impl Iterator<Item = &Member> {
         self.serving().chain(&self.coming).chain(&self.elders)
     }

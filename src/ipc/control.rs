@@ -34,6 +34,40 @@ pub enum Address {
     Udp { host: String, port: u16, ipv6: bool, ipv6_only: bool, reuse: bool, nth: u32 },
 }
 
+impl Address {
+    /// The host that an error is about.
+    pub fn host(&self) -> Option<String> {
+        match self {
+            Self::Tcp { host, .. } => host.clone(),
+            Self::Unix { path } => Some(path.clone()),
+            Self::Udp { host, .. } => Some(host.clone()),
+            Self::Descriptor { .. } => None,
+        }
+    }
+}
+
+/// How a program wants to listen, beside where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListenOptions {
+    pub backlog: u32,
+    /// Permission bits that a unix socket's file gets besides those that it has.
+    pub mode: u32,
+    /// How often this worker has listened at the address before.
+    pub before: u32,
+    /// How long its last server there was open, milliseconds; None: there was none, or it is open still.
+    pub lived_ms: Option<u32>,
+    /// Only an address that is open already will do.
+    #[serde(skip)]
+    pub joins_only: bool,
+}
+
+impl From<u32> for ListenOptions {
+    fn from(backlog: u32) -> Self {
+        Self { backlog, ..Self::default() }
+    }
+}
+
 /// An error of user code, as it crosses to another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerError {
@@ -209,6 +243,10 @@ pub enum ToWorker {
     },
     /// The slot is this worker's: it accepts from now on. Before that its servers stand behind closed doors.
     Promoted,
+    /// The primary's program closed the server of this group: the worker's is to close as well.
+    CloseServer {
+        group: GroupId,
+    },
     /// What a program of this worker asked of the cluster is done: `{ ok }`, or `{ error: { code, message, details } }`.
     Ordered {
         id: u32,
@@ -248,7 +286,7 @@ pub enum ToWorker {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToPrimary {
     /// May this worker share a socket at that address? Answered by Listening or ListenFailed.
-    Listen { address: Address, backlog: u32 },
+    Listen { address: Address, options: ListenOptions },
     /// The server behind the group's door takes connections. `plain_http` says that drover itself may answer
     /// a connection with a plain HTTP/1.1 response.
     Serving { group: GroupId, plain_http: bool },
@@ -322,7 +360,7 @@ mod tests {
     fn messages_survive_the_wire() {
         let address = Address::Tcp { host: Some("::1".into()), port: 80, ipv6_only: true, nth: 0 };
         for message in [
-            ToPrimary::Listen { address, backlog: 511 },
+            ToPrimary::Listen { address, options: ListenOptions { before: 1, ..511.into() } },
             ToPrimary::Serving { group: 3, plain_http: true },
             ToPrimary::Ready,
             ToPrimary::Traceable { lacks: None },

@@ -20,7 +20,7 @@ use super::setup::Setup;
 use crate::dispatch::Report;
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
-use crate::ipc::control::{Address, StopSignal};
+use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal};
 use crate::ipc::desk::Limits;
 use crate::log::Log;
 use crate::metrics::layout::CUSTOM_CELLS;
@@ -100,8 +100,13 @@ impl Primary {
     }
 
     /// Opens an address before any worker asks for it; done with `{ group, host, port }`.
-    pub fn open(&self, id: u32, address: Address, backlog: u32) {
-        self.tell(Input::Open { id, address, backlog });
+    pub fn open(&self, id: u32, address: Address, options: ListenOptions) {
+        self.tell(Input::Open { id, address, options });
+    }
+
+    /// Lets go of one address; the others stay open. Done when every worker has closed its server there.
+    pub fn release(&self, id: u32, group: GroupId) {
+        self.tell(Input::Release { id, group });
     }
 
     /// The program's environment as it is now; asked for by `Output::AskEnvironment`, and given before each order.

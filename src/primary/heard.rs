@@ -25,9 +25,10 @@ impl Cluster {
     pub(super) fn said(&mut self, name: Name, id: u32, message: ToPrimary) {
         let Name { slot, generation } = name;
         match message {
-            ToPrimary::Listen { address, backlog } => {
+            ToPrimary::Listen { address, options } => {
                 let inputs = self.inputs.clone();
-                let opening = listen::open(self.dispatcher.clone(), address, backlog, Some(slot));
+                let opening =
+                    listen::open(self.dispatcher.clone(), address, options, Some((slot, generation)));
                 tokio::spawn(async move {
                     let _ = inputs.send(Input::Listened { name, question: id, result: opening.await });
                 });

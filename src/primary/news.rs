@@ -12,7 +12,7 @@ use super::diagnose::Ask;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
-use crate::ipc::control::{Address, StopSignal, ToPrimary};
+use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary};
 use crate::ipc::frame::Frame;
 use crate::process::spawner::Spawned;
 
@@ -54,7 +54,15 @@ pub enum Input {
     Open {
         id: u32,
         address: Address,
-        backlog: u32,
+        options: ListenOptions,
+    },
+    /// The address of this group is to be free; the cluster goes on.
+    Release {
+        id: u32,
+        group: GroupId,
+    },
+    Released {
+        id: u32,
     },
     Opened {
         id: u32,

@@ -166,9 +166,9 @@ impl Cluster {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Open { id, address, backlog } => {
+            Input::Open { id, address, options } => {
                 let inputs = self.inputs.clone();
-                let opening = listen::open(self.dispatcher.clone(), address, backlog, None);
+                let opening = listen::open(self.dispatcher.clone(), address, options, None);
                 tokio::spawn(async move {
                     let _ = inputs.send(Input::Opened { id, result: opening.await });
                 });
@@ -179,6 +179,16 @@ impl Cluster {
                 let ready = self.starts.answered();
                 self.spawn_all(ready);
             }
+            Input::Release { id, group } => {
+                let (inputs, end) = (self.inputs.clone(), self.dispatcher.release(group));
+                tokio::spawn(async move {
+                    // Its end is the news.
+                    let _ = end.await;
+                    let _ = inputs.send(Input::Released { id });
+                });
+                self.crew.all().for_each(|link| link.send(ToWorker::CloseServer { group }));
+            }
+            Input::Released { id } => self.done(id, Ok(Value::Null)),
             Input::Start { id } => {
                 if let Err(error) = self.claim_named_port() {
                     return self.done(id, Err(error));
@@ -426,7 +436,7 @@ impl Cluster {
 fn opened(result: std::result::Result<Listening, ListenFailure>) -> Result<Value> {
     match result {
         Ok(Listening { group, host, port, .. }) => Ok(json!({ "group": group, "host": host, "port": port })),
-        Err(ListenFailure { errno, syscall, host }) => {
+        Err(ListenFailure { errno, syscall, host, .. }) => {
             let cause = io::Error::from_raw_os_error(errno);
             let details = json!({ "errno": errno, "syscall": syscall, "host": host });
             Err(Error::new(Code::System, format!("{syscall}: {cause}")).with(details))

@@ -260,6 +260,10 @@ impl Timer {
         (self.owned.symbols.timer_stop)(self.owned.handle);
     }
 
+    pub fn holds(&self) -> bool {
+        (self.owned.symbols.has_ref)(self.owned.handle) != 0
+    }
+
     /// Keeps the loop alive while it is set, or does not.
     pub fn hold(&self, hold: bool) {
         let change = if hold { self.owned.symbols.add_ref } else { self.owned.symbols.remove_ref };

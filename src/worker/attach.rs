@@ -96,6 +96,7 @@ impl Attachment {
             pace: Pace::new(uv),
             connections,
             listeners: RefCell::default(),
+            shares: RefCell::default(),
             doors: RefCell::default(),
             promoted: Cell::new(false),
             is_ready: Cell::new(false),
@@ -133,8 +134,10 @@ pub struct Worker {
     pub(super) headroom: Headroom,
     pace: Pace,
     connections: OwnedFd,
-    /// Listeners that a server asked for and does not serve yet.
-    pub(super) listeners: RefCell<HashMap<GroupId, OwnedFd>>,
+    /// Listeners that a server asked for and does not serve yet; None where the primary alone accepts.
+    pub(super) listeners: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
+    /// The listeners that JavaScript has of each group, by what tells one socket from another.
+    pub(super) shares: RefCell<HashMap<GroupId, u64>>,
     pub(super) doors: RefCell<Vec<Door>>,
     /// The slot is this worker's.
     pub(super) promoted: Cell<bool>,
@@ -249,7 +252,8 @@ impl Worker {
                 | Notice::Lead
                 | Notice::Event
                 | Notice::Check
-                | Notice::Diagnose => {}
+                | Notice::Diagnose
+                | Notice::CloseServer => {}
             }
             self.streams.iter().for_each(|streams| streams.heed(notice));
             (self.calls.notice)(notice, number);

@@ -5,17 +5,17 @@ use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
 
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
-use rustix::net::{SocketFlags, accept_with};
+use rustix::net::sockopt::socket_type;
+use rustix::net::{SocketFlags, SocketType, accept_with, getpeername};
 
 use super::attach::Worker;
 use super::door::Door;
 use super::hands::BATCH;
-use crate::ipc::control::{Address, GroupId, ReadyWhen, ToPrimary, ToWorker};
+use crate::ipc::control::{Address, GroupId, ListenOptions, ReadyWhen, ToPrimary, ToWorker};
 use crate::ipc::parcel::Label;
 use crate::metrics::layout::page;
-use crate::sys::uv::Poll;
+use crate::sys::fds;
 
 /// What a server needs to listen.
 pub struct Listened {
@@ -32,14 +32,14 @@ pub struct Refused {
     pub host: Option<String>,
 }
 
-/// Never readable.
-fn silence() -> io::Result<OwnedFd> {
-    Ok(eventfd(0, EventfdFlags::CLOEXEC)?)
+/// What tells a socket from every other of this machine, whatever number it has.
+fn identity(socket: &OwnedFd) -> io::Result<u64> {
+    Ok(rustix::fs::fstat(socket)?.st_ino)
 }
 
 impl Worker {
     /// Asks the primary for a share of an address.
-    pub fn listen(&self, address: Address, backlog: u32) -> Result<Listened, Refused> {
+    pub fn listen(&self, address: Address, options: ListenOptions) -> Result<Listened, Refused> {
         let refused = |error: &io::Error| Refused {
             errno: error.raw_os_error().unwrap_or(match error.kind() {
                 io::ErrorKind::TimedOut => libc::ETIMEDOUT,
@@ -48,12 +48,14 @@ impl Worker {
             host: None,
         };
         let (answer, descriptor) =
-            self.link.ask(&ToPrimary::Listen { address, backlog }).map_err(|error| refused(&error))?;
+            self.link.ask(&ToPrimary::Listen { address, options }).map_err(|error| refused(&error))?;
         match (answer, descriptor) {
             (ToWorker::Listening { group, host, port, own }, Some(listener)) => {
-                // Where the primary alone accepts, something silent holds the loop as a listener would.
-                let polled = if own { listener.try_clone() } else { silence() };
-                self.listeners.borrow_mut().insert(group, polled.map_err(|error| refused(&error))?);
+                let polled = if own { listener.try_clone().map(Some) } else { Ok(None) };
+                let polled = polled.map_err(|error| refused(&error))?;
+                let known = identity(&listener).map_err(|error| refused(&error))?;
+                self.listeners.borrow_mut().insert(group, polled);
+                self.shares.borrow_mut().insert(group, known);
                 Ok(Listened { group, host, port, fd: listener.into_raw_fd() })
             }
             (ToWorker::ListenFailed { errno, host }, _) => Err(Refused { errno, host }),
@@ -67,15 +69,15 @@ impl Worker {
             return Err(io::ErrorKind::NotFound.into());
         };
         let worker: Weak<Self> = Rc::downgrade(self);
-        let poll = Poll::start(self.uv, listener, true, move || {
+        let door = Door::open(self.uv, group, listener, move || {
             if let Some(worker) = worker.upgrade() {
                 worker.accept(group);
             }
         })?;
         if self.headroom.is_scarce() || !self.promoted.get() {
-            poll.pause();
+            door.pause();
         }
-        self.doors.borrow_mut().push(Door { group, poll });
+        self.doors.borrow_mut().push(door);
         self.link.send(&ToPrimary::Serving { group, plain_http })?;
         if self.welcome.ready == ReadyWhen::Listen { self.ready() } else { Ok(()) }
     }
@@ -89,15 +91,23 @@ impl Worker {
     }
 
     fn resume_doors(&self) {
-        for door in self.doors.borrow().iter().filter(|_| self.promoted.get()) {
-            // A descriptor that cannot be polled any more brings nothing.
-            let _ = door.poll.resume();
-        }
+        self.doors.borrow().iter().filter(|_| self.promoted.get()).for_each(Door::resume);
+    }
+
+    /// Is the descriptor of this number a socket of the program's own that can listen? It is no share of the primary's
+    /// and is not connected, as drover's channels are.
+    pub fn is_programs(&self, fd: i32) -> bool {
+        let Ok(socket) = fds::duplicate(fd) else { return false };
+        let is_stream = socket_type(&socket) == Ok(SocketType::STREAM);
+        let is_share =
+            identity(&socket).is_ok_and(|known| self.shares.borrow().values().any(|one| *one == known));
+        is_stream && !is_share && getpeername(&socket).is_err()
     }
 
     /// No more connections of this group, acknowledged by the primary before this returns.
     pub fn close(&self, group: GroupId) -> io::Result<()> {
         self.listeners.borrow_mut().remove(&group);
+        self.shares.borrow_mut().remove(&group);
         self.doors.borrow_mut().retain(|door| door.group != group);
         if self.link.is_gone() {
             return Ok(());
@@ -123,22 +133,21 @@ impl Worker {
 
     /// Whether the door keeps the process alive, as `server.ref()` and `server.unref()` say.
     pub fn keep_alive(&self, group: GroupId, keep: bool) {
-        for door in self.doors.borrow().iter().filter(|door| door.group == group) {
-            if keep { door.poll.reference() } else { door.poll.unref() }
-        }
+        self.doors.borrow().iter().filter(|door| door.group == group).for_each(|door| door.hold(keep));
     }
 
     pub fn keeps_alive(&self, group: GroupId) -> bool {
-        self.doors.borrow().iter().any(|door| door.group == group && door.poll.has_ref())
+        self.doors.borrow().iter().any(|door| door.group == group && door.holds())
     }
 
     fn accept(&self, group: GroupId) {
         let mut batch = Vec::with_capacity(8);
         let mut near = false;
         // Borrowed for the accepting alone: what is handed over may close this very door.
-        if let Some(door) = self.doors.borrow().iter().find(|door| door.group == group) {
+        let doors = self.doors.borrow();
+        if let Some(listener) = doors.iter().find(|door| door.group == group).and_then(Door::listener) {
             while batch.len() < BATCH && !near {
-                match accept_with(&door.poll, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                     Ok(fd) => {
                         near = self.headroom.is_near(fd.as_raw_fd());
                         batch.push(fd);
@@ -149,6 +158,7 @@ impl Worker {
                 }
             }
         }
+        drop(doors);
         self.page.add(page::BEAT, 1);
         self.page.add(page::ACCEPTED, batch.len() as u64);
         if near {
@@ -159,7 +169,7 @@ impl Worker {
 
     fn become_scarce(&self) {
         if self.headroom.set_scarce(true) {
-            self.doors.borrow().iter().for_each(|door| door.poll.pause());
+            self.doors.borrow().iter().for_each(Door::pause);
             // Without a primary there is nobody to be excluded by.
             let _ = self.link.send(&ToPrimary::Scarce);
         }

@@ -47,6 +47,8 @@ pub enum Notice {
     Check,
     /// A diagnosis is asked for; the number is its id.
     Diagnose,
+    /// The server of a group is to close; the number is the group's.
+    CloseServer,
 }
 
 /// What a check brings: what the first HTTP server is asked in, and the connection for that.
@@ -257,6 +259,7 @@ impl Link {
                 (Notice::Drain, 0)
             }
             ToWorker::Promoted => (Notice::Promoted, 0),
+            ToWorker::CloseServer { group } => (Notice::CloseServer, *group),
             ToWorker::Unready => (Notice::Unready, 0),
             ToWorker::TimeUp => (Notice::TimeUp, 0),
             ToWorker::Goodbye { grace_ms } => (Notice::Goodbye, number(grace_ms)),

@@ -60,9 +60,9 @@ fn a_descriptor_of_the_primarys_is_served_by_push_and_stays_its_owners() {
 }
 
 #[test]
-fn a_number_that_is_no_descriptor_is_refused_with_ebadf() {
+fn a_number_that_is_no_descriptor_is_refused_as_node_does() {
     let failure = Cluster::start(settings()).try_open(&Address::Descriptor { fd: 999_999 }).unwrap_err();
-    assert_eq!(failure.errno, Errno::BADF.raw_os_error());
+    assert_eq!(failure.errno, Errno::INVAL.raw_os_error());
 }
 
 #[test]

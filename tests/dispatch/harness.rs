@@ -175,7 +175,8 @@ impl Cluster {
     }
 
     pub fn listen(&self, address: &Address, slot: Option<u16>) -> Result<Listening, ListenFailure> {
-        self.dispatcher.listen(address.clone(), 511, slot).blocking_recv().expect("the accept thread lives")
+        let asker = slot.map(|slot| (slot, self.generations.borrow().get(&slot).copied().unwrap_or(0)));
+        self.dispatcher.listen(address.clone(), 511, asker).blocking_recv().expect("the accept thread lives")
     }
 
     /// A worker that the test steps by hand.

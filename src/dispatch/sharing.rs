@@ -1,0 +1,217 @@
+//! Which servers share an address. PURE. Workers run one program, so that servers of several workers at one address
+//! are one service; unless a program opens ports for ends that differ from worker to worker, as FTP's passive mode
+//! does. As with node:cluster, the k-th server that a worker opens at an address shares it with the k-th of another.
+//! And who has just tried whether a port is free wants it alone: two that try at the same moment must not both get it,
+//! or one's clients would reach the other. So a server that another worker opened a moment ago is not shared before it
+//! shows that it stays.
+
+use std::time::Duration;
+
+use crate::ipc::control::{Address, ListenOptions};
+
+/// A worker that became ready so recently still runs what every worker runs at its start.
+const START: Duration = Duration::from_secs(1);
+/// A server that was open for less only tried the port.
+const TRY_MS: u32 = 100;
+/// Who tries a port closes it in the same turn of its loop. So long it may take on a busy machine.
+const TRIAL: Duration = Duration::from_millis(50);
+
+/// May a server share an open address?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Shares,
+    Taken,
+    /// It shows in a moment: when the other server closes the address is taken, and when it does not it is shared.
+    Later,
+}
+
+/// Who wants to listen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    /// The primary's own program, for all workers.
+    Primary,
+    /// A worker that starts. It has listened there so many times before.
+    Starting { before: u32 },
+    /// A worker that serves. `was_here`: it, or the slot's worker before it, had a server behind the open address.
+    Ready { before: u32, was_here: bool },
+    /// A worker that serves and has just tried this port.
+    Tried,
+}
+
+impl Asker {
+    /// A worker. `ready_for`: how long it has been ready; None: it is not.
+    pub fn worker(ready_for: Option<Duration>, options: ListenOptions, was_here: bool) -> Self {
+        let before = options.before;
+        match ready_for {
+            Some(time) if time >= START => {
+                let tried = options.lived_ms.is_some_and(|lived| lived < TRY_MS);
+                if tried { Self::Tried } else { Self::Ready { before, was_here } }
+            }
+            Some(_) | None => Self::Starting { before },
+        }
+    }
+}
+
+/// With whom whoever opened an address shares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Founder {
+    All,
+    /// A worker's server that was its so many-th there. `since`: when, if that worker had finished its start.
+    Nth {
+        nth: u32,
+        since: Option<Duration>,
+    },
+    /// It tried the port and took it.
+    Alone,
+}
+
+/// A port that a worker has tried is kept for it for a moment, in which it comes back to take it.
+pub struct Reservation {
+    address: Address,
+    slot: u16,
+    until: Duration,
+}
+
+impl Reservation {
+    /// `slot` has closed the last server at an address that was opened as `founder` says.
+    pub fn after(address: &Address, founder: Founder, slot: u16, now: Duration) -> Option<Self> {
+        let Founder::Nth { since: Some(since), .. } = founder else { return None };
+        let tried = now.saturating_sub(since) < Duration::from_millis(u64::from(TRY_MS));
+        tried.then(|| Self { address: address.clone(), slot, until: now + TRIAL })
+    }
+
+    pub fn keeps_out(&self, address: &Address, asker: Option<u16>) -> bool {
+        self.address == *address && asker != Some(self.slot)
+    }
+
+    pub fn is_over(&self, now: Duration) -> bool {
+        now >= self.until
+    }
+}
+
+impl Founder {
+    pub fn of(address: &Address, asker: Asker, now: Duration) -> Self {
+        match (address, asker) {
+            // The number is part of the address.
+            (Address::Tcp { port: 0, .. } | Address::Descriptor { .. } | Address::Udp { .. }, _) => Self::All,
+            (_, Asker::Primary) => Self::All,
+            (_, Asker::Starting { before }) => Self::Nth { nth: before, since: None },
+            (_, Asker::Ready { before, .. }) => Self::Nth { nth: before, since: Some(now) },
+            (_, Asker::Tried) => Self::Alone,
+        }
+    }
+
+    /// A starting worker runs the program that the others have run, and one that was here before comes back.
+    pub fn decide(self, asker: Asker, now: Duration) -> Decision {
+        match (self, asker) {
+            (Self::All, _) | (_, Asker::Primary) => Decision::Shares,
+            (Self::Alone, _) | (_, Asker::Tried) => Decision::Taken,
+            (Self::Nth { .. }, Asker::Starting { .. }) => Decision::Shares,
+            (Self::Nth { .. }, Asker::Ready { was_here: true, .. }) => Decision::Shares,
+            (Self::Nth { nth, since }, Asker::Ready { before, was_here: false }) => {
+                let is_young = since.is_some_and(|since| now.saturating_sub(since) < TRIAL);
+                match nth == before {
+                    true if is_young => Decision::Later,
+                    true => Decision::Shares,
+                    false => Decision::Taken,
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tcp(port: u16) -> Address {
+        Address::Tcp { host: None, port, ipv6_only: false, nth: 0 }
+    }
+
+    const NOW: Duration = Duration::from_secs(9);
+    const LATER: Duration = Duration::from_millis(9050);
+
+    #[test]
+    fn the_kth_server_of_a_worker_shares_with_the_kth_of_another() {
+        let ready = |before, was_here| Asker::Ready { before, was_here };
+        let second = Founder::of(&tcp(80), ready(1, false), NOW);
+        for (asker, decision) in [
+            (ready(0, false), Decision::Taken),
+            (ready(1, false), Decision::Shares),
+            (ready(2, false), Decision::Taken),
+            (ready(0, true), Decision::Shares),
+            (Asker::Starting { before: 0 }, Decision::Shares),
+            (Asker::Primary, Decision::Shares),
+            (Asker::Tried, Decision::Taken),
+        ] {
+            assert_eq!(second.decide(asker, LATER), decision, "{asker:?}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_was_opened_a_moment_ago_must_stay_first() {
+        let first = Asker::Ready { before: 0, was_here: false };
+        let just_before = LATER - Duration::from_millis(1);
+        assert_eq!(Founder::of(&tcp(80), first, NOW).decide(first, just_before), Decision::Later);
+        let at_the_start = Founder::of(&tcp(80), Asker::Starting { before: 0 }, NOW);
+        assert_eq!(at_the_start.decide(first, NOW), Decision::Shares);
+    }
+
+    #[test]
+    fn a_port_that_was_tried_is_kept_for_a_moment() {
+        let ms = Duration::from_millis;
+        let founder = Founder::Nth { nth: 0, since: Some(NOW) };
+        let kept = Reservation::after(&tcp(80), founder, 3, NOW + ms(99)).unwrap();
+        assert!(kept.keeps_out(&tcp(80), Some(2)) && kept.keeps_out(&tcp(80), None));
+        assert!(!kept.keeps_out(&tcp(80), Some(3)) && !kept.keeps_out(&tcp(81), Some(2)));
+        assert!(!kept.is_over(NOW + ms(148)) && kept.is_over(NOW + ms(149)));
+        assert!(Reservation::after(&tcp(80), founder, 3, NOW + ms(100)).is_none());
+        assert!(Reservation::after(&tcp(80), Founder::Alone, 3, NOW).is_none());
+    }
+
+    #[test]
+    fn who_tried_a_port_before_has_it_alone() {
+        let founder = Founder::of(&tcp(80), Asker::Tried, NOW);
+        assert_eq!(founder.decide(Asker::Primary, LATER), Decision::Shares);
+        let others =
+            [Asker::Tried, Asker::Starting { before: 1 }, Asker::Ready { before: 1, was_here: true }];
+        for asker in others {
+            assert_eq!(founder.decide(asker, LATER), Decision::Taken, "{asker:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_primary_opened_is_everybodys() {
+        let founder = Founder::of(&tcp(80), Asker::Primary, NOW);
+        for asker in [Asker::Tried, Asker::Ready { before: 7, was_here: false }] {
+            assert_eq!(founder.decide(asker, NOW), Decision::Shares, "{asker:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_counts_by_itself_is_not_counted_again() {
+        let asker = Asker::Ready { before: 3, was_here: false };
+        for address in [tcp(0), Address::Descriptor { fd: 3 }] {
+            assert_eq!(Founder::of(&address, asker, NOW), Founder::All);
+        }
+        let unix = Address::Unix { path: "/run/app.sock".into() };
+        assert_eq!(Founder::of(&unix, asker, NOW), Founder::Nth { nth: 3, since: Some(NOW) });
+    }
+
+    #[test]
+    fn a_worker_starts_until_it_has_been_ready_for_a_second() {
+        let ms = Duration::from_millis;
+        let tried = ListenOptions { before: 1, lived_ms: Some(99), ..ListenOptions::default() };
+        let served = ListenOptions { lived_ms: Some(100), ..tried };
+        let first = ListenOptions::default();
+        for (ready_for, options, asker) in [
+            (None, tried, Asker::Starting { before: 1 }),
+            (Some(ms(999)), tried, Asker::Starting { before: 1 }),
+            (Some(ms(1000)), tried, Asker::Tried),
+            (Some(ms(1000)), served, Asker::Ready { before: 1, was_here: true }),
+            (Some(ms(1000)), first, Asker::Ready { before: 0, was_here: true }),
+        ] {
+            assert_eq!(Asker::worker(ready_for, options, true), asker);
+        }
+    }
+}
