@@ -1,0 +1,109 @@
+'use strict';
+
+// Which servers of several workers share a port: those that are one service. Who tries whether a port is free, and then
+// takes it, has it alone, as FTP's passive mode does.
+
+const assert = require('node:assert/strict');
+const { test } = require('node:test');
+const { freePort, tcp } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+/** A cluster of two whose primary tells the workers what to open; `steps` is run once they have finished their start. */
+async function cluster(t, steps) {
+  const given = { port: await freePort(), other: await freePort() };
+  const text = `'use strict';
+    const net = require('node:net');
+    const { setTimeout: wait } = require('node:timers/promises');
+    const given = ${JSON.stringify(given)};
+    const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 2 } } });
+    const servers = [];
+    const open = (port) => new Promise((resolve) => {
+      const server = net.createServer((socket) => socket.end(app.workerId + '\\n'));
+      server.once('error', ({ code }) => resolve(code));
+      server.listen(port, '127.0.0.1', () => resolve(servers.push(server) && 'open'));
+    });
+    const shut = () => new Promise((resolve) => servers.pop().close(() => resolve('shut')));
+    app.registerHandler('open', ({ data }) => open(data));
+    app.registerHandler('shut', shut);
+    app.registerHandler('try', async ({ data }) => {
+      const found = await open(data);
+      if (found !== 'open') return found;
+      await shut();
+      return open(data);
+    });
+    const ask = (worker, what, port) => app.sendToWorker(worker, what, port);
+    app.start(given.port, '127.0.0.1').then(async () => {
+      if (app.isWorker) return;
+      // What a worker does in its first second belongs to its start.
+      await wait(1200);
+      await (${steps})(ask, given.other, wait, app);
+    });`;
+  return { run: program(t, text), port: given.other };
+}
+
+async function answers(port, visits) {
+  const seen = new Set();
+  for (let visit = 0; visit < visits; visit += 1) {
+    const connection = await tcp(port);
+    seen.add(await connection.line());
+    connection.close();
+  }
+  return [...seen].sort();
+}
+
+test('a port that every worker opens long after its start is shared', async (t) => {
+  const { run, port } = await cluster(t, async (ask, other) => {
+    const opened = [await ask('0', 'open', other), await ask('1', 'open', other)];
+    console.log(`OPENED ${opened}`);
+  });
+  await run.until(/OPENED open,open/);
+  assert.deepEqual(await answers(port, 6), ['0', '1']);
+});
+
+test('a port that all workers open at the same moment is shared', async (t) => {
+  const { run, port } = await cluster(t, async (ask, other) => {
+    const opened = await Promise.all([ask('0', 'open', other), ask('1', 'open', other)]);
+    console.log(`OPENED ${opened}`);
+  });
+  await run.until(/OPENED open,open/);
+  assert.deepEqual(await answers(port, 6), ['0', '1']);
+});
+
+test('a port that a worker tried and took is nobody else’s', async (t) => {
+  const { run, port } = await cluster(t, async (ask, other) => {
+    console.log(`FIRST ${await ask('0', 'try', other)} ${await ask('1', 'open', other)} ${await ask('1', 'try', other)}`);
+  });
+  await run.until(/FIRST open EADDRINUSE EADDRINUSE/);
+  assert.deepEqual(await answers(port, 6), ['0']);
+});
+
+test('of two workers that try a port at the same moment at most one gets it', async (t) => {
+  const { run, port } = await cluster(t, async (ask, other) => {
+    const got = await Promise.all([ask('0', 'try', other), ask('1', 'try', other)]);
+    console.log(`GOT ${got.filter((one) => one === 'open').length} ${got.filter((one) => one === 'EADDRINUSE').length}`);
+  });
+  const [, open, refused] = await run.until(/GOT (\d) (\d)/);
+  assert.equal(Number(open) + Number(refused), 2);
+  assert.ok(Number(open) <= 1, run.stdout);
+  if (open === '1') assert.equal((await answers(port, 6)).length, 1);
+});
+
+test('workers that have all closed a port may all open it again, and a roll changes nothing', async (t) => {
+  const { run, port } = await cluster(t, async (ask, other, wait, app) => {
+    const both = async (what) => [await ask('0', what, other), await ask('1', what, other)];
+    console.log(`FIRST ${await both('open')}`);
+    // A server that was open for less has only tried the port.
+    await wait(200);
+    console.log(`AGAIN ${await both('shut')} ${await both('open')}`);
+    await wait(200);
+    // One closes and comes back while the other serves on.
+    console.log(`ONE ${await ask('0', 'shut', other)} ${await ask('0', 'open', other)}`);
+    await app.restartCluster();
+    console.log(`ROLLED ${await both('open')}`);
+  });
+  await run.until(/FIRST open,open/);
+  await run.until(/AGAIN shut,shut open,open/);
+  await run.until(/ONE shut open/);
+  await run.until(/ROLLED open,open/);
+  assert.deepEqual(await answers(port, 6), ['0', '1']);
+});
