@@ -226,8 +226,11 @@ export declare function workerDrain(): any
 /** The next event of the cluster, `{ event, timestamp }`, or null. */
 export declare function workerEvent(): any
 
-/** Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. */
-export declare function workerFailed(error: any): void
+/**
+ * Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. `reported`: what the runtime prints of it
+ * begins with the report mark.
+ */
+export declare function workerFailed(error: any, reported: boolean): void
 
 /** Sends what `workerPost` has queued in this turn of the loop: the process ends. */
 export declare function workerFlush(): void

@@ -194,5 +194,5 @@ test('a worker that would listen while its primary is stopped waits half a minut
   const { code, syscall } = JSON.parse(await get('/listen'));
   assert.deepEqual([code, syscall], ['ETIMEDOUT', 'listen']);
   cluster.signal('SIGCONT');
-  assert.equal((await cluster.stop()).code, 0);
+  assert.equal((await cluster.stop()).code, 0, cluster.output);
 });

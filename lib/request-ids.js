@@ -8,6 +8,7 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { randomBytes } = require('node:crypto');
 const net = require('node:net');
+const { INNER, changeWrites, joined } = require('./log-marks');
 const { eachStream } = require('./startup-output');
 
 /** Between these two the primary finds the id at the beginning of a line: see src/log/scan.rs. */
@@ -78,42 +79,18 @@ function markLines() {
   if (running !== null) eachStream(mark);
 }
 
-/**
- * Below the stream's `write`, which is the program's: what it has put in its place sees what it wrote.
- *
- * @param {any} stream
- */
+/** @param {any} stream */
 function mark(stream) {
-  const { _write: write, _writev: writeAll } = stream;
   let isAtStart = true;
-
-  /** @param {any} chunk @param {any} encoding */
-  function marked(chunk, encoding) {
-    const text = lineText(chunk, encoding);
-    if (text === undefined || text === '') return chunk;
+  changeWrites(stream, (text, isBytes) => {
     const begins = isAtStart;
     isAtStart = text.endsWith('\n');
     const request = running?.getStore();
-    if (request === undefined) return chunk;
+    if (request === undefined) return text;
     const head = `${ID_BEGINS}${identify(request)}${ID_ENDS}`;
-    const said = (begins ? head : '') + text.replace(/\n(?!$)/g, `\n${head}`);
-    return typeof chunk === 'string' ? said : Buffer.from(said, 'latin1');
-  }
-
-  stream._write = function (/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
-    return write.call(this, marked(chunk, encoding), encoding, callback);
-  };
-  stream._writev = function (/** @type {any[]} */ chunks, /** @type {any} */ callback) {
-    for (const one of chunks) one.chunk = marked(one.chunk, one.encoding);
-    return writeAll.call(this, chunks, callback);
-  };
-}
-
-/** A chunk as a text in which lines can be found; bytes are told one by one, so that they come back as they were. */
-function lineText(/** @type {any} */ chunk, /** @type {any} */ encoding) {
-  if (typeof chunk === 'string') return /^(?:utf-?8)?$/i.test(encoding ?? '') ? chunk : undefined;
-  if (!ArrayBuffer.isView(chunk)) return undefined;
-  return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength).toString('latin1');
+    // A record that has several lines names its request once.
+    return (begins ? head : '') + joined(text, isBytes).replace(INNER, `\n${head}`);
+  });
 }
 
 /** What a request is called by its client or was by this process, if it is. @param {any} request @returns {string | null} */

@@ -5,6 +5,7 @@
 // it. Where the worker's output is part of the log, its streams wait for their reader, as a terminal's do: nothing is
 // lost in a process that ends in the midst of its words. Streams that the program never touches are not made.
 
+const { changeWrites, joined } = require('./log-marks');
 const { addon } = require('./native');
 
 /** @param {any} chunk a string or a view */
@@ -42,8 +43,13 @@ function wait(stream) {
   stream._handle?.setBlocking?.(true);
 }
 
-/** Both standard streams, when the program first asks for them. @param {boolean} captured they are part of the log */
-function followOutput(captured) {
+/**
+ * Both standard streams, when the program first asks for them.
+ *
+ * @param {import('./worker').Worker} worker
+ */
+function followOutput(worker) {
+  const { captured } = worker.welcome;
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
     const own = Object.getOwnPropertyDescriptor(process, name);
     if (own?.get === undefined || !own.configurable) continue;
@@ -53,7 +59,11 @@ function followOutput(captured) {
       get() {
         Object.defineProperty(process, name, own);
         const stream = get.call(process);
-        if (captured) wait(stream);
+        if (captured) {
+          wait(stream);
+          // Without a primary nobody splits it into records.
+          changeWrites(stream, (text, isBytes) => (worker.orphaned ? text : joined(text, isBytes)));
+        }
         listen(stream);
         made.push(stream);
         watchers.forEach((see) => see(stream));

@@ -4,6 +4,7 @@
 // What nobody caught in a worker, told to the primary: errors that end the process, and rejections that a listener of the
 // program's keeps from doing that.
 
+const fs = require('node:fs');
 const { inspect } = require('node:util');
 const { addon } = require('./native');
 
@@ -72,11 +73,28 @@ function settle() {
   if (wanted === 1) process.prependListener(REJECTION, rejected);
 }
 
-function report() {
+/** @param {number} fd */
+function isOpen(fd) {
+  try {
+    fs.fstatSync(fd);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @param {import('./worker').Worker} worker */
+function report(worker) {
   process.on('uncaughtExceptionMonitor', (/** @type {any} */ error, /** @type {string} */ origin) => {
     const at = pending.indexOf(error);
     if (at >= 0) pending.splice(at, 1);
-    addon.workerFailed(told(error, origin));
+    const mark = worker.orphaned ? '' : worker.welcome.report_mark;
+    // Otherwise the runtime prints nothing, and the program goes on as it likes.
+    const isPrinted = process.listenerCount('uncaughtException') === 0 && !process.hasUncaughtExceptionCaptureCallback();
+    const isReported = mark !== '' && isPrinted && isOpen(2);
+    addon.workerFailed(told(error, origin), isReported);
+    // The runtime prints when the listeners of 'exit' have run: this is the last of them.
+    if (isReported) process.on('exit', () => fs.writeSync(2, mark));
   });
   process.on('exit', tell);
   process.on('newListener', (name, listener) => {

@@ -389,11 +389,11 @@ function attach(primary) {
   require('./program-close').closeAsAlone(current);
   current.signals.listen();
   if (welcome.traced) require('./stack').answerForHangs();
-  require('./startup-output').followOutput(welcome.captured);
+  require('./startup-output').followOutput(current);
   if (welcome.captured) require('./request-ids').markLines();
   if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
-  require('./uncaught').report();
+  require('./uncaught').report(current);
   if (welcome.ready === 'boot') readyWhenLoaded();
   // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an
   // order to drain, when the cluster stops while its workers start.

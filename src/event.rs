@@ -160,7 +160,13 @@ pub enum Event {
     #[serde(rename = "worker:stopped")]
     WorkerStopped { worker_id: String },
     #[serde(rename = "worker:error")]
-    WorkerError { worker_id: String, error: Error },
+    WorkerError {
+        worker_id: String,
+        error: Error,
+        /// The worker's own output has the runtime's report of it, with the stack.
+        #[serde(skip)]
+        reported: bool,
+    },
     #[serde(rename = "worker:restart")]
     WorkerRestart { worker_id: String, reason: ExitReason, delay_ms: u64, restarts: u32, planned: bool },
     #[serde(rename = "worker:unhealthy")]
@@ -282,8 +288,10 @@ impl Event {
                 }
             },
             Event::WorkerStopped { worker_id } => (Level::Debug, format!("Worker {worker_id} is gone")),
-            Event::WorkerError { worker_id, error } => {
-                (Level::Error, format!("Worker {worker_id}: {}", error.thrown()))
+            Event::WorkerError { worker_id, error, reported } => {
+                // One record for one error: where the report is in the log this line would be the second.
+                let level = if *reported { Level::Debug } else { Level::Error };
+                (level, format!("Worker {worker_id}: {}", error.thrown()))
             }
             Event::WorkerRestart { worker_id, delay_ms, restarts, planned, .. } => {
                 let when = if *delay_ms == 0 { "now".to_owned() } else { format!("in {delay_ms} ms") };

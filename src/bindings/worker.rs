@@ -311,12 +311,13 @@ pub fn worker_wrote(text: String) -> bool {
     worker().is_ok_and(|worker| worker.wrote(&text))
 }
 
-/// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`.
+/// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. `reported`: what the runtime prints of it
+/// begins with the report mark.
 #[napi(js_name = "workerFailed")]
-pub fn worker_failed(error: Value) {
+pub fn worker_failed(error: Value, reported: bool) {
     if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
         // The process is ending; a channel that is gone makes no difference any more.
-        let _ = worker.failed(error);
+        let _ = worker.failed(error, reported);
     }
 }
 

@@ -39,7 +39,7 @@ impl Incident {
     /// What is wrong, if the event tells of anything.
     pub fn of(event: &Event) -> Option<Self> {
         let (class, severity, message, worker, stack) = match event {
-            Event::WorkerError { worker_id, error } => {
+            Event::WorkerError { worker_id, error, .. } => {
                 let (class, message) = (class_of(error), error.thrown());
                 (class, Level::Error, message, Some(worker_id), error.details["stack"].as_str())
             }
@@ -110,7 +110,8 @@ mod tests {
         let details =
             json!({ "name": "TypeError", "origin": "unhandledRejection", "stack": "at a (b.js:1:2)" });
         let error = Error::new(Code::WorkerStartupFailed, "x is no function").with(details);
-        let incident = Incident::of(&Event::WorkerError { worker_id: "3".into(), error }).unwrap();
+        let incident =
+            Incident::of(&Event::WorkerError { worker_id: "3".into(), error, reported: false }).unwrap();
         assert_eq!(incident.class, Class::UnhandledRejection);
         assert_eq!(incident.message, "TypeError: x is no function");
         assert_eq!(incident.worker.as_deref(), Some("3"));

@@ -148,6 +148,9 @@ pub struct Welcome {
     pub traced: bool,
     /// The standard streams are pipes to the primary; their other ends and the primary's own streams are inherited.
     pub captured: bool,
+    /// What begins the report of an uncaught error on standard error, so that it is one record of the log; empty: the
+    /// streams are not captured.
+    pub report_mark: String,
     /// A request that takes so many milliseconds is slow; 0: none is.
     pub slow_ms: u64,
     /// Every request has an id, and so have the lines that are written during it.
@@ -317,8 +320,8 @@ pub enum ToPrimary {
     /// It is about to exit although its event loop is not empty: `left` is what the runtime says of it, the kind of each
     /// resource with its count. `waited_ms`: for so long nothing else was left to do; None: its time is up.
     Lingered { left: BTreeMap<String, u32>, waited_ms: Option<u64> },
-    /// An uncaught error; the process is about to end.
-    Failed(WorkerError),
+    /// An uncaught error; the process is about to end. `reported`: the runtime's report of it is one record of the log.
+    Failed { error: WorkerError, reported: bool },
     /// A rejection that nobody handled, but a listener of the program's for such; the process goes on. `unsaid`: so
     /// many since the last one were not told.
     Rejected { error: WorkerError, unsaid: u64 },
@@ -365,13 +368,16 @@ mod tests {
             ToPrimary::Ready,
             ToPrimary::Traceable { lacks: None },
             ToPrimary::Stack { text: Some("    at report (/app/report.js:42:7)".into()) },
-            ToPrimary::Failed(WorkerError {
-                name: "Error".into(),
-                message: "no".into(),
-                code: None,
-                stack: None,
-                origin: None,
-            }),
+            ToPrimary::Failed {
+                error: WorkerError {
+                    name: "Error".into(),
+                    message: "no".into(),
+                    code: None,
+                    stack: None,
+                    origin: None,
+                },
+                reported: true,
+            },
         ] {
             assert_eq!(decode::<ToPrimary>(&encode(&message)), Ok(message));
         }

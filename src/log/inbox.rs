@@ -11,10 +11,18 @@ use super::render::{Own, Source};
 /// Lines of drover's own that wait while nobody reads the output, in bytes; more are counted and dropped.
 const MOST_OWN: usize = 1024 * 1024;
 
+/// A worker's output, from now on part of the log.
+pub struct Followed {
+    pub source: Source,
+    pub stream: OwnedFd,
+    /// See `split`; empty: this stream has no reports.
+    pub report_mark: String,
+}
+
 #[derive(Default)]
 pub struct Told {
     pub own: Vec<Own>,
-    pub streams: Vec<(Source, OwnedFd)>,
+    pub streams: Vec<Followed>,
     /// Lines of drover's own that found no room.
     pub lost: u64,
     /// The end: who waits for it.
@@ -49,8 +57,8 @@ impl Inbox {
         self.ring();
     }
 
-    pub fn follow(&self, source: Source, stream: OwnedFd) {
-        self.lock().streams.push((source, stream));
+    pub fn follow(&self, followed: Followed) {
+        self.lock().streams.push(followed);
         self.ring();
     }
 

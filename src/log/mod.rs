@@ -39,6 +39,7 @@ pub use scan::{level_name, level_named};
 pub use split::Splitter;
 pub use tail::{Filter, Found, Line, Tail, Whose};
 
+pub use inbox::Followed;
 use inbox::Inbox;
 use output::Output;
 use render::Own;
@@ -195,9 +196,9 @@ impl Log {
     }
 
     /// From now on what comes out of a worker's pipe is part of the log, until its end.
-    pub fn follow(&self, source: Source, stream: OwnedFd) {
+    pub fn follow(&self, followed: Followed) {
         if let Some(inbox) = &self.inbox {
-            inbox.follow(source, stream);
+            inbox.follow(followed);
         }
     }
 

@@ -1,6 +1,16 @@
 //! From a stream of bytes to its lines. PURE in spirit: no line is lost, none is torn, and none is longer than LONGEST.
+//!
+//! What belongs together is one line that holds line ends. A worker says so in two ways: a line that ends with GOES_ON goes
+//! on in the next (a stack, a table), and its report mark begins a report, what the runtime prints of an uncaught error:
+//! all of that is one line, up to the one that names the runtime's version. The report mark is random, so that no text of
+//! the program's is taken for it.
 
-use memchr::memchr;
+use memchr::{memchr, memmem, memrchr};
+
+/// Before the end of a line that goes on in the next; `lib/log-marks.js` writes it.
+const GOES_ON: u8 = 0x1d;
+/// How the last line of a report begins (Node.js 18 and later).
+const LAST_OF_REPORT: &[u8] = b"Node.js v";
 
 /// A longer line goes on in the next.
 pub const LONGEST: usize = 256 * 1024;
@@ -9,6 +19,10 @@ pub const LONGEST: usize = 256 * 1024;
 #[derive(Default)]
 pub struct Splitter {
     begun: Vec<u8>,
+    /// What a report begins with; empty: there is none in this stream.
+    report_mark: Vec<u8>,
+    /// A report has begun.
+    reports: bool,
 }
 
 /// What became of the lines of one chunk.
@@ -19,6 +33,11 @@ pub struct Split {
 }
 
 impl Splitter {
+    /// Of a stream in which this begins a report.
+    pub fn with_report_mark(mark: &str) -> Self {
+        Self { report_mark: mark.as_bytes().to_vec(), ..Self::default() }
+    }
+
     /// Calls `line` with each line that ends in `chunk`, without its end.
     pub fn feed(&mut self, mut chunk: &[u8], mut line: impl FnMut(&[u8])) -> Split {
         let mut split = Split::default();
@@ -39,26 +58,69 @@ impl Splitter {
                 self.begun.extend_from_slice(more);
                 return split;
             };
-            if self.begun.is_empty() {
+            chunk = &chunk[end + 1..];
+            if self.begun.is_empty() && !self.is_special(more) {
                 line(without_return(more));
             } else {
                 self.begun.extend_from_slice(more);
-                line(without_return(&self.begun));
-                self.begun.clear();
+                self.line_ended(&mut line);
             }
-            chunk = &chunk[end + 1..];
             if chunk.is_empty() {
                 return split;
             }
         }
     }
 
-    /// The stream has ended: its last line may have no end.
-    pub fn end(&mut self, line: impl FnOnce(&[u8])) {
-        if !self.begun.is_empty() {
+    /// Is the text of this line not all that there is to it?
+    fn is_special(&self, text: &[u8]) -> bool {
+        self.reports || text.last() == Some(&GOES_ON) || self.mark_in(text).is_some()
+    }
+
+    fn mark_in(&self, text: &[u8]) -> Option<usize> {
+        if self.report_mark.is_empty() { None } else { memmem::find(text, &self.report_mark) }
+    }
+
+    /// A line end follows what has begun.
+    fn line_ended(&mut self, line: &mut impl FnMut(&[u8])) {
+        self.begin_report(line);
+        if self.reports && !self.is_report_whole() {
+            self.begun.push(b'\n');
+        } else if self.reports {
+            self.reports = false;
+            line(self.begun.trim_ascii());
+            self.begun.clear();
+        } else if self.begun.last() == Some(&GOES_ON) {
+            self.begun.pop();
+            self.begun.push(b'\n');
+        } else {
             line(without_return(&self.begun));
             self.begun.clear();
         }
+    }
+
+    fn is_report_whole(&self) -> bool {
+        let last = memrchr(b'\n', &self.begun).map_or(&self.begun[..], |end| &self.begun[end + 1..]);
+        last.starts_with(LAST_OF_REPORT)
+    }
+
+    /// If a report begins in what has come: that is a line of its own, and what stands before it another.
+    fn begin_report(&mut self, line: &mut impl FnMut(&[u8])) {
+        let Some(at) = self.mark_in(&self.begun) else { return };
+        if at > 0 {
+            line(without_return(&self.begun[..at]));
+        }
+        self.begun.drain(..at + self.report_mark.len());
+        self.reports = true;
+    }
+
+    /// The stream has ended: its last line may have no end.
+    pub fn end(&mut self, mut line: impl FnMut(&[u8])) {
+        self.begin_report(&mut line);
+        let text = if self.reports { self.begun.trim_ascii() } else { without_return(&self.begun) };
+        if !text.is_empty() || (!self.reports && !self.begun.is_empty()) {
+            line(text);
+        }
+        self.begun.clear();
     }
 }
 
@@ -85,6 +147,35 @@ mod tests {
         let (found, cut) = lines(&[b"a\r\n\nb", b"c\nd"]);
         assert_eq!(found, [&b"a"[..], b"", b"bc", b"d"]);
         assert_eq!(cut, 0);
+    }
+
+    #[test]
+    fn lines_that_go_on_are_one_whose_text_has_line_ends() {
+        let (found, _) = lines(&[b"Error: a\x1d\n    at b\x1d\n    at c\nnext\n", b"d\x1d", b"\n  e"]);
+        assert_eq!(found, [&b"Error: a\n    at b\n    at c"[..], b"next", b"d\n  e"]);
+    }
+
+    #[test]
+    fn a_report_is_one_line_wherever_its_mark_is_cut() {
+        let stream = b"one\nhalf<mark>/a.js:1\n  throw\n\nError: x\n    at y\n\nNode.js v20\nlate\n";
+        let report = b"/a.js:1\n  throw\n\nError: x\n    at y\n\nNode.js v20";
+        let split = |chunks: &[&[u8]]| {
+            let (mut splitter, mut found) = (Splitter::with_report_mark("<mark>"), Vec::new());
+            for chunk in chunks {
+                splitter.feed(chunk, |line| found.push(line.to_vec()));
+            }
+            splitter.end(|line| found.push(line.to_vec()));
+            found
+        };
+        for at in 0..stream.len() {
+            let found = split(&[&stream[..at], &stream[at..]]);
+            assert_eq!(found, [&b"one"[..], b"half", report, b"late"], "cut at {at}");
+        }
+        assert_eq!(
+            split(&[b"<mark>Error: x\n  at y\n"]),
+            [b"Error: x\n  at y"],
+            "a stream that ends within it"
+        );
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::inbox::{Inbox, Told};
+use super::inbox::{Followed, Inbox, Told};
 use super::levels::Levels;
 use super::output::{Output, Trouble, complain};
 use super::rate::Rate;
@@ -83,7 +83,7 @@ impl Writer {
             let is_full = self.parts.output.is_full();
             let Told { own, streams, lost, end: asked, .. } = self.parts.inbox.take(is_full);
             end = end.or(asked);
-            streams.into_iter().for_each(|(source, pipe)| self.follow(source, pipe));
+            streams.into_iter().for_each(|followed| self.follow(followed));
             // What a worker wrote before drover said something stands before it.
             let read = if is_full { 0 } else { self.read_all() };
             own.iter().for_each(|line| self.own(line));
@@ -140,14 +140,14 @@ impl Writer {
         let _ = poll(&mut polled, timeout.as_ref());
     }
 
-    fn follow(&mut self, source: Source, pipe: OwnedFd) {
+    fn follow(&mut self, Followed { source, stream: pipe, report_mark }: Followed) {
         let key = self.next;
         self.next += 1;
         if let Err(errno) = epoll::add(&self.epoll, &pipe, EventData::new_u64(key), EventFlags::IN) {
             let text = format!("The output of worker {} cannot be read: {errno}", source.slot);
             return self.say(Level::Error, text);
         }
-        self.streams.insert(key, Stream { source, pipe, splitter: Splitter::default() });
+        self.streams.insert(key, Stream { source, pipe, splitter: Splitter::with_report_mark(&report_mark) });
     }
 
     /// How many streams had something to read, be it their end.
@@ -328,6 +328,10 @@ mod tests {
         (writer.unwrap(), inbox, settings)
     }
 
+    fn followed(slot: u16, stream: OwnedFd) -> Followed {
+        Followed { source: Source { slot, pid: 1, is_error: false }, stream, report_mark: String::new() }
+    }
+
     /// What was written; the folder is gone.
     fn written(settings: &FileSettings) -> String {
         let text = std::fs::read_to_string(&settings.path).unwrap();
@@ -347,7 +351,7 @@ mod tests {
                 write.write_all(format!("the last words of {number}\n").as_bytes()).unwrap();
             }
             drop(write);
-            inbox.follow(Source { slot: number, pid: 1, is_error: false }, read);
+            inbox.follow(followed(number, read));
         }
         inbox.end(ended);
         writer.run();
@@ -364,7 +368,7 @@ mod tests {
         let mut stream = std::fs::File::from(write);
         stream.write_all(b"the end\n").unwrap();
         drop(stream);
-        writer.follow(Source { slot: 0, pid: 1, is_error: false }, read);
+        writer.follow(followed(0, read));
         assert_eq!(writer.read_all(), 1);
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         assert_eq!(poll(&mut [PollFd::new(&writer.epoll, PollFlags::IN)], Some(&now)).unwrap(), 0);

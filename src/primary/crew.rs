@@ -17,7 +17,7 @@ use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToWorker, encode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::BESIDE;
-use crate::log::{Log, Pipes, Source};
+use crate::log::{Followed, Log, Pipes, Source};
 use crate::metrics::memory::SharedMemory;
 use crate::process::spawner::{self, Inherited, Spawned, not_started};
 
@@ -26,6 +26,8 @@ struct Unborn {
     control: Ends,
     /// What it writes: the ends that are read, standard output's first.
     output: Option<(OwnedFd, OwnedFd)>,
+    /// What begins the report of an uncaught error there.
+    report_mark: String,
 }
 
 pub struct Crew {
@@ -77,7 +79,8 @@ impl Crew {
         } else {
             (None, None)
         };
-        let welcome = setup.greeting.welcome(setup, name.slot, name.generation);
+        let welcome = setup.greeting.welcome(setup, name.slot, name.generation).map_err(failed)?;
+        let report_mark = welcome.report_mark.clone();
         let payload = encode(&ToWorker::Welcome(Box::new(welcome)));
         let mut control = Ends { socket: control, sender: Sender::default(), receiver: Receiver::default() };
         control.sender.push(Kind::Control, 0, payload, None).map_err(failed)?;
@@ -96,7 +99,7 @@ impl Crew {
         self.arrivals.add(name, Arrival { socket: program, keys: keys.map(|keys| keys.program) });
         let page = memory.page(name.slot, name.generation);
         dispatcher.join(name.slot, name.generation, connections, far_end, page);
-        self.unborn.insert(name, Unborn { control, output });
+        self.unborn.insert(name, Unborn { control, output, report_mark });
         let inputs = self.inputs.clone();
         spawner::spawn(
             setup.launch.clone(),
@@ -112,13 +115,14 @@ impl Crew {
 
     /// The process exists: connects its channel to the loop, and its output to the log.
     pub fn born(&mut self, name: Name, spawned: Spawned, log: &Log) -> io::Result<u32> {
-        let Some(Unborn { control, output }) = self.unborn.remove(&name) else {
+        let Some(Unborn { control, output, report_mark }) = self.unborn.remove(&name) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Spawned { pid, pidfd } = spawned;
         if let Some((stdout, stderr)) = output {
-            log.follow(Source { slot: name.slot, pid, is_error: false }, stdout);
-            log.follow(Source { slot: name.slot, pid, is_error: true }, stderr);
+            let source = |is_error| Source { slot: name.slot, pid, is_error };
+            log.follow(Followed { source: source(false), stream: stdout, report_mark: String::new() });
+            log.follow(Followed { source: source(true), stream: stderr, report_mark });
         }
         let link = Link::start(name, pidfd, control, self.inputs.clone())?;
         self.links.insert(name, link);

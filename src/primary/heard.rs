@@ -69,8 +69,8 @@ impl Cluster {
             ToPrimary::Slow(slow) => self.slow(name, slow),
             ToPrimary::Hint { text } => self.say_once(text),
             ToPrimary::Lingered { left, waited_ms } => self.lingered(name, &left, waited_ms),
-            ToPrimary::Failed(error) => {
-                self.advance(Fact::Failed { slot, generation, error: worker_error(error) });
+            ToPrimary::Failed { error, reported } => {
+                self.advance(Fact::Failed { slot, generation, error: worker_error(error), reported });
             }
             ToPrimary::Rejected { error, unsaid } => self.rejected(slot, error, unsaid),
             ToPrimary::Resigned => {
@@ -118,7 +118,11 @@ impl Cluster {
             );
             self.emit(Event::about(Component::Workers, Level::Error, text));
         }
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error: worker_error(error) });
+        self.emit(Event::WorkerError {
+            worker_id: slot.to_string(),
+            error: worker_error(error),
+            reported: false,
+        });
     }
 
     fn lingered(&mut self, name: Name, left: &BTreeMap<String, u32>, waited_ms: Option<u64>) {

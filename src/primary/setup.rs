@@ -119,7 +119,9 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    pub fn welcome(&self, setup: &Setup, slot: u16, generation: u32) -> Welcome {
+    /// # Errors
+    /// The kernel gave no random bytes.
+    pub fn welcome(&self, setup: &Setup, slot: u16, generation: u32) -> io::Result<Welcome> {
         let affinity = match &setup.dispatch.affinity {
             dispatch::Affinity::Cookie { name, key } => Some(AffinityCookie {
                 name: name.clone(),
@@ -129,7 +131,7 @@ impl Greeting {
             }),
             dispatch::Affinity::None | dispatch::Affinity::Ip => None,
         };
-        Welcome {
+        Ok(Welcome {
             slot,
             generation,
             primary_pid: std::process::id(),
@@ -143,11 +145,19 @@ impl Greeting {
             checked: self.checked,
             traced: self.traced,
             captured: setup.log.captures,
+            report_mark: if setup.log.captures { report_mark()? } else { String::new() },
             slow_ms: self.slow_ms,
             request_ids: self.request_ids,
             sealed: setup.key.is_some(),
             messages: self.messages,
             config: self.config.clone(),
-        }
+        })
     }
+}
+
+/// Nothing that a program writes by chance, or because a client asks it to.
+fn report_mark() -> io::Result<String> {
+    let mut random = [0; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!("\u{1c}{:032x}\u{1c}", u128::from_ne_bytes(random)))
 }

@@ -104,11 +104,12 @@ pub enum Fact {
         generation: u32,
         signalled: bool,
     },
-    /// The worker told of an uncaught error of its own.
+    /// The worker told of an uncaught error of its own. `reported`: its output says so too.
     Failed {
         slot: u16,
         generation: u32,
         error: Error,
+        reported: bool,
     },
     /// The worker broke the protocol; its channel is closed.
     Broken {

@@ -97,7 +97,9 @@ impl Supervisor {
                 }
             }
             Fact::Leaving { slot, generation, signalled } => self.leaving(slot, generation, signalled, now),
-            Fact::Failed { slot, generation, error } => self.failed(slot, generation, error),
+            Fact::Failed { slot, generation, error, reported } => {
+                self.failed(slot, generation, error, reported)
+            }
             Fact::Broken { slot, generation, error } => self.broken(slot, generation, error),
             Fact::Unhealthy { slot, generation } => self.unhealthy(slot, generation, now),
             Fact::Hung { slot, generation } => self.hung(slot, generation),
@@ -203,7 +205,7 @@ impl Supervisor {
             return;
         }
         self.note_start_error(&error);
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error: error.clone() });
+        self.emit(Event::WorkerError { worker_id: slot.to_string(), error: error.clone(), reported: false });
         self.gone(slot, generation, ExitReason::Failed, false, Some(error), now);
     }
 
@@ -255,11 +257,11 @@ impl Supervisor {
     }
 
     /// The worker, and why it told that it would end.
-    fn failed(&mut self, slot: u16, generation: u32, error: Error) {
+    fn failed(&mut self, slot: u16, generation: u32, error: Error, reported: bool) {
         let Some(worker) = self.worker(slot, generation) else { return };
         worker.error = Some(error.clone());
         self.note_start_error(&error);
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
+        self.emit(Event::WorkerError { worker_id: slot.to_string(), error, reported });
     }
 
     fn broken(&mut self, slot: u16, generation: u32, error: Error) {
@@ -267,7 +269,7 @@ impl Supervisor {
         let Some(pid) = worker.pid() else { return };
         worker.stage = Stage::Killed { pid, reason: ExitReason::Protocol };
         self.actions.push(Action::Kill { slot, generation });
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error });
+        self.emit(Event::WorkerError { worker_id: slot.to_string(), error, reported: false });
     }
 
     fn hung(&mut self, slot: u16, generation: u32) {

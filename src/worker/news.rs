@@ -21,9 +21,9 @@ impl Worker {
         Some(told)
     }
 
-    /// Tells the primary of an uncaught error; the process ends by itself.
-    pub fn failed(&self, error: WorkerError) -> io::Result<()> {
-        self.link.send(&ToPrimary::Failed(error.bounded())).map(|_| ())
+    /// Tells the primary of an uncaught error; the process ends by itself. `reported`: the log has its report.
+    pub fn failed(&self, error: WorkerError, reported: bool) -> io::Result<()> {
+        self.link.send(&ToPrimary::Failed { error: error.bounded(), reported }).map(|_| ())
     }
 
     /// Tells the primary of a rejection that ends nothing.
