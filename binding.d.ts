@@ -183,7 +183,8 @@ export declare function sendLastBytes(fd: number, all: boolean): void
 export declare function startAlone(into: object): any
 
 /**
- * Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
+ * Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
+ * only be read, as [`crate::ipc::tickets`] says; `cells`, the worker's page of the
  * shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
  * must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
  * [`super::messages`] describes it.

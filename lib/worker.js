@@ -100,7 +100,7 @@ class Worker {
       workerId: this.id,
       retry: retryOf(welcome.config),
     });
-    const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0) };
+    const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0), tickets: new ArrayBuffer(0) };
     const failed = addon.startWorker(
       shared,
       (/** @type {number} */ group, /** @type {number} */ count) => this.take(group, count),
@@ -110,6 +110,8 @@ class Worker {
     if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
     /** This worker's numbers, which everybody reads. */
     this.cells = new Float64Array(shared.cells);
+    /** The keys of TLS session tickets: see lib/tls-tickets.js. */
+    this.tickets = shared.tickets;
     /** A batch of connections, four elements each: descriptor, time to be silent, requests so far, 1 for a lent one. */
     this.hands = new Int32Array(shared.hands);
   }
@@ -382,6 +384,7 @@ function attach(primary) {
   process.title = welcome.title;
   require('./listen').share(current);
   require('./datagram').share(current);
+  require('./tls-tickets').shareTickets(current.tickets);
   require('./requests').count(current);
   require('./response-headers').addLines(current);
   require('./last-response').joinLastPackets();

@@ -28,6 +28,7 @@ const LINES: [&[&str]; 13] = [
         "ipc::ledger",
         "ipc::policy",
         "ipc::router",
+        "ipc::tickets",
         "metrics::layout",
         "metrics::text",
         "metrics::history",

@@ -55,7 +55,8 @@ pub fn attach_worker(primary_pid: u32) -> Value {
     }))
 }
 
-/// Puts the attached worker on the event loop. `into` gets two ArrayBuffers: `cells`, the worker's page of the
+/// Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
+/// only be read, as [`crate::ipc::tickets`] says; `cells`, the worker's page of the
 /// shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
 /// must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
 /// [`super::messages`] describes it.
@@ -80,6 +81,7 @@ pub fn start_worker(
         };
         let event_loop = super::event_loop(env)?;
         let attachment = ATTACHED.take().ok_or_else(|| Error::new(Code::NotClustered, "not attached"))?;
+        let tickets = attachment.tickets.clone();
         let worker = attachment.start(event_loop, calls).map_err(system("start"))?;
         let (buffer, first) = (worker.buffer(), worker.first_cell());
         let hands = buffer.cells().len() * 8;
@@ -87,6 +89,8 @@ pub fn start_worker(
             set_shared_buffer(raw.env.cast(), raw.value.cast(), name, mapping, cell, bytes)
                 .map_err(system("shared buffer"))
         };
+        let secret = tickets.cells().len() * 8;
+        share(c"tickets", tickets, 0, secret)?;
         share(c"hands", buffer.clone(), 0, hands)?;
         share(c"cells", worker.memory.mapping().clone(), first, PAGE_CELLS * 8)?;
         WORKER.set(Some(worker));

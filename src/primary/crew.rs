@@ -11,6 +11,7 @@ use super::arrivals::{Arrival, Arrivals};
 use super::link::{Ends, Link};
 use super::news::{Input, Name};
 use super::setup::Setup;
+use super::tickets::Tickets;
 use crate::dispatch::Dispatcher;
 use crate::error::Error;
 use crate::ipc::channel::{Receiver, Sender};
@@ -61,6 +62,7 @@ impl Crew {
         setup: &Setup,
         memory: &SharedMemory,
         memfd: &OwnedFd,
+        tickets: &Tickets,
         dispatcher: &Dispatcher,
     ) -> Result<(), Error> {
         let failed = |error: io::Error| not_started("socketpair", &error);
@@ -83,7 +85,8 @@ impl Crew {
         let report_mark = welcome.report_mark.clone();
         let payload = encode(&ToWorker::Welcome(Box::new(welcome)));
         let mut control = Ends { socket: control, sender: Sender::default(), receiver: Receiver::default() };
-        control.sender.push(Kind::Control, 0, payload, None).map_err(failed)?;
+        let tickets = tickets.share().map_err(failed)?;
+        control.sender.push(Kind::Control, 0, payload, Some(tickets)).map_err(failed)?;
         control.receiver.allow(setup.greeting.messages.most + BESIDE);
         let keys = setup.keys(name).map_err(failed)?;
         if let Some(keys) = &keys {

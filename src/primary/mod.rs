@@ -5,7 +5,7 @@
 //! and comes out, `handle` starts the loop and talks to it, `run` is the loop and `heard` what others tell it;
 //! `order` what programs ask of a running cluster; `listen` opens addresses, `link` is a worker's channel and end,
 //! `starts` who waits for the program's environment, `crew` the workers that live now, `hang` watches their event loops, `health` asks whether they are well, `leading` tells who leads,
-//! `telling` what happened, `diagnose` takes heap snapshots and profiles. Messages between
+//! `telling` what happened, `tickets` has the keys of TLS session tickets, `diagnose` takes heap snapshots and profiles. Messages between
 //! workers go through `relay`; those of the primary's program through `desk`, on the program's own thread, which gets
 //! the channels by `arrivals`.
 
@@ -33,6 +33,7 @@ mod sampler;
 mod setup;
 mod starts;
 mod telling;
+mod tickets;
 
 pub use configure::{Command as LaunchCommand, setup};
 pub use desk::{Deliver, PrimaryDesk};

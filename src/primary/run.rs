@@ -25,6 +25,7 @@ use super::orders::Orders;
 use super::setup::Setup;
 use super::starts::{Start, Starts};
 use super::telling::Told;
+use super::tickets::Tickets;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
 use crate::event::Event;
@@ -41,6 +42,7 @@ pub struct Cluster {
     pub(super) setup: Setup,
     pub(super) memory: SharedMemory,
     memfd: OwnedFd,
+    tickets: Tickets,
     pub(super) inputs: UnboundedSender<Input>,
     output: Box<dyn Fn(Output) + Send>,
     pub(super) supervisor: Supervisor,
@@ -89,6 +91,8 @@ impl Cluster {
             let _ = reports.send(Input::Dispatch(report));
         };
         let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
+        let tickets =
+            Tickets::new(Duration::ZERO).map_err(|error| Error::system("memory for TLS tickets", &error))?;
         let router = Router::new(setup.greeting.messages.most_pending);
         let crew = Crew::new(arrivals, inputs.clone());
         let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
@@ -103,6 +107,7 @@ impl Cluster {
             setup,
             memory,
             memfd,
+            tickets,
             inputs,
             output: Box::new(output),
             dispatcher: Arc::new(dispatcher),
@@ -136,6 +141,7 @@ impl Cluster {
                     self.spawn_all(due);
                     continue
                 }
+                () = self.wait_until(Some(self.tickets.due())) => { self.change_tickets(); continue }
                 () = self.wait_until(self.hangs.due()) => { self.look_for_hangs(); continue }
                 () = self.wait_until(self.health.due()) => { self.look_after_health(); continue }
             };
@@ -345,6 +351,14 @@ impl Cluster {
         }
     }
 
+    fn change_tickets(&mut self) {
+        if let Err(error) = self.tickets.rotate(self.elapsed()) {
+            // The loop comes back at once and without end if the time stays due.
+            self.tickets.put_off(self.elapsed());
+            self.say_once(format!("The keys of TLS session tickets stay as they are: {error}"));
+        }
+    }
+
     /// Starts a worker once its environment is known.
     fn start(&mut self, name: Name) {
         match self.starts.add(name, self.elapsed()) {
@@ -365,8 +379,8 @@ impl Cluster {
         if let Some(generation) = name.generation.checked_sub(PAGES_A_SLOT as u32) {
             self.end(Name { generation, ..name }, true);
         }
-        let Self { setup, memory, memfd, dispatcher, .. } = self;
-        let made = self.crew.spawn(name, setup, memory, memfd, dispatcher);
+        let Self { setup, memory, memfd, tickets, dispatcher, .. } = self;
+        let made = self.crew.spawn(name, setup, memory, memfd, tickets, dispatcher);
         if made.is_ok() {
             (self.output)(Output::Line { name });
         }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicU64;
 
-use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
 /// A mapping of a memfd; all access is through atomics, so that several processes may hold it at once.
 pub struct Mapping {
@@ -22,7 +22,21 @@ unsafe impl Sync for Mapping {}
 impl Mapping {
     /// Maps `cells` 8-byte cells from the start of `memfd`, which must be at least that large.
     pub fn new(memfd: BorrowedFd<'_>, cells: usize) -> io::Result<Self> {
-        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        Self::with(memfd, cells, ProtFlags::READ | ProtFlags::WRITE)
+    }
+
+    /// The same for secrets: in no core file of this process's and in no child. Without `writes` nothing may be stored.
+    pub fn hidden(memfd: BorrowedFd<'_>, cells: usize, writes: bool) -> io::Result<Self> {
+        let protection = if writes { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
+        let mapping = Self::with(memfd, cells, protection)?;
+        for advice in [Advice::LinuxDontDump, Advice::LinuxDontFork] {
+            // SAFETY: the pages are the mapping's own; neither advice changes what is in them.
+            unsafe { madvise(mapping.start.as_ptr().cast(), cells * 8, advice) }?;
+        }
+        Ok(mapping)
+    }
+
+    fn with(memfd: BorrowedFd<'_>, cells: usize, protection: ProtFlags) -> io::Result<Self> {
         // SAFETY: a fresh mapping at an address of the kernel's choice overlaps nothing of ours.
         let start = unsafe { mmap(std::ptr::null_mut(), cells * 8, protection, MapFlags::SHARED, memfd, 0) }?;
         match NonNull::new(start.cast()) {

@@ -25,6 +25,7 @@ use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome};
 use crate::ipc::crypto::Pair;
 use crate::ipc::message::BESIDE;
 use crate::ipc::parcel::{self, Kept, Label};
+use crate::ipc::tickets;
 use crate::metrics::layout::page;
 use crate::metrics::memory::{Page, SharedMemory};
 use crate::sys::memory::Mapping;
@@ -45,6 +46,8 @@ pub struct Attachment {
     program: OwnedFd,
     keys: Option<Pair>,
     streams: Option<Streams>,
+    /// The keys of TLS session tickets: [`crate::ipc::tickets`].
+    pub tickets: Arc<Mapping>,
     pub memory: SharedMemory,
     pub welcome: Welcome,
 }
@@ -68,19 +71,20 @@ impl Attachment {
         let (control, connections, memfd, program) = (inherit(0)?, inherit(1)?, inherit(2)?, inherit(3)?);
         orphan::watch(GRACE_AFTER_DEATH)?;
         let link = Link::new(control);
-        let ToWorker::Welcome(welcome) = link.first()? else {
+        let (ToWorker::Welcome(welcome), Some(tickets)) = link.first()? else {
             return Err(io::Error::other("the first message is no welcome"));
         };
+        let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), tickets::CELLS, false)?);
         let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
         let streams = Streams::inherit(welcome.captured, inherit)?;
         link.welcomed(welcome.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
-        Ok(Some(Self { link, connections, program, keys, streams, memory, welcome: *welcome }))
+        Ok(Some(Self { link, connections, program, keys, streams, tickets, memory, welcome: *welcome }))
     }
 
     /// Puts the worker on the runtime's loop. The handles do not keep it alive.
     pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
-        let Attachment { link, connections, program, keys, streams, memory, welcome } = self;
+        let Attachment { link, connections, program, keys, streams, memory, welcome, tickets: _ } = self;
         let page = memory.page(welcome.slot, welcome.generation);
         let hands = Hands::new()?;
         let worker = Rc::new_cyclic(|worker| Worker {

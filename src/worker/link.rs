@@ -160,14 +160,15 @@ impl Link {
         }
     }
 
-    /// The first message, which is in the channel before this process runs.
-    pub fn first(&self) -> io::Result<ToWorker> {
-        decode(&self.next()?.payload).map_err(io::Error::other)
+    /// The first message and the descriptor beside it; they are in the channel before this process runs.
+    pub fn first(&self) -> io::Result<(ToWorker, Option<OwnedFd>)> {
+        let (frame, descriptor) = self.next()?;
+        Ok((decode(&frame.payload).map_err(io::Error::other)?, descriptor))
     }
 
     /// The keys, which follow a welcome that says so; from here on this channel is sealed.
     pub fn keys(&self) -> io::Result<WorkerKeys> {
-        let mut frame = self.next()?;
+        let (mut frame, _) = self.next()?;
         let keys = WorkerKeys::read(&frame.payload).filter(|_| frame.header.kind == Kind::Keys);
         frame.payload.zeroize();
         let keys = keys.ok_or_else(|| io::Error::other("the second message holds no keys"))?;
@@ -183,10 +184,10 @@ impl Link {
         receiver.allow(most_message);
     }
 
-    fn next(&self) -> io::Result<Frame> {
+    fn next(&self) -> io::Result<(Frame, Option<OwnedFd>)> {
         loop {
-            if let Some((frame, _)) = self.receiver.borrow_mut().next_frame()? {
-                return Ok(frame);
+            if let Some(next) = self.receiver.borrow_mut().next_frame()? {
+                return Ok(next);
             }
             self.wait(PollFlags::IN, PATIENCE)?;
             self.fill()?;
