@@ -225,7 +225,7 @@ fn start_rejects_with_the_first_workers_own_error_when_none_ever_got_ready() {
             world.spawned(slot);
             let generation = world.generation(slot);
             if round == 0 && slot == 0 {
-                world.tell(Fact::Failed { slot, generation, error: own.clone() });
+                world.tell(Fact::Failed { slot, generation, error: own.clone(), reported: false });
             }
             world.exit(slot, CRASH);
         }

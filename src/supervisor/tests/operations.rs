@@ -65,7 +65,7 @@ fn a_new_worker_that_does_not_get_ready_ends_the_roll_and_the_old_go_on_serving(
     world.tell(roll(7, None));
     world.spawned(0);
     let own = Error::new(Code::WorkerStartupFailed, "SyntaxError: Unexpected token");
-    world.tell(Fact::Failed { slot: 0, generation: 2, error: own.clone() });
+    world.tell(Fact::Failed { slot: 0, generation: 2, error: own.clone(), reported: false });
     let actions = world.exit(0, CRASH);
     let told = actions.iter().find_map(|action| match action {
         Action::Done { id: 7, result: Err(error) } => Some(error),
@@ -239,7 +239,7 @@ fn what_failed_before_a_roll_or_elsewhere_is_no_fault_of_its() {
 fn a_scale_up_fails_with_its_own_error_and_not_with_an_older_one() {
     let mut world = World::started(policy(1));
     let old = Error::new(Code::WorkerStartupFailed, "weeks ago");
-    world.tell(Fact::Failed { slot: 0, generation: 1, error: old });
+    world.tell(Fact::Failed { slot: 0, generation: 1, error: old, reported: false });
     world.tell(scale(1, Scale::To(2)));
     let error = Error::new(Code::System, "fork: EAGAIN");
     let mut actions = world.tell(Fact::SpawnFailed { slot: 1, generation: 1, error });
