@@ -170,6 +170,9 @@ export declare function presetConfig(name: string): any
 /** A duration as options take it, in milliseconds: `{ ok }` or `{ error }`. */
 export declare function readDuration(value: any): any
 
+/** The open descriptor `number` becomes what `fd` is, which is closed. 0, or the kernel's number. */
+export declare function replaceDescriptor(number: number, fd: number): number
+
 /**
  * After them: `all` when everything is in the kernel, so that the FIN may go. A client that is gone meanwhile is
  * Node's to notice.
@@ -190,6 +193,9 @@ export declare function startAlone(into: object): any
  * [`super::messages`] describes it.
  */
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
+
+/** Asks for a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`. */
+export declare function workerBind(datagram: any): any
 
 /**
  * The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
@@ -254,6 +260,9 @@ export declare function workerInfos(): any
 /** This process can be debugged from now on. */
 export declare function workerInspected(): void
 
+/** This worker wants to hear a multicast group on a shared datagram socket. Whether it is the first. */
+export declare function workerJoin(socket: number, membership: string): boolean
+
 /** Whether the group's door keeps the process alive. */
 export declare function workerKeepAlive(group: number, keep: boolean): void
 
@@ -261,6 +270,9 @@ export declare function workerKeepsAlive(group: number): boolean
 
 /** This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal. */
 export declare function workerLeaving(signalled: boolean): void
+
+/** The last worker that heard the group has left it. */
+export declare function workerLeft(socket: number, membership: string): void
 
 /**
  * This process exits although its event loop is not empty. `left`: the kinds of what is there, with their counts;
@@ -291,6 +303,9 @@ export declare function workerOrdered(id: number): any
  * and not connected.
  */
 export declare function workerOwnsDescriptor(fd: number): boolean
+
+/** It does no longer. Whether it was the last, which leaves the group and says so with `workerLeft`. */
+export declare function workerPart(socket: number, membership: string): boolean
 
 /** The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`]. */
 export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
@@ -329,6 +344,9 @@ export declare function workerTargets(): Array<number>
  * JavaScript that runs at that moment.
  */
 export declare function workerTrace(take: () => string): any
+
+/** The shared datagram socket is closed here. */
+export declare function workerUnbind(socket: number): void
 
 /** The program wrote this to a standard stream; false once it is ready and nobody listens any more. */
 export declare function workerWrote(text: string): boolean

@@ -218,7 +218,8 @@ test('datagrams reach the workers through one socket; a taken port is Node’s o
     }
     const socket = dgram.createSocket('udp4');
     socket.on('message', (message, { port, address }) => socket.send(`${message} ${process.pid}`, port, address));
-    socket.bind(port, '127.0.0.1', () => console.log(`BOUND ${socket.address().port}`));
+    // A callback of `bind` would swallow its error in Node 20.
+    socket.on('listening', () => console.log(`BOUND ${socket.address().port}`)).bind(port, '127.0.0.1');
   };
   const cluster = program(t, main, { given: { port } });
   await cluster.until(/STARTED/);

@@ -98,6 +98,8 @@ class Drain {
     this.since = performance.now();
     this.alive = setInterval(() => {}, MAX_DELAY);
     addon.workerHold(false);
+    // Another worker reads what is queued; what this one has read it still answers.
+    this.worker.datagrams?.stopReading();
     // What the primary has given and the loop has not taken yet is still this worker's.
     addon.workerTakeWhatWaits();
     for (const server of this.worker.servers()) {

@@ -60,6 +60,8 @@ class Worker {
     this.shutdown = require('./shutdown');
     this.checks = new Checks(this);
     this.signals = new WorkerSignals(this);
+    /** The datagram sockets that it shares. @type {ReturnType<typeof import('./datagram').share> | undefined} */
+    this.datagrams = undefined;
     /** Servers that close while others serve on. */
     this.departing = 0;
     /** Connections that others were to have, and that were not idle. */
@@ -341,16 +343,18 @@ class Worker {
 }
 
 /**
- * A script that serves nothing is ready when it has run to its end, an ES module's top-level await included.
- * Importing it again waits for that and runs nothing twice.
+ * Calls back when the script has run to its end, an ES module's top-level await included. Importing it again waits for
+ * that and runs nothing twice.
+ *
+ * @param {() => void} act
  */
-function readyWhenLoaded() {
+function whenLoaded(act) {
   setImmediate(() => {
     const { pathToFileURL } = require('node:url');
     // What only a CommonJS hook understands (a TypeScript runner's) cannot be imported, and has run by now. A
     // script that throws ends the process by itself.
-    const run = () => process.mainModule?.loaded && addon.workerReady();
-    import(pathToFileURL(scriptFile()).href).then(addon.workerReady, run);
+    const run = () => process.mainModule?.loaded && act();
+    import(pathToFileURL(scriptFile()).href).then(act, run);
   });
 }
 
@@ -383,7 +387,7 @@ function attach(primary) {
   hold(current, loadPackage);
   process.title = welcome.title;
   require('./listen').share(current);
-  require('./datagram').share(current);
+  current.datagrams = require('./datagram').share(current, whenLoaded);
   require('./tls-tickets').shareTickets(current.tickets);
   require('./requests').count(current);
   require('./response-headers').addLines(current);
@@ -397,7 +401,8 @@ function attach(primary) {
   if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
   require('./uncaught').report(current);
-  if (welcome.ready === 'boot') readyWhenLoaded();
+  // A script that serves nothing is ready when it is loaded.
+  if (welcome.ready === 'boot') whenLoaded(addon.workerReady);
   // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an
   // order to drain, when the cluster stops while its workers start.
   setImmediate(addon.workerReadMail);

@@ -192,6 +192,11 @@ class Program {
     return processesMarked(this.#mark).filter((pid) => pid !== this.pid);
   }
 
+  /** Ids of drover's workers among them. */
+  workers() {
+    return processesMarked(this.#mark, WORKERS);
+  }
+
   /** Resolves when nothing of this run lives; rejects with what does after `patience` milliseconds. */
   async gone(patience = PATIENCE) {
     const left = await this.#left(patience);

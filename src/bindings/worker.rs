@@ -1,6 +1,7 @@
 //! A worker's side of the surface: one attachment in a process, kept for its thread.
 
 use std::cell::RefCell;
+use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
 use base64::Engine;
@@ -247,6 +248,55 @@ pub fn worker_owns_descriptor(fd: i32) -> bool {
 pub fn worker_serve(group: u32, plain_http: bool) -> Value {
     let served = worker().and_then(|worker| worker.serve(group, plain_http).map_err(system("serve")));
     outcome(served.map(|()| Value::Null))
+}
+
+/// Asks for a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`.
+#[napi(js_name = "workerBind")]
+pub fn worker_bind(datagram: Value) -> Value {
+    let asked = worker().and_then(|worker| Ok((worker, super::config::parse(datagram)?)));
+    let bound = match asked {
+        Ok((worker, datagram)) => worker.bind(datagram),
+        Err(_) => Err(libc::EINVAL),
+    };
+    match bound {
+        Ok((socket, descriptor)) => json!({ "socket": socket, "fd": descriptor.into_raw_fd() }),
+        Err(errno) => json!({ "errno": errno }),
+    }
+}
+
+/// The shared datagram socket is closed here.
+#[napi(js_name = "workerUnbind")]
+pub fn worker_unbind(socket: u32) {
+    if let Ok(worker) = worker() {
+        worker.unbind(socket);
+    }
+}
+
+/// This worker wants to hear a multicast group on a shared datagram socket. Whether it is the first.
+#[napi(js_name = "workerJoin")]
+pub fn worker_join(socket: u32, membership: String) -> bool {
+    worker().map_or(true, |worker| worker.join(socket, membership))
+}
+
+/// The last worker that heard the group has left it.
+#[napi(js_name = "workerLeft")]
+pub fn worker_left(socket: u32, membership: String) {
+    if let Ok(worker) = worker() {
+        worker.left(socket, membership);
+    }
+}
+
+/// It does no longer. Whether it was the last, which leaves the group and says so with `workerLeft`.
+#[napi(js_name = "workerPart")]
+pub fn worker_part(socket: u32, membership: String) -> bool {
+    worker().map_or(true, |worker| worker.part(socket, membership))
+}
+
+/// The open descriptor `number` becomes what `fd` is, which is closed. 0, or the kernel's number.
+#[napi(js_name = "replaceDescriptor")]
+pub fn replace_descriptor(number: i32, fd: i32) -> i32 {
+    let replaced = fds::take(fd).and_then(|by| fds::replace(number, &by));
+    replaced.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EBADF), |()| 0)
 }
 
 /// No more connections of the group come after this returns, but for those that `connections` is being called

@@ -13,8 +13,9 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::allowance::Allowance;
 use super::bind::client_address;
-use super::command::{Command, Report, Settings};
+use super::command::{Command, Joining, Report, Settings};
 use super::crew::Member;
+use super::datagrams::Datagrams;
 use super::group::{Connection, Group};
 use super::peek::Peeks;
 use super::refuse::Refusals;
@@ -54,6 +55,8 @@ pub struct Floor {
     pub next_group: GroupId,
     /// Ports that workers have tried a moment ago.
     pub reservations: Vec<Reservation>,
+    pub datagrams: Datagrams<OwnedFd>,
+    pub joining: Vec<Joining>,
     pub crew: Roster,
     /// The dead whose channels hold connections that could not be taken back yet for want of descriptors.
     pub graves: Vec<Member>,
@@ -100,6 +103,8 @@ impl Floor {
             groups: BTreeMap::new(),
             next_group: 1,
             reservations: Vec::new(),
+            datagrams: Datagrams::default(),
+            joining: Vec::new(),
             crew: Roster::default(),
             graves: Vec::new(),
             candidates: Vec::new(),
@@ -173,6 +178,7 @@ impl Floor {
     pub fn end(&mut self, now: Duration) {
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         ids.into_iter().for_each(|id| self.close_group(id));
+        self.datagrams.clear();
         self.over_at.get_or_insert(now + LAST_WORDS);
     }
 
@@ -194,6 +200,7 @@ impl Floor {
             .into_iter()
             .filter_map(|(wanted, every)| wanted.then_some(every))
             .chain(self.evens_out_in())
+            .chain(self.datagrams.due_in(self.clock.elapsed()))
             .chain(self.peeks.due_in(self.clock.elapsed()))
             .min()
     }
@@ -223,6 +230,7 @@ impl Floor {
         self.expire_peeks(now);
         self.serve_queues(now);
         self.refusals.expire(now);
+        self.datagrams.expire(now);
     }
 
     fn accept_front(&mut self, id: GroupId, now: Duration) {

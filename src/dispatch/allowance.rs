@@ -45,8 +45,17 @@ impl Allowance {
     /// An accepted connection got this number, so that all below are taken. Must accepting rest, for the sake
     /// of what may be taken back?
     pub fn is_near(self, fd: i32) -> bool {
-        let reserve = MOST_UNDER_WAY.min(self.limit / 4);
-        u64::try_from(fd).unwrap_or(0) + reserve >= self.limit
+        u64::try_from(fd).unwrap_or(0) + self.reserve() >= self.limit
+    }
+
+    /// A datagram socket got this number. Is no more room left for such? As much again as the reserve is for
+    /// connections, so that sockets that a program opens never take their place.
+    pub fn leaves_no_room(self, fd: i32) -> bool {
+        u64::try_from(fd).unwrap_or(0) + 2 * self.reserve() >= self.limit
+    }
+
+    fn reserve(self) -> u64 {
+        MOST_UNDER_WAY.min(self.limit / 4)
     }
 }
 
@@ -76,6 +85,16 @@ mod tests {
         ] {
             let allowance = Allowance::new(limit);
             assert_eq!(allowance.members(wanted, held, open), members, "{limit} {wanted} {held} {open}");
+        }
+    }
+
+    #[test]
+    fn datagram_sockets_leave_room_for_connections() {
+        for (limit, most) in [(16, 7), (256, 127), (1024, 767), (1 << 20, (1 << 20) - 257)] {
+            let allowance = Allowance::new(limit);
+            let room = (0..).take_while(|fd| !allowance.leaves_no_room(*fd)).last();
+            assert_eq!(room, Some(most), "{limit}");
+            assert!(!allowance.is_near(most + 1), "{limit}");
         }
     }
 

@@ -20,7 +20,7 @@ use rustix::net::{
 
 use super::command::ListenFailure;
 use crate::balance::{Family, Instruction, Steering, program};
-use crate::ipc::control::{Address, ListenOptions};
+use crate::ipc::control::{Address, Datagram, ListenOptions};
 use crate::sys::{bpf, fds};
 
 /// Whatever a program asks for, a queue this long costs nothing until it is needed.
@@ -81,9 +81,6 @@ pub fn open(address: &Address, options: ListenOptions, slots: u16) -> Result<Bou
             Ok(bound)
         }
         Address::Descriptor { fd } => descriptor(*fd),
-        Address::Udp { host, port, ipv6, ipv6_only, reuse, .. } => {
-            udp(host, *port, *ipv6, *ipv6_only, *reuse)
-        }
     }
 }
 
@@ -252,21 +249,32 @@ fn descriptor(fd: i32) -> Result<Bound, ListenFailure> {
     Ok(Bound { front, members: Vec::new(), local, file: None, note: None })
 }
 
-fn udp(host: &str, port: u16, ipv6: bool, ipv6_only: bool, reuse: bool) -> Result<Bound, ListenFailure> {
-    let failed = failure(host, "bind");
-    let at = socket_address(host, port).map_err(&failed)?;
-    let family = if ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
+/// Where a datagram socket is to be bound.
+///
+/// # Errors
+/// INVAL for what is no address of the socket's family, and for IPv4 that is to be IPv6 alone.
+pub fn datagram_address(wanted: &Datagram) -> Result<SocketAddr, Errno> {
+    let at = socket_address(&wanted.host, wanted.port)?;
+    let fits = at.is_ipv6() == wanted.ipv6 && (wanted.ipv6 || !wanted.ipv6_only);
+    if fits { Ok(at) } else { Err(Errno::INVAL) }
+}
+
+/// A datagram socket, bound as libuv does it.
+pub fn datagram(at: SocketAddr, wanted: &Datagram) -> Result<OwnedFd, Errno> {
+    let family = if wanted.ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let front = socket_with(family, SocketType::DGRAM, flags, None).map_err(&failed)?;
-    if reuse {
-        set_socket_reuseaddr(&front, true).map_err(&failed)?;
+    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
+    if wanted.reuse {
+        set_socket_reuseaddr(&socket, true)?;
     }
-    if ipv6_only {
-        set_ipv6_v6only(&front, true).map_err(&failed)?;
+    if wanted.ipv6_only {
+        set_ipv6_v6only(&socket, true)?;
     }
-    bind(&front, &at).map_err(&failed)?;
-    let local = local_address(&front);
-    Ok(Bound { front, members: Vec::new(), local, file: None, note: None })
+    match bind(&socket, &at) {
+        // As libuv tells it.
+        Err(Errno::AFNOSUPPORT) => Err(Errno::INVAL),
+        bound => bound.map(|()| socket),
+    }
 }
 
 /// The client's address, as `accept` tells it; None on a unix socket.

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::balance::Strategy;
 use crate::config::Network;
 use crate::event::Level;
-use crate::ipc::control::{Address, GroupId, ListenOptions};
+use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::Page;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ pub struct Fallback {
     pub retry_after: u64,
 }
 
-/// A listener (or datagram socket) for a worker, or only the news that the address is bound.
+/// A listener for a worker, or only the news that the address is bound.
 #[derive(Debug)]
 pub struct Listening {
     pub group: GroupId,
@@ -107,6 +107,15 @@ impl ListenFailure {
     }
 }
 
+/// A worker that waits for the answer whether it is the first in a multicast group.
+pub struct Joining {
+    pub socket: SocketId,
+    pub membership: String,
+    /// Slot and generation.
+    pub holder: (u16, u32),
+    pub reply: oneshot::Sender<bool>,
+}
+
 /// Commands about a worker carry its generation: those about an earlier worker of the slot are stale.
 pub enum Command {
     /// Opens the address, or finds it open. `asker`: slot and generation of the worker; None for the primary itself.
@@ -125,6 +134,21 @@ pub enum Command {
     Serve { slot: u16, generation: u32, group: GroupId, plain_http: bool },
     /// No more connections of this group for the worker.
     Close { slot: u16, generation: u32, group: GroupId, reply: oneshot::Sender<()> },
+    /// Opens the datagram socket, or finds it open; the worker has it from then on.
+    Bind {
+        datagram: Datagram,
+        slot: u16,
+        generation: u32,
+        reply: oneshot::Sender<Result<(SocketId, OwnedFd), ListenFailure>>,
+    },
+    /// The worker has closed the datagram socket.
+    Unbind { socket: SocketId, slot: u16, generation: u32, reply: oneshot::Sender<()> },
+    /// The worker wants to hear a multicast group on the datagram socket. The answer says whether it is the first.
+    Hear { socket: SocketId, membership: String, slot: u16, generation: u32, reply: oneshot::Sender<bool> },
+    /// It does no longer. The answer says whether nobody does.
+    Part { socket: SocketId, membership: String, slot: u16, generation: u32, reply: oneshot::Sender<bool> },
+    /// The kernel knows.
+    Left { socket: SocketId, membership: String, slot: u16, generation: u32 },
     /// The worker is short of descriptors (or no longer).
     Scarce { slot: u16, generation: u32, scarce: bool },
     /// A debugger may stop the worker: it is not stuck.

@@ -178,7 +178,7 @@ impl Group {
 
     /// Listeners that the accept thread looks after, with their slots.
     pub fn looked_after(&self) -> impl Iterator<Item = (Option<u16>, &OwnedFd)> {
-        let front = self.front.as_ref().filter(|_| self.is_stream());
+        let front = self.front.as_ref();
         let members = self.members.iter().zip(&self.owned).enumerate();
         let owned = members.filter(|(_, (_, owned))| **owned);
         front
@@ -200,10 +200,6 @@ impl Group {
         let (Some(local), Ok(ip)) = (self.local, host.parse::<std::net::IpAddr>()) else { return false };
         let same_words = local.ip() == ip || (self.opened_by_primary && ip.is_unspecified());
         *port != 0 && matches!(self.address, Address::Tcp { .. }) && local.port() == *port && same_words
-    }
-
-    pub fn is_stream(&self) -> bool {
-        !matches!(self.address, Address::Udp { .. })
     }
 
     pub fn family(&self) -> Family {

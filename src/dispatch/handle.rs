@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use super::accept::Floor;
 use super::command::{Command, ListenFailure, Listening, Report, Settings};
 use crate::error::{Code, Error, Result};
-use crate::ipc::control::{Address, GroupId, ListenOptions};
+use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::{Page, SharedMemory};
 
 pub struct Dispatcher {
@@ -71,6 +71,56 @@ impl Dispatcher {
     pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<()> {
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Close { slot, generation, group, reply });
+        answer
+    }
+
+    /// A datagram socket for the worker, shared with the others.
+    pub fn bind(
+        &self,
+        slot: u16,
+        generation: u32,
+        datagram: Datagram,
+    ) -> oneshot::Receiver<std::result::Result<(SocketId, OwnedFd), ListenFailure>> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Bind { datagram, slot, generation, reply });
+        answer
+    }
+
+    /// The worker has closed it.
+    pub fn unbind(&self, slot: u16, generation: u32, socket: SocketId) -> oneshot::Receiver<()> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Unbind { socket, slot, generation, reply });
+        answer
+    }
+
+    /// Answers whether the worker is the first that hears the group on this socket.
+    pub fn hear(
+        &self,
+        slot: u16,
+        generation: u32,
+        socket: SocketId,
+        membership: String,
+    ) -> oneshot::Receiver<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Hear { socket, membership, slot, generation, reply });
+        answer
+    }
+
+    /// The kernel knows that nobody hears the group any more.
+    pub fn left(&self, slot: u16, generation: u32, socket: SocketId, membership: String) {
+        self.tell(Command::Left { socket, membership, slot, generation });
+    }
+
+    /// Answers whether no worker wants to hear the group any more.
+    pub fn part(
+        &self,
+        slot: u16,
+        generation: u32,
+        socket: SocketId,
+        membership: String,
+    ) -> oneshot::Receiver<bool> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(Command::Part { socket, membership, slot, generation, reply });
         answer
     }
 

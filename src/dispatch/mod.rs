@@ -4,7 +4,7 @@
 //!
 //! Reading order: `command` (what goes in and out), `group` (one address), `crew` (a worker), `roster` (all of them), `sharing` (whose servers share an address), `accept`
 //! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch`, `warm` and
-//! `rescue`, `handback`, `even`, `peek`, `refuse`.
+//! `rescue`, `handback`, `even`, `peek`, `refuse`. `datagrams` are sockets without connections.
 
 mod accept;
 mod affinity;
@@ -12,6 +12,7 @@ mod allowance;
 mod bind;
 mod command;
 mod crew;
+mod datagrams;
 mod even;
 mod group;
 mod handback;

@@ -1,19 +1,20 @@
 //! Carrying out the commands: addresses open and close, workers come and go.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
 
 use super::accept::Floor;
 use super::bind;
-use super::command::{Command, Holder, ListenFailure, Listening, Report};
+use super::command::{Command, Holder, Joining, ListenFailure, Listening, Report};
 use super::crew::{Member, Taken};
+use super::datagrams::{Key, Sharer};
 use super::group::{Door, Group};
 use super::roster::Place;
 use super::sharing::{Asker, Decision, Founder, Reservation};
 use crate::event::Level;
-use crate::ipc::control::{Address, GroupId, ListenOptions};
+use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::layout::header;
 use crate::sys::fds;
 
@@ -42,6 +43,25 @@ impl Floor {
                 self.close(slot, generation, group, now);
                 let _ = reply.send(());
             }
+            Command::Bind { datagram, slot, generation, reply } => {
+                let _ = reply.send(self.bind(&datagram, (slot, generation)));
+            }
+            Command::Unbind { socket, slot, generation, reply } => {
+                self.datagrams.release(socket, (slot, generation));
+                self.join_groups();
+                let _ = reply.send(());
+            }
+            Command::Hear { socket, membership, slot, generation, reply } => {
+                self.joining.push(Joining { socket, membership, holder: (slot, generation), reply });
+                self.join_groups();
+            }
+            Command::Part { socket, membership, slot, generation, reply } => {
+                let _ = reply.send(self.datagrams.part(socket, &membership, (slot, generation)));
+            }
+            Command::Left { socket, membership, slot, generation } => {
+                self.datagrams.left(socket, &membership, (slot, generation));
+                self.join_groups();
+            }
             Command::Scarce { slot, generation, scarce } => {
                 if let Some((_, member)) = self.crew.find(slot, generation) {
                     member.scarce = scarce;
@@ -65,6 +85,7 @@ impl Floor {
                 }
             }
             Command::Leave { slot, generation } => {
+                self.datagrams.leaves((slot, generation));
                 if let Some(member) = self.current(slot, generation) {
                     member.leaving = true;
                     self.orphan_doors(slot);
@@ -215,7 +236,7 @@ impl Floor {
         self.look_after_group(&group)
             .map_err(|errno| ListenFailure::new(errno.raw_os_error(), "listen", None))?;
         let port = group.local.map_or(0, |local| local.port());
-        if group.is_stream() && port != 0 && self.memory.get(header::PORT) == 0 {
+        if port != 0 && self.memory.get(header::PORT) == 0 {
             self.memory.set(header::PORT, u64::from(port));
             (self.report)(Report::Port(port));
         }
@@ -238,6 +259,38 @@ impl Floor {
             (self.report)(Report::Notice(Level::Warn, text.to_owned()));
         }
         members
+    }
+
+    /// Answers who wants to hear multicast groups, but for groups that another is just leaving.
+    pub fn join_groups(&mut self) {
+        for joining in std::mem::take(&mut self.joining) {
+            match self.datagrams.join(joining.socket, &joining.membership, joining.holder) {
+                Some(first) => drop(joining.reply.send(first)),
+                None => self.joining.push(joining),
+            }
+        }
+    }
+
+    fn bind(&mut self, wanted: &Datagram, holder: Sharer) -> Result<(SocketId, OwnedFd), ListenFailure> {
+        let failed =
+            |errno: Errno| ListenFailure::new(errno.raw_os_error(), "bind", Some(wanted.host.clone()));
+        // It died while the address was waited for.
+        self.crew.find(holder.0, holder.1).ok_or_else(|| failed(Errno::CONNABORTED))?;
+        let at = bind::datagram_address(wanted).map_err(failed)?;
+        let key = Key { at, ipv6_only: wanted.ipv6_only, nth: wanted.nth };
+        let allowance = self.allowance;
+        let has_port = self.datagrams.has_port(wanted.port);
+        let (id, socket) = self.datagrams.bind(key, holder, || {
+            let socket = bind::datagram(at, wanted).map_err(|errno| match failed(errno) {
+                failure if has_port => ListenFailure { holder: Holder::Ours, ..failure },
+                failure => failure,
+            })?;
+            // Short-lived sockets may come by the hundred; connections come first.
+            if allowance.leaves_no_room(socket.as_raw_fd()) { Err(failed(Errno::MFILE)) } else { Ok(socket) }
+        })?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0);
+        let copy = copy.inspect_err(|_| self.datagrams.release(id, holder)).map_err(failed)?;
+        Ok((id, copy))
     }
 
     fn serve(&mut self, slot: u16, generation: u32, id: GroupId, plain_http: bool, now: Duration) {
@@ -289,6 +342,7 @@ impl Floor {
     fn promote(&mut self, slot: u16, generation: u32, now: Duration) {
         let Some(member) = self.crew.promote(slot, generation) else { return };
         member.promoted = now;
+        self.datagrams.serves(slot, now);
         let requests = self.all_requests();
         if let Some(member) = self.current(slot, generation) {
             member.requests_then = requests;
@@ -327,6 +381,7 @@ impl Floor {
     /// The cluster stops: the addresses are free for others at once. Connections that the kernel has queued
     /// already are answered, not reset.
     fn retire(&mut self, now: Duration) {
+        self.datagrams.clear();
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in ids {
             let members = self.groups.get(&id).map_or(0, |group| group.members.len() as u16);

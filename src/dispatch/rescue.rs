@@ -8,6 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use super::accept::Floor;
 use super::command::Report;
 use super::crew::{Member, Taken};
+use super::datagrams::Successor;
 use super::group::{Connection, Door, Group};
 use super::roster::Place;
 use crate::event::Level;
@@ -87,6 +88,15 @@ impl Floor {
             self.orphan_doors(slot);
             self.restate();
         }
+        let successor = match (place, self.crew.in_slot(slot)) {
+            (Place::Elder, Some(successor)) => Successor::Serves(successor.promoted),
+            (Place::Elder, None) => Successor::Expected,
+            // One that was told to leave without a successor is not replaced.
+            (Place::Serving, _) if !gone.leaving => Successor::Expected,
+            (Place::Serving | Place::Coming, _) => Successor::None,
+        };
+        self.datagrams.gone((slot, generation), successor);
+        self.join_groups();
         self.take_last_gifts(&mut gone, place, now);
         self.graves.push(gone);
         self.empty_graves(now);

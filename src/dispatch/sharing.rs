@@ -93,7 +93,7 @@ impl Founder {
     pub fn of(address: &Address, asker: Asker, now: Duration) -> Self {
         match (address, asker) {
             // The number is part of the address.
-            (Address::Tcp { port: 0, .. } | Address::Descriptor { .. } | Address::Udp { .. }, _) => Self::All,
+            (Address::Tcp { port: 0, .. } | Address::Descriptor { .. }, _) => Self::All,
             (_, Asker::Primary) => Self::All,
             (_, Asker::Starting { before }) => Self::Nth { nth: before, since: None },
             (_, Asker::Ready { before, .. }) => Self::Nth { nth: before, since: Some(now) },

@@ -30,8 +30,23 @@ pub enum Address {
     Unix { path: String },
     /// A descriptor of the primary's.
     Descriptor { fd: i32 },
-    /// A datagram socket, shared by all workers.
-    Udp { host: String, port: u16, ipv6: bool, ipv6_only: bool, reuse: bool, nth: u32 },
+}
+
+/// Number of a shared datagram socket in one primary's life; never used twice.
+pub type SocketId = u32;
+
+/// Where a datagram socket that workers share is to be bound, as Node's `bind` has worked it out. The k-th socket
+/// that a worker has at an address is shared with the k-th of every other.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Datagram {
+    pub host: String,
+    pub port: u16,
+    pub ipv6: bool,
+    pub ipv6_only: bool,
+    /// Other programs that say so as well may bind the same address.
+    pub reuse: bool,
+    #[serde(default)]
+    pub nth: u32,
 }
 
 impl Address {
@@ -40,7 +55,6 @@ impl Address {
         match self {
             Self::Tcp { host, .. } => host.clone(),
             Self::Unix { path } => Some(path.clone()),
-            Self::Udp { host, .. } => Some(host.clone()),
             Self::Descriptor { .. } => None,
         }
     }
@@ -227,7 +241,7 @@ pub struct Drain {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToWorker {
     Welcome(Box<Welcome>),
-    /// Answers `Listen`; the listener's (or datagram socket's) descriptor travels with it. `own`: the worker
+    /// Answers `Listen`; the listener's descriptor travels with it. `own`: the worker
     /// accepts on it. Otherwise all connections come through the connection channel.
     Listening {
         group: GroupId,
@@ -235,7 +249,7 @@ pub enum ToWorker {
         port: u16,
         own: bool,
     },
-    /// Answers `Listen`: the system call failed. `errno` is the kernel's positive number.
+    /// Answers `Listen` and `Bind`: the system call failed. `errno` is the kernel's positive number.
     ListenFailed {
         errno: i32,
         host: Option<String>,
@@ -243,6 +257,20 @@ pub enum ToWorker {
     /// Answers `Close`: the slot gets no more connections of this group.
     Closed {
         group: GroupId,
+    },
+    /// Answers `Bind`; the socket's descriptor travels with it.
+    Bound {
+        socket: SocketId,
+    },
+    /// Answers `Unbind`: the primary has let go of the socket if nobody else has it.
+    Unbound,
+    /// Answers `Join`. `first`: nobody has joined the multicast group yet.
+    Joined {
+        first: bool,
+    },
+    /// Answers `Part`. `last`: no other worker wants to hear the multicast group; `Left` follows.
+    Parted {
+        last: bool,
     },
     /// The slot is this worker's: it accepts from now on. Before that its servers stand behind closed doors.
     Promoted,
@@ -295,6 +323,16 @@ pub enum ToPrimary {
     Serving { group: GroupId, plain_http: bool },
     /// The server closes: no more connections of that group, please. Answered by Closed.
     Close { group: GroupId },
+    /// May this worker share a datagram socket at that address? Answered by Bound or ListenFailed.
+    Bind { datagram: Datagram },
+    /// The datagram socket is closed in this worker. Answered by Unbound.
+    Unbind { socket: SocketId },
+    /// The worker wants to hear a multicast group on a shared socket. Answered by Joined.
+    Join { socket: SocketId, membership: String },
+    /// It hears the group no more. Answered by Parted.
+    Part { socket: SocketId, membership: String },
+    /// The kernel knows.
+    Left { socket: SocketId, membership: String },
     /// Too few descriptors are left to accept on the slot's own listener; pushed connections still fit.
     Scarce,
     /// Descriptors are free again.

@@ -1,6 +1,7 @@
 //! What the workers and the accept thread tell the loop.
 
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::listen;
@@ -42,6 +43,40 @@ impl Cluster {
                     // An accept thread that is gone sends nothing any more either.
                     let _ = closed.await;
                     let _ = inputs.send(Input::Closed { name, question: id, group });
+                });
+            }
+            ToPrimary::Bind { datagram } => {
+                let binding = listen::bind(self.dispatcher.clone(), datagram, (slot, generation));
+                self.answer_later(name, id, async {
+                    match binding.await {
+                        Ok((socket, descriptor)) => (ToWorker::Bound { socket }, Some(descriptor)),
+                        Err(ListenFailure { errno, host, .. }) => {
+                            (ToWorker::ListenFailed { errno, host }, None)
+                        }
+                    }
+                });
+            }
+            ToPrimary::Unbind { socket } => {
+                let unbound = self.dispatcher.unbind(slot, generation, socket);
+                self.answer_later(name, id, async {
+                    // An accept thread that is gone has nothing any more either.
+                    let _ = unbound.await;
+                    (ToWorker::Unbound, None)
+                });
+            }
+            ToPrimary::Join { socket, membership } => {
+                let joined = self.dispatcher.hear(slot, generation, socket, membership);
+                self.answer_later(name, id, async {
+                    (ToWorker::Joined { first: joined.await.unwrap_or(true) }, None)
+                });
+            }
+            ToPrimary::Left { socket, membership } => {
+                self.dispatcher.left(slot, generation, socket, membership);
+            }
+            ToPrimary::Part { socket, membership } => {
+                let parted = self.dispatcher.part(slot, generation, socket, membership);
+                self.answer_later(name, id, async {
+                    (ToWorker::Parted { last: parted.await.unwrap_or(true) }, None)
                 });
             }
             ToPrimary::Scarce => {
@@ -92,6 +127,21 @@ impl Cluster {
             }
             ToPrimary::Stack { text } => self.stack_came(name, text),
         }
+    }
+
+    /// Answers a worker's question with what becomes of it.
+    fn answer_later(
+        &self,
+        name: Name,
+        question: u32,
+        answer: impl Future<Output = (ToWorker, Option<OwnedFd>)> + Send + 'static,
+    ) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let (answer, descriptor) = answer.await;
+            // The loop ends last; if it has, nobody waits.
+            let _ = inputs.send(Input::Answered { name, question, answer, descriptor });
+        });
     }
 
     pub(super) fn listened(

@@ -1,11 +1,14 @@
 //! Opening an address for the primary or for a worker. An address that orphans of a killed primary still hold
 //! is waited for, since they are gone in a moment.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::dispatch::{Dispatcher, Holder, ListenFailure, Listening};
-use crate::ipc::control::{Address, ListenOptions};
+use crate::ipc::control::{Address, Datagram, ListenOptions, SocketId};
 use crate::process::orphans;
 
 /// Orphans are gone in two seconds; the rest is for a busy machine.
@@ -23,17 +26,38 @@ pub async fn open(
     options: ListenOptions,
     asker: Option<(u16, u32)>,
 ) -> Result<Listening, ListenFailure> {
+    let listen =
+        |joins_only| dispatcher.listen(address.clone(), ListenOptions { joins_only, ..options }, asker);
+    until_free("listen", listen, || orphans::hold(&address)).await
+}
+
+/// A datagram socket for a worker.
+pub async fn bind(
+    dispatcher: Arc<Dispatcher>,
+    datagram: Datagram,
+    (slot, generation): (u16, u32),
+) -> Result<(SocketId, OwnedFd), ListenFailure> {
+    let port = datagram.port;
+    let bind = |_| dispatcher.bind(slot, generation, datagram.clone());
+    until_free("bind", bind, || orphans::hold_datagrams(port)).await
+}
+
+/// Tries again while orphans hold the address, and while a server of the cluster's perhaps leaves it, which `attempt` is
+/// told of.
+async fn until_free<T>(
+    syscall: &'static str,
+    attempt: impl Fn(bool) -> oneshot::Receiver<Result<T, ListenFailure>>,
+    is_held: impl Fn() -> bool,
+) -> Result<T, ListenFailure> {
     let since = tokio::time::Instant::now();
     let mut patience = SECOND_LOOK;
     let mut was_ours = false;
     loop {
-        let options = ListenOptions { joins_only: was_ours, ..options };
-        let answer = dispatcher.listen(address.clone(), options, asker).await;
-        let failure = match answer {
-            Ok(Ok(listening)) => return Ok(listening),
+        let failure = match attempt(was_ours).await {
+            Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(failure)) => failure,
             // The accept thread has ended, and has said why.
-            Err(_) => ListenFailure::new(libc::ECONNABORTED, "listen", None),
+            Err(_) => ListenFailure::new(libc::ECONNABORTED, syscall, None),
         };
         match failure.holder {
             Holder::Ours => return Err(failure),
@@ -47,7 +71,7 @@ pub async fn open(
         if failure.errno != libc::EADDRINUSE || since.elapsed() >= patience {
             return Err(failure);
         }
-        if orphans::hold(&address) {
+        if is_held() {
             patience = PATIENCE;
         }
         tokio::time::sleep(BETWEEN_TRIES).await;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::diagnose::Ask;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
-use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary};
+use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary, ToWorker};
 use crate::ipc::frame::Frame;
 use crate::process::spawner::Spawned;
 
@@ -109,6 +110,13 @@ pub enum Input {
         name: Name,
         question: u32,
         group: u32,
+    },
+    /// The answer to a worker's question.
+    Answered {
+        name: Name,
+        question: u32,
+        answer: ToWorker,
+        descriptor: Option<OwnedFd>,
     },
     Broken {
         name: Name,

@@ -224,6 +224,11 @@ impl Cluster {
                     link.answer(ToWorker::Closed { group }, question, None);
                 }
             }
+            Input::Answered { name, question, answer, descriptor } => {
+                if let Some(link) = self.crew.link(name) {
+                    link.answer(answer, question, descriptor);
+                }
+            }
             Input::Broken { name, reason } => self.break_off(name, &reason),
             Input::Refused { error } => self.say_once(error.message),
             Input::Wrote { name, frame } => self.relay(name, frame),

@@ -9,24 +9,32 @@ use crate::ipc::control::Address;
 
 /// Does a worker of drover's whose primary is gone hold a socket at this address?
 pub fn hold(address: &Address) -> bool {
-    let read = |tables: &[&str]| -> Vec<String> {
-        tables.iter().filter_map(|table| fs::read_to_string(table).ok()).collect()
-    };
     let inodes: Vec<String> = match address {
         Address::Tcp { port, .. } => {
             let tables = read(&["/proc/net/tcp", "/proc/net/tcp6"]);
             tables.iter().flat_map(|table| bound_to(table, *port, TCP_LISTEN)).collect()
-        }
-        Address::Udp { port, .. } => {
-            let tables = read(&["/proc/net/udp", "/proc/net/udp6"]);
-            tables.iter().flat_map(|table| bound_to(table, *port, UDP_BOUND)).collect()
         }
         Address::Unix { path } => {
             read(&["/proc/net/unix"]).iter().flat_map(|table| named(table, path)).collect()
         }
         Address::Descriptor { .. } => Vec::new(),
     };
-    !inodes.is_empty() && processes().any(|pid| is_orphan(pid) && holds(pid, &inodes))
+    hold_any(&inodes)
+}
+
+/// Does one hold a datagram socket on this port?
+pub fn hold_datagrams(port: u16) -> bool {
+    let tables = read(&["/proc/net/udp", "/proc/net/udp6"]);
+    let inodes: Vec<String> = tables.iter().flat_map(|table| bound_to(table, port, UDP_BOUND)).collect();
+    hold_any(&inodes)
+}
+
+fn hold_any(inodes: &[String]) -> bool {
+    !inodes.is_empty() && processes().any(|pid| is_orphan(pid) && holds(pid, inodes))
+}
+
+fn read(tables: &[&str]) -> Vec<String> {
+    tables.iter().filter_map(|table| fs::read_to_string(table).ok()).collect()
 }
 
 const TCP_LISTEN: &str = "0A";

@@ -30,6 +30,18 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     borrowed.try_clone_to_owned()
 }
 
+/// What lies under `number`, which belongs to somebody else, becomes what `by` is, with close-on-exec set. The number
+/// stays.
+///
+/// # Errors
+/// EBADF when nothing is open under that number.
+pub fn replace(number: RawFd, by: &OwnedFd) -> io::Result<()> {
+    check_open(number)?;
+    // SAFETY: open (checked above); ManuallyDrop leaves the number to its owner.
+    let mut target = std::mem::ManuallyDrop::new(unsafe { OwnedFd::from_raw_fd(number) });
+    Ok(rustix::io::dup3(by, &mut target, rustix::io::DupFlags::CLOEXEC)?)
+}
+
 /// Holds back partial packets of a TCP connection that somebody else owns, or lets them go.
 ///
 /// # Errors

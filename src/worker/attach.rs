@@ -13,6 +13,7 @@ use rustix::io::Errno;
 
 use super::Calls;
 use super::collections;
+use super::datagrams::Numbers;
 use super::desk::Post;
 use super::door::Door;
 use super::hands::Hands;
@@ -102,6 +103,7 @@ impl Attachment {
             listeners: RefCell::default(),
             shares: RefCell::default(),
             doors: RefCell::default(),
+            datagrams: RefCell::default(),
             promoted: Cell::new(false),
             is_ready: Cell::new(false),
             waits_to_write: Cell::new(false),
@@ -143,6 +145,8 @@ pub struct Worker {
     /// The listeners that JavaScript has of each group, by what tells one socket from another.
     pub(super) shares: RefCell<HashMap<GroupId, u64>>,
     pub(super) doors: RefCell<Vec<Door>>,
+    /// Of the shared datagram sockets.
+    pub(super) datagrams: RefCell<Numbers>,
     /// The slot is this worker's.
     pub(super) promoted: Cell<bool>,
     is_ready: Cell<bool>,

@@ -283,7 +283,11 @@ impl Link {
             | ToWorker::Welcome(_)
             | ToWorker::Listening { .. }
             | ToWorker::ListenFailed { .. }
-            | ToWorker::Closed { .. } => return,
+            | ToWorker::Closed { .. }
+            | ToWorker::Bound { .. }
+            | ToWorker::Unbound
+            | ToWorker::Joined { .. }
+            | ToWorker::Parted { .. } => return,
         };
         self.mail.borrow_mut().push_back(notice);
     }

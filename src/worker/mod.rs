@@ -1,7 +1,7 @@
 //! A worker's side: attach to the primary, open doors, take connections, obey. Everything runs on the
 //! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
 //!
-//! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `headroom` watches
+//! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `datagrams` shared sockets without connections, `headroom` watches
 //! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `news` the cluster's events and orders, `pace` and `collections` measure; `streams`
 //! is its output without a primary. `alone` is a process that has no primary at all.
 
@@ -9,6 +9,7 @@ mod alone;
 mod attach;
 mod checks;
 mod collections;
+mod datagrams;
 mod desk;
 mod diagnostics;
 mod door;

@@ -28,17 +28,9 @@ fn every_descriptor_is_closed_on_exec() {
     let folder = std::env::temp_dir().join(format!("drover-cloexec-{}", std::process::id()));
     let unix = drover::ipc::control::Address::Unix { path: folder.to_str().unwrap().to_owned() };
     let unix = cluster.open(&unix);
-    let udp = drover::ipc::control::Address::Udp {
-        host: "127.0.0.1".into(),
-        port: 0,
-        ipv6: false,
-        ipv6_only: false,
-        reuse: false,
-        nth: 0,
-    };
-    let shares =
-        [&site.address, &unix.address, &udp].map(|address| cluster.listen(address, Some(3)).unwrap());
+    let shares = [&site.address, &unix.address].map(|address| cluster.listen(address, Some(3)).unwrap());
     let seat = cluster.seat(3);
+    let datagrams = cluster.bind(&seat, &udp(0)).unwrap();
     cluster.serve_seat(3, seat.generation, &unix);
     let _clients = [Client::unix(&folder), Client::unix(&folder)];
     seat.await_message();
@@ -47,5 +39,5 @@ fn every_descriptor_is_closed_on_exec() {
     assert!(ours.len() > 20, "{ours:?}");
     let inherited: Vec<&i32> = ours.iter().filter(|fd| closes_on_exec(**fd) == Some(false)).collect();
     assert!(inherited.is_empty(), "{inherited:?}");
-    drop((shares, parcel));
+    drop((shares, parcel, datagrams));
 }

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use drover::balance::Strategy;
 pub use drover::dispatch::Settings;
 use drover::dispatch::{Affinity, DispatchMode, Dispatcher, Fallback, ListenFailure, Listening, Report};
-use drover::ipc::control::{Address, GroupId};
+use drover::ipc::control::{Address, Datagram, GroupId, SocketId};
 use drover::metrics::layout::header;
 use drover::metrics::memory::SharedMemory;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -92,6 +92,10 @@ pub fn tcp_port(host: &str, port: u16) -> Address {
 /// What the second server of a program asks for that listens on port 0.
 pub fn second_tcp(host: &str) -> Address {
     Address::Tcp { host: Some(host.into()), port: 0, ipv6_only: false, nth: 1 }
+}
+
+pub fn udp(port: u16) -> Datagram {
+    Datagram { host: "127.0.0.1".into(), port, ipv6: false, ipv6_only: false, reuse: false, nth: 0 }
 }
 
 /// An address that the cluster has open.
@@ -177,6 +181,17 @@ impl Cluster {
     pub fn listen(&self, address: &Address, slot: Option<u16>) -> Result<Listening, ListenFailure> {
         let asker = slot.map(|slot| (slot, self.generations.borrow().get(&slot).copied().unwrap_or(0)));
         self.dispatcher.listen(address.clone(), 511, asker).blocking_recv().expect("the accept thread lives")
+    }
+
+    pub fn bind(&self, seat: &Seat, datagram: &Datagram) -> Result<(SocketId, OwnedFd), ListenFailure> {
+        let answer = self.dispatcher.bind(seat.slot, seat.generation, datagram.clone());
+        answer.blocking_recv().expect("the accept thread lives")
+    }
+
+    /// The worker closes a datagram socket, which the accept thread confirms.
+    pub fn unbind(&self, seat: &Seat, socket: SocketId) {
+        let answer = self.dispatcher.unbind(seat.slot, seat.generation, socket);
+        answer.blocking_recv().expect("the accept thread lives");
     }
 
     /// A worker that the test steps by hand.

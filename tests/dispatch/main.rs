@@ -3,6 +3,7 @@
 
 mod addresses;
 mod closed;
+mod datagrams;
 mod death;
 mod descriptors;
 mod excluded;

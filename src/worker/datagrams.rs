@@ -1,0 +1,154 @@
+//! Datagram sockets that this worker shares with the others: the primary binds them, and the k-th that a worker has at
+//! an address is the k-th of every other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::os::fd::OwnedFd;
+
+use super::attach::Worker;
+use crate::ipc::control::{Datagram, SocketId, ToPrimary, ToWorker};
+
+/// An address as a program names it: host, port, and whether it is IPv6.
+type Place = (String, u16, bool);
+
+/// Tells the sockets of this worker at one address apart. As in node:cluster, ports that the kernel chooses are
+/// counted for as long as one of them is open; of a port that the program names the lowest free number is taken, so
+/// that who closes and binds again has what it had.
+#[derive(Default)]
+pub struct Numbers {
+    taken: BTreeMap<Place, (u32, BTreeSet<u32>)>,
+    sockets: BTreeMap<SocketId, (Place, u32)>,
+}
+
+impl Numbers {
+    /// The number of the next socket at this address.
+    fn next(&mut self, place: &Place) -> u32 {
+        let (next, taken) = self.taken.entry(place.clone()).or_default();
+        let lowest = (0..).find(|number| !taken.contains(number)).unwrap_or(0);
+        let number = if place.1 == 0 { *next } else { lowest };
+        *next += 1;
+        taken.insert(number);
+        number
+    }
+
+    fn closed(&mut self, socket: SocketId) {
+        if let Some((place, number)) = self.sockets.remove(&socket) {
+            self.free(&place, number);
+        }
+    }
+
+    /// Nothing came of it, or it is closed.
+    fn free(&mut self, place: &Place, number: u32) {
+        if let Some((_, taken)) = self.taken.get_mut(place) {
+            taken.remove(&number);
+            if taken.is_empty() {
+                self.taken.remove(place);
+            }
+        }
+    }
+}
+
+fn errno(error: &io::Error) -> i32 {
+    error.raw_os_error().unwrap_or(match error.kind() {
+        io::ErrorKind::TimedOut => libc::ETIMEDOUT,
+        _ => libc::ECONNABORTED,
+    })
+}
+
+impl Worker {
+    /// Asks the primary for a share of a datagram socket.
+    ///
+    /// # Errors
+    /// The kernel's number for what it could not be bound for.
+    pub fn bind(&self, mut datagram: Datagram) -> Result<(SocketId, OwnedFd), i32> {
+        let place = (datagram.host.clone(), datagram.port, datagram.ipv6);
+        let number = self.datagrams.borrow_mut().next(&place);
+        datagram.nth = number;
+        let answer = self.link.ask(&ToPrimary::Bind { datagram });
+        let mut numbers = self.datagrams.borrow_mut();
+        let failed = match answer {
+            Ok((ToWorker::Bound { socket }, Some(descriptor))) => {
+                numbers.sockets.insert(socket, (place, number));
+                return Ok((socket, descriptor));
+            }
+            Ok((ToWorker::ListenFailed { errno, .. }, _)) => errno,
+            // The descriptor did not fit into this process.
+            Ok((ToWorker::Bound { socket }, None)) => {
+                numbers.free(&place, number);
+                drop(numbers);
+                self.unbind(socket);
+                return Err(libc::EMFILE);
+            }
+            Ok(_) => libc::EPROTO,
+            Err(error) => errno(&error),
+        };
+        numbers.free(&place, number);
+        Err(failed)
+    }
+
+    /// The socket is closed here. When this returns the address is free, if nobody else has it.
+    pub fn unbind(&self, socket: SocketId) {
+        self.datagrams.borrow_mut().closed(socket);
+        if !self.link.is_gone() {
+            // A primary that is gone has let go of everything.
+            let _ = self.link.ask(&ToPrimary::Unbind { socket });
+        }
+    }
+
+    /// This worker wants to hear a multicast group on the socket. Is it the first, which must tell the kernel?
+    pub fn join(&self, socket: SocketId, membership: String) -> bool {
+        let answer = self.link.ask(&ToPrimary::Join { socket, membership });
+        !matches!(answer, Ok((ToWorker::Joined { first: false }, _)))
+    }
+
+    /// It does no longer. Is it the last, which must tell the kernel and then say that it has `left`?
+    pub fn part(&self, socket: SocketId, membership: String) -> bool {
+        let answer = self.link.ask(&ToPrimary::Part { socket, membership });
+        !matches!(answer, Ok((ToWorker::Parted { last: false }, _)))
+    }
+
+    /// The kernel knows.
+    pub fn left(&self, socket: SocketId, membership: String) {
+        // A primary that is gone tells nobody else.
+        let _ = self.link.send(&ToPrimary::Left { socket, membership });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(port: u16) -> Place {
+        ("127.0.0.1".into(), port, false)
+    }
+
+    #[test]
+    fn ports_that_the_kernel_chooses_are_counted_while_one_is_open() {
+        let mut numbers = Numbers::default();
+        assert_eq!([0; 3].map(|port| numbers.next(&place(port))), [0, 1, 2]);
+        numbers.free(&place(0), 1);
+        assert_eq!(numbers.next(&place(0)), 3);
+        for number in [0, 2, 3] {
+            numbers.free(&place(0), number);
+        }
+        assert_eq!(numbers.next(&place(0)), 0);
+    }
+
+    #[test]
+    fn who_closes_a_port_and_binds_it_again_has_what_it_had() {
+        let mut numbers = Numbers::default();
+        assert_eq!([53; 3].map(|port| numbers.next(&place(port))), [0, 1, 2]);
+        assert_eq!(numbers.next(&place(54)), 0);
+        numbers.free(&place(53), 0);
+        numbers.free(&place(53), 1);
+        assert_eq!([53; 3].map(|port| numbers.next(&place(port))), [0, 1, 3]);
+    }
+
+    #[test]
+    fn addresses_are_counted_apart() {
+        let mut numbers = Numbers::default();
+        assert_eq!(numbers.next(&place(0)), 0);
+        assert_eq!(numbers.next(&("::1".into(), 0, true)), 0);
+        assert_eq!(numbers.next(&("127.0.0.2".into(), 0, false)), 0);
+    }
+}
