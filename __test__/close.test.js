@@ -101,6 +101,28 @@ for (const dispatch of ['push', 'direct']) {
   });
 }
 
+for (const ready of ['listen', 'boot']) {
+  test(`ready ${ready}: a server that is closed as soon as it listens refuses, as without drover`, async (t) => {
+    const main = ({ ready }) => {
+      if (!process.env.CLUSTER_WORKER) {
+        const { ClusterManager } = require('drover');
+        const processManagement = { ready };
+        return void new ClusterManager({ workers: 1, processManagement }).start();
+      }
+      const net = require('node:net');
+      const server = net.createServer().listen(0, '127.0.0.1', () => {
+        const { port } = server.address();
+        server.close();
+        net.connect(port, '127.0.0.1').on('error', ({ code }) => console.log('REFUSED', code)).on('connect', () => console.log('CONNECTED'));
+      });
+      setInterval(() => {}, 1000);
+    };
+    const cluster = program(t, main, { given: { ready } });
+    await cluster.until(/REFUSED ECONNREFUSED/);
+    assert.doesNotMatch(cluster.output, /CONNECTED/);
+  });
+}
+
 test('server.close() waits for the requests under way, as without drover', async (t) => {
   const { cluster, port, workers } = await serving(t, { workers: 1 });
   const slow = request(port, { path: '/slow' });

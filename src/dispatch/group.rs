@@ -97,6 +97,8 @@ pub struct Group {
     pub local: Option<SocketAddr>,
     file: Option<UnixFile>,
     pub plain_http: bool,
+    /// The primary opened it, before any program said what it wants.
+    pub is_primarys: bool,
     /// The primary opened it for every address of the machine, before any program said what it wants.
     pub opened_by_primary: bool,
     /// The primary's program closed it: dropped with the group, which ends with its last door.
@@ -133,6 +135,7 @@ impl Group {
             local: bound.local,
             file: bound.file,
             plain_http: false,
+            is_primarys: false,
             opened_by_primary: false,
             released: None,
             founder: Founder::All,
@@ -236,6 +239,11 @@ impl Group {
     pub fn is_abandoned(&self) -> bool {
         self.doors.contains(&Door::Closed)
             && self.doors.iter().all(|door| matches!(door, Door::Closed | Door::None))
+    }
+
+    /// A worker opened it, and none serves or served here.
+    pub fn is_untouched(&self) -> bool {
+        !self.is_primarys && self.doors.iter().all(|door| *door == Door::None)
     }
 
     /// An option that only the accept thread can honour keeps the group in push mode.

@@ -231,6 +231,7 @@ impl Floor {
         let for_all = matches!(address, Address::Tcp { host: None, .. });
         let held = self.holds_push();
         let mut group = Group::new(id, address, bound, self.effective_strategy(), held);
+        group.is_primarys = by_primary;
         group.opened_by_primary = by_primary && for_all;
         group.founder = founder;
         self.look_after_group(&group)
@@ -314,7 +315,8 @@ impl Floor {
             // The slot's doors are another's; only what lies in its own channel would find this one closed.
             member.prepared.remove(&id);
             let unread = member.take_all(now);
-            return self.place_again(unread, now);
+            self.place_again(unread, now);
+            return self.close_untouched(id);
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
         // The door of a worker that leaves waits for its replacement.
@@ -335,6 +337,15 @@ impl Floor {
         }
         self.forget_released();
         self.serve_queues(now);
+    }
+
+    /// A worker that starts has closed its server: where nobody else has one, none will come.
+    fn close_untouched(&mut self, id: GroupId) {
+        let wanted =
+            self.crew.all().any(|member| member.prepared.contains_key(&id) || member.asked.contains(&id));
+        if self.groups.get(&id).is_some_and(Group::is_untouched) && !wanted {
+            self.shut_group(id);
+        }
     }
 
     /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
