@@ -11,6 +11,7 @@ const { setTimeout: wait } = require('node:timers/promises');
 const { datagram, freePort, request } = require('./helpers/http');
 const { noNetworks, ownNetwork, program, withDescriptors } = require('./helpers/program');
 const { runAs, runners } = require('./helpers/runners');
+const { findStrace } = require('./helpers/strace');
 
 /** Milliseconds in which what nothing tells of has happened. */
 const PATIENCE = 60_000;
@@ -300,6 +301,26 @@ test('every worker joins a multicast group, and who leaves it leaves it for nobo
   await cluster.untilMany(2, /HEARD all/);
   process.kill(second, 'SIGUSR2');
   await cluster.until(/LEFT done false/);
+});
+
+test('the options of a socket of IPv6 are those of IPv6', async (t) => {
+  const strace = await findStrace(t);
+  if (strace === null) return;
+  const main = ({ port }) => {
+    const socket = require('node:dgram').createSocket('udp6');
+    socket.bind(port, '::1', () => {
+      socket.setTTL(5);
+      socket.setMulticastTTL(4);
+      console.log('SET');
+    });
+  };
+  for (const runner of ['one process', 'drover']) {
+    const traced = { node: strace, execArgv: ['-f', '-e', 'trace=setsockopt', process.execPath] };
+    const ran = runAs(t, runner, main, { given: { port: await freePort() }, ...traced });
+    await ran.until(/SOL_IPV6, IPV6_UNICAST_HOPS, \[5\]/);
+    await ran.until(/SOL_IPV6, IPV6_MULTICAST_HOPS, \[4\]/);
+    await ran.stop();
+  }
 });
 
 /** A server of the test's own that answers with what it got. */
