@@ -324,6 +324,9 @@ export declare function workerRejected(error: any, unsaid: number): void
 /** This worker leads no more. */
 export declare function workerResigned(): void
 
+/** The server behind the group takes so many connections more before it is full; below 0: as many as come. */
+export declare function workerRoom(group: number, room: number): void
+
 /** The server behind the group takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
 

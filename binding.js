@@ -897,6 +897,7 @@ module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady
 module.exports.workerRejected = nativeBinding.workerRejected
 module.exports.workerResigned = nativeBinding.workerResigned
+module.exports.workerRoom = nativeBinding.workerRoom
 module.exports.workerServe = nativeBinding.workerServe
 module.exports.workerSlow = nativeBinding.workerSlow
 module.exports.workerSpeaks = nativeBinding.workerSpeaks

@@ -7,6 +7,7 @@
 // descriptors, and `address()`, `close()`, `ref()` stay Node's own.
 
 const net = require('node:net');
+const { roomOf } = require('./capacity');
 const { CLOSED } = require('./cells');
 const { departToo } = require('./departure');
 const { follow } = require('./farewell');
@@ -26,11 +27,14 @@ class Tally {
     this.opened = 0;
     /** Of those, the ones counted as over. */
     this.closed = 0;
+    /** The door that they come by now. @type {Door | null} */
+    this.door = null;
     const drained = server._emitCloseIfDrained;
     const tally = this;
     // Node calls this for each connection that ends, of a server that closes or not.
     server._emitCloseIfDrained = function emitCloseIfDrained() {
       tally.account();
+      if (tally.door !== null && tally.door.credit !== null) tally.door.tellRoom();
       return drained.call(this);
     };
   }
@@ -69,6 +73,10 @@ class Door {
     this.group = group;
     this.tally = tallyOf(worker, server);
     this.enter(server);
+    /** Connections that the primary may still give, as far as it knows; null: any number. @type {number | null} */
+    this.credit = null;
+    /** A batch of connections comes in. */
+    this.isTaking = false;
     /** Whether it keeps the process alive, as `server.ref()` and `server.unref()` say. */
     this.holds = true;
     // The undocumented but long-lived way to a handle over a descriptor, whatever its kind.
@@ -82,7 +90,9 @@ class Door {
   /** From now on the connections are this server's: a program may listen on the handle of another of its servers. @param {any} server */
   enter(server) {
     this.server = server;
+    this.tally.door = null;
     this.tally = tallyOf(this.worker, server);
+    this.tally.door = this;
     follow(server);
     departToo(this.worker, server);
   }
@@ -112,8 +122,42 @@ class Door {
 
   /** Begins to serve; the server has taken the handle, and may have let go of the loop before. */
   open(/** @type {boolean} */ plainHttp) {
+    const room = roomOf(this.server);
+    if (room !== null) this.tell(room);
     this.worker.serve(this, plainHttp);
     if (!this.holds) this.hold(false);
+  }
+
+  /** @param {number | null} room */
+  tell(room) {
+    this.credit = room;
+    addon.workerRoom(this.group, room ?? -1);
+  }
+
+  /** Tells the primary how many connections the server takes, where it knows no better or counts on more. */
+  tellRoom() {
+    if (this.isTaking || this.worker.doors.get(this.group) !== this) return;
+    const { credit } = this;
+    const room = roomOf(this.server);
+    if (room === null ? credit !== null : credit === null || room < credit || (credit <= 0 && room > 0)) this.tell(room);
+  }
+
+  /**
+   * The server is full: another worker is to have the connection. It is not accepted here and closed there.
+   *
+   * @param {[fd: number, quiet: number, served: number, isLent: boolean]} taken
+   */
+  giveBack(...taken) {
+    const [fd, quiet, served] = taken;
+    // At once, or it would come again.
+    if (this.credit === null) this.tell(0);
+    if (addon.giveAway(this.group, fd, quiet, served)) {
+      addon.closeDescriptor(fd);
+      this.worker.cells[CLOSED] += 1;
+    } else {
+      // The primary has not read yet what it was given before.
+      setImmediate(() => this.adopt(...taken));
+    }
   }
 
   /**
@@ -123,6 +167,12 @@ class Door {
    * @param {boolean} isLent it goes back to the primary after each response
    */
   adopt(fd, quiet, served, isLent) {
+    if (this.credit !== null) this.credit -= 1;
+    // Without a primary Node drops what is too much, as without a cluster.
+    if (roomOf(this.server) === 0 && !this.worker.orphaned) {
+      this.giveBack(fd, quiet, served, isLent);
+      return;
+    }
     const connection = new this.Connection(SOCKET);
     this.tally.opened++;
     if (connection.open(fd) !== 0) {

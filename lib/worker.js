@@ -128,6 +128,7 @@ class Worker {
   take(group, count) {
     const door = this.doors.get(group);
     const { hands } = this;
+    if (door !== undefined) door.isTaking = true;
     for (let index = 0; index < count; index++) {
       const fd = hands[index * 4];
       if (door === undefined) {
@@ -141,7 +142,10 @@ class Worker {
         process.nextTick(rethrow, error);
       }
     }
-    door?.account();
+    if (door === undefined) return;
+    door.isTaking = false;
+    door.account();
+    if (door.credit !== null) door.tellRoom();
   }
 
   /**
@@ -392,6 +396,7 @@ function attach(primary) {
   require('./requests').count(current);
   require('./response-headers').addLines(current);
   require('./last-response').joinLastPackets();
+  require('./capacity').followLimits(current);
   require('./departure').departInOrder(current);
   require('./program-close').closeAsAlone(current);
   current.signals.listen();

@@ -428,6 +428,16 @@ pub fn affinity_slot(value: String, key: String) -> i32 {
     crate::dispatch::cookie_slot(&value, &key).map_or(-1, i32::from)
 }
 
+/// The server behind the group takes so many connections more before it is full; below 0: as many as come.
+#[napi(js_name = "workerRoom")]
+pub fn worker_room(group: u32, room: f64) {
+    if let Ok(worker) = worker() {
+        let room = (room >= 0.0).then_some(room as u32);
+        // A primary that is gone sends nothing.
+        let _ = worker.room(group, room);
+    }
+}
+
 /// Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
 /// not asked yet. The caller closes its own descriptor in the same turn.
 #[napi(js_name = "giveAway")]

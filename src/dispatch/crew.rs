@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::allowance::Allowance;
 use super::group::Connection;
 use super::watch::Pulse;
+use super::window::Windows;
 use crate::ipc::control::GroupId;
 use crate::ipc::parcel::{self, Label};
 use crate::metrics::layout::page;
@@ -65,6 +66,8 @@ pub struct Member {
     pub told_warm: bool,
     /// Connections that it has given away.
     pub given: u64,
+    /// What its servers take.
+    pub windows: Windows,
 }
 
 /// What was read back from a worker's channel.
@@ -117,6 +120,7 @@ impl Member {
             requests_seen: 0.0,
             told_warm: false,
             given: 0,
+            windows: Windows::default(),
         }
     }
 
@@ -175,6 +179,7 @@ impl Member {
     /// The connection is this worker's now; it goes out with the next `flush`.
     pub fn give(&mut self, connection: Connection) {
         self.sent += 1;
+        self.windows.given(connection.group);
         self.rescuable |= !connection.taken_back;
         self.pending.push(connection);
     }
@@ -202,7 +207,7 @@ impl Member {
                 Err(_) => {
                     // Full, too many in flight, or gone (its death is on the way): not this worker now.
                     self.blocked_until = now + BACK_OFF;
-                    self.sent -= pending.len() as u64;
+                    self.forget(&pending);
                     return pending;
                 }
             }
@@ -236,7 +241,7 @@ impl Member {
             .partition(|connection| !connection.taken_back && takers.contains(&connection.group));
         taken.connections = moving;
         taken.connections.iter_mut().for_each(|connection| connection.taken_back = true);
-        self.sent = self.sent.saturating_sub(taken.connections.len() as u64);
+        self.forget(&taken.connections);
         // Sent again before what was given since.
         self.pending.splice(0..0, staying);
         self.rescuable = !taken.whole || self.pending.iter().any(|connection| !connection.taken_back);
@@ -247,8 +252,14 @@ impl Member {
     pub fn take_all(&mut self, now: Duration) -> Taken {
         let mut taken = self.read_back(now);
         taken.connections.append(&mut self.pending);
-        self.sent = self.sent.saturating_sub(taken.connections.len() as u64);
+        self.forget(&taken.connections);
         taken
+    }
+
+    /// These were given and are not this worker's any more.
+    fn forget(&mut self, connections: &[Connection]) {
+        self.sent = self.sent.saturating_sub(connections.len() as u64);
+        connections.iter().for_each(|connection| self.windows.taken_back(connection.group, 1));
     }
 
     fn read_back(&mut self, now: Duration) -> Taken {
@@ -276,6 +287,7 @@ impl Member {
             if let Ok(Some(parcel)) = parcel::receive(self.far_end.as_fd()) {
                 taken.lost += parcel.lost;
                 self.sent = self.sent.saturating_sub(parcel.lost as u64);
+                self.windows.taken_back(parcel.label.group, parcel.lost as u64);
                 taken.connections.extend(parcel.fds.into_iter().map(|fd| {
                     let client = super::place::peer_address(&fd);
                     Connection {

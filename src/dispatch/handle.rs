@@ -68,6 +68,10 @@ impl Dispatcher {
         self.tell(Command::Serve { slot, generation, group, plain_http });
     }
 
+    pub fn room(&self, slot: u16, generation: u32, group: GroupId, upto: Option<u64>) {
+        self.tell(Command::Room { slot, generation, group, upto });
+    }
+
     pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<()> {
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Close { slot, generation, group, reply });

@@ -84,7 +84,9 @@ impl Floor {
         let somebody = !self.direct_slots(group).is_empty();
         let mut owned = vec![true; group.members.len()];
         for member in self.crew.serving() {
-            let serves = group.door(member.slot) == Door::Open && !member.leaving && !member.scarce;
+            // A limit of its own is kept exactly by the primary alone.
+            let accepts = !member.scarce && !member.windows.is_limited(id);
+            let serves = group.door(member.slot) == Door::Open && !member.leaving && accepts;
             if serves
                 && !(member.is_shunned() && somebody)
                 && let Some(owned) = owned.get_mut(usize::from(member.slot))

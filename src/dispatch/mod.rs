@@ -2,7 +2,7 @@
 //! taking them back. One thread owns all of it; others send it `Command`s and read its `Report`s. It decides
 //! nothing about workers' lives (`supervisor`) and nothing about who is best (`balance`): it carries out.
 //!
-//! Reading order: `command` (what goes in and out), `group` (one address), `crew` (a worker), `roster` (all of them), `sharing` (whose servers share an address), `accept`
+//! Reading order: `command` (what goes in and out), `group` (one address), `crew` (a worker), `window` (what its servers take), `roster` (all of them), `sharing` (whose servers share an address), `accept`
 //! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch`, `warm` and
 //! `rescue`, `handback`, `even`, `peek`, `refuse`. `datagrams` are sockets without connections.
 
@@ -30,6 +30,7 @@ mod steer;
 mod token;
 mod warm;
 mod watch;
+mod window;
 
 pub use affinity::{cookie_slot, cookie_value};
 pub use command::{

@@ -39,6 +39,15 @@ impl Floor {
             Command::Serve { slot, generation, group, plain_http } => {
                 self.serve(slot, generation, group, plain_http, now);
             }
+            Command::Room { slot, generation, group, upto } => {
+                let Some((_, member)) = self.crew.find(slot, generation) else { return };
+                if member.windows.set(group, upto) {
+                    // It accepts by itself no more, or again.
+                    self.restate();
+                    self.consider_mode(group, 0, now);
+                }
+                self.serve_queues(now);
+            }
             Command::Close { slot, generation, group, reply } => {
                 self.close(slot, generation, group, now);
                 let _ = reply.send(());
@@ -315,6 +324,7 @@ impl Floor {
             // The slot's doors are another's; only what lies in its own channel would find this one closed.
             member.prepared.remove(&id);
             let unread = member.take_all(now);
+            member.windows.forget(id);
             self.place_again(unread, now);
             return self.close_untouched(id);
         }
@@ -326,7 +336,11 @@ impl Floor {
         let abandoned = self.is_abandoned(id);
         self.restate();
         // What lies in its channel for this door would find it closed; the rest comes round again.
-        let unread = self.current(slot, generation).map(|member| member.take_all(now));
+        let unread = self.current(slot, generation).map(|member| {
+            let unread = member.take_all(now);
+            member.windows.forget(id);
+            unread
+        });
         self.place_again(unread.unwrap_or_default(), now);
         if abandoned {
             // Nobody serves the address any more: a client is refused by the kernel, as with one process.

@@ -108,7 +108,9 @@ impl Floor {
         let any_well = serving().any(Member::is_well);
         for scarce in [false, true] {
             let fit = |member: &&Member| member.scarce == scarce && (member.is_well() || !any_well);
-            let free = || serving().filter(fit).filter(|member| member.has_room(now, self.allowance, most));
+            let has_room =
+                |member: &&Member| member.has_room(now, self.allowance, most) && member.windows.has_room(id);
+            let free = || serving().filter(fit).filter(has_room);
             let slowly = |member: &&Member| member.is_warm(now) || member.has_slow_room();
             let warms_up = !bound && group.plain_http && free().any(|member| member.is_warm(now));
             candidates.extend(free().filter(|m| !warms_up || slowly(m)).map(|member| self.candidate(member)));

@@ -136,6 +136,14 @@ impl Floor {
         group.plain_http && here().any(|m| m.is_warm(now)) && here().any(|m| !m.is_warm(now))
     }
 
+    /// A server here has a limit of connections of its own, which the kernel does not know.
+    fn has_limits(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(|group| {
+            let serves = |member: &&Member| group.door(member.slot) == Door::Open;
+            self.crew.serving().filter(serves).any(|member| member.windows.is_limited(id))
+        })
+    }
+
     /// A worker serves here for whose slot there was no listener when the address was opened: the kernel could
     /// give it nothing. As long as it is there, connections go through the primary.
     fn has_outgrown(&self, id: GroupId) -> bool {
@@ -147,7 +155,7 @@ impl Floor {
 
     /// Switches a group's mode if its rate says so. `accepted`: connections the accept thread just took.
     pub fn consider_mode(&mut self, id: GroupId, accepted: u32, now: Duration) {
-        let held = self.holds_push() || self.has_outgrown(id);
+        let held = self.holds_push() || self.has_outgrown(id) || self.has_limits(id);
         let Some(group) = self.groups.get_mut(&id) else { return };
         if group.push_only || held {
             group.direct_total += u64::from(accepted);

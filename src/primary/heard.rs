@@ -37,6 +37,7 @@ impl Cluster {
             ToPrimary::Serving { group, plain_http } => {
                 self.dispatcher.serve(slot, generation, group, plain_http);
             }
+            ToPrimary::Room { group, upto } => self.dispatcher.room(slot, generation, group, upto),
             ToPrimary::Close { group } => {
                 let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(slot, generation, group));
                 tokio::spawn(async move {

@@ -2,7 +2,7 @@
 //! runtime's loop.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::{Rc, Weak};
@@ -102,6 +102,8 @@ impl Attachment {
             connections,
             listeners: RefCell::default(),
             shares: RefCell::default(),
+            limited: RefCell::default(),
+            received: RefCell::default(),
             doors: RefCell::default(),
             datagrams: RefCell::default(),
             promoted: Cell::new(false),
@@ -144,6 +146,10 @@ pub struct Worker {
     pub(super) listeners: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
     /// The listeners that JavaScript has of each group, by what tells one socket from another.
     pub(super) shares: RefCell<HashMap<GroupId, u64>>,
+    /// Groups whose server has a limit of connections.
+    pub(super) limited: RefCell<HashSet<GroupId>>,
+    /// Connections of each group that came through the connection channel, those that were lost there among them.
+    pub(super) received: RefCell<HashMap<GroupId, u64>>,
     pub(super) doors: RefCell<Vec<Door>>,
     /// Of the shared datagram sockets.
     pub(super) datagrams: RefCell<Numbers>,
@@ -296,7 +302,9 @@ impl Worker {
                         // A primary that is gone logs nothing.
                         let _ = self.hint(text.to_owned());
                     }
-                    self.page.add(page::PUSHED, (parcel.fds.len() + parcel.lost) as u64);
+                    let count = (parcel.fds.len() + parcel.lost) as u64;
+                    self.page.add(page::PUSHED, count);
+                    *self.received.borrow_mut().entry(parcel.label.group).or_default() += count;
                     parcel.fds.iter().for_each(|fd| self.note_descriptor(fd.as_raw_fd()));
                     if parcel.label.asked > 0 {
                         (self.calls.notice)(Notice::Asked, parcel.label.asked);

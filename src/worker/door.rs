@@ -1,5 +1,6 @@
 //! A door: what a server of this worker has of a listener group on the worker's loop.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -20,6 +21,8 @@ pub enum Entrance {
 pub struct Door {
     pub group: GroupId,
     entrance: Entrance,
+    /// Its server has a limit of connections: the primary alone accepts for it.
+    limited: Cell<bool>,
 }
 
 impl Door {
@@ -39,7 +42,7 @@ impl Door {
                 Entrance::Primary(timer)
             }
         };
-        Ok(Self { group, entrance })
+        Ok(Self { group, entrance, limited: Cell::new(false) })
     }
 
     pub fn listener(&self) -> Option<BorrowedFd<'_>> {
@@ -55,8 +58,15 @@ impl Door {
         }
     }
 
+    pub fn set_limited(&self, limited: bool) {
+        self.limited.set(limited);
+    }
+
+    /// Accepts again, if it may.
     pub fn resume(&self) {
-        if let Entrance::Listener(poll) = &self.entrance {
+        if let Entrance::Listener(poll) = &self.entrance
+            && !self.limited.get()
+        {
             // A descriptor that cannot be polled any more brings nothing.
             let _ = poll.resume();
         }

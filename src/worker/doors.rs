@@ -74,7 +74,8 @@ impl Worker {
                 worker.accept(group);
             }
         })?;
-        if self.headroom.is_scarce() || !self.promoted.get() {
+        door.set_limited(self.limited.borrow().contains(&group));
+        if self.headroom.is_scarce() || !self.promoted.get() || self.limited.borrow().contains(&group) {
             door.pause();
         }
         self.doors.borrow_mut().push(door);
@@ -108,6 +109,8 @@ impl Worker {
     pub fn close(&self, group: GroupId) -> io::Result<()> {
         self.listeners.borrow_mut().remove(&group);
         self.shares.borrow_mut().remove(&group);
+        self.limited.borrow_mut().remove(&group);
+        self.received.borrow_mut().remove(&group);
         self.doors.borrow_mut().retain(|door| door.group != group);
         if self.link.is_gone() {
             return Ok(());
@@ -129,6 +132,25 @@ impl Worker {
     pub fn close_doors(&self) {
         self.listeners.borrow_mut().clear();
         self.doors.borrow_mut().clear();
+    }
+
+    /// The server behind the group takes so many connections more (None: as many as come).
+    pub fn room(&self, group: GroupId, room: Option<u32>) -> io::Result<()> {
+        match room {
+            Some(_) => self.limited.borrow_mut().insert(group),
+            None => self.limited.borrow_mut().remove(&group),
+        };
+        for door in self.doors.borrow().iter().filter(|door| door.group == group) {
+            door.set_limited(room.is_some());
+            if room.is_some() {
+                door.pause();
+            } else if self.promoted.get() && !self.headroom.is_scarce() {
+                door.resume();
+            }
+        }
+        let received = self.received.borrow().get(&group).copied().unwrap_or(0);
+        let upto = room.map(|room| received + u64::from(room));
+        self.link.send(&ToPrimary::Room { group, upto }).map(|_| ())
     }
 
     /// Whether the door keeps the process alive, as `server.ref()` and `server.unref()` say.
