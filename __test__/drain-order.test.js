@@ -295,6 +295,34 @@ test('the hooks run although a stream of events is open, and not before the last
   await clean(program);
 });
 
+test('the hooks wait for the last answer of a server that the program had closed before, too', async (t) => {
+  const main = () => {
+    const http = require('node:http');
+    const app = require('drover').createServer({ app: http.createServer(), cluster: { enabled: true, config: { workers: 1 } } });
+    if (app.isWorker) {
+      const second = http.createServer((_, response) => {
+        response.write('slow');
+        second.close();
+        console.log('CLOSES');
+        app.cluster.once('worker:draining', () => setTimeout(() => response.end(() => console.log('ANSWERED')), 300));
+      });
+      second.listen(Number(process.env.SECOND), '127.0.0.1', () => console.log('SECOND'));
+    }
+    app.onShutdown(() => console.log('HOOK'));
+    app.start(Number(process.env.PORT), '127.0.0.1').then(() => app.isPrimary && console.log('SERVES'));
+  };
+  const [port, second] = [await freePort(), await freePort()];
+  const program = run(t, write(t, main), { env: { PORT: String(port), SECOND: String(second) } });
+  await program.until(/SERVES/);
+  await program.until(/SECOND/);
+  const slow = await stream(t, second, '/');
+  await program.until(/CLOSES/);
+  program.signal('SIGTERM');
+  await slow.ended;
+  await clean(program);
+  assert.match(program.stdout, /ANSWERED\n[^]*HOOK/);
+});
+
 // Work that goes on.
 
 test('a roll loses no work that goes on after its answer', async (t) => {

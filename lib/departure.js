@@ -42,6 +42,7 @@ class Departure {
     server.once('close', this.end);
     server[departure] = this;
     worker.departing += 1;
+    worker.closing.add(server);
   }
 
   /** Everybody is gone, or the server listens again. */
@@ -51,6 +52,7 @@ class Departure {
     this.server.removeListener('close', this.end);
     this.server[departure] = undefined;
     this.worker.departing -= 1;
+    this.worker.closing.delete(this.server);
   }
 
   get canMove() {

@@ -102,6 +102,8 @@ class Drain {
     this.worker.datagrams?.stopReading();
     // What the primary has given and the loop has not taken yet is still this worker's.
     addon.workerTakeWhatWaits();
+    // Those that the program closes already still have their responses to send.
+    for (const server of this.worker.closing) this.servers.add(server);
     for (const server of this.worker.servers()) {
       this.servers.add(server);
       leaveInOrder(this.worker, server);

@@ -62,8 +62,10 @@ class Worker {
     this.signals = new WorkerSignals(this);
     /** The datagram sockets that it shares. @type {ReturnType<typeof import('./datagram').share> | undefined} */
     this.datagrams = undefined;
-    /** Servers that close while others serve on. */
+    /** How many HTTP servers close while others serve on, and which. */
     this.departing = 0;
+    /** @type {Set<any>} */
+    this.closing = new Set();
     /** Connections that others were to have, and that were not idle. */
     this.owed = 0;
     this.owedUntil = 0;
