@@ -95,7 +95,8 @@ function hold(server, role, address, options, place, proceed) {
     (/** @type {any} */ error) => {
       if (server._handle !== held) return;
       const details = error.core?.details;
-      if (details?.errno) {
+      // Of this address, not of what else a start needs (a port of the monitoring API).
+      if (details?.errno && 'host' in details) {
         held.result = -details.errno;
         proceed(details.host);
       } else {
