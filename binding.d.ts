@@ -211,9 +211,9 @@ export declare function workerChecked(number: number, failure: string | undefine
 
 /**
  * No more connections of the group come after this returns, but for those that `connections` is being called
- * with.
+ * with. True when other workers serve there.
  */
-export declare function workerClose(group: number): any
+export declare function workerClose(group: number): boolean
 
 /** The cluster's health; see [`view::health`]. */
 export declare function workerClusterHealth(): any

@@ -4,9 +4,12 @@
 // all have closed the port is refused; what was closed may listen again.
 
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
+const { Agent } = require('node:http');
 const { test } = require('node:test');
 const { freePort, keepAlive, request, tcp } = require('./helpers/http');
 const { program } = require('./helpers/program');
+const { inWay } = require('./helpers/ways');
 
 /** Workers that close their server at the first SIGUSR2 and listen again at the next. */
 function toggling({ port, config }) {
@@ -252,3 +255,45 @@ test('a worker that leaves and does not get done is ended within a stop’s time
   await cluster.untilMany(2, /Worker \d is ready/);
   await visit(port, 4);
 });
+
+for (const way of ['one process', 'drover']) {
+  test(`${way}: closing the only server ends idle connections at once, and not those that are busy`, async (t) => {
+    const port = await freePort();
+    const run = program(
+      t,
+      inWay(
+        way,
+        ({ port }) => {
+          const server = require('node:http').createServer((request, response) => {
+            if (request.url === '/close') server.close(() => console.log('CLOSED'));
+            if (request.url === '/slow') {
+              process.once('SIGUSR2', () => response.end('slow'));
+              console.log('SLOW');
+              return;
+            }
+            response.end(`${process.pid}`);
+          });
+          // A program that knows its sockets: none of them moves to another worker.
+          server.on('connection', (socket) => socket.on('close', () => {}));
+          server.keepAliveTimeout = 60_000;
+          server.listen(port, '127.0.0.1', () => console.log('LISTENS'));
+        },
+        { port, config: { workers: 1 } },
+      ),
+    );
+    await run.until(/LISTENS/);
+    const [idle, closing] = [new Agent({ keepAlive: true }), new Agent({ keepAlive: true })];
+    const { body: pid } = await request(port, { agent: idle });
+    const [socket] = Object.values(idle.freeSockets)[0];
+    const slow = request(port, { path: '/slow' });
+    await run.until(/SLOW/);
+    const gone = once(socket, 'close');
+    await request(port, { agent: closing, path: '/close' });
+    await gone;
+    assert.doesNotMatch(run.stdout, /CLOSED/);
+    process.kill(Number(pid), 'SIGUSR2');
+    assert.equal((await slow).body, 'slow');
+    closing.destroy();
+    await run.until(/CLOSED/);
+  });
+}

@@ -180,7 +180,12 @@ function patch(worker, prototype) {
   prototype.close = function (/** @type {any} */ ...args) {
     const door = worker.doorOf(this);
     if (door !== undefined && this.listening) depart(worker, this, door.group);
-    return close.apply(this, args);
+    const closed = close.apply(this, args);
+    // The program closes what nobody serves any more: its clients are told as by Node.
+    if (door !== undefined && !door.isServedByOthers && !worker.drain.begun) {
+      closeIdle(this, () => closeIdleConnections?.call(this));
+    }
+    return closed;
   };
 
   prototype.closeIdleConnections = function () {

@@ -75,6 +75,8 @@ class Door {
     this.enter(server);
     /** Connections that the primary may still give, as far as it knows; null: any number. @type {number | null} */
     this.credit = null;
+    /** It has closed, and other workers serve there. */
+    this.isServedByOthers = false;
     /** A batch of connections comes in. */
     this.isTaking = false;
     /** Whether it keeps the process alive, as `server.ref()` and `server.unref()` say. */

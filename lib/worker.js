@@ -283,7 +283,7 @@ class Worker {
   /** @param {import('./door').Door} door */
   close(door) {
     if (this.doors.get(door.group) !== door) return;
-    addon.workerClose(door.group);
+    door.isServedByOthers = addon.workerClose(door.group);
     this.doors.delete(door.group);
     this.checks.follow();
     this.readMailLater();

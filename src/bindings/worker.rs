@@ -300,11 +300,11 @@ pub fn replace_descriptor(number: i32, fd: i32) -> i32 {
 }
 
 /// No more connections of the group come after this returns, but for those that `connections` is being called
-/// with.
+/// with. True when other workers serve there.
 #[napi(js_name = "workerClose")]
-pub fn worker_close(group: u32) -> Value {
-    let closed = worker().and_then(|worker| worker.close(group).map_err(system("close")));
-    outcome(closed.map(|()| Value::Null))
+pub fn worker_close(group: u32) -> bool {
+    // Without a primary no connections come either.
+    worker().is_ok_and(|worker| worker.close(group).unwrap_or(false))
 }
 
 /// Takes, through `connections`, what waits for this worker at this moment.

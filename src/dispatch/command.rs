@@ -134,8 +134,8 @@ pub enum Command {
     Serve { slot: u16, generation: u32, group: GroupId, plain_http: bool },
     /// So many connections of this group may be pushed to the worker in its life; None: any number.
     Room { slot: u16, generation: u32, group: GroupId, upto: Option<u64> },
-    /// No more connections of this group for the worker.
-    Close { slot: u16, generation: u32, group: GroupId, reply: oneshot::Sender<()> },
+    /// No more connections of this group for the worker; the answer says whether another serves there.
+    Close { slot: u16, generation: u32, group: GroupId, reply: oneshot::Sender<bool> },
     /// Opens the datagram socket, or finds it open; the worker has it from then on.
     Bind {
         datagram: Datagram,

@@ -72,7 +72,7 @@ impl Dispatcher {
         self.tell(Command::Room { slot, generation, group, upto });
     }
 
-    pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<()> {
+    pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<bool> {
         let (reply, answer) = oneshot::channel();
         self.tell(Command::Close { slot, generation, group, reply });
         answer

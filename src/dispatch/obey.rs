@@ -50,7 +50,7 @@ impl Floor {
             }
             Command::Close { slot, generation, group, reply } => {
                 self.close(slot, generation, group, now);
-                let _ = reply.send(());
+                let _ = reply.send(self.is_served(group));
             }
             Command::Bind { datagram, slot, generation, reply } => {
                 let _ = reply.send(self.bind(&datagram, (slot, generation)));
@@ -351,6 +351,13 @@ impl Floor {
         }
         self.forget_released();
         self.serve_queues(now);
+    }
+
+    /// Is a server of some worker there, or expected?
+    fn is_served(&self, id: GroupId) -> bool {
+        let waits =
+            |group: &Group| group.doors.iter().any(|door| matches!(door, Door::Open | Door::Orphaned));
+        self.groups.get(&id).is_some_and(waits)
     }
 
     /// A worker that starts has closed its server: where nobody else has one, none will come.

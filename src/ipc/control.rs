@@ -254,9 +254,10 @@ pub enum ToWorker {
         errno: i32,
         host: Option<String>,
     },
-    /// Answers `Close`: the slot gets no more connections of this group.
+    /// Answers `Close`: the slot gets no more connections of this group. `others`: other workers serve there.
     Closed {
         group: GroupId,
+        others: bool,
     },
     /// Answers `Bind`; the socket's descriptor travels with it.
     Bound {

@@ -42,8 +42,8 @@ impl Cluster {
                 let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(slot, generation, group));
                 tokio::spawn(async move {
                     // An accept thread that is gone sends nothing any more either.
-                    let _ = closed.await;
-                    let _ = inputs.send(Input::Closed { name, question: id, group });
+                    let others = closed.await.unwrap_or(false);
+                    let _ = inputs.send(Input::Closed { name, question: id, group, others });
                 });
             }
             ToPrimary::Bind { datagram } => {

@@ -110,6 +110,7 @@ pub enum Input {
         name: Name,
         question: u32,
         group: u32,
+        others: bool,
     },
     /// The answer to a worker's question.
     Answered {

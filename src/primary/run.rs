@@ -219,9 +219,9 @@ impl Cluster {
             Input::Spawned { name, result } => self.spawned(name, result),
             Input::Said { name, id, message } => self.said(name, id, message),
             Input::Listened { name, question, result } => self.listened(name, question, result),
-            Input::Closed { name, question, group } => {
+            Input::Closed { name, question, group, others } => {
                 if let Some(link) = self.crew.link(name) {
-                    link.answer(ToWorker::Closed { group }, question, None);
+                    link.answer(ToWorker::Closed { group, others }, question, None);
                 }
             }
             Input::Answered { name, question, answer, descriptor } => {

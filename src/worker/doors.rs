@@ -106,16 +106,18 @@ impl Worker {
     }
 
     /// No more connections of this group, acknowledged by the primary before this returns.
-    pub fn close(&self, group: GroupId) -> io::Result<()> {
+    /// Returns whether other workers serve there.
+    pub fn close(&self, group: GroupId) -> io::Result<bool> {
         self.listeners.borrow_mut().remove(&group);
         self.shares.borrow_mut().remove(&group);
         self.limited.borrow_mut().remove(&group);
         self.received.borrow_mut().remove(&group);
         self.doors.borrow_mut().retain(|door| door.group != group);
         if self.link.is_gone() {
-            return Ok(());
+            return Ok(false);
         }
-        self.link.ask(&ToPrimary::Close { group }).map(|_| ())
+        let (answer, _) = self.link.ask(&ToPrimary::Close { group })?;
+        Ok(matches!(answer, ToWorker::Closed { others: true, .. }))
     }
 
     /// Takes what lies in the doors' queues and in the connection channel, once. What comes later is the
