@@ -62,9 +62,9 @@ everywhere(
   },
   async (parent) => {
     await parent.until(/DISCONNECTED 1 false/);
-    assert.match(parent.stdout, /NOW false no channel/);
-    assert.match(parent.stdout, /ERROR ERR_IPC_DISCONNECTED/);
-    assert.match(parent.stdout, /SENT ERR_IPC_CHANNEL_CLOSED/);
+    await parent.until(/NOW false no channel/);
+    await parent.until(/ERROR ERR_IPC_DISCONNECTED/);
+    await parent.until(/SENT ERR_IPC_CHANNEL_CLOSED/);
     assert.doesNotMatch(parent.stdout, /DISCONNECTED 2/);
   },
   // In a worker of node:cluster an 'error' of the process is one of its worker object too, which nobody hears here.

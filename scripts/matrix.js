@@ -1,6 +1,7 @@
 'use strict';
 
-// npm run test:matrix: every kind of server, handoff, rolls, and every way to hang, on every supported Node.js.
+// npm run test:matrix: every kind of server, handoff, rolls, drains, every way to hang, and what depends on Node's internals,
+// on every supported Node.js.
 // `npm run test:matrix -- 22 24` takes those majors alone. The binaries come as npm packages and are kept in
 // .cache/nodes.
 
@@ -12,7 +13,27 @@ const { install } = require('./support/install');
 const { runSteps } = require('./support/steps');
 const { main, say } = require('./support/terminal');
 
-const names = ['fixtures', 'frameworks', 'handed-over', 'handoff', 'health', 'hung', 'listen', 'moving', 'rolling', 'traffic'];
+const names = [
+  'child-process',
+  'datagram',
+  'drain-order',
+  'fixtures',
+  'frameworks',
+  'handed-over',
+  'handoff',
+  'health',
+  'hung',
+  'listen',
+  'listen-options',
+  'log-records',
+  'moving',
+  'own-servers',
+  'program-signals',
+  'response-bytes',
+  'rolling',
+  'tickets',
+  'traffic',
+];
 const files = names.map((name) => path.join(root, '__test__', `${name}.test.js`));
 
 async function testOn(major) {
