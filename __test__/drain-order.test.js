@@ -6,6 +6,7 @@
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const http = require('node:http');
+const http2 = require('node:http2');
 const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
@@ -271,6 +272,45 @@ both(
   },
   { config: budget(3_600_000, 1000, 3_000_000) },
 );
+
+/** Streams of an HTTP/2 session that have no end of their own, by what they ask for. */
+const endless = {
+  'a stream of events': { ':path': '/events' },
+  'a stream of pictures': { ':path': '/pictures' },
+  'a WebSocket': { ':path': '/', ':method': 'CONNECT', ':protocol': 'websocket' },
+};
+
+for (const [what, headers] of Object.entries(endless)) {
+  test(`HTTP/2: a handler is called although ${what} is open, and not before the last answer`, async (t) => {
+    const main = () => {
+      const server = require('node:http2').createServer({ settings: { enableConnectProtocol: true } });
+      const types = { '/events': 'text/event-stream', '/pictures': 'multipart/x-mixed-replace; boundary=next', '/slow': 'text/plain' };
+      server.on('stream', (stream, { ':path': path, ':method': method }) => {
+        stream.on('error', () => {});
+        stream.respond({ ':status': 200, ...(method !== 'CONNECT' && { 'content-type': types[path] }) });
+        stream.write('begun');
+        if (path === '/slow') stream.session.once('goaway', () => setTimeout(() => stream.end(() => console.log('ANSWERED')), 300));
+      });
+      server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+      process.on('SIGTERM', () => {
+        console.log('TOLD');
+        process.exit(0);
+      });
+    };
+    const { program, port } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 0) });
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    t.after(() => session.destroy());
+    session.on('error', () => {});
+    await once(session, 'remoteSettings');
+    for (const asked of [headers, { ':path': '/slow' }]) {
+      const stream = session.request(asked).on('error', () => {});
+      await once(stream, 'data');
+    }
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /ANSWERED\n[^]*TOLD/);
+  });
+}
 
 test('the hooks run although a stream of events is open, and not before the last answer', async (t) => {
   const main = () => {

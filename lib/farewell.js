@@ -4,6 +4,8 @@
 // How connections of other protocols are told that their worker leaves: HTTP/2 sessions by GOAWAY at once, so
 // that they end with their last stream; WebSockets by a close frame with 1001, when everything else is done.
 
+const { isTunnel } = require('./streams');
+
 /** Sessions that live, by HTTP/2 server. @type {WeakMap<object, Set<import('node:http2').Http2Session>>} */
 const sessions = new WeakMap();
 
@@ -67,16 +69,17 @@ function isEventStream(response) {
 }
 
 /**
- * Whether a session of an HTTP/2 server has anything to end but streams of events. Where the runtime does not tell its
- * streams, it has.
+ * Whether a session of an HTTP/2 server has anything to end but streams of events and tunnels (WebSockets: RFC 8441).
+ * Where the runtime does not tell its streams, it has.
  *
  * @param {any} session
  */
 function isBusy(session) {
   const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
   const streams = symbol === undefined ? undefined : session[symbol]?.streams;
-  if (!(streams instanceof Map) || streams.size === 0) return true;
-  return [...streams.values()].some((stream) => !ENDLESS.test(String(stream.sentHeaders?.['content-type'] ?? '')));
+  // Node's own maps are not of the class Map.
+  if (typeof streams?.values !== 'function' || streams.size === 0) return true;
+  return [...streams.values()].some((stream) => !isTunnel(stream) && !ENDLESS.test(String(stream.sentHeaders?.['content-type'] ?? '')));
 }
 
 /** @param {any} server */

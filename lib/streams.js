@@ -55,9 +55,14 @@ function leaveUncounted(stream) {
   stream[uncounted] = true;
 }
 
+/** Whether the stream carries another protocol, as an upgraded connection does. @param {any} stream */
+function isTunnel(stream) {
+  return stream[asked]?.[':method'] === 'CONNECT';
+}
+
 /** @param {any} headers */
 function requestOf(headers) {
   return { method: headers?.[':method'], url: headers?.[':path'], headers };
 }
 
-module.exports = { leaveUncounted, streamsOf };
+module.exports = { isTunnel, leaveUncounted, streamsOf };
