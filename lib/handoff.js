@@ -254,10 +254,16 @@ function isSettling(socket) {
   return socket[settling] === true && socket.bytesRead === 0;
 }
 
-/** Counts a request where the server limits them; true when it is the connection's last. @param {any} socket @param {number} most */
+/**
+ * Counts a request where the server limits them. True when it is the last of a connection that came from another worker:
+ * Node counts the others itself, and answers what comes after the last.
+ *
+ * @param {any} socket
+ * @param {number} most
+ */
 function countRequest(socket, most) {
   socket[served] = (socket[served] ?? 0) + 1;
-  return socket[served] >= most;
+  return socket[settling] !== undefined && socket[served] >= most;
 }
 
 module.exports = {
