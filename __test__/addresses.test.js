@@ -283,3 +283,25 @@ for (const [what, listen, address, seen, before] of [
     assert.equal(JSON.parse(told).address, address);
   });
 }
+
+for (const [what, name] of [
+  ['a path', '/tmp/'],
+  ['an abstract name', '\0'],
+]) {
+  test(`${what} of a unix socket that is too long is refused and not cut: EINVAL`, async (t) => {
+    const cluster = program(
+      t,
+      ({ name }) => {
+        const { ClusterManager } = require('drover');
+        if (process.env.CLUSTER_WORKER) {
+          const tell = ({ code, syscall }) => console.log('REFUSED', code, syscall);
+          return void require('node:net').createServer().on('error', tell).listen({ path: name.padEnd(200, 'x') });
+        }
+        const processManagement = { ready: 'boot', respawn: false };
+        new ClusterManager({ workers: 1, processManagement, monitoring: { port: false } }).start().catch(() => {});
+      },
+      { given: { name } },
+    );
+    await cluster.until(/REFUSED EINVAL listen/);
+  });
+}

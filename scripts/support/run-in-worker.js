@@ -10,8 +10,8 @@ const manager = new ClusterManager({
   exec,
   execArgv,
   args: [],
-  // Some listen, some never do, most end by themselves.
-  processManagement: { ready: 'boot', respawn: false },
+  // Who listens serves from then on. Some never do: they run all the same.
+  processManagement: { respawn: false, startupTimeout: '1h' },
   monitoring: { port: false },
 });
 manager.once('worker:exit', ({ exitCode }) => process.exit(exitCode ?? 1));

@@ -191,7 +191,11 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
         Some(name) => SocketAddrUnix::new_abstract_name(name.as_bytes()),
         None => SocketAddrUnix::new(path),
     };
-    let address = address.map_err(&failed)?;
+    let address = address.map_err(|errno| match errno {
+        // As libuv tells it.
+        Errno::NAMETOOLONG => failed(Errno::INVAL),
+        errno => failed(errno),
+    })?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let front = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(&failed)?;
     match bind(&front, &address) {
