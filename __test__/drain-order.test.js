@@ -108,6 +108,56 @@ both(
   { config: budget(20_000, 1000, 200) },
 );
 
+/** Ways to wait for a signal without a handler of one's own; `job` is what is to be done. */
+const waiters = {
+  'events.once': `once(process, 'SIGTERM').then(job)`,
+  'an await of events.once': `(async () => { await once(process, 'SIGTERM'); await job(); })()`,
+  'a loop over events.on': `(async () => { for await (const _ of on(process, 'SIGTERM')) await job(); })()`,
+  'an AbortSignal': `
+    const stop = new AbortController();
+    process.once('SIGTERM', () => stop.abort());
+    sleep(2 ** 30, null, { signal: stop.signal }).catch(job);`,
+};
+
+for (const [what, source] of Object.entries(waiters)) {
+  both(
+    `who waits for a signal by ${what} has all the time that is left, not the linger time`,
+    `
+    const { on, once } = require('node:events');
+    const { setTimeout: sleep } = require('node:timers/promises');
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    async function job() {
+      await sleep(500);
+      await sleep(1000);
+      console.log('JOB DONE');
+      process.exit(0);
+    }
+    ${source}`,
+    async ({ program }) => {
+      program.signal('SIGTERM');
+      await clean(program);
+      assert.match(program.stdout, /JOB DONE/);
+    },
+    { config: budget(20_000, 1000, 200) },
+  );
+}
+
+test('when what waited for a signal is done, an interval costs the linger time alone', async (t) => {
+  const main = () => {
+    require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    setInterval(() => {}, 1000);
+    (async () => {
+      await require('node:events').once(process, 'SIGTERM');
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      console.log('JOB DONE');
+    })();
+  };
+  const { program } = await serving(t, 'drover', main, { config: budget(20_000, 1000, 200) });
+  program.signal('SIGTERM');
+  await clean(program);
+  assert.match(program.stdout, /JOB DONE\n[^]*it had nothing left to do/);
+});
+
 test('handlers are called at half of the budget though a request is not answered, and once', async (t) => {
   const main = () => {
     const server = require('node:http').createServer((request, response) => {

@@ -62,6 +62,22 @@ test('hooks run when a worker is replaced by a roll', async (t) => {
   await cluster.until(/HOOK BEGINS\n[^]*HOOK ENDS\n[^]*EXIT true[^]*restartCluster: done/);
 });
 
+test('a hook that a hook adds runs too', async (t) => {
+  const main = () => {
+    const app = require('drover').createServer({ cluster: { enabled: true, workers: 1 } });
+    app.onShutdown(() => {
+      console.log('FIRST');
+      app.onShutdown(() => console.log('SECOND'));
+    });
+    app.start(Number(process.env.PORT), '127.0.0.1').then(() => app.isPrimary && console.log('UP'));
+  };
+  const cluster = program(t, main, { env: { PORT: String(await freePort()) } });
+  await cluster.until(/UP/);
+  cluster.signal('SIGTERM');
+  await cluster.exit;
+  assert.match(cluster.stdout, /FIRST\n[^]*SECOND/);
+});
+
 test('hooks that take too long are cut off at the deadline', async (t) => {
   const cluster = program(
     t,

@@ -63,7 +63,8 @@ class Drain {
     setTimeout(() => this.worker.signals.call(signal), Math.min(deadlineMs / 2, MAX_DELAY)).unref();
     this.run().then(() => {
       this.worker.signals.call(signal);
-      return this.end();
+      // Not returned: waiting for the end must not be the handlers' work.
+      void this.end();
     });
   }
 
@@ -89,7 +90,7 @@ class Drain {
    * @returns {Promise<void>}
    */
   run() {
-    this.done ??= this.#run();
+    this.done ??= this.worker.signals.work.exempt(() => this.#run());
     return this.done;
   }
 
@@ -120,7 +121,7 @@ class Drain {
    * Node notices by itself ('beforeExit', and what that begins).
    */
   end() {
-    this.ending ??= this.#end();
+    this.ending ??= this.worker.signals.work.exempt(() => this.#end());
     return this.ending;
   }
 

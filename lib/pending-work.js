@@ -13,8 +13,10 @@ class PendingWork {
   constructor() {
     /** By async id: the resource, or null where only its end is of interest. @type {Map<number, any>} */
     this.pending = new Map();
-    /** @type {AsyncLocalStorage<true> | null} */
+    /** @type {AsyncLocalStorage<boolean> | null} */
     this.context = null;
+    /** What runs now follows from the call that `runWithWaiting` has just made. */
+    this.isFollowing = false;
   }
 
   #watch() {
@@ -22,9 +24,16 @@ class PendingWork {
     const end = (/** @type {number} */ id) => this.pending.delete(id);
     createHook({
       init: (id, type, _trigger, resource) => {
-        if (context.getStore() !== true || !TOLD.test(type)) return;
+        if (!(context.getStore() ?? this.isFollowing) || !TOLD.test(type)) return;
         // A promise that nobody can settle any more is collected; holding it here would prevent that.
         this.pending.set(id, type === 'PROMISE' ? null : resource);
+      },
+      before: (id) => {
+        if ((this.isFollowing || this.pending.has(id)) && context.getStore() === undefined) context.enterWith(true);
+      },
+      // What `await` makes of a promise is never settled: it has ended when its function has gone on.
+      after: (id) => {
+        if (this.pending.get(id) === null) end(id);
       },
       promiseResolve: end,
       destroy: end,
@@ -40,6 +49,29 @@ class PendingWork {
    */
   run(act) {
     return (this.context ?? this.#watch()).run(true, act);
+  }
+
+  /**
+   * As `run`. A function that has waited for the call since before (`await once(process, 'SIGTERM')`) has a context of its
+   * own: it goes on in the microtasks that follow, and counts too.
+   *
+   * @template T @param {() => T} act @returns {T}
+   */
+  runWithWaiting(act) {
+    const context = this.context ?? this.#watch();
+    this.isFollowing = true;
+    // Ticks run when no microtask is left.
+    queueMicrotask(() => {
+      process.nextTick(() => {
+        this.isFollowing = false;
+      });
+    });
+    return context.run(true, act);
+  }
+
+  /** Calls `act`. Nothing that it begins counts. @template T @param {() => T} act @returns {T} */
+  exempt(act) {
+    return this.context === null ? act() : this.context.run(false, act);
   }
 
   /** `callback`, during which what is begun counts, whoever calls it. @param {(...args: any[]) => any} callback */

@@ -16,14 +16,17 @@ function onShutdown(hook, hooks = ofProcess) {
 }
 
 /**
- * Runs every hook once, all at the same time. What one throws is said and keeps no other from its work.
+ * Runs every hook once, all at the same time, then those that they have added. What one throws is said and keeps no
+ * other from its work.
  *
  * @param {Hooks} [hooks]
  */
 async function runHooks(hooks = ofProcess) {
-  const run = hooks.splice(0).map(async (hook) => hook());
-  for (const result of await Promise.allSettled(run)) {
-    if (result.status === 'rejected') console.error('drover: an onShutdown hook failed:', result.reason);
+  while (hooks.length > 0) {
+    const run = hooks.splice(0).map(async (hook) => hook());
+    for (const result of await Promise.allSettled(run)) {
+      if (result.status === 'rejected') console.error('drover: an onShutdown hook failed:', result.reason);
+    }
   }
 }
 

@@ -54,7 +54,7 @@ class WorkerSignals {
     if (!ENDING.includes(signal)) return emit();
     if (this.called && this.worker.drain.begun) return true;
     this.called = true;
-    return this.work.run(emit);
+    return this.work.runWithWaiting(emit);
   }
 
   /** What the primary wants it says on its channel. (Its word and a signal to a whole group come in any order.) */
@@ -76,7 +76,7 @@ class WorkerSignals {
       const handlers = handlersOf(name);
       if (handlers.length === 0) continue;
       const { [name]: number } = require('node:os').constants.signals;
-      return this.work.run(() => handlers.forEach((handler) => callOne(handler, name, number)));
+      return this.work.runWithWaiting(() => handlers.forEach((handler) => callOne(handler, name, number)));
     }
   }
 }
