@@ -465,6 +465,34 @@ for (const [what, promise, said] of [
   }
 }
 
+for (const [what, inHook, inHandler] of [
+  ['a hook that asks for the stop that it is part of', 'await app.stopCluster(); console.log("HOOK GOES ON")', 'console.log("HANDLER")'],
+  ['a hook that a handler names', '', 'app.onShutdown(() => console.log("HOOK GOES ON"))'],
+  [
+    'a promise that a handler gives to waitUntil',
+    '',
+    'app.waitUntil(new Promise((resolve) => process.nextTick(() => setTimeout(resolve, 700))).then(() => console.log("HOOK GOES ON")))',
+  ],
+]) {
+  test(`${what} is carried out, and the process ends`, async (t) => {
+    const main = ({ inHook, inHandler }) => {
+      const config = { workers: 1, processManagement: { gracefulShutdownTimeout: '1h', lingerTimeout: 0 } };
+      const app = require('drover').createServer({ cluster: { enabled: true, config } });
+      const AsyncFunction = (async () => {}).constructor;
+      if (app.isWorker) {
+        app.onShutdown(() => new AsyncFunction('app', inHook)(app));
+        process.on('SIGTERM', () => new Function('app', inHandler)(app));
+      }
+      app.start(Number(process.env.PORT), '127.0.0.1').then(() => app.isPrimary && console.log('SERVES'));
+    };
+    const program = run(t, write(t, main, { given: { inHook, inHandler } }), { env: { PORT: String(await freePort()) } });
+    await program.until(/SERVES/);
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.match(program.stdout, /HOOK GOES ON/);
+  });
+}
+
 test('waitUntil takes a promise and nothing else', async (t) => {
   const main = () => {
     const app = require('drover').createServer();

@@ -5,11 +5,12 @@
 // promises that it was given, lets the program's own signal handlers do what they do, and ends when its event loop is
 // empty. The primary holds the deadline and sends SIGTERM and SIGKILL when it passes.
 
+const { AsyncLocalStorage } = require('node:async_hooks');
 const { listOf } = require('./connections');
 const { leaveInOrder } = require('./departure');
 const { closeWebSockets, endSessions, hasBusySessions, isEventStream } = require('./farewell');
 const { addon } = require('./native');
-const { runHooks, waitedFor } = require('./shutdown');
+const { isWaiting, runHooks, waitedFor } = require('./shutdown');
 
 /** WebSockets that end by themselves in this time need not be told that their worker leaves, milliseconds. */
 const WEB_SOCKET_TIME = 2500;
@@ -37,6 +38,8 @@ class Drain {
     });
     /** The program's part is done when this resolves. @type {Promise<void> | null} */
     this.done = null;
+    /** Whether a hook runs, for what is called within it. @type {AsyncLocalStorage<true> | undefined} */
+    this.hooks = undefined;
     /** The end is under way. @type {Promise<void> | null} */
     this.ending = null;
     /** Servers that take no new connections. @type {Set<any>} */
@@ -51,6 +54,8 @@ class Drain {
 
   /** Drains because the program said so: the primary is to send for another. @returns {Promise<void>} */
   leave() {
+    // A hook that asks for the end is part of it: it must not wait for itself.
+    if (this.hooks?.getStore() === true) return Promise.resolve();
     if (!this.begun) addon.workerLeaving(this.worker.signals.signalled);
     return this.run();
   }
@@ -112,8 +117,14 @@ class Drain {
     }
     await Promise.race([this.#until(() => this.#isAnswered()), this.over]);
     await this.worker.leadership.done();
-    await runHooks();
+    this.hooks = new AsyncLocalStorage();
+    await this.hooks.run(true, runHooks);
     await waitedFor();
+  }
+
+  /** Whether something of the program's goes on that it is given time for. */
+  get #isBusy() {
+    return this.worker.signals.work.isPending || isWaiting();
   }
 
   /**
@@ -131,12 +142,14 @@ class Drain {
     const { work } = this.worker.signals;
     this.#closeWebSocketsIn(WEB_SOCKET_TIME - (performance.now() - this.since));
     clearInterval(this.alive);
-    await Promise.race([this.#until(() => !work.isPending), emptied()]);
+    await Promise.race([this.#until(() => !this.#isBusy), emptied()]);
+    // Handlers may have named further ones.
+    await runHooks();
     this.#close();
     const since = performance.now();
     let busyAt = since;
     const lingered = this.#until(() => {
-      if (work.isPending) busyAt = performance.now();
+      if (this.#isBusy) busyAt = performance.now();
       else return this.timeIsUp || performance.now() - busyAt >= lingerTimeout;
       return false;
     });
@@ -146,7 +159,7 @@ class Drain {
     this.tellWhatIsLeft(Math.round(performance.now() - since));
     this.servers.forEach(closeWebSockets);
     if (!isEmpty) work.run(() => process.emit('beforeExit', Number(process.exitCode ?? 0)));
-    await this.#until(() => !work.isPending);
+    await this.#until(() => !this.#isBusy);
     process.exit();
   }
 

@@ -51,4 +51,9 @@ async function waitedFor() {
   while (awaited.size > 0) await Promise.all(awaited);
 }
 
-module.exports = { onShutdown, runHooks, waitUntil, waitedFor };
+/** Whether something that was given to `waitUntil` is not settled. */
+function isWaiting() {
+  return awaited.size > 0;
+}
+
+module.exports = { isWaiting, onShutdown, runHooks, waitUntil, waitedFor };
