@@ -9,6 +9,7 @@ const fs = require('node:fs');
 const { test } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
 const { datagram, freePort, request } = require('./helpers/http');
+const { nodeWith } = require('./helpers/nodes');
 const { noNetworks, ownNetwork, program, withDescriptors } = require('./helpers/program');
 const { runAs, runners } = require('./helpers/runners');
 const { findStrace } = require('./helpers/strace');
@@ -17,11 +18,11 @@ const { findStrace } = require('./helpers/strace');
 const PATIENCE = 60_000;
 
 /** What the program of `main` says is the same under every runner, but for those that do not keep the promise. */
-function everywhere(promise, main, says, { except = [], skip, ...options } = {}) {
+function everywhere(promise, main, says, { except = [], skip, node, ...options } = {}) {
   for (const runner of runners.filter((name) => !except.includes(name))) {
     test(`${promise}: ${runner}`, { skip }, async (t) => {
       const port = await freePort();
-      const ran = runAs(t, runner, main, { ...options, given: { ...options.given, port } });
+      const ran = runAs(t, runner, main, { ...options, ...(await node?.()), given: { ...options.given, port } });
       const [, said] = await ran.until(/SAYS (.*)/);
       assert.deepEqual(JSON.parse(said), typeof says === 'function' ? says(port) : says);
     });
@@ -708,5 +709,5 @@ everywhere(
     console.log(`SAYS ${JSON.stringify([address, at])}`);
   },
   (port) => ['127.0.0.1', port],
-  { skip: 'bindSync' in dgram.Socket.prototype ? false : 'bindSync is of Node 26', except: ['node:cluster'] },
+  { node: () => nodeWith('bindSync' in dgram.Socket.prototype, 26), except: ['node:cluster'] },
 );

@@ -9,6 +9,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request, tcp } = require('./helpers/http');
+const { nodeWith } = require('./helpers/nodes');
 const { folder, noNetworks, ownNetwork, program } = require('./helpers/program');
 const { inWay, processesOf, ways } = require('./helpers/ways');
 
@@ -59,7 +60,7 @@ for (const way of clusters) {
     await run.until(/ERROR EADDRINUSE listen/);
   });
 
-  test(`${way}: reusePort is a socket of each worker's own at one port`, { skip: !hasReusePort && 'this Node.js has no reusePort' }, async (t) => {
+  test(`${way}: reusePort is a socket of each worker's own at one port`, async (t) => {
     const run = program(
       t,
       inWay(
@@ -71,6 +72,7 @@ for (const way of clusters) {
         },
         { port: await freePort() },
       ),
+      await nodeWith(hasReusePort, 24),
     );
     await run.untilMany(2, /LISTENS/);
     const sockets = told(run, /LISTENS (\d+ .*)/);

@@ -8,6 +8,7 @@ const { once } = require('node:events');
 const net = require('node:net');
 const { test } = require('node:test');
 const { freePort, request, tcp } = require('./helpers/http');
+const { nodeWith } = require('./helpers/nodes');
 const { program } = require('./helpers/program');
 const { inWay, ways } = require('./helpers/ways');
 
@@ -65,10 +66,10 @@ for (const way of ways.filter((way) => way !== 'one process')) {
 }
 
 for (const way of ways) {
-  const skip = way === 'node:cluster' && !dropsInClusters && 'this Node.js does not know dropMaxConnection';
-  test(`${way}: with dropMaxConnection Node drops what is too much`, { skip }, async (t) => {
+  test(`${way}: with dropMaxConnection Node drops what is too much`, async (t) => {
     const port = await freePort();
-    const run = program(t, inWay(way, limited, { port, most: 1, drops: true, config: { workers: 1 } }));
+    const node = await nodeWith(way !== 'node:cluster' || dropsInClusters, 24);
+    const run = program(t, inWay(way, limited, { port, most: 1, drops: true, config: { workers: 1 } }), node);
     await run.untilMany(way === 'node:cluster' ? 2 : 1, /LISTENS/);
     const held = await connectAll(port, way === 'node:cluster' ? 2 : 1);
     await linesOf(held);

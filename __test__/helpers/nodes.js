@@ -38,4 +38,10 @@ async function findNode(major) {
   return { major, version: stdout.trim(), path: binary };
 }
 
-module.exports = { MAJORS, findNode };
+/**
+ * Options of `run` for a program that needs something of newer Node.js versions: this one where it has it, else the newest
+ * of `major`.
+ */
+const nodeWith = async (isHere, major) => (isHere ? {} : { node: (await findNode(major)).path });
+
+module.exports = { MAJORS, findNode, nodeWith };
