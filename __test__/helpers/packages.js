@@ -11,27 +11,43 @@ const { promisify } = require('node:util');
 const { skip } = require('./skip');
 
 const run = promisify(execFile);
+/** Milliseconds that an installation may take. */
+const PATIENCE = 600_000;
+
 const cache = path.resolve(__dirname, '..', '..', '.cache', 'packages');
 
 /**
  * A folder whose node_modules has these packages: names with their versions. Null when they cannot be had; the test `t`
- * is skipped then.
+ * is skipped then. `scripts: false` leaves out what packages run when they are installed.
  *
  * @param {Record<string, string>} versions
  */
-async function packages(t, versions) {
+async function packages(t, versions, { scripts = true } = {}) {
   const wanted = Object.entries(versions).map(([name, version]) => `${name}@${version}`);
-  const folder = path.join(cache, createHash('sha256').update(wanted.join(' ')).digest('hex').slice(0, 16));
-  const done = path.join(folder, 'installed');
-  if (fs.existsSync(done)) return folder;
-  fs.mkdirSync(folder, { recursive: true });
-  fs.writeFileSync(path.join(folder, 'package.json'), '{ "private": true }\n');
+  const options = scripts ? [] : ['--ignore-scripts'];
+  const folder = path.join(cache, createHash('sha256').update([...wanted, ...options].join(' ')).digest('hex').slice(0, 16));
+  if (fs.existsSync(path.join(folder, 'installed'))) return folder;
+  // Tests of several files may want the same packages at the same time: whoever is done first is right.
+  const staging = `${folder}.${process.pid}`;
+  fs.rmSync(staging, { recursive: true, force: true });
+  fs.mkdirSync(staging, { recursive: true });
+  fs.writeFileSync(path.join(staging, 'package.json'), '{ "private": true }\n');
   try {
-    await run('npm', ['install', '--prefix', folder, '--no-save', '--no-audit', '--no-fund', ...wanted]);
+    await run('npm', ['install', '--prefix', staging, '--no-save', '--no-audit', '--no-fund', ...options, ...wanted], {
+      timeout: PATIENCE,
+      maxBuffer: Infinity,
+    });
   } catch (error) {
+    fs.rmSync(staging, { recursive: true, force: true });
     return skip(t, `${wanted.join(' ')} cannot be installed`, error);
   }
-  fs.writeFileSync(done, `${wanted.join('\n')}\n`);
+  fs.writeFileSync(path.join(staging, 'installed'), `${wanted.join('\n')}\n`);
+  try {
+    fs.renameSync(staging, folder);
+  } catch (error) {
+    if (!['EEXIST', 'ENOTEMPTY'].includes(error.code)) throw error;
+    fs.rmSync(staging, { recursive: true, force: true });
+  }
   return folder;
 }
 

@@ -75,6 +75,8 @@ class Program {
 
   /** Standard output as it came. */
   raw = '';
+  /** Standard error as it came: the workers' is in `raw`, line by line. */
+  rawErrors = '';
   /** Resolves to { code, signal } when the process has ended. */
   exit;
 
@@ -90,6 +92,7 @@ class Program {
     this.#child.stdout.setEncoding('utf8').on('data', (text) => this.#hear(text));
     this.#child.stderr.setEncoding('utf8').on('data', (text) => {
       this.#read.stderr += text;
+      this.rawErrors += text;
       this.#look();
     });
     this.exit = new Promise((resolve, reject) => {

@@ -1,0 +1,83 @@
+'use strict';
+
+// Clients that ask a program all the time, half of them over a connection that they keep. What is not the expected
+// answer is a failure.
+
+const { isDeepStrictEqual } = require('node:util');
+const { setTimeout: wait } = require('node:timers/promises');
+const { open } = require('./clients');
+
+const CLIENTS = 8;
+
+/** Milliseconds between two questions of a client: connections are idle at times, as everywhere. */
+const PAUSE = 20;
+
+class Load {
+  #asks = true;
+  #clients;
+  #waiting = new Set();
+
+  answered = 0;
+  /** { opened, error }: when the client was opened whose question went wrong, and how. */
+  failures = [];
+
+  /** The clients are closed when the test `t` ends, at the latest. */
+  constructor(t, program, place, expected) {
+    t.after(() => this.stop());
+    const { clients = CLIENTS } = program;
+    this.#clients = Array.from({ length: clients }, (_, number) =>
+      this.#work(() => open(program, place, { keepAlive: number % 2 === 0 }), number % 2 === 0, expected),
+    );
+  }
+
+  async #work(connect, keeps, expected) {
+    let client = null;
+    let opened = 0;
+    while (this.#asks) {
+      if (client === null) opened = performance.now();
+      try {
+        client ??= await connect();
+        const answer = await client.ask();
+        if (!isDeepStrictEqual(answer, expected)) throw new Error(`another answer: ${JSON.stringify(answer)}`);
+        this.answered += 1;
+      } catch (error) {
+        this.failures.push({ opened, error });
+        await client?.close();
+        client = null;
+      }
+      if (!keeps) {
+        await client?.close();
+        client = null;
+      }
+      for (const check of this.#waiting) check();
+      await wait(PAUSE);
+    }
+    await client?.close();
+  }
+
+  /** Resolves when so many more questions have been answered; rejects when they are not in time. */
+  more(count, patience = 60_000) {
+    const wanted = this.answered + count;
+    return new Promise((resolve, reject) => {
+      const settle = (act, value) => {
+        clearTimeout(timer);
+        this.#waiting.delete(check);
+        act(value);
+      };
+      const check = () => this.answered >= wanted && settle(resolve);
+      const timer = setTimeout(() => {
+        const [{ error } = {}] = this.failures.slice(-1);
+        settle(reject, new Error(`${this.answered} of ${wanted} answers after ${patience} ms; the last failure: ${error?.message}`, { cause: error }));
+      }, patience);
+      this.#waiting.add(check);
+    });
+  }
+
+  /** Resolves when the clients are closed. */
+  async stop() {
+    this.#asks = false;
+    await Promise.all(this.#clients);
+  }
+}
+
+module.exports = { Load };
