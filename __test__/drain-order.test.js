@@ -551,6 +551,7 @@ test("what never ends costs the linger time and is named; 'beforeExit' and what 
   program.signal('SIGTERM');
   await clean(program);
   assert.match(program.stdout, /Worker 0 exits \d+ ms after it had nothing left to do \(processManagement.lingerTimeout\), although its event loop is not empty: .*2 Timeout/);
+  assert.doesNotMatch(program.stdout, /not empty: .*PipeWrap/, 'what a process writes its output to holds nobody up');
   assert.match(program.stdout, /FLUSHED/);
 });
 
@@ -654,3 +655,24 @@ test("a server that nobody closes is closed before the end: 'close' comes, and w
   await clean(program);
   assert.match(program.stdout, /DATABASE CLOSED/);
 });
+
+for (const workers of [undefined, 1]) {
+  test(`a stop that is given to waitUntil does not wait for itself: ${workers ? 'a worker' : 'one process'}`, async (t) => {
+    const main = ({ port, workers: count }) => {
+      const app = require('drover').createServer({ cluster: { enabled: count !== undefined, config: { workers: count } } });
+      app.get('/', (_, response) => {
+        response.end('ok');
+        const stop = app.stopCluster();
+        stop.then(() => console.log('STOPPED'));
+        app.waitUntil(stop);
+      });
+      app.start(port, '127.0.0.1').then(() => console.log('SERVES'));
+    };
+    const port = await freePort();
+    const program = run(t, write(t, main, { given: { port, workers } }));
+    await program.untilMany(workers ? 2 : 1, /SERVES/);
+    assert.equal((await request(port)).status, 200);
+    // The budget is 30 s.
+    await program.until(/STOPPED/, 10_000);
+  });
+}

@@ -7,6 +7,7 @@
 const { errorMonitor } = require('node:events');
 const { notSupported } = require('./errors');
 const { alreadyStarted } = require('./roles');
+const { asEnd } = require('./shutdown');
 
 /** Without a port from code or environment: Express's habit. */
 const DEFAULT_PORT = 3000;
@@ -139,7 +140,7 @@ function methodsOf(role, options, manager) {
       begun.clear();
       const stop = stops.get(graceful) ?? role.stop(graceful);
       stops.set(graceful, stop);
-      return stop;
+      return asEnd(stop);
     },
     getAllWorkers: () => role.workers(),
     getClusterMetrics: async () => role.metrics(),

@@ -165,7 +165,7 @@ class Drain {
 
   /** The event loop does not get empty. @param {number} waited milliseconds */
   tellWhatIsLeft(waited) {
-    const left = countsOf(process.getActiveResourcesInfo());
+    const left = countsOf(activeResources());
     if (Object.keys(left).length > 0) addon.workerLingered(left, this.timeIsUp ? null : waited);
   }
 
@@ -221,6 +221,16 @@ class Drain {
 /** Resolves when the event loop is empty. @returns {Promise<void>} */
 function emptied() {
   return new Promise((resolve) => process.prependOnceListener('beforeExit', () => resolve()));
+}
+
+/** What keeps the event loop from getting empty. Pipes and terminals that the process writes its output to never do. */
+function activeResources() {
+  const kinds = process.getActiveResourcesInfo();
+  for (const stream of /** @type {any[]} */ ([process.stdout, process.stderr])) {
+    const at = kinds.indexOf(`${stream._handle?.constructor.name}Wrap`);
+    if (at >= 0) kinds.splice(at, 1);
+  }
+  return kinds;
 }
 
 /** @param {string[]} kinds @returns {Record<string, number>} */

@@ -33,6 +33,15 @@ async function runHooks(hooks = ofProcess) {
 /** What the process does not end before. @type {Set<Promise<unknown>>} */
 const awaited = new Set();
 
+/** Promises of the end itself, from any copy of the package: the end cannot wait for them. @type {WeakSet<object>} */
+const ends = (/** @type {any} */ (globalThis)[Symbol.for('drover.ends')] ??= new WeakSet());
+
+/** @template {Promise<unknown>} T @param {T} promise what resolves at the end @returns {T} */
+function asEnd(promise) {
+  ends.add(promise);
+  return promise;
+}
+
 /**
  * Work that goes on after an answer: a process that stops in order waits for it.
  *
@@ -40,6 +49,7 @@ const awaited = new Set();
  */
 function waitUntil(promise) {
   if (typeof promise?.then !== 'function') throw new TypeError(`waitUntil takes a promise, not ${typeof promise}`);
+  if (ends.has(promise)) return;
   const settled = Promise.resolve(promise)
     .catch((reason) => console.error('drover: a promise that was given to waitUntil was rejected:', reason))
     .finally(() => awaited.delete(settled));
@@ -56,4 +66,4 @@ function isWaiting() {
   return awaited.size > 0;
 }
 
-module.exports = { isWaiting, onShutdown, runHooks, waitUntil, waitedFor };
+module.exports = { asEnd, isWaiting, onShutdown, runHooks, waitUntil, waitedFor };

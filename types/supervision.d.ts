@@ -38,7 +38,9 @@ export interface ProcessManagementConfig {
   /** How long a worker may take until it is ready. @default 60000 */
   startupTimeout?: Duration;
   /**
-   * What makes a worker ready: it listens, it says `process.send('ready')`, or its script has loaded.
+   * What makes a worker ready: it listens, it says `process.send('ready')`, or its script has loaded. The
+   * replacement of a worker that serves is ready with 'listen' and 'boot' when it has also opened every address that
+   * its predecessor serves.
    * @default 'listen'
    */
   ready?: 'listen' | 'message' | 'boot';

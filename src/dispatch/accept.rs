@@ -21,6 +21,7 @@ use super::peek::Peeks;
 use super::refuse::Refusals;
 use super::roster::Roster;
 use super::sharing::Reservation;
+use super::succession::Succession;
 use super::token::Token;
 use crate::balance::{Candidate, Mode, Rebalance};
 use crate::event::Level;
@@ -57,6 +58,10 @@ pub struct Floor {
     pub reservations: Vec<Reservation>,
     pub datagrams: Datagrams<OwnedFd>,
     pub joining: Vec<Joining>,
+    /// Replacements that wait until they serve what their predecessors do.
+    pub successions: Vec<Succession>,
+    /// When the workers' addresses are compared.
+    pub compare_at: Option<Duration>,
     pub crew: Roster,
     /// The dead whose channels hold connections that could not be taken back yet for want of descriptors.
     pub graves: Vec<Member>,
@@ -105,6 +110,8 @@ impl Floor {
             reservations: Vec::new(),
             datagrams: Datagrams::default(),
             joining: Vec::new(),
+            successions: Vec::new(),
+            compare_at: None,
             crew: Roster::default(),
             graves: Vec::new(),
             candidates: Vec::new(),
@@ -202,6 +209,7 @@ impl Floor {
             .chain(self.evens_out_in())
             .chain(self.datagrams.due_in(self.clock.elapsed()))
             .chain(self.peeks.due_in(self.clock.elapsed()))
+            .chain(self.compares_in(self.clock.elapsed()))
             .min()
     }
 
@@ -231,6 +239,7 @@ impl Floor {
         self.serve_queues(now);
         self.refusals.expire(now);
         self.datagrams.expire(now);
+        self.compare_siblings(now);
     }
 
     fn accept_front(&mut self, id: GroupId, now: Duration) {
@@ -318,7 +327,12 @@ impl Floor {
         let mut count = [0u8; 8];
         let _ = rustix::io::read(self.wake.as_fd(), &mut count);
         while let Ok(command) = self.commands.try_recv() {
+            let moves_doors = command.moves_doors();
             self.carry_out(command, now);
+            if moves_doors {
+                self.look_for_outages(now);
+            }
         }
+        self.review_successions();
     }
 }

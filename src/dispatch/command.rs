@@ -128,6 +128,10 @@ pub enum Command {
     /// A new worker, which gets nothing before it is promoted: the primary's end of its connection channel, a duplicate of the worker's own end (to
     /// take back what it never read), and its numbers.
     Join { slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page },
+    /// The next worker of the slot is ready, if it serves what its predecessor does: that is reported.
+    Succeed { slot: u16, generation: u32 },
+    /// Every worker has started.
+    Started,
     /// The worker gets its slot's connections from now on, and whoever had them finishes what it has.
     Promote { slot: u16, generation: u32 },
     /// The worker's server behind the group takes connections. `plain_http`: drover may answer itself.
@@ -172,6 +176,20 @@ pub enum Command {
     Shutdown,
 }
 
+impl Command {
+    /// Workers may serve other addresses than before, once it is carried out.
+    pub fn moves_doors(&self) -> bool {
+        matches!(
+            self,
+            Self::Serve { .. }
+                | Self::Close { .. }
+                | Self::Promote { .. }
+                | Self::Leave { .. }
+                | Self::Dead { .. }
+        )
+    }
+}
+
 /// What the accept thread tells the primary's loop.
 #[derive(Debug)]
 pub enum Report {
@@ -183,6 +201,21 @@ pub enum Report {
     },
     Recovered {
         slot: u16,
+    },
+    /// The slot's next worker does not serve these addresses, which its predecessor serves. None: it can take over.
+    Succession {
+        slot: u16,
+        generation: u32,
+        lacks: Vec<String>,
+    },
+    /// Nobody serves this address any more.
+    Lost {
+        address: String,
+    },
+    /// Somebody serves it again.
+    Regained {
+        address: String,
+        after: Duration,
     },
     /// The worker is as fast as it will be, or there is nothing to be fast for.
     Warm {

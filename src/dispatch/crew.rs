@@ -11,7 +11,7 @@ use super::allowance::Allowance;
 use super::group::Connection;
 use super::watch::Pulse;
 use super::window::Windows;
-use crate::ipc::control::GroupId;
+use crate::ipc::control::{GroupId, SocketId};
 use crate::ipc::parcel::{self, Label};
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
@@ -55,6 +55,8 @@ pub struct Member {
     pub prepared: BTreeMap<GroupId, bool>,
     /// Groups of which it has got a share and that it does not serve yet.
     pub asked: BTreeSet<GroupId>,
+    /// Datagram sockets that it bound at its start and has still.
+    pub first_sockets: BTreeSet<SocketId>,
     /// It gave connections away for which there was no descriptor.
     pub has_unread_gifts: bool,
     /// When it got its slot.
@@ -114,6 +116,7 @@ impl Member {
             rescuable: false,
             prepared: BTreeMap::new(),
             asked: BTreeSet::new(),
+            first_sockets: BTreeSet::new(),
             has_unread_gifts: false,
             promoted: Duration::ZERO,
             requests_then: 0.0,

@@ -107,6 +107,16 @@ impl<S> Datagrams<S> {
         self.sockets.values().any(|shared| shared.key.at.port() == port)
     }
 
+    /// Does the worker have it?
+    pub fn is_held(&self, id: SocketId, holder: Sharer) -> bool {
+        self.sockets.get(&id).is_some_and(|shared| shared.holders.contains(&holder))
+    }
+
+    /// As it was asked for: port 0 stays 0.
+    pub fn address(&self, id: SocketId) -> Option<SocketAddr> {
+        self.sockets.get(&id).map(|shared| shared.key.at)
+    }
+
     /// The worker has it no more; the last one's is closed.
     pub fn release(&mut self, id: SocketId, holder: Sharer) {
         if let Some(shared) = self.sockets.get_mut(&id) {

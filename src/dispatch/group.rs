@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::bind::{Bound, UnixFile};
 use super::command::Settings;
+use super::outage::Service;
 use super::sharing::Founder;
 use crate::balance::{Chooser, Family, Mode, RATE_UP, Strategy, Switch};
 use crate::ipc::control::{Address, GroupId};
@@ -105,6 +106,7 @@ pub struct Group {
     pub released: Option<oneshot::Sender<()>>,
     /// With whom it is shared.
     pub founder: Founder,
+    pub service: Service,
     /// What waits for a worker, oldest first.
     pub waiting: VecDeque<Connection>,
     pub chooser: Chooser,
@@ -139,6 +141,7 @@ impl Group {
             opened_by_primary: false,
             released: None,
             founder: Founder::All,
+            service: Service::default(),
             waiting: VecDeque::new(),
             chooser: Chooser::new(strategy),
             switch: Switch::new(if members == 0 || held { POLL_RATE } else { RATE_UP }),
@@ -203,6 +206,16 @@ impl Group {
         let (Some(local), Ok(ip)) = (self.local, host.parse::<std::net::IpAddr>()) else { return false };
         let same_words = local.ip() == ip || (self.opened_by_primary && ip.is_unspecified());
         *port != 0 && matches!(self.address, Address::Tcp { .. }) && local.port() == *port && same_words
+    }
+
+    /// For people.
+    pub fn name(&self) -> String {
+        match (&self.address, self.local) {
+            (Address::Unix { path }, _) => path.clone(),
+            (_, Some(local)) => local.to_string(),
+            (Address::Tcp { port, .. }, None) => format!("port {port}"),
+            (Address::Descriptor { fd }, None) => format!("descriptor {fd}"),
+        }
     }
 
     pub fn family(&self) -> Family {

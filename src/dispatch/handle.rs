@@ -45,19 +45,34 @@ impl Dispatcher {
         }
     }
 
+    /// Sends a command that is answered.
+    fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(command(reply));
+        answer
+    }
+
     pub fn listen(
         &self,
         address: Address,
         options: impl Into<ListenOptions>,
         asker: Option<(u16, u32)>,
     ) -> oneshot::Receiver<std::result::Result<Listening, ListenFailure>> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Command::Listen { address, options: options.into(), asker, reply });
-        answer
+        self.ask(|reply| Command::Listen { address, options: options.into(), asker, reply })
     }
 
     pub fn join(&self, slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page) {
         self.tell(Command::Join { slot, generation, channel, far_end, page });
+    }
+
+    /// The next worker of the slot is ready but for what its predecessor serves: `Report::Succession` tells.
+    pub fn succeed(&self, slot: u16, generation: u32) {
+        self.tell(Command::Succeed { slot, generation });
+    }
+
+    /// Every worker has started.
+    pub fn started(&self) {
+        self.tell(Command::Started);
     }
 
     pub fn promote(&self, slot: u16, generation: u32) {
@@ -73,9 +88,7 @@ impl Dispatcher {
     }
 
     pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<bool> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Command::Close { slot, generation, group, reply });
-        answer
+        self.ask(|reply| Command::Close { slot, generation, group, reply })
     }
 
     /// A datagram socket for the worker, shared with the others.
@@ -85,16 +98,12 @@ impl Dispatcher {
         generation: u32,
         datagram: Datagram,
     ) -> oneshot::Receiver<std::result::Result<(SocketId, OwnedFd), ListenFailure>> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Command::Bind { datagram, slot, generation, reply });
-        answer
+        self.ask(|reply| Command::Bind { datagram, slot, generation, reply })
     }
 
     /// The worker has closed it.
     pub fn unbind(&self, slot: u16, generation: u32, socket: SocketId) -> oneshot::Receiver<()> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Command::Unbind { socket, slot, generation, reply });
-        answer
+        self.ask(|reply| Command::Unbind { socket, slot, generation, reply })
     }
 
     /// Answers whether the worker is the first that hears the group on this socket.
@@ -105,9 +114,7 @@ impl Dispatcher {
         socket: SocketId,
         membership: String,
     ) -> oneshot::Receiver<bool> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Command::Hear { socket, membership, slot, generation, reply });
-        answer
+        self.ask(|reply| Command::Hear { socket, membership, slot, generation, reply })
     }
 
     /// The kernel knows that nobody hears the group any more.
@@ -123,9 +130,7 @@ impl Dispatcher {
         socket: SocketId,
         membership: String,
     ) -> oneshot::Receiver<bool> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(Command::Part { socket, membership, slot, generation, reply });
-        answer
+        self.ask(|reply| Command::Part { socket, membership, slot, generation, reply })
     }
 
     pub fn scarce(&self, slot: u16, generation: u32, scarce: bool) {
@@ -146,9 +151,7 @@ impl Dispatcher {
 
     /// The receiver hears the end of the sender, and never a word.
     pub fn release(&self, group: GroupId) -> oneshot::Receiver<()> {
-        let (gone, end) = oneshot::channel();
-        self.tell(Command::Release { group, gone });
-        end
+        self.ask(|gone| Command::Release { group, gone })
     }
 
     pub fn retire(&self) {

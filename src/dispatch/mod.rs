@@ -4,7 +4,8 @@
 //!
 //! Reading order: `command` (what goes in and out), `group` (one address), `crew` (a worker), `window` (what its servers take), `roster` (all of them), `sharing` (whose servers share an address), `accept`
 //! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch`, `warm` and
-//! `rescue`, `handback`, `even`, `peek`, `refuse`. `datagrams` are sockets without connections.
+//! `rescue`, `handback`, `even`, `peek`, `refuse`. `datagrams` are sockets without connections. `succession` (what a
+//! replacement must serve), `siblings` and `outage` look at who serves which address.
 
 mod accept;
 mod affinity;
@@ -19,6 +20,7 @@ mod handback;
 mod handle;
 mod listeners;
 mod obey;
+mod outage;
 mod peek;
 mod place;
 mod refuse;
@@ -26,7 +28,9 @@ mod requests;
 mod rescue;
 mod roster;
 mod sharing;
+mod siblings;
 mod steer;
+mod succession;
 mod token;
 mod warm;
 mod watch;

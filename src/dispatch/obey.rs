@@ -13,6 +13,7 @@ use super::datagrams::{Key, Sharer};
 use super::group::{Door, Group};
 use super::roster::Place;
 use super::sharing::{Asker, Decision, Founder, Reservation};
+use super::siblings::OPENING;
 use crate::event::Level;
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::layout::header;
@@ -35,6 +36,8 @@ impl Floor {
                 self.hear_of_gifts(&member);
                 self.crew.join(member);
             }
+            Command::Succeed { slot, generation } => self.succeed(slot, generation),
+            Command::Started => self.started(now),
             Command::Promote { slot, generation } => self.promote(slot, generation, now),
             Command::Serve { slot, generation, group, plain_http } => {
                 self.serve(slot, generation, group, plain_http, now);
@@ -57,6 +60,9 @@ impl Floor {
             }
             Command::Unbind { socket, slot, generation, reply } => {
                 self.datagrams.release(socket, (slot, generation));
+                if let Some((_, member)) = self.crew.find(slot, generation) {
+                    member.first_sockets.remove(&socket);
+                }
                 self.join_groups();
                 let _ = reply.send(());
             }
@@ -300,6 +306,12 @@ impl Floor {
         })?;
         let copy = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0);
         let copy = copy.inspect_err(|_| self.datagrams.release(id, holder)).map_err(failed)?;
+        let now = self.now();
+        if let Some((place, member)) = self.crew.find(holder.0, holder.1)
+            && (place == Place::Coming || now.saturating_sub(member.promoted) < OPENING)
+        {
+            member.first_sockets.insert(id);
+        }
         Ok((id, copy))
     }
 

@@ -101,6 +101,11 @@ impl Founder {
         }
     }
 
+    /// A worker that had finished its start opened it.
+    pub fn is_late(self) -> bool {
+        matches!(self, Self::Alone | Self::Nth { since: Some(_), .. })
+    }
+
     /// A starting worker runs the program that the others have run, and one that was here before comes back.
     pub fn decide(self, asker: Asker, now: Duration) -> Decision {
         match (self, asker) {

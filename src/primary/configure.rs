@@ -234,7 +234,7 @@ fn launch(
         preload,
         script,
         args: config.args.clone().unwrap_or(args),
-        env: env.clone(),
+        env: Arc::new(env.clone()),
         own_env: config.env.0.clone(),
         colored,
         cwd,

@@ -1,8 +1,9 @@
 //! The workers that live now: making one, speaking with it, ending it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc::UnboundedSender;
@@ -38,6 +39,8 @@ pub struct Crew {
     links: HashMap<Name, Link>,
     /// When each was started, milliseconds since 1970.
     started: HashMap<Name, u64>,
+    /// The program's environment with which each was started.
+    environments: HashMap<Name, Arc<BTreeMap<String, String>>>,
 }
 
 fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -48,8 +51,14 @@ fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
 impl Crew {
     /// `arrivals` get the workers' program channels, `inputs` what happens to them.
     pub fn new(arrivals: Arrivals, inputs: UnboundedSender<Input>) -> Self {
-        let (unborn, links, started) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { arrivals, inputs, unborn, links, started }
+        Self {
+            arrivals,
+            inputs,
+            unborn: HashMap::new(),
+            links: HashMap::new(),
+            started: HashMap::new(),
+            environments: HashMap::new(),
+        }
     }
 
     /// Makes the channels of a worker, welcomes it, joins it to the dispatch and asks for its process.
@@ -103,6 +112,7 @@ impl Crew {
         let page = memory.page(name.slot, name.generation);
         dispatcher.join(name.slot, name.generation, connections, far_end, page);
         self.unborn.insert(name, Unborn { control, output, report_mark });
+        self.environments.insert(name, setup.launch.env.clone());
         let inputs = self.inputs.clone();
         spawner::spawn(
             setup.launch.clone(),
@@ -141,9 +151,14 @@ impl Crew {
         self.started.get(&name).copied().unwrap_or(0)
     }
 
+    pub fn environment(&self, name: Name) -> Option<&BTreeMap<String, String>> {
+        self.environments.get(&name).map(Arc::as_ref)
+    }
+
     /// There will be no process.
     pub fn stillborn(&mut self, name: Name) {
         self.unborn.remove(&name);
+        self.environments.remove(&name);
         self.arrivals.take(name);
     }
 
@@ -159,5 +174,6 @@ impl Crew {
         self.links.remove(&name);
         self.arrivals.take(name);
         self.started.remove(&name);
+        self.environments.remove(&name);
     }
 }

@@ -88,11 +88,7 @@ impl Cluster {
                 ));
             }
             ToPrimary::Plenty => self.dispatcher.scarce(slot, generation, false),
-            ToPrimary::Ready => {
-                let now = self.elapsed();
-                self.hangs.begin(name, now);
-                self.advance(Fact::Ready { slot, generation });
-            }
+            ToPrimary::Ready => self.said_ready(name),
             ToPrimary::Leaving { signalled } => {
                 self.health.dismiss(name);
                 self.dispatcher.leave(slot, generation);
@@ -219,6 +215,17 @@ impl Cluster {
             }
             Report::Recovered { slot } => self.recovered(slot),
             Report::Warm { slot, generation } => self.advance(Fact::Warm { slot, generation }),
+            Report::Succession { slot, generation, lacks } => self.lacks(Name { slot, generation }, lacks),
+            Report::Lost { address } => {
+                let message = format!(
+                    "No worker serves {address} any more; its connections wait until one does (loadBalancing.queueTimeout)"
+                );
+                self.emit(Event::Alert { severity: Level::Error, message });
+            }
+            Report::Regained { address, after } => {
+                let text = format!("{address} is served again, after {} ms", after.as_millis());
+                self.emit(Event::about(Component::Dispatch, Level::Info, text));
+            }
         }
     }
 }

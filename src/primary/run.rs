@@ -181,7 +181,7 @@ impl Cluster {
             }
             Input::Opened { id, result } => self.done(id, opened(result)),
             Input::Environment(env) => {
-                self.setup.launch.env = env;
+                self.setup.launch.env = Arc::new(env);
                 let ready = self.starts.answered();
                 self.spawn_all(ready);
             }
@@ -332,6 +332,7 @@ impl Cluster {
             Action::Started(result) => {
                 if result.is_ok() {
                     self.is_started = true;
+                    self.dispatcher.started();
                     self.watch();
                 }
                 for id in std::mem::take(&mut self.starting) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
+use std::sync::Arc;
 
 use super::inspector;
 
@@ -23,7 +24,7 @@ pub struct Launch {
     pub script: String,
     pub args: Vec<String>,
     /// The primary's environment as it was last given.
-    pub env: BTreeMap<String, String>,
+    pub env: Arc<BTreeMap<String, String>>,
     /// Variables of the configuration, which win; None: left out.
     pub own_env: BTreeMap<String, Option<String>>,
     /// A worker whose output is read as on a terminal is told that colours are welcome.
@@ -45,7 +46,7 @@ impl Launch {
 
     /// Environment of the worker in `slot`.
     pub fn environment(&self, slot: u16) -> BTreeMap<String, String> {
-        let mut environment = self.env.clone();
+        let mut environment = BTreeMap::clone(&self.env);
         let said = |name: &str| environment.contains_key(name) || self.own_env.contains_key(name);
         if self.colored && !said("FORCE_COLOR") && !said("NO_COLOR") {
             environment.insert("FORCE_COLOR".into(), "1".into());
@@ -124,12 +125,12 @@ mod tests {
             preload: "/lib/preload.js".into(),
             script: "/app/server.js".into(),
             args: vec!["--fast".into()],
-            env: BTreeMap::from([
+            env: Arc::new(BTreeMap::from([
                 ("IPC_ENCRYPTION_KEY".into(), "secret".into()),
                 ("NODE_ENV".into(), "production".into()),
                 ("NODE_OPTIONS".into(), "--inspect-port=9400 --no-warnings".into()),
                 ("LEFT_OUT".into(), "1".into()),
-            ]),
+            ])),
             own_env: BTreeMap::new(),
             colored: false,
             cwd: None,

@@ -33,7 +33,8 @@ impl Supervisor {
         let told = worker.error.clone();
         let unready = !was_ready && reason != ExitReason::Stopped;
         let output = std::mem::take(&mut worker.output);
-        let error = told.or_else(|| unready.then(|| self.startup_error(reason, exit)));
+        let lacks = std::mem::take(&mut worker.lacks);
+        let error = told.or_else(|| unready.then(|| self.startup_error(reason, exit, &lacks)));
         let error = error.map(|error| if unready { error.and("output", json!(output)) } else { error });
         if let (true, Some(error)) = (unready, &error) {
             self.note_start_error(error);
@@ -45,10 +46,15 @@ impl Supervisor {
     }
 
     /// What a start or a roll rejects with when a worker ended without an error of its own.
-    fn startup_error(&self, reason: ExitReason, exit: Exit) -> Error {
+    fn startup_error(&self, reason: ExitReason, exit: Exit, lacks: &[String]) -> Error {
         let script = &self.policy.script;
         let seconds = self.policy.startup_timeout.as_secs_f64();
         let message = match reason {
+            ExitReason::NeverReady if !lacks.is_empty() => format!(
+                "{script} did not serve {} in {seconds} s (startupTimeout), which the worker before it serves. A \
+                 program that does so on purpose says when it is ready: processManagement.ready 'message'.",
+                lacks.join(", ")
+            ),
             ExitReason::NeverReady => format!(
                 "{script} was not ready after {seconds} s (startupTimeout). A worker is ready when it listens; \
                  set processManagement.ready for a script that never does."
@@ -62,8 +68,9 @@ impl Supervisor {
                  above says more."
             ),
         };
-        Error::new(Code::WorkerStartupFailed, message)
-            .with(json!({ "exitCode": exit.exit_code, "signal": exit.signal, "reason": reason }))
+        Error::new(Code::WorkerStartupFailed, message).with(json!({
+            "exitCode": exit.exit_code, "signal": exit.signal, "reason": reason, "addresses": lacks
+        }))
     }
 
     /// The process is gone: out of the slot with it, and what now?

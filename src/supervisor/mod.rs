@@ -86,6 +86,12 @@ pub enum Fact {
         slot: u16,
         generation: u32,
     },
+    /// It would be ready, if it served these addresses as its predecessor does.
+    Lacks {
+        slot: u16,
+        generation: u32,
+        addresses: Vec<String>,
+    },
     /// The worker has served for a while, or there is nothing to serve.
     Warm {
         slot: u16,

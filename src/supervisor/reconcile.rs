@@ -86,6 +86,11 @@ impl Supervisor {
             Fact::Spawned { slot, generation, pid } => self.spawned(slot, generation, pid),
             Fact::SpawnFailed { slot, generation, error } => self.spawn_failed(slot, generation, error, now),
             Fact::Ready { slot, generation } => self.ready(slot, generation, now),
+            Fact::Lacks { slot, generation, addresses } => {
+                if let Some(worker) = self.worker(slot, generation) {
+                    worker.lacks = addresses;
+                }
+            }
             Fact::Warm { slot, generation } => {
                 if let Some(worker) = self.worker(slot, generation) {
                     worker.is_warm = true;

@@ -123,6 +123,12 @@ impl Slot {
         self.workers().next().is_some()
     }
 
+    /// This worker is to take over from one that serves.
+    pub fn takes_over(&self, generation: u32) -> bool {
+        let is_next = self.next.as_ref().is_some_and(|next| next.generation == generation);
+        is_next && self.is_ready() && self.role == Role::Serving
+    }
+
     pub fn is_ready(&self) -> bool {
         self.sitting().is_some_and(Worker::is_ready)
     }

@@ -45,6 +45,8 @@ pub struct Worker {
     pub has_been_ready: bool,
     /// A roll may go on to the next slot.
     pub is_warm: bool,
+    /// It would be ready, if it served these as its predecessor does.
+    pub lacks: Vec<String>,
     /// Its own account of its end, if it gave one.
     pub error: Option<Error>,
     /// The end of what it wrote before it was ready.
@@ -54,7 +56,15 @@ pub struct Worker {
 impl Worker {
     pub fn new(generation: u32, now: Duration) -> Self {
         let stage = Stage::Starting { pid: None, since: now };
-        Self { generation, stage, has_been_ready: false, is_warm: false, error: None, output: String::new() }
+        Self {
+            generation,
+            stage,
+            has_been_ready: false,
+            is_warm: false,
+            lacks: Vec::new(),
+            error: None,
+            output: String::new(),
+        }
     }
 
     pub fn wrote(&mut self, text: &str) {

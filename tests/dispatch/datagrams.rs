@@ -59,14 +59,20 @@ fn who_is_gone_gets_nothing() {
     assert_eq!(cluster.bind(&seat, &udp(0)).map(|_| ()).unwrap_err().errno, libc::ECONNABORTED);
 }
 
-#[test]
-fn what_came_while_nobody_lived_is_read_by_the_replacement() {
-    let cluster = Cluster::start(settings());
+/// The port of a socket whose only worker, that of slot 0, has died.
+fn port_of_the_dead(cluster: &Cluster) -> u16 {
     let seat = cluster.seat(0);
     let (_, socket) = cluster.bind(&seat, &udp(0)).unwrap();
     let port = port(&socket);
     drop(socket);
     cluster.dead(0, seat.generation);
+    port
+}
+
+#[test]
+fn what_came_while_nobody_lived_is_read_by_the_replacement() {
+    let cluster = Cluster::start(settings());
+    let port = port_of_the_dead(&cluster);
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"meanwhile", ("127.0.0.1", port)).unwrap();
     let next = cluster.coming_seat(0);
@@ -79,11 +85,7 @@ fn what_came_while_nobody_lived_is_read_by_the_replacement() {
 #[test]
 fn a_replacement_that_does_not_bind_lets_go_of_the_port() {
     let cluster = Cluster::start(settings());
-    let seat = cluster.seat(0);
-    let (_, socket) = cluster.bind(&seat, &udp(0)).unwrap();
-    let port = port(&socket);
-    drop(socket);
-    cluster.dead(0, seat.generation);
+    let port = port_of_the_dead(&cluster);
     assert!(!is_free(port), "its replacement may want it");
     let _next = cluster.seat(0);
     eventually("the port is free", || is_free(port).then_some(()));

@@ -210,6 +210,12 @@ impl Cluster {
         self.settle();
     }
 
+    /// The slot's next worker is ready as far as it knows.
+    pub fn succeed(&self, next: &Seat) {
+        self.dispatcher.succeed(next.slot, next.generation);
+        self.settle();
+    }
+
     /// The slot's next worker, which has not taken it over.
     pub fn coming_seat(&self, slot: u16) -> Seat {
         let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);

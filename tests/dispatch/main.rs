@@ -18,4 +18,5 @@ mod refusal;
 mod scarce;
 mod strategy;
 mod stuck;
+mod succession;
 mod switch;

@@ -328,3 +328,35 @@ fn a_worker_that_leaves_by_itself_is_replaced_at_once() {
     world.old_leaves(0, 1);
     assert!(world.slot(0).is_ready());
 }
+
+#[test]
+fn a_replacement_that_does_not_serve_what_its_predecessor_serves_ends_the_roll() {
+    let mut world = World::started(policy(1));
+    world.tell(roll(1, None));
+    world.spawned(0);
+    let addresses = vec!["127.0.0.1:3001".to_owned()];
+    world.tell(Fact::Lacks { slot: 0, generation: 2, addresses });
+    assert!(world.slot(0).takes_over(2) && !world.slot(0).takes_over(1));
+    world.pass(seconds(60));
+    let actions = world.exit(0, KILLED);
+    let ended = actions.iter().find_map(|action| match action {
+        Action::Done { id: 1, result: Err(error) } => Some(error),
+        _ => None,
+    });
+    let error = ended.expect("the roll has ended");
+    assert_eq!(error.code, Code::WorkerStartupFailed);
+    assert!(error.message.contains("127.0.0.1:3001"), "{error}");
+    assert!(world.slot(0).is_ready() && world.slot(0).next.is_none(), "the old one serves on");
+}
+
+#[test]
+fn what_a_worker_lacked_once_is_not_said_of_its_later_end() {
+    let mut world = World::started(policy(1));
+    world.tell(roll(1, None));
+    world.spawned(0);
+    world.tell(Fact::Lacks { slot: 0, generation: 2, addresses: vec!["127.0.0.1:3001".to_owned()] });
+    world.tell(Fact::Lacks { slot: 0, generation: 2, addresses: Vec::new() });
+    world.pass(seconds(60));
+    let actions = world.exit(0, KILLED);
+    assert!(!format!("{actions:?}").contains("3001"));
+}

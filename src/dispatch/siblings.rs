@@ -1,0 +1,121 @@
+//! Workers of one cluster run one program, and yet one of them may serve other addresses: it found a port taken by its
+//! sibling and moved to another, say. Nobody notices, because the rest answer. So it is said, once, after the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::accept::Floor;
+use super::command::Report;
+use super::group::Door;
+use crate::event::Level;
+
+/// A program opens its addresses one after the other: from the cluster's start until they are compared.
+pub const OPENING: Duration = Duration::from_secs(5);
+/// So many differences are told; a program that opens a port for each worker has as many as workers.
+const MAX_DIFFERENCES: usize = 4;
+
+type Served = BTreeMap<u16, BTreeSet<String>>;
+
+impl Floor {
+    /// Every worker has started.
+    pub fn started(&mut self, now: Duration) {
+        self.compare_at = Some(now + OPENING);
+    }
+
+    pub fn compares_in(&self, now: Duration) -> Option<Duration> {
+        self.compare_at.map(|at| at.saturating_sub(now))
+    }
+
+    pub fn compare_siblings(&mut self, now: Duration) {
+        if self.compare_at.is_none_or(|at| at > now) {
+            return;
+        }
+        self.compare_at = None;
+        let settled = self.crew.serving().filter(|member| now.saturating_sub(member.promoted) >= OPENING / 2);
+        let mut served: Served = settled.map(|member| (member.slot, BTreeSet::new())).collect();
+        let groups = self.groups.values().filter(|group| group.front.is_some() && !group.founder.is_late());
+        for group in groups {
+            for (slot, addresses) in &mut served {
+                if group.door(*slot) == Door::Open {
+                    addresses.insert(group.name());
+                }
+            }
+        }
+        for (level, text) in differences(&served) {
+            (self.report)(Report::Notice(level, text));
+        }
+    }
+}
+
+/// What is said of each address that some workers serve and others do not. Loud where a worker has no address in
+/// common with the others: then it does none of the work that they share.
+fn differences(served: &Served) -> Vec<(Level, String)> {
+    let all: BTreeSet<&String> = served.values().flatten().collect();
+    let is_apart = |addresses: &BTreeSet<String>| {
+        let is_elsewhere = |address| served.values().filter(|other| other.contains(address)).count() > 1;
+        !addresses.is_empty() && !addresses.iter().any(is_elsewhere)
+    };
+    let level = if served.len() > 1 && served.values().any(is_apart) { Level::Warn } else { Level::Info };
+    let differing = all.into_iter().filter_map(|address| {
+        let (with, without): (Vec<_>, Vec<_>) =
+            served.iter().partition(|(_, addresses)| addresses.contains(address));
+        let names =
+            |slots: Vec<(&u16, _)>| slots.iter().map(|(slot, _)| slot.to_string()).collect::<Vec<_>>();
+        let (with, without) = (names(with), names(without));
+        let text = format!("{address} is served by {}, and not by {}", named(&with), named(&without));
+        (!without.is_empty()).then_some((level, text))
+    });
+    differing.take(MAX_DIFFERENCES).collect()
+}
+
+fn named(slots: &[String]) -> String {
+    match slots {
+        [one] => format!("worker {one}"),
+        more => format!("workers {}", more.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(served: &[&[&str]]) -> Vec<(Level, String)> {
+        let slots = served.iter().enumerate();
+        let addresses = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        differences(&slots.map(|(slot, names)| (slot as u16, addresses(names))).collect())
+    }
+
+    #[test]
+    fn workers_that_serve_the_same_are_nothing_to_tell_of() {
+        for served in [&[&["a", "b"][..], &["a", "b"]][..], &[&["a"]], &[&[], &[]], &[]] {
+            assert_eq!(told(served), [], "{served:?}");
+        }
+    }
+
+    #[test]
+    fn a_worker_that_moved_to_another_port_is_told_of_by_both_addresses() {
+        assert_eq!(
+            told(&[&["a"], &["b"], &["a"]]),
+            [
+                (Level::Warn, "a is served by workers 0, 2, and not by worker 1".to_owned()),
+                (Level::Warn, "b is served by worker 1, and not by workers 0, 2".to_owned())
+            ]
+        );
+    }
+
+    #[test]
+    fn an_address_more_in_one_worker_is_information() {
+        let text = "admin is served by worker 0, and not by worker 1".to_owned();
+        assert_eq!(told(&[&["a", "admin"], &["a"]]), [(Level::Info, text)]);
+        assert_eq!(told(&[&["a"], &[]]).len(), 1, "one that serves nothing");
+    }
+
+    #[test]
+    fn a_port_for_each_worker_is_not_told_without_end() {
+        let own: Vec<Vec<String>> = (0..64).map(|slot| vec!["a".to_owned(), slot.to_string()]).collect();
+        let own: Vec<Vec<&str>> =
+            own.iter().map(|names| names.iter().map(String::as_str).collect()).collect();
+        let own: Vec<&[&str]> = own.iter().map(Vec::as_slice).collect();
+        assert_eq!(told(&own).len(), MAX_DIFFERENCES);
+    }
+}

@@ -1,0 +1,74 @@
+//! Which addresses a worker's replacement must serve before it takes the slot over: those that its predecessor serves.
+//! Without this a roll takes away an address that opens late, or that the new program opens no more. What the
+//! predecessor closes meanwhile is not waited for, nor what it opens: the ports of single transfers come and go.
+
+use std::collections::BTreeSet;
+
+use super::accept::Floor;
+use super::command::Report;
+use super::group::{Door, Group};
+use super::roster::Place;
+use crate::ipc::control::{GroupId, SocketId};
+
+/// A replacement that says that it is ready.
+pub struct Succession {
+    slot: u16,
+    generation: u32,
+    /// What its predecessor served then.
+    groups: BTreeSet<GroupId>,
+    sockets: BTreeSet<SocketId>,
+    /// What was reported last.
+    lacks: Option<Vec<String>>,
+}
+
+impl Floor {
+    /// The worker is ready but for what its predecessor serves and it does not: that is reported, and each change of it.
+    pub fn succeed(&mut self, slot: u16, generation: u32) {
+        let groups = self.groups.values().filter(|group| self.is_expected_of(slot, group));
+        let groups = groups.map(|group| group.id).collect();
+        let sockets = self.crew.in_slot(slot).map(|old| old.first_sockets.clone()).unwrap_or_default();
+        self.successions.retain(|other| other.slot != slot);
+        self.successions.push(Succession { slot, generation, groups, sockets, lacks: None });
+        self.review_successions();
+    }
+
+    pub fn review_successions(&mut self) {
+        for mut succession in std::mem::take(&mut self.successions) {
+            let Succession { slot, generation, .. } = succession;
+            let Some((Place::Coming, _)) = self.crew.find(slot, generation) else { continue };
+            let lacks = self.lacks(&succession);
+            if succession.lacks.as_ref() != Some(&lacks) {
+                (self.report)(Report::Succession { slot, generation, lacks: lacks.clone() });
+            }
+            if !lacks.is_empty() {
+                succession.lacks = Some(lacks);
+                self.successions.push(succession);
+            }
+        }
+    }
+
+    /// Does the slot's next worker serve there too, if the program is the same?
+    fn is_expected_of(&self, slot: u16, group: &Group) -> bool {
+        let served_by = |slot| group.door(slot) == Door::Open;
+        let others = || self.crew.serving().map(|member| member.slot).filter(|other| *other != slot);
+        // One worker among several opened it in the course of its work, not at its start.
+        let is_its_own = group.founder.is_late() && others().count() > 0 && !others().any(served_by);
+        group.front.is_some() && group.released.is_none() && served_by(slot) && !is_its_own
+    }
+
+    /// The addresses that the predecessor still serves and the replacement does not serve yet.
+    fn lacks(&self, Succession { slot, generation, groups, sockets, .. }: &Succession) -> Vec<String> {
+        let mut coming = self.crew.all().filter(|member| member.is(*slot, *generation));
+        let prepared = coming.next().map(|member| &member.prepared);
+        let is_prepared = |id: &GroupId| prepared.is_some_and(|prepared| prepared.contains_key(id));
+        let groups = groups.iter().filter(|id| !is_prepared(id)).filter_map(|id| self.groups.get(id));
+        let groups = groups.filter(|group| group.released.is_none() && group.door(*slot) == Door::Open);
+        let old = self.crew.in_slot(*slot).map(|old| (*slot, old.generation));
+        let sockets = sockets.iter().filter(|id| {
+            old.is_some_and(|old| self.datagrams.is_held(**id, old))
+                && !self.datagrams.is_held(**id, (*slot, *generation))
+        });
+        let sockets = sockets.filter_map(|id| self.datagrams.address(*id));
+        groups.map(Group::name).chain(sockets.map(|address| format!("udp {address}"))).collect()
+    }
+}

@@ -1,0 +1,123 @@
+//! What a worker's replacement must serve before it takes the slot over, and what is said of an address that nobody
+//! serves any more.
+
+use drover::dispatch::Report;
+use drover::ipc::control::Datagram;
+
+use crate::harness::*;
+
+/// What the slot's next worker was last said to lack.
+fn lacks(cluster: &Cluster, next: &Seat, wanted: &[String]) {
+    cluster.report("what the replacement lacks", |report| {
+        matches!(report, Report::Succession { slot, generation, lacks }
+            if (*slot, *generation) == (next.slot, next.generation) && lacks == wanted)
+    });
+}
+
+fn name(site: &Site) -> String {
+    site.to().to_string()
+}
+
+fn is_loss(report: &Report) -> bool {
+    matches!(report, Report::Lost { .. })
+}
+
+#[test]
+fn a_replacement_takes_over_when_it_serves_every_address_of_its_predecessor() {
+    let (cluster, first, workers) = Cluster::serving(settings(), 2);
+    let second = cluster.open(&second_tcp("127.0.0.1"));
+    workers.iter().for_each(|worker| cluster.serve(worker, &second));
+    let next = cluster.coming_seat(0);
+    cluster.serve_seat(0, next.generation, &first);
+    cluster.succeed(&next);
+    lacks(&cluster, &next, &[name(&second)]);
+    cluster.serve_seat(0, next.generation, &second);
+    lacks(&cluster, &next, &[]);
+    cluster.promote(0, next.generation);
+    assert_eq!(cluster.reports(is_loss), 0);
+}
+
+#[test]
+fn what_the_predecessor_closes_or_opens_meanwhile_is_not_waited_for() {
+    let (cluster, first, workers) = Cluster::serving(settings(), 1);
+    let second = cluster.open(&second_tcp("127.0.0.1"));
+    cluster.serve(&workers[0], &second);
+    let next = cluster.coming_seat(0);
+    cluster.serve_seat(0, next.generation, &first);
+    cluster.succeed(&next);
+    lacks(&cluster, &next, &[name(&second)]);
+    let third = cluster.open(&tcp("127.0.0.2"));
+    cluster.serve(&workers[0], &third);
+    cluster.close(&workers[0], &second);
+    lacks(&cluster, &next, &[]);
+}
+
+#[test]
+fn the_death_of_the_predecessor_ends_the_wait() {
+    let (cluster, first, mut workers) = Cluster::serving(settings(), 2);
+    let next = cluster.coming_seat(0);
+    cluster.succeed(&next);
+    lacks(&cluster, &next, &[name(&first)]);
+    cluster.kill(workers.remove(0));
+    lacks(&cluster, &next, &[]);
+}
+
+#[test]
+fn a_datagram_socket_of_the_predecessors_start_is_waited_for() {
+    let (cluster, first, _workers) = Cluster::serving(settings(), 0);
+    let old = cluster.seat(0);
+    cluster.serve_seat(0, old.generation, &first);
+    let (kept, _) = cluster.bind(&old, &udp(0)).unwrap();
+    let (closed, _) = cluster.bind(&old, &Datagram { nth: 1, ..udp(0) }).unwrap();
+    cluster.unbind(&old, closed);
+    let next = cluster.coming_seat(0);
+    cluster.serve_seat(0, next.generation, &first);
+    cluster.succeed(&next);
+    lacks(&cluster, &next, &["udp 127.0.0.1:0".to_owned()]);
+    assert_eq!(cluster.bind(&next, &udp(0)).unwrap().0, kept);
+    lacks(&cluster, &next, &[]);
+}
+
+#[test]
+fn who_has_no_predecessor_takes_over_at_once() {
+    let cluster = Cluster::start(settings());
+    let first = cluster.coming_seat(0);
+    cluster.succeed(&first);
+    lacks(&cluster, &first, &[]);
+}
+
+#[test]
+fn the_last_servers_death_is_told_at_once_and_the_next_server_too() {
+    let (cluster, site, mut workers) = Cluster::serving(settings(), 2);
+    cluster.kill(workers.remove(0));
+    assert_eq!(cluster.reports(is_loss), 0, "another serves");
+    cluster.kill(workers.remove(0));
+    cluster
+        .report("the loss", |report| matches!(report, Report::Lost { address } if *address == name(&site)));
+    let _next = cluster.worker(0, &site);
+    cluster.report(
+        "its end",
+        |report| matches!(report, Report::Regained { address, .. } if *address == name(&site)),
+    );
+    assert_eq!(cluster.reports(is_loss), 1);
+}
+
+#[test]
+fn a_worker_that_takes_over_without_an_address_leaves_it_to_nobody() {
+    let (cluster, site, _workers) = Cluster::serving(settings(), 1);
+    let next = cluster.coming_seat(0);
+    cluster.promote(0, next.generation);
+    cluster
+        .report("the loss", |report| matches!(report, Report::Lost { address } if *address == name(&site)));
+}
+
+#[test]
+fn an_address_that_the_cluster_closes_is_not_lost() {
+    let (cluster, site, workers) = Cluster::serving(settings(), 2);
+    workers.iter().for_each(|worker| cluster.close(worker, &site));
+    let (stopping, _, mut workers) = Cluster::serving(settings(), 1);
+    stopping.retire();
+    stopping.kill(workers.remove(0));
+    stopping.settle();
+    assert_eq!(cluster.reports(is_loss) + stopping.reports(is_loss), 0);
+}
