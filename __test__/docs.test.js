@@ -14,7 +14,7 @@ const { scripts } = require('../package.json');
 
 function documents() {
   const decisions = fs.readdirSync(path.join(root, 'docs', 'decisions')).map((name) => `docs/decisions/${name}`);
-  return ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/ARCHITECTURE.md', ...decisions];
+  return ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', 'docs/ARCHITECTURE.md', 'docs/your-program.md', ...decisions];
 }
 
 const read = (name) => fs.readFileSync(path.join(root, name), 'utf8');
@@ -66,6 +66,15 @@ for (const name of documents()) {
 test('the rules of the data plane name the tests that hold them', () => {
   const claims = claimsIn(read('docs/ARCHITECTURE.md'));
   assert.ok(claims.flatMap(({ names }) => names).length >= 15, JSON.stringify(claims));
+});
+
+test('each statement about what a program sees names the test that holds it', () => {
+  const text = read('docs/your-program.md');
+  const rows = text.split('\n').filter((line) => line.startsWith('| ') && !line.startsWith('| ---'));
+  const tables = text.split(/^## /m).filter((section) => section.includes('held by'));
+  const held = tables.flatMap((section) => section.split('\n').filter((line) => line.startsWith('| ') && !/^\| ---|held by \|$/.test(line)));
+  assert.ok(held.length >= 30 && held.length < rows.length, `${held.length} statements`);
+  assert.deepEqual(held.filter((row) => claimsIn(row).every(({ names }) => names.length === 0)), []);
 });
 
 /** The README's programs and fragments in JavaScript. */
