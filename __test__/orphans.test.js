@@ -212,3 +212,38 @@ test('in push mode new connections wait for a primary that is stopped, and none 
   const statuses = await Promise.all(waiting.map(({ status }) => status));
   assert.deepEqual([...new Set(statuses)], [200]);
 });
+
+test('a primary that is killed while its workers drain takes them along, and what is answered soon is answered', async (t) => {
+  const { cluster, port } = await serving(t);
+  const soon = await begun(port, '/slow?ms=800');
+  const late = await begun(port, '/slow?ms=20000');
+  cluster.signal('SIGTERM');
+  await cluster.until(/is finishing its requests/);
+  cluster.signal('SIGKILL');
+  assert.equal(await soon.whole, 200);
+  await assert.rejects(late.whole);
+  await cluster.gone(SOON);
+});
+
+test('while a primary is stopped in a drain its workers end by themselves, and it ends in order when it goes on', async (t) => {
+  const { cluster, port } = await serving(t);
+  const one = await begun(port, '/slow?ms=1000');
+  cluster.signal('SIGTERM');
+  await cluster.until(/is finishing its requests/);
+  cluster.signal('SIGSTOP');
+  assert.equal(await one.whole, 200);
+  cluster.signal('SIGCONT');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null });
+  await cluster.gone();
+});
+
+test('a cluster that is stopped in the midst of a roll answers what it has and leaves nobody behind', async (t) => {
+  const { cluster, port } = await serving(t);
+  const one = await begun(port, '/slow?ms=1500');
+  cluster.signal('SIGUSR2');
+  await cluster.until(/is finishing its requests/);
+  cluster.signal('SIGTERM');
+  assert.equal(await one.whole, 200);
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null });
+  await cluster.gone();
+});
