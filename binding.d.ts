@@ -248,8 +248,8 @@ export declare function workerFollow(follows: boolean): void
 /** Notices that came while `workerListen` or `workerClose` waited for its answer. */
 export declare function workerHasMail(): boolean
 
-/** Tells the operator something, once a cluster. */
-export declare function workerHint(text: string): void
+/** Tells the operator something, once a cluster; `warns`: something is not as it should be. */
+export declare function workerHint(text: string, warns: boolean): void
 
 /** Waiting for messages alone keeps the process alive, or does no longer. */
 export declare function workerHold(hold: boolean): void
@@ -259,6 +259,9 @@ export declare function workerInfos(): any
 
 /** This process can be debugged from now on. */
 export declare function workerInspected(): void
+
+/** Whether it has said that it is ready. */
+export declare function workerIsReady(): boolean
 
 /** This worker wants to hear a multicast group on a shared datagram socket. Whether it is the first. */
 export declare function workerJoin(socket: number, membership: string): boolean

@@ -879,6 +879,7 @@ module.exports.workerHint = nativeBinding.workerHint
 module.exports.workerHold = nativeBinding.workerHold
 module.exports.workerInfos = nativeBinding.workerInfos
 module.exports.workerInspected = nativeBinding.workerInspected
+module.exports.workerIsReady = nativeBinding.workerIsReady
 module.exports.workerJoin = nativeBinding.workerJoin
 module.exports.workerKeepAlive = nativeBinding.workerKeepAlive
 module.exports.workerKeepsAlive = nativeBinding.workerKeepsAlive

@@ -4,8 +4,10 @@
 // may, `start` rejects with that error, and nothing is left.
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const { pathToFileURL } = require('node:url');
 const { freePort, request } = require('./helpers/http');
 const { program, write } = require('./helpers/program');
 
@@ -131,13 +133,117 @@ test('a script that is in a loop at boot is ended all the same', async (t) => {
   assert.match(error.message, /was not ready after 0\.3 s/);
 });
 
-test('a script that is not there is a start that fails and says so', async (t) => {
-  const exec = path.join(path.dirname(write(t, () => {})), 'missing.js');
-  const cluster = program(t, starting, { given: { exec, config: {} } });
+test('a program that serves nothing is told of ready before its time is up, once, and in the line of its end', async (t) => {
+  const config = { processManagement: { startupTimeout: 1500, maxRestarts: 1 } };
+  const cluster = startOf(t, () => setInterval(() => {}, 60_000), config);
+  await cluster.until(/A worker runs for 1 s and does not listen yet; .*processManagement\.ready: 'boot'/);
+  assert.doesNotMatch(cluster.stdout, /was not ready in time/);
   const error = await rejection(cluster);
-  assert.equal(error.code, 'MODULE_NOT_FOUND');
-  assert.match(cluster.stderr, /Cannot find module '.*missing\.js'/);
+  assert.match(error.message, /processManagement\.ready: 'boot'/);
+  const ends = cluster.stdout.split('\n').filter((line) => line.includes('was not ready in time'));
+  assert.equal(ends.length, 4, cluster.output);
+  assert.ok(ends.every((line) => line.includes("processManagement.ready: 'boot'")), ends.join('\n'));
+  assert.equal(cluster.stdout.match(/A worker runs for/g).length, 1, cluster.output);
 });
+
+test('a worker that waits for its own word is told which one is missing', async (t) => {
+  const config = { workers: 1, processManagement: { startupTimeout: 1500, maxRestarts: 0, ready: 'message' } };
+  const cluster = startOf(t, () => require('node:http').createServer().listen(0), config);
+  await cluster.until(/A worker runs for 1 s and has not called process\.send\('ready'\) yet/);
+  const error = await rejection(cluster);
+  assert.match(error.message, /ready when it calls process\.send\('ready'\)/);
+});
+
+test('a worker that is ready in time hears no hint', async (t) => {
+  const config = { workers: 1, processManagement: { startupTimeout: 1500 } };
+  const cluster = startOf(
+    t,
+    () => {
+      require('node:http').createServer().listen(0);
+      setTimeout(() => console.log('LATER'), 1300);
+    },
+    config,
+  );
+  await cluster.until(/LATER/);
+  assert.doesNotMatch(cluster.output, /A worker runs for/);
+});
+
+test('a script that is not there is one error before anything is started', async (t) => {
+  const exec = path.join(path.dirname(write(t, () => {})), 'missing.js');
+  for (const named of [exec, pathToFileURL(exec).href]) {
+    const cluster = program(t, starting, { given: { exec: named, config: {} } });
+    const error = await rejection(cluster);
+    assert.equal(error.code, 'NO_SCRIPT');
+    assert.equal(error.message, `exec names ${exec}, which is not there`);
+    assert.deepEqual(error.details, { option: 'exec', path: exec });
+    assert.equal(cluster.output.trim().split('\n').length, 1, cluster.output);
+  }
+});
+
+test('a wrong path that nobody handles is printed once, without an inner stack', async (t) => {
+  const cluster = program(t, () => {
+    const { ClusterManager } = require('drover');
+    new ClusterManager({ exec: 'server', cwd: 'elsewhere' }).start();
+  });
+  assert.deepEqual(await cluster.exit, { code: 1, signal: null });
+  assert.equal(cluster.output.match(/exec names/g).length, 1, cluster.output);
+  assert.match(cluster.stderr, /exec names (.*)\/elsewhere\/server, which is not there: server is looked for in the workers' folder, \1\/elsewhere \(cwd\)/);
+  assert.doesNotMatch(cluster.output, /at .*\/lib\//);
+  assert.ok(cluster.output.trim().split('\n').length < 15, cluster.output);
+  await cluster.gone();
+});
+
+test('a start that a worker fails and nobody handles is printed once by the primary, as the error that it was', async (t) => {
+  const cluster = program(
+    t,
+    ({ exec }) => {
+      const { ClusterManager } = require('drover');
+      new ClusterManager({ exec, workers: 1, processManagement: { maxRestarts: 0 } }).start();
+    },
+    {
+      given: {
+        exec: write(t, () => {
+          throw new TypeError('the database is away');
+        }),
+      },
+    },
+  );
+  assert.deepEqual(await cluster.exit, { code: 1, signal: null });
+  const printed = cluster.stderr.slice(cluster.stderr.indexOf('node:internal/process/promises'));
+  assert.equal(printed.match(/the database is away/g).length, 1, cluster.output);
+  assert.match(printed, /^TypeError: the database is away$/m);
+});
+
+/** Forms of one script's name, each made from its folder. */
+const forms = {
+  'a path from the workers\' folder': () => ({ exec: './worker.js' }),
+  'a name without its extension': () => ({ exec: 'worker' }),
+  'a whole path': (place) => ({ exec: path.join(place, 'worker.js') }),
+  'a file URL as a text': (place) => ({ exec: pathToFileURL(path.join(place, 'worker.js')).href }),
+  'a URL object': (place) => ({ url: pathToFileURL(path.join(place, 'worker.js')).href }),
+  'a folder with an index.js': (place) => {
+    fs.mkdirSync(path.join(place, 'main'));
+    fs.renameSync(path.join(place, 'worker.js'), path.join(place, 'main', 'index.js'));
+    return { exec: 'main' };
+  },
+};
+
+for (const [form, named] of Object.entries(forms)) {
+  test(`exec may be ${form}`, async (t) => {
+    const place = path.dirname(write(t, () => require('node:http').createServer().listen(0), { name: 'worker.js' }));
+    const cluster = program(
+      t,
+      ({ exec, url, cwd }) => {
+        const { ClusterManager } = require('drover');
+        const manager = new ClusterManager({ exec: url ? new URL(url) : exec, cwd, workers: 1 });
+        manager.start().then(() => console.log('STARTED'));
+      },
+      { given: { ...named(place), cwd: place } },
+    );
+    await cluster.until(/STARTED/);
+    assert.equal((await cluster.stop()).code, 0, cluster.output);
+  });
+}
 
 test('an interpreter that is not there is the error of the system call', async (t) => {
   const exec = write(t, () => {});

@@ -25,7 +25,8 @@ function launching() {
   const evaluated = /** @type {any} */ (process)._eval !== undefined || argv[1] === undefined || argv[1] === '-';
   const script = evaluated ? null : argv[1];
   const preload = path.join(__dirname, 'preload.js');
-  return { program: execPath, execArgv, script, args: argv.slice(2), preload, folder: workingFolder() };
+  const version = process.versions.bun === undefined ? process.versions.node : null;
+  return { program: execPath, version, execArgv, script, args: argv.slice(2), preload, folder: workingFolder() };
 }
 
 /** Null when it is gone. */

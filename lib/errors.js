@@ -44,6 +44,20 @@ const classes = {
 
 /** @typedef {{ code: string, message: string, details?: any }} CoreError */
 
+/** What the core said, by the error that it became. @type {WeakMap<Error, CoreError>} */
+const told = new WeakMap();
+
+/** @param {unknown} error @returns {CoreError | undefined} */
+function coreOf(error) {
+  return told.get(/** @type {Error} */ (error));
+}
+
+/** Parts of `details` that the message or `cause` shows as well: whoever prints the error prints them once. */
+const SHOWN = ['cause', 'output'];
+
+/** drover's own code and the runtime's. */
+const INNER = [`${__dirname}/`, '(node:', 'at node:'];
+
 /**
  * An error of the core as one of the classes. A worker's own error becomes what it was: name, message, code and
  * stack of the process it happened in.
@@ -51,20 +65,53 @@ const classes = {
  * @param {CoreError} core
  */
 function fromCore({ code, message, details }) {
-  if (details?.stack) return foreign(message, details);
+  if (details?.stack) {
+    const error = foreign(message, details);
+    told.set(error, { code, message, details });
+    return error;
+  }
   const Class = classes[code] ?? ClusterError;
   const error = new Class(message, code, details);
+  told.set(error, { code, message, details });
   if (details?.cause) error.cause = fromCore(details.cause);
+  for (const name of SHOWN) if (details?.[name] !== undefined) Object.defineProperty(details, name, { enumerable: false });
   return error;
 }
+
+/** Errors that are made meanwhile have no stack: it would show only drover and the runtime. @param {() => void} act */
+function withoutStack(act) {
+  const limit = Error.stackTraceLimit;
+  Error.stackTraceLimit = 0;
+  try {
+    act();
+  } finally {
+    Error.stackTraceLimit = limit;
+  }
+}
+
+/**
+ * For an error that a program may never look at: the runtime prints its stack, and of that only what is the program's
+ * helps.
+ *
+ * @template {Error} E @param {E} error
+ */
+function withOuterStack(error) {
+  const lines = String(error.stack).split('\n');
+  const isInner = (/** @type {string} */ line) => line.startsWith('    at ') && INNER.some((part) => line.includes(part));
+  error.stack = lines.filter((line) => !isInner(line)).join('\n');
+  return error;
+}
+
+/** @type {Record<string, ErrorConstructor>} */
+const builtins = { EvalError, RangeError, ReferenceError, SyntaxError, TypeError, URIError };
 
 /**
  * @param {string} message
  * @param {{ name: string, code?: string, stack: string }} details
  */
 function foreign(message, { name, code, stack }) {
-  const error = new Error(message);
-  Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
+  const error = new (builtins[name] ?? Error)(message);
+  if (error.name !== name) Object.defineProperty(error, 'name', { value: name, configurable: true, writable: true });
   error.stack = stack;
   return code === undefined || code === null ? error : Object.assign(error, { code });
 }
@@ -118,6 +165,7 @@ module.exports = {
   ResourceExhaustionError,
   WorkerCommunicationError,
   WorkerStartupError,
+  coreOf,
   foreign,
   fromCore,
   notClustered,
@@ -125,4 +173,6 @@ module.exports = {
   rethrow,
   systemError,
   unwrap,
+  withOuterStack,
+  withoutStack,
 };

@@ -6,6 +6,7 @@
 // `address()`, `close()`, `listening`, errors, the signal that aborts it.
 
 const net = require('node:net');
+const { coreOf, withoutStack } = require('./errors');
 
 class Held {
   /**
@@ -94,11 +95,11 @@ function hold(server, role, address, options, place, proceed) {
     },
     (/** @type {any} */ error) => {
       if (server._handle !== held) return;
-      const details = error.core?.details;
+      const details = coreOf(error)?.details;
       // Of this address, not of what else a start needs (a port of the monitoring API).
       if (details?.errno && 'host' in details) {
         held.result = -details.errno;
-        proceed(details.host);
+        withoutStack(() => proceed(details.host));
       } else {
         server._handle = null;
         process.nextTick(() => server.emit('error', error));

@@ -15,6 +15,8 @@ function marked(value, path = []) {
   if (value === null || typeof value !== 'object') return value;
   if (path.includes(value)) return { $circle: '' };
   const within = [...path, value];
+  // A file, or the address of a webhook.
+  if (value instanceof URL) return value.href;
   if (Array.isArray(value)) return value.map((item) => marked(item, within));
   const prototype = Object.getPrototypeOf(value);
   if (prototype !== Object.prototype && prototype !== null) return { $object: value.constructor?.name ?? '' };

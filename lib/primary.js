@@ -4,7 +4,7 @@
 // The primary in JavaScript: promises and events over the core's loop. It decides nothing.
 
 const { addon } = require('./native');
-const { ClusterError, fromCore, unwrap } = require('./errors');
+const { ClusterError, fromCore, unwrap, withOuterStack } = require('./errors');
 const { launching, snapshot } = require('./environment');
 const { homeOf } = require('./metrics/registry');
 const { Reporting } = require('./metrics/reporting');
@@ -54,7 +54,7 @@ class Primary {
     const core = new addon.Primary(this.asked, this.launching, (/** @type {string} */ text) =>
       this.hear(JSON.parse(text)),
     );
-    if (core.refusal !== null) throw fromCore(core.refusal);
+    if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));
     this.core = core;
     unwrap(core.listenToMessages(this.mailbox.deliver.bind(this.mailbox)));
     this.mailbox.wire = {
@@ -127,7 +127,7 @@ class Primary {
     if (error?.code === 'STOPPED') return;
     const waiter = this.waiting.get(done);
     this.waiting.delete(done);
-    if (error) waiter?.reject(Object.assign(fromCore(error), { core: error }));
+    if (error) waiter?.reject(withOuterStack(fromCore(error)));
     else waiter?.resolve(ok);
   }
 

@@ -340,11 +340,12 @@ class Worker {
    * Something the operator should know, said once a cluster.
    *
    * @param {string} text
+   * @param {boolean} [warns] something is not as it should be
    */
-  hint(text) {
+  hint(text, warns = true) {
     if (this.said.has(text)) return;
     this.said.add(text);
-    addon.workerHint(text);
+    addon.workerHint(text, warns);
   }
 }
 
@@ -408,6 +409,7 @@ function attach(primary) {
   if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
   require('./uncaught').report(current);
+  require('./startup-hint').hintWhenLate(current);
   // A script that serves nothing is ready when it is loaded.
   if (welcome.ready === 'boot') whenLoaded(addon.workerReady);
   // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an

@@ -21,7 +21,7 @@ pub enum Code {
     AlreadyStarted,
     /// The cluster is stopping or has stopped.
     Stopped,
-    /// There is no script a worker could run.
+    /// There is no script a worker could run: none at all, or what `exec` names is not there or can never be a worker.
     NoScript,
     /// There is no worker with that id.
     NoSuchWorker,

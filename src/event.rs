@@ -156,6 +156,9 @@ pub enum Event {
         #[serde(flatten)]
         exit: Exit,
         reason: ExitReason,
+        /// What would have made it ready, where that is the question.
+        #[serde(skip)]
+        hint: Option<String>,
     },
     #[serde(rename = "worker:stopped")]
     WorkerStopped { worker_id: String },
@@ -262,7 +265,7 @@ impl Event {
             Event::WorkerDraining { worker_id, pid } => {
                 (Level::Info, format!("Worker {worker_id} is finishing its requests (pid {pid})"))
             }
-            Event::WorkerExit { worker_id, pid, exit, reason } => match reason {
+            Event::WorkerExit { worker_id, pid, exit, reason, hint } => match reason {
                 ExitReason::Stopped if exit.success() => {
                     (Level::Info, format!("Worker {worker_id} has stopped (pid {pid})"))
                 }
@@ -271,7 +274,10 @@ impl Event {
                 }
                 ExitReason::NeverReady => (
                     Level::Error,
-                    format!("Worker {worker_id} was not ready in time and was killed (pid {pid})"),
+                    format!(
+                        "Worker {worker_id} was not ready in time and was killed (pid {pid}){}",
+                        after(hint)
+                    ),
                 ),
                 ExitReason::Deadline => (
                     Level::Warn,
@@ -284,7 +290,7 @@ impl Event {
                     (Level::Warn, format!("Worker {worker_id} was hung and was ended by {exit} (pid {pid})"))
                 }
                 ExitReason::Finished | ExitReason::Failed | ExitReason::Killed => {
-                    (Level::Warn, format!("Worker {worker_id} died: {exit} (pid {pid})"))
+                    (Level::Warn, format!("Worker {worker_id} died: {exit} (pid {pid}){}", after(hint)))
                 }
             },
             Event::WorkerStopped { worker_id } => (Level::Debug, format!("Worker {worker_id} is gone")),
@@ -336,6 +342,10 @@ impl Event {
             Event::Notice { level, message, .. } => (*level, message.clone()),
         }
     }
+}
+
+fn after(hint: &Option<String>) -> String {
+    hint.as_ref().map_or(String::new(), |hint| format!(": {hint}"))
 }
 
 /// Of what a program wrote before it was ready so many bytes are kept.

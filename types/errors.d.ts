@@ -16,7 +16,7 @@ export type ClusterErrorCode =
   | 'ALREADY_STARTED'
   /** The cluster does not run: it is stopping, has stopped, or was not started. */
   | 'STOPPED'
-  /** There is no script a worker could run. */
+  /** There is no script a worker could run: none at all, or what `exec` names is not there or can never be a worker. */
   | 'NO_SCRIPT'
   /** There is no worker with that id. */
   | 'NO_SUCH_WORKER'

@@ -29,6 +29,7 @@ use crate::sys::node_api::Callback;
 #[serde(rename_all = "camelCase")]
 struct Launching {
     program: String,
+    version: Option<String>,
     exec_argv: Vec<String>,
     script: Option<String>,
     args: Vec<String>,
@@ -288,12 +289,16 @@ impl NativePrimary {
 
 fn make(asked: Value, launching: Value, output: impl Fn(Output) + Send + 'static) -> Result<Primary> {
     let asked: Asked = parse(asked)?;
-    let Launching { program, exec_argv, script, args, preload, folder } = parse(launching)?;
+    let Launching { program, version, exec_argv, script, args, preload, folder } = parse(launching)?;
     let loaded = load(&asked)?;
     if let Some(refusal) = loaded.refusal() {
         return Err(refusal);
     }
-    let command = LaunchCommand { program, exec_argv, script, args, preload, folder };
+    let version = version.as_deref().and_then(|version| {
+        let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+        Some((numbers.next()?, numbers.next()?))
+    });
+    let command = LaunchCommand { program, version, exec_argv, script, args, preload, folder };
     let terminal = std::io::stdout().is_terminal();
     let setup = primary::setup(&loaded, &asked.env, command, terminal, &entropy()?)?;
     Primary::new(setup, now_ms(), output)

@@ -334,6 +334,12 @@ pub fn worker_ready() -> Value {
     outcome(worker().and_then(|worker| worker.ready().map_err(system("ready"))).map(|()| Value::Null))
 }
 
+/// Whether it has said that it is ready.
+#[napi(js_name = "workerIsReady")]
+pub fn worker_is_ready() -> bool {
+    worker().is_ok_and(|worker| worker.is_ready())
+}
+
 /// This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal.
 #[napi(js_name = "workerLeaving")]
 pub fn worker_leaving(signalled: bool) {
@@ -399,12 +405,12 @@ pub fn worker_ordered(id: u32) -> Value {
     worker().ok().and_then(|worker| worker.answer_to(id)).unwrap_or(Value::Null)
 }
 
-/// Tells the operator something, once a cluster.
+/// Tells the operator something, once a cluster; `warns`: something is not as it should be.
 #[napi(js_name = "workerHint")]
-pub fn worker_hint(text: String) {
+pub fn worker_hint(text: String, warns: bool) {
     if let Ok(worker) = worker() {
         // A primary that is gone logs nothing.
-        let _ = worker.hint(text);
+        let _ = worker.hint(text, warns);
     }
 }
 

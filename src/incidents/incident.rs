@@ -121,7 +121,9 @@ mod tests {
     #[test]
     fn a_death_is_one_and_a_stop_is_none() {
         let exit = Exit { exit_code: None, signal: Some(9) };
-        let of = |reason| Incident::of(&Event::WorkerExit { worker_id: "0".into(), pid: 7, exit, reason });
+        let of = |reason| {
+            Incident::of(&Event::WorkerExit { worker_id: "0".into(), pid: 7, exit, reason, hint: None })
+        };
         assert_eq!(of(ExitReason::Stopped), None);
         let killed = of(ExitReason::Killed).unwrap();
         assert_eq!((killed.class, killed.severity), (Class::WorkerDeath, Level::Error));

@@ -357,8 +357,8 @@ pub enum ToPrimary {
     Wrote { text: String },
     /// A request took longer than `Welcome::slow_ms`.
     Slow(SlowRequest),
-    /// Something the operator should know; said once a cluster.
-    Hint { text: String },
+    /// Something the operator should know; said once a cluster. `warns`: something is not as it should be.
+    Hint { text: String, warns: bool },
     /// It is about to exit although its event loop is not empty: `left` is what the runtime says of it, the kind of each
     /// resource with its count. `waited_ms`: for so long nothing else was left to do; None: its time is up.
     Lingered { left: BTreeMap<String, u32>, waited_ms: Option<u64> },

@@ -26,6 +26,7 @@ use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::gate::Gate;
 use crate::ipc::policy::Policy;
 use crate::process::launch::{Launch, logical, through};
+use crate::process::script::{self, Runtime};
 use crate::supervisor;
 use crate::sys::hidden::Hidden;
 use crate::webhook::Target;
@@ -34,6 +35,8 @@ use crate::webhook::Target;
 #[derive(Clone, Debug)]
 pub struct Command {
     pub program: String,
+    /// Major and minor version of Node.js; None: another runtime.
+    pub version: Option<(u32, u32)>,
     pub exec_argv: Vec<String>,
     /// None: there is no script to run again (a REPL, `-e`).
     pub script: Option<String>,
@@ -210,7 +213,7 @@ fn launch(
     command: Command,
     colored: bool,
 ) -> Result<Launch> {
-    let Command { program, exec_argv, script, args, preload, folder } = command;
+    let Command { program, version, exec_argv, script, args, preload, folder } = command;
     let known = folder.as_ref().map(|folder| logical(folder, env.get("PWD").map(String::as_str), is_same));
     let script = match (&folder, &known) {
         // A deploy that moves a link moves the script with the folder.
@@ -228,7 +231,7 @@ fn launch(
         (Some(cwd), None) => Some(cwd.clone()),
         (None, known) => known,
     };
-    Ok(Launch {
+    let mut launch = Launch {
         program: config.interpreter.clone().unwrap_or(program),
         exec_argv: config.exec_argv.clone().unwrap_or(exec_argv),
         preload,
@@ -238,7 +241,25 @@ fn launch(
         own_env: config.env.0.clone(),
         colored,
         cwd,
-    })
+    };
+    if config.exec.is_some() {
+        let found = script::find(
+            &launch.script,
+            launch.cwd.as_deref().unwrap_or("/"),
+            &Runtime {
+                version: version.filter(|_| config.interpreter.is_none()),
+                arguments: &launch.exec_argv,
+                node_options: launch.node_options(),
+                script_arguments: &launch.args,
+                is_ready_at_boot: config.process_management.ready == Ready::Boot,
+            },
+            script::look,
+            script::package,
+        )?;
+        launch.script = found.path;
+        launch.exec_argv.extend(found.option.map(str::to_owned));
+    }
+    Ok(launch)
 }
 
 /// Two paths of one folder?
@@ -259,6 +280,7 @@ fn lives(config: &Config, workers: u16, script: &str) -> supervisor::Policy {
         max_restart_delay: process.max_restart_delay,
         reset_timeout: config.error_handling.circuit_breaker.reset_timeout,
         startup_timeout: process.startup_timeout,
+        ready: process.ready,
         graceful: process.graceful_shutdown,
         graceful_timeout: process.graceful_shutdown_timeout,
         shutdown_delay: process.shutdown_delay,

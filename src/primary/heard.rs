@@ -99,7 +99,8 @@ impl Cluster {
                 self.ordered(Order { verb, argument, asker: Asker::Worker(name, id) });
             }
             ToPrimary::Slow(slow) => self.slow(name, slow),
-            ToPrimary::Hint { text } => self.say_once(text),
+            ToPrimary::Hint { text, warns: true } => self.say_once(text),
+            ToPrimary::Hint { text, warns: false } => self.note_once(text),
             ToPrimary::Lingered { left, waited_ms } => self.lingered(name, &left, waited_ms),
             ToPrimary::Failed { error, reported } => {
                 self.advance(Fact::Failed { slot, generation, error: worker_error(error), reported });
@@ -187,10 +188,18 @@ impl Cluster {
     }
 
     pub(super) fn say_once(&mut self, text: String) {
+        self.say_at(Level::Warn, text);
+    }
+
+    pub(super) fn note_once(&mut self, text: String) {
+        self.say_at(Level::Info, text);
+    }
+
+    fn say_at(&mut self, level: Level, text: String) {
         if self.hinted.len() == MOST_HINTS || !self.hinted.insert(text.clone()) {
             return;
         }
-        self.emit(Event::notice(Level::Warn, text));
+        self.emit(Event::notice(level, text));
         if self.hinted.len() == MOST_HINTS {
             let text = "There were so many different hints like this one that no further ones are written. What is \
                         refused among messages stands in security.auditLog.";

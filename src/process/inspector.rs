@@ -110,14 +110,14 @@ fn port(given: u16, slot: u16) -> u32 {
 }
 
 /// A word of NODE_OPTIONS without its quotes, and where it stands.
-struct Word {
-    text: String,
+pub(super) struct Word {
+    pub text: String,
     span: Range<usize>,
 }
 
 /// As Node reads the variable: words are parted by spaces, `"` quotes, and within quotes `\` takes the next character as
 /// it is.
-fn words(options: &str) -> Vec<Word> {
+pub(super) fn words(options: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut is_new = true;
     let mut is_quoted = false;

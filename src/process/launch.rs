@@ -76,7 +76,7 @@ impl Launch {
     }
 
     /// The workers' NODE_OPTIONS.
-    fn node_options(&self) -> &str {
+    pub fn node_options(&self) -> &str {
         let given = match self.own_env.get(NODE_OPTIONS) {
             Some(own) => own.as_ref(),
             None => self.env.get(NODE_OPTIONS),

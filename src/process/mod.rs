@@ -10,6 +10,7 @@ pub mod launch;
 pub mod machine;
 pub mod monitor;
 pub mod orphans;
+pub mod script;
 pub mod spawner;
 pub mod usage;
 pub mod watcher;

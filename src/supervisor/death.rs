@@ -8,6 +8,7 @@ use super::budget::Verdict;
 use super::reconcile::{Phase, Supervisor};
 use super::slot::{Role, Seat};
 use super::worker::Stage;
+use crate::config::sections::process::Ready;
 use crate::error::{Code, Error};
 use crate::event::{Event, Exit, ExitReason, Level};
 
@@ -40,9 +41,28 @@ impl Supervisor {
             self.note_start_error(error);
         }
         let worker_id = slot.to_string();
-        self.emit(Event::WorkerExit { worker_id: worker_id.clone(), pid, exit, reason });
+        let never_ready =
+            unready && lacks.is_empty() && matches!(reason, ExitReason::NeverReady | ExitReason::Finished);
+        let hint = never_ready.then(|| self.when_ready().to_owned());
+        self.emit(Event::WorkerExit { worker_id: worker_id.clone(), pid, exit, reason, hint });
         self.emit(Event::WorkerStopped { worker_id });
         self.gone(slot, generation, reason, was_ready, error, now);
+    }
+
+    /// For who wonders why a worker was not ready.
+    fn when_ready(&self) -> &'static str {
+        match self.policy.ready {
+            Ready::Listen => {
+                "a worker is ready when it listens; a program that serves nothing needs processManagement.ready: 'boot'"
+            }
+            Ready::Message => {
+                "a worker is ready when it calls process.send('ready'), as processManagement.ready: 'message' says"
+            }
+            Ready::Boot => {
+                "a worker is ready when its script has loaded, with its top-level await, as processManagement.ready: \
+                 'boot' says"
+            }
+        }
     }
 
     /// What a start or a roll rejects with when a worker ended without an error of its own.
@@ -55,13 +75,12 @@ impl Supervisor {
                  program that does so on purpose says when it is ready: processManagement.ready 'message'.",
                 lacks.join(", ")
             ),
-            ExitReason::NeverReady => format!(
-                "{script} was not ready after {seconds} s (startupTimeout). A worker is ready when it listens; \
-                 set processManagement.ready for a script that never does."
-            ),
+            ExitReason::NeverReady => {
+                format!("{script} was not ready after {seconds} s (startupTimeout): {}", self.when_ready())
+            }
             ExitReason::Finished => format!(
-                "{script} exited with code 0 before it was ready (startupTimeout is {seconds} s). A worker is \
-                 ready when it listens; set processManagement.ready for a script that never does."
+                "{script} exited with code 0 before it was ready (startupTimeout is {seconds} s): {}",
+                self.when_ready()
             ),
             _ => format!(
                 "{script} ended with {exit} before it was ready (startupTimeout is {seconds} s). Its own output \

@@ -18,6 +18,7 @@ mod worker;
 
 use std::time::Duration;
 
+use crate::config::sections::process::Ready;
 use crate::error::Error;
 use crate::event::{Event, Exit};
 
@@ -43,6 +44,8 @@ pub struct Policy {
     /// Between two trial starts of a slot whose circuit is open.
     pub reset_timeout: Duration,
     pub startup_timeout: Duration,
+    /// What makes a worker ready.
+    pub ready: Ready,
     /// false: workers are killed at a stop.
     pub graceful: bool,
     /// From the request to SIGKILL.

@@ -8,6 +8,7 @@ mod operations;
 use std::time::Duration;
 
 use super::{Action, Fact, Policy, Seat, Slot, Stage, Supervisor};
+use crate::config::sections::process::Ready;
 use crate::error::{Code, Error};
 use crate::event::{Event, Exit};
 
@@ -26,6 +27,7 @@ fn policy(workers: u16) -> Policy {
         max_restart_delay: seconds(30),
         reset_timeout: seconds(30),
         startup_timeout: seconds(60),
+        ready: Ready::Listen,
         graceful: true,
         graceful_timeout: seconds(30),
         shutdown_delay: Duration::ZERO,

@@ -300,7 +300,7 @@ impl Worker {
                         let text = "Connections were lost: a worker had no file descriptor for them. Raise the \
                                     limit of open files (ulimit -n).";
                         // A primary that is gone logs nothing.
-                        let _ = self.hint(text.to_owned());
+                        let _ = self.hint(text.to_owned(), true);
                     }
                     let count = (parcel.fds.len() + parcel.lost) as u64;
                     self.page.add(page::PUSHED, count);
@@ -369,6 +369,10 @@ impl Worker {
         true
     }
 
+    pub fn is_ready(&self) -> bool {
+        self.is_ready.get()
+    }
+
     pub fn ready(&self) -> io::Result<()> {
         self.is_ready.set(true);
         self.link.send(&ToPrimary::Ready).map(|_| ())
@@ -389,8 +393,8 @@ impl Worker {
         self.link.send(&ToPrimary::Follow { follows }).map(|_| ())
     }
 
-    /// Something the operator should know.
-    pub fn hint(&self, text: String) -> io::Result<()> {
-        self.link.send(&ToPrimary::Hint { text }).map(|_| ())
+    /// Something the operator should know; `warns`: something is not as it should be.
+    pub fn hint(&self, text: String, warns: bool) -> io::Result<()> {
+        self.link.send(&ToPrimary::Hint { text, warns }).map(|_| ())
     }
 }

@@ -25,7 +25,7 @@ impl Worker {
             let text = format!(
                 "customCheck gives more metrics than {MOST_METRICS} bytes of JSON: they are not kept"
             );
-            self.hint(text)?;
+            self.hint(text, true)?;
         }
         self.link.send(&ToPrimary::Checked { number, failure, metrics }).map(|_| ())
     }

@@ -24,7 +24,11 @@ pub const KEYS: &[Key] = &[
         "how many workers: a number, `'max'` (every usable CPU) or `'auto'` (usable CPUs less `reserveCores`, no more than memory allows)",
     ),
     Key::new("reserveCores", Kind::Whole { min: 0, max: 1024 }, "CPUs that `'auto'` leaves to others"),
-    Key::new("exec", Kind::Text, "the script of the workers (default: the running one)"),
+    Key::new(
+        "exec",
+        Kind::Text,
+        "the script of the workers, a path from their folder or a file URL (default: the running one)",
+    ),
     Key::new("args", Kind::Texts, "its arguments (default: the primary's)"),
     Key::new("execArgv", Kind::Texts, "the runtime's arguments (default: the primary's)"),
     Key::new(
