@@ -9,6 +9,7 @@ export type {
   ClusterOptions,
   FastifyLike,
   FetchLike,
+  ListenLike,
   KoaLike,
   NestLike,
   NodeRequestListener,

@@ -75,7 +75,7 @@ function nameOf({ port, host, path, fd }) {
  * @param {any} manager the ClusterManager
  */
 function methodsOf(role, options, manager) {
-  /** What was begun, by where. @type {Map<string, { server: any, done: Promise<void>, isSettled: boolean }>} */
+  /** What was begun, by where. @type {Map<string, { serving: import('./serve/node').Serving, done: Promise<void>, isSettled: boolean }>} */
   const begun = new Map();
   /** Called twice a stop returns the same promise; a forced one after a graceful one still forces. @type {Map<boolean, Promise<void>>} */
   const stops = new Map();
@@ -84,12 +84,10 @@ function methodsOf(role, options, manager) {
   function begin(serving, wanted, errorEvent) {
     if (begun.size === 0) stops.clear();
     const name = nameOf(wanted);
-    const { server } = serving;
-    const one = { server, isSettled: false, done: Promise.resolve() };
+    const one = { serving, isSettled: false, done: Promise.resolve() };
     // It may be tried again.
     const forget = () => void (begun.get(name) === one && begun.delete(name));
     begun.set(name, one);
-    server.once('close', forget);
     one.done = role.start(serving, wanted, errorEvent).then(
       () => void (one.isSettled = true),
       (/** @type {unknown} */ error) => {
@@ -97,13 +95,14 @@ function methodsOf(role, options, manager) {
         throw error;
       },
     );
+    serving.server.once('close', forget);
     return one.done;
   }
 
   /** What serves there, or is about to. @param {any} wanted */
   function standing(wanted) {
     const one = begun.get(nameOf(wanted));
-    return one !== undefined && (!one.isSettled || one.server.listening) ? one : undefined;
+    return one !== undefined && (!one.isSettled || one.serving.server.listening) ? one : undefined;
   }
 
   /** @type {Record<string, any>} */
@@ -120,12 +119,13 @@ function methodsOf(role, options, manager) {
       const wanted = completed(options, given);
       const one = String(wanted.port) === '0' ? undefined : standing(wanted);
       if (one !== undefined) {
-        if (callback) one.done.then(() => callback.call(one.server), callback.length > 0 ? callback : () => {});
-        return one.server;
+        if (callback) one.done.then(() => callback.call(one.serving.server), callback.length > 0 ? callback : () => {});
+        return one.serving.server;
       }
       const serving = role.serving();
+      const done = begin(serving, wanted, errorMonitor);
       if (callback) call(callback, serving.server);
-      begin(serving, wanted, errorMonitor).catch((/** @type {unknown} */ error) => serving.fail(error));
+      done.catch((/** @type {unknown} */ error) => serving.fail(error));
       return serving.server;
     },
     close(/** @type {(error?: Error) => void} */ callback) {

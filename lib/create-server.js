@@ -53,7 +53,7 @@ function createServer(options = {}) {
   const { data, app: own, server } = split(options);
   const app = own ?? require('express')();
   const manager = ClusterManager.over();
-  const role = roleOf({ app, server, data, prepared: null, functions: functionsOf(options) }, options, manager);
+  const role = roleOf({ app, isGiven: own !== undefined, server, data, prepared: null, functions: functionsOf(options) }, options, manager);
   if (own === undefined) answerProbes(app, role);
   const mixed = methodsOf(role, options ?? {}, manager);
   manager.lead(role, mixed.methods);

@@ -23,7 +23,8 @@ const { onShutdown, runHooks, waitUntil, waitedFor } = require('./shutdown');
 const UNCONFIGURED = 30_000;
 
 /**
- * @typedef {{ app: any, server: any, data: any, prepared: any, functions: any }} Made
+ * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, functions: any }} Made
+ *   `isGiven`: the application is the program's
  */
 
 /** Serves in this very process: a worker, or no cluster at all. */
@@ -37,7 +38,7 @@ class Serves {
 
   /** A server of the application's that waits to listen. */
   serving() {
-    const serving = serve(this.made.app, this.made.server);
+    const serving = serve(this.made.app, this.made.server, this.made.isGiven === true);
     this.servings.add(serving);
     return serving;
   }
@@ -205,9 +206,10 @@ class Single extends Serves {
   async start(serving, options, errorEvent) {
     if (!this.hasStarted) for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw require('./errors').fromCore(this.made.prepared.refusal);
-    if (this.config.monitoring?.enabled) alone()?.count(serving.server);
     if (this.config.logging?.requestIds) require('./request-ids').identifyRequests();
-    await super.start(serving, options, errorEvent);
+    const started = super.start(serving, options, errorEvent);
+    if (this.config.monitoring?.enabled) alone()?.count(serving.server);
+    await started;
     this.hasStarted = true;
   }
 

@@ -22,8 +22,11 @@ export interface ClusterConfig {
   workers?: number | 'auto' | 'max';
   /** CPUs that `'auto'` leaves free. @default 0 */
   reserveCores?: number;
-  /** Script that a worker runs. Without one: the script that runs now. */
-  exec?: string;
+  /**
+   * Script that a worker runs: a path from the workers' folder, as Node finds it, or a file URL. Without one: the script that
+   * runs now. One that is not there, or can never be a worker, is `NO_SCRIPT` before anything is started.
+   */
+  exec?: string | URL;
   /** Arguments of the script. */
   args?: string[];
   /** Arguments of the interpreter. */
@@ -126,6 +129,11 @@ export interface FetchLike {
   fetch(request: Request, ...rest: any[]): Response | Promise<Response>;
 }
 
+/** Feathers, express-ws, Polka, restify: started by its own `listen`, which opens a server of Node.js. */
+export interface ListenLike {
+  listen(...args: any[]): any;
+}
+
 /** What `createServer({ app })` serves. */
 export type ServableApp =
   | NodeRequestListener
@@ -137,7 +145,8 @@ export type ServableApp =
   | KoaLike
   | FastifyLike
   | NestLike
-  | FetchLike;
+  | FetchLike
+  | ListenLike;
 
 export interface ServerOptions {
   /** Where `start()` and `listen()` serve when they name no port; before the environment's PORT. */

@@ -36,16 +36,30 @@ class Serving {
    * @param {string | symbol} errorEvent
    */
   async start(options, errorEvent) {
+    const begun = this.begin(options, errorEvent);
+    // Which one it is a framework may decide when it is asked. No server says that it failed before this turn has ended.
     const { server } = this;
     const note = (/** @type {unknown} */ error) => {
       this.#told = error;
     };
     server.once(errorMonitor, note);
     try {
-      await (this.listen?.(options) ?? begin(server, options, errorEvent));
+      await begun;
     } finally {
       server.removeListener(errorMonitor, note);
     }
+  }
+
+  /** @param {ListenOptions} options @param {string | symbol} errorEvent @returns {Promise<unknown>} */
+  async begin(options, errorEvent) {
+    if (this.listen !== undefined) return this.listen(options);
+    const { server } = this;
+    return settled(server, errorEvent, () => server.listen(options));
+  }
+
+  /** Another server serves than the one that was made for it. @param {import('node:net').Server} server */
+  use(server) {
+    this.server = server;
   }
 
   /** It cannot listen: what the server has not said itself, or a framework has kept to itself, is said here. @param {unknown} error */
@@ -57,11 +71,13 @@ class Serving {
 }
 
 /**
+ * Resolves when the server listens; rejects with its error.
+ *
  * @param {import('node:net').Server} server
- * @param {ListenOptions} options
  * @param {string | symbol} errorEvent
+ * @param {() => void} [act] makes it listen
  */
-function begin(server, options, errorEvent) {
+function settled(server, errorEvent, act) {
   return new Promise((resolve, reject) => {
     const settle = (/** @type {(value: any) => void} */ act) => (/** @type {unknown} */ value) => {
       server.removeListener(errorEvent, fail);
@@ -73,17 +89,21 @@ function begin(server, options, errorEvent) {
     server.once(errorEvent, fail);
     server.once('listening', done);
     try {
-      server.listen(options);
+      act?.();
     } catch (error) {
       fail(error);
     }
   });
 }
 
-/** @param {any} options @param {any} listener */
+/** @param {any} options */
+function isTls(options) {
+  return options.key !== undefined || options.cert !== undefined || options.pfx !== undefined;
+}
+
+/** @param {any} options @param {any} [listener] */
 function serverFor(options, listener) {
-  const tls = options.key !== undefined || options.cert !== undefined || options.pfx !== undefined;
-  return tls ? https.createServer(options, listener) : http.createServer(options, listener);
+  return isTls(options) ? https.createServer(options, listener) : http.createServer(options, listener);
 }
 
 /**
@@ -108,28 +128,40 @@ function fetchListener(app) {
  *
  * @param {any} app
  * @param {any} options for http.createServer, or https.createServer with key and cert
+ * @param {boolean} isGiven the program's own; its `listen` is not drover's
  * @returns {Serving}
  */
-function serve(app, options) {
+function serve(app, options, isGiven) {
   if (app instanceof net.Server) return new Serving(app);
+  const listens = isGiven && typeof app?.listen === 'function';
+  if (listens && (typeof app === 'function' || typeof app.callback === 'function')) return new OwnListen(app, options);
   if (typeof app === 'function') return new Serving(serverFor(options, app));
   if (typeof app?.callback === 'function') return new Serving(serverFor(options, app.callback()));
   if (typeof app?.getHttpServer === 'function') return nest(app);
-  if (app?.server instanceof net.Server && typeof app.listen === 'function') return fastify(app);
+  if (app?.server instanceof net.Server && typeof app.addHook === 'function') return fastify(app);
   if (typeof app?.fetch === 'function') return new Serving(serverFor(options, fetchListener(app)));
+  if (listens) return new OwnListen(app, options);
   throw new ConfigurationError(
-    'app must be a request listener, an Express, Koa, Fastify, Hono or Nest application, or an http, https, http2 or net server',
+    'app must be a request listener, an Express, Koa, Fastify, Hono or Nest application, another with a listen() of its own, or an http, https, http2 or net server',
     'CONFIGURATION_INVALID',
   );
 }
 
+/**
+ * Calls a framework's `listen` in the form that all of them take, where that can say what is wanted.
+ *
+ * @param {any} app
+ * @param {ListenOptions} options
+ */
+function listenWith(app, { port, host, path, ...more }) {
+  const isPlain = Object.values(more).every((value) => value === undefined);
+  if (!isPlain) return app.listen({ port, host, path, ...more });
+  return host === undefined || path !== undefined ? app.listen(path ?? port) : app.listen(port, host);
+}
+
 /** Nest listens by itself: its hooks run then. @param {any} app @returns {Serving} */
 function nest(app) {
-  return new Serving(app.getHttpServer(), ({ port, host, path, ...more }) => {
-    const isPlain = Object.values(more).every((value) => value === undefined);
-    if (!isPlain) return app.listen({ port, host, path, ...more });
-    return host === undefined || path !== undefined ? app.listen(path ?? port) : app.listen(port, host);
-  });
+  return new Serving(app.getHttpServer(), (options) => listenWith(app, options));
 }
 
 /** Fastify listens by itself: its hooks run then. @param {any} app @returns {Serving} */
@@ -138,6 +170,76 @@ function fastify(app) {
     if (port === undefined) return app.listen(options);
     return app.listen({ ...options, port: Number(port), host: options.host ?? '::' });
   });
+}
+
+/**
+ * An application that is started by its own `listen`, which may do more than Express' and Koa's: Feathers sets up its
+ * services, express-ws has a server already. The server that it makes meanwhile has the program's options.
+ */
+class OwnListen extends Serving {
+  /** @param {any} app @param {any} options */
+  constructor(app, options) {
+    super(serverFor(options));
+    this.app = app;
+    this.hasOptions = Object.keys(options).length > 0;
+  }
+
+  /** @override @param {ListenOptions} options @param {string | symbol} errorEvent */
+  async begin(options, errorEvent) {
+    const { heard, returned } = this.#call(options);
+    if (heard !== undefined) {
+      this.#serveWith(heard);
+      await Promise.all([settled(heard, errorEvent), returned]);
+      return;
+    }
+    const result = await returned;
+    const found = [result, result?.server, this.app.server].find((value) => value instanceof net.Server);
+    if (found === undefined) throw new ConfigurationError('The listen() of app has started no server of Node.js', 'CONFIGURATION_INVALID');
+    this.#serveWith(found);
+    if (!found.listening) await settled(found, errorEvent);
+  }
+
+  /** @param {net.Server} found */
+  #serveWith(found) {
+    if (found !== this.server && this.hasOptions) {
+      throw new ConfigurationError(
+        'The options in `server` cannot be used: the listen() of app has a server of its own. Give them to the framework.',
+        'CONFIGURATION_INVALID',
+      );
+    }
+    this.use(found);
+  }
+
+  /** What the application's `listen` returns, and the first server that it tells to listen meanwhile. @param {ListenOptions} options */
+  #call(options) {
+    const { createServer } = http;
+    const { listen } = net.Server.prototype;
+    const { server } = this;
+    let isTaken = false;
+    /** @type {net.Server | undefined} */
+    let heard;
+    http.createServer = /** @type {any} */ (
+      (/** @type {any[]} */ ...args) => {
+        if (isTaken) return Reflect.apply(createServer, http, args);
+        isTaken = true;
+        const listener = args.find((value) => typeof value === 'function');
+        if (listener !== undefined) server.on('request', listener);
+        return server;
+      }
+    );
+    /** @this {any} @param {any[]} args */
+    net.Server.prototype.listen = function (...args) {
+      heard ??= this;
+      return Reflect.apply(listen, this, args);
+    };
+    try {
+      const returned = listenWith(this.app, options);
+      return { heard, returned };
+    } finally {
+      http.createServer = createServer;
+      net.Server.prototype.listen = listen;
+    }
+  }
 }
 
 exports.Serving = Serving;
