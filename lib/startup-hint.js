@@ -37,7 +37,7 @@ function hintWhenLate(worker) {
     const [seconds, limit] = [delay / 1000, startupTimeout / 1000];
     worker.hint(`A worker runs for ${seconds} s and ${missing[ready]}. After ${limit} s (startupTimeout) it is ended.${more}`, false);
   };
-  setTimeout(look, delay).unref();
+  setTimeout(look, delay - performance.now()).unref();
 }
 
 module.exports = { hintWhenLate };
