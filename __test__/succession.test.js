@@ -144,23 +144,29 @@ test('a program whose environment names another port now gives the old one up', 
   assert.match(run.output, new RegExp(`Worker 0 does not serve 127\\.0\\.0\\.1:${port} any more`));
 });
 
-test('a port that one worker opened in the course of its work holds up no roll', async (t) => {
-  const port = await freePort();
-  const opening = ({ port: there }) => {
-    const http = require('node:http');
-    const server = http.createServer((request, response) => {
-      if (request.url !== '/open') return response.end('ok');
-      const more = http.createServer((_, late) => late.end('late'));
-      return more.listen(there + 1, '127.0.0.1', () => response.end('opened'));
-    });
-    server.listen(there, '127.0.0.1', () => setTimeout(() => console.log('STARTED'), 1200));
-  };
-  const run = cluster(t, opening, { port, config: { processManagement: { startupTimeout: 20_000 } } });
-  await run.untilMany(2, /STARTED/);
-  assert.equal((await request(port, { path: '/open' })).body, 'opened');
-  run.signal('SIGHUP');
-  await run.until(/ROLLED/, 15_000);
-});
+for (const [what, workers] of [
+  ['a port that one worker of two', 2],
+  ['a port of the kernel’s choice that a worker', 1],
+]) {
+  test(`${what} opened in the course of its work holds up no roll`, async (t) => {
+    const port = await freePort();
+    const opening = ({ port: there, late }) => {
+      const http = require('node:http');
+      const server = http.createServer((request, response) => {
+        if (request.url !== '/open') return response.end('ok');
+        const more = http.createServer((_, other) => other.end('late'));
+        return more.listen(late, '127.0.0.1', () => response.end('opened'));
+      });
+      server.listen(there, '127.0.0.1', () => setTimeout(() => console.log('STARTED'), 1200));
+    };
+    const config = { workers, processManagement: { startupTimeout: 20_000 } };
+    const run = cluster(t, opening, { port, late: workers === 1 ? 0 : port + 1, config });
+    await run.untilMany(workers, /STARTED/);
+    assert.equal((await request(port, { path: '/open' })).body, 'opened');
+    run.signal('SIGHUP');
+    await run.until(/ROLLED/, 15_000);
+  });
+}
 
 test('a worker that serves another address than its siblings at the first start is said, by address', async (t) => {
   const port = await freePort();

@@ -106,6 +106,8 @@ pub struct Group {
     pub released: Option<oneshot::Sender<()>>,
     /// With whom it is shared.
     pub founder: Founder,
+    /// A worker opened it in the course of its work, not at its start.
+    pub is_late: bool,
     pub service: Service,
     /// What waits for a worker, oldest first.
     pub waiting: VecDeque<Connection>,
@@ -141,6 +143,7 @@ impl Group {
             opened_by_primary: false,
             released: None,
             founder: Founder::All,
+            is_late: false,
             service: Service::default(),
             waiting: VecDeque::new(),
             chooser: Chooser::new(strategy),

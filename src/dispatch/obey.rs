@@ -231,7 +231,8 @@ impl Floor {
         asker: Option<(u16, u32)>,
     ) -> Result<GroupId, ListenFailure> {
         let by_primary = asker.is_none();
-        let founder = Founder::of(&address, self.asker(asker, None, options), self.now());
+        let opener = self.asker(asker, None, options);
+        let founder = Founder::of(&address, opener, self.now());
         let bound = bind::open(&address, options, self.room_for_members(&address))?;
         if self.allowance.is_near(bound.front.as_raw_fd()) {
             // What it could not accept would wait for good, and so would the connections of all other addresses.
@@ -249,6 +250,7 @@ impl Floor {
         group.is_primarys = by_primary;
         group.opened_by_primary = by_primary && for_all;
         group.founder = founder;
+        group.is_late = opener.is_late();
         self.look_after_group(&group)
             .map_err(|errno| ListenFailure::new(errno.raw_os_error(), "listen", None))?;
         let port = group.local.map_or(0, |local| local.port());

@@ -39,6 +39,11 @@ pub enum Asker {
 }
 
 impl Asker {
+    /// A worker that has finished its start.
+    pub fn is_late(self) -> bool {
+        matches!(self, Self::Ready { .. } | Self::Tried)
+    }
+
     /// A worker. `ready_for`: how long it has been ready; None: it is not.
     pub fn worker(ready_for: Option<Duration>, options: ListenOptions, was_here: bool) -> Self {
         let before = options.before;
@@ -99,11 +104,6 @@ impl Founder {
             (_, Asker::Ready { before, .. }) => Self::Nth { nth: before, since: Some(now) },
             (_, Asker::Tried) => Self::Alone,
         }
-    }
-
-    /// A worker that had finished its start opened it.
-    pub fn is_late(self) -> bool {
-        matches!(self, Self::Alone | Self::Nth { since: Some(_), .. })
     }
 
     /// A starting worker runs the program that the others have run, and one that was here before comes back.

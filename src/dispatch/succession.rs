@@ -8,7 +8,7 @@ use super::accept::Floor;
 use super::command::Report;
 use super::group::{Door, Group};
 use super::roster::Place;
-use crate::ipc::control::{GroupId, SocketId};
+use crate::ipc::control::{Address, GroupId, SocketId};
 
 /// A replacement that says that it is ready.
 pub struct Succession {
@@ -51,8 +51,9 @@ impl Floor {
     fn is_expected_of(&self, slot: u16, group: &Group) -> bool {
         let served_by = |slot| group.door(slot) == Door::Open;
         let others = || self.crew.serving().map(|member| member.slot).filter(|other| *other != slot);
-        // One worker among several opened it in the course of its work, not at its start.
-        let is_its_own = group.founder.is_late() && others().count() > 0 && !others().any(served_by);
+        // A port of the kernel's choice, or one that no other worker serves, is for one end of one worker.
+        let has_no_number = matches!(group.address, Address::Tcp { port: 0, .. });
+        let is_its_own = group.is_late && (has_no_number || others().count() > 0 && !others().any(served_by));
         group.front.is_some() && group.released.is_none() && served_by(slot) && !is_its_own
     }
 
