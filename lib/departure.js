@@ -59,6 +59,12 @@ class Departure {
     return this.group !== null && this.worker.canHandOver();
   }
 
+  /** Nobody else serves there: its connections are answered here. */
+  stay() {
+    this.group = null;
+    this.tellLast();
+  }
+
   /** Whether its connection goes to another worker once it is idle. @param {any} socket */
   moves(socket) {
     return this.canMove && isUntouched(this.server, socket);
@@ -181,6 +187,7 @@ function patch(worker, prototype) {
     const door = worker.doorOf(this);
     if (door !== undefined && this.listening) depart(worker, this, door.group);
     const closed = close.apply(this, args);
+    if (door !== undefined && !door.isServedByOthers) departureOf(this)?.stay();
     // The program closes what nobody serves any more: its clients are told as by Node.
     if (door !== undefined && !door.isServedByOthers && !worker.drain.begun) {
       closeIdle(this, () => closeIdleConnections?.call(this));

@@ -1,4 +1,4 @@
-//! The few classic-BPF instructions that steering needs, as data. Nothing is attached here.
+//! The few classic-BPF instructions that steering and closing need, as data. Nothing is attached here.
 //! Their meaning: <https://www.kernel.org/doc/html/latest/networking/filter.html>; the codes: `linux/filter.h`.
 
 /// One classic-BPF instruction, laid out as the kernel's `struct sock_filter`.
@@ -25,12 +25,14 @@ pub(super) const RANDOM: u32 = ANCILLARY + 56;
 pub(super) const LOAD_IMMEDIATE: u16 = 0x00;
 pub(super) const LOAD_WORD: u16 = 0x20;
 pub(super) const LOAD_HALF: u16 = 0x28;
+pub(super) const LOAD_BYTE: u16 = 0x30;
 pub(super) const LOAD_SCRATCH: u16 = 0x60;
 pub(super) const LOAD_X_SCRATCH: u16 = 0x61;
 pub(super) const STORE: u16 = 0x02;
 pub(super) const TO_X: u16 = 0x07;
 pub(super) const ADD: u16 = 0x04;
 pub(super) const MULTIPLY: u16 = 0x24;
+pub(super) const AND: u16 = 0x54;
 pub(super) const SHIFT_RIGHT: u16 = 0x74;
 pub(super) const REMAINDER: u16 = 0x94;
 pub(super) const XOR: u16 = 0xA4;

@@ -3,6 +3,7 @@
 //! accept thread that calls this can be replayed in a test. Attaching a program and reading counters is
 //! `sys`' and `dispatch`'s work.
 
+mod barrier;
 mod bpf;
 mod choose;
 mod hash;
@@ -11,6 +12,7 @@ mod steer;
 mod switch;
 mod weights;
 
+pub use barrier::no_new_handshakes;
 pub use bpf::Instruction;
 pub use choose::{Candidate, Chooser, Strategy};
 pub use hash::{ClientKey, client_key, flow_key};

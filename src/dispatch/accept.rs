@@ -13,6 +13,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 
 use super::allowance::Allowance;
 use super::bind::client_address;
+use super::closing::Retiring;
 use super::command::{Command, Joining, Report, Settings};
 use super::crew::Member;
 use super::datagrams::Datagrams;
@@ -30,7 +31,7 @@ use crate::metrics::layout::{header, page};
 use crate::metrics::memory::SharedMemory;
 
 /// Accepted in one go from one listener, so that a flood on one address does not starve the others.
-const BATCH: u32 = 64;
+pub const BATCH: u32 = 64;
 /// Between two looks at the workers while something is outstanding.
 const WATCH_EVERY: Duration = Duration::from_millis(10);
 /// Between two looks while connections wait for a worker.
@@ -82,6 +83,7 @@ pub struct Floor {
     /// It was said that an address has no listeners for slots because there are too few descriptors.
     pub said_few_members: bool,
     pub allowance: Allowance,
+    pub retiring: Option<Retiring>,
     /// Shutdown was ordered; the thread ends by then.
     pub over_at: Option<Duration>,
 }
@@ -128,6 +130,7 @@ impl Floor {
             said_out_of_descriptors: false,
             said_few_members: false,
             allowance: Allowance::new(crate::sys::limits::descriptors()),
+            retiring: None,
             over_at: None,
         })
     }
@@ -168,6 +171,7 @@ impl Floor {
             }
             self.pass_time(now);
             self.flush(now);
+            self.tell_retired(now);
             self.memory.set(header::QUEUED, self.waiting() as u64);
         }
     }
@@ -210,6 +214,7 @@ impl Floor {
             .chain(self.datagrams.due_in(self.clock.elapsed()))
             .chain(self.peeks.due_in(self.clock.elapsed()))
             .chain(self.compares_in(self.clock.elapsed()))
+            .chain(self.closes_in(self.clock.elapsed()))
             .min()
     }
 
@@ -240,6 +245,7 @@ impl Floor {
         self.refusals.expire(now);
         self.datagrams.expire(now);
         self.compare_siblings(now);
+        self.close_what_closes(now);
     }
 
     fn accept_front(&mut self, id: GroupId, now: Duration) {
@@ -253,7 +259,7 @@ impl Floor {
         self.accept_from(id, Some(slot), now);
     }
 
-    fn accept_from(&mut self, id: GroupId, slot: Option<u16>, now: Duration) -> u32 {
+    pub fn accept_from(&mut self, id: GroupId, slot: Option<u16>, now: Duration) -> u32 {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (mut accepted, mut near) = (0, false);
         while accepted < BATCH && !near {
@@ -267,7 +273,10 @@ impl Floor {
                 Err(Errno::INTR | Errno::CONNABORTED) => {}
                 Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => near = true,
                 Err(Errno::INVAL) => {
-                    self.give_up_listener(id, slot);
+                    // One that closes was shut down here.
+                    if self.groups.get(&id).is_some_and(|group| group.closing.is_none()) {
+                        self.give_up_listener(id, slot);
+                    }
                     break;
                 }
                 // None left, or one that the network took away again.
@@ -278,16 +287,6 @@ impl Floor {
             self.rest(now);
         }
         accepted
-    }
-
-    /// Empties a listener that is about to be closed. Bounded: clients may come faster than this.
-    pub fn accept_all(&mut self, id: GroupId, slot: Option<u16>, now: Duration) {
-        let most = self.settings.max_queue / BATCH as usize + 1;
-        for _ in 0..most {
-            if self.accept_from(id, slot, now) < BATCH {
-                return;
-            }
-        }
     }
 
     /// Adds what workers accepted themselves to the groups' totals, and lets the groups reconsider.

@@ -19,12 +19,12 @@ use rustix::net::{
 };
 
 use super::command::ListenFailure;
-use crate::balance::{Family, Instruction, Steering, program};
+use crate::balance::{Family, Instruction, Steering, no_new_handshakes, program};
 use crate::ipc::control::{Address, Datagram, ListenOptions};
 use crate::sys::{bpf, fds};
 
 /// Whatever a program asks for, a queue this long costs nothing until it is needed.
-const LEAST_BACKLOG: u32 = 4096;
+pub const LEAST_BACKLOG: u32 = 4096;
 
 /// What `bind` made of an address.
 pub struct Bound {
@@ -158,9 +158,16 @@ fn primary_alone() -> Vec<Instruction> {
 
 /// Steers the whole group that `member` belongs to.
 pub fn attach(member: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
-    let raw: Vec<bpf::RawInstruction> =
-        program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();
-    bpf::attach(member, &raw)
+    bpf::attach(member, &raw(program))
+}
+
+/// Lets no new handshake into a listener, for all who hold it.
+pub fn bar(listener: BorrowedFd<'_>) -> io::Result<()> {
+    bpf::filter(listener, &raw(&no_new_handshakes()))
+}
+
+fn raw(program: &[Instruction]) -> Vec<bpf::RawInstruction> {
+    program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect()
 }
 
 fn tcp_socket(at: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {

@@ -171,7 +171,8 @@ pub enum Command {
     /// `gone` is dropped when every worker has closed its server there.
     Release { group: GroupId, gone: oneshot::Sender<()> },
     /// The cluster stops: close every address. Workers keep what they have.
-    Retire,
+    /// `gone` is dropped when every address has closed.
+    Retire { gone: oneshot::Sender<()> },
     /// No worker will come any more: refuse what waits, close everything, end the thread.
     Shutdown,
 }

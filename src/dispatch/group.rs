@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use super::bind::{Bound, UnixFile};
+use super::closing::Closing;
 use super::command::Settings;
 use super::outage::Service;
 use super::sharing::Founder;
@@ -104,6 +105,8 @@ pub struct Group {
     pub opened_by_primary: bool,
     /// The primary's program closed it: dropped with the group, which ends with its last door.
     pub released: Option<oneshot::Sender<()>>,
+    /// Nothing new is let in, and it closes in a moment.
+    pub closing: Option<Closing>,
     /// With whom it is shared.
     pub founder: Founder,
     /// A worker opened it in the course of its work, not at its start.
@@ -142,6 +145,7 @@ impl Group {
             is_primarys: false,
             opened_by_primary: false,
             released: None,
+            closing: None,
             founder: Founder::All,
             is_late: false,
             service: Service::default(),
@@ -164,6 +168,11 @@ impl Group {
         self.push_only = true;
         self.mode = Mode::Push;
         self.busy = false;
+    }
+
+    /// Its name is gone from the file system: nobody comes by it any more.
+    pub fn remove_file(&mut self) {
+        self.file = None;
     }
 
     /// Its clients are refused from now on, though a worker may hold a copy of a listener for a moment.
@@ -199,7 +208,7 @@ impl Group {
     /// Is this the group that a program means by `wanted`? The same address in other words is the same, and a
     /// program behind `start(port)` may name its wildcard as it likes.
     pub fn answers_to(&self, wanted: &Address) -> bool {
-        if self.front.is_none() || self.released.is_some() {
+        if self.front.is_none() || self.released.is_some() || self.closing.is_some() {
             return false;
         }
         if self.address == *wanted {

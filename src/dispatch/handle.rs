@@ -154,8 +154,11 @@ impl Dispatcher {
         self.ask(|gone| Command::Release { group, gone })
     }
 
-    pub fn retire(&self) {
-        self.tell(Command::Retire);
+    /// The receiver hears the end of the sender, and never a word: every address has closed.
+    pub fn retire(&self) -> oneshot::Receiver<()> {
+        let (gone, end) = oneshot::channel();
+        self.tell(Command::Retire { gone });
+        end
     }
 
     pub fn leave(&self, slot: u16, generation: u32) {

@@ -4,13 +4,15 @@
 //!
 //! Reading order: `command` (what goes in and out), `group` (one address), `crew` (a worker), `window` (what its servers take), `roster` (all of them), `sharing` (whose servers share an address), `accept`
 //! (the thread), `obey` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch`, `warm` and
-//! `rescue`, `handback`, `even`, `peek`, `refuse`. `datagrams` are sockets without connections. `succession` (what a
-//! replacement must serve), `siblings` and `outage` look at who serves which address.
+//! `rescue`, `handback`, `even`, `peek`, `refuse`, `closing` (the end of an address) with `handshakes`. `datagrams` are
+//! sockets without connections. `succession` (what a replacement must serve), `siblings` and `outage` look at who
+//! serves which address.
 
 mod accept;
 mod affinity;
 mod allowance;
 mod bind;
+mod closing;
 mod command;
 mod crew;
 mod datagrams;
@@ -18,6 +20,7 @@ mod even;
 mod group;
 mod handback;
 mod handle;
+mod handshakes;
 mod listeners;
 mod obey;
 mod outage;

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 
 use super::accept::Floor;
 use super::bind;
+use super::closing::{End, Last};
 use super::command::{Command, Holder, Joining, ListenFailure, Listening, Report};
 use super::crew::{Member, Taken};
 use super::datagrams::{Key, Sharer};
@@ -52,6 +53,9 @@ impl Floor {
                 self.serve_queues(now);
             }
             Command::Close { slot, generation, group, reply } => {
+                if self.is_last(group, slot, generation) {
+                    return self.close_last(group, Last { slot, generation, reply }, now);
+                }
                 self.close(slot, generation, group, now);
                 let _ = reply.send(self.is_served(group));
             }
@@ -114,7 +118,7 @@ impl Floor {
                 }
                 self.forget_released();
             }
-            Command::Retire => self.retire(now),
+            Command::Retire { gone } => self.retire(gone, now),
             Command::Shutdown => self.end(now),
         }
     }
@@ -340,7 +344,7 @@ impl Floor {
             let unread = member.take_all(now);
             member.windows.forget(id);
             self.place_again(unread, now);
-            return self.close_untouched(id);
+            return self.close_untouched(id, now);
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
         // The door of a worker that leaves waits for its replacement.
@@ -357,14 +361,40 @@ impl Floor {
         });
         self.place_again(unread.unwrap_or_default(), now);
         if abandoned {
-            // Nobody serves the address any more: a client is refused by the kernel, as with one process.
-            let group = self.groups.get(&id);
-            let kept = group.and_then(|group| Reservation::after(&group.address, group.founder, slot, now));
-            self.reservations.extend(kept);
-            self.shut_group(id);
+            self.reserve(id, slot, now);
+            self.begin_to_close(id, End::Unserved, now);
         }
         self.forget_released();
         self.serve_queues(now);
+    }
+
+    /// Does nobody serve the address any more when this worker has closed its server? One that the program owns stays
+    /// open for others, with what is in its queue.
+    fn is_last(&mut self, id: GroupId, slot: u16, generation: u32) -> bool {
+        let Some((Place::Serving, member)) = self.crew.find(slot, generation) else { return false };
+        member.asked.remove(&id);
+        let Some(group) = self.groups.get(&id) else { return false };
+        let others =
+            || (0..group.doors.len() as u16).filter(|other| *other != slot).map(|other| group.door(other));
+        let is_over = if group.released.is_some() {
+            others().all(|door| door != Door::Open)
+        } else {
+            others().all(|door| matches!(door, Door::Closed | Door::None)) && !self.is_awaited(id)
+        };
+        let is_programs = matches!(group.address, Address::Descriptor { .. });
+        group.door(slot) == Door::Open && is_over && !is_programs
+    }
+
+    /// Nobody serves the address any more: a client is refused by the kernel, as with one process.
+    fn close_last(&mut self, id: GroupId, last: Last, now: Duration) {
+        self.reserve(id, last.slot, now);
+        self.begin_to_close(id, End::Last(last), now);
+    }
+
+    fn reserve(&mut self, id: GroupId, slot: u16, now: Duration) {
+        let group = self.groups.get(&id);
+        let kept = group.and_then(|group| Reservation::after(&group.address, group.founder, slot, now));
+        self.reservations.extend(kept);
     }
 
     /// Is a server of some worker there, or expected?
@@ -375,11 +405,9 @@ impl Floor {
     }
 
     /// A worker that starts has closed its server: where nobody else has one, none will come.
-    fn close_untouched(&mut self, id: GroupId) {
-        let wanted =
-            self.crew.all().any(|member| member.prepared.contains_key(&id) || member.asked.contains(&id));
-        if self.groups.get(&id).is_some_and(Group::is_untouched) && !wanted {
-            self.shut_group(id);
+    fn close_untouched(&mut self, id: GroupId, now: Duration) {
+        if self.groups.get(&id).is_some_and(Group::is_untouched) && !self.is_awaited(id) {
+            self.begin_to_close(id, End::Unserved, now);
         }
     }
 
@@ -417,36 +445,18 @@ impl Floor {
         self.serve_queues(now);
     }
 
-    /// Every program closed its server, and no worker that gets ready has one, or has just got a share for one: nobody will serve this address.
+    /// Every program closed its server: nobody will serve this address.
     fn is_abandoned(&self, id: GroupId) -> bool {
-        let prepared =
-            || self.crew.all().any(|member| member.prepared.contains_key(&id) || member.asked.contains(&id));
-        self.groups.get(&id).is_some_and(Group::is_abandoned) && !prepared()
+        self.groups.get(&id).is_some_and(Group::is_abandoned) && !self.is_awaited(id)
     }
 
-    /// The cluster stops: the addresses are free for others at once. Connections that the kernel has queued
-    /// already are answered, not reset.
-    fn retire(&mut self, now: Duration) {
-        self.datagrams.clear();
-        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
-        for id in ids {
-            let members = self.groups.get(&id).map_or(0, |group| group.members.len() as u16);
-            self.accept_all(id, None, now);
-            (0..members).for_each(|slot| self.accept_all(id, Some(slot), now));
-            if let Some(group) = self.groups.get(&id) {
-                self.leave_group_alone(group);
-            }
-            let waiting = self.groups.get_mut(&id).map(|group| {
-                group.retire();
-                std::mem::take(&mut group.waiting)
-            });
-            let silent = self.silent_peeks_of(id);
-            waiting.into_iter().flatten().chain(silent).for_each(|connection| self.refuse(connection));
-        }
+    /// A worker that gets ready has a server there, or one has just got a share for one.
+    fn is_awaited(&self, id: GroupId) -> bool {
+        self.crew.all().any(|member| member.prepared.contains_key(&id) || member.asked.contains(&id))
     }
 
     /// Closes an address that nobody serves, for the workers that still hold a copy of a listener too.
-    fn shut_group(&mut self, id: GroupId) {
+    pub fn shut_group(&mut self, id: GroupId) {
         self.groups.get(&id).into_iter().for_each(Group::shut_down);
         self.close_group(id);
     }
@@ -478,6 +488,7 @@ impl Floor {
             group.released.is_some() && !(0..group.doors.len()).any(|slot| serves(group, slot))
         };
         let over: Vec<GroupId> = self.groups.values().filter(is_over).map(|group| group.id).collect();
-        over.into_iter().for_each(|id| self.shut_group(id));
+        let now = self.now();
+        over.into_iter().for_each(|id| self.begin_to_close(id, End::Unserved, now));
     }
 }

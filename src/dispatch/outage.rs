@@ -38,7 +38,7 @@ impl Floor {
         let mut news = Vec::new();
         for group in self.groups.values_mut() {
             // One that the cluster has let go of is nobody's any more.
-            if group.front.is_none() || group.released.is_some() {
+            if group.front.is_none() || group.released.is_some() || group.closing.is_some() {
                 continue;
             }
             let is_served = group.doors.contains(&Door::Open);

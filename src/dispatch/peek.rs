@@ -145,9 +145,11 @@ impl Floor {
         self.peeks.look_at = self.peeks.open.values().map(|peek| peek.until).min();
     }
 
-    /// Connections of a group that wait for their next request.
-    pub fn silent_peeks_of(&mut self, group: GroupId) -> Vec<Connection> {
-        self.end_peeks(|peek| peek.silent && peek.connection.group == group)
+    /// Connections of a group that no worker has had, or that have said something.
+    pub fn fresh_peeks_of(&mut self, group: GroupId) -> Vec<Connection> {
+        self.end_peeks(|peek| {
+            peek.connection.group == group && !(peek.silent && peek.connection.kept.is_some())
+        })
     }
 
     /// Connections of a group that is about to close.

@@ -65,6 +65,8 @@ pub enum Input {
     Released {
         id: u32,
     },
+    /// The cluster stops, and every address has closed.
+    Retired,
     Opened {
         id: u32,
         result: std::result::Result<Listening, ListenFailure>,

@@ -68,6 +68,8 @@ pub struct Cluster {
     pub(super) followers: HashSet<Name>,
     /// The signal that asked for the stop, if one did.
     stop_signal: Option<StopSignal>,
+    /// Drains that wait for the addresses to close, each with the time by which its worker is gone.
+    held_back: Option<Vec<(Name, Duration)>>,
     over: bool,
     /// A port of the monitoring API that is not served yet.
     pub(super) claimed: Option<TcpListener>,
@@ -124,6 +126,7 @@ impl Cluster {
             leader: Leader::default(),
             followers: HashSet::new(),
             stop_signal: None,
+            held_back: None,
             over: false,
             claimed: None,
             monitor: None,
@@ -195,6 +198,7 @@ impl Cluster {
                 self.crew.all().for_each(|link| link.send(ToWorker::CloseServer { group }));
             }
             Input::Released { id } => self.done(id, Ok(Value::Null)),
+            Input::Retired => self.retired(),
             Input::Start { id } => {
                 if let Err(error) = self.claim_named_port() {
                     return self.done(id, Err(error));
@@ -307,17 +311,14 @@ impl Cluster {
                     link.send(ToWorker::Unready);
                 }
             }
-            Action::Retire => self.dispatcher.retire(),
+            Action::Retire => self.retire(),
             Action::Drain { slot, generation, deadline } => {
-                self.health.dismiss(Name { slot, generation });
-                self.dispatcher.drain(slot, generation);
-                if let Some(link) = self.crew.link(Name { slot, generation }) {
-                    let stops = self.supervisor.is_stopping();
-                    link.send(ToWorker::Drain(Drain {
-                        deadline_ms: deadline.as_millis() as u64,
-                        handoff: !stops,
-                        signal: self.stop_signal.filter(|_| stops),
-                    }));
+                let name = Name { slot, generation };
+                self.health.dismiss(name);
+                let gone_by = self.elapsed() + deadline;
+                match &mut self.held_back {
+                    Some(drains) => drains.push((name, gone_by)),
+                    None => self.drain(name, gone_by),
                 }
             }
             Action::Terminate { slot, generation } => {
@@ -354,6 +355,35 @@ impl Cluster {
                 }
                 self.over = true;
             }
+        }
+    }
+
+    /// The workers serve on until every address has closed: they answer what came until then.
+    fn retire(&mut self) {
+        self.held_back.get_or_insert_default();
+        let (inputs, retired) = (self.inputs.clone(), self.dispatcher.retire());
+        tokio::spawn(async move {
+            // Its end is the news.
+            let _ = retired.await;
+            let _ = inputs.send(Input::Retired);
+        });
+    }
+
+    fn retired(&mut self) {
+        for (name, gone_by) in self.held_back.take().unwrap_or_default() {
+            self.drain(name, gone_by);
+        }
+    }
+
+    fn drain(&mut self, name: Name, gone_by: Duration) {
+        self.dispatcher.drain(name.slot, name.generation);
+        if let Some(link) = self.crew.link(name) {
+            let stops = self.supervisor.is_stopping();
+            link.send(ToWorker::Drain(Drain {
+                deadline_ms: gone_by.saturating_sub(self.elapsed()).as_millis() as u64,
+                handoff: !stops,
+                signal: self.stop_signal.filter(|_| stops),
+            }));
         }
     }
 

@@ -184,7 +184,7 @@ pub enum Action {
         slot: u16,
         generation: u32,
     },
-    /// The cluster takes nothing new: its addresses are free.
+    /// The cluster takes nothing new: its addresses close. Drains that are asked for beside this begin when they have.
     Retire,
     /// Ask the worker to finish what it has; `deadline` from now it is gone.
     Drain {

@@ -36,6 +36,8 @@ use crate::sys::{fds, orphan, stack};
 
 /// Messages read from the connection channel in one go.
 const MOST_PARCELS: usize = 4;
+/// And as often when all is taken: more than may be under way to a worker.
+const MOST_TURNS: usize = 64;
 /// What a worker has after its primary was killed: time for what is nearly done.
 pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
 
@@ -321,6 +323,18 @@ impl Worker {
                 }
                 Err(_) => return,
             }
+        }
+    }
+
+    /// Takes what lies in the channel now, all of it, as far as there are descriptors.
+    pub(super) fn take_all_pushed(&self) {
+        let waits = || matches!(parcel::next_size(self.connections.as_fd()), Ok(Some(_)));
+        // The primary may go on sending: what other groups bring can wait for the loop.
+        for _ in 0..MOST_TURNS {
+            if !waits() || !self.can_take_pushed() {
+                return;
+            }
+            self.take_pushed();
         }
     }
 

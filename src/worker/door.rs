@@ -35,14 +35,22 @@ impl Door {
     ) -> io::Result<Self> {
         let entrance = match listener {
             Some(listener) => Entrance::Listener(Poll::start(on, listener, true, called)?),
-            None => {
-                let timer = Timer::new(on, || {})?;
-                timer.set(NEVER);
-                timer.hold(true);
-                Entrance::Primary(timer)
-            }
+            None => Self::without_listener(on, true)?,
         };
         Ok(Self { group, entrance, limited: Cell::new(false) })
+    }
+
+    fn without_listener(on: Loop, holds: bool) -> io::Result<Entrance> {
+        let timer = Timer::new(on, || {})?;
+        timer.set(NEVER);
+        timer.hold(holds);
+        Ok(Entrance::Primary(timer))
+    }
+
+    /// From now on the primary alone brings connections. It keeps the loop alive as before.
+    pub fn leave_listener(&mut self, on: Loop) -> io::Result<()> {
+        self.entrance = Self::without_listener(on, self.holds())?;
+        Ok(())
     }
 
     pub fn listener(&self) -> Option<BorrowedFd<'_>> {

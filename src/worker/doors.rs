@@ -117,7 +117,13 @@ impl Worker {
             return Ok(false);
         }
         let (answer, _) = self.link.ask(&ToPrimary::Close { group })?;
-        Ok(matches!(answer, ToWorker::Closed { others: true, .. }))
+        let others = matches!(answer, ToWorker::Closed { others: true, .. });
+        if !others {
+            // What the address has brought until its end.
+            self.take_all_pushed();
+            self.received.borrow_mut().remove(&group);
+        }
+        Ok(others)
     }
 
     /// Takes what lies in the doors' queues and in the connection channel, once. What comes later is the
@@ -127,7 +133,7 @@ impl Worker {
         if self.promoted.get() {
             groups.into_iter().for_each(|group| self.accept(group));
         }
-        self.take_pushed();
+        self.take_all_pushed();
     }
 
     /// The primary is gone: let go of every listener at once, so that its successor can have the port.
@@ -166,7 +172,7 @@ impl Worker {
 
     fn accept(&self, group: GroupId) {
         let mut batch = Vec::with_capacity(8);
-        let mut near = false;
+        let (mut near, mut is_shut) = (false, false);
         // Borrowed for the accepting alone: what is handed over may close this very door.
         let doors = self.doors.borrow();
         if let Some(listener) = doors.iter().find(|door| door.group == group).and_then(Door::listener) {
@@ -178,17 +184,32 @@ impl Worker {
                     }
                     Err(Errno::INTR | Errno::CONNABORTED) => {}
                     Err(Errno::MFILE | Errno::NFILE) => near = true,
-                    Err(_) => break,
+                    Err(errno) => {
+                        is_shut = errno == Errno::INVAL;
+                        break;
+                    }
                 }
             }
         }
         drop(doors);
+        if is_shut {
+            self.leave_listener(group);
+        }
         self.page.add(page::BEAT, 1);
         self.page.add(page::ACCEPTED, batch.len() as u64);
         if near {
             self.become_scarce();
         }
         self.hand_over(Label::of(group), batch);
+    }
+
+    /// The primary has closed the address: the listener brings nothing more, and would wake the loop without end.
+    fn leave_listener(&self, group: GroupId) {
+        let mut doors = self.doors.borrow_mut();
+        if let Some(door) = doors.iter_mut().find(|door| door.group == group) {
+            // Without memory for a timer it stays as it is, until its server closes.
+            let _ = door.leave_listener(self.uv);
+        }
     }
 
     fn become_scarce(&self) {

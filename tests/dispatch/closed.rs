@@ -42,16 +42,34 @@ fn a_server_closed_in_all_workers_closes_the_port() {
 }
 
 #[test]
-fn what_the_last_closing_worker_had_not_read_is_answered() {
+fn what_an_address_brought_until_its_end_is_the_last_workers() {
+    for settings in [settings(), direct()] {
+        let (cluster, site, _) = Cluster::serving(settings, 0);
+        let (seat, other) = (cluster.seat(0), cluster.worker(1, &site));
+        let _listener = cluster.share(0, &site);
+        cluster.serve_seat(0, seat.generation, &site);
+        cluster.close(&other, &site);
+        let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
+        // Whatever lies in its channel and in the kernel's queues.
+        cluster.close_seat(0, seat.generation, &site);
+        assert_eq!(std::iter::from_fn(|| seat.take()).map(|parcel| parcel.fds.len()).sum::<usize>(), 10);
+        assert_eq!(cluster.refused(), 0);
+        drop(clients);
+    }
+}
+
+#[test]
+fn what_a_worker_had_not_read_when_it_died_in_a_stop_is_answered() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let seat = cluster.seat(0);
     cluster.serve_seat(0, seat.generation, &site);
     let mut client = Client::to(site.to());
     client.say(b"GET / HTTP/1.1\r\n\r\n");
     seat.await_message();
-    cluster.close_seat(0, seat.generation, &site);
+    cluster.retire();
+    cluster.dead(0, seat.generation);
+    cluster.stop();
     assert!(client.hear_all().unwrap().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
-    assert_eq!(cluster.refused(), 1);
 }
 
 #[test]

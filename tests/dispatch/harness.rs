@@ -258,8 +258,8 @@ impl Cluster {
 
     /// `server.close()` in one worker, which the accept thread confirms.
     pub fn close(&self, worker: &Worker, site: &Site) {
-        worker.close_door(site.group);
         self.close_seat(worker.slot, worker.generation, site);
+        worker.close_door(site.group);
     }
 
     pub fn close_seat(&self, slot: u16, generation: u32, site: &Site) {
@@ -294,8 +294,8 @@ impl Cluster {
     }
 
     pub fn retire(&self) {
-        self.dispatcher.retire();
-        self.settle();
+        // Its end is the answer.
+        let _ = self.dispatcher.retire().blocking_recv();
     }
 
     /// Returns when the accept thread has carried out everything that it was told.

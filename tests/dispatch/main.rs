@@ -3,6 +3,7 @@
 
 mod addresses;
 mod closed;
+mod closing;
 mod datagrams;
 mod death;
 mod descriptors;

@@ -212,9 +212,7 @@ impl Body {
             if !self.obey() {
                 return;
             }
-            while let Some(parcel) = self.seat.take() {
-                parcel.fds.into_iter().for_each(|fd| self.adopt(parcel.label.group, fd));
-            }
+            self.take_pushed();
             self.accept();
             self.answer();
         }
@@ -229,7 +227,10 @@ impl Body {
                 Ok((order, done)) => {
                     match order {
                         Order::OpenDoor(group, listener) => self.doors.push((group, listener)),
-                        Order::CloseDoor(group) => self.doors.retain(|(open, _)| *open != group),
+                        Order::CloseDoor(group) => {
+                            self.take_pushed();
+                            self.doors.retain(|(open, _)| *open != group);
+                        }
                         Order::Block(release) => {
                             done.send(()).unwrap();
                             if release.recv().is_err() {
@@ -245,6 +246,12 @@ impl Body {
         }
     }
 
+    fn take_pushed(&mut self) {
+        while let Some(parcel) = self.seat.take() {
+            parcel.fds.into_iter().for_each(|fd| self.adopt(parcel.label.group, fd));
+        }
+    }
+
     fn adopt(&mut self, group: GroupId, fd: OwnedFd) {
         let serves = self.doors.iter().any(|(open, _)| *open == group);
         let Seat { slot, generation, .. } = self.seat;
@@ -257,11 +264,22 @@ impl Body {
 
     fn accept(&mut self) {
         let mut accepted = Vec::new();
-        for (group, listener) in &self.doors {
-            let Some(listener) = listener else { continue };
-            while let Ok(fd) = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                self.seat.page.add(page::ACCEPTED, 1);
-                accepted.push((*group, fd));
+        for (group, share) in &mut self.doors {
+            let Some(listener) = share else { continue };
+            loop {
+                match accept_with(&*listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                    Ok(fd) => {
+                        self.seat.page.add(page::ACCEPTED, 1);
+                        accepted.push((*group, fd));
+                    }
+                    Err(errno) => {
+                        // The primary has closed the address.
+                        if errno == Errno::INVAL {
+                            *share = None;
+                        }
+                        break;
+                    }
+                }
             }
         }
         accepted.into_iter().for_each(|(group, fd)| self.adopt(group, fd));
