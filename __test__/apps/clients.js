@@ -2,11 +2,16 @@
 
 // How a program is asked. A client is { ask, close }: `ask` resolves to data that can be compared.
 
+const { once } = require('node:events');
 const http = require('node:http');
+const { WebSocket } = require('ws');
 const { request } = require('../helpers/http');
 
 /** Headers that tell of a connection or of the time, not of the answer. */
 const PASSING = ['connection', 'date', 'keep-alive'];
+
+/** A client that is sent away asks so often at the most. */
+const TRIES = 3;
 
 /** Milliseconds that one answer may take. */
 const PATIENCE = 15_000;
@@ -30,6 +35,46 @@ function overHttp({ ask, socket = false, varies = [] }, place, keepAlive) {
   return { ask: () => ask(tools), close: () => agent && agent.destroy() };
 }
 
+/** The server ended the connection in order, as it may: a client of such a protocol comes back and asks again. */
+class Away extends Error {}
+
+/** The codes with which a server sends a WebSocket away; `ws` and Socket.IO clients come back. */
+const GOING_AWAY = [1001, 1012];
+
+/** A client over a WebSocket: `converse` is given { send, next } and resolves to an answer. */
+async function overWebSocket(url, converse, { protocols } = {}) {
+  const socket = new WebSocket(url, protocols);
+  const [arrived, waiting] = [[], []];
+  let end = null;
+  socket.on('message', (data) => {
+    arrived.push(String(data));
+    waiting.shift()?.resolve();
+  });
+  socket.on('close', (code) => {
+    end = GOING_AWAY.includes(code) ? new Away(`${url}: ${code}`) : new Error(`${url} was closed with ${code}`);
+    for (const { reject } of waiting.splice(0)) reject(end);
+  });
+  await once(socket, 'open');
+  socket.on('error', () => undefined);
+  const send = (message) => {
+    if (end !== null) throw end;
+    socket.send(typeof message === 'string' ? message : JSON.stringify(message));
+  };
+  const next = async () => {
+    if (arrived.length === 0) {
+      if (end !== null) throw end;
+      await new Promise((resolve, reject) => waiting.push({ resolve, reject }));
+    }
+    return arrived.shift();
+  };
+  const close = async () => {
+    if (socket.readyState === WebSocket.CLOSED) return;
+    socket.close();
+    await once(socket, 'close');
+  };
+  return { ask: () => converse({ send, next }), close };
+}
+
 /** Resolves as `promise` does, or rejects when it takes too long. */
 async function inTime(promise, what) {
   let timer;
@@ -43,16 +88,36 @@ async function inTime(promise, what) {
   }
 }
 
-/** Opens a client of this program. With `keepAlive` it asks over one connection as long as that lives. */
-async function open(program, place, { keepAlive = false } = {}) {
-  const { client } = program;
-  const opened = client === undefined ? overHttp(program, place, keepAlive) : await inTime(client(place), 'connecting');
-  return { ask: () => inTime(opened.ask(), 'an answer'), close: opened.close };
+/**
+ * A client of this program; it connects at its first question. With `keepAlive` it keeps its connection over HTTP.
+ * `program.away` is what its clients read when it ends their connections itself.
+ */
+function open(program, place, { keepAlive = false } = {}) {
+  const { client, away } = program;
+  let opened = null;
+  const isAway = (error) => error instanceof Away || away?.test(error.message);
+  const close = async () => {
+    const last = opened;
+    opened = null;
+    await last?.close();
+  };
+  const connect = async () => (client === undefined ? overHttp(program, place, keepAlive) : client(place));
+  const ask = async (tries = TRIES) => {
+    try {
+      opened ??= await inTime(connect(), 'connecting');
+      return await inTime(opened.ask(), 'an answer');
+    } catch (error) {
+      if (!isAway(error) || tries === 1) throw error;
+      await close();
+      return ask(tries - 1);
+    }
+  };
+  return { ask: () => ask(), close };
 }
 
 /** One question by a client of its own. */
 async function askOnce(program, place) {
-  const client = await open(program, place);
+  const client = open(program, place);
   try {
     return await client.ask();
   } finally {
@@ -60,4 +125,4 @@ async function askOnce(program, place) {
   }
 }
 
-module.exports = { askOnce, open };
+module.exports = { Away, askOnce, open, overWebSocket };

@@ -36,7 +36,7 @@ class Load {
     while (this.#asks) {
       if (client === null) opened = performance.now();
       try {
-        client ??= await connect();
+        client ??= connect();
         const answer = await client.ask();
         if (!isDeepStrictEqual(answer, expected)) throw new Error(`another answer: ${JSON.stringify(answer)}`);
         this.answered += 1;

@@ -1,13 +1,30 @@
 'use strict';
 
-// Servers that programs need beside them, from Debian's packages.
+// Servers that programs need beside them.
 
+const { once } = require('node:events');
+const http = require('node:http');
+const { text } = require('node:stream/consumers');
 const { freePort } = require('../helpers/http');
 const debian = require('../helpers/debian');
 const { run } = require('../helpers/run');
 const { skip } = require('../helpers/skip');
 
 const starts = {
+  /** An HTTP server that says what it was asked. */
+  echo: async (t) => {
+    const server = http.createServer(async (request, response) => {
+      response.end(`${request.method} ${request.url} ${await text(request)}`);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    t.after(() => {
+      server.close();
+      server.closeAllConnections();
+    });
+    return { port: server.address().port };
+  },
+  /** Redis, from Debian's packages. */
   redis: async (t) => {
     const server = debian.installed('redis-server') ?? (debian.mayInstall() ? await debian.fromDebian('redis-server') : undefined);
     if (server === undefined) return skip(t, 'there is no redis-server');
