@@ -91,6 +91,8 @@ export declare class Primary {
   customised(metrics?: string | undefined | null): any
   /** Something the operator should know: a line of the log. */
   warn(text: string): void
+  /** Something that may interest the operator: a line of the log. */
+  note(text: string): void
   /** The workers that a message can be meant for: see [`super::messages::targets`]. */
   targets(): Array<number>
   /** The name of a slot's worker: see [`super::messages::name`]. */

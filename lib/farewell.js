@@ -4,6 +4,7 @@
 // How connections of other protocols are told that their worker leaves: HTTP/2 sessions by GOAWAY at once, so
 // that they end with their last stream; WebSockets by a close frame with 1001, when everything else is done.
 
+const { isEndless } = require('./protocols');
 const { isTunnel } = require('./streams');
 
 /** Sessions that live, by HTTP/2 server. @type {WeakMap<object, Set<import('node:http2').Http2Session>>} */
@@ -60,7 +61,6 @@ function followUpgrades(server) {
 }
 
 /** Types of answers that have no end of their own. */
-const ENDLESS = /^\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i;
 const ENDLESS_HEAD = /\r\ncontent-type:\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i;
 
 /** Whether an HTTP/1 response streams events, and so has no end of its own. @param {any} response */
@@ -79,7 +79,7 @@ function isBusy(session) {
   const streams = symbol === undefined ? undefined : session[symbol]?.streams;
   // Node's own maps are not of the class Map.
   if (typeof streams?.values !== 'function' || streams.size === 0) return true;
-  return [...streams.values()].some((stream) => !isTunnel(stream) && !ENDLESS.test(String(stream.sentHeaders?.['content-type'] ?? '')));
+  return [...streams.values()].some((stream) => !isTunnel(stream) && !isEndless(stream.sentHeaders?.['content-type']));
 }
 
 /** @param {any} server */

@@ -183,6 +183,11 @@ class Primary {
     return this.ask(core, (id) => core.release(id, group)).catch(() => {});
   }
 
+  /** A line of the log, where there is one. @param {string} text */
+  note(text) {
+    this.core?.note(text);
+  }
+
   /** @param {string} text */
   warn(text) {
     if (this.core === null) console.warn(`drover: ${text}`);

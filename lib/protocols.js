@@ -13,4 +13,9 @@ function protocolOf(server) {
   return server instanceof http.Server || server instanceof https.Server ? 'http1' : '';
 }
 
-module.exports = { protocolOf };
+/** Whether a response of this type has no end of its own: a stream of events. @param {any} type the header's value */
+function isEndless(type) {
+  return /^\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i.test(String(type ?? ''));
+}
+
+module.exports = { isEndless, protocolOf };

@@ -39,7 +39,10 @@ function count(worker) {
     cells[CLOCK] = at;
     fellSilent(socket, at);
     answered(duration, status, at);
-    if (tellIfSlow !== null) tellIfSlow(socket._httpMessage?.req, duration, status);
+    if (tellIfSlow !== null && duration >= slowMs) {
+      const response = socket._httpMessage;
+      if (!isEventStream(response)) tellIfSlow(response?.req, duration, status);
+    }
     if (measured) bytes.look(socket, at);
   }
 

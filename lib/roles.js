@@ -308,6 +308,7 @@ class InPrimary {
       isPrimary: true,
       workerId: undefined,
       retry: retryOf(this.config),
+      note: (text) => this.primary.note(text),
     });
     /** Senders of messages, by their names. @type {Map<number, any>} */
     this.senders = new Map();

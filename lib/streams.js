@@ -4,7 +4,7 @@
 // HTTP/2 requests, counted as those of HTTP/1 are: a stream is a request, and its end is the response's.
 
 const { REQUESTS } = require('./cells');
-const { protocolOf } = require('./protocols');
+const { isEndless, protocolOf } = require('./protocols');
 
 const begun = Symbol('drover.streamBegun');
 const asked = Symbol('drover.streamAsked');
@@ -30,7 +30,7 @@ function streamsOf(cells, answered, tellIfSlow, bytes) {
     answered(duration, Number(status ?? 0), at);
     // Its session knows the connection as long as there is one.
     if (bytes !== null && this[carrier]?.destroyed === false) bytes.look(this[carrier].socket, at);
-    if (tellIfSlow !== null) tellIfSlow(requestOf(this[asked]), duration, Number(status ?? 0));
+    if (tellIfSlow !== null && !isEndless(this.sentHeaders?.['content-type'])) tellIfSlow(requestOf(this[asked]), duration, Number(status ?? 0));
   }
 
   /** @param {any} stream @param {any} headers */

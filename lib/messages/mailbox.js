@@ -61,14 +61,16 @@ class Mailbox {
    * @param {boolean} made.isPrimary
    * @param {string | undefined} made.workerId
    * @param {import('../retry').Retry | null} [made.retry] of messages to a worker that is being replaced
+   * @param {(text: string) => void} [made.note] tells the operator something
    */
-  constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null }) {
+  constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null, note = () => {} }) {
     this.wire = wire;
     this.listeners = listeners;
     this.advanced = advanced;
     this.isPrimary = isPrimary;
     this.workerId = workerId;
     this.retry = retry;
+    this.note = note;
     /** @type {Map<string, (data: any, message: any) => any>} */
     this.handlers = new Map();
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
@@ -296,7 +298,11 @@ class Mailbox {
     if (this.saidUnheard) return;
     this.saidUnheard = true;
     const where = this.isPrimary ? "cluster.on('message', ...) in the primary" : "process.on('message', ...)";
-    const text = `A message of type '${typeOf(message)}' came by send() and nobody listens: ${where} would hear of it`;
+    const type = typeOf(message);
+    const named = type === '' ? 'A message' : `A message of type '${type}'`;
+    const text = `${named} came by send() and nobody listens: ${where} would hear of it`;
+    // Programs tell whoever may have started them what that one may want to know, and mean nobody in particular.
+    if (this.isPrimary && this.handlers.size === 0) return this.note(text);
     process.emitWarning(text, { type: 'DroverWarning', code: 'UNHEARD_MESSAGE' });
   }
 

@@ -251,6 +251,12 @@ impl NativePrimary {
         self.inner.iter().for_each(|primary| primary.warn(text.clone()));
     }
 
+    /// Something that may interest the operator: a line of the log.
+    #[napi]
+    pub fn note(&self, text: String) {
+        self.inner.iter().for_each(|primary| primary.note(text.clone()));
+    }
+
     /// The workers that a message can be meant for: see [`super::messages::targets`].
     #[napi]
     pub fn targets(&self) -> Vec<f64> {

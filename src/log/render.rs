@@ -98,6 +98,9 @@ impl Renderer {
         let object = line.trim_ascii();
         let Some(members) = scan::members(object) else {
             let text = String::from_utf8_lossy(line);
+            let is_plain = self.style.format == Format::Json || !self.style.color;
+            let text =
+                if is_plain && line.contains(&scan::ESCAPE) { scan::plain(&text).into() } else { text };
             let fresh = Fresh {
                 time: now_ms,
                 level,

@@ -22,6 +22,44 @@ pub fn request_of(line: &[u8]) -> (Option<&str>, &[u8]) {
     }
 }
 
+/// Begins what is an order to a terminal and no text.
+pub const ESCAPE: u8 = 0x1b;
+
+/// A text without orders to a terminal: colours, movements, titles (ECMA-48). What a link shows stays.
+pub fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, order)) = rest.split_once('\u{1b}') {
+        plain.push_str(before);
+        rest = &order[length_of_order(order.as_bytes())..];
+    }
+    plain.push_str(rest);
+    plain
+}
+
+/// How long an order is behind its escape. One that is cut off ends with the text.
+fn length_of_order(order: &[u8]) -> usize {
+    let until = |is_end: &dyn Fn(&u8) -> bool| order.iter().position(is_end);
+    match order.first() {
+        // Parameters and intermediates, then one that says what is ordered.
+        Some(b'[') => {
+            let end = order[1..].iter().position(|byte| !(0x20..=0x3f).contains(byte));
+            // What is no such order is text again.
+            end.map_or(order.len(), |end| 1 + end + usize::from((0x40..=0x7e).contains(&order[1 + end])))
+        }
+        // A text of its own, ended by BEL or by another escape with a backslash.
+        Some(b']' | b'P' | b'X' | b'^' | b'_') => match until(&|byte| matches!(byte, 7 | 0x1b)) {
+            Some(end) if order[end] == 7 => end + 1,
+            Some(end) => end + 1 + usize::from(order.get(end + 1) == Some(&b'\\')),
+            None => order.len(),
+        },
+        Some(b' '..=b'/') => until(&|byte| !(b' '..=b'/').contains(byte))
+            .map_or(order.len(), |end| end + usize::from(order[end].is_ascii())),
+        Some(b'0'..=b'~') => 1,
+        _ => 0,
+    }
+}
+
 /// The members of a logger's line that drover knows.
 #[derive(Debug, Default, PartialEq)]
 pub struct Members<'a> {
@@ -202,6 +240,27 @@ impl<'de> Visitor<'de> for ScalarVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn orders_to_a_terminal_are_no_text() {
+        for (text, expected) in [
+            ("\u{1b}[31merror\u{1b}[0m: away", "error: away"),
+            ("\u{1b}[1;38;5;208mbold\u{1b}[m", "bold"),
+            ("\u{1b}[2K\u{1b}[1Gdone", "done"),
+            ("\u{1b}]0;a title\u{7}text", "text"),
+            ("\u{1b}]8;;https://example.org\u{1b}\\link\u{1b}]8;;\u{1b}\\", "link"),
+            ("\u{1b}(Btext\u{1b}7\u{1b}cmore", "textmore"),
+            ("grüße\u{1b}[32m✓\u{1b}[39m", "grüße✓"),
+            ("cut \u{1b}[3", "cut "),
+            ("cut \u{1b}", "cut "),
+            ("\u{1b}[3ü", "ü"),
+            ("\u{1b}ü", "ü"),
+            ("\u{1b}(ü", "ü"),
+            ("no order", "no order"),
+        ] {
+            assert_eq!(plain(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn a_loggers_line_tells_what_it_has() {

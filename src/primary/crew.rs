@@ -137,7 +137,7 @@ impl Crew {
             log.follow(Followed { source: source(false), stream: stdout, report_mark: String::new() });
             log.follow(Followed { source: source(true), stream: stderr, report_mark });
         }
-        let link = Link::start(name, pidfd, control, self.inputs.clone())?;
+        let link = Link::start(name, pid, pidfd, control, self.inputs.clone())?;
         self.links.insert(name, link);
         Ok(pid)
     }

@@ -146,6 +146,11 @@ impl Primary {
         self.tell(Input::Dispatch(Report::Notice(Level::Warn, text)));
     }
 
+    /// A line of the program's side for the log.
+    pub fn note(&self, text: String) {
+        self.tell(Input::Dispatch(Report::Notice(Level::Info, text)));
+    }
+
     /// The process got a signal to stop.
     pub fn signalled(&self, signal: StopSignal) {
         self.tell(Input::StopSignal(signal));

@@ -32,6 +32,7 @@ enum Outgoing {
 /// The loop's handle of a worker.
 pub struct Link {
     outgoing: UnboundedSender<Outgoing>,
+    pid: u32,
     pidfd: Arc<OwnedFd>,
     /// Bytes of messages that wait for the worker to read.
     waiting: Arc<AtomicUsize>,
@@ -54,6 +55,7 @@ impl Link {
     /// The channel or the process cannot be watched; the process is gone then.
     pub fn start(
         name: Name,
+        pid: u32,
         pidfd: OwnedFd,
         Ends { socket, sender, receiver }: Ends,
         inputs: UnboundedSender<Input>,
@@ -76,7 +78,7 @@ impl Link {
             queued: 0,
         };
         tokio::spawn(task.run(received));
-        Ok(Self { outgoing, pidfd, waiting })
+        Ok(Self { outgoing, pid, pidfd, waiting })
     }
 
     pub fn send(&self, message: ToWorker) {
@@ -106,8 +108,13 @@ impl Link {
         stack::ask(self.pidfd.as_fd())
     }
 
+    /// SIGTERM; `forced`: SIGKILL, for what it has started too.
     pub fn end(&self, forced: bool) {
-        exit::end(self.pidfd.as_fd(), forced);
+        if forced {
+            exit::kill_with_children(self.pidfd.as_fd(), self.pid);
+        } else {
+            exit::end(self.pidfd.as_fd(), false);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ use crate::event::{Event, Level};
 use crate::log::Logs;
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
+use crate::process::holder::{self, Holder};
 use crate::sys::local_time::now_ms;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -261,8 +262,13 @@ impl Cluster {
             && port != 0
             && port != bound
         {
-            let text = format!("Port {port} is taken: the monitoring API is on the next free one");
-            self.emit(Event::about(Component::Monitoring, Level::Warn, text));
+            let by = match holder::of_port(port) {
+                Some(holder) if holder.pid == std::process::id() => " by this program itself".to_owned(),
+                Some(Holder { pid, name }) => format!(" by process {pid} ({name})"),
+                None => String::new(),
+            };
+            let text = format!("Port {port} is taken{by}: the monitoring API is on the next free one");
+            self.emit(Event::about(Component::Monitoring, Level::Info, text));
         }
         let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
         if !places.is_empty() {

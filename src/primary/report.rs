@@ -134,7 +134,9 @@ impl Cluster {
         if let Some(id) = request_id {
             members["requestId"] = id.into();
         }
-        let (level, component) = (Level::Warn, Component::Requests);
+        // Who waits for long polls gives up as it likes.
+        let level = if status == 0 { Level::Debug } else { Level::Warn };
+        let component = Component::Requests;
         self.emit(Event::Notice { level, message, component, members: Some(members) });
     }
 }

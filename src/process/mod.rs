@@ -5,6 +5,7 @@ pub mod cpus;
 mod disks;
 pub mod doing;
 pub mod exit;
+pub mod holder;
 mod inspector;
 pub mod launch;
 pub mod machine;
