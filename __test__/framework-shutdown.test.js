@@ -4,15 +4,11 @@
 // end, without an error, in a roll and in a stop. Each is the published package, used as its documents say.
 
 const assert = require('node:assert/strict');
-const { execFile } = require('node:child_process');
-const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { promisify } = require('node:util');
+const { built } = require('./helpers/built');
 const { freePort, keepAlive } = require('./helpers/http');
 const { findNode } = require('./helpers/nodes');
-const { packages } = require('./helpers/packages');
-const { folder } = require('./helpers/program');
 const { run } = require('./helpers/run');
 
 const managed = require.resolve('./fixtures/managed.js');
@@ -123,26 +119,10 @@ const frameworks = {
   },
 };
 
-/** Writes a program and builds it; resolves to the file that a worker runs. */
-async function made(t, { versions, files, build, main }, node) {
-  const installed = await packages(t, versions);
-  if (installed === null) return null;
-  const place = path.join(folder(t), 'app');
-  fs.mkdirSync(place);
-  fs.symlinkSync(path.join(installed, 'node_modules'), path.join(place, 'node_modules'));
-  fs.writeFileSync(path.join(place, 'package.json'), JSON.stringify({ private: true, type: build ? 'module' : 'commonjs' }));
-  for (const [name, text] of Object.entries(files)) {
-    fs.mkdirSync(path.dirname(path.join(place, name)), { recursive: true });
-    fs.writeFileSync(path.join(place, name), text);
-  }
-  if (build) await promisify(execFile)(node, build, { cwd: place, env: { ...process.env, NODE_ENV: 'production' } });
-  return path.join(place, main);
-}
-
 for (const [name, framework] of Object.entries(frameworks)) {
   test(`${name} closes its server in its own way and cleans up, in a roll and in a stop`, async (t) => {
     const node = framework.node === undefined ? process.execPath : (await findNode(framework.node)).path;
-    const file = await made(t, framework, node);
+    const file = await built(t, framework, node);
     if (file === null) return;
     const port = await freePort();
     const cluster = run(t, managed, {

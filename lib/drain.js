@@ -65,7 +65,14 @@ class Drain {
     this.handoff = handoff;
     if (this.begun) return;
     // Whatever is open: the program's handlers need time too.
-    setTimeout(() => this.worker.signals.call(signal), Math.min(deadlineMs / 2, MAX_DELAY)).unref();
+    const { inner, signals } = this.worker;
+    const half = () => {
+      signals.call(signal);
+      if (inner.isLeaving) inner.end('SIGTERM');
+    };
+    setTimeout(half, Math.min(deadlineMs / 2, MAX_DELAY)).unref();
+    // A program that clusters itself waits for its processes in its handlers.
+    if (!inner.isEmpty) signals.call(signal);
     this.run().then(() => {
       this.worker.signals.call(signal);
       // Not returned: waiting for the end must not be the handlers' work.
@@ -115,7 +122,8 @@ class Drain {
       leaveInOrder(this.worker, server);
       endSessions(server);
     }
-    await Promise.race([this.#until(() => this.#isAnswered()), this.over]);
+    this.worker.inner.leave();
+    await Promise.race([this.#until(() => this.#isAnswered() && this.worker.inner.isEmpty), this.over]);
     await this.worker.leadership.done();
     this.hooks = new AsyncLocalStorage();
     await this.hooks.run(true, runHooks);

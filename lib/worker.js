@@ -13,6 +13,7 @@ const { departureOf } = require('./departure');
 const { Drain } = require('./drain');
 const { follow } = require('./farewell');
 const { giveIdle, giveOne } = require('./handoff');
+const { InnerCluster } = require('./inner-cluster');
 const { Leadership } = require('./leadership');
 const { Mailbox } = require('./messages/mailbox');
 const { Registry, homeOf } = require('./metrics/registry');
@@ -60,6 +61,8 @@ class Worker {
     this.shutdown = require('./shutdown');
     this.checks = new Checks(this);
     this.signals = new WorkerSignals(this);
+    /** What the program makes with node:cluster. */
+    this.inner = new InnerCluster(this);
     /** The datagram sockets that it shares. @type {ReturnType<typeof import('./datagram').share> | undefined} */
     this.datagrams = undefined;
     /** How many HTTP servers close while others serve on, and which. */
@@ -403,6 +406,7 @@ function attach(primary) {
   require('./departure').departInOrder(current);
   require('./program-close').closeAsAlone(current);
   current.signals.listen();
+  current.inner.follow();
   if (welcome.traced) require('./stack').answerForHangs();
   require('./startup-output').followOutput(current);
   if (welcome.captured) require('./request-ids').markLines();

@@ -326,7 +326,7 @@ mod tests {
         let line = json_of(STDOUT, "grüße \"you\"\t\u{1b}[0m".as_bytes());
         let expected = json!({
             "level": 30, "time": 1000, "pid": 77, "hostname": "server", "env": "production", "worker": "2",
-            "msg": "grüße \"you\"\t\u{1b}[0m",
+            "msg": "grüße \"you\"\t",
         });
         assert_eq!(line, expected);
         assert_eq!(json_of(Source { is_error: true, ..STDOUT }, b"no")["level"], 50);
