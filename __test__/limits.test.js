@@ -145,8 +145,8 @@ function talkative({ native }) {
   app.start(0, '127.0.0.1').then(() => {
     if (app.isPrimary) return;
     const { addon } = require(native);
-    for (let at = 0; at < 1200; at += 1) addon.workerHint(`hint ${at % 600} of many`);
-    addon.workerHint('hint 0 of many');
+    for (let at = 0; at < 1200; at += 1) addon.workerHint(`hint ${at % 600} of many`, true);
+    addon.workerHint('hint 0 of many', true);
     console.log('ALL SAID');
   });
 }

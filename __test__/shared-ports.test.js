@@ -8,14 +8,17 @@ const { test } = require('node:test');
 const { freePort, tcp } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
-/** A cluster of two whose primary tells the workers what to open; `steps` is run once they have finished their start. */
-async function cluster(t, steps) {
-  const given = { port: await freePort(), other: await freePort() };
+/**
+ * A cluster of two whose primary tells the workers what to open; `steps` is run once they have finished their start.
+ * With ready 'message' a replacement need not serve what it is told to open later.
+ */
+async function cluster(t, steps, ready = 'listen') {
+  const given = { port: await freePort(), other: await freePort(), ready };
   const text = `'use strict';
     const net = require('node:net');
     const { setTimeout: wait } = require('node:timers/promises');
     const given = ${JSON.stringify(given)};
-    const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 2 } } });
+    const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 2, processManagement: { ready: given.ready } } } });
     const servers = [];
     const open = (port) => new Promise((resolve) => {
       const server = net.createServer((socket) => socket.end(app.workerId + '\\n'));
@@ -33,7 +36,7 @@ async function cluster(t, steps) {
     });
     const ask = (worker, what, port) => app.sendToWorker(worker, what, port);
     app.start(given.port, '127.0.0.1').then(async () => {
-      if (app.isWorker) return;
+      if (app.isWorker) return void (given.ready === 'message' && process.send('ready'));
       // What a worker does in its first second belongs to its start.
       await wait(1200);
       await (${steps})(ask, given.other, wait, app);
@@ -100,7 +103,7 @@ test('workers that have all closed a port may all open it again, and a roll chan
     console.log(`ONE ${await ask('0', 'shut', other)} ${await ask('0', 'open', other)}`);
     await app.restartCluster();
     console.log(`ROLLED ${await both('open')}`);
-  });
+  }, 'message');
   await run.until(/FIRST open,open/);
   await run.until(/AGAIN shut,shut open,open/);
   await run.until(/ONE shut open/);
