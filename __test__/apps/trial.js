@@ -64,8 +64,9 @@ async function alone(t, program, installed, services) {
   await load.more(ANSWERS);
   assert.deepEqual(load.failures.map(({ error }) => error.message), [], 'one process fails');
   // In the middle of its work, as the workers of a roll are: what it writes then is no noise.
-  await stopTime(deployed);
+  const stopped = stopTime(deployed);
   await load.stop();
+  await stopped;
   const { output } = deployed.running;
   if (program.hook) assert.match(output, program.hook, 'one process does not run its shutdown hooks');
   return { answer, output };
