@@ -4,12 +4,14 @@
 // drover (__test__/apps). Their packages are installed into .cache/packages in the versions that each names.
 //
 // A line a program, and one of JSON at the end: `programs` tried, how many answered the `same` and exited in order,
-// `roll_failed` and `kill_failed` requests, `hooks_missed`, `slow_stops`, `noisy` programs; `detail` has what was wrong.
+// `roll_failed` and `kill_failed` requests, `hooks_missed`, `slow_stops`, `noisy` programs; `detail` has what was wrong. Of
+// tracers (__test__/apps/tracers): `spans_missing` and `spans_doubled` of a load through three rolls.
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { parseArgs } = require('node:util');
 const { Skipped, endScopes, scope } = require('../__test__/apps/scope');
+const { traced } = require('../__test__/apps/traced');
 const { faults, trial } = require('../__test__/apps/trial');
 const { build } = require('./build');
 const { root } = require('./support/child');
@@ -17,6 +19,9 @@ const { install } = require('./support/install');
 const { Trouble, main, say } = require('./support/terminal');
 
 const folder = path.join(root, '__test__', 'apps', 'programs');
+const tracers = path.join(root, '__test__', 'apps', 'tracers');
+
+const namesIn = (place) => fs.readdirSync(place).map((name) => path.basename(name, '.js')).sort();
 
 const COLUMNS = [22, 7, 14, 14, 9, 20, 6];
 const row = (cells) => say(cells.map((cell, column) => String(cell).padEnd(COLUMNS[column])).join(' ').trimEnd());
@@ -41,7 +46,7 @@ for (const [signal, number] of [
 }
 
 main(async () => {
-  const all = fs.readdirSync(folder).map((name) => path.basename(name, '.js')).sort();
+  const all = [...namesIn(folder), ...namesIn(tracers)];
   const { values, positionals: words } = parseArgs({ allowPositionals: true, options: { 'no-build': { type: 'boolean' } } });
   const wanted = words.length === 0 ? all : all.filter((name) => words.includes(name));
   const unknown = words.filter((word) => !all.includes(word));
@@ -49,21 +54,32 @@ main(async () => {
   await install();
   if (!values['no-build']) await build();
   row(['program', 'answers', 'roll', 'kill', 'hooks', 'stop', 'noise']);
-  const sum = { programs: 0, same: 0, roll_failed: 0, kill_failed: 0, hooks_missed: 0, slow_stops: 0, noisy: 0 };
+  const sum = { programs: 0, same: 0, roll_failed: 0, kill_failed: 0, hooks_missed: 0, slow_stops: 0, noisy: 0, spans_missing: 0, spans_doubled: 0 };
   const detail = {};
+  const tryProgram = async (name) => {
+    const result = await scope((t) => trial(t, require(path.join(folder, name))));
+    tell(name, result);
+    sum.programs += 1;
+    sum.same += result.differing.length === 0 ? 1 : 0;
+    sum.roll_failed += result.roll.failures.length;
+    sum.kill_failed += result.kill.failures.length;
+    sum.hooks_missed += result.hooks.missed.length;
+    sum.slow_stops += result.stop.isSlow ? 1 : 0;
+    sum.noisy += result.noise.length > 0 ? 1 : 0;
+    const wrong = faults(result);
+    if (wrong !== null) detail[name] = wrong;
+  };
+  const tryTracer = async (name) => {
+    const { answered, failed, missing, doubled } = await scope((t) => traced(t, require(path.join(tracers, name))));
+    row([name, `${answered} requests through three rolls: ${failed} failed, ${missing} spans missing, ${doubled} doubled`]);
+    sum.spans_missing += missing;
+    sum.spans_doubled += doubled;
+    sum.roll_failed += failed;
+    if (failed + missing + doubled > 0) detail[name] = { failed, missing, doubled };
+  };
   for (const name of wanted) {
     try {
-      const result = await scope((t) => trial(t, require(path.join(folder, name))));
-      tell(name, result);
-      sum.programs += 1;
-      sum.same += result.differing.length === 0 ? 1 : 0;
-      sum.roll_failed += result.roll.failures.length;
-      sum.kill_failed += result.kill.failures.length;
-      sum.hooks_missed += result.hooks.missed.length;
-      sum.slow_stops += result.stop.isSlow ? 1 : 0;
-      sum.noisy += result.noise.length > 0 ? 1 : 0;
-      const wrong = faults(result);
-      if (wrong !== null) detail[name] = wrong;
+      await (namesIn(tracers).includes(name) ? tryTracer : tryProgram)(name);
     } catch (error) {
       row([name, error instanceof Skipped ? error.message : `FAILED ${error.message}${error.cause ? ` (${error.cause.message})` : ''}`]);
       if (!(error instanceof Skipped)) sum.programs += 1;
