@@ -11,7 +11,7 @@ const { faults, trial } = require('./apps/trial');
 
 const chosen = ['express', 'fastify', 'koa', 'hapi', 'apollo', 'nest-express', 'trpc', 'feathers', 'http-server', 'serve'];
 
-describe('published programs', { concurrency: 3 }, () => {
+describe('published programs', { concurrency: 2 }, () => {
   for (const name of chosen) {
     it(`${name} is under drover what it is as one process`, async (t) => {
       const program = require(`./apps/programs/${name}`);

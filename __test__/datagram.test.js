@@ -18,11 +18,11 @@ const { findStrace } = require('./helpers/strace');
 const PATIENCE = 60_000;
 
 /** What the program of `main` says is the same under every runner, but for those that do not keep the promise. */
-function everywhere(promise, main, says, { except = [], skip, node, ...options } = {}) {
+function everywhere(promise, main, says, { except = [], skip, runtime, ...options } = {}) {
   for (const runner of runners.filter((name) => !except.includes(name))) {
     test(`${promise}: ${runner}`, { skip }, async (t) => {
       const port = await freePort();
-      const ran = runAs(t, runner, main, { ...options, ...(await node?.()), given: { ...options.given, port } });
+      const ran = runAs(t, runner, main, { ...options, ...(await runtime?.()), given: { ...options.given, port } });
       const [, said] = await ran.until(/SAYS (.*)/);
       assert.deepEqual(JSON.parse(said), typeof says === 'function' ? says(port) : says);
     });
@@ -424,7 +424,9 @@ for (const [what, at] of [
       };
       require('node:http').createServer().listen(port, '127.0.0.1', next);
     }`;
-    const cluster = runAs(t, 'drover', main, { given: { port: await freePort() }, config: { monitoring: { enabled: false } } });
+    // A probe has a connection for a moment.
+    const config = { monitoring: { enabled: false }, healthCheck: { enabled: false } };
+    const cluster = runAs(t, 'drover', main, { given: { port: await freePort() }, config });
     await cluster.until(/STARTED/);
     await cluster.until(/BEGUN/);
     const [worker] = cluster.workers();
@@ -709,5 +711,5 @@ everywhere(
     console.log(`SAYS ${JSON.stringify([address, at])}`);
   },
   (port) => ['127.0.0.1', port],
-  { node: () => nodeWith('bindSync' in dgram.Socket.prototype, 26), except: ['node:cluster'] },
+  { runtime: () => nodeWith('bindSync' in dgram.Socket.prototype, 26), except: ['node:cluster'] },
 );
