@@ -32,7 +32,10 @@ function watchers() {
  * @returns {Function[]} a listener for once takes itself off when it is called
  */
 function handlersOf(signal) {
-  const others = process.rawListeners(signal).filter((listener) => !(OWN in listener));
+  // A runner (tsx) hides its own from those who ask as programs do.
+  const shown = process.listeners(signal);
+  const isShown = (/** @type {any} */ listener) => shown.includes(listener.listener ?? listener);
+  const others = process.rawListeners(signal).filter((listener) => !(OWN in listener) && isShown(listener));
   const watching = WATCHED.has(signal) ? watchers() : 0;
   return others.length > watching ? others : [];
 }
