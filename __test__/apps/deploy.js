@@ -35,9 +35,9 @@ async function nodeOf({ node = 0 }) {
  * packages cannot be had.
  */
 async function install(t, program) {
-  const { versions, files = {}, build, main = 'server.js', bin } = program;
+  const { versions, overrides, files = {}, build, main = 'server.js', bin } = program;
   const node = await nodeOf(program);
-  const installed = await packages(t, versions, { scripts: false });
+  const installed = await packages(t, versions, { scripts: false, overrides });
   if (installed === null) return null;
   // Beside the packages, so that Node finds them on its way up.
   const folder = path.join(installed, 'programs', hash([files, build]));

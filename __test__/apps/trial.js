@@ -55,11 +55,12 @@ async function stopTime({ running }) {
 
 const median = (values) => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)];
 
-/** What one process does: { answer, output }. */
+/** What one process does: { answer, onceDone, output }. */
 async function alone(t, program, installed, services) {
   const deployed = await start(t, program, installed, 'one process', services);
   const answer = await firstAnswer(program, deployed);
   assert.deepEqual(await askOnce(program, deployed.place), answer, 'one process answers differently each time');
+  const onceDone = await program.once?.(deployed.place);
   const load = new Load(t, program, deployed.place, answer);
   await load.more(ANSWERS);
   assert.deepEqual(load.failures.map(({ error }) => error.message), [], 'one process fails');
@@ -69,11 +70,11 @@ async function alone(t, program, installed, services) {
   await stopped;
   const { output } = deployed.running;
   if (program.hook) assert.match(output, program.hook, 'one process does not run its shutdown hooks');
-  return { answer, output };
+  return { answer, onceDone, output };
 }
 
 /** A roll and a killed worker under load, then a stop. */
-async function clustered(t, program, installed, services, { answer, output }) {
+async function clustered(t, program, installed, services, { answer, onceDone, output }) {
   const deployed = await start(t, program, installed, 'drover', services);
   const { running, place } = deployed;
   await firstAnswer(program, deployed);
@@ -81,6 +82,11 @@ async function clustered(t, program, installed, services, { answer, output }) {
   for (let visit = 0; visit < VISITS; visit += 1) {
     const given = await askOnce(program, place);
     if (!isDeepStrictEqual(given, answer)) differing.push(given);
+  }
+
+  if (program.once) {
+    const done = await program.once(place);
+    if (!isDeepStrictEqual(done, onceDone)) differing.push(done);
   }
 
   const rolled = new Load(t, program, place, answer);

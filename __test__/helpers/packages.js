@@ -18,20 +18,22 @@ const cache = path.resolve(__dirname, '..', '..', '.cache', 'packages');
 
 /**
  * A folder whose node_modules has these packages: names with their versions. Null when they cannot be had; the test `t`
- * is skipped then. `scripts: false` leaves out what packages run when they are installed.
+ * is skipped then. `scripts: false` leaves out what packages run when they are installed, `overrides` are npm's.
  *
  * @param {Record<string, string>} versions
  */
-async function packages(t, versions, { scripts = true } = {}) {
+async function packages(t, versions, { scripts = true, overrides } = {}) {
   const wanted = Object.entries(versions).map(([name, version]) => `${name}@${version}`);
   const options = scripts ? [] : ['--ignore-scripts'];
-  const folder = path.join(cache, createHash('sha256').update([...wanted, ...options].join(' ')).digest('hex').slice(0, 16));
+  const key = [...wanted, ...options, ...(overrides ? [JSON.stringify(overrides)] : [])].join(' ');
+  const root = JSON.stringify({ private: true, overrides });
+  const folder = path.join(cache, createHash('sha256').update(key).digest('hex').slice(0, 16));
   if (fs.existsSync(path.join(folder, 'installed'))) return folder;
   // Tests of several files may want the same packages at the same time: whoever is done first is right.
   const staging = `${folder}.${process.pid}`;
   fs.rmSync(staging, { recursive: true, force: true });
   fs.mkdirSync(staging, { recursive: true });
-  fs.writeFileSync(path.join(staging, 'package.json'), '{ "private": true }\n');
+  fs.writeFileSync(path.join(staging, 'package.json'), `${root}\n`);
   try {
     await run('npm', ['install', '--prefix', staging, '--no-save', '--no-audit', '--no-fund', ...options, ...wanted], {
       timeout: PATIENCE,
