@@ -1,14 +1,10 @@
 // @ts-check
 'use strict';
 
-// A worker that is not ready after a while says what would make it so, before `startupTimeout` ends it.
+// A worker that is not ready after a while says what would make it so, before `startupTimeout` ends it. The primary
+// watches the time: a timer here would wake an idle worker.
 
 const { addon } = require('./native');
-
-/** The part of `startupTimeout` after which a start is late. */
-const PART = 1 / 6;
-/** Not sooner, milliseconds. */
-const MIN_DELAY = 1000;
 
 /** What a worker has to do, by `processManagement.ready`. @type {Record<string, string>} */
 const missing = {
@@ -25,19 +21,14 @@ function children() {
   return running.map((/** @type {any} */ child) => child.spawnargs.join(' '));
 }
 
-/** @param {import('./worker').Worker} worker */
-function hintWhenLate(worker) {
+/** @param {import('./worker').Worker} worker @param {number} time how long ago it was started, milliseconds */
+function hint(worker, time) {
+  if (addon.workerIsReady() || worker.drain.begun || worker.orphaned) return;
   const { ready, startupTimeout } = worker.welcome.config.processManagement;
-  const delay = Math.max(MIN_DELAY, startupTimeout * PART);
-  if (delay >= startupTimeout) return;
-  const look = () => {
-    if (addon.workerIsReady() || worker.drain.begun || worker.orphaned) return;
-    const [child] = children();
-    const more = child === undefined ? '' : ` It runs a child, and only the worker itself is served for: ${child}`;
-    const [seconds, limit] = [delay / 1000, startupTimeout / 1000];
-    worker.hint(`A worker runs for ${seconds} s and ${missing[ready]}. After ${limit} s (startupTimeout) it is ended.${more}`, false);
-  };
-  setTimeout(look, delay - performance.now()).unref();
+  const [child] = children();
+  const more = child === undefined ? '' : ` It runs a child, and only the worker itself is served for: ${child}`;
+  const [seconds, limit] = [time / 1000, startupTimeout / 1000];
+  worker.hint(`A worker runs for ${seconds} s and ${missing[ready]}. After ${limit} s (startupTimeout) it is ended.${more}`, false);
 }
 
-module.exports = { hintWhenLate };
+module.exports = { hint };

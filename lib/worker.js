@@ -32,6 +32,7 @@ const NOTICE_EVENT = 10;
 const NOTICE_CHECK = 11;
 const NOTICE_DIAGNOSE = 12;
 const NOTICE_CLOSE_SERVER = 13;
+const NOTICE_LATE = 14;
 
 /** Connections that were asked for and are all busy may come so much later, milliseconds. */
 const OWED_FOR = 1000;
@@ -167,6 +168,7 @@ class Worker {
     if (kind === NOTICE_CHECK) return this.checks.begin();
     if (kind === NOTICE_DIAGNOSE) return require('./diagnostics').diagnose();
     if (kind === NOTICE_CLOSE_SERVER) return void this.doors.get(number)?.server.close();
+    if (kind === NOTICE_LATE) return require('./startup-hint').hint(this, number);
     if (kind === NOTICE_UNREADY) this.isUnready = true;
     if (kind === NOTICE_DRAIN) this.drain.begin(addon.workerDrain());
     else if (kind === NOTICE_TIME_UP) this.drain.cut();
@@ -413,7 +415,6 @@ function attach(primary) {
   if (welcome.request_ids) require('./request-ids').identifyRequests();
   require('./messages/process-send').provide(current);
   require('./uncaught').report(current);
-  require('./startup-hint').hintWhenLate(current);
   // A script that serves nothing is ready when it is loaded.
   if (welcome.ready === 'boot') whenLoaded(addon.workerReady);
   // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an

@@ -213,6 +213,7 @@ fn kind(notice: Notice) -> u32 {
         Notice::Check => 11,
         Notice::Diagnose => 12,
         Notice::CloseServer => 13,
+        Notice::Late => 14,
     }
 }
 

@@ -286,6 +286,10 @@ pub enum ToWorker {
     },
     /// A stop is announced: everything still serves, and readiness says no.
     Unready,
+    /// It was started so long ago and is not ready.
+    Late {
+        after_ms: u64,
+    },
     /// Finish what is under way, then exit.
     Drain(Drain),
     /// The time to drain is over: SIGTERM comes with this, SIGKILL `killTimeout` later.

@@ -67,6 +67,11 @@ pub enum Input {
     },
     /// The cluster stops, and every address has closed.
     Retired,
+    /// The worker was started so long ago; is it ready?
+    Late {
+        name: Name,
+        after: Duration,
+    },
     Opened {
         id: u32,
         result: std::result::Result<Listening, ListenFailure>,

@@ -199,6 +199,7 @@ impl Cluster {
             }
             Input::Released { id } => self.done(id, Ok(Value::Null)),
             Input::Retired => self.retired(),
+            Input::Late { name, after } => self.late(name, after),
             Input::Start { id } => {
                 if let Err(error) = self.claim_named_port() {
                     return self.done(id, Err(error));
@@ -280,6 +281,7 @@ impl Cluster {
                 self.hangs.meet(name, pid, self.memory.page(slot, generation));
                 self.emit(Event::WorkerStarted { worker_id: slot.to_string(), pid, generation, port });
                 self.advance(Fact::Spawned { slot, generation, pid });
+                self.look_later(name);
             }
             Err(error) => {
                 self.crew.stillborn(name);

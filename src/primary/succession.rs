@@ -1,16 +1,48 @@
-//! A replacement that says that it is ready takes its slot over when it serves every address that its predecessor
+//! Getting ready. A worker that takes long is told. A replacement that says that it is ready takes its slot over when it serves every address that its predecessor
 //! serves, or when it is clear that it does not want to.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use super::news::Name;
+use super::news::{Input, Name};
 use super::run::Cluster;
 use crate::component::Component;
 use crate::event::{Event, Level};
-use crate::ipc::control::ReadyWhen;
-use crate::supervisor::Fact;
+use crate::ipc::control::{ReadyWhen, ToWorker};
+use crate::supervisor::{Fact, Slot, Stage, Worker};
+
+/// The part of `startupTimeout` after which a start is late, and not sooner than the other.
+const LATE_PART: u32 = 6;
+const MIN_LATE: Duration = Duration::from_secs(1);
 
 impl Cluster {
+    /// A worker that is not ready after a while is told, so that it says what it waits for before `startupTimeout` ends it.
+    pub(super) fn look_later(&self, name: Name) {
+        let limit = self.setup.policy.startup_timeout;
+        let after = (limit / LATE_PART).max(MIN_LATE);
+        if after < limit {
+            let inputs = self.inputs.clone();
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                // A loop that has ended has no workers.
+                let _ = inputs.send(Input::Late { name, after });
+            });
+        }
+    }
+
+    pub(super) fn late(&self, name: Name, after: Duration) {
+        let slot = self.supervisor.slots().get(usize::from(name.slot));
+        let mut workers = slot.into_iter().flat_map(Slot::workers);
+        let starts = |worker: &Worker| {
+            worker.generation == name.generation && matches!(worker.stage, Stage::Starting { .. })
+        };
+        if workers.any(starts)
+            && let Some(link) = self.crew.link(name)
+        {
+            link.send(ToWorker::Late { after_ms: after.as_millis() as u64 });
+        }
+    }
+
     /// The worker says that it is ready.
     pub(super) fn said_ready(&mut self, name: Name) {
         let Name { slot, generation } = name;

@@ -264,6 +264,7 @@ impl Worker {
                 | Notice::TimeUp
                 | Notice::Ordered
                 | Notice::Unready
+                | Notice::Late
                 | Notice::Asked
                 | Notice::Lead
                 | Notice::Event

@@ -31,6 +31,8 @@ pub enum Notice {
     Ordered,
     /// A stop is announced.
     Unready,
+    /// It is not ready so many milliseconds after its start.
+    Late,
     /// So many idle connections are wanted for other workers; comes on the connection channel.
     Asked,
     /// The time to drain is over.
@@ -262,6 +264,7 @@ impl Link {
             ToWorker::Promoted => (Notice::Promoted, 0),
             ToWorker::CloseServer { group } => (Notice::CloseServer, *group),
             ToWorker::Unready => (Notice::Unready, 0),
+            ToWorker::Late { after_ms } => (Notice::Late, number(after_ms)),
             ToWorker::TimeUp => (Notice::TimeUp, 0),
             ToWorker::Goodbye { grace_ms } => (Notice::Goodbye, number(grace_ms)),
             ToWorker::Ordered { id, outcome } => {
