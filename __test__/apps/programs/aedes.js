@@ -1,6 +1,5 @@
 'use strict';
 
-const { once } = require('node:events');
 const { Away } = require('../clients');
 
 let number = 0;
@@ -30,9 +29,9 @@ module.exports = {
     const talk = async () => {
       const topic = `topic/${(number += 1)}`;
       await client.subscribeAsync(topic, { qos: 1 });
-      const arrives = once(client, 'message');
+      const arrives = new Promise((resolve) => client.once('message', (_topic, payload) => resolve(payload)));
       await client.publishAsync(topic, 'hello', { qos: 1 });
-      const [, payload] = await arrives;
+      const payload = await arrives;
       await client.unsubscribeAsync(topic);
       return String(payload);
     };

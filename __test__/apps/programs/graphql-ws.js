@@ -32,7 +32,10 @@ module.exports = {
       for await (const { data } of client.iterate({ query })) all.push(data);
       return all;
     };
-    return { ask: async () => [await results('{ hello }'), await results('subscription { count }')], close: () => client.dispose() };
+    const ask = async () => [await results('{ hello }'), await results('subscription { count }')];
+    // A client whose last connection was refused says so once more; there is nothing left to close then.
+    const close = () => Promise.resolve(client.dispose()).catch(() => undefined);
+    return { ask, close };
   },
   says: /hello.*count.*3/,
   hook: /CLEANED/,
