@@ -45,6 +45,12 @@ for (const [signal, number] of [
   process.once(signal, () => endScopes().finally(() => process.exit(128 + number)));
 }
 
+// What was started is ended by whoever started it, also when a client's library throws where nobody can catch it.
+process.once('uncaughtException', (error) => {
+  process.stderr.write(`${error.stack}\n`);
+  endScopes().finally(() => process.exit(1));
+});
+
 main(async () => {
   const all = [...namesIn(folder), ...namesIn(tracers)];
   const { values, positionals: words } = parseArgs({ allowPositionals: true, options: { 'no-build': { type: 'boolean' } } });
