@@ -10,8 +10,8 @@ const { EventEmitter } = require('node:events');
 /** Runs in each of its processes before the program. */
 const PRELOAD = path.join(__dirname, 'inner-child.js');
 
-/** What its primary has queued is given to its processes in this time, once nothing new comes, milliseconds. */
-const QUEUE_TIME = 100;
+/** Between two looks whether its processes have what its primary had for them, milliseconds. */
+const LOOK_INTERVAL = 5;
 
 const HINT =
   "The program clusters itself with node:cluster: each of drover's workers starts processes of its own and hands them its " +
@@ -23,6 +23,8 @@ class InnerCluster {
     this.worker = worker;
     /** Its processes that live. @type {Set<import('node:cluster').Worker>} */
     this.children = new Set();
+    /** Connections that its primary has given to one of them, which has not taken them yet. @type {Set<number>} */
+    this.given = new Set();
     this.isLeaving = false;
   }
 
@@ -40,7 +42,7 @@ class InnerCluster {
       try {
         const child = Reflect.apply(fork, cluster, args);
         this.children.add(child);
-        child.process.once('exit', () => this.children.delete(child));
+        this.watch(child);
         return child;
       } finally {
         cluster.settings.execArgv = execArgv;
@@ -57,9 +59,42 @@ class InnerCluster {
     if (this.isEmpty || this.isLeaving) return;
     this.isLeaving = true;
     process.once('exit', () => this.end('SIGKILL'));
-    setTimeout(() => {
-      for (const child of this.children) if (child.isConnected()) child.disconnect();
-    }, QUEUE_TIME);
+    const look = () => {
+      if (this.given.size > 0) return;
+      clearInterval(timer);
+      const { workers } = /** @type {any} */ (require('node:cluster'));
+      for (const child of this.children) {
+        if (!child.isConnected()) continue;
+        child.disconnect();
+        // Node forgets it here and now. Programs look there for who lives: it is forgotten when it has ended.
+        workers[child.id] = child;
+      }
+    };
+    // Nothing new comes: as soon as each has taken what it was given, nothing is left in the primary's queue.
+    const timer = setInterval(look, LOOK_INTERVAL);
+  }
+
+  /** Knows of each connection that Node's primary gives to this child until it is taken. @param {import('node:cluster').Worker} child */
+  watch(child) {
+    const channel = /** @type {any} */ (child.process);
+    const { send } = channel;
+    const own = new Set();
+    const forget = (/** @type {number} */ seq) => own.delete(seq) && this.given.delete(seq);
+    channel.send = (/** @type {any[]} */ ...args) => {
+      const [message] = args;
+      if (message?.cmd === 'NODE_CLUSTER' && message.act === 'newconn') {
+        own.add(message.seq);
+        this.given.add(message.seq);
+      }
+      return Reflect.apply(send, channel, args);
+    };
+    channel.on('internalMessage', (/** @type {any} */ message) => {
+      if (message?.cmd === 'NODE_CLUSTER' && 'accepted' in message) forget(message.ack);
+    });
+    channel.once('exit', () => {
+      this.children.delete(child);
+      own.forEach(forget);
+    });
   }
 
   /** @param {NodeJS.Signals} signal */

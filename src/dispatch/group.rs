@@ -220,6 +220,14 @@ impl Group {
         *port != 0 && matches!(self.address, Address::Tcp { .. }) && local.port() == *port && same_words
     }
 
+    /// One worker among `slots` opened it in the course of its work, for an end of its own: a port of the kernel's choice,
+    /// or one that no other worker serves.
+    pub fn is_of_one_worker(&self, slots: usize) -> bool {
+        let has_no_number = matches!(self.address, Address::Tcp { port: 0, .. });
+        let users = self.doors.iter().filter(|door| **door != Door::None).count();
+        self.is_late && (has_no_number || (slots > 1 && users <= 1))
+    }
+
     /// For people.
     pub fn name(&self) -> String {
         match (&self.address, self.local) {

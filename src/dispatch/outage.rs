@@ -36,13 +36,14 @@ impl Service {
 impl Floor {
     pub fn look_for_outages(&mut self, now: Duration) {
         let mut news = Vec::new();
+        let slots = self.crew.slots();
         for group in self.groups.values_mut() {
             // One that the cluster has let go of is nobody's any more.
             if group.front.is_none() || group.released.is_some() || group.closing.is_some() {
                 continue;
             }
             let is_served = group.doors.contains(&Door::Open);
-            if is_served == (group.service == Service::Served) {
+            if is_served == (group.service == Service::Served) || group.is_of_one_worker(slots) {
                 continue;
             }
             let (service, report) = group.service.next(&group.name(), is_served, now);

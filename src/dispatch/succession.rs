@@ -8,7 +8,7 @@ use super::accept::Floor;
 use super::command::Report;
 use super::group::{Door, Group};
 use super::roster::Place;
-use crate::ipc::control::{Address, GroupId, SocketId};
+use crate::ipc::control::{GroupId, SocketId};
 
 /// A replacement that says that it is ready.
 pub struct Succession {
@@ -49,12 +49,8 @@ impl Floor {
 
     /// Does the slot's next worker serve there too, if the program is the same?
     fn is_expected_of(&self, slot: u16, group: &Group) -> bool {
-        let served_by = |slot| group.door(slot) == Door::Open;
-        let others = || self.crew.serving().map(|member| member.slot).filter(|other| *other != slot);
-        // A port of the kernel's choice, or one that no other worker serves, is for one end of one worker.
-        let has_no_number = matches!(group.address, Address::Tcp { port: 0, .. });
-        let is_its_own = group.is_late && (has_no_number || others().count() > 0 && !others().any(served_by));
-        group.front.is_some() && group.released.is_none() && served_by(slot) && !is_its_own
+        let is_served = group.front.is_some() && group.released.is_none() && group.door(slot) == Door::Open;
+        is_served && !group.is_of_one_worker(self.crew.slots())
     }
 
     /// The addresses that the predecessor still serves and the replacement does not serve yet.
