@@ -61,6 +61,8 @@ pub struct Floor {
     pub joining: Vec<Joining>,
     /// Replacements that wait until they serve what their predecessors do.
     pub successions: Vec<Succession>,
+    /// Every worker has started, or has used up its budget: from then on a lost address is told.
+    pub is_started: bool,
     /// When the workers' addresses are compared.
     pub compare_at: Option<Duration>,
     pub crew: Roster,
@@ -113,6 +115,7 @@ impl Floor {
             datagrams: Datagrams::default(),
             joining: Vec::new(),
             successions: Vec::new(),
+            is_started: false,
             compare_at: None,
             crew: Roster::default(),
             graves: Vec::new(),

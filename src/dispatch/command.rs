@@ -182,7 +182,8 @@ impl Command {
     pub fn moves_doors(&self) -> bool {
         matches!(
             self,
-            Self::Serve { .. }
+            Self::Started
+                | Self::Serve { .. }
                 | Self::Close { .. }
                 | Self::Promote { .. }
                 | Self::Leave { .. }

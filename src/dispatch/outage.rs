@@ -35,6 +35,9 @@ impl Service {
 
 impl Floor {
     pub fn look_for_outages(&mut self, now: Duration) {
+        if !self.is_started {
+            return;
+        }
         let mut news = Vec::new();
         let slots = self.crew.slots();
         for group in self.groups.values_mut() {

@@ -19,6 +19,7 @@ type Served = BTreeMap<u16, BTreeSet<String>>;
 impl Floor {
     /// Every worker has started.
     pub fn started(&mut self, now: Duration) {
+        self.is_started = true;
         self.compare_at = Some(now + OPENING);
     }
 

@@ -210,6 +210,12 @@ impl Cluster {
         self.settle();
     }
 
+    /// Every worker has started.
+    pub fn started(&self) {
+        self.dispatcher.started();
+        self.settle();
+    }
+
     /// The slot's next worker is ready as far as it knows.
     pub fn succeed(&self, next: &Seat) {
         self.dispatcher.succeed(next.slot, next.generation);

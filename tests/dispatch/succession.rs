@@ -18,6 +18,13 @@ fn name(site: &Site) -> String {
     site.to().to_string()
 }
 
+/// A cluster that has started, with workers in slots 0.. that serve one address.
+fn started(workers: u16) -> (Cluster, Site, Vec<Worker>) {
+    let (cluster, site, workers) = Cluster::serving(settings(), workers);
+    cluster.started();
+    (cluster, site, workers)
+}
+
 fn is_loss(report: &Report) -> bool {
     matches!(report, Report::Lost { .. })
 }
@@ -88,7 +95,7 @@ fn who_has_no_predecessor_takes_over_at_once() {
 
 #[test]
 fn the_last_servers_death_is_told_at_once_and_the_next_server_too() {
-    let (cluster, site, mut workers) = Cluster::serving(settings(), 2);
+    let (cluster, site, mut workers) = started(2);
     cluster.kill(workers.remove(0));
     assert_eq!(cluster.reports(is_loss), 0, "another serves");
     cluster.kill(workers.remove(0));
@@ -103,8 +110,17 @@ fn the_last_servers_death_is_told_at_once_and_the_next_server_too() {
 }
 
 #[test]
+fn while_the_cluster_starts_no_loss_is_told() {
+    let (cluster, site, mut workers) = Cluster::serving(settings(), 1);
+    cluster.kill(workers.remove(0));
+    cluster.started();
+    let _next = cluster.worker(0, &site);
+    assert_eq!(cluster.reports(|report| is_loss(report) || matches!(report, Report::Regained { .. })), 0);
+}
+
+#[test]
 fn a_worker_that_takes_over_without_an_address_leaves_it_to_nobody() {
-    let (cluster, site, _workers) = Cluster::serving(settings(), 1);
+    let (cluster, site, _workers) = started(1);
     let next = cluster.coming_seat(0);
     cluster.promote(0, next.generation);
     cluster
@@ -113,9 +129,9 @@ fn a_worker_that_takes_over_without_an_address_leaves_it_to_nobody() {
 
 #[test]
 fn an_address_that_the_cluster_closes_is_not_lost() {
-    let (cluster, site, workers) = Cluster::serving(settings(), 2);
+    let (cluster, site, workers) = started(2);
     workers.iter().for_each(|worker| cluster.close(worker, &site));
-    let (stopping, _, mut workers) = Cluster::serving(settings(), 1);
+    let (stopping, _, mut workers) = started(1);
     stopping.retire();
     stopping.kill(workers.remove(0));
     stopping.settle();
