@@ -43,7 +43,7 @@ function withSectionSynonyms(keys) {
 const program = (type, keys) => `
 import type { ${type} } from ${JSON.stringify(path.join(root, 'index'))};
 
-type Leaf = string | number | boolean | bigint | symbol | null | undefined | readonly any[] | ((...args: any[]) => any);
+type Leaf = string | number | boolean | bigint | symbol | null | undefined | URL | readonly any[] | ((...args: any[]) => any);
 type At<T, P extends string> = P extends \`\${infer Head}.\${infer Tail}\`
   ? T extends Leaf ? never : Head extends keyof T ? At<NonNullable<T[Head]>, Tail> : never
   : T extends Leaf ? never : P extends keyof T ? true : never;
