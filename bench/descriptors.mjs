@@ -1,8 +1,9 @@
-// npm run soak:descriptors [-- --ports 300 --sockets 10000 --clients 64 --descriptors 1024 --workers 2]
+// npm run soak:descriptors [-- --ports 300 --sockets 10000 --clients 64 --requests 20000 --descriptors 1024 --workers 2]
 //
 // A primary with a hard limit of descriptors, a program with hundreds of ports, workers that bind and close datagram
 // sockets by the thousand, and clients on all ports meanwhile: every request must be answered. Each worker binds its
-// sockets through the primary (`exclusive: false`), one after the other. The last line of standard output is JSON.
+// sockets through the primary (`exclusive: false`), one after the other. It ends when all are bound and closed and so many
+// requests were made. The last line of standard output is JSON.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -17,7 +18,7 @@ import { parseArgs } from 'node:util';
 const require = createRequire(import.meta.url);
 const { build } = require('../scripts/build.js');
 
-const asked = { ports: '300', sockets: '10000', clients: '64', descriptors: '1024', workers: '2' };
+const asked = { ports: '300', sockets: '10000', clients: '64', requests: '20000', descriptors: '1024', workers: '2' };
 const options = Object.fromEntries(Object.entries(asked).map(([name, value]) => [name, { type: 'string', default: value }]));
 const { values } = parseArgs({ options });
 const wanted = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)]));
@@ -47,7 +48,7 @@ function program() {
     if (left === 0) return console.log(`BOUND ${failed}`);
     const socket = dgram.createSocket('udp4');
     socket.on('error', () => (socket.close(), bind(left - 1, failed + 1)));
-    return socket.bind({ port: 0, address: '127.0.0.1', exclusive: false }, () => socket.close(() => bind(left - 1, failed)));
+    return socket.bind({ port: 0, address: '127.0.0.1', exclusive: false }, () => socket.close(() => setImmediate(bind, left - 1, failed)));
   };
   process.once('SIGUSR1', () => bind(Number(SOCKETS), 0));
 }
@@ -119,6 +120,8 @@ try {
   cluster.kill('SIGUSR1');
   const bound = await untilMany(wanted.workers, /BOUND (\d+)/g);
   result.sockets_failed = bound.reduce((sum, [, failed]) => sum + Number(failed), 0);
+  // Requests tell nobody that they were answered.
+  while (result.requests < wanted.requests) await new Promise((resolve) => setTimeout(resolve, 20));
   isOver = true;
   await Promise.all(clients);
   clearInterval(count);
@@ -131,4 +134,4 @@ try {
 const isFine = result.answered > 0 && result.failed === 0 && result.sockets_failed === 0;
 process.exitCode = isFine ? 0 : 1;
 const seconds = Math.round((performance.now() - started) / 100) / 10;
-console.log(JSON.stringify({ ...result, ...wanted, seconds, node: process.version, ok: isFine }));
+console.log(JSON.stringify({ ...wanted, ...result, seconds, node: process.version, ok: isFine }));
