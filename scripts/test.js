@@ -14,7 +14,7 @@ const { Trouble, main } = require('./support/terminal');
 const { requireToolchain } = require('./support/toolchain');
 
 /** One test file may take this long, in milliseconds, before it counts as hung. */
-const TEST_TIMEOUT = 180_000;
+const TEST_TIMEOUT = 300_000;
 
 const passes = async (command, args, env) => (await run(command, args, { env })).code === 0;
 const cargo = (...args) => passes('cargo', args, requireToolchain());
