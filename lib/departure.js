@@ -36,6 +36,8 @@ class Departure {
     this.server = server;
     this.group = group;
     this.since = performance.now();
+    /** The program closed the last server there, and the worker stays. */
+    this.isPrograms = false;
     // The connections that are looked at keep the process alive.
     this.timer = setInterval(() => this.look(), LOOK_EVERY).unref();
     this.end = this.end.bind(this);
@@ -62,11 +64,14 @@ class Departure {
   /** Nobody else serves there: its connections are answered here. */
   stay() {
     this.group = null;
-    this.tellLast();
+    if (this.worker.drain.begun) this.tellLast();
+    else this.isPrograms = true;
   }
 
-  /** Whether its connection goes to another worker once it is idle. @param {any} socket */
+  /** Whether its connection need not be told that its next response is the last. @param {any} socket */
   moves(socket) {
+    // The program has closed the last server: what its clients are told is Node's.
+    if (this.isPrograms && !this.worker.drain.begun) return true;
     return this.canMove && isUntouched(this.server, socket);
   }
 
