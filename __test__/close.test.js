@@ -297,3 +297,28 @@ for (const way of ['one process', 'drover']) {
     await run.until(/CLOSED/);
   });
 }
+
+for (const way of ['one process', 'drover']) {
+  test(`${way}: who is answered while the only server closes is told what Node tells`, async (t) => {
+    const port = await freePort();
+    const run = program(
+      t,
+      inWay(
+        way,
+        ({ port }) => {
+          const server = require('node:http').createServer((_, response) => {
+            server.close();
+            response.end('ok');
+          });
+          server.listen(port, '127.0.0.1', () => console.log('LISTENS'));
+        },
+        { port, config: { workers: 1 } },
+      ),
+    );
+    await run.until(/LISTENS/);
+    const agent = new Agent({ keepAlive: true });
+    t.after(() => agent.destroy());
+    const { headers, body } = await request(port, { agent });
+    assert.deepEqual([body, headers.connection], ['ok', 'keep-alive']);
+  });
+}
