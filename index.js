@@ -3,21 +3,21 @@
 
 // What the package gives. Named exports are written out, so that `import { createServer } from 'drover'` works.
 
-const { heldPackage, keepPackage } = require('./lib/copies');
+const { heldPackage, keepPackage } = require('./lib/process/copies');
 
 const shared = heldPackage();
 if (shared !== null) {
   // In a worker every copy is the one that attached it.
   module.exports = shared;
 } else {
-  const { createServer } = require('./lib/create-server');
-  const { requestId } = require('./lib/request-ids');
-  const { ClusterManager } = require('./lib/manager');
-  const { ClusterFactory, buildCluster } = require('./lib/factory');
-  const { IPCManager } = require('./lib/ipc-manager');
-  const { MemoryManager } = require('./lib/later');
-  const { ProcessMonitor } = require('./lib/process-monitor');
-  const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/constants');
+  const { createServer } = require('./lib/api/create-server');
+  const { requestId } = require('./lib/http/request-ids');
+  const { ClusterManager } = require('./lib/api/cluster-manager');
+  const { ClusterFactory, buildCluster } = require('./lib/api/cluster-factory');
+  const { IPCManager } = require('./lib/api/ipc-manager');
+  const { MemoryManager } = require('./lib/api/stubs');
+  const { ProcessMonitor } = require('./lib/api/process-monitor');
+  const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/api/constants');
   const {
     ClusterError,
     ConfigurationError,

@@ -197,7 +197,7 @@ for (const lacksCallback of [false, true]) {
   test(`a change of the keys ${what}`, async (t) => {
     const { request } = require('./helpers/http');
     const port = await freePort();
-    const given = { ports: [port], tickets: path.join(__dirname, '..', 'lib', 'tls-tickets.js'), lacksCallback };
+    const given = { ports: [port], tickets: path.join(__dirname, '..', 'lib', 'worker', 'tls-tickets.js'), lacksCallback };
     await program(t, overMemory, { given, env: tlsEnvironment(t) }).until(/SERVES/);
     const turn = (epoch) => request(port, { path: `/to/${epoch}`, secure: true });
     for (const version of VERSIONS) {

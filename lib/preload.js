@@ -6,6 +6,12 @@
 
 const { isMainThread } = require('node:worker_threads');
 
+/** What the package gives; null while it is being made, which is when a program has emptied the cache of modules. */
+function loadPackage() {
+  const file = require.resolve('../index.js');
+  return require.cache[file]?.loaded === false ? null : require(file);
+}
+
 if (isMainThread) {
   const primary = process.env.DROVER_CHANNEL;
   for (const name of Object.keys(process.env)) {
@@ -18,6 +24,6 @@ if (isMainThread) {
     // A replacement reads what its predecessors have compiled (Node.js 22.8 and later; NODE_COMPILE_CACHE says
     // where, NODE_DISABLE_COMPILE_CACHE that it must not).
     if (process.env.NODE_V8_COVERAGE === undefined) require('node:module').enableCompileCache?.();
-    require('./worker').attach(Number(primary));
+    require('./worker/worker').attach(Number(primary), loadPackage);
   }
 }

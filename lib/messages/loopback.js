@@ -3,7 +3,7 @@
 
 // The wire of a process without a cluster: it is the primary and worker 0 at once, and messages reach itself.
 
-const { ANSWER, ASK, FAILURE, REFUSED } = require('./mailbox');
+const { ANSWER, ASK, FAILURE, REFUSED } = require('./endpoint');
 
 const WORKER = 0;
 

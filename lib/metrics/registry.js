@@ -6,9 +6,9 @@
 const { inspect } = require('node:util');
 const { addon } = require('../native');
 const { ClusterError, unwrap } = require('../errors');
-const { Counter, DROPPED, Gauge, Histogram } = require('./meters');
+const { Counter, DROPPED, Gauge, Histogram } = require('./instruments');
 
-/** @typedef {import('./meters').Home} Home */
+/** @typedef {import('./instruments').Home} Home */
 
 /**
  * A place that the core gave.

@@ -1,5 +1,5 @@
 //! Response times as counts in buckets that grow by the twelfth root of two: what a bucket stands for is at most 3 %
-//! from anything in it. PURE. The workers' JavaScript counts (lib/answered.js), everything else reads.
+//! from anything in it. PURE. The workers' JavaScript counts (lib/http/response-metrics.js), everything else reads.
 
 /// Buckets for each doubling.
 pub const STEPS: f64 = 12.0;

@@ -330,7 +330,7 @@ mod tests {
         ];
         ours.extend([("STEPS", STEPS as usize), ("BUCKETS", BUCKETS)]);
         let member = |line: &'static str| line.trim().strip_suffix(',')?.split_once(": ");
-        let theirs = include_str!("../../lib/cells.js").lines().filter_map(member);
+        let theirs = include_str!("../../lib/metrics/cells.js").lines().filter_map(member);
         let theirs: Vec<_> = theirs.map(|(name, number)| (name, number.parse().unwrap())).collect();
         assert_eq!(theirs, ours);
     }

@@ -1,0 +1,231 @@
+// @ts-check
+'use strict';
+
+// The methods of a clustered application, mixed into an Express application or standing alone. They work in
+// the primary, in every worker and without a cluster.
+
+const { errorMonitor } = require('node:events');
+const { notSupported } = require('../errors');
+const { alreadyStarted } = require('./roles');
+const { asEnd } = require('../process/shutdown-hooks');
+
+/** Without a port from code or environment: Express's habit. */
+const DEFAULT_PORT = 3000;
+
+/** What a running cluster can be asked to become; the core checks the argument. */
+const ORDERS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
+/** Methods that a later version brings; they exist and say so. */
+const LATER = [
+  'autoScale',
+  'getOptimalWorkerCount',
+  'updateConfig',
+];
+/** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
+const LATER_PROPERTIES = ['cache'];
+
+/** A path, not a port. @param {any} value */
+function isPath(value) {
+  return typeof value === 'string' && value !== '' && !(Number(value) >= 0);
+}
+
+/**
+ * The forms of Node's `listen`: (options), (handle, backlog), (path, backlog), (port, host, backlog), each part
+ * optional, without the callback.
+ *
+ * @param {any[]} args
+ */
+function forms([first, ...rest]) {
+  const backlog = rest.find((value) => typeof value === 'number');
+  const host = rest.find((value) => typeof value === 'string');
+  if (first !== null && typeof first === 'object') return { asked: first, backlog };
+  return { asked: isPath(first) ? { path: first } : { port: first, host }, backlog };
+}
+
+/**
+ * What Node's `listen` is to be asked: where code says, then PORT and HOST, then port 3000 everywhere.
+ *
+ * @param {any} options createServer's
+ * @param {any[]} args
+ */
+function completed(options, args) {
+  const { asked, backlog } = forms(args);
+  // A handle of the program's, or a descriptor.
+  const isElsewhere = ['path', 'fd', 'handle', '_handle', 'getAsyncId'].some((name) => (asked[name] ?? null) !== null);
+  if (isElsewhere) return asked;
+  const wanted = asked.port ?? options.port ?? process.env.PORT;
+  const port = wanted === undefined || wanted === '' ? DEFAULT_PORT : wanted;
+  const host = asked.host ?? options.host ?? (process.env.HOST || undefined);
+  const all = backlog === undefined ? asked : { backlog, ...asked };
+  if (!isPath(port)) return { ...all, port, host };
+  const more = { ...all };
+  delete more.port;
+  return { ...more, path: port };
+}
+
+/** Tells one place from another. @param {any} wanted */
+function nameOf({ port, host, path, fd }) {
+  return JSON.stringify([port === undefined ? null : String(port), host, path, fd]);
+}
+
+/**
+ * The methods over a role.
+ *
+ * @param {any} role
+ * @param {any} options
+ * @param {any} manager the ClusterManager
+ */
+function methodsOf(role, options, manager) {
+  /** What was begun, by where. @type {Map<string, { serving: import('../http/serving').Serving, done: Promise<void>, isSettled: boolean }>} */
+  const begun = new Map();
+  /** Called twice a stop returns the same promise; a forced one after a graceful one still forces. @type {Map<boolean, Promise<void>>} */
+  const stops = new Map();
+
+  /** @param {import('../http/serving').Serving} serving @param {any} wanted @param {string | symbol} errorEvent */
+  function begin(serving, wanted, errorEvent) {
+    if (begun.size === 0) stops.clear();
+    const name = nameOf(wanted);
+    const one = { serving, isSettled: false, done: Promise.resolve() };
+    // It may be tried again.
+    const forget = () => void (begun.get(name) === one && begun.delete(name));
+    begun.set(name, one);
+    one.done = role.start(serving, wanted, errorEvent).then(
+      () => void (one.isSettled = true),
+      (/** @type {unknown} */ error) => {
+        forget();
+        throw error;
+      },
+    );
+    serving.server.once('close', forget);
+    return one.done;
+  }
+
+  /** What serves there, or is about to. @param {any} wanted */
+  function standing(wanted) {
+    const one = begun.get(nameOf(wanted));
+    return one !== undefined && (!one.isSettled || one.serving.server.listening) ? one : undefined;
+  }
+
+  /** @type {Record<string, any>} */
+  const methods = {
+    start(/** @type {any[]} */ ...args) {
+      const wanted = completed(options, args);
+      if (begun.size === 0) return begin(role.serving(), wanted, 'error');
+      return standing(wanted)?.done ?? Promise.reject(alreadyStarted());
+    },
+    // As with Express each call makes a server, and so an application may have several ports.
+    listen(/** @type {any[]} */ ...args) {
+      const callback = args.find((value) => typeof value === 'function');
+      const given = args.filter((value) => typeof value !== 'function');
+      const wanted = completed(options, given);
+      const one = String(wanted.port) === '0' ? undefined : standing(wanted);
+      if (one !== undefined) {
+        if (callback) one.done.then(() => callback.call(one.serving.server), callback.length > 0 ? callback : () => {});
+        return one.serving.server;
+      }
+      const serving = role.serving();
+      const done = begin(serving, wanted, errorMonitor);
+      if (callback) call(callback, serving.server);
+      done.catch((/** @type {unknown} */ error) => serving.fail(error));
+      return serving.server;
+    },
+    close(/** @type {(error?: Error) => void} */ callback) {
+      begun.clear();
+      const closed = role.close();
+      if (callback) closed.then(() => callback(), callback);
+      return closed;
+    },
+    address: () => role.address(),
+    stopCluster(graceful = true) {
+      // What has stopped may be started again.
+      begun.clear();
+      const stop = stops.get(graceful) ?? role.stop(graceful);
+      stops.set(graceful, stop);
+      return asEnd(stop);
+    },
+    getAllWorkers: () => role.workers(),
+    getClusterMetrics: async () => role.metrics(),
+    getClusterHealth: async () => role.health(),
+    onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
+    waitUntil: (/** @type {PromiseLike<unknown>} */ promise) => role.waitUntil(promise),
+  };
+  for (const name of ORDERS) {
+    methods[name] = async (/** @type {any} */ argument) => {
+      await role.order(name, argument);
+    };
+  }
+  for (const name of LATER) methods[name] = () => role.refuse(name);
+  Object.assign(methods, messagesOf(role));
+  const facts = {
+    isPrimary: role.name !== 'worker',
+    isWorker: role.name === 'worker',
+    workerId: role.workerId,
+    cluster: manager,
+    metrics: role.registry,
+  };
+  return { methods, facts, leadership: role.leadership };
+}
+
+/**
+ * As Express 5 does: once the server listens, or with the error if the callback has a place for one. Without
+ * one a failure stays an 'error' event, and so it is never taken for success.
+ *
+ * @param {(error?: Error) => void} callback
+ * @param {import('node:net').Server} server
+ */
+function call(callback, server) {
+  const fail = (/** @type {Error} */ error) => callback.call(server, error);
+  if (callback.length > 0) server.once('error', fail);
+  server.once('listening', () => {
+    server.removeListener('error', fail);
+    callback.call(server);
+  });
+}
+
+/**
+ * Messages, leadership, and what follows from them.
+ *
+ * @param {any} role
+ * @returns {Record<string, any>}
+ */
+function messagesOf({ mailbox, leadership }) {
+  const sendToPrimary = mailbox.sendToPrimary.bind(mailbox);
+  return {
+    broadcastToWorkers: mailbox.broadcast.bind(mailbox),
+    sendToWorker: mailbox.sendToWorker.bind(mailbox),
+    sendToRandomWorker: mailbox.sendToRandomWorker.bind(mailbox),
+    sendToPrimary,
+    sendToMaster: sendToPrimary,
+    onMessage: mailbox.onMessage.bind(mailbox),
+    registerHandler: (/** @type {string} */ type, /** @type {any} */ handler) => mailbox.register(type, handler),
+    unregisterHandler: mailbox.unregister.bind(mailbox),
+    onLeader: leadership.onLeader.bind(leadership),
+    runOnce: leadership.runOnce.bind(leadership),
+    invalidateCache: (/** @type {string} */ pattern) => mailbox.invalidate(pattern),
+  };
+}
+
+/**
+ * Puts the methods onto an object, over its own.
+ *
+ * @param {any} target
+ * @param {ReturnType<typeof methodsOf>} mixed
+ */
+function mixInto(target, { methods, facts, leadership }) {
+  for (const [name, value] of Object.entries(methods)) {
+    Object.defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
+  }
+  for (const [name, value] of Object.entries(facts)) {
+    Object.defineProperty(target, name, { value, writable: false, configurable: true, enumerable: false });
+  }
+  const isLeader = { get: () => leadership.isLeader, configurable: true, enumerable: false };
+  Object.defineProperty(target, 'isLeader', isLeader);
+  for (const name of LATER_PROPERTIES.filter((name) => !(name in target))) {
+    const get = () => {
+      throw notSupported(name);
+    };
+    Object.defineProperty(target, name, { get, configurable: true, enumerable: false });
+  }
+  return target;
+}
+
+module.exports = { methodsOf, mixInto };

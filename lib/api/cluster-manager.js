@@ -1,0 +1,199 @@
+// @ts-check
+'use strict';
+
+// The ClusterManager: a cluster as an object with events. By itself it runs a program that listens on its own
+// (`new ClusterManager(config, basePort)`); `createServer` makes one over its application's role.
+
+const { EventEmitter } = require('node:events');
+const { addon } = require('../native');
+const { fromCore, unwrap } = require('../errors');
+const { ClusterState } = require('./constants');
+const { InPrimary, InWorker, Single } = require('./roles');
+const { isMainThread, outer, snapshot } = require('../process/environment');
+const { functionsOf } = require('../metrics/reporting');
+const { marked } = require('../options');
+const { worker } = require('../worker/worker');
+
+const bare = Symbol('drover.over');
+
+/** Which state of the cluster follows from an event. @type {Record<string, string>} */
+const stateAfter = { 'cluster:started': ClusterState.RUNNING, 'cluster:stopped': ClusterState.STOPPED };
+
+class ClusterManager extends EventEmitter {
+  /** @type {any} */
+  #role = null;
+  /** @type {any} */
+  #methods = null;
+  /** @type {any} */
+  #config;
+  /** @type {Promise<void> | null} */
+  #started = null;
+
+  /**
+   * @param {any} [config] a ClusterConfig
+   * @param {number} [basePort] given to the workers as PORT
+   */
+  constructor(config = {}, basePort) {
+    super();
+    /** @type {string} */
+    this.state = ClusterState.INITIALIZING;
+    if (config === bare) return;
+    const own = isMainThread ? worker() : null;
+    const data = marked(config);
+    if (basePort !== undefined) data.env = { ...data.env, PORT: String(basePort) };
+    const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
+    if (own !== null) {
+      this.#config = own.welcome.config;
+      own.checks.heed(config);
+      this.#role = new InWorker({ app: null, server: {}, data, prepared: null, functions: null }, own);
+      this.#relay();
+      return;
+    }
+    const prepared = addon === null ? { clustering: false, config: {} } : unwrap(addon.loadConfig(asked));
+    const made = { app: null, server: {}, data, prepared, functions: functionsOf(config) };
+    this.#config = prepared.config;
+    this.#role = prepared.clustering ? new InPrimary(made, asked, this) : new Single(made);
+  }
+
+  /** A manager whose role comes later. */
+  static over() {
+    return new ClusterManager(bare);
+  }
+
+  /** @param {any} role @param {any} methods the application's */
+  lead(role, methods) {
+    this.#role = role;
+    this.#methods = methods;
+    this.#config = role.config;
+    this.#relay();
+  }
+
+  /** In a worker: the primary's events, as long as somebody listens. */
+  #relay() {
+    const role = this.#role;
+    if (role.name !== 'worker') return;
+    // As far as a worker knows without an event: it is there because its cluster runs.
+    this.state = ClusterState.RUNNING;
+    /** @param {string | symbol} name */
+    const isOurs = (name) => name !== 'newListener' && name !== 'removeListener';
+    this.on('newListener', (name) => {
+      if (isOurs(name)) role.follow(this, true);
+    });
+    this.on('removeListener', () => {
+      if (!this.eventNames().some(isOurs)) role.follow(this, false);
+    });
+  }
+
+  /** An event of the core becomes an event of this object. @param {any} event */
+  hear({ type, ...data }) {
+    if (type === 'notice') return;
+    this.state = stateAfter[type] ?? this.state;
+    if (data.error) data.error = fromCore(data.error);
+    this.emit(type, data);
+  }
+
+  /** @returns {Promise<void>} */
+  start() {
+    if (this.#methods !== null) return this.#methods.start();
+    this.#started ??= this.#begin();
+    return this.#started;
+  }
+
+  async #begin() {
+    // A worker's program and a single process listen by themselves.
+    if (this.#role.name !== 'primary') return;
+    this.state = ClusterState.STARTING;
+    try {
+      await this.#role.startWorkers();
+      this.state = ClusterState.RUNNING;
+    } catch (error) {
+      this.state = ClusterState.ERROR;
+      this.#started = null;
+      throw error;
+    }
+  }
+
+  /** @param {boolean} [graceful] @returns {Promise<void>} */
+  stop(graceful = true) {
+    if (this.#role.name === 'primary') this.state = ClusterState.STOPPING;
+    this.#started = null;
+    return this.#role.stop(graceful);
+  }
+
+  getWorkers() {
+    return this.#role.workers();
+  }
+
+  /** @param {string | number} workerId */
+  getWorkerById(workerId) {
+    return this.getWorkers().find((/** @type {any} */ info) => info.id === String(workerId));
+  }
+
+  /** The configuration in canonical names and units, without secrets. */
+  getConfig() {
+    return structuredClone(this.#config);
+  }
+
+  /** Rolling, a new worker first. */
+  restart() {
+    return this.#order('restartCluster');
+  }
+
+  /** One worker more; its number is the cluster's to choose. */
+  async spawnWorker() {
+    const [slot] = await this.#role.order('scaleUp', 1);
+    return this.getWorkerById(slot);
+  }
+
+  /** One worker less: this one. @param {string} workerId @param {boolean} [graceful] */
+  stopWorker(workerId, graceful = true) {
+    return this.#order(graceful ? 'stopWorker' : 'endWorker', workerId);
+  }
+
+  /** @param {string} workerId */
+  restartWorker(workerId) {
+    return this.#order('restartWorker', workerId);
+  }
+
+  /** @param {number} workers */
+  scale(workers) {
+    return this.#order('scale', workers);
+  }
+
+  /** @param {number} [count] */
+  scaleUp(count) {
+    return this.#order('scaleUp', count);
+  }
+
+  /** @param {number} [count] */
+  scaleDown(count) {
+    return this.#order('scaleDown', count);
+  }
+
+  /** @param {string} verb @param {any} [argument] @returns {Promise<void>} */
+  async #order(verb, argument) {
+    await this.#role.order(verb, argument);
+  }
+
+  /** The program's own metrics. */
+  get metrics() {
+    return this.#role.registry;
+  }
+
+  async getMetrics() {
+    return this.#role.metrics();
+  }
+  async getHealth() {
+    return this.#role.health();
+  }
+  /** @param {any} _config */
+  updateConfig(_config) {
+    return this.#role.refuse('updateConfig');
+  }
+  /** From now on it reaches this cluster's workers. @param {import('./ipc-manager').IPCManager} ipcManager */
+  setIPCManager(ipcManager) {
+    ipcManager.join(this.#role.mailbox);
+  }
+}
+
+exports.ClusterManager = ClusterManager;

@@ -1,0 +1,63 @@
+// @ts-check
+'use strict';
+
+// createServer: which role this process has, and the application with the cluster's methods.
+
+const { addon, problem } = require('../native');
+const { methodsOf, mixInto } = require('./cluster-app');
+const { InPrimary, InWorker, Single } = require('./roles');
+const { isMainThread, outer, snapshot } = require('../process/environment');
+const { functionsOf } = require('../metrics/reporting');
+const { split } = require('../options');
+const { answerProbes } = require('../http/probe-routes');
+const { unwrap } = require('../errors');
+const { ClusterManager } = require('./cluster-manager');
+const { worker } = require('../worker/worker');
+
+/** Whether the missing addon has been said. */
+let warned = false;
+
+function warnOnce() {
+  if (warned) return;
+  warned = true;
+  console.warn(`drover: clustering is off, one process serves: ${problem?.message}`);
+}
+
+/**
+ * @param {any} made
+ * @param {any} options
+ * @param {ClusterManager} manager
+ */
+function roleOf(made, options, manager) {
+  const own = worker();
+  if (own !== null && isMainThread) {
+    own.checks.heed(options);
+    return new InWorker(made, own);
+  }
+  if (addon === null) {
+    warnOnce();
+    return new Single(made);
+  }
+  const asked = { options: made.data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
+  made.prepared = unwrap(addon.loadConfig(asked));
+  if (!made.prepared.clustering) return new Single(made);
+  return new InPrimary(made, asked, manager);
+}
+
+/**
+ * An Express application (or the one given) that can run as a cluster.
+ *
+ * @param {any} [options]
+ */
+function createServer(options = {}) {
+  const { data, app: own, server } = split(options);
+  const app = own ?? require('express')();
+  const manager = ClusterManager.over();
+  const role = roleOf({ app, isGiven: own !== undefined, server, data, prepared: null, functions: functionsOf(options) }, options, manager);
+  if (own === undefined) answerProbes(app, role);
+  const mixed = methodsOf(role, options ?? {}, manager);
+  manager.lead(role, mixed.methods);
+  return mixInto(own === undefined ? app : {}, mixed);
+}
+
+module.exports = { createServer };

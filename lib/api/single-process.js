@@ -1,0 +1,118 @@
+// @ts-check
+'use strict';
+
+// A process without a cluster is a cluster of one: what its servers answer is counted as a worker's is, into memory of its
+// own, and told when somebody asks. Servers are only listened to; two applications of a process are counted as one.
+
+const { answeredOf } = require('../http/response-metrics');
+const { bytesOf } = require('../http/connection-bytes');
+const { CLOSED, REQUESTS } = require('../metrics/cells');
+const { unwrap } = require('../errors');
+const { addon } = require('../native');
+const { protocolOf } = require('../http/protocols');
+const { streamsOf } = require('../http/http2-streams');
+
+const begun = Symbol('drover.begun');
+const counted = Symbol('drover.counted');
+
+class Alone {
+  constructor() {
+    const into = { cells: new ArrayBuffer(0) };
+    unwrap(addon.startAlone(into));
+    this.cells = new Float64Array(into.cells);
+    const { cells } = this;
+    const answered = answeredOf(cells, true);
+    const bytes = bytesOf(cells);
+
+    /** @param {any} response @param {number} status */
+    const over = (response, status) => {
+      if (response[begun] === undefined) return;
+      const at = performance.now();
+      answered(at - response[begun], status, at);
+      response[begun] = undefined;
+      const socket = response.req?.socket;
+      if (socket) bytes.look(socket, at);
+    };
+    /** @this {any} */
+    function finished() {
+      over(this, this.statusCode);
+    }
+    /** @this {any} */
+    function closed() {
+      over(this, 0);
+    }
+    /** @this {any} */
+    function begin() {
+      cells[REQUESTS] += 1;
+      this[begun] = performance.now();
+      this.on('finish', finished);
+      this.on('close', closed);
+    }
+    this.request = (/** @type {any} */ request, /** @type {any} */ response) => {
+      // HTTP/2 is counted by its streams.
+      if (request.httpVersionMajor !== 1) return;
+      // Of requests in one go each has the connection when those before it are answered; some never get it.
+      if (response.socket) begin.call(response);
+      else response.once('socket', begin);
+    };
+    /** @this {any} */
+    function disconnected() {
+      cells[CLOSED] += 1;
+      if (this._server) bytes.end(this);
+    }
+    this.connection = (/** @type {any} */ connection) => {
+      addon.aloneOpened();
+      connection.on('close', disconnected);
+    };
+    this.streams = streamsOf(cells, answered, null, bytes);
+  }
+
+  /** @param {any} server */
+  count(server) {
+    if (server[counted]) return;
+    server[counted] = true;
+    server.prependListener('connection', this.connection);
+    if (protocolOf(server) === '') return;
+    server.prependListener('request', this.request);
+    // These stand for 'request' where a program listens to them, and change what Node does where none does.
+    for (const event of ['checkContinue', 'checkExpectation']) {
+      if (server.listenerCount(event) > 0) server.prependListener(event, this.request);
+    }
+    this.streams(server);
+  }
+
+  /** @param {'starting' | 'ready' | 'stopping'} state @param {number} port */
+  stands(state, port) {
+    addon.aloneStands(state, port);
+  }
+
+  workers() {
+    return addon.aloneTells('workers');
+  }
+
+  metrics() {
+    return addon.aloneTells('metrics');
+  }
+
+  health() {
+    return addon.aloneTells('health');
+  }
+}
+
+/** Null: not yet; undefined: nothing can be counted here. @type {Alone | null | undefined} */
+let own = addon === null ? undefined : null;
+
+/** This process; undefined where there is nothing to count with, which is no reason not to serve. */
+function alone() {
+  if (own === null) {
+    try {
+      own = new Alone();
+    } catch (error) {
+      own = undefined;
+      console.warn(`drover: nothing is measured in this process: ${/** @type {Error} */ (error).message}`);
+    }
+  }
+  return own;
+}
+
+module.exports = { alone };

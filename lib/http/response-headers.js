@@ -1,0 +1,84 @@
+// @ts-check
+'use strict';
+
+// Header lines that drover adds to HTTP/1 responses: X-Worker-ID and X-Worker-PID, and the affinity cookie. They are put
+// into the header block after Node has made it. `setHeader` would change what the program sends: a response that has
+// headers of its own treats the list given to `writeHead` differently, and `getHeaders()` would show them.
+
+const http = require('node:http');
+const { AFFINITY_MISMATCH } = require('../metrics/cells');
+const { addon } = require('../native');
+
+const CRLF = '\r\n';
+
+/** @typedef {(response: any, header: string) => string} Lines the lines for a response whose header block is `header` */
+
+/** @param {import('../worker/worker').Worker} worker */
+function addLines(worker) {
+  const { worker_headers: named, affinity } = worker.welcome;
+  /** @type {Lines[]} */
+  const sources = [];
+  if (named) sources.push(workerLines(worker.id));
+  if (affinity) sources.push(cookieLines(worker, affinity));
+  if (sources.length === 0) return;
+
+  // Every way to send headers ends here: writeHead, flushHeaders, the first write, end. Informational responses (1xx) and
+  // trailers do not.
+  const { _storeHeader: store } = /** @type {any} */ (http.ServerResponse.prototype);
+  /** @type {any} */ (http.ServerResponse.prototype)._storeHeader = function (
+    /** @type {string} */ firstLine,
+    /** @type {any} */ headers,
+  ) {
+    store.call(this, firstLine, headers);
+    const header = this._header;
+    let lines = '';
+    for (const linesOf of sources) lines += linesOf(this, header);
+    if (lines !== '') this._header = header.slice(0, -CRLF.length) + lines + CRLF;
+  };
+}
+
+/** The program's own headers of these names stay the only ones. @param {string} id @returns {Lines} */
+function workerLines(id) {
+  const idLine = `X-Worker-ID: ${id}${CRLF}`;
+  const pidLine = `X-Worker-PID: ${process.pid}${CRLF}`;
+  const both = idLine + pidLine;
+  return (response, header) => {
+    if (!/\r\nx-worker-(?:id|pid):/i.test(header)) return both;
+    return (/\r\nx-worker-id:/i.test(header) ? '' : idLine) + (/\r\nx-worker-pid:/i.test(header) ? '' : pidLine);
+  };
+}
+
+/**
+ * A client without a valid affinity cookie gets one that names this worker's slot.
+ *
+ * @param {import('../worker/worker').Worker} worker
+ * @param {{ name: string, value: string, attributes: string, key: string }} affinity
+ * @returns {Lines}
+ */
+function cookieLines(worker, affinity) {
+  const line = `Set-Cookie: ${affinity.name}=${affinity.value}${affinity.attributes}${CRLF}`;
+  return (response) => {
+    const value = cookieOf(response.req?.headers.cookie, affinity.name);
+    if (value === affinity.value) return '';
+    if (value === undefined || addon.affinitySlot(value, affinity.key) < 0) return line;
+    // A connection that several clients share (a proxy's), or a slot that could not take it: the client stays
+    // with the slot it knows.
+    worker.cells[AFFINITY_MISMATCH] += 1;
+    worker.hint(
+      'A request came to another worker than its affinity cookie names: its connection was shared or its worker away.',
+    );
+    return '';
+  };
+}
+
+/** @param {string | undefined} header @param {string} name */
+function cookieOf(header, name) {
+  if (header === undefined) return undefined;
+  for (const pair of header.split(';')) {
+    const at = pair.indexOf('=');
+    if (at > 0 && pair.slice(0, at).trim() === name) return pair.slice(at + 1).trim();
+  }
+  return undefined;
+}
+
+module.exports = { addLines };

@@ -1,0 +1,273 @@
+// @ts-check
+'use strict';
+
+// The primary in JavaScript: promises and events over the core's loop. It decides nothing.
+
+const { addon } = require('../native');
+const { ClusterError, fromCore, unwrap, withOuterStack } = require('../errors');
+const { launching, snapshot } = require('../process/environment');
+const { homeOf } = require('../metrics/registry');
+const { Reporting } = require('../metrics/reporting');
+const { reapOrphans } = require('./orphans');
+const { heedSignals, isHurried, track } = require('../process/signals');
+
+/** One cluster: made once, started once. */
+class Primary {
+  /**
+   * @param {object} asked as `loadConfig` of the core takes it
+   * @param {(event: any) => void} onEvent
+   * @param {import('../messages/endpoint').Mailbox} mailbox
+   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, ended: () => void }} own
+   *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and who is told
+   *   when the cluster is gone
+   */
+  constructor(asked, onEvent, mailbox, own) {
+    this.asked = asked;
+    this.launching = launching();
+    this.onEvent = onEvent;
+    this.mailbox = mailbox;
+    this.own = own;
+    /** @type {Reporting | null} */
+    this.reporting = null;
+    /** @type {any} */
+    this.core = null;
+    this.nextId = 1;
+    /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+    this.waiting = new Map();
+    /** Resolves when the core that lives now has ended. @type {Promise<void>} */
+    this.over = Promise.resolve();
+    this.stopping = false;
+    /** The last start failed, and the exit code says so. */
+    this.failed = false;
+    /** The start of the core that lives now, however many addresses wait for it. @type {Promise<void> | null} */
+    this.started = null;
+    this.end = () => {};
+  }
+
+  /** Makes the core's loop; nothing is spawned yet. After the end of one core there may be another. */
+  async begin() {
+    if (this.stopping) {
+      await this.over;
+      throw stopped();
+    }
+    if (this.core !== null) return this.core;
+    const core = new addon.Primary(this.asked, this.launching, (/** @type {string} */ text) =>
+      this.hear(JSON.parse(text)),
+    );
+    if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));
+    this.core = core;
+    unwrap(core.listenToMessages(this.mailbox.deliver.bind(this.mailbox)));
+    this.mailbox.wire = {
+      post: core.post.bind(core),
+      error: addon.postError,
+      name: core.name.bind(core),
+      targets: core.targets.bind(core),
+    };
+    this.reporting = new Reporting(this.own.functions, this.own.config, core);
+    this.own.registry.move(() => homeOf(core.meters(), (text) => core.warn(text)));
+    const takeOff = heedSignals(this.#stoppable(core));
+    const sayGoodbye = () => core.goodbye();
+    process.on('exit', sayGoodbye);
+    const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
+    this.over = new Promise((resolve) => {
+      this.end = () => {
+        takeOff();
+        stopReaping();
+        process.removeListener('exit', sayGoodbye);
+        this.reporting?.end();
+        core.join();
+        this.mailbox.wire = null;
+        this.core = null;
+        this.stopping = false;
+        this.started = null;
+        // First, so that whoever stopped the cluster can exit before a start that was cut off is heard of.
+        resolve();
+        for (const { reject } of this.waiting.values()) reject(stopped());
+        this.waiting.clear();
+        this.own.ended();
+      };
+    });
+    return core;
+  }
+
+  /** @param {any} core @returns {import('../process/signals').Stoppable} */
+  #stoppable(core) {
+    return {
+      stop: (graceful, limit) => this.stop(graceful, limit),
+      signalled: (signal) => core.signalled(signal),
+      roll: () => this.roll(),
+      isHurried: isHurried(),
+      isAbrupt: process.env.NODE_ENV === 'development',
+      patience: this.own.config.processManagement.killTimeout,
+      warn: (text) => core.warn(text),
+    };
+  }
+
+  /** @param {any} message */
+  hear(message) {
+    if (message.event) this.tell(message);
+    else if (message.line) this.core?.openLine(...message.line);
+    else if (message.gone) this.core?.closeLine(...message.gone);
+    else if (message.environment) this.core?.environment(snapshot());
+    else if (message.measure) this.reporting?.measure();
+    else if (message.done !== undefined) this.settle(message);
+    else if (message.ended) this.end();
+  }
+
+  /** An event, after the messages that were sent before it. @param {any} message */
+  tell({ event, timestamp }) {
+    this.core?.readMessages();
+    this.onEvent({ ...event, timestamp });
+    if (event.type === 'metrics:updated') this.reporting?.export(event.metrics);
+  }
+
+  /** @param {{ done: number, ok?: any, error?: any }} message */
+  settle({ done, ok, error }) {
+    // Told at the end, to all that still wait.
+    if (error?.code === 'STOPPED') return;
+    const waiter = this.waiting.get(done);
+    this.waiting.delete(done);
+    if (error) waiter?.reject(withOuterStack(fromCore(error)));
+    else waiter?.resolve(ok);
+  }
+
+  /** @param {any} core @param {(id: number) => void} ask @returns {Promise<any>} */
+  ask(core, ask) {
+    if (this.core !== core) return Promise.reject(stopped());
+    const id = this.nextId++;
+    return new Promise((resolve, reject) => {
+      this.waiting.set(id, { resolve, reject });
+      ask(id);
+    });
+  }
+
+  /**
+   * Opens the address, so that a taken port is known before any worker is started, and starts the workers if they are
+   * not. When it fails and nothing else serves, nothing of the cluster is left, and it may be tried again.
+   *
+   * @param {any} address as the core names it; null: each worker listens by itself
+   * @param {object} options
+   * @param {{ opened: (opened: any) => void, isLast: () => boolean }} told
+   */
+  serve(address, options, { opened, isLast }) {
+    return this.attempt(async (core) => {
+      if (address !== null) opened(await this.ask(core, (id) => core.open(id, address, options)));
+      await this.startOnce(core);
+    }, isLast);
+  }
+
+  /** Starts the workers; their program listens by itself. */
+  start() {
+    return this.attempt((core) => this.startOnce(core), () => true);
+  }
+
+  /** @param {any} core */
+  startOnce(core) {
+    this.started ??= this.ask(core, (id) => {
+      core.environment(snapshot());
+      core.start(id);
+    });
+    return this.started;
+  }
+
+  /**
+   * Lets go of one address; the cluster goes on. Resolves when every worker has closed its server there.
+   *
+   * @param {number | null} group
+   * @returns {Promise<void>}
+   */
+  release(group) {
+    const { core } = this;
+    if (group === null || core === null) return Promise.resolve();
+    // A cluster that has ended has let go of everything.
+    return this.ask(core, (id) => core.release(id, group)).catch(() => {});
+  }
+
+  /** A line of the log, where there is one. @param {string} text */
+  note(text) {
+    this.core?.note(text);
+  }
+
+  /** @param {string} text */
+  warn(text) {
+    if (this.core === null) console.warn(`drover: ${text}`);
+    else this.core.warn(text);
+  }
+
+  /** @param {(core: any) => Promise<void>} act @param {() => boolean} isLast @returns {Promise<void>} */
+  async attempt(act, isLast) {
+    try {
+      const core = await this.begin();
+      await act(core);
+      if (this.failed) process.exitCode = undefined;
+      this.failed = false;
+    } catch (error) {
+      if (/** @type {any} */ (error).code === 'STOPPED' || !isLast()) throw error;
+      await this.stop(false);
+      this.fail();
+      throw error;
+    }
+  }
+
+  /** A program that only prints the error ends without a cluster: who started it should know. */
+  fail() {
+    this.failed ||= process.exitCode === undefined;
+    process.exitCode ??= 1;
+  }
+
+  /**
+   * Resolves when every worker is gone and every address is free.
+   *
+   * @param {boolean} graceful
+   * @param {number} [limit] milliseconds that the workers have, where the configured time is longer
+   */
+  stop(graceful, limit) {
+    if (this.core !== null) {
+      this.stopping = true;
+      const { core } = this;
+      // Whether it is done or the core has ended before it heard of it: `over` tells.
+      this.ask(core, (id) => core.stop(id, graceful, limit)).catch(() => {});
+      track(this.over);
+    }
+    return this.over;
+  }
+
+  /**
+   * What the running cluster is to become.
+   *
+   * @param {string} verb
+   * @param {any} argument
+   * @returns {Promise<number[]>} the slots that serve because of it
+   */
+  order(verb, argument) {
+    const { core } = this;
+    if (core === null) return Promise.reject(stopped());
+    core.environment(snapshot());
+    return this.ask(core, (id) => core.order(id, verb, argument ?? null));
+  }
+
+  /** A signal asked for new workers; what becomes of it is in the log. @returns {Promise<unknown>} */
+  roll() {
+    return this.order('restartCluster', null).catch(() => {});
+  }
+
+  workers() {
+    return this.core === null ? [] : this.core.workers();
+  }
+
+  metrics() {
+    if (this.core === null) throw stopped();
+    return this.core.clusterMetrics();
+  }
+
+  health() {
+    if (this.core === null) throw stopped();
+    return this.core.clusterHealth();
+  }
+}
+
+function stopped() {
+  return new ClusterError('The cluster does not run', 'STOPPED');
+}
+
+module.exports = { Primary };

@@ -1,0 +1,180 @@
+// @ts-check
+'use strict';
+
+// Signals of a primary, and of a process without a cluster. The first SIGTERM or SIGINT stops in order what runs here, a
+// second one at once; SIGUSR2 and SIGHUP ask for new workers. A program that handles a signal itself replaces that.
+
+const { addon } = require('../native');
+const { handlersOf, own } = require('./signal-listeners');
+const { waitedFor } = require('./shutdown-hooks');
+
+/** A signal again so soon is the same key press: npm and timeout(1) pass on what the terminal has sent already. */
+const SAME_PRESS = 500;
+/** SIGUSR2 again so soon means: stop (outside production, where watchers use it for that). Milliseconds. */
+const SECOND_ROLL_TIME = 5000;
+/** Where a developer waits for the end, a stop takes no longer than this, milliseconds. */
+const HURRIED_TIME = 1000;
+
+/** Whether a developer waits: in development, or under a tool that restarts the program with each save. */
+function isHurried() {
+  return process.env.NODE_ENV === 'development' || addon?.isWatched() === true;
+}
+
+/**
+ * Something that runs in this process and stops at a signal.
+ *
+ * @typedef {object} Stoppable
+ * @property {(graceful: boolean, limit?: number) => Promise<unknown>} stop `limit`: milliseconds, where the configured
+ *   time is longer
+ * @property {(signal: NodeJS.Signals) => void} [signalled] a signal came that asks the process to stop
+ * @property {() => Promise<unknown>} [roll] new workers; never rejects
+ * @property {boolean} [isHurried] a developer waits
+ * @property {boolean} [isAbrupt] SIGINT ends it at once: in development
+ * @property {number} [patience] a handler of the program's that has stopped nothing after so long is told of, milliseconds
+ * @property {(text: string) => void} [warn]
+ */
+
+/** @type {Set<Stoppable>} */
+const running = new Set();
+
+/** Stops under way in this process, those of another copy of the package too: all are waited for. @type {Set<Promise<unknown>>} */
+const stops = (/** @type {any} */ (globalThis)[Symbol.for('drover.stops')] ??= new Set());
+
+/** drover's listeners that are on. @type {Map<NodeJS.Signals, () => void>} */
+const listeners = new Map();
+
+let firstAt = 0;
+let rolledAt = -Infinity;
+let isRolling = false;
+
+/** Whether somebody sits at a terminal whose end would be a SIGHUP. */
+function hasTerminal() {
+  try {
+    require('node:fs').closeSync(require('node:fs').openSync('/dev/tty', 'r'));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What each signal does that something here is about. @returns {[NodeJS.Signals, () => unknown][]} */
+function reactions() {
+  if (running.size === 0) return [];
+  /** @type {[NodeJS.Signals, () => unknown][]} */
+  const wanted = [['SIGTERM', () => ask('SIGTERM')], ['SIGINT', () => ask('SIGINT')]];
+  if (![...running].some((one) => one.roll !== undefined)) return wanted;
+  wanted.push(['SIGUSR2', () => handlersOf('SIGUSR2').length > 0 || userSignal()]);
+  if (!hasTerminal()) wanted.push(['SIGHUP', () => handlersOf('SIGHUP').length > 0 || roll()]);
+  return wanted;
+}
+
+/** Listens to the signals that what runs here is about, and to no other. */
+function listen() {
+  const wanted = new Map(reactions());
+  for (const [signal, listener] of listeners) {
+    if (wanted.has(signal)) continue;
+    process.removeListener(signal, listener);
+    listeners.delete(signal);
+  }
+  for (const [signal, react] of wanted) {
+    if (listeners.has(signal)) continue;
+    const listener = own(() => void react());
+    listeners.set(signal, listener);
+    // Before the program's: a `once` of its is off the list by the time that it runs.
+    process.prependListener(signal, listener);
+  }
+}
+
+/** SIGTERM or SIGINT has come. @param {'SIGTERM' | 'SIGINT'} signal */
+function ask(signal) {
+  for (const one of running) one.signalled?.(signal);
+  if (handlersOf(signal).length > 0) return remind(signal);
+  const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
+  if (firstAt !== 0 && !again) return;
+  firstAt ||= performance.now();
+  end(again, signal === 'SIGINT');
+}
+
+/** The program handles the signal. Whether it has stopped anything is seen later. @param {NodeJS.Signals} signal */
+function remind(signal) {
+  for (const one of running) {
+    if (one.warn === undefined || one.patience === undefined) continue;
+    const { patience, warn } = one;
+    const look = () => {
+      if (!running.has(one) || stops.size > 0) return;
+      warn(
+        `${signal} was left to the program's own handler, which has neither stopped the cluster nor exited in ${patience} ms. ` +
+          'To stop it call stopCluster() (of a ClusterManager: stop()) in the handler; without the handler drover stops it in order.',
+      );
+    };
+    setTimeout(look, patience).unref();
+  }
+}
+
+/** Everything stops, then the process. @param {boolean} isForced @param {boolean} isInterrupt */
+async function end(isForced, isInterrupt) {
+  for (const one of running) {
+    const isGraceful = !isForced && !(isInterrupt && one.isAbrupt);
+    track(one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIME : undefined));
+  }
+  while (stops.size > 0) await Promise.allSettled(stops);
+  if (!isForced) await waitedFor();
+  process.exit(0);
+}
+
+/** @param {Promise<unknown>} stop */
+function track(stop) {
+  stops.add(stop);
+  const forget = () => stops.delete(stop);
+  stop.then(forget, forget);
+}
+
+/** New workers for every cluster of this process. */
+async function roll() {
+  rolledAt = performance.now();
+  isRolling = true;
+  await Promise.all([...running].map((one) => one.roll?.()));
+  isRolling = false;
+}
+
+/** SIGUSR2: nodemon ends a program with it, others ask for new workers. */
+function userSignal() {
+  const isHurried = [...running].some((one) => one.isHurried);
+  const again = isRolling || performance.now() - rolledAt < SECOND_ROLL_TIME;
+  if (isHurried || (again && process.env.NODE_ENV !== 'production')) return end(false, false);
+  return roll();
+}
+
+/**
+ * From now on signals stop this, until the function that is returned is called.
+ *
+ * @param {Stoppable} stoppable
+ */
+function heedSignals(stoppable) {
+  running.add(stoppable);
+  listen();
+  return () => {
+    running.delete(stoppable);
+    listen();
+    if (running.size === 0) firstAt = 0;
+  };
+}
+
+/**
+ * A process without a cluster stops in order at SIGTERM and SIGINT.
+ *
+ * @param {() => Promise<void>} stop
+ * @param {number} timeout milliseconds in which it is to be done; then the process exits as it is
+ */
+function stopAtSignals(stop, timeout) {
+  heedSignals({
+    isHurried: isHurried(),
+    stop(graceful, limit = timeout) {
+      if (!graceful) return Promise.resolve();
+      setTimeout(() => process.exit(0), Math.min(limit, timeout));
+      return stop();
+    },
+  });
+}
+
+module.exports = { heedSignals, isHurried, stopAtSignals, track };

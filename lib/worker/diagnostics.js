@@ -1,0 +1,52 @@
+// @ts-check
+'use strict';
+
+// Heap snapshots and CPU profiles of this worker, written where the primary says, for this user alone.
+
+const fs = require('node:fs');
+const inspector = require('node:inspector');
+const v8 = require('node:v8');
+const { addon } = require('../native');
+
+/** @typedef {{ id: number, what: { kind: 'heap_snapshot' } | { kind: 'cpu_profile', ms: number }, file: string }} Asked */
+
+/** Takes what the primary asks for. */
+function diagnose() {
+  for (let asked = addon.workerDiagnosis(); asked !== null; asked = addon.workerDiagnosis()) take(asked);
+}
+
+/** @param {Asked} asked */
+async function take({ id, what, file }) {
+  let made = false;
+  try {
+    // Nothing that is there already, and no link, is written to; what follows writes into this very file.
+    fs.closeSync(fs.openSync(file, 'wx', 0o600));
+    made = true;
+    if (what.kind === 'heap_snapshot') v8.writeHeapSnapshot(file);
+    else fs.writeFileSync(file, JSON.stringify(await profile(what.ms)));
+    addon.workerDiagnosed(id, fs.statSync(file).size, null);
+  } catch (error) {
+    if (made) fs.rmSync(file, { force: true });
+    addon.workerDiagnosed(id, 0, error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** @param {number} ms @returns {Promise<object>} */
+async function profile(ms) {
+  const session = new inspector.Session();
+  session.connect();
+  /** @type {(method: string) => Promise<any>} */
+  const ask = (method) =>
+    new Promise((resolve, reject) => session.post(method, (error, result) => (error ? reject(error) : resolve(result))));
+  try {
+    await ask('Profiler.enable');
+    await ask('Profiler.start');
+    // A worker that drains meanwhile does not wait for it.
+    await new Promise((resolve) => setTimeout(resolve, ms).unref());
+    return (await ask('Profiler.stop')).profile;
+  } finally {
+    session.disconnect();
+  }
+}
+
+exports.diagnose = diagnose;

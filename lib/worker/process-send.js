@@ -1,0 +1,121 @@
+// @ts-check
+'use strict';
+
+// The child process's side of a worker, as Node's child processes have it: process.send, process.disconnect,
+// process.channel, process.connected and the 'message' and 'disconnect' events. `process.send('ready')` is PM2's way to
+// say so, everything else is for the primary's program. As in a worker of node:cluster, to disconnect is to leave.
+
+const { addon } = require('../native');
+const { notSupported } = require('../errors');
+
+/** @param {any} message */
+function missing(message) {
+  if (message !== undefined) return;
+  throw Object.assign(new TypeError('The "message" argument must be specified'), { code: 'ERR_MISSING_ARGS' });
+}
+
+/** Node's own errors of a channel that is closed. @param {string} code @param {string} text */
+function channelError(code, text) {
+  return Object.assign(new Error(text), { code });
+}
+
+/** @param {import('./worker').Worker} worker */
+function provide(worker) {
+  const channel = new Channel(worker);
+  /** @type {any} */
+  const own = process;
+  own.connected = true;
+  own.channel = channel;
+  own.send = function send(/** @type {any} */ message, /** @type {any} */ handle, /** @type {any} */ options, /** @type {any} */ done) {
+    missing(message);
+    const callback = handle === undefined ? undefined : [handle, options, done].find((value) => typeof value === 'function');
+    try {
+      if (!own.connected) throw channelError('ERR_IPC_CHANNEL_CLOSED', 'Channel closed');
+      if (handle && handle !== callback) throw notSupported('sending handles');
+      if (message === 'ready' && worker.welcome.ready === 'message') addon.workerReady();
+      worker.mailbox.tell(message);
+    } catch (error) {
+      if (callback === undefined) process.nextTick(() => process.emit('error', /** @type {any} */ (error)));
+      else process.nextTick(callback, error);
+      return false;
+    }
+    if (callback !== undefined) process.nextTick(callback, null);
+    return true;
+  };
+  own.disconnect = function disconnect() {
+    if (!own.connected) {
+      process.emit('error', /** @type {any} */ (channelError('ERR_IPC_DISCONNECTED', 'IPC channel is already disconnected')));
+      return;
+    }
+    disconnected();
+    worker.drain.leave().then(() => {
+      process.emit('disconnect');
+      return worker.drain.end();
+    });
+  };
+  // What was sent in the last turn is sent.
+  process.on('exit', addon.workerFlush);
+}
+
+/** Nothing is sent any more. */
+function disconnected() {
+  /** @type {any} */
+  const own = process;
+  own.connected = false;
+  own.channel = undefined;
+  addon.workerHold(false);
+}
+
+/** `process.channel`: a program that waits for messages lives, as a child process of Node's does; one that drains ends. */
+class Channel {
+  #worker;
+  /** Listeners that wait for something of the channel. */
+  #count = 0;
+  /** The program has said itself what it wants. */
+  #isExplicit = false;
+  #isHeld = false;
+
+  /** @param {import('./worker').Worker} worker */
+  constructor(worker) {
+    this.#worker = worker;
+    const isHeard = (/** @type {string | symbol} */ event) => event === 'message' || event === 'disconnect';
+    process.on('newListener', (event) => {
+      if (isHeard(event)) this.refCounted();
+    });
+    process.on('removeListener', (event) => {
+      if (isHeard(event)) this.unrefCounted();
+    });
+  }
+
+  #hold(/** @type {boolean} */ hold) {
+    this.#isHeld = hold;
+    const isOpen = process.connected && !this.#worker.drain.begun;
+    addon.workerHold(hold && isOpen);
+  }
+
+  refCounted() {
+    this.#count += 1;
+    if (this.#count === 1 && !this.#isExplicit) this.#hold(true);
+  }
+
+  unrefCounted() {
+    this.#count -= 1;
+    if (this.#count === 0 && !this.#isExplicit) this.#hold(false);
+  }
+
+  ref() {
+    this.#isExplicit = true;
+    this.#hold(true);
+  }
+
+  unref() {
+    this.#isExplicit = true;
+    this.#hold(false);
+  }
+
+  hasRef() {
+    return this.#isHeld;
+  }
+}
+
+module.exports = { disconnected, provide };

@@ -1,0 +1,34 @@
+// @ts-check
+'use strict';
+
+// A worker that is not ready after a while says what would make it so, before `startupTimeout` ends it. The primary
+// watches the time: a timer here would wake an idle worker.
+
+const { addon } = require('../native');
+
+/** What a worker has to do, by `processManagement.ready`. @type {Record<string, string>} */
+const missing = {
+  listen: "does not listen yet; a program that serves nothing needs processManagement.ready: 'boot'",
+  message: "has not called process.send('ready') yet, which processManagement.ready: 'message' waits for",
+  boot: 'has not run its script to the end yet, with its top-level await',
+};
+
+/** The command lines of this process's children. */
+function children() {
+  const { ChildProcess } = require('node:child_process');
+  const handles = /** @type {any} */ (process)._getActiveHandles();
+  const running = handles.filter((/** @type {any} */ handle) => handle instanceof ChildProcess && handle.exitCode === null);
+  return running.map((/** @type {any} */ child) => child.spawnargs.join(' '));
+}
+
+/** @param {import('./worker').Worker} worker @param {number} time how long ago it was started, milliseconds */
+function hint(worker, time) {
+  if (addon.workerIsReady() || worker.drain.begun || worker.orphaned) return;
+  const { ready, startupTimeout } = worker.welcome.config.processManagement;
+  const [child] = children();
+  const more = child === undefined ? '' : ` It runs a child, and only the worker itself is served for: ${child}`;
+  const [seconds, limit] = [time / 1000, startupTimeout / 1000];
+  worker.hint(`A worker runs for ${seconds} s and ${missing[ready]}. After ${limit} s (startupTimeout) it is ended.${more}`, false);
+}
+
+module.exports = { hint };
