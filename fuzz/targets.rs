@@ -14,6 +14,7 @@ use drover::ipc::message::{Envelope, Format, Peer, json_of, readdress};
 use drover::ipc::policy::Policy;
 use drover::ipc::router::Router;
 use drover::log::{Format as LogFormat, Renderer, Source, Splitter, Style, Tail};
+use drover::model::WorkerId;
 
 /// However a stream is cut, it gives the same frames and the same error, and its frames survive the wire.
 pub fn frames(bytes: &[u8]) {
@@ -85,7 +86,7 @@ pub fn router(bytes: &[u8]) {
     if let Some((envelope, body)) = Envelope::read(bytes) {
         assert_eq!([&envelope.write(), body].concat(), bytes);
         json_of(envelope.format, body);
-        let from = Peer::Worker { slot: 0, generation: 1 };
+        let from = Peer::Worker(WorkerId::new(0, 1));
         let passed = policy.check(from, envelope.peer, envelope.kind, envelope.format, body).is_ok();
         assert!(!passed || (envelope.kind == "task" && envelope.format != Format::Clone));
         let mut carried = bytes.to_vec();
@@ -96,7 +97,7 @@ pub fn router(bytes: &[u8]) {
     let mut router = Router::new(1 << 20);
     let mut open = std::collections::BTreeSet::new();
     for step in bytes.chunks_exact(4) {
-        let worker = |byte: u8| Peer::Worker { slot: u16::from(byte % 4), generation: 1 };
+        let worker = |byte: u8| Peer::Worker(WorkerId::new(u16::from(byte % 4), 1));
         let (asker, id, other) = (worker(step[1]), u32::from(step[2]), worker(step[3]));
         match step[0] % 3 {
             0 => {

@@ -25,6 +25,7 @@ pub mod incidents;
 pub mod ipc;
 pub mod log;
 pub mod metrics;
+pub mod model;
 pub mod primary;
 pub mod process;
 pub mod supervisor;

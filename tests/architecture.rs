@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// `error` and `component` stand at the top, because the data of the second line carries its codes; the channels and
 /// the mapping stand above dispatch and process, which are made of them.
 const LINES: [&[&str]; 13] = [
-    &["error", "component"],
+    &["error", "component", "model"],
     &["config", "event"],
     &["ipc::crypto", "ipc::message", "metrics::histogram"],
     &[

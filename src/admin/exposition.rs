@@ -210,7 +210,7 @@ fn used(memory: &SharedMemory) -> impl Iterator<Item = u16> {
 }
 
 fn page_of(memory: &SharedMemory, slot: u16) -> crate::metrics::memory::Page {
-    memory.page(slot, memory.row(slot, row::GENERATION) as u32)
+    memory.page(memory.known_by(slot))
 }
 
 fn is_sampled(memory: &SharedMemory, slot: u16) -> bool {

@@ -2,6 +2,7 @@
 //! the time go in. A connection counts by the requests that it brings, as far as that is known; small differences
 //! and passing ones are left alone.
 
+use crate::model::WorkerId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,9 +22,7 @@ const REST: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
-    pub slot: u16,
-    /// Of the slot's worker, so that a new one begins anew.
-    pub generation: u32,
+    pub worker: WorkerId,
     pub connections: u32,
     /// From `loadBalancing.weights`: how much more than another it is to have.
     pub weight: u32,
@@ -35,14 +34,12 @@ pub struct Load {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ask {
-    pub slot: u16,
-    pub generation: u32,
+    pub worker: WorkerId,
     pub count: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
-    generation: u32,
     requests: u64,
     /// Requests a look.
     rate: f64,
@@ -53,10 +50,10 @@ struct Seen {
 
 #[derive(Debug, Default)]
 pub struct Rebalance {
-    seen: BTreeMap<u16, Seen>,
+    seen: BTreeMap<WorkerId, Seen>,
     /// Connections that may move now.
     allowance: f64,
-    heaviest: Option<(u16, u32)>,
+    heaviest: Option<WorkerId>,
     looks: u32,
 }
 
@@ -77,32 +74,28 @@ impl Rebalance {
         // So many connections of the heaviest that both are even afterwards.
         let a_connection = business * (1.0 / share(&load) + 1.0 / share(&light.0));
         let beyond = ((score(heavy) - score(light)) / a_connection).floor();
-        if beyond < 1.0 || self.seen.get(&load.slot).is_some_and(|seen| now < seen.rests_until) {
+        if beyond < 1.0 || self.seen.get(&load.worker).is_some_and(|seen| now < seen.rests_until) {
             self.heaviest = None;
             return None;
         }
-        let name = (load.slot, load.generation);
-        self.looks = if self.heaviest == Some(name) { self.looks + 1 } else { 1 };
-        self.heaviest = Some(name);
+        self.looks = if self.heaviest == Some(load.worker) { self.looks + 1 } else { 1 };
+        self.heaviest = Some(load.worker);
         let count = beyond.min(self.allowance.floor());
         if self.looks < LOOKS || count < 1.0 {
             return None;
         }
         self.allowance -= count;
-        self.seen.entry(load.slot).and_modify(|seen| {
+        self.seen.entry(load.worker).and_modify(|seen| {
             seen.asked_at_given.get_or_insert(load.given);
         });
-        Some(Ask { slot: load.slot, generation: load.generation, count: count as u32 })
+        Some(Ask { worker: load.worker, count: count as u32 })
     }
 
     fn follow(&mut self, loads: &[Load], now: Duration) {
-        self.seen.retain(|slot, _| loads.iter().any(|load| load.slot == *slot));
+        self.seen.retain(|worker, _| loads.iter().any(|load| load.worker == *worker));
         for load in loads {
-            let fresh = Seen { generation: load.generation, requests: load.requests, ..Seen::default() };
-            let seen = self.seen.entry(load.slot).or_insert(fresh);
-            if seen.generation != load.generation {
-                *seen = fresh;
-            }
+            let fresh = Seen { requests: load.requests, ..Seen::default() };
+            let seen = self.seen.entry(load.worker).or_insert(fresh);
             let requests = load.requests.saturating_sub(seen.requests) as f64;
             seen.rate += (requests - seen.rate) * FOLLOW;
             seen.requests = load.requests;
@@ -116,7 +109,7 @@ impl Rebalance {
 
     /// How much more than an average connection those of the worker bring.
     fn business(&self, load: &Load, loads: &[Load]) -> f64 {
-        let rate = |load: &Load| self.seen.get(&load.slot).map_or(0.0, |seen| seen.rate);
+        let rate = |load: &Load| self.seen.get(&load.worker).map_or(0.0, |seen| seen.rate);
         let all: f64 = loads.iter().map(rate).sum();
         let total: f64 = loads.iter().map(|load| f64::from(load.connections)).sum();
         if load.connections == 0 || all < 1.0 {
@@ -145,8 +138,7 @@ mod tests {
     impl World {
         fn new(connections: &[u32]) -> Self {
             let load = |(slot, &connections): (usize, &u32)| Load {
-                slot: slot as u16,
-                generation: 1,
+                worker: WorkerId::new(slot as u16, 1),
                 connections,
                 weight: 1,
                 requests: 0,
@@ -166,9 +158,9 @@ mod tests {
             if self.gives {
                 for _ in 0..ask.count {
                     let load = |load: &&Load| (load.connections + 1) * 12 / load.weight;
-                    let lightest = self.loads.iter().min_by_key(load).unwrap().slot;
-                    self.loads[usize::from(ask.slot)].connections -= 1;
-                    self.loads[usize::from(ask.slot)].given += 1;
+                    let lightest = self.loads.iter().min_by_key(load).unwrap().worker.slot;
+                    self.loads[usize::from(ask.worker.slot)].connections -= 1;
+                    self.loads[usize::from(ask.worker.slot)].given += 1;
                     self.loads[usize::from(lightest)].connections += 1;
                     self.moved += 1;
                 }

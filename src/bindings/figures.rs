@@ -18,10 +18,7 @@ pub fn worker_infos() -> Value {
 /// Where this worker's program writes metrics of its own; null in a process that is no worker.
 #[napi(js_name = "workerMeters")]
 pub fn worker_meters() -> Option<NativeMeters> {
-    worker().ok().map(|worker| {
-        let (slot, generation) = (worker.welcome.slot, worker.welcome.generation);
-        NativeMeters::new(Meters::of_worker(&worker.memory, slot, generation))
-    })
+    worker().ok().map(|worker| NativeMeters::new(Meters::of_worker(&worker.memory, worker.welcome.worker)))
 }
 
 /// The cluster's metrics; see [`view::metrics`].

@@ -20,6 +20,7 @@ use crate::ipc::desk::Letter;
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Format, Peer, What};
 use crate::metrics::memory::{SharedMemory, Target};
+use crate::model::WorkerId;
 use crate::sys::node_api::{Callback, Item, append_bytes};
 
 /// The message was not sent; `postError` says why.
@@ -46,7 +47,7 @@ pub fn post_error() -> Value {
 pub fn name_of(peer: Peer) -> f64 {
     match peer {
         Peer::Primary => PRIMARY,
-        Peer::Worker { slot, generation } => f64::from(generation) * GENERATIONS + f64::from(slot),
+        Peer::Worker(worker) => f64::from(worker.generation) * GENERATIONS + f64::from(worker.slot),
     }
 }
 
@@ -55,7 +56,7 @@ fn peer_of(name: f64) -> Peer {
         return Peer::Primary;
     }
     // Both parts of a name that the core has given fit.
-    Peer::Worker { slot: (name % GENERATIONS) as u16, generation: (name / GENERATIONS) as u32 }
+    Peer::Worker(WorkerId::new((name % GENERATIONS) as u16, (name / GENERATIONS) as u32))
 }
 
 /// The arguments of a message but its body.
@@ -154,8 +155,8 @@ fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
 /// Three numbers for each slot: the slot, the name of its worker or -1 when it is not there now, and 1 when it
 /// serves, 2 when it serves and is not well.
 pub fn targets(memory: &SharedMemory) -> Vec<f64> {
-    let numbers = |Target { slot, generation, serves, is_well }: Target| {
-        let name = generation.map_or(-1.0, |generation| name_of(Peer::Worker { slot, generation }));
+    let numbers = |Target { slot, worker, serves, is_well }: Target| {
+        let name = worker.map_or(NOT_THERE, |worker| name_of(Peer::Worker(worker)));
         [f64::from(slot), name, f64::from(u8::from(serves) + u8::from(serves && !is_well))]
     };
     memory.targets().into_iter().flat_map(numbers).collect()
@@ -168,8 +169,6 @@ const NOT_THERE: f64 = -1.0;
 /// The name of a slot's worker, -1 when it is not there now, -2 when there is no such slot.
 pub fn name(memory: &SharedMemory, slot: u32) -> f64 {
     let target = u16::try_from(slot).ok().and_then(|slot| memory.target(slot));
-    let of = |Target { slot, generation, .. }| {
-        generation.map_or(NOT_THERE, |generation| name_of(Peer::Worker { slot, generation }))
-    };
+    let of = |Target { worker, .. }| worker.map_or(NOT_THERE, |worker| name_of(Peer::Worker(worker)));
     target.map_or(NOBODY, of)
 }

@@ -20,7 +20,8 @@ use crate::ipc::control::{Address, ListenOptions, StopSignal};
 use crate::ipc::frame::Frame;
 use crate::metrics::memory::Meters;
 use crate::metrics::view;
-use crate::primary::{self, LaunchCommand, Name, Output, Primary, PrimaryDesk};
+use crate::model::WorkerId;
+use crate::primary::{self, LaunchCommand, Output, Primary, PrimaryDesk};
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
 use crate::sys::node_api::Callback;
@@ -39,7 +40,7 @@ struct Launching {
 
 /// A cluster's primary. Every verb is answered through the callback as
 /// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
-/// `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
+/// `{ "line": [worker] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
 /// `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
 #[napi(js_name = "Primary")]
 pub struct NativePrimary {
@@ -52,8 +53,8 @@ pub struct NativePrimary {
 
 fn text(output: Output) -> String {
     let message = match output {
-        Output::Line { name } => json!({ "line": [name.slot, name.generation] }),
-        Output::Gone { name } => json!({ "gone": [name.slot, name.generation] }),
+        Output::Line { worker } => json!({ "line": [worker.slot, worker.generation] }),
+        Output::Gone { worker } => json!({ "gone": [worker.slot, worker.generation] }),
         Output::Event { event, timestamp } => json!({ "event": event, "timestamp": timestamp }),
         Output::Done { id, result: Ok(value) } => json!({ "done": id, "ok": value }),
         Output::Done { id, result: Err(error) } => json!({ "done": id, "error": error }),
@@ -197,12 +198,12 @@ impl NativePrimary {
 
     #[napi]
     pub fn open_line(&self, slot: u16, generation: u32) {
-        self.desk.iter().for_each(|desk| desk.open(Name { slot, generation }));
+        self.desk.iter().for_each(|desk| desk.open(WorkerId { slot, generation }));
     }
 
     #[napi]
     pub fn close_line(&self, slot: u16, generation: u32) {
-        self.desk.iter().for_each(|desk| desk.gone(Name { slot, generation }));
+        self.desk.iter().for_each(|desk| desk.gone(WorkerId { slot, generation }));
     }
 
     /// Gives to the program what workers have sent so far, before it hears of something that they sent it before.

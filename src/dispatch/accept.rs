@@ -169,7 +169,7 @@ impl Floor {
                     Token::Slot(group, slot) => self.accept_slot(group, slot, now),
                     Token::Peek(id) => self.peeked(id, now),
                     Token::Refused(id) => self.refusals.drain(id),
-                    Token::Gifts(slot, generation) => self.take_gifts(slot, generation, now),
+                    Token::Gifts(worker) => self.take_gifts(worker, now),
                 }
             }
             self.pass_time(now);

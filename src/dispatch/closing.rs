@@ -19,6 +19,7 @@ use super::group::{Connection, Group};
 use super::handshakes;
 use crate::balance::Family;
 use crate::ipc::control::{Address, GroupId};
+use crate::model::WorkerId;
 use crate::sys::fds;
 
 /// Handshakes under way are waited for so long: more than the round trip of a client that is not far.
@@ -29,8 +30,7 @@ const MOST_QUEUED: usize = bind::LEAST_BACKLOG as usize;
 
 /// The last worker that serves the address closes its server. What the address brings until its end is this worker's.
 pub struct Last {
-    pub slot: u16,
-    pub generation: u32,
+    pub worker: WorkerId,
     /// Answered when the address is closed.
     pub reply: oneshot::Sender<bool>,
 }
@@ -199,8 +199,8 @@ impl Floor {
         match end {
             End::Stop => self.let_go(id),
             End::Unserved => self.shut_group(id),
-            End::Last(Last { slot, generation, reply }) => {
-                if let Some((_, member)) = self.crew.find(slot, generation) {
+            End::Last(Last { worker, reply }) => {
+                if let Some((_, member)) = self.crew.find(worker) {
                     member.windows.forget(id);
                 }
                 self.shut_group(id);

@@ -10,6 +10,7 @@ use crate::config::Network;
 use crate::event::Level;
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::Page;
+use crate::model::WorkerId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DispatchMode {
@@ -111,62 +112,60 @@ impl ListenFailure {
 pub struct Joining {
     pub socket: SocketId,
     pub membership: String,
-    /// Slot and generation.
-    pub holder: (u16, u32),
+    pub holder: WorkerId,
     pub reply: oneshot::Sender<bool>,
 }
 
-/// Commands about a worker carry its generation: those about an earlier worker of the slot are stale.
+/// Commands about a worker that is not there any more are stale.
 pub enum Command {
-    /// Opens the address, or finds it open. `asker`: slot and generation of the worker; None for the primary itself.
+    /// Opens the address, or finds it open. `asker`: the worker; None for the primary itself.
     Listen {
         address: Address,
         options: ListenOptions,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
         reply: oneshot::Sender<Result<Listening, ListenFailure>>,
     },
     /// A new worker, which gets nothing before it is promoted: the primary's end of its connection channel, a duplicate of the worker's own end (to
     /// take back what it never read), and its numbers.
-    Join { slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page },
+    Join { worker: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page },
     /// The next worker of the slot is ready, if it serves what its predecessor does: that is reported.
-    Succeed { slot: u16, generation: u32 },
+    Succeed { worker: WorkerId },
     /// Every worker has started.
     Started,
     /// The worker gets its slot's connections from now on, and whoever had them finishes what it has.
-    Promote { slot: u16, generation: u32 },
+    Promote { worker: WorkerId },
     /// The worker's server behind the group takes connections. `plain_http`: drover may answer itself.
-    Serve { slot: u16, generation: u32, group: GroupId, plain_http: bool },
+    Serve { worker: WorkerId, group: GroupId, plain_http: bool },
     /// So many connections of this group may be pushed to the worker in its life; None: any number.
-    Room { slot: u16, generation: u32, group: GroupId, upto: Option<u64> },
+    Room { worker: WorkerId, group: GroupId, upto: Option<u64> },
     /// No more connections of this group for the worker; the answer says whether another serves there.
-    Close { slot: u16, generation: u32, group: GroupId, reply: oneshot::Sender<bool> },
+    Close { worker: WorkerId, group: GroupId, reply: oneshot::Sender<bool> },
     /// Opens the datagram socket, or finds it open; the worker has it from then on.
     Bind {
         datagram: Datagram,
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         reply: oneshot::Sender<Result<(SocketId, OwnedFd), ListenFailure>>,
     },
     /// The worker has closed the datagram socket.
-    Unbind { socket: SocketId, slot: u16, generation: u32, reply: oneshot::Sender<()> },
+    Unbind { socket: SocketId, worker: WorkerId, reply: oneshot::Sender<()> },
     /// The worker wants to hear a multicast group on the datagram socket. The answer says whether it is the first.
-    Hear { socket: SocketId, membership: String, slot: u16, generation: u32, reply: oneshot::Sender<bool> },
+    Hear { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
     /// It does no longer. The answer says whether nobody does.
-    Part { socket: SocketId, membership: String, slot: u16, generation: u32, reply: oneshot::Sender<bool> },
+    Part { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
     /// The kernel knows.
-    Left { socket: SocketId, membership: String, slot: u16, generation: u32 },
+    Left { socket: SocketId, membership: String, worker: WorkerId },
     /// The worker is short of descriptors (or no longer).
-    Scarce { slot: u16, generation: u32, scarce: bool },
+    Scarce { worker: WorkerId, scarce: bool },
     /// A debugger may stop the worker: it is not stuck.
-    Inspected { slot: u16, generation: u32 },
+    Inspected { worker: WorkerId },
     /// New connections go to others while there are any, and so do the worker's idle ones (or no longer).
-    Avoid { slot: u16, generation: u32, avoid: bool },
+    Avoid { worker: WorkerId, avoid: bool },
     /// The worker is about to leave: nothing more for it.
-    Drain { slot: u16, generation: u32 },
+    Drain { worker: WorkerId },
     /// The worker leaves by itself: nothing more for it, and another takes its place.
-    Leave { slot: u16, generation: u32 },
+    Leave { worker: WorkerId },
     /// The worker is gone: take back what it had not taken, own its queues.
-    Dead { slot: u16, generation: u32 },
+    Dead { worker: WorkerId },
     /// The primary's program closed this address: it ends when no worker serves it any more.
     /// `gone` is dropped when every worker has closed its server there.
     Release { group: GroupId, gone: oneshot::Sender<()> },
@@ -206,8 +205,7 @@ pub enum Report {
     },
     /// The slot's next worker does not serve these addresses, which its predecessor serves. None: it can take over.
     Succession {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         lacks: Vec<String>,
     },
     /// Nobody serves this address any more.
@@ -221,7 +219,6 @@ pub enum Report {
     },
     /// The worker is as fast as it will be, or there is nothing to be fast for.
     Warm {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
 }

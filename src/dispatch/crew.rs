@@ -15,6 +15,7 @@ use crate::ipc::control::{GroupId, SocketId};
 use crate::ipc::parcel::{self, Label};
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
+use crate::model::WorkerId;
 use crate::sys::fds;
 
 /// A worker is warm when it has answered so many requests: its code is compiled by then.
@@ -29,8 +30,7 @@ const ANSWERS_A_CONNECTION: f64 = 64.0;
 const BACK_OFF: Duration = Duration::from_millis(2);
 
 pub struct Member {
-    pub slot: u16,
-    pub generation: u32,
+    pub id: WorkerId,
     channel: OwnedFd,
     far_end: OwnedFd,
     pub page: Page,
@@ -96,10 +96,9 @@ impl Taken {
 }
 
 impl Member {
-    pub fn new(slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page) -> Self {
+    pub fn new(id: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page) -> Self {
         Self {
-            slot,
-            generation,
+            id,
             channel,
             far_end,
             page,
@@ -130,10 +129,6 @@ impl Member {
     /// The primary's end.
     pub fn channel(&self) -> &OwnedFd {
         &self.channel
-    }
-
-    pub fn is(&self, slot: u16, generation: u32) -> bool {
-        self.slot == slot && self.generation == generation
     }
 
     /// Given to the worker and not taken by it yet.

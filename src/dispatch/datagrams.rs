@@ -11,9 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::ipc::control::SocketId;
-
-/// Slot and generation of a worker.
-pub type Sharer = (u16, u32);
+use crate::model::WorkerId;
 
 /// A replacement that serves asks in this time for what its predecessor had.
 const SUCCESSION: Duration = Duration::from_secs(1);
@@ -38,15 +36,15 @@ pub enum Successor {
 #[derive(Default)]
 struct Membership {
     /// Who wants to hear the group. Nobody: they are gone, and the socket hears it all the same.
-    holders: BTreeSet<Sharer>,
+    holders: BTreeSet<WorkerId>,
     /// The last one is about to tell the kernel.
-    leaving: Option<Sharer>,
+    leaving: Option<WorkerId>,
 }
 
 struct Shared<S> {
     key: Key,
     socket: S,
-    holders: BTreeSet<Sharer>,
+    holders: BTreeSet<WorkerId>,
     /// Slots whose next worker may ask for it; until when, once that one serves.
     awaited: BTreeMap<u16, Option<Duration>>,
     /// The multicast groups that it hears.
@@ -78,7 +76,7 @@ impl<S> Datagrams<S> {
     pub fn bind<E>(
         &mut self,
         key: Key,
-        holder: Sharer,
+        holder: WorkerId,
         open: impl FnOnce() -> Result<S, E>,
     ) -> Result<(SocketId, &S), E> {
         let found = self.sockets.iter().find(|(_, shared)| shared.key == key).map(|(id, _)| *id);
@@ -98,7 +96,7 @@ impl<S> Datagrams<S> {
             }
         };
         shared.holders.insert(holder);
-        shared.awaited.remove(&holder.0);
+        shared.awaited.remove(&holder.slot);
         Ok((id, &shared.socket))
     }
 
@@ -108,7 +106,7 @@ impl<S> Datagrams<S> {
     }
 
     /// Does the worker have it?
-    pub fn is_held(&self, id: SocketId, holder: Sharer) -> bool {
+    pub fn is_held(&self, id: SocketId, holder: WorkerId) -> bool {
         self.sockets.get(&id).is_some_and(|shared| shared.holders.contains(&holder))
     }
 
@@ -118,7 +116,7 @@ impl<S> Datagrams<S> {
     }
 
     /// The worker has it no more; the last one's is closed.
-    pub fn release(&mut self, id: SocketId, holder: Sharer) {
+    pub fn release(&mut self, id: SocketId, holder: WorkerId) {
         if let Some(shared) = self.sockets.get_mut(&id) {
             shared.holders.remove(&holder);
             shared.memberships.values_mut().for_each(|membership| {
@@ -131,7 +129,7 @@ impl<S> Datagrams<S> {
 
     /// The worker wants to hear a multicast group on this socket. Is it the first, which must tell the kernel? None:
     /// another is just leaving it, and the answer comes after that.
-    pub fn join(&mut self, id: SocketId, name: &str, holder: Sharer) -> Option<bool> {
+    pub fn join(&mut self, id: SocketId, name: &str, holder: WorkerId) -> Option<bool> {
         let Some(shared) = self.sockets.get_mut(&id) else { return Some(true) };
         let first = !shared.memberships.contains_key(name);
         let membership = shared.memberships.entry(name.to_owned()).or_default();
@@ -143,7 +141,7 @@ impl<S> Datagrams<S> {
     }
 
     /// It does no longer. Is it the last, which must tell the kernel, and then `left`?
-    pub fn part(&mut self, id: SocketId, name: &str, holder: Sharer) -> bool {
+    pub fn part(&mut self, id: SocketId, name: &str, holder: WorkerId) -> bool {
         let membership = self.sockets.get_mut(&id).and_then(|shared| shared.memberships.get_mut(name));
         let Some(membership) = membership else { return true };
         membership.holders.remove(&holder);
@@ -153,7 +151,7 @@ impl<S> Datagrams<S> {
     }
 
     /// The kernel knows.
-    pub fn left(&mut self, id: SocketId, name: &str, holder: Sharer) {
+    pub fn left(&mut self, id: SocketId, name: &str, holder: WorkerId) {
         if let Some(shared) = self.sockets.get_mut(&id) {
             shared
                 .memberships
@@ -162,22 +160,21 @@ impl<S> Datagrams<S> {
     }
 
     /// The worker leaves by itself: its sockets are its replacement's.
-    pub fn leaves(&mut self, holder: Sharer) {
+    pub fn leaves(&mut self, holder: WorkerId) {
         for shared in self.sockets.values_mut().filter(|shared| shared.holders.contains(&holder)) {
-            shared.awaited.insert(holder.0, None);
+            shared.awaited.insert(holder.slot, None);
         }
     }
 
     /// The worker is gone.
-    pub fn gone(&mut self, holder: Sharer, successor: Successor) {
+    pub fn gone(&mut self, holder: WorkerId, successor: Successor) {
         let ids: Vec<SocketId> = self
             .sockets
             .iter_mut()
             .filter(|(_, shared)| shared.holders.contains(&holder))
             .map(|(id, shared)| {
-                let slot = holder.0;
-                let has_it =
-                    shared.holders.iter().any(|(other, generation)| *other == slot && *generation > holder.1);
+                let slot = holder.slot;
+                let has_it = shared.holders.iter().any(|other| other.slot == slot && *other > holder);
                 match successor {
                     Successor::Expected if !has_it => drop(shared.awaited.insert(slot, None)),
                     Successor::Serves(since) if !has_it => {
@@ -233,7 +230,7 @@ mod tests {
     }
 
     /// Binds; the socket is `name` if it is opened by this. Tells its id and what it is.
-    fn bind(datagrams: &mut Datagrams<char>, key: Key, holder: Sharer, name: char) -> (SocketId, char) {
+    fn bind(datagrams: &mut Datagrams<char>, key: Key, holder: WorkerId, name: char) -> (SocketId, char) {
         let bound = datagrams.bind(key, holder, || Ok::<_, ()>(name));
         bound.map(|(id, socket)| (id, *socket)).unwrap()
     }
@@ -245,36 +242,40 @@ mod tests {
     #[test]
     fn an_address_is_one_socket_which_the_last_close_closes() {
         let mut datagrams = Datagrams::default();
-        let first = bind(&mut datagrams, key(53), (0, 1), 'a');
-        assert_eq!(bind(&mut datagrams, key(53), (1, 1), 'b'), first);
-        let other = bind(&mut datagrams, Key { nth: 1, ..key(53) }, (0, 1), 'c');
-        assert_eq!(bind(&mut datagrams, Key { ipv6_only: true, ..key(53) }, (0, 1), 'd').1, 'd');
+        let first = bind(&mut datagrams, key(53), WorkerId::new(0, 1), 'a');
+        assert_eq!(bind(&mut datagrams, key(53), WorkerId::new(1, 1), 'b'), first);
+        let other = bind(&mut datagrams, Key { nth: 1, ..key(53) }, WorkerId::new(0, 1), 'c');
+        assert_eq!(bind(&mut datagrams, Key { ipv6_only: true, ..key(53) }, WorkerId::new(0, 1), 'd').1, 'd');
         assert_eq!(open(&datagrams), "acd");
-        datagrams.release(other.0, (0, 1));
-        datagrams.release(first.0, (0, 1));
+        datagrams.release(other.0, WorkerId::new(0, 1));
+        datagrams.release(first.0, WorkerId::new(0, 1));
         assert_eq!(open(&datagrams), "ad");
-        datagrams.release(first.0, (0, 1));
-        datagrams.release(first.0, (1, 1));
+        datagrams.release(first.0, WorkerId::new(0, 1));
+        datagrams.release(first.0, WorkerId::new(1, 1));
         assert_eq!(open(&datagrams), "d");
-        assert_ne!(bind(&mut datagrams, key(53), (0, 1), 'e').0, first.0, "no number is used twice");
+        assert_ne!(
+            bind(&mut datagrams, key(53), WorkerId::new(0, 1), 'e').0,
+            first.0,
+            "no number is used twice"
+        );
     }
 
     #[test]
     fn what_cannot_be_opened_is_nobodys() {
         let mut datagrams = Datagrams::<char>::default();
-        assert_eq!(datagrams.bind(key(53), (0, 1), || Err(98)).map(|(id, _)| id), Err(98));
+        assert_eq!(datagrams.bind(key(53), WorkerId::new(0, 1), || Err(98)).map(|(id, _)| id), Err(98));
         assert_eq!(open(&datagrams), "");
     }
 
     #[test]
     fn the_socket_of_a_worker_that_died_waits_for_its_replacement() {
         let mut datagrams = Datagrams::default();
-        bind(&mut datagrams, key(1), (0, 1), 'a');
-        bind(&mut datagrams, key(2), (0, 1), 'b');
-        datagrams.gone((0, 1), Successor::Expected);
+        bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+        bind(&mut datagrams, key(2), WorkerId::new(0, 1), 'b');
+        datagrams.gone(WorkerId::new(0, 1), Successor::Expected);
         datagrams.expire(SECOND * 1000);
         assert_eq!(open(&datagrams), "ab", "however long it takes to start");
-        assert_eq!(bind(&mut datagrams, key(1), (0, 2), 'x').1, 'a');
+        assert_eq!(bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x').1, 'a');
         datagrams.serves(0, SECOND);
         assert_eq!(datagrams.due_in(SECOND), Some(SUCCESSION));
         datagrams.expire(SECOND + SUCCESSION);
@@ -285,28 +286,28 @@ mod tests {
     #[test]
     fn who_dies_before_it_serves_leaves_nothing_and_takes_nothing_away() {
         let mut datagrams = Datagrams::default();
-        bind(&mut datagrams, key(1), (0, 1), 'a');
-        bind(&mut datagrams, key(1), (0, 2), 'x');
-        bind(&mut datagrams, key(2), (0, 2), 'b');
-        datagrams.gone((0, 2), Successor::None);
+        bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+        bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x');
+        bind(&mut datagrams, key(2), WorkerId::new(0, 2), 'b');
+        datagrams.gone(WorkerId::new(0, 2), Successor::None);
         assert_eq!(open(&datagrams), "a");
     }
 
     #[test]
     fn a_worker_that_is_not_replaced_leaves_nothing() {
         let mut datagrams = Datagrams::default();
-        bind(&mut datagrams, key(1), (0, 1), 'a');
-        datagrams.gone((0, 1), Successor::None);
+        bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+        datagrams.gone(WorkerId::new(0, 1), Successor::None);
         assert_eq!(open(&datagrams), "");
     }
 
     #[test]
     fn a_replacement_that_serves_has_a_moment_to_ask() {
         let mut datagrams = Datagrams::default();
-        bind(&mut datagrams, key(1), (0, 1), 'a');
-        bind(&mut datagrams, key(2), (0, 1), 'b');
-        bind(&mut datagrams, key(1), (0, 2), 'x');
-        datagrams.gone((0, 1), Successor::Serves(SECOND));
+        bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+        bind(&mut datagrams, key(2), WorkerId::new(0, 1), 'b');
+        bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x');
+        datagrams.gone(WorkerId::new(0, 1), Successor::Serves(SECOND));
         assert_eq!(open(&datagrams), "ab");
         datagrams.expire(SECOND + SUCCESSION);
         assert_eq!(open(&datagrams), "a");
@@ -315,10 +316,10 @@ mod tests {
     #[test]
     fn what_a_worker_had_that_left_by_itself_is_its_replacements() {
         let mut datagrams = Datagrams::default();
-        let (id, _) = bind(&mut datagrams, key(1), (0, 1), 'a');
-        datagrams.leaves((0, 1));
-        datagrams.release(id, (0, 1));
-        datagrams.gone((0, 1), Successor::None);
+        let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+        datagrams.leaves(WorkerId::new(0, 1));
+        datagrams.release(id, WorkerId::new(0, 1));
+        datagrams.gone(WorkerId::new(0, 1), Successor::None);
         assert_eq!(open(&datagrams), "a");
         datagrams.serves(0, SECOND);
         datagrams.expire(SECOND + SUCCESSION);
@@ -331,48 +332,48 @@ mod tests {
     fn a_multicast_group_is_joined_by_the_first_worker_and_left_by_the_last() {
         let mut datagrams = Datagrams::default();
         let mut first = Vec::new();
-        let (id, _) = bind(&mut datagrams, key(1), (0, 1), 'a');
+        let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         for slot in 0..3 {
-            bind(&mut datagrams, key(1), (slot, 1), 'x');
-            first.push(datagrams.join(id, GROUP, (slot, 1)));
+            bind(&mut datagrams, key(1), WorkerId::new(slot, 1), 'x');
+            first.push(datagrams.join(id, GROUP, WorkerId::new(slot, 1)));
         }
         assert_eq!(first, [Some(true), Some(false), Some(false)]);
-        assert!(!datagrams.part(id, GROUP, (0, 1)));
-        datagrams.gone((1, 1), Successor::Expected);
-        assert!(datagrams.part(id, GROUP, (2, 1)));
-        datagrams.left(id, GROUP, (2, 1));
-        assert_eq!(datagrams.join(id, GROUP, (2, 1)), Some(true), "it was left");
+        assert!(!datagrams.part(id, GROUP, WorkerId::new(0, 1)));
+        datagrams.gone(WorkerId::new(1, 1), Successor::Expected);
+        assert!(datagrams.part(id, GROUP, WorkerId::new(2, 1)));
+        datagrams.left(id, GROUP, WorkerId::new(2, 1));
+        assert_eq!(datagrams.join(id, GROUP, WorkerId::new(2, 1)), Some(true), "it was left");
     }
 
     #[test]
     fn who_joins_a_multicast_group_that_is_just_left_waits_for_the_kernel_to_know() {
         for dies in [false, true] {
             let mut datagrams = Datagrams::default();
-            let (id, _) = bind(&mut datagrams, key(1), (0, 1), 'a');
-            bind(&mut datagrams, key(1), (1, 1), 'x');
-            datagrams.join(id, GROUP, (0, 1));
-            assert!(datagrams.part(id, GROUP, (0, 1)));
-            assert_eq!(datagrams.join(id, GROUP, (1, 1)), None);
-            datagrams.left(id, GROUP, (1, 1));
-            datagrams.left(id, "another", (0, 1));
-            assert_eq!(datagrams.join(id, GROUP, (1, 1)), None);
+            let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+            bind(&mut datagrams, key(1), WorkerId::new(1, 1), 'x');
+            datagrams.join(id, GROUP, WorkerId::new(0, 1));
+            assert!(datagrams.part(id, GROUP, WorkerId::new(0, 1)));
+            assert_eq!(datagrams.join(id, GROUP, WorkerId::new(1, 1)), None);
+            datagrams.left(id, GROUP, WorkerId::new(1, 1));
+            datagrams.left(id, "another", WorkerId::new(0, 1));
+            assert_eq!(datagrams.join(id, GROUP, WorkerId::new(1, 1)), None);
             if dies {
-                datagrams.gone((0, 1), Successor::Expected)
+                datagrams.gone(WorkerId::new(0, 1), Successor::Expected)
             } else {
-                datagrams.left(id, GROUP, (0, 1))
+                datagrams.left(id, GROUP, WorkerId::new(0, 1))
             }
-            assert_eq!(datagrams.join(id, GROUP, (1, 1)), Some(true));
+            assert_eq!(datagrams.join(id, GROUP, WorkerId::new(1, 1)), Some(true));
         }
     }
 
     #[test]
     fn a_multicast_group_outlives_the_worker_that_joined_it() {
         let mut datagrams = Datagrams::default();
-        let (id, _) = bind(&mut datagrams, key(1), (0, 1), 'a');
-        assert_eq!(datagrams.join(id, GROUP, (0, 1)), Some(true));
-        datagrams.gone((0, 1), Successor::Expected);
-        bind(&mut datagrams, key(1), (0, 2), 'x');
-        assert_eq!(datagrams.join(id, GROUP, (0, 2)), Some(false), "the socket still hears it");
-        assert!(datagrams.part(id, GROUP, (0, 2)));
+        let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
+        assert_eq!(datagrams.join(id, GROUP, WorkerId::new(0, 1)), Some(true));
+        datagrams.gone(WorkerId::new(0, 1), Successor::Expected);
+        bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x');
+        assert_eq!(datagrams.join(id, GROUP, WorkerId::new(0, 2)), Some(false), "the socket still hears it");
+        assert!(datagrams.part(id, GROUP, WorkerId::new(0, 2)));
     }
 }

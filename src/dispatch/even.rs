@@ -32,7 +32,7 @@ impl Floor {
             return;
         }
         if let Some(ask) = self.rebalance.look(&loads, now)
-            && let Some(member) = self.current(ask.slot, ask.generation)
+            && let Some(member) = self.current(ask.worker)
         {
             member.ask_for(ask.count);
         }
@@ -41,16 +41,15 @@ impl Floor {
     /// Its connections may be given to others, and it may be given theirs.
     fn shares(&self, member: &Member) -> bool {
         let serves =
-            || self.groups.values().any(|group| group.plain_http && group.door(member.slot) == Door::Open);
+            || self.groups.values().any(|group| group.plain_http && group.door(member.id.slot) == Door::Open);
         member.is_well() && !member.scarce && serves()
     }
 
     fn load(&self, member: &Member) -> Load {
         Load {
-            slot: member.slot,
-            generation: member.generation,
+            worker: member.id,
             connections: member.connections(),
-            weight: self.settings.weights.get(usize::from(member.slot)).copied().unwrap_or(1),
+            weight: self.settings.weights.get(usize::from(member.id.slot)).copied().unwrap_or(1),
             requests: member.page.float(page::REQUESTS) as u64,
             given: member.given,
         }

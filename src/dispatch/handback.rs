@@ -17,39 +17,39 @@ use super::roster::Place;
 use super::token::Token;
 use crate::event::Level;
 use crate::ipc::parcel;
+use crate::model::WorkerId;
 use crate::sys::fds;
 
 impl Floor {
     /// What the worker gives away wakes the thread, once for each time that something comes: what cannot be read
     /// for want of descriptors must not wake it again and again.
     pub fn hear_of_gifts(&self, member: &Member) {
-        let token = EventData::new_u64(Token::Gifts(member.slot, member.generation).pack());
+        let token = EventData::new_u64(Token::Gifts(member.id).pack());
         if let Err(errno) = epoll::add(&self.epoll, member.channel(), token, EventFlags::IN | EventFlags::ET)
         {
-            let text = format!("Connections of worker {} cannot be handed over: {errno}", member.slot);
+            let text = format!("Connections of worker {} cannot be handed over: {errno}", member.id.slot);
             (self.report)(Report::Notice(Level::Warn, text));
         }
     }
 
     /// Reads what a worker has given away.
-    pub fn take_gifts(&mut self, slot: u16, generation: u32, now: Duration) {
-        let Some((place, member)) = self.crew.find(slot, generation) else { return };
+    pub fn take_gifts(&mut self, worker: WorkerId, now: Duration) {
+        let Some((place, member)) = self.crew.find(worker) else { return };
         let gifts = gifts_of(member, now);
-        self.pass_on(gifts, slot, place, now);
+        self.pass_on(gifts, worker.slot, place, now);
     }
 
     /// Those that were left lying for want of descriptors.
     pub fn take_belated_gifts(&mut self, now: Duration) {
         let belated = |member: &&Member| member.has_unread_gifts;
-        let names: Vec<(u16, u32)> =
-            self.crew.all().filter(belated).map(|member| (member.slot, member.generation)).collect();
-        names.into_iter().for_each(|(slot, generation)| self.take_gifts(slot, generation, now));
+        let workers: Vec<WorkerId> = self.crew.all().filter(belated).map(|member| member.id).collect();
+        workers.into_iter().for_each(|worker| self.take_gifts(worker, now));
     }
 
     /// What a worker that is gone had given away last.
     pub fn take_last_gifts(&mut self, gone: &mut Member, place: Place, now: Duration) {
         let gifts = gifts_of(gone, now);
-        self.pass_on(gifts, gone.slot, place, now);
+        self.pass_on(gifts, gone.id.slot, place, now);
     }
 
     fn pass_on(&mut self, gifts: Vec<Connection>, slot: u16, place: Place, now: Duration) {

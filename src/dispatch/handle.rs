@@ -13,6 +13,7 @@ use super::command::{Command, ListenFailure, Listening, Report, Settings};
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::{Page, SharedMemory};
+use crate::model::WorkerId;
 
 pub struct Dispatcher {
     commands: Sender<Command>,
@@ -56,18 +57,18 @@ impl Dispatcher {
         &self,
         address: Address,
         options: impl Into<ListenOptions>,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
     ) -> oneshot::Receiver<std::result::Result<Listening, ListenFailure>> {
         self.ask(|reply| Command::Listen { address, options: options.into(), asker, reply })
     }
 
-    pub fn join(&self, slot: u16, generation: u32, channel: OwnedFd, far_end: OwnedFd, page: Page) {
-        self.tell(Command::Join { slot, generation, channel, far_end, page });
+    pub fn join(&self, worker: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page) {
+        self.tell(Command::Join { worker, channel, far_end, page });
     }
 
     /// The next worker of the slot is ready but for what its predecessor serves: `Report::Succession` tells.
-    pub fn succeed(&self, slot: u16, generation: u32) {
-        self.tell(Command::Succeed { slot, generation });
+    pub fn succeed(&self, worker: WorkerId) {
+        self.tell(Command::Succeed { worker });
     }
 
     /// Every worker has started.
@@ -75,78 +76,65 @@ impl Dispatcher {
         self.tell(Command::Started);
     }
 
-    pub fn promote(&self, slot: u16, generation: u32) {
-        self.tell(Command::Promote { slot, generation });
+    pub fn promote(&self, worker: WorkerId) {
+        self.tell(Command::Promote { worker });
     }
 
-    pub fn serve(&self, slot: u16, generation: u32, group: GroupId, plain_http: bool) {
-        self.tell(Command::Serve { slot, generation, group, plain_http });
+    pub fn serve(&self, worker: WorkerId, group: GroupId, plain_http: bool) {
+        self.tell(Command::Serve { worker, group, plain_http });
     }
 
-    pub fn room(&self, slot: u16, generation: u32, group: GroupId, upto: Option<u64>) {
-        self.tell(Command::Room { slot, generation, group, upto });
+    pub fn room(&self, worker: WorkerId, group: GroupId, upto: Option<u64>) {
+        self.tell(Command::Room { worker, group, upto });
     }
 
-    pub fn close(&self, slot: u16, generation: u32, group: GroupId) -> oneshot::Receiver<bool> {
-        self.ask(|reply| Command::Close { slot, generation, group, reply })
+    pub fn close(&self, worker: WorkerId, group: GroupId) -> oneshot::Receiver<bool> {
+        self.ask(|reply| Command::Close { worker, group, reply })
     }
 
     /// A datagram socket for the worker, shared with the others.
     pub fn bind(
         &self,
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         datagram: Datagram,
     ) -> oneshot::Receiver<std::result::Result<(SocketId, OwnedFd), ListenFailure>> {
-        self.ask(|reply| Command::Bind { datagram, slot, generation, reply })
+        self.ask(|reply| Command::Bind { datagram, worker, reply })
     }
 
     /// The worker has closed it.
-    pub fn unbind(&self, slot: u16, generation: u32, socket: SocketId) -> oneshot::Receiver<()> {
-        self.ask(|reply| Command::Unbind { socket, slot, generation, reply })
+    pub fn unbind(&self, worker: WorkerId, socket: SocketId) -> oneshot::Receiver<()> {
+        self.ask(|reply| Command::Unbind { socket, worker, reply })
     }
 
     /// Answers whether the worker is the first that hears the group on this socket.
-    pub fn hear(
-        &self,
-        slot: u16,
-        generation: u32,
-        socket: SocketId,
-        membership: String,
-    ) -> oneshot::Receiver<bool> {
-        self.ask(|reply| Command::Hear { socket, membership, slot, generation, reply })
+    pub fn hear(&self, worker: WorkerId, socket: SocketId, membership: String) -> oneshot::Receiver<bool> {
+        self.ask(|reply| Command::Hear { socket, membership, worker, reply })
     }
 
     /// The kernel knows that nobody hears the group any more.
-    pub fn left(&self, slot: u16, generation: u32, socket: SocketId, membership: String) {
-        self.tell(Command::Left { socket, membership, slot, generation });
+    pub fn left(&self, worker: WorkerId, socket: SocketId, membership: String) {
+        self.tell(Command::Left { socket, membership, worker });
     }
 
     /// Answers whether no worker wants to hear the group any more.
-    pub fn part(
-        &self,
-        slot: u16,
-        generation: u32,
-        socket: SocketId,
-        membership: String,
-    ) -> oneshot::Receiver<bool> {
-        self.ask(|reply| Command::Part { socket, membership, slot, generation, reply })
+    pub fn part(&self, worker: WorkerId, socket: SocketId, membership: String) -> oneshot::Receiver<bool> {
+        self.ask(|reply| Command::Part { socket, membership, worker, reply })
     }
 
-    pub fn scarce(&self, slot: u16, generation: u32, scarce: bool) {
-        self.tell(Command::Scarce { slot, generation, scarce });
+    pub fn scarce(&self, worker: WorkerId, scarce: bool) {
+        self.tell(Command::Scarce { worker, scarce });
     }
 
-    pub fn inspected(&self, slot: u16, generation: u32) {
-        self.tell(Command::Inspected { slot, generation });
+    pub fn inspected(&self, worker: WorkerId) {
+        self.tell(Command::Inspected { worker });
     }
 
-    pub fn avoid(&self, slot: u16, generation: u32, avoid: bool) {
-        self.tell(Command::Avoid { slot, generation, avoid });
+    pub fn avoid(&self, worker: WorkerId, avoid: bool) {
+        self.tell(Command::Avoid { worker, avoid });
     }
 
-    pub fn drain(&self, slot: u16, generation: u32) {
-        self.tell(Command::Drain { slot, generation });
+    pub fn drain(&self, worker: WorkerId) {
+        self.tell(Command::Drain { worker });
     }
 
     /// The receiver hears the end of the sender, and never a word.
@@ -161,12 +149,12 @@ impl Dispatcher {
         end
     }
 
-    pub fn leave(&self, slot: u16, generation: u32) {
-        self.tell(Command::Leave { slot, generation });
+    pub fn leave(&self, worker: WorkerId) {
+        self.tell(Command::Leave { worker });
     }
 
-    pub fn dead(&self, slot: u16, generation: u32) {
-        self.tell(Command::Dead { slot, generation });
+    pub fn dead(&self, worker: WorkerId) {
+        self.tell(Command::Dead { worker });
     }
 }
 

@@ -86,10 +86,10 @@ impl Floor {
         for member in self.crew.serving() {
             // A limit of its own is kept exactly by the primary alone.
             let accepts = !member.scarce && !member.windows.is_limited(id);
-            let serves = group.door(member.slot) == Door::Open && !member.leaving && accepts;
+            let serves = group.door(member.id.slot) == Door::Open && !member.leaving && accepts;
             if serves
                 && !(member.is_shunned() && somebody)
-                && let Some(owned) = owned.get_mut(usize::from(member.slot))
+                && let Some(owned) = owned.get_mut(usize::from(member.id.slot))
             {
                 *owned = false;
             }

@@ -10,7 +10,7 @@ use super::bind;
 use super::closing::{End, Last};
 use super::command::{Command, Holder, Joining, ListenFailure, Listening, Report};
 use super::crew::{Member, Taken};
-use super::datagrams::{Key, Sharer};
+use super::datagrams::Key;
 use super::group::{Door, Group};
 use super::roster::Place;
 use super::sharing::{Asker, Decision, Founder, Reservation};
@@ -18,6 +18,7 @@ use super::siblings::OPENING;
 use crate::event::Level;
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::layout::header;
+use crate::model::WorkerId;
 use crate::sys::fds;
 
 /// Another server of this cluster has the address.
@@ -32,19 +33,19 @@ impl Floor {
                 // Nobody waits any more when the asking worker died meanwhile.
                 let _ = reply.send(self.listen(address, options, asker));
             }
-            Command::Join { slot, generation, channel, far_end, page } => {
-                let member = Member::new(slot, generation, channel, far_end, page);
+            Command::Join { worker, channel, far_end, page } => {
+                let member = Member::new(worker, channel, far_end, page);
                 self.hear_of_gifts(&member);
                 self.crew.join(member);
             }
-            Command::Succeed { slot, generation } => self.succeed(slot, generation),
+            Command::Succeed { worker } => self.succeed(worker),
             Command::Started => self.started(now),
-            Command::Promote { slot, generation } => self.promote(slot, generation, now),
-            Command::Serve { slot, generation, group, plain_http } => {
-                self.serve(slot, generation, group, plain_http, now);
+            Command::Promote { worker } => self.promote(worker, now),
+            Command::Serve { worker, group, plain_http } => {
+                self.serve(worker, group, plain_http, now);
             }
-            Command::Room { slot, generation, group, upto } => {
-                let Some((_, member)) = self.crew.find(slot, generation) else { return };
+            Command::Room { worker, group, upto } => {
+                let Some((_, member)) = self.crew.find(worker) else { return };
                 if member.windows.set(group, upto) {
                     // It accepts by itself no more, or again.
                     self.restate();
@@ -52,37 +53,37 @@ impl Floor {
                 }
                 self.serve_queues(now);
             }
-            Command::Close { slot, generation, group, reply } => {
-                if self.is_last(group, slot, generation) {
-                    return self.close_last(group, Last { slot, generation, reply }, now);
+            Command::Close { worker, group, reply } => {
+                if self.is_last(group, worker) {
+                    return self.close_last(group, Last { worker, reply }, now);
                 }
-                self.close(slot, generation, group, now);
+                self.close(worker, group, now);
                 let _ = reply.send(self.is_served(group));
             }
-            Command::Bind { datagram, slot, generation, reply } => {
-                let _ = reply.send(self.bind(&datagram, (slot, generation)));
+            Command::Bind { datagram, worker, reply } => {
+                let _ = reply.send(self.bind(&datagram, worker));
             }
-            Command::Unbind { socket, slot, generation, reply } => {
-                self.datagrams.release(socket, (slot, generation));
-                if let Some((_, member)) = self.crew.find(slot, generation) {
+            Command::Unbind { socket, worker, reply } => {
+                self.datagrams.release(socket, worker);
+                if let Some((_, member)) = self.crew.find(worker) {
                     member.first_sockets.remove(&socket);
                 }
                 self.join_groups();
                 let _ = reply.send(());
             }
-            Command::Hear { socket, membership, slot, generation, reply } => {
-                self.joining.push(Joining { socket, membership, holder: (slot, generation), reply });
+            Command::Hear { socket, membership, worker, reply } => {
+                self.joining.push(Joining { socket, membership, holder: (worker), reply });
                 self.join_groups();
             }
-            Command::Part { socket, membership, slot, generation, reply } => {
-                let _ = reply.send(self.datagrams.part(socket, &membership, (slot, generation)));
+            Command::Part { socket, membership, worker, reply } => {
+                let _ = reply.send(self.datagrams.part(socket, &membership, worker));
             }
-            Command::Left { socket, membership, slot, generation } => {
-                self.datagrams.left(socket, &membership, (slot, generation));
+            Command::Left { socket, membership, worker } => {
+                self.datagrams.left(socket, &membership, worker);
                 self.join_groups();
             }
-            Command::Scarce { slot, generation, scarce } => {
-                if let Some((_, member)) = self.crew.find(slot, generation) {
+            Command::Scarce { worker, scarce } => {
+                if let Some((_, member)) = self.crew.find(worker) {
                     member.scarce = scarce;
                     // Others may have room for what it cannot take.
                     let unread = if scarce { member.take_all(now) } else { Taken::default() };
@@ -90,28 +91,28 @@ impl Floor {
                     self.place_again(unread, now);
                 }
             }
-            Command::Inspected { slot, generation } => {
-                if let Some((_, member)) = self.crew.find(slot, generation) {
+            Command::Inspected { worker } => {
+                if let Some((_, member)) = self.crew.find(worker) {
                     member.inspected = true;
                 }
             }
-            Command::Avoid { slot, generation, avoid } => self.avoid(slot, generation, avoid, now),
-            Command::Drain { slot, generation } => {
-                if let Some(member) = self.current(slot, generation) {
+            Command::Avoid { worker, avoid } => self.avoid(worker, avoid, now),
+            Command::Drain { worker } => {
+                if let Some(member) = self.current(worker) {
                     // What it has not read yet it still reads, before it closes its doors.
                     member.leaving = true;
                     self.restate();
                 }
             }
-            Command::Leave { slot, generation } => {
-                self.datagrams.leaves((slot, generation));
-                if let Some(member) = self.current(slot, generation) {
+            Command::Leave { worker } => {
+                self.datagrams.leaves(worker);
+                if let Some(member) = self.current(worker) {
                     member.leaving = true;
-                    self.orphan_doors(slot);
+                    self.orphan_doors(worker.slot);
                     self.restate();
                 }
             }
-            Command::Dead { slot, generation } => self.bury(slot, generation, now),
+            Command::Dead { worker } => self.bury(worker, now),
             Command::Release { group, gone } => {
                 if let Some(group) = self.groups.get_mut(&group) {
                     group.released = Some(gone);
@@ -123,9 +124,9 @@ impl Floor {
         }
     }
 
-    fn avoid(&mut self, slot: u16, generation: u32, avoid: bool, now: Duration) {
-        let others = self.crew.serving().filter(|member| member.slot != slot).any(Member::is_well);
-        let Some((_, member)) = self.crew.find(slot, generation) else { return };
+    fn avoid(&mut self, worker: WorkerId, avoid: bool, now: Duration) {
+        let others = self.crew.serving().filter(|member| member.id.slot != worker.slot).any(Member::is_well);
+        let Some((_, member)) = self.crew.find(worker) else { return };
         member.avoided = avoid;
         let unread = if avoid && others {
             member.ask_for(member.connections());
@@ -138,19 +139,19 @@ impl Floor {
         self.serve_queues(now);
     }
 
-    pub fn current(&mut self, slot: u16, generation: u32) -> Option<&mut Member> {
-        self.member_mut(slot).filter(|member| member.generation == generation)
+    pub fn current(&mut self, worker: WorkerId) -> Option<&mut Member> {
+        self.member_mut(worker.slot).filter(|member| member.id == worker)
     }
 
     fn listen(
         &mut self,
         address: Address,
         options: ListenOptions,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
     ) -> Result<Listening, ListenFailure> {
         let now = self.now();
         self.reservations.retain(|kept| !kept.is_over(now));
-        let slot = asker.map(|(slot, _)| slot);
+        let slot = asker.map(|worker| worker.slot);
         if self.reservations.iter().any(|kept| kept.keeps_out(&address, slot)) {
             return Err(taken(&address));
         }
@@ -181,8 +182,8 @@ impl Floor {
             }
         };
         let own = slot.is_some_and(|slot| group.listener(Some(slot)).is_some());
-        if let Some((slot, generation)) = asker
-            && let Some((_, member)) = self.crew.find(slot, generation)
+        if let Some(worker) = asker
+            && let Some((_, member)) = self.crew.find(worker)
         {
             member.asked.insert(id);
         }
@@ -201,7 +202,7 @@ impl Floor {
         id: GroupId,
         address: &Address,
         options: ListenOptions,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
     ) -> Result<(), ListenFailure> {
         let now = self.now();
         let asker = self.asker(asker, Some(id), options);
@@ -215,16 +216,16 @@ impl Floor {
         Err(ListenFailure { holder, ..ListenFailure::new(libc::EADDRINUSE, "listen", host) })
     }
 
-    fn asker(&mut self, worker: Option<(u16, u32)>, id: Option<GroupId>, options: ListenOptions) -> Asker {
-        let Some((slot, generation)) = worker else { return Asker::Primary };
+    fn asker(&mut self, worker: Option<WorkerId>, id: Option<GroupId>, options: ListenOptions) -> Asker {
+        let Some(worker) = worker else { return Asker::Primary };
         let now = self.now();
         let ready_for = self
             .crew
-            .find(slot, generation)
+            .find(worker)
             .filter(|(place, _)| *place != Place::Coming)
             .map(|(_, member)| now.saturating_sub(member.promoted));
         let group = id.and_then(|id| self.groups.get(&id));
-        let was_here = group.is_some_and(|group| group.door(slot) != Door::None);
+        let was_here = group.is_some_and(|group| group.door(worker.slot) != Door::None);
         Asker::worker(ready_for, options, was_here)
     }
 
@@ -232,7 +233,7 @@ impl Floor {
         &mut self,
         address: Address,
         options: ListenOptions,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
     ) -> Result<GroupId, ListenFailure> {
         let by_primary = asker.is_none();
         let opener = self.asker(asker, None, options);
@@ -293,11 +294,11 @@ impl Floor {
         }
     }
 
-    fn bind(&mut self, wanted: &Datagram, holder: Sharer) -> Result<(SocketId, OwnedFd), ListenFailure> {
+    fn bind(&mut self, wanted: &Datagram, holder: WorkerId) -> Result<(SocketId, OwnedFd), ListenFailure> {
         let failed =
             |errno: Errno| ListenFailure::new(errno.raw_os_error(), "bind", Some(wanted.host.clone()));
         // It died while the address was waited for.
-        self.crew.find(holder.0, holder.1).ok_or_else(|| failed(Errno::CONNABORTED))?;
+        self.crew.find(holder).ok_or_else(|| failed(Errno::CONNABORTED))?;
         let at = bind::datagram_address(wanted).map_err(failed)?;
         let key = Key { at, ipv6_only: wanted.ipv6_only, nth: wanted.nth };
         let allowance = self.allowance;
@@ -313,7 +314,7 @@ impl Floor {
         let copy = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0);
         let copy = copy.inspect_err(|_| self.datagrams.release(id, holder)).map_err(failed)?;
         let now = self.now();
-        if let Some((place, member)) = self.crew.find(holder.0, holder.1)
+        if let Some((place, member)) = self.crew.find(holder)
             && (place == Place::Coming || now.saturating_sub(member.promoted) < OPENING)
         {
             member.first_sockets.insert(id);
@@ -321,22 +322,22 @@ impl Floor {
         Ok((id, copy))
     }
 
-    fn serve(&mut self, slot: u16, generation: u32, id: GroupId, plain_http: bool, now: Duration) {
-        let Some((place, member)) = self.crew.find(slot, generation) else { return };
+    fn serve(&mut self, worker: WorkerId, id: GroupId, plain_http: bool, now: Duration) {
+        let Some((place, member)) = self.crew.find(worker) else { return };
         member.asked.remove(&id);
         if place == Place::Coming {
             member.prepared.insert(id, plain_http);
         }
         let Some(group) = self.groups.get_mut(&id).filter(|_| place == Place::Serving) else { return };
-        group.set_door(slot, Door::Open);
+        group.set_door(worker.slot, Door::Open);
         group.plain_http = plain_http;
         self.restate();
         self.consider_mode(id, 0, now);
         self.serve_queues(now);
     }
 
-    fn close(&mut self, slot: u16, generation: u32, id: GroupId, now: Duration) {
-        let Some((place, member)) = self.crew.find(slot, generation) else { return };
+    fn close(&mut self, worker: WorkerId, id: GroupId, now: Duration) {
+        let Some((place, member)) = self.crew.find(worker) else { return };
         member.asked.remove(&id);
         if place != Place::Serving {
             // The slot's doors are another's; only what lies in its own channel would find this one closed.
@@ -348,20 +349,20 @@ impl Floor {
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
         // The door of a worker that leaves waits for its replacement.
-        if group.door(slot) != Door::Orphaned {
-            group.set_door(slot, Door::Closed);
+        if group.door(worker.slot) != Door::Orphaned {
+            group.set_door(worker.slot, Door::Closed);
         }
         let abandoned = self.is_abandoned(id);
         self.restate();
         // What lies in its channel for this door would find it closed; the rest comes round again.
-        let unread = self.current(slot, generation).map(|member| {
+        let unread = self.current(worker).map(|member| {
             let unread = member.take_all(now);
             member.windows.forget(id);
             unread
         });
         self.place_again(unread.unwrap_or_default(), now);
         if abandoned {
-            self.reserve(id, slot, now);
+            self.reserve(id, worker.slot, now);
             self.begin_to_close(id, End::Unserved, now);
         }
         self.forget_released();
@@ -370,24 +371,25 @@ impl Floor {
 
     /// Does nobody serve the address any more when this worker has closed its server? One that the program owns stays
     /// open for others, with what is in its queue.
-    fn is_last(&mut self, id: GroupId, slot: u16, generation: u32) -> bool {
-        let Some((Place::Serving, member)) = self.crew.find(slot, generation) else { return false };
+    fn is_last(&mut self, id: GroupId, worker: WorkerId) -> bool {
+        let Some((Place::Serving, member)) = self.crew.find(worker) else { return false };
         member.asked.remove(&id);
         let Some(group) = self.groups.get(&id) else { return false };
-        let others =
-            || (0..group.doors.len() as u16).filter(|other| *other != slot).map(|other| group.door(other));
+        let others = || {
+            (0..group.doors.len() as u16).filter(|other| *other != worker.slot).map(|other| group.door(other))
+        };
         let is_over = if group.released.is_some() {
             others().all(|door| door != Door::Open)
         } else {
             others().all(|door| matches!(door, Door::Closed | Door::None)) && !self.is_awaited(id)
         };
         let is_programs = matches!(group.address, Address::Descriptor { .. });
-        group.door(slot) == Door::Open && is_over && !is_programs
+        group.door(worker.slot) == Door::Open && is_over && !is_programs
     }
 
     /// Nobody serves the address any more: a client is refused by the kernel, as with one process.
     fn close_last(&mut self, id: GroupId, last: Last, now: Duration) {
-        self.reserve(id, last.slot, now);
+        self.reserve(id, last.worker.slot, now);
         self.begin_to_close(id, End::Last(last), now);
     }
 
@@ -413,30 +415,30 @@ impl Floor {
 
     /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
     /// not read comes round again, and what it has read it finishes.
-    fn promote(&mut self, slot: u16, generation: u32, now: Duration) {
-        let Some(member) = self.crew.promote(slot, generation) else { return };
+    fn promote(&mut self, worker: WorkerId, now: Duration) {
+        let Some(member) = self.crew.promote(worker) else { return };
         member.promoted = now;
-        self.datagrams.serves(slot, now);
+        self.datagrams.serves(worker.slot, now);
         let requests = self.all_requests();
-        if let Some(member) = self.current(slot, generation) {
+        if let Some(member) = self.current(worker) {
             member.requests_then = requests;
         }
-        let Some(member) = self.current(slot, generation) else { return };
+        let Some(member) = self.current(worker) else { return };
         let prepared = std::mem::take(&mut member.prepared);
         for group in self.groups.values_mut() {
             match prepared.get(&group.id) {
                 Some(&plain_http) => {
-                    group.set_door(slot, Door::Open);
+                    group.set_door(worker.slot, Door::Open);
                     group.plain_http = plain_http;
                 }
                 // A program listens on one address after the other: its next ones are expected.
-                None if group.door(slot) == Door::Open => group.set_door(slot, Door::Orphaned),
+                None if group.door(worker.slot) == Door::Open => group.set_door(worker.slot, Door::Orphaned),
                 None => {}
             }
         }
         self.restate();
         let mut unread = Taken::default();
-        for elder in self.crew.others_mut().filter(|other| other.slot == slot && other.leaving) {
+        for elder in self.crew.others_mut().filter(|other| other.id.slot == worker.slot && other.leaving) {
             unread.append(elder.take_all(now));
         }
         self.place_again(unread, now);

@@ -103,7 +103,7 @@ impl Floor {
         let most = self.settings.max_connections_per_worker;
         let serving = || {
             let all = self.crew.serving();
-            all.filter(|member| group.door(member.slot) == Door::Open && !member.leaving)
+            all.filter(|member| group.door(member.id.slot) == Door::Open && !member.leaving)
         };
         let any_well = serving().any(Member::is_well);
         for scarce in [false, true] {
@@ -128,10 +128,10 @@ impl Floor {
     }
 
     fn candidate(&self, member: &Member) -> Candidate {
-        let weight = self.settings.weights.get(usize::from(member.slot)).copied().unwrap_or(1);
+        let weight = self.settings.weights.get(usize::from(member.id.slot)).copied().unwrap_or(1);
         let in_flight = member.page.float(page::REQUESTS) - member.page.float(page::RESPONSES);
         Candidate {
-            slot: member.slot,
+            slot: member.id.slot,
             connections: if self.settings.connection_tracking { member.connections() } else { 0 },
             weight,
             latency_us: member.page.float(page::LATENCY),

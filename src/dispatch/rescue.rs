@@ -14,6 +14,7 @@ use super::roster::Place;
 use crate::event::Level;
 use crate::ipc::control::GroupId;
 use crate::metrics::layout::{page, row};
+use crate::model::WorkerId;
 
 impl Floor {
     /// Judges every worker, and takes back what lies with those that are stuck.
@@ -24,15 +25,15 @@ impl Floor {
         let mut changed = false;
         let queued: Vec<bool> = (0..self.crew.slots()).map(|slot| self.has_own_queue(slot)).collect();
         for member in self.crew.serving_mut() {
-            let has_work = member.under_way() > 0 || queued[usize::from(member.slot)];
+            let has_work = member.under_way() > 0 || queued[usize::from(member.id.slot)];
             let outstanding = has_work && !member.inspected;
             let stuck = member.pulse.observe(member.page.get(page::BEAT), outstanding, now);
             if stuck != member.stuck {
                 member.stuck = stuck;
-                let generation = if stuck { u64::from(member.generation) } else { 0 };
-                self.memory.set_row(member.slot, row::STUCK, generation);
+                let generation = if stuck { u64::from(member.id.generation) } else { 0 };
+                self.memory.set_row(member.id.slot, row::STUCK, generation);
                 changed = true;
-                let slot = member.slot;
+                let slot = member.id.slot;
                 if stuck {
                     member.knock();
                 }
@@ -56,7 +57,8 @@ impl Floor {
 
     /// Groups that a worker serves which makes progress.
     fn takers(&self) -> BTreeSet<GroupId> {
-        let well: Vec<u16> = self.crew.serving().filter(|member| member.is_well()).map(|m| m.slot).collect();
+        let well: Vec<u16> =
+            self.crew.serving().filter(|member| member.is_well()).map(|m| m.id.slot).collect();
         let served = |group: &&Group| well.iter().any(|slot| group.door(*slot) == Door::Open);
         self.groups.values().filter(served).map(|group| group.id).collect()
     }
@@ -82,20 +84,20 @@ impl Floor {
     }
 
     /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
-    pub fn bury(&mut self, slot: u16, generation: u32, now: Duration) {
-        let Some((place, mut gone)) = self.crew.remove(slot, generation) else { return };
+    pub fn bury(&mut self, worker: WorkerId, now: Duration) {
+        let Some((place, mut gone)) = self.crew.remove(worker) else { return };
         if place == Place::Serving {
-            self.orphan_doors(slot);
+            self.orphan_doors(worker.slot);
             self.restate();
         }
-        let successor = match (place, self.crew.in_slot(slot)) {
+        let successor = match (place, self.crew.in_slot(worker.slot)) {
             (Place::Elder, Some(successor)) => Successor::Serves(successor.promoted),
             (Place::Elder, None) => Successor::Expected,
             // One that was told to leave without a successor is not replaced.
             (Place::Serving, _) if !gone.leaving => Successor::Expected,
             (Place::Serving | Place::Coming, _) => Successor::None,
         };
-        self.datagrams.gone((slot, generation), successor);
+        self.datagrams.gone(worker, successor);
         self.join_groups();
         self.take_last_gifts(&mut gone, place, now);
         self.graves.push(gone);

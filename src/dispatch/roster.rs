@@ -2,6 +2,7 @@
 //! old ones that finish what they have. Only the first kind is ever chosen.
 
 use super::crew::Member;
+use crate::model::WorkerId;
 
 #[derive(Default)]
 pub struct Roster {
@@ -28,10 +29,10 @@ impl Roster {
 
     /// The worker takes its slot over; None when it is not coming (it died meanwhile). The one that had the slot
     /// becomes an elder.
-    pub fn promote(&mut self, slot: u16, generation: u32) -> Option<&mut Member> {
-        let at = self.coming.iter().position(|member| member.is(slot, generation))?;
+    pub fn promote(&mut self, worker: WorkerId) -> Option<&mut Member> {
+        let at = self.coming.iter().position(|member| member.id == worker)?;
         let member = self.coming.remove(at);
-        let index = usize::from(slot);
+        let index = usize::from(worker.slot);
         if self.serving.len() <= index {
             self.serving.resize_with(index + 1, || None);
         }
@@ -73,15 +74,15 @@ impl Roster {
     }
 
     /// Whatever it is.
-    pub fn find(&mut self, slot: u16, generation: u32) -> Option<(Place, &mut Member)> {
+    pub fn find(&mut self, worker: WorkerId) -> Option<(Place, &mut Member)> {
         let serving = self.serving.iter_mut().flatten().map(|member| (Place::Serving, member));
         let coming = self.coming.iter_mut().map(|member| (Place::Coming, member));
         let elders = self.elders.iter_mut().map(|member| (Place::Elder, member));
-        serving.chain(coming).chain(elders).find(|(_, member)| member.is(slot, generation))
+        serving.chain(coming).chain(elders).find(|(_, member)| member.id == worker)
     }
 
-    pub fn remove(&mut self, slot: u16, generation: u32) -> Option<(Place, Member)> {
-        let is = |member: &Member| member.is(slot, generation);
+    pub fn remove(&mut self, worker: WorkerId) -> Option<(Place, Member)> {
+        let is = |member: &Member| member.id == worker;
         if let Some(seat) = self.serving.iter_mut().find(|seat| seat.as_ref().is_some_and(is)) {
             return seat.take().map(|member| (Place::Serving, member));
         }

@@ -33,7 +33,7 @@ impl Floor {
         }
         self.compare_at = None;
         let settled = self.crew.serving().filter(|member| now.saturating_sub(member.promoted) >= OPENING / 2);
-        let mut served: Served = settled.map(|member| (member.slot, BTreeSet::new())).collect();
+        let mut served: Served = settled.map(|member| (member.id.slot, BTreeSet::new())).collect();
         let groups = self.groups.values().filter(|group| group.front.is_some() && !group.is_late);
         for group in groups {
             for (slot, addresses) in &mut served {

@@ -22,12 +22,12 @@ impl Floor {
     /// Slots whose own listener may be given connections by the kernel.
     pub fn direct_slots(&self, group: &Group) -> Vec<u16> {
         let fit = self.crew.serving().filter(|member| {
-            group.door(member.slot) == Door::Open
+            group.door(member.id.slot) == Door::Open
                 && member.is_well()
                 && !member.scarce
-                && usize::from(member.slot) < group.members.len()
+                && usize::from(member.id.slot) < group.members.len()
         });
-        fit.map(|member| member.slot).collect()
+        fit.map(|member| member.id.slot).collect()
     }
 
     /// After any change of doors, workers or modes: who accepts from which listener, and what the kernel does.
@@ -131,15 +131,16 @@ impl Floor {
             return false;
         }
         let now = self.now();
-        let here =
-            || self.crew.serving().filter(|member| group.door(member.slot) == Door::Open && member.is_well());
+        let here = || {
+            self.crew.serving().filter(|member| group.door(member.id.slot) == Door::Open && member.is_well())
+        };
         group.plain_http && here().any(|m| m.is_warm(now)) && here().any(|m| !m.is_warm(now))
     }
 
     /// A server here has a limit of connections of its own, which the kernel does not know.
     fn has_limits(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(|group| {
-            let serves = |member: &&Member| group.door(member.slot) == Door::Open;
+            let serves = |member: &&Member| group.door(member.id.slot) == Door::Open;
             self.crew.serving().filter(serves).any(|member| member.windows.is_limited(id))
         })
     }
@@ -148,8 +149,8 @@ impl Floor {
     /// give it nothing. As long as it is there, connections go through the primary.
     fn has_outgrown(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(|group| {
-            let beyond = |member: &Member| usize::from(member.slot) >= group.members.len();
-            self.crew.serving().any(|member| beyond(member) && group.door(member.slot) == Door::Open)
+            let beyond = |member: &Member| usize::from(member.id.slot) >= group.members.len();
+            self.crew.serving().any(|member| beyond(member) && group.door(member.id.slot) == Door::Open)
         })
     }
 

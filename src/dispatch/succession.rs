@@ -9,11 +9,11 @@ use super::command::Report;
 use super::group::{Door, Group};
 use super::roster::Place;
 use crate::ipc::control::{GroupId, SocketId};
+use crate::model::WorkerId;
 
 /// A replacement that says that it is ready.
 pub struct Succession {
-    slot: u16,
-    generation: u32,
+    worker: WorkerId,
     /// What its predecessor served then.
     groups: BTreeSet<GroupId>,
     sockets: BTreeSet<SocketId>,
@@ -23,22 +23,22 @@ pub struct Succession {
 
 impl Floor {
     /// The worker is ready but for what its predecessor serves and it does not: that is reported, and each change of it.
-    pub fn succeed(&mut self, slot: u16, generation: u32) {
-        let groups = self.groups.values().filter(|group| self.is_expected_of(slot, group));
+    pub fn succeed(&mut self, worker: WorkerId) {
+        let groups = self.groups.values().filter(|group| self.is_expected_of(worker.slot, group));
         let groups = groups.map(|group| group.id).collect();
-        let sockets = self.crew.in_slot(slot).map(|old| old.first_sockets.clone()).unwrap_or_default();
-        self.successions.retain(|other| other.slot != slot);
-        self.successions.push(Succession { slot, generation, groups, sockets, lacks: None });
+        let sockets = self.crew.in_slot(worker.slot).map(|old| old.first_sockets.clone()).unwrap_or_default();
+        self.successions.retain(|other| other.worker.slot != worker.slot);
+        self.successions.push(Succession { worker, groups, sockets, lacks: None });
         self.review_successions();
     }
 
     pub fn review_successions(&mut self) {
         for mut succession in std::mem::take(&mut self.successions) {
-            let Succession { slot, generation, .. } = succession;
-            let Some((Place::Coming, _)) = self.crew.find(slot, generation) else { continue };
+            let Succession { worker, .. } = succession;
+            let Some((Place::Coming, _)) = self.crew.find(worker) else { continue };
             let lacks = self.lacks(&succession);
             if succession.lacks.as_ref() != Some(&lacks) {
-                (self.report)(Report::Succession { slot, generation, lacks: lacks.clone() });
+                (self.report)(Report::Succession { worker, lacks: lacks.clone() });
             }
             if !lacks.is_empty() {
                 succession.lacks = Some(lacks);
@@ -54,16 +54,15 @@ impl Floor {
     }
 
     /// The addresses that the predecessor still serves and the replacement does not serve yet.
-    fn lacks(&self, Succession { slot, generation, groups, sockets, .. }: &Succession) -> Vec<String> {
-        let mut coming = self.crew.all().filter(|member| member.is(*slot, *generation));
+    fn lacks(&self, Succession { worker, groups, sockets, .. }: &Succession) -> Vec<String> {
+        let mut coming = self.crew.all().filter(|member| member.id == *worker);
         let prepared = coming.next().map(|member| &member.prepared);
         let is_prepared = |id: &GroupId| prepared.is_some_and(|prepared| prepared.contains_key(id));
         let groups = groups.iter().filter(|id| !is_prepared(id)).filter_map(|id| self.groups.get(id));
-        let groups = groups.filter(|group| group.released.is_none() && group.door(*slot) == Door::Open);
-        let old = self.crew.in_slot(*slot).map(|old| (*slot, old.generation));
+        let groups = groups.filter(|group| group.released.is_none() && group.door(worker.slot) == Door::Open);
+        let old = self.crew.in_slot(worker.slot).map(|old| old.id);
         let sockets = sockets.iter().filter(|id| {
-            old.is_some_and(|old| self.datagrams.is_held(**id, old))
-                && !self.datagrams.is_held(**id, (*slot, *generation))
+            old.is_some_and(|old| self.datagrams.is_held(**id, old)) && !self.datagrams.is_held(**id, *worker)
         });
         let sockets = sockets.filter_map(|id| self.datagrams.address(*id));
         groups.map(Group::name).chain(sockets.map(|address| format!("udp {address}"))).collect()

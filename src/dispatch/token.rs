@@ -1,6 +1,7 @@
 //! What an epoll event is about, packed into its 64 bits.
 
 use crate::ipc::control::GroupId;
+use crate::model::WorkerId;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
@@ -10,8 +11,8 @@ pub enum Token {
     Front(GroupId),
     /// A slot's listener that the primary looks after has connections.
     Slot(GroupId, u16),
-    /// The worker with this generation gives connections away.
-    Gifts(u16, u32),
+    /// The worker gives connections away.
+    Gifts(WorkerId),
     /// First bytes of a connection that is looked at before it is placed.
     Peek(u32),
     /// A connection that was answered by drover and is being drained.
@@ -26,7 +27,7 @@ impl Token {
             Token::Slot(group, slot) => 2 << 56 | u64::from(slot) << 32 | u64::from(group),
             Token::Peek(id) => 3 << 56 | u64::from(id),
             Token::Refused(id) => 4 << 56 | u64::from(id),
-            Token::Gifts(slot, generation) => 5 << 56 | u64::from(slot) << 32 | u64::from(generation),
+            Token::Gifts(worker) => 5 << 56 | u64::from(worker.slot) << 32 | u64::from(worker.generation),
         }
     }
 
@@ -37,7 +38,7 @@ impl Token {
             2 => Token::Slot(low, (bits >> 32) as u16),
             3 => Token::Peek(low),
             4 => Token::Refused(low),
-            5 => Token::Gifts((bits >> 32) as u16, low),
+            5 => Token::Gifts(WorkerId { slot: (bits >> 32) as u16, generation: low }),
             _ => Token::Wake,
         }
     }
@@ -55,7 +56,7 @@ mod tests {
             Token::Slot(u32::MAX, 1023),
             Token::Peek(9),
             Token::Refused(3),
-            Token::Gifts(1023, u32::MAX),
+            Token::Gifts(WorkerId { slot: 1023, generation: u32::MAX }),
         ];
         for token in tokens {
             assert_eq!(Token::unpack(token.pack()), token);

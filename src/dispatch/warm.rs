@@ -43,7 +43,7 @@ impl Floor {
         for member in self.crew.serving_mut().filter(|member| !member.told_warm) {
             if now.saturating_sub(member.promoted) >= PAUSE || idle(member) {
                 member.told_warm = true;
-                (self.report)(Report::Warm { slot: member.slot, generation: member.generation });
+                (self.report)(Report::Warm { worker: member.id });
             }
         }
     }
@@ -53,17 +53,20 @@ impl Floor {
 mod tests {
     use super::*;
     use crate::metrics::memory::SharedMemory;
+    use crate::model::WorkerId;
     use rustix::event::{EventfdFlags, eventfd};
+
+    const WORKER: WorkerId = WorkerId::new(0, 1);
 
     fn member(memory: &SharedMemory) -> Member {
         let channel = || eventfd(0, EventfdFlags::CLOEXEC).unwrap();
-        let mut member = Member::new(0, 1, channel(), channel(), memory.page(0, 1));
+        let mut member = Member::new(WORKER, channel(), channel(), memory.page(WORKER));
         member.promoted = Duration::from_secs(10);
         member
     }
 
     fn set(memory: &SharedMemory, cell: usize, value: f64) {
-        memory.page(0, 1).set(cell, value.to_bits());
+        memory.page(WORKER).set(cell, value.to_bits());
     }
 
     #[test]
@@ -81,13 +84,13 @@ mod tests {
         let (memory, _) = SharedMemory::create(0).unwrap();
         let member = member(&memory);
         assert!(member.has_slow_room());
-        memory.page(0, 1).add(page::ACCEPTED, 1);
+        memory.page(WORKER).add(page::ACCEPTED, 1);
         assert!(!member.has_slow_room());
         set(&memory, page::RESPONSES, 63.0);
         assert!(!member.has_slow_room());
         set(&memory, page::RESPONSES, 64.0);
         assert!(member.has_slow_room());
-        memory.page(0, 1).add(page::ACCEPTED, 1);
+        memory.page(WORKER).add(page::ACCEPTED, 1);
         assert!(!member.has_slow_room());
         set(&memory, page::CLOSED, 1.0);
         assert!(member.has_slow_room());

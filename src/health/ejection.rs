@@ -2,11 +2,9 @@
 //! them suffer from (a broken database) ejects nobody: a worker is out only when it answers with 5xx clearly more often
 //! than the others, and never more than half of the workers at once.
 
+use crate::model::WorkerId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
-
-/// A worker: its slot and generation.
-pub type Name = (u16, u32);
 
 /// Rates are of so many seconds.
 const WINDOW: Duration = Duration::from_secs(10);
@@ -27,7 +25,7 @@ pub struct Policy {
 /// What a worker has counted so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
-    pub name: Name,
+    pub worker: WorkerId,
     pub responses: f64,
     /// Of them, those with 5xx.
     pub failed: f64,
@@ -38,9 +36,9 @@ pub struct Sample {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
     /// No new connections for it, for so long. `rate`: the part of its latest answers that were 5xx.
-    Out { name: Name, streak: u32, rate: f64, time: Duration },
+    Out { worker: WorkerId, streak: u32, rate: f64, time: Duration },
     /// It may have connections again.
-    Back { name: Name },
+    Back { worker: WorkerId },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +67,7 @@ struct Circuit {
 #[derive(Debug)]
 pub struct Breaker {
     policy: Policy,
-    circuits: HashMap<Name, Circuit>,
+    circuits: HashMap<WorkerId, Circuit>,
 }
 
 impl Breaker {
@@ -78,27 +76,28 @@ impl Breaker {
     }
 
     /// The worker is gone.
-    pub fn forget(&mut self, name: Name) {
-        self.circuits.remove(&name);
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.circuits.remove(&worker);
     }
 
-    pub fn state(&self, name: Name) -> State {
-        self.circuits.get(&name).map_or(State::Closed, |circuit| circuit.state)
+    pub fn state(&self, worker: WorkerId) -> State {
+        self.circuits.get(&worker).map_or(State::Closed, |circuit| circuit.state)
     }
 
     /// Circuits that are not closed, and when that changes.
-    pub fn open(&self) -> Vec<(Name, State)> {
+    pub fn open(&self) -> Vec<(WorkerId, State)> {
         let open = self.circuits.iter().filter(|(_, circuit)| circuit.state != State::Closed);
-        let mut open: Vec<(Name, State)> = open.map(|(name, circuit)| (*name, circuit.state)).collect();
-        open.sort_by_key(|(name, _)| *name);
+        let mut open: Vec<(WorkerId, State)> =
+            open.map(|(worker, circuit)| (*worker, circuit.state)).collect();
+        open.sort_by_key(|(worker, _)| *worker);
         open
     }
 
     /// Looks at all workers that serve, about once a second.
     pub fn look(&mut self, samples: &[Sample], now: Duration) -> Vec<Change> {
-        self.circuits.retain(|name, _| samples.iter().any(|sample| sample.name == *name));
+        self.circuits.retain(|worker, _| samples.iter().any(|sample| sample.worker == *worker));
         for sample in samples {
-            let circuit = self.circuits.entry(sample.name).or_insert_with(|| Circuit {
+            let circuit = self.circuits.entry(sample.worker).or_insert_with(|| Circuit {
                 state: State::Closed,
                 times: 0,
                 excused: 0.0,
@@ -115,12 +114,12 @@ impl Breaker {
 
     fn come_back(&mut self, sample: &Sample, now: Duration) -> Option<Change> {
         let reset = self.policy.reset;
-        let circuit = self.circuits.get_mut(&sample.name)?;
+        let circuit = self.circuits.get_mut(&sample.worker)?;
         match circuit.state {
             State::Open { until } if until <= now => {
                 circuit.state = State::HalfOpen { until: now + reset };
                 circuit.excused = sample.streak;
-                Some(Change::Back { name: sample.name })
+                Some(Change::Back { worker: sample.worker })
             }
             State::HalfOpen { until } if until <= now => {
                 (circuit.state, circuit.times) = (State::Closed, 0);
@@ -131,20 +130,20 @@ impl Breaker {
     }
 
     fn leave(&mut self, sample: &Sample, samples: &[Sample], now: Duration) -> Option<Change> {
-        let others = || samples.iter().filter(|other| other.name != sample.name);
-        let is_out = |name| matches!(self.state(name), State::Open { .. });
-        let out = samples.iter().filter(|other| is_out(other.name)).count();
-        let own = self.circuits.get(&sample.name)?;
+        let others = || samples.iter().filter(|other| other.worker != sample.worker);
+        let is_out = |worker| matches!(self.state(worker), State::Open { .. });
+        let out = samples.iter().filter(|other| is_out(other.worker)).count();
+        let own = self.circuits.get(&sample.worker)?;
         let streak = own.streak(sample);
-        if is_out(sample.name)
+        if is_out(sample.worker)
             || streak < f64::from(self.policy.threshold)
             || out >= (samples.len() / 2).max(1)
         {
             return None;
         }
         let (responses, failed) = others()
-            .filter(|other| !is_out(other.name))
-            .filter_map(|other| self.circuits.get(&other.name))
+            .filter(|other| !is_out(other.worker))
+            .filter_map(|other| self.circuits.get(&other.worker))
             .map(Circuit::lately)
             .fold((0.0, 0.0), |(r, f), (responses, failed)| (r + responses, f + failed));
         let (own_responses, own_failed) = own.lately();
@@ -157,10 +156,10 @@ impl Breaker {
             return None;
         }
         let time = self.policy.reset.saturating_mul(1 << own.times.min(MOST_DOUBLINGS));
-        let circuit = self.circuits.get_mut(&sample.name)?;
+        let circuit = self.circuits.get_mut(&sample.worker)?;
         circuit.times += 1;
         circuit.state = State::Open { until: now + time };
-        Some(Change::Out { name: sample.name, streak: streak as u32, rate, time })
+        Some(Change::Out { worker: sample.worker, streak: streak as u32, rate, time })
     }
 }
 
@@ -206,7 +205,7 @@ mod tests {
     /// Workers that have answered `responses`, of them `failed` with 5xx, the last `streak` of them in a row.
     fn workers<const N: usize>(counts: [(f64, f64, f64); N]) -> Vec<Sample> {
         let sample = |(slot, (responses, failed, streak))| Sample {
-            name: (slot as u16, 1),
+            worker: WorkerId::new(slot as u16, 1),
             responses,
             failed,
             streak,
@@ -221,12 +220,12 @@ mod tests {
         let mut breaker = breaker();
         assert_eq!(breaker.look(&workers([QUIET, QUIET]), s(0)), []);
         let failing = workers([(110.0, 0.0, 0.0), (110.0, 10.0, 10.0)]);
-        let out = Change::Out { name: (1, 1), streak: 10, rate: 1.0, time: s(30) };
+        let out = Change::Out { worker: WorkerId::new(1, 1), streak: 10, rate: 1.0, time: s(30) };
         assert_eq!(breaker.look(&failing, s(1)), [out]);
-        assert_eq!(breaker.state((1, 1)), State::Open { until: s(31) });
+        assert_eq!(breaker.state(WorkerId::new(1, 1)), State::Open { until: s(31) });
         assert_eq!(breaker.look(&failing, s(30)), []);
-        assert_eq!(breaker.look(&failing, s(31)), [Change::Back { name: (1, 1) }]);
-        assert_eq!(breaker.open(), [((1, 1), State::HalfOpen { until: s(61) })]);
+        assert_eq!(breaker.look(&failing, s(31)), [Change::Back { worker: WorkerId::new(1, 1) }]);
+        assert_eq!(breaker.open(), [(WorkerId::new(1, 1), State::HalfOpen { until: s(61) })]);
     }
 
     #[test]
@@ -236,13 +235,13 @@ mod tests {
         breaker.look(&workers([(110.0, 0.0, 0.0), (110.0, 10.0, 10.0)]), s(1));
         // Its old failures are no new ones.
         let back = workers([(120.0, 0.0, 0.0), (110.0, 10.0, 10.0)]);
-        assert_eq!(breaker.look(&back, s(31)), [Change::Back { name: (1, 1) }]);
+        assert_eq!(breaker.look(&back, s(31)), [Change::Back { worker: WorkerId::new(1, 1) }]);
         let again = workers([(130.0, 0.0, 0.0), (115.0, 15.0, 15.0)]);
-        let out = Change::Out { name: (1, 1), streak: 5, rate: 1.0, time: s(60) };
+        let out = Change::Out { worker: WorkerId::new(1, 1), streak: 5, rate: 1.0, time: s(60) };
         assert_eq!(breaker.look(&again, s(32)), [out]);
-        assert_eq!(breaker.look(&again, s(92)), [Change::Back { name: (1, 1) }]);
+        assert_eq!(breaker.look(&again, s(92)), [Change::Back { worker: WorkerId::new(1, 1) }]);
         breaker.look(&again, s(122));
-        assert_eq!(breaker.state((1, 1)), State::Closed);
+        assert_eq!(breaker.state(WorkerId::new(1, 1)), State::Closed);
         breaker.look(&workers([(200.0, 0.0, 0.0), (115.0, 15.0, 15.0)]), s(123));
         let third = workers([(210.0, 0.0, 0.0), (125.0, 25.0, 25.0)]);
         assert!(matches!(breaker.look(&third, s(124))[..], [Change::Out { time, .. }] if time == s(30)));
@@ -272,7 +271,7 @@ mod tests {
             let all = |one| (0..count).map(move |_| one).collect::<Vec<_>>();
             let samples = |counts: Vec<(f64, f64, f64)>| {
                 counts.into_iter().enumerate().map(|(slot, (responses, failed, streak))| Sample {
-                    name: (slot as u16, 1),
+                    worker: WorkerId::new(slot as u16, 1),
                     responses,
                     failed,
                     streak,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::event::head;
+use crate::model::WorkerId;
 
 /// The longest stack that a worker sends, in bytes.
 pub const LONGEST_STACK: usize = 16 * 1024;
@@ -141,8 +142,8 @@ pub enum ReadyWhen {
 /// hold secrets, which is why it is not in the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
-    pub slot: u16,
-    pub generation: u32,
+    #[serde(flatten)]
+    pub worker: WorkerId,
     pub primary_pid: u32,
     pub title: String,
     pub ready: ReadyWhen,

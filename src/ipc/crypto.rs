@@ -7,6 +7,7 @@
 
 use std::fmt;
 
+use crate::model::WorkerId;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey};
@@ -81,8 +82,7 @@ pub enum Direction {
 /// What a key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
-    pub slot: u16,
-    pub generation: u32,
+    pub worker: WorkerId,
     pub channel: Channel,
     pub direction: Direction,
 }
@@ -90,8 +90,8 @@ pub struct Purpose {
 impl Purpose {
     fn info(self) -> [u8; 8] {
         let mut info = [0; 8];
-        info[..2].copy_from_slice(&self.slot.to_be_bytes());
-        info[2..6].copy_from_slice(&self.generation.to_be_bytes());
+        info[..2].copy_from_slice(&self.worker.slot.to_be_bytes());
+        info[2..6].copy_from_slice(&self.worker.generation.to_be_bytes());
         info[6] = self.channel as u8;
         info[7] = self.direction as u8;
         info
@@ -133,9 +133,9 @@ pub struct Pair {
 }
 
 impl WorkerKeys {
-    pub fn derive(cluster: &Key, salt: &[u8; SALT], slot: u16, generation: u32) -> Self {
+    pub fn derive(cluster: &Key, salt: &[u8; SALT], worker: WorkerId) -> Self {
         let pair = |channel| {
-            let key = |direction| derive(cluster, salt, Purpose { slot, generation, channel, direction });
+            let key = |direction| derive(cluster, salt, Purpose { worker, channel, direction });
             Pair { to_worker: key(Direction::ToWorker), to_primary: key(Direction::ToPrimary) }
         };
         Self { control: pair(Channel::Control), program: pair(Channel::Program) }

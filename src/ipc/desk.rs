@@ -235,7 +235,7 @@ fn queue_full() -> Error {
 pub fn gone(peer: Peer) -> Error {
     let who = match peer {
         Peer::Primary => "The primary".to_owned(),
-        Peer::Worker { slot, .. } => format!("Worker {slot}"),
+        Peer::Worker(worker) => format!("Worker {worker}"),
     };
     Error::new(Code::WorkerGone, format!("{who} is gone"))
 }

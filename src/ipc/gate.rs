@@ -57,7 +57,7 @@ impl Gate {
 fn name(peer: Peer) -> String {
     match peer {
         Peer::Primary => "primary".to_owned(),
-        Peer::Worker { slot, .. } => slot.to_string(),
+        Peer::Worker(worker) => worker.to_string(),
     }
 }
 
@@ -191,6 +191,7 @@ impl Drop for Audit {
 mod tests {
     use super::*;
     use crate::ipc::message::Format;
+    use crate::model::WorkerId;
     use std::os::unix::fs::MetadataExt;
 
     #[test]
@@ -201,7 +202,7 @@ mod tests {
         let rules = json!({ "allow": [{ "from": ["primary"], "to": [], "types": ["task"] }], "schemas": {} });
         let policy = Policy::of(&serde_json::from_value(rules).unwrap());
         let gate = Gate::new(policy, path.to_str()).unwrap();
-        let worker = Peer::Worker { slot: 3, generation: 1 };
+        let worker = Peer::Worker(WorkerId::new(3, 1));
         let envelope = |what, kind| Envelope { peer: Peer::Primary, what, format: Format::Json, kind };
         let body = br#"{"password":"hunter2"}"#;
         assert!(gate.pass(Peer::Primary, worker, &envelope(What::Ask, "task"), body).is_ok());

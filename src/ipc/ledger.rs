@@ -113,10 +113,11 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WorkerId;
     use proptest::prelude::*;
 
-    const ALICE: Peer = Peer::Worker { slot: 0, generation: 1 };
-    const BOB: Peer = Peer::Worker { slot: 1, generation: 1 };
+    const ALICE: Peer = Peer::Worker(WorkerId::new(0, 1));
+    const BOB: Peer = Peer::Worker(WorkerId::new(1, 1));
 
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -175,7 +176,7 @@ mod tests {
         #[test]
         fn every_question_is_settled_once(steps in proptest::collection::vec(step(), 0..120)) {
             let mut ledger = Ledger::new(5);
-            let peer = |slot| Peer::Worker { slot, generation: 1 };
+            let peer = |slot| Peer::Worker(WorkerId { slot, generation: 1 });
             let mut now = Duration::ZERO;
             let mut open: Vec<(u32, u16, Duration)> = Vec::new();
             for step in steps.into_iter().chain([Step::Pass(2000)]) {

@@ -12,6 +12,8 @@
 //! The ids of a question and of its answer are the frame's. From whom a message is says the primary, never the
 //! sender.
 
+use crate::model::WorkerId;
+
 /// Bytes before the type.
 pub const ENVELOPE: usize = 10;
 /// In place of a slot.
@@ -25,7 +27,7 @@ pub const BESIDE: usize = ENVELOPE + LONGEST_TYPE;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Peer {
     Primary,
-    Worker { slot: u16, generation: u32 },
+    Worker(WorkerId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +62,9 @@ pub struct Envelope<'a> {
 impl Envelope<'_> {
     /// The bytes before the body; what is beyond [`LONGEST_TYPE`] of the type is left out.
     pub fn write(&self) -> Vec<u8> {
-        let (slot, generation) = match self.peer {
-            Peer::Primary => (PRIMARY, 0),
-            Peer::Worker { slot, generation } => (slot, generation),
+        let WorkerId { slot, generation } = match self.peer {
+            Peer::Primary => WorkerId::new(PRIMARY, 0),
+            Peer::Worker(worker) => worker,
         };
         let kind = &self.kind.as_bytes()[..self.kind.floor_char_boundary(LONGEST_TYPE)];
         let mut bytes = Vec::with_capacity(ENVELOPE + kind.len());
@@ -84,7 +86,7 @@ impl<'a> Envelope<'a> {
             (PRIMARY, 0) => Peer::Primary,
             // There is one primary.
             (PRIMARY, _) => return None,
-            (slot, generation) => Peer::Worker { slot, generation },
+            (slot, generation) => Peer::Worker(WorkerId { slot, generation }),
         };
         let what = [What::Tell, What::Ask, What::Answer, What::Failure].into_iter().nth(usize::from(what))?;
         let format =
@@ -123,7 +125,8 @@ mod tests {
     fn peer() -> impl Strategy<Value = Peer> {
         prop_oneof![
             Just(Peer::Primary),
-            (0..1024u16, any::<u32>()).prop_map(|(slot, generation)| Peer::Worker { slot, generation }),
+            (0..1024u16, any::<u32>())
+                .prop_map(|(slot, generation)| Peer::Worker(WorkerId { slot, generation })),
         ]
     }
 

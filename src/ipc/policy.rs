@@ -28,8 +28,8 @@ pub struct Policy {
 fn is_meant(names: &[String], peer: Peer) -> bool {
     names.is_empty()
         || names.iter().any(|name| match (name.as_str(), peer) {
-            ("*", _) | ("primary" | "master", Peer::Primary) | ("worker", Peer::Worker { .. }) => true,
-            (name, Peer::Worker { slot, .. }) => name == slot.to_string(),
+            ("*", _) | ("primary" | "master", Peer::Primary) | ("worker", Peer::Worker(_)) => true,
+            (name, Peer::Worker(worker)) => name == worker.to_string(),
             (_, Peer::Primary) => false,
         })
 }
@@ -85,12 +85,13 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WorkerId;
     use serde_json::json as value;
 
     const PRIMARY: Peer = Peer::Primary;
 
     fn worker(slot: u16) -> Peer {
-        Peer::Worker { slot, generation: 3 }
+        Peer::Worker(WorkerId { slot, generation: 3 })
     }
 
     fn policy(config: Value) -> Policy {

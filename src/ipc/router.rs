@@ -46,9 +46,10 @@ impl Router {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::WorkerId;
 
     fn worker(slot: u16) -> Peer {
-        Peer::Worker { slot, generation: 1 }
+        Peer::Worker(WorkerId { slot, generation: 1 })
     }
 
     #[test]

@@ -29,6 +29,8 @@
 //! values by its JavaScript (of messages: by its Rust side). When its worker is gone a sheet is folded into the retired one (its gauges are not) and
 //! zeroed as its page is.
 
+use crate::model::WorkerId;
+
 /// Changes with any change of this file's meaning; a worker refuses another version.
 pub const VERSION: u64 = 8;
 /// The most slots a cluster may have.
@@ -297,13 +299,14 @@ pub fn note_of(slot: u16) -> usize {
 }
 
 /// First cell of the page of a slot's worker.
-pub fn page_of(slot: u16, generation: u32) -> usize {
-    PAGES + (usize::from(slot) * PAGES_A_SLOT + generation as usize % PAGES_A_SLOT) * PAGE_CELLS
+pub fn page_of(worker: WorkerId) -> usize {
+    PAGES + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT) * PAGE_CELLS
 }
 
 /// First cell of the sheet of a slot's worker.
-pub fn sheet_of(slot: u16, generation: u32) -> usize {
-    SHEETS + (usize::from(slot) * PAGES_A_SLOT + generation as usize % PAGES_A_SLOT) * SHEET_CELLS
+pub fn sheet_of(worker: WorkerId) -> usize {
+    SHEETS
+        + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT) * SHEET_CELLS
 }
 
 #[cfg(test)]
@@ -339,17 +342,17 @@ mod tests {
     fn rows_and_pages_never_overlap() {
         assert!(row_of(0) >= HEADER_CELLS);
         assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
-        assert_eq!(page_of(1023, 3) + PAGE_CELLS, SAMPLE);
+        assert_eq!(page_of(WorkerId::new(1023, 3)) + PAGE_CELLS, SAMPLE);
         assert_eq!(note_of(0), SAMPLE + SAMPLE_CELLS);
         assert_eq!(note_of(1023) + NOTE_CELLS, SHEETS);
-        assert_eq!(sheet_of(0, 0), SHEETS);
-        assert_eq!(sheet_of(1023, 3) + SHEET_CELLS, PRIMARY_SHEET);
+        assert_eq!(sheet_of(WorkerId::new(0, 0)), SHEETS);
+        assert_eq!(sheet_of(WorkerId::new(1023, 3)) + SHEET_CELLS, PRIMARY_SHEET);
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
         const { assert!(row::PIDS + PAGES_A_SLOT <= row::OTHERS_MEMORY && row::OTHERS_CPU < row::RETIRED) };
         const { assert!(row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };
         const { assert!(page::GC + page::GC_KINDS.len() * page::GC_KIND_CELLS <= page::HISTOGRAM) };
-        assert_eq!(page_of(3, 2), page_of(3, 1) + PAGE_CELLS);
-        assert_eq!(page_of(3, 1), page_of(3, 5));
-        assert_ne!(page_of(3, 1), page_of(3, 2));
+        assert_eq!(page_of(WorkerId::new(3, 2)), page_of(WorkerId::new(3, 1)) + PAGE_CELLS);
+        assert_eq!(page_of(WorkerId::new(3, 1)), page_of(WorkerId::new(3, 5)));
+        assert_ne!(page_of(WorkerId::new(3, 1)), page_of(WorkerId::new(3, 2)));
     }
 }

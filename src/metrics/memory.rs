@@ -16,6 +16,7 @@ use super::aggregation::Totals;
 use super::histogram::BUCKETS;
 use super::layout::{self, HealthStatus, PAGES_A_SLOT, header, page, page_of, row, row_of};
 use crate::event::SlotState;
+use crate::model::WorkerId;
 use crate::sys::memory::Mapping;
 
 pub use meters::Meters;
@@ -28,8 +29,8 @@ const MOST_READS: u32 = 10_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub slot: u16,
-    /// Of the worker that is there.
-    pub generation: Option<u32>,
+    /// The worker that is there.
+    pub worker: Option<WorkerId>,
     /// It is there for connections, so that it may be given other work as well.
     pub serves: bool,
     /// Its event loop turns, and its checks do not fail.
@@ -90,30 +91,35 @@ impl SharedMemory {
         self.get(row_of(slot) + cell)
     }
 
-    pub fn page(&self, slot: u16, generation: u32) -> Page {
-        Page { memory: self.clone(), first: page_of(slot, generation) }
+    /// The worker that the slot is known by; of generation 0 before the first.
+    pub fn known_by(&self, slot: u16) -> WorkerId {
+        WorkerId::new(slot, self.row(slot, row::GENERATION) as u32)
+    }
+
+    pub fn page(&self, worker: WorkerId) -> Page {
+        Page { memory: self.clone(), first: page_of(worker) }
     }
 
     /// Adds what a gone worker had counted to its slot's row and clears its page; of its program's own metrics, how many
     /// series there was no room for.
-    pub fn retire(&self, slot: u16, generation: u32) -> u32 {
-        let gone = self.page(slot, generation);
+    pub fn retire(&self, worker: WorkerId) -> u32 {
+        let gone = self.page(worker);
         self.set(header::FOLDING, self.get(header::FOLDING) + 1);
         std::sync::atomic::fence(Ordering::SeqCst);
         for (index, cell) in page::COUNTERS.into_iter().enumerate() {
             // What it had in hand when it ended gets no answer any more.
             let unanswered = if cell == page::ABORTED { gone.in_flight() as f64 } else { 0.0 };
-            self.raise(row_of(slot) + row::RETIRED + index, gone.float(cell) + unanswered);
+            self.raise(row_of(worker.slot) + row::RETIRED + index, gone.float(cell) + unanswered);
         }
-        let connections = self.row(slot, row::RETIRED_CONNECTIONS) + gone.opened();
-        self.set_row(slot, row::RETIRED_CONNECTIONS, connections);
+        let connections = self.row(worker.slot, row::RETIRED_CONNECTIONS) + gone.opened();
+        self.set_row(worker.slot, row::RETIRED_CONNECTIONS, connections);
         for bucket in 0..BUCKETS {
             self.raise(header::HISTOGRAM + bucket, gone.float(page::HISTOGRAM + bucket));
         }
         for cell in 0..layout::PAGE_CELLS {
             self.set(gone.first + cell, 0);
         }
-        let lost = self.retire_sheet(slot, generation);
+        let lost = self.retire_sheet(worker);
         std::sync::atomic::fence(Ordering::SeqCst);
         self.set(header::FOLDING, self.get(header::FOLDING) + 1);
         lost
@@ -157,7 +163,7 @@ impl SharedMemory {
         }
         totals.connections = self.row(slot, row::RETIRED_CONNECTIONS);
         for generation in 0..PAGES_A_SLOT as u32 {
-            let page = self.page(slot, generation);
+            let page = self.page(WorkerId { slot, generation });
             for (index, cell) in page::COUNTERS.into_iter().enumerate() {
                 totals.add_counter(index, page.float(cell));
             }
@@ -199,35 +205,33 @@ impl SharedMemory {
             return None;
         }
         let state = SlotState::from_cell(self.row(slot, row::STATE));
-        let generation = match state {
+        let worker = match state {
             SlotState::Vacant | SlotState::Draining | SlotState::Stopping => return None,
-            SlotState::Ready | SlotState::Standby => Some(self.row(slot, row::GENERATION) as u32),
+            SlotState::Ready | SlotState::Standby => Some(self.known_by(slot)),
             SlotState::Starting | SlotState::Waiting | SlotState::CircuitOpen => None,
         };
-        let is_well = generation.is_some_and(|generation| {
-            !self.is_stuck(slot, generation) && self.health(slot, generation).is_well()
-        });
-        Some(Target { slot, generation, serves: state == SlotState::Ready, is_well })
+        let is_well = worker.is_some_and(|worker| !self.is_stuck(worker) && self.health(worker).is_well());
+        Some(Target { slot, worker, serves: state == SlotState::Ready, is_well })
     }
 
     /// Its event loop does not turn, although work waits for it.
-    pub fn is_stuck(&self, slot: u16, generation: u32) -> bool {
-        self.row(slot, row::STUCK) == u64::from(generation)
+    pub fn is_stuck(&self, worker: WorkerId) -> bool {
+        self.row(worker.slot, row::STUCK) == u64::from(worker.generation)
     }
 
     /// What the checks and its answers say of a worker.
-    pub fn health(&self, slot: u16, generation: u32) -> HealthStatus {
-        match self.row(slot, row::CHECKED_GENERATION) == u64::from(generation) {
-            true => HealthStatus::from_cell(self.row(slot, row::HEALTH)),
+    pub fn health(&self, worker: WorkerId) -> HealthStatus {
+        match self.row(worker.slot, row::CHECKED_GENERATION) == u64::from(worker.generation) {
+            true => HealthStatus::from_cell(self.row(worker.slot, row::HEALTH)),
             // Nothing is known of one that nobody has asked yet.
             false => HealthStatus::Unknown,
         }
     }
 
-    /// The slot's processes: each one's generation and pid.
-    pub fn set_pids(&self, slot: u16, processes: impl Iterator<Item = (u32, u32)>) {
+    /// The slot's processes, with their pids.
+    pub fn set_pids(&self, slot: u16, processes: impl Iterator<Item = (WorkerId, u32)>) {
         let mut pids = [0; PAGES_A_SLOT];
-        processes.for_each(|(generation, pid)| pids[generation as usize % PAGES_A_SLOT] = u64::from(pid));
+        processes.for_each(|(worker, pid)| pids[worker.generation as usize % PAGES_A_SLOT] = u64::from(pid));
         pids.into_iter().enumerate().for_each(|(at, pid)| self.set_row(slot, row::PIDS + at, pid));
     }
 
@@ -235,7 +239,7 @@ impl SharedMemory {
     /// them: those that finish what they have among them.
     pub fn at_work(&self, slot: u16) -> (u64, u64) {
         self.unfolded(|| {
-            let pages = (0..PAGES_A_SLOT as u32).map(|generation| self.page(slot, generation));
+            let pages = (0..PAGES_A_SLOT as u32).map(|generation| self.page(WorkerId { slot, generation }));
             pages.fold((0, 0), |(requests, connections), page| {
                 (requests + page.in_flight(), connections + page.connections())
             })

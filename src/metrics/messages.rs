@@ -200,6 +200,7 @@ mod tests {
     use super::*;
     use crate::metrics::layout::header;
     use crate::metrics::memory::SharedMemory;
+    use crate::model::WorkerId;
 
     fn memory() -> SharedMemory {
         let (memory, _memfd) = SharedMemory::create(0).unwrap();
@@ -210,7 +211,7 @@ mod tests {
     #[test]
     fn what_all_processes_counted_is_told_by_type_and_outlives_them() {
         let memory = memory();
-        let mut worker = MessageTally::new(Meters::of_worker(&memory, 0, 1));
+        let mut worker = MessageTally::new(Meters::of_worker(&memory, WorkerId::new(0, 1)));
         let mut primary = MessageTally::new(Meters::of_primary(&memory));
         for waited in [2, 4] {
             worker.sent("job");
@@ -223,7 +224,7 @@ mod tests {
             "news": { "sent": 0, "received": 1, "answered": 0, "failed": 0, "averageTime": 0.0 },
         });
         assert_eq!(told(&memory.meters()), expected);
-        memory.retire(0, 1);
+        memory.retire(WorkerId::new(0, 1));
         assert_eq!(told(&memory.meters()), expected);
         assert_eq!(memory.meters().to_json(), json!({}), "they are not the program's own");
     }
@@ -239,7 +240,7 @@ mod tests {
         let all = told(&memory.meters());
         assert_eq!((&all["type 0"]["sent"], &all[OTHERS]["sent"]), (&json!(2), &json!(10)));
         assert_eq!(all.as_object().unwrap().len(), MOST_TYPES + 1);
-        let mut tally = MessageTally::new(Meters::of_worker(&memory, 0, 1));
+        let mut tally = MessageTally::new(Meters::of_worker(&memory, WorkerId::new(0, 1)));
         tally.sent(&"ä".repeat(5000));
         assert_eq!(told(&memory.meters())["ä".repeat(50)]["sent"], 1);
     }
@@ -248,11 +249,11 @@ mod tests {
     fn types_of_workers_that_are_gone_do_not_take_all_the_room() {
         let memory = memory();
         for generation in 1..40 {
-            let mut tally = MessageTally::new(Meters::of_worker(&memory, 0, generation));
+            let mut tally = MessageTally::new(Meters::of_worker(&memory, WorkerId::new(0, generation)));
             for number in 0..MOST_TYPES {
                 tally.sent(&format!("reply {generation}.{number}"));
             }
-            assert_eq!(memory.retire(0, generation), 0, "nothing is lost");
+            assert_eq!(memory.retire(WorkerId::new(0, generation)), 0, "nothing is lost");
         }
         let all = told(&memory.meters());
         let all = all.as_object().unwrap();

@@ -7,6 +7,7 @@ use super::layout::{HealthStatus, header, page, row};
 use super::memory::{SharedMemory, Text};
 use super::messages;
 use crate::event::SlotState;
+use crate::model::WorkerId;
 
 /// Less than this part of the workers ready is critical.
 const CRITICAL: f64 = 0.5;
@@ -18,7 +19,7 @@ pub fn workers(memory: &SharedMemory, now_ms: u64) -> Vec<Value> {
 
 /// What a slot's worker is, without its numbers.
 struct Standing {
-    generation: u32,
+    worker: WorkerId,
     state: SlotState,
     is_stuck: bool,
     status: HealthStatus,
@@ -32,22 +33,22 @@ impl Standing {
 
 /// None: nobody is there.
 fn standing(memory: &SharedMemory, slot: u16) -> Option<Standing> {
-    let generation = memory.row(slot, row::GENERATION) as u32;
+    let worker = memory.known_by(slot);
     let state = SlotState::from_cell(memory.row(slot, row::STATE));
-    if generation == 0 || state == SlotState::Vacant {
+    if worker.generation == 0 || state == SlotState::Vacant {
         return None;
     }
     // What was known of a process that is gone is true of no other.
     let is_there = memory.row(slot, row::PID) != 0;
-    let status = if is_there { memory.health(slot, generation) } else { HealthStatus::Unknown };
-    let is_stuck = memory.is_stuck(slot, generation);
-    Some(Standing { generation, state, is_stuck, status })
+    let status = if is_there { memory.health(worker) } else { HealthStatus::Unknown };
+    let is_stuck = memory.is_stuck(worker);
+    Some(Standing { worker, state, is_stuck, status })
 }
 
 fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
     let standing = standing(memory, slot)?;
-    let (generation, state, healthy) = (standing.generation, standing.state, standing.is_well());
-    let page = memory.page(slot, generation);
+    let (worker, state, healthy) = (standing.worker, standing.state, standing.is_well());
+    let page = memory.page(worker);
     let started = memory.row(slot, row::STARTED);
     let answered = page.float(page::RESPONSES);
     let pid = memory.row(slot, row::PID);
@@ -61,7 +62,7 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         "id": slot.to_string(),
         "workerId": slot.to_string(),
         "pid": if pid == 0 { Value::Null } else { pid.into() },
-        "generation": generation,
+        "generation": worker.generation,
         "state": state.public(),
         "status": state.public(),
         "detail": state.detail(),
@@ -79,14 +80,15 @@ fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
         "cpuUsage": sampled(json!(float(row::CPU_PERCENT))),
         "eventLoopLag": sampled(json!(float(row::LAG_MS))),
         "healthy": healthy,
-        "health": checks(memory, slot, &standing),
+        "health": checks(memory, &standing),
     }))
 }
 
 /// What the checks say of a worker.
-fn checks(memory: &SharedMemory, slot: u16, Standing { generation, status, .. }: &Standing) -> Value {
+fn checks(memory: &SharedMemory, Standing { worker, status, .. }: &Standing) -> Value {
+    let slot = worker.slot;
     let is_there = memory.row(slot, row::PID) != 0;
-    let is_known = is_there && memory.row(slot, row::CHECKED_GENERATION) == u64::from(*generation);
+    let is_known = is_there && memory.row(slot, row::CHECKED_GENERATION) == u64::from(worker.generation);
     let cell = |cell| if is_known { memory.row(slot, cell) } else { 0 };
     let checked = cell(row::CHECKED_AT);
     let mut told = json!({

@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::news::Name;
 use crate::ipc::crypto::Pair;
+use crate::model::WorkerId;
 
 /// One end, and its keys if the channel is sealed.
 pub struct Arrival {
@@ -15,15 +15,15 @@ pub struct Arrival {
 }
 
 #[derive(Clone, Default)]
-pub struct Arrivals(Arc<Mutex<HashMap<Name, Arrival>>>);
+pub struct Arrivals(Arc<Mutex<HashMap<WorkerId, Arrival>>>);
 
 impl Arrivals {
-    pub fn add(&self, name: Name, arrival: Arrival) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, arrival);
+    pub fn add(&self, worker: WorkerId, arrival: Arrival) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, arrival);
     }
 
     /// None when the worker has ended, or when it was taken already.
-    pub fn take(&self, name: Name) -> Option<Arrival> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&name)
+    pub fn take(&self, worker: WorkerId) -> Option<Arrival> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker)
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::arrivals::{Arrival, Arrivals};
 use super::link::{Ends, Link};
-use super::news::{Input, Name};
+use super::news::Input;
 use super::setup::Setup;
 use super::tickets::Tickets;
 use crate::dispatch::Dispatcher;
@@ -21,6 +21,7 @@ use crate::ipc::frame::Kind;
 use crate::ipc::message::BESIDE;
 use crate::log::{Followed, Log, Pipes, Source};
 use crate::metrics::memory::SharedMemory;
+use crate::model::WorkerId;
 use crate::process::spawner::{self, Inherited, Spawned, not_started};
 
 /// The primary's ends of a worker that is being made.
@@ -35,12 +36,12 @@ struct Unborn {
 pub struct Crew {
     arrivals: Arrivals,
     inputs: UnboundedSender<Input>,
-    unborn: HashMap<Name, Unborn>,
-    links: HashMap<Name, Link>,
+    unborn: HashMap<WorkerId, Unborn>,
+    links: HashMap<WorkerId, Link>,
     /// When each was started, milliseconds since 1970.
-    started: HashMap<Name, u64>,
+    started: HashMap<WorkerId, u64>,
     /// The program's environment with which each was started.
-    environments: HashMap<Name, Arc<BTreeMap<String, String>>>,
+    environments: HashMap<WorkerId, Arc<BTreeMap<String, String>>>,
 }
 
 fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
@@ -67,7 +68,7 @@ impl Crew {
     /// No descriptors left; nothing was started.
     pub fn spawn(
         &mut self,
-        name: Name,
+        worker: WorkerId,
         setup: &Setup,
         memory: &SharedMemory,
         memfd: &OwnedFd,
@@ -90,14 +91,14 @@ impl Crew {
         } else {
             (None, None)
         };
-        let welcome = setup.greeting.welcome(setup, name.slot, name.generation).map_err(failed)?;
+        let welcome = setup.greeting.welcome(setup, worker).map_err(failed)?;
         let report_mark = welcome.report_mark.clone();
         let payload = encode(&ToWorker::Welcome(Box::new(welcome)));
         let mut control = Ends { socket: control, sender: Sender::default(), receiver: Receiver::default() };
         let tickets = tickets.share().map_err(failed)?;
         control.sender.push(Kind::Control, 0, payload, Some(tickets)).map_err(failed)?;
         control.receiver.allow(setup.greeting.messages.most + BESIDE);
-        let keys = setup.keys(name).map_err(failed)?;
+        let keys = setup.keys(worker).map_err(failed)?;
         if let Some(keys) = &keys {
             control.sender.push(Kind::Keys, 0, keys.write(), None).map_err(failed)?;
             control.sender.seal_with(&keys.control.to_worker).map_err(failed)?;
@@ -108,72 +109,72 @@ impl Crew {
             // What did not fit goes on when the worker reads.
             Ok(()) | Err(_) => {}
         }
-        self.arrivals.add(name, Arrival { socket: program, keys: keys.map(|keys| keys.program) });
-        let page = memory.page(name.slot, name.generation);
-        dispatcher.join(name.slot, name.generation, connections, far_end, page);
-        self.unborn.insert(name, Unborn { control, output, report_mark });
-        self.environments.insert(name, setup.launch.env.clone());
+        self.arrivals.add(worker, Arrival { socket: program, keys: keys.map(|keys| keys.program) });
+        let page = memory.page(worker);
+        dispatcher.join(worker, connections, far_end, page);
+        self.unborn.insert(worker, Unborn { control, output, report_mark });
+        self.environments.insert(worker, setup.launch.env.clone());
         let inputs = self.inputs.clone();
         spawner::spawn(
             setup.launch.clone(),
-            name.slot,
+            worker.slot,
             Inherited { channels: inherited, streams },
             move |result| {
                 // A loop that is gone needs no worker: its death signal reaches the child at once.
-                let _ = inputs.send(Input::Spawned { name, result });
+                let _ = inputs.send(Input::Spawned { worker, result });
             },
         );
         Ok(())
     }
 
     /// The process exists: connects its channel to the loop, and its output to the log.
-    pub fn born(&mut self, name: Name, spawned: Spawned, log: &Log) -> io::Result<u32> {
-        let Some(Unborn { control, output, report_mark }) = self.unborn.remove(&name) else {
+    pub fn born(&mut self, worker: WorkerId, spawned: Spawned, log: &Log) -> io::Result<u32> {
+        let Some(Unborn { control, output, report_mark }) = self.unborn.remove(&worker) else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Spawned { pid, pidfd } = spawned;
         if let Some((stdout, stderr)) = output {
-            let source = |is_error| Source { slot: name.slot, pid, is_error };
+            let source = |is_error| Source { slot: worker.slot, pid, is_error };
             log.follow(Followed { source: source(false), stream: stdout, report_mark: String::new() });
             log.follow(Followed { source: source(true), stream: stderr, report_mark });
         }
-        let link = Link::start(name, pid, pidfd, control, self.inputs.clone())?;
-        self.links.insert(name, link);
+        let link = Link::start(worker, pid, pidfd, control, self.inputs.clone())?;
+        self.links.insert(worker, link);
         Ok(pid)
     }
 
-    pub fn started(&mut self, name: Name, now_ms: u64) {
-        self.started.insert(name, now_ms);
+    pub fn started(&mut self, worker: WorkerId, now_ms: u64) {
+        self.started.insert(worker, now_ms);
     }
 
     /// 0: not yet.
-    pub fn start_of(&self, name: Name) -> u64 {
-        self.started.get(&name).copied().unwrap_or(0)
+    pub fn start_of(&self, worker: WorkerId) -> u64 {
+        self.started.get(&worker).copied().unwrap_or(0)
     }
 
-    pub fn environment(&self, name: Name) -> Option<&BTreeMap<String, String>> {
-        self.environments.get(&name).map(Arc::as_ref)
+    pub fn environment(&self, worker: WorkerId) -> Option<&BTreeMap<String, String>> {
+        self.environments.get(&worker).map(Arc::as_ref)
     }
 
     /// There will be no process.
-    pub fn stillborn(&mut self, name: Name) {
-        self.unborn.remove(&name);
-        self.environments.remove(&name);
-        self.arrivals.take(name);
+    pub fn stillborn(&mut self, worker: WorkerId) {
+        self.unborn.remove(&worker);
+        self.environments.remove(&worker);
+        self.arrivals.take(worker);
     }
 
-    pub fn link(&self, name: Name) -> Option<&Link> {
-        self.links.get(&name)
+    pub fn link(&self, worker: WorkerId) -> Option<&Link> {
+        self.links.get(&worker)
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Link> {
         self.links.values()
     }
 
-    pub fn forget(&mut self, name: Name) {
-        self.links.remove(&name);
-        self.arrivals.take(name);
-        self.started.remove(&name);
-        self.environments.remove(&name);
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.links.remove(&worker);
+        self.arrivals.take(worker);
+        self.started.remove(&worker);
+        self.environments.remove(&worker);
     }
 }

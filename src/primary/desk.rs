@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::arrivals::{Arrival, Arrivals};
-use super::news::{Input, Name};
+use super::news::Input;
 use crate::error::Error;
 use crate::ipc::desk::{Desk, Letter, Limits, Tally, gone};
 use crate::ipc::frame::Frame;
@@ -19,6 +19,7 @@ use crate::ipc::line::{Ends, Line};
 use crate::ipc::message::{BESIDE, Envelope, Peer, What, readdress};
 use crate::metrics::memory::Meters;
 use crate::metrics::messages::MessageTally;
+use crate::model::WorkerId;
 use crate::sys::uv::{Loop, Prepare};
 
 /// Called with what has come for the program.
@@ -27,9 +28,9 @@ pub type Deliver = Box<dyn Fn(&[Frame])>;
 pub struct PrimaryDesk {
     uv: Loop,
     desk: RefCell<Desk>,
-    lines: RefCell<HashMap<Name, Line>>,
+    lines: RefCell<HashMap<WorkerId, Line>>,
     /// Lines that were used in this turn of the loop.
-    dirty: RefCell<Vec<Name>>,
+    dirty: RefCell<Vec<WorkerId>>,
     turn: RefCell<Option<Prepare>>,
     arrivals: Arrivals,
     gate: Arc<Gate>,
@@ -88,34 +89,34 @@ impl PrimaryDesk {
     }
 
     /// Takes over a worker's program channel.
-    pub fn open(&self, name: Name) {
-        let Some(Arrival { socket, keys }) = self.arrivals.take(name) else { return };
+    pub fn open(&self, worker: WorkerId) {
+        let Some(Arrival { socket, keys }) = self.arrivals.take(worker) else { return };
         let this = self.this.clone();
         let ready = move || {
             if let Some(desk) = this.upgrade() {
-                desk.attend(name);
+                desk.attend(worker);
                 desk.deliver();
             }
         };
         let ends = keys.as_ref().map(|keys| Ends { sends: &keys.to_worker, receives: &keys.to_primary });
         let most = self.desk.borrow().limits().most_message + BESIDE;
         match Line::start(self.uv, socket, ends, most, ready) {
-            Ok(line) => drop(self.lines.borrow_mut().insert(name, line)),
-            Err(error) => self.broken(name, &error),
+            Ok(line) => drop(self.lines.borrow_mut().insert(worker, line)),
+            Err(error) => self.broken(worker, &error),
         }
     }
 
     /// Reads what a worker has sent, before an event of its is told or its end.
     pub fn read_all(&self) {
-        let names: Vec<Name> = self.lines.borrow().keys().copied().collect();
-        names.into_iter().for_each(|name| self.attend(name));
+        let names: Vec<WorkerId> = self.lines.borrow().keys().copied().collect();
+        names.into_iter().for_each(|worker| self.attend(worker));
         self.deliver();
     }
 
     /// The worker is gone: what it sent last is read, and what waits for it fails.
-    pub fn gone(&self, name: Name) {
-        self.attend(name);
-        self.end(name);
+    pub fn gone(&self, worker: WorkerId) {
+        self.attend(worker);
+        self.end(worker);
         self.deliver();
     }
 
@@ -124,10 +125,9 @@ impl PrimaryDesk {
     /// # Errors
     /// Why it is not sent.
     pub fn post(&self, letter: &Letter<'_>) -> Result<u32, Error> {
-        let Peer::Worker { slot, generation } = letter.to else { return Err(gone(letter.to)) };
-        let name = Name { slot, generation };
+        let Peer::Worker(worker) = letter.to else { return Err(gone(letter.to)) };
         let mut lines = self.lines.borrow_mut();
-        let line = lines.get_mut(&name).ok_or_else(|| gone(letter.to))?;
+        let line = lines.get_mut(&worker).ok_or_else(|| gone(letter.to))?;
         // From whom it is says the envelope on this channel.
         let envelope = letter.envelope(Peer::Primary);
         self.gate.pass(Peer::Primary, letter.to, &envelope, letter.body)?;
@@ -136,7 +136,7 @@ impl PrimaryDesk {
             line.post(id, answers, parts);
         });
         if is_clean && posted.is_ok() {
-            self.dirty.borrow_mut().push(name);
+            self.dirty.borrow_mut().push(worker);
         }
         posted
     }
@@ -146,42 +146,42 @@ impl PrimaryDesk {
         if self.dirty.borrow().is_empty() {
             return;
         }
-        for name in self.dirty.take() {
-            let flushed = self.lines.borrow_mut().get_mut(&name).map(Line::turn_over);
+        for worker in self.dirty.take() {
+            let flushed = self.lines.borrow_mut().get_mut(&worker).map(Line::turn_over);
             if let Some(Err(_)) = flushed {
                 // Its end is on the way, and tells what was not answered.
-                self.end(name);
+                self.end(worker);
             }
         }
     }
 
-    fn attend(&self, name: Name) {
+    fn attend(&self, worker: WorkerId) {
         let mut frames = Vec::new();
-        let read = match self.lines.borrow_mut().get_mut(&name) {
+        let read = match self.lines.borrow_mut().get_mut(&worker) {
             Some(line) => line.go_on().and_then(|()| line.read(&mut frames)),
             None => return,
         };
         for frame in frames {
-            if let Err(error) = self.receive(name, frame) {
-                return self.broken(name, &error);
+            if let Err(error) = self.receive(worker, frame) {
+                return self.broken(worker, &error);
             }
         }
         match read {
             Ok(true) => {}
-            Ok(false) => self.end(name),
-            Err(error) => self.broken(name, &error),
+            Ok(false) => self.end(worker),
+            Err(error) => self.broken(worker, &error),
         }
     }
 
-    fn receive(&self, name: Name, mut frame: Frame) -> io::Result<()> {
+    fn receive(&self, worker: WorkerId, mut frame: Frame) -> io::Result<()> {
         let Some((envelope, body)) = Envelope::read(&frame.payload) else {
             return Err(io::Error::other("what it sent is no message"));
         };
         let what = envelope.what;
-        let passed = self.gate.pass(name.into(), Peer::Primary, &envelope, body);
+        let passed = self.gate.pass(worker.into(), Peer::Primary, &envelope, body);
         if let Err(error) = passed {
             let refusal = Frame::failure(Peer::Primary, frame.header.id, &error);
-            if let (What::Ask, Some(line)) = (what, self.lines.borrow_mut().get_mut(&name)) {
+            if let (What::Ask, Some(line)) = (what, self.lines.borrow_mut().get_mut(&worker)) {
                 line.post(0, refusal.header.answers, &[&refusal.payload]);
                 return line.flush();
             }
@@ -189,21 +189,21 @@ impl PrimaryDesk {
             let _ = self.inputs.send(Input::Refused { error });
             return Ok(());
         }
-        readdress(&mut frame.payload, name.into());
-        self.desk.borrow_mut().receive(name.into(), frame);
+        readdress(&mut frame.payload, worker.into());
+        self.desk.borrow_mut().receive(worker.into(), frame);
         Ok(())
     }
 
     /// Nothing more comes from there.
-    fn end(&self, name: Name) {
-        self.lines.borrow_mut().remove(&name);
-        self.desk.borrow_mut().gone(name.into());
+    fn end(&self, worker: WorkerId) {
+        self.lines.borrow_mut().remove(&worker);
+        self.desk.borrow_mut().gone(worker.into());
     }
 
     /// It does not keep to what was agreed on: the loop ends it.
-    fn broken(&self, name: Name, error: &io::Error) {
-        let _ = self.inputs.send(Input::Broken { name, reason: error.to_string() });
-        self.end(name);
+    fn broken(&self, worker: WorkerId, error: &io::Error) {
+        let _ = self.inputs.send(Input::Broken { worker, reason: error.to_string() });
+        self.end(worker);
     }
 
     fn deliver(&self) {

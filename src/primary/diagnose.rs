@@ -7,12 +7,12 @@ use std::{env, fs, io};
 
 use tokio::sync::oneshot;
 
-use super::news::Name;
 use super::run::Cluster;
 use crate::admin::diagnostics::{Refused, Taken, patience};
 use crate::admin::private;
 use crate::event::{Event, Level};
 use crate::ipc::control::{Diagnose, Diagnosis, ToWorker};
+use crate::model::WorkerId;
 use crate::supervisor::Slot;
 use crate::sys::local_time::now_ms;
 
@@ -36,7 +36,7 @@ struct UnderWay {
 #[derive(Default)]
 pub(super) struct Diagnoses {
     last: u32,
-    under_way: HashMap<Name, UnderWay>,
+    under_way: HashMap<WorkerId, UnderWay>,
 }
 
 impl Cluster {
@@ -44,13 +44,12 @@ impl Cluster {
         // Who asked has left when an answer cannot be given.
         let refuse = |answer: oneshot::Sender<_>, why| drop(answer.send(Err(why)));
         let shown = self.supervisor.slots().get(usize::from(slot)).and_then(Slot::shown);
-        let known = shown.and_then(|worker| Some((worker.generation, worker.pid()?)));
-        let Some((generation, pid)) = known else { return refuse(answer, Refused::NoSuchWorker) };
-        let name = Name { slot, generation };
-        if self.diagnoses.under_way.contains_key(&name) {
+        let known = shown.and_then(|shown| Some((shown.id, shown.pid()?)));
+        let Some((worker, pid)) = known else { return refuse(answer, Refused::NoSuchWorker) };
+        if self.diagnoses.under_way.contains_key(&worker) {
             return refuse(answer, Refused::Busy);
         }
-        let Some(link) = self.crew.link(name) else { return refuse(answer, Refused::NoSuchWorker) };
+        let Some(link) = self.crew.link(worker) else { return refuse(answer, Refused::NoSuchWorker) };
         // The API that asked is there because the cluster is watched.
         let Some(watching) = &self.setup.watching else { return refuse(answer, Refused::NoSuchWorker) };
         let folder = match folder(&watching.scratch) {
@@ -66,33 +65,33 @@ impl Cluster {
         let id = self.diagnoses.last;
         link.send(ToWorker::Diagnose(Diagnose { id, what, file: file.to_string_lossy().into_owned() }));
         // Its loop stands still while a snapshot is written.
-        self.hangs.excuse(name, self.elapsed() + patience(what));
-        self.diagnoses.under_way.insert(name, UnderWay { id, what, file, answer });
+        self.hangs.excuse(worker, self.elapsed() + patience(what));
+        self.diagnoses.under_way.insert(worker, UnderWay { id, what, file, answer });
     }
 
     /// The worker's answer.
-    pub(super) fn diagnosed(&mut self, name: Name, id: u32, result: Result<u64, String>) {
-        if self.diagnoses.under_way.get(&name).is_none_or(|known| known.id != id) {
+    pub(super) fn diagnosed(&mut self, worker: WorkerId, id: u32, result: Result<u64, String>) {
+        if self.diagnoses.under_way.get(&worker).is_none_or(|known| known.id != id) {
             return;
         }
-        self.hangs.excuse(name, self.elapsed());
-        self.settle_diagnosis(name, result);
+        self.hangs.excuse(worker, self.elapsed());
+        self.settle_diagnosis(worker, result);
     }
 
     /// The worker is gone, and what it was asked for with it.
-    pub(super) fn forget_diagnosis(&mut self, name: Name) {
-        if let Some(UnderWay { file, .. }) = self.diagnoses.under_way.get(&name) {
+    pub(super) fn forget_diagnosis(&mut self, worker: WorkerId) {
+        if let Some(UnderWay { file, .. }) = self.diagnoses.under_way.get(&worker) {
             // What it had begun to write is of no use to anybody; it may not have begun.
             let _ = fs::remove_file(file);
         }
-        self.settle_diagnosis(name, Err("it ended meanwhile".to_owned()));
+        self.settle_diagnosis(worker, Err("it ended meanwhile".to_owned()));
     }
 
-    fn settle_diagnosis(&mut self, name: Name, result: Result<u64, String>) {
-        let Some(UnderWay { what, file, answer, .. }) = self.diagnoses.under_way.remove(&name) else {
+    fn settle_diagnosis(&mut self, worker: WorkerId, result: Result<u64, String>) {
+        let Some(UnderWay { what, file, answer, .. }) = self.diagnoses.under_way.remove(&worker) else {
             return;
         };
-        let (file, slot) = (file.to_string_lossy().into_owned(), name.slot);
+        let (file, slot) = (file.to_string_lossy().into_owned(), worker.slot);
         let what = match what {
             Diagnosis::HeapSnapshot => "heap snapshot",
             Diagnosis::CpuProfile { .. } => "CPU profile",

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::news::Name;
 use super::run::Cluster;
 use crate::event::Event;
 use crate::ipc::control::ToWorker;
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
+use crate::model::WorkerId;
 use crate::process::doing::{self, Doing};
 use crate::supervisor::Fact;
 use crate::supervisor::hang::{CAPTURE, Judge, Order, place};
@@ -65,7 +65,7 @@ pub(super) struct Hangs {
     folder: String,
     /// Where drover's own JavaScript lies.
     own: String,
-    workers: HashMap<Name, Watched>,
+    workers: HashMap<WorkerId, Watched>,
 }
 
 impl Hangs {
@@ -77,18 +77,16 @@ impl Hangs {
     }
 
     /// The worker's process is there.
-    pub fn meet(&mut self, name: Name, pid: u32, page: Page) {
+    pub fn meet(&mut self, id: WorkerId, pid: u32, page: Page) {
         let lacks = Some("it had not said that it can be asked for one".to_owned());
         let (hung, excused) = (Duration::ZERO, Duration::ZERO);
-        self.workers.insert(
-            name,
-            Watched { pid, page, judge: None, inspected: false, lacks, ticks: 0, excused, hung },
-        );
+        self.workers
+            .insert(id, Watched { pid, page, judge: None, inspected: false, lacks, ticks: 0, excused, hung });
     }
 
     /// The worker is ready: from now on its loop has to turn.
-    pub fn begin(&mut self, name: Name, now: Duration) {
-        if let (Some(timeout), Some(worker)) = (self.timeout, self.workers.get_mut(&name))
+    pub fn begin(&mut self, id: WorkerId, now: Duration) {
+        if let (Some(timeout), Some(worker)) = (self.timeout, self.workers.get_mut(&id))
             && worker.judge.is_none()
             && !worker.inspected
         {
@@ -96,33 +94,33 @@ impl Hangs {
         }
     }
 
-    pub fn forget(&mut self, name: Name) {
-        self.workers.remove(&name);
+    pub fn forget(&mut self, id: WorkerId) {
+        self.workers.remove(&id);
     }
 
-    pub fn answered(&mut self, name: Name) {
-        if let Some(judge) = self.workers.get_mut(&name).and_then(|worker| worker.judge.as_mut()) {
+    pub fn answered(&mut self, id: WorkerId) {
+        if let Some(judge) = self.workers.get_mut(&id).and_then(|worker| worker.judge.as_mut()) {
             judge.answered();
         }
     }
 
-    pub fn traceable(&mut self, name: Name, lacks: Option<String>) {
-        if let Some(worker) = self.workers.get_mut(&name) {
+    pub fn traceable(&mut self, id: WorkerId, lacks: Option<String>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
             worker.lacks = lacks;
         }
     }
 
     /// A debugger may stop this worker: it is judged no more.
-    pub fn spare(&mut self, name: Name) {
-        if let Some(worker) = self.workers.get_mut(&name) {
+    pub fn spare(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
             worker.inspected = true;
             worker.judge = None;
         }
     }
 
     /// Until then the worker does something that takes its loop a while, as it was asked to.
-    pub fn excuse(&mut self, name: Name, until: Duration) {
-        if let Some(worker) = self.workers.get_mut(&name) {
+    pub fn excuse(&mut self, id: WorkerId, until: Duration) {
+        if let Some(worker) = self.workers.get_mut(&id) {
             worker.excused = until;
         }
     }
@@ -132,13 +130,13 @@ impl Hangs {
         self.workers.values().filter_map(|worker| worker.judge.as_ref()?.due()).min()
     }
 
-    fn near(&self, now: Duration) -> Vec<Name> {
+    fn near(&self, now: Duration) -> Vec<WorkerId> {
         let is_near = |worker: &Watched| worker.judge.as_ref().is_some_and(|judge| judge.is_near(now));
-        self.workers.iter().filter(|(_, worker)| is_near(worker)).map(|(name, _)| *name).collect()
+        self.workers.iter().filter(|(_, worker)| is_near(worker)).map(|(id, _)| *id).collect()
     }
 
-    fn look(&mut self, name: Name, has_work: bool, now: Duration) -> Option<Order> {
-        let worker = self.workers.get_mut(&name)?;
+    fn look(&mut self, id: WorkerId, has_work: bool, now: Duration) -> Option<Order> {
+        let worker = self.workers.get_mut(&id)?;
         let mut judge = worker.judge.take()?;
         let excused = now < worker.excused;
         if excused {
@@ -166,19 +164,19 @@ impl Cluster {
     /// Looks at the workers whose time it is.
     pub(super) fn look_for_hangs(&mut self) {
         let now = self.elapsed();
-        for name in self.hangs.near(now) {
-            let has_work = self.is_stuck(name.slot);
-            match self.hangs.look(name, has_work, now) {
+        for id in self.hangs.near(now) {
+            let has_work = self.is_stuck(id.slot);
+            match self.hangs.look(id, has_work, now) {
                 Some(Order::Ping) => {
-                    if let Some(link) = self.crew.link(name) {
+                    if let Some(link) = self.crew.link(id) {
                         link.send(ToWorker::Ping);
                     }
                 }
-                Some(Order::Capture(hung)) => self.ask_for_stack(name, hung),
+                Some(Order::Capture(hung)) => self.ask_for_stack(id, hung),
                 Some(Order::End) => {
                     let second = CAPTURE.as_secs();
                     self.end_hung(
-                        name,
+                        id,
                         Err(&format!("no JavaScript ran for {second} s: a native call blocks it")),
                     );
                 }
@@ -187,41 +185,40 @@ impl Cluster {
         }
     }
 
-    fn ask_for_stack(&mut self, name: Name, hung: Duration) {
-        let Some(worker) = self.hangs.workers.get_mut(&name) else { return };
+    fn ask_for_stack(&mut self, id: WorkerId, hung: Duration) {
+        let Some(worker) = self.hangs.workers.get_mut(&id) else { return };
         worker.hung = hung;
         let lacks = if worker.doing() == Some(Doing::Stopped) {
             Some("a signal has stopped the process".to_owned())
         } else {
             worker.lacks.clone()
         };
-        let Some(link) = self.crew.link(name) else { return };
+        let Some(link) = self.crew.link(id) else { return };
         let asked = lacks.map_or_else(|| link.ask_for_stack().map_err(|error| error.to_string()), Err);
         if let Err(why) = asked {
-            self.tell_stack(name, Err(&why));
+            self.tell_stack(id, Err(&why));
         }
     }
 
     /// The worker told what it is doing.
-    pub(super) fn stack_came(&mut self, name: Name, text: Option<String>) {
+    pub(super) fn stack_came(&mut self, id: WorkerId, text: Option<String>) {
         let text = text.filter(|text| !text.is_empty());
-        self.tell_stack(name, text.as_deref().ok_or("the worker could not take one"));
+        self.tell_stack(id, text.as_deref().ok_or("the worker could not take one"));
     }
 
-    fn tell_stack(&mut self, name: Name, stack: Result<&str, &str>) {
-        let judge = self.hangs.workers.get_mut(&name).and_then(|worker| worker.judge.as_mut());
+    fn tell_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) {
+        let judge = self.hangs.workers.get_mut(&id).and_then(|worker| worker.judge.as_mut());
         if judge.and_then(Judge::told) == Some(Order::End) {
-            self.end_hung(name, stack);
+            self.end_hung(id, stack);
         }
     }
 
-    fn end_hung(&mut self, name: Name, stack: Result<&str, &str>) {
-        let Name { slot, generation } = name;
-        let Some(worker) = self.hangs.workers.get(&name) else { return };
+    fn end_hung(&mut self, id: WorkerId, stack: Result<&str, &str>) {
+        let Some(worker) = self.hangs.workers.get(&id) else { return };
         let reason = self.hangs.reason(worker, stack);
         let stack = stack.ok().map(str::to_owned);
         let replaced = self.will_replace();
-        self.emit(Event::WorkerUnhealthy { worker_id: slot.to_string(), reason, replaced, stack });
-        self.advance(Fact::Hung { slot, generation });
+        self.emit(Event::WorkerUnhealthy { worker_id: id.to_string(), reason, replaced, stack });
+        self.advance(Fact::Hung { worker: id });
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::news::{Input, Name};
+use super::news::Input;
 use super::run::Cluster;
 use super::setup::Checks;
 use crate::component::Component;
@@ -20,6 +20,7 @@ use crate::ipc::control::{LONGEST_FAILURE, Protocol, ToWorker};
 use crate::metrics::layout::{HealthStatus, page, row};
 use crate::metrics::memory::Text;
 use crate::metrics::view::{self, Condition, Status};
+use crate::model::WorkerId;
 use crate::supervisor::Fact;
 use crate::sys::local_time::now_ms;
 
@@ -52,9 +53,9 @@ pub(super) struct Health {
     checks: Option<Checks>,
     breaker: Option<Breaker>,
     next_look: Duration,
-    patients: HashMap<Name, Patient>,
+    patients: HashMap<WorkerId, Patient>,
     /// What workers' first HTTP servers speak.
-    protocols: HashMap<Name, Protocol>,
+    protocols: HashMap<WorkerId, Protocol>,
     /// How the cluster was when it was told last.
     told: Option<Condition>,
 }
@@ -80,42 +81,42 @@ impl Health {
         checks.chain(look).min()
     }
 
-    pub fn speaks(&mut self, name: Name, protocol: Option<Protocol>) {
+    pub fn speaks(&mut self, worker: WorkerId, protocol: Option<Protocol>) {
         match protocol {
-            Some(protocol) => drop(self.protocols.insert(name, protocol)),
-            None => drop(self.protocols.remove(&name)),
+            Some(protocol) => drop(self.protocols.insert(worker, protocol)),
+            None => drop(self.protocols.remove(&worker)),
         }
     }
 
     /// The worker leaves: nobody asks it any more.
-    pub fn dismiss(&mut self, name: Name) {
-        self.patients.remove(&name);
+    pub fn dismiss(&mut self, worker: WorkerId) {
+        self.patients.remove(&worker);
     }
 
-    pub fn forget(&mut self, name: Name) {
-        self.dismiss(name);
-        self.protocols.remove(&name);
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.dismiss(worker);
+        self.protocols.remove(&worker);
         if let Some(breaker) = &mut self.breaker {
-            breaker.forget((name.slot, name.generation));
+            breaker.forget(worker);
         }
     }
 
     /// Circuits of workers that are not closed, and when that changes on the loop's clock.
-    pub fn circuits(&self) -> Vec<((u16, u32), State)> {
+    pub fn circuits(&self) -> Vec<(WorkerId, State)> {
         self.breaker.as_ref().map_or(Vec::new(), Breaker::open)
     }
 
     /// Is the worker left out because of what it answers?
-    fn is_ejected(&self, name: Name) -> bool {
-        let state = self.breaker.as_ref().map(|breaker| breaker.state((name.slot, name.generation)));
+    fn is_ejected(&self, worker: WorkerId) -> bool {
+        let state = self.breaker.as_ref().map(|breaker| breaker.state(worker));
         matches!(state, Some(State::Open { .. }))
     }
 
-    fn status(&self, name: Name) -> HealthStatus {
-        let Some(patient) = self.patients.get(&name) else { return HealthStatus::Unknown };
+    fn status(&self, worker: WorkerId) -> HealthStatus {
+        let Some(patient) = self.patients.get(&worker) else { return HealthStatus::Unknown };
         match &patient.judge {
             Some(judge) if judge.is_unhealthy() => HealthStatus::Unhealthy,
-            _ if self.is_ejected(name) => HealthStatus::Ejected,
+            _ if self.is_ejected(worker) => HealthStatus::Ejected,
             Some(judge) if judge.failures() > 0 => HealthStatus::Failing,
             Some(_) if patient.checked > 0 => HealthStatus::Healthy,
             Some(_) | None => HealthStatus::Unknown,
@@ -125,7 +126,7 @@ impl Health {
 
 impl Cluster {
     /// A worker has its slot: from now on it is asked.
-    pub(super) fn begin_checks(&mut self, name: Name) {
+    pub(super) fn begin_checks(&mut self, worker: WorkerId) {
         let now = self.elapsed();
         let checks = self.health.checks.as_ref();
         let patient = Patient {
@@ -136,19 +137,19 @@ impl Cluster {
             metrics: None,
             checked: 0,
         };
-        self.health.patients.insert(name, patient);
-        self.publish_health(name);
+        self.health.patients.insert(worker, patient);
+        self.publish_health(worker);
     }
 
     /// Does what is due.
     pub(super) fn look_after_health(&mut self) {
         let now = self.elapsed();
-        let names: Vec<Name> = self.health.patients.keys().copied().collect();
-        for name in names {
-            let judge = self.health.patients.get_mut(&name).and_then(|patient| patient.judge.as_mut());
+        let names: Vec<WorkerId> = self.health.patients.keys().copied().collect();
+        for worker in names {
+            let judge = self.health.patients.get_mut(&worker).and_then(|patient| patient.judge.as_mut());
             match judge.and_then(|judge| judge.look(now)) {
-                Some(Order::Check(number)) => self.ask(name, number),
-                Some(Order::TooLate(number)) => self.too_late(name, number),
+                Some(Order::Check(number)) => self.ask(worker, number),
+                Some(Order::TooLate(number)) => self.too_late(worker, number),
                 None => {}
             }
         }
@@ -158,11 +159,11 @@ impl Cluster {
         }
     }
 
-    fn ask(&mut self, name: Name, number: u32) {
-        let door = self.door_to(name);
+    fn ask(&mut self, worker: WorkerId, number: u32) {
+        let door = self.door_to(worker);
         let Some(checks) = &self.health.checks else { return };
-        let Some(link) = self.crew.link(name) else { return };
-        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+        let Some(link) = self.crew.link(worker) else { return };
+        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
         let protocol = door.as_ref().map(|(protocol, _)| *protocol);
         let probed = protocol.is_none().then_some(Ok(()));
         patient.check = Some(UnderWay { number, protocol, answered: false, probed });
@@ -173,13 +174,13 @@ impl Cluster {
         let (inputs, path, time) = (self.inputs.clone(), checks.path.clone(), checks.policy.timeout);
         tokio::spawn(async move {
             let result = probe::ask(ours, protocol, &path, time).await;
-            let _ = inputs.send(Input::Probed { name, number, result });
+            let _ = inputs.send(Input::Probed { worker, number, result });
         });
     }
 
     /// A connection on which the worker's server can be asked. None: there is only the event loop to ask.
-    fn door_to(&mut self, name: Name) -> Option<(Protocol, (TcpStream, OwnedFd))> {
-        let protocol = *self.health.protocols.get(&name)?;
+    fn door_to(&mut self, worker: WorkerId) -> Option<(Protocol, (TcpStream, OwnedFd))> {
+        let protocol = *self.health.protocols.get(&worker)?;
         match probe::pair() {
             Ok(pair) => Some((protocol, pair)),
             Err(error) => {
@@ -189,19 +190,19 @@ impl Cluster {
         }
     }
 
-    fn too_late(&mut self, name: Name, number: u32) {
+    fn too_late(&mut self, worker: WorkerId, number: u32) {
         let Some(checks) = &self.health.checks else { return };
-        let check = self.health.patients.get(&name).and_then(|patient| patient.check.as_ref());
+        let check = self.health.patients.get(&worker).and_then(|patient| patient.check.as_ref());
         let who = match check {
             Some(UnderWay { answered: true, .. }) => format!("GET {}", checks.path),
             _ => "its event loop, or its customCheck".to_owned(),
         };
         let reason = format!("{who} gave no answer in {} ms", checks.policy.timeout.as_millis());
-        self.judged(name, number, Some(reason));
+        self.judged(worker, number, Some(reason));
     }
 
     /// The worker's server has answered, or not.
-    pub(super) fn probed(&mut self, name: Name, number: u32, result: Result<u16, String>) {
+    pub(super) fn probed(&mut self, worker: WorkerId, number: u32, result: Result<u16, String>) {
         let Some(checks) = &self.health.checks else { return };
         let (path, expected) = (&checks.path, checks.expected);
         let failure = match (result, expected) {
@@ -212,45 +213,45 @@ impl Cluster {
             (Err(error), _) => Some(format!("GET {path}: {error}")),
         };
         let probed = failure.map_or(Ok(()), Err);
-        self.learned(name, number, |check| check.probed = Some(probed));
+        self.learned(worker, number, |check| check.probed = Some(probed));
     }
 
     /// The worker itself has answered.
     pub(super) fn checked(
         &mut self,
-        name: Name,
+        worker: WorkerId,
         number: u32,
         failure: Option<String>,
         metrics: Option<Value>,
     ) {
-        if let Some(patient) = self.health.patients.get_mut(&name)
+        if let Some(patient) = self.health.patients.get_mut(&worker)
             && metrics.is_some()
         {
             patient.metrics = metrics;
         }
         match failure {
-            Some(reason) => self.judged(name, number, Some(reason)),
-            None => self.learned(name, number, |check| check.answered = true),
+            Some(reason) => self.judged(worker, number, Some(reason)),
+            None => self.learned(worker, number, |check| check.answered = true),
         }
     }
 
     /// Judges once everything is known. What the worker said last is known when it has answered: whether it still had
     /// the server that was asked.
-    fn learned(&mut self, name: Name, number: u32, note: impl FnOnce(&mut UnderWay)) {
-        let check = self.health.patients.get_mut(&name).and_then(|patient| patient.check.as_mut());
+    fn learned(&mut self, worker: WorkerId, number: u32, note: impl FnOnce(&mut UnderWay)) {
+        let check = self.health.patients.get_mut(&worker).and_then(|patient| patient.check.as_mut());
         let Some(check) = check.filter(|check| check.number == number) else { return };
         note(check);
         let (true, Some(probed)) = (check.answered, &check.probed) else { return };
-        let is_moot = self.health.protocols.get(&name).copied() != check.protocol;
+        let is_moot = self.health.protocols.get(&worker).copied() != check.protocol;
         match probed.clone() {
-            Err(reason) if !is_moot => self.judged(name, number, Some(reason)),
-            Err(_) | Ok(()) => self.judged(name, number, None),
+            Err(reason) if !is_moot => self.judged(worker, number, Some(reason)),
+            Err(_) | Ok(()) => self.judged(worker, number, None),
         }
     }
 
-    fn judged(&mut self, name: Name, number: u32, failure: Option<String>) {
+    fn judged(&mut self, worker: WorkerId, number: u32, failure: Option<String>) {
         let now = self.elapsed();
-        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
         let Some(judge) = &mut patient.judge else { return };
         let was_unhealthy = judge.is_unhealthy();
         let Some(verdict) = judge.over(number, failure.is_none(), now) else { return };
@@ -259,13 +260,12 @@ impl Cluster {
         patient.checked = now_ms();
         patient.reason = failure.map(|reason| head(&reason, LONGEST_FAILURE).to_owned());
         let reason = patient.reason.clone().unwrap_or_default();
-        let Name { slot, generation } = name;
         match verdict {
             Verdict::Well => {}
             Verdict::Failing => {
-                let text = format!("Worker {slot} failed a health check ({failures} in a row): {reason}");
+                let text = format!("Worker {worker} failed a health check ({failures} in a row): {reason}");
                 self.emit(Event::about(Component::Health, Level::Warn, text));
-                let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(slot.to_string()));
+                let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(worker.to_string()));
                 let incident = Incident { class, severity, message: reason, worker, stack: None };
                 self.note(&incident, now_ms());
             }
@@ -279,70 +279,70 @@ impl Cluster {
                 let reason = format!("failed {times}: {reason}");
                 let replaced = self.will_replace();
                 self.emit(Event::WorkerUnhealthy {
-                    worker_id: slot.to_string(),
+                    worker_id: worker.to_string(),
                     reason,
                     replaced,
                     stack: None,
                 });
             }
             Verdict::Recovered => {
-                let text = format!("Worker {slot} passes its health checks again");
+                let text = format!("Worker {worker} passes its health checks again");
                 self.emit(Event::about(Component::Health, Level::Info, text));
             }
         }
-        self.consider(name);
+        self.consider(worker);
         if verdict == Verdict::Unhealthy {
-            self.advance(Fact::Unhealthy { slot, generation });
+            self.advance(Fact::Unhealthy { worker });
         }
     }
 
     /// After anything that was learned of a worker: may it have new connections? Is the cluster well?
-    fn consider(&mut self, name: Name) {
-        let is_well = self.health.status(name).is_well();
-        self.publish_health(name);
-        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+    fn consider(&mut self, worker: WorkerId) {
+        let is_well = self.health.status(worker).is_well();
+        self.publish_health(worker);
+        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
         let avoid = !is_well && self.setup.dispatch.health_aware;
         if patient.avoided != avoid {
             patient.avoided = avoid;
-            self.dispatcher.avoid(name.slot, name.generation, avoid);
+            self.dispatcher.avoid(worker, avoid);
         }
         self.tell_health();
     }
 
     /// Writes what is known of a worker where every process reads it.
-    fn publish_health(&mut self, name: Name) {
-        let status = self.health.status(name);
-        let Some(patient) = self.health.patients.get(&name) else { return };
+    fn publish_health(&mut self, worker: WorkerId) {
+        let status = self.health.status(worker);
+        let Some(patient) = self.health.patients.get(&worker) else { return };
         let failures = patient.judge.as_ref().map_or(0, Judge::failures);
         let note = json!({ "reason": patient.reason, "metrics": patient.metrics }).to_string();
         // What it is made of is bounded where it comes from.
-        let fits = self.memory.write(Text::Note(name.slot), note.as_bytes());
+        let fits = self.memory.write(Text::Note(worker.slot), note.as_bytes());
         debug_assert!(fits);
-        let set = |cell, value| self.memory.set_row(name.slot, cell, value);
+        let set = |cell, value| self.memory.set_row(worker.slot, cell, value);
         set(row::HEALTH, status as u64);
         set(row::FAILURES, u64::from(failures));
         set(row::CHECKED_AT, patient.checked);
-        set(row::CHECKED_GENERATION, u64::from(name.generation));
+        set(row::CHECKED_GENERATION, u64::from(worker.generation));
     }
 
     /// Compares what the workers answer.
     fn look_at_answers(&mut self, now: Duration) {
-        let names: Vec<Name> = self.health.patients.keys().copied().collect();
-        let samples: Vec<Sample> = names.iter().map(|name| self.sample(*name)).collect();
+        let names: Vec<WorkerId> = self.health.patients.keys().copied().collect();
+        let samples: Vec<Sample> = names.iter().map(|worker| self.sample(*worker)).collect();
         let Some(breaker) = &mut self.health.breaker else { return };
         for change in breaker.look(&samples, now) {
             match change {
-                Change::Out { name: (slot, generation), streak, rate, time } => {
+                Change::Out { worker, streak, rate, time } => {
                     let (percent, seconds) = (rate * 100.0, time.as_secs_f64());
                     let reason = format!(
                         "its last {streak} answers were 5xx, {percent:.0} % lately, clearly more than the others'; new \
                          connections go to the others for {seconds} s"
                     );
-                    self.note_ejection(Name { slot, generation }, Some(reason));
+                    self.note_ejection(worker, Some(reason));
                 }
-                Change::Back { name: (slot, generation) } => {
-                    self.note_ejection(Name { slot, generation }, None);
-                    let text = format!("Worker {slot} gets connections again, on trial");
+                Change::Back { worker } => {
+                    self.note_ejection(worker, None);
+                    let text = format!("Worker {worker} gets connections again, on trial");
                     self.emit(Event::about(Component::Health, Level::Info, text));
                 }
             }
@@ -350,20 +350,20 @@ impl Cluster {
         self.publish_circuits();
     }
 
-    fn note_ejection(&mut self, name: Name, reason: Option<String>) {
-        let Some(patient) = self.health.patients.get_mut(&name) else { return };
+    fn note_ejection(&mut self, worker: WorkerId, reason: Option<String>) {
+        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
         patient.reason = reason.clone();
         if let Some(reason) = reason {
-            let worker_id = name.slot.to_string();
+            let worker_id = worker.slot.to_string();
             self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
         }
-        self.consider(name);
+        self.consider(worker);
     }
 
-    fn sample(&self, Name { slot, generation }: Name) -> Sample {
-        let page = self.memory.page(slot, generation);
+    fn sample(&self, worker: WorkerId) -> Sample {
+        let page = self.memory.page(worker);
         Sample {
-            name: (slot, generation),
+            worker: (worker),
             responses: page.float(page::RESPONSES),
             failed: page.float(page::FAILED),
             streak: page.float(page::STREAK),

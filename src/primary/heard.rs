@@ -5,13 +5,14 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use super::listen;
-use super::news::{Asker, Input, Name, Order};
+use super::news::{Asker, Input, Order};
 use super::run::Cluster;
 use crate::component::Component;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Code, Error};
 use crate::event::{Event, Level};
 use crate::ipc::control::{ToPrimary, ToWorker, WorkerError};
+use crate::model::WorkerId;
 use crate::supervisor::Fact;
 use serde_json::json;
 
@@ -23,32 +24,30 @@ const MOST_HINTS: usize = 500;
 const WORTH_SAYING: Duration = Duration::from_secs(1);
 
 impl Cluster {
-    pub(super) fn said(&mut self, name: Name, id: u32, message: ToPrimary) {
-        let Name { slot, generation } = name;
+    pub(super) fn said(&mut self, worker: WorkerId, id: u32, message: ToPrimary) {
         match message {
             ToPrimary::Listen { address, options } => {
                 let inputs = self.inputs.clone();
-                let opening =
-                    listen::open(self.dispatcher.clone(), address, options, Some((slot, generation)));
+                let opening = listen::open(self.dispatcher.clone(), address, options, Some(worker));
                 tokio::spawn(async move {
-                    let _ = inputs.send(Input::Listened { name, question: id, result: opening.await });
+                    let _ = inputs.send(Input::Listened { worker, question: id, result: opening.await });
                 });
             }
             ToPrimary::Serving { group, plain_http } => {
-                self.dispatcher.serve(slot, generation, group, plain_http);
+                self.dispatcher.serve(worker, group, plain_http);
             }
-            ToPrimary::Room { group, upto } => self.dispatcher.room(slot, generation, group, upto),
+            ToPrimary::Room { group, upto } => self.dispatcher.room(worker, group, upto),
             ToPrimary::Close { group } => {
-                let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(slot, generation, group));
+                let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(worker, group));
                 tokio::spawn(async move {
                     // An accept thread that is gone sends nothing any more either.
                     let others = closed.await.unwrap_or(false);
-                    let _ = inputs.send(Input::Closed { name, question: id, group, others });
+                    let _ = inputs.send(Input::Closed { worker, question: id, group, others });
                 });
             }
             ToPrimary::Bind { datagram } => {
-                let binding = listen::bind(self.dispatcher.clone(), datagram, (slot, generation));
-                self.answer_later(name, id, async {
+                let binding = listen::bind(self.dispatcher.clone(), datagram, worker);
+                self.answer_later(worker, id, async {
                     match binding.await {
                         Ok((socket, descriptor)) => (ToWorker::Bound { socket }, Some(descriptor)),
                         Err(ListenFailure { errno, host, .. }) => {
@@ -58,79 +57,79 @@ impl Cluster {
                 });
             }
             ToPrimary::Unbind { socket } => {
-                let unbound = self.dispatcher.unbind(slot, generation, socket);
-                self.answer_later(name, id, async {
+                let unbound = self.dispatcher.unbind(worker, socket);
+                self.answer_later(worker, id, async {
                     // An accept thread that is gone has nothing any more either.
                     let _ = unbound.await;
                     (ToWorker::Unbound, None)
                 });
             }
             ToPrimary::Join { socket, membership } => {
-                let joined = self.dispatcher.hear(slot, generation, socket, membership);
-                self.answer_later(name, id, async {
+                let joined = self.dispatcher.hear(worker, socket, membership);
+                self.answer_later(worker, id, async {
                     (ToWorker::Joined { first: joined.await.unwrap_or(true) }, None)
                 });
             }
             ToPrimary::Left { socket, membership } => {
-                self.dispatcher.left(slot, generation, socket, membership);
+                self.dispatcher.left(worker, socket, membership);
             }
             ToPrimary::Part { socket, membership } => {
-                let parted = self.dispatcher.part(slot, generation, socket, membership);
-                self.answer_later(name, id, async {
+                let parted = self.dispatcher.part(worker, socket, membership);
+                self.answer_later(worker, id, async {
                     (ToWorker::Parted { last: parted.await.unwrap_or(true) }, None)
                 });
             }
             ToPrimary::Scarce => {
-                self.dispatcher.scarce(slot, generation, true);
+                self.dispatcher.scarce(worker, true);
                 self.say_once(format!(
-                    "Worker {slot} is short of file descriptors: it takes fewer connections. Raise the limit of \
+                    "Worker {worker} is short of file descriptors: it takes fewer connections. Raise the limit of \
                      open files (ulimit -n)."
                 ));
             }
-            ToPrimary::Plenty => self.dispatcher.scarce(slot, generation, false),
-            ToPrimary::Ready => self.said_ready(name),
+            ToPrimary::Plenty => self.dispatcher.scarce(worker, false),
+            ToPrimary::Ready => self.said_ready(worker),
             ToPrimary::Leaving { signalled } => {
-                self.health.dismiss(name);
-                self.dispatcher.leave(slot, generation);
-                self.advance(Fact::Leaving { slot, generation, signalled });
+                self.health.dismiss(worker);
+                self.dispatcher.leave(worker);
+                self.advance(Fact::Leaving { worker, signalled });
             }
-            ToPrimary::Wrote { text } => self.advance(Fact::Wrote { slot, generation, text }),
+            ToPrimary::Wrote { text } => self.advance(Fact::Wrote { worker, text }),
             ToPrimary::Order { id, verb, argument } => {
-                self.ordered(Order { verb, argument, asker: Asker::Worker(name, id) });
+                self.ordered(Order { verb, argument, asker: Asker::Worker(worker, id) });
             }
-            ToPrimary::Slow(slow) => self.slow(name, slow),
+            ToPrimary::Slow(slow) => self.slow(worker, slow),
             ToPrimary::Hint { text, warns: true } => self.say_once(text),
             ToPrimary::Hint { text, warns: false } => self.note_once(text),
-            ToPrimary::Lingered { left, waited_ms } => self.lingered(name, &left, waited_ms),
+            ToPrimary::Lingered { left, waited_ms } => self.lingered(worker, &left, waited_ms),
             ToPrimary::Failed { error, reported } => {
-                self.advance(Fact::Failed { slot, generation, error: worker_error(error), reported });
+                self.advance(Fact::Failed { worker, error: worker_error(error), reported });
             }
-            ToPrimary::Rejected { error, unsaid } => self.rejected(slot, error, unsaid),
+            ToPrimary::Rejected { error, unsaid } => self.rejected(worker.slot, error, unsaid),
             ToPrimary::Resigned => {
-                self.leader.resigned((slot, generation));
+                self.leader.resigned(worker);
                 self.lead();
             }
-            ToPrimary::Follow { follows: true } => drop(self.followers.insert(name)),
-            ToPrimary::Follow { follows: false } => drop(self.followers.remove(&name)),
-            ToPrimary::Speaks { protocol } => self.health.speaks(name, protocol),
-            ToPrimary::Checked { number, failure, metrics } => self.checked(name, number, failure, metrics),
-            ToPrimary::Pong => self.hangs.answered(name),
-            ToPrimary::Traceable { lacks } => self.hangs.traceable(name, lacks),
+            ToPrimary::Follow { follows: true } => drop(self.followers.insert(worker)),
+            ToPrimary::Follow { follows: false } => drop(self.followers.remove(&worker)),
+            ToPrimary::Speaks { protocol } => self.health.speaks(worker, protocol),
+            ToPrimary::Checked { number, failure, metrics } => self.checked(worker, number, failure, metrics),
+            ToPrimary::Pong => self.hangs.answered(worker),
+            ToPrimary::Traceable { lacks } => self.hangs.traceable(worker, lacks),
             ToPrimary::Inspected => {
-                self.hangs.spare(name);
-                self.dispatcher.inspected(slot, generation);
+                self.hangs.spare(worker);
+                self.dispatcher.inspected(worker);
             }
             ToPrimary::Diagnosed { id, bytes, failure } => {
-                self.diagnosed(name, id, failure.map_or(Ok(bytes), Err));
+                self.diagnosed(worker, id, failure.map_or(Ok(bytes), Err));
             }
-            ToPrimary::Stack { text } => self.stack_came(name, text),
+            ToPrimary::Stack { text } => self.stack_came(worker, text),
         }
     }
 
     /// Answers a worker's question with what becomes of it.
     fn answer_later(
         &self,
-        name: Name,
+        worker: WorkerId,
         question: u32,
         answer: impl Future<Output = (ToWorker, Option<OwnedFd>)> + Send + 'static,
     ) {
@@ -138,17 +137,17 @@ impl Cluster {
         tokio::spawn(async move {
             let (answer, descriptor) = answer.await;
             // The loop ends last; if it has, nobody waits.
-            let _ = inputs.send(Input::Answered { name, question, answer, descriptor });
+            let _ = inputs.send(Input::Answered { worker, question, answer, descriptor });
         });
     }
 
     pub(super) fn listened(
         &mut self,
-        name: Name,
+        worker: WorkerId,
         question: u32,
         result: std::result::Result<Listening, ListenFailure>,
     ) {
-        let Some(link) = self.crew.link(name) else { return };
+        let Some(link) = self.crew.link(worker) else { return };
         match result {
             Ok(Listening { group, host, port, listener, own }) => {
                 link.answer(ToWorker::Listening { group, host, port, own }, question, listener);
@@ -173,7 +172,7 @@ impl Cluster {
         });
     }
 
-    fn lingered(&mut self, name: Name, left: &BTreeMap<String, u32>, waited_ms: Option<u64>) {
+    fn lingered(&mut self, worker: WorkerId, left: &BTreeMap<String, u32>, waited_ms: Option<u64>) {
         let after = match waited_ms {
             Some(ms) => format!("{ms} ms after it had nothing left to do (processManagement.lingerTimeout)"),
             None => "because its time is up".to_owned(),
@@ -181,7 +180,7 @@ impl Cluster {
         let left: Vec<String> = left.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
         let text = format!(
             "Worker {} exits {after}, although its event loop is not empty: {}",
-            name.slot,
+            worker.slot,
             left.join(", ")
         );
         self.emit(Event::about(Component::Workers, Level::Info, text));
@@ -223,8 +222,8 @@ impl Cluster {
                 });
             }
             Report::Recovered { slot } => self.recovered(slot),
-            Report::Warm { slot, generation } => self.advance(Fact::Warm { slot, generation }),
-            Report::Succession { slot, generation, lacks } => self.lacks(Name { slot, generation }, lacks),
+            Report::Warm { worker } => self.advance(Fact::Warm { worker }),
+            Report::Succession { worker, lacks } => self.lacks(worker, lacks),
             Report::Lost { address } => {
                 let message = format!(
                     "No worker serves {address} any more; its connections wait until one does (loadBalancing.queueTimeout)"

@@ -1,6 +1,5 @@
 //! Who leads.
 
-use super::news::Name;
 use super::run::Cluster;
 use crate::event::Event;
 use crate::ipc::control::ToWorker;
@@ -11,13 +10,13 @@ impl Cluster {
     pub(super) fn lead(&mut self) {
         for action in self.leader.follow(&self.supervisor) {
             match action {
-                LeaderAction::Lead((slot, generation)) => {
-                    if let Some(link) = self.crew.link(Name { slot, generation }) {
+                LeaderAction::Lead(worker) => {
+                    if let Some(link) = self.crew.link(worker) {
                         link.send(ToWorker::Lead { leads: true });
                     }
                 }
-                LeaderAction::Resign((slot, generation)) => {
-                    if let Some(link) = self.crew.link(Name { slot, generation }) {
+                LeaderAction::Resign(worker) => {
+                    if let Some(link) = self.crew.link(worker) {
                         link.send(ToWorker::Lead { leads: false });
                     }
                 }

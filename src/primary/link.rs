@@ -11,10 +11,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::news::{Input, Name};
+use super::news::Input;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use crate::ipc::frame::{Frame, Kind};
+use crate::model::WorkerId;
 use crate::process::exit;
 use crate::sys::async_fd::{self, Shared};
 use crate::sys::stack;
@@ -54,7 +55,7 @@ impl Link {
     /// # Errors
     /// The channel or the process cannot be watched; the process is gone then.
     pub fn start(
-        name: Name,
+        worker: WorkerId,
         pid: u32,
         pidfd: OwnedFd,
         Ends { socket, sender, receiver }: Ends,
@@ -67,7 +68,7 @@ impl Link {
             .and_then(|socket| Ok((socket, async_fd::watch_shared(pidfd.clone(), Interest::READABLE)?)))
             .inspect_err(|_| exit::destroy(pidfd.as_fd()))?;
         let task = Task {
-            name,
+            worker,
             socket: watched.0,
             pidfd: watched.1,
             sender,
@@ -119,7 +120,7 @@ impl Link {
 }
 
 struct Task {
-    name: Name,
+    worker: WorkerId,
     socket: AsyncFd<OwnedFd>,
     pidfd: AsyncFd<Shared>,
     sender: Sender,
@@ -165,9 +166,9 @@ impl Task {
                 _ = self.pidfd.readable() => {
                     if let Some(exit) = exit::reap(self.pidfd.get_ref().0.as_fd()) {
                         self.read();
-                        let Name { slot, generation } = self.name;
+                        let worker = self.worker;
                         // The loop ends last; if it has, nobody needs to know.
-                        let _ = self.inputs.send(Input::Exited { name: Name { slot, generation }, exit });
+                        let _ = self.inputs.send(Input::Exited { worker, exit });
                         return;
                     }
                 }
@@ -226,14 +227,14 @@ impl Task {
 
     fn tell(&mut self) -> io::Result<()> {
         while let Some((frame, _)) = self.receiver.next_frame()? {
-            let name = self.name;
+            let worker = self.worker;
             // The loop ends last; if it has, nobody needs to know.
             let _ = match frame.header.kind {
                 Kind::Control => {
                     let message: ToPrimary = decode(&frame.payload).map_err(io::Error::other)?;
-                    self.inputs.send(Input::Said { name, id: frame.header.id, message })
+                    self.inputs.send(Input::Said { worker, id: frame.header.id, message })
                 }
-                Kind::Message => self.inputs.send(Input::Wrote { name, frame }),
+                Kind::Message => self.inputs.send(Input::Wrote { worker, frame }),
                 Kind::Keys => return Err(io::Error::other("a worker has no keys to give")),
             };
         }
@@ -242,6 +243,6 @@ impl Task {
 
     fn broken(&mut self, error: &io::Error) {
         self.open = false;
-        let _ = self.inputs.send(Input::Broken { name: self.name, reason: error.to_string() });
+        let _ = self.inputs.send(Input::Broken { worker: self.worker, reason: error.to_string() });
     }
 }

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use crate::dispatch::{Dispatcher, Holder, ListenFailure, Listening};
 use crate::ipc::control::{Address, Datagram, ListenOptions, SocketId};
+use crate::model::WorkerId;
 use crate::process::orphans;
 
 /// Orphans are gone in two seconds; the rest is for a busy machine.
@@ -24,7 +25,7 @@ pub async fn open(
     dispatcher: Arc<Dispatcher>,
     address: Address,
     options: ListenOptions,
-    asker: Option<(u16, u32)>,
+    asker: Option<WorkerId>,
 ) -> Result<Listening, ListenFailure> {
     let listen =
         |joins_only| dispatcher.listen(address.clone(), ListenOptions { joins_only, ..options }, asker);
@@ -35,10 +36,10 @@ pub async fn open(
 pub async fn bind(
     dispatcher: Arc<Dispatcher>,
     datagram: Datagram,
-    (slot, generation): (u16, u32),
+    worker: WorkerId,
 ) -> Result<(SocketId, OwnedFd), ListenFailure> {
     let port = datagram.port;
-    let bind = |_| dispatcher.bind(slot, generation, datagram.clone());
+    let bind = |_| dispatcher.bind(worker, datagram.clone());
     until_free("bind", bind, || orphans::hold_datagrams(port)).await
 }
 

@@ -39,6 +39,6 @@ mod tickets;
 pub use configure::{Command as LaunchCommand, setup};
 pub use desk::{Deliver, PrimaryDesk};
 pub use handle::Primary;
-pub use news::{Name, Output};
+pub use news::Output;
 pub use sampler::Sampler;
 pub use setup::{Greeting, Setup};

@@ -15,14 +15,8 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
 use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary, ToWorker};
 use crate::ipc::frame::Frame;
+use crate::model::WorkerId;
 use crate::process::spawner::Spawned;
-
-/// Which worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Name {
-    pub slot: u16,
-    pub generation: u32,
-}
 
 /// What a program asked the cluster to become, and where the answer goes.
 pub struct Order {
@@ -36,7 +30,7 @@ pub struct Order {
 pub enum Asker {
     /// The primary's own JavaScript; the number is the command's.
     Here(u32),
-    Worker(Name, u32),
+    Worker(WorkerId, u32),
     /// The monitoring API.
     Api(oneshot::Sender<Result<Vec<u16>>>),
 }
@@ -69,7 +63,7 @@ pub enum Input {
     Retired,
     /// The worker was started so long ago; is it ready?
     Late {
-        name: Name,
+        worker: WorkerId,
         after: Duration,
     },
     Opened {
@@ -94,44 +88,44 @@ pub enum Input {
         written: Sender<()>,
     },
     Spawned {
-        name: Name,
+        worker: WorkerId,
         result: io::Result<Spawned>,
     },
     Said {
-        name: Name,
+        worker: WorkerId,
         id: u32,
         message: ToPrimary,
     },
     /// A message of a worker's program for another worker.
     Wrote {
-        name: Name,
+        worker: WorkerId,
         frame: Frame,
     },
     /// What a worker asked for at `question` is there.
     Listened {
-        name: Name,
+        worker: WorkerId,
         question: u32,
         result: std::result::Result<Listening, ListenFailure>,
     },
     Closed {
-        name: Name,
+        worker: WorkerId,
         question: u32,
         group: u32,
         others: bool,
     },
     /// The answer to a worker's question.
     Answered {
-        name: Name,
+        worker: WorkerId,
         question: u32,
         answer: ToWorker,
         descriptor: Option<OwnedFd>,
     },
     Broken {
-        name: Name,
+        worker: WorkerId,
         reason: String,
     },
     Exited {
-        name: Name,
+        worker: WorkerId,
         exit: Exit,
     },
     Dispatch(Report),
@@ -141,7 +135,7 @@ pub enum Input {
     },
     /// What a worker's server answered to the probe of a check.
     Probed {
-        name: Name,
+        worker: WorkerId,
         number: u32,
         result: std::result::Result<u16, String>,
     },
@@ -158,9 +152,9 @@ pub enum Output {
     /// `timestamp`: milliseconds since 1970.
     Event { event: Event, timestamp: u64 },
     /// A worker is being made: its program channel can be taken over.
-    Line { name: Name },
+    Line { worker: WorkerId },
     /// The worker is gone.
-    Gone { name: Name },
+    Gone { worker: WorkerId },
     /// It is time for the program to measure what it does by itself; answered with `Primary::customised`.
     Measure,
     /// A worker is about to be started: answered with `Primary::environment`.

@@ -5,13 +5,14 @@ use serde_json::Value;
 
 use crate::config::MOST_WORKERS;
 use crate::error::{Code, Error, Result};
+use crate::model::WorkerId;
 use crate::supervisor::{Fact, Scale};
 
 /// The fact that an order is for the supervisor; `id` is the order's, `asker` the worker whose program gave it.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT` for a number or a worker id that is none.
-pub fn fact(id: u32, verb: &str, argument: &Value, asker: Option<(u16, u32)>) -> Result<Fact> {
+pub fn fact(id: u32, verb: &str, argument: &Value, asker: Option<WorkerId>) -> Result<Fact> {
     let scale = |target| Fact::Scale { id, target, asker };
     Ok(match verb {
         "scale" => scale(Scale::To(count(verb, argument, None)?)),
@@ -68,8 +69,8 @@ mod tests {
         assert_eq!(target("scaleDown", json!(2)), Scale::By(-2));
         assert_eq!(target("stopWorker", json!("3")), Scale::Without { slot: 3, graceful: true });
         assert_eq!(target("endWorker", json!("3")), Scale::Without { slot: 3, graceful: false });
-        let roll = |verb: &str, argument: Value| match fact(1, verb, &argument, Some((0, 4))) {
-            Ok(Fact::Roll { id: 1, slot, asker: Some((0, 4)) }) => slot,
+        let roll = |verb: &str, argument: Value| match fact(1, verb, &argument, Some(WorkerId::new(0, 4))) {
+            Ok(Fact::Roll { id: 1, slot, asker: Some(WorkerId { slot: 0, generation: 4 }) }) => slot,
             other => panic!("{other:?}"),
         };
         assert_eq!(roll("restartWorker", json!(2)), Some(2));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::news::{Asker, Name, Order};
+use super::news::{Asker, Order};
 use super::order;
 use super::run::Cluster;
 use crate::error::{Code, Error, Result};
@@ -35,7 +35,7 @@ impl Cluster {
         }
         let worker = match &asker {
             Asker::Here(_) | Asker::Api(_) => None,
-            Asker::Worker(Name { slot, generation }, _) => Some((*slot, *generation)),
+            Asker::Worker(worker, _) => Some(*worker),
         };
         match order::fact(id, &verb, &argument, worker) {
             Ok(fact) => {
@@ -62,9 +62,9 @@ impl Cluster {
             Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
             // A client that has left hears nothing.
             Asker::Api(answer) => drop(answer.send(result)),
-            Asker::Worker(name, id) => {
+            Asker::Worker(worker, id) => {
                 // A worker that asked for its own end hears no answer.
-                let Some(link) = self.crew.link(name) else { return };
+                let Some(link) = self.crew.link(worker) else { return };
                 link.send(ToWorker::Ordered {
                     id,
                     outcome: match result {

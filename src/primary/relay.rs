@@ -1,28 +1,28 @@
 //! Messages from worker to worker: the loop carries them, whatever the primary's program does.
 
-use super::news::Name;
 use super::run::Cluster;
 use crate::error::{Code, Error};
 use crate::ipc::desk::{MOST_WAITING, gone};
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Peer, What, readdress};
+use crate::model::WorkerId;
 
-impl From<Name> for Peer {
-    fn from(Name { slot, generation }: Name) -> Self {
-        Peer::Worker { slot, generation }
+impl From<WorkerId> for Peer {
+    fn from(worker: WorkerId) -> Self {
+        Peer::Worker(worker)
     }
 }
 
 impl Cluster {
     /// A worker's message for another.
-    pub(super) fn relay(&mut self, from: Name, mut frame: Frame) {
+    pub(super) fn relay(&mut self, from: WorkerId, mut frame: Frame) {
         let Some((envelope, body)) = Envelope::read(&frame.payload) else {
             return self.break_off(from, "what it sent is no message");
         };
-        let Peer::Worker { slot, generation } = envelope.peer else {
+        let Peer::Worker(worker) = envelope.peer else {
             return self.break_off(from, "a message for the primary's program came over the control channel");
         };
-        let to = Name { slot, generation };
+        let to = worker;
         let asked = match envelope.what {
             What::Ask => self.admit(from, to, &envelope, body),
             What::Answer | What::Failure => {
@@ -51,7 +51,7 @@ impl Cluster {
         }
     }
 
-    fn admit(&self, from: Name, to: Name, envelope: &Envelope<'_>, body: &[u8]) -> Result<(), Error> {
+    fn admit(&self, from: WorkerId, to: WorkerId, envelope: &Envelope<'_>, body: &[u8]) -> Result<(), Error> {
         let link = self.crew.link(to).ok_or_else(|| gone(to.into()))?;
         self.setup.gate.pass(from.into(), to.into(), envelope, body)?;
         if link.waiting() > MOST_WAITING {
@@ -62,17 +62,17 @@ impl Cluster {
     }
 
     /// Tells the asker of a question why `to` does not answer it.
-    fn fail(&self, asker: Name, to: Name, id: u32, error: &Error) {
+    fn fail(&self, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
         if let Some(link) = self.crew.link(asker) {
             link.carry(Frame::failure(to.into(), id, error));
         }
     }
 
     /// The worker is gone: whoever waits for it need not any more.
-    pub(super) fn forget_questions(&mut self, name: Name) {
-        for (asker, id) in self.router.gone(name.into()) {
-            if let Peer::Worker { slot, generation } = asker {
-                self.fail(Name { slot, generation }, name, id, &gone(name.into()));
+    pub(super) fn forget_questions(&mut self, worker: WorkerId) {
+        for (asker, id) in self.router.gone(worker.into()) {
+            if let Peer::Worker(worker) = asker {
+                self.fail(worker, worker, id, &gone(worker.into()));
             }
         }
     }

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::news::Name;
 use super::run::Cluster;
 use crate::component::Component;
 use crate::event::{Event, Level};
 use crate::ipc::control::SlowRequest;
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
+use crate::model::WorkerId;
 use crate::sys::local_time::now_ms;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -119,9 +119,9 @@ impl Cluster {
     }
 
     /// A worker's request took longer than `logging.slowRequests`.
-    pub(super) fn slow(&mut self, name: Name, slow: SlowRequest) {
+    pub(super) fn slow(&mut self, worker: WorkerId, slow: SlowRequest) {
         let SlowRequest { method, path, status, ms, request_id, unsaid } = slow;
-        let worker = name.slot.to_string();
+        let worker = worker.to_string();
         let outcome = if status == 0 { "its connection ended first".to_owned() } else { status.to_string() };
         let more = match unsaid {
             0 => String::new(),

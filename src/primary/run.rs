@@ -20,7 +20,7 @@ use super::health::Health;
 use super::heard::Stuck;
 use super::listen;
 use super::monitor::Monitor;
-use super::news::{Input, Name, Output};
+use super::news::{Input, Output};
 use super::orders::Orders;
 use super::setup::Setup;
 use super::starts::{Start, Starts};
@@ -34,6 +34,7 @@ use crate::ipc::router::Router;
 use crate::log::Log;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
+use crate::model::WorkerId;
 use crate::process::spawner::{Spawned, not_spawned};
 use crate::supervisor::{Action, Fact, Leader, Slot, Supervisor};
 use crate::sys::local_time::now_ms;
@@ -65,11 +66,11 @@ pub struct Cluster {
     pub(super) router: Router,
     pub(super) leader: Leader,
     /// Workers whose programs listen to the cluster's events.
-    pub(super) followers: HashSet<Name>,
+    pub(super) followers: HashSet<WorkerId>,
     /// The signal that asked for the stop, if one did.
     stop_signal: Option<StopSignal>,
     /// Drains that wait for the addresses to close, each with the time by which its worker is gone.
-    held_back: Option<Vec<(Name, Duration)>>,
+    held_back: Option<Vec<(WorkerId, Duration)>>,
     over: bool,
     /// A port of the monitoring API that is not served yet.
     pub(super) claimed: Option<TcpListener>,
@@ -199,7 +200,7 @@ impl Cluster {
             }
             Input::Released { id } => self.done(id, Ok(Value::Null)),
             Input::Retired => self.retired(),
-            Input::Late { name, after } => self.late(name, after),
+            Input::Late { worker, after } => self.late(worker, after),
             Input::Start { id } => {
                 if let Err(error) = self.claim_named_port() {
                     return self.done(id, Err(error));
@@ -221,43 +222,42 @@ impl Cluster {
                 self.advance(Fact::StopSignal);
             }
             Input::Goodbye { written } => self.goodbye(&written),
-            Input::Spawned { name, result } => self.spawned(name, result),
-            Input::Said { name, id, message } => self.said(name, id, message),
-            Input::Listened { name, question, result } => self.listened(name, question, result),
-            Input::Closed { name, question, group, others } => {
-                if let Some(link) = self.crew.link(name) {
+            Input::Spawned { worker, result } => self.spawned(worker, result),
+            Input::Said { worker, id, message } => self.said(worker, id, message),
+            Input::Listened { worker, question, result } => self.listened(worker, question, result),
+            Input::Closed { worker, question, group, others } => {
+                if let Some(link) = self.crew.link(worker) {
                     link.answer(ToWorker::Closed { group, others }, question, None);
                 }
             }
-            Input::Answered { name, question, answer, descriptor } => {
-                if let Some(link) = self.crew.link(name) {
+            Input::Answered { worker, question, answer, descriptor } => {
+                if let Some(link) = self.crew.link(worker) {
                     link.answer(answer, question, descriptor);
                 }
             }
-            Input::Broken { name, reason } => self.break_off(name, &reason),
+            Input::Broken { worker, reason } => self.break_off(worker, &reason),
             Input::Refused { error } => self.say_once(error.message),
-            Input::Wrote { name, frame } => self.relay(name, frame),
-            Input::Exited { name, exit } => {
-                let Name { slot, generation } = name;
-                self.dispatcher.dead(slot, generation);
-                if self.memory.retire(slot, generation) > 0 {
+            Input::Wrote { worker, frame } => self.relay(worker, frame),
+            Input::Exited { worker, exit } => {
+                self.dispatcher.dead(worker);
+                if self.memory.retire(worker) > 0 {
                     let text = "Metrics of workers that are gone were lost: they have too many series. Use fewer \
                                 values of labels (drover_metrics_lost_series_total counts).";
                     self.say_once(text.to_owned());
                 }
-                self.crew.forget(name);
-                self.forget_questions(name);
-                self.forget_diagnosis(name);
-                self.followers.remove(&name);
-                (self.output)(Output::Gone { name });
-                self.hangs.forget(name);
-                self.health.forget(name);
-                if self.sits(name) {
-                    self.forget_stuck(slot);
+                self.crew.forget(worker);
+                self.forget_questions(worker);
+                self.forget_diagnosis(worker);
+                self.followers.remove(&worker);
+                (self.output)(Output::Gone { worker });
+                self.hangs.forget(worker);
+                self.health.forget(worker);
+                if self.sits(worker) {
+                    self.forget_stuck(worker.slot);
                 }
-                self.advance(Fact::Exited { slot, generation, exit });
+                self.advance(Fact::Exited { worker, exit });
             }
-            Input::Probed { name, number, result } => self.probed(name, number, result),
+            Input::Probed { worker, number, result } => self.probed(worker, number, result),
             Input::Dispatch(report) => self.reported(report),
             Input::Measured => self.measured(),
             Input::Customised { metrics } => self.customised(metrics),
@@ -267,28 +267,32 @@ impl Cluster {
     }
 
     /// The worker does not keep to what was agreed on: its channel is closed, and it is replaced.
-    pub(super) fn break_off(&mut self, Name { slot, generation }: Name, reason: &str) {
+    pub(super) fn break_off(&mut self, worker: WorkerId, reason: &str) {
         let error = Error::new(Code::WorkerCommunication, reason);
-        self.advance(Fact::Broken { slot, generation, error });
+        self.advance(Fact::Broken { worker, error });
     }
 
-    fn spawned(&mut self, name: Name, result: io::Result<Spawned>) {
-        let Name { slot, generation } = name;
-        match result.and_then(|spawned| self.crew.born(name, spawned, &self.log)) {
+    fn spawned(&mut self, worker: WorkerId, result: io::Result<Spawned>) {
+        match result.and_then(|spawned| self.crew.born(worker, spawned, &self.log)) {
             Ok(pid) => {
-                self.crew.started(name, now_ms());
+                self.crew.started(worker, now_ms());
                 let port = self.memory.get(header::PORT) as u16;
-                self.hangs.meet(name, pid, self.memory.page(slot, generation));
-                self.emit(Event::WorkerStarted { worker_id: slot.to_string(), pid, generation, port });
-                self.advance(Fact::Spawned { slot, generation, pid });
-                self.look_later(name);
+                self.hangs.meet(worker, pid, self.memory.page(worker));
+                self.emit(Event::WorkerStarted {
+                    worker_id: worker.to_string(),
+                    pid,
+                    generation: worker.generation,
+                    port,
+                });
+                self.advance(Fact::Spawned { worker, pid });
+                self.look_later(worker);
             }
             Err(error) => {
-                self.crew.stillborn(name);
-                (self.output)(Output::Gone { name });
-                self.dispatcher.dead(slot, generation);
+                self.crew.stillborn(worker);
+                (self.output)(Output::Gone { worker });
+                self.dispatcher.dead(worker);
                 let error = not_spawned(&self.setup.launch, &error);
-                self.advance(Fact::SpawnFailed { slot, generation, error });
+                self.advance(Fact::SpawnFailed { worker, error });
             }
         }
     }
@@ -307,30 +311,28 @@ impl Cluster {
 
     fn act(&mut self, action: Action) {
         match action {
-            Action::Spawn { slot, generation, .. } => self.start(Name { slot, generation }),
-            Action::Unready { slot, generation } => {
-                if let Some(link) = self.crew.link(Name { slot, generation }) {
+            Action::Spawn { worker, .. } => self.start(worker),
+            Action::Unready { worker } => {
+                if let Some(link) = self.crew.link(worker) {
                     link.send(ToWorker::Unready);
                 }
             }
             Action::Retire => self.retire(),
-            Action::Drain { slot, generation, deadline } => {
-                let name = Name { slot, generation };
-                self.health.dismiss(name);
+            Action::Drain { worker, deadline } => {
+                self.health.dismiss(worker);
                 let gone_by = self.elapsed() + deadline;
                 match &mut self.held_back {
-                    Some(drains) => drains.push((name, gone_by)),
-                    None => self.drain(name, gone_by),
+                    Some(drains) => drains.push((worker, gone_by)),
+                    None => self.drain(worker, gone_by),
                 }
             }
-            Action::Terminate { slot, generation } => {
-                let name = Name { slot, generation };
-                if let Some(link) = self.crew.link(name) {
+            Action::Terminate { worker } => {
+                if let Some(link) = self.crew.link(worker) {
                     link.send(ToWorker::TimeUp);
                 }
-                self.end(name, false);
+                self.end(worker, false);
             }
-            Action::Kill { slot, generation } => self.end(Name { slot, generation }, true),
+            Action::Kill { worker } => self.end(worker, true),
             Action::Emit(event) => self.emit(event),
             Action::Started(result) => {
                 if result.is_ok() {
@@ -342,11 +344,11 @@ impl Cluster {
                     self.done(id, result.clone().map(|()| Value::Null));
                 }
             }
-            Action::Promote { slot, generation } => {
-                self.forget_stuck(slot);
-                self.dispatcher.promote(slot, generation);
-                self.begin_checks(Name { slot, generation });
-                if let Some(link) = self.crew.link(Name { slot, generation }) {
+            Action::Promote { worker } => {
+                self.forget_stuck(worker.slot);
+                self.dispatcher.promote(worker);
+                self.begin_checks(worker);
+                if let Some(link) = self.crew.link(worker) {
                     link.send(ToWorker::Promoted);
                 }
             }
@@ -372,14 +374,14 @@ impl Cluster {
     }
 
     fn retired(&mut self) {
-        for (name, gone_by) in self.held_back.take().unwrap_or_default() {
-            self.drain(name, gone_by);
+        for (worker, gone_by) in self.held_back.take().unwrap_or_default() {
+            self.drain(worker, gone_by);
         }
     }
 
-    fn drain(&mut self, name: Name, gone_by: Duration) {
-        self.dispatcher.drain(name.slot, name.generation);
-        if let Some(link) = self.crew.link(name) {
+    fn drain(&mut self, worker: WorkerId, gone_by: Duration) {
+        self.dispatcher.drain(worker);
+        if let Some(link) = self.crew.link(worker) {
             let stops = self.supervisor.is_stopping();
             link.send(ToWorker::Drain(Drain {
                 deadline_ms: gone_by.saturating_sub(self.elapsed()).as_millis() as u64,
@@ -398,44 +400,43 @@ impl Cluster {
     }
 
     /// Starts a worker once its environment is known.
-    fn start(&mut self, name: Name) {
-        match self.starts.add(name, self.elapsed()) {
-            Start::Now => self.spawn(name),
+    fn start(&mut self, worker: WorkerId) {
+        match self.starts.add(worker, self.elapsed()) {
+            Start::Now => self.spawn(worker),
             Start::Ask => (self.output)(Output::AskEnvironment),
             Start::Wait => {}
         }
     }
 
-    fn spawn_all(&mut self, names: Vec<Name>) {
-        for name in names {
-            self.spawn(name);
+    fn spawn_all(&mut self, names: Vec<WorkerId>) {
+        for worker in names {
+            self.spawn(worker);
         }
     }
 
-    fn spawn(&mut self, name: Name) {
+    fn spawn(&mut self, worker: WorkerId) {
         // Four workers of a slot at once: the oldest has had its time.
-        if let Some(generation) = name.generation.checked_sub(PAGES_A_SLOT as u32) {
-            self.end(Name { generation, ..name }, true);
+        if let Some(generation) = worker.generation.checked_sub(PAGES_A_SLOT as u32) {
+            self.end(WorkerId { generation, ..worker }, true);
         }
         let Self { setup, memory, memfd, tickets, dispatcher, .. } = self;
-        let made = self.crew.spawn(name, setup, memory, memfd, tickets, dispatcher);
+        let made = self.crew.spawn(worker, setup, memory, memfd, tickets, dispatcher);
         if made.is_ok() {
-            (self.output)(Output::Line { name });
+            (self.output)(Output::Line { worker });
         }
         if let Err(error) = made {
-            let Name { slot, generation } = name;
-            self.advance(Fact::SpawnFailed { slot, generation, error });
+            self.advance(Fact::SpawnFailed { worker, error });
         }
     }
 
     /// Is this the worker that its slot is known by?
-    fn sits(&self, name: Name) -> bool {
-        let slot = self.supervisor.slots().get(usize::from(name.slot));
-        slot.and_then(Slot::shown).is_some_and(|worker| worker.generation == name.generation)
+    fn sits(&self, worker: WorkerId) -> bool {
+        let slot = self.supervisor.slots().get(usize::from(worker.slot));
+        slot.and_then(Slot::shown).is_some_and(|shown| shown.id == worker)
     }
 
-    fn end(&self, name: Name, forced: bool) {
-        if let Some(link) = self.crew.link(name) {
+    fn end(&self, worker: WorkerId, forced: bool) {
+        if let Some(link) = self.crew.link(worker) {
             link.end(forced);
         }
     }
@@ -461,18 +462,17 @@ impl Cluster {
         for slot in self.supervisor.slots() {
             self.memory.set_row(slot.number, row::STATE, slot.view() as u64);
             self.memory.set_row(slot.number, row::EXTRA, u64::from(slot.is_extra()));
-            self.memory
-                .set_pids(slot.number, slot.workers().map(|one| (one.generation, one.pid().unwrap_or(0))));
+            self.memory.set_pids(slot.number, slot.workers().map(|one| (one.id, one.pid().unwrap_or(0))));
             self.memory.set_row(slot.number, row::RESTARTS, u64::from(slot.restarts));
             self.memory.set_row(slot.number, row::REPLACEMENTS, u64::from(slot.replacements));
             let Some(shown) = slot.shown() else {
                 self.memory.set_row(slot.number, row::PID, 0);
                 continue;
             };
-            let name = Name { slot: slot.number, generation: shown.generation };
-            self.memory.set_row(slot.number, row::GENERATION, u64::from(shown.generation));
+            let worker = shown.id;
+            self.memory.set_row(slot.number, row::GENERATION, u64::from(worker.generation));
             self.memory.set_row(slot.number, row::PID, u64::from(shown.pid().unwrap_or(0)));
-            self.memory.set_row(slot.number, row::STARTED, self.crew.start_of(name));
+            self.memory.set_row(slot.number, row::STARTED, self.crew.start_of(worker));
         }
     }
 

@@ -149,7 +149,7 @@ impl Sampler {
     fn write(&mut self, slot: u16, at: usize, used: &Used, seconds: f64) {
         let memory = &self.memory;
         let Some(seen) = self.seen.get_mut(&(slot, at)) else { return };
-        let page = memory.page(slot, memory.row(slot, row::GENERATION) as u32);
+        let page = memory.page(memory.known_by(slot));
         let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
         let (busy, beat) = (page.get(page::BUSY), page.get(page::BEAT));
         // One that has not turned at all is still starting, and nobody waits for it.
@@ -215,6 +215,7 @@ fn capacity(workers: usize, usable: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::metrics::layout::{header, page_of};
+    use crate::model::WorkerId;
 
     /// A sampler that looked so many seconds ago, when `counts` responses had been given.
     fn looked(counts: &[(u64, f64)]) -> Sampler {
@@ -224,7 +225,7 @@ mod tests {
         let mut sampler = Sampler::new(memory, None);
         let now = Instant::now();
         for (ago, count) in counts {
-            sampler.memory.set(page_of(0, 1) + page::RESPONSES, count.to_bits());
+            sampler.memory.set(page_of(WorkerId::new(0, 1)) + page::RESPONSES, count.to_bits());
             sampler.totals.push_back((now - Duration::from_secs(*ago), sampler.memory.totals()));
         }
         sampler

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::news::Name;
 use crate::config::Secret;
 use crate::dispatch;
 use crate::event::Level;
@@ -16,6 +15,7 @@ use crate::ipc::control::{AffinityCookie, Messages, ReadyWhen, Welcome};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
 use crate::ipc::gate::Gate;
 use crate::log;
+use crate::model::WorkerId;
 use crate::process::launch::Launch;
 use crate::supervisor::Policy;
 use crate::sys::hidden::Hidden;
@@ -92,11 +92,11 @@ impl Setup {
     ///
     /// # Errors
     /// The kernel gave no random bytes.
-    pub fn keys(&self, name: Name) -> io::Result<Option<WorkerKeys>> {
+    pub fn keys(&self, worker: WorkerId) -> io::Result<Option<WorkerKeys>> {
         let Some(key) = &self.key else { return Ok(None) };
         let mut salt = [0; SALT];
         rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
-        Ok(Some(WorkerKeys::derive(key, &salt, name.slot, name.generation)))
+        Ok(Some(WorkerKeys::derive(key, &salt, worker)))
     }
 }
 
@@ -121,21 +121,20 @@ pub struct Greeting {
 impl Greeting {
     /// # Errors
     /// The kernel gave no random bytes.
-    pub fn welcome(&self, setup: &Setup, slot: u16, generation: u32) -> io::Result<Welcome> {
+    pub fn welcome(&self, setup: &Setup, worker: WorkerId) -> io::Result<Welcome> {
         let affinity = match &setup.dispatch.affinity {
             dispatch::Affinity::Cookie { name, key } => Some(AffinityCookie {
                 name: name.clone(),
-                value: dispatch::cookie_value(slot, key),
+                value: dispatch::cookie_value(worker.slot, key),
                 attributes: self.cookie_attributes.clone(),
                 key: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key),
             }),
             dispatch::Affinity::None | dispatch::Affinity::Ip => None,
         };
         Ok(Welcome {
-            slot,
-            generation,
+            worker,
             primary_pid: std::process::id(),
-            title: format!("drover: worker {slot} ({})", setup.launch.script_name()),
+            title: format!("drover: worker {worker} ({})", setup.launch.script_name()),
             ready: self.ready,
             worker_headers: self.worker_headers,
             handoff: self.handoff,

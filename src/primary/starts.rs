@@ -1,9 +1,8 @@
 //! Workers that are about to be started, while the program is asked for its environment. A program whose event loop is
 //! blocked does not answer: then the environment that is known holds, and nobody waits again until it has answered. PURE.
 
+use crate::model::WorkerId;
 use std::time::Duration;
-
-use super::news::Name;
 
 /// How long a start waits for the program's environment.
 pub(super) const ENVIRONMENT_TIMEOUT: Duration = Duration::from_millis(100);
@@ -18,7 +17,7 @@ enum Asked {
 
 #[derive(Debug, Default)]
 pub(super) struct Starts {
-    waiting: Vec<Name>,
+    waiting: Vec<WorkerId>,
     asked: Asked,
 }
 
@@ -33,13 +32,13 @@ pub(super) enum Start {
 
 impl Starts {
     /// A worker is to be started.
-    pub fn add(&mut self, name: Name, now: Duration) -> Start {
+    pub fn add(&mut self, worker: WorkerId, now: Duration) -> Start {
         match self.asked {
             Asked::InVain => return Start::Now,
             // What the program answers now it saw after this start was decided on.
-            Asked::Until(_) => self.waiting.push(name),
+            Asked::Until(_) => self.waiting.push(worker),
             Asked::No => {
-                self.waiting.push(name);
+                self.waiting.push(worker);
                 self.asked = Asked::Until(now + ENVIRONMENT_TIMEOUT);
                 return Start::Ask;
             }
@@ -56,13 +55,13 @@ impl Starts {
     }
 
     /// The program has given its environment: who can be started now.
-    pub fn answered(&mut self) -> Vec<Name> {
+    pub fn answered(&mut self) -> Vec<WorkerId> {
         self.asked = Asked::No;
         std::mem::take(&mut self.waiting)
     }
 
     /// The wait is over: who is to be started with what is known.
-    pub fn expire(&mut self) -> Vec<Name> {
+    pub fn expire(&mut self) -> Vec<WorkerId> {
         self.asked = Asked::InVain;
         std::mem::take(&mut self.waiting)
     }
@@ -76,26 +75,26 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn name(slot: u16) -> Name {
-        Name { slot, generation: 1 }
+    fn id(slot: u16) -> WorkerId {
+        WorkerId { slot, generation: 1 }
     }
 
     #[test]
     fn starts_of_one_moment_ask_once_and_go_with_the_answer() {
         let mut starts = Starts::default();
-        assert_eq!((starts.add(name(0), at(10)), starts.add(name(1), at(11))), (Start::Ask, Start::Wait));
+        assert_eq!((starts.add(id(0), at(10)), starts.add(id(1), at(11))), (Start::Ask, Start::Wait));
         assert_eq!(starts.due(), Some(at(10) + ENVIRONMENT_TIMEOUT));
-        assert_eq!(starts.answered(), [name(0), name(1)]);
-        assert_eq!((starts.due(), starts.add(name(2), at(12))), (None, Start::Ask));
+        assert_eq!(starts.answered(), [id(0), id(1)]);
+        assert_eq!((starts.due(), starts.add(id(2), at(12))), (None, Start::Ask));
     }
 
     #[test]
     fn a_program_that_does_not_answer_holds_up_one_moment_alone() {
         let mut starts = Starts::default();
-        assert_eq!(starts.add(name(0), at(0)), Start::Ask);
-        assert_eq!((starts.expire(), starts.due()), (vec![name(0)], None));
-        assert_eq!((starts.add(name(1), at(500)), starts.due()), (Start::Now, None));
+        assert_eq!(starts.add(id(0), at(0)), Start::Ask);
+        assert_eq!((starts.expire(), starts.due()), (vec![id(0)], None));
+        assert_eq!((starts.add(id(1), at(500)), starts.due()), (Start::Now, None));
         assert_eq!(starts.answered(), []);
-        assert_eq!(starts.add(name(1), at(900)), Start::Ask);
+        assert_eq!(starts.add(id(1), at(900)), Start::Ask);
     }
 }

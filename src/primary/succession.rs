@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::news::{Input, Name};
+use super::news::Input;
 use super::run::Cluster;
 use crate::component::Component;
 use crate::event::{Event, Level};
 use crate::ipc::control::{ReadyWhen, ToWorker};
+use crate::model::WorkerId;
 use crate::supervisor::{Fact, Slot, Stage, Worker};
 
 /// The part of `startupTimeout` after which a start is late, and not sooner than the other.
@@ -17,7 +18,7 @@ const MIN_LATE: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// A worker that is not ready after a while is told, so that it says what it waits for before `startupTimeout` ends it.
-    pub(super) fn look_later(&self, name: Name) {
+    pub(super) fn look_later(&self, worker: WorkerId) {
         let limit = self.setup.policy.startup_timeout;
         let after = (limit / LATE_PART).max(MIN_LATE);
         if after < limit {
@@ -25,63 +26,59 @@ impl Cluster {
             tokio::spawn(async move {
                 tokio::time::sleep(after).await;
                 // A loop that has ended has no workers.
-                let _ = inputs.send(Input::Late { name, after });
+                let _ = inputs.send(Input::Late { worker, after });
             });
         }
     }
 
-    pub(super) fn late(&self, name: Name, after: Duration) {
-        let slot = self.supervisor.slots().get(usize::from(name.slot));
+    pub(super) fn late(&self, worker: WorkerId, after: Duration) {
+        let slot = self.supervisor.slots().get(usize::from(worker.slot));
         let mut workers = slot.into_iter().flat_map(Slot::workers);
-        let starts = |worker: &Worker| {
-            worker.generation == name.generation && matches!(worker.stage, Stage::Starting { .. })
-        };
+        let starts = |one: &Worker| one.id == worker && matches!(one.stage, Stage::Starting { .. });
         if workers.any(starts)
-            && let Some(link) = self.crew.link(name)
+            && let Some(link) = self.crew.link(worker)
         {
             link.send(ToWorker::Late { after_ms: after.as_millis() as u64 });
         }
     }
 
     /// The worker says that it is ready.
-    pub(super) fn said_ready(&mut self, name: Name) {
-        let Name { slot, generation } = name;
-        self.hangs.begin(name, self.elapsed());
-        let found = self.supervisor.slots().get(usize::from(slot));
-        if found.is_some_and(|slot| slot.takes_over(generation)) {
-            self.dispatcher.succeed(slot, generation);
+    pub(super) fn said_ready(&mut self, worker: WorkerId) {
+        self.hangs.begin(worker, self.elapsed());
+        let found = self.supervisor.slots().get(usize::from(worker.slot));
+        if found.is_some_and(|slot| slot.takes_over(worker)) {
+            self.dispatcher.succeed(worker);
         } else {
-            self.advance(Fact::Ready { slot, generation });
+            self.advance(Fact::Ready { worker });
         }
     }
 
     /// What the worker does not serve that its predecessor serves.
-    pub(super) fn lacks(&mut self, name: Name, lacks: Vec<String>) {
-        let Name { slot, generation } = name;
-        let found = self.supervisor.slots().get(usize::from(slot));
-        if !found.is_some_and(|slot| slot.takes_over(generation)) {
+    pub(super) fn lacks(&mut self, worker: WorkerId, lacks: Vec<String>) {
+        let found = self.supervisor.slots().get(usize::from(worker.slot));
+        if !found.is_some_and(|slot| slot.takes_over(worker)) {
             // It has the slot already, or there is nobody to succeed any more.
-            return self.advance(Fact::Ready { slot, generation });
+            return self.advance(Fact::Ready { worker });
         }
         let says_so = self.setup.greeting.ready == ReadyWhen::Message;
         let (moved, missed): (Vec<_>, Vec<_>) =
-            lacks.into_iter().partition(|address| says_so || self.is_moved(name, address));
+            lacks.into_iter().partition(|address| says_so || self.is_moved(worker, address));
         if !missed.is_empty() {
-            return self.advance(Fact::Lacks { slot, generation, addresses: missed });
+            return self.advance(Fact::Lacks { worker, addresses: missed });
         }
         if !moved.is_empty() {
-            let text = format!("Worker {slot} does not serve {} any more", moved.join(", "));
+            let text = format!("Worker {worker} does not serve {} any more", moved.join(", "));
             self.emit(Event::about(Component::Workers, Level::Info, text));
         }
-        self.advance(Fact::Ready { slot, generation });
+        self.advance(Fact::Ready { worker });
     }
 
     /// Did the program's environment change so that the address is another?
-    fn is_moved(&self, name: Name, address: &str) -> bool {
-        let slot = self.supervisor.slots().get(usize::from(name.slot));
+    fn is_moved(&self, worker: WorkerId, address: &str) -> bool {
+        let slot = self.supervisor.slots().get(usize::from(worker.slot));
         let old = slot.and_then(|slot| slot.sitting());
-        let old = old.and_then(|old| self.crew.environment(Name { generation: old.generation, ..name }));
-        match (old, self.crew.environment(name)) {
+        let old = old.and_then(|old| self.crew.environment(old.id));
+        match (old, self.crew.environment(worker)) {
             (Some(old), Some(new)) => names_another(address, old, new),
             (None, _) | (_, None) => false,
         }

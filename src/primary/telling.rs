@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::news::{Name, Output};
+use super::news::Output;
 use super::run::Cluster;
 use super::setup::Reporting;
 use crate::admin::{Circuit, Feed, Troubles};
@@ -84,14 +84,14 @@ impl Cluster {
     pub(super) fn publish_circuits(&self) {
         let (now, now_ms) = (self.elapsed(), now_ms());
         let at = |until: std::time::Duration| now_ms + until.saturating_sub(now).as_millis() as u64;
-        let ejected = self.health.circuits().into_iter().filter_map(|((slot, _), state)| {
+        let ejected = self.health.circuits().into_iter().filter_map(|(worker, state)| {
             let (state, until) = match state {
                 State::Closed => return None,
                 State::Open { until } => ("open", until),
                 State::HalfOpen { until } => ("half-open", until),
             };
             let until = Some(at(until));
-            Some(Circuit { worker_id: slot.to_string(), kind: "ejection", state, until })
+            Some(Circuit { worker_id: worker.to_string(), kind: "ejection", state, until })
         });
         let restart = |slot: &Slot| {
             let (state, until) = match slot.seat {
@@ -114,7 +114,7 @@ impl Cluster {
         let read = Event::MetricsUpdated { metrics: Value::Null };
         let event = if matches!(event, Event::MetricsUpdated { .. }) { &read } else { event };
         let told: Value = json!({ "event": event, "timestamp": timestamp });
-        for link in self.followers.iter().filter_map(|name: &Name| self.crew.link(*name)) {
+        for link in self.followers.iter().filter_map(|worker| self.crew.link(*worker)) {
             link.send(crate::ipc::control::ToWorker::Event { event: told.clone() });
         }
     }

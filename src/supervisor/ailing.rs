@@ -8,6 +8,7 @@ use super::reconcile::{Phase, Supervisor};
 use super::slot::{Role, Slot};
 use super::worker::Worker;
 use crate::event::{Event, Level};
+use crate::model::WorkerId;
 
 /// The id of operations that nobody has asked for; those of others begin with 1.
 pub const OWN: u32 = 0;
@@ -15,16 +16,17 @@ pub const OWN: u32 = 0;
 /// A worker that is to be replaced, and when.
 #[derive(Clone, Copy, Debug)]
 pub struct Ailing {
-    generation: u32,
+    id: WorkerId,
     pub until: Duration,
 }
 
 impl Supervisor {
     /// Another takes its place as soon as the slot's budget allows.
-    pub(super) fn unhealthy(&mut self, number: u16, generation: u32, now: Duration) {
+    pub(super) fn unhealthy(&mut self, id: WorkerId, now: Duration) {
+        let number = id.slot;
         let is_wanted = self.policy.respawn && self.phase == Phase::Running && !self.is_rolling(number);
         let (policy, slot) = (&self.policy, self.slots.get_mut(usize::from(number)));
-        let Some(slot) = slot.filter(|slot| is_wanted && slot.may_be_replaced(generation)) else { return };
+        let Some(slot) = slot.filter(|slot| is_wanted && slot.may_be_replaced(id)) else { return };
         if slot.ailing.is_some() {
             return;
         }
@@ -33,7 +35,7 @@ impl Supervisor {
             Verdict::RestartAfter(delay) => delay,
             Verdict::Open => policy.reset_timeout,
         };
-        slot.ailing = Some(Ailing { generation, until: now + delay });
+        slot.ailing = Some(Ailing { id, until: now + delay });
         let is_new = verdict == Verdict::Open && !slot.hopeless;
         slot.hopeless = verdict == Verdict::Open;
         if is_new {
@@ -52,7 +54,7 @@ impl Supervisor {
             let slot = &mut self.slots[usize::from(number)];
             let Some(ailing) = slot.ailing.filter(|ailing| ailing.until <= now) else { continue };
             slot.ailing = None;
-            if slot.may_be_replaced(ailing.generation) && !self.is_rolling(number) {
+            if slot.may_be_replaced(ailing.id) && !self.is_rolling(number) {
                 self.ask_roll(OWN, Some(number), None);
             }
         }
@@ -60,8 +62,8 @@ impl Supervisor {
 }
 
 impl Slot {
-    fn may_be_replaced(&self, generation: u32) -> bool {
-        let sits = |worker: &Worker| worker.generation == generation && worker.is_ready();
+    fn may_be_replaced(&self, id: WorkerId) -> bool {
+        let sits = |worker: &Worker| worker.id == id && worker.is_ready();
         self.role == Role::Serving && self.next.is_none() && self.sitting().is_some_and(sits)
     }
 }

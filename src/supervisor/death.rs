@@ -11,15 +11,14 @@ use super::worker::Stage;
 use crate::config::sections::process::Ready;
 use crate::error::{Code, Error};
 use crate::event::{Event, Exit, ExitReason, Level};
+use crate::model::WorkerId;
 
 impl Supervisor {
-    pub(super) fn exited(&mut self, slot: u16, generation: u32, exit: Exit, now: Duration) {
+    pub(super) fn exited(&mut self, id: WorkerId, exit: Exit, now: Duration) {
         let stopping = self.phase == Phase::Stopping;
-        let leaving = self
-            .slots
-            .get(usize::from(slot))
-            .is_some_and(|slot| slot.leaving.iter().any(|worker| worker.generation == generation));
-        let Some(worker) = self.worker(slot, generation) else { return };
+        let slot = self.slots.get(usize::from(id.slot));
+        let leaving = slot.is_some_and(|slot| slot.leaving.iter().any(|worker| worker.id == id));
+        let Some(worker) = self.worker(id) else { return };
         let Some(pid) = worker.pid() else { return };
         let reason = match worker.stage {
             Stage::Killed { reason, .. } => reason,
@@ -40,13 +39,13 @@ impl Supervisor {
         if let (true, Some(error)) = (unready, &error) {
             self.note_start_error(error);
         }
-        let worker_id = slot.to_string();
+        let worker_id = id.to_string();
         let never_ready =
             unready && lacks.is_empty() && matches!(reason, ExitReason::NeverReady | ExitReason::Finished);
         let hint = never_ready.then(|| self.when_ready().to_owned());
         self.emit(Event::WorkerExit { worker_id: worker_id.clone(), pid, exit, reason, hint });
         self.emit(Event::WorkerStopped { worker_id });
-        self.gone(slot, generation, reason, was_ready, error, now);
+        self.gone(id, reason, was_ready, error, now);
     }
 
     /// For who wonders why a worker was not ready.
@@ -95,22 +94,21 @@ impl Supervisor {
     /// The process is gone: out of the slot with it, and what now?
     pub(super) fn gone(
         &mut self,
-        number: u16,
-        generation: u32,
+        id: WorkerId,
         reason: ExitReason,
         was_ready: bool,
         error: Option<Error>,
         now: Duration,
     ) {
         if let (false, Some(error)) = (was_ready, &error) {
-            self.not_ready(number, generation, error);
+            self.not_ready(id, error);
         }
-        let slot = &mut self.slots[usize::from(number)];
-        if slot.leaving.iter().any(|worker| worker.generation == generation) {
-            slot.leaving.retain(|worker| worker.generation != generation);
+        let slot = &mut self.slots[usize::from(id.slot)];
+        if slot.leaving.iter().any(|worker| worker.id == id) {
+            slot.leaving.retain(|worker| worker.id != id);
             return;
         }
-        if slot.next.as_ref().is_some_and(|next| next.generation == generation) {
+        if slot.next.as_ref().is_some_and(|next| next.id == id) {
             // The one that sits goes on serving.
             slot.next = None;
             return;
@@ -124,7 +122,7 @@ impl Supervisor {
             None => Seat::Vacant,
         };
         if matches!(slot.seat, Seat::Vacant) {
-            self.refill(number, reason, was_ready, now);
+            self.refill(id.slot, reason, was_ready, now);
         }
     }
 

@@ -9,23 +9,24 @@ use super::slot::{Role, Seat, Slot};
 use super::worker::Stage;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
+use crate::model::WorkerId;
 
 impl Supervisor {
     /// The worker drains by itself; its deadline is a stop's. Another takes its place at once, or when it is clear
     /// that the signal it leaves for was its alone.
-    pub(super) fn leaving(&mut self, number: u16, generation: u32, signalled: bool, now: Duration) {
+    pub(super) fn leaving(&mut self, id: WorkerId, signalled: bool, now: Duration) {
         let policy = self.policy.clone();
         let (replaced, gone_by) = (policy.respawn && self.phase != Phase::Stopping, self.gone_by);
-        let Some(worker) = self.worker(number, generation) else { return };
+        let Some(worker) = self.worker(id) else { return };
         let Stage::Ready { pid } = worker.stage else { return };
         worker.leave(pid, &policy, now, gone_by.unwrap_or(now + policy.graceful_timeout));
-        self.emit(Event::WorkerDraining { worker_id: number.to_string(), pid });
+        self.emit(Event::WorkerDraining { worker_id: id.to_string(), pid });
         // One that leaves with the primary's own stop signal was meant by it too.
         let delayed = signalled || now < self.shadow_until;
         let lag = if signalled { SIGNAL_LAG } else { Duration::ZERO };
         let until = self.shadow_until.max(now + lag);
-        let slot = &mut self.slots[usize::from(number)];
-        if slot.sitting().is_none_or(|sitting| sitting.generation != generation) {
+        let slot = &mut self.slots[usize::from(id.slot)];
+        if slot.sitting().is_none_or(|sitting| sitting.id != id) {
             return;
         }
         let (restarts, planned) = (slot.restarts, true);
@@ -43,7 +44,7 @@ impl Supervisor {
             slot.leaving.push(old);
         }
         if matches!(slot.seat, Seat::Waiting { told: true, .. }) {
-            let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
+            let (worker_id, reason) = (id.to_string(), ExitReason::Finished);
             self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
         }
     }
@@ -82,13 +83,12 @@ impl Supervisor {
             let slot = &mut self.slots[index];
             slot.expect_nobody();
             // Nobody is succeeded any more.
-            if let Some(next) = slot.next.as_ref().map(|next| next.generation) {
-                self.let_go(index as u16, next, false, now);
+            if let Some(next) = slot.next.as_ref().map(|next| next.id) {
+                self.let_go(next, false, now);
             }
         }
         let ready = self.slots.iter().filter(|slot| slot.is_ready());
-        let ready = ready.filter_map(|slot| slot.sitting().map(|worker| (slot.number, worker.generation)));
-        let unready = ready.map(|(slot, generation)| Action::Unready { slot, generation });
+        let unready = ready.filter_map(Slot::sitting).map(|worker| Action::Unready { worker: worker.id });
         self.actions.extend(unready);
     }
 
@@ -104,22 +104,21 @@ impl Supervisor {
     pub(super) fn stop_slot(&mut self, index: usize, graceful: bool, now: Duration) {
         let slot = &mut self.slots[index];
         slot.expect_nobody();
-        let number = slot.number;
-        for generation in slot.workers().map(|worker| worker.generation).collect::<Vec<_>>() {
-            self.let_go(number, generation, graceful, now);
+        for id in slot.workers().map(|worker| worker.id).collect::<Vec<_>>() {
+            self.let_go(id, graceful, now);
         }
     }
 
     /// Asks the worker to finish, or ends it; one that is on its way out already is only pressed harder.
-    pub(super) fn let_go(&mut self, slot: u16, generation: u32, graceful: bool, now: Duration) {
+    pub(super) fn let_go(&mut self, id: WorkerId, graceful: bool, now: Duration) {
         let policy = self.policy.clone();
         let kill = self.gone_by.unwrap_or(now + policy.graceful_timeout);
-        let Some(worker) = self.worker(slot, generation) else { return };
+        let Some(worker) = self.worker(id) else { return };
         match worker.stage {
             Stage::Ready { pid } | Stage::Starting { pid: Some(pid), .. } if graceful => {
                 worker.drain(pid, &policy, now, kill);
-                self.actions.push(Action::Drain { slot, generation, deadline: kill.saturating_sub(now) });
-                self.emit(Event::WorkerDraining { worker_id: slot.to_string(), pid });
+                self.actions.push(Action::Drain { worker: id, deadline: kill.saturating_sub(now) });
+                self.emit(Event::WorkerDraining { worker_id: id.to_string(), pid });
             }
             Stage::Ready { pid }
             | Stage::Starting { pid: Some(pid), .. }
@@ -128,7 +127,7 @@ impl Supervisor {
                 if !graceful =>
             {
                 worker.stage = Stage::Killed { pid, reason: ExitReason::Stopped };
-                self.actions.push(Action::Kill { slot, generation });
+                self.actions.push(Action::Kill { worker: id });
             }
             // Being made (`spawned` ends it), or on its way out already.
             Stage::Starting { .. }

@@ -4,25 +4,23 @@
 use super::reconcile::Supervisor;
 use super::slot::{Role, Slot};
 use super::worker::Stage;
-
-/// A worker: its slot and generation.
-type Name = (u16, u32);
+use crate::model::WorkerId;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Nobody,
-    Leads(Name),
+    Leads(WorkerId),
     /// It was asked to lead no more.
-    Resigning(Name),
+    Resigning(WorkerId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Tell the worker that it leads.
-    Lead(Name),
+    Lead(WorkerId),
     /// Ask it to lead no more; `Leader::resigned` when it has answered.
-    Resign(Name),
+    Resign(WorkerId),
     /// Tell everybody; slots, None for nobody.
     Changed { from: Option<u16>, to: Option<u16> },
 }
@@ -39,23 +37,23 @@ impl Leader {
     pub fn follow(&mut self, supervisor: &Supervisor) -> Vec<Action> {
         let slots = supervisor.slots();
         let mut actions = Vec::new();
-        if let State::Leads(name) | State::Resigning(name) = self.state {
-            match (standing(slots, name), self.state) {
+        if let State::Leads(id) | State::Resigning(id) = self.state {
+            match (standing(slots, id), self.state) {
                 (Standing::Gone, _) => self.state = State::Nobody,
                 (Standing::Leaves, State::Leads(_)) => {
-                    self.state = State::Resigning(name);
-                    actions.push(Action::Resign(name));
+                    self.state = State::Resigning(id);
+                    actions.push(Action::Resign(id));
                 }
                 (Standing::Stays | Standing::Leaves, _) => {}
             }
         }
         if self.state == State::Nobody {
             let next = if supervisor.is_stopping() { None } else { choose(slots) };
-            if let Some(name) = next {
-                self.state = State::Leads(name);
-                actions.push(Action::Lead(name));
+            if let Some(id) = next {
+                self.state = State::Leads(id);
+                actions.push(Action::Lead(id));
             }
-            let (from, to) = (self.told, next.map(|(slot, _)| slot));
+            let (from, to) = (self.told, next.map(|next| next.slot));
             if from != to || next.is_some() {
                 self.told = to;
                 actions.push(Action::Changed { from, to });
@@ -67,14 +65,14 @@ impl Leader {
     /// The slot of who leads.
     pub fn leads(&self) -> Option<u16> {
         match self.state {
-            State::Leads((slot, _)) => Some(slot),
+            State::Leads(id) => Some(id.slot),
             State::Resigning(_) | State::Nobody => None,
         }
     }
 
     /// The worker leads no more.
-    pub fn resigned(&mut self, name: Name) {
-        if self.state == State::Resigning(name) {
+    pub fn resigned(&mut self, id: WorkerId) {
+        if self.state == State::Resigning(id) {
             self.state = State::Nobody;
         }
     }
@@ -86,12 +84,12 @@ enum Standing {
     Gone,
 }
 
-fn standing(slots: &[Slot], name: Name) -> Standing {
-    let Some(slot) = slots.get(usize::from(name.0)) else { return Standing::Gone };
-    if !slot.workers().any(|worker| worker.generation == name.1) {
+fn standing(slots: &[Slot], id: WorkerId) -> Standing {
+    let Some(slot) = slots.get(usize::from(id.slot)) else { return Standing::Gone };
+    if !slot.workers().any(|worker| worker.id == id) {
         return Standing::Gone;
     }
-    let sits = slot.sitting().is_some_and(|worker| worker.generation == name.1);
+    let sits = slot.sitting().is_some_and(|worker| worker.id == id);
     if sits && may_lead(slot) { Standing::Stays } else { Standing::Leaves }
 }
 
@@ -107,8 +105,8 @@ fn may_lead(slot: &Slot) -> bool {
 }
 
 /// One that is ready before one that starts; the lowest slot.
-fn choose(slots: &[Slot]) -> Option<Name> {
+fn choose(slots: &[Slot]) -> Option<WorkerId> {
     let fit = slots.iter().filter(|slot| may_lead(slot));
     let first = fit.min_by_key(|slot| (!slot.is_ready(), slot.number))?;
-    first.sitting().map(|worker| (first.number, worker.generation))
+    first.sitting().map(|worker| worker.id)
 }

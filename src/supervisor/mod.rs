@@ -21,6 +21,7 @@ use std::time::Duration;
 use crate::config::sections::process::Ready;
 use crate::error::Error;
 use crate::event::{Event, Exit};
+use crate::model::WorkerId;
 
 pub use ailing::OWN;
 pub use leader::{Action as LeaderAction, Leader};
@@ -71,74 +72,62 @@ pub enum Scale {
     },
 }
 
-/// A fact for the supervisor. `generation` tells a slot's workers apart; facts of an earlier one are stale.
+/// A fact for the supervisor. Facts of a worker that is not there any more are stale.
 #[derive(Clone, Debug)]
 pub enum Fact {
     Start,
     Spawned {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         pid: u32,
     },
     SpawnFailed {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         error: Error,
     },
     Ready {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     /// It would be ready, if it served these addresses as its predecessor does.
     Lacks {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         addresses: Vec<String>,
     },
     /// The worker has served for a while, or there is nothing to serve.
     Warm {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     /// What the worker wrote before it was ready.
     Wrote {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         text: String,
     },
     /// The worker drains by itself and is to be replaced. `signalled`: a signal asked it to, which may be on its
     /// way to the primary too.
     Leaving {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         signalled: bool,
     },
     /// The worker told of an uncaught error of its own. `reported`: its output says so too.
     Failed {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         error: Error,
         reported: bool,
     },
     /// The worker broke the protocol; its channel is closed.
     Broken {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         error: Error,
     },
     /// It fails its checks. Said again as long as it does.
     Unhealthy {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     /// Its event loop does not turn any more.
     Hung {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     Exited {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         exit: Exit,
     },
     /// The primary itself got a signal to stop: workers that end now were probably meant too.
@@ -153,13 +142,13 @@ pub enum Fact {
     Scale {
         id: u32,
         target: Scale,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
     },
     /// New workers for all slots, or for one; `asker` as for a scale.
     Roll {
         id: u32,
         slot: Option<u16>,
-        asker: Option<(u16, u32)>,
+        asker: Option<WorkerId>,
     },
     /// Time has passed.
     Tick,
@@ -170,35 +159,29 @@ pub enum Fact {
 pub enum Action {
     /// `spare`: it waits before it serves.
     Spawn {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         spare: bool,
     },
     /// This worker is the one of its slot that gets connections from now on.
     Promote {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     /// The worker serves on, and tells who asks that it is about to leave.
     Unready {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     /// The cluster takes nothing new: its addresses close. Drains that are asked for beside this begin when they have.
     Retire,
     /// Ask the worker to finish what it has; `deadline` from now it is gone.
     Drain {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
         deadline: Duration,
     },
     Terminate {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     Kill {
-        slot: u16,
-        generation: u32,
+        worker: WorkerId,
     },
     Emit(Event),
     /// `start` is settled: every worker is ready, or the cluster runs degraded, or nothing got ready.

@@ -14,14 +14,12 @@ use serde_json::json;
 use crate::config::MOST_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::Event;
-
-/// A worker: its slot and generation.
-type Name = (u16, u32);
+use crate::model::WorkerId;
 
 #[derive(Clone, Debug)]
 pub struct Operation {
     id: u32,
-    asker: Option<Name>,
+    asker: Option<WorkerId>,
     kind: Kind,
 }
 
@@ -41,7 +39,7 @@ enum Kind {
 pub struct Running {
     id: u32,
     /// Its end is not waited for.
-    asker: Option<Name>,
+    asker: Option<WorkerId>,
     work: Work,
 }
 
@@ -65,13 +63,13 @@ enum Work {
 #[derive(Clone, Debug)]
 struct Roll {
     /// The new worker that is waited for, and why it did not get ready.
-    at: Option<Name>,
+    at: Option<WorkerId>,
     error: Option<Error>,
     rest: VecDeque<u16>,
     /// Slots that have a new worker.
     new: Vec<u16>,
     /// Those that were replaced and leave.
-    old: Vec<Name>,
+    old: Vec<WorkerId>,
 }
 
 impl Roll {
@@ -81,12 +79,12 @@ impl Roll {
 }
 
 impl Supervisor {
-    pub(super) fn ask_scale(&mut self, id: u32, target: Scale, asker: Option<Name>) {
+    pub(super) fn ask_scale(&mut self, id: u32, target: Scale, asker: Option<WorkerId>) {
         self.ask(Operation { id, asker, kind: Kind::Scale { target } });
     }
 
     /// `only`: one slot; None: all.
-    pub(super) fn ask_roll(&mut self, id: u32, only: Option<u16>, asker: Option<Name>) {
+    pub(super) fn ask_roll(&mut self, id: u32, only: Option<u16>, asker: Option<WorkerId>) {
         self.ask(Operation { id, asker, kind: Kind::Roll { only } });
     }
 
@@ -95,7 +93,7 @@ impl Supervisor {
         let is_waiting = |operation: &Operation| matches!(operation.kind, Kind::Roll { only } if only.is_none_or(|one| one == number));
         let is_running = match self.running.as_ref().map(|running| &running.work) {
             Some(Work::Rolling(roll)) => {
-                roll.at.is_some_and(|(slot, _)| slot == number) || roll.rest.contains(&number)
+                roll.at.is_some_and(|id| id.slot == number) || roll.rest.contains(&number)
             }
             Some(Work::Growing { .. } | Work::Shrinking { .. }) | None => false,
         };
@@ -103,10 +101,10 @@ impl Supervisor {
     }
 
     /// A worker ended before it was ready: does an operation wait for it?
-    pub(super) fn not_ready(&mut self, slot: u16, generation: u32, why: &Error) {
+    pub(super) fn not_ready(&mut self, id: WorkerId, why: &Error) {
         let error = match self.running.as_mut().map(|running| &mut running.work) {
-            Some(Work::Rolling(roll)) if roll.at == Some((slot, generation)) => &mut roll.error,
-            Some(Work::Growing { slots, error, .. }) if slots.contains(&slot) => error,
+            Some(Work::Rolling(roll)) if roll.at == Some(id) => &mut roll.error,
+            Some(Work::Growing { slots, error, .. }) if slots.contains(&id.slot) => error,
             Some(Work::Rolling(_) | Work::Growing { .. } | Work::Shrinking { .. }) | None => return,
         };
         error.get_or_insert_with(|| why.clone());
@@ -251,8 +249,8 @@ impl Supervisor {
     }
 
     /// Somebody but the asker is in the slot.
-    fn is_waited_for(&self, number: u16, asker: Option<Name>) -> bool {
-        self.slots[usize::from(number)].workers().any(|worker| Some((number, worker.generation)) != asker)
+    fn is_waited_for(&self, number: u16, asker: Option<WorkerId>) -> bool {
+        self.slots[usize::from(number)].workers().any(|worker| Some(worker.id) != asker)
     }
 
     fn scaled(&mut self, from: u32) {
@@ -303,26 +301,26 @@ impl Supervisor {
     }
 
     /// The next step of a roll; None when it has ended.
-    fn roll_on(&mut self, id: u32, mut roll: Roll, asker: Option<Name>, now: Duration) -> Option<Roll> {
-        if let Some((number, generation)) = roll.at {
+    fn roll_on(&mut self, id: u32, mut roll: Roll, asker: Option<WorkerId>, now: Duration) -> Option<Roll> {
+        if let Some(next) = roll.at {
             if let Some(error) = roll.error {
-                self.done(id, Err(not_replaced(number, &error)));
+                self.done(id, Err(not_replaced(next.slot, &error)));
                 return None;
             }
-            if !self.has_arrived(number, generation, !roll.rest.is_empty()) {
+            if !self.has_arrived(next, !roll.rest.is_empty()) {
                 return Some(roll);
             }
             roll.at = None;
-            if self.slots[usize::from(number)].is_ready() {
-                roll.new.push(number);
+            if self.slots[usize::from(next.slot)].is_ready() {
+                roll.new.push(next.slot);
             }
         }
         while let Some(number) = roll.rest.pop_front() {
             let slot = &mut self.slots[usize::from(number)];
-            roll.at = Some((number, slot.generation + 1));
+            roll.at = Some(WorkerId { slot: number, generation: slot.generation + 1 });
             match &slot.seat {
                 Seat::Occupied(worker) if worker.is_ready() => {
-                    roll.old.push((number, worker.generation));
+                    roll.old.push(worker.id);
                     self.prepare_next(number, now);
                 }
                 // Whether it has the old code or the new nobody knows: it is replaced when it is ready.
@@ -346,9 +344,8 @@ impl Supervisor {
             }
             return Some(roll);
         }
-        let has_left = |(slot, generation): &Name| {
-            Some((*slot, *generation)) == asker
-                || self.slots[usize::from(*slot)].workers().all(|worker| worker.generation != *generation)
+        let has_left = |old: &WorkerId| {
+            Some(*old) == asker || self.slots[usize::from(old.slot)].workers().all(|worker| worker.id != *old)
         };
         if id == OWN || roll.old.iter().all(has_left) {
             self.done(id, Ok(roll.new));
@@ -359,12 +356,12 @@ impl Supervisor {
 
     /// Is the new worker there, or will it never come? If others are still to be replaced, it must be as fast as
     /// the old one was: or soon all would be slow.
-    fn has_arrived(&self, number: u16, generation: u32, others_follow: bool) -> bool {
-        let slot = &self.slots[usize::from(number)];
-        if slot.role == Role::Retired || slot.generation > generation {
+    fn has_arrived(&self, id: WorkerId, others_follow: bool) -> bool {
+        let slot = &self.slots[usize::from(id.slot)];
+        if slot.role == Role::Retired || slot.generation > id.generation {
             return true;
         }
-        let Some(worker) = slot.workers().find(|worker| worker.generation == generation) else {
+        let Some(worker) = slot.workers().find(|worker| worker.id == id) else {
             return matches!(slot.seat, Seat::Vacant | Seat::CircuitOpen { .. });
         };
         match worker.stage {

@@ -11,6 +11,7 @@ use super::{Action, Fact, Policy};
 use crate::config::MOST_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
+use crate::model::WorkerId;
 
 /// A worker that ends this soon after the primary's own stop signal was probably meant by it too.
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);
@@ -83,32 +84,30 @@ impl Supervisor {
     pub fn handle(&mut self, fact: Fact, now: Duration) -> Vec<Action> {
         match fact {
             Fact::Start => self.start(now),
-            Fact::Spawned { slot, generation, pid } => self.spawned(slot, generation, pid),
-            Fact::SpawnFailed { slot, generation, error } => self.spawn_failed(slot, generation, error, now),
-            Fact::Ready { slot, generation } => self.ready(slot, generation, now),
-            Fact::Lacks { slot, generation, addresses } => {
-                if let Some(worker) = self.worker(slot, generation) {
+            Fact::Spawned { worker, pid } => self.spawned(worker, pid),
+            Fact::SpawnFailed { worker, error } => self.spawn_failed(worker, error, now),
+            Fact::Ready { worker } => self.ready(worker, now),
+            Fact::Lacks { worker, addresses } => {
+                if let Some(worker) = self.worker(worker) {
                     worker.lacks = addresses;
                 }
             }
-            Fact::Warm { slot, generation } => {
-                if let Some(worker) = self.worker(slot, generation) {
+            Fact::Warm { worker } => {
+                if let Some(worker) = self.worker(worker) {
                     worker.is_warm = true;
                 }
             }
-            Fact::Wrote { slot, generation, text } => {
-                if let Some(worker) = self.worker(slot, generation) {
+            Fact::Wrote { worker, text } => {
+                if let Some(worker) = self.worker(worker) {
                     worker.wrote(&text);
                 }
             }
-            Fact::Leaving { slot, generation, signalled } => self.leaving(slot, generation, signalled, now),
-            Fact::Failed { slot, generation, error, reported } => {
-                self.failed(slot, generation, error, reported)
-            }
-            Fact::Broken { slot, generation, error } => self.broken(slot, generation, error),
-            Fact::Unhealthy { slot, generation } => self.unhealthy(slot, generation, now),
-            Fact::Hung { slot, generation } => self.hung(slot, generation),
-            Fact::Exited { slot, generation, exit } => self.exited(slot, generation, exit, now),
+            Fact::Leaving { worker, signalled } => self.leaving(worker, signalled, now),
+            Fact::Failed { worker, error, reported } => self.failed(worker, error, reported),
+            Fact::Broken { worker, error } => self.broken(worker, error),
+            Fact::Unhealthy { worker } => self.unhealthy(worker, now),
+            Fact::Hung { worker } => self.hung(worker),
+            Fact::Exited { worker, exit } => self.exited(worker, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
             Fact::Stop { graceful, limit } => self.stop(graceful, limit, now),
             Fact::Scale { id, target, asker } => self.ask_scale(id, target, asker),
@@ -143,18 +142,18 @@ impl Supervisor {
     pub(super) fn occupy(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
         let worker = slot.conceive(now);
-        let (generation, spare) = (worker.generation, slot.role == Role::Spare);
+        let (id, spare) = (worker.id, slot.role == Role::Spare);
         slot.seat = Seat::Occupied(worker);
-        self.actions.push(Action::Spawn { slot: number, generation, spare });
+        self.actions.push(Action::Spawn { worker: id, spare });
     }
 
     /// A new worker starts beside the one that sits.
     pub(super) fn prepare_next(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
         let worker = slot.conceive(now);
-        let (generation, spare) = (worker.generation, slot.role == Role::Spare);
+        let (id, spare) = (worker.id, slot.role == Role::Spare);
         slot.next = Some(worker);
-        self.actions.push(Action::Spawn { slot: number, generation, spare });
+        self.actions.push(Action::Spawn { worker: id, spare });
     }
 
     /// A slot that nobody has, with this role from now on: the lowest number first. None when every number is
@@ -178,60 +177,60 @@ impl Supervisor {
     pub(super) fn take_spare(&mut self) -> Option<u16> {
         let spare = self.slots.iter_mut().find(|slot| slot.role == Role::Spare && slot.is_ready())?;
         spare.role = Role::Serving;
-        let (slot, generation) = (spare.number, spare.sitting()?.generation);
-        self.actions.push(Action::Promote { slot, generation });
-        Some(slot)
+        let id = spare.sitting()?.id;
+        self.actions.push(Action::Promote { worker: id });
+        Some(id.slot)
     }
 
-    pub(super) fn worker(&mut self, slot: u16, generation: u32) -> Option<&mut Worker> {
-        self.slots.get_mut(usize::from(slot)).and_then(|slot| slot.worker(generation))
+    pub(super) fn worker(&mut self, id: WorkerId) -> Option<&mut Worker> {
+        self.slots.get_mut(usize::from(id.slot)).and_then(|slot| slot.worker(id))
     }
 
     pub(super) fn emit(&mut self, event: Event) {
         self.actions.push(Action::Emit(event));
     }
 
-    fn spawned(&mut self, slot: u16, generation: u32, spawned: u32) {
+    fn spawned(&mut self, id: WorkerId, spawned: u32) {
         let stopping = self.phase == Phase::Stopping;
-        let retired = self.slots.get(usize::from(slot)).is_some_and(|slot| slot.role == Role::Retired);
-        let Some(worker) = self.worker(slot, generation) else { return };
+        let retired = self.slots.get(usize::from(id.slot)).is_some_and(|slot| slot.role == Role::Retired);
+        let Some(worker) = self.worker(id) else { return };
         if let Stage::Starting { pid, .. } = &mut worker.stage {
             *pid = Some(spawned);
         }
         if stopping || retired {
             // It is not wanted any more: that was decided while it was being made.
             worker.stage = Stage::Killed { pid: spawned, reason: ExitReason::Stopped };
-            self.actions.push(Action::Kill { slot, generation });
+            self.actions.push(Action::Kill { worker: id });
         }
     }
 
-    fn spawn_failed(&mut self, slot: u16, generation: u32, error: Error, now: Duration) {
-        if self.worker(slot, generation).is_none() {
+    fn spawn_failed(&mut self, id: WorkerId, error: Error, now: Duration) {
+        if self.worker(id).is_none() {
             return;
         }
         self.note_start_error(&error);
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error: error.clone(), reported: false });
-        self.gone(slot, generation, ExitReason::Failed, false, Some(error), now);
+        self.emit(Event::WorkerError { worker_id: id.to_string(), error: error.clone(), reported: false });
+        self.gone(id, ExitReason::Failed, false, Some(error), now);
     }
 
-    fn ready(&mut self, slot: u16, generation: u32, now: Duration) {
-        let Some(worker) = self.worker(slot, generation) else { return };
+    fn ready(&mut self, id: WorkerId, now: Duration) {
+        let Some(worker) = self.worker(id) else { return };
         let Stage::Starting { pid: Some(pid), since } = worker.stage else { return };
         worker.stage = Stage::Ready { pid };
         worker.has_been_ready = true;
         self.ever_ready = true;
         let after_ms = (now - since).as_millis() as u64;
-        self.emit(Event::WorkerReady { worker_id: slot.to_string(), pid, generation, after_ms });
-        let found = &mut self.slots[usize::from(slot)];
+        self.emit(Event::WorkerReady { worker_id: id.to_string(), pid, generation: id.generation, after_ms });
+        let found = &mut self.slots[usize::from(id.slot)];
         (found.trial, found.fresh) = (false, false);
-        let takes_over = found.next.as_ref().is_some_and(|next| next.generation == generation);
+        let takes_over = found.next.as_ref().is_some_and(|next| next.id == id);
         if takes_over {
-            self.succeed(slot, now);
-        } else if self.slots[usize::from(slot)].role == Role::Serving {
-            self.actions.push(Action::Promote { slot, generation });
+            self.succeed(id.slot, now);
+        } else if self.slots[usize::from(id.slot)].role == Role::Serving {
+            self.actions.push(Action::Promote { worker: id });
         }
         if self.drain_at.is_some() {
-            self.actions.push(Action::Unready { slot, generation });
+            self.actions.push(Action::Unready { worker: id });
         }
     }
 
@@ -239,18 +238,16 @@ impl Supervisor {
     fn succeed(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
         let Some(next) = slot.next.take() else { return };
-        let generation = next.generation;
+        let id = next.id;
         slot.replacements += 1;
         if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, Seat::Occupied(next)) {
             slot.leaving.push(old);
         }
         if slot.role == Role::Serving {
-            self.actions.push(Action::Promote { slot: number, generation });
+            self.actions.push(Action::Promote { worker: id });
         }
-        for old in
-            self.slots[usize::from(number)].leaving.iter().map(|old| old.generation).collect::<Vec<_>>()
-        {
-            self.let_go(number, old, self.policy.graceful, now);
+        for old in self.slots[usize::from(number)].leaving.iter().map(|old| old.id).collect::<Vec<_>>() {
+            self.let_go(old, self.policy.graceful, now);
         }
     }
 
@@ -262,26 +259,26 @@ impl Supervisor {
     }
 
     /// The worker, and why it told that it would end.
-    fn failed(&mut self, slot: u16, generation: u32, error: Error, reported: bool) {
-        let Some(worker) = self.worker(slot, generation) else { return };
+    fn failed(&mut self, id: WorkerId, error: Error, reported: bool) {
+        let Some(worker) = self.worker(id) else { return };
         worker.error = Some(error.clone());
         self.note_start_error(&error);
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error, reported });
+        self.emit(Event::WorkerError { worker_id: id.to_string(), error, reported });
     }
 
-    fn broken(&mut self, slot: u16, generation: u32, error: Error) {
-        let Some(worker) = self.worker(slot, generation) else { return };
+    fn broken(&mut self, id: WorkerId, error: Error) {
+        let Some(worker) = self.worker(id) else { return };
         let Some(pid) = worker.pid() else { return };
         worker.stage = Stage::Killed { pid, reason: ExitReason::Protocol };
-        self.actions.push(Action::Kill { slot, generation });
-        self.emit(Event::WorkerError { worker_id: slot.to_string(), error, reported: false });
+        self.actions.push(Action::Kill { worker: id });
+        self.emit(Event::WorkerError { worker_id: id.to_string(), error, reported: false });
     }
 
-    fn hung(&mut self, slot: u16, generation: u32) {
-        let Some(worker) = self.worker(slot, generation) else { return };
+    fn hung(&mut self, id: WorkerId) {
+        let Some(worker) = self.worker(id) else { return };
         let (Some(pid), false) = (worker.pid(), matches!(worker.stage, Stage::Killed { .. })) else { return };
         worker.stage = Stage::Killed { pid, reason: ExitReason::Hung };
-        self.actions.push(Action::Kill { slot, generation });
+        self.actions.push(Action::Kill { worker: id });
     }
 
     /// Does what has become due.
@@ -312,27 +309,27 @@ impl Supervisor {
             let slot = &self.slots[usize::from(number)];
             let timeout = self.policy.startup_timeout;
             let due = slot.workers().filter(|worker| worker.due(timeout).is_some_and(|due| due <= now));
-            for generation in due.map(|worker| worker.generation).collect::<Vec<_>>() {
-                self.press(number, generation);
+            for id in due.map(|worker| worker.id).collect::<Vec<_>>() {
+                self.press(id);
             }
         }
     }
 
     /// The worker's time is up: the next, harder step.
-    fn press(&mut self, slot: u16, generation: u32) {
-        let Some(worker) = self.worker(slot, generation) else { return };
+    fn press(&mut self, id: WorkerId) {
+        let Some(worker) = self.worker(id) else { return };
         match worker.stage {
             Stage::Starting { pid: Some(pid), .. } => {
                 worker.stage = Stage::Killed { pid, reason: ExitReason::NeverReady };
-                self.actions.push(Action::Kill { slot, generation });
+                self.actions.push(Action::Kill { worker: id });
             }
             Stage::Draining { pid, kill, .. } => {
                 worker.stage = Stage::Terminating { pid, kill };
-                self.actions.push(Action::Terminate { slot, generation });
+                self.actions.push(Action::Terminate { worker: id });
             }
             Stage::Terminating { pid, .. } => {
                 worker.stage = Stage::Killed { pid, reason: ExitReason::Deadline };
-                self.actions.push(Action::Kill { slot, generation });
+                self.actions.push(Action::Kill { worker: id });
             }
             Stage::Starting { pid: None, .. } | Stage::Ready { .. } | Stage::Killed { .. } => {}
         }

@@ -6,6 +6,7 @@ use super::ailing::Ailing;
 use super::budget::Budget;
 use super::worker::{Stage, Worker};
 use crate::event::SlotState;
+use crate::model::WorkerId;
 
 /// Who has the slot now.
 #[derive(Clone, Debug)]
@@ -83,7 +84,7 @@ impl Slot {
     /// A worker of the next generation.
     pub fn conceive(&mut self, now: Duration) -> Worker {
         self.generation += 1;
-        Worker::new(self.generation, now)
+        Worker::new(WorkerId { slot: self.number, generation: self.generation }, now)
     }
 
     /// A start that was due later is not due any more.
@@ -109,13 +110,13 @@ impl Slot {
         self.sitting().into_iter().chain(&self.next).chain(&self.leaving)
     }
 
-    pub fn worker(&mut self, generation: u32) -> Option<&mut Worker> {
+    pub fn worker(&mut self, id: WorkerId) -> Option<&mut Worker> {
         let sitting = match &mut self.seat {
             Seat::Occupied(worker) => Some(worker),
             Seat::Vacant | Seat::Waiting { .. } | Seat::CircuitOpen { .. } => None,
         };
         let mut all = sitting.into_iter().chain(&mut self.next).chain(&mut self.leaving);
-        all.find(|worker| worker.generation == generation)
+        all.find(|worker| worker.id == id)
     }
 
     /// A process exists or is about to.
@@ -124,8 +125,8 @@ impl Slot {
     }
 
     /// This worker is to take over from one that serves.
-    pub fn takes_over(&self, generation: u32) -> bool {
-        let is_next = self.next.as_ref().is_some_and(|next| next.generation == generation);
+    pub fn takes_over(&self, id: WorkerId) -> bool {
+        let is_next = self.next.as_ref().is_some_and(|next| next.id == id);
         is_next && self.is_ready() && self.role == Role::Serving
     }
 

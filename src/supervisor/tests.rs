@@ -11,6 +11,11 @@ use super::{Action, Fact, Policy, Seat, Slot, Stage, Supervisor};
 use crate::config::sections::process::Ready;
 use crate::error::{Code, Error};
 use crate::event::{Event, Exit};
+use crate::model::WorkerId;
+
+fn id(slot: u16, generation: u32) -> WorkerId {
+    WorkerId { slot, generation }
+}
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -84,19 +89,19 @@ impl World {
 
     fn spawned(&mut self, slot: u16) -> Vec<Action> {
         let generation = self.generation(slot);
-        self.tell(Fact::Spawned { slot, generation, pid: 100 + u32::from(slot) })
+        self.tell(Fact::Spawned { worker: id(slot, generation), pid: 100 + u32::from(slot) })
     }
 
     fn up(&mut self, slot: u16) {
         self.spawned(slot);
         let generation = self.generation(slot);
-        self.tell(Fact::Ready { slot, generation });
-        self.tell(Fact::Warm { slot, generation });
+        self.tell(Fact::Ready { worker: id(slot, generation) });
+        self.tell(Fact::Warm { worker: id(slot, generation) });
     }
 
     fn exit(&mut self, slot: u16, exit: Exit) -> Vec<Action> {
         let generation = self.generation(slot);
-        self.tell(Fact::Exited { slot, generation, exit })
+        self.tell(Fact::Exited { worker: id(slot, generation), exit })
     }
 
     fn pass(&mut self, time: Duration) -> Vec<Action> {
@@ -116,7 +121,7 @@ impl World {
 
 fn spawns(actions: &[Action]) -> Vec<u16> {
     let slots = actions.iter().map(|action| match action {
-        Action::Spawn { slot, .. } => Some(*slot),
+        Action::Spawn { worker, .. } => Some(worker.slot),
         _ => None,
     });
     slots.flatten().collect()
@@ -138,7 +143,7 @@ fn workers_start_from_the_lowest_slot_and_stop_from_the_highest() {
         .tell(Fact::Stop { graceful: true, limit: None })
         .iter()
         .filter_map(|action| match action {
-            Action::Drain { slot, .. } => Some(*slot),
+            Action::Drain { worker, .. } => Some(worker.slot),
             _ => None,
         })
         .collect();
@@ -227,7 +232,11 @@ fn start_rejects_with_the_first_workers_own_error_when_none_ever_got_ready() {
             world.spawned(slot);
             let generation = world.generation(slot);
             if round == 0 && slot == 0 {
-                world.tell(Fact::Failed { slot, generation, error: own.clone(), reported: false });
+                world.tell(Fact::Failed {
+                    worker: id(slot, generation),
+                    error: own.clone(),
+                    reported: false,
+                });
             }
             world.exit(slot, CRASH);
         }
@@ -265,7 +274,7 @@ fn a_worker_that_is_never_ready_is_killed_and_said_to_be() {
     world.tell(Fact::Start);
     world.spawned(0);
     assert_eq!(world.wait(), seconds(60));
-    assert!(world.log.contains(&Action::Kill { slot: 0, generation: 1 }));
+    assert!(world.log.contains(&Action::Kill { worker: id(0, 1) }));
     let actions = world.exit(0, KILLED);
     let Some(Err(error)) = started(&actions) else { panic!("start must reject: {actions:?}") };
     assert!(error.message.contains("server.js") && error.message.contains("startupTimeout"), "{error}");
@@ -285,7 +294,7 @@ fn news_of_an_earlier_worker_is_ignored() {
     let mut world = World::started(policy(1));
     world.exit(0, KILLED);
     world.up(0);
-    let stale = world.tell(Fact::Exited { slot: 0, generation: 1, exit: KILLED });
+    let stale = world.tell(Fact::Exited { worker: id(0, 1), exit: KILLED });
     assert!(stale.is_empty());
     assert!(world.slot(0).is_ready());
 }

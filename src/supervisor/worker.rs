@@ -7,6 +7,7 @@ use super::Policy;
 use crate::error::Error;
 use crate::event::ExitReason;
 use crate::event::{MOST_OUTPUT, tail};
+use crate::model::WorkerId;
 
 /// All times are the supervisor's clock.
 #[derive(Clone, Debug)]
@@ -40,7 +41,7 @@ pub enum Stage {
 
 #[derive(Clone, Debug)]
 pub struct Worker {
-    pub generation: u32,
+    pub id: WorkerId,
     pub stage: Stage,
     pub has_been_ready: bool,
     /// A roll may go on to the next slot.
@@ -54,10 +55,10 @@ pub struct Worker {
 }
 
 impl Worker {
-    pub fn new(generation: u32, now: Duration) -> Self {
+    pub fn new(id: WorkerId, now: Duration) -> Self {
         let stage = Stage::Starting { pid: None, since: now };
         Self {
-            generation,
+            id,
             stage,
             has_been_ready: false,
             is_warm: false,

@@ -8,10 +8,11 @@ use super::pace::Pace;
 use crate::event::SlotState;
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::{Page, SharedMemory};
+use crate::model::WorkerId;
 use crate::sys::uv::{Loop, Prepare};
 
 /// Its only worker's.
-const GENERATION: u32 = 1;
+const WORKER: WorkerId = WorkerId::new(0, 1);
 
 pub struct Alone {
     pub memory: SharedMemory,
@@ -26,12 +27,12 @@ impl Alone {
         let (memory, _memfd) = SharedMemory::create(now_ms)?;
         memory.set(header::SLOTS, 1);
         memory.set(header::WANTED, 1);
-        memory.set_row(0, row::GENERATION, u64::from(GENERATION));
+        memory.set_row(0, row::GENERATION, u64::from(WORKER.generation));
         memory.set_row(0, row::PID, u64::from(std::process::id()));
-        memory.set_pids(0, std::iter::once((GENERATION, std::process::id())));
+        memory.set_pids(0, std::iter::once((WORKER, std::process::id())));
         memory.set_row(0, row::STATE, SlotState::Starting as u64);
         memory.set_row(0, row::STARTED, now_ms);
-        let page = memory.page(0, GENERATION);
+        let page = memory.page(WORKER);
         let counted = Rc::new(page.clone());
         let page_while_counted = Rc::downgrade(&counted);
         collections::count(move || page_while_counted.upgrade().map(|page| (*page).clone()));

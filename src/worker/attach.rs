@@ -88,7 +88,7 @@ impl Attachment {
     /// Puts the worker on the runtime's loop. The handles do not keep it alive.
     pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
         let Attachment { link, connections, program, keys, streams, memory, welcome, tickets: _ } = self;
-        let page = memory.page(welcome.slot, welcome.generation);
+        let page = memory.page(welcome.worker);
         let hands = Hands::new()?;
         let worker = Rc::new_cyclic(|worker| Worker {
             uv,

@@ -35,14 +35,15 @@ mod tests {
     use super::*;
     use crate::metrics::layout::page::{COUNTERS, GC_KINDS};
     use crate::metrics::memory::SharedMemory;
+    use crate::model::WorkerId;
 
     #[test]
     fn a_collection_stands_in_its_bucket_and_outlives_the_worker() {
         let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        let page = memory.page(0, 1);
+        let page = memory.page(WorkerId::new(0, 1));
         add(&page, Collection::Major, Duration::from_millis(50));
         add(&page, Collection::Major, Duration::from_secs(9));
-        memory.retire(0, 1);
+        memory.retire(WorkerId::new(0, 1));
         let totals = memory.slot_totals(0);
         let cells: Vec<f64> = (0..GC_KIND_CELLS).map(|cell| totals.of(GC + GC_KIND_CELLS + cell)).collect();
         assert_eq!(GC_KINDS[1], "major");

@@ -52,8 +52,8 @@ impl Worker {
         let line = Line::start(self.uv, program, ends, messages.most + BESIDE, on(Worker::attend_line))?;
         *self.post.line.borrow_mut() = Some(line);
         let tally = self.welcome.measured.then(|| {
-            let (slot, generation) = (self.welcome.slot, self.welcome.generation);
-            Box::new(MessageTally::new(Meters::of_worker(&self.memory, slot, generation))) as Box<dyn Tally>
+            Box::new(MessageTally::new(Meters::of_worker(&self.memory, self.welcome.worker)))
+                as Box<dyn Tally>
         });
         *self.post.desk.borrow_mut() = Some(Desk::new(self.uv, limits, tally, on(Worker::late))?);
         Ok(())

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 #[test]
 fn a_server_closed_in_one_worker_leaves_everything_to_the_others() {
@@ -21,11 +22,11 @@ fn a_server_closed_in_one_worker_leaves_everything_to_the_others() {
 fn what_lay_unread_in_the_channel_comes_round_when_the_server_closes() {
     let (cluster, site, _) = Cluster::serving(exact(drover::balance::Strategy::RoundRobin), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
     seat.await_message();
-    cluster.close_seat(0, seat.generation, &site);
+    cluster.close_seat(seat.id, &site);
     for mut client in clients {
         assert_eq!(client.who(), 1);
     }
@@ -47,11 +48,11 @@ fn what_an_address_brought_until_its_end_is_the_last_workers() {
         let (cluster, site, _) = Cluster::serving(settings, 0);
         let (seat, other) = (cluster.seat(0), cluster.worker(1, &site));
         let _listener = cluster.share(0, &site);
-        cluster.serve_seat(0, seat.generation, &site);
+        cluster.serve_seat(seat.id, &site);
         cluster.close(&other, &site);
         let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
         // Whatever lies in its channel and in the kernel's queues.
-        cluster.close_seat(0, seat.generation, &site);
+        cluster.close_seat(seat.id, &site);
         assert_eq!(std::iter::from_fn(|| seat.take()).map(|parcel| parcel.fds.len()).sum::<usize>(), 10);
         assert_eq!(cluster.refused(), 0);
         drop(clients);
@@ -62,12 +63,12 @@ fn what_an_address_brought_until_its_end_is_the_last_workers() {
 fn what_a_worker_had_not_read_when_it_died_in_a_stop_is_answered() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let mut client = Client::to(site.to());
     client.say(b"GET / HTTP/1.1\r\n\r\n");
     seat.await_message();
     cluster.retire();
-    cluster.dead(0, seat.generation);
+    cluster.dead(seat.id);
     cluster.stop();
     assert!(client.hear_all().unwrap().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
 }
@@ -100,7 +101,7 @@ fn a_closed_server_in_one_worker_and_a_death_in_the_other_leave_the_port_open_fo
     cluster.kill(workers.remove(1));
     let mut client = Client::to(site.to());
     let _replacement = cluster.worker(1, &site);
-    assert_eq!(client.who_exactly(), (1, 2));
+    assert_eq!(client.who_exactly(), WorkerId::new(1, 2));
 }
 
 #[test]
@@ -111,7 +112,7 @@ fn an_address_of_which_a_worker_has_just_got_a_share_stays_open_though_all_other
     let share = cluster.share(0, &site);
     cluster.close(&workers[1], &site);
     workers[0].open_door(site.group, share);
-    cluster.serve_seat(0, workers[0].generation, &site);
+    cluster.serve_seat(workers[0].id, &site);
     assert_eq!(Client::to(site.to()).who(), 0);
     cluster.close(&workers[0], &site);
     let refused = Client::try_to(site.to()).err().map(|error| error.kind());

@@ -73,7 +73,7 @@ fn with_a_seat(settings: Settings, host: &str) -> (Cluster, Site, Seat, Option<O
     let site = cluster.open(&tcp(host));
     let seat = cluster.seat(0);
     let listener = cluster.share(0, &site);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     (cluster, site, seat, listener)
 }
 
@@ -159,7 +159,7 @@ fn a_unix_socket_that_closes_lets_nobody_in_and_gives_its_queue_to_the_worker() 
     let address = drover::ipc::control::Address::Unix { path: path.to_str().unwrap().into() };
     let site = cluster.open(&address);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::unix(&path)).collect();
     cluster.retire();
     assert_eq!(taken(&seat), 10);

@@ -55,7 +55,7 @@ fn a_port_of_another_program_is_taken_and_an_address_of_the_other_family_invalid
 fn who_is_gone_gets_nothing() {
     let cluster = Cluster::start(settings());
     let seat = cluster.seat(0);
-    cluster.dead(0, seat.generation);
+    cluster.dead(seat.id);
     assert_eq!(cluster.bind(&seat, &udp(0)).map(|_| ()).unwrap_err().errno, libc::ECONNABORTED);
 }
 
@@ -65,7 +65,7 @@ fn port_of_the_dead(cluster: &Cluster) -> u16 {
     let (_, socket) = cluster.bind(&seat, &udp(0)).unwrap();
     let port = port(&socket);
     drop(socket);
-    cluster.dead(0, seat.generation);
+    cluster.dead(seat.id);
     port
 }
 

@@ -8,6 +8,7 @@ use drover::balance::Strategy;
 use drover::dispatch::DispatchMode;
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 const STREAM: usize = 400;
 /// Connections that are open at a time.
@@ -39,12 +40,12 @@ fn modes() -> [Settings; 2] {
 fn what_a_dead_worker_had_not_read_is_served_by_others() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..40).map(|_| Client::to(site.to())).collect();
     seat.await_message();
     drop(seat);
-    cluster.dead(0, 1);
+    cluster.dead(WorkerId::new(0, 1));
     for mut client in clients {
         assert_eq!(client.who(), 1);
     }
@@ -86,7 +87,7 @@ fn while_every_worker_is_dead_connections_wait_for_the_replacement() {
         let mut clients: Vec<Client> = (0..30).map(|_| Client::to(site.to())).collect();
         assert!(clients[0].is_silent_for(Duration::from_millis(50)));
         let _replacement = cluster.worker(1, &site);
-        clients.iter_mut().for_each(|client| assert_eq!(client.who_exactly(), (1, 2)));
+        clients.iter_mut().for_each(|client| assert_eq!(client.who_exactly(), WorkerId::new(1, 2)));
     }
 }
 
@@ -96,7 +97,7 @@ fn a_replacement_inherits_the_listener_of_its_slot() {
     workers.into_iter().for_each(|worker| cluster.kill(worker));
     let worker = cluster.worker(0, &site);
     for _ in 0..20 {
-        assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+        assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
     }
     assert!(worker.accepted() > 0, "it accepts by itself again");
 }
@@ -106,22 +107,22 @@ fn news_of_an_earlier_worker_of_the_slot_do_not_touch_the_present_one() {
     let (cluster, site, workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
     workers.into_iter().for_each(|worker| cluster.kill(worker));
     let _worker = cluster.worker(0, &site);
-    cluster.dead(0, 1);
-    cluster.close_seat(0, 1, &site);
-    assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+    cluster.dead(WorkerId::new(0, 1));
+    cluster.close_seat(WorkerId::new(0, 1), &site);
+    assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
 }
 
 #[test]
 fn a_worker_that_joins_before_its_predecessors_death_is_told_inherits_what_was_unread() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
     seat.await_message();
     drop(seat);
     let _worker = cluster.worker(0, &site);
-    cluster.dead(0, 1);
+    cluster.dead(WorkerId::new(0, 1));
     for mut client in clients {
-        assert_eq!(client.who_exactly(), (0, 2));
+        assert_eq!(client.who_exactly(), WorkerId::new(0, 2));
     }
 }

@@ -31,7 +31,7 @@ fn every_descriptor_is_closed_on_exec() {
     let shares = [&site.address, &unix.address].map(|address| cluster.listen(address, Some(3)).unwrap());
     let seat = cluster.seat(3);
     let datagrams = cluster.bind(&seat, &udp(0)).unwrap();
-    cluster.serve_seat(3, seat.generation, &unix);
+    cluster.serve_seat(seat.id, &unix);
     let _clients = [Client::unix(&folder), Client::unix(&folder)];
     seat.await_message();
     let parcel = seat.take().unwrap();

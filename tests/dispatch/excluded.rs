@@ -16,7 +16,7 @@ fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, Seat) -> Option<Wor
     let (cluster, site, _others) = Cluster::serving(Settings { health_aware: false, ..direct() }, 0);
     let seat = cluster.seat(0);
     let listener = cluster.share(0, &site).unwrap();
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::to(site.to())).collect();
     let queue = fds::accept_queue(listener.as_fd()).unwrap();
@@ -33,7 +33,7 @@ fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, Seat) -> Option<Wor
 #[test]
 fn the_queue_of_a_worker_that_closed_its_server_is_served_by_others() {
     nobody_is_lost_when(|cluster, site, seat| {
-        cluster.close_seat(0, seat.generation, site);
+        cluster.close_seat(seat.id, site);
         None
     });
 }
@@ -41,9 +41,9 @@ fn the_queue_of_a_worker_that_closed_its_server_is_served_by_others() {
 #[test]
 fn the_queue_of_a_dead_worker_is_served_by_others() {
     nobody_is_lost_when(|cluster, _, seat| {
-        let generation = seat.generation;
+        let id = seat.id;
         drop(seat);
-        cluster.dead(0, generation);
+        cluster.dead(id);
         None
     });
 }
@@ -51,7 +51,7 @@ fn the_queue_of_a_dead_worker_is_served_by_others() {
 #[test]
 fn the_queue_of_a_worker_short_of_descriptors_is_served_by_others() {
     nobody_is_lost_when(|cluster, site, seat| {
-        cluster.scarce(0, seat.generation, true);
+        cluster.scarce(seat.id, true);
         Some(seat.run_behind(vec![(site.group, None)]))
     });
 }

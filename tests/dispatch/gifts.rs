@@ -15,7 +15,7 @@ fn many_more_than_the_queue_holds_all_find_their_way() {
     let settings = Settings { max_queue: 16, ..exact(Strategy::RoundRobin) };
     let (cluster, site, _) = Cluster::serving(settings, 0);
     let giver = cluster.seat(0);
-    cluster.serve_seat(0, giver.generation, &site);
+    cluster.serve_seat(giver.id, &site);
     let (mut clients, mut fds) = (Vec::new(), Vec::new());
     for _ in 0..MANY {
         clients.push(Client::to(site.to()));
@@ -24,7 +24,7 @@ fn many_more_than_the_queue_holds_all_find_their_way() {
     }
     assert_eq!(fds.len(), MANY);
     let taker = cluster.worker(1, &site);
-    cluster.close_seat(0, giver.generation, &site);
+    cluster.close_seat(giver.id, &site);
     for nonsense in [&b"x"[..], &[0xff; 3000], &[0; 8]] {
         rustix::net::send(&giver.channel, nonsense, rustix::net::SendFlags::empty()).unwrap();
     }

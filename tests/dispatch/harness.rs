@@ -24,6 +24,7 @@ use drover::dispatch::{Affinity, DispatchMode, Dispatcher, Fallback, ListenFailu
 use drover::ipc::control::{Address, Datagram, GroupId, SocketId};
 use drover::metrics::layout::header;
 use drover::metrics::memory::SharedMemory;
+use drover::model::WorkerId;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
 pub use apart::{Apart, forbid_ipv6, in_a_network_of_its_own, in_a_process_of_its_own};
@@ -179,34 +180,35 @@ impl Cluster {
     }
 
     pub fn listen(&self, address: &Address, slot: Option<u16>) -> Result<Listening, ListenFailure> {
-        let asker = slot.map(|slot| (slot, self.generations.borrow().get(&slot).copied().unwrap_or(0)));
+        let generation = |slot| self.generations.borrow().get(&slot).copied().unwrap_or(0);
+        let asker = slot.map(|slot| WorkerId::new(slot, generation(slot)));
         self.dispatcher.listen(address.clone(), 511, asker).blocking_recv().expect("the accept thread lives")
     }
 
     pub fn bind(&self, seat: &Seat, datagram: &Datagram) -> Result<(SocketId, OwnedFd), ListenFailure> {
-        let answer = self.dispatcher.bind(seat.slot, seat.generation, datagram.clone());
+        let answer = self.dispatcher.bind(seat.id, datagram.clone());
         answer.blocking_recv().expect("the accept thread lives")
     }
 
     /// The worker closes a datagram socket, which the accept thread confirms.
     pub fn unbind(&self, seat: &Seat, socket: SocketId) {
-        let answer = self.dispatcher.unbind(seat.slot, seat.generation, socket);
+        let answer = self.dispatcher.unbind(seat.id, socket);
         answer.blocking_recv().expect("the accept thread lives");
     }
 
     /// A worker that the test steps by hand.
     pub fn seat(&self, slot: u16) -> Seat {
         let seat = self.coming_seat(slot);
-        if seat.generation > 1 {
-            self.memory.retire(slot, seat.generation - 1);
+        if seat.id.generation > 1 {
+            self.memory.retire(WorkerId::new(slot, seat.id.generation - 1));
         }
-        self.promote(slot, seat.generation);
+        self.promote(seat.id);
         seat
     }
 
     /// The worker takes its slot over.
-    pub fn promote(&self, slot: u16, generation: u32) {
-        self.dispatcher.promote(slot, generation);
+    pub fn promote(&self, worker: WorkerId) {
+        self.dispatcher.promote(worker);
         self.settle();
     }
 
@@ -218,7 +220,7 @@ impl Cluster {
 
     /// The slot's next worker is ready as far as it knows.
     pub fn succeed(&self, next: &Seat) {
-        self.dispatcher.succeed(next.slot, next.generation);
+        self.dispatcher.succeed(next.id);
         self.settle();
     }
 
@@ -227,8 +229,9 @@ impl Cluster {
         let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        let seat = Seat::new(slot, generation, theirs.try_clone().unwrap(), &self.memory);
-        self.dispatcher.join(slot, generation, ours, theirs, self.memory.page(slot, generation));
+        let id = WorkerId { slot, generation };
+        let seat = Seat::new(id, theirs.try_clone().unwrap(), &self.memory);
+        self.dispatcher.join(id, ours, theirs, self.memory.page(id));
         seat
     }
 
@@ -246,8 +249,8 @@ impl Cluster {
 
     /// The worker listens at the address and serves what comes.
     pub fn serve(&self, worker: &Worker, site: &Site) {
-        worker.open_door(site.group, self.share(worker.slot, site));
-        self.serve_seat(worker.slot, worker.generation, site);
+        worker.open_door(site.group, self.share(worker.id.slot, site));
+        self.serve_seat(worker.id, site);
     }
 
     /// The slot's own listener, as its worker gets it.
@@ -257,45 +260,45 @@ impl Cluster {
         listening.listener.filter(|_| listening.own)
     }
 
-    pub fn serve_seat(&self, slot: u16, generation: u32, site: &Site) {
-        self.dispatcher.serve(slot, generation, site.group, self.plain_http.get());
+    pub fn serve_seat(&self, worker: WorkerId, site: &Site) {
+        self.dispatcher.serve(worker, site.group, self.plain_http.get());
         self.settle();
     }
 
     /// `server.close()` in one worker, which the accept thread confirms.
     pub fn close(&self, worker: &Worker, site: &Site) {
-        self.close_seat(worker.slot, worker.generation, site);
+        self.close_seat(worker.id, site);
         worker.close_door(site.group);
     }
 
-    pub fn close_seat(&self, slot: u16, generation: u32, site: &Site) {
-        self.dispatcher.close(slot, generation, site.group).blocking_recv().expect("the accept thread lives");
+    pub fn close_seat(&self, worker: WorkerId, site: &Site) {
+        self.dispatcher.close(worker, site.group).blocking_recv().expect("the accept thread lives");
     }
 
     /// The worker dies, whatever it is doing; then the primary learns of it.
     pub fn kill(&self, worker: Worker) {
-        let (slot, generation) = (worker.slot, worker.generation);
+        let id = worker.id;
         worker.die();
-        self.dead(slot, generation);
+        self.dead(id);
     }
 
-    pub fn dead(&self, slot: u16, generation: u32) {
-        self.dispatcher.dead(slot, generation);
+    pub fn dead(&self, worker: WorkerId) {
+        self.dispatcher.dead(worker);
         self.settle();
     }
 
-    pub fn scarce(&self, slot: u16, generation: u32, scarce: bool) {
-        self.dispatcher.scarce(slot, generation, scarce);
+    pub fn scarce(&self, worker: WorkerId, scarce: bool) {
+        self.dispatcher.scarce(worker, scarce);
         self.settle();
     }
 
-    pub fn inspected(&self, slot: u16, generation: u32) {
-        self.dispatcher.inspected(slot, generation);
+    pub fn inspected(&self, worker: WorkerId) {
+        self.dispatcher.inspected(worker);
         self.settle();
     }
 
     pub fn drain_seat(&self, seat: &Seat) {
-        self.dispatcher.drain(seat.slot, seat.generation);
+        self.dispatcher.drain(seat.id);
         self.settle();
     }
 

@@ -10,6 +10,7 @@ use drover::sys::bpf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 fn at_most(connections: u32) -> Settings {
     let max_connections_per_worker = Some(connections);
@@ -80,7 +81,7 @@ fn a_worker_with_many_unread_connections_gets_no_more_and_the_rest_waits() {
     let settings = Settings { queue_timeout: PATIENCE, ..exact(Strategy::RoundRobin) };
     let (cluster, site, _) = Cluster::serving(settings, 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let clients: Vec<Client> = (0..300).map(|_| Client::to(site.to())).collect();
     eventually("172 wait", || (cluster.queued() == 172).then_some(()));
     let _worker = seat.run_behind(vec![(site.group, None)]);
@@ -107,7 +108,7 @@ fn an_ordinary_users_limit_of_descriptors_under_way_loses_no_connection() {
     let seats: Vec<Seat> = (0..4).map(|slot| cluster.seat(slot)).collect();
     // The kernel counts what is under way against the limit at the time.
     limit_descriptors(64);
-    seats.iter().for_each(|seat| cluster.serve_seat(seat.slot, seat.generation, &site));
+    seats.iter().for_each(|seat| cluster.serve_seat(seat.id, &site));
     seats[0].await_message();
     cluster.settle();
     // Four workers may have 128 each on their way.
@@ -184,12 +185,12 @@ fn what_a_dead_worker_had_not_read_is_taken_back_as_descriptors_become_free() {
     eventually("they wait", || (cluster.queued() == 30).then_some(()));
     let (dying, heir) = (cluster.seat(0), cluster.seat(1));
     // All in one message, which needs thirty descriptors at once.
-    cluster.serve_seat(0, dying.generation, &site);
+    cluster.serve_seat(dying.id, &site);
     dying.await_message();
-    cluster.serve_seat(1, heir.generation, &site);
+    cluster.serve_seat(heir.id, &site);
     let taken = take_descriptors();
     drop(dying);
-    cluster.dead(0, 1);
+    cluster.dead(WorkerId::new(0, 1));
     assert!(clients[0].is_silent_for(Duration::from_millis(50)));
     drop(taken);
     let _worker = heir.run_behind(vec![(site.group, None)]);

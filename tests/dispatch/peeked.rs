@@ -8,6 +8,7 @@ use drover::balance::{Candidate, Chooser, Strategy, client_key};
 use drover::dispatch::{Affinity, cookie_value};
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 const KEY: &[u8] = b"a key of thirty-two bytes or more";
 const WORKERS: u16 = 4;
@@ -74,14 +75,14 @@ fn a_cookie_whose_worker_is_gone_is_served_by_another() {
 fn a_connection_that_comes_back_from_a_dead_worker_still_goes_where_its_cookie_says() {
     let (cluster, site, _) = Cluster::serving(by_cookie(), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     // The worker that they name does not serve yet: they go to the only one that does.
     let mut clients: Vec<Client> = (0..6).map(|_| Client::to(site.to())).collect();
     clients.iter_mut().for_each(|client| client.say(request(2).as_bytes()));
     seat.await_message();
     let _others = [1, 2].map(|slot| cluster.worker(slot, &site));
     drop(seat);
-    cluster.dead(0, 1);
+    cluster.dead(WorkerId::new(0, 1));
     clients.iter_mut().for_each(|client| assert_eq!(client.who(), 2));
 }
 

@@ -27,7 +27,7 @@ fn more_workers_than_a_program_can_name_are_served_by_push_which_is_said_once() 
     let cluster = Cluster::start(settings);
     let site = cluster.open(&tcp("127.0.0.1"));
     let seats: Vec<Seat> = (0..MANY).map(|slot| cluster.seat(slot)).collect();
-    seats.iter().for_each(|seat| cluster.serve_seat(seat.slot, seat.generation, &site));
+    seats.iter().for_each(|seat| cluster.serve_seat(seat.id, &site));
     let is_told = |report: &Report| matches!(report, Report::Notice(Level::Warn, text) if text.contains("connections go through the primary"));
     cluster.report("push mode", is_told);
     let candidate = |slot| Candidate { slot, connections: 0, weight: 1, latency_us: 0.0, in_flight: 0 };
@@ -37,7 +37,7 @@ fn more_workers_than_a_program_can_name_are_served_by_push_which_is_said_once() 
         let _client = Client::from(ip, site.to());
         let chosen = Chooser::new(Strategy::IpHash).choose(&candidates, Some(client_key(ip)), 0).unwrap();
         let seat = receiver(&seats);
-        assert_eq!(seat.slot, candidates[chosen].slot);
+        assert_eq!(seat.id.slot, candidates[chosen].slot);
         assert_eq!(seat.take().unwrap().fds.len(), 1);
     }
     assert_eq!(cluster.reports(is_told), 1);

@@ -4,14 +4,15 @@ use drover::balance::Strategy;
 use drover::metrics::layout::page;
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 #[test]
 fn a_worker_that_gets_ready_beside_the_present_one_gets_nothing() {
     let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
     let next = cluster.coming_seat(0);
-    cluster.serve_seat(0, next.generation, &site);
+    cluster.serve_seat(next.id, &site);
     for _ in 0..8 {
-        assert_eq!(Client::to(site.to()).who_exactly(), (0, 1));
+        assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 1));
     }
     assert!(next.take().is_none());
 }
@@ -22,12 +23,12 @@ fn from_its_promotion_on_the_next_worker_gets_everything_and_its_predecessor_not
     let mut kept = Client::to(site.to());
     kept.who();
     let next = cluster.coming_seat(0);
-    let generation = next.generation;
-    cluster.serve_seat(0, generation, &site);
-    cluster.promote(0, generation);
+    let id = next.id;
+    cluster.serve_seat(id, &site);
+    cluster.promote(id);
     let _next = next.run_behind(vec![(site.group, None)]);
     for _ in 0..8 {
-        assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+        assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
     }
     kept.say(b"still there");
     assert_eq!(kept.hear(11), b"still there");
@@ -37,15 +38,15 @@ fn from_its_promotion_on_the_next_worker_gets_everything_and_its_predecessor_not
 fn what_the_predecessor_has_not_read_comes_round_again() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let old = cluster.seat(0);
-    cluster.serve_seat(0, old.generation, &site);
+    cluster.serve_seat(old.id, &site);
     let clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();
     old.await_message();
     let next = cluster.coming_seat(0);
-    cluster.serve_seat(0, next.generation, &site);
-    cluster.promote(0, next.generation);
+    cluster.serve_seat(next.id, &site);
+    cluster.promote(next.id);
     let _next = next.run_behind(vec![(site.group, None)]);
     for mut client in clients {
-        assert_eq!(client.who_exactly(), (0, 2));
+        assert_eq!(client.who_exactly(), WorkerId::new(0, 2));
     }
 }
 
@@ -56,16 +57,17 @@ fn a_cold_worker_is_fed_slowly_but_gets_every_client_that_belongs_to_its_slot() 
         let slot = Client::to(site.to()).who();
         for slot in 0..2 {
             // So many answers make a worker a warm one.
-            cluster.memory.page(slot, 1).set(page::RESPONSES, 1000f64.to_bits());
+            cluster.memory.page(WorkerId::new(slot, 1)).set(page::RESPONSES, 1000f64.to_bits());
         }
         let next = cluster.coming_seat(slot);
-        let generation = next.generation;
-        cluster.serve_seat(slot, generation, &site);
-        cluster.promote(slot, generation);
+        let id = next.id;
+        cluster.serve_seat(id, &site);
+        cluster.promote(id);
         let _next = next.run_behind(vec![(site.group, None)]);
         let mut clients: Vec<Client> = (0..12).map(|_| Client::to(site.to())).collect();
-        let by_new =
-            clients.iter_mut().filter_map(|client| (client.who_exactly() == (slot, 2)).then_some(()));
+        let by_new = clients
+            .iter_mut()
+            .filter_map(|client| (client.who_exactly() == WorkerId::new(slot, 2)).then_some(()));
         assert_eq!(by_new.count(), share, "{strategy:?}");
     }
 }
@@ -74,26 +76,26 @@ fn a_cold_worker_is_fed_slowly_but_gets_every_client_that_belongs_to_its_slot() 
 fn a_next_worker_that_dies_before_its_promotion_changes_nothing() {
     let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
     let next = cluster.coming_seat(0);
-    cluster.serve_seat(0, next.generation, &site);
+    cluster.serve_seat(next.id, &site);
     drop(next);
-    cluster.dead(0, 2);
-    cluster.promote(0, 2);
-    assert_eq!(Client::to(site.to()).who_exactly(), (0, 1));
+    cluster.dead(WorkerId::new(0, 2));
+    cluster.promote(WorkerId::new(0, 2));
+    assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 1));
 }
 
 #[test]
 fn the_predecessors_close_and_death_take_nothing_from_its_successor() {
     let (cluster, site, mut workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
     let next = cluster.coming_seat(0);
-    let generation = next.generation;
-    cluster.serve_seat(0, generation, &site);
-    cluster.promote(0, generation);
+    let id = next.id;
+    cluster.serve_seat(id, &site);
+    cluster.promote(id);
     let _next = next.run_behind(vec![(site.group, None)]);
     let old = workers.remove(0);
     cluster.close(&old, &site);
-    assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+    assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
     cluster.kill(old);
-    assert_eq!(Client::to(site.to()).who_exactly(), (0, 2));
+    assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
 }
 
 #[test]
@@ -110,10 +112,10 @@ fn in_direct_mode_no_connection_is_lost_while_workers_take_over() {
         });
         let slot = round % 2;
         let next = cluster.coming_seat(slot);
-        let generation = next.generation;
+        let id = next.id;
         let share = cluster.share(slot, &site);
-        cluster.serve_seat(slot, generation, &site);
-        cluster.promote(slot, generation);
+        cluster.serve_seat(id, &site);
+        cluster.promote(id);
         let next = next.run_behind(vec![(site.group, share)]);
         let old = std::mem::replace(&mut workers[usize::from(slot)], next);
         cluster.close(&old, &site);

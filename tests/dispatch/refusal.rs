@@ -5,6 +5,7 @@ use std::time::Duration;
 use drover::dispatch::Fallback;
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 /// A cluster whose only worker is dead, so that connections wait.
 fn without_workers(settings: Settings, plain_http: bool) -> (Cluster, Site) {
@@ -87,7 +88,7 @@ fn beyond_the_queue_clients_are_refused_at_once_and_the_others_go_on_waiting() {
     assert_eq!(cluster.refused(), 1);
     let _replacement = cluster.worker(0, &site);
     for mut client in waiting {
-        assert_eq!(client.who_exactly(), (0, 2));
+        assert_eq!(client.who_exactly(), WorkerId::new(0, 2));
     }
 }
 
@@ -106,7 +107,7 @@ fn what_the_kernel_had_queued_when_the_cluster_stops_is_answered() {
     let (cluster, site, _) = Cluster::serving(direct(), 0);
     let seat = cluster.seat(0);
     let _listener = cluster.share(0, &site);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
     cluster.drain_seat(&seat);
     cluster.retire();

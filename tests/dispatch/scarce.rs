@@ -9,13 +9,13 @@ fn a_worker_short_of_descriptors_is_left_out_of_direct_mode_until_it_has_enough_
     let settings = Settings { health_aware: false, ..direct() };
     let (cluster, site, workers) = Cluster::serving(settings, 2);
     let scarce = &workers[0];
-    cluster.scarce(0, scarce.generation, true);
+    cluster.scarce(scarce.id, true);
     let before = scarce.taken();
     for _ in 0..40 {
         assert_eq!(Client::to(site.to()).who(), 1);
     }
     assert_eq!(scarce.taken(), before);
-    cluster.scarce(0, scarce.generation, false);
+    cluster.scarce(scarce.id, false);
     // Each meets it with a chance of one in two.
     assert!((0..100).any(|_| Client::to(site.to()).who() == 0));
 }
@@ -23,7 +23,7 @@ fn a_worker_short_of_descriptors_is_left_out_of_direct_mode_until_it_has_enough_
 #[test]
 fn when_every_worker_is_short_of_descriptors_connections_are_pushed() {
     let (cluster, site, workers) = Cluster::serving(direct(), 2);
-    workers.iter().for_each(|worker| cluster.scarce(worker.slot, worker.generation, true));
+    workers.iter().for_each(|worker| cluster.scarce(worker.id, true));
     let accepted: u64 = workers.iter().map(Worker::accepted).sum();
     for _ in 0..40 {
         Client::to(site.to()).who();
@@ -38,8 +38,8 @@ fn messages(scarce: bool) -> Vec<usize> {
     let _clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();
     eventually("20 connections wait", || (cluster.queued() == 20).then_some(()));
     let seat = cluster.seat(0);
-    cluster.scarce(0, seat.generation, scarce);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.scarce(seat.id, scarce);
+    cluster.serve_seat(seat.id, &site);
     let mut messages = Vec::new();
     while messages.iter().sum::<usize>() < 20 {
         seat.await_message();
@@ -58,8 +58,8 @@ fn a_worker_short_of_descriptors_gets_one_connection_a_message() {
 fn a_worker_short_of_descriptors_has_one_connection_on_the_way_and_the_others_wait() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let seat = cluster.seat(0);
-    cluster.scarce(0, seat.generation, true);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.scarce(seat.id, true);
+    cluster.serve_seat(seat.id, &site);
     let _clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();
     eventually("the others wait", || (cluster.queued() == 19).then_some(()));
     assert_eq!(seat.take().unwrap().fds.len(), 1);
@@ -69,7 +69,7 @@ fn a_worker_short_of_descriptors_has_one_connection_on_the_way_and_the_others_wa
 fn a_worker_short_of_descriptors_gets_something_only_when_no_other_has_room() {
     let settings = Settings { max_connections_per_worker: Some(3), ..exact(Strategy::RoundRobin) };
     let (cluster, site, workers) = Cluster::serving(settings, 2);
-    cluster.scarce(0, workers[0].generation, true);
+    cluster.scarce(workers[0].id, true);
     let mut clients: Vec<Client> = (0..4).map(|_| Client::to(site.to())).collect();
     let who: Vec<u16> = clients.iter_mut().map(Client::who).collect();
     assert_eq!(who, [1, 1, 1, 0]);
@@ -79,11 +79,11 @@ fn a_worker_short_of_descriptors_gets_something_only_when_no_other_has_room() {
 fn what_a_worker_short_of_descriptors_has_not_read_goes_to_others() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
     seat.await_message();
     let _other = cluster.worker(1, &site);
-    cluster.scarce(0, seat.generation, true);
+    cluster.scarce(seat.id, true);
     for mut client in clients {
         assert_eq!(client.who(), 1);
     }

@@ -7,6 +7,7 @@ use drover::balance::Strategy;
 use drover::dispatch::Report;
 
 use crate::harness::*;
+use drover::model::WorkerId;
 
 /// A round of the judge is 10 ms and the verdict takes 50.
 const SEVERAL_VERDICTS: Duration = Duration::from_millis(300);
@@ -68,7 +69,7 @@ fn a_stuck_worker_gets_nothing_new_until_its_loop_turns() {
 #[test]
 fn a_worker_that_a_debugger_may_stop_keeps_what_it_was_given() {
     let (cluster, site, mut workers) = Cluster::serving(exact(Strategy::RoundRobin), 2);
-    cluster.inspected(0, 1);
+    cluster.inspected(WorkerId::new(0, 1));
     workers[0].block();
     let mut clients: Vec<Client> = (0..4).map(|_| Client::to(site.to())).collect();
     assert!(clients[0].is_silent_for(SEVERAL_VERDICTS), "nobody else answers");
@@ -81,15 +82,15 @@ fn a_worker_that_a_debugger_may_stop_keeps_what_it_was_given() {
 fn a_connection_is_taken_back_from_a_stuck_worker_once() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let (first, second) = (cluster.seat(0), cluster.seat(1));
-    cluster.serve_seat(0, first.generation, &site);
+    cluster.serve_seat(first.id, &site);
     let client = Client::to(site.to());
     first.await_message();
     cluster.report_stuck(0);
-    cluster.serve_seat(1, second.generation, &site);
+    cluster.serve_seat(second.id, &site);
     second.await_message();
     cluster.report_stuck(1);
     drop(first);
-    cluster.dead(0, 1);
+    cluster.dead(WorkerId::new(0, 1));
     // Goes to a stuck worker because there is no other, and has been nowhere else.
     let mut fresh = Client::to(site.to());
     assert!(fresh.is_silent_for(SEVERAL_VERDICTS));
@@ -108,7 +109,7 @@ fn a_stuck_worker_is_sent_what_wakes_it_and_is_well_when_it_has_read_it() {
         let (cluster, site, _) = Cluster::serving(settings, 0);
         let asleep = cluster.seat(0);
         let listener = cluster.share(0, &site);
-        cluster.serve_seat(0, asleep.generation, &site);
+        cluster.serve_seat(asleep.id, &site);
         let _other = cluster.worker(1, &site);
         for mut client in clients_until_stuck(&cluster, &site) {
             assert_eq!(client.who(), 1);
@@ -124,7 +125,7 @@ fn a_stuck_worker_is_sent_what_wakes_it_and_is_well_when_it_has_read_it() {
 fn a_fresh_connection_is_rescued_as_soon_as_somebody_can_take_it() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     // It lives and makes progress, but it does not serve yet.
     let starting = cluster.idle_worker(1);
     let mut client = Client::to(site.to());
@@ -138,7 +139,7 @@ fn a_fresh_connection_is_rescued_as_soon_as_somebody_can_take_it() {
 fn the_only_worker_keeps_its_connections_however_long_it_is_blocked() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let mut clients: Vec<Client> = (0..3).map(|_| Client::to(site.to())).collect();
     cluster.report_stuck(0);
     clients.push(Client::to(site.to()));
@@ -183,7 +184,7 @@ fn an_idle_worker_is_never_stuck_however_long_its_loop_stands() {
 fn nobody_is_judged(settings: Settings) {
     let (cluster, site, _) = Cluster::serving(settings, 0);
     let seat = cluster.seat(0);
-    cluster.serve_seat(0, seat.generation, &site);
+    cluster.serve_seat(seat.id, &site);
     let _other = cluster.worker(1, &site);
     let client = Client::to(site.to());
     assert!(client.is_silent_for(SEVERAL_VERDICTS));

@@ -9,8 +9,8 @@ use crate::harness::*;
 /// What the slot's next worker was last said to lack.
 fn lacks(cluster: &Cluster, next: &Seat, wanted: &[String]) {
     cluster.report("what the replacement lacks", |report| {
-        matches!(report, Report::Succession { slot, generation, lacks }
-            if (*slot, *generation) == (next.slot, next.generation) && lacks == wanted)
+        matches!(report, Report::Succession { worker, lacks }
+            if *worker == next.id && lacks == wanted)
     });
 }
 
@@ -35,12 +35,12 @@ fn a_replacement_takes_over_when_it_serves_every_address_of_its_predecessor() {
     let second = cluster.open(&second_tcp("127.0.0.1"));
     workers.iter().for_each(|worker| cluster.serve(worker, &second));
     let next = cluster.coming_seat(0);
-    cluster.serve_seat(0, next.generation, &first);
+    cluster.serve_seat(next.id, &first);
     cluster.succeed(&next);
     lacks(&cluster, &next, &[name(&second)]);
-    cluster.serve_seat(0, next.generation, &second);
+    cluster.serve_seat(next.id, &second);
     lacks(&cluster, &next, &[]);
-    cluster.promote(0, next.generation);
+    cluster.promote(next.id);
     assert_eq!(cluster.reports(is_loss), 0);
 }
 
@@ -50,7 +50,7 @@ fn what_the_predecessor_closes_or_opens_meanwhile_is_not_waited_for() {
     let second = cluster.open(&second_tcp("127.0.0.1"));
     cluster.serve(&workers[0], &second);
     let next = cluster.coming_seat(0);
-    cluster.serve_seat(0, next.generation, &first);
+    cluster.serve_seat(next.id, &first);
     cluster.succeed(&next);
     lacks(&cluster, &next, &[name(&second)]);
     let third = cluster.open(&tcp("127.0.0.2"));
@@ -73,12 +73,12 @@ fn the_death_of_the_predecessor_ends_the_wait() {
 fn a_datagram_socket_of_the_predecessors_start_is_waited_for() {
     let (cluster, first, _workers) = Cluster::serving(settings(), 0);
     let old = cluster.seat(0);
-    cluster.serve_seat(0, old.generation, &first);
+    cluster.serve_seat(old.id, &first);
     let (kept, _) = cluster.bind(&old, &udp(0)).unwrap();
     let (closed, _) = cluster.bind(&old, &Datagram { nth: 1, ..udp(0) }).unwrap();
     cluster.unbind(&old, closed);
     let next = cluster.coming_seat(0);
-    cluster.serve_seat(0, next.generation, &first);
+    cluster.serve_seat(next.id, &first);
     cluster.succeed(&next);
     lacks(&cluster, &next, &["udp 127.0.0.1:0".to_owned()]);
     assert_eq!(cluster.bind(&next, &udp(0)).unwrap().0, kept);
@@ -122,7 +122,7 @@ fn while_the_cluster_starts_no_loss_is_told() {
 fn a_worker_that_takes_over_without_an_address_leaves_it_to_nobody() {
     let (cluster, site, _workers) = started(1);
     let next = cluster.coming_seat(0);
-    cluster.promote(0, next.generation);
+    cluster.promote(next.id);
     cluster
         .report("the loss", |report| matches!(report, Report::Lost { address } if *address == name(&site)));
 }

@@ -8,7 +8,7 @@ fn key(byte: u8) -> Key {
 }
 
 fn purpose() -> Purpose {
-    Purpose { slot: 3, generation: 7, channel: Channel::Control, direction: Direction::ToWorker }
+    Purpose { worker: WorkerId::new(3, 7), channel: Channel::Control, direction: Direction::ToWorker }
 }
 
 fn sealed(sealer: &mut Sealer, header: &[u8], payload: &[u8]) -> Vec<u8> {
@@ -42,8 +42,8 @@ fn a_passphrase_is_stretched_under_its_salt() {
 fn each_worker_spawn_channel_and_direction_has_a_key_of_its_own() {
     let base = purpose();
     let others = [
-        Purpose { slot: 4, ..base },
-        Purpose { generation: 8, ..base },
+        Purpose { worker: WorkerId::new(4, 7), ..base },
+        Purpose { worker: WorkerId::new(3, 8), ..base },
         Purpose { channel: Channel::Program, ..base },
         Purpose { direction: Direction::ToPrimary, ..base },
     ];
@@ -60,7 +60,7 @@ fn each_worker_spawn_channel_and_direction_has_a_key_of_its_own() {
 fn the_derivation_is_hkdf_of_rfc_5869() {
     // Computed with another implementation: HKDF-SHA256, key 32 x 01, salt 32 x 02, info "drover ipc 1" and the purpose.
     let purpose =
-        Purpose { slot: 1, generation: 2, channel: Channel::Program, direction: Direction::ToPrimary };
+        Purpose { worker: WorkerId::new(1, 2), channel: Channel::Program, direction: Direction::ToPrimary };
     let derived = derive(&key(1), &[2; SALT], purpose);
     let hex: String = derived.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, "2958fff1b06741d69e06a135a53575f25f4a379833f5ec9858a18076306fd175");
@@ -68,7 +68,7 @@ fn the_derivation_is_hkdf_of_rfc_5869() {
 
 #[test]
 fn a_workers_keys_survive_their_way() {
-    let keys = WorkerKeys::derive(&key(1), &[3; SALT], 2, 5);
+    let keys = WorkerKeys::derive(&key(1), &[3; SALT], WorkerId::new(2, 5));
     let got = WorkerKeys::read(&keys.write()).expect("they are whole");
     assert_eq!(keys.write(), got.write());
     assert_ne!(keys.control.to_worker, keys.program.to_worker);

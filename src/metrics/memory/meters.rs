@@ -12,6 +12,7 @@ use crate::metrics::layout::{
 };
 use crate::metrics::meter::{Definition, Families, OTHERS};
 use crate::metrics::text::Kind;
+use crate::model::WorkerId;
 
 /// A process's own sheet, to write in.
 #[derive(Clone)]
@@ -27,8 +28,8 @@ const MOST_KEPT: usize = 256;
 type Known = HashMap<usize, Definition>;
 
 impl Meters {
-    pub fn of_worker(memory: &SharedMemory, slot: u16, generation: u32) -> Self {
-        Self { memory: memory.clone(), first: sheet_of(slot, generation) }
+    pub fn of_worker(memory: &SharedMemory, worker: WorkerId) -> Self {
+        Self { memory: memory.clone(), first: sheet_of(worker) }
     }
 
     pub fn of_primary(memory: &SharedMemory) -> Self {
@@ -119,8 +120,9 @@ fn text(definition: &Definition) -> String {
 impl SharedMemory {
     /// Every sheet that has something in it, those of living processes first.
     fn sheets(&self) -> impl Iterator<Item = Sheet<'_>> {
-        let slots = (0..self.slots())
-            .flat_map(|slot| (0..PAGES_A_SLOT as u32).map(move |generation| sheet_of(slot, generation)));
+        let slots = (0..self.slots()).flat_map(|slot| {
+            (0..PAGES_A_SLOT as u32).map(move |generation| sheet_of(WorkerId { slot, generation }))
+        });
         let of = |first| Sheet::new(self, first, SHEET_CELLS);
         let living = std::iter::once(PRIMARY_SHEET).chain(slots).map(of);
         living.chain([self.retired_sheet()]).filter(|sheet| !sheet.is_empty())
@@ -146,8 +148,8 @@ impl SharedMemory {
     }
 
     /// Folds the sheet of a worker that is gone; how many series found no room.
-    pub(super) fn retire_sheet(&self, slot: u16, generation: u32) -> u32 {
-        let gone = Sheet::new(self, sheet_of(slot, generation), SHEET_CELLS);
+    pub(super) fn retire_sheet(&self, worker: WorkerId) -> u32 {
+        let gone = Sheet::new(self, sheet_of(worker), SHEET_CELLS);
         if gone.is_empty() {
             return 0;
         }

@@ -8,11 +8,11 @@ fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
     memory.set_row(0, row::GENERATION, 2);
     memory.set_row(0, row::STATE, SlotState::Ready as u64);
     memory.set_row(0, row::OTHERS_MEMORY, 300);
-    memory.set(page_of(0, 1) + page::REQUESTS, 7f64.to_bits());
-    memory.set(page_of(0, 1) + page::RESPONSES, 5f64.to_bits());
-    memory.page(0, 1).add(page::ACCEPTED, 2);
-    memory.set(page_of(0, 2) + page::REQUESTS, 1f64.to_bits());
-    memory.page(0, 2).add(page::ACCEPTED, 1);
+    memory.set(page_of(WorkerId::new(0, 1)) + page::REQUESTS, 7f64.to_bits());
+    memory.set(page_of(WorkerId::new(0, 1)) + page::RESPONSES, 5f64.to_bits());
+    memory.page(WorkerId::new(0, 1)).add(page::ACCEPTED, 2);
+    memory.set(page_of(WorkerId::new(0, 2)) + page::REQUESTS, 1f64.to_bits());
+    memory.page(WorkerId::new(0, 2)).add(page::ACCEPTED, 1);
     let metrics = figures(&memory, 0);
     let told =
         ["activeRequests", "activeConnections", "memoryUsage"].map(|key| metrics[key].as_u64().unwrap());
@@ -66,12 +66,12 @@ fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
     memory.set_row(2, row::STATE, SlotState::Ready as u64);
     memory.set_row(2, row::STARTED, 1_500);
     memory.set_row(2, row::PID, 77);
-    worker.set(page_of(2, 1) + page::REQUESTS, 7f64.to_bits());
-    memory.retire(2, 1);
+    worker.set(page_of(WorkerId::new(2, 1)) + page::REQUESTS, 7f64.to_bits());
+    memory.retire(WorkerId::new(2, 1));
     memory.set_row(2, row::GENERATION, 2);
-    worker.set(page_of(2, 2) + page::REQUESTS, 3f64.to_bits());
-    worker.page(2, 2).add(page::PUSHED, 4);
-    worker.set(page_of(2, 2) + page::CLOSED, 1f64.to_bits());
+    worker.set(page_of(WorkerId::new(2, 2)) + page::REQUESTS, 3f64.to_bits());
+    worker.page(WorkerId::new(2, 2)).add(page::PUSHED, 4);
+    worker.set(page_of(WorkerId::new(2, 2)) + page::CLOSED, 1f64.to_bits());
 
     let workers = workers(&memory, 2_000);
     assert_eq!(workers.len(), 1);

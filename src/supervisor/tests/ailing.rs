@@ -5,8 +5,8 @@ use crate::supervisor::{OWN, Scale};
 
 impl World {
     fn unhealthy(&mut self, slot: u16) -> Vec<Action> {
-        let generation = self.slot(slot).sitting().map_or(0, |worker| worker.generation);
-        self.tell(Fact::Unhealthy { slot, generation })
+        let generation = self.slot(slot).sitting().map_or(0, |worker| worker.id.generation);
+        self.tell(Fact::Unhealthy { worker: id(slot, generation) })
     }
 
     /// The clock goes on until the supervisor is due.
@@ -27,7 +27,7 @@ fn another_takes_its_place_before_it_leaves() {
     assert_eq!(spawns(&actions), [1]);
     assert!(world.slot(1).is_ready(), "it serves what it has until then");
     world.up(1);
-    let leaves = |action: &Action| matches!(action, Action::Drain { slot: 1, generation: 1, .. });
+    let leaves = |action: &Action| matches!(action, Action::Drain { worker, .. } if *worker == id(1, 1));
     assert!(world.log.iter().any(leaves));
     let over = |action: &Action| matches!(action, Action::Done { id: OWN, result: Ok(_) });
     assert!(world.log.iter().any(over), "whether the old one is gone nobody waits for");
@@ -39,7 +39,7 @@ fn it_is_said_as_often_as_checks_fail_and_replaced_once() {
     let mut world = World::started(policy(2));
     assert_eq!(spawns(&world.unhealthy(0)), [0]);
     assert_eq!(spawns(&world.unhealthy(0)), [0; 0]);
-    let stale = Fact::Unhealthy { slot: 0, generation: 7 };
+    let stale = Fact::Unhealthy { worker: id(0, 7) };
     assert_eq!(spawns(&world.tell(stale)), [0; 0]);
 }
 
@@ -50,7 +50,7 @@ fn two_at_once_are_replaced_one_after_the_other() {
     assert_eq!(spawns(&world.unhealthy(2)), [0; 0]);
     let generation = world.generation(0);
     world.spawned(0);
-    assert_eq!(spawns(&world.tell(Fact::Ready { slot: 0, generation })), [2]);
+    assert_eq!(spawns(&world.tell(Fact::Ready { worker: id(0, generation) })), [2]);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_slot_that_is_never_well_is_replaced_ever_later() {
         waits.push((world.now - before).as_secs());
         world.up(0);
         let old = world.generation(0) - 1;
-        world.tell(Fact::Exited { slot: 0, generation: old, exit: CLEAN });
+        world.tell(Fact::Exited { worker: id(0, old), exit: CLEAN });
     }
     assert_eq!(waits, [0, 2, 4, 30, 30, 30]);
     assert_eq!(alerts(&world.log), 1, "said once");
@@ -87,7 +87,7 @@ fn one_that_goes_meanwhile_needs_no_other() {
     let mut world = World::started(policy(2));
     world.unhealthy(1);
     world.up(1);
-    world.tell(Fact::Exited { slot: 1, generation: 1, exit: CLEAN });
+    world.tell(Fact::Exited { worker: id(1, 1), exit: CLEAN });
     world.unhealthy(1);
     assert!(world.slot(1).ailing.is_some(), "it waits for its time");
     world.tell(Fact::Scale { id: 5, target: Scale::To(1), asker: None });
@@ -100,7 +100,7 @@ fn a_new_worker_that_does_not_get_ready_leaves_the_old_one_serving() {
     world.unhealthy(0);
     world.spawned(0);
     let generation = world.generation(0);
-    let actions = world.tell(Fact::Exited { slot: 0, generation, exit: CRASH });
+    let actions = world.tell(Fact::Exited { worker: id(0, generation), exit: CRASH });
     assert!(actions.iter().any(|action| matches!(action, Action::Done { id: OWN, result: Err(_) })));
     assert!(world.slot(0).is_ready());
     world.unhealthy(0);

@@ -58,18 +58,18 @@ struct Process {
 enum Question {
     Scale,
     /// These workers were there when new ones were asked for.
-    Roll(Vec<(u16, u32)>),
+    Roll(Vec<WorkerId>),
 }
 
 /// The processes of a world, by slot and generation.
 #[derive(Default)]
 struct Machine {
-    alive: BTreeMap<(u16, u32), Process>,
+    alive: BTreeMap<WorkerId, Process>,
     /// The worker of each slot that gets connections.
-    serving: BTreeMap<u16, u32>,
+    serving: BTreeMap<u16, WorkerId>,
     leader: Leader,
     /// Who believes to lead: was told so, lives, and has not resigned.
-    leads: Option<(u16, u32)>,
+    leads: Option<WorkerId>,
     resigns: bool,
     asked: Vec<Question>,
     answered: Vec<u32>,
@@ -77,7 +77,7 @@ struct Machine {
 }
 
 impl Machine {
-    fn pick(&self, which: usize, fits: impl Fn(&Process) -> bool) -> Option<(u16, u32)> {
+    fn pick(&self, which: usize, fits: impl Fn(&Process) -> bool) -> Option<WorkerId> {
         let fitting: Vec<_> =
             self.alive.iter().filter(|(_, process)| fits(process)).map(|(name, _)| *name).collect();
         (!fitting.is_empty()).then(|| fitting[which % fitting.len()])
@@ -87,41 +87,42 @@ impl Machine {
     fn obey(&mut self, actions: &[Action]) -> Result<(), TestCaseError> {
         for action in actions {
             match action {
-                Action::Spawn { slot, generation, .. } => {
+                Action::Spawn { worker, .. } => {
                     prop_assert!(!self.stopping, "a start after the stop");
-                    let staying =
-                        self.alive.iter().filter(|((at, _), process)| at == slot && !process.asked).count();
-                    prop_assert!(staying <= 1, "a third worker in slot {slot}");
-                    self.alive.insert((*slot, *generation), Process::default());
+                    let stays =
+                        |other: &WorkerId, process: &Process| other.slot == worker.slot && !process.asked;
+                    let staying = self.alive.iter().filter(|(other, process)| stays(other, process)).count();
+                    prop_assert!(staying <= 1, "a third worker in slot {worker}");
+                    self.alive.insert(*worker, Process::default());
                 }
-                Action::Promote { slot, generation } => {
-                    let process = self.alive.get(&(*slot, *generation));
+                Action::Promote { worker } => {
+                    let process = self.alive.get(worker);
                     prop_assert!(
                         process.is_some_and(|process| process.ready),
                         "one that is not ready serves"
                     );
-                    self.serving.insert(*slot, *generation);
+                    self.serving.insert(worker.slot, *worker);
                 }
-                Action::Drain { slot, generation, .. } => {
-                    let succeeded = self.serving.get(slot).is_some_and(|serving| serving > generation);
-                    let replaced = succeeded || self.stopping || !self.serving.contains_key(slot);
+                Action::Drain { worker, .. } => {
+                    let succeeded = self.serving.get(&worker.slot).is_some_and(|serving| serving > worker);
+                    let replaced = succeeded || self.stopping || !self.serving.contains_key(&worker.slot);
                     prop_assert!(
                         replaced || self.shrinks(),
-                        "slot {slot} loses its worker before its successor serves"
+                        "slot {worker} loses its worker before its successor serves"
                     );
-                    self.ask_to_go(*slot, *generation);
+                    self.ask_to_go(*worker);
                 }
-                Action::Kill { slot, generation } | Action::Terminate { slot, generation } => {
-                    self.ask_to_go(*slot, *generation);
+                Action::Kill { worker } | Action::Terminate { worker } => {
+                    self.ask_to_go(*worker);
                 }
                 // Nobody waits for what the supervisor does of itself.
                 Action::Done { id: OWN, .. } => {}
                 Action::Done { id, result } => {
                     self.answered.push(*id);
                     if let (Question::Roll(old), Ok(_)) = (&self.asked[*id as usize - 1], result) {
-                        for (slot, generation) in old {
-                            let serves = self.serving.get(slot) == Some(generation);
-                            prop_assert!(!serves, "worker {slot} is what it was before the roll");
+                        for worker in old {
+                            let serves = self.serving.get(&worker.slot) == Some(worker);
+                            prop_assert!(!serves, "worker {worker} is what it was before the roll");
                         }
                     }
                 }
@@ -137,7 +138,7 @@ impl Machine {
 
     /// At most one worker leads, and one does as long as there is one to lead.
     fn follow(&mut self, world: &World) -> Result<(), TestCaseError> {
-        let gone = |name: &(u16, u32)| !self.alive.contains_key(name);
+        let gone = |name: &WorkerId| !self.alive.contains_key(name);
         if self.leads.as_ref().is_some_and(gone) {
             (self.leads, self.resigns) = (None, false);
         }
@@ -166,75 +167,72 @@ impl Machine {
         self.asked.get(self.answered.len()).is_some_and(|question| matches!(question, Question::Scale))
     }
 
-    fn ask_to_go(&mut self, slot: u16, generation: u32) {
-        if let Some(process) = self.alive.get_mut(&(slot, generation)) {
+    fn ask_to_go(&mut self, worker: WorkerId) {
+        if let Some(process) = self.alive.get_mut(&worker) {
             process.asked = true;
         }
     }
 
-    fn bury(&mut self, name: (u16, u32)) {
-        self.alive.remove(&name);
-        if self.serving.get(&name.0) == Some(&name.1) {
-            self.serving.remove(&name.0);
+    fn bury(&mut self, worker: WorkerId) {
+        self.alive.remove(&worker);
+        if self.serving.get(&worker.slot) == Some(&worker) {
+            self.serving.remove(&worker.slot);
         }
     }
 
     fn apply(&mut self, step: Step, world: &mut World) -> Vec<Action> {
         match step {
             Step::Spawned(which) => match self.pick(which, |process| !process.made) {
-                Some((slot, generation)) => {
-                    self.alive.insert(
-                        (slot, generation),
-                        Process { made: true, ..self.alive[&(slot, generation)] },
-                    );
-                    world.tell(Fact::Spawned { slot, generation, pid: 100 + generation })
+                Some(worker) => {
+                    self.alive.insert(worker, Process { made: true, ..self.alive[&worker] });
+                    world.tell(Fact::Spawned { worker, pid: 100 + worker.generation })
                 }
                 None => Vec::new(),
             },
             Step::SpawnFailed(which) => match self.pick(which, |process| !process.made) {
-                Some((slot, generation)) => {
-                    self.bury((slot, generation));
+                Some(worker) => {
+                    self.bury(worker);
                     let error = Error::new(Code::System, "fork: EAGAIN");
-                    world.tell(Fact::SpawnFailed { slot, generation, error })
+                    world.tell(Fact::SpawnFailed { worker, error })
                 }
                 None => Vec::new(),
             },
             Step::Ready(which) => {
                 match self.pick(which, |process| process.made && !process.ready && !process.asked) {
-                    Some((slot, generation)) => {
-                        self.alive.entry((slot, generation)).and_modify(|process| process.ready = true);
-                        world.tell(Fact::Ready { slot, generation })
+                    Some(worker) => {
+                        self.alive.entry(worker).and_modify(|process| process.ready = true);
+                        world.tell(Fact::Ready { worker })
                     }
                     None => Vec::new(),
                 }
             }
             Step::Exit(which, clean) => match self.pick(which, |process| process.made) {
-                Some((slot, generation)) => {
-                    self.bury((slot, generation));
-                    world.tell(Fact::Exited { slot, generation, exit: if clean { CLEAN } else { KILLED } })
+                Some(worker) => {
+                    self.bury(worker);
+                    world.tell(Fact::Exited { worker, exit: if clean { CLEAN } else { KILLED } })
                 }
                 None => Vec::new(),
             },
             Step::Leaves(which) => match self.pick(which, |process| process.ready && !process.asked) {
-                Some((slot, generation)) => {
-                    self.ask_to_go(slot, generation);
-                    if self.serving.get(&slot) == Some(&generation) {
-                        self.serving.remove(&slot);
+                Some(worker) => {
+                    self.ask_to_go(worker);
+                    if self.serving.get(&worker.slot) == Some(&worker) {
+                        self.serving.remove(&worker.slot);
                     }
-                    world.tell(Fact::Leaving { slot, generation, signalled: which.is_multiple_of(2) })
+                    world.tell(Fact::Leaving { worker, signalled: which.is_multiple_of(2) })
                 }
                 None => Vec::new(),
             },
             Step::Hangs(which) => match self.pick(which, |process| process.ready) {
-                Some((slot, generation)) => world.tell(Fact::Hung { slot, generation }),
+                Some(worker) => world.tell(Fact::Hung { worker }),
                 None => Vec::new(),
             },
             Step::Ails(which) => match self.pick(which, |process| process.ready) {
-                Some((slot, generation)) => world.tell(Fact::Unhealthy { slot, generation }),
+                Some(worker) => world.tell(Fact::Unhealthy { worker }),
                 None => Vec::new(),
             },
             Step::Warm(which) => match self.pick(which, |process| process.ready) {
-                Some((slot, generation)) => world.tell(Fact::Warm { slot, generation }),
+                Some(worker) => world.tell(Fact::Warm { worker }),
                 None => Vec::new(),
             },
             Step::Resigns => {
@@ -250,7 +248,7 @@ impl Machine {
                 world.tell(Fact::Scale { id, target: Scale::To(target), asker: None })
             }
             Step::Roll(slot) => {
-                let meant = |name: &(u16, u32)| slot.is_none_or(|slot| slot == name.0);
+                let meant = |name: &WorkerId| slot.is_none_or(|slot| slot == name.slot);
                 let old = self.alive.keys().copied().filter(meant).collect();
                 let id = self.ask(Question::Roll(old));
                 world.tell(Fact::Roll { id, slot, asker: None })
@@ -291,11 +289,11 @@ proptest! {
             machine.follow(&world)?;
         }
         // Whoever is left is made, and dies of the SIGKILL that is due by now.
-        for ((slot, generation), process) in std::mem::take(&mut machine.alive) {
+        for (worker, process) in std::mem::take(&mut machine.alive) {
             if !process.made {
-                world.tell(Fact::Spawned { slot, generation, pid: 1 });
+                world.tell(Fact::Spawned { worker, pid: 1 });
             }
-            world.tell(Fact::Exited { slot, generation, exit: KILLED });
+            world.tell(Fact::Exited { worker, exit: KILLED });
         }
         let settled = world.log.iter().filter(|action| matches!(action, Action::Started(_))).count();
         let stopped = world.log.iter().filter(|action| matches!(action, Action::Stopped)).count();

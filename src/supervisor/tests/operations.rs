@@ -27,7 +27,7 @@ fn position(log: &[Action], wanted: impl Fn(&Action) -> bool) -> usize {
 impl World {
     /// The worker of an earlier generation exits in order.
     fn old_leaves(&mut self, slot: u16, generation: u32) -> Vec<Action> {
-        self.tell(Fact::Exited { slot, generation, exit: CLEAN })
+        self.tell(Fact::Exited { worker: id(slot, generation), exit: CLEAN })
     }
 }
 
@@ -36,10 +36,12 @@ fn a_roll_brings_the_new_worker_up_before_the_old_one_leaves_slot_by_slot() {
     let mut world = World::started(policy(2));
     assert_eq!(spawns(&world.tell(roll(1, None))), [0], "one at a time");
     world.up(0);
-    let promoted =
-        position(&world.log, |action| matches!(action, Action::Promote { slot: 0, generation: 2 }));
+    let promoted = position(
+        &world.log,
+        |action| matches!(action, Action::Promote { worker, .. } if *worker == id(0, 2)),
+    );
     let drained =
-        position(&world.log, |action| matches!(action, Action::Drain { slot: 0, generation: 1, .. }));
+        position(&world.log, |action| matches!(action, Action::Drain { worker, .. } if *worker == id(0, 1)));
     assert!(promoted < drained);
     assert_eq!(world.generation(1), 2, "the next slot begins while the first old one drains");
     world.up(1);
@@ -55,8 +57,8 @@ fn the_next_slot_waits_until_the_new_worker_is_warm() {
     let mut world = World::started(policy(2));
     world.tell(roll(1, None));
     world.spawned(0);
-    assert!(spawns(&world.tell(Fact::Ready { slot: 0, generation: 2 })).is_empty());
-    assert_eq!(spawns(&world.tell(Fact::Warm { slot: 0, generation: 2 })), [1]);
+    assert!(spawns(&world.tell(Fact::Ready { worker: id(0, 2) })).is_empty());
+    assert_eq!(spawns(&world.tell(Fact::Warm { worker: id(0, 2) })), [1]);
 }
 
 #[test]
@@ -65,7 +67,7 @@ fn a_new_worker_that_does_not_get_ready_ends_the_roll_and_the_old_go_on_serving(
     world.tell(roll(7, None));
     world.spawned(0);
     let own = Error::new(Code::WorkerStartupFailed, "SyntaxError: Unexpected token");
-    world.tell(Fact::Failed { slot: 0, generation: 2, error: own.clone(), reported: false });
+    world.tell(Fact::Failed { worker: id(0, 2), error: own.clone(), reported: false });
     let actions = world.exit(0, CRASH);
     let told = actions.iter().find_map(|action| match action {
         Action::Done { id: 7, result: Err(error) } => Some(error),
@@ -86,7 +88,7 @@ fn a_new_worker_that_is_never_ready_is_killed_and_ends_the_roll() {
     world.tell(roll(7, None));
     world.spawned(0);
     assert_eq!(world.wait(), seconds(60));
-    assert!(world.log.contains(&Action::Kill { slot: 0, generation: 2 }));
+    assert!(world.log.contains(&Action::Kill { worker: id(0, 2) }));
     assert_eq!(done(&world.exit(0, KILLED)), [(7, false)]);
     assert!(world.slot(0).is_ready());
 }
@@ -100,8 +102,8 @@ fn a_crash_of_the_old_one_during_its_roll_gives_the_new_one_the_seat() {
     assert!(spawns(&actions).is_empty(), "the next one is on its way already");
     assert_eq!((world.slot(0).restarts, world.slot(0).replacements), (1, 0), "it died");
     let generation = world.generation(0);
-    let actions = world.tell(Fact::Ready { slot: 0, generation });
-    assert!(actions.contains(&Action::Promote { slot: 0, generation: 2 }));
+    let actions = world.tell(Fact::Ready { worker: id(0, generation) });
+    assert!(actions.contains(&Action::Promote { worker: id(0, 2) }));
     assert_eq!(done(&actions), [(3, true)]);
 }
 
@@ -122,9 +124,9 @@ fn growing_is_done_when_the_new_ones_serve() {
 fn shrinking_drains_the_highest_and_is_done_when_they_are_gone() {
     let mut world = World::started(policy(3));
     let actions = world.tell(scale(1, Scale::To(1)));
-    assert!(actions.iter().any(|action| matches!(action, Action::Drain { slot: 2, .. })));
-    assert!(actions.iter().any(|action| matches!(action, Action::Drain { slot: 1, .. })));
-    assert!(!actions.iter().any(|action| matches!(action, Action::Drain { slot: 0, .. })));
+    assert!(actions.iter().any(|action| matches!(action, Action::Drain { worker, .. } if worker.slot == 2)));
+    assert!(actions.iter().any(|action| matches!(action, Action::Drain { worker, .. } if worker.slot == 1)));
+    assert!(!actions.iter().any(|action| matches!(action, Action::Drain { worker, .. } if worker.slot == 0)));
     world.exit(1, CLEAN);
     assert!(done(&world.log).is_empty());
     assert_eq!(done(&world.exit(2, CLEAN)), [(1, true)]);
@@ -136,7 +138,7 @@ fn growing_that_brings_nothing_leaves_the_cluster_as_it_was() {
     let mut world = World::started(Policy { max_restarts: 0, ..policy(1) });
     world.tell(scale(1, Scale::To(2)));
     let error = Error::new(Code::ResourceExhausted, "fork: EAGAIN");
-    let actions = world.tell(Fact::SpawnFailed { slot: 1, generation: 1, error: error.clone() });
+    let actions = world.tell(Fact::SpawnFailed { worker: id(1, 1), error: error.clone() });
     assert!(actions.contains(&Action::Done { id: 1, result: Err(error) }));
     assert_eq!(world.supervisor.next_due(), None, "nothing is tried again behind the asker's back");
 }
@@ -216,7 +218,7 @@ fn a_worker_that_starts_when_a_roll_begins_is_replaced_too() {
     world.exit(0, KILLED);
     assert!(spawns(&world.tell(roll(1, None))).is_empty(), "nobody knows which code it has");
     world.spawned(0);
-    assert_eq!(spawns(&world.tell(Fact::Ready { slot: 0, generation: 2 })), [0]);
+    assert_eq!(spawns(&world.tell(Fact::Ready { worker: id(0, 2) })), [0]);
     world.up(0);
     assert_eq!(done(&world.old_leaves(0, 2)), [(1, true)]);
 }
@@ -239,15 +241,15 @@ fn what_failed_before_a_roll_or_elsewhere_is_no_fault_of_its() {
 fn a_scale_up_fails_with_its_own_error_and_not_with_an_older_one() {
     let mut world = World::started(policy(1));
     let old = Error::new(Code::WorkerStartupFailed, "weeks ago");
-    world.tell(Fact::Failed { slot: 0, generation: 1, error: old, reported: false });
+    world.tell(Fact::Failed { worker: id(0, 1), error: old, reported: false });
     world.tell(scale(1, Scale::To(2)));
     let error = Error::new(Code::System, "fork: EAGAIN");
-    let mut actions = world.tell(Fact::SpawnFailed { slot: 1, generation: 1, error });
+    let mut actions = world.tell(Fact::SpawnFailed { worker: id(1, 1), error });
     while done(&actions).is_empty() {
         world.wait();
         let generation = world.generation(1);
         let error = Error::new(Code::System, "fork: EAGAIN");
-        actions = world.tell(Fact::SpawnFailed { slot: 1, generation, error });
+        actions = world.tell(Fact::SpawnFailed { worker: id(1, generation), error });
     }
     let result = actions.iter().find_map(|action| match action {
         Action::Done { result: Err(error), .. } => Some(error.clone()),
@@ -261,12 +263,12 @@ fn a_scale_up_fails_with_its_own_error_and_not_with_an_older_one() {
 #[test]
 fn whoever_asks_from_within_a_worker_gets_the_answer_before_that_worker_ends() {
     let mut world = World::started(policy(2));
-    world.tell(Fact::Roll { id: 1, slot: None, asker: Some((0, 1)) });
+    world.tell(Fact::Roll { id: 1, slot: None, asker: Some(id(0, 1)) });
     world.up(0);
     world.up(1);
     assert!(done(&world.log).is_empty(), "the other one is waited for");
     assert_eq!(done(&world.old_leaves(1, 1)), [(1, true)]);
-    let actions = world.tell(Fact::Scale { id: 2, target: Scale::To(1), asker: Some((1, 2)) });
+    let actions = world.tell(Fact::Scale { id: 2, target: Scale::To(1), asker: Some(id(1, 2)) });
     assert_eq!(done(&actions), [(2, true)], "it still has to answer whoever asked it");
 }
 
@@ -274,7 +276,7 @@ fn whoever_asks_from_within_a_worker_gets_the_answer_before_that_worker_ends() {
 fn a_worker_may_be_ended_without_draining() {
     let mut world = World::started(policy(2));
     let target = Scale::Without { slot: 1, graceful: false };
-    assert!(world.tell(scale(1, target)).contains(&Action::Kill { slot: 1, generation: 1 }));
+    assert!(world.tell(scale(1, target)).contains(&Action::Kill { worker: id(1, 1) }));
     assert_eq!(done(&world.exit(1, KILLED)), [(1, true)]);
 }
 
@@ -282,16 +284,20 @@ fn a_worker_may_be_ended_without_draining() {
 fn a_spare_serves_at_once_when_a_worker_dies_and_the_freed_slot_has_the_next_spare() {
     let mut world = World::new(Policy { standby: 1, ..policy(2) });
     world.tell(Fact::Start);
-    let spare = |action: &Action| matches!(action, Action::Spawn { slot: 2, spare: true, .. });
+    let spare = |action: &Action| matches!(action, Action::Spawn { worker, spare: true } if worker.slot == 2);
     assert!(world.log.iter().any(spare));
     (0..3).for_each(|slot| world.up(slot));
     let promoted = |actions: &[Action], slot: u16| {
-        actions.iter().any(|action| matches!(action, Action::Promote { slot: found, .. } if *found == slot))
+        actions.iter().any(|action| matches!(action, Action::Promote { worker } if worker.slot == slot))
     };
     assert!(!promoted(&world.log, 2), "a spare waits");
     let actions = world.exit(0, KILLED);
     assert!(promoted(&actions, 2), "it serves in the same turn");
-    assert!(actions.iter().any(|action| matches!(action, Action::Spawn { slot: 0, spare: true, .. })));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Spawn { worker, spare: true } if worker.slot == 0))
+    );
 }
 
 #[test]
@@ -300,9 +306,15 @@ fn a_spare_is_taken_first_when_the_cluster_grows() {
     world.tell(Fact::Start);
     (0..2).for_each(|slot| world.up(slot));
     let actions = world.tell(scale(1, Scale::To(2)));
-    assert!(actions.iter().any(|action| matches!(action, Action::Promote { slot: 1, .. })));
+    assert!(
+        actions.iter().any(|action| matches!(action, Action::Promote { worker, .. } if worker.slot == 1))
+    );
     assert_eq!(done(&actions), [(1, true)], "it serves already");
-    assert!(actions.iter().any(|action| matches!(action, Action::Spawn { slot: 2, spare: true, .. })));
+    assert!(
+        actions
+            .iter()
+            .any(|action| matches!(action, Action::Spawn { worker, spare: true } if worker.slot == 2))
+    );
 }
 
 #[test]
@@ -320,7 +332,7 @@ fn who_does_not_get_ready_when_the_cluster_grows_is_missed_as_soon_as_it_has_gro
 #[test]
 fn a_worker_that_leaves_by_itself_is_replaced_at_once() {
     let mut world = World::started(policy(1));
-    let actions = world.tell(Fact::Leaving { slot: 0, generation: 1, signalled: false });
+    let actions = world.tell(Fact::Leaving { worker: id(0, 1), signalled: false });
     assert_eq!(spawns(&actions), [0]);
     world.up(0);
     let leaving = world.slot(0).leaving.iter().any(|old| matches!(old.stage, Stage::Draining { .. }));
@@ -335,8 +347,8 @@ fn a_replacement_that_does_not_serve_what_its_predecessor_serves_ends_the_roll()
     world.tell(roll(1, None));
     world.spawned(0);
     let addresses = vec!["127.0.0.1:3001".to_owned()];
-    world.tell(Fact::Lacks { slot: 0, generation: 2, addresses });
-    assert!(world.slot(0).takes_over(2) && !world.slot(0).takes_over(1));
+    world.tell(Fact::Lacks { worker: id(0, 2), addresses });
+    assert!(world.slot(0).takes_over(id(0, 2)) && !world.slot(0).takes_over(id(0, 1)));
     world.pass(seconds(60));
     let actions = world.exit(0, KILLED);
     let ended = actions.iter().find_map(|action| match action {
@@ -354,8 +366,8 @@ fn what_a_worker_lacked_once_is_not_said_of_its_later_end() {
     let mut world = World::started(policy(1));
     world.tell(roll(1, None));
     world.spawned(0);
-    world.tell(Fact::Lacks { slot: 0, generation: 2, addresses: vec!["127.0.0.1:3001".to_owned()] });
-    world.tell(Fact::Lacks { slot: 0, generation: 2, addresses: Vec::new() });
+    world.tell(Fact::Lacks { worker: id(0, 2), addresses: vec!["127.0.0.1:3001".to_owned()] });
+    world.tell(Fact::Lacks { worker: id(0, 2), addresses: Vec::new() });
     world.pass(seconds(60));
     let actions = world.exit(0, KILLED);
     assert!(!format!("{actions:?}").contains("3001"));

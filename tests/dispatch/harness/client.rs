@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
 use super::PATIENCE;
+use drover::model::WorkerId;
 
 pub fn limit() -> Timespec {
     Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 }
@@ -74,16 +75,16 @@ impl Client {
     /// The slot of the worker that has this connection.
     #[track_caller]
     pub fn who(&mut self) -> u16 {
-        self.who_exactly().0
+        self.who_exactly().slot
     }
 
-    /// The slot and generation of the worker that has this connection.
+    /// The worker that has this connection.
     #[track_caller]
-    pub fn who_exactly(&mut self) -> (u16, u32) {
+    pub fn who_exactly(&mut self) -> WorkerId {
         self.greeting().expect("a worker's greeting")
     }
 
-    pub fn greeting(&mut self) -> Result<(u16, u32), ErrorKind> {
+    pub fn greeting(&mut self) -> Result<WorkerId, ErrorKind> {
         let mut line = String::new();
         let mut byte = [0];
         loop {
@@ -96,7 +97,7 @@ impl Client {
         }
         let parsed = line
             .split_once('.')
-            .and_then(|(slot, generation)| Some((slot.parse().ok()?, generation.parse().ok()?)));
+            .and_then(|(slot, generation)| Some(WorkerId::new(slot.parse().ok()?, generation.parse().ok()?)));
         Ok(parsed.unwrap_or_else(|| panic!("not a worker's greeting: {line}")))
     }
 

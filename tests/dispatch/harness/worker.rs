@@ -11,22 +11,22 @@ use drover::ipc::control::GroupId;
 use drover::ipc::parcel::{self, Parcel};
 use drover::metrics::layout::page;
 use drover::metrics::memory::{Page, SharedMemory};
+use drover::model::WorkerId;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 /// The place of a worker: who holds it is its worker.
 pub struct Seat {
-    pub slot: u16,
-    pub generation: u32,
+    pub id: WorkerId,
     pub channel: OwnedFd,
     page: Page,
     memory: SharedMemory,
 }
 
 impl Seat {
-    pub fn new(slot: u16, generation: u32, channel: OwnedFd, memory: &SharedMemory) -> Self {
-        Self { slot, generation, channel, page: memory.page(slot, generation), memory: memory.clone() }
+    pub fn new(id: WorkerId, channel: OwnedFd, memory: &SharedMemory) -> Self {
+        Self { id, channel, page: memory.page(id), memory: memory.clone() }
     }
 
     /// One turn of the loop.
@@ -73,7 +73,7 @@ impl Seat {
     pub fn run_behind(self, doors: Vec<(GroupId, Option<OwnedFd>)>) -> Worker {
         let (orders, received) = channel();
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
-        let (slot, generation, page) = (self.slot, self.generation, self.page.clone());
+        let (id, page) = (self.id, self.page.clone());
         let memory = self.memory.clone();
         let most_open = Arc::new(AtomicUsize::new(0));
         let body = Body {
@@ -86,7 +86,7 @@ impl Seat {
         };
         let thread = std::thread::spawn(move || body.run());
         let (release, thread) = (None, Some(thread));
-        Worker { slot, generation, page, memory, most_open, orders, bell, release, thread }
+        Worker { id, page, memory, most_open, orders, bell, release, thread }
     }
 }
 
@@ -98,8 +98,7 @@ enum Order {
 }
 
 pub struct Worker {
-    pub slot: u16,
-    pub generation: u32,
+    pub id: WorkerId,
     page: Page,
     memory: SharedMemory,
     most_open: Arc<AtomicUsize>,
@@ -254,7 +253,7 @@ impl Body {
 
     fn adopt(&mut self, group: GroupId, fd: OwnedFd) {
         let serves = self.doors.iter().any(|(open, _)| *open == group);
-        let Seat { slot, generation, .. } = self.seat;
+        let WorkerId { slot, generation } = self.seat.id;
         let greeting = if serves { format!("{slot}.{generation}\n") } else { "a closed door\n".into() };
         // The client may be gone.
         let _ = rustix::io::write(&fd, greeting.as_bytes());

@@ -27,18 +27,18 @@ fn value(memory: &SharedMemory, name: &str, at: usize) -> Option<f64> {
 #[test]
 fn what_a_worker_counted_outlives_it_and_its_gauges_do_not() {
     let memory = memory();
-    let (old, other) = (Meters::of_worker(&memory, 0, 1), Meters::of_primary(&memory));
+    let (old, other) = (Meters::of_worker(&memory, WorkerId::new(0, 1)), Meters::of_primary(&memory));
     count(&old, "jobs", "mail", 3.0);
     count(&other, "jobs", "mail", 10.0);
     let (gauge, _) = old.define(definition(Kind::Gauge, "open_files", &[])).unwrap();
     old.sheet().add(old.series(gauge, &[]).unwrap(), 7.0);
     assert_eq!((value(&memory, "jobs", 0), value(&memory, "open_files", 0)), (Some(13.0), Some(7.0)));
-    assert_eq!(memory.retire(0, 1), 0);
+    assert_eq!(memory.retire(WorkerId::new(0, 1)), 0);
     assert_eq!((value(&memory, "jobs", 0), value(&memory, "open_files", 0)), (Some(13.0), None));
     // The next one goes on from there, as often as it likes.
     for generation in 2..8 {
-        count(&Meters::of_worker(&memory, 0, generation), "jobs", "mail", 1.0);
-        memory.retire(0, generation);
+        count(&Meters::of_worker(&memory, WorkerId::new(0, generation)), "jobs", "mail", 1.0);
+        memory.retire(WorkerId::new(0, generation));
     }
     assert_eq!(value(&memory, "jobs", 0), Some(19.0));
 }
@@ -46,7 +46,7 @@ fn what_a_worker_counted_outlives_it_and_its_gauges_do_not() {
 #[test]
 fn a_name_is_one_metric_in_all_processes_and_for_those_that_are_gone() {
     let memory = memory();
-    let one = Meters::of_worker(&memory, 0, 1);
+    let one = Meters::of_worker(&memory, WorkerId::new(0, 1));
     count(&one, "jobs", "mail", 1.0);
     let again = one.define(definition(Kind::Counter, "jobs_total", &["of"])).unwrap();
     assert_eq!(again.0, one.define(definition(Kind::Counter, "jobs", &["of"])).unwrap().0);
@@ -54,9 +54,10 @@ fn a_name_is_one_metric_in_all_processes_and_for_those_that_are_gone() {
         let other = Definition { help: help.to_owned(), ..definition(Kind::Counter, "jobs", labels) };
         assert!(one.define(other).unwrap_err().message.contains("exists and is another"));
     }
-    let gauge = || Meters::of_worker(&memory, 1, 1).define(definition(Kind::Gauge, "jobs", &[]));
+    let gauge =
+        || Meters::of_worker(&memory, WorkerId::new(1, 1)).define(definition(Kind::Gauge, "jobs", &[]));
     assert!(gauge().is_err());
-    memory.retire(0, 1);
+    memory.retire(WorkerId::new(0, 1));
     assert!(gauge().is_err());
 }
 
@@ -68,7 +69,7 @@ fn without_room_nothing_is_written_and_what_does_not_fit_is_counted() {
     // Labels that no two workers share fill the sheet of those that are gone.
     while memory.retired_sheet().lost() == 0.0 {
         workers += 1;
-        let meters = Meters::of_worker(&memory, 0, workers);
+        let meters = Meters::of_worker(&memory, WorkerId::new(0, workers));
         let (family, _) = meters.define(definition(Kind::Counter, "jobs", &["of"])).unwrap();
         while meters.series(family, &[format!("{:0300}", series)]).is_some() {
             series += 1;
@@ -79,7 +80,7 @@ fn without_room_nothing_is_written_and_what_does_not_fit_is_counted() {
                 .is_err()
         );
         meters.sheet().add(DROPPED, 1.0);
-        memory.retire(0, workers);
+        memory.retire(WorkerId::new(0, workers));
     }
     let families = memory.meters();
     assert_eq!(families.dropped, f64::from(workers));
@@ -91,22 +92,22 @@ proptest! {
     #[test]
     fn a_spoilt_sheet_ends_and_harms_nobody(cells in proptest::collection::vec((0..200usize, any::<u64>()), 1..60)) {
         let memory = memory();
-        let meters = Meters::of_worker(&memory, 0, 1);
+        let meters = Meters::of_worker(&memory, WorkerId::new(0, 1));
         count(&meters, "jobs", "mail", 1.0);
         count(&Meters::of_primary(&memory), "jobs", "mail", 1.0);
         for (at, value) in cells {
             memory.set(meters.first_cell() + at, value);
         }
         let _ = memory.meters();
-        memory.retire(0, 1);
+        memory.retire(WorkerId::new(0, 1));
         let _ = memory.meters();
     }
 
     #[test]
     fn labels_come_back_as_they_were(label in "\\PC{0,40}", by in 0.0..1e9f64) {
         let memory = memory();
-        count(&Meters::of_worker(&memory, 1, 5), "jobs", &label, by);
-        memory.retire(1, 5);
+        count(&Meters::of_worker(&memory, WorkerId::new(1, 5)), "jobs", &label, by);
+        memory.retire(WorkerId::new(1, 5));
         let families = memory.meters();
         let (labels, values) = families.by_name["jobs"].series.first_key_value().unwrap();
         prop_assert_eq!(&labels[0].1, &label);
