@@ -39,7 +39,7 @@ export declare class NativeMonitor {
 /**
  * A cluster's primary. Every verb is answered through the callback as
  * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
- * `{ "line": [slot, generation] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
+ * `{ "channel": [slot, generation] }` for `openChannel`, `{ "gone": ... }` for `closeChannel`, `{ "measure": true }` for
  * `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
  */
 export declare class Primary {
@@ -63,7 +63,7 @@ export declare class Primary {
   /** The process got a signal that asks it to stop: SIGTERM or SIGINT. */
   signalled(signal: string): void
   /** The process is about to end in order; returns when the workers have been told. */
-  goodbye(): void
+  shutdownNotice(): void
   /**
    * As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
    * must have polled.
@@ -76,14 +76,14 @@ export declare class Primary {
    * `{ error }`.
    */
   listenToMessages(deliver: (arg: object) => void): any
-  openLine(slot: number, generation: number): void
-  closeLine(slot: number, generation: number): void
+  openChannel(slot: number, generation: number): void
+  closeChannel(slot: number, generation: number): void
   /** Gives to the program what workers have sent so far, before it hears of something that they sent it before. */
   readMessages(): void
   /** See [`super::messages::post`]. */
   post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
   /** Where the primary's program writes metrics of its own. */
-  meters(): Meters | null
+  metricStore(): Meters | null
   /**
    * Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
    * new. `{ ok }`, or `{ error }` when it was left out.
@@ -119,7 +119,7 @@ export declare function aloneStands(state: string, port: number): void
 export declare function aloneTells(what: string): any
 
 /**
- * Takes over the channel that the primary with this pid left. `{ ok: welcome }`, `{ ok: null }` when this
+ * Takes over the channel that the primary with this pid left. `{ ok: hello }`, `{ ok: null }` when this
  * process is not that primary's child, or `{ error }`.
  */
 export declare function attachWorker(primaryPid: number): any
@@ -134,7 +134,7 @@ export declare function defaultValues(): any
  * Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
  * not asked yet. The caller closes its own descriptor in the same turn.
  */
-export declare function giveAway(group: number, fd: number, quietMs: number, served: number): boolean
+export declare function giveAway(group: number, fd: number, remainingMs: number, served: number): boolean
 
 /**
  * Before the last bytes of a connection: they leave with the FIN that follows. False when it has no packets to
@@ -189,7 +189,7 @@ export declare function startAlone(into: object): any
 
 /**
  * Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
- * only be read, as [`crate::ipc::tickets`] says; `cells`, the worker's page of the
+ * only be read, as [`crate::ipc::ticket_keys`] says; `cells`, the worker's page of the
  * shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
  * must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
  * [`super::messages`] describes it.

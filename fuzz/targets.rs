@@ -5,13 +5,13 @@
 #![allow(dead_code)]
 
 use drover::dispatch::{
-    FirstBytes, cookie_slot, cookie_value, forwarded_client, read_first_bytes, request_cookie,
+    RequestHead, cookie_slot, cookie_value, forwarded_client, read_first_bytes, request_cookie,
 };
 use drover::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use drover::ipc::crypto::{KEY, Key, Opener, Sealer, WorkerKeys};
 use drover::ipc::frame::{Decoder, Frame, FrameError};
 use drover::ipc::message::{Envelope, Format, Peer, json_of, readdress};
-use drover::ipc::policy::Policy;
+use drover::ipc::message_rules::Policy;
 use drover::ipc::router::Router;
 use drover::log::{Format as LogFormat, Renderer, Source, Splitter, Style, Tail};
 use drover::model::WorkerId;
@@ -148,7 +148,7 @@ pub fn log_lines(bytes: &[u8]) {
 fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     let (mut splitter, mut lines) = (Splitter::default(), Vec::new());
     for piece in pieces {
-        splitter.feed(piece, |line| lines.push(line.to_vec()));
+        splitter.event_log(piece, |line| lines.push(line.to_vec()));
     }
     splitter.end(|line| lines.push(line.to_vec()));
     lines
@@ -166,13 +166,13 @@ pub fn control(bytes: &[u8]) {
 /// Nothing panics, and once the first bytes say something, more bytes do not change it.
 pub fn first_bytes(bytes: &[u8]) {
     let verdict = read_first_bytes(bytes);
-    if let FirstBytes::Request { cookies, forwarded, x_forwarded_for } = &verdict {
+    if let RequestHead::Request { cookies, forwarded, x_forwarded_for } = &verdict {
         request_cookie(cookies, "drover_affinity");
         let trusted = ["127.0.0.0/8".parse().expect("a network")];
         let peer = "127.0.0.1".parse().expect("an address");
         forwarded_client(peer, forwarded, x_forwarded_for, &trusted);
     }
-    if verdict != FirstBytes::Incomplete {
+    if verdict != RequestHead::Incomplete {
         let more = [bytes, b"\r\nCookie: a=b\r\n\r\n"].concat();
         assert_eq!(read_first_bytes(&more), verdict);
     }

@@ -86,7 +86,7 @@ pub fn signal_name(signal: i32) -> String {
 
 /// The state of a slot as observers see it; `supervisor` has the rich one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotState {
+pub enum WorkerState {
     Vacant = 0,
     Starting = 1,
     Ready = 2,
@@ -98,44 +98,44 @@ pub enum SlotState {
     Standby = 7,
 }
 
-impl SlotState {
-    pub const ALL: [SlotState; 8] = [
-        SlotState::Vacant,
-        SlotState::Starting,
-        SlotState::Ready,
-        SlotState::Draining,
-        SlotState::Stopping,
-        SlotState::Waiting,
-        SlotState::CircuitOpen,
-        SlotState::Standby,
+impl WorkerState {
+    pub const ALL: [WorkerState; 8] = [
+        WorkerState::Vacant,
+        WorkerState::Starting,
+        WorkerState::Ready,
+        WorkerState::Draining,
+        WorkerState::Stopping,
+        WorkerState::Waiting,
+        WorkerState::CircuitOpen,
+        WorkerState::Standby,
     ];
 
     pub fn from_cell(cell: u64) -> Self {
-        Self::ALL.get(cell as usize).copied().unwrap_or(SlotState::Vacant)
+        Self::ALL.get(cell as usize).copied().unwrap_or(WorkerState::Vacant)
     }
 
     /// The documented five: what `WorkerInfo.state` says.
     pub fn public(self) -> &'static str {
         match self {
-            SlotState::Starting | SlotState::Waiting | SlotState::Standby => "starting",
-            SlotState::Ready => "running",
-            SlotState::Draining | SlotState::Stopping => "stopping",
-            SlotState::Vacant => "stopped",
-            SlotState::CircuitOpen => "error",
+            WorkerState::Starting | WorkerState::Waiting | WorkerState::Standby => "starting",
+            WorkerState::Ready => "running",
+            WorkerState::Draining | WorkerState::Stopping => "stopping",
+            WorkerState::Vacant => "stopped",
+            WorkerState::CircuitOpen => "error",
         }
     }
 
     /// The inner state: what `WorkerInfo.detail` says.
     pub fn detail(self) -> &'static str {
         match self {
-            SlotState::Vacant => "vacant",
-            SlotState::Starting => "starting",
-            SlotState::Ready => "ready",
-            SlotState::Draining => "draining",
-            SlotState::Stopping => "stopping",
-            SlotState::Waiting => "waiting",
-            SlotState::CircuitOpen => "circuit-open",
-            SlotState::Standby => "standby",
+            WorkerState::Vacant => "vacant",
+            WorkerState::Starting => "starting",
+            WorkerState::Ready => "ready",
+            WorkerState::Draining => "draining",
+            WorkerState::Stopping => "stopping",
+            WorkerState::Waiting => "waiting",
+            WorkerState::CircuitOpen => "circuit-open",
+            WorkerState::Standby => "standby",
         }
     }
 }
@@ -349,7 +349,7 @@ fn after(hint: &Option<String>) -> String {
 }
 
 /// Of what a program wrote before it was ready so many bytes are kept.
-pub const MOST_OUTPUT: usize = 4096;
+pub const MAX_OUTPUT: usize = 4096;
 
 /// The end of a text, in whole characters.
 pub fn tail(text: &str, most: usize) -> &str {
@@ -401,8 +401,8 @@ mod tests {
 
     #[test]
     fn every_state_survives_its_cell() {
-        for state in SlotState::ALL {
-            assert_eq!(SlotState::from_cell(state as u64), state);
+        for state in WorkerState::ALL {
+            assert_eq!(WorkerState::from_cell(state as u64), state);
         }
     }
 }

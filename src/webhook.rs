@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::config::Secret;
-use crate::incidents::digest::retry_after;
+use crate::error_groups::throttle::retry_after;
 
 /// Messages that may wait.
-const MOST_WAITING: usize = 100;
+const MAX_WAITING: usize = 100;
 /// One attempt.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// A server that asks for patience gets so much of it at most.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 /// At the end there is so much time for what waits.
 const LAST: Duration = Duration::from_secs(2);
 
@@ -24,9 +24,9 @@ const LAST: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Target {
     pub url: Secret,
-    pub most_retries: u32,
+    pub max_retries: u32,
     pub initial_delay: Duration,
-    pub longest_delay: Duration,
+    pub max_delay: Duration,
 }
 
 pub struct Webhook {
@@ -42,7 +42,7 @@ impl Webhook {
     /// # Errors
     /// There is no thread to be had.
     pub fn start(target: Target, complain: impl Fn(String) + Send + 'static) -> io::Result<Self> {
-        let (queue, messages) = sync_channel(MOST_WAITING);
+        let (queue, messages) = sync_channel(MAX_WAITING);
         let (going_on, over) = channel();
         let sender = Poster { target, over, complain: Box::new(complain) };
         let thread =
@@ -74,9 +74,8 @@ struct Poster {
 
 impl Poster {
     fn run(self, messages: &Receiver<Value>) {
-        let agent = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder().timeout_global(Some(PATIENCE)).build(),
-        );
+        let agent =
+            ureq::Agent::new_with_config(ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build());
         let mut ends: Option<Instant> = None;
         let mut lost = 0;
         while let Ok(message) = messages.recv() {
@@ -103,10 +102,10 @@ impl Poster {
     fn deliver(&self, agent: &ureq::Agent, message: &Value, left: Option<Duration>) -> Result<(), Refused> {
         let mut retry = 0;
         loop {
-            let patience = left.unwrap_or(PATIENCE);
-            let Err(refused) = attempt(agent, &self.target.url, message, patience) else { return Ok(()) };
+            let timeout_of = left.unwrap_or(TIMEOUT);
+            let Err(refused) = attempt(agent, &self.target.url, message, timeout_of) else { return Ok(()) };
             let target = &self.target;
-            let pause = retry_after(retry, target.most_retries, target.initial_delay, target.longest_delay);
+            let pause = retry_after(retry, target.max_retries, target.initial_delay, target.max_delay);
             let Some(pause) = pause.filter(|_| left.is_none()) else { return Err(refused) };
             if self.is_over(pause.max(refused.wait)) {
                 return Err(refused);
@@ -129,11 +128,11 @@ struct Refused {
 
 /// # Errors
 /// It was not taken.
-fn attempt(agent: &ureq::Agent, url: &Secret, message: &Value, patience: Duration) -> Result<(), Refused> {
+fn attempt(agent: &ureq::Agent, url: &Secret, message: &Value, timeout_of: Duration) -> Result<(), Refused> {
     let request = agent
         .post(url.reveal())
         .config()
-        .timeout_global(Some(patience))
+        .timeout_global(Some(timeout_of))
         // Another address gets no message, and less than that no redirect may make of it.
         .max_redirects(0)
         .max_redirects_will_error(false)
@@ -147,10 +146,10 @@ fn attempt(agent: &ureq::Agent, url: &Secret, message: &Value, patience: Duratio
             // A date, which it may be as well, is as good as none: the pauses grow anyway.
             let seconds =
                 answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-            let wait = seconds.map_or(Duration::ZERO, Duration::from_secs).min(LONGEST_WAIT);
+            let wait = seconds.map_or(Duration::ZERO, Duration::from_secs).min(MAX_WAIT);
             return Err(Refused { why: format!("it answered {}", answer.status().as_u16()), wait });
         }
-        Err(ureq::Error::Timeout(_)) => format!("no answer in {} ms", patience.as_millis()),
+        Err(ureq::Error::Timeout(_)) => format!("no answer in {} ms", timeout_of.as_millis()),
         Err(ureq::Error::HostNotFound) => "its host is not known".into(),
         Err(ureq::Error::Io(error)) => error.kind().to_string(),
         Err(ureq::Error::Tls(_) | ureq::Error::Rustls(_)) => "no TLS with it".into(),

@@ -1,7 +1,7 @@
 //! Holds the steering programs against the kernel itself: real listeners of one SO_REUSEPORT group on
 //! loopback, real clients, and the interpreter of the unit tests as the expectation.
 
-#[path = "../src/balance/steer/tests/interpreter.rs"]
+#[path = "../src/balance/steering/tests/interpreter.rs"]
 mod interpreter;
 
 use drover::balance::{Family, Instruction, MAX_INSTRUCTIONS, Steering, program};

@@ -64,9 +64,9 @@ class Primary {
       targets: core.targets.bind(core),
     };
     this.reporting = new Reporting(this.own.functions, this.own.config, core);
-    this.own.registry.move(() => homeOf(core.meters(), (text) => core.warn(text)));
+    this.own.registry.move(() => homeOf(core.metricStore(), (text) => core.warn(text)));
     const takeOff = heedSignals(this.#stoppable(core));
-    const sayGoodbye = () => core.goodbye();
+    const sayGoodbye = () => core.shutdownNotice();
     process.on('exit', sayGoodbye);
     const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
     this.over = new Promise((resolve) => {
@@ -106,8 +106,8 @@ class Primary {
   /** @param {any} message */
   hear(message) {
     if (message.event) this.tell(message);
-    else if (message.line) this.core?.openLine(...message.line);
-    else if (message.gone) this.core?.closeLine(...message.gone);
+    else if (message.channel) this.core?.openChannel(...message.channel);
+    else if (message.gone) this.core?.closeChannel(...message.gone);
     else if (message.environment) this.core?.environment(snapshot());
     else if (message.measure) this.reporting?.measure();
     else if (message.done !== undefined) this.settle(message);

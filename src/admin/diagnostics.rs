@@ -19,11 +19,11 @@ use crate::ipc::control::Diagnosis;
 
 /// Seconds of a profile, and the most.
 const PROFILE: u64 = 10;
-const LONGEST_PROFILE: u64 = 60;
+const MAX_PROFILE: u64 = 60;
 /// A snapshot may take so long: V8 writes some tens of megabytes a second.
-pub const SNAPSHOT_PATIENCE: Duration = Duration::from_secs(100);
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(100);
 /// After the last second of a profile.
-pub const PROFILE_PATIENCE: Duration = Duration::from_secs(30);
+pub const PROFILE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What was taken.
 pub struct Taken {
@@ -43,10 +43,10 @@ pub enum Refused {
 pub type Diagnose = Box<dyn Fn(u16, Diagnosis) -> oneshot::Receiver<Result<Taken, Refused>> + Send + Sync>;
 
 /// How long a diagnosis may take.
-pub fn patience(what: Diagnosis) -> Duration {
+pub fn timeout_of(what: Diagnosis) -> Duration {
     match what {
-        Diagnosis::HeapSnapshot => SNAPSHOT_PATIENCE,
-        Diagnosis::CpuProfile { ms } => Duration::from_millis(ms) + PROFILE_PATIENCE,
+        Diagnosis::HeapSnapshot => SNAPSHOT_TIMEOUT,
+        Diagnosis::CpuProfile { ms } => Duration::from_millis(ms) + PROFILE_TIMEOUT,
     }
 }
 
@@ -71,8 +71,8 @@ pub(super) async fn cpu_profile(
             return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &rejection.body_text());
         }
     };
-    if !(1..=LONGEST_PROFILE).contains(&seconds) {
-        let text = format!("seconds: found {seconds}, allowed: a whole number from 1 to {LONGEST_PROFILE}");
+    if !(1..=MAX_PROFILE).contains(&seconds) {
+        let text = format!("seconds: found {seconds}, allowed: a whole number from 1 to {MAX_PROFILE}");
         return refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text);
     }
     take(&api, slot, Diagnosis::CpuProfile { ms: seconds * 1000 }).await
@@ -83,8 +83,8 @@ async fn take(api: &Api, slot: u16, what: Diagnosis) -> Response {
         let text = "set monitoring.token and show it: a diagnosis holds what the program has in its memory";
         return refusal(StatusCode::FORBIDDEN, "FORBIDDEN", text);
     }
-    let patience = patience(what);
-    match tokio::time::timeout(patience, (api.diagnose)(slot, what)).await {
+    let timeout_of = timeout_of(what);
+    match tokio::time::timeout(timeout_of, (api.diagnose)(slot, what)).await {
         Ok(Ok(Ok(Taken { file, bytes }))) => Json(json!({ "file": file, "bytes": bytes })).into_response(),
         Ok(Ok(Err(Refused::NoSuchWorker))) => {
             refusal(StatusCode::NOT_FOUND, "NO_SUCH_WORKER", &format!("there is no worker {slot} that runs"))
@@ -98,7 +98,7 @@ async fn take(api: &Api, slot: u16, what: Diagnosis) -> Response {
         Err(_) => {
             let text = format!(
                 "worker {slot} has not answered for {} s; when it does, the log says where the file is",
-                patience.as_secs()
+                timeout_of.as_secs()
             );
             refusal(StatusCode::GATEWAY_TIMEOUT, "TIMED_OUT", &text)
         }

@@ -13,13 +13,13 @@ use futures_util::stream;
 use serde_json::json;
 
 use super::Api;
-use super::feed::{Feed, Since, Told};
+use super::event_log::{EventLog, Since, Told};
 use super::guard::Way;
 use super::routes::refusal;
 use super::server::Lasting;
 
 /// Who may listen at the same time on the port, and as many on the control socket: the others need connections too.
-pub const MOST_LISTENERS: usize = 32;
+pub const MAX_LISTENERS: usize = 32;
 
 /// Who listens now.
 #[derive(Default)]
@@ -37,7 +37,7 @@ impl Listeners {
             Way::Socket => &self.socket,
         };
         let seat = Seat(taken.clone());
-        (taken.fetch_add(1, Ordering::Relaxed) < MOST_LISTENERS).then_some(seat)
+        (taken.fetch_add(1, Ordering::Relaxed) < MAX_LISTENERS).then_some(seat)
     }
 }
 
@@ -49,7 +49,7 @@ impl Drop for Seat {
 
 /// What a listener has still to be told.
 struct Listening {
-    feed: Feed,
+    event_log: EventLog,
     last: u64,
     waiting: VecDeque<Event>,
     _seat: Seat,
@@ -61,11 +61,11 @@ pub async fn events(
     Extension(way): Extension<Way>,
     headers: HeaderMap,
 ) -> Response {
-    let feed = api.feed.clone();
+    let event_log = api.event_log.clone();
     let named = headers.get("last-event-id").map(|name| name.to_str().unwrap_or_default());
     let last = match named.filter(|name| !name.is_empty()) {
-        None => *feed.last().borrow(),
-        Some(name) => match feed.id(name) {
+        None => *event_log.last().borrow(),
+        Some(name) => match event_log.id(name) {
             Some(id) => id,
             None => {
                 let text = format!("Last-Event-ID: found {name:?}, allowed: an id of this stream");
@@ -74,13 +74,13 @@ pub async fn events(
         },
     };
     let Some(seat) = api.listeners.take(way) else {
-        let text = format!("{MOST_LISTENERS} clients listen to events already: close one of them");
+        let text = format!("{MAX_LISTENERS} clients listen to events already: close one of them");
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "RESOURCE_EXHAUSTED", &text);
     };
     lasting.set();
     // An id and no event: who goes away before the first one comes back to here.
-    let waiting = VecDeque::from([Event::default().id(feed.name(last))]);
-    let listening = Listening { feed, last, waiting, _seat: seat };
+    let waiting = VecDeque::from([Event::default().id(event_log.name(last))]);
+    let listening = Listening { event_log, last, waiting, _seat: seat };
     let told = stream::unfold(listening, async |mut listening| {
         let event = listening.next().await?;
         Some((Ok::<Event, Infallible>(event), listening))
@@ -91,13 +91,13 @@ pub async fn events(
 impl Listening {
     /// None when the cluster is gone.
     async fn next(&mut self) -> Option<Event> {
-        let mut last = self.feed.last();
+        let mut last = self.event_log.last();
         loop {
             if let Some(event) = self.waiting.pop_front() {
                 return Some(event);
             }
             last.wait_for(|last| *last > self.last).await.ok()?;
-            let Since { found, lost, newest } = self.feed.after(self.last);
+            let Since { found, lost, newest } = self.event_log.after(self.last);
             if lost > 0 {
                 // Who was away for too long is told that something is missing.
                 let gap = json!({ "type": "gap", "lost": lost }).to_string();
@@ -105,7 +105,7 @@ impl Listening {
             }
             self.last = newest;
             let name = |told: Told| {
-                let event = Event::default().id(self.feed.name(told.id)).event(&told.kind);
+                let event = Event::default().id(self.event_log.name(told.id)).event(&told.kind);
                 event.data(&told.event)
             };
             self.waiting.extend(found.into_iter().map(name));
@@ -121,7 +121,7 @@ mod tests {
     fn a_crowd_on_the_port_leaves_the_control_socket_its_places_and_who_leaves_makes_room() {
         let listeners = Listeners::default();
         let mut crowd: Vec<Seat> = std::iter::from_fn(|| listeners.take(Way::Port)).take(100).collect();
-        assert_eq!(crowd.len(), MOST_LISTENERS);
+        assert_eq!(crowd.len(), MAX_LISTENERS);
         assert!(listeners.take(Way::Socket).is_some());
         crowd.pop();
         assert!(listeners.take(Way::Port).is_some());

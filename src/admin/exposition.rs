@@ -1,10 +1,10 @@
 //! `/metrics`: the names that Prometheus' users and their dashboards know.
 
-use crate::event::SlotState;
+use crate::event::WorkerState;
 use crate::metrics::histogram::at_most;
+use crate::metrics::instrument::{Family, Spread, spread};
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::SharedMemory;
-use crate::metrics::meter::{Family, Spread, spread};
 use crate::metrics::text::{Exposition, Kind, OPEN_METRICS, TEXT};
 
 /// Bounds are powers of two of a microsecond, where buckets of ours end: from 1 ms to 67 s.
@@ -28,9 +28,9 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
     let uptime = now_ms.saturating_sub(memory.get(header::STARTED)) as f64 / 1000.0;
     text.family("drover_uptime_seconds", Kind::Gauge, "Since the cluster was made.").sample(&[], uptime);
     text.family("drover_workers", Kind::Gauge, "Workers by state.");
-    let states: Vec<SlotState> =
-        (0..memory.slots()).map(|slot| SlotState::from_cell(memory.row(slot, row::STATE))).collect();
-    for state in SlotState::ALL.into_iter().filter(|state| *state != SlotState::Vacant) {
+    let states: Vec<WorkerState> =
+        (0..memory.slots()).map(|slot| WorkerState::from_cell(memory.row(slot, row::STATE))).collect();
+    for state in WorkerState::ALL.into_iter().filter(|state| *state != WorkerState::Vacant) {
         let count = states.iter().filter(|found| **found == state).count();
         text.sample(&[("state", state.detail())], count as f64);
     }
@@ -174,7 +174,7 @@ fn collections(text: &mut Exposition, memory: &SharedMemory) {
 
 /// The metrics of the programs themselves.
 fn programs(text: &mut Exposition, memory: &SharedMemory) {
-    let families = memory.meters();
+    let families = memory.metric_store();
     text.family("drover_metrics_dropped", Kind::Counter, "Values that found no room for their labels.")
         .sample(&[], families.dropped);
     text.family(
@@ -221,7 +221,7 @@ fn is_sampled(memory: &SharedMemory, slot: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::meter::{PREFIXES, RESERVED};
+    use crate::metrics::instrument::{PREFIXES, RESERVED};
 
     #[test]
     fn no_family_of_drovers_is_one_that_a_program_may_define() {

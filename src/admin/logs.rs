@@ -16,7 +16,7 @@ use crate::component::Component;
 use crate::log::{Filter, Line, Whose, level_name, level_named};
 
 /// Lines in an answer.
-pub const MOST_LINES: usize = 1000;
+pub const MAX_LINES: usize = 1000;
 const LINES: usize = 200;
 /// The names that a filter takes, quietest first.
 pub const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
@@ -78,8 +78,8 @@ fn filter(asked: Asked) -> Result<Filter, String> {
         }
     };
     let limit = asked.limit.unwrap_or(LINES);
-    if !(1..=MOST_LINES).contains(&limit) {
-        return Err(wrong("limit", &limit.to_string(), &format!("a whole number from 1 to {MOST_LINES}")));
+    if !(1..=MAX_LINES).contains(&limit) {
+        return Err(wrong("limit", &limit.to_string(), &format!("a whole number from 1 to {MAX_LINES}")));
     }
     let (text, since, request_id, after) = (asked.text, asked.since, asked.request_id, asked.after);
     Ok(Filter { least, whose, text, since, request_id, after, limit })

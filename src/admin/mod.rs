@@ -4,9 +4,10 @@
 
 mod dashboard;
 pub mod diagnostics;
+mod error_groups;
+mod event_log;
 mod events;
 mod exposition;
-mod feed;
 mod guard;
 mod logs;
 mod openapi;
@@ -14,7 +15,6 @@ pub mod private;
 mod routes;
 mod server;
 pub mod socket;
-mod troubles;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,10 +27,10 @@ use crate::log::Logs;
 use crate::metrics::history::{History, Point};
 use crate::metrics::memory::SharedMemory;
 
+pub use error_groups::{Circuit, ErrorGroups};
+pub use event_log::EventLog;
 pub use events::Listeners;
-pub use feed::Feed;
 pub use server::{bind, serve, serve_socket};
-pub use troubles::{Circuit, Troubles};
 
 /// An order to the cluster: a verb and its argument. Answered with the slots that serve because of it.
 pub type Orders = Box<dyn Fn(&str, Value) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
@@ -38,10 +38,10 @@ pub type Orders = Box<dyn Fn(&str, Value) -> oneshot::Receiver<Result<Vec<u16>>>
 /// What the API is made of.
 pub struct Api {
     pub memory: SharedMemory,
-    pub history: Past,
-    pub feed: Feed,
+    pub history: SharedHistory,
+    pub event_log: EventLog,
     pub listeners: Listeners,
-    pub troubles: Troubles,
+    pub error_groups: ErrorGroups,
     pub logs: Logs,
     pub orders: Orders,
     pub diagnose: diagnostics::Diagnose,
@@ -59,9 +59,9 @@ pub struct Api {
 
 /// What the cluster's numbers were; written by the sampler, read by the API.
 #[derive(Clone)]
-pub struct Past(Arc<Mutex<History>>);
+pub struct SharedHistory(Arc<Mutex<History>>);
 
-impl Past {
+impl SharedHistory {
     pub fn new(seconds: u64) -> Self {
         Self(Arc::new(Mutex::new(History::new(seconds))))
     }

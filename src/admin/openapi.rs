@@ -7,7 +7,7 @@ use crate::component::Component;
 use crate::metrics::history::SERIES;
 
 /// The largest whole number that JavaScript tells from its neighbours.
-const MOST_EXACT: u64 = (1 << 53) - 1;
+const MAX_EXACT: u64 = (1 << 53) - 1;
 
 pub fn document() -> Value {
     let error = json!({
@@ -244,7 +244,7 @@ pub fn document() -> Value {
 
 fn log_filters() -> Value {
     let filter = |name: &str, what: &str, schema: Value| json!({ "name": name, "in": "query", "description": what, "schema": schema });
-    let whole = json!({ "type": "integer", "minimum": 0, "maximum": MOST_EXACT });
+    let whole = json!({ "type": "integer", "minimum": 0, "maximum": MAX_EXACT });
     json!([
         filter("level", "This level and louder ones.", json!({ "type": "string", "enum": logs::LEVELS })),
         filter(
@@ -259,7 +259,7 @@ fn log_filters() -> Value {
         filter(
             "limit",
             "Lines in the answer; 200 unless told.",
-            json!({ "type": "integer", "minimum": 1, "maximum": logs::MOST_LINES })
+            json!({ "type": "integer", "minimum": 1, "maximum": logs::MAX_LINES })
         ),
     ])
 }

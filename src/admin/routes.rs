@@ -24,9 +24,9 @@ use crate::sys::local_time::now_ms;
 
 type Shared = State<Arc<Api>>;
 
-const MOST_BODY: usize = 16 * 1024;
+const MAX_BODY: usize = 16 * 1024;
 /// Longer than a roll of many workers; the order goes on when its asker has left.
-const PATIENCE: Duration = Duration::from_secs(110);
+const TIMEOUT: Duration = Duration::from_secs(110);
 
 pub fn router(api: Arc<Api>) -> Router {
     Router::new()
@@ -35,7 +35,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cluster/workers", get(async |State(api): Shared| Json(view::workers(&api.memory, now_ms()))))
         .route("/cluster/history", get(history))
         .route("/cluster/events", get(events))
-        .route("/cluster/errors", get(async |State(api): Shared| Json(api.troubles.told(now_ms()))))
+        .route("/cluster/errors", get(async |State(api): Shared| Json(api.error_groups.told(now_ms()))))
         .route("/cluster/scaling", get(async |State(api): Shared| Json(scaling(&api))))
         .route("/cluster/logs", get(logs::logs))
         .route("/cluster/log-level", post(logs::set_level))
@@ -53,7 +53,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .method_not_allowed_fallback(async || {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "METHOD_NOT_ALLOWED", "this route has another method")
         })
-        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(middleware::from_fn_with_state(api.clone(), admit))
         .with_state(api)
 }
@@ -86,7 +86,7 @@ async fn health(State(api): Shared) -> Response {
 
 /// What is known of the cluster's size.
 fn scaling(api: &Api) -> Value {
-    let decisions: Vec<Value> = api.feed.scalings().iter().map(view::scaled).collect();
+    let decisions: Vec<Value> = api.event_log.scalings().iter().map(view::scaled).collect();
     json!({
         "workers": view::ready(&api.memory),
         "target": api.memory.get(header_cells::WANTED),
@@ -193,7 +193,7 @@ async fn scale(State(api): Shared, size: Result<Json<Size>, JsonRejection>) -> R
 
 /// Answers when the order is carried out.
 async fn order(api: &Api, verb: &str, argument: Value) -> Response {
-    match tokio::time::timeout(PATIENCE, (api.orders)(verb, argument)).await {
+    match tokio::time::timeout(TIMEOUT, (api.orders)(verb, argument)).await {
         Ok(Ok(Ok(slots))) => {
             let ids: Vec<String> = slots.iter().map(u16::to_string).collect();
             Json(json!({ "workers": ids })).into_response()

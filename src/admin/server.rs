@@ -22,11 +22,11 @@ use super::guard::Way;
 use super::{Api, routes};
 
 /// At the same time; others wait.
-const MOST_CONNECTIONS: usize = 128;
+const MAX_CONNECTIONS: usize = 128;
 /// A request's headers are here by then.
 const HEADERS_BY: Duration = Duration::from_secs(10);
 /// A connection takes no request after that time, and what it is answering then has as long again.
-const LONGEST: Duration = Duration::from_secs(120);
+const MAX_LENGTH: Duration = Duration::from_secs(120);
 /// Ports that are tried after one that is taken.
 const TRIES: u16 = 100;
 
@@ -95,7 +95,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = TowerToHyperService::new(routes::router(api));
-    let free = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return Ok(()) };
         let Ok(stream) = accept().await else {
@@ -111,7 +111,7 @@ where
             service.call(request)
         });
         tokio::spawn(async move {
-            attend(stream, service, &lasting, LONGEST).await;
+            attend(stream, service, &lasting, MAX_LENGTH).await;
             drop(permit);
         });
     }

@@ -12,7 +12,7 @@ use rustix::process::{Pid, geteuid, test_kill_process};
 use super::private;
 
 /// A primary that runs several clusters has a socket for each.
-const MOST: u32 = 64;
+const MAX: u32 = 64;
 
 const ENDING: &str = ".sock";
 
@@ -54,7 +54,7 @@ impl Socket {
         remove_stale(room);
         let pid = std::process::id();
         let mut taken = io::Error::from(io::ErrorKind::AddrInUse);
-        for nth in 1..=MOST {
+        for nth in 1..=MAX {
             let name = if nth == 1 { format!("{pid}{ENDING}") } else { format!("{pid}-{nth}{ENDING}") };
             let path = room.join(name);
             match UnixListener::bind(&path) {

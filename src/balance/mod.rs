@@ -8,7 +8,7 @@ mod bpf;
 mod choose;
 mod hash;
 mod rebalance;
-mod steer;
+mod steering;
 mod switch;
 mod weights;
 
@@ -16,7 +16,7 @@ pub use barrier::no_new_handshakes;
 pub use bpf::Instruction;
 pub use choose::{Candidate, Chooser, Strategy};
 pub use hash::{ClientKey, client_key, flow_key};
-pub use rebalance::{Ask, LOOK_EVERY as REBALANCE_EVERY, Load, Rebalance};
-pub use steer::{Family, MAX_INSTRUCTIONS, Steering, program};
+pub use rebalance::{Ask, LOOK_INTERVAL as REBALANCE_INTERVAL, Load, Rebalance};
+pub use steering::{Family, MAX_INSTRUCTIONS, Steering, program};
 pub use switch::{Mode, RATE_UP, Switch};
 pub use weights::live_weights;

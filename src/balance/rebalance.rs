@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Between two looks.
-pub const LOOK_EVERY: Duration = Duration::from_millis(250);
+pub const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Looks in a row at which the same worker must be the heaviest before it is asked.
 const LOOKS: u32 = 2;
 /// Connections a second that may always move; beyond it a tenth of all.
-const LEAST_RATE: f64 = 4.0;
+const MIN_RATE: f64 = 4.0;
 /// How fast the rate of a worker's requests follows what is seen, a look.
 const FOLLOW: f64 = 0.3;
 /// A worker's connections that bring so much more or less than others count as ordinary ones.
@@ -58,12 +58,12 @@ pub struct Rebalance {
 }
 
 impl Rebalance {
-    /// One look at `now`, `LOOK_EVERY` after the last: whom to ask for connections, if anybody.
+    /// One look at `now`, `LOOK_INTERVAL` after the last: whom to ask for connections, if anybody.
     pub fn look(&mut self, loads: &[Load], now: Duration) -> Option<Ask> {
         self.follow(loads, now);
         let total: u32 = loads.iter().map(|load| load.connections).sum();
-        let rate = (f64::from(total) / 10.0).max(LEAST_RATE);
-        self.allowance = (self.allowance + rate * LOOK_EVERY.as_secs_f64()).min(rate);
+        let rate = (f64::from(total) / 10.0).max(MIN_RATE);
+        self.allowance = (self.allowance + rate * LOOK_INTERVAL.as_secs_f64()).min(rate);
         let weighed: Vec<(Load, f64)> =
             loads.iter().map(|load| (*load, self.business(load, loads))).collect();
         let share = |load: &Load| f64::from(load.weight.max(1));
@@ -150,7 +150,7 @@ mod tests {
         }
 
         fn look(&mut self) -> Option<Ask> {
-            self.now += LOOK_EVERY;
+            self.now += LOOK_INTERVAL;
             for (load, busy) in self.loads.iter_mut().zip(&self.busy) {
                 load.requests += (f64::from(load.connections) * busy) as u64;
             }

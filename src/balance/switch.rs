@@ -122,14 +122,14 @@ mod tests {
         switch: Switch,
         now: Duration,
         direct: u64,
-        arrivals: u64,
+        pending_channels: u64,
         changes: Vec<Mode>,
     }
 
     impl Simulation {
         fn new() -> Self {
             let switch = Switch::new(RATE_UP);
-            Self { switch, now: Duration::from_secs(7), direct: 0, arrivals: 1, changes: Vec::new() }
+            Self { switch, now: Duration::from_secs(7), direct: 0, pending_channels: 1, changes: Vec::new() }
         }
 
         /// Arrivals of a Poisson process with a generator of its own; a sample every 20 ms.
@@ -138,8 +138,9 @@ mod tests {
             let end = self.now + time;
             let mut sample = self.now;
             while self.now < end {
-                self.arrivals = self.arrivals.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
-                let uniform = ((self.arrivals >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
+                self.pending_channels =
+                    self.pending_channels.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+                let uniform = ((self.pending_channels >> 11) as f64 + 1.0) / (1u64 << 53) as f64;
                 self.now += Duration::from_secs_f64(-uniform.ln() / rate);
                 while sample < self.now {
                     self.changes.extend(self.switch.sampled(self.direct, sample));

@@ -3,9 +3,9 @@
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::meters::NativeMeters;
+use super::metric_store::NativeMeters;
 use super::worker::worker;
-use crate::metrics::memory::Meters;
+use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
 use crate::sys::local_time::now_ms;
 
@@ -18,7 +18,7 @@ pub fn worker_infos() -> Value {
 /// Where this worker's program writes metrics of its own; null in a process that is no worker.
 #[napi(js_name = "workerMeters")]
 pub fn worker_meters() -> Option<NativeMeters> {
-    worker().ok().map(|worker| NativeMeters::new(Meters::of_worker(&worker.memory, worker.welcome.worker)))
+    worker().ok().map(|worker| NativeMeters::new(MetricStore::of_worker(&worker.memory, worker.hello.worker)))
 }
 
 /// The cluster's metrics; see [`view::metrics`].

@@ -16,7 +16,7 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 
 use crate::error::{Code, Error, Result};
-use crate::ipc::desk::Letter;
+use crate::ipc::endpoint::Outgoing;
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Format, Peer, What};
 use crate::metrics::memory::{SharedMemory, Target};
@@ -74,12 +74,12 @@ pub fn post(
     asked: Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
-    send: impl FnOnce(&Letter<'_>) -> Result<u32>,
+    send: impl FnOnce(&Outgoing<'_>) -> Result<u32>,
 ) -> f64 {
     let sent = BODY.with_borrow_mut(|bytes| {
         bytes.clear();
         bytes.shrink_to(KEEP);
-        letter(env, &asked, kind, body, bytes).and_then(|letter| send(&letter))
+        outgoing(env, &asked, kind, body, bytes).and_then(|outgoing| send(&outgoing))
     });
     match sent {
         Ok(id) => f64::from(id),
@@ -90,21 +90,21 @@ pub fn post(
     }
 }
 
-fn letter<'a>(
+fn outgoing<'a>(
     env: &Env,
     asked: &Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
     bytes: &'a mut Vec<u8>,
-) -> Result<Letter<'a>> {
+) -> Result<Outgoing<'a>> {
     let format = match asked.format {
         0 => Format::Json,
         1 => Format::Clone,
         _ => Format::JsonAndBuffers,
     };
     let what = match asked.what {
-        0 => What::Tell,
-        1 => What::Ask,
+        0 => What::Notify,
+        1 => What::Request,
         2 => What::Answer,
         _ => What::Failure,
     };
@@ -120,15 +120,15 @@ fn letter<'a>(
     let kind = std::str::from_utf8(kind).map_err(|error| unreadable(&error))?;
     let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));
     let to = peer_of(asked.to);
-    Ok(Letter { to, what, answers: asked.answers, timeout, format, kind, body })
+    Ok(Outgoing { to, what, answers: asked.answers, timeout, format, kind, body })
 }
 
 /// Messages in one call: JavaScript takes only so many arguments.
-const MOST: usize = 64;
+const MAX: usize = 64;
 
 /// Gives what has come to JavaScript.
 pub fn deliver(to: &Callback, frames: &[Frame]) {
-    for some in frames.chunks(MOST) {
+    for some in frames.chunks(MAX) {
         // A call that cannot be made ends in an uncaught exception or with the environment.
         let _ = to.call_with(items(some));
     }

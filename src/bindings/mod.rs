@@ -5,16 +5,16 @@
 // napi exports nothing from a test binary, in which all of this is then unused.
 #![cfg_attr(test, allow(dead_code))]
 
-mod alone;
 mod checks;
 mod config;
 mod diagnostics;
 mod figures;
 mod messages;
-mod meters;
+mod metric_store;
 mod monitor;
 mod primary;
 mod requests;
+mod single_process;
 mod worker;
 
 use napi::Env;

@@ -13,15 +13,15 @@ use serde_json::{Value, json};
 
 use super::config::{Asked, load, parse};
 use super::messages::{self, REFUSED};
-use super::meters::NativeMeters;
+use super::metric_store::NativeMeters;
 use super::outcome;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, ListenOptions, StopSignal};
 use crate::ipc::frame::Frame;
-use crate::metrics::memory::Meters;
+use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
 use crate::model::WorkerId;
-use crate::primary::{self, LaunchCommand, Output, Primary, PrimaryDesk};
+use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages};
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
 use crate::sys::node_api::Callback;
@@ -40,20 +40,20 @@ struct Launching {
 
 /// A cluster's primary. Every verb is answered through the callback as
 /// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
-/// `{ "line": [worker] }` for `openLine`, `{ "gone": ... }` for `closeLine`, `{ "measure": true }` for
+/// `{ "channel": [slot, generation] }` for `openChannel`, `{ "gone": ... }` for `closeChannel`, `{ "measure": true }` for
 /// `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
 #[napi(js_name = "Primary")]
 pub struct NativePrimary {
     inner: Option<Primary>,
     /// On the program's thread, once messages are asked for.
-    desk: Option<Rc<PrimaryDesk>>,
+    endpoint: Option<Rc<ProgramMessages>>,
     refusal: Option<Error>,
     reaper: Reaper,
 }
 
 fn text(output: Output) -> String {
     let message = match output {
-        Output::Line { worker } => json!({ "line": [worker.slot, worker.generation] }),
+        Output::Channel { worker } => json!({ "channel": [worker.slot, worker.generation] }),
         Output::Gone { worker } => json!({ "gone": [worker.slot, worker.generation] }),
         Output::Event { event, timestamp } => json!({ "event": event, "timestamp": timestamp }),
         Output::Done { id, result: Ok(value) } => json!({ "done": id, "ok": value }),
@@ -86,9 +86,11 @@ impl NativePrimary {
         });
         Ok(match made {
             Ok(primary) => {
-                Self { inner: Some(primary), desk: None, refusal: None, reaper: Reaper::default() }
+                Self { inner: Some(primary), endpoint: None, refusal: None, reaper: Reaper::default() }
             }
-            Err(error) => Self { inner: None, desk: None, refusal: Some(error), reaper: Reaper::default() },
+            Err(error) => {
+                Self { inner: None, endpoint: None, refusal: Some(error), reaper: Reaper::default() }
+            }
         })
     }
 
@@ -141,7 +143,7 @@ impl NativePrimary {
     #[napi]
     pub fn order(&self, id: u32, verb: String, argument: Value) {
         if let Some(primary) = &self.inner {
-            primary.order(id, verb, argument);
+            primary.command(id, verb, argument);
         }
     }
 
@@ -155,8 +157,8 @@ impl NativePrimary {
 
     /// The process is about to end in order; returns when the workers have been told.
     #[napi]
-    pub fn goodbye(&self) {
-        self.inner.iter().for_each(Primary::goodbye);
+    pub fn shutdown_notice(&self) {
+        self.inner.iter().for_each(Primary::shutdown_notice);
     }
 
     /// As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
@@ -176,7 +178,7 @@ impl NativePrimary {
     /// `{ error }`.
     #[napi]
     pub fn listen_to_messages(&mut self, env: &Env, deliver: Function<Object, ()>) -> Value {
-        let start = || -> Result<Rc<PrimaryDesk>> {
+        let start = || -> Result<Rc<ProgramMessages>> {
             let primary =
                 self.inner.as_ref().ok_or_else(|| Error::new(Code::Stopped, "There is no primary"))?;
             let function = deliver.value();
@@ -185,11 +187,11 @@ impl NativePrimary {
                 Callback::new(env.raw().cast(), raw, raw).map_err(|e| Error::system("callback", &e))?;
             let uv = super::event_loop(env)?;
             let deliver = Box::new(move |frames: &[Frame]| messages::deliver(&call, frames));
-            primary.desk(uv, deliver).map_err(|error| Error::system("event loop", &error))
+            primary.endpoint(uv, deliver).map_err(|error| Error::system("event loop", &error))
         };
         match start() {
-            Ok(desk) => {
-                self.desk = Some(desk);
+            Ok(endpoint) => {
+                self.endpoint = Some(endpoint);
                 outcome(Ok(Value::Null))
             }
             Err(error) => outcome(Err(error)),
@@ -197,19 +199,19 @@ impl NativePrimary {
     }
 
     #[napi]
-    pub fn open_line(&self, slot: u16, generation: u32) {
-        self.desk.iter().for_each(|desk| desk.open(WorkerId { slot, generation }));
+    pub fn open_channel(&self, slot: u16, generation: u32) {
+        self.endpoint.iter().for_each(|endpoint| endpoint.open(WorkerId { slot, generation }));
     }
 
     #[napi]
-    pub fn close_line(&self, slot: u16, generation: u32) {
-        self.desk.iter().for_each(|desk| desk.gone(WorkerId { slot, generation }));
+    pub fn close_channel(&self, slot: u16, generation: u32) {
+        self.endpoint.iter().for_each(|endpoint| endpoint.gone(WorkerId { slot, generation }));
     }
 
     /// Gives to the program what workers have sent so far, before it hears of something that they sent it before.
     #[napi]
     pub fn read_messages(&self) {
-        self.desk.iter().for_each(|desk| desk.read_all());
+        self.endpoint.iter().for_each(|endpoint| endpoint.read_all());
     }
 
     /// See [`super::messages::post`].
@@ -226,16 +228,20 @@ impl NativePrimary {
         format: u32,
         body: Unknown,
     ) -> f64 {
-        let Some(desk) = &self.desk else { return REFUSED };
-        messages::post(env, messages::Asked { to, what, answers, timeout, format }, &kind, &body, |letter| {
-            desk.post(letter)
-        })
+        let Some(endpoint) = &self.endpoint else { return REFUSED };
+        messages::post(
+            env,
+            messages::Asked { to, what, answers, timeout, format },
+            &kind,
+            &body,
+            |outgoing| endpoint.post(outgoing),
+        )
     }
 
     /// Where the primary's program writes metrics of its own.
     #[napi]
-    pub fn meters(&self) -> Option<NativeMeters> {
-        self.inner.as_ref().map(|primary| NativeMeters::new(Meters::of_primary(&primary.memory)))
+    pub fn metric_store(&self) -> Option<NativeMeters> {
+        self.inner.as_ref().map(|primary| NativeMeters::new(MetricStore::of_primary(&primary.memory)))
     }
 
     /// Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
@@ -285,8 +291,8 @@ impl NativePrimary {
     /// Joins the loop's thread; to be called once it has said `ended`.
     #[napi]
     pub fn join(&mut self) {
-        if let Some(desk) = self.desk.take() {
-            desk.close();
+        if let Some(endpoint) = self.endpoint.take() {
+            endpoint.close();
         }
         if let Some(primary) = &mut self.inner {
             primary.join();

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, targets};
 use super::outcome;
 use crate::error::{Code, Error, Result};
-use crate::ipc::control::LONGEST_STACK;
-use crate::ipc::parcel::Kept;
+use crate::ipc::control::MAX_STACK;
+use crate::ipc::fd_message::IdleKeepAlive;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::sys::fds;
 use crate::sys::node_api::{Callback, set_shared_buffer};
@@ -41,7 +41,7 @@ fn system(syscall: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |error| Error::system(syscall, &error)
 }
 
-/// Takes over the channel that the primary with this pid left. `{ ok: welcome }`, `{ ok: null }` when this
+/// Takes over the channel that the primary with this pid left. `{ ok: hello }`, `{ ok: null }` when this
 /// process is not that primary's child, or `{ error }`.
 #[napi(js_name = "attachWorker")]
 pub fn attach_worker(primary_pid: u32) -> Value {
@@ -49,15 +49,15 @@ pub fn attach_worker(primary_pid: u32) -> Value {
     outcome(attached.map(|attachment| match attachment {
         None => Value::Null,
         Some(attachment) => {
-            let welcome = json!(attachment.welcome);
+            let hello = json!(attachment.hello);
             ATTACHED.set(Some(attachment));
-            welcome
+            hello
         }
     }))
 }
 
 /// Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
-/// only be read, as [`crate::ipc::tickets`] says; `cells`, the worker's page of the
+/// only be read, as [`crate::ipc::ticket_keys`] says; `cells`, the worker's page of the
 /// shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
 /// must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
 /// [`super::messages`] describes it.
@@ -85,14 +85,14 @@ pub fn start_worker(
         let tickets = attachment.tickets.clone();
         let worker = attachment.start(event_loop, calls).map_err(system("start"))?;
         let (buffer, first) = (worker.buffer(), worker.first_cell());
-        let hands = buffer.cells().len() * 8;
+        let fd_batch = buffer.cells().len() * 8;
         let share = |name, mapping, cell, bytes| {
             set_shared_buffer(raw.env.cast(), raw.value.cast(), name, mapping, cell, bytes)
                 .map_err(system("shared buffer"))
         };
         let secret = tickets.cells().len() * 8;
         share(c"tickets", tickets, 0, secret)?;
-        share(c"hands", buffer.clone(), 0, hands)?;
+        share(c"hands", buffer.clone(), 0, fd_batch)?;
         share(c"cells", worker.memory.mapping().clone(), first, PAGE_CELLS * 8)?;
         WORKER.set(Some(worker));
         Ok(Value::Null)
@@ -120,7 +120,7 @@ pub fn worker_post(
     body: Unknown,
 ) -> f64 {
     let Ok(worker) = worker() else { return REFUSED };
-    post(env, Asked { to, what, answers, timeout, format }, &kind, &body, |letter| worker.post(letter))
+    post(env, Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| worker.post(outgoing))
 }
 
 /// Sends what `workerPost` has queued in this turn of the loop: the process ends.
@@ -183,7 +183,7 @@ pub fn worker_trace(env: &Env, take: Function<(), String>) -> Value {
         let function = take.value();
         let call = Callback::new(env.raw().cast(), function.value.cast(), function.value.cast());
         let call = call.map_err(system("callback"))?;
-        worker()?.trace(move || call.text(LONGEST_STACK)).map_err(system("trace"))?;
+        worker()?.trace(move || call.text(MAX_STACK)).map_err(system("trace"))?;
         Ok(Value::Null)
     };
     outcome(trace())
@@ -201,7 +201,7 @@ pub fn worker_inspected() {
 fn kind(notice: Notice) -> u32 {
     match notice {
         Notice::Drain => 1,
-        Notice::Goodbye => 2,
+        Notice::ShutdownNotice => 2,
         Notice::Gone => 3,
         Notice::TimeUp => 4,
         Notice::Ordered => 5,
@@ -418,13 +418,13 @@ pub fn worker_hint(text: String, warns: bool) {
 /// Notices that came while `workerListen` or `workerClose` waited for its answer.
 #[napi(js_name = "workerHasMail")]
 pub fn worker_has_mail() -> bool {
-    worker().is_ok_and(|worker| worker.has_mail())
+    worker().is_ok_and(|worker| worker.has_notices())
 }
 
 #[napi(js_name = "workerReadMail")]
 pub fn worker_read_mail() {
     if let Ok(worker) = worker() {
-        worker.read_mail();
+        worker.read_notices();
     }
 }
 
@@ -448,9 +448,9 @@ pub fn worker_room(group: u32, room: f64) {
 /// Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
 /// not asked yet. The caller closes its own descriptor in the same turn.
 #[napi(js_name = "giveAway")]
-pub fn give_away(group: u32, fd: i32, quiet_ms: u32, served: u32) -> bool {
-    let kept = (quiet_ms > 0).then_some(Kept { quiet_ms, served });
-    worker().is_ok_and(|worker| worker.give_away(group, fd, kept).is_ok())
+pub fn give_away(group: u32, fd: i32, remaining_ms: u32, served: u32) -> bool {
+    let keep_alive = (remaining_ms > 0).then_some(IdleKeepAlive { remaining_ms, served });
+    worker().is_ok_and(|worker| worker.give_away(group, fd, keep_alive).is_ok())
 }
 
 /// Closes a descriptor that `connections` delivered and nobody adopted.

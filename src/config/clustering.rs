@@ -2,7 +2,7 @@
 
 use super::environment::{NodeEnvironment, node_environment, text};
 use super::model::Config;
-use super::sections::worker::{MOST_WORKERS, Workers};
+use super::sections::worker::{MAX_WORKERS, Workers};
 use super::settings::Settings;
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl HostFacts {
     /// Usable CPUs rounded up, at least 1 and at most as many as there may be workers.
     pub fn cpus(&self) -> u16 {
         // `as` saturates, and makes 0 of what is not a number.
-        (self.usable_cpus.ceil() as u16).clamp(1, MOST_WORKERS)
+        (self.usable_cpus.ceil() as u16).clamp(1, MAX_WORKERS)
     }
 }
 
@@ -84,7 +84,7 @@ pub fn ceiling(settings: &Settings, environment: &BTreeMap<String, String>) -> u
     let operator_insists =
         settings.given.get("workers").is_some_and(|workers| workers.origin == "CLUSTER_WORKERS");
     let development = node_environment(environment) == NodeEnvironment::Development;
-    if development && !operator_insists { IN_DEVELOPMENT } else { MOST_WORKERS }
+    if development && !operator_insists { IN_DEVELOPMENT } else { MAX_WORKERS }
 }
 
 const IN_DEVELOPMENT: u16 = 2;
@@ -143,7 +143,7 @@ mod tests {
         #[test]
         fn auto_is_always_a_number_of_workers(cpus: f64, reserved: u16, available: Option<u64>, each: Option<u64>) {
             let count = automatic(&host(cpus, available), reserved, each);
-            prop_assert!((1..=MOST_WORKERS).contains(&count));
+            prop_assert!((1..=MAX_WORKERS).contains(&count));
         }
     }
 }

@@ -32,13 +32,13 @@ pub fn report(faults: &[Fault]) -> Error {
     Error::new(Code::ConfigurationInvalid, message).with(json!({ "faults": faults }))
 }
 
-const LONGEST_SHOWN: usize = 60;
+const MAX_SHOWN: usize = 60;
 
 /// A value in a few words. Texts are quoted, with control characters escaped, and cut when long.
 pub fn shown(value: &Value) -> String {
     match value {
-        Value::String(text) if text.chars().count() > LONGEST_SHOWN => {
-            let start: String = text.chars().take(LONGEST_SHOWN).collect();
+        Value::String(text) if text.chars().count() > MAX_SHOWN => {
+            let start: String = text.chars().take(MAX_SHOWN).collect();
             format!("{start:?} and more")
         }
         Value::String(text) => format!("{text:?}"),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-// Read durations are at most `units::LONGEST`; a longer one is written as the most a u64 holds.
+// Read durations are at most `units::MAX_LENGTH`; a longer one is written as the most a u64 holds.
 fn count(duration: &Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

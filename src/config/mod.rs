@@ -47,7 +47,7 @@ pub use presets::{Environment, ServerType, intelligent, merge, recommended};
 pub use reference::reference;
 pub use secret::Secret;
 pub use sections::security::{IpcPolicy, Rule as IpcRule};
-pub use sections::worker::MOST_WORKERS;
+pub use sections::worker::MAX_WORKERS;
 pub use support::Unsupported;
 
 use crate::error::{Code, Error, Result};

@@ -5,7 +5,7 @@ use super::fault::{Fault, shown};
 use super::network::is_loopback;
 use super::sections::balancing::{Affinity, Dispatch, Strategy};
 use super::sections::ipc::Serialization;
-use super::sections::worker::MOST_WORKERS;
+use super::sections::worker::MAX_WORKERS;
 use super::settings::Settings;
 use super::tree;
 use serde_json::{Value, json};
@@ -146,12 +146,12 @@ impl Facts<'_> {
     fn spares_have_slots(&self) -> Option<Fault> {
         let spares = self.settings.given.get("processManagement.standbyWorkers")?;
         let workers = self.whole["workers"].as_u64().unwrap_or(1);
-        let most = u64::from(MOST_WORKERS).saturating_sub(workers);
+        let most = u64::from(MAX_WORKERS).saturating_sub(workers);
         (spares.value.as_u64()? > most).then(|| Fault {
             path: spares.origin.clone(),
             found: shown(&spares.value),
             allowed: format!("at most {most} beside {workers} workers"),
-            hint: Some(format!("a cluster has {MOST_WORKERS} slots")),
+            hint: Some(format!("a cluster has {MAX_WORKERS} slots")),
         })
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 /// The longest duration taken, in milliseconds: ten years. Adding it to any time cannot overflow.
-pub const LONGEST: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
+pub const MAX_LENGTH: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
 /// The largest size taken, in bytes: 1 PiB, which JavaScript's numbers still hold exactly.
 pub const LARGEST: u64 = 1 << 50;
 pub const MIB: u64 = 1 << 20;
@@ -18,7 +18,7 @@ pub fn milliseconds(raw: &Value) -> Option<u64> {
         "d" => Some(86400e3),
         _ => None,
     };
-    quantity(raw, factor, LONGEST)
+    quantity(raw, factor, MAX_LENGTH)
 }
 
 /// Bytes from a number of them or from `'512MB'`, `'1G'`, `'10KB'`: 1024-based, in either case.
@@ -117,14 +117,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read_back(amount in 0..=LARGEST, time in 0..=LONGEST) {
+        fn what_is_written_is_read_back(amount in 0..=LARGEST, time in 0..=MAX_LENGTH) {
             prop_assert_eq!(bytes(&json!(size_text(amount))), Some(amount));
             prop_assert_eq!(milliseconds(&json!(duration_text(time))), Some(time));
         }
 
         #[test]
         fn any_text_is_read_or_refused(text in ".*") {
-            prop_assert!(milliseconds(&json!(text)).is_none_or(|read| read <= LONGEST));
+            prop_assert!(milliseconds(&json!(text)).is_none_or(|read| read <= MAX_LENGTH));
             prop_assert!(bytes(&json!(text)).is_none_or(|read| read <= LARGEST));
         }
     }

@@ -24,11 +24,11 @@ use crate::ipc::control::{Address, Datagram, ListenOptions};
 use crate::sys::{bpf, fds};
 
 /// Whatever a program asks for, a queue this long costs nothing until it is needed.
-pub const LEAST_BACKLOG: u32 = 4096;
+pub const MIN_BACKLOG: u32 = 4096;
 
 /// What `bind` made of an address.
 pub struct Bound {
-    pub front: OwnedFd,
+    pub primary_listener: OwnedFd,
     /// Listeners of slots 0.. in order; empty where the kernel cannot steer.
     pub members: Vec<OwnedFd>,
     pub local: Option<SocketAddr>,
@@ -72,7 +72,7 @@ fn failure(host: &str, syscall: &'static str) -> impl Fn(Errno) -> ListenFailure
 }
 
 pub fn open(address: &Address, options: ListenOptions, slots: u16) -> Result<Bound, ListenFailure> {
-    let backlog = i32::try_from(options.backlog.max(LEAST_BACKLOG)).unwrap_or(i32::MAX);
+    let backlog = i32::try_from(options.backlog.max(MIN_BACKLOG)).unwrap_or(i32::MAX);
     match address {
         Address::Tcp { host, port, ipv6_only, .. } => tcp(host.as_deref(), *port, *ipv6_only, backlog, slots),
         Address::Unix { path } => {
@@ -130,17 +130,18 @@ fn tcp_at(
     backlog: i32,
     slots: u16,
 ) -> Result<Bound, ListenFailure> {
-    let front = tcp_socket(at, ipv6_only).map_err(failure(host, "listen"))?;
-    bind(&front, &at).map_err(failure(host, "listen"))?;
-    let grouped = set_socket_reuseport(&front, true);
-    listen(&front, backlog).map_err(failure(host, "listen"))?;
-    let local = local_address(&front);
+    let primary_listener = tcp_socket(at, ipv6_only).map_err(failure(host, "listen"))?;
+    bind(&primary_listener, &at).map_err(failure(host, "listen"))?;
+    let grouped = set_socket_reuseport(&primary_listener, true);
+    listen(&primary_listener, backlog).map_err(failure(host, "listen"))?;
+    let local = local_address(&primary_listener);
     // Steered before there is a second member: no connection ever ends on a member by chance, so that giving
     // up on members resets nobody.
-    let steered = grouped.map_err(io::Error::from).and_then(|()| attach(front.as_fd(), &primary_alone()));
+    let steered =
+        grouped.map_err(io::Error::from).and_then(|()| attach(primary_listener.as_fd(), &primary_alone()));
     let made = match local {
         // No `slots`: none are wanted.
-        Some(local) if steered.is_ok() => (0..slots).map(|_| member(local, ipv6_only, backlog)).collect(),
+        Some(local) if steered.is_ok() => (0..slots).map(|_| channel(local, ipv6_only, backlog)).collect(),
         Some(_) | None => Ok(Vec::new()),
     };
     let note = match (&steered, &made) {
@@ -148,7 +149,7 @@ fn tcp_at(
         (Ok(()), Err(errno)) => Some(format!("listeners for the workers could not be made ({errno})")),
         (Ok(()), Ok(_)) => None,
     };
-    Ok(Bound { front, members: made.unwrap_or_default(), local, file: None, note })
+    Ok(Bound { primary_listener, members: made.unwrap_or_default(), local, file: None, note })
 }
 
 /// Everything to member 0; the same for every family.
@@ -156,9 +157,9 @@ fn primary_alone() -> Vec<Instruction> {
     program(Steering::Primary, Family::V4).unwrap_or_default()
 }
 
-/// Steers the whole group that `member` belongs to.
-pub fn attach(member: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
-    bpf::attach(member, &raw(program))
+/// Steers the whole group that `channel` belongs to.
+pub fn attach(channel: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()> {
+    bpf::attach(channel, &raw(program))
 }
 
 /// Lets no new handshake into a listener, for all who hold it.
@@ -180,7 +181,7 @@ fn tcp_socket(at: SocketAddr, ipv6_only: bool) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-fn member(local: SocketAddr, ipv6_only: bool, backlog: i32) -> Result<OwnedFd, Errno> {
+fn channel(local: SocketAddr, ipv6_only: bool, backlog: i32) -> Result<OwnedFd, Errno> {
     let socket = tcp_socket(local, ipv6_only)?;
     set_socket_reuseport(&socket, true)?;
     bind(&socket, &local)?;
@@ -204,20 +205,21 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
         errno => failed(errno),
     })?;
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let front = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(&failed)?;
-    match bind(&front, &address) {
+    let primary_listener =
+        socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(&failed)?;
+    match bind(&primary_listener, &address) {
         Err(Errno::ADDRINUSE) if is_left_behind(path, &address) => {
             // Nobody listens behind the file: its owner was killed. Node's users unlink it by hand.
             rustix::fs::unlink(path).map_err(&failed)?;
-            bind(&front, &address).map_err(&failed)?;
+            bind(&primary_listener, &address).map_err(&failed)?;
         }
         // As libuv tells it.
         Err(Errno::NOENT) => return Err(failed(Errno::ACCESS)),
         bound => bound.map_err(&failed)?,
     }
     let file = (!path.starts_with('\0')).then(|| UnixFile::new(path));
-    listen(&front, backlog).map_err(&failed)?;
-    Ok(Bound { front, members: Vec::new(), local: None, file, note: None })
+    listen(&primary_listener, backlog).map_err(&failed)?;
+    Ok(Bound { primary_listener, members: Vec::new(), local: None, file, note: None })
 }
 
 /// Gives a unix socket's file permission bits (reading and writing alone) besides those that it has, as libuv does
@@ -244,20 +246,20 @@ fn is_left_behind(path: &str, address: &SocketAddrUnix) -> bool {
 fn descriptor(fd: i32) -> Result<Bound, ListenFailure> {
     let failed = |errno: i32| ListenFailure::new(errno, "listen", None);
     // As Node tells it, whatever the number is instead of a socket.
-    let front = fds::duplicate(fd).map_err(|_| failed(libc::EINVAL))?;
-    if rustix::net::sockopt::socket_type(&front).is_err() {
+    let primary_listener = fds::duplicate(fd).map_err(|_| failed(libc::EINVAL))?;
+    if rustix::net::sockopt::socket_type(&primary_listener).is_err() {
         return Err(failed(libc::EINVAL));
     }
-    let listens = socket_acceptconn(&front).unwrap_or(false);
+    let listens = socket_acceptconn(&primary_listener).unwrap_or(false);
     if !listens {
-        listen(&front, LEAST_BACKLOG as i32).map_err(|errno| failed(errno.raw_os_error()))?;
+        listen(&primary_listener, MIN_BACKLOG as i32).map_err(|errno| failed(errno.raw_os_error()))?;
     }
-    let flags = rustix::fs::fcntl_getfl(&front).map_err(|errno| failed(errno.raw_os_error()))?;
-    rustix::fs::fcntl_setfl(&front, flags | rustix::fs::OFlags::NONBLOCK)
+    let flags = rustix::fs::fcntl_getfl(&primary_listener).map_err(|errno| failed(errno.raw_os_error()))?;
+    rustix::fs::fcntl_setfl(&primary_listener, flags | rustix::fs::OFlags::NONBLOCK)
         .map_err(|errno| failed(errno.raw_os_error()))?;
-    let is_unix = socket_domain(front.as_fd()).is_ok_and(|domain| domain == AddressFamily::UNIX);
-    let local = if is_unix { None } else { local_address(&front) };
-    Ok(Bound { front, members: Vec::new(), local, file: None, note: None })
+    let is_unix = socket_domain(primary_listener.as_fd()).is_ok_and(|domain| domain == AddressFamily::UNIX);
+    let local = if is_unix { None } else { local_address(&primary_listener) };
+    Ok(Bound { primary_listener, members: Vec::new(), local, file: None, note: None })
 }
 
 /// Where a datagram socket is to be bound.

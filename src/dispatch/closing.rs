@@ -1,6 +1,6 @@
 //! Closing an address without a reset. A client whose handshake is done believes that it is served; a listener that
 //! closes resets those in its queue and those whose last ACK is on its way. So an address closes in this order: no new
-//! handshake is let in, what is in the queues is accepted, handshakes under way end (for `LONGEST` at most), and then
+//! handshake is let in, what is in the queues is accepted, handshakes under way end (for `MAX_LENGTH` at most), and then
 //! it closes, for the copies that workers hold too. A client that comes meanwhile repeats its SYN after a second, and
 //! is refused by then.
 //!
@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustix::net::AddressFamily;
 use tokio::sync::oneshot;
 
-use super::accept::{BATCH, Floor};
+use super::accept_loop::{AcceptLoop, BATCH};
 use super::bind;
 use super::group::{Connection, Group};
 use super::handshakes;
@@ -23,10 +23,10 @@ use crate::model::WorkerId;
 use crate::sys::fds;
 
 /// Handshakes under way are waited for so long: more than the round trip of a client that is not far.
-const LONGEST: Duration = Duration::from_millis(50);
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const MAX_LENGTH: Duration = Duration::from_millis(50);
+const LOOK_INTERVAL: Duration = Duration::from_millis(2);
 /// Connections that a listener's queue holds, unless its program asked for a longer one.
-const MOST_QUEUED: usize = bind::LEAST_BACKLOG as usize;
+const MAX_QUEUED: usize = bind::MIN_BACKLOG as usize;
 
 /// The last worker that serves the address closes its server. What the address brings until its end is this worker's.
 pub struct Last {
@@ -45,7 +45,7 @@ pub enum End {
 }
 
 /// The cluster stops.
-pub struct Retiring {
+pub struct ClosingAll {
     /// Connections that wait for a worker have until then.
     until: Duration,
     /// Dropped when every address has closed.
@@ -62,7 +62,7 @@ pub struct Closing {
 impl Group {
     /// Lets nothing new in. Returns whether handshakes may be under way, which can be waited for.
     fn bar(&mut self) -> bool {
-        let listeners = || self.front.iter().chain(&self.members);
+        let listeners = || self.primary_listener.iter().chain(&self.members);
         match self.address {
             Address::Tcp { .. } => listeners().all(|listener| bind::bar(listener.as_fd()).is_ok()),
             Address::Unix { .. } => {
@@ -89,20 +89,20 @@ impl Group {
             Family::V4 => &[AddressFamily::INET][..],
             Family::V6 => &[AddressFamily::INET6, AddressFamily::INET],
         };
-        let is_coming = |family: &AddressFamily| handshakes::are_under_way(*family, port).unwrap_or(true);
+        let is_starting = |family: &AddressFamily| handshakes::are_under_way(*family, port).unwrap_or(true);
         // In this order: a handshake that ends meanwhile is in the queue then.
-        families.iter().any(is_coming) || self.front.iter().chain(&self.members).any(waits)
+        families.iter().any(is_starting) || self.primary_listener.iter().chain(&self.members).any(waits)
     }
 }
 
-impl Floor {
+impl AcceptLoop {
     /// The cluster stops: its addresses close. `gone` is dropped when they have, and when every connection that the
     /// kernel had accepted is with a worker.
     pub fn retire(&mut self, gone: oneshot::Sender<()>, now: Duration) {
         self.datagrams.clear();
-        let retiring =
-            self.retiring.get_or_insert_with(|| Retiring { until: now + LONGEST, told: Vec::new() });
-        retiring.told.push(gone);
+        let closing_all =
+            self.closing_all.get_or_insert_with(|| ClosingAll { until: now + MAX_LENGTH, told: Vec::new() });
+        closing_all.told.push(gone);
         let ids: Vec<GroupId> = self.groups.keys().copied().collect();
         for id in ids {
             self.begin_to_close(id, End::Stop, now);
@@ -110,7 +110,9 @@ impl Floor {
     }
 
     pub fn begin_to_close(&mut self, id: GroupId, end: End, now: Duration) {
-        let Some(group) = self.groups.get_mut(&id).filter(|group| group.front.is_some()) else { return };
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.primary_listener.is_some()) else {
+            return;
+        };
         match (&mut group.closing, end) {
             // The worker that waits for its end waits on.
             (Some(_), End::Stop | End::Unserved) => {}
@@ -118,7 +120,7 @@ impl Floor {
             (None, end) => {
                 let is_barred = group.bar();
                 let waits = is_barred && !group.is_local() && !matches!(end, End::Unserved);
-                let until = if waits { now + LONGEST } else { now };
+                let until = if waits { now + MAX_LENGTH } else { now };
                 group.closing = Some(Closing { look_at: now, until, end });
             }
         }
@@ -134,28 +136,28 @@ impl Floor {
 
     pub fn closes_in(&self, now: Duration) -> Option<Duration> {
         let closing = self.groups.values().filter_map(|group| group.closing.as_ref());
-        let retiring = self.retiring.iter().map(|retiring| retiring.until);
-        closing.map(|closing| closing.look_at).chain(retiring).map(|at| at.saturating_sub(now)).min()
+        let closing_all = self.closing_all.iter().map(|closing_all| closing_all.until);
+        closing.map(|closing| closing.look_at).chain(closing_all).map(|at| at.saturating_sub(now)).min()
     }
 
     /// Tells who waits for it that every address has closed, and that what was accepted there is with the workers.
     /// What finds no worker in time is refused.
     pub fn tell_retired(&mut self, now: Duration) {
-        let Some(retiring) = &self.retiring else { return };
+        let Some(closing_all) = &self.closing_all else { return };
         let closes = self.groups.values().any(|group| group.closing.is_some());
-        if closes || (self.waiting() > 0 && now < retiring.until) {
+        if closes || (self.waiting() > 0 && now < closing_all.until) {
             return;
         }
         let waiting: Vec<Connection> =
             self.groups.values_mut().flat_map(|group| std::mem::take(&mut group.waiting)).collect();
         waiting.into_iter().for_each(|connection| self.refuse(connection));
-        self.retiring = None;
+        self.closing_all = None;
     }
 
     fn go_on_closing(&mut self, id: GroupId, now: Duration) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         let Some(closing) = group.closing.as_mut().filter(|closing| closing.look_at <= now) else { return };
-        closing.look_at = now + LOOK_EVERY;
+        closing.look_at = now + LOOK_INTERVAL;
         let is_over = closing.until <= now;
         self.accept_waiting(id, now);
         if is_over || !self.groups.get(&id).is_some_and(Group::is_expecting) {
@@ -184,7 +186,7 @@ impl Floor {
     fn close_at_last(&mut self, id: GroupId, now: Duration) {
         for slot in self.emptied(id) {
             // A queue that something may still join is not emptied for ever.
-            let most = self.settings.max_queue.max(MOST_QUEUED) / BATCH as usize + 1;
+            let most = self.settings.max_queue.max(MAX_QUEUED) / BATCH as usize + 1;
             let _ = (0..most).find(|_| self.accept_from(id, slot, now) < BATCH);
         }
         let Some(group) = self.groups.get_mut(&id) else { return };
@@ -200,8 +202,8 @@ impl Floor {
             End::Stop => self.let_go(id),
             End::Unserved => self.shut_group(id),
             End::Last(Last { worker, reply }) => {
-                if let Some((_, member)) = self.crew.find(worker) {
-                    member.windows.forget(id);
+                if let Some((_, channel)) = self.workers.find(worker) {
+                    channel.connection_limits.forget(id);
                 }
                 self.shut_group(id);
                 // The worker reads what it was given before it closes.
@@ -214,7 +216,7 @@ impl Floor {
     fn let_go(&mut self, id: GroupId) {
         let silent = self.peeks_of(id);
         let Some(group) = self.groups.get(&id) else { return };
-        self.leave_group_alone(group);
+        self.deregister_group(group);
         group.shut_down();
         if let Some(group) = self.groups.get_mut(&id) {
             group.retire();

@@ -137,7 +137,7 @@ pub enum Command {
     /// The worker's server behind the group takes connections. `plain_http`: drover may answer itself.
     Serve { worker: WorkerId, group: GroupId, plain_http: bool },
     /// So many connections of this group may be pushed to the worker in its life; None: any number.
-    Room { worker: WorkerId, group: GroupId, upto: Option<u64> },
+    ConnectionLimit { worker: WorkerId, group: GroupId, upto: Option<u64> },
     /// No more connections of this group for the worker; the answer says whether another serves there.
     Close { worker: WorkerId, group: GroupId, reply: oneshot::Sender<bool> },
     /// Opens the datagram socket, or finds it open; the worker has it from then on.
@@ -155,11 +155,11 @@ pub enum Command {
     /// The kernel knows.
     Left { socket: SocketId, membership: String, worker: WorkerId },
     /// The worker is short of descriptors (or no longer).
-    Scarce { worker: WorkerId, scarce: bool },
+    FdPressure { worker: WorkerId, fd_pressure: bool },
     /// A debugger may stop the worker: it is not stuck.
     Inspected { worker: WorkerId },
     /// New connections go to others while there are any, and so do the worker's idle ones (or no longer).
-    Avoid { worker: WorkerId, avoid: bool },
+    Exclude { worker: WorkerId, exclude: bool },
     /// The worker is about to leave: nothing more for it.
     Drain { worker: WorkerId },
     /// The worker leaves by itself: nothing more for it, and another takes its place.
@@ -178,7 +178,7 @@ pub enum Command {
 
 impl Command {
     /// Workers may serve other addresses than before, once it is carried out.
-    pub fn moves_doors(&self) -> bool {
+    pub fn moves_shares(&self) -> bool {
         matches!(
             self,
             Self::Started
@@ -197,7 +197,7 @@ pub enum Report {
     Notice(Level, String),
     /// The first TCP group is open on this port.
     Port(u16),
-    Stuck {
+    Unresponsive {
         slot: u16,
     },
     Recovered {
@@ -218,7 +218,7 @@ pub enum Report {
         after: Duration,
     },
     /// The worker is as fast as it will be, or there is nothing to be fast for.
-    Warm {
+    WarmedUp {
         worker: WorkerId,
     },
 }

@@ -15,7 +15,7 @@ use super::outage::Service;
 use super::sharing::Founder;
 use crate::balance::{Chooser, Family, Mode, RATE_UP, Strategy, Switch};
 use crate::ipc::control::{Address, GroupId};
-use crate::ipc::parcel::{Kept, Label};
+use crate::ipc::fd_message::{FdHeader, IdleKeepAlive};
 
 /// What a connection's first bytes said about where it belongs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,20 +38,27 @@ pub struct Connection {
     /// slow, moving connections about only makes it worse.
     pub taken_back: bool,
     /// It had a worker before and waits for its next request.
-    pub kept: Option<Kept>,
+    pub keep_alive: Option<IdleKeepAlive>,
     /// It speaks for many clients (a proxy's): its worker gives it back after each response, to be placed anew.
-    pub lent: bool,
+    pub per_request: bool,
     /// The worker that gave it away: another is to have it.
-    pub giver: Option<u16>,
+    pub donor: Option<u16>,
 }
 
 impl Connection {
     /// What its next owner is told of it at `now`: it has been silent since it came here.
-    pub fn label(&self, now: Duration) -> Label {
+    pub fn header(&self, now: Duration) -> FdHeader {
         let waited = u32::try_from(now.saturating_sub(self.since).as_millis()).unwrap_or(u32::MAX);
-        let kept =
-            self.kept.map(|kept| Kept { quiet_ms: kept.quiet_ms.saturating_sub(waited).max(1), ..kept });
-        Label { taken_back: self.taken_back, kept, lent: self.lent, ..Label::of(self.group) }
+        let keep_alive = self.keep_alive.map(|keep_alive| IdleKeepAlive {
+            remaining_ms: keep_alive.remaining_ms.saturating_sub(waited).max(1),
+            ..keep_alive
+        });
+        FdHeader {
+            taken_back: self.taken_back,
+            keep_alive,
+            per_request: self.per_request,
+            ..FdHeader::of(self.group)
+        }
     }
 
     pub fn new(fd: OwnedFd, group: GroupId, client: Option<SocketAddr>, now: Duration) -> Self {
@@ -62,16 +69,16 @@ impl Connection {
             since: now,
             hint: Hint::default(),
             taken_back: false,
-            kept: None,
-            lent: false,
-            giver: None,
+            keep_alive: None,
+            per_request: false,
+            donor: None,
         }
     }
 }
 
 /// What a slot's worker does with the group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Share {
     /// It has not listened yet.
     None,
     Open,
@@ -89,13 +96,13 @@ pub struct Group {
     pub id: GroupId,
     pub address: Address,
     /// Member 0. None once the group is retired: nothing new comes, what came is still placed.
-    pub front: Option<OwnedFd>,
+    pub primary_listener: Option<OwnedFd>,
     /// By slot; empty when retired, and where the kernel cannot steer.
     pub members: Vec<OwnedFd>,
     /// By slot: the primary accepts from the slot's listener, because no worker does.
     pub owned: Vec<bool>,
     /// By slot.
-    pub doors: Vec<Door>,
+    pub shares: Vec<Share>,
     pub local: Option<SocketAddr>,
     file: Option<UnixFile>,
     pub plain_http: bool,
@@ -134,9 +141,9 @@ impl Group {
         Self {
             id,
             address,
-            front: Some(bound.front),
+            primary_listener: Some(bound.primary_listener),
             owned: vec![false; members],
-            doors: Vec::new(),
+            shares: Vec::new(),
             push_only: members == 0,
             members: bound.members,
             local: bound.local,
@@ -161,7 +168,7 @@ impl Group {
 
     /// Lets go of the address. The sockets must have left the epoll set: workers may hold copies of them.
     pub fn retire(&mut self) {
-        self.front = None;
+        self.primary_listener = None;
         self.members.clear();
         self.owned.clear();
         self.file = None;
@@ -179,7 +186,7 @@ impl Group {
     pub fn shut_down(&self) {
         // A descriptor of the program's is its own to end.
         if !matches!(self.address, Address::Descriptor { .. }) {
-            for listener in self.front.iter().chain(&self.members) {
+            for listener in self.primary_listener.iter().chain(&self.members) {
                 // One that is no listener any more needs no end.
                 let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Read);
             }
@@ -189,26 +196,26 @@ impl Group {
     /// Its own listener, or a slot's.
     pub fn listener(&self, slot: Option<u16>) -> Option<&OwnedFd> {
         match slot {
-            None => self.front.as_ref(),
+            None => self.primary_listener.as_ref(),
             Some(slot) => self.members.get(usize::from(slot)),
         }
     }
 
     /// Listeners that the accept thread looks after, with their slots.
-    pub fn looked_after(&self) -> impl Iterator<Item = (Option<u16>, &OwnedFd)> {
-        let front = self.front.as_ref();
+    pub fn registered(&self) -> impl Iterator<Item = (Option<u16>, &OwnedFd)> {
+        let primary_listener = self.primary_listener.as_ref();
         let members = self.members.iter().zip(&self.owned).enumerate();
         let owned = members.filter(|(_, (_, owned))| **owned);
-        front
+        primary_listener
             .into_iter()
-            .map(|front| (None, front))
+            .map(|primary_listener| (None, primary_listener))
             .chain(owned.map(|(slot, (listener, _))| (Some(slot as u16), listener)))
     }
 
     /// Is this the group that a program means by `wanted`? The same address in other words is the same, and a
     /// program behind `start(port)` may name its wildcard as it likes.
     pub fn answers_to(&self, wanted: &Address) -> bool {
-        if self.front.is_none() || self.released.is_some() || self.closing.is_some() {
+        if self.primary_listener.is_none() || self.released.is_some() || self.closing.is_some() {
             return false;
         }
         if self.address == *wanted {
@@ -224,7 +231,7 @@ impl Group {
     /// or one that no other worker serves.
     pub fn is_of_one_worker(&self, slots: usize) -> bool {
         let has_no_number = matches!(self.address, Address::Tcp { port: 0, .. });
-        let users = self.doors.iter().filter(|door| **door != Door::None).count();
+        let users = self.shares.iter().filter(|share| **share != Share::None).count();
         self.is_late && (has_no_number || (slots > 1 && users <= 1))
     }
 
@@ -242,16 +249,16 @@ impl Group {
         if self.local.is_some_and(|local| local.is_ipv6()) { Family::V6 } else { Family::V4 }
     }
 
-    pub fn door(&self, slot: u16) -> Door {
-        self.doors.get(usize::from(slot)).copied().unwrap_or(Door::None)
+    pub fn share(&self, slot: u16) -> Share {
+        self.shares.get(usize::from(slot)).copied().unwrap_or(Share::None)
     }
 
-    pub fn set_door(&mut self, slot: u16, door: Door) {
+    pub fn set_share(&mut self, slot: u16, share: Share) {
         let index = usize::from(slot);
-        if self.doors.len() <= index {
-            self.doors.resize(index + 1, Door::None);
+        if self.shares.len() <= index {
+            self.shares.resize(index + 1, Share::None);
         }
-        self.doors[index] = door;
+        self.shares[index] = share;
     }
 
     /// Puts a connection where its age says.
@@ -270,13 +277,13 @@ impl Group {
 
     /// Every worker that serves or served here has closed its server.
     pub fn is_abandoned(&self) -> bool {
-        self.doors.contains(&Door::Closed)
-            && self.doors.iter().all(|door| matches!(door, Door::Closed | Door::None))
+        self.shares.contains(&Share::Closed)
+            && self.shares.iter().all(|share| matches!(share, Share::Closed | Share::None))
     }
 
     /// A worker opened it, and none serves or served here.
     pub fn is_untouched(&self) -> bool {
-        !self.is_primarys && self.doors.iter().all(|door| *door == Door::None)
+        !self.is_primarys && self.shares.iter().all(|share| *share == Share::None)
     }
 
     /// An option that only the accept thread can honour keeps the group in push mode.

@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
-use super::accept::Floor;
+use super::accept_loop::AcceptLoop;
 use super::command::{Command, ListenFailure, Listening, Report, Settings};
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
@@ -33,8 +33,10 @@ impl Dispatcher {
         let failed = |error: rustix::io::Errno| Error::system("eventfd", &error.into());
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(failed)?;
         let theirs = rustix::io::fcntl_dupfd_cloexec(&wake, 0).map_err(failed)?;
-        let floor = Floor::new(settings, theirs, received, Box::new(report), memory, seed).map_err(failed)?;
-        let thread = std::thread::Builder::new().name("drover-accept".into()).spawn(move || floor.run());
+        let accept_loop =
+            AcceptLoop::new(settings, theirs, received, Box::new(report), memory, seed).map_err(failed)?;
+        let thread =
+            std::thread::Builder::new().name("drover-accept".into()).spawn(move || accept_loop.run());
         let thread = thread.map_err(|error| Error::new(Code::ResourceExhausted, error.to_string()))?;
         Ok(Self { commands, wake, thread: Some(thread) })
     }
@@ -85,7 +87,7 @@ impl Dispatcher {
     }
 
     pub fn room(&self, worker: WorkerId, group: GroupId, upto: Option<u64>) {
-        self.tell(Command::Room { worker, group, upto });
+        self.tell(Command::ConnectionLimit { worker, group, upto });
     }
 
     pub fn close(&self, worker: WorkerId, group: GroupId) -> oneshot::Receiver<bool> {
@@ -121,16 +123,16 @@ impl Dispatcher {
         self.ask(|reply| Command::Part { socket, membership, worker, reply })
     }
 
-    pub fn scarce(&self, worker: WorkerId, scarce: bool) {
-        self.tell(Command::Scarce { worker, scarce });
+    pub fn fd_pressure(&self, worker: WorkerId, fd_pressure: bool) {
+        self.tell(Command::FdPressure { worker, fd_pressure });
     }
 
     pub fn inspected(&self, worker: WorkerId) {
         self.tell(Command::Inspected { worker });
     }
 
-    pub fn avoid(&self, worker: WorkerId, avoid: bool) {
-        self.tell(Command::Avoid { worker, avoid });
+    pub fn exclude(&self, worker: WorkerId, exclude: bool) {
+        self.tell(Command::Exclude { worker, exclude });
     }
 
     pub fn drain(&self, worker: WorkerId) {

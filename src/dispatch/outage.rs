@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::accept::Floor;
+use super::accept_loop::AcceptLoop;
 use super::command::Report;
-use super::group::Door;
+use super::group::Share;
 
 /// Whether somebody serves an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,19 +33,19 @@ impl Service {
     }
 }
 
-impl Floor {
+impl AcceptLoop {
     pub fn look_for_outages(&mut self, now: Duration) {
         if !self.is_started {
             return;
         }
         let mut news = Vec::new();
-        let slots = self.crew.slots();
+        let slots = self.workers.slots();
         for group in self.groups.values_mut() {
             // One that the cluster has let go of is nobody's any more.
-            if group.front.is_none() || group.released.is_some() || group.closing.is_some() {
+            if group.primary_listener.is_none() || group.released.is_some() || group.closing.is_some() {
                 continue;
             }
-            let is_served = group.doors.contains(&Door::Open);
+            let is_served = group.shares.contains(&Share::Open);
             if is_served == (group.service == Service::Served) || group.is_of_one_worker(slots) {
                 continue;
             }

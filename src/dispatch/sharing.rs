@@ -67,7 +67,7 @@ pub enum Founder {
         since: Option<Duration>,
     },
     /// It tried the port and took it.
-    Alone,
+    SingleProcess,
 }
 
 /// A port that a worker has tried is kept for it for a moment, in which it comes back to take it.
@@ -102,7 +102,7 @@ impl Founder {
             (_, Asker::Primary) => Self::All,
             (_, Asker::Starting { before }) => Self::Nth { nth: before, since: None },
             (_, Asker::Ready { before, .. }) => Self::Nth { nth: before, since: Some(now) },
-            (_, Asker::Tried) => Self::Alone,
+            (_, Asker::Tried) => Self::SingleProcess,
         }
     }
 
@@ -110,7 +110,7 @@ impl Founder {
     pub fn decide(self, asker: Asker, now: Duration) -> Decision {
         match (self, asker) {
             (Self::All, _) | (_, Asker::Primary) => Decision::Shares,
-            (Self::Alone, _) | (_, Asker::Tried) => Decision::Taken,
+            (Self::SingleProcess, _) | (_, Asker::Tried) => Decision::Taken,
             (Self::Nth { .. }, Asker::Starting { .. }) => Decision::Shares,
             (Self::Nth { .. }, Asker::Ready { was_here: true, .. }) => Decision::Shares,
             (Self::Nth { nth, since }, Asker::Ready { before, was_here: false }) => {
@@ -166,12 +166,12 @@ mod tests {
     fn a_port_that_was_tried_is_kept_for_a_moment() {
         let ms = Duration::from_millis;
         let founder = Founder::Nth { nth: 0, since: Some(NOW) };
-        let kept = Reservation::after(&tcp(80), founder, 3, NOW + ms(99)).unwrap();
-        assert!(kept.keeps_out(&tcp(80), Some(2)) && kept.keeps_out(&tcp(80), None));
-        assert!(!kept.keeps_out(&tcp(80), Some(3)) && !kept.keeps_out(&tcp(81), Some(2)));
-        assert!(!kept.is_over(NOW + ms(148)) && kept.is_over(NOW + ms(149)));
+        let keep_alive = Reservation::after(&tcp(80), founder, 3, NOW + ms(99)).unwrap();
+        assert!(keep_alive.keeps_out(&tcp(80), Some(2)) && keep_alive.keeps_out(&tcp(80), None));
+        assert!(!keep_alive.keeps_out(&tcp(80), Some(3)) && !keep_alive.keeps_out(&tcp(81), Some(2)));
+        assert!(!keep_alive.is_over(NOW + ms(148)) && keep_alive.is_over(NOW + ms(149)));
         assert!(Reservation::after(&tcp(80), founder, 3, NOW + ms(100)).is_none());
-        assert!(Reservation::after(&tcp(80), Founder::Alone, 3, NOW).is_none());
+        assert!(Reservation::after(&tcp(80), Founder::SingleProcess, 3, NOW).is_none());
     }
 
     #[test]

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::accept::Floor;
+use super::accept_loop::AcceptLoop;
 use super::command::Report;
-use super::group::Door;
+use super::group::Share;
 use crate::event::Level;
 
 /// A program opens its addresses one after the other: from the cluster's start until they are compared.
@@ -16,7 +16,7 @@ const MAX_DIFFERENCES: usize = 4;
 
 type Served = BTreeMap<u16, BTreeSet<String>>;
 
-impl Floor {
+impl AcceptLoop {
     /// Every worker has started.
     pub fn started(&mut self, now: Duration) {
         self.is_started = true;
@@ -32,12 +32,13 @@ impl Floor {
             return;
         }
         self.compare_at = None;
-        let settled = self.crew.serving().filter(|member| now.saturating_sub(member.promoted) >= OPENING / 2);
-        let mut served: Served = settled.map(|member| (member.id.slot, BTreeSet::new())).collect();
-        let groups = self.groups.values().filter(|group| group.front.is_some() && !group.is_late);
+        let settled =
+            self.workers.serving().filter(|channel| now.saturating_sub(channel.promoted) >= OPENING / 2);
+        let mut served: Served = settled.map(|channel| (channel.id.slot, BTreeSet::new())).collect();
+        let groups = self.groups.values().filter(|group| group.primary_listener.is_some() && !group.is_late);
         for group in groups {
             for (slot, addresses) in &mut served {
-                if group.door(*slot) == Door::Open {
+                if group.share(*slot) == Share::Open {
                     addresses.insert(group.name());
                 }
             }

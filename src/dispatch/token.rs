@@ -8,11 +8,11 @@ pub enum Token {
     /// Commands are waiting.
     Wake,
     /// The group's own listener (member 0) has connections.
-    Front(GroupId),
+    PrimaryListener(GroupId),
     /// A slot's listener that the primary looks after has connections.
     Slot(GroupId, u16),
     /// The worker gives connections away.
-    Gifts(WorkerId),
+    Handoffs(WorkerId),
     /// First bytes of a connection that is looked at before it is placed.
     Peek(u32),
     /// A connection that was answered by drover and is being drained.
@@ -23,22 +23,22 @@ impl Token {
     pub fn pack(self) -> u64 {
         match self {
             Token::Wake => 0,
-            Token::Front(group) => 1 << 56 | u64::from(group),
+            Token::PrimaryListener(group) => 1 << 56 | u64::from(group),
             Token::Slot(group, slot) => 2 << 56 | u64::from(slot) << 32 | u64::from(group),
             Token::Peek(id) => 3 << 56 | u64::from(id),
             Token::Refused(id) => 4 << 56 | u64::from(id),
-            Token::Gifts(worker) => 5 << 56 | u64::from(worker.slot) << 32 | u64::from(worker.generation),
+            Token::Handoffs(worker) => 5 << 56 | u64::from(worker.slot) << 32 | u64::from(worker.generation),
         }
     }
 
     pub fn unpack(bits: u64) -> Self {
         let low = bits as u32;
         match bits >> 56 {
-            1 => Token::Front(low),
+            1 => Token::PrimaryListener(low),
             2 => Token::Slot(low, (bits >> 32) as u16),
             3 => Token::Peek(low),
             4 => Token::Refused(low),
-            5 => Token::Gifts(WorkerId { slot: (bits >> 32) as u16, generation: low }),
+            5 => Token::Handoffs(WorkerId { slot: (bits >> 32) as u16, generation: low }),
             _ => Token::Wake,
         }
     }
@@ -52,11 +52,11 @@ mod tests {
     fn tokens_survive_packing() {
         let tokens = [
             Token::Wake,
-            Token::Front(7),
+            Token::PrimaryListener(7),
             Token::Slot(u32::MAX, 1023),
             Token::Peek(9),
             Token::Refused(3),
-            Token::Gifts(WorkerId { slot: 1023, generation: u32::MAX }),
+            Token::Handoffs(WorkerId { slot: 1023, generation: u32::MAX }),
         ];
         for token in tokens {
             assert_eq!(Token::unpack(token.pack()), token);

@@ -12,7 +12,7 @@ const WINDOW: Duration = Duration::from_secs(10);
 const TIMES: f64 = 2.0;
 const BEYOND: f64 = 0.2;
 /// A worker that fails again and again is out for at most so many times the first time.
-const MOST_DOUBLINGS: u32 = 5;
+const MAX_DOUBLINGS: u32 = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -155,7 +155,7 @@ impl Breaker {
         if rate < theirs * TIMES + BEYOND {
             return None;
         }
-        let time = self.policy.reset.saturating_mul(1 << own.times.min(MOST_DOUBLINGS));
+        let time = self.policy.reset.saturating_mul(1 << own.times.min(MAX_DOUBLINGS));
         let circuit = self.circuits.get_mut(&sample.worker)?;
         circuit.times += 1;
         circuit.state = State::Open { until: now + time };

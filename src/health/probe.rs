@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use crate::ipc::control::Protocol;
 
 /// Of an answer's body so much is read, in so long: who writes it need not see its client leave amidst a few words.
-const MOST_BODY: usize = 64 * 1024;
+const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
 /// No answer has this status.
@@ -101,7 +101,7 @@ async fn send(
 /// Its body is of no interest, also when it has no end.
 async fn take(answer: hyper::Response<Incoming>, status: &AtomicU16) {
     status.store(answer.status().as_u16(), Ordering::Relaxed);
-    let _ = timeout(BODY_TIME, to_bytes(Body::new(answer.into_body()), MOST_BODY)).await;
+    let _ = timeout(BODY_TIME, to_bytes(Body::new(answer.into_body()), MAX_BODY)).await;
 }
 
 /// A task that ends with its owner.
@@ -140,13 +140,13 @@ mod tests {
         })
     }
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     #[test]
     fn an_answer_is_its_status() {
         let (ours, theirs) = pair().unwrap();
         let server = answering(theirs, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-        assert_eq!(run(ask(ours, Protocol::Http1, "/health", PATIENCE)), Ok(404));
+        assert_eq!(run(ask(ours, Protocol::Http1, "/health", TIMEOUT)), Ok(404));
         let request = server.join().unwrap();
         assert!(request.starts_with("GET /health HTTP/1.1\r\n"), "{request}");
         assert!(request.to_lowercase().contains("host: localhost"), "{request}");
@@ -166,7 +166,7 @@ mod tests {
     fn nonsense_and_silence_are_no_answers() {
         let (ours, theirs) = pair().unwrap();
         let server = answering(theirs, b"nonsense\r\n\r\n");
-        let failed = run(ask(ours, Protocol::Http1, "/", PATIENCE)).unwrap_err();
+        let failed = run(ask(ours, Protocol::Http1, "/", TIMEOUT)).unwrap_err();
         assert!(failed.starts_with("no answer: "), "{failed}");
         server.join().unwrap();
         let (ours, _theirs) = pair().unwrap();

@@ -40,7 +40,7 @@ pub enum Verdict {
 
 /// One worker's checks.
 #[derive(Clone, Debug)]
-pub struct Judge {
+pub struct Checker {
     policy: Policy,
     failures: u32,
     last: u32,
@@ -50,7 +50,7 @@ pub struct Judge {
     due: Duration,
 }
 
-impl Judge {
+impl Checker {
     pub fn new(policy: &Policy, ready: Duration) -> Self {
         let due = ready + policy.grace + policy.interval;
         Self { policy: policy.clone(), failures: 0, last: 0, asked: false, due }
@@ -127,75 +127,75 @@ mod tests {
 
     #[test]
     fn the_first_check_comes_after_the_grace_and_an_interval() {
-        let mut judge = Judge::new(&policy(), ms(1000));
-        assert_eq!(judge.look(ms(35_999)), None);
-        assert_eq!(judge.look(ms(36_000)), Some(Order::Check(1)));
-        assert_eq!(judge.look(ms(36_001)), None);
-        assert_eq!(judge.over(1, true, ms(36_010)), Some(Verdict::Well));
-        assert_eq!(judge.due(), ms(66_010));
+        let mut checker = Checker::new(&policy(), ms(1000));
+        assert_eq!(checker.look(ms(35_999)), None);
+        assert_eq!(checker.look(ms(36_000)), Some(Order::Check(1)));
+        assert_eq!(checker.look(ms(36_001)), None);
+        assert_eq!(checker.over(1, true, ms(36_010)), Some(Verdict::Well));
+        assert_eq!(checker.due(), ms(66_010));
     }
 
     #[test]
     fn failures_in_a_row_make_it_unhealthy_and_one_passed_check_well_again() {
-        let mut judge = Judge::new(&policy(), ms(0));
-        let mut now = judge.due();
+        let mut checker = Checker::new(&policy(), ms(0));
+        let mut now = checker.due();
         for (number, verdict) in [(1, Verdict::Failing), (2, Verdict::Failing), (3, Verdict::Unhealthy)] {
-            assert_eq!(judge.look(now), Some(Order::Check(number)));
-            assert_eq!(judge.over(number, false, now), Some(verdict));
-            assert_eq!(judge.is_unhealthy(), verdict == Verdict::Unhealthy);
-            now = judge.due();
+            assert_eq!(checker.look(now), Some(Order::Check(number)));
+            assert_eq!(checker.over(number, false, now), Some(verdict));
+            assert_eq!(checker.is_unhealthy(), verdict == Verdict::Unhealthy);
+            now = checker.due();
         }
-        assert_eq!(judge.look(now), Some(Order::Check(4)));
-        assert_eq!(judge.over(4, false, now), Some(Verdict::Unhealthy), "said again");
-        now = judge.due();
-        assert_eq!(judge.look(now), Some(Order::Check(5)));
-        assert_eq!(judge.over(5, true, now), Some(Verdict::Recovered));
-        assert_eq!(judge.failures(), 0);
+        assert_eq!(checker.look(now), Some(Order::Check(4)));
+        assert_eq!(checker.over(4, false, now), Some(Verdict::Unhealthy), "said again");
+        now = checker.due();
+        assert_eq!(checker.look(now), Some(Order::Check(5)));
+        assert_eq!(checker.over(5, true, now), Some(Verdict::Recovered));
+        assert_eq!(checker.failures(), 0);
     }
 
     #[test]
     fn a_failed_check_is_repeated_soon_and_a_passed_one_forgives() {
-        let mut judge = Judge::new(&policy(), ms(0));
-        let now = judge.due();
-        judge.look(now);
-        judge.over(1, false, now + ms(5));
-        assert_eq!(judge.due(), now + ms(1005));
-        judge.look(judge.due());
-        assert_eq!(judge.over(2, true, now + ms(1010)), Some(Verdict::Well));
-        assert_eq!(judge.failures(), 0);
+        let mut checker = Checker::new(&policy(), ms(0));
+        let now = checker.due();
+        checker.look(now);
+        checker.over(1, false, now + ms(5));
+        assert_eq!(checker.due(), now + ms(1005));
+        checker.look(checker.due());
+        assert_eq!(checker.over(2, true, now + ms(1010)), Some(Verdict::Well));
+        assert_eq!(checker.failures(), 0);
     }
 
     #[test]
     fn an_answer_that_comes_too_late_says_nothing() {
-        let mut judge = Judge::new(&policy(), ms(0));
-        let now = judge.due();
-        assert_eq!(judge.look(now), Some(Order::Check(1)));
-        assert_eq!(judge.look(now + ms(10_000)), Some(Order::TooLate(1)));
-        assert_eq!(judge.over(1, false, now + ms(10_000)), Some(Verdict::Failing));
-        assert_eq!(judge.over(1, true, now + ms(10_001)), None);
-        assert_eq!(judge.look(judge.due()), Some(Order::Check(2)));
-        assert_eq!(judge.over(1, true, judge.due()), None);
+        let mut checker = Checker::new(&policy(), ms(0));
+        let now = checker.due();
+        assert_eq!(checker.look(now), Some(Order::Check(1)));
+        assert_eq!(checker.look(now + ms(10_000)), Some(Order::TooLate(1)));
+        assert_eq!(checker.over(1, false, now + ms(10_000)), Some(Verdict::Failing));
+        assert_eq!(checker.over(1, true, now + ms(10_001)), None);
+        assert_eq!(checker.look(checker.due()), Some(Order::Check(2)));
+        assert_eq!(checker.over(1, true, checker.due()), None);
     }
 
     proptest! {
         /// Whatever the outcomes: unhealthy exactly after so many failures in a row, and the next look is always ahead.
         #[test]
         fn unhealthy_is_so_many_failures_in_a_row(outcomes in prop::collection::vec(any::<Option<bool>>(), 1..60)) {
-            let mut judge = Judge::new(&policy(), ms(0));
+            let mut checker = Checker::new(&policy(), ms(0));
             let mut row = 0;
             for outcome in outcomes {
-                let now = judge.due();
-                let Some(Order::Check(number)) = judge.look(now) else { panic!("due and not asked") };
-                prop_assert!(judge.due() > now);
-                let end = if outcome.is_none() { judge.due() } else { now };
+                let now = checker.due();
+                let Some(Order::Check(number)) = checker.look(now) else { panic!("due and not asked") };
+                prop_assert!(checker.due() > now);
+                let end = if outcome.is_none() { checker.due() } else { now };
                 if outcome.is_none() {
-                    prop_assert_eq!(judge.look(end), Some(Order::TooLate(number)));
+                    prop_assert_eq!(checker.look(end), Some(Order::TooLate(number)));
                 }
                 let passed = outcome.unwrap_or(false);
-                judge.over(number, passed, end);
+                checker.over(number, passed, end);
                 row = if passed { 0 } else { row + 1 };
-                prop_assert_eq!(judge.is_unhealthy(), row >= 3);
-                prop_assert!(judge.due() > end);
+                prop_assert_eq!(checker.is_unhealthy(), row >= 3);
+                prop_assert!(checker.due() > end);
             }
         }
     }

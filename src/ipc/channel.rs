@@ -22,7 +22,7 @@ pub const READ: usize = 256 * 1024;
 /// Bytes that are sealed and handed to the kernel at a time, and a frame at the most beyond.
 const WRITE: usize = 128 * 1024;
 /// A control frame carries one descriptor; a read may meet the next ones' too.
-const MOST_DESCRIPTORS: usize = 8;
+const MAX_DESCRIPTORS: usize = 8;
 /// Room for frames of messages that is made at a time.
 const CHUNK: usize = 16 * 1024;
 /// What an emptied wire may keep for the next time.
@@ -44,8 +44,8 @@ pub struct Receiver {
 
 impl Receiver {
     /// Whole messages may be so long.
-    pub fn allow(&mut self, most_message: usize) {
-        self.decoder.allow(most_message);
+    pub fn allow(&mut self, max_message: usize) {
+        self.decoder.allow(max_message);
     }
 
     /// Keys may come: what is read leaves no trace outside this channel until they are here, or will not come.
@@ -73,7 +73,7 @@ impl Receiver {
     }
 
     fn fill_through(&mut self, socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
         let message = recvmsg(socket, &mut [IoSliceMut::new(scratch)], &mut control, flags)?;

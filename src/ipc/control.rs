@@ -10,12 +10,12 @@ use crate::event::head;
 use crate::model::WorkerId;
 
 /// The longest stack that a worker sends, in bytes.
-pub const LONGEST_STACK: usize = 16 * 1024;
+pub const MAX_STACK: usize = 16 * 1024;
 /// What a program may say at any length crosses in so many bytes: the message of an error, why a check failed, and what
 /// a check measured, in JSON.
-pub const LONGEST_MESSAGE: usize = 16 * 1024;
-pub const LONGEST_FAILURE: usize = 300;
-pub const MOST_METRICS: usize = 900;
+pub const MAX_MESSAGE_TEXT: usize = 16 * 1024;
+pub const MAX_FAILURE: usize = 300;
+pub const MAX_METRICS: usize = 900;
 
 /// Number of a listener group in one primary's life; never used twice.
 pub type GroupId = u32;
@@ -100,8 +100,8 @@ pub struct WorkerError {
 impl WorkerError {
     /// In as many bytes as may cross.
     pub fn bounded(mut self) -> Self {
-        self.message = head(&self.message, LONGEST_MESSAGE).to_owned();
-        self.stack = self.stack.map(|stack| head(&stack, LONGEST_STACK).to_owned());
+        self.message = head(&self.message, MAX_MESSAGE_TEXT).to_owned();
+        self.stack = self.stack.map(|stack| head(&stack, MAX_STACK).to_owned());
         self
     }
 }
@@ -141,7 +141,7 @@ pub enum ReadyWhen {
 /// The first message to a worker, in its channel before it runs: who it is and what it must know. It may
 /// hold secrets, which is why it is not in the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Welcome {
+pub struct Hello {
     #[serde(flatten)]
     pub worker: WorkerId,
     pub primary_pid: u32,
@@ -185,7 +185,7 @@ pub struct Messages {
     /// Bytes of a body.
     pub most: usize,
     /// Questions to one peer that may wait.
-    pub most_pending: usize,
+    pub max_pending: usize,
     /// Written as the runtime's structured clone, not as JSON.
     pub advanced: bool,
 }
@@ -241,7 +241,7 @@ pub struct Drain {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ToWorker {
-    Welcome(Box<Welcome>),
+    Hello(Box<Hello>),
     /// Answers `Listen`; the listener's descriptor travels with it. `own`: the worker
     /// accepts on it. Otherwise all connections come through the connection channel.
     Listening {
@@ -296,7 +296,7 @@ pub enum ToWorker {
     /// The time to drain is over: SIGTERM comes with this, SIGKILL `killTimeout` later.
     TimeUp,
     /// The primary is about to end in order: drain and exit within so many milliseconds.
-    Goodbye {
+    ShutdownNotice {
         grace_ms: u64,
     },
     /// Does the event loop turn? Answered by Pong.
@@ -343,10 +343,10 @@ pub enum ToPrimary {
     /// The kernel knows.
     Left { socket: SocketId, membership: String },
     /// Too few descriptors are left to accept on the slot's own listener; pushed connections still fit.
-    Scarce,
+    FdPressure,
     /// Descriptors are free again.
-    Plenty,
-    /// Ready, in the sense that `Welcome` asked for.
+    FdRelief,
+    /// Ready, in the sense that `Hello` asked for.
     Ready,
     /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced. `signalled`:
     /// it had got a signal.
@@ -360,7 +360,7 @@ pub enum ToPrimary {
     Order { id: u32, verb: String, argument: serde_json::Value },
     /// What the program wrote to its standard streams before it was ready.
     Wrote { text: String },
-    /// A request took longer than `Welcome::slow_ms`.
+    /// A request took longer than `Hello::slow_ms`.
     Slow(SlowRequest),
     /// Something the operator should know; said once a cluster. `warns`: something is not as it should be.
     Hint { text: String, warns: bool },
@@ -385,7 +385,7 @@ pub enum ToPrimary {
     Inspected,
     /// The diagnosis has so many bytes, or `failure` says why there is none.
     Diagnosed { id: u32, bytes: u64, failure: Option<String> },
-    /// What JavaScript was doing when the signal came: the frames alone, at most LONGEST_STACK bytes. None: it
+    /// What JavaScript was doing when the signal came: the frames alone, at most MAX_STACK bytes. None: it
     /// could not be told.
     Stack { text: Option<String> },
 }

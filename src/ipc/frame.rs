@@ -181,14 +181,14 @@ pub struct Decoder {
     /// Everything is sealed from now on. In memory that its owner provides: it has a key.
     opener: Option<Box<dyn DerefMut<Target = Opener> + Send>>,
     /// The longest whole message.
-    most_message: usize,
+    max_message: usize,
     /// The beginning of a message that goes on.
     begun: Option<Frame>,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { buffer: Vec::new(), read: 0, opener: None, most_message: FRAGMENT, begun: None }
+        Self { buffer: Vec::new(), read: 0, opener: None, max_message: FRAGMENT, begun: None }
     }
 }
 
@@ -202,8 +202,8 @@ impl Decoder {
     }
 
     /// Whole messages may be so long from now on.
-    pub fn allow(&mut self, most_message: usize) {
-        self.most_message = most_message;
+    pub fn allow(&mut self, max_message: usize) {
+        self.max_message = max_message;
     }
 
     /// What comes from now on is sealed.
@@ -261,7 +261,7 @@ impl Decoder {
                 begun
             }
         };
-        let (length, most) = (whole.payload.len(), self.most_message);
+        let (length, most) = (whole.payload.len(), self.max_message);
         if length > most {
             return Err(FrameError::TooLong { length, most });
         }

@@ -19,9 +19,9 @@ pub const ENVELOPE: usize = 10;
 /// In place of a slot.
 const PRIMARY: u16 = u16::MAX;
 /// Bytes of a type.
-pub const LONGEST_TYPE: usize = 1024;
+pub const MAX_TYPE: usize = 1024;
 /// What a message may have beside its body.
-pub const BESIDE: usize = ENVELOPE + LONGEST_TYPE;
+pub const BESIDE: usize = ENVELOPE + MAX_TYPE;
 
 /// One end of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,8 +33,8 @@ pub enum Peer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
     /// Nobody waits for an answer.
-    Tell,
-    Ask,
+    Notify,
+    Request,
     Answer,
     /// The question was not answered: the body is `{ code, message, ... }` as JSON.
     Failure,
@@ -60,13 +60,13 @@ pub struct Envelope<'a> {
 }
 
 impl Envelope<'_> {
-    /// The bytes before the body; what is beyond [`LONGEST_TYPE`] of the type is left out.
+    /// The bytes before the body; what is beyond [`MAX_TYPE`] of the type is left out.
     pub fn write(&self) -> Vec<u8> {
         let WorkerId { slot, generation } = match self.peer {
             Peer::Primary => WorkerId::new(PRIMARY, 0),
             Peer::Worker(worker) => worker,
         };
-        let kind = &self.kind.as_bytes()[..self.kind.floor_char_boundary(LONGEST_TYPE)];
+        let kind = &self.kind.as_bytes()[..self.kind.floor_char_boundary(MAX_TYPE)];
         let mut bytes = Vec::with_capacity(ENVELOPE + kind.len());
         bytes.extend_from_slice(&slot.to_le_bytes());
         bytes.extend_from_slice(&generation.to_le_bytes());
@@ -88,18 +88,19 @@ impl<'a> Envelope<'a> {
             (PRIMARY, _) => return None,
             (slot, generation) => Peer::Worker(WorkerId { slot, generation }),
         };
-        let what = [What::Tell, What::Ask, What::Answer, What::Failure].into_iter().nth(usize::from(what))?;
+        let what =
+            [What::Notify, What::Request, What::Answer, What::Failure].into_iter().nth(usize::from(what))?;
         let format =
             [Format::Json, Format::Clone, Format::JsonAndBuffers].into_iter().nth(usize::from(format))?;
         let (kind, body) = rest.split_at_checked(usize::from(u16::from_le_bytes([l0, l1])))?;
-        let kind = std::str::from_utf8(kind).ok().filter(|kind| kind.len() <= LONGEST_TYPE)?;
+        let kind = std::str::from_utf8(kind).ok().filter(|kind| kind.len() <= MAX_TYPE)?;
         Some((Self { peer, what, format, kind }, body))
     }
 }
 
 /// Says of a message that came from a worker from whom it is, in place of for whom.
 pub fn readdress(payload: &mut [u8], from: Peer) {
-    let envelope = Envelope { peer: from, what: What::Tell, format: Format::Json, kind: "" }.write();
+    let envelope = Envelope { peer: from, what: What::Notify, format: Format::Json, kind: "" }.write();
     if let Some(peer) = payload.get_mut(..6) {
         peer.copy_from_slice(&envelope[..6]);
     }
@@ -134,7 +135,7 @@ mod tests {
         #[test]
         fn messages_survive_the_wire(
             peer in peer(),
-            what in prop_oneof![Just(What::Tell), Just(What::Ask), Just(What::Answer), Just(What::Failure)],
+            what in prop_oneof![Just(What::Notify), Just(What::Request), Just(What::Answer), Just(What::Failure)],
             format in prop_oneof![Just(Format::Json), Just(Format::Clone), Just(Format::JsonAndBuffers)],
             kind in ".{0,40}",
             body in proptest::collection::vec(any::<u8>(), 0..50),
@@ -154,11 +155,12 @@ mod tests {
 
     #[test]
     fn a_type_beyond_all_measure_is_cut_at_a_character() {
-        let kind = "ä".repeat(LONGEST_TYPE);
-        let envelope = Envelope { peer: Peer::Primary, what: What::Tell, format: Format::Json, kind: &kind };
+        let kind = "ä".repeat(MAX_TYPE);
+        let envelope =
+            Envelope { peer: Peer::Primary, what: What::Notify, format: Format::Json, kind: &kind };
         let bytes = envelope.write();
         let (read, _) = Envelope::read(&bytes).expect("it is whole");
-        assert_eq!(read.kind.len(), LONGEST_TYPE);
+        assert_eq!(read.kind.len(), MAX_TYPE);
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use crate::event::head;
 
 /// So many messages are told apart; when there are more, the half that came least is forgotten.
-const MOST: usize = 512;
+const MAX: usize = 512;
 /// Of a message so many bytes count.
-const LONGEST: usize = 200;
+const MAX_LENGTH: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frequent {
@@ -40,7 +40,7 @@ impl Table {
             *seen = Seen { level, count: seen.count + 1, last: now_ms };
             return;
         }
-        if self.seen.len() >= MOST {
+        if self.seen.len() >= MAX {
             self.forget_half();
         }
         self.seen.insert(self.common.as_str().into(), Seen { level, count: 1, last: now_ms });
@@ -48,7 +48,7 @@ impl Table {
 
     fn forget_half(&mut self) {
         let mut ranks: Vec<(u64, u64)> = self.seen.values().map(|seen| (seen.count, seen.last)).collect();
-        let (_, middle, _) = ranks.select_nth_unstable(MOST / 2);
+        let (_, middle, _) = ranks.select_nth_unstable(MAX / 2);
         let middle = *middle;
         self.seen.retain(|_, seen| (seen.count, seen.last) > middle);
     }
@@ -70,7 +70,7 @@ impl Table {
 /// Every run of digits becomes one `#`.
 fn normalise(message: &str, into: &mut String) {
     into.clear();
-    let message = head(message, LONGEST);
+    let message = head(message, MAX_LENGTH);
     let (mut from, end) = (0, message.len());
     let bytes = message.as_bytes();
     while let Some(begin) = bytes[from..].iter().position(u8::is_ascii_digit) {
@@ -101,11 +101,11 @@ mod tests {
     fn it_never_grows_and_keeps_what_is_frequent() {
         let mut table = Table::default();
         for number in 0..10_000u32 {
-            let letters: String = number.to_string().bytes().map(|digit| char::from(digit + 49)).collect();
-            table.count(&letters, 30, u64::from(number));
+            let messages: String = number.to_string().bytes().map(|digit| char::from(digit + 49)).collect();
+            table.count(&messages, 30, u64::from(number));
             table.count("again and again", 50, u64::from(number));
         }
-        assert!(table.seen.len() <= MOST);
+        assert!(table.seen.len() <= MAX);
         assert_eq!(table.top(1)[0].count, 10_000);
     }
 

@@ -9,7 +9,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::render::{Own, Source};
 
 /// Lines of drover's own that wait while nobody reads the output, in bytes; more are counted and dropped.
-const MOST_OWN: usize = 1024 * 1024;
+const MAX_OWN: usize = 1024 * 1024;
 
 /// A worker's output, from now on part of the log.
 pub struct Followed {
@@ -47,7 +47,7 @@ impl Inbox {
         let members = own.members.as_ref().map_or(0, |members| members.to_string().len());
         let size = own.text.len() + members + size_of::<Own>();
         let mut told = self.lock();
-        if told.bytes + size > MOST_OWN {
+        if told.bytes + size > MAX_OWN {
             told.lost += 1;
         } else {
             told.bytes += size;

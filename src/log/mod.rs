@@ -47,7 +47,7 @@ use render::Own;
 /// Of a pipe: what a worker may write while the writer is busy. The kernel grants less where a user has many.
 const PIPE: usize = 256 * 1024;
 /// How long the end of the process may wait for the last lines; a reader that takes some is given more.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is written, how and where.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ pub struct Settings {
     pub style: Style,
     pub file: Option<FileSettings>,
     /// Lines a second of one worker.
-    pub most_rate: Option<u32>,
+    pub max_rate: Option<u32>,
 }
 
 /// The level of drover's own lines that a name stands for.
@@ -170,7 +170,7 @@ impl Log {
             tail,
             renderer: Renderer::new(settings.style),
             output: Output::new(file),
-            most_rate: settings.most_rate,
+            max_rate: settings.max_rate,
         })?;
         let thread = std::thread::Builder::new().name("drover-log".into()).spawn(move || writer.run())?;
         log.inbox = Some(inbox);
@@ -209,7 +209,7 @@ impl Log {
         let (Some(inbox), Some(thread)) = (&self.inbox, thread) else { return };
         let (ended, end) = channel();
         inbox.end(ended);
-        if end.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
+        if end.recv_timeout(TIMEOUT) != Err(RecvTimeoutError::Timeout) {
             // One that panicked has said so.
             let _ = thread.join();
         }

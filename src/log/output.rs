@@ -17,7 +17,7 @@ const FULL: usize = 4 * 1024 * 1024;
 /// Into a pipe so much goes in one piece (PIPE_BUF): the program's own lines never come in between.
 const PIECE: usize = 4096;
 /// Between two looks at a file that cannot be written, or that might have been removed.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A log file, and when a new one begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -216,7 +216,7 @@ impl Filed {
 
     /// Now and then: is the file still there, or can it be made again?
     fn look(&mut self) -> io::Result<()> {
-        if self.looked.elapsed() < LOOK_EVERY {
+        if self.looked.elapsed() < LOOK_INTERVAL {
             return Ok(());
         }
         self.looked = Instant::now();

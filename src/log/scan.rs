@@ -10,12 +10,12 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 const ID_BEGINS: u8 = 0x1e;
 const ID_ENDS: u8 = 0x1f;
 /// The longest id of a request.
-pub const LONGEST_ID: usize = 128;
+pub const MAX_ID: usize = 128;
 
 /// The id of the request that a line belongs to, if its writer said so, and the line without it.
 pub fn request_of(line: &[u8]) -> (Option<&str>, &[u8]) {
     let Some(rest) = line.strip_prefix(&[ID_BEGINS]) else { return (None, line) };
-    let end = rest.iter().take(LONGEST_ID + 1).position(|byte| *byte == ID_ENDS);
+    let end = rest.iter().take(MAX_ID + 1).position(|byte| *byte == ID_ENDS);
     match end.and_then(|end| Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end + 1..]))) {
         Some((id, line)) => (Some(id), line),
         None => (None, line),

@@ -1,4 +1,4 @@
-//! From a stream of bytes to its lines. PURE in spirit: no line is lost, none is torn, and none is longer than LONGEST.
+//! From a stream of bytes to its lines. PURE in spirit: no line is lost, none is torn, and none is longer than MAX_LENGTH.
 //!
 //! What belongs together is one line that holds line ends. A worker says so in two ways: a line that ends with GOES_ON goes
 //! on in the next (a stack, a table), and its report mark begins a report, what the runtime prints of an uncaught error:
@@ -13,7 +13,7 @@ const GOES_ON: u8 = 0x1d;
 const LAST_OF_REPORT: &[u8] = b"Node.js v";
 
 /// A longer line goes on in the next.
-pub const LONGEST: usize = 256 * 1024;
+pub const MAX_LENGTH: usize = 256 * 1024;
 
 /// Of one stream: what has come of a line that has no end yet.
 #[derive(Default)]
@@ -28,7 +28,7 @@ pub struct Splitter {
 /// What became of the lines of one chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// Lines that were longer than LONGEST and were cut.
+    /// Lines that were longer than MAX_LENGTH and were cut.
     pub cut: u32,
 }
 
@@ -39,13 +39,13 @@ impl Splitter {
     }
 
     /// Calls `line` with each line that ends in `chunk`, without its end.
-    pub fn feed(&mut self, mut chunk: &[u8], mut line: impl FnMut(&[u8])) -> Split {
+    pub fn event_log(&mut self, mut chunk: &[u8], mut line: impl FnMut(&[u8])) -> Split {
         let mut split = Split::default();
         loop {
             let end = memchr(b'\n', chunk);
             let more = &chunk[..end.unwrap_or(chunk.len())];
             // Cut before it is kept, so that nobody's endless line grows here.
-            let room = LONGEST - self.begun.len();
+            let room = MAX_LENGTH - self.begun.len();
             if more.len() > room {
                 self.begun.extend_from_slice(&more[..room]);
                 line(&self.begun);
@@ -136,7 +136,7 @@ mod tests {
     fn lines(chunks: &[&[u8]]) -> (Vec<Vec<u8>>, u32) {
         let (mut splitter, mut lines, mut cut) = (Splitter::default(), Vec::new(), 0);
         for chunk in chunks {
-            cut += splitter.feed(chunk, |line| lines.push(line.to_vec())).cut;
+            cut += splitter.event_log(chunk, |line| lines.push(line.to_vec())).cut;
         }
         splitter.end(|line| lines.push(line.to_vec()));
         (lines, cut)
@@ -162,7 +162,7 @@ mod tests {
         let split = |chunks: &[&[u8]]| {
             let (mut splitter, mut found) = (Splitter::with_report_mark("<mark>"), Vec::new());
             for chunk in chunks {
-                splitter.feed(chunk, |line| found.push(line.to_vec()));
+                splitter.event_log(chunk, |line| found.push(line.to_vec()));
             }
             splitter.end(|line| found.push(line.to_vec()));
             found
@@ -180,10 +180,10 @@ mod tests {
 
     #[test]
     fn a_line_beyond_the_bound_goes_on_in_the_next() {
-        let long = vec![b'x'; LONGEST * 2 + 5];
-        let (found, cut) = lines(&[&long[..LONGEST - 1], &long[LONGEST - 1..], b"\nnext\n"]);
+        let long = vec![b'x'; MAX_LENGTH * 2 + 5];
+        let (found, cut) = lines(&[&long[..MAX_LENGTH - 1], &long[MAX_LENGTH - 1..], b"\nnext\n"]);
         let lengths: Vec<usize> = found.iter().map(Vec::len).collect();
-        assert_eq!(lengths, [LONGEST, LONGEST, 5, 4]);
+        assert_eq!(lengths, [MAX_LENGTH, MAX_LENGTH, 5, 4]);
         assert_eq!(cut, 2);
     }
 

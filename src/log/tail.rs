@@ -6,10 +6,10 @@ use super::frequent::{Frequent, Table};
 use crate::event::head;
 
 /// So many lines and so many bytes are kept.
-const MOST_LINES: usize = 2000;
-const MOST_BYTES: usize = 1024 * 1024;
+const MAX_LINES: usize = 2000;
+const MAX_BYTES: usize = 1024 * 1024;
 /// Of one line so many bytes; a longer message is cut, and members that are longer are left out.
-const LONGEST: usize = 8 * 1024;
+const MAX_LENGTH: usize = 8 * 1024;
 /// What a line costs besides its texts.
 const BESIDE: usize = 96;
 
@@ -97,12 +97,12 @@ impl Tail {
             worker: fresh.worker,
             is_own: fresh.is_own,
             request_id: fresh.request_id.map(Into::into),
-            msg: head(fresh.msg, LONGEST).into(),
-            members: fresh.members.filter(|members| members.len() <= LONGEST).map(Into::into),
+            msg: head(fresh.msg, MAX_LENGTH).into(),
+            members: fresh.members.filter(|members| members.len() <= MAX_LENGTH).map(Into::into),
         };
         self.bytes += size(&line);
         self.lines.push_back(line);
-        while self.lines.len() > MOST_LINES || self.bytes > MOST_BYTES {
+        while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
             let Some(oldest) = self.lines.pop_front() else { return };
             self.bytes -= size(&oldest);
         }
@@ -174,14 +174,14 @@ mod tests {
         for at in 0..5000 {
             tail.add(fresh("short", at));
         }
-        assert_eq!(tail.lines.len(), MOST_LINES);
-        let long = "ü".repeat(LONGEST);
+        assert_eq!(tail.lines.len(), MAX_LINES);
+        let long = "ü".repeat(MAX_LENGTH);
         for at in 0..1000 {
             tail.add(fresh(&long, at));
         }
-        assert!(tail.bytes <= MOST_BYTES && tail.lines.len() < 200);
+        assert!(tail.bytes <= MAX_BYTES && tail.lines.len() < 200);
         assert_eq!(tail.bytes, tail.lines.iter().map(size).sum::<usize>());
-        assert_eq!(tail.lines.back().map(|line| line.msg.len()), Some(LONGEST));
+        assert_eq!(tail.lines.back().map(|line| line.msg.len()), Some(MAX_LENGTH));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::levels::Levels;
 use super::output::{Output, Trouble, complain};
 use super::rate::Rate;
 use super::render::{Own, Renderer, Source};
-use super::split::{LONGEST, Splitter};
+use super::split::{MAX_LENGTH, Splitter};
 use super::tail::Tail;
 use crate::component::Component;
 use crate::event::Level;
@@ -29,7 +29,7 @@ use crate::sys::local_time::now_ms;
 const A_TURN: usize = 1024 * 1024;
 const CHUNK: usize = 128 * 1024;
 /// At the end a reader that takes nothing for so long gets no more.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Stream {
     source: Source,
@@ -44,7 +44,7 @@ pub struct Parts {
     pub renderer: Renderer,
     pub output: Output,
     /// Lines a second of one worker.
-    pub most_rate: Option<u32>,
+    pub max_rate: Option<u32>,
 }
 
 pub struct Writer {
@@ -102,7 +102,7 @@ impl Writer {
                 }
                 if read > 0 || waiting != moved.1 {
                     moved = (Instant::now(), waiting);
-                } else if moved.0.elapsed() > PATIENCE {
+                } else if moved.0.elapsed() > TIMEOUT {
                     let unread = self.parts.inbox.take(false);
                     self.parts.output.give_up_with(unread.own.len() as u64 + unread.lost);
                     break;
@@ -196,11 +196,11 @@ impl Writer {
 
     fn write_lines(&mut self, stream: &mut Stream) {
         let Self { parts, lines, rates, chunk, .. } = self;
-        let (source, now, most) = (stream.source, now_ms(), parts.most_rate);
+        let (source, now, most) = (stream.source, now_ms(), parts.max_rate);
         let mut tail = lock(&parts.tail);
         let rate = most.map(|most| (most, rates.entry(source.slot).or_default()));
         let mut rate = rate;
-        let split = stream.splitter.feed(chunk, |line| {
+        let split = stream.splitter.event_log(chunk, |line| {
             if let Some((most, rate)) = &mut rate
                 && !rate.allows(*most, now)
             {
@@ -211,7 +211,7 @@ impl Writer {
         drop(tail);
         if split.cut > 0 && !self.cut.contains(&source.slot) {
             self.cut.push(source.slot);
-            let (slot, longest) = (source.slot, LONGEST / 1024);
+            let (slot, longest) = (source.slot, MAX_LENGTH / 1024);
             let text =
                 format!("Worker {slot} writes lines longer than {longest} KiB: they go on in the next line");
             self.say(Level::Warn, text);
@@ -323,7 +323,7 @@ mod tests {
             tail: Arc::default(),
             renderer: Renderer::new(style),
             output: Output::new(Some((settings.clone(), opened))),
-            most_rate: None,
+            max_rate: None,
         });
         (writer.unwrap(), inbox, settings)
     }

@@ -34,7 +34,7 @@ pub struct Point {
 pub struct History {
     fine: VecDeque<Point>,
     coarse: VecDeque<Point>,
-    most_coarse: usize,
+    max_coarse: usize,
     /// On their way from `fine` to `coarse`.
     leaving: Vec<Point>,
 }
@@ -43,8 +43,8 @@ impl History {
     /// Keeps the last `seconds` at a point a second.
     pub fn new(seconds: u64) -> Self {
         let beyond = usize::try_from(seconds).unwrap_or(usize::MAX).saturating_sub(FINE);
-        let most_coarse = beyond.div_ceil(THINNED).min(1 << 20);
-        Self { fine: VecDeque::new(), coarse: VecDeque::new(), most_coarse, leaving: Vec::new() }
+        let max_coarse = beyond.div_ceil(THINNED).min(1 << 20);
+        Self { fine: VecDeque::new(), coarse: VecDeque::new(), max_coarse, leaving: Vec::new() }
     }
 
     pub fn add(&mut self, point: Point) {
@@ -58,8 +58,8 @@ impl History {
 
     fn thin(&mut self, point: Point) {
         self.leaving.push(point);
-        if self.leaving.len() < THINNED || self.most_coarse == 0 {
-            self.leaving.truncate(if self.most_coarse == 0 { 0 } else { THINNED });
+        if self.leaving.len() < THINNED || self.max_coarse == 0 {
+            self.leaving.truncate(if self.max_coarse == 0 { 0 } else { THINNED });
             return;
         }
         let mut mean = Point { at: point.at, values: [0.0; SERIES.len()] };
@@ -68,7 +68,7 @@ impl History {
         }
         self.leaving.clear();
         self.coarse.push_back(mean);
-        if self.coarse.len() > self.most_coarse {
+        if self.coarse.len() > self.max_coarse {
             self.coarse.pop_front();
         }
     }

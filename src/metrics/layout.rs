@@ -7,17 +7,17 @@
 //!                       g % PAGES_A_SLOT, because old ones finish what they have beside their successors
 //! cell SAMPLE           what the primary has sampled, as JSON
 //! cell NOTES            NOTE_CELLS for each slot, written by the primary: what a check said of its worker
-//! cell SHEETS           as many sheets of SHEET_CELLS as there are pages: the metrics of the worker's program
-//! cell PRIMARY_SHEET    a sheet: the metrics of the primary's program
-//! cell RETIRED_SHEET    RETIRED_CELLS, a sheet that the primary writes: what workers that are gone had counted
+//! cell SEGMENTS           as many sheets of SEGMENT_CELLS as there are pages: the metrics of the worker's program
+//! cell PRIMARY_SEGMENT    a sheet: the metrics of the primary's program
+//! cell RETIRED_SEGMENT    RETIRED_CELLS, a sheet that the primary writes: what workers that are gone had counted
 //! cell CUSTOM           what the primary's program measures by itself, as JSON
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
 //! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters only grow; a page is zeroed
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
 //!
-//! A sheet names what stands in it, because only its program knows. After the cells of [`sheet`] come records, each
-//! of them once and for all; [`sheet::USED`] is raised when a record is whole. A record is
+//! A sheet names what stands in it, because only its program knows. After the cells of [`segment`] come records, each
+//! of them once and for all; [`segment::USED`] is raised when a record is whole. A record is
 //! ```text
 //! cell 0                its cells | how many of them are values << 32
 //! cell 1                bytes of its text | the first cell of its family's record << 32, 0 for a family
@@ -50,13 +50,13 @@ pub const SAMPLE_CELLS: usize = 8192;
 /// and the bytes.
 pub const NOTES: usize = SAMPLE + SAMPLE_CELLS;
 pub const NOTE_CELLS: usize = 512;
-pub const SHEETS: usize = NOTES + SLOTS * NOTE_CELLS;
-pub const SHEET_CELLS: usize = 16384;
-pub const PRIMARY_SHEET: usize = SHEETS + SLOTS * PAGES_A_SLOT * SHEET_CELLS;
-pub const RETIRED_SHEET: usize = PRIMARY_SHEET + SHEET_CELLS;
-pub const RETIRED_CELLS: usize = 4 * SHEET_CELLS;
+pub const SEGMENTS: usize = NOTES + SLOTS * NOTE_CELLS;
+pub const SEGMENT_CELLS: usize = 16384;
+pub const PRIMARY_SEGMENT: usize = SEGMENTS + SLOTS * PAGES_A_SLOT * SEGMENT_CELLS;
+pub const RETIRED_SEGMENT: usize = PRIMARY_SEGMENT + SEGMENT_CELLS;
+pub const RETIRED_CELLS: usize = 4 * SEGMENT_CELLS;
 /// What `monitoring.customMetrics` returned last, as JSON: [`header::CUSTOM_LENGTH`] bytes of it.
-pub const CUSTOM: usize = RETIRED_SHEET + RETIRED_CELLS;
+pub const CUSTOM: usize = RETIRED_SEGMENT + RETIRED_CELLS;
 pub const CUSTOM_CELLS: usize = 8192;
 /// Cells of the whole mapping (530 MB of address space; untouched pages cost nothing).
 pub const CELLS: usize = CUSTOM + CUSTOM_CELLS;
@@ -76,7 +76,7 @@ pub mod header {
     /// Slots that the cluster has had so far: the rows below this one are in use.
     pub const SLOTS: usize = 6;
     /// Odd while a worker that is gone is folded into its slot's row: what is read meanwhile may count it twice.
-    pub const FOLDING: usize = 7;
+    pub const MERGING: usize = 7;
     /// Odd while the sample is written.
     pub const SAMPLING: usize = 8;
     /// Bytes of the sample.
@@ -101,7 +101,7 @@ pub mod row {
     pub const GENERATION: usize = 0;
     /// 0 when no process is alive.
     pub const PID: usize = 1;
-    /// A [`crate::event::SlotState`] as a number.
+    /// A [`crate::event::WorkerState`] as a number.
     pub const STATE: usize = 2;
     /// When the present worker was spawned, milliseconds since 1970.
     pub const STARTED: usize = 3;
@@ -110,7 +110,7 @@ pub mod row {
     /// Connections that the slot's earlier workers had got.
     pub const RETIRED_CONNECTIONS: usize = 5;
     /// The generation of the slot's worker while it is stuck; 0 otherwise. Written by the accept thread.
-    pub const STUCK: usize = 6;
+    pub const UNRESPONSIVE: usize = 6;
     /// Workers that another has followed as was planned.
     pub const REPLACEMENTS: usize = 7;
     /// The process that the cells from here on are about, which the primary samples once a second.
@@ -194,7 +194,7 @@ impl HealthStatus {
 /// Cells of a worker's page.
 pub mod page {
     /// Moves with every turn of the worker's loop, before it sleeps, and with every batch of connections it takes.
-    pub const BEAT: usize = 0;
+    pub const HEARTBEAT: usize = 0;
     /// Pushed connections that the worker has taken out of its connection channel.
     pub const PUSHED: usize = 1;
     /// Connections that the worker accepted on its own listeners.
@@ -278,7 +278,7 @@ pub mod page {
 }
 
 /// Cells of a sheet.
-pub mod sheet {
+pub mod segment {
     /// Where the next record begins; 0 for a sheet without any.
     pub const USED: usize = 0;
     /// Values that found no room for their series; a double.
@@ -304,9 +304,10 @@ pub fn page_of(worker: WorkerId) -> usize {
 }
 
 /// First cell of the sheet of a slot's worker.
-pub fn sheet_of(worker: WorkerId) -> usize {
-    SHEETS
-        + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT) * SHEET_CELLS
+pub fn segment_of(worker: WorkerId) -> usize {
+    SEGMENTS
+        + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT)
+            * SEGMENT_CELLS
 }
 
 #[cfg(test)]
@@ -344,9 +345,9 @@ mod tests {
         assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
         assert_eq!(page_of(WorkerId::new(1023, 3)) + PAGE_CELLS, SAMPLE);
         assert_eq!(note_of(0), SAMPLE + SAMPLE_CELLS);
-        assert_eq!(note_of(1023) + NOTE_CELLS, SHEETS);
-        assert_eq!(sheet_of(WorkerId::new(0, 0)), SHEETS);
-        assert_eq!(sheet_of(WorkerId::new(1023, 3)) + SHEET_CELLS, PRIMARY_SHEET);
+        assert_eq!(note_of(1023) + NOTE_CELLS, SEGMENTS);
+        assert_eq!(segment_of(WorkerId::new(0, 0)), SEGMENTS);
+        assert_eq!(segment_of(WorkerId::new(1023, 3)) + SEGMENT_CELLS, PRIMARY_SEGMENT);
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
         const { assert!(row::PIDS + PAGES_A_SLOT <= row::OTHERS_MEMORY && row::OTHERS_CPU < row::RETIRED) };
         const { assert!(row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };

@@ -1,8 +1,8 @@
-//! The mapped shared memory: typed reads and writes over `layout`. A process maps it once and keeps it. `sheet` and
-//! `meters` are about the metrics of programs, `texts` about what the primary tells as JSON.
+//! The mapped shared memory: typed reads and writes over `layout`. A process maps it once and keeps it. `segment` and
+//! `metric_store` are about the metrics of programs, `texts` about what the primary tells as JSON.
 
-mod meters;
-mod sheet;
+mod segment;
+mod store;
 mod texts;
 
 use std::io;
@@ -15,15 +15,15 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use super::aggregation::Totals;
 use super::histogram::BUCKETS;
 use super::layout::{self, HealthStatus, PAGES_A_SLOT, header, page, page_of, row, row_of};
-use crate::event::SlotState;
+use crate::event::WorkerState;
 use crate::model::WorkerId;
 use crate::sys::memory::Mapping;
 
-pub use meters::Meters;
+pub use store::MetricStore;
 pub use texts::Text;
 
 /// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
-const MOST_READS: u32 = 10_000;
+const MAX_READS: u32 = 10_000;
 
 /// A slot, as a sender of messages sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl SharedMemory {
     /// series there was no room for.
     pub fn retire(&self, worker: WorkerId) -> u32 {
         let gone = self.page(worker);
-        self.set(header::FOLDING, self.get(header::FOLDING) + 1);
+        self.set(header::MERGING, self.get(header::MERGING) + 1);
         std::sync::atomic::fence(Ordering::SeqCst);
         for (index, cell) in page::COUNTERS.into_iter().enumerate() {
             // What it had in hand when it ended gets no answer any more.
@@ -119,9 +119,9 @@ impl SharedMemory {
         for cell in 0..layout::PAGE_CELLS {
             self.set(gone.first + cell, 0);
         }
-        let lost = self.retire_sheet(worker);
+        let lost = self.retire_segment(worker);
         std::sync::atomic::fence(Ordering::SeqCst);
-        self.set(header::FOLDING, self.get(header::FOLDING) + 1);
+        self.set(header::MERGING, self.get(header::MERGING) + 1);
         lost
     }
 
@@ -131,14 +131,14 @@ impl SharedMemory {
     }
 
     /// Reads while no worker that is gone is folded, so that nothing is counted twice or not at all.
-    fn unfolded<T>(&self, read: impl Fn() -> T) -> T {
+    fn while_not_merging<T>(&self, read: impl Fn() -> T) -> T {
         // A primary that was stopped amidst it is not waited for.
-        self.undisturbed(header::FOLDING, &read).unwrap_or_else(read)
+        self.undisturbed(header::MERGING, &read).unwrap_or_else(read)
     }
 
     /// Reads what is written in between two steps of a cell that is odd meanwhile; None when that takes too long.
     fn undisturbed<T>(&self, guard: usize, read: impl Fn() -> T) -> Option<T> {
-        for _ in 0..MOST_READS {
+        for _ in 0..MAX_READS {
             let before = self.get(guard);
             std::sync::atomic::fence(Ordering::SeqCst);
             let value = read();
@@ -153,7 +153,7 @@ impl SharedMemory {
 
     /// What the slot's workers have counted, without their response times.
     pub fn slot_totals(&self, slot: u16) -> Totals {
-        self.unfolded(|| self.count_slot(slot, false))
+        self.while_not_merging(|| self.count_slot(slot, false))
     }
 
     fn count_slot(&self, slot: u16, with_times: bool) -> Totals {
@@ -178,7 +178,7 @@ impl SharedMemory {
 
     /// What all workers have counted since the cluster began.
     pub fn totals(&self) -> Totals {
-        self.unfolded(|| {
+        self.while_not_merging(|| {
             let mut totals = Totals::default();
             let gone = totals.histogram.iter_mut().enumerate();
             gone.for_each(|(bucket, count)| *count = f64::from_bits(self.get(header::HISTOGRAM + bucket)));
@@ -204,19 +204,20 @@ impl SharedMemory {
         if usize::from(slot) >= layout::SLOTS {
             return None;
         }
-        let state = SlotState::from_cell(self.row(slot, row::STATE));
+        let state = WorkerState::from_cell(self.row(slot, row::STATE));
         let worker = match state {
-            SlotState::Vacant | SlotState::Draining | SlotState::Stopping => return None,
-            SlotState::Ready | SlotState::Standby => Some(self.known_by(slot)),
-            SlotState::Starting | SlotState::Waiting | SlotState::CircuitOpen => None,
+            WorkerState::Vacant | WorkerState::Draining | WorkerState::Stopping => return None,
+            WorkerState::Ready | WorkerState::Standby => Some(self.known_by(slot)),
+            WorkerState::Starting | WorkerState::Waiting | WorkerState::CircuitOpen => None,
         };
-        let is_well = worker.is_some_and(|worker| !self.is_stuck(worker) && self.health(worker).is_well());
-        Some(Target { slot, worker, serves: state == SlotState::Ready, is_well })
+        let is_well =
+            worker.is_some_and(|worker| !self.is_unresponsive(worker) && self.health(worker).is_well());
+        Some(Target { slot, worker, serves: state == WorkerState::Ready, is_well })
     }
 
     /// Its event loop does not turn, although work waits for it.
-    pub fn is_stuck(&self, worker: WorkerId) -> bool {
-        self.row(worker.slot, row::STUCK) == u64::from(worker.generation)
+    pub fn is_unresponsive(&self, worker: WorkerId) -> bool {
+        self.row(worker.slot, row::UNRESPONSIVE) == u64::from(worker.generation)
     }
 
     /// What the checks and its answers say of a worker.
@@ -238,7 +239,7 @@ impl SharedMemory {
     /// The slot's requests that are being answered, and its connections that are open, whichever of its workers has
     /// them: those that finish what they have among them.
     pub fn at_work(&self, slot: u16) -> (u64, u64) {
-        self.unfolded(|| {
+        self.while_not_merging(|| {
             let pages = (0..PAGES_A_SLOT as u32).map(|generation| self.page(WorkerId { slot, generation }));
             pages.fold((0, 0), |(requests, connections), page| {
                 (requests + page.in_flight(), connections + page.connections())
@@ -308,7 +309,7 @@ mod tests {
         assert!(memory.write(Text::Sample, b"{}"));
         assert_eq!(memory.text(Text::Sample), b"{}");
         memory.set(header::SAMPLING, 1);
-        memory.set(header::FOLDING, 1);
+        memory.set(header::MERGING, 1);
         assert_eq!(memory.text(Text::Sample), b"");
         assert_eq!(memory.totals(), Totals::default());
     }

@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::memory::Meters;
-use super::meter::{Definition, Families, Family, OTHERS, Spread, spread};
+use super::instrument::{Definition, Families, Family, OTHERS, Spread, spread};
+use super::memory::MetricStore;
 use super::text::Kind;
-use crate::ipc::desk::Tally;
+use crate::ipc::endpoint::Tally;
 
 /// Types that a process counts apart; all further ones are counted as OTHERS.
-const MOST_TYPES: usize = 64;
+const MAX_TYPES: usize = 64;
 /// Bytes of a type that are told.
-const LONGEST_TYPE: usize = 100;
+const MAX_TYPE: usize = 100;
 
 const SENT: &str = "drover_messages_sent";
 const RECEIVED: &str = "drover_messages_received";
@@ -43,7 +43,7 @@ struct Places {
 
 /// The messages of this process's program.
 pub struct MessageTally {
-    meters: Meters,
+    metric_store: MetricStore,
     /// By type, where its places are.
     types: HashMap<String, usize>,
     places: Vec<Places>,
@@ -52,9 +52,9 @@ pub struct MessageTally {
 }
 
 impl MessageTally {
-    pub fn new(meters: Meters) -> Self {
+    pub fn new(metric_store: MetricStore) -> Self {
         let others = HashMap::from([(OTHERS.to_owned(), 0)]);
-        Self { meters, types: others, places: vec![Places::default()], last: (OTHERS.to_owned(), 0) }
+        Self { metric_store, types: others, places: vec![Places::default()], last: (OTHERS.to_owned(), 0) }
     }
 
     fn places_of(&mut self, kind: &str) -> usize {
@@ -63,7 +63,7 @@ impl MessageTally {
         }
         let at = match self.types.get(kind) {
             Some(at) => *at,
-            None if self.types.len() > MOST_TYPES => return 0,
+            None if self.types.len() > MAX_TYPES => return 0,
             None => {
                 self.types.insert(kind.to_owned(), self.places.len());
                 self.places.push(Places::default());
@@ -89,13 +89,16 @@ impl MessageTally {
             let kind = if at == 0 { OTHERS } else { shortened(kind) };
             let labels: Vec<String> =
                 std::iter::once(kind).chain(labels.iter().copied()).map(str::to_owned).collect();
-            let at = self.meters.own_family(&family()).and_then(|family| self.meters.series(family, &labels));
+            let at = self
+                .metric_store
+                .own_family(&family())
+                .and_then(|family| self.metric_store.series(family, &labels));
             *place = at.map_or(Place::Nowhere, Place::At);
         }
         match *place {
             Place::At(at) => Some(at),
             Place::Unknown | Place::Nowhere => {
-                self.meters.drop_value();
+                self.metric_store.drop_value();
                 None
             }
         }
@@ -105,13 +108,13 @@ impl MessageTally {
 impl Tally for MessageTally {
     fn sent(&mut self, kind: &str) {
         if let Some(at) = self.find(kind, |places| &mut places.sent, sent, &[]) {
-            self.meters.add(at, 1.0);
+            self.metric_store.add(at, 1.0);
         }
     }
 
     fn received(&mut self, kind: &str) {
         if let Some(at) = self.find(kind, |places| &mut places.received, received, &[]) {
-            self.meters.add(at, 1.0);
+            self.metric_store.add(at, 1.0);
         }
     }
 
@@ -124,13 +127,13 @@ impl Tally for MessageTally {
         let Some(first) = found else { return };
         let seconds = waited.as_secs_f64();
         let bucket = BOUNDS.iter().position(|bound| seconds <= *bound).unwrap_or(BOUNDS.len());
-        self.meters.add(first + bucket, 1.0);
-        self.meters.add(first + BOUNDS.len() + 1, seconds);
+        self.metric_store.add(first + bucket, 1.0);
+        self.metric_store.add(first + BOUNDS.len() + 1, seconds);
     }
 }
 
 fn shortened(kind: &str) -> &str {
-    let end = (0..=LONGEST_TYPE.min(kind.len())).rev().find(|end| kind.is_char_boundary(*end));
+    let end = (0..=MAX_TYPE.min(kind.len())).rev().find(|end| kind.is_char_boundary(*end));
     &kind[..end.unwrap_or(0)]
 }
 
@@ -211,8 +214,8 @@ mod tests {
     #[test]
     fn what_all_processes_counted_is_told_by_type_and_outlives_them() {
         let memory = memory();
-        let mut worker = MessageTally::new(Meters::of_worker(&memory, WorkerId::new(0, 1)));
-        let mut primary = MessageTally::new(Meters::of_primary(&memory));
+        let mut worker = MessageTally::new(MetricStore::of_worker(&memory, WorkerId::new(0, 1)));
+        let mut primary = MessageTally::new(MetricStore::of_primary(&memory));
         for waited in [2, 4] {
             worker.sent("job");
             primary.received("job");
@@ -223,55 +226,55 @@ mod tests {
             "job": { "sent": 2, "received": 2, "answered": 1, "failed": 1, "averageTime": 3.0 },
             "news": { "sent": 0, "received": 1, "answered": 0, "failed": 0, "averageTime": 0.0 },
         });
-        assert_eq!(told(&memory.meters()), expected);
+        assert_eq!(told(&memory.metric_store()), expected);
         memory.retire(WorkerId::new(0, 1));
-        assert_eq!(told(&memory.meters()), expected);
-        assert_eq!(memory.meters().to_json(), json!({}), "they are not the program's own");
+        assert_eq!(told(&memory.metric_store()), expected);
+        assert_eq!(memory.metric_store().to_json(), json!({}), "they are not the program's own");
     }
 
     #[test]
     fn types_beyond_the_most_are_counted_together_and_long_ones_cut() {
         let memory = memory();
-        let mut tally = MessageTally::new(Meters::of_primary(&memory));
-        for number in 0..MOST_TYPES + 10 {
+        let mut tally = MessageTally::new(MetricStore::of_primary(&memory));
+        for number in 0..MAX_TYPES + 10 {
             tally.sent(&format!("type {number}"));
         }
         tally.sent("type 0");
-        let all = told(&memory.meters());
+        let all = told(&memory.metric_store());
         assert_eq!((&all["type 0"]["sent"], &all[OTHERS]["sent"]), (&json!(2), &json!(10)));
-        assert_eq!(all.as_object().unwrap().len(), MOST_TYPES + 1);
-        let mut tally = MessageTally::new(Meters::of_worker(&memory, WorkerId::new(0, 1)));
+        assert_eq!(all.as_object().unwrap().len(), MAX_TYPES + 1);
+        let mut tally = MessageTally::new(MetricStore::of_worker(&memory, WorkerId::new(0, 1)));
         tally.sent(&"ä".repeat(5000));
-        assert_eq!(told(&memory.meters())["ä".repeat(50)]["sent"], 1);
+        assert_eq!(told(&memory.metric_store())["ä".repeat(50)]["sent"], 1);
     }
 
     #[test]
     fn types_of_workers_that_are_gone_do_not_take_all_the_room() {
         let memory = memory();
         for generation in 1..40 {
-            let mut tally = MessageTally::new(Meters::of_worker(&memory, WorkerId::new(0, generation)));
-            for number in 0..MOST_TYPES {
+            let mut tally = MessageTally::new(MetricStore::of_worker(&memory, WorkerId::new(0, generation)));
+            for number in 0..MAX_TYPES {
                 tally.sent(&format!("reply {generation}.{number}"));
             }
             assert_eq!(memory.retire(WorkerId::new(0, generation)), 0, "nothing is lost");
         }
-        let all = told(&memory.meters());
+        let all = told(&memory.metric_store());
         let all = all.as_object().unwrap();
         assert_eq!(all.len(), 257);
         let sum: u64 = all.values().map(|told| told["sent"].as_u64().unwrap()).sum();
-        assert_eq!(sum, 39 * MOST_TYPES as u64);
+        assert_eq!(sum, 39 * MAX_TYPES as u64);
     }
 
     #[test]
     fn what_finds_no_room_is_counted_as_dropped() {
         let memory = memory();
-        let meters = Meters::of_primary(&memory);
-        let family = meters.own_family(&sent()).unwrap();
-        while meters.series(family, &["x".repeat(100)]).is_some() {}
-        while meters.series(family, &[String::new()]).is_some() {}
-        let mut tally = MessageTally::new(meters);
+        let metric_store = MetricStore::of_primary(&memory);
+        let family = metric_store.own_family(&sent()).unwrap();
+        while metric_store.series(family, &["x".repeat(100)]).is_some() {}
+        while metric_store.series(family, &[String::new()]).is_some() {}
+        let mut tally = MessageTally::new(metric_store);
         tally.sent("job");
         tally.sent("job");
-        assert!((memory.meters().dropped - 2.0).abs() < f64::EPSILON);
+        assert!((memory.metric_store().dropped - 2.0).abs() < f64::EPSILON);
     }
 }

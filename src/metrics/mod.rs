@@ -5,9 +5,9 @@
 pub mod aggregation;
 pub mod histogram;
 pub mod history;
+pub mod instrument;
 pub mod layout;
 pub mod memory;
 pub mod messages;
-pub mod meter;
 pub mod text;
 pub mod view;

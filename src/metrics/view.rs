@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::layout::{HealthStatus, header, page, row};
 use super::memory::{SharedMemory, Text};
 use super::messages;
-use crate::event::SlotState;
+use crate::event::WorkerState;
 use crate::model::WorkerId;
 
 /// Less than this part of the workers ready is critical.
@@ -20,29 +20,29 @@ pub fn workers(memory: &SharedMemory, now_ms: u64) -> Vec<Value> {
 /// What a slot's worker is, without its numbers.
 struct Standing {
     worker: WorkerId,
-    state: SlotState,
-    is_stuck: bool,
+    state: WorkerState,
+    is_unresponsive: bool,
     status: HealthStatus,
 }
 
 impl Standing {
     fn is_well(&self) -> bool {
-        is_healthy(self.state) && !self.is_stuck && self.status.is_well()
+        is_healthy(self.state) && !self.is_unresponsive && self.status.is_well()
     }
 }
 
 /// None: nobody is there.
 fn standing(memory: &SharedMemory, slot: u16) -> Option<Standing> {
     let worker = memory.known_by(slot);
-    let state = SlotState::from_cell(memory.row(slot, row::STATE));
-    if worker.generation == 0 || state == SlotState::Vacant {
+    let state = WorkerState::from_cell(memory.row(slot, row::STATE));
+    if worker.generation == 0 || state == WorkerState::Vacant {
         return None;
     }
     // What was known of a process that is gone is true of no other.
     let is_there = memory.row(slot, row::PID) != 0;
     let status = if is_there { memory.health(worker) } else { HealthStatus::Unknown };
-    let is_stuck = memory.is_stuck(worker);
-    Some(Standing { worker, state, is_stuck, status })
+    let is_unresponsive = memory.is_unresponsive(worker);
+    Some(Standing { worker, state, is_unresponsive, status })
 }
 
 fn worker(memory: &SharedMemory, slot: u16, now_ms: u64) -> Option<Value> {
@@ -106,14 +106,14 @@ fn checks(memory: &SharedMemory, Standing { worker, status, .. }: &Standing) -> 
     told
 }
 
-fn is_healthy(state: SlotState) -> bool {
-    matches!(state, SlotState::Ready | SlotState::Standby | SlotState::Draining)
+fn is_healthy(state: WorkerState) -> bool {
+    matches!(state, WorkerState::Ready | WorkerState::Standby | WorkerState::Draining)
 }
 
 /// The cluster's metrics. What is a rate or a percentile is of the last minute, as the primary sampled it.
 pub fn metrics(memory: &SharedMemory, now_ms: u64) -> Value {
     let mut metrics = figures(memory, now_ms);
-    let families = memory.meters();
+    let families = memory.metric_store();
     metrics["userMetrics"] = families.to_json();
     metrics["messages"] = messages::told(&families);
     metrics
@@ -171,7 +171,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> Value {
 
 /// Workers that serve.
 pub fn ready(memory: &SharedMemory) -> usize {
-    let is_ready = |slot: &u16| memory.row(*slot, row::STATE) == SlotState::Ready as u64;
+    let is_ready = |slot: &u16| memory.row(*slot, row::STATE) == WorkerState::Ready as u64;
     (0..memory.slots()).filter(is_ready).count()
 }
 
@@ -239,7 +239,8 @@ impl Status {
 
 /// A worker counts as well when it serves, its event loop turns and its checks pass.
 pub fn condition(memory: &SharedMemory) -> Condition {
-    let serves_well = |slot| standing(memory, slot).map(|one| one.state == SlotState::Ready && one.is_well());
+    let serves_well =
+        |slot| standing(memory, slot).map(|one| one.state == WorkerState::Ready && one.is_well());
     let counted: Vec<(u16, bool)> =
         missed(memory).filter_map(|slot| Some((slot, serves_well(slot)?))).collect();
     let all = counted.len();

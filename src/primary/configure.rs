@@ -9,7 +9,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::logging;
-use super::setup::{Checks, Greeting, Reporting, Setup, Watching};
+use super::setup::{Checks, Reporting, Setup, Watching, WorkerConfig};
 use crate::admin::socket;
 use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
@@ -23,8 +23,8 @@ use crate::event::Level;
 use crate::health::{ejection, verdict};
 use crate::ipc::control::{Messages, ReadyWhen};
 use crate::ipc::crypto::{KEY, Key};
-use crate::ipc::gate::Gate;
-use crate::ipc::policy::Policy;
+use crate::ipc::message_policy::MessagePolicy;
+use crate::ipc::message_rules::Policy;
 use crate::process::launch::{Launch, logical, through};
 use crate::process::script::{self, Runtime};
 use crate::supervisor;
@@ -71,7 +71,7 @@ pub fn setup(
         dispatch: dispatch(config, workers, inspected, entropy),
         hang_timeout,
         log,
-        greeting: Greeting {
+        worker_config: WorkerConfig {
             ready: match config.process_management.ready {
                 Ready::Listen => ReadyWhen::Listen,
                 Ready::Message => ReadyWhen::Message,
@@ -94,7 +94,7 @@ pub fn setup(
         ejection: ejection(config),
         reporting: reporting(config),
         watching: watching(loaded, env),
-        gate: Arc::new(gate(config)?),
+        message_policy: Arc::new(message_policy(config)?),
         key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
@@ -137,9 +137,9 @@ fn reporting(config: &Config) -> Reporting {
         most: reporting.max_entries as usize,
         webhook: webhook.map(|url| Target {
             url,
-            most_retries: retry.max_retries,
+            max_retries: retry.max_retries,
             initial_delay: retry.initial_delay,
-            longest_delay: retry.max_delay,
+            max_delay: retry.max_delay,
         }),
         least: match reporting.min_severity {
             Severity::Debug => Level::Debug,
@@ -171,14 +171,14 @@ fn messages(ipc: &Ipc) -> Messages {
     Messages {
         timeout_ms: ipc.timeout.as_millis() as u64,
         most: usize::try_from(ipc.max_message_size).unwrap_or(usize::MAX / 2),
-        most_pending: ipc.max_pending as usize,
+        max_pending: ipc.max_pending as usize,
         advanced: ipc.serialization == Serialization::Advanced,
     }
 }
 
-fn gate(config: &Config) -> Result<Gate> {
+fn message_policy(config: &Config) -> Result<MessagePolicy> {
     let security = &config.security;
-    Gate::new(Policy::of(&security.ipc), security.audit_log.as_deref()).map_err(|error| {
+    MessagePolicy::new(Policy::of(&security.ipc), security.audit_log.as_deref()).map_err(|error| {
         let path = security.audit_log.as_deref().unwrap_or_default();
         Error::system("open", &error).and("path", path.into()).and("option", "security.auditLog".into())
     })

@@ -12,31 +12,31 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::arrivals::Arrivals;
-use super::desk::{Deliver, DeskParts, PrimaryDesk};
-use super::news::{Asker, Input, Order, Output};
+use super::inputs::{Asker, Input, Order, Output};
+use super::pending_channels::PendingChannels;
+use super::program_messages::{Deliver, ProgramMessages, ProgramMessagesParts};
 use super::run::Cluster;
 use super::setup::Setup;
 use crate::dispatch::Report;
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal};
-use crate::ipc::desk::Limits;
+use crate::ipc::endpoint::Limits;
 use crate::log::Log;
 use crate::metrics::layout::CUSTOM_CELLS;
-use crate::metrics::memory::{Meters, SharedMemory};
+use crate::metrics::memory::{MetricStore, SharedMemory};
 use crate::sys::uv::Loop;
 
 pub struct Primary {
     inputs: UnboundedSender<Input>,
     pub memory: SharedMemory,
-    desk: DeskParts,
+    endpoint: ProgramMessagesParts,
     log: Arc<Log>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// How long the end of the process may wait for the goodbyes to be written.
-const GOODBYE_PATIENCE: Duration = Duration::from_millis(500);
+const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Primary {
     /// Starts the loop. No worker is spawned yet.
@@ -51,23 +51,24 @@ impl Primary {
             .build()
             .map_err(|error| Error::system("epoll_create", &error))?;
         let (loopback, shared, written) = (inputs.clone(), memory.clone(), log.clone());
-        let messages = setup.greeting.messages;
-        let desk = DeskParts {
+        let messages = setup.worker_config.messages;
+        let endpoint = ProgramMessagesParts {
             limits: Limits {
                 timeout: Duration::from_millis(messages.timeout_ms),
-                most_message: messages.most,
-                most_pending: messages.most_pending,
+                max_message: messages.most,
+                max_pending: messages.max_pending,
             },
-            arrivals: Arrivals::default(),
-            gate: setup.gate.clone(),
+            pending_channels: PendingChannels::default(),
+            message_policy: setup.message_policy.clone(),
             inputs: inputs.clone(),
-            meters: setup.greeting.measured.then(|| Meters::of_primary(&memory)),
+            metric_store: setup.worker_config.measured.then(|| MetricStore::of_primary(&memory)),
         };
-        let arrivals = desk.arrivals.clone();
+        let pending_channels = endpoint.pending_channels.clone();
         let (started, start) = channel::<Result<()>>();
         let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {
-            let cluster = runtime
-                .block_on(async { Cluster::new(setup, written, shared, memfd, loopback, arrivals, output) });
+            let cluster = runtime.block_on(async {
+                Cluster::new(setup, written, shared, memfd, loopback, pending_channels, output)
+            });
             let mut cluster = match cluster {
                 Ok(cluster) => cluster,
                 Err(error) => {
@@ -80,7 +81,7 @@ impl Primary {
         });
         let thread = thread.map_err(|error| Error::new(Code::ResourceExhausted, error.to_string()))?;
         match start.recv() {
-            Ok(Ok(())) => Ok(Self { inputs, memory, desk, log, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Self { inputs, memory, endpoint, log, thread: Some(thread) }),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(Error::new(Code::ResourceExhausted, "the primary's loop did not start")),
         }
@@ -95,8 +96,8 @@ impl Primary {
     ///
     /// # Errors
     /// This runtime has no event loop of libuv's.
-    pub fn desk(&self, uv: Loop, deliver: Deliver) -> io::Result<Rc<PrimaryDesk>> {
-        PrimaryDesk::start(uv, self.desk.clone(), deliver)
+    pub fn endpoint(&self, uv: Loop, deliver: Deliver) -> io::Result<Rc<ProgramMessages>> {
+        ProgramMessages::start(uv, self.endpoint.clone(), deliver)
     }
 
     /// Opens an address before any worker asks for it; done with `{ group, host, port }`.
@@ -126,7 +127,7 @@ impl Primary {
     }
 
     /// Another number of workers, or new ones; done when they serve and those that leave are gone.
-    pub fn order(&self, id: u32, verb: String, argument: Value) {
+    pub fn command(&self, id: u32, verb: String, argument: Value) {
         self.tell(Input::Order(Order { verb, argument, asker: Asker::Here(id) }));
     }
 
@@ -158,12 +159,12 @@ impl Primary {
 
     /// The process is about to end in order: writes what was logged, tells the workers, and returns when that is
     /// done. What they write from then on they write themselves.
-    pub fn goodbye(&self) {
+    pub fn shutdown_notice(&self) {
         self.log.finish();
         let (written, done): (Sender<()>, _) = channel();
-        self.tell(Input::Goodbye { written });
+        self.tell(Input::ShutdownNotice { written });
         // Whether it was written, dropped or late: the process ends now.
-        let _ = done.recv_timeout(GOODBYE_PATIENCE);
+        let _ = done.recv_timeout(GOODBYE_TIMEOUT);
     }
 
     /// Waits for the loop's end, once it has been told to stop.
@@ -171,7 +172,7 @@ impl Primary {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        self.desk.gate.finish();
+        self.endpoint.message_policy.finish();
         self.log.finish();
     }
 }

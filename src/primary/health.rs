@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::news::Input;
+use super::inputs::Input;
 use super::run::Cluster;
 use super::setup::Checks;
 use crate::component::Component;
+use crate::error_groups::{Class, Occurrence};
 use crate::event::{Event, Level, head};
 use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
 use crate::health::probe;
-use crate::health::verdict::{Judge, Order, Verdict};
-use crate::incidents::{Class, Incident};
-use crate::ipc::control::{LONGEST_FAILURE, Protocol, ToWorker};
+use crate::health::verdict::{Checker, Order, Verdict};
+use crate::ipc::control::{MAX_FAILURE, Protocol, ToWorker};
 use crate::metrics::layout::{HealthStatus, page, row};
 use crate::metrics::memory::Text;
 use crate::metrics::view::{self, Condition, Status};
@@ -27,8 +27,8 @@ use crate::sys::local_time::now_ms;
 /// Between two looks at what the workers answer.
 const LOOK: Duration = Duration::from_secs(1);
 /// What is known of a worker that has its slot.
-struct Patient {
-    judge: Option<Judge>,
+struct HealthState {
+    checker: Option<Checker>,
     check: Option<UnderWay>,
     /// Others get its new connections.
     avoided: bool,
@@ -53,11 +53,11 @@ pub(super) struct Health {
     checks: Option<Checks>,
     breaker: Option<Breaker>,
     next_look: Duration,
-    patients: HashMap<WorkerId, Patient>,
+    states: HashMap<WorkerId, HealthState>,
     /// What workers' first HTTP servers speak.
     protocols: HashMap<WorkerId, Protocol>,
     /// How the cluster was when it was told last.
-    told: Option<Condition>,
+    published: Option<Condition>,
 }
 
 impl Health {
@@ -66,17 +66,17 @@ impl Health {
             checks,
             breaker: ejection.map(Breaker::new),
             next_look: LOOK,
-            patients: HashMap::new(),
+            states: HashMap::new(),
             protocols: HashMap::new(),
-            told: None,
+            published: None,
         }
     }
 
     /// When the next look is due.
     pub fn due(&self) -> Option<Duration> {
-        let checks = self.patients.values().filter_map(|patient| Some(patient.judge.as_ref()?.due()));
+        let checks = self.states.values().filter_map(|state| Some(state.checker.as_ref()?.due()));
         // One that is left alone may be out still, and is to come back.
-        let is_out = |breaker: &Breaker| self.patients.len() > 1 || !breaker.open().is_empty();
+        let is_out = |breaker: &Breaker| self.states.len() > 1 || !breaker.open().is_empty();
         let look = self.breaker.as_ref().is_some_and(is_out).then_some(self.next_look);
         checks.chain(look).min()
     }
@@ -89,12 +89,12 @@ impl Health {
     }
 
     /// The worker leaves: nobody asks it any more.
-    pub fn dismiss(&mut self, worker: WorkerId) {
-        self.patients.remove(&worker);
+    pub fn deregister(&mut self, worker: WorkerId) {
+        self.states.remove(&worker);
     }
 
     pub fn forget(&mut self, worker: WorkerId) {
-        self.dismiss(worker);
+        self.deregister(worker);
         self.protocols.remove(&worker);
         if let Some(breaker) = &mut self.breaker {
             breaker.forget(worker);
@@ -113,12 +113,12 @@ impl Health {
     }
 
     fn status(&self, worker: WorkerId) -> HealthStatus {
-        let Some(patient) = self.patients.get(&worker) else { return HealthStatus::Unknown };
-        match &patient.judge {
-            Some(judge) if judge.is_unhealthy() => HealthStatus::Unhealthy,
+        let Some(state) = self.states.get(&worker) else { return HealthStatus::Unknown };
+        match &state.checker {
+            Some(checker) if checker.is_unhealthy() => HealthStatus::Unhealthy,
             _ if self.is_ejected(worker) => HealthStatus::Ejected,
-            Some(judge) if judge.failures() > 0 => HealthStatus::Failing,
-            Some(_) if patient.checked > 0 => HealthStatus::Healthy,
+            Some(checker) if checker.failures() > 0 => HealthStatus::Failing,
+            Some(_) if state.checked > 0 => HealthStatus::Healthy,
             Some(_) | None => HealthStatus::Unknown,
         }
     }
@@ -129,25 +129,25 @@ impl Cluster {
     pub(super) fn begin_checks(&mut self, worker: WorkerId) {
         let now = self.elapsed();
         let checks = self.health.checks.as_ref();
-        let patient = Patient {
-            judge: checks.map(|checks| Judge::new(&checks.policy, now)),
+        let state = HealthState {
+            checker: checks.map(|checks| Checker::new(&checks.policy, now)),
             check: None,
             avoided: false,
             reason: None,
             metrics: None,
             checked: 0,
         };
-        self.health.patients.insert(worker, patient);
+        self.health.states.insert(worker, state);
         self.publish_health(worker);
     }
 
     /// Does what is due.
     pub(super) fn look_after_health(&mut self) {
         let now = self.elapsed();
-        let names: Vec<WorkerId> = self.health.patients.keys().copied().collect();
-        for worker in names {
-            let judge = self.health.patients.get_mut(&worker).and_then(|patient| patient.judge.as_mut());
-            match judge.and_then(|judge| judge.look(now)) {
+        let workers: Vec<WorkerId> = self.health.states.keys().copied().collect();
+        for worker in workers {
+            let checker = self.health.states.get_mut(&worker).and_then(|state| state.checker.as_mut());
+            match checker.and_then(|checker| checker.look(now)) {
                 Some(Order::Check(number)) => self.ask(worker, number),
                 Some(Order::TooLate(number)) => self.too_late(worker, number),
                 None => {}
@@ -162,15 +162,15 @@ impl Cluster {
     fn ask(&mut self, worker: WorkerId, number: u32) {
         let door = self.door_to(worker);
         let Some(checks) = &self.health.checks else { return };
-        let Some(link) = self.crew.link(worker) else { return };
-        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
+        let Some(control) = self.workers.control(worker) else { return };
+        let Some(state) = self.health.states.get_mut(&worker) else { return };
         let protocol = door.as_ref().map(|(protocol, _)| *protocol);
         let probed = protocol.is_none().then_some(Ok(()));
-        patient.check = Some(UnderWay { number, protocol, answered: false, probed });
+        state.check = Some(UnderWay { number, protocol, answered: false, probed });
         let Some((protocol, (ours, theirs))) = door else {
-            return link.send(ToWorker::Check { number, protocol: None });
+            return control.send(ToWorker::Check { number, protocol: None });
         };
-        link.answer(ToWorker::Check { number, protocol: Some(protocol) }, 0, Some(theirs));
+        control.answer(ToWorker::Check { number, protocol: Some(protocol) }, 0, Some(theirs));
         let (inputs, path, time) = (self.inputs.clone(), checks.path.clone(), checks.policy.timeout);
         tokio::spawn(async move {
             let result = probe::ask(ours, protocol, &path, time).await;
@@ -192,13 +192,13 @@ impl Cluster {
 
     fn too_late(&mut self, worker: WorkerId, number: u32) {
         let Some(checks) = &self.health.checks else { return };
-        let check = self.health.patients.get(&worker).and_then(|patient| patient.check.as_ref());
+        let check = self.health.states.get(&worker).and_then(|state| state.check.as_ref());
         let who = match check {
             Some(UnderWay { answered: true, .. }) => format!("GET {}", checks.path),
             _ => "its event loop, or its customCheck".to_owned(),
         };
         let reason = format!("{who} gave no answer in {} ms", checks.policy.timeout.as_millis());
-        self.judged(worker, number, Some(reason));
+        self.on_verdict(worker, number, Some(reason));
     }
 
     /// The worker's server has answered, or not.
@@ -224,13 +224,13 @@ impl Cluster {
         failure: Option<String>,
         metrics: Option<Value>,
     ) {
-        if let Some(patient) = self.health.patients.get_mut(&worker)
+        if let Some(state) = self.health.states.get_mut(&worker)
             && metrics.is_some()
         {
-            patient.metrics = metrics;
+            state.metrics = metrics;
         }
         match failure {
-            Some(reason) => self.judged(worker, number, Some(reason)),
+            Some(reason) => self.on_verdict(worker, number, Some(reason)),
             None => self.learned(worker, number, |check| check.answered = true),
         }
     }
@@ -238,36 +238,36 @@ impl Cluster {
     /// Judges once everything is known. What the worker said last is known when it has answered: whether it still had
     /// the server that was asked.
     fn learned(&mut self, worker: WorkerId, number: u32, note: impl FnOnce(&mut UnderWay)) {
-        let check = self.health.patients.get_mut(&worker).and_then(|patient| patient.check.as_mut());
+        let check = self.health.states.get_mut(&worker).and_then(|state| state.check.as_mut());
         let Some(check) = check.filter(|check| check.number == number) else { return };
         note(check);
         let (true, Some(probed)) = (check.answered, &check.probed) else { return };
         let is_moot = self.health.protocols.get(&worker).copied() != check.protocol;
         match probed.clone() {
-            Err(reason) if !is_moot => self.judged(worker, number, Some(reason)),
-            Err(_) | Ok(()) => self.judged(worker, number, None),
+            Err(reason) if !is_moot => self.on_verdict(worker, number, Some(reason)),
+            Err(_) | Ok(()) => self.on_verdict(worker, number, None),
         }
     }
 
-    fn judged(&mut self, worker: WorkerId, number: u32, failure: Option<String>) {
+    fn on_verdict(&mut self, worker: WorkerId, number: u32, failure: Option<String>) {
         let now = self.elapsed();
-        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
-        let Some(judge) = &mut patient.judge else { return };
-        let was_unhealthy = judge.is_unhealthy();
-        let Some(verdict) = judge.over(number, failure.is_none(), now) else { return };
-        let failures = judge.failures();
-        patient.check = None;
-        patient.checked = now_ms();
-        patient.reason = failure.map(|reason| head(&reason, LONGEST_FAILURE).to_owned());
-        let reason = patient.reason.clone().unwrap_or_default();
+        let Some(state) = self.health.states.get_mut(&worker) else { return };
+        let Some(checker) = &mut state.checker else { return };
+        let was_unhealthy = checker.is_unhealthy();
+        let Some(verdict) = checker.over(number, failure.is_none(), now) else { return };
+        let failures = checker.failures();
+        state.check = None;
+        state.checked = now_ms();
+        state.reason = failure.map(|reason| head(&reason, MAX_FAILURE).to_owned());
+        let reason = state.reason.clone().unwrap_or_default();
         match verdict {
             Verdict::Well => {}
             Verdict::Failing => {
                 let text = format!("Worker {worker} failed a health check ({failures} in a row): {reason}");
                 self.emit(Event::about(Component::Health, Level::Warn, text));
                 let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(worker.to_string()));
-                let incident = Incident { class, severity, message: reason, worker, stack: None };
-                self.note(&incident, now_ms());
+                let occurrence = Occurrence { class, severity, message: reason, worker, stack: None };
+                self.note(&occurrence, now_ms());
             }
             Verdict::Unhealthy if was_unhealthy => {}
             Verdict::Unhealthy => {
@@ -300,11 +300,11 @@ impl Cluster {
     fn consider(&mut self, worker: WorkerId) {
         let is_well = self.health.status(worker).is_well();
         self.publish_health(worker);
-        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
+        let Some(state) = self.health.states.get_mut(&worker) else { return };
         let avoid = !is_well && self.setup.dispatch.health_aware;
-        if patient.avoided != avoid {
-            patient.avoided = avoid;
-            self.dispatcher.avoid(worker, avoid);
+        if state.avoided != avoid {
+            state.avoided = avoid;
+            self.dispatcher.exclude(worker, avoid);
         }
         self.tell_health();
     }
@@ -312,23 +312,23 @@ impl Cluster {
     /// Writes what is known of a worker where every process reads it.
     fn publish_health(&mut self, worker: WorkerId) {
         let status = self.health.status(worker);
-        let Some(patient) = self.health.patients.get(&worker) else { return };
-        let failures = patient.judge.as_ref().map_or(0, Judge::failures);
-        let note = json!({ "reason": patient.reason, "metrics": patient.metrics }).to_string();
+        let Some(state) = self.health.states.get(&worker) else { return };
+        let failures = state.checker.as_ref().map_or(0, Checker::failures);
+        let note = json!({ "reason": state.reason, "metrics": state.metrics }).to_string();
         // What it is made of is bounded where it comes from.
         let fits = self.memory.write(Text::Note(worker.slot), note.as_bytes());
         debug_assert!(fits);
         let set = |cell, value| self.memory.set_row(worker.slot, cell, value);
         set(row::HEALTH, status as u64);
         set(row::FAILURES, u64::from(failures));
-        set(row::CHECKED_AT, patient.checked);
+        set(row::CHECKED_AT, state.checked);
         set(row::CHECKED_GENERATION, u64::from(worker.generation));
     }
 
     /// Compares what the workers answer.
     fn look_at_answers(&mut self, now: Duration) {
-        let names: Vec<WorkerId> = self.health.patients.keys().copied().collect();
-        let samples: Vec<Sample> = names.iter().map(|worker| self.sample(*worker)).collect();
+        let workers: Vec<WorkerId> = self.health.states.keys().copied().collect();
+        let samples: Vec<Sample> = workers.iter().map(|worker| self.sample(*worker)).collect();
         let Some(breaker) = &mut self.health.breaker else { return };
         for change in breaker.look(&samples, now) {
             match change {
@@ -351,8 +351,8 @@ impl Cluster {
     }
 
     fn note_ejection(&mut self, worker: WorkerId, reason: Option<String>) {
-        let Some(patient) = self.health.patients.get_mut(&worker) else { return };
-        patient.reason = reason.clone();
+        let Some(state) = self.health.states.get_mut(&worker) else { return };
+        state.reason = reason.clone();
         if let Some(reason) = reason {
             let worker_id = worker.slot.to_string();
             self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
@@ -376,7 +376,7 @@ impl Cluster {
             return;
         }
         let now = view::condition(&self.memory);
-        let before = self.health.told.replace(now.clone());
+        let before = self.health.published.replace(now.clone());
         if before.as_ref() == Some(&now) || (before.is_none() && now.status == Status::Healthy) {
             return;
         }

@@ -13,7 +13,7 @@ use crate::model::WorkerId;
 use crate::process::orphans;
 
 /// Orphans are gone in two seconds; the rest is for a busy machine.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// A process that has been killed holds its sockets until the kernel is done with it, and an orphan may end
 /// between a try and the look for orphans: so nobody is believed before the second look.
 const SECOND_LOOK: Duration = Duration::from_millis(150);
@@ -51,7 +51,7 @@ async fn until_free<T>(
     is_held: impl Fn() -> bool,
 ) -> Result<T, ListenFailure> {
     let since = tokio::time::Instant::now();
-    let mut patience = SECOND_LOOK;
+    let mut timeout_of = SECOND_LOOK;
     let mut was_ours = false;
     loop {
         let failure = match attempt(was_ours).await {
@@ -69,11 +69,11 @@ async fn until_free<T>(
             }
             Holder::Other => {}
         }
-        if failure.errno != libc::EADDRINUSE || since.elapsed() >= patience {
+        if failure.errno != libc::EADDRINUSE || since.elapsed() >= timeout_of {
             return Err(failure);
         }
         if is_held() {
-            patience = PATIENCE;
+            timeout_of = TIMEOUT;
         }
         tokio::time::sleep(BETWEEN_TRIES).await;
     }

@@ -40,7 +40,7 @@ pub fn settings(config: &Config, env: &BTreeMap<String, String>, terminal: bool)
                 .log_rotation
                 .then_some(log::Rotation { size: logging.max_log_size, files: logging.max_log_files }),
         }),
-        most_rate: logging.max_rate,
+        max_rate: logging.max_rate,
     }
 }
 

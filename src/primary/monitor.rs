@@ -11,13 +11,13 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::diagnose::Ask;
-use super::news::{Asker, Input, Order, Output};
+use super::diagnoses::Request;
+use super::inputs::{Asker, Input, Order, Output};
 use super::run::Cluster;
 use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
-use crate::admin::{Api, Feed, Listeners, Past, Troubles, bind, serve, serve_socket};
+use crate::admin::{Api, ErrorGroups, EventLog, Listeners, SharedHistory, bind, serve, serve_socket};
 use crate::component::Component;
 use crate::config::is_loopback;
 use crate::dispatch::Report;
@@ -29,7 +29,7 @@ use crate::metrics::view;
 use crate::process::holder::{self, Holder};
 use crate::sys::local_time::now_ms;
 
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 const REPORTS: Duration = Duration::from_secs(60);
 
 pub(super) struct Monitor {
@@ -51,12 +51,12 @@ impl Monitor {
         watching: &Watching,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
-        (feed, troubles, logs): (Feed, Troubles, Logs),
+        (event_log, error_groups, logs): (EventLog, ErrorGroups, Logs),
         bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (over, ended) = oneshot::channel();
-        let past = Past::new(watching.retention.as_secs());
+        let past = SharedHistory::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), Some(past.clone()));
         let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
         let report = inputs.clone();
@@ -64,22 +64,22 @@ impl Monitor {
         let diagnose = move |slot, what| {
             let (answer, answered) = oneshot::channel();
             // As for an order.
-            let _ = asks.send(Input::Diagnose(Ask { slot, what, answer }));
+            let _ = asks.send(Input::Diagnose(Request { slot, what, answer }));
             answered
         };
         let orders = move |verb: &str, argument| {
             let (answer, answered) = oneshot::channel();
-            let order = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
+            let command = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
             // A loop that has ended drops the answer: that is told as the cluster's end.
-            let _ = inputs.send(Input::Order(order));
+            let _ = inputs.send(Input::Order(command));
             answered
         };
         let api = Arc::new(Api {
             memory,
             history: past,
-            feed,
+            event_log,
             listeners: Listeners::default(),
-            troubles,
+            error_groups,
             logs,
             orders: Box::new(orders),
             diagnose: Box::new(diagnose),
@@ -92,7 +92,7 @@ impl Monitor {
         let thread = std::thread::Builder::new().name("drover-monitor".into()).spawn(move || {
             runtime.block_on(async move {
                 let looks = async {
-                    let mut ticks = interval(EVERY);
+                    let mut ticks = interval(INTERVAL);
                     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     loop {
                         ticks.tick().await;
@@ -100,7 +100,7 @@ impl Monitor {
                     }
                 };
                 let tells = async {
-                    let mut ticks = interval(told_every.max(EVERY));
+                    let mut ticks = interval(told_every.max(INTERVAL));
                     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     ticks.tick().await;
                     loop {
@@ -197,8 +197,9 @@ impl Cluster {
             socket.as_ref().map(|(socket, _)| socket.path.display().to_string()),
         ];
         let bound = Bound { port, socket: listener };
-        let told = (self.told.feed.clone(), self.told.troubles.clone(), self.log.logs());
-        match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), told, bound) {
+        let published =
+            (self.published.event_log.clone(), self.published.error_groups.clone(), self.log.logs());
+        match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), published, bound) {
             Ok(mut monitor) => {
                 monitor.socket = socket.map(|(socket, _)| socket);
                 self.monitor = Some(monitor);

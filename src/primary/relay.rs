@@ -2,7 +2,7 @@
 
 use super::run::Cluster;
 use crate::error::{Code, Error};
-use crate::ipc::desk::{MOST_WAITING, gone};
+use crate::ipc::endpoint::{MAX_WAITING, gone};
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Peer, What, readdress};
 use crate::model::WorkerId;
@@ -24,17 +24,17 @@ impl Cluster {
         };
         let to = worker;
         let asked = match envelope.what {
-            What::Ask => self.admit(from, to, &envelope, body),
+            What::Request => self.admit(from, to, &envelope, body),
             What::Answer | What::Failure => {
                 let question = (to.into(), frame.header.answers);
                 if !self.router.answered(question, from.into()) {
                     return;
                 }
-                self.setup.gate.pass(from.into(), to.into(), &envelope, body)
+                self.setup.message_policy.pass(from.into(), to.into(), &envelope, body)
             }
-            What::Tell => return self.break_off(from, "workers ask each other, they tell nothing"),
+            What::Notify => return self.break_off(from, "workers ask each other, they tell nothing"),
         };
-        let is_question = envelope.what == What::Ask;
+        let is_question = envelope.what == What::Request;
         if let Err(error) = asked {
             if is_question {
                 self.fail(from, to, frame.header.id, &error);
@@ -46,15 +46,15 @@ impl Cluster {
         }
         readdress(&mut frame.payload, from.into());
         // Whoever asked may be gone by now; nobody waits for the answer then.
-        if let Some(link) = self.crew.link(to) {
-            link.carry(frame);
+        if let Some(control) = self.workers.control(to) {
+            control.carry(frame);
         }
     }
 
     fn admit(&self, from: WorkerId, to: WorkerId, envelope: &Envelope<'_>, body: &[u8]) -> Result<(), Error> {
-        let link = self.crew.link(to).ok_or_else(|| gone(to.into()))?;
-        self.setup.gate.pass(from.into(), to.into(), envelope, body)?;
-        if link.waiting() > MOST_WAITING {
+        let control = self.workers.control(to).ok_or_else(|| gone(to.into()))?;
+        self.setup.message_policy.pass(from.into(), to.into(), envelope, body)?;
+        if control.waiting() > MAX_WAITING {
             let text = format!("Too many messages wait for worker {} already", to.slot);
             return Err(Error::new(Code::MessageQueueFull, text));
         }
@@ -63,8 +63,8 @@ impl Cluster {
 
     /// Tells the asker of a question why `to` does not answer it.
     fn fail(&self, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
-        if let Some(link) = self.crew.link(asker) {
-            link.carry(Frame::failure(to.into(), id, error));
+        if let Some(control) = self.workers.control(asker) {
+            control.carry(Frame::failure(to.into(), id, error));
         }
     }
 

@@ -12,20 +12,20 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::arrivals::Arrivals;
-use super::crew::Crew;
-use super::diagnose::Diagnoses;
-use super::hang::Hangs;
+use super::commands::Orders;
+use super::diagnoses::Diagnoses;
 use super::health::Health;
-use super::heard::Stuck;
+use super::hung_workers::HungWorkers;
+use super::inputs::{Input, Output};
 use super::listen;
 use super::monitor::Monitor;
-use super::news::{Input, Output};
-use super::orders::Orders;
+use super::pending_channels::PendingChannels;
+use super::pending_starts::{Start, Starts};
+use super::publish::Published;
 use super::setup::Setup;
-use super::starts::{Start, Starts};
-use super::telling::Told;
-use super::tickets::Tickets;
+use super::ticket_rotation::Tickets;
+use super::worker_messages::Unresponsive;
+use super::worker_processes::WorkerProcesses;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
 use crate::event::Event;
@@ -48,17 +48,17 @@ pub struct Cluster {
     output: Box<dyn Fn(Output) + Send>,
     pub(super) supervisor: Supervisor,
     pub(super) dispatcher: Arc<Dispatcher>,
-    pub(super) crew: Crew,
+    pub(super) workers: WorkerProcesses,
     starts: Starts,
     pub(super) clock: Instant,
     starting: Vec<u32>,
     stopping: Vec<u32>,
     /// What was said and is not said again.
     pub(super) hinted: HashSet<String>,
-    pub(super) stuck: HashMap<u16, Stuck>,
-    pub(super) hangs: Hangs,
+    pub(super) unresponsive: HashMap<u16, Unresponsive>,
+    pub(super) hung: HungWorkers,
     pub(super) health: Health,
-    pub(super) told: Told,
+    pub(super) published: Published,
     /// `start` was settled: from then on the cluster's health is told.
     pub(super) is_started: bool,
     pub(super) orders: Orders,
@@ -85,7 +85,7 @@ impl Cluster {
         memory: SharedMemory,
         memfd: OwnedFd,
         inputs: UnboundedSender<Input>,
-        arrivals: Arrivals,
+        pending_channels: PendingChannels,
         output: impl Fn(Output) + Send + 'static,
     ) -> Result<Self> {
         let reports = inputs.clone();
@@ -96,14 +96,14 @@ impl Cluster {
         let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
         let tickets =
             Tickets::new(Duration::ZERO).map_err(|error| Error::system("memory for TLS tickets", &error))?;
-        let router = Router::new(setup.greeting.messages.most_pending);
-        let crew = Crew::new(arrivals, inputs.clone());
-        let hangs = Hangs::new(setup.hang_timeout, &setup.launch.preload);
+        let router = Router::new(setup.worker_config.messages.max_pending);
+        let workers = WorkerProcesses::new(pending_channels, inputs.clone());
+        let hung = HungWorkers::new(setup.hang_timeout, &setup.launch.preload);
         let health = Health::new(setup.checks.clone(), setup.ejection.clone());
-        let told = Told::new(&setup.reporting, memory.get(header::STARTED), &log);
+        let published = Published::new(&setup.reporting, memory.get(header::STARTED), &log);
         Ok(Self {
-            hangs,
-            told,
+            hung,
+            published,
             health,
             is_started: false,
             supervisor: Supervisor::new(setup.policy.clone()),
@@ -114,13 +114,13 @@ impl Cluster {
             inputs,
             output: Box::new(output),
             dispatcher: Arc::new(dispatcher),
-            crew,
+            workers,
             starts: Starts::default(),
             clock: Instant::now(),
             starting: Vec::new(),
             stopping: Vec::new(),
             hinted: HashSet::new(),
-            stuck: HashMap::new(),
+            unresponsive: HashMap::new(),
             orders: Orders::default(),
             diagnoses: Diagnoses::default(),
             router,
@@ -146,7 +146,7 @@ impl Cluster {
                     continue
                 }
                 () = self.wait_until(Some(self.tickets.due())) => { self.change_tickets(); continue }
-                () = self.wait_until(self.hangs.due()) => { self.look_for_hangs(); continue }
+                () = self.wait_until(self.hung.due()) => { self.look_for_hangs(); continue }
                 () = self.wait_until(self.health.due()) => { self.look_after_health(); continue }
             };
             // The loop holds a sender itself: this never ends.
@@ -196,7 +196,7 @@ impl Cluster {
                     let _ = end.await;
                     let _ = inputs.send(Input::Released { id });
                 });
-                self.crew.all().for_each(|link| link.send(ToWorker::CloseServer { group }));
+                self.workers.all().for_each(|control| control.send(ToWorker::CloseServer { group }));
             }
             Input::Released { id } => self.done(id, Ok(Value::Null)),
             Input::Retired => self.retired(),
@@ -215,24 +215,24 @@ impl Cluster {
                 self.stopping.push(id);
                 self.advance(Fact::Stop { graceful, limit });
             }
-            Input::Order(order) => self.ordered(order),
+            Input::Order(command) => self.ordered(command),
             Input::Diagnose(ask) => self.diagnose(ask),
             Input::StopSignal(signal) => {
                 self.stop_signal = Some(signal);
                 self.advance(Fact::StopSignal);
             }
-            Input::Goodbye { written } => self.goodbye(&written),
+            Input::ShutdownNotice { written } => self.shutdown_notice(&written),
             Input::Spawned { worker, result } => self.spawned(worker, result),
-            Input::Said { worker, id, message } => self.said(worker, id, message),
+            Input::Message { worker, id, message } => self.on_message(worker, id, message),
             Input::Listened { worker, question, result } => self.listened(worker, question, result),
             Input::Closed { worker, question, group, others } => {
-                if let Some(link) = self.crew.link(worker) {
-                    link.answer(ToWorker::Closed { group, others }, question, None);
+                if let Some(control) = self.workers.control(worker) {
+                    control.answer(ToWorker::Closed { group, others }, question, None);
                 }
             }
             Input::Answered { worker, question, answer, descriptor } => {
-                if let Some(link) = self.crew.link(worker) {
-                    link.answer(answer, question, descriptor);
+                if let Some(control) = self.workers.control(worker) {
+                    control.answer(answer, question, descriptor);
                 }
             }
             Input::Broken { worker, reason } => self.break_off(worker, &reason),
@@ -245,15 +245,15 @@ impl Cluster {
                                 values of labels (drover_metrics_lost_series_total counts).";
                     self.say_once(text.to_owned());
                 }
-                self.crew.forget(worker);
+                self.workers.forget(worker);
                 self.forget_questions(worker);
                 self.forget_diagnosis(worker);
                 self.followers.remove(&worker);
                 (self.output)(Output::Gone { worker });
-                self.hangs.forget(worker);
+                self.hung.forget(worker);
                 self.health.forget(worker);
-                if self.sits(worker) {
-                    self.forget_stuck(worker.slot);
+                if self.is_active(worker) {
+                    self.forget_unresponsive(worker.slot);
                 }
                 self.advance(Fact::Exited { worker, exit });
             }
@@ -262,7 +262,7 @@ impl Cluster {
             Input::Measured => self.measured(),
             Input::Customised { metrics } => self.customised(metrics),
             Input::Reported => self.report(),
-            Input::StillStuck { slot, times } => self.still_stuck(slot, times),
+            Input::StillUnresponsive { slot, times } => self.still_unresponsive(slot, times),
         }
     }
 
@@ -273,11 +273,11 @@ impl Cluster {
     }
 
     fn spawned(&mut self, worker: WorkerId, result: io::Result<Spawned>) {
-        match result.and_then(|spawned| self.crew.born(worker, spawned, &self.log)) {
+        match result.and_then(|spawned| self.workers.spawned_process(worker, spawned, &self.log)) {
             Ok(pid) => {
-                self.crew.started(worker, now_ms());
+                self.workers.started(worker, now_ms());
                 let port = self.memory.get(header::PORT) as u16;
-                self.hangs.meet(worker, pid, self.memory.page(worker));
+                self.hung.register(worker, pid, self.memory.page(worker));
                 self.emit(Event::WorkerStarted {
                     worker_id: worker.to_string(),
                     pid,
@@ -288,7 +288,7 @@ impl Cluster {
                 self.look_later(worker);
             }
             Err(error) => {
-                self.crew.stillborn(worker);
+                self.workers.spawn_failed(worker);
                 (self.output)(Output::Gone { worker });
                 self.dispatcher.dead(worker);
                 let error = not_spawned(&self.setup.launch, &error);
@@ -313,13 +313,13 @@ impl Cluster {
         match action {
             Action::Spawn { worker, .. } => self.start(worker),
             Action::Unready { worker } => {
-                if let Some(link) = self.crew.link(worker) {
-                    link.send(ToWorker::Unready);
+                if let Some(control) = self.workers.control(worker) {
+                    control.send(ToWorker::Unready);
                 }
             }
             Action::Retire => self.retire(),
             Action::Drain { worker, deadline } => {
-                self.health.dismiss(worker);
+                self.health.deregister(worker);
                 let gone_by = self.elapsed() + deadline;
                 match &mut self.held_back {
                     Some(drains) => drains.push((worker, gone_by)),
@@ -327,8 +327,8 @@ impl Cluster {
                 }
             }
             Action::Terminate { worker } => {
-                if let Some(link) = self.crew.link(worker) {
-                    link.send(ToWorker::TimeUp);
+                if let Some(control) = self.workers.control(worker) {
+                    control.send(ToWorker::TimeUp);
                 }
                 self.end(worker, false);
             }
@@ -345,11 +345,11 @@ impl Cluster {
                 }
             }
             Action::Promote { worker } => {
-                self.forget_stuck(worker.slot);
+                self.forget_unresponsive(worker.slot);
                 self.dispatcher.promote(worker);
                 self.begin_checks(worker);
-                if let Some(link) = self.crew.link(worker) {
-                    link.send(ToWorker::Promoted);
+                if let Some(control) = self.workers.control(worker) {
+                    control.send(ToWorker::Promoted);
                 }
             }
             Action::Done { id, result } => self.carried_out(id, result),
@@ -381,9 +381,9 @@ impl Cluster {
 
     fn drain(&mut self, worker: WorkerId, gone_by: Duration) {
         self.dispatcher.drain(worker);
-        if let Some(link) = self.crew.link(worker) {
+        if let Some(control) = self.workers.control(worker) {
             let stops = self.supervisor.is_stopping();
-            link.send(ToWorker::Drain(Drain {
+            control.send(ToWorker::Drain(Drain {
                 deadline_ms: gone_by.saturating_sub(self.elapsed()).as_millis() as u64,
                 handoff: !stops,
                 signal: self.stop_signal.filter(|_| stops),
@@ -403,13 +403,13 @@ impl Cluster {
     fn start(&mut self, worker: WorkerId) {
         match self.starts.add(worker, self.elapsed()) {
             Start::Now => self.spawn(worker),
-            Start::Ask => (self.output)(Output::AskEnvironment),
+            Start::Request => (self.output)(Output::AskEnvironment),
             Start::Wait => {}
         }
     }
 
-    fn spawn_all(&mut self, names: Vec<WorkerId>) {
-        for worker in names {
+    fn spawn_all(&mut self, workers: Vec<WorkerId>) {
+        for worker in workers {
             self.spawn(worker);
         }
     }
@@ -420,9 +420,9 @@ impl Cluster {
             self.end(WorkerId { generation, ..worker }, true);
         }
         let Self { setup, memory, memfd, tickets, dispatcher, .. } = self;
-        let made = self.crew.spawn(worker, setup, memory, memfd, tickets, dispatcher);
+        let made = self.workers.spawn(worker, setup, memory, memfd, tickets, dispatcher);
         if made.is_ok() {
-            (self.output)(Output::Line { worker });
+            (self.output)(Output::Channel { worker });
         }
         if let Err(error) = made {
             self.advance(Fact::SpawnFailed { worker, error });
@@ -430,22 +430,22 @@ impl Cluster {
     }
 
     /// Is this the worker that its slot is known by?
-    fn sits(&self, worker: WorkerId) -> bool {
+    fn is_active(&self, worker: WorkerId) -> bool {
         let slot = self.supervisor.slots().get(usize::from(worker.slot));
         slot.and_then(Slot::shown).is_some_and(|shown| shown.id == worker)
     }
 
     fn end(&self, worker: WorkerId, forced: bool) {
-        if let Some(link) = self.crew.link(worker) {
-            link.end(forced);
+        if let Some(control) = self.workers.control(worker) {
+            control.end(forced);
         }
     }
 
-    fn goodbye(&mut self, written: &Sender<()>) {
+    fn shutdown_notice(&mut self, written: &Sender<()>) {
         // The process ends without coming back to what it owns.
         self.monitor.iter_mut().for_each(Monitor::close_socket);
         let grace_ms = self.setup.policy.graceful_timeout.as_millis() as u64;
-        self.crew.all().for_each(|link| link.send(ToWorker::Goodbye { grace_ms }));
+        self.workers.all().for_each(|control| control.send(ToWorker::ShutdownNotice { grace_ms }));
         let written = written.clone();
         tokio::spawn(async move {
             // The links' tasks were woken before this one and write in their turn.
@@ -472,7 +472,7 @@ impl Cluster {
             let worker = shown.id;
             self.memory.set_row(slot.number, row::GENERATION, u64::from(worker.generation));
             self.memory.set_row(slot.number, row::PID, u64::from(shown.pid().unwrap_or(0)));
-            self.memory.set_row(slot.number, row::STARTED, self.crew.start_of(worker));
+            self.memory.set_row(slot.number, row::STARTED, self.workers.start_of(worker));
         }
     }
 

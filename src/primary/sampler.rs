@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::admin::Past;
-use crate::event::SlotState;
+use crate::admin::SharedHistory;
+use crate::event::WorkerState;
 use crate::metrics::aggregation::Totals;
 use crate::metrics::history::{Point, SERIES};
 use crate::metrics::layout::{PAGES_A_SLOT, page, row};
@@ -76,7 +76,7 @@ impl Used {
 pub struct Sampler {
     memory: SharedMemory,
     /// Where somebody asks for what was.
-    past: Option<Past>,
+    past: Option<SharedHistory>,
     machine: Option<Machine>,
     /// By slot and by generation % PAGES_A_SLOT.
     seen: HashMap<(u16, usize), Seen>,
@@ -86,7 +86,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    pub fn new(memory: SharedMemory, past: Option<Past>) -> Self {
+    pub fn new(memory: SharedMemory, past: Option<SharedHistory>) -> Self {
         let at = Instant::now();
         Self { memory, past, machine: Machine::new(), seen: HashMap::new(), totals: VecDeque::new(), at }
     }
@@ -151,7 +151,7 @@ impl Sampler {
         let Some(seen) = self.seen.get_mut(&(slot, at)) else { return };
         let page = memory.page(memory.known_by(slot));
         let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
-        let (busy, beat) = (page.get(page::BUSY), page.get(page::BEAT));
+        let (busy, beat) = (page.get(page::BUSY), page.get(page::HEARTBEAT));
         // One that has not turned at all is still starting, and nobody waits for it.
         let has_turned = seen.busy.is_none() || beat != seen.beat || beat == 0;
         let is_awake = !has_turned && seen.is_awake();
@@ -175,7 +175,7 @@ impl Sampler {
         let used: f64 =
             slots.clone().map(|slot| cpu(slot, row::CPU_PERCENT) + cpu(slot, row::OTHERS_CPU)).sum();
         // A spare waits. Who starts or finishes what it has uses a processor as the others do.
-        let works = |slot: &u16| self.memory.row(*slot, row::STATE) != SlotState::Standby as u64;
+        let works = |slot: &u16| self.memory.row(*slot, row::STATE) != WorkerState::Standby as u64;
         let lives =
             |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();
         let workers: usize = slots.filter(works).map(lives).sum();

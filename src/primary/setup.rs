@@ -11,9 +11,9 @@ use crate::config::Secret;
 use crate::dispatch;
 use crate::event::Level;
 use crate::health::{ejection, verdict};
-use crate::ipc::control::{AffinityCookie, Messages, ReadyWhen, Welcome};
+use crate::ipc::control::{AffinityCookie, Hello, Messages, ReadyWhen};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
-use crate::ipc::gate::Gate;
+use crate::ipc::message_policy::MessagePolicy;
 use crate::log;
 use crate::model::WorkerId;
 use crate::process::launch::Launch;
@@ -28,11 +28,11 @@ pub struct Setup {
     pub dispatch: dispatch::Settings,
     pub launch: Launch,
     pub log: log::Settings,
-    pub greeting: Greeting,
+    pub worker_config: WorkerConfig,
     /// Said when the workers are started.
     pub first_lines: Vec<(Level, String)>,
     /// What every message passes.
-    pub gate: Arc<Gate>,
+    pub message_policy: Arc<MessagePolicy>,
     /// None: nobody asks whether the workers are well.
     pub checks: Option<Checks>,
     /// None: no worker is left out for what it answers.
@@ -102,7 +102,7 @@ impl Setup {
 
 /// What every worker is told when it attaches.
 #[derive(Clone)]
-pub struct Greeting {
+pub struct WorkerConfig {
     pub ready: ReadyWhen,
     pub worker_headers: bool,
     pub handoff: bool,
@@ -118,10 +118,10 @@ pub struct Greeting {
     pub config: Value,
 }
 
-impl Greeting {
+impl WorkerConfig {
     /// # Errors
     /// The kernel gave no random bytes.
-    pub fn welcome(&self, setup: &Setup, worker: WorkerId) -> io::Result<Welcome> {
+    pub fn hello(&self, setup: &Setup, worker: WorkerId) -> io::Result<Hello> {
         let affinity = match &setup.dispatch.affinity {
             dispatch::Affinity::Cookie { name, key } => Some(AffinityCookie {
                 name: name.clone(),
@@ -131,7 +131,7 @@ impl Greeting {
             }),
             dispatch::Affinity::None | dispatch::Affinity::Ip => None,
         };
-        Ok(Welcome {
+        Ok(Hello {
             worker,
             primary_pid: std::process::id(),
             title: format!("drover: worker {worker} ({})", setup.launch.script_name()),

@@ -12,7 +12,7 @@ use super::usage::{self, Usage};
 /// Processor time is counted in ticks of ten milliseconds: over less than this it says nothing.
 const SHORTEST: Duration = Duration::from_millis(200);
 /// Processes that are remembered; those that were looked at longest ago are forgotten.
-const MOST: usize = 1024;
+const MAX: usize = 1024;
 
 /// A process as it was looked at last. Another one may have its pid since: that one was started later.
 struct Seen {
@@ -95,7 +95,7 @@ impl Monitor {
     }
 
     fn forget(&mut self) {
-        if self.seen.len() > MOST
+        if self.seen.len() > MAX
             && let Some(oldest) = self.seen.iter().min_by_key(|(_, seen)| seen.at).map(|(pid, _)| *pid)
         {
             self.seen.remove(&oldest);
@@ -137,11 +137,11 @@ mod tests {
     fn one_that_is_gone_is_nothing_and_no_more_than_so_many_are_remembered() {
         let mut monitor = Monitor::default();
         assert!(Found::look(u32::MAX).is_none() && monitor.process(u32::MAX, None).is_none());
-        for pid in 0..MOST as u32 + 5 {
+        for pid in 0..MAX as u32 + 5 {
             monitor.process(pid, found(1.0, 0.0)).unwrap();
         }
-        assert_eq!(monitor.seen.len(), MOST);
-        assert!(monitor.seen.contains_key(&(MOST as u32 + 4)) && !monitor.seen.contains_key(&0));
+        assert_eq!(monitor.seen.len(), MAX);
+        assert!(monitor.seen.contains_key(&(MAX as u32 + 4)) && !monitor.seen.contains_key(&0));
         let own = Found::look(std::process::id());
         assert!(monitor.process(std::process::id(), own).unwrap()["memory"]["rss"].as_u64() > Some(0));
     }

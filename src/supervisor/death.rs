@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::budget::Verdict;
 use super::reconcile::{Phase, Supervisor};
-use super::slot::{Role, Seat};
+use super::slot::{ActiveWorker, Role};
 use super::worker::Stage;
 use crate::config::sections::process::Ready;
 use crate::error::{Code, Error};
@@ -113,15 +113,15 @@ impl Supervisor {
             slot.next = None;
             return;
         }
-        slot.seat = match slot.next.take() {
+        slot.active = match slot.next.take() {
             // It is on its way already.
             Some(next) => {
                 slot.restarts += 1;
-                Seat::Occupied(next)
+                ActiveWorker::Running(next)
             }
-            None => Seat::Vacant,
+            None => ActiveWorker::Vacant,
         };
-        if matches!(slot.seat, Seat::Vacant) {
+        if matches!(slot.active, ActiveWorker::Vacant) {
             self.refill(id.slot, reason, was_ready, now);
         }
     }
@@ -132,22 +132,22 @@ impl Supervisor {
         if stopping || !self.policy.respawn || slot.role == Role::Retired {
             return;
         }
-        if slot.role == Role::Serving && was_ready && self.take_spare().is_some() {
+        if slot.role == Role::Serving && was_ready && self.take_standby().is_some() {
             // The spare serves under its own number; this slot has the next spare.
-            self.slots[usize::from(number)].role = Role::Spare;
+            self.slots[usize::from(number)].role = Role::Standby;
         }
         let shadow = self.shadow_until;
         let policy = &self.policy;
         let slot = &mut self.slots[usize::from(number)];
         if now < shadow {
-            slot.seat = Seat::Waiting { until: shadow, told: false, planned: false };
+            slot.active = ActiveWorker::Waiting { until: shadow, told: false, planned: false };
             return;
         }
         let verdict =
             if slot.trial { Verdict::Open } else { slot.budget.death(policy, number, was_ready, now) };
         match verdict {
             Verdict::RestartAfter(delay) => {
-                slot.seat = Seat::Waiting { until: now + delay, told: true, planned: false };
+                slot.active = ActiveWorker::Waiting { until: now + delay, told: true, planned: false };
                 let (restarts, planned) = (slot.restarts + 1, false);
                 let delay_ms = delay.as_millis() as u64;
                 let worker_id = number.to_string();
@@ -160,7 +160,7 @@ impl Supervisor {
     fn open_circuit(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
         let again = slot.trial;
-        slot.seat = Seat::CircuitOpen { until: now + self.policy.reset_timeout };
+        slot.active = ActiveWorker::CircuitOpen { until: now + self.policy.reset_timeout };
         if again || !self.ever_ready {
             return;
         }

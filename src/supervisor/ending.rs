@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Action;
 use super::reconcile::{Phase, SIGNAL_LAG, Supervisor};
-use super::slot::{Role, Seat, Slot};
+use super::slot::{ActiveWorker, Role, Slot};
 use super::worker::Stage;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
@@ -26,24 +26,24 @@ impl Supervisor {
         let lag = if signalled { SIGNAL_LAG } else { Duration::ZERO };
         let until = self.shadow_until.max(now + lag);
         let slot = &mut self.slots[usize::from(id.slot)];
-        if slot.sitting().is_none_or(|sitting| sitting.id != id) {
+        if slot.active_worker().is_none_or(|active_worker| active_worker.id != id) {
             return;
         }
         let (restarts, planned) = (slot.restarts, true);
         let after = match slot.next.take() {
             Some(next) => {
                 slot.replacements += 1;
-                Seat::Occupied(next)
+                ActiveWorker::Running(next)
             }
             None if replaced && slot.role != Role::Retired => {
-                Seat::Waiting { until, told: !delayed, planned }
+                ActiveWorker::Waiting { until, told: !delayed, planned }
             }
-            None => Seat::Vacant,
+            None => ActiveWorker::Vacant,
         };
-        if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, after) {
+        if let ActiveWorker::Running(old) = std::mem::replace(&mut slot.active, after) {
             slot.leaving.push(old);
         }
-        if matches!(slot.seat, Seat::Waiting { told: true, .. }) {
+        if matches!(slot.active, ActiveWorker::Waiting { told: true, .. }) {
             let (worker_id, reason) = (id.to_string(), ExitReason::Finished);
             self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
         }
@@ -81,14 +81,15 @@ impl Supervisor {
         self.gone_by = Some(now + self.policy.graceful_timeout);
         for index in 0..self.slots.len() {
             let slot = &mut self.slots[index];
-            slot.expect_nobody();
+            slot.cancel_start();
             // Nobody is succeeded any more.
             if let Some(next) = slot.next.as_ref().map(|next| next.id) {
                 self.let_go(next, false, now);
             }
         }
         let ready = self.slots.iter().filter(|slot| slot.is_ready());
-        let unready = ready.filter_map(Slot::sitting).map(|worker| Action::Unready { worker: worker.id });
+        let unready =
+            ready.filter_map(Slot::active_worker).map(|worker| Action::Unready { worker: worker.id });
         self.actions.extend(unready);
     }
 
@@ -103,7 +104,7 @@ impl Supervisor {
     /// Everybody in the slot is to go, and nobody is to come.
     pub(super) fn stop_slot(&mut self, index: usize, graceful: bool, now: Duration) {
         let slot = &mut self.slots[index];
-        slot.expect_nobody();
+        slot.cancel_start();
         for id in slot.workers().map(|worker| worker.id).collect::<Vec<_>>() {
             self.let_go(id, graceful, now);
         }

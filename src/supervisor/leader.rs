@@ -89,13 +89,13 @@ fn standing(slots: &[Slot], id: WorkerId) -> Standing {
     if !slot.workers().any(|worker| worker.id == id) {
         return Standing::Gone;
     }
-    let sits = slot.sitting().is_some_and(|worker| worker.id == id);
-    if sits && may_lead(slot) { Standing::Stays } else { Standing::Leaves }
+    let is_active = slot.active_worker().is_some_and(|worker| worker.id == id);
+    if is_active && may_lead(slot) { Standing::Stays } else { Standing::Leaves }
 }
 
 /// Who sits there runs and is to stay.
 fn may_lead(slot: &Slot) -> bool {
-    let runs = slot.sitting().is_some_and(|worker| match worker.stage {
+    let runs = slot.active_worker().is_some_and(|worker| match worker.stage {
         Stage::Ready { .. } => true,
         // Work that is to be done once before anybody serves is done while the workers start.
         Stage::Starting { pid, .. } => pid.is_some(),
@@ -108,5 +108,5 @@ fn may_lead(slot: &Slot) -> bool {
 fn choose(slots: &[Slot]) -> Option<WorkerId> {
     let fit = slots.iter().filter(|slot| may_lead(slot));
     let first = fit.min_by_key(|slot| (!slot.is_ready(), slot.number))?;
-    first.sitting().map(|worker| worker.id)
+    first.active_worker().map(|worker| worker.id)
 }

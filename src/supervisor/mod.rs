@@ -1,9 +1,8 @@
 //! Which workers should exist and what to do next. PURE: facts and the time go in, actions come out; no
 //! process, socket, clock or random number may come in here. `worker` is one process, `slot` who sits in it and
-//! who comes next, `budget` counts deaths, `ailing` is about workers that are alive and not well; `reconcile` is the machine, `death` and `ending` how workers go,
+//! who comes next, `budget` counts deaths, `pending_replacement` is about workers that are alive and not well; `reconcile` is the machine, `death` and `ending` how workers go,
 //! `operation` what somebody asked the cluster to become; `hang` judges event loops apart from all that.
 
-mod ailing;
 mod budget;
 mod death;
 mod ending;
@@ -14,6 +13,7 @@ mod reconcile;
 mod slot;
 #[cfg(test)]
 mod tests;
+mod unhealthy;
 mod worker;
 
 use std::time::Duration;
@@ -23,10 +23,10 @@ use crate::error::Error;
 use crate::event::{Event, Exit};
 use crate::model::WorkerId;
 
-pub use ailing::OWN;
 pub use leader::{Action as LeaderAction, Leader};
 pub use reconcile::Supervisor;
-pub use slot::{Role, Seat, Slot};
+pub use slot::{ActiveWorker, Role, Slot};
+pub use unhealthy::OWN;
 pub use worker::{Stage, Worker};
 
 /// What the configuration says about the workers' lives.
@@ -157,10 +157,10 @@ pub enum Fact {
 /// What the driver is to do.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// `spare`: it waits before it serves.
+    /// `standby`: it waits before it serves.
     Spawn {
         worker: WorkerId,
-        spare: bool,
+        standby: bool,
     },
     /// This worker is the one of its slot that gets connections from now on.
     Promote {

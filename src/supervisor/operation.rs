@@ -4,14 +4,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::ailing::OWN;
 use super::reconcile::{Phase, Supervisor};
-use super::slot::{Role, Seat, Slot};
+use super::slot::{ActiveWorker, Role, Slot};
+use super::unhealthy::OWN;
 use super::worker::Stage;
 use super::{Action, Scale};
 use serde_json::json;
 
-use crate::config::MOST_WORKERS;
+use crate::config::MAX_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::model::WorkerId;
@@ -176,7 +176,7 @@ impl Supervisor {
         let is_serving = |slot: &&Slot| slot.role == Role::Serving;
         let serving: Vec<u16> = self.slots.iter().filter(is_serving).map(|slot| slot.number).collect();
         let count = serving.len();
-        let most = MOST_WORKERS - self.policy.standby;
+        let most = MAX_WORKERS - self.policy.standby;
         let within = |wanted: i64| wanted.clamp(1, i64::from(most)) as usize;
         let wanted = match target {
             Scale::To(wanted) => within(i64::from(wanted)),
@@ -207,15 +207,15 @@ impl Supervisor {
 
     /// One serving slot more: a spare that is ready, or the lowest number that is free.
     fn grow(&mut self, now: Duration) -> Option<u16> {
-        if let Some(spare) = self.take_spare() {
+        if let Some(standby) = self.take_standby() {
             // Another spare takes the place of this one.
-            if let Some(fresh) = self.free_slot(Role::Spare) {
-                self.occupy(fresh, now);
+            if let Some(fresh) = self.free_slot(Role::Standby) {
+                self.start_worker(fresh, now);
             }
-            return Some(spare);
+            return Some(standby);
         }
         let fresh = self.free_slot(Role::Serving)?;
-        self.occupy(fresh, now);
+        self.start_worker(fresh, now);
         Some(fresh)
     }
 
@@ -318,26 +318,26 @@ impl Supervisor {
         while let Some(number) = roll.rest.pop_front() {
             let slot = &mut self.slots[usize::from(number)];
             roll.at = Some(WorkerId { slot: number, generation: slot.generation + 1 });
-            match &slot.seat {
-                Seat::Occupied(worker) if worker.is_ready() => {
+            match &slot.active {
+                ActiveWorker::Running(worker) if worker.is_ready() => {
                     roll.old.push(worker.id);
                     self.prepare_next(number, now);
                 }
                 // Whether it has the old code or the new nobody knows: it is replaced when it is ready.
-                Seat::Occupied(worker) if matches!(worker.stage, Stage::Starting { .. }) => {
+                ActiveWorker::Running(worker) if matches!(worker.stage, Stage::Starting { .. }) => {
                     roll.at = None;
                     roll.rest.push_front(number);
                 }
                 // Its next worker is a new one anyway, and need not wait for its time.
-                Seat::Waiting { told, planned, .. } => {
-                    slot.seat = Seat::Waiting { until: now, told: *told, planned: *planned };
+                ActiveWorker::Waiting { told, planned, .. } => {
+                    slot.active = ActiveWorker::Waiting { until: now, told: *told, planned: *planned };
                 }
-                Seat::CircuitOpen { .. } => {
-                    slot.seat = Seat::Waiting { until: now, told: false, planned: false };
+                ActiveWorker::CircuitOpen { .. } => {
+                    slot.active = ActiveWorker::Waiting { until: now, told: false, planned: false };
                 }
                 // It ends, and whoever comes after it is a new one.
-                Seat::Occupied(_) => {}
-                Seat::Vacant => {
+                ActiveWorker::Running(_) => {}
+                ActiveWorker::Vacant => {
                     roll.at = None;
                     continue;
                 }
@@ -362,11 +362,11 @@ impl Supervisor {
             return true;
         }
         let Some(worker) = slot.workers().find(|worker| worker.id == id) else {
-            return matches!(slot.seat, Seat::Vacant | Seat::CircuitOpen { .. });
+            return matches!(slot.active, ActiveWorker::Vacant | ActiveWorker::CircuitOpen { .. });
         };
         match worker.stage {
             Stage::Starting { .. } => false,
-            Stage::Ready { .. } => !others_follow || worker.is_warm || slot.role == Role::Spare,
+            Stage::Ready { .. } => !others_follow || worker.is_warm || slot.role == Role::Standby,
             Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => {
                 worker.has_been_ready
             }

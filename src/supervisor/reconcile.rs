@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::operation::{Operation, Running};
-use super::slot::{Role, Seat, Slot};
+use super::slot::{ActiveWorker, Role, Slot};
 use super::worker::{Stage, Worker};
 use super::{Action, Fact, Policy};
-use crate::config::MOST_WORKERS;
+use crate::config::MAX_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
 use crate::model::WorkerId;
@@ -49,10 +49,10 @@ pub struct Supervisor {
 impl Supervisor {
     pub fn new(policy: Policy) -> Self {
         let serving = (0..policy.workers).map(|number| Slot::new(number, Role::Serving));
-        let spares = policy.workers..(policy.workers + policy.standby).min(MOST_WORKERS);
-        let spares = spares.map(|number| Slot::new(number, Role::Spare));
+        let standbys = policy.workers..(policy.workers + policy.standby).min(MAX_WORKERS);
+        let standbys = standbys.map(|number| Slot::new(number, Role::Standby));
         Self {
-            slots: serving.chain(spares).collect(),
+            slots: serving.chain(standbys).collect(),
             policy,
             phase: Phase::Idle,
             ever_ready: false,
@@ -134,50 +134,51 @@ impl Supervisor {
         }
         self.phase = Phase::Starting;
         for number in 0..self.slots.len() as u16 {
-            self.occupy(number, now);
+            self.start_worker(number, now);
         }
     }
 
     /// A new worker takes the slot's empty seat.
-    pub(super) fn occupy(&mut self, number: u16, now: Duration) {
+    pub(super) fn start_worker(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
-        let worker = slot.conceive(now);
-        let (id, spare) = (worker.id, slot.role == Role::Spare);
-        slot.seat = Seat::Occupied(worker);
-        self.actions.push(Action::Spawn { worker: id, spare });
+        let worker = slot.new_worker(now);
+        let (id, standby) = (worker.id, slot.role == Role::Standby);
+        slot.active = ActiveWorker::Running(worker);
+        self.actions.push(Action::Spawn { worker: id, standby });
     }
 
     /// A new worker starts beside the one that sits.
     pub(super) fn prepare_next(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
-        let worker = slot.conceive(now);
-        let (id, spare) = (worker.id, slot.role == Role::Spare);
+        let worker = slot.new_worker(now);
+        let (id, standby) = (worker.id, slot.role == Role::Standby);
         slot.next = Some(worker);
-        self.actions.push(Action::Spawn { worker: id, spare });
+        self.actions.push(Action::Spawn { worker: id, standby });
     }
 
     /// A slot that nobody has, with this role from now on: the lowest number first. None when every number is
     /// taken.
     pub(super) fn free_slot(&mut self, role: Role) -> Option<u16> {
-        let free = |slot: &&mut Slot| slot.role == Role::Retired && !slot.is_inhabited();
+        let free = |slot: &&mut Slot| slot.role == Role::Retired && !slot.has_workers();
         if let Some(slot) = self.slots.iter_mut().find(free) {
             slot.role = role;
-            (slot.trial, slot.hopeless, slot.ailing, slot.fresh) = (false, false, None, true);
+            (slot.trial, slot.restarts_exhausted, slot.pending_replacement, slot.fresh) =
+                (false, false, None, true);
             slot.budget = Default::default();
             return Some(slot.number);
         }
         let number = self.slots.len() as u16;
-        (number < MOST_WORKERS).then(|| {
+        (number < MAX_WORKERS).then(|| {
             self.slots.push(Slot::new(number, role));
             number
         })
     }
 
     /// A spare that is ready serves from now on.
-    pub(super) fn take_spare(&mut self) -> Option<u16> {
-        let spare = self.slots.iter_mut().find(|slot| slot.role == Role::Spare && slot.is_ready())?;
-        spare.role = Role::Serving;
-        let id = spare.sitting()?.id;
+    pub(super) fn take_standby(&mut self) -> Option<u16> {
+        let standby = self.slots.iter_mut().find(|slot| slot.role == Role::Standby && slot.is_ready())?;
+        standby.role = Role::Serving;
+        let id = standby.active_worker()?.id;
         self.actions.push(Action::Promote { worker: id });
         Some(id.slot)
     }
@@ -240,7 +241,7 @@ impl Supervisor {
         let Some(next) = slot.next.take() else { return };
         let id = next.id;
         slot.replacements += 1;
-        if let Seat::Occupied(old) = std::mem::replace(&mut slot.seat, Seat::Occupied(next)) {
+        if let ActiveWorker::Running(old) = std::mem::replace(&mut slot.active, ActiveWorker::Running(next)) {
             slot.leaving.push(old);
         }
         if slot.role == Role::Serving {
@@ -286,25 +287,28 @@ impl Supervisor {
         if self.drain_at.is_some_and(|at| at <= now) {
             self.end_all(true, now);
         }
-        self.replace_ailing(now);
+        self.replace_unhealthy(now);
         for number in 0..self.slots.len() as u16 {
             let slot = &mut self.slots[usize::from(number)];
-            match slot.seat {
-                Seat::Waiting { until, told, planned } if until <= now => {
+            match slot.active {
+                ActiveWorker::Waiting { until, told, planned } if until <= now => {
                     *if planned { &mut slot.replacements } else { &mut slot.restarts } += 1;
                     let restarts = slot.restarts;
                     if !told {
                         let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
                         self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
                     }
-                    self.occupy(number, now);
+                    self.start_worker(number, now);
                 }
-                Seat::CircuitOpen { until } if until <= now => {
+                ActiveWorker::CircuitOpen { until } if until <= now => {
                     slot.restarts += 1;
                     slot.trial = true;
-                    self.occupy(number, now);
+                    self.start_worker(number, now);
                 }
-                Seat::Waiting { .. } | Seat::CircuitOpen { .. } | Seat::Vacant | Seat::Occupied(_) => {}
+                ActiveWorker::Waiting { .. }
+                | ActiveWorker::CircuitOpen { .. }
+                | ActiveWorker::Vacant
+                | ActiveWorker::Running(_) => {}
             }
             let slot = &self.slots[usize::from(number)];
             let timeout = self.policy.startup_timeout;
@@ -340,12 +344,12 @@ impl Supervisor {
         let serving = || self.slots.iter().filter(|slot| slot.role == Role::Serving);
         match self.phase {
             Phase::Starting if serving().all(Slot::is_settled) => self.settle_start(now),
-            Phase::Stopping if !self.slots.iter().any(Slot::is_inhabited) => self.end(),
+            Phase::Stopping if !self.slots.iter().any(Slot::has_workers) => self.end(),
             // Without respawn the last worker's end is the cluster's.
             Phase::Running
                 if !self.policy.respawn
                     && self.running.is_none()
-                    && !self.slots.iter().any(Slot::is_inhabited) =>
+                    && !self.slots.iter().any(Slot::has_workers) =>
             {
                 self.end();
             }

@@ -1,19 +1,19 @@
-//! One slot: who sits in it, who comes next, who is leaving. Rich inside; `SlotState` is the view outside.
+//! One slot: who sits in it, who comes next, who is leaving. Rich inside; `WorkerState` is the view outside.
 
 use std::time::Duration;
 
-use super::ailing::Ailing;
 use super::budget::Budget;
+use super::unhealthy::PendingReplacement;
 use super::worker::{Stage, Worker};
-use crate::event::SlotState;
+use crate::event::WorkerState;
 use crate::model::WorkerId;
 
 /// Who has the slot now.
 #[derive(Clone, Debug)]
-pub enum Seat {
+pub enum ActiveWorker {
     /// Nobody, and nobody is due.
     Vacant,
-    Occupied(Worker),
+    Running(Worker),
     /// The next worker starts at `until`; was that told already? `planned`: nobody has died.
     Waiting {
         until: Duration,
@@ -31,7 +31,7 @@ pub enum Role {
     /// Its worker gets connections.
     Serving,
     /// Its worker is loaded and waits to serve.
-    Spare,
+    Standby,
     /// The cluster has become smaller: nobody comes after the present worker.
     Retired,
 }
@@ -40,7 +40,7 @@ pub enum Role {
 pub struct Slot {
     pub number: u16,
     pub role: Role,
-    pub seat: Seat,
+    pub active: ActiveWorker,
     /// Starts while the one in the seat still serves; it takes the seat when it is ready.
     pub next: Option<Worker>,
     /// Old ones that finish what they have.
@@ -53,9 +53,9 @@ pub struct Slot {
     pub replacements: u32,
     pub budget: Budget,
     /// The one that sits is not well, and is to be replaced.
-    pub ailing: Option<Ailing>,
+    pub pending_replacement: Option<PendingReplacement>,
     /// It was replaced as often as is allowed, and is not well again.
-    pub hopeless: bool,
+    pub restarts_exhausted: bool,
     /// Nobody was ready here since the cluster has this slot.
     pub fresh: bool,
     /// The present start is a trial: another death opens the circuit again at once.
@@ -67,60 +67,60 @@ impl Slot {
         Self {
             number,
             role,
-            seat: Seat::Vacant,
+            active: ActiveWorker::Vacant,
             next: None,
             leaving: Vec::new(),
             generation: 0,
             restarts: 0,
             replacements: 0,
             budget: Budget::default(),
-            ailing: None,
-            hopeless: false,
+            pending_replacement: None,
+            restarts_exhausted: false,
             fresh: true,
             trial: false,
         }
     }
 
     /// A worker of the next generation.
-    pub fn conceive(&mut self, now: Duration) -> Worker {
+    pub fn new_worker(&mut self, now: Duration) -> Worker {
         self.generation += 1;
         Worker::new(WorkerId { slot: self.number, generation: self.generation }, now)
     }
 
     /// A start that was due later is not due any more.
-    pub fn expect_nobody(&mut self) {
-        if matches!(self.seat, Seat::Waiting { .. } | Seat::CircuitOpen { .. }) {
-            self.seat = Seat::Vacant;
+    pub fn cancel_start(&mut self) {
+        if matches!(self.active, ActiveWorker::Waiting { .. } | ActiveWorker::CircuitOpen { .. }) {
+            self.active = ActiveWorker::Vacant;
         }
     }
 
-    pub fn sitting(&self) -> Option<&Worker> {
-        match &self.seat {
-            Seat::Occupied(worker) => Some(worker),
-            Seat::Vacant | Seat::Waiting { .. } | Seat::CircuitOpen { .. } => None,
+    pub fn active_worker(&self) -> Option<&Worker> {
+        match &self.active {
+            ActiveWorker::Running(worker) => Some(worker),
+            ActiveWorker::Vacant | ActiveWorker::Waiting { .. } | ActiveWorker::CircuitOpen { .. } => None,
         }
     }
 
     /// The one that the slot is known by: who sits there, else who leaves last.
     pub fn shown(&self) -> Option<&Worker> {
-        self.sitting().or(self.leaving.last())
+        self.active_worker().or(self.leaving.last())
     }
 
     pub fn workers(&self) -> impl Iterator<Item = &Worker> {
-        self.sitting().into_iter().chain(&self.next).chain(&self.leaving)
+        self.active_worker().into_iter().chain(&self.next).chain(&self.leaving)
     }
 
     pub fn worker(&mut self, id: WorkerId) -> Option<&mut Worker> {
-        let sitting = match &mut self.seat {
-            Seat::Occupied(worker) => Some(worker),
-            Seat::Vacant | Seat::Waiting { .. } | Seat::CircuitOpen { .. } => None,
+        let active_worker = match &mut self.active {
+            ActiveWorker::Running(worker) => Some(worker),
+            ActiveWorker::Vacant | ActiveWorker::Waiting { .. } | ActiveWorker::CircuitOpen { .. } => None,
         };
-        let mut all = sitting.into_iter().chain(&mut self.next).chain(&mut self.leaving);
+        let mut all = active_worker.into_iter().chain(&mut self.next).chain(&mut self.leaving);
         all.find(|worker| worker.id == id)
     }
 
     /// A process exists or is about to.
-    pub fn is_inhabited(&self) -> bool {
+    pub fn has_workers(&self) -> bool {
         self.workers().next().is_some()
     }
 
@@ -131,12 +131,14 @@ impl Slot {
     }
 
     pub fn is_ready(&self) -> bool {
-        self.sitting().is_some_and(Worker::is_ready)
+        self.active_worker().is_some_and(Worker::is_ready)
     }
 
     /// Nobody need wait for this slot: it is ready, has used up its budget, or is to be empty.
     pub fn is_settled(&self) -> bool {
-        self.is_ready() || self.trial || matches!(self.seat, Seat::CircuitOpen { .. } | Seat::Vacant)
+        self.is_ready()
+            || self.trial
+            || matches!(self.active, ActiveWorker::CircuitOpen { .. } | ActiveWorker::Vacant)
     }
 
     /// Nobody misses a worker that serves here.
@@ -144,32 +146,37 @@ impl Slot {
         self.fresh || self.role != Role::Serving
     }
 
-    pub fn view(&self) -> SlotState {
-        let worker = match &self.seat {
-            Seat::Occupied(worker) => worker,
-            Seat::Waiting { .. } => return SlotState::Waiting,
-            Seat::CircuitOpen { .. } => return SlotState::CircuitOpen,
-            Seat::Vacant => match self.leaving.last() {
+    pub fn view(&self) -> WorkerState {
+        let worker = match &self.active {
+            ActiveWorker::Running(worker) => worker,
+            ActiveWorker::Waiting { .. } => return WorkerState::Waiting,
+            ActiveWorker::CircuitOpen { .. } => return WorkerState::CircuitOpen,
+            ActiveWorker::Vacant => match self.leaving.last() {
                 Some(leaving) => leaving,
-                None => return SlotState::Vacant,
+                None => return WorkerState::Vacant,
             },
         };
         match worker.stage {
-            Stage::Starting { .. } => SlotState::Starting,
-            Stage::Ready { .. } if self.role == Role::Spare => SlotState::Standby,
-            Stage::Ready { .. } => SlotState::Ready,
-            Stage::Draining { .. } => SlotState::Draining,
-            Stage::Terminating { .. } | Stage::Killed { .. } => SlotState::Stopping,
+            Stage::Starting { .. } => WorkerState::Starting,
+            Stage::Ready { .. } if self.role == Role::Standby => WorkerState::Standby,
+            Stage::Ready { .. } => WorkerState::Ready,
+            Stage::Draining { .. } => WorkerState::Draining,
+            Stage::Terminating { .. } | Stage::Killed { .. } => WorkerState::Stopping,
         }
     }
 
     /// When this slot wants to be looked at again.
     pub fn due(&self, startup_timeout: Duration) -> Option<Duration> {
-        let seat = match self.seat {
-            Seat::Waiting { until, .. } | Seat::CircuitOpen { until } => Some(until),
-            Seat::Vacant | Seat::Occupied(_) => None,
+        let active = match self.active {
+            ActiveWorker::Waiting { until, .. } | ActiveWorker::CircuitOpen { until } => Some(until),
+            ActiveWorker::Vacant | ActiveWorker::Running(_) => None,
         };
-        let ailing = self.ailing.map(|ailing| ailing.until);
-        self.workers().filter_map(|worker| worker.due(startup_timeout)).chain(seat).chain(ailing).min()
+        let pending_replacement =
+            self.pending_replacement.map(|pending_replacement| pending_replacement.until);
+        self.workers()
+            .filter_map(|worker| worker.due(startup_timeout))
+            .chain(active)
+            .chain(pending_replacement)
+            .min()
     }
 }

@@ -1,13 +1,13 @@
 //! The supervisor on a simulated clock: the promises one by one, then any order of facts.
 
-mod ailing;
 mod any_order;
 mod ending;
 mod operations;
+mod unhealthy;
 
 use std::time::Duration;
 
-use super::{Action, Fact, Policy, Seat, Slot, Stage, Supervisor};
+use super::{Action, ActiveWorker, Fact, Policy, Slot, Stage, Supervisor};
 use crate::config::sections::process::Ready;
 use crate::error::{Code, Error};
 use crate::event::{Event, Exit};
@@ -80,11 +80,11 @@ impl World {
     }
 
     fn is_open(&self, slot: u16) -> bool {
-        matches!(self.slot(slot).seat, Seat::CircuitOpen { .. })
+        matches!(self.slot(slot).active, ActiveWorker::CircuitOpen { .. })
     }
 
     fn is_waiting(&self, slot: u16) -> bool {
-        matches!(self.slot(slot).seat, Seat::Waiting { .. })
+        matches!(self.slot(slot).active, ActiveWorker::Waiting { .. })
     }
 
     fn spawned(&mut self, slot: u16) -> Vec<Action> {

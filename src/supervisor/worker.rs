@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::Policy;
 use crate::error::Error;
 use crate::event::ExitReason;
-use crate::event::{MOST_OUTPUT, tail};
+use crate::event::{MAX_OUTPUT, tail};
 use crate::model::WorkerId;
 
 /// All times are the supervisor's clock.
@@ -70,7 +70,7 @@ impl Worker {
 
     pub fn wrote(&mut self, text: &str) {
         self.output.push_str(text);
-        self.output = tail(&self.output, MOST_OUTPUT).to_owned();
+        self.output = tail(&self.output, MAX_OUTPUT).to_owned();
     }
 
     pub fn pid(&self) -> Option<u32> {

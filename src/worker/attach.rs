@@ -13,20 +13,20 @@ use rustix::io::Errno;
 
 use super::Calls;
 use super::collections;
+use super::control::{ControlChannel, Notice};
 use super::datagrams::Numbers;
-use super::desk::Post;
-use super::door::Door;
-use super::hands::Hands;
-use super::headroom::Headroom;
-use super::link::{Link, Notice};
-use super::pace::Pace;
+use super::fd_batch::FdBatch;
+use super::fd_pressure::FdHeadroom;
+use super::listener_share::ListenerShare;
+use super::loop_lag::LoopLag;
+use super::messages::MessageEndpoint;
 use super::streams::Streams;
-use crate::event::{MOST_OUTPUT, tail};
-use crate::ipc::control::{GroupId, ToPrimary, ToWorker, Welcome};
+use crate::event::{MAX_OUTPUT, tail};
+use crate::ipc::control::{GroupId, Hello, ToPrimary, ToWorker};
 use crate::ipc::crypto::Pair;
+use crate::ipc::fd_message::{self, FdHeader, IdleKeepAlive};
 use crate::ipc::message::BESIDE;
-use crate::ipc::parcel::{self, Kept, Label};
-use crate::ipc::tickets;
+use crate::ipc::ticket_keys;
 use crate::metrics::layout::page;
 use crate::metrics::memory::{Page, SharedMemory};
 use crate::sys::memory::Mapping;
@@ -35,24 +35,24 @@ use crate::sys::uv::{Loop, Poll, Prepare};
 use crate::sys::{fds, orphan, stack};
 
 /// Messages read from the connection channel in one go.
-const MOST_PARCELS: usize = 4;
+const MAX_MESSAGES: usize = 4;
 /// And as often when all is taken: more than may be under way to a worker.
-const MOST_TURNS: usize = 64;
+const MAX_TURNS: usize = 64;
 /// What a worker has after its primary was killed: time for what is nearly done.
 pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
 
 /// What a worker inherits, before its loop is known.
 pub struct Attachment {
-    link: Link,
+    control: ControlChannel,
     connections: OwnedFd,
     /// The channel to the primary's program, and its keys if it is sealed.
     program: OwnedFd,
     keys: Option<Pair>,
     streams: Option<Streams>,
-    /// The keys of TLS session tickets: [`crate::ipc::tickets`].
+    /// The keys of TLS session tickets: [`crate::ipc::ticket_keys`].
     pub tickets: Arc<Mapping>,
     pub memory: SharedMemory,
-    pub welcome: Welcome,
+    pub hello: Hello,
 }
 
 impl Attachment {
@@ -73,40 +73,40 @@ impl Attachment {
         };
         let (control, connections, memfd, program) = (inherit(0)?, inherit(1)?, inherit(2)?, inherit(3)?);
         orphan::watch(GRACE_AFTER_DEATH)?;
-        let link = Link::new(control);
-        let (ToWorker::Welcome(welcome), Some(tickets)) = link.first()? else {
+        let control = ControlChannel::new(control);
+        let (ToWorker::Hello(hello), Some(tickets)) = control.first()? else {
             return Err(io::Error::other("the first message is no welcome"));
         };
-        let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), tickets::CELLS, false)?);
-        let keys = if welcome.sealed { Some(link.keys()?.program) } else { None };
-        let streams = Streams::inherit(welcome.captured, inherit)?;
-        link.welcomed(welcome.messages.most + BESIDE);
+        let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
+        let keys = if hello.sealed { Some(control.keys()?.program) } else { None };
+        let streams = Streams::inherit(hello.captured, inherit)?;
+        control.greeted(hello.messages.most + BESIDE);
         let memory = SharedMemory::open(&memfd)?;
-        Ok(Some(Self { link, connections, program, keys, streams, tickets, memory, welcome: *welcome }))
+        Ok(Some(Self { control, connections, program, keys, streams, tickets, memory, hello: *hello }))
     }
 
     /// Puts the worker on the runtime's loop. The handles do not keep it alive.
     pub fn start(self, uv: Loop, calls: Calls) -> io::Result<Rc<Worker>> {
-        let Attachment { link, connections, program, keys, streams, memory, welcome, tickets: _ } = self;
-        let page = memory.page(welcome.worker);
-        let hands = Hands::new()?;
+        let Attachment { control, connections, program, keys, streams, memory, hello, tickets: _ } = self;
+        let page = memory.page(hello.worker);
+        let fd_batch = FdBatch::new()?;
         let worker = Rc::new_cyclic(|worker| Worker {
             uv,
-            post: Post::new(worker.clone()),
-            link,
+            post: MessageEndpoint::new(worker.clone()),
+            control,
             page,
             memory,
-            welcome,
+            hello,
             calls,
-            hands,
-            headroom: Headroom::new(),
-            pace: Pace::new(uv),
+            fd_batch,
+            fd_headroom: FdHeadroom::new(),
+            loop_lag: LoopLag::new(uv),
             connections,
             listeners: RefCell::default(),
             shares: RefCell::default(),
             limited: RefCell::default(),
             received: RefCell::default(),
-            doors: RefCell::default(),
+            listener_shares: RefCell::default(),
             datagrams: RefCell::default(),
             promoted: Cell::new(false),
             is_ready: Cell::new(false),
@@ -116,11 +116,11 @@ impl Attachment {
             streams,
         });
         worker.watch_loop()?;
-        if worker.welcome.measured {
+        if worker.hello.measured {
             let page = worker.page.clone();
             collections::count(move || Some(page.clone()));
         }
-        worker.open_post(program, keys.as_ref())?;
+        worker.open_messages(program, keys.as_ref())?;
         Ok(worker)
     }
 }
@@ -129,20 +129,20 @@ impl Attachment {
 struct Handles {
     control: Poll,
     channel: Poll,
-    _beat: Prepare,
+    _heartbeat: Prepare,
 }
 
 pub struct Worker {
     pub(super) uv: Loop,
-    pub(super) post: Post,
-    pub(super) link: Link,
+    pub(super) post: MessageEndpoint,
+    pub(super) control: ControlChannel,
     pub(super) page: Page,
     pub memory: SharedMemory,
-    pub welcome: Welcome,
+    pub hello: Hello,
     pub(super) calls: Calls,
-    hands: Hands,
-    pub(super) headroom: Headroom,
-    pace: Pace,
+    fd_batch: FdBatch,
+    pub(super) fd_headroom: FdHeadroom,
+    loop_lag: LoopLag,
     connections: OwnedFd,
     /// Listeners that a server asked for and does not serve yet; None where the primary alone accepts.
     pub(super) listeners: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
@@ -152,7 +152,7 @@ pub struct Worker {
     pub(super) limited: RefCell<HashSet<GroupId>>,
     /// Connections of each group that came through the connection channel, those that were lost there among them.
     pub(super) received: RefCell<HashMap<GroupId, u64>>,
-    pub(super) doors: RefCell<Vec<Door>>,
+    pub(super) listener_shares: RefCell<Vec<ListenerShare>>,
     /// Of the shared datagram sockets.
     pub(super) datagrams: RefCell<Numbers>,
     /// The slot is this worker's.
@@ -175,19 +175,19 @@ impl Worker {
                 }
             }
         };
-        let control = Poll::start(self.uv, self.link.to_poll()?, false, on(|worker| worker.attend()))?;
+        let control = Poll::start(self.uv, self.control.to_poll()?, false, on(|worker| worker.attend()))?;
         let channel = self.connections.try_clone()?;
         let channel = Poll::start(self.uv, channel, false, on(|worker| worker.take_pushed()))?;
         let beat = Prepare::start(self.uv, on(|worker| worker.beat()))?;
-        *self.handles.borrow_mut() = Some(Handles { control, channel, _beat: beat });
+        *self.handles.borrow_mut() = Some(Handles { control, channel, _heartbeat: beat });
         Ok(())
     }
 
     /// Lets go of the loop; called before the environment goes.
     pub fn detach(&self) {
-        self.close_doors();
+        self.close_shares();
         self.handles.borrow_mut().take();
-        self.close_post();
+        self.close_messages();
         self.watch.borrow_mut().take();
     }
 
@@ -198,22 +198,22 @@ impl Worker {
         let armed = stack::Watch::arm(move || {
             if let Some(worker) = worker.upgrade() {
                 // A primary that is gone asks for nothing.
-                let _ = worker.link.send(&ToPrimary::Stack { text: take().ok() });
+                let _ = worker.control.send(&ToPrimary::Stack { text: take().ok() });
             }
         });
         let lacks = armed.as_ref().err().map(ToString::to_string);
         *self.watch.borrow_mut() = armed.ok();
-        self.link.send(&ToPrimary::Traceable { lacks }).map(|_| ())
+        self.control.send(&ToPrimary::Traceable { lacks }).map(|_| ())
     }
 
     /// A debugger may stop this process from now on.
     pub fn inspected(&self) -> io::Result<()> {
-        self.link.send(&ToPrimary::Inspected).map(|_| ())
+        self.control.send(&ToPrimary::Inspected).map(|_| ())
     }
 
     /// The buffer that `Calls::connections` is about.
     pub fn buffer(&self) -> Arc<Mapping> {
-        self.hands.buffer()
+        self.fd_batch.buffer()
     }
 
     /// First cell of this worker's page in the shared memory.
@@ -222,26 +222,26 @@ impl Worker {
     }
 
     fn beat(&self) {
-        self.page.add(page::BEAT, 1);
-        if self.welcome.measured {
-            self.pace.turned(&self.page);
+        self.page.add(page::HEARTBEAT, 1);
+        if self.hello.measured {
+            self.loop_lag.turned(&self.page);
         }
         self.page.set(page::CLOCK, 0);
         self.flush_messages();
-        if self.headroom.is_scarce() {
-            self.look_for_headroom();
+        if self.fd_headroom.has_fd_pressure() {
+            self.check_fd_pressure();
         }
     }
 
     /// The control channel has something to read, or room.
     fn attend(&self) {
-        self.flush_link();
-        self.read_mail();
+        self.flush_control();
+        self.read_notices();
     }
 
     /// Sends what is queued for other workers, and goes on when there is room again.
-    pub(super) fn flush_link(&self) {
-        let waits = self.link.flush();
+    pub(super) fn flush_control(&self) {
+        let waits = self.control.flush();
         if let Some(handles) = self.handles.borrow().as_ref()
             && self.waits_to_write.replace(waits) != waits
         {
@@ -251,13 +251,13 @@ impl Worker {
     }
 
     /// Tells JavaScript what the primary said.
-    pub fn read_mail(&self) {
-        for (notice, number) in self.link.mail() {
+    pub fn read_notices(&self) {
+        for (notice, number) in self.control.inbox() {
             match notice {
-                Notice::Gone => self.close_doors(),
-                Notice::Goodbye => orphan::set_grace(Duration::from_millis(u64::from(number))),
+                Notice::Gone => self.close_shares(),
+                Notice::ShutdownNotice => orphan::set_grace(Duration::from_millis(u64::from(number))),
                 Notice::Promoted => {
-                    self.open_doors();
+                    self.open_shares();
                     continue;
                 }
                 Notice::Drain
@@ -275,44 +275,44 @@ impl Worker {
             self.streams.iter().for_each(|streams| streams.heed(notice));
             (self.calls.notice)(notice, number);
         }
-        self.take_letters();
-        if self.link.is_gone() {
+        self.take_messages();
+        if self.control.is_gone() {
             self.nobody_answers();
             // Nothing more will come; a level-triggered poll of an ended channel would spin.
             self.handles.borrow_mut().take();
         }
     }
 
-    pub fn has_mail(&self) -> bool {
-        self.link.has_mail()
+    pub fn has_notices(&self) -> bool {
+        self.control.has_notices()
     }
 
     pub(super) fn take_pushed(&self) {
-        self.page.add(page::BEAT, 1);
-        for _ in 0..MOST_PARCELS {
+        self.page.add(page::HEARTBEAT, 1);
+        for _ in 0..MAX_MESSAGES {
             if !self.can_take_pushed() {
                 if let Some(handles) = self.handles.borrow().as_ref() {
                     handles.channel.stop();
                 }
                 return;
             }
-            match parcel::receive(self.connections.as_fd()) {
-                Ok(Some(parcel)) => {
-                    if parcel.lost > 0 {
-                        self.page.add(page::LOST, parcel.lost as u64);
+            match fd_message::receive(self.connections.as_fd()) {
+                Ok(Some(fd_message)) => {
+                    if fd_message.lost > 0 {
+                        self.page.add(page::LOST, fd_message.lost as u64);
                         let text = "Connections were lost: a worker had no file descriptor for them. Raise the \
                                     limit of open files (ulimit -n).";
                         // A primary that is gone logs nothing.
                         let _ = self.hint(text.to_owned(), true);
                     }
-                    let count = (parcel.fds.len() + parcel.lost) as u64;
+                    let count = (fd_message.fds.len() + fd_message.lost) as u64;
                     self.page.add(page::PUSHED, count);
-                    *self.received.borrow_mut().entry(parcel.label.group).or_default() += count;
-                    parcel.fds.iter().for_each(|fd| self.note_descriptor(fd.as_raw_fd()));
-                    if parcel.label.asked > 0 {
-                        (self.calls.notice)(Notice::Asked, parcel.label.asked);
+                    *self.received.borrow_mut().entry(fd_message.header.group).or_default() += count;
+                    fd_message.fds.iter().for_each(|fd| self.note_descriptor(fd.as_raw_fd()));
+                    if fd_message.header.asked > 0 {
+                        (self.calls.notice)(Notice::Asked, fd_message.header.asked);
                     }
-                    self.hand_over(parcel.label, parcel.fds);
+                    self.hand_over(fd_message.header, fd_message.fds);
                 }
                 Err(Errno::INTR) => {}
                 // The end is told on the control channel.
@@ -329,9 +329,9 @@ impl Worker {
 
     /// Takes what lies in the channel now, all of it, as far as there are descriptors.
     pub(super) fn take_all_pushed(&self) {
-        let waits = || matches!(parcel::next_size(self.connections.as_fd()), Ok(Some(_)));
+        let waits = || matches!(fd_message::next_size(self.connections.as_fd()), Ok(Some(_)));
         // The primary may go on sending: what other groups bring can wait for the loop.
-        for _ in 0..MOST_TURNS {
+        for _ in 0..MAX_TURNS {
             if !waits() || !self.can_take_pushed() {
                 return;
             }
@@ -341,9 +341,9 @@ impl Worker {
 
     /// The kernel drops what does not fit: it is looked first.
     pub(super) fn can_take_pushed(&self) -> bool {
-        self.headroom.is_ample()
-            || match parcel::next_size(self.connections.as_fd()) {
-                Ok(Some(count)) => self.headroom.has_room_for(count),
+        self.fd_headroom.is_ample()
+            || match fd_message::next_size(self.connections.as_fd()) {
+                Ok(Some(count)) => self.fd_headroom.has_room_for(count),
                 // Nothing there, or the end.
                 Ok(None) | Err(_) => true,
             }
@@ -355,22 +355,22 @@ impl Worker {
         }
     }
 
-    pub(super) fn hand_over(&self, label: Label, batch: Vec<OwnedFd>) {
+    pub(super) fn hand_over(&self, header: FdHeader, batch: Vec<OwnedFd>) {
         if !batch.is_empty() {
-            let count = self.hands.put(batch, label);
-            (self.calls.connections)(label.group, count);
+            let count = self.fd_batch.put(batch, header);
+            (self.calls.connections)(header.group, count);
         }
     }
 
-    /// Gives a connection to another worker, through the primary: `kept` is None when it has not asked yet. This
+    /// Gives a connection to another worker, through the primary: `keep_alive` is None when it has not asked yet. This
     /// process still has its own descriptor, which it must close without a word to the client.
     ///
     /// # Errors
     /// AGAIN when the primary has not read what was given before; nothing was sent.
-    pub fn give_away(&self, group: GroupId, fd: i32, kept: Option<Kept>) -> io::Result<()> {
+    pub fn give_away(&self, group: GroupId, fd: i32, keep_alive: Option<IdleKeepAlive>) -> io::Result<()> {
         let connection = fds::duplicate(fd)?;
-        let label = Label { kept, ..Label::of(group) };
-        Ok(parcel::send(self.connections.as_fd(), label, &[connection.as_fd()])?)
+        let header = FdHeader { keep_alive, ..FdHeader::of(group) };
+        Ok(fd_message::send(self.connections.as_fd(), header, &[connection.as_fd()])?)
     }
 
     /// What the program wrote is for the error of a start that fails. True as long as anybody listens.
@@ -378,9 +378,9 @@ impl Worker {
         if self.is_ready.get() {
             return false;
         }
-        let kept = tail(text, MOST_OUTPUT).to_owned();
+        let keep_alive = tail(text, MAX_OUTPUT).to_owned();
         // A primary that is gone logs nothing.
-        let _ = self.link.send(&ToPrimary::Wrote { text: kept });
+        let _ = self.control.send(&ToPrimary::Wrote { text: keep_alive });
         true
     }
 
@@ -390,26 +390,26 @@ impl Worker {
 
     pub fn ready(&self) -> io::Result<()> {
         self.is_ready.set(true);
-        self.link.send(&ToPrimary::Ready).map(|_| ())
+        self.control.send(&ToPrimary::Ready).map(|_| ())
     }
 
     /// This worker is about to drain by itself.
     pub fn leaving(&self, signalled: bool) -> io::Result<()> {
-        self.link.send(&ToPrimary::Leaving { signalled }).map(|_| ())
+        self.control.send(&ToPrimary::Leaving { signalled }).map(|_| ())
     }
 
     /// It leads no more.
     pub fn resigned(&self) -> io::Result<()> {
-        self.link.send(&ToPrimary::Resigned).map(|_| ())
+        self.control.send(&ToPrimary::Resigned).map(|_| ())
     }
 
     /// The program listens to the cluster's events, or does no longer.
     pub fn follow(&self, follows: bool) -> io::Result<()> {
-        self.link.send(&ToPrimary::Follow { follows }).map(|_| ())
+        self.control.send(&ToPrimary::Follow { follows }).map(|_| ())
     }
 
     /// Something the operator should know; `warns`: something is not as it should be.
     pub fn hint(&self, text: String, warns: bool) -> io::Result<()> {
-        self.link.send(&ToPrimary::Hint { text, warns }).map(|_| ())
+        self.control.send(&ToPrimary::Hint { text, warns }).map(|_| ())
     }
 }

@@ -64,7 +64,7 @@ impl Worker {
         let place = (datagram.host.clone(), datagram.port, datagram.ipv6);
         let number = self.datagrams.borrow_mut().next(&place);
         datagram.nth = number;
-        let answer = self.link.ask(&ToPrimary::Bind { datagram });
+        let answer = self.control.ask(&ToPrimary::Bind { datagram });
         let mut numbers = self.datagrams.borrow_mut();
         let failed = match answer {
             Ok((ToWorker::Bound { socket }, Some(descriptor))) => {
@@ -89,28 +89,28 @@ impl Worker {
     /// The socket is closed here. When this returns the address is free, if nobody else has it.
     pub fn unbind(&self, socket: SocketId) {
         self.datagrams.borrow_mut().closed(socket);
-        if !self.link.is_gone() {
+        if !self.control.is_gone() {
             // A primary that is gone has let go of everything.
-            let _ = self.link.ask(&ToPrimary::Unbind { socket });
+            let _ = self.control.ask(&ToPrimary::Unbind { socket });
         }
     }
 
     /// This worker wants to hear a multicast group on the socket. Is it the first, which must tell the kernel?
     pub fn join(&self, socket: SocketId, membership: String) -> bool {
-        let answer = self.link.ask(&ToPrimary::Join { socket, membership });
+        let answer = self.control.ask(&ToPrimary::Join { socket, membership });
         !matches!(answer, Ok((ToWorker::Joined { first: false }, _)))
     }
 
     /// It does no longer. Is it the last, which must tell the kernel and then say that it has `left`?
     pub fn part(&self, socket: SocketId, membership: String) -> bool {
-        let answer = self.link.ask(&ToPrimary::Part { socket, membership });
+        let answer = self.control.ask(&ToPrimary::Part { socket, membership });
         !matches!(answer, Ok((ToWorker::Parted { last: false }, _)))
     }
 
     /// The kernel knows.
     pub fn left(&self, socket: SocketId, membership: String) {
         // A primary that is gone tells nobody else.
-        let _ = self.link.send(&ToPrimary::Left { socket, membership });
+        let _ = self.control.send(&ToPrimary::Left { socket, membership });
     }
 }
 

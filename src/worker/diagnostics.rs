@@ -8,11 +8,11 @@ use crate::ipc::control::{Diagnose, ToPrimary};
 impl Worker {
     /// The next one that `Notice::Diagnose` told of.
     pub fn diagnosis(&self) -> Option<Diagnose> {
-        self.link.diagnosis()
+        self.control.diagnosis()
     }
 
     /// It has so many bytes, or `failure` says why there is none.
     pub fn diagnosed(&self, id: u32, bytes: u64, failure: Option<String>) -> io::Result<()> {
-        self.link.send(&ToPrimary::Diagnosed { id, bytes, failure }).map(|_| ())
+        self.control.send(&ToPrimary::Diagnosed { id, bytes, failure }).map(|_| ())
     }
 }

@@ -1,30 +1,30 @@
 //! A worker's side: attach to the primary, open doors, take connections, obey. Everything runs on the
 //! runtime's own loop, so that a connection taken means a loop alive. It decides nothing about other workers.
 //!
-//! `attach` finds the primary, `link` speaks with it, `doors` are the servers' listeners, `datagrams` shared sockets without connections, `headroom` watches
-//! the descriptors, `hands` gives connections to JavaScript, `desk` messages, `news` the cluster's events and orders, `pace` and `collections` measure; `streams`
+//! `attach` finds the primary, `control` speaks with it, `listener_shares` are the servers' listeners, `datagrams` shared sockets without connections, `fd_headroom` watches
+//! the descriptors, `fd_batch` gives connections to JavaScript, `endpoint` messages, `news` the cluster's events and orders, `loop_lag` and `collections` measure; `streams`
 //! is its output without a primary. `alone` is a process that has no primary at all.
 
-mod alone;
 mod attach;
 mod checks;
 mod collections;
+mod control;
 mod datagrams;
-mod desk;
 mod diagnostics;
-mod door;
-mod doors;
-mod hands;
-mod headroom;
-mod link;
-mod news;
-mod pace;
-mod requests;
+mod fd_batch;
+mod fd_pressure;
+mod listener_share;
+mod listener_shares;
+mod loop_lag;
+mod messages;
+mod notices;
+mod single_process;
+mod slow_requests;
 mod streams;
 
-pub use alone::Alone;
 pub use attach::{Attachment, Worker};
-pub use link::{Check, Notice};
+pub use control::{Check, Notice};
+pub use single_process::SingleProcess;
 
 use crate::ipc::frame::Frame;
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::link::Notice;
+use super::control::Notice;
 use crate::sys::orphan;
 
 /// The primary's own reader may be slow, or stopped.
-const PATIENCE: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The other end of an output of this process, and where the primary writes what it reads there.
 struct Stream {
@@ -42,7 +42,7 @@ impl Streams {
 
     /// A primary that says goodbye reads no more, and neither does one that is gone.
     pub fn heed(&self, notice: Notice) {
-        if matches!(notice, Notice::Goodbye | Notice::Gone) {
+        if matches!(notice, Notice::ShutdownNotice | Notice::Gone) {
             self.fall_back();
         }
     }
@@ -75,7 +75,7 @@ impl Stream {
     fn write(&self, mut bytes: &[u8]) -> bool {
         let since = Instant::now();
         while !bytes.is_empty() {
-            let left = PATIENCE.saturating_sub(since.elapsed());
+            let left = TIMEOUT.saturating_sub(since.elapsed());
             let mut polled = [PollFd::new(&self.own, PollFlags::OUT)];
             let timeout = Timespec::try_from(left).ok();
             match poll(&mut polled, timeout.as_ref()) {

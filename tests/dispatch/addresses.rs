@@ -115,13 +115,13 @@ fn a_unix_socket_is_gone_when_the_cluster_stops_though_its_workers_still_hold_it
     let held = cluster.listen(&site.address, Some(0)).unwrap().listener;
     let _worker = cluster.worker(0, &site);
     assert_eq!(Client::unix(&folder.socket()).who(), 0);
-    let (kept, listening) = (folder.0.join("kept"), folder.socket());
-    fs::hard_link(&listening, &kept).unwrap();
+    let (keep_alive, listening) = (folder.0.join("kept"), folder.socket());
+    fs::hard_link(&listening, &keep_alive).unwrap();
     cluster.retire();
     assert!(!folder.socket().exists());
     // Behind the other name nobody is let in, and the accept thread is not woken for it.
     let spent = cluster.processor_time();
-    assert_eq!(UnixStream::connect(&kept).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert_eq!(UnixStream::connect(&keep_alive).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     std::thread::park_timeout(Duration::from_millis(300));
     assert!(cluster.processor_time() - spent <= Duration::from_millis(50), "the thread spins");
     drop(held);

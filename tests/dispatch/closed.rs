@@ -21,16 +21,16 @@ fn a_server_closed_in_one_worker_leaves_everything_to_the_others() {
 #[test]
 fn what_lay_unread_in_the_channel_comes_round_when_the_server_closes() {
     let (cluster, site, _) = Cluster::serving(exact(drover::balance::Strategy::RoundRobin), 0);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
-    seat.await_message();
-    cluster.close_seat(seat.id, &site);
+    manual.await_message();
+    cluster.close_manual(manual.id, &site);
     for mut client in clients {
         assert_eq!(client.who(), 1);
     }
-    assert!(seat.take().is_none(), "nothing is left for the closed door");
+    assert!(manual.take().is_none(), "nothing is left for the closed door");
 }
 
 #[test]
@@ -46,14 +46,17 @@ fn a_server_closed_in_all_workers_closes_the_port() {
 fn what_an_address_brought_until_its_end_is_the_last_workers() {
     for settings in [settings(), direct()] {
         let (cluster, site, _) = Cluster::serving(settings, 0);
-        let (seat, other) = (cluster.seat(0), cluster.worker(1, &site));
+        let (manual, other) = (cluster.manual(0), cluster.worker(1, &site));
         let _listener = cluster.share(0, &site);
-        cluster.serve_seat(seat.id, &site);
+        cluster.serve_manual(manual.id, &site);
         cluster.close(&other, &site);
         let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
         // Whatever lies in its channel and in the kernel's queues.
-        cluster.close_seat(seat.id, &site);
-        assert_eq!(std::iter::from_fn(|| seat.take()).map(|parcel| parcel.fds.len()).sum::<usize>(), 10);
+        cluster.close_manual(manual.id, &site);
+        assert_eq!(
+            std::iter::from_fn(|| manual.take()).map(|fd_message| fd_message.fds.len()).sum::<usize>(),
+            10
+        );
         assert_eq!(cluster.refused(), 0);
         drop(clients);
     }
@@ -62,13 +65,13 @@ fn what_an_address_brought_until_its_end_is_the_last_workers() {
 #[test]
 fn what_a_worker_had_not_read_when_it_died_in_a_stop_is_answered() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     let mut client = Client::to(site.to());
     client.say(b"GET / HTTP/1.1\r\n\r\n");
-    seat.await_message();
+    manual.await_message();
     cluster.retire();
-    cluster.dead(seat.id);
+    cluster.dead(manual.id);
     cluster.stop();
     assert!(client.hear_all().unwrap().starts_with("HTTP/1.1 503 Service Unavailable\r\n"));
 }
@@ -111,8 +114,8 @@ fn an_address_of_which_a_worker_has_just_got_a_share_stays_open_though_all_other
     // It listens again, and before it serves the other one closes too.
     let share = cluster.share(0, &site);
     cluster.close(&workers[1], &site);
-    workers[0].open_door(site.group, share);
-    cluster.serve_seat(workers[0].id, &site);
+    workers[0].open_share(site.group, share);
+    cluster.serve_manual(workers[0].id, &site);
     assert_eq!(Client::to(site.to()).who(), 0);
     cluster.close(&workers[0], &site);
     let refused = Client::try_to(site.to()).err().map(|error| error.kind());

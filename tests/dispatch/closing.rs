@@ -16,7 +16,7 @@ use rustix::net::connect;
 use crate::harness::*;
 
 /// Handshakes under way are waited for so long.
-const LONGEST: Duration = Duration::from_millis(50);
+const MAX_LENGTH: Duration = Duration::from_millis(50);
 
 fn filter(socket: impl AsFd, program: &[Instruction]) {
     let raw: Vec<_> = program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();
@@ -55,7 +55,7 @@ fn a_barred_listener_lets_nobody_in_and_ends_the_handshakes_under_way() {
     assert_eq!(connect(&late, &to), Err(Errno::INPROGRESS));
     // The kernel repeats its answer after a second.
     filter(&begun, &keep(u32::MAX));
-    assert!(is_ready(&listener, PollFlags::IN, PATIENCE), "the handshake under way ends");
+    assert!(is_ready(&listener, PollFlags::IN, TIMEOUT), "the handshake under way ends");
     let (_, who) = listener.accept().unwrap();
     assert_eq!(Some(who), own_address(&begun));
     assert!(!is_ready(&late, PollFlags::OUT, Duration::ZERO), "the one that came later was not let in");
@@ -68,27 +68,27 @@ fn own_address(client: &OwnedFd) -> Option<std::net::SocketAddr> {
 }
 
 /// A cluster with one worker that the test steps by hand, whose queues nobody empties but the primary.
-fn with_a_seat(settings: Settings, host: &str) -> (Cluster, Site, Seat, Option<OwnedFd>) {
+fn with_a_manual_worker(settings: Settings, host: &str) -> (Cluster, Site, ManualWorker, Option<OwnedFd>) {
     let cluster = Cluster::start(settings);
     let site = cluster.open(&tcp(host));
-    let seat = cluster.seat(0);
+    let manual = cluster.manual(0);
     let listener = cluster.share(0, &site);
-    cluster.serve_seat(seat.id, &site);
-    (cluster, site, seat, listener)
+    cluster.serve_manual(manual.id, &site);
+    (cluster, site, manual, listener)
 }
 
-fn taken(seat: &Seat) -> usize {
-    std::iter::from_fn(|| seat.take()).map(|parcel| parcel.fds.len()).sum()
+fn taken(manual: &ManualWorker) -> usize {
+    std::iter::from_fn(|| manual.take()).map(|fd_message| fd_message.fds.len()).sum()
 }
 
 #[test]
 fn what_the_kernel_had_accepted_is_the_workers_when_the_cluster_has_closed_its_addresses() {
     for settings in [settings(), direct()] {
         for host in ["127.0.0.1", "0.0.0.0"] {
-            let (cluster, site, seat, _listener) = with_a_seat(settings.clone(), host);
+            let (cluster, site, manual, _listener) = with_a_manual_worker(settings.clone(), host);
             let clients: Vec<Client> = (0..10).map(|_| Client::to(site.at("127.0.0.1"))).collect();
             cluster.retire();
-            assert_eq!(taken(&seat), 10, "{host}, {:?}", settings.mode);
+            assert_eq!(taken(&manual), 10, "{host}, {:?}", settings.mode);
             assert_eq!(cluster.refused(), 0);
             drop(clients);
         }
@@ -98,7 +98,7 @@ fn what_the_kernel_had_accepted_is_the_workers_when_the_cluster_has_closed_its_a
 #[test]
 fn a_client_that_comes_after_the_end_is_refused_though_a_worker_holds_the_listener() {
     for settings in [settings(), direct()] {
-        let (cluster, site, _seat, listener) = with_a_seat(settings, "127.0.0.1");
+        let (cluster, site, _manual, listener) = with_a_manual_worker(settings, "127.0.0.1");
         cluster.retire();
         assert!(listener.is_some());
         let refused = Client::try_to(site.to()).err().map(|error| error.kind());
@@ -109,19 +109,19 @@ fn a_client_that_comes_after_the_end_is_refused_though_a_worker_holds_the_listen
 #[test]
 fn a_stop_waits_for_handshakes_under_way_and_for_no_other() {
     for address in ["0.0.0.0", "::"] {
-        let (cluster, site, _seat, _listener) = with_a_seat(direct(), address);
+        let (cluster, site, _manual, _listener) = with_a_manual_worker(direct(), address);
         let begun = half_open(site.at("127.0.0.1"));
         let since = Instant::now();
         cluster.retire();
-        assert!(since.elapsed() >= LONGEST, "{address}: it closed after {:?}", since.elapsed());
+        assert!(since.elapsed() >= MAX_LENGTH, "{address}: it closed after {:?}", since.elapsed());
         drop(begun);
     }
     // Without one, on any of several turns: a busy machine may take its time for one.
     let quick = (0..20).any(|_| {
-        let (cluster, ..) = with_a_seat(direct(), "0.0.0.0");
+        let (cluster, ..) = with_a_manual_worker(direct(), "0.0.0.0");
         let since = Instant::now();
         cluster.retire();
-        since.elapsed() < LONGEST
+        since.elapsed() < MAX_LENGTH
     });
     assert!(quick, "it waits without a reason");
 }
@@ -129,21 +129,21 @@ fn a_stop_waits_for_handshakes_under_way_and_for_no_other() {
 #[test]
 fn nobody_is_waited_for_where_clients_are_on_this_machine() {
     let quick = (0..20).any(|_| {
-        let (cluster, site, _seat, _listener) = with_a_seat(direct(), "127.0.0.1");
+        let (cluster, site, _manual, _listener) = with_a_manual_worker(direct(), "127.0.0.1");
         let _begun = half_open(site.to());
         let since = Instant::now();
         cluster.retire();
-        since.elapsed() < LONGEST
+        since.elapsed() < MAX_LENGTH
     });
     assert!(quick);
 }
 
 #[test]
 fn a_worker_that_is_slow_when_the_cluster_stops_gets_what_it_has_room_for_and_the_rest_is_answered() {
-    let (cluster, site, seat, _listener) = with_a_seat(settings(), "127.0.0.1");
+    let (cluster, site, manual, _listener) = with_a_manual_worker(settings(), "127.0.0.1");
     let mut clients: Vec<Client> = (0..200).map(|_| Client::to(site.to())).collect();
     cluster.retire();
-    let taken = taken(&seat);
+    let taken = taken(&manual);
     assert!(taken > 0 && taken < clients.len(), "{taken} taken");
     assert_eq!(cluster.refused(), (clients.len() - taken) as u64);
     let answer = clients.pop().unwrap().hear_all().unwrap();
@@ -158,11 +158,11 @@ fn a_unix_socket_that_closes_lets_nobody_in_and_gives_its_queue_to_the_worker() 
     let cluster = Cluster::start(settings());
     let address = drover::ipc::control::Address::Unix { path: path.to_str().unwrap().into() };
     let site = cluster.open(&address);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::unix(&path)).collect();
     cluster.retire();
-    assert_eq!(taken(&seat), 10);
+    assert_eq!(taken(&manual), 10);
     assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::NotFound);
     drop(UnixListener::bind(&path).expect("the name is free for others"));
     drop(clients);

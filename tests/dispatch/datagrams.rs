@@ -25,26 +25,26 @@ fn open_descriptors() -> usize {
 #[test]
 fn workers_share_one_socket_and_the_last_close_frees_the_port() {
     let cluster = Cluster::start(settings());
-    let seats = [0, 1].map(|slot| cluster.seat(slot));
-    let (id, first) = cluster.bind(&seats[0], &udp(0)).unwrap();
-    let (same, second) = cluster.bind(&seats[1], &udp(0)).unwrap();
+    let manuals = [0, 1].map(|slot| cluster.manual(slot));
+    let (id, first) = cluster.bind(&manuals[0], &udp(0)).unwrap();
+    let (same, second) = cluster.bind(&manuals[1], &udp(0)).unwrap();
     assert_eq!((id, port(&first)), (same, port(&second)));
-    let (other, third) = cluster.bind(&seats[0], &Datagram { nth: 1, ..udp(0) }).unwrap();
+    let (other, third) = cluster.bind(&manuals[0], &Datagram { nth: 1, ..udp(0) }).unwrap();
     assert_ne!((id, port(&first)), (other, port(&third)));
     let port = port(&first);
     drop((first, second));
-    cluster.unbind(&seats[0], id);
+    cluster.unbind(&manuals[0], id);
     assert!(!is_free(port), "the other worker has it");
-    cluster.unbind(&seats[1], id);
+    cluster.unbind(&manuals[1], id);
     assert!(is_free(port));
 }
 
 #[test]
 fn a_port_of_another_program_is_taken_and_an_address_of_the_other_family_invalid() {
     let cluster = Cluster::start(settings());
-    let seat = cluster.seat(0);
+    let manual = cluster.manual(0);
     let other = UdpSocket::bind("127.0.0.1:0").unwrap();
-    let errno = |datagram| cluster.bind(&seat, &datagram).map(|_| ()).unwrap_err().errno;
+    let errno = |datagram| cluster.bind(&manual, &datagram).map(|_| ()).unwrap_err().errno;
     assert_eq!(errno(udp(other.local_addr().unwrap().port())), libc::EADDRINUSE);
     assert_eq!(errno(Datagram { host: "::1".into(), ..udp(0) }), libc::EINVAL);
     assert_eq!(errno(Datagram { host: "nonsense".into(), ..udp(0) }), libc::EINVAL);
@@ -54,18 +54,18 @@ fn a_port_of_another_program_is_taken_and_an_address_of_the_other_family_invalid
 #[test]
 fn who_is_gone_gets_nothing() {
     let cluster = Cluster::start(settings());
-    let seat = cluster.seat(0);
-    cluster.dead(seat.id);
-    assert_eq!(cluster.bind(&seat, &udp(0)).map(|_| ()).unwrap_err().errno, libc::ECONNABORTED);
+    let manual = cluster.manual(0);
+    cluster.dead(manual.id);
+    assert_eq!(cluster.bind(&manual, &udp(0)).map(|_| ()).unwrap_err().errno, libc::ECONNABORTED);
 }
 
 /// The port of a socket whose only worker, that of slot 0, has died.
 fn port_of_the_dead(cluster: &Cluster) -> u16 {
-    let seat = cluster.seat(0);
-    let (_, socket) = cluster.bind(&seat, &udp(0)).unwrap();
+    let manual = cluster.manual(0);
+    let (_, socket) = cluster.bind(&manual, &udp(0)).unwrap();
     let port = port(&socket);
     drop(socket);
-    cluster.dead(seat.id);
+    cluster.dead(manual.id);
     port
 }
 
@@ -75,7 +75,7 @@ fn what_came_while_nobody_lived_is_read_by_the_replacement() {
     let port = port_of_the_dead(&cluster);
     let client = UdpSocket::bind("127.0.0.1:0").unwrap();
     client.send_to(b"meanwhile", ("127.0.0.1", port)).unwrap();
-    let next = cluster.coming_seat(0);
+    let next = cluster.starting_manual(0);
     let (_, socket) = cluster.bind(&next, &udp(0)).unwrap();
     let mut text = [0; 16];
     let (read, _) = rustix::net::recv(&socket, &mut text, rustix::net::RecvFlags::empty()).unwrap();
@@ -87,7 +87,7 @@ fn a_replacement_that_does_not_bind_lets_go_of_the_port() {
     let cluster = Cluster::start(settings());
     let port = port_of_the_dead(&cluster);
     assert!(!is_free(port), "its replacement may want it");
-    let _next = cluster.seat(0);
+    let _next = cluster.manual(0);
     eventually("the port is free", || is_free(port).then_some(()));
 }
 
@@ -98,11 +98,11 @@ fn ten_thousand_sockets_leave_no_descriptor_behind() {
         return;
     }
     let cluster = Cluster::start(settings());
-    let seat = cluster.seat(0);
+    let manual = cluster.manual(0);
     let before = open_descriptors();
     for _ in 0..10_000 {
-        let (id, _socket) = cluster.bind(&seat, &udp(0)).unwrap();
-        cluster.unbind(&seat, id);
+        let (id, _socket) = cluster.bind(&manual, &udp(0)).unwrap();
+        cluster.unbind(&manual, id);
     }
     assert_eq!(open_descriptors(), before);
 }
@@ -114,11 +114,11 @@ fn datagram_sockets_end_where_the_room_for_connections_begins() {
         return;
     }
     let (cluster, site, _workers) = Cluster::serving(settings(), 1);
-    let seat = cluster.seat(1);
+    let manual = cluster.manual(1);
     let mut bound = Vec::new();
     let refused = loop {
         // The worker of a test is in this process: what it gets would take the room of the primary.
-        match cluster.bind(&seat, &Datagram { nth: bound.len() as u32, ..udp(0) }) {
+        match cluster.bind(&manual, &Datagram { nth: bound.len() as u32, ..udp(0) }) {
             Ok((id, _)) => bound.push(id),
             Err(failure) => break failure.errno,
         }
@@ -128,8 +128,8 @@ fn datagram_sockets_end_where_the_room_for_connections_begins() {
     for _ in 0..100 {
         assert_eq!(Client::to(site.to()).who(), 0);
     }
-    cluster.unbind(&seat, bound[0]);
-    assert!(cluster.bind(&seat, &udp(0)).is_ok());
+    cluster.unbind(&manual, bound[0]);
+    assert!(cluster.bind(&manual, &udp(0)).is_ok());
     let is_short = |report: &drover::dispatch::Report| matches!(report, drover::dispatch::Report::Notice(_, text) if text.contains("short of file"));
     assert_eq!(cluster.reports(is_short), 0, "connections never had to wait");
 }

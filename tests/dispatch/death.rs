@@ -22,7 +22,7 @@ fn stream(site: &Site) -> (JoinHandle<usize>, Receiver<usize>) {
         while greeted < STREAM {
             let clients: Vec<Client> = (0..ABREAST).map(|_| Client::to(to)).collect();
             for mut client in clients {
-                client.greeting().expect("no connection is lost");
+                client.worker_config().expect("no connection is lost");
                 greeted += 1;
             }
             let _ = told.send(greeted);
@@ -39,12 +39,12 @@ fn modes() -> [Settings; 2] {
 #[test]
 fn what_a_dead_worker_had_not_read_is_served_by_others() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..40).map(|_| Client::to(site.to())).collect();
-    seat.await_message();
-    drop(seat);
+    manual.await_message();
+    drop(manual);
     cluster.dead(WorkerId::new(0, 1));
     for mut client in clients {
         assert_eq!(client.who(), 1);
@@ -108,18 +108,18 @@ fn news_of_an_earlier_worker_of_the_slot_do_not_touch_the_present_one() {
     workers.into_iter().for_each(|worker| cluster.kill(worker));
     let _worker = cluster.worker(0, &site);
     cluster.dead(WorkerId::new(0, 1));
-    cluster.close_seat(WorkerId::new(0, 1), &site);
+    cluster.close_manual(WorkerId::new(0, 1), &site);
     assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
 }
 
 #[test]
 fn a_worker_that_joins_before_its_predecessors_death_is_told_inherits_what_was_unread() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
-    seat.await_message();
-    drop(seat);
+    manual.await_message();
+    drop(manual);
     let _worker = cluster.worker(0, &site);
     cluster.dead(WorkerId::new(0, 1));
     for mut client in clients {

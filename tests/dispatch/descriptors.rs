@@ -29,15 +29,15 @@ fn every_descriptor_is_closed_on_exec() {
     let unix = drover::ipc::control::Address::Unix { path: folder.to_str().unwrap().to_owned() };
     let unix = cluster.open(&unix);
     let shares = [&site.address, &unix.address].map(|address| cluster.listen(address, Some(3)).unwrap());
-    let seat = cluster.seat(3);
-    let datagrams = cluster.bind(&seat, &udp(0)).unwrap();
-    cluster.serve_seat(seat.id, &unix);
+    let manual = cluster.manual(3);
+    let datagrams = cluster.bind(&manual, &udp(0)).unwrap();
+    cluster.serve_manual(manual.id, &unix);
     let _clients = [Client::unix(&folder), Client::unix(&folder)];
-    seat.await_message();
-    let parcel = seat.take().unwrap();
+    manual.await_message();
+    let fd_message = manual.take().unwrap();
     let ours: Vec<i32> = open_descriptors().difference(&before).copied().collect();
     assert!(ours.len() > 20, "{ours:?}");
     let inherited: Vec<&i32> = ours.iter().filter(|fd| closes_on_exec(**fd) == Some(false)).collect();
     assert!(inherited.is_empty(), "{inherited:?}");
-    drop((shares, parcel, datagrams));
+    drop((shares, fd_message, datagrams));
 }

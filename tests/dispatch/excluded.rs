@@ -11,18 +11,18 @@ const CLIENTS: usize = 40;
 
 /// Connections lie in the queue of slot 0's own listener; then `exclude` happens to slot 0, and what is left of
 /// its worker may take what it is sent.
-fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, Seat) -> Option<Worker>) {
+fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, ManualWorker) -> Option<Worker>) {
     // Without a judge the queue stays as it is until then.
     let (cluster, site, _others) = Cluster::serving(Settings { health_aware: false, ..direct() }, 0);
-    let seat = cluster.seat(0);
+    let manual = cluster.manual(0);
     let listener = cluster.share(0, &site).unwrap();
-    cluster.serve_seat(seat.id, &site);
+    cluster.serve_manual(manual.id, &site);
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::to(site.to())).collect();
     let queue = fds::accept_queue(listener.as_fd()).unwrap();
     assert!(queue > 0, "of {CLIENTS} clients none met slot 0: once in 10^12 runs");
     drop(listener);
-    let left = exclude(&cluster, &site, seat);
+    let left = exclude(&cluster, &site, manual);
     for mut client in clients {
         let slot = client.who();
         assert!(slot == 1 || left.is_some(), "{slot}");
@@ -32,17 +32,17 @@ fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, Seat) -> Option<Wor
 
 #[test]
 fn the_queue_of_a_worker_that_closed_its_server_is_served_by_others() {
-    nobody_is_lost_when(|cluster, site, seat| {
-        cluster.close_seat(seat.id, site);
+    nobody_is_lost_when(|cluster, site, manual| {
+        cluster.close_manual(manual.id, site);
         None
     });
 }
 
 #[test]
 fn the_queue_of_a_dead_worker_is_served_by_others() {
-    nobody_is_lost_when(|cluster, _, seat| {
-        let id = seat.id;
-        drop(seat);
+    nobody_is_lost_when(|cluster, _, manual| {
+        let id = manual.id;
+        drop(manual);
         cluster.dead(id);
         None
     });
@@ -50,16 +50,16 @@ fn the_queue_of_a_dead_worker_is_served_by_others() {
 
 #[test]
 fn the_queue_of_a_worker_short_of_descriptors_is_served_by_others() {
-    nobody_is_lost_when(|cluster, site, seat| {
-        cluster.scarce(seat.id, true);
-        Some(seat.run_behind(vec![(site.group, None)]))
+    nobody_is_lost_when(|cluster, site, manual| {
+        cluster.fd_pressure(manual.id, true);
+        Some(manual.run_behind(vec![(site.group, None)]))
     });
 }
 
 #[test]
 fn the_queue_of_a_leaving_worker_is_served_by_others() {
-    nobody_is_lost_when(|cluster, _, seat| {
-        cluster.drain_seat(&seat);
+    nobody_is_lost_when(|cluster, _, manual| {
+        cluster.drain_manual(&manual);
         None
     });
 }

@@ -1,5 +1,5 @@
 //! A cluster in this process: the real accept thread, real sockets on loopback, and workers that are threads
-//! (`worker`) or a channel end that the test steps by hand (`Seat`). Clients (`client`) learn from the first
+//! (`worker`) or a channel end that the test steps by hand (`ManualWorker`). Clients (`client`) learn from the first
 //! line that they read which worker has them. Nothing sleeps: what is awaited is an event with a deadline.
 
 mod apart;
@@ -30,20 +30,20 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 pub use apart::{Apart, forbid_ipv6, in_a_network_of_its_own, in_a_process_of_its_own};
 pub use client::Client;
 pub use netlink::raise_loopback;
-pub use worker::{Seat, Worker};
+pub use worker::{ManualWorker, Worker};
 
 /// Far beyond what anything here takes; a test that waits so long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Waits for what shows in memory alone and wakes nobody.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + TIMEOUT;
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(Instant::now() < until, "not in {PATIENCE:?}: {what}");
+        assert!(Instant::now() < until, "not in {TIMEOUT:?}: {what}");
         std::thread::park_timeout(Duration::from_millis(1));
     }
 }
@@ -185,25 +185,29 @@ impl Cluster {
         self.dispatcher.listen(address.clone(), 511, asker).blocking_recv().expect("the accept thread lives")
     }
 
-    pub fn bind(&self, seat: &Seat, datagram: &Datagram) -> Result<(SocketId, OwnedFd), ListenFailure> {
-        let answer = self.dispatcher.bind(seat.id, datagram.clone());
+    pub fn bind(
+        &self,
+        manual: &ManualWorker,
+        datagram: &Datagram,
+    ) -> Result<(SocketId, OwnedFd), ListenFailure> {
+        let answer = self.dispatcher.bind(manual.id, datagram.clone());
         answer.blocking_recv().expect("the accept thread lives")
     }
 
     /// The worker closes a datagram socket, which the accept thread confirms.
-    pub fn unbind(&self, seat: &Seat, socket: SocketId) {
-        let answer = self.dispatcher.unbind(seat.id, socket);
+    pub fn unbind(&self, manual: &ManualWorker, socket: SocketId) {
+        let answer = self.dispatcher.unbind(manual.id, socket);
         answer.blocking_recv().expect("the accept thread lives");
     }
 
     /// A worker that the test steps by hand.
-    pub fn seat(&self, slot: u16) -> Seat {
-        let seat = self.coming_seat(slot);
-        if seat.id.generation > 1 {
-            self.memory.retire(WorkerId::new(slot, seat.id.generation - 1));
+    pub fn manual(&self, slot: u16) -> ManualWorker {
+        let manual = self.starting_manual(slot);
+        if manual.id.generation > 1 {
+            self.memory.retire(WorkerId::new(slot, manual.id.generation - 1));
         }
-        self.promote(seat.id);
-        seat
+        self.promote(manual.id);
+        manual
     }
 
     /// The worker takes its slot over.
@@ -219,25 +223,25 @@ impl Cluster {
     }
 
     /// The slot's next worker is ready as far as it knows.
-    pub fn succeed(&self, next: &Seat) {
+    pub fn succeed(&self, next: &ManualWorker) {
         self.dispatcher.succeed(next.id);
         self.settle();
     }
 
     /// The slot's next worker, which has not taken it over.
-    pub fn coming_seat(&self, slot: u16) -> Seat {
+    pub fn starting_manual(&self, slot: u16) -> ManualWorker {
         let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
         let id = WorkerId { slot, generation };
-        let seat = Seat::new(id, theirs.try_clone().unwrap(), &self.memory);
+        let manual = ManualWorker::new(id, theirs.try_clone().unwrap(), &self.memory);
         self.dispatcher.join(id, ours, theirs, self.memory.page(id));
-        seat
+        manual
     }
 
     /// A worker that lives but has not listened.
     pub fn idle_worker(&self, slot: u16) -> Worker {
-        self.seat(slot).run()
+        self.manual(slot).run()
     }
 
     /// A worker that serves.
@@ -249,8 +253,8 @@ impl Cluster {
 
     /// The worker listens at the address and serves what comes.
     pub fn serve(&self, worker: &Worker, site: &Site) {
-        worker.open_door(site.group, self.share(worker.id.slot, site));
-        self.serve_seat(worker.id, site);
+        worker.open_share(site.group, self.share(worker.id.slot, site));
+        self.serve_manual(worker.id, site);
     }
 
     /// The slot's own listener, as its worker gets it.
@@ -260,18 +264,18 @@ impl Cluster {
         listening.listener.filter(|_| listening.own)
     }
 
-    pub fn serve_seat(&self, worker: WorkerId, site: &Site) {
+    pub fn serve_manual(&self, worker: WorkerId, site: &Site) {
         self.dispatcher.serve(worker, site.group, self.plain_http.get());
         self.settle();
     }
 
     /// `server.close()` in one worker, which the accept thread confirms.
     pub fn close(&self, worker: &Worker, site: &Site) {
-        self.close_seat(worker.id, site);
-        worker.close_door(site.group);
+        self.close_manual(worker.id, site);
+        worker.close_share(site.group);
     }
 
-    pub fn close_seat(&self, worker: WorkerId, site: &Site) {
+    pub fn close_manual(&self, worker: WorkerId, site: &Site) {
         self.dispatcher.close(worker, site.group).blocking_recv().expect("the accept thread lives");
     }
 
@@ -287,8 +291,8 @@ impl Cluster {
         self.settle();
     }
 
-    pub fn scarce(&self, worker: WorkerId, scarce: bool) {
-        self.dispatcher.scarce(worker, scarce);
+    pub fn fd_pressure(&self, worker: WorkerId, fd_pressure: bool) {
+        self.dispatcher.fd_pressure(worker, fd_pressure);
         self.settle();
     }
 
@@ -297,8 +301,8 @@ impl Cluster {
         self.settle();
     }
 
-    pub fn drain_seat(&self, seat: &Seat) {
-        self.dispatcher.drain(seat.id);
+    pub fn drain_manual(&self, manual: &ManualWorker) {
+        self.dispatcher.drain(manual.id);
         self.settle();
     }
 
@@ -326,7 +330,7 @@ impl Cluster {
     #[track_caller]
     pub fn report(&self, what: &str, is: impl Fn(&Report) -> bool) {
         let mut seen = self.seen.borrow_mut();
-        let until = Instant::now() + PATIENCE;
+        let until = Instant::now() + TIMEOUT;
         while !seen.iter().any(&is) {
             let left = until.saturating_duration_since(Instant::now());
             seen.push(self.reports.recv_timeout(left).unwrap_or_else(|_| panic!("not reported: {what}")));
@@ -334,8 +338,11 @@ impl Cluster {
     }
 
     #[track_caller]
-    pub fn report_stuck(&self, stuck: u16) {
-        self.report("stuck", |report| matches!(report, Report::Stuck { slot } if *slot == stuck));
+    pub fn report_stuck(&self, unresponsive: u16) {
+        self.report(
+            "stuck",
+            |report| matches!(report, Report::Unresponsive { slot } if *slot == unresponsive),
+        );
     }
 
     #[track_caller]

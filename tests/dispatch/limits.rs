@@ -14,7 +14,7 @@ use drover::model::WorkerId;
 
 fn at_most(connections: u32) -> Settings {
     let max_connections_per_worker = Some(connections);
-    Settings { max_connections_per_worker, queue_timeout: PATIENCE, health_aware: false, ..direct() }
+    Settings { max_connections_per_worker, queue_timeout: TIMEOUT, health_aware: false, ..direct() }
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn no_worker_ever_has_more_connections_than_its_limit_and_every_client_is_served
         0,
         "a limit keeps the listener in push mode"
     );
-    assert_eq!(workers.iter().map(Worker::most_open).max(), Some(2));
+    assert_eq!(workers.iter().map(Worker::max_open).max(), Some(2));
 }
 
 #[test]
@@ -78,13 +78,13 @@ fn who_waits_longest_is_served_first_and_no_newcomer_passes() {
 
 #[test]
 fn a_worker_with_many_unread_connections_gets_no_more_and_the_rest_waits() {
-    let settings = Settings { queue_timeout: PATIENCE, ..exact(Strategy::RoundRobin) };
+    let settings = Settings { queue_timeout: TIMEOUT, ..exact(Strategy::RoundRobin) };
     let (cluster, site, _) = Cluster::serving(settings, 0);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     let clients: Vec<Client> = (0..300).map(|_| Client::to(site.to())).collect();
     eventually("172 wait", || (cluster.queued() == 172).then_some(()));
-    let _worker = seat.run_behind(vec![(site.group, None)]);
+    let _worker = manual.run_behind(vec![(site.group, None)]);
     for mut client in clients {
         assert_eq!(client.who(), 0);
     }
@@ -101,21 +101,21 @@ fn an_ordinary_users_limit_of_descriptors_under_way_loses_no_connection() {
     if !in_a_process_of_its_own(test, Apart::Nobody, 1024) {
         return;
     }
-    let settings = Settings { queue_timeout: PATIENCE, ..exact(Strategy::RoundRobin) };
+    let settings = Settings { queue_timeout: TIMEOUT, ..exact(Strategy::RoundRobin) };
     let (cluster, site, _) = Cluster::serving(settings, 0);
     let clients: Vec<Client> = (0..300).map(|_| Client::to(site.to())).collect();
     eventually("all wait", || (cluster.queued() == 300).then_some(()));
-    let seats: Vec<Seat> = (0..4).map(|slot| cluster.seat(slot)).collect();
+    let manuals: Vec<ManualWorker> = (0..4).map(|slot| cluster.manual(slot)).collect();
     // The kernel counts what is under way against the limit at the time.
     limit_descriptors(64);
-    seats.iter().for_each(|seat| cluster.serve_seat(seat.id, &site));
-    seats[0].await_message();
+    manuals.iter().for_each(|manual| cluster.serve_manual(manual.id, &site));
+    manuals[0].await_message();
     cluster.settle();
     // Four workers may have 128 each on their way.
     assert!(cluster.queued() > 100, "the kernel takes no more: {} wait", cluster.queued());
     limit_descriptors(1024);
     let _workers: Vec<Worker> =
-        seats.into_iter().map(|seat| seat.run_behind(vec![(site.group, None)])).collect();
+        manuals.into_iter().map(|manual| manual.run_behind(vec![(site.group, None)])).collect();
     for mut client in clients {
         client.who();
     }
@@ -183,11 +183,11 @@ fn what_a_dead_worker_had_not_read_is_taken_back_as_descriptors_become_free() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let clients: Vec<Client> = (0..30).map(|_| Client::to(site.to())).collect();
     eventually("they wait", || (cluster.queued() == 30).then_some(()));
-    let (dying, heir) = (cluster.seat(0), cluster.seat(1));
+    let (dying, heir) = (cluster.manual(0), cluster.manual(1));
     // All in one message, which needs thirty descriptors at once.
-    cluster.serve_seat(dying.id, &site);
+    cluster.serve_manual(dying.id, &site);
     dying.await_message();
-    cluster.serve_seat(heir.id, &site);
+    cluster.serve_manual(heir.id, &site);
     let taken = take_descriptors();
     drop(dying);
     cluster.dead(WorkerId::new(0, 1));

@@ -74,14 +74,14 @@ fn a_cookie_whose_worker_is_gone_is_served_by_another() {
 #[test]
 fn a_connection_that_comes_back_from_a_dead_worker_still_goes_where_its_cookie_says() {
     let (cluster, site, _) = Cluster::serving(by_cookie(), 0);
-    let seat = cluster.seat(0);
-    cluster.serve_seat(seat.id, &site);
+    let manual = cluster.manual(0);
+    cluster.serve_manual(manual.id, &site);
     // The worker that they name does not serve yet: they go to the only one that does.
     let mut clients: Vec<Client> = (0..6).map(|_| Client::to(site.to())).collect();
     clients.iter_mut().for_each(|client| client.say(request(2).as_bytes()));
-    seat.await_message();
+    manual.await_message();
     let _others = [1, 2].map(|slot| cluster.worker(slot, &site));
-    drop(seat);
+    drop(manual);
     cluster.dead(WorkerId::new(0, 1));
     clients.iter_mut().for_each(|client| assert_eq!(client.who(), 2));
 }

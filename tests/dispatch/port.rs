@@ -86,7 +86,7 @@ fn a_worker_beyond_the_listeners_is_served_by_push() {
 #[test]
 fn a_port_is_free_for_others_as_soon_as_the_cluster_stops() {
     let (cluster, site, workers) = Cluster::serving(settings(), 2);
-    workers.iter().for_each(|worker| worker.close_door(site.group));
+    workers.iter().for_each(|worker| worker.close_share(site.group));
     cluster.retire();
     let second = Cluster::start(settings());
     let again = second.open(&tcp_port("127.0.0.1", site.port));

@@ -13,12 +13,13 @@ use crate::harness::*;
 const MANY: u16 = 150;
 
 /// Who of them has been sent something.
-fn receiver(seats: &[Seat]) -> &Seat {
-    let mut polled: Vec<_> = seats.iter().map(|seat| PollFd::new(&seat.channel, PollFlags::IN)).collect();
-    let limit = Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 };
+fn receiver(manuals: &[ManualWorker]) -> &ManualWorker {
+    let mut polled: Vec<_> =
+        manuals.iter().map(|manual| PollFd::new(&manual.channel, PollFlags::IN)).collect();
+    let limit = Timespec { tv_sec: TIMEOUT.as_secs() as i64, tv_nsec: 0 };
     assert_eq!(poll(&mut polled, Some(&limit)).unwrap(), 1, "one connection, one worker");
     let at = polled.iter().position(|polled| polled.revents().contains(PollFlags::IN)).unwrap();
-    &seats[at]
+    &manuals[at]
 }
 
 #[test]
@@ -26,8 +27,8 @@ fn more_workers_than_a_program_can_name_are_served_by_push_which_is_said_once() 
     let settings = Settings { strategy: Strategy::IpHash, slots: MANY, health_aware: false, ..direct() };
     let cluster = Cluster::start(settings);
     let site = cluster.open(&tcp("127.0.0.1"));
-    let seats: Vec<Seat> = (0..MANY).map(|slot| cluster.seat(slot)).collect();
-    seats.iter().for_each(|seat| cluster.serve_seat(seat.id, &site));
+    let manuals: Vec<ManualWorker> = (0..MANY).map(|slot| cluster.manual(slot)).collect();
+    manuals.iter().for_each(|manual| cluster.serve_manual(manual.id, &site));
     let is_told = |report: &Report| matches!(report, Report::Notice(Level::Warn, text) if text.contains("connections go through the primary"));
     cluster.report("push mode", is_told);
     let candidate = |slot| Candidate { slot, connections: 0, weight: 1, latency_us: 0.0, in_flight: 0 };
@@ -36,9 +37,9 @@ fn more_workers_than_a_program_can_name_are_served_by_push_which_is_said_once() 
         let ip = IpAddr::from([127, 0, 0, n]);
         let _client = Client::from(ip, site.to());
         let chosen = Chooser::new(Strategy::IpHash).choose(&candidates, Some(client_key(ip)), 0).unwrap();
-        let seat = receiver(&seats);
-        assert_eq!(seat.id.slot, candidates[chosen].slot);
-        assert_eq!(seat.take().unwrap().fds.len(), 1);
+        let manual = receiver(&manuals);
+        assert_eq!(manual.id.slot, candidates[chosen].slot);
+        assert_eq!(manual.take().unwrap().fds.len(), 1);
     }
     assert_eq!(cluster.reports(is_told), 1);
 }

@@ -9,8 +9,8 @@ use drover::model::WorkerId;
 #[test]
 fn a_worker_that_gets_ready_beside_the_present_one_gets_nothing() {
     let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
-    let next = cluster.coming_seat(0);
-    cluster.serve_seat(next.id, &site);
+    let next = cluster.starting_manual(0);
+    cluster.serve_manual(next.id, &site);
     for _ in 0..8 {
         assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 1));
     }
@@ -20,29 +20,29 @@ fn a_worker_that_gets_ready_beside_the_present_one_gets_nothing() {
 #[test]
 fn from_its_promotion_on_the_next_worker_gets_everything_and_its_predecessor_nothing() {
     let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
-    let mut kept = Client::to(site.to());
-    kept.who();
-    let next = cluster.coming_seat(0);
+    let mut keep_alive = Client::to(site.to());
+    keep_alive.who();
+    let next = cluster.starting_manual(0);
     let id = next.id;
-    cluster.serve_seat(id, &site);
+    cluster.serve_manual(id, &site);
     cluster.promote(id);
     let _next = next.run_behind(vec![(site.group, None)]);
     for _ in 0..8 {
         assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
     }
-    kept.say(b"still there");
-    assert_eq!(kept.hear(11), b"still there");
+    keep_alive.say(b"still there");
+    assert_eq!(keep_alive.hear(11), b"still there");
 }
 
 #[test]
 fn what_the_predecessor_has_not_read_comes_round_again() {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
-    let old = cluster.seat(0);
-    cluster.serve_seat(old.id, &site);
+    let old = cluster.manual(0);
+    cluster.serve_manual(old.id, &site);
     let clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();
     old.await_message();
-    let next = cluster.coming_seat(0);
-    cluster.serve_seat(next.id, &site);
+    let next = cluster.starting_manual(0);
+    cluster.serve_manual(next.id, &site);
     cluster.promote(next.id);
     let _next = next.run_behind(vec![(site.group, None)]);
     for mut client in clients {
@@ -59,9 +59,9 @@ fn a_cold_worker_is_fed_slowly_but_gets_every_client_that_belongs_to_its_slot() 
             // So many answers make a worker a warm one.
             cluster.memory.page(WorkerId::new(slot, 1)).set(page::RESPONSES, 1000f64.to_bits());
         }
-        let next = cluster.coming_seat(slot);
+        let next = cluster.starting_manual(slot);
         let id = next.id;
-        cluster.serve_seat(id, &site);
+        cluster.serve_manual(id, &site);
         cluster.promote(id);
         let _next = next.run_behind(vec![(site.group, None)]);
         let mut clients: Vec<Client> = (0..12).map(|_| Client::to(site.to())).collect();
@@ -75,8 +75,8 @@ fn a_cold_worker_is_fed_slowly_but_gets_every_client_that_belongs_to_its_slot() 
 #[test]
 fn a_next_worker_that_dies_before_its_promotion_changes_nothing() {
     let (cluster, site, _workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
-    let next = cluster.coming_seat(0);
-    cluster.serve_seat(next.id, &site);
+    let next = cluster.starting_manual(0);
+    cluster.serve_manual(next.id, &site);
     drop(next);
     cluster.dead(WorkerId::new(0, 2));
     cluster.promote(WorkerId::new(0, 2));
@@ -86,9 +86,9 @@ fn a_next_worker_that_dies_before_its_promotion_changes_nothing() {
 #[test]
 fn the_predecessors_close_and_death_take_nothing_from_its_successor() {
     let (cluster, site, mut workers) = Cluster::serving(exact(Strategy::RoundRobin), 1);
-    let next = cluster.coming_seat(0);
+    let next = cluster.starting_manual(0);
     let id = next.id;
-    cluster.serve_seat(id, &site);
+    cluster.serve_manual(id, &site);
     cluster.promote(id);
     let _next = next.run_behind(vec![(site.group, None)]);
     let old = workers.remove(0);
@@ -106,15 +106,15 @@ fn in_direct_mode_no_connection_is_lost_while_workers_take_over() {
             let to = site.to();
             move || {
                 for _ in 0..200 {
-                    Client::to(to).greeting().expect("no connection is lost");
+                    Client::to(to).worker_config().expect("no connection is lost");
                 }
             }
         });
         let slot = round % 2;
-        let next = cluster.coming_seat(slot);
+        let next = cluster.starting_manual(slot);
         let id = next.id;
         let share = cluster.share(slot, &site);
-        cluster.serve_seat(id, &site);
+        cluster.serve_manual(id, &site);
         cluster.promote(id);
         let next = next.run_behind(vec![(site.group, share)]);
         let old = std::mem::replace(&mut workers[usize::from(slot)], next);

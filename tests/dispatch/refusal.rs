@@ -46,7 +46,7 @@ fn a_refused_client_that_goes_on_sending_reads_the_whole_answer() {
     let (_cluster, site) = without_workers(Settings { max_queue: 0, ..settings() }, true);
     let mut client = Client::to(site.to());
     // The answer is there already when these are sent.
-    assert!(!client.is_silent_for(PATIENCE));
+    assert!(!client.is_silent_for(TIMEOUT));
     (0..8).for_each(|_| client.say(&[b'x'; 16 * 1024]));
     assert_eq!(client.hear_all().unwrap(), ANSWER);
 }
@@ -105,11 +105,11 @@ fn a_client_that_waits_when_the_cluster_ends_reads_the_whole_answer() {
 #[test]
 fn what_the_kernel_had_queued_when_the_cluster_stops_is_answered() {
     let (cluster, site, _) = Cluster::serving(direct(), 0);
-    let seat = cluster.seat(0);
+    let manual = cluster.manual(0);
     let _listener = cluster.share(0, &site);
-    cluster.serve_seat(seat.id, &site);
+    cluster.serve_manual(manual.id, &site);
     let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
-    cluster.drain_seat(&seat);
+    cluster.drain_manual(&manual);
     cluster.retire();
     for mut client in clients {
         assert_eq!(client.hear_all().unwrap(), ANSWER);

@@ -84,7 +84,7 @@ fn least_response_time_prefers_the_fast_worker_in_both_modes() {
         workers[0].answers_in(50_000.0);
         workers[1].answers_in(100.0);
         // The odds of direct mode are stated anew with every change of doors.
-        cluster.serve_seat(WorkerId::new(1, 1), &site);
+        cluster.serve_manual(WorkerId::new(1, 1), &site);
         let fast = share(&who(&site, 100), 1);
         assert!(fast >= least, "{fast} of 100, at least {least}");
     }
@@ -96,7 +96,7 @@ fn a_worker_that_has_not_answered_yet_is_not_flooded_in_direct_mode() {
     let (cluster, site, workers) = Cluster::serving(settings, 3);
     workers[0].answers_in(20_000.0);
     workers[1].answers_in(20_000.0);
-    cluster.serve_seat(WorkerId::new(2, 1), &site);
+    cluster.serve_manual(WorkerId::new(2, 1), &site);
     let fresh = share(&who(&site, 150), 2);
     // 50 expected with a standard deviation of 6.
     assert!((10..=90).contains(&fresh), "{fresh} of 150");

@@ -7,7 +7,7 @@ use drover::ipc::control::Datagram;
 use crate::harness::*;
 
 /// What the slot's next worker was last said to lack.
-fn lacks(cluster: &Cluster, next: &Seat, wanted: &[String]) {
+fn lacks(cluster: &Cluster, next: &ManualWorker, wanted: &[String]) {
     cluster.report("what the replacement lacks", |report| {
         matches!(report, Report::Succession { worker, lacks }
             if *worker == next.id && lacks == wanted)
@@ -34,11 +34,11 @@ fn a_replacement_takes_over_when_it_serves_every_address_of_its_predecessor() {
     let (cluster, first, workers) = Cluster::serving(settings(), 2);
     let second = cluster.open(&second_tcp("127.0.0.1"));
     workers.iter().for_each(|worker| cluster.serve(worker, &second));
-    let next = cluster.coming_seat(0);
-    cluster.serve_seat(next.id, &first);
+    let next = cluster.starting_manual(0);
+    cluster.serve_manual(next.id, &first);
     cluster.succeed(&next);
     lacks(&cluster, &next, &[name(&second)]);
-    cluster.serve_seat(next.id, &second);
+    cluster.serve_manual(next.id, &second);
     lacks(&cluster, &next, &[]);
     cluster.promote(next.id);
     assert_eq!(cluster.reports(is_loss), 0);
@@ -49,8 +49,8 @@ fn what_the_predecessor_closes_or_opens_meanwhile_is_not_waited_for() {
     let (cluster, first, workers) = Cluster::serving(settings(), 1);
     let second = cluster.open(&second_tcp("127.0.0.1"));
     cluster.serve(&workers[0], &second);
-    let next = cluster.coming_seat(0);
-    cluster.serve_seat(next.id, &first);
+    let next = cluster.starting_manual(0);
+    cluster.serve_manual(next.id, &first);
     cluster.succeed(&next);
     lacks(&cluster, &next, &[name(&second)]);
     let third = cluster.open(&tcp("127.0.0.2"));
@@ -62,7 +62,7 @@ fn what_the_predecessor_closes_or_opens_meanwhile_is_not_waited_for() {
 #[test]
 fn the_death_of_the_predecessor_ends_the_wait() {
     let (cluster, first, mut workers) = Cluster::serving(settings(), 2);
-    let next = cluster.coming_seat(0);
+    let next = cluster.starting_manual(0);
     cluster.succeed(&next);
     lacks(&cluster, &next, &[name(&first)]);
     cluster.kill(workers.remove(0));
@@ -72,23 +72,23 @@ fn the_death_of_the_predecessor_ends_the_wait() {
 #[test]
 fn a_datagram_socket_of_the_predecessors_start_is_waited_for() {
     let (cluster, first, _workers) = Cluster::serving(settings(), 0);
-    let old = cluster.seat(0);
-    cluster.serve_seat(old.id, &first);
-    let (kept, _) = cluster.bind(&old, &udp(0)).unwrap();
+    let old = cluster.manual(0);
+    cluster.serve_manual(old.id, &first);
+    let (keep_alive, _) = cluster.bind(&old, &udp(0)).unwrap();
     let (closed, _) = cluster.bind(&old, &Datagram { nth: 1, ..udp(0) }).unwrap();
     cluster.unbind(&old, closed);
-    let next = cluster.coming_seat(0);
-    cluster.serve_seat(next.id, &first);
+    let next = cluster.starting_manual(0);
+    cluster.serve_manual(next.id, &first);
     cluster.succeed(&next);
     lacks(&cluster, &next, &["udp 127.0.0.1:0".to_owned()]);
-    assert_eq!(cluster.bind(&next, &udp(0)).unwrap().0, kept);
+    assert_eq!(cluster.bind(&next, &udp(0)).unwrap().0, keep_alive);
     lacks(&cluster, &next, &[]);
 }
 
 #[test]
 fn who_has_no_predecessor_takes_over_at_once() {
     let cluster = Cluster::start(settings());
-    let first = cluster.coming_seat(0);
+    let first = cluster.starting_manual(0);
     cluster.succeed(&first);
     lacks(&cluster, &first, &[]);
 }
@@ -121,7 +121,7 @@ fn while_the_cluster_starts_no_loss_is_told() {
 #[test]
 fn a_worker_that_takes_over_without_an_address_leaves_it_to_nobody() {
     let (cluster, site, _workers) = started(1);
-    let next = cluster.coming_seat(0);
+    let next = cluster.starting_manual(0);
     cluster.promote(next.id);
     cluster
         .report("the loss", |report| matches!(report, Report::Lost { address } if *address == name(&site)));

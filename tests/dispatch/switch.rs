@@ -30,7 +30,7 @@ impl Load {
             while !until.load(Ordering::Relaxed) {
                 let clients: Vec<Client> = (0..ABREAST).map(|_| connect()).collect();
                 for mut client in clients {
-                    client.greeting().expect("no connection is lost");
+                    client.worker_config().expect("no connection is lost");
                     client.reset();
                     count.fetch_add(1, Ordering::Relaxed);
                 }

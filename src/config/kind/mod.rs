@@ -57,7 +57,7 @@ pub struct Shape {
 }
 
 /// Sixteen TiB in MB: a larger "number of MB" is a number of bytes.
-const MOST_MEGABYTES: u64 = 1 << 24;
+const MAX_MEGABYTES: u64 = 1 << 24;
 
 impl Kind {
     pub const COUNT: Kind = Kind::Whole { min: 1, max: u32::MAX as u64 };
@@ -209,7 +209,7 @@ fn is_function(raw: &Value) -> bool {
 fn megabytes(raw: &Value, min: u64) -> Result<Value, Refusal> {
     let unit = || Some("a bare number is MB: 512 means 512 MB; with a unit write '512MB'".to_owned());
     let bytes = match raw.as_f64() {
-        Some(number) if number > MOST_MEGABYTES as f64 => return Err(unit()),
+        Some(number) if number > MAX_MEGABYTES as f64 => return Err(unit()),
         Some(number) => units::bytes(&json!(number * MIB as f64)),
         None => units::bytes(raw),
     };

@@ -1,6 +1,6 @@
 //! `loadBalancing`: which worker gets a connection.
 
-use super::worker::MOST_WORKERS;
+use super::worker::MAX_WORKERS;
 use crate::config::choices::choices;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
 use crate::config::millis;
@@ -130,7 +130,7 @@ fn read_weights(raw: &Value) -> Result<Value, Refusal> {
     };
     let mut weights = Map::new();
     for (name, raw_weight) in entries {
-        let slot = name.parse::<u16>().ok().filter(|slot| *slot < MOST_WORKERS && slot.to_string() == name);
+        let slot = name.parse::<u16>().ok().filter(|slot| *slot < MAX_WORKERS && slot.to_string() == name);
         let weight = whole(raw_weight).filter(|weight| (1..=HEAVIEST).contains(weight));
         if slot.is_none() || weight.is_none() {
             return Err(Some(format!("the weight of slot {name:?} is wrong")));

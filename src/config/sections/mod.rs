@@ -83,7 +83,7 @@ mod tests {
                 Kind::Bool => vec![json!(true), json!(false)],
                 Kind::Whole { min, max } => vec![json!(min), json!(max)],
                 Kind::Number { min, max } => vec![json!(min), json!(max)],
-                Kind::Duration { min } => vec![json!(min), json!(units::LONGEST)],
+                Kind::Duration { min } => vec![json!(min), json!(units::MAX_LENGTH)],
                 Kind::Size { min } | Kind::Megabytes { min } => vec![json!(min), json!(units::LARGEST)],
                 Kind::Choice(names) => names.iter().map(|name| json!(name)).collect(),
                 Kind::Text | Kind::Secret { .. } => vec![json!("text")],

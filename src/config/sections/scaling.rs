@@ -1,6 +1,6 @@
 //! `autoScaling`: when the number of workers changes by itself.
 
-use super::worker::MOST_WORKERS;
+use super::worker::MAX_WORKERS;
 use crate::config::choices::choices;
 use crate::config::kind::Kind;
 use crate::config::millis;
@@ -8,7 +8,7 @@ use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-const SLOTS: Kind = Kind::Whole { min: 1, max: MOST_WORKERS as u64 };
+const SLOTS: Kind = Kind::Whole { min: 1, max: MAX_WORKERS as u64 };
 
 pub const KEYS: &[Key] = &[
     Key::new("autoScaling.enabled", Kind::Bool, "change the number of workers by load"),

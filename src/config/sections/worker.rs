@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The largest number of slots, and so of workers.
-pub const MOST_WORKERS: u16 = 1024;
+pub const MAX_WORKERS: u16 = 1024;
 
 pub const KEYS: &[Key] = &[
     Key::new(
@@ -51,7 +51,7 @@ fn read_workers(raw: &Value) -> Result<Value, Refusal> {
             Err(_) => Err(nearest(text, ["auto", "max"]).map(did_you_mean)),
         };
     }
-    let count = whole(raw).filter(|count| (1..=u64::from(MOST_WORKERS)).contains(count));
+    let count = whole(raw).filter(|count| (1..=u64::from(MAX_WORKERS)).contains(count));
     count.map(Value::from).ok_or(None)
 }
 

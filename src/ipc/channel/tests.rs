@@ -4,7 +4,7 @@ use super::*;
 use crate::ipc::crypto::{KEY, Key};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-const MOST: usize = 2 << 20;
+const MAX: usize = 2 << 20;
 
 fn pair() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap()
@@ -16,7 +16,7 @@ fn control(sender: &mut Sender, payload: &[u8], descriptor: Option<OwnedFd>) -> 
 
 fn receiver() -> Receiver {
     let mut receiver = Receiver::default();
-    receiver.allow(MOST);
+    receiver.allow(MAX);
     receiver
 }
 
@@ -111,13 +111,13 @@ fn messages_of_any_size_follow_each_other_whether_the_last_one_has_gone_or_not()
 fn a_control_frame_gets_between_the_parts_of_a_long_message() {
     let (a, b) = pair();
     let (mut sender, mut receiver) = (Sender::default(), receiver());
-    sender.push_message(1, 0, &[&vec![7; MOST]]);
+    sender.push_message(1, 0, &[&vec![7; MAX]]);
     // As much as the socket takes.
     assert_eq!(sender.flush(a.as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     control(&mut sender, b"urgent", None);
     let got = exchange(&mut sender, &a, &mut receiver, &b);
     assert_eq!(got[0].0.payload, b"urgent");
-    assert_eq!(got[1].0.payload.len(), MOST);
+    assert_eq!(got[1].0.payload.len(), MAX);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use super::*;
 use crate::ipc::crypto::{KEY, Key, Sealer};
 use proptest::prelude::*;
 
-const MOST: usize = 300_000;
+const MAX: usize = 300_000;
 
 fn header(kind: Kind, id: u32) -> Header {
     Header { kind, id, answers: 0, descriptor: false, more: false }
@@ -24,7 +24,7 @@ fn encode(header: Header, payload: &[u8], sealer: Option<&mut Sealer>) -> Vec<u8
 
 fn decoder() -> Decoder {
     let mut decoder = Decoder::default();
-    decoder.allow(MOST);
+    decoder.allow(MAX);
     decoder
 }
 
@@ -111,7 +111,7 @@ fn a_message_that_is_longer_than_allowed_or_interrupted_ends_the_channel() {
     for _ in 0..5 {
         long.push(&encode(part, &[0; FRAGMENT], None));
     }
-    assert_eq!(all(&mut long), Err(FrameError::TooLong { length: 5 * FRAGMENT, most: MOST }));
+    assert_eq!(all(&mut long), Err(FrameError::TooLong { length: 5 * FRAGMENT, most: MAX }));
     let mut interrupted = decoder();
     interrupted.push(&encode(part, b"one", None));
     interrupted.push(&encode(header(Kind::Message, 8), b"other", None));

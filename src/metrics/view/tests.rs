@@ -6,7 +6,7 @@ fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
     let (memory, _memfd) = SharedMemory::create(0).unwrap();
     memory.set(header::SLOTS, 1);
     memory.set_row(0, row::GENERATION, 2);
-    memory.set_row(0, row::STATE, SlotState::Ready as u64);
+    memory.set_row(0, row::STATE, WorkerState::Ready as u64);
     memory.set_row(0, row::OTHERS_MEMORY, 300);
     memory.set(page_of(WorkerId::new(0, 1)) + page::REQUESTS, 7f64.to_bits());
     memory.set(page_of(WorkerId::new(0, 1)) + page::RESPONSES, 5f64.to_bits());
@@ -26,7 +26,7 @@ fn the_last_check_is_the_latest_of_the_present_workers() {
     memory.set(header::SLOTS, 3);
     for slot in 0..3 {
         memory.set_row(slot, row::GENERATION, 2);
-        memory.set_row(slot, row::STATE, SlotState::Ready as u64);
+        memory.set_row(slot, row::STATE, WorkerState::Ready as u64);
     }
     let last = || health(&memory, 99_000)["lastHealthCheck"].as_u64();
     assert_eq!(last(), None);
@@ -40,7 +40,7 @@ fn the_last_check_is_the_latest_of_the_present_workers() {
 #[test]
 fn whoever_is_wanted_and_does_not_serve_makes_the_cluster_worse_and_nobody_else() {
     let (memory, _memfd) = SharedMemory::create(0).unwrap();
-    let of = |states: &[(SlotState, u64)]| {
+    let of = |states: &[(WorkerState, u64)]| {
         memory.set(header::SLOTS, states.len() as u64);
         for (slot, (state, extra)) in states.iter().enumerate() {
             memory.set_row(slot as u16, row::GENERATION, 1);
@@ -50,11 +50,11 @@ fn whoever_is_wanted_and_does_not_serve_makes_the_cluster_worse_and_nobody_else(
         let Condition { status, well, all, .. } = condition(&memory);
         (status.name(), well, all)
     };
-    let ready = (SlotState::Ready, 0);
-    assert_eq!(of(&[ready, (SlotState::Draining, 1), (SlotState::Standby, 1)]), ("healthy", 1, 1));
-    assert_eq!(of(&[ready, (SlotState::Draining, 0)]), ("degraded", 1, 2));
-    assert_eq!(of(&[(SlotState::Draining, 0), (SlotState::Draining, 0)]), ("critical", 0, 2));
-    assert_eq!(of(&[(SlotState::Draining, 1)]), ("critical", 0, 0));
+    let ready = (WorkerState::Ready, 0);
+    assert_eq!(of(&[ready, (WorkerState::Draining, 1), (WorkerState::Standby, 1)]), ("healthy", 1, 1));
+    assert_eq!(of(&[ready, (WorkerState::Draining, 0)]), ("degraded", 1, 2));
+    assert_eq!(of(&[(WorkerState::Draining, 0), (WorkerState::Draining, 0)]), ("critical", 0, 2));
+    assert_eq!(of(&[(WorkerState::Draining, 1)]), ("critical", 0, 0));
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
     let worker = SharedMemory::open(&memfd).unwrap();
     memory.set(header::SLOTS, 3);
     memory.set_row(2, row::GENERATION, 1);
-    memory.set_row(2, row::STATE, SlotState::Ready as u64);
+    memory.set_row(2, row::STATE, WorkerState::Ready as u64);
     memory.set_row(2, row::STARTED, 1_500);
     memory.set_row(2, row::PID, 77);
     worker.set(page_of(WorkerId::new(2, 1)) + page::REQUESTS, 7f64.to_bits());
@@ -85,7 +85,7 @@ fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
     assert_eq!((&figures["totalErrors"], &figures["totalRequests"]), (&json!(7), &json!(10)));
     memory.set_row(2, row::RESTARTS, 1);
     memory.set_row(2, row::REPLACEMENTS, 2);
-    memory.set_row(2, row::STATE, SlotState::Vacant as u64);
+    memory.set_row(2, row::STATE, WorkerState::Vacant as u64);
     assert_eq!(super::figures(&memory, 2_000)["restartCount"], 1);
     assert_eq!(super::figures(&memory, 2_000)["replacementCount"], 2);
 }
@@ -96,7 +96,7 @@ fn of_a_worker_that_is_waited_for_nothing_is_known() {
     memory.set(header::SLOTS, 1);
     for (cell, value) in [
         (row::GENERATION, 1),
-        (row::STATE, SlotState::Waiting as u64),
+        (row::STATE, WorkerState::Waiting as u64),
         (row::STARTED, 1_500),
         (row::CHECKED_GENERATION, 1),
         (row::CHECKED_AT, 1_600),

@@ -41,14 +41,14 @@ enum State {
 
 /// Judges one worker, from when it is ready.
 #[derive(Clone, Debug)]
-pub struct Judge {
+pub struct Checker {
     timeout: Duration,
     beat: u64,
     looked: Duration,
     state: State,
 }
 
-impl Judge {
+impl Checker {
     /// `timeout`: a ping may stay unanswered for so long. `beat`: what the loop has counted to.
     pub fn new(timeout: Duration, beat: u64, now: Duration) -> Self {
         Self { timeout, beat, looked: now, state: State::Well }

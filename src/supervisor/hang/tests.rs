@@ -21,7 +21,7 @@ enum Loop {
 
 /// A worker that answers as its loop lets it, and a judge that looks when it is due.
 struct World {
-    judge: Judge,
+    checker: Checker,
     now: Duration,
     beat: u64,
     pinged: bool,
@@ -31,7 +31,7 @@ struct World {
 impl World {
     fn new(timeout: Duration) -> Self {
         let now = ms(5_000);
-        Self { judge: Judge::new(timeout, 0, now), now, beat: 0, pinged: false, orders: Vec::new() }
+        Self { checker: Checker::new(timeout, 0, now), now, beat: 0, pinged: false, orders: Vec::new() }
     }
 
     /// Lets `time` pass with a loop like that; a ping is answered within a millisecond by one that can.
@@ -40,14 +40,15 @@ impl World {
         let turns = u64::from(matches!(like, Loop::Turns));
         self.answer_if(!matches!(like, Loop::Blocked) && time >= ms(1));
         self.beat += turns;
-        while let Some(due) = self.judge.due().filter(|due| *due <= end) {
+        while let Some(due) = self.checker.due().filter(|due| *due <= end) {
             self.now = due;
             self.beat += turns;
-            let order = self.judge.look(self.beat, self.now, || matches!(like, Loop::Awaits | Loop::Blocked));
+            let order =
+                self.checker.look(self.beat, self.now, || matches!(like, Loop::Awaits | Loop::Blocked));
             self.pinged |= order == Some(Order::Ping);
             self.orders.extend(order.map(|order| (self.now, order)));
             self.answer_if(!matches!(like, Loop::Blocked) && self.now < end);
-            assert!(self.judge.due().is_none_or(|due| due > self.now), "the next look lies ahead");
+            assert!(self.checker.due().is_none_or(|due| due > self.now), "the next look lies ahead");
         }
         self.now = end;
         self
@@ -57,7 +58,7 @@ impl World {
         if self.pinged && can {
             self.pinged = false;
             self.beat += 1;
-            self.judge.answered();
+            self.checker.answered();
         }
     }
 
@@ -115,28 +116,28 @@ fn an_answer_is_a_sign_of_life_until_the_worker_is_ended() {
     assert_eq!(world.orders.len(), 2, "pinged, and its stack asked for");
     world.pass(ms(60_000), Loop::Turns);
     assert_eq!(world.ended(), None);
-    assert_eq!(world.judge.told(), None, "a stack that comes late changes nothing");
+    assert_eq!(world.checker.told(), None, "a stack that comes late changes nothing");
 }
 
 #[test]
 fn the_stack_ends_the_wait_for_it() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(10_600), Loop::Blocked);
-    assert_eq!(world.judge.told(), Some(Order::End));
-    assert_eq!(world.judge.told(), None, "it is ended once");
-    world.judge.answered();
+    assert_eq!(world.checker.told(), Some(Order::End));
+    assert_eq!(world.checker.told(), None, "it is ended once");
+    world.checker.answered();
     world.pass(ms(60_000), Loop::Blocked);
-    assert_eq!((world.judge.due(), world.orders.len()), (None, 2));
+    assert_eq!((world.checker.due(), world.orders.len()), (None, 2));
 }
 
 #[test]
 fn looks_at_several_workers_fall_together() {
-    let mut judges = [Judge::new(TIMEOUT, 0, ms(0)), Judge::new(TIMEOUT, 0, ms(180))];
+    let mut judges = [Checker::new(TIMEOUT, 0, ms(0)), Checker::new(TIMEOUT, 0, ms(180))];
     let mut wakes = 0;
-    while let Some(now) = judges.iter().filter_map(Judge::due).min().filter(|due| *due <= ms(10_000)) {
+    while let Some(now) = judges.iter().filter_map(Checker::due).min().filter(|due| *due <= ms(10_000)) {
         wakes += 1;
-        judges.iter_mut().filter(|judge| judge.is_near(now)).for_each(|judge| {
-            judge.look(0, now, || false);
+        judges.iter_mut().filter(|checker| checker.is_near(now)).for_each(|checker| {
+            checker.look(0, now, || false);
         });
     }
     assert_eq!(wakes, 20, "one for both, twice a second");
@@ -144,10 +145,10 @@ fn looks_at_several_workers_fall_together() {
 
 #[test]
 fn a_stack_that_nobody_asked_for_ends_nobody() {
-    let mut judge = Judge::new(TIMEOUT, 0, ms(0));
-    assert_eq!(judge.told(), None);
-    assert_eq!(judge.look(0, ms(500), || true), Some(Order::Ping));
-    assert_eq!(judge.told(), None);
+    let mut checker = Checker::new(TIMEOUT, 0, ms(0));
+    assert_eq!(checker.told(), None);
+    assert_eq!(checker.look(0, ms(500), || true), Some(Order::Ping));
+    assert_eq!(checker.told(), None);
 }
 
 #[test]
@@ -156,7 +157,7 @@ fn time_in_which_nobody_looked_is_held_against_no_worker() {
     world.pass(ms(9_000), Loop::Blocked);
     // Everything stood still for an hour.
     world.now += ms(3_600_000);
-    assert_eq!(world.judge.look(world.beat, world.now, || true), None);
+    assert_eq!(world.checker.look(world.beat, world.now, || true), None);
     world.pass(ms(900), Loop::Blocked);
     assert_eq!(world.count(Order::Ping), world.orders.len());
     world.pass(ms(2_000), Loop::Blocked);
@@ -175,7 +176,7 @@ proptest! {
     ) {
         let timeout = ms(timeout);
         let mut world = World::new(timeout);
-        let period = world.judge.period();
+        let period = world.checker.period();
         let mut blocked_since: Option<Duration> = None;
         for (like, time) in stretches {
             match like {

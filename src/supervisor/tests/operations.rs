@@ -284,8 +284,9 @@ fn a_worker_may_be_ended_without_draining() {
 fn a_spare_serves_at_once_when_a_worker_dies_and_the_freed_slot_has_the_next_spare() {
     let mut world = World::new(Policy { standby: 1, ..policy(2) });
     world.tell(Fact::Start);
-    let spare = |action: &Action| matches!(action, Action::Spawn { worker, spare: true } if worker.slot == 2);
-    assert!(world.log.iter().any(spare));
+    let standby =
+        |action: &Action| matches!(action, Action::Spawn { worker, standby: true } if worker.slot == 2);
+    assert!(world.log.iter().any(standby));
     (0..3).for_each(|slot| world.up(slot));
     let promoted = |actions: &[Action], slot: u16| {
         actions.iter().any(|action| matches!(action, Action::Promote { worker } if worker.slot == slot))
@@ -296,7 +297,7 @@ fn a_spare_serves_at_once_when_a_worker_dies_and_the_freed_slot_has_the_next_spa
     assert!(
         actions
             .iter()
-            .any(|action| matches!(action, Action::Spawn { worker, spare: true } if worker.slot == 0))
+            .any(|action| matches!(action, Action::Spawn { worker, standby: true } if worker.slot == 0))
     );
 }
 
@@ -313,7 +314,7 @@ fn a_spare_is_taken_first_when_the_cluster_grows() {
     assert!(
         actions
             .iter()
-            .any(|action| matches!(action, Action::Spawn { worker, spare: true } if worker.slot == 2))
+            .any(|action| matches!(action, Action::Spawn { worker, standby: true } if worker.slot == 2))
     );
 }
 

@@ -53,7 +53,7 @@ pub fn in_a_network_of_its_own(test: &str) -> bool {
 pub fn forbid_ipv6() {
     const ERRNO: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
     let step = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
-    let (load, unless_equal, give) = (
+    let (load, unless_equal, assign) = (
         libc::BPF_LD | libc::BPF_W | libc::BPF_ABS,
         libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
         libc::BPF_RET,
@@ -64,8 +64,8 @@ pub fn forbid_ipv6() {
         step(unless_equal, 3, libc::SYS_socket as u32),
         step(load, 0, 16),
         step(unless_equal, 1, libc::AF_INET6 as u32),
-        step(give, 0, ERRNO),
-        step(give, 0, libc::SECCOMP_RET_ALLOW),
+        step(assign, 0, ERRNO),
+        step(assign, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
     // SAFETY: the first call takes integers only; the program and its steps live until the second returns.

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, connect, socket_with, sockopt};
 
-use super::PATIENCE;
+use super::TIMEOUT;
 use drover::model::WorkerId;
 
 pub fn limit() -> Timespec {
-    Timespec { tv_sec: PATIENCE.as_secs() as i64, tv_nsec: 0 }
+    Timespec { tv_sec: TIMEOUT.as_secs() as i64, tv_nsec: 0 }
 }
 
 pub struct Client {
@@ -29,7 +29,7 @@ impl Client {
     }
 
     pub fn try_to(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
         Ok(Self::over(stream.into()))
     }
 
@@ -67,8 +67,8 @@ impl Client {
 
     fn over(socket: OwnedFd) -> Self {
         let stream = TcpStream::from(socket);
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        stream.set_write_timeout(Some(TIMEOUT)).unwrap();
         Self { stream }
     }
 
@@ -81,10 +81,10 @@ impl Client {
     /// The worker that has this connection.
     #[track_caller]
     pub fn who_exactly(&mut self) -> WorkerId {
-        self.greeting().expect("a worker's greeting")
+        self.worker_config().expect("a worker's greeting")
     }
 
-    pub fn greeting(&mut self) -> Result<WorkerId, ErrorKind> {
+    pub fn worker_config(&mut self) -> Result<WorkerId, ErrorKind> {
         let mut line = String::new();
         let mut byte = [0];
         loop {

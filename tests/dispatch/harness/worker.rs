@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use drover::ipc::control::GroupId;
-use drover::ipc::parcel::{self, Parcel};
+use drover::ipc::fd_message::{self, FdMessage};
 use drover::metrics::layout::page;
 use drover::metrics::memory::{Page, SharedMemory};
 use drover::model::WorkerId;
@@ -17,32 +17,32 @@ use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
 /// The place of a worker: who holds it is its worker.
-pub struct Seat {
+pub struct ManualWorker {
     pub id: WorkerId,
     pub channel: OwnedFd,
     page: Page,
     memory: SharedMemory,
 }
 
-impl Seat {
+impl ManualWorker {
     pub fn new(id: WorkerId, channel: OwnedFd, memory: &SharedMemory) -> Self {
         Self { id, channel, page: memory.page(id), memory: memory.clone() }
     }
 
     /// One turn of the loop.
     pub fn beat(&self) {
-        self.page.add(page::BEAT, 1);
+        self.page.add(page::HEARTBEAT, 1);
     }
 
     /// Takes the next message, as a worker does.
-    pub fn take(&self) -> Option<Parcel> {
-        match parcel::receive(self.channel.as_fd()) {
-            Ok(parcel) => {
-                let parcel = parcel?;
+    pub fn take(&self) -> Option<FdMessage> {
+        match fd_message::receive(self.channel.as_fd()) {
+            Ok(fd_message) => {
+                let fd_message = fd_message?;
                 self.beat();
-                self.page.add(page::LOST, parcel.lost as u64);
-                self.page.add(page::PUSHED, (parcel.fds.len() + parcel.lost) as u64);
-                Some(parcel)
+                self.page.add(page::LOST, fd_message.lost as u64);
+                self.page.add(page::PUSHED, (fd_message.fds.len() + fd_message.lost) as u64);
+                Some(fd_message)
             }
             Err(Errno::AGAIN) => None,
             Err(errno) => panic!("the connection channel: {errno}"),
@@ -70,29 +70,29 @@ impl Seat {
     }
 
     /// A thread takes the seat and finds its doors open.
-    pub fn run_behind(self, doors: Vec<(GroupId, Option<OwnedFd>)>) -> Worker {
+    pub fn run_behind(self, shares: Vec<(GroupId, Option<OwnedFd>)>) -> Worker {
         let (orders, received) = channel();
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         let (id, page) = (self.id, self.page.clone());
         let memory = self.memory.clone();
-        let most_open = Arc::new(AtomicUsize::new(0));
+        let max_open = Arc::new(AtomicUsize::new(0));
         let body = Body {
-            most_open: most_open.clone(),
-            seat: self,
+            max_open: max_open.clone(),
+            manual: self,
             orders: received,
             bell: bell.try_clone().unwrap(),
-            doors,
+            shares,
             open: Vec::new(),
         };
         let thread = std::thread::spawn(move || body.run());
         let (release, thread) = (None, Some(thread));
-        Worker { id, page, memory, most_open, orders, bell, release, thread }
+        Worker { id, page, memory, max_open, orders, bell, release, thread }
     }
 }
 
 enum Order {
-    OpenDoor(GroupId, Option<OwnedFd>),
-    CloseDoor(GroupId),
+    OpenShare(GroupId, Option<OwnedFd>),
+    CloseShare(GroupId),
     /// Do nothing until released; if nobody can release any more, die.
     Block(Receiver<()>),
 }
@@ -101,7 +101,7 @@ pub struct Worker {
     pub id: WorkerId,
     page: Page,
     memory: SharedMemory,
-    most_open: Arc<AtomicUsize>,
+    max_open: Arc<AtomicUsize>,
     orders: Sender<(Order, Sender<()>)>,
     bell: OwnedFd,
     release: Option<Sender<()>>,
@@ -116,12 +116,12 @@ impl Worker {
         confirmed.recv().expect("a living worker");
     }
 
-    pub fn open_door(&self, group: GroupId, listener: Option<OwnedFd>) {
-        self.order(Order::OpenDoor(group, listener));
+    pub fn open_share(&self, group: GroupId, listener: Option<OwnedFd>) {
+        self.order(Order::OpenShare(group, listener));
     }
 
-    pub fn close_door(&self, group: GroupId) {
-        self.order(Order::CloseDoor(group));
+    pub fn close_share(&self, group: GroupId) {
+        self.order(Order::CloseShare(group));
     }
 
     /// Its loop is busy from the return of this on.
@@ -174,8 +174,8 @@ impl Worker {
     }
 
     /// The most that were open in it at a time.
-    pub fn most_open(&self) -> usize {
-        self.most_open.load(Ordering::Relaxed)
+    pub fn max_open(&self) -> usize {
+        self.max_open.load(Ordering::Relaxed)
     }
 
     /// Its measured response time, as its JavaScript writes it.
@@ -192,23 +192,23 @@ impl Drop for Worker {
 
 /// What the thread owns.
 struct Body {
-    seat: Seat,
-    most_open: Arc<AtomicUsize>,
+    manual: ManualWorker,
+    max_open: Arc<AtomicUsize>,
     orders: Receiver<(Order, Sender<()>)>,
     bell: OwnedFd,
-    doors: Vec<(GroupId, Option<OwnedFd>)>,
+    shares: Vec<(GroupId, Option<OwnedFd>)>,
     open: Vec<OwnedFd>,
 }
 
 impl Body {
     fn run(mut self) {
         loop {
-            let listeners = self.doors.iter().filter_map(|(_, listener)| listener.as_ref());
-            let sources = [&self.bell, &self.seat.channel].into_iter().chain(listeners).chain(&self.open);
+            let listeners = self.shares.iter().filter_map(|(_, listener)| listener.as_ref());
+            let sources = [&self.bell, &self.manual.channel].into_iter().chain(listeners).chain(&self.open);
             let mut polled: Vec<_> = sources.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             poll(&mut polled, None).unwrap();
-            self.seat.beat();
-            if !self.obey() {
+            self.manual.beat();
+            if !self.take_commands() {
                 return;
             }
             self.take_pushed();
@@ -217,7 +217,7 @@ impl Body {
         }
     }
 
-    fn obey(&mut self) -> bool {
+    fn take_commands(&mut self) -> bool {
         let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
         loop {
             match self.orders.try_recv() {
@@ -225,17 +225,17 @@ impl Body {
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
                 Ok((order, done)) => {
                     match order {
-                        Order::OpenDoor(group, listener) => self.doors.push((group, listener)),
-                        Order::CloseDoor(group) => {
+                        Order::OpenShare(group, listener) => self.shares.push((group, listener)),
+                        Order::CloseShare(group) => {
                             self.take_pushed();
-                            self.doors.retain(|(open, _)| *open != group);
+                            self.shares.retain(|(open, _)| *open != group);
                         }
                         Order::Block(release) => {
                             done.send(()).unwrap();
                             if release.recv().is_err() {
                                 return false;
                             }
-                            self.seat.beat();
+                            self.manual.beat();
                             continue;
                         }
                     }
@@ -246,29 +246,29 @@ impl Body {
     }
 
     fn take_pushed(&mut self) {
-        while let Some(parcel) = self.seat.take() {
-            parcel.fds.into_iter().for_each(|fd| self.adopt(parcel.label.group, fd));
+        while let Some(fd_message) = self.manual.take() {
+            fd_message.fds.into_iter().for_each(|fd| self.adopt(fd_message.header.group, fd));
         }
     }
 
     fn adopt(&mut self, group: GroupId, fd: OwnedFd) {
-        let serves = self.doors.iter().any(|(open, _)| *open == group);
-        let WorkerId { slot, generation } = self.seat.id;
-        let greeting = if serves { format!("{slot}.{generation}\n") } else { "a closed door\n".into() };
+        let serves = self.shares.iter().any(|(open, _)| *open == group);
+        let WorkerId { slot, generation } = self.manual.id;
+        let worker_config = if serves { format!("{slot}.{generation}\n") } else { "a closed door\n".into() };
         // The client may be gone.
-        let _ = rustix::io::write(&fd, greeting.as_bytes());
+        let _ = rustix::io::write(&fd, worker_config.as_bytes());
         self.open.push(fd);
-        self.most_open.fetch_max(self.open.len(), Ordering::Relaxed);
+        self.max_open.fetch_max(self.open.len(), Ordering::Relaxed);
     }
 
     fn accept(&mut self) {
         let mut accepted = Vec::new();
-        for (group, share) in &mut self.doors {
+        for (group, share) in &mut self.shares {
             let Some(listener) = share else { continue };
             loop {
                 match accept_with(&*listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                     Ok(fd) => {
-                        self.seat.page.add(page::ACCEPTED, 1);
+                        self.manual.page.add(page::ACCEPTED, 1);
                         accepted.push((*group, fd));
                     }
                     Err(errno) => {
@@ -294,6 +294,6 @@ impl Body {
                 Err(errno) => errno == Errno::AGAIN,
             }
         });
-        self.seat.close((before - self.open.len()) as u64);
+        self.manual.close((before - self.open.len()) as u64);
     }
 }

@@ -1,0 +1,177 @@
+//! The cluster's events for whoever listens over the API, each with an id, so that who was away goes on where they were.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// Events that are kept for who comes back, and bytes of them.
+const KEPT: usize = 1000;
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+
+/// One event as it is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    pub id: u64,
+    /// As `type` says in it.
+    pub kind: String,
+    /// In JSON, with its timestamp.
+    pub event: Arc<str>,
+}
+
+#[derive(Clone)]
+pub struct EventLog(Arc<Inner>);
+
+struct Inner {
+    /// Tells this cluster's ids from those of the one before it.
+    epoch: u64,
+    kept: Mutex<Kept>,
+    /// The id of the last event.
+    last: watch::Sender<u64>,
+}
+
+#[derive(Default)]
+struct Kept {
+    events: VecDeque<Told>,
+    bytes: usize,
+    /// The last changes of the cluster's size, whatever else happened since.
+    scalings: VecDeque<Value>,
+}
+
+/// What happened since an event.
+#[derive(Debug, PartialEq)]
+pub struct Since {
+    pub found: Vec<Told>,
+    /// How many there were besides them that are not kept any more, or never were.
+    pub lost: u64,
+    /// The id of the last one.
+    pub newest: u64,
+}
+
+impl Kept {
+    fn add(&mut self, told: Told) {
+        // It would take the place of all the others.
+        if told.event.len() > MAX_BYTES {
+            return;
+        }
+        self.bytes += told.event.len();
+        self.events.push_back(told);
+        while self.events.len() > KEPT || self.bytes > MAX_BYTES {
+            let Some(oldest) = self.events.pop_front() else { return };
+            self.bytes -= oldest.event.len();
+        }
+    }
+}
+
+impl EventLog {
+    pub fn new(epoch: u64) -> Self {
+        Self(Arc::new(Inner { epoch, kept: Mutex::default(), last: watch::Sender::new(0) }))
+    }
+
+    pub fn add(&self, event: &Value) {
+        let kind = event["type"].as_str().unwrap_or_default().to_owned();
+        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kind == "cluster:scaled" {
+            kept.scalings.push_back(event.clone());
+            let over = kept.scalings.len().saturating_sub(KEPT);
+            kept.scalings.drain(..over);
+        }
+        let id = *self.0.last.borrow() + 1;
+        kept.add(Told { id, kind, event: event.to_string().into() });
+        self.0.last.send_replace(id);
+    }
+
+    /// Of the last events those after `id`.
+    pub fn after(&self, id: u64) -> Since {
+        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let found: Vec<Told> = kept.events.iter().filter(|told| told.id > id).cloned().collect();
+        let newest = *self.0.last.borrow();
+        Since { lost: newest.saturating_sub(id + found.len() as u64), found, newest }
+    }
+
+    /// The events `cluster:scaled`, the oldest first.
+    pub fn scalings(&self) -> Vec<Value> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).scalings.iter().cloned().collect()
+    }
+
+    /// The id of the last event; changes with each.
+    pub fn last(&self) -> watch::Receiver<u64> {
+        self.0.last.subscribe()
+    }
+
+    /// An id as others see it.
+    pub fn name(&self, id: u64) -> String {
+        format!("{}-{id}", self.0.epoch)
+    }
+
+    /// The id behind a name; of another cluster's, the beginning. None: that is no name.
+    pub fn id(&self, name: &str) -> Option<u64> {
+        let (epoch, id) = name.split_once('-')?;
+        let (epoch, id): (u64, u64) = (epoch.parse().ok()?, id.parse().ok()?);
+        let is_ours = epoch == self.0.epoch && id <= *self.0.last.borrow();
+        Some(if is_ours { id } else { 0 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn who_comes_back_goes_on_where_they_were() {
+        let event_log = EventLog::new(77);
+        for number in 0..5 {
+            event_log.add(&json!({ "type": "worker:ready", "number": number }));
+        }
+        let ids = |id| event_log.after(id).found.iter().map(|told| told.id).collect::<Vec<_>>();
+        assert_eq!(ids(3), [4, 5]);
+        assert_eq!(ids(5), [0; 0]);
+        assert_eq!(
+            (event_log.id("77-3"), event_log.id("76-3"), event_log.id("77-9"), event_log.id("x")),
+            (Some(3), Some(0), Some(0), None)
+        );
+        assert_eq!(event_log.name(5), "77-5");
+    }
+
+    #[test]
+    fn large_events_make_room_for_each_other_and_are_counted() {
+        let event_log = EventLog::new(1);
+        let large = json!({ "type": "metrics:updated", "metrics": "x".repeat(MAX_BYTES / 4) });
+        (0..10).for_each(|_| event_log.add(&large));
+        let since = event_log.after(0);
+        assert_eq!((since.found.len(), since.lost, since.newest), (3, 7, 10));
+    }
+
+    #[test]
+    fn an_event_that_is_too_large_costs_no_other_and_is_missed() {
+        let event_log = EventLog::new(1);
+        event_log.add(&json!({ "type": "alert" }));
+        event_log.add(&json!({ "type": "metrics:updated", "metrics": "x".repeat(MAX_BYTES) }));
+        assert_eq!(event_log.after(1), Since { found: Vec::new(), lost: 1, newest: 2 });
+        event_log.add(&json!({ "type": "alert" }));
+        let Since { found, lost, newest } = event_log.after(0);
+        assert_eq!((found.iter().map(|told| told.id).collect::<Vec<_>>(), lost, newest), (vec![1, 3], 1, 3));
+    }
+
+    #[test]
+    fn what_is_not_kept_any_more_is_counted() {
+        let event_log = EventLog::new(1);
+        (0..KEPT + 10).for_each(|_| event_log.add(&json!({ "type": "alert" })));
+        let Since { found, lost, .. } = event_log.after(4);
+        assert_eq!((found.len(), lost), (KEPT, 6));
+        assert_eq!(event_log.after(500).lost, 0);
+    }
+
+    #[test]
+    fn changes_of_size_outlast_everything_else() {
+        let event_log = EventLog::new(1);
+        (0..KEPT + 2)
+            .for_each(|count| event_log.add(&json!({ "type": "cluster:scaled", "newCount": count })));
+        (0..KEPT).for_each(|_| event_log.add(&json!({ "type": "alert" })));
+        let counts: Vec<_> =
+            event_log.scalings().iter().map(|scaled| scaled["newCount"].as_u64().unwrap()).collect();
+        assert_eq!(counts, (2..KEPT as u64 + 2).collect::<Vec<_>>());
+    }
+}

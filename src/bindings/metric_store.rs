@@ -1,0 +1,75 @@
+//! The program's own metrics: it defines them here and writes their values by itself.
+
+use napi::bindgen_prelude::{Env, JsValue, Object};
+use napi_derive::napi;
+use serde_json::{Value, json};
+
+use super::config::parse;
+use super::outcome;
+use crate::error::{Code, Error};
+use crate::metrics::instrument::Definition;
+use crate::metrics::layout::SEGMENT_CELLS;
+use crate::metrics::memory::{MetricStore, SharedMemory};
+use crate::sys::local_time::now_ms;
+use crate::sys::node_api::set_shared_buffer;
+
+/// Where this process writes its metrics.
+#[napi(js_name = "Meters")]
+pub struct NativeMeters(MetricStore);
+
+impl NativeMeters {
+    pub fn new(metric_store: MetricStore) -> Self {
+        Self(metric_store)
+    }
+}
+
+#[napi]
+impl NativeMeters {
+    /// In no cluster: nobody else reads them.
+    #[napi(factory)]
+    pub fn alone() -> napi::Result<Self> {
+        let (memory, _memfd) =
+            SharedMemory::create(now_ms()).map_err(|error| napi::Error::from_reason(error.to_string()))?;
+        Ok(Self(MetricStore::of_primary(&memory)))
+    }
+
+    /// `into.cells` becomes an ArrayBuffer of doubles, which cells are counted in; cell 1 has the number of values
+    /// that found no room. `{ ok }` or `{ error }`.
+    #[napi]
+    pub fn share(&self, env: &Env, into: Object) -> Value {
+        let raw = into.value();
+        let (mapping, first) = (self.0.memory().mapping().clone(), self.0.first_cell());
+        let shared = set_shared_buffer(
+            env.raw().cast(),
+            raw.value.cast(),
+            c"cells",
+            mapping,
+            first,
+            SEGMENT_CELLS * 8,
+        );
+        outcome(shared.map(|()| Value::Null).map_err(|error| Error::system("shared buffer", &error)))
+    }
+
+    /// `{ kind, name, help, labels, buckets }`: `{ ok: { family, buckets } }` or `{ error }`.
+    #[napi]
+    pub fn define(&self, definition: Value) -> Value {
+        let read = parse::<Definition>(definition)
+            .map_err(|error| Error::new(Code::InvalidArgument, format!("A metric's definition: {error}")));
+        let defined = read.and_then(|definition| self.0.define(definition));
+        outcome(
+            defined.map(|(family, definition)| json!({ "family": family, "buckets": definition.buckets })),
+        )
+    }
+
+    /// The cell of a new series' first value, or -1 when there is no room for it.
+    #[napi]
+    pub fn series(&self, family: u32, labels: Vec<String>) -> i32 {
+        self.0.series(family as usize, &labels).and_then(|at| i32::try_from(at).ok()).unwrap_or(-1)
+    }
+
+    /// What this place has, as `userMetrics` tells it.
+    #[napi]
+    pub fn told(&self) -> Value {
+        self.0.memory().metric_store().to_json()
+    }
+}

@@ -1,0 +1,102 @@
+//! A process without a cluster, as a cluster of one.
+
+use std::cell::RefCell;
+use std::time::{Duration, Instant};
+
+use napi::bindgen_prelude::{Env, JsValue, Object};
+use napi_derive::napi;
+use serde_json::{Value, json};
+
+use super::{event_loop, outcome};
+use crate::error::{Error, Result};
+use crate::event::WorkerState;
+use crate::metrics::layout::PAGE_CELLS;
+use crate::metrics::memory::SharedMemory;
+use crate::metrics::view;
+use crate::primary::Sampler;
+use crate::sys::local_time::now_ms;
+use crate::sys::node_api::set_shared_buffer;
+use crate::worker::SingleProcess;
+
+/// As often as a primary.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+struct Process {
+    alone: SingleProcess,
+    sampler: Sampler,
+    looked: Instant,
+}
+
+thread_local! {
+    static PROCESS: RefCell<Option<Process>> = const { RefCell::new(None) };
+}
+
+/// Begins to count, if it has not begun. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those
+/// of a worker's page. `{ ok }` or `{ error }`.
+#[napi(js_name = "startAlone")]
+pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
+    let raw = into.value();
+    let start = || -> Result<Value> {
+        if PROCESS.with_borrow(Option::is_none) {
+            let alone = SingleProcess::start(event_loop(env)?, now_ms());
+            let alone = alone.map_err(|error| Error::system("start", &error))?;
+            let mut sampler = Sampler::new(alone.memory.clone(), None);
+            sampler.look(now_ms());
+            PROCESS.set(Some(Process { alone, sampler, looked: Instant::now() }));
+        }
+        PROCESS.with_borrow(|process| {
+            let Some(Process { alone, .. }) = process else { return Ok(Value::Null) };
+            let mapping = alone.memory.mapping().clone();
+            let (env, into, bytes) = (raw.env.cast(), raw.value.cast(), PAGE_CELLS * 8);
+            set_shared_buffer(env, into, c"cells", mapping, alone.first_cell(), bytes)
+                .map(|()| Value::Null)
+                .map_err(|error| Error::system("shared buffer", &error))
+        })
+    };
+    let started = outcome(start());
+    // The handle on the loop goes before the loop does.
+    env.add_env_cleanup_hook((), |()| drop(PROCESS.take()))?;
+    Ok(started)
+}
+
+/// `state` as `WorkerInfo.detail` has it; `port` 0: none.
+#[napi(js_name = "aloneStands")]
+pub fn single_process_stands(state: String, port: u32) {
+    let state = WorkerState::ALL.into_iter().find(|one| one.detail() == state).unwrap_or(WorkerState::Vacant);
+    PROCESS.with_borrow(|process| {
+        if let Some(Process { alone, .. }) = process {
+            alone.stands(state, port as u16);
+        }
+    });
+}
+
+/// A connection has come.
+#[napi(js_name = "aloneOpened")]
+pub fn single_process_opened() {
+    PROCESS.with_borrow(|process| {
+        if let Some(Process { alone, .. }) = process {
+            alone.opened();
+        }
+    });
+}
+
+/// `{ workers, metrics, health }`, each as every process of a cluster tells it; `what` is one of these.
+#[napi(js_name = "aloneTells")]
+pub fn alone_tells(what: String) -> Value {
+    PROCESS.with_borrow_mut(|process| {
+        let Some(Process { alone, sampler, looked }) = process else { return Value::Null };
+        if looked.elapsed() >= INTERVAL {
+            *looked = Instant::now();
+            sampler.look(now_ms());
+        }
+        tell(&what, &alone.memory)
+    })
+}
+
+fn tell(what: &str, memory: &SharedMemory) -> Value {
+    match what {
+        "workers" => json!(view::workers(memory, now_ms())),
+        "metrics" => view::metrics(memory, now_ms()),
+        _ => view::health(memory, now_ms()),
+    }
+}

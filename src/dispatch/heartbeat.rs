@@ -1,0 +1,79 @@
+//! When is a worker stuck? PURE in spirit: a function of its beat, of whether work waits for it, and of time.
+//! A sleeping worker is not stuck, and it is never woken to prove it: only work that was handed over and not
+//! taken counts. Once stuck, only a beat is a sign of life: that its work was given to others is none.
+
+use std::time::Duration;
+
+/// Work that lies unread for so long, without one turn of the worker's loop, is better given to others.
+pub const STUCK_AFTER: Duration = Duration::from_millis(50);
+
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Heartbeat {
+    beat: u64,
+    /// Since when work has been waiting without a beat.
+    waiting_since: Option<Duration>,
+    unresponsive: bool,
+}
+
+impl Heartbeat {
+    /// The worker's loop has counted to `beat`; `outstanding`: something was handed over that it has not
+    /// taken. Is it stuck at `now`?
+    pub fn observe(&mut self, beat: u64, outstanding: bool, now: Duration) -> bool {
+        let moved = beat != self.beat;
+        self.beat = beat;
+        if moved || !(outstanding || self.unresponsive) {
+            self.waiting_since = outstanding.then_some(now);
+            self.unresponsive = false;
+            return false;
+        }
+        let since = *self.waiting_since.get_or_insert(now);
+        self.unresponsive |= now.saturating_sub(since) >= STUCK_AFTER;
+        self.unresponsive
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn work_unread_for_50_ms_without_a_beat_is_stuck() {
+        let mut heartbeat = Heartbeat::default();
+        assert!(!heartbeat.observe(7, true, ms(0)));
+        assert!(!heartbeat.observe(7, true, ms(49)));
+        assert!(heartbeat.observe(7, true, ms(50)));
+        assert!(heartbeat.observe(7, true, ms(500)));
+        assert!(!heartbeat.observe(8, true, ms(501)), "one beat and it is alive");
+    }
+
+    #[test]
+    fn a_stuck_worker_is_stuck_until_it_beats_though_its_work_was_given_to_others() {
+        let mut heartbeat = Heartbeat::default();
+        heartbeat.observe(7, true, ms(0));
+        assert!(heartbeat.observe(7, true, ms(50)));
+        assert!(heartbeat.observe(7, false, ms(60)));
+        assert!(heartbeat.observe(7, false, ms(60_000)));
+        assert!(!heartbeat.observe(8, false, ms(60_001)));
+        assert!(!heartbeat.observe(8, false, ms(60_100)));
+    }
+
+    #[test]
+    fn an_idle_worker_is_never_stuck() {
+        let mut heartbeat = Heartbeat::default();
+        assert!(!heartbeat.observe(7, false, ms(0)));
+        assert!(!heartbeat.observe(7, false, ms(60_000)));
+        assert!(!heartbeat.observe(7, true, ms(60_001)), "the wait begins with the work");
+    }
+
+    #[test]
+    fn a_slow_worker_that_beats_is_not_stuck() {
+        let mut heartbeat = Heartbeat::default();
+        for beat in 0..100 {
+            assert!(!heartbeat.observe(beat, true, ms(beat * 49)));
+        }
+    }
+}

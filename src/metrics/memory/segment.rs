@@ -1,0 +1,128 @@
+//! A sheet of the shared memory: records as `layout` describes them, written by one process and read by all.
+
+use std::sync::atomic::Ordering;
+
+use super::SharedMemory;
+use crate::metrics::instrument::Definition;
+use crate::metrics::layout::segment::{DROPPED, FIRST, LOST, USED};
+
+/// Cells of a record before its text.
+const HEAD: usize = 2;
+const HALF: u32 = 32;
+
+pub struct Segment<'a> {
+    memory: &'a SharedMemory,
+    first: usize,
+    cells: usize,
+}
+
+/// What stands in a record; cells are counted from the sheet's beginning.
+pub enum Record {
+    Family { at: usize, definition: Definition },
+    Series { family: usize, labels: Vec<String>, first: usize, values: usize },
+}
+
+impl<'a> Segment<'a> {
+    pub fn new(memory: &'a SharedMemory, first: usize, cells: usize) -> Self {
+        Self { memory, first, cells }
+    }
+
+    fn used(&self) -> usize {
+        let used = self.memory.cell(self.first + USED).load(Ordering::Acquire) as usize;
+        if (FIRST..=self.cells).contains(&used) { used } else { FIRST }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.used() == FIRST && self.dropped() == 0.0
+    }
+
+    pub fn dropped(&self) -> f64 {
+        self.value(DROPPED)
+    }
+
+    pub fn lost(&self) -> f64 {
+        self.value(LOST)
+    }
+
+    pub fn value(&self, at: usize) -> f64 {
+        f64::from_bits(self.memory.get(self.first + at))
+    }
+
+    pub fn add(&self, at: usize, by: f64) {
+        self.memory.set(self.first + at, (self.value(at) + by).to_bits());
+    }
+
+    /// A new record; None when there is no room. `family`: 0 for a family.
+    pub fn append(&self, family: usize, text: &str, values: usize) -> Option<usize> {
+        let at = self.used();
+        let length = HEAD + text.len().div_ceil(8) + values;
+        if text.len() > self.cells * 8 || at + length > self.cells {
+            return None;
+        }
+        let set = |offset: usize, value: u64| self.memory.set(self.first + at + offset, value);
+        set(0, length as u64 | (values as u64) << HALF);
+        set(1, text.len() as u64 | (family as u64) << HALF);
+        for (index, piece) in text.as_bytes().chunks(8).enumerate() {
+            let mut cell = [0; 8];
+            cell[..piece.len()].copy_from_slice(piece);
+            set(HEAD + index, u64::from_le_bytes(cell));
+        }
+        // Of one that was killed in the midst of this something may lie there.
+        (length - values..length).for_each(|value| set(value, 0));
+        self.memory.cell(self.first + USED).store((at + length) as u64, Ordering::Release);
+        Some(at)
+    }
+
+    /// The first value of a record of so many cells.
+    pub fn values_of(&self, at: usize, values: usize) -> usize {
+        let length = self.memory.get(self.first + at) as u32 as usize;
+        at + length.saturating_sub(values)
+    }
+
+    /// All that is readable; a sheet that another process spoilt ends where it was spoilt.
+    pub fn records(&self) -> Vec<Record> {
+        let used = self.used();
+        let mut records = Vec::new();
+        let mut at = FIRST;
+        while let Some((length, record)) = self.read(at, used) {
+            records.extend(record);
+            at += length;
+        }
+        records
+    }
+
+    /// The record that begins there.
+    pub fn record(&self, at: usize) -> Option<Record> {
+        self.read(at, self.used())?.1
+    }
+
+    /// Its cells and the record; None at the end.
+    fn read(&self, at: usize, used: usize) -> Option<(usize, Option<Record>)> {
+        if at + HEAD > used {
+            return None;
+        }
+        let halves = |offset: usize| {
+            let cell = self.memory.get(self.first + at + offset);
+            (cell as u32 as usize, (cell >> HALF) as usize)
+        };
+        let ((length, values), (bytes, family)) = (halves(0), halves(1));
+        let text_cells = bytes.div_ceil(8);
+        if length != HEAD + text_cells + values || at + length > used {
+            return None;
+        }
+        let cells =
+            (0..text_cells).flat_map(|index| self.memory.get(self.first + at + HEAD + index).to_le_bytes());
+        let text: Vec<u8> = cells.take(bytes).collect();
+        let record = if family == 0 {
+            serde_json::from_slice(&text).ok().map(|definition| Record::Family { at, definition })
+        } else {
+            let first = at + HEAD + text_cells;
+            serde_json::from_slice(&text).ok().map(|labels| Record::Series { family, labels, first, values })
+        };
+        Some((length, record))
+    }
+
+    pub fn clear(&self) {
+        (0..self.used()).for_each(|at| self.memory.set(self.first + at, 0));
+    }
+}

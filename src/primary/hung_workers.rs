@@ -1,0 +1,227 @@
+//! Watching the workers' event loops: looks at them when the judge wants to (`supervisor::hang`), asks them, and
+//! tells what a hung one was doing before it is ended.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use super::run::Cluster;
+use crate::event::Event;
+use crate::ipc::control::ToWorker;
+use crate::metrics::layout::page;
+use crate::metrics::memory::Page;
+use crate::model::WorkerId;
+use crate::process::doing::{self, Doing};
+use crate::supervisor::Fact;
+use crate::supervisor::hang::{CAPTURE, Checker, Order, place};
+
+/// One worker as it is watched.
+struct Watched {
+    pid: u32,
+    page: Page,
+    /// From when it is ready, unless a debugger may stop it.
+    checker: Option<Checker>,
+    inspected: bool,
+    /// Why it cannot be asked for its stack.
+    lacks: Option<String>,
+    /// CPU that its main thread had used at the last look, where more is not known.
+    ticks: u64,
+    /// Until then its loop may stand still.
+    excused: Duration,
+    /// For how long it had been hung when its stack was asked for.
+    hung: Duration,
+}
+
+impl Watched {
+    /// Is there something to do for the loop, or is the thread busy with something else?
+    fn should_turn(&mut self, has_work: bool) -> bool {
+        if has_work || self.page.float(page::REQUESTS) > self.page.float(page::RESPONSES) {
+            return self.doing() != Some(Doing::Traced);
+        }
+        let before = self.ticks;
+        match self.doing() {
+            Some(Doing::Working | Doing::Stopped) => true,
+            // It was awake, and its loop did not turn.
+            Some(Doing::Unknown { ticks }) => ticks != before,
+            Some(Doing::Waiting | Doing::Traced) | None => false,
+        }
+    }
+
+    fn doing(&mut self) -> Option<Doing> {
+        let seen = doing::look(self.pid);
+        if let Some(Doing::Unknown { ticks }) = seen {
+            self.ticks = ticks;
+        }
+        seen
+    }
+}
+
+/// Every worker as it is watched.
+#[derive(Default)]
+pub(super) struct HungWorkers {
+    /// None: nobody looks.
+    timeout: Option<Duration>,
+    /// Of the primary: places in the log are relative to it.
+    folder: String,
+    /// Where drover's own JavaScript lies.
+    own: String,
+    workers: HashMap<WorkerId, Watched>,
+}
+
+impl HungWorkers {
+    /// `preload`: a file of drover's own JavaScript.
+    pub fn new(timeout: Option<Duration>, preload: &str) -> Self {
+        let folder = std::env::current_dir().unwrap_or_default().to_string_lossy().into_owned();
+        let own = Path::new(preload).parent().unwrap_or(Path::new("")).to_string_lossy().into_owned();
+        Self { timeout, folder, own, workers: HashMap::new() }
+    }
+
+    /// The worker's process is there.
+    pub fn register(&mut self, id: WorkerId, pid: u32, page: Page) {
+        let lacks = Some("it had not said that it can be asked for one".to_owned());
+        let (hung, excused) = (Duration::ZERO, Duration::ZERO);
+        self.workers.insert(
+            id,
+            Watched { pid, page, checker: None, inspected: false, lacks, ticks: 0, excused, hung },
+        );
+    }
+
+    /// The worker is ready: from now on its loop has to turn.
+    pub fn begin(&mut self, id: WorkerId, now: Duration) {
+        if let (Some(timeout), Some(worker)) = (self.timeout, self.workers.get_mut(&id))
+            && worker.checker.is_none()
+            && !worker.inspected
+        {
+            worker.checker = Some(Checker::new(timeout, worker.page.get(page::HEARTBEAT), now));
+        }
+    }
+
+    pub fn forget(&mut self, id: WorkerId) {
+        self.workers.remove(&id);
+    }
+
+    pub fn answered(&mut self, id: WorkerId) {
+        if let Some(checker) = self.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut()) {
+            checker.answered();
+        }
+    }
+
+    pub fn traceable(&mut self, id: WorkerId, lacks: Option<String>) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.lacks = lacks;
+        }
+    }
+
+    /// A debugger may stop this worker: it is judged no more.
+    pub fn standby(&mut self, id: WorkerId) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.inspected = true;
+            worker.checker = None;
+        }
+    }
+
+    /// Until then the worker does something that takes its loop a while, as it was asked to.
+    pub fn grace(&mut self, id: WorkerId, until: Duration) {
+        if let Some(worker) = self.workers.get_mut(&id) {
+            worker.excused = until;
+        }
+    }
+
+    /// When the next look is due.
+    pub fn due(&self) -> Option<Duration> {
+        self.workers.values().filter_map(|worker| worker.checker.as_ref()?.due()).min()
+    }
+
+    fn near(&self, now: Duration) -> Vec<WorkerId> {
+        let is_near = |worker: &Watched| worker.checker.as_ref().is_some_and(|checker| checker.is_near(now));
+        self.workers.iter().filter(|(_, worker)| is_near(worker)).map(|(id, _)| *id).collect()
+    }
+
+    fn look(&mut self, id: WorkerId, has_work: bool, now: Duration) -> Option<Order> {
+        let worker = self.workers.get_mut(&id)?;
+        let mut checker = worker.checker.take()?;
+        let excused = now < worker.excused;
+        if excused {
+            checker.answered();
+        }
+        let command =
+            checker.look(worker.page.get(page::HEARTBEAT), now, || !excused && worker.should_turn(has_work));
+        worker.checker = Some(checker);
+        command
+    }
+
+    /// How long the worker has been hung and what it was doing, in words.
+    fn reason(&self, worker: &Watched, stack: Result<&str, &str>) -> String {
+        let seconds = worker.hung.as_secs_f64();
+        match stack {
+            Err(why) => format!("hung for {seconds:.1} s (no stack: {why})"),
+            Ok(stack) => match place(stack, &self.folder, &self.own) {
+                Some(place) => format!("hung for {seconds:.1} s at {place}"),
+                None => format!("hung for {seconds:.1} s"),
+            },
+        }
+    }
+}
+
+impl Cluster {
+    /// Looks at the workers whose time it is.
+    pub(super) fn look_for_hangs(&mut self) {
+        let now = self.elapsed();
+        for id in self.hung.near(now) {
+            let has_work = self.is_unresponsive(id.slot);
+            match self.hung.look(id, has_work, now) {
+                Some(Order::Ping) => {
+                    if let Some(control) = self.workers.control(id) {
+                        control.send(ToWorker::Ping);
+                    }
+                }
+                Some(Order::Capture(hung)) => self.ask_for_stack(id, hung),
+                Some(Order::End) => {
+                    let second = CAPTURE.as_secs();
+                    self.end_hung(
+                        id,
+                        Err(&format!("no JavaScript ran for {second} s: a native call blocks it")),
+                    );
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn ask_for_stack(&mut self, id: WorkerId, hung: Duration) {
+        let Some(worker) = self.hung.workers.get_mut(&id) else { return };
+        worker.hung = hung;
+        let lacks = if worker.doing() == Some(Doing::Stopped) {
+            Some("a signal has stopped the process".to_owned())
+        } else {
+            worker.lacks.clone()
+        };
+        let Some(control) = self.workers.control(id) else { return };
+        let asked = lacks.map_or_else(|| control.ask_for_stack().map_err(|error| error.to_string()), Err);
+        if let Err(why) = asked {
+            self.tell_stack(id, Err(&why));
+        }
+    }
+
+    /// The worker told what it is doing.
+    pub(super) fn stack_came(&mut self, id: WorkerId, text: Option<String>) {
+        let text = text.filter(|text| !text.is_empty());
+        self.tell_stack(id, text.as_deref().ok_or("the worker could not take one"));
+    }
+
+    fn tell_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) {
+        let checker = self.hung.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
+        if checker.and_then(Checker::told) == Some(Order::End) {
+            self.end_hung(id, stack);
+        }
+    }
+
+    fn end_hung(&mut self, id: WorkerId, stack: Result<&str, &str>) {
+        let Some(worker) = self.hung.workers.get(&id) else { return };
+        let reason = self.hung.reason(worker, stack);
+        let stack = stack.ok().map(str::to_owned);
+        let replaced = self.will_replace();
+        self.emit(Event::WorkerUnhealthy { worker_id: id.to_string(), reason, replaced, stack });
+        self.advance(Fact::Hung { worker: id });
+    }
+}

@@ -1,0 +1,48 @@
+//! The buffer through which descriptors reach JavaScript: a batch at a time, one call a batch.
+
+use std::io;
+use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use crate::ipc::fd_message::FdHeader;
+use crate::sys::memory::Mapping;
+
+/// Connections in one batch: enough to save calls, few enough that the first is not kept waiting.
+pub const BATCH: usize = 64;
+
+/// Two cells a connection, little-endian: its descriptor and in the upper half the milliseconds for which it may
+/// stay silent (0: it is new), then the requests that it has brought and in the upper half 1 if it is to come back
+/// after each response.
+pub struct FdBatch {
+    buffer: Arc<Mapping>,
+}
+
+impl FdBatch {
+    pub fn new() -> io::Result<Self> {
+        let memfd = memfd_create("drover-hands", MemfdFlags::CLOEXEC)?;
+        ftruncate(&memfd, (BATCH * 16) as u64)?;
+        Ok(Self { buffer: Arc::new(Mapping::new(memfd.as_fd(), BATCH * 2)?) })
+    }
+
+    pub fn buffer(&self) -> Arc<Mapping> {
+        self.buffer.clone()
+    }
+
+    /// Puts a batch into the buffer: from here on the descriptors are JavaScript's.
+    pub fn put(&self, batch: Vec<OwnedFd>, header: FdHeader) -> u32 {
+        let (remaining_ms, served) = header
+            .keep_alive
+            .map_or((0, 0), |keep_alive| (keep_alive.remaining_ms.max(1), keep_alive.served));
+        let mut count = 0;
+        for (cells, fd) in self.buffer.cells().chunks_exact(2).zip(batch) {
+            // Descriptors are never negative.
+            cells[0].store(u64::from(remaining_ms) << 32 | fd.into_raw_fd() as u64, Ordering::Relaxed);
+            cells[1].store(u64::from(header.per_request) << 32 | u64::from(served), Ordering::Relaxed);
+            count += 1;
+        }
+        count
+    }
+}

@@ -1,0 +1,134 @@
+//! How many descriptors are left. libuv would accept and close a whole queue at the limit, and the kernel drops
+//! pushed connections that do not fit; drover stops before, and connections wait where nobody loses them.
+//!
+//! A descriptor's number tells that all below it are taken. How many are free it does not tell: it may be the
+//! last hole below numbers that are taken. So they are counted, and the less there are, the more often.
+
+use std::cell::Cell;
+
+use crate::ipc::fd_message;
+use crate::sys::{fds, limits};
+
+/// Below so many free descriptors a worker accepts no more by itself: the application needs some too. (Where
+/// the limit is very low, a quarter of it.)
+const MIN: u64 = 64;
+/// So many are left to the application when pushed connections are taken.
+const LAST: u64 = 8;
+/// Where they cannot be counted they are tried, and more tries than this cost more than they tell.
+const MAX_TRIES: u64 = 80;
+
+pub struct FdHeadroom {
+    limit: u64,
+    fd_pressure: Cell<bool>,
+    /// Connections that may come before it is worth counting again.
+    uncounted: Cell<u64>,
+    count: fn() -> Option<u64>,
+}
+
+impl FdHeadroom {
+    pub fn new() -> Self {
+        Self::with(limits::descriptors(), fds::open_count)
+    }
+
+    fn with(limit: u64, count: fn() -> Option<u64>) -> Self {
+        Self { limit, fd_pressure: Cell::new(false), uncounted: Cell::new(0), count }
+    }
+
+    fn reserve(&self) -> u64 {
+        MIN.max(self.limit / 20).min(self.limit / 4)
+    }
+
+    /// Are so many free?
+    fn are_left(&self, wanted: u64) -> bool {
+        let Some(open) = (self.count)() else { return self.can_be_taken(wanted.min(MAX_TRIES)) };
+        let left = self.limit.saturating_sub(open);
+        // The application opens some as well.
+        self.uncounted.set(left.saturating_sub(self.reserve()) / 4);
+        left >= wanted
+    }
+
+    fn can_be_taken(&self, tries: u64) -> bool {
+        let free = fds::free(tries as usize);
+        self.uncounted.set(if free { tries / 4 } else { 0 });
+        free
+    }
+
+    /// A connection got the descriptor of this number. Are few left?
+    pub fn is_near(&self, fd: i32) -> bool {
+        let below = u64::try_from(fd).unwrap_or(0);
+        if below + self.reserve() >= self.limit {
+            return true;
+        }
+        match self.uncounted.get().checked_sub(1) {
+            Some(rest) => {
+                self.uncounted.set(rest);
+                false
+            }
+            None => !self.are_left(self.reserve()),
+        }
+    }
+
+    pub fn has_fd_pressure(&self) -> bool {
+        self.fd_pressure.get()
+    }
+
+    /// Sets whether descriptors are scarce; was it otherwise before?
+    pub fn set_fd_pressure(&self, fd_pressure: bool) -> bool {
+        self.fd_pressure.replace(fd_pressure) != fd_pressure
+    }
+
+    /// So many are left that no message can be too large, whatever the application opened meanwhile?
+    pub fn is_ample(&self) -> bool {
+        self.uncounted.get() > 4 * fd_message::MAX as u64
+    }
+
+    /// Do so many more descriptors fit?
+    pub fn has_room_for(&self, count: usize) -> bool {
+        self.are_left(count as u64 + LAST)
+    }
+
+    /// Enough free descriptors again, with something to spare so that it does not flap.
+    pub fn has_recovered(&self) -> bool {
+        self.are_left(self.reserve() + self.reserve() / 4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_number_among_holes_is_no_sign_of_plenty() {
+        let fd_headroom = FdHeadroom::with(128, || Some(100));
+        assert!(fd_headroom.is_near(20), "28 are left of which 32 are the application's");
+        assert!(fd_headroom.has_room_for(20));
+        assert!(!fd_headroom.has_room_for(21));
+        assert!(!fd_headroom.has_recovered());
+    }
+
+    #[test]
+    fn a_high_number_is_a_sign_of_want_without_counting() {
+        let fd_headroom = FdHeadroom::with(1024, || panic!("counted"));
+        assert!(fd_headroom.is_near(960));
+    }
+
+    #[test]
+    fn they_are_counted_the_more_often_the_fewer_are_left() {
+        let fd_headroom = FdHeadroom::with(1024, || Some(100));
+        assert!(!fd_headroom.is_ample(), "not known yet");
+        assert!(!fd_headroom.is_near(100));
+        let apart = fd_headroom.uncounted.get();
+        assert_eq!(apart, (924 - 64) / 4);
+        (0..apart)
+            .for_each(|n| assert!(!fd_headroom.is_near(100) && fd_headroom.uncounted.get() == apart - n - 1));
+        let roomy = FdHeadroom::with(1 << 20, || Some(100));
+        assert!(!roomy.is_near(100) && roomy.is_ample());
+    }
+
+    #[test]
+    fn where_nobody_counts_they_are_tried() {
+        let fd_headroom = FdHeadroom::with(limits::descriptors(), || None);
+        assert!(fd_headroom.has_room_for(1));
+        assert!(!fd_headroom.is_ample());
+    }
+}

@@ -1,0 +1,61 @@
+//! A process without a cluster: it counts into memory of its own as a worker does, in slot 0.
+
+use std::io;
+use std::rc::Rc;
+
+use super::collections;
+use super::loop_lag::LoopLag;
+use crate::event::WorkerState;
+use crate::metrics::layout::{header, page, row};
+use crate::metrics::memory::{Page, SharedMemory};
+use crate::model::WorkerId;
+use crate::sys::uv::{Loop, Prepare};
+
+/// Its only worker's.
+const WORKER: WorkerId = WorkerId::new(0, 1);
+
+pub struct SingleProcess {
+    pub memory: SharedMemory,
+    /// What is heard of V8 is forgotten with it.
+    page: Rc<Page>,
+    _heartbeat: Prepare,
+}
+
+impl SingleProcess {
+    /// Begins to count, and to look at how the loop of the calling thread turns.
+    pub fn start(uv: Loop, now_ms: u64) -> io::Result<Self> {
+        let (memory, _memfd) = SharedMemory::create(now_ms)?;
+        memory.set(header::SLOTS, 1);
+        memory.set(header::WANTED, 1);
+        memory.set_row(0, row::GENERATION, u64::from(WORKER.generation));
+        memory.set_row(0, row::PID, u64::from(std::process::id()));
+        memory.set_pids(0, std::iter::once((WORKER, std::process::id())));
+        memory.set_row(0, row::STATE, WorkerState::Starting as u64);
+        memory.set_row(0, row::STARTED, now_ms);
+        let page = memory.page(WORKER);
+        let counted = Rc::new(page.clone());
+        let page_while_counted = Rc::downgrade(&counted);
+        collections::count(move || page_while_counted.upgrade().map(|page| (*page).clone()));
+        let (loop_lag, turned) = (Rc::new(LoopLag::new(uv)), page.clone());
+        let beat = Prepare::start(uv, move || {
+            turned.add(page::HEARTBEAT, 1);
+            loop_lag.turned(&turned);
+        })?;
+        Ok(Self { memory, page: counted, _heartbeat: beat })
+    }
+
+    /// First cell of the page that its program counts in.
+    pub fn first_cell(&self) -> usize {
+        self.page.first_cell()
+    }
+
+    pub fn stands(&self, state: WorkerState, port: u16) {
+        self.memory.set_row(0, row::STATE, state as u64);
+        self.memory.set(header::PORT, u64::from(port));
+    }
+
+    /// A connection has come.
+    pub fn opened(&self) {
+        self.page.add(page::ACCEPTED, 1);
+    }
+}
