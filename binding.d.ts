@@ -295,12 +295,12 @@ export declare function workerMeters(): NativeMeters | null
 export declare function workerName(slot: number): number
 
 /**
- * Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. Returns
- * `{ ok }`, or `{ error: { code, message, details } }` when it could not be asked: nothing is settled then.
+ * Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
+ * `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
  */
 export declare function workerOrder(id: number, verb: string, argument: any): any
 
-/** What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
+/** What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
 export declare function workerOrdered(id: number): any
 
 /**

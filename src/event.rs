@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::component::Component;
 use crate::error::Error;
+use crate::model::{AllMetrics, ClusterHealth, ClusterStatus};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,62 +85,6 @@ pub fn signal_name(signal: i32) -> String {
     SIGNALS.get(index).map_or_else(|| signal.to_string(), |name| format!("SIG{name}"))
 }
 
-/// The state of a slot as observers see it; `supervisor` has the rich one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WorkerState {
-    Vacant = 0,
-    Starting = 1,
-    Ready = 2,
-    Draining = 3,
-    Stopping = 4,
-    Waiting = 5,
-    CircuitOpen = 6,
-    /// Loaded, and waiting to serve.
-    Standby = 7,
-}
-
-impl WorkerState {
-    pub const ALL: [WorkerState; 8] = [
-        WorkerState::Vacant,
-        WorkerState::Starting,
-        WorkerState::Ready,
-        WorkerState::Draining,
-        WorkerState::Stopping,
-        WorkerState::Waiting,
-        WorkerState::CircuitOpen,
-        WorkerState::Standby,
-    ];
-
-    pub fn from_cell(cell: u64) -> Self {
-        Self::ALL.get(cell as usize).copied().unwrap_or(WorkerState::Vacant)
-    }
-
-    /// The documented five: what `WorkerInfo.state` says.
-    pub fn public(self) -> &'static str {
-        match self {
-            WorkerState::Starting | WorkerState::Waiting | WorkerState::Standby => "starting",
-            WorkerState::Ready => "running",
-            WorkerState::Draining | WorkerState::Stopping => "stopping",
-            WorkerState::Vacant => "stopped",
-            WorkerState::CircuitOpen => "error",
-        }
-    }
-
-    /// The inner state: what `WorkerInfo.detail` says.
-    pub fn detail(self) -> &'static str {
-        match self {
-            WorkerState::Vacant => "vacant",
-            WorkerState::Starting => "starting",
-            WorkerState::Ready => "ready",
-            WorkerState::Draining => "draining",
-            WorkerState::Stopping => "stopping",
-            WorkerState::Waiting => "waiting",
-            WorkerState::CircuitOpen => "circuit-open",
-            WorkerState::Standby => "standby",
-        }
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Event {
@@ -183,7 +128,7 @@ pub enum Event {
     },
     /// `details`: the cluster's health as `getClusterHealth` tells it.
     #[serde(rename = "health:changed")]
-    HealthChanged { status: String, details: Value },
+    HealthChanged { status: ClusterStatus, details: ClusterHealth },
     /// Ids of workers; None where nobody leads or led.
     #[serde(rename = "leader:changed")]
     LeaderChanged { from: Option<String>, to: Option<String> },
@@ -197,7 +142,7 @@ pub enum Event {
     ClusterStopped,
     /// The cluster's metrics, every `monitoring.metricsInterval`.
     #[serde(rename = "metrics:updated")]
-    MetricsUpdated { metrics: Value },
+    MetricsUpdated { metrics: Option<Box<AllMetrics>> },
     #[serde(rename = "alert")]
     Alert { severity: Level, message: String },
     /// Something an operator should read that is no event of the API.
@@ -314,11 +259,9 @@ impl Event {
                 }
             }
             Event::HealthChanged { status, details } => {
-                let ids = details["unhealthyWorkers"].as_array().into_iter().flatten();
-                let ids: Vec<&str> = ids.filter_map(Value::as_str).collect();
-                let who =
-                    if ids.is_empty() { String::new() } else { format!("; not well: {}", ids.join(", ")) };
-                (Level::Debug, format!("The cluster is {status}{who}"))
+                let ids = details.unhealthy_workers.join(", ");
+                let who = if ids.is_empty() { String::new() } else { format!("; not well: {ids}") };
+                (Level::Debug, format!("The cluster is {}{who}", status.name()))
             }
             Event::LeaderChanged { to: Some(to), .. } => (Level::Debug, format!("Worker {to} leads")),
             Event::LeaderChanged { to: None, .. } => (Level::Debug, "Nobody leads".to_owned()),
@@ -334,8 +277,9 @@ impl Event {
             }
             Event::ClusterStopped => (Level::Info, "All workers are gone".to_owned()),
             Event::MetricsUpdated { metrics } => {
-                let figure = |name: &str| metrics[name].as_f64().unwrap_or(0.0);
-                let (rate, p99) = (figure("requestsPerSecond"), figure("p99"));
+                let sample = metrics.as_ref().map(|metrics| &metrics.cluster.sample);
+                let (rate, p99) =
+                    sample.map_or((0.0, 0.0), |sample| (sample.requests_per_second, sample.p99));
                 (Level::Debug, format!("{rate:.1} requests a second, p99 {p99:.1} ms"))
             }
             Event::Alert { severity, message } => (*severity, message.clone()),
@@ -397,12 +341,5 @@ mod tests {
         assert_eq!(tail("grüße", 3), "ße");
         assert_eq!(tail("ß", 1), "");
         assert_eq!((head("grüße", 100), head("grüße", 3), head("ß", 1)), ("grüße", "gr", ""));
-    }
-
-    #[test]
-    fn every_state_survives_its_cell() {
-        for state in WorkerState::ALL {
-            assert_eq!(WorkerState::from_cell(state as u64), state);
-        }
     }
 }

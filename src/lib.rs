@@ -26,6 +26,7 @@ pub mod ipc;
 pub mod log;
 pub mod metrics;
 pub mod model;
+pub mod observe;
 pub mod primary;
 pub mod process;
 pub mod supervisor;

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 /// Who may use whom: a line uses only the lines above it here, and modules on one line never use each other.
 /// `error` and `component` stand at the top, because the data of the second line carries its codes; the channels and
 /// the mapping stand above dispatch and process, which are made of them.
-const LINES: [&[&str]; 13] = [
-    &["error", "component", "model"],
+const LINES: [&[&str]; 15] = [
+    &["error", "component"],
+    &["model"],
     &["config", "event"],
     &["ipc::crypto", "ipc::message", "metrics::histogram"],
     &[
@@ -39,13 +40,14 @@ const LINES: [&[&str]; 13] = [
     &["ipc::message_channel", "metrics::messages"],
     &["metrics::view"],
     &["dispatch", "health::probe", "process", "log"],
+    &["observe"],
     &["admin", "cache", "webhook"],
     &["primary", "worker"],
     &["bindings"],
 ];
 
 /// Modules without clock, I/O, randomness, threads or environment: those of the first five lines.
-const PURE_LINES: usize = 5;
+const PURE_LINES: usize = 6;
 
 /// What a pure module may not name, as the beginning of a path.
 const IMPURE: [&str; 14] = [

@@ -13,10 +13,10 @@ use futures_util::stream;
 use serde_json::json;
 
 use super::Api;
-use super::event_log::{EventLog, Since, Told};
 use super::guard::Way;
 use super::routes::refusal;
 use super::server::Lasting;
+use crate::observe::{EventLog, Since, Told};
 
 /// Who may listen at the same time on the port, and as many on the control socket: the others need connections too.
 pub const MAX_LISTENERS: usize = 32;

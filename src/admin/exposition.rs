@@ -1,11 +1,11 @@
 //! `/metrics`: the names that Prometheus' users and their dashboards know.
 
-use crate::event::WorkerState;
 use crate::metrics::histogram::at_most;
 use crate::metrics::instrument::{Family, Spread, spread};
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::text::{Exposition, Kind, OPEN_METRICS, TEXT};
+use crate::model::WorkerState;
 
 /// Bounds are powers of two of a microsecond, where buckets of ours end: from 1 ms to 67 s.
 const BOUNDS: std::ops::RangeInclusive<i32> = 10..=26;

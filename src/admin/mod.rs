@@ -4,8 +4,6 @@
 
 mod dashboard;
 pub mod diagnostics;
-mod error_groups;
-mod event_log;
 mod events;
 mod exposition;
 mod guard;
@@ -16,24 +14,20 @@ mod routes;
 mod server;
 pub mod socket;
 
-use std::sync::{Arc, Mutex, PoisonError};
-
-use serde_json::Value;
 use tokio::sync::oneshot;
 
 use crate::config::Secret;
 use crate::error::Result;
 use crate::log::Logs;
-use crate::metrics::history::{History, Point};
 use crate::metrics::memory::SharedMemory;
+use crate::model::Command;
+use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 
-pub use error_groups::{Circuit, ErrorGroups};
-pub use event_log::EventLog;
 pub use events::Listeners;
 pub use server::{bind, serve, serve_socket};
 
-/// An order to the cluster: a verb and its argument. Answered with the slots that serve because of it.
-pub type Orders = Box<dyn Fn(&str, Value) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
+/// A command to the cluster. Answered with the slots that serve because of it.
+pub type Commands = Box<dyn Fn(Command) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
 
 /// What the API is made of.
 pub struct Api {
@@ -43,7 +37,7 @@ pub struct Api {
     pub listeners: Listeners,
     pub error_groups: ErrorGroups,
     pub logs: Logs,
-    pub orders: Orders,
+    pub commands: Commands,
     pub diagnose: diagnostics::Diagnose,
     /// What must be shown for what is not open (see `guard`).
     pub token: Option<Secret>,
@@ -55,23 +49,4 @@ pub struct Api {
     pub exports: bool,
     /// The dashboard is served.
     pub dashboard: bool,
-}
-
-/// What the cluster's numbers were; written by the sampler, read by the API.
-#[derive(Clone)]
-pub struct SharedHistory(Arc<Mutex<History>>);
-
-impl SharedHistory {
-    pub fn new(seconds: u64) -> Self {
-        Self(Arc::new(Mutex::new(History::new(seconds))))
-    }
-
-    pub fn add(&self, point: Point) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(point);
-    }
-
-    /// See [`History::range`].
-    pub fn range(&self, series: &str, from: u64, step: u64) -> Option<Vec<(u64, f64)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).range(series, from, step)
-    }
 }

@@ -20,6 +20,7 @@ use crate::error::{Code, Error};
 use crate::metrics::history::SERIES;
 use crate::metrics::layout::header as header_cells;
 use crate::metrics::view;
+use crate::model::{ClusterStatus, Command};
 use crate::sys::local_time::now_ms;
 
 type Shared = State<Arc<Api>>;
@@ -78,15 +79,18 @@ pub(super) fn refusal(status: StatusCode, code: impl Serialize, message: &str) -
 }
 
 async fn health(State(api): Shared) -> Response {
-    let health = view::health(&api.memory, now_ms());
-    let status =
-        if health["status"] == "critical" { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    let health = view::health(&api.memory);
+    let status = if health.status == ClusterStatus::Critical {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    };
     (status, Json(health)).into_response()
 }
 
 /// What is known of the cluster's size.
 fn scaling(api: &Api) -> Value {
-    let decisions: Vec<Value> = api.event_log.scalings().iter().map(view::scaled).collect();
+    let decisions = api.event_log.scalings();
     json!({
         "workers": view::ready(&api.memory),
         "target": api.memory.get(header_cells::WANTED),
@@ -149,7 +153,7 @@ fn prefers_open_metrics(accepts: &str) -> bool {
 }
 
 async fn restart(State(api): Shared) -> Response {
-    order(&api, "restartCluster", Value::Null).await
+    command(&api, Ok(Command::Roll { slot: None })).await
 }
 
 /// A worker's id in a path.
@@ -172,7 +176,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 async fn restart_worker(State(api): Shared, Id(slot): Id) -> Response {
-    order(&api, "restartWorker", slot.to_string().into()).await
+    command(&api, Ok(Command::Roll { slot: Some(slot) })).await
 }
 
 #[derive(Deserialize)]
@@ -183,7 +187,7 @@ struct Size {
 
 async fn scale(State(api): Shared, size: Result<Json<Size>, JsonRejection>) -> Response {
     match size {
-        Ok(Json(Size { workers })) => order(&api, "scale", workers).await,
+        Ok(Json(Size { workers })) => command(&api, Command::parse("scale", &workers)).await,
         Err(rejection) => {
             let text = format!("a body like {{ \"workers\": 4 }} is needed: {}", rejection.body_text());
             refusal(rejection.status(), "INVALID_ARGUMENT", &text)
@@ -191,21 +195,27 @@ async fn scale(State(api): Shared, size: Result<Json<Size>, JsonRejection>) -> R
     }
 }
 
-/// Answers when the order is carried out.
-async fn order(api: &Api, verb: &str, argument: Value) -> Response {
-    match tokio::time::timeout(TIMEOUT, (api.orders)(verb, argument)).await {
+fn refused(Error { code, message, .. }: &Error) -> Response {
+    let status = match code {
+        Code::InvalidArgument => StatusCode::BAD_REQUEST,
+        Code::NoSuchWorker => StatusCode::NOT_FOUND,
+        _ => StatusCode::CONFLICT,
+    };
+    refusal(status, code, message)
+}
+
+/// Answers when the command is carried out.
+async fn command(api: &Api, command: Result<Command, Error>) -> Response {
+    let command = match command {
+        Ok(command) => command,
+        Err(error) => return refused(&error),
+    };
+    match tokio::time::timeout(TIMEOUT, (api.commands)(command)).await {
         Ok(Ok(Ok(slots))) => {
             let ids: Vec<String> = slots.iter().map(u16::to_string).collect();
             Json(json!({ "workers": ids })).into_response()
         }
-        Ok(Ok(Err(Error { code, message, .. }))) => {
-            let status = match code {
-                Code::InvalidArgument => StatusCode::BAD_REQUEST,
-                Code::NoSuchWorker => StatusCode::NOT_FOUND,
-                _ => StatusCode::CONFLICT,
-            };
-            refusal(status, code, &message)
-        }
+        Ok(Ok(Err(error))) => refused(&error),
         Ok(Err(_)) => refusal(StatusCode::CONFLICT, "STOPPED", "the cluster has stopped"),
         Err(_) => (StatusCode::ACCEPTED, Json(json!({ "workers": null }))).into_response(),
     }

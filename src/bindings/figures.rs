@@ -24,11 +24,11 @@ pub fn worker_meters() -> Option<NativeMeters> {
 /// The cluster's metrics; see [`view::metrics`].
 #[napi(js_name = "workerClusterMetrics")]
 pub fn worker_cluster_metrics() -> Value {
-    worker().map_or(Value::Null, |worker| view::metrics(&worker.memory, now_ms()))
+    worker().map_or(Value::Null, |worker| json!(view::metrics(&worker.memory, now_ms())))
 }
 
 /// The cluster's health; see [`view::health`].
 #[napi(js_name = "workerClusterHealth")]
 pub fn worker_cluster_health() -> Value {
-    worker().map_or(Value::Null, |worker| view::health(&worker.memory, now_ms()))
+    worker().map_or(Value::Null, |worker| json!(view::health(&worker.memory)))
 }

@@ -70,6 +70,6 @@ impl NativeMeters {
     /// What this place has, as `userMetrics` tells it.
     #[napi]
     pub fn told(&self) -> Value {
-        self.0.memory().metric_store().to_json()
+        json!(self.0.memory().metric_store().user_metrics())
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use napi::bindgen_prelude::AsyncTask;
 use napi::{Env, Task};
 use napi_derive::napi;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::process::monitor::{Found, Monitor};
 use crate::sys::local_time::now_ms;
@@ -45,7 +45,7 @@ impl Task for Look {
         let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
         let told = match found {
             Some((pid, found)) => monitor.process(pid, found),
-            None => monitor.system(),
+            None => monitor.system().map(|system| json!(system)),
         };
         let told = told.map_or(Value::Null, |mut told| {
             told["timestamp"] = now_ms().into();

@@ -20,7 +20,7 @@ use crate::ipc::control::{Address, ListenOptions, StopSignal};
 use crate::ipc::frame::Frame;
 use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
-use crate::model::WorkerId;
+use crate::model::{Command, WorkerId};
 use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages};
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
@@ -142,8 +142,10 @@ impl NativePrimary {
     /// draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
     #[napi]
     pub fn order(&self, id: u32, verb: String, argument: Value) {
-        if let Some(primary) = &self.inner {
-            primary.command(id, verb, argument);
+        let Some(primary) = &self.inner else { return };
+        match Command::parse(&verb, &argument) {
+            Ok(command) => primary.command(id, command),
+            Err(error) => primary.invalid(id, error),
         }
     }
 
@@ -279,13 +281,13 @@ impl NativePrimary {
     /// The cluster's metrics; see [`view::metrics`].
     #[napi]
     pub fn cluster_metrics(&self) -> Value {
-        self.inner.as_ref().map_or(Value::Null, |primary| view::metrics(&primary.memory, now_ms()))
+        self.inner.as_ref().map_or(Value::Null, |primary| json!(view::metrics(&primary.memory, now_ms())))
     }
 
     /// The cluster's health; see [`view::health`].
     #[napi]
     pub fn cluster_health(&self) -> Value {
-        self.inner.as_ref().map_or(Value::Null, |primary| view::health(&primary.memory, now_ms()))
+        self.inner.as_ref().map_or(Value::Null, |primary| json!(view::health(&primary.memory)))
     }
 
     /// Joins the loop's thread; to be called once it has said `ended`.

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::{event_loop, outcome};
 use crate::error::{Error, Result};
-use crate::event::WorkerState;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
+use crate::model::WorkerState;
 use crate::primary::Sampler;
 use crate::sys::local_time::now_ms;
 use crate::sys::node_api::set_shared_buffer;
@@ -96,7 +96,7 @@ pub fn alone_tells(what: String) -> Value {
 fn tell(what: &str, memory: &SharedMemory) -> Value {
     match what {
         "workers" => json!(view::workers(memory, now_ms())),
-        "metrics" => view::metrics(memory, now_ms()),
-        _ => view::health(memory, now_ms()),
+        "metrics" => json!(view::metrics(memory, now_ms())),
+        _ => json!(view::health(memory)),
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Code, Error, Result};
 use crate::ipc::control::MAX_STACK;
 use crate::ipc::fd_message::IdleKeepAlive;
 use crate::metrics::layout::PAGE_CELLS;
+use crate::model::Command;
 use crate::sys::fds;
 use crate::sys::node_api::{Callback, set_shared_buffer};
 use crate::worker::{Attachment, Calls, Notice, Worker};
@@ -204,7 +205,7 @@ fn kind(notice: Notice) -> u32 {
         Notice::ShutdownNotice => 2,
         Notice::Gone => 3,
         Notice::TimeUp => 4,
-        Notice::Ordered => 5,
+        Notice::CommandResult => 5,
         Notice::Promoted => 6,
         Notice::Unready => 7,
         Notice::Asked => 8,
@@ -392,18 +393,18 @@ pub fn worker_rejected(error: Value, unsaid: u32) {
     }
 }
 
-/// Asks the cluster for what the verb says; the notice `Ordered` with the same number says that it is settled. Returns
-/// `{ ok }`, or `{ error: { code, message, details } }` when it could not be asked: nothing is settled then.
+/// Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
+/// `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
 #[napi(js_name = "workerOrder")]
-pub fn worker_order(id: u32, verb: String, argument: Value) -> Value {
-    let asked = || worker()?.order(id, verb, argument).map_err(system("send"));
+pub fn worker_command(id: u32, verb: String, argument: Value) -> Value {
+    let asked = || worker()?.command(id, Command::parse(&verb, &argument)?).map_err(system("send"));
     outcome(asked().map(|()| Value::Null))
 }
 
-/// What became of an order: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.
+/// What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.
 #[napi(js_name = "workerOrdered")]
-pub fn worker_ordered(id: u32) -> Value {
-    worker().ok().and_then(|worker| worker.answer_to(id)).unwrap_or(Value::Null)
+pub fn worker_command_result(id: u32) -> Value {
+    worker().ok().and_then(|worker| worker.result_of(id)).unwrap_or(Value::Null)
 }
 
 /// Tells the operator something, once a cluster; `warns`: something is not as it should be.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::event::head;
-use crate::model::WorkerId;
+use crate::model::{Command, WorkerId};
 
 /// The longest stack that a worker sends, in bytes.
 pub const MAX_STACK: usize = 16 * 1024;
@@ -281,7 +281,7 @@ pub enum ToWorker {
         group: GroupId,
     },
     /// What a program of this worker asked of the cluster is done: `{ ok }`, or `{ error: { code, message, details } }`.
-    Ordered {
+    CommandResult {
         id: u32,
         outcome: serde_json::Value,
     },
@@ -355,9 +355,9 @@ pub enum ToPrimary {
     Resigned,
     /// Its program listens to the cluster's events, or does no longer.
     Follow { follows: bool },
-    /// The program asks the cluster to become something else; `argument` as JavaScript gave it. Answered by
-    /// Ordered with the same `id`.
-    Order { id: u32, verb: String, argument: serde_json::Value },
+    /// The program asks the cluster to become something else; answered by
+    /// CommandResult with the same `id`.
+    Command { id: u32, command: Command },
     /// What the program wrote to its standard streams before it was ready.
     Wrote { text: String },
     /// A request took longer than `Hello::slow_ms`.

@@ -3,21 +3,36 @@
 
 use std::collections::VecDeque;
 
-/// Names of the numbers, as the monitoring API has them.
-pub const SERIES: [&str; 12] = [
-    "requestsPerSecond",
-    "averageResponseTime",
-    "p50",
-    "p90",
-    "p99",
-    "errorRate",
-    "cpuUsage",
-    "memoryUsage",
-    "eventLoopLag",
-    "queueLength",
-    "activeConnections",
-    "activeWorkers",
+use crate::model::ClusterMetrics;
+
+/// What is kept: the name that the monitoring API has for it, and where it is read.
+type Series = (&'static str, fn(&ClusterMetrics) -> f64);
+
+const KEPT: [Series; 12] = [
+    ("requestsPerSecond", |metrics| metrics.sample.requests_per_second),
+    ("averageResponseTime", |metrics| metrics.sample.average_response_time),
+    ("p50", |metrics| metrics.sample.p50),
+    ("p90", |metrics| metrics.sample.p90),
+    ("p99", |metrics| metrics.sample.p99),
+    ("errorRate", |metrics| metrics.sample.error_rate),
+    ("cpuUsage", |metrics| metrics.sample.cpu_usage),
+    ("memoryUsage", |metrics| metrics.memory_usage as f64),
+    ("eventLoopLag", |metrics| metrics.event_loop_lag),
+    ("queueLength", |metrics| metrics.queue_length as f64),
+    ("activeConnections", |metrics| metrics.active_connections as f64),
+    ("activeWorkers", |metrics| metrics.active_workers as f64),
 ];
+
+/// Names of the numbers, as the monitoring API has them.
+pub const SERIES: [&str; KEPT.len()] = {
+    let mut names = [""; KEPT.len()];
+    let mut at = 0;
+    while at < KEPT.len() {
+        names[at] = KEPT[at].0;
+        at += 1;
+    }
+    names
+};
 
 /// Points that are kept as they came.
 const FINE: usize = 600;
@@ -29,6 +44,12 @@ pub struct Point {
     /// Milliseconds since 1970.
     pub at: u64,
     pub values: [f32; SERIES.len()],
+}
+
+impl Point {
+    pub fn of(metrics: &ClusterMetrics) -> Self {
+        Self { at: metrics.timestamp, values: KEPT.map(|(_, read)| read(metrics) as f32) }
+    }
 }
 
 pub struct History {

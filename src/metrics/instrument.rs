@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
-
 use super::text::Kind;
 use crate::error::{Code, Error, Result};
+use crate::model::{Bucket, Series, SeriesValue, UserMetric};
+use serde::{Deserialize, Serialize};
 
 /// Bounds of a histogram whose user names none: seconds, as for requests.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -256,29 +255,25 @@ impl Families {
         sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     }
 
-    /// The program's own: `{ name: { type, help, values: [{ labels, value }] } }`; a histogram's are `{ labels, count, sum, buckets }`
-    /// with `{ le, count }`, cumulative, without the last, which is `count`.
-    pub fn to_json(&self) -> Value {
+    /// The program's own.
+    pub fn user_metrics(&self) -> BTreeMap<String, UserMetric> {
         let own = self.by_name.iter().filter(|(_, family)| !family.definition.is_drovers());
-        let told = own.map(|(name, Family { definition, series })| {
-            let values: Vec<Value> =
-                series.iter().map(|(labels, values)| one(definition, labels, values)).collect();
-            (name.clone(), json!({ "type": definition.kind, "help": definition.help, "values": values }))
+        let metrics = own.map(|(name, Family { definition, series })| {
+            let values = series.iter().map(|(labels, values)| one(definition, labels, values)).collect();
+            (name.clone(), UserMetric { kind: definition.kind, help: definition.help.clone(), values })
         });
-        Value::Object(told.collect())
+        metrics.collect()
     }
 }
 
-fn one(definition: &Definition, labels: &Labels, values: &[f64]) -> Value {
-    let labels: Map<String, Value> =
-        labels.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+fn one(definition: &Definition, labels: &Labels, values: &[f64]) -> Series {
+    let labels = labels.iter().cloned().collect();
     if definition.kind != Kind::Histogram {
-        return json!({ "labels": labels, "value": values[0] });
+        return Series { labels, value: SeriesValue::Number { value: values[0] } };
     }
     let Spread { bounds, count, sum } = spread(definition, values);
-    let buckets: Vec<Value> =
-        bounds.into_iter().map(|(bound, count)| json!({ "le": bound, "count": count })).collect();
-    json!({ "labels": labels, "count": count, "sum": sum, "buckets": buckets })
+    let buckets = bounds.into_iter().map(|(le, count)| Bucket { le, count }).collect();
+    Series { labels, value: SeriesValue::Histogram { count, sum, buckets } }
 }
 
 /// A histogram as it is told.
@@ -303,6 +298,7 @@ pub fn spread(definition: &Definition, values: &[f64]) -> Spread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn define(kind: Kind, name: &str, labels: &[&str]) -> Result<Definition> {
         let labels = labels.iter().map(|label| (*label).to_owned()).collect();
@@ -380,7 +376,7 @@ mod tests {
             { "labels": { "done": "no", "queue": "mail" }, "value": 1.0 },
             { "labels": { "done": "yes", "queue": "mail" }, "value": 5.0 },
         ] } });
-        assert_eq!(families.to_json(), expected);
+        assert_eq!(json!(families.user_metrics()), expected);
     }
 
     #[test]
@@ -389,7 +385,8 @@ mod tests {
             Definition { buckets: vec![1.0, 2.0], ..define(Kind::Histogram, "wait", &[]).unwrap() };
         let mut families = Families::default();
         families.add(&histogram, &[], &[3.0, 1.0, 2.0, 12.5]);
-        let value = &families.to_json()["wait"]["values"][0];
+        let told = json!(families.user_metrics());
+        let value = &told["wait"]["values"][0];
         let buckets = json!([{ "le": 1.0, "count": 3.0 }, { "le": 2.0, "count": 4.0 }]);
         assert_eq!(*value, json!({ "labels": {}, "count": 6.0, "sum": 12.5, "buckets": buckets }));
     }

@@ -101,7 +101,7 @@ pub mod row {
     pub const GENERATION: usize = 0;
     /// 0 when no process is alive.
     pub const PID: usize = 1;
-    /// A [`crate::event::WorkerState`] as a number.
+    /// A [`crate::model::WorkerState`] as a number.
     pub const STATE: usize = 2;
     /// When the present worker was spawned, milliseconds since 1970.
     pub const STARTED: usize = 3;
@@ -130,7 +130,7 @@ pub mod row {
     pub const UTILISATION: usize = 39;
     /// The worker that the cells from here on are about: its generation.
     pub const CHECKED_GENERATION: usize = 40;
-    /// A [`super::HealthStatus`] as a number.
+    /// A [`crate::model::CheckStatus`] as a number.
     pub const HEALTH: usize = 41;
     /// Checks that it failed in a row.
     pub const FAILURES: usize = 42;
@@ -147,48 +147,6 @@ pub mod row {
     pub const OTHERS_CPU: usize = 53;
     /// What the slot's earlier workers had counted, doubles: a cell for each of [`super::page::COUNTERS`].
     pub const RETIRED: usize = 64;
-}
-
-/// What the checks and its answers say of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HealthStatus {
-    /// Nobody has asked yet.
-    Unknown = 0,
-    Healthy = 1,
-    /// It failed a check, and not yet often enough.
-    Failing = 2,
-    Unhealthy = 3,
-    /// It is left out for a while because of what it answers.
-    Ejected = 4,
-}
-
-impl HealthStatus {
-    const ALL: [HealthStatus; 5] = [
-        HealthStatus::Unknown,
-        HealthStatus::Healthy,
-        HealthStatus::Failing,
-        HealthStatus::Unhealthy,
-        HealthStatus::Ejected,
-    ];
-
-    pub fn from_cell(cell: u64) -> Self {
-        Self::ALL.get(cell as usize).copied().unwrap_or(HealthStatus::Unknown)
-    }
-
-    pub fn name(self) -> &'static str {
-        match self {
-            HealthStatus::Unknown => "unknown",
-            HealthStatus::Healthy => "healthy",
-            HealthStatus::Failing => "failing",
-            HealthStatus::Unhealthy => "unhealthy",
-            HealthStatus::Ejected => "ejected",
-        }
-    }
-
-    /// May its work be left to it?
-    pub fn is_well(self) -> bool {
-        !matches!(self, HealthStatus::Unhealthy | HealthStatus::Ejected)
-    }
 }
 
 /// Cells of a worker's page.
@@ -314,13 +272,6 @@ pub fn segment_of(worker: WorkerId) -> usize {
 mod tests {
     use super::*;
     use crate::metrics::histogram::{BUCKETS, STEPS};
-
-    #[test]
-    fn every_status_survives_its_cell() {
-        for status in HealthStatus::ALL {
-            assert_eq!(HealthStatus::from_cell(status as u64), status);
-        }
-    }
 
     #[test]
     fn javascript_has_the_same_numbers() {

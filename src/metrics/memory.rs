@@ -14,9 +14,8 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
 use super::aggregation::Totals;
 use super::histogram::BUCKETS;
-use super::layout::{self, HealthStatus, PAGES_A_SLOT, header, page, page_of, row, row_of};
-use crate::event::WorkerState;
-use crate::model::WorkerId;
+use super::layout::{self, PAGES_A_SLOT, header, page, page_of, row, row_of};
+use crate::model::{CheckStatus, WorkerHealth, WorkerId, WorkerState};
 use crate::sys::memory::Mapping;
 
 pub use store::MetricStore;
@@ -210,8 +209,7 @@ impl SharedMemory {
             WorkerState::Ready | WorkerState::Standby => Some(self.known_by(slot)),
             WorkerState::Starting | WorkerState::Waiting | WorkerState::CircuitOpen => None,
         };
-        let is_well =
-            worker.is_some_and(|worker| !self.is_unresponsive(worker) && self.health(worker).is_well());
+        let is_well = worker.is_some_and(|worker| self.health(worker, state).is_well());
         Some(Target { slot, worker, serves: state == WorkerState::Ready, is_well })
     }
 
@@ -220,12 +218,17 @@ impl SharedMemory {
         self.row(worker.slot, row::UNRESPONSIVE) == u64::from(worker.generation)
     }
 
-    /// What the checks and its answers say of a worker.
-    pub fn health(&self, worker: WorkerId) -> HealthStatus {
+    /// Whether the worker is well, in this state of its slot.
+    pub fn health(&self, worker: WorkerId, state: WorkerState) -> WorkerHealth {
+        WorkerHealth::of(state, self.is_unresponsive(worker), self.checks(worker))
+    }
+
+    /// What the checks and its responses say of a worker.
+    pub fn checks(&self, worker: WorkerId) -> CheckStatus {
         match self.row(worker.slot, row::CHECKED_GENERATION) == u64::from(worker.generation) {
-            true => HealthStatus::from_cell(self.row(worker.slot, row::HEALTH)),
+            true => CheckStatus::from_cell(self.row(worker.slot, row::HEALTH)),
             // Nothing is known of one that nobody has asked yet.
-            false => HealthStatus::Unknown,
+            false => CheckStatus::Unknown,
         }
     }
 

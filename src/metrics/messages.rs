@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use serde_json::{Value, json};
-
 use super::instrument::{Definition, Families, Family, OTHERS, Spread, spread};
 use super::memory::MetricStore;
 use super::text::Kind;
 use crate::ipc::endpoint::Tally;
+use crate::model::MessageCounts;
 
 /// Types that a process counts apart; all further ones are counted as OTHERS.
 const MAX_TYPES: usize = 64;
@@ -164,9 +163,8 @@ struct Told {
     seconds: f64,
 }
 
-/// By type: `{ sent, received, answered, failed, averageTime }`, the last in milliseconds from a question to what
-/// settled it.
-pub fn told(families: &Families) -> Value {
+/// By type.
+pub fn counts(families: &Families) -> BTreeMap<String, MessageCounts> {
     let mut types: BTreeMap<&str, Told> = BTreeMap::new();
     for name in [SENT, RECEIVED, ANSWERS] {
         let Some(Family { definition, series }) = families.by_name.get(name) else { continue };
@@ -189,13 +187,16 @@ pub fn told(families: &Families) -> Value {
     let each = types.into_iter().map(|(kind, Told { sent, received, answered, failed, seconds })| {
         let settled = answered + failed;
         let average = if settled > 0.0 { seconds * 1000.0 / settled } else { 0.0 };
-        let told = json!({
-            "sent": sent as u64, "received": received as u64, "answered": answered as u64, "failed": failed as u64,
-            "averageTime": average,
-        });
-        (kind.to_owned(), told)
+        let counts = MessageCounts {
+            sent: sent as u64,
+            received: received as u64,
+            answered: answered as u64,
+            failed: failed as u64,
+            average_time: average,
+        };
+        (kind.to_owned(), counts)
     });
-    Value::Object(each.collect())
+    each.collect()
 }
 
 #[cfg(test)]
@@ -222,14 +223,14 @@ mod tests {
             worker.settled("job", waited == 4, Duration::from_millis(waited));
         }
         worker.received("news");
-        let expected = json!({
-            "job": { "sent": 2, "received": 2, "answered": 1, "failed": 1, "averageTime": 3.0 },
-            "news": { "sent": 0, "received": 1, "answered": 0, "failed": 0, "averageTime": 0.0 },
-        });
-        assert_eq!(told(&memory.metric_store()), expected);
+        let zero = MessageCounts { sent: 0, received: 0, answered: 0, failed: 0, average_time: 0.0 };
+        let job = MessageCounts { sent: 2, received: 2, answered: 1, failed: 1, average_time: 3.0 };
+        let news = MessageCounts { received: 1, ..zero };
+        let expected = BTreeMap::from([("job".to_owned(), job), ("news".to_owned(), news)]);
+        assert_eq!(counts(&memory.metric_store()), expected);
         memory.retire(WorkerId::new(0, 1));
-        assert_eq!(told(&memory.metric_store()), expected);
-        assert_eq!(memory.metric_store().to_json(), json!({}), "they are not the program's own");
+        assert_eq!(counts(&memory.metric_store()), expected);
+        assert_eq!(memory.metric_store().user_metrics(), BTreeMap::new(), "they are not the program's own");
     }
 
     #[test]
@@ -240,12 +241,12 @@ mod tests {
             tally.sent(&format!("type {number}"));
         }
         tally.sent("type 0");
-        let all = told(&memory.metric_store());
-        assert_eq!((&all["type 0"]["sent"], &all[OTHERS]["sent"]), (&json!(2), &json!(10)));
-        assert_eq!(all.as_object().unwrap().len(), MAX_TYPES + 1);
+        let all = counts(&memory.metric_store());
+        assert_eq!((all["type 0"].sent, all[OTHERS].sent), (2, 10));
+        assert_eq!(all.len(), MAX_TYPES + 1);
         let mut tally = MessageTally::new(MetricStore::of_worker(&memory, WorkerId::new(0, 1)));
         tally.sent(&"ä".repeat(5000));
-        assert_eq!(told(&memory.metric_store())["ä".repeat(50)]["sent"], 1);
+        assert_eq!(counts(&memory.metric_store())[&"ä".repeat(50)].sent, 1);
     }
 
     #[test]
@@ -258,10 +259,9 @@ mod tests {
             }
             assert_eq!(memory.retire(WorkerId::new(0, generation)), 0, "nothing is lost");
         }
-        let all = told(&memory.metric_store());
-        let all = all.as_object().unwrap();
+        let all = counts(&memory.metric_store());
         assert_eq!(all.len(), 257);
-        let sum: u64 = all.values().map(|told| told["sent"].as_u64().unwrap()).sum();
+        let sum: u64 = all.values().map(|counts| counts.sent).sum();
         assert_eq!(sum, 39 * MAX_TYPES as u64);
     }
 

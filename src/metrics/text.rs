@@ -2,18 +2,10 @@
 
 use std::fmt::Write;
 
-use serde::{Deserialize, Serialize};
-
 pub const TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
+pub use crate::model::MetricKind as Kind;
 
 /// A text that grows by families of metrics.
 pub struct Exposition {

@@ -1,57 +1,54 @@
-//! Orders under way: who asked for what, so that the answer finds its way and the log says what became of it.
+//! Commands under way: who asked for what, so that the result finds its way and the log says what became of it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::command_arguments;
-use super::inputs::{Asker, Order};
+use super::inputs::{Asker, CommandRequest};
 use super::run::Cluster;
 use crate::error::{Code, Error, Result};
 use crate::event::{Event, Level};
 use crate::ipc::control::ToWorker;
-use crate::supervisor::OWN;
+use crate::model::Command;
+use crate::supervisor::{Fact, OWN};
 
 struct UnderWay {
-    verb: String,
+    command: Command,
     asker: Asker,
     since: Instant,
 }
 
 #[derive(Default)]
-pub(super) struct Orders {
+pub(super) struct Commands {
     last: u32,
     under_way: HashMap<u32, UnderWay>,
 }
 
 impl Cluster {
-    pub(super) fn ordered(&mut self, Order { verb, argument, asker }: Order) {
-        self.orders.last += 1;
-        let id = self.orders.last;
-        if verb == "leader" {
-            // Whatever was decided before this answer was told before it.
-            return self.answer(asker, Ok(self.leader.leads().into_iter().collect()));
-        }
+    pub(super) fn command(&mut self, CommandRequest { command, asker }: CommandRequest) {
+        self.commands.last += 1;
+        let id = self.commands.last;
         let worker = match &asker {
             Asker::Here(_) | Asker::Api(_) => None,
             Asker::Worker(worker, _) => Some(*worker),
         };
-        match command_arguments::fact(id, &verb, &argument, worker) {
-            Ok(fact) => {
-                self.orders.under_way.insert(id, UnderWay { verb, asker, since: Instant::now() });
-                self.advance(fact);
-            }
-            Err(error) => self.answer(asker, Err(error)),
-        }
+        let fact = match command {
+            // Whatever was decided before this answer was published before it.
+            Command::Leader => return self.answer(asker, Ok(self.leader.leads().into_iter().collect())),
+            Command::Scale(target) => Fact::Scale { id, target, asker: worker },
+            Command::Roll { slot } => Fact::Roll { id, slot, asker: worker },
+        };
+        self.commands.under_way.insert(id, UnderWay { command, asker, since: Instant::now() });
+        self.advance(fact);
     }
 
     pub(super) fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {
         if let (OWN, Err(error)) = (id, &result) {
             self.emit(Event::notice(Level::Error, error.message.clone()));
         }
-        let Some(UnderWay { verb, asker, since }) = self.orders.under_way.remove(&id) else { return };
-        if let Some((level, line)) = line(&verb, since.elapsed(), &result) {
+        let Some(UnderWay { command, asker, since }) = self.commands.under_way.remove(&id) else { return };
+        if let Some((level, line)) = line(command.name(), since.elapsed(), &result) {
             self.emit(Event::notice(level, line));
         }
         self.answer(asker, result);
@@ -65,7 +62,7 @@ impl Cluster {
             Asker::Worker(worker, id) => {
                 // A worker that asked for its own end hears no answer.
                 let Some(control) = self.workers.control(worker) else { return };
-                control.send(ToWorker::Ordered {
+                control.send(ToWorker::CommandResult {
                     id,
                     outcome: match result {
                         Ok(slots) => json!({ "ok": slots }),

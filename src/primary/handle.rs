@@ -12,7 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::inputs::{Asker, Input, Order, Output};
+use super::inputs::{Asker, CommandRequest, Input, Output};
 use super::pending_channels::PendingChannels;
 use super::program_messages::{Deliver, ProgramMessages, ProgramMessagesParts};
 use super::run::Cluster;
@@ -25,6 +25,7 @@ use crate::ipc::endpoint::Limits;
 use crate::log::Log;
 use crate::metrics::layout::CUSTOM_CELLS;
 use crate::metrics::memory::{MetricStore, SharedMemory};
+use crate::model::Command;
 use crate::sys::uv::Loop;
 
 pub struct Primary {
@@ -127,8 +128,13 @@ impl Primary {
     }
 
     /// Another number of workers, or new ones; done when they serve and those that leave are gone.
-    pub fn command(&self, id: u32, verb: String, argument: Value) {
-        self.tell(Input::Order(Order { verb, argument, asker: Asker::Here(id) }));
+    pub fn command(&self, id: u32, command: Command) {
+        self.tell(Input::Command(CommandRequest { command, asker: Asker::Here(id) }));
+    }
+
+    /// What was to be command `id` is none: it is done with this error.
+    pub fn invalid(&self, id: u32, error: Error) {
+        self.tell(Input::Invalid { id, error });
     }
 
     /// What the program has measured when it was asked to (`Output::Measure`): an object in JSON; None: nothing new.

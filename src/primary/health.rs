@@ -17,10 +17,10 @@ use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
 use crate::health::probe;
 use crate::health::verdict::{Checker, Order, Verdict};
 use crate::ipc::control::{MAX_FAILURE, Protocol, ToWorker};
-use crate::metrics::layout::{HealthStatus, page, row};
+use crate::metrics::layout::{page, row};
 use crate::metrics::memory::Text;
-use crate::metrics::view::{self, Condition, Status};
-use crate::model::WorkerId;
+use crate::metrics::view;
+use crate::model::{CheckStatus, ClusterStatus, Condition, WorkerId};
 use crate::supervisor::Fact;
 use crate::sys::local_time::now_ms;
 
@@ -112,14 +112,14 @@ impl Health {
         matches!(state, Some(State::Open { .. }))
     }
 
-    fn status(&self, worker: WorkerId) -> HealthStatus {
-        let Some(state) = self.states.get(&worker) else { return HealthStatus::Unknown };
+    fn status(&self, worker: WorkerId) -> CheckStatus {
+        let Some(state) = self.states.get(&worker) else { return CheckStatus::Unknown };
         match &state.checker {
-            Some(checker) if checker.is_unhealthy() => HealthStatus::Unhealthy,
-            _ if self.is_ejected(worker) => HealthStatus::Ejected,
-            Some(checker) if checker.failures() > 0 => HealthStatus::Failing,
-            Some(_) if state.checked > 0 => HealthStatus::Healthy,
-            Some(_) | None => HealthStatus::Unknown,
+            Some(checker) if checker.is_unhealthy() => CheckStatus::Unhealthy,
+            _ if self.is_ejected(worker) => CheckStatus::Ejected,
+            Some(checker) if checker.failures() > 0 => CheckStatus::Failing,
+            Some(_) if state.checked > 0 => CheckStatus::Healthy,
+            Some(_) | None => CheckStatus::Unknown,
         }
     }
 }
@@ -298,7 +298,7 @@ impl Cluster {
 
     /// After anything that was learned of a worker: may it have new connections? Is the cluster well?
     fn consider(&mut self, worker: WorkerId) {
-        let is_well = self.health.status(worker).is_well();
+        let is_well = self.health.status(worker).is_good();
         self.publish_health(worker);
         let Some(state) = self.health.states.get_mut(&worker) else { return };
         let avoid = !is_well && self.setup.dispatch.health_aware;
@@ -377,17 +377,17 @@ impl Cluster {
         }
         let now = view::condition(&self.memory);
         let before = self.health.published.replace(now.clone());
-        if before.as_ref() == Some(&now) || (before.is_none() && now.status == Status::Healthy) {
+        if before.as_ref() == Some(&now) || (before.is_none() && now.status == ClusterStatus::Healthy) {
             return;
         }
-        let was_critical = before.is_some_and(|before| before.status == Status::Critical);
-        if now.status == Status::Critical && !was_critical {
+        let was_critical = before.is_some_and(|before| before.status == ClusterStatus::Critical);
+        if now.status == ClusterStatus::Critical && !was_critical {
             let Condition { well, all, .. } = now;
             let message = format!("Less than half of the workers are well: {well} of {all}");
             self.emit(Event::Alert { severity: Level::Error, message });
         }
-        let details = view::health(&self.memory, now_ms());
-        self.emit(Event::HealthChanged { status: now.status.name().to_owned(), details });
+        let details = view::health(&self.memory);
+        self.emit(Event::HealthChanged { status: now.status, details });
     }
 }
 

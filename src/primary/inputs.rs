@@ -15,14 +15,12 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
 use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary, ToWorker};
 use crate::ipc::frame::Frame;
-use crate::model::WorkerId;
+use crate::model::{Command, WorkerId};
 use crate::process::spawner::Spawned;
 
-/// What a program asked the cluster to become, and where the answer goes.
-pub struct Order {
-    pub verb: String,
-    /// As JavaScript gave it.
-    pub argument: Value,
+/// A command, and where its result goes.
+pub struct CommandRequest {
+    pub command: Command,
     pub asker: Asker,
 }
 
@@ -81,7 +79,12 @@ pub enum Input {
         /// See `Fact::Stop`.
         limit: Option<Duration>,
     },
-    Order(Order),
+    Command(CommandRequest),
+    /// The command of this number was not one.
+    Invalid {
+        id: u32,
+        error: Error,
+    },
     Diagnose(Request),
     StopSignal(StopSignal),
     ShutdownNotice {

@@ -9,7 +9,6 @@
 //! workers go through `relay`; those of the primary's program through `endpoint`, on the program's own thread, which gets
 //! the channels by `pending_channels`.
 
-mod command_arguments;
 mod commands;
 mod configure;
 mod control_channel;

@@ -12,12 +12,12 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::diagnoses::Request;
-use super::inputs::{Asker, Input, Order, Output};
+use super::inputs::{Asker, CommandRequest, Input, Output};
 use super::run::Cluster;
 use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
-use crate::admin::{Api, ErrorGroups, EventLog, Listeners, SharedHistory, bind, serve, serve_socket};
+use crate::admin::{Api, Listeners, bind, serve, serve_socket};
 use crate::component::Component;
 use crate::config::is_loopback;
 use crate::dispatch::Report;
@@ -26,6 +26,7 @@ use crate::event::{Event, Level};
 use crate::log::Logs;
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
+use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 use crate::process::holder::{self, Holder};
 use crate::sys::local_time::now_ms;
 
@@ -67,11 +68,11 @@ impl Monitor {
             let _ = asks.send(Input::Diagnose(Request { slot, what, answer }));
             answered
         };
-        let orders = move |verb: &str, argument| {
+        let commands = move |command| {
             let (answer, answered) = oneshot::channel();
-            let command = Order { verb: verb.to_owned(), argument, asker: Asker::Api(answer) };
+            let request = CommandRequest { command, asker: Asker::Api(answer) };
             // A loop that has ended drops the answer: that is told as the cluster's end.
-            let _ = inputs.send(Input::Order(command));
+            let _ = inputs.send(Input::Command(request));
             answered
         };
         let api = Arc::new(Api {
@@ -81,7 +82,7 @@ impl Monitor {
             listeners: Listeners::default(),
             error_groups,
             logs,
-            orders: Box::new(orders),
+            commands: Box::new(commands),
             diagnose: Box::new(diagnose),
             token: watching.token.clone(),
             host: watching.host.clone(),
@@ -232,7 +233,7 @@ impl Cluster {
     }
 
     fn tell_metrics(&mut self) {
-        self.emit(Event::MetricsUpdated { metrics: view::metrics(&self.memory, now_ms()) });
+        self.emit(Event::MetricsUpdated { metrics: Some(Box::new(view::metrics(&self.memory, now_ms()))) });
     }
 
     fn find_port(&mut self, watching: &Watching) -> Option<TcpListener> {

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::inputs::Output;
 use super::run::Cluster;
 use super::setup::Reporting;
-use crate::admin::{Circuit, ErrorGroups, EventLog};
 use crate::component::Component;
 use crate::error_groups::Occurrence;
 use crate::error_groups::throttle::{NotificationThrottle, body};
@@ -16,6 +15,7 @@ use crate::event::{Event, Level};
 use crate::health::ejection::State;
 use crate::log::Log;
 use crate::metrics::layout::header;
+use crate::observe::{Circuit, ErrorGroups, EventLog};
 use crate::supervisor::{ActiveWorker, Slot};
 use crate::sys::local_time::now_ms;
 use crate::webhook::Webhook;
@@ -59,9 +59,7 @@ impl Cluster {
             self.memory.set(header::SCALED_AT, timestamp);
         }
         if !matches!(event, Event::Notice { .. }) {
-            let mut published = json!(event);
-            published["timestamp"] = timestamp.into();
-            self.published.event_log.add(&published);
+            self.published.event_log.add(&event, timestamp);
         }
         self.tell_followers(&event, timestamp);
         self.put_out(Output::Event { event, timestamp });
@@ -113,7 +111,7 @@ impl Cluster {
             return;
         }
         // Each process reads the metrics itself: with many series they are longer than a message may be.
-        let read = Event::MetricsUpdated { metrics: Value::Null };
+        let read = Event::MetricsUpdated { metrics: None };
         let event = if matches!(event, Event::MetricsUpdated { .. }) { &read } else { event };
         let published: Value = json!({ "event": event, "timestamp": timestamp });
         for control in self.followers.iter().filter_map(|worker| self.workers.control(*worker)) {

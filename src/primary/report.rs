@@ -11,7 +11,7 @@ use crate::event::{Event, Level};
 use crate::ipc::control::SlowRequest;
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
-use crate::model::WorkerId;
+use crate::model::{WorkerId, WorkerInfo};
 use crate::sys::local_time::now_ms;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -27,23 +27,18 @@ impl Report {
     /// `wanted`: how many workers there should be.
     fn of(memory: &SharedMemory, wanted: usize, now_ms: u64) -> Self {
         let metrics = view::figures(memory, now_ms);
-        let number = |value: &Value| value.as_u64().unwrap_or(0);
-        let alive = number(&metrics["activeWorkers"]) as usize;
-        let rows: Vec<Value> = metrics["workers"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|worker| {
-                json!({
-                    "id": worker["id"],
-                    "pid": worker["pid"],
-                    "state": worker["state"],
-                    "uptime": number(&worker["uptime"]) / 1000,
-                    "restarts": worker["restarts"],
-                })
+        let alive = metrics.active_workers;
+        let row = |worker: &WorkerInfo| {
+            json!({
+                "id": worker.id,
+                "pid": worker.pid,
+                "state": worker.state,
+                "uptime": worker.uptime / 1000,
+                "restarts": worker.restarts,
             })
-            .collect();
-        let (uptime, bytes) = (number(&metrics["uptime"]) / 1000, number(&metrics["memoryUsage"]));
+        };
+        let rows: Vec<Value> = metrics.workers.iter().map(row).collect();
+        let (uptime, bytes) = (metrics.uptime / 1000, metrics.memory_usage);
         let megabytes = (bytes as f64 / MIB).round();
         let line = format!("Cluster health: {alive}/{wanted} workers alive, {megabytes}MB");
         let members =

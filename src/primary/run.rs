@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::commands::Orders;
+use super::commands::Commands;
 use super::diagnoses::Diagnoses;
 use super::health::Health;
 use super::hung_workers::HungWorkers;
@@ -61,7 +61,7 @@ pub struct Cluster {
     pub(super) published: Published,
     /// `start` was settled: from then on the cluster's health is told.
     pub(super) is_started: bool,
-    pub(super) orders: Orders,
+    pub(super) commands: Commands,
     pub(super) diagnoses: Diagnoses,
     pub(super) router: Router,
     pub(super) leader: Leader,
@@ -121,7 +121,7 @@ impl Cluster {
             stopping: Vec::new(),
             hinted: HashSet::new(),
             unresponsive: HashMap::new(),
-            orders: Orders::default(),
+            commands: Commands::default(),
             diagnoses: Diagnoses::default(),
             router,
             leader: Leader::default(),
@@ -215,7 +215,8 @@ impl Cluster {
                 self.stopping.push(id);
                 self.advance(Fact::Stop { graceful, limit });
             }
-            Input::Order(command) => self.ordered(command),
+            Input::Command(request) => self.command(request),
+            Input::Invalid { id, error } => self.done(id, Err(error)),
             Input::Diagnose(ask) => self.diagnose(ask),
             Input::StopSignal(signal) => {
                 self.stop_signal = Some(signal);

@@ -4,15 +4,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::admin::SharedHistory;
-use crate::event::WorkerState;
 use crate::metrics::aggregation::Totals;
-use crate::metrics::history::{Point, SERIES};
+use crate::metrics::history::Point;
 use crate::metrics::layout::{PAGES_A_SLOT, page, row};
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
+use crate::model::Sample;
+use crate::model::WorkerState;
+use crate::observe::SharedHistory;
 use crate::process::cpus::usable_cpus;
 use crate::process::doing::{self, Doing};
 use crate::process::machine::Machine;
@@ -101,12 +102,10 @@ impl Sampler {
         }
         let sample = self.sample(seconds);
         // Of fixed size, far below what there is room for.
-        let fits = self.memory.write(Text::Sample, sample.to_string().as_bytes());
+        let fits = self.memory.write(Text::Sample, json!(sample).to_string().as_bytes());
         debug_assert!(fits);
         if let Some(past) = &self.past {
-            let metrics = view::figures(&self.memory, now_ms);
-            let values = SERIES.map(|name| metrics[name].as_f64().unwrap_or(0.0) as f32);
-            past.add(Point { at: now_ms, values });
+            past.add(Point::of(&view::figures(&self.memory, now_ms)));
         }
     }
 
@@ -169,7 +168,7 @@ impl Sampler {
         memory.set_row(slot, row::SAMPLED_PID, seen.pid);
     }
 
-    fn sample(&mut self, elapsed: f64) -> Value {
+    fn sample(&mut self, elapsed: f64) -> Option<Sample> {
         let slots = 0..self.memory.slots();
         let cpu = |slot, cell| f64::from_bits(self.memory.row(slot, cell));
         let used: f64 =
@@ -180,7 +179,7 @@ impl Sampler {
             |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();
         let workers: usize = slots.filter(works).map(lives).sum();
         let (Some((then, first)), Some((now, last))) = (self.totals.front(), self.totals.back()) else {
-            return Value::Null;
+            return None;
         };
         let minute = last.since(first);
         let is_recent = |at: &Instant| now.duration_since(*at) < RECENT;
@@ -192,16 +191,16 @@ impl Sampler {
             .map_or((*then, first), |(at, totals)| (*at, totals));
         let seconds = now.duration_since(recently).as_secs_f64();
         let answered = last.since(before).of(page::RESPONSES);
-        json!({
-            "requestsPerSecond": if seconds > 0.0 { answered / seconds } else { 0.0 },
-            "averageResponseTime": minute.average(),
-            "p50": minute.quantile(0.5),
-            "p90": minute.quantile(0.9),
-            "p99": minute.quantile(0.99),
-            "p999": minute.quantile(0.999),
-            "errorRate": minute.error_rate(),
-            "cpuUsage": used / capacity(workers, usable_cpus()),
-            "system": self.machine.as_mut().map(|machine| machine.look(elapsed)),
+        Some(Sample {
+            requests_per_second: if seconds > 0.0 { answered / seconds } else { 0.0 },
+            average_response_time: minute.average(),
+            p50: minute.quantile(0.5),
+            p90: minute.quantile(0.9),
+            p99: minute.quantile(0.99),
+            p999: minute.quantile(0.999),
+            error_rate: minute.error_rate(),
+            cpu_usage: used / capacity(workers, usable_cpus()),
+            system: self.machine.as_mut().map(|machine| machine.look(elapsed)),
         })
     }
 }
@@ -233,8 +232,8 @@ mod tests {
 
     fn rate(sampler: &mut Sampler) -> f64 {
         sampler.look(0);
-        let sample: Value = serde_json::from_slice(&sampler.memory.text(Text::Sample)).unwrap();
-        sample["requestsPerSecond"].as_f64().unwrap()
+        let sample: Sample = serde_json::from_slice(&sampler.memory.text(Text::Sample)).unwrap();
+        sample.requests_per_second
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::inputs::{Asker, Input, Order};
+use super::inputs::{Asker, CommandRequest, Input};
 use super::listen;
 use super::run::Cluster;
 use crate::component::Component;
@@ -94,8 +94,8 @@ impl Cluster {
                 self.advance(Fact::Leaving { worker, signalled });
             }
             ToPrimary::Wrote { text } => self.advance(Fact::Wrote { worker, text }),
-            ToPrimary::Order { id, verb, argument } => {
-                self.ordered(Order { verb, argument, asker: Asker::Worker(worker, id) });
+            ToPrimary::Command { id, command } => {
+                self.command(CommandRequest { command, asker: Asker::Worker(worker, id) });
             }
             ToPrimary::Slow(slow) => self.slow(worker, slow),
             ToPrimary::Hint { text, warns: true } => self.say_once(text),

@@ -1,10 +1,10 @@
 //! The machine, or the part of it that this process may use (its cgroup).
 
-use serde_json::{Value, json};
 use sysinfo::{MemoryRefreshKind, Networks, System};
 
 use super::cpus::{Share, group_share, usable_cpus};
 use super::disks::Disks;
+use crate::model::{CpuStats, Swap, SystemMemory, SystemStats, Throughput};
 
 pub struct Machine {
     system: System,
@@ -25,7 +25,7 @@ impl Machine {
 
     /// Sizes in bytes, shares in percent; what was read and written in bytes a second over `seconds`, the time since the
     /// last look.
-    pub fn look(&mut self, seconds: f64) -> Value {
+    pub fn look(&mut self, seconds: f64) -> SystemStats {
         let Self { system, disks, networks } = self;
         system.refresh_cpu_usage();
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
@@ -46,26 +46,31 @@ impl Machine {
         let percent =
             |part: u64, whole: u64| if whole > 0 { part as f64 / whole as f64 * 100.0 } else { 0.0 };
         let load = System::load_average().map_or([0.0; 3], |load| [load.one, load.five, load.fifteen]);
-        let rates = |read: u64, written: u64| json!({ "read": read as f64 / seconds, "written": written as f64 / seconds });
+        let rates = |(read, written): (u64, u64)| Throughput {
+            read: read as f64 / seconds,
+            written: written as f64 / seconds,
+        };
         let disk = disks.look();
         let network = networks.iter().fold((0, 0), |(read, written), (_, network)| {
             (read + network.received(), written + network.transmitted())
         });
-        json!({
-            "cpu": {
-                "cores": system.cpus().len(), "usable": usable_cpus(), "usage": f64::from(system.global_cpu_usage()),
-                "loadAverage": load,
+        SystemStats {
+            cpu: CpuStats {
+                cores: system.cpus().len(),
+                usable: usable_cpus(),
+                usage: f64::from(system.global_cpu_usage()),
+                load_average: load,
             },
-            "memory": {
-                "total": total, "free": free, "used": used, "available": available,
-                "usagePercentage": percent(used, total),
+            memory: SystemMemory { total, free, used, available, usage_percentage: percent(used, total) },
+            swap: Swap {
+                total: swap.0,
+                free: swap.0.saturating_sub(swap.1),
+                used: swap.1,
+                usage_percentage: percent(swap.1, swap.0),
             },
-            "swap": {
-                "total": swap.0, "free": swap.0.saturating_sub(swap.1), "used": swap.1,
-                "usagePercentage": percent(swap.1, swap.0),
-            },
-            "disk": rates(disk.0, disk.1),
-            "network": rates(network.0, network.1),
-        })
+            disk: rates(disk),
+            network: rates(network),
+            uptime: None,
+        }
     }
 }

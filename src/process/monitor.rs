@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::machine::Machine;
 use super::usage::{self, Usage};
+use crate::model::SystemStats;
 
 /// Processor time is counted in ticks of ten milliseconds: over less than this it says nothing.
 const SHORTEST: Duration = Duration::from_millis(200);
@@ -47,7 +48,7 @@ impl Monitor {
     /// [`Machine::look`] with the milliseconds since the machine was started; rates are since the last look, which
     /// less than 200 ms ago says nothing of the processors, and the first look tells no rates. None on a system of
     /// which nothing is known.
-    pub fn system(&mut self) -> Option<Value> {
+    pub fn system(&mut self) -> Option<SystemStats> {
         let now = Instant::now();
         let (machine, looked) = match &mut self.machine {
             Some(machine) => machine,
@@ -55,7 +56,7 @@ impl Monitor {
         };
         let seconds = now.duration_since(std::mem::replace(looked, now)).as_secs_f64().max(0.001);
         let mut told = machine.look(seconds);
-        told["uptime"] = json!((since_boot() * 1000.0).round());
+        told.uptime = Some((since_boot() * 1000.0).round());
         Some(told)
     }
 
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn the_machine_is_known() {
         let told = Monitor::default().system().unwrap();
-        assert!(told["cpu"]["usage"].is_number() && told["uptime"].as_f64().unwrap() > 0.0, "{told}");
-        assert!(told["memory"]["total"].as_u64().unwrap() > 0);
+        assert!(told.cpu.usage.is_finite() && told.uptime.unwrap() > 0.0, "{told:?}");
+        assert!(told.memory.total > 0);
     }
 }

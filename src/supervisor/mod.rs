@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::config::sections::process::Ready;
 use crate::error::Error;
 use crate::event::{Event, Exit};
-use crate::model::WorkerId;
+use crate::model::{Scale, WorkerId};
 
 pub use leader::{Action as LeaderAction, Leader};
 pub use reconcile::Supervisor;
@@ -57,19 +57,6 @@ pub struct Policy {
     pub kill_timeout: Duration,
     /// Names the script in errors.
     pub script: String,
-}
-
-/// How many workers are to serve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
-    To(u16),
-    /// More or fewer than there are when its turn comes.
-    By(i32),
-    /// The worker of this slot is one too many.
-    Without {
-        slot: u16,
-        graceful: bool,
-    },
 }
 
 /// A fact for the supervisor. Facts of a worker that is not there any more are stale.

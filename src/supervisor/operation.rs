@@ -4,17 +4,16 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::Action;
 use super::reconcile::{Phase, Supervisor};
 use super::slot::{ActiveWorker, Role, Slot};
 use super::unhealthy::OWN;
 use super::worker::Stage;
-use super::{Action, Scale};
 use serde_json::json;
 
-use crate::config::MAX_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::Event;
-use crate::model::WorkerId;
+use crate::model::{MAX_WORKERS, Scale, WorkerId};
 
 #[derive(Clone, Debug)]
 pub struct Operation {

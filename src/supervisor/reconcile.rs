@@ -8,10 +8,9 @@ use super::operation::{Operation, Running};
 use super::slot::{ActiveWorker, Role, Slot};
 use super::worker::{Stage, Worker};
 use super::{Action, Fact, Policy};
-use crate::config::MAX_WORKERS;
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason};
-use crate::model::WorkerId;
+use crate::model::{MAX_WORKERS, WorkerId};
 
 /// A worker that ends this soon after the primary's own stop signal was probably meant by it too.
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);

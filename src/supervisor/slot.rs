@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::budget::Budget;
 use super::unhealthy::PendingReplacement;
 use super::worker::{Stage, Worker};
-use crate::event::WorkerState;
 use crate::model::WorkerId;
+use crate::model::WorkerState;
 
 /// Who has the slot now.
 #[derive(Clone, Debug)]

@@ -262,7 +262,7 @@ impl Worker {
                 }
                 Notice::Drain
                 | Notice::TimeUp
-                | Notice::Ordered
+                | Notice::CommandResult
                 | Notice::Unready
                 | Notice::Late
                 | Notice::Asked

@@ -27,8 +27,8 @@ pub enum Notice {
     Drain,
     /// The slot is this worker's from now on; nothing for JavaScript to do.
     Promoted,
-    /// What the program asked of the cluster is settled; the number is the order's.
-    Ordered,
+    /// What the program asked of the cluster is settled; the number is the command's.
+    CommandResult,
     /// A stop is announced.
     Unready,
     /// It is not ready so many milliseconds after its start.
@@ -75,8 +75,8 @@ pub struct ControlChannel {
     diagnoses: RefCell<VecDeque<Diagnose>>,
     /// How this worker is to leave.
     drain: Cell<Option<Drain>>,
-    /// By order: what became of it.
-    answers: RefCell<HashMap<u32, Value>>,
+    /// By command: what became of it.
+    results: RefCell<HashMap<u32, Value>>,
     gone: Cell<bool>,
 }
 
@@ -94,7 +94,7 @@ impl ControlChannel {
             checks: RefCell::default(),
             diagnoses: RefCell::default(),
             drain: Cell::default(),
-            answers: RefCell::default(),
+            results: RefCell::default(),
             gone: Cell::new(false),
         }
     }
@@ -267,9 +267,9 @@ impl ControlChannel {
             ToWorker::Late { after_ms } => (Notice::Late, number(after_ms)),
             ToWorker::TimeUp => (Notice::TimeUp, 0),
             ToWorker::ShutdownNotice { grace_ms } => (Notice::ShutdownNotice, number(grace_ms)),
-            ToWorker::Ordered { id, outcome } => {
-                self.answers.borrow_mut().insert(*id, outcome.clone());
-                (Notice::Ordered, *id)
+            ToWorker::CommandResult { id, outcome } => {
+                self.results.borrow_mut().insert(*id, outcome.clone());
+                (Notice::CommandResult, *id)
             }
             ToWorker::Diagnose(asked) => {
                 self.diagnoses.borrow_mut().push_back(asked.clone());
@@ -314,9 +314,9 @@ impl ControlChannel {
         self.drain.get()
     }
 
-    /// The answer to an order, once.
-    pub fn answer_to(&self, order: u32) -> Option<Value> {
-        self.answers.borrow_mut().remove(&order)
+    /// The result of a command, once.
+    pub fn result_of(&self, command: u32) -> Option<Value> {
+        self.results.borrow_mut().remove(&command)
     }
 
     /// The next event of the cluster.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::attach::Worker;
 use crate::ipc::control::{Drain, ToPrimary, WorkerError};
 use crate::metrics::view;
+use crate::model::Command;
 
 impl Worker {
     /// The next event of the cluster that `Notice::Event` told of.
@@ -16,7 +17,7 @@ impl Worker {
         // The primary does not send what every process can read, and what may be longer than a message.
         if told["event"]["type"] == "metrics:updated" {
             let now = told["timestamp"].as_u64().unwrap_or(0);
-            told["event"]["metrics"] = view::metrics(&self.memory, now);
+            told["event"]["metrics"] = serde_json::json!(view::metrics(&self.memory, now));
         }
         Some(told)
     }
@@ -41,13 +42,13 @@ impl Worker {
         self.control.send(&ToPrimary::Lingered { left, waited_ms }).map(|_| ())
     }
 
-    /// Asks the cluster to become something else; `Notice::Ordered` says that it is settled.
-    pub fn order(&self, id: u32, verb: String, argument: Value) -> io::Result<()> {
-        self.control.send(&ToPrimary::Order { id, verb, argument }).map(|_| ())
+    /// Asks the cluster to become something else; `Notice::CommandResult` says that it is settled.
+    pub fn command(&self, id: u32, command: Command) -> io::Result<()> {
+        self.control.send(&ToPrimary::Command { id, command }).map(|_| ())
     }
 
-    /// What became of an order, once: `{ ok }` or `{ error }`.
-    pub fn answer_to(&self, order: u32) -> Option<Value> {
-        self.control.answer_to(order)
+    /// What became of a command, once: `{ ok }` or `{ error }`.
+    pub fn result_of(&self, command: u32) -> Option<Value> {
+        self.control.result_of(command)
     }
 }

@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use super::collections;
 use super::loop_lag::LoopLag;
-use crate::event::WorkerState;
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::{Page, SharedMemory};
 use crate::model::WorkerId;
+use crate::model::WorkerState;
 use crate::sys::uv::{Loop, Prepare};
 
 /// Its only worker's.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// The largest number of slots, and so of workers.
-pub const MAX_WORKERS: u16 = 1024;
+pub use crate::model::MAX_WORKERS;
 
 pub const KEYS: &[Key] = &[
     Key::new(

@@ -1,5 +1,6 @@
 use super::*;
 use crate::metrics::layout::page_of;
+use crate::model::PublicState;
 
 #[test]
 fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
@@ -14,10 +15,8 @@ fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
     memory.set(page_of(WorkerId::new(0, 2)) + page::REQUESTS, 1f64.to_bits());
     memory.page(WorkerId::new(0, 2)).add(page::ACCEPTED, 1);
     let metrics = figures(&memory, 0);
-    let told =
-        ["activeRequests", "activeConnections", "memoryUsage"].map(|key| metrics[key].as_u64().unwrap());
-    assert_eq!(told, [3, 3, 300]);
-    assert_eq!(metrics["workers"][0]["activeRequests"], 3);
+    assert_eq!((metrics.active_requests, metrics.active_connections, metrics.memory_usage), (3, 3, 300));
+    assert_eq!(metrics.workers[0].active_requests, 3);
 }
 
 #[test]
@@ -28,7 +27,7 @@ fn the_last_check_is_the_latest_of_the_present_workers() {
         memory.set_row(slot, row::GENERATION, 2);
         memory.set_row(slot, row::STATE, WorkerState::Ready as u64);
     }
-    let last = || health(&memory, 99_000)["lastHealthCheck"].as_u64();
+    let last = || health(&memory).last_health_check;
     assert_eq!(last(), None);
     for (slot, generation, at) in [(0, 2, 1_000), (1, 2, 3_000), (2, 1, 5_000)] {
         memory.set_row(slot, row::CHECKED_GENERATION, generation);
@@ -75,19 +74,19 @@ fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
 
     let workers = workers(&memory, 2_000);
     assert_eq!(workers.len(), 1);
-    assert_eq!(workers[0]["id"], "2");
-    assert_eq!(workers[0]["requestCount"], 10);
-    assert_eq!(workers[0]["activeConnections"], 3);
-    assert_eq!(workers[0]["uptime"], 500);
-    assert_eq!(workers[0]["state"], "running");
+    assert_eq!(workers[0].id, "2");
+    assert_eq!(workers[0].request_count, 10);
+    assert_eq!(workers[0].active_connections, 3);
+    assert_eq!(workers[0].uptime, 500);
+    assert_eq!(workers[0].state, PublicState::Running);
     // Its predecessor had answered none of them when it ended.
     let figures = figures(&memory, 2_000);
-    assert_eq!((&figures["totalErrors"], &figures["totalRequests"]), (&json!(7), &json!(10)));
+    assert_eq!((figures.total_errors, figures.total_requests), (7, 10));
     memory.set_row(2, row::RESTARTS, 1);
     memory.set_row(2, row::REPLACEMENTS, 2);
     memory.set_row(2, row::STATE, WorkerState::Vacant as u64);
-    assert_eq!(super::figures(&memory, 2_000)["restartCount"], 1);
-    assert_eq!(super::figures(&memory, 2_000)["replacementCount"], 2);
+    assert_eq!(super::figures(&memory, 2_000).restart_count, 1);
+    assert_eq!(super::figures(&memory, 2_000).replacement_count, 2);
 }
 
 #[test]
@@ -100,14 +99,11 @@ fn of_a_worker_that_is_waited_for_nothing_is_known() {
         (row::STARTED, 1_500),
         (row::CHECKED_GENERATION, 1),
         (row::CHECKED_AT, 1_600),
-        (row::HEALTH, HealthStatus::Healthy as u64),
+        (row::HEALTH, CheckStatus::Healthy as u64),
     ] {
         memory.set_row(0, cell, value);
     }
     let [worker] = &workers(&memory, 9_000)[..] else { panic!("one worker") };
-    assert_eq!((&worker["pid"], &worker["uptime"]), (&Value::Null, &json!(0)));
-    assert_eq!(
-        (&worker["health"]["status"], &worker["health"]["lastCheck"]),
-        (&json!("unknown"), &Value::Null)
-    );
+    assert_eq!((worker.pid, worker.uptime), (None, 0));
+    assert_eq!((worker.health.status, worker.health.last_check), (CheckStatus::Unknown, None));
 }

@@ -21,7 +21,7 @@ fn count(metric_store: &MetricStore, name: &str, label: &str, by: f64) {
 }
 
 fn value(memory: &SharedMemory, name: &str, at: usize) -> Option<f64> {
-    memory.metric_store().to_json()[name]["values"][at]["value"].as_f64()
+    serde_json::json!(memory.metric_store().user_metrics())[name]["values"][at]["value"].as_f64()
 }
 
 #[test]

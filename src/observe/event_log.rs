@@ -3,8 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde_json::Value;
+use serde_json::json;
 use tokio::sync::watch;
+
+use crate::event::Event;
+use crate::model::ScalingDecision;
 
 /// Events that are kept for who comes back, and bytes of them.
 const KEPT: usize = 1000;
@@ -36,7 +39,7 @@ struct Kept {
     events: VecDeque<Told>,
     bytes: usize,
     /// The last changes of the cluster's size, whatever else happened since.
-    scalings: VecDeque<Value>,
+    scalings: VecDeque<ScalingDecision>,
 }
 
 /// What happened since an event.
@@ -69,16 +72,18 @@ impl EventLog {
         Self(Arc::new(Inner { epoch, kept: Mutex::default(), last: watch::Sender::new(0) }))
     }
 
-    pub fn add(&self, event: &Value) {
-        let kind = event["type"].as_str().unwrap_or_default().to_owned();
+    pub fn add(&self, event: &Event, timestamp: u64) {
+        let mut json = json!(event);
+        json["timestamp"] = timestamp.into();
+        let kind = json["type"].as_str().unwrap_or_default().to_owned();
         let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kind == "cluster:scaled" {
-            kept.scalings.push_back(event.clone());
+        if let Event::ClusterScaled { old_count, new_count } = event {
+            kept.scalings.push_back(ScalingDecision::new(*old_count, *new_count, timestamp));
             let over = kept.scalings.len().saturating_sub(KEPT);
             kept.scalings.drain(..over);
         }
         let id = *self.0.last.borrow() + 1;
-        kept.add(Told { id, kind, event: event.to_string().into() });
+        kept.add(Told { id, kind, event: json.to_string().into() });
         self.0.last.send_replace(id);
     }
 
@@ -90,8 +95,8 @@ impl EventLog {
         Since { lost: newest.saturating_sub(id + found.len() as u64), found, newest }
     }
 
-    /// The events `cluster:scaled`, the oldest first.
-    pub fn scalings(&self) -> Vec<Value> {
+    /// The last changes of the cluster's size, the oldest first.
+    pub fn scalings(&self) -> Vec<ScalingDecision> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).scalings.iter().cloned().collect()
     }
 
@@ -117,13 +122,17 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use crate::event::Level;
+
+    fn alert(bytes: usize) -> Event {
+        Event::Alert { severity: Level::Error, message: "x".repeat(bytes) }
+    }
 
     #[test]
     fn who_comes_back_goes_on_where_they_were() {
         let event_log = EventLog::new(77);
         for number in 0..5 {
-            event_log.add(&json!({ "type": "worker:ready", "number": number }));
+            event_log.add(&alert(1), number);
         }
         let ids = |id| event_log.after(id).found.iter().map(|told| told.id).collect::<Vec<_>>();
         assert_eq!(ids(3), [4, 5]);
@@ -138,8 +147,8 @@ mod tests {
     #[test]
     fn large_events_make_room_for_each_other_and_are_counted() {
         let event_log = EventLog::new(1);
-        let large = json!({ "type": "metrics:updated", "metrics": "x".repeat(MAX_BYTES / 4) });
-        (0..10).for_each(|_| event_log.add(&large));
+        let large = alert(MAX_BYTES / 4);
+        (0..10).for_each(|_| event_log.add(&large, 0));
         let since = event_log.after(0);
         assert_eq!((since.found.len(), since.lost, since.newest), (3, 7, 10));
     }
@@ -147,10 +156,10 @@ mod tests {
     #[test]
     fn an_event_that_is_too_large_costs_no_other_and_is_missed() {
         let event_log = EventLog::new(1);
-        event_log.add(&json!({ "type": "alert" }));
-        event_log.add(&json!({ "type": "metrics:updated", "metrics": "x".repeat(MAX_BYTES) }));
+        event_log.add(&alert(1), 0);
+        event_log.add(&alert(MAX_BYTES), 0);
         assert_eq!(event_log.after(1), Since { found: Vec::new(), lost: 1, newest: 2 });
-        event_log.add(&json!({ "type": "alert" }));
+        event_log.add(&alert(1), 0);
         let Since { found, lost, newest } = event_log.after(0);
         assert_eq!((found.iter().map(|told| told.id).collect::<Vec<_>>(), lost, newest), (vec![1, 3], 1, 3));
     }
@@ -158,7 +167,7 @@ mod tests {
     #[test]
     fn what_is_not_kept_any_more_is_counted() {
         let event_log = EventLog::new(1);
-        (0..KEPT + 10).for_each(|_| event_log.add(&json!({ "type": "alert" })));
+        (0..KEPT + 10).for_each(|_| event_log.add(&alert(1), 0));
         let Since { found, lost, .. } = event_log.after(4);
         assert_eq!((found.len(), lost), (KEPT, 6));
         assert_eq!(event_log.after(500).lost, 0);
@@ -167,11 +176,11 @@ mod tests {
     #[test]
     fn changes_of_size_outlast_everything_else() {
         let event_log = EventLog::new(1);
-        (0..KEPT + 2)
-            .for_each(|count| event_log.add(&json!({ "type": "cluster:scaled", "newCount": count })));
-        (0..KEPT).for_each(|_| event_log.add(&json!({ "type": "alert" })));
-        let counts: Vec<_> =
-            event_log.scalings().iter().map(|scaled| scaled["newCount"].as_u64().unwrap()).collect();
-        assert_eq!(counts, (2..KEPT as u64 + 2).collect::<Vec<_>>());
+        (0..KEPT + 2).for_each(|count| {
+            event_log.add(&Event::ClusterScaled { old_count: 0, new_count: count as u32 }, 0)
+        });
+        (0..KEPT).for_each(|_| event_log.add(&alert(1), 0));
+        let counts: Vec<u32> = event_log.scalings().iter().map(|decision| decision.to).collect();
+        assert_eq!(counts, (2..KEPT as u32 + 2).collect::<Vec<_>>());
     }
 }

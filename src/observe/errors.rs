@@ -39,7 +39,7 @@ impl ErrorGroups {
 
     pub fn told(&self, now_ms: u64) -> Value {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (pending, circuits) = &*inner;
-        json!({ "errors": pending.list(now_ms), "circuits": circuits, "dropped": pending.dropped() })
+        let (groups, circuits) = &*inner;
+        json!({ "errors": groups.list(now_ms), "circuits": circuits, "dropped": groups.dropped() })
     }
 }

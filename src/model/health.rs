@@ -1,0 +1,203 @@
+//! Whether a worker and a cluster are well. PURE. Everybody who needs an answer (messages, metrics, the API, the
+//! placement of connections) asks here.
+
+use serde::Serialize;
+
+use super::{WorkerId, WorkerState};
+
+/// What a worker's checks and its responses say of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckStatus {
+    /// No check has ended yet.
+    Unknown = 0,
+    Healthy = 1,
+    /// It failed a check, and not yet often enough.
+    Failing = 2,
+    Unhealthy = 3,
+    /// It is left out for a while because of what it answers.
+    Ejected = 4,
+}
+
+impl CheckStatus {
+    pub const ALL: [CheckStatus; 5] = [
+        CheckStatus::Unknown,
+        CheckStatus::Healthy,
+        CheckStatus::Failing,
+        CheckStatus::Unhealthy,
+        CheckStatus::Ejected,
+    ];
+
+    pub fn from_cell(cell: u64) -> Self {
+        Self::ALL.get(cell as usize).copied().unwrap_or(CheckStatus::Unknown)
+    }
+
+    /// May new work be given to the worker, as far as the checks say?
+    pub fn is_good(self) -> bool {
+        match self {
+            CheckStatus::Unknown | CheckStatus::Healthy | CheckStatus::Failing => true,
+            CheckStatus::Unhealthy | CheckStatus::Ejected => false,
+        }
+    }
+}
+
+/// Whether a worker is well, and if not why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WorkerHealth {
+    Well,
+    /// It is not there to work: starting, waiting for its start, stopping.
+    NotServing(WorkerState),
+    /// Work waits for it, and its event loop does not turn.
+    Unresponsive,
+    /// Its checks fail, or its responses do.
+    Failing(CheckStatus),
+}
+
+impl WorkerHealth {
+    /// The one place that decides it. A worker that drains is well: it finishes what it has.
+    pub fn of(state: WorkerState, is_unresponsive: bool, checks: CheckStatus) -> Self {
+        match state {
+            WorkerState::Ready | WorkerState::Standby | WorkerState::Draining if is_unresponsive => {
+                WorkerHealth::Unresponsive
+            }
+            WorkerState::Ready | WorkerState::Standby | WorkerState::Draining if checks.is_good() => {
+                WorkerHealth::Well
+            }
+            WorkerState::Ready | WorkerState::Standby | WorkerState::Draining => {
+                WorkerHealth::Failing(checks)
+            }
+            WorkerState::Vacant
+            | WorkerState::Starting
+            | WorkerState::Stopping
+            | WorkerState::Waiting
+            | WorkerState::CircuitOpen => WorkerHealth::NotServing(state),
+        }
+    }
+
+    pub fn is_well(self) -> bool {
+        self == WorkerHealth::Well
+    }
+
+    /// A sentence for people; None: it is well. `said`: what the checks found.
+    pub fn reason(self, said: Option<&str>) -> Option<String> {
+        match self {
+            WorkerHealth::Well => None,
+            WorkerHealth::NotServing(state) => Some(format!("it is not serving: {}", state.detail())),
+            WorkerHealth::Unresponsive => Some("its event loop does not turn".to_owned()),
+            WorkerHealth::Failing(CheckStatus::Ejected) => {
+                Some(said.unwrap_or("it answers with errors").to_owned())
+            }
+            WorkerHealth::Failing(_) => Some(said.unwrap_or("it fails its health checks").to_owned()),
+        }
+    }
+}
+
+/// Whether the workers are well, as one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterStatus {
+    Healthy,
+    /// Some are not.
+    Degraded,
+    /// Less than half of them are.
+    Critical,
+}
+
+impl ClusterStatus {
+    /// `well` of `all` workers that are wanted serve and are well. Without any worker nobody is served.
+    pub fn of(well: usize, all: usize) -> Self {
+        match well {
+            _ if all == 0 || well * 2 < all => ClusterStatus::Critical,
+            _ if well < all => ClusterStatus::Degraded,
+            _ => ClusterStatus::Healthy,
+        }
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            ClusterStatus::Healthy => "healthy",
+            ClusterStatus::Degraded => "degraded",
+            ClusterStatus::Critical => "critical",
+        }
+    }
+}
+
+/// Whether the workers are well, in a few numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    pub status: ClusterStatus,
+    pub well: usize,
+    pub all: usize,
+    /// Workers that are wanted and are not well, or do not serve.
+    pub unhealthy: Vec<WorkerId>,
+}
+
+impl Condition {
+    /// Of the workers that are wanted. Well is who is there for connections and is well itself.
+    pub fn of(workers: impl Iterator<Item = (WorkerId, WorkerState, WorkerHealth)>) -> Self {
+        let (mut well, mut all, mut unhealthy) = (0, 0, Vec::new());
+        for (worker, state, health) in workers {
+            all += 1;
+            if state == WorkerState::Ready && health.is_well() {
+                well += 1;
+            } else {
+                unhealthy.push(worker);
+            }
+        }
+        Self { status: ClusterStatus::of(well, all), well, all, unhealthy }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_survives_its_cell() {
+        for status in CheckStatus::ALL {
+            assert_eq!(CheckStatus::from_cell(status as u64), status);
+        }
+        assert_eq!(CheckStatus::from_cell(99), CheckStatus::Unknown);
+    }
+
+    #[test]
+    fn a_worker_is_well_when_it_is_there_its_loop_turns_and_its_checks_do_not_fail() {
+        use WorkerHealth::{Failing, NotServing, Unresponsive, Well};
+        for state in [WorkerState::Ready, WorkerState::Standby, WorkerState::Draining] {
+            for (is_unresponsive, checks, health) in [
+                (false, CheckStatus::Unknown, Well),
+                (false, CheckStatus::Healthy, Well),
+                (false, CheckStatus::Failing, Well),
+                (false, CheckStatus::Unhealthy, Failing(CheckStatus::Unhealthy)),
+                (false, CheckStatus::Ejected, Failing(CheckStatus::Ejected)),
+                (true, CheckStatus::Healthy, Unresponsive),
+                (true, CheckStatus::Unhealthy, Unresponsive),
+            ] {
+                assert_eq!(WorkerHealth::of(state, is_unresponsive, checks), health, "{state:?}");
+            }
+        }
+        for state in [
+            WorkerState::Vacant,
+            WorkerState::Starting,
+            WorkerState::Stopping,
+            WorkerState::Waiting,
+            WorkerState::CircuitOpen,
+        ] {
+            assert_eq!(WorkerHealth::of(state, false, CheckStatus::Healthy), NotServing(state));
+        }
+    }
+
+    #[test]
+    fn less_than_half_well_is_critical_and_less_than_all_degraded() {
+        for (well, all, status) in [
+            (0, 0, ClusterStatus::Critical),
+            (0, 1, ClusterStatus::Critical),
+            (1, 1, ClusterStatus::Healthy),
+            (1, 2, ClusterStatus::Degraded),
+            (1, 3, ClusterStatus::Critical),
+            (3, 4, ClusterStatus::Degraded),
+        ] {
+            assert_eq!(ClusterStatus::of(well, all), status, "{well} of {all}");
+        }
+    }
+}

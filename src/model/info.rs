@@ -1,0 +1,72 @@
+use serde::Serialize;
+
+use super::{CheckStatus, PublicState, WorkerState};
+
+/// `WorkerInfo`: a slot's worker as programs, the API and the log see it. Times in milliseconds, sizes in bytes.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerInfo {
+    /// The slot.
+    pub id: String,
+    pub worker_id: String,
+    /// None: no process, one is waited for.
+    pub pid: Option<u32>,
+    pub generation: u32,
+    pub state: PublicState,
+    pub status: PublicState,
+    pub detail: WorkerState,
+    /// Since 1970.
+    pub start_time: u64,
+    pub uptime: u64,
+    pub restarts: u64,
+    pub replacements: u64,
+    pub port: u16,
+    pub request_count: u64,
+    pub active_requests: u64,
+    pub active_connections: u64,
+    pub average_response_time: f64,
+    /// None until the process was sampled, as are the next two.
+    pub memory_usage: Option<u64>,
+    /// Percent of one processor.
+    pub cpu_usage: Option<f64>,
+    pub event_loop_lag: Option<f64>,
+    pub healthy: bool,
+    pub health: CheckReport,
+}
+
+/// What the checks say of a worker.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CheckReport {
+    pub status: CheckStatus,
+    pub consecutive_failures: u64,
+    /// Since 1970.
+    pub last_check: Option<u64>,
+    pub reason: Option<String>,
+    /// What `healthCheck.customCheck` returned, as the program gave it.
+    pub metrics: serde_json::Value,
+}
+
+/// `CheckStatus`: the cluster's health.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterHealth {
+    pub healthy: bool,
+    pub status: super::ClusterStatus,
+    pub total_workers: usize,
+    pub healthy_workers: usize,
+    pub unhealthy_workers: Vec<String>,
+    /// When a check of one of the present workers ended last, since 1970.
+    pub last_health_check: Option<u64>,
+    pub details: Vec<HealthDetail>,
+}
+
+/// Why a worker counts as healthy or not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthDetail {
+    pub worker_id: String,
+    pub healthy: bool,
+    /// Sentences for people; empty when healthy.
+    pub reasons: Vec<String>,
+}

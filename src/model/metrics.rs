@@ -1,0 +1,218 @@
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::WorkerInfo;
+
+/// `ClusterMetrics`: the cluster at one moment. Times in milliseconds, sizes in bytes, rates per second.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterMetrics {
+    /// Since 1970.
+    pub timestamp: u64,
+    pub total_workers: usize,
+    pub active_workers: usize,
+    pub total_requests: u64,
+    pub total_errors: u64,
+    pub responses: Responses,
+    pub bytes_received: u64,
+    pub bytes_sent: u64,
+    pub gc: Collections,
+    #[serde(flatten)]
+    pub sample: Sample,
+    pub memory_usage: u64,
+    pub event_loop_lag: f64,
+    pub queue_length: u64,
+    pub refused_connections: u64,
+    pub active_connections: u64,
+    pub active_requests: u64,
+    pub restart_count: u64,
+    pub replacement_count: u64,
+    pub uptime: u64,
+    pub last_scaling_action: Option<ScalingDecision>,
+    /// What `monitoring.customMetrics` returned last: the program's own JSON.
+    pub custom: Value,
+    pub workers: Vec<WorkerInfo>,
+}
+
+/// The cluster's metrics with what its programs count and send: what `getMetrics()` returns.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllMetrics {
+    #[serde(flatten)]
+    pub cluster: ClusterMetrics,
+    pub user_metrics: BTreeMap<String, UserMetric>,
+    pub messages: BTreeMap<String, MessageCounts>,
+}
+
+/// What became of messages of a type since the cluster began.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MessageCounts {
+    pub sent: u64,
+    pub received: u64,
+    pub answered: u64,
+    pub failed: u64,
+    /// Milliseconds from a question to what settled it.
+    pub average_time: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A metric of the program's own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct UserMetric {
+    #[serde(rename = "type")]
+    pub kind: MetricKind,
+    pub help: String,
+    pub values: Vec<Series>,
+}
+
+/// The value of a metric under one set of labels.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Series {
+    pub labels: BTreeMap<String, String>,
+    #[serde(flatten)]
+    pub value: SeriesValue,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum SeriesValue {
+    Number {
+        value: f64,
+    },
+    /// `buckets` are cumulative, without the last, which is `count`.
+    Histogram {
+        count: f64,
+        sum: f64,
+        buckets: Vec<Bucket>,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bucket {
+    pub le: f64,
+    pub count: f64,
+}
+
+/// Responses by class of status.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Responses {
+    #[serde(rename = "1xx")]
+    pub informational: u64,
+    #[serde(rename = "2xx")]
+    pub success: u64,
+    #[serde(rename = "3xx")]
+    pub redirection: u64,
+    #[serde(rename = "4xx")]
+    pub client_error: u64,
+    #[serde(rename = "5xx")]
+    pub server_error: u64,
+}
+
+/// Garbage collections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Collections {
+    pub count: u64,
+    pub time: f64,
+}
+
+/// What the primary samples once a second: rates of the last seconds, percentiles of the last minute.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Sample {
+    pub requests_per_second: f64,
+    pub average_response_time: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p99: f64,
+    pub p999: f64,
+    /// A fraction.
+    pub error_rate: f64,
+    /// Percent of what the workers can use.
+    pub cpu_usage: f64,
+    /// None before the first sample.
+    pub system: Option<SystemStats>,
+}
+
+/// The machine, or the part of it that this process may use. Shares in percent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SystemStats {
+    pub cpu: CpuStats,
+    pub memory: SystemMemory,
+    pub swap: Swap,
+    pub disk: Throughput,
+    pub network: Throughput,
+    /// Milliseconds since the machine started; in a process's own look alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime: Option<f64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CpuStats {
+    pub cores: usize,
+    pub usable: f64,
+    pub usage: f64,
+    /// Over 1, 5 and 15 minutes.
+    pub load_average: [f64; 3],
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemMemory {
+    pub total: u64,
+    pub free: u64,
+    pub used: u64,
+    pub available: u64,
+    pub usage_percentage: f64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Swap {
+    pub total: u64,
+    pub free: u64,
+    pub used: u64,
+    pub usage_percentage: f64,
+}
+
+/// Bytes a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Throughput {
+    pub read: f64,
+    pub written: f64,
+}
+
+/// A change of the cluster's size.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ScalingDecision {
+    pub action: Direction,
+    pub from: u32,
+    pub to: u32,
+    pub reason: &'static str,
+    /// Since 1970.
+    pub timestamp: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Up,
+    Down,
+}
+
+impl ScalingDecision {
+    pub fn new(from: u32, to: u32, timestamp: u64) -> Self {
+        let action = if to > from { Direction::Up } else { Direction::Down };
+        Self { action, from, to, reason: "it was asked for", timestamp }
+    }
+}
