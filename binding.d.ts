@@ -347,11 +347,8 @@ export declare function workerTakeWhatWaits(): void
 /** The workers that a message can be meant for: see [`super::messages::targets`]. */
 export declare function workerTargets(): Array<number>
 
-/**
- * Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the
- * JavaScript that runs at that moment.
- */
-export declare function workerTrace(take: () => string): any
+/** Judged for hangs, this worker answers the primary's signal with the stack of the JavaScript that runs at that moment. */
+export declare function workerTrace(): any
 
 /** The shared datagram socket is closed here. */
 export declare function workerUnbind(socket: number): void

@@ -4,7 +4,7 @@
 #[path = "architecture/reader.rs"]
 mod reader;
 
-use reader::{NamedPath, paths, tokens};
+use reader::{NamedPath, Token, paths, tokens};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,9 @@ const IMPURE: [&str; 14] = [
     "std::os::unix::net",
     "libc",
 ];
+
+/// Beside `sys`, the one file with unsafe code: Node-API where napi has no safe wrapper.
+const RAW_BINDINGS: &str = "src/bindings/raw.rs";
 
 /// Lines above an `unsafe` in which its SAFETY comment may stand.
 const SAFETY_REACH: usize = 6;
@@ -238,12 +241,16 @@ fn only_the_bindings_name_node_api() {
     ));
 }
 
+fn may_be_unsafe(source: &Source) -> bool {
+    source.file.starts_with("src/sys/") || source.file == RAW_BINDINGS
+}
+
 #[test]
-fn only_sys_has_unsafe() {
+fn only_sys_and_the_raw_bindings_have_unsafe() {
     let mut faults = Vec::new();
-    for source in sources("src", "rs").iter().filter(|source| !source.file.starts_with("src/sys")) {
+    for source in sources("src", "rs").iter().filter(|source| !may_be_unsafe(source)) {
         for token in tokens(source.without_tests()).iter().filter(|token| token.text == "unsafe") {
-            faults.push(format!("{}:{}: unsafe outside src/sys", source.file, token.line));
+            faults.push(format!("{}:{}: unsafe outside src/sys and {RAW_BINDINGS}", source.file, token.line));
         }
     }
     none(faults);
@@ -271,11 +278,72 @@ fn unexplained_unsafe(text: &str) -> Vec<usize> {
 #[test]
 fn every_unsafe_block_says_why_it_is_sound() {
     let mut faults = Vec::new();
-    for source in sources("src", "rs").iter().filter(|source| source.file.starts_with("src/sys")) {
+    for source in sources("src", "rs").iter().filter(|source| may_be_unsafe(source)) {
         let lines = unexplained_unsafe(source.without_tests());
         faults.extend(
             lines.iter().map(|line| format!("{}:{line}: unsafe without its SAFETY comment", source.file)),
         );
+    }
+    none(faults);
+}
+
+/// The tokens of a function's own parameters, those of functions among them left out.
+fn parameters(tokens: &[Token], function: usize) -> impl Iterator<Item = usize> {
+    let mut depth = 0;
+    (function..tokens.len())
+        .skip_while(|&at| tokens[at].text != "(")
+        .map_while(move |at| {
+            depth += i32::from(tokens[at].text == "(") - i32::from(tokens[at].text == ")");
+            (depth > 0).then_some((at, depth))
+        })
+        .filter_map(|(at, depth)| (depth == 1).then_some(at))
+}
+
+/// Lines of `text` where a function that the compiler would let anybody call needs a contract: a type of functions of C
+/// that is not unsafe, a function with raw pointers that is not unsafe, an unsafe function without its Safety section.
+fn missing_contracts(text: &str) -> Vec<(usize, &'static str)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let tokens = tokens(text);
+    let text_at = |at: usize| tokens.get(at).map_or("", |token| token.text.as_str());
+    let is_raw = |at: usize| text_at(at) == "*" && matches!(text_at(at + 1), "mut" | "const");
+    let aliases: Vec<&str> = (0..tokens.len())
+        .filter(|&at| text_at(at) == "type" && text_at(at + 2) == "=" && is_raw(at + 3))
+        .map(|at| text_at(at + 1))
+        .collect();
+    let has_contract = |line: usize| {
+        let above = lines[..line - 1].iter().rev().map(|line| line.trim());
+        above
+            .take_while(|line| line.starts_with("//") || line.starts_with('#'))
+            .any(|line| line == "/// # Safety")
+    };
+    let mut missing = Vec::new();
+    for at in (0..tokens.len()).filter(|&at| text_at(at) == "fn") {
+        let of_c = at > 0 && text_at(at - 1) == "extern";
+        let before = at - usize::from(of_c);
+        let is_unsafe = before > 0 && text_at(before - 1) == "unsafe";
+        let is_type = text_at(at + 1) == "(";
+        let takes_raw = parameters(&tokens, at).any(|at| is_raw(at) || aliases.contains(&text_at(at)));
+        let line = tokens[at].line;
+        match (is_type, is_unsafe) {
+            (true, false) if of_c => missing.push((line, "a type of functions of C that is not unsafe")),
+            (false, false) if takes_raw => {
+                missing.push((line, "raw pointers in a function that is not unsafe"))
+            }
+            (false, true) if !has_contract(line) => {
+                missing.push((line, "unsafe fn without its Safety section"))
+            }
+            _ => {}
+        }
+    }
+    missing
+}
+
+#[test]
+fn what_takes_raw_pointers_or_comes_from_c_has_a_contract() {
+    let mut faults = Vec::new();
+    for source in sources("src", "rs").iter().filter(|source| may_be_unsafe(source)) {
+        let missing = missing_contracts(source.without_tests());
+        faults.extend(missing.iter().map(|(line, what)| format!("{}:{line}: {what}", source.file)));
     }
     none(faults);
 }
@@ -315,4 +383,27 @@ fn an_unsafe_block_without_its_reason_is_found() {
     assert_eq!(unexplained_unsafe("unsafe extern \"C\" { fn g(); }"), [1]);
     assert_eq!(unexplained_unsafe("// SAFETY: g has no contract.\nunsafe { g() }"), [0; 0]);
     assert_eq!(unexplained_unsafe("type F = unsafe extern \"C\" fn();"), [0; 0]);
+}
+
+#[test]
+fn a_function_without_its_contract_is_found() {
+    let lines = |text: &str| missing_contracts(text).iter().map(|(line, _)| *line).collect::<Vec<_>>();
+    for text in [
+        "type F = extern \"C\" fn(i32);",
+        "struct S { call: Option<extern \"C\" fn()> }",
+        "fn f(at: *mut u8) {}",
+        "type Handle = *mut c_void; extern \"C\" fn f(handle: Handle) {}",
+        "pub unsafe fn f() {}",
+        "/// What it does.\nunsafe extern \"C\" fn f() {}",
+    ] {
+        assert_eq!(lines(text), [text.lines().count()], "{text}");
+    }
+    for text in [
+        "type F = unsafe extern \"C\" fn(*mut u8);",
+        "extern \"C\" fn on_signal(signal: i32) {}",
+        "fn f(call: impl FnOnce(*mut u8)) -> *const u8 {}",
+        "/// # Safety\n/// It is one.\n#[inline]\npub unsafe fn f(at: *mut u8) {}",
+    ] {
+        assert_eq!(lines(text), [0; 0], "{text}");
+    }
 }

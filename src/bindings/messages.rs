@@ -11,17 +11,17 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Env, JsValue, Unknown};
+use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 use serde_json::{Value, json};
 
+use super::raw::{Callback, Item, append_bytes};
 use crate::error::{Code, Error, Result};
 use crate::ipc::endpoint::Outgoing;
 use crate::ipc::frame::Frame;
 use crate::ipc::message::{Envelope, Format, Peer, What};
 use crate::metrics::memory::{SharedMemory, Target};
 use crate::model::WorkerId;
-use crate::sys::node_api::{Callback, Item, append_bytes};
 
 /// The message was not sent; `postError` says why.
 pub const REFUSED: f64 = -1.0;
@@ -70,7 +70,6 @@ pub struct Asked {
 
 /// Hands the message to `send`; the id of a question, 0 for anything else, or `REFUSED`.
 pub fn post(
-    env: &Env,
     asked: Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
@@ -79,7 +78,7 @@ pub fn post(
     let sent = BODY.with_borrow_mut(|bytes| {
         bytes.clear();
         bytes.shrink_to(KEEP);
-        outgoing(env, &asked, kind, body, bytes).and_then(|outgoing| send(&outgoing))
+        outgoing(&asked, kind, body, bytes).and_then(|outgoing| send(&outgoing))
     });
     match sent {
         Ok(id) => f64::from(id),
@@ -91,7 +90,6 @@ pub fn post(
 }
 
 fn outgoing<'a>(
-    env: &Env,
     asked: &Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
@@ -111,11 +109,9 @@ fn outgoing<'a>(
     let unreadable = |why: &dyn std::fmt::Display| {
         Error::new(Code::InvalidArgument, format!("the message cannot be read: {why}"))
     };
-    let raw = env.raw().cast();
-    append_bytes(raw, kind.value().value.cast(), true, bytes).map_err(|error| unreadable(&error))?;
+    append_bytes(kind, true, bytes).map_err(|error| unreadable(&error))?;
     let length = bytes.len();
-    append_bytes(raw, body.value().value.cast(), format == Format::Json, bytes)
-        .map_err(|error| unreadable(&error))?;
+    append_bytes(body, format == Format::Json, bytes).map_err(|error| unreadable(&error))?;
     let (kind, body) = bytes.split_at(length);
     let kind = std::str::from_utf8(kind).map_err(|error| unreadable(&error))?;
     let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));

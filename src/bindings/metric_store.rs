@@ -1,17 +1,17 @@
 //! The program's own metrics: it defines them here and writes their values by itself.
 
-use napi::bindgen_prelude::{Env, JsValue, Object};
+use napi::bindgen_prelude::Object;
 use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::config::parse;
 use super::outcome;
+use super::raw::set_shared_buffer;
 use crate::error::{Code, Error};
 use crate::metrics::instrument::Definition;
 use crate::metrics::layout::SEGMENT_CELLS;
 use crate::metrics::memory::{MetricStore, SharedMemory};
 use crate::sys::local_time::now_ms;
-use crate::sys::node_api::set_shared_buffer;
 
 /// Where this process writes its metrics.
 #[napi(js_name = "Meters")]
@@ -36,17 +36,9 @@ impl NativeMeters {
     /// `into.cells` becomes an ArrayBuffer of doubles, which cells are counted in; cell 1 has the number of values
     /// that found no room. `{ ok }` or `{ error }`.
     #[napi]
-    pub fn share(&self, env: &Env, into: Object) -> Value {
-        let raw = into.value();
+    pub fn share(&self, into: Object) -> Value {
         let (mapping, first) = (self.0.memory().mapping().clone(), self.0.first_cell());
-        let shared = set_shared_buffer(
-            env.raw().cast(),
-            raw.value.cast(),
-            c"cells",
-            mapping,
-            first,
-            SEGMENT_CELLS * 8,
-        );
+        let shared = set_shared_buffer(&into, c"cells", mapping, first, SEGMENT_CELLS * 8);
         outcome(shared.map(|()| Value::Null).map_err(|error| Error::system("shared buffer", &error)))
     }
 

@@ -13,6 +13,7 @@ mod messages;
 mod metric_store;
 mod monitor;
 mod primary;
+mod raw;
 mod requests;
 mod single_process;
 mod worker;
@@ -20,14 +21,12 @@ mod worker;
 use napi::Env;
 use serde_json::{Value, json};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Error, Result};
 use crate::sys::uv::Loop;
 
 /// The event loop of the calling thread.
 fn event_loop(env: &Env) -> Result<Loop> {
-    let no_loop = |error: napi::Error| Error::new(Code::NotSupported, error.reason.clone());
-    let raw = env.get_uv_event_loop().map_err(no_loop)?;
-    Loop::new(raw.cast()).map_err(|error| Error::system("event loop", &error))
+    raw::event_loop(env).map_err(|error| Error::system("event loop", &error))
 }
 
 fn outcome(result: Result<Value>) -> Value {

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::rc::Rc;
 use std::time::Duration;
 
-use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
+use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use super::config::{Asked, load, parse};
 use super::messages::{self, REFUSED};
 use super::metric_store::NativeMeters;
 use super::outcome;
+use super::raw::Callback;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, ListenOptions, StopSignal};
 use crate::ipc::frame::Frame;
@@ -24,7 +25,6 @@ use crate::model::{Command, WorkerId};
 use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages};
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
-use crate::sys::node_api::Callback;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -183,10 +183,8 @@ impl NativePrimary {
         let start = || -> Result<Rc<ProgramMessages>> {
             let primary =
                 self.inner.as_ref().ok_or_else(|| Error::new(Code::Stopped, "There is no primary"))?;
-            let function = deliver.value();
-            let raw = function.value.cast();
             let call =
-                Callback::new(env.raw().cast(), raw, raw).map_err(|e| Error::system("callback", &e))?;
+                Callback::new(env, &deliver, &deliver).map_err(|error| Error::system("callback", &error))?;
             let uv = super::event_loop(env)?;
             let deliver = Box::new(move |frames: &[Frame]| messages::deliver(&call, frames));
             primary.endpoint(uv, deliver).map_err(|error| Error::system("event loop", &error))
@@ -221,7 +219,6 @@ impl NativePrimary {
     #[allow(clippy::too_many_arguments)]
     pub fn post(
         &self,
-        env: &Env,
         to: f64,
         what: u32,
         answers: u32,
@@ -231,13 +228,9 @@ impl NativePrimary {
         body: Unknown,
     ) -> f64 {
         let Some(endpoint) = &self.endpoint else { return REFUSED };
-        messages::post(
-            env,
-            messages::Asked { to, what, answers, timeout, format },
-            &kind,
-            &body,
-            |outgoing| endpoint.post(outgoing),
-        )
+        messages::post(messages::Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| {
+            endpoint.post(outgoing)
+        })
     }
 
     /// Where the primary's program writes metrics of its own.

@@ -3,10 +3,11 @@
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
-use napi::bindgen_prelude::{Env, JsValue, Object};
+use napi::bindgen_prelude::{Env, Object};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
+use super::raw::set_shared_buffer;
 use super::{event_loop, outcome};
 use crate::error::{Error, Result};
 use crate::metrics::layout::PAGE_CELLS;
@@ -15,7 +16,6 @@ use crate::metrics::view;
 use crate::model::WorkerState;
 use crate::primary::Sampler;
 use crate::sys::local_time::now_ms;
-use crate::sys::node_api::set_shared_buffer;
 use crate::worker::SingleProcess;
 
 /// As often as a primary.
@@ -35,7 +35,6 @@ thread_local! {
 /// of a worker's page. `{ ok }` or `{ error }`.
 #[napi(js_name = "startAlone")]
 pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
-    let raw = into.value();
     let start = || -> Result<Value> {
         if PROCESS.with_borrow(Option::is_none) {
             let alone = SingleProcess::start(event_loop(env)?, now_ms());
@@ -47,8 +46,7 @@ pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
         PROCESS.with_borrow(|process| {
             let Some(Process { alone, .. }) = process else { return Ok(Value::Null) };
             let mapping = alone.memory.mapping().clone();
-            let (env, into, bytes) = (raw.env.cast(), raw.value.cast(), PAGE_CELLS * 8);
-            set_shared_buffer(env, into, c"cells", mapping, alone.first_cell(), bytes)
+            set_shared_buffer(&into, c"cells", mapping, alone.first_cell(), PAGE_CELLS * 8)
                 .map(|()| Value::Null)
                 .map_err(|error| Error::system("shared buffer", &error))
         })

@@ -5,19 +5,20 @@ use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 
 use base64::Engine;
-use napi::bindgen_prelude::{Env, Function, JsValue, Object, Unknown};
+use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, targets};
 use super::outcome;
+use super::raw::{Callback, TextReader, set_shared_buffer};
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::MAX_STACK;
 use crate::ipc::fd_message::IdleKeepAlive;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::model::Command;
 use crate::sys::fds;
-use crate::sys::node_api::{Callback, set_shared_buffer};
+use crate::sys::stack_trace::Interrupted;
 use crate::worker::{Attachment, Calls, Notice, Worker};
 
 thread_local! {
@@ -29,13 +30,6 @@ thread_local! {
 pub fn worker() -> Result<Rc<Worker>> {
     let found = WORKER.with_borrow(Clone::clone);
     found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
-}
-
-/// `function`, called on `receiver`.
-fn callback<'a>(receiver: &Object<'a>, function: &impl JsValue<'a>) -> Result<Callback> {
-    let (receiver, function) = (receiver.value(), function.value());
-    Callback::new(receiver.env.cast(), function.value.cast(), receiver.value.cast())
-        .map_err(system("callback"))
 }
 
 fn system(syscall: &'static str) -> impl Fn(std::io::Error) -> Error {
@@ -70,11 +64,11 @@ pub fn start_worker(
     notice: Function<(u32, u32), ()>,
     messages: Function<Object, ()>,
 ) -> napi::Result<Value> {
-    let raw = into.value();
     let start = || -> Result<Value> {
-        let on_connections = callback(&into, &connections)?;
-        let on_notice = callback(&into, &notice)?;
-        let on_messages = callback(&into, &messages)?;
+        let callback = |function| Callback::new(env, function, &into).map_err(system("callback"));
+        let on_connections = callback(&connections)?;
+        let on_notice = callback(&notice)?;
+        let on_messages = Callback::new(env, &messages, &into).map_err(system("callback"))?;
         let calls = Calls {
             // A call that cannot be made ends in an uncaught exception or with the environment.
             connections: Box::new(move |group, count| drop(on_connections.call(group, count))),
@@ -88,8 +82,7 @@ pub fn start_worker(
         let (buffer, first) = (worker.buffer(), worker.first_cell());
         let fd_batch = buffer.cells().len() * 8;
         let share = |name, mapping, cell, bytes| {
-            set_shared_buffer(raw.env.cast(), raw.value.cast(), name, mapping, cell, bytes)
-                .map_err(system("shared buffer"))
+            set_shared_buffer(&into, name, mapping, cell, bytes).map_err(system("shared buffer"))
         };
         let secret = tickets.cells().len() * 8;
         share(c"tickets", tickets, 0, secret)?;
@@ -111,7 +104,6 @@ pub fn start_worker(
 #[napi(js_name = "workerPost")]
 #[allow(clippy::too_many_arguments)]
 pub fn worker_post(
-    env: &Env,
     to: f64,
     what: u32,
     answers: u32,
@@ -121,7 +113,7 @@ pub fn worker_post(
     body: Unknown,
 ) -> f64 {
     let Ok(worker) = worker() else { return REFUSED };
-    post(env, Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| worker.post(outgoing))
+    post(Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| worker.post(outgoing))
 }
 
 /// Sends what `workerPost` has queued in this turn of the loop: the process ends.
@@ -176,15 +168,15 @@ pub fn worker_event() -> Value {
     worker().ok().and_then(|worker| worker.event()).unwrap_or(Value::Null)
 }
 
-/// Judged for hangs, this worker answers the primary's signal with what `take` returns: the frames of the
-/// JavaScript that runs at that moment.
+/// Judged for hangs, this worker answers the primary's signal with the stack of the JavaScript that runs at that moment.
 #[napi(js_name = "workerTrace")]
-pub fn worker_trace(env: &Env, take: Function<(), String>) -> Value {
+pub fn worker_trace(env: &Env) -> Value {
     let trace = || -> Result<Value> {
-        let function = take.value();
-        let call = Callback::new(env.raw().cast(), function.value.cast(), function.value.cast());
-        let call = call.map_err(system("callback"))?;
-        worker()?.trace(move || call.text(MAX_STACK)).map_err(system("trace"))?;
+        let reader = TextReader::new(env).map_err(system("trace"))?;
+        let take = move |interrupted: &Interrupted<'_>| {
+            interrupted.stack(MAX_STACK, |text, to| reader.append(text, to))
+        };
+        worker()?.trace(take).map_err(system("trace"))?;
         Ok(Value::Null)
     };
     outcome(trace())

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::run::Cluster;
-use crate::event::Event;
+use crate::component::Component;
+use crate::event::{Event, Level};
 use crate::ipc::control::ToWorker;
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
@@ -206,14 +207,22 @@ impl Cluster {
     /// The worker told what it is doing.
     pub(super) fn stack_came(&mut self, id: WorkerId, text: Option<String>) {
         let text = text.filter(|text| !text.is_empty());
-        self.tell_stack(id, text.as_deref().ok_or("the worker could not take one"));
+        let stack = text.as_deref().ok_or("the worker could not take one");
+        if !self.tell_stack(id, stack) {
+            // Somebody else sent the signal, or the stack comes too late.
+            let text = format!("Worker {id} runs\n{}", stack.unwrap_or_else(|why| why));
+            self.emit(Event::about(Component::Health, Level::Debug, text));
+        }
     }
 
-    fn tell_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) {
+    /// False when it had not been asked for.
+    fn tell_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) -> bool {
         let checker = self.hung.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
-        if checker.and_then(Checker::told) == Some(Order::End) {
+        let was_asked = checker.and_then(Checker::told) == Some(Order::End);
+        if was_asked {
             self.end_hung(id, stack);
         }
+        was_asked
     }
 
     fn end_hung(&mut self, id: WorkerId, stack: Result<&str, &str>) {

@@ -34,9 +34,9 @@ const PROLOGUE: &CStr =
 const EPILOGUE: &CStr =
     c"_ZN2v87Isolate21AddGCEpilogueCallbackEPFvPS0_NS_6GCTypeENS_15GCCallbackFlagsEPvES4_S2_";
 
-type Hook = extern "C" fn(*mut c_void, u32, u32, *mut c_void);
-type Current = extern "C" fn() -> *mut c_void;
-type AddHook = extern "C" fn(*mut c_void, Hook, *mut c_void, u32);
+type Hook = unsafe extern "C" fn(*mut c_void, u32, u32, *mut c_void);
+type Current = unsafe extern "C" fn() -> *mut c_void;
+type AddHook = unsafe extern "C" fn(*mut c_void, Hook, *mut c_void, u32);
 
 /// The collection that is under way; one within another belongs to it.
 struct Watch {
@@ -44,7 +44,9 @@ struct Watch {
     told: Box<dyn FnMut(Collection, Duration)>,
 }
 
-extern "C" fn begins(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
+/// # Safety
+/// V8 calls it, with the pointer that `watch` gave.
+unsafe extern "C" fn begins(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
     // SAFETY: the pointer is the one that `watch` leaked; V8 calls on the isolate's thread, one call at a time.
     let watch = unsafe { &mut *watch.cast::<Watch>() };
     if watch.begun.is_none() {
@@ -52,7 +54,9 @@ extern "C" fn begins(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
     }
 }
 
-extern "C" fn ends(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
+/// # Safety
+/// As `begins`.
+unsafe extern "C" fn ends(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void) {
     // SAFETY: as in `begins`.
     let watch = unsafe { &mut *watch.cast::<Watch>() };
     let Some((_, since)) = watch.begun.take_if(|(begun, _)| *begun == kind) else { return };
@@ -71,12 +75,16 @@ pub fn watch(told: impl FnMut(Collection, Duration) + 'static) -> bool {
         (function::<Current>(ISOLATE), function::<AddHook>(PROLOGUE), function::<AddHook>(EPILOGUE))
     };
     let (Some(current), Some(prologue), Some(epilogue)) = found else { return false };
-    let isolate = current();
+    // SAFETY: it only reads which isolate this thread has entered.
+    let isolate = unsafe { current() };
     if isolate.is_null() {
         return false;
     }
     let watch = Box::into_raw(Box::new(Watch { begun: None, told: Box::new(told) })).cast::<c_void>();
-    prologue(isolate, begins, watch, ALL);
-    epilogue(isolate, ends, watch, ALL);
+    // SAFETY: the isolate is this thread's; the callbacks have V8's types, and what they get is never freed.
+    unsafe {
+        prologue(isolate, begins, watch, ALL);
+        epilogue(isolate, ends, watch, ALL);
+    }
     true
 }

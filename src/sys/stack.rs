@@ -1,7 +1,8 @@
 //! Asking a process what its JavaScript is doing while its event loop is hung, without a debugger and without a
 //! port. A signal's handler posts a semaphore; a thread that sleeps on it asks V8 to interrupt whatever runs
 //! (`Isolate::RequestInterrupt`, looked up at run time), and V8 calls back in the midst of it, on the main
-//! thread. V8 does so at the heads of functions and loops and in regular expressions, not in native calls.
+//! thread. V8 does so at the heads of functions and loops and in regular expressions, not in native calls. No
+//! JavaScript may run then: `stack_trace` lists what does.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -16,6 +17,7 @@ use std::thread::JoinHandle;
 use rustix::process::{Signal, pidfd_send_signal};
 
 use super::dynamic::function;
+use super::stack_trace::{Interrupted, Isolate, Symbols};
 
 /// A real-time signal that neither Node, V8, glibc nor `orphan` uses.
 pub fn signal() -> libc::c_int {
@@ -29,10 +31,9 @@ pub fn ask(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(pidfd_send_signal(pidfd, signal)?)
 }
 
-type Isolate = *mut c_void;
-type Interrupt = extern "C" fn(Isolate, *mut c_void);
-type RequestInterrupt = extern "C" fn(Isolate, Interrupt, *mut c_void);
-type CurrentIsolate = extern "C" fn() -> Isolate;
+type Interrupt = unsafe extern "C" fn(Isolate, *mut c_void);
+type RequestInterrupt = unsafe extern "C" fn(Isolate, Interrupt, *mut c_void);
+type CurrentIsolate = unsafe extern "C" fn() -> Isolate;
 
 /// Enough for the few calls that the sleeping thread makes.
 const THREAD_STACK: usize = 64 * 1024;
@@ -46,18 +47,27 @@ extern "C" fn on_signal(_signal: libc::c_int) {
     unsafe { libc::sem_post(SEMAPHORE.load(Ordering::Acquire)) };
 }
 
-thread_local! {
-    /// What V8's interrupt runs; of the thread on which `Watch::arm` was called.
-    static TELL: RefCell<Option<Box<dyn Fn()>>> = const { RefCell::new(None) };
+/// What V8's interrupt runs.
+struct Teller {
+    symbols: Symbols,
+    tell: Box<dyn Fn(&Interrupted<'_>)>,
 }
 
-extern "C" fn on_interrupt(_isolate: Isolate, _data: *mut c_void) {
+thread_local! {
+    /// Of the thread on which `Watch::arm` was called.
+    static TELLER: RefCell<Option<Teller>> = const { RefCell::new(None) };
+}
+
+/// # Safety
+/// V8 calls it, as an interrupt of the isolate.
+unsafe extern "C" fn on_interrupt(isolate: Isolate, _data: *mut c_void) {
     // A thread that ends, or a watch that is just being set or taken down, tells nothing.
-    let _ = TELL.try_with(|tell| {
-        if let Ok(tell) = tell.try_borrow()
-            && let Some(tell) = tell.as_ref()
+    let _ = TELLER.try_with(|teller| {
+        if let Ok(teller) = teller.try_borrow()
+            && let Some(Teller { symbols, tell }) = teller.as_ref()
         {
-            tell();
+            // SAFETY: V8 opens a handle scope for each interrupt and closes it after this call.
+            tell(&unsafe { Interrupted::new(isolate, *symbols) });
         }
     });
 }
@@ -80,11 +90,11 @@ pub struct Watch {
 
 impl Watch {
     /// Watches the isolate that runs on the calling thread. `tell` is called on this thread within whatever
-    /// JavaScript runs there; it must not unwind.
+    /// JavaScript runs there; it must neither unwind nor call into JavaScript.
     ///
     /// # Errors
     /// Unsupported, in words, where the runtime is no V8 that can be asked.
-    pub fn arm(tell: impl Fn() + 'static) -> io::Result<Self> {
+    pub fn arm(tell: impl Fn(&Interrupted<'_>) + 'static) -> io::Result<Self> {
         let missing = || io::Error::new(io::ErrorKind::Unsupported, "this runtime cannot be interrupted");
         // SAFETY: `static Isolate* v8::Isolate::GetCurrent()` and `void v8::Isolate::RequestInterrupt(void
         // (*)(Isolate*, void*), void*)`: a static function and a member that is not virtual, which the C++ ABIs
@@ -94,7 +104,9 @@ impl Watch {
             let name = c"_ZN2v87Isolate16RequestInterruptEPFvPS0_PvES2_";
             (current, function::<RequestInterrupt>(name).ok_or_else(missing)?)
         };
-        let isolate = NonNull::new(current()).ok_or_else(missing)?.as_ptr();
+        let symbols = Symbols::find().ok_or_else(missing)?;
+        // SAFETY: it only reads which isolate this thread has entered.
+        let isolate = NonNull::new(unsafe { current() }).ok_or_else(missing)?.as_ptr();
         let semaphore = semaphore()?;
         let target = Arc::new(Mutex::new(Some(Target { isolate, request })));
         let theirs = target.clone();
@@ -103,7 +115,7 @@ impl Watch {
             .stack_size(THREAD_STACK)
             .spawn(move || serve(semaphore, &theirs))?;
         let watch = Self { target, thread: Some(thread) };
-        TELL.set(Some(Box::new(tell)));
+        TELLER.set(Some(Teller { symbols, tell: Box::new(tell) }));
         install()?;
         Ok(watch)
     }
@@ -112,7 +124,7 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         *self.target.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let _ = TELL.try_with(|tell| tell.try_borrow_mut().map(|mut tell| tell.take()));
+        let _ = TELLER.try_with(|teller| teller.try_borrow_mut().map(|mut teller| teller.take()));
         on_signal(0);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -126,7 +138,8 @@ fn serve(semaphore: Semaphore, target: &Mutex<Option<Target>>) {
     loop {
         semaphore.wait();
         match &*target.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(Target { isolate, request }) => request(*isolate, on_interrupt, null_mut()),
+            // SAFETY: any thread may ask, and the isolate lives while the lock is held.
+            Some(Target { isolate, request }) => unsafe { request(*isolate, on_interrupt, null_mut()) },
             None => return,
         }
     }
@@ -192,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_runtime_that_is_no_v8_is_named_and_nothing_is_left_behind() {
-        let refused = Watch::arm(|| {}).err().expect("there is no V8 in this process");
+        let refused = Watch::arm(|_| {}).err().expect("there is no V8 in this process");
         assert_eq!(refused.kind(), io::ErrorKind::Unsupported);
         assert_eq!(refused.to_string(), "this runtime cannot be interrupted");
         assert!(SEMAPHORE.load(Ordering::Acquire).is_null());

@@ -21,23 +21,23 @@ type Handle = *mut c_void;
 
 #[derive(Clone, Copy)]
 struct Symbols {
-    handle_size: extern "C" fn(c_int) -> usize,
-    poll_init: extern "C" fn(*mut c_void, Handle, c_int) -> c_int,
-    poll_start: extern "C" fn(Handle, c_int, extern "C" fn(Handle, c_int, c_int)) -> c_int,
-    poll_stop: extern "C" fn(Handle) -> c_int,
-    timer_init: extern "C" fn(*mut c_void, Handle) -> c_int,
-    timer_start: extern "C" fn(Handle, extern "C" fn(Handle), u64, u64) -> c_int,
-    timer_stop: extern "C" fn(Handle) -> c_int,
-    prepare_init: extern "C" fn(*mut c_void, Handle) -> c_int,
-    prepare_start: extern "C" fn(Handle, extern "C" fn(Handle)) -> c_int,
+    handle_size: unsafe extern "C" fn(c_int) -> usize,
+    poll_init: unsafe extern "C" fn(*mut c_void, Handle, c_int) -> c_int,
+    poll_start: unsafe extern "C" fn(Handle, c_int, unsafe extern "C" fn(Handle, c_int, c_int)) -> c_int,
+    poll_stop: unsafe extern "C" fn(Handle) -> c_int,
+    timer_init: unsafe extern "C" fn(*mut c_void, Handle) -> c_int,
+    timer_start: unsafe extern "C" fn(Handle, unsafe extern "C" fn(Handle), u64, u64) -> c_int,
+    timer_stop: unsafe extern "C" fn(Handle) -> c_int,
+    prepare_init: unsafe extern "C" fn(*mut c_void, Handle) -> c_int,
+    prepare_start: unsafe extern "C" fn(Handle, unsafe extern "C" fn(Handle)) -> c_int,
     /// Of libuv 1.39 and later.
-    idle_time: Option<extern "C" fn(*mut c_void) -> u64>,
-    set_data: extern "C" fn(Handle, *mut c_void),
-    get_data: extern "C" fn(Handle) -> *mut c_void,
-    add_ref: extern "C" fn(Handle),
-    remove_ref: extern "C" fn(Handle),
-    has_ref: extern "C" fn(Handle) -> c_int,
-    close: extern "C" fn(Handle, extern "C" fn(Handle)),
+    idle_time: Option<unsafe extern "C" fn(*mut c_void) -> u64>,
+    set_data: unsafe extern "C" fn(Handle, *mut c_void),
+    get_data: unsafe extern "C" fn(Handle) -> *mut c_void,
+    add_ref: unsafe extern "C" fn(Handle),
+    remove_ref: unsafe extern "C" fn(Handle),
+    has_ref: unsafe extern "C" fn(Handle) -> c_int,
+    close: unsafe extern "C" fn(Handle, unsafe extern "C" fn(Handle)),
 }
 
 fn symbols() -> io::Result<Symbols> {
@@ -78,13 +78,16 @@ fn uv_error(code: c_int) -> io::Result<()> {
 pub struct Loop(NonNull<c_void>);
 
 impl Loop {
-    pub fn new(raw: *mut c_void) -> io::Result<Self> {
+    /// # Safety
+    /// `raw` is null or the loop of the calling thread, and what is made of this is dropped before the loop goes.
+    pub unsafe fn new(raw: *mut c_void) -> io::Result<Self> {
         NonNull::new(raw).map(Self).ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// How long the loop has waited for events so far, nanoseconds, where the runtime has that counted (Node.js does).
     pub fn idle_time(self) -> Option<u64> {
-        symbols().ok()?.idle_time.map(|idle_time| idle_time(self.0.as_ptr()))
+        // SAFETY: a loop that lives, per the contract of `new`.
+        symbols().ok()?.idle_time.map(|idle_time| unsafe { idle_time(self.0.as_ptr()) })
     }
 }
 
@@ -100,6 +103,7 @@ struct Owned {
 }
 
 impl Owned {
+    /// `init` initialises memory of that kind's size as a handle of that kind.
     fn new(kind: c_int, context: Context, init: impl FnOnce(&Symbols, Handle) -> c_int) -> io::Result<Self> {
         let symbols = symbols()?;
         // SAFETY: calloc of the size libuv asks for; libuv initialises it below.
@@ -112,42 +116,59 @@ impl Owned {
             unsafe { libc::free(handle) };
             return Err(error);
         }
-        (symbols.set_data)(handle, Box::into_raw(Box::new(context)).cast());
+        // SAFETY: an initialised handle, of which nobody else knows.
+        unsafe { (symbols.set_data)(handle, Box::into_raw(Box::new(context)).cast()) };
         Ok(Self { handle, symbols })
+    }
+
+    /// Calls one of libuv's functions that want a handle and nothing else.
+    fn call<R>(&self, function: impl FnOnce(&Symbols) -> unsafe extern "C" fn(Handle) -> R) -> R {
+        // SAFETY: the handle was initialised and is not closed before the drop; it is of this thread's loop, because
+        // nothing here is Send.
+        unsafe { function(&self.symbols)(self.handle) }
     }
 }
 
 impl Drop for Owned {
     fn drop(&mut self) {
-        (self.symbols.close)(self.handle, closed);
+        // SAFETY: an initialised handle, which is closed here and nowhere else.
+        unsafe { (self.symbols.close)(self.handle, closed) };
     }
 }
 
-extern "C" fn closed(handle: Handle) {
+/// # Safety
+/// libuv calls it, with a handle of `Owned`.
+unsafe extern "C" fn closed(handle: Handle) {
     let Ok(symbols) = symbols() else { return };
-    let context = (symbols.get_data)(handle).cast::<Context>();
-    // SAFETY: `context` is the box made in `Owned::new`, and libuv calls this once, when it is done with both.
+    // SAFETY: the data is the box made in `Owned::new`, and libuv calls this once, when it is done with both.
     unsafe {
-        drop(Box::from_raw(context));
+        drop(Box::from_raw((symbols.get_data)(handle).cast::<Context>()));
         libc::free(handle);
     }
 }
 
-fn run(handle: Handle) {
+/// # Safety
+/// A handle of `Owned`, in its callback.
+unsafe fn run(handle: Handle) {
     let Ok(symbols) = symbols() else { return };
-    let context = (symbols.get_data)(handle).cast::<Context>();
     // SAFETY: the context lives until `closed`, which libuv never calls from within this callback; libuv does
     // not call a handle's callback recursively, so the borrow is the only one.
-    unsafe { ((*context).callback)() };
+    unsafe { ((*(symbols.get_data)(handle).cast::<Context>()).callback)() };
 }
 
-extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
+/// # Safety
+/// libuv calls it, with a handle of `Owned`.
+unsafe extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
     // An error status is met again by the read that the callback does.
-    run(handle);
+    // SAFETY: the caller's contract.
+    unsafe { run(handle) };
 }
 
-extern "C" fn called(handle: Handle) {
-    run(handle);
+/// # Safety
+/// libuv calls it, with a handle of `Owned`.
+unsafe extern "C" fn called(handle: Handle) {
+    // SAFETY: the caller's contract.
+    unsafe { run(handle) };
 }
 
 /// Calls back while a descriptor is readable (level-triggered). Keeps the loop alive while started and
@@ -169,8 +190,10 @@ impl Poll {
     ) -> io::Result<Self> {
         let raw = fd.as_raw_fd();
         let context = Context { callback: Box::new(callback) };
-        let owned =
-            Owned::new(UV_POLL, context, |symbols, handle| (symbols.poll_init)(on.0.as_ptr(), handle, raw))?;
+        let owned = Owned::new(UV_POLL, context, |symbols, handle| {
+            // SAFETY: memory of a uv_poll_t's size, this thread's loop, and a descriptor that the handle owns.
+            unsafe { (symbols.poll_init)(on.0.as_ptr(), handle, raw) }
+        })?;
         let poll = Self { owned, fd };
         if !keep_alive {
             poll.unref();
@@ -179,38 +202,42 @@ impl Poll {
         Ok(poll)
     }
 
+    fn listen_for(&self, events: c_int) -> io::Result<()> {
+        // SAFETY: an initialised uv_poll_t that is not closed, on its own thread.
+        uv_error(unsafe { (self.owned.symbols.poll_start)(self.owned.handle, events, polled) })
+    }
+
     /// Polls again after `pause` or `stop`.
     pub fn resume(&self) -> io::Result<()> {
-        uv_error((self.owned.symbols.poll_start)(self.owned.handle, UV_READABLE, polled))
+        self.listen_for(UV_READABLE)
     }
 
     /// Calls back while it is writable as well, or no longer.
     pub fn want_write(&self, wanted: bool) -> io::Result<()> {
-        let events = if wanted { UV_READABLE | UV_WRITABLE } else { UV_READABLE };
-        uv_error((self.owned.symbols.poll_start)(self.owned.handle, events, polled))
+        self.listen_for(if wanted { UV_READABLE | UV_WRITABLE } else { UV_READABLE })
     }
 
     /// Polls no more; the descriptor stays open, and the loop is not kept alive.
     pub fn stop(&self) {
-        (self.owned.symbols.poll_stop)(self.owned.handle);
+        self.owned.call(|symbols| symbols.poll_stop);
     }
 
     /// For a listener: calls back no more but keeps the loop alive as before. It asks for urgent data, which a
     /// listener never has. (The end of a connection would be told all the same, again and again.)
     pub fn pause(&self) {
-        let _ = uv_error((self.owned.symbols.poll_start)(self.owned.handle, UV_PRIORITIZED, polled));
+        let _ = self.listen_for(UV_PRIORITIZED);
     }
 
     pub fn reference(&self) {
-        (self.owned.symbols.add_ref)(self.owned.handle);
+        self.owned.call(|symbols| symbols.add_ref);
     }
 
     pub fn unref(&self) {
-        (self.owned.symbols.remove_ref)(self.owned.handle);
+        self.owned.call(|symbols| symbols.remove_ref);
     }
 
     pub fn has_ref(&self) -> bool {
-        (self.owned.symbols.has_ref)(self.owned.handle) != 0
+        self.owned.call(|symbols| symbols.has_ref) != 0
     }
 }
 
@@ -228,10 +255,13 @@ pub struct Prepare {
 impl Prepare {
     pub fn start(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
         let context = Context { callback: Box::new(callback) };
-        let owned =
-            Owned::new(UV_PREPARE, context, |symbols, handle| (symbols.prepare_init)(on.0.as_ptr(), handle))?;
-        (owned.symbols.remove_ref)(owned.handle);
-        uv_error((owned.symbols.prepare_start)(owned.handle, called))?;
+        let owned = Owned::new(UV_PREPARE, context, |symbols, handle| {
+            // SAFETY: memory of a uv_prepare_t's size, and this thread's loop.
+            unsafe { (symbols.prepare_init)(on.0.as_ptr(), handle) }
+        })?;
+        owned.call(|symbols| symbols.remove_ref);
+        // SAFETY: an initialised uv_prepare_t that is not closed, on its own thread.
+        uv_error(unsafe { (owned.symbols.prepare_start)(owned.handle, called) })?;
         Ok(Self { _owned: owned })
     }
 }
@@ -244,29 +274,31 @@ pub struct Timer {
 impl Timer {
     pub fn new(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
         let context = Context { callback: Box::new(callback) };
-        let owned =
-            Owned::new(UV_TIMER, context, |symbols, handle| (symbols.timer_init)(on.0.as_ptr(), handle))?;
-        (owned.symbols.remove_ref)(owned.handle);
+        let owned = Owned::new(UV_TIMER, context, |symbols, handle| {
+            // SAFETY: memory of a uv_timer_t's size, and this thread's loop.
+            unsafe { (symbols.timer_init)(on.0.as_ptr(), handle) }
+        })?;
+        owned.call(|symbols| symbols.remove_ref);
         Ok(Self { owned })
     }
 
     /// In `after` milliseconds, instead of whenever it was set to before.
     pub fn set(&self, after: u64) {
         // A handle that is not closing takes any time.
-        let _ = uv_error((self.owned.symbols.timer_start)(self.owned.handle, called, after, 0));
+        // SAFETY: an initialised uv_timer_t that is not closed, on its own thread.
+        let _ = uv_error(unsafe { (self.owned.symbols.timer_start)(self.owned.handle, called, after, 0) });
     }
 
     pub fn stop(&self) {
-        (self.owned.symbols.timer_stop)(self.owned.handle);
+        self.owned.call(|symbols| symbols.timer_stop);
     }
 
     pub fn holds(&self) -> bool {
-        (self.owned.symbols.has_ref)(self.owned.handle) != 0
+        self.owned.call(|symbols| symbols.has_ref) != 0
     }
 
     /// Keeps the loop alive while it is set, or does not.
     pub fn hold(&self, hold: bool) {
-        let change = if hold { self.owned.symbols.add_ref } else { self.owned.symbols.remove_ref };
-        change(self.owned.handle);
+        self.owned.call(|symbols| if hold { symbols.add_ref } else { symbols.remove_ref });
     }
 }

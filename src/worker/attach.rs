@@ -32,7 +32,7 @@ use crate::metrics::memory::{Page, SharedMemory};
 use crate::sys::memory::Mapping;
 use crate::sys::spawn::FIRST_INHERITED;
 use crate::sys::uv::{Loop, Poll, Prepare};
-use crate::sys::{fds, orphan, stack};
+use crate::sys::{fds, orphan, stack, stack_trace};
 
 /// Messages read from the connection channel in one go.
 const MAX_MESSAGES: usize = 4;
@@ -193,12 +193,15 @@ impl Worker {
 
     /// From now on a signal of the primary's asks `take` for the stack of what runs. Tells the primary that this
     /// is so, or why not.
-    pub fn trace(self: &Rc<Self>, take: impl Fn() -> io::Result<String> + 'static) -> io::Result<()> {
+    pub fn trace(
+        self: &Rc<Self>,
+        take: impl Fn(&stack_trace::Interrupted<'_>) -> Option<String> + 'static,
+    ) -> io::Result<()> {
         let worker: Weak<Worker> = Rc::downgrade(self);
-        let armed = stack::Watch::arm(move || {
+        let armed = stack::Watch::arm(move |interrupted| {
             if let Some(worker) = worker.upgrade() {
                 // A primary that is gone asks for nothing.
-                let _ = worker.control.send(&ToPrimary::Stack { text: take().ok() });
+                let _ = worker.control.send(&ToPrimary::Stack { text: take(interrupted) });
             }
         });
         let lacks = armed.as_ref().err().map(ToString::to_string);

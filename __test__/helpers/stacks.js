@@ -1,0 +1,62 @@
+'use strict';
+
+// Asks a worker for its stack many times while it toils at all kinds of work.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { freePort, request } = require('./http');
+const { folder } = require('./program');
+const { run } = require('./run');
+
+const fixtures = path.join(__dirname, '..', 'fixtures');
+
+/** The signal by which drover asks a worker for its stack. */
+const ASK = (process.report.getReport().header.glibcVersionRuntime === undefined ? 35 : 34) + 7;
+
+/** A line of the log with a stack that nobody was waiting for. */
+const CAPTURED = /"msg":("Worker \d+ runs\\n[^"]*")/;
+
+/**
+ * Resolves to { stacks, told }: the texts, and what the worker says of itself when it is done. `node` is a binary.
+ * `workers` more than one: the others answer requests meanwhile, and `answered` says how many.
+ */
+async function capture(t, { captures, node, workers = 1 }) {
+  const port = await freePort();
+  const toiling = path.join(folder(t), 'toiling');
+  fs.writeFileSync(toiling, '');
+  const config = {
+    workers,
+    processManagement: { hangTimeout: '10m' },
+    logging: { level: 'debug' },
+  };
+  const cluster = run(t, path.join(fixtures, 'clustered.js'), {
+    node,
+    args: [path.join(fixtures, 'hanging', 'toil.js')],
+    env: { TOIL_PORT: String(port), TOIL_WHILE: toiling, CLUSTER_CONFIG: JSON.stringify(config) },
+  });
+  await cluster.until(/the cluster is ready/);
+  const answer = request(port, { path: '/toil' });
+  const [, worker] = await cluster.until(/TOILING (\d+)/);
+
+  let [going, answered] = [workers > 1, 0];
+  const visit = async () => {
+    for (; going; answered += 1) await request(port);
+  };
+  const visits = Promise.all([visit(), visit(), visit(), visit()]);
+
+  const stacks = [];
+  for (let asked = 1; asked <= captures; asked += 1) {
+    process.kill(Number(worker), ASK);
+    const [, text] = (await cluster.untilMany(asked, CAPTURED)).at(-1);
+    stacks.push(JSON.parse(text).split('\n').slice(1).join('\n'));
+  }
+  going = false;
+  fs.rmSync(toiling);
+  const { pid, ...told } = (await answer).json();
+  await visits;
+  if (pid !== Number(worker)) throw new Error(`${pid} answered for ${worker}`);
+  if (/hung|died|replaced/.test(cluster.stdout)) throw new Error(cluster.output);
+  return { stacks, told, answered };
+}
+
+module.exports = { capture };

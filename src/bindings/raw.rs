@@ -1,0 +1,258 @@
+//! Node-API where napi has no safe wrapper: a view over shared memory, texts and bytes that are read into a buffer of
+//! the caller's, calls into JavaScript from libuv's callbacks, V8's strings in an interrupt, the event loop. The one
+//! place outside `sys` with hand-written unsafe code; what it offers is safe.
+
+use std::cell::Cell;
+use std::ffi::{CStr, c_void};
+use std::io;
+use std::ptr::null_mut;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use napi::bindgen_prelude::{Env, JsValue, Object};
+use napi::sys::{self, Status, napi_env, napi_ref, napi_status, napi_value};
+
+use crate::sys::memory::Mapping;
+use crate::sys::stack_trace::Text;
+use crate::sys::uv::Loop;
+
+fn checked(what: &str, status: napi_status) -> io::Result<()> {
+    if status == Status::napi_ok {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{what}: Node-API status {status}")))
+    }
+}
+
+/// The event loop of the calling thread.
+pub fn event_loop(env: &Env) -> io::Result<Loop> {
+    let raw = env.get_uv_event_loop().map_err(|error| io::Error::other(error.reason.clone()))?;
+    // SAFETY: the loop of the environment's own thread; the environment's cleanup hooks drop what was made of it.
+    unsafe { Loop::new(raw.cast()) }
+}
+
+/// Sets `object[name]` to an ArrayBuffer over `bytes` bytes of `mapping` from `cell` on. The view keeps the mapping as
+/// long as JavaScript holds it.
+pub fn set_shared_buffer(
+    object: &Object<'_>,
+    name: &CStr,
+    mapping: Arc<Mapping>,
+    cell: usize,
+    bytes: usize,
+) -> io::Result<()> {
+    /// # Safety
+    /// Node-API calls it, once for each view.
+    unsafe extern "C" fn let_go(_: napi_env, _: *mut c_void, mapping: *mut c_void) {
+        // SAFETY: the pointer is the one that `into_raw` gave below, and this is called once for it.
+        drop(unsafe { Arc::from_raw(mapping.cast_const().cast::<Mapping>()) });
+    }
+    assert!(cell + bytes.div_ceil(8) <= mapping.cells().len(), "a view beyond the mapping");
+    let raw = object.value();
+    let (env, object) = (raw.env, raw.value);
+    let address = mapping.address_of(cell).as_ptr().cast::<c_void>();
+    let kept = Arc::into_raw(mapping).cast_mut().cast::<c_void>();
+    let mut view = null_mut();
+    // SAFETY: environment and object live as long as the borrowed value does; the memory stays mapped, because the view
+    // has a reference of its own, which `let_go` drops, or this function when there is no view.
+    unsafe {
+        let made =
+            sys::napi_create_external_arraybuffer(env, address, bytes, Some(let_go), kept, &raw mut view);
+        if let Err(error) = checked("external ArrayBuffer", made) {
+            drop(Arc::from_raw(kept.cast_const().cast::<Mapping>()));
+            return Err(error);
+        }
+        checked("property", sys::napi_set_named_property(env, object, name.as_ptr(), view))
+    }
+}
+
+/// Appends a text in UTF-8, or the bytes of a Buffer, to `out`.
+pub fn append_bytes<'a>(value: &impl JsValue<'a>, is_text: bool, out: &mut Vec<u8>) -> io::Result<()> {
+    let raw = value.value();
+    let (env, value) = (raw.env, raw.value);
+    if is_text {
+        // The length in UTF-16 is known without a look at the text, and three bytes hold any of its units.
+        let (mut units, mut written) = (0, 0);
+        // SAFETY: environment and value live as long as the borrowed value does; nothing is written without a buffer.
+        checked("length", unsafe {
+            sys::napi_get_value_string_utf16(env, value, null_mut(), 0, &raw mut units)
+        })?;
+        let start = out.len();
+        out.reserve(units * 3 + 1);
+        let room = out.spare_capacity_mut();
+        // SAFETY: as above; Node-API writes so many bytes at most, says how many, and puts a NUL behind them.
+        unsafe {
+            let (to, size) = (room.as_mut_ptr().cast(), room.len());
+            checked("text", sys::napi_get_value_string_utf8(env, value, to, size, &raw mut written))?;
+            out.set_len(start + written);
+        }
+        return Ok(());
+    }
+    let (mut data, mut length) = (null_mut(), 0);
+    // SAFETY: as above.
+    checked("buffer", unsafe { sys::napi_get_buffer_info(env, value, &raw mut data, &raw mut length) })?;
+    if length > 0 {
+        // SAFETY: the buffer is alive as long as `value` is, and no JavaScript runs meanwhile.
+        out.extend_from_slice(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) });
+    }
+    Ok(())
+}
+
+/// An environment for code that its event loop calls, until it ends.
+#[derive(Clone)]
+struct Alive {
+    env: napi_env,
+    lives: Rc<Cell<bool>>,
+}
+
+impl Alive {
+    fn new(env: &Env) -> io::Result<Self> {
+        let lives = Rc::new(Cell::new(true));
+        let ended = lives.clone();
+        env.add_env_cleanup_hook((), move |()| ended.set(false))
+            .map_err(|error| io::Error::other(error.reason.clone()))?;
+        Ok(Self { env: env.raw(), lives })
+    }
+
+    /// The environment, on its own thread: nothing here is Send.
+    fn get(&self) -> io::Result<napi_env> {
+        if self.lives.get() { Ok(self.env) } else { Err(io::Error::other("the environment has ended")) }
+    }
+}
+
+/// One value for JavaScript.
+pub enum Item<'a> {
+    Number(f64),
+    Text(&'a [u8]),
+    /// A copy of them, in a Buffer.
+    Bytes(&'a [u8]),
+}
+
+/// A JavaScript function that libuv callbacks of this thread call.
+pub struct Callback {
+    env: Alive,
+    function: napi_ref,
+    receiver: napi_ref,
+}
+
+impl Callback {
+    /// Keeps `function` and `receiver` for the life of the environment.
+    pub fn new<'a>(env: &Env, function: &impl JsValue<'a>, receiver: &impl JsValue<'a>) -> io::Result<Self> {
+        let keep = |value: napi_value| {
+            let mut kept = null_mut();
+            // SAFETY: environment and value live as long as what was borrowed does.
+            let made = unsafe { sys::napi_create_reference(env.raw(), value, 1, &raw mut kept) };
+            checked("reference", made).map(|()| kept)
+        };
+        let (function, receiver) = (keep(function.value().value)?, keep(receiver.value().value)?);
+        Ok(Self { env: Alive::new(env)?, function, receiver })
+    }
+
+    /// Calls the function with two numbers, as Node calls one for an event: ticks and microtasks run before this
+    /// returns, and an exception becomes an 'uncaughtException'.
+    pub fn call(&self, first: u32, second: u32) -> io::Result<()> {
+        self.in_scope(|env| {
+            let mut arguments: [napi_value; 2] = [null_mut(); 2];
+            for (argument, number) in arguments.iter_mut().zip([first, second]) {
+                // SAFETY: `in_scope` gives a live environment.
+                checked("number", unsafe { sys::napi_create_uint32(env, number, argument) })?;
+            }
+            // SAFETY: `in_scope` gives a live environment, and the arguments were made in its scope.
+            unsafe { self.make(env, &arguments) }
+        })
+    }
+
+    /// Calls the function as `call` does, with these values as its arguments.
+    pub fn call_with<'a>(&self, items: impl Iterator<Item = Item<'a>>) -> io::Result<()> {
+        self.in_scope(|env| {
+            let mut values = Vec::with_capacity(4);
+            for item in items {
+                let mut value = null_mut();
+                // SAFETY: `in_scope` gives a live environment; the bytes are copied. A text is never so long that its
+                // length has no sign.
+                let status = unsafe {
+                    match item {
+                        Item::Number(number) => sys::napi_create_double(env, number, &raw mut value),
+                        // Half the way of UTF-8, which V8 would have to look through first.
+                        Item::Text(text) if text.is_ascii() => {
+                            let (from, length) = (text.as_ptr().cast(), text.len() as isize);
+                            sys::napi_create_string_latin1(env, from, length, &raw mut value)
+                        }
+                        Item::Text(text) => {
+                            let (from, length) = (text.as_ptr().cast(), text.len() as isize);
+                            sys::napi_create_string_utf8(env, from, length, &raw mut value)
+                        }
+                        Item::Bytes(bytes) => {
+                            let from = bytes.as_ptr().cast();
+                            sys::napi_create_buffer_copy(env, bytes.len(), from, null_mut(), &raw mut value)
+                        }
+                    }
+                };
+                checked("value", status)?;
+                values.push(value);
+            }
+            // SAFETY: `in_scope` gives a live environment, and the arguments were made in its scope.
+            unsafe { self.make(env, &values) }
+        })
+    }
+
+    fn in_scope(&self, act: impl FnOnce(napi_env) -> io::Result<()>) -> io::Result<()> {
+        let env = self.env.get()?;
+        let mut scope = null_mut();
+        // SAFETY: a live environment on its own thread, in a libuv callback, where a handle scope may be opened.
+        checked("handle scope", unsafe { sys::napi_open_handle_scope(env, &raw mut scope) })?;
+        let result = act(env);
+        // SAFETY: the scope that was opened last; no handle of it is used any more.
+        unsafe { sys::napi_close_handle_scope(env, scope) };
+        result
+    }
+
+    /// # Safety
+    /// `env` is this callback's, alive, with a handle scope open in which the arguments were made.
+    unsafe fn make(&self, env: napi_env, arguments: &[napi_value]) -> io::Result<()> {
+        let (mut function, mut receiver, mut result) = (null_mut(), null_mut(), null_mut());
+        // SAFETY: the caller's contract; the references live as long as the environment.
+        let status = unsafe {
+            checked("function", sys::napi_get_reference_value(env, self.function, &raw mut function))?;
+            checked("receiver", sys::napi_get_reference_value(env, self.receiver, &raw mut receiver))?;
+            let (count, first) = (arguments.len(), arguments.as_ptr());
+            sys::napi_make_callback(env, null_mut(), receiver, function, count, first, &raw mut result)
+        };
+        if status == Status::napi_pending_exception {
+            let mut exception = null_mut();
+            // SAFETY: the caller's contract.
+            return unsafe {
+                checked("exception", sys::napi_get_and_clear_last_exception(env, &raw mut exception))?;
+                checked("uncaught exception", sys::napi_fatal_exception(env, exception))
+            };
+        }
+        checked("callback", status)
+    }
+}
+
+/// Reads V8's strings in an interrupt: it makes no handle and calls nothing.
+pub struct TextReader(Alive);
+
+/// Longer names and paths are cut.
+const MAX_TEXT: usize = 1024;
+
+impl TextReader {
+    pub fn new(env: &Env) -> io::Result<Self> {
+        Alive::new(env).map(Self)
+    }
+
+    /// Appends the text, unless the environment has ended.
+    pub fn append(&self, text: &Text<'_>, to: &mut String) {
+        let Ok(env) = self.0.get() else { return };
+        let mut bytes = [0u8; MAX_TEXT];
+        let mut written = 0;
+        // SAFETY: a live environment on its own thread, and a value of an open handle scope: a napi_value is the
+        // address of the slot. Node-API writes whole characters and a NUL within the size.
+        let status = unsafe {
+            let (text, into) = (text.as_ptr().cast(), bytes.as_mut_ptr().cast());
+            sys::napi_get_value_string_utf8(env, text, into, MAX_TEXT, &raw mut written)
+        };
+        if status == Status::napi_ok {
+            to.push_str(&String::from_utf8_lossy(&bytes[..written]));
+        }
+    }
+}
