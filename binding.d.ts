@@ -9,6 +9,18 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
+/** A configuration, validated once: a primary is made of it as often as one is needed. */
+export declare class Configuration {
+  /** `{ options, env, standalone?, outer? }`; `outcome` says what became of it. */
+  constructor(asked: any)
+  /**
+   * `{ ok: { config, clustering, because, workerCount, port, host, exposeWorkerHeaders, notes, refusal } }` or
+   * `{ error }` with every fault.
+   */
+  get outcome(): any
+}
+export type NativeConfiguration = Configuration
+
 /** Where this process writes its metrics. */
 export declare class Meters {
   /** In no cluster: nobody else reads them. */
@@ -43,8 +55,8 @@ export declare class NativeMonitor {
  * `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
  */
 export declare class Primary {
-  /** `asked` as for `loadConfig`; `launching`: how a worker is run. Check `refusal` before anything else. */
-  constructor(asked: any, launching: any, told: (arg: string) => void)
+  /** `launching`: how a worker is run. Check `refusal` before anything else. */
+  constructor(configuration: Configuration, launching: any, told: (arg: string) => void)
   /** Why there is no primary: `{ code, message, details }`, or null. */
   get refusal(): any
   open(id: number, address: any, options: any): void
@@ -147,12 +159,6 @@ export declare function intelligentConfig(env: any): any
 
 /** Does a tool run this process that restarts it whenever a file is saved? */
 export declare function isWatched(): boolean
-
-/**
- * Validates a configuration: `{ ok: { config, clustering, because, workerCount, port, host,
- * exposeWorkerHeaders, notes, refusal } }` or `{ error }` with every fault.
- */
-export declare function loadConfig(asked: any): any
 
 /** Lays one configuration over another, in canonical names. */
 export declare function mergeConfigs(base: any, over: any): any

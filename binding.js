@@ -835,6 +835,8 @@ function __napiStampBindingTarget(exportsObject, target) {
 // linked import resolves to `undefined`.
 module.exports.__napiBindingTarget = __napiStampBindingTarget(nativeBinding, __napiLoadedBindingTarget)
 module.exports = nativeBinding
+module.exports.Configuration = nativeBinding.Configuration
+module.exports.NativeConfiguration = nativeBinding.NativeConfiguration
 module.exports.Meters = nativeBinding.Meters
 module.exports.NativeMeters = nativeBinding.NativeMeters
 module.exports.NativeMonitor = nativeBinding.NativeMonitor
@@ -851,7 +853,6 @@ module.exports.giveAway = nativeBinding.giveAway
 module.exports.holdLastBytes = nativeBinding.holdLastBytes
 module.exports.intelligentConfig = nativeBinding.intelligentConfig
 module.exports.isWatched = nativeBinding.isWatched
-module.exports.loadConfig = nativeBinding.loadConfig
 module.exports.mergeConfigs = nativeBinding.mergeConfigs
 module.exports.optionReference = nativeBinding.optionReference
 module.exports.postError = nativeBinding.postError

@@ -36,7 +36,7 @@ class ClusterFactory {
   /** @param {any} config */
   validateConfig(config) {
     try {
-      unwrap(addon.loadConfig({ standalone: true, options: marked(config), env: {} }));
+      unwrap(new addon.Configuration({ standalone: true, options: marked(config), env: {} }).outcome);
       return { valid: true, errors: [] };
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error;

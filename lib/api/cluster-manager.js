@@ -49,10 +49,11 @@ class ClusterManager extends EventEmitter {
       this.#relay();
       return;
     }
-    const prepared = addon === null ? { clustering: false, config: {} } : unwrap(addon.loadConfig(asked));
+    const configuration = addon === null ? null : new addon.Configuration(asked);
+    const prepared = configuration === null ? { clustering: false, config: {} } : unwrap(configuration.outcome);
     const made = { app: null, server: {}, data, prepared, functions: functionsOf(config) };
     this.#config = prepared.config;
-    this.#role = prepared.clustering ? new InPrimary(made, asked, this) : new Single(made);
+    this.#role = prepared.clustering ? new InPrimary(made, configuration, this) : new Single(made);
   }
 
   /** A manager whose role comes later. */

@@ -39,9 +39,10 @@ function roleOf(made, options, manager) {
     return new Single(made);
   }
   const asked = { options: made.data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
-  made.prepared = unwrap(addon.loadConfig(asked));
+  const configuration = new addon.Configuration(asked);
+  made.prepared = unwrap(configuration.outcome);
   if (!made.prepared.clustering) return new Single(made);
-  return new InPrimary(made, asked, manager);
+  return new InPrimary(made, configuration, manager);
 }
 
 /**

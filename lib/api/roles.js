@@ -291,8 +291,8 @@ class Single extends Serves {
 
 /** The primary: its workers serve. */
 class InPrimary {
-  /** @param {Made} made @param {any} asked @param {import('./cluster-manager').ClusterManager} manager */
-  constructor(made, asked, manager) {
+  /** @param {Made} made @param {any} configuration @param {import('./cluster-manager').ClusterManager} manager */
+  constructor(made, configuration, manager) {
     this.name = 'primary';
     this.workerId = undefined;
     this.config = made.prepared.config;
@@ -314,7 +314,7 @@ class InPrimary {
     this.senders = new Map();
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.registry = new Registry();
-    this.primary = new Primary(asked, (event) => manager.hear(event), this.mailbox, {
+    this.primary = new Primary(configuration, (event) => manager.hear(event), this.mailbox, {
       registry: this.registry,
       functions: made.functions,
       config: this.config,

@@ -14,15 +14,15 @@ const { heedSignals, isHurried, track } = require('../process/signals');
 /** One cluster: made once, started once. */
 class Primary {
   /**
-   * @param {object} asked as `loadConfig` of the core takes it
+   * @param {any} configuration a validated `Configuration` of the core
    * @param {(event: any) => void} onEvent
    * @param {import('../messages/endpoint').Mailbox} mailbox
    * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, ended: () => void }} own
    *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and who is told
    *   when the cluster is gone
    */
-  constructor(asked, onEvent, mailbox, own) {
-    this.asked = asked;
+  constructor(configuration, onEvent, mailbox, own) {
+    this.configuration = configuration;
     this.launching = launching();
     this.onEvent = onEvent;
     this.mailbox = mailbox;
@@ -51,7 +51,7 @@ class Primary {
       throw stopped();
     }
     if (this.core !== null) return this.core;
-    const core = new addon.Primary(this.asked, this.launching, (/** @type {string} */ text) =>
+    const core = new addon.Primary(this.configuration, this.launching, (/** @type {string} */ text) =>
       this.hear(JSON.parse(text)),
     );
     if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));

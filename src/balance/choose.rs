@@ -5,22 +5,7 @@
 use super::hash::{ClientKey, score};
 use std::cmp::Reverse;
 
-/// How a worker is picked. See `loadBalancing.strategy`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Strategy {
-    /// In the order of the slots' numbers.
-    RoundRobin,
-    /// The fewest connections for its weight; in turn among equals.
-    LeastConnections,
-    /// By the client's address; one slot more or less moves only that slot's share of the clients.
-    IpHash,
-    /// In proportion to the weights, interleaved as evenly as they allow.
-    WeightedRoundRobin,
-    /// The better of two picked at random, by latency times what is under way.
-    LeastResponseTime,
-    /// By a hash of the client's address and port, as the kernel does it over a group of listeners.
-    Os,
-}
+pub use crate::config::sections::balancing::Strategy;
 
 /// A worker that may take the connection, as it is now.
 #[derive(Clone, Copy, Debug, PartialEq)]

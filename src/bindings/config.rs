@@ -39,7 +39,7 @@ pub fn host(outer: Option<&str>) -> HostFacts {
     }
 }
 
-pub fn load(asked: &Asked) -> Result<Loaded> {
+fn load(asked: &Asked) -> Result<Loaded> {
     let host = host(asked.outer.as_deref());
     let input = Input { options: &asked.options, env: &asked.env, host: &host };
     if asked.standalone { config::load_cluster(&input) } else { config::load(&input) }
@@ -49,27 +49,53 @@ pub fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|error| Error::new(Code::ConfigurationInvalid, error.to_string()))
 }
 
-/// Validates a configuration: `{ ok: { config, clustering, because, workerCount, port, host,
-/// exposeWorkerHeaders, notes, refusal } }` or `{ error }` with every fault.
-#[napi(js_name = "loadConfig")]
-pub fn load_config(asked: Value) -> Value {
-    outcome(parse::<Asked>(asked).and_then(|asked| load(&asked)).map(|loaded| {
-        let because = match loaded.clustering {
-            Clustering::On => None,
-            Clustering::Off { because } => Some(because),
-        };
-        json!({
-            "config": loaded.config.to_json(),
-            "clustering": because.is_none(),
-            "because": because,
-            "workerCount": loaded.worker_count,
-            "port": loaded.config.port,
-            "host": loaded.config.host,
-            "exposeWorkerHeaders": loaded.config.expose_worker_headers,
-            "notes": loaded.notes,
-            "refusal": loaded.refusal(),
-        })
-    }))
+/// A configuration, validated once: a primary is made of it as often as one is needed.
+#[napi(js_name = "Configuration")]
+pub struct NativeConfiguration {
+    loaded: Result<Loaded>,
+    /// The variables that it was validated with.
+    pub(super) env: BTreeMap<String, String>,
+}
+
+#[napi]
+impl NativeConfiguration {
+    /// `{ options, env, standalone?, outer? }`; `outcome` says what became of it.
+    #[napi(constructor)]
+    pub fn new(asked: Value) -> Self {
+        match parse::<Asked>(asked) {
+            Ok(asked) => Self { loaded: load(&asked), env: asked.env },
+            Err(error) => Self { loaded: Err(error), env: BTreeMap::new() },
+        }
+    }
+
+    pub(super) fn loaded(&self) -> Result<&Loaded> {
+        self.loaded.as_ref().map_err(Clone::clone)
+    }
+
+    /// `{ ok: { config, clustering, because, workerCount, port, host, exposeWorkerHeaders, notes, refusal } }` or
+    /// `{ error }` with every fault.
+    #[napi(getter)]
+    pub fn outcome(&self) -> Value {
+        outcome(self.loaded().map(told))
+    }
+}
+
+fn told(loaded: &Loaded) -> Value {
+    let because = match &loaded.clustering {
+        Clustering::On => None,
+        Clustering::Off { because } => Some(because),
+    };
+    json!({
+        "config": loaded.config.to_json(),
+        "clustering": because.is_none(),
+        "because": because,
+        "workerCount": loaded.worker_count,
+        "port": loaded.config.port,
+        "host": loaded.config.host,
+        "exposeWorkerHeaders": loaded.config.expose_worker_headers,
+        "notes": loaded.notes,
+        "refusal": loaded.refusal(),
+    })
 }
 
 /// Does a tool run this process that restarts it whenever a file is saved?

@@ -11,7 +11,7 @@ use napi_derive::napi;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::config::{Asked, load, parse};
+use super::config::{NativeConfiguration, parse};
 use super::messages::{self, REFUSED};
 use super::metric_store::NativeMeters;
 use super::outcome;
@@ -76,11 +76,15 @@ fn entropy() -> Result<[u8; 32]> {
 
 #[napi]
 impl NativePrimary {
-    /// `asked` as for `loadConfig`; `launching`: how a worker is run. Check `refusal` before anything else.
+    /// `launching`: how a worker is run. Check `refusal` before anything else.
     #[napi(constructor)]
-    pub fn new(asked: Value, launching: Value, told: Function<String, ()>) -> napi::Result<Self> {
+    pub fn new(
+        configuration: &NativeConfiguration,
+        launching: Value,
+        told: Function<String, ()>,
+    ) -> napi::Result<Self> {
         let told = told.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
-        let made = make(asked, launching, move |output| {
+        let made = make(configuration, launching, move |output| {
             // A runtime that is going away hears nothing any more.
             told.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
@@ -295,10 +299,13 @@ impl NativePrimary {
     }
 }
 
-fn make(asked: Value, launching: Value, output: impl Fn(Output) + Send + 'static) -> Result<Primary> {
-    let asked: Asked = parse(asked)?;
+fn make(
+    configuration: &NativeConfiguration,
+    launching: Value,
+    output: impl Fn(Output) + Send + 'static,
+) -> Result<Primary> {
     let Launching { program, version, exec_argv, script, args, preload, folder } = parse(launching)?;
-    let loaded = load(&asked)?;
+    let loaded = configuration.loaded()?;
     if let Some(refusal) = loaded.refusal() {
         return Err(refusal);
     }
@@ -308,6 +315,6 @@ fn make(asked: Value, launching: Value, output: impl Fn(Output) + Send + 'static
     });
     let command = LaunchCommand { program, version, exec_argv, script, args, preload, folder };
     let terminal = std::io::stdout().is_terminal();
-    let setup = primary::setup(&loaded, &asked.env, command, terminal, &entropy()?)?;
+    let setup = primary::setup(loaded, &configuration.env, command, terminal, &entropy()?)?;
     Primary::new(setup, now_ms(), output)
 }

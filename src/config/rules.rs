@@ -3,7 +3,7 @@
 
 use super::fault::{Fault, shown};
 use super::network::is_loopback;
-use super::sections::balancing::{Affinity, Dispatch, Strategy};
+use super::sections::balancing::{Affinity, DispatchMode, Strategy};
 use super::sections::ipc::Serialization;
 use super::sections::worker::MAX_WORKERS;
 use super::settings::Settings;
@@ -166,13 +166,13 @@ impl Facts<'_> {
             ("loadBalancing.trustProxy", hashes && self.whole["loadBalancing"]["trustProxy"] != json!([])),
         ];
         let (reason, _) = reasons.into_iter().find(|(_, holds)| *holds)?;
-        (dispatch.value == json!(Dispatch::Direct)).then(|| Fault {
+        (dispatch.value == json!(DispatchMode::Direct)).then(|| Fault {
             path: dispatch.origin.clone(),
             found: shown(&dispatch.value),
             allowed: format!(
                 "'{}' or '{}' together with {reason}",
-                Dispatch::Auto.name(),
-                Dispatch::Push.name()
+                DispatchMode::Auto.name(),
+                DispatchMode::Push.name()
             ),
             hint: Some(
                 "in direct mode the kernel chooses, which neither counts connections nor reads requests"

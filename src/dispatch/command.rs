@@ -12,12 +12,7 @@ use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::Page;
 use crate::model::WorkerId;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DispatchMode {
-    Auto,
-    Push,
-    Direct,
-}
+pub use crate::config::sections::balancing::DispatchMode;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Affinity {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::config::sections::process::Ready;
 use crate::event::head;
 use crate::model::{Command, WorkerId};
 
@@ -129,15 +130,6 @@ pub struct SlowRequest {
     pub unsaid: u64,
 }
 
-/// What makes a worker ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadyWhen {
-    Listen,
-    Message,
-    Boot,
-}
-
 /// The first message to a worker, in its channel before it runs: who it is and what it must know. It may
 /// hold secrets, which is why it is not in the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -146,7 +138,7 @@ pub struct Hello {
     pub worker: WorkerId,
     pub primary_pid: u32,
     pub title: String,
-    pub ready: ReadyWhen,
+    pub ready: Ready,
     /// `X-Worker-ID` and `X-Worker-PID` on every response.
     pub worker_headers: bool,
     /// How cookies of sticky sessions are made; None without cookie affinity.

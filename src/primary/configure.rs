@@ -11,17 +11,16 @@ use sha2::Sha256;
 use super::logging;
 use super::setup::{Checks, Reporting, Setup, Watching, WorkerConfig};
 use crate::admin::socket;
-use crate::balance::Strategy;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
 use crate::config::sections::ipc::{Ipc, Serialization};
 use crate::config::sections::process::Ready;
 use crate::config::{Config, Loaded, Secret};
-use crate::dispatch::{Affinity, DispatchMode, Fallback, Settings};
+use crate::dispatch::{Affinity, Fallback, Settings};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::health::{ejection, verdict};
-use crate::ipc::control::{Messages, ReadyWhen};
+use crate::ipc::control::Messages;
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::ipc::message_rules::Policy;
@@ -72,11 +71,7 @@ pub fn setup(
         hang_timeout,
         log,
         worker_config: WorkerConfig {
-            ready: match config.process_management.ready {
-                Ready::Listen => ReadyWhen::Listen,
-                Ready::Message => ReadyWhen::Message,
-                Ready::Boot => ReadyWhen::Boot,
-            },
+            ready: config.process_management.ready,
             worker_headers: config.expose_worker_headers,
             handoff: config.load_balancing.handoff,
             sticky: balancing.session_affinity != balancing::Affinity::None
@@ -298,19 +293,8 @@ fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -
     }
     let cpus = std::thread::available_parallelism().map_or(1, |cpus| cpus.get());
     Settings {
-        strategy: match balancing.strategy {
-            balancing::Strategy::RoundRobin => Strategy::RoundRobin,
-            balancing::Strategy::LeastConnections => Strategy::LeastConnections,
-            balancing::Strategy::IpHash => Strategy::IpHash,
-            balancing::Strategy::WeightedRoundRobin => Strategy::WeightedRoundRobin,
-            balancing::Strategy::LeastResponseTime => Strategy::LeastResponseTime,
-            balancing::Strategy::Os => Strategy::Os,
-        },
-        mode: match balancing.dispatch {
-            balancing::Dispatch::Auto => DispatchMode::Auto,
-            balancing::Dispatch::Push => DispatchMode::Push,
-            balancing::Dispatch::Direct => DispatchMode::Direct,
-        },
+        strategy: balancing.strategy,
+        mode: balancing.dispatch,
         weights,
         health_aware: balancing.health_aware,
         connection_tracking: balancing.connection_tracking,

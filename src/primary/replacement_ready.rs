@@ -7,8 +7,9 @@ use std::time::Duration;
 use super::inputs::Input;
 use super::run::Cluster;
 use crate::component::Component;
+use crate::config::sections::process::Ready;
 use crate::event::{Event, Level};
-use crate::ipc::control::{ReadyWhen, ToWorker};
+use crate::ipc::control::ToWorker;
 use crate::model::WorkerId;
 use crate::supervisor::{Fact, Slot, Stage, Worker};
 
@@ -60,7 +61,7 @@ impl Cluster {
             // It has the slot already, or there is nobody to succeed any more.
             return self.advance(Fact::Ready { worker });
         }
-        let says_so = self.setup.worker_config.ready == ReadyWhen::Message;
+        let says_so = self.setup.worker_config.ready == Ready::Message;
         let (moved, missed): (Vec<_>, Vec<_>) =
             lacks.into_iter().partition(|address| says_so || self.is_moved(worker, address));
         if !missed.is_empty() {

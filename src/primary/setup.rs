@@ -8,10 +8,11 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::config::Secret;
+use crate::config::sections::process::Ready;
 use crate::dispatch;
 use crate::event::Level;
 use crate::health::{ejection, verdict};
-use crate::ipc::control::{AffinityCookie, Hello, Messages, ReadyWhen};
+use crate::ipc::control::{AffinityCookie, Hello, Messages};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::log;
@@ -103,7 +104,7 @@ impl Setup {
 /// What every worker is told when it attaches.
 #[derive(Clone)]
 pub struct WorkerConfig {
-    pub ready: ReadyWhen,
+    pub ready: Ready,
     pub worker_headers: bool,
     pub handoff: bool,
     pub sticky: bool,

@@ -12,7 +12,8 @@ use rustix::net::{SocketFlags, SocketType, accept_with, getpeername};
 use super::attach::Worker;
 use super::fd_batch::BATCH;
 use super::listener_share::ListenerShare;
-use crate::ipc::control::{Address, GroupId, ListenOptions, ReadyWhen, ToPrimary, ToWorker};
+use crate::config::sections::process::Ready;
+use crate::ipc::control::{Address, GroupId, ListenOptions, ToPrimary, ToWorker};
 use crate::ipc::fd_message::FdHeader;
 use crate::metrics::layout::page;
 use crate::sys::fds;
@@ -83,7 +84,7 @@ impl Worker {
         }
         self.listener_shares.borrow_mut().push(door);
         self.control.send(&ToPrimary::Serving { group, plain_http })?;
-        if self.hello.ready == ReadyWhen::Listen { self.ready() } else { Ok(()) }
+        if self.hello.ready == Ready::Listen { self.ready() } else { Ok(()) }
     }
 
     /// The slot is this worker's from now on.

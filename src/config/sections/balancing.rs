@@ -20,7 +20,7 @@ pub const KEYS: &[Key] = &[
     ),
     Key::new(
         "loadBalancing.dispatch",
-        Kind::Choice(Dispatch::NAMES),
+        Kind::Choice(DispatchMode::NAMES),
         "hold the listener in one mode: the primary hands connections over (`push`) or the kernel does (`direct`)",
     ),
     Key::new(
@@ -87,19 +87,24 @@ pub const KEYS: &[Key] = &[
 choices! {
     /// How the worker of a new connection is chosen.
     Strategy {
+        /// In the order of the slots' numbers.
         RoundRobin = "round-robin",
+        /// The fewest connections for its weight; in turn among equals.
         LeastConnections = "least-connections",
+        /// By the client's address; one slot more or less moves only that slot's share of the clients.
         IpHash = "ip-hash",
+        /// In proportion to the weights, interleaved as evenly as they allow.
         WeightedRoundRobin = "weighted-round-robin",
+        /// The better of two picked at random, by latency times what is under way.
         LeastResponseTime = "least-response-time",
-        /// The kernel's own hash over the slots' listeners.
+        /// By a hash of the client's address and port, as the kernel does it over a group of listeners.
         Os = "os",
     }
 }
 
 choices! {
     /// Who hands connections to workers.
-    Dispatch { Auto = "auto", Push = "push", Direct = "direct" }
+    DispatchMode { Auto = "auto", Push = "push", Direct = "direct" }
 }
 
 choices! {
@@ -157,7 +162,7 @@ fn read_cookie_name(raw: &Value) -> Result<Value, Refusal> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct LoadBalancing {
     pub strategy: Strategy,
-    pub dispatch: Dispatch,
+    pub dispatch: DispatchMode,
     /// From slot to weight; a slot that is missing has 1.
     pub weights: BTreeMap<u16, u32>,
     pub health_aware: bool,
