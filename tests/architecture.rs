@@ -220,6 +220,42 @@ fn every_module_stands_in_the_table() {
     );
 }
 
+/// The layers that docs/ARCHITECTURE.md shows, the lowest first, each with its modules by name.
+fn documented_layers() -> Vec<Vec<String>> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md");
+    let text = fs::read_to_string(file).expect("the page is there");
+    let row = |line: &str| {
+        let mut cells = line.strip_prefix("| ")?.split(" | ");
+        cells.next()?.parse::<usize>().ok()?;
+        let mut names: Vec<String> = cells.next()?.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        names.sort();
+        Some(names)
+    };
+    let mut layers: Vec<Vec<String>> = text.lines().filter_map(row).collect();
+    layers.reverse();
+    layers
+}
+
+#[test]
+fn the_documented_layers_are_those_of_the_code() {
+    let modules: Vec<Vec<String>> = sources("src", "rs").iter().map(Source::module).collect();
+    let exists = |unit: &&&str| {
+        let parts: Vec<&str> = unit.split("::").collect();
+        modules
+            .iter()
+            .any(|module| module.len() >= parts.len() && module.iter().zip(&parts).all(|(a, b)| a == b))
+    };
+    let of_the_code: Vec<Vec<String>> = LINES
+        .iter()
+        .map(|line| {
+            let mut names: Vec<String> = line.iter().filter(exists).map(|unit| (*unit).to_owned()).collect();
+            names.sort();
+            names
+        })
+        .collect();
+    assert_eq!(documented_layers(), of_the_code);
+}
+
 #[test]
 fn dependencies_point_one_way() {
     none(path_faults(|_| true, |source, path| arrow_fault(&source.module(), path)));

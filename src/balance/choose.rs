@@ -1,5 +1,5 @@
 //! The strategies of push mode: which of the workers that may take a connection takes this one.
-//! Who may (alive, ready, not stuck, not ejected, below its limit) is decided before; what the counts are is
+//! Who may (alive, ready, not unresponsive, not ejected, below its limit) is decided before; what the counts are is
 //! told. The chooser remembers only whose turn it was.
 
 use super::hash::{ClientKey, score};

@@ -321,7 +321,7 @@ pub enum ToPrimary {
     Serving { group: GroupId, plain_http: bool },
     /// The server has a limit of connections of its own: through the connection channel it takes so many of that group
     /// in this worker's life, counted from its first. None: as many as come.
-    Room { group: GroupId, upto: Option<u64> },
+    ConnectionLimit { group: GroupId, upto: Option<u64> },
     /// The server closes: no more connections of that group, please. Answered by Closed.
     Close { group: GroupId },
     /// May this worker share a datagram socket at that address? Answered by Bound or ListenFailed.

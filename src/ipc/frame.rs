@@ -41,7 +41,7 @@ pub enum Kind {
     Control,
     /// A program's message: [`super::message`].
     Message,
-    /// The keys of a worker's channels, [`super::crypto::WorkerKeys`]; comes once, right after the welcome, and
+    /// The keys of a worker's channels, [`super::crypto::WorkerKeys`]; comes once, right after the hello, and
     /// everything after it is sealed.
     Keys,
 }

@@ -7,16 +7,16 @@
 //!                       g % PAGES_A_SLOT, because old ones finish what they have beside their successors
 //! cell SAMPLE           what the primary has sampled, as JSON
 //! cell NOTES            NOTE_CELLS for each slot, written by the primary: what a check said of its worker
-//! cell SEGMENTS           as many sheets of SEGMENT_CELLS as there are pages: the metrics of the worker's program
-//! cell PRIMARY_SEGMENT    a sheet: the metrics of the primary's program
-//! cell RETIRED_SEGMENT    RETIRED_CELLS, a sheet that the primary writes: what workers that are gone had counted
+//! cell SEGMENTS           as many segments of SEGMENT_CELLS as there are pages: the metrics of the worker's program
+//! cell PRIMARY_SEGMENT    a segment: the metrics of the primary's program
+//! cell RETIRED_SEGMENT    RETIRED_CELLS, a segment that the primary writes: what workers that are gone had counted
 //! cell CUSTOM           what the primary's program measures by itself, as JSON
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
 //! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters only grow; a page is zeroed
 //! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
 //!
-//! A sheet names what stands in it, because only its program knows. After the cells of [`segment`] come records, each
+//! A segment names what stands in it, because only its program knows. After the cells of [`segment`] come records, each
 //! of them once and for all; [`segment::USED`] is raised when a record is whole. A record is
 //! ```text
 //! cell 0                its cells | how many of them are values << 32
@@ -25,8 +25,8 @@
 //! then                  the values, doubles: one of a counter or a gauge; of a histogram what is in each bucket, what
 //!                       is above the last, and the sum
 //! ```
-//! Cells are counted from the sheet's beginning. The records are written by the Rust side of the sheet's process, the
-//! values by its JavaScript (of messages: by its Rust side). When its worker is gone a sheet is folded into the retired one (its gauges are not) and
+//! Cells are counted from the segment's beginning. The records are written by the Rust side of the segment's process, the
+//! values by its JavaScript (of messages: by its Rust side). When its worker is gone a segment is folded into the retired one (its gauges are not) and
 //! zeroed as its page is.
 
 use crate::model::WorkerId;
@@ -109,7 +109,7 @@ pub mod row {
     pub const RESTARTS: usize = 4;
     /// Connections that the slot's earlier workers had got.
     pub const RETIRED_CONNECTIONS: usize = 5;
-    /// The generation of the slot's worker while it is stuck; 0 otherwise. Written by the accept thread.
+    /// The generation of the slot's worker while it is unresponsive; 0 otherwise. Written by the accept thread.
     pub const UNRESPONSIVE: usize = 6;
     /// Workers that another has followed as was planned.
     pub const REPLACEMENTS: usize = 7;
@@ -235,13 +235,13 @@ pub mod page {
     }
 }
 
-/// Cells of a sheet.
+/// Cells of a segment.
 pub mod segment {
-    /// Where the next record begins; 0 for a sheet without any.
+    /// Where the next record begins; 0 for a segment without any.
     pub const USED: usize = 0;
     /// Values that found no room for their series; a double.
     pub const DROPPED: usize = 1;
-    /// Series of gone workers that found no room; of the retired sheet.
+    /// Series of gone workers that found no room; of the retired segment.
     pub const LOST: usize = 2;
     pub const FIRST: usize = 4;
 }
@@ -261,7 +261,7 @@ pub fn page_of(worker: WorkerId) -> usize {
     PAGES + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT) * PAGE_CELLS
 }
 
-/// First cell of the sheet of a slot's worker.
+/// First cell of the segment of a slot's worker.
 pub fn segment_of(worker: WorkerId) -> usize {
     SEGMENTS
         + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT)

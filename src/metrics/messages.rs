@@ -1,4 +1,4 @@
-//! Messages by their type: a process counts those of its program into its sheet, everybody reads the sum.
+//! Messages by their type: a process counts those of its program into its segment, everybody reads the sum.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -28,7 +28,7 @@ enum Place {
     #[default]
     Unknown,
     At(usize),
-    /// The sheet has no room for it.
+    /// The segment has no room for it.
     Nowhere,
 }
 

@@ -142,7 +142,7 @@ pub enum Input {
         number: u32,
         result: std::result::Result<u16, String>,
     },
-    /// A worker that was stuck a while ago: is it still?
+    /// A worker that was unresponsive a while ago: is it still?
     StillUnresponsive {
         slot: u16,
         times: u32,

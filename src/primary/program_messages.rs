@@ -57,7 +57,7 @@ impl ProgramMessages {
         let ProgramMessagesParts { limits, pending_channels, message_policy, inputs, metric_store } = parts;
         let tally =
             metric_store.map(|metric_store| Box::new(MessageTally::new(metric_store)) as Box<dyn Tally>);
-        // The desk's own timer calls back into it.
+        // The endpoint's own timer calls back into it.
         let late: Rc<RefCell<Weak<ProgramMessages>>> = Rc::default();
         let target = late.clone();
         let endpoint = Endpoint::new(uv, limits, tally, move || {

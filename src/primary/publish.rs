@@ -1,5 +1,5 @@
 //! What happened is told once: as a log line, as an event of every process that listens, over the API, and, when
-//! something went wrong, in the ledger of incidents and to the webhook.
+//! something went wrong, in the table of incidents and to the webhook.
 
 use std::sync::Arc;
 

@@ -36,7 +36,7 @@ impl Cluster {
             ToPrimary::Serving { group, plain_http } => {
                 self.dispatcher.serve(worker, group, plain_http);
             }
-            ToPrimary::Room { group, upto } => self.dispatcher.room(worker, group, upto),
+            ToPrimary::ConnectionLimit { group, upto } => self.dispatcher.room(worker, group, upto),
             ToPrimary::Close { group } => {
                 let (inputs, closed) = (self.inputs.clone(), self.dispatcher.close(worker, group));
                 tokio::spawn(async move {
@@ -238,7 +238,7 @@ impl Cluster {
     }
 }
 
-/// What is known of a worker that was stuck.
+/// What is known of a worker that was unresponsive.
 #[derive(Default)]
 pub(super) struct Unresponsive {
     now: bool,
@@ -277,7 +277,7 @@ impl Cluster {
         self.unresponsive.get(&slot).is_some_and(|unresponsive| unresponsive.now)
     }
 
-    /// The slot's worker is not stuck (any more); was it said to be?
+    /// The slot's worker is not unresponsive (any more); was it said to be?
     pub(super) fn forget_unresponsive(&mut self, slot: u16) -> bool {
         self.unresponsive.get_mut(&slot).is_some_and(|unresponsive| {
             unresponsive.now = false;

@@ -1,4 +1,4 @@
-//! Becoming a worker: the inherited descriptors, the orphan's watch, the welcome; then the handles on the
+//! Becoming a worker: the inherited descriptors, the orphan's watch, the hello; then the handles on the
 //! runtime's loop.
 
 use std::cell::{Cell, RefCell};

@@ -168,7 +168,7 @@ impl ControlChannel {
         Ok((decode(&frame.payload).map_err(io::Error::other)?, descriptor))
     }
 
-    /// The keys, which follow a welcome that says so; from here on this channel is sealed.
+    /// The keys, which follow a hello that says so; from here on this channel is sealed.
     pub fn keys(&self) -> io::Result<WorkerKeys> {
         let (mut frame, _) = self.next()?;
         let keys = WorkerKeys::read(&frame.payload).filter(|_| frame.header.kind == Kind::Keys);

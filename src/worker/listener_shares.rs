@@ -162,7 +162,7 @@ impl Worker {
         }
         let received = self.received.borrow().get(&group).copied().unwrap_or(0);
         let upto = room.map(|room| received + u64::from(room));
-        self.control.send(&ToPrimary::Room { group, upto }).map(|_| ())
+        self.control.send(&ToPrimary::ConnectionLimit { group, upto }).map(|_| ())
     }
 
     /// Whether the door keeps the process alive, as `server.ref()` and `server.unref()` say.

@@ -1,4 +1,4 @@
-//! A sheet of the shared memory: records as `layout` describes them, written by one process and read by all.
+//! A segment of the shared memory: records as `layout` describes them, written by one process and read by all.
 
 use std::sync::atomic::Ordering;
 
@@ -16,7 +16,7 @@ pub struct Segment<'a> {
     cells: usize,
 }
 
-/// What stands in a record; cells are counted from the sheet's beginning.
+/// What stands in a record; cells are counted from the segment's beginning.
 pub enum Record {
     Family { at: usize, definition: Definition },
     Series { family: usize, labels: Vec<String>, first: usize, values: usize },
@@ -79,7 +79,7 @@ impl<'a> Segment<'a> {
         at + length.saturating_sub(values)
     }
 
-    /// All that is readable; a sheet that another process spoilt ends where it was spoilt.
+    /// All that is readable; a segment that another process spoilt ends where it was spoilt.
     pub fn records(&self) -> Vec<Record> {
         let used = self.used();
         let mut records = Vec::new();

@@ -1,4 +1,4 @@
-//! The metrics of programs in the shared memory: a process defines families and series in its own sheet, everybody reads
+//! The metrics of programs in the shared memory: a process defines families and series in its own segment, everybody reads
 //! all of them, and what workers that are gone had counted is kept.
 
 use std::collections::HashMap;
@@ -14,7 +14,7 @@ use crate::metrics::layout::{
 use crate::metrics::text::Kind;
 use crate::model::WorkerId;
 
-/// A process's own sheet, to write in.
+/// A process's own segment, to write in.
 #[derive(Clone)]
 pub struct MetricStore {
     memory: SharedMemory,
@@ -24,7 +24,7 @@ pub struct MetricStore {
 /// Series of one of drover's families that are kept of workers that are gone, before further ones are counted together.
 const MAX_KEPT: usize = 256;
 
-/// Families of a sheet, by the cell of their record.
+/// Families of a segment, by the cell of their record.
 type Known = HashMap<usize, Definition>;
 
 impl MetricStore {
@@ -40,7 +40,7 @@ impl MetricStore {
         &self.memory
     }
 
-    /// First cell of the sheet in the mapping.
+    /// First cell of the segment in the mapping.
     pub fn first_cell(&self) -> usize {
         self.first
     }
@@ -118,7 +118,7 @@ fn text(definition: &Definition) -> String {
 }
 
 impl SharedMemory {
-    /// Every sheet that has something in it, those of living processes first.
+    /// Every segment that has something in it, those of living processes first.
     fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
         let slots = (0..self.slots()).flat_map(|slot| {
             (0..PAGES_A_SLOT as u32).map(move |generation| segment_of(WorkerId { slot, generation }))
@@ -147,7 +147,7 @@ impl SharedMemory {
         })
     }
 
-    /// Folds the sheet of a worker that is gone; how many series found no room.
+    /// Folds the segment of a worker that is gone; how many series found no room.
     pub(super) fn retire_segment(&self, worker: WorkerId) -> u32 {
         let gone = Segment::new(self, segment_of(worker), SEGMENT_CELLS);
         if gone.is_empty() {
@@ -168,7 +168,7 @@ impl SharedMemory {
     }
 }
 
-/// Calls for each series of a sheet whose family is known and has so many values.
+/// Calls for each series of a segment whose family is known and has so many values.
 fn each_series(segment: &Segment<'_>, mut act: impl FnMut(&Definition, &[String], &[f64])) {
     let mut families = Known::new();
     for record in segment.records() {
@@ -185,7 +185,7 @@ fn each_series(segment: &Segment<'_>, mut act: impl FnMut(&Definition, &[String]
     }
 }
 
-/// The retired sheet, with what stands where.
+/// The retired segment, with what stands where.
 struct Kept<'a> {
     segment: Segment<'a>,
     families: Vec<(usize, Definition)>,

@@ -67,7 +67,7 @@ fn without_room_nothing_is_written_and_what_does_not_fit_is_counted() {
     let memory = memory();
     let mut workers = 0u32;
     let mut series = 0u32;
-    // Labels that no two workers share fill the sheet of those that are gone.
+    // Labels that no two workers share fill the segment of those that are gone.
     while memory.retired_segment().lost() == 0.0 {
         workers += 1;
         let metric_store = MetricStore::of_worker(&memory, WorkerId::new(0, workers));
