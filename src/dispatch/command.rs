@@ -5,62 +5,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::balance::Strategy;
-use crate::config::Network;
 use crate::event::Level;
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::Page;
 use crate::model::WorkerId;
-
-pub use crate::config::sections::balancing::DispatchMode;
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Affinity {
-    None,
-    Ip,
-    /// A signed cookie of that name names the slot.
-    Cookie {
-        name: String,
-        key: Vec<u8>,
-    },
-}
-
-/// What the configuration says about dispatch; fixed for a cluster's life in this version.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub strategy: Strategy,
-    pub mode: DispatchMode,
-    /// By slot; 1 beyond its end.
-    pub weights: Vec<u32>,
-    /// Stuck workers get nothing new.
-    pub health_aware: bool,
-    /// Choose by live connection counts.
-    pub connection_tracking: bool,
-    pub affinity: Affinity,
-    /// Proxies whose X-Forwarded-For or Forwarded is believed when hashing.
-    pub trusted_proxies: Vec<Network>,
-    /// Idle connections move from heavy workers to light ones.
-    pub rebalance: bool,
-    pub max_connections_per_worker: Option<u32>,
-    /// Connections that may wait while no worker may take one.
-    pub max_queue: usize,
-    pub queue_timeout: Duration,
-    /// The workers run under an inspector: one that stands at a breakpoint is not stuck.
-    pub inspected: bool,
-    /// Slots to make listeners for at the first listen.
-    pub slots: u16,
-    pub fallback: Fallback,
-}
-
-/// drover's own answer when no worker can.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fallback {
-    pub status: u16,
-    pub body: String,
-    pub content_type: String,
-    /// Seconds; 0: no Retry-After.
-    pub retry_after: u64,
-}
 
 /// A listener for a worker, or only the news that the address is bound.
 #[derive(Debug)]
@@ -103,14 +51,6 @@ impl ListenFailure {
     }
 }
 
-/// A worker that waits for the answer whether it is the first in a multicast group.
-pub struct Joining {
-    pub socket: SocketId,
-    pub membership: String,
-    pub holder: WorkerId,
-    pub reply: oneshot::Sender<bool>,
-}
-
 /// Commands about a worker that is not there any more are stale.
 pub enum Command {
     /// Opens the address, or finds it open. `asker`: the worker; None for the primary itself.
@@ -151,7 +91,7 @@ pub enum Command {
     Left { socket: SocketId, membership: String, worker: WorkerId },
     /// The worker is short of descriptors (or no longer).
     FdPressure { worker: WorkerId, fd_pressure: bool },
-    /// A debugger may stop the worker: it is not stuck.
+    /// A debugger may stop the worker: it is not unresponsive then.
     Inspected { worker: WorkerId },
     /// New connections go to others while there are any, and so do the worker's idle ones (or no longer).
     Exclude { worker: WorkerId, exclude: bool },

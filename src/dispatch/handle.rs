@@ -9,7 +9,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use tokio::sync::oneshot;
 
 use super::accept_loop::AcceptLoop;
-use super::command::{Command, ListenFailure, Listening, Report, Settings};
+use super::command::{Command, ListenFailure, Listening, Report};
+use super::settings::Settings;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::{Page, SharedMemory};

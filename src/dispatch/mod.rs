@@ -1,51 +1,49 @@
-//! The connection's way: listener groups, the accept thread, sending accepted connections to workers and
+//! The way of a connection: listener groups, the accept thread, sending accepted connections to workers and
 //! taking them back. One thread owns all of it; others send it `Command`s and read its `Report`s. It decides
 //! nothing about workers' lives (`supervisor`) and nothing about who is best (`balance`): it carries out.
 //!
-//! Reading order: `command` (what goes in and out), `group` (one address), `workers` (a worker), `window` (what its servers take), `worker_table` (all of them), `sharing` (whose servers share an address), `accept`
-//! (the thread), `take_commands` (its commands), `listeners` (what wakes it), `place`, `steer`, then `watch`, `warm` and
-//! `take_back`, `handback`, `even`, `peek`, `refuse`, `closing` (the end of an address) with `handshakes`. `datagrams` are
-//! sockets without connections. `succession` (what a replacement must serve), `siblings` and `outage` look at who
-//! serves which address.
+//! Each part owns its state; what it wants done it returns, and `router` carries it to the next part. A part uses only
+//! those that stand above it here, which is the reading order too:
+//!
+//! | module | |
+//! | --- | --- |
+//! | `settings`, `command` | what the configuration says; what goes in and what is told |
+//! | `address`, `connection`, `fd_budget`, `poller` | a socket's address; a connection that drover owns; how many descriptors for what; what wakes the thread |
+//! | `queue` | connections that wait for a worker |
+//! | `placement` | PURE: which worker gets a connection, when one is warm, who has more than its share |
+//! | `transfer` | sending, reading back and handing over connections on a worker's channel |
+//! | `workers` | who is there, with their channels |
+//! | `listeners` | addresses: opening, sharing, who accepts, the kernel's program, closing |
+//! | `first_bytes`, `refusal`, `datagrams` | connections that are looked at first; those that are turned away; sockets without connections |
+//! | `services` | PURE: who serves which address |
+//! | `router` | the way between the parts |
+//! | `accept_loop`, `handle` | the thread, and how others reach it |
 
 mod accept_loop;
-mod affinity;
-mod bind;
-mod closing;
+mod address;
 mod command;
-mod commands;
-mod connection_limit;
+mod connection;
 mod datagrams;
 mod fd_budget;
 mod first_bytes;
-mod group;
 mod handle;
-mod handoff;
-mod handshakes;
-mod heartbeat;
 mod listeners;
-mod outage;
 mod placement;
-mod rebalance;
+mod poller;
+mod queue;
 mod refusal;
-mod request_head;
-mod sharing;
-mod siblings;
-mod steering;
-mod succession;
-mod take_back;
-mod token;
-mod warm_up;
-mod worker_channel;
-mod worker_table;
+mod router;
+mod services;
+mod settings;
+mod transfer;
+mod workers;
 
-pub use affinity::{cookie_slot, cookie_value};
-pub use command::{
-    Affinity, Command, DispatchMode, Fallback, Holder, ListenFailure, Listening, Report, Settings,
-};
+pub use command::{Command, Holder, ListenFailure, Listening, Report};
+pub use first_bytes::{cookie_slot, cookie_value};
 pub use handle::Dispatcher;
+pub use settings::{Affinity, DispatchMode, Fallback, Settings};
 // Bytes from outside: for the fuzz targets alone.
 #[doc(hidden)]
-pub use request_head::{
+pub use first_bytes::{
     RequestHead, client as forwarded_client, cookie as request_cookie, read as read_first_bytes,
 };

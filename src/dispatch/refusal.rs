@@ -6,16 +6,14 @@ use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
-use super::accept_loop::AcceptLoop;
-use super::command::{Fallback, Report};
-use super::group::Connection;
-use super::token::Token;
+use super::command::Report;
+use super::connection::Connection;
+use super::poller::Poller;
+use super::settings::Fallback;
 use crate::event::Level;
-use crate::metrics::layout::header;
 
 /// Bytes that are read and thrown away from a client that was answered.
 const MAX_DRAINED: usize = 1 << 20;
@@ -29,16 +27,46 @@ struct Lingering {
     until: Option<Duration>,
 }
 
-#[derive(Default)]
 pub struct Refusals {
+    fallback: Fallback,
     next: u32,
     open: HashMap<u32, Lingering>,
     said: bool,
 }
 
 impl Refusals {
+    pub fn new(fallback: Fallback) -> Self {
+        Self { fallback, next: 0, open: HashMap::new(), said: false }
+    }
+
+    /// Nobody is being answered any more.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
+    }
+
+    /// What is told when the first connection is refused.
+    pub fn notice(&mut self) -> Option<Report> {
+        let text = "Connections are being refused: no worker could take them in time. The count is in \
+                    the cluster's statistics.";
+        let first = !std::mem::replace(&mut self.said, true);
+        first.then(|| Report::Notice(Level::Warn, text.to_owned()))
+    }
+
+    /// Turns the connection away: 503 where a plain HTTP server stands, a close elsewhere.
+    pub fn answer(&mut self, connection: Connection, plain_http: bool, poller: &Poller) {
+        if !plain_http || self.open.len() >= MAX_LINGERING {
+            return;
+        }
+        let answer = answer(&self.fallback);
+        let sent = send(&connection.fd, answer.as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+        if sent != Ok(answer.len()) || shutdown(&connection.fd, Shutdown::Write).is_err() {
+            return;
+        }
+        let id = self.next;
+        self.next = id.wrapping_add(1);
+        if poller.add_refused(&connection.fd, id).is_ok() {
+            self.open.insert(id, Lingering { fd: connection.fd, drained: 0, until: None });
+        }
     }
 
     /// Reads on; closes at the client's end or when it sends too much.
@@ -65,46 +93,11 @@ impl Refusals {
     }
 }
 
-impl AcceptLoop {
-    pub fn count_refused(&self, count: u64) {
-        self.memory.set(header::REFUSED, self.memory.get(header::REFUSED) + count);
-    }
-
-    /// No worker can take the connection: 503 where a plain HTTP server stands, a close elsewhere.
-    pub fn refuse(&mut self, connection: Connection) {
-        if connection.keep_alive.is_some() && is_silent(&connection.fd) {
-            // It was open for its next request alone, and may end at any time without a word.
-            return;
-        }
-        self.count_refused(1);
-        if !std::mem::replace(&mut self.refusals.said, true) {
-            let text = "Connections are being refused: no worker could take them in time. The count is in \
-                        the cluster's statistics.";
-            (self.report)(Report::Notice(Level::Warn, text.to_owned()));
-        }
-        let plain_http = self.groups.get(&connection.group).is_some_and(|group| group.plain_http);
-        if !plain_http || self.refusals.open.len() >= MAX_LINGERING {
-            return;
-        }
-        let answer = answer(&self.settings.fallback);
-        let sent = send(&connection.fd, answer.as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-        if sent != Ok(answer.len()) || shutdown(&connection.fd, Shutdown::Write).is_err() {
-            return;
-        }
-        let id = self.refusals.next;
-        self.refusals.next = id.wrapping_add(1);
-        let token = EventData::new_u64(Token::Refused(id).pack());
-        let flags = EventFlags::IN | EventFlags::RDHUP;
-        if epoll::add(&self.epoll, &connection.fd, token, flags).is_ok() {
-            self.refusals.open.insert(id, Lingering { fd: connection.fd, drained: 0, until: None });
-        }
-    }
-}
-
-/// Has the client said nothing that is unread?
-fn is_silent(fd: &OwnedFd) -> bool {
+/// It was open for its next request alone, and may end at any time without a word.
+pub fn may_close_silently(connection: &Connection) -> bool {
     let mut byte = [MaybeUninit::<u8>::uninit(); 1];
-    matches!(recv(fd, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
+    connection.keep_alive.is_some()
+        && matches!(recv(&connection.fd, &mut byte, RecvFlags::PEEK | RecvFlags::DONTWAIT), Err(Errno::AGAIN))
 }
 
 fn answer(fallback: &Fallback) -> String {

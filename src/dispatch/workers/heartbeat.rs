@@ -1,33 +1,33 @@
-//! When is a worker stuck? PURE in spirit: a function of its beat, of whether work waits for it, and of time.
-//! A sleeping worker is not stuck, and it is never woken to prove it: only work that was handed over and not
-//! taken counts. Once stuck, only a beat is a sign of life: that its work was given to others is none.
+//! When is a worker unresponsive? PURE: a function of its heartbeat, of whether work waits for it, and of time.
+//! A sleeping worker is not unresponsive, and it is never woken to prove it: only work that was handed over and not
+//! taken counts. Once it is unresponsive, only a heartbeat is a sign of life: that its work was given to others is none.
 
 use std::time::Duration;
 
 /// Work that lies unread for so long, without one turn of the worker's loop, is better given to others.
-pub const STUCK_AFTER: Duration = Duration::from_millis(50);
+const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heartbeat {
-    beat: u64,
-    /// Since when work has been waiting without a beat.
+    count: u64,
+    /// Since when work has been waiting without a heartbeat.
     waiting_since: Option<Duration>,
     unresponsive: bool,
 }
 
 impl Heartbeat {
-    /// The worker's loop has counted to `beat`; `outstanding`: something was handed over that it has not
-    /// taken. Is it stuck at `now`?
-    pub fn observe(&mut self, beat: u64, outstanding: bool, now: Duration) -> bool {
-        let moved = beat != self.beat;
-        self.beat = beat;
+    /// The worker's loop has counted to `count`; `outstanding`: something was handed over that it has not
+    /// taken. Is it unresponsive at `now`?
+    pub fn observe(&mut self, count: u64, outstanding: bool, now: Duration) -> bool {
+        let moved = count != self.count;
+        self.count = count;
         if moved || !(outstanding || self.unresponsive) {
             self.waiting_since = outstanding.then_some(now);
             self.unresponsive = false;
             return false;
         }
         let since = *self.waiting_since.get_or_insert(now);
-        self.unresponsive |= now.saturating_sub(since) >= STUCK_AFTER;
+        self.unresponsive |= now.saturating_sub(since) >= UNRESPONSIVE_AFTER;
         self.unresponsive
     }
 }
@@ -41,17 +41,17 @@ mod tests {
     }
 
     #[test]
-    fn work_unread_for_50_ms_without_a_beat_is_stuck() {
+    fn work_unread_for_50_ms_without_a_heartbeat_is_unresponsive() {
         let mut heartbeat = Heartbeat::default();
         assert!(!heartbeat.observe(7, true, ms(0)));
         assert!(!heartbeat.observe(7, true, ms(49)));
         assert!(heartbeat.observe(7, true, ms(50)));
         assert!(heartbeat.observe(7, true, ms(500)));
-        assert!(!heartbeat.observe(8, true, ms(501)), "one beat and it is alive");
+        assert!(!heartbeat.observe(8, true, ms(501)), "one heartbeat and it is alive");
     }
 
     #[test]
-    fn a_stuck_worker_is_stuck_until_it_beats_though_its_work_was_given_to_others() {
+    fn an_unresponsive_worker_stays_so_until_its_heart_beats_though_its_work_was_given_to_others() {
         let mut heartbeat = Heartbeat::default();
         heartbeat.observe(7, true, ms(0));
         assert!(heartbeat.observe(7, true, ms(50)));
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_worker_is_never_stuck() {
+    fn an_idle_worker_is_never_unresponsive() {
         let mut heartbeat = Heartbeat::default();
         assert!(!heartbeat.observe(7, false, ms(0)));
         assert!(!heartbeat.observe(7, false, ms(60_000)));
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_worker_that_beats_is_not_stuck() {
+    fn a_slow_worker_whose_heart_beats_is_not_unresponsive() {
         let mut heartbeat = Heartbeat::default();
         for beat in 0..100 {
             assert!(!heartbeat.observe(beat, true, ms(beat * 49)));

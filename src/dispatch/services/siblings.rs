@@ -4,9 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::accept_loop::AcceptLoop;
-use super::command::Report;
-use super::group::Share;
+use super::super::command::Report;
+use super::super::listeners::AddressView;
 use crate::event::Level;
 
 /// A program opens its addresses one after the other: from the cluster's start until they are compared.
@@ -16,36 +15,44 @@ const MAX_DIFFERENCES: usize = 4;
 
 type Served = BTreeMap<u16, BTreeSet<String>>;
 
-impl AcceptLoop {
+/// The comparison that is made once after the start.
+#[derive(Default)]
+pub struct Siblings {
+    compare_at: Option<Duration>,
+}
+
+impl Siblings {
     /// Every worker has started.
     pub fn started(&mut self, now: Duration) {
-        self.is_started = true;
         self.compare_at = Some(now + OPENING);
     }
 
-    pub fn compares_in(&self, now: Duration) -> Option<Duration> {
+    pub fn due_in(&self, now: Duration) -> Option<Duration> {
         self.compare_at.map(|at| at.saturating_sub(now))
     }
 
-    pub fn compare_siblings(&mut self, now: Duration) {
+    /// Compares the workers' addresses, if it is time. `workers`: those that serve, and since when.
+    pub fn compare<'a>(
+        &mut self,
+        workers: impl Iterator<Item = (u16, Duration)>,
+        addresses: impl Iterator<Item = AddressView<'a>>,
+        now: Duration,
+    ) -> Vec<Report> {
         if self.compare_at.is_none_or(|at| at > now) {
-            return;
+            return Vec::new();
         }
         self.compare_at = None;
-        let settled =
-            self.workers.serving().filter(|channel| now.saturating_sub(channel.promoted) >= OPENING / 2);
-        let mut served: Served = settled.map(|channel| (channel.id.slot, BTreeSet::new())).collect();
-        let groups = self.groups.values().filter(|group| group.primary_listener.is_some() && !group.is_late);
-        for group in groups {
+        let settled = workers.filter(|(_, promoted)| now.saturating_sub(*promoted) >= OPENING / 2);
+        let mut served: Served = settled.map(|(slot, _)| (slot, BTreeSet::new())).collect();
+        for address in addresses.filter(|address| address.is_open && !address.is_late) {
             for (slot, addresses) in &mut served {
-                if group.share(*slot) == Share::Open {
-                    addresses.insert(group.name());
+                if address.shares.is_open(*slot) {
+                    addresses.insert(address.name.to_owned());
                 }
             }
         }
-        for (level, text) in differences(&served) {
-            (self.report)(Report::Notice(level, text));
-        }
+        let differences = differences(&served).into_iter();
+        differences.map(|(level, text)| Report::Notice(level, text)).collect()
     }
 }
 

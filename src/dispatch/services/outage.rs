@@ -1,14 +1,15 @@
 //! Addresses that have lost their last server: their clients wait or are refused, and somebody should know at once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::accept_loop::AcceptLoop;
-use super::command::Report;
-use super::group::Share;
+use super::super::command::Report;
+use super::super::listeners::AddressView;
+use crate::ipc::control::GroupId;
 
 /// Whether somebody serves an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Service {
+enum Service {
     /// Nobody has yet.
     #[default]
     Expected,
@@ -33,27 +34,38 @@ impl Service {
     }
 }
 
-impl AcceptLoop {
-    pub fn look_for_outages(&mut self, now: Duration) {
-        if !self.is_started {
-            return;
-        }
-        let mut news = Vec::new();
-        let slots = self.workers.slots();
-        for group in self.groups.values_mut() {
+/// The addresses, and whether somebody serves them.
+#[derive(Default)]
+pub struct Outages(BTreeMap<GroupId, Service>);
+
+impl Outages {
+    /// What is to be said of the addresses as they are now.
+    pub fn look<'a>(
+        &mut self,
+        addresses: impl Iterator<Item = AddressView<'a>>,
+        now: Duration,
+    ) -> Vec<Report> {
+        let mut reports = Vec::new();
+        for address in addresses {
             // One that the cluster has let go of is nobody's any more.
-            if group.primary_listener.is_none() || group.released.is_some() || group.closing.is_some() {
+            if !address.is_open || address.is_released || address.is_closing {
                 continue;
             }
-            let is_served = group.shares.contains(&Share::Open);
-            if is_served == (group.service == Service::Served) || group.is_of_one_worker(slots) {
+            let is_served = address.shares.any_open();
+            let before = self.0.get(&address.group).copied().unwrap_or_default();
+            if is_served == (before == Service::Served) || address.is_of_one_worker {
                 continue;
             }
-            let (service, report) = group.service.next(&group.name(), is_served, now);
-            group.service = service;
-            news.extend(report);
+            let (service, report) = before.next(address.name, is_served, now);
+            self.0.insert(address.group, service);
+            reports.extend(report);
         }
-        news.into_iter().for_each(|report| (self.report)(report));
+        reports
+    }
+
+    /// The address is gone.
+    pub fn forget(&mut self, group: GroupId) {
+        self.0.remove(&group);
     }
 }
 

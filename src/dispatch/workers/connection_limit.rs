@@ -41,8 +41,9 @@ impl ConnectionLimits {
         self.0.remove(&group);
     }
 
-    pub fn is_limited(&self, group: GroupId) -> bool {
-        self.0.get(&group).is_some_and(|window| window.upto.is_some())
+    /// The groups that have a limit.
+    pub fn limited(&self) -> impl Iterator<Item = GroupId> {
+        self.0.iter().filter(|(_, window)| window.upto.is_some()).map(|(group, _)| *group)
     }
 
     pub fn has_room(&self, group: GroupId) -> bool {
@@ -54,12 +55,16 @@ impl ConnectionLimits {
 mod tests {
     use super::*;
 
+    fn is_limited(connection_limits: &ConnectionLimits) -> bool {
+        connection_limits.limited().any(|group| group == 1)
+    }
+
     #[test]
     fn a_worker_gets_what_it_said_that_it_takes_and_no_more() {
         let mut connection_limits = ConnectionLimits::default();
         (0..5).for_each(|_| connection_limits.given(1));
         assert!(
-            connection_limits.has_room(1) && !connection_limits.is_limited(1),
+            connection_limits.has_room(1) && !is_limited(&connection_limits),
             "without a word there is no limit"
         );
         assert!(connection_limits.set(1, Some(6)));
@@ -75,7 +80,7 @@ mod tests {
         assert!(connection_limits.set(1, None) && connection_limits.has_room(1));
         connection_limits.set(1, Some(0));
         connection_limits.forget(1);
-        assert!(connection_limits.has_room(1) && !connection_limits.is_limited(1));
+        assert!(connection_limits.has_room(1) && !is_limited(&connection_limits));
     }
 
     #[test]

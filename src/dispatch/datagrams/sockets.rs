@@ -57,18 +57,18 @@ impl<S> Shared<S> {
     }
 }
 
-pub struct Datagrams<S> {
+pub struct Sockets<S> {
     sockets: BTreeMap<SocketId, Shared<S>>,
     last: SocketId,
 }
 
-impl<S> Default for Datagrams<S> {
+impl<S> Default for Sockets<S> {
     fn default() -> Self {
         Self { sockets: BTreeMap::new(), last: 0 }
     }
 }
 
-impl<S> Datagrams<S> {
+impl<S> Sockets<S> {
     /// The socket of the address, which is opened when there is none; the worker has it from now on.
     ///
     /// # Errors
@@ -230,18 +230,18 @@ mod tests {
     }
 
     /// Binds; the socket is `name` if it is opened by this. Tells its id and what it is.
-    fn bind(datagrams: &mut Datagrams<char>, key: Key, holder: WorkerId, name: char) -> (SocketId, char) {
+    fn bind(datagrams: &mut Sockets<char>, key: Key, holder: WorkerId, name: char) -> (SocketId, char) {
         let bound = datagrams.bind(key, holder, || Ok::<_, ()>(name));
         bound.map(|(id, socket)| (id, *socket)).unwrap()
     }
 
-    fn open(datagrams: &Datagrams<char>) -> String {
+    fn open(datagrams: &Sockets<char>) -> String {
         datagrams.sockets.values().map(|shared| shared.socket).collect()
     }
 
     #[test]
     fn an_address_is_one_socket_which_the_last_close_closes() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         let first = bind(&mut datagrams, key(53), WorkerId::new(0, 1), 'a');
         assert_eq!(bind(&mut datagrams, key(53), WorkerId::new(1, 1), 'b'), first);
         let other = bind(&mut datagrams, Key { nth: 1, ..key(53) }, WorkerId::new(0, 1), 'c');
@@ -262,14 +262,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_opened_is_nobodys() {
-        let mut datagrams = Datagrams::<char>::default();
+        let mut datagrams = Sockets::<char>::default();
         assert_eq!(datagrams.bind(key(53), WorkerId::new(0, 1), || Err(98)).map(|(id, _)| id), Err(98));
         assert_eq!(open(&datagrams), "");
     }
 
     #[test]
     fn the_socket_of_a_worker_that_died_waits_for_its_replacement() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         bind(&mut datagrams, key(2), WorkerId::new(0, 1), 'b');
         datagrams.gone(WorkerId::new(0, 1), Successor::Expected);
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn who_dies_before_it_serves_leaves_nothing_and_takes_nothing_away() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x');
         bind(&mut datagrams, key(2), WorkerId::new(0, 2), 'b');
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_worker_that_is_not_replaced_leaves_nothing() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         datagrams.gone(WorkerId::new(0, 1), Successor::None);
         assert_eq!(open(&datagrams), "");
@@ -303,7 +303,7 @@ mod tests {
 
     #[test]
     fn a_replacement_that_serves_has_a_moment_to_ask() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         bind(&mut datagrams, key(2), WorkerId::new(0, 1), 'b');
         bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x');
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn what_a_worker_had_that_left_by_itself_is_its_replacements() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         datagrams.leaves(WorkerId::new(0, 1));
         datagrams.release(id, WorkerId::new(0, 1));
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_multicast_group_is_joined_by_the_first_worker_and_left_by_the_last() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         let mut first = Vec::new();
         let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         for slot in 0..3 {
@@ -348,7 +348,7 @@ mod tests {
     #[test]
     fn who_joins_a_multicast_group_that_is_just_left_waits_for_the_kernel_to_know() {
         for dies in [false, true] {
-            let mut datagrams = Datagrams::default();
+            let mut datagrams = Sockets::default();
             let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
             bind(&mut datagrams, key(1), WorkerId::new(1, 1), 'x');
             datagrams.join(id, GROUP, WorkerId::new(0, 1));
@@ -368,7 +368,7 @@ mod tests {
 
     #[test]
     fn a_multicast_group_outlives_the_worker_that_joined_it() {
-        let mut datagrams = Datagrams::default();
+        let mut datagrams = Sockets::default();
         let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
         assert_eq!(datagrams.join(id, GROUP, WorkerId::new(0, 1)), Some(true));
         datagrams.gone(WorkerId::new(0, 1), Successor::Expected);

@@ -4,23 +4,22 @@
 //! index by which steering programs name them.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
-use rustix::net::netdevice::name_to_index;
 use rustix::net::sockopt::{
     set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport, socket_acceptconn, socket_domain,
 };
 use rustix::net::{
-    AddressFamily, SocketAddrAny, SocketAddrUnix, SocketFlags, SocketType, bind, connect, getsockname,
-    listen, socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-use super::command::ListenFailure;
+use super::super::address;
+use super::super::command::ListenFailure;
 use crate::balance::{Family, Instruction, Steering, no_new_handshakes, program};
-use crate::ipc::control::{Address, Datagram, ListenOptions};
+use crate::ipc::control::{Address, ListenOptions};
 use crate::sys::{bpf, fds};
 
 /// Whatever a program asks for, a queue this long costs nothing until it is needed.
@@ -102,25 +101,8 @@ fn tcp(
             bound_or_taken => bound_or_taken,
         };
     };
-    let at = socket_address(host, port).map_err(failure(host, "bind"))?;
+    let at = address::parse(host, port).map_err(failure(host, "bind"))?;
     tcp_at(at, host, ipv6_only, backlog, slots)
-}
-
-/// A zone (`fe80::1%eth0`) is the interface that a link-local address belongs to, by name or number.
-fn socket_address(host: &str, port: u16) -> Result<SocketAddr, Errno> {
-    let (ip, zone) = host.split_once('%').map_or((host, None), |(ip, zone)| (ip, Some(zone)));
-    match (ip.parse().map_err(|_| Errno::INVAL)?, zone) {
-        (IpAddr::V6(ip), Some(zone)) => Ok(SocketAddrV6::new(ip, port, 0, interface(zone)?).into()),
-        (ip, _) => Ok(SocketAddr::new(ip, port)),
-    }
-}
-
-fn interface(zone: &str) -> Result<u32, Errno> {
-    if let Ok(number) = zone.parse() {
-        return Ok(number);
-    }
-    let any = socket_with(AddressFamily::INET6, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    name_to_index(&any, zone).map_err(|_| Errno::INVAL)
 }
 
 fn tcp_at(
@@ -134,7 +116,7 @@ fn tcp_at(
     bind(&primary_listener, &at).map_err(failure(host, "listen"))?;
     let grouped = set_socket_reuseport(&primary_listener, true);
     listen(&primary_listener, backlog).map_err(failure(host, "listen"))?;
-    let local = local_address(&primary_listener);
+    let local = address::local(&primary_listener);
     // Steered before there is a second member: no connection ever ends on a member by chance, so that giving
     // up on members resets nobody.
     let steered =
@@ -187,10 +169,6 @@ fn channel(local: SocketAddr, ipv6_only: bool, backlog: i32) -> Result<OwnedFd, 
     bind(&socket, &local)?;
     listen(&socket, backlog)?;
     Ok(socket)
-}
-
-pub fn local_address(socket: &OwnedFd) -> Option<SocketAddr> {
-    getsockname(socket).ok().and_then(|address| SocketAddr::try_from(address).ok())
 }
 
 fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
@@ -258,39 +236,6 @@ fn descriptor(fd: i32) -> Result<Bound, ListenFailure> {
     rustix::fs::fcntl_setfl(&primary_listener, flags | rustix::fs::OFlags::NONBLOCK)
         .map_err(|errno| failed(errno.raw_os_error()))?;
     let is_unix = socket_domain(primary_listener.as_fd()).is_ok_and(|domain| domain == AddressFamily::UNIX);
-    let local = if is_unix { None } else { local_address(&primary_listener) };
+    let local = if is_unix { None } else { address::local(&primary_listener) };
     Ok(Bound { primary_listener, members: Vec::new(), local, file: None, note: None })
-}
-
-/// Where a datagram socket is to be bound.
-///
-/// # Errors
-/// INVAL for what is no address of the socket's family, and for IPv4 that is to be IPv6 alone.
-pub fn datagram_address(wanted: &Datagram) -> Result<SocketAddr, Errno> {
-    let at = socket_address(&wanted.host, wanted.port)?;
-    let fits = at.is_ipv6() == wanted.ipv6 && (wanted.ipv6 || !wanted.ipv6_only);
-    if fits { Ok(at) } else { Err(Errno::INVAL) }
-}
-
-/// A datagram socket, bound as libuv does it.
-pub fn datagram(at: SocketAddr, wanted: &Datagram) -> Result<OwnedFd, Errno> {
-    let family = if wanted.ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
-    if wanted.reuse {
-        set_socket_reuseaddr(&socket, true)?;
-    }
-    if wanted.ipv6_only {
-        set_ipv6_v6only(&socket, true)?;
-    }
-    match bind(&socket, &at) {
-        // As libuv tells it.
-        Err(Errno::AFNOSUPPORT) => Err(Errno::INVAL),
-        bound => bound.map(|()| socket),
-    }
-}
-
-/// The client's address, as `accept` tells it; None on a unix socket.
-pub fn client_address(any: Option<SocketAddrAny>) -> Option<SocketAddr> {
-    any.and_then(|address| SocketAddr::try_from(address).ok())
 }

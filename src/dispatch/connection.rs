@@ -1,0 +1,79 @@
+//! A connection between its accept and its worker.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use super::address;
+use crate::ipc::control::GroupId;
+use crate::ipc::fd_message::{FdHeader, IdleKeepAlive};
+
+/// What a connection's first bytes said about where it belongs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hint {
+    /// The slot that a valid affinity cookie names.
+    pub slot: Option<u16>,
+    /// The client behind a trusted proxy.
+    pub client: Option<IpAddr>,
+}
+
+/// An accepted connection that drover still owns.
+pub struct Connection {
+    pub fd: OwnedFd,
+    pub group: GroupId,
+    pub client: Option<SocketAddr>,
+    /// When it was accepted or came back, on the thread's clock.
+    pub since: Duration,
+    pub hint: Hint,
+    /// It was in a unresponsive worker's channel once. It is not taken back a second time: when every worker is
+    /// slow, moving connections about only makes it worse.
+    pub taken_back: bool,
+    /// It had a worker before and waits for its next request.
+    pub keep_alive: Option<IdleKeepAlive>,
+    /// It speaks for many clients (a proxy's): its worker gives it back after each response, to be placed anew.
+    pub per_request: bool,
+    /// The worker that gave it away: another is to have it.
+    pub donor: Option<u16>,
+}
+
+impl Connection {
+    /// What its next owner is told of it at `now`: it has been silent since it came here.
+    pub fn header(&self, now: Duration) -> FdHeader {
+        let waited = u32::try_from(now.saturating_sub(self.since).as_millis()).unwrap_or(u32::MAX);
+        let keep_alive = self.keep_alive.map(|keep_alive| IdleKeepAlive {
+            remaining_ms: keep_alive.remaining_ms.saturating_sub(waited).max(1),
+            ..keep_alive
+        });
+        FdHeader {
+            taken_back: self.taken_back,
+            keep_alive,
+            per_request: self.per_request,
+            ..FdHeader::of(self.group)
+        }
+    }
+
+    pub fn new(fd: OwnedFd, group: GroupId, client: Option<SocketAddr>, now: Duration) -> Self {
+        Self {
+            fd,
+            group,
+            client,
+            since: now,
+            hint: Hint::default(),
+            taken_back: false,
+            keep_alive: None,
+            per_request: false,
+            donor: None,
+        }
+    }
+
+    /// One that came out of a channel under this header.
+    pub fn received(fd: OwnedFd, header: &FdHeader, now: Duration) -> Self {
+        let client = address::of_peer(&fd);
+        Self {
+            taken_back: header.taken_back,
+            keep_alive: header.keep_alive,
+            per_request: header.per_request,
+            ..Self::new(fd, header.group, client, now)
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! The datagram sockets that workers share: opening them, and the answers that wait for a multicast group to be left.
+//! Who has which is `sockets`' to know.
+
+mod sockets;
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
+use tokio::sync::oneshot;
+
+use super::address;
+use super::command::{Holder, ListenFailure};
+use super::fd_budget::FdBudget;
+use crate::ipc::control::{Datagram, SocketId};
+use crate::model::WorkerId;
+use sockets::{Key, Sockets};
+
+pub use sockets::Successor;
+
+/// A worker that waits for the answer whether it is the first in a multicast group.
+struct Joining {
+    socket: SocketId,
+    membership: String,
+    holder: WorkerId,
+    reply: oneshot::Sender<bool>,
+}
+
+pub struct Datagrams {
+    fd_budget: FdBudget,
+    sockets: Sockets<OwnedFd>,
+    joining: Vec<Joining>,
+}
+
+impl Datagrams {
+    pub fn new(fd_budget: FdBudget) -> Self {
+        Self { fd_budget, sockets: Sockets::default(), joining: Vec::new() }
+    }
+
+    /// A copy of the address's socket, which is opened when there is none; the worker has it from now on.
+    ///
+    /// # Errors
+    /// Those of the kernel; EMFILE when only connections may have more descriptors.
+    pub fn bind(
+        &mut self,
+        wanted: &Datagram,
+        holder: WorkerId,
+    ) -> Result<(SocketId, OwnedFd), ListenFailure> {
+        let failed = |errno| failure(wanted, errno);
+        let at = socket_address(wanted).map_err(failed)?;
+        let key = Key { at, ipv6_only: wanted.ipv6_only, nth: wanted.nth };
+        let fd_budget = self.fd_budget;
+        let has_port = self.sockets.has_port(wanted.port);
+        let (id, socket) = self.sockets.bind(key, holder, || {
+            let socket = open(at, wanted).map_err(|errno| match failed(errno) {
+                failure if has_port => ListenFailure { holder: Holder::Ours, ..failure },
+                failure => failure,
+            })?;
+            // Short-lived sockets may come by the hundred; connections come first.
+            if fd_budget.leaves_no_room(socket.as_raw_fd()) { Err(failed(Errno::MFILE)) } else { Ok(socket) }
+        })?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0);
+        let copy = copy.inspect_err(|_| self.sockets.release(id, holder)).map_err(failed)?;
+        Ok((id, copy))
+    }
+
+    /// The worker has it no more; the last one's is closed.
+    pub fn release(&mut self, id: SocketId, holder: WorkerId) {
+        self.sockets.release(id, holder);
+        self.answer_joining();
+    }
+
+    /// The worker wants to hear a multicast group on the socket. `reply` hears whether it is the first, as soon as no
+    /// other is just leaving it.
+    pub fn hear(
+        &mut self,
+        socket: SocketId,
+        membership: String,
+        holder: WorkerId,
+        reply: oneshot::Sender<bool>,
+    ) {
+        self.joining.push(Joining { socket, membership, holder, reply });
+        self.answer_joining();
+    }
+
+    /// It does no longer. Is it the last, which must tell the kernel, and then `left`?
+    pub fn part(&mut self, id: SocketId, membership: &str, holder: WorkerId) -> bool {
+        self.sockets.part(id, membership, holder)
+    }
+
+    /// The kernel knows.
+    pub fn left(&mut self, id: SocketId, membership: &str, holder: WorkerId) {
+        self.sockets.left(id, membership, holder);
+        self.answer_joining();
+    }
+
+    /// The worker leaves by itself: its sockets are its replacement's.
+    pub fn leaves(&mut self, holder: WorkerId) {
+        self.sockets.leaves(holder);
+    }
+
+    /// The worker is gone.
+    pub fn gone(&mut self, holder: WorkerId, successor: Successor) {
+        self.sockets.gone(holder, successor);
+        self.answer_joining();
+    }
+
+    /// The slot has its next worker.
+    pub fn serves(&mut self, slot: u16, now: Duration) {
+        self.sockets.serves(slot, now);
+    }
+
+    /// Does the worker have it?
+    pub fn is_held(&self, id: SocketId, holder: WorkerId) -> bool {
+        self.sockets.is_held(id, holder)
+    }
+
+    /// For people.
+    pub fn name(&self, id: SocketId) -> Option<String> {
+        self.sockets.address(id).map(|address| format!("udp {address}"))
+    }
+
+    /// When `expire` has something to do next.
+    pub fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.sockets.due_in(now)
+    }
+
+    /// Replacements that do not ask for a socket do not want it.
+    pub fn expire(&mut self, now: Duration) {
+        self.sockets.expire(now);
+    }
+
+    /// Closes all. Workers keep what they have.
+    pub fn clear(&mut self) {
+        self.sockets.clear();
+    }
+
+    fn answer_joining(&mut self) {
+        for joining in std::mem::take(&mut self.joining) {
+            match self.sockets.join(joining.socket, &joining.membership, joining.holder) {
+                // Nobody waits any more when the worker died meanwhile.
+                Some(first) => drop(joining.reply.send(first)),
+                None => self.joining.push(joining),
+            }
+        }
+    }
+}
+
+/// What a worker is told whose datagram socket cannot be bound.
+pub fn failure(wanted: &Datagram, errno: Errno) -> ListenFailure {
+    ListenFailure::new(errno.raw_os_error(), "bind", Some(wanted.host.clone()))
+}
+
+/// Where a datagram socket is to be bound.
+///
+/// # Errors
+/// INVAL for what is no address of the socket's family, and for IPv4 that is to be IPv6 alone.
+fn socket_address(wanted: &Datagram) -> Result<SocketAddr, Errno> {
+    let at = address::parse(&wanted.host, wanted.port)?;
+    let fits = at.is_ipv6() == wanted.ipv6 && (wanted.ipv6 || !wanted.ipv6_only);
+    if fits { Ok(at) } else { Err(Errno::INVAL) }
+}
+
+/// A datagram socket, bound as libuv does it.
+fn open(at: SocketAddr, wanted: &Datagram) -> Result<OwnedFd, Errno> {
+    let family = if wanted.ipv6 { AddressFamily::INET6 } else { AddressFamily::INET };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = socket_with(family, SocketType::DGRAM, flags, None)?;
+    if wanted.reuse {
+        set_socket_reuseaddr(&socket, true)?;
+    }
+    if wanted.ipv6_only {
+        set_ipv6_v6only(&socket, true)?;
+    }
+    match bind(&socket, &at) {
+        // As libuv tells it.
+        Err(Errno::AFNOSUPPORT) => Err(Errno::INVAL),
+        bound => bound.map(|()| socket),
+    }
+}

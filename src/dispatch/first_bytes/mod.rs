@@ -1,0 +1,176 @@
+//! Connections whose first bytes are looked at (never taken) before they are placed: cookie affinity and
+//! trusted proxies. Edge-triggered, because half a header would otherwise wake the thread without end; at
+//! most 16 KiB and one second. A connection that came back between two requests may be silent before that for
+//! as long as its server allows.
+
+mod affinity_cookie;
+mod request_head;
+
+use std::collections::BTreeMap;
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
+use super::connection::{Connection, Hint};
+use super::poller::Poller;
+use super::settings::{Affinity, Settings};
+use crate::ipc::control::GroupId;
+
+pub use affinity_cookie::{cookie_slot, cookie_value};
+pub use request_head::{RequestHead, client, cookie, read};
+
+const MAX_BYTES: usize = 16 * 1024;
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+pub struct FirstBytes {
+    settings: Arc<Settings>,
+    next: u32,
+    /// In the order in which they came.
+    open: BTreeMap<u32, Peek>,
+    /// None of them is over before this.
+    look_at: Option<Duration>,
+}
+
+struct Peek {
+    connection: Connection,
+    until: Duration,
+    /// It is between two requests, and nothing is lost if it closes now.
+    silent: bool,
+}
+
+impl Peek {
+    fn of(connection: Connection) -> Self {
+        let quiet =
+            connection.keep_alive.map(|keep_alive| Duration::from_millis(keep_alive.remaining_ms.into()));
+        let until = connection.since.saturating_add(quiet.unwrap_or(TIMEOUT));
+        Self { connection, until, silent: quiet.is_some() }
+    }
+}
+
+impl FirstBytes {
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings, next: 0, open: BTreeMap::new(), look_at: None }
+    }
+
+    /// How long nothing needs to be done about them; None: until something happens.
+    pub fn due_in(&self, now: Duration) -> Option<Duration> {
+        self.look_at.map(|at| at.saturating_sub(now))
+    }
+
+    /// As many are looked at as there may be.
+    pub fn is_full(&self) -> bool {
+        self.open.len() >= self.settings.max_queue
+    }
+
+    /// Looks at the connection when it says something.
+    ///
+    /// # Errors
+    /// It cannot be waited for: it is to be placed without.
+    pub fn start(&mut self, connection: Connection, poller: &Poller) -> Result<(), Connection> {
+        let id = self.next;
+        self.next = id.wrapping_add(1);
+        if poller.add_peek(&connection.fd, id).is_err() {
+            return Err(connection);
+        }
+        let peek = Peek::of(connection);
+        self.look_by(peek.until);
+        self.open.insert(id, peek);
+        Ok(())
+    }
+
+    /// More of a connection's first bytes are here (or its end). Returns the connection once it can be placed.
+    pub fn ready(&mut self, id: u32, poller: &Poller, now: Duration) -> Option<Connection> {
+        let peek = self.open.get_mut(&id)?;
+        let client = peek.connection.client;
+        let mut bytes = [MaybeUninit::<u8>::uninit(); MAX_BYTES];
+        let hint = match recv(&peek.connection.fd, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Ok(((read, _), _)) => {
+                let read: &[u8] = read;
+                if read.is_empty() && peek.silent {
+                    self.close_silent(id, poller);
+                    return None;
+                }
+                if std::mem::take(&mut peek.silent) {
+                    peek.until = now + TIMEOUT;
+                    self.look_by(now + TIMEOUT);
+                }
+                let full = read.len() == MAX_BYTES;
+                match request_head::read(read) {
+                    RequestHead::Incomplete if !full && !read.is_empty() => return None,
+                    RequestHead::Incomplete | RequestHead::Unreadable => Hint::default(),
+                    RequestHead::Request { cookies, forwarded, x_forwarded_for } => {
+                        self.hint(client, &cookies, &forwarded, &x_forwarded_for)
+                    }
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => return None,
+            Err(_) if peek.silent => {
+                self.close_silent(id, poller);
+                return None;
+            }
+            // Reset: the worker finds out as it would have without drover.
+            Err(_) => Hint::default(),
+        };
+        self.end(id, poller).map(|connection| Connection { hint, ..connection })
+    }
+
+    /// Connections that have been looked at for long enough; those that said nothing are closed.
+    pub fn expire(&mut self, poller: &Poller, now: Duration) -> Vec<Connection> {
+        if self.look_at.is_none_or(|at| now < at) {
+            return Vec::new();
+        }
+        drop(self.end_all(poller, |peek| peek.silent && now >= peek.until));
+        let expired = self.end_all(poller, |peek| now >= peek.until);
+        self.look_at = self.open.values().map(|peek| peek.until).min();
+        expired
+    }
+
+    /// Connections of a group that no worker has had, or that have said something.
+    pub fn take_fresh(&mut self, group: GroupId, poller: &Poller) -> Vec<Connection> {
+        self.end_all(poller, |peek| {
+            peek.connection.group == group && !(peek.silent && peek.connection.keep_alive.is_some())
+        })
+    }
+
+    /// Connections of a group that is about to close.
+    pub fn take(&mut self, group: GroupId, poller: &Poller) -> Vec<Connection> {
+        self.end_all(poller, |peek| peek.connection.group == group)
+    }
+
+    fn look_by(&mut self, at: Duration) {
+        self.look_at = Some(self.look_at.map_or(at, |before| before.min(at)));
+    }
+
+    fn hint(&self, peer: Option<SocketAddr>, cookies: &[&str], forwarded: &[&str], hops: &[&str]) -> Hint {
+        let slot = match &self.settings.affinity {
+            Affinity::Cookie { name, key } => {
+                request_head::cookie(cookies, name).and_then(|value| cookie_slot(value, key))
+            }
+            Affinity::None | Affinity::Ip => None,
+        };
+        let trusted = &self.settings.trusted_proxies;
+        let client = peer.and_then(|peer| request_head::client(peer.ip(), forwarded, hops, trusted));
+        Hint { slot, client }
+    }
+
+    fn end(&mut self, id: u32, poller: &Poller) -> Option<Connection> {
+        let Peek { connection, .. } = self.open.remove(&id)?;
+        // Removed from the set before it goes to a worker: the worker's copy would keep it registered.
+        poller.remove(&connection.fd);
+        Some(connection)
+    }
+
+    /// Its client has closed it, or it was silent for too long.
+    fn close_silent(&mut self, id: u32, poller: &Poller) {
+        drop(self.end(id, poller));
+    }
+
+    fn end_all(&mut self, poller: &Poller, which: impl Fn(&Peek) -> bool) -> Vec<Connection> {
+        let ids: Vec<u32> = self.open.iter().filter(|(_, peek)| which(peek)).map(|(id, _)| *id).collect();
+        ids.into_iter().filter_map(|id| self.end(id, poller)).collect()
+    }
+}

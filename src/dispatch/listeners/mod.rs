@@ -1,0 +1,562 @@
+//! The addresses that the cluster serves: their listeners, which of them wake the accept thread, who accepts from which,
+//! what the kernel's program is, and how an address closes. Connections come out; who gets them is decided elsewhere.
+//!
+//! The thread is woken by each group's own listener and by those of slots that no worker serves; by none while the
+//! process is short of descriptors. A listener leaves the epoll set before it is closed, because a worker's copy of it
+//! would go on waking the thread.
+
+mod bind;
+mod closing;
+mod group;
+mod handshakes;
+mod mode;
+mod shares;
+mod sharing;
+mod steering;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use tokio::sync::oneshot;
+
+use self::closing::ClosingAll;
+use self::group::{Group, Opener};
+use self::sharing::{Asker, Decision, Founder, Reservation};
+use super::address;
+use super::command::{Holder, ListenFailure, Listening, Report};
+use super::connection::Connection;
+use super::fd_budget::FdBudget;
+use super::poller::Poller;
+use super::settings::Settings;
+use super::workers::WorkerState;
+use crate::event::Level;
+use crate::ipc::control::{Address, GroupId, ListenOptions};
+use crate::sys::fds;
+
+pub use self::closing::{End, Last, MAX_QUEUED};
+pub use self::group::AddressView;
+pub use self::shares::{Share, Shares};
+
+/// How long accepting rests when the primary is short of descriptors.
+const REST: Duration = Duration::from_millis(10);
+
+/// A worker that wants to listen.
+#[derive(Clone, Copy)]
+pub struct Applicant {
+    pub slot: u16,
+    /// How long it has been ready; None: it is not.
+    pub ready_for: Option<Duration>,
+}
+
+/// The group of an address that may be listened on.
+pub struct Found {
+    pub group: GroupId,
+    /// It was opened just now.
+    pub is_new: bool,
+    /// 0 for unix sockets.
+    pub port: u16,
+}
+
+/// What one look at a listener brought.
+pub enum Accepted {
+    Connection {
+        connection: Connection,
+        /// Hardly a descriptor is left.
+        is_last: bool,
+    },
+    /// A client that has gone again; there may be others.
+    Gone,
+    /// No descriptor is left for what waits.
+    Short,
+    None,
+}
+
+/// What closing a worker's server means for the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    ServedByOthers,
+    /// Every program closed its server: nobody will serve there.
+    Abandoned,
+}
+
+pub struct Listeners {
+    settings: Arc<Settings>,
+    fd_budget: FdBudget,
+    groups: BTreeMap<GroupId, Group>,
+    next: GroupId,
+    /// Ports that workers have tried a moment ago.
+    reservations: Vec<Reservation>,
+    /// Accepting failed for want of descriptors; the listeners are left alone until then.
+    resting_until: Option<Duration>,
+    said_out_of_descriptors: bool,
+    /// It was said that an address has no listeners for slots because there are too few descriptors.
+    said_few_members: bool,
+    closing_all: Option<ClosingAll>,
+    reports: Vec<Report>,
+}
+
+impl Listeners {
+    pub fn new(settings: Arc<Settings>, fd_budget: FdBudget) -> Self {
+        Self {
+            settings,
+            fd_budget,
+            groups: BTreeMap::new(),
+            next: 1,
+            reservations: Vec::new(),
+            resting_until: None,
+            said_out_of_descriptors: false,
+            said_few_members: false,
+            closing_all: None,
+            reports: Vec::new(),
+        }
+    }
+
+    /// What is to be told since the last call.
+    pub fn take_reports(&mut self) -> Vec<Report> {
+        std::mem::take(&mut self.reports)
+    }
+
+    // What others ask about addresses.
+
+    pub fn ids(&self) -> Vec<GroupId> {
+        self.groups.keys().copied().collect()
+    }
+
+    pub fn has(&self, id: GroupId) -> bool {
+        self.groups.contains_key(&id)
+    }
+
+    /// drover may answer clients of the address itself.
+    pub fn is_plain_http(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(Group::is_plain_http)
+    }
+
+    /// Who serves there.
+    pub fn shares(&self, id: GroupId) -> Option<&Shares> {
+        self.groups.get(&id).map(Group::shares)
+    }
+
+    /// Does the slot's worker serve plain HTTP anywhere?
+    pub fn serves_http(&self, slot: u16) -> bool {
+        self.groups.values().any(|group| group.is_plain_http() && group.shares().is_open(slot))
+    }
+
+    /// Groups that one of these slots' workers serves.
+    pub fn served_by(&self, slots: &[u16]) -> BTreeSet<GroupId> {
+        let served = |group: &&Group| slots.iter().any(|slot| group.shares().is_open(*slot));
+        self.groups.values().filter(served).map(Group::id).collect()
+    }
+
+    /// Is a server of some worker there, or expected?
+    pub fn is_served(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(|group| group.shares().any_served())
+    }
+
+    /// Every address, for those who look at who serves it. `slots`: how many the cluster has.
+    pub fn addresses(&self, slots: usize) -> impl Iterator<Item = AddressView<'_>> {
+        self.groups.values().map(move |group| group.view(slots))
+    }
+
+    /// A listener is too busy to be woken for.
+    pub fn is_busy(&self) -> bool {
+        self.groups.values().any(|group| group.mode().is_busy())
+    }
+
+    pub fn has_direct(&self) -> bool {
+        self.groups.values().any(|group| group.mode().is_direct())
+    }
+
+    /// By slot, of those that `is_asked` names: connections wait in a listener that the slot's worker polls itself.
+    pub fn queued(&self, slots: usize, is_asked: impl Fn(usize) -> bool) -> Vec<bool> {
+        let mut queued = vec![false; slots];
+        let is_asked = |slot| slot < slots && is_asked(slot);
+        let polled = self.groups.values().flat_map(|group| group.polled_by_workers(is_asked));
+        let (of, mut polled): (Vec<usize>, Vec<PollFd<'_>>) = polled.unzip();
+        // One call for all of them.
+        if !polled.is_empty() && poll(&mut polled, Some(&Timespec::default())).is_ok_and(|ready| ready > 0) {
+            for (slot, listener) in of.into_iter().zip(&polled) {
+                queued[slot] |= !listener.revents().is_empty();
+            }
+        }
+        queued
+    }
+
+    // Opening and sharing.
+
+    /// The address's group, which is opened when there is none; `options` say whether it may be.
+    ///
+    /// # Errors
+    /// Another server has the address, or the kernel refuses it.
+    pub fn find_or_open(
+        &mut self,
+        address: Address,
+        options: ListenOptions,
+        applicant: Option<Applicant>,
+        poller: &Poller,
+        now: Duration,
+    ) -> Result<Found, ListenFailure> {
+        self.reservations.retain(|reservation| !reservation.is_over(now));
+        let slot = applicant.map(|applicant| applicant.slot);
+        if self.reservations.iter().any(|reservation| reservation.keeps_out(&address, slot)) {
+            return Err(taken(&address));
+        }
+        match self.groups.values().find(|group| group.answers_to(&address)) {
+            Some(group) => {
+                join(group, &address, options, applicant, now)?;
+                Ok(Found { group: group.id(), is_new: false, port: group.port() })
+            }
+            None if options.joins_only => Err(taken(&address)),
+            None => self.open(address, options, applicant, poller, now),
+        }
+    }
+
+    fn open(
+        &mut self,
+        address: Address,
+        options: ListenOptions,
+        applicant: Option<Applicant>,
+        poller: &Poller,
+        now: Duration,
+    ) -> Result<Found, ListenFailure> {
+        let asker = asker(applicant, options, false);
+        let opener = Opener {
+            founder: Founder::of(&address, asker, now),
+            is_primary: applicant.is_none(),
+            is_late: asker.is_late(),
+        };
+        let bound = bind::open(&address, options, self.room_for_members(&address))?;
+        if self.fd_budget.is_near(bound.primary_listener.as_raw_fd()) {
+            // What it could not accept would wait for good, and so would the connections of all other addresses.
+            return Err(ListenFailure::new(libc::EMFILE, "listen", None));
+        }
+        if let Some(note) = &bound.note {
+            let text = format!("Connections go through the primary: {note}");
+            self.reports.push(Report::Notice(Level::Warn, text));
+        }
+        let id = self.next;
+        self.next += 1;
+        let group = Group::new(id, address, bound, opener, self.settings.holds_push());
+        if self.resting_until.is_none() {
+            group
+                .register(poller)
+                .map_err(|errno| ListenFailure::new(errno.raw_os_error(), "listen", None))?;
+        }
+        let port = group.port();
+        self.groups.insert(id, group);
+        Ok(Found { group: id, is_new: true, port })
+    }
+
+    /// How many listeners for slots the address may have.
+    fn room_for_members(&mut self, address: &Address) -> u16 {
+        if !matches!(address, Address::Tcp { .. }) {
+            return 0;
+        }
+        let wanted = self.settings.slots;
+        let held = self.groups.values().map(|group| group.members() as u64).sum();
+        let members = self.fd_budget.members(wanted, held, fds::open_count().unwrap_or(0));
+        if members < wanted && !std::mem::replace(&mut self.said_few_members, true) {
+            let text = "Connections to further addresses go through the primary: listeners for each worker would \
+                        take too many file descriptors. Raise the limit of open files (ulimit -n) if they are many.";
+            self.reports.push(Report::Notice(Level::Warn, text.to_owned()));
+        }
+        members
+    }
+
+    /// A listener for the slot, when a slot asks.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn hand_out(&self, id: GroupId, slot: Option<u16>) -> Result<Listening, ListenFailure> {
+        let Some(group) = self.groups.get(&id) else {
+            return Err(ListenFailure::new(libc::EINVAL, "listen", None));
+        };
+        group.hand_out(slot)
+    }
+
+    // Who serves.
+
+    /// The slot's worker serves there. `plain_http`: drover may answer itself.
+    pub fn serve(&mut self, id: GroupId, slot: u16, plain_http: bool) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.serve(slot, plain_http);
+        }
+    }
+
+    /// The slot has a new worker, which serves what it has `prepared`. What its predecessor served beyond that is
+    /// expected: a program listens on one address after the other.
+    pub fn take_over(&mut self, slot: u16, prepared: &BTreeMap<GroupId, bool>) {
+        for group in self.groups.values_mut() {
+            match prepared.get(&group.id()) {
+                Some(&plain_http) => group.serve(slot, plain_http),
+                None if group.shares().is_open(slot) => group.set_share(slot, Share::Orphaned),
+                None => {}
+            }
+        }
+    }
+
+    /// The slot's worker serves no more, and its replacement is expected.
+    pub fn orphan(&mut self, slot: u16) {
+        for group in self.groups.values_mut().filter(|group| group.shares().is_open(slot)) {
+            group.set_share(slot, Share::Orphaned);
+        }
+    }
+
+    /// The slot's worker has closed its server. `is_awaited`: another is expected there.
+    pub fn close_share(&mut self, id: GroupId, slot: u16, is_awaited: bool) -> Option<Closed> {
+        let group = self.groups.get_mut(&id)?;
+        // The share of a worker that leaves waits for its replacement.
+        if group.shares().of(slot) != Share::Orphaned {
+            group.set_share(slot, Share::Closed);
+        }
+        let is_abandoned = group.shares().is_abandoned() && !is_awaited;
+        Some(if is_abandoned { Closed::Abandoned } else { Closed::ServedByOthers })
+    }
+
+    /// Does nobody serve the address any more when the slot's worker has closed its server? One that the program owns
+    /// stays open for others, with what is in its queue.
+    pub fn is_last(&self, id: GroupId, slot: u16, is_awaited: bool) -> bool {
+        let Some(group) = self.groups.get(&id) else { return false };
+        let mut others = group.shares().beside(slot);
+        let is_over = if group.is_released() {
+            others.all(|share| share != Share::Open)
+        } else {
+            others.all(|share| matches!(share, Share::Closed | Share::None)) && !is_awaited
+        };
+        group.shares().is_open(slot) && is_over && !group.is_programs()
+    }
+
+    /// A worker opened it, and none serves or served there.
+    pub fn is_untouched(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(Group::is_untouched)
+    }
+
+    /// The slot's worker has closed the last server there. A port that it only tried is kept for it for a moment.
+    pub fn reserve(&mut self, id: GroupId, slot: u16, now: Duration) {
+        let group = self.groups.get(&id);
+        let after = group.and_then(|group| Reservation::after(group.address(), group.founder(), slot, now));
+        self.reservations.extend(after);
+    }
+
+    /// The primary's program closed the address. `gone` is dropped when it has closed.
+    pub fn release(&mut self, id: GroupId, gone: oneshot::Sender<()>) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.release(gone);
+        }
+    }
+
+    /// Addresses that the primary's program closed and that no worker serves any more.
+    pub fn released(&self) -> Vec<GroupId> {
+        let is_over = |group: &&Group| group.is_released() && !group.shares().any_open();
+        self.groups.values().filter(is_over).map(Group::id).collect()
+    }
+
+    // Who accepts.
+
+    /// After any change of shares, workers or modes: who accepts from which listener, and what the kernel does.
+    pub fn sync(&mut self, workers: &[WorkerState], poller: &Poller) {
+        for id in self.ids() {
+            self.sync_group(id, workers, poller);
+        }
+    }
+
+    pub fn sync_group(&mut self, id: GroupId, workers: &[WorkerState], poller: &Poller) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.own_queues(workers, poller, self.resting_until.is_some());
+        if let Err(text) = group.steer(workers, &self.settings)
+            && group.mode_mut().give_up_steering()
+        {
+            self.reports.push(Report::Notice(Level::Warn, text));
+            // Without a program the kernel spreads connections over all members; the primary takes those of every
+            // slot then.
+            let _ = group.steer(workers, &self.settings);
+        }
+    }
+
+    /// Considers the group's mode; when it has changed, the group is to be synced. `accepted`: connections that the accept
+    /// thread just took.
+    pub fn consider_mode(&mut self, id: GroupId, accepted: u32, now: Duration) -> bool {
+        let Self { groups, settings, .. } = self;
+        groups.get_mut(&id).is_some_and(|group| group.mode_mut().consider(accepted, settings, now))
+    }
+
+    /// Workers have accepted so many connections themselves. Returns the groups whose modes have changed with it.
+    pub fn count_direct(&mut self, accepted: u64, now: Duration) -> Vec<GroupId> {
+        let Self { groups, settings, .. } = self;
+        let changed = groups.values_mut().filter_map(|group| {
+            let mode = group.mode_mut();
+            let has_changed = mode.count_direct(accepted) && mode.consider(0, settings, now);
+            has_changed.then(|| group.id())
+        });
+        changed.collect()
+    }
+
+    /// Accepts one connection from the group's own listener, or from a slot's.
+    pub fn accept(&mut self, id: GroupId, slot: Option<u16>, poller: &Poller, now: Duration) -> Accepted {
+        let Some(group) = self.groups.get(&id) else { return Accepted::None };
+        let Some(listener) = group.listener(slot) else { return Accepted::None };
+        match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((fd, client)) => {
+                let is_last = self.fd_budget.is_near(fd.as_raw_fd());
+                let connection = Connection::new(fd, id, address::of_client(client), now);
+                Accepted::Connection { connection, is_last }
+            }
+            Err(Errno::INTR | Errno::CONNABORTED) => Accepted::Gone,
+            Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Accepted::Short,
+            // One that closes was shut down here.
+            Err(Errno::INVAL) if !group.is_closing() => {
+                // Somebody else shut it down (`listen({ fd })` shares it): it would wake the thread without end.
+                poller.remove(listener);
+                let text =
+                    "A listening socket was shut down by another owner: it brings no more connections.";
+                self.reports.push(Report::Notice(Level::Error, text.to_owned()));
+                Accepted::None
+            }
+            // None left, or one that the network took away again.
+            Err(_) => Accepted::None,
+        }
+    }
+
+    /// Hardly a descriptor left: connections wait in the kernel's queues until some are free again.
+    pub fn rest(&mut self, poller: &Poller, now: Duration) {
+        self.groups.values().for_each(|group| group.deregister(poller));
+        self.resting_until = Some(now + REST);
+        if !std::mem::replace(&mut self.said_out_of_descriptors, true) {
+            let text = "The primary is short of file descriptors: new connections wait. Raise the limit of open \
+                        files (ulimit -n).";
+            self.reports.push(Report::Notice(Level::Error, text.to_owned()));
+        }
+    }
+
+    pub fn is_resting(&self) -> bool {
+        self.resting_until.is_some()
+    }
+
+    /// Goes on accepting, if it is time.
+    pub fn resume(&mut self, poller: &Poller, now: Duration) {
+        if self.resting_until.is_some_and(|until| until <= now) {
+            self.resting_until = None;
+            if self.groups.values().try_for_each(|group| group.register(poller)).is_err() {
+                self.rest(poller, now);
+            }
+        }
+    }
+
+    // Closing.
+
+    /// The cluster stops. `gone` is dropped when every address has closed.
+    pub fn stop(&mut self, gone: oneshot::Sender<()>, now: Duration) {
+        self.closing_all.get_or_insert_with(|| ClosingAll::new(now)).tell(gone);
+    }
+
+    /// Lets nothing new into the address, which closes in a moment: `close_look` tells when. Returns whether there is
+    /// anything to close.
+    pub fn begin_to_close(&mut self, id: GroupId, end: End, now: Duration) -> bool {
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_open()) else { return false };
+        group.close(end, now);
+        true
+    }
+
+    /// Addresses that are closing.
+    pub fn closing(&self) -> Vec<GroupId> {
+        self.groups.values().filter(|group| group.is_closing()).map(Group::id).collect()
+    }
+
+    pub fn closes_in(&self, now: Duration) -> Option<Duration> {
+        let closing =
+            self.groups.values().filter_map(|group| group.closing().map(|closing| closing.look_at()));
+        let closing_all = self.closing_all.iter().map(ClosingAll::until);
+        closing.chain(closing_all).map(|at| at.saturating_sub(now)).min()
+    }
+
+    /// Looks at an address that closes. Some, when its queues are to be emptied now; true: it closes then, whatever is
+    /// expected.
+    pub fn close_look(&mut self, id: GroupId, now: Duration) -> Option<bool> {
+        self.groups.get_mut(&id)?.closing_mut()?.look(now)
+    }
+
+    /// Whether something waits in a queue of the address or is on its way there, as far as the kernel tells.
+    pub fn is_expecting(&self, id: GroupId) -> bool {
+        self.groups.get(&id).is_some_and(Group::is_expecting)
+    }
+
+    /// The listeners whose queues are emptied before the address closes. One of the program's stays open for its owner
+    /// with what is in its queue, unless the cluster stops.
+    pub fn emptied(&self, id: GroupId) -> Vec<Option<u16>> {
+        let Some(group) = self.groups.get(&id) else { return Vec::new() };
+        let stops = group.closing().is_some_and(closing::Closing::is_stop);
+        if group.is_programs() && !stops {
+            return Vec::new();
+        }
+        std::iter::once(None).chain((0..group.members() as u16).map(Some)).collect()
+    }
+
+    /// The address closes now: why it does.
+    pub fn end_of(&mut self, id: GroupId) -> Option<End> {
+        self.groups.get_mut(&id)?.take_closing()
+    }
+
+    /// The address is free for others. The group stays for what was accepted there.
+    pub fn let_go(&mut self, id: GroupId, poller: &Poller) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            group.deregister(poller);
+            group.shut_down();
+            group.retire();
+        }
+    }
+
+    /// Refuses clients of the address, for the workers that still hold a copy of a listener too.
+    pub fn shut_down(&self, id: GroupId) {
+        self.groups.get(&id).into_iter().for_each(Group::shut_down);
+    }
+
+    /// Forgets an address that nobody serves.
+    pub fn remove(&mut self, id: GroupId, poller: &Poller) {
+        if let Some(group) = self.groups.remove(&id) {
+            group.deregister(poller);
+        }
+    }
+
+    /// The cluster stops and every address has closed. `waits`: accepted connections wait for a worker, for as long as
+    /// they may.
+    pub fn has_stopped(&self, waits: bool, now: Duration) -> bool {
+        let Some(closing_all) = &self.closing_all else { return false };
+        let is_closing = self.groups.values().any(Group::is_closing);
+        !is_closing && (!waits || now >= closing_all.until())
+    }
+
+    /// Tells who waits for it that every address has closed.
+    pub fn tell_stopped(&mut self) {
+        self.closing_all = None;
+    }
+}
+
+/// Another server of this cluster has the address.
+fn taken(address: &Address) -> ListenFailure {
+    ListenFailure { holder: Holder::Ours, ..ListenFailure::new(libc::EADDRINUSE, "listen", address.host()) }
+}
+
+/// The address is open: may a server of the applicant's share it?
+fn join(
+    group: &Group,
+    address: &Address,
+    options: ListenOptions,
+    applicant: Option<Applicant>,
+    now: Duration,
+) -> Result<(), ListenFailure> {
+    let was_here = applicant.is_some_and(|applicant| group.shares().of(applicant.slot) != Share::None);
+    let holder = match group.admit(asker(applicant, options, was_here), now) {
+        Decision::Shares => return bind::permit(address, options.mode),
+        Decision::Taken => Holder::Ours,
+        Decision::Later => Holder::OursPerhaps,
+    };
+    Err(ListenFailure { holder, ..group.taken() })
+}
+
+fn asker(applicant: Option<Applicant>, options: ListenOptions, was_here: bool) -> Asker {
+    applicant.map_or(Asker::Primary, |applicant| Asker::worker(applicant.ready_for, options, was_here))
+}

@@ -1,0 +1,103 @@
+//! Push or direct mode of one address: the decision of its switch, and what overrules it. PURE.
+
+use std::time::Duration;
+
+use super::super::settings::{DispatchMode, Settings};
+use crate::balance::{Mode, RATE_UP, Strategy, Switch};
+
+/// Connections a second above which a listener in push mode is polled, and below half of which it is not any
+/// more. A look every 150 us costs what 3,000 wake-ups a second do.
+const POLL_RATE: f64 = 6000.0;
+
+pub struct GroupMode {
+    switch: Switch,
+    mode: Mode,
+    /// The kernel cannot steer this group.
+    push_only: bool,
+    /// Its workers need push mode, as far as they are known.
+    is_held: bool,
+    /// Held in push mode at a rate at which the accept thread looks by itself instead of being woken.
+    busy: bool,
+    /// Connections since the group left the quiet side of its switch.
+    direct_total: u64,
+}
+
+impl GroupMode {
+    /// `can_steer`: the address has listeners for slots. `holds_push`: an option keeps it in push mode.
+    pub fn new(can_steer: bool, holds_push: bool) -> Self {
+        let rate = if can_steer && !holds_push { RATE_UP } else { POLL_RATE };
+        Self {
+            switch: Switch::new(rate),
+            mode: Mode::Push,
+            push_only: !can_steer,
+            is_held: false,
+            busy: false,
+            direct_total: 0,
+        }
+    }
+
+    pub fn is_direct(&self) -> bool {
+        self.mode == Mode::Direct
+    }
+
+    pub fn is_busy(&self) -> bool {
+        self.busy
+    }
+
+    /// Its workers need push mode, or do so no longer; the next `consider` goes by it.
+    pub fn hold(&mut self, is_held: bool) {
+        self.is_held = is_held;
+    }
+
+    /// Push mode for good. Was it possible to steer before?
+    pub fn give_up_steering(&mut self) -> bool {
+        self.mode = Mode::Push;
+        !std::mem::replace(&mut self.push_only, true)
+    }
+
+    /// Nothing new comes.
+    pub fn retire(&mut self) {
+        self.give_up_steering();
+        self.busy = false;
+    }
+
+    /// Workers have accepted so many connections themselves. Is the mode to be considered?
+    pub fn count_direct(&mut self, accepted: u64) -> bool {
+        if self.is_direct() {
+            self.direct_total += accepted;
+        }
+        self.is_direct() || self.busy
+    }
+
+    /// Considers the mode; has it changed? `accepted`: connections that the accept thread just took.
+    pub fn consider(&mut self, accepted: u32, settings: &Settings, now: Duration) -> bool {
+        if self.push_only || self.is_held || settings.holds_push() {
+            self.direct_total += u64::from(accepted);
+            self.measure(accepted, now);
+            self.busy = self.switch.mode() == Mode::Direct;
+            return std::mem::replace(&mut self.mode, Mode::Push) == Mode::Direct;
+        }
+        self.busy = false;
+        let wanted = match settings.mode {
+            DispatchMode::Push | DispatchMode::Direct => Mode::Direct,
+            DispatchMode::Auto if settings.strategy == Strategy::Os => Mode::Direct,
+            DispatchMode::Auto => {
+                if self.is_direct() {
+                    // While a worker warms up the primary accepts for it.
+                    self.direct_total += u64::from(accepted);
+                }
+                self.measure(accepted, now);
+                self.switch.mode()
+            }
+        };
+        std::mem::replace(&mut self.mode, wanted) != wanted
+    }
+
+    /// Tells the switch what came, in the terms of the side it is on.
+    fn measure(&mut self, accepted: u32, now: Duration) {
+        match self.switch.mode() {
+            Mode::Push => self.switch.accepted(accepted, now),
+            Mode::Direct => self.switch.sampled(self.direct_total, now),
+        };
+    }
+}

@@ -1,0 +1,214 @@
+//! The workers that may take a connection now, found in one pass over those that serve its group.
+
+use crate::balance::Candidate;
+
+use super::super::settings::Settings;
+
+/// A worker that serves the connection's group and stays.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prospect {
+    pub slot: u16,
+    /// It makes progress, as far as is known.
+    pub is_well: bool,
+    /// It is short of descriptors.
+    pub fd_pressure: bool,
+    /// None: it has no room for one more.
+    pub load: Option<WorkerLoad>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WorkerLoad {
+    /// Open in the worker or on their way to it.
+    pub connections: u32,
+    /// 0 when nothing has been measured yet.
+    pub latency_us: f64,
+    /// Requests being answered.
+    pub in_flight: u32,
+    pub pace: Pace,
+}
+
+/// How fast a worker may be given connections while it warms up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It is warm.
+    Full,
+    /// It is cold, and has answered enough for one more.
+    Slow,
+    /// It is cold, and has enough to do.
+    Wait,
+}
+
+/// Scratch space that is used again for every connection.
+#[derive(Default)]
+pub struct Candidates {
+    found: Vec<Candidate>,
+    /// By index in `found`: it must wait while others are warm.
+    waits: Vec<bool>,
+}
+
+impl Candidates {
+    /// An unresponsive worker gets something only when all are: then waiting there is as good as anywhere. One that is
+    /// short of descriptors when no other has room. `warms_up`: cold workers are fed slowly while others are warm.
+    pub fn find(
+        &mut self,
+        prospects: impl Iterator<Item = Prospect>,
+        warms_up: bool,
+        settings: &Settings,
+    ) -> &mut Vec<Candidate> {
+        self.clear();
+        let (mut any_well, mut any_warm, mut fd_pressure) = (false, false, true);
+        for prospect in prospects {
+            if prospect.is_well && !any_well {
+                // Those before it were not well.
+                (any_well, any_warm, fd_pressure) = (true, false, true);
+                self.clear();
+            }
+            let Some(load) = prospect.load else { continue };
+            if prospect.is_well != any_well || (prospect.fd_pressure && !fd_pressure) {
+                continue;
+            }
+            if fd_pressure && !prospect.fd_pressure {
+                // Those before it were short of descriptors.
+                (any_warm, fd_pressure) = (false, false);
+                self.clear();
+            }
+            any_warm |= load.pace == Pace::Full;
+            self.waits.push(load.pace == Pace::Wait);
+            self.found.push(Candidate {
+                slot: prospect.slot,
+                connections: if settings.connection_tracking { load.connections } else { 0 },
+                weight: settings.weight(prospect.slot),
+                latency_us: load.latency_us,
+                in_flight: load.in_flight,
+            });
+        }
+        if warms_up && any_warm {
+            let mut waits = self.waits.iter();
+            self.found.retain(|_| waits.next() == Some(&false));
+        }
+        &mut self.found
+    }
+
+    fn clear(&mut self) {
+        self.found.clear();
+        self.waits.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::balance::Strategy;
+    use crate::dispatch::settings::{Affinity, DispatchMode, Fallback};
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    fn settings() -> Settings {
+        Settings {
+            strategy: Strategy::RoundRobin,
+            mode: DispatchMode::Auto,
+            weights: vec![3],
+            health_aware: true,
+            connection_tracking: true,
+            affinity: Affinity::None,
+            trusted_proxies: Vec::new(),
+            rebalance: true,
+            max_connections_per_worker: None,
+            max_queue: 1,
+            queue_timeout: Duration::ZERO,
+            inspected: false,
+            slots: 1,
+            fallback: Fallback {
+                status: 503,
+                body: String::new(),
+                content_type: String::new(),
+                retry_after: 0,
+            },
+        }
+    }
+
+    const LOAD: WorkerLoad = WorkerLoad { connections: 7, latency_us: 1.0, in_flight: 2, pace: Pace::Full };
+    const WELL: Prospect = Prospect { slot: 0, is_well: true, fd_pressure: false, load: Some(LOAD) };
+
+    fn slots(prospects: &[Prospect], warms_up: bool) -> Vec<u16> {
+        let mut candidates = Candidates::default();
+        let numbered = prospects.iter().enumerate().map(|(slot, p)| Prospect { slot: slot as u16, ..*p });
+        let found = candidates.find(numbered, warms_up, &settings());
+        found.iter().map(|candidate| candidate.slot).collect()
+    }
+
+    #[test]
+    fn the_unwell_get_something_when_all_are_and_the_short_when_no_other_has_room() {
+        let unwell = Prospect { is_well: false, ..WELL };
+        let short = Prospect { fd_pressure: true, ..WELL };
+        let full = Prospect { load: None, ..WELL };
+        for (prospects, expected) in [
+            (&[unwell, WELL, unwell][..], &[1][..]),
+            (&[unwell, unwell], &[0, 1]),
+            (&[unwell, full], &[]),
+            (&[short, WELL, short], &[1]),
+            (&[short, full, short], &[0, 2]),
+            (&[short, unwell], &[0]),
+            (&[full, full], &[]),
+            (&[], &[]),
+        ] {
+            assert_eq!(slots(prospects, false), expected, "{prospects:?}");
+        }
+    }
+
+    #[test]
+    fn cold_workers_are_fed_slowly_while_others_are_warm() {
+        let at = |pace| Prospect { load: Some(WorkerLoad { pace, ..LOAD }), ..WELL };
+        let (warm, slow, wait) = (WELL, at(Pace::Slow), at(Pace::Wait));
+        assert_eq!(slots(&[wait, warm, slow], true), [1, 2]);
+        assert_eq!(slots(&[wait, warm, slow], false), [0, 1, 2]);
+        assert_eq!(slots(&[wait, slow], true), [0, 1], "with nobody warm there is nobody to spare them");
+        let full = Prospect { load: None, ..WELL };
+        assert_eq!(slots(&[wait, full], true), [0], "nor with one that has no room");
+    }
+
+    #[test]
+    fn a_candidate_carries_what_the_strategies_ask_for() {
+        let mut candidates = Candidates::default();
+        let expected = Candidate { slot: 0, connections: 7, weight: 3, latency_us: 1.0, in_flight: 2 };
+        assert_eq!(candidates.find([WELL].into_iter(), false, &settings()), &[expected]);
+        let untracked = Settings { connection_tracking: false, ..settings() };
+        let untracked = candidates.find([WELL].into_iter(), false, &untracked);
+        assert_eq!(untracked, &[Candidate { connections: 0, ..expected }]);
+    }
+
+    /// The rule in several passes, as one would say it.
+    fn in_passes(prospects: &[Prospect], warms_up: bool) -> Vec<u16> {
+        let any_well = prospects.iter().any(|prospect| prospect.is_well);
+        for fd_pressure in [false, true] {
+            let fits = |p: &&Prospect| p.fd_pressure == fd_pressure && (p.is_well || !any_well);
+            let free: Vec<(u16, Pace)> = prospects
+                .iter()
+                .filter(fits)
+                .filter_map(|p| p.load.map(|load| (p.slot, load.pace)))
+                .collect();
+            let slowly = warms_up && free.iter().any(|(_, pace)| *pace == Pace::Full);
+            let found = free.iter().filter(|(_, pace)| !slowly || *pace != Pace::Wait);
+            let found: Vec<u16> = found.map(|(slot, _)| *slot).collect();
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        Vec::new()
+    }
+
+    proptest! {
+        #[test]
+        fn one_pass_finds_what_several_find(
+            kinds in proptest::collection::vec((any::<bool>(), any::<bool>(), 0..4u8), 0..7),
+            warms_up: bool,
+        ) {
+            let prospects: Vec<Prospect> = (0..).zip(&kinds).map(|(slot, (is_well, fd_pressure, pace))| {
+                let pace = [Some(Pace::Full), Some(Pace::Slow), Some(Pace::Wait), None][usize::from(*pace)];
+                let load = pace.map(|pace| WorkerLoad { pace, ..LOAD });
+                Prospect { slot, is_well: *is_well, fd_pressure: *fd_pressure, load }
+            }).collect();
+            prop_assert_eq!(slots(&prospects, warms_up), in_passes(&prospects, warms_up));
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Which worker gets a connection. PURE: what is known of the workers and the time go in, a slot comes out. Whoever
+//! carries it out has the descriptors.
+
+mod candidates;
+mod rebalance;
+mod warm_up;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::connection::{Connection, Hint};
+use super::settings::Settings;
+use crate::balance::{Candidate, Chooser, ClientKey, Strategy, client_key, flow_key};
+use crate::ipc::control::GroupId;
+
+pub use candidates::{Pace, Prospect, WorkerLoad};
+pub use rebalance::RebalanceTimer;
+pub use warm_up::WarmUp;
+
+use candidates::Candidates;
+
+/// What the choice of a worker depends on.
+pub struct Asked {
+    pub group: GroupId,
+    pub client: Option<SocketAddr>,
+    pub hint: Hint,
+    /// The worker that gave the connection away.
+    pub donor: Option<u16>,
+}
+
+impl Asked {
+    pub fn of(connection: &Connection) -> Self {
+        let Connection { group, client, hint, donor, .. } = *connection;
+        Self { group, client, hint, donor }
+    }
+}
+
+pub struct Placement {
+    settings: Arc<Settings>,
+    /// By group: whose turn it is.
+    choosers: BTreeMap<GroupId, Chooser>,
+    candidates: Candidates,
+    random: u32,
+}
+
+impl Placement {
+    pub fn new(settings: Arc<Settings>, seed: u32) -> Self {
+        Self { settings, choosers: BTreeMap::new(), candidates: Candidates::default(), random: seed | 1 }
+    }
+
+    /// The slot whose worker gets the connection; None while no worker may have it. `prospects`: the workers that
+    /// serve its group, in the order of their slots. `plain_http`: what they serve there.
+    pub fn choose(
+        &mut self,
+        asked: &Asked,
+        plain_http: bool,
+        prospects: impl Iterator<Item = Prospect>,
+    ) -> Option<u16> {
+        let Asked { group, client, hint, donor } = *asked;
+        let strategy = self.settings.effective_strategy();
+        // Whoever belongs to a slot goes there, warm or not.
+        let bound = hint.slot.is_some() || strategy == Strategy::IpHash;
+        let candidates = self.candidates.find(prospects, plain_http && !bound, &self.settings);
+        if candidates.len() > 1 {
+            candidates.retain(|candidate| Some(candidate.slot) != donor);
+        }
+        // A number is drawn for every choice, so that none depends on what the others were.
+        self.random = next_random(self.random);
+        let by_hint = |slot| candidates.iter().position(|candidate: &Candidate| candidate.slot == slot);
+        let chosen = hint.slot.and_then(by_hint).or_else(|| {
+            let chooser = self.choosers.entry(group).or_insert_with(|| Chooser::new(strategy));
+            if self.settings.rebalance && donor.is_some() && !bound {
+                chooser.lightest(candidates)
+            } else {
+                chooser.choose(candidates, key(strategy, client, hint), self.random)
+            }
+        });
+        chosen.map(|index| candidates[index].slot)
+    }
+
+    /// The group is gone.
+    pub fn forget(&mut self, group: GroupId) {
+        self.choosers.remove(&group);
+    }
+}
+
+fn key(strategy: Strategy, client: Option<SocketAddr>, hint: Hint) -> Option<ClientKey> {
+    match strategy {
+        Strategy::Os => client.map(flow_key),
+        _ => hint.client.or(client.map(|client| client.ip())).map(client_key),
+    }
+}
+
+/// xorshift32: two choices at random need no better.
+fn next_random(mut random: u32) -> u32 {
+    random ^= random << 13;
+    random ^= random >> 17;
+    random ^= random << 5;
+    random
+}

@@ -1,0 +1,51 @@
+//! When the workers' connections are compared, and which worker is asked for some of its idle ones. What it gives comes
+//! back as any handoff does and finds the lightest worker.
+
+use std::time::Duration;
+
+use crate::balance::{Ask, Load, REBALANCE_INTERVAL, Rebalance};
+
+#[derive(Default)]
+pub struct RebalanceTimer {
+    rebalance: Rebalance,
+    looked: Duration,
+}
+
+impl RebalanceTimer {
+    /// How long until the next look; None while there is nothing to look at. `connections`: of each worker whose
+    /// connections others may have.
+    pub fn due_in(mut connections: impl Iterator<Item = u32>) -> Option<Duration> {
+        let (mut workers, mut any) = (0, false);
+        let is_worth = connections.any(|count| {
+            workers += 1;
+            any |= count > 1;
+            any && workers > 1
+        });
+        is_worth.then_some(REBALANCE_INTERVAL)
+    }
+
+    pub fn is_due(&self, now: Duration) -> bool {
+        now.saturating_sub(self.looked) >= REBALANCE_INTERVAL
+    }
+
+    /// Whom to ask for connections, if anybody.
+    pub fn look(&mut self, loads: &[Load], now: Duration) -> Option<Ask> {
+        self.looked = now;
+        if loads.len() < 2 { None } else { self.rebalance.look(loads, now) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_something_to_compare_with_two_workers_and_two_connections() {
+        for (counts, is_worth) in
+            [(&[][..], false), (&[9], false), (&[1, 1, 0], false), (&[0, 2], true), (&[2, 0], true)]
+        {
+            let due = RebalanceTimer::due_in(counts.iter().copied());
+            assert_eq!(due.is_some(), is_worth, "{counts:?}");
+        }
+    }
+}

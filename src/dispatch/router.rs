@@ -1,0 +1,871 @@
+//! The way of connections and commands between the parts of dispatch. Each part owns its state and answers what is to be
+//! done; this carries it from one to the next, and decides nothing that one of them could.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use tokio::sync::oneshot;
+
+use super::command::{Command, ListenFailure, Listening, Report};
+use super::connection::{Connection, Hint};
+use super::datagrams::{self, Datagrams, Successor};
+use super::fd_budget::FdBudget;
+use super::first_bytes::FirstBytes;
+use super::listeners::{Accepted, Applicant, Closed, End, Last, Listeners, MAX_QUEUED};
+use super::placement::{Asked, Placement, RebalanceTimer, WarmUp};
+use super::poller::{Poller, Token};
+use super::queue::Queues;
+use super::refusal::{self, Refusals};
+use super::services::{OPENING, Outages, Siblings, Succession, Successions};
+use super::settings::{Affinity, Settings};
+use super::transfer::Taken;
+use super::workers::{HealthChange, Stage, WorkerChannel, WorkerState, WorkerTable};
+use crate::balance::Load;
+use crate::event::Level;
+use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
+use crate::metrics::layout::{header, row};
+use crate::metrics::memory::SharedMemory;
+use crate::model::WorkerId;
+
+/// Accepted in one go from one listener, so that a flood on one address does not starve the others.
+const BATCH: u32 = 64;
+
+/// The parts of dispatch.
+pub struct Router {
+    settings: Arc<Settings>,
+    poller: Poller,
+    report: Box<dyn Fn(Report) + Send>,
+    memory: SharedMemory,
+    workers: WorkerTable,
+    listeners: Listeners,
+    placement: Placement,
+    queues: Queues,
+    warm_up: WarmUp,
+    rebalance: RebalanceTimer,
+    first_bytes: FirstBytes,
+    refusals: Refusals,
+    datagrams: Datagrams,
+    successions: Successions,
+    siblings: Siblings,
+    outages: Outages,
+    /// Every worker has started, or has used up its budget: from then on a lost address is told.
+    is_started: bool,
+}
+
+impl Router {
+    pub fn new(
+        settings: Settings,
+        poller: Poller,
+        report: Box<dyn Fn(Report) + Send>,
+        memory: SharedMemory,
+        seed: u32,
+    ) -> Self {
+        let settings = Arc::new(settings);
+        let fd_budget = FdBudget::new(crate::sys::limits::descriptors());
+        Self {
+            poller,
+            report,
+            memory,
+            workers: WorkerTable::new(fd_budget, settings.max_connections_per_worker),
+            listeners: Listeners::new(settings.clone(), fd_budget),
+            placement: Placement::new(settings.clone(), seed),
+            queues: Queues::new(settings.max_queue, settings.queue_timeout),
+            warm_up: WarmUp::default(),
+            rebalance: RebalanceTimer::default(),
+            first_bytes: FirstBytes::new(settings.clone()),
+            refusals: Refusals::new(settings.fallback.clone()),
+            datagrams: Datagrams::new(fd_budget),
+            successions: Successions::default(),
+            siblings: Siblings::default(),
+            outages: Outages::default(),
+            is_started: false,
+            settings,
+        }
+    }
+
+    pub fn poller(&self) -> &Poller {
+        &self.poller
+    }
+
+    pub fn tell(&self, report: Report) {
+        (self.report)(report);
+    }
+
+    fn tell_all(&self, reports: impl IntoIterator<Item = Report>) {
+        reports.into_iter().for_each(|report| self.tell(report));
+    }
+
+    // What the loop asks.
+
+    /// A listener is too busy to be woken for.
+    pub fn is_polling(&self) -> bool {
+        self.listeners.is_busy()
+    }
+
+    /// Kernel programs choose workers, by numbers that change.
+    pub fn has_direct(&self) -> bool {
+        self.listeners.has_direct()
+    }
+
+    /// Connections wait for a worker, or for a descriptor.
+    pub fn is_waiting(&self) -> bool {
+        !self.queues.is_empty()
+            || self.listeners.is_resting()
+            || self.workers.has_dead()
+            || self.workers.with_unread_handoffs().next().is_some()
+    }
+
+    /// Workers change without waking the thread.
+    pub fn is_watching(&self) -> bool {
+        self.workers.is_busy() || self.listeners.has_direct() || self.warm_up.has_cold()
+    }
+
+    /// Clients read their refusals.
+    pub fn is_refusing(&self) -> bool {
+        !self.refusals.is_empty()
+    }
+
+    /// When something else is due.
+    pub fn due_in(&self, now: Duration) -> Option<Duration> {
+        [
+            self.rebalances_in(),
+            self.datagrams.due_in(now),
+            self.first_bytes.due_in(now),
+            self.siblings.due_in(now),
+            self.listeners.closes_in(now),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    // The way of a connection.
+
+    /// Something can be read.
+    pub fn wake(&mut self, token: Token, now: Duration) {
+        match token {
+            Token::Wake => {}
+            Token::PrimaryListener(group) => {
+                let accepted = self.accept(group, None, now);
+                if accepted > 0 {
+                    self.consider_mode(group, accepted, now);
+                }
+            }
+            Token::Slot(group, slot) => {
+                self.accept(group, Some(slot), now);
+            }
+            Token::Peek(id) => {
+                if let Some(connection) = self.first_bytes.ready(id, &self.poller, now) {
+                    self.route(connection, now);
+                }
+            }
+            Token::Refused(id) => self.refusals.drain(id),
+            Token::Handoffs(worker) => self.receive_handoffs(worker, now),
+        }
+    }
+
+    fn accept(&mut self, id: GroupId, slot: Option<u16>, now: Duration) -> u32 {
+        let (mut accepted, mut is_short) = (0, false);
+        while accepted < BATCH && !is_short {
+            match self.listeners.accept(id, slot, &self.poller, now) {
+                Accepted::Connection { connection, is_last } => {
+                    accepted += 1;
+                    is_short = is_last;
+                    self.place(connection, now);
+                }
+                Accepted::Gone => {}
+                Accepted::Short => is_short = true,
+                Accepted::None => break,
+            }
+        }
+        if is_short {
+            self.listeners.rest(&self.poller, now);
+        }
+        self.tell_listeners();
+        accepted
+    }
+
+    /// A connection that no worker has seen: perhaps its first bytes must be read before it can be placed.
+    fn place(&mut self, connection: Connection, now: Duration) {
+        if self.needs_first_bytes(connection.group) && !self.first_bytes.is_full() {
+            let per_request = self.settings.is_trusted(connection.client);
+            self.look_at_first_bytes(Connection { per_request, ..connection }, now);
+        } else {
+            self.route(connection, now);
+        }
+    }
+
+    fn needs_first_bytes(&self, group: GroupId) -> bool {
+        self.settings.needs_first_bytes() && self.listeners.is_plain_http(group)
+    }
+
+    fn look_at_first_bytes(&mut self, connection: Connection, now: Duration) {
+        if let Err(connection) = self.first_bytes.start(connection, &self.poller) {
+            self.route(connection, now);
+        }
+    }
+
+    /// Gives the connection to a worker, or lets it wait. Who waits already goes first.
+    fn route(&mut self, connection: Connection, now: Duration) {
+        let waits = self.queues.is_waited_in(connection.group);
+        let slot = if waits { None } else { self.choose(&Asked::of(&connection), now) };
+        match slot.and_then(|slot| self.workers.in_slot_mut(slot)) {
+            Some(channel) => channel.assign(connection),
+            None => self.enqueue(connection),
+        }
+    }
+
+    fn choose(&mut self, asked: &Asked, now: Duration) -> Option<u16> {
+        let shares = self.listeners.shares(asked.group)?;
+        let plain_http = self.listeners.is_plain_http(asked.group);
+        let prospects = self.workers.prospects(asked.group, |slot| shares.is_open(slot), now);
+        self.placement.choose(asked, plain_http, prospects)
+    }
+
+    fn enqueue(&mut self, connection: Connection) {
+        // The address may have closed while the connection was on its way.
+        let refused = if self.listeners.has(connection.group) {
+            self.queues.push(connection).err()
+        } else {
+            Some(connection)
+        };
+        refused.into_iter().for_each(|connection| self.refuse(connection));
+    }
+
+    /// No worker can take the connection.
+    fn refuse(&mut self, connection: Connection) {
+        if refusal::may_close_silently(&connection) {
+            return;
+        }
+        self.count_refused(1);
+        let notice = self.refusals.notice();
+        self.tell_all(notice);
+        let plain_http = self.listeners.is_plain_http(connection.group);
+        self.refusals.answer(connection, plain_http, &self.poller);
+    }
+
+    fn count_refused(&self, count: u64) {
+        self.memory.set(header::REFUSED, self.memory.get(header::REFUSED) + count);
+    }
+
+    /// Gives waiting connections to workers that may have them now; refuses those that waited too long.
+    pub fn serve_queues(&mut self, now: Duration) {
+        self.queues.groups().into_iter().for_each(|group| self.serve_queue(group, now));
+    }
+
+    fn serve_queue(&mut self, group: GroupId, now: Duration) {
+        while let Some(first) = self.queues.first(group) {
+            let late = self.queues.is_late(first, now);
+            // Whether a worker has room does not depend on the connection: if not for the first, then for none.
+            let asked = Asked::of(first);
+            let slot = if late { None } else { self.choose(&asked, now) };
+            if !late && slot.is_none() {
+                return;
+            }
+            let Some(first) = self.queues.pop(group) else { return };
+            match slot.and_then(|slot| self.workers.in_slot_mut(slot)) {
+                Some(channel) => channel.assign(first),
+                None => self.refuse(first),
+            }
+        }
+    }
+
+    /// Sends everything that was given to workers, and places again what a full channel did not take.
+    pub fn flush(&mut self, now: Duration) {
+        for _ in 0..3 {
+            let back = self.workers.flush(now);
+            if back.is_empty() {
+                return;
+            }
+            // A full channel is left alone for a while, so that this ends with workers or in the queue.
+            back.into_iter().for_each(|connection| self.route(connection, now));
+        }
+    }
+
+    /// What came back finds another worker. Its first bytes are still unread and may be looked at again.
+    fn place_again(&mut self, taken: Taken, now: Duration) {
+        if taken.lost > 0 {
+            self.count_refused(taken.lost as u64);
+            let text =
+                format!("{} connections were lost: the primary has no file descriptor left", taken.lost);
+            self.tell(Report::Notice(Level::Error, text));
+        }
+        taken.connections.into_iter().for_each(|connection| self.place(connection, now));
+    }
+
+    /// Reads what a worker hands over.
+    fn receive_handoffs(&mut self, worker: WorkerId, now: Duration) {
+        let Some((stage, channel)) = self.workers.find_mut(worker) else { return };
+        let handoffs = channel.receive_handoffs(now);
+        self.place_handoffs(handoffs, worker.slot, stage, now);
+    }
+
+    fn place_handoffs(&mut self, handoffs: Vec<Connection>, slot: u16, stage: Stage, now: Duration) {
+        let bound = self.settings.affinity != Affinity::None;
+        for mut connection in handoffs {
+            if self.needs_first_bytes(connection.group) && self.settings.is_trusted(connection.client) {
+                // Its next request may belong to another worker, and is waited for here.
+                self.look_at_first_bytes(Connection { per_request: true, ..connection }, now);
+                continue;
+            }
+            if stage == Stage::Serving {
+                connection.donor = Some(slot);
+            } else if bound {
+                // Its client belongs to the slot, and the slot has a new worker.
+                connection.hint = Hint { slot: Some(slot), ..connection.hint };
+            }
+            self.route(connection, now);
+        }
+    }
+
+    // Time.
+
+    /// Observes the workers, and takes back what lies with those that are unresponsive.
+    pub fn watch(&mut self, now: Duration) {
+        if self.settings.health_aware && !self.settings.inspected {
+            self.observe_workers(now);
+        }
+        let warm = self.warm_up.look(requests(&self.workers), now);
+        self.tell_all(warm.into_iter().map(|worker| Report::WarmedUp { worker }));
+        let accepted = self.workers.count_accepted();
+        let changed = self.listeners.count_direct(accepted, now);
+        changed.into_iter().for_each(|group| self.sync_group(group, now));
+    }
+
+    fn observe_workers(&mut self, now: Duration) {
+        // One that has connections under way need not be asked for its queues.
+        let is_asked = |slot| {
+            let channel = u16::try_from(slot).ok().and_then(|slot| self.workers.in_slot(slot));
+            channel.is_some_and(|channel| channel.under_way() == 0)
+        };
+        let queued = self.listeners.queued(self.workers.slots(), is_asked);
+        let changes = self.workers.observe(&queued, now);
+        for HealthChange { worker, unresponsive, fd_pressure } in &changes {
+            let (slot, generation) = (worker.slot, if *unresponsive { worker.generation } else { 0 });
+            self.memory.set_row(slot, row::UNRESPONSIVE, u64::from(generation));
+            // One that is short of descriptors says so itself.
+            if !fd_pressure {
+                self.tell(if *unresponsive {
+                    Report::Unresponsive { slot }
+                } else {
+                    Report::Recovered { slot }
+                });
+            }
+        }
+        let well = self.workers.serving().filter(|channel| channel.is_well());
+        let well: Vec<u16> = well.map(|channel| channel.id().slot).collect();
+        let takers = self.listeners.served_by(&well);
+        let taken = self.workers.take_back_from_unresponsive(&takers, now);
+        if !changes.is_empty() {
+            self.sync(now);
+        }
+        self.place_again(taken, now);
+    }
+
+    /// Does what is due.
+    pub fn pass_time(&mut self, now: Duration) {
+        self.listeners.resume(&self.poller, now);
+        self.tell_listeners();
+        self.take_back_from_dead(now);
+        let late: Vec<WorkerId> = self.workers.with_unread_handoffs().collect();
+        late.into_iter().for_each(|worker| self.receive_handoffs(worker, now));
+        self.rebalance(now);
+        let looked_at = self.first_bytes.expire(&self.poller, now);
+        looked_at.into_iter().for_each(|connection| self.route(connection, now));
+        self.serve_queues(now);
+        self.refusals.expire(now);
+        self.datagrams.expire(now);
+        self.compare_siblings(now);
+        self.listeners.closing().into_iter().for_each(|group| self.go_on_closing(group, now));
+    }
+
+    fn take_back_from_dead(&mut self, now: Duration) {
+        let taken = self.workers.take_back_from_dead(now);
+        self.place_again(taken, now);
+    }
+
+    /// Workers whose connections others may have, and that may have others'.
+    fn rebalanced(&self) -> impl Iterator<Item = &WorkerChannel> {
+        self.workers.serving().filter(|channel| {
+            channel.is_well() && !channel.has_fd_pressure() && self.listeners.serves_http(channel.id().slot)
+        })
+    }
+
+    fn rebalances_in(&self) -> Option<Duration> {
+        let connections = self.rebalanced().map(WorkerChannel::connections);
+        self.settings.rebalance.then(|| RebalanceTimer::due_in(connections)).flatten()
+    }
+
+    fn rebalance(&mut self, now: Duration) {
+        if !self.settings.rebalance || !self.rebalance.is_due(now) {
+            return;
+        }
+        let load = |channel: &WorkerChannel| Load {
+            worker: channel.id(),
+            connections: channel.connections(),
+            weight: self.settings.weight(channel.id().slot),
+            requests: channel.requests() as u64,
+            given: channel.given(),
+        };
+        let loads: Vec<Load> = self.rebalanced().map(load).collect();
+        if let Some(ask) = self.rebalance.look(&loads, now)
+            && let Some(channel) = self.workers.current_mut(ask.worker)
+        {
+            channel.ask_for(ask.count);
+        }
+    }
+
+    fn compare_siblings(&mut self, now: Duration) {
+        let workers = self.workers.serving().map(|channel| (channel.id().slot, channel.promoted()));
+        let addresses = self.listeners.addresses(self.workers.slots());
+        let reports = self.siblings.compare(workers, addresses, now);
+        self.tell_all(reports);
+    }
+
+    /// Says of each replacement what it lacks, where that has changed.
+    pub fn review_successions(&mut self) {
+        let Self { successions, workers, listeners, datagrams, .. } = self;
+        let reports = successions.review(|succession: &Succession| {
+            let worker = succession.worker();
+            let starting = workers.starting(worker)?;
+            let old = workers.in_slot(worker.slot).map(WorkerChannel::id);
+            let lacked = |socket| {
+                let old_has_it = old.is_some_and(|old| datagrams.is_held(socket, old));
+                let is_lacked = old_has_it && !datagrams.is_held(socket, worker);
+                if is_lacked { datagrams.name(socket) } else { None }
+            };
+            let addresses = listeners.addresses(workers.slots());
+            Some(succession.lacks(addresses, |group| starting.has_prepared(group), lacked))
+        });
+        self.tell_all(reports);
+    }
+
+    fn look_for_outages(&mut self, now: Duration) {
+        if self.is_started {
+            let reports = self.outages.look(self.listeners.addresses(self.workers.slots()), now);
+            self.tell_all(reports);
+        }
+    }
+
+    // Who accepts.
+
+    fn states(&self, now: Duration) -> Vec<WorkerState> {
+        self.workers.states(now)
+    }
+
+    /// After any change of shares, workers or modes.
+    pub fn sync(&mut self, now: Duration) {
+        let states = self.states(now);
+        self.listeners.sync(&states, &self.poller);
+        self.tell_listeners();
+    }
+
+    fn sync_group(&mut self, group: GroupId, now: Duration) {
+        let states = self.states(now);
+        self.listeners.sync_group(group, &states, &self.poller);
+        self.tell_listeners();
+    }
+
+    fn consider_mode(&mut self, group: GroupId, accepted: u32, now: Duration) {
+        if self.listeners.consider_mode(group, accepted, now) {
+            self.sync_group(group, now);
+        }
+    }
+
+    fn tell_listeners(&mut self) {
+        let reports = self.listeners.take_reports();
+        self.tell_all(reports);
+    }
+
+    // Commands.
+
+    pub fn carry_out(&mut self, command: Command, now: Duration) {
+        let moves_shares = command.moves_shares();
+        match command {
+            Command::Listen { address, options, asker, reply } => {
+                let listening = self.listen(address, options, asker, now);
+                // Nobody waits any more when the asking worker died meanwhile.
+                let _ = reply.send(listening);
+            }
+            Command::Join { worker, channel, far_end, page } => {
+                self.join(WorkerChannel::new(worker, channel, far_end, page));
+            }
+            Command::Succeed { worker } => self.succeed(worker),
+            Command::Started => {
+                self.is_started = true;
+                self.siblings.started(now);
+            }
+            Command::Promote { worker } => self.promote(worker, now),
+            Command::Serve { worker, group, plain_http } => self.serve(worker, group, plain_http, now),
+            Command::ConnectionLimit { worker, group, upto } => self.limit(worker, group, upto, now),
+            Command::Close { worker, group, reply } => self.close(worker, group, reply, now),
+            Command::Bind { datagram, worker, reply } => {
+                let _ = reply.send(self.bind(&datagram, worker, now));
+            }
+            Command::Unbind { socket, worker, reply } => {
+                self.datagrams.release(socket, worker);
+                if let Some((_, channel)) = self.workers.find_mut(worker) {
+                    channel.remove_first_socket(socket);
+                }
+                let _ = reply.send(());
+            }
+            Command::Hear { socket, membership, worker, reply } => {
+                self.datagrams.hear(socket, membership, worker, reply);
+            }
+            Command::Part { socket, membership, worker, reply } => {
+                let _ = reply.send(self.datagrams.part(socket, &membership, worker));
+            }
+            Command::Left { socket, membership, worker } => self.datagrams.left(socket, &membership, worker),
+            Command::FdPressure { worker, fd_pressure } => self.set_fd_pressure(worker, fd_pressure, now),
+            Command::Inspected { worker } => {
+                if let Some((_, channel)) = self.workers.find_mut(worker) {
+                    channel.inspect();
+                }
+            }
+            Command::Exclude { worker, exclude } => self.exclude(worker, exclude, now),
+            Command::Drain { worker } => {
+                if let Some(channel) = self.workers.current_mut(worker) {
+                    // What it has not read yet it still reads, before it closes its servers.
+                    channel.leave();
+                    self.sync(now);
+                }
+            }
+            Command::Leave { worker } => {
+                self.datagrams.leaves(worker);
+                if let Some(channel) = self.workers.current_mut(worker) {
+                    channel.leave();
+                    self.orphan(worker.slot, now);
+                    self.sync(now);
+                }
+            }
+            Command::Dead { worker } => self.on_exit(worker, now),
+            Command::Release { group, gone } => {
+                self.listeners.release(group, gone);
+                self.close_released(now);
+            }
+            Command::Retire { gone } => self.stop(gone, now),
+            Command::Shutdown => self.end(),
+        }
+        if moves_shares {
+            self.look_for_outages(now);
+        }
+    }
+
+    fn listen(
+        &mut self,
+        address: Address,
+        options: ListenOptions,
+        asker: Option<WorkerId>,
+        now: Duration,
+    ) -> Result<Listening, ListenFailure> {
+        let applicant = asker.map(|worker| Applicant {
+            slot: worker.slot,
+            ready_for: self
+                .workers
+                .find(worker)
+                .filter(|(stage, _)| *stage != Stage::Starting)
+                .map(|(_, channel)| now.saturating_sub(channel.promoted())),
+        });
+        let found = self.listeners.find_or_open(address, options, applicant, &self.poller, now);
+        self.tell_listeners();
+        let found = found?;
+        if found.is_new {
+            if found.port != 0 && self.memory.get(header::PORT) == 0 {
+                self.memory.set(header::PORT, u64::from(found.port));
+                self.tell(Report::Port(found.port));
+            }
+            self.sync(now);
+        }
+        let listening = self.listeners.hand_out(found.group, asker.map(|worker| worker.slot))?;
+        if let Some((_, channel)) = asker.and_then(|worker| self.workers.find_mut(worker)) {
+            channel.ask(found.group);
+        }
+        Ok(listening)
+    }
+
+    fn join(&mut self, channel: WorkerChannel) {
+        if let Err(errno) = self.poller.add_handoffs(channel.channel(), channel.id()) {
+            let slot = channel.id().slot;
+            let text = format!("Connections of worker {slot} cannot be handed over: {errno}");
+            self.tell(Report::Notice(Level::Warn, text));
+        }
+        self.workers.join(channel);
+    }
+
+    /// The worker is ready but for what its predecessor serves and it does not: that is reported, and each change of it.
+    fn succeed(&mut self, worker: WorkerId) {
+        let old = self.workers.in_slot(worker.slot);
+        let sockets = old.map(|old| old.first_sockets().clone()).unwrap_or_default();
+        let addresses = self.listeners.addresses(self.workers.slots());
+        self.successions.begin(worker, addresses, sockets);
+        self.review_successions();
+    }
+
+    /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
+    /// not read comes round again, and what it has read it finishes.
+    fn promote(&mut self, worker: WorkerId, now: Duration) {
+        let Some(promotion) = self.workers.promote(worker, now) else { return };
+        self.datagrams.serves(worker.slot, now);
+        self.warm_up.promoted(worker, requests(&self.workers), now);
+        self.listeners.take_over(worker.slot, &promotion.prepared);
+        self.sync(now);
+        let unread = self.workers.take_back_from_draining(worker.slot, now);
+        self.place_again(unread, now);
+        self.listeners.ids().into_iter().for_each(|group| self.consider_mode(group, 0, now));
+        self.serve_queues(now);
+    }
+
+    fn serve(&mut self, worker: WorkerId, group: GroupId, plain_http: bool, now: Duration) {
+        let Some((stage, channel)) = self.workers.find_mut(worker) else { return };
+        channel.has_answered(group);
+        match stage {
+            Stage::Starting => channel.prepare(group, plain_http),
+            Stage::Serving if self.listeners.has(group) => {
+                self.listeners.serve(group, worker.slot, plain_http);
+                self.sync(now);
+                self.consider_mode(group, 0, now);
+                self.serve_queues(now);
+            }
+            Stage::Serving | Stage::Draining => {}
+        }
+    }
+
+    fn limit(&mut self, worker: WorkerId, group: GroupId, upto: Option<u64>, now: Duration) {
+        let Some((_, channel)) = self.workers.find_mut(worker) else { return };
+        if channel.limit(group, upto) {
+            // It accepts by itself no more, or again.
+            self.sync(now);
+            self.consider_mode(group, 0, now);
+        }
+        self.serve_queues(now);
+    }
+
+    fn set_fd_pressure(&mut self, worker: WorkerId, fd_pressure: bool, now: Duration) {
+        let Some((_, channel)) = self.workers.find_mut(worker) else { return };
+        channel.set_fd_pressure(fd_pressure);
+        // Others may have room for what it cannot take.
+        let unread = if fd_pressure { channel.take_all(now) } else { Taken::default() };
+        self.sync(now);
+        self.place_again(unread, now);
+    }
+
+    fn exclude(&mut self, worker: WorkerId, exclude: bool, now: Duration) {
+        let others = self.workers.has_well_beside(worker.slot);
+        let Some((_, channel)) = self.workers.find_mut(worker) else { return };
+        channel.exclude(exclude);
+        let unread = if exclude && others {
+            channel.ask_for(channel.connections());
+            channel.take_all(now)
+        } else {
+            Taken::default()
+        };
+        self.sync(now);
+        self.place_again(unread, now);
+        self.serve_queues(now);
+    }
+
+    fn bind(
+        &mut self,
+        wanted: &Datagram,
+        holder: WorkerId,
+        now: Duration,
+    ) -> Result<(SocketId, std::os::fd::OwnedFd), ListenFailure> {
+        let Some((stage, channel)) = self.workers.find_mut(holder) else {
+            // It died while the address was waited for.
+            return Err(datagrams::failure(wanted, Errno::CONNABORTED));
+        };
+        let (id, socket) = self.datagrams.bind(wanted, holder)?;
+        if stage == Stage::Starting || now.saturating_sub(channel.promoted()) < OPENING {
+            channel.add_first_socket(id);
+        }
+        Ok((id, socket))
+    }
+
+    /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
+    fn on_exit(&mut self, worker: WorkerId, now: Duration) {
+        let Some((stage, mut gone)) = self.workers.remove(worker) else { return };
+        self.warm_up.gone(worker);
+        if stage == Stage::Serving {
+            self.orphan(worker.slot, now);
+            self.sync(now);
+        }
+        let successor = match (stage, self.workers.in_slot(worker.slot)) {
+            (Stage::Draining, Some(successor)) => Successor::Serves(successor.promoted()),
+            (Stage::Draining, None) => Successor::Expected,
+            // One that was told to leave without a successor is not replaced.
+            (Stage::Serving, _) if !gone.is_leaving() => Successor::Expected,
+            (Stage::Serving | Stage::Starting, _) => Successor::None,
+        };
+        self.datagrams.gone(worker, successor);
+        let handoffs = gone.receive_handoffs(now);
+        self.place_handoffs(handoffs, worker.slot, stage, now);
+        self.workers.keep_dead(gone);
+        self.take_back_from_dead(now);
+    }
+
+    // Addresses close.
+
+    /// The slot's worker serves no more, and its replacement is expected.
+    fn orphan(&mut self, slot: u16, now: Duration) {
+        self.listeners.orphan(slot);
+        self.close_released(now);
+    }
+
+    /// An address that the primary's program closed ends with the last worker that serves it.
+    fn close_released(&mut self, now: Duration) {
+        let released = self.listeners.released();
+        released.into_iter().for_each(|group| self.begin_to_close(group, End::Unserved, now));
+    }
+
+    /// The worker closes its server. `reply` hears whether another serves there.
+    fn close(&mut self, worker: WorkerId, group: GroupId, reply: oneshot::Sender<bool>, now: Duration) {
+        let Some((stage, channel)) = self.workers.find_mut(worker) else {
+            let _ = reply.send(self.listeners.is_served(group));
+            return;
+        };
+        channel.has_answered(group);
+        let is_awaited = self.workers.is_awaited(group);
+        if stage == Stage::Serving && self.listeners.is_last(group, worker.slot, is_awaited) {
+            // Nobody serves the address any more: a client is refused by the kernel, as with one process.
+            self.listeners.reserve(group, worker.slot, now);
+            return self.begin_to_close(group, End::Last(Last { worker, reply }), now);
+        }
+        if stage == Stage::Serving {
+            self.close_serving(worker, group, is_awaited, now);
+        } else {
+            self.close_prepared(worker, group, now);
+        }
+        let _ = reply.send(self.listeners.is_served(group));
+    }
+
+    /// Others serve there, or will.
+    fn close_serving(&mut self, worker: WorkerId, group: GroupId, is_awaited: bool, now: Duration) {
+        let Some(closed) = self.listeners.close_share(group, worker.slot, is_awaited) else { return };
+        self.sync(now);
+        // What lies in its channel for this server would find it closed; the rest comes round again.
+        self.take_back_for(worker, group, now);
+        if closed == Closed::Abandoned {
+            self.listeners.reserve(group, worker.slot, now);
+            self.begin_to_close(group, End::Unserved, now);
+        }
+        self.close_released(now);
+        self.serve_queues(now);
+    }
+
+    /// The slot's share is another's; only what lies in the worker's own channel would find this server closed.
+    fn close_prepared(&mut self, worker: WorkerId, group: GroupId, now: Duration) {
+        self.take_back_for(worker, group, now);
+        // Where nobody else has a server, none will come.
+        if self.listeners.is_untouched(group) && !self.workers.is_awaited(group) {
+            self.begin_to_close(group, End::Unserved, now);
+        }
+    }
+
+    /// Takes back what the worker has not read; its server in the group has closed.
+    fn take_back_for(&mut self, worker: WorkerId, group: GroupId, now: Duration) {
+        let Some((_, channel)) = self.workers.find_mut(worker) else { return };
+        channel.unprepare(group);
+        let unread = channel.take_all(now);
+        channel.forget_limit(group);
+        self.place_again(unread, now);
+    }
+
+    /// The cluster stops: its addresses close. `gone` is dropped when they have, and when every connection that the
+    /// kernel had accepted is with a worker.
+    fn stop(&mut self, gone: oneshot::Sender<()>, now: Duration) {
+        self.datagrams.clear();
+        self.listeners.stop(gone, now);
+        self.listeners.ids().into_iter().for_each(|group| self.begin_to_close(group, End::Stop, now));
+    }
+
+    fn begin_to_close(&mut self, group: GroupId, end: End, now: Duration) {
+        if self.listeners.begin_to_close(group, end, now) {
+            self.go_on_closing(group, now);
+        }
+    }
+
+    fn go_on_closing(&mut self, group: GroupId, now: Duration) {
+        let Some(is_over) = self.listeners.close_look(group, now) else { return };
+        // What the kernel has queued is taken as far as it can be placed.
+        for slot in self.listeners.emptied(group) {
+            while !self.queues.is_full() && self.accept(group, slot, now) > 0 {}
+        }
+        if is_over || !self.listeners.is_expecting(group) {
+            self.close_now(group, now);
+        }
+    }
+
+    fn close_now(&mut self, group: GroupId, now: Duration) {
+        for slot in self.listeners.emptied(group) {
+            // A queue that something may still join is not emptied for ever.
+            let most = self.settings.max_queue.max(MAX_QUEUED) / BATCH as usize + 1;
+            let _ = (0..most).find(|_| self.accept(group, slot, now) < BATCH);
+        }
+        let Some(end) = self.listeners.end_of(group) else { return };
+        if !matches!(end, End::Unserved) {
+            // Nobody looks at their first bytes any more.
+            let fresh = self.first_bytes.take_fresh(group, &self.poller);
+            fresh.into_iter().for_each(|connection| self.route(connection, now));
+        }
+        // What was placed is with its workers before they hear of the end.
+        self.flush(now);
+        match end {
+            End::Stop => {
+                let silent = self.first_bytes.take(group, &self.poller);
+                self.listeners.let_go(group, &self.poller);
+                silent.into_iter().for_each(|connection| self.refuse(connection));
+            }
+            End::Unserved => self.shut(group),
+            End::Last(Last { worker, reply }) => {
+                if let Some((_, channel)) = self.workers.find_mut(worker) {
+                    channel.forget_limit(group);
+                }
+                self.shut(group);
+                // The worker reads what it was given before it closes.
+                let _ = reply.send(false);
+            }
+        }
+    }
+
+    /// Closes an address that nobody serves, for the workers that still hold a copy of a listener too.
+    fn shut(&mut self, group: GroupId) {
+        self.listeners.shut_down(group);
+        self.forget(group);
+    }
+
+    /// Forgets an address that nobody serves.
+    fn forget(&mut self, group: GroupId) {
+        let peeked = self.first_bytes.take(group, &self.poller);
+        let waiting = self.queues.take(group);
+        peeked.into_iter().chain(waiting).for_each(|connection| self.refuse(connection));
+        self.listeners.remove(group, &self.poller);
+        self.placement.forget(group);
+        self.outages.forget(group);
+    }
+
+    /// Tells who waits for it that every address has closed, and that what was accepted there is with the workers.
+    /// What finds no worker in time is refused.
+    pub fn tell_stopped(&mut self, now: Duration) {
+        if self.listeners.has_stopped(!self.queues.is_empty(), now) {
+            self.queues.take_all().into_iter().for_each(|connection| self.refuse(connection));
+            self.listeners.tell_stopped();
+        }
+    }
+
+    /// Refuses what waits and closes everything.
+    fn end(&mut self) {
+        self.listeners.ids().into_iter().for_each(|group| self.forget(group));
+        self.datagrams.clear();
+    }
+
+    /// Publishes what the thread counts.
+    pub fn publish(&self) {
+        self.memory.set(header::QUEUED, self.queues.len() as u64);
+    }
+}
+
+/// What each worker that serves has got in its life.
+fn requests(workers: &WorkerTable) -> impl Iterator<Item = (WorkerId, f64)> {
+    workers.serving().map(|channel| (channel.id(), channel.requests()))
+}

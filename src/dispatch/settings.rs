@@ -1,0 +1,89 @@
+//! What the configuration says about dispatch, and what follows from it alone.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::balance::Strategy;
+use crate::config::Network;
+
+pub use crate::config::sections::balancing::DispatchMode;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Affinity {
+    None,
+    Ip,
+    /// A signed cookie of that name names the slot.
+    Cookie {
+        name: String,
+        key: Vec<u8>,
+    },
+}
+
+/// What the configuration says about dispatch; fixed for a cluster's life in this version.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub strategy: Strategy,
+    pub mode: DispatchMode,
+    /// By slot; 1 beyond its end.
+    pub weights: Vec<u32>,
+    /// Unresponsive workers get nothing new.
+    pub health_aware: bool,
+    /// Choose by live connection counts.
+    pub connection_tracking: bool,
+    pub affinity: Affinity,
+    /// Proxies whose X-Forwarded-For or Forwarded is believed when hashing.
+    pub trusted_proxies: Vec<Network>,
+    /// Idle connections move from heavy workers to light ones.
+    pub rebalance: bool,
+    pub max_connections_per_worker: Option<u32>,
+    /// Connections that may wait while no worker may take one.
+    pub max_queue: usize,
+    pub queue_timeout: Duration,
+    /// The workers run under an inspector: one that stands at a breakpoint is not unresponsive.
+    pub inspected: bool,
+    /// Slots to make listeners for at the first listen.
+    pub slots: u16,
+    pub fallback: Fallback,
+}
+
+/// drover's own answer when no worker can.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fallback {
+    pub status: u16,
+    pub body: String,
+    pub content_type: String,
+    /// Seconds; 0: no Retry-After.
+    pub retry_after: u64,
+}
+
+impl Settings {
+    /// Stickiness by address overrules the strategy: both modes then hash the address.
+    pub fn effective_strategy(&self) -> Strategy {
+        if self.affinity == Affinity::Ip { Strategy::IpHash } else { self.strategy }
+    }
+
+    /// From `loadBalancing.weights`.
+    pub fn weight(&self, slot: u16) -> u32 {
+        self.weights.get(usize::from(slot)).copied().unwrap_or(1)
+    }
+
+    /// An option keeps every listener in push mode: it asks for it, or only the accept thread can honour it.
+    pub fn holds_push(&self) -> bool {
+        self.mode == DispatchMode::Push
+            || self.max_connections_per_worker.is_some()
+            || matches!(self.affinity, Affinity::Cookie { .. })
+            || !self.trusted_proxies.is_empty()
+    }
+
+    /// Whether the worker of a plain HTTP connection depends on what its requests say.
+    pub fn needs_first_bytes(&self) -> bool {
+        let by_cookie = matches!(self.affinity, Affinity::Cookie { .. });
+        let by_forwarded = self.effective_strategy() == Strategy::IpHash && !self.trusted_proxies.is_empty();
+        by_cookie || by_forwarded
+    }
+
+    /// A trusted proxy's connection: each of its requests may be another client's.
+    pub fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
+        peer.is_some_and(|peer| self.trusted_proxies.iter().any(|network| network.contains(peer.ip())))
+    }
+}

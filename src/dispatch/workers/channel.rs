@@ -1,0 +1,468 @@
+//! One worker as the accept thread knows it: its channel, what was sent and not yet taken, and whether it may have
+//! more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::super::connection::Connection;
+use super::super::fd_budget::FdBudget;
+use super::super::placement::{Pace, Prospect, WorkerLoad};
+use super::super::transfer::{Taken, read_back, receive_handoffs, send};
+use super::connection_limit::ConnectionLimits;
+use super::heartbeat::Heartbeat;
+use super::state::WorkerState;
+use crate::ipc::control::{GroupId, SocketId};
+use crate::ipc::fd_message::{self, FdHeader};
+use crate::metrics::layout::page;
+use crate::metrics::memory::Page;
+use crate::model::WorkerId;
+
+/// A worker is warm when it has answered so many requests: its code is compiled by then.
+const WARM_RESPONSES: f64 = 1000.0;
+/// Or when it has had its slot for so long, whatever it answered.
+const WARM_AFTER: Duration = Duration::from_secs(1);
+
+/// A cold worker may have one connection more at a time for each so many answers.
+const ANSWERS_A_CONNECTION: f64 = 64.0;
+
+/// How long a worker whose channel was full is left alone.
+const BACK_OFF: Duration = Duration::from_millis(2);
+
+pub struct WorkerChannel {
+    id: WorkerId,
+    channel: OwnedFd,
+    far_end: OwnedFd,
+    page: Page,
+    /// Connections given to this worker, less those taken back.
+    sent: u64,
+    /// How many of `page::ACCEPTED` have been counted.
+    accepted_seen: u64,
+    heartbeat: Heartbeat,
+    unresponsive: bool,
+    excluded: bool,
+    inspected: bool,
+    fd_pressure: bool,
+    leaving: bool,
+    blocked_until: Duration,
+    pending: Vec<Connection>,
+    /// Something was given that was never in another worker's channel: worth reading its channel for, once it
+    /// is unresponsive.
+    can_take_back: bool,
+    prepared: BTreeMap<GroupId, bool>,
+    asked: BTreeSet<GroupId>,
+    first_sockets: BTreeSet<SocketId>,
+    has_unread_handoffs: bool,
+    promoted: Duration,
+    given: u64,
+    connection_limits: ConnectionLimits,
+}
+
+impl WorkerChannel {
+    /// `channel`: the primary's end; `far_end`: a duplicate of the worker's.
+    pub fn new(id: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page) -> Self {
+        Self {
+            id,
+            channel,
+            far_end,
+            page,
+            sent: 0,
+            accepted_seen: 0,
+            heartbeat: Heartbeat::default(),
+            unresponsive: false,
+            excluded: false,
+            inspected: false,
+            fd_pressure: false,
+            leaving: false,
+            blocked_until: Duration::ZERO,
+            pending: Vec::new(),
+            can_take_back: false,
+            prepared: BTreeMap::new(),
+            asked: BTreeSet::new(),
+            first_sockets: BTreeSet::new(),
+            has_unread_handoffs: false,
+            promoted: Duration::ZERO,
+            given: 0,
+            connection_limits: ConnectionLimits::default(),
+        }
+    }
+
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    /// The primary's end.
+    pub fn channel(&self) -> &OwnedFd {
+        &self.channel
+    }
+
+    /// Given to the worker and not taken by it yet.
+    pub fn under_way(&self) -> u64 {
+        self.sent.saturating_sub(self.page.get(page::PUSHED))
+    }
+
+    /// Open in the worker or on their way to it.
+    pub fn connections(&self) -> u32 {
+        let opened = self.sent + self.page.get(page::ACCEPTED);
+        u32::try_from(opened.saturating_sub(self.page.closed())).unwrap_or(u32::MAX)
+    }
+
+    /// Requests that it has got in its life.
+    pub fn requests(&self) -> f64 {
+        self.page.float(page::REQUESTS)
+    }
+
+    /// Connections that it has given away in its life.
+    pub fn given(&self) -> u64 {
+        self.given
+    }
+
+    /// When it got its slot.
+    pub fn promoted(&self) -> Duration {
+        self.promoted
+    }
+
+    /// It gets its slot's connections from now on. Tells the groups that it serves, with what its server is: from then
+    /// on the groups know.
+    pub fn promote(&mut self, now: Duration) -> BTreeMap<GroupId, bool> {
+        self.promoted = now;
+        std::mem::take(&mut self.prepared)
+    }
+
+    /// It is about to leave: it gets nothing more.
+    pub fn leave(&mut self) {
+        self.leaving = true;
+    }
+
+    pub fn is_leaving(&self) -> bool {
+        self.leaving
+    }
+
+    pub fn is_unresponsive(&self) -> bool {
+        self.unresponsive
+    }
+
+    /// A debugger may stop it: it is not unresponsive then.
+    pub fn inspect(&mut self) {
+        self.inspected = true;
+    }
+
+    /// It is not well in another's judgement: new work goes to the others while there are others.
+    pub fn exclude(&mut self, excluded: bool) {
+        self.excluded = excluded;
+    }
+
+    pub fn set_fd_pressure(&mut self, fd_pressure: bool) {
+        self.fd_pressure = fd_pressure;
+    }
+
+    pub fn has_fd_pressure(&self) -> bool {
+        self.fd_pressure
+    }
+
+    /// New work is better given to others.
+    fn is_excluded(&self) -> bool {
+        self.unresponsive || self.excluded
+    }
+
+    /// Stays and makes progress, as far as is known.
+    pub fn is_well(&self) -> bool {
+        !self.leaving && !self.is_excluded()
+    }
+
+    /// It has got a share of the group's address, and does not serve there yet.
+    pub fn ask(&mut self, group: GroupId) {
+        self.asked.insert(group);
+    }
+
+    /// It serves there now, or has closed its server.
+    pub fn has_answered(&mut self, group: GroupId) {
+        self.asked.remove(&group);
+    }
+
+    /// It serves the group from its promotion on.
+    pub fn prepare(&mut self, group: GroupId, plain_http: bool) {
+        self.prepared.insert(group, plain_http);
+    }
+
+    pub fn has_prepared(&self, group: GroupId) -> bool {
+        self.prepared.contains_key(&group)
+    }
+
+    pub fn unprepare(&mut self, group: GroupId) {
+        self.prepared.remove(&group);
+    }
+
+    /// It serves the group when it is promoted, or has just got a share for a server there.
+    pub fn awaits(&self, group: GroupId) -> bool {
+        self.has_prepared(group) || self.asked.contains(&group)
+    }
+
+    /// Datagram sockets that it bound at its start and has still.
+    pub fn first_sockets(&self) -> &BTreeSet<SocketId> {
+        &self.first_sockets
+    }
+
+    pub fn add_first_socket(&mut self, socket: SocketId) {
+        self.first_sockets.insert(socket);
+    }
+
+    pub fn remove_first_socket(&mut self, socket: SocketId) {
+        self.first_sockets.remove(&socket);
+    }
+
+    /// Sets up to which connection of its life the worker takes those of the group; is that limited from now on, or no
+    /// longer?
+    pub fn limit(&mut self, group: GroupId, upto: Option<u64>) -> bool {
+        self.connection_limits.set(group, upto)
+    }
+
+    /// Its server there has closed.
+    pub fn forget_limit(&mut self, group: GroupId) {
+        self.connection_limits.forget(group);
+    }
+
+    /// What the listeners depend on.
+    pub fn state(&self, now: Duration) -> WorkerState {
+        WorkerState {
+            slot: self.id.slot,
+            leaving: self.leaving,
+            excluded: self.is_excluded(),
+            fd_pressure: self.fd_pressure,
+            is_warm: self.is_warm(now),
+            connections: self.connections(),
+            latency_us: self.page.float(page::LATENCY),
+            limited: self.connection_limits.limited().collect(),
+        }
+    }
+
+    /// What the choice of a worker for a connection of the group depends on.
+    pub fn prospect(
+        &self,
+        group: GroupId,
+        now: Duration,
+        fd_budget: FdBudget,
+        max_connections: Option<u32>,
+    ) -> Prospect {
+        let has_room =
+            self.has_room(now, fd_budget, max_connections) && self.connection_limits.has_room(group);
+        Prospect {
+            slot: self.id.slot,
+            is_well: self.is_well(),
+            fd_pressure: self.fd_pressure,
+            load: has_room.then(|| self.load(now)),
+        }
+    }
+
+    fn load(&self, now: Duration) -> WorkerLoad {
+        let in_flight = self.requests() - self.page.float(page::RESPONSES);
+        let pace = if self.is_warm(now) {
+            Pace::Full
+        } else if self.has_slow_room() {
+            Pace::Slow
+        } else {
+            Pace::Wait
+        };
+        WorkerLoad {
+            connections: self.connections(),
+            latency_us: self.page.float(page::LATENCY),
+            in_flight: in_flight.max(0.0) as u32,
+            pace,
+        }
+    }
+
+    /// Has it served long enough to be as fast as it will be?
+    fn is_warm(&self, now: Duration) -> bool {
+        now.saturating_sub(self.promoted) >= WARM_AFTER || self.page.float(page::RESPONSES) >= WARM_RESPONSES
+    }
+
+    /// One that is cold gets one connection, and one more at a time for so many requests that it has answered: its
+    /// first ones take many times as long as later ones, and what comes meanwhile would wait behind them.
+    fn has_slow_room(&self) -> bool {
+        f64::from(self.connections()) <= (self.page.float(page::RESPONSES) / ANSWERS_A_CONNECTION).floor()
+    }
+
+    /// May it be given one more through its channel now?
+    fn has_room(&self, now: Duration, fd_budget: FdBudget, max_connections: Option<u32>) -> bool {
+        // One that is short of descriptors takes what it has room for; the others wait in the primary, where
+        // they can go to any worker.
+        let max_under_way = if self.fd_pressure { 1 } else { fd_budget.under_way() };
+        !self.leaving
+            && now >= self.blocked_until
+            && self.under_way() < max_under_way
+            && max_connections.is_none_or(|most| self.connections() < most)
+    }
+
+    /// Whether the worker is unresponsive, if that has changed. `has_own_queue`: connections wait in a listener that it
+    /// polls itself.
+    pub fn observe(&mut self, has_own_queue: bool, now: Duration) -> Option<bool> {
+        let outstanding = (self.under_way() > 0 || has_own_queue) && !self.inspected;
+        let unresponsive = self.heartbeat.observe(self.page.get(page::HEARTBEAT), outstanding, now);
+        if unresponsive == self.unresponsive {
+            return None;
+        }
+        self.unresponsive = unresponsive;
+        if unresponsive {
+            self.wake_up();
+        }
+        Some(unresponsive)
+    }
+
+    /// Connections that it accepted itself and that have not been counted yet.
+    pub fn count_accepted(&mut self) -> u64 {
+        let accepted = self.page.get(page::ACCEPTED);
+        let fresh = accepted - self.accepted_seen.min(accepted);
+        self.accepted_seen = accepted;
+        fresh
+    }
+
+    /// The connection is this worker's now; it goes out with the next `flush`.
+    pub fn assign(&mut self, connection: Connection) {
+        self.sent += 1;
+        self.connection_limits.given(connection.group);
+        self.can_take_back |= !connection.taken_back;
+        self.pending.push(connection);
+    }
+
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Sends what was given. What the channel does not take is handed back to be placed elsewhere.
+    pub fn flush(&mut self, now: Duration, fd_budget: FdBudget) -> Vec<Connection> {
+        let max_fds = if self.fd_pressure { 1 } else { fd_budget.message() };
+        let mut pending = std::mem::take(&mut self.pending);
+        match send(&self.channel, &mut pending, max_fds, now) {
+            Ok(()) => {
+                // Its capacity is used again.
+                self.pending = pending;
+                Vec::new()
+            }
+            Err(_) => {
+                // Full, too many in flight, or gone (its death is on the way): not this worker now.
+                self.blocked_until = now + BACK_OFF;
+                self.forget(&pending);
+                pending
+            }
+        }
+    }
+
+    /// Wakes an unresponsive worker when it can be woken: its heartbeat then says that it is well. It gets no other
+    /// work by which that could be seen.
+    fn wake_up(&self) {
+        // A full channel will wake it as well, and the dead need no waking.
+        let _ = fd_message::send(self.channel.as_fd(), FdHeader::of(0), &[]);
+    }
+
+    /// Asks for idle connections that others are to have.
+    pub fn ask_for(&self, count: u32) {
+        // A full channel means that it has not even read what it got; the next look asks again.
+        let _ = fd_message::send(self.channel.as_fd(), FdHeader { asked: count, ..FdHeader::of(0) }, &[]);
+    }
+
+    /// Reads what the worker hands over.
+    pub fn receive_handoffs(&mut self, now: Duration) -> Vec<Connection> {
+        let handoffs = receive_handoffs(&self.channel, now);
+        self.has_unread_handoffs = !handoffs.whole;
+        self.given += handoffs.connections.len() as u64;
+        handoffs.connections
+    }
+
+    /// It handed connections over for which there was no descriptor.
+    pub fn has_unread_handoffs(&self) -> bool {
+        self.has_unread_handoffs
+    }
+
+    /// Takes back from an unresponsive worker what one of the `takers` may have. Once a connection: when every worker
+    /// is slow, moving connections about only makes it worse.
+    pub fn take_back(&mut self, takers: &BTreeSet<GroupId>, now: Duration) -> Taken {
+        if !self.can_take_back || takers.is_empty() {
+            return Taken::default();
+        }
+        let mut taken = self.read_back(now);
+        let (moving, staying) = std::mem::take(&mut taken.connections)
+            .into_iter()
+            .partition(|connection| !connection.taken_back && takers.contains(&connection.group));
+        taken.connections = moving;
+        taken.connections.iter_mut().for_each(|connection| connection.taken_back = true);
+        self.forget(&taken.connections);
+        // Sent again before what was given since.
+        self.pending.splice(0..0, staying);
+        self.can_take_back = !taken.whole || self.pending.iter().any(|connection| !connection.taken_back);
+        taken
+    }
+
+    /// Takes back all that the worker has not read, and what was not even sent.
+    pub fn take_all(&mut self, now: Duration) -> Taken {
+        let mut taken = self.read_back(now);
+        taken.connections.append(&mut self.pending);
+        self.forget(&taken.connections);
+        taken
+    }
+
+    /// These were given and are not this worker's any more.
+    fn forget(&mut self, connections: &[Connection]) {
+        self.sent = self.sent.saturating_sub(connections.len() as u64);
+        connections.iter().for_each(|connection| self.connection_limits.taken_back(connection.group, 1));
+    }
+
+    fn read_back(&mut self, now: Duration) -> Taken {
+        let Self { sent, connection_limits, far_end, .. } = self;
+        let taken = read_back(far_end, now, |group, lost| {
+            *sent = sent.saturating_sub(lost as u64);
+            connection_limits.taken_back(group, lost as u64);
+        });
+        if self.unresponsive {
+            // The message that woke it came back too.
+            self.wake_up();
+        }
+        taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::memory::SharedMemory;
+    use rustix::event::{EventfdFlags, eventfd};
+
+    const WORKER: WorkerId = WorkerId::new(0, 1);
+
+    fn channel(memory: &SharedMemory) -> WorkerChannel {
+        let channel = || eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+        let mut channel = WorkerChannel::new(WORKER, channel(), channel(), memory.page(WORKER));
+        channel.promote(Duration::from_secs(10));
+        channel
+    }
+
+    fn set(memory: &SharedMemory, cell: usize, value: f64) {
+        memory.page(WORKER).set(cell, value.to_bits());
+    }
+
+    #[test]
+    fn a_worker_is_warm_after_a_second_or_a_thousand_answers() {
+        let (memory, _) = SharedMemory::create(0).unwrap();
+        let channel = channel(&memory);
+        assert!(!channel.is_warm(Duration::from_millis(10_999)));
+        assert!(channel.is_warm(Duration::from_secs(11)));
+        set(&memory, page::RESPONSES, 1000.0);
+        assert!(channel.is_warm(Duration::from_secs(10)));
+    }
+
+    #[test]
+    fn a_cold_worker_has_room_for_one_and_for_one_more_with_every_64_answers() {
+        let (memory, _) = SharedMemory::create(0).unwrap();
+        let channel = channel(&memory);
+        assert!(channel.has_slow_room());
+        memory.page(WORKER).add(page::ACCEPTED, 1);
+        assert!(!channel.has_slow_room());
+        set(&memory, page::RESPONSES, 63.0);
+        assert!(!channel.has_slow_room());
+        set(&memory, page::RESPONSES, 64.0);
+        assert!(channel.has_slow_room());
+        memory.page(WORKER).add(page::ACCEPTED, 1);
+        assert!(!channel.has_slow_room());
+        set(&memory, page::CLOSED, 1.0);
+        assert!(channel.has_slow_room());
+    }
+}

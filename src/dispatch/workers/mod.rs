@@ -1,0 +1,258 @@
+//! Who is there: for each slot the worker that gets its connections, the next one that gets ready beside it, old ones
+//! that finish what they have, and dead ones whose channels still hold connections. Only the first kind is ever chosen.
+
+mod channel;
+mod connection_limit;
+mod heartbeat;
+mod state;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::fd_budget::FdBudget;
+use super::placement::Prospect;
+use super::transfer::Taken;
+use crate::ipc::control::GroupId;
+use crate::model::WorkerId;
+
+pub use channel::WorkerChannel;
+pub use state::WorkerState;
+
+pub struct WorkerTable {
+    fd_budget: FdBudget,
+    max_connections: Option<u32>,
+    /// By slot.
+    serving: Vec<Option<WorkerChannel>>,
+    /// Joined, and not yet promoted.
+    starting: Vec<WorkerChannel>,
+    /// Replaced by a successor, and not gone yet.
+    draining: Vec<WorkerChannel>,
+    /// Gone; what they had not read could not be taken back yet for want of descriptors.
+    dead: Vec<WorkerChannel>,
+}
+
+/// What a worker is, or was when it went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Serving,
+    Starting,
+    Draining,
+}
+
+/// A worker stopped making progress, or does so again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HealthChange {
+    pub worker: WorkerId,
+    pub unresponsive: bool,
+    /// It is short of descriptors, which it says itself.
+    pub fd_pressure: bool,
+}
+
+/// A worker that has got its slot.
+pub struct Promotion {
+    /// The groups that it serves, with what its server is.
+    pub prepared: BTreeMap<GroupId, bool>,
+}
+
+impl WorkerTable {
+    /// `max_connections`: of one worker.
+    pub fn new(fd_budget: FdBudget, max_connections: Option<u32>) -> Self {
+        Self {
+            fd_budget,
+            max_connections,
+            serving: Vec::new(),
+            starting: Vec::new(),
+            draining: Vec::new(),
+            dead: Vec::new(),
+        }
+    }
+
+    pub fn join(&mut self, channel: WorkerChannel) {
+        self.starting.push(channel);
+    }
+
+    /// The worker takes its slot over; None when it is not coming (it died meanwhile). The one that had the slot
+    /// finishes what it has.
+    pub fn promote(&mut self, worker: WorkerId, now: Duration) -> Option<Promotion> {
+        let at = self.starting.iter().position(|channel| channel.id() == worker)?;
+        let mut channel = self.starting.remove(at);
+        let prepared = channel.promote(now);
+        let index = usize::from(worker.slot);
+        if self.serving.len() <= index {
+            self.serving.resize_with(index + 1, || None);
+        }
+        if let Some(mut old) = self.serving[index].replace(channel) {
+            old.leave();
+            self.draining.push(old);
+        }
+        Some(Promotion { prepared })
+    }
+
+    pub fn serving(&self) -> impl Iterator<Item = &WorkerChannel> {
+        self.serving.iter().flatten()
+    }
+
+    fn serving_mut(&mut self) -> impl Iterator<Item = &mut WorkerChannel> {
+        self.serving.iter_mut().flatten()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &WorkerChannel> {
+        self.serving().chain(&self.starting).chain(&self.draining)
+    }
+
+    pub fn in_slot(&self, slot: u16) -> Option<&WorkerChannel> {
+        self.serving.get(usize::from(slot)).and_then(Option::as_ref)
+    }
+
+    pub fn in_slot_mut(&mut self, slot: u16) -> Option<&mut WorkerChannel> {
+        self.serving.get_mut(usize::from(slot)).and_then(Option::as_mut)
+    }
+
+    /// The worker, if it has its slot.
+    pub fn current_mut(&mut self, worker: WorkerId) -> Option<&mut WorkerChannel> {
+        self.in_slot_mut(worker.slot).filter(|channel| channel.id() == worker)
+    }
+
+    /// Slots up to the highest that has ever had a worker.
+    pub fn slots(&self) -> usize {
+        self.serving.len()
+    }
+
+    pub fn starting(&self, worker: WorkerId) -> Option<&WorkerChannel> {
+        self.starting.iter().find(|channel| channel.id() == worker)
+    }
+
+    /// Whatever it is.
+    pub fn find(&self, worker: WorkerId) -> Option<(Stage, &WorkerChannel)> {
+        let serving = self.serving().map(|channel| (Stage::Serving, channel));
+        let starting = self.starting.iter().map(|channel| (Stage::Starting, channel));
+        let draining = self.draining.iter().map(|channel| (Stage::Draining, channel));
+        serving.chain(starting).chain(draining).find(|(_, channel)| channel.id() == worker)
+    }
+
+    /// Whatever it is.
+    pub fn find_mut(&mut self, worker: WorkerId) -> Option<(Stage, &mut WorkerChannel)> {
+        let serving = self.serving.iter_mut().flatten().map(|channel| (Stage::Serving, channel));
+        let starting = self.starting.iter_mut().map(|channel| (Stage::Starting, channel));
+        let draining = self.draining.iter_mut().map(|channel| (Stage::Draining, channel));
+        serving.chain(starting).chain(draining).find(|(_, channel)| channel.id() == worker)
+    }
+
+    pub fn remove(&mut self, worker: WorkerId) -> Option<(Stage, WorkerChannel)> {
+        let is = |channel: &WorkerChannel| channel.id() == worker;
+        if let Some(slot) = self.serving.iter_mut().find(|slot| slot.as_ref().is_some_and(is)) {
+            return slot.take().map(|channel| (Stage::Serving, channel));
+        }
+        if let Some(at) = self.starting.iter().position(is) {
+            return Some((Stage::Starting, self.starting.remove(at)));
+        }
+        let at = self.draining.iter().position(is)?;
+        Some((Stage::Draining, self.draining.remove(at)))
+    }
+
+    /// Keeps a dead worker's channel until everything is read back from it.
+    pub fn keep_dead(&mut self, channel: WorkerChannel) {
+        self.dead.push(channel);
+    }
+
+    pub fn has_dead(&self) -> bool {
+        !self.dead.is_empty()
+    }
+
+    /// Takes back what the dead have not read; as much as there are descriptors for.
+    pub fn take_back_from_dead(&mut self, now: Duration) -> Taken {
+        let mut taken = Taken::default();
+        self.dead.retain_mut(|gone| {
+            let back = gone.take_all(now);
+            let whole = back.whole;
+            taken.append(back);
+            !whole
+        });
+        taken
+    }
+
+    /// Takes back from unresponsive workers what one of the `takers` may have.
+    pub fn take_back_from_unresponsive(&mut self, takers: &BTreeSet<GroupId>, now: Duration) -> Taken {
+        let mut taken = Taken::default();
+        for channel in self.serving_mut().filter(|channel| channel.is_unresponsive()) {
+            taken.append(channel.take_back(takers, now));
+        }
+        taken
+    }
+
+    /// Takes back what the slot's former workers have not read.
+    pub fn take_back_from_draining(&mut self, slot: u16, now: Duration) -> Taken {
+        let mut taken = Taken::default();
+        let former = self.starting.iter_mut().chain(&mut self.draining);
+        for channel in former.filter(|channel| channel.id().slot == slot && channel.is_leaving()) {
+            taken.append(channel.take_all(now));
+        }
+        taken
+    }
+
+    /// Observes every worker that serves. `queued`: by slot, connections wait in a listener that its worker polls.
+    pub fn observe(&mut self, queued: &[bool], now: Duration) -> Vec<HealthChange> {
+        let mut changes = Vec::new();
+        for channel in self.serving_mut() {
+            let worker = channel.id();
+            let has_own_queue = queued.get(usize::from(worker.slot)).is_some_and(|queued| *queued);
+            if let Some(unresponsive) = channel.observe(has_own_queue, now) {
+                changes.push(HealthChange { worker, unresponsive, fd_pressure: channel.has_fd_pressure() });
+            }
+        }
+        changes
+    }
+
+    /// The states of the workers that serve.
+    pub fn states(&self, now: Duration) -> Vec<WorkerState> {
+        self.serving().map(|channel| channel.state(now)).collect()
+    }
+
+    /// The workers in whose slots `is_open` says that the group is served.
+    pub fn prospects(
+        &self,
+        group: GroupId,
+        is_open: impl Fn(u16) -> bool,
+        now: Duration,
+    ) -> impl Iterator<Item = Prospect> {
+        let serves = move |channel: &&WorkerChannel| is_open(channel.id().slot) && !channel.is_leaving();
+        let serving = self.serving().filter(serves);
+        serving.map(move |channel| channel.prospect(group, now, self.fd_budget, self.max_connections))
+    }
+
+    /// Does a worker but that of the slot make progress?
+    pub fn has_well_beside(&self, slot: u16) -> bool {
+        self.serving().any(|channel| channel.id().slot != slot && channel.is_well())
+    }
+
+    /// A worker that gets ready has a server there, or one has just got a share for one.
+    pub fn is_awaited(&self, group: GroupId) -> bool {
+        self.all().any(|channel| channel.awaits(group))
+    }
+
+    /// Something may change without waking the thread: workers have unread connections, or are unresponsive.
+    pub fn is_busy(&self) -> bool {
+        self.serving().any(|channel| channel.under_way() > 0 || channel.is_unresponsive())
+    }
+
+    /// Connections that the workers accepted themselves since the last count.
+    pub fn count_accepted(&mut self) -> u64 {
+        self.serving_mut().map(WorkerChannel::count_accepted).sum()
+    }
+
+    /// Workers that have handed over what could not be read for want of descriptors.
+    pub fn with_unread_handoffs(&self) -> impl Iterator<Item = WorkerId> {
+        self.all().filter(|channel| channel.has_unread_handoffs()).map(WorkerChannel::id)
+    }
+
+    /// Sends everything that was given to workers; returns what full channels did not take.
+    pub fn flush(&mut self, now: Duration) -> Vec<Connection> {
+        let fd_budget = self.fd_budget;
+        let mut back = Vec::new();
+        for channel in self.serving_mut().filter(|channel| channel.has_pending()) {
+            back.append(&mut channel.flush(now, fd_budget));
+        }
+        back
+    }
+}
