@@ -136,8 +136,47 @@ export declare function aloneTells(what: string): any
  */
 export declare function attachWorker(primaryPid: number): any
 
+/**
+ * The cells of a process's page that JavaScript writes, as [`page`] says, with the shape of a histogram; and of a
+ * program's metrics the cell of what found no room, as [`sheet`] says.
+ */
+export interface Cells {
+  CLOSED: number
+  REQUESTS: number
+  RESPONSES: number
+  DURATION: number
+  LATENCY: number
+  AFFINITY_MISMATCH: number
+  CLOCK: number
+  ABORTED: number
+  STATUS: number
+  HEAP_USED: number
+  HEAP_TOTAL: number
+  EXTERNAL: number
+  FAILED: number
+  STREAK: number
+  RECEIVED: number
+  SENT: number
+  HISTOGRAM: number
+  BUCKETS: number
+  /** Buckets for each doubling. */
+  STEPS: number
+  METRICS_DROPPED: number
+}
+
 /** Closes a descriptor that `connections` delivered and nobody adopted. */
 export declare function closeDescriptor(fd: number): void
+
+/** What both sides know. */
+export declare function constants(): Constants
+
+export interface Constants {
+  cells: Cells
+  notifications: Notifications
+  messages: Messages
+  tickets: Tickets
+  logMarks: LogMarks
+}
 
 /** `DEFAULT_VALUES` of the contract. */
 export declare function defaultValues(): any
@@ -160,8 +199,51 @@ export declare function intelligentConfig(env: any): any
 /** Does a tool run this process that restarts it whenever a file is saved? */
 export declare function isWatched(): boolean
 
+/** Marks in what a worker writes, which the log takes out again. */
+export interface LogMarks {
+  /** Before the end of a line whose record goes on in the next. */
+  continues: string
+  /** Around the id of a request, at a line's beginning. */
+  idBegins: string
+  idEnds: string
+}
+
 /** Lays one configuration over another, in canonical names. */
 export declare function mergeConfigs(base: any, over: any): any
+
+/** What messages are, and who sends them, as [`messages`] says. */
+export interface Messages {
+  NOTIFICATION: number
+  REQUEST: number
+  RESPONSE: number
+  FAILURE: number
+  JSON_TEXT: number
+  CLONE: number
+  JSON_AND_BUFFERS: number
+  PRIMARY: number
+  REFUSED: number
+  NOBODY: number
+  /** A worker's name is its generation times this, plus its slot. */
+  GENERATION: number
+}
+
+/** The kinds of notifications that a worker's JavaScript gets. */
+export interface Notifications {
+  drain: number
+  goodbye: number
+  gone: number
+  timeUp: number
+  commandResult: number
+  promoted: number
+  unready: number
+  rebalance: number
+  lead: number
+  event: number
+  check: number
+  diagnose: number
+  closeServer: number
+  late: number
+}
 
 /** The option reference, as Markdown. */
 export declare function optionReference(): string
@@ -202,6 +284,15 @@ export declare function startAlone(into: object): any
  */
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
 
+/** The memory of the keys of TLS session tickets, as [`tickets`] says. */
+export interface Tickets {
+  keys: number
+  /** Bytes of a key: its name, its HMAC key and its cipher's key, each as long as the others. */
+  keyBytes: number
+  /** Bytes before the first key. */
+  offset: number
+}
+
 /** Asks for a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`. */
 export declare function workerBind(datagram: any): any
 
@@ -219,9 +310,9 @@ export declare function workerChecked(number: number, failure: string | undefine
 
 /**
  * No more connections of the group come after this returns, but for those that `connections` is being called
- * with. True when other workers serve there.
+ * with. `{ ok }`, true when other workers serve there, or `{ error }` when the primary could not be told.
  */
-export declare function workerClose(group: number): boolean
+export declare function workerClose(group: number): any
 
 /** The cluster's health; see [`view::health`]. */
 export declare function workerClusterHealth(): any

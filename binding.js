@@ -848,6 +848,7 @@ module.exports.aloneStands = nativeBinding.aloneStands
 module.exports.aloneTells = nativeBinding.aloneTells
 module.exports.attachWorker = nativeBinding.attachWorker
 module.exports.closeDescriptor = nativeBinding.closeDescriptor
+module.exports.constants = nativeBinding.constants
 module.exports.defaultValues = nativeBinding.defaultValues
 module.exports.giveAway = nativeBinding.giveAway
 module.exports.holdLastBytes = nativeBinding.holdLastBytes

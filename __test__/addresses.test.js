@@ -10,7 +10,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { datagram, freePort, request, tcp } = require('./helpers/http');
-const { everyday, folder, noNetworks, ownNetwork, program } = require('./helpers/program');
+const { failureCluster, folder, noNetworks, ownNetwork, program } = require('./helpers/program');
 
 /** So many answers, each on a connection of its own. */
 const ask = async (address, count, options) => {
@@ -142,7 +142,7 @@ test('responses name their worker outside production, and in production when ask
 test('a unix socket is served by all workers and unlinked by the primary at the end', async (t) => {
   const socket = path.join(folder(t), 'app.sock');
   const serve = async () => {
-    const cluster = everyday(t, { port: socket, config: { loadBalancing: { healthAware: false } } });
+    const cluster = failureCluster(t, { port: socket, config: { loadBalancing: { healthAware: false } } });
     await cluster.until(/the cluster is ready/);
     return cluster;
   };
@@ -159,9 +159,9 @@ test('a unix socket is served by all workers and unlinked by the primary at the 
 
 test('a socket file that a killed primary left is used again, one that is served is not', async (t) => {
   const socket = path.join(folder(t), 'app.sock');
-  const first = everyday(t, { port: socket });
+  const first = failureCluster(t, { port: socket });
   await first.until(/the cluster is ready/);
-  const refused = everyday(t, { port: socket });
+  const refused = failureCluster(t, { port: socket });
   assert.equal((await refused.exit).code, 1);
   assert.match(refused.stderr, new RegExp(`listen EADDRINUSE: address already in use ${socket}`));
   assert.equal((await request(socket)).status, 200, 'the first one is unharmed');
@@ -169,7 +169,7 @@ test('a socket file that a killed primary left is used again, one that is served
   // The one in a loop holds the socket until the kernel ends it.
   await request(socket, { path: '/spin' });
   first.signal('SIGKILL');
-  const second = everyday(t, { port: socket });
+  const second = failureCluster(t, { port: socket });
   await second.until(/the cluster is ready/);
   assert.ok(second.others().includes((await request(socket)).json().pid));
   await second.stop();
@@ -178,7 +178,7 @@ test('a socket file that a killed primary left is used again, one that is served
 
 test('a socket file in a folder that is not there is Node’s own error', async (t) => {
   const socket = path.join(folder(t), 'nowhere', 'app.sock');
-  const cluster = everyday(t, { port: socket });
+  const cluster = failureCluster(t, { port: socket });
   assert.equal((await cluster.exit).code, 1);
   const plain = net.createServer().listen(socket);
   const [{ message }] = await once(plain, 'error');

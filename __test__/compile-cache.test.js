@@ -8,14 +8,14 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
 const { findNode } = require('./helpers/nodes');
-const { everyday, folder } = require('./helpers/program');
+const { failureCluster, folder } = require('./helpers/program');
 
 /** What a cluster has left in its compile cache when it has served and stopped. */
 async function compiled(t, env) {
   const temporary = folder(t);
   const { path: node } = await findNode(24);
   const port = await freePort();
-  const cluster = everyday(t, { node, port, env: { TMPDIR: temporary, NODE_V8_COVERAGE: undefined, ...env } });
+  const cluster = failureCluster(t, { node, port, env: { TMPDIR: temporary, NODE_V8_COVERAGE: undefined, ...env } });
   await cluster.until(/the cluster is ready/);
   assert.equal((await request(port)).status, 200);
   cluster.signal('SIGTERM');

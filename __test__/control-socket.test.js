@@ -10,11 +10,11 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { everyday, folder, nobody } = require('./helpers/program');
+const { failureCluster, folder, nobody } = require('./helpers/program');
 
 /** A cluster whose control socket lies below `runtime`, a folder of the user's. */
 async function cluster(t, runtime, monitoring = {}, options = {}) {
-  const program = everyday(t, {
+  const program = failureCluster(t, {
     port: await freePort(),
     config: { monitoring: { port: 0, ...monitoring } },
     env: { XDG_RUNTIME_DIR: runtime },

@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const { test } = require('node:test');
 const { freePort, keepAlive, request } = require('./helpers/http');
-const { everyday, program } = require('./helpers/program');
+const { failureCluster, program } = require('./helpers/program');
 
 /** The lines of the log that say so, as [worker, ...]. */
 const lines = (cluster, pattern) => [...cluster.stdout.matchAll(pattern)];
@@ -23,7 +23,7 @@ async function whoServes(port, visits = 6) {
 async function serving(t, config) {
   const port = await freePort();
   const loadBalancing = { healthAware: false, queueTimeout: '1m' };
-  const cluster = everyday(t, { port, config: { loadBalancing, ...config } });
+  const cluster = failureCluster(t, { port, config: { loadBalancing, ...config } });
   await cluster.until(/the cluster is ready/);
   const workers = (await request(port, { path: '/workers' })).json().workers;
   return { port, cluster, pids: workers.map(({ pid }) => pid) };

@@ -7,16 +7,16 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { beyond } = require('./helpers/beyond');
+const { remoteApi } = require('./helpers/remote-api');
 const { browser } = require('./helpers/chromium');
 const { freePort, request } = require('./helpers/http');
-const { everyday, noNetworks } = require('./helpers/program');
+const { failureCluster, noNetworks } = require('./helpers/program');
 
 const AXE = require.resolve('axe-core/axe.min.js');
 
 async function cluster(t, monitoring = {}, port = undefined) {
   const own = await freePort();
-  const program = everyday(t, { port: own, config: { monitoring: { port: port ?? 0, ...monitoring } } });
+  const program = failureCluster(t, { port: own, config: { monitoring: { port: port ?? 0, ...monitoring } } });
   const [, api] = await program.until(/Monitoring API on (http:\/\/127\.0\.0\.1:\d+)/);
   await program.until(/the cluster is ready/);
   return { program, port: own, api };
@@ -151,7 +151,7 @@ function serving({ port, config }) {
 test('beyond loopback it asks for the token first, and shows nothing to who has none', { skip: noNetworks }, async (t) => {
   const chromium = await browser(t);
   if (chromium === null) return;
-  const { api } = await beyond(t, serving, { token: 'the right token' });
+  const { api } = await remoteApi(t, serving, { token: 'the right token' });
   const page = await chromium.newPage();
   await page.goto(`http://127.0.0.1:${api}`);
   const field = page.getByRole('textbox', { name: 'Token' });

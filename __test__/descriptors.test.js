@@ -8,7 +8,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { everyday, program, write } = require('./helpers/program');
+const { failureCluster, program, write } = require('./helpers/program');
 const { run } = require('./helpers/run');
 
 /** Where a process's descriptors lead. */
@@ -85,7 +85,7 @@ test('a preload of the user’s runs after drover’s: what it starts inherits n
     { name: 'preload.js' },
   );
   const port = await freePort();
-  const cluster = everyday(t, { port, config: { workers: 1 }, execArgv: ['--require', preload] });
+  const cluster = failureCluster(t, { port, config: { workers: 1 }, execArgv: ['--require', preload] });
   await cluster.until(/the cluster is ready/);
   const sleeper = cluster.others().find((pid) => fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep'));
   assert.ok(sleeper, 'the preload ran in the worker');
@@ -105,7 +105,7 @@ test('no secret of drover’s is in the environment or the arguments of a worker
   const port = await freePort();
   const secret = 'correct-horse-battery-staple';
   const env = { IPC_ENCRYPTION_KEY: secret, CLUSTER_MONITORING_TOKEN: secret, OTHER: 'inherited' };
-  const cluster = everyday(t, { port, env });
+  const cluster = failureCluster(t, { port, env });
   await cluster.until(/the cluster is ready/);
   const workers = cluster.others();
   assert.equal(workers.length, 2);
@@ -158,7 +158,7 @@ test('a worker has its own variables, an empty stdin, a process group and a titl
 
 test('inspectors of the workers move on from the primary’s port', async (t) => {
   const [port, inspector] = [await freePort(), 20_000 + Math.floor(Math.random() * 10_000)];
-  const cluster = everyday(t, { port, execArgv: [`--inspect=127.0.0.1:${inspector}`] });
+  const cluster = failureCluster(t, { port, execArgv: [`--inspect=127.0.0.1:${inspector}`] });
   await cluster.until(/the cluster is ready/);
   await cluster.untilMany(3, /Debugger listening on ws:.*\n/);
   const ports = [...cluster.stderr.matchAll(/Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/g)].map(([, at]) => at);

@@ -7,14 +7,14 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { everyday, folder, program } = require('./helpers/program');
+const { failureCluster, folder, program } = require('./helpers/program');
 
 const TOKEN = 'the token of a test';
 const shown = { authorization: `Bearer ${TOKEN}` };
 
 async function cluster(t, { monitoring = {}, env, ...options } = {}) {
   const [port, cwd] = [await freePort(), folder(t)];
-  const started = everyday(t, { port, cwd, env, config: { monitoring: { port: 0, token: TOKEN, ...monitoring }, ...options } });
+  const started = failureCluster(t, { port, cwd, env, config: { monitoring: { port: 0, token: TOKEN, ...monitoring }, ...options } });
   const [, api] = await started.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
   await started.until(/the cluster is ready/);
   const post = (route, headers = shown) => request(Number(api), { path: route, method: 'POST', headers });
@@ -82,7 +82,7 @@ test('a CPU profile holds what the worker ran, of the seconds that were asked fo
   assert.equal(samples.length, timeDeltas.length);
   const seconds = (endTime - startTime) / 1e6;
   assert.ok(seconds >= 1.9, `${seconds} s`);
-  assert.ok(nodes.some(({ callFrame }) => callFrame.url.endsWith('everyday.js')), 'the program is in it');
+  assert.ok(nodes.some(({ callFrame }) => callFrame.url.endsWith('failure-routes.js')), 'the program is in it');
   assert.equal((await post('/cluster/workers/0/cpu-profile?seconds=1')).status, 200);
 });
 

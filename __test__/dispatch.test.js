@@ -7,14 +7,14 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request, tcp } = require('./helpers/http');
-const { everyday, folder, program } = require('./helpers/program');
+const { failureCluster, folder, program } = require('./helpers/program');
 const { run } = require('./helpers/run');
 
 /** Exact placement however busy the machine is: no worker is judged by how soon it gets a processor. */
 const balancing = (options) => ({ loadBalancing: { healthAware: false, ...options } });
 
 async function ready(t, options) {
-  const cluster = everyday(t, options);
+  const cluster = failureCluster(t, options);
   await cluster.until(/the cluster is ready/);
   return cluster;
 }

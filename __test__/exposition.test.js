@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { everyday } = require('./helpers/program');
+const { failureCluster } = require('./helpers/program');
 const { python } = require('./helpers/python');
 
 /** Prints [name, type, [[sample, labels, value]]] of every family; a complaint of the parser ends it with an error. */
@@ -24,7 +24,7 @@ test("Prometheus' own parsers read /metrics in both formats without a complaint"
   const interpreter = await python(t, 'prometheus_client==0.26.0');
   if (interpreter === null) return;
   const port = await freePort();
-  const cluster = everyday(t, { port, config: { monitoring: { port: 0 } } });
+  const cluster = failureCluster(t, { port, config: { monitoring: { port: 0 } } });
   const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
   await cluster.until(/the cluster is ready/);
   for (let at = 0; at < 10; at += 1) await request(port);

@@ -7,7 +7,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const dashboard = require('../docs/grafana/drover.json');
 const { freePort, request } = require('./helpers/http');
-const { everyday } = require('./helpers/program');
+const { failureCluster } = require('./helpers/program');
 
 /** [metric, labels] of every selector in a query. */
 function selectors(query) {
@@ -25,7 +25,7 @@ const queries = [
 
 test('every metric and label that the Grafana dashboard asks for is served', async (t) => {
   const port = await freePort();
-  const cluster = everyday(t, { port, config: { monitoring: { port: 0 } } });
+  const cluster = failureCluster(t, { port, config: { monitoring: { port: 0 } } });
   const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
   await cluster.until(/the cluster is ready/);
   await request(port);

@@ -246,7 +246,7 @@ test('time in which the whole cluster was frozen is held against no worker', asy
 test('a worker that is asked for its stack again and again goes on with its work, and none of its code runs for it', async (t) => {
   const { stacks, told } = await capture(t, { captures: 200 });
   assert.equal(stacks.length, 200);
-  for (const stack of stacks) assert.match(stack, /^( {4}at .+\n)*.*toil\.js:\d+:\d+\)?(\n {4}at .+)*$/);
+  for (const stack of stacks) assert.match(stack, /^( {4}at .+\n)*.*interrupted-work\.js:\d+:\d+\)?(\n {4}at .+)*$/);
   // They were taken in the midst of different things.
   assert.ok(new Set(stacks.map((stack) => stack.split('\n')[0])).size > 5, stacks.join('\n\n'));
   // What the program had made of the built-in objects was not asked, and stays.

@@ -7,7 +7,7 @@ const { fork } = require('node:child_process');
 const { once } = require('node:events');
 const { test } = require('node:test');
 const { IPCManager } = require('drover');
-const { conversing } = require('./helpers/conversing');
+const { messagingCluster } = require('./helpers/messaging-cluster');
 const { write } = require('./helpers/program');
 
 const child = () => {
@@ -74,7 +74,7 @@ test('a child that ends fails at once what waits for it, and counts as dead', as
 });
 
 test('the documents’ message examples run as written', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;

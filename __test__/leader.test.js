@@ -4,7 +4,7 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { conversing } = require('./helpers/conversing');
+const { messagingCluster } = require('./helpers/messaging-cluster');
 
 /** Tells who leads whenever that changes. */
 const watching = (app, tell) => app.isWorker && app.onLeader(() => tell({ leads: app.workerId, pid: process.pid, at: Date.now() }));
@@ -12,7 +12,7 @@ const watching = (app, tell) => app.isWorker && app.onLeader(() => tell({ leads:
 const leaders = (lines) => lines.filter(({ leads }) => leads !== undefined);
 
 test('exactly one worker leads; runOnce runs in it alone and gives the others undefined', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (app.isPrimary) return tell({ primary: app.isLeader });
@@ -32,14 +32,14 @@ test('exactly one worker leads; runOnce runs in it alone and gives the others un
 });
 
 test('work that is to be done once before anybody serves is done while the workers start', async (t) => {
-  const { told } = conversing(t, () => {}, {
+  const { told } = messagingCluster(t, () => {}, {
     before: (app, tell) => app.isWorker && app.runOnce('migrate', () => tell('migrated')).then(() => tell(app.workerId)),
   });
   assert.deepEqual((await told(3)).sort(), ['0', '1', 'migrated']);
 });
 
 test('within a second of the leader’s death another leads, and leader:changed says so', async (t) => {
-  const { told, running } = conversing(
+  const { told, running } = messagingCluster(
     t,
     (app, tell) => app.isPrimary && app.cluster.on('leader:changed', ({ from, to }) => tell({ from, to })),
     { before: watching },
@@ -56,7 +56,7 @@ test('within a second of the leader’s death another leads, and leader:changed 
 });
 
 test('a leader that is stopped leads until it is gone: nobody else does before, also when it is let go on', async (t) => {
-  const { told, running } = conversing(t, () => {}, {
+  const { told, running } = messagingCluster(t, () => {}, {
     before: watching,
     config: { processManagement: { hangTimeout: 1000 } },
   });
@@ -70,7 +70,7 @@ test('a leader that is stopped leads until it is gone: nobody else does before, 
 });
 
 test('a roll moves leadership only when the work that runs once is done', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (app.isPrimary) {

@@ -10,7 +10,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort } = require('./helpers/http');
-const { everyday, nobody, program, withDescriptors } = require('./helpers/program');
+const { failureCluster, nobody, program, withDescriptors } = require('./helpers/program');
 
 /** A connection that asks once and stays open: `answer` resolves to the status, or to how it ended without one. */
 function client(port) {
@@ -61,7 +61,7 @@ function setLimit(pid, limit, place) {
 test('with too few descriptors for all workers those that fit serve, and it is said what would help', async (t) => {
   const port = await freePort();
   const config = { loadBalancing: { dispatch: 'push' }, processManagement: { restartDelay: 20, maxRestarts: 1 } };
-  const cluster = everyday(t, { port, config, ...withDescriptors(60) });
+  const cluster = failureCluster(t, { port, config, ...withDescriptors(60) });
   await cluster.until(/Worker \d: \w+: Too many open files .*: this process may have 60 open files, .* raise the limit \(ulimit -n\)/);
   await cluster.until(/the cluster is ready/);
   await cluster.until(/Only 1 of 2 workers are up/);
@@ -79,7 +79,7 @@ for (const [user, place] of users) {
       test(`${user}, ${dispatch}, ${limit} descriptors a process: more connections than fit wait for their turn`, async (t) => {
         const port = await freePort();
         const config = { loadBalancing: { dispatch, queueTimeout: '1m' } };
-        const cluster = everyday(t, { port, config, ...withDescriptors(limit), ...place });
+        const cluster = failureCluster(t, { port, config, ...withDescriptors(limit), ...place });
         await cluster.until(/the cluster is ready/);
         const workers = cluster.others();
         assert.equal(workers.length, 2, cluster.output);
@@ -102,7 +102,7 @@ for (const [user, place] of users) {
   test(`${user}: past queueTimeout what waits in the primary gets a 503, and nothing is lost`, async (t) => {
     const port = await freePort();
     const config = { loadBalancing: { dispatch: 'push', queueTimeout: 300 } };
-    const cluster = everyday(t, { port, config, ...withDescriptors(96), ...place });
+    const cluster = failureCluster(t, { port, config, ...withDescriptors(96), ...place });
     await cluster.until(/the cluster is ready/);
     const all = clients(port, 400);
     t.after(() => all.forEach((one) => one.close()));
@@ -115,7 +115,7 @@ for (const [user, place] of users) {
 
   test(`${user}: a primary without descriptors accepts nothing and loses nothing`, async (t) => {
     const port = await freePort();
-    const cluster = everyday(t, { port, config: { loadBalancing: { dispatch: 'push' } }, ...place });
+    const cluster = failureCluster(t, { port, config: { loadBalancing: { dispatch: 'push' } }, ...place });
     await cluster.until(/the cluster is ready/);
     // A limit below what is open already: not one more.
     setLimit(cluster.pid, 10, place);
@@ -129,7 +129,7 @@ for (const [user, place] of users) {
 
   test(`${user}: a primary with hardly a descriptor passes on a few connections at a time`, async (t) => {
     const port = await freePort();
-    const cluster = everyday(t, { port, config: { loadBalancing: { dispatch: 'push' } }, ...place });
+    const cluster = failureCluster(t, { port, config: { loadBalancing: { dispatch: 'push' } }, ...place });
     await cluster.until(/the cluster is ready/);
     setLimit(cluster.pid, Math.max(...descriptors(cluster.pid)) + 3, place);
     const all = clients(port, 200);

@@ -4,7 +4,7 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { conversing } = require('./helpers/conversing');
+const { messagingCluster } = require('./helpers/messaging-cluster');
 
 /** Answers, fails, waits, dies; 'counts' says what this process is told of the cluster's messages. */
 const answers = (app) => {
@@ -26,7 +26,7 @@ const numbers = (messages, ...types) =>
   Object.fromEntries(types.map((type) => [type, ['sent', 'received', 'answered', 'failed'].map((key) => messages[type][key])]));
 
 test('messages are counted by type, told alike in every process, and outlive a worker that is killed', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;

@@ -4,10 +4,10 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { answers, conversing } = require('./helpers/conversing');
+const { answers, messagingCluster } = require('./helpers/messaging-cluster');
 
 test('what a handler throws reaches the sender with name, message, code and stack', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'boom', {}).catch(problem)),
     { before: answers },
@@ -19,7 +19,7 @@ test('what a handler throws reaches the sender with name, message, code and stac
 });
 
 test('an error that is too long to cross reaches the sender in short, not as a timeout', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'long', {}).catch(problem)),
     {
@@ -37,7 +37,7 @@ test('an error that is too long to cross reaches the sender in short, not as a t
 });
 
 test('a message that cannot be answered says why, each with a code of its own', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;
@@ -70,7 +70,7 @@ test('a message that cannot be answered says why, each with a code of its own', 
 
 for (const maxRetries of [8, 0]) {
   test(`a message to a worker that is being replaced waits for it, with ${maxRetries} retries`, async (t) => {
-    const { told } = conversing(
+    const { told } = messagingCluster(
       t,
       async (app, tell, problem) => {
         if (!app.isPrimary) return;
@@ -96,7 +96,7 @@ for (const maxRetries of [8, 0]) {
 }
 
 test('a worker’s death fails at once what waits for it, in the primary and in other workers', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;
@@ -122,7 +122,7 @@ test('a worker’s death fails at once what waits for it, in the primary and in 
 });
 
 test('past ipc.maxPending a message is refused at once, and those before it are answered', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;

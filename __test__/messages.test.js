@@ -4,11 +4,11 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
-const { answers, conversing } = require('./helpers/conversing');
+const { answers, messagingCluster } = require('./helpers/messaging-cluster');
 const { program, write } = require('./helpers/program');
 
 test('a broadcast gives each worker exactly the message, and one response a worker comes back', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;
@@ -26,7 +26,7 @@ test('a broadcast gives each worker exactly the message, and one response a work
 });
 
 test('a type and data make a message, and the answer of its handler is the data of the response', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;
@@ -41,7 +41,7 @@ test('a type and data make a message, and the answer of its handler is the data 
 });
 
 test('workers reach each other and themselves, also while the primary’s JavaScript is blocked', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (app.isPrimary || app.workerId !== '0') return;
@@ -71,7 +71,7 @@ test('workers reach each other and themselves, also while the primary’s JavaSc
 });
 
 test('a worker asks the primary, whose handlers answer as a worker’s do', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
       if (app.workerId !== '1') return;
@@ -89,7 +89,7 @@ test('a worker asks the primary, whose handlers answer as a worker’s do', asyn
 });
 
 test('process.send reaches the primary’s listeners with its sender, calls back, and is not lost at an exit', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       // Nor does its successor say anything.
@@ -118,7 +118,7 @@ test('process.send reaches the primary’s listeners with its sender, calls back
 });
 
 test('a type has one handler, unregisterHandler takes it off, and nonsense is refused with what was found', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (!app.isPrimary) return;
@@ -145,7 +145,7 @@ test('a type has one handler, unregisterHandler takes it off, and nonsense is re
 
 test('JSON keeps Buffers of any size; ‘advanced’ keeps Maps, Dates, BigInts and typed arrays as well', async (t) => {
   for (const serialization of ['json', 'advanced']) {
-    const { told } = conversing(
+    const { told } = messagingCluster(
       t,
       async (app, tell, problem, { serialization }) => {
         if (!app.isPrimary) return;
@@ -172,7 +172,7 @@ test('JSON keeps Buffers of any size; ‘advanced’ keeps Maps, Dates, BigInts 
 });
 
 test('a listener that throws is Node’s own affair in its process, and the sender hears of it', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => app.isPrimary && tell((await app.sendToWorker(0, 'x', 1).catch(problem)).code),
     {
@@ -189,7 +189,7 @@ test('a listener that throws is Node’s own affair in its process, and the send
 });
 
 test('invalidateCache tells every worker once, although the documents’ listener calls it again', async (t) => {
-  const { told, running } = conversing(
+  const { told, running } = messagingCluster(
     t,
     async (app, tell) => {
       // When every worker is ready: who is not there yet hears nothing.
@@ -215,7 +215,7 @@ test('invalidateCache tells every worker once, although the documents’ listene
 });
 
 test('events of the cluster reach the managers of workers whose program listens', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell) => {
       if (app.workerId !== '0') return;

@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const net = require('node:net');
 const { once } = require('node:events');
 const { test } = require('node:test');
-const { beyond } = require('./helpers/beyond');
+const { remoteApi } = require('./helpers/remote-api');
 const { freePort, request, tcp } = require('./helpers/http');
 const { noNetworks, program } = require('./helpers/program');
 
@@ -95,7 +95,7 @@ test('with a token a POST shows it, and a GET need not', async (t) => {
 });
 
 test('beyond loopback nothing is told without the token, but to this user over the socket', { skip: noNetworks }, async (t) => {
-  const { api, socket } = await beyond(t, monitored, { token: 'a token of some length' });
+  const { api, socket } = await remoteApi(t, monitored, { token: 'a token of some length' });
   const paths = ['/cluster/stats', '/cluster/workers', '/cluster/logs', '/cluster/errors', '/cluster/events', '/metrics', '/openapi.json', '/nothing'];
   for (const path of paths) {
     const answer = await request(api, { path });

@@ -11,7 +11,7 @@ const { connect } = require('./helpers/connection');
 const { freePort } = require('./helpers/http');
 const { program } = require('./helpers/program');
 const { run } = require('./helpers/run');
-const { answering, ask } = require('./helpers/unbroken');
+const { answering, ask } = require('./helpers/persistent-clients');
 
 /** So often the workers of the stress close and listen again. */
 const ROUNDS = 40;

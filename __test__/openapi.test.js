@@ -2,7 +2,7 @@
 
 // The monitoring API keeps to its own description: schemathesis makes requests out of /openapi.json, good ones and bad
 // ones, and compares every answer with it. What a good POST does is bounded by a copy of the document: a few workers, a
-// profile of a second. The stream of events, which has no end, is in troubles.test.js.
+// profile of a second. The stream of events, which has no end, is in error-groups.test.js.
 
 const assert = require('node:assert/strict');
 const { execFile } = require('node:child_process');
@@ -11,7 +11,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { promisify } = require('node:util');
 const { freePort, request } = require('./helpers/http');
-const { everyday, folder } = require('./helpers/program');
+const { failureCluster, folder } = require('./helpers/program');
 const { python } = require('./helpers/python');
 
 const CHECKS = ['not_a_server_error', 'status_code_conformance', 'content_type_conformance', 'response_schema_conformance'];
@@ -23,7 +23,7 @@ async function examined(t) {
   if (interpreter === null) return null;
   // Heap snapshots and profiles are written beside the program.
   const cwd = folder(t);
-  const cluster = everyday(t, { port: await freePort(), config: { monitoring: { port: 0, token: TOKEN } }, cwd });
+  const cluster = failureCluster(t, { port: await freePort(), config: { monitoring: { port: 0, token: TOKEN } }, cwd });
   const [, api] = await cluster.until(/Monitoring API on (http:\/\/127\.0\.0\.1:\d+)/);
   await cluster.until(/the cluster is ready/);
   const document = (await request(Number(new URL(api).port), { path: '/openapi.json' })).json();

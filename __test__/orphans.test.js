@@ -8,7 +8,7 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { test } = require('node:test');
 const { freePort, keepAlive, request } = require('./helpers/http');
-const { everyday, program } = require('./helpers/program');
+const { failureCluster, program } = require('./helpers/program');
 
 /** The promise is two seconds from the kill; the rest is for a busy machine. */
 const SOON = 4000;
@@ -37,7 +37,7 @@ async function connected(port) {
 
 async function serving(t, { config, port } = {}) {
   const at = port ?? (await freePort());
-  const cluster = everyday(t, { port: at, config });
+  const cluster = failureCluster(t, { port: at, config });
   await cluster.until(/the cluster is ready/);
   return { cluster, port: at };
 }
@@ -108,7 +108,7 @@ test('a new primary starts on the port of one that was killed a moment ago', asy
     // The one that is in a loop holds the listener until the kernel ends it.
     await request(port, { path: '/spin' });
     cluster.signal('SIGKILL');
-    const next = everyday(t, { port });
+    const next = failureCluster(t, { port });
     await next.until(/the cluster is ready/);
     const { pid } = (await request(port)).json();
     assert.ok(next.others().includes(pid) && !workers.includes(pid));

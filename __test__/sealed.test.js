@@ -7,7 +7,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
-const { conversing } = require('./helpers/conversing');
+const { messagingCluster } = require('./helpers/messaging-cluster');
 const { folder } = require('./helpers/program');
 
 const KEY = 'c0ffee00'.repeat(8);
@@ -18,7 +18,7 @@ const sum = (app) => app.isWorker && app.onMessage('sum', ({ a, b }) => a + b);
 for (const key of [undefined, KEY, 'a passphrase of some length']) {
   const kind = key === undefined ? 'a key of the start’s own' : key === KEY ? 'a key' : 'a passphrase';
   test(`encrypted with ${kind}, messages and answers pass between all processes, replaced workers too`, async (t) => {
-    const { told } = conversing(
+    const { told } = messagingCluster(
       t,
       async (app, tell) => {
         if (!app.isPrimary) return;
@@ -42,7 +42,7 @@ for (const key of [undefined, KEY, 'a passphrase of some length']) {
 }
 
 test('the key is in no worker’s environment or command line, and no log line has it or a payload', async (t) => {
-  const { told, running } = conversing(
+  const { told, running } = messagingCluster(
     t,
     async (app, tell, problem, { secret }) => {
       if (!app.isPrimary) return;
@@ -67,7 +67,7 @@ for (const encryption of [false, true]) {
   for (const [name, fd] of Object.entries(CHANNELS)) {
     const how = encryption ? 'sealed' : 'plain';
     test(`bytes of a worker’s own on its ${how} ${name} channel end it; it is replaced, and the log says why`, async (t) => {
-      const { told, running } = conversing(
+      const { told, running } = messagingCluster(
         t,
         async (app, tell, problem, { fd, secret }) => {
           if (app.workerId !== '0') return;
@@ -91,7 +91,7 @@ for (const encryption of [false, true]) {
 
 test('only what a rule allows is delivered; the sender gets an error, the audit log a line without the payload', async (t) => {
   const audit = path.join(folder(t), 'audit.log');
-  const { told, running } = conversing(
+  const { told, running } = messagingCluster(
     t,
     async (app, tell, problem, { secret }) => {
       const code = (sent) => sent.then((value) => value, (error) => error.code);
@@ -148,7 +148,7 @@ test('only what a rule allows is delivered; the sender gets an error, the audit 
 });
 
 test('lines that the audit log cannot take are counted and said', async (t) => {
-  const { told, running } = conversing(
+  const { told, running } = messagingCluster(
     t,
     async (app, tell) => app.isPrimary && tell(await app.sendToWorker(0, 'sum', { a: 1, b: 2 })),
     { before: sum, config: { security: { auditLog: '/dev/full' } } },
@@ -161,7 +161,7 @@ test('lines that the audit log cannot take are counted and said', async (t) => {
 });
 
 test('a message of a type with a schema is checked before it is delivered', async (t) => {
-  const { told } = conversing(
+  const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
       if (!app.isPrimary) return;
@@ -192,7 +192,7 @@ test('a schema that is none, and a log that cannot be written, are errors of the
     [{ ipc: { schemas: { sum: { type: 5 } } } }, /security\.ipc\.schemas/],
     [{ auditLog: '/nowhere/at/all/audit.log' }, /ENOENT|No such file/],
   ]) {
-    const { running } = conversing(t, () => {}, { config: { security } });
+    const { running } = messagingCluster(t, () => {}, { config: { security } });
     const { code } = await running.exit;
     assert.notEqual(code, 0);
     assert.match(running.output, error);

@@ -9,7 +9,7 @@ const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { everyday, program, write } = require('./helpers/program');
+const { failureCluster, program, write } = require('./helpers/program');
 
 const HURRIED = { code: 0, signal: null };
 
@@ -28,7 +28,7 @@ async function begun(port, path) {
 
 async function serving(t, { config, env } = {}) {
   const port = await freePort();
-  const cluster = everyday(t, { port, config, env });
+  const cluster = failureCluster(t, { port, config, env });
   await cluster.until(/the cluster is ready/);
   return { cluster, port };
 }
@@ -223,7 +223,7 @@ test('a handler of the user’s that does nothing keeps the cluster going', asyn
 
 test('Ctrl-C in a terminal stops the cluster once, in order', async (t) => {
   const port = await freePort();
-  const fixture = path.join(__dirname, 'fixtures', 'everyday.js');
+  const fixture = path.join(__dirname, 'fixtures', 'failure-routes.js');
   // A terminal of its own, whose foreground group gets SIGINT when ^C is typed.
   const typist = write(
     t,

@@ -11,7 +11,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { everyday, nobody, program } = require('./helpers/program');
+const { failureCluster, nobody, program } = require('./helpers/program');
 
 const httpApp = path.join(__dirname, 'fixtures', 'apps', 'http.js');
 
@@ -109,11 +109,11 @@ for (const way of Object.keys(ways)) {
 
 test('a second cluster on a taken port is refused, and the first one serves on', async (t) => {
   const port = await freePort();
-  const first = everyday(t, { port, config: { loadBalancing: { healthAware: false } } });
+  const first = failureCluster(t, { port, config: { loadBalancing: { healthAware: false } } });
   await first.until(/the cluster is ready/);
   const workers = first.others();
 
-  const second = everyday(t, { port });
+  const second = failureCluster(t, { port });
   assert.equal((await second.exit).code, 1, second.output);
   assert.match(second.stderr, /listen EADDRINUSE: address already in use 127\.0\.0\.1/);
   assert.doesNotMatch(second.output, /is ready/);

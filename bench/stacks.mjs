@@ -21,7 +21,7 @@ const { values } = parseArgs({
 });
 
 /** A line of a stack that stands in the program itself. */
-const OWN = /^ {4}at (?:.+ \()?.*toil\.js:\d+:\d+\)?$/;
+const OWN = /^ {4}at (?:.+ \()?.*interrupted-work\.js:\d+:\d+\)?$/;
 
 const isWhole = (stack) => {
   const lines = stack.split('\n');

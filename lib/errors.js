@@ -78,12 +78,12 @@ function fromCore({ code, message, details }) {
   return error;
 }
 
-/** Errors that are made meanwhile have no stack: it would show only drover and the runtime. @param {() => void} act */
+/** An error that is made meanwhile has no stack. @template T @param {() => T} act @returns {T} */
 function withoutStack(act) {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   try {
-    act();
+    return act();
   } finally {
     Error.stackTraceLimit = limit;
   }
@@ -127,20 +127,17 @@ function unwrap(outcome) {
 }
 
 /**
- * Node's own error for a system call that failed.
+ * Node's own error for a `listen` that failed. It has no stack: that would show only drover and the runtime.
  *
  * @param {number} errno the kernel's positive number
- * @param {string} syscall
- * @param {string | null} address
- * @param {number} [port]
+ * @param {string | null | undefined} address
+ * @param {number | null} port
  */
-function systemError(errno, syscall, address, port) {
+function listenError(errno, address, port) {
   const [code, text] = util.getSystemErrorMap().get(-errno) ?? [`E${errno}`, 'unknown error'];
-  const place = address === null ? '' : ` ${address}${port !== undefined && port >= 0 ? `:${port}` : ''}`;
-  // As Node words them: a datagram socket's say no more than the code.
-  const error = new Error(syscall === 'bind' ? `bind ${code}${place}` : `${syscall} ${code}: ${text}${place}`);
-  const known = port !== undefined && port >= 0 ? { address, port } : { address };
-  return Object.assign(error, { code, errno: -errno, syscall }, address === null ? {} : known);
+  const where = port !== null && port > 0 ? ` ${address}:${port}` : address ? ` ${address}` : '';
+  const error = withoutStack(() => new Error(`listen ${code}: ${text}${where}`));
+  return Object.assign(error, { code, errno: -errno, syscall: 'listen', address }, port ? { port } : {});
 }
 
 /** @param {string} what */
@@ -168,11 +165,10 @@ module.exports = {
   coreOf,
   foreign,
   fromCore,
+  listenError,
   notClustered,
   notSupported,
   rethrow,
-  systemError,
   unwrap,
   withOuterStack,
-  withoutStack,
 };

@@ -13,4 +13,7 @@ try {
   problem = /** @type {Error} */ (error);
 }
 
-module.exports = { addon, problem };
+/** Numbers and marks that JavaScript shares with the core. @type {import('../binding').Constants | null} */
+const constants = addon === null ? null : addon.constants();
+
+module.exports = { addon, constants, problem };

@@ -24,6 +24,6 @@ if (isMainThread) {
     // A replacement reads what its predecessors have compiled (Node.js 22.8 and later; NODE_COMPILE_CACHE says
     // where, NODE_DISABLE_COMPILE_CACHE that it must not).
     if (process.env.NODE_V8_COVERAGE === undefined) require('node:module').enableCompileCache?.();
-    require('./worker/worker').attach(Number(primary), loadPackage);
+    require('./worker/attach').attach(Number(primary), loadPackage);
   }
 }

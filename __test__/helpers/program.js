@@ -34,8 +34,8 @@ function program(t, main, { name, given, ...options } = {}) {
 }
 
 /** The fixture with a route for every bad day, at a port or a path, as a cluster; `config` is a ClusterConfig. */
-function everyday(t, { port, config, env, ...options }) {
-  const script = path.join(root, '__test__', 'fixtures', 'everyday.js');
+function failureCluster(t, { port, config, env, ...options }) {
+  const script = path.join(root, '__test__', 'fixtures', 'failure-routes.js');
   const place = typeof port === 'string' ? { SOCKET_PATH: port } : { PORT: String(port) };
   const settings = { ...place, CLUSTER_CONFIG: JSON.stringify({ workers: 2, ...config }) };
   return run(t, script, { env: { ...settings, ...env }, ...options });
@@ -60,4 +60,4 @@ const noNetworks =
 /** User and group of nobody; empty when the tests run unprivileged already. */
 const nobody = process.getuid() === 0 ? { uid: 65534, gid: 65534 } : {};
 
-module.exports = { everyday, folder, nobody, noNetworks, ownNetwork, program, withDescriptors, write };
+module.exports = { failureCluster, folder, nobody, noNetworks, ownNetwork, program, withDescriptors, write };

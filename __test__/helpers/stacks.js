@@ -1,6 +1,6 @@
 'use strict';
 
-// Asks a worker for its stack many times while it toils at all kinds of work.
+// Asks a worker for its stack many times while it does all kinds of work.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -22,8 +22,8 @@ const CAPTURED = /"msg":("Worker \d+ runs\\n[^"]*")/;
  */
 async function capture(t, { captures, node, workers = 1 }) {
   const port = await freePort();
-  const toiling = path.join(folder(t), 'toiling');
-  fs.writeFileSync(toiling, '');
+  const working = path.join(folder(t), 'working');
+  fs.writeFileSync(working, '');
   const config = {
     workers,
     processManagement: { hangTimeout: '10m' },
@@ -31,12 +31,12 @@ async function capture(t, { captures, node, workers = 1 }) {
   };
   const cluster = run(t, path.join(fixtures, 'clustered.js'), {
     node,
-    args: [path.join(fixtures, 'hanging', 'toil.js')],
-    env: { TOIL_PORT: String(port), TOIL_WHILE: toiling, CLUSTER_CONFIG: JSON.stringify(config) },
+    args: [path.join(fixtures, 'hanging', 'interrupted-work.js')],
+    env: { WORK_PORT: String(port), WORK_WHILE: working, CLUSTER_CONFIG: JSON.stringify(config) },
   });
   await cluster.until(/the cluster is ready/);
-  const answer = request(port, { path: '/toil' });
-  const [, worker] = await cluster.until(/TOILING (\d+)/);
+  const answer = request(port, { path: '/work' });
+  const [, worker] = await cluster.until(/WORKING (\d+)/);
 
   let [going, answered] = [workers > 1, 0];
   const visit = async () => {
@@ -51,7 +51,7 @@ async function capture(t, { captures, node, workers = 1 }) {
     stacks.push(JSON.parse(text).split('\n').slice(1).join('\n'));
   }
   going = false;
-  fs.rmSync(toiling);
+  fs.rmSync(working);
   const { pid, ...told } = (await answer).json();
   await visits;
   if (pid !== Number(worker)) throw new Error(`${pid} answered for ${worker}`);

@@ -5,15 +5,15 @@
 // the primary, in every worker and without a cluster.
 
 const { errorMonitor } = require('node:events');
-const { notSupported } = require('../errors');
-const { alreadyStarted } = require('./roles');
+const { ClusterError, notSupported } = require('../errors');
+const runtime = require('../runtime');
 const { asEnd } = require('../process/shutdown-hooks');
 
 /** Without a port from code or environment: Express's habit. */
 const DEFAULT_PORT = 3000;
 
 /** What a running cluster can be asked to become; the core checks the argument. */
-const ORDERS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
+const COMMANDS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
 /** Methods that a later version brings; they exist and say so. */
 const LATER = [
   'autoScale',
@@ -34,11 +34,11 @@ function isPath(value) {
  *
  * @param {any[]} args
  */
-function forms([first, ...rest]) {
+function readForm([first, ...rest]) {
   const backlog = rest.find((value) => typeof value === 'number');
   const host = rest.find((value) => typeof value === 'string');
-  if (first !== null && typeof first === 'object') return { asked: first, backlog };
-  return { asked: isPath(first) ? { path: first } : { port: first, host }, backlog };
+  if (first !== null && typeof first === 'object') return { given: first, backlog };
+  return { given: isPath(first) ? { path: first } : { port: first, host }, backlog };
 }
 
 /**
@@ -48,21 +48,21 @@ function forms([first, ...rest]) {
  * @param {any[]} args
  */
 function completed(options, args) {
-  const { asked, backlog } = forms(args);
+  const { given, backlog } = readForm(args);
   // A handle of the program's, or a descriptor.
-  const isElsewhere = ['path', 'fd', 'handle', '_handle', 'getAsyncId'].some((name) => (asked[name] ?? null) !== null);
-  if (isElsewhere) return asked;
-  const wanted = asked.port ?? options.port ?? process.env.PORT;
+  const isElsewhere = runtime.namesHandle(given) || (given.path ?? given.fd ?? null) !== null;
+  if (isElsewhere) return given;
+  const wanted = given.port ?? options.port ?? process.env.PORT;
   const port = wanted === undefined || wanted === '' ? DEFAULT_PORT : wanted;
-  const host = asked.host ?? options.host ?? (process.env.HOST || undefined);
-  const all = backlog === undefined ? asked : { backlog, ...asked };
+  const host = given.host ?? options.host ?? (process.env.HOST || undefined);
+  const all = backlog === undefined ? given : { backlog, ...given };
   if (!isPath(port)) return { ...all, port, host };
   const more = { ...all };
   delete more.port;
   return { ...more, path: port };
 }
 
-/** Tells one place from another. @param {any} wanted */
+/** Tells one address from another. @param {any} wanted */
 function nameOf({ port, host, path, fd }) {
   return JSON.stringify([port === undefined ? null : String(port), host, path, fd]);
 }
@@ -148,9 +148,9 @@ function methodsOf(role, options, manager) {
     onShutdown: (/** @type {() => void | Promise<void>} */ hook) => role.onShutdown(hook),
     waitUntil: (/** @type {PromiseLike<unknown>} */ promise) => role.waitUntil(promise),
   };
-  for (const name of ORDERS) {
+  for (const name of COMMANDS) {
     methods[name] = async (/** @type {any} */ argument) => {
-      await role.order(name, argument);
+      await role.command(name, argument);
     };
   }
   for (const name of LATER) methods[name] = () => role.refuse(name);
@@ -187,20 +187,20 @@ function call(callback, server) {
  * @param {any} role
  * @returns {Record<string, any>}
  */
-function messagesOf({ mailbox, leadership }) {
-  const sendToPrimary = mailbox.sendToPrimary.bind(mailbox);
+function messagesOf({ messages, leadership }) {
+  const sendToPrimary = messages.sendToPrimary.bind(messages);
   return {
-    broadcastToWorkers: mailbox.broadcast.bind(mailbox),
-    sendToWorker: mailbox.sendToWorker.bind(mailbox),
-    sendToRandomWorker: mailbox.sendToRandomWorker.bind(mailbox),
+    broadcastToWorkers: messages.broadcast.bind(messages),
+    sendToWorker: messages.sendToWorker.bind(messages),
+    sendToRandomWorker: messages.sendToRandomWorker.bind(messages),
     sendToPrimary,
     sendToMaster: sendToPrimary,
-    onMessage: mailbox.onMessage.bind(mailbox),
-    registerHandler: (/** @type {string} */ type, /** @type {any} */ handler) => mailbox.register(type, handler),
-    unregisterHandler: mailbox.unregister.bind(mailbox),
+    onMessage: messages.onMessage.bind(messages),
+    registerHandler: (/** @type {string} */ type, /** @type {any} */ handler) => messages.register(type, handler),
+    unregisterHandler: messages.unregister.bind(messages),
     onLeader: leadership.onLeader.bind(leadership),
     runOnce: leadership.runOnce.bind(leadership),
-    invalidateCache: (/** @type {string} */ pattern) => mailbox.invalidate(pattern),
+    invalidateCache: (/** @type {string} */ pattern) => messages.invalidate(pattern),
   };
 }
 
@@ -226,6 +226,11 @@ function mixInto(target, { methods, facts, leadership }) {
     Object.defineProperty(target, name, { get, configurable: true, enumerable: false });
   }
   return target;
+}
+
+/** The cluster runs; a second start elsewhere would be another cluster. */
+function alreadyStarted() {
+  return new ClusterError('The cluster was started already, with another port or host', 'ALREADY_STARTED');
 }
 
 module.exports = { methodsOf, mixInto };

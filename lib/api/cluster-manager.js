@@ -8,13 +8,14 @@ const { EventEmitter } = require('node:events');
 const { addon } = require('../native');
 const { fromCore, unwrap } = require('../errors');
 const { ClusterState } = require('./constants');
-const { InPrimary, InWorker, Single } = require('./roles');
-const { isMainThread, outer, snapshot } = require('../process/environment');
+const { isMainThread, processManager, snapshot } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
 const { marked } = require('../options');
+const { roleLater } = require('../symbols');
 const { worker } = require('../worker/worker');
-
-const bare = Symbol('drover.over');
+const { PrimaryRole } = require('./roles/primary-role');
+const { SingleRole } = require('./roles/single-role');
+const { WorkerRole } = require('./roles/worker-role');
 
 /** Which state of the cluster follows from an event. @type {Record<string, string>} */
 const stateAfter = { 'cluster:started': ClusterState.RUNNING, 'cluster:stopped': ClusterState.STOPPED };
@@ -37,28 +38,28 @@ class ClusterManager extends EventEmitter {
     super();
     /** @type {string} */
     this.state = ClusterState.INITIALIZING;
-    if (config === bare) return;
+    if (config === roleLater) return;
     const own = isMainThread ? worker() : null;
     const data = marked(config);
     if (basePort !== undefined) data.env = { ...data.env, PORT: String(basePort) };
-    const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
+    const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? processManager() : 'node-cluster' };
     if (own !== null) {
-      this.#config = own.welcome.config;
-      own.checks.heed(config);
-      this.#role = new InWorker({ app: null, server: {}, data, prepared: null, functions: null }, own);
-      this.#relay();
+      this.#config = own.hello.config;
+      own.healthChecks.configure(config);
+      this.#role = new WorkerRole({ app: null, server: {}, data, prepared: null, functions: null }, own);
+      this.#subscribe();
       return;
     }
     const configuration = addon === null ? null : new addon.Configuration(asked);
     const prepared = configuration === null ? { clustering: false, config: {} } : unwrap(configuration.outcome);
     const made = { app: null, server: {}, data, prepared, functions: functionsOf(config) };
     this.#config = prepared.config;
-    this.#role = prepared.clustering ? new InPrimary(made, configuration, this) : new Single(made);
+    this.#role = prepared.clustering ? new PrimaryRole(made, configuration, this) : new SingleRole(made);
   }
 
   /** A manager whose role comes later. */
   static over() {
-    return new ClusterManager(bare);
+    return new ClusterManager(roleLater);
   }
 
   /** @param {any} role @param {any} methods the application's */
@@ -66,11 +67,11 @@ class ClusterManager extends EventEmitter {
     this.#role = role;
     this.#methods = methods;
     this.#config = role.config;
-    this.#relay();
+    this.#subscribe();
   }
 
   /** In a worker: the primary's events, as long as somebody listens. */
-  #relay() {
+  #subscribe() {
     const role = this.#role;
     if (role.name !== 'worker') return;
     // As far as a worker knows without an event: it is there because its cluster runs.
@@ -78,15 +79,15 @@ class ClusterManager extends EventEmitter {
     /** @param {string | symbol} name */
     const isOurs = (name) => name !== 'newListener' && name !== 'removeListener';
     this.on('newListener', (name) => {
-      if (isOurs(name)) role.follow(this, true);
+      if (isOurs(name)) role.subscribe(this, true);
     });
     this.on('removeListener', () => {
-      if (!this.eventNames().some(isOurs)) role.follow(this, false);
+      if (!this.eventNames().some(isOurs)) role.subscribe(this, false);
     });
   }
 
   /** An event of the core becomes an event of this object. @param {any} event */
-  hear({ type, ...data }) {
+  onEvent({ type, ...data }) {
     if (type === 'notice') return;
     this.state = stateAfter[type] ?? this.state;
     if (data.error) data.error = fromCore(data.error);
@@ -137,43 +138,43 @@ class ClusterManager extends EventEmitter {
 
   /** Rolling, a new worker first. */
   restart() {
-    return this.#order('restartCluster');
+    return this.#command('restartCluster');
   }
 
   /** One worker more; its number is the cluster's to choose. */
   async spawnWorker() {
-    const [slot] = await this.#role.order('scaleUp', 1);
+    const [slot] = await this.#role.command('scaleUp', 1);
     return this.getWorkerById(slot);
   }
 
   /** One worker less: this one. @param {string} workerId @param {boolean} [graceful] */
   stopWorker(workerId, graceful = true) {
-    return this.#order(graceful ? 'stopWorker' : 'endWorker', workerId);
+    return this.#command(graceful ? 'stopWorker' : 'endWorker', workerId);
   }
 
   /** @param {string} workerId */
   restartWorker(workerId) {
-    return this.#order('restartWorker', workerId);
+    return this.#command('restartWorker', workerId);
   }
 
   /** @param {number} workers */
   scale(workers) {
-    return this.#order('scale', workers);
+    return this.#command('scale', workers);
   }
 
   /** @param {number} [count] */
   scaleUp(count) {
-    return this.#order('scaleUp', count);
+    return this.#command('scaleUp', count);
   }
 
   /** @param {number} [count] */
   scaleDown(count) {
-    return this.#order('scaleDown', count);
+    return this.#command('scaleDown', count);
   }
 
   /** @param {string} verb @param {any} [argument] @returns {Promise<void>} */
-  async #order(verb, argument) {
-    await this.#role.order(verb, argument);
+  async #command(verb, argument) {
+    await this.#role.command(verb, argument);
   }
 
   /** The program's own metrics. */
@@ -193,7 +194,7 @@ class ClusterManager extends EventEmitter {
   }
   /** From now on it reaches this cluster's workers. @param {import('./ipc-manager').IPCManager} ipcManager */
   setIPCManager(ipcManager) {
-    ipcManager.join(this.#role.mailbox);
+    ipcManager.join(this.#role.messages);
   }
 }
 

@@ -5,21 +5,23 @@
 
 const { addon, problem } = require('../native');
 const { methodsOf, mixInto } = require('./cluster-app');
-const { InPrimary, InWorker, Single } = require('./roles');
-const { isMainThread, outer, snapshot } = require('../process/environment');
+const { isMainThread, processManager, snapshot } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
 const { split } = require('../options');
 const { answerProbes } = require('../http/probe-routes');
 const { unwrap } = require('../errors');
 const { ClusterManager } = require('./cluster-manager');
 const { worker } = require('../worker/worker');
+const { PrimaryRole } = require('./roles/primary-role');
+const { SingleRole } = require('./roles/single-role');
+const { WorkerRole } = require('./roles/worker-role');
 
 /** Whether the missing addon has been said. */
-let warned = false;
+let hasWarned = false;
 
 function warnOnce() {
-  if (warned) return;
-  warned = true;
+  if (hasWarned) return;
+  hasWarned = true;
   console.warn(`drover: clustering is off, one process serves: ${problem?.message}`);
 }
 
@@ -31,18 +33,18 @@ function warnOnce() {
 function roleOf(made, options, manager) {
   const own = worker();
   if (own !== null && isMainThread) {
-    own.checks.heed(options);
-    return new InWorker(made, own);
+    own.healthChecks.configure(options);
+    return new WorkerRole(made, own);
   }
   if (addon === null) {
     warnOnce();
-    return new Single(made);
+    return new SingleRole(made);
   }
-  const asked = { options: made.data, env: snapshot(), outer: isMainThread ? outer() : 'node-cluster' };
+  const asked = { options: made.data, env: snapshot(), outer: isMainThread ? processManager() : 'node-cluster' };
   const configuration = new addon.Configuration(asked);
   made.prepared = unwrap(configuration.outcome);
-  if (!made.prepared.clustering) return new Single(made);
-  return new InPrimary(made, configuration, manager);
+  if (!made.prepared.clustering) return new SingleRole(made);
+  return new PrimaryRole(made, configuration, manager);
 }
 
 /**

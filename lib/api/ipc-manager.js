@@ -1,25 +1,25 @@
 // @ts-check
 'use strict';
 
-// The IPCManager: messages as an object of its own. In a process of drover's it has that process's mailbox; elsewhere
+// The IPCManager: messages as an object of its own. In a process of drover's it has that process's message endpoint; elsewhere
 // it speaks with any child process that has an IPC channel (Node's, or a subprocess of Bun's), and in such a child
 // with its parent. What crosses there are IPCMessage and IPCResponse as they stand.
 
 const { EventEmitter } = require('node:events');
 const { ClusterError, WorkerCommunicationError } = require('../errors');
 const { errorOf, handlerFailed, noHandler } = require('../messages/failures');
-const { Mailbox } = require('../messages/endpoint');
+const { MessageEndpoint } = require('../messages/endpoint');
 const { worker } = require('../worker/worker');
 
-/** Without a configuration: how long an answer may take, milliseconds. */
-const TIMEOUT = 30_000;
+/** Without a configuration: how long a response may take, milliseconds. */
+const RESPONSE_TIMEOUT = 30_000;
 
 /** Marks messages of this protocol among others of the channel. */
 const PROTOCOL = 'drover:ipc';
 
-/** Handlers without a cluster's mailbox. */
-const nowhere = () =>
-  new Mailbox({
+/** Handlers without a cluster's endpoint. */
+const unconnected = () =>
+  new MessageEndpoint({
     wire: null,
     listeners: { count: () => 0, emit() {} },
     advanced: false,
@@ -28,13 +28,13 @@ const nowhere = () =>
   });
 
 class IPCManager extends EventEmitter {
-  /** @type {import('../messages/endpoint').Mailbox | null} */
-  #mailbox = null;
-  #handlers = nowhere();
-  /** @type {Map<string, { subprocess: any, heed: (message: any) => void, end: () => void }>} */
+  /** @type {import('../messages/endpoint').MessageEndpoint | null} */
+  #endpoint = null;
+  #handlers = unconnected();
+  /** @type {Map<string, { subprocess: any, onMessage: (message: any) => void, end: () => void }>} */
   #workers = new Map();
   /** @type {Map<string, { resolve: (value: any) => void, reject: (error: Error) => void, workerId: string, timer: NodeJS.Timeout }>} */
-  #waiting = new Map();
+  #pending = new Map();
   #last = 0;
   /** @type {((message: any) => void) | null} */
   #fromParent = null;
@@ -42,18 +42,18 @@ class IPCManager extends EventEmitter {
   constructor() {
     super();
     const own = worker();
-    if (own !== null) this.join(own.mailbox);
+    if (own !== null) this.join(own.messages);
     else if (typeof process.send === 'function') {
-      this.#fromParent = (message) => this.#heed('master', process, message);
+      this.#fromParent = (message) => this.#onMessage('master', process, message);
       process.on('message', this.#fromParent);
     }
   }
 
-  /** From now on it is a cluster's. @param {import('../messages/endpoint').Mailbox} mailbox */
-  join(mailbox) {
-    for (const [type, handler] of this.#handlers.handlers) mailbox.onMessage(type, handler);
-    this.#mailbox = mailbox;
-    this.#handlers = mailbox;
+  /** From now on it is a cluster's. @param {import('../messages/endpoint').MessageEndpoint} endpoint */
+  join(endpoint) {
+    for (const [type, handler] of this.#handlers.handlers) endpoint.onMessage(type, handler);
+    this.#endpoint = endpoint;
+    this.#handlers = endpoint;
   }
 
   /** @param {string} workerId @param {any} subprocess with `send`, and 'message' and 'exit' events */
@@ -63,19 +63,19 @@ class IPCManager extends EventEmitter {
       throw new ClusterError(`Worker ${id} has no IPC channel: start it with one`, 'INVALID_ARGUMENT');
     }
     this.unregisterWorker(id);
-    const heed = (/** @type {any} */ message) => this.#heed(id, subprocess, message);
+    const onMessage = (/** @type {any} */ message) => this.#onMessage(id, subprocess, message);
     const end = () => this.#ended(id);
-    subprocess.on?.('message', heed);
+    subprocess.on?.('message', onMessage);
     subprocess.on?.('exit', end);
     subprocess.on?.('disconnect', end);
-    this.#workers.set(id, { subprocess, heed, end });
+    this.#workers.set(id, { subprocess, onMessage, end });
   }
 
   /** @param {string} workerId */
   unregisterWorker(workerId) {
     const known = this.#workers.get(String(workerId));
     if (known === undefined) return;
-    known.subprocess.off?.('message', known.heed);
+    known.subprocess.off?.('message', known.onMessage);
     known.subprocess.off?.('exit', known.end);
     known.subprocess.off?.('disconnect', known.end);
     this.#workers.delete(String(workerId));
@@ -90,10 +90,10 @@ class IPCManager extends EventEmitter {
 
   /** @param {string} id */
   #fail(id) {
-    for (const [question, { reject, workerId, timer }] of this.#waiting) {
+    for (const [request, { reject, workerId, timer }] of this.#pending) {
       if (workerId !== id) continue;
       clearTimeout(timer);
-      this.#waiting.delete(question);
+      this.#pending.delete(request);
       reject(new WorkerCommunicationError(`Worker ${id} is gone`, 'WORKER_GONE'));
     }
   }
@@ -101,17 +101,17 @@ class IPCManager extends EventEmitter {
   /** @param {string} workerId @param {any[]} message */
   async sendToWorker(workerId, ...message) {
     const known = this.#workers.get(String(workerId));
-    if (known !== undefined) return this.#ask(String(workerId), known.subprocess, message);
-    if (this.#mailbox !== null) return this.#mailbox.sendToWorker(workerId, ...message);
+    if (known !== undefined) return this.#request(String(workerId), known.subprocess, message);
+    if (this.#endpoint !== null) return this.#endpoint.sendToWorker(workerId, ...message);
     throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
   }
 
   /** @param {any[]} message */
   async broadcastToWorkers(...message) {
-    const own = this.#mailbox === null ? [] : await this.#mailbox.broadcast(...message);
+    const own = this.#endpoint === null ? [] : await this.#endpoint.broadcast(...message);
     const others = [...this.#workers].map(async ([workerId, { subprocess }]) => {
       const response = { id: workerId, correlationId: String(message[0]?.type ?? message[0]), workerId };
-      return this.#ask(workerId, subprocess, message).then(
+      return this.#request(workerId, subprocess, message).then(
         (data) => ({ ...response, success: true, data, timestamp: Date.now() }),
         ({ message: error, code }) => ({ ...response, success: false, error, code, timestamp: Date.now() }),
       );
@@ -122,17 +122,17 @@ class IPCManager extends EventEmitter {
   /** @param {any[]} message */
   async sendToRandomWorker(...message) {
     const alive = [...this.#workers].filter(([, { subprocess }]) => isAlive(subprocess));
-    if (alive.length === 0 && this.#mailbox !== null) return this.#mailbox.sendToRandomWorker(...message);
+    if (alive.length === 0 && this.#endpoint !== null) return this.#endpoint.sendToRandomWorker(...message);
     if (alive.length === 0) throw new WorkerCommunicationError('No worker is alive', 'WORKER_GONE');
     const [workerId, { subprocess }] = alive[Math.floor(Math.random() * alive.length)];
-    return this.#ask(workerId, subprocess, message);
+    return this.#request(workerId, subprocess, message);
   }
 
   /** @param {any[]} message */
   async sendToMaster(...message) {
-    if (this.#mailbox !== null) return this.#mailbox.sendToPrimary(...message);
+    if (this.#endpoint !== null) return this.#endpoint.sendToPrimary(...message);
     if (this.#fromParent === null) throw new WorkerCommunicationError('This process has no parent to tell', 'WORKER_GONE');
-    return this.#ask('master', process, message);
+    return this.#request('master', process, message);
   }
 
   /** @param {any[]} message */
@@ -151,7 +151,7 @@ class IPCManager extends EventEmitter {
   }
 
   getWorkerStats() {
-    const own = this.#mailbox === null || this.#mailbox.wire === null ? [] : this.#mailbox.targets();
+    const own = this.#endpoint === null || this.#endpoint.wire === null ? [] : this.#endpoint.targets();
     const alive =
       own.filter(({ name }) => name >= 0).length +
       [...this.#workers.values()].filter(({ subprocess }) => isAlive(subprocess)).length;
@@ -165,8 +165,8 @@ class IPCManager extends EventEmitter {
     this.#fail('master');
     if (this.#fromParent !== null) process.off('message', this.#fromParent);
     this.#fromParent = null;
-    this.#mailbox = null;
-    this.#handlers = nowhere();
+    this.#endpoint = null;
+    this.#handlers = unconnected();
     this.removeAllListeners();
   }
 
@@ -176,29 +176,29 @@ class IPCManager extends EventEmitter {
    * @param {any[]} args (type, data) or (message)
    * @returns {Promise<any>}
    */
-  #ask(workerId, peer, args) {
+  #request(workerId, peer, args) {
     const [type, data] = typeof args[0] === 'string' ? args : [args[0]?.type, args[0]?.data ?? args[0]];
     this.#last += 1;
     const id = `${process.pid}-${this.#last}`;
     const from = workerId === 'master' ? 'worker' : 'master';
     const message = { protocol: PROTOCOL, id, type, data, timestamp: Date.now(), from, to: workerId, correlationId: id };
     return new Promise((resolve, reject) => {
-      const settle = (/** @type {Error} */ error) => {
-        clearTimeout(this.#waiting.get(id)?.timer);
-        if (this.#waiting.delete(id)) reject(error);
+      const fail = (/** @type {Error} */ error) => {
+        clearTimeout(this.#pending.get(id)?.timer);
+        if (this.#pending.delete(id)) reject(error);
       };
-      const late = () => settle(new WorkerCommunicationError('No answer came in time', 'MESSAGE_TIMEOUT'));
-      this.#waiting.set(id, { resolve, reject, workerId, timer: setTimeout(late, TIMEOUT) });
+      const late = () => fail(new WorkerCommunicationError('No answer came in time', 'MESSAGE_TIMEOUT'));
+      this.#pending.set(id, { resolve, reject, workerId, timer: setTimeout(late, RESPONSE_TIMEOUT) });
       peer.send(message, (/** @type {Error | null} */ error) => {
-        if (error) settle(new WorkerCommunicationError(`Worker ${workerId}: ${error.message}`, 'WORKER_GONE'));
+        if (error) fail(new WorkerCommunicationError(`Worker ${workerId}: ${error.message}`, 'WORKER_GONE'));
       });
     });
   }
 
   /** @param {string} from @param {any} peer @param {any} message */
-  async #heed(from, peer, message) {
+  async #onMessage(from, peer, message) {
     if (message?.protocol !== PROTOCOL) return;
-    if ('success' in message) return this.#settle(message);
+    if ('success' in message) return this.#finish(message);
     const { protocol, ...shown } = message;
     this.emit('message', shown, from);
     const handler = this.#handlers.handlers.get(shown.type);
@@ -213,12 +213,12 @@ class IPCManager extends EventEmitter {
   }
 
   /** @param {any} response */
-  #settle({ correlationId, success, data, failure }) {
-    const asker = this.#waiting.get(correlationId);
-    this.#waiting.delete(correlationId);
-    clearTimeout(asker?.timer);
-    if (success) asker?.resolve(data);
-    else asker?.reject(errorOf(failure));
+  #finish({ correlationId, success, data, failure }) {
+    const request = this.#pending.get(correlationId);
+    this.#pending.delete(correlationId);
+    clearTimeout(request?.timer);
+    if (success) request?.resolve(data);
+    else request?.reject(errorOf(failure));
   }
 }
 

@@ -8,12 +8,13 @@ const { setTimeout: wait } = require('node:timers/promises');
 const { DEFAULT_VALUES } = require('./constants');
 const { ClusterError, notSupported, unwrap } = require('../errors');
 const { addon } = require('../native');
+const runtime = require('../runtime');
 
 /** Less between two looks at the machine says nothing of its processors, milliseconds. */
-const SHORTEST = 200;
+const MIN_SAMPLE = 200;
 
 /** What a timer of Node's can wait, milliseconds. */
-const LONGEST = 2 ** 31 - 1;
+const MAX_TIMER = 2 ** 31 - 1;
 
 class ProcessMonitor extends EventEmitter {
   /** Made with the first look. @type {any} */
@@ -36,7 +37,7 @@ class ProcessMonitor extends EventEmitter {
 
   async getSystemStats() {
     // A look of the monitoring's own would not keep the process alive for its answer.
-    const hold = setInterval(() => {}, LONGEST);
+    const hold = setInterval(() => {}, MAX_TIMER);
     try {
       return await this.#systemStats();
     } finally {
@@ -57,7 +58,7 @@ class ProcessMonitor extends EventEmitter {
       await this.#look();
       this.#looked = performance.now();
     }
-    const early = this.#looked + SHORTEST - performance.now();
+    const early = this.#looked + MIN_SAMPLE - performance.now();
     if (early > 0) await wait(early, undefined, { ref: false });
     const stats = await this.#look();
     this.#looked = performance.now();
@@ -73,7 +74,7 @@ class ProcessMonitor extends EventEmitter {
     const stats = await this.#look(pid);
     if (stats === null) throw new ClusterError(`There is no process ${pid}`, 'INVALID_ARGUMENT', { pid });
     if (pid === process.pid) {
-      const { heapTotal, heapUsed, external } = process.memoryUsage();
+      const { heapTotal, heapUsed, external } = runtime.memoryUsage();
       Object.assign(stats.memory, { heapTotal, heapUsed, external });
     }
     return stats;
@@ -88,23 +89,23 @@ class ProcessMonitor extends EventEmitter {
     if (addon === null) throw notSupported('ProcessMonitor.startMonitoring');
     const pause = unwrap(addon.readDuration(interval));
     this.stopMonitoring();
-    this.#timer = setInterval(() => this.#tell(), Math.min(Math.max(1, pause), LONGEST)).unref();
+    this.#timer = setInterval(() => this.#report(), Math.min(Math.max(1, pause), MAX_TIMER)).unref();
   }
 
-  async #tell() {
+  async #report() {
     // On a machine that is slower than the interval the next look waits for its turn.
     if (this.#looks) return;
     this.#looks = true;
     const timer = this.#timer;
     const looks = Promise.all([this.#systemStats(), this.getProcessStats(process.pid)]);
-    const told = await looks.then(
+    const outcome = await looks.then(
       ([system, own]) => ({ stats: { system, process: own, timestamp: Date.now() } }),
       (/** @type {Error} */ error) => ({ error }),
     );
     this.#looks = false;
     if (timer !== this.#timer) return;
     // What a listener throws is an exception of the program's, and no rejection of this.
-    process.nextTick(() => ('stats' in told ? this.emit('stats', told.stats) : this.#failed(told.error)));
+    process.nextTick(() => ('stats' in outcome ? this.emit('stats', outcome.stats) : this.#failed(outcome.error)));
   }
 
   /** Whoever does not listen to errors is not ended by one: nothing of theirs has failed. @param {Error} error */

@@ -4,34 +4,35 @@
 // A process without a cluster is a cluster of one: what its servers answer is counted as a worker's is, into memory of its
 // own, and told when somebody asks. Servers are only listened to; two applications of a process are counted as one.
 
-const { answeredOf } = require('../http/response-metrics');
-const { bytesOf } = require('../http/connection-bytes');
+const { byteCounter } = require('../http/connection-bytes');
 const { CLOSED, REQUESTS } = require('../metrics/cells');
 const { unwrap } = require('../errors');
 const { addon } = require('../native');
 const { protocolOf } = require('../http/protocols');
-const { streamsOf } = require('../http/http2-streams');
+const { streamCounter } = require('../http/http2-streams');
+const { responseCounter } = require('../http/response-metrics');
+const symbols = require('../symbols');
 
-const begun = Symbol('drover.begun');
-const counted = Symbol('drover.counted');
+const { begun } = symbols.message;
+const { isCounted } = symbols.server;
 
-class Alone {
+class SingleProcess {
   constructor() {
     const into = { cells: new ArrayBuffer(0) };
     unwrap(addon.startAlone(into));
     this.cells = new Float64Array(into.cells);
     const { cells } = this;
-    const answered = answeredOf(cells, true);
-    const bytes = bytesOf(cells);
+    const countResponse = responseCounter(cells, true);
+    const bytes = byteCounter(cells);
 
     /** @param {any} response @param {number} status */
     const over = (response, status) => {
       if (response[begun] === undefined) return;
       const at = performance.now();
-      answered(at - response[begun], status, at);
+      countResponse(at - response[begun], status, at);
       response[begun] = undefined;
       const socket = response.req?.socket;
-      if (socket) bytes.look(socket, at);
+      if (socket) bytes.afterResponse(socket, at);
     };
     /** @this {any} */
     function finished() {
@@ -58,19 +59,19 @@ class Alone {
     /** @this {any} */
     function disconnected() {
       cells[CLOSED] += 1;
-      if (this._server) bytes.end(this);
+      bytes.end(this);
     }
     this.connection = (/** @type {any} */ connection) => {
       addon.aloneOpened();
       connection.on('close', disconnected);
     };
-    this.streams = streamsOf(cells, answered, null, bytes);
+    this.streams = streamCounter(cells, countResponse, null, bytes);
   }
 
   /** @param {any} server */
   count(server) {
-    if (server[counted]) return;
-    server[counted] = true;
+    if (server[isCounted]) return;
+    server[isCounted] = true;
     server.prependListener('connection', this.connection);
     if (protocolOf(server) === '') return;
     server.prependListener('request', this.request);
@@ -82,7 +83,7 @@ class Alone {
   }
 
   /** @param {'starting' | 'ready' | 'stopping'} state @param {number} port */
-  stands(state, port) {
+  setState(state, port) {
     addon.aloneStands(state, port);
   }
 
@@ -99,14 +100,14 @@ class Alone {
   }
 }
 
-/** Null: not yet; undefined: nothing can be counted here. @type {Alone | null | undefined} */
+/** Null: not yet; undefined: nothing can be counted here. @type {SingleProcess | null | undefined} */
 let own = addon === null ? undefined : null;
 
 /** This process; undefined where there is nothing to count with, which is no reason not to serve. */
-function alone() {
+function singleProcess() {
   if (own === null) {
     try {
-      own = new Alone();
+      own = new SingleProcess();
     } catch (error) {
       own = undefined;
       console.warn(`drover: nothing is measured in this process: ${/** @type {Error} */ (error).message}`);
@@ -115,4 +116,4 @@ function alone() {
   return own;
 }
 
-module.exports = { alone };
+module.exports = { singleProcess };

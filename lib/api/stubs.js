@@ -7,7 +7,7 @@ const { EventEmitter } = require('node:events');
 const { notSupported } = require('../errors');
 
 /** @param {string} name @param {string[]} asynchronous @param {string[]} synchronous */
-function later(name, asynchronous, synchronous) {
+function stub(name, asynchronous, synchronous) {
   const Class = { [name]: class extends EventEmitter {} }[name];
   for (const method of asynchronous) {
     Object.defineProperty(Class.prototype, method, {
@@ -27,7 +27,7 @@ function later(name, asynchronous, synchronous) {
   return Class;
 }
 
-const MemoryManager = later(
+const MemoryManager = stub(
   'MemoryManager',
   [
     'getSystemMemoryStats',

@@ -5,47 +5,44 @@
 // the handle's own, so that they are looked at seldom: at a connection's end, and with a response once a second.
 
 const { RECEIVED, SENT } = require('../metrics/cells');
+const runtime = require('../runtime');
+const symbols = require('../symbols');
 const { protocolOf } = require('./protocols');
 
-/** Between two looks at what a connection has carried, milliseconds. */
-const BYTES_EVERY = 1000;
+const { bytesCounted, bytesCountedAt } = symbols.socket;
+const { carriesHttp } = symbols.server;
 
-const looked = Symbol('drover.bytesLooked');
-const seen = Symbol('drover.bytesSeen');
-const carries = Symbol('drover.carriesHttp');
+/** Between two looks at what a connection has carried, milliseconds. */
+const COUNT_INTERVAL = 1000;
 
 /** @param {Float64Array} cells */
-function bytesOf(cells) {
+function byteCounter(cells) {
   /** @param {any} connection of the operating system */
   function count(connection) {
-    // One that is over has kept its handle's figures; what it was still to send is not in them. A connection that is no
-    // socket has none, and one whose handle went to another process no longer.
-    const { _handle: handle } = connection;
-    const bytesRead = handle ? handle.bytesRead : connection.bytesRead;
-    const bytesWritten = handle ? handle.bytesWritten : connection._bytesDispatched;
-    const so = (connection[seen] ??= { received: 0, sent: 0 });
-    if (!(bytesRead >= so.received && bytesWritten >= so.sent)) return;
-    cells[RECEIVED] += bytesRead - so.received;
-    cells[SENT] += bytesWritten - so.sent;
-    so.received = bytesRead;
-    so.sent = bytesWritten;
+    const { read, written } = runtime.bytesOf(connection);
+    const counted = (connection[bytesCounted] ??= { received: 0, sent: 0 });
+    if (!(read >= counted.received && written >= counted.sent)) return;
+    cells[RECEIVED] += read - counted.received;
+    cells[SENT] += written - counted.sent;
+    counted.received = read;
+    counted.sent = written;
   }
 
   return {
     /** After a response, once a second. @param {any} socket @param {number} at */
-    look(socket, at) {
-      if (at - socket[looked] < BYTES_EVERY) return;
+    afterResponse(socket, at) {
+      if (at - socket[bytesCountedAt] < COUNT_INTERVAL) return;
       // Most connections of a single request are about to end.
-      if (socket[looked] !== undefined) count(socket._parent ?? socket);
-      socket[looked] = at;
+      if (socket[bytesCountedAt] !== undefined) count(runtime.carrierOf(socket));
+      socket[bytesCountedAt] = at;
     },
 
-    /** A connection of a server's ends. @param {any} connection */
+    /** A connection ends; one that no server took is not counted. @param {any} connection */
     end(connection) {
-      const server = connection._server;
-      if ((server[carries] ??= protocolOf(server) !== '')) count(connection);
+      const server = runtime.acceptorOf(connection);
+      if (server && (server[carriesHttp] ??= protocolOf(server) !== '')) count(connection);
     },
   };
 }
 
-module.exports = { bytesOf };
+module.exports = { byteCounter };

@@ -8,24 +8,25 @@
 
 const http = require('node:http');
 const https = require('node:https');
-const { fellSilent, hasAsked, isAnswering, listOf, silentSince } = require('./connections');
-const { isHttp2 } = require('./shutdown-notice');
-const { giveIdle, isSettling, isUntouched } = require('./handoff');
+const runtime = require('../runtime');
+const symbols = require('../symbols');
+const { fellSilent, hasAsked, isAnswering, silentSince } = require('./connections');
+const { handOffIdle, isResuming, isUntouched } = require('./handoff');
+
+const { gracefulClose } = symbols.server;
 
 /** Between two looks for connections that have become idle, milliseconds. */
-const LOOK_EVERY = 50;
+const LOOK_INTERVAL = 50;
 /** A connection that cannot move has so long after its last response to ask once more, milliseconds. */
-const LINGER = 2000;
+const LINGER_TIMEOUT = 2000;
 /** One that could move but is not taken goes the ordinary way after so long, milliseconds. */
-const GIVE_UP = 10_000;
+const HANDOFF_TIMEOUT = 10_000;
 /** One that has never asked has so long to begin, milliseconds. */
-const SILENCE = 1000;
+const FIRST_REQUEST_TIMEOUT = 1000;
 /** Where the whole cluster stops, a connection has so long after its last response, milliseconds. */
-const LAST_LINGER = 1000;
+const LAST_LINGER_TIMEOUT = 1000;
 
-const departure = Symbol('drover.departure');
-
-class Departure {
+class GracefulClose {
   /**
    * @param {import('../worker/worker').Worker} worker
    * @param {any} server
@@ -39,32 +40,30 @@ class Departure {
     /** The program closed the last server there, and the worker stays. */
     this.isPrograms = false;
     // The connections that are looked at keep the process alive.
-    this.timer = setInterval(() => this.look(), LOOK_EVERY).unref();
+    this.timer = setInterval(() => this.look(), LOOK_INTERVAL).unref();
     this.end = this.end.bind(this);
     server.once('close', this.end);
-    server[departure] = this;
-    worker.departing += 1;
-    worker.closing.add(server);
+    server[gracefulClose] = this;
+    worker.connections.closing.add(server);
   }
 
   /** Everybody is gone, or the server listens again. */
   end() {
-    if (this.server[departure] !== this) return;
+    if (this.server[gracefulClose] !== this) return;
     clearInterval(this.timer);
     this.server.removeListener('close', this.end);
-    this.server[departure] = undefined;
-    this.worker.departing -= 1;
-    this.worker.closing.delete(this.server);
+    this.server[gracefulClose] = undefined;
+    this.worker.connections.closing.delete(this.server);
   }
 
   get canMove() {
-    return this.group !== null && this.worker.canHandOver();
+    return this.group !== null && this.worker.connections.canHandOff();
   }
 
   /** Nobody else serves there: its connections are answered here. */
   stay() {
     this.group = null;
-    if (this.worker.drain.begun) this.tellLast();
+    if (this.worker.drain.begun) this.announceLast();
     else this.isPrograms = true;
   }
 
@@ -76,24 +75,24 @@ class Departure {
   }
 
   look() {
-    if (this.group !== null && this.canMove) giveIdle(this.server, this.group);
-    const list = listOf(this.server);
-    if (!list) return;
+    if (this.group !== null && this.canMove) handOffIdle(this.server, this.group);
+    const list = runtime.connectionsOf(this.server);
+    if (list === undefined) return;
     const now = performance.now();
     const idle = new Set(list.idle());
     for (const parser of list.all()) {
       const { socket } = parser;
       if (!socket || (!idle.has(parser) && socket.bytesRead > 0)) continue;
       // A response that is done may still be on its way to a slow reader.
-      if (!socket._httpMessage) this.expire(socket, now);
+      if (!runtime.responseOf(socket)) this.expire(socket, now);
       else if (!isAnswering(socket)) fellSilent(socket, now);
     }
   }
 
   /** @param {any} socket an idle one @param {number} now */
   expire(socket, now) {
-    const isLeft = now >= this.since + GIVE_UP || !this.moves(socket);
-    if (isLeft && now >= this.patience(socket)) socket.destroy();
+    const isLeft = now >= this.since + HANDOFF_TIMEOUT || !this.moves(socket);
+    if (isLeft && now >= this.silenceLimit(socket)) socket.destroy();
   }
 
   /**
@@ -102,32 +101,32 @@ class Departure {
    *
    * @param {any} socket
    */
-  patience(socket) {
-    if (!hasAsked(socket)) return this.since + SILENCE;
+  silenceLimit(socket) {
+    if (!hasAsked(socket)) return this.since + FIRST_REQUEST_TIMEOUT;
     const since = silentSince(socket);
-    return this.worker.drain.handoff ? Math.max(since, this.since) + LINGER : since + LAST_LINGER;
+    return this.worker.drain.handoff ? Math.max(since, this.since) + LINGER_TIMEOUT : since + LAST_LINGER_TIMEOUT;
   }
 
   /** Responses under way whose headers are not out yet tell their client that they are the last. */
-  tellLast() {
-    for (const { socket } of listOf(this.server)?.active() ?? []) {
-      const response = socket?._httpMessage;
+  announceLast() {
+    for (const { socket } of runtime.connectionsOf(this.server)?.active() ?? []) {
+      const response = socket ? runtime.responseOf(socket) : null;
       if (response && !response.headersSent && !this.moves(socket)) response.shouldKeepAlive = false;
     }
   }
 }
 
-/** @param {any} server @returns {Departure | undefined} */
-function departureOf(server) {
-  return server?.[departure];
+/** @param {any} server @returns {GracefulClose | undefined} */
+function gracefulCloseOf(server) {
+  return server?.[gracefulClose];
 }
 
-/** Classes of servers whose connections leave by `Departure`. @type {WeakSet<object>} */
-const orderly = new WeakSet();
+/** Classes of servers that close gracefully. @type {WeakSet<object>} */
+const hooked = new WeakSet();
 
-/** A closing server's idle connections leave by `Departure`; Node's own ways stay for all else. @param {import('../worker/worker').Worker} worker */
-function departInOrder(worker) {
-  for (const { prototype } of [http.Server, https.Server]) patch(worker, prototype);
+/** HTTP servers of this worker close gracefully from now on; Node's own ways stay for all else. @param {import('../worker/worker').Worker} worker */
+function closeHttpGracefully(worker) {
+  for (const { prototype } of [http.Server, https.Server]) hook(worker, prototype);
 }
 
 /**
@@ -136,17 +135,17 @@ function departInOrder(worker) {
  * @param {import('../worker/worker').Worker} worker
  * @param {any} server
  */
-function departToo(worker, server) {
-  if (!isHttp2(server)) return;
+function closeAlike(worker, server) {
+  if (!runtime.isHttp2Server(server)) return;
   const prototype = Object.getPrototypeOf(server);
-  if (typeof prototype.closeIdleConnections === 'function' && !orderly.has(prototype)) patch(worker, prototype);
+  if (typeof prototype.closeIdleConnections === 'function' && !hooked.has(prototype)) hook(worker, prototype);
 }
 
 /** @param {import('../worker/worker').Worker} worker @param {any} server @param {number | null} group */
-function depart(worker, server, group) {
-  const leaving = new Departure(worker, server, group);
-  leaving.tellLast();
-  setImmediate(() => leaving.look());
+function begin(worker, server, group) {
+  const closing = new GracefulClose(worker, server, group);
+  closing.announceLast();
+  setImmediate(() => closing.look());
 }
 
 /**
@@ -156,45 +155,25 @@ function depart(worker, server, group) {
  * @param {import('../worker/worker').Worker} worker
  * @param {any} server
  */
-function leaveInOrder(worker, server) {
-  const door = worker.doorOf(server);
-  if (door === undefined) stopAccepting(server);
-  else worker.close(door);
-  if (listOf(server)) depart(worker, server, door?.group ?? null);
-}
-
-/**
- * A server on a socket of its own takes nothing new. For its program it still listens: libuv's handle can only be
- * closed, so that something stands in its place.
- *
- * @param {any} server
- */
-function stopAccepting(server) {
-  const handle = server._handle;
-  if (!handle) return;
-  const place = {};
-  const isKnown = handle.getsockname?.(place) === 0;
-  handle.close();
-  server._handle = {
-    getsockname: isKnown ? (/** @type {any} */ out) => (Object.assign(out, place), 0) : undefined,
-    close: (/** @type {(() => void) | undefined} */ callback) => void (callback && process.nextTick(callback)),
-    ref() {},
-    unref() {},
-  };
+function stopServer(worker, server) {
+  const share = worker.connections.shareOf(server);
+  if (share === undefined) runtime.stopAccepting(server);
+  else worker.connections.close(share);
+  if (runtime.connectionsOf(server)) begin(worker, server, share?.group ?? null);
 }
 
 /** @param {import('../worker/worker').Worker} worker @param {any} prototype */
-function patch(worker, prototype) {
+function hook(worker, prototype) {
   const { close, closeIdleConnections } = prototype;
-  orderly.add(prototype);
+  hooked.add(prototype);
 
   prototype.close = function (/** @type {any} */ ...args) {
-    const door = worker.doorOf(this);
-    if (door !== undefined && this.listening) depart(worker, this, door.group);
+    const share = worker.connections.shareOf(this);
+    if (share !== undefined && this.listening) begin(worker, this, share.group);
     const closed = close.apply(this, args);
-    if (door !== undefined && !door.isServedByOthers) departureOf(this)?.stay();
+    if (share !== undefined && !share.isServedByOthers) gracefulCloseOf(this)?.stay();
     // The program closes what nobody serves any more: its clients are told as by Node.
-    if (door !== undefined && !door.isServedByOthers && !worker.drain.begun) {
+    if (share !== undefined && !share.isServedByOthers && !worker.drain.begun) {
       closeIdle(this, () => closeIdleConnections?.call(this));
     }
     return closed;
@@ -202,8 +181,7 @@ function patch(worker, prototype) {
 
   prototype.closeIdleConnections = function () {
     // Node calls this within `close`.
-    const leaving = departureOf(this);
-    if (leaving !== undefined) return;
+    if (gracefulCloseOf(this) !== undefined) return;
     closeIdle(this, () => closeIdleConnections.call(this));
   };
 }
@@ -216,12 +194,12 @@ function patch(worker, prototype) {
  * @param {() => void} otherwise
  */
 function closeIdle(server, otherwise) {
-  const list = listOf(server);
-  if (!list) return otherwise();
+  const list = runtime.connectionsOf(server);
+  if (list === undefined) return otherwise();
   for (const { socket } of list.idle()) {
-    if (socket && !socket._httpMessage && hasAsked(socket)) socket.destroy();
+    if (socket && !runtime.responseOf(socket) && hasAsked(socket)) socket.destroy();
   }
-  for (const { socket } of list.all()) if (socket && isSettling(socket)) socket.destroy();
+  for (const { socket } of list.all()) if (socket && isResuming(socket)) socket.destroy();
 }
 
-module.exports = { departInOrder, departToo, departureOf, leaveInOrder };
+module.exports = { closeAlike, closeHttpGracefully, gracefulCloseOf, stopServer };

@@ -4,33 +4,31 @@
 // HTTP/2 requests, counted as those of HTTP/1 are: a stream is a request, and its end is the response's.
 
 const { REQUESTS } = require('../metrics/cells');
+const symbols = require('../symbols');
 const { isEndless, protocolOf } = require('./protocols');
 
-const begun = Symbol('drover.streamBegun');
-const asked = Symbol('drover.streamAsked');
-const counted = Symbol('drover.streamsCounted');
-const uncounted = Symbol('drover.streamUncounted');
-const carrier = Symbol('drover.streamSession');
+const { begun, headers: headersSymbol, session, uncounted } = symbols.stream;
+const { countsStreams } = symbols.server;
 
 /**
  * @param {Float64Array} cells
- * @param {(duration: number, status: number, at: number) => void} answered a response is done; status 0: it never
+ * @param {(duration: number, status: number, at: number) => void} countResponse a response is done; status 0: it never
  *   reached its client
- * @param {import('./slow-requests').Look | null} tellIfSlow
- * @param {{ look(socket: any, at: number): void } | null} bytes
+ * @param {import('./slow-requests').Report | null} reportIfSlow
+ * @param {{ afterResponse(socket: any, at: number): void } | null} bytes
  * @returns {(server: any) => void} counts the streams of a server, if it has some
  */
-function streamsOf(cells, answered, tellIfSlow, bytes) {
+function streamCounter(cells, countResponse, reportIfSlow, bytes) {
   /** @this {any} */
   function end() {
     const at = performance.now();
     const isCut = this.aborted || (this.rstCode !== 0 && !this.writableFinished);
-    const status = isCut ? 0 : this.sentHeaders?.[':status'];
+    const status = Number((isCut ? 0 : this.sentHeaders?.[':status']) ?? 0);
     const duration = at - this[begun];
-    answered(duration, Number(status ?? 0), at);
+    countResponse(duration, status, at);
     // Its session knows the connection as long as there is one.
-    if (bytes !== null && this[carrier]?.destroyed === false) bytes.look(this[carrier].socket, at);
-    if (tellIfSlow !== null && !isEndless(this.sentHeaders?.['content-type'])) tellIfSlow(requestOf(this[asked]), duration, Number(status ?? 0));
+    if (bytes !== null && this[session]?.destroyed === false) bytes.afterResponse(this[session].socket, at);
+    if (reportIfSlow !== null && !isEndless(this.sentHeaders?.['content-type'])) reportIfSlow(requestOf(this[headersSymbol]), duration, status);
   }
 
   /** @param {any} stream @param {any} headers */
@@ -38,14 +36,14 @@ function streamsOf(cells, answered, tellIfSlow, bytes) {
     if (stream[uncounted]) return;
     cells[REQUESTS] += 1;
     stream[begun] = performance.now();
-    stream[asked] = headers;
-    stream[carrier] = stream.session;
+    stream[headersSymbol] = headers;
+    stream[session] = stream.session;
     stream.on('close', end);
   }
 
   return (server) => {
-    if (server[counted] || protocolOf(server) !== 'http2') return;
-    server[counted] = true;
+    if (server[countsStreams] || protocolOf(server) !== 'http2') return;
+    server[countsStreams] = true;
     server.prependListener('stream', begin);
   };
 }
@@ -57,7 +55,7 @@ function leaveUncounted(stream) {
 
 /** Whether the stream carries another protocol, as an upgraded connection does. @param {any} stream */
 function isTunnel(stream) {
-  return stream[asked]?.[':method'] === 'CONNECT';
+  return stream[headersSymbol]?.[':method'] === 'CONNECT';
 }
 
 /** @param {any} headers */
@@ -65,4 +63,4 @@ function requestOf(headers) {
   return { method: headers?.[':method'], url: headers?.[':path'], headers };
 }
 
-module.exports = { isTunnel, leaveUncounted, streamsOf };
+module.exports = { isTunnel, leaveUncounted, streamCounter };

@@ -6,17 +6,13 @@
 
 const http = require('node:http');
 const { addon } = require('../native');
-
-/** Whether nothing comes after this response, as far as can be known before its headers are made. */
-function isLast(/** @type {any} */ response) {
-  return response._header === null ? !response.shouldKeepAlive : response._last;
-}
+const runtime = require('../runtime');
 
 /** A TCP connection that carries this response in the clear, by its descriptor; -1 for anything else. */
-function descriptorOf(/** @type {any} */ response) {
+function plainDescriptorOf(/** @type {any} */ response) {
   const { socket } = response;
-  if (!socket || socket._httpMessage !== response || socket.encrypted || response.writableEnded) return -1;
-  return socket._handle?.fd ?? -1;
+  if (!socket || runtime.responseOf(socket) !== response || socket.encrypted || response.writableEnded) return -1;
+  return runtime.descriptorOf(socket);
 }
 
 function joinLastPackets() {
@@ -27,18 +23,17 @@ function joinLastPackets() {
     /** @type {any} */ encoding,
     /** @type {any} */ callback,
   ) {
-    if (!isLast(this)) return end.call(this, chunk, encoding, callback);
-    const fd = descriptorOf(this);
+    if (!runtime.isLast(this)) return end.call(this, chunk, encoding, callback);
+    const fd = plainDescriptorOf(this);
     if (fd < 0 || !addon.holdLastBytes(fd)) return end.call(this, chunk, encoding, callback);
     const { socket } = this;
-    const { _handle: handle } = socket;
+    const connection = runtime.connectionOf(socket);
     try {
       return end.call(this, chunk, encoding, callback);
     } finally {
       // The application may have destroyed the connection within `end`, and the number may be another's by now.
-      if (socket._handle === handle) {
-        const all = this._last && this.writableEnded && socket.writableLength === 0 && handle.writeQueueSize === 0;
-        addon.sendLastBytes(fd, all);
+      if (runtime.connectionOf(socket) === connection) {
+        addon.sendLastBytes(fd, runtime.isLast(this) && this.writableEnded && runtime.isSent(socket));
       }
     }
   };

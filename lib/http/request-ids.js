@@ -8,18 +8,18 @@
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { randomBytes } = require('node:crypto');
 const net = require('node:net');
+const { constants } = require('../native');
 const { INNER, changeWrites, joined } = require('../process/log-records');
 const { eachStream } = require('../process/standard-streams');
+const { requestId: requestIdSymbol } = require('../symbols').message;
 
-/** Between these two the primary finds the id at the beginning of a line: see src/log/scan.rs. */
-const ID_BEGINS = '\x1e';
-const ID_ENDS = '\x1f';
+/** Between these two the primary finds the id at the beginning of a line. */
+const { idBegins, idEnds } = constants?.logMarks ?? { idBegins: '', idEnds: '' };
 
 const SANE = /^[\w.:+/=@-]{1,128}$/;
 const TRACEPARENT = /^[\da-f]{2}-([\da-f]{32})-[\da-f]{16}-[\da-f]{2}/;
 const NO_TRACE = '0'.repeat(32);
 
-const idOf = Symbol('drover.requestId');
 
 /** Holds the request, whose id is found when somebody asks. @type {AsyncLocalStorage<any> | null} */
 let running = null;
@@ -31,8 +31,8 @@ let made = 0;
 
 /** @param {any} request @returns {string} */
 function identify(request) {
-  request[idOf] ??= given(request.headers) ?? make();
-  return request[idOf];
+  request[requestIdSymbol] ??= given(request.headers) ?? make();
+  return request[requestIdSymbol];
 }
 
 /** What the client, or a proxy before it, calls the request. @param {any} headers */
@@ -87,7 +87,7 @@ function mark(stream) {
     isAtStart = text.endsWith('\n');
     const request = running?.getStore();
     if (request === undefined) return text;
-    const head = `${ID_BEGINS}${identify(request)}${ID_ENDS}`;
+    const head = `${idBegins}${identify(request)}${idEnds}`;
     // A record that has several lines names its request once.
     return (begins ? head : '') + joined(text, isBytes).replace(INNER, `\n${head}`);
   });
@@ -95,7 +95,7 @@ function mark(stream) {
 
 /** What a request is called by its client or was by this process, if it is. @param {any} request @returns {string | null} */
 function knownId(request) {
-  return request?.[idOf] ?? given(request?.headers) ?? null;
+  return request?.[requestIdSymbol] ?? given(request?.headers) ?? null;
 }
 
 module.exports = { identifyRequests, knownId, markLines, requestId };

@@ -4,91 +4,89 @@
 // What happens for each HTTP request in a worker: it is counted and timed into the shared memory. Plain stores, no
 // closure and no listener a request.
 
-const http = require('node:http');
-const net = require('node:net');
-const { fellSilent, isAnswering, started } = require('./connections');
-const { departureOf } = require('./graceful-close');
-const { isEventStream } = require('./shutdown-notice');
-const { answeredOf } = require('./response-metrics');
-const { bytesOf } = require('./connection-bytes');
 const { CLOCK, REQUESTS } = require('../metrics/cells');
-const { streamsOf } = require('./http2-streams');
-const { arrivals, countRequest, hasSettled, isLent } = require('./handoff');
-const { tellSlow } = require('./slow-requests');
+const runtime = require('../runtime');
+const { started } = require('../symbols').socket;
+const { byteCounter } = require('./connection-bytes');
+const { fellSilent, isAnswering } = require('./connections');
+const { gracefulCloseOf } = require('./graceful-close');
+const { arrivals, countRequest, endResume, isRoutedPerRequest } = require('./handoff');
+const { streamCounter } = require('./http2-streams');
+const { responseCounter } = require('./response-metrics');
+const { isEventStream } = require('./shutdown-notice');
+const { slowRequestReporter } = require('./slow-requests');
 
 const now = performance.now.bind(performance);
 
 const SOCKET_IO_HINT =
   'Socket.IO polls through workers that do not know its session. Set loadBalancing.stickySession: true, or use the websocket transport alone.';
 
-/** @param {import('../worker/worker').Worker} worker */
-function count(worker) {
-  const { cells } = worker;
-  const { measured, slow_ms: slowMs } = worker.welcome;
-  const tellIfSlow = tellSlow(slowMs);
-  const { assignSocket, _finish: finish } = /** @type {any} */ (http.ServerResponse.prototype);
-  const { _destroy: destroy } = /** @type {any} */ (net.Socket.prototype);
-
-  const bytes = bytesOf(cells);
-  const answered = answeredOf(cells, measured);
+/**
+ * Counts every HTTP request of this process from now on.
+ *
+ * @param {import('../worker/worker').Worker} worker
+ * @returns {(server: any) => void} counts the streams of an HTTP/2 server
+ */
+function countRequests(worker) {
+  const { cells, connections } = worker;
+  const { measured, slow_ms: slowMs, sticky } = worker.hello;
+  const reportIfSlow = slowRequestReporter(slowMs);
+  const bytes = byteCounter(cells);
+  const countResponse = responseCounter(cells, measured);
 
   /** @param {any} socket @param {number} status 0: it never reached its client */
-  function over(socket, status) {
+  function end(socket, status) {
     const at = now();
     const duration = at - socket[started];
     cells[CLOCK] = at;
     fellSilent(socket, at);
-    answered(duration, status, at);
-    if (tellIfSlow !== null && duration >= slowMs) {
-      const response = socket._httpMessage;
-      if (!isEventStream(response)) tellIfSlow(response?.req, duration, status);
+    countResponse(duration, status, at);
+    if (reportIfSlow !== null && duration >= slowMs) {
+      const response = runtime.responseOf(socket);
+      if (!isEventStream(response)) reportIfSlow(response?.req, duration, status);
     }
-    if (measured) bytes.look(socket, at);
+    if (measured) bytes.afterResponse(socket, at);
   }
 
-  worker.countStreams = streamsOf(cells, answered, tellIfSlow, measured ? bytes : null);
+  runtime.onResponse({
+    begun(response, socket) {
+      cells[REQUESTS] += 1;
+      // Within one turn of the loop the last look at the clock will do: what the request has waited for since was
+      // work for others. Looking is dearer than all else here.
+      socket[started] = cells[CLOCK] || (cells[CLOCK] = now());
+      if (arrivals.any) endResume(socket);
+      const limit = runtime.requestLimitOf(response);
+      if (limit > 0 && countRequest(socket, limit)) response.shouldKeepAlive = false;
+      if (connections.closing.size > 0 && gracefulCloseOf(socket.server)?.moves(socket) === false) response.shouldKeepAlive = false;
+    },
 
-  /** @type {any} */ (http.ServerResponse.prototype).assignSocket = function (/** @type {any} */ socket) {
-    cells[REQUESTS] += 1;
-    // Within one turn of the loop the last look at the clock will do: what the request has waited for since was
-    // work for others. Looking is dearer than all else here.
-    socket[started] = cells[CLOCK] || (cells[CLOCK] = now());
-    if (arrivals.any) hasSettled(socket);
-    if (this._maxRequestsPerSocket > 0 && countRequest(socket, this._maxRequestsPerSocket)) this.shouldKeepAlive = false;
-    if (worker.departing > 0 && departureOf(socket.server)?.moves(socket) === false) this.shouldKeepAlive = false;
-    return assignSocket.call(this, socket);
-  };
-
-  /** @type {any} */ (http.ServerResponse.prototype)._finish = function () {
-    const { socket } = this;
-    if (socket && isAnswering(socket)) {
-      over(socket, this.statusCode);
-      if (worker.departing > 0) leaveSoon(socket, this);
-      if (arrivals.lent && isLent(socket)) setImmediate(() => worker.giveBack(socket, this));
-      else if (worker.owed > 0) setImmediate(() => worker.giveOwed(socket));
-      if (this.statusCode === 400 && !worker.welcome.sticky) hintAtSocketIo(worker, this.req);
-    }
-    return finish.call(this);
-  };
+    finished(response) {
+      const { socket } = response;
+      if (!socket || !isAnswering(socket)) return;
+      end(socket, response.statusCode);
+      if (connections.closing.size > 0) leaveSoon(socket, response);
+      if (arrivals.perRequest && isRoutedPerRequest(socket)) setImmediate(() => connections.returnToPrimary(socket, response));
+      else if (connections.isRebalancing) setImmediate(() => connections.handOffPending(socket));
+      if (response.statusCode === 400 && !sticky) hintAtSocketIo(worker, response.req);
+    },
+  });
 
   // A response whose connection ends first is never finished.
-  /** @type {any} */ (net.Socket.prototype)._destroy = function (
-    /** @type {any} */ error,
-    /** @type {any} */ callback,
-  ) {
-    if (isAnswering(this)) over(this, 0);
-    if (measured && this._server) bytes.end(this);
-    return destroy.call(this, error, callback);
-  };
+  runtime.onSocketDestroy((socket) => {
+    if (isAnswering(socket)) end(socket, 0);
+    if (measured) bytes.end(socket);
+  });
+
+  return streamCounter(cells, countResponse, reportIfSlow, measured ? bytes : null);
 }
 
 /** Once its response is gone a connection may go to another worker. @param {any} socket @param {any} response */
 function leaveSoon(socket, response) {
-  const departure = departureOf(socket.server);
-  if (departure === undefined) return;
+  const closing = gracefulCloseOf(socket.server);
+  if (closing === undefined) return;
   // Who has read a stream of events to its end is about to ask for nothing.
-  if (!departure.canMove && isEventStream(response)) socket.destroySoon();
-  else setImmediate(() => departure.look());
+  if (!closing.canMove && isEventStream(response)) socket.destroySoon();
+  else setImmediate(() => closing.look());
 }
 
 /** @param {import('../worker/worker').Worker} worker @param {any} request */
@@ -97,4 +95,4 @@ function hintAtSocketIo(worker, request) {
   if (typeof url === 'string' && url.startsWith('/socket.io/') && url.includes('sid=')) worker.hint(SOCKET_IO_HINT);
 }
 
-module.exports = { count };
+module.exports = { countRequests };

@@ -5,9 +5,9 @@
 // into the header block after Node has made it. `setHeader` would change what the program sends: a response that has
 // headers of its own treats the list given to `writeHead` differently, and `getHeaders()` would show them.
 
-const http = require('node:http');
 const { AFFINITY_MISMATCH } = require('../metrics/cells');
 const { addon } = require('../native');
+const runtime = require('../runtime');
 
 const CRLF = '\r\n';
 
@@ -15,26 +15,18 @@ const CRLF = '\r\n';
 
 /** @param {import('../worker/worker').Worker} worker */
 function addLines(worker) {
-  const { worker_headers: named, affinity } = worker.welcome;
+  const { worker_headers: named, affinity } = worker.hello;
   /** @type {Lines[]} */
   const sources = [];
   if (named) sources.push(workerLines(worker.id));
   if (affinity) sources.push(cookieLines(worker, affinity));
   if (sources.length === 0) return;
 
-  // Every way to send headers ends here: writeHead, flushHeaders, the first write, end. Informational responses (1xx) and
-  // trailers do not.
-  const { _storeHeader: store } = /** @type {any} */ (http.ServerResponse.prototype);
-  /** @type {any} */ (http.ServerResponse.prototype)._storeHeader = function (
-    /** @type {string} */ firstLine,
-    /** @type {any} */ headers,
-  ) {
-    store.call(this, firstLine, headers);
-    const header = this._header;
+  runtime.addHeaderLines((response, header) => {
     let lines = '';
-    for (const linesOf of sources) lines += linesOf(this, header);
-    if (lines !== '') this._header = header.slice(0, -CRLF.length) + lines + CRLF;
-  };
+    for (const linesOf of sources) lines += linesOf(response, header);
+    return lines;
+  });
 }
 
 /** The program's own headers of these names stay the only ones. @param {string} id @returns {Lines} */

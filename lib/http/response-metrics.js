@@ -18,21 +18,22 @@ const {
   STEPS,
   STREAK,
 } = require('../metrics/cells');
+const runtime = require('../runtime');
 
 const LAST_BUCKET = BUCKETS - 1;
 
 /** Between two looks at the heap, milliseconds; only a process that works looks. */
-const HEAP_EVERY = 1000;
+const HEAP_INTERVAL = 1000;
 
 /** How fast the peak of the response time is forgotten, a response. */
 const DECAY = 0.1;
 
-/** @param {Float64Array} cells @param {boolean} measured whether more is counted than dispatch needs */
-function answeredOf(cells, measured) {
-  let looked = -Infinity;
+/** @param {Float64Array} cells @param {boolean} isMeasured whether more is counted than dispatch needs */
+function responseCounter(cells, isMeasured) {
+  let heapReadAt = -Infinity;
 
-  /** @param {number} duration @param {number} status 0: it never reached its client @param {number} at */
-  function answered(duration, status, at) {
+  /** @param {number} duration milliseconds @param {number} status 0: it never reached its client @param {number} at */
+  function countResponse(duration, status, at) {
     cells[DURATION] += duration;
     const latency = cells[LATENCY];
     const micros = duration * 1000;
@@ -41,7 +42,7 @@ function answeredOf(cells, measured) {
       cells[FAILED] += 1;
       cells[STREAK] += 1;
     } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
-    if (measured) measure(micros, status, at);
+    if (isMeasured) measure(micros, status, at);
     // Last: whoever reads that no request is left sees what became of all of them.
     cells[RESPONSES] += 1;
   }
@@ -52,21 +53,21 @@ function answeredOf(cells, measured) {
     cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;
     if (status >= 100 && status < 600) cells[STATUS - 1 + ((status / 100) | 0)] += 1;
     else cells[ABORTED] += 1;
-    if (at - looked > HEAP_EVERY) {
-      looked = at;
-      lookAtHeap(cells);
+    if (at - heapReadAt > HEAP_INTERVAL) {
+      heapReadAt = at;
+      readHeap(cells);
     }
   }
 
-  return answered;
+  return countResponse;
 }
 
 /** @param {Float64Array} cells */
-function lookAtHeap(cells) {
-  const { heapUsed, heapTotal, external } = process.memoryUsage();
+function readHeap(cells) {
+  const { heapUsed, heapTotal, external } = runtime.memoryUsage();
   cells[HEAP_USED] = heapUsed;
   cells[HEAP_TOTAL] = heapTotal;
   cells[EXTERNAL] = external;
 }
 
-module.exports = { answeredOf };
+module.exports = { responseCounter };

@@ -4,8 +4,9 @@
 // How connections of other protocols are told that their worker leaves: HTTP/2 sessions by GOAWAY at once, so
 // that they end with their last stream; WebSockets by a close frame with 1001, when everything else is done.
 
-const { isEndless } = require('./protocols');
+const runtime = require('../runtime');
 const { isTunnel } = require('./http2-streams');
+const { isEndless } = require('./protocols');
 
 /** Sessions that live, by HTTP/2 server. @type {WeakMap<object, Set<import('node:http2').Http2Session>>} */
 const sessions = new WeakMap();
@@ -15,13 +16,8 @@ const upgraded = new WeakMap();
 
 /** Follows what of a server's is told when it leaves. @param {any} server */
 function follow(server) {
-  if (isHttp2(server)) followSessions(server);
+  if (runtime.isHttp2Server(server)) followSessions(server);
   followUpgrades(server);
-}
-
-/** @param {any} server */
-function isHttp2(server) {
-  return /^Http2(Secure)?Server$/.test(server.constructor.name);
 }
 
 /** @param {any} server */
@@ -65,7 +61,8 @@ const ENDLESS_HEAD = /\r\ncontent-type:\s*(?:text\/event-stream|multipart\/x-mix
 
 /** Whether an HTTP/1 response streams events, and so has no end of its own. @param {any} response */
 function isEventStream(response) {
-  return typeof response?._header === 'string' && ENDLESS_HEAD.test(response._header);
+  const header = response ? runtime.headerOf(response) : null;
+  return header !== null && ENDLESS_HEAD.test(header);
 }
 
 /**
@@ -75,11 +72,9 @@ function isEventStream(response) {
  * @param {any} session
  */
 function isBusy(session) {
-  const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
-  const streams = symbol === undefined ? undefined : session[symbol]?.streams;
-  // Node's own maps are not of the class Map.
-  if (typeof streams?.values !== 'function' || streams.size === 0) return true;
-  return [...streams.values()].some((stream) => !isTunnel(stream) && !isEndless(stream.sentHeaders?.['content-type']));
+  const streams = runtime.openStreams(session);
+  if (streams === null || streams.length === 0) return true;
+  return streams.some((stream) => !isTunnel(stream) && !isEndless(stream.sentHeaders?.['content-type']));
 }
 
 /** @param {any} server */
@@ -93,18 +88,12 @@ function endSessions(server) {
   for (const session of sessions.get(server) ?? []) if (!session.closed) session.close();
 }
 
-/** The object of the package `ws` (Socket.IO's too) over a socket. @param {any} socket */
-function webSocketOf(socket) {
-  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket');
-  const found = symbol === undefined ? undefined : socket[symbol];
-  return typeof found?.close === 'function' ? found : undefined;
-}
-
+/** A close code of RFC 6455: the server goes away. */
 const GOING_AWAY = 1001;
 
 /** Closes the WebSockets of a server in their own way. @param {any} server */
 function closeWebSockets(server) {
-  for (const socket of upgraded.get(server) ?? []) webSocketOf(socket)?.close(GOING_AWAY, 'going away');
+  for (const socket of upgraded.get(server) ?? []) runtime.webSocketOf(socket)?.close(GOING_AWAY, 'going away');
 }
 
-module.exports = { closeWebSockets, endSessions, follow, hasBusySessions, isEventStream, isHttp2 };
+module.exports = { closeWebSockets, endSessions, follow, hasBusySessions, isEventStream };

@@ -6,37 +6,39 @@
 const { addon } = require('../native');
 const { knownId } = require('./request-ids');
 
-/** So many are told a second. */
-const MOST = 10;
+/** Lines a second. */
+const MAX_LINES = 10;
 
-/** @typedef {(request: any, duration: number, status: number) => void} Look */
+/** Characters of a path that a line has. */
+const MAX_PATH = 200;
 
-/** @param {number} limit milliseconds; 0: no request is slow @returns {Look | null} */
-function tellSlow(limit) {
+/** @typedef {(request: any, duration: number, status: number) => void} Report */
+
+/** @param {number} limit milliseconds; 0: no request is slow @returns {Report | null} */
+function slowRequestReporter(limit) {
   if (limit === 0) return null;
-  let [second, told, unsaid] = [0, 0, 0];
+  let [second, lines, omitted] = [0, 0, 0];
 
   /** @param {any} request @param {number} duration milliseconds @param {number} status 0: its connection ended first */
-  return function look(request, duration, status) {
+  return function reportIfSlow(request, duration, status) {
     if (duration < limit) return;
     const now = Math.floor(performance.now() / 1000);
-    if (now !== second) [second, told] = [now, 0];
-    if (told >= MOST) {
-      unsaid += 1;
+    if (now !== second) [second, lines] = [now, 0];
+    if (lines >= MAX_LINES) {
+      omitted += 1;
       return;
     }
-    told += 1;
-    const path = String(request?.url ?? '').split('?', 1)[0].slice(0, 200);
+    lines += 1;
     addon.workerSlow({
       method: String(request?.method ?? ''),
-      path,
+      path: String(request?.url ?? '').split('?', 1)[0].slice(0, MAX_PATH),
       status,
       ms: Math.round(duration),
       requestId: knownId(request),
-      unsaid,
+      unsaid: omitted,
     });
-    unsaid = 0;
+    omitted = 0;
   };
 }
 
-module.exports = { tellSlow };
+module.exports = { slowRequestReporter };

@@ -6,48 +6,67 @@
 
 const { randomBytes } = require('node:crypto');
 const v8 = require('node:v8');
-
-const JSON_TEXT = 0;
-const CLONE = 1;
-const JSON_AND_BUFFERS = 2;
+const { CLONE, JSON_AND_BUFFERS, JSON_TEXT } = require('./numbers');
 
 /** Stands in a JSON text for a buffer; nobody else can know it. */
 const token = randomBytes(12).toString('hex');
 
-/** The buffers that the JSON.stringify of a message has met; null outside one. @type {Buffer[] | null} */
-let met = null;
+/** A JSON text with a Buffer that nobody has replaced has this: a part of it that begins with a rare letter. */
+const BUFFER_TEXT = 'Buffer","data":[';
 
-/** JSON.stringify asks each Buffer for its JSON: within a message it gets a place in a list instead. */
-function watchBuffers() {
-  const { toJSON } = Buffer.prototype;
-  Buffer.prototype.toJSON = function () {
-    return met === null ? toJSON.call(this) : /** @type {any} */ ({ [token]: met.push(this) - 1 });
-  };
+/** @param {any} value an object, or not */
+function hasBuffer(value) {
+  if (value === null || typeof value !== 'object') return false;
+  if (Array.isArray(value)) return value.some((item) => typeof item === 'object' && Buffer.isBuffer(item));
+  for (const key in value) {
+    const own = value[key];
+    if (typeof own === 'object' && Buffer.isBuffer(own)) return true;
+  }
+  return false;
 }
 
-let watching = false;
+/** Whether a message has a Buffer where most have it: it is one, or it or its `data` has one. @param {any} message */
+function showsBuffer(message) {
+  return Buffer.isBuffer(message) || hasBuffer(message) || hasBuffer(message?.data);
+}
+
+/**
+ * The JSON text of a message with a placeholder for each Buffer, and the Buffers. JSON.stringify asks an object for its
+ * members when it has called the replacer with it, so that no Buffer is asked for its JSON.
+ *
+ * @param {any} message
+ */
+function textAndBuffers(message) {
+  /** @type {Buffer[]} */
+  const buffers = [];
+  /** Objects with a Buffer, by what was written for them: a circle stays one. @type {Map<object, object>} */
+  const copies = new Map();
+  const place = (/** @type {any} */ value) => (Buffer.isBuffer(value) ? { [token]: buffers.push(value) - 1 } : value);
+  /** @param {string} _key @param {any} value */
+  const replacer = (_key, value) => {
+    if (!hasBuffer(value)) return value;
+    const known = copies.get(value);
+    if (known !== undefined) return known;
+    const copy = Array.isArray(value) ? value.map(place) : Object.fromEntries(Object.entries(value).map(([key, own]) => [key, place(own)]));
+    copies.set(value, copy);
+    return copy;
+  };
+  return { text: JSON.stringify(place(message), replacer), buffers };
+}
 
 /**
  * @param {any} message
  * @returns {{ format: number, body: string | Buffer }}
  */
 function jsonOf(message) {
-  if (!watching) {
-    watching = true;
-    watchBuffers();
+  if (!showsBuffer(message)) {
+    const text = JSON.stringify(message) ?? '';
+    if (!text.includes(BUFFER_TEXT)) return { format: JSON_TEXT, body: text };
   }
-  met = null;
-  const list = (met = /** @type {Buffer[]} */ ([]));
-  /** @type {string | undefined} */
-  let text;
-  try {
-    text = JSON.stringify(message);
-  } finally {
-    met = null;
-  }
-  if (list.length === 0) return { format: JSON_TEXT, body: text ?? '' };
+  const { text, buffers } = textAndBuffers(message);
+  if (buffers.length === 0) return { format: JSON_TEXT, body: text ?? '' };
   const parts = [];
-  for (const part of [Buffer.from(text ?? ''), Buffer.from(token), ...list]) {
+  for (const part of [Buffer.from(text), Buffer.from(token), ...buffers]) {
     const length = Buffer.allocUnsafe(4);
     length.writeUInt32LE(part.length);
     parts.push(length, part);
@@ -92,4 +111,4 @@ function decode(format, body) {
   });
 }
 
-module.exports = { JSON_TEXT, decode, encode };
+module.exports = { decode, encode };

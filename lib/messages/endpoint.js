@@ -1,45 +1,33 @@
 // @ts-check
 'use strict';
 
-// A process's messages: what it sends, the handlers that answer, and who waits for an answer. The same in the
-// primary, in a worker and without a cluster; `wire` is the way out of this process.
+// Where a process sends and receives messages: the handlers that respond, and the requests that wait for a response. The
+// same in the primary, in a worker and without a cluster; `wire` is the way out of this process.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { setTimeout: wait } = require('node:timers/promises');
 const { ClusterError, WorkerCommunicationError, rethrow } = require('../errors');
 const { pauseAfter } = require('../retry');
-const { JSON_TEXT, decode, encode } = require('./body');
+const { decode, encode } = require('./body');
 const { errorOf, handlerFailed, isAway, noHandler, notThere } = require('./failures');
 const { dataOf, milliseconds, read, typeOf } = require('./message');
+const { FAILURE, JSON_TEXT, NOBODY, NOTIFICATION, PRIMARY, REFUSED, REQUEST, RESPONSE, slotOf, unpackHead } = require('./numbers');
 
-const TELL = 0;
-const ASK = 1;
-const ANSWER = 2;
-const FAILURE = 3;
 /** Values that the core gives for each message. */
 const STRIDE = 4;
 
 /** Characters of an error that is too long: it fits the least `ipc.maxMessageSize`, whatever it is made of. */
-const SHORT = 150;
+const MAX_ERROR_TEXT = 150;
 
 /** `invalidateCache`. */
 const INVALIDATE = 'cache:invalidate';
 /** Set while such a message is handled. @type {AsyncLocalStorage<boolean>} */
-const passingOn = new AsyncLocalStorage();
-
-/** The primary's name. */
-const PRIMARY = -1;
-const REFUSED = -1;
-/** In the place of a worker's name. */
-const NOBODY = -2;
-
-/** @param {number} name */
-const slotOf = (name) => String(name % 65_536);
+const invalidating = new AsyncLocalStorage();
 
 /**
  * @typedef {object} Wire
  * @property {(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: string | Buffer) => number} post
- * the id of a question, or `REFUSED`
+ * the id of a request, or `REFUSED`
  * @property {() => any} error why the last `post` was refused
  * @property {(slot: number) => number} name of a slot's worker; -1 when it is not there now, -2 without such a slot
  * @property {() => number[]} targets for each slot: its number, the name of its worker or -1, and 1 when it serves, 2
@@ -52,7 +40,7 @@ const slotOf = (name) => String(name % 65_536);
  * @property {(message: any, from: number) => void} emit
  */
 
-class Mailbox {
+class MessageEndpoint {
   /**
    * @param {object} made
    * @param {Wire | null} made.wire null as long as there is no way out
@@ -73,10 +61,10 @@ class Mailbox {
     this.note = note;
     /** @type {Map<string, (data: any, message: any) => any>} */
     this.handlers = new Map();
-    /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
-    this.waiting = new Map();
+    /** Requests without a response so far. @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+    this.pending = new Map();
     this.broadcasts = 0;
-    this.saidUnheard = false;
+    this.hasWarned = false;
   }
 
   /** @param {string} type @param {(data: any, message: any) => any} handler */
@@ -121,9 +109,9 @@ class Mailbox {
     return id;
   }
 
-  /** A message that nobody answers. @param {any} message */
-  tell(message) {
-    this.post(PRIMARY, TELL, 0, -1, typeOf(message), encode(message, this.advanced));
+  /** A message without a response, for the primary's program. @param {any} message */
+  notify(message) {
+    this.post(PRIMARY, NOTIFICATION, 0, -1, typeOf(message), encode(message, this.advanced));
   }
 
   /**
@@ -133,15 +121,15 @@ class Mailbox {
    * @param {number} timeout
    * @returns {Promise<any>}
    */
-  ask(to, kind, content, timeout) {
+  request(to, kind, content, timeout) {
     return new Promise((resolve, reject) => {
-      const id = this.post(to, ASK, 0, timeout, kind, content);
-      this.waiting.set(id, { resolve, reject });
+      const id = this.post(to, REQUEST, 0, timeout, kind, content);
+      this.pending.set(id, { resolve, reject });
     });
   }
 
   /**
-   * Asks whom `choose` names; what is wrong with the arguments rejects, too.
+   * A request to whom `choose` names; what is wrong with the arguments rejects, too.
    *
    * @param {() => number} choose
    * @param {any[]} args
@@ -153,7 +141,7 @@ class Mailbox {
     try {
       const { message, options } = read(args);
       const timeout = milliseconds(options.timeout);
-      return this.ask(choose(), typeOf(message), encode(message, this.advanced), timeout);
+      return this.request(choose(), typeOf(message), encode(message, this.advanced), timeout);
     } catch (error) {
       const pause = isAway(error) ? pauseAfter(this.retry, tries) : null;
       if (pause === null) return Promise.reject(error);
@@ -196,7 +184,7 @@ class Mailbox {
     const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
     this.broadcasts += 1;
     const id = `${process.pid}-${this.broadcasts}`;
-    return Promise.all(targets.map((target) => this.respond(target, id, kind, content, timeout)));
+    return Promise.all(targets.map((target) => this.requestOne(target, id, kind, content, timeout)));
   }
 
   /**
@@ -206,11 +194,11 @@ class Mailbox {
    * @param {{ format: number, body: string | Buffer }} content
    * @param {number} timeout
    */
-  async respond({ slot, name }, correlationId, kind, content, timeout) {
+  async requestOne({ slot, name }, correlationId, kind, content, timeout) {
     const response = { id: `${correlationId}-${slot}`, correlationId, workerId: slot };
     try {
       if (name < 0) throw notThere(slot);
-      const data = await this.ask(name, kind, content, timeout);
+      const data = await this.request(name, kind, content, timeout);
       return { ...response, success: true, data, timestamp: Date.now() };
     } catch (error) {
       const { message, code } = /** @type {any} */ (error);
@@ -219,13 +207,13 @@ class Mailbox {
   }
 
   /**
-   * Tells every worker, this one too, so that an app's own caches can follow. A listener that passes on what it
-   * hears of tells nobody again.
+   * Tells every worker, this one too, so that an app's own caches can follow. A handler of such a message that
+   * invalidates again sends nothing.
    *
    * @param {string} pattern
    */
   async invalidate(pattern) {
-    if (passingOn.getStore()) return;
+    if (invalidating.getStore()) return;
     await this.broadcast({ type: INVALIDATE, pattern }, { self: true });
   }
 
@@ -257,10 +245,10 @@ class Mailbox {
   deliver(...batch) {
     for (let at = 0; at < batch.length; at += STRIDE) {
       const [from, head, kind, body] = [batch[at], batch[at + 1], batch[at + 2], batch[at + 3]];
-      const [what, format, id] = [head & 3, (head >> 2) & 3, Math.floor(head / 16)];
-      if (what === ASK) this.answer(from, id, kind, format, body);
-      else if (what === TELL) this.hear(from, format, body);
-      else this.settle(what, id, format, body);
+      const { what, format, id } = unpackHead(head);
+      if (what === REQUEST) this.handle(from, id, kind, format, body);
+      else if (what === NOTIFICATION) this.onNotification(from, format, body);
+      else this.finish(what, id, format, body);
     }
   }
 
@@ -270,23 +258,23 @@ class Mailbox {
    * @param {number} format
    * @param {any} body
    */
-  settle(what, id, format, body) {
-    const asker = this.waiting.get(id);
-    this.waiting.delete(id);
+  finish(what, id, format, body) {
+    const request = this.pending.get(id);
+    this.pending.delete(id);
     try {
       const value = decode(format, body);
-      if (what === ANSWER) asker?.resolve(value);
-      else asker?.reject(errorOf(value));
+      if (what === RESPONSE) request?.resolve(value);
+      else request?.reject(errorOf(value));
     } catch (error) {
-      asker?.reject(new WorkerCommunicationError(`The answer cannot be read: ${error}`, 'WORKER_COMMUNICATION'));
+      request?.reject(new WorkerCommunicationError(`The answer cannot be read: ${error}`, 'WORKER_COMMUNICATION'));
     }
   }
 
   /** To the program's own listeners. @param {number} from @param {number} format @param {any} body */
-  hear(from, format, body) {
+  onNotification(from, format, body) {
     try {
       const message = decode(format, body);
-      if (this.listeners.count() === 0) this.sayUnheard(message);
+      if (this.listeners.count() === 0) this.warnUnheard(message);
       this.listeners.emit(message, from);
     } catch (error) {
       process.nextTick(rethrow, error);
@@ -294,9 +282,9 @@ class Mailbox {
   }
 
   /** Once: what nobody listens to is lost. @param {any} message */
-  sayUnheard(message) {
-    if (this.saidUnheard) return;
-    this.saidUnheard = true;
+  warnUnheard(message) {
+    if (this.hasWarned) return;
+    this.hasWarned = true;
     const where = this.isPrimary ? "cluster.on('message', ...) in the primary" : "process.on('message', ...)";
     const type = typeOf(message);
     const named = type === '' ? 'A message' : `A message of type '${type}'`;
@@ -313,10 +301,10 @@ class Mailbox {
    * @param {number} format
    * @param {any} body
    */
-  answer(from, id, kind, format, body) {
+  handle(from, id, kind, format, body) {
     const handler = this.handlers.get(kind);
-    const heard = this.listeners.count() > 0;
-    if (handler === undefined && !heard) return this.fail(from, id, noHandler(kind));
+    const isListenedTo = this.listeners.count() > 0;
+    if (handler === undefined && !isListenedTo) return this.fail(from, id, noHandler(kind));
     /** @type {any} */
     let message;
     try {
@@ -327,13 +315,13 @@ class Mailbox {
     // The rules were asked about the type on the envelope.
     if (typeOf(message) !== kind) return this.fail(from, id, noHandler(typeOf(message)));
     const run = () => {
-      if (heard) this.emit(message, from);
+      if (isListenedTo) this.emit(message, from);
       return handler?.(dataOf(message), this.messageOf(message, kind, from, id));
     };
     /** @param {unknown} error */
     const fails = (error) => this.fail(from, id, handlerFailed(kind, error));
     try {
-      const data = kind === INVALIDATE ? passingOn.run(true, run) : run();
+      const data = kind === INVALIDATE ? invalidating.run(true, run) : run();
       // A handler that has its answer at once is not made to wait for a promise.
       if (typeof data?.then === 'function') Promise.resolve(data).then((late) => this.reply(from, id, kind, late), fails);
       else this.reply(from, id, kind, data);
@@ -369,7 +357,7 @@ class Mailbox {
   /** @param {number} to @param {number} id @param {string} kind @param {any} data */
   reply(to, id, kind, data) {
     try {
-      this.post(to, ANSWER, id, -1, kind, encode(data, this.advanced));
+      this.post(to, RESPONSE, id, -1, kind, encode(data, this.advanced));
     } catch (error) {
       // The answer is too large, or cannot be written: that is the answer then.
       const { code = 'HANDLER_FAILED', message } = /** @type {any} */ (error);
@@ -386,7 +374,7 @@ class Mailbox {
     } catch (error) {
       // Whoever asked is gone and hears of that, unless the error itself is too long to be told whole.
       if (/** @type {any} */ (error).code !== 'MESSAGE_TOO_LARGE') return;
-      send({ code: failure.code, message: failure.message.slice(0, SHORT) });
+      send({ code: failure.code, message: failure.message.slice(0, MAX_ERROR_TEXT) });
     }
   }
 }
@@ -396,8 +384,4 @@ function failed(core) {
   return core === null ? new ClusterError('The cluster does not run', 'STOPPED') : errorOf(core);
 }
 
-exports.ANSWER = ANSWER;
-exports.ASK = ASK;
-exports.FAILURE = FAILURE;
-exports.Mailbox = Mailbox;
-exports.REFUSED = REFUSED;
+exports.MessageEndpoint = MessageEndpoint;

@@ -4,6 +4,7 @@
 // Why a message was not answered, as it crosses between processes and as its sender gets it.
 
 const { WorkerCommunicationError, foreign } = require('../errors');
+const { workerAway } = require('../symbols');
 
 /**
  * @typedef {{ code: string, message: string, details?: any, cause?: any }} Failure `cause`: an error of the
@@ -28,17 +29,15 @@ function noHandler(kind) {
   return { code: 'NO_HANDLER', message: `Nobody handles messages of type '${kind}' there` };
 }
 
-const away = Symbol('drover.away');
-
 /** Its worker is not there, and another will be. @param {string} slot */
 function notThere(slot) {
   const text = `Worker ${slot} is not there now: it is starting or being replaced`;
-  return Object.assign(new WorkerCommunicationError(text, 'WORKER_GONE'), { [away]: true });
+  return Object.assign(new WorkerCommunicationError(text, 'WORKER_GONE'), { [workerAway]: true });
 }
 
 /** Whether a message was not even sent, because its worker is being replaced. @param {any} error */
 function isAway(error) {
-  return error?.[away] === true;
+  return error?.[workerAway] === true;
 }
 
 /** @param {Failure} failure */

@@ -3,12 +3,9 @@
 
 // The wire of a process without a cluster: it is the primary and worker 0 at once, and messages reach itself.
 
-const { ANSWER, ASK, FAILURE, REFUSED } = require('./endpoint');
+const { FAILURE, JSON_TEXT, NOBODY, REFUSED, REQUEST, RESPONSE, packHead } = require('./numbers');
 
 const WORKER = 0;
-
-/** As the core puts them together. @param {number} id @param {number} format @param {number} what */
-const headOf = (id, format, what) => id * 16 + format * 4 + what;
 
 class Loopback {
   /** @param {{ timeout: number, maxMessageSize: number, maxPending: number }} limits */
@@ -19,8 +16,8 @@ class Loopback {
     this.refusal = null;
     /** @type {any[]} */
     this.batch = [];
-    /** Questions that wait, with what ends the wait. @type {Map<number, NodeJS.Timeout>} */
-    this.open = new Map();
+    /** Requests without a response so far, with what ends the wait. @type {Map<number, NodeJS.Timeout>} */
+    this.pending = new Map();
     /** @type {(...batch: any[]) => void} */
     this.deliver = () => {};
   }
@@ -39,36 +36,36 @@ class Loopback {
     if (Buffer.byteLength(body) > maxMessageSize) {
       return this.refuse('MESSAGE_TOO_LARGE', `A message is larger than ipc.maxMessageSize (${maxMessageSize})`);
     }
-    if (what === ASK && this.open.size >= maxPending) {
+    if (what === REQUEST && this.pending.size >= maxPending) {
       return this.refuse('MESSAGE_QUEUE_FULL', 'Too many messages wait already (ipc.maxPending)');
     }
-    if (what === ANSWER || what === FAILURE) {
-      clearTimeout(this.open.get(answers));
-      if (this.open.delete(answers)) this.put(to, headOf(answers, format, what), kind, body);
+    if (what === RESPONSE || what === FAILURE) {
+      clearTimeout(this.pending.get(answers));
+      if (this.pending.delete(answers)) this.put(to, packHead(answers, format, what), kind, body);
       return 0;
     }
-    const id = what === ASK ? ++this.lastId : 0;
-    if (what === ASK) this.open.set(id, setTimeout(() => this.late(id), timeout < 0 ? this.limits.timeout : timeout));
-    this.put(to < 0 ? WORKER : to, headOf(id, format, what), kind, body);
+    const id = what === REQUEST ? ++this.lastId : 0;
+    if (what === REQUEST) this.pending.set(id, setTimeout(() => this.timeOut(id), timeout < 0 ? this.limits.timeout : timeout));
+    this.put(to < 0 ? WORKER : to, packHead(id, format, what), kind, body);
     return id;
   }
 
-  /** @param {any[]} letter */
-  put(...letter) {
+  /** @param {any[]} message as `deliver` takes it */
+  put(...message) {
     if (this.batch.length === 0) {
       setImmediate(() => {
         const { batch } = this;
         this.batch = [];
-        for (const letter of batch) this.deliver(...letter);
+        for (const one of batch) this.deliver(...one);
       });
     }
-    this.batch.push(letter);
+    this.batch.push(message);
   }
 
   /** @param {number} id */
-  late(id) {
-    this.open.delete(id);
-    this.put(WORKER, headOf(id, 0, FAILURE), '', JSON.stringify({ code: 'MESSAGE_TIMEOUT', message: 'No answer came in time' }));
+  timeOut(id) {
+    this.pending.delete(id);
+    this.put(WORKER, packHead(id, JSON_TEXT, FAILURE), '', JSON.stringify({ code: 'MESSAGE_TIMEOUT', message: 'No answer came in time' }));
   }
 
   /** @param {string} code @param {string} message */
@@ -83,7 +80,7 @@ class Loopback {
 
   /** @param {number} slot */
   name(slot) {
-    return slot === 0 ? WORKER : -2;
+    return slot === 0 ? WORKER : NOBODY;
   }
 
   targets() {

@@ -5,32 +5,30 @@
 // only the first use of a set of labels asks the core for a place.
 
 const { ClusterError } = require('../errors');
-
-/** Cell of the values that found no room. */
-const DROPPED = 1;
+const { METRICS_DROPPED } = require('./cells');
 
 /**
  * Where a process counts.
  *
- * @typedef {object} Home
+ * @typedef {object} Store
  * @property {Float64Array} cells
  * @property {(definition: any) => { family: number, buckets: number[] }} define
  * @property {(family: number, labels: string[]) => number} series the first cell, -1 without room
- * @property {() => any} told what is counted there
+ * @property {() => any} snapshot what is counted there
  * @property {(text: string) => void} warn
  */
 
 /** @typedef {Record<string, string | number>} Labels */
 
-class Meter {
-  /** @param {any} definition @param {Home} home @param {{ family: number, buckets: number[] }} defined */
-  constructor(definition, home, { family, buckets }) {
+class Instrument {
+  /** @param {any} definition @param {Store} store @param {{ family: number, buckets: number[] }} defined */
+  constructor(definition, store, { family, buckets }) {
     this.definition = definition;
     this.name = definition.name;
     /** @type {string[]} */
     this.labels = definition.labels;
-    this.home = home;
-    this.cells = home.cells;
+    this.store = store;
+    this.cells = store.cells;
     this.family = family;
     this.buckets = buckets;
     /** The first cell of each series: a map for each label, by its values. @type {Map<string, any>} */
@@ -43,12 +41,12 @@ class Meter {
     if (this.labels.length === 0) this.place([]);
   }
 
-  /** Counts there from now on, and from where it was. @param {Home} home @param {{ family: number }} defined */
-  move(home, { family }) {
+  /** Counts there from now on, and from where it was. @param {Store} store @param {{ family: number }} defined */
+  move(store, { family }) {
     const { cells, series, definition, buckets } = this;
     const size = definition.kind === 'histogram' ? buckets.length + 2 : 1;
-    this.home = home;
-    this.cells = home.cells;
+    this.store = store;
+    this.cells = store.cells;
     this.family = family;
     this.places = new Map();
     this.series = [];
@@ -69,7 +67,7 @@ class Meter {
     if (labels === undefined && this.only > 0) return this.only;
     const at = this.find(labels ?? {});
     if (at > 0) return at;
-    this.cells[DROPPED] += 1;
+    this.cells[METRICS_DROPPED] += 1;
     return 0;
   }
 
@@ -93,10 +91,10 @@ class Meter {
 
   /** Room for a new series; 0: there is none. @param {string[]} labels */
   place(labels) {
-    const at = this.home.series(this.family, labels);
+    const at = this.store.series(this.family, labels);
     if (at < 0) {
       this.isFull = true;
-      this.home.warn(
+      this.store.warn(
         `The metric ${this.name} has no room for more values of its labels: they are counted in drover_metrics_dropped_total. Use labels with fewer values.`,
       );
       return 0;
@@ -127,7 +125,7 @@ class Meter {
   }
 }
 
-class Counter extends Meter {
+class Counter extends Instrument {
   /**
    * `(value, labels)` or `(labels, value)`.
    *
@@ -145,7 +143,7 @@ class Counter extends Meter {
   }
 }
 
-class Gauge extends Meter {
+class Gauge extends Instrument {
   /** @param {number | Labels} first @param {Labels | number} [second] */
   set(first, second) {
     const [value, labels] = typeof first === 'object' ? [second, first] : [first, second];
@@ -174,7 +172,7 @@ class Gauge extends Meter {
   }
 }
 
-class Histogram extends Meter {
+class Histogram extends Instrument {
   /** @param {number | Labels} first @param {Labels | number} [second] */
   observe(first, second) {
     const labels = typeof first === 'object' ? first : second;
@@ -191,6 +189,5 @@ class Histogram extends Meter {
 }
 
 exports.Counter = Counter;
-exports.DROPPED = DROPPED;
 exports.Gauge = Gauge;
 exports.Histogram = Histogram;

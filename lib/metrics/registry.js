@@ -6,57 +6,58 @@
 const { inspect } = require('node:util');
 const { addon } = require('../native');
 const { ClusterError, unwrap } = require('../errors');
-const { Counter, DROPPED, Gauge, Histogram } = require('./instruments');
+const { METRICS_DROPPED } = require('./cells');
+const { Counter, Gauge, Histogram } = require('./instruments');
 
-/** @typedef {import('./instruments').Home} Home */
+/** @typedef {import('./instruments').Store} Store */
 
 /**
- * A place that the core gave.
+ * A store that the core gave.
  *
  * @param {any} native
  * @param {(text: string) => void} warn
- * @returns {Home}
+ * @returns {Store}
  */
-function homeOf(native, warn) {
+function storeOf(native, warn) {
   const into = { cells: new ArrayBuffer(0) };
   unwrap(native.share(into));
   return {
     cells: new Float64Array(into.cells),
     define: (definition) => unwrap(native.define(definition)),
     series: (family, labels) => native.series(family, labels),
-    told: () => native.told(),
+    snapshot: () => native.told(),
     warn,
   };
 }
 
-/** Where nobody else reads: a process without a cluster, or a primary before its cluster. @returns {Home} */
-function alone() {
+/** Where nobody else reads: a process without a cluster, or a primary before its cluster. @returns {Store} */
+function localStore() {
   if (addon === null) {
     throw new ClusterError('Metrics need the addon, which this platform does not have', 'NOT_SUPPORTED');
   }
-  return homeOf(addon.Meters.alone(), (text) => console.warn(`drover: ${text}`));
+  return storeOf(addon.Meters.alone(), (text) => console.warn(`drover: ${text}`));
 }
 
 class Registry {
-  /** @type {Home | null} */
-  #home = null;
+  /** @type {Store | null} */
+  #store = null;
   #open;
   /** By the number that the core gave. @type {Map<number, any>} */
-  #meters = new Map();
+  #instruments = new Map();
 
-  /** @param {() => Home} [open] where to count, once something is */
-  constructor(open = alone) {
+  /** @param {() => Store} [open] where to count, once something is */
+  constructor(open = localStore) {
     this.#open = open;
   }
 
   /** @param {string} name @param {string} help @param {string[]} [labels] */
   counter(name, help, labels) {
-    return this.#meter(Counter, { kind: 'counter', name, help, labels });
+    return this.#instrument(Counter, { kind: 'counter', name, help, labels });
   }
 
   /** @param {string} name @param {string} help @param {string[]} [labels] */
   gauge(name, help, labels) {
-    return this.#meter(Gauge, { kind: 'gauge', name, help, labels });
+    return this.#instrument(Gauge, { kind: 'gauge', name, help, labels });
   }
 
   /** @param {string} name @param {string} help @param {string[]} [labels] @param {{ buckets?: number[] }} [options] */
@@ -67,45 +68,45 @@ class Registry {
       const allowed = 'at most 100 finite numbers, each above the last';
       throw new ClusterError(`${name}: buckets: found ${found}, allowed: ${allowed}`, 'INVALID_ARGUMENT');
     }
-    return this.#meter(Histogram, { kind: 'histogram', name, help, labels, buckets });
+    return this.#instrument(Histogram, { kind: 'histogram', name, help, labels, buckets });
   }
 
   /**
-   * @param {new (definition: any, home: Home, defined: any) => any} Meter
+   * @param {new (definition: any, store: Store, defined: any) => any} Instrument
    * @param {any} given
    */
-  #meter(Meter, given) {
+  #instrument(Instrument, given) {
     const definition = { buckets: [], ...given, labels: given.labels ?? [] };
-    this.#home ??= this.#open();
-    const defined = this.#home.define(definition);
-    const known = this.#meters.get(defined.family);
+    this.#store ??= this.#open();
+    const defined = this.#store.define(definition);
+    const known = this.#instruments.get(defined.family);
     if (known !== undefined) return known;
-    const meter = new Meter(definition, this.#home, defined);
-    this.#meters.set(defined.family, meter);
-    return meter;
+    const instrument = new Instrument(definition, this.#store, defined);
+    this.#instruments.set(defined.family, instrument);
+    return instrument;
   }
 
   /** What is counted where this process counts, as `userMetrics`. */
-  told() {
-    return this.#home === null ? {} : this.#home.told();
+  snapshot() {
+    return this.#store === null ? {} : this.#store.snapshot();
   }
 
-  /** From now on it is counted there; what was counted so far comes along. @param {() => Home} open */
+  /** From now on it is counted there; what was counted so far comes along. @param {() => Store} open */
   move(open) {
     this.#open = open;
-    if (this.#home === null) return;
-    const home = open();
-    home.cells[DROPPED] += this.#home.cells[DROPPED];
-    this.#home = home;
-    const meters = [...this.#meters.values()];
-    this.#meters.clear();
-    for (const meter of meters) {
-      const defined = home.define(meter.definition);
-      meter.move(home, defined);
-      this.#meters.set(defined.family, meter);
+    if (this.#store === null) return;
+    const store = open();
+    store.cells[METRICS_DROPPED] += this.#store.cells[METRICS_DROPPED];
+    this.#store = store;
+    const instruments = [...this.#instruments.values()];
+    this.#instruments.clear();
+    for (const instrument of instruments) {
+      const defined = store.define(instrument.definition);
+      instrument.move(store, defined);
+      this.#instruments.set(defined.family, instrument);
     }
   }
 }
 
 exports.Registry = Registry;
-exports.homeOf = homeOf;
+exports.storeOf = storeOf;

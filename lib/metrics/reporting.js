@@ -7,8 +7,8 @@
 const { given } = require('../options');
 const { pauseAfter, retryOf } = require('../retry');
 
-/** So long the metrics wait for what the program measures, milliseconds. */
-const PATIENCE = 5000;
+/** The metrics wait so long for what the program measures, milliseconds. */
+const MEASURE_TIMEOUT = 5000;
 
 /**
  * The functions among the options of `monitoring`, which the core has checked to be some.
@@ -26,40 +26,40 @@ function textOf(error) {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
-/** Says what is wrong with a function once, until it is well again. */
+/** Warns of what is wrong with a function once, until it works again. */
 class Complaints {
   /** @param {(text: string) => void} warn */
   constructor(warn) {
     this.warn = warn;
-    this.said = '';
+    this.last = '';
   }
 
   /** @param {string} text */
-  say(text) {
-    if (this.said !== text) this.warn(text);
-    this.said = text;
+  add(text) {
+    if (this.last !== text) this.warn(text);
+    this.last = text;
   }
 
-  well() {
-    this.said = '';
+  clear() {
+    this.last = '';
   }
 }
 
 class CustomMetrics {
-  /** @param {Function} measure @param {number} patience milliseconds @param {(text: string) => void} warn */
-  constructor(measure, patience, warn) {
+  /** @param {Function} measure @param {number} timeout milliseconds @param {(text: string) => void} warn */
+  constructor(measure, timeout, warn) {
     this.measure = measure;
-    this.patience = patience;
+    this.timeout = timeout;
     this.complaints = new Complaints(warn);
-    this.runs = false;
-    /** What it returned last, in JSON; null once that was told. @type {string | null} */
+    this.isRunning = false;
+    /** What it returned last, in JSON; null once the core has it. @type {string | null} */
     this.text = null;
   }
 
   /** Resolves to what there is to tell by then, or null. @param {any[]} workers */
   async next(workers) {
-    if (this.runs) this.complaints.say('monitoring.customMetrics still runs: what it returned last stays');
-    else await this.patiently(this.run(workers));
+    if (this.isRunning) this.complaints.add('monitoring.customMetrics still runs: what it returned last stays');
+    else await this.withTimeout(this.run(workers));
     const { text } = this;
     this.text = null;
     return text;
@@ -67,23 +67,23 @@ class CustomMetrics {
 
   /** @param {any[]} workers */
   async run(workers) {
-    this.runs = true;
+    this.isRunning = true;
     try {
       // What JSON has no text for, the core refuses and says.
       this.text = JSON.stringify(await this.measure(workers)) ?? 'undefined';
     } catch (error) {
-      this.complaints.say(`monitoring.customMetrics failed, what it returned last stays: ${textOf(error)}`);
+      this.complaints.add(`monitoring.customMetrics failed, what it returned last stays: ${textOf(error)}`);
     } finally {
-      this.runs = false;
+      this.isRunning = false;
     }
   }
 
   /** @param {Promise<void>} run */
-  async patiently(run) {
+  async withTimeout(run) {
     /** @type {NodeJS.Timeout | undefined} */
     let timer;
     const late = new Promise((resolve) => {
-      timer = setTimeout(resolve, this.patience);
+      timer = setTimeout(resolve, this.timeout);
       timer.unref();
     });
     await Promise.race([run, late]);
@@ -91,9 +91,9 @@ class CustomMetrics {
   }
 
   /** Whether the core kept it. @param {any} outcome */
-  told({ error }) {
-    if (error) this.complaints.say(`monitoring.customMetrics must return an object: ${error.message}`);
-    else if (!this.runs) this.complaints.well();
+  recorded({ error }) {
+    if (error) this.complaints.add(`monitoring.customMetrics must return an object: ${error.message}`);
+    else if (!this.isRunning) this.complaints.clear();
   }
 }
 
@@ -109,7 +109,7 @@ class Exporter {
     this.name = name;
     this.retry = retry;
     this.complaints = new Complaints(warn);
-    this.runs = false;
+    this.isRunning = false;
     /** Ends a pause between two tries. @type {() => void} */
     this.wake = () => {};
     this.over = false;
@@ -117,23 +117,23 @@ class Exporter {
 
   /** @param {any} metrics */
   async run(metrics) {
-    if (this.runs) return this.complaints.say(`${this.name} still runs: metrics are not given to it meanwhile`);
-    this.runs = true;
+    if (this.isRunning) return this.complaints.add(`${this.name} still runs: metrics are not given to it meanwhile`);
+    this.isRunning = true;
     for (let tries = 0; !this.over; tries += 1) {
       try {
         await this.send(structuredClone(metrics));
-        this.complaints.well();
+        this.complaints.clear();
         break;
       } catch (error) {
         const pause = pauseAfter(this.retry, tries);
         if (pause === null) {
-          this.complaints.say(`${this.name} failed ${tries + 1} times, its metrics are lost: ${textOf(error)}`);
+          this.complaints.add(`${this.name} failed ${tries + 1} times, its metrics are lost: ${textOf(error)}`);
           break;
         }
         await this.pause(pause);
       }
     }
-    this.runs = false;
+    this.isRunning = false;
   }
 
   /** @param {number} milliseconds @returns {Promise<void>} */
@@ -164,8 +164,8 @@ class Reporting {
   constructor({ customMetrics, exporters }, config, core) {
     this.core = core;
     const warn = (/** @type {string} */ text) => core.warn(text);
-    const patience = Math.min(PATIENCE, config.monitoring.metricsInterval);
-    this.custom = customMetrics === undefined ? null : new CustomMetrics(customMetrics, patience, warn);
+    const timeout = Math.min(MEASURE_TIMEOUT, config.monitoring.metricsInterval);
+    this.custom = customMetrics === undefined ? null : new CustomMetrics(customMetrics, timeout, warn);
     const named = (/** @type {Function} */ send, /** @type {number} */ index) =>
       `monitoring.exporters${exporters.length > 1 ? `[${index}]` : ''}${send.name ? ` (${send.name})` : ''}`;
     const retry = retryOf(config);
@@ -176,7 +176,7 @@ class Reporting {
   async measure() {
     const text = (await this.custom?.next(this.core.workers())) ?? null;
     const outcome = this.core.customised(text);
-    if (text !== null) this.custom?.told(outcome);
+    if (text !== null) this.custom?.recorded(outcome);
   }
 
   /** @param {any} metrics */

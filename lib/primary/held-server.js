@@ -6,22 +6,21 @@
 // `address()`, `close()`, `listening`, errors, the signal that aborts it.
 
 const net = require('node:net');
-const { coreOf, withoutStack } = require('../errors');
+const { coreOf, listenError } = require('../errors');
+const runtime = require('../runtime');
 
-class Held {
+class HeldServer {
   /**
    * @param {any} server
-   * @param {{ release(held: Held): Promise<void> }} role
+   * @param {{ release(held: HeldServer): Promise<void> }} role
    */
   constructor(server, role) {
     this.server = server;
     this.role = role;
-    /** What Node is told when it listens. */
-    this.result = 0;
     /** The group of listeners, once the address is open. @type {number | null} */
     this.group = null;
     /** Where it serves, once that is known. @type {import('node:net').AddressInfo | string | null} */
-    this.place = null;
+    this.address = null;
     /** Fills in an address as Node's handles do; there is none before the address is open. @type {((out: any) => number) | undefined} */
     this.getsockname = undefined;
   }
@@ -29,25 +28,26 @@ class Held {
   /** @param {any} address as the core names it @param {{ group: number, host: string | null, port: number }} opened */
   opened(address, { group, host, port }) {
     this.group = group;
-    if (address.kind === 'unix') this.place = address.path;
+    if (address.kind === 'unix') this.address = address.path;
     else this.at(host ?? '', port);
   }
 
   /** @param {string} host @param {number} port */
   at(host, port) {
-    const place = { address: host, family: net.isIPv6(host) ? 'IPv6' : 'IPv4', port };
-    this.place = place;
+    const address = { address: host, family: net.isIPv6(host) ? 'IPv6' : 'IPv4', port };
+    this.address = address;
     this.getsockname = (out) => {
-      Object.assign(out, place);
+      Object.assign(out, address);
       return 0;
     };
   }
 
+  /** The workers listen. */
   listen() {
-    return this.result;
+    return 0;
   }
 
-  /** The workers' primary has done it. */
+  /** The core has done it. */
   fchmod() {
     return 0;
   }
@@ -59,19 +59,14 @@ class Held {
   /** Node closes the handle; the server has closed when the cluster has. @param {() => void} [callback] */
   close(callback) {
     if (callback) process.nextTick(callback);
-    if (this.result !== 0) return;
-    const { server } = this;
     // Node says 'close' when the last connection has gone.
-    server._connections += 1;
-    this.role.release(this).then(() => {
-      server._connections -= 1;
-      server._emitCloseIfDrained();
-    });
+    const closed = runtime.holdClose(this.server);
+    this.role.release(this).then(closed);
   }
 
   /** The cluster has ended without it. */
   end() {
-    if (this.server._handle === this) this.server.close();
+    if (runtime.handleOf(this.server) === this) this.server.close();
   }
 }
 
@@ -82,28 +77,28 @@ class Held {
  * @param {any} role the primary's
  * @param {object | null} address as the core names it; null where each worker listens by itself
  * @param {{ backlog: number, mode: number }} options
- * @param {import('../process/listen-address').Place} place
- * @param {(host?: string | null) => void} proceed Node's own way on, once there is something to tell
+ * @param {import('../process/listen-address').Target} target
+ * @param {(handle: any) => void} use gives Node the handle, once there is something to tell
  */
-function hold(server, role, address, options, place, proceed) {
-  const held = new Held(server, role);
-  server._handle = held;
-  if (address === null && place.port !== null && place.port > 0) held.at(place.host ?? '::', place.port);
+function hold(server, role, address, options, target, use) {
+  const held = new HeldServer(server, role);
+  runtime.setHandle(server, held);
+  if (address === null && target.port !== null && target.port > 0) held.at(target.host ?? '::', target.port);
   role.hold(held, address, options).then(
     () => {
-      if (server._handle === held) proceed(typeof held.place === 'string' ? null : held.place?.address);
+      if (runtime.handleOf(server) !== held) return;
+      // Node closes a handle that is there already.
+      runtime.setHandle(server, null);
+      use(held);
     },
     (/** @type {any} */ error) => {
-      if (server._handle !== held) return;
+      if (runtime.handleOf(server) !== held) return;
+      runtime.setHandle(server, null);
       const details = coreOf(error)?.details;
       // Of this address, not of what else a start needs (a port of the monitoring API).
-      if (details?.errno && 'host' in details) {
-        held.result = -details.errno;
-        withoutStack(() => proceed(details.host));
-      } else {
-        server._handle = null;
-        process.nextTick(() => server.emit('error', error));
-      }
+      const isOfAddress = details?.errno && 'host' in details;
+      const shown = isOfAddress ? listenError(details.errno, target.host ?? details.host, target.port) : error;
+      process.nextTick(() => server.emit('error', shown));
     },
   );
 }

@@ -7,7 +7,8 @@
 // takes it away again before anybody listens. Nothing is replaced before a clustered application is made here.
 
 const net = require('node:net');
-const { Counter, addressOf, askedOf, replaceListen } = require('../process/listen-address');
+const { Counter, addressOf } = require('../process/listen-address');
+const runtime = require('../runtime');
 const { hold } = require('./held-server');
 
 /** Node's own, where nobody says otherwise. */
@@ -34,13 +35,15 @@ function install() {
     Object.defineProperty(prototype, name, { value, writable: true, configurable: true, enumerable: false });
   }
   const counter = new Counter();
-  replaceListen((server, place, proceed) => {
-    const role = servers.get(server);
-    // A handle that the program made is its own.
-    if (role === undefined || server._handle) return proceed();
-    const { exclusive, mode } = askedOf(server, place);
-    const address = exclusive ? null : addressOf(counter, place);
-    hold(server, role, address, { backlog: place.backlog || BACKLOG, mode }, place, proceed);
+  runtime.interceptListen({
+    wants: (server) => servers.has(server),
+    takesExclusive: true,
+    take(server, target, use) {
+      const { exclusive, isHandle, backlog, mode } = target;
+      // The program's own, in each process that runs it.
+      const address = exclusive || isHandle ? null : addressOf(counter, target);
+      hold(server, servers.get(server), address, { backlog: backlog || BACKLOG, mode }, target, use);
+    },
   });
 }
 
@@ -86,10 +89,10 @@ function recogniseCallbacks(app, role) {
  */
 function watchFor(app, role) {
   const { handle } = app;
-  let isSaid = false;
+  let hasWarned = false;
   const value = function (/** @type {any} */ request, /** @type {any[]} */ ...rest) {
-    if (!isSaid && request?.socket?.server instanceof net.Server) {
-      isSaid = true;
+    if (!hasWarned && request?.socket?.server instanceof net.Server) {
+      hasWarned = true;
       role.warn(
         'The primary itself answers requests for the application, because a server of its own calls it: only one process serves there. Give the application itself to http.createServer(), or use app.listen(), and the workers serve.',
       );

@@ -6,26 +6,26 @@
 const { addon } = require('../native');
 const { ClusterError, fromCore, unwrap, withOuterStack } = require('../errors');
 const { launching, snapshot } = require('../process/environment');
-const { homeOf } = require('../metrics/registry');
+const { storeOf } = require('../metrics/registry');
 const { Reporting } = require('../metrics/reporting');
 const { reapOrphans } = require('./orphans');
-const { heedSignals, isHurried, track } = require('../process/signals');
+const { followSignals, isHurried, track } = require('../process/signals');
 
 /** One cluster: made once, started once. */
 class Primary {
   /**
    * @param {any} configuration a validated `Configuration` of the core
    * @param {(event: any) => void} onEvent
-   * @param {import('../messages/endpoint').Mailbox} mailbox
+   * @param {import('../messages/endpoint').MessageEndpoint} messages
    * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, ended: () => void }} own
    *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and who is told
    *   when the cluster is gone
    */
-  constructor(configuration, onEvent, mailbox, own) {
+  constructor(configuration, onEvent, messages, own) {
     this.configuration = configuration;
     this.launching = launching();
     this.onEvent = onEvent;
-    this.mailbox = mailbox;
+    this.messages = messages;
     this.own = own;
     /** @type {Reporting | null} */
     this.reporting = null;
@@ -33,7 +33,7 @@ class Primary {
     this.core = null;
     this.nextId = 1;
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
-    this.waiting = new Map();
+    this.pending = new Map();
     /** Resolves when the core that lives now has ended. @type {Promise<void>} */
     this.over = Promise.resolve();
     this.stopping = false;
@@ -48,42 +48,42 @@ class Primary {
   async begin() {
     if (this.stopping) {
       await this.over;
-      throw stopped();
+      throw notRunning();
     }
     if (this.core !== null) return this.core;
     const core = new addon.Primary(this.configuration, this.launching, (/** @type {string} */ text) =>
-      this.hear(JSON.parse(text)),
+      this.onInput(JSON.parse(text)),
     );
     if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));
     this.core = core;
-    unwrap(core.listenToMessages(this.mailbox.deliver.bind(this.mailbox)));
-    this.mailbox.wire = {
+    unwrap(core.listenToMessages(this.messages.deliver.bind(this.messages)));
+    this.messages.wire = {
       post: core.post.bind(core),
       error: addon.postError,
       name: core.name.bind(core),
       targets: core.targets.bind(core),
     };
     this.reporting = new Reporting(this.own.functions, this.own.config, core);
-    this.own.registry.move(() => homeOf(core.metricStore(), (text) => core.warn(text)));
-    const takeOff = heedSignals(this.#stoppable(core));
-    const sayGoodbye = () => core.shutdownNotice();
-    process.on('exit', sayGoodbye);
+    this.own.registry.move(() => storeOf(core.metricStore(), (text) => core.warn(text)));
+    const unfollowSignals = followSignals(this.#stoppable(core));
+    const sendShutdownNotice = () => core.shutdownNotice();
+    process.on('exit', sendShutdownNotice);
     const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
     this.over = new Promise((resolve) => {
       this.end = () => {
-        takeOff();
+        unfollowSignals();
         stopReaping();
-        process.removeListener('exit', sayGoodbye);
+        process.removeListener('exit', sendShutdownNotice);
         this.reporting?.end();
         core.join();
-        this.mailbox.wire = null;
+        this.messages.wire = null;
         this.core = null;
         this.stopping = false;
         this.started = null;
         // First, so that whoever stopped the cluster can exit before a start that was cut off is heard of.
         resolve();
-        for (const { reject } of this.waiting.values()) reject(stopped());
-        this.waiting.clear();
+        for (const { reject } of this.pending.values()) reject(notRunning());
+        this.pending.clear();
         this.own.ended();
       };
     });
@@ -98,46 +98,46 @@ class Primary {
       roll: () => this.roll(),
       isHurried: isHurried(),
       isAbrupt: process.env.NODE_ENV === 'development',
-      patience: this.own.config.processManagement.killTimeout,
+      handlerTimeout: this.own.config.processManagement.killTimeout,
       warn: (text) => core.warn(text),
     };
   }
 
   /** @param {any} message */
-  hear(message) {
-    if (message.event) this.tell(message);
+  onInput(message) {
+    if (message.event) this.publish(message);
     else if (message.channel) this.core?.openChannel(...message.channel);
     else if (message.gone) this.core?.closeChannel(...message.gone);
     else if (message.environment) this.core?.environment(snapshot());
     else if (message.measure) this.reporting?.measure();
-    else if (message.done !== undefined) this.settle(message);
+    else if (message.done !== undefined) this.finish(message);
     else if (message.ended) this.end();
   }
 
   /** An event, after the messages that were sent before it. @param {any} message */
-  tell({ event, timestamp }) {
+  publish({ event, timestamp }) {
     this.core?.readMessages();
     this.onEvent({ ...event, timestamp });
     if (event.type === 'metrics:updated') this.reporting?.export(event.metrics);
   }
 
   /** @param {{ done: number, ok?: any, error?: any }} message */
-  settle({ done, ok, error }) {
+  finish({ done, ok, error }) {
     // Told at the end, to all that still wait.
     if (error?.code === 'STOPPED') return;
-    const waiter = this.waiting.get(done);
-    this.waiting.delete(done);
-    if (error) waiter?.reject(withOuterStack(fromCore(error)));
-    else waiter?.resolve(ok);
+    const request = this.pending.get(done);
+    this.pending.delete(done);
+    if (error) request?.reject(withOuterStack(fromCore(error)));
+    else request?.resolve(ok);
   }
 
-  /** @param {any} core @param {(id: number) => void} ask @returns {Promise<any>} */
-  ask(core, ask) {
-    if (this.core !== core) return Promise.reject(stopped());
+  /** @param {any} core @param {(id: number) => void} send @returns {Promise<any>} */
+  request(core, send) {
+    if (this.core !== core) return Promise.reject(notRunning());
     const id = this.nextId++;
     return new Promise((resolve, reject) => {
-      this.waiting.set(id, { resolve, reject });
-      ask(id);
+      this.pending.set(id, { resolve, reject });
+      send(id);
     });
   }
 
@@ -151,7 +151,7 @@ class Primary {
    */
   serve(address, options, { opened, isLast }) {
     return this.attempt(async (core) => {
-      if (address !== null) opened(await this.ask(core, (id) => core.open(id, address, options)));
+      if (address !== null) opened(await this.request(core, (id) => core.open(id, address, options)));
       await this.startOnce(core);
     }, isLast);
   }
@@ -163,7 +163,7 @@ class Primary {
 
   /** @param {any} core */
   startOnce(core) {
-    this.started ??= this.ask(core, (id) => {
+    this.started ??= this.request(core, (id) => {
       core.environment(snapshot());
       core.start(id);
     });
@@ -180,7 +180,7 @@ class Primary {
     const { core } = this;
     if (group === null || core === null) return Promise.resolve();
     // A cluster that has ended has let go of everything.
-    return this.ask(core, (id) => core.release(id, group)).catch(() => {});
+    return this.request(core, (id) => core.release(id, group)).catch(() => {});
   }
 
   /** A line of the log, where there is one. @param {string} text */
@@ -226,7 +226,7 @@ class Primary {
       this.stopping = true;
       const { core } = this;
       // Whether it is done or the core has ended before it heard of it: `over` tells.
-      this.ask(core, (id) => core.stop(id, graceful, limit)).catch(() => {});
+      this.request(core, (id) => core.stop(id, graceful, limit)).catch(() => {});
       track(this.over);
     }
     return this.over;
@@ -239,16 +239,16 @@ class Primary {
    * @param {any} argument
    * @returns {Promise<number[]>} the slots that serve because of it
    */
-  order(verb, argument) {
+  command(verb, argument) {
     const { core } = this;
-    if (core === null) return Promise.reject(stopped());
+    if (core === null) return Promise.reject(notRunning());
     core.environment(snapshot());
-    return this.ask(core, (id) => core.order(id, verb, argument ?? null));
+    return this.request(core, (id) => core.order(id, verb, argument ?? null));
   }
 
   /** A signal asked for new workers; what becomes of it is in the log. @returns {Promise<unknown>} */
   roll() {
-    return this.order('restartCluster', null).catch(() => {});
+    return this.command('restartCluster', null).catch(() => {});
   }
 
   workers() {
@@ -256,17 +256,17 @@ class Primary {
   }
 
   metrics() {
-    if (this.core === null) throw stopped();
+    if (this.core === null) throw notRunning();
     return this.core.clusterMetrics();
   }
 
   health() {
-    if (this.core === null) throw stopped();
+    if (this.core === null) throw notRunning();
     return this.core.clusterHealth();
   }
 }
 
-function stopped() {
+function notRunning() {
   return new ClusterError('The cluster does not run', 'STOPPED');
 }
 

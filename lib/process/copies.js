@@ -8,8 +8,7 @@
 const path = require('node:path');
 const { ClusterError } = require('../errors');
 
-/** Every version finds it by this name. */
-const HELD = Symbol.for('drover.worker');
+const { worker: HELD } = require('../symbols').shared;
 
 const { version } = require('../../package.json');
 const folder = path.join(__dirname, '..', '..');

@@ -22,7 +22,7 @@ class Leadership {
   }
 
   /** The primary said so. @param {boolean} leads */
-  async follow(leads) {
+  async set(leads) {
     this.isLeader = leads;
     if (leads) {
       for (const callback of this.callbacks) process.nextTick(callback);

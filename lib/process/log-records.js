@@ -4,10 +4,14 @@
 // What a worker writes at once and what belongs together stays one record of the log. The primary splits the output into
 // lines (src/log/split.rs); a line that goes on in the next ends with this mark.
 
-const GOES_ON = '\x1d';
+const { constants } = require('../native');
+const runtime = require('../runtime');
+
+/** Before the end of a line whose record goes on in the next; without the core nobody reads it. */
+const CONTINUES_MARK = constants?.logMarks.continues ?? '';
 
 /** A line end that is not marked so. @param {string} follows what must come after it */
-const lineEnd = (follows) => new RegExp(`(?<!${GOES_ON})\\n${follows}`, 'g');
+const lineEnd = (follows) => new RegExp(`(?<!${CONTINUES_MARK})\\n${follows}`, 'g');
 
 /** A line that continues the one before it: indented, the end of something in brackets, a row of a table. */
 const CONTINUES = lineEnd('(?=[ \\t})\\]\\u2500-\\u257f])');
@@ -28,7 +32,7 @@ function joined(text, isBytes) {
   const end = text.indexOf('\n');
   if (end < 0 || end === text.length - 1) return text;
   const within = HAS_STACK.test(text) ? INNER : isBytes ? CONTINUES_IN_BYTES : CONTINUES;
-  return text.replace(within, `${GOES_ON}\n`);
+  return text.replace(within, `${CONTINUES_MARK}\n`);
 }
 
 /** A chunk as a text in which lines can be found; bytes are told one by one, so that they come back as they were. */
@@ -56,15 +60,7 @@ function changed(chunk, encoding, change) {
  * @param {(text: string, isBytes: boolean) => string} change
  */
 function changeWrites(stream, change) {
-  const { _write: write, _writev: writeAll } = stream;
-  stream._write = function (/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
-    return write.call(this, changed(chunk, encoding, change), encoding, callback);
-  };
-  if (typeof writeAll !== 'function') return;
-  stream._writev = function (/** @type {any[]} */ chunks, /** @type {any} */ callback) {
-    for (const one of chunks) one.chunk = changed(one.chunk, one.encoding, change);
-    return writeAll.call(this, chunks, callback);
-  };
+  runtime.changeChunks(stream, (chunk, encoding) => changed(chunk, encoding, change));
 }
 
 module.exports = { INNER, changeWrites, joined };

@@ -4,6 +4,8 @@
 // What a program wants done before its process ends: run, or waited for, after the last request, before the exit. In a
 // worker the primary's deadline bounds it; a process without a cluster has its own, from the signal on.
 
+const { shared } = require('../symbols');
+
 /** @typedef {(() => void | Promise<void>)[]} Hooks */
 
 /** Those of this process, whichever of its applications they are about. @type {Hooks} */
@@ -34,7 +36,7 @@ async function runHooks(hooks = ofProcess) {
 const awaited = new Set();
 
 /** Promises of the end itself, from any copy of the package: the end cannot wait for them. @type {WeakSet<object>} */
-const ends = (/** @type {any} */ (globalThis)[Symbol.for('drover.ends')] ??= new WeakSet());
+const ends = (/** @type {any} */ (globalThis)[shared.ends] ??= new WeakSet());
 
 /** @template {Promise<unknown>} T @param {T} promise what resolves at the end @returns {T} */
 function asEnd(promise) {

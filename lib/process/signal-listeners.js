@@ -4,15 +4,14 @@
 // Whose the listeners of a signal are. A listener of the program's says that the program handles the signal; drover's
 // own do not, and neither do those of the package signal-exit, which only wants to know that the process ends.
 
-/** Marks drover's listeners, those of another copy of the package too. */
-const OWN = Symbol.for('drover.signalListener');
+const { signalListener } = require('../symbols').shared;
 
 /** Signals that signal-exit listens to, among those that drover has to do with. */
 const WATCHED = new Set(['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR2']);
 
 /** @template {Function} F @param {F} listener @returns {F} */
 function own(listener) {
-  return Object.assign(listener, { [OWN]: true });
+  return Object.assign(listener, { [signalListener]: true });
 }
 
 /** How many listeners signal-exit (version 3 and 4) has put on each of its signals: it counts them itself. */
@@ -35,7 +34,7 @@ function handlersOf(signal) {
   // A runner (tsx) hides its own from those who ask as programs do.
   const shown = process.listeners(signal);
   const isShown = (/** @type {any} */ listener) => shown.includes(listener.listener ?? listener);
-  const others = process.rawListeners(signal).filter((listener) => !(OWN in listener) && isShown(listener));
+  const others = process.rawListeners(signal).filter((listener) => !(signalListener in listener) && isShown(listener));
   const watching = WATCHED.has(signal) ? watchers() : 0;
   return others.length > watching ? others : [];
 }

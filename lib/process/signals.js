@@ -6,14 +6,15 @@
 
 const { addon } = require('../native');
 const { handlersOf, own } = require('./signal-listeners');
+const { shared } = require('../symbols');
 const { waitedFor } = require('./shutdown-hooks');
 
-/** A signal again so soon is the same key press: npm and timeout(1) pass on what the terminal has sent already. */
-const SAME_PRESS = 500;
+/** A signal again so soon is the same key press: npm and timeout(1) pass on what the terminal has sent already. Milliseconds. */
+const SAME_PRESS_INTERVAL = 500;
 /** SIGUSR2 again so soon means: stop (outside production, where watchers use it for that). Milliseconds. */
-const SECOND_ROLL_TIME = 5000;
+const SECOND_ROLL_INTERVAL = 5000;
 /** Where a developer waits for the end, a stop takes no longer than this, milliseconds. */
-const HURRIED_TIME = 1000;
+const HURRIED_TIMEOUT = 1000;
 
 /** Whether a developer waits: in development, or under a tool that restarts the program with each save. */
 function isHurried() {
@@ -30,7 +31,7 @@ function isHurried() {
  * @property {() => Promise<unknown>} [roll] new workers; never rejects
  * @property {boolean} [isHurried] a developer waits
  * @property {boolean} [isAbrupt] SIGINT ends it at once: in development
- * @property {number} [patience] a handler of the program's that has stopped nothing after so long is told of, milliseconds
+ * @property {number} [handlerTimeout] a handler of the program's that has stopped nothing after so long is reported, milliseconds
  * @property {(text: string) => void} [warn]
  */
 
@@ -38,7 +39,7 @@ function isHurried() {
 const running = new Set();
 
 /** Stops under way in this process, those of another copy of the package too: all are waited for. @type {Set<Promise<unknown>>} */
-const stops = (/** @type {any} */ (globalThis)[Symbol.for('drover.stops')] ??= new Set());
+const stops = (/** @type {any} */ (globalThis)[shared.stops] ??= new Set());
 
 /** drover's listeners that are on. @type {Map<NodeJS.Signals, () => void>} */
 const listeners = new Map();
@@ -89,7 +90,7 @@ function listen() {
 function ask(signal) {
   for (const one of running) one.signalled?.(signal);
   if (handlersOf(signal).length > 0) return remind(signal);
-  const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS;
+  const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS_INTERVAL;
   if (firstAt !== 0 && !again) return;
   firstAt ||= performance.now();
   end(again, signal === 'SIGINT');
@@ -98,16 +99,16 @@ function ask(signal) {
 /** The program handles the signal. Whether it has stopped anything is seen later. @param {NodeJS.Signals} signal */
 function remind(signal) {
   for (const one of running) {
-    if (one.warn === undefined || one.patience === undefined) continue;
-    const { patience, warn } = one;
+    if (one.warn === undefined || one.handlerTimeout === undefined) continue;
+    const { handlerTimeout, warn } = one;
     const look = () => {
       if (!running.has(one) || stops.size > 0) return;
       warn(
-        `${signal} was left to the program's own handler, which has neither stopped the cluster nor exited in ${patience} ms. ` +
+        `${signal} was left to the program's own handler, which has neither stopped the cluster nor exited in ${handlerTimeout} ms. ` +
           'To stop it call stopCluster() (of a ClusterManager: stop()) in the handler; without the handler drover stops it in order.',
       );
     };
-    setTimeout(look, patience).unref();
+    setTimeout(look, handlerTimeout).unref();
   }
 }
 
@@ -115,7 +116,7 @@ function remind(signal) {
 async function end(isForced, isInterrupt) {
   for (const one of running) {
     const isGraceful = !isForced && !(isInterrupt && one.isAbrupt);
-    track(one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIME : undefined));
+    track(one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIMEOUT : undefined));
   }
   while (stops.size > 0) await Promise.allSettled(stops);
   if (!isForced) await waitedFor();
@@ -140,7 +141,7 @@ async function roll() {
 /** SIGUSR2: nodemon ends a program with it, others ask for new workers. */
 function userSignal() {
   const isHurried = [...running].some((one) => one.isHurried);
-  const again = isRolling || performance.now() - rolledAt < SECOND_ROLL_TIME;
+  const again = isRolling || performance.now() - rolledAt < SECOND_ROLL_INTERVAL;
   if (isHurried || (again && process.env.NODE_ENV !== 'production')) return end(false, false);
   return roll();
 }
@@ -150,7 +151,7 @@ function userSignal() {
  *
  * @param {Stoppable} stoppable
  */
-function heedSignals(stoppable) {
+function followSignals(stoppable) {
   running.add(stoppable);
   listen();
   return () => {
@@ -167,7 +168,7 @@ function heedSignals(stoppable) {
  * @param {number} timeout milliseconds in which it is to be done; then the process exits as it is
  */
 function stopAtSignals(stop, timeout) {
-  heedSignals({
+  followSignals({
     isHurried: isHurried(),
     stop(graceful, limit = timeout) {
       if (!graceful) return Promise.resolve();
@@ -177,4 +178,4 @@ function stopAtSignals(stop, timeout) {
   });
 }
 
-module.exports = { heedSignals, isHurried, stopAtSignals, track };
+module.exports = { followSignals, isHurried, stopAtSignals, track };

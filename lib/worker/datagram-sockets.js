@@ -6,37 +6,13 @@
 // handle, after it has looked the name up. A port that the kernel chooses is the worker's own, unless the program says
 // `exclusive: false`: what is sent from it is answered to the worker that sent it.
 
-const dgram = require('node:dgram');
 const { constants } = require('node:os');
 const { addon } = require('../native');
-
-/** libuv's flag for `ipv6Only`; that for `reuseAddr` is public. */
-const IPV6_ONLY = 1;
-
-/** Node's word for a socket that is not bound and not about to be. */
-const UNBOUND = 0;
-const BOUND = 2;
+const runtime = require('../runtime');
 
 /** What libuv answers who joins a multicast group twice, and who leaves one that it has not joined. */
 const IN_GROUP = -constants.errno.EADDRINUSE;
 const NOT_IN_GROUP = -constants.errno.EADDRNOTAVAIL;
-
-/** The description of the symbol under which Node keeps what it knows of a socket. */
-const STATE = 'state symbol';
-
-/** @type {symbol | undefined} */
-let stateSymbol;
-
-/**
- * What Node knows of a socket: handle, bindState, reusePort. Undefined where this runtime keeps it elsewhere.
- *
- * @param {any} socket
- * @returns {any}
- */
-function stateOf(socket) {
-  stateSymbol ??= Object.getOwnPropertySymbols(socket).find(({ description }) => description === STATE);
-  return stateSymbol === undefined ? undefined : socket[stateSymbol];
-}
 
 /**
  * What a program asked of `bind`. `send` and `connect` of a socket that is not bound bind it by themselves, with null
@@ -44,15 +20,15 @@ function stateOf(socket) {
  *
  * @param {any[]} args
  */
-function askedOf([first, second]) {
+function wishesOf([first, second]) {
   const options = first !== null && typeof first === 'object' ? first : {};
   return { exclusive: options.exclusive, isImplicit: options === first && second === null };
 }
 
-/** @typedef {ReturnType<typeof askedOf>} Asked */
+/** @typedef {ReturnType<typeof wishesOf>} Wishes */
 
 /** The shared sockets of a worker. */
-class Datagrams {
+class DatagramSockets {
   /** @param {import('./worker').Worker} worker @param {(act: () => void) => void} whenLoaded */
   constructor(worker, whenLoaded) {
     this.worker = worker;
@@ -60,10 +36,10 @@ class Datagrams {
     /** Handles of open shared sockets. @type {Set<any>} */
     this.open = new Set();
     this.isStopped = false;
-    /** Of which kinds of ports, shared or not, readiness was told. @type {Set<boolean>} */
-    this.told = new Set();
-    /** By handle: what its next `bind` was asked. @type {WeakMap<object, Asked>} */
-    this.asked = new WeakMap();
+    /** For which kinds of ports, shared or not, the worker was said to be ready. @type {Set<boolean>} */
+    this.readyFor = new Set();
+    /** By handle: what its next `bind` was asked. @type {WeakMap<object, Wishes>} */
+    this.wishes = new WeakMap();
   }
 
   /**
@@ -82,37 +58,35 @@ class Datagrams {
    * @param {any[]} args
    */
   prepare(socket, args) {
-    const state = stateOf(socket);
-    if (state === undefined) {
+    if (!runtime.isKnown(socket)) {
       this.worker.hint('Datagram sockets are not shared by the workers: this runtime is unknown.');
       return () => {};
     }
-    const { handle } = state;
+    const handle = runtime.unboundHandle(socket);
     // Node refuses it.
-    if (!handle || state.bindState !== UNBOUND) return () => {};
-    const asked = askedOf(args);
-    if (!this.asked.has(handle)) this.intercept(handle, state, socket.type === 'udp6');
-    this.asked.set(handle, asked);
+    if (handle === undefined) return () => {};
+    const wishes = wishesOf(args);
+    if (!this.wishes.has(handle)) this.intercept(handle, socket);
+    this.wishes.set(handle, wishes);
     // Over a descriptor or a handle Node binds without the handle's `bind`.
-    return () => state.bindState === BOUND && this.tellReady(asked, false);
+    return () => {
+      if (runtime.isBound(socket)) this.becomeReady(wishes, false);
+    };
   }
 
-  /**
-   * @param {any} handle
-   * @param {any} state
-   * @param {boolean} ipv6
-   */
-  intercept(handle, state, ipv6) {
+  /** @param {any} handle @param {any} socket the program's */
+  intercept(handle, socket) {
     const { bind } = handle;
+    const ipv6 = socket.type === 'udp6';
     handle.bind = (/** @type {any} */ address, /** @type {any} */ port, /** @type {number} */ flags) => {
-      const asked = /** @type {Asked} */ (this.asked.get(handle));
+      const wishes = /** @type {Wishes} */ (this.wishes.get(handle));
       // As Node's own handle reads it.
       const number = (port >>> 0) & 0xffff;
-      const isOwn = asked.exclusive || state.reusePort || (number === 0 && asked.exclusive !== false);
+      const isOwn = wishes.exclusive || runtime.hasReusePort(socket) || (number === 0 && wishes.exclusive !== false);
       const failed = isOwn
         ? bind.call(handle, address, port, flags)
         : this.bind(handle, bind, { address: `${address}`, port: number, flags, ipv6 });
-      if (failed === 0) this.tellReady(asked, !isOwn);
+      if (failed === 0) this.becomeReady(wishes, !isOwn);
       return failed;
     };
   }
@@ -125,10 +99,10 @@ class Datagrams {
    * @param {{ address: string, port: number, flags: number, ipv6: boolean }} to
    */
   bind(handle, bind, { address, port, flags, ipv6 }) {
-    const ipv6Only = flags & IPV6_ONLY;
+    const ipv6Only = flags & runtime.IPV6_ONLY;
     const reuse = (flags & constants.UV_UDP_REUSEADDR) !== 0;
     const answer = addon.workerBind({ host: address, port, ipv6, ipv6_only: ipv6Only !== 0, reuse });
-    this.worker.readMailLater();
+    this.worker.readInboxLater();
     if (answer.errno !== undefined) return -answer.errno;
     // A socket of its own, bound as ever, tells libuv what kind it is; then the primary's takes its place. (A handle
     // that is opened over a descriptor sets options of IPv4 on IPv6, and lets other programs bind the port.)
@@ -144,7 +118,7 @@ class Datagrams {
   }
 
   /**
-   * Gives the handle the methods that mean something else here.
+   * Installs the methods that mean something else on a shared socket.
    *
    * @param {any} handle
    * @param {number} socket the primary's number
@@ -157,7 +131,7 @@ class Datagrams {
       Reflect.apply(close, handle, args);
       // The address is free when the program hears that the socket is closed.
       if (this.open.delete(handle)) addon.workerUnbind(socket);
-      this.worker.readMailLater();
+      this.worker.readInboxLater();
     };
     joinTogether(handle, socket, 'addMembership', 'dropMembership');
     joinTogether(handle, socket, 'addSourceSpecificMembership', 'dropSourceSpecificMembership');
@@ -167,15 +141,15 @@ class Datagrams {
    * A program of datagrams alone listens too, also on ports of its own. Those may be a client's beside a server, which
    * has begun to listen once the script has run.
    *
-   * @param {Asked} asked
+   * @param {Wishes} wishes
    * @param {boolean} isShared
    */
-  tellReady({ isImplicit }, isShared) {
-    if (isImplicit || this.worker.welcome.ready !== 'listen' || this.told.has(isShared)) return;
-    this.told.add(isShared);
-    if (isShared) addon.workerReady();
+  becomeReady({ isImplicit }, isShared) {
+    if (isImplicit || this.worker.hello.ready !== 'listen' || this.readyFor.has(isShared)) return;
+    this.readyFor.add(isShared);
+    if (isShared) this.worker.ready();
     // A server whose address is no name listens a turn later.
-    else this.whenLoaded(() => setImmediate(addon.workerReady));
+    else this.whenLoaded(() => setImmediate(() => this.worker.ready()));
   }
 }
 
@@ -221,23 +195,11 @@ function joinTogether(handle, socket, add, drop) {
  * @param {import('./worker').Worker} worker
  * @param {(act: () => void) => void} whenLoaded
  */
-function share(worker, whenLoaded) {
-  const datagrams = new Datagrams(worker, whenLoaded);
-  const prototype = /** @type {any} */ (dgram.Socket.prototype);
-  // `bindSync` is of Node 26.
-  for (const name of ['bind', 'bindSync'].filter((name) => name in prototype)) {
-    const own = prototype[name];
-    prototype[name] = {
-      /** @this {any} @param {any[]} args */
-      [name](...args) {
-        const done = datagrams.prepare(this, args);
-        const result = Reflect.apply(own, this, args);
-        done();
-        return result;
-      },
-    }[name];
-  }
-  return datagrams;
+function shareDatagrams(worker, whenLoaded) {
+  const sockets = new DatagramSockets(worker, whenLoaded);
+  runtime.onBind((socket, args) => sockets.prepare(socket, args));
+  return sockets;
 }
 
-module.exports = { share };
+exports.DatagramSockets = DatagramSockets;
+exports.shareDatagrams = shareDatagrams;

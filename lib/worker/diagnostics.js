@@ -4,7 +4,6 @@
 // Heap snapshots and CPU profiles of this worker, written where the primary says, for this user alone.
 
 const fs = require('node:fs');
-const inspector = require('node:inspector');
 const v8 = require('node:v8');
 const { addon } = require('../native');
 
@@ -33,7 +32,8 @@ async function take({ id, what, file }) {
 
 /** @param {number} ms @returns {Promise<object>} */
 async function profile(ms) {
-  const session = new inspector.Session();
+  // A runtime may be built without it.
+  const session = new (require('node:inspector').Session)();
   session.connect();
   /** @type {(method: string) => Promise<any>} */
   const ask = (method) =>

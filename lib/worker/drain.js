@@ -6,14 +6,14 @@
 // empty. The primary holds the deadline and sends SIGTERM and SIGKILL when it passes.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
-const { listOf } = require('../http/connections');
-const { leaveInOrder } = require('../http/graceful-close');
+const { stopServer } = require('../http/graceful-close');
 const { closeWebSockets, endSessions, hasBusySessions, isEventStream } = require('../http/shutdown-notice');
 const { addon } = require('../native');
+const runtime = require('../runtime');
 const { isWaiting, runHooks, waitedFor } = require('../process/shutdown-hooks');
 
 /** WebSockets that end by themselves in this time need not be told that their worker leaves, milliseconds. */
-const WEB_SOCKET_TIME = 2500;
+const WEB_SOCKET_DELAY = 2500;
 
 /** Between two looks at what is left, milliseconds. */
 const LOOK_INTERVAL = 50;
@@ -80,7 +80,7 @@ class Drain {
     });
   }
 
-  /** The primary was killed: what can be finished at once is, then out. @param {number} grace milliseconds */
+  /** The primary was killed: what can be finished at once is finished, then the process exits. @param {number} grace milliseconds */
   hurry(grace) {
     if (this.begun) return;
     this.begin({ deadlineMs: grace, handoff: false, signal: null });
@@ -92,7 +92,7 @@ class Drain {
     this.timeIsUp = true;
     this.endTime();
     this.servers.forEach(closeWebSockets);
-    setImmediate(() => this.#sockets().forEach((/** @type {any} */ socket) => socket.destroy()));
+    setImmediate(() => this.#sockets().forEach((socket) => socket.destroy()));
   }
 
   /**
@@ -116,10 +116,10 @@ class Drain {
     // What the primary has given and the loop has not taken yet is still this worker's.
     addon.workerTakeWhatWaits();
     // Those that the program closes already still have their responses to send.
-    for (const server of this.worker.closing) this.servers.add(server);
-    for (const server of this.worker.servers()) {
+    for (const server of this.worker.connections.closing) this.servers.add(server);
+    for (const server of this.worker.connections.servers()) {
       this.servers.add(server);
-      leaveInOrder(this.worker, server);
+      stopServer(this.worker, server);
       endSessions(server);
     }
     this.worker.inner.leave();
@@ -146,9 +146,9 @@ class Drain {
 
   async #end() {
     process.exitCode ??= 0;
-    const { lingerTimeout } = this.worker.welcome.config.processManagement;
+    const { lingerTimeout } = this.worker.hello.config.processManagement;
     const { work } = this.worker.signals;
-    this.#closeWebSocketsIn(WEB_SOCKET_TIME - (performance.now() - this.since));
+    this.#closeWebSocketsIn(WEB_SOCKET_DELAY - (performance.now() - this.since));
     clearInterval(this.alive);
     await Promise.race([this.#until(() => !this.#isBusy), emptied()]);
     // Handlers may have named further ones.
@@ -164,7 +164,7 @@ class Drain {
     // An empty event loop ends the process by itself, unless the listeners of 'beforeExit' begin something.
     const isEmpty = await Promise.race([lingered.then(() => false), emptied().then(() => true)]);
     if (isEmpty) await this.over;
-    this.tellWhatIsLeft(Math.round(performance.now() - since));
+    this.reportWhatIsLeft(Math.round(performance.now() - since));
     this.servers.forEach(closeWebSockets);
     if (!isEmpty) work.run(() => process.emit('beforeExit', Number(process.exitCode ?? 0)));
     await this.#until(() => !this.#isBusy);
@@ -172,8 +172,8 @@ class Drain {
   }
 
   /** The event loop does not get empty. @param {number} waited milliseconds */
-  tellWhatIsLeft(waited) {
-    const left = countsOf(activeResources());
+  reportWhatIsLeft(waited) {
+    const left = countsOf(runtime.activeResources());
     if (Object.keys(left).length > 0) addon.workerLingered(left, this.timeIsUp ? null : waited);
   }
 
@@ -193,8 +193,9 @@ class Drain {
   /** Every request is answered; event streams and what has left HTTP behind go on for ever. */
   #isAnswered() {
     for (const server of this.servers) {
-      const parsers = listOf(server)?.all() ?? [];
-      if (parsers.some((/** @type {any} */ { socket }) => socket && !isEventStream(socket._httpMessage)) || hasBusySessions(server)) return false;
+      const parsers = runtime.connectionsOf(server)?.all() ?? [];
+      const isBusy = parsers.some(({ socket }) => socket && !isEventStream(runtime.responseOf(socket)));
+      if (isBusy || hasBusySessions(server)) return false;
     }
     return true;
   }
@@ -207,7 +208,7 @@ class Drain {
   /** Closes what the program has not closed itself; its listeners of 'close' may begin something. */
   #close() {
     for (const server of this.servers) {
-      if (!server._handle) continue;
+      if (!runtime.handleOf(server)) continue;
       server.once('close', () => this.ended.add(server));
       this.worker.signals.work.run(() => server.close());
       this.closed.add(server);
@@ -221,24 +222,13 @@ class Drain {
 
   /** The connections of the servers. */
   #sockets() {
-    const handles = /** @type {any} */ (process)._getActiveHandles();
-    return handles.filter((/** @type {any} */ handle) => this.servers.has(handle.server) || this.servers.has(handle._server));
+    return runtime.socketsOf((server) => this.servers.has(server));
   }
 }
 
 /** Resolves when the event loop is empty. @returns {Promise<void>} */
 function emptied() {
   return new Promise((resolve) => process.prependOnceListener('beforeExit', () => resolve()));
-}
-
-/** What keeps the event loop from getting empty. Pipes and terminals that the process writes its output to never do. */
-function activeResources() {
-  const kinds = process.getActiveResourcesInfo();
-  for (const stream of /** @type {any[]} */ ([process.stdout, process.stderr])) {
-    const at = kinds.indexOf(`${stream._handle?.constructor.name}Wrap`);
-    if (at >= 0) kinds.splice(at, 1);
-  }
-  return kinds;
 }
 
 /** @param {string[]} kinds @returns {Record<string, number>} */

@@ -9,74 +9,64 @@ const net = require('node:net');
 const tls = require('node:tls');
 const { inspect } = require('node:util');
 const { addon } = require('../native');
+const runtime = require('../runtime');
 const { given } = require('../options');
 const { protocolOf } = require('../http/protocols');
 const { leaveUncounted } = require('../http/http2-streams');
 
-/** As it is before anything is counted. */
-const { assignSocket } = /** @type {any} */ (http.ServerResponse.prototype);
-
-/** The response to a probe: nobody's request. */
-class Uncounted extends http.ServerResponse {
-  /** @override @param {any} socket */
-  assignSocket(socket) {
-    return assignSocket.call(this, socket);
-  }
-}
-
 /** @param {any} server @param {string} protocol */
-function insideOf(server, protocol) {
+function probeServerOf(server, protocol) {
   if (protocol === 'http2') {
-    const inside = require('node:http2').createServer();
-    inside.on('stream', (stream, ...rest) => {
+    const probed = require('node:http2').createServer();
+    probed.on('stream', (stream, ...rest) => {
       leaveUncounted(stream);
       server.emit('stream', stream, ...rest);
     });
     // The primary leaves when it knows the status.
-    inside.on('sessionError', () => {});
-    return inside;
+    probed.on('sessionError', () => {});
+    return probed;
   }
-  return http.createServer({ ServerResponse: Uncounted }, (request, response) => server.emit('request', request, response));
+  return http.createServer({ ServerResponse: runtime.UncountedResponse }, (request, response) => server.emit('request', request, response));
 }
 
-class Checks {
+class HealthChecks {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
     this.worker = worker;
     /** The program's own check. @type {((info: any) => any) | null} */
     this.custom = null;
-    /** What the primary knows of the first HTTP server. */
-    this.told = '';
+    /** The protocol of the first HTTP server, as the primary knows it. */
+    this.announced = '';
     /** Servers that no port leads to, by the one behind each. @type {WeakMap<object, any>} */
-    this.insides = new WeakMap();
+    this.probeServers = new WeakMap();
   }
 
   /** Takes over what the program's options say. @param {any} options createServer's, or a ClusterConfig */
-  heed(options) {
+  configure(options) {
     this.custom = given(options, 'healthCheck', 'customCheck') ?? this.custom;
   }
 
   /** The first HTTP server. @returns {any} */
   server() {
-    for (const server of this.worker.servers()) if (protocolOf(server) !== '') return server;
+    for (const server of this.worker.connections.servers()) if (protocolOf(server) !== '') return server;
     return undefined;
   }
 
   /** A server has come or gone. */
-  follow() {
-    if (!this.worker.welcome.checked) return;
+  followServers() {
+    if (!this.worker.hello.checked) return;
     const server = this.server();
     const protocol = server === undefined ? '' : protocolOf(server);
-    if (protocol === this.told) return;
-    this.told = protocol;
+    if (protocol === this.announced) return;
+    this.announced = protocol;
     addon.workerSpeaks(protocol);
   }
 
   /** The primary asks. */
-  begin() {
+  run() {
     for (let check = addon.workerCheck(); check !== null; check = addon.workerCheck()) {
       if (check.fd !== null) this.probe(check.fd, check.protocol);
-      void this.ask(check.number);
+      void this.runCustom(check.number);
     }
   }
 
@@ -87,16 +77,16 @@ class Checks {
     if (server === undefined || protocolOf(server) !== protocol) return addon.closeDescriptor(fd);
     const socket = /** @type {any} */ (new net.Socket({ fd, readable: true, writable: true }));
     if (server instanceof tls.Server) socket.encrypted = true;
-    let inside = this.insides.get(server);
-    if (inside === undefined) {
-      inside = insideOf(server, protocol);
-      this.insides.set(server, inside);
+    let probed = this.probeServers.get(server);
+    if (probed === undefined) {
+      probed = probeServerOf(server, protocol);
+      this.probeServers.set(server, probed);
     }
-    inside.emit('connection', socket);
+    probed.emit('connection', socket);
   }
 
   /** @param {number} number the check's */
-  async ask(number) {
+  async runCustom(number) {
     let failure = null;
     let metrics = null;
     if (this.custom !== null) {
@@ -129,4 +119,4 @@ class Checks {
   }
 }
 
-module.exports = { Checks };
+module.exports = { HealthChecks };

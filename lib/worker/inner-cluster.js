@@ -4,8 +4,10 @@
 // A program that clusters itself with node:cluster inside a worker. Its processes serve what the worker is given: they
 // leave with it, in order, and none of them outlives it.
 
-const path = require('node:path');
+const cluster = /** @type {any} */ (require('node:cluster'));
 const { EventEmitter } = require('node:events');
+const path = require('node:path');
+const runtime = require('../runtime');
 
 /** Runs in each of its processes before the program. */
 const PRELOAD = path.join(__dirname, 'inner-cluster-child.js');
@@ -30,24 +32,16 @@ class InnerCluster {
 
   /** From now on what the program forks is followed. */
   follow() {
-    const cluster = /** @type {any} */ (require('node:cluster'));
     if (!cluster.isPrimary) return;
-    const { fork } = cluster;
-    cluster.fork = (/** @type {any[]} */ ...args) => {
+    runtime.interceptFork((fork) => {
       // Programs replace who has ended, which is not wanted now.
-      if (this.worker.drain.begun) return nobody(cluster);
+      if (this.worker.drain.begun) return unstartedWorker();
       this.worker.hint(HINT, false);
-      const execArgv = cluster.settings.execArgv ?? process.execArgv;
-      cluster.settings = { ...cluster.settings, execArgv: [...execArgv, '--require', PRELOAD] };
-      try {
-        const child = Reflect.apply(fork, cluster, args);
-        this.children.add(child);
-        this.watch(child);
-        return child;
-      } finally {
-        cluster.settings.execArgv = execArgv;
-      }
-    };
+      const child = fork(PRELOAD);
+      this.children.add(child);
+      this.watch(child);
+      return child;
+    });
   }
 
   get isEmpty() {
@@ -62,12 +56,11 @@ class InnerCluster {
     const look = () => {
       if (this.given.size > 0) return;
       clearInterval(timer);
-      const { workers } = /** @type {any} */ (require('node:cluster'));
       for (const child of this.children) {
         if (!child.isConnected()) continue;
         child.disconnect();
         // Node forgets it here and now. Programs look there for who lives: it is forgotten when it has ended.
-        workers[child.id] = child;
+        cluster.workers[child.id] = child;
       }
     };
     // Nothing new comes: as soon as each has taken what it was given, nothing is left in the primary's queue.
@@ -76,22 +69,16 @@ class InnerCluster {
 
   /** Knows of each connection that Node's primary gives to this child until it is taken. @param {import('node:cluster').Worker} child */
   watch(child) {
-    const channel = /** @type {any} */ (child.process);
-    const { send } = channel;
     const own = new Set();
     const forget = (/** @type {number} */ seq) => own.delete(seq) && this.given.delete(seq);
-    channel.send = (/** @type {any[]} */ ...args) => {
-      const [message] = args;
-      if (message?.cmd === 'NODE_CLUSTER' && message.act === 'newconn') {
-        own.add(message.seq);
-        this.given.add(message.seq);
-      }
-      return Reflect.apply(send, channel, args);
-    };
-    channel.on('internalMessage', (/** @type {any} */ message) => {
-      if (message?.cmd === 'NODE_CLUSTER' && 'accepted' in message) forget(message.ack);
+    runtime.onConnectionsGiven(child.process, {
+      given: (seq) => {
+        own.add(seq);
+        this.given.add(seq);
+      },
+      taken: forget,
     });
-    channel.once('exit', () => {
+    child.process.once('exit', () => {
       this.children.delete(child);
       own.forEach(forget);
     });
@@ -103,8 +90,8 @@ class InnerCluster {
   }
 }
 
-/** A worker of node:cluster that was never started. @param {any} cluster */
-function nobody(cluster) {
+/** A worker of node:cluster that was never started. */
+function unstartedWorker() {
   const silent = { pid: undefined, connected: false, exitCode: 0, killed: true };
   const refuse = { send: () => false, kill: () => false, disconnect() {} };
   return new cluster.Worker({ id: 0, process: Object.assign(new EventEmitter(), silent, refuse) });

@@ -1,17 +1,18 @@
 // @ts-check
 'use strict';
 
-// Every `listen()` of a worker shares the primary's listener. Node has worked out all forms of its arguments,
-// and has resolved the name, when it calls `_listen2`; that is where the worker asks the primary instead of
-// binding by itself. Errors are Node's own: a handle whose listen() fails makes Node build them.
-// What a program says is this process's own (`exclusive`, `reusePort`, a handle) is left to Node.
+// Every `listen()` of a worker shares the primary's listener: when Node has worked out the address and asks for a handle,
+// the worker asks the primary instead of binding by itself. What a program says is this process's own (`exclusive`,
+// `reusePort`, a handle) is left to Node.
 
 const http = require('node:http');
 const { constants } = require('node:os');
 const tls = require('node:tls');
-const { Counter, addressOf, askedOf, replaceListen } = require('../process/listen-address');
-const { Door } = require('./listener-share');
+const { listenError } = require('../errors');
 const { addon } = require('../native');
+const { Counter, addressOf } = require('../process/listen-address');
+const runtime = require('../runtime');
+const { ListenerShare } = require('./listener-share');
 
 /** Node's own, where nobody says otherwise. */
 const BACKLOG = 511;
@@ -21,48 +22,46 @@ function isPlainHttp(server) {
   return server instanceof http.Server && !(server instanceof tls.Server);
 }
 
-/** @param {number} errno */
-function failing(errno) {
-  return { listen: () => -errno, close() {}, fchmod: () => 0 };
-}
-
 /** @param {import('./worker').Worker} worker */
-function share(worker) {
+function shareListeners(worker) {
+  const { connections } = worker;
   const counter = new Counter();
   /** This worker's servers at each address: how many there were, and how long the last was open. @type {Map<string, { before: number, lived_ms: number | null }>} */
   const visits = new Map();
 
-  replaceListen((server, place, proceed) => {
-    const { exclusive, mode } = askedOf(server, place);
-    const given = server._handle;
-    if (given || exclusive || (typeof place.fd === 'number' && addon.workerOwnsDescriptor(place.fd))) {
-      proceed();
-      if (server._handle) worker.serveAlone(server, given ? worker.doorWith(given) : undefined);
+  /** @param {any} server @param {import('../process/listen-address').Target} target @param {(handle: any) => void} use */
+  function take(server, target, use) {
+    const { fd, mode, backlog } = target;
+    if (typeof fd === 'number' && (target.isHandle || addon.workerOwnsDescriptor(fd))) {
+      use(runtime.ownHandle(fd));
+      if (runtime.handleOf(server)) connections.openOwn(server);
       return;
     }
-    const address = addressOf(counter, place);
+    const address = addressOf(counter, target);
     const key = JSON.stringify(address);
     const visit = visits.get(key) ?? { before: 0, lived_ms: null };
-    const answer = worker.listen(address, place.backlog || BACKLOG, { mode, ...visit });
-    if (answer.errno === undefined && worker.doors.has(answer.group)) {
+    const answer = worker.listen(address, backlog || BACKLOG, { mode, ...visit });
+    if (answer.errno === undefined && connections.shares.has(answer.group)) {
       addon.closeDescriptor(answer.fd);
       answer.errno = constants.errno.EADDRINUSE;
     }
     if (answer.errno !== undefined) {
-      server._handle = failing(answer.errno);
-      return proceed(answer.host);
+      const error = listenError(answer.errno, target.host ?? answer.host, target.port);
+      process.nextTick(() => server.emit('error', error));
+      return;
     }
     const next = { before: visit.before + 1, lived_ms: /** @type {number | null} */ (null) };
     visits.set(key, next);
     const since = performance.now();
-    const door = new Door(worker, server, answer, () => {
+    const share = new ListenerShare(worker, server, answer, () => {
       next.lived_ms = Math.floor(performance.now() - since);
     });
-    server._handle = door.handle;
-    worker.countStreams(server);
-    proceed(answer.host);
-    door.open(isPlainHttp(server));
-  });
+    connections.countStreams(server);
+    use(share.handle);
+    share.open(isPlainHttp(server));
+  }
+
+  runtime.interceptListen({ wants: () => true, take, bound: (server) => connections.openOwn(server) });
 }
 
-module.exports = { share };
+module.exports = { shareListeners };

@@ -20,7 +20,7 @@ function channelError(code, text) {
 }
 
 /** @param {import('./worker').Worker} worker */
-function provide(worker) {
+function provideSend(worker) {
   const channel = new Channel(worker);
   /** @type {any} */
   const own = process;
@@ -32,8 +32,8 @@ function provide(worker) {
     try {
       if (!own.connected) throw channelError('ERR_IPC_CHANNEL_CLOSED', 'Channel closed');
       if (handle && handle !== callback) throw notSupported('sending handles');
-      if (message === 'ready' && worker.welcome.ready === 'message') addon.workerReady();
-      worker.mailbox.tell(message);
+      if (message === 'ready' && worker.hello.ready === 'message') worker.ready();
+      worker.messages.notify(message);
     } catch (error) {
       if (callback === undefined) process.nextTick(() => process.emit('error', /** @type {any} */ (error)));
       else process.nextTick(callback, error);
@@ -118,4 +118,4 @@ class Channel {
   }
 }
 
-module.exports = { disconnected, provide };
+module.exports = { disconnected, provideSend };

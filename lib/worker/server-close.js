@@ -7,7 +7,7 @@
 const net = require('node:net');
 
 /** @param {import('./worker').Worker} worker */
-function closeAsAlone(worker) {
+function followClose(worker) {
   const prototype = /** @type {any} */ (net.Server.prototype);
   const { close } = prototype;
 
@@ -25,4 +25,4 @@ function closeAsAlone(worker) {
   };
 }
 
-module.exports = { closeAsAlone };
+module.exports = { followClose };

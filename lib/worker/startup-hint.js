@@ -5,6 +5,7 @@
 // watches the time: a timer here would wake an idle worker.
 
 const { addon } = require('../native');
+const runtime = require('../runtime');
 
 /** What a worker has to do, by `processManagement.ready`. @type {Record<string, string>} */
 const missing = {
@@ -13,22 +14,14 @@ const missing = {
   boot: 'has not run its script to the end yet, with its top-level await',
 };
 
-/** The command lines of this process's children. */
-function children() {
-  const { ChildProcess } = require('node:child_process');
-  const handles = /** @type {any} */ (process)._getActiveHandles();
-  const running = handles.filter((/** @type {any} */ handle) => handle instanceof ChildProcess && handle.exitCode === null);
-  return running.map((/** @type {any} */ child) => child.spawnargs.join(' '));
-}
-
 /** @param {import('./worker').Worker} worker @param {number} time how long ago it was started, milliseconds */
-function hint(worker, time) {
+function hintAtStart(worker, time) {
   if (addon.workerIsReady() || worker.drain.begun || worker.orphaned) return;
-  const { ready, startupTimeout } = worker.welcome.config.processManagement;
-  const [child] = children();
-  const more = child === undefined ? '' : ` It runs a child, and only the worker itself is served for: ${child}`;
+  const { ready, startupTimeout } = worker.hello.config.processManagement;
+  const [child] = runtime.runningChildren();
+  const more = child === undefined ? '' : ` It runs a child, and only the worker itself is served for: ${child.spawnargs.join(' ')}`;
   const [seconds, limit] = [time / 1000, startupTimeout / 1000];
   worker.hint(`A worker runs for ${seconds} s and ${missing[ready]}. After ${limit} s (startupTimeout) it is ended.${more}`, false);
 }
 
-module.exports = { hint };
+module.exports = { hintAtStart };

@@ -7,6 +7,7 @@
 
 const { changeWrites, joined } = require('../process/log-records');
 const { eachStream, watchStreams } = require('../process/standard-streams');
+const runtime = require('../runtime');
 const { addon } = require('../native');
 
 /** @param {any} chunk a string or a view */
@@ -28,21 +29,16 @@ function listen(stream) {
   };
 }
 
-/** A pipe that is full holds the writer up. @param {any} stream */
-function wait(stream) {
-  stream._handle?.setBlocking?.(true);
-}
-
 /**
  * Both standard streams, when the program first asks for them.
  *
  * @param {import('./worker').Worker} worker
  */
 function followOutput(worker) {
-  const { captured } = worker.welcome;
+  const { captured } = worker.hello;
   eachStream((stream) => {
     if (captured) {
-      wait(stream);
+      runtime.blockWhenFull(stream);
       // Without a primary nobody splits it into records.
       changeWrites(stream, (text, isBytes) => (worker.orphaned ? text : joined(text, isBytes)));
     }

@@ -2,32 +2,25 @@
 'use strict';
 
 // TLS session tickets that any worker of the cluster opens. The keys lie in memory that the primary shares with its
-// workers and changes (src/ipc/tickets.rs); they are views over it, never copies. This is the only code that touches what
-// Node keeps to itself about tickets: the callback of a secure context, which its tests use and its documents do not name.
-// Where there is none a server gets the keys by `setTicketKeys`: then a ticket made before a change costs one full
+// workers and changes (src/ipc/tickets.rs); they are views over it, never copies. Where the runtime does not ask for the
+// key of each ticket, a server gets the keys by `setTicketKeys`: then a ticket made before a change costs one full
 // handshake.
 
 const { randomBytes } = require('node:crypto');
-const tls = require('node:tls');
+const { constants } = require('../native');
+const runtime = require('../runtime');
 
-const KEYS = 4;
-const PART = 16;
-const KEY = 3 * PART;
-/** Bytes before the first key. */
-const FIRST = 8;
-/** Without the callback: between two looks for new keys, milliseconds. */
+/** Bytes of the initialisation vector of a ticket. */
+const IV_BYTES = 16;
+/** Where the runtime does not ask: between two looks for new keys, milliseconds. */
 const LOOK_INTERVAL = 60_000;
-
-/** What the callback answers: whether there is a ticket, and whether a new one is to be made. */
-const NO_TICKET = 0;
-const TICKET = 1;
-const RENEW = 2;
 
 /** @typedef {{ whole: Buffer, name: Buffer, hmac: Buffer, cipher: Buffer }} Key */
 
 /** @param {Buffer} whole @returns {Key} */
 function keyOf(whole) {
-  const part = (/** @type {number} */ at) => whole.subarray(at * PART, (at + 1) * PART);
+  const size = whole.length / 3;
+  const part = (/** @type {number} */ at) => whole.subarray(at * size, (at + 1) * size);
   return { whole, name: part(0), hmac: part(1), cipher: part(2) };
 }
 
@@ -38,9 +31,10 @@ const own = new WeakMap();
 
 /** @param {ArrayBuffer} memory */
 function shareTickets(memory) {
+  const { keys, keyBytes, offset } = /** @type {import('../../binding').Constants} */ (constants).tickets;
   const epochs = new Uint32Array(memory, 0, 1);
-  const ring = Array.from({ length: KEYS }, (_, at) => keyOf(Buffer.from(memory, FIRST + at * KEY, KEY)));
-  const keyIn = (/** @type {number} */ epoch) => ring[epoch % KEYS];
+  const ring = Array.from({ length: keys }, (_, at) => keyOf(Buffer.from(memory, offset + at * keyBytes, keyBytes)));
+  const keyIn = (/** @type {number} */ epoch) => ring[epoch % keys];
 
   /**
    * As OpenSSL asks: for the key of a new ticket, or the key of this one.
@@ -52,18 +46,18 @@ function shareTickets(memory) {
     const epoch = epochs[0];
     const set = own.get(this);
     const current = set ?? keyIn(epoch);
-    if (isNew) return [TICKET, current.hmac, current.cipher, current.name, randomBytes(PART)];
-    if (name.equals(current.name)) return [TICKET, current.hmac, current.cipher];
+    if (isNew) return [runtime.TICKET, current.hmac, current.cipher, current.name, randomBytes(IV_BYTES)];
+    if (name.equals(current.name)) return [runtime.TICKET, current.hmac, current.cipher];
     const others = set === undefined ? [keyIn(epoch - 1), keyIn(epoch + 1)] : [];
     const found = others.find((key) => name.equals(key.name));
     // The keys are looked at before the answer is: there must be some.
-    return [found === undefined ? NO_TICKET : RENEW, (found ?? current).hmac, (found ?? current).cipher];
+    return [found === undefined ? runtime.NO_TICKET : runtime.RENEW, (found ?? current).hmac, (found ?? current).cipher];
   }
 
   /** Servers that look for new keys by themselves. @type {Set<WeakRef<any>>} */
   const looking = new Set();
 
-  /** What `getTicketKeys` tells, and without the callback what tickets are made with. @param {any} context */
+  /** What `getTicketKeys` tells, and what tickets are made with where the runtime does not ask. @param {any} context */
   function refresh(context) {
     const known = shared.get(context);
     if (known === undefined || known === epochs[0] || own.has(context)) return;
@@ -75,49 +69,27 @@ function shareTickets(memory) {
     for (const reference of looking) {
       const server = reference.deref();
       if (server === undefined) looking.delete(reference);
-      else refresh(server._sharedCreds?.context);
+      else refresh(runtime.contextOf(server));
     }
   }
 
-  /** @param {any} server whose context is new */
-  function adopt(server) {
-    const context = server._sharedCreds?.context;
-    // Keys that the program has given are its own to share.
-    if (context === undefined || server.ticketKeys) return;
-    shared.set(context, 0);
-    if (typeof context.enableTicketKeyCallback === 'function') {
-      // On what all contexts have in common: a connection may have come to the context of a name by the time it gets its
-      // ticket.
-      Object.getPrototypeOf(context).onticketkeycallback ??= answer;
-      context.enableTicketKeyCallback();
-      return;
-    }
-    refresh(context);
-    if (looking.size === 0) setInterval(look, LOOK_INTERVAL).unref();
-    looking.add(new WeakRef(server));
-  }
-
-  const prototype = /** @type {any} */ (tls.Server.prototype);
-  const { setSecureContext, setTicketKeys, getTicketKeys } = prototype;
-
-  prototype.setSecureContext = function (/** @type {any[]} */ ...args) {
-    const result = Reflect.apply(setSecureContext, this, args);
-    adopt(this);
-    return result;
-  };
-
-  prototype.setTicketKeys = function (/** @type {any[]} */ ...args) {
-    const result = Reflect.apply(setTicketKeys, this, args);
-    const context = this._sharedCreds?.context;
-    const [keys] = args;
-    if (shared.has(context)) own.set(context, keyOf(Buffer.from(new Uint8Array(keys.buffer, keys.byteOffset, keys.byteLength))));
-    return result;
-  };
-
-  prototype.getTicketKeys = function (/** @type {any[]} */ ...args) {
-    refresh(this._sharedCreds?.context);
-    return Reflect.apply(getTicketKeys, this, args);
-  };
+  runtime.onTicketKeys({
+    made(server) {
+      const context = runtime.contextOf(server);
+      // Keys that the program has given are its own to share.
+      if (context === undefined || server.ticketKeys) return;
+      shared.set(context, 0);
+      if (runtime.answerTicketKeys(context, answer)) return;
+      refresh(context);
+      if (looking.size === 0) setInterval(look, LOOK_INTERVAL).unref();
+      looking.add(new WeakRef(server));
+    },
+    set(server, keys) {
+      const context = runtime.contextOf(server);
+      if (shared.has(context)) own.set(context, keyOf(Buffer.from(new Uint8Array(keys.buffer, keys.byteOffset, keys.byteLength))));
+    },
+    read: (server) => refresh(runtime.contextOf(server)),
+  });
 }
 
 module.exports = { shareTickets };

@@ -10,12 +10,12 @@ const { addon } = require('../native');
 
 const REJECTION = 'unhandledRejection';
 
-/** So many rejections are told a second; the rest are counted. */
-const MOST = 10;
+/** So many rejections are reported a second; the rest are counted. */
+const MAX_REJECTIONS = 10;
 
-/** Rejections of this turn: a listener of the program's may throw one, which is then told as what it is. @type {any[]} */
+/** Rejections of this turn: a listener of the program's may throw one, which is then reported as what it is. @type {any[]} */
 const pending = [];
-let [second, toldOf, unsaid] = [0, 0, 0];
+let [second, reported, omitted] = [0, 0, 0];
 
 /** Anything may have been thrown, and must not throw again. @param {() => any} read */
 function textOf(read) {
@@ -29,7 +29,7 @@ function textOf(read) {
 }
 
 /** @param {any} error @param {string} origin */
-function told(error, origin) {
+function asData(error, origin) {
   if (!(error instanceof Error)) {
     const message = textOf(() => error) ?? String(error === null ? null : undefined);
     return { name: 'Error', message, code: null, stack: null, origin };
@@ -44,33 +44,33 @@ function told(error, origin) {
 }
 
 /** @param {any} reason */
-function rejected(reason) {
-  if (pending.length === 0) process.nextTick(tell);
+function onRejection(reason) {
+  if (pending.length === 0) process.nextTick(reportRejections);
   pending.push(reason);
 }
 
-function tell() {
+function reportRejections() {
   const now = Math.floor(performance.now() / 1000);
-  if (now !== second) [second, toldOf] = [now, 0];
+  if (now !== second) [second, reported] = [now, 0];
   for (const reason of pending.splice(0)) {
-    if (toldOf >= MOST) {
-      unsaid += 1;
+    if (reported >= MAX_REJECTIONS) {
+      omitted += 1;
       continue;
     }
-    toldOf += 1;
-    addon.workerRejected(told(reason, REJECTION), unsaid);
-    unsaid = 0;
+    reported += 1;
+    addon.workerRejected(asData(reason, REJECTION), omitted);
+    omitted = 0;
   }
 }
 
 /** A listener alone keeps a rejection from ending the process: there is one of drover's only beside the program's. */
-function settle() {
+function followListeners() {
   const listeners = process.listeners(REJECTION);
-  const own = listeners.filter((listener) => listener === rejected).length;
+  const own = listeners.filter((listener) => listener === onRejection).length;
   const wanted = listeners.length > own ? 1 : 0;
   if (own === wanted) return;
-  for (let at = 0; at < own; at += 1) process.off(REJECTION, rejected);
-  if (wanted === 1) process.prependListener(REJECTION, rejected);
+  for (let at = 0; at < own; at += 1) process.off(REJECTION, onRejection);
+  if (wanted === 1) process.prependListener(REJECTION, onRejection);
 }
 
 /** @param {number} fd */
@@ -84,26 +84,26 @@ function isOpen(fd) {
 }
 
 /** @param {import('./worker').Worker} worker */
-function report(worker) {
+function reportErrors(worker) {
   process.on('uncaughtExceptionMonitor', (/** @type {any} */ error, /** @type {string} */ origin) => {
     const at = pending.indexOf(error);
     if (at >= 0) pending.splice(at, 1);
-    const mark = worker.orphaned ? '' : worker.welcome.report_mark;
+    const mark = worker.orphaned ? '' : worker.hello.report_mark;
     // Otherwise the runtime prints nothing, and the program goes on as it likes.
     const isPrinted = process.listenerCount('uncaughtException') === 0 && !process.hasUncaughtExceptionCaptureCallback();
     const isReported = mark !== '' && isPrinted && isOpen(2);
-    addon.workerFailed(told(error, origin), isReported);
+    addon.workerFailed(asData(error, origin), isReported);
     // The runtime prints when the listeners of 'exit' have run: this is the last of them.
     if (isReported) process.on('exit', () => fs.writeSync(2, mark));
   });
-  process.on('exit', tell);
+  process.on('exit', reportRejections);
   process.on('newListener', (name, listener) => {
-    if (name === REJECTION && listener !== rejected) process.nextTick(settle);
+    if (name === REJECTION && listener !== onRejection) process.nextTick(followListeners);
   });
   process.on('removeListener', (name, listener) => {
-    if (name === REJECTION && listener !== rejected) settle();
+    if (name === REJECTION && listener !== onRejection) followListeners();
   });
-  settle();
+  followListeners();
 }
 
-module.exports = { report };
+module.exports = { reportErrors };

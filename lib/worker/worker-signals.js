@@ -7,6 +7,7 @@
 const { rethrow } = require('../errors');
 const { PendingWork } = require('../process/pending-work');
 const { handlersOf, own } = require('../process/signal-listeners');
+const runtime = require('../runtime');
 
 const SIGNALS = /** @type {const} */ (['SIGTERM', 'SIGINT', 'SIGHUP']);
 
@@ -25,25 +26,10 @@ class WorkerSignals {
     this.work = new PendingWork();
   }
 
-  /**
-   * Node calls the `process.emit` that was there when a signal got its first listener. That one asks here first, so
-   * that a signal that the drain has stood for already is not delivered once more. Where Node comes to do otherwise,
-   * it is.
-   */
+  /** Signals come by way of `deliver`, so that one that the drain has stood for already is not delivered once more. */
   listen() {
-    const { emit } = process;
-    const replaced = Object.getOwnPropertyDescriptor(process, 'emit');
-    let isListening = false;
-    /** @param {[any, ...any[]]} args */
-    const value = (...args) => (isListening ? this.deliver(args[0], args.slice(1)) : Reflect.apply(emit, process, args));
-    Object.defineProperty(process, 'emit', { value, configurable: true });
-    try {
-      for (const signal of SIGNALS) process.on(signal, own(() => this.heard(signal)));
-    } finally {
-      isListening = true;
-      Reflect.deleteProperty(process, 'emit');
-      if (replaced !== undefined) Object.defineProperty(process, 'emit', replaced);
-    }
+    const listenerOf = (/** @type {NodeJS.Signals} */ signal) => own(() => this.onSignal(signal));
+    runtime.listenThrough(SIGNALS, listenerOf, (signal, args) => this.deliver(signal, args));
   }
 
   /** A signal has come. @param {NodeJS.Signals} signal @param {any[]} args */
@@ -58,7 +44,7 @@ class WorkerSignals {
   }
 
   /** What the primary wants it says on its channel. (Its word and a signal to a whole group come in any order.) */
-  heard(/** @type {NodeJS.Signals} */ signal) {
+  onSignal(/** @type {NodeJS.Signals} */ signal) {
     this.signalled = true;
     if (this.worker.orphaned && handlersOf(signal).length === 0) process.exit(0);
   }

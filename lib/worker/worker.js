@@ -1,44 +1,25 @@
 // @ts-check
 'use strict';
 
-// The worker's side in JavaScript: what the primary says is done, and what Node lacks for it is put in place
-// (shared listeners, process.send for readiness, signals that wait for the primary's word).
+// The worker that this process is: what it knows of itself, and the parts that do its work.
 
+const { ClusterError } = require('../errors');
+const { MessageEndpoint } = require('../messages/endpoint');
+const { Registry, storeOf } = require('../metrics/registry');
 const { addon } = require('../native');
-const { heldWorker, hold } = require('../process/copies');
-const { ClusterError, fromCore, rethrow } = require('../errors');
-const { CLOSED } = require('../metrics/cells');
-const { Checks } = require('./health-checks');
-const { departureOf } = require('../http/graceful-close');
-const { Drain } = require('./drain');
-const { follow } = require('../http/shutdown-notice');
-const { giveIdle, giveOne } = require('../http/handoff');
-const { InnerCluster } = require('./inner-cluster');
+const { heldWorker } = require('../process/copies');
 const { Leadership } = require('../process/leadership');
-const { Mailbox } = require('../messages/endpoint');
-const { Registry, homeOf } = require('../metrics/registry');
+const shutdownHooks = require('../process/shutdown-hooks');
 const { retryOf } = require('../retry');
+const { Commands } = require('./commands');
+const { Connections } = require('./connections');
+const { Drain } = require('./drain');
+const { EventSubscriptions } = require('./event-subscriptions');
+const { HealthChecks } = require('./health-checks');
+const { InnerCluster } = require('./inner-cluster');
+const { notificationHandler } = require('./notifications');
+const { disconnected } = require('./process-send');
 const { WorkerSignals } = require('./worker-signals');
-
-const NOTICE_DRAIN = 1;
-const NOTICE_GOODBYE = 2;
-const NOTICE_GONE = 3;
-const NOTICE_TIME_UP = 4;
-const NOTICE_ORDERED = 5;
-const NOTICE_UNREADY = 7;
-const NOTICE_ASKED = 8;
-const NOTICE_LEAD = 9;
-const NOTICE_EVENT = 10;
-const NOTICE_CHECK = 11;
-const NOTICE_DIAGNOSE = 12;
-const NOTICE_CLOSE_SERVER = 13;
-const NOTICE_LATE = 14;
-
-/** Connections that were asked for and are all busy may come so much later, milliseconds. */
-const OWED_FOR = 1000;
-
-/** After the primary was killed: time for what is nearly done. Its orphans are gone within two seconds. */
-const GRACE_AFTER_DEATH = 1000;
 
 /** @type {Worker | null} */
 let current = null;
@@ -49,50 +30,37 @@ function worker() {
 }
 
 class Worker {
-  /** @param {any} welcome */
-  constructor(welcome) {
-    this.welcome = welcome;
-    this.id = String(welcome.slot);
-    /** The doors of this worker's servers, by listener group. @type {Map<number, import('./listener-share').Door>} */
-    this.doors = new Map();
-    /** Servers that listen by themselves, on sockets of this process's own. @type {Set<any>} */
-    this.private = new Set();
-    this.drain = new Drain(this);
-    /** The hooks that its drain runs, whichever copy of this module a program has. */
-    this.shutdown = require('../process/shutdown-hooks');
-    this.checks = new Checks(this);
-    this.signals = new WorkerSignals(this);
-    /** What the program makes with node:cluster. */
-    this.inner = new InnerCluster(this);
-    /** The datagram sockets that it shares. @type {ReturnType<typeof import('./datagram-sockets').share> | undefined} */
-    this.datagrams = undefined;
-    /** How many HTTP servers close while others serve on, and which. */
-    this.departing = 0;
-    /** @type {Set<any>} */
-    this.closing = new Set();
-    /** Connections that others were to have, and that were not idle. */
-    this.owed = 0;
-    this.owedUntil = 0;
+  /** Hints that were given. @type {Set<string>} */
+  #hints = new Set();
+
+  /** @param {any} hello what the primary has told it: who it is, and what it must know */
+  constructor(hello) {
+    this.hello = hello;
+    this.id = String(hello.slot);
     /** A stop is announced: everything still serves. */
     this.isUnready = false;
     /** The primary has said goodbye or is gone. */
     this.orphaned = false;
-    this.said = new Set();
-    /** Orders to the cluster that are not settled. @type {Map<number, { resolve: (slots: number[]) => void, reject: (error: Error) => void }>} */
-    this.orders = new Map();
-    this.lastOrder = 0;
-    /** Managers whose program listens to events. @type {Set<{ hear(event: any): void }>} */
-    this.followers = new Set();
-    /** Counts the requests of an HTTP/2 server. @type {(server: any) => void} */
-    this.countStreams = () => {};
+    /** The hooks that its drain runs, whichever copy of the package a program has. */
+    this.shutdownHooks = shutdownHooks;
+    this.connections = new Connections(this);
+    /** The datagram sockets that it shares. @type {import('./datagram-sockets').DatagramSockets | undefined} */
+    this.datagrams = undefined;
+    this.drain = new Drain(this);
+    this.healthChecks = new HealthChecks(this);
+    this.signals = new WorkerSignals(this);
+    /** What the program makes with node:cluster. */
+    this.inner = new InnerCluster(this);
+    this.commands = new Commands();
+    this.events = new EventSubscriptions();
     /** The program's own metrics. */
-    this.registry = new Registry(() => homeOf(addon.workerMeters(), (text) => this.hint(text)));
+    this.registry = new Registry(() => storeOf(addon.workerMeters(), (text) => this.hint(text)));
     this.leadership = new Leadership({
       isLeader: false,
-      settled: () => this.order('leader', null),
+      settled: () => this.commands.send('leader', null),
       resigned: addon.workerResigned,
     });
-    this.mailbox = new Mailbox({
+    this.messages = new MessageEndpoint({
       wire: {
         post: addon.workerPost,
         error: addon.postError,
@@ -103,105 +71,36 @@ class Worker {
         count: () => process.listenerCount('message'),
         emit: (message) => process.emit('message', message, undefined),
       },
-      advanced: welcome.messages.advanced,
+      advanced: hello.messages.advanced,
       isPrimary: false,
       workerId: this.id,
-      retry: retryOf(welcome.config),
+      retry: retryOf(hello.config),
     });
     const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0), tickets: new ArrayBuffer(0) };
-    const failed = addon.startWorker(
+    const { error } = addon.startWorker(
       shared,
-      (/** @type {number} */ group, /** @type {number} */ count) => this.take(group, count),
-      (/** @type {number} */ kind, /** @type {number} */ number) => this.heed(kind, number),
-      this.mailbox.deliver.bind(this.mailbox),
-    ).error;
-    if (failed) throw new ClusterError(failed.message, failed.code, failed.details);
+      (/** @type {number} */ group, /** @type {number} */ count) => this.connections.adopt(group, count),
+      notificationHandler(this),
+      this.messages.deliver.bind(this.messages),
+    );
+    if (error) throw new ClusterError(error.message, error.code, error.details);
     /** This worker's numbers, which everybody reads. */
     this.cells = new Float64Array(shared.cells);
     /** The keys of TLS session tickets: see lib/worker/tls-tickets.js. */
     this.tickets = shared.tickets;
-    /** A batch of connections, four elements each: descriptor, time to be silent, requests so far, 1 for a lent one. */
-    this.hands = new Int32Array(shared.hands);
-  }
-
-  /**
-   * Adopts a batch of connections. A listener that throws is Node's 'uncaughtException' as ever, and the other
-   * connections of the batch are not harmed.
-   *
-   * @param {number} group
-   * @param {number} count
-   */
-  take(group, count) {
-    const door = this.doors.get(group);
-    const { hands } = this;
-    if (door !== undefined) door.isTaking = true;
-    for (let index = 0; index < count; index++) {
-      const fd = hands[index * 4];
-      if (door === undefined) {
-        addon.closeDescriptor(fd);
-        this.cells[CLOSED] += 1;
-        continue;
-      }
-      try {
-        door.adopt(fd, hands[index * 4 + 1], hands[index * 4 + 2], hands[index * 4 + 3] === 1);
-      } catch (error) {
-        process.nextTick(rethrow, error);
-      }
-    }
-    if (door === undefined) return;
-    door.isTaking = false;
-    door.account();
-    if (door.credit !== null) door.tellRoom();
-  }
-
-  /**
-   * The primary said something. The deadline of a drain is the primary's (and the kernel's) to hold.
-   *
-   * @param {number} kind
-   * @param {number} number
-   */
-  heed(kind, number) {
-    if (kind === NOTICE_ORDERED) return this.settle(number);
-    if (kind === NOTICE_ASKED) return this.share(number);
-    if (kind === NOTICE_LEAD) return void this.leadership.follow(number === 1);
-    if (kind === NOTICE_EVENT) return this.relay();
-    if (kind === NOTICE_CHECK) return this.checks.begin();
-    if (kind === NOTICE_DIAGNOSE) return require('./diagnostics').diagnose();
-    if (kind === NOTICE_CLOSE_SERVER) return void this.doors.get(number)?.server.close();
-    if (kind === NOTICE_LATE) return require('./startup-hint').hint(this, number);
-    if (kind === NOTICE_UNREADY) this.isUnready = true;
-    if (kind === NOTICE_DRAIN) this.drain.begin(addon.workerDrain());
-    else if (kind === NOTICE_TIME_UP) this.drain.cut();
-    if (kind !== NOTICE_GOODBYE && kind !== NOTICE_GONE) return;
-    this.orphan();
-    this.drain.handoff = false;
-    if (kind === NOTICE_GOODBYE) this.drain.begin({ deadlineMs: number, handoff: false, signal: null });
-    else this.drain.hurry(GRACE_AFTER_DEATH);
+    /** A batch of connections: see lib/worker/connections.js. */
+    this.batch = new Int32Array(shared.hands);
   }
 
   /** Without its primary this process leads nobody, and a message goes nowhere. */
   orphan() {
     if (this.orphaned) return;
     this.orphaned = true;
+    this.drain.handoff = false;
     this.leadership.isLeader = false;
     if (!process.connected) return;
-    require('./process-send').disconnected();
+    disconnected();
     process.nextTick(() => process.emit('disconnect'));
-  }
-
-  /** Events of the cluster, for those who listen in this process. */
-  relay() {
-    for (let told = addon.workerEvent(); told !== null; told = addon.workerEvent()) {
-      for (const manager of this.followers) manager.hear({ ...told.event, timestamp: told.timestamp });
-    }
-  }
-
-  /** @param {{ hear(event: any): void }} manager @param {boolean} follows */
-  follow(manager, follows) {
-    const before = this.followers.size;
-    if (follows) this.followers.add(manager);
-    else this.followers.delete(manager);
-    if ((before > 0) !== this.followers.size > 0) addon.workerFollow(follows);
   }
 
   /**
@@ -215,129 +114,18 @@ class Worker {
    */
   listen(address, backlog, more) {
     const answer = addon.workerListen(address, { backlog, ...more });
-    this.readMailLater();
+    this.readInboxLater();
     return answer;
   }
 
-  /**
-   * Asks the cluster to become something else.
-   *
-   * @param {string} verb
-   * @param {any} argument
-   * @returns {Promise<number[]>} the slots that serve because of it
-   */
-  order(verb, argument) {
-    this.lastOrder += 1;
-    const id = this.lastOrder;
-    return new Promise((resolve, reject) => {
-      const { error } = addon.workerOrder(id, verb, argument ?? null);
-      if (error) reject(fromCore(error));
-      else this.orders.set(id, { resolve, reject });
-    });
-  }
-
-  /** @param {number} id */
-  settle(id) {
-    const { ok, error } = addon.workerOrdered(id);
-    const order = this.orders.get(id);
-    this.orders.delete(id);
-    if (error) order?.reject(fromCore(error));
-    else order?.resolve(ok);
-  }
-
-  /** @param {import('./listener-share').Door} door @param {boolean} plainHttp */
-  serve(door, plainHttp) {
-    departureOf(door.server)?.end();
-    this.doors.set(door.group, door);
-    addon.workerServe(door.group, plainHttp);
-    this.checks.follow();
-  }
-
-  /**
-   * A server listens on a handle that is this process's own, or on that of another server's door, which is its
-   * from now on.
-   *
-   * @param {any} server
-   * @param {import('./listener-share').Door} [door]
-   */
-  serveAlone(server, door) {
-    if (door !== undefined) {
-      door.enter(server);
-    } else if (!this.private.has(server)) {
-      this.private.add(server);
-      server.once('close', () => this.private.delete(server));
-      follow(server);
-      this.countStreams(server);
-    }
-    this.checks.follow();
-    if (this.welcome.ready === 'listen') addon.workerReady();
-  }
-
-  /** Every server of this process that listens, the primary's listener behind it or not. @returns {any[]} */
-  servers() {
-    const shared = [...this.doors.values()].map((door) => door.server);
-    return [...shared, ...[...this.private].filter((server) => server.listening)];
-  }
-
-  /** @param {any} handle */
-  doorWith(handle) {
-    for (const door of this.doors.values()) if (door.handle === handle) return door;
-    return undefined;
-  }
-
-  /** @param {import('./listener-share').Door} door */
-  close(door) {
-    if (this.doors.get(door.group) !== door) return;
-    door.isServedByOthers = addon.workerClose(door.group);
-    this.doors.delete(door.group);
-    this.checks.follow();
-    this.readMailLater();
-  }
-
-  /** @param {any} server @returns {import('./listener-share').Door | undefined} */
-  doorOf(server) {
-    for (const door of this.doors.values()) if (door.server === server) return door;
-    return undefined;
-  }
-
-  /** Gives idle connections to lighter workers, and busy ones when their response is done. @param {number} most */
-  share(most) {
-    for (const { server, group } of this.doors.values()) most -= giveIdle(server, group, most);
-    this.owed = most;
-    this.owedUntil = performance.now() + OWED_FOR;
-  }
-
-  /** A response on this connection was done while others were to have some. @param {any} socket */
-  giveOwed(socket) {
-    if (performance.now() > this.owedUntil) this.owed = 0;
-    const door = this.owed > 0 ? this.doorOf(socket.server) : undefined;
-    if (door !== undefined && giveOne(door.server, door.group, socket)) this.owed -= 1;
-  }
-
-  /**
-   * Gives a lent connection back, now that its response is done: its next request may belong to another worker.
-   *
-   * @param {any} socket
-   * @param {any} response
-   */
-  giveBack(socket, response) {
-    if (!this.canHandOver()) return;
-    // The response is still on its way to a slow reader.
-    if (socket._httpMessage === response) {
-      response.once('finish', () => setImmediate(() => this.giveBack(socket, response)));
-      return;
-    }
-    const door = this.doorOf(socket.server);
-    if (door !== undefined) giveOne(door.server, door.group, socket);
-  }
-
-  /** Whether connections may go to other workers now. */
-  canHandOver() {
-    return this.welcome.handoff && this.drain.handoff;
+  /** Its part of the program is ready. */
+  ready() {
+    const { error } = addon.workerReady();
+    if (error) this.channelFailed('The primary does not know that this worker is ready', error);
   }
 
   /** What the primary said while an answer was waited for must not lie until its next word. */
-  readMailLater() {
+  readInboxLater() {
     if (addon.workerHasMail()) setImmediate(addon.workerReadMail);
   }
 
@@ -348,75 +136,28 @@ class Worker {
    * @param {boolean} [warns] something is not as it should be
    */
   hint(text, warns = true) {
-    if (this.said.has(text)) return;
-    this.said.add(text);
+    if (this.#hints.has(text)) return;
+    this.#hints.add(text);
     addon.workerHint(text, warns);
   }
-}
 
-/**
- * Calls back when the script has run to its end, an ES module's top-level await included. Importing it again waits for
- * that and runs nothing twice.
- *
- * @param {() => void} act
- */
-function whenLoaded(act) {
-  setImmediate(() => {
-    const { pathToFileURL } = require('node:url');
-    // What only a CommonJS hook understands (a TypeScript runner's) cannot be imported, and has run by now. A
-    // script that throws ends the process by itself.
-    const run = () => process.mainModule?.loaded && act();
-    import(pathToFileURL(scriptFile()).href).then(act, run);
-  });
-}
-
-/** The running script may be named without its extension. */
-function scriptFile() {
-  const file = require('node:path').resolve(process.argv[1]);
-  try {
-    return require.resolve(file);
-  } catch {
-    return file;
+  /**
+   * The primary could not be told something. An orphan has nobody to tell.
+   *
+   * @param {string} consequence
+   * @param {{ message: string }} error the core's
+   */
+  channelFailed(consequence, { message }) {
+    if (!this.orphaned) console.error(`drover: ${consequence}: ${message}`);
   }
 }
 
-/**
- * Makes this process a worker of the primary with this pid, if it is one.
- *
- * @param {number} primary
- * @param {() => any} loadPackage what the package gives to programs; null while that is being made
- */
-function attach(primary, loadPackage) {
-  const { ok: welcome, error } = addon.attachWorker(primary);
-  if (error) throw new ClusterError(`This worker could not attach to its primary: ${error.message}`, error.code);
-  if (!welcome) return;
-  current = new Worker(welcome);
-  hold(current, loadPackage);
-  process.title = welcome.title;
-  require('./listen').share(current);
-  current.datagrams = require('./datagram-sockets').share(current, whenLoaded);
-  require('./tls-tickets').shareTickets(current.tickets);
-  require('../http/requests').count(current);
-  require('../http/response-headers').addLines(current);
-  require('../http/last-response').joinLastPackets();
-  require('./max-connections').followLimits(current);
-  require('../http/graceful-close').departInOrder(current);
-  require('./server-close').closeAsAlone(current);
-  current.signals.listen();
-  current.inner.follow();
-  if (welcome.traced) require('../runtime/node/stack').answerForHangs();
-  require('./startup-output').followOutput(current);
-  if (welcome.captured) require('../http/request-ids').markLines();
-  if (welcome.request_ids) require('../http/request-ids').identifyRequests();
-  require('./process-send').provide(current);
-  require('./uncaught-errors').report(current);
-  // A script that serves nothing is ready when it is loaded.
-  if (welcome.ready === 'boot') whenLoaded(addon.workerReady);
-  // What came with the welcome is read already and would lie there until the primary's next word: that it leads, or an
-  // order to drain, when the cluster stops while its workers start.
-  setImmediate(addon.workerReadMail);
+/** This process is a worker from now on. @param {any} hello */
+function becomeWorker(hello) {
+  current = new Worker(hello);
+  return current;
 }
 
 exports.Worker = Worker;
-exports.attach = attach;
+exports.becomeWorker = becomeWorker;
 exports.worker = worker;

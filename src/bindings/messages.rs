@@ -26,8 +26,8 @@ use crate::model::WorkerId;
 /// The message was not sent; `postError` says why.
 pub const REFUSED: f64 = -1.0;
 
-const PRIMARY: f64 = -1.0;
-const GENERATIONS: f64 = 65_536.0;
+pub const PRIMARY: f64 = -1.0;
+pub const GENERATIONS: f64 = 65_536.0;
 
 thread_local! {
     static ERROR: RefCell<Option<Error>> = const { RefCell::new(None) };

@@ -7,6 +7,7 @@
 
 mod checks;
 mod config;
+mod constants;
 mod diagnostics;
 mod figures;
 mod messages;

@@ -191,7 +191,7 @@ pub fn worker_inspected() {
     }
 }
 
-fn kind(notice: Notice) -> u32 {
+pub(super) fn kind(notice: Notice) -> u32 {
     match notice {
         Notice::Drain => 1,
         Notice::ShutdownNotice => 2,
@@ -294,11 +294,11 @@ pub fn replace_descriptor(number: i32, fd: i32) -> i32 {
 }
 
 /// No more connections of the group come after this returns, but for those that `connections` is being called
-/// with. True when other workers serve there.
+/// with. `{ ok }`, true when other workers serve there, or `{ error }` when the primary could not be told.
 #[napi(js_name = "workerClose")]
-pub fn worker_close(group: u32) -> bool {
-    // Without a primary no connections come either.
-    worker().is_ok_and(|worker| worker.close(group).unwrap_or(false))
+pub fn worker_close(group: u32) -> Value {
+    let closed = worker().and_then(|worker| worker.close(group).map_err(system("close")));
+    outcome(closed.map(Value::Bool))
 }
 
 /// Takes, through `connections`, what waits for this worker at this moment.

@@ -35,8 +35,8 @@ pub use frequent::Frequent;
 pub use levels::Levels;
 pub use output::FileSettings;
 pub use render::{Format, Renderer, Source, Style};
-pub use scan::{level_name, level_named};
-pub use split::Splitter;
+pub use scan::{ID_BEGINS, ID_ENDS, level_name, level_named};
+pub use split::{GOES_ON, Splitter};
 pub use tail::{Filter, Found, Line, Tail, Whose};
 
 pub use inbox::Followed;

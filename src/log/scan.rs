@@ -7,8 +7,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Between these two a worker puts the id of the request during which it wrote a line, at the line's beginning.
-const ID_BEGINS: u8 = 0x1e;
-const ID_ENDS: u8 = 0x1f;
+pub const ID_BEGINS: u8 = 0x1e;
+pub const ID_ENDS: u8 = 0x1f;
 /// The longest id of a request.
 pub const MAX_ID: usize = 128;
 

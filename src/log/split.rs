@@ -8,7 +8,7 @@
 use memchr::{memchr, memmem, memrchr};
 
 /// Before the end of a line that goes on in the next; `lib/process/log-records.js` writes it.
-const GOES_ON: u8 = 0x1d;
+pub const GOES_ON: u8 = 0x1d;
 /// How the last line of a report begins (Node.js 18 and later).
 const LAST_OF_REPORT: &[u8] = b"Node.js v";
 

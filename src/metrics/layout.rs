@@ -271,24 +271,7 @@ pub fn segment_of(worker: WorkerId) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::histogram::{BUCKETS, STEPS};
-
-    #[test]
-    fn javascript_has_the_same_numbers() {
-        use page::*;
-        macro_rules! named {
-            ($($cell:ident)*) => { vec![$((stringify!($cell), $cell)),*] };
-        }
-        let mut ours = named![
-            CLOSED REQUESTS RESPONSES DURATION LATENCY AFFINITY_MISMATCH CLOCK ABORTED STATUS HEAP_USED HEAP_TOTAL
-            EXTERNAL FAILED STREAK RECEIVED SENT HISTOGRAM
-        ];
-        ours.extend([("STEPS", STEPS as usize), ("BUCKETS", BUCKETS)]);
-        let member = |line: &'static str| line.trim().strip_suffix(',')?.split_once(": ");
-        let theirs = include_str!("../../lib/metrics/cells.js").lines().filter_map(member);
-        let theirs: Vec<_> = theirs.map(|(name, number)| (name, number.parse().unwrap())).collect();
-        assert_eq!(theirs, ours);
-    }
+    use crate::metrics::histogram::BUCKETS;
 
     #[test]
     fn rows_and_pages_never_overlap() {

@@ -10,7 +10,7 @@ const { freePort, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
 /** GET /throw/<n> throws in the worker, /reject/<n> rejects there; SIGWINCH scales to 3. */
-function troubled({ port, config }) {
+function producesErrors({ port, config }) {
   const { createServer } = require('drover');
   const failing = {
     throw: (text) => {
@@ -34,7 +34,7 @@ function troubled({ port, config }) {
 
 async function serving(t, config = {}) {
   const port = await freePort();
-  const cluster = program(t, troubled, { given: { port, config } });
+  const cluster = program(t, producesErrors, { given: { port, config } });
   const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
   await cluster.until(/the cluster is ready/);
   return { cluster, port, api: Number(api) };

@@ -8,7 +8,7 @@ const { program } = require('./program');
  * A cluster of two whose program is `body(app, tell)`, run in every process once it has started; `tell` prints for
  * `told`. `before(app)` runs before the start.
  */
-function conversing(t, body, { config = {}, before = () => {}, given = {}, ...options } = {}) {
+function messagingCluster(t, body, { config = {}, before = () => {}, given = {}, ...options } = {}) {
   const text = `
     const given = ${JSON.stringify(given)};
     const { createServer } = require('drover');
@@ -50,4 +50,4 @@ const answers = (app) => {
   });
 };
 
-module.exports = { answers, conversing };
+module.exports = { answers, messagingCluster };

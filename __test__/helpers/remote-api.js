@@ -26,7 +26,7 @@ function passOn(from, to) {
  * Starts the cluster of `main`, which gets { port, config } as `given` and prints that it is ready. Resolves to
  * { cluster, api, socket }: the running program, a port of this machine's that leads to its API, and its control socket.
  */
-async function beyond(t, main, monitoring) {
+async function remoteApi(t, main, monitoring) {
   const way = path.join(folder(t), 'api.sock');
   const given = { port: PORT, config: { monitoring: { port: API, host: '0.0.0.0', ...monitoring } } };
   const script = `'use strict';
@@ -42,4 +42,4 @@ if (process.env.CLUSTER_WORKER !== 'true') (${passOn})(${JSON.stringify(way)}, {
   return { cluster, api: bridge.address().port, socket };
 }
 
-module.exports = { beyond };
+module.exports = { remoteApi };

@@ -1,0 +1,147 @@
+// @ts-check
+'use strict';
+
+// What an application's methods do without a cluster: one process serves, and is told of as a cluster of one.
+
+const { fromCore, notClustered, notSupported } = require('../../errors');
+const { identifyRequests } = require('../../http/request-ids');
+const { MessageEndpoint } = require('../../messages/endpoint');
+const { Loopback } = require('../../messages/loopback');
+const { Registry } = require('../../metrics/registry');
+const { Leadership } = require('../../process/leadership');
+const { onShutdown, runHooks, waitUntil, waitedFor } = require('../../process/shutdown-hooks');
+const { stopAtSignals } = require('../../process/signals');
+const { singleProcess } = require('../single-process');
+const { ServingRole } = require('./serving-role');
+
+/** A process that could not read its configuration has so long to stop in order, milliseconds. */
+const UNCONFIGURED_TIMEOUT = 30_000;
+
+/** Where not even the configuration can be read. */
+const NO_LIMITS = { timeout: 30_000, maxMessageSize: 1024 * 1024, maxPending: 10_000, serialization: 'json' };
+
+/** @param {any} message */
+function emitMessage(message) {
+  process.emit('message', message, undefined);
+}
+
+class SingleRole extends ServingRole {
+  /** @param {import('./serving-role').Made} made */
+  constructor(made) {
+    super(made);
+    this.name = 'single';
+    this.workerId = undefined;
+    this.config = made.prepared?.config ?? {};
+    this.registry = new Registry();
+    /** Another application of this process may serve on while these run. @type {import('../../process/shutdown-hooks').Hooks} */
+    this.hooks = [];
+    this.isFollowingSignals = false;
+    this.hasStarted = false;
+    /** A stop in order that is under way. @type {Promise<void> | null} */
+    this.stopping = null;
+    const ipc = this.config.ipc ?? NO_LIMITS;
+    const wire = new Loopback(ipc);
+    this.messages = new MessageEndpoint({
+      wire,
+      listeners: { count: () => process.listenerCount('message'), emit: (message) => emitMessage(message) },
+      advanced: ipc.serialization === 'advanced',
+      isPrimary: true,
+      workerId: undefined,
+    });
+    wire.deliver = (...batch) => this.messages.deliver(...batch);
+    this.leadership = new Leadership({ isLeader: true, settled: () => Promise.resolve(), resigned() {} });
+  }
+
+  /**
+   * @override
+   * @param {import('../../http/serving').Serving} serving
+   * @param {import('../../http/serving').ListenOptions} options
+   * @param {string | symbol} errorEvent
+   */
+  async start(serving, options, errorEvent) {
+    if (!this.hasStarted) for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
+    if (this.made.prepared?.refusal) throw fromCore(this.made.prepared.refusal);
+    if (this.config.logging?.requestIds) identifyRequests();
+    const started = super.start(serving, options, errorEvent);
+    if (this.config.monitoring?.enabled) singleProcess()?.count(serving.server);
+    await started;
+    this.hasStarted = true;
+  }
+
+  /** @param {boolean} graceful */
+  stop(graceful) {
+    const servers = /** @type {import('node:http').Server[]} */ (this.servers());
+    if (!graceful && servers.length > 0) {
+      const closed = this.close();
+      for (const server of servers) server.closeAllConnections?.();
+      return closed;
+    }
+    this.stopping ??= this.close()
+      .then(() => runHooks(this.hooks))
+      .then(waitedFor)
+      .finally(() => {
+        this.stopping = null;
+      });
+    return this.stopping;
+  }
+
+  /** @override @param {() => void | Promise<void>} hook */
+  onShutdown(hook) {
+    onShutdown(hook, this.hooks);
+    this.#followSignals();
+  }
+
+  /** @override @param {PromiseLike<unknown>} promise */
+  waitUntil(promise) {
+    waitUntil(promise);
+    this.#followSignals();
+  }
+
+  /** Without a cluster nobody else hears the signal that a container or a service manager ends a program with. */
+  #followSignals() {
+    if (this.isFollowingSignals) return;
+    this.isFollowingSignals = true;
+    stopAtSignals(() => this.stop(true), this.config.processManagement?.gracefulShutdownTimeout ?? UNCONFIGURED_TIMEOUT);
+  }
+
+  /** This process as a cluster of one; undefined where nothing can be measured. */
+  itself() {
+    const own = singleProcess();
+    const address = this.address();
+    const port = address !== null && typeof address === 'object' ? address.port : 0;
+    // A manager's own program listens by itself.
+    const serves = this.servers().length > 0 || this.made.app === null;
+    own?.setState(serves ? 'ready' : this.hasStarted ? 'stopping' : 'starting', port);
+    return own;
+  }
+
+  workers() {
+    return this.itself()?.workers() ?? [];
+  }
+
+  metrics() {
+    const own = this.itself();
+    return own === undefined ? this.refuse('getClusterMetrics') : { ...own.metrics(), userMetrics: this.registry.snapshot() };
+  }
+
+  health() {
+    return this.itself()?.health() ?? this.refuse('getClusterHealth');
+  }
+
+  isReady() {
+    // A server that the program made itself around the application is no business of this object's.
+    return this.servings.size === 0 || this.servers().length > 0;
+  }
+
+  /** @param {string} verb @returns {Promise<never>} */
+  command(verb) {
+    return Promise.reject(notClustered(verb));
+  }
+
+  /** @param {string} method @returns {Promise<never>} */
+  refuse(method) {
+    return Promise.reject(notSupported(method));
+  }
+}
+
+module.exports = { SingleRole };

@@ -1,0 +1,82 @@
+// @ts-check
+'use strict';
+
+// What an application's methods do in a worker: it serves its share, and the cluster is the primary's to change.
+
+const { notSupported } = require('../../errors');
+const { addon } = require('../../native');
+const { ServingRole } = require('./serving-role');
+
+class WorkerRole extends ServingRole {
+  /** @param {import('./serving-role').Made} made @param {import('../../worker/worker').Worker} worker */
+  constructor(made, worker) {
+    super(made);
+    this.worker = worker;
+    this.messages = worker.messages;
+    this.leadership = worker.leadership;
+    this.registry = worker.registry;
+    this.name = 'worker';
+    this.workerId = worker.id;
+    this.config = worker.hello.config;
+  }
+
+  /**
+   * Drains this worker alone; the exit follows on a later turn, unless the user's code exits first.
+   *
+   * @param {boolean} graceful
+   */
+  stop(graceful) {
+    if (!graceful) {
+      setImmediate(() => process.exit(0));
+      return Promise.resolve();
+    }
+    const { drain } = this.worker;
+    const drained = drain.leave();
+    drained.then(() => setImmediate(() => setImmediate(() => drain.end())));
+    return drained;
+  }
+
+  /** @override @param {() => void | Promise<void>} hook */
+  onShutdown(hook) {
+    this.worker.shutdownHooks.onShutdown(hook);
+  }
+
+  /** @override @param {PromiseLike<unknown>} promise */
+  waitUntil(promise) {
+    this.worker.shutdownHooks.waitUntil(promise);
+  }
+
+  workers() {
+    return addon.workerInfos();
+  }
+
+  metrics() {
+    return addon.workerClusterMetrics();
+  }
+
+  health() {
+    return addon.workerClusterHealth();
+  }
+
+  /** The manager's program listens to the cluster's events, or does no longer. @param {any} manager @param {boolean} subscribes */
+  subscribe(manager, subscribes) {
+    this.worker.events.set(manager, subscribes);
+  }
+
+  /** Whether a load balancer should send anything here. */
+  isReady() {
+    return !this.worker.isUnready && !this.worker.drain.begun;
+  }
+
+  /** @param {string} verb @param {any} argument */
+  command(verb, argument) {
+    return this.worker.commands.send(verb, argument);
+  }
+
+  /** @param {string} method @returns {Promise<never>} */
+  refuse(method) {
+    return Promise.reject(notSupported(method));
+  }
+}
+
+module.exports = { WorkerRole };

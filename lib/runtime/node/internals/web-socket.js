@@ -1,0 +1,16 @@
+// @ts-check
+'use strict';
+
+// The WebSocket over a connection that was upgraded.
+//
+// Relies on: the symbol 'websocket' that the package ws puts onto the socket (Socket.IO uses ws).
+// Seen on: ws 7 and 8, Node.js 20, 22, 24, 26.
+
+/** @param {any} socket @returns {{ close(code: number, reason: string): void } | undefined} */
+function webSocketOf(socket) {
+  const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'websocket');
+  const found = symbol === undefined ? undefined : socket[symbol];
+  return typeof found?.close === 'function' ? found : undefined;
+}
+
+module.exports = { webSocketOf };

@@ -1,0 +1,96 @@
+// @ts-check
+'use strict';
+
+// Makes this process a worker: what the primary says is done, and what the runtime lacks for it is put in place
+// (shared listeners, process.send for readiness, signals that wait for the primary's word).
+
+const path = require('node:path');
+const { pathToFileURL } = require('node:url');
+const { ClusterError } = require('../errors');
+const { closeHttpGracefully } = require('../http/graceful-close');
+const { joinLastPackets } = require('../http/last-response');
+const { identifyRequests, markLines } = require('../http/request-ids');
+const { countRequests } = require('../http/requests');
+const { addLines } = require('../http/response-headers');
+const { addon } = require('../native');
+const { hold } = require('../process/copies');
+const runtime = require('../runtime');
+const { shareDatagrams } = require('./datagram-sockets');
+const { shareListeners } = require('./listen');
+const { followLimits } = require('./max-connections');
+const { provideSend } = require('./process-send');
+const { followClose } = require('./server-close');
+const { followOutput } = require('./startup-output');
+const { shareTickets } = require('./tls-tickets');
+const { reportErrors } = require('./uncaught-errors');
+const { becomeWorker } = require('./worker');
+
+/**
+ * Calls back when the script has run to its end, an ES module's top-level await included. Importing it again waits for
+ * that and runs nothing twice.
+ *
+ * @param {() => void} act
+ */
+function whenLoaded(act) {
+  setImmediate(() => {
+    // What only a CommonJS hook understands (a TypeScript runner's) cannot be imported, and has run by now. A
+    // script that throws ends the process by itself.
+    const run = () => runtime.isMainLoaded() && act();
+    import(pathToFileURL(scriptFile()).href).then(act, run);
+  });
+}
+
+/** The running script may be named without its extension. */
+function scriptFile() {
+  const file = path.resolve(process.argv[1]);
+  try {
+    return require.resolve(file);
+  } catch {
+    return file;
+  }
+}
+
+/** The primary judges whether this worker hangs: it may ask what it does, and must know of a debugger. */
+function answerForHangs() {
+  addon.workerTrace();
+  runtime.onInspectorOpen(addon.workerInspected);
+}
+
+/**
+ * Makes this process a worker of the primary with this pid, if it is one.
+ *
+ * @param {number} primary
+ * @param {() => any} loadPackage what the package gives to programs; null while that is being made
+ */
+function attach(primary, loadPackage) {
+  const { ok: hello, error } = addon.attachWorker(primary);
+  if (error) throw new ClusterError(`This worker could not attach to its primary: ${error.message}`, error.code);
+  if (!hello) return;
+  const worker = becomeWorker(hello);
+  hold(worker, loadPackage);
+  process.title = hello.title;
+  shareListeners(worker);
+  worker.datagrams = shareDatagrams(worker, whenLoaded);
+  shareTickets(worker.tickets);
+  worker.connections.countStreams = countRequests(worker);
+  addLines(worker);
+  joinLastPackets();
+  followLimits(worker);
+  closeHttpGracefully(worker);
+  followClose(worker);
+  worker.signals.listen();
+  worker.inner.follow();
+  if (hello.traced) answerForHangs();
+  followOutput(worker);
+  if (hello.captured) markLines();
+  if (hello.request_ids) identifyRequests();
+  provideSend(worker);
+  reportErrors(worker);
+  // A script that serves nothing is ready when it is loaded.
+  if (hello.ready === 'boot') whenLoaded(() => worker.ready());
+  // What came with the hello is read already and would lie there until the primary's next word: that it leads, or a
+  // command to drain, when the cluster stops while its workers start.
+  setImmediate(addon.workerReadMail);
+}
+
+module.exports = { attach };

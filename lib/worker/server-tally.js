@@ -1,0 +1,47 @@
+// @ts-check
+'use strict';
+
+// The connections of one server of a worker, over all the times that it listens: how many came in, and how many are over,
+// which the primary reads in the shared memory.
+
+const { CLOSED } = require('../metrics/cells');
+const runtime = require('../runtime');
+
+class ServerTally {
+  /** @param {Float64Array} cells @param {any} server */
+  constructor(cells, server) {
+    this.cells = cells;
+    this.server = server;
+    /** Connections that came in. */
+    this.opened = 0;
+    /** Of those, the ones counted as over. */
+    this.closed = 0;
+    /** The share that they come by now. @type {import('./listener-share').ListenerShare | null} */
+    this.share = null;
+    runtime.onConnectionEnd(server, () => {
+      this.update();
+      if (this.share !== null && this.share.credit !== null) this.share.updateRoom();
+    });
+  }
+
+  /** Brings the shared count of ended connections up to date: opened and no longer in the server. */
+  update() {
+    const closed = this.opened - runtime.connectionCount(this.server);
+    if (closed !== this.closed) {
+      this.cells[CLOSED] += closed - this.closed;
+      this.closed = closed;
+    }
+  }
+}
+
+/** @type {WeakMap<object, ServerTally>} */
+const tallies = new WeakMap();
+
+/** @param {Float64Array} cells @param {any} server */
+function tallyOf(cells, server) {
+  const tally = tallies.get(server) ?? new ServerTally(cells, server);
+  tallies.set(server, tally);
+  return tally;
+}
+
+module.exports = { tallyOf };

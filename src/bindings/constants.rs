@@ -1,0 +1,207 @@
+//! Numbers and marks that JavaScript shares with the core, which alone defines them.
+
+use napi_derive::napi;
+
+use super::messages;
+use super::worker::kind;
+use crate::ipc::message::{Format, What};
+use crate::ipc::ticket_keys;
+use crate::log::{GOES_ON, ID_BEGINS, ID_ENDS};
+use crate::metrics::histogram::{BUCKETS, STEPS};
+use crate::metrics::layout::{page, segment};
+use crate::worker::Notice;
+
+/// The cells of a process's page that JavaScript writes, as [`page`] says, with the shape of a histogram; and of a
+/// program's metrics the cell of what found no room, as [`segment`] says.
+#[napi(object, object_from_js = false)]
+pub struct Cells {
+    #[napi(js_name = "CLOSED")]
+    pub closed: u32,
+    #[napi(js_name = "REQUESTS")]
+    pub requests: u32,
+    #[napi(js_name = "RESPONSES")]
+    pub responses: u32,
+    #[napi(js_name = "DURATION")]
+    pub duration: u32,
+    #[napi(js_name = "LATENCY")]
+    pub latency: u32,
+    #[napi(js_name = "AFFINITY_MISMATCH")]
+    pub affinity_mismatch: u32,
+    #[napi(js_name = "CLOCK")]
+    pub clock: u32,
+    #[napi(js_name = "ABORTED")]
+    pub aborted: u32,
+    #[napi(js_name = "STATUS")]
+    pub status: u32,
+    #[napi(js_name = "HEAP_USED")]
+    pub heap_used: u32,
+    #[napi(js_name = "HEAP_TOTAL")]
+    pub heap_total: u32,
+    #[napi(js_name = "EXTERNAL")]
+    pub external: u32,
+    #[napi(js_name = "FAILED")]
+    pub failed: u32,
+    #[napi(js_name = "STREAK")]
+    pub streak: u32,
+    #[napi(js_name = "RECEIVED")]
+    pub received: u32,
+    #[napi(js_name = "SENT")]
+    pub sent: u32,
+    #[napi(js_name = "HISTOGRAM")]
+    pub histogram: u32,
+    #[napi(js_name = "BUCKETS")]
+    pub buckets: u32,
+    /// Buckets for each doubling.
+    #[napi(js_name = "STEPS")]
+    pub steps: u32,
+    #[napi(js_name = "METRICS_DROPPED")]
+    pub metrics_dropped: u32,
+}
+
+/// The kinds of notifications that a worker's JavaScript gets.
+#[napi(object, object_from_js = false)]
+pub struct Notifications {
+    pub drain: u32,
+    pub goodbye: u32,
+    pub gone: u32,
+    pub time_up: u32,
+    pub command_result: u32,
+    pub promoted: u32,
+    pub unready: u32,
+    pub rebalance: u32,
+    pub lead: u32,
+    pub event: u32,
+    pub check: u32,
+    pub diagnose: u32,
+    pub close_server: u32,
+    pub late: u32,
+}
+
+/// What messages are, and who sends them, as [`messages`] says.
+#[napi(object, object_from_js = false)]
+pub struct Messages {
+    #[napi(js_name = "NOTIFICATION")]
+    pub notification: u32,
+    #[napi(js_name = "REQUEST")]
+    pub request: u32,
+    #[napi(js_name = "RESPONSE")]
+    pub response: u32,
+    #[napi(js_name = "FAILURE")]
+    pub failure: u32,
+    #[napi(js_name = "JSON_TEXT")]
+    pub json_text: u32,
+    #[napi(js_name = "CLONE")]
+    pub clone: u32,
+    #[napi(js_name = "JSON_AND_BUFFERS")]
+    pub json_and_buffers: u32,
+    #[napi(js_name = "PRIMARY")]
+    pub primary: f64,
+    #[napi(js_name = "REFUSED")]
+    pub refused: f64,
+    #[napi(js_name = "NOBODY")]
+    pub nobody: f64,
+    /// A worker's name is its generation times this, plus its slot.
+    #[napi(js_name = "GENERATION")]
+    pub generation: f64,
+}
+
+/// The memory of the keys of TLS session tickets, as [`ticket_keys`] says.
+#[napi(object, object_from_js = false)]
+pub struct Tickets {
+    pub keys: u32,
+    /// Bytes of a key: its name, its HMAC key and its cipher's key, each as long as the others.
+    pub key_bytes: u32,
+    /// Bytes before the first key.
+    pub offset: u32,
+}
+
+/// Marks in what a worker writes, which the log takes out again.
+#[napi(object, object_from_js = false)]
+pub struct LogMarks {
+    /// Before the end of a line whose record goes on in the next.
+    pub continues: String,
+    /// Around the id of a request, at a line's beginning.
+    pub id_begins: String,
+    pub id_ends: String,
+}
+
+#[napi(object, object_from_js = false)]
+pub struct Constants {
+    pub cells: Cells,
+    pub notifications: Notifications,
+    pub messages: Messages,
+    pub tickets: Tickets,
+    pub log_marks: LogMarks,
+}
+
+fn cell(number: usize) -> u32 {
+    u32::try_from(number).expect("a page has few cells")
+}
+
+/// What both sides know.
+#[napi(js_name = "constants")]
+pub fn constants() -> Constants {
+    Constants {
+        cells: Cells {
+            closed: cell(page::CLOSED),
+            requests: cell(page::REQUESTS),
+            responses: cell(page::RESPONSES),
+            duration: cell(page::DURATION),
+            latency: cell(page::LATENCY),
+            affinity_mismatch: cell(page::AFFINITY_MISMATCH),
+            clock: cell(page::CLOCK),
+            aborted: cell(page::ABORTED),
+            status: cell(page::STATUS),
+            heap_used: cell(page::HEAP_USED),
+            heap_total: cell(page::HEAP_TOTAL),
+            external: cell(page::EXTERNAL),
+            failed: cell(page::FAILED),
+            streak: cell(page::STREAK),
+            received: cell(page::RECEIVED),
+            sent: cell(page::SENT),
+            histogram: cell(page::HISTOGRAM),
+            buckets: cell(BUCKETS),
+            steps: STEPS as u32,
+            metrics_dropped: cell(segment::DROPPED),
+        },
+        notifications: Notifications {
+            drain: kind(Notice::Drain),
+            goodbye: kind(Notice::ShutdownNotice),
+            gone: kind(Notice::Gone),
+            time_up: kind(Notice::TimeUp),
+            command_result: kind(Notice::CommandResult),
+            promoted: kind(Notice::Promoted),
+            unready: kind(Notice::Unready),
+            rebalance: kind(Notice::Asked),
+            lead: kind(Notice::Lead),
+            event: kind(Notice::Event),
+            check: kind(Notice::Check),
+            diagnose: kind(Notice::Diagnose),
+            close_server: kind(Notice::CloseServer),
+            late: kind(Notice::Late),
+        },
+        messages: Messages {
+            notification: What::Notify as u32,
+            request: What::Request as u32,
+            response: What::Answer as u32,
+            failure: What::Failure as u32,
+            json_text: Format::Json as u32,
+            clone: Format::Clone as u32,
+            json_and_buffers: Format::JsonAndBuffers as u32,
+            primary: messages::PRIMARY,
+            refused: messages::REFUSED,
+            nobody: messages::NOBODY,
+            generation: messages::GENERATIONS,
+        },
+        tickets: Tickets {
+            keys: ticket_keys::KEYS,
+            key_bytes: cell(ticket_keys::KEY_BYTES),
+            offset: cell((ticket_keys::EPOCH + 1) * 8),
+        },
+        log_marks: LogMarks {
+            continues: char::from(GOES_ON).to_string(),
+            id_begins: char::from(ID_BEGINS).to_string(),
+            id_ends: char::from(ID_ENDS).to_string(),
+        },
+    }
+}
