@@ -367,8 +367,8 @@ test('the hooks run although a stream of events is open, and not before the last
     const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1 } } });
     app.get('/events', (_, response) => response.type('text/event-stream').write('data: hello\n\n'));
     app.get('/slow', (_, response) => {
-      response.write('slow');
       app.cluster.once('worker:draining', () => setTimeout(() => response.end(() => console.log('ANSWERED')), 300));
+      response.write('slow');
     });
     app.onShutdown(() => console.log('HOOK'));
     app.start(Number(process.env.PORT), '127.0.0.1').then(() => app.isPrimary && console.log('SERVES'));
@@ -391,10 +391,10 @@ test('the hooks wait for the last answer of a server that the program had closed
     const app = require('drover').createServer({ app: http.createServer(), cluster: { enabled: true, config: { workers: 1 } } });
     if (app.isWorker) {
       const second = http.createServer((_, response) => {
+        app.cluster.once('worker:draining', () => setTimeout(() => response.end(() => console.log('ANSWERED')), 300));
         response.write('slow');
         second.close();
         console.log('CLOSES');
-        app.cluster.once('worker:draining', () => setTimeout(() => response.end(() => console.log('ANSWERED')), 300));
       });
       second.listen(Number(process.env.SECOND), '127.0.0.1', () => console.log('SECOND'));
     }

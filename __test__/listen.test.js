@@ -6,6 +6,7 @@
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const net = require('node:net');
+const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request, websocket } = require('./helpers/http');
 const { program } = require('./helpers/program');
@@ -89,3 +90,59 @@ for (const [where, env] of Object.entries(environments)) {
     await refused.gone();
   });
 }
+
+test('a server whose share cannot be served emits the error instead of listening, and may listen again', async (t) => {
+  const port = await freePort();
+  const cluster = program(
+    t,
+    async ({ port, native }) => {
+      const { ClusterManager } = require('drover');
+      if (process.env.WORKER_ID === undefined) {
+        new ClusterManager({ workers: 1 }).start().then(() => console.log('READY'));
+        return;
+      }
+      const { addon } = require(native);
+      const { workerServe } = addon;
+      addon.workerServe = () => ({ error: { code: 'SYSTEM', message: 'nothing polls' } });
+      const server = require('node:http').createServer((_, response) => response.end('served'));
+      server.once('error', ({ name, message }) => {
+        console.log(`FAILED ${name}: ${message}, ${server.listening} ${server.address()}`);
+        addon.workerServe = workerServe;
+        server.listen(port, '127.0.0.1', () => console.log('LISTENS'));
+      });
+      server.listen(port, '127.0.0.1', () => console.log('LISTENS'));
+    },
+    { given: { port, native: path.join(__dirname, '..', 'lib', 'native.js') } },
+  );
+  await cluster.until(/READY/);
+  assert.match(cluster.stdout, /FAILED ClusterError: nothing polls, false null\nLISTENS\n/);
+  assert.equal((await request(port)).body, 'served');
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  assert.equal(cluster.stdout.match(/LISTENS/g).length, 2, cluster.output);
+});
+
+test('what a worker could not tell its primary is in the log', async (t) => {
+  const cluster = program(
+    t,
+    ({ native }) => {
+      const { ClusterManager } = require('drover');
+      if (process.env.WORKER_ID === undefined) {
+        new ClusterManager({ workers: 1 }).start().then(() => console.log('READY'));
+        return;
+      }
+      const { addon } = require(native);
+      const { workerClose } = addon;
+      addon.workerClose = (group) => {
+        workerClose(group);
+        return { error: { code: 'SYSTEM', message: 'close: a broken pipe' } };
+      };
+      const http = require('node:http');
+      const server = http.createServer().listen(0, '127.0.0.1', () => server.close(() => console.log('CLOSED')));
+      http.createServer().listen(0, '127.0.0.1');
+    },
+    { given: { native: path.join(__dirname, '..', 'lib', 'native.js') } },
+  );
+  await cluster.until(/CLOSED/);
+  await cluster.until(/drover: The primary does not know that a server of this worker has closed: close: a broken pipe/);
+});

@@ -44,12 +44,12 @@ const classes = {
 
 /** @typedef {{ code: string, message: string, details?: any }} CoreError */
 
-/** What the core said, by the error that it became. @type {WeakMap<Error, CoreError>} */
-const told = new WeakMap();
+/** The core's error, by the error that it became. @type {WeakMap<Error, CoreError>} */
+const coreErrors = new WeakMap();
 
 /** @param {unknown} error @returns {CoreError | undefined} */
 function coreOf(error) {
-  return told.get(/** @type {Error} */ (error));
+  return coreErrors.get(/** @type {Error} */ (error));
 }
 
 /** Parts of `details` that the message or `cause` shows as well: whoever prints the error prints them once. */
@@ -67,12 +67,12 @@ const INNER = [`${__dirname}/`, '(node:', 'at node:'];
 function fromCore({ code, message, details }) {
   if (details?.stack) {
     const error = foreign(message, details);
-    told.set(error, { code, message, details });
+    coreErrors.set(error, { code, message, details });
     return error;
   }
   const Class = classes[code] ?? ClusterError;
   const error = new Class(message, code, details);
-  told.set(error, { code, message, details });
+  coreErrors.set(error, { code, message, details });
   if (details?.cause) error.cause = fromCore(details.cause);
   for (const name of SHOWN) if (details?.[name] !== undefined) Object.defineProperty(details, name, { enumerable: false });
   return error;

@@ -10,7 +10,7 @@ const socket = {
   started: Symbol('drover.started'),
   /** Requests that it has brought, where its server limits them. */
   served: Symbol('drover.served'),
-  /** It came from another worker and has said nothing here yet; false once it has. */
+  /** It came from another worker and has sent nothing here yet; false once it has. */
   resuming: Symbol('drover.resuming'),
   /** It goes back to the primary after each response. */
   perRequest: Symbol('drover.perRequest'),
@@ -56,7 +56,7 @@ const message = {
 /** On an error: its message was not sent, because its worker is being replaced. */
 const workerAway = Symbol('drover.workerAway');
 
-/** In place of a configuration: the role of the ClusterManager comes later. */
+/** Instead of a configuration: the ClusterManager gets its role afterwards. */
 const roleLater = Symbol('drover.roleLater');
 
 /** Known to every copy of the package. */

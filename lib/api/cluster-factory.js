@@ -40,9 +40,9 @@ class ClusterFactory {
       return { valid: true, errors: [] };
     } catch (error) {
       if (!(error instanceof ConfigurationError)) throw error;
-      const told = (/** @type {any} */ fault) =>
+      const textOf = (/** @type {any} */ fault) =>
         `${fault.path}: found ${fault.found}, allowed ${fault.allowed}${fault.hint ? ` (${fault.hint})` : ''}`;
-      return { valid: false, errors: error.details.faults.map(told) };
+      return { valid: false, errors: error.details.faults.map(textOf) };
     }
   }
 
@@ -124,11 +124,11 @@ class ClusterBuilder {
     return this.#under('production');
   }
 
-  /** What was said already stands above the mode. @param {string} name */
+  /** What was set already overrules the mode. @param {string} name */
   #under(name) {
-    const said = this.#config;
+    const earlier = this.#config;
     this.#config = preset(name);
-    return this.#with(said);
+    return this.#with(earlier);
   }
 
   build() {

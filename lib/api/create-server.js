@@ -16,7 +16,7 @@ const { PrimaryRole } = require('./roles/primary-role');
 const { SingleRole } = require('./roles/single-role');
 const { WorkerRole } = require('./roles/worker-role');
 
-/** Whether the missing addon has been said. */
+/** Whether the warning that the addon is missing was printed. */
 let hasWarned = false;
 
 function warnOnce() {

@@ -131,7 +131,7 @@ class IPCManager extends EventEmitter {
   /** @param {any[]} message */
   async sendToMaster(...message) {
     if (this.#endpoint !== null) return this.#endpoint.sendToPrimary(...message);
-    if (this.#fromParent === null) throw new WorkerCommunicationError('This process has no parent to tell', 'WORKER_GONE');
+    if (this.#fromParent === null) throw new WorkerCommunicationError('This process has no parent with an IPC channel', 'WORKER_GONE');
     return this.#request('master', process, message);
   }
 

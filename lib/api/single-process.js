@@ -2,7 +2,7 @@
 'use strict';
 
 // A process without a cluster is a cluster of one: what its servers answer is counted as a worker's is, into memory of its
-// own, and told when somebody asks. Servers are only listened to; two applications of a process are counted as one.
+// own, and read when somebody asks. drover only listens to the servers' events; two applications of a process are counted as one.
 
 const { byteCounter } = require('../http/connection-bytes');
 const { CLOSED, REQUESTS } = require('../metrics/cells');

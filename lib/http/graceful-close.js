@@ -3,7 +3,7 @@
 
 // An HTTP server of a worker that closes while others serve on. Its idle connections go to the others, busy ones
 // when their response is done, and neither hears of it. What cannot move (TLS, sockets that the program has
-// touched, `handoff: false`, a cluster that stops) is told with its next response, and ends when it has had time to
+// touched, `handoff: false`, a cluster that stops) is closed with its next response, and ends when it has had time to
 // ask for one: a client that could not know yet may be asking.
 
 const http = require('node:http');
@@ -67,9 +67,9 @@ class GracefulClose {
     else this.isPrograms = true;
   }
 
-  /** Whether its connection need not be told that its next response is the last. @param {any} socket */
+  /** Whether the next response of its connection need not be the last. @param {any} socket */
   moves(socket) {
-    // The program has closed the last server: what its clients are told is Node's.
+    // The program has closed the last server: what its clients get is Node's.
     if (this.isPrograms && !this.worker.drain.begun) return true;
     return this.canMove && isUntouched(this.server, socket);
   }
@@ -107,7 +107,7 @@ class GracefulClose {
     return this.worker.drain.handoff ? Math.max(since, this.since) + LINGER_TIMEOUT : since + LAST_LINGER_TIMEOUT;
   }
 
-  /** Responses under way whose headers are not out yet tell their client that they are the last. */
+  /** Responses under way whose headers are not out yet become the last of their connection. */
   announceLast() {
     for (const { socket } of runtime.connectionsOf(this.server)?.active() ?? []) {
       const response = socket ? runtime.responseOf(socket) : null;
@@ -172,7 +172,7 @@ function hook(worker, prototype) {
     if (share !== undefined && this.listening) begin(worker, this, share.group);
     const closed = close.apply(this, args);
     if (share !== undefined && !share.isServedByOthers) gracefulCloseOf(this)?.stay();
-    // The program closes what nobody serves any more: its clients are told as by Node.
+    // The program closes what nobody serves any more: its clients are closed as by Node.
     if (share !== undefined && !share.isServedByOthers && !worker.drain.begun) {
       closeIdle(this, () => closeIdleConnections?.call(this));
     }

@@ -181,7 +181,7 @@ function endResume(socket) {
   socket.setTimeout(socket.server.timeout || 0);
 }
 
-/** It came from another worker and has said nothing here yet. @param {any} socket */
+/** It came from another worker and has sent nothing here yet. @param {any} socket */
 function isResuming(socket) {
   return socket[resuming] === true && socket.bytesRead === 0;
 }

@@ -43,7 +43,7 @@ function finish(/** @type {any} */ app, /** @type {any} */ request, /** @type {a
 function answer(probe, role, request, response) {
   const ready = role.isReady();
   const status = probe === '/ready' && !ready ? 503 : 200;
-  const inside = {
+  const details = {
     memory: process.memoryUsage(),
     version: process.version,
   };
@@ -53,7 +53,7 @@ function answer(probe, role, request, response) {
     uptime: process.uptime(),
     worker: process.pid,
     workerId: role.workerId ?? null,
-    ...(process.env.NODE_ENV === 'production' ? {} : inside),
+    ...(process.env.NODE_ENV === 'production' ? {} : details),
   });
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Content-Length': Buffer.byteLength(body) };
   response.writeHead(status, { ...headers, 'Cache-Control': 'no-store' });

@@ -8,7 +8,7 @@ const https = require('node:https');
 
 /** TLS aside: 'http1', 'http2', or '' for one that is no HTTP server. @param {any} server */
 function protocolOf(server) {
-  // Node does not tell what an HTTP/2 server is an instance of; it updates its settings.
+  // Node does not export the classes of HTTP/2 servers; these alone update settings.
   if (typeof server.updateSettings === 'function') return 'http2';
   return server instanceof http.Server || server instanceof https.Server ? 'http1' : '';
 }

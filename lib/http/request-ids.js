@@ -73,7 +73,7 @@ function identifyRequests() {
   };
 }
 
-/** This process's lines may tell the request they belong to: they are part of the log. */
+/** This process's lines may name the request they belong to: they are part of the log. */
 function markLines() {
   mayMark = true;
   if (running !== null) eachStream(mark);

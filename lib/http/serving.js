@@ -16,7 +16,7 @@ const { ConfigurationError } = require('../errors');
 /** A server that waits to listen. */
 class Serving {
   /** What the server has emitted as 'error' while it began to listen. @type {unknown} */
-  #told = null;
+  #emitted = null;
 
   /**
    * @param {import('node:net').Server} server
@@ -40,7 +40,7 @@ class Serving {
     // Which one it is a framework may decide when it is asked. No server says that it failed before this turn has ended.
     const { server } = this;
     const note = (/** @type {unknown} */ error) => {
-      this.#told = error;
+      this.#emitted = error;
     };
     server.once(errorMonitor, note);
     try {
@@ -54,7 +54,7 @@ class Serving {
   async begin(options, errorEvent) {
     if (this.listen !== undefined) return this.listen(options);
     const { server } = this;
-    return settled(server, errorEvent, () => server.listen(options));
+    return untilListening(server, errorEvent, () => server.listen(options));
   }
 
   /** Another server serves than the one that was made for it. @param {import('node:net').Server} server */
@@ -62,11 +62,11 @@ class Serving {
     this.server = server;
   }
 
-  /** It cannot listen: what the server has not said itself, or a framework has kept to itself, is said here. @param {unknown} error */
+  /** It cannot listen: what the server has not emitted itself, or a framework has kept to itself, is emitted here. @param {unknown} error */
   fail(error) {
     const { server } = this;
     const kept = this.listen !== undefined && server.listenerCount('error') === 0;
-    if (this.#told !== error || kept) process.nextTick(() => server.emit('error', error));
+    if (this.#emitted !== error || kept) process.nextTick(() => server.emit('error', error));
   }
 }
 
@@ -77,15 +77,15 @@ class Serving {
  * @param {string | symbol} errorEvent
  * @param {() => void} [act] makes it listen
  */
-function settled(server, errorEvent, act) {
+function untilListening(server, errorEvent, act) {
   return new Promise((resolve, reject) => {
-    const settle = (/** @type {(value: any) => void} */ act) => (/** @type {unknown} */ value) => {
+    const once = (/** @type {(value: any) => void} */ act) => (/** @type {unknown} */ value) => {
       server.removeListener(errorEvent, fail);
       server.removeListener('listening', done);
       act(value);
     };
-    const fail = settle(reject);
-    const done = settle(resolve);
+    const fail = once(reject);
+    const done = once(resolve);
     server.once(errorEvent, fail);
     server.once('listening', done);
     try {
@@ -186,17 +186,17 @@ class OwnListen extends Serving {
 
   /** @override @param {ListenOptions} options @param {string | symbol} errorEvent */
   async begin(options, errorEvent) {
-    const { heard, returned } = this.#call(options);
-    if (heard !== undefined) {
-      this.#serveWith(heard);
-      await Promise.all([settled(heard, errorEvent), returned]);
+    const { started, returned } = this.#call(options);
+    if (started !== undefined) {
+      this.#serveWith(started);
+      await Promise.all([untilListening(started, errorEvent), returned]);
       return;
     }
     const result = await returned;
     const found = [result, result?.server, this.app.server].find((value) => value instanceof net.Server);
     if (found === undefined) throw new ConfigurationError('The listen() of app has started no server of Node.js', 'CONFIGURATION_INVALID');
     this.#serveWith(found);
-    if (!found.listening) await settled(found, errorEvent);
+    if (!found.listening) await untilListening(found, errorEvent);
   }
 
   /** @param {net.Server} found */
@@ -210,14 +210,14 @@ class OwnListen extends Serving {
     this.use(found);
   }
 
-  /** What the application's `listen` returns, and the first server that it tells to listen meanwhile. @param {ListenOptions} options */
+  /** What the application's `listen` returns, and the first server whose `listen` it calls meanwhile. @param {ListenOptions} options */
   #call(options) {
     const { createServer } = http;
     const { listen } = net.Server.prototype;
     const { server } = this;
     let isTaken = false;
     /** @type {net.Server | undefined} */
-    let heard;
+    let started;
     http.createServer = /** @type {any} */ (
       (/** @type {any[]} */ ...args) => {
         if (isTaken) return Reflect.apply(createServer, http, args);
@@ -229,12 +229,12 @@ class OwnListen extends Serving {
     );
     /** @this {any} @param {any[]} args */
     net.Server.prototype.listen = function (...args) {
-      heard ??= this;
+      started ??= this;
       return Reflect.apply(listen, this, args);
     };
     try {
       const returned = listenWith(this.app, options);
-      return { heard, returned };
+      return { started, returned };
     } finally {
       http.createServer = createServer;
       net.Server.prototype.listen = listen;

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// How connections of other protocols are told that their worker leaves: HTTP/2 sessions by GOAWAY at once, so
+// How connections of other protocols learn that their worker leaves: HTTP/2 sessions by GOAWAY at once, so
 // that they end with their last stream; WebSockets by a close frame with 1001, when everything else is done.
 
 const runtime = require('../runtime');
@@ -14,7 +14,7 @@ const sessions = new WeakMap();
 /** Sockets that live and have left HTTP behind, by server. @type {WeakMap<object, Set<any>>} */
 const upgraded = new WeakMap();
 
-/** Follows what of a server's is told when it leaves. @param {any} server */
+/** Follows the connections of a server that get a notice when it leaves. @param {any} server */
 function follow(server) {
   if (runtime.isHttp2Server(server)) followSessions(server);
   followUpgrades(server);
@@ -67,7 +67,7 @@ function isEventStream(response) {
 
 /**
  * Whether a session of an HTTP/2 server has anything to end but streams of events and tunnels (WebSockets: RFC 8441).
- * Where the runtime does not tell its streams, it has.
+ * Where its streams are unknown, it has.
  *
  * @param {any} session
  */

@@ -41,17 +41,17 @@ function textAndBuffers(message) {
   const buffers = [];
   /** Objects with a Buffer, by what was written for them: a circle stays one. @type {Map<object, object>} */
   const copies = new Map();
-  const place = (/** @type {any} */ value) => (Buffer.isBuffer(value) ? { [token]: buffers.push(value) - 1 } : value);
+  const replaced = (/** @type {any} */ value) => (Buffer.isBuffer(value) ? { [token]: buffers.push(value) - 1 } : value);
   /** @param {string} _key @param {any} value */
   const replacer = (_key, value) => {
     if (!hasBuffer(value)) return value;
     const known = copies.get(value);
     if (known !== undefined) return known;
-    const copy = Array.isArray(value) ? value.map(place) : Object.fromEntries(Object.entries(value).map(([key, own]) => [key, place(own)]));
+    const copy = Array.isArray(value) ? value.map(replaced) : Object.fromEntries(Object.entries(value).map(([key, own]) => [key, replaced(own)]));
     copies.set(value, copy);
     return copy;
   };
-  return { text: JSON.stringify(place(message), replacer), buffers };
+  return { text: JSON.stringify(replaced(message), replacer), buffers };
 }
 
 /**

@@ -49,7 +49,7 @@ class MessageEndpoint {
    * @param {boolean} made.isPrimary
    * @param {string | undefined} made.workerId
    * @param {import('../retry').Retry | null} [made.retry] of messages to a worker that is being replaced
-   * @param {(text: string) => void} [made.note] tells the operator something
+   * @param {(text: string) => void} [made.note] writes a line for the operator
    */
   constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null, note = () => {} }) {
     this.wire = wire;
@@ -289,7 +289,7 @@ class MessageEndpoint {
     const type = typeOf(message);
     const named = type === '' ? 'A message' : `A message of type '${type}'`;
     const text = `${named} came by send() and nobody listens: ${where} would hear of it`;
-    // Programs tell whoever may have started them what that one may want to know, and mean nobody in particular.
+    // Programs send to whoever may have started them what that one may want to know, and expect no listener.
     if (this.isPrimary && this.handlers.size === 0) return this.note(text);
     process.emitWarning(text, { type: 'DroverWarning', code: 'UNHEARD_MESSAGE' });
   }
@@ -372,7 +372,7 @@ class MessageEndpoint {
     try {
       send(failure);
     } catch (error) {
-      // Whoever asked is gone and hears of that, unless the error itself is too long to be told whole.
+      // The sender of the request is gone, unless the error itself is too long.
       if (/** @type {any} */ (error).code !== 'MESSAGE_TOO_LARGE') return;
       send({ code: failure.code, message: failure.message.slice(0, MAX_ERROR_TEXT) });
     }

@@ -2,7 +2,7 @@
 'use strict';
 
 // Counters, gauges and histograms of the program's own. A value is a plain store into memory that the cluster shares;
-// only the first use of a set of labels asks the core for a place.
+// only the first use of a set of labels asks the core for cells.
 
 const { ClusterError } = require('../errors');
 const { METRICS_DROPPED } = require('./cells');
@@ -32,13 +32,13 @@ class Instrument {
     this.family = family;
     this.buckets = buckets;
     /** The first cell of each series: a map for each label, by its values. @type {Map<string, any>} */
-    this.places = new Map();
+    this.byLabel = new Map();
     /** @type {{ labels: string[], at: number }[]} */
     this.series = [];
     /** Of a metric without labels, the only one. */
     this.only = 0;
     this.isFull = false;
-    if (this.labels.length === 0) this.place([]);
+    if (this.labels.length === 0) this.addSeries([]);
   }
 
   /** Counts there from now on, and from where it was. @param {Store} store @param {{ family: number }} defined */
@@ -48,12 +48,12 @@ class Instrument {
     this.store = store;
     this.cells = store.cells;
     this.family = family;
-    this.places = new Map();
+    this.byLabel = new Map();
     this.series = [];
     this.only = 0;
     this.isFull = false;
     for (const { labels, at: from } of series) {
-      const at = this.place(labels);
+      const at = this.addSeries(labels);
       for (let index = 0; at > 0 && index < size; index += 1) this.cells[at + index] = cells[from + index];
     }
   }
@@ -75,22 +75,22 @@ class Instrument {
   find(labels) {
     const names = this.labels;
     /** @type {any} */
-    let place = this.places;
+    let found = this.byLabel;
     for (let index = 0; index < names.length; index += 1) {
       const value = labels[names[index]];
       if (value === undefined || value === null) throw this.fault('labels', labels, `${names[index]} as well`);
-      if (place !== undefined) place = place.get(typeof value === 'string' ? value : String(value));
+      if (found !== undefined) found = found.get(typeof value === 'string' ? value : String(value));
     }
     let count = 0;
     for (const name in labels) if (labels[name] !== undefined) count += 1;
     if (count !== names.length) throw this.fault('labels', labels, names.length === 0 ? 'none' : names.join(', '));
     if (names.length === 0) return this.only;
-    if (place !== undefined) return place;
-    return this.isFull ? 0 : this.place(names.map((name) => String(labels[name])));
+    if (found !== undefined) return found;
+    return this.isFull ? 0 : this.addSeries(names.map((name) => String(labels[name])));
   }
 
   /** Room for a new series; 0: there is none. @param {string[]} labels */
-  place(labels) {
+  addSeries(labels) {
     const at = this.store.series(this.family, labels);
     if (at < 0) {
       this.isFull = true;
@@ -101,13 +101,13 @@ class Instrument {
     }
     this.series.push({ labels, at });
     if (labels.length === 0) this.only = at;
-    let places = this.places;
+    let level = this.byLabel;
     labels.forEach((value, index) => {
-      if (index === labels.length - 1) return places.set(value, at);
-      const next = places.get(value) ?? new Map();
-      places.set(value, next);
-      places = next;
-      return places;
+      if (index === labels.length - 1) return level.set(value, at);
+      const next = level.get(value) ?? new Map();
+      level.set(value, next);
+      level = next;
+      return level;
     });
     return at;
   }

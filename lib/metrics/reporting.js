@@ -56,7 +56,7 @@ class CustomMetrics {
     this.text = null;
   }
 
-  /** Resolves to what there is to tell by then, or null. @param {any[]} workers */
+  /** Resolves to what is new by then, or null. @param {any[]} workers */
   async next(workers) {
     if (this.isRunning) this.complaints.add('monitoring.customMetrics still runs: what it returned last stays');
     else await this.withTimeout(this.run(workers));
@@ -172,7 +172,7 @@ class Reporting {
     this.exporters = exporters.map((send, index) => new Exporter(send, named(send, index), retry, warn));
   }
 
-  /** The core asks for what the program measures, and then tells the metrics. */
+  /** The core asks for what the program measures, and then emits the metrics. */
   async measure() {
     const text = (await this.custom?.next(this.core.workers())) ?? null;
     const outcome = this.core.customised(text);

@@ -78,7 +78,7 @@ class HeldServer {
  * @param {object | null} address as the core names it; null where each worker listens by itself
  * @param {{ backlog: number, mode: number }} options
  * @param {import('../process/listen-address').Target} target
- * @param {(handle: any) => void} use gives Node the handle, once there is something to tell
+ * @param {(handle: any) => void} use gives Node the handle, once the cluster serves there
  */
 function hold(server, role, address, options, target, use) {
   const held = new HeldServer(server, role);

@@ -5,7 +5,7 @@
 // it. Node.js reaps its own children alone, and nobody may take those from it.
 
 /** Between two looks, milliseconds. */
-const LOOK_EVERY = 1000;
+const LOOK_INTERVAL = 1000;
 
 /**
  * Reaps orphans until the function that it returns is called.
@@ -21,7 +21,7 @@ function reapOrphans(core) {
     setImmediate(wait).unref();
   };
   const wait = () => {
-    if (!over) timer = setTimeout(look, LOOK_EVERY).unref();
+    if (!over) timer = setTimeout(look, LOOK_INTERVAL).unref();
   };
   let over = false;
   wait();

@@ -81,7 +81,7 @@ function recogniseCallbacks(app, role) {
 }
 
 /**
- * A server whose listener calls the application cannot be told from one that has nothing to do with it. It shows when a
+ * A server whose listener calls the application looks like one that has nothing to do with it. It shows when a
  * client's request gets to the application in this process, which serves nobody else.
  *
  * @param {any} app

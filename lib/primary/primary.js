@@ -18,8 +18,8 @@ class Primary {
    * @param {(event: any) => void} onEvent
    * @param {import('../messages/endpoint').MessageEndpoint} messages
    * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, ended: () => void }} own
-   *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and who is told
-   *   when the cluster is gone
+   *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and what is
+   *   called when the cluster is gone
    */
   constructor(configuration, onEvent, messages, own) {
     this.configuration = configuration;
@@ -80,7 +80,7 @@ class Primary {
         this.core = null;
         this.stopping = false;
         this.started = null;
-        // First, so that whoever stopped the cluster can exit before a start that was cut off is heard of.
+        // First, so that whoever stopped the cluster can exit before a start that was cut off rejects.
         resolve();
         for (const { reject } of this.pending.values()) reject(notRunning());
         this.pending.clear();
@@ -147,7 +147,7 @@ class Primary {
    *
    * @param {any} address as the core names it; null: each worker listens by itself
    * @param {object} options
-   * @param {{ opened: (opened: any) => void, isLast: () => boolean }} told
+   * @param {{ opened: (opened: any) => void, isLast: () => boolean }} hooks
    */
   serve(address, options, { opened, isLast }) {
     return this.attempt(async (core) => {
@@ -225,7 +225,7 @@ class Primary {
     if (this.core !== null) {
       this.stopping = true;
       const { core } = this;
-      // Whether it is done or the core has ended before it heard of it: `over` tells.
+      // Whether it is done or the core has ended before it got the command: `over` resolves.
       this.request(core, (id) => core.stop(id, graceful, limit)).catch(() => {});
       track(this.over);
     }

@@ -21,7 +21,7 @@ class Leadership {
     this.running = new Map();
   }
 
-  /** The primary said so. @param {boolean} leads */
+  /** The primary has decided. @param {boolean} leads */
   async set(leads) {
     this.isLeader = leads;
     if (leads) {

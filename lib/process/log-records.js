@@ -35,7 +35,7 @@ function joined(text, isBytes) {
   return text.replace(within, `${CONTINUES_MARK}\n`);
 }
 
-/** A chunk as a text in which lines can be found; bytes are told one by one, so that they come back as they were. */
+/** A chunk as a text in which lines can be found; each byte becomes one character, so that they come back as they were. */
 function lineText(/** @type {any} */ chunk, /** @type {any} */ encoding) {
   if (typeof chunk === 'string') return /^(?:utf-?8)?$/i.test(encoding ?? '') ? chunk : undefined;
   if (!ArrayBuffer.isView(chunk)) return undefined;
@@ -47,9 +47,9 @@ function changed(chunk, encoding, change) {
   const text = lineText(chunk, encoding);
   if (text === undefined || text === '') return chunk;
   const isBytes = typeof chunk !== 'string';
-  const said = change(text, isBytes);
-  if (said === text) return chunk;
-  return isBytes ? Buffer.from(said, 'latin1') : said;
+  const changedText = change(text, isBytes);
+  if (changedText === text) return chunk;
+  return isBytes ? Buffer.from(changedText, 'latin1') : changedText;
 }
 
 /**

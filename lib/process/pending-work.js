@@ -6,8 +6,8 @@
 
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
 
-/** Resources whose end the runtime tells at once. Others (an AsyncResource, a parser) end when their memory is collected. */
-const TOLD = /^(?:Timeout|Immediate|TickObject|PROMISE|WORKER|.*REQ(?:UEST|WRAP|CALLBACK|PROMISE)?|(?:TCP|PIPE|PROCESS|QUERY|SHUTDOWN|WRITE|UDPSEND|.*CONNECT)WRAP)$/;
+/** Resources whose end the runtime reports at once. Others (an AsyncResource, a parser) end when their memory is collected. */
+const REPORTED = /^(?:Timeout|Immediate|TickObject|PROMISE|WORKER|.*REQ(?:UEST|WRAP|CALLBACK|PROMISE)?|(?:TCP|PIPE|PROCESS|QUERY|SHUTDOWN|WRITE|UDPSEND|.*CONNECT)WRAP)$/;
 
 class PendingWork {
   constructor() {
@@ -24,7 +24,7 @@ class PendingWork {
     const end = (/** @type {number} */ id) => this.pending.delete(id);
     createHook({
       init: (id, type, _trigger, resource) => {
-        if (!(context.getStore() ?? this.isFollowing) || !TOLD.test(type)) return;
+        if (!(context.getStore() ?? this.isFollowing) || !REPORTED.test(type)) return;
         // A promise that nobody can settle any more is collected; holding it here would prevent that.
         this.pending.set(id, type === 'PROMISE' ? null : resource);
       },

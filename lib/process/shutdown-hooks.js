@@ -18,7 +18,7 @@ function onShutdown(hook, hooks = ofProcess) {
 }
 
 /**
- * Runs every hook once, all at the same time, then those that they have added. What one throws is said and keeps no
+ * Runs every hook once, all at the same time, then those that they have added. What one throws is printed and keeps no
  * other from its work.
  *
  * @param {Hooks} [hooks]

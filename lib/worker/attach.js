@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// Makes this process a worker: what the primary says is done, and what the runtime lacks for it is put in place
-// (shared listeners, process.send for readiness, signals that wait for the primary's word).
+// Makes this process a worker: it is attached to its primary, and what the runtime lacks for it is installed (shared
+// listeners, `process.send`, signals that wait for the primary's command).
 
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
@@ -88,7 +88,7 @@ function attach(primary, loadPackage) {
   reportErrors(worker);
   // A script that serves nothing is ready when it is loaded.
   if (hello.ready === 'boot') whenLoaded(() => worker.ready());
-  // What came with the hello is read already and would lie there until the primary's next word: that it leads, or a
+  // What came with the hello is read already and would lie there until the primary's next message: that it leads, or a
   // command to drain, when the cluster stops while its workers start.
   setImmediate(addon.workerReadMail);
 }

@@ -36,7 +36,7 @@ class DatagramSockets {
     /** Handles of open shared sockets. @type {Set<any>} */
     this.open = new Set();
     this.isStopped = false;
-    /** For which kinds of ports, shared or not, the worker was said to be ready. @type {Set<boolean>} */
+    /** For which kinds of ports, shared or not, the worker has become ready. @type {Set<boolean>} */
     this.readyFor = new Set();
     /** By handle: what its next `bind` was asked. @type {WeakMap<object, Wishes>} */
     this.wishes = new WeakMap();
@@ -104,7 +104,7 @@ class DatagramSockets {
     const answer = addon.workerBind({ host: address, port, ipv6, ipv6_only: ipv6Only !== 0, reuse });
     this.worker.readInboxLater();
     if (answer.errno !== undefined) return -answer.errno;
-    // A socket of its own, bound as ever, tells libuv what kind it is; then the primary's takes its place. (A handle
+    // A socket of its own, bound as ever, shows libuv what kind it is; then the primary's replaces it. (A handle
     // that is opened over a descriptor sets options of IPv4 on IPv6, and lets other programs bind the port.)
     const failed = bind.call(handle, ipv6 ? '::' : '0.0.0.0', 0, ipv6Only);
     if (failed) addon.closeDescriptor(answer.fd);

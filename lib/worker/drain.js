@@ -12,7 +12,7 @@ const { addon } = require('../native');
 const runtime = require('../runtime');
 const { isWaiting, runHooks, waitedFor } = require('../process/shutdown-hooks');
 
-/** WebSockets that end by themselves in this time need not be told that their worker leaves, milliseconds. */
+/** WebSockets that end by themselves in this time need no notice that their worker leaves, milliseconds. */
 const WEB_SOCKET_DELAY = 2500;
 
 /** Between two looks at what is left, milliseconds. */
@@ -44,7 +44,7 @@ class Drain {
     this.ending = null;
     /** Servers that take no new connections. @type {Set<any>} */
     this.servers = new Set();
-    /** Those that are closed without a word of the program's so far. @type {WeakSet<object>} */
+    /** Those that drover has closed, and the program has not. @type {WeakSet<object>} */
     this.closed = new WeakSet();
     /** Those whose 'close' has come. @type {WeakSet<object>} */
     this.ended = new WeakSet();
@@ -52,7 +52,7 @@ class Drain {
     this.alive = undefined;
   }
 
-  /** Drains because the program said so: the primary is to send for another. @returns {Promise<void>} */
+  /** Drains because the program asked for it: the primary is to replace this worker. @returns {Promise<void>} */
   leave() {
     // A hook that asks for the end is part of it: it must not wait for itself.
     if (this.hooks?.getStore() === true) return Promise.resolve();
@@ -60,7 +60,7 @@ class Drain {
     return this.run();
   }
 
-  /** Drains because the primary said so, and ends. @param {{ deadlineMs: number, handoff: boolean, signal: NodeJS.Signals | null }} how */
+  /** Drains because the primary asked for it, and ends. @param {{ deadlineMs: number, handoff: boolean, signal: NodeJS.Signals | null }} how */
   begin({ deadlineMs, handoff, signal }) {
     this.handoff = handoff;
     if (this.begun) return;

@@ -73,7 +73,7 @@ class HealthChecks {
   /** @param {number} fd @param {string} protocol */
   probe(fd, protocol) {
     const server = this.server();
-    // Another has become the first meanwhile: the primary has been told.
+    // Another has become the first meanwhile, which the primary knows by now.
     if (server === undefined || protocolOf(server) !== protocol) return addon.closeDescriptor(fd);
     const socket = /** @type {any} */ (new net.Socket({ fd, readable: true, writable: true }));
     if (server instanceof tls.Server) socket.encrypted = true;

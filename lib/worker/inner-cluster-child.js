@@ -3,7 +3,7 @@
 
 // Runs (--require) in a process that a worker's program has made with node:cluster. When its primary disconnects it, Node
 // closes its servers: idle connections at once, although a client may be asking, and busy ones when their clients like.
-// Here all are told with their next response that it is the last, and end when they have had time to ask for one.
+// Here the next response of each is its last, and a connection ends when it has had time to ask for one.
 
 const cluster = require('node:cluster');
 const http = require('node:http');

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What the primary tells this worker, and which part of it acts on that. The numbers are the core's (`Notice`).
+// The primary's notifications to this worker, and which part of it acts on each.
 
 const { addon, constants } = require('../native');
 const { diagnose } = require('./diagnostics');

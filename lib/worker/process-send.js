@@ -71,7 +71,7 @@ class Channel {
   #worker;
   /** Listeners that wait for something of the channel. */
   #count = 0;
-  /** The program has said itself what it wants. */
+  /** The program has called `ref` or `unref`. */
   #isExplicit = false;
   #isHeld = false;
 

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Until a worker is ready the primary hears what it writes, so that the error of a start that fails can show
+// Until a worker is ready the primary gets what it writes, so that the error of a start that fails can show
 // it. Where the worker's output is part of the log, its streams wait for their reader, as a terminal's do: nothing is
 // lost in a process that ends in the midst of its words.
 
@@ -18,13 +18,13 @@ function textOf(chunk) {
 /** @param {any} stream */
 function listen(stream) {
   const { write } = stream;
-  let isHeard = true;
-  stream.write = function heard(/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
-    // Anything else is an error that the stream itself says.
+  let isReported = true;
+  stream.write = function reported(/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
+    // Anything else is an error of the stream's.
     const known = typeof chunk === 'string' || ArrayBuffer.isView(chunk);
-    if (isHeard && known) isHeard = addon.workerWrote(textOf(chunk));
+    if (isReported && known) isReported = addon.workerWrote(textOf(chunk));
     // A program that has put its own in front keeps it, and this one behind it.
-    if (!isHeard && stream.write === heard) delete stream.write;
+    if (!isReported && stream.write === reported) delete stream.write;
     return write.call(this, chunk, encoding, callback);
   };
 }

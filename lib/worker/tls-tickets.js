@@ -57,7 +57,7 @@ function shareTickets(memory) {
   /** Servers that look for new keys by themselves. @type {Set<WeakRef<any>>} */
   const looking = new Set();
 
-  /** What `getTicketKeys` tells, and what tickets are made with where the runtime does not ask. @param {any} context */
+  /** What `getTicketKeys` returns, and what tickets are made with where the runtime does not ask. @param {any} context */
   function refresh(context) {
     const known = shared.get(context);
     if (known === undefined || known === epochs[0] || own.has(context)) return;

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What nobody caught in a worker, told to the primary: errors that end the process, and rejections that a listener of the
+// What nobody caught in a worker, reported to the primary: errors that end the process, and rejections that a listener of the
 // program's keeps from doing that.
 
 const fs = require('node:fs');

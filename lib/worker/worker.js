@@ -33,13 +33,13 @@ class Worker {
   /** Hints that were given. @type {Set<string>} */
   #hints = new Set();
 
-  /** @param {any} hello what the primary has told it: who it is, and what it must know */
+  /** @param {any} hello the primary's first message: who it is, and what it must know */
   constructor(hello) {
     this.hello = hello;
     this.id = String(hello.slot);
     /** A stop is announced: everything still serves. */
     this.isUnready = false;
-    /** The primary has said goodbye or is gone. */
+    /** The primary ends, or is gone. */
     this.orphaned = false;
     /** The hooks that its drain runs, whichever copy of the package a program has. */
     this.shutdownHooks = shutdownHooks;
@@ -49,7 +49,7 @@ class Worker {
     this.drain = new Drain(this);
     this.healthChecks = new HealthChecks(this);
     this.signals = new WorkerSignals(this);
-    /** What the program makes with node:cluster. */
+    /** Processes that the program makes with node:cluster. */
     this.inner = new InnerCluster(this);
     this.commands = new Commands();
     this.events = new EventSubscriptions();
@@ -124,13 +124,13 @@ class Worker {
     if (error) this.channelFailed('The primary does not know that this worker is ready', error);
   }
 
-  /** What the primary said while an answer was waited for must not lie until its next word. */
+  /** What the primary sent while an answer was waited for must not lie until its next message. */
   readInboxLater() {
     if (addon.workerHasMail()) setImmediate(addon.workerReadMail);
   }
 
   /**
-   * Something the operator should know, said once a cluster.
+   * Something the operator should know, logged once a cluster.
    *
    * @param {string} text
    * @param {boolean} [warns] something is not as it should be
@@ -142,7 +142,7 @@ class Worker {
   }
 
   /**
-   * The primary could not be told something. An orphan has nobody to tell.
+   * A message to the primary could not be sent. An orphan has no primary.
    *
    * @param {string} consequence
    * @param {{ message: string }} error the core's

@@ -48,14 +48,14 @@ class PrimaryRole {
     if (made.app !== null) recognise(made.app, this);
   }
 
-  /** Who sent a message, as it was when it was heard of first: looking it up costs more than a message. @param {number} from */
+  /** Who sent a message, as it was at its first message: looking it up costs more than a message. @param {number} from */
   sender(from) {
     let sender = this.senders.get(from);
     if (sender === undefined) {
       const id = slotOf(from);
       sender = this.workers().find((/** @type {any} */ info) => info.id === id) ?? { id, workerId: id };
       this.senders.set(from, sender);
-      // Those of earlier generations have said what they had to say.
+      // Those of earlier generations send nothing any more.
       for (const other of this.senders.keys()) if (other < from && slotOf(other) === id) this.senders.delete(other);
     }
     return sender;
@@ -121,7 +121,7 @@ class PrimaryRole {
   ended() {
     const held = [...this.held];
     this.held.clear();
-    // After those who wait for a start have heard of the end.
+    // After the promises of starts that wait have rejected.
     setImmediate(() => held.forEach((one) => one.end()));
   }
 

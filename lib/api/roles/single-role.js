@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What an application's methods do without a cluster: one process serves, and is told of as a cluster of one.
+// What an application's methods do without a cluster: one process serves, and its figures are those of a cluster of one.
 
 const { fromCore, notClustered, notSupported } = require('../../errors');
 const { identifyRequests } = require('../../http/request-ids');

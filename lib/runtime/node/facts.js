@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What this version of Node.js does in its own way, and what it tells of itself.
+// What differs between versions of Node.js, and figures of this process.
 
 const [major] = process.versions.node.split('.').map(Number);
 

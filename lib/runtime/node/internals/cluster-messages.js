@@ -47,7 +47,7 @@ function onInspectorOpen(opened) {
 }
 
 /**
- * From now on `forked` decides what `cluster.fork` does: it gets Node's own, which can be told to run something before
+ * From now on `forked` decides what `cluster.fork` does: it gets Node's own, with a file to run before
  * the program.
  *
  * @param {(fork: (preload: string) => any) => any} forked

@@ -12,7 +12,7 @@ function isHttp2Server(server) {
   return /^Http2(Secure)?Server$/.test(server.constructor.name);
 }
 
-/** The streams of a session that are open; null when they cannot be told. @param {any} session @returns {any[] | null} */
+/** The streams of a session that are open; null when they are unknown. @param {any} session @returns {any[] | null} */
 function openStreams(session) {
   const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
   const streams = symbol === undefined ? undefined : session[symbol]?.streams;

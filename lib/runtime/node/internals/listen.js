@@ -7,8 +7,8 @@
 // host's name with `dns.lookup`, and then asks `cluster._getServer(server, query, callback)` for a handle, unless the
 // program wants a socket of this process's own (`exclusive`, `reusePort`, a TCP handle). Node's own workers depend on
 // it. While a `listen` that is to be intercepted runs, node:cluster therefore says that this process is a worker; it is
-// itself again before any code of the program runs. (`net.Server.prototype._listen2`, the other place, is deprecated:
-// docs/decisions/016.)
+// itself again before any code of the program runs. (`net.Server.prototype._listen2`, which was replaced for this before, is deprecated:
+// docs/decisions/017.)
 // Seen on: Node.js 20, 22, 24, 26.
 
 const dns = require('node:dns');
@@ -30,7 +30,7 @@ const WRITABLE_BY_ALL = 0o222;
  * @property {number | null} port
  * @property {number | null | undefined} fd a descriptor, in place of host and port
  * @property {boolean} ipv6Only
- * @property {number} backlog 0: not said
+ * @property {number} backlog 0: not given
  * @property {number} mode permission bits that the file of a unix socket gets
  * @property {boolean} exclusive the program wants a socket of this process's own
  * @property {boolean} isHandle the descriptor is that of a handle of this process

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What Node knows of a socket and does not tell.
+// The state of a socket that Node does not document.
 //
 // Relies on: `socket._handle` (libuv's connection: `fd`, `bytesRead`, `bytesWritten`, `writeQueueSize`), the symbol
 // 'owner_symbol' by which a handle names its socket, `socket._server` (of a connection that a net.Server took),

@@ -37,7 +37,7 @@ function answerTicketKeys(context, answer) {
 
 /**
  * Calls `made` with each TLS server that gets a context, `set` with each that is given ticket keys, and `read` before its
- * keys are told.
+ * keys are read.
  *
  * @param {{ made(server: any): void, set(server: any, keys: any): void, read(server: any): void }} hooks
  */
