@@ -40,7 +40,7 @@ async function started(t, given, options = {}) {
 
 test('what a program tells its parent by process.send is one line of information where nobody uses messages', async (t) => {
   const { cluster } = await started(t, { inWorker: 'send' });
-  await cluster.until(/A message came by send\(\) and nobody listens/);
+  await cluster.until(/A message came by send\(\) and has no listener/);
   assert.equal((await cluster.stop()).code, 0, cluster.output);
   const told = records(cluster).filter(({ msg }) => msg.includes('came by send()'));
   assert.deepEqual(told.map(({ level }) => level), [30], cluster.output);
@@ -49,7 +49,7 @@ test('what a program tells its parent by process.send is one line of information
 
 test('a program that uses messages is warned of one that nobody hears', async (t) => {
   const { cluster } = await started(t, { inWorker: 'send', inPrimary: 'ask' });
-  await cluster.until(/\[UNHEARD_MESSAGE\] DroverWarning: A message came by send\(\) and nobody listens/);
+  await cluster.until(/\[UNHEARD_MESSAGE\] DroverWarning: A message came by send\(\) and has no listener/);
 });
 
 /** Asks, reads the head if there is one, and leaves after a while. */

@@ -142,7 +142,7 @@ function listenError(errno, address, port) {
 
 /** @param {string} what */
 function notSupported(what) {
-  return new ClusterError(`This version of drover does not bring ${what}`, 'NOT_SUPPORTED');
+  return new ClusterError(`${what} is not supported by this version of drover`, 'NOT_SUPPORTED');
 }
 
 /** @param {string} method */

@@ -69,7 +69,7 @@ class ProcessMonitor extends EventEmitter {
   /** @param {number} pid */
   async getProcessStats(pid) {
     if (!Number.isInteger(pid) || pid < 1 || pid > 0xffff_ffff) {
-      throw new ClusterError(`A pid is a whole number above 0, and not ${String(pid)}`, 'INVALID_ARGUMENT', { pid });
+      throw new ClusterError(`A pid must be a whole number above 0, not ${String(pid)}`, 'INVALID_ARGUMENT', { pid });
     }
     const stats = await this.#look(pid);
     if (stats === null) throw new ClusterError(`There is no process ${pid}`, 'INVALID_ARGUMENT', { pid });

@@ -70,13 +70,13 @@ class MessageEndpoint {
   /** @param {string} type @param {(data: any, message: any) => any} handler */
   onMessage(type, handler) {
     if (typeof type !== 'string' || type === '') {
-      throw new ClusterError(`A type of message is a text, not ${typeof type}`, 'INVALID_ARGUMENT');
+      throw new ClusterError(`A message type must be a string, not ${typeof type}`, 'INVALID_ARGUMENT');
     }
     if (typeof handler !== 'function') {
-      throw new ClusterError(`The handler of '${type}' is a function, not ${typeof handler}`, 'INVALID_ARGUMENT');
+      throw new ClusterError(`The handler of '${type}' must be a function, not ${typeof handler}`, 'INVALID_ARGUMENT');
     }
     if (this.handlers.has(type)) {
-      const text = `Messages of type '${type}' have a handler already: unregisterHandler('${type}') takes it off`;
+      const text = `Messages of type '${type}' have a handler already: call unregisterHandler('${type}') first`;
       throw new ClusterError(text, 'HANDLER_EXISTS');
     }
     this.handlers.set(type, handler);
@@ -103,7 +103,7 @@ class MessageEndpoint {
    * @param {{ format: number, body: string | Buffer }} content
    */
   post(to, what, answers, timeout, kind, { format, body }) {
-    if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
+    if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
     const id = this.wire.post(to, what, answers, timeout, kind, format, body);
     if (id === REFUSED) throw failed(this.wire.error());
     return id;
@@ -218,7 +218,7 @@ class MessageEndpoint {
   }
 
   targets() {
-    if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
+    if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
     const flat = this.wire.targets();
     const targets = [];
     for (let at = 0; at < flat.length; at += 3) {
@@ -229,7 +229,7 @@ class MessageEndpoint {
 
   /** @param {string | number} workerId */
   nameOf(workerId) {
-    if (this.wire === null) throw new ClusterError('The cluster does not run', 'STOPPED');
+    if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
     const name = /^\d{1,4}$/.test(String(workerId)) ? this.wire.name(Number(workerId)) : NOBODY;
     if (name === NOBODY) throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
     if (name < 0) throw notThere(String(workerId));
@@ -288,7 +288,7 @@ class MessageEndpoint {
     const where = this.isPrimary ? "cluster.on('message', ...) in the primary" : "process.on('message', ...)";
     const type = typeOf(message);
     const named = type === '' ? 'A message' : `A message of type '${type}'`;
-    const text = `${named} came by send() and nobody listens: ${where} would hear of it`;
+    const text = `${named} came by send() and has no listener: add one with ${where}`;
     // Programs send to whoever may have started them what that one may want to know, and expect no listener.
     if (this.isPrimary && this.handlers.size === 0) return this.note(text);
     process.emitWarning(text, { type: 'DroverWarning', code: 'UNHEARD_MESSAGE' });
@@ -381,7 +381,7 @@ class MessageEndpoint {
 
 /** @param {any} core */
 function failed(core) {
-  return core === null ? new ClusterError('The cluster does not run', 'STOPPED') : errorOf(core);
+  return core === null ? new ClusterError('The cluster is not running', 'STOPPED') : errorOf(core);
 }
 
 exports.MessageEndpoint = MessageEndpoint;

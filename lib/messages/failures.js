@@ -26,7 +26,7 @@ function handlerFailed(kind, thrown) {
 
 /** Nobody handles it. @param {string} kind @returns {Failure} */
 function noHandler(kind) {
-  return { code: 'NO_HANDLER', message: `Nobody handles messages of type '${kind}' there` };
+  return { code: 'NO_HANDLER', message: `There is no handler for messages of type '${kind}'` };
 }
 
 /** Its worker is not there, and another will be. @param {string} slot */

@@ -58,7 +58,7 @@ class CustomMetrics {
 
   /** Resolves to what is new by then, or null. @param {any[]} workers */
   async next(workers) {
-    if (this.isRunning) this.complaints.add('monitoring.customMetrics still runs: what it returned last stays');
+    if (this.isRunning) this.complaints.add('monitoring.customMetrics still runs: its last result is kept');
     else await this.withTimeout(this.run(workers));
     const { text } = this;
     this.text = null;
@@ -72,7 +72,7 @@ class CustomMetrics {
       // What JSON has no text for, the core refuses and says.
       this.text = JSON.stringify(await this.measure(workers)) ?? 'undefined';
     } catch (error) {
-      this.complaints.add(`monitoring.customMetrics failed, what it returned last stays: ${textOf(error)}`);
+      this.complaints.add(`monitoring.customMetrics failed, its last result is kept: ${textOf(error)}`);
     } finally {
       this.isRunning = false;
     }

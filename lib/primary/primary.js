@@ -267,7 +267,7 @@ class Primary {
 }
 
 function notRunning() {
-  return new ClusterError('The cluster does not run', 'STOPPED');
+  return new ClusterError('The cluster is not running', 'STOPPED');
 }
 
 module.exports = { Primary };

@@ -94,8 +94,8 @@ class HealthChecks {
         const answer = await this.custom(this.info());
         const healthy = answer !== null && typeof answer === 'object' ? answer.healthy : answer;
         metrics = this.asJson(answer?.metrics);
-        if (healthy === false) failure = 'customCheck says no';
-        else if (healthy !== true) failure = `customCheck answered ${inspect(answer, { depth: 0 })}; true, false or { healthy } is expected`;
+        if (healthy === false) failure = 'customCheck returned false';
+        else if (healthy !== true) failure = `customCheck returned ${inspect(answer, { depth: 0 })}; true, false or { healthy } is expected`;
       } catch (error) {
         failure = `customCheck threw: ${error instanceof Error ? error.message : inspect(error)}`;
       }
@@ -108,7 +108,7 @@ class HealthChecks {
     try {
       return JSON.parse(JSON.stringify(metrics ?? null) ?? 'null');
     } catch (error) {
-      this.worker.hint(`The metrics of customCheck are left out, for they are no JSON: ${error instanceof Error ? error.message : error}`);
+      this.worker.hint(`The metrics of customCheck cannot be written as JSON and are left out: ${error instanceof Error ? error.message : error}`);
       return null;
     }
   }
