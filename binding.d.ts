@@ -138,7 +138,7 @@ export declare function attachWorker(primaryPid: number): any
 
 /**
  * The cells of a process's page that JavaScript writes, as [`page`] says, with the shape of a histogram; and of a
- * program's metrics the cell of what found no room, as [`sheet`] says.
+ * program's metrics the cell of what found no room, as [`segment`] says.
  */
 export interface Cells {
   CLOSED: number
@@ -284,7 +284,7 @@ export declare function startAlone(into: object): any
  */
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
 
-/** The memory of the keys of TLS session tickets, as [`tickets`] says. */
+/** The memory of the keys of TLS session tickets, as [`ticket_keys`] says. */
 export interface Tickets {
   keys: number
   /** Bytes of a key: its name, its HMAC key and its cipher's key, each as long as the others. */
