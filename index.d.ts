@@ -109,4 +109,4 @@ export type {
 } from './types/supervision';
 export type { Duration, Size, Timestamp } from './types/units';
 export { WorkerState } from './types/worker';
-export type { BunWorker, WorkerDetail, WorkerHealth, WorkerInfo } from './types/worker';
+export type { BunWorker, SampledWorkerInfo, WorkerDetail, WorkerHealth, WorkerInfo } from './types/worker';

@@ -18,7 +18,8 @@ function rows() {
     const [, key, , type, cell] = line.split(/(?<!\\)\|/).map((part) => part.trim());
     const [, number, text] = cell.match(/^(\d+) \((\w+)\)$/) ?? [];
     const literal = cell.startsWith('`') ? JSON.parse(cell.slice(1, -1)) : undefined;
-    return { key: key.slice(1, -1), type, value: number ? Number(number) : literal, text };
+    const supported = line.split(/(?<!\\)\|/).at(-2).trim();
+    return { key: key.slice(1, -1), type, value: number ? Number(number) : literal, text, supported };
   });
 }
 
@@ -59,6 +60,43 @@ for (const [name, keys] of [
     );
   });
 }
+
+/** The options around one, itself last: `a`, `a.b`, `a.b.c`. */
+const around = (key) => key.split('.').map((_, at, parts) => parts.slice(0, at + 1).join('.'));
+
+test('the types say of every option that is refused that it is', () => {
+  const isServers = (key) => /^redis\b/.test(key);
+  const [server, cluster] = [optionsOf('ServerOptions'), optionsOf('ClusterConfig')];
+  const says = (key) => /Refused by this version/.test((isServers(key) ? server : cluster).get(key)?.comment ?? '');
+  const refused = rows().filter(({ supported }) => supported === 'not yet');
+  assert.ok(refused.length > 0);
+  const silent = refused.filter(({ key }) => !around(key).some(says)).map(({ key }) => key);
+  assert.deepEqual(silent, []);
+  const brought = rows().filter(({ supported }) => supported === 'yes');
+  const wrong = brought.filter(({ key }) => around(key).some(says)).map(({ key }) => key);
+  assert.deepEqual(wrong, []);
+});
+
+test('every option that is brought is read outside of the configuration', () => {
+  const { readFileSync, readdirSync } = require('node:fs');
+  const path = require('node:path');
+  const root = path.join(__dirname, '..');
+  const textOf = (folder, ending, leftOut) =>
+    readdirSync(path.join(root, folder), { recursive: true })
+      .filter((name) => name.endsWith(ending) && !leftOut.test(name))
+      .map((name) => readFileSync(path.join(root, folder, name), 'utf8'))
+      .join('\n');
+  // `config/mod.rs` and its like decide about a cluster of their own options; the sections only declare.
+  const rust = textOf('src', '.rs', /^config\/(?:sections|defaults|presets|reference|support|tests|schema)/);
+  const script = textOf('lib', '.js', /^$/);
+  const snake = (name) => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+  const isRead = ({ key }) => {
+    const name = key.split('.').at(-1);
+    return new RegExp(`\\.${snake(name)}\\b`).test(rust) || new RegExp(`\\b${name}\\b`).test(script);
+  };
+  const unread = rows().filter((row) => row.supported === 'yes' && !isRead(row));
+  assert.deepEqual(unread.map(({ key }) => key), []);
+});
 
 test('a default that differs is found', () => {
   const row = { key: 'x', value: 2000, text: '2s' };

@@ -31,6 +31,32 @@ async function first(t, main, given) {
   return { outer, primary };
 }
 
+/** Leaves an orphan, and says when it is still there after four seconds: one that is reaped is gone after three. */
+function leaving({ port }) {
+  const { spawn, spawnSync } = require('node:child_process');
+  const fs = require('node:fs');
+  const { createServer } = require('drover');
+  const app = createServer({
+    cluster: { enabled: true, config: { workers: 1, processManagement: { zombieDetection: false } } },
+  });
+  app.get('/', (_, response) => response.send('ok'));
+  app.start(port, '127.0.0.1').then(() => {
+    if (app.isWorker) return;
+    spawnSync('sh', ['-c', 'sleep 0.2 & exit 0']);
+    const isLeft = () =>
+      fs.readdirSync('/proc').some((pid) => /^\d+$/.test(pid) && /\) Z 1 /.test(fs.readFileSync(`/proc/${pid}/stat`, 'latin1')));
+    const since = performance.now();
+    const next = () => {
+      spawn('sh', ['-c', 'sleep 0.1']).on('exit', () => {
+        if (performance.now() - since < 4000) next();
+        else console.log(isLeft() ? 'LEFT' : 'REAPED');
+      });
+    };
+    next();
+    console.log('the cluster is ready');
+  });
+}
+
 function cluster({ port }) {
   const { spawn, spawnSync } = require('node:child_process');
   const fs = require('node:fs');
@@ -72,6 +98,12 @@ test('as PID 1 drover reaps orphans and leaves Node’s own children alone', { s
   const [, wrong] = await outer.until(/REAPED \d+, (\d+) of \d+ own/);
   assert.equal(wrong, '0');
   assert.equal((await request(port)).body, '1');
+});
+
+test('with zombieDetection off orphans are left to the program', { skip }, async (t) => {
+  const { outer } = await first(t, leaving, { port: await freePort() });
+  const [what] = await outer.until(/^(?:LEFT|REAPED)/m);
+  assert.equal(what, 'LEFT');
 });
 
 test('as PID 1 it is stopped in order by SIGTERM, and replaces workers', { skip }, async (t) => {

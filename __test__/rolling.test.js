@@ -260,3 +260,25 @@ test('a standby worker serves at once when a worker dies, and another stands by'
   await cluster.untilMany(4, /Worker \d is ready/);
   assert.equal(cluster.others().length, 3);
 });
+
+function spawning({ port }) {
+  const http = require('node:http');
+  const { ClusterManager } = require('drover');
+  if (process.env.CLUSTER_WORKER) {
+    http.createServer((_, response) => response.end('ok')).listen(port, '127.0.0.1');
+    return;
+  }
+  const manager = new ClusterManager({ workers: 1 });
+  manager.start().then(async () => {
+    const named = await manager.spawnWorker('5');
+    const taken = await manager.spawnWorker('5').catch((error) => error.code);
+    const { id } = await manager.spawnWorker();
+    console.log(`SPAWNED ${named.id} ${named.detail} ${taken} ${id}`);
+  });
+}
+
+test('spawnWorker gives the worker the slot that is asked for, if it is vacant', async (t) => {
+  const running = program(t, spawning, { given: { port: await freePort() } });
+  const [, named, detail, taken, next] = await running.until(/SPAWNED (\S+) (\S+) (\S+) (\S+)/);
+  assert.deepEqual({ named, detail, taken, next }, { named: '5', detail: 'ready', taken: 'INVALID_ARGUMENT', next: '1' });
+});

@@ -48,14 +48,16 @@ export interface ClusterConfig {
   healthCheck?: HealthCheckConfig;
   loadBalancing?: LoadBalancingConfig;
   ipc?: IPCConfig;
+  /** Refused by this version. */
   autoScaling?: AutoScalingConfig;
   monitoring?: MonitoringConfig;
   logging?: LoggingConfig;
   errorHandling?: ErrorHandlingConfig;
   security?: SecurityConfig;
+  /** Refused by this version. */
   cache?: CacheConfig;
 
-  /** Synonym of `autoScaling`. */
+  /** Synonym of `autoScaling`. Refused by this version. */
   scaling?: AutoScalingConfig;
   /** Synonym of the limits in `resources`. */
   limits?: LimitsConfig;
@@ -158,7 +160,7 @@ export interface ServerOptions {
   server?: http.ServerOptions | https.ServerOptions;
   /** Add `X-Worker-ID` and `X-Worker-PID` to HTTP/1 responses. @default true outside production */
   exposeWorkerHeaders?: boolean;
-  /** Share sessions, cache and broadcasts with other machines; REDIS_URL and its kin fill in what is missing. */
+  /** Share sessions, cache and broadcasts with other machines; REDIS_URL and its kin fill in what is missing. Refused by this version. */
   redis?: boolean | string | RedisOptions;
   cluster?: ClusterOptions;
 }

@@ -49,7 +49,12 @@ export class ClusterManager {
   /** Rolling: a new worker is ready before the old one leaves. */
   restart(): Promise<void>;
 
-  /** One worker more than before; resolves when it is ready. */
+  /**
+   * One worker more than before; resolves when it is ready.
+   *
+   * @param workerId the slot that it gets, `'0'` to `'1023'`; one that has a worker rejects with `INVALID_ARGUMENT`.
+   *   Without it the lowest that is vacant
+   */
   spawnWorker(workerId?: string): Promise<WorkerInfo>;
   /** One worker fewer than before. @param graceful true */
   stopWorker(workerId: string, graceful?: boolean): Promise<void>;

@@ -2,7 +2,7 @@
 
 import type { ClusterMetrics } from './metrics';
 import type { Duration, Size } from './units';
-import type { WorkerInfo } from './worker';
+import type { SampledWorkerInfo } from './worker';
 
 /** Gets all metrics every `monitoring.metricsInterval`. */
 export type MetricsExporter = (metrics: ClusterMetrics) => void | Promise<void>;
@@ -18,7 +18,7 @@ export interface MonitoringConfig {
    * Runs in the primary every `metricsInterval`; the object that it returns, at most 64 KB as JSON, is
    * `ClusterMetrics.custom`. When it fails or takes more than 5 s its last result stays, which is said once.
    */
-  customMetrics?: (workers: WorkerInfo[]) => Record<string, unknown> | Promise<Record<string, unknown>>;
+  customMetrics?: (workers: SampledWorkerInfo[]) => Record<string, unknown> | Promise<Record<string, unknown>>;
   /** Tried again as `errorHandling.retry` says; one that still runs is not called again. */
   exporters?: MetricsExporter | MetricsExporter[];
   /** Port of the monitoring API; 0 is any, false none. @default 3003 */

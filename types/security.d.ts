@@ -25,11 +25,11 @@ export interface IPCRule {
 }
 
 export interface SecurityConfig {
-  /** Keep workers apart from each other's memory and files. @default false */
+  /** Keep workers apart from each other's memory and files. Refused by this version. @default false */
   isolateWorkers?: boolean;
-  /** Restrict system calls and the file system. @default false */
+  /** Restrict system calls and the file system. Refused by this version. @default false */
   sandbox?: boolean;
-  /** Modules that workers may load, or may not. */
+  /** Modules that workers may load, or may not. Refused by this version. */
   modules?: {
     /** With a list all others are refused. */
     allow?: string[];

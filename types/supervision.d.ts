@@ -50,11 +50,11 @@ export interface ProcessManagementConfig {
    * @default 10000
    */
   hangTimeout?: Duration;
-  /** Leave no `<defunct>` child and no slot whose process is gone. @default true */
+  /** As PID 1 of a container: reap the orphans that the kernel gives to it. Workers are reaped anyway. @default true */
   zombieDetection?: boolean;
-  /** Soft limit on a worker's RSS: graceful replacement after three samples above. */
+  /** Soft limit on a worker's RSS: graceful replacement after three samples above. Refused by this version. */
   memoryThreshold?: Size;
-  /** Soft limit on a worker's CPU, in percent of one core: graceful replacement after three samples above. */
+  /** Soft limit on a worker's CPU, in percent of one core: graceful replacement after three samples above. Refused by this version. */
   cpuThreshold?: number;
   /** Warm spares, loaded up to their `listen()`. @default 0 */
   standbyWorkers?: number;
@@ -94,17 +94,19 @@ export interface LimitsConfig {
 
 /** What a worker may use. */
 export interface ResourceConfig {
-  /** RSS of a worker; at least 32 MB. Above it the worker is replaced gracefully, one at a time. */
+  /** RSS of a worker; at least 32 MB. Above it the worker is replaced gracefully, one at a time. Refused by this version. */
   maxMemoryPerWorker?: Size;
-  /** CPU of a worker in percent of one core. Above it for a minute: an alert, and less new work. */
+  /** CPU of a worker in percent of one core. Above it for a minute: an alert, and less new work. Refused by this version. */
   maxCpuPerWorker?: number;
-  /** Requests in a worker's life, with 10 % jitter; then it is replaced gracefully. */
+  /** Requests in a worker's life, with 10 % jitter; then it is replaced gracefully. Refused by this version. */
   maxRequestsPerWorker?: number;
   /** Connections a worker holds at once; the rest wait in drover's queue (`loadBalancing.maxQueue`). */
   maxConnectionsPerWorker?: number;
-  /** Scheduling priority: nice +10, 0 or -5. @default 'normal' */
+  /** Scheduling priority: nice +10, 0 or -5. Refused by this version. @default 'normal' */
   priorityLevel?: 'low' | 'normal' | 'high';
+  /** Refused by this version. */
   memoryManagement?: MemoryConfig;
+  /** Refused by this version. */
   enforcement?: {
     /** Let the kernel enforce the limits (cgroups) where it is delegated. @default false */
     enforceHardLimits?: boolean;
@@ -113,6 +115,7 @@ export interface ResourceConfig {
     /** @default false */
     killOnCpuExceed?: boolean;
   };
+  /** Refused by this version. */
   performanceOptimization?: {
     /** V8's flags for a small heap. @default false */
     lowMemoryMode?: boolean;

@@ -34,8 +34,7 @@ export interface WorkerHealth {
 }
 
 /**
- * A worker at one moment. The types are the contract's, so that programs written now are right with later
- * versions; where a comment says so, the value itself is null until then.
+ * A worker at one moment.
  */
 export interface WorkerInfo {
   /** Its slot's number, as text; a replacement keeps it. */
@@ -67,17 +66,24 @@ export interface WorkerInfo {
   /** Milliseconds, over this process's life. */
   averageResponseTime: number;
   /** RSS in bytes, sampled once a second. Null before the first sample. */
-  memoryUsage: number;
+  memoryUsage: number | null;
   /** Percent of one core over the last second. Null before the first sample. */
-  cpuUsage: number;
+  cpuUsage: number | null;
   /**
    * The longest that anything waited for the event loop in the last second or two, milliseconds; while the loop stands
    * still, for how long it has, to a second or two. Null before the first sample.
    */
-  eventLoopLag: number;
+  eventLoopLag: number | null;
   /** It serves, or is ready to, its event loop turns and its checks pass. */
   healthy: boolean;
   health: WorkerHealth;
+}
+
+/** What `monitoring.customMetrics` gets: figures that were not sampled yet are 0. */
+export interface SampledWorkerInfo extends WorkerInfo {
+  memoryUsage: number;
+  cpuUsage: number;
+  eventLoopLag: number;
 }
 
 export type BunWorker = WorkerInfo;

@@ -141,9 +141,9 @@ class ClusterManager extends EventEmitter {
     return this.#command('restartCluster');
   }
 
-  /** One worker more; its number is the cluster's to choose. */
-  async spawnWorker() {
-    const [slot] = await this.#role.command('scaleUp', 1);
+  /** One worker more, in the slot of this id if one is given. @param {string} [workerId] */
+  async spawnWorker(workerId) {
+    const [slot] = await this.#role.command('spawnWorker', workerId);
     return this.getWorkerById(slot);
   }
 

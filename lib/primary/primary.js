@@ -68,7 +68,8 @@ class Primary {
     const unfollowSignals = followSignals(this.#stoppable(core));
     const sendShutdownNotice = () => core.shutdownNotice();
     process.on('exit', sendShutdownNotice);
-    const stopReaping = process.pid === 1 ? reapOrphans(core) : () => {};
+    const reapsOrphans = process.pid === 1 && this.own.config.processManagement.zombieDetection;
+    const stopReaping = reapsOrphans ? reapOrphans(core) : () => {};
     this.over = new Promise((resolve) => {
       this.end = () => {
         unfollowSignals();

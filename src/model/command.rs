@@ -28,6 +28,8 @@ pub enum Command {
 pub enum Scale {
     To(u16),
     By(i32),
+    /// One more, in this slot, which must be vacant.
+    With { slot: u16 },
     /// Without this worker.
     Without {
         slot: u16,
@@ -45,6 +47,8 @@ impl Command {
             "scale" => Self::Scale(Scale::To(count(verb, argument, None)?)),
             "scaleUp" => Self::Scale(Scale::By(i32::from(count(verb, argument, Some(1))?))),
             "scaleDown" => Self::Scale(Scale::By(-i32::from(count(verb, argument, Some(1))?))),
+            "spawnWorker" if argument.is_null() => Self::Scale(Scale::By(1)),
+            "spawnWorker" => Self::Scale(Scale::With { slot: slot(verb, argument)? }),
             "stopWorker" => Self::Scale(Scale::Without { slot: slot(verb, argument)?, graceful: true }),
             "endWorker" => Self::Scale(Scale::Without { slot: slot(verb, argument)?, graceful: false }),
             "restartWorker" => Self::Roll { slot: Some(slot(verb, argument)?) },
@@ -60,6 +64,7 @@ impl Command {
             Self::Scale(Scale::To(_)) => "scale",
             Self::Scale(Scale::By(1..)) => "scaleUp",
             Self::Scale(Scale::By(_)) => "scaleDown",
+            Self::Scale(Scale::With { .. }) => "spawnWorker",
             Self::Scale(Scale::Without { graceful: true, .. }) => "stopWorker",
             Self::Scale(Scale::Without { graceful: false, .. }) => "endWorker",
             Self::Roll { slot: Some(_) } => "restartWorker",
@@ -91,7 +96,7 @@ fn slot(verb: &str, argument: &Value) -> Result<u16> {
         other => other.to_string(),
     };
     // Only what a slot is written as: "01" is the id of nobody.
-    let known = u16::from_str(&text).ok().filter(|slot| slot.to_string() == text);
+    let known = u16::from_str(&text).ok().filter(|slot| *slot < MAX_WORKERS && slot.to_string() == text);
     known.ok_or_else(|| invalid(verb, argument, "a worker's id such as '0'"))
 }
 
@@ -110,6 +115,7 @@ mod tests {
             ("scaleDown", json!(2), Command::Scale(Scale::By(-2))),
             ("stopWorker", json!("3"), Command::Scale(Scale::Without { slot: 3, graceful: true })),
             ("endWorker", json!("3"), Command::Scale(Scale::Without { slot: 3, graceful: false })),
+            ("spawnWorker", json!("5"), Command::Scale(Scale::With { slot: 5 })),
             ("restartWorker", json!(2), Command::Roll { slot: Some(2) }),
             ("restartCluster", Value::Null, Command::Roll { slot: None }),
             ("leader", Value::Null, Command::Leader),
@@ -128,6 +134,7 @@ mod tests {
             ("scale", Value::Null),
             ("scale", json!(1025)),
             ("scaleUp", json!(-1)),
+            ("spawnWorker", json!("1024")),
             ("restartWorker", json!("01")),
             ("restartWorker", Value::Null),
             ("stopWorker", json!({})),

@@ -180,6 +180,10 @@ impl Supervisor {
         let wanted = match target {
             Scale::To(wanted) => within(i64::from(wanted)),
             Scale::By(more) => within(count as i64 + i64::from(more)),
+            Scale::With { slot } if self.slots.get(usize::from(slot)).is_some_and(|slot| !slot.is_vacant()) => {
+                return Err(not_vacant(slot));
+            }
+            Scale::With { .. } => within(count as i64 + 1),
             Scale::Without { slot, .. } if !serving.contains(&slot) => return Err(no_such_worker(slot)),
             Scale::Without { .. } => within(count as i64 - 1),
         };
@@ -189,13 +193,18 @@ impl Supervisor {
         }
         self.policy.workers = wanted as u16;
         let from = count as u32;
+        if let Scale::With { slot } = target {
+            self.open_slot(slot, Role::Serving);
+            self.start_worker(slot, now);
+            return Ok(Work::Growing { slots: vec![slot], from, error: None });
+        }
         if wanted >= count {
             let slots = (count..wanted).filter_map(|_| self.grow(now)).collect();
             return Ok(Work::Growing { slots, from, error: None });
         }
         let slots = match target {
             Scale::Without { slot, .. } => vec![slot],
-            Scale::To(_) | Scale::By(_) => serving[wanted..].to_vec(),
+            Scale::To(_) | Scale::By(_) | Scale::With { .. } => serving[wanted..].to_vec(),
         };
         let graceful = self.policy.graceful && !matches!(target, Scale::Without { graceful: false, .. });
         for slot in slots.iter().rev() {
@@ -385,6 +394,11 @@ fn not_replaced(slot: u16, cause: &Error) -> Error {
         "cause": cause,
         "output": output,
     }))
+}
+
+fn not_vacant(slot: u16) -> Error {
+    let message = format!("spawnWorker: found worker {slot}, allowed: the id of a slot that no worker has");
+    Error::new(Code::InvalidArgument, message)
 }
 
 fn no_such_worker(slot: u16) -> Error {

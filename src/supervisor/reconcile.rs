@@ -158,19 +158,27 @@ impl Supervisor {
     /// A slot that nobody has, with this role from now on: the lowest number first. None when every number is
     /// taken.
     pub(super) fn free_slot(&mut self, role: Role) -> Option<u16> {
-        let free = |slot: &&mut Slot| slot.role == Role::Retired && !slot.has_workers();
-        if let Some(slot) = self.slots.iter_mut().find(free) {
-            slot.role = role;
-            (slot.trial, slot.restarts_exhausted, slot.pending_replacement, slot.fresh) =
-                (false, false, None, true);
-            slot.budget = Default::default();
-            return Some(slot.number);
+        let vacant = self.slots.iter().find(|slot| slot.is_vacant()).map(|slot| slot.number);
+        let number = vacant.unwrap_or(self.slots.len() as u16);
+        self.open_slot(number, role).then_some(number)
+    }
+
+    /// The slot of this number has this role from now on; false when somebody has it, or there is no such number.
+    pub(super) fn open_slot(&mut self, number: u16, role: Role) -> bool {
+        if number >= MAX_WORKERS {
+            return false;
         }
-        let number = self.slots.len() as u16;
-        (number < MAX_WORKERS).then(|| {
-            self.slots.push(Slot::new(number, role));
-            number
-        })
+        while self.slots.len() <= usize::from(number) {
+            self.slots.push(Slot::new(self.slots.len() as u16, Role::Retired));
+        }
+        let slot = &mut self.slots[usize::from(number)];
+        if !slot.is_vacant() {
+            return false;
+        }
+        slot.role = role;
+        (slot.trial, slot.restarts_exhausted, slot.pending_replacement, slot.fresh) = (false, false, None, true);
+        slot.budget = Default::default();
+        true
     }
 
     /// A spare that is ready serves from now on.

@@ -119,6 +119,11 @@ impl Slot {
         all.find(|worker| worker.id == id)
     }
 
+    /// Nobody has it, and nobody is to have it.
+    pub fn is_vacant(&self) -> bool {
+        self.role == Role::Retired && !self.has_workers()
+    }
+
     /// A process exists or is about to.
     pub fn has_workers(&self) -> bool {
         self.workers().next().is_some()

@@ -32,7 +32,7 @@ pub const KEYS: &[Key] = &[
         .also(&["startupTimeout"]),
     Key::new("processManagement.ready", Kind::Choice(Ready::NAMES), "what makes a worker ready: it listens, it sends `process.send('ready')`, or its script has loaded; a replacement has, but for the second, also opened every address that its predecessor serves"),
     Key::new("processManagement.hangTimeout", Kind::FROM_ZERO, "how long a ping may stay unanswered before the event loop counts as hung; 0 switches this off"),
-    Key::new("processManagement.zombieDetection", Kind::Bool, "reap every child and free every slot whose process is gone"),
+    Key::new("processManagement.zombieDetection", Kind::Bool, "as PID 1 of a container, reap the orphans that the kernel gives to it; workers and the program's own children are reaped anyway"),
     Key::new("processManagement.memoryThreshold", Kind::MEMORY_LIMIT, "resident memory above which, in three samples, a worker is replaced gracefully"),
     Key::new("processManagement.cpuThreshold", Kind::CPU, "CPU, in percent of one core, above which, in three samples, a worker is replaced gracefully"),
     Key::new("processManagement.standbyWorkers", Kind::Whole { min: 0, max: 1024 }, "warm spares, loaded up to their `listen()`"),

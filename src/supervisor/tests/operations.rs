@@ -373,3 +373,21 @@ fn what_a_worker_lacked_once_is_not_said_of_its_later_end() {
     let actions = world.exit(0, KILLED);
     assert!(!format!("{actions:?}").contains("3001"));
 }
+
+#[test]
+fn a_worker_can_be_asked_for_in_a_slot_that_is_vacant() {
+    let mut world = World::started(policy(2));
+    let spawned = world.tell(scale(1, Scale::With { slot: 4 }));
+    assert_eq!(spawns(&spawned), [4]);
+    world.up(4);
+    assert_eq!(done(&world.log), [(1, true)]);
+    assert_eq!(world.supervisor.wanted(), 3);
+    let refused = world.tell(scale(2, Scale::With { slot: 4 }));
+    let error = refused.iter().find_map(|action| match action {
+        Action::Done { id: 2, result: Err(error) } => Some(error.code),
+        _ => None,
+    });
+    assert_eq!(error, Some(Code::InvalidArgument));
+    // The numbers between are given to those who name none.
+    assert_eq!(spawns(&world.tell(scale(3, Scale::By(1)))), [2]);
+}
