@@ -605,10 +605,10 @@ impl Router {
     /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
     /// not read comes round again, and what it has read it finishes.
     fn promote(&mut self, worker: WorkerId, now: Duration) {
-        let Some(promotion) = self.workers.promote(worker, now) else { return };
+        let Some(prepared) = self.workers.promote(worker, now) else { return };
         self.datagrams.serves(worker.slot, now);
         self.warm_up.promoted(worker, requests(&self.workers), now);
-        self.listeners.take_over(worker.slot, &promotion.prepared);
+        self.listeners.take_over(worker.slot, &prepared);
         self.sync(now);
         let unread = self.workers.take_back_from_draining(worker.slot, now);
         self.place_again(unread, now);

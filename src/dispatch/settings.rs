@@ -86,4 +86,76 @@ impl Settings {
     pub fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
         peer.is_some_and(|peer| self.trusted_proxies.iter().any(|network| network.contains(peer.ip())))
     }
+
+    /// For tests: nothing is asked for.
+    #[cfg(test)]
+    pub fn example() -> Self {
+        Self {
+            strategy: Strategy::RoundRobin,
+            mode: DispatchMode::Auto,
+            weights: Vec::new(),
+            health_aware: true,
+            connection_tracking: true,
+            affinity: Affinity::None,
+            trusted_proxies: Vec::new(),
+            rebalance: true,
+            max_connections_per_worker: None,
+            max_queue: 1024,
+            queue_timeout: Duration::from_secs(5),
+            inspected: false,
+            slots: 4,
+            fallback: Fallback {
+                status: 503,
+                body: "busy\n".into(),
+                content_type: "text/plain; charset=utf-8".into(),
+                retry_after: 5,
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+        let mut settings = Settings::example();
+        change(&mut settings);
+        settings
+    }
+
+    fn cookie() -> Affinity {
+        Affinity::Cookie { name: "a".into(), key: vec![1] }
+    }
+
+    fn proxies() -> Vec<Network> {
+        vec!["10.0.0.0/8".parse().unwrap()]
+    }
+
+    #[test]
+    fn what_only_the_accept_thread_can_honour_holds_push_mode() {
+        assert!(!Settings::example().holds_push());
+        assert!(with(|settings| settings.mode = DispatchMode::Push).holds_push());
+        assert!(with(|settings| settings.max_connections_per_worker = Some(9)).holds_push());
+        assert!(with(|settings| settings.affinity = cookie()).holds_push());
+        assert!(with(|settings| settings.trusted_proxies = proxies()).holds_push());
+        assert!(!with(|settings| settings.affinity = Affinity::Ip).holds_push());
+    }
+
+    #[test]
+    fn first_bytes_are_read_for_a_cookie_and_for_the_client_behind_a_proxy() {
+        assert!(with(|settings| settings.affinity = cookie()).needs_first_bytes());
+        assert!(!with(|settings| settings.trusted_proxies = proxies()).needs_first_bytes());
+        for by_address in [(|settings| settings.affinity = Affinity::Ip) as fn(&mut Settings), |settings| {
+            settings.strategy = Strategy::IpHash
+        }] {
+            assert!(!with(by_address).needs_first_bytes());
+            let behind_proxies = with(|settings| {
+                by_address(settings);
+                settings.trusted_proxies = proxies();
+            });
+            assert!(behind_proxies.needs_first_bytes());
+            assert_eq!(behind_proxies.effective_strategy(), Strategy::IpHash);
+        }
+    }
 }

@@ -101,3 +101,57 @@ impl GroupMode {
         };
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    /// Accepts so many connections in each millisecond of 300 from `start` on; was the mode ever changed?
+    fn accept(mode: &mut GroupMode, a_millisecond: u32, start: u32) -> bool {
+        let settings = Settings::example();
+        (start..start + 300)
+            .fold(false, |changed, ms| mode.consider(a_millisecond, &settings, MS * ms) || changed)
+    }
+
+    #[test]
+    fn a_fast_address_is_left_to_the_kernel_unless_it_cannot_steer() {
+        let mut mode = GroupMode::new(true, false);
+        assert!(!accept(&mut mode, 1, 0) && !mode.is_direct());
+        assert!(accept(&mut mode, 10, 300) && mode.is_direct() && !mode.is_busy());
+        for mut mode in [GroupMode::new(false, false), GroupMode::new(true, true)] {
+            mode.hold(true);
+            assert!(!accept(&mut mode, 10, 0) && !mode.is_direct() && mode.is_busy());
+        }
+    }
+
+    #[test]
+    fn workers_that_need_push_mode_hold_it_and_let_go_of_it() {
+        let mut mode = GroupMode::new(true, false);
+        accept(&mut mode, 10, 0);
+        mode.hold(true);
+        assert!(mode.consider(0, &Settings::example(), MS * 300) && !mode.is_direct());
+        mode.hold(false);
+        assert!(mode.consider(0, &Settings::example(), MS * 301) && mode.is_direct());
+        assert!(!mode.is_busy(), "the kernel wakes the workers");
+    }
+
+    #[test]
+    fn a_kernel_that_takes_no_program_is_not_asked_again() {
+        let mut mode = GroupMode::new(true, false);
+        accept(&mut mode, 10, 0);
+        assert!(mode.give_up_steering() && !mode.is_direct());
+        assert!(!mode.give_up_steering());
+        assert!(!accept(&mut mode, 10, 300) && !mode.is_direct());
+    }
+
+    #[test]
+    fn the_mode_that_is_asked_for_is_taken_at_once() {
+        let direct = Settings { mode: DispatchMode::Direct, ..Settings::example() };
+        let mut mode = GroupMode::new(true, false);
+        assert!(mode.consider(0, &direct, MS) && mode.is_direct());
+        let push = Settings { mode: DispatchMode::Push, ..Settings::example() };
+        assert!(mode.consider(0, &push, MS) && !mode.is_direct());
+    }
+}

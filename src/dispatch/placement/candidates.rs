@@ -98,33 +98,10 @@ impl Candidates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balance::Strategy;
-    use crate::dispatch::settings::{Affinity, DispatchMode, Fallback};
     use proptest::prelude::*;
-    use std::time::Duration;
 
     fn settings() -> Settings {
-        Settings {
-            strategy: Strategy::RoundRobin,
-            mode: DispatchMode::Auto,
-            weights: vec![3],
-            health_aware: true,
-            connection_tracking: true,
-            affinity: Affinity::None,
-            trusted_proxies: Vec::new(),
-            rebalance: true,
-            max_connections_per_worker: None,
-            max_queue: 1,
-            queue_timeout: Duration::ZERO,
-            inspected: false,
-            slots: 1,
-            fallback: Fallback {
-                status: 503,
-                body: String::new(),
-                content_type: String::new(),
-                retry_after: 0,
-            },
-        }
+        Settings { weights: vec![3], ..Settings::example() }
     }
 
     const LOAD: WorkerLoad = WorkerLoad { connections: 7, latency_us: 1.0, in_flight: 2, pace: Pace::Full };

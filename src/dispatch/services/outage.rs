@@ -71,6 +71,7 @@ impl Outages {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::listeners::{Share, Shares};
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -93,6 +94,37 @@ mod tests {
             (Service::Lost(SECOND), true, Service::Served, Some(regained)),
         ] {
             assert_eq!(change(before, is_served), (after, told), "{before:?} {is_served}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_looked_at_while_it_is_the_clusters_and_everybodys() {
+        let mut open = Shares::default();
+        open.set(0, Share::Open);
+        let mut closed = Shares::default();
+        closed.set(0, Share::Closed);
+        let view = |shares| AddressView {
+            group: 1,
+            name: "127.0.0.1:80",
+            shares,
+            is_open: true,
+            is_released: false,
+            is_closing: false,
+            is_late: false,
+            is_of_one_worker: false,
+        };
+        for (lost, told) in [
+            (view(&closed), 1),
+            (view(&open), 0),
+            (AddressView { is_open: false, ..view(&closed) }, 0),
+            (AddressView { is_released: true, ..view(&closed) }, 0),
+            (AddressView { is_closing: true, ..view(&closed) }, 0),
+            (AddressView { is_of_one_worker: true, ..view(&closed) }, 0),
+        ] {
+            let mut outages = Outages::default();
+            assert_eq!(outages.look([view(&open)].into_iter(), SECOND).len(), 0);
+            assert_eq!(outages.look([lost].into_iter(), SECOND).len(), told);
+            assert_eq!(outages.look([lost].into_iter(), SECOND).len(), 0, "it is told once");
         }
     }
 }

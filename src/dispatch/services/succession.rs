@@ -80,3 +80,80 @@ impl Successions {
 fn is_expected_of(slot: u16, address: &AddressView<'_>) -> bool {
     address.is_open && !address.is_released && address.shares.is_open(slot) && !address.is_of_one_worker
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::listeners::{Share, Shares};
+    use super::*;
+
+    const WORKER: WorkerId = WorkerId::new(0, 2);
+
+    fn shares(share: Share) -> Shares {
+        let mut shares = Shares::default();
+        shares.set(0, share);
+        shares
+    }
+
+    fn view<'a>(group: GroupId, name: &'a str, shares: &'a Shares) -> AddressView<'a> {
+        AddressView {
+            group,
+            name,
+            shares,
+            is_open: true,
+            is_released: false,
+            is_closing: false,
+            is_late: false,
+            is_of_one_worker: false,
+        }
+    }
+
+    /// What each review tells of the replacement, for what it has prepared by then.
+    fn told(addresses: &[AddressView<'_>], prepared: &[&[GroupId]]) -> Vec<Vec<String>> {
+        let mut successions = Successions::default();
+        successions.begin(WORKER, addresses.iter().copied(), BTreeSet::from([7, 8]));
+        let review = |prepared: &&[GroupId]| {
+            let reports = successions.review(|succession| {
+                let lacked = |socket| (socket == 7 && prepared.is_empty()).then(|| "udp".to_owned());
+                Some(succession.lacks(addresses.iter().copied(), |group| prepared.contains(&group), lacked))
+            });
+            reports.into_iter().map(|report| match report {
+                Report::Succession { worker: WORKER, lacks } => lacks,
+                other => panic!("{other:?}"),
+            })
+        };
+        prepared.iter().flat_map(review).collect()
+    }
+
+    #[test]
+    fn what_is_lacking_is_told_until_nothing_is() {
+        let open = &shares(Share::Open);
+        let (a, b) = (view(1, "a", open), view(2, "b", open));
+        assert_eq!(
+            told(&[a, b], &[&[], &[], &[1], &[1, 2], &[]]),
+            [vec!["a", "b", "udp"], vec!["b"], vec![]],
+            "each change once, and nothing after the end"
+        );
+        assert_eq!(told(&[], &[&[1]]), [Vec::<String>::new()]);
+    }
+
+    #[test]
+    fn what_the_predecessor_does_not_serve_is_not_waited_for() {
+        let (open, closed) = (&shares(Share::Open), &shares(Share::Closed));
+        for address in [
+            view(1, "a", closed),
+            AddressView { is_open: false, ..view(1, "a", open) },
+            AddressView { is_released: true, ..view(1, "a", open) },
+            AddressView { is_of_one_worker: true, ..view(1, "a", open) },
+        ] {
+            assert_eq!(told(&[address], &[&[9]]), [Vec::<String>::new()]);
+        }
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_waits_for_nothing() {
+        let mut successions = Successions::default();
+        successions.begin(WORKER, std::iter::empty(), BTreeSet::new());
+        assert!(successions.review(|_| None).is_empty());
+        assert!(successions.review(|_| Some(Vec::new())).is_empty());
+    }
+}

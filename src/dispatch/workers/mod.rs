@@ -49,12 +49,6 @@ pub struct HealthChange {
     pub fd_pressure: bool,
 }
 
-/// A worker that has got its slot.
-pub struct Promotion {
-    /// The groups that it serves, with what its server is.
-    pub prepared: BTreeMap<GroupId, bool>,
-}
-
 impl WorkerTable {
     /// `max_connections`: of one worker.
     pub fn new(fd_budget: FdBudget, max_connections: Option<u32>) -> Self {
@@ -72,9 +66,9 @@ impl WorkerTable {
         self.starting.push(channel);
     }
 
-    /// The worker takes its slot over; None when it is not coming (it died meanwhile). The one that had the slot
-    /// finishes what it has.
-    pub fn promote(&mut self, worker: WorkerId, now: Duration) -> Option<Promotion> {
+    /// The worker takes its slot over; returns the groups that it serves, with what its server is. None when it is not
+    /// coming (it died meanwhile). The one that had the slot finishes what it has.
+    pub fn promote(&mut self, worker: WorkerId, now: Duration) -> Option<BTreeMap<GroupId, bool>> {
         let at = self.starting.iter().position(|channel| channel.id() == worker)?;
         let mut channel = self.starting.remove(at);
         let prepared = channel.promote(now);
@@ -86,7 +80,7 @@ impl WorkerTable {
             old.leave();
             self.draining.push(old);
         }
-        Some(Promotion { prepared })
+        Some(prepared)
     }
 
     pub fn serving(&self) -> impl Iterator<Item = &WorkerChannel> {
