@@ -111,8 +111,11 @@ mod tests {
     /// Accepts so many connections in each millisecond of 300 from `start` on; was the mode ever changed?
     fn accept(mode: &mut GroupMode, a_millisecond: u32, start: u32) -> bool {
         let settings = Settings::example();
-        (start..start + 300)
-            .fold(false, |changed, ms| mode.consider(a_millisecond, &settings, MS * ms) || changed)
+        let mut changed = false;
+        for ms in start..start + 300 {
+            changed |= mode.consider(a_millisecond, &settings, MS * ms);
+        }
+        changed
     }
 
     #[test]
