@@ -94,6 +94,8 @@ export declare class Primary {
   readMessages(): void
   /** See [`super::messages::post`]. */
   post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
+  /** A request for each of these receivers: see [`super::messages::request_all`]. */
+  requestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
   /** Where the primary's program writes metrics of its own. */
   metricStore(): Meters | null
   /**
@@ -422,6 +424,9 @@ export declare function workerReady(): any
  * `workerFailed`. `unsaid`: so many since the last one were not told.
  */
 export declare function workerRejected(error: any, unsaid: number): void
+
+/** A request for each of these receivers: see [`super::messages::request_all`]. */
+export declare function workerRequestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
 
 /** This worker leads no more. */
 export declare function workerResigned(): void

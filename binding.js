@@ -899,6 +899,7 @@ module.exports.workerPost = nativeBinding.workerPost
 module.exports.workerReadMail = nativeBinding.workerReadMail
 module.exports.workerReady = nativeBinding.workerReady
 module.exports.workerRejected = nativeBinding.workerRejected
+module.exports.workerRequestAll = nativeBinding.workerRequestAll
 module.exports.workerResigned = nativeBinding.workerResigned
 module.exports.workerRoom = nativeBinding.workerRoom
 module.exports.workerServe = nativeBinding.workerServe

@@ -28,6 +28,8 @@ const invalidating = new AsyncLocalStorage();
  * @typedef {object} Wire
  * @property {(to: number, what: number, answers: number, timeout: number, kind: string, format: number, body: string | Buffer) => number} post
  * the id of a request, or `REFUSED`
+ * @property {(receivers: number[], timeout: number, kind: string, format: number, body: string | Buffer) => any[]} requestAll
+ * for each receiver the id of the request, or why it was not sent: `{ code, message, details }`
  * @property {() => any} error why the last `post` was refused
  * @property {(slot: number) => number} name of a slot's worker; -1 when it is not there now, -2 without such a slot
  * @property {() => number[]} targets for each slot: its number, the name of its worker or -1, and 1 when it serves, 2
@@ -184,21 +186,45 @@ class MessageEndpoint {
     const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
     this.broadcasts += 1;
     const id = `${process.pid}-${this.broadcasts}`;
-    return Promise.all(targets.map((target) => this.requestOne(target, id, kind, content, timeout)));
+    const here = targets.filter(({ name }) => name >= 0).map(({ name }) => name);
+    const requests = this.requestAll(here, kind, content, timeout);
+    const responseOf = (/** @type {{ slot: string, name: number }} */ { slot, name }) =>
+      name < 0 ? Promise.reject(notThere(slot)) : requests[here.indexOf(name)];
+    return Promise.all(targets.map((target) => this.outcomeOf(responseOf(target), target.slot, id)));
   }
 
   /**
-   * @param {{ slot: string, name: number }} target
-   * @param {string} correlationId
+   * Requests in one call into the core, which reads the message once.
+   *
+   * @param {number[]} receivers
    * @param {string} kind
    * @param {{ format: number, body: string | Buffer }} content
    * @param {number} timeout
+   * @returns {Promise<any>[]} the response of each
    */
-  async requestOne({ slot, name }, correlationId, kind, content, timeout) {
+  requestAll(receivers, kind, { format, body }, timeout) {
+    if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
+    const sent = this.wire.requestAll(receivers, timeout, kind, format, body);
+    return sent.map(
+      (/** @type {any} */ id) =>
+        new Promise((resolve, reject) => {
+          if (typeof id === 'number') this.pending.set(id, { resolve, reject });
+          else reject(failed(id));
+        }),
+    );
+  }
+
+  /**
+   * What a broadcast tells of one worker.
+   *
+   * @param {Promise<any>} answered
+   * @param {string} slot
+   * @param {string} correlationId
+   */
+  async outcomeOf(answered, slot, correlationId) {
     const response = { id: `${correlationId}-${slot}`, correlationId, workerId: slot };
     try {
-      if (name < 0) throw notThere(slot);
-      const data = await this.request(name, kind, content, timeout);
+      const data = await answered;
       return { ...response, success: true, data, timestamp: Date.now() };
     } catch (error) {
       const { message, code } = /** @type {any} */ (error);

@@ -50,6 +50,20 @@ class Loopback {
     return id;
   }
 
+  /**
+   * @param {number[]} receivers
+   * @param {number} timeout
+   * @param {string} kind
+   * @param {number} format
+   * @param {string | Buffer} body
+   */
+  requestAll(receivers, timeout, kind, format, body) {
+    return receivers.map((to) => {
+      const id = this.post(to, REQUEST, 0, timeout, kind, format, body);
+      return id === REFUSED ? this.refusal : id;
+    });
+  }
+
   /** @param {any[]} message as `deliver` takes it */
   put(...message) {
     if (this.batch.length === 0) {

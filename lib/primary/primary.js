@@ -59,6 +59,7 @@ class Primary {
     unwrap(core.listenToMessages(this.messages.deliver.bind(this.messages)));
     this.messages.wire = {
       post: core.post.bind(core),
+      requestAll: core.requestAll.bind(core),
       error: addon.postError,
       name: core.name.bind(core),
       targets: core.targets.bind(core),

@@ -63,6 +63,7 @@ class Worker {
     this.messages = new MessageEndpoint({
       wire: {
         post: addon.workerPost,
+        requestAll: addon.workerRequestAll,
         error: addon.postError,
         name: addon.workerName,
         targets: addon.workerTargets,

@@ -26,6 +26,16 @@ use crate::model::WorkerId;
 /// The message was not sent; `postError` says why.
 pub const REFUSED: f64 = -1.0;
 
+/// `what` of a request.
+pub const REQUEST: u32 = 1;
+
+impl Asked {
+    /// A request for several receivers.
+    pub fn request(timeout: f64, format: u32) -> Self {
+        Self { to: PRIMARY, what: REQUEST, answers: 0, timeout, format }
+    }
+}
+
 pub const PRIMARY: f64 = -1.0;
 pub const GENERATIONS: f64 = 65_536.0;
 
@@ -60,6 +70,7 @@ fn peer_of(name: f64) -> Peer {
 }
 
 /// The arguments of a message but its body.
+#[derive(Clone, Copy)]
 pub struct Asked {
     pub to: f64,
     pub what: u32,
@@ -89,6 +100,29 @@ pub fn post(
     }
 }
 
+/// Hands a request to `send` once for each receiver; read from JavaScript once. For each the id of the request, or why
+/// it was not sent, `{ code, message, details }`.
+pub fn request_all(
+    receivers: &[f64],
+    asked: Asked,
+    kind: &Unknown<'_>,
+    body: &Unknown<'_>,
+    send: impl Fn(&Outgoing<'_>) -> Result<u32>,
+) -> Value {
+    let told = |sent: Result<u32>| sent.map_or_else(|error| json!(error), Value::from);
+    BODY.with_borrow_mut(|bytes| {
+        bytes.clear();
+        bytes.shrink_to(KEEP);
+        match outgoing(&asked, kind, body, bytes) {
+            Ok(request) => {
+                let to = |name: &f64| Outgoing { to: peer_of(*name), ..request };
+                receivers.iter().map(|name| told(send(&to(name)))).collect()
+            }
+            Err(error) => receivers.iter().map(|_| json!(error)).collect(),
+        }
+    })
+}
+
 fn outgoing<'a>(
     asked: &Asked,
     kind: &Unknown<'_>,
@@ -102,7 +136,7 @@ fn outgoing<'a>(
     };
     let what = match asked.what {
         0 => What::Notify,
-        1 => What::Request,
+        REQUEST => What::Request,
         2 => What::Answer,
         _ => What::Failure,
     };

@@ -106,10 +106,10 @@ impl NativePrimary {
 
     #[napi]
     pub fn open(&self, id: u32, address: Value, options: Value) {
-        let address = serde_json::from_value::<Address>(address);
-        let options = serde_json::from_value::<ListenOptions>(options);
-        if let (Some(primary), Ok(address), Ok(options)) = (&self.inner, address, options) {
-            primary.open(id, address, options);
+        let Some(primary) = &self.inner else { return };
+        match parse::<Address>(address).and_then(|address| Ok((address, parse::<ListenOptions>(options)?))) {
+            Ok((address, options)) => primary.open(id, address, options),
+            Err(error) => primary.invalid(id, error),
         }
     }
 
@@ -234,6 +234,23 @@ impl NativePrimary {
         let Some(endpoint) = &self.endpoint else { return REFUSED };
         messages::post(messages::Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| {
             endpoint.post(outgoing)
+        })
+    }
+
+    /// A request for each of these receivers: see [`super::messages::request_all`].
+    #[napi]
+    pub fn request_all(
+        &self,
+        receivers: Vec<f64>,
+        timeout: f64,
+        kind: Unknown,
+        format: u32,
+        body: Unknown,
+    ) -> Value {
+        let asked = messages::Asked::request(timeout, format);
+        messages::request_all(&receivers, asked, &kind, &body, |outgoing| {
+            let stopped = || Error::new(Code::Stopped, "There is no primary");
+            self.endpoint.as_ref().ok_or_else(stopped)?.post(outgoing)
         })
     }
 

@@ -9,7 +9,7 @@ use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, targets};
+use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, request_all, targets};
 use super::outcome;
 use super::raw::{Callback, TextReader, set_shared_buffer};
 use crate::error::{Code, Error, Result};
@@ -114,6 +114,21 @@ pub fn worker_post(
 ) -> f64 {
     let Ok(worker) = worker() else { return REFUSED };
     post(Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| worker.post(outgoing))
+}
+
+/// A request for each of these receivers: see [`super::messages::request_all`].
+#[napi(js_name = "workerRequestAll")]
+pub fn worker_request_all(
+    receivers: Vec<f64>,
+    timeout: f64,
+    kind: Unknown,
+    format: u32,
+    body: Unknown,
+) -> Value {
+    let worker = worker();
+    request_all(&receivers, Asked::request(timeout, format), &kind, &body, |outgoing| {
+        worker.as_ref().map_err(Clone::clone)?.post(outgoing)
+    })
 }
 
 /// Sends what `workerPost` has queued in this turn of the loop: the process ends.

@@ -29,7 +29,9 @@ pub enum Scale {
     To(u16),
     By(i32),
     /// One more, in this slot, which must be vacant.
-    With { slot: u16 },
+    With {
+        slot: u16,
+    },
     /// Without this worker.
     Without {
         slot: u16,

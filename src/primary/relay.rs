@@ -19,10 +19,9 @@ impl Cluster {
         let Some((envelope, body)) = Envelope::read(&frame.payload) else {
             return self.break_off(from, "what it sent is no message");
         };
-        let Peer::Worker(worker) = envelope.peer else {
+        let Peer::Worker(to) = envelope.peer else {
             return self.break_off(from, "a message for the primary's program came over the control channel");
         };
-        let to = worker;
         let asked = match envelope.what {
             What::Request => self.admit(from, to, &envelope, body),
             What::Answer | What::Failure => {
@@ -69,10 +68,10 @@ impl Cluster {
     }
 
     /// The worker is gone: whoever waits for it need not any more.
-    pub(super) fn forget_questions(&mut self, worker: WorkerId) {
-        for (asker, id) in self.router.gone(worker.into()) {
-            if let Peer::Worker(worker) = asker {
-                self.fail(worker, worker, id, &gone(worker.into()));
+    pub(super) fn forget_questions(&mut self, ended: WorkerId) {
+        for (asker, id) in self.router.gone(ended.into()) {
+            if let Peer::Worker(asker) = asker {
+                self.fail(asker, ended, id, &gone(ended.into()));
             }
         }
     }

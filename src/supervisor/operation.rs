@@ -180,7 +180,9 @@ impl Supervisor {
         let wanted = match target {
             Scale::To(wanted) => within(i64::from(wanted)),
             Scale::By(more) => within(count as i64 + i64::from(more)),
-            Scale::With { slot } if self.slots.get(usize::from(slot)).is_some_and(|slot| !slot.is_vacant()) => {
+            Scale::With { slot }
+                if self.slots.get(usize::from(slot)).is_some_and(|slot| !slot.is_vacant()) =>
+            {
                 return Err(not_vacant(slot));
             }
             Scale::With { .. } => within(count as i64 + 1),

@@ -176,7 +176,8 @@ impl Supervisor {
             return false;
         }
         slot.role = role;
-        (slot.trial, slot.restarts_exhausted, slot.pending_replacement, slot.fresh) = (false, false, None, true);
+        (slot.trial, slot.restarts_exhausted, slot.pending_replacement, slot.fresh) =
+            (false, false, None, true);
         slot.budget = Default::default();
         true
     }
