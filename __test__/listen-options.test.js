@@ -231,8 +231,8 @@ test('a worker whose only server is its own is ready, and its requests are finis
       'drover',
       () => {
         const server = require('node:http').createServer((_, response) => {
-          console.log('BEGUN');
           process.once('SIGUSR2', () => response.end('done'));
+          console.log('BEGUN');
         });
         server.listen({ port: 0, host: '127.0.0.1', exclusive: true }, () => console.log(`LISTENS ${server.address().port}`));
       },
