@@ -281,8 +281,8 @@ for (const [where, env] of Object.entries(environments)) {
         app.get('/', (_, response) => response.send('ok'));
         app.start({ port, host: '127.0.0.1', backlog: 16, signal: abort.signal }).then(() => {
           if (app.isWorker) return;
-          console.log(`STARTED ${app.address().port === port}`);
           process.once('SIGUSR1', () => abort.abort());
+          console.log(`STARTED ${app.address().port === port}`);
         });
       },
       { given: { port }, env },
