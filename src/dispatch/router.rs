@@ -49,8 +49,6 @@ pub struct Router {
     successions: Successions,
     siblings: Siblings,
     outages: Outages,
-    /// Every worker has started, or has used up its budget: from then on a lost address is told.
-    is_started: bool,
 }
 
 impl Router {
@@ -79,7 +77,6 @@ impl Router {
             successions: Successions::default(),
             siblings: Siblings::default(),
             outages: Outages::default(),
-            is_started: false,
             settings,
         }
     }
@@ -442,10 +439,8 @@ impl Router {
     }
 
     fn look_for_outages(&mut self, now: Duration) {
-        if self.is_started {
-            let reports = self.outages.look(self.listeners.addresses(self.workers.slots()), now);
-            self.tell_all(reports);
-        }
+        let reports = self.outages.look(self.listeners.addresses(self.workers.slots()), now);
+        self.tell_all(reports);
     }
 
     // Who accepts.
@@ -493,7 +488,7 @@ impl Router {
             }
             Command::Succeed { worker } => self.succeed(worker),
             Command::Started => {
-                self.is_started = true;
+                self.outages.started();
                 self.siblings.started(now);
             }
             Command::Promote { worker } => self.promote(worker, now),

@@ -30,7 +30,7 @@ fn what_lay_unread_in_the_channel_comes_round_when_the_server_closes() {
     for mut client in clients {
         assert_eq!(client.who(), 1);
     }
-    assert!(manual.take().is_none(), "nothing is left for the closed door");
+    assert!(manual.take().is_none(), "nothing is left for the closed server");
 }
 
 #[test]

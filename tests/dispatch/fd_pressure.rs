@@ -32,7 +32,7 @@ fn when_every_worker_is_short_of_descriptors_connections_are_pushed() {
     assert_eq!(workers.iter().map(Worker::pushed).sum::<u64>(), 40);
 }
 
-/// Twenty connections wait when the worker opens its door; how many it gets in each message.
+/// Twenty connections wait when the worker opens its server; how many it gets in each message.
 fn messages(fd_pressure: bool) -> Vec<usize> {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let _clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();

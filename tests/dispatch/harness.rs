@@ -338,9 +338,9 @@ impl Cluster {
     }
 
     #[track_caller]
-    pub fn report_stuck(&self, unresponsive: u16) {
+    pub fn report_unresponsive(&self, unresponsive: u16) {
         self.report(
-            "stuck",
+            "unresponsive",
             |report| matches!(report, Report::Unresponsive { slot } if *slot == unresponsive),
         );
     }

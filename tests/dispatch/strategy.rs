@@ -83,7 +83,7 @@ fn least_response_time_prefers_the_fast_worker_in_both_modes() {
         let (cluster, site, workers) = Cluster::serving(settings, 2);
         workers[0].answers_in(50_000.0);
         workers[1].answers_in(100.0);
-        // The odds of direct mode are stated anew with every change of doors.
+        // The odds of direct mode are computed anew with every change of shares.
         cluster.serve_manual(WorkerId::new(1, 1), &site);
         let fast = share(&who(&site, 100), 1);
         assert!(fast >= least, "{fast} of 100, at least {least}");

@@ -1,4 +1,4 @@
-//! A worker that is stuck (rule 6): judged by its beat while work lies unread, relieved once, and never
+//! A worker that is unresponsive (rule 6): judged by its heartbeat while work lies unread, relieved once, and never
 //! accused when it only sleeps.
 
 use std::time::{Duration, Instant};
@@ -16,16 +16,16 @@ fn modes() -> [Settings; 2] {
     [Settings { mode: drover::dispatch::DispatchMode::Push, ..settings() }, direct()]
 }
 
-fn stuck_reports(cluster: &Cluster, of: u16) -> usize {
+fn unresponsive_reports(cluster: &Cluster, of: u16) -> usize {
     cluster.reports(|report| matches!(report, Report::Unresponsive { slot } if *slot == of))
 }
 
 /// Connects until worker 0, which is blocked, has been found out. All of the clients.
-fn clients_until_stuck(cluster: &Cluster, site: &Site) -> Vec<Client> {
+fn clients_until_unresponsive(cluster: &Cluster, site: &Site) -> Vec<Client> {
     let mut clients = Vec::new();
     let until = Instant::now() + TIMEOUT;
-    while stuck_reports(cluster, 0) == 0 {
-        assert!(Instant::now() < until, "worker 0 was never found stuck");
+    while unresponsive_reports(cluster, 0) == 0 {
+        assert!(Instant::now() < until, "worker 0 was never found unresponsive");
         let client = Client::to(site.to());
         // A client of the other worker hears from it at once, one of the blocked worker's when it is relieved.
         client.is_silent_for(Duration::from_millis(5));
@@ -39,7 +39,7 @@ fn connections_that_a_blocked_worker_has_not_read_are_served_by_others() {
     for settings in modes() {
         let (cluster, site, mut workers) = Cluster::serving(settings, 2);
         workers[0].block();
-        for mut client in clients_until_stuck(&cluster, &site) {
+        for mut client in clients_until_unresponsive(&cluster, &site) {
             assert_eq!(client.who(), 1);
         }
         assert_eq!(workers[0].taken(), 0);
@@ -47,18 +47,18 @@ fn connections_that_a_blocked_worker_has_not_read_are_served_by_others() {
 }
 
 #[test]
-fn a_stuck_worker_gets_nothing_new_until_its_loop_turns() {
+fn an_unresponsive_worker_gets_nothing_new_until_its_loop_turns() {
     for settings in modes() {
         let (cluster, site, mut workers) = Cluster::serving(settings, 2);
         workers[0].block();
-        let mut clients = clients_until_stuck(&cluster, &site);
+        let mut clients = clients_until_unresponsive(&cluster, &site);
         let until = Instant::now() + SEVERAL_VERDICTS;
         while Instant::now() < until {
             let mut client = Client::to(site.to());
             assert_eq!(client.who(), 1);
             clients.push(client);
         }
-        assert_eq!(stuck_reports(&cluster, 0), 1, "it was not tried again with a client's connection");
+        assert_eq!(unresponsive_reports(&cluster, 0), 1, "it was not tried again with a client's connection");
         workers[0].unblock();
         // Nothing is waiting for it any more, and no client comes: it is well all the same.
         cluster.report_recovered(0);
@@ -73,25 +73,25 @@ fn a_worker_that_a_debugger_may_stop_keeps_what_it_was_given() {
     workers[0].block();
     let mut clients: Vec<Client> = (0..4).map(|_| Client::to(site.to())).collect();
     assert!(clients[0].is_silent_for(SEVERAL_VERDICTS), "nobody else answers");
-    assert_eq!(stuck_reports(&cluster, 0), 0);
+    assert_eq!(unresponsive_reports(&cluster, 0), 0);
     workers[0].unblock();
     assert_eq!(clients.iter_mut().map(Client::who).collect::<Vec<_>>(), [0, 1, 0, 1]);
 }
 
 #[test]
-fn a_connection_is_taken_back_from_a_stuck_worker_once() {
+fn a_connection_is_taken_back_from_an_unresponsive_worker_once() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let (first, second) = (cluster.manual(0), cluster.manual(1));
     cluster.serve_manual(first.id, &site);
     let client = Client::to(site.to());
     first.await_message();
-    cluster.report_stuck(0);
+    cluster.report_unresponsive(0);
     cluster.serve_manual(second.id, &site);
     second.await_message();
-    cluster.report_stuck(1);
+    cluster.report_unresponsive(1);
     drop(first);
     cluster.dead(WorkerId::new(0, 1));
-    // Goes to a stuck worker because there is no other, and has been nowhere else.
+    // Goes to an unresponsive worker because there is no other, and has been nowhere else.
     let mut fresh = Client::to(site.to());
     assert!(fresh.is_silent_for(SEVERAL_VERDICTS));
     let _worker = cluster.worker(2, &site);
@@ -104,14 +104,14 @@ fn a_connection_is_taken_back_from_a_stuck_worker_once() {
 }
 
 #[test]
-fn a_stuck_worker_is_sent_what_wakes_it_and_is_well_when_it_has_read_it() {
+fn an_unresponsive_worker_is_sent_what_wakes_it_and_is_well_when_it_has_read_it() {
     for settings in modes() {
         let (cluster, site, _) = Cluster::serving(settings, 0);
         let asleep = cluster.manual(0);
         let listener = cluster.share(0, &site);
         cluster.serve_manual(asleep.id, &site);
         let _other = cluster.worker(1, &site);
-        for mut client in clients_until_stuck(&cluster, &site) {
+        for mut client in clients_until_unresponsive(&cluster, &site) {
             assert_eq!(client.who(), 1);
         }
         asleep.await_message();
@@ -129,7 +129,7 @@ fn a_fresh_connection_is_rescued_as_soon_as_somebody_can_take_it() {
     // It lives and makes progress, but it does not serve yet.
     let starting = cluster.idle_worker(1);
     let mut client = Client::to(site.to());
-    cluster.report_stuck(0);
+    cluster.report_unresponsive(0);
     assert!(client.is_silent_for(SEVERAL_VERDICTS));
     cluster.serve(&starting, &site);
     assert_eq!(client.who(), 1);
@@ -141,7 +141,7 @@ fn the_only_worker_keeps_its_connections_however_long_it_is_blocked() {
     let manual = cluster.manual(0);
     cluster.serve_manual(manual.id, &site);
     let mut clients: Vec<Client> = (0..3).map(|_| Client::to(site.to())).collect();
-    cluster.report_stuck(0);
+    cluster.report_unresponsive(0);
     clients.push(Client::to(site.to()));
     let mut taken = Vec::new();
     while taken.len() < clients.len() {
@@ -159,14 +159,14 @@ fn the_only_worker_keeps_its_own_queue_in_direct_mode() {
     let (cluster, site, mut workers) = Cluster::serving(direct(), 1);
     workers[0].block();
     let mut clients: Vec<Client> = (0..3).map(|_| Client::to(site.to())).collect();
-    cluster.report_stuck(0);
+    cluster.report_unresponsive(0);
     workers[0].unblock();
     clients.iter_mut().for_each(|client| assert_eq!(client.who(), 0));
     assert_eq!(workers[0].accepted(), 3);
 }
 
 #[test]
-fn an_idle_worker_is_never_stuck_however_long_its_loop_stands() {
+fn an_idle_worker_is_never_unresponsive_however_long_its_loop_stands() {
     let (cluster, idle_site, mut workers) = Cluster::serving(settings(), 1);
     let busy_site = cluster.open(&second_tcp("127.0.0.1"));
     let _busy = cluster.worker(1, &busy_site);
@@ -175,7 +175,7 @@ fn an_idle_worker_is_never_stuck_however_long_its_loop_stands() {
     while Instant::now() < until {
         assert_eq!(Client::to(busy_site.to()).who(), 1);
     }
-    assert_eq!(stuck_reports(&cluster, 0), 0);
+    assert_eq!(unresponsive_reports(&cluster, 0), 0);
     workers[0].unblock();
     assert_eq!(Client::to(idle_site.to()).who(), 0);
 }
@@ -189,7 +189,7 @@ fn nobody_is_judged(settings: Settings) {
     let client = Client::to(site.to());
     assert!(client.is_silent_for(SEVERAL_VERDICTS));
     assert_eq!(manual.take().unwrap().fds.len(), 1);
-    assert_eq!(stuck_reports(&cluster, 0), 0);
+    assert_eq!(unresponsive_reports(&cluster, 0), 0);
 }
 
 #[test]

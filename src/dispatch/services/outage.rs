@@ -36,9 +36,18 @@ impl Service {
 
 /// The addresses, and whether somebody serves them.
 #[derive(Default)]
-pub struct Outages(BTreeMap<GroupId, Service>);
+pub struct Outages {
+    services: BTreeMap<GroupId, Service>,
+    /// Every worker has started, or has used up its budget: from then on a lost address is told.
+    is_started: bool,
+}
 
 impl Outages {
+    /// Every worker has started.
+    pub fn started(&mut self) {
+        self.is_started = true;
+    }
+
     /// What is to be said of the addresses as they are now.
     pub fn look<'a>(
         &mut self,
@@ -46,18 +55,21 @@ impl Outages {
         now: Duration,
     ) -> Vec<Report> {
         let mut reports = Vec::new();
+        if !self.is_started {
+            return reports;
+        }
         for address in addresses {
             // One that the cluster has let go of is nobody's any more.
             if !address.is_open || address.is_released || address.is_closing {
                 continue;
             }
             let is_served = address.shares.any_open();
-            let before = self.0.get(&address.group).copied().unwrap_or_default();
+            let before = self.services.get(&address.group).copied().unwrap_or_default();
             if is_served == (before == Service::Served) || address.is_of_one_worker {
                 continue;
             }
             let (service, report) = before.next(address.name, is_served, now);
-            self.0.insert(address.group, service);
+            self.services.insert(address.group, service);
             reports.extend(report);
         }
         reports
@@ -65,7 +77,7 @@ impl Outages {
 
     /// The address is gone.
     pub fn forget(&mut self, group: GroupId) {
-        self.0.remove(&group);
+        self.services.remove(&group);
     }
 }
 
@@ -122,6 +134,8 @@ mod tests {
             (AddressView { is_of_one_worker: true, ..view(&closed) }, 0),
         ] {
             let mut outages = Outages::default();
+            assert_eq!(outages.look([view(&open), lost].into_iter(), SECOND).len(), 0, "it starts");
+            outages.started();
             assert_eq!(outages.look([view(&open)].into_iter(), SECOND).len(), 0);
             assert_eq!(outages.look([lost].into_iter(), SECOND).len(), told);
             assert_eq!(outages.look([lost].into_iter(), SECOND).len(), 0, "it is told once");

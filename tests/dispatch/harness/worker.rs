@@ -69,7 +69,7 @@ impl ManualWorker {
         self.run_behind(Vec::new())
     }
 
-    /// A thread takes the seat and finds its doors open.
+    /// A thread takes the slot and finds its servers open.
     pub fn run_behind(self, shares: Vec<(GroupId, Option<OwnedFd>)>) -> Worker {
         let (orders, received) = channel();
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
@@ -254,7 +254,7 @@ impl Body {
     fn adopt(&mut self, group: GroupId, fd: OwnedFd) {
         let serves = self.shares.iter().any(|(open, _)| *open == group);
         let WorkerId { slot, generation } = self.manual.id;
-        let worker_config = if serves { format!("{slot}.{generation}\n") } else { "a closed door\n".into() };
+        let worker_config = if serves { format!("{slot}.{generation}\n") } else { "a closed server\n".into() };
         // The client may be gone.
         let _ = rustix::io::write(&fd, worker_config.as_bytes());
         self.open.push(fd);
