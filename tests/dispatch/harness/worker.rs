@@ -254,7 +254,8 @@ impl Body {
     fn adopt(&mut self, group: GroupId, fd: OwnedFd) {
         let serves = self.shares.iter().any(|(open, _)| *open == group);
         let WorkerId { slot, generation } = self.manual.id;
-        let worker_config = if serves { format!("{slot}.{generation}\n") } else { "a closed server\n".into() };
+        let worker_config =
+            if serves { format!("{slot}.{generation}\n") } else { "a closed server\n".into() };
         // The client may be gone.
         let _ = rustix::io::write(&fd, worker_config.as_bytes());
         self.open.push(fd);
