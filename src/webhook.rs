@@ -10,6 +10,9 @@ use serde_json::Value;
 
 use crate::config::Secret;
 use crate::error_groups::throttle::retry_after;
+use client::{Answer, Client, Failure};
+
+mod client;
 
 /// Messages that may wait.
 const MAX_WAITING: usize = 100;
@@ -44,7 +47,8 @@ impl Webhook {
     pub fn start(target: Target, complain: impl Fn(String) + Send + 'static) -> io::Result<Self> {
         let (queue, messages) = sync_channel(MAX_WAITING);
         let (going_on, over) = channel();
-        let sender = Poster { target, over, complain: Box::new(complain) };
+        let client = Client::new()?;
+        let sender = Poster { target, client, over, complain: Box::new(complain) };
         let thread =
             std::thread::Builder::new().name("drover-webhook".into()).spawn(move || sender.run(&messages))?;
         Ok(Self { queue: Some(queue), going_on: Some(going_on), thread: Some(thread) })
@@ -68,14 +72,13 @@ impl Drop for Webhook {
 
 struct Poster {
     target: Target,
+    client: Client,
     over: Receiver<()>,
     complain: Box<dyn Fn(String) + Send>,
 }
 
 impl Poster {
     fn run(self, messages: &Receiver<Value>) {
-        let agent =
-            ureq::Agent::new_with_config(ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).build());
         let mut ends: Option<Instant> = None;
         let mut lost = 0;
         while let Ok(message) = messages.recv() {
@@ -87,7 +90,7 @@ impl Poster {
                 lost += 1;
                 continue;
             }
-            if let Err(Refused { why, .. }) = self.deliver(&agent, &message, left) {
+            if let Err(Refused { why, .. }) = self.deliver(&message, left) {
                 let text = message["text"].as_str().unwrap_or_default();
                 (self.complain)(format!("errorHandling.reporting.webhook took no message ({why}): {text}"));
             }
@@ -99,11 +102,13 @@ impl Poster {
         }
     }
 
-    fn deliver(&self, agent: &ureq::Agent, message: &Value, left: Option<Duration>) -> Result<(), Refused> {
+    fn deliver(&self, message: &Value, left: Option<Duration>) -> Result<(), Refused> {
         let mut retry = 0;
         loop {
-            let timeout_of = left.unwrap_or(TIMEOUT);
-            let Err(refused) = attempt(agent, &self.target.url, message, timeout_of) else { return Ok(()) };
+            let timeout = left.unwrap_or(TIMEOUT);
+            let Err(refused) = attempt(&self.client, &self.target.url, message, timeout) else {
+                return Ok(());
+            };
             let target = &self.target;
             let pause = retry_after(retry, target.max_retries, target.initial_delay, target.max_delay);
             let Some(pause) = pause.filter(|_| left.is_none()) else { return Err(refused) };
@@ -128,32 +133,21 @@ struct Refused {
 
 /// # Errors
 /// It was not taken.
-fn attempt(agent: &ureq::Agent, url: &Secret, message: &Value, timeout_of: Duration) -> Result<(), Refused> {
-    let request = agent
-        .post(url.reveal())
-        .config()
-        .timeout_global(Some(timeout_of))
-        // Another address gets no message, and less than that no redirect may make of it.
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .build()
-        .header("Content-Type", "application/json")
-        .header("User-Agent", concat!("drover/", env!("CARGO_PKG_VERSION")));
-    let why = match request.send(message.to_string()) {
-        Ok(answer) if answer.status().is_success() => return Ok(()),
-        Ok(answer) => {
+fn attempt(client: &Client, url: &Secret, message: &Value, timeout: Duration) -> Result<(), Refused> {
+    let why = match client.post(url.reveal(), message.to_string(), timeout) {
+        Ok(Answer { status: 200..=299, .. }) => return Ok(()),
+        Ok(Answer { status, headers }) => {
             // A date, which it may be as well, is as good as none: the pauses grow anyway.
-            let seconds =
-                answer.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+            let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
             let wait = seconds.map_or(Duration::ZERO, Duration::from_secs).min(MAX_WAIT);
-            return Err(Refused { why: format!("it answered {}", answer.status().as_u16()), wait });
+            return Err(Refused { why: format!("it answered {status}"), wait });
         }
-        Err(ureq::Error::Timeout(_)) => format!("no answer in {} ms", timeout_of.as_millis()),
-        Err(ureq::Error::HostNotFound) => "its host is not known".into(),
-        Err(ureq::Error::Io(error)) => error.kind().to_string(),
-        Err(ureq::Error::Tls(_) | ureq::Error::Rustls(_)) => "no TLS with it".into(),
-        Err(_) => "it could not be reached".into(),
+        Err(Failure::NoAnswer) => format!("no answer in {} ms", timeout.as_millis()),
+        Err(Failure::UnknownHost) => "its host is not known".into(),
+        Err(Failure::Connection(kind)) => kind.to_string(),
+        Err(Failure::Tls) => "no TLS with it".into(),
+        Err(Failure::Proxy) => "the proxy lets nobody through".into(),
+        Err(Failure::Address | Failure::Protocol) => "it could not be reached".into(),
     };
     Err(Refused { why, wait: Duration::ZERO })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -67,11 +68,9 @@ fn text(output: Output) -> String {
 
 fn entropy() -> Result<[u8; 32]> {
     let mut bytes = [0u8; 32];
-    let read = rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty());
-    match read {
-        Ok(32) => Ok(bytes),
-        _ => Err(Error::new(Code::System, "the kernel gave no random bytes")),
-    }
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| Error::new(Code::System, "the kernel gave no random bytes"))?;
+    Ok(bytes)
 }
 
 #[napi]

@@ -1,6 +1,7 @@
 //! Addresses and networks: which proxies are trusted, which hosts are loopback.
 
 use super::kind::{Refusal, Shape};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::fmt;
@@ -10,25 +11,12 @@ use std::str::FromStr;
 /// An address and how many of its leading bits count. Written `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
+pub struct Network(IpNet);
 
 impl Network {
     /// Whether `address` lies in this network; an IPv4 address in IPv6 clothes counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let distinct = own.to_bits() ^ other.to_bits();
-                distinct.checked_shr(32 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let distinct = own.to_bits() ^ other.to_bits();
-                distinct.checked_shr(128 - u32::from(self.bits)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&address.to_canonical())
     }
 }
 
@@ -39,9 +27,9 @@ impl FromStr for Network {
         let (address, bits) =
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| "not an address")?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = bits.map_or(Ok(most), str::parse).map_err(|_| "not a number of bits")?;
-        if bits > most { Err("more bits than an address has") } else { Ok(Self { address, bits }) }
+        let Some(bits) = bits else { return Ok(Self(address.into())) };
+        let bits = bits.parse().map_err(|_| "not a number of bits")?;
+        IpNet::new(address, bits).map(Self).map_err(|_| "more bits than an address has")
     }
 }
 
@@ -61,7 +49,7 @@ impl From<Network> for String {
 
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.bits)
+        self.0.fmt(f)
     }
 }
 

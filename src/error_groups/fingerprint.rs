@@ -3,20 +3,20 @@
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
+use ring::digest::{Context, SHA256};
 
 use super::Occurrence;
 
 /// Twelve hexadecimal digits.
 pub fn fingerprint(occurrence: &Occurrence) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Context::new(&SHA256);
     let place = occurrence.stack.as_deref().and_then(place).unwrap_or_default();
     let first_line = occurrence.message.lines().next().unwrap_or_default();
     for part in [&format!("{:?}", occurrence.class), &general(first_line), &general(place)] {
         hash.update(part.as_bytes());
-        hash.update([0]);
+        hash.update(&[0]);
     }
-    hash.finalize().iter().take(6).fold(String::new(), |mut text, byte| {
+    hash.finish().as_ref().iter().take(6).fold(String::new(), |mut text, byte| {
         // Writing to a text cannot fail.
         let _ = write!(text, "{byte:02x}");
         text

@@ -11,6 +11,7 @@ use axum::http::{Request, header};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use crate::ipc::control::Protocol;
@@ -66,6 +67,10 @@ pub async fn ask(ours: TcpStream, protocol: Protocol, path: &str, time: Duration
     }
 }
 
+/// Bytes both ways. One type for every client: hyper's code is there once.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
 async fn send(
     stream: tokio::net::TcpStream,
     protocol: Protocol,
@@ -73,7 +78,7 @@ async fn send(
     status: &AtomicU16,
 ) -> Result<(), hyper::Error> {
     let mut request = Request::new(Body::empty());
-    let io = TokioIo::new(stream);
+    let io = TokioIo::new(Box::new(stream) as Box<dyn Stream>);
     let headers = request.headers_mut();
     headers.insert(header::USER_AGENT, header::HeaderValue::from_static(AGENT));
     match protocol {

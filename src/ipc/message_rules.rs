@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 
-use jsonschema::Validator;
 use serde_json::Value;
 
 use super::message::{Format, Peer, json_of};
 use crate::config::IpcPolicy;
 use crate::config::IpcRule;
+use crate::config::JsonSchema;
 
 /// Why a message is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Refusal {
 
 pub struct Policy {
     allow: Option<Vec<IpcRule>>,
-    schemas: HashMap<String, Validator>,
+    schemas: HashMap<String, JsonSchema>,
 }
 
 /// A rule's names for both sides of it.
@@ -38,9 +38,10 @@ impl Policy {
     /// None: everybody may send everything, and nothing need be looked at.
     pub fn of(config: &IpcPolicy) -> Option<Self> {
         // Schemas that are none were refused with the configuration.
-        let schemas = config.schemas.iter().filter_map(|(kind, schema)| {
-            jsonschema::validator_for(schema).ok().map(|validator| (kind.clone(), validator))
-        });
+        let schemas = config
+            .schemas
+            .iter()
+            .filter_map(|(kind, schema)| JsonSchema::new(schema).ok().map(|schema| (kind.clone(), schema)));
         let policy = Self { allow: config.allow.clone(), schemas: schemas.collect() };
         (policy.allow.is_some() || !policy.schemas.is_empty()).then_some(policy)
     }
@@ -64,11 +65,7 @@ impl Policy {
         };
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| Refusal::Misshapen(format!("it is no JSON: {error}")))?;
-        let faults: Vec<String> = schema
-            .iter_errors(&value)
-            .take(3)
-            .map(|fault| format!("{} at '{}'", fault, fault.instance_path()))
-            .collect();
+        let faults = schema.faults(&value, 3);
         if faults.is_empty() { Ok(()) } else { Err(Refusal::Misshapen(faults.join("; "))) }
     }
 

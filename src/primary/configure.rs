@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac;
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::logging;
 use super::setup::{Checks, Reporting, Setup, Watching, WorkerConfig};
@@ -196,10 +196,9 @@ fn cluster_key(config: &Config, entropy: &Entropy) -> Result<Key> {
 
 fn fresh() -> Result<[u8; KEY]> {
     let mut bytes = [0; KEY];
-    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
-        Ok(KEY) => Ok(bytes),
-        _ => Err(Error::new(Code::System, "the kernel gave no random bytes")),
-    }
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| Error::new(Code::System, "the kernel gave no random bytes"))?;
+    Ok(bytes)
 }
 
 fn launch(
@@ -346,12 +345,8 @@ fn fallback(config: &Config) -> Fallback {
 fn cookie_key(config: &Config, entropy: &Entropy) -> Vec<u8> {
     let secret = config.load_balancing.affinity_cookie.secret.as_ref().or(config.ipc.key.as_ref());
     let Some(secret) = secret.map(Secret::reveal) else { return entropy.to_vec() };
-    // HMAC takes keys of any length.
-    let Ok(mut mac) = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes()) else {
-        return entropy.to_vec();
-    };
-    mac.update(b"drover affinity key");
-    mac.finalize().into_bytes().to_vec()
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    hmac::sign(&key, b"drover affinity key").as_ref().to_vec()
 }
 
 fn cookie_attributes(balancing: &LoadBalancing) -> String {

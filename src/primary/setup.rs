@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 
 use crate::config::Secret;
@@ -96,7 +97,7 @@ impl Setup {
     pub fn keys(&self, worker: WorkerId) -> io::Result<Option<WorkerKeys>> {
         let Some(key) = &self.key else { return Ok(None) };
         let mut salt = [0; SALT];
-        rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
+        SystemRandom::new().fill(&mut salt).map_err(|_| no_random_bytes())?;
         Ok(Some(WorkerKeys::derive(key, &salt, worker)))
     }
 }
@@ -155,9 +156,13 @@ impl WorkerConfig {
     }
 }
 
+fn no_random_bytes() -> io::Error {
+    io::Error::other("the kernel gave no random bytes")
+}
+
 /// Nothing that a program writes by chance, or because a client asks it to.
 fn report_mark() -> io::Result<String> {
     let mut random = [0; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    SystemRandom::new().fill(&mut random).map_err(|_| no_random_bytes())?;
     Ok(format!("\u{1c}{:032x}\u{1c}", u128::from_ne_bytes(random)))
 }

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use ring::rand::{SecureRandom, SystemRandom};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
-use rustix::rand::{GetRandomFlags, getrandom};
 use zeroize::Zeroizing;
 
 use crate::ipc::ticket_keys::{CELLS, EPOCH, FIRST_EPOCH, KEY_BYTES, end_of, epoch_at, key_of, missing};
@@ -80,9 +80,8 @@ impl Tickets {
 
     fn make(&mut self, epoch: u32) -> io::Result<()> {
         let mut bytes = Zeroizing::new([0u8; KEY_BYTES]);
-        if getrandom(bytes.as_mut_slice(), GetRandomFlags::empty())? != KEY_BYTES {
-            return Err(io::Error::other("the kernel gave too few random bytes"));
-        }
+        let filled = SystemRandom::new().fill(bytes.as_mut_slice());
+        filled.map_err(|_| io::Error::other("the kernel gave no random bytes"))?;
         for (cell, eight) in self.memory.cells()[key_of(epoch)].iter().zip(bytes.chunks_exact(8)) {
             let eight = eight.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte));
             cell.store(eight, Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! `security`: what workers may do and whom they may talk to.
 
+use crate::config::json_schema::JsonSchema;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
@@ -52,7 +53,7 @@ const SCHEMAS: Shape =
 
 fn read_schemas(raw: &Value) -> Result<Value, Refusal> {
     for (kind, schema) in raw.as_object().ok_or(None)? {
-        if let Err(fault) = jsonschema::validator_for(schema) {
+        if let Err(fault) = JsonSchema::new(schema) {
             return Err(Some(format!("the schema of {kind:?} is none: {fault}")));
         }
     }

@@ -3,26 +3,25 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use ring::hmac;
 
 const SIGNATURE: usize = 16;
 
-fn mac(slot: u16, key: &[u8]) -> Hmac<Sha256> {
-    // HMAC takes keys of any length.
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(key).unwrap_or_else(|_| unreachable!());
-    mac.update(b"drover affinity ");
-    mac.update(&slot.to_be_bytes());
-    mac
+fn sign(slot: u16, key: &hmac::Key) -> hmac::Tag {
+    let mut signed = hmac::Context::with_key(key);
+    signed.update(b"drover affinity ");
+    signed.update(&slot.to_be_bytes());
+    signed.sign()
 }
 
 /// `<slot>.<signature>`.
 pub fn cookie_value(slot: u16, key: &[u8]) -> String {
-    let signature = mac(slot, key).finalize().into_bytes();
-    format!("{slot}.{}", URL_SAFE_NO_PAD.encode(&signature[..SIGNATURE]))
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    format!("{slot}.{}", URL_SAFE_NO_PAD.encode(&sign(slot, &key).as_ref()[..SIGNATURE]))
 }
 
-/// The slot that a cookie names, if drover signed it. Compared in constant time.
+/// The slot that a cookie names, if drover signed it. Both signatures are signed once more before they are compared, in
+/// constant time.
 pub fn cookie_slot(value: &str, key: &[u8]) -> Option<u16> {
     let (slot, signature) = value.split_once('.')?;
     let slot: u16 = slot.parse().ok()?;
@@ -30,7 +29,9 @@ pub fn cookie_slot(value: &str, key: &[u8]) -> Option<u16> {
     if signature.len() != SIGNATURE {
         return None;
     }
-    mac(slot, key).verify_truncated_left(&signature).is_ok().then_some(slot)
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    let expected = hmac::sign(&key, &sign(slot, &key).as_ref()[..SIGNATURE]);
+    hmac::verify(&key, &signature, expected.as_ref()).is_ok().then_some(slot)
 }
 
 #[cfg(test)]
