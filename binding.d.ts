@@ -22,9 +22,9 @@ export declare class Configuration {
 export type NativeConfiguration = Configuration
 
 /** Where this process writes its metrics. */
-export declare class Meters {
+export declare class MetricStore {
   /** In no cluster: nobody else reads them. */
-  static alone(): Meters
+  static singleProcess(): MetricStore
   /**
    * `into.cells` becomes an ArrayBuffer of doubles, which cells are counted in; cell 1 has the number of values
    * that found no room. `{ ok }` or `{ error }`.
@@ -34,10 +34,10 @@ export declare class Meters {
   define(definition: any): any
   /** The cell of a new series' first value, or -1 when there is no room for it. */
   series(family: number, labels: Array<string>): number
-  /** What this place has, as `userMetrics` tells it. */
-  told(): any
+  /** What this place has, as `userMetrics` has it. */
+  snapshot(): any
 }
-export type NativeMeters = Meters
+export type NativeMetricStore = MetricStore
 
 export declare class NativeMonitor {
   constructor()
@@ -56,7 +56,7 @@ export declare class NativeMonitor {
  */
 export declare class Primary {
   /** `launching`: how a worker is run. Check `refusal` before anything else. */
-  constructor(configuration: Configuration, launching: any, told: (arg: string) => void)
+  constructor(configuration: Configuration, launching: any, onOutput: (arg: string) => void)
   /** Why there is no primary: `{ code, message, details }`, or null. */
   get refusal(): any
   open(id: number, address: any, options: any): void
@@ -74,7 +74,7 @@ export declare class Primary {
   order(id: number, verb: string, argument: any): void
   /** The process got a signal that asks it to stop: SIGTERM or SIGINT. */
   signalled(signal: string): void
-  /** The process is about to end in order; returns when the workers have been told. */
+  /** The process is about to end in order; returns when the workers have their notice. */
   shutdownNotice(): void
   /**
    * As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
@@ -97,7 +97,7 @@ export declare class Primary {
   /** A request for each of these receivers: see [`super::messages::request_all`]. */
   requestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
   /** Where the primary's program writes metrics of its own. */
-  metricStore(): Meters | null
+  metricStore(): MetricStore | null
   /**
    * Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
    * new. `{ ok }`, or `{ error }` when it was left out.
@@ -122,15 +122,6 @@ export type NativePrimary = Primary
 
 /** The slot that an affinity cookie names, or -1. `key` in base64. */
 export declare function affinitySlot(value: string, key: string): number
-
-/** A connection has come. */
-export declare function aloneOpened(): void
-
-/** `state` as `WorkerInfo.detail` has it; `port` 0: none. */
-export declare function aloneStands(state: string, port: number): void
-
-/** `{ workers, metrics, health }`, each as every process of a cluster tells it; `what` is one of these. */
-export declare function aloneTells(what: string): any
 
 /**
  * Takes over the channel that the primary with this pid left. `{ ok: hello }`, `{ ok: null }` when this
@@ -184,10 +175,10 @@ export interface Constants {
 export declare function defaultValues(): any
 
 /**
- * Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
+ * Gives the connection behind a descriptor to another worker; false when that cannot be now. `remainingMs` 0: it has
  * not asked yet. The caller closes its own descriptor in the same turn.
  */
-export declare function giveAway(group: number, fd: number, remainingMs: number, served: number): boolean
+export declare function handOff(group: number, fd: number, remainingMs: number, served: number): boolean
 
 /**
  * Before the last bytes of a connection: they leave with the FIN that follows. False when it has no packets to
@@ -271,11 +262,20 @@ export declare function replaceDescriptor(number: number, fd: number): number
  */
 export declare function sendLastBytes(fd: number, all: boolean): void
 
+/** A connection has come. */
+export declare function singleProcessOpened(): void
+
+/** `state` as `WorkerInfo.detail` has it; `port` 0: none. */
+export declare function singleProcessState(state: string, port: number): void
+
+/** `{ workers, metrics, health }`, each as every process of a cluster has it; `what` is one of these. */
+export declare function singleProcessView(what: string): any
+
 /**
  * Begins to count, if it has not begun. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those
  * of a worker's page. `{ ok }` or `{ error }`.
  */
-export declare function startAlone(into: object): any
+export declare function startSingleProcess(into: object): any
 
 /**
  * Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
@@ -321,6 +321,15 @@ export declare function workerClusterHealth(): any
 
 /** The cluster's metrics; see [`view::metrics`]. */
 export declare function workerClusterMetrics(): any
+
+/**
+ * Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
+ * `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
+ */
+export declare function workerCommand(id: number, verb: string, argument: any): any
+
+/** What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
+export declare function workerCommandResult(id: number): any
 
 /** The file has so many bytes, or `failure` says why there is none. */
 export declare function workerDiagnosed(id: number, bytes: number, failure?: string | undefined | null): void
@@ -388,19 +397,10 @@ export declare function workerLingered(left: any, waitedMs?: number | undefined 
 export declare function workerListen(address: any, options: any): any
 
 /** Where this worker's program writes metrics of its own; null in a process that is no worker. */
-export declare function workerMeters(): NativeMeters | null
+export declare function workerMetricStore(): NativeMetricStore | null
 
 /** The name of a slot's worker: see [`super::messages::name`]. */
 export declare function workerName(slot: number): number
-
-/**
- * Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
- * `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
- */
-export declare function workerOrder(id: number, verb: string, argument: any): any
-
-/** What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
-export declare function workerOrdered(id: number): any
 
 /**
  * Whether the descriptor of this number is a socket of this process's program that can listen: not one of drover's,
@@ -421,9 +421,9 @@ export declare function workerReady(): any
 
 /**
  * Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
- * `workerFailed`. `unsaid`: so many since the last one were not told.
+ * `workerFailed`. `suppressed`: so many since the last one were not reported.
  */
-export declare function workerRejected(error: any, unsaid: number): void
+export declare function workerRejected(error: any, suppressed: number): void
 
 /** A request for each of these receivers: see [`super::messages::request_all`]. */
 export declare function workerRequestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
@@ -437,7 +437,7 @@ export declare function workerRoom(group: number, room: number): void
 /** The server behind the group takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
 
-/** Tells the primary of a slow request: `{ method, path, status, ms, requestId, unsaid }`. */
+/** Tells the primary of a slow request: `{ method, path, status, ms, requestId, suppressed }`. */
 export declare function workerSlow(slow: any): void
 
 /** What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none. */

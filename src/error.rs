@@ -11,7 +11,7 @@ use std::fmt;
 pub enum Code {
     /// The configuration has faults; `details.faults` lists all of them.
     ConfigurationInvalid,
-    /// A value or a method asks for what this version does not bring.
+    /// A value or a method asks for what this version does not support.
     NotSupported,
     /// The method needs a cluster and this process has none.
     NotClustered,

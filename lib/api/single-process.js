@@ -19,7 +19,7 @@ const { isCounted } = symbols.server;
 class SingleProcess {
   constructor() {
     const into = { cells: new ArrayBuffer(0) };
-    unwrap(addon.startAlone(into));
+    unwrap(addon.startSingleProcess(into));
     this.cells = new Float64Array(into.cells);
     const { cells } = this;
     const countResponse = responseCounter(cells, true);
@@ -62,7 +62,7 @@ class SingleProcess {
       bytes.end(this);
     }
     this.connection = (/** @type {any} */ connection) => {
-      addon.aloneOpened();
+      addon.singleProcessOpened();
       connection.on('close', disconnected);
     };
     this.streams = streamCounter(cells, countResponse, null, bytes);
@@ -84,19 +84,19 @@ class SingleProcess {
 
   /** @param {'starting' | 'ready' | 'stopping'} state @param {number} port */
   setState(state, port) {
-    addon.aloneStands(state, port);
+    addon.singleProcessState(state, port);
   }
 
   workers() {
-    return addon.aloneTells('workers');
+    return addon.singleProcessView('workers');
   }
 
   metrics() {
-    return addon.aloneTells('metrics');
+    return addon.singleProcessView('metrics');
   }
 
   health() {
-    return addon.aloneTells('health');
+    return addon.singleProcessView('health');
   }
 }
 

@@ -93,7 +93,7 @@ function remainingTimeout(/** @type {any} */ server, /** @type {any} */ socket, 
 function handOff(server, group, socket, now = runtime.timerNow()) {
   const isNew = socket.bytesRead === 0 && !socket[resuming];
   const remaining = isNew ? 0 : remainingTimeout(server, socket, now);
-  if (!addon.giveAway(group, runtime.descriptorOf(socket), remaining, socket[served] ?? 0)) return false;
+  if (!addon.handOff(group, runtime.descriptorOf(socket), remaining, socket[served] ?? 0)) return false;
   // No shutdown: the connection lives on under the other descriptor.
   socket.destroy();
   return true;

@@ -35,7 +35,7 @@ function slowRequestReporter(limit) {
       status,
       ms: Math.round(duration),
       requestId: knownId(request),
-      unsaid: omitted,
+      suppressed: omitted,
     });
     omitted = 0;
   };

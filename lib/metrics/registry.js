@@ -25,7 +25,7 @@ function storeOf(native, warn) {
     cells: new Float64Array(into.cells),
     define: (definition) => unwrap(native.define(definition)),
     series: (family, labels) => native.series(family, labels),
-    snapshot: () => native.told(),
+    snapshot: () => native.snapshot(),
     warn,
   };
 }
@@ -35,7 +35,7 @@ function localStore() {
   if (addon === null) {
     throw new ClusterError('Metrics need the addon, which this platform does not have', 'NOT_SUPPORTED');
   }
-  return storeOf(addon.Meters.alone(), (text) => console.warn(`drover: ${text}`));
+  return storeOf(addon.MetricStore.singleProcess(), (text) => console.warn(`drover: ${text}`));
 }
 
 class Registry {

@@ -22,7 +22,7 @@ class Commands {
     this.#lastId += 1;
     const id = this.#lastId;
     return new Promise((resolve, reject) => {
-      const { error } = addon.workerOrder(id, verb, argument ?? null);
+      const { error } = addon.workerCommand(id, verb, argument ?? null);
       if (error) reject(fromCore(error));
       else this.#pending.set(id, { resolve, reject });
     });
@@ -30,7 +30,7 @@ class Commands {
 
   /** The result of a command is here. @param {number} id */
   finish(id) {
-    const { ok, error } = addon.workerOrdered(id);
+    const { ok, error } = addon.workerCommandResult(id);
     const command = this.#pending.get(id);
     this.#pending.delete(id);
     if (error) command?.reject(fromCore(error));

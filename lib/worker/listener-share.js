@@ -96,7 +96,7 @@ class ListenerShare {
     const [fd, remaining, served] = connection;
     // At once, or it would come again.
     if (this.credit === null) this.setRoom(0);
-    if (addon.giveAway(this.group, fd, remaining, served)) {
+    if (addon.handOff(this.group, fd, remaining, served)) {
       addon.closeDescriptor(fd);
       this.worker.cells[CLOSED] += 1;
     } else {

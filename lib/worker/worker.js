@@ -54,7 +54,7 @@ class Worker {
     this.commands = new Commands();
     this.events = new EventSubscriptions();
     /** The program's own metrics. */
-    this.registry = new Registry(() => storeOf(addon.workerMeters(), (text) => this.hint(text)));
+    this.registry = new Registry(() => storeOf(addon.workerMetricStore(), (text) => this.hint(text)));
     this.leadership = new Leadership({
       isLeader: false,
       settled: () => this.commands.send('leader', null),

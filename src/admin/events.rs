@@ -16,7 +16,7 @@ use super::Api;
 use super::guard::Way;
 use super::routes::refusal;
 use super::server::Lasting;
-use crate::observe::{EventLog, Since, Told};
+use crate::observe::{EventLog, LoggedEvent, Since};
 
 /// Who may listen at the same time on the port, and as many on the control socket: the others need connections too.
 pub const MAX_LISTENERS: usize = 32;
@@ -81,11 +81,11 @@ pub async fn events(
     // An id and no event: who goes away before the first one comes back to here.
     let waiting = VecDeque::from([Event::default().id(event_log.name(last))]);
     let listening = Listening { event_log, last, waiting, _seat: seat };
-    let told = stream::unfold(listening, async |mut listening| {
+    let events = stream::unfold(listening, async |mut listening| {
         let event = listening.next().await?;
         Some((Ok::<Event, Infallible>(event), listening))
     });
-    Sse::new(told).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(events).keep_alive(KeepAlive::default()).into_response()
 }
 
 impl Listening {
@@ -104,9 +104,9 @@ impl Listening {
                 self.waiting.push_back(Event::default().event("gap").data(gap));
             }
             self.last = newest;
-            let name = |told: Told| {
-                let event = Event::default().id(self.event_log.name(told.id)).event(&told.kind);
-                event.data(&told.event)
+            let name = |logged: LoggedEvent| {
+                let event = Event::default().id(self.event_log.name(logged.id)).event(&logged.kind);
+                event.data(&logged.event)
             };
             self.waiting.extend(found.into_iter().map(name));
         }

@@ -36,7 +36,7 @@ pub fn router(api: Arc<Api>) -> Router {
         .route("/cluster/workers", get(async |State(api): Shared| Json(view::workers(&api.memory, now_ms()))))
         .route("/cluster/history", get(history))
         .route("/cluster/events", get(events))
-        .route("/cluster/errors", get(async |State(api): Shared| Json(api.error_groups.told(now_ms()))))
+        .route("/cluster/errors", get(async |State(api): Shared| Json(api.error_groups.view(now_ms()))))
         .route("/cluster/scaling", get(async |State(api): Shared| Json(scaling(&api))))
         .route("/cluster/logs", get(logs::logs))
         .route("/cluster/log-level", post(logs::set_level))

@@ -76,11 +76,11 @@ impl NativeConfiguration {
     /// `{ error }` with every fault.
     #[napi(getter)]
     pub fn outcome(&self) -> Value {
-        outcome(self.loaded().map(told))
+        outcome(self.loaded().map(view))
     }
 }
 
-fn told(loaded: &Loaded) -> Value {
+fn view(loaded: &Loaded) -> Value {
     let because = match &loaded.clustering {
         Clustering::On => None,
         Clustering::Off { because } => Some(because),

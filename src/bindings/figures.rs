@@ -3,7 +3,7 @@
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::metric_store::NativeMeters;
+use super::metric_store::NativeMetricStore;
 use super::worker::worker;
 use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
@@ -16,9 +16,11 @@ pub fn worker_infos() -> Value {
 }
 
 /// Where this worker's program writes metrics of its own; null in a process that is no worker.
-#[napi(js_name = "workerMeters")]
-pub fn worker_meters() -> Option<NativeMeters> {
-    worker().ok().map(|worker| NativeMeters::new(MetricStore::of_worker(&worker.memory, worker.hello.worker)))
+#[napi(js_name = "workerMetricStore")]
+pub fn worker_metric_store() -> Option<NativeMetricStore> {
+    worker()
+        .ok()
+        .map(|worker| NativeMetricStore::new(MetricStore::of_worker(&worker.memory, worker.hello.worker)))
 }
 
 /// The cluster's metrics; see [`view::metrics`].

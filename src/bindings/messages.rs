@@ -109,14 +109,14 @@ pub fn request_all(
     body: &Unknown<'_>,
     send: impl Fn(&Outgoing<'_>) -> Result<u32>,
 ) -> Value {
-    let told = |sent: Result<u32>| sent.map_or_else(|error| json!(error), Value::from);
+    let outcome = |sent: Result<u32>| sent.map_or_else(|error| json!(error), Value::from);
     BODY.with_borrow_mut(|bytes| {
         bytes.clear();
         bytes.shrink_to(KEEP);
         match outgoing(&asked, kind, body, bytes) {
             Ok(request) => {
                 let to = |name: &f64| Outgoing { to: peer_of(*name), ..request };
-                receivers.iter().map(|name| told(send(&to(name)))).collect()
+                receivers.iter().map(|name| outcome(send(&to(name)))).collect()
             }
             Err(error) => receivers.iter().map(|_| json!(error)).collect(),
         }

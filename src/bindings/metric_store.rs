@@ -14,20 +14,20 @@ use crate::metrics::memory::{MetricStore, SharedMemory};
 use crate::sys::local_time::now_ms;
 
 /// Where this process writes its metrics.
-#[napi(js_name = "Meters")]
-pub struct NativeMeters(MetricStore);
+#[napi(js_name = "MetricStore")]
+pub struct NativeMetricStore(MetricStore);
 
-impl NativeMeters {
+impl NativeMetricStore {
     pub fn new(metric_store: MetricStore) -> Self {
         Self(metric_store)
     }
 }
 
 #[napi]
-impl NativeMeters {
+impl NativeMetricStore {
     /// In no cluster: nobody else reads them.
     #[napi(factory)]
-    pub fn alone() -> napi::Result<Self> {
+    pub fn single_process() -> napi::Result<Self> {
         let (memory, _memfd) =
             SharedMemory::create(now_ms()).map_err(|error| napi::Error::from_reason(error.to_string()))?;
         Ok(Self(MetricStore::of_primary(&memory)))
@@ -59,9 +59,9 @@ impl NativeMeters {
         self.0.series(family as usize, &labels).and_then(|at| i32::try_from(at).ok()).unwrap_or(-1)
     }
 
-    /// What this place has, as `userMetrics` tells it.
+    /// What this place has, as `userMetrics` has it.
     #[napi]
-    pub fn told(&self) -> Value {
+    pub fn snapshot(&self) -> Value {
         json!(self.0.memory().metric_store().user_metrics())
     }
 }

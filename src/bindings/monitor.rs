@@ -43,18 +43,18 @@ impl Task for Look {
         let found = self.pid.map(|pid| (pid, Found::look(pid)));
         // A look that panicked has left the figures of an earlier one.
         let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = match found {
+        let stats = match found {
             Some((pid, found)) => monitor.process(pid, found),
             None => monitor.system().map(|system| json!(system)),
         };
-        let told = told.map_or(Value::Null, |mut told| {
-            told["timestamp"] = now_ms().into();
-            told
+        let stats = stats.map_or(Value::Null, |mut stats| {
+            stats["timestamp"] = now_ms().into();
+            stats
         });
-        Ok(told.to_string())
+        Ok(stats.to_string())
     }
 
-    fn resolve(&mut self, _env: Env, told: String) -> napi::Result<String> {
-        Ok(told)
+    fn resolve(&mut self, _env: Env, stats: String) -> napi::Result<String> {
+        Ok(stats)
     }
 }

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::config::{NativeConfiguration, parse};
 use super::messages::{self, REFUSED};
-use super::metric_store::NativeMeters;
+use super::metric_store::NativeMetricStore;
 use super::outcome;
 use super::raw::Callback;
 use crate::error::{Code, Error, Result};
@@ -80,12 +80,12 @@ impl NativePrimary {
     pub fn new(
         configuration: &NativeConfiguration,
         launching: Value,
-        told: Function<String, ()>,
+        on_output: Function<String, ()>,
     ) -> napi::Result<Self> {
-        let told = told.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
+        let on_output = on_output.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
         let made = make(configuration, launching, move |output| {
             // A runtime that is going away hears nothing any more.
-            told.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
+            on_output.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
         Ok(match made {
             Ok(primary) => {
@@ -160,7 +160,7 @@ impl NativePrimary {
         }
     }
 
-    /// The process is about to end in order; returns when the workers have been told.
+    /// The process is about to end in order; returns when the workers have their notice.
     #[napi]
     pub fn shutdown_notice(&self) {
         self.inner.iter().for_each(Primary::shutdown_notice);
@@ -255,8 +255,8 @@ impl NativePrimary {
 
     /// Where the primary's program writes metrics of its own.
     #[napi]
-    pub fn metric_store(&self) -> Option<NativeMeters> {
-        self.inner.as_ref().map(|primary| NativeMeters::new(MetricStore::of_primary(&primary.memory)))
+    pub fn metric_store(&self) -> Option<NativeMetricStore> {
+        self.inner.as_ref().map(|primary| NativeMetricStore::new(MetricStore::of_primary(&primary.memory)))
     }
 
     /// Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::config::parse;
 use super::worker::worker;
 
-/// Tells the primary of a slow request: `{ method, path, status, ms, requestId, unsaid }`.
+/// Tells the primary of a slow request: `{ method, path, status, ms, requestId, suppressed }`.
 #[napi(js_name = "workerSlow")]
 pub fn worker_slow(slow: Value) {
     if let (Ok(worker), Ok(slow)) = (worker(), parse(slow)) {

@@ -22,7 +22,7 @@ use crate::worker::SingleProcess;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 struct Process {
-    alone: SingleProcess,
+    process: SingleProcess,
     sampler: Sampler,
     looked: Instant,
 }
@@ -33,20 +33,20 @@ thread_local! {
 
 /// Begins to count, if it has not begun. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those
 /// of a worker's page. `{ ok }` or `{ error }`.
-#[napi(js_name = "startAlone")]
+#[napi(js_name = "startSingleProcess")]
 pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
     let start = || -> Result<Value> {
         if PROCESS.with_borrow(Option::is_none) {
-            let alone = SingleProcess::start(event_loop(env)?, now_ms());
-            let alone = alone.map_err(|error| Error::system("start", &error))?;
-            let mut sampler = Sampler::new(alone.memory.clone(), None);
+            let process = SingleProcess::start(event_loop(env)?, now_ms());
+            let process = process.map_err(|error| Error::system("start", &error))?;
+            let mut sampler = Sampler::new(process.memory.clone(), None);
             sampler.look(now_ms());
-            PROCESS.set(Some(Process { alone, sampler, looked: Instant::now() }));
+            PROCESS.set(Some(Process { process, sampler, looked: Instant::now() }));
         }
         PROCESS.with_borrow(|process| {
-            let Some(Process { alone, .. }) = process else { return Ok(Value::Null) };
-            let mapping = alone.memory.mapping().clone();
-            set_shared_buffer(&into, c"cells", mapping, alone.first_cell(), PAGE_CELLS * 8)
+            let Some(Process { process, .. }) = process else { return Ok(Value::Null) };
+            let mapping = process.memory.mapping().clone();
+            set_shared_buffer(&into, c"cells", mapping, process.first_cell(), PAGE_CELLS * 8)
                 .map(|()| Value::Null)
                 .map_err(|error| Error::system("shared buffer", &error))
         })
@@ -58,40 +58,40 @@ pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
 }
 
 /// `state` as `WorkerInfo.detail` has it; `port` 0: none.
-#[napi(js_name = "aloneStands")]
-pub fn single_process_stands(state: String, port: u32) {
+#[napi(js_name = "singleProcessState")]
+pub fn single_process_state(state: String, port: u32) {
     let state = WorkerState::ALL.into_iter().find(|one| one.detail() == state).unwrap_or(WorkerState::Vacant);
     PROCESS.with_borrow(|process| {
-        if let Some(Process { alone, .. }) = process {
-            alone.stands(state, port as u16);
+        if let Some(Process { process, .. }) = process {
+            process.stands(state, port as u16);
         }
     });
 }
 
 /// A connection has come.
-#[napi(js_name = "aloneOpened")]
+#[napi(js_name = "singleProcessOpened")]
 pub fn single_process_opened() {
     PROCESS.with_borrow(|process| {
-        if let Some(Process { alone, .. }) = process {
-            alone.opened();
+        if let Some(Process { process, .. }) = process {
+            process.opened();
         }
     });
 }
 
-/// `{ workers, metrics, health }`, each as every process of a cluster tells it; `what` is one of these.
-#[napi(js_name = "aloneTells")]
-pub fn alone_tells(what: String) -> Value {
+/// `{ workers, metrics, health }`, each as every process of a cluster has it; `what` is one of these.
+#[napi(js_name = "singleProcessView")]
+pub fn single_process_view(what: String) -> Value {
     PROCESS.with_borrow_mut(|process| {
-        let Some(Process { alone, sampler, looked }) = process else { return Value::Null };
+        let Some(Process { process, sampler, looked }) = process else { return Value::Null };
         if looked.elapsed() >= INTERVAL {
             *looked = Instant::now();
             sampler.look(now_ms());
         }
-        tell(&what, &alone.memory)
+        view_of(&what, &process.memory)
     })
 }
 
-fn tell(what: &str, memory: &SharedMemory) -> Value {
+fn view_of(what: &str, memory: &SharedMemory) -> Value {
     match what {
         "workers" => json!(view::workers(memory, now_ms())),
         "metrics" => json!(view::metrics(memory, now_ms())),

@@ -391,25 +391,25 @@ pub fn worker_failed(error: Value, reported: bool) {
 }
 
 /// Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
-/// `workerFailed`. `unsaid`: so many since the last one were not told.
+/// `workerFailed`. `suppressed`: so many since the last one were not reported.
 #[napi(js_name = "workerRejected")]
-pub fn worker_rejected(error: Value, unsaid: u32) {
+pub fn worker_rejected(error: Value, suppressed: u32) {
     if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
         // A primary that is gone counts nothing.
-        let _ = worker.rejected(error, u64::from(unsaid));
+        let _ = worker.rejected(error, u64::from(suppressed));
     }
 }
 
 /// Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
 /// `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
-#[napi(js_name = "workerOrder")]
+#[napi(js_name = "workerCommand")]
 pub fn worker_command(id: u32, verb: String, argument: Value) -> Value {
     let asked = || worker()?.command(id, Command::parse(&verb, &argument)?).map_err(system("send"));
     outcome(asked().map(|()| Value::Null))
 }
 
 /// What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.
-#[napi(js_name = "workerOrdered")]
+#[napi(js_name = "workerCommandResult")]
 pub fn worker_command_result(id: u32) -> Value {
     worker().ok().and_then(|worker| worker.result_of(id)).unwrap_or(Value::Null)
 }
@@ -453,12 +453,12 @@ pub fn worker_room(group: u32, room: f64) {
     }
 }
 
-/// Gives the connection behind a descriptor to another worker; false when that cannot be now. `quietMs` 0: it has
+/// Gives the connection behind a descriptor to another worker; false when that cannot be now. `remainingMs` 0: it has
 /// not asked yet. The caller closes its own descriptor in the same turn.
-#[napi(js_name = "giveAway")]
-pub fn give_away(group: u32, fd: i32, remaining_ms: u32, served: u32) -> bool {
+#[napi(js_name = "handOff")]
+pub fn hand_off(group: u32, fd: i32, remaining_ms: u32, served: u32) -> bool {
     let keep_alive = (remaining_ms > 0).then_some(IdleKeepAlive { remaining_ms, served });
-    worker().is_ok_and(|worker| worker.give_away(group, fd, keep_alive).is_ok())
+    worker().is_ok_and(|worker| worker.hand_off(group, fd, keep_alive).is_ok())
 }
 
 /// Closes a descriptor that `connections` delivered and nobody adopted.

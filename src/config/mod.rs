@@ -95,7 +95,7 @@ impl Loaded {
         }
         let lines: Vec<String> =
             self.unsupported.iter().map(|one| format!("  {}: asks for {}", one.path, one.asks)).collect();
-        let message = format!("This version of drover does not bring:\n{}", lines.join("\n"));
+        let message = format!("This version of drover does not support:\n{}", lines.join("\n"));
         Some(Error::new(Code::NotSupported, message).with(json!({ "unsupported": self.unsupported })))
     }
 }

@@ -255,9 +255,9 @@ mod tests {
             json!({ "redis": [secret] }),
             json!({ "redis": { "password": { "is": secret } } }),
         ] {
-            let told = faults(raw.clone());
-            assert_eq!(told.len(), 1, "{raw}");
-            assert!(!format!("{:?}", read(raw).faults).contains("hunter2"), "{told:?}");
+            let found = faults(raw.clone());
+            assert_eq!(found.len(), 1, "{raw}");
+            assert!(!format!("{:?}", read(raw).faults).contains("hunter2"), "{found:?}");
         }
     }
 }

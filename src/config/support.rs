@@ -9,7 +9,7 @@ use super::tree;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A value that asks for what this version does not bring.
+/// A value that asks for what this version does not support.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Unsupported {
     /// As the user wrote it.

@@ -76,7 +76,7 @@ impl AcceptLoop {
             }
             if let Err(errno) = self.router.poller().wait(&mut events, self.timeout(), &mut tokens) {
                 let text = format!("The accept thread cannot wait for connections: {errno}");
-                return self.router.tell(Report::Notice(Level::Error, text));
+                return self.router.report(Report::Notice(Level::Error, text));
             }
             let now = self.clock.elapsed();
             // Who waits longest goes first.
@@ -89,7 +89,7 @@ impl AcceptLoop {
             }
             self.pass_time(now);
             self.router.flush(now);
-            self.router.tell_stopped(now);
+            self.router.report_stopped(now);
             self.router.publish();
         }
     }

@@ -42,7 +42,7 @@ impl Dispatcher {
         Ok(Self { commands, wake, thread: Some(thread) })
     }
 
-    fn tell(&self, command: Command) {
+    fn send(&self, command: Command) {
         // A thread that has ended has said why; its workers get no more connections either way.
         if self.commands.send(command).is_ok() {
             let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
@@ -52,7 +52,7 @@ impl Dispatcher {
     /// Sends a command that is answered.
     fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
-        self.tell(command(reply));
+        self.send(command(reply));
         answer
     }
 
@@ -66,29 +66,29 @@ impl Dispatcher {
     }
 
     pub fn join(&self, worker: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page) {
-        self.tell(Command::Join { worker, channel, far_end, page });
+        self.send(Command::Join { worker, channel, far_end, page });
     }
 
     /// The next worker of the slot is ready but for what its predecessor serves: `Report::Succession` tells.
     pub fn succeed(&self, worker: WorkerId) {
-        self.tell(Command::Succeed { worker });
+        self.send(Command::Succeed { worker });
     }
 
     /// Every worker has started.
     pub fn started(&self) {
-        self.tell(Command::Started);
+        self.send(Command::Started);
     }
 
     pub fn promote(&self, worker: WorkerId) {
-        self.tell(Command::Promote { worker });
+        self.send(Command::Promote { worker });
     }
 
     pub fn serve(&self, worker: WorkerId, group: GroupId, plain_http: bool) {
-        self.tell(Command::Serve { worker, group, plain_http });
+        self.send(Command::Serve { worker, group, plain_http });
     }
 
     pub fn room(&self, worker: WorkerId, group: GroupId, upto: Option<u64>) {
-        self.tell(Command::ConnectionLimit { worker, group, upto });
+        self.send(Command::ConnectionLimit { worker, group, upto });
     }
 
     pub fn close(&self, worker: WorkerId, group: GroupId) -> oneshot::Receiver<bool> {
@@ -116,7 +116,7 @@ impl Dispatcher {
 
     /// The kernel knows that nobody hears the group any more.
     pub fn left(&self, worker: WorkerId, socket: SocketId, membership: String) {
-        self.tell(Command::Left { socket, membership, worker });
+        self.send(Command::Left { socket, membership, worker });
     }
 
     /// Answers whether no worker wants to hear the group any more.
@@ -125,19 +125,19 @@ impl Dispatcher {
     }
 
     pub fn fd_pressure(&self, worker: WorkerId, fd_pressure: bool) {
-        self.tell(Command::FdPressure { worker, fd_pressure });
+        self.send(Command::FdPressure { worker, fd_pressure });
     }
 
     pub fn inspected(&self, worker: WorkerId) {
-        self.tell(Command::Inspected { worker });
+        self.send(Command::Inspected { worker });
     }
 
     pub fn exclude(&self, worker: WorkerId, exclude: bool) {
-        self.tell(Command::Exclude { worker, exclude });
+        self.send(Command::Exclude { worker, exclude });
     }
 
     pub fn drain(&self, worker: WorkerId) {
-        self.tell(Command::Drain { worker });
+        self.send(Command::Drain { worker });
     }
 
     /// The receiver hears the end of the sender, and never a word.
@@ -148,22 +148,22 @@ impl Dispatcher {
     /// The receiver hears the end of the sender, and never a word: every address has closed.
     pub fn retire(&self) -> oneshot::Receiver<()> {
         let (gone, end) = oneshot::channel();
-        self.tell(Command::Retire { gone });
+        self.send(Command::Retire { gone });
         end
     }
 
     pub fn leave(&self, worker: WorkerId) {
-        self.tell(Command::Leave { worker });
+        self.send(Command::Leave { worker });
     }
 
     pub fn dead(&self, worker: WorkerId) {
-        self.tell(Command::Dead { worker });
+        self.send(Command::Dead { worker });
     }
 }
 
 impl Drop for Dispatcher {
     fn drop(&mut self) {
-        self.tell(Command::Shutdown);
+        self.send(Command::Shutdown);
         if let Some(thread) = self.thread.take() {
             // A panic there was printed by the thread itself.
             let _ = thread.join();

@@ -31,12 +31,12 @@ pub struct Refusals {
     fallback: Fallback,
     next: u32,
     open: HashMap<u32, Lingering>,
-    said: bool,
+    logged: bool,
 }
 
 impl Refusals {
     pub fn new(fallback: Fallback) -> Self {
-        Self { fallback, next: 0, open: HashMap::new(), said: false }
+        Self { fallback, next: 0, open: HashMap::new(), logged: false }
     }
 
     /// Nobody is being answered any more.
@@ -48,7 +48,7 @@ impl Refusals {
     pub fn notice(&mut self) -> Option<Report> {
         let text = "Connections are being refused: no worker could take them in time. The count is in \
                     the cluster's statistics.";
-        let first = !std::mem::replace(&mut self.said, true);
+        let first = !std::mem::replace(&mut self.logged, true);
         first.then(|| Report::Notice(Level::Warn, text.to_owned()))
     }
 

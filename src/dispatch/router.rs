@@ -85,12 +85,12 @@ impl Router {
         &self.poller
     }
 
-    pub fn tell(&self, report: Report) {
+    pub fn report(&self, report: Report) {
         (self.report)(report);
     }
 
-    fn tell_all(&self, reports: impl IntoIterator<Item = Report>) {
-        reports.into_iter().for_each(|report| self.tell(report));
+    fn report_all(&self, reports: impl IntoIterator<Item = Report>) {
+        reports.into_iter().for_each(|report| self.report(report));
     }
 
     // What the loop asks.
@@ -179,7 +179,7 @@ impl Router {
         if is_short {
             self.listeners.rest(&self.poller, now);
         }
-        self.tell_listeners();
+        self.report_listeners();
         accepted
     }
 
@@ -237,7 +237,7 @@ impl Router {
         }
         self.count_refused(1);
         let notice = self.refusals.notice();
-        self.tell_all(notice);
+        self.report_all(notice);
         let plain_http = self.listeners.is_plain_http(connection.group);
         self.refusals.answer(connection, plain_http, &self.poller);
     }
@@ -286,7 +286,7 @@ impl Router {
             self.count_refused(taken.lost as u64);
             let text =
                 format!("{} connections were lost: the primary has no file descriptor left", taken.lost);
-            self.tell(Report::Notice(Level::Error, text));
+            self.report(Report::Notice(Level::Error, text));
         }
         taken.connections.into_iter().for_each(|connection| self.place(connection, now));
     }
@@ -324,7 +324,7 @@ impl Router {
             self.observe_workers(now);
         }
         let warm = self.warm_up.look(requests(&self.workers), now);
-        self.tell_all(warm.into_iter().map(|worker| Report::WarmedUp { worker }));
+        self.report_all(warm.into_iter().map(|worker| Report::WarmedUp { worker }));
         let accepted = self.workers.count_accepted();
         let changed = self.listeners.count_direct(accepted, now);
         changed.into_iter().for_each(|group| self.sync_group(group, now));
@@ -343,7 +343,7 @@ impl Router {
             self.memory.set_row(slot, row::UNRESPONSIVE, u64::from(generation));
             // One that is short of descriptors says so itself.
             if !fd_pressure {
-                self.tell(if *unresponsive {
+                self.report(if *unresponsive {
                     Report::Unresponsive { slot }
                 } else {
                     Report::Recovered { slot }
@@ -363,7 +363,7 @@ impl Router {
     /// Does what is due.
     pub fn pass_time(&mut self, now: Duration) {
         self.listeners.resume(&self.poller, now);
-        self.tell_listeners();
+        self.report_listeners();
         self.take_back_from_dead(now);
         let late: Vec<WorkerId> = self.workers.with_unread_handoffs().collect();
         late.into_iter().for_each(|worker| self.receive_handoffs(worker, now));
@@ -417,7 +417,7 @@ impl Router {
         let workers = self.workers.serving().map(|channel| (channel.id().slot, channel.promoted()));
         let addresses = self.listeners.addresses(self.workers.slots());
         let reports = self.siblings.compare(workers, addresses, now);
-        self.tell_all(reports);
+        self.report_all(reports);
     }
 
     /// Says of each replacement what it lacks, where that has changed.
@@ -435,12 +435,12 @@ impl Router {
             let addresses = listeners.addresses(workers.slots());
             Some(succession.lacks(addresses, |group| starting.has_prepared(group), lacked))
         });
-        self.tell_all(reports);
+        self.report_all(reports);
     }
 
     fn look_for_outages(&mut self, now: Duration) {
         let reports = self.outages.look(self.listeners.addresses(self.workers.slots()), now);
-        self.tell_all(reports);
+        self.report_all(reports);
     }
 
     // Who accepts.
@@ -453,13 +453,13 @@ impl Router {
     pub fn sync(&mut self, now: Duration) {
         let states = self.states(now);
         self.listeners.sync(&states, &self.poller);
-        self.tell_listeners();
+        self.report_listeners();
     }
 
     fn sync_group(&mut self, group: GroupId, now: Duration) {
         let states = self.states(now);
         self.listeners.sync_group(group, &states, &self.poller);
-        self.tell_listeners();
+        self.report_listeners();
     }
 
     fn consider_mode(&mut self, group: GroupId, accepted: u32, now: Duration) {
@@ -468,9 +468,9 @@ impl Router {
         }
     }
 
-    fn tell_listeners(&mut self) {
+    fn report_listeners(&mut self) {
         let reports = self.listeners.take_reports();
-        self.tell_all(reports);
+        self.report_all(reports);
     }
 
     // Commands.
@@ -563,12 +563,12 @@ impl Router {
                 .map(|(_, channel)| now.saturating_sub(channel.promoted())),
         });
         let found = self.listeners.find_or_open(address, options, applicant, &self.poller, now);
-        self.tell_listeners();
+        self.report_listeners();
         let found = found?;
         if found.is_new {
             if found.port != 0 && self.memory.get(header::PORT) == 0 {
                 self.memory.set(header::PORT, u64::from(found.port));
-                self.tell(Report::Port(found.port));
+                self.report(Report::Port(found.port));
             }
             self.sync(now);
         }
@@ -583,7 +583,7 @@ impl Router {
         if let Err(errno) = self.poller.add_handoffs(channel.channel(), channel.id()) {
             let slot = channel.id().slot;
             let text = format!("Connections of worker {slot} cannot be handed over: {errno}");
-            self.tell(Report::Notice(Level::Warn, text));
+            self.report(Report::Notice(Level::Warn, text));
         }
         self.workers.join(channel);
     }
@@ -841,10 +841,10 @@ impl Router {
 
     /// Tells who waits for it that every address has closed, and that what was accepted there is with the workers.
     /// What finds no worker in time is refused.
-    pub fn tell_stopped(&mut self, now: Duration) {
+    pub fn report_stopped(&mut self, now: Duration) {
         if self.listeners.has_stopped(!self.queues.is_empty(), now) {
             self.queues.take_all().into_iter().for_each(|connection| self.refuse(connection));
-            self.listeners.tell_stopped();
+            self.listeners.report_stopped();
         }
     }
 

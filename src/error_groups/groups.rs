@@ -79,7 +79,7 @@ impl Groups {
     pub fn list(&self, now_ms: u64) -> Vec<Value> {
         let mut entries: Vec<(&String, &Entry)> = self.entries.iter().collect();
         entries.sort_by_key(|(key, entry)| (std::cmp::Reverse(entry.last), (*key).clone()));
-        entries.into_iter().map(|(key, entry)| entry.told(key, now_ms)).collect()
+        entries.into_iter().map(|(key, entry)| entry.view(key, now_ms)).collect()
     }
 }
 
@@ -136,7 +136,7 @@ impl Entry {
         (0..MINUTES as u64).rev().map(|back| count(back).unwrap_or(0)).collect()
     }
 
-    fn told(&self, key: &str, now_ms: u64) -> Value {
+    fn view(&self, key: &str, now_ms: u64) -> Value {
         json!({
             "fingerprint": key,
             "class": self.class,
@@ -173,12 +173,12 @@ mod tests {
         groups.note(&occurrence("no order 7", "1"), 1_000_000);
         let noted = groups.note(&occurrence("no order 8", "0"), 1_090_000);
         assert_eq!(noted.count, 2);
-        let told = groups.list(1_100_000);
-        assert_eq!(told.len(), 1);
-        assert_eq!(told[0]["message"], "no order 8");
-        assert_eq!((&told[0]["count"], &told[0]["first"]), (&json!(2), &json!(1_000_000)));
-        assert_eq!(told[0]["workers"], json!(["0", "1"]));
-        let trend = told[0]["trend"].as_array().unwrap();
+        let listed = groups.list(1_100_000);
+        assert_eq!(listed.len(), 1);
+        assert_eq!(listed[0]["message"], "no order 8");
+        assert_eq!((&listed[0]["count"], &listed[0]["first"]), (&json!(2), &json!(1_000_000)));
+        assert_eq!(listed[0]["workers"], json!(["0", "1"]));
+        let trend = listed[0]["trend"].as_array().unwrap();
         assert_eq!((trend.len(), &trend[59], &trend[58]), (60, &json!(1), &json!(0)));
     }
 
@@ -188,7 +188,7 @@ mod tests {
         for (at, message) in [(1, "a"), (2, "b"), (3, "a"), (4, "c")] {
             groups.note(&occurrence(message, "0"), at);
         }
-        let kept: Vec<String> = groups.list(5).iter().map(|told| told["message"].to_string()).collect();
+        let kept: Vec<String> = groups.list(5).iter().map(|entry| entry["message"].to_string()).collect();
         assert_eq!(kept, ["\"c\"", "\"a\""]);
         assert_eq!(groups.dropped(), 1);
     }

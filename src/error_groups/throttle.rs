@@ -22,22 +22,22 @@ pub struct Report {
     pub fingerprint: String,
     /// Incidents of this kind so far.
     pub times: u64,
-    /// Incidents that no message told of since the last one.
-    pub unsaid: u64,
+    /// Incidents without a message since the last one.
+    pub suppressed: u64,
 }
 
 #[derive(Debug)]
 pub struct NotificationThrottle {
     least: Level,
-    /// By kind: when it was told last.
-    told: HashMap<String, Duration>,
+    /// By kind: when a message was sent last.
+    notified: HashMap<String, Duration>,
     sent: Vec<Duration>,
-    unsaid: u64,
+    suppressed: u64,
 }
 
 impl NotificationThrottle {
     pub fn new(least: Level) -> Self {
-        Self { least, told: HashMap::new(), sent: Vec::new(), unsaid: 0 }
+        Self { least, notified: HashMap::new(), sent: Vec::new(), suppressed: 0 }
     }
 
     /// The message to send now because of this incident, if any.
@@ -46,25 +46,25 @@ impl NotificationThrottle {
             return None;
         }
         self.sent.retain(|at| now.saturating_sub(*at) < MINUTE);
-        self.told.retain(|_, at| now.saturating_sub(*at) < QUIET);
-        if self.told.contains_key(&noted.fingerprint) || self.sent.len() >= MAX_PER_MINUTE {
-            self.unsaid += 1;
+        self.notified.retain(|_, at| now.saturating_sub(*at) < QUIET);
+        if self.notified.contains_key(&noted.fingerprint) || self.sent.len() >= MAX_PER_MINUTE {
+            self.suppressed += 1;
             return None;
         }
         self.sent.push(now);
-        self.told.insert(noted.fingerprint.clone(), now);
+        self.notified.insert(noted.fingerprint.clone(), now);
         Some(Report {
             occurrence: occurrence.clone(),
             fingerprint: noted.fingerprint.clone(),
             times: noted.count,
-            unsaid: std::mem::take(&mut self.unsaid),
+            suppressed: std::mem::take(&mut self.suppressed),
         })
     }
 }
 
 /// As Slack's incoming webhooks take it, and whoever reads JSON.
 pub fn body(report: &Report, host: &str, script: &str) -> Value {
-    let Report { occurrence, fingerprint, times, unsaid } = report;
+    let Report { occurrence, fingerprint, times, suppressed } = report;
     let worker = occurrence.worker.as_ref().map_or(String::new(), |id| format!("worker {id}: "));
     let severity = match occurrence.severity {
         Level::Debug => "debug",
@@ -79,8 +79,8 @@ pub fn body(report: &Report, host: &str, script: &str) -> Value {
     };
     let field = |title: &str, value: Value| json!({ "title": title, "value": value, "short": true });
     let mut fields = vec![field("class", json!(occurrence.class)), field("times", json!(times))];
-    if *unsaid > 0 {
-        fields.push(field("more that was not told", json!(unsaid)));
+    if *suppressed > 0 {
+        fields.push(field("more without a message", json!(suppressed)));
     }
     let text = escaped(&format!("[{severity}] {script} on {host}: {worker}{}", occurrence.message));
     json!({
@@ -124,18 +124,18 @@ mod tests {
     }
 
     #[test]
-    fn a_kind_is_told_at_once_and_again_after_a_minute_with_its_sum() {
+    fn a_kind_is_sent_at_once_and_again_after_a_minute_with_its_sum() {
         let mut throttle = NotificationThrottle::new(Level::Error);
         let error = occurrence(Level::Error);
         assert_eq!(throttle.consider(&error, &noted("a", 1), s(0)).unwrap().times, 1);
         assert_eq!(throttle.consider(&error, &noted("a", 2), s(1)), None);
         assert_eq!(throttle.consider(&error, &noted("a", 3), s(59)), None);
         let again = throttle.consider(&error, &noted("a", 4), s(60)).unwrap();
-        assert_eq!((again.times, again.unsaid), (4, 2));
+        assert_eq!((again.times, again.suppressed), (4, 2));
     }
 
     #[test]
-    fn what_is_milder_than_asked_for_is_not_told() {
+    fn what_is_milder_than_asked_for_is_not_sent() {
         let mut throttle = NotificationThrottle::new(Level::Error);
         assert_eq!(throttle.consider(&occurrence(Level::Warn), &noted("a", 1), s(0)), None);
         assert!(
@@ -149,18 +149,22 @@ mod tests {
     fn a_storm_of_kinds_is_a_few_messages_and_a_sum() {
         let mut throttle = NotificationThrottle::new(Level::Error);
         let error = occurrence(Level::Error);
-        let tell = |throttle: &mut NotificationThrottle, kind: u32, at| {
+        let consider = |throttle: &mut NotificationThrottle, kind: u32, at| {
             throttle.consider(&error, &noted(&kind.to_string(), 1), at)
         };
-        let told = (0..50).filter(|kind| tell(&mut throttle, *kind, s(1)).is_some()).count();
-        assert_eq!(told, MAX_PER_MINUTE);
-        assert_eq!(tell(&mut throttle, 99, s(61)).unwrap().unsaid, 30);
+        let sent = (0..50).filter(|kind| consider(&mut throttle, *kind, s(1)).is_some()).count();
+        assert_eq!(sent, MAX_PER_MINUTE);
+        assert_eq!(consider(&mut throttle, 99, s(61)).unwrap().suppressed, 30);
     }
 
     #[test]
     fn a_message_is_slacks_and_says_where_what_and_how_often() {
-        let report =
-            Report { occurrence: occurrence(Level::Error), fingerprint: "abc".into(), times: 3, unsaid: 2 };
+        let report = Report {
+            occurrence: occurrence(Level::Error),
+            fingerprint: "abc".into(),
+            times: 3,
+            suppressed: 2,
+        };
         let body = body(&report, "web-1", "server.js");
         assert_eq!(body["text"], "[error] server.js on web-1: worker 2: ended");
         assert_eq!(body["attachments"][0]["color"], "danger");
@@ -171,7 +175,7 @@ mod tests {
     fn what_a_client_has_sent_becomes_no_link_and_calls_nobody() {
         let mut occurrence = occurrence(Level::Error);
         (occurrence.message, occurrence.stack) = ("<!channel> & more".into(), Some("at <anonymous>".into()));
-        let report = Report { occurrence, fingerprint: "abc".into(), times: 1, unsaid: 0 };
+        let report = Report { occurrence, fingerprint: "abc".into(), times: 1, suppressed: 0 };
         let body = body(&report, "web-1", "server.js");
         assert_eq!(body["text"], "[error] server.js on web-1: worker 2: &lt;!channel&gt; &amp; more");
         assert_eq!(body["attachments"][0]["text"], "at &lt;anonymous&gt;");

@@ -127,7 +127,7 @@ pub struct SlowRequest {
     pub ms: u64,
     pub request_id: Option<String>,
     /// Slow requests since the last that was told, which were not.
-    pub unsaid: u64,
+    pub suppressed: u64,
 }
 
 /// The first message to a worker, in its channel before it runs: who it is and what it must know. It may
@@ -361,9 +361,9 @@ pub enum ToPrimary {
     Lingered { left: BTreeMap<String, u32>, waited_ms: Option<u64> },
     /// An uncaught error; the process is about to end. `reported`: the runtime's report of it is one record of the log.
     Failed { error: WorkerError, reported: bool },
-    /// A rejection that nobody handled, but a listener of the program's for such; the process goes on. `unsaid`: so
+    /// A rejection that nobody handled, but a listener of the program's for such; the process goes on. `suppressed`: so
     /// many since the last one were not told.
-    Rejected { error: WorkerError, unsaid: u64 },
+    Rejected { error: WorkerError, suppressed: u64 },
     /// The event loop turns.
     Pong,
     /// What the first HTTP server speaks from now on; None: there is none.

@@ -92,7 +92,7 @@ impl Audit {
                 // What has come meanwhile goes along.
                 writer.write(std::iter::once(first).chain(received.try_iter()));
             }
-            writer.tell_lost();
+            writer.report_lost();
         })?;
         Ok(Self { lines: Mutex::new(Some(lines)), writer: Mutex::new(Some(writer)) })
     }
@@ -158,7 +158,7 @@ impl Writer {
             count += 1;
         }
         match self.file.write_all(text.as_bytes()) {
-            Ok(()) => self.tell_lost(),
+            Ok(()) => self.report_lost(),
             Err(error) => {
                 if self.lost == 0 {
                     say(&format!("{} cannot be written: {error}", self.path));
@@ -168,7 +168,7 @@ impl Writer {
         }
     }
 
-    fn tell_lost(&mut self) {
+    fn report_lost(&mut self) {
         if self.lost > 0 {
             say(&format!("{} lacks {} lines", self.path, self.lost));
         }
@@ -215,12 +215,12 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let told = |line: &serde_json::Value| {
+        let fields = |line: &serde_json::Value| {
             ["from", "to", "what", "verdict"].map(|key| line[key].as_str().unwrap().to_owned())
         };
-        assert_eq!(told(&lines[0]), ["primary", "3", "question", "delivered"]);
-        assert_eq!(told(&lines[1]), ["3", "primary", "answer", "delivered"]);
-        assert_eq!(told(&lines[2]), ["3", "primary", "message", "forbidden"]);
+        assert_eq!(fields(&lines[0]), ["primary", "3", "question", "delivered"]);
+        assert_eq!(fields(&lines[1]), ["3", "primary", "answer", "delivered"]);
+        assert_eq!(fields(&lines[2]), ["3", "primary", "message", "forbidden"]);
         assert_eq!(lines[0]["size"], body.len());
         assert!(!text.contains("hunter2"));
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);

@@ -20,7 +20,7 @@ pub struct Followed {
 }
 
 #[derive(Default)]
-pub struct Told {
+pub struct Pending {
     pub own: Vec<Own>,
     pub streams: Vec<Followed>,
     /// Lines of drover's own that found no room.
@@ -31,7 +31,7 @@ pub struct Told {
 }
 
 pub struct Inbox {
-    told: Mutex<Told>,
+    pending: Mutex<Pending>,
     pub wake: OwnedFd,
 }
 
@@ -40,20 +40,20 @@ impl Inbox {
     /// No descriptor is left.
     pub fn new() -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { told: Mutex::default(), wake })
+        Ok(Self { pending: Mutex::default(), wake })
     }
 
     pub fn say(&self, own: Own) {
         let members = own.members.as_ref().map_or(0, |members| members.to_string().len());
         let size = own.text.len() + members + size_of::<Own>();
-        let mut told = self.lock();
-        if told.bytes + size > MAX_OWN {
-            told.lost += 1;
+        let mut pending = self.lock();
+        if pending.bytes + size > MAX_OWN {
+            pending.lost += 1;
         } else {
-            told.bytes += size;
-            told.own.push(own);
+            pending.bytes += size;
+            pending.own.push(own);
         }
-        drop(told);
+        drop(pending);
         self.ring();
     }
 
@@ -67,19 +67,19 @@ impl Inbox {
         self.ring();
     }
 
-    /// Everything that was told since; without drover's own lines where `is_full`.
-    pub fn take(&self, is_full: bool) -> Told {
+    /// Everything that has come since; without drover's own lines where `is_full`.
+    pub fn take(&self, is_full: bool) -> Pending {
         // A counter that is read is zero again; one that is zero already says so.
         let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
-        let mut told = self.lock();
+        let mut pending = self.lock();
         if is_full {
-            return Told {
-                streams: std::mem::take(&mut told.streams),
-                end: told.end.take(),
-                ..Told::default()
+            return Pending {
+                streams: std::mem::take(&mut pending.streams),
+                end: pending.end.take(),
+                ..Pending::default()
             };
         }
-        std::mem::take(&mut told)
+        std::mem::take(&mut pending)
     }
 
     fn ring(&self) {
@@ -87,7 +87,7 @@ impl Inbox {
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Told> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -7,7 +7,7 @@ pub struct Rate {
     taken: u32,
     /// In this second, and in those before it.
     dropped: u64,
-    untold: u64,
+    unreported: u64,
 }
 
 impl Rate {
@@ -26,24 +26,24 @@ impl Rate {
         let second = now_ms / 1000;
         if second != self.second {
             (self.second, self.taken) = (second, 0);
-            self.untold += std::mem::take(&mut self.dropped);
+            self.unreported += std::mem::take(&mut self.dropped);
         }
     }
 
     /// How many lines were dropped in seconds that are over; told once.
     pub fn settle(&mut self, now_ms: u64) -> Option<u64> {
         self.turn(now_ms);
-        Some(std::mem::take(&mut self.untold)).filter(|dropped| *dropped > 0)
+        Some(std::mem::take(&mut self.unreported)).filter(|dropped| *dropped > 0)
     }
 
     /// Something was dropped and is not told yet.
     pub fn has_dropped(&self) -> bool {
-        self.dropped + self.untold > 0
+        self.dropped + self.unreported > 0
     }
 
     /// What was dropped and not told yet, this second's among it.
-    pub fn untold(&mut self) -> u64 {
-        std::mem::take(&mut self.dropped) + std::mem::take(&mut self.untold)
+    pub fn take_dropped(&mut self) -> u64 {
+        std::mem::take(&mut self.dropped) + std::mem::take(&mut self.unreported)
     }
 }
 
@@ -58,6 +58,6 @@ mod tests {
         assert_eq!((written, rate.settle(5999)), (3, None));
         assert!(rate.allows(3, 6000) && rate.has_dropped());
         assert_eq!((rate.settle(6000), rate.settle(7000)), (Some(7), None));
-        assert!((0..5).filter(|_| rate.allows(3, 8000)).count() == 3 && rate.untold() == 2);
+        assert!((0..5).filter(|_| rate.allows(3, 8000)).count() == 3 && rate.take_dropped() == 2);
     }
 }

@@ -225,10 +225,10 @@ fn rest_of(line: &[u8]) -> String {
     const SAID: [&str; 7] = ["level", "time", "pid", "hostname", "env", "worker", "requestId"];
     let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(line) else { return String::new() };
     // The first of these that is a text is the line's.
-    if let Some(said) =
+    if let Some(shown) =
         ["msg", "message"].into_iter().find(|name| members.get(*name).is_some_and(Value::is_string))
     {
-        members.shift_remove(said);
+        members.shift_remove(shown);
     }
     let rest: Map<String, Value> =
         members.into_iter().filter(|(name, _)| !SAID.contains(&name.as_str())).collect();

@@ -14,7 +14,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::inbox::{Followed, Inbox, Told};
+use super::inbox::{Followed, Inbox, Pending};
 use super::levels::Levels;
 use super::output::{Output, Trouble, complain};
 use super::rate::Rate;
@@ -81,7 +81,7 @@ impl Writer {
         let mut moved = (Instant::now(), 0);
         loop {
             let is_full = self.parts.output.is_full();
-            let Told { own, streams, lost, end: asked, .. } = self.parts.inbox.take(is_full);
+            let Pending { own, streams, lost, end: asked, .. } = self.parts.inbox.take(is_full);
             end = end.or(asked);
             streams.into_iter().for_each(|followed| self.follow(followed));
             // What a worker wrote before drover said something stands before it.
@@ -91,10 +91,10 @@ impl Writer {
                 let text = format!("Nobody read the output: {lost} of drover's own lines were dropped");
                 self.say(Level::Warn, text);
             }
-            self.tell_dropped();
+            self.report_dropped();
             self.hand_over();
             let trouble = self.parts.output.flush();
-            self.tell_trouble(trouble);
+            self.report_trouble(trouble);
             if end.is_some() {
                 let waiting = self.parts.output.waiting();
                 if read == 0 && waiting == 0 {
@@ -127,8 +127,8 @@ impl Writer {
         if !output.is_empty() {
             polled.push(PollFd::new(&stdout, PollFlags::OUT));
         }
-        let untold = self.rates.values().any(Rate::has_dropped);
-        let timeout = match (ends, untold) {
+        let has_dropped = self.rates.values().any(Rate::has_dropped);
+        let timeout = match (ends, has_dropped) {
             // Nothing may come at the end: it is looked at once more.
             (true, _) if output.is_empty() => Some(Duration::ZERO),
             (true, _) => Some(Duration::from_millis(100)),
@@ -237,14 +237,14 @@ impl Writer {
         }
     }
 
-    fn tell_dropped(&mut self) {
+    fn report_dropped(&mut self) {
         let now = now_ms();
-        let told: Vec<(u16, u64)> = self
+        let dropped: Vec<(u16, u64)> = self
             .rates
             .iter_mut()
             .filter_map(|(slot, rate)| rate.settle(now).map(|dropped| (*slot, dropped)))
             .collect();
-        told.into_iter().for_each(|(slot, dropped)| self.say_dropped(slot, dropped));
+        dropped.into_iter().for_each(|(slot, dropped)| self.say_dropped(slot, dropped));
     }
 
     fn say_dropped(&mut self, slot: u16, dropped: u64) {
@@ -261,10 +261,10 @@ impl Writer {
         }
         let trouble = self.parts.output.take(&self.lines);
         self.lines.clear();
-        self.tell_trouble(trouble);
+        self.report_trouble(trouble);
     }
 
-    fn tell_trouble(&mut self, trouble: Option<Trouble>) {
+    fn report_trouble(&mut self, trouble: Option<Trouble>) {
         match trouble {
             Some(Trouble::Broken(text)) => self.say(Level::Error, text),
             Some(Trouble::Mended(text)) => self.say(Level::Info, text),
@@ -278,13 +278,13 @@ impl Writer {
         let streams: Vec<Stream> = self.streams.drain().map(|(_, stream)| stream).collect();
         streams.into_iter().for_each(|stream| self.end(stream));
         let dropped: Vec<(u16, u64)> =
-            self.rates.iter_mut().map(|(slot, rate)| (*slot, rate.untold())).collect();
+            self.rates.iter_mut().map(|(slot, rate)| (*slot, rate.take_dropped())).collect();
         for (slot, dropped) in dropped.into_iter().filter(|(_, dropped)| *dropped > 0) {
             self.say_dropped(slot, dropped);
         }
         self.hand_over();
         let trouble = self.parts.output.flush();
-        self.tell_trouble(trouble);
+        self.report_trouble(trouble);
         self.parts.output.flush();
         if !self.parts.output.is_empty() {
             self.parts.output.give_up();

@@ -77,8 +77,8 @@ mod tests {
             sorted.sort_by(f64::total_cmp);
             let rank = ((sorted.len() as f64 * part).ceil().max(1.0) as usize).min(sorted.len());
             let exact = sorted[rank - 1];
-            let told = quantile(&counts, part).unwrap();
-            prop_assert!((told / exact - 1.0).abs() <= 0.03, "{told} for {exact}");
+            let estimate = quantile(&counts, part).unwrap();
+            prop_assert!((estimate / exact - 1.0).abs() <= 0.03, "{estimate} for {exact}");
         }
 
         #[test]

@@ -149,7 +149,7 @@ impl Definition {
         self.kind == other.kind && self.buckets == other.buckets
     }
 
-    /// May both be told in one text?
+    /// May both stand in one text?
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`
@@ -276,7 +276,7 @@ fn one(definition: &Definition, labels: &Labels, values: &[f64]) -> Series {
     Series { labels, value: SeriesValue::Histogram { count, sum, buckets } }
 }
 
-/// A histogram as it is told.
+/// A histogram as it is published.
 pub struct Spread {
     /// How many are at most the bound.
     pub bounds: Vec<(f64, f64)>,
@@ -307,8 +307,8 @@ mod tests {
     }
 
     #[test]
-    fn what_prometheus_would_not_read_is_refused_and_said() {
-        for (kind, name, labels, said) in [
+    fn what_prometheus_would_not_read_is_refused_with_a_reason() {
+        for (kind, name, labels, reason) in [
             (Kind::Counter, "1st", &[][..], "not a digit first"),
             (Kind::Gauge, "", &[], "letters"),
             (Kind::Gauge, "with space", &[], "letters"),
@@ -324,7 +324,7 @@ mod tests {
         ] {
             let error = define(kind, name, labels).unwrap_err();
             assert_eq!(error.code, Code::InvalidArgument);
-            assert!(error.message.contains(said), "{name}: {}", error.message);
+            assert!(error.message.contains(reason), "{name}: {}", error.message);
         }
         let growing = Definition { buckets: vec![1.0, 1.0], ..define(Kind::Histogram, "a", &[]).unwrap() };
         assert!(growing.checked().unwrap_err().message.contains("each above the last"));
@@ -380,13 +380,13 @@ mod tests {
     }
 
     #[test]
-    fn a_histogram_is_told_cumulative() {
+    fn a_histogram_is_cumulative() {
         let histogram =
             Definition { buckets: vec![1.0, 2.0], ..define(Kind::Histogram, "wait", &[]).unwrap() };
         let mut families = Families::default();
         families.add(&histogram, &[], &[3.0, 1.0, 2.0, 12.5]);
-        let told = json!(families.user_metrics());
-        let value = &told["wait"]["values"][0];
+        let listed = json!(families.user_metrics());
+        let value = &listed["wait"]["values"][0];
         let buckets = json!([{ "le": 1.0, "count": 3.0 }, { "le": 2.0, "count": 4.0 }]);
         assert_eq!(*value, json!({ "labels": {}, "count": 6.0, "sum": 12.5, "buckets": buckets }));
     }

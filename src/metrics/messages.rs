@@ -11,7 +11,7 @@ use crate::model::MessageCounts;
 
 /// Types that a process counts apart; all further ones are counted as OTHERS.
 const MAX_TYPES: usize = 64;
-/// Bytes of a type that are told.
+/// Bytes of a type that are totals.
 const MAX_TYPE: usize = 100;
 
 const SENT: &str = "drover_messages_sent";
@@ -155,7 +155,7 @@ fn define(kind: Kind, name: &str, help: &str, labels: &[&str]) -> Definition {
 }
 
 #[derive(Default)]
-struct Told {
+struct TypeTotals {
     sent: f64,
     received: f64,
     answered: f64,
@@ -165,26 +165,29 @@ struct Told {
 
 /// By type.
 pub fn counts(families: &Families) -> BTreeMap<String, MessageCounts> {
-    let mut types: BTreeMap<&str, Told> = BTreeMap::new();
+    let mut types: BTreeMap<&str, TypeTotals> = BTreeMap::new();
     for name in [SENT, RECEIVED, ANSWERS] {
         let Some(Family { definition, series }) = families.by_name.get(name) else { continue };
         for (labels, values) in series {
             let label =
                 |of: &str| labels.iter().find(|(label, _)| label == of).map(|(_, value)| value.as_str());
-            let told = types.entry(label("type").unwrap_or_default()).or_default();
+            let totals = types.entry(label("type").unwrap_or_default()).or_default();
             match name {
-                SENT => told.sent += values[0],
-                RECEIVED => told.received += values[0],
+                SENT => totals.sent += values[0],
+                RECEIVED => totals.received += values[0],
                 _ => {
                     let Spread { count, sum, .. } = spread(definition, values);
-                    told.seconds += sum;
-                    *(if label("result") == Some(FAILED) { &mut told.failed } else { &mut told.answered }) +=
-                        count;
+                    totals.seconds += sum;
+                    *(if label("result") == Some(FAILED) {
+                        &mut totals.failed
+                    } else {
+                        &mut totals.answered
+                    }) += count;
                 }
             }
         }
     }
-    let each = types.into_iter().map(|(kind, Told { sent, received, answered, failed, seconds })| {
+    let each = types.into_iter().map(|(kind, TypeTotals { sent, received, answered, failed, seconds })| {
         let settled = answered + failed;
         let average = if settled > 0.0 { seconds * 1000.0 / settled } else { 0.0 };
         let counts = MessageCounts {

@@ -214,11 +214,11 @@ fn detail(memory: &SharedMemory, standing: &Standing) -> HealthDetail {
     let Standing { worker, state, health, .. } = *standing;
     // One that drains is well, and serves nobody new.
     let health = if state == WorkerState::Ready { health } else { WorkerHealth::NotServing(state) };
-    let said = report(memory, standing).reason;
+    let reason = report(memory, standing).reason;
     HealthDetail {
         worker_id: worker.to_string(),
         healthy: health.is_well(),
-        reasons: health.reason(said.as_deref()).into_iter().collect(),
+        reasons: health.reason(reason.as_deref()).into_iter().collect(),
     }
 }
 

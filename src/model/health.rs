@@ -78,16 +78,18 @@ impl WorkerHealth {
         self == WorkerHealth::Well
     }
 
-    /// A sentence for people; None: it is well. `said`: what the checks found.
-    pub fn reason(self, said: Option<&str>) -> Option<String> {
+    /// A sentence for people; None: it is well. `checker_reason`: what the checks found.
+    pub fn reason(self, checker_reason: Option<&str>) -> Option<String> {
         match self {
             WorkerHealth::Well => None,
             WorkerHealth::NotServing(state) => Some(format!("it is not serving: {}", state.detail())),
             WorkerHealth::Unresponsive => Some("its event loop does not turn".to_owned()),
             WorkerHealth::Failing(CheckStatus::Ejected) => {
-                Some(said.unwrap_or("it answers with errors").to_owned())
+                Some(checker_reason.unwrap_or("it answers with errors").to_owned())
             }
-            WorkerHealth::Failing(_) => Some(said.unwrap_or("it fails its health checks").to_owned()),
+            WorkerHealth::Failing(_) => {
+                Some(checker_reason.unwrap_or("it fails its health checks").to_owned())
+            }
         }
     }
 }

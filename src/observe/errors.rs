@@ -37,7 +37,7 @@ impl ErrorGroups {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1 = circuits;
     }
 
-    pub fn told(&self, now_ms: u64) -> Value {
+    pub fn view(&self, now_ms: u64) -> Value {
         let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (groups, circuits) = &*inner;
         json!({ "errors": groups.list(now_ms), "circuits": circuits, "dropped": groups.dropped() })

@@ -13,9 +13,9 @@ use crate::model::ScalingDecision;
 const KEPT: usize = 1000;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// One event as it is told.
+/// One event as it is published.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct LoggedEvent {
     pub id: u64,
     /// As `type` says in it.
     pub kind: String,
@@ -36,7 +36,7 @@ struct Inner {
 
 #[derive(Default)]
 struct Kept {
-    events: VecDeque<Told>,
+    events: VecDeque<LoggedEvent>,
     bytes: usize,
     /// The last changes of the cluster's size, whatever else happened since.
     scalings: VecDeque<ScalingDecision>,
@@ -45,7 +45,7 @@ struct Kept {
 /// What happened since an event.
 #[derive(Debug, PartialEq)]
 pub struct Since {
-    pub found: Vec<Told>,
+    pub found: Vec<LoggedEvent>,
     /// How many there were besides them that are not kept any more, or never were.
     pub lost: u64,
     /// The id of the last one.
@@ -53,13 +53,13 @@ pub struct Since {
 }
 
 impl Kept {
-    fn add(&mut self, told: Told) {
+    fn add(&mut self, logged: LoggedEvent) {
         // It would take the place of all the others.
-        if told.event.len() > MAX_BYTES {
+        if logged.event.len() > MAX_BYTES {
             return;
         }
-        self.bytes += told.event.len();
-        self.events.push_back(told);
+        self.bytes += logged.event.len();
+        self.events.push_back(logged);
         while self.events.len() > KEPT || self.bytes > MAX_BYTES {
             let Some(oldest) = self.events.pop_front() else { return };
             self.bytes -= oldest.event.len();
@@ -83,14 +83,14 @@ impl EventLog {
             kept.scalings.drain(..over);
         }
         let id = *self.0.last.borrow() + 1;
-        kept.add(Told { id, kind, event: json.to_string().into() });
+        kept.add(LoggedEvent { id, kind, event: json.to_string().into() });
         self.0.last.send_replace(id);
     }
 
     /// Of the last events those after `id`.
     pub fn after(&self, id: u64) -> Since {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        let found: Vec<Told> = kept.events.iter().filter(|told| told.id > id).cloned().collect();
+        let found: Vec<LoggedEvent> = kept.events.iter().filter(|logged| logged.id > id).cloned().collect();
         let newest = *self.0.last.borrow();
         Since { lost: newest.saturating_sub(id + found.len() as u64), found, newest }
     }
@@ -134,7 +134,7 @@ mod tests {
         for number in 0..5 {
             event_log.add(&alert(1), number);
         }
-        let ids = |id| event_log.after(id).found.iter().map(|told| told.id).collect::<Vec<_>>();
+        let ids = |id| event_log.after(id).found.iter().map(|logged| logged.id).collect::<Vec<_>>();
         assert_eq!(ids(3), [4, 5]);
         assert_eq!(ids(5), [0; 0]);
         assert_eq!(
@@ -161,7 +161,10 @@ mod tests {
         assert_eq!(event_log.after(1), Since { found: Vec::new(), lost: 1, newest: 2 });
         event_log.add(&alert(1), 0);
         let Since { found, lost, newest } = event_log.after(0);
-        assert_eq!((found.iter().map(|told| told.id).collect::<Vec<_>>(), lost, newest), (vec![1, 3], 1, 3));
+        assert_eq!(
+            (found.iter().map(|logged| logged.id).collect::<Vec<_>>(), lost, newest),
+            (vec![1, 3], 1, 3)
+        );
     }
 
     #[test]

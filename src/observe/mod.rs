@@ -6,5 +6,5 @@ mod event_log;
 mod history;
 
 pub use errors::{Circuit, ErrorGroups};
-pub use event_log::{EventLog, Since, Told};
+pub use event_log::{EventLog, LoggedEvent, Since};
 pub use history::SharedHistory;

@@ -213,7 +213,7 @@ impl Task {
             match self.receiver.fill(self.socket.get_ref().as_fd()) {
                 Ok(0) => self.open = false,
                 Ok(_) => {
-                    if let Err(error) = self.tell() {
+                    if let Err(error) = self.deliver() {
                         return self.broken(&error);
                     }
                 }
@@ -225,7 +225,7 @@ impl Task {
         }
     }
 
-    fn tell(&mut self) -> io::Result<()> {
+    fn deliver(&mut self) -> io::Result<()> {
         while let Some((frame, _)) = self.receiver.next_frame()? {
             let worker = self.worker;
             // The loop ends last; if it has, nobody needs to know.

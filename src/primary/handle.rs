@@ -88,7 +88,7 @@ impl Primary {
         }
     }
 
-    fn tell(&self, input: Input) {
+    fn send(&self, input: Input) {
         // A loop that has ended has said so (`Output::Ended`); nothing is left to command.
         let _ = self.inputs.send(input);
     }
@@ -103,38 +103,38 @@ impl Primary {
 
     /// Opens an address before any worker asks for it; done with `{ group, host, port }`.
     pub fn open(&self, id: u32, address: Address, options: ListenOptions) {
-        self.tell(Input::Open { id, address, options });
+        self.send(Input::Open { id, address, options });
     }
 
     /// Lets go of one address; the others stay open. Done when every worker has closed its server there.
     pub fn release(&self, id: u32, group: GroupId) {
-        self.tell(Input::Release { id, group });
+        self.send(Input::Release { id, group });
     }
 
     /// The program's environment as it is now; asked for by `Output::AskEnvironment`, and given before each order.
     pub fn environment(&self, env: BTreeMap<String, String>) {
-        self.tell(Input::Environment(env));
+        self.send(Input::Environment(env));
     }
 
     /// Starts the workers; done when `start` is settled.
     pub fn start(&self, id: u32) {
-        self.tell(Input::Start { id });
+        self.send(Input::Start { id });
     }
 
     /// Stops the workers; done when all are gone. `limit`: the time that they have, where it is less than the
     /// configured one.
     pub fn stop(&self, id: u32, graceful: bool, limit: Option<Duration>) {
-        self.tell(Input::Stop { id, graceful, limit });
+        self.send(Input::Stop { id, graceful, limit });
     }
 
     /// Another number of workers, or new ones; done when they serve and those that leave are gone.
     pub fn command(&self, id: u32, command: Command) {
-        self.tell(Input::Command(CommandRequest { command, asker: Asker::Here(id) }));
+        self.send(Input::Command(CommandRequest { command, asker: Asker::Here(id) }));
     }
 
     /// What was to be command `id` is none: it is done with this error.
     pub fn invalid(&self, id: u32, error: Error) {
-        self.tell(Input::Invalid { id, error });
+        self.send(Input::Invalid { id, error });
     }
 
     /// What the program has measured when it was asked to (`Output::Measure`): an object in JSON; None: nothing new.
@@ -144,23 +144,23 @@ impl Primary {
     /// `INVALID_ARGUMENT`: it is no object or too long, and left out.
     pub fn customised(&self, metrics: Option<String>) -> Result<()> {
         let refused = metrics.as_deref().and_then(refusal);
-        self.tell(Input::Customised { metrics: metrics.filter(|_| refused.is_none()) });
+        self.send(Input::Customised { metrics: metrics.filter(|_| refused.is_none()) });
         refused.map_or(Ok(()), |text| Err(Error::new(Code::InvalidArgument, text)))
     }
 
     /// A warning of the program's side for the log.
     pub fn warn(&self, text: String) {
-        self.tell(Input::Dispatch(Report::Notice(Level::Warn, text)));
+        self.send(Input::Dispatch(Report::Notice(Level::Warn, text)));
     }
 
     /// A line of the program's side for the log.
     pub fn note(&self, text: String) {
-        self.tell(Input::Dispatch(Report::Notice(Level::Info, text)));
+        self.send(Input::Dispatch(Report::Notice(Level::Info, text)));
     }
 
     /// The process got a signal to stop.
     pub fn signalled(&self, signal: StopSignal) {
-        self.tell(Input::StopSignal(signal));
+        self.send(Input::StopSignal(signal));
     }
 
     /// The process is about to end in order: writes what was logged, tells the workers, and returns when that is
@@ -168,7 +168,7 @@ impl Primary {
     pub fn shutdown_notice(&self) {
         self.log.finish();
         let (written, done): (Sender<()>, _) = channel();
-        self.tell(Input::ShutdownNotice { written });
+        self.send(Input::ShutdownNotice { written });
         // Whether it was written, dropped or late: the process ends now.
         let _ = done.recv_timeout(GOODBYE_TIMEOUT);
     }

@@ -306,7 +306,7 @@ impl Cluster {
             state.avoided = avoid;
             self.dispatcher.exclude(worker, avoid);
         }
-        self.tell_health();
+        self.publish_cluster_health();
     }
 
     /// Writes what is known of a worker where every process reads it.
@@ -371,7 +371,7 @@ impl Cluster {
     }
 
     /// Tells when the cluster's health is another than it was: who is not well, and what that means.
-    pub(super) fn tell_health(&mut self) {
+    pub(super) fn publish_cluster_health(&mut self) {
         if !self.is_started || self.supervisor.is_stopping() {
             return;
         }

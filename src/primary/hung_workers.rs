@@ -200,7 +200,7 @@ impl Cluster {
         let Some(control) = self.workers.control(id) else { return };
         let asked = lacks.map_or_else(|| control.ask_for_stack().map_err(|error| error.to_string()), Err);
         if let Err(why) = asked {
-            self.tell_stack(id, Err(&why));
+            self.publish_stack(id, Err(&why));
         }
     }
 
@@ -208,7 +208,7 @@ impl Cluster {
     pub(super) fn stack_came(&mut self, id: WorkerId, text: Option<String>) {
         let text = text.filter(|text| !text.is_empty());
         let stack = text.as_deref().ok_or("the worker could not take one");
-        if !self.tell_stack(id, stack) {
+        if !self.publish_stack(id, stack) {
             // Somebody else sent the signal, or the stack comes too late.
             let text = format!("Worker {id} runs\n{}", stack.unwrap_or_else(|why| why));
             self.emit(Event::about(Component::Health, Level::Debug, text));
@@ -216,9 +216,9 @@ impl Cluster {
     }
 
     /// False when it had not been asked for.
-    fn tell_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) -> bool {
+    fn publish_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) -> bool {
         let checker = self.hung.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
-        let was_asked = checker.and_then(Checker::told) == Some(Order::End);
+        let was_asked = checker.and_then(Checker::stack_received) == Some(Order::End);
         if was_asked {
             self.end_hung(id, stack);
         }

@@ -221,7 +221,7 @@ impl Cluster {
         if self.setup.watching.as_ref().is_some_and(|watching| watching.asks) {
             return self.put_out(Output::Measure);
         }
-        self.tell_metrics();
+        self.publish_metrics();
     }
 
     pub(super) fn customised(&mut self, metrics: Option<String>) {
@@ -229,10 +229,10 @@ impl Cluster {
             // Its length was looked at when it was given.
             self.memory.write(Text::Custom, metrics.as_bytes());
         }
-        self.tell_metrics();
+        self.publish_metrics();
     }
 
-    fn tell_metrics(&mut self) {
+    fn publish_metrics(&mut self) {
         self.emit(Event::MetricsUpdated { metrics: Some(Box::new(view::metrics(&self.memory, now_ms()))) });
     }
 

@@ -61,7 +61,7 @@ impl Cluster {
         if !matches!(event, Event::Notice { .. }) {
             self.published.event_log.add(&event, timestamp);
         }
-        self.tell_followers(&event, timestamp);
+        self.publish_to_followers(&event, timestamp);
         self.put_out(Output::Event { event, timestamp });
     }
 
@@ -106,7 +106,7 @@ impl Cluster {
     }
 
     /// An event for the workers whose programs listen.
-    fn tell_followers(&self, event: &Event, timestamp: u64) {
+    fn publish_to_followers(&self, event: &Event, timestamp: u64) {
         if self.followers.is_empty() {
             return;
         }

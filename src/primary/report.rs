@@ -115,12 +115,14 @@ impl Cluster {
 
     /// A worker's request took longer than `logging.slowRequests`.
     pub(super) fn slow(&mut self, worker: WorkerId, slow: SlowRequest) {
-        let SlowRequest { method, path, status, ms, request_id, unsaid } = slow;
+        let SlowRequest { method, path, status, ms, request_id, suppressed } = slow;
         let worker = worker.to_string();
         let outcome = if status == 0 { "its connection ended first".to_owned() } else { status.to_string() };
-        let more = match unsaid {
+        let more = match suppressed {
             0 => String::new(),
-            unsaid => format!("; {unsaid} more of its requests were slow since the last that was told"),
+            suppressed => {
+                format!("; {suppressed} more of its requests were slow since the last that was logged")
+            }
         };
         let message = format!("Worker {worker} took {ms} ms for {method} {path} ({outcome}){more}");
         let mut members = json!({

@@ -307,7 +307,7 @@ impl Cluster {
         }
         self.lead();
         self.publish_circuits();
-        self.tell_health();
+        self.publish_cluster_health();
     }
 
     fn act(&mut self, action: Action) {

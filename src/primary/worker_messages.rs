@@ -104,7 +104,7 @@ impl Cluster {
             ToPrimary::Failed { error, reported } => {
                 self.advance(Fact::Failed { worker, error: worker_error(error), reported });
             }
-            ToPrimary::Rejected { error, unsaid } => self.rejected(worker.slot, error, unsaid),
+            ToPrimary::Rejected { error, suppressed } => self.rejected(worker.slot, error, suppressed),
             ToPrimary::Resigned => {
                 self.leader.resigned(worker);
                 self.lead();
@@ -158,10 +158,10 @@ impl Cluster {
         }
     }
 
-    fn rejected(&mut self, slot: u16, error: WorkerError, unsaid: u64) {
-        if unsaid > 0 {
+    fn rejected(&mut self, slot: u16, error: WorkerError, suppressed: u64) {
+        if suppressed > 0 {
             let text = format!(
-                "Worker {slot}: {unsaid} more rejections were not handled since the last that was told"
+                "Worker {slot}: {suppressed} more rejections were not handled since the last that was logged"
             );
             self.emit(Event::about(Component::Workers, Level::Error, text));
         }
@@ -260,12 +260,12 @@ impl Cluster {
         let reason = "its event loop is blocked; new connections go to the others".to_owned();
         let worker_id = slot.to_string();
         self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
-        self.tell_health();
+        self.publish_cluster_health();
     }
 
     fn recovered(&mut self, slot: u16) {
         let was_said = self.forget_unresponsive(slot);
-        self.tell_health();
+        self.publish_cluster_health();
         if was_said {
             let text = format!("Worker {slot} takes connections again");
             self.emit(Event::about(Component::Health, Level::Info, text));

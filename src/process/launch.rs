@@ -47,8 +47,8 @@ impl Launch {
     /// Environment of the worker in `slot`.
     pub fn environment(&self, slot: u16) -> BTreeMap<String, String> {
         let mut environment = BTreeMap::clone(&self.env);
-        let said = |name: &str| environment.contains_key(name) || self.own_env.contains_key(name);
-        if self.colored && !said("FORCE_COLOR") && !said("NO_COLOR") {
+        let is_set = |name: &str| environment.contains_key(name) || self.own_env.contains_key(name);
+        if self.colored && !is_set("FORCE_COLOR") && !is_set("NO_COLOR") {
             environment.insert("FORCE_COLOR".into(), "1".into());
         }
         environment.insert("WORKER_ID".into(), slot.to_string());
@@ -179,14 +179,14 @@ mod tests {
 
     #[test]
     fn colours_are_welcome_unless_somebody_has_said_what_is() {
-        let told = |name: &str, value: Option<&str>| {
+        let value_of = |name: &str, value: Option<&str>| {
             let own_env = BTreeMap::from([(name.to_owned(), value.map(str::to_owned))]);
             let environment = Launch { own_env, colored: true, ..launch() }.environment(0);
             environment.get("FORCE_COLOR").cloned()
         };
-        assert_eq!(told("OTHER", Some("1")).as_deref(), Some("1"));
-        assert_eq!(told("FORCE_COLOR", Some("0")).as_deref(), Some("0"));
-        assert_eq!((told("NO_COLOR", Some("1")), told("FORCE_COLOR", None)), (None, None));
+        assert_eq!(value_of("OTHER", Some("1")).as_deref(), Some("1"));
+        assert_eq!(value_of("FORCE_COLOR", Some("0")).as_deref(), Some("0"));
+        assert_eq!((value_of("NO_COLOR", Some("1")), value_of("FORCE_COLOR", None)), (None, None));
     }
 
     #[test]

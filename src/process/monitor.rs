@@ -55,9 +55,9 @@ impl Monitor {
             none => none.insert((Machine::new()?, now)),
         };
         let seconds = now.duration_since(std::mem::replace(looked, now)).as_secs_f64().max(0.001);
-        let mut told = machine.look(seconds);
-        told.uptime = Some((since_boot() * 1000.0).round());
-        Some(told)
+        let mut stats = machine.look(seconds);
+        stats.uptime = Some((since_boot() * 1000.0).round());
+        Some(stats)
     }
 
     /// Bytes, milliseconds, percent of one processor since the last look, and at first since the process began. None
@@ -119,8 +119,8 @@ mod tests {
         Some(Found { usage, proportional: None })
     }
 
-    fn used(told: Option<Value>) -> f64 {
-        told.unwrap()["cpu"]["usage"].as_f64().unwrap()
+    fn used(stats: Option<Value>) -> f64 {
+        stats.unwrap()["cpu"]["usage"].as_f64().unwrap()
     }
 
     #[test]
@@ -149,8 +149,8 @@ mod tests {
 
     #[test]
     fn the_machine_is_known() {
-        let told = Monitor::default().system().unwrap();
-        assert!(told.cpu.usage.is_finite() && told.uptime.unwrap() > 0.0, "{told:?}");
-        assert!(told.memory.total > 0);
+        let stats = Monitor::default().system().unwrap();
+        assert!(stats.cpu.usage.is_finite() && stats.uptime.unwrap() > 0.0, "{stats:?}");
+        assert!(stats.memory.total > 0);
     }
 }

@@ -145,12 +145,12 @@ mod tests {
 
     #[test]
     fn who_cannot_start_a_worker_is_told_what_would_help() {
-        let told = |errno| not_started("spawn", &io::Error::from_raw_os_error(errno));
+        let error_of = |errno| not_started("spawn", &io::Error::from_raw_os_error(errno));
         assert!(
-            told(libc::EMFILE).message.contains("ulimit -n")
-                && told(libc::EMFILE).details["errno"] == libc::EMFILE
+            error_of(libc::EMFILE).message.contains("ulimit -n")
+                && error_of(libc::EMFILE).details["errno"] == libc::EMFILE
         );
-        assert!(told(libc::EAGAIN).message.contains("pids.max"));
-        assert_eq!(told(libc::ENOENT).message, "spawn: No such file or directory (os error 2)");
+        assert!(error_of(libc::EAGAIN).message.contains("pids.max"));
+        assert_eq!(error_of(libc::ENOENT).message, "spawn: No such file or directory (os error 2)");
     }
 }

@@ -30,11 +30,11 @@ impl Supervisor {
             _ => ExitReason::Failed,
         };
         let was_ready = worker.has_been_ready;
-        let told = worker.error.clone();
+        let reported = worker.error.clone();
         let unready = !was_ready && reason != ExitReason::Stopped;
         let output = std::mem::take(&mut worker.output);
         let lacks = std::mem::take(&mut worker.lacks);
-        let error = told.or_else(|| unready.then(|| self.startup_error(reason, exit, &lacks)));
+        let error = reported.or_else(|| unready.then(|| self.startup_error(reason, exit, &lacks)));
         let error = error.map(|error| if unready { error.and("output", json!(output)) } else { error });
         if let (true, Some(error)) = (unready, &error) {
             self.note_start_error(error);
@@ -140,14 +140,14 @@ impl Supervisor {
         let policy = &self.policy;
         let slot = &mut self.slots[usize::from(number)];
         if now < shadow {
-            slot.active = ActiveWorker::Waiting { until: shadow, told: false, planned: false };
+            slot.active = ActiveWorker::Waiting { until: shadow, announced: false, planned: false };
             return;
         }
         let verdict =
             if slot.trial { Verdict::Open } else { slot.budget.death(policy, number, was_ready, now) };
         match verdict {
             Verdict::RestartAfter(delay) => {
-                slot.active = ActiveWorker::Waiting { until: now + delay, told: true, planned: false };
+                slot.active = ActiveWorker::Waiting { until: now + delay, announced: true, planned: false };
                 let (restarts, planned) = (slot.restarts + 1, false);
                 let delay_ms = delay.as_millis() as u64;
                 let worker_id = number.to_string();

@@ -36,14 +36,14 @@ impl Supervisor {
                 ActiveWorker::Running(next)
             }
             None if replaced && slot.role != Role::Retired => {
-                ActiveWorker::Waiting { until, told: !delayed, planned }
+                ActiveWorker::Waiting { until, announced: !delayed, planned }
             }
             None => ActiveWorker::Vacant,
         };
         if let ActiveWorker::Running(old) = std::mem::replace(&mut slot.active, after) {
             slot.leaving.push(old);
         }
-        if matches!(slot.active, ActiveWorker::Waiting { told: true, .. }) {
+        if matches!(slot.active, ActiveWorker::Waiting { announced: true, .. }) {
             let (worker_id, reason) = (id.to_string(), ExitReason::Finished);
             self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
         }

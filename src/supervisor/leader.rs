@@ -29,7 +29,7 @@ pub enum Action {
 pub struct Leader {
     state: State,
     /// Who was told to everybody last.
-    told: Option<u16>,
+    announced: Option<u16>,
 }
 
 impl Leader {
@@ -53,9 +53,9 @@ impl Leader {
                 self.state = State::Leads(id);
                 actions.push(Action::Lead(id));
             }
-            let (from, to) = (self.told, next.map(|next| next.slot));
+            let (from, to) = (self.announced, next.map(|next| next.slot));
             if from != to || next.is_some() {
-                self.told = to;
+                self.announced = to;
                 actions.push(Action::Changed { from, to });
             }
         }

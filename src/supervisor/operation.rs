@@ -339,11 +339,12 @@ impl Supervisor {
                     roll.rest.push_front(number);
                 }
                 // Its next worker is a new one anyway, and need not wait for its time.
-                ActiveWorker::Waiting { told, planned, .. } => {
-                    slot.active = ActiveWorker::Waiting { until: now, told: *told, planned: *planned };
+                ActiveWorker::Waiting { announced, planned, .. } => {
+                    slot.active =
+                        ActiveWorker::Waiting { until: now, announced: *announced, planned: *planned };
                 }
                 ActiveWorker::CircuitOpen { .. } => {
-                    slot.active = ActiveWorker::Waiting { until: now, told: false, planned: false };
+                    slot.active = ActiveWorker::Waiting { until: now, announced: false, planned: false };
                 }
                 // It ends, and whoever comes after it is a new one.
                 ActiveWorker::Running(_) => {}
@@ -387,9 +388,9 @@ impl Supervisor {
 /// The end of a roll: what the new worker said of itself stands in `details.cause`.
 fn not_replaced(slot: u16, cause: &Error) -> Error {
     let output = cause.details["output"].as_str().unwrap_or_default().trim_end();
-    let said = if output.is_empty() { String::new() } else { format!("\nIts last output was:\n{output}") };
+    let ending = if output.is_empty() { String::new() } else { format!("\nIts last output was:\n{output}") };
     let message =
-        format!("The new worker {slot} did not get ready; the old ones go on serving: {cause}{said}");
+        format!("The new worker {slot} did not get ready; the old ones go on serving: {cause}{ending}");
     let worker = slot.to_string();
     Error::new(Code::WorkerStartupFailed, message).with(json!({
         "workerId": worker,

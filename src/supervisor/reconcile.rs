@@ -299,10 +299,10 @@ impl Supervisor {
         for number in 0..self.slots.len() as u16 {
             let slot = &mut self.slots[usize::from(number)];
             match slot.active {
-                ActiveWorker::Waiting { until, told, planned } if until <= now => {
+                ActiveWorker::Waiting { until, announced, planned } if until <= now => {
                     *if planned { &mut slot.replacements } else { &mut slot.restarts } += 1;
                     let restarts = slot.restarts;
-                    if !told {
+                    if !announced {
                         let (worker_id, reason) = (number.to_string(), ExitReason::Finished);
                         self.emit(Event::WorkerRestart { worker_id, reason, delay_ms: 0, restarts, planned });
                     }

@@ -14,10 +14,10 @@ pub enum ActiveWorker {
     /// Nobody, and nobody is due.
     Vacant,
     Running(Worker),
-    /// The next worker starts at `until`; was that told already? `planned`: nobody has died.
+    /// The next worker starts at `until`; was that announced already? `planned`: nobody has died.
     Waiting {
         until: Duration,
-        told: bool,
+        announced: bool,
         planned: bool,
     },
     /// Too many deaths; the next trial start is at `until`.

@@ -41,7 +41,7 @@ type AddHook = unsafe extern "C" fn(*mut c_void, Hook, *mut c_void, u32);
 /// The collection that is under way; one within another belongs to it.
 struct Watch {
     begun: Option<(u32, Instant)>,
-    told: Box<dyn FnMut(Collection, Duration)>,
+    on_collection: Box<dyn FnMut(Collection, Duration)>,
 }
 
 /// # Safety
@@ -61,13 +61,13 @@ unsafe extern "C" fn ends(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void)
     let watch = unsafe { &mut *watch.cast::<Watch>() };
     let Some((_, since)) = watch.begun.take_if(|(begun, _)| *begun == kind) else { return };
     if let Some(collection) = Collection::of(kind) {
-        (watch.told)(collection, since.elapsed());
+        (watch.on_collection)(collection, since.elapsed());
     }
 }
 
-/// Calls `told` after each collection of this thread's isolate, for the life of the process. `told` must not call into
-/// JavaScript. False where the runtime is not V8 or has other names: nothing is told then.
-pub fn watch(told: impl FnMut(Collection, Duration) + 'static) -> bool {
+/// Calls `on_collection` after each collection of this thread's isolate, for the life of the process. `on_collection` must not call into
+/// JavaScript. False where the runtime is not V8 or has other names: nothing is reported then.
+pub fn watch(on_collection: impl FnMut(Collection, Duration) + 'static) -> bool {
     // SAFETY: V8's header declares `static Isolate* TryGetCurrent()` and `void AddGC...Callback(GCCallbackWithData
     // callback, void* data, GCType filter)` with enums of four bytes; the mangled names hold these types, and a member
     // function takes its object first.
@@ -80,7 +80,8 @@ pub fn watch(told: impl FnMut(Collection, Duration) + 'static) -> bool {
     if isolate.is_null() {
         return false;
     }
-    let watch = Box::into_raw(Box::new(Watch { begun: None, told: Box::new(told) })).cast::<c_void>();
+    let watch = Box::into_raw(Box::new(Watch { begun: None, on_collection: Box::new(on_collection) }))
+        .cast::<c_void>();
     // SAFETY: the isolate is this thread's; the callbacks have V8's types, and what they get is never freed.
     unsafe {
         prologue(isolate, begins, watch, ALL);

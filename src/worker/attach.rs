@@ -370,7 +370,7 @@ impl Worker {
     ///
     /// # Errors
     /// AGAIN when the primary has not read what was given before; nothing was sent.
-    pub fn give_away(&self, group: GroupId, fd: i32, keep_alive: Option<IdleKeepAlive>) -> io::Result<()> {
+    pub fn hand_off(&self, group: GroupId, fd: i32, keep_alive: Option<IdleKeepAlive>) -> io::Result<()> {
         let connection = fds::duplicate(fd)?;
         let header = FdHeader { keep_alive, ..FdHeader::of(group) };
         Ok(fd_message::send(self.connections.as_fd(), header, &[connection.as_fd()])?)

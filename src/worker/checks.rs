@@ -19,9 +19,9 @@ impl Worker {
     /// said.
     pub fn checked(&self, number: u32, failure: Option<String>, metrics: Option<Value>) -> io::Result<()> {
         let failure = failure.map(|text| head(&text, MAX_FAILURE).to_owned());
-        let is_told = metrics.is_some();
+        let has_metrics = metrics.is_some();
         let metrics = metrics.filter(|metrics| metrics.to_string().len() <= MAX_METRICS);
-        if is_told && metrics.is_none() {
+        if has_metrics && metrics.is_none() {
             let text =
                 format!("customCheck gives more metrics than {MAX_METRICS} bytes of JSON: they are not kept");
             self.hint(text, true)?;

@@ -13,13 +13,13 @@ use crate::model::Command;
 impl Worker {
     /// The next event of the cluster that `Notice::Event` told of.
     pub fn event(&self) -> Option<Value> {
-        let mut told = self.control.event()?;
+        let mut event = self.control.event()?;
         // The primary does not send what every process can read, and what may be longer than a message.
-        if told["event"]["type"] == "metrics:updated" {
-            let now = told["timestamp"].as_u64().unwrap_or(0);
-            told["event"]["metrics"] = serde_json::json!(view::metrics(&self.memory, now));
+        if event["event"]["type"] == "metrics:updated" {
+            let now = event["timestamp"].as_u64().unwrap_or(0);
+            event["event"]["metrics"] = serde_json::json!(view::metrics(&self.memory, now));
         }
-        Some(told)
+        Some(event)
     }
 
     /// Tells the primary of an uncaught error; the process ends by itself. `reported`: the log has its report.
@@ -28,8 +28,8 @@ impl Worker {
     }
 
     /// Tells the primary of a rejection that ends nothing.
-    pub fn rejected(&self, error: WorkerError, unsaid: u64) -> io::Result<()> {
-        self.control.send(&ToPrimary::Rejected { error: error.bounded(), unsaid }).map(|_| ())
+    pub fn rejected(&self, error: WorkerError, suppressed: u64) -> io::Result<()> {
+        self.control.send(&ToPrimary::Rejected { error: error.bounded(), suppressed }).map(|_| ())
     }
 
     /// How this worker is to leave, as `Notice::Drain` told.

@@ -87,16 +87,16 @@ pub struct ClosingAll {
     /// Connections that wait for a worker have until then.
     until: Duration,
     /// Dropped when every address has closed.
-    told: Vec<oneshot::Sender<()>>,
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 impl ClosingAll {
     pub fn new(now: Duration) -> Self {
-        Self { until: now + MAX_LENGTH, told: Vec::new() }
+        Self { until: now + MAX_LENGTH, waiting: Vec::new() }
     }
 
-    pub fn tell(&mut self, gone: oneshot::Sender<()>) {
-        self.told.push(gone);
+    pub fn add_waiting(&mut self, gone: oneshot::Sender<()>) {
+        self.waiting.push(gone);
     }
 
     pub fn until(&self) -> Duration {

@@ -450,7 +450,7 @@ impl Listeners {
 
     /// The cluster stops. `gone` is dropped when every address has closed.
     pub fn stop(&mut self, gone: oneshot::Sender<()>, now: Duration) {
-        self.closing_all.get_or_insert_with(|| ClosingAll::new(now)).tell(gone);
+        self.closing_all.get_or_insert_with(|| ClosingAll::new(now)).add_waiting(gone);
     }
 
     /// Lets nothing new into the address, which closes in a moment: `close_look` tells when. Returns whether there is
@@ -530,7 +530,7 @@ impl Listeners {
     }
 
     /// Tells who waits for it that every address has closed.
-    pub fn tell_stopped(&mut self) {
+    pub fn report_stopped(&mut self) {
         self.closing_all = None;
     }
 }

@@ -38,7 +38,7 @@ impl Service {
 #[derive(Default)]
 pub struct Outages {
     services: BTreeMap<GroupId, Service>,
-    /// Every worker has started, or has used up its budget: from then on a lost address is told.
+    /// Every worker has started, or has used up its budget: from then on a lost address is reported.
     is_started: bool,
 }
 
@@ -94,10 +94,10 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_and_its_end_are_told_once_each() {
+    fn a_loss_and_its_end_are_reported_once_each() {
         let lost = r#"Lost { address: "127.0.0.1:80" }"#.to_owned();
         let regained = r#"Regained { address: "127.0.0.1:80", after: 2s }"#.to_owned();
-        for (before, is_served, after, told) in [
+        for (before, is_served, after, event) in [
             (Service::Expected, false, Service::Expected, None),
             (Service::Expected, true, Service::Served, None),
             (Service::Served, true, Service::Served, None),
@@ -105,7 +105,7 @@ mod tests {
             (Service::Lost(SECOND), false, Service::Lost(SECOND), None),
             (Service::Lost(SECOND), true, Service::Served, Some(regained)),
         ] {
-            assert_eq!(change(before, is_served), (after, told), "{before:?} {is_served}");
+            assert_eq!(change(before, is_served), (after, event), "{before:?} {is_served}");
         }
     }
 
@@ -125,7 +125,7 @@ mod tests {
             is_late: false,
             is_of_one_worker: false,
         };
-        for (lost, told) in [
+        for (lost, events) in [
             (view(&closed), 1),
             (view(&open), 0),
             (AddressView { is_open: false, ..view(&closed) }, 0),
@@ -137,8 +137,8 @@ mod tests {
             assert_eq!(outages.look([view(&open), lost].into_iter(), SECOND).len(), 0, "it starts");
             outages.started();
             assert_eq!(outages.look([view(&open)].into_iter(), SECOND).len(), 0);
-            assert_eq!(outages.look([lost].into_iter(), SECOND).len(), told);
-            assert_eq!(outages.look([lost].into_iter(), SECOND).len(), 0, "it is told once");
+            assert_eq!(outages.look([lost].into_iter(), SECOND).len(), events);
+            assert_eq!(outages.look([lost].into_iter(), SECOND).len(), 0, "it is reported once");
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::event::Level;
 
 /// A program opens its addresses one after the other: from the cluster's start until they are compared.
 pub const OPENING: Duration = Duration::from_secs(5);
-/// So many differences are told; a program that opens a port for each worker has as many as workers.
+/// So many differences are reported; a program that opens a port for each worker has as many as workers.
 const MAX_DIFFERENCES: usize = 4;
 
 type Served = BTreeMap<u16, BTreeSet<String>>;
@@ -88,7 +88,7 @@ fn named(slots: &[String]) -> String {
 mod tests {
     use super::*;
 
-    fn told(served: &[&[&str]]) -> Vec<(Level, String)> {
+    fn reports(served: &[&[&str]]) -> Vec<(Level, String)> {
         let slots = served.iter().enumerate();
         let addresses = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
         differences(&slots.map(|(slot, names)| (slot as u16, addresses(names))).collect())
@@ -97,14 +97,14 @@ mod tests {
     #[test]
     fn workers_that_serve_the_same_are_nothing_to_tell_of() {
         for served in [&[&["a", "b"][..], &["a", "b"]][..], &[&["a"]], &[&[], &[]], &[]] {
-            assert_eq!(told(served), [], "{served:?}");
+            assert_eq!(reports(served), [], "{served:?}");
         }
     }
 
     #[test]
-    fn a_worker_that_moved_to_another_port_is_told_of_by_both_addresses() {
+    fn a_worker_that_moved_to_another_port_is_reported_with_both_addresses() {
         assert_eq!(
-            told(&[&["a"], &["b"], &["a"]]),
+            reports(&[&["a"], &["b"], &["a"]]),
             [
                 (Level::Warn, "a is served by workers 0, 2, and not by worker 1".to_owned()),
                 (Level::Warn, "b is served by worker 1, and not by workers 0, 2".to_owned())
@@ -115,16 +115,16 @@ mod tests {
     #[test]
     fn an_address_more_in_one_worker_is_information() {
         let text = "admin is served by worker 0, and not by worker 1".to_owned();
-        assert_eq!(told(&[&["a", "admin"], &["a"]]), [(Level::Info, text)]);
-        assert_eq!(told(&[&["a"], &[]]).len(), 1, "one that serves nothing");
+        assert_eq!(reports(&[&["a", "admin"], &["a"]]), [(Level::Info, text)]);
+        assert_eq!(reports(&[&["a"], &[]]).len(), 1, "one that serves nothing");
     }
 
     #[test]
-    fn a_port_for_each_worker_is_not_told_without_end() {
+    fn a_port_for_each_worker_is_not_reported_without_end() {
         let own: Vec<Vec<String>> = (0..64).map(|slot| vec!["a".to_owned(), slot.to_string()]).collect();
         let own: Vec<Vec<&str>> =
             own.iter().map(|names| names.iter().map(String::as_str).collect()).collect();
         let own: Vec<&[&str]> = own.iter().map(Vec::as_slice).collect();
-        assert_eq!(told(&own).len(), MAX_DIFFERENCES);
+        assert_eq!(reports(&own).len(), MAX_DIFFERENCES);
     }
 }

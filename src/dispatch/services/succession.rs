@@ -108,7 +108,7 @@ mod tests {
     }
 
     /// What each review tells of the replacement, for what it has prepared by then.
-    fn told(addresses: &[AddressView<'_>], prepared: &[&[GroupId]]) -> Vec<Vec<String>> {
+    fn lacks(addresses: &[AddressView<'_>], prepared: &[&[GroupId]]) -> Vec<Vec<String>> {
         let mut successions = Successions::default();
         successions.begin(WORKER, addresses.iter().copied(), BTreeSet::from([7, 8]));
         let review = |prepared: &&[GroupId]| {
@@ -125,15 +125,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_lacking_is_told_until_nothing_is() {
+    fn what_is_lacking_is_reported_until_nothing_is() {
         let open = &shares(Share::Open);
         let (a, b) = (view(1, "a", open), view(2, "b", open));
         assert_eq!(
-            told(&[a, b], &[&[], &[], &[1], &[1, 2], &[]]),
+            lacks(&[a, b], &[&[], &[], &[1], &[1, 2], &[]]),
             [vec!["a", "b", "udp"], vec!["b"], vec![]],
             "each change once, and nothing after the end"
         );
-        assert_eq!(told(&[], &[&[1]]), [Vec::<String>::new()]);
+        assert_eq!(lacks(&[], &[&[1]]), [Vec::<String>::new()]);
     }
 
     #[test]
@@ -145,7 +145,7 @@ mod tests {
             AddressView { is_released: true, ..view(1, "a", open) },
             AddressView { is_of_one_worker: true, ..view(1, "a", open) },
         ] {
-            assert_eq!(told(&[address], &[&[9]]), [Vec::<String>::new()]);
+            assert_eq!(lacks(&[address], &[&[9]]), [Vec::<String>::new()]);
         }
     }
 

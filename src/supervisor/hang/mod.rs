@@ -80,7 +80,7 @@ impl Checker {
                 self.state = State::Hung { until: now + CAPTURE };
                 Some(Order::Capture(now - since))
             }
-            State::Hung { until } if now >= until => self.told(),
+            State::Hung { until } if now >= until => self.stack_received(),
             State::Well | State::Asked { .. } | State::Hung { .. } | State::Over => None,
         }
     }
@@ -106,7 +106,7 @@ impl Checker {
     }
 
     /// The stack is here, or cannot come.
-    pub fn told(&mut self) -> Option<Order> {
+    pub fn stack_received(&mut self) -> Option<Order> {
         let was_asked = matches!(self.state, State::Hung { .. });
         was_asked.then(|| {
             self.state = State::Over;

@@ -116,15 +116,15 @@ fn an_answer_is_a_sign_of_life_until_the_worker_is_ended() {
     assert_eq!(world.orders.len(), 2, "pinged, and its stack asked for");
     world.pass(ms(60_000), Loop::Turns);
     assert_eq!(world.ended(), None);
-    assert_eq!(world.checker.told(), None, "a stack that comes late changes nothing");
+    assert_eq!(world.checker.stack_received(), None, "a stack that comes late changes nothing");
 }
 
 #[test]
 fn the_stack_ends_the_wait_for_it() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(10_600), Loop::Blocked);
-    assert_eq!(world.checker.told(), Some(Order::End));
-    assert_eq!(world.checker.told(), None, "it is ended once");
+    assert_eq!(world.checker.stack_received(), Some(Order::End));
+    assert_eq!(world.checker.stack_received(), None, "it is ended once");
     world.checker.answered();
     world.pass(ms(60_000), Loop::Blocked);
     assert_eq!((world.checker.due(), world.orders.len()), (None, 2));
@@ -146,9 +146,9 @@ fn looks_at_several_workers_fall_together() {
 #[test]
 fn a_stack_that_nobody_asked_for_ends_nobody() {
     let mut checker = Checker::new(TIMEOUT, 0, ms(0));
-    assert_eq!(checker.told(), None);
+    assert_eq!(checker.stack_received(), None);
     assert_eq!(checker.look(0, ms(500), || true), Some(Order::Ping));
-    assert_eq!(checker.told(), None);
+    assert_eq!(checker.stack_received(), None);
 }
 
 #[test]

@@ -69,14 +69,14 @@ fn a_new_worker_that_does_not_get_ready_ends_the_roll_and_the_old_go_on_serving(
     let own = Error::new(Code::WorkerStartupFailed, "SyntaxError: Unexpected token");
     world.tell(Fact::Failed { worker: id(0, 2), error: own.clone(), reported: false });
     let actions = world.exit(0, CRASH);
-    let told = actions.iter().find_map(|action| match action {
+    let error = actions.iter().find_map(|action| match action {
         Action::Done { id: 7, result: Err(error) } => Some(error),
         _ => None,
     });
-    let told = told.expect("the roll has ended");
-    assert_eq!(told.code, Code::WorkerStartupFailed);
-    assert!(told.message.contains("SyntaxError: Unexpected token"), "{told}");
-    assert_eq!(told.details["cause"]["message"], own.message);
+    let error = error.expect("the roll has ended");
+    assert_eq!(error.code, Code::WorkerStartupFailed);
+    assert!(error.message.contains("SyntaxError: Unexpected token"), "{error}");
+    assert_eq!(error.details["cause"]["message"], own.message);
     assert!(world.slot(0).is_ready() && world.slot(1).is_ready());
     assert!(!world.log.iter().any(|action| matches!(action, Action::Drain { .. })), "nobody left");
     assert_eq!(world.generation(1), 1, "the roll went no further");
