@@ -1,5 +1,5 @@
 //! What a key is, and the index that finds the key meant by a path as users spell it. The keys themselves
-//! stand in `sections/`, their defaults in `defaults.rs`.
+//! stand in `sections/`, their defaults in `defaults.json`.
 
 use super::fault::nearest;
 use super::kind::Kind;

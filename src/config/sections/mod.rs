@@ -1,5 +1,5 @@
 //! The options, a file a section: its keys, its choices and its typed form. A new option is a line in a
-//! `KEYS`, a field beside it and a default in `defaults.rs`; tests hold the three together.
+//! `KEYS`, a field beside it and a default in `defaults.json`; tests hold the three together.
 
 pub mod balancing;
 pub mod cache;
