@@ -11,10 +11,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::oneshot;
 
-use super::Api;
-use super::routes::{Id, refusal};
+use super::answer::{Id, refusal};
+use super::api::{Api, Refused, Taken};
 use crate::ipc::control::Diagnosis;
 
 /// Seconds of a profile, and the most.
@@ -24,23 +23,6 @@ const MAX_PROFILE: u64 = 60;
 pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(100);
 /// After the last second of a profile.
 pub const PROFILE_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What was taken.
-pub struct Taken {
-    pub file: String,
-    pub bytes: u64,
-}
-
-/// Why nothing was.
-pub enum Refused {
-    NoSuchWorker,
-    /// It is taken one at a time.
-    Busy,
-    Failed(String),
-}
-
-/// Takes a diagnosis of the worker of this slot.
-pub type Diagnose = Box<dyn Fn(u16, Diagnosis) -> oneshot::Receiver<Result<Taken, Refused>> + Send + Sync>;
 
 /// How long a diagnosis may take.
 pub fn timeout_of(what: Diagnosis) -> Duration {

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -12,42 +11,12 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde_json::json;
 
-use super::Api;
-use super::guard::Way;
-use super::routes::refusal;
-use super::server::Lasting;
+use super::answer::refusal;
+use super::api::{Api, MAX_LISTENERS, Seat};
+use super::connection::{Lasting, Way};
 use crate::observe::{EventLog, LoggedEvent, Since};
 
-/// Who may listen at the same time on the port, and as many on the control socket: the others need connections too.
-pub const MAX_LISTENERS: usize = 32;
-
-/// Who listens now.
-#[derive(Default)]
-pub struct Listeners {
-    port: Arc<AtomicUsize>,
-    socket: Arc<AtomicUsize>,
-}
-
-struct Seat(Arc<AtomicUsize>);
-
-impl Listeners {
-    fn take(&self, way: Way) -> Option<Seat> {
-        let taken = match way {
-            Way::Port => &self.port,
-            Way::Socket => &self.socket,
-        };
-        let seat = Seat(taken.clone());
-        (taken.fetch_add(1, Ordering::Relaxed) < MAX_LISTENERS).then_some(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// What a listener has still to be told.
+/// A listener, and what it has not got yet.
 struct Listening {
     event_log: EventLog,
     last: u64,
@@ -110,20 +79,5 @@ impl Listening {
             };
             self.waiting.extend(found.into_iter().map(name));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_crowd_on_the_port_leaves_the_control_socket_its_places_and_who_leaves_makes_room() {
-        let listeners = Listeners::default();
-        let mut crowd: Vec<Seat> = std::iter::from_fn(|| listeners.take(Way::Port)).take(100).collect();
-        assert_eq!(crowd.len(), MAX_LISTENERS);
-        assert!(listeners.take(Way::Socket).is_some());
-        crowd.pop();
-        assert!(listeners.take(Way::Port).is_some());
     }
 }

@@ -7,15 +7,9 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use ring::hmac;
 
-use super::{Api, dashboard};
-
-/// How a question came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    Port,
-    /// The control socket, which is this user's alone.
-    Socket,
-}
+use super::api::Api;
+use super::connection::Way;
+use super::dashboard;
 
 /// Why a question is not answered.
 type Refusal = (StatusCode, &'static str);
@@ -81,7 +75,7 @@ fn is_ours(host: &str, own: &str) -> bool {
     is_any || is_loopback || name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(own)
 }
 
-/// Takes as long for a near miss as for a far one: compared are two digests under a key of this moment.
+/// Takes as long for a near miss as for a far one: two digests are compared, whose key is the token.
 fn is_same(shown: &str, token: &str) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
     let expected = hmac::sign(&key, token.as_bytes());

@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Api;
-use super::routes::refusal;
+use super::answer::refusal;
+use super::api::Api;
 use crate::component::Component;
 use crate::log::{Filter, Line, Whose, level_name, level_named};
 

@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::rejection::{JsonRejection, QueryRejection};
-use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, Query, Request, State};
-use axum::http::request::Parts;
+use axum::extract::{DefaultBodyLimit, Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::answer::{Id, refusal};
+use super::api::Api;
 use super::events::events;
-use super::{Api, dashboard, diagnostics, exposition, guard, logs, openapi};
+use super::{dashboard, diagnostics, exposition, guard, logs, openapi};
 use crate::error::{Code, Error};
 use crate::metrics::history::SERIES;
 use crate::metrics::layout::header as header_cells;
@@ -72,10 +73,6 @@ async fn admit(State(api): Shared, request: Request, next: Next) -> Response {
     headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff"));
     response
-}
-
-pub(super) fn refusal(status: StatusCode, code: impl Serialize, message: &str) -> Response {
-    (status, Json(json!({ "error": { "code": code, "message": message } }))).into_response()
 }
 
 async fn health(State(api): Shared) -> Response {
@@ -154,25 +151,6 @@ fn prefers_open_metrics(accepts: &str) -> bool {
 
 async fn restart(State(api): Shared) -> Response {
     command(&api, Ok(Command::Roll { slot: None })).await
-}
-
-/// A worker's id in a path.
-pub(super) struct Id(pub u16);
-
-impl<S: Send + Sync> FromRequestParts<S> for Id {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let id = Path::<String>::from_request_parts(parts, state).await.map(|Path(id)| id);
-        let id = id.unwrap_or_else(|_| parts.uri.path().to_owned());
-        match id.parse::<u16>().ok().filter(|slot| slot.to_string() == id) {
-            Some(slot) => Ok(Id(slot)),
-            None => {
-                let text = format!("found {id:?}, allowed: a worker's id such as '0'");
-                Err(refusal(StatusCode::BAD_REQUEST, "INVALID_ARGUMENT", &text))
-            }
-        }
-    }
 }
 
 async fn restart_worker(State(api): Shared, Id(slot): Id) -> Response {

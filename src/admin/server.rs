@@ -6,7 +6,6 @@ use std::net::{SocketAddr, TcpListener as Bound, ToSocketAddrs};
 use std::os::unix::net::UnixListener as BoundSocket;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::{Body, Incoming};
@@ -18,8 +17,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
-use super::guard::Way;
-use super::{Api, routes};
+use super::api::Api;
+use super::connection::{Lasting, Way};
+use super::routes;
 
 /// At the same time; others wait.
 const MAX_CONNECTIONS: usize = 128;
@@ -29,26 +29,6 @@ const HEADERS_BY: Duration = Duration::from_secs(10);
 const MAX_LENGTH: Duration = Duration::from_secs(120);
 /// Ports that are tried after one that is taken.
 const TRIES: u16 = 100;
-
-/// Of a connection: its answer lasts as long as its client wants.
-#[derive(Clone, Default)]
-pub struct Lasting(Arc<AtomicBool>);
-
-impl Lasting {
-    pub fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Returns when a connection that does not last has lived long enough.
-    async fn over(&self, longest: Duration) {
-        loop {
-            tokio::time::sleep(longest).await;
-            if !self.0.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-    }
-}
 
 /// Binds the port, or the next free one where `searches`; 0 is any.
 ///

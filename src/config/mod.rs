@@ -11,6 +11,7 @@ mod derive;
 mod environment;
 mod fault;
 mod json_schema;
+mod key;
 mod kind;
 mod millis;
 mod model;

@@ -2,8 +2,9 @@
 
 use super::defaults::defaults;
 use super::environment::variables_of;
+use super::key::Key;
 use super::kind::Kind;
-use super::schema::{Key, SECTION_SYNONYMS};
+use super::schema::SECTION_SYNONYMS;
 use super::sections;
 use super::support::{Support, support};
 use super::{tree, units};

@@ -2,8 +2,9 @@
 //! the place it came from; and all faults on the way.
 
 use super::fault::{Fault, did_you_mean, marker, shown, type_of};
+use super::key::Key;
 use super::kind::Kind;
-use super::schema::{Index, Key, Spelling, join};
+use super::schema::{Index, Spelling, join};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 //! a later version takes lines out of the table.
 
 use super::fault::type_of;
-use super::schema::Key;
+use super::key::Key;
 use super::sections;
 use super::settings::{Given, Setting};
 use super::tree;

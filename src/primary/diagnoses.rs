@@ -8,8 +8,8 @@ use std::{env, fs, io};
 use tokio::sync::oneshot;
 
 use super::run::Cluster;
-use crate::admin::diagnostics::{Refused, Taken, timeout_of};
-use crate::admin::private;
+use crate::admin::diagnostics::timeout_of;
+use crate::admin::{Refused, Taken, private};
 use crate::event::{Event, Level};
 use crate::ipc::control::{Diagnose, Diagnosis, ToWorker};
 use crate::model::WorkerId;

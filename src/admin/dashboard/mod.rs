@@ -9,7 +9,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
-use super::{Api, routes};
+use super::answer::refusal;
+use super::api::Api;
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -54,7 +55,7 @@ pub fn is_part(path: &str) -> bool {
 fn show(api: &Api, (_, kind, text): File) -> Response {
     if !api.dashboard {
         let why = "monitoring.dashboard is false: this cluster shows no dashboard";
-        return routes::refusal(StatusCode::NOT_FOUND, "NOT_FOUND", why);
+        return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", why);
     }
     let headers = [
         (header::CONTENT_TYPE, kind),

@@ -2,10 +2,10 @@
 
 use super::worker::MAX_WORKERS;
 use crate::config::choices::choices;
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
 use crate::config::millis;
 use crate::config::network::{self, Network};
-use crate::config::schema::Key;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};

@@ -1,9 +1,9 @@
 //! `cache`: the cache that all workers share.
 
 use super::monitoring::Function;
+use crate::config::key::Key;
 use crate::config::kind::Kind;
 use crate::config::millis;
-use crate::config::schema::Key;
 use crate::config::units::MIB;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

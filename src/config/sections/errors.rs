@@ -1,9 +1,9 @@
 //! `errorHandling`: what happens when a worker, or every worker, fails.
 
 use crate::config::choices::choices;
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
-use crate::config::schema::Key;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

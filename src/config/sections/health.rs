@@ -1,9 +1,9 @@
 //! `healthCheck`: how a worker shows that it is well.
 
 use super::monitoring::Function;
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
-use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! `ipc`: messages between the primary and the workers.
 
 use crate::config::choices::choices;
+use crate::config::key::Key;
 use crate::config::kind::Kind;
 use crate::config::millis;
-use crate::config::schema::Key;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

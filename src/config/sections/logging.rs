@@ -3,9 +3,9 @@
 use crate::component::Component;
 use crate::config::choices::choices;
 use crate::config::fault::{did_you_mean, nearest};
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
-use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;

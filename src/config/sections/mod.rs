@@ -15,7 +15,7 @@ pub mod security;
 pub mod server;
 pub mod worker;
 
-use super::schema::Key;
+use super::key::Key;
 
 /// A section's title in the reference, and its keys.
 pub type Section = (&'static str, &'static [Key]);

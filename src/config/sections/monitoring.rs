@@ -1,9 +1,9 @@
 //! `monitoring`: what is measured, kept and shown.
 
 use super::server::read_port;
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
-use crate::config::schema::Key;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! `processManagement`: how workers start, stop and are replaced.
 
 use crate::config::choices::choices;
+use crate::config::key::Key;
 use crate::config::kind::Kind;
 use crate::config::millis;
-use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

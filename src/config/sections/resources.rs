@@ -1,9 +1,9 @@
 //! `resources`: what a worker and the cluster may use.
 
 use crate::config::choices::choices;
+use crate::config::key::Key;
 use crate::config::kind::Kind;
 use crate::config::millis;
-use crate::config::schema::Key;
 use crate::config::units::MIB;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;

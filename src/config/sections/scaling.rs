@@ -2,9 +2,9 @@
 
 use super::worker::MAX_WORKERS;
 use crate::config::choices::choices;
+use crate::config::key::Key;
 use crate::config::kind::Kind;
 use crate::config::millis;
-use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 

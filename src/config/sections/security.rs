@@ -1,8 +1,8 @@
 //! `security`: what workers may do and whom they may talk to.
 
 use crate::config::json_schema::JsonSchema;
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
-use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 

@@ -1,7 +1,7 @@
 //! The options of `createServer` beside `cluster`.
 
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
-use crate::config::schema::Key;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

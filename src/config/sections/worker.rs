@@ -2,8 +2,8 @@
 
 use crate::config::fault::did_you_mean;
 use crate::config::fault::nearest;
+use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
-use crate::config::schema::Key;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use super::SharedMemory;
+use super::shared::SharedMemory;
 use crate::metrics::instrument::Definition;
 use crate::metrics::layout::segment::{DROPPED, FIRST, LOST, USED};
 

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use super::SharedMemory;
 use super::segment::{Record, Segment};
+use super::shared::SharedMemory;
 use crate::error::{Code, Error, Result};
 use crate::metrics::instrument::{Definition, Families, OTHERS};
 use crate::metrics::layout::segment::{DROPPED, LOST};

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use super::SharedMemory;
+use super::shared::SharedMemory;
 use crate::metrics::layout::{CUSTOM, CUSTOM_CELLS, NOTE_CELLS, SAMPLE, SAMPLE_CELLS, header, note_of};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,4 @@
-//! The mapped shared memory: typed reads and writes over `layout`. A process maps it once and keeps it. `segment` and
-//! `metric_store` are about the metrics of programs, `texts` about what the primary tells as JSON.
-
-mod segment;
-mod store;
-mod texts;
+//! A process maps the memory once and keeps it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,14 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-use super::aggregation::Totals;
-use super::histogram::BUCKETS;
-use super::layout::{self, PAGES_A_SLOT, header, page, page_of, row, row_of};
+use crate::metrics::aggregation::Totals;
+use crate::metrics::histogram::BUCKETS;
+use crate::metrics::layout::{self, PAGES_A_SLOT, header, page, page_of, row, row_of};
 use crate::model::{CheckStatus, WorkerHealth, WorkerId, WorkerState};
 use crate::sys::memory::Mapping;
-
-pub use store::MetricStore;
-pub use texts::Text;
 
 /// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
 const MAX_READS: u32 = 10_000;
@@ -69,7 +61,7 @@ impl SharedMemory {
         &self.mapping
     }
 
-    fn cell(&self, at: usize) -> &AtomicU64 {
+    pub(super) fn cell(&self, at: usize) -> &AtomicU64 {
         &self.mapping.cells()[at]
     }
 
@@ -130,13 +122,13 @@ impl SharedMemory {
     }
 
     /// Reads while no worker that is gone is folded, so that nothing is counted twice or not at all.
-    fn while_not_merging<T>(&self, read: impl Fn() -> T) -> T {
+    pub(super) fn while_not_merging<T>(&self, read: impl Fn() -> T) -> T {
         // A primary that was stopped amidst it is not waited for.
         self.undisturbed(header::MERGING, &read).unwrap_or_else(read)
     }
 
     /// Reads what is written in between two steps of a cell that is odd meanwhile; None when that takes too long.
-    fn undisturbed<T>(&self, guard: usize, read: impl Fn() -> T) -> Option<T> {
+    pub(super) fn undisturbed<T>(&self, guard: usize, read: impl Fn() -> T) -> Option<T> {
         for _ in 0..MAX_READS {
             let before = self.get(guard);
             std::sync::atomic::fence(Ordering::SeqCst);
@@ -299,37 +291,5 @@ impl Page {
     /// Connections open in the worker.
     pub fn connections(&self) -> u64 {
         self.opened().saturating_sub(self.closed())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_primary_that_was_stopped_amidst_writing_is_not_waited_for() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        assert!(memory.write(Text::Sample, b"{}"));
-        assert_eq!(memory.text(Text::Sample), b"{}");
-        memory.set(header::SAMPLING, 1);
-        memory.set(header::MERGING, 1);
-        assert_eq!(memory.text(Text::Sample), b"");
-        assert_eq!(memory.totals(), Totals::default());
-    }
-
-    #[test]
-    fn a_note_is_its_slots_own() {
-        let (memory, memfd) = SharedMemory::create(0).unwrap();
-        assert!(memory.write(Text::Note(3), b"three") && memory.write(Text::Note(4), b"four"));
-        let worker = SharedMemory::open(&memfd).unwrap();
-        let notes = [3, 4, 5].map(|slot| worker.text(Text::Note(slot)));
-        assert_eq!(notes, [b"three".to_vec(), b"four".to_vec(), vec![]]);
-        assert!(!memory.write(Text::Note(3), &[b' '; layout::NOTE_CELLS * 8]));
-    }
-
-    #[test]
-    fn a_text_that_does_not_fit_is_refused() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
-        assert!(!memory.write(Text::Custom, &vec![b' '; layout::CUSTOM_CELLS * 8 + 1]));
     }
 }

@@ -1,0 +1,38 @@
+//! What an option is.
+
+use super::kind::Kind;
+
+/// One option: its canonical path, what it takes, its other spellings and what it means.
+pub struct Key {
+    /// Relative to ClusterConfig, or to createServer's options for those of `sections::server`.
+    pub path: &'static str,
+    pub kind: Kind,
+    pub synonyms: &'static [&'static str],
+    /// A spelling whose bare values mean something else: `limits.memory` counts in MB.
+    pub variant: Option<(&'static str, Kind)>,
+    /// For the reference of the options.
+    pub meaning: &'static str,
+}
+
+impl Key {
+    pub const fn new(path: &'static str, kind: Kind, meaning: &'static str) -> Self {
+        Self { path, kind, synonyms: &[], variant: None, meaning }
+    }
+
+    pub const fn also(mut self, synonyms: &'static [&'static str]) -> Self {
+        self.synonyms = synonyms;
+        self
+    }
+
+    pub const fn variant(mut self, path: &'static str, kind: Kind) -> Self {
+        self.variant = Some((path, kind));
+        self
+    }
+
+    pub fn spellings(&'static self) -> impl Iterator<Item = (&'static str, &'static Kind)> {
+        std::iter::once(self.path)
+            .chain(self.synonyms.iter().copied())
+            .map(|path| (path, &self.kind))
+            .chain(self.variant.iter().map(|(path, kind)| (*path, kind)))
+    }
+}
