@@ -223,7 +223,7 @@ export interface Messages {
 /** The kinds of notifications that a worker's JavaScript gets. */
 export interface Notifications {
   drain: number
-  goodbye: number
+  shutdownNotice: number
   gone: number
   timeUp: number
   commandResult: number

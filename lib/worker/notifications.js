@@ -18,7 +18,7 @@ const handlers = {
   unready(worker) {
     worker.isUnready = true;
   },
-  goodbye(worker, deadlineMs) {
+  shutdownNotice(worker, deadlineMs) {
     worker.orphan();
     worker.drain.begin({ deadlineMs, handoff: false, signal: null });
   },

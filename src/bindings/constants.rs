@@ -62,7 +62,7 @@ pub struct Cells {
 #[napi(object, object_from_js = false)]
 pub struct Notifications {
     pub drain: u32,
-    pub goodbye: u32,
+    pub shutdown_notice: u32,
     pub gone: u32,
     pub time_up: u32,
     pub command_result: u32,
@@ -166,7 +166,7 @@ pub fn constants() -> Constants {
         },
         notifications: Notifications {
             drain: kind(Notice::Drain),
-            goodbye: kind(Notice::ShutdownNotice),
+            shutdown_notice: kind(Notice::ShutdownNotice),
             gone: kind(Notice::Gone),
             time_up: kind(Notice::TimeUp),
             command_result: kind(Notice::CommandResult),

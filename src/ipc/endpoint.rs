@@ -98,7 +98,7 @@ impl Endpoint {
         }
     }
 
-    /// Hands a letter to `put` as id, id that it answers, and parts. `waiting`: bytes that its way has not carried
+    /// Hands a message to `put` as id, id that it answers, and parts. `waiting`: bytes that its way has not carried
     /// off yet. The id of a question; 0 for anything else.
     ///
     /// # Errors

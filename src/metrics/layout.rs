@@ -136,7 +136,7 @@ pub mod row {
     pub const FAILURES: usize = 42;
     /// When the last check ended, milliseconds since 1970; 0: there was none.
     pub const CHECKED_AT: usize = 43;
-    /// 1 where nobody misses a worker that serves: none was ready here yet, it waits as a spare, or the cluster becomes
+    /// 1 where nobody misses a worker that serves: none was ready here yet, it is a standby worker, or the cluster becomes
     /// smaller by it.
     pub const EXTRA: usize = 44;
     /// The slot's processes, those that come next and those that finish among them: the pid of generation g is in the

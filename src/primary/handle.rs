@@ -36,7 +36,7 @@ pub struct Primary {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How long the end of the process may wait for the goodbyes to be written.
+/// How long the end of the process may wait for the shutdown notices to be written.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Primary {

@@ -173,7 +173,7 @@ impl Sampler {
         let cpu = |slot, cell| f64::from_bits(self.memory.row(slot, cell));
         let used: f64 =
             slots.clone().map(|slot| cpu(slot, row::CPU_PERCENT) + cpu(slot, row::OTHERS_CPU)).sum();
-        // A spare waits. Who starts or finishes what it has uses a processor as the others do.
+        // A standby worker waits. Who starts or finishes what it has uses a processor as the others do.
         let works = |slot: &u16| self.memory.row(*slot, row::STATE) != WorkerState::Standby as u64;
         let lives =
             |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();

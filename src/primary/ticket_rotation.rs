@@ -1,5 +1,5 @@
 //! The keys of the cluster's TLS session tickets, which every worker maps: one of them resumes what another began. They are
-//! in no environment, no argument and no message: a worker gets the memory's descriptor beside its welcome.
+//! in no environment, no argument and no message: a worker gets the memory's descriptor beside its hello.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};

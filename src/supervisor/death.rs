@@ -1,4 +1,4 @@
-//! What a worker's end means: for its slot, for a roll that waited for it, for a spare that waits to serve.
+//! What a worker's end means: for its slot, for a roll that waited for it, for a standby worker.
 
 use std::time::Duration;
 
@@ -133,7 +133,7 @@ impl Supervisor {
             return;
         }
         if slot.role == Role::Serving && was_ready && self.take_standby().is_some() {
-            // The spare serves under its own number; this slot has the next spare.
+            // The standby worker serves under its own number; this slot has the next one.
             self.slots[usize::from(number)].role = Role::Standby;
         }
         let shadow = self.shadow_until;

@@ -215,10 +215,10 @@ impl Supervisor {
         Ok(Work::Shrinking { slots, from })
     }
 
-    /// One serving slot more: a spare that is ready, or the lowest number that is free.
+    /// One serving slot more: a standby worker that is ready, or the lowest number that is free.
     fn grow(&mut self, now: Duration) -> Option<u16> {
         if let Some(standby) = self.take_standby() {
-            // Another spare takes the place of this one.
+            // Another standby worker takes the place of this one.
             if let Some(fresh) = self.free_slot(Role::Standby) {
                 self.start_worker(fresh, now);
             }

@@ -137,7 +137,7 @@ impl Supervisor {
         }
     }
 
-    /// A new worker takes the slot's empty seat.
+    /// A new worker becomes the slot's active one.
     pub(super) fn start_worker(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
         let worker = slot.new_worker(now);
@@ -182,7 +182,7 @@ impl Supervisor {
         true
     }
 
-    /// A spare that is ready serves from now on.
+    /// A standby worker that is ready serves from now on.
     pub(super) fn take_standby(&mut self) -> Option<u16> {
         let standby = self.slots.iter_mut().find(|slot| slot.role == Role::Standby && slot.is_ready())?;
         standby.role = Role::Serving;
@@ -243,7 +243,7 @@ impl Supervisor {
         }
     }
 
-    /// The next worker takes the seat, and the one that sat there leaves.
+    /// The next worker becomes the active one, and its predecessor leaves.
     fn succeed(&mut self, number: u16, now: Duration) {
         let slot = &mut self.slots[usize::from(number)];
         let Some(next) = slot.next.take() else { return };

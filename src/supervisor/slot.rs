@@ -41,7 +41,7 @@ pub struct Slot {
     pub number: u16,
     pub role: Role,
     pub active: ActiveWorker,
-    /// Starts while the one in the seat still serves; it takes the seat when it is ready.
+    /// Starts while the active worker still serves, and becomes the active one when it is ready.
     pub next: Option<Worker>,
     /// Old ones that finish what they have.
     pub leaving: Vec<Worker>,

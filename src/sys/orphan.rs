@@ -71,8 +71,8 @@ pub fn rearm() -> io::Result<()> {
     Ok(())
 }
 
-/// Changes how long this process may live on after the primary's death (a goodbye gives it time to drain).
-/// The goodbye may be read after the death was told: the timer that runs already is set anew then.
+/// Changes how long this process may live on after the primary's death (a shutdown notice gives it time to drain).
+/// The notice may be read after the death was: the timer that runs already is set anew then.
 pub fn set_grace(grace: Duration) {
     GRACE_MS.store(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     if ORPHANED.load(Ordering::SeqCst) {

@@ -75,7 +75,7 @@ impl Attachment {
         orphan::watch(GRACE_AFTER_DEATH)?;
         let control = ControlChannel::new(control);
         let (ToWorker::Hello(hello), Some(tickets)) = control.first()? else {
-            return Err(io::Error::other("the first message is no welcome"));
+            return Err(io::Error::other("the first message is no hello"));
         };
         let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
         let keys = if hello.sealed { Some(control.keys()?.program) } else { None };

@@ -179,7 +179,7 @@ impl ControlChannel {
         Ok(keys)
     }
 
-    /// The welcome is read, and the keys if there are any. Whole messages of other workers may be so long.
+    /// The hello is read, and the keys if there are any. Whole messages of other workers may be so long.
     pub fn greeted(&self, max_message: usize) {
         let mut receiver = self.receiver.borrow_mut();
         receiver.await_keys(false);

@@ -40,7 +40,7 @@ impl Streams {
         Ok(Some(Self([stdout, stderr])))
     }
 
-    /// A primary that says goodbye reads no more, and neither does one that is gone.
+    /// A primary that gave its shutdown notice reads no more, and neither does one that is gone.
     pub fn heed(&self, notice: Notice) {
         if matches!(notice, Notice::ShutdownNotice | Notice::Gone) {
             self.fall_back();

@@ -173,7 +173,7 @@ impl Machine {
         }
     }
 
-    fn bury(&mut self, worker: WorkerId) {
+    fn on_exit(&mut self, worker: WorkerId) {
         self.alive.remove(&worker);
         if self.serving.get(&worker.slot) == Some(&worker) {
             self.serving.remove(&worker.slot);
@@ -191,7 +191,7 @@ impl Machine {
             },
             Step::SpawnFailed(which) => match self.pick(which, |process| !process.made) {
                 Some(worker) => {
-                    self.bury(worker);
+                    self.on_exit(worker);
                     let error = Error::new(Code::System, "fork: EAGAIN");
                     world.tell(Fact::SpawnFailed { worker, error })
                 }
@@ -208,7 +208,7 @@ impl Machine {
             }
             Step::Exit(which, clean) => match self.pick(which, |process| process.made) {
                 Some(worker) => {
-                    self.bury(worker);
+                    self.on_exit(worker);
                     world.tell(Fact::Exited { worker, exit: if clean { CLEAN } else { KILLED } })
                 }
                 None => Vec::new(),

@@ -291,7 +291,7 @@ fn a_spare_serves_at_once_when_a_worker_dies_and_the_freed_slot_has_the_next_spa
     let promoted = |actions: &[Action], slot: u16| {
         actions.iter().any(|action| matches!(action, Action::Promote { worker } if worker.slot == slot))
     };
-    assert!(!promoted(&world.log, 2), "a spare waits");
+    assert!(!promoted(&world.log, 2), "a standby worker waits");
     let actions = world.exit(0, KILLED);
     assert!(promoted(&actions, 2), "it serves in the same turn");
     assert!(
