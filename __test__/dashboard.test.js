@@ -34,7 +34,7 @@ async function visit(chromium, api, options = {}) {
     document.addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => window.violations.push(`${violatedDirective} ${blockedURI}`));
   });
   await page.goto(api);
-  await page.locator('#crew-body [data-worker]').nth(1).waitFor();
+  await page.locator('#worker-table-body [data-worker]').nth(1).waitFor();
   return { page, seen };
 }
 
@@ -160,7 +160,7 @@ test('beyond loopback it asks for the token first, and shows nothing to who has 
   await page.getByText('That is not the cluster’s token.').waitFor();
   await field.fill('the right token');
   await page.keyboard.press('Enter');
-  await page.locator('#crew-body [data-worker]').nth(1).waitFor();
+  await page.locator('#worker-table-body [data-worker]').nth(1).waitFor();
   await page.getByLabel('One worker more').click();
   await page.getByRole('button', { name: 'Scale', exact: true }).click();
   // The stream of events is open to it as well.

@@ -24,10 +24,10 @@ export class Workers {
   /** `restart(id, button)` is called for the row's button. */
   constructor(restart) {
     this.restart = restart;
-    this.body = byId('crew-body');
+    this.body = byId('worker-table-body');
     this.empty = make('p', { class: 'empty', role: 'row' }, make('span', { role: 'cell' }, 'No worker yet'));
     const heading = (name, left = false) => make('span', { role: 'columnheader', class: left && 'left' }, name);
-    byId('crew-head').append(
+    byId('worker-table-head').append(
       make(
         'div',
         { role: 'row' },
