@@ -86,7 +86,7 @@ test('a process that is not there, and what is no pid, are errors that say so', 
     [0, /whole number above 0/],
     [1.5, /whole number above 0/],
     ['1', /whole number above 0/],
-    [undefined, /not undefined/],
+    [undefined, /above 0, not undefined/],
   ]) {
     await assert.rejects(monitor(t).getProcessStats(pid), (error) => {
       assert.equal(error.code, 'INVALID_ARGUMENT');

@@ -184,7 +184,7 @@ test('a message of a type with a schema is checked before it is delivered', asyn
   const [answer, refused] = await told(2);
   assert.equal(answer, 3);
   assert.equal(refused.code, 'MESSAGE_REFUSED');
-  assert.match(refused.message, /schema of 'sum'.*number.* at '\/data\/b'/);
+  assert.match(refused.message, /schema of 'sum'.*want number, but got string at '\/data\/b'/);
 });
 
 test('a schema that is none, and a log that cannot be written, are errors of the start', async (t) => {
