@@ -22,6 +22,7 @@ use super::monitor::Monitor;
 use super::pending_channels::PendingChannels;
 use super::pending_starts::{Start, Starts};
 use super::publish::Published;
+use super::relay::Relay;
 use super::setup::Setup;
 use super::ticket_rotation::Tickets;
 use super::worker_messages::Unresponsive;
@@ -30,7 +31,6 @@ use crate::dispatch::{Dispatcher, ListenFailure, Listening};
 use crate::error::{Code, Error, Result};
 use crate::event::Event;
 use crate::ipc::control::{Drain, StopSignal, ToWorker};
-use crate::ipc::router::Router;
 use crate::log::Log;
 use crate::metrics::layout::{PAGES_A_SLOT, header, row};
 use crate::metrics::memory::SharedMemory;
@@ -63,7 +63,7 @@ pub struct Cluster {
     pub(super) is_started: bool,
     pub(super) commands: Commands,
     pub(super) diagnoses: Diagnoses,
-    pub(super) router: Router,
+    relay: Relay,
     pub(super) leader: Leader,
     /// Workers whose programs listen to the cluster's events.
     pub(super) followers: HashSet<WorkerId>,
@@ -96,7 +96,7 @@ impl Cluster {
         let dispatcher = Dispatcher::start(setup.dispatch.clone(), memory.clone(), setup.seed, report)?;
         let tickets =
             Tickets::new(Duration::ZERO).map_err(|error| Error::system("memory for TLS tickets", &error))?;
-        let router = Router::new(setup.worker_config.messages.max_pending);
+        let relay = Relay::new(setup.worker_config.messages.max_pending, setup.message_policy.clone());
         let workers = WorkerProcesses::new(pending_channels, inputs.clone());
         let hung = HungWorkers::new(setup.hang_timeout, &setup.launch.preload);
         let health = Health::new(setup.checks.clone(), setup.ejection.clone());
@@ -123,7 +123,7 @@ impl Cluster {
             unresponsive: HashMap::new(),
             commands: Commands::default(),
             diagnoses: Diagnoses::default(),
-            router,
+            relay,
             leader: Leader::default(),
             followers: HashSet::new(),
             stop_signal: None,
@@ -238,7 +238,11 @@ impl Cluster {
             }
             Input::Broken { worker, reason } => self.break_off(worker, &reason),
             Input::Refused { error } => self.say_once(error.message),
-            Input::Wrote { worker, frame } => self.relay(worker, frame),
+            Input::Wrote { worker, frame } => {
+                if let Err(reason) = self.relay.carry(worker, frame, &self.workers) {
+                    self.break_off(worker, reason);
+                }
+            }
             Input::Exited { worker, exit } => {
                 self.dispatcher.dead(worker);
                 if self.memory.retire(worker) > 0 {
@@ -247,7 +251,7 @@ impl Cluster {
                     self.say_once(text.to_owned());
                 }
                 self.workers.forget(worker);
-                self.forget_questions(worker);
+                self.relay.forget(worker, &self.workers);
                 self.forget_diagnosis(worker);
                 self.followers.remove(&worker);
                 (self.output)(Output::Gone { worker });
