@@ -227,7 +227,6 @@ export interface Notifications {
   gone: number
   timeUp: number
   commandResult: number
-  promoted: number
   unready: number
   rebalance: number
   lead: number

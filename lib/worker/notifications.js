@@ -34,8 +34,6 @@ const handlers = {
   check: ({ healthChecks }) => healthChecks.run(),
   diagnose: () => diagnose(),
   late: hintAtStart,
-  // The connection channel is open already.
-  promoted() {},
 };
 
 /**

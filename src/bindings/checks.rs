@@ -5,15 +5,15 @@ use std::os::fd::IntoRawFd;
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::worker::worker;
+use super::worker::{of_worker, tell};
 use crate::ipc::control::Protocol;
 
 /// The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
 /// server is asked in it on the connection behind `fd`, which is the caller's to close.
 #[napi(js_name = "workerCheck")]
 pub fn worker_check() -> Value {
-    let Some(check) = worker().ok().and_then(|worker| worker.check()) else { return Value::Null };
-    let (protocol, fd) = check.door.map_or((None, None), |(protocol, fd)| (Some(protocol), Some(fd)));
+    let Some(check) = of_worker(|worker| worker.checks().next()) else { return Value::Null };
+    let (protocol, fd) = check.probe.map_or((None, None), |(protocol, fd)| (Some(protocol), Some(fd)));
     json!({ "number": check.number, "protocol": protocol, "fd": fd.map(IntoRawFd::into_raw_fd) })
 }
 
@@ -21,11 +21,8 @@ pub fn worker_check() -> Value {
 /// them.
 #[napi(js_name = "workerChecked")]
 pub fn worker_checked(number: u32, failure: Option<String>, metrics: Value) {
-    if let Ok(worker) = worker() {
-        let metrics = Some(metrics).filter(|metrics| !metrics.is_null());
-        // A primary that is gone judges nobody.
-        let _ = worker.checked(number, failure, metrics);
-    }
+    let metrics = Some(metrics).filter(|metrics| !metrics.is_null());
+    tell(|worker| worker.checks().done(number, failure, metrics));
 }
 
 /// What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none.
@@ -36,8 +33,5 @@ pub fn worker_speaks(protocol: String) {
         "http2" => Some(Protocol::Http2),
         _ => None,
     };
-    if let Ok(worker) = worker() {
-        // A primary that is gone asks for nothing.
-        let _ = worker.speaks(protocol);
-    }
+    tell(|worker| worker.checks().speaks(protocol));
 }

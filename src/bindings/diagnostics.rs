@@ -3,19 +3,16 @@
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::worker::worker;
+use super::worker::{of_worker, tell};
 
 /// What is asked for: `{ id, what: { kind, ms? }, file }`, or null.
 #[napi(js_name = "workerDiagnosis")]
 pub fn worker_diagnosis() -> Value {
-    worker().ok().and_then(|worker| worker.diagnosis()).map_or(Value::Null, |asked| json!(asked))
+    of_worker(|worker| worker.diagnostics().next()).map_or(Value::Null, |asked| json!(asked))
 }
 
 /// The file has so many bytes, or `failure` says why there is none.
 #[napi(js_name = "workerDiagnosed")]
 pub fn worker_diagnosed(id: u32, bytes: f64, failure: Option<String>) {
-    if let Ok(worker) = worker() {
-        // A primary that is gone asks for nothing any more.
-        let _ = worker.diagnosed(id, bytes as u64, failure);
-    }
+    tell(|worker| worker.diagnostics().done(id, bytes as u64, failure));
 }

@@ -4,13 +4,12 @@ use napi_derive::napi;
 use serde_json::Value;
 
 use super::config::parse;
-use super::worker::worker;
+use super::worker::tell;
 
 /// Tells the primary of a slow request: `{ method, path, status, ms, requestId, suppressed }`.
 #[napi(js_name = "workerSlow")]
 pub fn worker_slow(slow: Value) {
-    if let (Ok(worker), Ok(slow)) = (worker(), parse(slow)) {
-        // A primary that is gone logs nothing.
-        let _ = worker.slow(slow);
+    if let Ok(slow) = parse(slow) {
+        tell(|worker| worker.reports().slow(slow));
     }
 }

@@ -9,6 +9,7 @@ use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
+use super::config::parse;
 use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, request_all, targets};
 use super::outcome;
 use super::raw::{Callback, TextReader, set_shared_buffer};
@@ -30,6 +31,16 @@ thread_local! {
 pub fn worker() -> Result<Rc<Worker>> {
     let found = WORKER.with_borrow(Clone::clone);
     found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
+}
+
+/// What `act` makes of the worker; the default where there is none.
+pub fn of_worker<T: Default>(act: impl FnOnce(&Rc<Worker>) -> T) -> T {
+    worker().map_or_else(|_| T::default(), |worker| act(&worker))
+}
+
+/// Tells the primary something. If it is gone nobody is left to hear it, and this process goes on as it is.
+pub fn tell(act: impl FnOnce(&Worker) -> std::io::Result<()>) {
+    let _ = of_worker(|worker| act(worker).ok());
 }
 
 fn system(syscall: &'static str) -> impl Fn(std::io::Error) -> Error {
@@ -78,7 +89,7 @@ pub fn start_worker(
         let event_loop = super::event_loop(env)?;
         let attachment = ATTACHED.take().ok_or_else(|| Error::new(Code::NotClustered, "not attached"))?;
         let tickets = attachment.tickets.clone();
-        let worker = attachment.start(event_loop, calls).map_err(system("start"))?;
+        let worker = Worker::start(attachment, event_loop, calls).map_err(system("start"))?;
         let (buffer, first) = (worker.buffer(), worker.first_cell());
         let fd_batch = buffer.cells().len() * 8;
         let share = |name, mapping, cell, bytes| {
@@ -87,7 +98,7 @@ pub fn start_worker(
         let secret = tickets.cells().len() * 8;
         share(c"tickets", tickets, 0, secret)?;
         share(c"hands", buffer.clone(), 0, fd_batch)?;
-        share(c"cells", worker.memory.mapping().clone(), first, PAGE_CELLS * 8)?;
+        share(c"cells", worker.memory().mapping().clone(), first, PAGE_CELLS * 8)?;
         WORKER.set(Some(worker));
         Ok(Value::Null)
     };
@@ -113,7 +124,9 @@ pub fn worker_post(
     body: Unknown,
 ) -> f64 {
     let Ok(worker) = worker() else { return REFUSED };
-    post(Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| worker.post(outgoing))
+    post(Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| {
+        worker.messages().post(outgoing)
+    })
 }
 
 /// A request for each of these receivers: see [`super::messages::request_all`].
@@ -127,60 +140,50 @@ pub fn worker_request_all(
 ) -> Value {
     let worker = worker();
     request_all(&receivers, Asked::request(timeout, format), &kind, &body, |outgoing| {
-        worker.as_ref().map_err(Clone::clone)?.post(outgoing)
+        worker.as_ref().map_err(Clone::clone)?.messages().post(outgoing)
     })
 }
 
 /// Sends what `workerPost` has queued in this turn of the loop: the process ends.
 #[napi(js_name = "workerFlush")]
 pub fn worker_flush() {
-    if let Ok(worker) = worker() {
-        worker.flush_messages();
-    }
+    of_worker(|worker| worker.messages().flush());
 }
 
 /// The workers that a message can be meant for: see [`super::messages::targets`].
 #[napi(js_name = "workerTargets")]
 pub fn worker_targets() -> Vec<f64> {
-    worker().map_or(Vec::new(), |worker| targets(&worker.memory))
+    of_worker(|worker| targets(worker.memory()))
 }
 
 /// The name of a slot's worker: see [`super::messages::name`].
 #[napi(js_name = "workerName")]
 pub fn worker_name(slot: u32) -> f64 {
-    worker().map_or(NOBODY, |worker| name(&worker.memory, slot))
+    worker().map_or(NOBODY, |worker| name(worker.memory(), slot))
 }
 
 /// Waiting for messages alone keeps the process alive, or does no longer.
 #[napi(js_name = "workerHold")]
 pub fn worker_hold(hold: bool) {
-    if let Ok(worker) = worker() {
-        worker.hold_for_messages(hold);
-    }
+    of_worker(|worker| worker.messages().hold(hold));
 }
 
 /// This worker leads no more.
 #[napi(js_name = "workerResigned")]
 pub fn worker_resigned() {
-    if let Ok(worker) = worker() {
-        // Without a primary nobody else leads.
-        let _ = worker.resigned();
-    }
+    tell(|worker| worker.reports().resigned());
 }
 
 /// The program listens to the cluster's events, or does no longer.
 #[napi(js_name = "workerFollow")]
 pub fn worker_follow(follows: bool) {
-    if let Ok(worker) = worker() {
-        // A primary that is gone has no events.
-        let _ = worker.follow(follows);
-    }
+    tell(|worker| worker.events().follow(follows));
 }
 
 /// The next event of the cluster, `{ event, timestamp }`, or null.
 #[napi(js_name = "workerEvent")]
 pub fn worker_event() -> Value {
-    worker().ok().and_then(|worker| worker.event()).unwrap_or(Value::Null)
+    of_worker(|worker| worker.events().next().unwrap_or_default())
 }
 
 /// Judged for hangs, this worker answers the primary's signal with the stack of the JavaScript that runs at that moment.
@@ -191,7 +194,7 @@ pub fn worker_trace(env: &Env) -> Value {
         let take = move |interrupted: &Interrupted<'_>| {
             interrupted.stack(MAX_STACK, |text, to| reader.append(text, to))
         };
-        worker()?.trace(take).map_err(system("trace"))?;
+        worker()?.diagnostics().trace(take).map_err(system("trace"))?;
         Ok(Value::Null)
     };
     outcome(trace())
@@ -200,10 +203,7 @@ pub fn worker_trace(env: &Env) -> Value {
 /// This process can be debugged from now on.
 #[napi(js_name = "workerInspected")]
 pub fn worker_inspected() {
-    if let Ok(worker) = worker() {
-        // A primary that is gone judges nobody.
-        let _ = worker.inspected();
-    }
+    tell(|worker| worker.diagnostics().inspected());
 }
 
 pub(super) fn kind(notice: Notice) -> u32 {
@@ -213,7 +213,6 @@ pub(super) fn kind(notice: Notice) -> u32 {
         Notice::Gone => 3,
         Notice::TimeUp => 4,
         Notice::CommandResult => 5,
-        Notice::Promoted => 6,
         Notice::Unready => 7,
         Notice::Asked => 8,
         Notice::Lead => 9,
@@ -228,13 +227,12 @@ pub(super) fn kind(notice: Notice) -> u32 {
 /// Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`.
 #[napi(js_name = "workerListen")]
 pub fn worker_listen(address: Value, options: Value) -> Value {
-    let asked = worker()
-        .and_then(|worker| Ok((worker, super::config::parse(address)?, super::config::parse(options)?)));
+    let asked = worker().and_then(|worker| Ok((worker, parse(address)?, parse(options)?)));
     let (worker, address, options) = match asked {
         Ok(asked) => asked,
         Err(_) => return json!({ "errno": libc::EINVAL }),
     };
-    match worker.listen(address, options) {
+    match worker.shares().listen(address, options) {
         Ok(listened) => json!({
             "group": listened.group,
             "host": listened.host,
@@ -249,7 +247,7 @@ pub fn worker_listen(address: Value, options: Value) -> Value {
 /// and not connected.
 #[napi(js_name = "workerOwnsDescriptor")]
 pub fn worker_owns_descriptor(fd: i32) -> bool {
-    worker().is_ok_and(|worker| worker.is_programs(fd))
+    of_worker(|worker| worker.shares().is_programs(fd))
 }
 
 /// The server behind the group takes connections from now on.
@@ -262,9 +260,9 @@ pub fn worker_serve(group: u32, plain_http: bool) -> Value {
 /// Asks for a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`.
 #[napi(js_name = "workerBind")]
 pub fn worker_bind(datagram: Value) -> Value {
-    let asked = worker().and_then(|worker| Ok((worker, super::config::parse(datagram)?)));
+    let asked = worker().and_then(|worker| Ok((worker, parse(datagram)?)));
     let bound = match asked {
-        Ok((worker, datagram)) => worker.bind(datagram),
+        Ok((worker, datagram)) => worker.datagrams().bind(datagram),
         Err(_) => Err(libc::EINVAL),
     };
     match bound {
@@ -276,29 +274,25 @@ pub fn worker_bind(datagram: Value) -> Value {
 /// The shared datagram socket is closed here.
 #[napi(js_name = "workerUnbind")]
 pub fn worker_unbind(socket: u32) {
-    if let Ok(worker) = worker() {
-        worker.unbind(socket);
-    }
+    of_worker(|worker| worker.datagrams().unbind(socket));
 }
 
 /// This worker wants to hear a multicast group on a shared datagram socket. Whether it is the first.
 #[napi(js_name = "workerJoin")]
 pub fn worker_join(socket: u32, membership: String) -> bool {
-    worker().map_or(true, |worker| worker.join(socket, membership))
+    worker().map_or(true, |worker| worker.datagrams().join(socket, membership))
 }
 
 /// The last worker that heard the group has left it.
 #[napi(js_name = "workerLeft")]
 pub fn worker_left(socket: u32, membership: String) {
-    if let Ok(worker) = worker() {
-        worker.left(socket, membership);
-    }
+    tell(|worker| worker.datagrams().left(socket, membership));
 }
 
 /// It does no longer. Whether it was the last, which leaves the group and says so with `workerLeft`.
 #[napi(js_name = "workerPart")]
 pub fn worker_part(socket: u32, membership: String) -> bool {
-    worker().map_or(true, |worker| worker.part(socket, membership))
+    worker().map_or(true, |worker| worker.datagrams().part(socket, membership))
 }
 
 /// The open descriptor `number` becomes what `fd` is, which is closed. 0, or the kernel's number.
@@ -319,74 +313,66 @@ pub fn worker_close(group: u32) -> Value {
 /// Takes, through `connections`, what waits for this worker at this moment.
 #[napi(js_name = "workerTakeWhatWaits")]
 pub fn worker_take_what_waits() {
-    if let Ok(worker) = worker() {
-        worker.take_what_waits();
-    }
+    of_worker(|worker| worker.take_what_waits());
 }
 
 /// Whether the group's door keeps the process alive.
 #[napi(js_name = "workerKeepAlive")]
 pub fn worker_keep_alive(group: u32, keep: bool) {
-    if let Ok(worker) = worker() {
-        worker.keep_alive(group, keep);
-    }
+    of_worker(|worker| worker.shares().keep_alive(group, keep));
 }
 
 #[napi(js_name = "workerKeepsAlive")]
 pub fn worker_keeps_alive(group: u32) -> bool {
-    worker().is_ok_and(|worker| worker.keeps_alive(group))
+    of_worker(|worker| worker.shares().keeps_alive(group))
 }
 
 /// Ready, for `processManagement.ready` 'message' and 'boot'.
 #[napi(js_name = "workerReady")]
 pub fn worker_ready() -> Value {
-    outcome(worker().and_then(|worker| worker.ready().map_err(system("ready"))).map(|()| Value::Null))
+    let ready = worker().and_then(|worker| worker.lifecycle().ready().map_err(system("ready")));
+    outcome(ready.map(|()| Value::Null))
 }
 
 /// Whether it has said that it is ready.
 #[napi(js_name = "workerIsReady")]
 pub fn worker_is_ready() -> bool {
-    worker().is_ok_and(|worker| worker.is_ready())
+    of_worker(|worker| worker.lifecycle().is_ready())
 }
 
 /// This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal.
 #[napi(js_name = "workerLeaving")]
 pub fn worker_leaving(signalled: bool) {
-    if let Ok(worker) = worker() {
-        // Without a primary nobody replaces it.
-        let _ = worker.leaving(signalled);
-    }
+    tell(|worker| worker.lifecycle().leaving(signalled));
 }
 
 /// How this worker is to leave, `{ deadlineMs, handoff, signal }`, once notice [`kind`] 1 has come; null before.
 #[napi(js_name = "workerDrain")]
 pub fn worker_drain() -> Value {
-    worker().ok().and_then(|worker| worker.drain()).map_or(Value::Null, |drain| json!(drain))
+    of_worker(|worker| worker.lifecycle().drain().map_or(Value::Null, |drain| json!(drain)))
 }
 
 /// This process exits although its event loop is not empty. `left`: the kinds of what is there, with their counts;
 /// `waitedMs`: for so long nothing else was left to do, null when its time is up.
 #[napi(js_name = "workerLingered")]
 pub fn worker_lingered(left: Value, waited_ms: Option<u32>) {
-    if let (Ok(worker), Ok(left)) = (worker(), serde_json::from_value(left)) {
-        // Without a primary nobody logs it.
-        let _ = worker.lingered(left, waited_ms.map(u64::from));
+    if let Ok(left) = parse(left) {
+        tell(|worker| worker.lifecycle().lingered(left, waited_ms.map(u64::from)));
     }
 }
 
 /// The program wrote this to a standard stream; false once it is ready and nobody listens any more.
 #[napi(js_name = "workerWrote")]
 pub fn worker_wrote(text: String) -> bool {
-    worker().is_ok_and(|worker| worker.wrote(&text))
+    of_worker(|worker| worker.lifecycle().wrote(&text))
 }
 
 /// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. `reported`: what the runtime prints of it
 /// begins with the report mark.
 #[napi(js_name = "workerFailed")]
 pub fn worker_failed(error: Value, reported: bool) {
-    if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
-        // The process is ending; a channel that is gone makes no difference any more.
-        let _ = worker.failed(error, reported);
+    if let Ok(error) = parse(error) {
+        tell(|worker| worker.reports().failed(error, reported));
     }
 }
 
@@ -394,9 +380,8 @@ pub fn worker_failed(error: Value, reported: bool) {
 /// `workerFailed`. `suppressed`: so many since the last one were not reported.
 #[napi(js_name = "workerRejected")]
 pub fn worker_rejected(error: Value, suppressed: u32) {
-    if let (Ok(worker), Ok(error)) = (worker(), serde_json::from_value(error)) {
-        // A primary that is gone counts nothing.
-        let _ = worker.rejected(error, u64::from(suppressed));
+    if let Ok(error) = parse(error) {
+        tell(|worker| worker.reports().rejected(error, u64::from(suppressed)));
     }
 }
 
@@ -404,36 +389,31 @@ pub fn worker_rejected(error: Value, suppressed: u32) {
 /// `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
 #[napi(js_name = "workerCommand")]
 pub fn worker_command(id: u32, verb: String, argument: Value) -> Value {
-    let asked = || worker()?.command(id, Command::parse(&verb, &argument)?).map_err(system("send"));
+    let asked = || worker()?.commands().send(id, Command::parse(&verb, &argument)?).map_err(system("send"));
     outcome(asked().map(|()| Value::Null))
 }
 
 /// What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.
 #[napi(js_name = "workerCommandResult")]
 pub fn worker_command_result(id: u32) -> Value {
-    worker().ok().and_then(|worker| worker.result_of(id)).unwrap_or(Value::Null)
+    of_worker(|worker| worker.commands().result_of(id).unwrap_or_default())
 }
 
 /// Tells the operator something, once a cluster; `warns`: something is not as it should be.
 #[napi(js_name = "workerHint")]
 pub fn worker_hint(text: String, warns: bool) {
-    if let Ok(worker) = worker() {
-        // A primary that is gone logs nothing.
-        let _ = worker.hint(text, warns);
-    }
+    tell(|worker| worker.reports().hint(text, warns));
 }
 
 /// Notices that came while `workerListen` or `workerClose` waited for its answer.
 #[napi(js_name = "workerHasMail")]
 pub fn worker_has_mail() -> bool {
-    worker().is_ok_and(|worker| worker.has_notices())
+    of_worker(|worker| worker.has_notices())
 }
 
 #[napi(js_name = "workerReadMail")]
 pub fn worker_read_mail() {
-    if let Ok(worker) = worker() {
-        worker.read_notices();
-    }
+    of_worker(|worker| worker.read_notices());
 }
 
 /// The slot that an affinity cookie names, or -1. `key` in base64.
@@ -446,11 +426,8 @@ pub fn affinity_slot(value: String, key: String) -> i32 {
 /// The server behind the group takes so many connections more before it is full; below 0: as many as come.
 #[napi(js_name = "workerRoom")]
 pub fn worker_room(group: u32, room: f64) {
-    if let Ok(worker) = worker() {
-        let room = (room >= 0.0).then_some(room as u32);
-        // A primary that is gone sends nothing.
-        let _ = worker.room(group, room);
-    }
+    let room = (room >= 0.0).then_some(room as u32);
+    tell(|worker| worker.limit(group, room));
 }
 
 /// Gives the connection behind a descriptor to another worker; false when that cannot be now. `remainingMs` 0: it has
@@ -458,7 +435,7 @@ pub fn worker_room(group: u32, room: f64) {
 #[napi(js_name = "handOff")]
 pub fn hand_off(group: u32, fd: i32, remaining_ms: u32, served: u32) -> bool {
     let keep_alive = (remaining_ms > 0).then_some(IdleKeepAlive { remaining_ms, served });
-    worker().is_ok_and(|worker| worker.hand_off(group, fd, keep_alive).is_ok())
+    of_worker(|worker| worker.connections().hand_off(group, fd, keep_alive).is_ok())
 }
 
 /// Closes a descriptor that `connections` delivered and nobody adopted.

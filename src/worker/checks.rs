@@ -1,36 +1,60 @@
 //! Whether this worker is well: what it is asked, and what it answers.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
 use serde_json::Value;
 
-use super::attach::Worker;
-use super::control::Check;
+use super::control_channel::ControlChannel;
 use crate::event::head;
 use crate::ipc::control::{MAX_FAILURE, MAX_METRICS, Protocol, ToPrimary};
 
-impl Worker {
-    /// The next check that `Notice::Check` told of.
-    pub fn check(&self) -> Option<Check> {
-        self.control.check()
+/// What a check brings: what the first HTTP server is asked in, and the connection for that.
+#[derive(Debug)]
+pub struct Check {
+    pub number: u32,
+    pub probe: Option<(Protocol, OwnedFd)>,
+}
+
+pub struct Checks {
+    control: Rc<ControlChannel>,
+    /// Those that were not begun.
+    waiting: RefCell<VecDeque<Check>>,
+}
+
+impl Checks {
+    pub fn new(control: Rc<ControlChannel>) -> Self {
+        Self { control, waiting: RefCell::default() }
+    }
+
+    pub fn keep(&self, check: Check) {
+        self.waiting.borrow_mut().push_back(check);
+    }
+
+    /// The next check to begin.
+    pub fn next(&self) -> Option<Check> {
+        self.waiting.borrow_mut().pop_front()
     }
 
     /// The check of this number is done; `failure`: it failed, and how. Metrics that are too long are left out, which is
     /// said.
-    pub fn checked(&self, number: u32, failure: Option<String>, metrics: Option<Value>) -> io::Result<()> {
+    pub fn done(&self, number: u32, failure: Option<String>, metrics: Option<Value>) -> io::Result<()> {
         let failure = failure.map(|text| head(&text, MAX_FAILURE).to_owned());
         let has_metrics = metrics.is_some();
         let metrics = metrics.filter(|metrics| metrics.to_string().len() <= MAX_METRICS);
         if has_metrics && metrics.is_none() {
             let text =
                 format!("customCheck gives more metrics than {MAX_METRICS} bytes of JSON: they are not kept");
-            self.hint(text, true)?;
+            self.control.send(&ToPrimary::Hint { text, warns: true })?;
         }
-        self.control.send(&ToPrimary::Checked { number, failure, metrics }).map(|_| ())
+        self.control.send(&ToPrimary::Checked { number, failure, metrics })
     }
 
     /// What the first HTTP server speaks from now on; None: there is none any more.
     pub fn speaks(&self, protocol: Option<Protocol>) -> io::Result<()> {
-        self.control.send(&ToPrimary::Speaks { protocol }).map(|_| ())
+        self.control.send(&ToPrimary::Speaks { protocol })
     }
 }

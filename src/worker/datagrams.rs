@@ -1,11 +1,13 @@
 //! Datagram sockets that this worker shares with the others: the primary binds them, and the k-th that a worker has at
 //! an address is the k-th of every other.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
-use super::attach::Worker;
+use super::control_channel::ControlChannel;
 use crate::ipc::control::{Datagram, SocketId, ToPrimary, ToWorker};
 
 /// An address as a program names it: host, port, and whether it is IPv6.
@@ -15,7 +17,7 @@ type Place = (String, u16, bool);
 /// counted for as long as one of them is open; of a port that the program names the lowest free number is taken, so
 /// that who closes and binds again has what it had.
 #[derive(Default)]
-pub struct Numbers {
+struct Numbers {
     taken: BTreeMap<Place, (u32, BTreeSet<u32>)>,
     sockets: BTreeMap<SocketId, (Place, u32)>,
 }
@@ -55,17 +57,26 @@ fn errno(error: &io::Error) -> i32 {
     })
 }
 
-impl Worker {
+pub struct Datagrams {
+    control: Rc<ControlChannel>,
+    numbers: RefCell<Numbers>,
+}
+
+impl Datagrams {
+    pub fn new(control: Rc<ControlChannel>) -> Self {
+        Self { control, numbers: RefCell::default() }
+    }
+
     /// Asks the primary for a share of a datagram socket.
     ///
     /// # Errors
     /// The kernel's number for what it could not be bound for.
     pub fn bind(&self, mut datagram: Datagram) -> Result<(SocketId, OwnedFd), i32> {
         let place = (datagram.host.clone(), datagram.port, datagram.ipv6);
-        let number = self.datagrams.borrow_mut().next(&place);
+        let number = self.numbers.borrow_mut().next(&place);
         datagram.nth = number;
         let answer = self.control.ask(&ToPrimary::Bind { datagram });
-        let mut numbers = self.datagrams.borrow_mut();
+        let mut numbers = self.numbers.borrow_mut();
         let failed = match answer {
             Ok((ToWorker::Bound { socket }, Some(descriptor))) => {
                 numbers.sockets.insert(socket, (place, number));
@@ -88,7 +99,7 @@ impl Worker {
 
     /// The socket is closed here. When this returns the address is free, if nobody else has it.
     pub fn unbind(&self, socket: SocketId) {
-        self.datagrams.borrow_mut().closed(socket);
+        self.numbers.borrow_mut().closed(socket);
         if !self.control.is_gone() {
             // A primary that is gone has let go of everything.
             let _ = self.control.ask(&ToPrimary::Unbind { socket });
@@ -108,9 +119,8 @@ impl Worker {
     }
 
     /// The kernel knows.
-    pub fn left(&self, socket: SocketId, membership: String) {
-        // A primary that is gone tells nobody else.
-        let _ = self.control.send(&ToPrimary::Left { socket, membership });
+    pub fn left(&self, socket: SocketId, membership: String) -> io::Result<()> {
+        self.control.send(&ToPrimary::Left { socket, membership })
     }
 }
 

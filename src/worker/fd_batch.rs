@@ -22,7 +22,7 @@ pub struct FdBatch {
 
 impl FdBatch {
     pub fn new() -> io::Result<Self> {
-        let memfd = memfd_create("drover-hands", MemfdFlags::CLOEXEC)?;
+        let memfd = memfd_create("drover-batch", MemfdFlags::CLOEXEC)?;
         ftruncate(&memfd, (BATCH * 16) as u64)?;
         Ok(Self { buffer: Arc::new(Mapping::new(memfd.as_fd(), BATCH * 2)?) })
     }

@@ -17,21 +17,21 @@ const LAST: u64 = 8;
 /// Where they cannot be counted they are tried, and more tries than this cost more than they tell.
 const MAX_TRIES: u64 = 80;
 
-pub struct FdHeadroom {
+pub struct FdPressure {
     limit: u64,
-    fd_pressure: Cell<bool>,
+    is_high: Cell<bool>,
     /// Connections that may come before it is worth counting again.
     uncounted: Cell<u64>,
     count: fn() -> Option<u64>,
 }
 
-impl FdHeadroom {
+impl FdPressure {
     pub fn new() -> Self {
         Self::with(limits::descriptors(), fds::open_count)
     }
 
     fn with(limit: u64, count: fn() -> Option<u64>) -> Self {
-        Self { limit, fd_pressure: Cell::new(false), uncounted: Cell::new(0), count }
+        Self { limit, is_high: Cell::new(false), uncounted: Cell::new(0), count }
     }
 
     fn reserve(&self) -> u64 {
@@ -68,13 +68,14 @@ impl FdHeadroom {
         }
     }
 
-    pub fn has_fd_pressure(&self) -> bool {
-        self.fd_pressure.get()
+    /// Descriptors are scarce.
+    pub fn is_high(&self) -> bool {
+        self.is_high.get()
     }
 
     /// Sets whether descriptors are scarce; was it otherwise before?
-    pub fn set_fd_pressure(&self, fd_pressure: bool) -> bool {
-        self.fd_pressure.replace(fd_pressure) != fd_pressure
+    pub fn set_high(&self, is_high: bool) -> bool {
+        self.is_high.replace(is_high) != is_high
     }
 
     /// So many are left that no message can be too large, whatever the application opened meanwhile?
@@ -99,36 +100,36 @@ mod tests {
 
     #[test]
     fn a_low_number_among_holes_is_no_sign_of_plenty() {
-        let fd_headroom = FdHeadroom::with(128, || Some(100));
-        assert!(fd_headroom.is_near(20), "28 are left of which 32 are the application's");
-        assert!(fd_headroom.has_room_for(20));
-        assert!(!fd_headroom.has_room_for(21));
-        assert!(!fd_headroom.has_recovered());
+        let fd_pressure = FdPressure::with(128, || Some(100));
+        assert!(fd_pressure.is_near(20), "28 are left of which 32 are the application's");
+        assert!(fd_pressure.has_room_for(20));
+        assert!(!fd_pressure.has_room_for(21));
+        assert!(!fd_pressure.has_recovered());
     }
 
     #[test]
     fn a_high_number_is_a_sign_of_want_without_counting() {
-        let fd_headroom = FdHeadroom::with(1024, || panic!("counted"));
-        assert!(fd_headroom.is_near(960));
+        let fd_pressure = FdPressure::with(1024, || panic!("counted"));
+        assert!(fd_pressure.is_near(960));
     }
 
     #[test]
     fn they_are_counted_the_more_often_the_fewer_are_left() {
-        let fd_headroom = FdHeadroom::with(1024, || Some(100));
-        assert!(!fd_headroom.is_ample(), "not known yet");
-        assert!(!fd_headroom.is_near(100));
-        let apart = fd_headroom.uncounted.get();
+        let fd_pressure = FdPressure::with(1024, || Some(100));
+        assert!(!fd_pressure.is_ample(), "not known yet");
+        assert!(!fd_pressure.is_near(100));
+        let apart = fd_pressure.uncounted.get();
         assert_eq!(apart, (924 - 64) / 4);
         (0..apart)
-            .for_each(|n| assert!(!fd_headroom.is_near(100) && fd_headroom.uncounted.get() == apart - n - 1));
-        let roomy = FdHeadroom::with(1 << 20, || Some(100));
+            .for_each(|n| assert!(!fd_pressure.is_near(100) && fd_pressure.uncounted.get() == apart - n - 1));
+        let roomy = FdPressure::with(1 << 20, || Some(100));
         assert!(!roomy.is_near(100) && roomy.is_ample());
     }
 
     #[test]
     fn where_nobody_counts_they_are_tried() {
-        let fd_headroom = FdHeadroom::with(limits::descriptors(), || None);
-        assert!(fd_headroom.has_room_for(1));
-        assert!(!fd_headroom.is_ample());
+        let fd_pressure = FdPressure::with(limits::descriptors(), || None);
+        assert!(fd_pressure.has_room_for(1));
+        assert!(!fd_pressure.is_ample());
     }
 }

@@ -1,4 +1,4 @@
-//! A door: what a server of this worker has of a listener group on the worker's loop.
+//! A listener share: what a server of this worker has of a listener group on the worker's loop.
 
 use std::cell::Cell;
 use std::io;
@@ -10,7 +10,7 @@ use crate::sys::uv::{Loop, Poll, Timer};
 /// A timer that never comes, milliseconds.
 const NEVER: u64 = 1 << 52;
 
-/// Where a door's connections come from.
+/// Where its connections come from.
 pub enum Entrance {
     /// The slot's own listener, and the primary.
     Listener(Poll),

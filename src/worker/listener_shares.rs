@@ -1,22 +1,22 @@
-//! The doors of a worker: one for each listener group that its servers serve. A door accepts on the slot's own
-//! listener; pushed connections come in through the same call into JavaScript.
+//! The listener shares of a worker: one for each group that its servers serve. A share accepts on the slot's own listener
+//! once the slot is this worker's, as long as descriptors are left and its server has no limit of connections.
 
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_type;
 use rustix::net::{SocketFlags, SocketType, accept_with, getpeername};
 
-use super::attach::Worker;
-use super::fd_batch::BATCH;
+use super::control_channel::ControlChannel;
+use super::fd_pressure::FdPressure;
 use super::listener_share::ListenerShare;
-use crate::config::sections::process::Ready;
 use crate::ipc::control::{Address, GroupId, ListenOptions, ToPrimary, ToWorker};
-use crate::ipc::fd_message::FdHeader;
-use crate::metrics::layout::page;
 use crate::sys::fds;
+use crate::sys::uv::Loop;
 
 /// What a server needs to listen.
 pub struct Listened {
@@ -33,30 +33,65 @@ pub struct Refused {
     pub host: Option<String>,
 }
 
+impl From<io::Error> for Refused {
+    fn from(error: io::Error) -> Self {
+        let errno = error.raw_os_error().unwrap_or(match error.kind() {
+            io::ErrorKind::TimedOut => libc::ETIMEDOUT,
+            _ => libc::ECONNABORTED,
+        });
+        Self { errno, host: None }
+    }
+}
+
+/// What was accepted in one go.
+pub struct Accepted {
+    pub connections: Vec<OwnedFd>,
+    /// Few descriptors are left.
+    pub is_near_limit: bool,
+}
+
 /// What tells a socket from every other of this machine, whatever number it has.
 fn identity(socket: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(socket)?.st_ino)
 }
 
-impl Worker {
+pub struct ListenerShares {
+    uv: Loop,
+    control: Rc<ControlChannel>,
+    fd_pressure: Rc<FdPressure>,
+    /// Listeners that a server asked for and does not serve yet; None where the primary alone accepts.
+    asked: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
+    /// The listeners that JavaScript has of each group, by what tells one socket from another.
+    known: RefCell<HashMap<GroupId, u64>>,
+    /// Groups whose server has a limit of connections.
+    limited: RefCell<HashSet<GroupId>>,
+    shares: RefCell<Vec<ListenerShare>>,
+    /// The slot is this worker's.
+    promoted: Cell<bool>,
+}
+
+impl ListenerShares {
+    pub fn new(uv: Loop, control: Rc<ControlChannel>, fd_pressure: Rc<FdPressure>) -> Self {
+        Self {
+            uv,
+            control,
+            fd_pressure,
+            asked: RefCell::default(),
+            known: RefCell::default(),
+            limited: RefCell::default(),
+            shares: RefCell::default(),
+            promoted: Cell::new(false),
+        }
+    }
+
     /// Asks the primary for a share of an address.
     pub fn listen(&self, address: Address, options: ListenOptions) -> Result<Listened, Refused> {
-        let refused = |error: &io::Error| Refused {
-            errno: error.raw_os_error().unwrap_or(match error.kind() {
-                io::ErrorKind::TimedOut => libc::ETIMEDOUT,
-                _ => libc::ECONNABORTED,
-            }),
-            host: None,
-        };
-        let (answer, descriptor) =
-            self.control.ask(&ToPrimary::Listen { address, options }).map_err(|error| refused(&error))?;
-        match (answer, descriptor) {
+        match self.control.ask(&ToPrimary::Listen { address, options })? {
             (ToWorker::Listening { group, host, port, own }, Some(listener)) => {
-                let polled = if own { listener.try_clone().map(Some) } else { Ok(None) };
-                let polled = polled.map_err(|error| refused(&error))?;
-                let known = identity(&listener).map_err(|error| refused(&error))?;
-                self.listeners.borrow_mut().insert(group, polled);
-                self.shares.borrow_mut().insert(group, known);
+                let polled = if own { Some(listener.try_clone()?) } else { None };
+                let known = identity(&listener)?;
+                self.asked.borrow_mut().insert(group, polled);
+                self.known.borrow_mut().insert(group, known);
                 Ok(Listened { group, host, port, fd: listener.into_raw_fd() })
             }
             (ToWorker::ListenFailed { errno, host }, _) => Err(Refused { errno, host }),
@@ -64,39 +99,59 @@ impl Worker {
         }
     }
 
-    /// The server behind the group takes connections from now on.
-    pub fn serve(self: &Rc<Self>, group: GroupId, plain_http: bool) -> io::Result<()> {
-        let Some(listener) = self.listeners.borrow_mut().remove(&group) else {
+    /// The server behind the group takes connections from now on. `called` when they wait at the slot's own listener.
+    pub fn serve(&self, group: GroupId, plain_http: bool, called: impl FnMut() + 'static) -> io::Result<()> {
+        let Some(listener) = self.asked.borrow_mut().remove(&group) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let worker: Weak<Self> = Rc::downgrade(self);
-        let door = ListenerShare::open(self.uv, group, listener, move || {
-            if let Some(worker) = worker.upgrade() {
-                worker.accept(group);
-            }
-        })?;
-        door.set_limited(self.limited.borrow().contains(&group));
-        if self.fd_headroom.has_fd_pressure()
-            || !self.promoted.get()
-            || self.limited.borrow().contains(&group)
-        {
-            door.pause();
+        let share = ListenerShare::open(self.uv, group, listener, called)?;
+        let is_limited = self.limited.borrow().contains(&group);
+        share.set_limited(is_limited);
+        if is_limited || !self.accepts() {
+            share.pause();
         }
-        self.listener_shares.borrow_mut().push(door);
-        self.control.send(&ToPrimary::Serving { group, plain_http })?;
-        if self.hello.ready == Ready::Listen { self.ready() } else { Ok(()) }
+        self.shares.borrow_mut().push(share);
+        self.control.send(&ToPrimary::Serving { group, plain_http })
+    }
+
+    /// Unless a server's limit forbids it.
+    fn accepts(&self) -> bool {
+        self.promoted.get() && !self.fd_pressure.is_high()
     }
 
     /// The slot is this worker's from now on.
-    pub fn open_shares(&self) {
+    pub fn promote(&self) {
         self.promoted.set(true);
-        if !self.fd_headroom.has_fd_pressure() {
-            self.resume_shares();
+        self.resume();
+    }
+
+    /// Nothing is accepted for now.
+    pub fn pause(&self) {
+        self.shares.borrow().iter().for_each(ListenerShare::pause);
+    }
+
+    /// Accepts again, where it may.
+    pub fn resume(&self) {
+        if self.accepts() {
+            self.shares.borrow().iter().for_each(ListenerShare::resume);
         }
     }
 
-    fn resume_shares(&self) {
-        self.listener_shares.borrow().iter().filter(|_| self.promoted.get()).for_each(ListenerShare::resume);
+    /// The server behind the group has a limit of connections, or has none any more.
+    pub fn limit(&self, group: GroupId, is_limited: bool) {
+        if is_limited {
+            self.limited.borrow_mut().insert(group);
+        } else {
+            self.limited.borrow_mut().remove(&group);
+        }
+        for share in self.shares.borrow().iter().filter(|share| share.group == group) {
+            share.set_limited(is_limited);
+            if is_limited {
+                share.pause();
+            } else if self.accepts() {
+                share.resume();
+            }
+        }
     }
 
     /// Is the descriptor of this number a socket of the program's own that can listen? It is no share of the primary's
@@ -105,95 +160,45 @@ impl Worker {
         let Ok(socket) = fds::duplicate(fd) else { return false };
         let is_stream = socket_type(&socket) == Ok(SocketType::STREAM);
         let is_share =
-            identity(&socket).is_ok_and(|known| self.shares.borrow().values().any(|one| *one == known));
+            identity(&socket).is_ok_and(|known| self.known.borrow().values().any(|one| *one == known));
         is_stream && !is_share && getpeername(&socket).is_err()
     }
 
-    /// No more connections of this group, acknowledged by the primary before this returns.
-    /// Returns whether other workers serve there.
-    pub fn close(&self, group: GroupId) -> io::Result<bool> {
-        self.listeners.borrow_mut().remove(&group);
-        self.shares.borrow_mut().remove(&group);
+    /// The server of the group closes: nothing is accepted for it any more.
+    pub fn close(&self, group: GroupId) {
+        self.asked.borrow_mut().remove(&group);
+        self.known.borrow_mut().remove(&group);
         self.limited.borrow_mut().remove(&group);
-        self.received.borrow_mut().remove(&group);
-        self.listener_shares.borrow_mut().retain(|door| door.group != group);
-        if self.control.is_gone() {
-            return Ok(false);
-        }
-        let (answer, _) = self.control.ask(&ToPrimary::Close { group })?;
-        let others = matches!(answer, ToWorker::Closed { others: true, .. });
-        if !others {
-            // What the address has brought until its end.
-            self.take_all_pushed();
-            self.received.borrow_mut().remove(&group);
-        }
-        Ok(others)
+        self.shares.borrow_mut().retain(|share| share.group != group);
     }
 
-    /// Takes what lies in the doors' queues and in the connection channel, once. What comes later is the
-    /// primary's.
-    pub fn take_what_waits(&self) {
-        let groups: Vec<GroupId> = self.listener_shares.borrow().iter().map(|door| door.group).collect();
-        if self.promoted.get() {
-            groups.into_iter().for_each(|group| self.accept(group));
-        }
-        self.take_all_pushed();
+    /// Lets go of every listener at once: the primary is gone, and its successor can have the port.
+    pub fn clear(&self) {
+        self.asked.borrow_mut().clear();
+        self.shares.borrow_mut().clear();
     }
 
-    /// The primary is gone: let go of every listener at once, so that its successor can have the port.
-    pub fn close_shares(&self) {
-        self.listeners.borrow_mut().clear();
-        self.listener_shares.borrow_mut().clear();
+    /// The groups at whose listeners this worker may accept.
+    pub fn accepting(&self) -> Vec<GroupId> {
+        let shares = self.shares.borrow();
+        shares.iter().filter(|_| self.promoted.get()).map(|share| share.group).collect()
     }
 
-    /// The server behind the group takes so many connections more (None: as many as come).
-    pub fn room(&self, group: GroupId, room: Option<u32>) -> io::Result<()> {
-        match room {
-            Some(_) => self.limited.borrow_mut().insert(group),
-            None => self.limited.borrow_mut().remove(&group),
-        };
-        for door in self.listener_shares.borrow().iter().filter(|door| door.group == group) {
-            door.set_limited(room.is_some());
-            if room.is_some() {
-                door.pause();
-            } else if self.promoted.get() && !self.fd_headroom.has_fd_pressure() {
-                door.resume();
-            }
-        }
-        let received = self.received.borrow().get(&group).copied().unwrap_or(0);
-        let upto = room.map(|room| received + u64::from(room));
-        self.control.send(&ToPrimary::ConnectionLimit { group, upto }).map(|_| ())
-    }
-
-    /// Whether the door keeps the process alive, as `server.ref()` and `server.unref()` say.
-    pub fn keep_alive(&self, group: GroupId, keep: bool) {
-        self.listener_shares
-            .borrow()
-            .iter()
-            .filter(|door| door.group == group)
-            .for_each(|door| door.hold(keep));
-    }
-
-    pub fn keeps_alive(&self, group: GroupId) -> bool {
-        self.listener_shares.borrow().iter().any(|door| door.group == group && door.holds())
-    }
-
-    fn accept(&self, group: GroupId) {
-        let mut batch = Vec::with_capacity(8);
-        let (mut near, mut is_shut) = (false, false);
-        // Borrowed for the accepting alone: what is handed over may close this very door.
-        let listener_shares = self.listener_shares.borrow();
-        if let Some(listener) =
-            listener_shares.iter().find(|door| door.group == group).and_then(ListenerShare::listener)
-        {
-            while batch.len() < BATCH && !near {
+    /// Accepts what waits at the slot's own listener, up to `most`.
+    pub fn accept(&self, group: GroupId, most: usize) -> Accepted {
+        let mut connections = Vec::with_capacity(8);
+        let (mut is_near_limit, mut is_shut) = (false, false);
+        let shares = self.shares.borrow();
+        let share = shares.iter().find(|share| share.group == group);
+        if let Some(listener) = share.and_then(ListenerShare::listener) {
+            while connections.len() < most && !is_near_limit {
                 match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                     Ok(fd) => {
-                        near = self.fd_headroom.is_near(fd.as_raw_fd());
-                        batch.push(fd);
+                        is_near_limit = self.fd_pressure.is_near(fd.as_raw_fd());
+                        connections.push(fd);
                     }
                     Err(Errno::INTR | Errno::CONNABORTED) => {}
-                    Err(Errno::MFILE | Errno::NFILE) => near = true,
+                    Err(Errno::MFILE | Errno::NFILE) => is_near_limit = true,
                     Err(errno) => {
                         is_shut = errno == Errno::INVAL;
                         break;
@@ -201,50 +206,29 @@ impl Worker {
                 }
             }
         }
-        drop(listener_shares);
+        drop(shares);
         if is_shut {
             self.leave_listener(group);
         }
-        self.page.add(page::HEARTBEAT, 1);
-        self.page.add(page::ACCEPTED, batch.len() as u64);
-        if near {
-            self.enter_fd_pressure();
-        }
-        self.hand_over(FdHeader::of(group), batch);
+        Accepted { connections, is_near_limit }
     }
 
     /// The primary has closed the address: the listener brings nothing more, and would wake the loop without end.
     fn leave_listener(&self, group: GroupId) {
-        let mut listener_shares = self.listener_shares.borrow_mut();
-        if let Some(door) = listener_shares.iter_mut().find(|door| door.group == group) {
+        let mut shares = self.shares.borrow_mut();
+        if let Some(share) = shares.iter_mut().find(|share| share.group == group) {
             // Without memory for a timer it stays as it is, until its server closes.
-            let _ = door.leave_listener(self.uv);
+            let _ = share.leave_listener(self.uv);
         }
     }
 
-    fn enter_fd_pressure(&self) {
-        if self.fd_headroom.set_fd_pressure(true) {
-            self.listener_shares.borrow().iter().for_each(ListenerShare::pause);
-            // Without a primary there is nobody to be excluded by.
-            let _ = self.control.send(&ToPrimary::FdPressure);
-        }
+    /// Whether the share keeps the process alive, as `server.ref()` and `server.unref()` say.
+    pub fn keep_alive(&self, group: GroupId, keep: bool) {
+        let shares = self.shares.borrow();
+        shares.iter().filter(|share| share.group == group).for_each(|share| share.hold(keep));
     }
 
-    /// Called once a turn of the loop while descriptors are scarce.
-    pub fn check_fd_pressure(&self) {
-        if self.fd_headroom.has_recovered() && self.fd_headroom.set_fd_pressure(false) {
-            self.resume_shares();
-            self.resume_channel();
-            let _ = self.control.send(&ToPrimary::FdRelief);
-        } else if self.can_take_pushed() {
-            self.resume_channel();
-        }
-    }
-
-    /// A pushed connection got this descriptor.
-    pub fn note_descriptor(&self, fd: i32) {
-        if self.fd_headroom.is_near(fd) {
-            self.enter_fd_pressure();
-        }
+    pub fn keeps_alive(&self, group: GroupId) -> bool {
+        self.shares.borrow().iter().any(|share| share.group == group && share.holds())
     }
 }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
-use super::control::Notice;
 use crate::sys::orphan;
 
 /// The primary's own reader may be slow, or stopped.
@@ -40,15 +39,9 @@ impl Streams {
         Ok(Some(Self([stdout, stderr])))
     }
 
-    /// A primary that gave its shutdown notice reads no more, and neither does one that is gone.
-    pub fn heed(&self, notice: Notice) {
-        if matches!(notice, Notice::ShutdownNotice | Notice::Gone) {
-            self.fall_back();
-        }
-    }
-
-    /// What the primary has not read is written first, and everything from now on goes the same way.
-    fn fall_back(&self) {
+    /// A primary that gave its shutdown notice reads no more, and neither does one that is gone. What it has not read is
+    /// written first, and everything from now on goes the same way.
+    pub fn fall_back(&self) {
         orphan::fall_back();
         self.0.iter().for_each(Stream::pass_on);
     }

@@ -1,0 +1,65 @@
+//! What a worker inherits: the channels, the shared memory, the hello; and the orphan's watch.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::control_channel::ControlChannel;
+use super::streams::Streams;
+use crate::ipc::control::{Hello, ToWorker};
+use crate::ipc::crypto::Pair;
+use crate::ipc::message::BESIDE;
+use crate::ipc::ticket_keys;
+use crate::metrics::memory::SharedMemory;
+use crate::sys::memory::Mapping;
+use crate::sys::spawn::FIRST_INHERITED;
+use crate::sys::{fds, orphan};
+
+/// What a worker has after its primary was killed: time for what is nearly done.
+pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
+
+/// What a worker inherits, before its loop is known.
+pub struct Attachment {
+    pub(super) control: ControlChannel,
+    pub(super) connections: OwnedFd,
+    /// The channel to the primary's program, and its keys if it is sealed.
+    pub(super) program: OwnedFd,
+    pub(super) keys: Option<Pair>,
+    pub(super) streams: Option<Streams>,
+    pub(super) memory: SharedMemory,
+    /// The keys of TLS session tickets: [`crate::ipc::ticket_keys`].
+    pub tickets: Arc<Mapping>,
+    pub hello: Hello,
+}
+
+impl Attachment {
+    /// Takes over descriptors 3 to 6 if `primary_pid` (from the environment) is really this process's
+    /// parent; a grandchild that inherited the variable is no worker.
+    ///
+    /// # Errors
+    /// The channel is not there or not as it should be.
+    pub fn find(primary_pid: u32) -> io::Result<Option<Self>> {
+        let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+        if parent != Some(primary_pid) {
+            return Ok(None);
+        }
+        let inherit = |index: i32| -> io::Result<OwnedFd> {
+            let fd = fds::take(FIRST_INHERITED + index)?;
+            rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+            Ok(fd)
+        };
+        let (control, connections, memfd, program) = (inherit(0)?, inherit(1)?, inherit(2)?, inherit(3)?);
+        orphan::watch(GRACE_AFTER_DEATH)?;
+        let control = ControlChannel::new(control);
+        let (ToWorker::Hello(hello), Some(tickets)) = control.first()? else {
+            return Err(io::Error::other("the first message is no hello"));
+        };
+        let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
+        let keys = if hello.sealed { Some(control.keys()?.program) } else { None };
+        let streams = Streams::inherit(hello.captured, inherit)?;
+        control.greeted(hello.messages.most + BESIDE);
+        let memory = SharedMemory::open(&memfd)?;
+        Ok(Some(Self { control, connections, program, keys, streams, tickets, memory, hello: *hello }))
+    }
+}

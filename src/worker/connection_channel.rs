@@ -1,0 +1,116 @@
+//! The worker's end of the connection channel: connections that the primary sends, and those that this worker gives to
+//! others through it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use rustix::io::Errno;
+
+use super::fd_pressure::FdPressure;
+use crate::ipc::control::GroupId;
+use crate::ipc::fd_message::{self, FdHeader, FdMessage, IdleKeepAlive};
+use crate::sys::fds;
+use crate::sys::uv::{Loop, Poll};
+
+pub struct ConnectionChannel {
+    socket: OwnedFd,
+    fd_pressure: Rc<FdPressure>,
+    /// Connections of each group that came, those that were lost on the way among them.
+    received: RefCell<HashMap<GroupId, u64>>,
+    poll: RefCell<Option<Poll>>,
+}
+
+impl ConnectionChannel {
+    pub fn new(socket: OwnedFd, fd_pressure: Rc<FdPressure>) -> Self {
+        Self { socket, fd_pressure, received: RefCell::default(), poll: RefCell::default() }
+    }
+
+    /// `ready` is called on the loop when something is there. The handle does not keep the loop alive.
+    pub fn watch(&self, uv: Loop, ready: impl FnMut() + 'static) -> io::Result<()> {
+        let poll = Poll::start(uv, self.socket.try_clone()?, false, ready)?;
+        *self.poll.borrow_mut() = Some(poll);
+        Ok(())
+    }
+
+    /// Lets go of the loop.
+    pub fn unwatch(&self) {
+        self.poll.borrow_mut().take();
+    }
+
+    fn stop(&self) {
+        if let Some(poll) = self.poll.borrow().as_ref() {
+            poll.stop();
+        }
+    }
+
+    /// Reads again, after it stopped for want of descriptors.
+    pub fn resume(&self) {
+        if let Some(poll) = self.poll.borrow().as_ref() {
+            // A socket that cannot be polled any more has ended, which the control channel tells.
+            let _ = poll.resume();
+        }
+    }
+
+    /// The next message. None when there is none now, or no room for its descriptors: then the loop is not woken for it
+    /// before `resume`.
+    pub fn receive(&self) -> Option<FdMessage> {
+        loop {
+            if !self.can_receive() {
+                self.stop();
+                return None;
+            }
+            match fd_message::receive(self.socket.as_fd()) {
+                Ok(Some(message)) => {
+                    let count = (message.fds.len() + message.lost) as u64;
+                    *self.received.borrow_mut().entry(message.header.group).or_default() += count;
+                    return Some(message);
+                }
+                Err(Errno::INTR) => {}
+                // The end is told on the control channel.
+                Ok(None) => {
+                    self.stop();
+                    return None;
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    /// A message waits, and its descriptors fit.
+    pub fn has_waiting(&self) -> bool {
+        matches!(fd_message::next_size(self.socket.as_fd()), Ok(Some(_))) && self.can_receive()
+    }
+
+    /// The kernel drops what does not fit: it is looked first.
+    pub fn can_receive(&self) -> bool {
+        self.fd_pressure.is_ample()
+            || match fd_message::next_size(self.socket.as_fd()) {
+                Ok(Some(count)) => self.fd_pressure.has_room_for(count),
+                // Nothing there, or the end.
+                Ok(None) | Err(_) => true,
+            }
+    }
+
+    /// Connections of the group that have come.
+    pub fn received(&self, group: GroupId) -> u64 {
+        self.received.borrow().get(&group).copied().unwrap_or(0)
+    }
+
+    pub fn forget(&self, group: GroupId) {
+        self.received.borrow_mut().remove(&group);
+    }
+
+    /// Gives a connection to another worker, through the primary: `keep_alive` is None when it has not asked yet. This
+    /// process still has its own descriptor, which it must close without a word to the client.
+    ///
+    /// # Errors
+    /// AGAIN when the primary has not read what was given before; nothing was sent.
+    pub fn hand_off(&self, group: GroupId, fd: i32, keep_alive: Option<IdleKeepAlive>) -> io::Result<()> {
+        let connection = fds::duplicate(fd)?;
+        let header = FdHeader { keep_alive, ..FdHeader::of(group) };
+        Ok(fd_message::send(self.socket.as_fd(), header, &[connection.as_fd()])?)
+    }
+}

@@ -1,0 +1,427 @@
+//! The parts of a worker and the way between them: what the primary says, connections, and what is counted of both. Each part owns
+//! its state; this carries what comes from one to the next, and decides nothing that one of them could.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::attachment::Attachment;
+use super::checks::{Check, Checks};
+use super::collections;
+use super::commands::Commands;
+use super::connection_channel::ConnectionChannel;
+use super::control_channel::{ControlChannel, Incoming};
+use super::datagrams::Datagrams;
+use super::diagnostics::Diagnostics;
+use super::events::Events;
+use super::fd_batch::{BATCH, FdBatch};
+use super::fd_pressure::FdPressure;
+use super::lifecycle::Lifecycle;
+use super::listener_shares::ListenerShares;
+use super::loop_lag::LoopLag;
+use super::messages::{Deliver, MessageEndpoint, Opening};
+use super::notice::Notice;
+use super::reports::Reports;
+use super::streams::Streams;
+use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
+use crate::ipc::endpoint::Tally;
+use crate::ipc::fd_message::{FdHeader, FdMessage};
+use crate::metrics::layout::page;
+use crate::metrics::memory::{MetricStore, Page, SharedMemory};
+use crate::metrics::messages::MessageTally;
+use crate::model::WorkerId;
+use crate::sys::memory::Mapping;
+use crate::sys::orphan;
+use crate::sys::uv::{Loop, Prepare};
+
+/// Messages read from the connection channel in one go.
+const MAX_MESSAGES: usize = 4;
+/// And as often when all is taken: more than may be under way to a worker.
+const MAX_TURNS: usize = 64;
+
+/// What the worker calls into JavaScript with, on the loop's thread.
+pub struct Calls {
+    /// (group, count): so many descriptors lie in the shared buffer.
+    pub connections: Box<dyn Fn(u32, u32)>,
+    /// A notice of the primary's, and its number.
+    pub notice: Box<dyn Fn(Notice, u32)>,
+    /// Messages for the program.
+    pub messages: Deliver,
+}
+
+pub struct Worker {
+    id: WorkerId,
+    memory: SharedMemory,
+    page: Page,
+    control: Rc<ControlChannel>,
+    fd_pressure: Rc<FdPressure>,
+    connections: ConnectionChannel,
+    shares: ListenerShares,
+    fd_batch: FdBatch,
+    datagrams: Datagrams,
+    messages: Rc<MessageEndpoint>,
+    lifecycle: Lifecycle,
+    checks: Checks,
+    commands: Commands,
+    events: Events,
+    diagnostics: Diagnostics,
+    reports: Reports,
+    /// None: nobody wants to know.
+    loop_lag: Option<LoopLag>,
+    streams: Option<Streams>,
+    heartbeat: RefCell<Option<Prepare>>,
+    /// JavaScript knows that the primary is gone.
+    has_told_end: Cell<bool>,
+    on_connections: Box<dyn Fn(u32, u32)>,
+    on_notice: Box<dyn Fn(Notice, u32)>,
+}
+
+impl Worker {
+    /// Puts the worker on the runtime's loop. The handles do not keep it alive.
+    pub fn start(attachment: Attachment, uv: Loop, calls: Calls) -> io::Result<Rc<Self>> {
+        let Attachment { control, connections, program, keys, streams, memory, hello, tickets: _ } =
+            attachment;
+        let (id, page) = (hello.worker, memory.page(hello.worker));
+        let (control, fd_pressure) = (Rc::new(control), Rc::new(FdPressure::new()));
+        let tally = hello
+            .measured
+            .then(|| Box::new(MessageTally::new(MetricStore::of_worker(&memory, id))) as Box<dyn Tally>);
+        let opening = Opening { limits: hello.messages, program, keys };
+        let worker = Rc::new(Self {
+            messages: MessageEndpoint::start(uv, control.clone(), opening, tally, calls.messages)?,
+            connections: ConnectionChannel::new(connections, fd_pressure.clone()),
+            shares: ListenerShares::new(uv, control.clone(), fd_pressure.clone()),
+            fd_batch: FdBatch::new()?,
+            datagrams: Datagrams::new(control.clone()),
+            lifecycle: Lifecycle::new(control.clone(), hello.ready),
+            checks: Checks::new(control.clone()),
+            commands: Commands::new(control.clone()),
+            events: Events::new(control.clone(), memory.clone()),
+            diagnostics: Diagnostics::new(control.clone()),
+            reports: Reports::new(control.clone()),
+            loop_lag: hello.measured.then(|| LoopLag::new(uv)),
+            heartbeat: RefCell::default(),
+            has_told_end: Cell::new(false),
+            on_connections: calls.connections,
+            on_notice: calls.notice,
+            id,
+            memory,
+            page,
+            control,
+            fd_pressure,
+            streams,
+        });
+        worker.watch(uv)?;
+        if hello.measured {
+            let page = worker.page.clone();
+            collections::count(move || Some(page.clone()));
+        }
+        Ok(worker)
+    }
+
+    fn watch(self: &Rc<Self>, uv: Loop) -> io::Result<()> {
+        self.control.watch(uv, self.on(Self::attend))?;
+        self.connections.watch(uv, self.on(Self::take_pushed))?;
+        *self.heartbeat.borrow_mut() = Some(Prepare::start(uv, self.on(Self::beat))?);
+        Ok(())
+    }
+
+    /// What a handle on the loop calls, as long as the worker lives.
+    fn on(self: &Rc<Self>, act: impl Fn(&Self) + 'static) -> impl Fn() + 'static {
+        let worker: Weak<Self> = Rc::downgrade(self);
+        move || {
+            if let Some(worker) = worker.upgrade() {
+                act(&worker);
+            }
+        }
+    }
+
+    /// Lets go of the loop; called before the environment goes.
+    pub fn detach(&self) {
+        self.shares.clear();
+        self.unwatch();
+        self.messages.close();
+        self.diagnostics.untrace();
+    }
+
+    fn unwatch(&self) {
+        self.control.unwatch();
+        self.connections.unwatch();
+        self.heartbeat.borrow_mut().take();
+    }
+
+    // The parts, as far as JavaScript uses them by themselves.
+
+    pub fn id(&self) -> WorkerId {
+        self.id
+    }
+
+    pub fn memory(&self) -> &SharedMemory {
+        &self.memory
+    }
+
+    pub fn shares(&self) -> &ListenerShares {
+        &self.shares
+    }
+
+    pub fn connections(&self) -> &ConnectionChannel {
+        &self.connections
+    }
+
+    pub fn datagrams(&self) -> &Datagrams {
+        &self.datagrams
+    }
+
+    pub fn messages(&self) -> &MessageEndpoint {
+        &self.messages
+    }
+
+    pub fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub fn checks(&self) -> &Checks {
+        &self.checks
+    }
+
+    pub fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
+    pub fn events(&self) -> &Events {
+        &self.events
+    }
+
+    pub fn diagnostics(&self) -> &Diagnostics {
+        &self.diagnostics
+    }
+
+    pub fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
+    /// The buffer that `Calls::connections` is about.
+    pub fn buffer(&self) -> Arc<Mapping> {
+        self.fd_batch.buffer()
+    }
+
+    /// First cell of this worker's page in the shared memory.
+    pub fn first_cell(&self) -> usize {
+        self.page.first_cell()
+    }
+
+    // The way of what the primary says.
+
+    /// The control channel has something to read, or room.
+    fn attend(&self) {
+        self.control.flush();
+        self.read_notices();
+    }
+
+    pub fn has_notices(&self) -> bool {
+        self.control.has_unread()
+    }
+
+    /// Tells JavaScript what the primary said. It may come here again within what it is told.
+    pub fn read_notices(&self) {
+        self.control.receive();
+        while let Some(incoming) = self.control.next() {
+            self.carry(incoming);
+        }
+        let is_gone = self.control.is_gone();
+        if is_gone && !self.has_told_end.replace(true) {
+            self.shares.clear();
+            self.streams.iter().for_each(Streams::fall_back);
+            self.notify(Notice::Gone, 0);
+        }
+        self.messages.receive();
+        if is_gone {
+            self.messages.end();
+            // Nothing more will come.
+            self.unwatch();
+        }
+    }
+
+    fn notify(&self, notice: Notice, number: u32) {
+        (self.on_notice)(notice, number);
+    }
+
+    fn carry(&self, (message, descriptor): Incoming) {
+        let number = |ms: u64| u32::try_from(ms).unwrap_or(u32::MAX);
+        match message {
+            ToWorker::Promoted => self.shares.promote(),
+            ToWorker::CloseServer { group } => self.notify(Notice::CloseServer, group),
+            ToWorker::Unready => self.notify(Notice::Unready, 0),
+            ToWorker::Late { after_ms } => self.notify(Notice::Late, number(after_ms)),
+            ToWorker::Drain(drain) => {
+                self.lifecycle.keep(drain);
+                self.notify(Notice::Drain, 0);
+            }
+            ToWorker::TimeUp => self.notify(Notice::TimeUp, 0),
+            ToWorker::ShutdownNotice { grace_ms } => {
+                orphan::set_grace(Duration::from_millis(u64::from(number(grace_ms))));
+                self.streams.iter().for_each(Streams::fall_back);
+                self.notify(Notice::ShutdownNotice, number(grace_ms));
+            }
+            ToWorker::CommandResult { id, outcome } => {
+                self.commands.keep(id, outcome);
+                self.notify(Notice::CommandResult, id);
+            }
+            ToWorker::Check { number, protocol } => {
+                self.checks.keep(Check { number, probe: protocol.zip(descriptor) });
+                self.notify(Notice::Check, number);
+            }
+            ToWorker::Diagnose(asked) => {
+                let id = asked.id;
+                self.diagnostics.keep(asked);
+                self.notify(Notice::Diagnose, id);
+            }
+            ToWorker::Lead { leads } => self.notify(Notice::Lead, u32::from(leads)),
+            ToWorker::Event { event } => {
+                self.events.keep(event);
+                self.notify(Notice::Event, 0);
+            }
+            // Answered already, and answers that nobody waits for any more.
+            ToWorker::Ping
+            | ToWorker::Hello(_)
+            | ToWorker::Listening { .. }
+            | ToWorker::ListenFailed { .. }
+            | ToWorker::Closed { .. }
+            | ToWorker::Bound { .. }
+            | ToWorker::Unbound
+            | ToWorker::Joined { .. }
+            | ToWorker::Parted { .. } => {}
+        }
+    }
+
+    /// A turn of the loop is over.
+    fn beat(&self) {
+        self.page.add(page::HEARTBEAT, 1);
+        if let Some(loop_lag) = &self.loop_lag {
+            loop_lag.turned(&self.page);
+        }
+        self.page.set(page::CLOCK, 0);
+        self.messages.flush();
+        if self.fd_pressure.is_high() {
+            self.check_fd_pressure();
+        }
+    }
+
+    // The way of a connection.
+
+    /// The server behind the group takes connections from now on.
+    pub fn serve(self: &Rc<Self>, group: GroupId, plain_http: bool) -> io::Result<()> {
+        self.shares.serve(group, plain_http, self.on(move |worker| worker.accept(group)))?;
+        self.lifecycle.serves()
+    }
+
+    /// The server behind the group takes so many connections more (None: as many as come).
+    pub fn limit(&self, group: GroupId, room: Option<u32>) -> io::Result<()> {
+        self.shares.limit(group, room.is_some());
+        let upto = room.map(|room| self.connections.received(group) + u64::from(room));
+        self.control.send(&ToPrimary::ConnectionLimit { group, upto })
+    }
+
+    /// No more connections of this group, acknowledged by the primary before this returns.
+    /// Returns whether other workers serve there.
+    pub fn close(&self, group: GroupId) -> io::Result<bool> {
+        self.shares.close(group);
+        self.connections.forget(group);
+        if self.control.is_gone() {
+            return Ok(false);
+        }
+        let (answer, _) = self.control.ask(&ToPrimary::Close { group })?;
+        let others = matches!(answer, ToWorker::Closed { others: true, .. });
+        if !others {
+            // What the address has brought until its end.
+            self.take_all_pushed();
+            self.connections.forget(group);
+        }
+        Ok(others)
+    }
+
+    /// Takes what lies in the listeners' queues and in the connection channel, once. What comes later is the primary's.
+    pub fn take_what_waits(&self) {
+        self.shares.accepting().into_iter().for_each(|group| self.accept(group));
+        self.take_all_pushed();
+    }
+
+    fn accept(&self, group: GroupId) {
+        let accepted = self.shares.accept(group, BATCH);
+        self.page.add(page::HEARTBEAT, 1);
+        self.page.add(page::ACCEPTED, accepted.connections.len() as u64);
+        if accepted.is_near_limit {
+            self.enter_fd_pressure();
+        }
+        self.hand_over(FdHeader::of(group), accepted.connections);
+    }
+
+    fn take_pushed(&self) {
+        self.page.add(page::HEARTBEAT, 1);
+        for _ in 0..MAX_MESSAGES {
+            let Some(message) = self.connections.receive() else { return };
+            self.take(message);
+        }
+    }
+
+    fn take(&self, FdMessage { header, fds, lost }: FdMessage) {
+        if lost > 0 {
+            self.page.add(page::LOST, lost as u64);
+            let text = "Connections were lost: a worker had no file descriptor for them. Raise the limit of open \
+                        files (ulimit -n).";
+            // A primary that is gone logs nothing.
+            let _ = self.reports.hint(text.to_owned(), true);
+        }
+        self.page.add(page::PUSHED, (fds.len() + lost) as u64);
+        for fd in &fds {
+            if self.fd_pressure.is_near(fd.as_raw_fd()) {
+                self.enter_fd_pressure();
+            }
+        }
+        if header.asked > 0 {
+            self.notify(Notice::Asked, header.asked);
+        }
+        self.hand_over(header, fds);
+    }
+
+    /// Takes what lies in the channel now, all of it, as far as there are descriptors.
+    fn take_all_pushed(&self) {
+        // The primary may go on sending: what other groups bring can wait for the loop.
+        for _ in 0..MAX_TURNS {
+            if !self.connections.has_waiting() {
+                return;
+            }
+            self.take_pushed();
+        }
+    }
+
+    fn hand_over(&self, header: FdHeader, batch: Vec<OwnedFd>) {
+        if !batch.is_empty() {
+            let count = self.fd_batch.put(batch, header);
+            (self.on_connections)(header.group, count);
+        }
+    }
+
+    fn enter_fd_pressure(&self) {
+        if self.fd_pressure.set_high(true) {
+            self.shares.pause();
+            // Without a primary there is nobody to be excluded by.
+            let _ = self.control.send(&ToPrimary::FdPressure);
+        }
+    }
+
+    /// Once a turn of the loop while descriptors are scarce.
+    fn check_fd_pressure(&self) {
+        if self.fd_pressure.has_recovered() && self.fd_pressure.set_high(false) {
+            self.shares.resume();
+            self.connections.resume();
+            // Without a primary there is nobody to be excluded by.
+            let _ = self.control.send(&ToPrimary::FdRelief);
+        } else if self.connections.can_receive() {
+            self.connections.resume();
+        }
+    }
+}
