@@ -5,10 +5,12 @@
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
+const fs = require('node:fs');
 const http = require('node:http');
+const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, keepAlive, request } = require('./helpers/http');
-const { failureCluster, program } = require('./helpers/program');
+const { failureCluster, folder, program } = require('./helpers/program');
 
 /** The promise is two seconds from the kill; the rest is for a busy machine. */
 const SOON = 4000;
@@ -97,6 +99,43 @@ test('a short request that is under way when the primary is killed is still answ
   const { whole } = await begun(port, '/slow?ms=300');
   cluster.signal('SIGKILL');
   assert.equal(await whole, 200);
+  await cluster.gone(SOON);
+});
+
+test('a worker that hears of its primary’s death by a question leaves in order as well', async (t) => {
+  const port = await freePort();
+  const place = folder(t);
+  const watcher = fs.watch(place);
+  t.after(() => watcher.close());
+  const asked = once(watcher, 'change');
+  const cluster = program(
+    t,
+    ({ port, asks }) => {
+      const fs = require('node:fs');
+      const http = require('node:http');
+      const { createServer } = require('drover');
+      const app = createServer({ cluster: { enabled: true, config: { workers: 1 } } });
+      app.get('/listen', (_, response) => {
+        const primary = process.ppid;
+        response.end();
+        setImmediate(() => {
+          // It is stopped, so that the answer does not come.
+          while (!/\) T /.test(fs.readFileSync(`/proc/${primary}/stat`, 'latin1')));
+          fs.writeFileSync(asks, '');
+          const late = http.createServer().listen(0, '127.0.0.1');
+          late.once('error', ({ code }) => process.once('exit', () => console.log(`LEFT after ${code}`)));
+        });
+      });
+      app.start(port, '127.0.0.1').then(() => app.isWorker || console.log('the cluster is ready'));
+    },
+    { given: { port, asks: path.join(place, 'asks') } },
+  );
+  await cluster.until(/the cluster is ready/);
+  await request(port, { path: '/listen' });
+  cluster.signal('SIGSTOP');
+  await asked;
+  cluster.signal('SIGKILL');
+  await cluster.until(/LEFT after E[A-Z]+/);
   await cluster.gone(SOON);
 });
 
