@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Policy;
+use super::policy::Policy;
 
 /// The deaths of one slot that still count.
 #[derive(Clone, Debug, Default)]

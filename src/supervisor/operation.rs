@@ -1,16 +1,16 @@
 //! What somebody asked the cluster to become: another size, or other workers. One at a time, in the order of
-//! the asking; a stop ends them all. An operation is done when what it wanted is true.
+//! the asking; a stop ends them all. An operation is done when what it wanted is true. Operations look at the slots and
+//! tell them what to do; the slots know nothing of operations.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::Action;
-use super::reconcile::{Phase, Supervisor};
-use super::slot::{ActiveWorker, Role, Slot};
-use super::unhealthy::OWN;
-use super::worker::Stage;
 use serde_json::json;
 
+use super::action::{Actions, OWN};
+use super::slot::{ActiveWorker, Role, Slot};
+use super::slots::Slots;
+use super::worker::Stage;
 use crate::error::{Code, Error};
 use crate::event::Event;
 use crate::model::{MAX_WORKERS, Scale, WorkerId};
@@ -20,6 +20,28 @@ pub struct Operation {
     id: u32,
     asker: Option<WorkerId>,
     kind: Kind,
+}
+
+impl Operation {
+    /// `asker`: the worker whose program waits for it.
+    pub fn scale(id: u32, target: Scale, asker: Option<WorkerId>) -> Self {
+        Self { id, asker, kind: Kind::Scale { target } }
+    }
+
+    /// `only`: one slot; None: all.
+    pub fn roll(id: u32, only: Option<u16>, asker: Option<WorkerId>) -> Self {
+        Self { id, asker, kind: Kind::Roll { only } }
+    }
+
+    /// The supervisor's own wish for a new worker in this slot.
+    pub fn own_roll(number: u16) -> Self {
+        Self::roll(OWN, Some(number), None)
+    }
+
+    /// Whoever asks this of a cluster that stops.
+    pub fn refuse(&self, actions: &mut Actions) {
+        actions.done(self.id, Err(stopping()));
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -35,7 +57,7 @@ enum Kind {
 
 /// An operation under way.
 #[derive(Clone, Debug)]
-pub struct Running {
+struct Running {
     id: u32,
     /// Its end is not waited for.
     asker: Option<WorkerId>,
@@ -77,18 +99,25 @@ impl Roll {
     }
 }
 
-impl Supervisor {
-    pub(super) fn ask_scale(&mut self, id: u32, target: Scale, asker: Option<WorkerId>) {
-        self.ask(Operation { id, asker, kind: Kind::Scale { target } });
+/// The operation under way and those that wait for it.
+#[derive(Debug, Default)]
+pub struct Operations {
+    queue: VecDeque<Operation>,
+    running: Option<Running>,
+}
+
+impl Operations {
+    pub fn ask(&mut self, operation: Operation) {
+        self.queue.push_back(operation);
     }
 
-    /// `only`: one slot; None: all.
-    pub(super) fn ask_roll(&mut self, id: u32, only: Option<u16>, asker: Option<WorkerId>) {
-        self.ask(Operation { id, asker, kind: Kind::Roll { only } });
+    /// One is under way; others may wait.
+    pub fn is_busy(&self) -> bool {
+        self.running.is_some()
     }
 
     /// Is the slot's worker being replaced, or about to be?
-    pub(super) fn is_rolling(&self, number: u16) -> bool {
+    pub fn is_rolling(&self, number: u16) -> bool {
         let is_waiting = |operation: &Operation| matches!(operation.kind, Kind::Roll { only } if only.is_none_or(|one| one == number));
         let is_running = match self.running.as_ref().map(|running| &running.work) {
             Some(Work::Rolling(roll)) => {
@@ -100,7 +129,7 @@ impl Supervisor {
     }
 
     /// A worker ended before it was ready: does an operation wait for it?
-    pub(super) fn not_ready(&mut self, id: WorkerId, why: &Error) {
+    pub fn not_ready(&mut self, id: WorkerId, why: &Error) {
         let error = match self.running.as_mut().map(|running| &mut running.work) {
             Some(Work::Rolling(roll)) if roll.at == Some(id) => &mut roll.error,
             Some(Work::Growing { slots, error, .. }) if slots.contains(&id.slot) => error,
@@ -109,25 +138,18 @@ impl Supervisor {
         error.get_or_insert_with(|| why.clone());
     }
 
-    fn ask(&mut self, operation: Operation) {
-        match self.phase {
-            Phase::Idle | Phase::Starting | Phase::Running => self.queue.push_back(operation),
-            Phase::Stopping | Phase::Stopped => self.done(operation.id, Err(stopping())),
-        }
-    }
-
-    /// Moves on with what is under way and begins what is next, as far as the facts allow.
-    pub(super) fn operate(&mut self, now: Duration) {
-        while self.phase == Phase::Running {
+    /// Moves on with what is under way and begins what is next, as far as the slots allow.
+    pub fn advance(&mut self, slots: &mut Slots, now: Duration, actions: &mut Actions) {
+        loop {
             match self.running.take() {
                 Some(running) => {
-                    if let Some(unfinished) = self.continue_work(running, now) {
+                    if let Some(unfinished) = running.advance(slots, now, actions) {
                         self.running = Some(unfinished);
                         return;
                     }
                 }
                 None => match self.queue.pop_front() {
-                    Some(operation) => self.begin(operation, now),
+                    Some(operation) => self.running = operation.begin(slots, now, actions),
                     None => return,
                 },
             }
@@ -135,208 +157,212 @@ impl Supervisor {
     }
 
     /// A stop ends every operation.
-    pub(super) fn abandon_operations(&mut self) {
-        let ids = self.running.take().map(|running| running.id);
-        let queued: Vec<u32> = self.queue.drain(..).map(|operation| operation.id).collect();
-        for id in ids.into_iter().chain(queued) {
-            self.done(id, Err(stopping()));
+    pub fn abandon(&mut self, actions: &mut Actions) {
+        let running = self.running.take().map(|running| running.id);
+        let queued = self.queue.drain(..).map(|operation| operation.id);
+        for id in running.into_iter().chain(queued) {
+            actions.done(id, Err(stopping()));
         }
     }
+}
 
-    fn done(&mut self, id: u32, result: Result<Vec<u16>, Error>) {
-        self.actions.push(Action::Done { id, result });
-    }
-
-    fn begin(&mut self, Operation { id, asker, kind }: Operation, now: Duration) {
+impl Operation {
+    /// None when it has ended already, because nothing can be done.
+    fn begin(self, slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<Running> {
+        let Self { id, asker, kind } = self;
         let begun = match kind {
-            Kind::Scale { target } => self.begin_scale(target, now),
-            Kind::Roll { only } => self.begin_roll(only),
+            Kind::Scale { target } => begin_scale(target, slots, now, actions),
+            Kind::Roll { only } => begin_roll(only, slots),
         };
         match begun {
-            Ok(work) => self.running = Some(Running { id, asker, work }),
-            Err(error) => self.done(id, Err(error)),
-        }
-    }
-
-    /// # Errors
-    /// No such worker.
-    fn begin_roll(&self, only: Option<u16>) -> Result<Work, Error> {
-        let lives = |slot: &&Slot| slot.role != Role::Retired && only.is_none_or(|only| only == slot.number);
-        let rest: VecDeque<u16> = self.slots.iter().filter(lives).map(|slot| slot.number).collect();
-        match only {
-            Some(only) if rest.is_empty() => Err(no_such_worker(only)),
-            Some(_) | None => Ok(Work::Rolling(Roll::of(rest))),
-        }
-    }
-
-    /// # Errors
-    /// Nothing at all can be done: the cluster has its least or most workers, or no worker of that number.
-    fn begin_scale(&mut self, target: Scale, now: Duration) -> Result<Work, Error> {
-        let is_serving = |slot: &&Slot| slot.role == Role::Serving;
-        let serving: Vec<u16> = self.slots.iter().filter(is_serving).map(|slot| slot.number).collect();
-        let count = serving.len();
-        let most = MAX_WORKERS - self.policy.standby;
-        let within = |wanted: i64| wanted.clamp(1, i64::from(most)) as usize;
-        let wanted = match target {
-            Scale::To(wanted) => within(i64::from(wanted)),
-            Scale::By(more) => within(count as i64 + i64::from(more)),
-            Scale::With { slot }
-                if self.slots.get(usize::from(slot)).is_some_and(|slot| !slot.is_vacant()) =>
-            {
-                return Err(not_vacant(slot));
+            Ok(work) => Some(Running { id, asker, work }),
+            Err(error) => {
+                actions.done(id, Err(error));
+                None
             }
-            Scale::With { .. } => within(count as i64 + 1),
-            Scale::Without { slot, .. } if !serving.contains(&slot) => return Err(no_such_worker(slot)),
-            Scale::Without { .. } => within(count as i64 - 1),
-        };
-        if wanted == count && !matches!(target, Scale::To(_)) {
-            let message = format!("The cluster has {count} workers, and 1 to {most} are possible");
-            return Err(Error::new(Code::ResourceExhausted, message));
         }
-        self.policy.workers = wanted as u16;
-        let from = count as u32;
-        if let Scale::With { slot } = target {
-            self.open_slot(slot, Role::Serving);
-            self.start_worker(slot, now);
-            return Ok(Work::Growing { slots: vec![slot], from, error: None });
-        }
-        if wanted >= count {
-            let slots = (count..wanted).filter_map(|_| self.grow(now)).collect();
-            return Ok(Work::Growing { slots, from, error: None });
-        }
-        let slots = match target {
-            Scale::Without { slot, .. } => vec![slot],
-            Scale::To(_) | Scale::By(_) | Scale::With { .. } => serving[wanted..].to_vec(),
-        };
-        let graceful = self.policy.graceful && !matches!(target, Scale::Without { graceful: false, .. });
-        for slot in slots.iter().rev() {
-            self.retire(*slot, graceful, now);
-        }
-        Ok(Work::Shrinking { slots, from })
     }
+}
 
-    /// One serving slot more: a standby worker that is ready, or the lowest number that is free.
-    fn grow(&mut self, now: Duration) -> Option<u16> {
-        if let Some(standby) = self.take_standby() {
-            // Another standby worker takes the place of this one.
-            if let Some(fresh) = self.free_slot(Role::Standby) {
-                self.start_worker(fresh, now);
-            }
-            return Some(standby);
+/// # Errors
+/// No such worker.
+fn begin_roll(only: Option<u16>, slots: &Slots) -> Result<Work, Error> {
+    let lives = |slot: &&Slot| slot.role != Role::Retired && only.is_none_or(|only| only == slot.number);
+    let rest: VecDeque<u16> = slots.all().iter().filter(lives).map(|slot| slot.number).collect();
+    match only {
+        Some(only) if rest.is_empty() => Err(no_such_worker(only)),
+        Some(_) | None => Ok(Work::Rolling(Roll::of(rest))),
+    }
+}
+
+/// # Errors
+/// Nothing at all can be done: the cluster has its least or most workers, or no worker of that number.
+fn begin_scale(
+    target: Scale,
+    slots: &mut Slots,
+    now: Duration,
+    actions: &mut Actions,
+) -> Result<Work, Error> {
+    let serving: Vec<u16> = slots.serving().map(|slot| slot.number).collect();
+    let count = serving.len();
+    let most = MAX_WORKERS - slots.policy().standby;
+    let within = |wanted: i64| wanted.clamp(1, i64::from(most)) as usize;
+    let wanted = match target {
+        Scale::To(wanted) => within(i64::from(wanted)),
+        Scale::By(more) => within(count as i64 + i64::from(more)),
+        Scale::With { slot } if slots.all().get(usize::from(slot)).is_some_and(|slot| !slot.is_vacant()) => {
+            return Err(not_vacant(slot));
         }
-        let fresh = self.free_slot(Role::Serving)?;
-        self.start_worker(fresh, now);
-        Some(fresh)
+        Scale::With { .. } => within(count as i64 + 1),
+        Scale::Without { slot, .. } if !serving.contains(&slot) => return Err(no_such_worker(slot)),
+        Scale::Without { .. } => within(count as i64 - 1),
+    };
+    if wanted == count && !matches!(target, Scale::To(_)) {
+        let message = format!("The cluster has {count} workers, and 1 to {most} are possible");
+        return Err(Error::new(Code::ResourceExhausted, message));
     }
-
-    /// Nobody comes after the slot's present worker, which leaves.
-    fn retire(&mut self, slot: u16, graceful: bool, now: Duration) {
-        self.slots[usize::from(slot)].role = Role::Retired;
-        self.stop_slot(usize::from(slot), graceful, now);
+    slots.want(wanted as u16);
+    let from = count as u32;
+    if let Scale::With { slot } = target {
+        slots.open_slot(slot, Role::Serving);
+        slots.start_worker(slot, now, actions);
+        return Ok(Work::Growing { slots: vec![slot], from, error: None });
     }
+    if wanted >= count {
+        let grown = (count..wanted).filter_map(|_| grow(slots, now, actions)).collect();
+        return Ok(Work::Growing { slots: grown, from, error: None });
+    }
+    let leaving = match target {
+        Scale::Without { slot, .. } => vec![slot],
+        Scale::To(_) | Scale::By(_) | Scale::With { .. } => serving[wanted..].to_vec(),
+    };
+    let graceful = slots.policy().graceful && !matches!(target, Scale::Without { graceful: false, .. });
+    for slot in leaving.iter().rev() {
+        slots.retire(*slot, graceful, now, actions);
+    }
+    Ok(Work::Shrinking { slots: leaving, from })
+}
 
+/// One serving slot more: a standby worker that is ready, or the lowest number that is free.
+fn grow(slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<u16> {
+    if let Some(standby) = slots.take_standby(actions) {
+        // Another standby worker takes the place of this one.
+        if let Some(fresh) = slots.free_slot(Role::Standby) {
+            slots.start_worker(fresh, now, actions);
+        }
+        return Some(standby);
+    }
+    let fresh = slots.free_slot(Role::Serving)?;
+    slots.start_worker(fresh, now, actions);
+    Some(fresh)
+}
+
+impl Running {
     /// None when the work is done and has been answered.
-    fn continue_work(&mut self, Running { id, asker, work }: Running, now: Duration) -> Option<Running> {
+    fn advance(self, slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<Self> {
+        let Self { id, asker, work } = self;
         let work = match work {
-            Work::Growing { slots, from, error } => {
-                if slots.iter().all(|slot| self.slots[usize::from(*slot)].is_settled()) {
-                    self.finish_growing(id, slots, from, error, now);
+            Work::Growing { slots: grown, from, error } => {
+                if grown.iter().all(|number| slots.slot(*number).is_settled()) {
+                    let result = finish_growing(grown, from, error, slots, now, actions);
+                    actions.done(id, result);
                     return None;
                 }
-                Work::Growing { slots, from, error }
+                Work::Growing { slots: grown, from, error }
             }
-            Work::Shrinking { slots, from } => {
-                if !slots.iter().any(|slot| self.is_waited_for(*slot, asker)) {
-                    self.scaled(from);
-                    self.done(id, Ok(Vec::new()));
+            Work::Shrinking { slots: leaving, from } => {
+                // The asker is not waited for.
+                let is_waited_for =
+                    |number: &u16| slots.slot(*number).workers().any(|worker| Some(worker.id) != asker);
+                if !leaving.iter().any(is_waited_for) {
+                    scaled(from, slots, actions);
+                    actions.done(id, Ok(Vec::new()));
                     return None;
                 }
-                Work::Shrinking { slots, from }
+                Work::Shrinking { slots: leaving, from }
             }
-            Work::Rolling(roll) => Work::Rolling(self.roll_on(id, roll, asker, now)?),
+            Work::Rolling(mut roll) => {
+                if let Some(result) = roll.advance(id, asker, slots, now, actions) {
+                    actions.done(id, result);
+                    return None;
+                }
+                Work::Rolling(roll)
+            }
         };
-        Some(Running { id, asker, work })
+        Some(Self { id, asker, work })
     }
+}
 
-    /// Somebody but the asker is in the slot.
-    fn is_waited_for(&self, number: u16, asker: Option<WorkerId>) -> bool {
-        self.slots[usize::from(number)].workers().any(|worker| Some(worker.id) != asker)
+fn scaled(from: u32, slots: &Slots, actions: &mut Actions) {
+    let new_count = u32::from(slots.wanted());
+    if from != new_count {
+        actions.emit(Event::ClusterScaled { old_count: from, new_count });
     }
+}
 
-    fn scaled(&mut self, from: u32) {
-        let new_count = u32::from(self.policy.workers);
-        if from != new_count {
-            self.emit(Event::ClusterScaled { old_count: from, new_count });
-        }
+/// The slots that have become ready.
+///
+/// # Errors
+/// Nothing at all got ready, and why: the cluster is what it was.
+fn finish_growing(
+    mut grown: Vec<u16>,
+    from: u32,
+    error: Option<Error>,
+    slots: &mut Slots,
+    now: Duration,
+    actions: &mut Actions,
+) -> Result<Vec<u16>, Error> {
+    let wanted = u32::from(slots.wanted()) - from;
+    if grown.iter().any(|number| slots.slot(*number).is_ready()) || wanted == 0 {
+        // As many as there were numbers for.
+        slots.want((from + grown.len() as u32) as u16);
+        scaled(from, slots, actions);
+        slots.expect_workers(grown.iter().copied());
+        grown.retain(|number| slots.slot(*number).is_ready());
+        return Ok(grown);
     }
+    let graceful = slots.policy().graceful;
+    for number in grown.iter().rev() {
+        slots.retire(*number, graceful, now, actions);
+    }
+    slots.want(from as u16);
+    Err(not_grown(error, &slots.policy().script))
+}
 
-    /// Nothing at all got ready: the cluster is what it was, and the asker hears why.
-    fn finish_growing(
+impl Roll {
+    /// The next step. What came of it, when it has ended.
+    fn advance(
         &mut self,
         id: u32,
-        mut slots: Vec<u16>,
-        from: u32,
-        error: Option<Error>,
+        asker: Option<WorkerId>,
+        slots: &mut Slots,
         now: Duration,
-    ) {
-        let wanted = u32::from(self.policy.workers) - from;
-        if slots.iter().any(|slot| self.slots[usize::from(*slot)].is_ready()) || wanted == 0 {
-            // As many as there were numbers for.
-            self.policy.workers = (from + slots.len() as u32) as u16;
-            self.scaled(from);
-            // Who did not get ready is missed from now on.
-            slots.iter().for_each(|slot| self.slots[usize::from(*slot)].fresh = false);
-            slots.retain(|slot| self.slots[usize::from(*slot)].is_ready());
-            return self.done(id, Ok(slots));
-        }
-        for slot in slots.iter().rev() {
-            self.retire(*slot, self.policy.graceful, now);
-        }
-        self.policy.workers = from as u16;
-        self.done(id, Err(self.not_grown(error)));
-    }
-
-    fn not_grown(&self, error: Option<Error>) -> Error {
-        match error {
-            Some(error) if error.code != Code::System => error,
-            Some(error) => {
-                Error::new(Code::ResourceExhausted, format!("No further worker could be made: {error}"))
-                    .with(error.details)
+        actions: &mut Actions,
+    ) -> Option<Result<Vec<u16>, Error>> {
+        if let Some(next) = self.at {
+            if let Some(error) = &self.error {
+                return Some(Err(not_replaced(next.slot, error)));
             }
-            None => Error::new(
-                Code::ResourceExhausted,
-                format!("No further worker of {} got ready", self.policy.script),
-            ),
-        }
-    }
-
-    /// The next step of a roll; None when it has ended.
-    fn roll_on(&mut self, id: u32, mut roll: Roll, asker: Option<WorkerId>, now: Duration) -> Option<Roll> {
-        if let Some(next) = roll.at {
-            if let Some(error) = roll.error {
-                self.done(id, Err(not_replaced(next.slot, &error)));
+            if !has_arrived(next, !self.rest.is_empty(), slots) {
                 return None;
             }
-            if !self.has_arrived(next, !roll.rest.is_empty()) {
-                return Some(roll);
-            }
-            roll.at = None;
-            if self.slots[usize::from(next.slot)].is_ready() {
-                roll.new.push(next.slot);
+            self.at = None;
+            if slots.slot(next.slot).is_ready() {
+                self.new.push(next.slot);
             }
         }
-        while let Some(number) = roll.rest.pop_front() {
-            let slot = &mut self.slots[usize::from(number)];
-            roll.at = Some(WorkerId { slot: number, generation: slot.generation + 1 });
+        while let Some(number) = self.rest.pop_front() {
+            let slot = slots.slot_mut(number);
+            self.at = Some(WorkerId { slot: number, generation: slot.generation + 1 });
             match &slot.active {
                 ActiveWorker::Running(worker) if worker.is_ready() => {
-                    roll.old.push(worker.id);
-                    self.prepare_next(number, now);
+                    self.old.push(worker.id);
+                    slots.prepare_next(number, now, actions);
                 }
                 // Whether it has the old code or the new nobody knows: it is replaced when it is ready.
                 ActiveWorker::Running(worker) if matches!(worker.stage, Stage::Starting { .. }) => {
-                    roll.at = None;
-                    roll.rest.push_front(number);
+                    self.at = None;
+                    self.rest.push_front(number);
                 }
                 // Its next worker is a new one anyway, and need not wait for its time.
                 ActiveWorker::Waiting { announced, planned, .. } => {
@@ -349,39 +375,44 @@ impl Supervisor {
                 // It ends, and whoever comes after it is a new one.
                 ActiveWorker::Running(_) => {}
                 ActiveWorker::Vacant => {
-                    roll.at = None;
+                    self.at = None;
                     continue;
                 }
             }
-            return Some(roll);
-        }
-        let has_left = |old: &WorkerId| {
-            Some(*old) == asker || self.slots[usize::from(old.slot)].workers().all(|worker| worker.id != *old)
-        };
-        if id == OWN || roll.old.iter().all(has_left) {
-            self.done(id, Ok(roll.new));
             return None;
         }
-        Some(roll)
-    }
-
-    /// Is the new worker there, or will it never come? If others are still to be replaced, it must be as fast as
-    /// the old one was: or soon all would be slow.
-    fn has_arrived(&self, id: WorkerId, others_follow: bool) -> bool {
-        let slot = &self.slots[usize::from(id.slot)];
-        if slot.role == Role::Retired || slot.generation > id.generation {
-            return true;
-        }
-        let Some(worker) = slot.workers().find(|worker| worker.id == id) else {
-            return matches!(slot.active, ActiveWorker::Vacant | ActiveWorker::CircuitOpen { .. });
+        let has_left = |old: &WorkerId| {
+            Some(*old) == asker || slots.slot(old.slot).workers().all(|worker| worker.id != *old)
         };
-        match worker.stage {
-            Stage::Starting { .. } => false,
-            Stage::Ready { .. } => !others_follow || worker.is_warm || slot.role == Role::Standby,
-            Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => {
-                worker.has_been_ready
-            }
+        (id == OWN || self.old.iter().all(has_left)).then(|| Ok(std::mem::take(&mut self.new)))
+    }
+}
+
+/// Is the new worker there, or will it never come? If others are still to be replaced, it must be as fast as
+/// the old one was: or soon all would be slow.
+fn has_arrived(id: WorkerId, others_follow: bool, slots: &Slots) -> bool {
+    let slot = slots.slot(id.slot);
+    if slot.role == Role::Retired || slot.generation > id.generation {
+        return true;
+    }
+    let Some(worker) = slot.workers().find(|worker| worker.id == id) else {
+        return matches!(slot.active, ActiveWorker::Vacant | ActiveWorker::CircuitOpen { .. });
+    };
+    match worker.stage {
+        Stage::Starting { .. } => false,
+        Stage::Ready { .. } => !others_follow || worker.is_warm || slot.role == Role::Standby,
+        Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => worker.has_been_ready,
+    }
+}
+
+fn not_grown(error: Option<Error>, script: &str) -> Error {
+    match error {
+        Some(error) if error.code != Code::System => error,
+        Some(error) => {
+            Error::new(Code::ResourceExhausted, format!("No further worker could be made: {error}"))
+                .with(error.details)
         }
+        None => Error::new(Code::ResourceExhausted, format!("No further worker of {script} got ready")),
     }
 }
 

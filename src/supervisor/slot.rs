@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::budget::Budget;
-use super::unhealthy::PendingReplacement;
+use super::budget::{Budget, Verdict};
+use super::policy::Policy;
 use super::worker::{Stage, Worker};
-use crate::model::WorkerId;
-use crate::model::WorkerState;
+use crate::model::{WorkerId, WorkerState};
 
 /// Who has the slot now.
 #[derive(Clone, Debug)]
@@ -36,6 +35,13 @@ pub enum Role {
     Retired,
 }
 
+/// A worker that lives and is not well is to be replaced, and when.
+#[derive(Clone, Copy, Debug)]
+pub struct PendingReplacement {
+    id: WorkerId,
+    until: Duration,
+}
+
 #[derive(Clone, Debug)]
 pub struct Slot {
     pub number: u16,
@@ -55,7 +61,7 @@ pub struct Slot {
     /// The one that sits is not well, and is to be replaced.
     pub pending_replacement: Option<PendingReplacement>,
     /// It was replaced as often as is allowed, and is not well again.
-    pub restarts_exhausted: bool,
+    restarts_exhausted: bool,
     /// Nobody was ready here since the cluster has this slot.
     pub fresh: bool,
     /// The present start is a trial: another death opens the circuit again at once.
@@ -85,6 +91,43 @@ impl Slot {
     pub fn new_worker(&mut self, now: Duration) -> Worker {
         self.generation += 1;
         Worker::new(WorkerId { slot: self.number, generation: self.generation }, now)
+    }
+
+    /// The slot is the cluster's again, with nothing of what it was before but its numbers.
+    pub fn reopen(&mut self, role: Role) {
+        self.role = role;
+        (self.trial, self.restarts_exhausted, self.pending_replacement, self.fresh) =
+            (false, false, None, true);
+        self.budget = Budget::default();
+    }
+
+    /// The worker that sits lives and is not well: another takes its place as soon as the slot's budget allows, which is
+    /// theirs too, because what makes every new worker unhealthy is not mended by ever more of them. true when the
+    /// budget has just run out.
+    pub fn note_unhealthy(&mut self, id: WorkerId, policy: &Policy, now: Duration) -> bool {
+        if !self.may_be_replaced(id) || self.pending_replacement.is_some() {
+            return false;
+        }
+        let verdict = self.budget.death(policy, self.number, true, now);
+        let delay = match verdict {
+            Verdict::RestartAfter(delay) => delay,
+            Verdict::Open => policy.reset_timeout,
+        };
+        self.pending_replacement = Some(PendingReplacement { id, until: now + delay });
+        let is_exhausted = verdict == Verdict::Open;
+        let was_exhausted = std::mem::replace(&mut self.restarts_exhausted, is_exhausted);
+        is_exhausted && !was_exhausted
+    }
+
+    /// The time has come to replace the worker that is not well; false when it need not be any more, too.
+    pub fn take_due_replacement(&mut self, now: Duration) -> bool {
+        let due = self.pending_replacement.take_if(|pending_replacement| pending_replacement.until <= now);
+        due.is_some_and(|pending_replacement| self.may_be_replaced(pending_replacement.id))
+    }
+
+    fn may_be_replaced(&self, id: WorkerId) -> bool {
+        let is_active = |worker: &Worker| worker.id == id && worker.is_ready();
+        self.role == Role::Serving && self.next.is_none() && self.active_worker().is_some_and(is_active)
     }
 
     /// A start that was due later is not due any more.

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::Policy;
+use super::policy::Policy;
 use crate::error::Error;
 use crate::event::ExitReason;
 use crate::event::{MAX_OUTPUT, tail};

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::error::Code;
-use crate::supervisor::{Leader, LeaderAction, OWN, Role, Scale};
+use crate::model::Scale;
+use crate::supervisor::{Leader, LeaderAction, OWN, Role};
 
 #[derive(Clone, Debug)]
 enum Step {

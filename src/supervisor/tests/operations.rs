@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::Code;
-use crate::supervisor::Scale;
+use crate::model::Scale;
 
 fn done(actions: &[Action]) -> Vec<(u32, bool)> {
     let results = actions.iter().map(|action| match action {

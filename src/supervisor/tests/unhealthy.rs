@@ -1,7 +1,8 @@
 //! Workers that live and are not well: another takes the place of such a one, within the slot's budget.
 
 use super::*;
-use crate::supervisor::{OWN, Scale};
+use crate::model::Scale;
+use crate::supervisor::OWN;
 
 impl World {
     fn unhealthy(&mut self, slot: u16) -> Vec<Action> {
