@@ -10,7 +10,7 @@ const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
-const { program, write } = require('./helpers/program');
+const { folder, program, write } = require('./helpers/program');
 const { run } = require('./helpers/run');
 
 const modules = path.join(__dirname, '..', 'node_modules');
@@ -79,6 +79,64 @@ for (const [what, setUp] of Object.entries(loads)) {
     await cluster.until(/restartCluster: done/);
   });
 }
+
+// As OpenTelemetry's `register` does, which is required before the program, in the primary too.
+const flusher = `
+  const flush = () => new Promise((resolve) => setTimeout(resolve, 300)).then(() => console.log('FLUSHED'));
+  process.on('SIGTERM', flush);
+  process.once('beforeExit', flush);`;
+
+function required(t, text) {
+  const file = path.join(folder(t), 'required.js');
+  fs.writeFileSync(file, text);
+  return ['--require', file];
+}
+
+test('a handler that the program has put on beforeExit too leaves the stop to drover, and has done its work before the end', async (t) => {
+  const port = await freePort();
+  const cluster = program(t, clustered, { given: { port, setUp: '' }, execArgv: required(t, flusher) });
+  await cluster.until(/the cluster is ready/);
+  cluster.signal('SIGTERM');
+  await ended(cluster);
+  assert.match(cluster.stdout, /Worker 0 has stopped \([^]*FLUSHED/);
+  assert.match(cluster.raw, /"worker":"0"[^\n]*FLUSHED/, 'in the worker');
+  assert.doesNotMatch(cluster.output, /was left to the program/);
+});
+
+test('a handler of SIGTERM alone beside one that beforeExit has too wins', async (t) => {
+  const port = await freePort();
+  const setUp = "if (app.isPrimary) process.on('SIGTERM', () => process.exit(5));";
+  const cluster = program(t, clustered, { given: { port, setUp }, execArgv: required(t, flusher) });
+  await cluster.until(/the cluster is ready/);
+  cluster.signal('SIGTERM');
+  assert.deepEqual(await cluster.exit, { code: 5, signal: null });
+});
+
+test('what such a handler never ends costs lingerTimeout', async (t) => {
+  const port = await freePort();
+  const config = { processManagement: { lingerTimeout: 300 } };
+  const endless = `
+    const flush = () => setInterval(() => {}, 60_000);
+    process.on('SIGTERM', flush);
+    process.once('beforeExit', flush);`;
+  const cluster = program(t, clustered, { given: { port, setUp: '', config }, execArgv: required(t, endless) });
+  await cluster.until(/the cluster is ready/);
+  cluster.signal('SIGTERM');
+  await ended(cluster);
+});
+
+test('without a cluster such a handler leaves the stop to the hooks, and has done its work before the end', async (t) => {
+  const main = ({ port }) => {
+    const app = require('drover').createServer({ cluster: { enabled: false } });
+    app.onShutdown(() => console.log('CLEANED'));
+    app.start(port, '127.0.0.1').then(() => console.log('it serves'));
+  };
+  const process = program(t, main, { given: { port: await freePort() }, execArgv: required(t, flusher) });
+  await process.until(/it serves/);
+  process.signal('SIGTERM');
+  assert.deepEqual(await process.exit, { code: 0, signal: null }, process.output);
+  assert.match(process.stdout, /CLEANED[^]*FLUSHED/);
+});
 
 test('two managers of one process stop together, and the process ends when both have', async (t) => {
   const cluster = program(t, () => {

@@ -100,6 +100,7 @@ class Primary {
       roll: () => this.roll(),
       isHurried: isHurried(),
       isAbrupt: process.env.NODE_ENV === 'development',
+      lingerTimeout: this.own.config.processManagement.lingerTimeout,
       handlerTimeout: this.own.config.processManagement.killTimeout,
       warn: (text) => core.warn(text),
     };

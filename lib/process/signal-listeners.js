@@ -39,4 +39,15 @@ function handlersOf(signal) {
   return others.length > watching ? others : [];
 }
 
-module.exports = { handlersOf, own };
+/**
+ * The handlers among them that are about the process's end alone, however it comes: the program wants them called at
+ * 'beforeExit' as well, as OpenTelemetry's `register` does. They clean up and end nothing.
+ *
+ * @param {NodeJS.Signals} signal
+ */
+function cleanersOf(signal) {
+  const atEnd = process.listeners('beforeExit');
+  return handlersOf(signal).filter((/** @type {any} */ handler) => atEnd.includes(handler.listener ?? handler));
+}
+
+module.exports = { cleanersOf, handlersOf, own };

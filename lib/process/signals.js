@@ -5,7 +5,7 @@
 // second one at once; SIGUSR2 and SIGHUP ask for new workers. A program that handles a signal itself replaces that.
 
 const { addon } = require('../native');
-const { handlersOf, own } = require('./signal-listeners');
+const { cleanersOf, handlersOf, own } = require('./signal-listeners');
 const { shared } = require('../symbols');
 const { waitedFor } = require('./shutdown-hooks');
 
@@ -31,6 +31,7 @@ function isHurried() {
  * @property {() => Promise<unknown>} [roll] new workers; never rejects
  * @property {boolean} [isHurried] a developer waits
  * @property {boolean} [isAbrupt] SIGINT ends it at once: in development
+ * @property {number} [lingerTimeout] what the program cleans up at a signal may take so long once all has stopped, milliseconds
  * @property {number} [handlerTimeout] a handler of the program's that has stopped nothing after so long is reported, milliseconds
  * @property {(text: string) => void} [warn]
  */
@@ -89,11 +90,12 @@ function listen() {
 /** SIGTERM or SIGINT has come. @param {'SIGTERM' | 'SIGINT'} signal */
 function ask(signal) {
   for (const one of running) one.signalled?.(signal);
-  if (handlersOf(signal).length > 0) return remind(signal);
+  const cleaners = cleanersOf(signal);
+  if (handlersOf(signal).length > cleaners.length) return remind(signal);
   const again = firstAt !== 0 && performance.now() - firstAt > SAME_PRESS_INTERVAL;
   if (firstAt !== 0 && !again) return;
   firstAt ||= performance.now();
-  end(again, signal === 'SIGINT');
+  end(again, { isInterrupt: signal === 'SIGINT', isCleaning: cleaners.length > 0 });
 }
 
 /** The program handles the signal. Whether it has stopped anything is seen later. @param {NodeJS.Signals} signal */
@@ -112,15 +114,24 @@ function remind(signal) {
   }
 }
 
-/** Everything stops, then the process. @param {boolean} isForced @param {boolean} isInterrupt */
-async function end(isForced, isInterrupt) {
+/**
+ * Everything stops, then the process. What the program's own handlers clean up nobody is told of: the event loop gets
+ * empty when it is done.
+ *
+ * @param {boolean} isForced
+ * @param {{ isInterrupt?: boolean, isCleaning?: boolean }} [how]
+ */
+async function end(isForced, { isInterrupt = false, isCleaning = false } = {}) {
+  const lingerTimes = [...running].map((one) => Math.min(one.lingerTimeout ?? 0, one.isHurried ? HURRIED_TIMEOUT : Infinity));
   for (const one of running) {
     const isGraceful = !isForced && !(isInterrupt && one.isAbrupt);
     track(one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIMEOUT : undefined));
   }
   while (stops.size > 0) await Promise.allSettled(stops);
   if (!isForced) await waitedFor();
-  process.exit(0);
+  if (isForced || !isCleaning) process.exit(0);
+  process.exitCode = 0;
+  setTimeout(() => process.exit(), Math.max(...lingerTimes)).unref();
 }
 
 /** @param {Promise<unknown>} stop */
@@ -142,7 +153,7 @@ async function roll() {
 function userSignal() {
   const isHurried = [...running].some((one) => one.isHurried);
   const again = isRolling || performance.now() - rolledAt < SECOND_ROLL_INTERVAL;
-  if (isHurried || (again && process.env.NODE_ENV !== 'production')) return end(false, false);
+  if (isHurried || (again && process.env.NODE_ENV !== 'production')) return end(false);
   return roll();
 }
 
@@ -170,6 +181,7 @@ function followSignals(stoppable) {
 function stopAtSignals(stop, timeout) {
   followSignals({
     isHurried: isHurried(),
+    lingerTimeout: timeout,
     stop(graceful, limit = timeout) {
       if (!graceful) return Promise.resolve();
       setTimeout(() => process.exit(0), Math.min(limit, timeout));
