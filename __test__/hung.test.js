@@ -234,7 +234,7 @@ test('time in which the whole cluster was frozen is held against no worker', asy
   for (const pid of workers) process.kill(pid, 'SIGSTOP');
   // A ping is under way when the primary stops too.
   await wait(TIMEOUT / 3);
-  cluster.signal('SIGSTOP');
+  await cluster.freeze();
   await wait(3 * TIMEOUT);
   for (const pid of [cluster.pid, ...workers]) process.kill(pid, 'SIGCONT');
   await wait(2 * TIMEOUT);

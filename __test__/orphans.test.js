@@ -227,7 +227,7 @@ test('while the primary is stopped its workers serve what they have and what com
   const kept = keepAlive(port);
   t.after(() => kept.close());
   const { pid } = (await kept.request()).json();
-  cluster.signal('SIGSTOP');
+  await cluster.freeze();
   t.after(() => cluster.signal('SIGCONT'));
   assert.equal((await kept.request()).json().pid, pid);
   const pids = new Set();
@@ -243,7 +243,7 @@ test('in push mode new connections wait for a primary that is stopped, and none 
   const kept = keepAlive(port);
   t.after(() => kept.close());
   const { pid } = (await kept.request()).json();
-  cluster.signal('SIGSTOP');
+  await cluster.freeze();
   t.after(() => cluster.signal('SIGCONT'));
   const waiting = await Promise.all(Array.from({ length: 20 }, () => connected(port)));
   assert.equal((await kept.request()).json().pid, pid);
@@ -269,7 +269,7 @@ test('while a primary is stopped in a drain its workers end by themselves, and i
   const one = await begun(port, '/slow?ms=1000');
   cluster.signal('SIGTERM');
   await cluster.until(/is finishing its requests/);
-  cluster.signal('SIGSTOP');
+  await cluster.freeze();
   assert.equal(await one.whole, 200);
   cluster.signal('SIGCONT');
   assert.deepEqual(await cluster.exit, { code: 0, signal: null });

@@ -189,7 +189,7 @@ test('a worker that would listen while its primary is stopped waits half a minut
     return (await response.setEncoding('utf8').toArray()).join('');
   };
   await get('/');
-  cluster.signal('SIGSTOP');
+  await cluster.freeze();
   t.after(() => cluster.signal('SIGCONT'));
   const { code, syscall } = JSON.parse(await get('/listen'));
   assert.deepEqual([code, syscall], ['ETIMEDOUT', 'listen']);

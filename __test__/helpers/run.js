@@ -190,6 +190,17 @@ class Program {
     signalIfAlive(this.pid, signal);
   }
 
+  /**
+   * Stops this process and resolves when none of its threads runs any more: the signal is one thread's to handle, and the
+   * others go on until that one has been scheduled.
+   */
+  async freeze() {
+    this.signal('SIGSTOP');
+    const tasks = `/proc/${this.pid}/task`;
+    const state = (thread) => fs.readFileSync(`${tasks}/${thread}/stat`, 'latin1').match(/.*\) (\S)/)[1];
+    while (!fs.readdirSync(tasks).every((thread) => state(thread) === 'T')) await wait(1);
+  }
+
   /** Ids of the processes of this run that live, without the first one: workers and whatever they started. */
   others() {
     return processesMarked(this.#mark).filter((pid) => pid !== this.pid);

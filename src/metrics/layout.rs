@@ -256,16 +256,19 @@ pub fn note_of(slot: u16) -> usize {
     NOTES + usize::from(slot) * NOTE_CELLS
 }
 
+/// Which of the pages of its slot is the worker's.
+pub fn place_in_slot(worker: WorkerId) -> usize {
+    worker.generation as usize % PAGES_A_SLOT
+}
+
 /// First cell of the page of a slot's worker.
 pub fn page_of(worker: WorkerId) -> usize {
-    PAGES + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT) * PAGE_CELLS
+    PAGES + (usize::from(worker.slot) * PAGES_A_SLOT + place_in_slot(worker)) * PAGE_CELLS
 }
 
 /// First cell of the segment of a slot's worker.
 pub fn segment_of(worker: WorkerId) -> usize {
-    SEGMENTS
-        + (usize::from(worker.slot) * PAGES_A_SLOT + worker.generation as usize % PAGES_A_SLOT)
-            * SEGMENT_CELLS
+    SEGMENTS + (usize::from(worker.slot) * PAGES_A_SLOT + place_in_slot(worker)) * SEGMENT_CELLS
 }
 
 #[cfg(test)]

@@ -3,15 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-
-use super::inputs::{Asker, CommandRequest};
-use super::run::Cluster;
+use super::inputs::Asker;
 use crate::error::{Code, Error, Result};
-use crate::event::{Event, Level};
-use crate::ipc::control::ToWorker;
-use crate::model::Command;
-use crate::supervisor::{Fact, OWN};
+use crate::event::Level;
+use crate::model::{Command, Scale};
+use crate::supervisor::Fact;
 
 struct UnderWay {
     command: Command,
@@ -25,56 +21,39 @@ pub(super) struct Commands {
     under_way: HashMap<u32, UnderWay>,
 }
 
-impl Cluster {
-    pub(super) fn command(&mut self, CommandRequest { command, asker }: CommandRequest) {
-        self.commands.last += 1;
-        let id = self.commands.last;
-        let worker = match &asker {
-            Asker::Here(_) | Asker::Api(_) => None,
-            Asker::Worker(worker, _) => Some(*worker),
-        };
-        let fact = match command {
-            // Whatever was decided before this answer was published before it.
-            Command::Leader => return self.answer(asker, Ok(self.leader.leads().into_iter().collect())),
-            Command::Scale(target) => Fact::Scale { id, target, asker: worker },
-            Command::Roll { slot } => Fact::Roll { id, slot, asker: worker },
-        };
-        self.commands.under_way.insert(id, UnderWay { command, asker, since: Instant::now() });
-        self.advance(fact);
+/// A command that is over.
+pub(super) struct Ended {
+    pub asker: Asker,
+    /// What the log says of it.
+    pub line: Option<(Level, String)>,
+}
+
+impl Commands {
+    /// What the supervisor is told of a command.
+    pub fn begin_scale(&mut self, target: Scale, asker: Asker) -> Fact {
+        let worker = asker.worker();
+        Fact::Scale { id: self.begin(Command::Scale(target), asker), target, asker: worker }
     }
 
-    pub(super) fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {
-        if let (OWN, Err(error)) = (id, &result) {
-            self.emit(Event::notice(Level::Error, error.message.clone()));
-        }
-        let Some(UnderWay { command, asker, since }) = self.commands.under_way.remove(&id) else { return };
-        if let Some((level, line)) = line(command.name(), since.elapsed(), &result) {
-            self.emit(Event::notice(level, line));
-        }
-        self.answer(asker, result);
+    pub fn begin_roll(&mut self, slot: Option<u16>, asker: Asker) -> Fact {
+        let worker = asker.worker();
+        Fact::Roll { id: self.begin(Command::Roll { slot }, asker), slot, asker: worker }
     }
 
-    fn answer(&self, asker: Asker, result: Result<Vec<u16>>) {
-        match asker {
-            Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
-            // A client that has left hears nothing.
-            Asker::Api(answer) => drop(answer.send(result)),
-            Asker::Worker(worker, id) => {
-                // A worker that asked for its own end hears no answer.
-                let Some(control) = self.workers.control(worker) else { return };
-                control.send(ToWorker::CommandResult {
-                    id,
-                    outcome: match result {
-                        Ok(slots) => json!({ "ok": slots }),
-                        Err(error) => json!({ "error": error }),
-                    },
-                });
-            }
-        }
+    fn begin(&mut self, command: Command, asker: Asker) -> u32 {
+        self.last += 1;
+        self.under_way.insert(self.last, UnderWay { command, asker, since: Instant::now() });
+        self.last
+    }
+
+    /// None: nobody had asked for it.
+    pub fn end(&mut self, id: u32, result: &Result<Vec<u16>>) -> Option<Ended> {
+        let UnderWay { command, asker, since } = self.under_way.remove(&id)?;
+        Some(Ended { asker, line: line(command.name(), since.elapsed(), result) })
     }
 }
 
-/// What the log says. An order that could not even begin concerns its asker alone.
+/// What the log says. A command that could not even begin concerns its asker alone.
 fn line(verb: &str, took: Duration, result: &Result<Vec<u16>>) -> Option<(Level, String)> {
     let seconds = took.as_secs_f64();
     match result {

@@ -9,7 +9,7 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::logging;
-use super::setup::{Checks, Reporting, Setup, Watching, WorkerConfig};
+use super::setup::{Checks, Reporting, Setup, Watching, WorkerConfig, WorkerSetup};
 use crate::admin::socket;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
@@ -62,40 +62,50 @@ pub fn setup(
     let launch = launch(config, env, command, logging::is_colored(&log))?;
     let workers = loaded.worker_count;
     let policy = lives(config, workers, launch.script_name());
-    let balancing = &config.load_balancing;
     let inspected = launch.is_inspected();
     let hang_timeout = Some(config.process_management.hang_timeout);
     let hang_timeout = hang_timeout.filter(|timeout| !timeout.is_zero() && !inspected);
+    let dispatch = dispatch(config, workers, inspected, entropy);
     Ok(Setup {
-        dispatch: dispatch(config, workers, inspected, entropy),
         hang_timeout,
-        log,
-        worker_config: WorkerConfig {
-            ready: config.process_management.ready,
-            worker_headers: config.expose_worker_headers,
-            handoff: config.load_balancing.handoff,
-            sticky: balancing.session_affinity != balancing::Affinity::None
-                || balancing.strategy == balancing::Strategy::IpHash,
-            measured: config.monitoring.enabled,
-            checked: config.health_check.enabled,
-            traced: hang_timeout.is_some(),
-            messages: messages(&config.ipc),
-            slow_ms: config.logging.slow_requests.as_millis() as u64,
-            request_ids: config.logging.request_ids,
-            cookie_attributes: cookie_attributes(balancing),
-            config: config.to_json(),
-        },
         checks: checks(loaded, inspected),
         ejection: ejection(config),
         reporting: reporting(config),
         watching: watching(loaded, env),
         message_policy: Arc::new(message_policy(config)?),
-        key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
-        launch,
+        worker: WorkerSetup {
+            launch,
+            config: worker_config(config, hang_timeout.is_some()),
+            affinity: dispatch.affinity.clone(),
+            captured: log.captures,
+            key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
+        },
+        dispatch,
+        log,
         policy,
     })
+}
+
+/// `traced`: somebody may ask a worker for its stack.
+fn worker_config(config: &Config, traced: bool) -> WorkerConfig {
+    let balancing = &config.load_balancing;
+    WorkerConfig {
+        ready: config.process_management.ready,
+        worker_headers: config.expose_worker_headers,
+        handoff: balancing.handoff,
+        sticky: balancing.session_affinity != balancing::Affinity::None
+            || balancing.strategy == balancing::Strategy::IpHash,
+        measured: config.monitoring.enabled,
+        checked: config.health_check.enabled,
+        traced,
+        messages: messages(&config.ipc),
+        slow_ms: config.logging.slow_requests.as_millis() as u64,
+        request_ids: config.logging.request_ids,
+        cookie_attributes: cookie_attributes(balancing),
+        config: config.to_json(),
+    }
 }
 
 /// Nobody asks workers that a debugger may stop.

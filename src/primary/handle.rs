@@ -12,11 +12,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
+use super::cluster::Cluster;
 use super::inputs::{Asker, CommandRequest, Input, Output};
-use super::pending_channels::PendingChannels;
 use super::program_messages::{Deliver, ProgramMessages, ProgramMessagesParts};
-use super::run::Cluster;
 use super::setup::Setup;
+use super::workers::PendingChannels;
 use crate::dispatch::Report;
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
@@ -52,7 +52,7 @@ impl Primary {
             .build()
             .map_err(|error| Error::system("epoll_create", &error))?;
         let (loopback, shared, written) = (inputs.clone(), memory.clone(), log.clone());
-        let messages = setup.worker_config.messages;
+        let messages = setup.worker.config.messages;
         let endpoint = ProgramMessagesParts {
             limits: Limits {
                 timeout: Duration::from_millis(messages.timeout_ms),
@@ -62,7 +62,7 @@ impl Primary {
             pending_channels: PendingChannels::default(),
             message_policy: setup.message_policy.clone(),
             inputs: inputs.clone(),
-            metric_store: setup.worker_config.measured.then(|| MetricStore::of_primary(&memory)),
+            metric_store: setup.worker.config.measured.then(|| MetricStore::of_primary(&memory)),
         };
         let pending_channels = endpoint.pending_channels.clone();
         let (started, start) = channel::<Result<()>>();

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::diagnoses::Request;
+use super::diagnostics::Request;
 use crate::dispatch::{ListenFailure, Listening, Report};
 use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
@@ -31,6 +31,16 @@ pub enum Asker {
     Worker(WorkerId, u32),
     /// The monitoring API.
     Api(oneshot::Sender<Result<Vec<u16>>>),
+}
+
+impl Asker {
+    /// The worker whose program asks.
+    pub fn worker(&self) -> Option<WorkerId> {
+        match self {
+            Asker::Here(_) | Asker::Api(_) => None,
+            Asker::Worker(worker, _) => Some(*worker),
+        }
+    }
 }
 
 /// Everything that can happen to a cluster.
@@ -59,11 +69,6 @@ pub enum Input {
     },
     /// The cluster stops, and every address has closed.
     Retired,
-    /// The worker was started so long ago; is it ready?
-    Late {
-        worker: WorkerId,
-        after: Duration,
-    },
     Opened {
         id: u32,
         result: std::result::Result<Listening, ListenFailure>,
@@ -104,18 +109,6 @@ pub enum Input {
         worker: WorkerId,
         frame: Frame,
     },
-    /// What a worker asked for at `question` is there.
-    Listened {
-        worker: WorkerId,
-        question: u32,
-        result: std::result::Result<Listening, ListenFailure>,
-    },
-    Closed {
-        worker: WorkerId,
-        question: u32,
-        group: u32,
-        others: bool,
-    },
     /// The answer to a worker's question.
     Answered {
         worker: WorkerId,
@@ -141,11 +134,6 @@ pub enum Input {
         worker: WorkerId,
         number: u32,
         result: std::result::Result<u16, String>,
-    },
-    /// A worker that was unresponsive a while ago: is it still?
-    StillUnresponsive {
-        slot: u16,
-        times: u32,
     },
 }
 

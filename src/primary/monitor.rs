@@ -11,9 +11,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::diagnoses::Request;
-use super::inputs::{Asker, CommandRequest, Input, Output};
-use super::run::Cluster;
+use super::diagnostics::Request;
+use super::inputs::{Asker, CommandRequest, Input};
 use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
@@ -24,8 +23,7 @@ use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Level};
 use crate::log::Logs;
-use crate::metrics::memory::{SharedMemory, Text};
-use crate::metrics::view;
+use crate::metrics::memory::SharedMemory;
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 use crate::process::holder::{self, Holder};
 use crate::sys::local_time::now_ms;
@@ -33,7 +31,7 @@ use crate::sys::local_time::now_ms;
 const INTERVAL: Duration = Duration::from_secs(1);
 const REPORTS: Duration = Duration::from_secs(60);
 
-pub(super) struct Monitor {
+struct Monitor {
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     /// Where the socket's file is, as long as it is served.
@@ -150,11 +148,6 @@ impl Monitor {
         })?;
         Ok(Self { over: Some(over), thread: Some(thread), socket: None })
     }
-
-    /// Nobody finds the socket any more.
-    pub fn close_socket(&mut self) {
-        self.socket.take();
-    }
 }
 
 impl Drop for Monitor {
@@ -166,116 +159,120 @@ impl Drop for Monitor {
     }
 }
 
-impl Cluster {
+/// What is watched, from when the cluster has started, and where the API is.
+pub(super) struct Monitoring {
+    /// None: nothing is monitored.
+    watching: Option<Watching>,
+    /// A port of the API that is not served yet.
+    claimed: Option<TcpListener>,
+    monitor: Option<Monitor>,
+}
+
+impl Monitoring {
+    pub fn new(watching: Option<Watching>) -> Self {
+        Self { watching, claimed: None, monitor: None }
+    }
+
+    /// The program measures as well, and is asked before the metrics are published.
+    pub fn asks_program(&self) -> bool {
+        self.watching.as_ref().is_some_and(|watching| watching.asks)
+    }
+
     /// A port that the user named is the API's or nobody's: it is taken before anything is started.
     ///
     /// # Errors
     /// It cannot be bound.
-    pub(super) fn claim_named_port(&mut self) -> Result<()> {
-        match &self.setup.watching {
-            Some(Watching { host, port: Some(port), named: true, .. }) => {
-                let bound = bind(host, *port, false).map_err(|error| {
-                    Error::system("listen", &error)
-                        .and("option", "monitoring.port".into())
-                        .and("address", format!("{host}:{port}").into())
-                })?;
-                self.claimed = Some(bound);
-                Ok(())
-            }
-            _ => Ok(()),
+    pub fn claim_named_port(&mut self) -> Result<()> {
+        if let Some(Watching { host, port: Some(port), named: true, .. }) = &self.watching {
+            let bound = bind(host, *port, false).map_err(|error| {
+                Error::system("listen", &error)
+                    .and("option", "monitoring.port".into())
+                    .and("address", format!("{host}:{port}").into())
+            })?;
+            self.claimed = Some(bound);
         }
+        Ok(())
     }
 
-    /// From now on the cluster is looked at.
-    pub(super) fn watch(&mut self) {
-        let Some(watching) = self.setup.watching.clone().filter(|_| self.monitor.is_none()) else { return };
-        let port = self.claimed.take().or_else(|| self.find_port(&watching));
+    /// From now on the cluster is looked at. What is to be said of that.
+    pub fn start(
+        &mut self,
+        memory: SharedMemory,
+        inputs: UnboundedSender<Input>,
+        published: (EventLog, ErrorGroups, Logs),
+    ) -> Vec<Event> {
+        let Some(watching) = self.watching.as_ref().filter(|_| self.monitor.is_none()) else {
+            return Vec::new();
+        };
+        let mut events = Vec::new();
+        let port = self.claimed.take().or_else(|| find_port(watching, &mut events));
         let address = port.as_ref().and_then(|bound| bound.local_addr().ok());
-        let mut socket = self.open_socket(&watching);
-        let listener = socket.as_mut().and_then(|(_, listener)| listener.take());
+        let (socket, listener) = open_socket(watching, &mut events).unzip();
         let places = [
             address.map(|address| format!("http://{address}")),
-            socket.as_ref().map(|(socket, _)| socket.path.display().to_string()),
+            socket.as_ref().map(|socket: &Socket| socket.path.display().to_string()),
         ];
         let bound = Bound { port, socket: listener };
-        let published =
-            (self.published.event_log.clone(), self.published.error_groups.clone(), self.log.logs());
-        match Monitor::start(&watching, self.memory.clone(), self.inputs.clone(), published, bound) {
+        match Monitor::start(watching, memory, inputs, published, bound) {
             Ok(mut monitor) => {
-                monitor.socket = socket.map(|(socket, _)| socket);
+                monitor.socket = socket;
                 self.monitor = Some(monitor);
             }
             Err(error) => {
-                return self.emit(Event::about(
-                    Component::Monitoring,
-                    Level::Warn,
-                    format!("Nothing is monitored: {error}"),
-                ));
+                events.push(notice(Level::Warn, format!("Nothing is monitored: {error}")));
+                return events;
             }
         }
-        self.say_where(&watching, address.map(|address| address.port()), &places);
+        events.extend(places_of(watching, address.map(|address| address.port()), &places));
+        events
     }
 
-    /// It is time to tell the metrics; the program's own come first.
-    pub(super) fn measured(&mut self) {
-        if self.setup.watching.as_ref().is_some_and(|watching| watching.asks) {
-            return self.put_out(Output::Measure);
+    /// Nobody finds the control socket any more.
+    pub fn close_socket(&mut self) {
+        if let Some(monitor) = &mut self.monitor {
+            monitor.socket.take();
         }
-        self.publish_metrics();
     }
+}
 
-    pub(super) fn customised(&mut self, metrics: Option<String>) {
-        if let Some(metrics) = metrics {
-            // Its length was looked at when it was given.
-            self.memory.write(Text::Custom, metrics.as_bytes());
-        }
-        self.publish_metrics();
-    }
+fn notice(level: Level, text: String) -> Event {
+    Event::about(Component::Monitoring, level, text)
+}
 
-    fn publish_metrics(&mut self) {
-        self.emit(Event::MetricsUpdated { metrics: Some(Box::new(view::metrics(&self.memory, now_ms()))) });
-    }
+fn find_port(watching: &Watching, events: &mut Vec<Event>) -> Option<TcpListener> {
+    let port = watching.port?;
+    let bound = bind(&watching.host, port, true).map_err(|error| {
+        let text = format!("The monitoring API has no port at {}:{port}: {error}", watching.host);
+        events.push(notice(Level::Warn, text));
+    });
+    bound.ok()
+}
 
-    fn find_port(&mut self, watching: &Watching) -> Option<TcpListener> {
-        let port = watching.port?;
-        match bind(&watching.host, port, true) {
-            Ok(bound) => Some(bound),
-            Err(error) => {
-                let text = format!("The monitoring API has no port at {}:{port}: {error}", watching.host);
-                self.emit(Event::about(Component::Monitoring, Level::Warn, text));
-                None
-            }
-        }
-    }
+fn open_socket(watching: &Watching, events: &mut Vec<Event>) -> Option<(Socket, UnixListener)> {
+    let opened = Socket::open(&watching.room).map_err(|error| {
+        events.push(notice(Level::Warn, format!("The monitoring API has no control socket: {error}")));
+    });
+    opened.ok()
+}
 
-    fn open_socket(&mut self, watching: &Watching) -> Option<(Socket, Option<UnixListener>)> {
-        match Socket::open(&watching.room) {
-            Ok((socket, listener)) => Some((socket, Some(listener))),
-            Err(error) => {
-                let text = format!("The monitoring API has no control socket: {error}");
-                self.emit(Event::about(Component::Monitoring, Level::Warn, text));
-                None
-            }
-        }
+/// Where the API is.
+fn places_of(watching: &Watching, bound: Option<u16>, places: &[Option<String>]) -> Vec<Event> {
+    let mut events = Vec::new();
+    if let (Some(port), Some(bound)) = (watching.port, bound)
+        && port != 0
+        && port != bound
+    {
+        let by = match holder::of_port(port) {
+            Some(holder) if holder.pid == std::process::id() => " by this program itself".to_owned(),
+            Some(Holder { pid, name }) => format!(" by process {pid} ({name})"),
+            None => String::new(),
+        };
+        let text = format!("Port {port} is taken{by}: the monitoring API is on the next free one");
+        events.push(notice(Level::Info, text));
     }
-
-    fn say_where(&mut self, watching: &Watching, bound: Option<u16>, places: &[Option<String>]) {
-        if let (Some(port), Some(bound)) = (watching.port, bound)
-            && port != 0
-            && port != bound
-        {
-            let by = match holder::of_port(port) {
-                Some(holder) if holder.pid == std::process::id() => " by this program itself".to_owned(),
-                Some(Holder { pid, name }) => format!(" by process {pid} ({name})"),
-                None => String::new(),
-            };
-            let text = format!("Port {port} is taken{by}: the monitoring API is on the next free one");
-            self.emit(Event::about(Component::Monitoring, Level::Info, text));
-        }
-        let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
-        if !places.is_empty() {
-            let text = format!("Monitoring API on {}", places.join(" and "));
-            self.emit(Event::about(Component::Monitoring, Level::Info, text));
-        }
+    let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
+    if !places.is_empty() {
+        events.push(notice(Level::Info, format!("Monitoring API on {}", places.join(" and "))));
     }
+    events
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::inputs::Input;
-use super::pending_channels::{PendingChannel, PendingChannels};
+use super::workers::{PendingChannel, PendingChannels};
 use crate::error::Error;
 use crate::ipc::endpoint::{Endpoint, Limits, Outgoing, Tally, gone};
 use crate::ipc::frame::Frame;

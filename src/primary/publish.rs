@@ -1,57 +1,112 @@
-//! What happened is told once: as a log line, as an event of every process that listens, over the API, and, when
-//! something went wrong, in the table of incidents and to the webhook.
+//! What happened is published once: as a log line, as an event of every process that listens, over the API, and, when
+//! something went wrong, in the table of error groups and to the webhook.
 
+use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::effects::Moment;
 use super::inputs::Output;
-use super::run::Cluster;
+use super::report::late_ready;
 use super::setup::Reporting;
+use super::workers::Workers;
 use crate::component::Component;
 use crate::error_groups::Occurrence;
 use crate::error_groups::throttle::{NotificationThrottle, body};
 use crate::event::{Event, Level};
-use crate::health::ejection::State;
-use crate::log::Log;
+use crate::ipc::control::ToWorker;
+use crate::log::{Log, Logs};
 use crate::metrics::layout::header;
+use crate::metrics::memory::SharedMemory;
+use crate::model::WorkerId;
 use crate::observe::{Circuit, ErrorGroups, EventLog};
-use crate::supervisor::{ActiveWorker, Slot};
 use crate::sys::local_time::now_ms;
 use crate::webhook::Webhook;
 
-/// What was told, for who asks later.
-pub(super) struct Published {
-    pub event_log: EventLog,
-    pub error_groups: ErrorGroups,
-    messages: Option<(NotificationThrottle, Webhook)>,
+/// So many different hints are written in the life of a cluster: their texts may hold what a program makes up.
+const MAX_HINTS: usize = 500;
+
+/// Names that the messages to the webhook hold.
+pub(super) struct Sender {
+    pub hostname: String,
+    pub script: String,
 }
 
-impl Published {
-    pub fn new(reporting: &Reporting, epoch: u64, log: &Arc<Log>) -> Self {
+pub(super) struct Publisher {
+    log: Arc<Log>,
+    memory: SharedMemory,
+    output: Rc<dyn Fn(Output)>,
+    event_log: EventLog,
+    error_groups: ErrorGroups,
+    notifications: Option<(NotificationThrottle, Webhook)>,
+    sender: Sender,
+    startup_timeout: Duration,
+    /// What was said and is not said again.
+    hinted: HashSet<String>,
+    /// Workers whose programs listen to the cluster's events.
+    followers: HashSet<WorkerId>,
+}
+
+impl Publisher {
+    pub fn new(
+        reporting: &Reporting,
+        sender: Sender,
+        startup_timeout: Duration,
+        log: Arc<Log>,
+        memory: SharedMemory,
+        output: Rc<dyn Fn(Output)>,
+    ) -> Self {
         // Not by way of the loop, which has ended when the last messages are tried.
-        let log = log.clone();
-        let complain = move |text| log.say(Component::Monitoring, Level::Warn, text, None, now_ms());
+        let complaints = log.clone();
+        let complain = move |text| complaints.say(Component::Monitoring, Level::Warn, text, None, now_ms());
         let target = reporting.webhook.clone();
-        let messages = target.and_then(|target| match Webhook::start(target, complain.clone()) {
+        let notifications = target.and_then(|target| match Webhook::start(target, complain.clone()) {
             Ok(webhook) => Some((NotificationThrottle::new(reporting.least), webhook)),
             Err(error) => {
                 complain(format!("errorHandling.reporting.webhook gets no messages: {error}"));
                 None
             }
         });
-        Self { event_log: EventLog::new(epoch), error_groups: ErrorGroups::new(reporting.most), messages }
+        Self {
+            event_log: EventLog::new(memory.get(header::STARTED)),
+            error_groups: ErrorGroups::new(reporting.most),
+            notifications,
+            sender,
+            startup_timeout,
+            hinted: HashSet::new(),
+            followers: HashSet::new(),
+            log,
+            memory,
+            output,
+        }
     }
-}
 
-impl Cluster {
-    pub(super) fn emit(&mut self, event: Event) {
-        self.judge_start(&event);
+    /// What the API reads.
+    pub fn logs(&self) -> (EventLog, ErrorGroups, Logs) {
+        (self.event_log.clone(), self.error_groups.clone(), self.log.logs())
+    }
+
+    /// The worker's program listens to the cluster's events, or does no longer.
+    pub fn follow(&mut self, worker: WorkerId, follows: bool) {
+        if follows {
+            self.followers.insert(worker);
+        } else {
+            self.followers.remove(&worker);
+        }
+    }
+
+    pub fn emit(&mut self, event: Event, workers: &Workers, moment: Moment) {
+        if let Some(late) = late_ready(&event, self.startup_timeout) {
+            self.emit(late, workers, moment);
+        }
         let timestamp = now_ms();
         let (level, line) = event.line();
         self.log.say(event.component(), level, line, event.members(), timestamp);
         if let Some(occurrence) = Occurrence::of(&event) {
-            self.note(&occurrence, timestamp);
+            self.record(&occurrence, moment);
         }
         if let Event::ClusterScaled { old_count, new_count } = &event {
             self.memory.set(header::SCALED_FROM, u64::from(*old_count));
@@ -59,54 +114,45 @@ impl Cluster {
             self.memory.set(header::SCALED_AT, timestamp);
         }
         if !matches!(event, Event::Notice { .. }) {
-            self.published.event_log.add(&event, timestamp);
+            self.event_log.add(&event, timestamp);
         }
-        self.publish_to_followers(&event, timestamp);
-        self.put_out(Output::Event { event, timestamp });
+        self.send_to_followers(&event, timestamp, workers);
+        (self.output)(Output::Event { event, timestamp });
     }
 
     /// Something went wrong.
-    pub(super) fn note(&mut self, occurrence: &Occurrence, timestamp: u64) {
-        let noted = self.published.error_groups.note(occurrence, timestamp);
-        let now = self.elapsed();
-        let Some((throttle, webhook)) = &mut self.published.messages else { return };
-        let Some(report) = throttle.consider(occurrence, &noted, now) else { return };
-        let message = body(&report, &self.setup.log.style.hostname, self.setup.launch.script_name());
+    pub fn record(&mut self, occurrence: &Occurrence, moment: Moment) {
+        let timestamp = now_ms();
+        let noted = self.error_groups.note(occurrence, timestamp);
+        let Some((throttle, webhook)) = &mut self.notifications else { return };
+        let Some(report) = throttle.consider(occurrence, &noted, moment.now) else { return };
+        let message = body(&report, &self.sender.hostname, &self.sender.script);
         if !webhook.post(message) {
             let text = "Too many messages wait for errorHandling.reporting.webhook: one is lost".to_owned();
             self.log.say(Component::Monitoring, Level::Warn, text, None, timestamp);
         }
     }
 
+    /// Says something once in the life of the cluster.
+    pub fn hint(&mut self, level: Level, text: String, workers: &Workers, moment: Moment) {
+        if self.hinted.len() == MAX_HINTS || !self.hinted.insert(text.clone()) {
+            return;
+        }
+        self.emit(Event::notice(level, text), workers, moment);
+        if self.hinted.len() == MAX_HINTS {
+            let text = "There were so many different hints like this one that no further ones are written. What is \
+                        refused among messages stands in security.auditLog.";
+            self.emit(Event::notice(Level::Warn, text), workers, moment);
+        }
+    }
+
     /// The circuits that are not closed, for who asks.
-    pub(super) fn publish_circuits(&self) {
-        let (now, now_ms) = (self.elapsed(), now_ms());
-        let at = |until: std::time::Duration| now_ms + until.saturating_sub(now).as_millis() as u64;
-        let ejected = self.health.circuits().into_iter().filter_map(|(worker, state)| {
-            let (state, until) = match state {
-                State::Closed => return None,
-                State::Open { until } => ("open", until),
-                State::HalfOpen { until } => ("half-open", until),
-            };
-            let until = Some(at(until));
-            Some(Circuit { worker_id: worker.to_string(), kind: "ejection", state, until })
-        });
-        let restart = |slot: &Slot| {
-            let (state, until) = match slot.active {
-                ActiveWorker::CircuitOpen { until } => ("open", Some(at(until))),
-                ActiveWorker::Running(_) if slot.trial => ("half-open", None),
-                ActiveWorker::Running(_) | ActiveWorker::Waiting { .. } | ActiveWorker::Vacant => {
-                    return None;
-                }
-            };
-            Some(Circuit { worker_id: slot.number.to_string(), kind: "restart", state, until })
-        };
-        let restarts = self.supervisor.slots().iter().filter_map(restart);
-        self.published.error_groups.set_circuits(ejected.chain(restarts).collect());
+    pub fn set_circuits(&self, circuits: Vec<Circuit>) {
+        self.error_groups.set_circuits(circuits);
     }
 
     /// An event for the workers whose programs listen.
-    fn publish_to_followers(&self, event: &Event, timestamp: u64) {
+    fn send_to_followers(&self, event: &Event, timestamp: u64, workers: &Workers) {
         if self.followers.is_empty() {
             return;
         }
@@ -114,8 +160,8 @@ impl Cluster {
         let read = Event::MetricsUpdated { metrics: None };
         let event = if matches!(event, Event::MetricsUpdated { .. }) { &read } else { event };
         let published: Value = json!({ "event": event, "timestamp": timestamp });
-        for control in self.followers.iter().filter_map(|worker| self.workers.control(*worker)) {
-            control.send(crate::ipc::control::ToWorker::Event { event: published.clone() });
+        for worker in &self.followers {
+            workers.send(*worker, ToWorker::Event { event: published.clone() });
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::worker_processes::WorkerProcesses;
+use super::workers::Workers;
 use crate::error::{Code, Error};
 use crate::ipc::endpoint::{MAX_WAITING, gone};
 use crate::ipc::frame::Frame;
@@ -33,12 +33,7 @@ impl Relay {
     ///
     /// # Errors
     /// The sender does not keep to what was agreed on: how.
-    pub fn carry(
-        &mut self,
-        from: WorkerId,
-        mut frame: Frame,
-        workers: &WorkerProcesses,
-    ) -> Result<(), &'static str> {
+    pub fn carry(&mut self, from: WorkerId, mut frame: Frame, workers: &Workers) -> Result<(), &'static str> {
         let Some((envelope, body)) = Envelope::read(&frame.payload) else {
             return Err("what it sent is no message");
         };
@@ -68,9 +63,7 @@ impl Relay {
         }
         readdress(&mut frame.payload, from.into());
         // Whoever asked may be gone by now; nobody waits for the answer then.
-        if let Some(control) = workers.control(to) {
-            control.carry(frame);
-        }
+        workers.carry(to, frame);
         Ok(())
     }
 
@@ -80,11 +73,11 @@ impl Relay {
         to: WorkerId,
         envelope: &Envelope<'_>,
         body: &[u8],
-        workers: &WorkerProcesses,
+        workers: &Workers,
     ) -> Result<(), Error> {
-        let control = workers.control(to).ok_or_else(|| gone(to.into()))?;
+        let waiting = workers.waiting(to).ok_or_else(|| gone(to.into()))?;
         self.policy.pass(from.into(), to.into(), envelope, body)?;
-        if control.waiting() > MAX_WAITING {
+        if waiting > MAX_WAITING {
             let text = format!("Too many messages wait for worker {} already", to.slot);
             return Err(Error::new(Code::MessageQueueFull, text));
         }
@@ -92,7 +85,7 @@ impl Relay {
     }
 
     /// The worker is gone: whoever waits for it need not any more.
-    pub fn forget(&mut self, ended: WorkerId, workers: &WorkerProcesses) {
+    pub fn forget(&mut self, ended: WorkerId, workers: &Workers) {
         for (asker, id) in self.router.gone(ended.into()) {
             if let Peer::Worker(asker) = asker {
                 fail(workers, asker, ended, id, &gone(ended.into()));
@@ -102,8 +95,6 @@ impl Relay {
 }
 
 /// Tells the asker of a question why `to` does not answer it.
-fn fail(workers: &WorkerProcesses, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
-    if let Some(control) = workers.control(asker) {
-        control.carry(Frame::failure(to.into(), id, error));
-    }
+fn fail(workers: &Workers, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
+    workers.carry(asker, Frame::failure(to.into(), id, error));
 }

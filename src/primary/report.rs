@@ -1,14 +1,16 @@
-//! What the log says of how the cluster does: the health report once a minute, requests and starts that took long.
+//! What the log says of how the cluster does: the health report once a minute, requests and starts that took long, errors
+//! that workers report.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::run::Cluster;
 use crate::component::Component;
+use crate::error::{Code, Error};
 use crate::event::{Event, Level};
-use crate::ipc::control::SlowRequest;
+use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
 use crate::model::{WorkerId, WorkerInfo};
@@ -79,63 +81,85 @@ impl Report {
     }
 }
 
-impl Cluster {
-    /// Once a minute.
-    pub(super) fn report(&mut self) {
-        if self.supervisor.is_stopping() {
-            return;
-        }
-        let report = Report::of(&self.memory, usize::from(self.supervisor.wanted()), now_ms());
-        let (message, members) = if self.log.is_pretty() {
-            (report.table(), None)
-        } else {
-            (report.line.clone(), Some(report.members.clone()))
-        };
-        self.emit(Event::Notice { level: Level::Info, message, component: Component::Health, members });
-        if report.alive * 2 < report.wanted {
-            let Report { alive, wanted, .. } = report;
-            let text = format!("Less than half of the workers are alive: {alive} of {wanted}");
-            self.emit(Event::about(Component::Health, Level::Warn, text));
-        }
+/// Once a minute. `wanted`: how many workers there should be; `is_pretty`: the log is read by people.
+pub(super) fn health_report(memory: &SharedMemory, wanted: u16, is_pretty: bool) -> Vec<Event> {
+    let report = Report::of(memory, usize::from(wanted), now_ms());
+    let (message, members) =
+        if is_pretty { (report.table(), None) } else { (report.line.clone(), Some(report.members.clone())) };
+    let mut events =
+        vec![Event::Notice { level: Level::Info, message, component: Component::Health, members }];
+    let Report { alive, wanted, .. } = report;
+    if alive * 2 < wanted {
+        let text = format!("Less than half of the workers are alive: {alive} of {wanted}");
+        events.push(Event::about(Component::Health, Level::Warn, text));
     }
+    events
+}
 
-    /// A start that takes half of what it may is worth a word.
-    pub(super) fn judge_start(&mut self, event: &Event) {
-        let Event::WorkerReady { worker_id, after_ms, .. } = event else { return };
-        let allowed = self.setup.policy.startup_timeout;
-        let took = Duration::from_millis(*after_ms);
-        if took * 2 >= allowed {
-            let (took, allowed) = (took.as_secs_f64(), allowed.as_secs_f64());
-            let text = format!(
-                "Worker {worker_id} took {took:.1} s to get ready; after {allowed:.1} s (startupTimeout) it would have been killed"
-            );
-            self.emit(Event::about(Component::Workers, Level::Warn, text));
-        }
-    }
+/// A start that takes half of what it may is worth a word.
+pub(super) fn late_ready(event: &Event, allowed: Duration) -> Option<Event> {
+    let Event::WorkerReady { worker_id, after_ms, .. } = event else { return None };
+    let took = Duration::from_millis(*after_ms);
+    (took * 2 >= allowed).then(|| {
+        let (took, allowed) = (took.as_secs_f64(), allowed.as_secs_f64());
+        let text = format!(
+            "Worker {worker_id} took {took:.1} s to get ready; after {allowed:.1} s (startupTimeout) it would have been killed"
+        );
+        Event::about(Component::Workers, Level::Warn, text)
+    })
+}
 
-    /// A worker's request took longer than `logging.slowRequests`.
-    pub(super) fn slow(&mut self, worker: WorkerId, slow: SlowRequest) {
-        let SlowRequest { method, path, status, ms, request_id, suppressed } = slow;
-        let worker = worker.to_string();
-        let outcome = if status == 0 { "its connection ended first".to_owned() } else { status.to_string() };
-        let more = match suppressed {
-            0 => String::new(),
-            suppressed => {
-                format!("; {suppressed} more of its requests were slow since the last that was logged")
-            }
-        };
-        let message = format!("Worker {worker} took {ms} ms for {method} {path} ({outcome}){more}");
-        let mut members = json!({
-            "worker": worker, "method": method, "path": path, "statusCode": status, "responseTime": ms,
-        });
-        if let Some(id) = request_id {
-            members["requestId"] = id.into();
+/// A worker's request took longer than `logging.slowRequests`.
+pub(super) fn slow_request(worker: WorkerId, slow: SlowRequest) -> Event {
+    let SlowRequest { method, path, status, ms, request_id, suppressed } = slow;
+    let worker = worker.to_string();
+    let outcome = if status == 0 { "its connection ended first".to_owned() } else { status.to_string() };
+    let more = match suppressed {
+        0 => String::new(),
+        suppressed => {
+            format!("; {suppressed} more of its requests were slow since the last that was logged")
         }
-        // Who waits for long polls gives up as it likes.
-        let level = if status == 0 { Level::Debug } else { Level::Warn };
-        let component = Component::Requests;
-        self.emit(Event::Notice { level, message, component, members: Some(members) });
+    };
+    let message = format!("Worker {worker} took {ms} ms for {method} {path} ({outcome}){more}");
+    let mut members = json!({
+        "worker": worker, "method": method, "path": path, "statusCode": status, "responseTime": ms,
+    });
+    if let Some(id) = request_id {
+        members["requestId"] = id.into();
     }
+    // Who waits for long polls gives up as it likes.
+    let level = if status == 0 { Level::Debug } else { Level::Warn };
+    Event::Notice { level, message, component: Component::Requests, members: Some(members) }
+}
+
+/// Rejections that nobody handled.
+pub(super) fn rejections(slot: u16, error: WorkerError, suppressed: u64) -> Vec<Event> {
+    let text = format!(
+        "Worker {slot}: {suppressed} more rejections were not handled since the last that was logged"
+    );
+    let more = (suppressed > 0).then(|| Event::about(Component::Workers, Level::Error, text));
+    let event =
+        Event::WorkerError { worker_id: slot.to_string(), error: worker_error(error), reported: false };
+    more.into_iter().chain([event]).collect()
+}
+
+/// A worker that drains exits although its event loop is not empty.
+pub(super) fn lingered(slot: u16, left: &BTreeMap<String, u32>, waited_ms: Option<u64>) -> Event {
+    let after = match waited_ms {
+        Some(ms) => format!("{ms} ms after it had nothing left to do (processManagement.lingerTimeout)"),
+        None => "because its time is up".to_owned(),
+    };
+    let left: Vec<String> = left.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let text =
+        format!("Worker {slot} exits {after}, although its event loop is not empty: {}", left.join(", "));
+    Event::about(Component::Workers, Level::Info, text)
+}
+
+/// An uncaught error of a worker's program.
+pub(super) fn worker_error(error: WorkerError) -> Error {
+    let WorkerError { name, message, code, stack, origin } = error;
+    Error::new(Code::WorkerStartupFailed, message)
+        .with(json!({ "name": name, "code": code, "stack": stack, "origin": origin }))
 }
 
 #[cfg(test)]

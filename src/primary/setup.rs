@@ -28,9 +28,8 @@ pub struct Setup {
     /// An event loop that answers nothing for so long is hung; None: nobody looks.
     pub hang_timeout: Option<Duration>,
     pub dispatch: dispatch::Settings,
-    pub launch: Launch,
+    pub worker: WorkerSetup,
     pub log: log::Settings,
-    pub worker_config: WorkerConfig,
     /// Said when the workers are started.
     pub first_lines: Vec<(Level, String)>,
     /// What every message passes.
@@ -42,8 +41,6 @@ pub struct Setup {
     pub reporting: Reporting,
     /// None: nothing is monitored.
     pub watching: Option<Watching>,
-    /// Of the cluster; None: channels are not sealed.
-    pub key: Option<Hidden<Key>>,
     /// Seeds what must differ between primaries and need not be secret.
     pub seed: u32,
 }
@@ -89,7 +86,18 @@ pub struct Watching {
     pub asks: bool,
 }
 
-impl Setup {
+/// What workers are made of.
+pub struct WorkerSetup {
+    pub launch: Launch,
+    pub config: WorkerConfig,
+    pub affinity: dispatch::Affinity,
+    /// What they write is written by the log.
+    pub captured: bool,
+    /// Of the cluster; None: channels are not sealed.
+    pub key: Option<Hidden<Key>>,
+}
+
+impl WorkerSetup {
     /// New keys for a worker's channels, with a salt that was never used before.
     ///
     /// # Errors
@@ -99,6 +107,41 @@ impl Setup {
         let mut salt = [0; SALT];
         SystemRandom::new().fill(&mut salt).map_err(|_| no_random_bytes())?;
         Ok(Some(WorkerKeys::derive(key, &salt, worker)))
+    }
+
+    /// # Errors
+    /// The kernel gave no random bytes.
+    pub fn hello(&self, worker: WorkerId) -> io::Result<Hello> {
+        let config = &self.config;
+        let affinity = match &self.affinity {
+            dispatch::Affinity::Cookie { name, key } => Some(AffinityCookie {
+                name: name.clone(),
+                value: dispatch::cookie_value(worker.slot, key),
+                attributes: config.cookie_attributes.clone(),
+                key: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key),
+            }),
+            dispatch::Affinity::None | dispatch::Affinity::Ip => None,
+        };
+        Ok(Hello {
+            worker,
+            primary_pid: std::process::id(),
+            title: format!("drover: worker {worker} ({})", self.launch.script_name()),
+            ready: config.ready,
+            worker_headers: config.worker_headers,
+            handoff: config.handoff,
+            affinity,
+            sticky: config.sticky,
+            measured: config.measured,
+            checked: config.checked,
+            traced: config.traced,
+            captured: self.captured,
+            report_mark: if self.captured { report_mark()? } else { String::new() },
+            slow_ms: config.slow_ms,
+            request_ids: config.request_ids,
+            sealed: self.key.is_some(),
+            messages: config.messages,
+            config: config.config.clone(),
+        })
     }
 }
 
@@ -118,42 +161,6 @@ pub struct WorkerConfig {
     /// Everything after the value of a Set-Cookie header.
     pub cookie_attributes: String,
     pub config: Value,
-}
-
-impl WorkerConfig {
-    /// # Errors
-    /// The kernel gave no random bytes.
-    pub fn hello(&self, setup: &Setup, worker: WorkerId) -> io::Result<Hello> {
-        let affinity = match &setup.dispatch.affinity {
-            dispatch::Affinity::Cookie { name, key } => Some(AffinityCookie {
-                name: name.clone(),
-                value: dispatch::cookie_value(worker.slot, key),
-                attributes: self.cookie_attributes.clone(),
-                key: base64::Engine::encode(&base64::engine::general_purpose::STANDARD, key),
-            }),
-            dispatch::Affinity::None | dispatch::Affinity::Ip => None,
-        };
-        Ok(Hello {
-            worker,
-            primary_pid: std::process::id(),
-            title: format!("drover: worker {worker} ({})", setup.launch.script_name()),
-            ready: self.ready,
-            worker_headers: self.worker_headers,
-            handoff: self.handoff,
-            affinity,
-            sticky: self.sticky,
-            measured: self.measured,
-            checked: self.checked,
-            traced: self.traced,
-            captured: setup.log.captures,
-            report_mark: if setup.log.captures { report_mark()? } else { String::new() },
-            slow_ms: self.slow_ms,
-            request_ids: self.request_ids,
-            sealed: setup.key.is_some(),
-            messages: self.messages,
-            config: self.config.clone(),
-        })
-    }
 }
 
 fn no_random_bytes() -> io::Error {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::collections;
 use super::loop_lag::LoopLag;
-use crate::metrics::layout::{header, page, row};
+use crate::metrics::layout::{header, page, place_in_slot, row};
 use crate::metrics::memory::{Page, SharedMemory};
 use crate::model::WorkerId;
 use crate::model::WorkerState;
@@ -29,7 +29,7 @@ impl SingleProcess {
         memory.set(header::WANTED, 1);
         memory.set_row(0, row::GENERATION, u64::from(WORKER.generation));
         memory.set_row(0, row::PID, u64::from(std::process::id()));
-        memory.set_pids(0, std::iter::once((WORKER, std::process::id())));
+        memory.set_row(0, row::PIDS + place_in_slot(WORKER), u64::from(std::process::id()));
         memory.set_row(0, row::STATE, WorkerState::Starting as u64);
         memory.set_row(0, row::STARTED, now_ms);
         let page = memory.page(WORKER);

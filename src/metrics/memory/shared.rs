@@ -224,13 +224,6 @@ impl SharedMemory {
         }
     }
 
-    /// The slot's processes, with their pids.
-    pub fn set_pids(&self, slot: u16, processes: impl Iterator<Item = (WorkerId, u32)>) {
-        let mut pids = [0; PAGES_A_SLOT];
-        processes.for_each(|(worker, pid)| pids[worker.generation as usize % PAGES_A_SLOT] = u64::from(pid));
-        pids.into_iter().enumerate().for_each(|(at, pid)| self.set_row(slot, row::PIDS + at, pid));
-    }
-
     /// The slot's requests that are being answered, and its connections that are open, whichever of its workers has
     /// them: those that finish what they have among them.
     pub fn at_work(&self, slot: u16) -> (u64, u64) {

@@ -1,19 +1,18 @@
-//! Diagnoses under way: asks a worker for one, sees that its file is the user's own, and tells who asked what became
-//! of it.
+//! Diagnoses under way: asks a worker for one, sees that its file is the user's own, and answers who asked.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{env, fs, io};
 
 use tokio::sync::oneshot;
 
-use super::run::Cluster;
+use super::effects::{Effect, Effects};
 use crate::admin::diagnostics::timeout_of;
 use crate::admin::{Refused, Taken, private};
 use crate::event::{Event, Level};
 use crate::ipc::control::{Diagnose, Diagnosis, ToWorker};
 use crate::model::WorkerId;
-use crate::supervisor::Slot;
 use crate::sys::local_time::now_ms;
 
 const FOLDER: &str = "drover-diagnostics";
@@ -33,28 +32,33 @@ struct UnderWay {
 }
 
 /// One at most for a worker.
-#[derive(Default)]
 pub(super) struct Diagnoses {
+    /// A folder for files that the program's own has no place for; None: nobody can ask.
+    scratch: Option<PathBuf>,
     last: u32,
     under_way: HashMap<WorkerId, UnderWay>,
 }
 
-impl Cluster {
-    pub(super) fn diagnose(&mut self, Request { slot, what, answer }: Request) {
+impl Diagnoses {
+    pub fn new(scratch: Option<PathBuf>) -> Self {
+        Self { scratch, last: 0, under_way: HashMap::new() }
+    }
+
+    /// `known`: the worker of the slot that is asked, and its process; None: there is none that could answer.
+    pub fn begin(&mut self, request: Request, known: Option<(WorkerId, u32)>) -> Effects {
+        let Request { slot, what, answer } = request;
         // Who asked has left when an answer cannot be given.
-        let refuse = |answer: oneshot::Sender<_>, why| drop(answer.send(Err(why)));
-        let shown = self.supervisor.slots().get(usize::from(slot)).and_then(Slot::shown);
-        let known = shown.and_then(|shown| Some((shown.id, shown.pid()?)));
-        let Some((worker, pid)) = known else { return refuse(answer, Refused::NoSuchWorker) };
-        if self.diagnoses.under_way.contains_key(&worker) {
-            return refuse(answer, Refused::Busy);
-        }
-        let Some(control) = self.workers.control(worker) else {
+        let refuse = |answer: oneshot::Sender<_>, why| {
+            drop(answer.send(Err(why)));
+            Effects::new()
+        };
+        let (Some((worker, pid)), Some(scratch)) = (known, &self.scratch) else {
             return refuse(answer, Refused::NoSuchWorker);
         };
-        // The API that asked is there because the cluster is watched.
-        let Some(watching) = &self.setup.watching else { return refuse(answer, Refused::NoSuchWorker) };
-        let folder = match folder(&watching.scratch) {
+        if self.under_way.contains_key(&worker) {
+            return refuse(answer, Refused::Busy);
+        }
+        let folder = match folder(scratch) {
             Ok(folder) => folder,
             Err(error) => return refuse(answer, Refused::Failed(error.to_string())),
         };
@@ -63,36 +67,34 @@ impl Cluster {
             Diagnosis::CpuProfile { .. } => "cpuprofile",
         };
         let file = folder.join(format!("worker-{slot}-{pid}-{}.{ending}", now_ms()));
-        self.diagnoses.last += 1;
-        let id = self.diagnoses.last;
-        control.send(ToWorker::Diagnose(Diagnose { id, what, file: file.to_string_lossy().into_owned() }));
+        self.last += 1;
+        let id = self.last;
+        let diagnose = Diagnose { id, what, file: file.to_string_lossy().into_owned() };
+        self.under_way.insert(worker, UnderWay { id, what, file, answer });
         // Its loop stands still while a snapshot is written.
-        self.hung.grace(worker, self.elapsed() + timeout_of(what));
-        self.diagnoses.under_way.insert(worker, UnderWay { id, what, file, answer });
+        vec![Effect::Send(worker, ToWorker::Diagnose(diagnose)), Effect::Excuse(worker, timeout_of(what))]
     }
 
     /// The worker's answer.
-    pub(super) fn diagnosed(&mut self, worker: WorkerId, id: u32, result: Result<u64, String>) {
-        if self.diagnoses.under_way.get(&worker).is_none_or(|known| known.id != id) {
-            return;
+    pub fn end(&mut self, worker: WorkerId, id: u32, result: Result<u64, String>) -> Effects {
+        if self.under_way.get(&worker).is_none_or(|known| known.id != id) {
+            return Effects::new();
         }
-        self.hung.grace(worker, self.elapsed());
-        self.settle_diagnosis(worker, result);
+        let excuse = Effect::Excuse(worker, Duration::ZERO);
+        [excuse].into_iter().chain(self.settle(worker, result)).collect()
     }
 
     /// The worker is gone, and what it was asked for with it.
-    pub(super) fn forget_diagnosis(&mut self, worker: WorkerId) {
-        if let Some(UnderWay { file, .. }) = self.diagnoses.under_way.get(&worker) {
+    pub fn forget(&mut self, worker: WorkerId) -> Effects {
+        if let Some(UnderWay { file, .. }) = self.under_way.get(&worker) {
             // What it had begun to write is of no use to anybody; it may not have begun.
             let _ = fs::remove_file(file);
         }
-        self.settle_diagnosis(worker, Err("it ended meanwhile".to_owned()));
+        self.settle(worker, Err("it ended meanwhile".to_owned())).into_iter().collect()
     }
 
-    fn settle_diagnosis(&mut self, worker: WorkerId, result: Result<u64, String>) {
-        let Some(UnderWay { what, file, answer, .. }) = self.diagnoses.under_way.remove(&worker) else {
-            return;
-        };
+    fn settle(&mut self, worker: WorkerId, result: Result<u64, String>) -> Option<Effect> {
+        let UnderWay { what, file, answer, .. } = self.under_way.remove(&worker)?;
         let (file, slot) = (file.to_string_lossy().into_owned(), worker.slot);
         let what = match what {
             Diagnosis::HeapSnapshot => "heap snapshot",
@@ -108,9 +110,9 @@ impl Cluster {
                 (Level::Warn, line.clone(), Err(Refused::Failed(line)))
             }
         };
-        self.emit(Event::notice(level, line));
-        // Who asked may have left; the line above says where it is.
+        // Who asked may have left; the line says where it is.
         let _ = answer.send(published);
+        Some(Effect::Emit(Event::notice(level, line)))
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::inputs::Input;
+use super::super::inputs::Input;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use crate::ipc::frame::{Frame, Kind};
@@ -80,10 +80,6 @@ impl ControlChannel {
         };
         tokio::spawn(task.run(received));
         Ok(Self { outgoing, pid, pidfd, waiting })
-    }
-
-    pub fn send(&self, message: ToWorker) {
-        self.answer(message, 0, None);
     }
 
     /// `answers`: the id of the worker's question.

@@ -5,7 +5,7 @@ use crate::model::WorkerId;
 use std::time::Duration;
 
 /// How long a start waits for the program's environment.
-pub(super) const ENVIRONMENT_TIMEOUT: Duration = Duration::from_millis(100);
+pub const ENVIRONMENT_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
 enum Asked {
@@ -16,14 +16,14 @@ enum Asked {
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Starts {
+pub struct Starts {
     waiting: Vec<WorkerId>,
     asked: Asked,
 }
 
 /// What is to be done about a worker that is to be started.
 #[derive(Debug, PartialEq)]
-pub(super) enum Start {
+pub enum Start {
     Now,
     /// The program is to be asked.
     Request,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::run::Cluster;
+use super::super::effects::{Effect, Effects, Moment};
 use crate::component::Component;
 use crate::event::{Event, Level};
 use crate::ipc::control::ToWorker;
@@ -59,7 +59,7 @@ impl Watched {
 
 /// Every worker as it is watched.
 #[derive(Default)]
-pub(super) struct HungWorkers {
+pub struct HungWorkers {
     /// None: nobody looks.
     timeout: Option<Duration>,
     /// Of the primary: places in the log are relative to it.
@@ -138,7 +138,7 @@ impl HungWorkers {
         self.workers.iter().filter(|(_, worker)| is_near(worker)).map(|(id, _)| *id).collect()
     }
 
-    fn look(&mut self, id: WorkerId, has_work: bool, now: Duration) -> Option<Order> {
+    fn look_at(&mut self, id: WorkerId, has_work: bool, now: Duration) -> Option<Order> {
         let worker = self.workers.get_mut(&id)?;
         let mut checker = worker.checker.take()?;
         let excused = now < worker.excused;
@@ -151,6 +151,68 @@ impl HungWorkers {
         command
     }
 
+    /// Looks at the workers whose time it is. `has_work`: does work wait for the slot's worker?
+    pub fn look(&mut self, has_work: impl Fn(u16) -> bool, moment: Moment) -> Effects {
+        let mut effects = Effects::new();
+        for id in self.near(moment.now) {
+            match self.look_at(id, has_work(id.slot), moment.now) {
+                Some(Order::Ping) => effects.push(Effect::Send(id, ToWorker::Ping)),
+                Some(Order::Capture(hung)) => effects.extend(self.capture(id, hung, moment)),
+                Some(Order::End) => {
+                    let second = CAPTURE.as_secs();
+                    let why = format!("no JavaScript ran for {second} s: a native call blocks it");
+                    effects.extend(self.end(id, Err(&why), moment));
+                }
+                None => {}
+            }
+        }
+        effects
+    }
+
+    fn capture(&mut self, id: WorkerId, hung: Duration, moment: Moment) -> Effects {
+        let Some(worker) = self.workers.get_mut(&id) else { return Effects::new() };
+        worker.hung = hung;
+        let lacks = if worker.doing() == Some(Doing::Stopped) {
+            Some("a signal has stopped the process".to_owned())
+        } else {
+            worker.lacks.clone()
+        };
+        match lacks {
+            Some(why) => self.no_stack(id, &why, moment),
+            None => vec![Effect::AskForStack(id)],
+        }
+    }
+
+    /// The worker cannot be asked what it is doing.
+    pub fn no_stack(&mut self, id: WorkerId, why: &str, moment: Moment) -> Effects {
+        self.settle(id, Err(why), moment).unwrap_or_default()
+    }
+
+    /// The worker told what it is doing.
+    pub fn stack_came(&mut self, id: WorkerId, text: Option<&str>, moment: Moment) -> Effects {
+        let stack = text.filter(|text| !text.is_empty()).ok_or("the worker could not take one");
+        self.settle(id, stack, moment).unwrap_or_else(|| {
+            // Somebody else sent the signal, or the stack comes too late.
+            let text = format!("Worker {id} runs\n{}", stack.unwrap_or_else(|why| why));
+            vec![Effect::Emit(Event::about(Component::Health, Level::Debug, text))]
+        })
+    }
+
+    /// None: the stack had not been asked for.
+    fn settle(&mut self, id: WorkerId, stack: Result<&str, &str>, moment: Moment) -> Option<Effects> {
+        let checker = self.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
+        let was_asked = checker.and_then(Checker::stack_received) == Some(Order::End);
+        was_asked.then(|| self.end(id, stack, moment))
+    }
+
+    fn end(&self, id: WorkerId, stack: Result<&str, &str>, moment: Moment) -> Effects {
+        let Some(worker) = self.workers.get(&id) else { return Effects::new() };
+        let reason = self.reason(worker, stack);
+        let (worker_id, stack) = (id.to_string(), stack.ok().map(str::to_owned));
+        let event = Event::WorkerUnhealthy { worker_id, reason, replaced: moment.replaces, stack };
+        vec![Effect::Emit(event), Effect::Advance(Fact::Hung { worker: id })]
+    }
+
     /// How long the worker has been hung and what it was doing, in words.
     fn reason(&self, worker: &Watched, stack: Result<&str, &str>) -> String {
         let seconds = worker.hung.as_secs_f64();
@@ -161,76 +223,5 @@ impl HungWorkers {
                 None => format!("hung for {seconds:.1} s"),
             },
         }
-    }
-}
-
-impl Cluster {
-    /// Looks at the workers whose time it is.
-    pub(super) fn look_for_hangs(&mut self) {
-        let now = self.elapsed();
-        for id in self.hung.near(now) {
-            let has_work = self.is_unresponsive(id.slot);
-            match self.hung.look(id, has_work, now) {
-                Some(Order::Ping) => {
-                    if let Some(control) = self.workers.control(id) {
-                        control.send(ToWorker::Ping);
-                    }
-                }
-                Some(Order::Capture(hung)) => self.ask_for_stack(id, hung),
-                Some(Order::End) => {
-                    let second = CAPTURE.as_secs();
-                    self.end_hung(
-                        id,
-                        Err(&format!("no JavaScript ran for {second} s: a native call blocks it")),
-                    );
-                }
-                None => {}
-            }
-        }
-    }
-
-    fn ask_for_stack(&mut self, id: WorkerId, hung: Duration) {
-        let Some(worker) = self.hung.workers.get_mut(&id) else { return };
-        worker.hung = hung;
-        let lacks = if worker.doing() == Some(Doing::Stopped) {
-            Some("a signal has stopped the process".to_owned())
-        } else {
-            worker.lacks.clone()
-        };
-        let Some(control) = self.workers.control(id) else { return };
-        let asked = lacks.map_or_else(|| control.ask_for_stack().map_err(|error| error.to_string()), Err);
-        if let Err(why) = asked {
-            self.publish_stack(id, Err(&why));
-        }
-    }
-
-    /// The worker told what it is doing.
-    pub(super) fn stack_came(&mut self, id: WorkerId, text: Option<String>) {
-        let text = text.filter(|text| !text.is_empty());
-        let stack = text.as_deref().ok_or("the worker could not take one");
-        if !self.publish_stack(id, stack) {
-            // Somebody else sent the signal, or the stack comes too late.
-            let text = format!("Worker {id} runs\n{}", stack.unwrap_or_else(|why| why));
-            self.emit(Event::about(Component::Health, Level::Debug, text));
-        }
-    }
-
-    /// False when it had not been asked for.
-    fn publish_stack(&mut self, id: WorkerId, stack: Result<&str, &str>) -> bool {
-        let checker = self.hung.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
-        let was_asked = checker.and_then(Checker::stack_received) == Some(Order::End);
-        if was_asked {
-            self.end_hung(id, stack);
-        }
-        was_asked
-    }
-
-    fn end_hung(&mut self, id: WorkerId, stack: Result<&str, &str>) {
-        let Some(worker) = self.hung.workers.get(&id) else { return };
-        let reason = self.hung.reason(worker, stack);
-        let stack = stack.ok().map(str::to_owned);
-        let replaced = self.will_replace();
-        self.emit(Event::WorkerUnhealthy { worker_id: id.to_string(), reason, replaced, stack });
-        self.advance(Fact::Hung { worker: id });
     }
 }

@@ -1,0 +1,883 @@
+//! The loop: carries each input to the part that it concerns, and what the parts want done to the others. Each part owns
+//! its state; this decides nothing that one of them could.
+
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::{Duration, Instant};
+use std::{io, mem};
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::addresses;
+use super::commands::{Commands, Ended};
+use super::diagnostics::{Diagnoses, Request};
+use super::effects::{Effect, Effects, Moment};
+use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
+use super::inputs::{Asker, CommandRequest, Input, Output};
+use super::lifecycle::Lifecycle;
+use super::monitor::Monitoring;
+use super::publish::{self, Publisher};
+use super::readiness::{Lacking, LateStarts};
+use super::relay::Relay;
+use super::report;
+use super::setup::Setup;
+use super::slot_table::{RestartCircuit, SlotTable};
+use super::workers::{self, PendingChannels, Start, Workers};
+use crate::component::Component;
+use crate::config::sections::process::Ready;
+use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
+use crate::error::{Code, Error, Result};
+use crate::event::{Event, Exit, Level};
+use crate::health::ejection::State;
+use crate::health::probe;
+use crate::ipc::control::{Drain, Protocol, ToPrimary, ToWorker};
+use crate::log::Log;
+use crate::metrics::layout::header;
+use crate::metrics::memory::{SharedMemory, Text};
+use crate::metrics::view;
+use crate::model::{Command, WorkerId};
+use crate::observe::Circuit;
+use crate::process::spawner::Spawned;
+use crate::supervisor::{Action, Fact, Leader, LeaderAction, OWN, Policy, Slot, Stage, Supervisor};
+use crate::sys::local_time::now_ms;
+
+/// The parts of a primary.
+pub struct Cluster {
+    policy: Policy,
+    ready: Ready,
+    /// Said when the workers are started.
+    first_lines: Vec<(Level, String)>,
+    clock: Instant,
+    memory: SharedMemory,
+    log: Arc<Log>,
+    inputs: UnboundedSender<Input>,
+    output: Rc<dyn Fn(Output)>,
+    dispatcher: Arc<Dispatcher>,
+    supervisor: Supervisor,
+    leader: Leader,
+    lifecycle: Lifecycle,
+    workers: Workers,
+    slot_table: SlotTable,
+    late_starts: LateStarts,
+    health: Health,
+    condition: ClusterCondition,
+    hung: HungWorkers,
+    unresponsive: Unresponsive,
+    relay: Relay,
+    commands: Commands,
+    diagnoses: Diagnoses,
+    publisher: Publisher,
+    monitoring: Monitoring,
+}
+
+impl Cluster {
+    pub fn new(
+        setup: Setup,
+        log: Arc<Log>,
+        memory: SharedMemory,
+        memfd: OwnedFd,
+        inputs: UnboundedSender<Input>,
+        pending_channels: PendingChannels,
+        output: impl Fn(Output) + 'static,
+    ) -> Result<Self> {
+        let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
+        let reports = inputs.clone();
+        let report = move |report| {
+            // The loop outlives the accept thread, which it owns.
+            let _ = reports.send(Input::Dispatch(report));
+        };
+        let excludes = setup.dispatch.health_aware;
+        let dispatcher = Dispatcher::start(setup.dispatch, memory.clone(), setup.seed, report)?;
+        let dispatcher = Arc::new(dispatcher);
+        let output: Rc<dyn Fn(Output)> = Rc::new(output);
+        let sender = publish::Sender {
+            hostname: setup.log.style.hostname,
+            script: worker.launch.script_name().to_owned(),
+        };
+        let timeout = policy.startup_timeout;
+        Ok(Self {
+            clock: Instant::now(),
+            ready: worker.config.ready,
+            first_lines: setup.first_lines,
+            supervisor: Supervisor::new(policy.clone()),
+            leader: Leader::default(),
+            lifecycle: Lifecycle::default(),
+            slot_table: SlotTable::new(memory.clone()),
+            late_starts: LateStarts::new(timeout),
+            health: Health::new(checks, ejection, excludes, memory.clone()),
+            condition: ClusterCondition::default(),
+            hung: HungWorkers::new(setup.hang_timeout, &worker.launch.preload),
+            unresponsive: Unresponsive::default(),
+            relay: Relay::new(worker.config.messages.max_pending, setup.message_policy),
+            commands: Commands::default(),
+            diagnoses: Diagnoses::new(watching.as_ref().map(|watching| watching.scratch.clone())),
+            publisher: Publisher::new(
+                &reporting,
+                sender,
+                timeout,
+                log.clone(),
+                memory.clone(),
+                output.clone(),
+            ),
+            monitoring: Monitoring::new(watching),
+            workers: Workers::new(
+                worker,
+                workers::Shared {
+                    memory: memory.clone(),
+                    memfd,
+                    dispatcher: dispatcher.clone(),
+                    log: log.clone(),
+                    pending_channels,
+                    inputs: inputs.clone(),
+                },
+            )?,
+            policy,
+            memory,
+            log,
+            inputs,
+            output,
+            dispatcher,
+        })
+    }
+
+    pub async fn run(&mut self, mut inputs: UnboundedReceiver<Input>) {
+        while !self.lifecycle.is_over() {
+            let due = self.due();
+            tokio::select! {
+                input = inputs.recv() => match input {
+                    Some(input) => self.take(input),
+                    // The loop holds a sender itself: this never happens.
+                    None => break,
+                },
+                () = wait_until(self.clock, due) => self.look(),
+            }
+        }
+        (self.output)(Output::Ended);
+    }
+
+    /// When a part next has something to do although nothing happened.
+    fn due(&self) -> Option<Duration> {
+        [
+            self.supervisor.next_due(),
+            self.workers.due(),
+            self.late_starts.due(),
+            self.hung.due(),
+            self.health.due(),
+            self.unresponsive.due(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+
+    /// Time has passed: each part does what is due.
+    fn look(&mut self) {
+        let moment = self.moment();
+        let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= moment.now);
+        if is_due(self.supervisor.next_due()) {
+            self.advance(Fact::Tick);
+        }
+        let starts = self.workers.look(moment.now);
+        self.spawn_all(starts);
+        if let Err(error) = self.workers.rotate_tickets(moment.now) {
+            self.hint(Level::Warn, format!("The keys of TLS session tickets stay as they are: {error}"));
+        }
+        for worker in self.late_starts.look(moment.now) {
+            self.warn_late(worker);
+        }
+        for slot in self.unresponsive.look(moment.now) {
+            self.report_unresponsive(slot);
+        }
+        if is_due(self.hung.due()) {
+            let Self { hung, unresponsive, .. } = self;
+            let effects = hung.look(|slot| unresponsive.contains(slot), moment);
+            self.carry_out(effects);
+        }
+        if is_due(self.health.due()) {
+            let effects = self.health.look(moment);
+            self.carry_out(effects);
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        let replaces = self.policy.respawn && !self.lifecycle.stops();
+        Moment { now: self.clock.elapsed(), replaces }
+    }
+
+    /// A task of its own whose end is an input. The loop ends last: when it is gone, nobody waits for the input any
+    /// more (`Output::Ended` answers everybody).
+    fn later(&self, input: impl Future<Output = Input> + Send + 'static) {
+        let inputs = self.inputs.clone();
+        tokio::spawn(async move {
+            let _ = inputs.send(input.await);
+        });
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Open { id, address, options } => {
+                let opening = addresses::open(self.dispatcher.clone(), address, options, None);
+                self.later(async move { Input::Opened { id, result: opening.await } });
+            }
+            Input::Opened { id, result } => self.done(id, opened(result)),
+            Input::Environment(env) => {
+                let starts = self.workers.set_environment(env);
+                self.spawn_all(starts);
+            }
+            Input::Release { id, group } => {
+                let released = self.dispatcher.release(group);
+                self.later(async move {
+                    // An accept thread that is gone has nothing open any more either.
+                    let _ = released.await;
+                    Input::Released { id }
+                });
+                self.workers.send_all(&ToWorker::CloseServer { group });
+            }
+            Input::Released { id } => self.done(id, Ok(Value::Null)),
+            Input::Retired => {
+                for (worker, gone_by) in self.lifecycle.release_drains() {
+                    self.drain(worker, gone_by);
+                }
+            }
+            Input::Start { id } => self.start(id),
+            Input::Stop { id, graceful, limit } => {
+                self.lifecycle.stop(id);
+                self.advance(Fact::Stop { graceful, limit });
+            }
+            Input::Command(request) => self.command(request),
+            Input::Invalid { id, error } => self.done(id, Err(error)),
+            Input::Diagnose(request) => self.diagnose(request),
+            Input::StopSignal(signal) => {
+                self.lifecycle.signalled(signal);
+                self.advance(Fact::StopSignal);
+            }
+            Input::ShutdownNotice { written } => self.shutdown_notice(written),
+            Input::Spawned { worker, result } => self.spawned(worker, result),
+            Input::Message { worker, id, message } => self.on_message(worker, id, message),
+            Input::Wrote { worker, frame } => {
+                if let Err(reason) = self.relay.carry(worker, frame, &self.workers) {
+                    self.break_off(worker, reason);
+                }
+            }
+            Input::Answered { worker, question, answer, descriptor } => {
+                self.workers.answer(worker, answer, question, descriptor);
+            }
+            Input::Broken { worker, reason } => self.break_off(worker, &reason),
+            Input::Refused { error } => self.hint(Level::Warn, error.message),
+            Input::Exited { worker, exit } => self.exited(worker, exit),
+            Input::Probed { worker, number, result } => {
+                let effects = self.health.probed(worker, number, result, self.moment());
+                self.carry_out(effects);
+            }
+            Input::Dispatch(report) => self.reported(report),
+            Input::Measured if self.monitoring.asks_program() => (self.output)(Output::Measure),
+            Input::Measured => self.publish_metrics(),
+            Input::Customised { metrics } => {
+                if let Some(metrics) = metrics {
+                    // Its length was looked at when it was given.
+                    self.memory.write(Text::Custom, metrics.as_bytes());
+                }
+                self.publish_metrics();
+            }
+            Input::Reported => {
+                if !self.supervisor.is_stopping() {
+                    let wanted = self.supervisor.wanted();
+                    self.emit_all(report::health_report(&self.memory, wanted, self.log.is_pretty()));
+                }
+            }
+        }
+    }
+
+    // The start and the end.
+
+    fn start(&mut self, id: u32) {
+        if let Err(error) = self.monitoring.claim_named_port() {
+            return self.done(id, Err(error));
+        }
+        self.lifecycle.start(id);
+        for (level, line) in mem::take(&mut self.first_lines) {
+            self.emit(Event::notice(level, line));
+        }
+        self.advance(Fact::Start);
+    }
+
+    fn started(&mut self, result: Result<()>) {
+        if result.is_ok() {
+            self.dispatcher.started();
+            self.condition.invalidate();
+            let logs = self.publisher.logs();
+            let events = self.monitoring.start(self.memory.clone(), self.inputs.clone(), logs);
+            self.emit_all(events);
+        }
+        for id in self.lifecycle.started(result.is_ok()) {
+            self.done(id, result.clone().map(|()| Value::Null));
+        }
+    }
+
+    /// The workers serve on until every address has closed: they answer what came until then.
+    fn retire(&mut self) {
+        self.lifecycle.hold_drains();
+        let retired = self.dispatcher.retire();
+        self.later(async move {
+            // An accept thread that is gone has nothing open any more either.
+            let _ = retired.await;
+            Input::Retired
+        });
+    }
+
+    fn drain(&mut self, worker: WorkerId, gone_by: Duration) {
+        self.dispatcher.drain(worker);
+        let stops = self.supervisor.is_stopping();
+        let drain = Drain {
+            deadline_ms: gone_by.saturating_sub(self.clock.elapsed()).as_millis() as u64,
+            handoff: !stops,
+            signal: self.lifecycle.stop_signal().filter(|_| stops),
+        };
+        self.workers.send(worker, ToWorker::Drain(drain));
+    }
+
+    fn shutdown_notice(&mut self, written: Sender<()>) {
+        // The process ends without coming back to what it owns.
+        self.monitoring.close_socket();
+        let grace_ms = self.policy.graceful_timeout.as_millis() as u64;
+        self.workers.send_all(&ToWorker::ShutdownNotice { grace_ms });
+        tokio::spawn(async move {
+            // The channels' tasks were woken before this one and write in their turn.
+            tokio::task::yield_now().await;
+            tokio::task::yield_now().await;
+            // Whoever waits gives up by itself.
+            let _ = written.send(());
+        });
+    }
+
+    // The life of a worker.
+
+    fn spawn_all(&mut self, workers: Vec<WorkerId>) {
+        for worker in workers {
+            self.spawn(worker);
+        }
+    }
+
+    fn spawn(&mut self, worker: WorkerId) {
+        match self.workers.spawn(worker) {
+            Ok(()) => (self.output)(Output::Channel { worker }),
+            Err(error) => self.advance(Fact::SpawnFailed { worker, error }),
+        }
+    }
+
+    fn spawned(&mut self, worker: WorkerId, result: io::Result<Spawned>) {
+        match self.workers.spawned(worker, result, now_ms()) {
+            Ok(pid) => {
+                self.hung.register(worker, pid, self.memory.page(worker));
+                let port = self.memory.get(header::PORT) as u16;
+                let (worker_id, generation) = (worker.to_string(), worker.generation);
+                self.emit(Event::WorkerStarted { worker_id, pid, generation, port });
+                self.advance(Fact::Spawned { worker, pid });
+                self.late_starts.begin(worker, self.clock.elapsed());
+            }
+            Err(error) => {
+                (self.output)(Output::Gone { worker });
+                self.dispatcher.dead(worker);
+                self.advance(Fact::SpawnFailed { worker, error });
+            }
+        }
+    }
+
+    /// The worker says that it is ready.
+    fn on_ready(&mut self, worker: WorkerId) {
+        self.hung.begin(worker, self.clock.elapsed());
+        if self.takes_over(worker) {
+            self.dispatcher.succeed(worker);
+        } else {
+            self.advance(Fact::Ready { worker });
+        }
+    }
+
+    /// What the worker does not serve that its predecessor serves.
+    fn on_succession(&mut self, worker: WorkerId, lacks: Vec<String>) {
+        if !self.takes_over(worker) {
+            // It has the slot already, or there is nobody to succeed any more.
+            return self.advance(Fact::Ready { worker });
+        }
+        let old = self.slot(worker).and_then(Slot::active_worker).map(|old| old.id);
+        let environments =
+            old.and_then(|old| self.workers.environment(old)).zip(self.workers.environment(worker));
+        let lacking = Lacking::of(lacks, self.ready == Ready::Message, environments);
+        if !lacking.missing.is_empty() {
+            return self.advance(Fact::Lacks { worker, addresses: lacking.missing });
+        }
+        if !lacking.given_up.is_empty() {
+            let text = format!("Worker {worker} does not serve {} any more", lacking.given_up.join(", "));
+            self.emit(Event::about(Component::Workers, Level::Info, text));
+        }
+        self.advance(Fact::Ready { worker });
+    }
+
+    fn slot(&self, worker: WorkerId) -> Option<&Slot> {
+        self.supervisor.slots().get(usize::from(worker.slot))
+    }
+
+    /// The worker is to take its slot over from one that serves.
+    fn takes_over(&self, worker: WorkerId) -> bool {
+        self.slot(worker).is_some_and(|slot| slot.takes_over(worker))
+    }
+
+    /// A worker that is not ready after a while is told, so that it says what it waits for.
+    fn warn_late(&self, worker: WorkerId) {
+        let mut workers = self.slot(worker).into_iter().flat_map(Slot::workers);
+        if workers.any(|one| one.id == worker && matches!(one.stage, Stage::Starting { .. })) {
+            let after_ms = self.late_starts.after().as_millis() as u64;
+            self.workers.send(worker, ToWorker::Late { after_ms });
+        }
+    }
+
+    /// The worker does not keep to what was agreed on: its channel is closed, and it is replaced.
+    fn break_off(&mut self, worker: WorkerId, reason: &str) {
+        let error = Error::new(Code::WorkerCommunication, reason);
+        self.advance(Fact::Broken { worker, error });
+    }
+
+    fn exited(&mut self, worker: WorkerId, exit: Exit) {
+        self.dispatcher.dead(worker);
+        if self.memory.retire(worker) > 0 {
+            let text = "Metrics of workers that are gone were lost: they have too many series. Use fewer \
+                        values of labels (drover_metrics_lost_series_total counts).";
+            self.hint(Level::Warn, text.to_owned());
+        }
+        self.workers.forget(worker);
+        self.relay.forget(worker, &self.workers);
+        let effects = self.diagnoses.forget(worker);
+        self.carry_out(effects);
+        self.publisher.follow(worker, false);
+        (self.output)(Output::Gone { worker });
+        self.hung.forget(worker);
+        self.health.forget(worker);
+        self.late_starts.forget(worker);
+        if self.slot(worker).and_then(Slot::shown).is_some_and(|shown| shown.id == worker) {
+            self.unresponsive.end(worker.slot);
+        }
+        self.advance(Fact::Exited { worker, exit });
+    }
+
+    // The supervisor, and what it wants done.
+
+    fn advance(&mut self, fact: Fact) {
+        let actions = self.supervisor.handle(fact, self.clock.elapsed());
+        let mut changed = self.slot_table.publish(&self.supervisor, &self.workers);
+        for action in actions {
+            changed |= matches!(action, Action::Promote { .. });
+            self.act(action);
+        }
+        self.lead();
+        if changed {
+            self.publish_circuits();
+            self.condition.invalidate();
+        }
+        self.publish_condition();
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Spawn { worker, .. } => match self.workers.start(worker, self.clock.elapsed()) {
+                Start::Now => self.spawn(worker),
+                Start::Request => (self.output)(Output::AskEnvironment),
+                Start::Wait => {}
+            },
+            Action::Unready { worker } => self.workers.send(worker, ToWorker::Unready),
+            Action::Retire => self.retire(),
+            Action::Drain { worker, deadline } => {
+                self.health.deregister(worker);
+                let gone_by = self.clock.elapsed() + deadline;
+                if !self.lifecycle.hold(worker, gone_by) {
+                    self.drain(worker, gone_by);
+                }
+            }
+            Action::Terminate { worker } => {
+                self.workers.send(worker, ToWorker::TimeUp);
+                self.workers.end(worker, false);
+            }
+            Action::Kill { worker } => self.workers.end(worker, true),
+            Action::Emit(event) => self.emit(event),
+            Action::Started(result) => self.started(result),
+            Action::Promote { worker } => {
+                self.unresponsive.end(worker.slot);
+                self.dispatcher.promote(worker);
+                self.health.begin(worker, self.clock.elapsed());
+                self.workers.send(worker, ToWorker::Promoted);
+            }
+            Action::Done { id, result } => self.carried_out(id, result),
+            Action::Stopped => {
+                for id in self.lifecycle.stopped() {
+                    self.done(id, Ok(Value::Null));
+                }
+            }
+        }
+    }
+
+    /// After every fact: does somebody else lead?
+    fn lead(&mut self) {
+        for action in self.leader.follow(&self.supervisor) {
+            match action {
+                LeaderAction::Lead(worker) => self.workers.send(worker, ToWorker::Lead { leads: true }),
+                LeaderAction::Resign(worker) => self.workers.send(worker, ToWorker::Lead { leads: false }),
+                LeaderAction::Changed { from, to } => {
+                    let id = |slot: Option<u16>| slot.map(|slot| slot.to_string());
+                    self.emit(Event::LeaderChanged { from: id(from), to: id(to) });
+                }
+            }
+        }
+    }
+
+    // What the parts want done.
+
+    fn carry_out(&mut self, effects: Effects) {
+        for effect in effects {
+            match effect {
+                Effect::Emit(event) => self.emit(event),
+                Effect::Record(occurrence) => self.publisher.record(&occurrence, self.moment()),
+                Effect::Advance(fact) => self.advance(fact),
+                Effect::Send(worker, message) => self.workers.send(worker, message),
+                Effect::Check { worker, number, protocol } => self.check(worker, number, protocol),
+                Effect::AskForStack(worker) => self.ask_for_stack(worker),
+                Effect::Excuse(worker, time) => self.hung.grace(worker, self.clock.elapsed() + time),
+                Effect::Exclude { worker, excluded } => self.dispatcher.exclude(worker, excluded),
+                Effect::CircuitsChanged => self.publish_circuits(),
+                Effect::HealthChanged => {
+                    self.condition.invalidate();
+                    self.publish_condition();
+                }
+            }
+        }
+    }
+
+    /// Asks the worker, and over a connection of its own its server, whether they are well.
+    fn check(&mut self, worker: WorkerId, number: u32, protocol: Option<Protocol>) {
+        let door = protocol.and_then(|protocol| Some((protocol, self.connection_to(worker, number)?)));
+        let Some((protocol, (ours, theirs))) = door else {
+            return self.workers.send(worker, ToWorker::Check { number, protocol: None });
+        };
+        self.workers.answer(worker, ToWorker::Check { number, protocol: Some(protocol) }, 0, Some(theirs));
+        if let Some((path, time)) = self.health.probe() {
+            let path = path.to_owned();
+            self.later(async move {
+                let result = probe::ask(ours, protocol, &path, time).await;
+                Input::Probed { worker, number, result }
+            });
+        }
+    }
+
+    fn connection_to(&mut self, worker: WorkerId, number: u32) -> Option<(TcpStream, OwnedFd)> {
+        match probe::pair() {
+            Ok(pair) => Some(pair),
+            Err(error) => {
+                self.health.not_probed(worker, number);
+                self.hint(Level::Warn, format!("No worker's server can be asked for its health: {error}"));
+                None
+            }
+        }
+    }
+
+    fn ask_for_stack(&mut self, worker: WorkerId) {
+        if let Err(error) = self.workers.ask_for_stack(worker) {
+            let effects = self.hung.no_stack(worker, &error.to_string(), self.moment());
+            self.carry_out(effects);
+        }
+    }
+
+    fn report_unresponsive(&mut self, slot: u16) {
+        let reason = "its event loop is blocked; new connections go to the others".to_owned();
+        let worker_id = slot.to_string();
+        self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
+        self.condition.invalidate();
+        self.publish_condition();
+    }
+
+    // What workers say.
+
+    fn on_message(&mut self, worker: WorkerId, id: u32, message: ToPrimary) {
+        match message {
+            ToPrimary::Listen { address, options } => {
+                let opening = addresses::open(self.dispatcher.clone(), address, options, Some(worker));
+                self.answer_later(worker, id, async {
+                    match opening.await {
+                        Ok(Listening { group, host, port, listener, own }) => {
+                            (ToWorker::Listening { group, host, port, own }, listener)
+                        }
+                        Err(ListenFailure { errno, host, .. }) => {
+                            (ToWorker::ListenFailed { errno, host }, None)
+                        }
+                    }
+                });
+            }
+            ToPrimary::Serving { group, plain_http } => self.dispatcher.serve(worker, group, plain_http),
+            ToPrimary::ConnectionLimit { group, upto } => self.dispatcher.room(worker, group, upto),
+            ToPrimary::Close { group } => {
+                let closed = self.dispatcher.close(worker, group);
+                self.answer_later(worker, id, async move {
+                    // An accept thread that is gone sends nothing any more either.
+                    (ToWorker::Closed { group, others: closed.await.unwrap_or(false) }, None)
+                });
+            }
+            ToPrimary::Bind { datagram } => {
+                let binding = addresses::bind(self.dispatcher.clone(), datagram, worker);
+                self.answer_later(worker, id, async {
+                    match binding.await {
+                        Ok((socket, descriptor)) => (ToWorker::Bound { socket }, Some(descriptor)),
+                        Err(ListenFailure { errno, host, .. }) => {
+                            (ToWorker::ListenFailed { errno, host }, None)
+                        }
+                    }
+                });
+            }
+            ToPrimary::Unbind { socket } => {
+                let unbound = self.dispatcher.unbind(worker, socket);
+                self.answer_later(worker, id, async {
+                    // An accept thread that is gone has nothing any more either.
+                    let _ = unbound.await;
+                    (ToWorker::Unbound, None)
+                });
+            }
+            ToPrimary::Join { socket, membership } => {
+                let joined = self.dispatcher.hear(worker, socket, membership);
+                self.answer_later(worker, id, async {
+                    (ToWorker::Joined { first: joined.await.unwrap_or(true) }, None)
+                });
+            }
+            ToPrimary::Left { socket, membership } => self.dispatcher.left(worker, socket, membership),
+            ToPrimary::Part { socket, membership } => {
+                let parted = self.dispatcher.part(worker, socket, membership);
+                self.answer_later(worker, id, async {
+                    (ToWorker::Parted { last: parted.await.unwrap_or(true) }, None)
+                });
+            }
+            ToPrimary::FdPressure => {
+                self.dispatcher.fd_pressure(worker, true);
+                let text = format!(
+                    "Worker {worker} is short of file descriptors: it takes fewer connections. Raise the limit of \
+                     open files (ulimit -n)."
+                );
+                self.hint(Level::Warn, text);
+            }
+            ToPrimary::FdRelief => self.dispatcher.fd_pressure(worker, false),
+            ToPrimary::Ready => self.on_ready(worker),
+            ToPrimary::Leaving { signalled } => {
+                self.health.deregister(worker);
+                self.dispatcher.leave(worker);
+                self.advance(Fact::Leaving { worker, signalled });
+            }
+            ToPrimary::Wrote { text } => self.advance(Fact::Wrote { worker, text }),
+            ToPrimary::Command { id, command } => {
+                self.command(CommandRequest { command, asker: Asker::Worker(worker, id) });
+            }
+            ToPrimary::Slow(slow) => self.emit(report::slow_request(worker, slow)),
+            ToPrimary::Hint { text, warns } => {
+                self.hint(if warns { Level::Warn } else { Level::Info }, text);
+            }
+            ToPrimary::Lingered { left, waited_ms } => {
+                self.emit(report::lingered(worker.slot, &left, waited_ms));
+            }
+            ToPrimary::Failed { error, reported } => {
+                self.advance(Fact::Failed { worker, error: report::worker_error(error), reported });
+            }
+            ToPrimary::Rejected { error, suppressed } => {
+                self.emit_all(report::rejections(worker.slot, error, suppressed));
+            }
+            ToPrimary::Resigned => {
+                self.leader.resigned(worker);
+                self.lead();
+            }
+            ToPrimary::Follow { follows } => self.publisher.follow(worker, follows),
+            ToPrimary::Speaks { protocol } => self.health.speaks(worker, protocol),
+            ToPrimary::Checked { number, failure, metrics } => {
+                let effects = self.health.checked(worker, number, failure, metrics, self.moment());
+                self.carry_out(effects);
+            }
+            ToPrimary::Pong => self.hung.answered(worker),
+            ToPrimary::Traceable { lacks } => self.hung.traceable(worker, lacks),
+            ToPrimary::Inspected => {
+                self.hung.standby(worker);
+                self.dispatcher.inspected(worker);
+            }
+            ToPrimary::Diagnosed { id, bytes, failure } => {
+                let effects = self.diagnoses.end(worker, id, failure.map_or(Ok(bytes), Err));
+                self.carry_out(effects);
+            }
+            ToPrimary::Stack { text } => {
+                let effects = self.hung.stack_came(worker, text.as_deref(), self.moment());
+                self.carry_out(effects);
+            }
+        }
+    }
+
+    /// Answers a worker's question with what becomes of it.
+    fn answer_later(
+        &self,
+        worker: WorkerId,
+        question: u32,
+        answer: impl Future<Output = (ToWorker, Option<OwnedFd>)> + Send + 'static,
+    ) {
+        self.later(async move {
+            let (answer, descriptor) = answer.await;
+            Input::Answered { worker, question, answer, descriptor }
+        });
+    }
+
+    // What dispatch reports.
+
+    fn reported(&mut self, report: Report) {
+        match report {
+            Report::Notice(level, text) => self.emit(Event::about(Component::Dispatch, level, text)),
+            Report::Port(port) => {
+                let text = format!("Listening on port {port}");
+                self.emit(Event::about(Component::Dispatch, Level::Info, text));
+            }
+            Report::Unresponsive { slot } => self.unresponsive.begin(slot, self.clock.elapsed()),
+            Report::Recovered { slot } => self.recovered(slot),
+            Report::WarmedUp { worker } => self.advance(Fact::Warm { worker }),
+            Report::Succession { worker, lacks } => self.on_succession(worker, lacks),
+            Report::Lost { address } => {
+                let message = format!(
+                    "No worker serves {address} any more; its connections wait until one does (loadBalancing.queueTimeout)"
+                );
+                self.emit(Event::Alert { severity: Level::Error, message });
+            }
+            Report::Regained { address, after } => {
+                let text = format!("{address} is served again, after {} ms", after.as_millis());
+                self.emit(Event::about(Component::Dispatch, Level::Info, text));
+            }
+        }
+    }
+
+    fn recovered(&mut self, slot: u16) {
+        let was_reported = self.unresponsive.end(slot);
+        self.condition.invalidate();
+        self.publish_condition();
+        if was_reported {
+            let text = format!("Worker {slot} takes connections again");
+            self.emit(Event::about(Component::Health, Level::Info, text));
+        }
+    }
+
+    // Commands and diagnoses.
+
+    fn command(&mut self, CommandRequest { command, asker }: CommandRequest) {
+        let fact = match command {
+            // Whatever was decided before this answer was published before it.
+            Command::Leader => return self.answer(asker, Ok(self.leader.leads().into_iter().collect())),
+            Command::Scale(target) => self.commands.begin_scale(target, asker),
+            Command::Roll { slot } => self.commands.begin_roll(slot, asker),
+        };
+        self.advance(fact);
+    }
+
+    fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {
+        if let (OWN, Err(error)) = (id, &result) {
+            self.emit(Event::notice(Level::Error, error.message.clone()));
+        }
+        let Some(Ended { asker, line }) = self.commands.end(id, &result) else { return };
+        if let Some((level, line)) = line {
+            self.emit(Event::notice(level, line));
+        }
+        self.answer(asker, result);
+    }
+
+    fn answer(&self, asker: Asker, result: Result<Vec<u16>>) {
+        match asker {
+            Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
+            // A client that has left hears nothing.
+            Asker::Api(answer) => drop(answer.send(result)),
+            Asker::Worker(worker, id) => {
+                let outcome = match result {
+                    Ok(slots) => json!({ "ok": slots }),
+                    Err(error) => json!({ "error": error }),
+                };
+                // A worker that asked for its own end hears no answer.
+                self.workers.send(worker, ToWorker::CommandResult { id, outcome });
+            }
+        }
+    }
+
+    fn diagnose(&mut self, request: Request) {
+        let shown = self.supervisor.slots().get(usize::from(request.slot)).and_then(Slot::shown);
+        let known = shown.and_then(|shown| Some((shown.id, shown.pid()?)));
+        let known = known.filter(|(worker, _)| self.workers.is_connected(*worker));
+        let effects = self.diagnoses.begin(request, known);
+        self.carry_out(effects);
+    }
+
+    // What is published.
+
+    fn emit(&mut self, event: Event) {
+        self.publisher.emit(event, &self.workers, self.moment());
+    }
+
+    fn emit_all(&mut self, events: impl IntoIterator<Item = Event>) {
+        events.into_iter().for_each(|event| self.emit(event));
+    }
+
+    /// Says something once in the life of the cluster.
+    fn hint(&mut self, level: Level, text: String) {
+        self.publisher.hint(level, text, &self.workers, self.moment());
+    }
+
+    fn done(&self, id: u32, result: Result<Value>) {
+        (self.output)(Output::Done { id, result });
+    }
+
+    fn publish_metrics(&mut self) {
+        self.emit(Event::MetricsUpdated { metrics: Some(Box::new(view::metrics(&self.memory, now_ms()))) });
+    }
+
+    /// Tells when the cluster's health is another than it was.
+    fn publish_condition(&mut self) {
+        if self.lifecycle.is_started() && !self.supervisor.is_stopping() {
+            let events = self.condition.look(&self.memory);
+            self.emit_all(events);
+        }
+    }
+
+    /// The circuits that are not closed, for who asks.
+    fn publish_circuits(&self) {
+        let (now, now_ms) = (self.clock.elapsed(), now_ms());
+        let at = |until: Duration| Some(now_ms + until.saturating_sub(now).as_millis() as u64);
+        let ejected = self.health.circuits().into_iter().filter_map(|(worker, state)| {
+            let (state, until) = match state {
+                State::Closed => return None,
+                State::Open { until } => ("open", until),
+                State::HalfOpen { until } => ("half-open", until),
+            };
+            Some(Circuit { worker_id: worker.to_string(), kind: "ejection", state, until: at(until) })
+        });
+        let restarts = self.slot_table.circuits().map(|(slot, circuit)| {
+            let (state, until) = match circuit {
+                RestartCircuit::Open { until } => ("open", at(until)),
+                RestartCircuit::HalfOpen => ("half-open", None),
+            };
+            Circuit { worker_id: slot.to_string(), kind: "restart", state, until }
+        });
+        self.publisher.set_circuits(ejected.chain(restarts).collect());
+    }
+}
+
+/// Never returns for None.
+async fn wait_until(clock: Instant, due: Option<Duration>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(tokio::time::Instant::from_std(clock + due)).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn opened(result: std::result::Result<Listening, ListenFailure>) -> Result<Value> {
+    match result {
+        Ok(Listening { group, host, port, .. }) => Ok(json!({ "group": group, "host": host, "port": port })),
+        Err(ListenFailure { errno, syscall, host, .. }) => {
+            let cause = io::Error::from_raw_os_error(errno);
+            let details = json!({ "errno": errno, "syscall": syscall, "host": host });
+            Err(Error::new(Code::System, format!("{syscall}: {cause}")).with(details))
+        }
+    }
+}

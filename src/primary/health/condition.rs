@@ -1,0 +1,40 @@
+//! The cluster's health as it was published last: who is not well, and what that means.
+
+use crate::event::{Event, Level};
+use crate::metrics::memory::SharedMemory;
+use crate::metrics::view;
+use crate::model::{ClusterStatus, Condition};
+
+#[derive(Default)]
+pub struct ClusterCondition {
+    published: Option<Condition>,
+    is_stale: bool,
+}
+
+impl ClusterCondition {
+    /// Something that it depends on may be another now.
+    pub fn invalidate(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// What is to be said of it, if it is another than it was.
+    pub fn look(&mut self, memory: &SharedMemory) -> Vec<Event> {
+        if !std::mem::take(&mut self.is_stale) {
+            return Vec::new();
+        }
+        let now = view::condition(memory);
+        let before = self.published.replace(now.clone());
+        if before.as_ref() == Some(&now) || (before.is_none() && now.status == ClusterStatus::Healthy) {
+            return Vec::new();
+        }
+        let mut events = Vec::new();
+        let was_critical = before.is_some_and(|before| before.status == ClusterStatus::Critical);
+        if now.status == ClusterStatus::Critical && !was_critical {
+            let Condition { well, all, .. } = now;
+            let message = format!("Less than half of the workers are well: {well} of {all}");
+            events.push(Event::Alert { severity: Level::Error, message });
+        }
+        events.push(Event::HealthChanged { status: now.status, details: view::health(memory) });
+        events
+    }
+}

@@ -1,0 +1,382 @@
+//! Asking the workers whether they are well, comparing what they answer, and what follows from it. `crate::health` judges;
+//! this keeps what is known of each worker, publishes it where every process reads it, and says what is to be done.
+
+mod condition;
+mod hung_workers;
+mod unresponsive;
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::effects::{Effect, Effects, Moment};
+use super::setup::Checks;
+use crate::component::Component;
+use crate::error_groups::{Class, Occurrence};
+use crate::event::{Event, Level, head};
+use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
+use crate::health::verdict::{Checker, Order, Verdict};
+use crate::ipc::control::{MAX_FAILURE, Protocol};
+use crate::metrics::layout::{page, row};
+use crate::metrics::memory::{SharedMemory, Text};
+use crate::model::{CheckStatus, WorkerId};
+use crate::supervisor::Fact;
+use crate::sys::local_time::now_ms;
+
+pub use condition::ClusterCondition;
+pub use hung_workers::HungWorkers;
+pub use unresponsive::Unresponsive;
+
+/// Between two looks at what the workers answer.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is known of a worker that has its slot.
+struct HealthState {
+    checker: Option<Checker>,
+    check: Option<UnderWay>,
+    /// Others get its new connections.
+    is_excluded: bool,
+    reason: Option<String>,
+    metrics: Option<Value>,
+    /// Milliseconds since 1970.
+    checked: u64,
+}
+
+/// A check of which not everything is known yet.
+struct UnderWay {
+    number: u32,
+    /// In which the worker's server is asked, if it is.
+    protocol: Option<Protocol>,
+    /// The worker itself has answered.
+    answered: bool,
+    /// What its server answered: why that will not do.
+    probed: Option<Result<(), String>>,
+}
+
+pub struct Health {
+    checks: Option<Checks>,
+    breaker: Option<Breaker>,
+    /// Workers that are not well get no new connections.
+    excludes: bool,
+    memory: SharedMemory,
+    next_look: Duration,
+    states: HashMap<WorkerId, HealthState>,
+    /// What workers' first HTTP servers speak.
+    protocols: HashMap<WorkerId, Protocol>,
+}
+
+impl Health {
+    /// `excludes`: workers that are not well get no new connections.
+    pub fn new(
+        checks: Option<Checks>,
+        ejection: Option<Policy>,
+        excludes: bool,
+        memory: SharedMemory,
+    ) -> Self {
+        Self {
+            checks,
+            breaker: ejection.map(Breaker::new),
+            excludes,
+            memory,
+            next_look: LOOK,
+            states: HashMap::new(),
+            protocols: HashMap::new(),
+        }
+    }
+
+    /// When the next look is due.
+    pub fn due(&self) -> Option<Duration> {
+        let checks = self.states.values().filter_map(|state| Some(state.checker.as_ref()?.due()));
+        // One that is left alone may be out still, and is to come back.
+        let is_out = |breaker: &Breaker| self.states.len() > 1 || !breaker.open().is_empty();
+        let look = self.breaker.as_ref().is_some_and(is_out).then_some(self.next_look);
+        checks.chain(look).min()
+    }
+
+    pub fn speaks(&mut self, worker: WorkerId, protocol: Option<Protocol>) {
+        match protocol {
+            Some(protocol) => drop(self.protocols.insert(worker, protocol)),
+            None => drop(self.protocols.remove(&worker)),
+        }
+    }
+
+    /// The worker leaves: nobody asks it any more.
+    pub fn deregister(&mut self, worker: WorkerId) {
+        self.states.remove(&worker);
+    }
+
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.deregister(worker);
+        self.protocols.remove(&worker);
+        if let Some(breaker) = &mut self.breaker {
+            breaker.forget(worker);
+        }
+    }
+
+    /// Circuits of workers that are not closed, and when that changes on the loop's clock.
+    pub fn circuits(&self) -> Vec<(WorkerId, State)> {
+        self.breaker.as_ref().map_or(Vec::new(), Breaker::open)
+    }
+
+    /// Is the worker left out because of what it answers?
+    fn is_ejected(&self, worker: WorkerId) -> bool {
+        let state = self.breaker.as_ref().map(|breaker| breaker.state(worker));
+        matches!(state, Some(State::Open { .. }))
+    }
+
+    fn status(&self, worker: WorkerId) -> CheckStatus {
+        let Some(state) = self.states.get(&worker) else { return CheckStatus::Unknown };
+        match &state.checker {
+            Some(checker) if checker.is_unhealthy() => CheckStatus::Unhealthy,
+            _ if self.is_ejected(worker) => CheckStatus::Ejected,
+            Some(checker) if checker.failures() > 0 => CheckStatus::Failing,
+            Some(_) if state.checked > 0 => CheckStatus::Healthy,
+            Some(_) | None => CheckStatus::Unknown,
+        }
+    }
+
+    /// A worker has its slot: from now on it is asked.
+    pub fn begin(&mut self, worker: WorkerId, now: Duration) {
+        let state = HealthState {
+            checker: self.checks.as_ref().map(|checks| Checker::new(&checks.policy, now)),
+            check: None,
+            is_excluded: false,
+            reason: None,
+            metrics: None,
+            checked: 0,
+        };
+        self.states.insert(worker, state);
+        self.publish(worker);
+    }
+
+    /// Does what is due.
+    pub fn look(&mut self, moment: Moment) -> Effects {
+        let workers: Vec<WorkerId> = self.states.keys().copied().collect();
+        let mut effects = Effects::new();
+        for worker in workers {
+            let checker = self.states.get_mut(&worker).and_then(|state| state.checker.as_mut());
+            match checker.and_then(|checker| checker.look(moment.now)) {
+                Some(Order::Check(number)) => effects.extend(self.ask(worker, number)),
+                Some(Order::TooLate(number)) => effects.extend(self.too_late(worker, number, moment)),
+                None => {}
+            }
+        }
+        if moment.now >= self.next_look {
+            self.next_look = moment.now + LOOK;
+            effects.extend(self.look_at_answers(moment.now));
+        }
+        effects
+    }
+
+    fn ask(&mut self, worker: WorkerId, number: u32) -> Option<Effect> {
+        let protocol = self.protocols.get(&worker).copied();
+        let probed = protocol.is_none().then_some(Ok(()));
+        self.states.get_mut(&worker)?.check = Some(UnderWay { number, protocol, answered: false, probed });
+        Some(Effect::Check { worker, number, protocol })
+    }
+
+    /// There is only the event loop to ask in this check: no connection to the worker's server could be made.
+    pub fn not_probed(&mut self, worker: WorkerId, number: u32) {
+        let check = self.states.get_mut(&worker).and_then(|state| state.check.as_mut());
+        if let Some(check) = check.filter(|check| check.number == number) {
+            (check.protocol, check.probed) = (None, Some(Ok(())));
+        }
+    }
+
+    /// How the workers' servers are asked: the path, and the time they have.
+    pub fn probe(&self) -> Option<(&str, Duration)> {
+        self.checks.as_ref().map(|checks| (checks.path.as_str(), checks.policy.timeout))
+    }
+
+    fn too_late(&mut self, worker: WorkerId, number: u32, moment: Moment) -> Effects {
+        let Some(checks) = &self.checks else { return Effects::new() };
+        let check = self.states.get(&worker).and_then(|state| state.check.as_ref());
+        let who = match check {
+            Some(UnderWay { answered: true, .. }) => format!("GET {}", checks.path),
+            _ => "its event loop, or its customCheck".to_owned(),
+        };
+        let reason = format!("{who} gave no answer in {} ms", checks.policy.timeout.as_millis());
+        self.judge(worker, number, Some(reason), moment)
+    }
+
+    /// The worker's server has answered, or not.
+    pub fn probed(
+        &mut self,
+        worker: WorkerId,
+        number: u32,
+        result: Result<u16, String>,
+        moment: Moment,
+    ) -> Effects {
+        let Some(checks) = &self.checks else { return Effects::new() };
+        let (path, expected) = (&checks.path, checks.expected);
+        let failure = match (result, expected) {
+            (Ok(status), Some(expected)) if status != expected => {
+                Some(format!("GET {path} answered {status}, expected {expected}"))
+            }
+            (Ok(_), _) => None,
+            (Err(error), _) => Some(format!("GET {path}: {error}")),
+        };
+        let probed = failure.map_or(Ok(()), Err);
+        self.learned(worker, number, moment, |check| check.probed = Some(probed))
+    }
+
+    /// The worker itself has answered.
+    pub fn checked(
+        &mut self,
+        worker: WorkerId,
+        number: u32,
+        failure: Option<String>,
+        metrics: Option<Value>,
+        moment: Moment,
+    ) -> Effects {
+        if let Some(state) = self.states.get_mut(&worker)
+            && metrics.is_some()
+        {
+            state.metrics = metrics;
+        }
+        match failure {
+            Some(reason) => self.judge(worker, number, Some(reason), moment),
+            None => self.learned(worker, number, moment, |check| check.answered = true),
+        }
+    }
+
+    /// Judges once everything is known. What the worker said last is known when it has answered: whether it still had
+    /// the server that was asked.
+    fn learned(
+        &mut self,
+        worker: WorkerId,
+        number: u32,
+        moment: Moment,
+        note: impl FnOnce(&mut UnderWay),
+    ) -> Effects {
+        let check = self.states.get_mut(&worker).and_then(|state| state.check.as_mut());
+        let Some(check) = check.filter(|check| check.number == number) else { return Effects::new() };
+        note(check);
+        let (true, Some(probed)) = (check.answered, &check.probed) else { return Effects::new() };
+        let is_moot = self.protocols.get(&worker).copied() != check.protocol;
+        match probed.clone() {
+            Err(reason) if !is_moot => self.judge(worker, number, Some(reason), moment),
+            Err(_) | Ok(()) => self.judge(worker, number, None, moment),
+        }
+    }
+
+    fn judge(&mut self, worker: WorkerId, number: u32, failure: Option<String>, moment: Moment) -> Effects {
+        let Some(state) = self.states.get_mut(&worker) else { return Effects::new() };
+        let Some(checker) = &mut state.checker else { return Effects::new() };
+        let was_unhealthy = checker.is_unhealthy();
+        let Some(verdict) = checker.over(number, failure.is_none(), moment.now) else {
+            return Effects::new();
+        };
+        let failures = checker.failures();
+        state.check = None;
+        state.checked = now_ms();
+        state.reason = failure.map(|reason| head(&reason, MAX_FAILURE).to_owned());
+        let reason = state.reason.clone().unwrap_or_default();
+        let mut effects = match verdict {
+            Verdict::Failing => failing(worker, failures, reason),
+            Verdict::Unhealthy if !was_unhealthy => {
+                vec![unhealthy(worker, failures, &reason, moment.replaces)]
+            }
+            Verdict::Recovered => {
+                let text = format!("Worker {worker} passes its health checks again");
+                vec![Effect::Emit(Event::about(Component::Health, Level::Info, text))]
+            }
+            Verdict::Well | Verdict::Unhealthy => Effects::new(),
+        };
+        effects.extend(self.consider(worker));
+        if verdict == Verdict::Unhealthy {
+            effects.push(Effect::Advance(Fact::Unhealthy { worker }));
+        }
+        effects
+    }
+
+    /// After anything that was learned of a worker: may it have new connections? Is the cluster well?
+    fn consider(&mut self, worker: WorkerId) -> Effects {
+        let is_well = self.status(worker).is_good();
+        self.publish(worker);
+        let Some(state) = self.states.get_mut(&worker) else { return Effects::new() };
+        let excluded = !is_well && self.excludes;
+        let was_excluded = std::mem::replace(&mut state.is_excluded, excluded);
+        let change = (was_excluded != excluded).then_some(Effect::Exclude { worker, excluded });
+        change.into_iter().chain([Effect::HealthChanged]).collect()
+    }
+
+    /// Writes what is known of a worker where every process reads it.
+    fn publish(&self, worker: WorkerId) {
+        let status = self.status(worker);
+        let Some(state) = self.states.get(&worker) else { return };
+        let failures = state.checker.as_ref().map_or(0, Checker::failures);
+        let note = json!({ "reason": state.reason, "metrics": state.metrics }).to_string();
+        // What it is made of is bounded where it comes from.
+        let fits = self.memory.write(Text::Note(worker.slot), note.as_bytes());
+        debug_assert!(fits);
+        let set = |cell, value| self.memory.set_row(worker.slot, cell, value);
+        set(row::HEALTH, status as u64);
+        set(row::FAILURES, u64::from(failures));
+        set(row::CHECKED_AT, state.checked);
+        set(row::CHECKED_GENERATION, u64::from(worker.generation));
+    }
+
+    /// Compares what the workers answer.
+    fn look_at_answers(&mut self, now: Duration) -> Effects {
+        let samples: Vec<Sample> = self.states.keys().map(|worker| self.sample(*worker)).collect();
+        let Some(breaker) = &mut self.breaker else { return Effects::new() };
+        let mut effects = Effects::new();
+        for change in breaker.look(&samples, now) {
+            match change {
+                Change::Out { worker, streak, rate, time } => {
+                    let (percent, seconds) = (rate * 100.0, time.as_secs_f64());
+                    let reason = format!(
+                        "its last {streak} answers were 5xx, {percent:.0} % lately, clearly more than the others'; new \
+                         connections go to the others for {seconds} s"
+                    );
+                    effects.extend(self.note_ejection(worker, Some(reason)));
+                }
+                Change::Back { worker } => {
+                    effects.extend(self.note_ejection(worker, None));
+                    let text = format!("Worker {worker} gets connections again, on trial");
+                    effects.push(Effect::Emit(Event::about(Component::Health, Level::Info, text)));
+                }
+            }
+        }
+        effects.push(Effect::CircuitsChanged);
+        effects
+    }
+
+    fn note_ejection(&mut self, worker: WorkerId, reason: Option<String>) -> Effects {
+        let Some(state) = self.states.get_mut(&worker) else { return Effects::new() };
+        state.reason = reason.clone();
+        let worker_id = worker.slot.to_string();
+        let event =
+            reason.map(|reason| Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
+        event.map(Effect::Emit).into_iter().chain(self.consider(worker)).collect()
+    }
+
+    fn sample(&self, worker: WorkerId) -> Sample {
+        let page = self.memory.page(worker);
+        Sample {
+            worker,
+            responses: page.float(page::RESPONSES),
+            failed: page.float(page::FAILED),
+            streak: page.float(page::STREAK),
+        }
+    }
+}
+
+fn failing(worker: WorkerId, failures: u32, reason: String) -> Effects {
+    let text = format!("Worker {worker} failed a health check ({failures} in a row): {reason}");
+    let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(worker.to_string()));
+    let occurrence = Occurrence { class, severity, message: reason, worker, stack: None };
+    vec![Effect::Emit(Event::about(Component::Health, Level::Warn, text)), Effect::Record(occurrence)]
+}
+
+fn unhealthy(worker: WorkerId, failures: u32, reason: &str, replaced: bool) -> Effect {
+    let times =
+        if failures == 1 { "a health check".into() } else { format!("{failures} health checks in a row") };
+    let reason = format!("failed {times}: {reason}");
+    Effect::Emit(Event::WorkerUnhealthy { worker_id: worker.to_string(), reason, replaced, stack: None })
+}
+
+#[cfg(test)]
+mod tests;

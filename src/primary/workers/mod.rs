@@ -1,0 +1,288 @@
+//! The workers that live now: making one, speaking with it, ending it. A start waits for the program's environment
+//! (`pending_starts`); the program's thread takes a worker's channel over (`pending_channels`).
+
+mod control_channel;
+mod pending_channels;
+mod pending_starts;
+mod ticket_rotation;
+
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::inputs::Input;
+use super::setup::WorkerSetup;
+use crate::dispatch::Dispatcher;
+use crate::error::{Error, Result};
+use crate::ipc::channel::{Receiver, Sender};
+use crate::ipc::control::{ToWorker, encode};
+use crate::ipc::frame::{Frame, Kind};
+use crate::ipc::message::BESIDE;
+use crate::log::{Followed, Log, Pipes, Source};
+use crate::metrics::layout::PAGES_A_SLOT;
+use crate::metrics::memory::SharedMemory;
+use crate::model::WorkerId;
+use crate::process::spawner::{self, Inherited, Spawned, not_spawned, not_started};
+use control_channel::{ControlChannel, Ends};
+use pending_starts::Starts;
+use ticket_rotation::Tickets;
+
+pub use pending_channels::{PendingChannel, PendingChannels};
+pub use pending_starts::Start;
+
+/// The primary's ends of a worker that is being made.
+struct Spawning {
+    control: Ends,
+    /// What it writes: the ends that are read, standard output's first.
+    output: Option<(OwnedFd, OwnedFd)>,
+    /// What begins the report of an uncaught error there.
+    report_mark: String,
+}
+
+/// What every worker gets or is registered with.
+pub struct Shared {
+    pub memory: SharedMemory,
+    pub memfd: OwnedFd,
+    pub dispatcher: Arc<Dispatcher>,
+    pub log: Arc<Log>,
+    /// Gets the workers' program channels.
+    pub pending_channels: PendingChannels,
+    /// Gets what happens to them.
+    pub inputs: UnboundedSender<Input>,
+}
+
+pub struct Workers {
+    setup: WorkerSetup,
+    shared: Shared,
+    tickets: Tickets,
+    starts: Starts,
+    spawning: HashMap<WorkerId, Spawning>,
+    controls: HashMap<WorkerId, ControlChannel>,
+    /// When each was started, milliseconds since 1970.
+    started: HashMap<WorkerId, u64>,
+    /// The program's environment with which each was started.
+    environments: HashMap<WorkerId, Arc<BTreeMap<String, String>>>,
+}
+
+fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    socketpair(AddressFamily::UNIX, kind, flags, None).map_err(Into::into)
+}
+
+impl Workers {
+    /// # Errors
+    /// No memory for the keys of TLS tickets, or no random bytes.
+    pub fn new(setup: WorkerSetup, shared: Shared) -> Result<Self> {
+        let tickets =
+            Tickets::new(Duration::ZERO).map_err(|error| Error::system("memory for TLS tickets", &error))?;
+        Ok(Self {
+            setup,
+            shared,
+            tickets,
+            starts: Starts::default(),
+            spawning: HashMap::new(),
+            controls: HashMap::new(),
+            started: HashMap::new(),
+            environments: HashMap::new(),
+        })
+    }
+
+    /// A worker is to be started, once the program's environment is known.
+    pub fn start(&mut self, worker: WorkerId, now: Duration) -> Start {
+        self.starts.add(worker, now)
+    }
+
+    /// The program's environment as it is now: who can be started with it.
+    pub fn set_environment(&mut self, env: BTreeMap<String, String>) -> Vec<WorkerId> {
+        self.setup.launch.env = Arc::new(env);
+        self.starts.answered()
+    }
+
+    /// When `look` has something to do.
+    pub fn due(&self) -> Option<Duration> {
+        self.starts.due().into_iter().chain([self.tickets.due()]).min()
+    }
+
+    /// Who is to be started with the environment that is known: the program does not answer.
+    pub fn look(&mut self, now: Duration) -> Vec<WorkerId> {
+        if self.starts.due().is_some_and(|due| due <= now) { self.starts.expire() } else { Vec::new() }
+    }
+
+    /// Changes the keys of TLS tickets if it is time.
+    ///
+    /// # Errors
+    /// They stay as they are for a while.
+    pub fn rotate_tickets(&mut self, now: Duration) -> io::Result<()> {
+        if self.tickets.due() > now {
+            return Ok(());
+        }
+        // The loop would come back at once and without end if the time stayed due.
+        self.tickets.rotate(now).inspect_err(|_| self.tickets.put_off(now))
+    }
+
+    /// Makes the channels of a worker, welcomes it, joins it to the dispatch and asks for its process.
+    ///
+    /// # Errors
+    /// No descriptors left; nothing was started.
+    pub fn spawn(&mut self, worker: WorkerId) -> Result<()> {
+        self.kill_eldest(worker);
+        let Self { setup, shared, tickets, .. } = self;
+        let failed = |error: io::Error| not_started("socketpair", &error);
+        let (control, theirs) = pair(SocketType::STREAM).map_err(failed)?;
+        let (connections, far_end) = pair(SocketType::SEQPACKET).map_err(failed)?;
+        let (program, far_program) = pair(SocketType::STREAM).map_err(failed)?;
+        let copy = |fd: &OwnedFd| fd.try_clone().map_err(failed);
+        let mut inherited = vec![theirs, copy(&far_end)?, copy(&shared.memfd)?, far_program];
+        let (output, streams) = if setup.captured {
+            let Pipes { stdout, stderr } = Pipes::new().map_err(|error| not_started("pipe", &error))?;
+            // A worker that outlives its primary reads what that one has not, and writes where it wrote.
+            let own = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map_err(failed);
+            inherited.extend([copy(&stdout.0)?, copy(&stderr.0)?]);
+            inherited.extend([own(io::stdout().as_fd())?, own(io::stderr().as_fd())?]);
+            (Some((stdout.0, stderr.0)), Some((stdout.1, stderr.1)))
+        } else {
+            (None, None)
+        };
+        let hello = setup.hello(worker).map_err(failed)?;
+        let report_mark = hello.report_mark.clone();
+        let payload = encode(&ToWorker::Hello(Box::new(hello)));
+        let mut control = Ends { socket: control, sender: Sender::default(), receiver: Receiver::default() };
+        let tickets = tickets.share().map_err(failed)?;
+        control.sender.push(Kind::Control, 0, payload, Some(tickets)).map_err(failed)?;
+        control.receiver.allow(setup.config.messages.most + BESIDE);
+        let keys = setup.keys(worker).map_err(failed)?;
+        if let Some(keys) = &keys {
+            control.sender.push(Kind::Keys, 0, keys.write(), None).map_err(failed)?;
+            control.sender.seal_with(&keys.control.to_worker).map_err(failed)?;
+            control.receiver.open_with(&keys.control.to_primary).map_err(failed)?;
+        }
+        match control.sender.flush(control.socket.as_fd()) {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(failed(error)),
+            // What did not fit goes on when the worker reads.
+            Ok(()) | Err(_) => {}
+        }
+        let pending_channel = PendingChannel { socket: program, keys: keys.map(|keys| keys.program) };
+        shared.pending_channels.add(worker, pending_channel);
+        shared.dispatcher.join(worker, connections, far_end, shared.memory.page(worker));
+        let (launch, inputs) = (setup.launch.clone(), shared.inputs.clone());
+        self.spawning.insert(worker, Spawning { control, output, report_mark });
+        self.environments.insert(worker, launch.env.clone());
+        spawner::spawn(launch, worker.slot, Inherited { channels: inherited, streams }, move |result| {
+            // A loop that is gone needs no worker: its death signal reaches the child at once.
+            let _ = inputs.send(Input::Spawned { worker, result });
+        });
+        Ok(())
+    }
+
+    /// Four workers of a slot at once: the eldest has had its time.
+    fn kill_eldest(&self, worker: WorkerId) {
+        if let Some(generation) = worker.generation.checked_sub(PAGES_A_SLOT as u32) {
+            self.end(WorkerId { generation, ..worker }, true);
+        }
+    }
+
+    /// The process exists, or will not: connects its channel to the loop, and its output to the log.
+    ///
+    /// # Errors
+    /// There is no worker: why.
+    pub fn spawned(&mut self, worker: WorkerId, result: io::Result<Spawned>, now_ms: u64) -> Result<u32> {
+        match result.and_then(|spawned| self.connect(worker, spawned)) {
+            Ok(pid) => {
+                self.started.insert(worker, now_ms);
+                Ok(pid)
+            }
+            Err(error) => {
+                self.spawning.remove(&worker);
+                self.environments.remove(&worker);
+                self.shared.pending_channels.take(worker);
+                Err(not_spawned(&self.setup.launch, &error))
+            }
+        }
+    }
+
+    fn connect(&mut self, worker: WorkerId, spawned: Spawned) -> io::Result<u32> {
+        let Some(Spawning { control, output, report_mark }) = self.spawning.remove(&worker) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let Spawned { pid, pidfd } = spawned;
+        if let Some((stdout, stderr)) = output {
+            let source = |is_error| Source { slot: worker.slot, pid, is_error };
+            let log = &self.shared.log;
+            log.follow(Followed { source: source(false), stream: stdout, report_mark: String::new() });
+            log.follow(Followed { source: source(true), stream: stderr, report_mark });
+        }
+        let control = ControlChannel::start(worker, pid, pidfd, control, self.shared.inputs.clone())?;
+        self.controls.insert(worker, control);
+        Ok(pid)
+    }
+
+    /// 0: not yet.
+    pub fn start_of(&self, worker: WorkerId) -> u64 {
+        self.started.get(&worker).copied().unwrap_or(0)
+    }
+
+    pub fn environment(&self, worker: WorkerId) -> Option<&BTreeMap<String, String>> {
+        self.environments.get(&worker).map(Arc::as_ref)
+    }
+
+    /// Can the worker be spoken with?
+    pub fn is_connected(&self, worker: WorkerId) -> bool {
+        self.controls.contains_key(&worker)
+    }
+
+    /// A worker that is gone needs no message.
+    pub fn send(&self, worker: WorkerId, message: ToWorker) {
+        self.answer(worker, message, 0, None);
+    }
+
+    pub fn send_all(&self, message: &ToWorker) {
+        self.controls.values().for_each(|control| control.answer(message.clone(), 0, None));
+    }
+
+    /// `question`: the id of what the worker asked; 0: it asked nothing. A worker that is gone needs no answer.
+    pub fn answer(&self, worker: WorkerId, message: ToWorker, question: u32, descriptor: Option<OwnedFd>) {
+        if let Some(control) = self.controls.get(&worker) {
+            control.answer(message, question, descriptor);
+        }
+    }
+
+    /// Another worker's message.
+    pub fn carry(&self, worker: WorkerId, frame: Frame) {
+        if let Some(control) = self.controls.get(&worker) {
+            control.carry(frame);
+        }
+    }
+
+    /// Bytes of messages that wait for the worker; None: it is gone.
+    pub fn waiting(&self, worker: WorkerId) -> Option<usize> {
+        self.controls.get(&worker).map(ControlChannel::waiting)
+    }
+
+    /// Asks the worker what its JavaScript is doing; one that is gone is not asked.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn ask_for_stack(&self, worker: WorkerId) -> io::Result<()> {
+        self.controls.get(&worker).map_or(Ok(()), ControlChannel::ask_for_stack)
+    }
+
+    /// SIGTERM; `forced`: SIGKILL.
+    pub fn end(&self, worker: WorkerId, forced: bool) {
+        if let Some(control) = self.controls.get(&worker) {
+            control.end(forced);
+        }
+    }
+
+    /// The worker's process is gone.
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.controls.remove(&worker);
+        self.shared.pending_channels.take(worker);
+        self.started.remove(&worker);
+        self.environments.remove(&worker);
+    }
+}
