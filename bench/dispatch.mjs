@@ -22,6 +22,8 @@
 //   hang              2 workers, 600 connections a second while one blocks its event loop for 1.5 s: the
 //                     slowest of all answers (median and worst of the rounds). Then one blocks and is killed:
 //                     errors, and connections without an answer after 3 s (of both, sums of the rounds)
+//   hooks             at the end, once: what drover's hooks on each request cost a worker, which the ratio of two
+//                     servers is too coarse for (bench/hooks.mjs)
 //
 // The last line of standard output is JSON; ratios are drover / peer. --quick: one short round without the
 // peers that only the table shows.
@@ -31,11 +33,12 @@ import { parseArgs } from 'node:util';
 import { bare, drover, nodeCluster, reusePort } from './support/contenders.mjs';
 import { count, median, ratio, row } from './support/figures.mjs';
 import { build } from './support/loadgen.mjs';
+import { hooksCost } from './hooks/measure.mjs';
 import { fairness, hangAndKill, keepAlive, newConnections, quietRate } from './dispatch/measure.mjs';
 
 const WORKERS = [1, 2, 4];
-const FULL = { warmUp: 1, run: 2, rate: 3, pairs: 3 };
-const QUICK = { warmUp: 0.3, run: 0.7, rate: 1, pairs: 1 };
+const FULL = { warmUp: 1, run: 2, rate: 3, pairs: 3, hooks: 60 };
+const QUICK = { warmUp: 0.3, run: 0.7, rate: 1, pairs: 1, hooks: 5 };
 
 const { values: options } = parseArgs({
   options: { quick: { type: 'boolean', default: false }, rounds: { type: 'string' } },
@@ -120,7 +123,7 @@ const mostUneven = (rows) => rows.reduce((worst, counts) => (spread(counts) > sp
 const sum = (values) => values.reduce((a, b) => a + b, 0);
 
 /** The last line, from the figures of all rounds. */
-function summary(all) {
+function summary(all, { hooks, control }) {
   const over = (figure) => ratio(median(all.map(figure)));
   const fresh = (n, peer) => over(({ fresh: f }) => f[n].drover.per_second / f[n][peer].per_second);
   const perWorkers = (peer) => Object.fromEntries(WORKERS.map((n) => [n, fresh(n, peer)]));
@@ -141,6 +144,9 @@ function summary(all) {
     kill_errors: sum(hung.map((f) => f.errors)),
     kill_stuck: sum(hung.map((f) => f.stuck)),
     bare_process: fresh(1, 'bare process'),
+    hooks_cpu_ratio: hooks.median,
+    hooks_cpu_range: hooks.range,
+    hooks_control: control.median,
   };
 }
 
@@ -149,4 +155,4 @@ const machine = `Linux ${os.release()}, ${os.availableParallelism()} CPUs`;
 console.log(`Node ${process.version}, ${machine}, rounds: ${rounds}\n`);
 const all = [];
 for (let round = 0; round < rounds; round += 1) all.push(await measureRound(round));
-console.log(`\n${JSON.stringify(summary(all))}`);
+console.log(`\n${JSON.stringify(summary(all, await hooksCost(times.hooks, console.log)))}`);
