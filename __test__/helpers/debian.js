@@ -37,11 +37,11 @@ async function alone(text, args, options) {
   await run('flock', [lock, 'sh', '-ec', text, 'sh', ...args], { timeout: PATIENCE, ...options });
 }
 
-/** Installs a package; resolves to the path of the program of its name. */
-async function fromDebian(name) {
+/** Installs a package; resolves to what `find` finds then: without it, the path of the program of the package's name. */
+async function fromDebian(name, find = () => installed(name)) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await alone('apt-get update --quiet; apt-get install --yes --quiet --no-install-recommends "$1"', [name], { env });
-  const found = installed(name);
+  const found = find();
   if (found === undefined) throw new Error(`the package ${name} brought no ${name}`);
   return found;
 }
