@@ -41,7 +41,8 @@ async function install(t, program) {
   if (installed === null) return null;
   // Beside the packages, so that Node finds them on its way up.
   const folder = path.join(installed, 'programs', hash([files, build]));
-  const file = bin === undefined ? path.join(folder, main) : path.join(installed, 'node_modules', '.bin', bin);
+  const own = path.join(folder, typeof main === 'function' ? main(folder) : main);
+  const file = bin === undefined ? own : path.join(installed, 'node_modules', '.bin', bin);
   const done = path.join(folder, '.built');
   if (!fs.existsSync(done)) {
     fs.rmSync(folder, { recursive: true, force: true });
