@@ -10,7 +10,7 @@ const { request } = require('../helpers/http');
 /** Headers that tell of a connection or of the time, not of the answer. */
 const PASSING = ['connection', 'date', 'keep-alive'];
 
-/** A client that is sent away asks so often at the most. */
+/** A client that is sent away asks so often at the most: in a roll each of the two workers that leave may end its connection. */
 const TRIES = 3;
 
 /** Milliseconds that one answer may take. */
@@ -35,10 +35,10 @@ function overHttp({ ask, socket = false, varies = [] }, place, keepAlive) {
   return { ask: () => ask(tools), close: () => agent && agent.destroy() };
 }
 
-/** The server ended the connection in order, as it may: a client of such a protocol comes back and asks again. */
+/** A WebSocket was closed with a code that says that the server goes: its clients come back and ask again. */
 class Away extends Error {}
 
-/** The codes with which a server sends a WebSocket away; `ws` and Socket.IO clients come back. */
+/** The codes with which a server sends a WebSocket away. */
 const GOING_AWAY = [1001, 1012];
 
 /** A client over a WebSocket: `converse` is given { send, next } and resolves to an answer. */
@@ -90,12 +90,17 @@ async function inTime(promise, what) {
 
 /**
  * A client of this program; it connects at its first question. With `keepAlive` it keeps its connection over HTTP.
- * `program.away` is what its clients read when it ends their connections itself.
+ * `program.away` is what its clients read when the program itself ends their connections, which one process must have
+ * shown; `onAway` is told.
  */
-function open(program, place, { keepAlive = false } = {}) {
+function open(program, place, { keepAlive = false, onAway = () => undefined } = {}) {
   const { client, away } = program;
   let opened = null;
-  const isAway = (error) => error instanceof Away || away?.test(error.message);
+  const isAway = (error) => {
+    const isPrograms = away?.test(error.message) ?? false;
+    if (isPrograms) onAway(error.message);
+    return isPrograms || error instanceof Away;
+  };
   const close = async () => {
     const last = opened;
     opened = null;
@@ -125,4 +130,4 @@ async function askOnce(program, place) {
   }
 }
 
-module.exports = { Away, askOnce, open, overWebSocket };
+module.exports = { askOnce, open, overWebSocket };

@@ -20,13 +20,15 @@ class Load {
   answered = 0;
   /** { opened, error }: when the client was opened whose question went wrong, and how. */
   failures = [];
+  /** What clients read that the program sent away. @type {string[]} */
+  away = [];
 
   /** The clients are closed when the test `t` ends, at the latest. */
   constructor(t, program, place, expected) {
     t.after(() => this.stop());
     const { clients = CLIENTS } = program;
     this.#clients = Array.from({ length: clients }, (_, number) =>
-      this.#work(() => open(program, place, { keepAlive: number % 2 === 0 }), number % 2 === 0, expected),
+      this.#work(() => open(program, place, { keepAlive: number % 2 === 0, onAway: (message) => this.away.push(message) }), number % 2 === 0, expected),
     );
   }
 
@@ -56,20 +58,31 @@ class Load {
   }
 
   /** Resolves when so many more questions have been answered; rejects when they are not in time. */
-  more(count, patience = 60_000) {
+  more(count, patience) {
     const wanted = this.answered + count;
+    return this.#until(() => this.answered >= wanted, `${wanted} answers`, patience);
+  }
+
+  /** Resolves when each client has met the end of what it asked. */
+  refused() {
+    return this.#until(() => this.failures.length >= this.#clients.length, 'the end');
+  }
+
+  #until(isSo, what, patience = 60_000) {
     return new Promise((resolve, reject) => {
       const settle = (act, value) => {
         clearTimeout(timer);
         this.#waiting.delete(check);
         act(value);
       };
-      const check = () => this.answered >= wanted && settle(resolve);
+      const check = () => isSo() && settle(resolve);
       const timer = setTimeout(() => {
         const [{ error } = {}] = this.failures.slice(-1);
-        settle(reject, new Error(`${this.answered} of ${wanted} answers after ${patience} ms; the last failure: ${error?.message}`, { cause: error }));
+        const text = `${this.answered} answers, not ${what}, after ${patience} ms; the last failure: ${error?.message}`;
+        settle(reject, new Error(text, { cause: error }));
       }, patience);
       this.#waiting.add(check);
+      check();
     });
   }
 

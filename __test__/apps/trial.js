@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const { isDeepStrictEqual } = require('node:util');
 const { setTimeout: wait } = require('node:timers/promises');
 const { askOnce } = require('./clients');
+const { heldBy } = require('./connections');
 const { install, start } = require('./deploy');
 const { Load } = require('./load');
 const { noise, served, writers } = require('./output');
@@ -66,11 +67,26 @@ async function alone(t, program, installed, services) {
   assert.deepEqual(load.failures.map(({ error }) => error.message), [], 'one process fails');
   // In the middle of its work, as the workers of a roll are: what it writes then is no noise.
   const stopped = stopTime(deployed);
+  // Who is sent away reads it when it asks again.
+  if (program.away) await load.refused();
   await load.stop();
   await stopped;
+  if (program.away) assert.ok(load.away.length > 0, `one process sends none of its clients away with ${program.away}`);
   const { output } = deployed.running;
   if (program.hook) assert.match(output, program.hook, 'one process does not run its shutdown hooks');
   return { answer, onceDone, output };
+}
+
+/**
+ * The failures that a killed worker must not have caused. Its connections go with it, and what it has read of datagrams:
+ * one question each of a client that was there before. Which of these clients it served the programs do not say, but
+ * the kernel says how many there were.
+ */
+function costs(failures, killedAt, { connections, datagrams }) {
+  const earlier = failures.filter(({ opened }) => opened <= killedAt);
+  const later = failures.filter(({ opened }) => opened > killedAt);
+  const excused = datagrams ? earlier.length : connections;
+  return [...earlier.slice(excused), ...later].map(({ error }) => error.message);
 }
 
 /** A roll and a killed worker under load, then a stop. */
@@ -93,7 +109,7 @@ async function clustered(t, program, installed, services, { answer, onceDone, ou
   await rolled.more(ANSWERS);
   running.signal('SIGUSR2');
   await running.until(/restartCluster: (?:done|ended|failed)/);
-  await running.untilMany(2, /Worker \d+ has stopped \(/);
+  await running.untilMany(2, /Worker \d+ has stopped\b/);
   await rolled.more(ANSWERS);
   await rolled.stop();
 
@@ -101,6 +117,9 @@ async function clustered(t, program, installed, services, { answer, onceDone, ou
   await killed.more(ANSWERS);
   const before = { raw: running.raw, errors: running.rawErrors };
   const [victim] = served(running.raw).slice(-1);
+  // Stopped first, so that what it has is what it had at its death.
+  process.kill(victim, 'SIGSTOP');
+  const held = heldBy(victim, place);
   process.kill(victim, 'SIGKILL');
   const killedAt = performance.now();
   await running.untilMany(served(before.raw).length + 1, /Worker \d+ is ready \(/);
@@ -118,8 +137,7 @@ async function clustered(t, program, installed, services, { answer, onceDone, ou
     roll: { answered: rolled.answered, failures: rolled.failures.map(({ error }) => error.message) },
     kill: {
       answered: killed.answered,
-      // The connections that the worker had go with it; those that were made later must not.
-      failures: killed.failures.filter(({ opened }) => opened > killedAt).map(({ error }) => error.message),
+      failures: costs(killed.failures, killedAt, held),
     },
     hooks: { of: hooked.length, missed: hooked.filter((pid) => !ran.includes(pid)) },
     noise: noise(said, output).filter((line) => !program.mutters?.test(line)),
@@ -128,7 +146,7 @@ async function clustered(t, program, installed, services, { answer, onceDone, ou
 }
 
 /**
- * Stops of idle programs, one way and then the other: at least `pairs` of them, three at the most, which is what there
+ * Stops of idle programs (`program.idleAfter` milliseconds after the first answer, where they are not before), one way and then the other: at least `pairs` of them, three at the most, which is what there
  * is as long as drover seems slow.
  */
 async function stopping(t, program, installed, services, pairs) {
@@ -138,6 +156,7 @@ async function stopping(t, program, installed, services, pairs) {
     for (const way of Object.keys(times)) {
       const deployed = await start(t, program, installed, way, services);
       await firstAnswer(program, deployed);
+      await wait(program.idleAfter ?? 0);
       times[way].push((await stopTime(deployed)).took);
     }
   }

@@ -1,7 +1,5 @@
 'use strict';
 
-const { Away } = require('../clients');
-
 let number = 0;
 
 module.exports = {
@@ -24,7 +22,7 @@ module.exports = {
     let isOpen = true;
     client.once('close', () => (isOpen = false));
     client.on('error', () => undefined);
-    const away = new Promise((_resolve, reject) => client.once('close', () => reject(new Away('the broker went'))));
+    const away = new Promise((_resolve, reject) => client.once('close', () => reject(new Error('the broker went'))));
     away.catch(() => undefined);
     const talk = async () => {
       const topic = `topic/${(number += 1)}`;
@@ -40,6 +38,8 @@ module.exports = {
       close: () => (isOpen ? client.endAsync() : client.endAsync(true)),
     };
   },
+  // It ends the connections of its clients, as one process does.
+  away: /the broker went/,
   says: /hello/,
   hook: /CLEANED/,
 };

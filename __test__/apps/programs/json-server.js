@@ -1,5 +1,6 @@
 'use strict';
 
+// It handles no signal and says nothing at its end: there is no hook.
 module.exports = {
   versions: { 'json-server': '0.17.4' },
   bin: 'json-server',

@@ -10,7 +10,7 @@ module.exports = {
         flowFile: 'flows.json',
         uiHost: process.env.HOST,
         uiPort: Number(process.env.PORT),
-        logging: { console: { level: 'warn' } },
+        logging: { console: { level: 'info' } },
         // The cluster is told when the flows run: Node-RED listens before that.
         functionGlobalContext: { ready: () => process.send?.('ready') },
         telemetry: { enabled: false, updateNotification: false },
@@ -28,4 +28,5 @@ module.exports = {
   config: { processManagement: { ready: 'message' } },
   ask: async ({ get }) => [await get('/hello?name=you'), (await get('/')).status],
   says: /hello.*you.*200/,
+  hook: /Stopped flows/,
 };

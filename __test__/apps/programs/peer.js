@@ -9,4 +9,5 @@ module.exports = {
     return [await get('/app'), { status, length: body.length }];
   },
   says: /PeerJS Server.*36/,
+  hook: /Http server closed/,
 };

@@ -1,7 +1,6 @@
 'use strict';
 
 const { once } = require('node:events');
-const { Away } = require('../clients');
 
 let key;
 
@@ -39,7 +38,7 @@ module.exports = {
     const away = new Promise((_resolve, reject) =>
       client.once('close', () => {
         isOpen = false;
-        reject(new Away('the server went'));
+        reject(new Error('the server went'));
       }),
     );
     await Promise.race([away, once(client, 'ready')]);
@@ -61,6 +60,8 @@ module.exports = {
     const ask = () => run().catch((error) => (error.message === 'Not connected' ? away : Promise.reject(error)));
     return { ask: () => Promise.race([away, ask()]), close };
   },
+  // It ends the connections of its clients, as one process does.
+  away: /the server went/,
   says: /ran ls.*0/,
   hook: /CLEANED/,
 };

@@ -1,6 +1,7 @@
 'use strict';
 
 const dgram = require('node:dgram');
+const { once } = require('node:events');
 const { tcp } = require('../../helpers/http');
 
 module.exports = {
@@ -13,10 +14,12 @@ module.exports = {
   client: async ({ port, secondPort }) => {
     const socket = dgram.createSocket('udp4');
     const admin = await tcp(secondPort);
+    const gone = once(admin.socket, 'close').then(() => Promise.reject(new Error('the server went')));
+    gone.catch(() => undefined);
     const ask = async () => {
       await new Promise((resolve, reject) => socket.send('asked:1|c', port, '127.0.0.1', (error) => (error ? reject(error) : resolve())));
       admin.write('health\n');
-      return admin.line();
+      return Promise.race([admin.line(), gone]);
     };
     const close = () => {
       socket.close();
@@ -25,7 +28,7 @@ module.exports = {
     return { ask, close };
   },
   // It exits, whatever has been read.
-  away: /ECONNRESET/,
+  away: /ECONNRESET|the server went/,
   says: /health: up/,
   hook: /counters/,
 };

@@ -27,10 +27,12 @@ module.exports = {
       'auth: { htpasswd: { file: ./htpasswd } }',
       'uplinks: {}',
       "packages: { '**': { access: $all, publish: $anonymous, unpublish: $anonymous } }",
-      'log: { type: stdout, format: json, level: warn }',
+      'log: { type: stdout, format: json, level: info }',
       'server: { keepAliveTimeout: 60 }',
     ].join('\n'),
   },
+  // It handles signals when it is asked to.
+  env: () => ({ VERDACCIO_HANDLE_KILL_SIGNALS: 'true' }),
   args: ({ port, host }) => ['--config', 'config.yaml', '--listen', `http://${host}:${port}`],
   varies: ['etag', 'x-ratelimit-limit', 'x-ratelimit-remaining', 'x-ratelimit-reset', 'ratelimit', 'ratelimit-policy'],
   ask: async ({ get }) => [await get('/-/ping'), await get('/nowhere')],
@@ -52,4 +54,5 @@ module.exports = {
     }
   },
   says: /200.*404/,
+  hook: /server closed\./,
 };
