@@ -11,20 +11,13 @@ const path = require('node:path');
 const { test } = require('node:test');
 
 const root = path.join(__dirname, '..');
-const sections = path.join(root, 'src', 'config', 'sections');
 
-/** The names in a list of Rust's texts: `&["a", "b"]`. */
-const texts = (list) => [...list.matchAll(/"([\w.]+)"/g)].map(([, text]) => text);
-
-/** The keys of one section, with their synonyms. */
-function keysOf(file) {
-  const source = fs.readFileSync(path.join(sections, file), 'utf8');
-  const [, list] = source.match(/pub const KEYS: &\[Key\] = &\[(.*?)^\];/ms) ?? [];
-  if (list === undefined) return [];
-  const paths = [...list.matchAll(/Key::new\(\s*"([\w.]+)"/g)].map(([, key]) => key);
-  const synonyms = [...list.matchAll(/\.also\(&\[([^\]]*)\]\)/g)].flatMap(([, names]) => texts(names));
-  const variants = [...list.matchAll(/\.variant\(\s*"([\w.]+)"/g)].map(([, key]) => key);
-  return [...paths, ...synonyms, ...variants];
+/** The keys of a ClusterConfig with their synonyms, as the core's reference tells them. */
+function keysOfTheCore() {
+  const { optionReference } = require('../binding.js');
+  const [, , ...sections] = optionReference().split(/^## /m);
+  const rows = sections.join('').matchAll(/^\| `([\w.]+)` \|([^|]*)\|/gm);
+  return [...rows].flatMap(([, key, synonyms]) => [key, ...[...synonyms.matchAll(/`([\w.]+)`/g)].map(([, name]) => name)]);
 }
 
 /** `autoScaling.x` may also be written `scaling.x`. */
@@ -78,9 +71,8 @@ function compile(t, text) {
 }
 
 function clusterKeys() {
-  const files = fs.readdirSync(sections).filter((name) => !['mod.rs', 'server.rs'].includes(name));
-  const keys = withSectionSynonyms(files.flatMap(keysOf));
-  assert.ok(keys.length > 120, `only ${keys.length} keys were read from src/config/sections`);
+  const keys = withSectionSynonyms(keysOfTheCore());
+  assert.ok(keys.length > 120, `only ${keys.length} keys were read from the core's reference`);
   return keys;
 }
 

@@ -1,12 +1,20 @@
-//! Every default, in canonical names and units (milliseconds, bytes): `defaults.json` is the only list. `null` is none,
-//! or a default that depends on other keys or on the host; `derive.rs` fills those in.
+//! The defaults, as the options give them (`options!`), in canonical names and units: milliseconds, bytes.
 
+use super::sections;
 use super::tree;
 use serde_json::{Value, json};
 
-/// The canonical configuration of somebody who asks for nothing.
+/// The canonical configuration of somebody who asks for nothing. `null` is none, or a default that depends on other keys
+/// or on the host; `derive.rs` fills those in.
 pub fn defaults() -> Value {
-    serde_json::from_str(include_str!("defaults.json")).expect("defaults.json is part of the addon")
+    let mut defaults = json!({});
+    for key in sections::all() {
+        if let Some(default) = key.default {
+            let value = serde_json::from_str(default).expect("a default is JSON: the tests read each");
+            tree::put(&mut defaults, key.path, value);
+        }
+    }
+    defaults
 }
 
 /// `DEFAULT_VALUES` as it is exported: durations in milliseconds.

@@ -12,11 +12,18 @@ pub struct Key {
     pub variant: Option<(&'static str, Kind)>,
     /// For the reference of the options.
     pub meaning: &'static str,
+    /// In canonical units, as JSON. None: no value of its own is kept under this key.
+    pub default: Option<&'static str>,
 }
 
 impl Key {
     pub const fn new(path: &'static str, kind: Kind, meaning: &'static str) -> Self {
-        Self { path, kind, synonyms: &[], variant: None, meaning }
+        Self { path, kind, synonyms: &[], variant: None, meaning, default: None }
+    }
+
+    pub const fn with_default(mut self, json: &'static str) -> Self {
+        self.default = Some(json);
+        self
     }
 
     pub const fn also(mut self, synonyms: &'static [&'static str]) -> Self {

@@ -16,6 +16,7 @@ mod kind;
 mod millis;
 mod model;
 mod network;
+mod options;
 mod presets;
 mod reference;
 mod rules;

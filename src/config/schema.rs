@@ -1,5 +1,5 @@
-//! The index that finds the key meant by a path as users spell it. The keys themselves stand in `sections/`, their
-//! defaults in `defaults.json`.
+//! The index that finds the key meant by a path as users spell it. The keys themselves stand in
+//! `sections/`.
 
 use super::fault::nearest;
 use super::key::Key;
@@ -57,7 +57,7 @@ impl Index {
             // No section names it, so that no fault and no suggestion does.
             let tls = &sections::server::TLS;
             index.spellings.insert(tls.path.to_owned(), Spelling { key: tls, kind: &tls.kind });
-            for key in sections::server::KEYS {
+            for key in sections::server() {
                 for (path, kind) in key.spellings() {
                     index.insert(path, Spelling { key, kind }, path == key.path);
                 }
@@ -116,7 +116,7 @@ pub fn join(section: &str, name: &str) -> String {
 
 /// The key with this canonical path.
 pub fn key(path: &str) -> Option<&'static Key> {
-    sections::server::KEYS.iter().chain(sections::cluster()).find(|key| key.path == path)
+    sections::all().find(|key| key.path == path)
 }
 
 #[cfg(test)]
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn no_spelling_means_two_keys() {
         let mut seen = BTreeMap::new();
-        for key in sections::server::KEYS.iter().chain(sections::cluster()) {
+        for key in sections::all() {
             for (path, _) in key.spellings() {
                 assert_eq!(seen.insert(path, key.path), None, "{path}");
             }

@@ -79,7 +79,7 @@ pub fn unsupported(given: &Given, clustered: bool) -> Vec<Unsupported> {
     };
     let asks_for = |path: &str, setting: &Setting| {
         let is_moot = path.match_indices('.').any(|(end, _)| is_off(&path[..end]));
-        let counts = clustered || sections::server::KEYS.iter().any(|key| key.path == path);
+        let counts = clustered || sections::server().any(|key| key.path == path);
         if is_moot || !counts { None } else { lacks(setting.key, &setting.value) }
     };
     let refused = given.iter().filter_map(|(path, setting)| Some((setting, asks_for(path, setting)?)));
@@ -119,7 +119,7 @@ mod tests {
     fn every_line_of_the_table_is_about_keys_that_exist() {
         for (prefix, _) in TABLE {
             let begins = |key: &Key| key.path == *prefix || key.path.starts_with(&format!("{prefix}."));
-            let known = sections::server::KEYS.iter().chain(sections::cluster()).any(begins);
+            let known = sections::all().any(begins);
             assert!(known, "{prefix}");
         }
     }

@@ -6,83 +6,14 @@ use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
 use crate::config::millis;
 use crate::config::network::{self, Network};
+use crate::config::options::options;
 use crate::config::secret::Secret;
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub const KEYS: &[Key] = &[
-    Key::new(
-        "loadBalancing.strategy",
-        Kind::Choice(Strategy::NAMES),
-        "how the worker of a new connection is chosen",
-    ),
-    Key::new(
-        "loadBalancing.dispatch",
-        Kind::Choice(DispatchMode::NAMES),
-        "hold the listener in one mode: the primary hands connections over (`push`) or the kernel does (`direct`)",
-    ),
-    Key::new(
-        "loadBalancing.weights",
-        Kind::Shaped(&WEIGHTS),
-        "the share of each slot: a list by slot, or an object slot to weight; those left out have 1",
-    ),
-    Key::new("loadBalancing.healthAware", Kind::Bool, "leave out workers that are unhealthy or stuck"),
-    Key::new("loadBalancing.connectionTracking", Kind::Bool, "count each worker's open connections"),
-    Key::new(
-        "loadBalancing.rebalance",
-        Kind::Bool,
-        "move long-lived idle connections to lighter workers (default: with `least-connections` and `least-response-time`)",
-    ),
-    Key::new(
-        "loadBalancing.handoff",
-        Kind::Bool,
-        "a draining worker hands its idle connections on instead of closing them",
-    ),
-    Key::new("loadBalancing.stickySession", Kind::Bool, "true alone means `sessionAffinity: 'ip'`"),
-    Key::new(
-        "loadBalancing.sessionAffinity",
-        Kind::Choice(Affinity::NAMES),
-        "what binds a client to a worker",
-    ),
-    Key::new(
-        "loadBalancing.affinityCookie.name",
-        Kind::Shaped(&COOKIE_NAME),
-        "the name of the cookie for `sessionAffinity: 'cookie'`",
-    ),
-    Key::new(
-        "loadBalancing.affinityCookie.secret",
-        Kind::Secret { min: 1 },
-        "what signs it (default: derived from `ipc.key`, else random at each start)",
-    ),
-    Key::new(
-        "loadBalancing.affinityCookie.maxAge",
-        Kind::Duration { min: 1000 },
-        "how long the client keeps it (default: a session)",
-    ),
-    Key::new(
-        "loadBalancing.affinityCookie.sameSite",
-        Kind::Choice(SameSite::NAMES),
-        "its SameSite attribute",
-    ),
-    Key::new("loadBalancing.affinityCookie.secure", Kind::Bool, "its Secure attribute"),
-    Key::new(
-        "loadBalancing.trustProxy",
-        Kind::Shaped(&network::PROXIES),
-        "proxies whose X-Forwarded-For or Forwarded tells the client's address when hashing; with affinity, each request on their connections finds its worker",
-    ),
-    Key::new(
-        "loadBalancing.maxQueue",
-        Kind::Whole { min: 0, max: 1_048_576 },
-        "connections that may wait while no worker may take one",
-    ),
-    Key::new(
-        "loadBalancing.queueTimeout",
-        Kind::TIME,
-        "how long they wait; then 503 on plain HTTP, close elsewhere",
-    ),
-];
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[LoadBalancing::KEYS, AffinityCookie::KEYS];
 
 choices! {
     /// How the worker of a new connection is chosen.
@@ -157,39 +88,58 @@ fn read_cookie_name(raw: &Value) -> Result<Value, Refusal> {
     raw.as_str().filter(|name| !name.is_empty() && name.bytes().all(token)).map(Value::from).ok_or(None)
 }
 
-/// Which worker gets a connection.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct LoadBalancing {
-    pub strategy: Strategy,
-    pub dispatch: DispatchMode,
-    /// From slot to weight; a slot that is missing has 1.
-    pub weights: BTreeMap<u16, u32>,
-    pub health_aware: bool,
-    pub connection_tracking: bool,
-    pub rebalance: bool,
-    pub handoff: bool,
-    /// Whether there is any affinity; `session_affinity` says which.
-    pub sticky_session: bool,
-    pub session_affinity: Affinity,
-    pub affinity_cookie: AffinityCookie,
-    /// Empty: forwarded addresses are not looked at.
-    pub trust_proxy: Vec<Network>,
-    pub max_queue: u32,
-    #[serde(with = "millis")]
-    pub queue_timeout: Duration,
+options! {
+    /// Which worker gets a connection.
+    LoadBalancing in "loadBalancing." {
+        strategy: Strategy = "round-robin", "strategy": Kind::Choice(Strategy::NAMES),
+            "how the worker of a new connection is chosen";
+        dispatch: DispatchMode = "auto", "dispatch": Kind::Choice(DispatchMode::NAMES),
+            "hold the listener in one mode: the primary hands connections over (`push`) or the kernel does (`direct`)";
+        /// From slot to weight; a slot that is missing has 1.
+        weights: BTreeMap<u16, u32> = {}, "weights": Kind::Shaped(&WEIGHTS),
+            "the share of each slot: a list by slot, or an object slot to weight; those left out have 1";
+        health_aware: bool = true, "healthAware": Kind::Bool,
+            "leave out workers that are unhealthy or stuck";
+        connection_tracking: bool = true, "connectionTracking": Kind::Bool,
+            "count each worker's open connections";
+        rebalance: bool = null, "rebalance": Kind::Bool,
+            "move long-lived idle connections to lighter workers (default: with `least-connections` and `least-response-time`)";
+        handoff: bool = true, "handoff": Kind::Bool,
+            "a draining worker hands its idle connections on instead of closing them";
+        /// Whether there is any affinity; `session_affinity` says which.
+        sticky_session: bool = false, "stickySession": Kind::Bool,
+            "true alone means `sessionAffinity: 'ip'`";
+        session_affinity: Affinity = "none", "sessionAffinity": Kind::Choice(Affinity::NAMES),
+            "what binds a client to a worker";
+        /// Empty: forwarded addresses are not looked at.
+        trust_proxy: Vec<Network> = [], "trustProxy": Kind::Shaped(&network::PROXIES),
+            "proxies whose X-Forwarded-For or Forwarded tells the client's address when hashing; with affinity, each request on their connections finds its worker";
+        max_queue: u32 = 1024, "maxQueue": Kind::Whole { min: 0, max: 1_048_576 },
+            "connections that may wait while no worker may take one";
+        #[serde(with = "millis")]
+        queue_timeout: Duration = 5000, "queueTimeout": Kind::TIME,
+            "how long they wait; then 503 on plain HTTP, close elsewhere";
+    }
+    with {
+        affinity_cookie: AffinityCookie = "affinityCookie";
+    }
 }
 
-/// The cookie that binds a client to a worker; always HttpOnly and signed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AffinityCookie {
-    pub name: String,
-    pub secret: Option<Secret>,
-    #[serde(with = "millis::optional")]
-    pub max_age: Option<Duration>,
-    pub same_site: SameSite,
-    pub secure: bool,
+options! {
+    /// The cookie that binds a client to a worker; always HttpOnly and signed.
+    AffinityCookie in "loadBalancing.affinityCookie." {
+        name: String = "drover_affinity", "name": Kind::Shaped(&COOKIE_NAME),
+            "the name of the cookie for `sessionAffinity: 'cookie'`";
+        secret: Option<Secret> = null, "secret": Kind::Secret { min: 1 },
+            "what signs it (default: derived from `ipc.key`, else random at each start)";
+        #[serde(with = "millis::optional")]
+        max_age: Option<Duration> = null, "maxAge": Kind::Duration { min: 1000 },
+            "how long the client keeps it (default: a session)";
+        same_site: SameSite = "lax", "sameSite": Kind::Choice(SameSite::NAMES),
+            "its SameSite attribute";
+        secure: bool = false, "secure": Kind::Bool,
+            "its Secure attribute";
+    }
 }
 
 #[cfg(test)]

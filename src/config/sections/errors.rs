@@ -4,58 +4,15 @@ use crate::config::choices::choices;
 use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
+use crate::config::options::options;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-pub const KEYS: &[Key] = &[
-    Key::new("errorHandling.enabled", Kind::Bool, "false: no ejection, no retries, no reports"),
-    Key::new(
-        "errorHandling.circuitBreaker.enabled",
-        Kind::Bool,
-        "leave a worker out that fails clearly more than its siblings",
-    ),
-    Key::new(
-        "errorHandling.circuitBreaker.failureThreshold",
-        Kind::COUNT,
-        "answers of 5xx in a row before that is considered",
-    ),
-    Key::new(
-        "errorHandling.circuitBreaker.resetTimeout",
-        Kind::TIME,
-        "how long it is left out, and the pause between the trial starts of a slot whose restart circuit is open",
-    ),
-    Key::new(
-        "errorHandling.retry.maxRetries",
-        Kind::Whole { min: 0, max: 1000 },
-        "retries of the webhook, of exporters and of messages to a worker that is being replaced",
-    ),
-    Key::new(
-        "errorHandling.retry.initialDelay",
-        Kind::FROM_ZERO,
-        "the pause before the first retry; doubled for each further one",
-    ),
-    Key::new("errorHandling.retry.maxDelay", Kind::FROM_ZERO, "the longest such pause"),
-    Key::new(
-        "errorHandling.fallback.status",
-        Kind::Whole { min: 400, max: 599 },
-        "the status of drover's own answer when no worker can give one",
-    ),
-    Key::new("errorHandling.fallback.body", Kind::Shaped(&BODY), "its body: a text, or what is sent as JSON"),
-    Key::new(
-        "errorHandling.fallback.retryAfter",
-        Kind::FROM_ZERO,
-        "its Retry-After, rounded up to seconds; 0 leaves it out",
-    ),
-    Key::new("errorHandling.reporting.webhook", Kind::Secret { min: 1 }, "a URL that reports are posted to"),
-    Key::new(
-        "errorHandling.reporting.minSeverity",
-        Kind::Choice(Severity::NAMES),
-        "the least severity reported",
-    ),
-    Key::new("errorHandling.reporting.maxEntries", Kind::COUNT, "kinds of errors that are kept apart"),
-];
+/// The keys of the section.
+pub const KEYS: &[&[Key]] =
+    &[ErrorHandling::KEYS, CircuitBreaker::KEYS, Retry::KEYS, Fallback::KEYS, Reporting::KEYS];
 
 choices! {
     /// How bad an error is.
@@ -68,47 +25,59 @@ fn read_body(raw: &Value) -> Result<Value, Refusal> {
     matches!(raw, Value::String(_) | Value::Object(_) | Value::Array(_)).then(|| raw.clone()).ok_or(None)
 }
 
-/// What happens when a worker, or every worker, fails.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ErrorHandling {
-    pub enabled: bool,
-    pub circuit_breaker: CircuitBreaker,
-    pub retry: Retry,
-    pub fallback: Fallback,
-    pub reporting: Reporting,
+options! {
+    /// What happens when a worker, or every worker, fails.
+    ErrorHandling in "errorHandling." {
+        enabled: bool = true, "enabled": Kind::Bool,
+            "false: no ejection, no retries, no reports";
+    }
+    with {
+        circuit_breaker: CircuitBreaker = "circuitBreaker";
+        retry: Retry = "retry";
+        fallback: Fallback = "fallback";
+        reporting: Reporting = "reporting";
+    }
 }
 
-/// When a worker is left out; `reset_timeout` also spaces the trial starts of an open restart circuit.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct CircuitBreaker {
-    pub enabled: bool,
-    pub failure_threshold: u32,
-    #[serde(with = "millis")]
-    pub reset_timeout: Duration,
+options! {
+    /// When a worker is left out; `reset_timeout` also spaces the trial starts of an open restart circuit.
+    CircuitBreaker in "errorHandling.circuitBreaker." {
+        enabled: bool = true, "enabled": Kind::Bool,
+            "leave a worker out that fails clearly more than its siblings";
+        failure_threshold: u32 = 5, "failureThreshold": Kind::COUNT,
+            "answers of 5xx in a row before that is considered";
+        #[serde(with = "millis")]
+        reset_timeout: Duration = 30000, "resetTimeout": Kind::TIME,
+            "how long it is left out, and the pause between the trial starts of a slot whose restart circuit is open";
+    }
 }
 
-/// How what failed is tried again.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Retry {
-    pub max_retries: u32,
-    #[serde(with = "millis")]
-    pub initial_delay: Duration,
-    #[serde(with = "millis")]
-    pub max_delay: Duration,
+options! {
+    /// How what failed is tried again.
+    Retry in "errorHandling.retry." {
+        max_retries: u32 = 3, "maxRetries": Kind::Whole { min: 0, max: 1000 },
+            "retries of the webhook, of exporters and of messages to a worker that is being replaced";
+        #[serde(with = "millis")]
+        initial_delay: Duration = 100, "initialDelay": Kind::FROM_ZERO,
+            "the pause before the first retry; doubled for each further one";
+        #[serde(with = "millis")]
+        max_delay: Duration = 5000, "maxDelay": Kind::FROM_ZERO,
+            "the longest such pause";
+    }
 }
 
-/// Drover's own answer when no worker can give one.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Fallback {
-    pub status: u16,
-    pub body: Option<Body>,
-    /// Zero: no Retry-After.
-    #[serde(with = "millis")]
-    pub retry_after: Duration,
+options! {
+    /// Drover's own answer when no worker can give one.
+    Fallback in "errorHandling.fallback." {
+        status: u16 = 503, "status": Kind::Whole { min: 400, max: 599 },
+            "the status of drover's own answer when no worker can give one";
+        body: Option<Body> = null, "body": Kind::Shaped(&BODY),
+            "its body: a text, or what is sent as JSON";
+        /// Zero: no Retry-After.
+        #[serde(with = "millis")]
+        retry_after: Duration = 1000, "retryAfter": Kind::FROM_ZERO,
+            "its Retry-After, rounded up to seconds; 0 leaves it out";
+    }
 }
 
 /// The body of the fallback.
@@ -121,12 +90,15 @@ pub enum Body {
     Json(Value),
 }
 
-/// Where errors are reported.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Reporting {
-    /// A URL; many of them are credentials.
-    pub webhook: Option<Secret>,
-    pub min_severity: Severity,
-    pub max_entries: u32,
+options! {
+    /// Where errors are reported.
+    Reporting in "errorHandling.reporting." {
+        /// A URL; many of them are credentials.
+        webhook: Option<Secret> = null, "webhook": Kind::Secret { min: 1 },
+            "a URL that reports are posted to";
+        min_severity: Severity = "error", "minSeverity": Kind::Choice(Severity::NAMES),
+            "the least severity reported";
+        max_entries: u32 = 1000, "maxEntries": Kind::COUNT,
+            "kinds of errors that are kept apart";
+    }
 }

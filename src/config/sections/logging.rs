@@ -6,45 +6,13 @@ use crate::config::fault::{did_you_mean, nearest};
 use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
-use serde::{Deserialize, Serialize};
+use crate::config::options::options;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub const KEYS: &[Key] = &[
-    Key::new("logging.enabled", Kind::Bool, "write drover's own lines"),
-    Key::new("logging.level", Kind::Choice(Level::NAMES), "the least level written"),
-    Key::new("logging.components", Kind::Shaped(&COMPONENTS), "a level for each part of drover that differs"),
-    Key::new(
-        "logging.format",
-        Kind::Choice(Format::NAMES),
-        "JSON lines or lines for people (default: pretty in development and, without NODE_ENV, on a terminal)",
-    ),
-    Key::new(
-        "logging.includeWorkerLogs",
-        Kind::Bool,
-        "make the workers' output part of the log; false: it goes where the primary's does",
-    ),
-    Key::new(
-        "logging.file",
-        Kind::Text,
-        "write to this file (with `logRotation` and none: `logs/drover.log`)",
-    ),
-    Key::new("logging.logRotation", Kind::Bool, "begin a new file at `maxLogSize`"),
-    Key::new("logging.maxLogSize", Kind::Size { min: 1024 }, "the size at which a new file begins"),
-    Key::new("logging.maxLogFiles", Kind::Whole { min: 1, max: 10_000 }, "files that are kept"),
-    Key::new(
-        "logging.requestIds",
-        Kind::Bool,
-        "give every request an id, and put it on the lines that are written during it",
-    ),
-    Key::new("logging.slowRequests", Kind::FROM_ZERO, "warn of requests that take so long; 0 = off"),
-    Key::new(
-        "logging.maxRate",
-        Kind::COUNT,
-        "lines a second of one worker; those above are counted, not written",
-    ),
-];
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[Logging::KEYS];
 
 choices! {
     /// How much a line matters; pino's levels.
@@ -89,24 +57,36 @@ fn read_components(raw: &Value) -> Result<Value, Refusal> {
     Ok(raw.clone())
 }
 
-/// Drover's own lines and the workers'.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Logging {
-    pub enabled: bool,
-    pub level: Level,
-    pub components: BTreeMap<String, Level>,
-    /// None: pretty when stdout is a terminal, else JSON.
-    pub format: Option<Format>,
-    pub include_worker_logs: bool,
-    pub file: Option<String>,
-    pub log_rotation: bool,
-    /// Bytes.
-    pub max_log_size: u64,
-    pub max_log_files: u32,
-    pub request_ids: bool,
-    #[serde(with = "millis")]
-    pub slow_requests: Duration,
-    /// Lines a second.
-    pub max_rate: Option<u32>,
+options! {
+    /// Drover's own lines and the workers'.
+    Logging in "logging." {
+        enabled: bool = true, "enabled": Kind::Bool,
+            "write drover's own lines";
+        level: Level = "info", "level": Kind::Choice(Level::NAMES),
+            "the least level written";
+        components: BTreeMap<String, Level> = {}, "components": Kind::Shaped(&COMPONENTS),
+            "a level for each part of drover that differs";
+        /// None: pretty when stdout is a terminal, else JSON.
+        format: Option<Format> = null, "format": Kind::Choice(Format::NAMES),
+            "JSON lines or lines for people (default: pretty in development and, without NODE_ENV, on a terminal)";
+        include_worker_logs: bool = true, "includeWorkerLogs": Kind::Bool,
+            "make the workers' output part of the log; false: it goes where the primary's does";
+        file: Option<String> = null, "file": Kind::Text,
+            "write to this file (with `logRotation` and none: `logs/drover.log`)";
+        log_rotation: bool = false, "logRotation": Kind::Bool,
+            "begin a new file at `maxLogSize`";
+        /// Bytes.
+        max_log_size: u64 = 10485760, "maxLogSize": Kind::Size { min: 1024 },
+            "the size at which a new file begins";
+        max_log_files: u32 = 5, "maxLogFiles": Kind::Whole { min: 1, max: 10_000 },
+            "files that are kept";
+        request_ids: bool = false, "requestIds": Kind::Bool,
+            "give every request an id, and put it on the lines that are written during it";
+        #[serde(with = "millis")]
+        slow_requests: Duration = 5000, "slowRequests": Kind::FROM_ZERO,
+            "warn of requests that take so long; 0 = off";
+        /// Lines a second.
+        max_rate: Option<u32> = null, "maxRate": Kind::COUNT,
+            "lines a second of one worker; those above are counted, not written";
+    }
 }

@@ -1,5 +1,4 @@
-//! The options, a file a section: its keys, its choices and its typed form. A new option is a line in a
-//! `KEYS`, a field beside it and a default in `defaults.json`; tests hold the three together.
+//! The options, a file a section: its keys, its choices and its typed form. A new option is one entry of an `options!`.
 
 pub mod balancing;
 pub mod cache;
@@ -18,7 +17,7 @@ pub mod worker;
 use super::key::Key;
 
 /// A section's title in the reference, and its keys.
-pub type Section = (&'static str, &'static [Key]);
+pub type Section = (&'static str, &'static [&'static [Key]]);
 
 /// The sections of a ClusterConfig, in the order of the documentation.
 pub const CLUSTER: &[Section] = &[
@@ -36,9 +35,19 @@ pub const CLUSTER: &[Section] = &[
     ("cache", cache::KEYS),
 ];
 
+/// Every key: those of `createServer` and those of a ClusterConfig.
+pub fn all() -> impl Iterator<Item = &'static Key> {
+    server().chain(cluster())
+}
+
+/// The keys of `createServer` beside `cluster`.
+pub fn server() -> impl Iterator<Item = &'static Key> {
+    server::KEYS.iter().copied().flatten()
+}
+
 /// Every key of a ClusterConfig.
 pub fn cluster() -> impl Iterator<Item = &'static Key> {
-    CLUSTER.iter().flat_map(|(_, keys)| *keys)
+    CLUSTER.iter().flat_map(|(_, lists)| *lists).copied().flatten()
 }
 
 #[cfg(test)]
@@ -76,7 +85,7 @@ mod tests {
             tree::put(&mut whole, path, value);
             serde_json::from_value::<Config>(whole)
         };
-        for key in server::KEYS.iter().chain(cluster()) {
+        for key in all() {
             let typed =
                 !derive::SPREAD.iter().any(|(path, _)| *path == key.path) && !matches!(key.kind, Kind::Any);
             let extremes = match key.kind {

@@ -4,39 +4,14 @@ use super::server::read_port;
 use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
 use crate::config::millis;
+use crate::config::options::options;
 use crate::config::secret::Secret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::time::Duration;
 
-pub const KEYS: &[Key] = &[
-    Key::new("monitoring.enabled", Kind::Bool, "measure, and serve the monitoring API"),
-    Key::new(
-        "monitoring.metricsInterval",
-        Kind::Duration { min: 1000 },
-        "how often `metrics:updated`, `customMetrics` and `exporters` run",
-    ),
-    Key::new("monitoring.exportMetrics", Kind::Bool, "serve `/metrics` for Prometheus"),
-    Key::new(
-        "monitoring.customMetrics",
-        Kind::Function,
-        "`async (workers) => object`, kept as `custom` in the metrics",
-    ),
-    Key::new("monitoring.exporters", Kind::Functions, "each called with the metrics"),
-    Key::new(
-        "monitoring.port",
-        Kind::Shaped(&PORT_OR_NONE),
-        "the API's port; taken: the next free one, or an error when it was given; 0 any, false none",
-    ),
-    Key::new("monitoring.host", Kind::Text, "the API's address; other than loopback it needs a token"),
-    Key::new(
-        "monitoring.token",
-        Kind::Secret { min: 1 },
-        "what a POST must show, and every request of an API beyond loopback",
-    ),
-    Key::new("monitoring.retention", Kind::TIME, "how long history is kept"),
-    Key::new("monitoring.dashboard", Kind::Bool, "serve the dashboard"),
-];
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[Monitoring::KEYS];
 
 const PORT_OR_NONE: Shape =
     Shape { allowed: "a port from 0 to 65535, or false", read: read_port_or_none, shown: true };
@@ -56,22 +31,32 @@ pub struct Function {
     pub name: String,
 }
 
-/// What is measured, kept and shown.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Monitoring {
-    pub enabled: bool,
-    #[serde(with = "millis")]
-    pub metrics_interval: Duration,
-    pub export_metrics: bool,
-    pub custom_metrics: Option<Function>,
-    pub exporters: Vec<Function>,
-    pub port: MonitoringPort,
-    pub host: String,
-    pub token: Option<Secret>,
-    #[serde(with = "millis")]
-    pub retention: Duration,
-    pub dashboard: bool,
+options! {
+    /// What is measured, kept and shown.
+    Monitoring in "monitoring." {
+        enabled: bool = true, "enabled": Kind::Bool,
+            "measure, and serve the monitoring API";
+        #[serde(with = "millis")]
+        metrics_interval: Duration = 60000, "metricsInterval": Kind::Duration { min: 1000 },
+            "how often `metrics:updated`, `customMetrics` and `exporters` run";
+        export_metrics: bool = true, "exportMetrics": Kind::Bool,
+            "serve `/metrics` for Prometheus";
+        custom_metrics: Option<Function> = null, "customMetrics": Kind::Function,
+            "`async (workers) => object`, kept as `custom` in the metrics";
+        exporters: Vec<Function> = [], "exporters": Kind::Functions,
+            "each called with the metrics";
+        port: MonitoringPort = 3003, "port": Kind::Shaped(&PORT_OR_NONE),
+            "the API's port; taken: the next free one, or an error when it was given; 0 any, false none";
+        host: String = "127.0.0.1", "host": Kind::Text,
+            "the API's address; other than loopback it needs a token";
+        token: Option<Secret> = null, "token": Kind::Secret { min: 1 },
+            "what a POST must show, and every request of an API beyond loopback";
+        #[serde(with = "millis")]
+        retention: Duration = 3600000, "retention": Kind::TIME,
+            "how long history is kept";
+        dashboard: bool = true, "dashboard": Kind::Bool,
+            "serve the dashboard";
+    }
 }
 
 /// The port of the monitoring API, or that it has none.

@@ -5,145 +5,103 @@ use crate::config::choices::choices;
 use crate::config::key::Key;
 use crate::config::kind::Kind;
 use crate::config::millis;
-use serde::{Deserialize, Serialize};
+use crate::config::options::options;
 use std::time::Duration;
 
-const SLOTS: Kind = Kind::Whole { min: 1, max: MAX_WORKERS as u64 };
-
-pub const KEYS: &[Key] = &[
-    Key::new("autoScaling.enabled", Kind::Bool, "change the number of workers by load"),
-    Key::new("autoScaling.minWorkers", SLOTS, "never fewer workers"),
-    Key::new("autoScaling.maxWorkers", SLOTS, "never more workers (default: usable CPUs)"),
-    Key::new(
-        "autoScaling.strategy",
-        Kind::Choice(Trigger::NAMES),
-        "what is looked at (default: whichever triggers)",
-    ),
-    Key::new(
-        "autoScaling.scaleUpThreshold.cpu",
-        Kind::PERCENT,
-        "percent of the usable CPUs; a bare number as the threshold means this",
-    )
-    .also(&["autoScaling.scaleUpThreshold"]),
-    Key::new("autoScaling.scaleUpThreshold.memory", Kind::PERCENT, "percent of the memory limit"),
-    Key::new("autoScaling.scaleUpThreshold.responseTime", Kind::TIME, "mean response time"),
-    Key::new("autoScaling.scaleUpThreshold.queueLength", Kind::COUNT, "connections that wait"),
-    Key::new(
-        "autoScaling.scaleUpThreshold.consecutiveChecks",
-        Kind::COUNT,
-        "evaluations in a row that must agree",
-    ),
-    Key::new(
-        "autoScaling.scaleDownThreshold.cpu",
-        Kind::PERCENT,
-        "percent of the usable CPUs; a bare number as the threshold means this",
-    )
-    .also(&["autoScaling.scaleDownThreshold"]),
-    Key::new("autoScaling.scaleDownThreshold.memory", Kind::PERCENT, "percent of the memory limit"),
-    Key::new(
-        "autoScaling.scaleDownThreshold.idleTime",
-        Kind::FROM_ZERO,
-        "how long the load must have been low",
-    ),
-    Key::new(
-        "autoScaling.scaleDownThreshold.consecutiveChecks",
-        Kind::COUNT,
-        "evaluations in a row that must agree",
-    ),
+/// Spellings of several options in one (`derive::SPREAD`).
+const IN_ONE: &[Key] = &[
     Key::new(
         "autoScaling.cooldownPeriod",
         Kind::FROM_ZERO,
         "`scaleUpCooldown` and `scaleDownCooldown` in one",
     ),
-    Key::new(
-        "autoScaling.scaleUpCooldown",
-        Kind::FROM_ZERO,
-        "the pause after a change before more workers are added",
-    ),
-    Key::new(
-        "autoScaling.scaleDownCooldown",
-        Kind::FROM_ZERO,
-        "the pause after a change before workers are taken away",
-    ),
     Key::new("autoScaling.scaleStep", SLOTS, "`scaleUpIncrement` and `scaleDownIncrement` in one"),
-    Key::new("autoScaling.scaleUpIncrement", SLOTS, "workers added at a time"),
-    Key::new("autoScaling.scaleDownIncrement", SLOTS, "workers taken away at a time"),
-    Key::new("autoScaling.evaluationInterval", Kind::TIME, "the pause between two evaluations"),
-    Key::new(
-        "autoScaling.tolerance",
-        Kind::Number { min: 0.0, max: 1.0 },
-        "the relative distance from a target that is left alone",
-    ),
-    Key::new(
-        "autoScaling.memoryThreshold",
-        Kind::PERCENT,
-        "for `strategy: 'memory'`: percent of the limit above which workers are added",
-    ),
-    Key::new("autoScaling.memoryTarget", Kind::PERCENT, "for `strategy: 'memory'`: the percent aimed at"),
-    Key::new(
-        "autoScaling.requestsPerWorker",
-        Kind::COUNT,
-        "for `strategy: 'requests'`: requests at a time a worker should have",
-    ),
-    Key::new(
-        "autoScaling.responseTimeThreshold",
-        Kind::TIME,
-        "for `strategy: 'requests'`: response time above which workers are added",
-    ),
 ];
+
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[AutoScaling::KEYS, ScaleUpThreshold::KEYS, ScaleDownThreshold::KEYS, IN_ONE];
+
+const SLOTS: Kind = Kind::Whole { min: 1, max: MAX_WORKERS as u64 };
 
 choices! {
     /// What scaling looks at.
     Trigger { Cpu = "cpu", Memory = "memory", Requests = "requests" }
 }
 
-/// When the number of workers changes by itself; CPU and memory in percent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct AutoScaling {
-    pub enabled: bool,
-    pub min_workers: u16,
-    pub max_workers: u16,
-    /// None: whichever triggers.
-    pub strategy: Option<Trigger>,
-    pub scale_up_threshold: ScaleUpThreshold,
-    pub scale_down_threshold: ScaleDownThreshold,
-    #[serde(with = "millis")]
-    pub scale_up_cooldown: Duration,
-    #[serde(with = "millis")]
-    pub scale_down_cooldown: Duration,
-    pub scale_up_increment: u16,
-    pub scale_down_increment: u16,
-    #[serde(with = "millis")]
-    pub evaluation_interval: Duration,
-    /// A fraction.
-    pub tolerance: f64,
-    pub memory_threshold: Option<f64>,
-    pub memory_target: Option<f64>,
-    pub requests_per_worker: Option<u32>,
-    #[serde(with = "millis::optional")]
-    pub response_time_threshold: Option<Duration>,
+options! {
+    /// When the number of workers changes by itself; CPU and memory in percent.
+    AutoScaling in "autoScaling." {
+        enabled: bool = false, "enabled": Kind::Bool,
+            "change the number of workers by load";
+        min_workers: u16 = 1, "minWorkers": SLOTS,
+            "never fewer workers";
+        max_workers: u16 = null, "maxWorkers": SLOTS,
+            "never more workers (default: usable CPUs)";
+        /// None: whichever triggers.
+        strategy: Option<Trigger> = null, "strategy": Kind::Choice(Trigger::NAMES),
+            "what is looked at (default: whichever triggers)";
+        #[serde(with = "millis")]
+        scale_up_cooldown: Duration = 60000, "scaleUpCooldown": Kind::FROM_ZERO,
+            "the pause after a change before more workers are added";
+        #[serde(with = "millis")]
+        scale_down_cooldown: Duration = 300000, "scaleDownCooldown": Kind::FROM_ZERO,
+            "the pause after a change before workers are taken away";
+        scale_up_increment: u16 = 1, "scaleUpIncrement": SLOTS,
+            "workers added at a time";
+        scale_down_increment: u16 = 1, "scaleDownIncrement": SLOTS,
+            "workers taken away at a time";
+        #[serde(with = "millis")]
+        evaluation_interval: Duration = 15000, "evaluationInterval": Kind::TIME,
+            "the pause between two evaluations";
+        /// A fraction.
+        tolerance: f64 = 0.1, "tolerance": Kind::Number { min: 0.0, max: 1.0 },
+            "the relative distance from a target that is left alone";
+        memory_threshold: Option<f64> = null, "memoryThreshold": Kind::PERCENT,
+            "for `strategy: 'memory'`: percent of the limit above which workers are added";
+        memory_target: Option<f64> = null, "memoryTarget": Kind::PERCENT,
+            "for `strategy: 'memory'`: the percent aimed at";
+        requests_per_worker: Option<u32> = null, "requestsPerWorker": Kind::COUNT,
+            "for `strategy: 'requests'`: requests at a time a worker should have";
+        #[serde(with = "millis::optional")]
+        response_time_threshold: Option<Duration> = null, "responseTimeThreshold": Kind::TIME,
+            "for `strategy: 'requests'`: response time above which workers are added";
+    }
+    with {
+        scale_up_threshold: ScaleUpThreshold = "scaleUpThreshold";
+        scale_down_threshold: ScaleDownThreshold = "scaleDownThreshold";
+    }
 }
 
-/// Above any of these: more workers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ScaleUpThreshold {
-    pub cpu: f64,
-    pub memory: f64,
-    #[serde(with = "millis")]
-    pub response_time: Duration,
-    pub queue_length: u32,
-    pub consecutive_checks: u32,
+options! {
+    /// Above any of these: more workers.
+    ScaleUpThreshold in "autoScaling.scaleUpThreshold." {
+        cpu: f64 = 75, "cpu": Kind::PERCENT,
+            "percent of the usable CPUs; a bare number as the threshold means this",
+            also ["autoScaling.scaleUpThreshold"];
+        memory: f64 = 80, "memory": Kind::PERCENT,
+            "percent of the memory limit";
+        #[serde(with = "millis")]
+        response_time: Duration = 1500, "responseTime": Kind::TIME,
+            "mean response time";
+        queue_length: u32 = 100, "queueLength": Kind::COUNT,
+            "connections that wait";
+        consecutive_checks: u32 = 2, "consecutiveChecks": Kind::COUNT,
+            "evaluations in a row that must agree";
+    }
 }
 
-/// Below all of these: fewer workers.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ScaleDownThreshold {
-    pub cpu: f64,
-    pub memory: f64,
-    #[serde(with = "millis")]
-    pub idle_time: Duration,
-    pub consecutive_checks: u32,
+options! {
+    /// Below all of these: fewer workers.
+    ScaleDownThreshold in "autoScaling.scaleDownThreshold." {
+        cpu: f64 = 25, "cpu": Kind::PERCENT,
+            "percent of the usable CPUs; a bare number as the threshold means this",
+            also ["autoScaling.scaleDownThreshold"];
+        memory: f64 = 40, "memory": Kind::PERCENT,
+            "percent of the memory limit";
+        #[serde(with = "millis")]
+        idle_time: Duration = 300000, "idleTime": Kind::FROM_ZERO,
+            "how long the load must have been low";
+        consecutive_checks: u32 = 3, "consecutiveChecks": Kind::COUNT,
+            "evaluations in a row that must agree";
+    }
 }

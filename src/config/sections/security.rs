@@ -3,22 +3,12 @@
 use crate::config::json_schema::JsonSchema;
 use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape};
+use crate::config::options::options;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-pub const KEYS: &[Key] = &[
-    Key::new(
-        "security.isolateWorkers",
-        Kind::Bool,
-        "keep the workers apart from each other and from the user's other processes",
-    ),
-    Key::new("security.sandbox", Kind::Bool, "restrict the system calls and files of the workers"),
-    Key::new("security.modules.allow", Kind::Texts, "modules the workers may load; all others are refused"),
-    Key::new("security.modules.deny", Kind::Texts, "modules the workers may not load"),
-    Key::new("security.ipc.allow", Kind::Shaped(&RULES), "who may send what to whom; all else is refused"),
-    Key::new("security.ipc.schemas", Kind::Shaped(&SCHEMAS), "a JSON Schema for each type of message"),
-    Key::new("security.auditLog", Kind::Text, "a file that records each message between processes"),
-];
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[Security::KEYS, Modules::KEYS, IpcPolicy::KEYS];
 
 const RULES: Shape = Shape {
     allowed: "a list of { from, to, types }, each a text or a list of texts",
@@ -60,33 +50,42 @@ fn read_schemas(raw: &Value) -> Result<Value, Refusal> {
     Ok(raw.clone())
 }
 
-/// What workers may do and whom they may talk to.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Security {
-    pub isolate_workers: bool,
-    pub sandbox: bool,
-    pub modules: Modules,
-    pub ipc: IpcPolicy,
-    pub audit_log: Option<String>,
+options! {
+    /// What workers may do and whom they may talk to.
+    Security in "security." {
+        isolate_workers: bool = false, "isolateWorkers": Kind::Bool,
+            "keep the workers apart from each other and from the user's other processes";
+        sandbox: bool = false, "sandbox": Kind::Bool,
+            "restrict the system calls and files of the workers";
+        audit_log: Option<String> = null, "auditLog": Kind::Text,
+            "a file that records each message between processes";
+    }
+    with {
+        modules: Modules = "modules";
+        ipc: IpcPolicy = "ipc";
+    }
 }
 
-/// The modules that workers may load.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Modules {
-    /// None: all that `deny` does not name.
-    pub allow: Option<Vec<String>>,
-    pub deny: Vec<String>,
+options! {
+    /// The modules that workers may load.
+    Modules in "security.modules." {
+        /// None: all that `deny` does not name.
+        allow: Option<Vec<String>> = null, "allow": Kind::Texts,
+            "modules the workers may load; all others are refused";
+        deny: Vec<String> = [], "deny": Kind::Texts,
+            "modules the workers may not load";
+    }
 }
 
-/// The messages that may be sent.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct IpcPolicy {
-    /// None: everybody may send everything.
-    pub allow: Option<Vec<Rule>>,
-    pub schemas: Map<String, Value>,
+options! {
+    /// The messages that may be sent.
+    IpcPolicy in "security.ipc." {
+        /// None: everybody may send everything.
+        allow: Option<Vec<Rule>> = null, "allow": Kind::Shaped(&RULES),
+            "who may send what to whom; all else is refused";
+        schemas: Map<String, Value> = {}, "schemas": Kind::Shaped(&SCHEMAS),
+            "a JSON Schema for each type of message";
+    }
 }
 
 /// A permission; an empty list stands for all.

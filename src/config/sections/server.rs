@@ -2,22 +2,26 @@
 
 use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
+use crate::config::options::options;
 use crate::config::secret::Secret;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::borrow::Cow;
 
-pub const KEYS: &[Key] = &[
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[AT_THE_TOP, Redis::KEYS];
+
+/// Their fields stand in `Config`.
+const AT_THE_TOP: &[Key] = &[
     Key::new(
         "port",
         Kind::Shaped(&PORT),
         "the port, where `start` and `listen` name none; without it `PORT`, and without that 3000",
-    ),
+    ).with_default("null"),
     Key::new(
         "host",
         Kind::Text,
         "the address to listen on, where `start` and `listen` name none; without it `HOST`, and without that all",
-    ),
+    ).with_default("null"),
     Key::new(
         "app",
         Kind::Any,
@@ -32,17 +36,7 @@ pub const KEYS: &[Key] = &[
         "exposeWorkerHeaders",
         Kind::Bool,
         "answer with `X-Worker-ID` and `X-Worker-PID` (default: outside production)",
-    ),
-    Key::new(
-        "redis.enabled",
-        Kind::Bool,
-        "use Redis, so that broadcast and shared state reach other machines",
-    )
-    .variant("redis", Kind::Shaped(&REDIS_SWITCH)),
-    Key::new("redis.url", Kind::Secret { min: 1 }, "the server's address as a URL"),
-    Key::new("redis.host", Kind::Text, "the server's host"),
-    Key::new("redis.port", Kind::Shaped(&PORT), "the server's port"),
-    Key::new("redis.password", Kind::Secret { min: 1 }, "the password"),
+    ).with_default("null"),
 ];
 
 /// The key by which the JavaScript layer says that `server` has a key and a certificate. Users never write it.
@@ -75,13 +69,19 @@ pub fn with_redis_spelled_out(options: &Value) -> Cow<'_, Value> {
     Cow::Owned(spelled_out)
 }
 
-/// The Redis server that code asked for.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Redis {
-    pub enabled: bool,
-    pub url: Option<Secret>,
-    pub host: String,
-    pub port: u16,
-    pub password: Option<Secret>,
+options! {
+    /// The Redis server that code asked for.
+    Redis in "redis." {
+        enabled: bool = false, "enabled": Kind::Bool,
+            "use Redis, so that broadcast and shared state reach other machines",
+            variant ("redis", Kind::Shaped(&REDIS_SWITCH));
+        url: Option<Secret> = null, "url": Kind::Secret { min: 1 },
+            "the server's address as a URL";
+        host: String = "localhost", "host": Kind::Text,
+            "the server's host";
+        port: u16 = 6379, "port": Kind::Shaped(&PORT),
+            "the server's port";
+        password: Option<Secret> = null, "password": Kind::Secret { min: 1 },
+            "the password";
+    }
 }

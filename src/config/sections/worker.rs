@@ -12,32 +12,36 @@ use std::fmt;
 /// The largest number of slots, and so of workers.
 pub use crate::model::MAX_WORKERS;
 
-pub const KEYS: &[Key] = &[
+/// The keys of the section.
+pub const KEYS: &[&[Key]] = &[AT_THE_TOP];
+
+/// Their fields stand in `Config`.
+const AT_THE_TOP: &[Key] = &[
     Key::new(
         "enabled",
         Kind::Bool,
         "serve with workers; otherwise in one process (default of `ClusterManager`: true)",
-    ),
+    ).with_default("false"),
     Key::new(
         "workers",
         Kind::Shaped(&WORKERS),
         "how many workers: a number, `'max'` (every usable CPU) or `'auto'` (usable CPUs less `reserveCores`, no more than memory allows)",
-    ),
-    Key::new("reserveCores", Kind::Whole { min: 0, max: 1024 }, "CPUs that `'auto'` leaves to others"),
+    ).with_default(r#""auto""#),
+    Key::new("reserveCores", Kind::Whole { min: 0, max: 1024 }, "CPUs that `'auto'` leaves to others").with_default("0"),
     Key::new(
         "exec",
         Kind::Text,
         "the script of the workers, a path from their folder or a file URL (default: the running one)",
-    ),
-    Key::new("args", Kind::Texts, "its arguments (default: the primary's)"),
-    Key::new("execArgv", Kind::Texts, "the runtime's arguments (default: the primary's)"),
+    ).with_default("null"),
+    Key::new("args", Kind::Texts, "its arguments (default: the primary's)").with_default("null"),
+    Key::new("execArgv", Kind::Texts, "the runtime's arguments (default: the primary's)").with_default("null"),
     Key::new(
         "env",
         Kind::Shaped(&ENVIRONMENT),
         "variables the workers get besides the primary's; null leaves one out",
-    ),
-    Key::new("cwd", Kind::Text, "their working directory (default: the primary's when the cluster is made)"),
-    Key::new("interpreter", Kind::Text, "the program that runs the script (default: the primary's own)"),
+    ).with_default("{}"),
+    Key::new("cwd", Kind::Text, "their working directory (default: the primary's when the cluster is made)").with_default("null"),
+    Key::new("interpreter", Kind::Text, "the program that runs the script (default: the primary's own)").with_default("null"),
 ];
 
 const WORKERS: Shape =
