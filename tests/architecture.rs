@@ -345,6 +345,26 @@ fn dependencies_point_one_way() {
 }
 
 #[test]
+fn every_file_is_a_module_of_the_crate() {
+    let sources = sources("src", "rs");
+    let declares = |parent: &[String], name: &str| {
+        let declared = |line: &str| {
+            let line = line.trim_start_matches("pub(crate) ").trim_start_matches("pub(super) ");
+            line.trim_start_matches("pub ") == format!("mod {name};")
+        };
+        sources
+            .iter()
+            .any(|source| source.module() == parent && source.text.lines().map(str::trim).any(declared))
+    };
+    let fault = |source: &Source| {
+        let module = source.module();
+        let (name, parent) = module.split_last()?;
+        (!declares(parent, name)).then(|| format!("{}: no `mod {name};` names it", source.file))
+    };
+    none(sources.iter().filter_map(fault).collect());
+}
+
+#[test]
 fn no_modules_of_a_folder_use_each_other_in_a_circle() {
     let fault = |(folder, uses): (Vec<String>, Uses)| {
         Some(format!("src/{}: {}", folder.join("/"), circle(&uses)?.join(" -> ")))
