@@ -185,12 +185,34 @@ class MessageEndpoint {
     const content = encode(message, this.advanced);
     const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
     this.broadcasts += 1;
-    const id = `${process.pid}-${this.broadcasts}`;
-    const here = targets.filter(({ name }) => name >= 0).map(({ name }) => name);
-    const requests = this.requestAll(here, kind, content, timeout);
-    const responseOf = (/** @type {{ slot: string, name: number }} */ { slot, name }) =>
-      name < 0 ? Promise.reject(notThere(slot)) : requests[here.indexOf(name)];
-    return Promise.all(targets.map((target) => this.outcomeOf(responseOf(target), target.slot, id)));
+    const correlationId = `${process.pid}-${this.broadcasts}`;
+    const here = targets.filter(({ name }) => name >= 0);
+    const requests = this.requestAll(here.map(({ name }) => name), kind, content, timeout);
+    return new Promise((resolve) => {
+      /** @type {any[]} */
+      const responses = [];
+      let left = targets.length;
+      if (left === 0) resolve(responses);
+      const settle = (/** @type {number} */ at, /** @type {any} */ response) => {
+        responses[at] = response;
+        left -= 1;
+        if (left === 0) resolve(responses);
+      };
+      let sent = 0;
+      targets.forEach(({ slot, name }, at) => {
+        const id = `${correlationId}-${slot}`;
+        // Literals: a spread costs as much as all the rest of a response.
+        const fails = (/** @type {any} */ { message: error, code }) =>
+          settle(at, { id, correlationId, workerId: slot, success: false, error, code, timestamp: Date.now() });
+        if (name < 0) return fails(notThere(slot));
+        const request = requests[sent++];
+        if (typeof request !== 'number') return fails(failed(request));
+        this.pending.set(request, {
+          resolve: (data) => settle(at, { id, correlationId, workerId: slot, success: true, data, timestamp: Date.now() }),
+          reject: fails,
+        });
+      });
+    });
   }
 
   /**
@@ -200,36 +222,11 @@ class MessageEndpoint {
    * @param {string} kind
    * @param {{ format: number, body: string | Buffer }} content
    * @param {number} timeout
-   * @returns {Promise<any>[]} the response of each
+   * @returns {any[]} for each receiver the id of the request, or why it was not sent, as the core says it
    */
   requestAll(receivers, kind, { format, body }, timeout) {
     if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
-    const sent = this.wire.requestAll(receivers, timeout, kind, format, body);
-    return sent.map(
-      (/** @type {any} */ id) =>
-        new Promise((resolve, reject) => {
-          if (typeof id === 'number') this.pending.set(id, { resolve, reject });
-          else reject(failed(id));
-        }),
-    );
-  }
-
-  /**
-   * What a broadcast tells of one worker.
-   *
-   * @param {Promise<any>} answered
-   * @param {string} slot
-   * @param {string} correlationId
-   */
-  async outcomeOf(answered, slot, correlationId) {
-    const response = { id: `${correlationId}-${slot}`, correlationId, workerId: slot };
-    try {
-      const data = await answered;
-      return { ...response, success: true, data, timestamp: Date.now() };
-    } catch (error) {
-      const { message, code } = /** @type {any} */ (error);
-      return { ...response, success: false, error: message, code, timestamp: Date.now() };
-    }
+    return this.wire.requestAll(receivers, timeout, kind, format, body);
   }
 
   /**

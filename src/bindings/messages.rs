@@ -18,8 +18,7 @@ use serde_json::{Value, json};
 use super::raw::{Callback, Item, append_bytes};
 use crate::error::{Code, Error, Result};
 use crate::ipc::endpoint::Outgoing;
-use crate::ipc::frame::Frame;
-use crate::ipc::message::{Envelope, Format, Peer, What};
+use crate::ipc::message::{Body, Format, Message, Peer, SHARED, What};
 use crate::metrics::memory::{SharedMemory, Target};
 use crate::model::WorkerId;
 
@@ -41,12 +40,9 @@ pub const GENERATIONS: f64 = 65_536.0;
 
 thread_local! {
     static ERROR: RefCell<Option<Error>> = const { RefCell::new(None) };
-    /// Types and bodies on their way into the core; kept, because most are small.
-    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    /// A type and a small body on their way into the core.
+    static BYTES: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
-
-/// What a body may leave allocated.
-const KEEP: usize = 4 << 20;
 
 /// Why the last message was not sent: `{ code, message, details }`.
 #[napi(js_name = "postError")]
@@ -86,14 +82,9 @@ pub fn post(
     body: &Unknown<'_>,
     send: impl FnOnce(&Outgoing<'_>) -> Result<u32>,
 ) -> f64 {
-    let sent = BODY.with_borrow_mut(|bytes| {
-        bytes.clear();
-        bytes.shrink_to(KEEP);
-        outgoing(&asked, kind, body, bytes).and_then(|outgoing| send(&outgoing))
-    });
-    match sent {
-        Ok(id) => f64::from(id),
-        Err(error) => {
+    match with_outgoing(&asked, kind, body, send) {
+        Ok(Ok(id)) => f64::from(id),
+        Ok(Err(error)) | Err(error) => {
             ERROR.set(Some(error));
             REFUSED
         }
@@ -110,25 +101,21 @@ pub fn request_all(
     send: impl Fn(&Outgoing<'_>) -> Result<u32>,
 ) -> Value {
     let outcome = |sent: Result<u32>| sent.map_or_else(|error| json!(error), Value::from);
-    BODY.with_borrow_mut(|bytes| {
-        bytes.clear();
-        bytes.shrink_to(KEEP);
-        match outgoing(&asked, kind, body, bytes) {
-            Ok(request) => {
-                let to = |name: &f64| Outgoing { to: peer_of(*name), ..request };
-                receivers.iter().map(|name| outcome(send(&to(name)))).collect()
-            }
-            Err(error) => receivers.iter().map(|_| json!(error)).collect(),
-        }
-    })
+    let to_all = |request: &Outgoing<'_>| {
+        let to = |name: &f64| Outgoing { to: peer_of(*name), ..*request };
+        receivers.iter().map(|name| outcome(send(&to(name)))).collect()
+    };
+    with_outgoing(&asked, kind, body, to_all)
+        .unwrap_or_else(|error| receivers.iter().map(|_| json!(error)).collect())
 }
 
-fn outgoing<'a>(
+/// Reads a message from JavaScript and gives it to `send`.
+fn with_outgoing<T>(
     asked: &Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
-    bytes: &'a mut Vec<u8>,
-) -> Result<Outgoing<'a>> {
+    send: impl FnOnce(&Outgoing<'_>) -> T,
+) -> Result<T> {
     let format = match asked.format {
         0 => Format::Json,
         1 => Format::Clone,
@@ -143,42 +130,50 @@ fn outgoing<'a>(
     let unreadable = |why: &dyn std::fmt::Display| {
         Error::new(Code::InvalidArgument, format!("the message cannot be read: {why}"))
     };
-    append_bytes(kind, true, bytes).map_err(|error| unreadable(&error))?;
-    let length = bytes.len();
-    append_bytes(body, format == Format::Json, bytes).map_err(|error| unreadable(&error))?;
-    let (kind, body) = bytes.split_at(length);
-    let kind = std::str::from_utf8(kind).map_err(|error| unreadable(&error))?;
     let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));
-    let to = peer_of(asked.to);
-    Ok(Outgoing { to, what, answers: asked.answers, timeout, format, kind, body })
+    let (to, answers) = (peer_of(asked.to), asked.answers);
+    BYTES.with_borrow_mut(|(kind_bytes, body_bytes)| {
+        kind_bytes.clear();
+        append_bytes(kind, true, kind_bytes).map_err(|error| unreadable(&error))?;
+        let kind = std::str::from_utf8(kind_bytes).map_err(|error| unreadable(&error))?;
+        body_bytes.clear();
+        append_bytes(body, format == Format::Json, body_bytes).map_err(|error| unreadable(&error))?;
+        if body_bytes.len() < SHARED {
+            let body = Body::Copied(body_bytes);
+            return Ok(send(&Outgoing { to, what, answers, timeout, format, kind, body }));
+        }
+        let mut shared = std::mem::take(body_bytes);
+        // A text was given room for three bytes a character.
+        shared.shrink_to_fit();
+        let body = Body::Shared(&shared.into());
+        Ok(send(&Outgoing { to, what, answers, timeout, format, kind, body }))
+    })
 }
 
 /// Messages in one call: JavaScript takes only so many arguments.
 const MAX: usize = 64;
 
 /// Gives what has come to JavaScript.
-pub fn deliver(to: &Callback, frames: &[Frame]) {
-    for some in frames.chunks(MAX) {
+pub fn deliver(to: &Callback, messages: &[Message]) {
+    for some in messages.chunks(MAX) {
         // A call that cannot be made ends in an uncaught exception or with the environment.
         let _ = to.call_with(items(some));
     }
 }
 
-fn items(frames: &[Frame]) -> impl Iterator<Item = Item<'_>> {
-    frames.iter().flat_map(|frame| {
-        let read = Envelope::read(&frame.payload);
-        let items = read.map(|(Envelope { peer, what, format, kind }, body)| {
-            let is_answer = matches!(what, What::Answer | What::Failure);
-            let id = if is_answer { frame.header.answers } else { frame.header.id };
-            [
-                Item::Number(name_of(peer)),
-                Item::Number(f64::from(id) * 16.0 + f64::from(format as u8 * 4 + what as u8)),
-                // Whoever asked knows of which type.
-                if is_answer { Item::Number(0.0) } else { Item::Text(kind.as_bytes()) },
-                if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
-            ]
-        });
-        items.into_iter().flatten()
+fn items(messages: &[Message]) -> impl Iterator<Item = Item<'_>> {
+    messages.iter().flat_map(|message| {
+        let Message { peer, what, format, .. } = *message;
+        let is_answer = matches!(what, What::Answer | What::Failure);
+        let id = if is_answer { message.answers } else { message.id };
+        let body = message.body();
+        [
+            Item::Number(name_of(peer)),
+            Item::Number(f64::from(id) * 16.0 + f64::from(format as u8 * 4 + what as u8)),
+            // Whoever asked knows of which type.
+            if is_answer { Item::Number(0.0) } else { Item::Text(message.kind().as_bytes()) },
+            if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
+        ]
     })
 }
 

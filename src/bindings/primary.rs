@@ -19,7 +19,7 @@ use super::outcome;
 use super::raw::Callback;
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, ListenOptions, StopSignal};
-use crate::ipc::frame::Frame;
+use crate::ipc::message::Message;
 use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
 use crate::model::{Command, WorkerId};
@@ -189,7 +189,7 @@ impl NativePrimary {
             let call =
                 Callback::new(env, &deliver, &deliver).map_err(|error| Error::system("callback", &error))?;
             let uv = super::event_loop(env)?;
-            let deliver = Box::new(move |frames: &[Frame]| messages::deliver(&call, frames));
+            let deliver = Box::new(move |come: &[Message]| messages::deliver(&call, come));
             primary.endpoint(uv, deliver).map_err(|error| Error::system("event loop", &error))
         };
         match start() {

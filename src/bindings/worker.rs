@@ -84,7 +84,7 @@ pub fn start_worker(
             // A call that cannot be made ends in an uncaught exception or with the environment.
             connections: Box::new(move |group, count| drop(on_connections.call(group, count))),
             notice: Box::new(move |notice, number| drop(on_notice.call(kind(notice), number))),
-            messages: Box::new(move |frames| deliver(&on_messages, frames)),
+            messages: Box::new(move |messages| deliver(&on_messages, messages)),
         };
         let event_loop = super::event_loop(env)?;
         let attachment = ATTACHED.take().ok_or_else(|| Error::new(Code::NotClustered, "not attached"))?;

@@ -7,6 +7,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use bytes::Bytes;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
@@ -15,6 +16,7 @@ use zeroize::Zeroize;
 
 use super::crypto::{Key, Opener, Sealer, TAG};
 use super::frame::{Decoder, FRAGMENT, Frame, FrameError, HEADER, Header, Kind, MAX_CONTROL};
+use super::message::Body;
 use crate::sys::hidden::Hidden;
 
 /// The most that one read gives.
@@ -27,10 +29,21 @@ const MAX_DESCRIPTORS: usize = 8;
 const CHUNK: usize = 16 * 1024;
 /// What an emptied wire may keep for the next time.
 const KEEP: usize = 256 * 1024;
+/// The beginning of a frame of a message, the longest that most reads leave.
+const TAIL: usize = HEADER + FRAGMENT + TAG;
+/// Parts of a wire in one write.
+const SLICES: usize = 8;
 
 thread_local! {
-    /// Every read of a thread goes through here: a channel without traffic holds no memory.
-    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
+    /// Every read of a thread goes here, and frames are made of it where it lies: a channel without traffic holds no
+    /// memory. Empty while a channel has it.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+fn take_scratch() -> Vec<u8> {
+    let mut scratch = SCRATCH.take();
+    scratch.resize(TAIL + READ, 0);
+    scratch
 }
 
 /// The reading half: bytes and descriptors in, frames out.
@@ -40,6 +53,8 @@ pub struct Receiver {
     descriptors: VecDeque<OwnedFd>,
     /// Keys may be among what is read.
     awaits_keys: bool,
+    /// The decoder has the thread's scratch.
+    has_scratch: bool,
 }
 
 impl Receiver {
@@ -69,30 +84,33 @@ impl Receiver {
     /// # Errors
     /// WouldBlock when nothing is there; otherwise the channel is broken.
     pub fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        SCRATCH.with_borrow_mut(|scratch| self.fill_through(socket, scratch))
+        self.return_scratch();
+        let mut scratch = take_scratch();
+        if self.awaits_keys || self.decoder.waiting() > TAIL {
+            let read = receive(socket, &mut scratch[..READ], &mut self.descriptors);
+            if let Ok(bytes) = read {
+                self.decoder.push(&scratch[..bytes]);
+                if self.awaits_keys {
+                    scratch[..bytes].zeroize();
+                }
+            }
+            SCRATCH.set(scratch);
+            return read;
+        }
+        self.decoder.lend(scratch);
+        self.has_scratch = true;
+        let read = receive(socket, &mut self.decoder.room()[..READ], &mut self.descriptors);
+        match read {
+            Ok(bytes) => self.decoder.fill(bytes),
+            Err(_) => self.return_scratch(),
+        }
+        read
     }
 
-    fn fill_through(&mut self, socket: BorrowedFd<'_>, scratch: &mut [u8]) -> io::Result<usize> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let message = recvmsg(socket, &mut [IoSliceMut::new(scratch)], &mut control, flags)?;
-        for part in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(fds) = part {
-                self.descriptors.extend(fds);
-            }
+    fn return_scratch(&mut self) {
+        if std::mem::take(&mut self.has_scratch) {
+            SCRATCH.set(self.decoder.give_back());
         }
-        if message.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(io::Error::other(
-                "a descriptor was lost: this process is at its limit of open files",
-            ));
-        }
-        let bytes = &mut scratch[..message.bytes];
-        self.decoder.push(bytes);
-        if self.awaits_keys {
-            bytes.zeroize();
-        }
-        Ok(message.bytes)
     }
 
     /// The next whole frame and the descriptor that came with it.
@@ -100,7 +118,10 @@ impl Receiver {
     /// # Errors
     /// The peer broke the protocol; the channel must be ended.
     pub fn next_frame(&mut self) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
-        let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? else { return Ok(None) };
+        let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? else {
+            self.return_scratch();
+            return Ok(None);
+        };
         if !frame.header.descriptor {
             return Ok(Some((frame, None)));
         }
@@ -109,6 +130,27 @@ impl Receiver {
             None => Err(io::Error::other("a frame that promises a descriptor came without one")),
         }
     }
+}
+
+/// Bytes into `into`, and the descriptors beside them behind `descriptors`.
+fn receive(
+    socket: BorrowedFd<'_>,
+    into: &mut [u8],
+    descriptors: &mut VecDeque<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let message = recvmsg(socket, &mut [IoSliceMut::new(into)], &mut control, flags)?;
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(fds) = part {
+            descriptors.extend(fds);
+        }
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other("a descriptor was lost: this process is at its limit of open files"));
+    }
+    Ok(message.bytes)
 }
 
 /// What waits before the messages.
@@ -122,19 +164,90 @@ enum Urgent {
     Seal(Hidden<Sealer>),
 }
 
+/// What waits behind them.
+enum Bulk {
+    /// A number of whole frames, not sealed yet.
+    Chunk(Vec<u8>),
+    /// One frame: `head` and then `body`, which others may have a share of.
+    Frame { header: Header, head: Vec<u8>, body: Bytes },
+}
+
+/// Frames as the socket gets them: bytes of its own, and between them what others have a share of.
+#[derive(Default)]
+struct Wire {
+    own: Vec<u8>,
+    /// Each comes where `own` had this length.
+    shared: Vec<(usize, Bytes)>,
+    length: usize,
+    /// Bytes that have gone.
+    written: usize,
+}
+
+impl Wire {
+    fn is_empty(&self) -> bool {
+        self.written == self.length
+    }
+
+    /// Everything has gone; room for the next time is kept.
+    fn clear(&mut self) {
+        self.own.clear();
+        self.shared.clear();
+        (self.length, self.written) = (0, 0);
+    }
+
+    /// Adds a frame that consists of these parts, sealed if there is a sealer.
+    fn add(&mut self, sealer: Option<&mut Sealer>, header: Header, parts: [&[u8]; 2]) {
+        let start = self.own.len();
+        let payload: usize = parts.iter().map(|part| part.len()).sum();
+        let tag = if sealer.is_some() { TAG } else { 0 };
+        let head = header.write((payload + tag) as u32);
+        self.own.extend_from_slice(&head);
+        parts.iter().for_each(|part| self.own.extend_from_slice(part));
+        if let Some(sealer) = sealer {
+            let tag = sealer.seal(&head, &mut self.own[start + HEADER..]);
+            self.own.extend_from_slice(&tag);
+        }
+        self.length += self.own.len() - start;
+    }
+
+    /// Adds a frame that is not sealed; its body is not copied.
+    fn add_shared(&mut self, header: Header, head: &[u8], body: Bytes) {
+        self.own.extend_from_slice(&header.write((head.len() + body.len()) as u32));
+        self.own.extend_from_slice(head);
+        self.length += HEADER + head.len() + body.len();
+        self.shared.push((self.own.len(), body));
+    }
+
+    /// What has not gone, as far as the slices reach; how many there are.
+    fn rest<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
+        let (mut count, mut gone, mut from) = (0, self.written, 0);
+        let shared = self.shared.iter().map(|(at, bytes)| (*at, &bytes[..]));
+        for (at, shared) in shared.chain([(self.own.len(), &[][..])]) {
+            for part in [&self.own[from..at], shared] {
+                let skipped = gone.min(part.len());
+                gone -= skipped;
+                if skipped < part.len() && count < SLICES {
+                    slices[count] = IoSlice::new(&part[skipped..]);
+                    count += 1;
+                }
+            }
+            from = at;
+        }
+        count
+    }
+}
+
 /// The writing half: control frames and messages wait here until the socket takes them, control frames first.
 #[derive(Default)]
 pub struct Sender {
     urgent: VecDeque<Urgent>,
-    /// Frames of messages, not sealed yet, a number of whole ones in each chunk; `taken` bytes of the first chunk have
-    /// gone on. In chunks, so that nothing is moved up when something goes.
-    bulk: VecDeque<Vec<u8>>,
+    /// Messages in frames; `taken` bytes of the first chunk have gone on. In chunks, so that nothing is moved up when
+    /// something goes.
+    bulk: VecDeque<Bulk>,
     taken: usize,
     /// Bytes in `bulk` that have not gone on.
     queued: usize,
-    /// Frames as the socket gets them; `written` of its bytes have gone.
-    wire: Vec<u8>,
-    written: usize,
+    wire: Wire,
     /// Travels with the next byte of `wire`.
     descriptor: Option<OwnedFd>,
     sealer: Option<Hidden<Sealer>>,
@@ -195,17 +308,49 @@ impl Sender {
         }
     }
 
+    /// Queues a message, `head` and then `body`, in frames; the body is not copied before it must be.
+    pub fn push_shared(&mut self, id: u32, answers: u32, head: &[&[u8]], body: &Bytes) {
+        self.drop_kept();
+        let mut head = head.concat();
+        let mut at = 0;
+        // The head of a message fits a frame.
+        loop {
+            let room = (body.len() - at).min(FRAGMENT - head.len());
+            let more = at + room < body.len();
+            let header = Header { kind: Kind::Message, id, answers, descriptor: false, more };
+            self.queued += HEADER + head.len() + room;
+            let (head, body) = (std::mem::take(&mut head), body.slice(at..at + room));
+            self.bulk.push_back(Bulk::Frame { header, head, body });
+            at += room;
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Queues a message, `head` and then `body`, in frames.
+    pub fn push_parts(&mut self, id: u32, answers: u32, [first, second]: [&[u8]; 2], body: Body<'_>) {
+        match body {
+            Body::Copied(bytes) => self.push_message(id, answers, &[first, second, bytes]),
+            Body::Shared(bytes) => self.push_shared(id, answers, &[first, second], bytes),
+        }
+    }
+
+    /// Lets go of a chunk that was kept from the last time.
+    fn drop_kept(&mut self) {
+        if matches!(self.bulk.back(), Some(Bulk::Chunk(chunk)) if chunk.is_empty()) {
+            self.bulk.pop_back();
+        }
+    }
+
     /// The header of a frame for what is `left` of a message; how much of it has room there.
     fn begin_fragment(&mut self, id: u32, answers: u32, left: usize) -> usize {
         let room = left.min(FRAGMENT);
         let header = Header { kind: Kind::Message, id, answers, descriptor: false, more: left > room };
-        let fits = self.bulk.back().is_some_and(|chunk| chunk.len() + HEADER + room <= chunk.capacity());
-        if !fits {
-            if self.bulk.back().is_some_and(Vec::is_empty) {
-                // Kept from the last time, and too small for this.
-                self.bulk.pop_back();
-            }
-            self.bulk.push_back(Vec::with_capacity(CHUNK.max(HEADER + room)));
+        let fits = |chunk: &Vec<u8>| chunk.len() + HEADER + room <= chunk.capacity();
+        if !matches!(self.bulk.back(), Some(Bulk::Chunk(chunk)) if fits(chunk)) {
+            self.drop_kept();
+            self.bulk.push_back(Bulk::Chunk(Vec::with_capacity(CHUNK.max(HEADER + room))));
         }
         // A fragment's length always fits.
         self.append(&header.write(room as u32));
@@ -213,19 +358,19 @@ impl Sender {
     }
 
     fn append(&mut self, bytes: &[u8]) {
-        if let Some(chunk) = self.bulk.back_mut() {
+        if let Some(Bulk::Chunk(chunk)) = self.bulk.back_mut() {
             chunk.extend_from_slice(bytes);
             self.queued += bytes.len();
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.urgent.is_empty() && self.queued == 0 && self.written == self.wire.len()
+        self.urgent.is_empty() && self.queued == 0 && self.wire.is_empty()
     }
 
     /// No control frame waits; messages may.
     pub fn has_sent_control(&self) -> bool {
-        self.urgent.is_empty() && self.written == self.wire.len()
+        self.urgent.is_empty() && self.wire.is_empty()
     }
 
     /// Bytes of messages that have not gone on.
@@ -239,15 +384,14 @@ impl Sender {
     /// WouldBlock when the rest must wait; otherwise the channel is broken.
     pub fn flush(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         loop {
-            while self.written < self.wire.len() {
+            while !self.wire.is_empty() {
                 self.write(socket)?;
             }
             self.wire.clear();
-            self.written = 0;
             self.wipes &= !self.urgent.is_empty();
             self.refill();
             if self.wire.is_empty() {
-                self.wire.shrink_to(KEEP);
+                self.wire.own.shrink_to(KEEP);
                 return Ok(());
             }
         }
@@ -261,16 +405,18 @@ impl Sender {
             // One descriptor always fits the space that was made for one.
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
-        let rest = [IoSlice::new(&self.wire[self.written..])];
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = self.wire.rest(&mut slices);
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        match sendmsg(socket, &rest, &mut control, flags) {
+        match sendmsg(socket, &slices[..count], &mut control, flags) {
             Ok(sent) => {
                 // The descriptor went with the first byte: the rest goes without.
                 self.descriptor = None;
-                if self.wipes {
-                    self.wire[self.written..self.written + sent].zeroize();
+                // A wire with keys shares nothing.
+                if self.wipes && self.wire.shared.is_empty() {
+                    self.wire.own[self.wire.written..][..sent].zeroize();
                 }
-                self.written += sent;
+                self.wire.written += sent;
                 Ok(())
             }
             Err(rustix::io::Errno::INTR) => Ok(()),
@@ -287,7 +433,7 @@ impl Sender {
                     return self.urgent.push_front(next);
                 }
                 Urgent::Frame { header, mut payload, descriptor } => {
-                    seal_onto(&mut self.wire, self.sealer.as_deref_mut(), header, &payload);
+                    self.wire.add(self.sealer.as_deref_mut(), header, [&payload, &[]]);
                     if header.kind == Kind::Keys {
                         payload.zeroize();
                     }
@@ -295,41 +441,47 @@ impl Sender {
                 }
             }
         }
-        while self.wire.len() < WRITE && self.take_fragment() {}
+        while self.wire.length < WRITE && self.take_fragment() {}
     }
 
-    /// Seals the next frame of a message onto the wire; false when there is none.
+    /// Puts the next frame of a message on the wire, sealed if this channel is; false when there is none.
     fn take_fragment(&mut self) -> bool {
-        let is_last = self.bulk.len() == 1;
-        let Some(chunk) = self.bulk.front_mut() else { return false };
-        let Some((head, body)) = chunk[self.taken..].split_first_chunk::<HEADER>() else { return false };
+        match self.bulk.pop_front() {
+            Some(Bulk::Frame { header, head, body }) => {
+                self.queued -= HEADER + head.len() + body.len();
+                if self.sealer.is_some() || self.wipes {
+                    self.wire.add(self.sealer.as_deref_mut(), header, [&head, &body]);
+                } else {
+                    self.wire.add_shared(header, &head, body);
+                }
+                true
+            }
+            Some(Bulk::Chunk(chunk)) => self.take_from(chunk),
+            None => false,
+        }
+    }
+
+    /// The same for the next frame of the first chunk.
+    fn take_from(&mut self, mut chunk: Vec<u8>) -> bool {
+        let next = chunk[self.taken..].split_first_chunk::<HEADER>();
         // What stands there was written by `begin_fragment`.
-        let Ok((header, length)) = Header::read(head) else { return false };
-        seal_onto(&mut self.wire, self.sealer.as_deref_mut(), header, &body[..length]);
+        let read = next.and_then(|(head, body)| Some((Header::read(head).ok()?, body)));
+        let Some(((header, length), body)) = read else {
+            self.bulk.push_front(Bulk::Chunk(chunk));
+            return false;
+        };
+        self.wire.add(self.sealer.as_deref_mut(), header, [&body[..length], &[]]);
         self.taken += HEADER + length;
         self.queued -= HEADER + length;
         if self.taken == chunk.len() {
             self.taken = 0;
-            if is_last {
-                // Kept for the next time.
-                chunk.clear();
-            } else {
-                self.bulk.pop_front();
-            }
+            chunk.clear();
+        }
+        // An empty one is kept for the next time.
+        if !chunk.is_empty() || self.bulk.is_empty() {
+            self.bulk.push_front(Bulk::Chunk(chunk));
         }
         true
-    }
-}
-
-fn seal_onto(wire: &mut Vec<u8>, sealer: Option<&mut Sealer>, header: Header, payload: &[u8]) {
-    let tag = if sealer.is_some() { TAG } else { 0 };
-    let head = header.write((payload.len() + tag) as u32);
-    wire.extend_from_slice(&head);
-    let at = wire.len();
-    wire.extend_from_slice(payload);
-    if let Some(sealer) = sealer {
-        let tag = sealer.seal(&head, &mut wire[at..]);
-        wire.extend_from_slice(&tag);
     }
 }
 

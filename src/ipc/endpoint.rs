@@ -1,13 +1,12 @@
 //! A process's own side of messages: its questions that wait for an answer, and what has come for its program. It
 //! moves nothing; whoever owns the channels hands frames in and takes what is for the program out.
 
-use std::collections::HashMap;
 use std::io;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::frame::Frame;
-use super::message::{Envelope, Format, Peer, What};
-use super::pending_requests::{Full, PendingRequests};
+use super::message::{Body, Envelope, Format, Message, Peer, What};
+use super::pending_requests::{Full, PendingRequests, Request};
 use crate::error::{Code, Error};
 use crate::sys::uv::{Loop, Timer};
 
@@ -44,7 +43,7 @@ pub struct Outgoing<'a> {
     pub timeout: Option<Duration>,
     pub format: Format,
     pub kind: &'a str,
-    pub body: &'a [u8],
+    pub body: Body<'a>,
 }
 
 impl Outgoing<'_> {
@@ -59,17 +58,18 @@ pub struct Endpoint {
     pending: PendingRequests,
     clock: Instant,
     timer: Timer,
-    /// For which time the timer is set.
-    set_for: Option<Duration>,
-    inbox: Vec<Frame>,
-    /// The type and the time of each question that waits.
-    asked: HashMap<u32, (String, Duration)>,
+    /// No question that waits is due before; None when none waits. The timer is set for it, unless it has fired.
+    due: Option<Duration>,
+    has_fired: bool,
+    inbox: Vec<Message>,
+    /// The type of the last question, which most often is the next one's.
+    last_kind: Rc<str>,
     /// None: nobody wants to know.
     tally: Option<Box<dyn Tally>>,
 }
 
 impl Endpoint {
-    /// `late` is called when the time of a question is over; it is to call `woken` and take what has come.
+    /// `late` is called when the time of a question may be over; it is to call `woken` and take what has come.
     pub fn new(
         on: Loop,
         limits: Limits,
@@ -81,9 +81,10 @@ impl Endpoint {
             pending: PendingRequests::new(limits.max_pending),
             clock: Instant::now(),
             timer: Timer::new(on, late)?,
-            set_for: None,
+            due: None,
+            has_fired: false,
             inbox: Vec::new(),
-            asked: HashMap::new(),
+            last_kind: Rc::default(),
             tally,
         })
     }
@@ -98,7 +99,7 @@ impl Endpoint {
         }
     }
 
-    /// Hands a message to `put` as id, id that it answers, and parts. `waiting`: bytes that its way has not carried
+    /// Hands a message to `put` as id, id that it answers, the two parts of its envelope, and body. `waiting`: bytes that its way has not carried
     /// off yet. The id of a question; 0 for anything else.
     ///
     /// # Errors
@@ -108,9 +109,9 @@ impl Endpoint {
         outgoing: &Outgoing<'_>,
         envelope: Envelope<'_>,
         waiting: usize,
-        put: impl FnOnce(u32, u32, &[&[u8]]),
+        put: impl FnOnce(u32, u32, [&[u8]; 2], Body<'_>),
     ) -> Result<u32, Error> {
-        self.admit(outgoing.body.len(), waiting)?;
+        self.admit(outgoing.body.bytes().len(), waiting)?;
         let id = match outgoing.what {
             What::Request => self.ask(outgoing.to, outgoing.kind, outgoing.timeout)?,
             What::Notify => {
@@ -119,7 +120,8 @@ impl Endpoint {
             }
             What::Answer | What::Failure => 0,
         };
-        put(id, outgoing.answers, &[&envelope.write(), outgoing.body]);
+        let (head, kind) = envelope.parts();
+        put(id, outgoing.answers, [&head, kind], outgoing.body);
         Ok(id)
     }
 
@@ -133,49 +135,51 @@ impl Endpoint {
     }
 
     fn ask(&mut self, peer: Peer, kind: &str, timeout: Option<Duration>) -> Result<u32, Error> {
-        let now = self.clock.elapsed();
-        let until = now + timeout.unwrap_or(self.limits.timeout);
-        let id = self.pending.ask(peer, until).map_err(|Full| queue_full())?;
-        self.asked.insert(id, (kind.to_owned(), now));
+        if *self.last_kind != *kind {
+            self.last_kind = kind.into();
+        }
+        let since = self.clock.elapsed();
+        let until = since + timeout.unwrap_or(self.limits.timeout);
+        let request = Request { peer, since, until, kind: self.last_kind.clone() };
+        let id = self.pending.ask(request).map_err(|Full| queue_full())?;
         self.count(|tally| tally.sent(kind));
-        self.set_timer();
+        if self.due.is_none_or(|due| until < due) {
+            self.wake_at(Some(until));
+        }
         Ok(id)
     }
 
-    /// A message from `from`; answers to questions that nobody asked are dropped.
-    pub fn receive(&mut self, from: Peer, frame: Frame) {
-        let Some((envelope, _)) = Envelope::read(&frame.payload) else { return };
-        match envelope.what {
+    /// A message from `from`, whatever its envelope says; answers to questions that nobody asked are dropped.
+    pub fn receive(&mut self, from: Peer, mut message: Message) {
+        match message.what {
             What::Notify | What::Request => {
-                self.count(|tally| tally.received(envelope.kind));
+                self.count(|tally| tally.received(message.kind()));
             }
             What::Answer | What::Failure => {
-                if !self.pending.answered(from, frame.header.answers) {
-                    return;
-                }
-                let failed = envelope.what == What::Failure;
-                self.settled(frame.header.answers, failed);
+                let Some(request) = self.pending.answered(from, message.answers) else { return };
+                self.settled(&request, message.what == What::Failure);
             }
         }
-        self.inbox.push(frame);
+        message.peer = from;
+        self.inbox.push(message);
     }
 
-    fn settled(&mut self, id: u32, failed: bool) {
-        let Some((kind, since)) = self.asked.remove(&id) else { return };
-        let waited = self.clock.elapsed().saturating_sub(since);
-        self.count(|tally| tally.settled(&kind, failed, waited));
+    fn settled(&mut self, request: &Request, failed: bool) {
+        if let Some(tally) = &mut self.tally {
+            tally.settled(&request.kind, failed, self.clock.elapsed().saturating_sub(request.since));
+        }
     }
 
     /// The peer will answer nothing any more.
     pub fn gone(&mut self, peer: Peer) {
-        let ids = self.pending.gone(peer);
-        if ids.is_empty() {
+        let requests = self.pending.gone(peer);
+        if requests.is_empty() {
             return;
         }
         let error = gone(peer);
-        for id in ids {
-            self.settled(id, true);
-            self.inbox.push(Frame::failure(peer, id, &error));
+        for (id, request) in requests {
+            self.settled(&request, true);
+            self.inbox.push(Message::failure(peer, id, &error));
         }
     }
 
@@ -186,35 +190,42 @@ impl Endpoint {
 
     /// The timer has fired, perhaps a moment early: the loop's clock is as old as its turn.
     pub fn woken(&mut self) {
-        self.set_for = None;
+        self.has_fired = true;
     }
 
     /// What has come for the program, and what will not come any more.
-    pub fn take(&mut self) -> Vec<Frame> {
-        let late = self.pending.late(self.clock.elapsed());
-        if !late.is_empty() {
-            let error = Error::new(Code::MessageTimeout, "No answer came in time");
-            for id in late {
-                self.settled(id, true);
-                self.inbox.push(Frame::failure(Peer::Primary, id, &error));
-            }
+    pub fn take(&mut self) -> Vec<Message> {
+        if let Some(due) = self.due {
+            self.look_for_late(due);
         }
-        self.set_timer();
         std::mem::take(&mut self.inbox)
     }
 
-    /// Wakes the loop for the next question whose time is over, and keeps it alive as long as one waits.
-    fn set_timer(&mut self) {
-        let due = self.pending.next_due();
-        if due == self.set_for {
-            return;
+    fn look_for_late(&mut self, due: Duration) {
+        if self.pending.is_empty() {
+            return self.wake_at(None);
         }
+        let now = self.clock.elapsed();
+        if due <= now {
+            let error = Error::new(Code::MessageTimeout, "No answer came in time");
+            for (id, request) in self.pending.late(now) {
+                self.settled(&request, true);
+                self.inbox.push(Message::failure(Peer::Primary, id, &error));
+            }
+            self.wake_at(self.pending.next_due());
+        } else if self.has_fired {
+            self.wake_at(self.due);
+        }
+    }
+
+    /// Wakes the loop for the next question whose time may be over, and keeps it alive as long as one waits.
+    fn wake_at(&mut self, due: Option<Duration>) {
         match due {
-            Some(due) => {
-                if self.set_for.is_none() {
+            Some(at) => {
+                if self.due.is_none() {
                     self.timer.hold(true);
                 }
-                let left = due.saturating_sub(self.clock.elapsed());
+                let left = at.saturating_sub(self.clock.elapsed());
                 self.timer.set(left.as_millis() as u64 + 1);
             }
             None => {
@@ -222,7 +233,7 @@ impl Endpoint {
                 self.timer.hold(false);
             }
         }
-        self.set_for = due;
+        (self.due, self.has_fired) = (due, false);
     }
 }
 

@@ -18,12 +18,9 @@
 use std::fmt;
 use std::ops::DerefMut;
 
-use serde_json::json;
 use zeroize::Zeroize;
 
 use super::crypto::{Opener, TAG, WORKER_KEYS};
-use super::message::{Envelope, Format, Peer, What};
-use crate::error::Error;
 
 pub const HEADER: usize = 16;
 pub const VERSION: u8 = 1;
@@ -128,17 +125,6 @@ pub struct Frame {
     pub payload: Vec<u8>,
 }
 
-impl Frame {
-    /// What the asker of question `id` is told instead of `peer`'s answer.
-    pub fn failure(peer: Peer, id: u32, error: &Error) -> Self {
-        let envelope = Envelope { peer, what: What::Failure, format: Format::Json, kind: "" };
-        let mut payload = envelope.write();
-        payload.extend_from_slice(json!(error).to_string().as_bytes());
-        let header = Header { kind: Kind::Message, id: 0, answers: id, descriptor: false, more: false };
-        Self { header, payload }
-    }
-}
-
 /// Why bytes are no frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
@@ -176,8 +162,10 @@ impl std::error::Error for FrameError {}
 
 /// Turns a stream of bytes, however it was cut, into frames and whole messages.
 pub struct Decoder {
+    /// The stream from `read` to `filled`; its own, or one that was lent.
     buffer: Vec<u8>,
     read: usize,
+    filled: usize,
     /// Everything is sealed from now on. In memory that its owner provides: it has a key.
     opener: Option<Box<dyn DerefMut<Target = Opener> + Send>>,
     /// The longest whole message.
@@ -188,17 +176,45 @@ pub struct Decoder {
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { buffer: Vec::new(), read: 0, opener: None, max_message: FRAGMENT, begun: None }
+        let (buffer, read, filled) = (Vec::new(), 0, 0);
+        Self { buffer, read, filled, opener: None, max_message: FRAGMENT, begun: None }
     }
 }
 
 impl Decoder {
     pub fn push(&mut self, bytes: &[u8]) {
-        if self.read > 0 {
-            self.buffer.drain(..self.read);
-            self.read = 0;
-        }
+        self.buffer.copy_within(self.read..self.filled, 0);
+        self.buffer.truncate(self.waiting());
         self.buffer.extend_from_slice(bytes);
+        (self.read, self.filled) = (0, self.buffer.len());
+    }
+
+    /// Bytes that no frame was made of yet.
+    pub fn waiting(&self) -> usize {
+        self.filled - self.read
+    }
+
+    /// The stream goes on in `buffer`, which has room for what waits and is given back by `give_back`.
+    pub fn lend(&mut self, mut buffer: Vec<u8>) {
+        let waiting = self.waiting();
+        buffer[..waiting].copy_from_slice(&self.buffer[self.read..self.filled]);
+        (self.buffer, self.read, self.filled) = (buffer, 0, waiting);
+    }
+
+    /// Where what comes next is to be written, in a buffer that was lent; how much was, says `fill`.
+    pub fn room(&mut self) -> &mut [u8] {
+        &mut self.buffer[self.filled..]
+    }
+
+    pub fn fill(&mut self, bytes: usize) {
+        self.filled += bytes;
+    }
+
+    /// The buffer that was lent. What waits is kept apart, and takes no more room than it needs.
+    pub fn give_back(&mut self) -> Vec<u8> {
+        let waits = self.buffer[self.read..self.filled].to_vec();
+        (self.read, self.filled) = (0, waits.len());
+        std::mem::replace(&mut self.buffer, waits)
     }
 
     /// Whole messages may be so long from now on.
@@ -216,61 +232,59 @@ impl Decoder {
     /// # Errors
     /// The stream cannot be read on after an error.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
-        while let Some(frame) = self.next_piece()? {
-            if let Some(whole) = self.put_together(frame)? {
-                return Ok(Some(whole));
+        let Self { buffer, read, filled, opener, max_message, begun } = self;
+        loop {
+            let rest = &mut buffer[*read..*filled];
+            let Some((head, body)) = rest.split_first_chunk_mut::<HEADER>() else { return Ok(None) };
+            let (header, length) = Header::read(head)?;
+            let most = header.kind.most() + if opener.is_some() { TAG } else { 0 };
+            if length > most {
+                return Err(FrameError::TooLong { length, most });
             }
-        }
-        Ok(None)
-    }
-
-    fn next_piece(&mut self) -> Result<Option<Frame>, FrameError> {
-        let rest = &mut self.buffer[self.read..];
-        let Some((head, body)) = rest.split_first_chunk_mut::<HEADER>() else { return Ok(None) };
-        let (header, length) = Header::read(head)?;
-        let most = header.kind.most() + if self.opener.is_some() { TAG } else { 0 };
-        if length > most {
-            return Err(FrameError::TooLong { length, most });
-        }
-        let Some(sealed) = body.get_mut(..length) else { return Ok(None) };
-        let payload = match &mut self.opener {
-            Some(opener) => opener.open(head, sealed).ok_or(FrameError::Forged)?,
-            None => sealed,
-        };
-        let frame = Frame { header, payload: payload.to_vec() };
-        if header.kind == Kind::Keys {
-            payload.zeroize();
-        }
-        self.read += HEADER + length;
-        Ok(Some(frame))
-    }
-
-    fn put_together(&mut self, frame: Frame) -> Result<Option<Frame>, FrameError> {
-        if frame.header.kind != Kind::Message {
+            let Some(sealed) = body.get_mut(..length) else { return Ok(None) };
+            let payload = match opener {
+                Some(opener) => opener.open(head, sealed).ok_or(FrameError::Forged)?,
+                None => sealed,
+            };
+            *read += HEADER + length;
+            if header.kind == Kind::Message {
+                if let Some(whole) = put_together(begun, header, payload, *max_message)? {
+                    return Ok(Some(whole));
+                }
+                continue;
+            }
+            let frame = Frame { header, payload: payload.to_vec() };
+            if header.kind == Kind::Keys {
+                payload.zeroize();
+            }
             return Ok(Some(frame));
         }
-        let whole = match self.begun.take() {
-            None => frame,
-            Some(mut begun) => {
-                let same = |header: Header| (header.id, header.answers);
-                if same(begun.header) != same(frame.header) {
-                    return Err(FrameError::Interrupted);
-                }
-                begun.payload.extend_from_slice(&frame.payload);
-                begun.header.more = frame.header.more;
-                begun
-            }
-        };
-        let (length, most) = (whole.payload.len(), self.max_message);
-        if length > most {
-            return Err(FrameError::TooLong { length, most });
-        }
-        if whole.header.more {
-            self.begun = Some(whole);
-            return Ok(None);
-        }
-        Ok(Some(whole))
     }
+}
+
+/// A message that is whole with this piece of it.
+fn put_together(
+    begun: &mut Option<Frame>,
+    header: Header,
+    piece: &[u8],
+    max_message: usize,
+) -> Result<Option<Frame>, FrameError> {
+    let mut message = begun.take().unwrap_or(Frame { header, payload: Vec::new() });
+    let same = |header: Header| (header.id, header.answers);
+    if same(message.header) != same(header) {
+        return Err(FrameError::Interrupted);
+    }
+    let (length, most) = (message.payload.len() + piece.len(), max_message);
+    if length > most {
+        return Err(FrameError::TooLong { length, most });
+    }
+    message.payload.extend_from_slice(piece);
+    message.header.more = header.more;
+    if header.more {
+        *begun = Some(message);
+        return Ok(None);
+    }
+    Ok(Some(message))
 }
 
 #[cfg(test)]

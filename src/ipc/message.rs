@@ -12,14 +12,22 @@
 //! The ids of a question and of its answer are the frame's. From whom a message is says the primary, never the
 //! sender.
 
+use bytes::Bytes;
+use serde_json::json;
+
+use crate::error::Error;
 use crate::model::WorkerId;
 
 /// Bytes before the type.
 pub const ENVELOPE: usize = 10;
+/// Bytes of the peer, with which the envelope begins.
+const PEER: usize = 6;
 /// In place of a slot.
 const PRIMARY: u16 = u16::MAX;
 /// Bytes of a type.
 pub const MAX_TYPE: usize = 1024;
+/// A body of so many bytes is shared rather than copied.
+pub const SHARED: usize = 16 * 1024;
 /// What a message may have beside its body.
 pub const BESIDE: usize = ENVELOPE + MAX_TYPE;
 
@@ -59,21 +67,31 @@ pub struct Envelope<'a> {
     pub kind: &'a str,
 }
 
+/// A peer on the wire.
+fn write_peer(peer: Peer) -> [u8; PEER] {
+    let WorkerId { slot, generation } = match peer {
+        Peer::Primary => WorkerId::new(PRIMARY, 0),
+        Peer::Worker(worker) => worker,
+    };
+    let ([s0, s1], [g0, g1, g2, g3]) = (slot.to_le_bytes(), generation.to_le_bytes());
+    [s0, s1, g0, g1, g2, g3]
+}
+
 impl Envelope<'_> {
     /// The bytes before the body; what is beyond [`MAX_TYPE`] of the type is left out.
     pub fn write(&self) -> Vec<u8> {
-        let WorkerId { slot, generation } = match self.peer {
-            Peer::Primary => WorkerId::new(PRIMARY, 0),
-            Peer::Worker(worker) => worker,
-        };
+        let (head, kind) = self.parts();
+        [&head[..], kind].concat()
+    }
+
+    /// The same in two parts, which stand one behind the other.
+    pub fn parts(&self) -> ([u8; ENVELOPE], &[u8]) {
         let kind = &self.kind.as_bytes()[..self.kind.floor_char_boundary(MAX_TYPE)];
-        let mut bytes = Vec::with_capacity(ENVELOPE + kind.len());
-        bytes.extend_from_slice(&slot.to_le_bytes());
-        bytes.extend_from_slice(&generation.to_le_bytes());
-        bytes.extend_from_slice(&[self.what as u8, self.format as u8]);
-        bytes.extend_from_slice(&(kind.len() as u16).to_le_bytes());
-        bytes.extend_from_slice(kind);
-        bytes
+        let mut head = [0; ENVELOPE];
+        head[..PEER].copy_from_slice(&write_peer(self.peer));
+        head[PEER..PEER + 2].copy_from_slice(&[self.what as u8, self.format as u8]);
+        head[PEER + 2..].copy_from_slice(&(kind.len() as u16).to_le_bytes());
+        (head, kind)
     }
 }
 
@@ -98,11 +116,79 @@ impl<'a> Envelope<'a> {
     }
 }
 
+/// The body of a message that is sent.
+#[derive(Clone, Copy, Debug)]
+pub enum Body<'a> {
+    /// It is copied to wherever it goes.
+    Copied(&'a [u8]),
+    /// Whoever it goes to has a share of it: worth it for a large one.
+    Shared(&'a Bytes),
+}
+
+impl<'a> Body<'a> {
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Body::Copied(bytes) => bytes,
+            Body::Shared(bytes) => bytes,
+        }
+    }
+}
+
+/// A message that has come. Its envelope was read once; the type and the body stay where they lie in what came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its sender's id for it, which an answer names.
+    pub id: u32,
+    /// The id of the question that it answers, or 0.
+    pub answers: u32,
+    pub peer: Peer,
+    pub what: What,
+    pub format: Format,
+    /// Where the body begins.
+    body: usize,
+    payload: Vec<u8>,
+}
+
+impl Message {
+    /// None when the payload is no message. The ids are the frame's.
+    pub fn read(id: u32, answers: u32, payload: Vec<u8>) -> Option<Self> {
+        let (Envelope { peer, what, format, kind }, _) = Envelope::read(&payload)?;
+        let body = ENVELOPE + kind.len();
+        Some(Self { id, answers, peer, what, format, body, payload })
+    }
+
+    /// What the asker of question `answers` is told instead of `peer`'s answer.
+    pub fn failure(peer: Peer, answers: u32, error: &Error) -> Self {
+        let (what, format) = (What::Failure, Format::Json);
+        let mut payload = Envelope { peer, what, format, kind: "" }.write();
+        payload.extend_from_slice(json!(error).to_string().as_bytes());
+        Self { id: 0, answers, peer, what, format, body: ENVELOPE, payload }
+    }
+
+    pub fn kind(&self) -> &str {
+        // It was looked at when the envelope was read.
+        std::str::from_utf8(&self.payload[ENVELOPE..self.body]).unwrap_or_default()
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.payload[self.body..]
+    }
+
+    pub fn envelope(&self) -> Envelope<'_> {
+        Envelope { peer: self.peer, what: self.what, format: self.format, kind: self.kind() }
+    }
+
+    /// As it goes on to another process, in whose envelope `peer` stands.
+    pub fn into_payload(mut self, peer: Peer) -> Vec<u8> {
+        readdress(&mut self.payload, peer);
+        self.payload
+    }
+}
+
 /// Says of a message that came from a worker from whom it is, in place of for whom.
 pub fn readdress(payload: &mut [u8], from: Peer) {
-    let envelope = Envelope { peer: from, what: What::Notify, format: Format::Json, kind: "" }.write();
-    if let Some(peer) = payload.get_mut(..6) {
-        peer.copy_from_slice(&envelope[..6]);
+    if let Some(peer) = payload.first_chunk_mut() {
+        *peer = write_peer(from);
     }
 }
 

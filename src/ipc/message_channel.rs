@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::channel::{READ, Receiver, Sender};
 use super::crypto::Key;
 use super::frame::{Frame, Kind};
+use super::message::Body;
 use crate::sys::uv::{Loop, Poll};
 
 /// Reads in one go, at most; then the loop's other work has its turn.
@@ -58,8 +59,8 @@ impl MessageChannel {
 
     /// Sends a message if it is the turn's first, else queues it for `turn_over`. When much has gathered some of it
     /// goes at once, so that the other side reads while this one still writes.
-    pub fn post(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
-        self.sender.push_message(id, answers, parts);
+    pub fn post(&mut self, id: u32, answers: u32, head: [&[u8]; 2], body: Body<'_>) {
+        self.sender.push_parts(id, answers, head, body);
         let first = !std::mem::replace(&mut self.corked, true);
         if (first || self.sender.queued() >= EAGER) && !self.waits_to_write {
             // An end that is broken says so at the next flush.

@@ -1,7 +1,8 @@
-//! Questions that wait for their answers: each is settled once, by an answer, by its peer's end or by its time.
-//! PURE: time is an argument.
+//! Questions that wait for their answers, in one table: each is settled once, by an answer, by its peer's end or by its
+//! time. PURE: time is an argument.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::message::Peer;
@@ -10,33 +11,39 @@ use super::message::Peer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    peer: Peer,
-    until: Duration,
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub peer: Peer,
+    /// When it was asked.
+    pub since: Duration,
+    /// When it is too late for an answer.
+    pub until: Duration,
+    /// Its type.
+    pub kind: Rc<str>,
 }
 
 pub struct PendingRequests {
     /// To one peer.
     most: usize,
     last: u32,
-    open: HashMap<u32, Open>,
-    by_peer: HashMap<Peer, usize>,
-    /// By the time at which they are too late.
-    due: BTreeSet<(Duration, u32)>,
+    /// By their ids, which grow.
+    open: BTreeMap<u32, Request>,
+    /// How many of them each peer is to answer.
+    counts: HashMap<Peer, usize>,
 }
 
 impl PendingRequests {
     pub fn new(most: usize) -> Self {
-        Self { most, last: 0, open: HashMap::new(), by_peer: HashMap::new(), due: BTreeSet::new() }
+        Self { most, last: 0, open: BTreeMap::new(), counts: HashMap::new() }
     }
 
-    /// A question to `peer`, which has until `until`; its id, which is never 0.
+    /// The question's id, which is never 0.
     ///
     /// # Errors
     /// [`Full`].
-    pub fn ask(&mut self, peer: Peer, until: Duration) -> Result<u32, Full> {
-        let count = self.by_peer.entry(peer).or_default();
+    pub fn ask(&mut self, request: Request) -> Result<u32, Full> {
+        let count = self.counts.entry(request.peer).or_default();
         if *count >= self.most {
             return Err(Full);
         }
@@ -47,62 +54,50 @@ impl PendingRequests {
                 break;
             }
         }
-        self.open.insert(self.last, Open { peer, until });
-        self.due.insert((until, self.last));
+        self.open.insert(self.last, request);
         Ok(self.last)
     }
 
-    /// An answer of `peer`'s; does anybody wait for it?
-    pub fn answered(&mut self, peer: Peer, id: u32) -> bool {
-        self.open.get(&id).is_some_and(|open| open.peer == peer) && self.close(id)
+    /// An answer of `peer`'s: the question, if anybody waits for it.
+    pub fn answered(&mut self, peer: Peer, id: u32) -> Option<Request> {
+        if self.open.get(&id)?.peer == peer { self.close(id) } else { None }
     }
 
-    /// The question is settled otherwise.
-    pub fn close(&mut self, id: u32) -> bool {
-        let Some(Open { peer, until }) = self.open.remove(&id) else { return false };
-        self.due.remove(&(until, id));
-        if let Some(count) = self.by_peer.get_mut(&peer) {
+    fn close(&mut self, id: u32) -> Option<Request> {
+        let request = self.open.remove(&id)?;
+        if let Some(count) = self.counts.get_mut(&request.peer) {
             *count -= 1;
             if *count == 0 {
-                self.by_peer.remove(&peer);
+                self.counts.remove(&request.peer);
             }
         }
-        true
+        Some(request)
     }
 
     /// The peer is gone: the questions that it will not answer, oldest first.
-    pub fn gone(&mut self, peer: Peer) -> Vec<u32> {
-        if !self.by_peer.contains_key(&peer) {
+    pub fn gone(&mut self, peer: Peer) -> Vec<(u32, Request)> {
+        if self.counts.remove(&peer).is_none() {
             return Vec::new();
         }
-        let mut ids: Vec<u32> =
-            self.open.iter().filter(|(_, open)| open.peer == peer).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        for id in &ids {
-            self.close(*id);
-        }
-        ids
+        self.open.extract_if(.., |_, request| request.peer == peer).collect()
     }
 
-    /// The questions whose time is over.
-    pub fn late(&mut self, now: Duration) -> Vec<u32> {
-        let mut ids = Vec::new();
-        while let Some((until, id)) = self.due.first().copied().filter(|(until, _)| *until <= now) {
-            debug_assert!(until <= now);
-            self.close(id);
-            ids.push(id);
-        }
-        ids
+    /// The questions whose time is over, in the order of their times. Looks at all that wait.
+    pub fn late(&mut self, now: Duration) -> Vec<(u32, Request)> {
+        let is_late = self.open.iter().filter(|(_, request)| request.until <= now);
+        let mut late: Vec<(Duration, u32)> = is_late.map(|(id, request)| (request.until, *id)).collect();
+        late.sort_unstable();
+        late.into_iter().filter_map(|(_, id)| self.close(id).map(|request| (id, request))).collect()
     }
 
-    /// When `late` is next wanted.
+    /// When `late` is next wanted. Looks at all that wait.
     pub fn next_due(&self) -> Option<Duration> {
-        self.due.first().map(|(until, _)| *until)
+        self.open.values().map(|request| request.until).min()
     }
 
     /// Those that something is waited for from.
     pub fn peers(&self) -> Vec<Peer> {
-        self.by_peer.keys().copied().collect()
+        self.counts.keys().copied().collect()
     }
 
     pub fn is_empty(&self) -> bool {
@@ -119,6 +114,18 @@ mod tests {
     const ALICE: Peer = Peer::Worker(WorkerId::new(0, 1));
     const BOB: Peer = Peer::Worker(WorkerId::new(1, 1));
 
+    fn ask(pending: &mut PendingRequests, peer: Peer, until: Duration) -> Result<u32, Full> {
+        pending.ask(Request { peer, since: Duration::ZERO, until, kind: "type".into() })
+    }
+
+    fn answered(pending: &mut PendingRequests, peer: Peer, id: u32) -> bool {
+        pending.answered(peer, id).is_some_and(|request| request.peer == peer)
+    }
+
+    fn ids(requests: Vec<(u32, Request)>) -> Vec<u32> {
+        requests.into_iter().map(|(id, _)| id).collect()
+    }
+
     fn ms(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
@@ -126,32 +133,32 @@ mod tests {
     #[test]
     fn an_answer_settles_its_question_once_and_nobody_elses_does() {
         let mut pending = PendingRequests::new(10);
-        let id = pending.ask(ALICE, ms(100)).unwrap();
-        assert!(!pending.answered(BOB, id), "not asked");
-        assert!(pending.answered(ALICE, id));
-        assert!(!pending.answered(ALICE, id), "twice");
+        let id = ask(&mut pending, ALICE, ms(100)).unwrap();
+        assert!(!answered(&mut pending, BOB, id), "not asked");
+        assert!(answered(&mut pending, ALICE, id));
+        assert!(!answered(&mut pending, ALICE, id), "twice");
         assert!(pending.is_empty());
     }
 
     #[test]
     fn no_more_than_the_limit_wait_for_one_peer() {
         let mut pending = PendingRequests::new(2);
-        let first = pending.ask(ALICE, ms(1)).unwrap();
-        pending.ask(ALICE, ms(1)).unwrap();
-        assert_eq!(pending.ask(ALICE, ms(1)), Err(Full));
-        assert!(pending.ask(BOB, ms(1)).is_ok(), "another peer has a limit of its own");
-        pending.answered(ALICE, first);
-        assert!(pending.ask(ALICE, ms(1)).is_ok());
+        let first = ask(&mut pending, ALICE, ms(1)).unwrap();
+        ask(&mut pending, ALICE, ms(1)).unwrap();
+        assert_eq!(ask(&mut pending, ALICE, ms(1)), Err(Full));
+        assert!(ask(&mut pending, BOB, ms(1)).is_ok(), "another peer has a limit of its own");
+        answered(&mut pending, ALICE, first);
+        assert!(ask(&mut pending, ALICE, ms(1)).is_ok());
     }
 
     #[test]
     fn a_peers_end_settles_what_waited_for_it_and_nothing_else() {
         let mut pending = PendingRequests::new(10);
-        let to_alice: Vec<u32> = (0..3).map(|_| pending.ask(ALICE, ms(100)).unwrap()).collect();
-        let to_bob = pending.ask(BOB, ms(100)).unwrap();
-        assert_eq!(pending.gone(ALICE), to_alice);
+        let to_alice: Vec<u32> = (0..3).map(|_| ask(&mut pending, ALICE, ms(100)).unwrap()).collect();
+        let to_bob = ask(&mut pending, BOB, ms(100)).unwrap();
+        assert_eq!(ids(pending.gone(ALICE)), to_alice);
         assert!(pending.gone(ALICE).is_empty());
-        assert!(pending.answered(BOB, to_bob));
+        assert!(answered(&mut pending, BOB, to_bob));
     }
 
     #[derive(Clone, Debug)]
@@ -183,25 +190,25 @@ mod tests {
                 match step {
                     Step::Request(slot, time) => {
                         let waiting = open.iter().filter(|(_, to, _)| *to == slot).count();
-                        match pending.ask(peer(slot), now + ms(time)) {
+                        match ask(&mut pending, peer(slot), now + ms(time)) {
                             Ok(id) => open.push((id, slot, now + ms(time))),
                             Err(Full) => prop_assert_eq!(waiting, 5),
                         }
                     }
                     Step::Answer(id, slot) => {
                         let expected = open.iter().position(|(open, to, _)| (*open, *to) == (id, slot));
-                        prop_assert_eq!(pending.answered(peer(slot), id), expected.is_some());
+                        prop_assert_eq!(answered(&mut pending, peer(slot), id), expected.is_some());
                         expected.map(|at| open.remove(at));
                     }
                     Step::Gone(slot) => {
-                        let mut ids: Vec<u32> = open.iter().filter(|(_, to, _)| *to == slot).map(|(id, ..)| *id).collect();
-                        ids.sort_unstable();
-                        prop_assert_eq!(pending.gone(peer(slot)), ids);
+                        let mut gone: Vec<u32> = open.iter().filter(|(_, to, _)| *to == slot).map(|(id, ..)| *id).collect();
+                        gone.sort_unstable();
+                        prop_assert_eq!(ids(pending.gone(peer(slot))), gone);
                         open.retain(|(_, to, _)| *to != slot);
                     }
                     Step::Pass(time) => {
                         now += ms(time);
-                        let mut late = pending.late(now);
+                        let mut late = ids(pending.late(now));
                         late.sort_unstable();
                         let mut expected: Vec<u32> = open.iter().filter(|(.., until)| *until <= now).map(|(id, ..)| *id).collect();
                         expected.sort_unstable();

@@ -14,7 +14,7 @@ use super::workers::{PendingChannel, PendingChannels};
 use crate::error::Error;
 use crate::ipc::endpoint::{Endpoint, Limits, Outgoing, Tally, gone};
 use crate::ipc::frame::Frame;
-use crate::ipc::message::{BESIDE, Envelope, Peer, What, readdress};
+use crate::ipc::message::{BESIDE, Body, Message, Peer, What};
 use crate::ipc::message_channel::{Ends, MessageChannel};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::metrics::memory::MetricStore;
@@ -23,7 +23,7 @@ use crate::model::WorkerId;
 use crate::sys::uv::{Loop, Prepare};
 
 /// Called with what has come for the program.
-pub type Deliver = Box<dyn Fn(&[Frame])>;
+pub type Deliver = Box<dyn Fn(&[Message])>;
 
 pub struct ProgramMessages {
     uv: Loop,
@@ -131,11 +131,12 @@ impl ProgramMessages {
         let channel = channels.get_mut(&worker).ok_or_else(|| gone(outgoing.to))?;
         // From whom it is says the envelope on this channel.
         let envelope = outgoing.envelope(Peer::Primary);
-        self.message_policy.pass(Peer::Primary, outgoing.to, &envelope, outgoing.body)?;
+        self.message_policy.pass(Peer::Primary, outgoing.to, &envelope, outgoing.body.bytes())?;
         let is_clean = !channel.is_corked();
+        let waiting = channel.queued();
         let posted =
-            self.endpoint.borrow_mut().post(outgoing, envelope, channel.queued(), |id, answers, parts| {
-                channel.post(id, answers, parts);
+            self.endpoint.borrow_mut().post(outgoing, envelope, waiting, |id, answers, head, body| {
+                channel.post(id, answers, head, body);
             });
         if is_clean && posted.is_ok() {
             self.dirty.borrow_mut().push(worker);
@@ -175,24 +176,27 @@ impl ProgramMessages {
         }
     }
 
-    fn receive(&self, worker: WorkerId, mut frame: Frame) -> io::Result<()> {
-        let Some((envelope, body)) = Envelope::read(&frame.payload) else {
+    fn receive(&self, worker: WorkerId, Frame { header, payload }: Frame) -> io::Result<()> {
+        let Some(message) = Message::read(header.id, header.answers, payload) else {
             return Err(io::Error::other("what it sent is no message"));
         };
-        let what = envelope.what;
-        let passed = self.message_policy.pass(worker.into(), Peer::Primary, &envelope, body);
+        let envelope = message.envelope();
+        let passed = self.message_policy.pass(worker.into(), Peer::Primary, &envelope, message.body());
         if let Err(error) = passed {
-            let refusal = Frame::failure(Peer::Primary, frame.header.id, &error);
-            if let (What::Request, Some(channel)) = (what, self.channels.borrow_mut().get_mut(&worker)) {
-                channel.post(0, refusal.header.answers, &[&refusal.payload]);
+            if let (What::Request, Some(channel)) =
+                (message.what, self.channels.borrow_mut().get_mut(&worker))
+            {
+                let refusal = Message::failure(Peer::Primary, message.id, &error);
+                let envelope = refusal.envelope();
+                let (head, kind) = envelope.parts();
+                channel.post(0, refusal.answers, [&head, kind], Body::Copied(refusal.body()));
                 return channel.flush();
             }
             // Nobody waits for an answer: the operator hears of it.
             let _ = self.inputs.send(Input::Refused { error });
             return Ok(());
         }
-        readdress(&mut frame.payload, worker.into());
-        self.endpoint.borrow_mut().receive(worker.into(), frame);
+        self.endpoint.borrow_mut().receive(worker.into(), message);
         Ok(())
     }
 

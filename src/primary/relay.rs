@@ -6,7 +6,7 @@ use super::workers::Workers;
 use crate::error::{Code, Error};
 use crate::ipc::endpoint::{MAX_WAITING, gone};
 use crate::ipc::frame::Frame;
-use crate::ipc::message::{Envelope, Peer, What, readdress};
+use crate::ipc::message::{Message, Peer, What};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::ipc::router::Router;
 use crate::model::WorkerId;
@@ -33,50 +33,47 @@ impl Relay {
     ///
     /// # Errors
     /// The sender does not keep to what was agreed on: how.
-    pub fn carry(&mut self, from: WorkerId, mut frame: Frame, workers: &Workers) -> Result<(), &'static str> {
-        let Some((envelope, body)) = Envelope::read(&frame.payload) else {
+    pub fn carry(
+        &mut self,
+        from: WorkerId,
+        Frame { header, payload }: Frame,
+        workers: &Workers,
+    ) -> Result<(), &'static str> {
+        let Some(message) = Message::read(header.id, header.answers, payload) else {
             return Err("what it sent is no message");
         };
-        let Peer::Worker(to) = envelope.peer else {
+        let Peer::Worker(to) = message.peer else {
             return Err("a message for the primary's program came over the control channel");
         };
-        let passed = match envelope.what {
-            What::Request => self.admit(from, to, &envelope, body, workers),
+        let passed = match message.what {
+            What::Request => self.admit(from, to, &message, workers),
             What::Answer | What::Failure => {
-                let question = (to.into(), frame.header.answers);
+                let question = (to.into(), message.answers);
                 if !self.router.answered(question, from.into()) {
                     return Ok(());
                 }
-                self.policy.pass(from.into(), to.into(), &envelope, body)
+                self.policy.pass(from.into(), to.into(), &message.envelope(), message.body())
             }
             What::Notify => return Err("workers ask each other, they tell nothing"),
         };
-        let is_question = envelope.what == What::Request;
+        let is_question = message.what == What::Request;
         if let Err(error) = passed {
             if is_question {
-                fail(workers, from, to, frame.header.id, &error);
+                fail(workers, from, to, message.id, &error);
             }
             return Ok(());
         }
         if is_question {
-            self.router.ask((from.into(), frame.header.id), to.into());
+            self.router.ask((from.into(), message.id), to.into());
         }
-        readdress(&mut frame.payload, from.into());
         // Whoever asked may be gone by now; nobody waits for the answer then.
-        workers.carry(to, frame);
+        workers.carry(to, message, from.into());
         Ok(())
     }
 
-    fn admit(
-        &self,
-        from: WorkerId,
-        to: WorkerId,
-        envelope: &Envelope<'_>,
-        body: &[u8],
-        workers: &Workers,
-    ) -> Result<(), Error> {
+    fn admit(&self, from: WorkerId, to: WorkerId, message: &Message, workers: &Workers) -> Result<(), Error> {
         let waiting = workers.waiting(to).ok_or_else(|| gone(to.into()))?;
-        self.policy.pass(from.into(), to.into(), envelope, body)?;
+        self.policy.pass(from.into(), to.into(), &message.envelope(), message.body())?;
         if waiting > MAX_WAITING {
             let text = format!("Too many messages wait for worker {} already", to.slot);
             return Err(Error::new(Code::MessageQueueFull, text));
@@ -96,5 +93,5 @@ impl Relay {
 
 /// Tells the asker of a question why `to` does not answer it.
 fn fail(workers: &Workers, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
-    workers.carry(asker, Frame::failure(to.into(), id, error));
+    workers.carry(asker, Message::failure(to.into(), id, error), to.into());
 }

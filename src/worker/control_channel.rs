@@ -15,6 +15,7 @@ use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
 use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::frame::{Frame, Kind};
+use crate::ipc::message::Body;
 use crate::sys::uv::{Loop, Poll};
 
 /// The primary's Rust side answers in microseconds, whatever its JavaScript does. So long without an answer
@@ -94,8 +95,8 @@ impl ControlChannel {
     }
 
     /// Queues a message for another worker; `flush` sends it.
-    pub fn post(&self, id: u32, answers: u32, parts: &[&[u8]]) {
-        self.sender.borrow_mut().push_message(id, answers, parts);
+    pub fn post(&self, id: u32, answers: u32, head: [&[u8]; 2], body: Body<'_>) {
+        self.sender.borrow_mut().push_parts(id, answers, head, body);
     }
 
     /// Bytes of messages that wait.

@@ -13,12 +13,12 @@ use crate::ipc::control::Messages;
 use crate::ipc::crypto::Pair;
 use crate::ipc::endpoint::{Endpoint, Limits, Outgoing, Tally, gone};
 use crate::ipc::frame::Frame;
-use crate::ipc::message::{BESIDE, Envelope, Peer};
+use crate::ipc::message::{BESIDE, Message, Peer};
 use crate::ipc::message_channel::{Ends, MessageChannel};
 use crate::sys::uv::Loop;
 
 /// Gives messages to the program.
-pub type Deliver = Box<dyn Fn(&[Frame])>;
+pub type Deliver = Box<dyn Fn(&[Message])>;
 
 /// What a worker inherits for messages.
 pub struct Opening {
@@ -89,9 +89,10 @@ impl MessageEndpoint {
             if self.control.is_gone() {
                 return Err(gone(Peer::Primary));
             }
-            let posted = endpoint.post(outgoing, envelope, self.control.queued(), |id, answers, parts| {
-                self.control.post(id, answers, parts);
-            });
+            let posted =
+                endpoint.post(outgoing, envelope, self.control.queued(), |id, answers, head, body| {
+                    self.control.post(id, answers, head, body);
+                });
             if posted.is_ok() && !self.corked.replace(true) {
                 self.control.flush();
             }
@@ -99,8 +100,9 @@ impl MessageEndpoint {
         }
         let mut channel = self.channel.borrow_mut();
         let Some(channel) = channel.as_mut() else { return Err(gone(Peer::Primary)) };
-        endpoint
-            .post(outgoing, envelope, channel.queued(), |id, answers, parts| channel.post(id, answers, parts))
+        endpoint.post(outgoing, envelope, channel.queued(), |id, answers, head, body| {
+            channel.post(id, answers, head, body);
+        })
     }
 
     /// Sends what is queued: the loop's turn is over, or the process is.
@@ -122,8 +124,8 @@ impl MessageEndpoint {
             None => return,
         };
         if let Some(endpoint) = self.endpoint.borrow_mut().as_mut() {
-            for frame in frames {
-                endpoint.receive(Peer::Primary, frame);
+            for message in frames.into_iter().filter_map(read) {
+                endpoint.receive(Peer::Primary, message);
             }
         }
         if !open {
@@ -147,11 +149,9 @@ impl MessageEndpoint {
             return;
         }
         if let Some(endpoint) = self.endpoint.borrow_mut().as_mut() {
-            for frame in messages {
+            for message in messages.into_iter().filter_map(read) {
                 // The primary says from whom it is.
-                if let Some((Envelope { peer, .. }, _)) = Envelope::read(&frame.payload) {
-                    endpoint.receive(peer, frame);
-                }
+                endpoint.receive(message.peer, message);
             }
         }
         self.deliver();
@@ -189,4 +189,9 @@ impl MessageEndpoint {
             channel.hold(hold);
         }
     }
+}
+
+/// What is no message is left out.
+fn read(Frame { header, payload }: Frame) -> Option<Message> {
+    Message::read(header.id, header.answers, payload)
 }

@@ -91,6 +91,43 @@ fn what_the_socket_does_not_take_waits_and_nothing_is_lost_sealed_or_not() {
 }
 
 #[test]
+fn a_body_that_several_channels_share_arrives_whole_on_each_sealed_or_not() {
+    let key = Key::new([1; KEY]);
+    let body = Bytes::from((0..1_000_000u32).map(|at| at as u8).collect::<Vec<u8>>());
+    let rest = body.slice(FRAGMENT..);
+    for sealed in [false, true] {
+        let mut channels: Vec<_> = (0..3).map(|_| (Sender::default(), receiver(), pair())).collect();
+        for (id, (sender, receiver, _)) in channels.iter_mut().enumerate() {
+            if sealed {
+                sender.seal_with(&key).unwrap();
+                receiver.open_with(&key).unwrap();
+            }
+            sender.push_message(7, 0, &[b"small"]);
+            sender.push_shared(id as u32 + 1, 5, &[b"he", b"ad"], &body);
+            sender.push_message(8, 0, &[b"behind"]);
+            sender.push_shared(9, 0, &[], &rest);
+            sender.push_shared(10, 0, &[b"head"], &Bytes::new());
+        }
+        for (id, (sender, receiver, (a, b))) in channels.iter_mut().enumerate() {
+            let whole = sender.queued();
+            assert!(whole > 1_900_000);
+            assert_eq!(sender.flush(a.as_fd()).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            assert!(sender.queued() < whole && sender.queued() > 0);
+            control(sender, b"urgent", None);
+            let got = exchange(sender, a, receiver, b);
+            let payloads: Vec<&[u8]> =
+                got.iter().map(|(frame, _)| &frame.payload[..]).filter(|got| *got != b"urgent").collect();
+            let long = [&b"head"[..], &body].concat();
+            assert_eq!(payloads, [&b"small"[..], &long, b"behind", &rest, b"head"]);
+            let found = got.iter().find(|(frame, _)| frame.payload.len() == long.len());
+            assert_eq!(found.map(|(frame, _)| frame.header.id), Some(id as u32 + 1));
+            assert_eq!(got.len(), 6);
+            assert!(sender.is_empty() && sender.queued() == 0);
+        }
+    }
+}
+
+#[test]
 fn messages_of_any_size_follow_each_other_whether_the_last_one_has_gone_or_not() {
     let (a, b) = pair();
     let (mut sender, mut receiver) = (Sender::default(), receiver());

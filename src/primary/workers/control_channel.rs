@@ -14,7 +14,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::super::inputs::Input;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToPrimary, ToWorker, decode, encode};
-use crate::ipc::frame::{Frame, Kind};
+use crate::ipc::frame::Kind;
+use crate::ipc::message::{Message, Peer, SHARED};
 use crate::model::WorkerId;
 use crate::process::exit;
 use crate::sys::async_fd::{self, Shared};
@@ -27,7 +28,11 @@ enum Outgoing {
         descriptor: Option<OwnedFd>,
     },
     /// Of another worker's program, with its envelope.
-    Message(Frame),
+    Message {
+        id: u32,
+        answers: u32,
+        payload: Vec<u8>,
+    },
 }
 
 /// The loop's handle of a worker.
@@ -88,10 +93,12 @@ impl ControlChannel {
         let _ = self.outgoing.send(Outgoing::Control { message, answers, descriptor });
     }
 
-    /// Another worker's message.
-    pub fn carry(&self, frame: Frame) {
-        self.waiting.fetch_add(frame.payload.len(), Ordering::Relaxed);
-        let _ = self.outgoing.send(Outgoing::Message(frame));
+    /// A message of `from`'s, another worker.
+    pub fn carry(&self, message: Message, from: Peer) {
+        let (id, answers) = (message.id, message.answers);
+        let payload = message.into_payload(from);
+        self.waiting.fetch_add(payload.len(), Ordering::Relaxed);
+        let _ = self.outgoing.send(Outgoing::Message { id, answers, payload });
     }
 
     /// Bytes of messages that wait.
@@ -184,9 +191,13 @@ impl Task {
                     self.broken(&error);
                 }
             }
-            Outgoing::Message(Frame { header, payload }) => {
+            Outgoing::Message { id, answers, payload } => {
                 self.queued += payload.len();
-                self.sender.push_message(header.id, header.answers, &[&payload]);
+                if payload.len() < SHARED {
+                    self.sender.push_message(id, answers, &[&payload]);
+                } else {
+                    self.sender.push_shared(id, answers, &[], &payload.into());
+                }
             }
         }
     }

@@ -21,8 +21,8 @@ use crate::dispatch::Dispatcher;
 use crate::error::{Error, Result};
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToWorker, encode};
-use crate::ipc::frame::{Frame, Kind};
-use crate::ipc::message::BESIDE;
+use crate::ipc::frame::Kind;
+use crate::ipc::message::{BESIDE, Message, Peer};
 use crate::log::{Followed, Log, Pipes, Source};
 use crate::metrics::layout::PAGES_A_SLOT;
 use crate::metrics::memory::SharedMemory;
@@ -251,10 +251,10 @@ impl Workers {
         }
     }
 
-    /// Another worker's message.
-    pub fn carry(&self, worker: WorkerId, frame: Frame) {
+    /// A message of `from`'s, another worker.
+    pub fn carry(&self, worker: WorkerId, message: Message, from: Peer) {
         if let Some(control) = self.controls.get(&worker) {
-            control.carry(frame);
+            control.carry(message, from);
         }
     }
 
