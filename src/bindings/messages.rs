@@ -1,10 +1,11 @@
 //! Messages between JavaScript and the core: the same in the primary and in a worker.
 //!
-//! What is sent goes at once, or with others at the end of the loop's turn. A message is sent with seven arguments: `to`, `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the
-//! question, else 0), `timeout` (milliseconds; below 0: what the configuration says), `kind`, `format` (0 JSON, 1
-//! structured clone, 2 JSON with buffers) and `body`, a text for JSON and a Buffer otherwise. What comes is given as
-//! arguments, four for each message: `from`; one number of the question's id, the format and `what` (`id * 16 +
-//! format * 4 + what`); `kind`; and `body`.
+//! What is sent goes at once, or with others at the end of the loop's turn. A message is sent with seven arguments: `to`,
+//! `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the question, else 0), `timeout` (milliseconds; below
+//! 0: what the configuration says), `kind`, `format` (0 JSON, 1 structured clone, 2 JSON with buffers) and `body`, a text
+//! for JSON and a Buffer otherwise. What comes is given as arguments, four for each message: `from`; one number of the
+//! question's id, the format and `what` (`id * 16 + format * 4 + what`); `kind` of a question, 0 for anything else; and
+//! `body`.
 //!
 //! A worker is named by one number, `generation * 65536 + slot`, the primary by -1.
 
@@ -15,7 +16,7 @@ use napi::bindgen_prelude::Unknown;
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::raw::{Callback, Item, append_bytes};
+use super::raw::{Callback, Item, append_bytes, append_short_text};
 use crate::error::{Code, Error, Result};
 use crate::ipc::endpoint::Outgoing;
 use crate::ipc::message::{Body, Format, Message, Peer, SHARED, What};
@@ -134,7 +135,7 @@ fn with_outgoing<T>(
     let (to, answers) = (peer_of(asked.to), asked.answers);
     BYTES.with_borrow_mut(|(kind_bytes, body_bytes)| {
         kind_bytes.clear();
-        append_bytes(kind, true, kind_bytes).map_err(|error| unreadable(&error))?;
+        append_short_text(kind, kind_bytes).map_err(|error| unreadable(&error))?;
         let kind = std::str::from_utf8(kind_bytes).map_err(|error| unreadable(&error))?;
         body_bytes.clear();
         append_bytes(body, format == Format::Json, body_bytes).map_err(|error| unreadable(&error))?;
@@ -170,8 +171,8 @@ fn items(messages: &[Message]) -> impl Iterator<Item = Item<'_>> {
         [
             Item::Number(name_of(peer)),
             Item::Number(f64::from(id) * 16.0 + f64::from(format as u8 * 4 + what as u8)),
-            // Whoever asked knows of which type.
-            if is_answer { Item::Number(0.0) } else { Item::Text(message.kind().as_bytes()) },
+            // Whoever asked knows of which type, and only a request has a handler by its type.
+            if what == What::Request { Item::Text(message.kind().as_bytes()) } else { Item::Number(0.0) },
             if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
         ]
     })

@@ -65,6 +65,34 @@ pub fn set_shared_buffer(
     }
 }
 
+/// What a short text is given room for, in UTF-8.
+const SHORT: usize = 256;
+/// Bytes of a character in UTF-8.
+const MAX_CHARACTER: usize = 4;
+
+/// Appends a text in UTF-8 to `out`. One that is short costs a look at it less than with `append_bytes`.
+pub fn append_short_text<'a>(value: &impl JsValue<'a>, out: &mut Vec<u8>) -> io::Result<()> {
+    let raw = value.value();
+    let start = out.len();
+    out.reserve(SHORT);
+    let room = out.spare_capacity_mut();
+    let mut written = 0;
+    // SAFETY: environment and value live as long as the borrowed value does; Node-API writes so many bytes at most, says
+    // how many, and puts a NUL behind them.
+    let status = unsafe {
+        let (to, size) = (room.as_mut_ptr().cast(), room.len());
+        sys::napi_get_value_string_utf8(raw.env, raw.value, to, size, &raw mut written)
+    };
+    checked("text", status)?;
+    // Only whole characters are written: one that did not fit would have left less.
+    if written + MAX_CHARACTER < room.len() {
+        // SAFETY: so many bytes were written.
+        unsafe { out.set_len(start + written) };
+        return Ok(());
+    }
+    append_bytes(value, true, out)
+}
+
 /// Appends a text in UTF-8, or the bytes of a Buffer, to `out`.
 pub fn append_bytes<'a>(value: &impl JsValue<'a>, is_text: bool, out: &mut Vec<u8>) -> io::Result<()> {
     let raw = value.value();
