@@ -123,6 +123,55 @@ test('a command line that runs the program in its own process is a worker: ts-no
   assert.equal((await cluster.stop()).code, 0, cluster.output);
 });
 
+/** A stand-in for Next.js: `start` serves in its own process and ends at SIGTERM in order, `dev` in a child. */
+function withNext(made) {
+  const place = path.join(made, 'node_modules', 'next');
+  const file = path.join(place, 'dist', 'bin', 'next');
+  fs.mkdirSync(path.dirname(file), { recursive: true });
+  fs.writeFileSync(path.join(place, 'package.json'), JSON.stringify({ name: 'next', bin: { next: './dist/bin/next' } }));
+  fs.writeFileSync(file, `#!/usr/bin/env node
+    const [command, ...options] = process.argv.slice(2);
+    if (command !== 'start') require('node:child_process').fork(__filename, ['start', ...options]);
+    else {
+      const port = Number(options[options.indexOf('--port') + 1]);
+      const server = require('node:http').createServer((_, response) => response.end('by ' + process.pid)).listen(port, '127.0.0.1');
+      process.on('SIGTERM', () => server.close(() => {
+        console.log('CLEANED', process.pid);
+        process.exit(143);
+      }));
+    }`, { mode: 0o755 });
+  // As npm links it.
+  const link = path.join(made, 'node_modules', '.bin', 'next');
+  fs.mkdirSync(path.dirname(link), { recursive: true });
+  fs.symlinkSync('../next/dist/bin/next', link);
+  return { file, link };
+}
+
+for (const how of ['file', 'link']) {
+  test(`next start is a worker: exec is the ${how} of its command line`, async (t) => {
+    const made = await place(t);
+    const port = await freePort();
+    const cluster = start(t, made, { exec: withNext(made)[how], args: ['start', '--port', String(port)] });
+    await cluster.until(/STARTED/);
+    const pid = (await request(port)).body.slice('by '.length);
+    assert.deepEqual(cluster.workers(), [Number(pid)]);
+    cluster.signal('SIGTERM');
+    assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+    assert.match(cluster.stdout, new RegExp(`CLEANED ${pid}`));
+    await cluster.gone();
+  });
+}
+
+for (const args of [['dev'], []]) {
+  test(`next ${args} is refused at once, with what to do`, async (t) => {
+    const made = await place(t);
+    const cluster = start(t, made, { exec: withNext(made).link, args });
+    const [, message] = await cluster.until(/REJECTED NO_SCRIPT (.*)/);
+    assert.match(message, /the command line of next, .* in a child: .* Let args be \['start'\]/);
+    await cluster.gone();
+  });
+}
+
 /** Files of command lines that serve in a child, in the folder of the test or of this package. */
 const runners = {
   tsx: { versions: { tsx: '4.23.15' }, file: 'tsx/dist/cli.mjs', args: ['app.ts'], says: /Let exec be 'app\.ts', with execArgv: \['--import', 'tsx'\]/ },

@@ -167,6 +167,12 @@ fn runner(file: &str, runtime: &Runtime<'_>, package: impl Fn(&str) -> Option<St
             "the command line of {name}, which runs {program} in a child: the worker would serve nothing. Let exec be \
              {program}, and run the program that makes the cluster under {name}"
         ),
+        // Without a command it is the same.
+        "next" if has("dev") || !runtime.script_arguments.iter().any(|word| !word.starts_with('-')) => {
+            "the command line of next, which runs its development server in a child: the worker would serve nothing. Let \
+             args be ['start'], after next build"
+                .to_owned()
+        }
         "npm" | "pnpm" | "yarn" | "corepack" | "concurrently" | "npm-run-all" | "npm-run-all2"
         | "forever" | "pm2" => format!(
             "the command line of {name}, which runs a program in a child: the worker would serve nothing. Let exec be \
@@ -452,6 +458,8 @@ mod tests {
             ("ts-node", &["--esm", "app.ts"], "with execArgv: ['--loader', 'ts-node/esm']"),
             ("nodemon", &["app.js"], "run the program that makes the cluster under nodemon"),
             ("npm", &["start"], "package.json"),
+            ("next", &["dev"], "Let args be ['start']"),
+            ("next", &[], "Let args be ['start']"),
             ("cross-env", &["A=1"], "env its variables"),
         ] {
             let error = with(package, arguments, false).unwrap_err();
