@@ -1,4 +1,4 @@
-// npm run bench:stops [-- --quick] [-- --stops N] [-- --clients N] [-- --contender NAME]
+// npm run bench:stops [-- --quick] [-- --stops N] [-- --clients N] [-- --contender NAME] [-- --wildcard]
 //
 // What a stop costs clients that open a connection for each request.
 //
@@ -13,8 +13,13 @@
 //   late           refused a second after it asked: its SYN came while the address was closing
 //   stop           from SIGTERM to the end of the process, median; idle: without clients
 //
+// --wildcard: the servers listen at 0.0.0.0, where handshakes may be under way when the address closes; in a network
+// namespace of its own, so that nobody else can come.
+//
 // The last line of standard output is JSON. --quick: three stops of each; --no-build: the addon as it is.
 
+import { spawnSync } from 'node:child_process';
+import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
@@ -33,6 +38,7 @@ const { values: options } = parseArgs({
     stops: { type: 'string' },
     clients: { type: 'string', default: '32' },
     contender: { type: 'string' },
+    wildcard: { type: 'boolean', default: false },
   },
 });
 const stops = Number(options.stops ?? (options.quick ? 3 : 12));
@@ -41,10 +47,24 @@ for (const [name, value] of Object.entries({ stops, clients })) {
   if (!(Number.isInteger(value) && value > 0)) throw new Error(`--${name} is a whole number from 1 on`);
 }
 
+/** The network namespace that this process was in first, for the one that is in its own. */
+const OUTSIDE = 'BENCH_OUTSIDE';
+const namespace = fs.readlinkSync('/proc/self/ns/net');
+if (options.wildcard && (process.env[OUTSIDE] ?? namespace) === namespace) {
+  const inside = ['--map-root-user', '--net', 'sh', '-ec', 'ip link set lo up; exec "$@"', 'sh'];
+  const env = { ...process.env, [OUTSIDE]: namespace };
+  const { status } = spawnSync('unshare', [...inside, process.execPath, ...process.argv.slice(1)], { stdio: 'inherit', env });
+  process.exit(status ?? 1);
+}
+
+const HOST = options.wildcard ? '0.0.0.0' : '127.0.0.1';
 const closing = path.join(import.meta.dirname, 'servers', 'closing.js');
-const held = (dispatch, workers) => drover({ loadBalancing: { dispatch }, logging: { level: 'warn' } })(workers);
+const held = (dispatch, workers) => (port) => {
+  const contender = drover({ loadBalancing: { dispatch }, logging: { level: 'warn' } })(workers)(port);
+  return { ...contender, env: { ...contender.env, BENCH_HOST: HOST } };
+};
 const all = {
-  'one process': (port) => ({ command: process.execPath, args: [closing], env: { PORT: port }, readyLines: 1 }),
+  'one process': (port) => ({ command: process.execPath, args: [closing], env: { PORT: port, BENCH_HOST: HOST }, readyLines: 1 }),
   'push, 1 worker': held('push', 1),
   'push, 4 workers': held('push', 4),
   'direct, 1 worker': held('direct', 1),

@@ -1,6 +1,7 @@
 'use strict';
 
-// drover before the same program: drover.js PORT WORKERS CONFIG, the last as JSON. The primary prints `ready`.
+// drover before the same program: drover.js PORT WORKERS CONFIG, the last as JSON. The primary prints `ready`. BENCH_HOST says at
+// which address, where it is not loopback's.
 
 const http = require('node:http');
 const { createServer } = require('../..');
@@ -12,7 +13,7 @@ const app = createServer({
   cluster: { enabled: true, config: { workers: Number(workers), ...JSON.parse(config) } },
 });
 
-app.start(Number(port), '127.0.0.1').then(
+app.start(Number(port), process.env.BENCH_HOST ?? '127.0.0.1').then(
   () => app.isPrimary && console.log('ready'),
   (error) => {
     console.error(error);
