@@ -110,3 +110,102 @@ test('workers that have all closed a port may all open it again, and a roll chan
   await run.until(/ROLLED open,open/);
   assert.deepEqual(await answers(port, 6), ['0', '1']);
 });
+
+/**
+ * As FTP's passive mode: who says a number on the control connection is answered with a port, 0 of the kernel's choice,
+ * where one client gets data. At SIGTERM it waits for those that it has named a port to.
+ */
+function passive({ port, workers = 2 }) {
+  const net = require('node:net');
+  if (!process.env.CLUSTER_WORKER) {
+    const { ClusterManager } = require('drover');
+    return void new ClusterManager({ workers, monitoring: { port: false } }).start().then(() => console.log('ALL READY'));
+  }
+  const open = new Set();
+  const control = net.createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.on('data', (wanted) => {
+      const data = net.createServer((client) => {
+        client.end(`${process.pid}\n`);
+        data.close();
+      });
+      open.add(data);
+      data.once('close', () => {
+        open.delete(data);
+        socket.write('done\n');
+      });
+      data.listen(Number(wanted), '127.0.0.1', () => socket.write(`${data.address().port} ${process.pid}\n`));
+    });
+  });
+  control.listen(port, '127.0.0.1');
+  process.once('SIGTERM', () => {
+    console.log(`${process.pid} IS TO END`);
+    const end = () => open.size === 0 && process.exit(0);
+    for (const data of open) data.once('close', () => setImmediate(end));
+    end();
+  });
+}
+
+for (const [what, wanted] of [
+  ['of the kernel’s choice', () => 0],
+  ['that it named', freePort],
+]) {
+  test(`a port ${what} that a worker opened in the course of its work is served by it while it leaves`, async (t) => {
+    const port = await freePort();
+    const run = program(t, passive, { given: { port } });
+    await run.until(/ALL READY/);
+    // What a worker does in its first second belongs to its start.
+    await new Promise((resolve) => setTimeout(resolve, 1200));
+    const control = await tcp(port);
+    control.write(String(await wanted()));
+    const [data, pid] = (await control.line()).split(' ').map(Number);
+    run.signal('SIGUSR2');
+    await run.until(new RegExp(`${pid} IS TO END`));
+    const client = await tcp(data);
+    assert.equal(await client.line(), String(pid));
+    assert.equal(await control.line(), 'done');
+    await run.until(new RegExp(`has stopped \\(pid ${pid}\\)`));
+    await run.until(/restartCluster: done/);
+    await assert.rejects(tcp(data), /ECONNREFUSED/);
+    assert.doesNotMatch(run.output, /No worker serves/);
+  });
+}
+
+test('a port of one worker’s that is still open at its end closes with it', async (t) => {
+  const port = await freePort();
+  const run = program(t, passive, { given: { port } });
+  await run.until(/ALL READY/);
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  const control = await tcp(port);
+  control.write('0');
+  const [data, pid] = (await control.line()).split(' ').map(Number);
+  run.signal('SIGUSR2');
+  await run.until(new RegExp(`${pid} IS TO END`));
+  process.kill(pid, 'SIGKILL');
+  await run.until(/restartCluster: done/);
+  await assert.rejects(tcp(data), /ECONNREFUSED/);
+  assert.doesNotMatch(run.output, /No worker serves/);
+});
+
+test('a port of one worker’s that another opens meanwhile is the other’s when the first has left', async (t) => {
+  const port = await freePort();
+  const run = program(t, passive, { given: { port, workers: 1 } });
+  await run.until(/ALL READY/);
+  await new Promise((resolve) => setTimeout(resolve, 1200));
+  const control = await tcp(port);
+  control.write('0');
+  const [data, pid] = (await control.line()).split(' ').map(Number);
+  run.signal('SIGUSR2');
+  await run.until(new RegExp(`${pid} IS TO END`));
+  const other = await tcp(port);
+  // The first port of the kernel's choice that a worker opens is that of any other.
+  other.write('0');
+  const [again, successor] = (await other.line()).split(' ').map(Number);
+  assert.equal(again, data);
+  process.kill(pid, 'SIGKILL');
+  await run.until(/restartCluster: done/);
+  const client = await tcp(data);
+  assert.equal(await client.line(), String(successor));
+  assert.equal(await other.line(), 'done');
+  await assert.rejects(tcp(data), /ECONNREFUSED/);
+});

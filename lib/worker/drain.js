@@ -119,6 +119,7 @@ class Drain {
     for (const server of this.worker.connections.closing) this.servers.add(server);
     for (const server of this.worker.connections.servers()) {
       this.servers.add(server);
+      if (this.#isNamed(server)) continue;
       stopServer(this.worker, server);
       endSessions(server);
     }
@@ -153,8 +154,15 @@ class Drain {
     await Promise.race([this.#until(() => !this.#isBusy), emptied()]);
     // Handlers may have named further ones.
     await runHooks();
-    this.#close();
     const since = performance.now();
+    const isNamed = (/** @type {any} */ server) => this.#isNamed(server);
+    const waits = [...this.servers].some(isNamed);
+    this.#close((server) => !isNamed(server));
+    if (waits) {
+      const isOver = () => this.timeIsUp || this.#sockets().length === 0 || performance.now() - since >= lingerTimeout;
+      await Promise.race([this.#until(isOver), emptied()]);
+      this.#close(() => true);
+    }
     let busyAt = since;
     const lingered = this.#until(() => {
       if (this.#isBusy) busyAt = performance.now();
@@ -205,10 +213,25 @@ class Drain {
     setTimeout(() => this.servers.forEach(closeWebSockets), Math.max(0, delay)).unref();
   }
 
-  /** Closes what the program has not closed itself; its listeners of 'close' may begin something. */
-  #close() {
+  /**
+   * Whether the program opened the server in the course of its work, for another protocol than HTTP: clients may come by
+   * what it has told them on another connection, as in FTP's passive mode, and nobody else serves them.
+   *
+   * @param {any} server
+   */
+  #isNamed(server) {
+    const isLate = this.worker.connections.shareOf(server)?.isLate ?? false;
+    return isLate && runtime.connectionsOf(server) === undefined && !runtime.isHttp2Server(server);
+  }
+
+  /**
+   * Closes those that the program has not closed itself; its listeners of 'close' may begin something.
+   *
+   * @param {(server: any) => boolean} isMeant
+   */
+  #close(isMeant) {
     for (const server of this.servers) {
-      if (!runtime.handleOf(server)) continue;
+      if (!runtime.handleOf(server) || !isMeant(server)) continue;
       server.once('close', () => this.ended.add(server));
       this.worker.signals.work.run(() => server.close());
       this.closed.add(server);

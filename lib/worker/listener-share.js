@@ -30,6 +30,8 @@ class ListenerShare {
     this.serveWith(server);
     /** Connections that the primary may still give, as far as it knows; null: any number. @type {number | null} */
     this.credit = null;
+    /** It was opened when the worker was ready already: in the course of its work, or late in its start. */
+    this.isLate = addon.workerIsReady();
     /** It has closed, and other workers serve there. */
     this.isServedByOthers = false;
     /** A batch of connections comes in. */

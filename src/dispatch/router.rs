@@ -206,18 +206,22 @@ impl Router {
     /// Gives the connection to a worker, or lets it wait. Who waits already goes first.
     fn route(&mut self, connection: Connection, now: Duration) {
         let waits = self.queues.is_waited_in(connection.group);
-        let slot = if waits { None } else { self.choose(&Asked::of(&connection), now) };
-        match slot.and_then(|slot| self.workers.in_slot_mut(slot)) {
+        let chosen = if waits { None } else { self.choose(&Asked::of(&connection), now) };
+        match chosen.and_then(|worker| self.workers.chosen_mut(worker)) {
             Some(channel) => channel.assign(connection),
             None => self.enqueue(connection),
         }
     }
 
-    fn choose(&mut self, asked: &Asked, now: Duration) -> Option<u16> {
+    fn choose(&mut self, asked: &Asked, now: Duration) -> Option<WorkerId> {
         let shares = self.listeners.shares(asked.group)?;
+        if let Some(keeper) = self.listeners.keeper(asked.group) {
+            return self.workers.may_have_its_own(keeper, asked.group, now).then_some(keeper);
+        }
         let plain_http = self.listeners.is_plain_http(asked.group);
         let prospects = self.workers.prospects(asked.group, |slot| shares.is_open(slot), now);
-        self.placement.choose(asked, plain_http, prospects)
+        let slot = self.placement.choose(asked, plain_http, prospects)?;
+        self.workers.in_slot(slot).map(WorkerChannel::id)
     }
 
     fn enqueue(&mut self, connection: Connection) {
@@ -256,12 +260,12 @@ impl Router {
             let late = self.queues.is_late(first, now);
             // Whether a worker has room does not depend on the connection: if not for the first, then for none.
             let asked = Asked::of(first);
-            let slot = if late { None } else { self.choose(&asked, now) };
-            if !late && slot.is_none() {
+            let chosen = if late { None } else { self.choose(&asked, now) };
+            if !late && chosen.is_none() {
                 return;
             }
             let Some(first) = self.queues.pop(group) else { return };
-            match slot.and_then(|slot| self.workers.in_slot_mut(slot)) {
+            match chosen.and_then(|worker| self.workers.chosen_mut(worker)) {
                 Some(channel) => channel.assign(first),
                 None => self.refuse(first),
             }
@@ -530,7 +534,8 @@ impl Router {
                 self.datagrams.leaves(worker);
                 if let Some(channel) = self.workers.current_mut(worker) {
                     channel.leave();
-                    self.orphan(worker.slot, now);
+                    self.listeners.leave(worker);
+                    self.close_released(now);
                     self.sync(now);
                 }
             }
@@ -600,10 +605,11 @@ impl Router {
     /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
     /// not read comes round again, and what it has read it finishes.
     fn promote(&mut self, worker: WorkerId, now: Duration) {
+        let predecessor = self.workers.in_slot(worker.slot).map(WorkerChannel::id);
         let Some(prepared) = self.workers.promote(worker, now) else { return };
         self.datagrams.serves(worker.slot, now);
         self.warm_up.promoted(worker, requests(&self.workers), now);
-        self.listeners.take_over(worker.slot, &prepared);
+        self.listeners.take_over(worker.slot, &prepared, predecessor);
         self.sync(now);
         let unread = self.workers.take_back_from_draining(worker.slot, now);
         self.place_again(unread, now);
@@ -697,6 +703,8 @@ impl Router {
         self.place_handoffs(handoffs, worker.slot, stage, now);
         self.workers.keep_dead(gone);
         self.take_back_from_dead(now);
+        let left = self.listeners.left(worker);
+        left.into_iter().for_each(|group| self.begin_to_close(group, End::Unserved, now));
     }
 
     // Addresses close.
@@ -720,6 +728,11 @@ impl Router {
             return;
         };
         channel.has_answered(group);
+        if self.listeners.keeper(group) == Some(worker) {
+            // What came until now is still its own.
+            return self.begin_to_close(group, End::Last(Last { worker, reply }), now);
+        }
+        self.listeners.end_keeping(group, worker);
         let is_awaited = self.workers.is_awaited(group);
         if stage == Stage::Serving && self.listeners.is_last(group, worker.slot, is_awaited) {
             // Nobody serves the address any more: a client is refused by the kernel, as with one process.

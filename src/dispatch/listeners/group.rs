@@ -21,6 +21,7 @@ use super::sharing::{Asker, Decision, Founder};
 use super::steering::Steered;
 use crate::balance::{Family, Instruction, MAX_INSTRUCTIONS};
 use crate::ipc::control::{Address, GroupId};
+use crate::model::WorkerId;
 use crate::sys::fds;
 
 /// Who opens an address.
@@ -44,6 +45,8 @@ pub struct Group {
     /// By slot: the primary accepts from the slot's listener, because no worker does.
     owned: Vec<bool>,
     shares: Shares,
+    /// It leaves, and goes on serving here because nobody else does.
+    keeper: Option<WorkerId>,
     local: Option<SocketAddr>,
     file: Option<UnixFile>,
     plain_http: bool,
@@ -83,6 +86,7 @@ impl Group {
             owned: vec![false; members],
             members: bound.members,
             shares: Shares::default(),
+            keeper: None,
             local: bound.local,
             file: bound.file,
             plain_http: false,
@@ -200,8 +204,43 @@ impl Group {
     /// One worker among `slots` opened it in the course of its work, for an end of its own: a port of the kernel's choice,
     /// or one that no other worker serves.
     fn is_of_one_worker(&self, slots: usize) -> bool {
+        if self.is_kept() {
+            return true;
+        }
         let has_no_number = matches!(self.address, Address::Tcp { port: 0, .. });
         self.opener.is_late && (has_no_number || (slots > 1 && self.shares.users() <= 1))
+    }
+
+    /// The slot's worker leaves, and no replacement serves here so far. What it opened in the course of its work, and nobody
+    /// else serves, it serves until it closes it or ends: its clients come by what it has told them (FTP's passive mode).
+    /// HTTP's come by a name that is to be served again.
+    pub fn leave(&mut self, worker: WorkerId) {
+        let slot = worker.slot;
+        if !self.shares.is_open(slot) {
+            return;
+        }
+        let is_alone = self.shares.beside(slot).all(|share| matches!(share, Share::None | Share::Closed));
+        if self.opener.is_late && is_alone && !self.plain_http {
+            self.keeper = Some(worker);
+        }
+        self.shares.set(slot, Share::Orphaned);
+    }
+
+    /// Who leaves and serves here all the same, while nobody else does.
+    pub fn keeper(&self) -> Option<WorkerId> {
+        self.keeper.filter(|_| self.is_open() && !self.shares.any_open())
+    }
+
+    /// The worker has left, or has closed its server. Returns whether it was the last that served here.
+    pub fn end_keeping(&mut self, worker: WorkerId) -> bool {
+        let was_last = self.keeper() == Some(worker);
+        self.keeper = self.keeper.filter(|keeper| *keeper != worker);
+        was_last
+    }
+
+    /// Somebody who leaves serves here still, others or not.
+    pub fn is_kept(&self) -> bool {
+        self.keeper.is_some()
     }
 
     /// The primary's program closed it.

@@ -36,6 +36,7 @@ use super::settings::Settings;
 use super::workers::WorkerState;
 use crate::event::Level;
 use crate::ipc::control::{Address, GroupId, ListenOptions};
+use crate::model::WorkerId;
 use crate::sys::fds;
 
 pub use self::closing::{End, Last, MAX_QUEUED};
@@ -289,14 +290,24 @@ impl Listeners {
 
     /// The slot has a new worker, which serves what it has `prepared`. What its predecessor served beyond that is
     /// expected: a program listens on one address after the other.
-    pub fn take_over(&mut self, slot: u16, prepared: &BTreeMap<GroupId, bool>) {
+    pub fn take_over(
+        &mut self,
+        slot: u16,
+        prepared: &BTreeMap<GroupId, bool>,
+        predecessor: Option<WorkerId>,
+    ) {
         for group in self.groups.values_mut() {
-            match prepared.get(&group.id()) {
-                Some(&plain_http) => group.serve(slot, plain_http),
-                None if group.shares().is_open(slot) => group.set_share(slot, Share::Orphaned),
-                None => {}
+            match (prepared.get(&group.id()), predecessor) {
+                (Some(&plain_http), _) => group.serve(slot, plain_http),
+                (None, Some(predecessor)) => group.leave(predecessor),
+                (None, None) => {}
             }
         }
+    }
+
+    /// The worker leaves, and its replacement is expected.
+    pub fn leave(&mut self, worker: WorkerId) {
+        self.groups.values_mut().for_each(|group| group.leave(worker));
     }
 
     /// The slot's worker serves no more, and its replacement is expected.
@@ -306,6 +317,24 @@ impl Listeners {
         }
     }
 
+    /// Who leaves and serves there all the same, while nobody else does.
+    pub fn keeper(&self, id: GroupId) -> Option<WorkerId> {
+        self.groups.get(&id).and_then(Group::keeper)
+    }
+
+    /// The worker serves there no more, where it was only leaving.
+    pub fn end_keeping(&mut self, id: GroupId, worker: WorkerId) {
+        self.groups.get_mut(&id).into_iter().for_each(|group| {
+            group.end_keeping(worker);
+        });
+    }
+
+    /// The worker has left: the addresses that it was the last to serve.
+    pub fn left(&mut self, worker: WorkerId) -> Vec<GroupId> {
+        let left = self.groups.values_mut().filter_map(|group| group.end_keeping(worker).then(|| group.id()));
+        left.collect()
+    }
+
     /// The slot's worker has closed its server. `is_awaited`: another is expected there.
     pub fn close_share(&mut self, id: GroupId, slot: u16, is_awaited: bool) -> Option<Closed> {
         let group = self.groups.get_mut(&id)?;
@@ -313,7 +342,7 @@ impl Listeners {
         if group.shares().of(slot) != Share::Orphaned {
             group.set_share(slot, Share::Closed);
         }
-        let is_abandoned = group.shares().is_abandoned() && !is_awaited;
+        let is_abandoned = group.shares().is_abandoned() && !is_awaited && !group.is_kept();
         Some(if is_abandoned { Closed::Abandoned } else { Closed::ServedByOthers })
     }
 
@@ -327,7 +356,7 @@ impl Listeners {
         } else {
             others.all(|share| matches!(share, Share::Closed | Share::None)) && !is_awaited
         };
-        group.shares().is_open(slot) && is_over && !group.is_programs()
+        group.shares().is_open(slot) && is_over && !group.is_programs() && !group.is_kept()
     }
 
     /// A worker opened it, and none serves or served there.

@@ -244,8 +244,7 @@ impl WorkerChannel {
         fd_budget: FdBudget,
         max_connections: Option<u32>,
     ) -> Prospect {
-        let has_room =
-            self.has_room(now, fd_budget, max_connections) && self.connection_limits.has_room(group);
+        let has_room = !self.leaving && self.has_room(group, now, fd_budget, max_connections);
         Prospect {
             slot: self.id.slot,
             is_well: self.is_well(),
@@ -282,15 +281,21 @@ impl WorkerChannel {
         f64::from(self.connections()) <= (self.page.float(page::RESPONSES) / ANSWERS_A_CONNECTION).floor()
     }
 
-    /// May it be given one more through its channel now?
-    fn has_room(&self, now: Duration, fd_budget: FdBudget, max_connections: Option<u32>) -> bool {
+    /// May it be given one more of the group's through its channel now?
+    pub fn has_room(
+        &self,
+        group: GroupId,
+        now: Duration,
+        fd_budget: FdBudget,
+        max_connections: Option<u32>,
+    ) -> bool {
         // One that is short of descriptors takes what it has room for; the others wait in the primary, where
         // they can go to any worker.
         let max_under_way = if self.fd_pressure { 1 } else { fd_budget.under_way() };
-        !self.leaving
-            && now >= self.blocked_until
+        now >= self.blocked_until
             && self.under_way() < max_under_way
             && max_connections.is_none_or(|most| self.connections() < most)
+            && self.connection_limits.has_room(group)
     }
 
     /// Whether the worker is unresponsive, if that has changed. `has_own_queue`: connections wait in a listener that it

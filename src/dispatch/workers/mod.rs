@@ -125,6 +125,15 @@ impl WorkerTable {
         serving.chain(starting).chain(draining).find(|(_, channel)| channel.id() == worker)
     }
 
+    /// The worker that was chosen for a connection: most often one that has its slot.
+    pub fn chosen_mut(&mut self, worker: WorkerId) -> Option<&mut WorkerChannel> {
+        let has_its_slot = self.in_slot(worker.slot).is_some_and(|channel| channel.id() == worker);
+        if has_its_slot {
+            return self.in_slot_mut(worker.slot);
+        }
+        self.find_mut(worker).map(|(_, channel)| channel)
+    }
+
     /// Whatever it is.
     pub fn find_mut(&mut self, worker: WorkerId) -> Option<(Stage, &mut WorkerChannel)> {
         let serving = self.serving.iter_mut().flatten().map(|channel| (Stage::Serving, channel));
@@ -215,6 +224,12 @@ impl WorkerTable {
         serving.map(move |channel| channel.prospect(group, now, self.fd_budget, self.max_connections))
     }
 
+    /// Whether the worker, which leaves, may be given a connection of an address that it alone serves.
+    pub fn may_have_its_own(&self, worker: WorkerId, group: GroupId, now: Duration) -> bool {
+        let found = self.find(worker);
+        found.is_some_and(|(_, channel)| channel.has_room(group, now, self.fd_budget, self.max_connections))
+    }
+
     /// Does a worker but that of the slot make progress?
     pub fn has_well_beside(&self, slot: u16) -> bool {
         self.serving().any(|channel| channel.id().slot != slot && channel.is_well())
@@ -244,7 +259,8 @@ impl WorkerTable {
     pub fn flush(&mut self, now: Duration) -> Vec<Connection> {
         let fd_budget = self.fd_budget;
         let mut back = Vec::new();
-        for channel in self.serving_mut().filter(|channel| channel.has_pending()) {
+        let present = self.serving.iter_mut().flatten().chain(&mut self.draining);
+        for channel in present.filter(|channel| channel.has_pending()) {
             back.append(&mut channel.flush(now, fd_budget));
         }
         back
