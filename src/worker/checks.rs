@@ -19,6 +19,20 @@ pub struct Check {
     pub probe: Option<(Protocol, OwnedFd)>,
 }
 
+/// Counts what is written, and ends it when it is too much.
+struct Room(usize);
+
+impl io::Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 pub struct Checks {
     control: Rc<ControlChannel>,
     /// Those that were not begun.
@@ -44,7 +58,7 @@ impl Checks {
     pub fn done(&self, number: u32, failure: Option<String>, metrics: Option<Value>) -> io::Result<()> {
         let failure = failure.map(|text| head(&text, MAX_FAILURE).to_owned());
         let has_metrics = metrics.is_some();
-        let metrics = metrics.filter(|metrics| metrics.to_string().len() <= MAX_METRICS);
+        let metrics = metrics.filter(|metrics| serde_json::to_writer(Room(MAX_METRICS), metrics).is_ok());
         if has_metrics && metrics.is_none() {
             let text =
                 format!("customCheck gives more metrics than {MAX_METRICS} bytes of JSON: they are not kept");
@@ -56,5 +70,19 @@ impl Checks {
     /// What the first HTTP server speaks from now on; None: there is none any more.
     pub fn speaks(&self, protocol: Option<Protocol>) -> io::Result<()> {
         self.control.send(&ToPrimary::Speaks { protocol })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_have_room_to_the_last_byte() {
+        let fits = |room, value: &Value| serde_json::to_writer(Room(room), value).is_ok();
+        let metrics = serde_json::json!({ "depth": [7, "seven"] });
+        let length = metrics.to_string().len();
+        assert!(fits(length, &metrics));
+        assert!(!fits(length - 1, &metrics));
     }
 }
