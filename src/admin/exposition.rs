@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn no_family_of_drovers_is_one_that_a_program_may_define() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
         let (_, text) = write(&memory, 0, true);
         let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let mut others: Vec<&str> = RESERVED.iter().map(|(name, _)| *name).collect();

@@ -28,7 +28,7 @@ impl NativeMetricStore {
     /// In no cluster: nobody else reads them.
     #[napi(factory)]
     pub fn single_process() -> napi::Result<Self> {
-        let (memory, _memfd) =
+        let (memory, _memfds) =
             SharedMemory::create(now_ms()).map_err(|error| napi::Error::from_reason(error.to_string()))?;
         Ok(Self(MetricStore::of_primary(&memory)))
     }
@@ -37,7 +37,7 @@ impl NativeMetricStore {
     /// that found no room. `{ ok }` or `{ error }`.
     #[napi]
     pub fn share(&self, into: Object) -> Value {
-        let (mapping, first) = (self.0.memory().mapping().clone(), self.0.first_cell());
+        let (mapping, first) = self.0.cells().place();
         let shared = set_shared_buffer(&into, c"cells", mapping, first, SEGMENT_CELLS * 8);
         outcome(shared.map(|()| Value::Null).map_err(|error| Error::system("shared buffer", &error)))
     }

@@ -46,7 +46,7 @@ pub fn set_shared_buffer(
         // SAFETY: the pointer is the one that `into_raw` gave below, and this is called once for it.
         drop(unsafe { Arc::from_raw(mapping.cast_const().cast::<Mapping>()) });
     }
-    assert!(cell + bytes.div_ceil(8) <= mapping.cells().len(), "a view beyond the mapping");
+    assert!(cell + bytes.div_ceil(8) <= mapping.count(), "a view beyond the mapping");
     let raw = object.value();
     let (env, object) = (raw.env, raw.value);
     let address = mapping.address_of(cell).as_ptr().cast::<c_void>();

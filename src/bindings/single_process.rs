@@ -45,8 +45,8 @@ pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
         }
         PROCESS.with_borrow(|process| {
             let Some(Process { process, .. }) = process else { return Ok(Value::Null) };
-            let mapping = process.memory.mapping().clone();
-            set_shared_buffer(&into, c"cells", mapping, process.first_cell(), PAGE_CELLS * 8)
+            let (mapping, first) = process.cells().place();
+            set_shared_buffer(&into, c"cells", mapping, first, PAGE_CELLS * 8)
                 .map(|()| Value::Null)
                 .map_err(|error| Error::system("shared buffer", &error))
         })

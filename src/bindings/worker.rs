@@ -90,15 +90,15 @@ pub fn start_worker(
         let attachment = ATTACHED.take().ok_or_else(|| Error::new(Code::NotClustered, "not attached"))?;
         let tickets = attachment.tickets.clone();
         let worker = Worker::start(attachment, event_loop, calls).map_err(system("start"))?;
-        let (buffer, first) = (worker.buffer(), worker.first_cell());
-        let fd_batch = buffer.cells().len() * 8;
+        let (buffer, (page, first)) = (worker.buffer(), worker.cells().place());
+        let fd_batch = buffer.count() * 8;
         let share = |name, mapping, cell, bytes| {
             set_shared_buffer(&into, name, mapping, cell, bytes).map_err(system("shared buffer"))
         };
-        let secret = tickets.cells().len() * 8;
+        let secret = tickets.count() * 8;
         share(c"tickets", tickets, 0, secret)?;
         share(c"hands", buffer.clone(), 0, fd_batch)?;
-        share(c"cells", worker.memory().mapping().clone(), first, PAGE_CELLS * 8)?;
+        share(c"cells", page, first, PAGE_CELLS * 8)?;
         WORKER.set(Some(worker));
         Ok(Value::Null)
     };

@@ -1,20 +1,26 @@
-//! The layout of the shared memory. PURE. Everything is 8-byte cells, little-endian, each with one writer.
+//! The layout of the shared memory. PURE. Everything is 8-byte cells, little-endian, each with one writer. It lies in as
+//! many memfds as there are kinds of writers: [`Region`].
 //!
+//! The cluster's, which the primary writes:
 //! ```text
-//! cell 0                header: HEADER_CELLS cells, written by the primary at the start
-//! cell HEADER_CELLS     a row of ROW_CELLS for each slot 0..SLOTS, written by the primary
-//! cell PAGES            PAGES_A_SLOT pages of PAGE_CELLS for each slot: a worker of generation g writes page
-//!                       g % PAGES_A_SLOT, because old ones finish what they have beside their successors
+//! cell 0                header: HEADER_CELLS cells
+//! cell ROWS             a row of ROW_CELLS for each slot 0..SLOTS
 //! cell SAMPLE           what the primary has sampled, as JSON
-//! cell NOTES            NOTE_CELLS for each slot, written by the primary: what a check said of its worker
-//! cell SEGMENTS           as many segments of SEGMENT_CELLS as there are pages: the metrics of the worker's program
-//! cell PRIMARY_SEGMENT    a segment: the metrics of the primary's program
-//! cell RETIRED_SEGMENT    RETIRED_CELLS, a segment that the primary writes: what workers that are gone had counted
+//! cell NOTES            NOTE_CELLS for each slot: what a check said of its worker
+//! cell PRIMARY_SEGMENT  a segment: the metrics of the primary's program
+//! cell RETIRED_SEGMENT  RETIRED_CELLS, a segment: what workers that are gone had counted
 //! cell CUSTOM           what the primary's program measures by itself, as JSON
 //! ```
+//! The workers': PAGES_A_SLOT areas of AREA_CELLS for each slot. A worker of generation g writes area g % PAGES_A_SLOT,
+//! because old ones finish what they have beside their successors:
+//! ```text
+//! cell 0                a page of PAGE_CELLS
+//! cell PAGE_CELLS       a segment of SEGMENT_CELLS: the metrics of the worker's program
+//! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
-//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters only grow; a page is zeroed
-//! by the primary, after its worker is gone and folded into the slot's row, before the next worker gets it.
+//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters only
+//! grow; an area is zeroed by the primary, after its worker is gone and folded into the slot's row, before the next worker
+//! gets it.
 //!
 //! A segment names what stands in it, because only its program knows. After the cells of [`segment`] come records, each
 //! of them once and for all; [`segment::USED`] is raised when a record is whole. A record is
@@ -26,40 +32,68 @@
 //!                       is above the last, and the sum
 //! ```
 //! Cells are counted from the segment's beginning. The records are written by the Rust side of the segment's process, the
-//! values by its JavaScript (of messages: by its Rust side). When its worker is gone a segment is folded into the retired one (its gauges are not) and
-//! zeroed as its page is.
+//! values by its JavaScript (of messages: by its Rust side). When its worker is gone a segment is folded into the retired
+//! one (its gauges are not).
 
 use crate::model::WorkerId;
 
 /// Changes with any change of this file's meaning; a worker refuses another version.
-pub const VERSION: u64 = 8;
+pub const VERSION: u64 = 9;
 /// The most slots a cluster may have.
 pub const SLOTS: usize = 1024;
 
+/// What lies in a memfd of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Region {
+    /// The primary writes; workers map it to read.
+    Cluster,
+    /// A worker maps its own area to write, the others' to read.
+    Workers,
+}
+
+impl Region {
+    /// In the order in which workers inherit them.
+    pub const ALL: [Self; 2] = [Self::Cluster, Self::Workers];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cluster => "drover-cluster",
+            Self::Workers => "drover-workers",
+        }
+    }
+
+    /// Address space; what is not touched costs nothing.
+    pub const fn cells(self) -> usize {
+        match self {
+            Self::Cluster => CUSTOM + CUSTOM_CELLS,
+            Self::Workers => SLOTS * PAGES_A_SLOT * AREA_CELLS,
+        }
+    }
+}
+
 pub const HEADER_CELLS: usize = 512;
 pub const ROW_CELLS: usize = 128;
-pub const PAGE_CELLS: usize = 512;
-/// Workers of one slot that may live at the same time.
-pub const PAGES_A_SLOT: usize = 4;
 pub const ROWS: usize = HEADER_CELLS;
-pub const PAGES: usize = ROWS + SLOTS * ROW_CELLS;
 /// What the primary has sampled, as JSON: [`header::SAMPLE_LENGTH`] bytes of it.
-pub const SAMPLE: usize = PAGES + SLOTS * PAGES_A_SLOT * PAGE_CELLS;
+pub const SAMPLE: usize = ROWS + SLOTS * ROW_CELLS;
 pub const SAMPLE_CELLS: usize = 8192;
 /// What a check said of each slot's worker, as JSON: a guard that is odd while the note is written, the length in bytes,
 /// and the bytes.
 pub const NOTES: usize = SAMPLE + SAMPLE_CELLS;
 pub const NOTE_CELLS: usize = 512;
-pub const SEGMENTS: usize = NOTES + SLOTS * NOTE_CELLS;
-pub const SEGMENT_CELLS: usize = 16384;
-pub const PRIMARY_SEGMENT: usize = SEGMENTS + SLOTS * PAGES_A_SLOT * SEGMENT_CELLS;
+pub const PRIMARY_SEGMENT: usize = NOTES + SLOTS * NOTE_CELLS;
 pub const RETIRED_SEGMENT: usize = PRIMARY_SEGMENT + SEGMENT_CELLS;
 pub const RETIRED_CELLS: usize = 4 * SEGMENT_CELLS;
 /// What `monitoring.customMetrics` returned last, as JSON: [`header::CUSTOM_LENGTH`] bytes of it.
 pub const CUSTOM: usize = RETIRED_SEGMENT + RETIRED_CELLS;
 pub const CUSTOM_CELLS: usize = 8192;
-/// Cells of the whole mapping (530 MB of address space; untouched pages cost nothing).
-pub const CELLS: usize = CUSTOM + CUSTOM_CELLS;
+
+/// Workers of one slot that may live at the same time.
+pub const PAGES_A_SLOT: usize = 4;
+pub const PAGE_CELLS: usize = 512;
+pub const SEGMENT_CELLS: usize = AREA_CELLS - PAGE_CELLS;
+/// 128 KB: whole pages of every processor's, so that a worker can map its own for writing.
+pub const AREA_CELLS: usize = 16384;
 
 /// Cells of the header.
 pub mod header {
@@ -256,19 +290,14 @@ pub fn note_of(slot: u16) -> usize {
     NOTES + usize::from(slot) * NOTE_CELLS
 }
 
-/// Which of the pages of its slot is the worker's.
+/// Which of the areas of its slot is the worker's.
 pub fn place_in_slot(worker: WorkerId) -> usize {
     worker.generation as usize % PAGES_A_SLOT
 }
 
-/// First cell of the page of a slot's worker.
-pub fn page_of(worker: WorkerId) -> usize {
-    PAGES + (usize::from(worker.slot) * PAGES_A_SLOT + place_in_slot(worker)) * PAGE_CELLS
-}
-
-/// First cell of the segment of a slot's worker.
-pub fn segment_of(worker: WorkerId) -> usize {
-    SEGMENTS + (usize::from(worker.slot) * PAGES_A_SLOT + place_in_slot(worker)) * SEGMENT_CELLS
+/// First cell of the area of a slot's worker.
+pub fn area_of(worker: WorkerId) -> usize {
+    (usize::from(worker.slot) * PAGES_A_SLOT + place_in_slot(worker)) * AREA_CELLS
 }
 
 #[cfg(test)]
@@ -277,20 +306,20 @@ mod tests {
     use crate::metrics::histogram::BUCKETS;
 
     #[test]
-    fn rows_and_pages_never_overlap() {
-        assert!(row_of(0) >= HEADER_CELLS);
-        assert_eq!(row_of(1023) + ROW_CELLS, PAGES);
-        assert_eq!(page_of(WorkerId::new(1023, 3)) + PAGE_CELLS, SAMPLE);
+    fn rows_and_areas_never_overlap() {
+        assert_eq!(row_of(0), HEADER_CELLS);
+        assert_eq!(row_of(1023) + ROW_CELLS, SAMPLE);
         assert_eq!(note_of(0), SAMPLE + SAMPLE_CELLS);
-        assert_eq!(note_of(1023) + NOTE_CELLS, SEGMENTS);
-        assert_eq!(segment_of(WorkerId::new(0, 0)), SEGMENTS);
-        assert_eq!(segment_of(WorkerId::new(1023, 3)) + SEGMENT_CELLS, PRIMARY_SEGMENT);
+        assert_eq!(note_of(1023) + NOTE_CELLS, PRIMARY_SEGMENT);
+        assert_eq!(area_of(WorkerId::new(0, 0)), 0);
+        assert_eq!(area_of(WorkerId::new(1023, 3)) + AREA_CELLS, Region::Workers.cells());
         const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
         const { assert!(row::PIDS + PAGES_A_SLOT <= row::OTHERS_MEMORY && row::OTHERS_CPU < row::RETIRED) };
         const { assert!(row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };
         const { assert!(page::GC + page::GC_KINDS.len() * page::GC_KIND_CELLS <= page::HISTOGRAM) };
-        assert_eq!(page_of(WorkerId::new(3, 2)), page_of(WorkerId::new(3, 1)) + PAGE_CELLS);
-        assert_eq!(page_of(WorkerId::new(3, 1)), page_of(WorkerId::new(3, 5)));
-        assert_ne!(page_of(WorkerId::new(3, 1)), page_of(WorkerId::new(3, 2)));
+        assert_eq!(area_of(WorkerId::new(3, 2)), area_of(WorkerId::new(3, 1)) + AREA_CELLS);
+        assert_eq!(area_of(WorkerId::new(3, 1)), area_of(WorkerId::new(3, 5)));
+        assert_ne!(area_of(WorkerId::new(3, 1)), area_of(WorkerId::new(3, 2)));
+        const { assert!((AREA_CELLS * 8).is_multiple_of(64 * 1024), "the largest page of a processor's") };
     }
 }

@@ -210,7 +210,7 @@ mod tests {
     use crate::model::WorkerId;
 
     fn memory() -> SharedMemory {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
         memory.set(header::SLOTS, 1);
         memory
     }

@@ -37,7 +37,7 @@ use crate::health::probe;
 use crate::ipc::control::{Drain, Protocol, ToPrimary, ToWorker};
 use crate::log::Log;
 use crate::metrics::layout::header;
-use crate::metrics::memory::{SharedMemory, Text};
+use crate::metrics::memory::{Memfds, SharedMemory, Text};
 use crate::metrics::view;
 use crate::model::{Command, WorkerId};
 use crate::observe::Circuit;
@@ -79,7 +79,7 @@ impl Cluster {
         setup: Setup,
         log: Arc<Log>,
         memory: SharedMemory,
-        memfd: OwnedFd,
+        memfds: Memfds,
         inputs: UnboundedSender<Input>,
         pending_channels: PendingChannels,
         output: impl Fn(Output) + 'static,
@@ -128,7 +128,7 @@ impl Cluster {
                 worker,
                 workers::Shared {
                     memory: memory.clone(),
-                    memfd,
+                    memfds,
                     dispatcher: dispatcher.clone(),
                     log: log.clone(),
                     pending_channels,

@@ -42,7 +42,7 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 impl Primary {
     /// Starts the loop. No worker is spawned yet.
     pub fn new(setup: Setup, now_ms: u64, output: impl Fn(Output) + Send + 'static) -> Result<Self> {
-        let (memory, memfd) =
+        let (memory, memfds) =
             SharedMemory::create(now_ms).map_err(|error| Error::system("memfd_create", &error))?;
         let log = Arc::new(start_log(&setup)?);
         let (inputs, received) = unbounded_channel();
@@ -68,7 +68,7 @@ impl Primary {
         let (started, start) = channel::<Result<()>>();
         let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {
             let cluster = runtime.block_on(async {
-                Cluster::new(setup, written, shared, memfd, loopback, pending_channels, output)
+                Cluster::new(setup, written, shared, memfds, loopback, pending_channels, output)
             });
             let mut cluster = match cluster {
                 Ok(cluster) => cluster,

@@ -213,18 +213,18 @@ fn capacity(workers: usize, usable: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::layout::{header, page_of};
+    use crate::metrics::layout::header;
     use crate::model::WorkerId;
 
     /// A sampler that looked so many seconds ago, when `counts` responses had been given.
     fn looked(counts: &[(u64, f64)]) -> Sampler {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
         memory.set(header::SLOTS, 1);
         memory.set_row(0, row::GENERATION, 1);
         let mut sampler = Sampler::new(memory, None);
         let now = Instant::now();
         for (ago, count) in counts {
-            sampler.memory.set(page_of(WorkerId::new(0, 1)) + page::RESPONSES, count.to_bits());
+            sampler.memory.page(WorkerId::new(0, 1)).set(page::RESPONSES, count.to_bits());
             sampler.totals.push_back((now - Duration::from_secs(*ago), sampler.memory.totals()));
         }
         sampler

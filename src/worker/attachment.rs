@@ -11,13 +11,18 @@ use crate::ipc::control::{Hello, ToWorker};
 use crate::ipc::crypto::Pair;
 use crate::ipc::message::BESIDE;
 use crate::ipc::ticket_keys;
-use crate::metrics::memory::SharedMemory;
+use crate::metrics::layout::Region;
+use crate::metrics::memory::{Memfds, SharedMemory};
 use crate::sys::memory::Mapping;
 use crate::sys::spawn::FIRST_INHERITED;
 use crate::sys::{fds, orphan};
 
 /// What a worker has after its primary was killed: time for what is nearly done.
 pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
+
+/// Memfds before those of the shared memory: the control channel, the connection channel, and that of the program's
+/// messages.
+const CHANNELS: i32 = 3;
 
 /// What a worker inherits, before its loop is known.
 pub struct Attachment {
@@ -34,7 +39,7 @@ pub struct Attachment {
 }
 
 impl Attachment {
-    /// Takes over descriptors 3 to 6 if `primary_pid` (from the environment) is really this process's
+    /// Takes over the descriptors from 3 on if `primary_pid` (from the environment) is really this process's
     /// parent; a grandchild that inherited the variable is no worker.
     ///
     /// # Errors
@@ -49,7 +54,8 @@ impl Attachment {
             rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
             Ok(fd)
         };
-        let (control, connections, memfd, program) = (inherit(0)?, inherit(1)?, inherit(2)?, inherit(3)?);
+        let (control, connections, program) = (inherit(0)?, inherit(1)?, inherit(2)?);
+        let memfds = Memfds::inherit(|nth| inherit(CHANNELS + nth as i32))?;
         orphan::watch(GRACE_AFTER_DEATH)?;
         let control = ControlChannel::new(control);
         let (ToWorker::Hello(hello), Some(tickets)) = control.first()? else {
@@ -57,9 +63,10 @@ impl Attachment {
         };
         let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
         let keys = if hello.sealed { Some(control.keys()?.program) } else { None };
-        let streams = Streams::inherit(hello.captured, inherit)?;
+        let streams =
+            Streams::inherit(hello.captured, |nth| inherit(CHANNELS + Region::ALL.len() as i32 + nth))?;
         control.greeted(hello.messages.most + BESIDE);
-        let memory = SharedMemory::open(&memfd)?;
+        let memory = SharedMemory::open(&memfds, hello.worker)?;
         Ok(Some(Self { control, connections, program, keys, streams, tickets, memory, hello: *hello }))
     }
 }

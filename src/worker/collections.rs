@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn a_collection_stands_in_its_bucket_and_outlives_the_worker() {
-        let (memory, _memfd) = SharedMemory::create(0).unwrap();
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
         let page = memory.page(WorkerId::new(0, 1));
         add(&page, Collection::Major, Duration::from_millis(50));
         add(&page, Collection::Major, Duration::from_secs(9));

@@ -5,10 +5,8 @@ use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-
 use crate::ipc::fd_message::FdHeader;
-use crate::sys::memory::Mapping;
+use crate::sys::memory::{self, Mapping};
 
 /// Connections in one batch: enough to save calls, few enough that the first is not kept waiting.
 pub const BATCH: usize = 64;
@@ -22,8 +20,7 @@ pub struct FdBatch {
 
 impl FdBatch {
     pub fn new() -> io::Result<Self> {
-        let memfd = memfd_create("drover-batch", MemfdFlags::CLOEXEC)?;
-        ftruncate(&memfd, (BATCH * 16) as u64)?;
+        let memfd = memory::create("drover-batch", BATCH * 2)?;
         Ok(Self { buffer: Arc::new(Mapping::new(memfd.as_fd(), BATCH * 2)?) })
     }
 

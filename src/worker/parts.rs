@@ -30,7 +30,7 @@ use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
 use crate::ipc::endpoint::Tally;
 use crate::ipc::fd_message::{FdHeader, FdMessage};
 use crate::metrics::layout::page;
-use crate::metrics::memory::{MetricStore, Page, SharedMemory};
+use crate::metrics::memory::{Cells, MetricStore, Page, SharedMemory};
 use crate::metrics::messages::MessageTally;
 use crate::model::WorkerId;
 use crate::sys::memory::Mapping;
@@ -208,9 +208,9 @@ impl Worker {
         self.fd_batch.buffer()
     }
 
-    /// First cell of this worker's page in the shared memory.
-    pub fn first_cell(&self) -> usize {
-        self.page.first_cell()
+    /// What JavaScript counts in.
+    pub fn cells(&self) -> &Cells {
+        self.page.cells()
     }
 
     // The way of what the primary says.

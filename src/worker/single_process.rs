@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::collections;
 use super::loop_lag::LoopLag;
 use crate::metrics::layout::{header, page, place_in_slot, row};
-use crate::metrics::memory::{Page, SharedMemory};
+use crate::metrics::memory::{Cells, Page, SharedMemory};
 use crate::model::WorkerId;
 use crate::model::WorkerState;
 use crate::sys::uv::{Loop, Prepare};
@@ -24,7 +24,7 @@ pub struct SingleProcess {
 impl SingleProcess {
     /// Begins to count, and to look at how the loop of the calling thread turns.
     pub fn start(uv: Loop, now_ms: u64) -> io::Result<Self> {
-        let (memory, _memfd) = SharedMemory::create(now_ms)?;
+        let (memory, _memfds) = SharedMemory::create(now_ms)?;
         memory.set(header::SLOTS, 1);
         memory.set(header::WANTED, 1);
         memory.set_row(0, row::GENERATION, u64::from(WORKER.generation));
@@ -44,9 +44,9 @@ impl SingleProcess {
         Ok(Self { memory, page: counted, _heartbeat: beat })
     }
 
-    /// First cell of the page that its program counts in.
-    pub fn first_cell(&self) -> usize {
-        self.page.first_cell()
+    /// What its program counts in.
+    pub fn cells(&self) -> &Cells {
+        self.page.cells()
     }
 
     pub fn stands(&self, state: WorkerState, port: u16) {

@@ -22,8 +22,8 @@ struct Stream {
 pub struct Streams([Stream; 2]);
 
 impl Streams {
-    /// Takes over, by `inherit`, the ends of this process's pipes that the primary reads (4 and 5) and the primary's own
-    /// streams (6 and 7); None: this process has the primary's streams anyway.
+    /// Takes over, by `inherit`, the ends of this process's pipes that the primary reads (0 and 1) and the primary's own
+    /// streams (2 and 3); None: this process has the primary's streams anyway.
     ///
     /// # Errors
     /// No descriptors are left, or they are not there.
@@ -32,8 +32,8 @@ impl Streams {
             return Ok(None);
         }
         let (stdout, stderr) = (
-            Stream { unread: inherit(4)?, own: inherit(6)? },
-            Stream { unread: inherit(5)?, own: inherit(7)? },
+            Stream { unread: inherit(0)?, own: inherit(2)? },
+            Stream { unread: inherit(1)?, own: inherit(3)? },
         );
         orphan::fall_back_to(copy(&stdout.own)?, copy(&stderr.own)?);
         Ok(Some(Self([stdout, stderr])))

@@ -1,8 +1,8 @@
-//! A segment of the shared memory: records as `layout` describes them, written by one process and read by all.
+//! A metric segment: records as `layout` describes them, written by one process and read by all.
 
 use std::sync::atomic::Ordering;
 
-use super::shared::SharedMemory;
+use super::cells::Cells;
 use crate::metrics::instrument::Definition;
 use crate::metrics::layout::segment::{DROPPED, FIRST, LOST, USED};
 
@@ -10,10 +10,11 @@ use crate::metrics::layout::segment::{DROPPED, FIRST, LOST, USED};
 const HEAD: usize = 2;
 const HALF: u32 = 32;
 
-pub struct Segment<'a> {
-    memory: &'a SharedMemory,
-    first: usize,
-    cells: usize,
+#[derive(Clone)]
+pub struct Segment {
+    cells: Cells,
+    /// How many they are.
+    count: usize,
 }
 
 /// What stands in a record; cells are counted from the segment's beginning.
@@ -22,14 +23,18 @@ pub enum Record {
     Series { family: usize, labels: Vec<String>, first: usize, values: usize },
 }
 
-impl<'a> Segment<'a> {
-    pub fn new(memory: &'a SharedMemory, first: usize, cells: usize) -> Self {
-        Self { memory, first, cells }
+impl Segment {
+    pub fn new(cells: Cells, count: usize) -> Self {
+        Self { cells, count }
+    }
+
+    pub fn cells(&self) -> &Cells {
+        &self.cells
     }
 
     fn used(&self) -> usize {
-        let used = self.memory.cell(self.first + USED).load(Ordering::Acquire) as usize;
-        if (FIRST..=self.cells).contains(&used) { used } else { FIRST }
+        let used = self.cells.load(USED, Ordering::Acquire) as usize;
+        if (FIRST..=self.count).contains(&used) { used } else { FIRST }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -45,21 +50,21 @@ impl<'a> Segment<'a> {
     }
 
     pub fn value(&self, at: usize) -> f64 {
-        f64::from_bits(self.memory.get(self.first + at))
+        self.cells.float(at)
     }
 
     pub fn add(&self, at: usize, by: f64) {
-        self.memory.set(self.first + at, (self.value(at) + by).to_bits());
+        self.cells.raise(at, by);
     }
 
     /// A new record; None when there is no room. `family`: 0 for a family.
     pub fn append(&self, family: usize, text: &str, values: usize) -> Option<usize> {
         let at = self.used();
         let length = HEAD + text.len().div_ceil(8) + values;
-        if text.len() > self.cells * 8 || at + length > self.cells {
+        if text.len() > self.count * 8 || at + length > self.count {
             return None;
         }
-        let set = |offset: usize, value: u64| self.memory.set(self.first + at + offset, value);
+        let set = |offset: usize, value: u64| self.cells.set(at + offset, value);
         set(0, length as u64 | (values as u64) << HALF);
         set(1, text.len() as u64 | (family as u64) << HALF);
         for (index, piece) in text.as_bytes().chunks(8).enumerate() {
@@ -69,13 +74,13 @@ impl<'a> Segment<'a> {
         }
         // Of one that was killed in the midst of this something may lie there.
         (length - values..length).for_each(|value| set(value, 0));
-        self.memory.cell(self.first + USED).store((at + length) as u64, Ordering::Release);
+        self.cells.store(USED, (at + length) as u64, Ordering::Release);
         Some(at)
     }
 
     /// The first value of a record of so many cells.
     pub fn values_of(&self, at: usize, values: usize) -> usize {
-        let length = self.memory.get(self.first + at) as u32 as usize;
+        let length = self.cells.get(at) as u32 as usize;
         at + length.saturating_sub(values)
     }
 
@@ -102,7 +107,7 @@ impl<'a> Segment<'a> {
             return None;
         }
         let halves = |offset: usize| {
-            let cell = self.memory.get(self.first + at + offset);
+            let cell = self.cells.get(at + offset);
             (cell as u32 as usize, (cell >> HALF) as usize)
         };
         let ((length, values), (bytes, family)) = (halves(0), halves(1));
@@ -110,8 +115,7 @@ impl<'a> Segment<'a> {
         if length != HEAD + text_cells + values || at + length > used {
             return None;
         }
-        let cells =
-            (0..text_cells).flat_map(|index| self.memory.get(self.first + at + HEAD + index).to_le_bytes());
+        let cells = (0..text_cells).flat_map(|index| self.cells.get(at + HEAD + index).to_le_bytes());
         let text: Vec<u8> = cells.take(bytes).collect();
         let record = if family == 0 {
             serde_json::from_slice(&text).ok().map(|definition| Record::Family { at, definition })
@@ -123,6 +127,6 @@ impl<'a> Segment<'a> {
     }
 
     pub fn clear(&self) {
-        (0..self.used()).for_each(|at| self.memory.set(self.first + at, 0));
+        (0..self.used()).for_each(|at| self.cells.set(at, 0));
     }
 }

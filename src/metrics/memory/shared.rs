@@ -1,17 +1,17 @@
 //! A process maps the memory once and keeps it.
 
+use std::array;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{Ordering, fence};
 
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
-
+use super::cells::Cells;
 use crate::metrics::aggregation::Totals;
 use crate::metrics::histogram::BUCKETS;
-use crate::metrics::layout::{self, PAGES_A_SLOT, header, page, page_of, row, row_of};
+use crate::metrics::layout::{self, AREA_CELLS, PAGES_A_SLOT, Region, area_of, header, page, row, row_of};
 use crate::model::{CheckStatus, WorkerHealth, WorkerId, WorkerState};
-use crate::sys::memory::Mapping;
+use crate::sys::memory::{self, Mapping};
 
 /// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
 const MAX_READS: u32 = 10_000;
@@ -28,49 +28,100 @@ pub struct Target {
     pub is_well: bool,
 }
 
+/// The memory's descriptors, those of [`Region::ALL`] in order.
+pub struct Memfds([OwnedFd; Region::ALL.len()]);
+
+impl Memfds {
+    /// Copies for a worker.
+    pub fn share(&self) -> io::Result<Vec<OwnedFd>> {
+        self.0.iter().map(OwnedFd::try_clone).collect()
+    }
+
+    /// What a worker got of them, by the same order.
+    pub fn inherit(mut next: impl FnMut(usize) -> io::Result<OwnedFd>) -> io::Result<Self> {
+        let [cluster, workers] = array::from_fn(&mut next);
+        Ok(Self([cluster?, workers?]))
+    }
+
+    fn map(
+        &self,
+        region: Region,
+        map: impl FnOnce(&OwnedFd, usize) -> io::Result<Mapping>,
+    ) -> io::Result<Arc<Mapping>> {
+        map(&self.0[region as usize], region.cells()).map(Arc::new)
+    }
+}
+
 /// A process's view of its cluster's numbers.
 #[derive(Clone)]
 pub struct SharedMemory {
-    mapping: Arc<Mapping>,
+    cluster: Cells,
+    workers: Cells,
+    /// The worker that this process is, and its area.
+    own: Option<(WorkerId, Cells)>,
 }
 
 impl SharedMemory {
-    /// Makes the memory of a new cluster; the descriptor is for its workers.
-    pub fn create(now_ms: u64) -> io::Result<(Self, OwnedFd)> {
-        let memfd = memfd_create("drover", MemfdFlags::CLOEXEC)?;
-        ftruncate(&memfd, (layout::CELLS * 8) as u64)?;
-        let memory = Self { mapping: Arc::new(Mapping::new(memfd.as_fd(), layout::CELLS)?) };
-        memory.set(header::VERSION, layout::VERSION);
-        memory.set(header::PRIMARY_PID, u64::from(std::process::id()));
-        memory.set(header::STARTED, now_ms);
-        Ok((memory, memfd))
+    /// Makes the memory of a new cluster; the descriptors are for its workers.
+    pub fn create(now_ms: u64) -> io::Result<(Self, Memfds)> {
+        let [cluster, workers] = Region::ALL.map(|region| memory::create(region.name(), region.cells()));
+        let memfds = Memfds([cluster?, workers?]);
+        let map = |region| {
+            let mapping = memfds.map(region, |memfd, cells| Mapping::new(memfd.as_fd(), cells))?;
+            io::Result::Ok(Cells::new(mapping, 0))
+        };
+        let made = Self { cluster: map(Region::Cluster)?, workers: map(Region::Workers)?, own: None };
+        let [cluster, workers] = &memfds.0;
+        memory::seal_writes(cluster)?;
+        // Each worker maps an area to write.
+        memory::seal_size(workers)?;
+        made.set(header::VERSION, layout::VERSION);
+        made.set(header::PRIMARY_PID, u64::from(std::process::id()));
+        made.set(header::STARTED, now_ms);
+        Ok((made, memfds))
     }
 
-    /// Maps the memory a primary made.
-    pub fn open(memfd: &OwnedFd) -> io::Result<Self> {
-        let memory = Self { mapping: Arc::new(Mapping::new(memfd.as_fd(), layout::CELLS)?) };
-        let version = memory.get(header::VERSION);
+    /// Maps the memory that a primary made, to read; what `worker`, which this process is, counts in, to write. The
+    /// descriptors are needed no longer.
+    pub fn open(memfds: &Memfds, worker: WorkerId) -> io::Result<Self> {
+        let map = |region| {
+            let mapping = memfds.map(region, |memfd, cells| Mapping::read_only(memfd.as_fd(), cells))?;
+            io::Result::Ok(Cells::new(mapping, 0))
+        };
+        let cluster = map(Region::Cluster)?;
+        let version = cluster.get(header::VERSION);
         if version != layout::VERSION {
             let expected = layout::VERSION;
             return Err(io::Error::other(format!("shared memory of version {version}, expected {expected}")));
         }
-        Ok(memory)
+        let first = area_of(worker);
+        let own = memfds
+            .map(Region::Workers, |memfd, _| Mapping::part(memfd.as_fd(), first..first + AREA_CELLS))?;
+        Ok(Self { cluster, workers: map(Region::Workers)?, own: Some((worker, Cells::new(own, 0))) })
     }
 
-    pub fn mapping(&self) -> &Arc<Mapping> {
-        &self.mapping
+    /// What the primary writes.
+    pub(super) fn cluster(&self) -> &Cells {
+        &self.cluster
     }
 
-    pub(super) fn cell(&self, at: usize) -> &AtomicU64 {
-        &self.mapping.cells()[at]
+    /// What the worker writes.
+    pub(super) fn area(&self, worker: WorkerId) -> Cells {
+        match &self.own {
+            Some((own, cells)) if *own == worker => cells.clone(),
+            Some(_) | None => self.workers.from(area_of(worker)),
+        }
     }
 
+    /// A cell of what the primary writes.
     pub fn get(&self, at: usize) -> u64 {
-        self.cell(at).load(Ordering::Relaxed)
+        self.cluster.get(at)
     }
 
+    /// # Panics
+    /// This process is a worker.
     pub fn set(&self, at: usize, value: u64) {
-        self.cell(at).store(value, Ordering::Relaxed);
+        self.cluster.set(at, value);
     }
 
     /// The slot's row as its supervisor sees it.
@@ -88,7 +139,7 @@ impl SharedMemory {
     }
 
     pub fn page(&self, worker: WorkerId) -> Page {
-        Page { memory: self.clone(), first: page_of(worker) }
+        Page { cells: self.area(worker) }
     }
 
     /// Adds what a gone worker had counted to its slot's row and clears its page; of its program's own metrics, how many
@@ -96,29 +147,24 @@ impl SharedMemory {
     pub fn retire(&self, worker: WorkerId) -> u32 {
         let gone = self.page(worker);
         self.set(header::MERGING, self.get(header::MERGING) + 1);
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         for (index, cell) in page::COUNTERS.into_iter().enumerate() {
             // What it had in hand when it ended gets no answer any more.
             let unanswered = if cell == page::ABORTED { gone.in_flight() as f64 } else { 0.0 };
-            self.raise(row_of(worker.slot) + row::RETIRED + index, gone.float(cell) + unanswered);
+            self.cluster.raise(row_of(worker.slot) + row::RETIRED + index, gone.float(cell) + unanswered);
         }
         let connections = self.row(worker.slot, row::RETIRED_CONNECTIONS) + gone.opened();
         self.set_row(worker.slot, row::RETIRED_CONNECTIONS, connections);
         for bucket in 0..BUCKETS {
-            self.raise(header::HISTOGRAM + bucket, gone.float(page::HISTOGRAM + bucket));
+            self.cluster.raise(header::HISTOGRAM + bucket, gone.float(page::HISTOGRAM + bucket));
         }
         for cell in 0..layout::PAGE_CELLS {
-            self.set(gone.first + cell, 0);
+            gone.set(cell, 0);
         }
         let lost = self.retire_segment(worker);
-        std::sync::atomic::fence(Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         self.set(header::MERGING, self.get(header::MERGING) + 1);
         lost
-    }
-
-    /// Adds to a double.
-    fn raise(&self, at: usize, by: f64) {
-        self.set(at, (f64::from_bits(self.get(at)) + by).to_bits());
     }
 
     /// Reads while no worker that is gone is folded, so that nothing is counted twice or not at all.
@@ -131,9 +177,9 @@ impl SharedMemory {
     pub(super) fn undisturbed<T>(&self, guard: usize, read: impl Fn() -> T) -> Option<T> {
         for _ in 0..MAX_READS {
             let before = self.get(guard);
-            std::sync::atomic::fence(Ordering::SeqCst);
+            fence(Ordering::SeqCst);
             let value = read();
-            std::sync::atomic::fence(Ordering::SeqCst);
+            fence(Ordering::SeqCst);
             if before.is_multiple_of(2) && self.get(guard) == before {
                 return Some(value);
             }
@@ -239,31 +285,29 @@ impl SharedMemory {
 /// One worker's numbers.
 #[derive(Clone)]
 pub struct Page {
-    memory: SharedMemory,
-    first: usize,
+    cells: Cells,
 }
 
 impl Page {
+    pub fn cells(&self) -> &Cells {
+        &self.cells
+    }
+
     pub fn get(&self, cell: usize) -> u64 {
-        self.memory.get(self.first + cell)
+        self.cells.get(cell)
     }
 
     /// A cell that the worker's JavaScript writes.
     pub fn float(&self, cell: usize) -> f64 {
-        f64::from_bits(self.get(cell))
+        self.cells.float(cell)
     }
 
     pub fn set(&self, cell: usize, value: u64) {
-        self.memory.set(self.first + cell, value);
+        self.cells.set(cell, value);
     }
 
     pub fn add(&self, cell: usize, by: u64) {
-        self.memory.cell(self.first + cell).fetch_add(by, Ordering::Relaxed);
-    }
-
-    /// First cell of the page in the mapping.
-    pub fn first_cell(&self) -> usize {
-        self.first
+        self.cells.add(cell, by);
     }
 
     /// Connections that are over, the lost ones included.

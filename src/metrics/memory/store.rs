@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 
+use super::cells::Cells;
 use super::segment::{Record, Segment};
 use super::shared::SharedMemory;
 use crate::error::{Code, Error, Result};
 use crate::metrics::instrument::{Definition, Families, OTHERS};
 use crate::metrics::layout::segment::{DROPPED, LOST};
 use crate::metrics::layout::{
-    PAGES_A_SLOT, PRIMARY_SEGMENT, RETIRED_CELLS, RETIRED_SEGMENT, SEGMENT_CELLS, segment_of,
+    PAGE_CELLS, PAGES_A_SLOT, PRIMARY_SEGMENT, RETIRED_CELLS, RETIRED_SEGMENT, SEGMENT_CELLS,
 };
 use crate::metrics::text::Kind;
 use crate::model::WorkerId;
@@ -18,7 +19,7 @@ use crate::model::WorkerId;
 #[derive(Clone)]
 pub struct MetricStore {
     memory: SharedMemory,
-    first: usize,
+    segment: Segment,
 }
 
 /// Series of one of drover's families that are kept of workers that are gone, before further ones are counted together.
@@ -29,24 +30,20 @@ type Known = HashMap<usize, Definition>;
 
 impl MetricStore {
     pub fn of_worker(memory: &SharedMemory, worker: WorkerId) -> Self {
-        Self { memory: memory.clone(), first: segment_of(worker) }
+        Self { memory: memory.clone(), segment: memory.segment_of(worker) }
     }
 
     pub fn of_primary(memory: &SharedMemory) -> Self {
-        Self { memory: memory.clone(), first: PRIMARY_SEGMENT }
+        Self { memory: memory.clone(), segment: memory.primary_segment() }
     }
 
     pub fn memory(&self) -> &SharedMemory {
         &self.memory
     }
 
-    /// First cell of the segment in the mapping.
-    pub fn first_cell(&self) -> usize {
-        self.first
-    }
-
-    fn segment(&self) -> Segment<'_> {
-        Segment::new(&self.memory, self.first, SEGMENT_CELLS)
+    /// The segment's cells.
+    pub fn cells(&self) -> &Cells {
+        self.segment.cells()
     }
 
     /// The cell of a family, which is the same for the same definition, and the definition as it is kept.
@@ -56,7 +53,7 @@ impl MetricStore {
     /// `RESOURCE_EXHAUSTED`: this process has too many.
     pub fn define(&self, definition: Definition) -> Result<(usize, Definition)> {
         let definition = definition.checked()?;
-        for record in self.segment().records() {
+        for record in self.segment.records() {
             let Record::Family { at, definition: own } = record else { continue };
             if own == definition {
                 return Ok((at, definition));
@@ -73,7 +70,7 @@ impl MetricStore {
                 }
             }
         }
-        match self.segment().append(0, &text(&definition), 0) {
+        match self.segment.append(0, &text(&definition), 0) {
             Some(at) => Ok((at, definition)),
             None => Err(Error::new(
                 Code::ResourceExhausted,
@@ -87,25 +84,25 @@ impl MetricStore {
 
     /// The cell of a family of drover's own, whose name no program may give; None when there is no room for it.
     pub fn own_family(&self, definition: &Definition) -> Option<usize> {
-        let known = self.segment().records().into_iter().find_map(|record| match record {
+        let known = self.segment.records().into_iter().find_map(|record| match record {
             Record::Family { at, definition: known } => (known == *definition).then_some(at),
             Record::Series { .. } => None,
         });
-        known.or_else(|| self.segment().append(0, &text(definition), 0))
+        known.or_else(|| self.segment.append(0, &text(definition), 0))
     }
 
     pub fn add(&self, at: usize, by: f64) {
-        self.segment().add(at, by);
+        self.segment.add(at, by);
     }
 
     /// A value has found no room.
     pub fn drop_value(&self) {
-        self.segment().add(DROPPED, 1.0);
+        self.segment.add(DROPPED, 1.0);
     }
 
     /// The cell of a new series' first value; None when there is no room for it.
     pub fn series(&self, family: usize, labels: &[String]) -> Option<usize> {
-        let segment = self.segment();
+        let segment = &self.segment;
         let Some(Record::Family { definition, .. }) = segment.record(family) else { return None };
         let values = definition.values();
         let at = segment.append(family, &serde_json::json!(labels).to_string(), values)?;
@@ -118,18 +115,26 @@ fn text(definition: &Definition) -> String {
 }
 
 impl SharedMemory {
-    /// Every segment that has something in it, those of living processes first.
-    fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
-        let slots = (0..self.slots()).flat_map(|slot| {
-            (0..PAGES_A_SLOT as u32).map(move |generation| segment_of(WorkerId { slot, generation }))
-        });
-        let of = |first| Segment::new(self, first, SEGMENT_CELLS);
-        let living = std::iter::once(PRIMARY_SEGMENT).chain(slots).map(of);
-        living.chain([self.retired_segment()]).filter(|segment| !segment.is_empty())
+    fn segment_of(&self, worker: WorkerId) -> Segment {
+        Segment::new(self.area(worker).from(PAGE_CELLS), SEGMENT_CELLS)
     }
 
-    fn retired_segment(&self) -> Segment<'_> {
-        Segment::new(self, RETIRED_SEGMENT, RETIRED_CELLS)
+    fn primary_segment(&self) -> Segment {
+        Segment::new(self.cluster().from(PRIMARY_SEGMENT), SEGMENT_CELLS)
+    }
+
+    fn retired_segment(&self) -> Segment {
+        Segment::new(self.cluster().from(RETIRED_SEGMENT), RETIRED_CELLS)
+    }
+
+    /// Every segment that has something in it, those of living processes first.
+    fn segments(&self) -> impl Iterator<Item = Segment> {
+        let of_slot = |slot| {
+            let workers = (0..PAGES_A_SLOT as u32).map(move |generation| WorkerId { slot, generation });
+            workers.map(|worker| self.segment_of(worker))
+        };
+        let living = std::iter::once(self.primary_segment()).chain((0..self.slots()).flat_map(of_slot));
+        living.chain([self.retired_segment()]).filter(|segment| !segment.is_empty())
     }
 
     /// The metrics of all programs, put together.
@@ -149,7 +154,7 @@ impl SharedMemory {
 
     /// Folds the segment of a worker that is gone; how many series found no room.
     pub(super) fn retire_segment(&self, worker: WorkerId) -> u32 {
-        let gone = Segment::new(self, segment_of(worker), SEGMENT_CELLS);
+        let gone = self.segment_of(worker);
         if gone.is_empty() {
             return 0;
         }
@@ -169,7 +174,7 @@ impl SharedMemory {
 }
 
 /// Calls for each series of a segment whose family is known and has so many values.
-fn each_series(segment: &Segment<'_>, mut act: impl FnMut(&Definition, &[String], &[f64])) {
+fn each_series(segment: &Segment, mut act: impl FnMut(&Definition, &[String], &[f64])) {
     let mut families = Known::new();
     for record in segment.records() {
         match record {
@@ -186,14 +191,14 @@ fn each_series(segment: &Segment<'_>, mut act: impl FnMut(&Definition, &[String]
 }
 
 /// The retired segment, with what stands where.
-struct Kept<'a> {
-    segment: Segment<'a>,
+struct Kept {
+    segment: Segment,
     families: Vec<(usize, Definition)>,
     series: HashMap<(usize, Vec<String>), usize>,
 }
 
-impl<'a> Kept<'a> {
-    fn read(segment: Segment<'a>) -> Self {
+impl Kept {
+    fn read(segment: Segment) -> Self {
         let (mut families, mut series) = (Vec::new(), HashMap::new());
         for record in segment.records() {
             match record {

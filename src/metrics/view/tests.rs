@@ -1,18 +1,17 @@
 use super::*;
-use crate::metrics::layout::page_of;
 use crate::model::PublicState;
 
 #[test]
 fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
-    let (memory, _memfd) = SharedMemory::create(0).unwrap();
+    let (memory, _memfds) = SharedMemory::create(0).unwrap();
     memory.set(header::SLOTS, 1);
     memory.set_row(0, row::GENERATION, 2);
     memory.set_row(0, row::STATE, WorkerState::Ready as u64);
     memory.set_row(0, row::OTHERS_MEMORY, 300);
-    memory.set(page_of(WorkerId::new(0, 1)) + page::REQUESTS, 7f64.to_bits());
-    memory.set(page_of(WorkerId::new(0, 1)) + page::RESPONSES, 5f64.to_bits());
+    memory.page(WorkerId::new(0, 1)).set(page::REQUESTS, 7f64.to_bits());
+    memory.page(WorkerId::new(0, 1)).set(page::RESPONSES, 5f64.to_bits());
     memory.page(WorkerId::new(0, 1)).add(page::ACCEPTED, 2);
-    memory.set(page_of(WorkerId::new(0, 2)) + page::REQUESTS, 1f64.to_bits());
+    memory.page(WorkerId::new(0, 2)).set(page::REQUESTS, 1f64.to_bits());
     memory.page(WorkerId::new(0, 2)).add(page::ACCEPTED, 1);
     let metrics = figures(&memory, 0);
     assert_eq!((metrics.active_requests, metrics.active_connections, metrics.memory_usage), (3, 3, 300));
@@ -21,7 +20,7 @@ fn what_a_leaving_worker_still_does_is_told_of_its_slot() {
 
 #[test]
 fn the_last_check_is_the_latest_of_the_present_workers() {
-    let (memory, _memfd) = SharedMemory::create(0).unwrap();
+    let (memory, _memfds) = SharedMemory::create(0).unwrap();
     memory.set(header::SLOTS, 3);
     for slot in 0..3 {
         memory.set_row(slot, row::GENERATION, 2);
@@ -38,7 +37,7 @@ fn the_last_check_is_the_latest_of_the_present_workers() {
 
 #[test]
 fn whoever_is_wanted_and_does_not_serve_makes_the_cluster_worse_and_nobody_else() {
-    let (memory, _memfd) = SharedMemory::create(0).unwrap();
+    let (memory, _memfds) = SharedMemory::create(0).unwrap();
     let of = |states: &[(WorkerState, u64)]| {
         memory.set(header::SLOTS, states.len() as u64);
         for (slot, (state, extra)) in states.iter().enumerate() {
@@ -58,19 +57,20 @@ fn whoever_is_wanted_and_does_not_serve_makes_the_cluster_worse_and_nobody_else(
 
 #[test]
 fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
-    let (memory, memfd) = SharedMemory::create(1_000).unwrap();
-    let worker = SharedMemory::open(&memfd).unwrap();
+    let (memory, memfds) = SharedMemory::create(1_000).unwrap();
+    let of = |generation| SharedMemory::open(&memfds, WorkerId::new(2, generation)).unwrap();
+    let (old, worker) = (of(1), of(2));
     memory.set(header::SLOTS, 3);
     memory.set_row(2, row::GENERATION, 1);
     memory.set_row(2, row::STATE, WorkerState::Ready as u64);
     memory.set_row(2, row::STARTED, 1_500);
     memory.set_row(2, row::PID, 77);
-    worker.set(page_of(WorkerId::new(2, 1)) + page::REQUESTS, 7f64.to_bits());
+    old.page(WorkerId::new(2, 1)).set(page::REQUESTS, 7f64.to_bits());
     memory.retire(WorkerId::new(2, 1));
     memory.set_row(2, row::GENERATION, 2);
-    worker.set(page_of(WorkerId::new(2, 2)) + page::REQUESTS, 3f64.to_bits());
+    worker.page(WorkerId::new(2, 2)).set(page::REQUESTS, 3f64.to_bits());
     worker.page(WorkerId::new(2, 2)).add(page::PUSHED, 4);
-    worker.set(page_of(WorkerId::new(2, 2)) + page::CLOSED, 1f64.to_bits());
+    worker.page(WorkerId::new(2, 2)).set(page::CLOSED, 1f64.to_bits());
 
     let workers = workers(&memory, 2_000);
     assert_eq!(workers.len(), 1);
@@ -91,7 +91,7 @@ fn a_worker_is_listed_with_what_it_and_its_predecessors_answered() {
 
 #[test]
 fn of_a_worker_that_is_waited_for_nothing_is_known() {
-    let (memory, _memfd) = SharedMemory::create(1_000).unwrap();
+    let (memory, _memfds) = SharedMemory::create(1_000).unwrap();
     memory.set(header::SLOTS, 1);
     for (cell, value) in [
         (row::GENERATION, 1),

@@ -3,7 +3,7 @@ use super::*;
 #[test]
 fn one_that_is_out_is_looked_at_though_it_is_the_only_one_left() {
     let policy = Policy { threshold: 2, reset: Duration::from_secs(1) };
-    let (memory, _memfd) = SharedMemory::create(0).unwrap();
+    let (memory, _memfds) = SharedMemory::create(0).unwrap();
     let mut health = Health::new(None, Some(policy), true, memory);
     assert_eq!(health.due(), None);
     let sample =

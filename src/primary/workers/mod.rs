@@ -25,7 +25,7 @@ use crate::ipc::frame::Kind;
 use crate::ipc::message::{BESIDE, Message, Peer};
 use crate::log::{Followed, Log, Pipes, Source};
 use crate::metrics::layout::PAGES_A_SLOT;
-use crate::metrics::memory::SharedMemory;
+use crate::metrics::memory::{Memfds, SharedMemory};
 use crate::model::WorkerId;
 use crate::process::spawner::{self, Inherited, Spawned, not_spawned, not_started};
 use control_channel::{ControlChannel, Ends};
@@ -47,7 +47,7 @@ struct Spawning {
 /// What every worker gets or is registered with.
 pub struct Shared {
     pub memory: SharedMemory,
-    pub memfd: OwnedFd,
+    pub memfds: Memfds,
     pub dispatcher: Arc<Dispatcher>,
     pub log: Arc<Log>,
     /// Gets the workers' program channels.
@@ -137,7 +137,8 @@ impl Workers {
         let (connections, far_end) = pair(SocketType::SEQPACKET).map_err(failed)?;
         let (program, far_program) = pair(SocketType::STREAM).map_err(failed)?;
         let copy = |fd: &OwnedFd| fd.try_clone().map_err(failed);
-        let mut inherited = vec![theirs, copy(&far_end)?, copy(&shared.memfd)?, far_program];
+        let mut inherited = vec![theirs, copy(&far_end)?, far_program];
+        inherited.extend(shared.memfds.share().map_err(failed)?);
         let (output, streams) = if setup.captured {
             let Pipes { stdout, stderr } = Pipes::new().map_err(|error| not_started("pipe", &error))?;
             // A worker that outlives its primary reads what that one has not, and writes where it wrote.

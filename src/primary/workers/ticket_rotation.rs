@@ -7,11 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use zeroize::Zeroizing;
 
 use crate::ipc::ticket_keys::{CELLS, EPOCH, FIRST_EPOCH, KEY_BYTES, end_of, epoch_at, key_of, missing};
-use crate::sys::memory::Mapping;
+use crate::sys::memory::{self, Mapping};
 
 /// After a change that failed.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -30,14 +29,9 @@ impl Tickets {
     /// # Errors
     /// The kernel gives no memory, none that it leaves out of core files, or no random bytes.
     pub fn new(now: Duration) -> io::Result<Self> {
-        let memfd = memfd_create("drover-tickets", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-        ftruncate(&memfd, (CELLS * 8) as u64)?;
+        let memfd = memory::create("drover-tickets", CELLS)?;
         let memory = Mapping::hidden(memfd.as_fd(), CELLS, true)?;
-        // Whoever gets the descriptor can only read; kernels before 5.1 seal the size alone.
-        let size = SealFlags::SHRINK | SealFlags::GROW;
-        if fcntl_add_seals(&memfd, size | SealFlags::FUTURE_WRITE | SealFlags::SEAL).is_err() {
-            fcntl_add_seals(&memfd, size | SealFlags::SEAL)?;
-        }
+        memory::seal_writes(&memfd)?;
         let mut tickets = Self { memory, memfd, epoch: FIRST_EPOCH, since: now, not_before: now };
         for epoch in FIRST_EPOCH - 1..=FIRST_EPOCH + 1 {
             tickets.make(epoch)?;
@@ -106,7 +100,7 @@ mod tests {
 
     /// A worker's view: the epoch, and the keys of it and its neighbours.
     fn seen(worker: &Mapping) -> (u32, [Vec<u64>; 3]) {
-        let load = |cell: usize| worker.cells()[cell].load(Ordering::Acquire);
+        let load = |cell: usize| worker.load(cell, Ordering::Acquire);
         let epoch = load(EPOCH) as u32;
         (epoch, [epoch - 1, epoch, epoch + 1].map(|epoch| key_of(epoch).map(load).collect()))
     }
@@ -140,6 +134,6 @@ mod tests {
         assert!(rustix::io::write(&share, b"x").is_err());
         let worker = Mapping::hidden(share.as_fd(), CELLS, false).unwrap();
         drop(tickets);
-        assert!(worker.cells().iter().all(|cell| cell.load(Ordering::Acquire) == 0));
+        assert!((0..CELLS).all(|cell| worker.load(cell, Ordering::Acquire) == 0));
     }
 }

@@ -21,12 +21,11 @@ pub struct ManualWorker {
     pub id: WorkerId,
     pub channel: OwnedFd,
     page: Page,
-    memory: SharedMemory,
 }
 
 impl ManualWorker {
     pub fn new(id: WorkerId, channel: OwnedFd, memory: &SharedMemory) -> Self {
-        Self { id, channel, page: memory.page(id), memory: memory.clone() }
+        Self { id, channel, page: memory.page(id) }
     }
 
     /// One turn of the loop.
@@ -61,7 +60,7 @@ impl ManualWorker {
     }
 
     pub fn set(&self, cell: usize, value: f64) {
-        self.memory.set(self.page.first_cell() + cell, value.to_bits());
+        self.page.set(cell, value.to_bits());
     }
 
     /// A thread takes the seat.
@@ -74,7 +73,6 @@ impl ManualWorker {
         let (orders, received) = channel();
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         let (id, page) = (self.id, self.page.clone());
-        let memory = self.memory.clone();
         let max_open = Arc::new(AtomicUsize::new(0));
         let body = Body {
             max_open: max_open.clone(),
@@ -86,7 +84,7 @@ impl ManualWorker {
         };
         let thread = std::thread::spawn(move || body.run());
         let (release, thread) = (None, Some(thread));
-        Worker { id, page, memory, max_open, orders, bell, release, thread }
+        Worker { id, page, max_open, orders, bell, release, thread }
     }
 }
 
@@ -100,7 +98,6 @@ enum Order {
 pub struct Worker {
     pub id: WorkerId,
     page: Page,
-    memory: SharedMemory,
     max_open: Arc<AtomicUsize>,
     orders: Sender<(Order, Sender<()>)>,
     bell: OwnedFd,
@@ -180,7 +177,7 @@ impl Worker {
 
     /// Its measured response time, as its JavaScript writes it.
     pub fn answers_in(&self, microseconds: f64) {
-        self.memory.set(self.page.first_cell() + page::LATENCY, microseconds.to_bits());
+        self.page.set(page::LATENCY, microseconds.to_bits());
     }
 }
 

@@ -8,7 +8,7 @@ fn definition(kind: Kind, name: &str, labels: &[&str]) -> Definition {
 }
 
 fn memory() -> SharedMemory {
-    let (memory, _memfd) = SharedMemory::create(0).unwrap();
+    let (memory, _memfds) = SharedMemory::create(0).unwrap();
     memory.set(header::SLOTS, 2);
     memory
 }
@@ -17,7 +17,7 @@ fn memory() -> SharedMemory {
 fn count(metric_store: &MetricStore, name: &str, label: &str, by: f64) {
     let (family, _) = metric_store.define(definition(Kind::Counter, name, &["of"])).unwrap();
     let at = metric_store.series(family, &[label.to_owned()]).unwrap();
-    metric_store.segment().add(at, by);
+    metric_store.segment.add(at, by);
 }
 
 fn value(memory: &SharedMemory, name: &str, at: usize) -> Option<f64> {
@@ -32,7 +32,7 @@ fn what_a_worker_counted_outlives_it_and_its_gauges_do_not() {
     count(&old, "jobs", "mail", 3.0);
     count(&other, "jobs", "mail", 10.0);
     let (gauge, _) = old.define(definition(Kind::Gauge, "open_files", &[])).unwrap();
-    old.segment().add(old.series(gauge, &[]).unwrap(), 7.0);
+    old.segment.add(old.series(gauge, &[]).unwrap(), 7.0);
     assert_eq!((value(&memory, "jobs", 0), value(&memory, "open_files", 0)), (Some(13.0), Some(7.0)));
     assert_eq!(memory.retire(WorkerId::new(0, 1)), 0);
     assert_eq!((value(&memory, "jobs", 0), value(&memory, "open_files", 0)), (Some(13.0), None));
@@ -80,7 +80,7 @@ fn without_room_nothing_is_written_and_what_does_not_fit_is_counted() {
                 .define(Definition { help: "x".repeat(9000), ..definition(Kind::Gauge, "a", &[]) })
                 .is_err()
         );
-        metric_store.segment().add(DROPPED, 1.0);
+        metric_store.segment.add(DROPPED, 1.0);
         memory.retire(WorkerId::new(0, workers));
     }
     let families = memory.metric_store();
@@ -91,13 +91,13 @@ fn without_room_nothing_is_written_and_what_does_not_fit_is_counted() {
 
 proptest! {
     #[test]
-    fn a_spoilt_sheet_ends_and_harms_nobody(cells in proptest::collection::vec((0..200usize, any::<u64>()), 1..60)) {
+    fn a_spoilt_segment_ends_and_harms_nobody(cells in proptest::collection::vec((0..200usize, any::<u64>()), 1..60)) {
         let memory = memory();
         let metric_store = MetricStore::of_worker(&memory, WorkerId::new(0, 1));
         count(&metric_store, "jobs", "mail", 1.0);
         count(&MetricStore::of_primary(&memory), "jobs", "mail", 1.0);
         for (at, value) in cells {
-            memory.set(metric_store.first_cell() + at, value);
+            metric_store.cells().set(at, value);
         }
         let _ = memory.metric_store();
         memory.retire(WorkerId::new(0, 1));
