@@ -274,8 +274,8 @@ impl Cluster {
                 self.carry_out(effects);
             }
             Input::Dispatch(report) => self.reported(report),
-            Input::Measured if self.monitoring.asks_program() => (self.output)(Output::Measure),
-            Input::Measured => self.publish_metrics(),
+            Input::Measured(_done) if self.monitoring.asks_program() => (self.output)(Output::Measure),
+            Input::Measured(_done) => self.publish_metrics(),
             Input::Customised { metrics } => {
                 if let Some(metrics) = metrics {
                     // Its length was looked at when it was given.

@@ -45,8 +45,8 @@ impl Asker {
 
 /// Everything that can happen to a cluster.
 pub enum Input {
-    /// It is time to tell the cluster's metrics.
-    Measured,
+    /// It is time to tell the cluster's metrics. The sender is dropped when that is done.
+    Measured(oneshot::Sender<()>),
     /// The program was asked, and has measured.
     Customised {
         /// An object in JSON; None: nothing new.

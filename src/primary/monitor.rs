@@ -104,7 +104,11 @@ impl Monitor {
                     ticks.tick().await;
                     loop {
                         ticks.tick().await;
-                        let _ = tell.send(Input::Measured);
+                        let (done, is_done) = oneshot::channel();
+                        let _ = tell.send(Input::Measured(done));
+                        // Where telling takes longer than a tick the loop has its other work in between, and no heap
+                        // of these; the answer is that the sender is gone.
+                        let _ = is_done.await;
                     }
                 };
                 let reports = async {
