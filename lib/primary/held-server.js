@@ -28,7 +28,7 @@ class HeldServer {
   /** @param {any} address as the core names it @param {{ group: number, host: string | null, port: number }} opened */
   opened(address, { group, host, port }) {
     this.group = group;
-    if (address.kind === 'unix') this.address = address.path;
+    if (address.unix) this.address = address.unix.path;
     else this.at(host ?? '', port);
   }
 

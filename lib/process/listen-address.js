@@ -29,10 +29,10 @@ class Counter {
  * @param {Target} target
  */
 function addressOf(counter, { host, port, fd, ipv6Only }) {
-  if (typeof fd === 'number' && fd >= 0) return { kind: 'descriptor', fd };
-  if (port === -1) return { kind: 'unix', path: runtime.socketName(String(host)) };
+  if (typeof fd === 'number' && fd >= 0) return { descriptor: { fd } };
+  if (port === -1) return { unix: { path: runtime.socketName(String(host)) } };
   const nth = port === 0 ? counter.next(`tcp ${host ?? ''}`) : 0;
-  return { kind: 'tcp', host: host || null, port: port ?? 0, ipv6_only: ipv6Only, nth };
+  return { tcp: { host: host || null, port: port ?? 0, ipv6_only: ipv6Only, nth } };
 }
 
 module.exports = { Counter, addressOf };

@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const v8 = require('node:v8');
 const { addon } = require('../native');
 
-/** @typedef {{ id: number, what: { kind: 'heap_snapshot' } | { kind: 'cpu_profile', ms: number }, file: string }} Asked */
+/** @typedef {{ id: number, what: 'heap_snapshot' | { cpu_profile: { ms: number } }, file: string }} Asked */
 
 /** Takes what the primary asks for. */
 function diagnose() {
@@ -21,8 +21,8 @@ async function take({ id, what, file }) {
     // Nothing that is there already, and no link, is written to; what follows writes into this very file.
     fs.closeSync(fs.openSync(file, 'wx', 0o600));
     made = true;
-    if (what.kind === 'heap_snapshot') v8.writeHeapSnapshot(file);
-    else fs.writeFileSync(file, JSON.stringify(await profile(what.ms)));
+    if (what === 'heap_snapshot') v8.writeHeapSnapshot(file);
+    else fs.writeFileSync(file, JSON.stringify(await profile(what.cpu_profile.ms)));
     addon.workerDiagnosed(id, fs.statSync(file).size, null);
   } catch (error) {
     if (made) fs.rmSync(file, { force: true });

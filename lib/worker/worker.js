@@ -36,7 +36,7 @@ class Worker {
   /** @param {any} hello the primary's first message: who it is, and what it must know */
   constructor(hello) {
     this.hello = hello;
-    this.id = String(hello.slot);
+    this.id = String(hello.worker.slot);
     /** A stop is announced: everything still serves. */
     this.isUnready = false;
     /** The primary ends, or is gone. */

@@ -23,7 +23,7 @@ pub type GroupId = u32;
 
 /// Where a server wants to listen, as Node's `listen` has worked it out (names are resolved already).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Address {
     /// `host` None: `::` where the machine has IPv6, else `0.0.0.0`. `nth` tells the servers of one worker
     /// that asked for port 0 apart: the k-th of every worker share one port.
@@ -134,7 +134,6 @@ pub struct SlowRequest {
 /// hold secrets, which is why it is not in the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
-    #[serde(flatten)]
     pub worker: WorkerId,
     pub primary_pid: u32,
     pub title: String,
@@ -184,7 +183,7 @@ pub struct Messages {
 
 /// What is taken of a worker, to be looked at by somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Diagnosis {
     HeapSnapshot,
     CpuProfile { ms: u64 },
@@ -231,7 +230,7 @@ pub struct Drain {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToWorker {
     Hello(Box<Hello>),
     /// Answers `Listen`; the listener's descriptor travels with it. `own`: the worker
@@ -312,7 +311,7 @@ pub enum ToWorker {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum ToPrimary {
     /// May this worker share a socket at that address? Answered by Listening or ListenFailed.
     Listen { address: Address, options: ListenOptions },
@@ -424,8 +423,6 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_in_words() {
-        assert!(
-            decode::<ToPrimary>(b"{\"type\":\"nonsense\"}").unwrap_err().contains("not a control message")
-        );
+        assert!(decode::<ToPrimary>(b"{\"nonsense\":{}}").unwrap_err().contains("not a control message"));
     }
 }

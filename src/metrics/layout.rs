@@ -183,8 +183,49 @@ pub mod row {
     pub const RETIRED: usize = 64;
 }
 
+/// The doubles of a page that only grow: an entry each. They are added up, and outlive their worker in its slot's retired
+/// cells.
+macro_rules! counters {
+    ($($(#[$meta:meta])* $name:ident = $cell:literal $(, $cells:expr)?;)*) => {
+        $($(#[$meta])* pub const $name: usize = $cell;)*
+
+        /// First cell and how many, of each.
+        const RANGES: &[(usize, usize)] = &[$(($cell, counters!(@cells $($cells)?))),*];
+
+        /// Every cell of a counter.
+        pub const COUNTERS: [usize; count(RANGES)] = every(RANGES);
+    };
+    (@cells) => { 1 };
+    (@cells $cells:expr) => { $cells };
+}
+
+const fn count(ranges: &[(usize, usize)]) -> usize {
+    let (mut count, mut range) = (0, 0);
+    while range < ranges.len() {
+        count += ranges[range].1;
+        range += 1;
+    }
+    count
+}
+
+const fn every<const COUNT: usize>(ranges: &[(usize, usize)]) -> [usize; COUNT] {
+    let (mut all, mut index, mut range) = ([0; COUNT], 0, 0);
+    while range < ranges.len() {
+        let (first, cells) = ranges[range];
+        let mut cell = 0;
+        while cell < cells {
+            all[index] = first + cell;
+            (index, cell) = (index + 1, cell + 1);
+        }
+        range += 1;
+    }
+    all
+}
+
 /// Cells of a worker's page.
 pub mod page {
+    use super::{count, every};
+
     /// Moves with every turn of the worker's loop, before it sleeps, and with every batch of connections it takes.
     pub const HEARTBEAT: usize = 0;
     /// Pushed connections that the worker has taken out of its connection channel.
@@ -199,24 +240,10 @@ pub mod page {
     pub const LAG: usize = 5;
 
     pub const FIRST_FLOAT: usize = 8;
-    /// Connections that are closed again, of all that were PUSHED or ACCEPTED.
-    pub const CLOSED: usize = 8;
-    /// HTTP requests whose headers have been read.
-    pub const REQUESTS: usize = 9;
-    /// HTTP responses finished or given up.
-    pub const RESPONSES: usize = 10;
-    /// Sum of the durations of RESPONSES, milliseconds.
-    pub const DURATION: usize = 11;
     /// Peak-EWMA of the response time, microseconds.
     pub const LATENCY: usize = 12;
-    /// Requests whose affinity cookie named another slot.
-    pub const AFFINITY_MISMATCH: usize = 13;
     /// When it was last looked at the clock in this turn of the loop, JavaScript's milliseconds; 0: not yet.
     pub const CLOCK: usize = 14;
-    /// Of RESPONSES, those whose connection ended first; in a slot's retired cells also requests whose worker ended.
-    pub const ABORTED: usize = 15;
-    /// Responses by the first digit of their status, 1 to 5: `STATUS + digit - 1`.
-    pub const STATUS: usize = 16;
     /// Bytes in use on V8's heap, the heap's size, and what lies outside of it for JavaScript: looked at once a
     /// second at most, when a request is done.
     pub const HEAP_USED: usize = 21;
@@ -225,12 +252,6 @@ pub mod page {
     /// Responses of 5xx; the last so many of all were such.
     pub const FAILED: usize = 24;
     pub const STREAK: usize = 25;
-    /// Bytes that HTTP connections brought and took, as of each one's end and of its responses, once a second at most.
-    pub const RECEIVED: usize = 26;
-    pub const SENT: usize = 27;
-    /// Garbage collections: for each of [`GC_KINDS`] how many took up to each of [`GC_BOUNDS`], how many longer, and
-    /// their seconds.
-    pub const GC: usize = 32;
     pub const GC_KINDS: [&str; 4] = ["minor", "major", "incremental", "weakcb"];
     /// Seconds.
     pub const GC_BOUNDS: [f64; 6] = [0.001, 0.01, 0.1, 1.0, 2.0, 5.0];
@@ -238,34 +259,28 @@ pub mod page {
     /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
     pub const HISTOGRAM: usize = 128;
 
-    /// The doubles that only grow, and outlive their worker.
-    pub const COUNTERS: [usize; COUNTED + GC_CELLS] = counters();
-    const COUNTED: usize = 13;
-    const GC_CELLS: usize = GC_KINDS.len() * GC_KIND_CELLS;
-
-    const fn counters() -> [usize; COUNTED + GC_CELLS] {
-        let first = [
-            CLOSED,
-            REQUESTS,
-            RESPONSES,
-            DURATION,
-            AFFINITY_MISMATCH,
-            ABORTED,
-            STATUS,
-            STATUS + 1,
-            STATUS + 2,
-            STATUS + 3,
-            STATUS + 4,
-            RECEIVED,
-            SENT,
-        ];
-        let mut all = [0; COUNTED + GC_CELLS];
-        let mut index = 0;
-        while index < all.len() {
-            all[index] = if index < COUNTED { first[index] } else { GC + index - COUNTED };
-            index += 1;
-        }
-        all
+    // With how many cells, where it is not one.
+    counters! {
+        /// Connections that are closed again, of all that were PUSHED or ACCEPTED.
+        CLOSED = 8;
+        /// HTTP requests whose headers have been read.
+        REQUESTS = 9;
+        /// HTTP responses finished or given up.
+        RESPONSES = 10;
+        /// Sum of the durations of RESPONSES, milliseconds.
+        DURATION = 11;
+        /// Requests whose affinity cookie named another slot.
+        AFFINITY_MISMATCH = 13;
+        /// Of RESPONSES, those whose connection ended first; in a slot's retired cells also requests whose worker ended.
+        ABORTED = 15;
+        /// Responses by the first digit of their status, 1 to 5: `STATUS + digit - 1`.
+        STATUS = 16, 5;
+        /// Bytes that HTTP connections brought and took, as of each one's end and of its responses, once a second at most.
+        RECEIVED = 26;
+        SENT = 27;
+        /// Garbage collections: for each of [`GC_KINDS`] how many took up to each of [`GC_BOUNDS`], how many longer, and
+        /// their seconds.
+        GC = 32, GC_KINDS.len() * GC_KIND_CELLS;
     }
 }
 

@@ -82,12 +82,21 @@ options! {
 
 /// The body of the fallback.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, from = "Value")]
 pub enum Body {
     /// Sent as text/plain.
     Text(String),
     /// Sent as application/json.
     Json(Value),
+}
+
+impl From<Value> for Body {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::String(text) => Body::Text(text),
+            other => Body::Json(other),
+        }
+    }
 }
 
 options! {

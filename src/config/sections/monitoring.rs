@@ -61,11 +61,20 @@ options! {
 
 /// The port of the monitoring API, or that it has none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, try_from = "Value")]
 pub enum MonitoringPort {
     Port(u16),
     /// Written `false`; validation lets no `true` come here.
     Closed(bool),
+}
+
+impl TryFrom<Value> for MonitoringPort {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let port = value.as_u64().and_then(|port| u16::try_from(port).ok()).map(MonitoringPort::Port);
+        port.or(value.as_bool().map(MonitoringPort::Closed)).ok_or_else(|| format!("{value} is no port"))
+    }
 }
 
 impl MonitoringPort {

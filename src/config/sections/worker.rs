@@ -93,12 +93,25 @@ fn read_environment(raw: &Value) -> Result<Value, Refusal> {
 
 /// How many workers the configuration asks for; [`crate::config::Loaded::worker_count`] is what comes of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "lowercase", try_from = "Value")]
 pub enum Workers {
     Auto,
     Max,
     #[serde(untagged)]
     Count(u16),
+}
+
+impl TryFrom<Value> for Workers {
+    type Error = String;
+
+    fn try_from(value: Value) -> Result<Self, String> {
+        let count = value.as_u64().and_then(|count| u16::try_from(count).ok()).map(Workers::Count);
+        match value.as_str() {
+            Some("auto") => Ok(Workers::Auto),
+            Some("max") => Ok(Workers::Max),
+            Some(_) | None => count.ok_or_else(|| format!("{value} is no number of workers")),
+        }
+    }
 }
 
 /// Variables for the workers; None: left out. Their values may be secrets of the user's, so `Debug` shows the names alone.
