@@ -81,11 +81,13 @@ pub fn post(
     asked: Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
-    send: impl FnOnce(&Outgoing<'_>) -> Result<u32>,
+    send: impl Fn(&Outgoing<'_>) -> Result<u32>,
 ) -> f64 {
-    match with_outgoing(&asked, kind, body, send) {
-        Ok(Ok(id)) => f64::from(id),
-        Ok(Err(error)) | Err(error) => {
+    let mut sent = Ok(0);
+    let read = with_outgoing(asked, kind, body, &mut |outgoing| sent = send(outgoing));
+    match read.and(sent) {
+        Ok(id) => f64::from(id),
+        Err(error) => {
             ERROR.set(Some(error));
             REFUSED
         }
@@ -102,21 +104,24 @@ pub fn request_all(
     send: impl Fn(&Outgoing<'_>) -> Result<u32>,
 ) -> Value {
     let outcome = |sent: Result<u32>| sent.map_or_else(|error| json!(error), Value::from);
-    let to_all = |request: &Outgoing<'_>| {
+    let mut outcomes = Vec::with_capacity(receivers.len());
+    let read = with_outgoing(asked, kind, body, &mut |request| {
         let to = |name: &f64| Outgoing { to: peer_of(*name), ..*request };
-        receivers.iter().map(|name| outcome(send(&to(name)))).collect()
-    };
-    with_outgoing(&asked, kind, body, to_all)
-        .unwrap_or_else(|error| receivers.iter().map(|_| json!(error)).collect())
+        outcomes.extend(receivers.iter().map(|name| outcome(send(&to(name)))));
+    });
+    match read {
+        Ok(()) => outcomes.into(),
+        Err(error) => receivers.iter().map(|_| json!(error)).collect(),
+    }
 }
 
 /// Reads a message from JavaScript and gives it to `send`.
-fn with_outgoing<T>(
-    asked: &Asked,
+fn with_outgoing(
+    asked: Asked,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
-    send: impl FnOnce(&Outgoing<'_>) -> T,
-) -> Result<T> {
+    send: &mut dyn FnMut(&Outgoing<'_>),
+) -> Result<()> {
     let format = match asked.format {
         0 => Format::Json,
         1 => Format::Clone,
@@ -141,13 +146,15 @@ fn with_outgoing<T>(
         append_bytes(body, format == Format::Json, body_bytes).map_err(|error| unreadable(&error))?;
         if body_bytes.len() < SHARED {
             let body = Body::Copied(body_bytes);
-            return Ok(send(&Outgoing { to, what, answers, timeout, format, kind, body }));
+            send(&Outgoing { to, what, answers, timeout, format, kind, body });
+            return Ok(());
         }
         let mut shared = std::mem::take(body_bytes);
         // A text was given room for three bytes a character.
         shared.shrink_to_fit();
         let body = Body::Shared(&shared.into());
-        Ok(send(&Outgoing { to, what, answers, timeout, format, kind, body }))
+        send(&Outgoing { to, what, answers, timeout, format, kind, body });
+        Ok(())
     })
 }
 

@@ -446,40 +446,38 @@ impl Sender {
 
     /// Puts the next frame of a message on the wire, sealed if this channel is; false when there is none.
     fn take_fragment(&mut self) -> bool {
-        match self.bulk.pop_front() {
-            Some(Bulk::Frame { header, head, body }) => {
-                self.queued -= HEADER + head.len() + body.len();
-                if self.sealer.is_some() || self.wipes {
-                    self.wire.add(self.sealer.as_deref_mut(), header, [&head, &body]);
-                } else {
-                    self.wire.add_shared(header, &head, body);
-                }
-                true
-            }
-            Some(Bulk::Chunk(chunk)) => self.take_from(chunk),
-            None => false,
-        }
-    }
-
-    /// The same for the next frame of the first chunk.
-    fn take_from(&mut self, mut chunk: Vec<u8>) -> bool {
-        let next = chunk[self.taken..].split_first_chunk::<HEADER>();
-        // What stands there was written by `begin_fragment`.
-        let read = next.and_then(|(head, body)| Some((Header::read(head).ok()?, body)));
-        let Some(((header, length), body)) = read else {
-            self.bulk.push_front(Bulk::Chunk(chunk));
-            return false;
+        let is_last = self.bulk.len() == 1;
+        let chunk = match self.bulk.front_mut() {
+            Some(Bulk::Chunk(chunk)) => chunk,
+            Some(Bulk::Frame { .. }) => return self.take_frame(),
+            None => return false,
         };
+        let Some((head, body)) = chunk[self.taken..].split_first_chunk::<HEADER>() else { return false };
+        // What stands there was written by `begin_fragment`.
+        let Ok((header, length)) = Header::read(head) else { return false };
         self.wire.add(self.sealer.as_deref_mut(), header, [&body[..length], &[]]);
         self.taken += HEADER + length;
         self.queued -= HEADER + length;
         if self.taken == chunk.len() {
             self.taken = 0;
-            chunk.clear();
+            if is_last {
+                // Kept for the next time.
+                chunk.clear();
+            } else {
+                self.bulk.pop_front();
+            }
         }
-        // An empty one is kept for the next time.
-        if !chunk.is_empty() || self.bulk.is_empty() {
-            self.bulk.push_front(Bulk::Chunk(chunk));
+        true
+    }
+
+    /// The same for a frame of its own.
+    fn take_frame(&mut self) -> bool {
+        let Some(Bulk::Frame { header, head, body }) = self.bulk.pop_front() else { return false };
+        self.queued -= HEADER + head.len() + body.len();
+        if self.sealer.is_some() || self.wipes {
+            self.wire.add(self.sealer.as_deref_mut(), header, [&head, &body]);
+        } else {
+            self.wire.add_shared(header, &head, body);
         }
         true
     }
