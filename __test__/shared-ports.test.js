@@ -5,8 +5,12 @@
 
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
+const { setTimeout: wait } = require('node:timers/promises');
 const { freePort, tcp } = require('./helpers/http');
 const { program } = require('./helpers/program');
+
+/** Milliseconds: what a worker does in its first second belongs to its start, and nothing tells when that is over. */
+const START = 1200;
 
 /**
  * A cluster of two whose primary tells the workers what to open; `steps` is run once they have finished their start.
@@ -37,8 +41,7 @@ async function cluster(t, steps, ready = 'listen') {
     const ask = (worker, what, port) => app.sendToWorker(worker, what, port);
     app.start(given.port, '127.0.0.1').then(async () => {
       if (app.isWorker) return void (given.ready === 'message' && process.send('ready'));
-      // What a worker does in its first second belongs to its start.
-      await wait(1200);
+      await wait(${START});
       await (${steps})(ask, given.other, wait, app);
     });`;
   return { run: program(t, text), port: given.other };
@@ -155,7 +158,7 @@ for (const [what, wanted] of [
     const run = program(t, passive, { given: { port } });
     await run.until(/ALL READY/);
     // What a worker does in its first second belongs to its start.
-    await new Promise((resolve) => setTimeout(resolve, 1200));
+    await wait(START);
     const control = await tcp(port);
     control.write(String(await wanted()));
     const [data, pid] = (await control.line()).split(' ').map(Number);
@@ -175,7 +178,7 @@ test('a port of one worker’s that is still open at its end closes with it', as
   const port = await freePort();
   const run = program(t, passive, { given: { port } });
   await run.until(/ALL READY/);
-  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await wait(START);
   const control = await tcp(port);
   control.write('0');
   const [data, pid] = (await control.line()).split(' ').map(Number);
@@ -191,7 +194,7 @@ test('a port of one worker’s that another opens meanwhile is the other’s whe
   const port = await freePort();
   const run = program(t, passive, { given: { port, workers: 1 } });
   await run.until(/ALL READY/);
-  await new Promise((resolve) => setTimeout(resolve, 1200));
+  await wait(START);
   const control = await tcp(port);
   control.write('0');
   const [data, pid] = (await control.line()).split(' ').map(Number);
