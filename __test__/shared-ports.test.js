@@ -174,9 +174,8 @@ for (const [what, wanted] of [
   });
 }
 
-test('a port of one worker’s that is still open at its end closes with it', async (t) => {
-  const port = await freePort();
-  const run = program(t, passive, { given: { port } });
+/** Opens a port of the kernel's choice in a worker and begins a roll; resolves to it and the worker that leaves. */
+async function whileLeaving(run, port) {
   await run.until(/ALL READY/);
   await wait(START);
   const control = await tcp(port);
@@ -184,6 +183,13 @@ test('a port of one worker’s that is still open at its end closes with it', as
   const [data, pid] = (await control.line()).split(' ').map(Number);
   run.signal('SIGUSR2');
   await run.until(new RegExp(`${pid} IS TO END`));
+  return { data, pid };
+}
+
+test('a port of one worker’s that is still open at its end closes with it', async (t) => {
+  const port = await freePort();
+  const run = program(t, passive, { given: { port } });
+  const { data, pid } = await whileLeaving(run, port);
   process.kill(pid, 'SIGKILL');
   await run.until(/restartCluster: done/);
   await assert.rejects(tcp(data), /ECONNREFUSED/);
@@ -193,13 +199,7 @@ test('a port of one worker’s that is still open at its end closes with it', as
 test('a port of one worker’s that another opens meanwhile is the other’s when the first has left', async (t) => {
   const port = await freePort();
   const run = program(t, passive, { given: { port, workers: 1 } });
-  await run.until(/ALL READY/);
-  await wait(START);
-  const control = await tcp(port);
-  control.write('0');
-  const [data, pid] = (await control.line()).split(' ').map(Number);
-  run.signal('SIGUSR2');
-  await run.until(new RegExp(`${pid} IS TO END`));
+  const { data, pid } = await whileLeaving(run, port);
   const other = await tcp(port);
   // The first port of the kernel's choice that a worker opens is that of any other.
   other.write('0');

@@ -4,8 +4,7 @@
 module.exports = {
   versions: { whistle: '2.10.10' },
   needs: ['echo'],
-  // Its intervals never end, and nothing of it waits for the end of something.
-  config: { processManagement: { lingerTimeout: 0 } },
+  // Its intervals never end, and it handles no signal: a worker that stops waits `lingerTimeout` for them.
   files: {
     'server.js': `
       require('whistle')({ port: process.env.PORT, host: process.env.HOST, baseDir: __dirname + '/base', mode: 'prod' });`,

@@ -6,8 +6,7 @@ let number = 0;
 module.exports = {
   versions: { '@y/websocket-server': '0.1.1', 'y-websocket': '3.1.0', yjs: '13.6.33', 'y-protocols': '1.0.6', ws: '8.23.0' },
   bin: 'y-websocket',
-  // The interval of a document never ends, and nothing of it waits for the end of something.
-  config: { processManagement: { lingerTimeout: 0 } },
+  // The interval of a document never ends: a worker that stops waits `lingerTimeout` for it.
   client: ({ require, port }) => {
     const { WebsocketProvider } = require('y-websocket');
     const Y = require('yjs');
