@@ -119,6 +119,8 @@ for (const [holder, main] of Object.entries(holders)) {
     const { node, execArgv } = ownNetwork();
     const cluster = program(t, main, { given: { config, holds }, node, execArgv });
     await cluster.until(/STARTED/);
+    // The log is written by a thread of its own; this line follows the one in question.
+    await cluster.until(/Monitoring API on/);
     const told = records(cluster).filter(({ msg }) => msg.startsWith('Port 3003 is taken'));
     assert.equal(told.length, 1, cluster.output);
     assert.match(told[0].msg, new RegExp(`^Port 3003 is taken by ${holder}: the monitoring API is on the next free one$`));
