@@ -1,7 +1,7 @@
 'use strict';
 
 // A cluster built step by step around any program that listens: no application object is needed.
-// PORT (3000) says where.
+// PORT sets the port (3000).
 
 const http = require('node:http');
 const { buildCluster } = require('drover/cluster');

@@ -1,6 +1,6 @@
 'use strict';
 
-// An Express application on every core: the main example, which `npm start` runs. PORT (3000) says where.
+// An Express application on every core: the main example, which `npm start` runs. PORT sets the port (3000).
 
 const { createServer } = require('drover');
 const { page, portIsTaken, welcome } = require('./words');

@@ -1,6 +1,6 @@
 'use strict';
 
-// A Fastify application, clustered as it is. PORT (3000) says where.
+// A Fastify application, clustered without changes. PORT sets the port (3000).
 
 const fastify = require('fastify')();
 const { createServer } = require('drover');

@@ -1,7 +1,7 @@
 'use strict';
 
-// Handlers of one's own for the end: they run in the primary and in every worker, and replace drover's. In a
-// worker `stopCluster()` drains that worker alone. PORT (3000) says where.
+// Signal and error handlers of the program: they run in the primary and in every worker, and replace drover's. In a
+// worker `stopCluster()` drains that worker only. PORT sets the port (3000).
 
 const { createServer } = require('drover');
 
@@ -14,7 +14,7 @@ app.get('/', (request, response) => {
 app.get('/crash', (request, response) => {
   response.send('This worker ends and another takes its place.\n');
   setImmediate(() => {
-    throw new Error('a bug that nobody caught');
+    throw new Error('an uncaught bug');
   });
 });
 

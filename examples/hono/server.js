@@ -1,7 +1,7 @@
 'use strict';
 
-// A Hono application, clustered as it is. On Node.js its package @hono/node-server has to be installed too.
-// PORT (3000) says where.
+// A Hono application, clustered without changes. On Node.js its package @hono/node-server has to be installed too. PORT
+// sets the port (3000).
 
 const { Hono } = require('hono');
 const { createServer } = require('drover');

@@ -1,6 +1,6 @@
 'use strict';
 
-// A Koa application, clustered as it is. PORT (3000) says where.
+// A Koa application, clustered without changes. PORT sets the port (3000).
 
 const Koa = require('koa');
 const { createServer } = require('drover');

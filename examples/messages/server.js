@@ -1,6 +1,6 @@
 'use strict';
 
-// Workers that speak with each other: a counter that all know of, and work that one of them does.
+// Messages between workers: a shared counter, and a task that runs in one worker only.
 //
 //   node examples/messages/server.js
 //   curl http://localhost:3000/
@@ -12,7 +12,7 @@ const app = createServer({ cluster: { enabled: true, config: { ipc: { encryption
 
 let visits = 0;
 
-// Every worker hears of each visit, and so all know the same number.
+// Every worker receives each visit, so all have the same count.
 app.onMessage('visit', () => {
   visits += 1;
 });
@@ -22,7 +22,7 @@ app.get('/', async (_request, response) => {
   response.send(`Visit ${visits}, says worker ${app.workerId} (pid ${process.pid})\n`);
 });
 
-// Who leads does what must be done once for all.
+// The leader runs tasks that must not run in every worker.
 app.onLeader(() => {
   setInterval(() => app.runOnce('report', () => console.log(`${visits} visits so far`)), 60_000).unref();
 });

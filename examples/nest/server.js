@@ -1,6 +1,6 @@
 'use strict';
 
-// A Nest application, without a compiler: the decorators are applied by hand. PORT (3000) says where.
+// A Nest application, without a compiler: the decorators are applied by hand. PORT sets the port (3000).
 
 require('reflect-metadata');
 const { Controller, Get, Module } = require('@nestjs/common');

@@ -1,7 +1,7 @@
 'use strict';
 
-// Socket.IO with both of its transports: long polling needs each client to meet the same worker again, which
-// `stickySession` sees to. PORT (3000) says where.
+// Socket.IO with both of its transports: long polling needs every request of a client to reach the same worker, which
+// `stickySession` ensures. PORT sets the port (3000).
 
 const http = require('node:http');
 const { Server } = require('socket.io');

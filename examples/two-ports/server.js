@@ -1,7 +1,7 @@
 'use strict';
 
-// A public port and one for operators, both shared by all workers: whatever calls `listen()` in a worker is
-// attached to the cluster by itself. PORT (3000) and ADMIN_PORT (3001) say where.
+// A public port and one for operators, both shared by all workers: every `listen()` in a worker joins the cluster. PORT
+// (3000) and ADMIN_PORT (3001) set the ports.
 
 const http = require('node:http');
 const { createServer } = require('drover');
