@@ -105,7 +105,7 @@ test('the main example says in words that its port is taken', async (t) => {
 test('the example graceful-shutdown replaces the worker whose handler ends it', async (t) => {
   const { example, port } = await start(t, 'graceful-shutdown');
   await request(port, { path: '/crash' });
-  await example.until(/Uncaught exception: Error: a bug that nobody caught/);
+  await example.until(/Uncaught exception: Error: an uncaught bug/);
   await example.until(/is replaced/);
   await example.untilMany(3, /Worker \d is ready/);
   assert.equal((await request(port)).status, 200);
