@@ -1,8 +1,9 @@
-// npm run bench:compare -- COMMIT NAME ... [--pairs N] [--quick]
+// npm run bench:compare -- COMMIT NAME ... [--pairs N] [--quick] [--same-bench]
 //
 // What has become of the benches since another commit: `npm run bench:compare -- v1.0.0 dispatch ipc --quick`. The commit is
 // checked out and built in .cache/compare; then each bench runs there and here in turns, in the other order every second
-// time, so that a machine which drifts drifts for both. A soak is named as it is started: `soak`.
+// time, so that a machine which drifts drifts for both. A soak is named as it is started: `soak`. With --same-bench the
+// commit's bench/ gives way to this one's, which may measure what that one does not.
 //
 // A line a figure: its medians there and here, and the median of the ratios here / there of neighbours. The last line of
 // standard output is JSON: { commit, pairs, ratios: { [bench]: { [figure]: ratio } } }.
@@ -19,7 +20,7 @@ const here = path.resolve(import.meta.dirname, '..');
 
 const { values: options, positionals: [name, ...benches] } = parseArgs({
   allowPositionals: true,
-  options: { pairs: { type: 'string', default: '3' }, quick: { type: 'boolean', default: false } },
+  options: { pairs: { type: 'string', default: '3' }, quick: { type: 'boolean', default: false }, 'same-bench': { type: 'boolean', default: false } },
 });
 const pairs = Number(options.pairs);
 if (!(Number.isInteger(pairs) && pairs > 0)) throw new Error('--pairs is a whole number from 1 on');
@@ -31,6 +32,8 @@ const git = (...args) => execFileSync('git', args, { cwd: here, encoding: 'utf8'
 function checkedOut(commit) {
   const folder = path.join(here, '.cache', 'compare', commit);
   if (!fs.existsSync(folder)) git('worktree', 'add', '--detach', folder, commit);
+  execFileSync('git', ['checkout', '--quiet', commit, '--', 'bench'], { cwd: folder });
+  if (options['same-bench']) fs.cpSync(path.join(here, 'bench'), path.join(folder, 'bench'), { recursive: true });
   for (const args of [['ci', '--no-audit', '--no-fund'], ['run', 'build']]) {
     execFileSync('npm', args, { cwd: folder, stdio: ['ignore', 'inherit', 'inherit'] });
   }

@@ -13,16 +13,17 @@
 //                with both on one (taskset), three times in a round; the table has them as they fell
 //   broadcast    1 KB to 2, 16 and 64 workers until every answer is back, the middle of 20
 //
-// Then the soak of `npm run soak:ipc`, in short: workers are killed while a million questions are under way.
-// Ratios are drover / process.send 'json'; `rtt_p50_vs_process_send` is of 100 B, encrypted; `broadcast64` too.
+// Then what drover's messages cost in processor time (bench/ipc/cost.mjs; alone: `npm run bench:ipc-cost`), and
+// the soak of `npm run soak:ipc`, in short: workers are killed while a million questions are under way.
+// Ratios are drover / process.send 'json'; `rtt_p50_vs_process_send` is of 100 B, encrypted; `broadcast64` too. `cpu_us`:
+// microseconds for a message, by side.
 // The last line of standard output is JSON. --quick: one short round.
 
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { createRequire } from 'node:module';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { count, median, ratio, row } from './support/figures.mjs';
+import { messageCosts } from './ipc/cost.mjs';
+import { run } from './ipc/run.mjs';
 import { soakMessages } from './ipc/soak.mjs';
 
 const { build } = createRequire(import.meta.url)('../scripts/build.js');
@@ -43,25 +44,8 @@ const { values: options } = parseArgs({
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
 if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds is a whole number from 1 on');
 const share = options.quick ? 0.2 : 1;
+const usual = { sizes: SIZES, share };
 const CROWDS = [2, 16, 64];
-
-/** Runs a contender; resolves to what it printed. */
-async function run({ file, pinned = false, ...asked }) {
-  const program = fileURLToPath(new URL(`./ipc/${file}`, import.meta.url));
-  const env = { PATH: process.env.PATH, HOME: process.env.HOME, NODE_ENV: 'production' };
-  const command = [process.execPath, program, JSON.stringify({ sizes: SIZES, share, ...asked })];
-  const [first, ...rest] = pinned ? ['taskset', '-c', '0', ...command] : command;
-  const child = spawn(first, rest, { env });
-  let [output, errors] = ['', ''];
-  child.stdout.on('data', (text) => (output += text));
-  child.stderr.on('data', (text) => (errors += text));
-  const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
-  await once(child, 'close');
-  clearTimeout(timer);
-  const line = output.trim().split('\n').at(-1);
-  if (!line?.startsWith('{')) throw new Error(`${file} ended without figures: ${errors.slice(-2000)}`);
-  return JSON.parse(line);
-}
 
 const WIDTHS = [8, 12, 22, 14, 12, 12];
 const say = (...cells) => console.log(row(cells, WIDTHS));
@@ -73,7 +57,7 @@ const taken = [];
 for (let round = 0; round < rounds; round += 1) {
   const figures = {};
   for (const [who, contender] of inOrder(round)) {
-    const { sizes } = await run({ ...contender, workers: 1 });
+    const { sizes } = await run({ ...contender, ...usual, workers: 1 });
     figures[who] = { ...sizes };
     for (const size of SIZES) {
       const { perSecond, p50, p99 } = sizes[size];
@@ -82,14 +66,14 @@ for (let round = 0; round < rounds; round += 1) {
   }
   for (let pair = 0; pair < PAIRS; pair += 1) {
     for (const who of pair % 2 ? [PEER, SEALED] : [SEALED, PEER]) {
-      const { sizes } = await run({ ...CONTENDERS[who], workers: 1, sizes: ['100B'], pinned: true });
+      const { sizes } = await run({ ...CONTENDERS[who], ...usual, workers: 1, sizes: ['100B'], pinned: true });
       (figures[who].pinned ??= []).push(sizes['100B'].p50);
       say(round + 1, '100B', `${who}, 1 CPU`, '', count(sizes['100B'].p50), count(sizes['100B'].p99));
     }
   }
   for (const workers of CROWDS) {
     for (const [who, contender] of inOrder(round)) {
-      const { broadcast } = await run({ ...contender, workers });
+      const { broadcast } = await run({ ...contender, ...usual, workers });
       figures[who][`to ${workers}`] = broadcast;
       say(round + 1, `1KB to ${workers}`, who, '', `${count(broadcast * 1000)}`, '');
     }
@@ -102,6 +86,7 @@ const against = (who) =>
   Object.fromEntries(
     SIZES.map((size) => [size, middle((figures) => figures[who][size].perSecond / figures[PEER][size].perSecond)]),
   );
+const cpu_us = await messageCosts({ rounds, share, say: console.log });
 const soak = await soakMessages({ messages: options.quick ? 100_000 : 1_000_000, seconds: 0, say: console.log });
 console.log(
   `\n${JSON.stringify({
@@ -109,6 +94,7 @@ console.log(
     plain_vs_process_send: against('drover, plain'),
     rtt_p50_vs_process_send: middle((figures) => median(figures[SEALED].pinned) / median(figures[PEER].pinned)),
     broadcast64_vs_process_send: middle((figures) => figures[SEALED]['to 64'] / figures[PEER]['to 64']),
+    cpu_us,
     ...soak,
   })}`,
 );

@@ -4,7 +4,7 @@
 
 const http = require('node:http');
 const { createServer } = require('../..');
-const { flood, measure } = require('./work');
+const { flood, measure, processorTime } = require('./work');
 
 const asked = JSON.parse(process.argv[2]);
 const app = createServer({
@@ -23,6 +23,7 @@ const app = createServer({
 if (app.isWorker) {
   app.onMessage('ask', (data) => data);
   app.onMessage('flood', ({ size, count }) => void flood((message) => process.send(message), size, count));
+  app.onMessage('processorTime', processorTime);
   // A worker without a server lives as long as it waits for messages.
   process.on('message', () => {});
 } else {
@@ -36,8 +37,12 @@ if (app.isWorker) {
       heard = () => --left === 0 && resolve();
       app.sendToWorker(0, 'flood', { size, count });
     });
+  const spent = async () => {
+    const answers = await app.broadcastToWorkers('processorTime');
+    return { primary: processorTime(), workers: answers.reduce((sum, { data }) => sum + data, 0) };
+  };
   app.cluster.start().then(async () => {
-    console.log(JSON.stringify(await measure({ ask, broadcast, receive }, asked)));
+    console.log(JSON.stringify(await measure({ ask, broadcast, receive, spent }, asked)));
     await app.stopCluster(false);
     process.exit(0);
   });

@@ -63,13 +63,61 @@ async function broadcasts(broadcast, count) {
   return percentile(times.sort((a, b) => a - b), 0.5);
 }
 
+/** Microseconds on a processor, of this process so far. */
+function processorTime() {
+  const { user, system } = process.cpuUsage();
+  return user + system;
+}
+
+/** Of 100 B, in one load. A broadcast is to all workers. */
+const COST_COUNTS = { oneWay: 200_000, question: 12_000, broadcast: 10_000 };
+
+/** Loads that are measured. */
+const LOADS = 6;
+
+/** Questions under way at once. */
+const AT_ONCE = 50;
+
+/** Microseconds on a processor for each of `count`, on both sides: of the loads the cheapest, since what else runs on the machine adds to it. */
+async function costOf(spent, count, act) {
+  await act(count);
+  const costs = [];
+  for (let load = 0; load < LOADS; load += 1) {
+    const before = await spent();
+    await act(count);
+    const after = await spent();
+    costs.push({ primary: (after.primary - before.primary) / count, workers: (after.workers - before.workers) / count });
+  }
+  const least = (side) => Math.min(...costs.map((cost) => cost[side]));
+  return { primary: least('primary'), workers: least('workers') };
+}
+
+async function costs({ ask, broadcast, receive, spent }, { workers, share }) {
+  const data = dataOf('100B');
+  const times = async (count, act) => {
+    for (let n = 0; n < count; n += 1) await act();
+  };
+  if (workers > 1) {
+    const count = Math.ceil((COST_COUNTS.broadcast * share) / workers);
+    return { broadcast: await costOf(spent, count, (many) => times(many, () => broadcast(data))) };
+  }
+  const questions = () => Promise.all(Array.from({ length: AT_ONCE }, () => ask(0, data)));
+  return {
+    one_way: await costOf(spent, Math.ceil(COST_COUNTS.oneWay * share), (many) => receive('100B', many)),
+    question: await costOf(spent, Math.ceil(COST_COUNTS.question * share), (many) => times(many / AT_ONCE, questions)),
+  };
+}
+
 /**
- * What a run measures: { sizes: { size: { perSecond, p50, p99 } } } or { broadcast }.
+ * What a run measures: { sizes: { size: { perSecond, p50, p99 } } }, { broadcast }, or the processor time of both sides,
+ * { costs: { one_way, question } } or { costs: { broadcast } }, each { primary, workers }.
  *
  * @param {any} side
- * @param {{ workers: number, sizes: string[], share: number }} asked `share` of the usual counts
+ * @param {{ workers: number, sizes: string[], share: number, cost?: boolean }} asked `share` of the usual counts
  */
-async function measure({ ask, broadcast, receive }, { workers, sizes, share }) {
+async function measure(side, { workers, sizes, share, cost = false }) {
+  const { ask, broadcast, receive } = side;
+  if (cost) return { costs: await costs(side, { workers, share }) };
   if (workers > 1) return { broadcast: await broadcasts(broadcast, Math.max(5, Math.round(20 * share))) };
   const figures = {};
   for (const size of sizes) {
@@ -84,4 +132,4 @@ async function measure({ ask, broadcast, receive }, { workers, sizes, share }) {
   return { sizes: figures };
 }
 
-module.exports = { flood, measure };
+module.exports = { flood, measure, processorTime };
