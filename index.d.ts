@@ -1,6 +1,6 @@
-// drover's types, by hand. This file is the map: what is exported, and where its shape is. Units are the same
-// everywhere: milliseconds, bytes, CPU as percent of one core for a worker and of the usable capacity for the
-// cluster, rates per second, errorRate as a fraction, memory as RSS.
+// drover's types, written by hand. This file lists the exports and where they are declared. Units are the same
+// everywhere: milliseconds, bytes, CPU as percent of one core for a worker and of the usable capacity for the cluster,
+// rates per second, errorRate as a fraction, memory as RSS.
 
 export { createServer } from './types/app';
 export type { ClusterApp, ClusterExpress } from './types/app';

@@ -1,13 +1,13 @@
 // @ts-check
 'use strict';
 
-// What the package gives. Named exports are written out, so that `import { createServer } from 'drover'` works.
+// The exports of the package. They are written out by name, so that `import { createServer } from 'drover'` works.
 
 const { heldPackage, keepPackage } = require('./lib/process/copies');
 
 const shared = heldPackage();
 if (shared !== null) {
-  // In a worker every copy is the one that attached it.
+  // In a worker every copy of the package exports the copy that attached the worker.
   module.exports = shared;
 } else {
   const { createServer } = require('./lib/api/create-server');

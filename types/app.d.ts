@@ -12,24 +12,24 @@ import type { Cache } from './security';
 import type { WorkerInfo } from './worker';
 
 /**
- * Called once the server listens. One that has a parameter is called with the error when it cannot, as Express
- * does; for one without, a failure is the server's 'error' event.
+ * Called once the server listens. A callback with a parameter is also called with the error if the server cannot
+ * listen, as in Express; for a callback without one, a failure is the server's 'error' event.
  */
 type ListenCallback = (error?: Error) => void;
 
-/** What Node.js' `server.listen` takes. */
+/** The options of Node.js' `server.listen`. */
 export interface ListenOptions extends net.ListenOptions {
-  /** A listening socket that the primary has under this number. */
+  /** The file descriptor of a listening socket in the primary. */
   fd?: number;
-  /** Where Node.js has it (22.12, 23.1). */
+  /** Needs Node.js 22.12 or 23.1 and later. */
   reusePort?: boolean;
 }
 
 /**
- * The methods of a clustered application. They work in the primary and in every worker; in a worker they ask
- * the primary. Without a cluster, information is about this process, messages reach itself, and what would
- * change the cluster rejects with code `NOT_CLUSTERED`. What a version does not bring yet is here all the same:
- * its methods reject, or throw where they are synchronous, with code `NOT_SUPPORTED`.
+ * The methods of a clustered application. They work in the primary and in every worker; a worker forwards them to the
+ * primary. Without a cluster, information is about this process, messages are delivered to this process, and methods
+ * that change the cluster reject with code `NOT_CLUSTERED`. Methods that this version does not support yet are declared
+ * too: they reject, or throw if they are synchronous, with code `NOT_SUPPORTED`.
  */
 export interface ClusterApp<Server extends net.Server = net.Server> extends Messaging {
   readonly isPrimary: boolean;
@@ -39,18 +39,18 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   readonly cluster: ClusterManager;
 
   /**
-   * In the primary: resolves when every worker is ready, or all but those that used up their restarts; rejects
-   * with the first worker's error when none got ready. In a worker: resolves when it serves.
-   * The port may be 0 (any) or the path of a unix socket.
+   * In the primary: resolves when every worker is ready, except those that have used up their restarts; rejects with
+   * the first worker's error if none became ready. In a worker: resolves when it serves. The port may be 0 (any) or the
+   * path of a unix socket.
    */
   start(port?: number | string, host?: string): Promise<void>;
   start(options: ListenOptions): Promise<void>;
   /**
-   * The same with a callback, which runs once a process. Returns the server: in a worker the one that serves,
-   * in the primary one that stands for the workers' (its `address()` is theirs, it takes no connection itself, and
-   * its `close()` closes the address in every worker, with the last one the cluster ends). An application may listen
-   * at several addresses. A backlog below 4096 is raised to that. With `exclusive` (or `reusePort`) each worker binds
-   * a socket of its own, which Node.js' own code accepts on.
+   * The same with a callback, which runs once per process. Returns the server: in a worker the one that serves, in the
+   * primary a server that represents those of the workers (its `address()` is theirs, it gets no connections, and its
+   * `close()` closes the address in every worker; closing the last address ends the cluster). An application may listen
+   * at several addresses. A backlog below 4096 is raised to 4096. With `exclusive` (or `reusePort`) each worker binds
+   * its own socket, on which Node.js accepts.
    */
   listen(port: number | string, host: string, backlog: number, callback?: ListenCallback): Server;
   listen(port: number | string, host: string, callback?: ListenCallback): Server;
@@ -58,37 +58,41 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   listen(port?: number | string, callback?: ListenCallback): Server;
   listen(options: ListenOptions, callback?: ListenCallback): Server;
   listen(callback: ListenCallback): Server;
-  /** Ends what `start` began in this process; in the primary, the whole cluster. */
+  /** Stops what `start` started in this process; in the primary, the whole cluster. */
   close(callback?: ListenCallback): Promise<void>;
-  /** Where it serves; a path for a unix socket, null before and after. */
+  /** The address it listens on; a path for a unix socket, null while it does not listen. */
   address(): net.AddressInfo | string | null;
 
-  /** Resolves when the new size serves. @param count 1 */
+  /** Adds workers; resolves when they serve. @param count 1 */
   scaleUp(count?: number): Promise<void>;
-  /** Resolves when the leaving workers have drained. @param count 1 */
+  /** Removes workers; resolves when they have drained. @param count 1 */
   scaleDown(count?: number): Promise<void>;
   scale(workers: number): Promise<void>;
-  /** One evaluation now. */
+  /** Runs one evaluation now. */
   autoScale(): Promise<ScalingDecision>;
   getOptimalWorkerCount(): Promise<number>;
 
-  /** A new worker gets ready before the old one leaves; rejects with `WorkerStartupError` when it does not. */
+  /**
+   * Starts a new worker, then drains the old one; rejects with `WorkerStartupError` if the new one does not become
+   * ready.
+   */
   restartWorker(workerId: string | number): Promise<void>;
-  /** The same, slot by slot. */
+  /** Restarts every worker in this way, one slot after the other. */
   restartCluster(): Promise<void>;
   /**
-   * In the primary: resolves when every worker is gone. In a worker: drains that worker alone, which then
-   * exits with 0. `graceful` false drains nothing. @param graceful true
+   * In the primary: stops the cluster and resolves when every worker has ended. In a worker: drains that worker only,
+   * which then exits with code 0. With `graceful` false workers are not drained. @param graceful true
    */
   stopCluster(graceful?: boolean): Promise<void>;
   /** Runs in a worker after its last request and before its exit, within the deadline of the stop. */
   onShutdown(hook: () => void | Promise<void>): void;
   /**
-   * Work that goes on after an answer. A process that stops in order ends when it is settled, within the deadline of the
-   * stop; a rejection is written to standard error. In the primary: when it stops at a signal.
+   * For work that continues after a response. A graceful stop of this process waits until the promise settles, within
+   * the deadline of the stop; a rejection is written to standard error. In the primary this applies to a stop by a
+   * signal.
    */
   waitUntil(promise: PromiseLike<unknown>): void;
-  /** Applies what can be applied while it runs; else rejects and says that a restart is needed. */
+  /** Applies options that can change at run time; rejects if a restart is needed. */
   updateConfig(config: Partial<ClusterConfig>): Promise<void>;
 
   getAllWorkers(): WorkerInfo[];
@@ -96,15 +100,15 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   getClusterHealth(): Promise<HealthStatus>;
   readonly metrics: MetricsRegistry;
 
-  /** Whether this worker leads; at most one does. */
+  /** Whether this worker is the leader; at most one is. */
   readonly isLeader: boolean;
-  /** Runs whenever this worker begins to lead. */
+  /** Calls `callback` whenever this worker becomes the leader. */
   onLeader(callback: () => void | Promise<void>): void;
-  /** Runs `task` in one worker only; undefined in the others. */
+  /** Runs `task` in the leader only; resolves to undefined in other workers. */
   runOnce<T>(name: string, task: () => T | Promise<T>): Promise<T | undefined>;
 
   readonly cache: Cache;
-  /** Removes the keys that a glob such as `user:*` matches, in all workers. */
+  /** Removes the keys that match a glob such as `user:*`, in all workers. */
   invalidateCache(pattern: string): Promise<void>;
 }
 
@@ -113,5 +117,5 @@ export type ClusterExpress = ClusterApp<http.Server> & Express;
 
 /** Clusters an application of another framework, or any Node.js server. */
 export function createServer(options: ServerOptions & { app: ServableApp }): ClusterApp;
-/** Makes an Express 5 application that can run as a cluster. */
+/** Creates an Express 5 application that can run as a cluster. */
 export function createServer(options?: ServerOptions): ClusterExpress;

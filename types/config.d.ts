@@ -1,5 +1,5 @@
-// What createServer and ClusterManager take. The primary validates it before anything is spawned and reports
-// all faults at once (`ConfigurationError`); the operator's environment variables win over it.
+// The options of createServer and ClusterManager. The primary validates them before it spawns anything and reports all
+// faults at once (`ConfigurationError`); environment variables override them.
 
 import type * as http from 'node:http';
 import type * as http2 from 'node:http2';
@@ -16,15 +16,16 @@ export interface ClusterConfig {
   /** @default false */
   enabled?: boolean;
   /**
-   * How many. `'auto'`: the CPUs this process may use, no more than memory allows, less `reserveCores`;
-   * `'max'`: every usable CPU. At most 1,024. @default 'auto'
+   * Number of workers. `'auto'`: the CPUs this process may use, less `reserveCores`, limited by memory; `'max'`: every
+   * usable CPU. At most 1,024. @default 'auto'
    */
   workers?: number | 'auto' | 'max';
   /** CPUs that `'auto'` leaves free. @default 0 */
   reserveCores?: number;
   /**
-   * Script that a worker runs: a path from the workers' folder, as Node finds it, or a file URL. Without one: the script that
-   * runs now. One that is not there, or can never be a worker, is `NO_SCRIPT` before anything is started.
+   * The script that a worker runs: a path relative to the workers' folder, resolved as Node does, or a file URL.
+   * Default: the current script. If it does not exist or cannot run as a worker, the start fails with `NO_SCRIPT`
+   * before anything is started.
    */
   exec?: string | URL;
   /** Arguments of the script. */
@@ -32,13 +33,13 @@ export interface ClusterConfig {
   /** Arguments of the interpreter. */
   execArgv?: string[];
   /**
-   * Variables of the workers, over those that the primary has when a worker is started, and over `NODE_APP_INSTANCE` and
-   * `WORKER_ID`. null leaves a variable out. `CLUSTER_WORKER` and `DROVER_*` are drover's own.
+   * Environment variables of the workers. They override those that the primary has when a worker starts, and
+   * `NODE_APP_INSTANCE` and `WORKER_ID`. null removes a variable. `CLUSTER_WORKER` and `DROVER_*` are reserved.
    */
   env?: Record<string, string | number | boolean | null | undefined>;
   /**
-   * Folder that a worker starts in, looked up anew by each, so that a moved link counts. Without one: the primary's when
-   * the cluster is made, by the shell's path (`$PWD`) if that names it.
+   * Working directory of a worker, resolved by each worker at its start, so that a changed symbolic link takes effect.
+   * Default: the primary's when the cluster is created, as the shell's path (`$PWD`) if that names the same folder.
    */
   cwd?: string;
   /** Program that runs the script. */
@@ -89,13 +90,13 @@ export interface ClusterConfig {
   startupTimeout?: Duration;
 }
 
-/** Every key of {@link ClusterConfig} may stand in `config` or directly beside `enabled`. */
+/** Every key of {@link ClusterConfig} may be in `config` or next to `enabled`. */
 export interface ClusterOptions extends ClusterConfig {
   config?: ClusterConfig;
 }
 
 export interface RedisOptions {
-  /** Where any of the others is given: true. @default false */
+  /** true if any other option of Redis is given. @default false */
   enabled?: boolean;
   url?: string | undefined;
   /** @default 'localhost' */
@@ -107,26 +108,26 @@ export interface RedisOptions {
 
 export type NodeRequestListener = (request: http.IncomingMessage, response: http.ServerResponse) => unknown;
 
-/** Koa, as far as drover needs it. */
+/** The part of a Koa application that drover uses. */
 export interface KoaLike {
   callback(): (request: http.IncomingMessage, response: http.ServerResponse) => unknown;
 }
 
-/** Fastify, as far as drover needs it. */
+/** The part of a Fastify application that drover uses. */
 export interface FastifyLike {
   server: net.Server;
   ready(): PromiseLike<unknown>;
   listen(options: any): PromiseLike<unknown>;
 }
 
-/** Nest, as far as drover needs it. */
+/** The part of a Nest application that drover uses. */
 export interface NestLike {
   init(): Promise<unknown>;
   getHttpServer(): any;
   listen(port: number | string, host: string): Promise<unknown>;
 }
 
-/** Hono, and what Bun serves. Under Node.js the application needs the package `@hono/node-server`. */
+/** Hono, and other applications with `fetch`. On Node.js the package `@hono/node-server` is needed. */
 export interface FetchLike {
   fetch(request: Request, ...rest: any[]): Response | Promise<Response>;
 }
@@ -151,7 +152,7 @@ export type ServableApp =
   | ListenLike;
 
 export interface ServerOptions {
-  /** Where `start()` and `listen()` serve when they name no port; before the environment's PORT. */
+  /** The port if `start()` and `listen()` are given none; takes precedence over the variable PORT. */
   port?: number | string | undefined;
   host?: string | undefined;
   /** Serve this instead of a new Express application. */
@@ -160,7 +161,10 @@ export interface ServerOptions {
   server?: http.ServerOptions | https.ServerOptions;
   /** Add `X-Worker-ID` and `X-Worker-PID` to HTTP/1 responses. @default true outside production */
   exposeWorkerHeaders?: boolean;
-  /** Share sessions, cache and broadcasts with other machines; REDIS_URL and its kin fill in what is missing. Refused by this version. */
+  /**
+   * Share sessions, cache and broadcasts with other machines; REDIS_URL and the other REDIS_ variables supply missing
+   * options. Refused by this version.
+   */
   redis?: boolean | string | RedisOptions;
   cluster?: ClusterOptions;
 }

@@ -1,14 +1,14 @@
-// Which worker gets a connection.
+// Load balancing: which worker gets a connection.
 
 import type { Duration } from './units';
 
 /**
- * - `round-robin`: each in turn.
- * - `least-connections`: whoever holds fewest.
- * - `ip-hash`: by the client's address; one worker more or less moves 1/N of the clients.
- * - `weighted-round-robin`: in turn, as often as `weights` says.
- * - `least-response-time`: the better of two, by peak EWMA.
- * - `os`: the kernel's own hash over the workers' listeners.
+ * - `round-robin`: each worker in turn.
+ * - `least-connections`: the worker with the fewest open connections.
+ * - `ip-hash`: by the client's address; adding or removing a worker moves 1/N of the clients.
+ * - `weighted-round-robin`: in turn, in proportion to `weights`.
+ * - `least-response-time`: the better of two random workers, by peak EWMA.
+ * - `os`: the kernel's own hash over the workers' listeners (SO_REUSEPORT).
  */
 export type LoadBalancingStrategy =
   'round-robin' | 'least-connections' | 'ip-hash' | 'weighted-round-robin' | 'least-response-time' | 'os';
@@ -17,9 +17,9 @@ export type LoadBalancingStrategy =
 export interface AffinityCookieConfig {
   /** @default 'drover_affinity' */
   name?: string;
-  /** Signs the cookie. Without one: derived from `ipc.key`, else random with each start. */
+  /** Signs the cookie. Default: derived from `ipc.key`, else random at each start. */
   secret?: string | undefined;
-  /** The browser forgets it after so long; without one, when it closes. */
+  /** How long the browser keeps the cookie. Default: until it closes. */
   maxAge?: Duration;
   /** @default 'lax' */
   sameSite?: 'strict' | 'lax' | 'none';
@@ -31,13 +31,13 @@ export interface LoadBalancingConfig {
   /** @default 'round-robin' */
   strategy?: LoadBalancingStrategy;
   /**
-   * Holds every listener in one mode: the primary chooses for each connection (`push`) or the kernel does
-   * (`direct`). `auto` goes by the rate of new connections. @default 'auto'
+   * Fixes every listener to one mode: the primary chooses the worker of each connection (`push`) or the kernel does
+   * (`direct`). `auto` switches by the rate of new connections. @default 'auto'
    */
   dispatch?: 'auto' | 'push' | 'direct';
-  /** Weights by slot: a list, or an object with worker ids. A slot without one has 1. */
+  /** Weights by slot: a list, or an object with worker ids as keys. The default weight is 1. */
   weights?: number[] | Record<string, number>;
-  /** Give nothing new to workers that are stuck, unhealthy or draining. @default true */
+  /** Give no new connections to workers that are unresponsive, unhealthy or draining. @default true */
   healthAware?: boolean;
   /** Count each worker's connections and requests. @default true */
   connectionTracking?: boolean;
@@ -45,7 +45,7 @@ export interface LoadBalancingConfig {
   rebalance?: boolean;
   /** Hand a draining worker's idle keep-alive connections to others instead of closing them. @default true */
   handoff?: boolean;
-  /** Bind clients to workers; alone it means `sessionAffinity: 'ip'`. @default false */
+  /** Bind clients to workers; without `sessionAffinity` it means `'ip'`. @default false */
   stickySession?: boolean;
   /** What binds a client to its worker. `cookie` needs plain HTTP in the worker. @default 'none' */
   sessionAffinity?: 'none' | 'ip' | 'cookie';
@@ -55,8 +55,11 @@ export interface LoadBalancingConfig {
    * `'10.0.0.0/8'`, or `'loopback'`, `'linklocal'`, `'uniquelocal'`. @default false
    */
   trustProxy?: false | string | string[];
-  /** Accepted connections that may wait while no worker may take one. @default 1024 */
+  /** Accepted connections that may wait while no worker can take one. @default 1024 */
   maxQueue?: number;
-  /** How long one may wait; then 503 with Retry-After on plain HTTP, elsewhere a close. @default 5000 */
+  /**
+   * How long a connection may wait; then it gets 503 with Retry-After on plain HTTP, and is closed otherwise.
+   * @default 5000
+   */
   queueTimeout?: Duration;
 }

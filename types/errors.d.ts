@@ -6,48 +6,48 @@ import type { Timestamp } from './units';
 export type ClusterErrorCode =
   /** The configuration has faults; `details.faults` lists all of them. */
   | 'CONFIGURATION_INVALID'
-  /** A value or a method asks for what this version does not bring. */
+  /** An option or a method that this version does not support. */
   | 'NOT_SUPPORTED'
   /** The method needs a cluster and this process has none. */
   | 'NOT_CLUSTERED'
-  /** No worker got ready, or a worker that had to get ready did not. */
+  /** No worker became ready, or a worker that was waited for did not. */
   | 'WORKER_STARTUP_FAILED'
   /** `start` was called again with another port or host. */
   | 'ALREADY_STARTED'
   /** The cluster does not run: it is stopping, has stopped, or was not started. */
   | 'STOPPED'
-  /** There is no script a worker could run: none at all, or what `exec` names is not there or can never be a worker. */
+  /** There is no script that a worker could run: `exec` is missing, does not exist, or cannot run as a worker. */
   | 'NO_SCRIPT'
   /** There is no worker with that id. */
   | 'NO_SUCH_WORKER'
-  /** A number, an id or a name that a method does not take. */
+  /** An invalid argument of a method. */
   | 'INVALID_ARGUMENT'
   /** A message did not reach its handler or the handler failed. */
   | 'WORKER_COMMUNICATION'
-  /** Nobody handles messages of that type there: neither a handler nor a listener exists. */
+  /** The receiver has neither a handler nor a listener for messages of that type. */
   | 'NO_HANDLER'
-  /** The handler threw; `cause` is what. */
+  /** The handler threw; `cause` is its error. */
   | 'HANDLER_FAILED'
-  /** The worker ended, or was not there, before it answered. */
+  /** The worker does not run, or ended before it responded. */
   | 'WORKER_GONE'
-  /** No answer came in time (`ipc.timeout`). */
+  /** No response arrived in time (`ipc.timeout`). */
   | 'MESSAGE_TIMEOUT'
   /** The message is larger than `ipc.maxMessageSize`. */
   | 'MESSAGE_TOO_LARGE'
-  /** Too many messages wait for that worker already (`ipc.maxPending`). */
+  /** Too many messages to that worker are pending (`ipc.maxPending`). */
   | 'MESSAGE_QUEUE_FULL'
   /** `security.ipc` does not allow the message, or it does not match the schema of its type. */
   | 'MESSAGE_REFUSED'
-  /** A type of message has a handler already. */
+  /** The message type already has a handler in this process. */
   | 'HANDLER_EXISTS'
   /** A worker's program loads another version of drover than the one that attached the worker. */
   | 'VERSION_MISMATCH'
-  /** No process, descriptor or memory left for what was asked. */
+  /** No process, file descriptor or memory is left for the operation. */
   | 'RESOURCE_EXHAUSTED'
-  /** A system call failed; `details.errno` and `details.syscall` say which and how. */
+  /** A system call failed; see `details.errno` and `details.syscall`. */
   | 'SYSTEM';
 
-/** Node's own codes for a port or a path that cannot be had; such errors are Node's as well. */
+/** Node's own codes for an address that cannot be opened; such errors have the form of Node's. */
 export type NodeErrorCode =
   | 'EADDRINUSE'
   | 'EADDRNOTAVAIL'
@@ -67,18 +67,18 @@ export type NodeErrorCode =
 
 export type ErrorCode = ClusterErrorCode | NodeErrorCode;
 
-/** One thing that is wrong with a configuration. */
+/** One fault of a configuration. */
 export interface ConfigurationFault {
   /** The path as the user wrote it, `cluster.config.workers`, or the name of an environment variable. */
   path: string;
-  /** What was given; never a secret. */
+  /** The value found; never a secret. */
   found: string;
   allowed: string;
-  /** Most often the nearest known key. */
+  /** Usually the most similar known key. */
   hint?: string;
 }
 
-/** What every error of drover's is. */
+/** The base class of drover's errors. */
 export class ClusterError extends Error {
   constructor(message: string, code?: string, details?: any);
   readonly code?: ErrorCode | (string & {});
@@ -86,7 +86,7 @@ export class ClusterError extends Error {
   readonly timestamp: Timestamp;
 }
 
-/** `WORKER_STARTUP_FAILED`: no worker got ready, or one that had to did not. */
+/** `WORKER_STARTUP_FAILED`: no worker became ready, or one that was waited for did not. */
 export class WorkerStartupError extends ClusterError {}
 
 /**
@@ -95,7 +95,7 @@ export class WorkerStartupError extends ClusterError {}
  */
 export class WorkerCommunicationError extends ClusterError {}
 
-/** `RESOURCE_EXHAUSTED`: no process, descriptor or memory left for what was asked. */
+/** `RESOURCE_EXHAUSTED`: no process, file descriptor or memory is left for the operation. */
 export class ResourceExhaustionError extends ClusterError {}
 
 /** `CONFIGURATION_INVALID`: nothing was started; all faults are in `details.faults`. */

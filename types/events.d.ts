@@ -6,29 +6,29 @@ import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
 import type { WorkerInfo } from './worker';
 
-/** How loud an event is. */
+/** The severity of an event. */
 export type EventLevel = 'debug' | 'info' | 'warn' | 'error';
 
-/** Why a worker is gone. */
+/** Why a worker ended. */
 export type ExitReason =
-  /** drover had asked it to end. */
+  /** drover had told it to stop. */
   | 'stopped'
   /** It ended by itself with code 0. */
   | 'finished'
   /** It ended by itself with another code. */
   | 'failed'
-  /** A signal that drover had not sent ended it. */
+  /** It was ended by a signal that drover had not sent. */
   | 'killed'
   /** It was not ready within `startupTimeout`. */
   | 'never_ready'
-  /** It outlived its deadline. */
+  /** It exceeded its deadline and was killed. */
   | 'deadline'
-  /** It broke the protocol of its channel. */
+  /** It violated the protocol of its control channel. */
   | 'protocol'
   /** Its event loop was hung (`hangTimeout`). */
   | 'hung';
 
-/** Each event's listener. Every payload has the time it happened. */
+/** The listeners by event. Every payload has the time of the event. */
 export interface ClusterEvents {
   'worker:started': (data: {
     workerId: string;
@@ -57,8 +57,9 @@ export interface ClusterEvents {
   }) => void;
   'worker:stopped': (data: { workerId: string; timestamp: Timestamp }) => void;
   /**
-   * What the worker threw and nobody caught, as it was there, or what drover could not do for it. Rejections that only a
-   * listener for `unhandledRejection` saw are among them (ten a second at most), and end nothing.
+   * An uncaught error of the worker's program, as it was in the worker, or a failure of drover that concerns the
+   * worker. Includes rejections that the program's own `unhandledRejection` listener received (at most ten per second);
+   * these do not end the worker.
    */
   'worker:error': (data: { workerId: string; error: Error; timestamp: Timestamp }) => void;
   'worker:restart': (data: {
@@ -66,19 +67,19 @@ export interface ClusterEvents {
     reason: ExitReason;
     /** Milliseconds until the replacement starts. */
     delayMs: number;
-    /** Deaths in the slot that another worker has followed, this one included. */
+    /** Deaths in the slot after which a new worker was started, including this one. */
     restarts: number;
-    /** Nobody has died: the worker leaves because its program says so. */
+    /** The worker did not die: its program asked to leave. */
     planned: boolean;
     timestamp: Timestamp;
   }) => void;
   'worker:unhealthy': (data: {
     workerId: string;
-    /** In words, such as `hung for 10.0 s at routes/report.js:42`. */
+    /** A phrase such as `hung for 10.0 s at routes/report.js:42`. */
     reason: string;
-    /** Another worker takes its place because of it. */
+    /** Whether the worker is replaced because of it. */
     replaced: boolean;
-    /** What the JavaScript of a hung worker was doing, a frame a line; null where that could not be told. */
+    /** The JavaScript stack of a hung worker, one frame per line; null if it could not be taken. */
     stack: string | null;
     timestamp: Timestamp;
   }) => void;
@@ -101,16 +102,16 @@ export interface ClusterEvents {
   'cluster:stopped': (data: { timestamp: Timestamp }) => void;
   'cluster:scaled': (data: { oldCount: number; newCount: number; timestamp: Timestamp }) => void;
   'scaling:decision': (data: ScalingDecision) => void;
-  /** The cluster's health is another, or other workers are not well. */
+  /** The cluster's health or its list of unhealthy workers has changed. */
   'health:changed': (data: {
     status: 'healthy' | 'degraded' | 'critical';
     details: HealthStatus;
     timestamp: Timestamp;
   }) => void;
   'metrics:updated': (data: { metrics: ClusterMetrics; timestamp: Timestamp }) => void;
-  /** Ids of workers; null where nobody leads or led. */
+  /** Ids of workers; null if there is or was no leader. */
   'leader:changed': (data: { from: string | null; to: string | null; timestamp: Timestamp }) => void;
-  /** What a worker sent with `process.send`, `sendToPrimary` or `sendToMaster`; in the primary. */
+  /** In the primary: a message that a worker sent with `process.send`, `sendToPrimary` or `sendToMaster`. */
   message: (worker: WorkerInfo, message: any) => void;
   alert: (data: { severity: EventLevel; message: string; timestamp: Timestamp }) => void;
 }
@@ -118,7 +119,7 @@ export interface ClusterEvents {
 type Listener<E> = E extends keyof ClusterEvents ? ClusterEvents[E] : (...args: any[]) => void;
 type EventName = keyof ClusterEvents | (string & {}) | symbol;
 
-/** An EventEmitter that knows drover's events and takes any other. */
+/** An EventEmitter with types for drover's events; other events are allowed. */
 export interface ClusterEventEmitter extends EventEmitter {
   on<E extends EventName>(event: E, listener: Listener<E>): this;
   once<E extends EventName>(event: E, listener: Listener<E>): this;

@@ -1,4 +1,4 @@
-// The cluster as an object, and the ways to make one.
+// The cluster as an object, and the ways to create one.
 
 import type { ClusterConfig } from './config';
 import type { LoadBalancingConfig, LoadBalancingStrategy } from './dispatch';
@@ -22,7 +22,7 @@ export const ClusterState: {
 };
 export type ClusterState = (typeof ClusterState)[keyof typeof ClusterState];
 
-/** Milliseconds, but for `MAX_RESTARTS`. */
+/** In milliseconds, except `MAX_RESTARTS`. */
 export const DEFAULT_VALUES: {
   readonly WORKER_TIMEOUT: 60000;
   readonly HEALTH_CHECK_INTERVAL: 30000;
@@ -35,30 +35,30 @@ export const DEFAULT_VALUES: {
   readonly METRICS_INTERVAL: 60000;
 };
 
-/** Runs a cluster. In a worker it relays the primary's events to whoever listens. */
+/** Runs a cluster. In a worker it emits the primary's events. */
 export class ClusterManager {
-  /** `basePort` is the port that all workers share, given to them as PORT. */
+  /** @param basePort the port that all workers share, passed to them as PORT */
   constructor(config?: ClusterConfig, basePort?: number);
 
-  /** In a worker 'running', and what follows from the events that its program listens to. */
+  /** In a worker 'running', then derived from the events that its program listens to. */
   readonly state: ClusterState;
 
   start(): Promise<void>;
   /** @param graceful true */
   stop(graceful?: boolean): Promise<void>;
-  /** Rolling: a new worker is ready before the old one leaves. */
+  /** A rolling restart: each new worker is ready before the old one drains. */
   restart(): Promise<void>;
 
   /**
-   * One worker more than before; resolves when it is ready.
+   * Adds one worker; resolves when it is ready.
    *
-   * @param workerId the slot that it gets, `'0'` to `'1023'`; one that has a worker rejects with `INVALID_ARGUMENT`.
-   *   Without it the lowest that is vacant
+   * @param workerId the slot of the new worker, `'0'` to `'1023'`; rejects with `INVALID_ARGUMENT` if the slot has a
+   * worker. Default: the lowest vacant slot
    */
   spawnWorker(workerId?: string): Promise<WorkerInfo>;
-  /** One worker fewer than before. @param graceful true */
+  /** Removes one worker. @param graceful true */
   stopWorker(workerId: string, graceful?: boolean): Promise<void>;
-  /** As many workers as before. */
+  /** Replaces one worker: the new one is ready before the old one drains. */
   restartWorker(workerId: string): Promise<void>;
 
   scale(workerCount: number): Promise<void>;
@@ -94,14 +94,14 @@ export class ClusterFactory {
   /** All faults, one sentence each. */
   validateConfig(config: ClusterConfig): { valid: boolean; errors: string[] };
   getRecommendedConfig(serverType: 'api' | 'web' | 'microservice' | 'worker'): ClusterConfig;
-  /** `override` wins, key by key and section by section. */
+  /** `override` takes precedence, key by key within each section. */
   mergeConfigs(base: ClusterConfig, override: Partial<ClusterConfig>): ClusterConfig;
 
   getIntelligentDefaults(): ClusterConfig;
   getEnvironmentConfig(env: EnvironmentName): ClusterConfig;
 }
 
-/** Builds a configuration step by step; a later step wins over an earlier one. */
+/** Builds a configuration step by step; a later step overrides an earlier one. */
 export interface ClusterBuilder {
   withWorkers(count: number | 'auto' | 'max'): ClusterBuilder;
   withHealthCheck(config: Partial<HealthCheckConfig>): ClusterBuilder;

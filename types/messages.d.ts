@@ -3,59 +3,59 @@
 import type { ErrorCode } from './errors';
 import type { Duration, Timestamp } from './units';
 
-/** A message as a handler of `registerHandler` sees it. */
+/** A message as a handler of `registerHandler` gets it. */
 export interface IPCMessage {
   id: string;
   type: string;
   data: any;
   timestamp: Timestamp;
   from: 'master' | 'worker';
-  /** Id of the worker it is from. */
+  /** Id of the sending worker. */
   workerId?: string;
-  /** Id of the worker it is for. */
+  /** Id of the receiving worker. */
   to?: string;
   correlationId?: string;
 }
 
-/** What became of a message at one worker. */
+/** The result of a message to one worker. */
 export interface IPCResponse {
   id: string;
-  /** Of the question. */
+  /** Id of the request. */
   correlationId: string;
   workerId: string;
   /** Whether its handlers ran. */
   success: boolean;
-  /** What the handler of its type answered. */
+  /** The result of the handler of its type. */
   data?: any;
-  /** Why not. */
+  /** Why it failed. */
   error?: string;
   code?: ErrorCode;
   timestamp: Timestamp;
 }
 
 export interface MessageOptions {
-  /** How long the answer may take; without one, `ipc.timeout`. */
+  /** How long the response may take. Default: `ipc.timeout`. */
   timeout?: Duration;
 }
 
 export interface BroadcastOptions extends MessageOptions {
-  /** From a worker: to the sender as well. @default false */
+  /** In a worker: deliver the message to this worker too. @default false */
   self?: boolean;
 }
 
-/** The value returned, or what its promise resolves to, is the answer. */
+/** The returned value, or the value of the returned promise, is the response. */
 export type MessageHandler = (data: any, message: IPCMessage) => unknown;
 
-/** As {@link MessageHandler}, with the message alone. */
+/** Like {@link MessageHandler}, but called with the message only. */
 export type IPCHandler = (message: IPCMessage) => unknown;
 
 /** Sends messages; the same in the primary and in every worker. Rejects with `WorkerCommunicationError`. */
 export interface Messaging {
-  /** Every worker's `process.on('message')` gets exactly `message`. Resolves to one response a worker. */
+  /** Every worker's `process.on('message')` gets exactly `message`. Resolves to one response per worker. */
   broadcastToWorkers(message: object, options?: BroadcastOptions): Promise<IPCResponse[]>;
   /** The same with `{ type, data }`. */
   broadcastToWorkers(type: string, data: unknown, options?: BroadcastOptions): Promise<IPCResponse[]>;
-  /** Resolves to the handler's answer. */
+  /** Resolves to the handler's result. */
   sendToWorker(workerId: string | number, message: object, options?: MessageOptions): Promise<any>;
   sendToWorker(workerId: string | number, type: string, data: unknown, options?: MessageOptions): Promise<any>;
   /** To any healthy worker. */
@@ -66,9 +66,9 @@ export interface Messaging {
   /** Synonym of `sendToPrimary`. */
   sendToMaster(message: object, options?: MessageOptions): Promise<any>;
   sendToMaster(type: string, data: unknown, options?: MessageOptions): Promise<any>;
-  /** Answers the messages of a type in this process; throws `HANDLER_EXISTS` when the type has a handler. */
+  /** Handles the messages of a type in this process; throws `HANDLER_EXISTS` if the type has a handler. */
   onMessage(type: string, handler: MessageHandler): void;
-  /** The same, for handlers that want the message alone. */
+  /** The same, for handlers that are called with the message only. */
   registerHandler(type: string, handler: IPCHandler): void;
   unregisterHandler(type: string): void;
 }
@@ -76,7 +76,7 @@ export interface Messaging {
 declare global {
   namespace NodeJS {
     interface Process {
-      /** The messages are the app's own, so their shape is too. */
+      /** The shape of a message is up to the application. */
       on(event: 'message', listener: (message: any, sendHandle?: unknown) => void): this;
     }
   }

@@ -1,4 +1,4 @@
-// Figures of the cluster, the machine and single processes.
+// Metrics of the cluster, the machine and single processes.
 
 import type { ScalingDecision } from './scaling';
 import type { Timestamp } from './units';
@@ -7,7 +7,9 @@ import type { WorkerInfo } from './worker';
 /** Of the machine. */
 export interface CpuStats {
   cores: number;
-  /** Processors that this process may use: less than `cores` by its affinity or its control group, a fraction under a quota. */
+  /**
+   * Processors that this process may use: limited by its CPU affinity and its control group; fractional under a quota.
+   */
   usable: number;
   /** Percent of all cores. */
   usage: number;
@@ -20,7 +22,7 @@ export interface SystemMemoryStats {
   total: number;
   free: number;
   used: number;
-  /** What new processes may take without swapping. */
+  /** Memory available to new processes without swapping. */
   available: number;
   usagePercentage: number;
 }
@@ -37,7 +39,7 @@ export interface SystemStats {
   cpu: CpuStats;
   memory: SystemMemoryStats;
   swap: SwapStats;
-  /** Of all disks (not of what is built on them: partitions, volumes) and of all interfaces, since the last look. */
+  /** Of all disks (not counting partitions and volumes on them) and of all interfaces, since the previous sample. */
   disk: ThroughputStats;
   network: ThroughputStats;
   /** Milliseconds since the machine started. */
@@ -47,10 +49,12 @@ export interface SystemStats {
 
 export interface ProcessStats {
   pid: number;
-  /** Bytes. The heap's are known of the process that asks alone. */
+  /** Bytes. Heap values exist only for the calling process. */
   memory: {
     rss: number;
-    /** What is shared divided by those who share it; null where the kernel does not show it. */
+    /**
+     * Resident memory with each shared page divided by the number of its users; null if the kernel does not show it.
+     */
     pss: number | null;
     vms: number;
     heapTotal?: number;
@@ -58,27 +62,27 @@ export interface ProcessStats {
     external?: number;
   };
   cpu: {
-    /** Percent of one core since this monitor looked at that process last; at first since the process started. */
+    /** Percent of one core since this monitor's previous sample of the process; at first since the process started. */
     usage: number;
     /** Milliseconds of CPU since the process started. */
     totalTime: number;
   };
   threads: number;
-  /** Null where the kernel does not show them: they are another user's. */
+  /** Null for another user's process, whose descriptors the kernel does not show. */
   fileDescriptors: number | null;
   /** Milliseconds. */
   uptime: number;
   timestamp: Timestamp;
 }
 
-/** What a ProcessMonitor's `'stats'` has: the machine and the monitor's own process. */
+/** Payload of a ProcessMonitor's `'stats'`: the machine and the monitor's own process. */
 export interface MonitoredStats {
   system: SystemStats;
   process: ProcessStats;
   timestamp: Timestamp;
 }
 
-/** The machine's memory: bytes, percentages. */
+/** The machine's memory, in bytes and percent. */
 export interface MemoryStats {
   totalMemory: number;
   freeMemory: number;
@@ -108,7 +112,7 @@ export interface WorkerMemoryStats {
   timestamp: Timestamp;
 }
 
-/** Bytes a second over the last sample. */
+/** Bytes per second over the last sample. */
 export interface ThroughputStats {
   read: number;
   written: number;
@@ -119,16 +123,19 @@ export interface ClusterMetrics {
   timestamp: Timestamp;
   totalWorkers: number;
   activeWorkers: number;
-  /** Since the cluster began, those of workers that are gone included. */
+  /** Since the cluster started, including workers that are gone. */
   totalRequests: number;
-  /** Of these, answers of 5xx and requests whose connection or worker ended before their response. */
+  /** 5xx responses, and requests whose connection or worker ended before the response. */
   totalErrors: number;
-  /** Responses by class of status. */
+  /** Responses by status class. */
   responses: Record<'1xx' | '2xx' | '3xx' | '4xx' | '5xx', number>;
-  /** Of HTTP connections, TLS included: those that are over, and open ones as of a response in the last second or so. */
+  /**
+   * Bytes on the wire (TLS included) of closed HTTP connections, and of open ones as of their latest response, about a
+   * second old at most.
+   */
   bytesReceived: number;
   bytesSent: number;
-  /** Garbage collections of all workers, and the milliseconds they took. */
+  /** Garbage collections of all workers, and their total time in milliseconds. */
   gc: { count: number; time: number };
   requestsPerSecond: number;
   averageResponseTime: number;
@@ -136,11 +143,11 @@ export interface ClusterMetrics {
   p90: number;
   p99: number;
   p999: number;
-  /** Of the last minute: the fraction that was answered with 5xx, or lost its connection or its worker before. */
+  /** Over the last minute: errors (see `totalErrors`) as a fraction of finished requests, 0 to 1. */
   errorRate: number;
-  /** RSS of all workers, those that start or finish included, in bytes. */
+  /** RSS of all workers, including starting and draining ones, in bytes. */
   memoryUsage: number;
-  /** Percent of what the workers can use: a processor each, and no more than the usable ones. */
+  /** Percent of what the workers can use: one processor each, at most the usable processors. */
   cpuUsage: number;
   /** Connections that wait for a worker. */
   queueLength: number;
@@ -148,11 +155,11 @@ export interface ClusterMetrics {
   refusedConnections: number;
   activeConnections: number;
   activeRequests: number;
-  /** The longest that anything waited for a worker's event loop in the last second or two. */
+  /** The longest delay of a worker's event loop in the last one or two seconds, in milliseconds. */
   eventLoopLag: number;
-  /** Deaths that another worker has followed; those of slots that are gone included. */
+  /** Deaths after which a new worker was started, including those of removed slots. */
   restartCount: number;
-  /** How often workers were replaced as planned: rolls, limits, failed checks. */
+  /** Planned replacements of workers: rolls, limits, failed checks. */
   replacementCount: number;
   uptime: number;
   workers: WorkerInfo[];
@@ -165,22 +172,22 @@ export interface ClusterMetrics {
     network: ThroughputStats;
   };
   lastScalingAction: ScalingDecision | null;
-  /** What `monitoring.customMetrics` returned last. */
+  /** The latest result of `monitoring.customMetrics`. */
   custom: Record<string, unknown>;
-  /** The metrics of `app.metrics`, by name; a counter's is without `_total`. */
+  /** The metrics of `app.metrics`, by name; counters without `_total`. */
   userMetrics: Record<string, UserMetric>;
   /** Messages of all programs, by type; types beyond the first 64 of a process are `'(other)'`. */
   messages: Record<string, MessageCounts>;
 }
 
-/** What became of messages of a type since the cluster began. */
+/** Counts of the messages of one type since the cluster started. */
 export interface MessageCounts {
   sent: number;
   received: number;
-  /** Questions that were answered, and those that failed: by their handler, by time, by the end of who was asked. */
+  /** Requests that got a response. `failed`: handler errors, timeouts, receivers that ended. */
   answered: number;
   failed: number;
-  /** Milliseconds from a question to what settled it. */
+  /** Milliseconds from a request until it was settled. */
   averageTime: number;
 }
 
@@ -203,31 +210,32 @@ export interface HealthStatus {
   healthyWorkers: number;
   /** Ids of workers. */
   unhealthyWorkers: string[];
-  /** When a check of one of the present workers ended last; null where none has. */
+  /** Time of the latest completed check of a current worker; null if there was none. */
   lastHealthCheck: Timestamp | null;
   details: WorkerHealthDetail[];
 }
 
 export type ClusterHealth = HealthStatus;
 
-/** Labels of a metric of the user's, by name; a number is written in decimal. */
+/** Label values of a user metric, by label name; numbers are written in decimal. */
 export type MetricLabels = Record<string, string | number>;
 
 /**
- * Values are finite numbers, and each label of the metric is given: anything else throws `INVALID_ARGUMENT`. A value
- * whose labels are new and find no room is left out, counted in `drover_metrics_dropped_total` and said once.
+ * Values must be finite numbers, and all labels of the metric must be given, otherwise `INVALID_ARGUMENT` is thrown. A
+ * value that would start a series for which there is no room is dropped, counted in `drover_metrics_dropped_total` and
+ * logged once.
  */
 export interface Counter {
-  /** Adds `value`, 1 without one; not below 0. */
+  /** Adds `value`, by default 1; it must not be negative. */
   inc(value?: number, labels?: MetricLabels): void;
   inc(labels: MetricLabels, value?: number): void;
 }
 
-/** Summed over the workers. Of a worker that is gone nothing is left. */
+/** Summed over the workers; the value of a worker is removed when it ends. */
 export interface Gauge {
   set(value: number, labels?: MetricLabels): void;
   set(labels: MetricLabels, value: number): void;
-  /** By `value`, 1 without one. */
+  /** Adds `value`, by default 1. */
   inc(value?: number, labels?: MetricLabels): void;
   inc(labels: MetricLabels, value?: number): void;
   dec(value?: number, labels?: MetricLabels): void;
@@ -240,32 +248,33 @@ export interface Histogram {
 }
 
 /**
- * The user's own metrics, summed over the workers and exported with drover's. A name is one metric in all processes of
- * the cluster: defined again it is the same object, defined otherwise it throws `INVALID_ARGUMENT`, as names and labels
- * do that Prometheus does not read, and names that are drover's own. `RESOURCE_EXHAUSTED`: a process has too many.
+ * The user's own metrics, summed over the workers and exported with drover's. A name identifies one metric in all
+ * processes of the cluster: defining it again returns the same object. A different definition, a name or label that is
+ * invalid in Prometheus, and a name reserved by drover throw `INVALID_ARGUMENT`; too many metrics in a process throw
+ * `RESOURCE_EXHAUSTED`.
  */
 export interface MetricsRegistry {
-  /** Its samples end in `_total`, whether the name does or not. */
+  /** Its samples end in `_total`, even if the name does not. */
   counter(name: string, help: string, labels?: string[]): Counter;
   gauge(name: string, help: string, labels?: string[]): Gauge;
-  /** @param options buckets: their upper bounds, growing; from 5 ms to 10 s in seconds when there are none */
+  /** @param options buckets: ascending upper bounds; default: 5 ms to 10 s, in seconds */
   histogram(name: string, help: string, labels?: string[], options?: { buckets?: number[] }): Histogram;
 }
 
-/** A metric of the user's, all processes together. */
+/** A user metric, summed over all processes. */
 export interface UserMetric {
   type: 'counter' | 'gauge' | 'histogram';
   help: string;
   values: UserMetricValue[];
 }
 
-/** What a counter or a gauge says with these labels, or what a histogram has counted. */
+/** The value of a counter or gauge with these labels, or the counts of a histogram. */
 export type UserMetricValue =
   | { labels: Record<string, string>; value: number }
   | {
       labels: Record<string, string>;
       count: number;
       sum: number;
-      /** How many were at most `le`; all of them are `count`. */
+      /** Cumulative: observations of at most `le`. The total is `count`. */
       buckets: { le: number; count: number }[];
     };

@@ -1,10 +1,10 @@
-// What can be seen of a cluster from outside: metrics, logs, errors.
+// Monitoring, logging and error handling.
 
 import type { ClusterMetrics } from './metrics';
 import type { Duration, Size } from './units';
 import type { SampledWorkerInfo } from './worker';
 
-/** Gets all metrics every `monitoring.metricsInterval`. */
+/** Called with all metrics every `monitoring.metricsInterval`. */
 export type MetricsExporter = (metrics: ClusterMetrics) => void | Promise<void>;
 
 export interface MonitoringConfig {
@@ -16,16 +16,16 @@ export interface MonitoringConfig {
   exportMetrics?: boolean;
   /**
    * Runs in the primary every `metricsInterval`; the object that it returns, at most 64 KB as JSON, is
-   * `ClusterMetrics.custom`. When it fails or takes more than 5 s its last result stays, which is said once.
+   * `ClusterMetrics.custom`. If it fails or takes more than 5 s, the previous result is kept and the log says so once.
    */
   customMetrics?: (workers: SampledWorkerInfo[]) => Record<string, unknown> | Promise<Record<string, unknown>>;
-  /** Tried again as `errorHandling.retry` says; one that still runs is not called again. */
+  /** Retried as `errorHandling.retry` configures; an exporter that is still running is not called again. */
   exporters?: MetricsExporter | MetricsExporter[];
-  /** Port of the monitoring API; 0 is any, false none. @default 3003 */
+  /** Port of the monitoring API; 0: any free port, false: none. @default 3003 */
   port?: number | false;
-  /** Another host than loopback needs a `token`, and every request shows it. @default '127.0.0.1' */
+  /** A host other than loopback requires a `token`, which every request must send. @default '127.0.0.1' */
   host?: string;
-  /** Asked of every request that changes something. Printable ASCII without blanks at its ends. */
+  /** Required by every request that changes something. Printable ASCII without leading or trailing blanks. */
   token?: string | undefined;
   /** How long the history reaches back. @default '1h' */
   retention?: Duration;
@@ -35,7 +35,7 @@ export interface MonitoringConfig {
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
 
-/** A part of drover that says something in the log. */
+/** A part of drover that writes to the log. */
 export type LogComponent =
   | 'supervisor'
   | 'workers'
@@ -48,20 +48,20 @@ export type LogComponent =
 
 /** A line of `GET /cluster/logs`. */
 export interface LogLine {
-  /** Grows with each line of the cluster: for `after`. */
+  /** Increases with each line of the cluster; used for `after`. */
   id: number;
   /** Milliseconds since 1970. */
   time: number;
   level: Exclude<LogLevel, 'silent'>;
-  /** null: a line of drover's own. */
+  /** null for drover's own lines. */
   worker: string | null;
   requestId: string | null;
   msg: string;
-  /** What the line says besides. */
+  /** All other members of the line. */
   fields: Record<string, unknown>;
 }
 
-/** A message and how often it came; `#` stands for its numbers. */
+/** A message and how often it occurred; `#` stands for numbers in it. */
 export interface FrequentMessage {
   message: string;
   level: Exclude<LogLevel, 'silent'>;
@@ -70,21 +70,20 @@ export interface FrequentMessage {
   last: number;
 }
 
-/** The answer of `GET /cluster/logs`. */
+/** The response of `GET /cluster/logs`. */
 export interface LogTail {
   lines: LogLine[];
   /** The most frequent first. */
   frequent: FrequentMessage[];
-  /** Lines that `maxRate` held back. */
+  /** Lines that `maxRate` dropped. */
   dropped: number;
-  /** Asked for with `after` next, no line is missed and none comes twice. */
+  /** The value of `after` for the next request, which then misses and repeats no line. */
   next: number;
 }
 
 /**
- * The id of the request during which this is called: the client's `x-request-id`, the trace id of its `traceparent`, or a
- * new one; undefined outside of requests. Requests have ids from the first call on, or from the start with
- * `logging.requestIds`.
+ * The id of the current request: the client's `x-request-id`, the trace id of its `traceparent`, or a new one;
+ * undefined outside of requests. Requests have ids from the first call on, or from the start with `logging.requestIds`.
  */
 export declare function requestId(): string | undefined;
 
@@ -93,38 +92,44 @@ export interface LoggingConfig {
   enabled?: boolean;
   /** @default 'info' */
   level?: LogLevel;
-  /** By `LogComponent`: the least level of a part of drover where it is another than `level`. */
+  /** Log levels by `LogComponent`, where they differ from `level`. */
   components?: Record<string, LogLevel>;
-  /** JSON lines are pino's. Without one: `pretty` in development and on a terminal, else `json`. */
+  /** `json` has pino's format. Default: `pretty` in development and on a terminal, else `json`. */
   format?: 'json' | 'pretty';
-  /** The workers' output is part of the log; false: it goes where the primary's does. @default true */
+  /** Include the workers' output in the log; false: workers write to the primary's own streams. @default true */
   includeWorkerLogs?: boolean;
-  /** A file instead of standard output; its folder is made. With `logRotation` and no file: `logs/drover.log`. */
+  /** A file instead of standard output; its folder is created. With `logRotation` and no file: `logs/drover.log`. */
   file?: string;
-  /** At `maxLogSize` `drover.log` becomes `drover.log.1` and a new file begins. @default false */
+  /** Rename `drover.log` to `drover.log.1` at `maxLogSize` and start a new file. @default false */
   logRotation?: boolean;
   /** @default '10MB' */
   maxLogSize?: Size;
-  /** Files that are kept, the one that is written to among them. @default 5 */
+  /** Number of files that are kept, including the current one. @default 5 */
   maxLogFiles?: number;
-  /** Give every request an id, and put it on the lines that are written during it; `requestId()` does so too. @default false */
+  /**
+   * Give every request an id and add it to the lines that are written during it; the first call of `requestId()`
+   * enables this too. @default false
+   */
   requestIds?: boolean;
-  /** Warn of requests that take so long; 0 is never. @default 5000 */
+  /** Warn about requests that take at least this long; 0: never. @default 5000 */
   slowRequests?: Duration;
-  /** Most lines a second of one worker; the others are counted and not written. */
+  /** Maximum number of lines per second and worker; further lines are counted but not written. */
   maxRate?: number;
 }
 
 export interface CircuitBreakerConfig {
   /** @default true */
   enabled?: boolean;
-  /** Consecutive 5xx answers of a worker after which it is left out of dispatch. @default 5 */
+  /** Consecutive 5xx responses after which a worker may be excluded from dispatch. @default 5 */
   failureThreshold?: number;
-  /** How long it is left out at first; also the time between trials of a slot's restart circuit. @default 30000 */
+  /**
+   * How long it is excluded the first time; also the time between trial starts of a slot whose restart circuit is open.
+   * @default 30000
+   */
   resetTimeout?: Duration;
 }
 
-/** Of the webhook, of exporters, and of messages to a worker that is being replaced. */
+/** Retries of the webhook, of exporters, and of messages to a worker that is being replaced. */
 export interface RetryConfig {
   /** @default 3 */
   maxRetries?: number;
@@ -134,13 +139,13 @@ export interface RetryConfig {
   maxDelay?: Duration;
 }
 
-/** drover's own answer when no worker can give one. */
+/** drover's response when no worker can take a connection. */
 export interface FallbackConfig {
   /** HTTP status. @default 503 */
   status?: number;
-  /** A text, sent as text/plain, or an object or a list, sent as JSON. Without one: "Service Unavailable". */
+  /** A string, sent as text/plain, or an object or array, sent as JSON. Default: "Service Unavailable". */
   body?: string | object | unknown[];
-  /** The Retry-After header, rounded up to seconds; 0 leaves it out. @default 1000 */
+  /** The Retry-After header, rounded up to seconds; 0: no such header. @default 1000 */
   retryAfter?: Duration;
 }
 
@@ -151,7 +156,7 @@ export interface ErrorReportingConfig {
   webhook?: string;
   /** @default 'error' */
   minSeverity?: Severity;
-  /** Distinct errors kept. @default 1000 */
+  /** Number of error kinds that are kept. @default 1000 */
   maxEntries?: number;
 }
 

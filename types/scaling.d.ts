@@ -1,8 +1,8 @@
-// How many workers there are.
+// Scaling: the number of workers.
 
 import type { Duration, Timestamp } from './units';
 
-/** When to add workers. CPU and memory in percent of what is usable, times in milliseconds. */
+/** When to add workers. CPU and memory in percent of the usable amount, times in milliseconds. */
 export interface ScaleUpThreshold {
   /** @default 75 */
   cpu?: number;
@@ -22,7 +22,7 @@ export interface ScaleDownThreshold {
   cpu?: number;
   /** @default 40 */
   memory?: number;
-  /** How long it must have been quiet. @default '5m' */
+  /** How long the load must have been low. @default '5m' */
   idleTime?: Duration;
   /** @default 3 */
   consecutiveChecks?: number;
@@ -33,21 +33,21 @@ export interface AutoScalingConfig {
   enabled?: boolean;
   /** @default 1 */
   minWorkers?: number;
-  /** Without one: as many as there are usable CPUs. */
+  /** Default: the number of usable CPUs. */
   maxWorkers?: number;
-  /** What decides; without one, whichever triggers first. */
+  /** The criterion. Default: whichever triggers first. */
   strategy?: 'cpu' | 'memory' | 'requests';
   /** A number alone is a CPU threshold in percent. */
   scaleUpThreshold?: number | ScaleUpThreshold;
   /** A number alone is a CPU threshold in percent. */
   scaleDownThreshold?: number | ScaleDownThreshold;
-  /** Quiet time after any scaling: both of the following in one. */
+  /** Pause after any scaling; sets both of the following. */
   cooldownPeriod?: Duration;
   /** @default 60000 */
   scaleUpCooldown?: Duration;
   /** @default 300000 */
   scaleDownCooldown?: Duration;
-  /** Workers added or removed at a time: both of the following in one. */
+  /** Workers added or removed at a time; sets both of the following. */
   scaleStep?: number;
   /** @default 1 */
   scaleUpIncrement?: number;
@@ -55,13 +55,13 @@ export interface AutoScalingConfig {
   scaleDownIncrement?: number;
   /** @default 15000 */
   evaluationInterval?: Duration;
-  /** Fraction by which a load may miss its target before anything is done. @default 0.1 */
+  /** Fraction by which the load may differ from its target without scaling. @default 0.1 */
   tolerance?: number;
   /** Percent of memory above which `strategy: 'memory'` scales up. */
   memoryThreshold?: number;
-  /** Percent of memory that `strategy: 'memory'` aims at. */
+  /** Target of `strategy: 'memory'`, in percent of memory. */
   memoryTarget?: number;
-  /** Concurrent requests a worker that `strategy: 'requests'` aims at. */
+  /** Target of `strategy: 'requests'`, in concurrent requests per worker. */
   requestsPerWorker?: number;
   /** Response time in milliseconds above which `strategy: 'requests'` scales up. */
   responseTimeThreshold?: Duration;
@@ -72,7 +72,7 @@ export interface ScalingDecision {
   action: 'up' | 'down' | 'none';
   /** Workers before. */
   from: number;
-  /** Workers wanted now. */
+  /** Workers after. */
   to: number;
   /** A sentence for people. */
   reason: string;

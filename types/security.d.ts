@@ -1,23 +1,26 @@
-// Messages between processes and what processes may do.
+// Messages between processes, security, cache.
 
 import type { Duration, Size } from './units';
 
 export interface IPCConfig {
-  /** Encrypt what crosses the channel. @default false */
+  /** Encrypt and authenticate all messages between processes. @default false */
   encryption?: boolean;
   /** 32 bytes as hex or base64, or a passphrase of at least 16 characters. In a worker: the primary's. */
   key?: string | undefined;
-  /** How long an answer may take. @default 30000 */
+  /** How long a response may take. @default 30000 */
   timeout?: Duration;
   /** Largest message. @default '1MB' */
   maxMessageSize?: Size;
-  /** `advanced` carries Map, Date, Buffer and the like. @default 'json' */
+  /** `advanced` is the structured clone (Map, Date, BigInt, typed arrays). @default 'json' */
   serialization?: 'json' | 'advanced';
-  /** Most unanswered messages a worker. @default 10000 */
+  /** Maximum number of pending requests per worker. @default 10000 */
   maxPending?: number;
 }
 
-/** Who may send what to whom: ids of workers, or `'primary'`. What is left out means anybody, or anything. */
+/**
+ * Allowed messages: sender and receiver (`'primary'`, `'worker'` for any worker, or a worker id) and types. An omitted
+ * key matches all.
+ */
 export interface IPCRule {
   from?: string | string[];
   to?: string | string[];
@@ -29,21 +32,21 @@ export interface SecurityConfig {
   isolateWorkers?: boolean;
   /** Restrict system calls and the file system. Refused by this version. @default false */
   sandbox?: boolean;
-  /** Modules that workers may load, or may not. Refused by this version. */
+  /** Modules that workers may or may not load. Refused by this version. */
   modules?: {
-    /** With a list all others are refused. */
+    /** If given, all other modules are refused. */
     allow?: string[];
     deny?: string[];
   };
   ipc?: {
-    /** Without a list everybody may; with one, nobody else. */
+    /** If given, messages that match no rule are refused. */
     allow?: IPCRule[];
     /** A JSON schema for each message type. */
     schemas?: Record<string, object>;
   };
   /** Synonym of `ipc.encryption`. */
   encryptIPC?: boolean;
-  /** File that every message is recorded in. */
+  /** File with a record of every message. */
   auditLog?: string;
 }
 
@@ -51,7 +54,7 @@ export interface CacheConfig {
   /** @default '64MB' */
   maxSize?: Size;
   maxEntries?: number;
-  /** Life of an entry that is set without one; without this, for ever. */
+  /** Lifetime of entries that are set without `ttl`. Default: unlimited. */
   defaultTtl?: Duration;
   /** Fills the cache before the first worker is ready. */
   warm?: (cache: Cache) => void | Promise<void>;
@@ -66,13 +69,13 @@ export interface CacheStats {
   evictions: number;
 }
 
-/** One cache for all workers. Values are what JSON can carry. */
+/** One cache for all workers. Values must be serializable as JSON. */
 export interface Cache {
   get<T = unknown>(key: string): T | undefined;
   set(key: string, value: unknown, options?: { ttl?: Duration }): Promise<void>;
   delete(key: string): Promise<boolean>;
   increment(key: string, by?: number): Promise<number>;
-  /** Removes the keys that a glob such as `user:*` matches and resolves to their number. */
+  /** Removes the keys that match a glob such as `user:*`; resolves to their number. */
   invalidate(pattern: string): Promise<number>;
   stats(): CacheStats;
 }

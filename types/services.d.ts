@@ -1,4 +1,4 @@
-// Messages, memory and processes as classes of their own, usable without a cluster.
+// Classes for messages, memory and processes, usable without a cluster.
 
 import type { EventEmitter } from 'node:events';
 import type { IPCHandler, IPCResponse } from './messages';
@@ -6,7 +6,7 @@ import type { MemoryStats, MonitoredStats, ProcessStats, SystemStats, WorkerMemo
 import type { MemoryConfig } from './supervision';
 import type { Duration, Size } from './units';
 
-/** A ChildProcess of Node's with an IPC channel, or a subprocess of Bun's. */
+/** A Node.js ChildProcess with an IPC channel, or a Bun subprocess. */
 export interface Subprocess {
   readonly pid?: number | undefined;
   send(message: any): unknown;
@@ -18,11 +18,11 @@ export class IPCManager extends EventEmitter {
   registerWorker(workerId: string, subprocess: Subprocess): void;
   unregisterWorker(workerId: string): void;
 
-  /** From the primary. Resolves to the handler's answer. */
+  /** In the primary. Resolves to the handler's result. */
   sendToWorker(workerId: string, type: string, data: any): Promise<any>;
   broadcastToWorkers(type: string, data: any): Promise<IPCResponse[]>;
   sendToRandomWorker(type: string, data: any): Promise<any>;
-  /** From a worker. */
+  /** In a worker. Resolves to the handler's result. */
   sendToMaster(type: string, data: any): Promise<any>;
   sendToPrimary(type: string, data: any): Promise<any>;
 
@@ -35,7 +35,7 @@ export class IPCManager extends EventEmitter {
 
 export { IPCManager as BunIPCManager };
 
-/** Where a worker's memory stands against its limit. */
+/** A worker's memory compared with its limit. */
 export interface MemoryLimitResult {
   withinLimits: boolean;
   status: 'ok' | 'warning' | 'critical' | 'exceeded';
@@ -49,19 +49,19 @@ export interface MemoryRecommendation {
   severity: 'info' | 'warning' | 'critical';
   /** A sentence for people. */
   message: string;
-  /** The worker it is about; without one, the cluster. */
+  /** The worker it concerns; undefined: the whole cluster. */
   workerId?: string;
 }
 
 export interface MemoryOptimizationResult {
   recommendations: MemoryRecommendation[];
-  /** Bytes that following them would free, as an estimate. */
+  /** Estimated bytes that the recommendations would free. */
   potentialSavings: number;
   optimalWorkerCount: number;
 }
 
 export interface MemoryManagerConfig extends MemoryConfig {
-  /** The limit that `checkMemoryLimits` holds workers against. */
+  /** The limit that `checkMemoryLimits` compares with. */
   maxMemoryPerWorker?: Size;
 }
 
@@ -89,16 +89,16 @@ export class ProcessMonitor extends EventEmitter<{ stats: [MonitoredStats]; erro
   constructor();
 
   /**
-   * The machine, or the part of it that this process's cgroup may use. Rates are since the last look; a look that
-   * follows another at once takes up to 0.2 s.
+   * Statistics of the machine, or of the part of it that this process's cgroup may use. Rates are since the previous
+   * call; a call right after another one takes up to 0.2 s.
    */
   getSystemStats(): Promise<SystemStats>;
-  /** Any process of this machine. Rejects with `INVALID_ARGUMENT` where there is none. */
+  /** Statistics of any process on this machine. Rejects with `INVALID_ARGUMENT` if it does not exist. */
   getProcessStats(pid: number): Promise<ProcessStats>;
 
   /**
-   * Emits `'stats'` with MonitoredStats once an interval, by default DEFAULT_VALUES.METRICS_INTERVAL; what fails is an
-   * `'error'`, or a warning of the process where nobody listens to that. It does not keep the process alive.
+   * Emits `'stats'` with MonitoredStats at each interval, by default DEFAULT_VALUES.METRICS_INTERVAL. A failure emits
+   * `'error'`, or a process warning if there is no listener for it. It does not keep the process alive.
    */
   startMonitoring(interval?: Duration): void;
   stopMonitoring(): void;

@@ -1,8 +1,8 @@
-// A worker as observers see it.
+// The public view of a worker.
 
 import type { Timestamp } from './units';
 
-/** The documented states. The finer one is `WorkerInfo.detail`. */
+/** The public states. `WorkerInfo.detail` is more detailed. */
 export const WorkerState: {
   readonly STARTING: 'starting';
   readonly RUNNING: 'running';
@@ -19,17 +19,17 @@ export type WorkerDetail =
 /** The outcome of a worker's health checks. */
 export interface WorkerHealth {
   /**
-   * `unknown` before the first check; `failing`: it failed a check, and not yet `maxFailures` in a row; `unhealthy`: it
-   * gets no new connections and is replaced; `ejected`: it gets none for a while because it answers 5xx where its
-   * siblings do not (`errorHandling.circuitBreaker`).
+   * `unknown` before the first check; `failing`: it failed its latest checks, but fewer than `maxFailures` in a row;
+   * `unhealthy`: it gets no new connections and is replaced; `ejected`: it temporarily gets no new connections because
+   * it responds with 5xx much more often than other workers (`errorHandling.circuitBreaker`).
    */
   status: 'healthy' | 'failing' | 'unhealthy' | 'ejected' | 'unknown';
   consecutiveFailures: number;
   /** Null before the first check. */
   lastCheck: Timestamp | null;
-  /** What was wrong, in words; null while nothing is. */
+  /** The reason of the failure; null while healthy. */
   reason: string | null;
-  /** What `customCheck` measured last; null without one. At most some 900 bytes of JSON. */
+  /** The latest metrics of `customCheck`; null without one. At most about 900 bytes of JSON. */
   metrics: Record<string, unknown> | null;
 }
 
@@ -43,7 +43,7 @@ export interface WorkerInfo {
   workerId: string;
   /** Null while no process lives in the slot. */
   pid: number | null;
-  /** Counts the processes that the slot has had. */
+  /** The number of the process within its slot, counted from 1. */
   generation: number;
   state: WorkerState;
   /** The same as `state`. */
@@ -52,34 +52,34 @@ export interface WorkerInfo {
   startTime: Timestamp;
   /** Milliseconds since `startTime`. */
   uptime: number;
-  /** Deaths in this slot that another worker has followed. */
+  /** Deaths in this slot after which a new worker was started. */
   restarts: number;
-  /** How often the slot's worker was replaced as planned: a roll, a limit, a failed check. */
+  /** Planned replacements of the slot's worker: rolls, limits, failed checks. */
   replacements: number;
   port: number;
-  /** Requests of the slot's whole life, those of earlier workers included. */
+  /** Requests since the slot was created, including earlier workers. */
   requestCount: number;
-  /** Those of an earlier worker of the slot that finishes what it has included. */
+  /** Includes those of draining workers of the slot. */
   activeRequests: number;
-  /** As `activeRequests`. */
+  /** Like `activeRequests`, includes draining workers of the slot. */
   activeConnections: number;
-  /** Milliseconds, over this process's life. */
+  /** Milliseconds, since the start of this process. */
   averageResponseTime: number;
   /** RSS in bytes, sampled once a second. Null before the first sample. */
   memoryUsage: number | null;
   /** Percent of one core over the last second. Null before the first sample. */
   cpuUsage: number | null;
   /**
-   * The longest that anything waited for the event loop in the last second or two, milliseconds; while the loop stands
-   * still, for how long it has, to a second or two. Null before the first sample.
+   * The longest delay of the event loop in the last one or two seconds, in milliseconds; for a blocked loop, how long
+   * it has been blocked, accurate to a second or two. Null before the first sample.
    */
   eventLoopLag: number | null;
-  /** It serves, or is ready to, its event loop turns and its checks pass. */
+  /** It serves or is ready to, its event loop runs and its checks pass. */
   healthy: boolean;
   health: WorkerHealth;
 }
 
-/** What `monitoring.customMetrics` gets: figures that were not sampled yet are 0. */
+/** The argument of `monitoring.customMetrics`: values that were not sampled yet are 0. */
 export interface SampledWorkerInfo extends WorkerInfo {
   memoryUsage: number;
   cpuUsage: number;
