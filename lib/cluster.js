@@ -1,6 +1,6 @@
 // @ts-check
 'use strict';
 
-// `drover/cluster`: the same as `drover`.
+// `drover/cluster`: the same exports as `drover`.
 
 module.exports = require('../index.js');

@@ -1,11 +1,11 @@
 // @ts-check
 'use strict';
 
-// The error classes, and how an error of the core or of the system becomes one of them.
+// The error classes, and the conversion of errors of the core and of the system to them.
 
 const util = require('node:util');
 
-/** An error of drover's: `code` for programs, `message` for people, `details` for both. */
+/** The base class of drover's errors: `code` for programs, `message` for people, `details` for both. */
 class ClusterError extends Error {
   /**
    * @param {string} message
@@ -44,7 +44,7 @@ const classes = {
 
 /** @typedef {{ code: string, message: string, details?: any }} CoreError */
 
-/** The core's error, by the error that it became. @type {WeakMap<Error, CoreError>} */
+/** The core's error of each error that was created from it. @type {WeakMap<Error, CoreError>} */
 const coreErrors = new WeakMap();
 
 /** @param {unknown} error @returns {CoreError | undefined} */
@@ -52,15 +52,15 @@ function coreOf(error) {
   return coreErrors.get(/** @type {Error} */ (error));
 }
 
-/** Parts of `details` that the message or `cause` shows as well: whoever prints the error prints them once. */
+/** Members of `details` that repeat the message or `cause`: not enumerable, so that a printed error shows them once. */
 const SHOWN = ['cause', 'output'];
 
-/** drover's own code and the runtime's. */
+/** Paths of drover's own code and of the runtime. */
 const INNER = [`${__dirname}/`, '(node:', 'at node:'];
 
 /**
- * An error of the core as one of the classes. A worker's own error becomes what it was: name, message, code and
- * stack of the process it happened in.
+ * Converts an error of the core to one of the classes. An error of a worker's program keeps its name, message, code and
+ * stack.
  *
  * @param {CoreError} core
  */
@@ -78,7 +78,7 @@ function fromCore({ code, message, details }) {
   return error;
 }
 
-/** An error that is made meanwhile has no stack. @template T @param {() => T} act @returns {T} */
+/** Errors that are created during `act` have no stack. @template T @param {() => T} act @returns {T} */
 function withoutStack(act) {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
@@ -90,8 +90,8 @@ function withoutStack(act) {
 }
 
 /**
- * For an error that a program may never look at: the runtime prints its stack, and of that only what is the program's
- * helps.
+ * For an error that the program may not handle: the runtime prints its stack, of which only the program's own frames
+ * help.
  *
  * @template {Error} E @param {E} error
  */
@@ -117,7 +117,7 @@ function foreign(message, { name, code, stack }) {
 }
 
 /**
- * The value of an outcome of the core, or its error thrown.
+ * Returns the value of an outcome of the core, or throws its error.
  *
  * @param {{ ok?: any, error?: CoreError }} outcome
  */
@@ -127,9 +127,9 @@ function unwrap(outcome) {
 }
 
 /**
- * Node's own error for a `listen` that failed. It has no stack: that would show only drover and the runtime.
+ * Creates Node's own error for a failed `listen`. It has no stack, which would show only drover and the runtime.
  *
- * @param {number} errno the kernel's positive number
+ * @param {number} errno positive
  * @param {string | null | undefined} address
  * @param {number | null} port
  */
@@ -150,7 +150,11 @@ function notClustered(method) {
   return new ClusterError(`${method} needs a cluster, and clustering is off in this process`, 'NOT_CLUSTERED');
 }
 
-/** For `process.nextTick`: an error that is nobody's here is Node's 'uncaughtException' as ever. @param {unknown} error */
+/**
+ * For `process.nextTick`: throws an error without an owner, so that it is Node's 'uncaughtException'.
+ *
+ * @param {unknown} error
+ */
 function rethrow(error) {
   throw error;
 }

@@ -1,7 +1,8 @@
 // @ts-check
 'use strict';
 
-// The addon, or why there is none: on a platform without one `require('drover')` works and clustering is off.
+// The addon, or the error of loading it: on a platform without an addon `require('drover')` works and clustering is
+// off.
 
 /** @type {any} */
 let addon = null;
@@ -13,7 +14,7 @@ try {
   problem = /** @type {Error} */ (error);
 }
 
-/** Numbers and marks that JavaScript shares with the core. @type {import('../binding').Constants | null} */
+/** Constants that JavaScript shares with the core. @type {import('../binding').Constants | null} */
 const constants = addon === null ? null : addon.constants();
 
 module.exports = { addon, constants, problem };

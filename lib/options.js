@@ -1,11 +1,11 @@
 // @ts-check
 'use strict';
 
-// Options as data: the core validates JSON, so that what JSON cannot carry is marked by its kind.
+// Options as data: the core validates JSON, so values that JSON cannot express are replaced by a marker of their type.
 
 /**
  * @param {any} value
- * @param {any[]} path the objects that hold `value`, against circles
+ * @param {any[]} path the objects that contain `value`, to detect cycles
  * @returns {any}
  */
 function marked(value, path = []) {
@@ -15,7 +15,7 @@ function marked(value, path = []) {
   if (value === null || typeof value !== 'object') return value;
   if (path.includes(value)) return { $circle: '' };
   const within = [...path, value];
-  // A file, or the address of a webhook.
+  // A file, or the URL of a webhook.
   if (value instanceof URL) return value.href;
   if (Array.isArray(value)) return value.map((item) => marked(item, within));
   const prototype = Object.getPrototypeOf(value);
@@ -25,7 +25,7 @@ function marked(value, path = []) {
 }
 
 /**
- * The options of createServer, apart: what the core validates, and what is JavaScript's own.
+ * Separates the options of createServer: those that the core validates, and those only JavaScript uses.
  *
  * @param {any} options
  */
@@ -38,7 +38,7 @@ function split(options) {
 }
 
 /**
- * What JSON could not carry of a ClusterConfig, as it was given: the value at `section.key`, or undefined.
+ * The original value at `section.key` of a ClusterConfig, for values that JSON cannot express; or undefined.
  *
  * @param {any} options createServer's, or a ClusterConfig
  * @param {string} section

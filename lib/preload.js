@@ -1,12 +1,14 @@
 // @ts-check
 'use strict';
 
-// Runs in every worker before the user's script (--require), and makes the process a worker. In a grandchild,
-// a worker_thread or any process that is no worker it does nothing.
+// Runs in every worker before the user's script (--require), and makes the process a worker. In a grandchild, a worker
+// thread or any other process it does nothing.
 
 const { isMainThread } = require('node:worker_threads');
 
-/** What the package gives; null while it is being made, which is when a program has emptied the cache of modules. */
+/**
+ * The package's exports; null while they are being loaded, which happens when a program has cleared the module cache.
+ */
 function loadPackage() {
   const file = require.resolve('../index.js');
   return require.cache[file]?.loaded === false ? null : require(file);
@@ -18,11 +20,11 @@ if (isMainThread) {
     if (name.startsWith('DROVER_')) delete process.env[name];
   }
   if (primary !== undefined) {
-    // A child that the user's program forks inherits execArgv; it is nobody's worker.
+    // A child that the user's program forks inherits execArgv; it is not a worker.
     const own = process.execArgv.indexOf(__filename);
     if (own > 0) process.execArgv.splice(own - 1, 2);
-    // A replacement reads what its predecessors have compiled (Node.js 22.8 and later; NODE_COMPILE_CACHE says
-    // where, NODE_DISABLE_COMPILE_CACHE that it must not).
+    // A replacement uses the compile cache of its predecessors (Node.js 22.8 and later; NODE_COMPILE_CACHE sets the
+    // folder, NODE_DISABLE_COMPILE_CACHE disables it).
     if (process.env.NODE_V8_COVERAGE === undefined) require('node:module').enableCompileCache?.();
     require('./worker/attach').attach(Number(primary), loadPackage);
   }

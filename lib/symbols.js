@@ -1,36 +1,39 @@
 // @ts-check
 'use strict';
 
-// drover's own symbols. Those that `Symbol.for` makes are known by their name to every copy of the package in a process,
-// and to programs.
+// drover's own symbols. Those created by `Symbol.for` are shared by name between all copies of the package in a
+// process, and with programs.
 
-/** What is known of a connection, on its socket. */
+/** State of a connection, on its socket. */
 const socket = {
-  /** When the response that it now carries began, milliseconds; between two, when the last one was done, below zero. */
+  /**
+   * When the current response began, milliseconds; between two responses the negated time at which the last one
+   * finished.
+   */
   started: Symbol('drover.started'),
-  /** Requests that it has brought, where its server limits them. */
+  /** Number of requests so far, if the server limits them. */
   served: Symbol('drover.served'),
-  /** It came from another worker and has sent nothing here yet; false once it has. */
+  /** True if it was handed off to this worker and has sent nothing here yet; false once it has. */
   resuming: Symbol('drover.resuming'),
-  /** It goes back to the primary after each response. */
+  /** Set if it returns to the primary after each response. */
   perRequest: Symbol('drover.perRequest'),
-  /** When its bytes were counted last, milliseconds. */
+  /** When its bytes were last counted, milliseconds. */
   bytesCountedAt: Symbol('drover.bytesCountedAt'),
   /** The bytes that were counted so far. */
   bytesCounted: Symbol('drover.bytesCounted'),
-  /** Since when it is silent, in a process that a worker's program has made with node:cluster; milliseconds. */
+  /** Since when it is idle, in a process that a worker's program has forked with node:cluster; milliseconds. */
   silentSince: Symbol('drover.silentSince'),
 };
 
 /** On a server. */
 const server = {
-  /** It closes while others serve on. */
+  /** The GracefulClose of a server that closes while other workers keep serving. */
   gracefulClose: Symbol('drover.gracefulClose'),
   /** Whether its connections carry HTTP. */
   carriesHttp: Symbol('drover.carriesHttp'),
-  /** Its HTTP/2 streams are counted. */
+  /** Set once its HTTP/2 streams are counted. */
   countsStreams: Symbol('drover.countsStreams'),
-  /** Its requests and connections are counted, without a cluster. */
+  /** Set once its requests and connections are counted, without a cluster. */
   isCounted: Symbol('drover.isCounted'),
   maxConnections: Symbol('drover.maxConnections'),
   dropMaxConnection: Symbol('drover.dropMaxConnection'),
@@ -41,7 +44,7 @@ const stream = {
   begun: Symbol('drover.streamBegun'),
   headers: Symbol('drover.streamHeaders'),
   session: Symbol('drover.streamSession'),
-  /** Nobody's request. */
+  /** Set on streams that are no client's request. */
   uncounted: Symbol('drover.streamUncounted'),
 };
 
@@ -53,23 +56,25 @@ const message = {
   begun: Symbol('drover.begun'),
 };
 
-/** On an error: its message was not sent, because its worker is being replaced. */
+/** On an error: the message was not sent because its worker is being replaced. */
 const workerAway = Symbol('drover.workerAway');
 
-/** Instead of a configuration: the ClusterManager gets its role afterwards. */
+/** Passed instead of a configuration to a ClusterManager that gets its role later. */
 const roleLater = Symbol('drover.roleLater');
 
-/** Known to every copy of the package. */
+/** Shared by all copies of the package. */
 const shared = {
-  /** On a socket: a program that must keep a connection in its worker says so, `socket[Symbol.for('drover.pin')] = true`. */
+  /**
+   * On a socket: the program sets it to keep the connection in its worker, `socket[Symbol.for('drover.pin')] = true`.
+   */
   pin: Symbol.for('drover.pin'),
-  /** On a listener of signals: it is drover's. */
+  /** On a signal listener: it is drover's. */
   signalListener: Symbol.for('drover.signalListener'),
-  /** On `process`: the copy that made it a worker. */
+  /** On `process`: the copy of the package that made it a worker. */
   worker: Symbol.for('drover.worker'),
-  /** On `globalThis`: promises that resolve at the end of the process, which the end cannot wait for. */
+  /** On `globalThis`: promises that resolve when the process stops, so the stop must not wait for them. */
   ends: Symbol.for('drover.ends'),
-  /** On `globalThis`: stops under way. */
+  /** On `globalThis`: pending stops. */
   stops: Symbol.for('drover.stops'),
 };
 

@@ -9,18 +9,18 @@ const { ClusterError, notSupported } = require('../errors');
 const runtime = require('../runtime');
 const { asEnd } = require('../process/shutdown-hooks');
 
-/** Without a port from code or environment: Express's habit. */
+/** The port if code and environment give none, as in Express' examples. */
 const DEFAULT_PORT = 3000;
 
-/** What a running cluster can be asked to become; the core checks the argument. */
+/** Commands to a running cluster; the core checks the argument. */
 const COMMANDS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
-/** Methods that a later version brings; they exist and say so. */
+/** Methods of a later version: they exist and throw or reject with NOT_SUPPORTED. */
 const LATER = [
   'autoScale',
   'getOptimalWorkerCount',
   'updateConfig',
 ];
-/** Properties that a later version brings; reading one says so. Express has a `cache` of its own, for views. */
+/** Properties of a later version: reading one throws NOT_SUPPORTED. Express has its own `cache`, for views. */
 const LATER_PROPERTIES = ['cache'];
 
 /** A path, not a port. @param {any} value */
@@ -28,9 +28,8 @@ function isPath(value) {
   return typeof value === 'string' && value !== '' && !(Number(value) >= 0);
 }
 
-/**
- * The forms of Node's `listen`: (options), (handle, backlog), (path, backlog), (port, host, backlog), each part
- * optional, without the callback.
+/** Parses the arguments of Node's `listen`, without the callback: (options), (handle, backlog), (path, backlog) or
+ * (port, host, backlog), each part optional.
  *
  * @param {any[]} args
  */
@@ -42,14 +41,14 @@ function readForm([first, ...rest]) {
 }
 
 /**
- * What Node's `listen` is to be asked: where code says, then PORT and HOST, then port 3000 everywhere.
+ * The options for Node's `listen`: port and host from code, else from PORT and HOST, else port 3000 on all interfaces.
  *
  * @param {any} options createServer's
  * @param {any[]} args
  */
 function completed(options, args) {
   const { given, backlog } = readForm(args);
-  // A handle of the program's, or a descriptor.
+  // A handle of the program, or a file descriptor.
   const isElsewhere = runtime.namesHandle(given) || (given.path ?? given.fd ?? null) !== null;
   if (isElsewhere) return given;
   const wanted = given.port ?? options.port ?? process.env.PORT;
@@ -62,22 +61,30 @@ function completed(options, args) {
   return { ...more, path: port };
 }
 
-/** Tells one address from another. @param {any} wanted */
+/** A string that identifies an address. @param {any} wanted */
 function nameOf({ port, host, path, fd }) {
   return JSON.stringify([port === undefined ? null : String(port), host, path, fd]);
 }
 
 /**
- * The methods over a role.
+ * The cluster's methods, implemented by a role.
  *
  * @param {any} role
  * @param {any} options
  * @param {any} manager the ClusterManager
  */
 function methodsOf(role, options, manager) {
-  /** What was begun, by where. @type {Map<string, { serving: import('../http/serving').Serving, done: Promise<void>, isSettled: boolean }>} */
+  /**
+   * Servers that listen or start to, by address.
+   *
+   * @type {Map<string, { serving: import('../http/serving').Serving, done: Promise<void>, isSettled: boolean }>}
+   */
   const begun = new Map();
-  /** Called twice a stop returns the same promise; a forced one after a graceful one still forces. @type {Map<boolean, Promise<void>>} */
+  /**
+   * Repeated stops return the same promise; a forced stop after a graceful one still takes effect.
+   *
+   * @type {Map<boolean, Promise<void>>}
+   */
   const stops = new Map();
 
   /** @param {import('../http/serving').Serving} serving @param {any} wanted @param {string | symbol} errorEvent */
@@ -85,7 +92,7 @@ function methodsOf(role, options, manager) {
     if (begun.size === 0) stops.clear();
     const name = nameOf(wanted);
     const one = { serving, isSettled: false, done: Promise.resolve() };
-    // It may be tried again.
+    // It may be retried.
     const forget = () => void (begun.get(name) === one && begun.delete(name));
     begun.set(name, one);
     one.done = role.start(serving, wanted, errorEvent).then(
@@ -99,7 +106,7 @@ function methodsOf(role, options, manager) {
     return one.done;
   }
 
-  /** What serves there, or is about to. @param {any} wanted */
+  /** The server that listens there or is starting to. @param {any} wanted */
   function standing(wanted) {
     const one = begun.get(nameOf(wanted));
     return one !== undefined && (!one.isSettled || one.serving.server.listening) ? one : undefined;
@@ -112,7 +119,7 @@ function methodsOf(role, options, manager) {
       if (begun.size === 0) return begin(role.serving(), wanted, 'error');
       return standing(wanted)?.done ?? Promise.reject(alreadyStarted());
     },
-    // As with Express each call makes a server, and so an application may have several ports.
+    // As in Express each call creates a server, so that an application may have several ports.
     listen(/** @type {any[]} */ ...args) {
       const callback = args.find((value) => typeof value === 'function');
       const given = args.filter((value) => typeof value !== 'function');
@@ -136,7 +143,7 @@ function methodsOf(role, options, manager) {
     },
     address: () => role.address(),
     stopCluster(graceful = true) {
-      // What has stopped may be started again.
+      // A stopped cluster may be started again.
       begun.clear();
       const stop = stops.get(graceful) ?? role.stop(graceful);
       stops.set(graceful, stop);
@@ -166,8 +173,8 @@ function methodsOf(role, options, manager) {
 }
 
 /**
- * As Express 5 does: once the server listens, or with the error if the callback has a place for one. Without
- * one a failure stays an 'error' event, and so it is never taken for success.
+ * As in Express 5 the callback is called once the server listens, or with the error if it has a parameter. Without a
+ * parameter a failure remains an 'error' event, so that it is never mistaken for success.
  *
  * @param {(error?: Error) => void} callback
  * @param {import('node:net').Server} server
@@ -182,7 +189,7 @@ function call(callback, server) {
 }
 
 /**
- * Messages, leadership, and what follows from them.
+ * Messages, leadership, and cache invalidation.
  *
  * @param {any} role
  * @returns {Record<string, any>}
@@ -205,7 +212,7 @@ function messagesOf({ messages, leadership }) {
 }
 
 /**
- * Puts the methods onto an object, over its own.
+ * Defines the methods on an object, replacing its own.
  *
  * @param {any} target
  * @param {ReturnType<typeof methodsOf>} mixed
@@ -228,7 +235,7 @@ function mixInto(target, { methods, facts, leadership }) {
   return target;
 }
 
-/** The cluster runs; a second start elsewhere would be another cluster. */
+/** The error of a second start with another port or host: that would be another cluster. */
 function alreadyStarted() {
   return new ClusterError('The cluster was started already, with another port or host', 'ALREADY_STARTED');
 }

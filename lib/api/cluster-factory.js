@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// Making managers: the factory and the step-by-step builder. Configurations are data here; the core knows
-// what is recommended and what holds.
+// Creates managers: the factory and the step-by-step builder. Configurations are data here; the core validates and
+// recommends.
 
 const { addon } = require('../native');
 const { ConfigurationError, unwrap } = require('../errors');
@@ -68,14 +68,14 @@ class ClusterFactory {
 
 /** @param {string} name */
 function preset(name) {
-  // One process serves then, whatever is configured.
+  // Clustering is off with this preset.
   if (addon === null) return {};
   const config = addon.presetConfig(name);
   if (config === null) throw new ConfigurationError(`There is no preset ${JSON.stringify(name)}`, 'CONFIGURATION_INVALID');
   return config;
 }
 
-/** A configuration, a step at a time. Later steps overrule earlier ones. */
+/** Builds a configuration step by step. Later steps override earlier ones. */
 class ClusterBuilder {
   /** @type {any} */
   #config = {};
@@ -124,7 +124,7 @@ class ClusterBuilder {
     return this.#under('production');
   }
 
-  /** What was set already overrules the mode. @param {string} name */
+  /** Applies a preset; options that are set already override it. @param {string} name */
   #under(name) {
     const earlier = this.#config;
     this.#config = preset(name);

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// The ClusterManager: a cluster as an object with events. By itself it runs a program that listens on its own
-// (`new ClusterManager(config, basePort)`); `createServer` makes one over its application's role.
+// The ClusterManager: a cluster as an object with events. On its own it runs a program that calls `listen` itself (`new
+// ClusterManager(config, basePort)`); `createServer` creates one for its application's role.
 
 const { EventEmitter } = require('node:events');
 const { addon } = require('../native');
@@ -17,7 +17,7 @@ const { PrimaryRole } = require('./roles/primary-role');
 const { SingleRole } = require('./roles/single-role');
 const { WorkerRole } = require('./roles/worker-role');
 
-/** Which state of the cluster follows from an event. @type {Record<string, string>} */
+/** The state of the cluster after an event. @type {Record<string, string>} */
 const stateAfter = { 'cluster:started': ClusterState.RUNNING, 'cluster:stopped': ClusterState.STOPPED };
 
 class ClusterManager extends EventEmitter {
@@ -32,7 +32,7 @@ class ClusterManager extends EventEmitter {
 
   /**
    * @param {any} [config] a ClusterConfig
-   * @param {number} [basePort] given to the workers as PORT
+   * @param {number} [basePort] passed to the workers as PORT
    */
   constructor(config = {}, basePort) {
     super();
@@ -57,7 +57,7 @@ class ClusterManager extends EventEmitter {
     this.#role = prepared.clustering ? new PrimaryRole(made, configuration, this) : new SingleRole(made);
   }
 
-  /** A manager whose role comes later. */
+  /** Creates a manager that gets its role later. */
   static over() {
     return new ClusterManager(roleLater);
   }
@@ -70,11 +70,11 @@ class ClusterManager extends EventEmitter {
     this.#subscribe();
   }
 
-  /** In a worker: the primary's events, as long as somebody listens. */
+  /** In a worker: subscribes to the primary's events while there are listeners. */
   #subscribe() {
     const role = this.#role;
     if (role.name !== 'worker') return;
-    // As far as a worker knows without an event: it is there because its cluster runs.
+    // Without an event a worker assumes 'running', because its cluster runs.
     this.state = ClusterState.RUNNING;
     /** @param {string | symbol} name */
     const isOurs = (name) => name !== 'newListener' && name !== 'removeListener';
@@ -86,7 +86,7 @@ class ClusterManager extends EventEmitter {
     });
   }
 
-  /** An event of the core becomes an event of this object. @param {any} event */
+  /** Emits an event of the core on this object. @param {any} event */
   onEvent({ type, ...data }) {
     if (type === 'notice') return;
     this.state = stateAfter[type] ?? this.state;
@@ -102,7 +102,7 @@ class ClusterManager extends EventEmitter {
   }
 
   async #begin() {
-    // A worker's program and a single process listen by themselves.
+    // In a worker and in a single process the program calls `listen` itself.
     if (this.#role.name !== 'primary') return;
     this.state = ClusterState.STARTING;
     try {
@@ -136,18 +136,18 @@ class ClusterManager extends EventEmitter {
     return structuredClone(this.#config);
   }
 
-  /** Rolling, a new worker first. */
+  /** Rolling restart: each new worker is ready before the old one drains. */
   restart() {
     return this.#command('restartCluster');
   }
 
-  /** One worker more, in the slot of this id if one is given. @param {string} [workerId] */
+  /** Adds a worker, in the slot of this id if one is given. @param {string} [workerId] */
   async spawnWorker(workerId) {
     const [slot] = await this.#role.command('spawnWorker', workerId);
     return this.getWorkerById(slot);
   }
 
-  /** One worker less: this one. @param {string} workerId @param {boolean} [graceful] */
+  /** Removes this worker; the cluster has one worker fewer. @param {string} workerId @param {boolean} [graceful] */
   stopWorker(workerId, graceful = true) {
     return this.#command(graceful ? 'stopWorker' : 'endWorker', workerId);
   }
@@ -192,7 +192,7 @@ class ClusterManager extends EventEmitter {
   updateConfig(_config) {
     return this.#role.refuse('updateConfig');
   }
-  /** From now on it reaches this cluster's workers. @param {import('./ipc-manager').IPCManager} ipcManager */
+  /** Connects an IPCManager to this cluster's workers. @param {import('./ipc-manager').IPCManager} ipcManager */
   setIPCManager(ipcManager) {
     ipcManager.join(this.#role.messages);
   }

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The constants of the contract.
+// The constants of the public API.
 
 const { addon } = require('../native');
 

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// createServer: which role this process has, and the application with the cluster's methods.
+// createServer: determines the role of this process and creates the application with the cluster's methods.
 
 const { addon, problem } = require('../native');
 const { methodsOf, mixInto } = require('./cluster-app');
@@ -48,7 +48,7 @@ function roleOf(made, options, manager) {
 }
 
 /**
- * An Express application (or the one given) that can run as a cluster.
+ * Creates an Express application (or takes the one given) that can run as a cluster.
  *
  * @param {any} [options]
  */

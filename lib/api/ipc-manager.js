@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// The IPCManager: messages as an object of its own. In a process of drover's it has that process's message endpoint; elsewhere
-// it speaks with any child process that has an IPC channel (Node's, or a subprocess of Bun's), and in such a child
-// with its parent. What crosses there are IPCMessage and IPCResponse as they stand.
+// The IPCManager: messages as a separate object. In a process of drover's cluster it uses that process's message
+// endpoint; elsewhere it exchanges messages with any child process that has an IPC channel (Node.js or Bun), and in
+// such a child with its parent, as plain IPCMessage and IPCResponse objects.
 
 const { EventEmitter } = require('node:events');
 const { ClusterError, WorkerCommunicationError } = require('../errors');
@@ -11,13 +11,13 @@ const { errorOf, handlerFailed, noHandler } = require('../messages/failures');
 const { MessageEndpoint } = require('../messages/endpoint');
 const { worker } = require('../worker/worker');
 
-/** Without a configuration: how long a response may take, milliseconds. */
+/** Timeout of a response without a configuration, milliseconds. */
 const RESPONSE_TIMEOUT = 30_000;
 
 /** Marks messages of this protocol among others of the channel. */
 const PROTOCOL = 'drover:ipc';
 
-/** Handlers without a cluster's endpoint. */
+/** Handlers while there is no cluster endpoint. */
 const unconnected = () =>
   new MessageEndpoint({
     wire: null,
@@ -49,7 +49,11 @@ class IPCManager extends EventEmitter {
     }
   }
 
-  /** From now on it is a cluster's. @param {import('../messages/endpoint').MessageEndpoint} endpoint */
+  /**
+   * Attaches this object to a cluster's message endpoint.
+   *
+   * @param {import('../messages/endpoint').MessageEndpoint} endpoint
+   */
   join(endpoint) {
     for (const [type, handler] of this.#handlers.handlers) endpoint.onMessage(type, handler);
     this.#endpoint = endpoint;
@@ -159,7 +163,7 @@ class IPCManager extends EventEmitter {
     return { total, alive, dead: total - alive };
   }
 
-  /** Lets go of every worker; a cluster's own messages go on. */
+  /** Unregisters every worker; a cluster's own messages are not affected. */
   destroy() {
     for (const id of this.#workers.keys()) this.unregisterWorker(id);
     this.#fail('master');

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The ProcessMonitor: the machine and single processes, of a cluster or not, as the kernel counts them.
+// The ProcessMonitor: the kernel's statistics of the machine and of single processes, with or without a cluster.
 
 const { EventEmitter } = require('node:events');
 const { setTimeout: wait } = require('node:timers/promises');
@@ -10,22 +10,22 @@ const { ClusterError, notSupported, unwrap } = require('../errors');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
-/** Less between two looks at the machine says nothing of its processors, milliseconds. */
+/** Minimum time between two samples of the machine for a meaningful processor usage, milliseconds. */
 const MIN_SAMPLE = 200;
 
-/** What a timer of Node's can wait, milliseconds. */
+/** Maximum delay of a Node.js timer, milliseconds. */
 const MAX_TIMER = 2 ** 31 - 1;
 
 class ProcessMonitor extends EventEmitter {
-  /** Made with the first look. @type {any} */
+  /** Created with the first sample. @type {any} */
   #native = null;
-  /** When the machine was looked at last. @type {number | null} */
+  /** Time of the latest sample of the machine. @type {number | null} */
   #looked = null;
-  /** The look at the machine that is under way: all who ask meanwhile get that one. @type {Promise<any> | null} */
+  /** The pending sample of the machine, shared by all concurrent callers. @type {Promise<any> | null} */
   #system = null;
   /** @type {NodeJS.Timeout | null} */
   #timer = null;
-  /** A look of the timer's is under way. */
+  /** A sample started by the timer is pending. */
   #looks = false;
 
   /** @param {number} [pid] */
@@ -36,7 +36,7 @@ class ProcessMonitor extends EventEmitter {
   }
 
   async getSystemStats() {
-    // A look of the monitoring's own would not keep the process alive for its answer.
+    // A sample started by the timer does not keep the process alive.
     const hold = setInterval(() => {}, MAX_TIMER);
     try {
       return await this.#systemStats();
@@ -53,7 +53,7 @@ class ProcessMonitor extends EventEmitter {
   }
 
   async #lookAtSystem() {
-    // The first look has nothing to compare with.
+    // The first sample has no previous one to compare with.
     if (this.#looked === null) {
       await this.#look();
       this.#looked = performance.now();
@@ -81,9 +81,9 @@ class ProcessMonitor extends EventEmitter {
   }
 
   /**
-   * From now on 'stats' has the machine and this process once an interval. That does not keep the process alive.
+   * Starts emitting 'stats' for the machine and this process at each interval. This does not keep the process alive.
    *
-   * @param {number | string} [interval] as every duration of the configuration
+   * @param {number | string} [interval] a duration as in the configuration
    */
   startMonitoring(interval = DEFAULT_VALUES.METRICS_INTERVAL) {
     if (addon === null) throw notSupported('ProcessMonitor.startMonitoring');
@@ -93,7 +93,7 @@ class ProcessMonitor extends EventEmitter {
   }
 
   async #report() {
-    // On a machine that is slower than the interval the next look waits for its turn.
+    // If a sample takes longer than the interval, the next tick is skipped.
     if (this.#looks) return;
     this.#looks = true;
     const timer = this.#timer;
@@ -104,11 +104,11 @@ class ProcessMonitor extends EventEmitter {
     );
     this.#looks = false;
     if (timer !== this.#timer) return;
-    // What a listener throws is an exception of the program's, and no rejection of this.
+    // An error thrown by a listener is an uncaught exception of the program, not a rejection of this promise.
     process.nextTick(() => ('stats' in outcome ? this.emit('stats', outcome.stats) : this.#failed(outcome.error)));
   }
 
-  /** Whoever does not listen to errors is not ended by one: nothing of theirs has failed. @param {Error} error */
+  /** Without an 'error' listener a failure is a warning and does not end the process. @param {Error} error */
   #failed(error) {
     if (this.listenerCount('error') > 0) this.emit('error', error);
     else process.emitWarning(error);

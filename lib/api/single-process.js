@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// A process without a cluster is a cluster of one: what its servers answer is counted as a worker's is, into memory of its
-// own, and read when somebody asks. drover only listens to the servers' events; two applications of a process are counted as one.
+// A process without a cluster is a cluster of one: its responses are counted like a worker's, in its own memory, and
+// read on request. drover only listens to the servers' events; several applications in a process are counted together.
 
 const { byteCounter } = require('../http/connection-bytes');
 const { CLOSED, REQUESTS } = require('../metrics/cells');
@@ -50,9 +50,9 @@ class SingleProcess {
       this.on('close', closed);
     }
     this.request = (/** @type {any} */ request, /** @type {any} */ response) => {
-      // HTTP/2 is counted by its streams.
+      // HTTP/2 requests are counted per stream.
       if (request.httpVersionMajor !== 1) return;
-      // Of requests in one go each has the connection when those before it are answered; some never get it.
+      // A pipelined request gets the socket when the requests before it are answered; some never get it.
       if (response.socket) begin.call(response);
       else response.once('socket', begin);
     };
@@ -75,7 +75,8 @@ class SingleProcess {
     server.prependListener('connection', this.connection);
     if (protocolOf(server) === '') return;
     server.prependListener('request', this.request);
-    // These stand for 'request' where a program listens to them, and change what Node does where none does.
+    // If the program listens to these events, they replace 'request'; if it does not, a listener would change what Node
+    // does.
     for (const event of ['checkContinue', 'checkExpectation']) {
       if (server.listenerCount(event) > 0) server.prependListener(event, this.request);
     }
@@ -100,10 +101,10 @@ class SingleProcess {
   }
 }
 
-/** Null: not yet; undefined: nothing can be counted here. @type {SingleProcess | null | undefined} */
+/** null: not created yet; undefined: this process cannot be measured. @type {SingleProcess | null | undefined} */
 let own = addon === null ? undefined : null;
 
-/** This process; undefined where there is nothing to count with, which is no reason not to serve. */
+/** This process; undefined if it cannot be measured, which does not prevent serving. */
 function singleProcess() {
   if (own === null) {
     try {

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Classes of the contract that later versions bring: they exist, and their methods say so.
+// Public classes of later versions: they exist, and their methods throw or reject with NOT_SUPPORTED.
 
 const { EventEmitter } = require('node:events');
 const { notSupported } = require('../errors');
@@ -22,7 +22,7 @@ function stub(name, asynchronous, synchronous) {
     };
     Object.defineProperty(Class.prototype, method, { value, writable: true, configurable: true });
   }
-  // Nothing was begun, so that there is nothing to end.
+  // Nothing was started, so there is nothing to stop.
   Object.defineProperty(Class.prototype, 'destroy', { value() {}, writable: true, configurable: true });
   return Class;
 }

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// What HTTP connections have brought and taken, on the wire: with TLS the connection below it counts. The figures are
-// the handle's own, so that they are looked at seldom: at a connection's end, and with a response once a second.
+// Bytes received and sent by HTTP connections, on the wire: with TLS those of the TCP connection. The handle counts
+// them, so they are read seldom: when a connection ends, and with a response once a second.
 
 const { RECEIVED, SENT } = require('../metrics/cells');
 const runtime = require('../runtime');
@@ -12,12 +12,12 @@ const { protocolOf } = require('./protocols');
 const { bytesCounted, bytesCountedAt } = symbols.socket;
 const { carriesHttp } = symbols.server;
 
-/** Between two looks at what a connection has carried, milliseconds. */
+/** Interval between two readings of a connection's bytes, milliseconds. */
 const COUNT_INTERVAL = 1000;
 
 /** @param {Float64Array} cells */
 function byteCounter(cells) {
-  /** @param {any} connection of the operating system */
+  /** @param {any} connection the TCP connection */
   function count(connection) {
     const { read, written } = runtime.bytesOf(connection);
     const counted = (connection[bytesCounted] ??= { received: 0, sent: 0 });
@@ -32,12 +32,12 @@ function byteCounter(cells) {
     /** After a response, once a second. @param {any} socket @param {number} at */
     afterResponse(socket, at) {
       if (at - socket[bytesCountedAt] < COUNT_INTERVAL) return;
-      // Most connections of a single request are about to end.
+      // Most connections with a single request are about to end.
       if (socket[bytesCountedAt] !== undefined) count(runtime.carrierOf(socket));
       socket[bytesCountedAt] = at;
     },
 
-    /** A connection ends; one that no server took is not counted. @param {any} connection */
+    /** Counts a connection that ends, unless no server has taken it. @param {any} connection */
     end(connection) {
       const server = runtime.acceptorOf(connection);
       if (server && (server[carriesHttp] ??= protocolOf(server) !== '')) count(connection);

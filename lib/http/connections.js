@@ -1,13 +1,13 @@
 // @ts-check
 'use strict';
 
-// What is known of a worker's HTTP/1 connections: when a socket's response began, and since when it is silent. It stands
-// on the socket, which carries one response at a time, because a property more on each response costs more than all else
-// that is done for it.
+// The state of a worker's HTTP/1 connections: when the current response began, and since when the connection is idle.
+// It is stored on the socket, which carries one response at a time, because an extra property on each response costs
+// more than all other per-request work.
 
 const { started } = require('../symbols').socket;
 
-/** Whether a request has come on this connection. @param {any} socket */
+/** Whether a request has arrived on this connection. @param {any} socket */
 function hasAsked(socket) {
   return socket[started] !== undefined;
 }
@@ -17,12 +17,12 @@ function isAnswering(socket) {
   return socket[started] > 0;
 }
 
-/** Since when a connection between two requests has been silent, milliseconds. @param {any} socket */
+/** Since when a connection between two requests has been idle, milliseconds. @param {any} socket */
 function silentSince(socket) {
   return -socket[started];
 }
 
-/** Its silence begins. @param {any} socket @param {number} at milliseconds */
+/** Marks the connection as idle. @param {any} socket @param {number} at milliseconds */
 function fellSilent(socket, at) {
   socket[started] = -at;
 }

@@ -1,10 +1,10 @@
 // @ts-check
 'use strict';
 
-// An HTTP server of a worker that closes while others serve on. Its idle connections go to the others, busy ones
-// when their response is done, and neither hears of it. What cannot move (TLS, sockets that the program has
-// touched, `handoff: false`, a cluster that stops) is closed with its next response, and ends when it has had time to
-// ask for one: a client that could not know yet may be asking.
+// Closes an HTTP server of a worker while other workers keep serving. Idle connections are handed off to other workers,
+// busy ones when their response is done. Connections that cannot be handed off (TLS, sockets that the program has
+// touched, `handoff: false`, a cluster that stops) get `Connection: close` with their next response; if there is none
+// they end after a grace period, because the client may already have sent a request.
 
 const http = require('node:http');
 const https = require('node:https');
@@ -15,31 +15,38 @@ const { handOffIdle, isResuming, isUntouched } = require('./handoff');
 
 const { gracefulClose } = symbols.server;
 
-/** Between two looks for connections that have become idle, milliseconds. */
+/** Interval at which connections that have become idle are handed off, milliseconds. */
 const LOOK_INTERVAL = 50;
-/** A connection that cannot move has so long after its last response to ask once more, milliseconds. */
+/**
+ * A connection that cannot be handed off may send another request for this long after its last response, milliseconds.
+ */
 const LINGER_TIMEOUT = 2000;
-/** One that could move but is not taken goes the ordinary way after so long, milliseconds. */
+/**
+ * A connection that could be handed off but is not accepted is closed like the others after this long, milliseconds.
+ */
 const HANDOFF_TIMEOUT = 10_000;
-/** One that has never asked has so long to begin, milliseconds. */
+/** A connection without any request so far may send its first one for this long, milliseconds. */
 const FIRST_REQUEST_TIMEOUT = 1000;
-/** Where the whole cluster stops, a connection has so long after its last response, milliseconds. */
+/**
+ * When the whole cluster stops, a connection may send another request for this long after its last response,
+ * milliseconds.
+ */
 const LAST_LINGER_TIMEOUT = 1000;
 
 class GracefulClose {
   /**
    * @param {import('../worker/worker').Worker} worker
    * @param {any} server
-   * @param {number | null} group null: it listens by itself, and no other worker can have its connections
+   * @param {number | null} group null: the worker's own socket, whose connections no other worker can take
    */
   constructor(worker, server, group) {
     this.worker = worker;
     this.server = server;
     this.group = group;
     this.since = performance.now();
-    /** The program closed the last server there, and the worker stays. */
+    /** The program has closed the last server of the address, and the worker keeps running. */
     this.isPrograms = false;
-    // The connections that are looked at keep the process alive.
+    // The open connections keep the process alive, not this timer.
     this.timer = setInterval(() => this.look(), LOOK_INTERVAL).unref();
     this.end = this.end.bind(this);
     server.once('close', this.end);
@@ -47,7 +54,7 @@ class GracefulClose {
     worker.connections.closing.add(server);
   }
 
-  /** Everybody is gone, or the server listens again. */
+  /** All connections have ended, or the server listens again. */
   end() {
     if (this.server[gracefulClose] !== this) return;
     clearInterval(this.timer);
@@ -60,14 +67,14 @@ class GracefulClose {
     return this.group !== null && this.worker.connections.canHandOff();
   }
 
-  /** Nobody else serves there: its connections are answered here. */
+  /** No other worker serves the address: its connections stay in this worker. */
   stay() {
     this.group = null;
     if (this.worker.drain.begun) this.announceLast();
     else this.isPrograms = true;
   }
 
-  /** Whether the next response of its connection need not be the last. @param {any} socket */
+  /** Whether the connection may stay open after its next response. @param {any} socket */
   moves(socket) {
     // The program has closed the last server: what its clients get is Node's.
     if (this.isPrograms && !this.worker.drain.begun) return true;
@@ -83,7 +90,7 @@ class GracefulClose {
     for (const parser of list.all()) {
       const { socket } = parser;
       if (!socket || (!idle.has(parser) && socket.bytesRead > 0)) continue;
-      // A response that is done may still be on its way to a slow reader.
+      // A finished response may still be in transit to a slow reader.
       if (!runtime.responseOf(socket)) this.expire(socket, now);
       else if (!isAnswering(socket)) fellSilent(socket, now);
     }
@@ -96,8 +103,8 @@ class GracefulClose {
   }
 
   /**
-   * Until when an idle connection may be silent. In a cluster that stops, one that was silent before has had its
-   * time: everybody waits for it.
+   * When an idle connection is closed. In a cluster that stops, the time before the stop counts, because the whole stop
+   * waits for the connection.
    *
    * @param {any} socket
    */
@@ -107,7 +114,7 @@ class GracefulClose {
     return this.worker.drain.handoff ? Math.max(since, this.since) + LINGER_TIMEOUT : since + LAST_LINGER_TIMEOUT;
   }
 
-  /** Responses under way whose headers are not out yet become the last of their connection. */
+  /** Responses in progress whose headers are not sent yet become the last of their connection. */
   announceLast() {
     for (const { socket } of runtime.connectionsOf(this.server)?.active() ?? []) {
       const response = socket ? runtime.responseOf(socket) : null;
@@ -124,13 +131,16 @@ function gracefulCloseOf(server) {
 /** Classes of servers that close gracefully. @type {WeakSet<object>} */
 const hooked = new WeakSet();
 
-/** HTTP servers of this worker close gracefully from now on; Node's own ways stay for all else. @param {import('../worker/worker').Worker} worker */
+/**
+ * Makes HTTP servers of this worker close gracefully; everything else remains Node's own.
+ * @param {import('../worker/worker').Worker} worker
+ */
 function closeHttpGracefully(worker) {
   for (const { prototype } of [http.Server, https.Server]) hook(worker, prototype);
 }
 
 /**
- * An HTTP/2 server may serve HTTP/1.1 too (`allowHTTP1`). Its class is known once there is one.
+ * An HTTP/2 server may serve HTTP/1.1 too (`allowHTTP1`). Its class is only available from an instance.
  *
  * @param {import('../worker/worker').Worker} worker
  * @param {any} server
@@ -149,8 +159,8 @@ function begin(worker, server, group) {
 }
 
 /**
- * The server of a worker that drains takes nothing new, and its connections leave. It is not closed: that is for the
- * program to do, or for the end of the drain.
+ * The server of a draining worker accepts no new connections, and hands off or ends its own. It is closed by the
+ * program or at the end of the drain.
  *
  * @param {import('../worker/worker').Worker} worker
  * @param {any} server
@@ -172,7 +182,7 @@ function hook(worker, prototype) {
     if (share !== undefined && this.listening) begin(worker, this, share.group);
     const closed = close.apply(this, args);
     if (share !== undefined && !share.isServedByOthers) gracefulCloseOf(this)?.stay();
-    // The program closes what nobody serves any more: its clients are closed as by Node.
+    // The program closes the last server of an address: its clients are closed as in Node.
     if (share !== undefined && !share.isServedByOthers && !worker.drain.begun) {
       closeIdle(this, () => closeIdleConnections?.call(this));
     }
@@ -187,8 +197,8 @@ function hook(worker, prototype) {
 }
 
 /**
- * A connection that has not asked yet is not idle: its request is on the way, or was not read yet, and from
- * Node.js 26 on `closeIdleConnections` would reset it.
+ * A connection without a request so far is not idle: its request may be in transit or not read yet, and from Node.js 26
+ * on `closeIdleConnections` would reset it.
  *
  * @param {any} server
  * @param {() => void} otherwise

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// Handing connections over: an idle one that only Node's own HTTP code has touched goes to another worker
-// without its client noticing. Whether it may is decided here, and everything happens in one turn of the loop,
-// so that no byte is read in between: what the client has sent lies in the socket and goes along.
+// Handoff: an idle connection that only Node's own HTTP code has touched moves to another worker without being closed.
+// This file decides whether it may move. Everything happens in one event-loop iteration, so that no byte is read in
+// between: bytes that the client has sent stay in the socket buffer.
 
 const http = require('node:http');
 const https = require('node:https');
@@ -18,18 +18,20 @@ const { pin } = symbols.shared;
 /** drover's own symbols on sockets, by their descriptions. */
 const OWN_SYMBOLS = new Set(Object.values(symbols.socket).map((symbol) => symbol.description));
 
-/** @typedef {{ keys: Set<string | symbol>, listeners: string }} Print how a socket looks that nobody has touched */
+/** @typedef {{ keys: Set<string | symbol>, listeners: string }} Print keys and listeners of an untouched socket */
 
 /** @type {WeakMap<object, Print | null>} by server; null: its connections never move */
 const prints = new WeakMap();
 
-/** Timers run before sockets are read: what a client has sent by now must be read first. Milliseconds. */
+/** Timers run before sockets are read: bytes that the client has already sent must be read first. Milliseconds. */
 const MIN_REMAINING = 100;
 
-/** Without a limit: as long as a number of 31 bits can say. Milliseconds. */
+/** Without a timeout: the maximum of a 31-bit number. Milliseconds. */
 const UNLIMITED = 0x7fffffff;
 
-/** Whether any connection ever came from another worker, or is routed by its requests: until then a request need not look. */
+/**
+ * Whether any connection was handed off to this worker or is routed per request: until then requests skip the check.
+ */
 const arrivals = { any: false, perRequest: false };
 
 /** Events and the names of their listeners. @param {any} socket */
@@ -42,11 +44,11 @@ function listenersOf(socket) {
 }
 
 /**
- * Learns how an untouched connection of the server looks, from its first one; false when that was turned away
- * (`blockList`, a listener that destroys it), and the next is to be looked at.
+ * Records the keys and listeners of an untouched connection of the server, from its first connection; false if that was
+ * rejected (`blockList`, a listener that destroys it): then the next one is used.
  *
  * @param {any} server
- * @param {any} connection the handle that the server has just taken
+ * @param {any} connection the handle that the server has just accepted
  */
 function learn(server, connection) {
   if (prints.has(server)) return true;
@@ -61,7 +63,7 @@ function learn(server, connection) {
   return true;
 }
 
-/** Only Node's own code has had to do with it. @param {any} server @param {any} socket */
+/** Whether only Node's own code has touched the socket. @param {any} server @param {any} socket */
 function isUntouched(server, socket) {
   const print = prints.get(server);
   if (!print || socket[pin] || server.listenerCount('connection') !== 1) return false;
@@ -70,12 +72,12 @@ function isUntouched(server, socket) {
   return Reflect.ownKeys(socket).every(isKnown) && listenersOf(socket) === print.listeners;
 }
 
-/** Between two requests, with nothing read that is not answered and nothing written that is not sent. */
+/** Between two requests: everything read is answered, everything written is sent. */
 function isIdle(/** @type {any} */ socket, /** @type {any} */ parser) {
   return !runtime.responseOf(socket) && runtime.parserOf(socket) === parser && runtime.isAtRest(socket);
 }
 
-/** For how long the connection may still be silent, milliseconds. */
+/** The remaining keep-alive timeout of the connection, milliseconds. */
 function remainingTimeout(/** @type {any} */ server, /** @type {any} */ socket, /** @type {number} */ now) {
   const whole = socket.timeout || server.keepAliveTimeout || 0;
   if (whole === 0) return UNLIMITED;
@@ -83,7 +85,7 @@ function remainingTimeout(/** @type {any} */ server, /** @type {any} */ socket, 
 }
 
 /**
- * Hands one connection over; false when it may not move, or not now.
+ * Hands one connection off; false if it may not be moved, or not now.
  *
  * @param {any} server
  * @param {number} group
@@ -94,13 +96,13 @@ function handOff(server, group, socket, now = runtime.timerNow()) {
   const isNew = socket.bytesRead === 0 && !socket[resuming];
   const remaining = isNew ? 0 : remainingTimeout(server, socket, now);
   if (!addon.handOff(group, runtime.descriptorOf(socket), remaining, socket[served] ?? 0)) return false;
-  // No shutdown: the connection lives on under the other descriptor.
+  // No shutdown: the connection stays open through the other descriptor.
   socket.destroy();
   return true;
 }
 
 /**
- * Hands over what is idle, at most `max` connections; how many went.
+ * Hands off idle connections, at most `max`; returns how many.
  *
  * @param {any} server
  * @param {number} group
@@ -118,7 +120,7 @@ function handOffIdle(server, group, max = Infinity) {
 }
 
 /**
- * Hands this connection over if it is idle; whether it went.
+ * Hands this connection off if it is idle; returns whether it did.
  *
  * @param {any} server
  * @param {number} group
@@ -127,7 +129,7 @@ function handOffIdle(server, group, max = Infinity) {
 function handOffOne(server, group, socket) {
   const parser = runtime.parserOf(socket);
   if (!isIdle(socket, parser) || !isUntouched(server, socket)) return false;
-  // Whether a request has begun only the list knows, which is asked last: it may be long.
+  // Only Node's connection list knows whether a request has begun; it is read last, because it may be long.
   return runtime.connectionsOf(server)?.idle().includes(parser) === true && handOff(server, group, socket);
 }
 
@@ -141,17 +143,17 @@ function candidates(server) {
 }
 
 /**
- * A connection of another worker's begins its life here: it may be silent for so long and no longer, and a
- * request that is late is none that took too long to arrive.
+ * Adopts a connection that was handed off to this worker: its remaining keep-alive timeout applies, and waiting for a
+ * request does not count as a slow request.
  *
  * @param {any} server
  * @param {any} connection
  * @param {number} remaining milliseconds
- * @param {number} count requests that it has brought
+ * @param {number} count requests so far
  */
 function resume(server, connection, remaining, count) {
   const socket = runtime.socketOf(connection);
-  // Closed by a listener at once, or a server of another kind.
+  // Closed by a listener, or a server of another type.
   if (!socket || !runtime.parserOf(socket) || socket.destroyed) return;
   arrivals.any = true;
   runtime.excuseLate(server, isResuming);
@@ -161,7 +163,7 @@ function resume(server, connection, remaining, count) {
   if (remaining < UNLIMITED) socket.setTimeout(Math.max(remaining, MIN_REMAINING));
 }
 
-/** Each request of this connection, a proxy's, may belong to another worker. @param {any} connection */
+/** Marks a proxy's connection, each request of which may belong to another worker. @param {any} connection */
 function routePerRequest(connection) {
   const socket = runtime.socketOf(connection);
   if (!socket) return;
@@ -174,21 +176,21 @@ function isRoutedPerRequest(socket) {
   return socket[perRequest] === true;
 }
 
-/** Its first request is here: from now on it is like any other. @param {any} socket */
+/** The first request after a handoff has arrived: the connection is an ordinary one now. @param {any} socket */
 function endResume(socket) {
   if (!socket[resuming]) return;
   socket[resuming] = false;
   socket.setTimeout(socket.server.timeout || 0);
 }
 
-/** It came from another worker and has sent nothing here yet. @param {any} socket */
+/** Whether the connection was handed off to this worker and has sent nothing here yet. @param {any} socket */
 function isResuming(socket) {
   return socket[resuming] === true && socket.bytesRead === 0;
 }
 
 /**
- * Counts a request where the server limits them. True when it is the last of a connection that came from another worker:
- * Node counts the others itself, and answers what comes after the last.
+ * Counts a request if the server limits them (`maxRequestsPerSocket`). True if it is the last one of a connection that
+ * was handed off to this worker: for other connections Node counts itself, and rejects requests after the last.
  *
  * @param {any} socket
  * @param {number} max

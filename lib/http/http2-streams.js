@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// HTTP/2 requests, counted as those of HTTP/1 are: a stream is a request, and its end is the response's.
+// Counts HTTP/2 requests like those of HTTP/1: a stream is a request, and its end is the end of the response.
 
 const { REQUESTS } = require('../metrics/cells');
 const symbols = require('../symbols');
@@ -12,8 +12,8 @@ const { countsStreams } = symbols.server;
 
 /**
  * @param {Float64Array} cells
- * @param {(duration: number, status: number, at: number) => void} countResponse a response is done; status 0: it never
- *   reached its client
+ * @param {(duration: number, status: number, at: number) => void} countResponse counts a finished response; status 0:
+ * it never reached its client
  * @param {import('./slow-requests').Report | null} reportIfSlow
  * @param {{ afterResponse(socket: any, at: number): void } | null} bytes
  * @returns {(server: any) => void} counts the streams of a server, if it has some
@@ -26,7 +26,7 @@ function streamCounter(cells, countResponse, reportIfSlow, bytes) {
     const status = Number((isCut ? 0 : this.sentHeaders?.[':status']) ?? 0);
     const duration = at - this[begun];
     countResponse(duration, status, at);
-    // Its session knows the connection as long as there is one.
+    // The session has the socket as long as it is open.
     if (bytes !== null && this[session]?.destroyed === false) bytes.afterResponse(this[session].socket, at);
     if (reportIfSlow !== null && !isEndless(this.sentHeaders?.['content-type'])) reportIfSlow(requestOf(this[headersSymbol]), duration, status);
   }
@@ -48,12 +48,12 @@ function streamCounter(cells, countResponse, reportIfSlow, bytes) {
   };
 }
 
-/** Nobody's request. @param {any} stream */
+/** Excludes a stream that is no client's request, such as a health check. @param {any} stream */
 function leaveUncounted(stream) {
   stream[uncounted] = true;
 }
 
-/** Whether the stream carries another protocol, as an upgraded connection does. @param {any} stream */
+/** Whether the stream carries another protocol, like an upgraded connection. @param {any} stream */
 function isTunnel(stream) {
   return stream[headersSymbol]?.[':method'] === 'CONNECT';
 }

@@ -1,14 +1,14 @@
 // @ts-check
 'use strict';
 
-// The last response of a connection leaves in one packet with the FIN. Node sends them as two, each of which
-// wakes the client: for a short answer that was a third of all that the connection costs (docs/decisions/008).
+// Sends the last response of a connection in one packet with the FIN. Node sends two packets, each of which wakes the
+// client: for a short response that is a third of the total cost of the connection (docs/decisions/008).
 
 const http = require('node:http');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
-/** A TCP connection that carries this response in the clear, by its descriptor; -1 for anything else. */
+/** The file descriptor of the TCP connection of this response; -1 with TLS and for other sockets. */
 function plainDescriptorOf(/** @type {any} */ response) {
   const { socket } = response;
   if (!socket || runtime.responseOf(socket) !== response || socket.encrypted || response.writableEnded) return -1;
@@ -31,7 +31,7 @@ function joinLastPackets() {
     try {
       return end.call(this, chunk, encoding, callback);
     } finally {
-      // The application may have destroyed the connection within `end`, and the number may be another's by now.
+      // The application may have destroyed the connection within `end`, and the descriptor may be reused by now.
       if (runtime.connectionOf(socket) === connection) {
         addon.sendLastBytes(fd, runtime.isLast(this) && this.writableEnded && runtime.isSent(socket));
       }

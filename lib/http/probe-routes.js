@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// GET /health and /ready of an application that drover made, when the program has none of its own: they
-// answer where nothing else does, so that every route, middleware and error handler of the program goes first.
+// GET /health and /ready of an application that drover created, if the program has no such routes: they come after
+// every route, middleware and error handler of the program.
 
 const path = require('node:path');
 
@@ -24,13 +24,13 @@ function answerProbes(app, role) {
     if (probe === null) return handle.call(this, request, response, next);
     return handle.call(this, request, response, (/** @type {unknown} */ error) => {
       if (error) finish(this, request, response, error);
-      // A middleware that has answered may go on all the same.
+      // A middleware may call `next` although it has responded.
       else if (!response.headersSent) answer(probe, role, request, response);
     });
   };
 }
 
-/** As Express itself ends a request whose handler failed. */
+/** Ends a request whose handler failed, as Express does. */
 function finish(/** @type {any} */ app, /** @type {any} */ request, /** @type {any} */ response, /** @type {any} */ error) {
   const express = path.dirname(require.resolve('express'));
   const finalhandler = require(require.resolve('finalhandler', { paths: [express] }));

@@ -1,19 +1,23 @@
 // @ts-check
 'use strict';
 
-// What a server of Node's speaks.
+// The protocol of a Node.js server.
 
 const http = require('node:http');
 const https = require('node:https');
 
-/** TLS aside: 'http1', 'http2', or '' for one that is no HTTP server. @param {any} server */
+/** The protocol, regardless of TLS: 'http1', 'http2', or '' if it is no HTTP server. @param {any} server */
 function protocolOf(server) {
-  // Node does not export the classes of HTTP/2 servers; these alone update settings.
+  // Node does not export the classes of HTTP/2 servers; only they have `updateSettings`.
   if (typeof server.updateSettings === 'function') return 'http2';
   return server instanceof http.Server || server instanceof https.Server ? 'http1' : '';
 }
 
-/** Whether a response of this type has no end of its own: a stream of events. @param {any} type the header's value */
+/**
+ * Whether a response of this type is an endless event stream.
+ *
+ * @param {any} type the value of the Content-Type header
+ */
 function isEndless(type) {
   return /^\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i.test(String(type ?? ''));
 }

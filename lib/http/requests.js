@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// What happens for each HTTP request in a worker: it is counted and timed into the shared memory. Plain stores, no
-// closure and no listener a request.
+// Per-request work in a worker: requests are counted and timed in shared memory, with plain stores, without a closure
+// or a listener per request.
 
 const { CLOCK, REQUESTS } = require('../metrics/cells');
 const runtime = require('../runtime');
@@ -16,7 +16,7 @@ const { responseCounter } = require('./response-metrics');
 const { isEventStream } = require('./shutdown-notice');
 const { slowRequestReporter } = require('./slow-requests');
 
-// Called on its object: a bound function costs a third more, and nothing else here costs as much.
+// Called as a method: a bound function costs a third more, and this is the most expensive call here.
 const clock = performance;
 const now = () => clock.now();
 
@@ -24,7 +24,7 @@ const SOCKET_IO_HINT =
   'Socket.IO polls through workers that do not know its session. Set loadBalancing.stickySession: true, or use the websocket transport alone.';
 
 /**
- * Counts every HTTP request of this process from now on.
+ * Starts counting every HTTP request of this process.
  *
  * @param {import('../worker/worker').Worker} worker
  * @returns {(server: any) => void} counts the streams of an HTTP/2 server
@@ -53,8 +53,8 @@ function countRequests(worker) {
   runtime.onResponse({
     begun(response, socket) {
       cells[REQUESTS] += 1;
-      // Within one turn of the loop the last look at the clock will do: what the request has waited for since was
-      // work for others. Looking is dearer than all else here.
+      // Within one event-loop iteration the previous clock reading is used: the time since then was spent on other
+      // requests. Reading the clock is the most expensive operation here.
       socket[started] = cells[CLOCK] || (cells[CLOCK] = now());
       if (arrivals.any) endResume(socket);
       const limit = runtime.requestLimitOf(response);
@@ -73,7 +73,7 @@ function countRequests(worker) {
     },
   });
 
-  // A response whose connection ends first is never finished.
+  // A response whose connection ends first never emits 'finish'.
   runtime.onSocketDestroy((socket) => {
     if (isAnswering(socket)) end(socket, 0);
     if (measured) bytes.end(socket);
@@ -82,11 +82,11 @@ function countRequests(worker) {
   return streamCounter(cells, countResponse, reportIfSlow, measured ? bytes : null);
 }
 
-/** Once its response is gone a connection may go to another worker. @param {any} socket @param {any} response */
+/** Once its response is sent, a connection may be handed off. @param {any} socket @param {any} response */
 function leaveSoon(socket, response) {
   const closing = gracefulCloseOf(socket.server);
   if (closing === undefined) return;
-  // Who has read a stream of events to its end is about to ask for nothing.
+  // After an event stream the client will not send another request soon.
   if (!closing.canMove && isEventStream(response)) socket.destroySoon();
   else setImmediate(() => closing.look());
 }

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// Header lines that drover adds to HTTP/1 responses: X-Worker-ID and X-Worker-PID, and the affinity cookie. They are put
-// into the header block after Node has made it. `setHeader` would change what the program sends: a response that has
-// headers of its own treats the list given to `writeHead` differently, and `getHeaders()` would show them.
+// Header lines that drover adds to HTTP/1 responses: X-Worker-ID and X-Worker-PID, and the affinity cookie. They are
+// inserted into the header block that Node has generated. `setHeader` would change what the program sends: a response
+// with headers set treats an array given to `writeHead` differently, and `getHeaders()` would show them.
 
 const { AFFINITY_MISMATCH } = require('../metrics/cells');
 const { addon } = require('../native');
@@ -29,7 +29,12 @@ function addLines(worker) {
   });
 }
 
-/** The program's own headers of these names stay the only ones. @param {string} id @returns {Lines} */
+/**
+ * The worker's headers, unless the program has set headers of these names itself.
+ *
+ * @param {string} id
+ * @returns {Lines}
+ */
 function workerLines(id) {
   const idLine = `X-Worker-ID: ${id}${CRLF}`;
   const pidLine = `X-Worker-PID: ${process.pid}${CRLF}`;
@@ -41,7 +46,7 @@ function workerLines(id) {
 }
 
 /**
- * A client without a valid affinity cookie gets one that names this worker's slot.
+ * The affinity cookie with this worker's slot, for a client without a valid one.
  *
  * @param {import('../worker/worker').Worker} worker
  * @param {{ name: string, value: string, attributes: string, key: string }} affinity
@@ -53,8 +58,8 @@ function cookieLines(worker, affinity) {
     const value = cookieOf(response.req?.headers.cookie, affinity.name);
     if (value === affinity.value) return '';
     if (value === undefined || addon.affinitySlot(value, affinity.key) < 0) return line;
-    // A connection that several clients share (a proxy's), or a slot that could not take it: the client stays
-    // with the slot it knows.
+    // The connection is shared by several clients (a proxy), or the cookie's worker could not take it: the client keeps
+    // its cookie.
     worker.cells[AFFINITY_MISMATCH] += 1;
     worker.hint(
       'A request came to another worker than its affinity cookie names: its connection was shared or its worker away.',

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// A response is done: it is counted by its status and its time into a process's cells. Plain stores.
+// Counts finished responses by status and time in a process's cells, with plain stores.
 
 const {
   ABORTED,
@@ -22,10 +22,10 @@ const runtime = require('../runtime');
 
 const LAST_BUCKET = BUCKETS - 1;
 
-/** Between two looks at the heap, milliseconds; only a process that works looks. */
+/** Interval between two readings of the heap size, milliseconds; only a process with requests reads it. */
 const HEAP_INTERVAL = 1000;
 
-/** How fast the peak of the response time is forgotten, a response. */
+/** Decay of the response-time peak per response. */
 const DECAY = 0.1;
 
 /** @param {Float64Array} cells @param {boolean} isMeasured whether more is counted than dispatch needs */
@@ -43,11 +43,11 @@ function responseCounter(cells, isMeasured) {
       cells[STREAK] += 1;
     } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
     if (isMeasured) measure(micros, status, at);
-    // Last: whoever reads that no request is left sees what became of all of them.
+    // Last, so that a reader that sees no active request sees the counts of all finished ones.
     cells[RESPONSES] += 1;
   }
 
-  /** What dispatch can do without. @param {number} micros @param {number} status @param {number} at */
+  /** Metrics that dispatch does not need. @param {number} micros @param {number} status @param {number} at */
   function measure(micros, status, at) {
     const bucket = micros > 1 ? (Math.log2(micros) * STEPS) | 0 : 0;
     cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;

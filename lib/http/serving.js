@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Serving an application of any framework with Node's servers, in a worker or in a single process.
+// Serves an application of any framework with Node's servers, in a worker or in a single process.
 
 const { errorMonitor } = require('node:events');
 const http = require('node:http');
@@ -11,17 +11,17 @@ const path = require('node:path');
 const { createRequire } = require('node:module');
 const { ConfigurationError } = require('../errors');
 
-/** @typedef {import('node:net').ListenOptions & { fd?: number }} ListenOptions what Node's `server.listen` takes */
+/** @typedef {import('node:net').ListenOptions & { fd?: number }} ListenOptions the options of Node's `server.listen` */
 
-/** A server that waits to listen. */
+/** A server with its own way to start listening. */
 class Serving {
-  /** What the server has emitted as 'error' while it began to listen. @type {unknown} */
+  /** The 'error' that the server emitted while it started to listen. @type {unknown} */
   #emitted = null;
 
   /**
    * @param {import('node:net').Server} server
-   * @param {(options: ListenOptions) => Promise<unknown>} [listen] the framework listens by itself, and keeps the
-   *   server's errors from it
+   * @param {(options: ListenOptions) => Promise<unknown>} [listen] the framework's own `listen`, which may hide the
+   * server's errors
    */
   constructor(server, listen) {
     this.server = server;
@@ -29,15 +29,15 @@ class Serving {
   }
 
   /**
-   * Resolves when it serves. A failure comes as the server's `errorEvent`, and rejects: 'error' takes the failure from
-   * the server, `errorMonitor` only watches it.
+   * Resolves when the server listens; rejects when it fails. `errorEvent` is the event to listen to: 'error' handles
+   * the failure, `errorMonitor` only observes it.
    *
    * @param {ListenOptions} options
    * @param {string | symbol} errorEvent
    */
   async start(options, errorEvent) {
     const begun = this.begin(options, errorEvent);
-    // Which one it is a framework may decide when it is asked. No server says that it failed before this turn has ended.
+    // A framework may choose its server during `listen`. No server emits its failure within this tick.
     const { server } = this;
     const note = (/** @type {unknown} */ error) => {
       this.#emitted = error;
@@ -57,12 +57,15 @@ class Serving {
     return untilListening(server, errorEvent, () => server.listen(options));
   }
 
-  /** Another server serves than the one that was made for it. @param {import('node:net').Server} server */
+  /** Replaces the server by the one that the framework uses. @param {import('node:net').Server} server */
   use(server) {
     this.server = server;
   }
 
-  /** It cannot listen: what the server has not emitted itself, or a framework has kept to itself, is emitted here. @param {unknown} error */
+  /**
+   * The server cannot listen: emits the error if the server has not emitted it or the framework has hidden it.
+   * @param {unknown} error
+   */
   fail(error) {
     const { server } = this;
     const kept = this.listen !== undefined && server.listenerCount('error') === 0;
@@ -75,7 +78,7 @@ class Serving {
  *
  * @param {import('node:net').Server} server
  * @param {string | symbol} errorEvent
- * @param {() => void} [act] makes it listen
+ * @param {() => void} [act] calls `listen`
  */
 function untilListening(server, errorEvent, act) {
   return new Promise((resolve, reject) => {
@@ -107,7 +110,7 @@ function serverFor(options, listener) {
 }
 
 /**
- * Hono's adapter for Node is the application's dependency, not drover's.
+ * Loads Hono's adapter for Node, which is a dependency of the application, not of drover.
  *
  * @param {any} app
  */
@@ -124,11 +127,11 @@ function fetchListener(app) {
 }
 
 /**
- * What kind of application it is decides how it is served.
+ * Chooses how an application is served by its kind.
  *
  * @param {any} app
  * @param {any} options for http.createServer, or https.createServer with key and cert
- * @param {boolean} isGiven the program's own; its `listen` is not drover's
+ * @param {boolean} isGiven given by the program; its `listen` is not drover's
  * @returns {Serving}
  */
 function serve(app, options, isGiven) {
@@ -148,7 +151,7 @@ function serve(app, options, isGiven) {
 }
 
 /**
- * Calls a framework's `listen` in the form that all of them take, where that can say what is wanted.
+ * Calls a framework's `listen` in the simplest form that can express the options, which every framework supports.
  *
  * @param {any} app
  * @param {ListenOptions} options
@@ -159,12 +162,12 @@ function listenWith(app, { port, host, path, ...more }) {
   return host === undefined || path !== undefined ? app.listen(path ?? port) : app.listen(port, host);
 }
 
-/** Nest listens by itself: its hooks run then. @param {any} app @returns {Serving} */
+/** Nest's own `listen` is used, so that its hooks run. @param {any} app @returns {Serving} */
 function nest(app) {
   return new Serving(app.getHttpServer(), (options) => listenWith(app, options));
 }
 
-/** Fastify listens by itself: its hooks run then. @param {any} app @returns {Serving} */
+/** Fastify's own `listen` is used, so that its hooks run. @param {any} app @returns {Serving} */
 function fastify(app) {
   return new Serving(app.server, ({ port, ...options }) => {
     if (port === undefined) return app.listen(options);
@@ -174,7 +177,7 @@ function fastify(app) {
 
 /**
  * An application that is started by its own `listen`, which may do more than Express' and Koa's: Feathers sets up its
- * services, express-ws has a server already. The server that it makes meanwhile has the program's options.
+ * services, express-ws has a server already. A server that it creates meanwhile gets the program's options.
  */
 class OwnListen extends Serving {
   /** @param {any} app @param {any} options */
@@ -210,7 +213,10 @@ class OwnListen extends Serving {
     this.use(found);
   }
 
-  /** What the application's `listen` returns, and the first server whose `listen` it calls meanwhile. @param {ListenOptions} options */
+  /**
+   * Returns the result of the application's `listen` and the first server whose `listen` was called meanwhile.
+   * @param {ListenOptions} options
+   */
   #call(options) {
     const { createServer } = http;
     const { listen } = net.Server.prototype;

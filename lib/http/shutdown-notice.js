@@ -1,20 +1,20 @@
 // @ts-check
 'use strict';
 
-// How connections of other protocols learn that their worker leaves: HTTP/2 sessions by GOAWAY at once, so
-// that they end with their last stream; WebSockets by a close frame with 1001, when everything else is done.
+// Notifies connections of other protocols that their worker drains: HTTP/2 sessions get GOAWAY at once, so that they
+// end with their last stream; WebSockets get a close frame with code 1001 when everything else is done.
 
 const runtime = require('../runtime');
 const { isTunnel } = require('./http2-streams');
 const { isEndless } = require('./protocols');
 
-/** Sessions that live, by HTTP/2 server. @type {WeakMap<object, Set<import('node:http2').Http2Session>>} */
+/** Open sessions by HTTP/2 server. @type {WeakMap<object, Set<import('node:http2').Http2Session>>} */
 const sessions = new WeakMap();
 
-/** Sockets that live and have left HTTP behind, by server. @type {WeakMap<object, Set<any>>} */
+/** Open upgraded sockets by server. @type {WeakMap<object, Set<any>>} */
 const upgraded = new WeakMap();
 
-/** Follows the connections of a server that get a notice when it leaves. @param {any} server */
+/** Tracks the connections of a server that get a notice when the worker drains. @param {any} server */
 function follow(server) {
   if (runtime.isHttp2Server(server)) followSessions(server);
   followUpgrades(server);
@@ -32,8 +32,8 @@ function followSessions(server) {
 }
 
 /**
- * Node gives a socket away when somebody listens for 'upgrade', and answers as ever when nobody does: so this
- * listens only where the program does.
+ * With a listener for 'upgrade' Node hands the socket over, without one it serves the request normally: so drover
+ * listens only if the program does.
  *
  * @param {any} server
  */
@@ -56,18 +56,18 @@ function followUpgrades(server) {
   });
 }
 
-/** Types of answers that have no end of their own. */
+/** Content types of endless responses. */
 const ENDLESS_HEAD = /\r\ncontent-type:\s*(?:text\/event-stream|multipart\/x-mixed-replace)\b/i;
 
-/** Whether an HTTP/1 response streams events, and so has no end of its own. @param {any} response */
+/** Whether an HTTP/1 response is an endless event stream. @param {any} response */
 function isEventStream(response) {
   const header = response ? runtime.headerOf(response) : null;
   return header !== null && ENDLESS_HEAD.test(header);
 }
 
 /**
- * Whether a session of an HTTP/2 server has anything to end but streams of events and tunnels (WebSockets: RFC 8441).
- * Where its streams are unknown, it has.
+ * Whether a session of an HTTP/2 server has streams other than event streams and tunnels (WebSockets: RFC 8441). True
+ * if its streams are unknown.
  *
  * @param {any} session
  */
@@ -83,15 +83,15 @@ function hasBusySessions(server) {
   return false;
 }
 
-/** No new streams: sessions end when those that are open do. @param {any} server */
+/** Refuses new streams: sessions end when their open streams do. @param {any} server */
 function endSessions(server) {
   for (const session of sessions.get(server) ?? []) if (!session.closed) session.close();
 }
 
-/** A close code of RFC 6455: the server goes away. */
+/** Close code of RFC 6455: the server is going away. */
 const GOING_AWAY = 1001;
 
-/** Closes the WebSockets of a server in their own way. @param {any} server */
+/** Closes the WebSockets of a server with a close frame. @param {any} server */
 function closeWebSockets(server) {
   for (const socket of upgraded.get(server) ?? []) runtime.webSocketOf(socket)?.close(GOING_AWAY, 'going away');
 }

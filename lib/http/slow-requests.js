@@ -1,15 +1,15 @@
 // @ts-check
 'use strict';
 
-// Requests that took longer than `logging.slowRequests`: a line each for a few a second, the rest counted.
+// Logs requests that took longer than `logging.slowRequests`: a few lines per second, the rest is counted.
 
 const { addon } = require('../native');
 const { knownId } = require('./request-ids');
 
-/** Lines a second. */
+/** Lines per second. */
 const MAX_LINES = 10;
 
-/** Characters of a path that a line has. */
+/** Maximum characters of a path in a line. */
 const MAX_PATH = 200;
 
 /** @typedef {(request: any, duration: number, status: number) => void} Report */

@@ -1,17 +1,19 @@
 // @ts-check
 'use strict';
 
-// How a message becomes a body and a body a message. JSON as JSON.stringify writes it, but for Buffers, which
-// travel as they are and arrive as Buffers; or ('advanced') the runtime's structured clone.
+// Serialization of messages: JSON as JSON.stringify writes it, except Buffers, which are sent without conversion and
+// arrive as Buffers; or ('advanced') the runtime's structured clone.
 
 const { randomBytes } = require('node:crypto');
 const v8 = require('node:v8');
 const { CLONE, JSON_AND_BUFFERS, JSON_TEXT } = require('./numbers');
 
-/** Stands in a JSON text for a buffer; nobody else can know it. */
+/** Placeholder of a Buffer in a JSON text; random, so that no message can contain it. */
 const token = randomBytes(12).toString('hex');
 
-/** A JSON text with a Buffer that nobody has replaced has this: a part of it that begins with a rare letter. */
+/**
+ * Occurs in the JSON text of a Buffer that was not replaced; it begins with a rare letter, which makes the search fast.
+ */
 const BUFFER_TEXT = 'Buffer","data":[';
 
 /** @param {any} value an object, or not */
@@ -25,21 +27,25 @@ function hasBuffer(value) {
   return false;
 }
 
-/** Whether a message has a Buffer where most have it: it is one, or it or its `data` has one. @param {any} message */
+/**
+ * Whether a message has a Buffer in the usual places: it is one, or it or its `data` has one as a member.
+ *
+ * @param {any} message
+ */
 function showsBuffer(message) {
   return Buffer.isBuffer(message) || hasBuffer(message) || hasBuffer(message?.data);
 }
 
 /**
- * The JSON text of a message with a placeholder for each Buffer, and the Buffers. JSON.stringify asks an object for its
- * members when it has called the replacer with it, so that no Buffer is asked for its JSON.
+ * The JSON text of a message with a placeholder for each Buffer, and the Buffers. JSON.stringify reads an object's
+ * members after it has called the replacer with the object, so `toJSON` of a Buffer is never called.
  *
  * @param {any} message
  */
 function textAndBuffers(message) {
   /** @type {Buffer[]} */
   const buffers = [];
-  /** Objects with a Buffer, by what was written for them: a circle stays one. @type {Map<object, object>} */
+  /** Copies of objects that have a Buffer, so that a cycle remains a cycle. @type {Map<object, object>} */
   const copies = new Map();
   const replaced = (/** @type {any} */ value) => (Buffer.isBuffer(value) ? { [token]: buffers.push(value) - 1 } : value);
   /** @param {string} _key @param {any} value */
@@ -75,7 +81,7 @@ function jsonOf(message) {
 }
 
 /**
- * The body of a message or an answer; `undefined` is an empty one.
+ * The body of a message or a response; `undefined` is an empty body.
  *
  * @param {any} message
  * @param {boolean} advanced

@@ -1,7 +1,8 @@
 // @ts-check
 'use strict';
 
-// The wire of a process without a cluster: it is the primary and worker 0 at once, and messages reach itself.
+// The transport of a process without a cluster: the process is the primary and worker 0, and messages are delivered to
+// itself.
 
 const { FAILURE, JSON_TEXT, NOBODY, REFUSED, REQUEST, RESPONSE, packHead } = require('./numbers');
 
@@ -16,7 +17,7 @@ class Loopback {
     this.refusal = null;
     /** @type {any[]} */
     this.batch = [];
-    /** Requests without a response so far, with what ends the wait. @type {Map<number, NodeJS.Timeout>} */
+    /** Pending requests with their timeout timers. @type {Map<number, NodeJS.Timeout>} */
     this.pending = new Map();
     /** @type {(...batch: any[]) => void} */
     this.deliver = () => {};

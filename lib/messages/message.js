@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What a program means by the arguments of a message, and what a message is made of.
+// Parsing of a message's arguments, and the parts of a message.
 
 const { addon } = require('../native');
 const { fromCore } = require('../errors');
@@ -23,12 +23,12 @@ function read(args) {
   return { message: { type: args[0], data: args[1] }, options: args[2] ?? {} };
 }
 
-/** A free-form message is its own data. @param {any} message */
+/** The data of a message; a message without type and data is its own data. @param {any} message */
 function dataOf(message) {
   return message !== null && typeof message === 'object' && 'data' in message ? message.data : message;
 }
 
-/** A duration of the caller's; -1 for none. @param {number | string | undefined} duration */
+/** The caller's duration in milliseconds; -1 for none. @param {number | string | undefined} duration */
 function milliseconds(duration) {
   if (duration === undefined) return -1;
   if (addon === null) return Number(duration);

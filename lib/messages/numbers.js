@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// What a message is, how its body is written, and the names of processes, as numbers of the core's. Without the core a
-// process's messages only reach itself: then any numbers do that differ.
+// Message kinds, body formats and process ids as numbers defined by the core. Without the core messages stay in the
+// process, and any distinct numbers will do.
 
 const { constants } = require('../native');
 
@@ -23,7 +23,7 @@ const withoutCore = {
 
 const numbers = constants?.messages ?? withoutCore;
 
-/** The slot of the worker with this name. @param {number} name */
+/** The slot of the worker with this id. @param {number} name */
 const slotOf = (name) => String(name % numbers.GENERATION);
 
 /** A message's id, format and kind, as one number. @param {number} id @param {number} format @param {number} what */

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// A process's cells in the shared memory, by name: what src/metrics/layout.rs calls a page, and says the meaning of.
-// Nothing is counted without the core.
+// Indexes of a process's cells in shared memory, by name; src/metrics/layout.rs defines them as a page. Without the
+// core nothing is counted.
 
 const { constants } = require('../native');
 

@@ -1,20 +1,20 @@
 // @ts-check
 'use strict';
 
-// Counters, gauges and histograms of the program's own. A value is a plain store into memory that the cluster shares;
-// only the first use of a set of labels asks the core for cells.
+// The program's own counters, gauges and histograms. Recording a value is a plain store into shared memory; only the
+// first use of a set of labels allocates cells in the core.
 
 const { ClusterError } = require('../errors');
 const { METRICS_DROPPED } = require('./cells');
 
 /**
- * Where a process counts.
+ * The memory in which a process counts.
  *
  * @typedef {object} Store
  * @property {Float64Array} cells
  * @property {(definition: any) => { family: number, buckets: number[] }} define
  * @property {(family: number, labels: string[]) => number} series the first cell, -1 without room
- * @property {() => any} snapshot what is counted there
+ * @property {() => any} snapshot the current values
  * @property {(text: string) => void} warn
  */
 
@@ -31,17 +31,22 @@ class Instrument {
     this.cells = store.cells;
     this.family = family;
     this.buckets = buckets;
-    /** The first cell of each series: a map for each label, by its values. @type {Map<string, any>} */
+    /** The first cell of each series: nested maps, one level per label, keyed by value. @type {Map<string, any>} */
     this.byLabel = new Map();
     /** @type {{ labels: string[], at: number }[]} */
     this.series = [];
-    /** Of a metric without labels, the only one. */
+    /** The only series of a metric without labels. */
     this.only = 0;
     this.isFull = false;
     if (this.labels.length === 0) this.addSeries([]);
   }
 
-  /** Counts there from now on, and from where it was. @param {Store} store @param {{ family: number }} defined */
+  /**
+   * Moves to another store and carries the current values over.
+   *
+   * @param {Store} store
+   * @param {{ family: number }} defined
+   */
   move(store, { family }) {
     const { cells, series, definition, buckets } = this;
     const size = definition.kind === 'histogram' ? buckets.length + 2 : 1;
@@ -59,7 +64,7 @@ class Instrument {
   }
 
   /**
-   * The first cell of the series; 0 when there is no room for it, which is counted.
+   * The first cell of the series; 0 if there is no room for it, which is counted.
    *
    * @param {Labels | undefined} labels
    */
@@ -89,7 +94,7 @@ class Instrument {
     return this.isFull ? 0 : this.addSeries(names.map((name) => String(labels[name])));
   }
 
-  /** Room for a new series; 0: there is none. @param {string[]} labels */
+  /** Allocates a new series; returns its first cell, 0 without room. @param {string[]} labels */
   addSeries(labels) {
     const at = this.store.series(this.family, labels);
     if (at < 0) {

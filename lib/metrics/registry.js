@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// `app.metrics`: the program's own metrics by name, and where this process counts them.
+// `app.metrics`: the program's own metrics by name, and the store of this process.
 
 const { inspect } = require('node:util');
 const { addon } = require('../native');
@@ -11,8 +11,7 @@ const { Counter, Gauge, Histogram } = require('./instruments');
 
 /** @typedef {import('./instruments').Store} Store */
 
-/**
- * A store that the core gave.
+/** Wraps a store of the core.
  *
  * @param {any} native
  * @param {(text: string) => void} warn
@@ -30,7 +29,7 @@ function storeOf(native, warn) {
   };
 }
 
-/** Where nobody else reads: a process without a cluster, or a primary before its cluster. @returns {Store} */
+/** A store in private memory: for a process without a cluster, or a primary before its cluster. @returns {Store} */
 function localStore() {
   if (addon === null) {
     throw new ClusterError('Metrics need the addon, which this platform does not have', 'NOT_SUPPORTED');
@@ -42,10 +41,10 @@ class Registry {
   /** @type {Store | null} */
   #store = null;
   #open;
-  /** By the number that the core gave. @type {Map<number, any>} */
+  /** Metrics by the number that the core has assigned. @type {Map<number, any>} */
   #instruments = new Map();
 
-  /** @param {() => Store} [open] where to count, once something is */
+  /** @param {() => Store} [open] opens the store when the first metric is defined */
   constructor(open = localStore) {
     this.#open = open;
   }
@@ -86,12 +85,12 @@ class Registry {
     return instrument;
   }
 
-  /** What is counted where this process counts, as `userMetrics`. */
+  /** The values of this process's store, in the form of `userMetrics`. */
   snapshot() {
     return this.#store === null ? {} : this.#store.snapshot();
   }
 
-  /** From now on it is counted there; what was counted so far comes along. @param {() => Store} open */
+  /** Moves all metrics to another store and carries the current values over. @param {() => Store} open */
   move(open) {
     this.#open = open;
     if (this.#store === null) return;

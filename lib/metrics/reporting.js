@@ -1,17 +1,17 @@
 // @ts-check
 'use strict';
 
-// `monitoring.customMetrics` and `monitoring.exporters`: functions of the program's that run in the primary every
-// metricsInterval. One that fails or never ends harms nothing but itself.
+// `monitoring.customMetrics` and `monitoring.exporters`: functions of the program that run in the primary every
+// metricsInterval. One that fails or never ends does not affect anything else.
 
 const { given } = require('../options');
 const { pauseAfter, retryOf } = require('../retry');
 
-/** The metrics wait so long for what the program measures, milliseconds. */
+/** Timeout of customMetrics, milliseconds. */
 const MEASURE_TIMEOUT = 5000;
 
 /**
- * The functions among the options of `monitoring`, which the core has checked to be some.
+ * The functions in the options of `monitoring`; the core has checked their types.
  *
  * @param {any} options createServer's, or a ClusterConfig
  * @returns {{ customMetrics?: Function, exporters: Function[] }}
@@ -26,7 +26,7 @@ function textOf(error) {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
 }
 
-/** Warns of what is wrong with a function once, until it works again. */
+/** Logs a function's failure once, until it works again. */
 class Complaints {
   /** @param {(text: string) => void} warn */
   constructor(warn) {
@@ -52,11 +52,11 @@ class CustomMetrics {
     this.timeout = timeout;
     this.complaints = new Complaints(warn);
     this.isRunning = false;
-    /** What it returned last, in JSON; null once the core has it. @type {string | null} */
+    /** The latest result as JSON; null once it was passed to the core. @type {string | null} */
     this.text = null;
   }
 
-  /** Resolves to what is new by then, or null. @param {any[]} workers */
+  /** Resolves to the new result when it is available or the timeout has passed, else to null. @param {any[]} workers */
   async next(workers) {
     if (this.isRunning) this.complaints.add('monitoring.customMetrics still runs: its last result is kept');
     else await this.withTimeout(this.run(workers));
@@ -69,7 +69,7 @@ class CustomMetrics {
   async run(workers) {
     this.isRunning = true;
     try {
-      // What JSON has no text for, the core refuses and says.
+      // The core reports values that JSON cannot express.
       this.text = JSON.stringify(await this.measure(workers)) ?? 'undefined';
     } catch (error) {
       this.complaints.add(`monitoring.customMetrics failed, its last result is kept: ${textOf(error)}`);
@@ -90,7 +90,7 @@ class CustomMetrics {
     clearTimeout(timer);
   }
 
-  /** Whether the core kept it. @param {any} outcome */
+  /** Reports whether the core accepted the result. @param {any} outcome */
   recorded({ error }) {
     if (error) this.complaints.add(`monitoring.customMetrics must return an object: ${error.message}`);
     else if (!this.isRunning) this.complaints.clear();
@@ -110,7 +110,7 @@ class Exporter {
     this.retry = retry;
     this.complaints = new Complaints(warn);
     this.isRunning = false;
-    /** Ends a pause between two tries. @type {() => void} */
+    /** Ends a delay between two attempts. @type {() => void} */
     this.wake = () => {};
     this.over = false;
   }
@@ -147,14 +147,14 @@ class Exporter {
     });
   }
 
-  /** No further try. */
+  /** Cancels further attempts. */
   end() {
     this.over = true;
     this.wake();
   }
 }
 
-/** What runs for one cluster, from its beginning to its end. */
+/** The reporting functions of one cluster, from its start to its end. */
 class Reporting {
   /**
    * @param {ReturnType<typeof functionsOf>} functions
@@ -172,7 +172,7 @@ class Reporting {
     this.exporters = exporters.map((send, index) => new Exporter(send, named(send, index), retry, warn));
   }
 
-  /** The core asks for what the program measures, and then emits the metrics. */
+  /** Called by the core: gets the custom metrics, and then the core emits the metrics. */
   async measure() {
     const text = (await this.custom?.next(sampled(this.core.workers()))) ?? null;
     const outcome = this.core.customised(text);
@@ -192,7 +192,7 @@ class Reporting {
 exports.Reporting = Reporting;
 exports.functionsOf = functionsOf;
 
-/** Sums are made of these figures: what was not sampled yet counts as nothing. @param {any[]} workers */
+/** Replaces values that were not sampled yet by 0, so that they can be summed. @param {any[]} workers */
 function sampled(workers) {
   return workers.map((worker) => ({
     ...worker,

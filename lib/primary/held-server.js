@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// A server of the primary that the cluster serves: it holds the address and takes no connection itself, because its
-// workers do. In place of libuv's handle it has one of these, so that everything else about it is Node's own:
-// `address()`, `close()`, `listening`, errors, the signal that aborts it.
+// A server in the primary that represents the workers' servers: it holds the address and gets no connections. Instead
+// of libuv's handle it has a HeldServer, so that everything else is Node's own code: `address()`, `close()`,
+// `listening`, errors, the abort signal.
 
 const net = require('node:net');
 const { coreOf, listenError } = require('../errors');
@@ -19,13 +19,17 @@ class HeldServer {
     this.role = role;
     /** The group of listeners, once the address is open. @type {number | null} */
     this.group = null;
-    /** Where it serves, once that is known. @type {import('node:net').AddressInfo | string | null} */
+    /** Its address, once known. @type {import('node:net').AddressInfo | string | null} */
     this.address = null;
-    /** Fills in an address as Node's handles do; there is none before the address is open. @type {((out: any) => number) | undefined} */
+    /**
+     * `getsockname` as Node's handles have it; absent before the address is open.
+     *
+     * @type {((out: any) => number) | undefined}
+     */
     this.getsockname = undefined;
   }
 
-  /** @param {any} address as the core names it @param {{ group: number, host: string | null, port: number }} opened */
+  /** @param {any} address in the core's form @param {{ group: number, host: string | null, port: number }} opened */
   opened(address, { group, host, port }) {
     this.group = group;
     if (address.unix) this.address = address.unix.path;
@@ -42,7 +46,7 @@ class HeldServer {
     };
   }
 
-  /** The workers listen. */
+  /** Does nothing: the workers listen. */
   listen() {
     return 0;
   }
@@ -52,33 +56,33 @@ class HeldServer {
     return 0;
   }
 
-  /** The cluster keeps the process alive, as long as it runs. */
+  /** The cluster keeps the process alive as long as it runs. */
   ref() {}
   unref() {}
 
-  /** Node closes the handle; the server has closed when the cluster has. @param {() => void} [callback] */
+  /** Called by Node's `close`; completes when the cluster has closed the address. @param {() => void} [callback] */
   close(callback) {
     if (callback) process.nextTick(callback);
-    // Node says 'close' when the last connection has gone.
+    // Node emits 'close' when the last connection has ended.
     const closed = runtime.holdClose(this.server);
     this.role.release(this).then(closed);
   }
 
-  /** The cluster has ended without it. */
+  /** Closes the server after the cluster has ended. */
   end() {
     if (runtime.handleOf(this.server) === this) this.server.close();
   }
 }
 
 /**
- * Lets the cluster serve in place of a server that begins to listen.
+ * Makes the cluster serve for a server that starts to listen.
  *
  * @param {any} server
  * @param {any} role the primary's
- * @param {object | null} address as the core names it; null where each worker listens by itself
+ * @param {object | null} address in the core's form; null if each worker binds its own socket
  * @param {{ backlog: number, mode: number }} options
  * @param {import('../process/listen-address').Target} target
- * @param {(handle: any) => void} use gives Node the handle, once the cluster serves there
+ * @param {(handle: any) => void} use passes the handle to Node once the cluster serves there
  */
 function hold(server, role, address, options, target, use) {
   const held = new HeldServer(server, role);
@@ -87,7 +91,7 @@ function hold(server, role, address, options, target, use) {
   role.hold(held, address, options).then(
     () => {
       if (runtime.handleOf(server) !== held) return;
-      // Node closes a handle that is there already.
+      // Node closes an existing handle.
       runtime.setHandle(server, null);
       use(held);
     },
@@ -95,7 +99,7 @@ function hold(server, role, address, options, target, use) {
       if (runtime.handleOf(server) !== held) return;
       runtime.setHandle(server, null);
       const details = coreOf(error)?.details;
-      // Of this address, not of what else a start needs (a port of the monitoring API).
+      // Only errors of this address, not of other parts of the start (such as the port of the monitoring API).
       const isOfAddress = details?.errno && 'host' in details;
       const shown = isOfAddress ? listenError(details.errno, target.host ?? details.host, target.port) : error;
       process.nextTick(() => server.emit('error', shown));

@@ -1,14 +1,14 @@
 // @ts-check
 'use strict';
 
-// As PID 1, a container's first process, the primary is given every orphan of the container and has to reap
-// it. Node.js reaps its own children alone, and nobody may take those from it.
+// As PID 1 of a container the primary becomes the parent of every orphan of the container and has to reap it. Node.js
+// reaps only its own children, which must be left to it.
 
-/** Between two looks, milliseconds. */
+/** Interval between two checks, milliseconds. */
 const LOOK_INTERVAL = 1000;
 
 /**
- * Reaps orphans until the function that it returns is called.
+ * Reaps orphans until the returned function is called.
  *
  * @param {{ reapOrphans(): void }} core
  */
@@ -17,7 +17,7 @@ function reapOrphans(core) {
   let timer;
   const look = () => {
     core.reapOrphans();
-    // From the check phase: between two looks the loop has polled, and so Node.js has reaped what is its own.
+    // Runs in the check phase: the loop has polled since the previous check, so Node.js has reaped its own children.
     setImmediate(wait).unref();
   };
   const wait = () => {

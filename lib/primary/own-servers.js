@@ -1,22 +1,23 @@
 // @ts-check
 'use strict';
 
-// Servers that a program makes itself around its clustered application: `http.createServer(app)`, as Socket.IO, ws and
-// express-ws are taught, and `https.createServer(options, app)` beside `app.listen()`. In the primary such a server
-// is held (`held-server.js`) and its workers serve. It is recognised by its 'request' listener, when that is added: engine.io
-// takes it away again before anybody listens. Nothing is replaced before a clustered application is made here.
+// Servers that a program creates itself around its clustered application: `http.createServer(app)`, as the
+// documentation of Socket.IO, ws and express-ws shows it, and `https.createServer(options, app)` in addition to
+// `app.listen()`. In the primary such a server is held (`held-server.js`) and the workers serve. It is recognised when
+// its 'request' listener is added, because engine.io removes the listener again before `listen`. Nothing is patched
+// before a clustered application is created in this process.
 
 const net = require('node:net');
 const { Counter, addressOf } = require('../process/listen-address');
 const runtime = require('../runtime');
 const { hold } = require('./held-server');
 
-/** Node's own, where nobody says otherwise. */
+/** Node's default backlog. */
 const BACKLOG = 511;
 
-/** Whose cluster a request listener's is. @type {WeakMap<object, any>} */
+/** The role (and cluster) of each application used as request listener. @type {WeakMap<object, any>} */
 const listeners = new WeakMap();
-/** Whose cluster serves for a server. @type {WeakMap<object, any>} */
+/** The role (and cluster) that serves for each server. @type {WeakMap<object, any>} */
 const servers = new WeakMap();
 
 let isInstalled = false;
@@ -40,21 +41,21 @@ function install() {
     takesExclusive: true,
     take(server, target, use) {
       const { exclusive, isHandle, backlog, mode } = target;
-      // The program's own, in each process that runs it.
+      // A socket of this process only; each process has its own.
       const address = exclusive || isHandle ? null : addressOf(counter, target);
       hold(server, servers.get(server), address, { backlog: backlog || BACKLOG, mode }, target, use);
     },
   });
 }
 
-/** From now on the cluster of this role serves in place of the server. @param {any} server @param {any} role */
+/** Makes the cluster of this role serve for the server. @param {any} server @param {any} role */
 function serveFor(server, role) {
   install();
   servers.set(server, role);
 }
 
 /**
- * Recognises an application of any framework in the servers that are made around it.
+ * Recognises servers that are created around an application of any framework.
  *
  * @param {any} app
  * @param {any} role the primary's
@@ -69,7 +70,7 @@ function recognise(app, role) {
   if (typeof app === 'function' && typeof app.handle === 'function') watchFor(app, role);
 }
 
-/** Koa makes a request listener each time that it is asked for one. @param {any} app @param {any} role */
+/** Koa creates a new request listener at each call of `callback()`. @param {any} app @param {any} role */
 function recogniseCallbacks(app, role) {
   const { callback } = app;
   const value = function (/** @type {any[]} */ ...args) {
@@ -81,8 +82,8 @@ function recogniseCallbacks(app, role) {
 }
 
 /**
- * A server whose listener calls the application looks like one that has nothing to do with it. It shows when a
- * client's request gets to the application in this process, which serves nobody else.
+ * A server whose listener only calls the application cannot be recognised. It is detected when a client's request
+ * reaches the application in the primary, which otherwise serves no request.
  *
  * @param {any} app
  * @param {any} role

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The primary in JavaScript: promises and events over the core's loop. It decides nothing.
+// The JavaScript side of the primary: promises and events on top of the core's loop. It makes no decisions.
 
 const { addon } = require('../native');
 const { ClusterError, fromCore, unwrap, withOuterStack } = require('../errors');
@@ -11,15 +11,15 @@ const { Reporting } = require('../metrics/reporting');
 const { reapOrphans } = require('./orphans');
 const { followSignals, isHurried, track } = require('../process/signals');
 
-/** One cluster: made once, started once. */
+/** One cluster. */
 class Primary {
   /**
    * @param {any} configuration a validated `Configuration` of the core
    * @param {(event: any) => void} onEvent
    * @param {import('../messages/endpoint').MessageEndpoint} messages
    * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, ended: () => void }} own
-   *   the program's metrics, its functions that `monitoring` names, the configuration with its defaults, and what is
-   *   called when the cluster is gone
+   *   the program's metrics, the functions configured in `monitoring`, the configuration with its defaults, and a
+   *   callback for the end of the cluster
    */
   constructor(configuration, onEvent, messages, own) {
     this.configuration = configuration;
@@ -34,17 +34,17 @@ class Primary {
     this.nextId = 1;
     /** @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
     this.pending = new Map();
-    /** Resolves when the core that lives now has ended. @type {Promise<void>} */
+    /** Resolves when the current core has ended. @type {Promise<void>} */
     this.over = Promise.resolve();
     this.stopping = false;
-    /** The last start failed, and the exit code says so. */
+    /** The last start failed and has set the exit code. */
     this.failed = false;
-    /** The start of the core that lives now, however many addresses wait for it. @type {Promise<void> | null} */
+    /** The pending start of the current core, shared by all addresses that wait for it. @type {Promise<void> | null} */
     this.started = null;
     this.end = () => {};
   }
 
-  /** Makes the core's loop; nothing is spawned yet. After the end of one core there may be another. */
+  /** Creates the core's loop; nothing is spawned yet. After the end of one core another may be created. */
   async begin() {
     if (this.stopping) {
       await this.over;
@@ -82,7 +82,7 @@ class Primary {
         this.core = null;
         this.stopping = false;
         this.started = null;
-        // First, so that whoever stopped the cluster can exit before a start that was cut off rejects.
+        // First, so that a caller of stop can exit before an aborted start rejects.
         resolve();
         for (const { reject } of this.pending.values()) reject(notRunning());
         this.pending.clear();
@@ -117,7 +117,7 @@ class Primary {
     else if (message.ended) this.end();
   }
 
-  /** An event, after the messages that were sent before it. @param {any} message */
+  /** Handles an event, after the messages that were sent before it. @param {any} message */
   publish({ event, timestamp }) {
     this.core?.readMessages();
     this.onEvent({ ...event, timestamp });
@@ -126,7 +126,7 @@ class Primary {
 
   /** @param {{ done: number, ok?: any, error?: any }} message */
   finish({ done, ok, error }) {
-    // Told at the end, to all that still wait.
+    // At the end, reject everything that is still pending.
     if (error?.code === 'STOPPED') return;
     const request = this.pending.get(done);
     this.pending.delete(done);
@@ -145,10 +145,10 @@ class Primary {
   }
 
   /**
-   * Opens the address, so that a taken port is known before any worker is started, and starts the workers if they are
-   * not. When it fails and nothing else serves, nothing of the cluster is left, and it may be tried again.
+   * Opens the address, so that a taken port is detected before any worker is started, and starts the workers if they do
+   * not run. If it fails and no other address serves, the cluster is ended completely and may be started again.
    *
-   * @param {any} address as the core names it; null: each worker listens by itself
+   * @param {any} address in the core's form; null: each worker binds its own socket
    * @param {object} options
    * @param {{ opened: (opened: any) => void, isLast: () => boolean }} hooks
    */
@@ -159,7 +159,7 @@ class Primary {
     }, isLast);
   }
 
-  /** Starts the workers; their program listens by itself. */
+  /** Starts the workers, whose program listens by itself. */
   start() {
     return this.attempt((core) => this.startOnce(core), () => true);
   }
@@ -174,7 +174,7 @@ class Primary {
   }
 
   /**
-   * Lets go of one address; the cluster goes on. Resolves when every worker has closed its server there.
+   * Closes one address; the cluster keeps running. Resolves when every worker has closed its server there.
    *
    * @param {number | null} group
    * @returns {Promise<void>}
@@ -182,11 +182,11 @@ class Primary {
   release(group) {
     const { core } = this;
     if (group === null || core === null) return Promise.resolve();
-    // A cluster that has ended has let go of everything.
+    // A cluster that has ended holds no address.
     return this.request(core, (id) => core.release(id, group)).catch(() => {});
   }
 
-  /** A line of the log, where there is one. @param {string} text */
+  /** Writes a log line if the core runs. @param {string} text */
   note(text) {
     this.core?.note(text);
   }
@@ -212,7 +212,10 @@ class Primary {
     }
   }
 
-  /** A program that only prints the error ends without a cluster: who started it should know. */
+  /**
+   * Sets the exit code: a program that only prints the error exits without a cluster, and its parent process should
+   * know.
+   */
   fail() {
     this.failed ||= process.exitCode === undefined;
     process.exitCode ??= 1;
@@ -222,13 +225,13 @@ class Primary {
    * Resolves when every worker is gone and every address is free.
    *
    * @param {boolean} graceful
-   * @param {number} [limit] milliseconds that the workers have, where the configured time is longer
+   * @param {number} [limit] maximum for the configured timeout, milliseconds
    */
   stop(graceful, limit) {
     if (this.core !== null) {
       this.stopping = true;
       const { core } = this;
-      // Whether it is done or the core has ended before it got the command: `over` resolves.
+      // `over` resolves both when the stop is done and when the core has ended before it got the command.
       this.request(core, (id) => core.stop(id, graceful, limit)).catch(() => {});
       track(this.over);
     }
@@ -236,7 +239,7 @@ class Primary {
   }
 
   /**
-   * What the running cluster is to become.
+   * Sends a command to the running cluster.
    *
    * @param {string} verb
    * @param {any} argument
@@ -249,7 +252,7 @@ class Primary {
     return this.request(core, (id) => core.order(id, verb, argument ?? null));
   }
 
-  /** A signal asked for new workers; what becomes of it is in the log. @returns {Promise<unknown>} */
+  /** A rolling restart requested by a signal; its result is logged. @returns {Promise<unknown>} */
   roll() {
     return this.command('restartCluster', null).catch(() => {});
   }

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// A program may load a second copy of this package: another folder's (a monorepo, a global tool), or this one's again
-// (hot reload, a test runner with a registry of its own). A process is one worker, whichever copy asks: the copy that
-// attached it is found by way of `process`. In a process that is no worker nothing is kept.
+// A program may load a second copy of this package: from another folder (a monorepo, a global tool), or the same folder
+// again (hot reload, a test runner with its own module registry). A process is one worker for all copies: the copy that
+// attached it is found through `process`. In a process that is no worker nothing is stored.
 
 const path = require('node:path');
 const { ClusterError } = require('../errors');
@@ -14,12 +14,12 @@ const { version } = require('../../package.json');
 const folder = path.join(__dirname, '..', '..');
 
 /**
- * @typedef {object} Held what the copy that attached this process keeps for others
+ * @typedef {object} Held what the copy that attached this process shares with other copies
  * @property {string} version
  * @property {string} folder
  * @property {import('../worker/worker').Worker} worker
- * @property {any} package what it gives to programs, once one has asked
- * @property {() => any} load makes it; null: it is being made
+ * @property {any} package its exports, once loaded
+ * @property {() => any} load loads the exports; null while they are being loaded
  */
 
 let isHolder = false;
@@ -27,7 +27,12 @@ let isHolder = false;
 /** @returns {Held | undefined} */
 const held = () => /** @type {any} */ (process)[HELD];
 
-/** This copy has made the process a worker. @param {import('../worker/worker').Worker} worker @param {() => any} load */
+/**
+ * Registers this copy as the one that has made the process a worker.
+ *
+ * @param {import('../worker/worker').Worker} worker
+ * @param {() => any} load
+ */
 function hold(worker, load) {
   /** @type {Held} */
   const value = { version, folder, worker, package: null, load };
@@ -35,7 +40,7 @@ function hold(worker, load) {
   Object.defineProperty(process, HELD, { value });
 }
 
-/** The worker that a copy of this version has made of this process; null when there is none. */
+/** The worker of this process, attached by a copy of this version; null if there is none. */
 function heldWorker() {
   const own = held();
   if (own === undefined) return null;
@@ -48,7 +53,7 @@ function heldWorker() {
   );
 }
 
-/** What the copy that made this process a worker gives; null when this copy is to give its own. */
+/** The exports of the copy that made this process a worker; null if this copy has to export its own. */
 function heldPackage() {
   const own = held();
   if (own === undefined || own.version !== version) return null;
@@ -56,7 +61,7 @@ function heldPackage() {
   return own.package;
 }
 
-/** What this copy gives is what others give from now on. @param {any} exports */
+/** Registers this copy's exports for other copies. @param {any} exports */
 function keepPackage(exports) {
   const own = held();
   if (own?.version === version) own.package ??= exports;

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Where this process runs and how it was started: what the core cannot see by itself.
+// The environment of this process and how it was started, as far as the core cannot see it.
 
 const { isMainThread } = require('node:worker_threads');
 const path = require('node:path');
@@ -9,17 +9,17 @@ const runtime = require('../runtime');
 
 /** The process manager that already runs this process as one of several, if any. */
 function processManager() {
-  // PM2's cluster mode makes its processes with node:cluster.
+  // PM2's cluster mode forks its processes with node:cluster.
   if (process.env.NODE_UNIQUE_ID === undefined && !require('node:cluster').isWorker) return undefined;
   return process.env.pm_id === undefined ? 'node-cluster' : 'pm2';
 }
 
-/** The environment as it is now (dotenv may have filled it). @returns {Record<string, string>} */
+/** The current environment variables (dotenv may have added some). @returns {Record<string, string>} */
 function snapshot() {
   return /** @type {Record<string, string>} */ ({ ...process.env });
 }
 
-/** How this process was started, so that workers can be started alike. */
+/** How this process was started, so that workers can be started in the same way. */
 function launching() {
   const { argv, execArgv, execPath } = process;
   // Evaluated code (-e, -p, a REPL, standard input) leaves no script to run again.
@@ -29,7 +29,7 @@ function launching() {
   return { program: execPath, version: runtime.version, execArgv, script, args: argv.slice(2), preload, folder: workingFolder() };
 }
 
-/** Null when it is gone. */
+/** The working directory; null if it was removed. */
 function workingFolder() {
   try {
     return process.cwd();

@@ -1,15 +1,15 @@
 // @ts-check
 'use strict';
 
-// Whether this process leads: at most one does. Work that must not run in every worker runs where it leads, and
-// leadership is given back only when that work is done.
+// Leader election: at most one process is the leader. Tasks that must not run in every worker run in the leader, and
+// leadership is given up only when they are done.
 
 class Leadership {
   /**
    * @param {object} made
    * @param {boolean} made.isLeader
-   * @param {() => Promise<unknown>} made.settled resolves when what was decided so far is known here
-   * @param {() => void} made.resigned tells the primary that this process leads no more
+   * @param {() => Promise<unknown>} made.settled resolves when this process knows the primary's latest decision
+   * @param {() => void} made.resigned notifies the primary that this process is no longer the leader
    */
   constructor({ isLeader, settled, resigned }) {
     this.isLeader = isLeader;
@@ -17,11 +17,11 @@ class Leadership {
     this.resigned = resigned;
     /** @type {(() => void | Promise<void>)[]} */
     this.callbacks = [];
-    /** Work under way, by its name. @type {Map<string, Promise<any>>} */
+    /** Running tasks by name. @type {Map<string, Promise<any>>} */
     this.running = new Map();
   }
 
-  /** The primary has decided. @param {boolean} leads */
+  /** Applies the primary's decision. @param {boolean} leads */
   async set(leads) {
     this.isLeader = leads;
     if (leads) {
@@ -32,7 +32,7 @@ class Leadership {
     this.resigned();
   }
 
-  /** Resolves when nothing runs that runs once. */
+  /** Resolves when no `runOnce` task runs. */
   async done() {
     await Promise.allSettled(this.running.values());
   }

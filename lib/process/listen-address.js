@@ -1,13 +1,13 @@
 // @ts-check
 'use strict';
 
-// Where a server is to listen, as the core names it.
+// The address of a server that starts to listen, in the core's form.
 
 const runtime = require('../runtime');
 
 /** @typedef {import('../runtime/node/internals/listen').Target} Target */
 
-/** Tells the servers of one process that listen on port 0 of the same host apart. */
+/** Numbers the servers of one process that listen on port 0 of the same host. */
 class Counter {
   constructor() {
     /** @type {Map<string, number>} */
@@ -23,7 +23,7 @@ class Counter {
 }
 
 /**
- * The address as the primary names it.
+ * The address in the primary's form.
  *
  * @param {Counter} counter
  * @param {Target} target

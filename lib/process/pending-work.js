@@ -1,21 +1,24 @@
 // @ts-check
 'use strict';
 
-// What a piece of the program has begun and not ended: timers, requests to the kernel, promises, sockets. Nothing is
-// watched before `run` is called for the first time, because watching costs every promise of the process something.
+// Pending work that a part of the program has started: timers, requests to the kernel, promises, sockets. Tracking
+// begins with the first call of `run`, because it makes every promise of the process slower.
 
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
 
-/** Resources whose end the runtime reports at once. Others (an AsyncResource, a parser) end when their memory is collected. */
+/**
+ * Resource types whose end the runtime reports at once. Others (an AsyncResource, a parser) end when they are
+ * garbage-collected.
+ */
 const REPORTED = /^(?:Timeout|Immediate|TickObject|PROMISE|WORKER|.*REQ(?:UEST|WRAP|CALLBACK|PROMISE)?|(?:TCP|PIPE|PROCESS|QUERY|SHUTDOWN|WRITE|UDPSEND|.*CONNECT)WRAP)$/;
 
 class PendingWork {
   constructor() {
-    /** By async id: the resource, or null where only its end is of interest. @type {Map<number, any>} */
+    /** By async id: the resource, or null if only its end matters. @type {Map<number, any>} */
     this.pending = new Map();
     /** @type {AsyncLocalStorage<boolean> | null} */
     this.context = null;
-    /** What runs now follows from the call that `runWithWaiting` has just made. */
+    /** Whether the current code is a continuation of the call that `runWithWaiting` has just made. */
     this.isFollowing = false;
   }
 
@@ -25,13 +28,13 @@ class PendingWork {
     createHook({
       init: (id, type, _trigger, resource) => {
         if (!(context.getStore() ?? this.isFollowing) || !REPORTED.test(type)) return;
-        // A promise that nobody can settle any more is collected; holding it here would prevent that.
+        // A promise that can never be settled is garbage-collected; a reference here would prevent that.
         this.pending.set(id, type === 'PROMISE' ? null : resource);
       },
       before: (id) => {
         if ((this.isFollowing || this.pending.has(id)) && context.getStore() === undefined) context.enterWith(true);
       },
-      // What `await` makes of a promise is never settled: it has ended when its function has gone on.
+      // The promise that `await` creates internally is never settled: it has ended when its function continues.
       after: (id) => {
         if (this.pending.get(id) === null) end(id);
       },
@@ -43,7 +46,7 @@ class PendingWork {
   }
 
   /**
-   * Calls `act`. What it begins, and what follows from that, counts.
+   * Calls `act` and tracks the work that it starts, directly or indirectly.
    *
    * @template T @param {() => T} act @returns {T}
    */
@@ -52,15 +55,15 @@ class PendingWork {
   }
 
   /**
-   * As `run`. A function that has waited for the call since before (`await once(process, 'SIGTERM')`) has a context of its
-   * own: it goes on in the microtasks that follow, and counts too.
+   * Like `run`. A function that was already waiting for the call (`await once(process, 'SIGTERM')`) has its own
+   * context: it continues in the microtasks that follow, and is tracked too.
    *
    * @template T @param {() => T} act @returns {T}
    */
   runWithWaiting(act) {
     const context = this.context ?? this.#watch();
     this.isFollowing = true;
-    // Ticks run when no microtask is left.
+    // The tick runs when the microtask queue is empty.
     queueMicrotask(() => {
       process.nextTick(() => {
         this.isFollowing = false;
@@ -69,12 +72,16 @@ class PendingWork {
     return context.run(true, act);
   }
 
-  /** Calls `act`. Nothing that it begins counts. @template T @param {() => T} act @returns {T} */
+  /** Calls `act` without tracking what it starts. @template T @param {() => T} act @returns {T} */
   exempt(act) {
     return this.context === null ? act() : this.context.run(false, act);
   }
 
-  /** `callback`, during which what is begun counts, whoever calls it. @param {(...args: any[]) => any} callback */
+  /**
+   * Wraps `callback` so that the work it starts is tracked, whoever calls it.
+   *
+   * @param {(...args: any[]) => any} callback
+   */
   bind(callback) {
     const { context } = this;
     if (context === null) return callback;
@@ -84,7 +91,7 @@ class PendingWork {
     };
   }
 
-  /** Whether something that was begun has not ended. What does not keep the event loop alive is waited for by nobody. */
+  /** Whether tracked work is pending. Resources that do not keep the event loop alive are ignored. */
   get isPending() {
     for (const resource of this.pending.values()) if (resource?.hasRef?.() !== false) return true;
     return false;

@@ -1,14 +1,14 @@
 // @ts-check
 'use strict';
 
-// What a program wants done before its process ends: run, or waited for, after the last request, before the exit. In a
-// worker the primary's deadline bounds it; a process without a cluster has its own, from the signal on.
+// Work before the end of a process: hooks to run and promises to wait for, after the last request and before the exit.
+// In a worker the primary's deadline limits it; a process without a cluster has its own deadline, from the signal on.
 
 const { shared } = require('../symbols');
 
 /** @typedef {(() => void | Promise<void>)[]} Hooks */
 
-/** Those of this process, whichever of its applications they are about. @type {Hooks} */
+/** The hooks of this process, of all its applications. @type {Hooks} */
 const ofProcess = [];
 
 /** @param {() => void | Promise<void>} hook @param {Hooks} [hooks] */
@@ -18,8 +18,8 @@ function onShutdown(hook, hooks = ofProcess) {
 }
 
 /**
- * Runs every hook once, all at the same time, then those that they have added. What one throws is printed and keeps no
- * other from its work.
+ * Runs every hook once, all concurrently, then those that they have added. An error is printed and does not stop other
+ * hooks.
  *
  * @param {Hooks} [hooks]
  */
@@ -32,20 +32,23 @@ async function runHooks(hooks = ofProcess) {
   }
 }
 
-/** What the process does not end before. @type {Set<Promise<unknown>>} */
+/** Promises that a stop waits for. @type {Set<Promise<unknown>>} */
 const awaited = new Set();
 
-/** Promises of the end itself, from any copy of the package: the end cannot wait for them. @type {WeakSet<object>} */
+/**
+ * Promises that resolve when the process stops, from any copy of the package: a stop cannot wait for them.
+ * @type {WeakSet<object>}
+ */
 const ends = (/** @type {any} */ (globalThis)[shared.ends] ??= new WeakSet());
 
-/** @template {Promise<unknown>} T @param {T} promise what resolves at the end @returns {T} */
+/** @template {Promise<unknown>} T @param {T} promise resolves when the process stops @returns {T} */
 function asEnd(promise) {
   ends.add(promise);
   return promise;
 }
 
 /**
- * Work that goes on after an answer: a process that stops in order waits for it.
+ * Registers work that continues after a response: a graceful stop waits for it.
  *
  * @param {PromiseLike<unknown>} promise
  */
@@ -58,12 +61,12 @@ function waitUntil(promise) {
   awaited.add(settled);
 }
 
-/** Resolves when all that was given to `waitUntil` is settled, what is given meanwhile too. */
+/** Resolves when all promises given to `waitUntil` are settled, including those given meanwhile. */
 async function waitedFor() {
   while (awaited.size > 0) await Promise.all(awaited);
 }
 
-/** Whether something that was given to `waitUntil` is not settled. */
+/** Whether a promise given to `waitUntil` is pending. */
 function isWaiting() {
   return awaited.size > 0;
 }

@@ -1,12 +1,12 @@
 // @ts-check
 'use strict';
 
-// Whose the listeners of a signal are. A listener of the program's says that the program handles the signal; drover's
-// own do not, and neither do those of the package signal-exit, which only wants to know that the process ends.
+// Classifies the listeners of a signal. A listener of the program means that the program handles the signal; drover's
+// own do not count, nor do those of the package signal-exit, which only observes the end of the process.
 
 const { signalListener } = require('../symbols').shared;
 
-/** Signals that signal-exit listens to, among those that drover has to do with. */
+/** Signals that signal-exit listens to, among those that drover handles. */
 const WATCHED = new Set(['SIGHUP', 'SIGINT', 'SIGTERM', 'SIGUSR2']);
 
 /** @template {Function} F @param {F} listener @returns {F} */
@@ -14,7 +14,7 @@ function own(listener) {
   return Object.assign(listener, { [signalListener]: true });
 }
 
-/** How many listeners signal-exit (version 3 and 4) has put on each of its signals: it counts them itself. */
+/** How many listeners signal-exit (version 3 and 4) has added to each of its signals, by its own count. */
 function watchers() {
   const counts = [
     /** @type {any} */ (process).__signal_exit_emitter__?.count,
@@ -24,14 +24,14 @@ function watchers() {
 }
 
 /**
- * The listeners with which the program handles the signal, in their order; none where all others only watch. (Called
- * beside drover's own, signal-exit's do nothing.)
+ * The program's handlers of the signal, in order; empty if all others only observe. (signal-exit's listeners do nothing
+ * when they are called in addition to drover's.)
  *
  * @param {NodeJS.Signals} signal
- * @returns {Function[]} a listener for once takes itself off when it is called
+ * @returns {Function[]} a `once` listener removes itself when it is called
  */
 function handlersOf(signal) {
-  // A runner (tsx) hides its own from those who ask as programs do.
+  // A runner (tsx) hides its own listeners from `process.listeners`.
   const shown = process.listeners(signal);
   const isShown = (/** @type {any} */ listener) => shown.includes(listener.listener ?? listener);
   const others = process.rawListeners(signal).filter((listener) => !(signalListener in listener) && isShown(listener));
@@ -40,8 +40,8 @@ function handlersOf(signal) {
 }
 
 /**
- * The handlers among them that are about the process's end alone, however it comes: the program wants them called at
- * 'beforeExit' as well, as OpenTelemetry's `register` does. They clean up and end nothing.
+ * Those handlers that only clean up at the end of the process: the program has also added them to 'beforeExit', as
+ * OpenTelemetry's `register` does. They do not end the process.
  *
  * @param {NodeJS.Signals} signal
  */

@@ -1,55 +1,64 @@
 // @ts-check
 'use strict';
 
-// Signals of a primary, and of a process without a cluster. The first SIGTERM or SIGINT stops in order what runs here, a
-// second one at once; SIGUSR2 and SIGHUP ask for new workers. A program that handles a signal itself replaces that.
+// Signals of a primary, and of a process without a cluster. The first SIGTERM or SIGINT stops everything in this
+// process gracefully, a second one immediately; SIGUSR2 and SIGHUP start a rolling restart. A program's own handler of
+// a signal replaces this.
 
 const { addon } = require('../native');
 const { cleanersOf, handlersOf, own } = require('./signal-listeners');
 const { shared } = require('../symbols');
 const { waitedFor } = require('./shutdown-hooks');
 
-/** A signal again so soon is the same key press: npm and timeout(1) pass on what the terminal has sent already. Milliseconds. */
+/**
+ * The same signal within this time is the same key press: npm and timeout(1) forward signals that the terminal has
+ * already sent. Milliseconds.
+ */
 const SAME_PRESS_INTERVAL = 500;
-/** SIGUSR2 again so soon means: stop (outside production, where watchers use it for that). Milliseconds. */
+/** A second SIGUSR2 within this time means stop (outside production, where watchers use it for that). Milliseconds. */
 const SECOND_ROLL_INTERVAL = 5000;
-/** Where a developer waits for the end, a stop takes no longer than this, milliseconds. */
+/** Maximum duration of a stop while a developer waits, milliseconds. */
 const HURRIED_TIMEOUT = 1000;
 
-/** Whether a developer waits: in development, or under a tool that restarts the program with each save. */
+/** Whether a developer waits: in development, or under a tool that restarts the program at each change. */
 function isHurried() {
   return process.env.NODE_ENV === 'development' || addon?.isWatched() === true;
 }
 
 /**
- * Something that runs in this process and stops at a signal.
+ * Something in this process that stops at a signal.
  *
  * @typedef {object} Stoppable
- * @property {(graceful: boolean, limit?: number) => Promise<unknown>} stop `limit`: milliseconds, where the configured
- *   time is longer
- * @property {(signal: NodeJS.Signals) => void} [signalled] a signal came that asks the process to stop
- * @property {() => Promise<unknown>} [roll] new workers; never rejects
+ * @property {(graceful: boolean, limit?: number) => Promise<unknown>} stop `limit`: maximum for the configured timeout,
+ * milliseconds
+ * @property {(signal: NodeJS.Signals) => void} [signalled] called when a stop signal has arrived
+ * @property {() => Promise<unknown>} [roll] starts a rolling restart; never rejects
  * @property {boolean} [isHurried] a developer waits
- * @property {boolean} [isAbrupt] SIGINT ends it at once: in development
- * @property {number} [lingerTimeout] what the program cleans up at a signal may take so long once all has stopped, milliseconds
- * @property {number} [handlerTimeout] a handler of the program's that has stopped nothing after so long is reported, milliseconds
+ * @property {boolean} [isAbrupt] SIGINT stops it immediately: in development
+ * @property {number} [lingerTimeout] maximum time for the program's own clean-up once everything has stopped,
+ * milliseconds
+ * @property {number} [handlerTimeout] a program's handler that has not stopped the cluster after this time is reported,
+ * milliseconds
  * @property {(text: string) => void} [warn]
  */
 
 /** @type {Set<Stoppable>} */
 const running = new Set();
 
-/** Stops under way in this process, those of another copy of the package too: all are waited for. @type {Set<Promise<unknown>>} */
+/**
+ * Pending stops in this process, including those of other copies of the package: the exit waits for all.
+ * @type {Set<Promise<unknown>>}
+ */
 const stops = (/** @type {any} */ (globalThis)[shared.stops] ??= new Set());
 
-/** drover's listeners that are on. @type {Map<NodeJS.Signals, () => void>} */
+/** drover's active listeners. @type {Map<NodeJS.Signals, () => void>} */
 const listeners = new Map();
 
 let firstAt = 0;
 let rolledAt = -Infinity;
 let isRolling = false;
 
-/** Whether somebody sits at a terminal whose end would be a SIGHUP. */
+/** Whether this process has a terminal, whose end would send a SIGHUP. */
 function hasTerminal() {
   try {
     require('node:fs').closeSync(require('node:fs').openSync('/dev/tty', 'r'));
@@ -59,7 +68,7 @@ function hasTerminal() {
   }
 }
 
-/** What each signal does that something here is about. @returns {[NodeJS.Signals, () => unknown][]} */
+/** The reactions to the signals that are handled now. @returns {[NodeJS.Signals, () => unknown][]} */
 function reactions() {
   if (running.size === 0) return [];
   /** @type {[NodeJS.Signals, () => unknown][]} */
@@ -70,7 +79,7 @@ function reactions() {
   return wanted;
 }
 
-/** Listens to the signals that what runs here is about, and to no other. */
+/** Adds and removes listeners so that exactly the needed signals are handled. */
 function listen() {
   const wanted = new Map(reactions());
   for (const [signal, listener] of listeners) {
@@ -82,12 +91,12 @@ function listen() {
     if (listeners.has(signal)) continue;
     const listener = own(() => void react());
     listeners.set(signal, listener);
-    // Before the program's: a `once` of its is off the list by the time that it runs.
+    // Before the program's listeners: a `once` listener is no longer listed when it runs.
     process.prependListener(signal, listener);
   }
 }
 
-/** SIGTERM or SIGINT has come. @param {'SIGTERM' | 'SIGINT'} signal */
+/** Handles SIGTERM or SIGINT. @param {'SIGTERM' | 'SIGINT'} signal */
 function ask(signal) {
   for (const one of running) one.signalled?.(signal);
   const cleaners = cleanersOf(signal);
@@ -98,7 +107,7 @@ function ask(signal) {
   end(again, { isInterrupt: signal === 'SIGINT', isCleaning: cleaners.length > 0 });
 }
 
-/** The program handles the signal. Whether it has stopped anything is seen later. @param {NodeJS.Signals} signal */
+/** The program handles the signal; reports later if it has not stopped anything. @param {NodeJS.Signals} signal */
 function remind(signal) {
   for (const one of running) {
     if (one.warn === undefined || one.handlerTimeout === undefined) continue;
@@ -115,8 +124,8 @@ function remind(signal) {
 }
 
 /**
- * Everything stops, then the process. What the program's own handlers clean up nobody is told of: the event loop gets
- * empty when it is done.
+ * Stops everything, then exits. The clean-up of the program's own handlers cannot be observed: it is done when the
+ * event loop is empty.
  *
  * @param {boolean} isForced
  * @param {{ isInterrupt?: boolean, isCleaning?: boolean }} [how]
@@ -141,7 +150,7 @@ function track(stop) {
   stop.then(forget, forget);
 }
 
-/** New workers for every cluster of this process. */
+/** Starts a rolling restart of every cluster of this process. */
 async function roll() {
   rolledAt = performance.now();
   isRolling = true;
@@ -149,7 +158,7 @@ async function roll() {
   isRolling = false;
 }
 
-/** SIGUSR2: nodemon ends a program with it, others ask for new workers. */
+/** Handles SIGUSR2: nodemon stops a program with it, others request a rolling restart. */
 function userSignal() {
   const isHurried = [...running].some((one) => one.isHurried);
   const again = isRolling || performance.now() - rolledAt < SECOND_ROLL_INTERVAL;
@@ -158,7 +167,7 @@ function userSignal() {
 }
 
 /**
- * From now on signals stop this, until the function that is returned is called.
+ * Registers something that stops at a signal, until the returned function is called.
  *
  * @param {Stoppable} stoppable
  */
@@ -173,10 +182,10 @@ function followSignals(stoppable) {
 }
 
 /**
- * A process without a cluster stops in order at SIGTERM and SIGINT.
+ * Makes a process without a cluster stop gracefully at SIGTERM and SIGINT.
  *
  * @param {() => Promise<void>} stop
- * @param {number} timeout milliseconds in which it is to be done; then the process exits as it is
+ * @param {number} timeout milliseconds for the stop; then the process exits regardless
  */
 function stopAtSignals(stop, timeout) {
   followSignals({

@@ -1,21 +1,23 @@
 // @ts-check
 'use strict';
 
-// The standard streams of this process, seen once the program first asks for them. A stream that the program never
-// touches is not made.
+// The standard streams of this process, observed from the program's first access on. A stream that the program never
+// accesses is not created.
 
-/** Streams that are made. @type {any[]} */
+/** Created streams. @type {any[]} */
 const made = [];
-/** Who wants to see each stream. @type {((stream: any) => void)[]} */
+/** Callbacks for each stream. @type {((stream: any) => void)[]} */
 const watchers = [];
 
-/** Calls `see` with each standard stream, once the program asks for it. @param {(stream: any) => void} see */
+/** Calls `see` with each standard stream when the program first accesses it. @param {(stream: any) => void} see */
 function eachStream(see) {
   watchers.push(see);
   made.forEach(see);
 }
 
-/** From now on `process.stdout` and `process.stderr` show the stream to `eachStream`'s callers before the program gets it. */
+/**
+ * Makes `process.stdout` and `process.stderr` pass the stream to `eachStream`'s callbacks before the program gets it.
+ */
 function watchStreams() {
   for (const name of /** @type {const} */ (['stdout', 'stderr'])) {
     const own = Object.getOwnPropertyDescriptor(process, name);

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// Makes this process a worker: it is attached to its primary, and what the runtime lacks for it is installed (shared
-// listeners, `process.send`, signals that wait for the primary's command).
+// Makes this process a worker: attaches it to its primary and installs the hooks (shared listeners, `process.send`,
+// signals that wait for the primary's command).
 
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
@@ -26,21 +26,21 @@ const { reportErrors } = require('./uncaught-errors');
 const { becomeWorker } = require('./worker');
 
 /**
- * Calls back when the script has run to its end, an ES module's top-level await included. Importing it again waits for
- * that and runs nothing twice.
+ * Calls back when the script has run to its end, including an ES module's top-level await. Importing the script again
+ * waits for that without running it twice.
  *
  * @param {() => void} act
  */
 function whenLoaded(act) {
   setImmediate(() => {
-    // What only a CommonJS hook understands (a TypeScript runner's) cannot be imported, and has run by now. A
-    // script that throws ends the process by itself.
+    // A script that only a CommonJS hook can load (of a TypeScript runner) cannot be imported, and has run by now. A
+    // script that throws ends the process anyway.
     const run = () => runtime.isMainLoaded() && act();
     import(pathToFileURL(scriptFile()).href).then(act, run);
   });
 }
 
-/** The running script may be named without its extension. */
+/** The file of the running script, which may be given without its extension. */
 function scriptFile() {
   const file = path.resolve(process.argv[1]);
   try {
@@ -50,7 +50,7 @@ function scriptFile() {
   }
 }
 
-/** The primary judges whether this worker hangs: it may ask what it does, and must know of a debugger. */
+/** Supports the primary's hang detection: it may request a stack, and must know about a debugger. */
 function answerForHangs() {
   addon.workerTrace();
   runtime.onInspectorOpen(addon.workerInspected);
@@ -60,7 +60,7 @@ function answerForHangs() {
  * Makes this process a worker of the primary with this pid, if it is one.
  *
  * @param {number} primary
- * @param {() => any} loadPackage what the package gives to programs; null while that is being made
+ * @param {() => any} loadPackage returns the package's exports; null while they are being loaded
  */
 function attach(primary, loadPackage) {
   const { ok: hello, error } = addon.attachWorker(primary);
@@ -86,10 +86,10 @@ function attach(primary, loadPackage) {
   if (hello.request_ids) identifyRequests();
   provideSend(worker);
   reportErrors(worker);
-  // A script that serves nothing is ready when it is loaded.
+  // With ready: 'boot' the worker is ready when its script is loaded.
   if (hello.ready === 'boot') whenLoaded(() => worker.ready());
-  // What came with the hello is read already and would lie there until the primary's next message: that it leads, or a
-  // command to drain, when the cluster stops while its workers start.
+  // Messages that arrived with the hello are already read and would stay unhandled until the primary's next message:
+  // leadership, or a drain command if the cluster stops while its workers start.
   setImmediate(addon.workerReadMail);
 }
 

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What this worker's program asks of the cluster, and who waits for the results.
+// Commands of this worker's program to the cluster, and their pending results.
 
 const { fromCore } = require('../errors');
 const { addon } = require('../native');
@@ -12,7 +12,7 @@ class Commands {
   #lastId = 0;
 
   /**
-   * Asks the cluster to become something else.
+   * Sends a command to the cluster.
    *
    * @param {string} verb
    * @param {any} argument
@@ -28,7 +28,7 @@ class Commands {
     });
   }
 
-  /** The result of a command is here. @param {number} id */
+  /** Settles a command whose result has arrived. @param {number} id */
   finish(id) {
     const { ok, error } = addon.workerCommandResult(id);
     const command = this.#pending.get(id);

@@ -1,22 +1,22 @@
 // @ts-check
 'use strict';
 
-// A datagram socket that a worker binds to a port is the primary's, shared by all workers: the kernel gives each
-// datagram to one of them. Everything else is Node's own `bind`: drover comes in only where Node binds the socket's
-// handle, after it has looked the name up. A port that the kernel chooses is the worker's own, unless the program says
-// `exclusive: false`: what is sent from it is answered to the worker that sent it.
+// A datagram socket that a worker binds to a fixed port is the primary's, shared by all workers: the kernel gives each
+// datagram to one of them. Everything else is Node's own `bind`: drover intercepts only the bind of the socket's
+// handle, after Node has looked up the name. A port that the kernel chooses belongs to the worker alone, unless the
+// program sets `exclusive: false`, so that replies reach the worker that sent the request.
 
 const { constants } = require('node:os');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
-/** What libuv answers who joins a multicast group twice, and who leaves one that it has not joined. */
+/** libuv's errors for joining a multicast group twice, and for leaving one that was not joined. */
 const IN_GROUP = -constants.errno.EADDRINUSE;
 const NOT_IN_GROUP = -constants.errno.EADDRNOTAVAIL;
 
 /**
- * What a program asked of `bind`. `send` and `connect` of a socket that is not bound bind it by themselves, with null
- * where a program has an address or a callback.
+ * The options of a program's `bind`. `send` and `connect` bind an unbound socket implicitly, with null instead of an
+ * address or callback.
  *
  * @param {any[]} args
  */
@@ -36,15 +36,15 @@ class DatagramSockets {
     /** Handles of open shared sockets. @type {Set<any>} */
     this.open = new Set();
     this.isStopped = false;
-    /** For which kinds of ports, shared or not, the worker has become ready. @type {Set<boolean>} */
+    /** The types of ports, shared or not, that have been reported for readiness. @type {Set<boolean>} */
     this.readyFor = new Set();
-    /** By handle: what its next `bind` was asked. @type {WeakMap<object, Wishes>} */
+    /** By handle: the options of its next `bind`. @type {WeakMap<object, Wishes>} */
     this.wishes = new WeakMap();
   }
 
   /**
-   * From now on this worker reads no shared socket: what is queued there, and what comes, is for the others. It can
-   * still send. A socket that neither reads nor sends does not keep the event loop alive.
+   * Stops reading shared sockets: queued and new datagrams are for the other workers. This worker can still send. A
+   * socket that neither reads nor sends does not keep the event loop alive.
    */
   stopReading() {
     this.isStopped = true;
@@ -52,7 +52,7 @@ class DatagramSockets {
   }
 
   /**
-   * Before Node's `bind`. Returns what is to be done after it.
+   * Called before Node's `bind`; returns the function to call after it.
    *
    * @param {any} socket
    * @param {any[]} args
@@ -63,12 +63,12 @@ class DatagramSockets {
       return () => {};
     }
     const handle = runtime.unboundHandle(socket);
-    // Node refuses it.
+    // Node throws.
     if (handle === undefined) return () => {};
     const wishes = wishesOf(args);
     if (!this.wishes.has(handle)) this.intercept(handle, socket);
     this.wishes.set(handle, wishes);
-    // Over a descriptor or a handle Node binds without the handle's `bind`.
+    // For a descriptor or a handle Node does not call the handle's `bind`.
     return () => {
       if (runtime.isBound(socket)) this.becomeReady(wishes, false);
     };
@@ -92,7 +92,7 @@ class DatagramSockets {
   }
 
   /**
-   * Binds a handle to a socket of the primary's. Returns 0 or libuv's negative number.
+   * Binds a handle to a socket of the primary. Returns 0 or libuv's negative errno.
    *
    * @param {any} handle
    * @param {(address: string, port: number, flags: number) => number} bind the handle's own
@@ -104,8 +104,8 @@ class DatagramSockets {
     const answer = addon.workerBind({ host: address, port, ipv6, ipv6_only: ipv6Only !== 0, reuse });
     this.worker.readInboxLater();
     if (answer.errno !== undefined) return -answer.errno;
-    // A socket of its own, bound as ever, shows libuv what kind it is; then the primary's replaces it. (A handle
-    // that is opened over a descriptor sets options of IPv4 on IPv6, and lets other programs bind the port.)
+    // A normal bind first tells libuv the socket's address family; then the primary's socket replaces it. (A handle
+    // that is opened on a descriptor sets IPv4 options on IPv6, and lets other programs bind the port.)
     const failed = bind.call(handle, ipv6 ? '::' : '0.0.0.0', 0, ipv6Only);
     if (failed) addon.closeDescriptor(answer.fd);
     const replaced = failed || -addon.replaceDescriptor(handle.fd, answer.fd);
@@ -118,7 +118,7 @@ class DatagramSockets {
   }
 
   /**
-   * Installs the methods that mean something else on a shared socket.
+   * Replaces the methods that differ for a shared socket.
    *
    * @param {any} handle
    * @param {number} socket the primary's number
@@ -129,7 +129,7 @@ class DatagramSockets {
     handle.recvStart = () => (this.isStopped ? 0 : recvStart.call(handle));
     handle.close = (/** @type {any[]} */ ...args) => {
       Reflect.apply(close, handle, args);
-      // The address is free when the program hears that the socket is closed.
+      // The address must be free when the program gets 'close'.
       if (this.open.delete(handle)) addon.workerUnbind(socket);
       this.worker.readInboxLater();
     };
@@ -138,8 +138,8 @@ class DatagramSockets {
   }
 
   /**
-   * A program of datagrams alone listens too, also on ports of its own. Those may be a client's beside a server, which
-   * has begun to listen once the script has run.
+   * Makes the worker ready. A program with datagram sockets only is ready too, also with ports of its own. Those may
+   * belong to a client in a program with a server, which starts to listen by the time the script has run.
    *
    * @param {Wishes} wishes
    * @param {boolean} isShared
@@ -148,14 +148,14 @@ class DatagramSockets {
     if (isImplicit || this.worker.hello.ready !== 'listen' || this.readyFor.has(isShared)) return;
     this.readyFor.add(isShared);
     if (isShared) this.worker.ready();
-    // A server whose address is no name listens a turn later.
+    // A server with a literal address listens one tick later.
     else this.whenLoaded(() => setImmediate(() => this.worker.ready()));
   }
 }
 
 /**
- * A socket joins a multicast group once, whoever shares it: the first worker joins for all, and the last to leave it
- * leaves it.
+ * A shared socket joins a multicast group once: the first worker joins it in the kernel, and the last worker to leave
+ * drops it.
  *
  * @param {any} handle
  * @param {number} socket
@@ -180,7 +180,7 @@ function joinTogether(handle, socket, add, drop) {
     if (joined.has(name)) return IN_GROUP;
     const failed = addon.workerJoin(socket, name) ? Reflect.apply(addOwn, handle, names) : 0;
     joined.add(name);
-    // A worker that died while it left the group has not.
+    // A worker that died while leaving may not have left the group in the kernel.
     if (failed === 0 || failed === IN_GROUP) return 0;
     leave(name, () => {});
     return failed;

@@ -1,7 +1,8 @@
 // @ts-check
 'use strict';
 
-// Heap snapshots and CPU profiles of this worker, written where the primary says, for this user alone.
+// Heap snapshots and CPU profiles of this worker, written to a file that the primary chooses, readable by this user
+// only.
 
 const fs = require('node:fs');
 const v8 = require('node:v8');
@@ -9,7 +10,7 @@ const { addon } = require('../native');
 
 /** @typedef {{ id: number, what: 'heap_snapshot' | { cpu_profile: { ms: number } }, file: string }} Asked */
 
-/** Takes what the primary asks for. */
+/** Handles the primary's requests. */
 function diagnose() {
   for (let asked = addon.workerDiagnosis(); asked !== null; asked = addon.workerDiagnosis()) take(asked);
 }
@@ -18,7 +19,7 @@ function diagnose() {
 async function take({ id, what, file }) {
   let made = false;
   try {
-    // Nothing that is there already, and no link, is written to; what follows writes into this very file.
+    // Fails if the file or a link of that name exists; the following code writes into this very file.
     fs.closeSync(fs.openSync(file, 'wx', 0o600));
     made = true;
     if (what === 'heap_snapshot') v8.writeHeapSnapshot(file);
@@ -32,7 +33,7 @@ async function take({ id, what, file }) {
 
 /** @param {number} ms @returns {Promise<object>} */
 async function profile(ms) {
-  // A runtime may be built without it.
+  // Node.js may be built without the inspector.
   const session = new (require('node:inspector').Session)();
   session.connect();
   /** @type {(method: string) => Promise<any>} */
@@ -41,7 +42,7 @@ async function profile(ms) {
   try {
     await ask('Profiler.enable');
     await ask('Profiler.start');
-    // A worker that drains meanwhile does not wait for it.
+    // A worker that drains meanwhile does not wait for the profile.
     await new Promise((resolve) => setTimeout(resolve, ms).unref());
     return (await ask('Profiler.stop')).profile;
   } finally {

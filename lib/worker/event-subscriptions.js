@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// The cluster's events, for managers of this worker whose program listens to them. The primary sends them as long as one
-// does.
+// The cluster's events for the managers in this worker that have listeners. The primary sends events while there is a
+// subscriber.
 
 const { addon } = require('../native');
 
@@ -20,7 +20,7 @@ class EventSubscriptions {
     if ((before > 0) !== this.#subscribers.size > 0) addon.workerFollow(subscribes);
   }
 
-  /** Gives every event that has come to the subscribers. */
+  /** Passes received events to the subscribers. */
   publish() {
     for (let next = addon.workerEvent(); next !== null; next = addon.workerEvent()) {
       for (const subscriber of this.#subscribers) subscriber.onEvent({ ...next.event, timestamp: next.timestamp });

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// Whether this worker is well. The primary asks: its first HTTP server gets a request over a connection of its own
-// (no port, no TLS, counted nowhere), and the program's `customCheck` is run.
+// Health checks of this worker, requested by the primary: its first HTTP server gets a request over a direct connection
+// (without a port or TLS, not counted in metrics), and the program's `customCheck` is run.
 
 const http = require('node:http');
 const net = require('node:net');
@@ -22,7 +22,7 @@ function probeServerOf(server, protocol) {
       leaveUncounted(stream);
       server.emit('stream', stream, ...rest);
     });
-    // The primary leaves when it knows the status.
+    // The primary closes the connection when it knows the status.
     probed.on('sessionError', () => {});
     return probed;
   }
@@ -35,13 +35,13 @@ class HealthChecks {
     this.worker = worker;
     /** The program's own check. @type {((info: any) => any) | null} */
     this.custom = null;
-    /** The protocol of the first HTTP server, as the primary knows it. */
+    /** The protocol of the first HTTP server, as last reported to the primary. */
     this.announced = '';
-    /** Servers that no port leads to, by the one behind each. @type {WeakMap<object, any>} */
+    /** Servers without a port for probes, by the program's server. @type {WeakMap<object, any>} */
     this.probeServers = new WeakMap();
   }
 
-  /** Takes over what the program's options say. @param {any} options createServer's, or a ClusterConfig */
+  /** Applies the program's options. @param {any} options createServer's, or a ClusterConfig */
   configure(options) {
     this.custom = given(options, 'healthCheck', 'customCheck') ?? this.custom;
   }
@@ -52,7 +52,7 @@ class HealthChecks {
     return undefined;
   }
 
-  /** A server has come or gone. */
+  /** Reports a changed first server to the primary. */
   followServers() {
     if (!this.worker.hello.checked) return;
     const server = this.server();
@@ -62,7 +62,7 @@ class HealthChecks {
     addon.workerSpeaks(protocol);
   }
 
-  /** The primary asks. */
+  /** Handles the primary's requests. */
   run() {
     for (let check = addon.workerCheck(); check !== null; check = addon.workerCheck()) {
       if (check.fd !== null) this.probe(check.fd, check.protocol);
@@ -73,7 +73,7 @@ class HealthChecks {
   /** @param {number} fd @param {string} protocol */
   probe(fd, protocol) {
     const server = this.server();
-    // Another has become the first meanwhile, which the primary knows by now.
+    // Another server has become the first meanwhile; the primary has been notified.
     if (server === undefined || protocolOf(server) !== protocol) return addon.closeDescriptor(fd);
     const socket = /** @type {any} */ (new net.Socket({ fd, readable: true, writable: true }));
     if (server instanceof tls.Server) socket.encrypted = true;
@@ -85,7 +85,7 @@ class HealthChecks {
     probed.emit('connection', socket);
   }
 
-  /** @param {number} number the check's */
+  /** @param {number} number of the check */
   async runCustom(number) {
     let failure = null;
     let metrics = null;
@@ -103,7 +103,7 @@ class HealthChecks {
     addon.workerChecked(number, failure, metrics);
   }
 
-  /** What the program measured, as JSON holds it. @param {any} metrics */
+  /** The program's metrics as JSON. @param {any} metrics */
   asJson(metrics) {
     try {
       return JSON.parse(JSON.stringify(metrics ?? null) ?? 'null');

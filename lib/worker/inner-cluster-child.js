@@ -1,25 +1,26 @@
 // @ts-check
 'use strict';
 
-// Runs (--require) in a process that a worker's program has made with node:cluster. When its primary disconnects it, Node
-// closes its servers: idle connections at once, although a client may be asking, and busy ones when their clients like.
-// Here the next response of each is its last, and a connection ends when it has had time to ask for one.
+// Preloaded (--require) in a process that a worker's program has forked with node:cluster. When its primary disconnects
+// it, Node closes its servers: idle connections at once, although a request may be in transit, and busy ones whenever
+// their clients close them. This file makes the next response of each connection its last, and closes a connection
+// after a grace period without a request.
 
 const cluster = require('node:cluster');
 const http = require('node:http');
 const runtime = require('../runtime');
 const { silentSince } = require('../symbols').socket;
 
-/** A connection has so long after its last response to ask once more, milliseconds. */
+/** How long a connection may send another request after its last response, milliseconds. */
 const LINGER_TIMEOUT = 2000;
-/** Between two looks, milliseconds. */
+/** Interval between two checks, milliseconds. */
 const LOOK_INTERVAL = 50;
 
-// A child that the program forks inherits execArgv; nobody disconnects that one.
+// A child that the program forks otherwise inherits execArgv; it is not disconnected.
 const own = process.execArgv.indexOf(__filename);
 if (own > 0) process.execArgv.splice(own - 1, 2);
 
-/** The server's sides of HTTP/1 connections. */
+/** The HTTP/1 connections of this process's servers. */
 function connections() {
   return runtime.socketsOf((server) => server instanceof http.Server);
 }

@@ -1,18 +1,18 @@
 // @ts-check
 'use strict';
 
-// A program that clusters itself with node:cluster inside a worker. Its processes serve what the worker is given: they
-// leave with it, in order, and none of them outlives it.
+// A program that uses node:cluster inside a worker. Its processes serve the worker's connections: they shut down
+// gracefully with the worker, and none outlives it.
 
 const cluster = /** @type {any} */ (require('node:cluster'));
 const { EventEmitter } = require('node:events');
 const path = require('node:path');
 const runtime = require('../runtime');
 
-/** Runs in each of its processes before the program. */
+/** Preloaded in each of its processes. */
 const PRELOAD = path.join(__dirname, 'inner-cluster-child.js');
 
-/** Between two looks whether its processes have what its primary had for them, milliseconds. */
+/** Interval for checking whether its processes have received their connections, milliseconds. */
 const LOOK_INTERVAL = 5;
 
 const HINT =
@@ -23,18 +23,21 @@ class InnerCluster {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
     this.worker = worker;
-    /** Its processes that live. @type {Set<import('node:cluster').Worker>} */
+    /** Its running processes. @type {Set<import('node:cluster').Worker>} */
     this.children = new Set();
-    /** Connections that its primary has given to one of them, which has not taken them yet. @type {Set<number>} */
+    /**
+     * Connections that node:cluster's primary has sent to one of them and that are not accepted yet.
+     * @type {Set<number>}
+     */
     this.given = new Set();
     this.isLeaving = false;
   }
 
-  /** From now on what the program forks is followed. */
+  /** Starts tracking the processes that the program forks. */
   follow() {
     if (!cluster.isPrimary) return;
     runtime.interceptFork((fork) => {
-      // Programs replace who has ended, which is not wanted now.
+      // Programs replace processes that have ended, which is not wanted while draining.
       if (this.worker.drain.begun) return unstartedWorker();
       this.worker.hint(HINT, false);
       const child = fork(PRELOAD);
@@ -48,7 +51,7 @@ class InnerCluster {
     return this.children.size === 0;
   }
 
-  /** Its processes finish what they have, and end. */
+  /** Makes its processes finish their work and exit. */
   leave() {
     if (this.isEmpty || this.isLeaving) return;
     this.isLeaving = true;
@@ -59,15 +62,19 @@ class InnerCluster {
       for (const child of this.children) {
         if (!child.isConnected()) continue;
         child.disconnect();
-        // Node forgets it here and now. Programs look there for who lives: it is forgotten when it has ended.
+        // Node removes it from `cluster.workers` here. Programs look there for running processes, so it is removed when
+        // it has ended.
         cluster.workers[child.id] = child;
       }
     };
-    // Nothing new comes: as soon as each has taken what it was given, nothing is left in the primary's queue.
+    // No new connections arrive: once each process has accepted what it was sent, the primary's queue is empty.
     const timer = setInterval(look, LOOK_INTERVAL);
   }
 
-  /** Knows of each connection that Node's primary gives to this child until it is taken. @param {import('node:cluster').Worker} child */
+  /**
+   * Tracks each connection that node:cluster's primary sends to this child until it is accepted.
+   * @param {import('node:cluster').Worker} child
+   */
   watch(child) {
     const own = new Set();
     const forget = (/** @type {number} */ seq) => own.delete(seq) && this.given.delete(seq);
@@ -90,7 +97,7 @@ class InnerCluster {
   }
 }
 
-/** A worker of node:cluster that was never started. */
+/** A node:cluster worker that was never started. */
 function unstartedWorker() {
   const silent = { pid: undefined, connected: false, exitCode: 0, killed: true };
   const refuse = { send: () => false, kill: () => false, disconnect() {} };

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// Every `listen()` of a worker shares the primary's listener: when Node has worked out the address and asks for a handle,
-// the worker asks the primary instead of binding by itself. What a program says is this process's own (`exclusive`,
-// `reusePort`, a handle) is left to Node.
+// Every `listen()` of a worker shares the primary's listener: when Node has resolved the address and requests a handle,
+// the worker asks the primary instead of binding. Sockets of this process only (`exclusive`, `reusePort`, a handle) are
+// left to Node.
 
 const http = require('node:http');
 const { constants } = require('node:os');
@@ -14,7 +14,7 @@ const { Counter, addressOf } = require('../process/listen-address');
 const runtime = require('../runtime');
 const { ListenerShare } = require('./listener-share');
 
-/** Node's own, where nobody says otherwise. */
+/** Node's default backlog. */
 const BACKLOG = 511;
 
 /** @param {any} server */
@@ -26,7 +26,11 @@ function isPlainHttp(server) {
 function shareListeners(worker) {
   const { connections } = worker;
   const counter = new Counter();
-  /** This worker's servers at each address: how many there were, and how long the last was open. @type {Map<string, { before: number, lived_ms: number | null }>} */
+  /**
+   * By address: how many servers this worker has opened there, and how long the last one was open.
+   *
+   * @type {Map<string, { before: number, lived_ms: number | null }>}
+   */
   const visits = new Map();
 
   /** @param {any} server @param {import('../process/listen-address').Target} target @param {(handle: any) => void} use */

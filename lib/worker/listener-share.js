@@ -1,10 +1,10 @@
 // @ts-check
 'use strict';
 
-// A worker's share of a listener: connections come in as descriptors, from the slot's own listener or from
-// the primary, and enter Node where its own come in, the server handle's `onconnection`. The handle is a real one
-// over the shared listener that libuv never polls: drover accepts, so that nothing is lost at the limit of
-// descriptors, and `address()`, `close()`, `ref()` stay Node's own.
+// A worker's share of a listener: connections arrive as descriptors, from the slot's own listener or from the primary,
+// and are passed to Node through the server handle's `onconnection`. The handle is a real one on the shared listener
+// that libuv never polls: drover accepts, so that no connection is lost at the limit of file descriptors, and
+// `address()`, `close()`, `ref()` remain Node's own.
 
 const { closeAlike } = require('../http/graceful-close');
 const { learn, resume, routePerRequest } = require('../http/handoff');
@@ -28,17 +28,23 @@ class ListenerShare {
     this.server = server;
     this.tally = tallyOf(worker.cells, server);
     this.serveWith(server);
-    /** Connections that the primary may still give, as far as it knows; null: any number. @type {number | null} */
+    /**
+     * How many connections the primary may still send, as last reported to it; null: any number.
+     *
+     * @type {number | null}
+     */
     this.credit = null;
-    /** It was opened when the worker was ready already: in the course of its work, or late in its start. */
+    /** Opened after the worker was ready: during its work, or late in its start. */
     this.isLate = addon.workerIsReady();
-    /** It has closed, and other workers serve there. */
+    /** Closed while other workers still serve the address. */
     this.isServedByOthers = false;
-    /** A batch of connections comes in. */
+    /** A batch of connections is being adopted. */
     this.isAdopting = false;
-    /** Whether it keeps the process alive, as `server.ref()` and `server.unref()` say. */
+    /** Whether it keeps the process alive, set by `server.ref()` and `server.unref()`. */
     this.keepsAlive = true;
-    /** How its connections look is learned from the first that is adopted. */
+    /**
+     * Whether the keys and listeners of an untouched connection are known; they are recorded from the first one.
+     */
     this.isLearned = false;
     this.handle = runtime.openHandle(fd);
     runtime.hookHandle(this.handle, {
@@ -52,7 +58,11 @@ class ListenerShare {
     });
   }
 
-  /** From now on the connections are this server's: a program may listen on the handle of another of its servers. @param {any} server */
+  /**
+   * Passes the share to another server: a program may listen on the handle of another of its servers.
+   *
+   * @param {any} server
+   */
   serveWith(server) {
     this.server = server;
     this.tally.share = null;
@@ -68,7 +78,7 @@ class ListenerShare {
     addon.workerKeepAlive(this.group, keepsAlive);
   }
 
-  /** Begins to serve; the server has taken the handle, and may have let go of the loop before. */
+  /** Starts to serve; the server has the handle and may have called `unref` before. */
   open(/** @type {boolean} */ isPlainHttp) {
     const room = roomOf(this.server);
     if (room !== null) this.setRoom(room);
@@ -81,7 +91,7 @@ class ListenerShare {
     addon.workerRoom(this.group, room ?? -1);
   }
 
-  /** Tells the primary how many connections the server takes, where it knows no better or counts on more. */
+  /** Reports to the primary how many connections the server takes, unless it knows already. */
   updateRoom() {
     if (this.isAdopting || this.worker.connections.shares.get(this.group) !== this) return;
     const { credit } = this;
@@ -90,32 +100,33 @@ class ListenerShare {
   }
 
   /**
-   * The server is full: another worker is to have the connection. It is not accepted here and closed there.
+   * The server is full: passes the connection on to another worker instead of closing it.
    *
    * @param {[fd: number, remaining: number, served: number, isPerRequest: boolean]} connection
    */
   handBack(...connection) {
     const [fd, remaining, served] = connection;
-    // At once, or it would come again.
+    // At once, or the connection would come back.
     if (this.credit === null) this.setRoom(0);
     if (addon.handOff(this.group, fd, remaining, served)) {
       addon.closeDescriptor(fd);
       this.worker.cells[CLOSED] += 1;
     } else {
-      // The primary has not read yet what it was given before.
+      // The primary has not read the earlier handoffs yet.
       setImmediate(() => this.adopt(...connection));
     }
   }
 
   /**
    * @param {number} fd
-   * @param {number} remaining 0: it is new; else it comes from another worker and may be silent for so many milliseconds
-   * @param {number} served requests that it has brought
-   * @param {boolean} isPerRequest it goes back to the primary after each response
+   * @param {number} remaining 0: a new connection; otherwise the remaining keep-alive timeout of a connection from
+   * another worker, milliseconds
+   * @param {number} served requests so far
+   * @param {boolean} isPerRequest it returns to the primary after each response
    */
   adopt(fd, remaining, served, isPerRequest) {
     if (this.credit !== null) this.credit -= 1;
-    // Without a primary Node drops what is too much, as without a cluster.
+    // Without a primary Node drops excess connections, as without a cluster.
     if (roomOf(this.server) === 0 && !this.worker.orphaned) {
       this.handBack(fd, remaining, served, isPerRequest);
       return;

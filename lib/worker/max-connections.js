@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// `server.maxConnections` of a worker's server. Node documents for clusters that a worker that is full leaves the
-// connection to another, unless `dropMaxConnection` is set. So the primary has to know how many a server takes: whenever
-// the program sets one of the two, and when connections of a full server have ended.
+// `server.maxConnections` of a worker's server. Node documents for clusters that a full worker leaves the connection to
+// another one, unless `dropMaxConnection` is set. So the primary has to know how many connections a server takes; it is
+// notified when the program sets one of the two, and when connections of a full server have ended.
 
 const net = require('node:net');
 const runtime = require('../runtime');
@@ -12,16 +12,16 @@ const symbols = require('../symbols');
 /** More than any server can have. */
 const MAX_ROOM = 0x7fffffff;
 
-/** How many connections more a server takes; null: as many as come, or Node drops what is too much. @param {any} server */
+/** How many more connections a server takes; null: any number, or Node drops the excess. @param {any} server */
 function roomOf(server) {
   const limit = server.maxConnections ?? null;
   if (limit === null || server.dropMaxConnection || (limit === 0 && !runtime.countsZeroLimit)) return null;
-  // As Node compares: with something that is no number nothing is too much.
+  // Like Node's comparison: a value that is not a number is no limit.
   const room = Math.ceil(Number(limit)) - runtime.connectionCount(server);
   return Number.isNaN(room) ? null : Math.min(Math.max(room, 0), MAX_ROOM);
 }
 
-/** Learns of each change of a limit. @param {import('./worker').Worker} worker */
+/** Observes changes of a limit. @param {import('./worker').Worker} worker */
 function followLimits(worker) {
   for (const name of /** @type {const} */ (['maxConnections', 'dropMaxConnection'])) {
     const key = symbols.server[name];

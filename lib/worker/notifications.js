@@ -1,18 +1,21 @@
 // @ts-check
 'use strict';
 
-// The primary's notifications to this worker, and which part of it acts on each.
+// The primary's notifications to this worker and their handlers.
 
 const { addon, constants } = require('../native');
 const { diagnose } = require('./diagnostics');
 const { hintAtStart } = require('./startup-hint');
 
-/** After the primary was killed: time for what is nearly done. Its orphans are gone within two seconds. Milliseconds. */
+/**
+ * After the primary was killed: time for requests that are nearly done. Orphaned workers end within two seconds.
+ * Milliseconds.
+ */
 const GRACE_AFTER_DEATH = 1000;
 
 /** @type {Record<keyof import('../../binding').Notifications, (worker: import('./worker').Worker, number: number) => void>} */
 const handlers = {
-  // The deadline of a drain is the primary's (and the kernel's) to hold.
+  // The primary (and the kernel) enforces the deadline of a drain.
   drain: ({ drain }) => drain.begin(addon.workerDrain()),
   timeUp: ({ drain }) => drain.cut(),
   unready(worker) {

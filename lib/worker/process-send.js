@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// The child process's side of a worker, as Node's child processes have it: process.send, process.disconnect,
-// process.channel, process.connected and the 'message' and 'disconnect' events. `process.send('ready')` is PM2's way to
-// say so, everything else is for the primary's program. As in a worker of node:cluster, to disconnect is to leave.
+// The IPC interface of a worker, as Node's child processes have it: process.send, process.disconnect, process.channel,
+// process.connected and the 'message' and 'disconnect' events. `process.send('ready')` makes the worker ready, as in
+// PM2; everything else is for the primary's program. As in a node:cluster worker, disconnecting drains the worker.
 
 const { addon } = require('../native');
 const { notSupported } = require('../errors');
@@ -14,7 +14,7 @@ function missing(message) {
   throw Object.assign(new TypeError('The "message" argument must be specified'), { code: 'ERR_MISSING_ARGS' });
 }
 
-/** Node's own errors of a channel that is closed. @param {string} code @param {string} text */
+/** Node's own errors of a closed channel. @param {string} code @param {string} text */
 function channelError(code, text) {
   return Object.assign(new Error(text), { code });
 }
@@ -53,11 +53,11 @@ function provideSend(worker) {
       return worker.drain.end();
     });
   };
-  // What was sent in the last turn is sent.
+  // Messages of the last iteration have been sent.
   process.on('exit', addon.workerFlush);
 }
 
-/** Nothing is sent any more. */
+/** Marks the channel as closed. */
 function disconnected() {
   /** @type {any} */
   const own = process;
@@ -66,10 +66,13 @@ function disconnected() {
   addon.workerHold(false);
 }
 
-/** `process.channel`: a program that waits for messages lives, as a child process of Node's does; one that drains ends. */
+/**
+ * `process.channel`: keeps a program that listens for messages alive, as in a Node.js child process, except while
+ * draining.
+ */
 class Channel {
   #worker;
-  /** Listeners that wait for something of the channel. */
+  /** Number of 'message' and 'disconnect' listeners. */
   #count = 0;
   /** The program has called `ref` or `unref`. */
   #isExplicit = false;

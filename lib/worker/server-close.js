@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// `server.close()` as a program calls it in a worker that drains: it means what it means in one process, whether drover
-// has closed the server by then or not.
+// `server.close()` of a program in a draining worker: it behaves as in one process, whether drover has already closed
+// the server or not.
 
 const net = require('node:net');
 
@@ -16,7 +16,7 @@ function followClose(worker) {
     if (!drain.begun || typeof callback !== 'function') {
       return drain.closed.has(this) ? this : Reflect.apply(close, this, arguments);
     }
-    // What the callback begins is the program's clean-up.
+    // Work that the callback starts is the program's clean-up.
     const cleanUp = signals.work.bind(/** @type {(...args: any[]) => any} */ (callback));
     if (!drain.closed.delete(this)) return Reflect.apply(close, this, [cleanUp]);
     if (drain.isClosed(this)) process.nextTick(() => Reflect.apply(cleanUp, this, []));

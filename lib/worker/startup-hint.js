@@ -1,13 +1,13 @@
 // @ts-check
 'use strict';
 
-// A worker that is not ready after a while says what would make it so, before `startupTimeout` ends it. The primary
-// watches the time: a timer here would wake an idle worker.
+// A worker that is not ready after a while logs what would make it ready, before `startupTimeout` ends it. The primary
+// measures the time: a timer here would wake an idle worker.
 
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
-/** What a worker has to do, by `processManagement.ready`. @type {Record<string, string>} */
+/** What is missing, by `processManagement.ready`. @type {Record<string, string>} */
 const missing = {
   listen: "does not listen yet; a program that serves nothing needs processManagement.ready: 'boot'",
   message: "has not called process.send('ready') yet, which processManagement.ready: 'message' waits for",

@@ -1,9 +1,8 @@
 // @ts-check
 'use strict';
 
-// Until a worker is ready the primary gets what it writes, so that the error of a start that fails can show
-// it. Where the worker's output is part of the log, its streams wait for their reader, as a terminal's do: nothing is
-// lost in a process that ends in the midst of its words.
+// Until a worker is ready its output is sent to the primary, for the error of a failed start. If the output is part of
+// the log, the streams are blocking, like a terminal's, so that no output of an exiting process is lost.
 
 const { changeWrites, joined } = require('../process/log-records');
 const { eachStream, watchStreams } = require('../process/standard-streams');
@@ -20,17 +19,17 @@ function listen(stream) {
   const { write } = stream;
   let isReported = true;
   stream.write = function reported(/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
-    // Anything else is an error of the stream's.
+    // Anything else is an error of the stream.
     const known = typeof chunk === 'string' || ArrayBuffer.isView(chunk);
     if (isReported && known) isReported = addon.workerWrote(textOf(chunk));
-    // A program that has put its own in front keeps it, and this one behind it.
+    // A program's replacement of `write` stays in place in front of this one.
     if (!isReported && stream.write === reported) delete stream.write;
     return write.call(this, chunk, encoding, callback);
   };
 }
 
 /**
- * Both standard streams, when the program first asks for them.
+ * Captures both standard streams when the program first accesses them.
  *
  * @param {import('./worker').Worker} worker
  */
@@ -39,7 +38,7 @@ function followOutput(worker) {
   eachStream((stream) => {
     if (captured) {
       runtime.blockWhenFull(stream);
-      // Without a primary nobody splits it into records.
+      // Without a primary the output is not split into records.
       changeWrites(stream, (text, isBytes) => (worker.orphaned ? text : joined(text, isBytes)));
     }
     listen(stream);

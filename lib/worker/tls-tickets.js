@@ -1,10 +1,10 @@
 // @ts-check
 'use strict';
 
-// TLS session tickets that any worker of the cluster opens. The keys lie in memory that the primary shares with its
-// workers and changes (src/ipc/tickets.rs); they are views over it, never copies. Where the runtime does not ask for the
-// key of each ticket, a server gets the keys by `setTicketKeys`: then a ticket made before a change costs one full
-// handshake.
+// TLS session tickets that any worker of the cluster accepts. The keys are in memory that the primary shares with its
+// workers and updates (src/ipc/ticket_keys.rs); this file uses views of it, never copies. If the runtime has no
+// ticket-key callback, a server gets the keys by `setTicketKeys`: then a ticket issued before a key change causes one
+// full handshake.
 
 const { randomBytes } = require('node:crypto');
 const { constants } = require('../native');
@@ -12,7 +12,7 @@ const runtime = require('../runtime');
 
 /** Bytes of the initialisation vector of a ticket. */
 const IV_BYTES = 16;
-/** Where the runtime does not ask: between two looks for new keys, milliseconds. */
+/** Without the callback: interval between two checks for new keys, milliseconds. */
 const LOOK_INTERVAL = 60_000;
 
 /** @typedef {{ whole: Buffer, name: Buffer, hmac: Buffer, cipher: Buffer }} Key */
@@ -24,9 +24,13 @@ function keyOf(whole) {
   return { whole, name: part(0), hmac: part(1), cipher: part(2) };
 }
 
-/** Contexts whose tickets are made with the cluster's keys, and the epoch of those that they were last given. @type {WeakMap<object, number>} */
+/**
+ * Contexts that use the cluster's keys, with the epoch of the keys that were last set.
+ *
+ * @type {WeakMap<object, number>}
+ */
 const shared = new WeakMap();
-/** Of those, the ones whose program has set keys since. @type {WeakMap<object, Key>} */
+/** Those of them for which the program has set its own keys since. @type {WeakMap<object, Key>} */
 const own = new WeakMap();
 
 /** @param {ArrayBuffer} memory */
@@ -37,9 +41,9 @@ function shareTickets(memory) {
   const keyIn = (/** @type {number} */ epoch) => ring[epoch % keys];
 
   /**
-   * As OpenSSL asks: for the key of a new ticket, or the key of this one.
+   * OpenSSL's callback: returns the key for a new ticket, or the key of this one.
    *
-   * @this {object} the context that the connection has come to: that of a name (SNI), or the server's
+   * @this {object} the context of the connection: that of a name (SNI), or the server's
    * @param {Buffer} name @param {Buffer} iv @param {boolean} isNew
    */
   function answer(name, iv, isNew) {
@@ -50,14 +54,18 @@ function shareTickets(memory) {
     if (name.equals(current.name)) return [runtime.TICKET, current.hmac, current.cipher];
     const others = set === undefined ? [keyIn(epoch - 1), keyIn(epoch + 1)] : [];
     const found = others.find((key) => name.equals(key.name));
-    // The keys are looked at before the answer is: there must be some.
+    // OpenSSL checks the keys before the result: there must be some.
     return [found === undefined ? runtime.NO_TICKET : runtime.RENEW, (found ?? current).hmac, (found ?? current).cipher];
   }
 
-  /** Servers that look for new keys by themselves. @type {Set<WeakRef<any>>} */
+  /** Servers that poll for new keys. @type {Set<WeakRef<any>>} */
   const looking = new Set();
 
-  /** What `getTicketKeys` returns, and what tickets are made with where the runtime does not ask. @param {any} context */
+  /**
+   * Sets the keys that `getTicketKeys` returns, which also encrypt tickets without the callback.
+   *
+   * @param {any} context
+   */
   function refresh(context) {
     const known = shared.get(context);
     if (known === undefined || known === epochs[0] || own.has(context)) return;
@@ -76,7 +84,7 @@ function shareTickets(memory) {
   runtime.onTicketKeys({
     made(server) {
       const context = runtime.contextOf(server);
-      // Keys that the program has given are its own to share.
+      // The program itself shares keys that it has set.
       if (context === undefined || server.ticketKeys) return;
       shared.set(context, 0);
       if (runtime.answerTicketKeys(context, answer)) return;

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// What nobody caught in a worker, reported to the primary: errors that end the process, and rejections that a listener of the
-// program's keeps from doing that.
+// Reports uncaught errors of a worker to the primary: errors that end the process, and rejections that the program's
+// own listener receives.
 
 const fs = require('node:fs');
 const { inspect } = require('node:util');
@@ -10,14 +10,17 @@ const { addon } = require('../native');
 
 const REJECTION = 'unhandledRejection';
 
-/** So many rejections are reported a second; the rest are counted. */
+/** Rejections that are reported per second; the rest is counted. */
 const MAX_REJECTIONS = 10;
 
-/** Rejections of this turn: a listener of the program's may throw one, which is then reported as what it is. @type {any[]} */
+/**
+ * Rejections of this iteration: if the program's listener throws one, it is reported as an exception instead.
+ * @type {any[]}
+ */
 const pending = [];
 let [second, reported, omitted] = [0, 0, 0];
 
-/** Anything may have been thrown, and must not throw again. @param {() => any} read */
+/** Reads from a thrown value, which may be anything; must not throw. @param {() => any} read */
 function textOf(read) {
   try {
     const value = read();
@@ -63,7 +66,7 @@ function reportRejections() {
   }
 }
 
-/** A listener alone keeps a rejection from ending the process: there is one of drover's only beside the program's. */
+/** Any listener keeps a rejection from ending the process, so drover adds its own only if the program has one. */
 function followListeners() {
   const listeners = process.listeners(REJECTION);
   const own = listeners.filter((listener) => listener === onRejection).length;
@@ -89,11 +92,11 @@ function reportErrors(worker) {
     const at = pending.indexOf(error);
     if (at >= 0) pending.splice(at, 1);
     const mark = worker.orphaned ? '' : worker.hello.report_mark;
-    // Otherwise the runtime prints nothing, and the program goes on as it likes.
+    // Otherwise the runtime prints nothing, and the program continues.
     const isPrinted = process.listenerCount('uncaughtException') === 0 && !process.hasUncaughtExceptionCaptureCallback();
     const isReported = mark !== '' && isPrinted && isOpen(2);
     addon.workerFailed(asData(error, origin), isReported);
-    // The runtime prints when the listeners of 'exit' have run: this is the last of them.
+    // The runtime prints after the 'exit' listeners have run: this is the last of them.
     if (isReported) process.on('exit', () => fs.writeSync(2, mark));
   });
   process.on('exit', reportRejections);

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What an application's methods do in the primary: its workers serve, and it holds their addresses.
+// The application's methods in the primary: the workers serve, and the primary holds their addresses.
 
 const http = require('node:http');
 const { notSupported } = require('../../errors');
@@ -21,7 +21,7 @@ class PrimaryRole {
     this.name = 'primary';
     this.workerId = undefined;
     this.config = made.prepared.config;
-    /** Servers that the cluster serves for, by what holds their addresses. @type {Set<any>} */
+    /** Servers whose addresses the cluster serves. @type {Set<any>} */
     this.held = new Set();
     this.messages = new MessageEndpoint({
       wire: null,
@@ -35,7 +35,7 @@ class PrimaryRole {
       retry: retryOf(this.config),
       note: (text) => this.primary.note(text),
     });
-    /** Senders of messages, by their names. @type {Map<number, any>} */
+    /** Senders of messages, by their ids. @type {Map<number, any>} */
     this.senders = new Map();
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.registry = new Registry();
@@ -48,20 +48,24 @@ class PrimaryRole {
     if (made.app !== null) recognise(made.app, this);
   }
 
-  /** Who sent a message, as it was at its first message: looking it up costs more than a message. @param {number} from */
+  /**
+   * The sender of a message, as it was at its first message: a lookup costs more than a message.
+   *
+   * @param {number} from
+   */
   sender(from) {
     let sender = this.senders.get(from);
     if (sender === undefined) {
       const id = slotOf(from);
       sender = this.workers().find((/** @type {any} */ info) => info.id === id) ?? { id, workerId: id };
       this.senders.set(from, sender);
-      // Those of earlier generations send nothing any more.
+      // Workers of earlier generations send no more messages.
       for (const other of this.senders.keys()) if (other < from && slotOf(other) === id) this.senders.delete(other);
     }
     return sender;
   }
 
-  /** Stands for a server of each worker's: one of Node's class that never takes a connection itself. */
+  /** Creates a server that represents those of the workers: of Node's class, but it never gets a connection itself. */
   serving() {
     const server = http.createServer();
     serveFor(server, this);
@@ -83,7 +87,8 @@ class PrimaryRole {
   }
 
   /**
-   * Opens the address for the workers (null: they listen by themselves), and starts the cluster if it does not run.
+   * Opens the address for the workers (null: their program listens by itself), and starts the cluster if it does not
+   * run.
    *
    * @param {any} held
    * @param {any} address
@@ -94,7 +99,7 @@ class PrimaryRole {
     try {
       await this.primary.serve(address, options, {
         opened: (opened) => this.opened(held, address, opened),
-        // Another server of this cluster serves on.
+        // Another server of this cluster keeps serving.
         isLast: () => this.held.size === 1,
       });
     } catch (error) {
@@ -106,31 +111,31 @@ class PrimaryRole {
   /** @param {any} held @param {any} address @param {any} opened */
   opened(held, address, opened) {
     held.opened(address, opened);
-    // It was closed meanwhile.
+    // The server was closed meanwhile.
     if (!this.held.has(held)) this.primary.release(held.group);
   }
 
-  /** A held server closes: its address is free, and with the last one the cluster ends. @param {any} held */
+  /** Releases the address of a held server that closes; the last one ends the cluster. @param {any} held */
   release(held) {
     if (!this.held.delete(held)) return Promise.resolve();
     if (this.held.size === 0) return this.primary.stop(true);
     return this.primary.release(held.group);
   }
 
-  /** The cluster is gone, and so are its servers. */
+  /** The cluster has ended; closes its servers. */
   ended() {
     const held = [...this.held];
     this.held.clear();
-    // After the promises of starts that wait have rejected.
+    // After the promises of pending starts have rejected.
     setImmediate(() => held.forEach((one) => one.end()));
   }
 
-  /** Something for the operator. @param {string} text */
+  /** Writes a log line for the operator. @param {string} text */
   warn(text) {
     this.primary.warn(text);
   }
 
-  /** Without an address of its own: the workers' program listens. */
+  /** Starts the cluster without an address: the workers' program listens by itself. */
   async startWorkers() {
     await this.primary.start();
   }
@@ -140,10 +145,10 @@ class PrimaryRole {
     return null;
   }
 
-  /** Hooks are a worker's: this process has served nothing. */
+  /** Hooks run in workers only: the primary has served nothing. */
   onShutdown() {}
 
-  /** What the primary's program does is waited for when it stops at a signal. @param {PromiseLike<unknown>} promise */
+  /** A stop by a signal waits for this promise of the primary's program. @param {PromiseLike<unknown>} promise */
   waitUntil(promise) {
     waitUntil(promise);
   }

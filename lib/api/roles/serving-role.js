@@ -1,26 +1,26 @@
 // @ts-check
 'use strict';
 
-// What an application's methods do in a process that serves itself: a worker, or one without a cluster.
+// The application's methods in a process that serves: a worker, or a process without a cluster.
 
 const { serve } = require('../../http/serving');
 const { onShutdown, waitUntil } = require('../../process/shutdown-hooks');
 
 /**
- * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, functions: any }} Made what the program
- *   gave, and the configuration that came of it; `isGiven`: the application is the program's
+ * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, functions: any }} Made the program's
+ * options and the resulting configuration; `isGiven`: the application was given by the program
  */
 
-/** Serves in this very process: a worker, or no cluster at all. */
+/** Serves in this process: a worker, or a process without a cluster. */
 class ServingRole {
   /** @param {Made} made */
   constructor(made) {
     this.made = made;
-    /** What listens or has listened. @type {Set<import('../../http/serving').Serving>} */
+    /** Servers that listen or have listened. @type {Set<import('../../http/serving').Serving>} */
     this.servings = new Set();
   }
 
-  /** A server of the application's that waits to listen. */
+  /** Creates the application's server, which does not listen yet. */
   serving() {
     const serving = serve(this.made.app, this.made.server, this.made.isGiven === true);
     this.servings.add(serving);
@@ -41,7 +41,7 @@ class ServingRole {
     }
   }
 
-  /** Servers that listen. */
+  /** The servers that listen. */
   servers() {
     return [...this.servings].map(({ server }) => server).filter((server) => server.listening);
   }

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What an application's methods do without a cluster: one process serves, and its figures are those of a cluster of one.
+// The application's methods without a cluster: one process serves, and its metrics are those of a cluster of one.
 
 const { fromCore, notClustered, notSupported } = require('../../errors');
 const { identifyRequests } = require('../../http/request-ids');
@@ -14,10 +14,10 @@ const { stopAtSignals } = require('../../process/signals');
 const { singleProcess } = require('../single-process');
 const { ServingRole } = require('./serving-role');
 
-/** A process that could not read its configuration has so long to stop in order, milliseconds. */
+/** Timeout of a graceful stop if the configuration could not be read, milliseconds. */
 const UNCONFIGURED_TIMEOUT = 30_000;
 
-/** Where not even the configuration can be read. */
+/** Defaults for a process whose configuration could not be read. */
 const NO_LIMITS = { timeout: 30_000, maxMessageSize: 1024 * 1024, maxPending: 10_000, serialization: 'json' };
 
 /** @param {any} message */
@@ -33,11 +33,14 @@ class SingleRole extends ServingRole {
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
     this.registry = new Registry();
-    /** Another application of this process may serve on while these run. @type {import('../../process/shutdown-hooks').Hooks} */
+    /**
+     * The hooks of this application; another one in this process may keep serving while they run.
+     * @type {import('../../process/shutdown-hooks').Hooks}
+     */
     this.hooks = [];
     this.isFollowingSignals = false;
     this.hasStarted = false;
-    /** A stop in order that is under way. @type {Promise<void> | null} */
+    /** The pending graceful stop. @type {Promise<void> | null} */
     this.stopping = null;
     const ipc = this.config.ipc ?? NO_LIMITS;
     const wire = new Loopback(ipc);
@@ -97,19 +100,19 @@ class SingleRole extends ServingRole {
     this.#followSignals();
   }
 
-  /** Without a cluster nobody else hears the signal that a container or a service manager ends a program with. */
+  /** Without a cluster this process itself must handle the stop signal of a container or service manager. */
   #followSignals() {
     if (this.isFollowingSignals) return;
     this.isFollowingSignals = true;
     stopAtSignals(() => this.stop(true), this.config.processManagement?.gracefulShutdownTimeout ?? UNCONFIGURED_TIMEOUT);
   }
 
-  /** This process as a cluster of one; undefined where nothing can be measured. */
+  /** This process as a cluster of one; undefined if it cannot be measured. */
   itself() {
     const own = singleProcess();
     const address = this.address();
     const port = address !== null && typeof address === 'object' ? address.port : 0;
-    // A manager's own program listens by itself.
+    // The program of a ClusterManager calls `listen` itself.
     const serves = this.servers().length > 0 || this.made.app === null;
     own?.setState(serves ? 'ready' : this.hasStarted ? 'stopping' : 'starting', port);
     return own;
@@ -129,7 +132,7 @@ class SingleRole extends ServingRole {
   }
 
   isReady() {
-    // A server that the program made itself around the application is no business of this object's.
+    // Servers that the program created itself are not managed here.
     return this.servings.size === 0 || this.servers().length > 0;
   }
 

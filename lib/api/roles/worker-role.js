@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What an application's methods do in a worker: it serves its share, and the cluster is the primary's to change.
+// The application's methods in a worker: it serves its share; commands that change the cluster go to the primary.
 
 const { notSupported } = require('../../errors');
 const { addon } = require('../../native');
@@ -21,7 +21,7 @@ class WorkerRole extends ServingRole {
   }
 
   /**
-   * Drains this worker alone; the exit follows on a later turn, unless the user's code exits first.
+   * Drains this worker only; it exits in a later event-loop iteration, unless the user's code exits first.
    *
    * @param {boolean} graceful
    */
@@ -58,12 +58,17 @@ class WorkerRole extends ServingRole {
     return addon.workerClusterHealth();
   }
 
-  /** The manager's program listens to the cluster's events, or does no longer. @param {any} manager @param {boolean} subscribes */
+  /**
+   * Subscribes to the cluster's events for a manager, or unsubscribes.
+   *
+   * @param {any} manager
+   * @param {boolean} subscribes
+   */
   subscribe(manager, subscribes) {
     this.worker.events.set(manager, subscribes);
   }
 
-  /** Whether a load balancer should send anything here. */
+  /** Whether a load balancer should send requests to this process. */
   isReady() {
     return !this.worker.isUnready && !this.worker.drain.begun;
   }

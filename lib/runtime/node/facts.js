@@ -1,23 +1,23 @@
 // @ts-check
 'use strict';
 
-// What differs between versions of Node.js, and figures of this process.
+// Differences between versions of Node.js, and memory usage of this process.
 
 const [major] = process.versions.node.split('.').map(Number);
 
-/** Node.js' version, which the workers' runtime must have too; null: it is another runtime. */
+/** The version of Node.js, which the workers' runtime must have too; null on another runtime. */
 const version = process.versions.bun === undefined ? process.versions.node : null;
 
-/** Until Node.js 20 a `maxConnections` of 0 is no limit. */
+/** Up to Node.js 20 a `maxConnections` of 0 means no limit. */
 const countsZeroLimit = major > 20;
 
-/** Node.js up to 20 fills an abstract name up with NULs, which are part of it, and so do its clients. */
+/** Node.js up to 20 pads an abstract name with NULs, which become part of the name; so do its clients. */
 const fillsAbstractNames = major < 22;
-/** Bytes of a unix socket's name (unix(7)). */
+/** Maximum bytes of a unix socket's name (unix(7)). */
 const MAX_NAME = 108;
 
 /**
- * The name of a unix socket as this runtime's clients ask for it.
+ * The name of a unix socket as this runtime's clients use it.
  *
  * @param {string} name a path, or with a leading NUL an abstract name
  */
@@ -25,7 +25,7 @@ function socketName(name) {
   return fillsAbstractNames && name.startsWith('\0') ? name.padEnd(MAX_NAME, '\0') : name;
 }
 
-/** What this process's heap takes, bytes. @returns {{ heapUsed: number, heapTotal: number, external: number }} */
+/** The heap size of this process, bytes. @returns {{ heapUsed: number, heapTotal: number, external: number }} */
 function memoryUsage() {
   const { heapUsed, heapTotal, external } = process.memoryUsage();
   return { heapUsed, heapTotal, external };

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Node.js. What it documents is used here and by whoever needs it; what it does not is in `internals/`, a file a thing.
+// Node.js. Documented APIs are used anywhere; undocumented ones only in `internals/`, one per file.
 
 const { memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
 

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What keeps the event loop from getting empty, as objects.
+// The handles that keep the event loop alive, as objects.
 //
 // Relies on: `process._getActiveHandles()`, whose result has the sockets and child processes of this process; the class
 // name of a standard stream's `_handle`, which `process.getActiveResourcesInfo()` names with 'Wrap' behind it.
@@ -15,17 +15,17 @@ function handles() {
   return /** @type {any} */ (process)._getActiveHandles();
 }
 
-/** The connections of servers of which `isOf` is true. @param {(server: any) => boolean} isOf @returns {any[]} */
+/** The connections of servers for which `isOf` is true. @param {(server: any) => boolean} isOf @returns {any[]} */
 function socketsOf(isOf) {
   return handles().filter((handle) => isOf(handle.server) || isOf(acceptorOf(handle)));
 }
 
-/** This process's children that run. @returns {ChildProcess[]} */
+/** The running child processes. @returns {ChildProcess[]} */
 function runningChildren() {
   return handles().filter((handle) => handle instanceof ChildProcess && handle.exitCode === null);
 }
 
-/** The kinds of active resources, without the streams that the process writes its output to: those never become inactive. */
+/** The types of active resources, without the standard streams, which never become inactive. */
 function activeResources() {
   const kinds = process.getActiveResourcesInfo();
   for (const stream of /** @type {any[]} */ ([process.stdout, process.stderr])) {

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What Node's processes say to each other on the channel of a child process.
+// Node's internal messages on the IPC channel of a child process.
 //
 // Relies on: the event 'internalMessage' of `process` and of a ChildProcess; messages with `cmd`: 'NODE_CLUSTER' and of
 // these `act`: 'newconn' (with `seq`) and 'disconnect' to a worker, and `accepted` (with `ack`, the `seq`) from it;
@@ -10,8 +10,7 @@
 
 const cluster = /** @type {any} */ (require('node:cluster'));
 
-/**
- * Follows the connections that node:cluster's primary gives to a worker.
+/** Tracks the connections that node:cluster's primary gives to a worker.
  *
  * @param {any} channel the worker's ChildProcess
  * @param {{ given(seq: number): void, taken(seq: number): void }} hooks
@@ -39,7 +38,7 @@ function beforeDisconnect(disconnects) {
   process.prependListener('internalMessage', hear);
 }
 
-/** Calls back when this process can be debugged, however that came about. @param {() => void} opened */
+/** Calls back when an inspector is opened in this process, in whatever way. @param {() => void} opened */
 function onInspectorOpen(opened) {
   process.on('internalMessage', (/** @type {any} */ message) => {
     if (message?.cmd === 'NODE_DEBUG_ENABLED') opened();
@@ -47,8 +46,7 @@ function onInspectorOpen(opened) {
 }
 
 /**
- * From now on `forked` decides what `cluster.fork` does: it gets Node's own, with a file to run before
- * the program.
+ * Replaces `cluster.fork` by `forked`, which gets Node's own `fork` with a file to preload.
  *
  * @param {(fork: (preload: string) => any) => any} forked
  */

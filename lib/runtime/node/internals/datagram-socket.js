@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What Node knows of a datagram socket.
+// Node's internal state of a datagram socket.
 //
 // Relies on: the symbol 'state symbol' of a dgram.Socket, whose value has `handle` (libuv's: `fd`, `bind(address, port,
 // flags)`, `recvStart()`, `recvStop()`, `close()`, `addMembership` and its like, which return 0 or libuv's negative
@@ -26,12 +26,12 @@ function stateOf(socket) {
   return stateSymbol === undefined ? undefined : socket[stateSymbol];
 }
 
-/** Whether Node keeps of a datagram socket what this file expects. @param {any} socket */
+/** Whether a datagram socket has the internal state that this file expects. @param {any} socket */
 function isKnown(socket) {
   return stateOf(socket) !== undefined;
 }
 
-/** The handle of a socket that is not bound and not about to be; undefined for another. @param {any} socket */
+/** The handle of a socket that is neither bound nor binding; undefined otherwise. @param {any} socket */
 function unboundHandle(socket) {
   const { handle, bindState } = stateOf(socket);
   return handle && bindState === UNBOUND ? handle : undefined;
@@ -48,7 +48,7 @@ function hasReusePort(socket) {
 }
 
 /**
- * Calls `before` with each socket that a program binds, and what it returns after Node's `bind`.
+ * Calls `before` with each socket that a program binds, and calls the returned function after Node's `bind`.
  *
  * @param {(socket: any, args: any[]) => () => void} before
  */

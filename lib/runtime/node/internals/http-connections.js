@@ -11,7 +11,7 @@
 let listSymbol;
 
 /**
- * The list of a server; undefined for a server of another kind.
+ * The list of a server; undefined for a server without one.
  *
  * @param {any} server
  * @returns {{ all(): any[], idle(): any[], active(): any[], expired(...limits: any[]): any[] } | undefined}
@@ -21,12 +21,13 @@ function connectionsOf(server) {
   return listSymbol === undefined ? undefined : server[listSymbol];
 }
 
-/** Lists that leave some connections out of those that are late. @type {WeakSet<object>} */
+/** Lists that exclude some connections from `expired`. @type {WeakSet<object>} */
 const excusing = new WeakSet();
 
 /**
- * To Node a connection's first request is under way from the beginning, and late after `headersTimeout`. Those of which
- * `isExcused` is true never are. (A parser that is taken out of the list becomes deaf from Node.js 24 on.)
+ * For Node a connection's first request is in progress from the start and expires after `headersTimeout`. Connections
+ * for which `isExcused` is true never expire. (From Node.js 24 on a parser that is removed from the list gets no more
+ * data.)
  *
  * @param {any} server
  * @param {(socket: any) => boolean} isExcused

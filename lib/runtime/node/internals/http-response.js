@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The life of an HTTP/1 response between its request and its connection.
+// The lifecycle of an HTTP/1 response on its connection.
 //
 // Relies on: `socket._httpMessage` (the response that a connection carries now), and of a ServerResponse
 // `assignSocket(socket)` (it gets its connection), `_finish()` (its last byte was given to the connection),
@@ -14,33 +14,38 @@ const http = require('node:http');
 
 const prototype = /** @type {any} */ (http.ServerResponse.prototype);
 
-/** As it is before anything is counted. */
+/** Node's own ServerResponse, before it is hooked. */
 const { assignSocket: ownAssignSocket } = prototype;
 
 const CRLF = '\r\n';
 
-/** The response that a connection carries now. @param {any} socket */
+/** The current response of a connection. @param {any} socket */
 function responseOf(socket) {
   return socket._httpMessage;
 }
 
-/** How many requests its server takes on a connection; 0: any number. @param {any} response @returns {number} */
+/** How many requests its server accepts on a connection; 0: unlimited. @param {any} response @returns {number} */
 function requestLimitOf(response) {
   return response._maxRequestsPerSocket;
 }
 
-/** The header block as it is sent; null before it is made. @param {any} response @returns {string | null} */
+/** The header block as it is sent; null before it is generated. @param {any} response @returns {string | null} */
 function headerOf(response) {
   return response._header ?? null;
 }
 
-/** Whether nothing comes after this response, as far as can be known before its headers are made. @param {any} response */
+/**
+ * Whether this is the connection's last response, as far as known before its headers are generated.
+ *
+ * @param {any} response
+ */
 function isLast(response) {
   return response._header === null ? !response.shouldKeepAlive : response._last;
 }
 
 /**
- * Calls back with each response of this process that gets its connection, and when its last byte was given to it.
+ * Calls back with each response of this process when it gets its connection, and when its last byte was passed to the
+ * connection.
  *
  * @param {{ begun: (response: any, socket: any) => void, finished?: (response: any) => void }} hooks
  */
@@ -68,7 +73,7 @@ function addHeaderLines(linesOf) {
   };
 }
 
-/** A response that `onResponse` does not hear of. */
+/** A response that `onResponse` does not report. */
 class UncountedResponse extends http.ServerResponse {
   /** @override @param {any} socket */
   assignSocket(socket) {

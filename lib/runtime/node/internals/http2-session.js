@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// What an HTTP/2 server and its sessions are.
+// HTTP/2 servers and their sessions.
 //
 // Relies on: the names of the classes, Http2Server and Http2SecureServer, which Node does not export, and the symbol
 // 'state' of a session, whose value has `streams`, a map of those that are open.
@@ -12,11 +12,11 @@ function isHttp2Server(server) {
   return /^Http2(Secure)?Server$/.test(server.constructor.name);
 }
 
-/** The streams of a session that are open; null when they are unknown. @param {any} session @returns {any[] | null} */
+/** The open streams of a session; null if unknown. @param {any} session @returns {any[] | null} */
 function openStreams(session) {
   const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
   const streams = symbol === undefined ? undefined : session[symbol]?.streams;
-  // Node's own maps are not of the class Map.
+  // Node's internal maps are not instances of Map.
   return typeof streams?.values === 'function' ? [...streams.values()] : null;
 }
 

@@ -1,15 +1,14 @@
 // @ts-check
 'use strict';
 
-// Where `server.listen()` asks for the handle that it listens on.
+// Intercepts the point at which `server.listen()` requests its handle.
 //
 // Relies on: in a worker of node:cluster (`cluster.isPrimary` is false), `listen` parses its arguments, resolves the
 // host's name with `dns.lookup`, and then asks `cluster._getServer(server, query, callback)` for a handle, unless the
-// program wants a socket of this process's own (`exclusive`, `reusePort`, a TCP handle). Node's own workers depend on
-// it. While a `listen` that is to be intercepted runs, node:cluster therefore says that this process is a worker; it is
-// itself again before any code of the program runs. (`net.Server.prototype._listen2`, which was replaced for this before, is deprecated:
-// docs/decisions/017.)
-// Seen on: Node.js 20, 22, 24, 26.
+// program wants a socket of this process only (`exclusive`, `reusePort`, a TCP handle). Node's own workers depend on
+// it. So `cluster.isPrimary` is false while an intercepted `listen` runs, and is restored before any code of the
+// program runs. (`net.Server.prototype._listen2`, which was replaced for this before, is deprecated:
+// docs/decisions/017.) Seen on: Node.js 20, 22, 24, 26.
 
 const dns = require('node:dns');
 const net = require('node:net');
@@ -23,7 +22,7 @@ const READABLE_BY_ALL = 0o444;
 const WRITABLE_BY_ALL = 0o222;
 
 /**
- * Where a server is to listen, with its name resolved.
+ * The address of a server that starts to listen, with its name resolved.
  *
  * @typedef {object} Target
  * @property {string | null} host an address; with port -1 the path of a unix socket; null: every address
@@ -32,7 +31,7 @@ const WRITABLE_BY_ALL = 0o222;
  * @property {boolean} ipv6Only
  * @property {number} backlog 0: not given
  * @property {number} mode permission bits that the file of a unix socket gets
- * @property {boolean} exclusive the program wants a socket of this process's own
+ * @property {boolean} exclusive the program wants a socket of this process only
  * @property {boolean} isHandle the descriptor is that of a handle of this process
  */
 
@@ -40,12 +39,13 @@ const WRITABLE_BY_ALL = 0o222;
  * @typedef {object} Interception
  * @property {(server: any) => boolean} wants whether the server's `listen` is intercepted
  * @property {boolean} [takesExclusive] `exclusive` and `reusePort` are intercepted as well
- * @property {(server: any, target: Target, use: (handle: any) => void) => void} take the server asks for a handle. `use`
- *   gives it one; Node calls the handle's `listen`, then the server emits 'listening'
- * @property {(server: any) => void} [bound] the server has a handle that Node made, or that the program gave
+ * @property {(server: any, target: Target, use: (handle: any) => void) => void} take called when the server requests a
+ * handle. `use` provides it; Node calls the handle's `listen`, then the server emits 'listening'
+ * @property {(server: any) => void} [bound] called when the server has a handle that Node created or that the program
+ * provided
  */
 
-/** What `listen` was asked that the query does not say. @param {any[]} args */
+/** Options of `listen` that the query does not contain. @param {any[]} args */
 function wishesOf([first]) {
   const options = first !== null && typeof first === 'object' ? first : {};
   const readable = options.readableAll === true ? READABLE_BY_ALL : 0;
@@ -57,18 +57,19 @@ function wishesOf([first]) {
   };
 }
 
-/** The same arguments, so that Node asks for a handle all the same. @param {any[]} args */
+/** The same arguments without `exclusive` and `reusePort`, so that Node still requests a handle. @param {any[]} args */
 function withoutExclusive([options, ...rest]) {
   return [{ ...options, exclusive: false, reusePort: false }, ...rest];
 }
 
 /**
- * Calls `act`. If it lets a server listen, that asks `getServer` for a handle, also when a name is looked up first.
+ * Calls `act`. If it makes a server listen, the server requests its handle from `getServer`, also if a name is looked
+ * up first.
  *
  * @template T
  * @param {(server: any, query: any, callback: (error: number, handle: any) => void) => void} getServer
  * @param {() => T} act
- * @param {() => void} after called when `act`, or what follows a lookup, has returned
+ * @param {() => void} after called when `act`, or the callback of a lookup, has returned
  * @returns {T}
  */
 function asClusterWorker(getServer, act, after) {
@@ -105,15 +106,15 @@ function asClusterWorker(getServer, act, after) {
   }
 }
 
-/** From now on `listen` of the servers that `wants` names is intercepted. @param {Interception} interception */
+/** Intercepts `listen` of the servers for which `wants` is true. @param {Interception} interception */
 function interceptListen({ wants, takesExclusive = false, take, bound = () => {} }) {
   const prototype = /** @type {any} */ (net.Server.prototype);
   const { listen } = prototype;
-  /** The handle that each server was last seen with. @type {WeakMap<object, any>} */
+  /** The last known handle of each server. @type {WeakMap<object, any>} */
   const seen = new WeakMap();
 
   prototype.listen = function (/** @type {any[]} */ ...args) {
-    // A server that listens already refuses.
+    // A server that listens already throws.
     if (handleOf(this) || !wants(this)) return Reflect.apply(listen, this, args);
     const wishes = wishesOf(args);
     const given = takesExclusive && wishes.exclusive ? withoutExclusive(args) : args;
@@ -138,13 +139,17 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
   };
 }
 
-/** A handle of this process's own over what a program names by its descriptor, as Node makes it. @param {number} fd */
+/** A handle of this process for a descriptor that a program names, created as Node does. @param {number} fd */
 function ownHandle(fd) {
   const handle = openHandle(fd);
   return typeof handle === 'number' ? failingHandle(handle) : handle;
 }
 
-/** A handle that cannot listen: the server emits Node's error for this number. @param {number} errno libuv's, below zero */
+/**
+ * A handle that cannot listen: the server emits Node's error for this errno.
+ *
+ * @param {number} errno libuv's, negative
+ */
 function failingHandle(errno) {
   return { listen: () => errno, close() {}, fchmod: () => 0 };
 }

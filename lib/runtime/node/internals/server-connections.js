@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// How many connections a server has, and when one of them has ended.
+// The number of a server's connections, and their ends.
 //
 // Relies on: `server._connections`, which Node counts up before 'connection' and down when a socket is destroyed, and
 // `server._emitCloseIfDrained()`, which it calls after each of those ends.
@@ -22,7 +22,7 @@ function onConnectionEnd(server, ended) {
 }
 
 /**
- * 'close' of the server waits, as for a connection, until the function that is returned is called.
+ * Delays the server's 'close', like an open connection, until the returned function is called.
  *
  * @param {any} server
  */

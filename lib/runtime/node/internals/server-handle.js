@@ -24,7 +24,7 @@ function setHandle(server, handle) {
   server._handle = handle;
 }
 
-/** Is this one of Node's own handles, or something that has one? @param {any} value */
+/** Whether this is one of Node's own handles, or an object that has one. @param {any} value */
 function isHandle(value) {
   const handle = value._handle || value.handle || value;
   return typeof handle.getAsyncId === 'function' && 'fd' in handle;
@@ -36,17 +36,18 @@ function namesHandle(options) {
 }
 
 /**
- * A handle over a listener's descriptor, whatever its kind. libuv does not poll it before its own `listen` is called.
+ * Creates a handle on a listener's descriptor, of any type. libuv does not poll it before the handle's own `listen` is
+ * called.
  *
  * @param {number} fd
- * @returns {any} libuv's negative number when there can be none
+ * @returns {any} libuv's negative errno on failure
  */
 function openHandle(fd) {
   return /** @type {any} */ (net)._createServerHandle(null, null, null, fd);
 }
 
 /**
- * Gives a handle over a listener that somebody else accepts from the methods that mean something else there.
+ * Replaces the methods of a handle on a listener from which drover accepts.
  *
  * @param {any} handle
  * @param {{ ref(): void, unref(): void, hasRef(): boolean, close(): void }} methods `close` is called before Node closes it
@@ -54,7 +55,7 @@ function openHandle(fd) {
 function hookHandle(handle, { ref, unref, hasRef, close }) {
   const prototype = Object.getPrototypeOf(handle);
   handle.listen = () => 0;
-  // The owner of the listener has done it: the file may be its alone to change.
+  // The primary has set the permissions: this process may not be allowed to.
   handle.fchmod = () => 0;
   handle.ref = ref;
   handle.unref = unref;
@@ -66,11 +67,11 @@ function hookHandle(handle, { ref, unref, hasRef, close }) {
 }
 
 /**
- * A connection's handle over a descriptor.
+ * Creates a connection's handle on a descriptor.
  *
- * @param {any} handle a listener's of the same kind
+ * @param {any} handle of a listener of the same type
  * @param {number} fd
- * @returns {any} null when it cannot be opened; the descriptor is the caller's then
+ * @returns {any} null if it cannot be opened; then the caller keeps the descriptor
  */
 function openConnection(handle, fd) {
   const connection = new handle.constructor(SOCKET);
@@ -78,7 +79,8 @@ function openConnection(handle, fd) {
 }
 
 /**
- * The listener's server gets a connection, as from libuv. False when it has closed meanwhile: the connection is closed.
+ * Passes a connection to the listener's server, as libuv does. False if the server has closed meanwhile: the connection
+ * is closed.
  *
  * @param {any} handle
  * @param {any} connection
@@ -93,8 +95,8 @@ function acceptConnection(handle, connection) {
 }
 
 /**
- * A server on a socket of its own takes nothing new. For its program it still listens: libuv's handle can only be closed,
- * so that something stands in its place.
+ * Stops a server with its own socket from accepting. For its program it still listens: libuv's handle cannot stop
+ * accepting, so it is closed and replaced by a stub.
  *
  * @param {any} server
  */

@@ -1,18 +1,17 @@
 // @ts-check
 'use strict';
 
-// Delivering signals by way of drover.
+// Delivers signals through drover.
 //
-// Relies on: Node calls the `process.emit` that was there when a signal got its first listener. Where Node comes to do
-// otherwise, signals reach their listeners as ever.
-// Seen on: Node.js 20, 22, 24, 26.
+// Relies on: Node calls the `process.emit` that existed when a signal got its first listener. If Node changes this,
+// signals reach their listeners directly. Seen on: Node.js 20, 22, 24, 26.
 
-/**
- * Listens to signals. `deliver` is asked before any listener is called.
+/** Listens to signals. `deliver` is called before any listener.
  *
  * @param {readonly NodeJS.Signals[]} signals
  * @param {(signal: NodeJS.Signals) => () => void} listenerOf
- * @param {(signal: NodeJS.Signals, args: any[]) => boolean} deliver calls the listeners, or does not
+ * @param {(signal: NodeJS.Signals, args: any[]) => boolean} deliver calls the listeners or handles the signal itself;
+ * returns like `process.emit`
  */
 function listenThrough(signals, listenerOf, deliver) {
   const { emit } = process;

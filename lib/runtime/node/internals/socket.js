@@ -1,20 +1,20 @@
 // @ts-check
 'use strict';
 
-// The state of a socket that Node does not document.
+// The undocumented state of a socket.
 //
 // Relies on: `socket._handle` (libuv's connection: `fd`, `bytesRead`, `bytesWritten`, `writeQueueSize`), the symbol
-// 'owner_symbol' by which a handle names its socket, `socket._server` (of a connection that a net.Server took),
-// `socket._parent` (of a TLS socket: the one below), `socket._bytesDispatched`, `socket._destroy`, `socket.parser` (of an
-// HTTP/1 connection), `_readableState.ended`, `_writableState.ending`.
-// Seen on: Node.js 20, 22, 24, 26.
+// 'owner_symbol' by which a handle refers to its socket, `socket._server` (the net.Server that accepted the
+// connection), `socket._parent` (of a TLS socket: the underlying socket), `socket._bytesDispatched`, `socket._destroy`,
+// `socket.parser` (of an HTTP/1 connection), `_readableState.ended`, `_writableState.ending`. Seen on: Node.js 20, 22,
+// 24, 26.
 
 const net = require('node:net');
 
 /** @type {symbol | undefined} */
 let ownerSymbol;
 
-/** The socket over a connection's handle. @param {any} connection */
+/** The socket of a connection's handle. @param {any} connection */
 function socketOf(connection) {
   ownerSymbol ??= Object.getOwnPropertySymbols(connection).find((symbol) => symbol.description === 'owner_symbol');
   return ownerSymbol === undefined ? undefined : connection[ownerSymbol];
@@ -25,30 +25,29 @@ function descriptorOf(socket) {
   return socket._handle?.fd ?? -1;
 }
 
-/** Libuv's side of it; null when it is closed. @param {any} socket */
+/** Its libuv handle; null if it is closed. @param {any} socket */
 function connectionOf(socket) {
   return socket._handle;
 }
 
-/** The server that took the connection from the operating system. @param {any} socket */
+/** The server that accepted the TCP connection. @param {any} socket */
 function acceptorOf(socket) {
   return socket._server;
 }
 
-/** The HTTP/1 parser of a server's connection; one that has left HTTP behind has none. @param {any} socket */
+/** The HTTP/1 parser of a server's connection; none after an upgrade. @param {any} socket */
 function parserOf(socket) {
   return socket.parser;
 }
 
-/** The connection of the operating system that carries this socket. @param {any} socket */
+/** The TCP connection (or pipe) below this socket. @param {any} socket */
 function carrierOf(socket) {
   return socket._parent ?? socket;
 }
 
 /**
- * Bytes that a connection of the operating system has brought and taken. One that is over has kept its handle's figures;
- * what it was still to send is not in them. A connection that is no socket has none, and one whose handle went to another
- * process no longer.
+ * Bytes received and sent on a TCP connection. A closed connection keeps its handle's counts, without bytes that were
+ * not sent. A connection that is no socket, or whose handle was passed to another process, has no counts.
  *
  * @param {any} connection
  * @returns {{ read: number, written: number }}
@@ -60,7 +59,7 @@ function bytesOf(connection) {
     : { read: connection.bytesRead, written: connection._bytesDispatched };
 }
 
-/** Nothing was read that is not used, nothing written that is not sent, and neither end has closed. @param {any} socket */
+/** Whether everything read is consumed, everything written is sent, and neither end has closed. @param {any} socket */
 function isAtRest(socket) {
   const { _handle: handle, _readableState: reading, _writableState: writing } = socket;
   return (
@@ -75,12 +74,16 @@ function isAtRest(socket) {
   );
 }
 
-/** Everything that was written is in the kernel. @param {any} socket */
+/** Whether everything written is in the kernel. @param {any} socket */
 function isSent(socket) {
   return socket.writableLength === 0 && socket._handle.writeQueueSize === 0;
 }
 
-/** Calls back with each socket of this process that is destroyed, before Node lets go of it. @param {(socket: any) => void} destroyed */
+/**
+ * Calls back with each socket of this process that is destroyed, before Node releases its handle.
+ *
+ * @param {(socket: any) => void} destroyed
+ */
 function onSocketDestroy(destroyed) {
   const prototype = /** @type {any} */ (net.Socket.prototype);
   const { _destroy: destroy } = prototype;
@@ -90,10 +93,12 @@ function onSocketDestroy(destroyed) {
   };
 }
 
-/** Own properties that Node adds to an untouched socket by and by; the addresses when a program looks at them, as loggers do. */
+/**
+ * Own properties that Node adds to an untouched socket later; the addresses when a program reads them, as loggers do.
+ */
 const LATE_KEYS = new Set(['_httpMessage', '_peername', '_sockname', 'timeout']);
 
-/** What Node adds to its listeners for the time of a response. */
+/** The listener that Node adds during a response. */
 const RESPONSE_LISTENER = 'onServerResponseClose';
 
 module.exports = {

@@ -1,15 +1,14 @@
 // @ts-check
 'use strict';
 
-// What a standard stream does with what is written to it.
+// The writes of a standard stream.
 //
 // Relies on: `stream._write(chunk, encoding, callback)` and `stream._writev(chunks, callback)`, which `write` calls, and
 // `stream._handle.setBlocking(true)` of a pipe.
 // Seen on: Node.js 20, 22, 24, 26.
 
 /**
- * Changes what a stream writes, below its `write`, which is the program's: what it has put in its place sees what it
- * wrote.
+ * Changes what a stream writes, below its `write`: a `write` that the program has replaced sees the original text.
  *
  * @param {any} stream
  * @param {(chunk: any, encoding: any) => any} change
@@ -26,7 +25,7 @@ function changeChunks(stream, change) {
   };
 }
 
-/** From now on a pipe that is full holds the writer up. @param {any} stream */
+/** Makes writes to a full pipe block. @param {any} stream */
 function blockWhenFull(stream) {
   stream._handle?.setBlocking?.(true);
 }

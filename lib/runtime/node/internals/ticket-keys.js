@@ -1,12 +1,12 @@
 // @ts-check
 'use strict';
 
-// The keys of TLS session tickets, asked for at each ticket.
+// The ticket-key callback of TLS session tickets.
 //
 // Relies on: `server._sharedCreds.context` (OpenSSL's context of a tls.Server), `context.enableTicketKeyCallback()` and
-// `onticketkeycallback(name, iv, isNew)`, with the context as its receiver, which Node's tests use and its documents do
-// not name. What it answers: [0] there is no such ticket, [1] here is its key, [2] here it is and a new ticket is to be
-// made; then the HMAC key, the cipher's key and, for a new ticket, the key's name and an initialisation vector.
+// `onticketkeycallback(name, iv, isNew)`, with the context as its receiver, which Node's tests use and its
+// documentation does not mention. It returns [0]: unknown ticket, [1]: here is its key, [2]: here is its key, and issue
+// a new ticket; then the HMAC key, the cipher's key and, for a new ticket, the key's name and an initialisation vector.
 // Seen on: Node.js 20, 22, 24, 26.
 
 const tls = require('node:tls');
@@ -21,23 +21,23 @@ function contextOf(server) {
 }
 
 /**
- * `answer` is asked for the keys of the context's tickets from now on. False where the runtime cannot.
+ * Makes the context get its ticket keys from `answer`. False if the runtime does not support it.
  *
  * @param {any} context
  * @param {(this: any, name: Buffer, iv: Buffer, isNew: boolean) => any[]} answer the same for every context
  */
 function answerTicketKeys(context, answer) {
   if (typeof context.enableTicketKeyCallback !== 'function') return false;
-  // On what all contexts have in common: a connection may have come to the context of a name (SNI) by the time it gets
-  // its ticket.
+  // On the prototype of all contexts: a connection may have switched to the context of a name (SNI) before it gets its
+  // ticket.
   Object.getPrototypeOf(context).onticketkeycallback ??= answer;
   context.enableTicketKeyCallback();
   return true;
 }
 
 /**
- * Calls `made` with each TLS server that gets a context, `set` with each that is given ticket keys, and `read` before its
- * keys are read.
+ * Calls `made` with each TLS server that gets a context, `set` when a program sets a server's ticket keys, and `read`
+ * before they are read.
  *
  * @param {{ made(server: any): void, set(server: any, keys: any): void, read(server: any): void }} hooks
  */

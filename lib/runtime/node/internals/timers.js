@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// When a socket's timeout was last set off.
+// When a socket's timeout was last started.
 //
 // Relies on: the symbol 'timeout' of a socket, under which Node keeps its timer, and `timer._idleStart`, in milliseconds
 // of the clock of Node's timers (-1: it does not run).
@@ -15,7 +15,12 @@ function timerNow() {
   return now;
 }
 
-/** For how long a socket's timeout has been running, milliseconds. @param {any} socket @param {number} now as `timerNow` says */
+/**
+ * How long a socket's timeout has been running, milliseconds.
+ *
+ * @param {any} socket
+ * @param {number} now from `timerNow`
+ */
 function timeoutElapsed(socket, now) {
   const symbol = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'timeout');
   const timer = symbol === undefined ? null : socket[symbol];
