@@ -6,6 +6,7 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 
 function talking({ port, config }) {
@@ -28,15 +29,15 @@ async function serving(t, logging = {}, monitoring = {}) {
   const port = await freePort();
   const config = { monitoring: { port: 0, ...monitoring }, logging };
   const cluster = program(t, talking, { given: { port, config } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   const say = (...lines) => request(port, { path: `/?${new URLSearchParams(lines.map((line) => ['line', line]))}` });
   const logs = async (filter = {}) => {
-    const { status, body } = await request(Number(api), { path: `/cluster/logs?${new URLSearchParams(filter)}` });
+    const { status, body } = await request(api, { path: `/cluster/logs?${new URLSearchParams(filter)}` });
     return { status, ...JSON.parse(body) };
   };
   const setLevel = (body, headers = {}) =>
-    request(Number(api), {
+    request(api, {
       method: 'POST',
       path: '/cluster/log-level',
       headers: { 'content-type': 'application/json', ...headers },
@@ -66,7 +67,10 @@ test('/cluster/logs has the last lines, filtered, and each once for who asks aga
   assert.deepEqual(messages(await logs({ text: 'ANN' })), ['two']);
   assert.deepEqual(messages(await logs({ since: two.time, worker: three.worker, text: 'three' })), ['three']);
   const own = await logs({ worker: 'primary' });
-  assert.ok(messages(own).some((line) => /is running/.test(line)) && own.lines.every(({ worker }) => worker === null));
+  assert.ok(own.lines.some(({ fields }) => fields.event === 'cluster:starting'));
+  assert.ok(own.lines.every(({ msg }) => !['one', 'two', 'three'].includes(msg)));
+  const about = await logs({ worker: '0', text: 'worker:ready' });
+  assert.deepEqual(about.lines.map(({ worker, fields }) => [worker, fields.event]), [['0', 'worker:ready']]);
 });
 
 test('what comes most often is counted whatever numbers are in it', async (t) => {
@@ -89,7 +93,7 @@ test('a filter that is none is refused with what is allowed', async (t) => {
 test('lines that maxRate held back are counted', async (t) => {
   const { cluster, say, logs } = await serving(t, { maxRate: 5 });
   await say(...Array.from({ length: 200 }, () => 'again'));
-  await cluster.until(/maxRate allows/);
+  await cluster.event('log:dropped', { worker: /\d/ });
   const { dropped } = await logs();
   const written = [...cluster.raw.matchAll(/"again"/g)].length;
   assert.equal(written + dropped, 200);
@@ -104,36 +108,36 @@ test('/cluster/log-level makes drover louder, as a whole or in part, for who may
   }
   const { status, body } = await setLevel({ level: 'info', component: 'workers' }, authorization);
   assert.deepEqual([status, JSON.parse(body)], [200, { level: 'info', component: 'workers' }]);
-  await cluster.until(/The level of workers is info now/);
-  assert.doesNotMatch(cluster.raw, /Worker \d is ready/);
+  await cluster.event('log:level-changed', { component: 'workers', to: 'info' });
+  assert.deepEqual(cluster.events('worker:ready'), []);
   cluster.signal('SIGTERM');
-  await cluster.until(/Worker \d has stopped/);
+  await cluster.event('worker:exit', { reason: 'stopped' });
 });
 
 test('a level for the log as a whole is every component’s', async (t) => {
   const { cluster, setLevel } = await serving(t, { components: { workers: 'silent' } });
   assert.equal((await setLevel({ level: 'info' })).status, 200);
   cluster.signal('SIGTERM');
-  await cluster.until(/Worker \d has stopped/);
+  await cluster.event('worker:exit', { reason: 'stopped' });
 });
 
 test('a request that takes long is said, without its query', async (t) => {
   const { cluster, port, logs } = await serving(t, { slowRequests: 50, format: 'json' });
   await request(port, { path: '/slow?password=hunter2', headers: { 'x-request-id': 'client-1' } });
-  const [, worker] = await cluster.until(/Worker (\d) took \d+ ms for GET \/slow \(200\)/);
+  const line = await cluster.event('request:slow');
+  const { level, worker, method, path, statusCode, responseTime, requestId } = line;
   const found = await logs({ worker, text: 'took' });
   assert.deepEqual(found.lines.map(({ worker: whose, level }) => [whose, level]), [[worker, 'warn']]);
-  const line = JSON.parse(cluster.raw.split('\n').find((text) => text.includes(' took ')));
-  const { level, method, path, statusCode, requestId } = line;
   assert.deepEqual([level, method, path, statusCode, requestId], [40, 'GET', '/slow', 200, 'client-1']);
-  assert.ok(line.responseTime >= 50);
+  assert.ok(responseTime >= 50);
+  assert.match(line.msg, /^Worker \d took \d+ ms for GET \/slow \(200\)$/);
   assert.doesNotMatch(cluster.raw, /hunter2/);
 });
 
 test('once a minute the log tells how the cluster does', async (t) => {
   const { cluster } = await serving(t);
-  const [text] = await cluster.until(/^.*"msg":"Cluster health: 2\/2 workers alive, \d+MB"\}$/m, 90_000);
-  const { alive, wanted, workers, memory } = JSON.parse(text);
+  const { msg, alive, wanted, workers, memory } = await cluster.event('health:report', {}, { patience: 90_000 });
+  assert.match(msg, /^Cluster health: 2\/2 workers alive, \d+MB$/);
   assert.deepEqual([alive, wanted, workers.length], [2, 2, 2]);
   assert.ok(memory > 0 && workers.every(({ pid, restarts }) => pid > 0 && restarts === 0));
 });

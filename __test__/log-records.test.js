@@ -17,12 +17,12 @@ async function recordsOf(t, main, { config, env } = {}) {
   };
   const cluster = program(t, launcher, { given: { source: `(${main})()`, config }, env });
   await cluster.exit;
-  await cluster.until(/All workers are gone/);
+  await cluster.event('cluster:stopped');
   return cluster.raw
     .split('\n')
     .filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line))
-    .filter(({ worker }) => worker !== undefined);
+    .filter(({ worker, event }) => worker !== undefined && event === undefined);
 }
 
 const throwing = {
@@ -80,7 +80,7 @@ test('without the workers’ output in the log drover’s own line tells of an u
     new ClusterManager({ workers: 1, processManagement, monitoring: { port: false }, logging: { includeWorkerLogs: false } }).start().catch(() => {});
   };
   const cluster = program(t, launcher);
-  await cluster.until(/"msg":"Worker 0: Error: boom"/);
+  assert.equal((await cluster.event('worker:error', { worker: '0' })).msg, 'Worker 0: Error: boom');
   // Nothing of the marks is on the streams.
   await cluster.exit;
   // eslint-disable-next-line no-control-regex

@@ -2,8 +2,10 @@
 //! of the ClusterManager and (later) the metric; nobody logs beside it. No timestamps here: the loop that
 //! emits an event stamps it.
 
+use std::collections::BTreeMap;
+
 use serde::{Serialize, Serializer};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::component::Component;
 use crate::error::Error;
@@ -152,10 +154,94 @@ pub enum Event {
         message: String,
         #[serde(skip)]
         component: Component,
-        /// Members of the line beside its message.
+        /// What it tells of, for those who read the log with a program.
         #[serde(skip)]
-        members: Option<Value>,
+        subject: Option<Subject>,
     },
+}
+
+/// What a notice tells of: its name in the log (`event`), with the members of its line. Like the names of events these
+/// are for programs that read the log, and stay whatever the message says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all_fields = "camelCase")]
+pub enum Subject {
+    #[serde(rename = "cluster:starting")]
+    ClusterStarting { script: String, worker_count: u32 },
+    /// `port`: of the first TCP address.
+    #[serde(rename = "cluster:listening")]
+    ClusterListening { port: u16 },
+    #[serde(rename = "monitoring:listening")]
+    MonitoringListening { url: Option<String>, socket: Option<String> },
+    /// `command`: by the name of the method.
+    #[serde(rename = "command:done")]
+    CommandDone { command: &'static str, duration_ms: u64 },
+    #[serde(rename = "command:failed")]
+    CommandFailed { command: &'static str, duration_ms: u64 },
+    #[serde(rename = "worker:recovered")]
+    WorkerRecovered { worker: String, from: Recovery },
+    #[serde(rename = "worker:check-failed")]
+    WorkerCheckFailed { worker: String, failures: u32 },
+    /// Nobody in drover had asked for the stack that the message has.
+    #[serde(rename = "worker:stack")]
+    WorkerStack { worker: String },
+    /// `left`: what its event loop had, with how many there were of each.
+    #[serde(rename = "worker:lingered")]
+    WorkerLingered { worker: String, waited_ms: Option<u64>, left: BTreeMap<String, u32> },
+    /// `worker`: None is the primary.
+    #[serde(rename = "descriptors:short")]
+    DescriptorsShort { worker: Option<String> },
+    /// The first one; the metrics count them.
+    #[serde(rename = "connections:refused")]
+    ConnectionsRefused,
+    #[serde(rename = "address:uneven")]
+    AddressUneven { address: String, served_by: Vec<String>, missing_from: Vec<String> },
+    #[serde(rename = "address:regained")]
+    AddressRegained { address: String, after_ms: u64 },
+    #[serde(rename = "request:slow")]
+    RequestSlow {
+        worker: String,
+        method: String,
+        path: String,
+        /// 0: its connection ended first.
+        status_code: u16,
+        /// Milliseconds.
+        response_time: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+    },
+    /// `uptime`: seconds; `memory`: bytes.
+    #[serde(rename = "health:report")]
+    HealthReport { uptime: u64, alive: usize, wanted: usize, memory: u64, workers: Vec<Value> },
+    #[serde(rename = "diagnosis:taken")]
+    DiagnosisTaken { worker: String, diagnosis: &'static str, file: String, bytes: u64 },
+    #[serde(rename = "diagnosis:failed")]
+    DiagnosisFailed { worker: String, diagnosis: &'static str, reason: String },
+    #[serde(rename = "webhook:failed")]
+    WebhookFailed { reason: String },
+    /// `component`: None is the log as a whole.
+    #[serde(rename = "log:level-changed")]
+    LogLevelChanged { component: Option<&'static str>, to: String },
+    /// `worker`: None is drover itself.
+    #[serde(rename = "log:dropped")]
+    LogDropped { worker: Option<String>, lines: u64 },
+}
+
+impl Subject {
+    /// The members of its line.
+    pub fn members(&self) -> Value {
+        json!(self)
+    }
+}
+
+/// What a worker has recovered from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Recovery {
+    /// Its event loop was blocked.
+    Unresponsive,
+    HealthChecks,
+    /// It was ejected for its responses, and is on trial.
+    Ejection,
 }
 
 impl Event {
@@ -165,7 +251,16 @@ impl Event {
 
     /// A notice of one of drover's parts.
     pub fn about(component: Component, level: Level, message: impl Into<String>) -> Self {
-        Event::Notice { level, message: message.into(), component, members: None }
+        Event::Notice { level, message: message.into(), component, subject: None }
+    }
+
+    /// A notice with a name.
+    #[must_use]
+    pub fn with(mut self, named: Subject) -> Self {
+        if let Event::Notice { subject, .. } = &mut self {
+            *subject = Some(named);
+        }
+        self
     }
 
     /// The part of drover that says so.
@@ -190,12 +285,34 @@ impl Event {
         }
     }
 
-    /// What the line says besides its message.
+    /// What the line says besides its message: the event's name, the worker, and what else is short. A worker's process
+    /// is its `workerPid`, because `pid` is the primary's in each of drover's lines.
     pub fn members(&self) -> Option<Value> {
-        match self {
-            Event::Notice { members, .. } => members.clone(),
-            _ => None,
+        /// The message says it, or it is long.
+        const LEFT_OUT: [&str; 5] = ["message", "error", "stack", "details", "metrics"];
+        let members = match self {
+            Event::Notice { subject, .. } => return subject.as_ref().map(Subject::members),
+            Event::MetricsUpdated { .. } => json!(Event::MetricsUpdated { metrics: None }),
+            event => json!(event),
+        };
+        let Value::Object(members) = members else { return None };
+        let mut line = Map::new();
+        for (name, value) in members.into_iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())) {
+            let name = match name.as_str() {
+                "type" => "event".to_owned(),
+                "workerId" => "worker".to_owned(),
+                "pid" => "workerPid".to_owned(),
+                _ => name,
+            };
+            line.insert(name, value);
         }
+        if let Event::WorkerError { error, .. } = self {
+            // The program's own code, or drover's where it is drover's error.
+            let code = Some(&error.details["code"]).filter(|code| code.is_string()).cloned();
+            line.insert("errorName".to_owned(), error.details["name"].clone());
+            line.insert("errorCode".to_owned(), code.unwrap_or_else(|| json!(error.code)));
+        }
+        Some(line.into())
     }
 
     /// The line an operator reads, and how loud it is.
@@ -315,6 +432,7 @@ fn workers(count: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     #[test]
     fn signals_have_the_names_that_node_gives_them() {
@@ -332,6 +450,62 @@ mod tests {
         for (number, name) in names {
             assert_eq!(signal_name(number), name);
         }
+    }
+
+    #[test]
+    fn a_line_names_its_event_and_says_what_is_short() {
+        let worker_id = || "3".to_owned();
+        let exit = Exit { exit_code: None, signal: Some(9) };
+        let error =
+            Error::new(Code::WorkerStartupFailed, "no").with(json!({ "name": "TypeError", "stack": "at x" }));
+        for (event, members) in [
+            (
+                Event::WorkerExit {
+                    worker_id: worker_id(),
+                    pid: 7,
+                    exit,
+                    reason: ExitReason::Killed,
+                    hint: Some("why".into()),
+                },
+                json!({
+                    "event": "worker:exit", "worker": "3", "workerPid": 7, "exitCode": null, "signal": "SIGKILL",
+                    "reason": "killed",
+                }),
+            ),
+            (
+                Event::WorkerUnhealthy {
+                    worker_id: worker_id(),
+                    reason: "hung".into(),
+                    replaced: true,
+                    stack: Some("at x".into()),
+                },
+                json!({ "event": "worker:unhealthy", "worker": "3", "reason": "hung", "replaced": true }),
+            ),
+            (
+                Event::WorkerError { worker_id: worker_id(), error: error.clone(), reported: true },
+                json!({
+                    "event": "worker:error", "worker": "3", "errorName": "TypeError",
+                    "errorCode": "WORKER_STARTUP_FAILED",
+                }),
+            ),
+            (
+                Event::WorkerError {
+                    worker_id: worker_id(),
+                    error: error.and("code", "E_X".into()),
+                    reported: true,
+                },
+                json!({ "event": "worker:error", "worker": "3", "errorName": "TypeError", "errorCode": "E_X" }),
+            ),
+            (Event::MetricsUpdated { metrics: None }, json!({ "event": "metrics:updated" })),
+            (
+                Event::notice(Level::Info, "two")
+                    .with(Subject::DescriptorsShort { worker: Some(worker_id()) }),
+                json!({ "event": "descriptors:short", "worker": "3" }),
+            ),
+        ] {
+            assert_eq!(event.members(), Some(members));
+        }
+        assert_eq!(Event::notice(Level::Info, "unnamed").members(), None);
     }
 
     #[test]

@@ -44,7 +44,10 @@ impl Webhook {
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start(target: Target, complain: impl Fn(String) + Send + 'static) -> io::Result<Self> {
+    pub fn start(
+        target: Target,
+        complain: impl Fn(String, Option<String>) + Send + 'static,
+    ) -> io::Result<Self> {
         let (queue, messages) = sync_channel(MAX_WAITING);
         let (going_on, over) = channel();
         let client = Client::new()?;
@@ -74,7 +77,7 @@ struct Poster {
     target: Target,
     client: Client,
     over: Receiver<()>,
-    complain: Box<dyn Fn(String) + Send>,
+    complain: Box<dyn Fn(String, Option<String>) + Send>,
 }
 
 impl Poster {
@@ -92,13 +95,13 @@ impl Poster {
             }
             if let Err(Refused { why, .. }) = self.deliver(&message, left) {
                 let text = message["text"].as_str().unwrap_or_default();
-                (self.complain)(format!("errorHandling.reporting.webhook took no message ({why}): {text}"));
+                let text = format!("errorHandling.reporting.webhook took no message ({why}): {text}");
+                (self.complain)(text, Some(why));
             }
         }
         if lost > 0 {
-            (self.complain)(format!(
-                "{lost} messages for errorHandling.reporting.webhook were lost at the end"
-            ));
+            let text = format!("{lost} messages for errorHandling.reporting.webhook were lost at the end");
+            (self.complain)(text, None);
         }
     }
 

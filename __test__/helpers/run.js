@@ -5,6 +5,7 @@
 const { spawn } = require('node:child_process');
 const { randomUUID } = require('node:crypto');
 const fs = require('node:fs');
+const { isDeepStrictEqual } = require('node:util');
 const { setTimeout: wait } = require('node:timers/promises');
 
 /** Milliseconds that a test waits for what should happen soon, on a busy machine. */
@@ -62,6 +63,15 @@ function written(line) {
   return { stream: 'stdout', text: line };
 }
 
+/** How a line of drover's own begins that tells of an event: a worker's has its `worker` there, or begins as its logger wrote it. */
+const EVENT = /^\{"level":\d+,"time":\d+,"pid":\d+,"hostname":"[^"]*","env":"[^"]*","event":"/;
+
+/** Whether a record has these members; a pattern stands for the texts that it fits. */
+const hasMembers = (record, members) =>
+  Object.entries(members).every(([name, wanted]) =>
+    wanted instanceof RegExp ? wanted.test(record[name]) : isDeepStrictEqual(record[name], wanted),
+  );
+
 class Program {
   #child;
   #mark = randomUUID();
@@ -72,6 +82,9 @@ class Program {
   #read = { stdout: '', stderr: '' };
   /** A line of standard output whose end has not come. */
   #begun = '';
+
+  /** What drover's own lines have told of. */
+  #events = [];
 
   /** Standard output as it came. */
   raw = '';
@@ -129,6 +142,7 @@ class Program {
     const lines = (this.#begun + text).split('\n');
     this.#begun = lines.pop();
     for (const line of lines) {
+      if (EVENT.test(line)) this.#events.push(JSON.parse(line));
       const { stream, text: said } = written(line);
       this.#read[stream] += `${said}\n`;
     }
@@ -150,7 +164,7 @@ class Program {
 
   /** Resolves to the match once the output has it; rejects with the output when it ends or time is up before. */
   until(pattern, patience = PATIENCE) {
-    return this.#await((text) => text.match(pattern), `${pattern}`, patience);
+    return this.#await(() => this.#find((text) => text.match(pattern)), `${pattern}`, patience);
   }
 
   /**
@@ -163,7 +177,40 @@ class Program {
       const matches = [...text.matchAll(all)];
       return matches.length >= count ? matches : null;
     };
-    return this.#await(find, `${count} times ${pattern}`, patience);
+    return this.#await(() => this.#find(find), `${count} times ${pattern}`, patience);
+  }
+
+  #find(find) {
+    return find(this.stdout) ?? find(this.stderr);
+  }
+
+  /** How many events the log has told of so far: what comes later is `since` that. */
+  get mark() {
+    return this.#events.length;
+  }
+
+  /**
+   * Records of the log, in JSON, that tell of an event, with these members (a value, or a pattern for a text); `since` a
+   * mark. What they are called is in docs/logging.md.
+   */
+  events(name, members = {}, { since = 0 } = {}) {
+    return this.#events.slice(since).filter((record) => record.event === name && hasMembers(record, members));
+  }
+
+  /** Resolves to the first such record, and rejects as `until` does. Options: since, patience. */
+  async event(name, members = {}, options = {}) {
+    const [record] = await this.eventMany(1, name, members, options);
+    return record;
+  }
+
+  /** Resolves to the records once the log has so many. */
+  eventMany(count, name, members = {}, { since = 0, patience = PATIENCE } = {}) {
+    const find = () => {
+      const records = this.events(name, members, { since });
+      return records.length >= count ? records : null;
+    };
+    const conditions = Object.entries(members).map(([member, wanted]) => `${member}: ${wanted}`);
+    return this.#await(find, `${count} times ${[name, ...conditions].join(', ')}`, patience);
   }
 
   #await(find, what, patience) {
@@ -175,7 +222,7 @@ class Program {
       };
       const fail = (why) => settle(reject, new Error(`${why} without ${what}. Its output:\n${this.output}`));
       const check = () => {
-        const found = find(this.stdout) ?? find(this.stderr);
+        const found = find();
         if (found) settle(resolve, found);
         else if (this.#silent) fail('The program ended');
       };

@@ -76,7 +76,7 @@ impl AcceptLoop {
             }
             if let Err(errno) = self.router.poller().wait(&mut events, self.timeout(), &mut tokens) {
                 let text = format!("The accept thread cannot wait for connections: {errno}");
-                return self.router.report(Report::Notice(Level::Error, text));
+                return self.router.report(Report::notice(Level::Error, text));
             }
             let now = self.clock.elapsed();
             // Who waits longest goes first.

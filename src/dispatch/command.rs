@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use crate::event::Level;
+use crate::component::Component;
+use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::Page;
 use crate::model::WorkerId;
@@ -129,7 +130,8 @@ impl Command {
 /// What the accept thread tells the primary's loop.
 #[derive(Debug)]
 pub enum Report {
-    Notice(Level, String),
+    /// For the log.
+    Notice(Event),
     /// The first TCP group is open on this port.
     Port(u16),
     Unresponsive {
@@ -156,4 +158,16 @@ pub enum Report {
     WarmedUp {
         worker: WorkerId,
     },
+}
+
+impl Report {
+    /// A line for the log.
+    pub fn notice(level: Level, text: impl Into<String>) -> Self {
+        Report::Notice(Event::about(Component::Dispatch, level, text))
+    }
+
+    /// A line for the log that has a name there.
+    pub fn named(level: Level, text: impl Into<String>, subject: Subject) -> Self {
+        Report::Notice(Event::about(Component::Dispatch, level, text).with(subject))
+    }
 }

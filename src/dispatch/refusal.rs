@@ -13,7 +13,7 @@ use super::command::Report;
 use super::connection::Connection;
 use super::poller::Poller;
 use super::settings::Fallback;
-use crate::event::Level;
+use crate::event::{Level, Subject};
 
 /// Bytes that are read and thrown away from a client that was answered.
 const MAX_DRAINED: usize = 1 << 20;
@@ -49,7 +49,7 @@ impl Refusals {
         let text = "Connections are being refused: no worker could take them in time. The count is in \
                     the cluster's statistics.";
         let first = !std::mem::replace(&mut self.logged, true);
-        first.then(|| Report::Notice(Level::Warn, text.to_owned()))
+        first.then(|| Report::named(Level::Warn, text, Subject::ConnectionsRefused))
     }
 
     /// Turns the connection away: 503 where a plain HTTP server stands, a close elsewhere.

@@ -290,7 +290,7 @@ impl Router {
             self.count_refused(taken.lost as u64);
             let text =
                 format!("{} connections were lost: the primary has no file descriptor left", taken.lost);
-            self.report(Report::Notice(Level::Error, text));
+            self.report(Report::notice(Level::Error, text));
         }
         taken.connections.into_iter().for_each(|connection| self.place(connection, now));
     }
@@ -588,7 +588,7 @@ impl Router {
         if let Err(errno) = self.poller.add_handoffs(channel.channel(), channel.id()) {
             let slot = channel.id().slot;
             let text = format!("Connections of worker {slot} cannot be handed over: {errno}");
-            self.report(Report::Notice(Level::Warn, text));
+            self.report(Report::notice(Level::Warn, text));
         }
         self.workers.join(channel);
     }

@@ -27,7 +27,7 @@ use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde_json::Value;
 
 use crate::component::Component;
-use crate::event::Level;
+use crate::event::{Level, Subject};
 use crate::sys::local_time::now_ms;
 
 pub use files::Rotation;
@@ -103,8 +103,10 @@ impl Logs {
         if let Some(inbox) = &self.inbox {
             let whose = component.map_or("the log", Component::name);
             let text = format!("The level of {whose} is {name} now");
+            let subject =
+                Subject::LogLevelChanged { component: component.map(Component::name), to: name.to_owned() };
             let time = now_ms();
-            inbox.say(Own { level: Level::Info, text, members: None, time });
+            inbox.say(Own { level: Level::Info, text, members: Some(subject.members()), time });
         }
         true
     }
@@ -186,12 +188,19 @@ impl Log {
         self.format == Format::Pretty
     }
 
-    /// A line of drover's own; never waits.
-    pub fn say(&self, component: Component, level: Level, text: String, members: Option<Value>, now_ms: u64) {
+    /// A line of drover's own; never waits. `members` is asked only when the line is written.
+    pub fn say(
+        &self,
+        component: Component,
+        level: Level,
+        text: String,
+        members: impl FnOnce() -> Option<Value>,
+        now_ms: u64,
+    ) {
         if let Some(inbox) = &self.inbox
             && self.levels.allows(component, level)
         {
-            inbox.say(Own { level, text, members, time: now_ms });
+            inbox.say(Own { level, text, members: members(), time: now_ms });
         }
     }
 

@@ -268,6 +268,7 @@ fn pino_level(level: Level) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tail::{Filter, Whose};
     use super::*;
     use serde_json::json;
 
@@ -299,6 +300,23 @@ mod tests {
             "env": "production", "workers": 2, "msg": "hello",
         });
         assert_eq!(serde_json::from_slice::<Value>(&into).unwrap(), expected);
+    }
+
+    #[test]
+    fn drovers_line_about_a_worker_is_found_by_it_and_among_drovers_own() {
+        let members = Some(json!({ "event": "worker:stopped", "worker": "2" }));
+        let line = Own { level: Level::Info, text: "gone".into(), members, time: 1000 };
+        for format in [Format::Json, Format::Pretty] {
+            let (mut into, mut tail) = (Vec::new(), Tail::default());
+            renderer(format).own(&line, &mut into, &mut tail);
+            let found = |whose| {
+                let filter = Filter { whose: Some(whose), limit: 10, ..Filter::default() };
+                tail.find(&filter).lines.len()
+            };
+            assert_eq!((found(Whose::Worker(2)), found(Whose::Drover), found(Whose::Worker(1))), (1, 1, 0));
+            let is_shown = String::from_utf8(into).unwrap().contains("worker:stopped");
+            assert_eq!(is_shown, format == Format::Json);
+        }
     }
 
     #[test]

@@ -22,7 +22,7 @@ use super::render::{Own, Renderer, Source};
 use super::split::{MAX_LENGTH, Splitter};
 use super::tail::Tail;
 use crate::component::Component;
-use crate::event::Level;
+use crate::event::{Level, Subject};
 use crate::sys::local_time::now_ms;
 
 /// Of one pipe so much is read before others have their turn: all that lay in it when drover's own lines were said.
@@ -89,7 +89,7 @@ impl Writer {
             own.iter().for_each(|line| self.own(line));
             if lost > 0 {
                 let text = format!("Nobody read the output: {lost} of drover's own lines were dropped");
-                self.say(Level::Warn, text);
+                self.say_of(Level::Warn, text, Some(Subject::LogDropped { worker: None, lines: lost }));
             }
             self.report_dropped();
             self.hand_over();
@@ -232,8 +232,13 @@ impl Writer {
 
     /// A line about the log itself.
     fn say(&mut self, level: Level, text: String) {
+        self.say_of(level, text, None);
+    }
+
+    fn say_of(&mut self, level: Level, text: String, subject: Option<Subject>) {
         if self.parts.levels.allows(Component::Log, level) {
-            self.own(&Own { level, text, members: None, time: now_ms() });
+            let members = subject.as_ref().map(Subject::members);
+            self.own(&Own { level, text, members, time: now_ms() });
         }
     }
 
@@ -248,10 +253,10 @@ impl Writer {
     }
 
     fn say_dropped(&mut self, slot: u16, dropped: u64) {
-        self.say(
-            Level::Warn,
-            format!("Worker {slot} wrote more than logging.maxRate allows: {dropped} lines were dropped"),
-        );
+        let text =
+            format!("Worker {slot} wrote more than logging.maxRate allows: {dropped} lines were dropped");
+        let subject = Subject::LogDropped { worker: Some(slot.to_string()), lines: dropped };
+        self.say_of(Level::Warn, text, Some(subject));
     }
 
     /// Gives the lines to the output.

@@ -31,7 +31,7 @@ use crate::component::Component;
 use crate::config::sections::process::Ready;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
 use crate::error::{Code, Error, Result};
-use crate::event::{Event, Exit, Level};
+use crate::event::{Event, Exit, Level, Recovery, Subject};
 use crate::health::ejection::State;
 use crate::health::probe;
 use crate::ipc::control::{Drain, Protocol, ToPrimary, ToWorker};
@@ -50,7 +50,7 @@ pub struct Cluster {
     policy: Policy,
     ready: Ready,
     /// Said when the workers are started.
-    first_lines: Vec<(Level, String)>,
+    first_lines: Vec<Event>,
     clock: Instant,
     memory: SharedMemory,
     log: Arc<Log>,
@@ -299,9 +299,8 @@ impl Cluster {
             return self.done(id, Err(error));
         }
         self.lifecycle.start(id);
-        for (level, line) in mem::take(&mut self.first_lines) {
-            self.emit(Event::notice(level, line));
-        }
+        let first_lines = mem::take(&mut self.first_lines);
+        self.emit_all(first_lines);
         self.advance(Fact::Start);
     }
 
@@ -660,7 +659,9 @@ impl Cluster {
                     "Worker {worker} is short of file descriptors: it takes fewer connections. Raise the limit of \
                      open files (ulimit -n)."
                 );
-                self.hint(Level::Warn, text);
+                let subject = Subject::DescriptorsShort { worker: Some(worker.to_string()) };
+                let hint = Event::notice(Level::Warn, text).with(subject);
+                self.publisher.hint(hint, &self.workers, self.moment());
             }
             ToPrimary::FdRelief => self.dispatcher.fd_pressure(worker, false),
             ToPrimary::Ready => self.on_ready(worker),
@@ -678,7 +679,7 @@ impl Cluster {
                 self.hint(if warns { Level::Warn } else { Level::Info }, text);
             }
             ToPrimary::Lingered { left, waited_ms } => {
-                self.emit(report::lingered(worker.slot, &left, waited_ms));
+                self.emit(report::lingered(worker.slot, left, waited_ms));
             }
             ToPrimary::Failed { error, reported } => {
                 self.advance(Fact::Failed { worker, error: report::worker_error(error), reported });
@@ -730,10 +731,11 @@ impl Cluster {
 
     fn reported(&mut self, report: Report) {
         match report {
-            Report::Notice(level, text) => self.emit(Event::about(Component::Dispatch, level, text)),
+            Report::Notice(event) => self.emit(event),
             Report::Port(port) => {
                 let text = format!("Listening on port {port}");
-                self.emit(Event::about(Component::Dispatch, Level::Info, text));
+                let subject = Subject::ClusterListening { port };
+                self.emit(Event::about(Component::Dispatch, Level::Info, text).with(subject));
             }
             Report::Unresponsive { slot } => self.unresponsive.begin(slot, self.clock.elapsed()),
             Report::Recovered { slot } => self.recovered(slot),
@@ -746,8 +748,10 @@ impl Cluster {
                 self.emit(Event::Alert { severity: Level::Error, message });
             }
             Report::Regained { address, after } => {
-                let text = format!("{address} is served again, after {} ms", after.as_millis());
-                self.emit(Event::about(Component::Dispatch, Level::Info, text));
+                let after_ms = after.as_millis() as u64;
+                let text = format!("{address} is served again, after {after_ms} ms");
+                let subject = Subject::AddressRegained { address, after_ms };
+                self.emit(Event::about(Component::Dispatch, Level::Info, text).with(subject));
             }
         }
     }
@@ -758,7 +762,8 @@ impl Cluster {
         self.publish_condition();
         if was_reported {
             let text = format!("Worker {slot} takes connections again");
-            self.emit(Event::about(Component::Health, Level::Info, text));
+            let subject = Subject::WorkerRecovered { worker: slot.to_string(), from: Recovery::Unresponsive };
+            self.emit(Event::about(Component::Health, Level::Info, text).with(subject));
         }
     }
 
@@ -779,9 +784,7 @@ impl Cluster {
             self.emit(Event::notice(Level::Error, error.message.clone()));
         }
         let Some(Ended { asker, line }) = self.commands.end(id, &result) else { return };
-        if let Some((level, line)) = line {
-            self.emit(Event::notice(level, line));
-        }
+        self.emit_all(line);
         self.answer(asker, result);
     }
 
@@ -821,7 +824,7 @@ impl Cluster {
 
     /// Says something once in the life of the cluster.
     fn hint(&mut self, level: Level, text: String) {
-        self.publisher.hint(level, text, &self.workers, self.moment());
+        self.publisher.hint(Event::notice(level, text), &self.workers, self.moment());
     }
 
     fn done(&self, id: u32, result: Result<Value>) {

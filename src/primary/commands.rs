@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::inputs::Asker;
 use crate::error::{Code, Error, Result};
-use crate::event::Level;
+use crate::event::{Event, Level, Subject};
 use crate::model::{Command, Scale};
 use crate::supervisor::Fact;
 
@@ -25,7 +25,7 @@ pub(super) struct Commands {
 pub(super) struct Ended {
     pub asker: Asker,
     /// What the log says of it.
-    pub line: Option<(Level, String)>,
+    pub line: Option<Event>,
 }
 
 impl Commands {
@@ -54,12 +54,17 @@ impl Commands {
 }
 
 /// What the log says. A command that could not even begin concerns its asker alone.
-fn line(verb: &str, took: Duration, result: &Result<Vec<u16>>) -> Option<(Level, String)> {
-    let seconds = took.as_secs_f64();
+fn line(command: &'static str, took: Duration, result: &Result<Vec<u16>>) -> Option<Event> {
+    let (seconds, duration_ms) = (took.as_secs_f64(), took.as_millis() as u64);
     match result {
-        Ok(_) => Some((Level::Info, format!("{verb}: done in {seconds:.1} s"))),
+        Ok(_) => {
+            let subject = Subject::CommandDone { command, duration_ms };
+            Some(Event::notice(Level::Info, format!("{command}: done in {seconds:.1} s")).with(subject))
+        }
         Err(Error { code: Code::WorkerStartupFailed, message, .. }) => {
-            Some((Level::Error, format!("{verb}: ended after {seconds:.1} s. {message}")))
+            let text = format!("{command}: ended after {seconds:.1} s. {message}");
+            let subject = Subject::CommandFailed { command, duration_ms };
+            Some(Event::notice(Level::Error, text).with(subject))
         }
         Err(_) => None,
     }

@@ -18,7 +18,7 @@ use crate::config::sections::process::Ready;
 use crate::config::{Config, Loaded, Secret};
 use crate::dispatch::{Affinity, Fallback, Settings};
 use crate::error::{Code, Error, Result};
-use crate::event::Level;
+use crate::event::{Event, Level, Subject};
 use crate::health::{ejection, verdict};
 use crate::ipc::control::Messages;
 use crate::ipc::crypto::{KEY, Key};
@@ -376,14 +376,16 @@ fn cookie_attributes(balancing: &LoadBalancing) -> String {
     attributes
 }
 
-fn first_lines(loaded: &Loaded, launch: &Launch) -> Vec<(Level, String)> {
+fn first_lines(loaded: &Loaded, launch: &Launch) -> Vec<Event> {
     let (pid, workers, script) = (std::process::id(), loaded.worker_count, launch.script_name());
-    let mut lines = vec![(Level::Info, format!("Primary {pid} is running {script} in {workers} workers"))];
+    let text = format!("Primary {pid} is running {script} in {workers} workers");
+    let subject = Subject::ClusterStarting { script: script.to_string(), worker_count: u32::from(workers) };
+    let mut lines = vec![Event::notice(Level::Info, text).with(subject)];
     let changed: Vec<String> =
         loaded.sources.iter().map(|source| format!("{} ({})", source.path, source.variable)).collect();
     if !changed.is_empty() {
-        lines.push((Level::Info, format!("The environment set {}", changed.join(", "))));
+        lines.push(Event::notice(Level::Info, format!("The environment set {}", changed.join(", "))));
     }
-    lines.extend(loaded.notes.iter().map(|note| (Level::Warn, note.clone())));
+    lines.extend(loaded.notes.iter().map(|note| Event::notice(Level::Warn, note.clone())));
     lines
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::effects::{Effect, Effects};
 use crate::admin::diagnostics::timeout_of;
 use crate::admin::{Refused, Taken, private};
-use crate::event::{Event, Level};
+use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{Diagnose, Diagnosis, ToWorker};
 use crate::model::WorkerId;
 use crate::sys::local_time::now_ms;
@@ -96,23 +96,26 @@ impl Diagnoses {
     fn settle(&mut self, worker: WorkerId, result: Result<u64, String>) -> Option<Effect> {
         let UnderWay { what, file, answer, .. } = self.under_way.remove(&worker)?;
         let (file, slot) = (file.to_string_lossy().into_owned(), worker.slot);
-        let what = match what {
-            Diagnosis::HeapSnapshot => "heap snapshot",
-            Diagnosis::CpuProfile { .. } => "CPU profile",
+        let (what, diagnosis) = match what {
+            Diagnosis::HeapSnapshot => ("heap snapshot", "heap-snapshot"),
+            Diagnosis::CpuProfile { .. } => ("CPU profile", "cpu-profile"),
         };
-        let (level, line, published) = match result {
+        let worker = slot.to_string();
+        let (event, published) = match result {
             Ok(bytes) => {
                 let line = format!("The {what} of worker {slot} is in {file} ({bytes} bytes)");
-                (Level::Info, line, Ok(Taken { file, bytes }))
+                let subject = Subject::DiagnosisTaken { worker, diagnosis, file: file.clone(), bytes };
+                (Event::notice(Level::Info, line).with(subject), Ok(Taken { file, bytes }))
             }
-            Err(why) => {
-                let line = format!("There is no {what} of worker {slot}: {why}");
-                (Level::Warn, line.clone(), Err(Refused::Failed(line)))
+            Err(reason) => {
+                let line = format!("There is no {what} of worker {slot}: {reason}");
+                let subject = Subject::DiagnosisFailed { worker, diagnosis, reason };
+                (Event::notice(Level::Warn, line.clone()).with(subject), Err(Refused::Failed(line)))
             }
         };
         // Who asked may have left; the line says where it is.
         let _ = answer.send(published);
-        Some(Effect::Emit(Event::notice(level, line)))
+        Some(Effect::Emit(event))
     }
 }
 

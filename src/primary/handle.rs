@@ -150,12 +150,12 @@ impl Primary {
 
     /// A warning of the program's side for the log.
     pub fn warn(&self, text: String) {
-        self.send(Input::Dispatch(Report::Notice(Level::Warn, text)));
+        self.send(Input::Dispatch(Report::notice(Level::Warn, text)));
     }
 
     /// A line of the program's side for the log.
     pub fn note(&self, text: String) {
-        self.send(Input::Dispatch(Report::Notice(Level::Info, text)));
+        self.send(Input::Dispatch(Report::notice(Level::Info, text)));
     }
 
     /// The process got a signal to stop.

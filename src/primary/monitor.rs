@@ -21,7 +21,7 @@ use crate::component::Component;
 use crate::config::is_loopback;
 use crate::dispatch::Report;
 use crate::error::{Error, Result};
-use crate::event::{Event, Level};
+use crate::event::{Event, Level, Subject};
 use crate::log::Logs;
 use crate::metrics::memory::SharedMemory;
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
@@ -123,7 +123,7 @@ impl Monitor {
                 let over = |place: &str, served: io::Result<()>| {
                     if let Err(error) = served {
                         let text = format!("The monitoring API is not served on its {place}: {error}");
-                        let _ = complain.send(Input::Dispatch(Report::Notice(Level::Error, text)));
+                        let _ = complain.send(Input::Dispatch(Report::notice(Level::Error, text)));
                     }
                 };
                 let port = async {
@@ -227,7 +227,7 @@ impl Monitoring {
                 return events;
             }
         }
-        events.extend(places_of(watching, address.map(|address| address.port()), &places));
+        events.extend(places_of(watching, address.map(|address| address.port()), places));
         events
     }
 
@@ -260,7 +260,7 @@ fn open_socket(watching: &Watching, events: &mut Vec<Event>) -> Option<(Socket, 
 }
 
 /// Where the API is.
-fn places_of(watching: &Watching, bound: Option<u16>, places: &[Option<String>]) -> Vec<Event> {
+fn places_of(watching: &Watching, bound: Option<u16>, places: [Option<String>; 2]) -> Vec<Event> {
     let mut events = Vec::new();
     if let (Some(port), Some(bound)) = (watching.port, bound)
         && port != 0
@@ -274,9 +274,11 @@ fn places_of(watching: &Watching, bound: Option<u16>, places: &[Option<String>])
         let text = format!("Port {port} is taken{by}: the monitoring API is on the next free one");
         events.push(notice(Level::Info, text));
     }
-    let places: Vec<&str> = places.iter().flatten().map(String::as_str).collect();
+    let [url, socket] = places;
+    let places: Vec<&str> = [&url, &socket].into_iter().flatten().map(String::as_str).collect();
     if !places.is_empty() {
-        events.push(notice(Level::Info, format!("Monitoring API on {}", places.join(" and "))));
+        let text = format!("Monitoring API on {}", places.join(" and "));
+        events.push(notice(Level::Info, text).with(Subject::MonitoringListening { url, socket }));
     }
     events
 }

@@ -16,7 +16,7 @@ use super::workers::Workers;
 use crate::component::Component;
 use crate::error_groups::Occurrence;
 use crate::error_groups::throttle::{NotificationThrottle, body};
-use crate::event::{Event, Level};
+use crate::event::{Event, Level, Subject};
 use crate::ipc::control::ToWorker;
 use crate::log::{Log, Logs};
 use crate::metrics::layout::header;
@@ -61,12 +61,15 @@ impl Publisher {
     ) -> Self {
         // Not by way of the loop, which has ended when the last messages are tried.
         let complaints = log.clone();
-        let complain = move |text| complaints.say(Component::Monitoring, Level::Warn, text, None, now_ms());
+        let complain = move |text, reason: Option<String>| {
+            let members = || reason.map(|reason| Subject::WebhookFailed { reason }.members());
+            complaints.say(Component::Monitoring, Level::Warn, text, members, now_ms());
+        };
         let target = reporting.webhook.clone();
         let notifications = target.and_then(|target| match Webhook::start(target, complain.clone()) {
             Ok(webhook) => Some((NotificationThrottle::new(reporting.least), webhook)),
             Err(error) => {
-                complain(format!("errorHandling.reporting.webhook gets no messages: {error}"));
+                complain(format!("errorHandling.reporting.webhook gets no messages: {error}"), None);
                 None
             }
         });
@@ -104,7 +107,7 @@ impl Publisher {
         }
         let timestamp = now_ms();
         let (level, line) = event.line();
-        self.log.say(event.component(), level, line, event.members(), timestamp);
+        self.log.say(event.component(), level, line, || event.members(), timestamp);
         if let Some(occurrence) = Occurrence::of(&event) {
             self.record(&occurrence, moment);
         }
@@ -129,16 +132,16 @@ impl Publisher {
         let message = body(&report, &self.sender.hostname, &self.sender.script);
         if !webhook.post(message) {
             let text = "Too many messages wait for errorHandling.reporting.webhook: one is lost".to_owned();
-            self.log.say(Component::Monitoring, Level::Warn, text, None, timestamp);
+            self.log.say(Component::Monitoring, Level::Warn, text, || None, timestamp);
         }
     }
 
     /// Says something once in the life of the cluster.
-    pub fn hint(&mut self, level: Level, text: String, workers: &Workers, moment: Moment) {
-        if self.hinted.len() == MAX_HINTS || !self.hinted.insert(text.clone()) {
+    pub fn hint(&mut self, hint: Event, workers: &Workers, moment: Moment) {
+        if self.hinted.len() == MAX_HINTS || !self.hinted.insert(hint.line().1) {
             return;
         }
-        self.emit(Event::notice(level, text), workers, moment);
+        self.emit(hint, workers, moment);
         if self.hinted.len() == MAX_HINTS {
             let text = "There were so many different hints like this one that no further ones are written. What is \
                         refused among messages stands in security.auditLog.";

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::component::Component;
 use crate::error::{Code, Error};
-use crate::event::{Event, Level};
+use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
@@ -19,17 +19,20 @@ use crate::sys::local_time::now_ms;
 const MIB: f64 = 1024.0 * 1024.0;
 
 struct Report {
+    /// Seconds.
+    uptime: u64,
     alive: usize,
     wanted: usize,
-    line: String,
-    members: Value,
+    /// Bytes.
+    memory: u64,
+    /// As JSON has them; their `uptime` is in seconds.
+    workers: Vec<Value>,
 }
 
 impl Report {
     /// `wanted`: how many workers there should be.
     fn of(memory: &SharedMemory, wanted: usize, now_ms: u64) -> Self {
         let metrics = view::figures(memory, now_ms);
-        let alive = metrics.active_workers;
         let row = |worker: &WorkerInfo| {
             json!({
                 "id": worker.id,
@@ -39,25 +42,33 @@ impl Report {
                 "restarts": worker.restarts,
             })
         };
-        let rows: Vec<Value> = metrics.workers.iter().map(row).collect();
-        let (uptime, bytes) = (metrics.uptime / 1000, metrics.memory_usage);
-        let megabytes = (bytes as f64 / MIB).round();
-        let line = format!("Cluster health: {alive}/{wanted} workers alive, {megabytes}MB");
-        let members =
-            json!({ "uptime": uptime, "alive": alive, "wanted": wanted, "memory": bytes, "workers": rows });
-        Self { alive, wanted, line, members }
+        Self {
+            uptime: metrics.uptime / 1000,
+            alive: metrics.active_workers,
+            wanted,
+            memory: metrics.memory_usage,
+            workers: metrics.workers.iter().map(row).collect(),
+        }
+    }
+
+    fn megabytes(&self) -> f64 {
+        (self.memory as f64 / MIB).round()
+    }
+
+    fn line(&self) -> String {
+        let Self { alive, wanted, .. } = self;
+        format!("Cluster health: {alive}/{wanted} workers alive, {}MB", self.megabytes())
     }
 
     /// For people: seconds and megabytes.
     fn table(&self) -> String {
-        let Self { members, alive, wanted, .. } = self;
-        let megabytes = (members["memory"].as_f64().unwrap_or(0.0) / MIB).round();
+        let Self { uptime, alive, wanted, workers, .. } = self;
         let mut table = format!(
-            "Cluster Health Report:\n   Primary PID: {}\n   Uptime: {}s\n   Workers: {alive}/{wanted} alive\n   Memory: {megabytes}MB",
+            "Cluster Health Report:\n   Primary PID: {}\n   Uptime: {uptime}s\n   Workers: {alive}/{wanted} alive\n   Memory: {}MB",
             std::process::id(),
-            members["uptime"],
+            self.megabytes(),
         );
-        for worker in members["workers"].as_array().into_iter().flatten() {
+        for worker in workers {
             let text = |name: &str| worker[name].as_str().unwrap_or("?").to_owned();
             // Writing into a text cannot fail.
             let _ = match worker["pid"].as_u64() {
@@ -84,11 +95,10 @@ impl Report {
 /// Once a minute. `wanted`: how many workers there should be; `is_pretty`: the log is read by people.
 pub(super) fn health_report(memory: &SharedMemory, wanted: u16, is_pretty: bool) -> Vec<Event> {
     let report = Report::of(memory, usize::from(wanted), now_ms());
-    let (message, members) =
-        if is_pretty { (report.table(), None) } else { (report.line.clone(), Some(report.members.clone())) };
-    let mut events =
-        vec![Event::Notice { level: Level::Info, message, component: Component::Health, members }];
-    let Report { alive, wanted, .. } = report;
+    let message = if is_pretty { report.table() } else { report.line() };
+    let Report { uptime, alive, wanted, memory, workers } = report;
+    let subject = Subject::HealthReport { uptime, alive, wanted, memory, workers };
+    let mut events = vec![Event::about(Component::Health, Level::Info, message).with(subject)];
     if alive * 2 < wanted {
         let text = format!("Less than half of the workers are alive: {alive} of {wanted}");
         events.push(Event::about(Component::Health, Level::Warn, text));
@@ -121,15 +131,11 @@ pub(super) fn slow_request(worker: WorkerId, slow: SlowRequest) -> Event {
         }
     };
     let message = format!("Worker {worker} took {ms} ms for {method} {path} ({outcome}){more}");
-    let mut members = json!({
-        "worker": worker, "method": method, "path": path, "statusCode": status, "responseTime": ms,
-    });
-    if let Some(id) = request_id {
-        members["requestId"] = id.into();
-    }
     // Who waits for long polls gives up as it likes.
     let level = if status == 0 { Level::Debug } else { Level::Warn };
-    Event::Notice { level, message, component: Component::Requests, members: Some(members) }
+    let subject =
+        Subject::RequestSlow { worker, method, path, status_code: status, response_time: ms, request_id };
+    Event::about(Component::Requests, level, message).with(subject)
 }
 
 /// Rejections that nobody handled.
@@ -144,15 +150,16 @@ pub(super) fn rejections(slot: u16, error: WorkerError, suppressed: u64) -> Vec<
 }
 
 /// A worker that drains exits although its event loop is not empty.
-pub(super) fn lingered(slot: u16, left: &BTreeMap<String, u32>, waited_ms: Option<u64>) -> Event {
+pub(super) fn lingered(slot: u16, left: BTreeMap<String, u32>, waited_ms: Option<u64>) -> Event {
     let after = match waited_ms {
         Some(ms) => format!("{ms} ms after it had nothing left to do (processManagement.lingerTimeout)"),
         None => "because its time is up".to_owned(),
     };
-    let left: Vec<String> = left.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    let kinds: Vec<String> = left.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let text =
-        format!("Worker {slot} exits {after}, although its event loop is not empty: {}", left.join(", "));
-    Event::about(Component::Workers, Level::Info, text)
+        format!("Worker {slot} exits {after}, although its event loop is not empty: {}", kinds.join(", "));
+    let subject = Subject::WorkerLingered { worker: slot.to_string(), waited_ms, left };
+    Event::about(Component::Workers, Level::Info, text).with(subject)
 }
 
 /// An uncaught error of a worker's program.
@@ -168,13 +175,11 @@ mod tests {
 
     #[test]
     fn a_report_is_a_table_for_people() {
-        let members = json!({
-            "uptime": 5, "alive": 1, "wanted": 2, "memory": 62_914_560, "workers": [
-                { "id": "0", "pid": 59_234, "state": "running", "uptime": 5, "restarts": 0 },
-                { "id": "1", "pid": null, "state": "starting", "uptime": 0, "restarts": 2 },
-            ],
-        });
-        let report = Report { alive: 1, wanted: 2, line: String::new(), members };
+        let workers = vec![
+            json!({ "id": "0", "pid": 59_234, "state": "running", "uptime": 5, "restarts": 0 }),
+            json!({ "id": "1", "pid": null, "state": "starting", "uptime": 0, "restarts": 2 }),
+        ];
+        let report = Report { uptime: 5, alive: 1, wanted: 2, memory: 62_914_560, workers };
         let pid = std::process::id();
         let expected = format!(
             "Cluster Health Report:\n   Primary PID: {pid}\n   Uptime: 5s\n   Workers: 1/2 alive\n   Memory: 60MB\n   \

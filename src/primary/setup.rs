@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::config::Secret;
 use crate::config::sections::process::Ready;
 use crate::dispatch;
-use crate::event::Level;
+use crate::event::{Event, Level};
 use crate::health::{ejection, verdict};
 use crate::ipc::control::{AffinityCookie, Hello, Messages};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
@@ -31,7 +31,7 @@ pub struct Setup {
     pub worker: WorkerSetup,
     pub log: log::Settings,
     /// Said when the workers are started.
-    pub first_lines: Vec<(Level, String)>,
+    pub first_lines: Vec<Event>,
     /// What every message passes.
     pub message_policy: Arc<MessagePolicy>,
     /// None: nobody asks whether the workers are well.

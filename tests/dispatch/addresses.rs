@@ -73,8 +73,7 @@ fn a_descriptor_that_its_owner_shut_down_is_left_alone() {
     let worker = cluster.worker(0, &site);
     cluster.serve(&worker, &other);
     shutdown(&listener, Shutdown::Read).unwrap();
-    let is_told =
-        |report: &Report| matches!(report, Report::Notice(Level::Error, text) if text.contains("shut down"));
+    let is_told = |report: &Report| is_said(report, Level::Error, "shut down");
     cluster.report("the listener is shut down", is_told);
     assert_eq!(Client::to(other.to()).who(), 0, "others are served");
     assert_eq!(cluster.reports(is_told), 1, "it wakes the thread no more");

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use drover::balance::Strategy;
 pub use drover::dispatch::Settings;
 use drover::dispatch::{Affinity, DispatchMode, Dispatcher, Fallback, ListenFailure, Listening, Report};
+use drover::event::{Event, Level, Subject};
 use drover::ipc::control::{Address, Datagram, GroupId, SocketId};
 use drover::metrics::layout::header;
 use drover::metrics::memory::SharedMemory;
@@ -390,4 +391,15 @@ impl Cluster {
     pub fn stop(self) {
         drop(self.dispatcher);
     }
+}
+
+/// The primary itself has hardly a descriptor left.
+pub fn is_short_of_descriptors(report: &Report) -> bool {
+    let short = Some(Subject::DescriptorsShort { worker: None });
+    matches!(report, Report::Notice(Event::Notice { subject, .. }) if *subject == short)
+}
+
+/// A line of the log whose message has this part.
+pub fn is_said(report: &Report, loudness: Level, part: &str) -> bool {
+    matches!(report, Report::Notice(Event::Notice { level, message, .. }) if *level == loudness && message.contains(part))
 }

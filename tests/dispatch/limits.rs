@@ -4,8 +4,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use drover::balance::{Family, Steering, Strategy, program};
-use drover::dispatch::Report;
-use drover::event::Level;
 use drover::sys::bpf;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -126,10 +124,6 @@ fn an_ordinary_users_limit_of_descriptors_under_way_loses_no_connection() {
 fn take_descriptors() -> Vec<OwnedFd> {
     let any = std::io::stdin();
     std::iter::from_fn(|| rustix::io::fcntl_dupfd_cloexec(any.as_fd(), 0).ok()).collect()
-}
-
-fn is_short_of_descriptors(report: &Report) -> bool {
-    matches!(report, Report::Notice(Level::Error, text) if text.contains("short of file descriptors"))
 }
 
 /// Clients come when the process has no descriptor left; when it has some again, they are served.

@@ -29,7 +29,7 @@ fn more_workers_than_a_program_can_name_are_served_by_push_which_is_said_once() 
     let site = cluster.open(&tcp("127.0.0.1"));
     let manuals: Vec<ManualWorker> = (0..MANY).map(|slot| cluster.manual(slot)).collect();
     manuals.iter().for_each(|manual| cluster.serve_manual(manual.id, &site));
-    let is_told = |report: &Report| matches!(report, Report::Notice(Level::Warn, text) if text.contains("connections go through the primary"));
+    let is_told = |report: &Report| is_said(report, Level::Warn, "connections go through the primary");
     cluster.report("push mode", is_told);
     let candidate = |slot| Candidate { slot, connections: 0, weight: 1, latency_us: 0.0, in_flight: 0 };
     let candidates: Vec<Candidate> = (0..MANY).map(candidate).collect();

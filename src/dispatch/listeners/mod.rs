@@ -34,7 +34,7 @@ use super::fd_budget::FdBudget;
 use super::poller::Poller;
 use super::settings::Settings;
 use super::workers::WorkerState;
-use crate::event::Level;
+use crate::event::{Level, Subject};
 use crate::ipc::control::{Address, GroupId, ListenOptions};
 use crate::model::WorkerId;
 use crate::sys::fds;
@@ -237,7 +237,7 @@ impl Listeners {
         }
         if let Some(note) = &bound.note {
             let text = format!("Connections go through the primary: {note}");
-            self.reports.push(Report::Notice(Level::Warn, text));
+            self.reports.push(Report::notice(Level::Warn, text));
         }
         let id = self.next;
         self.next += 1;
@@ -263,7 +263,7 @@ impl Listeners {
         if members < wanted && !std::mem::replace(&mut self.said_few_members, true) {
             let text = "Connections to further addresses go through the primary: listeners for each worker would \
                         take too many file descriptors. Raise the limit of open files (ulimit -n) if they are many.";
-            self.reports.push(Report::Notice(Level::Warn, text.to_owned()));
+            self.reports.push(Report::notice(Level::Warn, text));
         }
         members
     }
@@ -399,7 +399,7 @@ impl Listeners {
         if let Err(text) = group.steer(workers, &self.settings)
             && group.mode_mut().give_up_steering()
         {
-            self.reports.push(Report::Notice(Level::Warn, text));
+            self.reports.push(Report::notice(Level::Warn, text));
             // Without a program the kernel spreads connections over all members; the primary takes those of every
             // slot then.
             let _ = group.steer(workers, &self.settings);
@@ -442,7 +442,7 @@ impl Listeners {
                 poller.remove(listener);
                 let text =
                     "A listening socket was shut down by another owner: it brings no more connections.";
-                self.reports.push(Report::Notice(Level::Error, text.to_owned()));
+                self.reports.push(Report::notice(Level::Error, text));
                 Accepted::None
             }
             // None left, or one that the network took away again.
@@ -457,7 +457,8 @@ impl Listeners {
         if !std::mem::replace(&mut self.said_out_of_descriptors, true) {
             let text = "The primary is short of file descriptors: new connections wait. Raise the limit of open \
                         files (ulimit -n).";
-            self.reports.push(Report::Notice(Level::Error, text.to_owned()));
+            let subject = Subject::DescriptorsShort { worker: None };
+            self.reports.push(Report::named(Level::Error, text, subject));
         }
     }
 

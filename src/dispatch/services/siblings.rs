@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::command::Report;
 use super::super::listeners::AddressView;
-use crate::event::Level;
+use crate::event::{Level, Subject};
 
 /// A program opens its addresses one after the other: from the cluster's start until they are compared.
 pub const OPENING: Duration = Duration::from_secs(5);
@@ -52,13 +52,13 @@ impl Siblings {
             }
         }
         let differences = differences(&served).into_iter();
-        differences.map(|(level, text)| Report::Notice(level, text)).collect()
+        differences.map(|(level, text, subject)| Report::named(level, text, subject)).collect()
     }
 }
 
 /// What is said of each address that some workers serve and others do not. Loud where a worker has no address in
 /// common with the others: then it does none of the work that they share.
-fn differences(served: &Served) -> Vec<(Level, String)> {
+fn differences(served: &Served) -> Vec<(Level, String, Subject)> {
     let all: BTreeSet<&String> = served.values().flatten().collect();
     let is_apart = |addresses: &BTreeSet<String>| {
         let is_elsewhere = |address| served.values().filter(|other| other.contains(address)).count() > 1;
@@ -72,7 +72,10 @@ fn differences(served: &Served) -> Vec<(Level, String)> {
             |slots: Vec<(&u16, _)>| slots.iter().map(|(slot, _)| slot.to_string()).collect::<Vec<_>>();
         let (with, without) = (names(with), names(without));
         let text = format!("{address} is served by {}, and not by {}", named(&with), named(&without));
-        (!without.is_empty()).then_some((level, text))
+        (!without.is_empty()).then(|| {
+            let address = address.clone();
+            (level, text, Subject::AddressUneven { address, served_by: with, missing_from: without })
+        })
     });
     differing.take(MAX_DIFFERENCES).collect()
 }
@@ -91,7 +94,8 @@ mod tests {
     fn reports(served: &[&[&str]]) -> Vec<(Level, String)> {
         let slots = served.iter().enumerate();
         let addresses = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        differences(&slots.map(|(slot, names)| (slot as u16, addresses(names))).collect())
+        let served = slots.map(|(slot, names)| (slot as u16, addresses(names))).collect();
+        differences(&served).into_iter().map(|(level, text, _)| (level, text)).collect()
     }
 
     #[test]

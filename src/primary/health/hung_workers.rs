@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::super::effects::{Effect, Effects, Moment};
 use crate::component::Component;
-use crate::event::{Event, Level};
+use crate::event::{Event, Level, Subject};
 use crate::ipc::control::ToWorker;
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
@@ -194,7 +194,8 @@ impl HungWorkers {
         self.settle(id, stack, moment).unwrap_or_else(|| {
             // Somebody else sent the signal, or the stack comes too late.
             let text = format!("Worker {id} runs\n{}", stack.unwrap_or_else(|why| why));
-            vec![Effect::Emit(Event::about(Component::Health, Level::Debug, text))]
+            let subject = Subject::WorkerStack { worker: id.to_string() };
+            vec![Effect::Emit(Event::about(Component::Health, Level::Debug, text).with(subject))]
         })
     }
 

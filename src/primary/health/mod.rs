@@ -14,7 +14,7 @@ use super::effects::{Effect, Effects, Moment};
 use super::setup::Checks;
 use crate::component::Component;
 use crate::error_groups::{Class, Occurrence};
-use crate::event::{Event, Level, head};
+use crate::event::{Event, Level, Recovery, Subject, head};
 use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
 use crate::health::verdict::{Checker, Order, Verdict};
 use crate::ipc::control::{MAX_FAILURE, Protocol};
@@ -280,7 +280,7 @@ impl Health {
             }
             Verdict::Recovered => {
                 let text = format!("Worker {worker} passes its health checks again");
-                vec![Effect::Emit(Event::about(Component::Health, Level::Info, text))]
+                vec![recovered(worker, Recovery::HealthChecks, text)]
             }
             Verdict::Well | Verdict::Unhealthy => Effects::new(),
         };
@@ -336,7 +336,7 @@ impl Health {
                 Change::Back { worker } => {
                     effects.extend(self.note_ejection(worker, None));
                     let text = format!("Worker {worker} gets connections again, on trial");
-                    effects.push(Effect::Emit(Event::about(Component::Health, Level::Info, text)));
+                    effects.push(recovered(worker, Recovery::Ejection, text));
                 }
             }
         }
@@ -366,9 +366,16 @@ impl Health {
 
 fn failing(worker: WorkerId, failures: u32, reason: String) -> Effects {
     let text = format!("Worker {worker} failed a health check ({failures} in a row): {reason}");
-    let (class, severity, worker) = (Class::HealthCheck, Level::Warn, Some(worker.to_string()));
-    let occurrence = Occurrence { class, severity, message: reason, worker, stack: None };
-    vec![Effect::Emit(Event::about(Component::Health, Level::Warn, text)), Effect::Record(occurrence)]
+    let (class, severity, worker) = (Class::HealthCheck, Level::Warn, worker.to_string());
+    let subject = Subject::WorkerCheckFailed { worker: worker.clone(), failures };
+    let occurrence = Occurrence { class, severity, message: reason, worker: Some(worker), stack: None };
+    let event = Event::about(Component::Health, Level::Warn, text).with(subject);
+    vec![Effect::Emit(event), Effect::Record(occurrence)]
+}
+
+fn recovered(worker: WorkerId, from: Recovery, text: String) -> Effect {
+    let subject = Subject::WorkerRecovered { worker: worker.to_string(), from };
+    Effect::Emit(Event::about(Component::Health, Level::Info, text).with(subject))
 }
 
 fn unhealthy(worker: WorkerId, failures: u32, reason: &str, replaced: bool) -> Effect {
