@@ -6,26 +6,26 @@ use super::sections::worker::{MAX_WORKERS, Workers};
 use super::settings::Settings;
 use std::collections::BTreeMap;
 
-/// What the caller has found out about where this process runs.
+/// Facts about the host, determined by the caller.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HostFacts {
     /// CPUs this process may use: affinity and quota; a quota makes it fractional.
     pub usable_cpus: f64,
-    /// Bytes this process and its workers may use, where known.
+    /// Bytes this process and its workers may use, if known.
     pub available_memory: Option<u64>,
     /// The process manager that already runs one process a core, if any.
     pub outer: Option<Outer>,
 }
 
 impl HostFacts {
-    /// Usable CPUs rounded up, at least 1 and at most as many as there may be workers.
+    /// Usable CPUs rounded up, at least 1 and at most the maximum number of workers.
     pub fn cpus(&self) -> u16 {
-        // `as` saturates, and makes 0 of what is not a number.
+        // `as` saturates, and converts NaN to 0.
         (self.usable_cpus.ceil() as u16).clamp(1, MAX_WORKERS)
     }
 }
 
-/// A clustering that this process is already part of.
+/// A cluster of another kind that this process is already part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outer {
     /// PM2's cluster mode.
@@ -34,18 +34,18 @@ pub enum Outer {
     NodeCluster,
 }
 
-/// Whether this process is to have workers.
+/// Whether this process has workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clustering {
     On,
-    /// A cluster of one, and why.
+    /// No workers, and the reason.
     Off {
         because: &'static str,
     },
 }
 
-/// Decides; `enabled` is what environment, code and defaults say in this order. What is to be said once
-/// goes to `notes`.
+/// Decides; `enabled` is the value from environment, code or defaults, in this order of precedence. Adds messages that
+/// are logged once to `notes`.
 pub fn decide(
     settings: &Settings,
     enabled: bool,
@@ -63,7 +63,7 @@ pub fn decide(
             Some(_) => "cluster.enabled is false",
         });
     }
-    // Only the variable whose name is drover's own counts here: the other one stands in old .env files.
+    // Only drover's own variable counts here: the other one may be left over in old .env files.
     let operator_insists = text(environment, "CLUSTER_ENABLED").is_some();
     if node_environment(environment) == NodeEnvironment::Test && !operator_insists {
         return off("NODE_ENV is test");
@@ -74,12 +74,12 @@ pub fn decide(
         Some(Outer::NodeCluster) => ("this process is a worker of node:cluster", "node:cluster"),
     };
     notes.push(format!(
-        "{who} already runs this process as one of several: drover serves in it and starts no workers"
+        "{who} already runs this process as one of several: drover serves in this process and starts no workers"
     ));
     off(because)
 }
 
-/// The most workers whatever code says: few in development, unless the operator gave a number.
+/// The maximum number of workers regardless of code: few in development, unless CLUSTER_WORKERS is set.
 pub fn ceiling(settings: &Settings, environment: &BTreeMap<String, String>) -> u16 {
     let operator_insists =
         settings.given.get("workers").is_some_and(|workers| workers.origin == "CLUSTER_WORKERS");
@@ -89,7 +89,7 @@ pub fn ceiling(settings: &Settings, environment: &BTreeMap<String, String>) -> u
 
 const IN_DEVELOPMENT: u16 = 2;
 
-/// The number of workers that a configuration asks for at the start.
+/// The configured number of workers at start.
 pub fn asked(config: &Config, host: &HostFacts) -> u16 {
     let asked = match config.workers {
         Workers::Count(count) => count,
@@ -101,7 +101,7 @@ pub fn asked(config: &Config, host: &HostFacts) -> u16 {
     if scaling.enabled { asked.min(scaling.max_workers).max(scaling.min_workers) } else { asked }
 }
 
-/// Usable CPUs less the reserved ones, no more than memory has room for, at least 1.
+/// Usable CPUs less the reserved ones, limited by memory, at least 1.
 fn automatic(host: &HostFacts, reserved: u16, memory_per_worker: Option<u64>) -> u16 {
     let cpus = host.cpus().saturating_sub(reserved);
     let room = host.available_memory.zip(memory_per_worker).and_then(|(all, each)| all.checked_div(each));

@@ -4,7 +4,7 @@ use super::sections;
 use super::tree;
 use serde_json::{Value, json};
 
-/// The canonical configuration of somebody who asks for nothing. `null` is none, or a default that depends on other keys
+/// The canonical configuration without any given option. `null` means no value, or a default that depends on other keys
 /// or on the host; `derive.rs` fills those in.
 pub fn defaults() -> Value {
     let mut defaults = json!({});

@@ -1,4 +1,4 @@
-//! Defaults that depend on other keys, on NODE_ENV or on the host. They fill in only what nobody gave.
+//! Defaults that depend on other keys, on NODE_ENV or on the host. They apply only to options that were not given.
 
 use super::clustering::HostFacts;
 use super::defaults::defaults;
@@ -10,16 +10,16 @@ use super::settings::Settings;
 use super::tree;
 use serde_json::{Value, json};
 
-/// Keys that set two others where those are not given, and are nothing by themselves.
+/// Keys that only set two others, if those are not given.
 pub const SPREAD: &[(&str, [&str; 2])] = &[
     ("autoScaling.cooldownPeriod", ["autoScaling.scaleUpCooldown", "autoScaling.scaleDownCooldown"]),
     ("autoScaling.scaleStep", ["autoScaling.scaleUpIncrement", "autoScaling.scaleDownIncrement"]),
 ];
 
-/// Keys that say something to the loader and have no place in the canonical tree.
+/// Keys that only the loader uses and that are not part of the canonical tree.
 const DROPPED: &[&str] = &["app", "server", "tls"];
 
-/// The whole configuration in canonical form: what was given over all defaults.
+/// The whole configuration in canonical form: given values, then defaults.
 pub fn complete(settings: &Settings, form: Form, node: NodeEnvironment, host: &HostFacts) -> Value {
     let mut whole = defaults();
     for (path, setting) in &settings.given {
@@ -66,7 +66,7 @@ fn derived(
     vec![
         ("enabled", json!(form == Form::Cluster)),
         ("exposeWorkerHeaders", json!(node != NodeEnvironment::Production)),
-        // A short budget is not all SIGTERM: the half of it stays for the drain.
+        // Half of a short budget is reserved for the drain before SIGTERM.
         ("processManagement.killTimeout", json!(number("processManagement.killTimeout").min(graceful / 2))),
         (
             "processManagement.maxRestartDelay",

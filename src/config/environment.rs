@@ -1,4 +1,4 @@
-//! The operator's word: environment variables over code. The snapshot of the environment is an argument.
+//! Environment variables, which override code. The snapshot of the environment is an argument.
 
 use super::fault::Fault;
 use super::kind::Kind;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// A key that the environment set, and the variable that did.
+/// A key that the environment has set, and the variable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
     /// The canonical path.
@@ -17,17 +17,17 @@ pub struct Source {
     pub variable: String,
 }
 
-/// When a variable has a say.
+/// When a variable applies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum When {
     Always,
-    /// `createServer` only, and only when code does not name the key.
+    /// `createServer` only, and only if code does not set the key.
     CodeIsSilent,
-    /// Only when code asked for Redis. (Kubernetes sets a REDIS_PORT of its own for a service of that name.)
+    /// Only if code enables Redis. (Kubernetes sets its own REDIS_PORT for a service of that name.)
     RedisAsked,
 }
 
-/// Every variable that sets a key. Where two set the same, the later wins.
+/// Every variable that sets a key. If two set the same key, the later one takes precedence.
 const VARIABLES: &[(&str, &str, When)] = &[
     ("ENABLE_CLUSTERING", "enabled", When::Always),
     ("CLUSTER_ENABLED", "enabled", When::Always),
@@ -49,17 +49,17 @@ const VARIABLES: &[(&str, &str, When)] = &[
     ("LOG_LEVEL", "logging.level", When::Always),
 ];
 
-/// The variables that set `path`, the strongest first; for the reference of the options.
+/// The variables that set `path`, in order of precedence; for the reference of the options.
 pub fn variables_of(path: &str) -> Vec<&'static str> {
     VARIABLES.iter().rev().filter(|(_, set, _)| *set == path).map(|(name, ..)| *name).collect()
 }
 
-/// The text of a variable; an empty one is not set.
+/// The value of a variable; an empty one counts as not set.
 pub fn text<'a>(environment: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     environment.get(name).map(|text| text.trim()).filter(|text| !text.is_empty())
 }
 
-/// What NODE_ENV says about the place this runs in.
+/// The environment that NODE_ENV names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeEnvironment {
     Unset,
@@ -80,7 +80,7 @@ pub fn node_environment(environment: &BTreeMap<String, String>) -> NodeEnvironme
     }
 }
 
-/// Lets the environment overrule the settings; returns what it set, and what is to be said about it.
+/// Applies the environment to the settings; returns what it has set, and messages about it.
 pub fn apply(
     settings: &mut Settings,
     environment: &BTreeMap<String, String>,
@@ -103,7 +103,7 @@ pub fn apply(
             Err(_) if *path == "logging.level" => {
                 let level = Level::Info.name();
                 notes.push(format!(
-                    "{variable} is {text:?}, which is no level of drover's: it logs at '{level}'"
+                    "{variable} is {text:?}, which is not a log level of drover: it logs at '{level}'"
                 ));
                 json!(level)
             }

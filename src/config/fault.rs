@@ -1,12 +1,12 @@
-//! What is wrong with a configuration, as data: where, what was found, what is allowed. All faults are
-//! reported together. A secret never gets in here: `found` of a secret says only that it is not shown.
+//! Faults of a configuration as data: the place, the value found, the values allowed. All faults are reported together.
+//! They never contain a secret: its `found` only says that it is not shown.
 
 use crate::error::{Code, Error};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// One thing that is wrong, for people and for programs.
+/// One fault, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The path as the user wrote it (`cluster.config.workers`), or the name of an environment variable.
@@ -34,7 +34,7 @@ pub fn report(faults: &[Fault]) -> Error {
 
 const MAX_SHOWN: usize = 60;
 
-/// A value in a few words. Texts are quoted, with control characters escaped, and cut when long.
+/// A short description of a value. Strings are quoted, with control characters escaped, and cut if long.
 pub fn shown(value: &Value) -> String {
     match value {
         Value::String(text) if text.chars().count() > MAX_SHOWN => {
@@ -48,14 +48,14 @@ pub fn shown(value: &Value) -> String {
     }
 }
 
-/// The type of a value and nothing of what it holds. What JSON cannot carry arrives as a marker, an
-/// object with one key such as `$function`, and is called by its kind.
+/// The type of a value, without its content. A value that JSON cannot express is represented by a marker, an object
+/// with one key such as `$function`, and is described by that type.
 pub fn type_of(value: &Value) -> String {
     match value {
         Value::Null => "nothing".into(),
         Value::Bool(_) => "a boolean".into(),
         Value::Number(_) => "a number".into(),
-        Value::String(_) => "a text".into(),
+        Value::String(_) => "a string".into(),
         Value::Array(_) => "a list".into(),
         Value::Object(_) => match marker(value) {
             Some(kind) => format!("a {kind}"),
@@ -64,16 +64,16 @@ pub fn type_of(value: &Value) -> String {
     }
 }
 
-/// The kind that a marker names: `function` for `{ "$function": "check" }`.
+/// The type that a marker names: `function` for `{ "$function": "check" }`.
 pub fn marker(value: &Value) -> Option<&str> {
     let object = value.as_object().filter(|object| object.len() == 1)?;
     object.keys().next()?.strip_prefix('$')
 }
 
-/// Words less alike than this are no typing mistakes of each other.
+/// Minimum similarity of a word to a name that it may be a misspelling of.
 const ALIKE: f64 = 0.55;
 
-/// The candidate that `word` was most probably meant to be, if any is near.
+/// The candidate of which `word` is most probably a misspelling, if any is similar.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word = word.to_lowercase();
     candidates
@@ -86,7 +86,7 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// `nearest` as the question that a hint asks.
+/// The result of `nearest` as a hint.
 pub fn did_you_mean(candidate: &str) -> String {
     format!("did you mean {candidate}?")
 }

@@ -1,19 +1,19 @@
-//! JSON Schemas, drafts 4 to 2020-12: what a message must look like. A schema refers to itself and to the drafts' own
-//! schemas; nothing is ever loaded.
+//! JSON Schemas, drafts 4 to 2020-12, for messages. A schema may refer to itself and to the drafts' own schemas;
+//! nothing is ever loaded.
 
 use std::error::Error;
 
 use boon::{CompileError, Compiler, SchemaIndex, Schemas, UrlLoader, ValidationError};
 use serde_json::Value;
 
-/// Where a schema that says nothing else counts as standing: references resolve against it.
+/// The base URL of a schema without an `$id`: references are resolved against it.
 const PLACE: &str = "drover:///schema";
 
 struct Nothing;
 
 impl UrlLoader for Nothing {
     fn load(&self, url: &str) -> Result<Value, Box<dyn Error>> {
-        Err(format!("{url} is not loaded: a schema can refer to itself alone").into())
+        Err(format!("{url} is not loaded: a schema can only refer to itself").into())
     }
 }
 
@@ -24,7 +24,7 @@ pub struct JsonSchema {
 
 impl JsonSchema {
     /// # Errors
-    /// Why it is no schema, in words.
+    /// Why it is not a valid schema, in words.
     pub fn new(schema: &Value) -> Result<Self, String> {
         let mut compiler = Compiler::new();
         compiler.use_loader(Box::new(Nothing));
@@ -34,14 +34,14 @@ impl JsonSchema {
         Ok(Self { compiled, root })
     }
 
-    /// The first `most` things that are wrong with `value`, in words; none when it matches.
+    /// The first `most` faults of `value`, in words; empty if it matches.
     pub fn faults(&self, value: &Value, most: usize) -> Vec<String> {
         let checked = self.compiled.validate(value, self.root);
         checked.map_or_else(|error| faults(&error).take(most).collect(), |()| Vec::new())
     }
 }
 
-/// In one line.
+/// The error on one line.
 fn in_words(error: CompileError) -> String {
     let words = match &error {
         CompileError::ValidationError { src, .. } => faults(src).collect::<Vec<_>>().join("; "),
@@ -51,7 +51,7 @@ fn in_words(error: CompileError) -> String {
     words.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// What an error comes down to, each with its place in the value.
+/// The basic faults of an error, each with its place in the value.
 fn faults<'a>(error: &'a ValidationError<'_, '_>) -> Box<dyn Iterator<Item = String> + 'a> {
     if error.causes.is_empty() {
         return Box::new(std::iter::once(format!("{} at '{}'", error.kind, error.instance_location)));

@@ -1,18 +1,18 @@
-//! What an option is.
+//! The description of an option.
 
 use super::kind::Kind;
 
-/// One option: its canonical path, what it takes, its other spellings and what it means.
+/// One option: its canonical path, its kind, its synonyms and its meaning.
 pub struct Key {
     /// Relative to ClusterConfig, or to createServer's options for those of `sections::server`.
     pub path: &'static str,
     pub kind: Kind,
     pub synonyms: &'static [&'static str],
-    /// A spelling whose bare values mean something else: `limits.memory` counts in MB.
+    /// A synonym whose values are read differently: `limits.memory` counts in MB.
     pub variant: Option<(&'static str, Kind)>,
     /// For the reference of the options.
     pub meaning: &'static str,
-    /// In canonical units, as JSON. None: no value of its own is kept under this key.
+    /// In canonical units, as JSON. None: no value is stored under this key.
     pub default: Option<&'static str>,
 }
 

@@ -5,7 +5,7 @@ pub mod optional;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::time::Duration;
 
-// Read durations are at most `units::MAX_LENGTH`; a longer one is written as the most a u64 holds.
+// Durations from a configuration are at most `units::MAX_LENGTH`; a longer one is written as the maximum u64.
 fn count(duration: &Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,8 +1,8 @@
-//! The configuration: raw values, the environment and facts about the host in; a typed [`Config`], or all
-//! faults at once, out. PURE: nothing is read here, everything is an argument.
+//! The configuration: raw values, the environment and facts about the host go in; a typed [`Config`], or all faults at
+//! once, comes out. PURE: all inputs are arguments.
 //!
-//! Reading order: `sections/` (the keys), `schema` (how a key is found), `kind` (what it takes), `settings`
-//! (raw to canonical), `environment`, `derive` and `defaults`, `rules` (between keys), `model` (the result).
+//! Reading order: `sections/` (the keys), `schema` (how a key is found), `kind` (the kinds of values), `settings` (raw
+//! to canonical), `environment`, `derive` and `defaults`, `rules` (between keys), `model` (the result).
 
 mod choices;
 mod clustering;
@@ -28,7 +28,7 @@ mod support;
 mod tree;
 mod units;
 
-/// A duration as an option takes it, in milliseconds.
+/// Parses a duration like an option, in milliseconds.
 ///
 /// # Errors
 /// `INVALID_ARGUMENT`.
@@ -60,37 +60,36 @@ use serde_json::{Value, json};
 use settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a configuration is made from.
+/// The inputs of a configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a> {
-    /// As JSON; a function is `{ "$function": name }`, and so is, under its own kind, whatever else JSON
-    /// cannot carry. `undefined` and `null` ask for nothing.
+    /// As JSON; a function is `{ "$function": name }`, and other values that JSON cannot express are markers of their
+    /// type. `undefined` and `null` mean not given.
     pub options: &'a Value,
     /// A snapshot of the environment.
     pub env: &'a BTreeMap<String, String>,
     pub host: &'a HostFacts,
 }
 
-/// A configuration that holds, and what is to be said about it.
+/// A valid configuration, and messages about it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Loaded {
     pub config: Config,
     pub clustering: Clustering,
-    /// The workers to begin with, 1 to 1024; meaningless without clustering.
+    /// The initial number of workers, 1 to 1024; meaningless without clustering.
     pub worker_count: u16,
-    /// Canonical paths of the keys that code or the environment gave a value.
+    /// Canonical paths of the keys that code or the environment has set.
     pub named: BTreeSet<String>,
-    /// The keys that the environment set.
+    /// The keys that the environment has set.
     pub sources: Vec<Source>,
-    /// Sentences to be logged once at the start.
+    /// Messages that are logged once at start.
     pub notes: Vec<String>,
-    /// To be refused at the start. What needs a cluster is listed only where there is one.
+    /// Unsupported options, refused at start. Options that need a cluster are listed only if there is one.
     pub unsupported: Vec<Unsupported>,
 }
 
 impl Loaded {
-    /// The refusal of what this version lacks, if anything asks for it: `NOT_SUPPORTED` with
-    /// `details.unsupported`.
+    /// The error for unsupported options, if any are set: `NOT_SUPPORTED` with `details.unsupported`.
     pub fn refusal(&self) -> Option<Error> {
         if self.unsupported.is_empty() {
             return None;
@@ -102,14 +101,14 @@ impl Loaded {
     }
 }
 
-/// Loads the options of `createServer`. The error is [`Code::ConfigurationInvalid`], with every fault in
-/// its message, one a line, and in `details.faults`.
+/// Loads the options of `createServer`. The error is [`Code::ConfigurationInvalid`], with every fault in its message,
+/// one per line, and in `details.faults`.
 pub fn load(input: &Input<'_>) -> Result<Loaded> {
     load_form(input, Form::Server)
 }
 
-/// Loads a ClusterConfig that stands by itself, as `new ClusterManager(config, basePort)` takes it. There
-/// `enabled` is true unless it says otherwise, and `PORT` and `HOST` do not count.
+/// Loads the ClusterConfig of `new ClusterManager(config, basePort)`. There `enabled` is true by default, and `PORT`
+/// and `HOST` do not apply.
 pub fn load_cluster(input: &Input<'_>) -> Result<Loaded> {
     load_form(input, Form::Cluster)
 }
@@ -148,7 +147,7 @@ fn load_form(input: &Input<'_>, form: Form) -> Result<Loaded> {
     Ok(Loaded { config, clustering, worker_count, named, sources, notes, unsupported })
 }
 
-/// An empty `redis` asks for Redis too: the environment fills it in.
+/// An empty `redis` enables Redis too: the environment supplies its options.
 fn ask_for_redis(settings: &mut Settings, options: &Value) {
     let key = schema::key("redis.enabled").filter(|_| options["redis"].is_object());
     if let Some(key) = key.filter(|key| !settings.is_given(key.path)) {

@@ -18,8 +18,8 @@ use super::tree;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What is to run, and how. The options of `createServer` beside `cluster` are not serialized: what is
-/// written is a ClusterConfig.
+/// What to run and how. The options of `createServer` other than `cluster` are not serialized: the output is a
+/// ClusterConfig.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Config {
@@ -32,16 +32,16 @@ pub struct Config {
     #[serde(skip_serializing)]
     pub redis: Redis,
 
-    /// What environment and code say; whether there is a cluster is [`super::Loaded::clustering`].
+    /// The value from environment or code; whether there is a cluster is [`super::Loaded::clustering`].
     pub enabled: bool,
-    /// What was asked for; how many there are is [`super::Loaded::worker_count`].
+    /// The configured value; the actual number is [`super::Loaded::worker_count`].
     pub workers: Workers,
     pub reserve_cores: u16,
     /// None, here and below: the primary's own.
     pub exec: Option<String>,
     pub args: Option<Vec<String>>,
     pub exec_argv: Option<Vec<String>>,
-    /// Besides the primary's own.
+    /// In addition to the primary's own.
     pub env: WorkerEnvironment,
     pub cwd: Option<String>,
     pub interpreter: Option<String>,
@@ -59,10 +59,10 @@ pub struct Config {
 }
 
 impl Config {
-    /// For `getConfig()`: a ClusterConfig in canonical names, milliseconds and bytes. What is not set is
-    /// left out, and so is every secret. Loading it again gives the same configuration but for secrets.
+    /// For `getConfig()`: a ClusterConfig in canonical names, milliseconds and bytes. Options without a value and
+    /// secrets are omitted. Loading it again gives the same configuration except for secrets.
     pub fn to_json(&self) -> Value {
-        // Maps have text keys only and no number is NaN, so that writing JSON cannot fail.
+        // Maps have string keys only and no number is NaN, so writing JSON cannot fail.
         tree::without_nulls(serde_json::to_value(self).unwrap_or_default())
     }
 }

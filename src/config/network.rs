@@ -8,13 +8,13 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-/// An address and how many of its leading bits count. Written `10.0.0.0/8`.
+/// An address and the length of its prefix in bits. Written `10.0.0.0/8`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Network(IpNet);
 
 impl Network {
-    /// Whether `address` lies in this network; an IPv4 address in IPv6 clothes counts as IPv4.
+    /// Whether `address` lies in this network; an IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.contains(&address.to_canonical())
     }
@@ -53,7 +53,7 @@ impl fmt::Display for Network {
     }
 }
 
-/// Names that Express knows too, with the networks they mean.
+/// Named networks, the same as in Express.
 const NAMED: &[(&str, &[&str])] = &[
     ("loopback", &["127.0.0.0/8", "::1/128"]),
     ("linklocal", &["169.254.0.0/16", "fe80::/10"]),
@@ -71,7 +71,7 @@ fn read_proxies(raw: &Value) -> Result<Value, Refusal> {
     let names: Vec<&str> = match raw {
         Value::Bool(false) => Vec::new(),
         Value::Bool(true) => {
-            return Err(Some("name the proxies: anybody can send X-Forwarded-For".into()));
+            return Err(Some("list the proxies: anybody can send X-Forwarded-For".into()));
         }
         Value::String(text) => text.split(',').map(str::trim).collect(),
         Value::Array(list) => list.iter().map(Value::as_str).collect::<Option<_>>().ok_or(None)?,
@@ -90,7 +90,7 @@ fn read_proxies(raw: &Value) -> Result<Value, Refusal> {
     Ok(Value::Array(networks))
 }
 
-/// Whether a listener on `host` is reached from this machine alone.
+/// Whether a listener on `host` can be reached only from this machine.
 pub fn is_loopback(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     host.eq_ignore_ascii_case("localhost")

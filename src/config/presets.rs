@@ -1,5 +1,5 @@
-//! Configurations to begin with, and how two are laid over each other. What this version lacks is left out
-//! of the presets, so that each of them starts.
+//! Preset configurations, and merging of two configurations. Options that this version does not support are left out of
+//! the presets, so that each of them starts.
 
 use super::choices::choices;
 use super::clustering::HostFacts;
@@ -11,18 +11,18 @@ use super::{support, tree};
 use serde_json::{Value, json};
 
 choices! {
-    /// What kind of server a configuration is for.
+    /// The kind of server that a configuration is for.
     ServerType {
         Api = "api",
         Web = "web",
         Microservice = "microservice",
-        /// A consumer of a queue: it need not listen.
+        /// A consumer of a queue, which does not have to listen.
         Worker = "worker",
     }
 }
 
 choices! {
-    /// Where a configuration is for.
+    /// The environment that a configuration is for.
     Environment { Development = "development", Production = "production", Test = "test" }
 }
 
@@ -63,7 +63,7 @@ pub fn recommended(server: ServerType) -> Value {
     support::within(&config)
 }
 
-/// A ClusterConfig for a place.
+/// A ClusterConfig for an environment.
 pub fn environment(place: Environment) -> Value {
     let config = match place {
         Environment::Development => json!({
@@ -84,7 +84,7 @@ pub fn environment(place: Environment) -> Value {
     support::within(&config)
 }
 
-/// A ClusterConfig for this host: that of the place, with a memory limit that lets every CPU have a worker.
+/// A ClusterConfig for this host: that of the environment, with a memory limit that allows one worker per CPU.
 pub fn intelligent(node: NodeEnvironment, host: &HostFacts) -> Value {
     let place = match node {
         NodeEnvironment::Development => Environment::Development,
@@ -94,7 +94,7 @@ pub fn intelligent(node: NodeEnvironment, host: &HostFacts) -> Value {
         }
     };
     let mut config = environment(place);
-    // A fifth stays for the primary and the page cache. Below the least limit there is none.
+    // A fifth is reserved for the primary and the page cache. Below the minimum there is no limit.
     let share = host.available_memory.map(|memory| memory / 5 * 4 / u64::from(host.cpus()));
     if let Some(share) = share.filter(|share| Kind::MEMORY_LIMIT.read(&json!(share)).is_ok()) {
         tree::put(&mut config, "resources.maxMemoryPerWorker", json!(share));
@@ -102,8 +102,8 @@ pub fn intelligent(node: NodeEnvironment, host: &HostFacts) -> Value {
     support::within(&config)
 }
 
-/// Lays `over` on `base`: both in canonical names, objects key by key, everything else replaced. What is
-/// wrong in either stays, for validation to find.
+/// Merges `over` into `base`: both in canonical names, objects key by key, everything else replaced. Faults in either
+/// are kept, so that validation finds them.
 pub fn merge(base: &Value, over: &Value) -> Value {
     let index = Index::new(Form::Cluster);
     let mut merged = canonical(&index, base);
@@ -123,7 +123,7 @@ fn lay(base: &mut Value, over: Value) {
     }
 }
 
-/// A raw ClusterConfig with each synonym under its canonical name, as far as it has no other value there.
+/// A raw ClusterConfig with each synonym moved to its canonical name, unless that has another value.
 fn canonical(index: &Index, raw: &Value) -> Value {
     let (mut leaves, mut faults) = (Vec::new(), Vec::new());
     settings::walk(index, raw, "", &mut leaves, &mut faults);
@@ -132,7 +132,7 @@ fn canonical(index: &Index, raw: &Value) -> Value {
         let stray = tree::get(raw, &fault.path).cloned().unwrap_or_default();
         tree::put(&mut renamed, &fault.path, stray);
     }
-    // Canonical names first: a synonym that says otherwise stays beside them, a fault for validation.
+    // Canonical names first: a synonym with another value is kept in addition, as a fault for validation.
     leaves.sort_by_key(|leaf| leaf.origin != leaf.spelling.key.path);
     for leaf in leaves {
         let path = leaf.spelling.key.path;
@@ -147,7 +147,7 @@ fn canonical(index: &Index, raw: &Value) -> Value {
     renamed
 }
 
-/// A value that means something else under the canonical name, such as a number of MB, in canonical form.
+/// The canonical form of a value that would be read differently under the canonical name, such as a number of MB.
 fn translated(leaf: &Leaf<'_>) -> Value {
     let kind = leaf.spelling.kind;
     let same_kind = std::ptr::eq(kind, &leaf.spelling.key.kind);

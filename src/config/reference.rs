@@ -1,4 +1,4 @@
-//! The reference of the options as Markdown, from the keys, their defaults and what this version brings.
+//! The reference of the options as Markdown, from the keys, their defaults and what this version supports.
 
 use super::defaults::defaults;
 use super::environment::variables_of;
@@ -14,10 +14,10 @@ use std::fmt::Write;
 /// The whole reference.
 pub fn reference() -> String {
     let mut page = String::from(
-        "# Options\n\nGenerated from the keys in `src/config`. Durations are milliseconds or a text such as `'30s'`, \
-         sizes bytes or a text such as `'512MB'`. A variable of the environment overrules code; `PORT` and `HOST` \
-         count only where code is silent. What is not supported yet is refused at the start.\n\n\
-         ## createServer\n\nBesides these: `cluster`, with `enabled` and a ClusterConfig in `config` or beside it.\n\n",
+        "# Options\n\nGenerated from the keys in `src/config`. Durations are milliseconds or a string such as `'30s'`, \
+         sizes bytes or a string such as `'512MB'`. Environment variables override code; `PORT` and `HOST` \
+         apply only where code gives no value. Options that are not supported yet are refused at start.\n\n\
+         ## createServer\n\nAlso: `cluster`, with `enabled` and a ClusterConfig in `config` or next to it.\n\n",
     );
     table(&mut page, sections::server::KEYS);
     for (title, lists) in sections::CLUSTER {

@@ -1,5 +1,5 @@
-//! What must hold between keys. A rule speaks only when the user gave one of its keys, and never about a
-//! value that was refused already.
+//! Rules between keys. A rule applies only if the user gave one of its keys, and never to a value that was refused
+//! already.
 
 use super::fault::{Fault, shown};
 use super::network::is_loopback;
@@ -10,7 +10,7 @@ use super::settings::Settings;
 use super::tree;
 use serde_json::{Value, json};
 
-/// The first of each pair is never above the second.
+/// The first of each pair must not exceed the second.
 const ORDERED: &[(&str, &str)] = &[
     ("autoScaling.minWorkers", "autoScaling.maxWorkers"),
     ("autoScaling.scaleDownThreshold.cpu", "autoScaling.scaleUpThreshold.cpu"),
@@ -26,7 +26,7 @@ const ORDERED: &[(&str, &str)] = &[
     ),
 ];
 
-/// Every broken rule, as a fault at the key that the user gave.
+/// Every violated rule, as a fault at the key that the user gave.
 pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
     let facts = Facts { settings, whole };
     let ordered = ORDERED.iter().filter_map(|(low, high)| facts.ordered(low, high));
@@ -90,12 +90,13 @@ impl Facts<'_> {
         (open && !has_token && self.whole["monitoring"]["enabled"] == json!(true)).then(|| Fault {
             path: host.origin.clone(),
             found: shown(&host.value),
-            allowed: "an address of loopback, as long as there is no monitoring.token".into(),
+            allowed: "a loopback address, as long as there is no monitoring.token".into(),
             hint: Some("with a token (CLUSTER_MONITORING_TOKEN) any address is allowed".into()),
         })
     }
 
-    /// A header holds it: no other characters go through every client, and blanks at its ends are lost.
+    /// The token is sent in a header: other characters do not pass through every client, and leading and trailing
+    /// blanks are lost.
     fn token_can_be_shown(&self) -> Option<Fault> {
         let token = self.settings.given.get("monitoring.token")?;
         let text = token.value.as_str()?;
@@ -103,7 +104,8 @@ impl Facts<'_> {
         (!fits).then(|| Fault {
             path: token.origin.clone(),
             found: "another text".into(),
-            allowed: "printable ASCII without blanks at its ends, since it is shown in a header".into(),
+            allowed: "printable ASCII without leading or trailing blanks, since it is sent in a header"
+                .into(),
             hint: None,
         })
     }
@@ -127,7 +129,7 @@ impl Facts<'_> {
             path: affinity.origin.clone(),
             found: shown(&affinity.value),
             allowed: format!("'{}' or '{}' together with server.key and server.cert", Affinity::Ip.name(), Affinity::None.name()),
-            hint: Some("the worker ends TLS, so the primary, which chooses the worker, cannot read the cookie; let a proxy end TLS, or bind clients by address".into()),
+            hint: Some("the worker terminates TLS, so the primary, which chooses the worker, cannot read the cookie; let a proxy terminate TLS, or bind clients by address".into()),
         })
     }
 
@@ -139,7 +141,7 @@ impl Facts<'_> {
             path: serialization.origin.clone(),
             found: shown(&serialization.value),
             allowed: format!("'{}' together with security.ipc.schemas", Serialization::Json.name()),
-            hint: Some("a structured clone cannot be held against a JSON Schema".into()),
+            hint: Some("a structured clone cannot be validated against a JSON Schema".into()),
         })
     }
 
@@ -150,7 +152,7 @@ impl Facts<'_> {
         (spares.value.as_u64()? > most).then(|| Fault {
             path: spares.origin.clone(),
             found: shown(&spares.value),
-            allowed: format!("at most {most} beside {workers} workers"),
+            allowed: format!("at most {most} in addition to {workers} workers"),
             hint: Some(format!("a cluster has {MAX_WORKERS} slots")),
         })
     }
@@ -181,7 +183,7 @@ impl Facts<'_> {
         })
     }
 
-    /// Given, or refused: then something was meant, and one fault is enough.
+    /// Whether the key was given. A refused value counts too: one fault is enough.
     fn is_named(&self, path: &str) -> bool {
         self.settings.is_given(path) || self.settings.refused.contains(path)
     }

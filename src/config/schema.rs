@@ -1,5 +1,4 @@
-//! The index that finds the key meant by a path as users spell it. The keys themselves stand in
-//! `sections/`.
+//! The index that finds the key of a path as users write it. The keys themselves are in `sections/`.
 
 use super::fault::nearest;
 use super::key::Key;
@@ -7,7 +6,7 @@ use super::kind::Kind;
 use super::sections;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whole sections with a second name.
+/// Sections with a second name.
 pub const SECTION_SYNONYMS: &[(&str, &str)] = &[("scaling", "autoScaling")];
 
 /// Where a configuration is given.
@@ -15,21 +14,21 @@ pub const SECTION_SYNONYMS: &[(&str, &str)] = &[("scaling", "autoScaling")];
 pub enum Form {
     /// The options of `createServer`, with a ClusterConfig in `cluster` and in `cluster.config`.
     Server,
-    /// A ClusterConfig by itself.
+    /// A ClusterConfig alone.
     Cluster,
 }
 
-/// A spelling of a key, with the kind that values there have.
+/// A spelling of a key, with the kind of its values.
 #[derive(Clone, Copy)]
 pub struct Spelling {
     pub key: &'static Key,
     pub kind: &'static Kind,
 }
 
-/// Every spelling of every key, and the names that each section holds.
+/// Every spelling of every key, and the names in each section.
 pub struct Index {
     spellings: BTreeMap<String, Spelling>,
-    /// Names a section holds; true for those that are not synonyms.
+    /// The names in a section; true for those that are not synonyms.
     sections: BTreeMap<String, BTreeMap<String, bool>>,
 }
 
@@ -54,7 +53,7 @@ impl Index {
             }
         }
         if form == Form::Server {
-            // No section names it, so that no fault and no suggestion does.
+            // It is in no section, so that no fault and no suggestion mentions it.
             let tls = &sections::server::TLS;
             index.spellings.insert(tls.path.to_owned(), Spelling { key: tls, kind: &tls.kind });
             for key in sections::server() {
@@ -84,15 +83,15 @@ impl Index {
         self.sections.contains_key(path)
     }
 
-    /// The names that stand directly in a section; without synonyms where it has names of its own.
+    /// The names directly in a section; without synonyms if it has other names.
     pub fn names(&self, section: &str) -> Vec<&str> {
         let Some(names) = self.sections.get(section) else { return Vec::new() };
         let own = names.values().any(|canonical| *canonical);
         names.iter().filter(|(_, canonical)| **canonical || !own).map(|(name, _)| name.as_str()).collect()
     }
 
-    /// What an unknown `name` in `section` was probably meant to be: a name like it in the same section,
-    /// or the path of a key of exactly that name elsewhere.
+    /// A suggestion for an unknown `name` in `section`: a similar name in the same section, or the path of a key of
+    /// exactly that name elsewhere.
     pub fn suggestion(&self, section: &str, name: &str) -> Option<String> {
         let siblings = self.sections.get(section).into_iter().flat_map(BTreeMap::keys).map(String::as_str);
         let elsewhere = || {

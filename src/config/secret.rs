@@ -1,15 +1,15 @@
-//! A text that no log, fault or serialized configuration may show.
+//! A string that no log, fault or serialized configuration may show.
 
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 
-/// A secret. `Debug` hides it and serialization leaves `null`, so that it leaves only by [`Secret::reveal`].
+/// A secret. `Debug` hides it and serialization writes `null`; only [`Secret::reveal`] returns it.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself; for the code that needs it to authenticate or to derive a key.
+    /// The secret itself, for code that authenticates or derives a key with it.
     pub fn reveal(&self) -> &str {
         &self.0
     }

@@ -1,5 +1,5 @@
-//! From a raw configuration to settings: every value found under the key it means, in canonical form, with
-//! the place it came from; and all faults on the way.
+//! Converts a raw configuration to settings: every value in canonical form under its key, with its origin; and all
+//! faults.
 
 use super::fault::{Fault, did_you_mean, marker, shown, type_of};
 use super::key::Key;
@@ -25,20 +25,20 @@ pub struct Leaf<'a> {
     pub origin: String,
 }
 
-/// What was given, by canonical path.
+/// Given values by canonical path.
 pub type Given = BTreeMap<&'static str, Setting>;
 
-/// What was given, and what was wrong.
+/// Given values and faults.
 #[derive(Default)]
 pub struct Settings {
     pub given: Given,
-    /// Keys whose value was refused: no rule judges them a second time.
+    /// Keys whose value was refused: rules do not check them again.
     pub refused: BTreeSet<&'static str>,
     pub faults: Vec<Fault>,
 }
 
 impl Settings {
-    /// Reads a raw configuration; `name` is what the whole is called in a fault.
+    /// Reads a raw configuration; `name` is its name in faults.
     pub fn read(index: &Index, raw: &Value, name: &str) -> Self {
         let mut settings = Self::default();
         let mut leaves = Vec::new();
@@ -58,7 +58,7 @@ impl Settings {
         settings
     }
 
-    /// Takes a value; the same key with another value, under another name or in another place, is a fault.
+    /// Stores a value; another value of the same key, under another name or in another place, is a fault.
     fn give(&mut self, key: &'static Key, value: Value, origin: String) {
         let Some(first) = self.given.get(key.path) else {
             self.given.insert(key.path, Setting { key, value, origin });
@@ -86,7 +86,7 @@ impl Settings {
         hint: Option<String>,
     ) {
         let found = match raw {
-            Value::String(text) if text.is_empty() => "an empty text".to_owned(),
+            Value::String(text) if text.is_empty() => "an empty string".to_owned(),
             _ if kind.is_secret() => HIDDEN.to_owned(),
             _ if kind.may_be_shown() => shown(raw),
             _ => type_of(raw),
@@ -106,8 +106,8 @@ impl Settings {
 
 const HIDDEN: &str = "a value that is not shown";
 
-/// Finds every value in `raw`. A `null` asks for nothing. A name that is no key becomes a fault, without its
-/// value: a misspelt secret is a secret.
+/// Finds every value in `raw`. `null` means not given. An unknown name is a fault, without its value: a misspelt secret
+/// is a secret.
 pub fn walk<'a>(
     index: &Index,
     raw: &'a Value,
@@ -116,7 +116,7 @@ pub fn walk<'a>(
     faults: &mut Vec<Fault>,
 ) {
     for (name, child) in raw.as_object().into_iter().flatten() {
-        // Paths are joined with dots, so that a name with a dot would pass for a path.
+        // Paths are joined with dots, so a name with a dot would look like a path.
         if name.is_empty() || name.contains('.') {
             faults.push(unknown(index, path, name));
             continue;

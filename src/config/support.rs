@@ -1,5 +1,5 @@
-//! What this version brings. A value that asks for something else is refused at the start, never ignored;
-//! a later version takes lines out of the table.
+//! What this version supports. A value that needs something else is refused at start, never ignored; later versions
+//! remove lines from the table.
 
 use super::fault::type_of;
 use super::key::Key;
@@ -9,30 +9,30 @@ use super::tree;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// A value that asks for what this version does not support.
+/// A value that needs something that this version does not support.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Unsupported {
     /// As the user wrote it.
     pub path: String,
-    /// Canonical; of a secret or a list that may hold one only its type, in words.
+    /// Canonical; of a secret, or a list that may contain one, only its type in words.
     pub value: Value,
-    /// What it asks for, in a few words.
+    /// What it needs, in a few words.
     pub asks: &'static str,
 }
 
-/// How far a key is brought.
+/// How far a key is supported.
 #[derive(Clone, Copy)]
 pub enum Support {
     Full,
-    /// These values only; the words are for the reference.
+    /// These values only; the texts are for the reference.
     Only(fn(&Value) -> bool, &'static str, &'static str),
-    /// Nothing but `enabled: false`, which asks for nothing.
+    /// Only `enabled: false`, which needs nothing.
     Lacks(&'static str),
 }
 
 use Support::{Full, Lacks, Only};
 
-/// By canonical path; the longest path that a key's begins with counts, and a key without one is brought.
+/// By canonical path; the longest prefix of a key's path applies, and a key without one is supported.
 const TABLE: &[(&str, Support)] = &[
     ("redis", Lacks("Redis")),
     ("interpreter", Only(is_node, "node", "another interpreter than node")),
@@ -51,7 +51,7 @@ fn is_node(value: &Value) -> bool {
     value.as_str().is_some_and(|path| path.rsplit('/').next() == Some("node"))
 }
 
-/// How far the key with this canonical path is brought.
+/// How far the key with this canonical path is supported.
 pub fn support(path: &str) -> Support {
     let covers = |entry: &&(&str, Support)| {
         path.strip_prefix(entry.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -59,7 +59,7 @@ pub fn support(path: &str) -> Support {
     TABLE.iter().filter(covers).max_by_key(|(prefix, _)| prefix.len()).map_or(Full, |(_, support)| *support)
 }
 
-/// What a value at a key asks for that this version lacks.
+/// What a value of a key needs that this version does not support.
 fn lacks(key: &Key, value: &Value) -> Option<&'static str> {
     let switched_off = key.path.ends_with(".enabled") && *value == json!(false);
     match support(key.path) {
@@ -70,8 +70,8 @@ fn lacks(key: &Key, value: &Value) -> Option<&'static str> {
     }
 }
 
-/// Everything given that asks for what this version lacks: by code, for the environment asks for nothing by
-/// itself. A section with `enabled: false` asks for nothing; without a cluster no ClusterConfig does.
+/// All given values that this version does not support: from code, because the environment alone enables nothing. A
+/// section with `enabled: false` needs nothing; without a cluster a ClusterConfig needs nothing.
 pub fn unsupported(given: &Given, clustered: bool) -> Vec<Unsupported> {
     let is_off = |section: &str| {
         let switch = given.get(format!("{section}.enabled").as_str());
@@ -92,7 +92,7 @@ pub fn unsupported(given: &Given, clustered: bool) -> Vec<Unsupported> {
         .collect()
 }
 
-/// A canonical ClusterConfig without what this version lacks.
+/// A canonical ClusterConfig without unsupported options.
 pub fn within(config: &Value) -> Value {
     let mut kept = json!({});
     for key in sections::cluster() {

@@ -1,4 +1,4 @@
-//! The whole way from raw values to a configuration.
+//! Tests from raw values to a configuration.
 
 use super::sections::balancing::Affinity;
 use super::sections::worker::Workers;
@@ -179,7 +179,7 @@ fn secrets_are_in_the_configuration_and_nowhere_else() {
     assert_eq!(found.config.monitoring.token.as_ref().map(Secret::reveal), Some("hunter2-too"));
     assert!(!format!("{found:?}").contains("hunter2"));
     let mut written = found.config.to_json();
-    // The user's own variables are no secrets of drover's: who reads getConfig() has set them.
+    // The user's own variables are not drover's secrets: the caller of getConfig() has set them.
     written["env"] = json!(null);
     assert!(!written.to_string().contains("hunter2"));
 }

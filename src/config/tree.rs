@@ -8,20 +8,20 @@ pub fn get<'a>(tree: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(tree, |node, name| node.get(name)).filter(|value| !value.is_null())
 }
 
-/// Puts `value` at `path`, making the objects on the way; what stood in their place is replaced.
+/// Puts `value` at `path`, creating the objects on the path; other values in their place are replaced.
 pub fn put(tree: &mut Value, path: &str, value: Value) {
     let mut node = tree;
     for name in path.split('.') {
         if !node.is_object() {
             *node = Value::Object(Map::new());
         }
-        // Indexing an object by a name inserts `null` where the name is missing.
+        // Indexing an object by a name inserts `null` if the name is missing.
         node = &mut node[name];
     }
     *node = value;
 }
 
-/// Takes out every `null`, and every object that holds nothing after that.
+/// Removes every `null`, and every object that is empty after that.
 pub fn without_nulls(tree: Value) -> Value {
     match tree {
         Value::Object(object) => {

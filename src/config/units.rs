@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
-/// The longest duration taken, in milliseconds: ten years. Adding it to any time cannot overflow.
+/// The maximum duration, in milliseconds: ten years. Adding it to any time cannot overflow.
 pub const MAX_LENGTH: u64 = 10 * 365 * 24 * 60 * 60 * 1000;
-/// The largest size taken, in bytes: 1 PiB, which JavaScript's numbers still hold exactly.
+/// The maximum size, in bytes: 1 PiB, which a JavaScript number represents exactly.
 pub const LARGEST: u64 = 1 << 50;
 pub const MIB: u64 = 1 << 20;
 
-/// Milliseconds from a number of them or from `'250ms'`, `'30s'`, `'5m'`, `'1h'`, `'7d'`.
+/// Milliseconds from a number or from `'250ms'`, `'30s'`, `'5m'`, `'1h'`, `'7d'`.
 pub fn milliseconds(raw: &Value) -> Option<u64> {
     let factor = |unit: &str| match unit {
         "" | "ms" => Some(1.0),
@@ -21,7 +21,7 @@ pub fn milliseconds(raw: &Value) -> Option<u64> {
     quantity(raw, factor, MAX_LENGTH)
 }
 
-/// Bytes from a number of them or from `'512MB'`, `'1G'`, `'10KB'`: 1024-based, in either case.
+/// Bytes from a number or from `'512MB'`, `'1G'`, `'10KB'`: 1024-based, case-insensitive.
 pub fn bytes(raw: &Value) -> Option<u64> {
     let factor = |unit: &str| match unit.to_ascii_lowercase().as_str() {
         "" | "b" => Some(1.0),

@@ -5,34 +5,34 @@ use serde_json::Value;
 
 use crate::error::{Code, Error, Result};
 
-/// The most workers that a cluster can have.
+/// The maximum number of workers of a cluster.
 pub const MAX_WORKERS: u16 = 1024;
 
-/// What a program asks the running cluster to become, from any of its processes. What JavaScript or a client of the API
-/// gives becomes one at the edge, by [`Command::parse`]; from there on it is this.
+/// A command to the running cluster, from any of its processes. Input from JavaScript or a client of the API is
+/// converted at the boundary, by [`Command::parse`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     Scale(Scale),
-    /// New workers: of one slot, or of all one after the other.
+    /// Replaces the worker of one slot, or of all slots one after the other.
     Roll {
         slot: Option<u16>,
     },
-    /// Nothing but the slot of the leader, when everything that was decided before has been told.
+    /// Returns the slot of the leader, after all earlier decisions have been sent.
     Leader,
 }
 
-/// Another number of workers.
+/// A change of the number of workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scale {
     To(u16),
     By(i32),
-    /// One more, in this slot, which must be vacant.
+    /// Adds one worker, in this slot, which must be vacant.
     With {
         slot: u16,
     },
-    /// Without this worker.
+    /// Removes this worker.
     Without {
         slot: u16,
         graceful: bool,
@@ -40,7 +40,7 @@ pub enum Scale {
 }
 
 impl Command {
-    /// A verb and its argument as JavaScript gives them.
+    /// Parses a verb and its argument from JavaScript.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`: an invalid number or worker id; `NOT_SUPPORTED`: no such verb.
@@ -60,7 +60,7 @@ impl Command {
         })
     }
 
-    /// How the log calls it.
+    /// The name in the log.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Scale(Scale::To(_)) => "scale",
@@ -83,7 +83,7 @@ fn invalid(verb: &str, found: &Value, allowed: &str) -> Error {
 fn count(verb: &str, argument: &Value, default: Option<u16>) -> Result<u16> {
     let given = match (argument, default) {
         (Value::Null, Some(default)) => return Ok(default),
-        // A number out of JavaScript may come as 2.0.
+        // A JavaScript number may arrive as 2.0.
         _ => argument.as_f64().filter(|number| number.fract() == 0.0),
     };
     let valid = given.filter(|number| (1.0..=f64::from(MAX_WORKERS)).contains(number));
@@ -97,7 +97,7 @@ fn slot(verb: &str, argument: &Value) -> Result<u16> {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    // Only what a slot is written as: "01" is the id of nobody.
+    // Only the canonical form: "01" is not an id.
     let known = u16::from_str(&text).ok().filter(|slot| *slot < MAX_WORKERS && slot.to_string() == text);
     known.ok_or_else(|| invalid(verb, argument, "a worker's id such as '0'"))
 }

@@ -1,21 +1,21 @@
-//! Whether a worker and a cluster are well. PURE. Everybody who needs an answer (messages, metrics, the API, the
-//! placement of connections) asks here.
+//! Health of a worker and of a cluster. PURE. The only place that decides it, for messages, metrics, the API and the
+//! placement of connections.
 
 use serde::Serialize;
 
 use super::{WorkerId, WorkerState};
 
-/// What a worker's checks and its responses say of it.
+/// The health of a worker by its checks and its responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckStatus {
     /// No check has ended yet.
     Unknown = 0,
     Healthy = 1,
-    /// It failed a check, and not yet often enough.
+    /// It failed its latest checks, but fewer than the maximum.
     Failing = 2,
     Unhealthy = 3,
-    /// It is left out for a while because of what it answers.
+    /// It is excluded temporarily because of its 5xx responses.
     Ejected = 4,
 }
 
@@ -32,7 +32,7 @@ impl CheckStatus {
         Self::ALL.get(cell as usize).copied().unwrap_or(CheckStatus::Unknown)
     }
 
-    /// May new work be given to the worker, as far as the checks say?
+    /// Whether the worker may get new connections, as far as the checks are concerned.
     pub fn is_good(self) -> bool {
         match self {
             CheckStatus::Unknown | CheckStatus::Healthy | CheckStatus::Failing => true,
@@ -41,20 +41,20 @@ impl CheckStatus {
     }
 }
 
-/// Whether a worker is well, and if not why.
+/// Whether a worker is healthy, and if not why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerHealth {
     Well,
-    /// It is not there to work: starting, waiting for its start, stopping.
+    /// It does not serve: starting, waiting for its start, stopping.
     NotServing(WorkerState),
-    /// Work waits for it, and its event loop does not turn.
+    /// It has unread work, and its event loop does not run.
     Unresponsive,
     /// Its checks fail, or its responses do.
     Failing(CheckStatus),
 }
 
 impl WorkerHealth {
-    /// The one place that decides it. A worker that drains is well: it finishes what it has.
+    /// The only place that decides it. A draining worker is healthy: it finishes its requests.
     pub fn of(state: WorkerState, is_unresponsive: bool, checks: CheckStatus) -> Self {
         match state {
             WorkerState::Ready | WorkerState::Standby | WorkerState::Draining if is_unresponsive => {
@@ -78,7 +78,7 @@ impl WorkerHealth {
         self == WorkerHealth::Well
     }
 
-    /// A sentence for people; None: it is well. `checker_reason`: what the checks found.
+    /// A sentence for people; None: it is healthy. `checker_reason`: the result of the checks.
     pub fn reason(self, checker_reason: Option<&str>) -> Option<String> {
         match self {
             WorkerHealth::Well => None,
@@ -94,19 +94,19 @@ impl WorkerHealth {
     }
 }
 
-/// Whether the workers are well, as one word.
+/// The health of the cluster as one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ClusterStatus {
     Healthy,
-    /// Some are not.
+    /// Some workers are not healthy.
     Degraded,
-    /// Less than half of them are.
+    /// Fewer than half of the workers are healthy.
     Critical,
 }
 
 impl ClusterStatus {
-    /// `well` of `all` workers that are wanted serve and are well. Without any worker nobody is served.
+    /// `well` of `all` configured workers serve and are healthy. A cluster without workers is critical.
     pub fn of(well: usize, all: usize) -> Self {
         match well {
             _ if all == 0 || well * 2 < all => ClusterStatus::Critical,
@@ -124,18 +124,18 @@ impl ClusterStatus {
     }
 }
 
-/// Whether the workers are well, in a few numbers.
+/// The health of the cluster in a few numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Condition {
     pub status: ClusterStatus,
     pub well: usize,
     pub all: usize,
-    /// Workers that are wanted and are not well, or do not serve.
+    /// Configured workers that are not healthy or do not serve.
     pub unhealthy: Vec<WorkerId>,
 }
 
 impl Condition {
-    /// Of the workers that are wanted. Well is who is there for connections and is well itself.
+    /// Computes it for the configured workers. A worker counts if it serves and is healthy.
     pub fn of(workers: impl Iterator<Item = (WorkerId, WorkerState, WorkerHealth)>) -> Self {
         let (mut well, mut all, mut unhealthy) = (0, 0, Vec::new());
         for (worker, state, health) in workers {

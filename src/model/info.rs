@@ -2,14 +2,14 @@ use serde::Serialize;
 
 use super::{CheckStatus, PublicState, WorkerState};
 
-/// `WorkerInfo`: a slot's worker as programs, the API and the log see it. Times in milliseconds, sizes in bytes.
+/// `WorkerInfo`: the public view of a slot's worker. Times in milliseconds, sizes in bytes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerInfo {
     /// The slot.
     pub id: String,
     pub worker_id: String,
-    /// None: no process, one is waited for.
+    /// None: there is no process, its start is pending.
     pub pid: Option<u32>,
     pub generation: u32,
     pub state: PublicState,
@@ -25,7 +25,7 @@ pub struct WorkerInfo {
     pub active_requests: u64,
     pub active_connections: u64,
     pub average_response_time: f64,
-    /// None until the process was sampled, as are the next two.
+    /// None until the process was sampled, like the next two.
     pub memory_usage: Option<u64>,
     /// Percent of one processor.
     pub cpu_usage: Option<f64>,
@@ -34,7 +34,7 @@ pub struct WorkerInfo {
     pub health: CheckReport,
 }
 
-/// What the checks say of a worker.
+/// The result of a worker's health checks.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CheckReport {
@@ -56,7 +56,7 @@ pub struct ClusterHealth {
     pub total_workers: usize,
     pub healthy_workers: usize,
     pub unhealthy_workers: Vec<String>,
-    /// When a check of one of the present workers ended last, since 1970.
+    /// Time of the latest completed check of a current worker, since 1970.
     pub last_health_check: Option<u64>,
     pub details: Vec<HealthDetail>,
 }

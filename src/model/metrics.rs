@@ -31,12 +31,12 @@ pub struct ClusterMetrics {
     pub replacement_count: u64,
     pub uptime: u64,
     pub last_scaling_action: Option<ScalingDecision>,
-    /// What `monitoring.customMetrics` returned last: the program's own JSON.
+    /// The latest result of `monitoring.customMetrics`: the program's own JSON.
     pub custom: Value,
     pub workers: Vec<WorkerInfo>,
 }
 
-/// The cluster's metrics with what its programs count and send: what `getMetrics()` returns.
+/// The cluster's metrics with the programs' own metrics and message counts: the result of `getMetrics()`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AllMetrics {
@@ -46,7 +46,7 @@ pub struct AllMetrics {
     pub messages: BTreeMap<String, MessageCounts>,
 }
 
-/// What became of messages of a type since the cluster began.
+/// Counts of the messages of one type since the cluster started.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct MessageCounts {
@@ -54,7 +54,7 @@ pub struct MessageCounts {
     pub received: u64,
     pub answered: u64,
     pub failed: u64,
-    /// Milliseconds from a question to what settled it.
+    /// Milliseconds from a request until it was settled.
     pub average_time: f64,
 }
 
@@ -66,7 +66,7 @@ pub enum MetricKind {
     Histogram,
 }
 
-/// A metric of the program's own.
+/// A metric of the program.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct UserMetric {
     #[serde(rename = "type")]
@@ -89,7 +89,7 @@ pub enum SeriesValue {
     Number {
         value: f64,
     },
-    /// `buckets` are cumulative, without the last, which is `count`.
+    /// `buckets` are cumulative, without the last one, which is `count`.
     Histogram {
         count: f64,
         sum: f64,
@@ -103,7 +103,7 @@ pub struct Bucket {
     pub count: f64,
 }
 
-/// Responses by class of status.
+/// Responses by status class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Responses {
     #[serde(rename = "1xx")]
@@ -125,7 +125,7 @@ pub struct Collections {
     pub time: f64,
 }
 
-/// What the primary samples once a second: rates of the last seconds, percentiles of the last minute.
+/// The primary's sample, once a second: rates of the last seconds, percentiles of the last minute.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Sample {
@@ -151,7 +151,7 @@ pub struct SystemStats {
     pub swap: Swap,
     pub disk: Throughput,
     pub network: Throughput,
-    /// Milliseconds since the machine started; in a process's own look alone.
+    /// Milliseconds since the machine started; only in a ProcessMonitor's sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uptime: Option<f64>,
 }
@@ -185,7 +185,7 @@ pub struct Swap {
     pub usage_percentage: f64,
 }
 
-/// Bytes a second.
+/// Bytes per second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Throughput {
     pub read: f64,

@@ -1,6 +1,6 @@
-//! What a cluster is made of, as data: every room above speaks of workers, their health and their numbers in these
-//! terms. What JavaScript, the API and the log show is serialised from here, and nothing is read back by key.
-//! `health` decides whether somebody is well; nothing else is decided here.
+//! The data types of a cluster, shared by all modules: workers, their health and metrics. The output for JavaScript,
+//! the API and the log is serialised from these types, and never parsed back by key. Only `health` makes decisions:
+//! whether a worker is healthy.
 
 mod command;
 mod health;

@@ -1,6 +1,6 @@
 use serde::{Serialize, Serializer};
 
-/// The state of a slot as observers see it; `supervisor` has the rich one. As text it is `WorkerInfo.detail`.
+/// The public state of a slot; `supervisor` has the internal one. As text it is `WorkerInfo.detail`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WorkerState {
     Vacant = 0,

@@ -2,8 +2,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which worker process: the slot that it fills, and which of the slot's processes it is. A replacement has the same
-/// slot and the next generation, so that nothing meant for a worker reaches the one after it.
+/// Identifies a worker process by its slot and its generation. A replacement has the same slot and the next generation,
+/// so that what is addressed to a worker never reaches its replacement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct WorkerId {
     pub slot: u16,
@@ -17,7 +17,7 @@ impl WorkerId {
     }
 }
 
-/// The slot alone, which is what the outside calls the worker's id.
+/// The slot alone, which is the worker's public id.
 impl fmt::Display for WorkerId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.slot.fmt(formatter)

@@ -1,14 +1,14 @@
-//! The kinds of values that options take: each reads a raw value into its canonical form or refuses it,
-//! and says in words what it allows. Nothing here knows a key by name.
+//! The kinds of option values: each converts a raw value to its canonical form or refuses it, and describes what it
+//! allows. Nothing here depends on the name of a key.
 
 use super::fault::{did_you_mean, marker, nearest};
 use super::units::{self, MIB};
 use serde_json::{Value, json};
 
-/// Why a value was refused, beyond what `allowed` says: a hint, when there is one.
+/// Why a value was refused, in addition to `allowed`: a hint, if there is one.
 pub type Refusal = Option<String>;
 
-/// What an option takes. The canonical form is what the typed configuration is read from.
+/// The kind of an option's values. The typed configuration is read from the canonical form.
 #[derive(Clone, Copy)]
 pub enum Kind {
     Bool,
@@ -28,13 +28,13 @@ pub enum Kind {
     Size {
         min: u64,
     },
-    /// A number of MB, or a text as for `Size`. Canonical: bytes; `min` too.
+    /// A number of MB, or a string as for `Size`. Canonical: bytes; `min` too.
     Megabytes {
         min: u64,
     },
     Choice(&'static [&'static str]),
     Text,
-    /// A text that is never shown, of at least so many characters.
+    /// A string that is never shown, of at least `min` characters.
     Secret {
         min: usize,
     },
@@ -42,13 +42,13 @@ pub enum Kind {
     Function,
     /// One function or a list of them. Canonical: a list.
     Functions,
-    /// Not drover's to check: it goes to Node as it is.
+    /// Not checked by drover: passed to Node unchanged.
     Any,
-    /// A form of its own, with its own reader.
+    /// A special form with its own reader.
     Shaped(&'static Shape),
 }
 
-/// A form that only one or two options have.
+/// A form that only one or two options use.
 pub struct Shape {
     pub allowed: &'static str,
     pub read: fn(&Value) -> Result<Value, Refusal>,
@@ -64,13 +64,13 @@ impl Kind {
     pub const PERCENT: Kind = Kind::Number { min: 0.0, max: 100.0 };
     /// Percent of one core; a process with threads passes 100.
     pub const CPU: Kind = Kind::Number { min: 1.0, max: 102_400.0 };
-    /// A limit on a process's memory; Node.js itself needs some 32 MB.
+    /// A limit on a process's memory; Node.js itself needs about 32 MB.
     pub const MEMORY_LIMIT: Kind = Kind::Size { min: 32 * MIB };
     pub const STATUS: Kind = Kind::Whole { min: 100, max: 599 };
     pub const FROM_ZERO: Kind = Kind::Duration { min: 0 };
     pub const TIME: Kind = Kind::Duration { min: 1 };
 
-    /// Whether a refused value may be shown to the user. Command lines carry secrets now and then.
+    /// Whether a refused value may be shown to the user. Command lines may contain secrets.
     pub fn may_be_shown(&self) -> bool {
         match self {
             Kind::Secret { .. } | Kind::Texts => false,
@@ -128,7 +128,7 @@ impl Kind {
         }
     }
 
-    /// The raw value that the text of an environment variable stands for.
+    /// Converts the text of an environment variable to a raw value.
     pub fn text_to_raw(&self, text: &str) -> Value {
         match self {
             Kind::Bool => match text.to_ascii_lowercase().as_str() {
@@ -152,23 +152,23 @@ impl Kind {
             Kind::Number { min, max } => format!("a number from {min} to {max}"),
             Kind::Duration { min } => {
                 format!(
-                    "milliseconds, or a text such as '30s', '5m' or '1h'{}",
+                    "milliseconds, or a string such as '30s', '5m' or '1h'{}",
                     at_least(*min, units::duration_text)
                 )
             }
             Kind::Size { min } => {
-                format!("bytes, or a text such as '512MB' or '1G'{}", at_least(*min, units::size_text))
+                format!("bytes, or a string such as '512MB' or '1G'{}", at_least(*min, units::size_text))
             }
             Kind::Megabytes { min } => {
-                format!("a number of MB, or a text such as '512MB'{}", at_least(*min, units::size_text))
+                format!("a number of MB, or a string such as '512MB'{}", at_least(*min, units::size_text))
             }
             Kind::Choice(names) => {
                 names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
             }
-            Kind::Text => "a text".into(),
-            Kind::Secret { min: 0 | 1 } => "a text (never shown)".into(),
-            Kind::Secret { min } => format!("a text of at least {min} characters (never shown)"),
-            Kind::Texts => "a list of texts".into(),
+            Kind::Text => "a string".into(),
+            Kind::Secret { min: 0 | 1 } => "a string (never shown)".into(),
+            Kind::Secret { min } => format!("a string of at least {min} characters (never shown)"),
+            Kind::Texts => "a list of strings".into(),
             Kind::Function => "a function".into(),
             Kind::Functions => "a function or a list of functions".into(),
             Kind::Any => "anything".into(),
@@ -176,7 +176,7 @@ impl Kind {
         }
     }
 
-    /// What is allowed where the value comes from an environment variable.
+    /// What is allowed in an environment variable, in words.
     pub fn allowed_as_text(&self) -> String {
         match self {
             Kind::Bool => "true, false, 1, 0, on, off, yes or no".into(),
@@ -189,13 +189,13 @@ fn at_least(min: u64, text: fn(u64) -> String) -> String {
     if min <= 1 { String::new() } else { format!(", at least {}", text(min)) }
 }
 
-/// A number without a fraction, also when it arrives as a float.
+/// A number without a fraction, also if it is represented as a float.
 pub fn whole(raw: &Value) -> Option<u64> {
     let exact = |number: &f64| number.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(number);
     raw.as_u64().or_else(|| raw.as_f64().filter(exact).map(|number| number as u64))
 }
 
-/// The hint for a number or a boolean that was given as a text.
+/// The hint for a number or a boolean that was given as a string.
 fn quoted(raw: &Value) -> Refusal {
     let text = raw.as_str()?.trim();
     let bare = text.parse::<f64>().is_ok() || matches!(text, "true" | "false");

@@ -1,4 +1,4 @@
-//! Each kind by itself.
+//! Tests of each kind.
 
 use super::*;
 use proptest::prelude::*;

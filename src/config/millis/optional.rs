@@ -1,4 +1,4 @@
-//! The same for a duration that may be missing.
+//! The same for an optional duration.
 
 use super::count;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};

@@ -22,19 +22,19 @@ choices! {
         RoundRobin = "round-robin",
         /// The fewest connections for its weight; in turn among equals.
         LeastConnections = "least-connections",
-        /// By the client's address; one slot more or less moves only that slot's share of the clients.
+        /// By the client's address; adding or removing a slot moves only that slot's share of the clients.
         IpHash = "ip-hash",
-        /// In proportion to the weights, interleaved as evenly as they allow.
+        /// In proportion to the weights, interleaved as evenly as possible.
         WeightedRoundRobin = "weighted-round-robin",
-        /// The better of two picked at random, by latency times what is under way.
+        /// The better of two random workers, by latency times requests in progress.
         LeastResponseTime = "least-response-time",
-        /// By a hash of the client's address and port, as the kernel does it over a group of listeners.
+        /// By a hash of the client's address and port, like the kernel's over a group of listeners.
         Os = "os",
     }
 }
 
 choices! {
-    /// Who hands connections to workers.
+    /// How connections are passed to workers.
     DispatchMode { Auto = "auto", Push = "push", Direct = "direct" }
 }
 
@@ -94,31 +94,31 @@ options! {
         strategy: Strategy = "round-robin", "strategy": Kind::Choice(Strategy::NAMES),
             "how the worker of a new connection is chosen";
         dispatch: DispatchMode = "auto", "dispatch": Kind::Choice(DispatchMode::NAMES),
-            "hold the listener in one mode: the primary hands connections over (`push`) or the kernel does (`direct`)";
-        /// From slot to weight; a slot that is missing has 1.
+            "fix the listener to one mode: the primary sends connections to workers (`push`) or the kernel assigns them (`direct`)";
+        /// From slot to weight; a missing slot has weight 1.
         weights: BTreeMap<u16, u32> = {}, "weights": Kind::Shaped(&WEIGHTS),
-            "the share of each slot: a list by slot, or an object slot to weight; those left out have 1";
+            "the weight of each slot: a list by slot, or an object from slot to weight; the default weight is 1";
         health_aware: bool = true, "healthAware": Kind::Bool,
-            "leave out workers that are unhealthy or stuck";
+            "give no new connections to workers that are unhealthy or unresponsive";
         connection_tracking: bool = true, "connectionTracking": Kind::Bool,
             "count each worker's open connections";
         rebalance: bool = null, "rebalance": Kind::Bool,
             "move long-lived idle connections to lighter workers (default: with `least-connections` and `least-response-time`)";
         handoff: bool = true, "handoff": Kind::Bool,
-            "a draining worker hands its idle connections on instead of closing them";
-        /// Whether there is any affinity; `session_affinity` says which.
+            "a draining worker hands its idle connections off instead of closing them";
+        /// Whether there is any affinity; `session_affinity` is its kind.
         sticky_session: bool = false, "stickySession": Kind::Bool,
-            "true alone means `sessionAffinity: 'ip'`";
+            "true without `sessionAffinity` means `sessionAffinity: 'ip'`";
         session_affinity: Affinity = "none", "sessionAffinity": Kind::Choice(Affinity::NAMES),
             "what binds a client to a worker";
-        /// Empty: forwarded addresses are not looked at.
+        /// Empty: forwarded addresses are ignored.
         trust_proxy: Vec<Network> = [], "trustProxy": Kind::Shaped(&network::PROXIES),
-            "proxies whose X-Forwarded-For or Forwarded tells the client's address when hashing; with affinity, each request on their connections finds its worker";
+            "proxies whose X-Forwarded-For or Forwarded header gives the client's address for hashing; with affinity, each request on their connections is routed to its worker";
         max_queue: u32 = 1024, "maxQueue": Kind::Whole { min: 0, max: 1_048_576 },
-            "connections that may wait while no worker may take one";
+            "connections that may wait while no worker can take one";
         #[serde(with = "millis")]
         queue_timeout: Duration = 5000, "queueTimeout": Kind::TIME,
-            "how long they wait; then 503 on plain HTTP, close elsewhere";
+            "how long a connection may wait; then it gets 503 on plain HTTP and is closed otherwise";
     }
     with {
         affinity_cookie: AffinityCookie = "affinityCookie";
@@ -131,10 +131,10 @@ options! {
         name: String = "drover_affinity", "name": Kind::Shaped(&COOKIE_NAME),
             "the name of the cookie for `sessionAffinity: 'cookie'`";
         secret: Option<Secret> = null, "secret": Kind::Secret { min: 1 },
-            "what signs it (default: derived from `ipc.key`, else random at each start)";
+            "the key that signs it (default: derived from `ipc.key`, else random at each start)";
         #[serde(with = "millis::optional")]
         max_age: Option<Duration> = null, "maxAge": Kind::Duration { min: 1000 },
-            "how long the client keeps it (default: a session)";
+            "how long the client keeps it (default: until the browser closes)";
         same_site: SameSite = "lax", "sameSite": Kind::Choice(SameSite::NAMES),
             "its SameSite attribute";
         secure: bool = false, "secure": Kind::Bool,

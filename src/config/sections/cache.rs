@@ -16,12 +16,12 @@ options! {
     Cache in "cache." {
         /// Bytes.
         max_size: u64 = 67108864, "maxSize": Kind::Size { min: MIB },
-            "the memory it may use";
+            "maximum memory";
         max_entries: Option<u32> = null, "maxEntries": Kind::COUNT,
-            "the entries it may hold";
+            "maximum number of entries";
         #[serde(with = "millis::optional")]
         default_ttl: Option<Duration> = null, "defaultTtl": Kind::TIME,
-            "how long an entry lives that names no time itself";
+            "lifetime of entries that are set without one";
         warm: Option<Function> = null, "warm": Kind::Function,
             "`async (cache) => void`, run once before the first request";
     }

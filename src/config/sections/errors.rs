@@ -15,11 +15,11 @@ pub const KEYS: &[&[Key]] =
     &[ErrorHandling::KEYS, CircuitBreaker::KEYS, Retry::KEYS, Fallback::KEYS, Reporting::KEYS];
 
 choices! {
-    /// How bad an error is.
+    /// The severity of an error.
     Severity { Debug = "debug", Info = "info", Warn = "warn", Error = "error" }
 }
 
-const BODY: Shape = Shape { allowed: "a text, an object or a list", read: read_body, shown: true };
+const BODY: Shape = Shape { allowed: "a string, an object or a list", read: read_body, shown: true };
 
 fn read_body(raw: &Value) -> Result<Value, Refusal> {
     matches!(raw, Value::String(_) | Value::Object(_) | Value::Array(_)).then(|| raw.clone()).ok_or(None)
@@ -40,43 +40,43 @@ options! {
 }
 
 options! {
-    /// When a worker is left out; `reset_timeout` also spaces the trial starts of an open restart circuit.
+    /// When a worker is ejected; `reset_timeout` is also the interval of the trial starts of an open restart circuit.
     CircuitBreaker in "errorHandling.circuitBreaker." {
         enabled: bool = true, "enabled": Kind::Bool,
-            "leave a worker out that fails clearly more than its siblings";
+            "eject a worker that fails clearly more often than the others";
         failure_threshold: u32 = 5, "failureThreshold": Kind::COUNT,
-            "answers of 5xx in a row before that is considered";
+            "consecutive 5xx responses after which a worker may be ejected";
         #[serde(with = "millis")]
         reset_timeout: Duration = 30000, "resetTimeout": Kind::TIME,
-            "how long it is left out, and the pause between the trial starts of a slot whose restart circuit is open";
+            "how long it is ejected, and the interval of the trial starts of a slot whose restart circuit is open";
     }
 }
 
 options! {
-    /// How what failed is tried again.
+    /// Retries after failures.
     Retry in "errorHandling.retry." {
         max_retries: u32 = 3, "maxRetries": Kind::Whole { min: 0, max: 1000 },
             "retries of the webhook, of exporters and of messages to a worker that is being replaced";
         #[serde(with = "millis")]
         initial_delay: Duration = 100, "initialDelay": Kind::FROM_ZERO,
-            "the pause before the first retry; doubled for each further one";
+            "delay before the first retry; doubled for each further one";
         #[serde(with = "millis")]
         max_delay: Duration = 5000, "maxDelay": Kind::FROM_ZERO,
-            "the longest such pause";
+            "maximum delay between retries";
     }
 }
 
 options! {
-    /// Drover's own answer when no worker can give one.
+    /// Drover's response when no worker can take a connection.
     Fallback in "errorHandling.fallback." {
         status: u16 = 503, "status": Kind::Whole { min: 400, max: 599 },
-            "the status of drover's own answer when no worker can give one";
+            "status of drover's response when no worker can take a connection";
         body: Option<Body> = null, "body": Kind::Shaped(&BODY),
-            "its body: a text, or what is sent as JSON";
+            "its body: a string, or an object or list that is sent as JSON";
         /// Zero: no Retry-After.
         #[serde(with = "millis")]
         retry_after: Duration = 1000, "retryAfter": Kind::FROM_ZERO,
-            "its Retry-After, rounded up to seconds; 0 leaves it out";
+            "its Retry-After header, rounded up to seconds; 0: no such header";
     }
 }
 
@@ -102,12 +102,12 @@ impl From<Value> for Body {
 options! {
     /// Where errors are reported.
     Reporting in "errorHandling.reporting." {
-        /// A URL; many of them are credentials.
+        /// A URL, which is often a credential.
         webhook: Option<Secret> = null, "webhook": Kind::Secret { min: 1 },
             "a URL that reports are posted to";
         min_severity: Severity = "error", "minSeverity": Kind::Choice(Severity::NAMES),
-            "the least severity reported";
+            "the minimum severity that is reported";
         max_entries: u32 = 1000, "maxEntries": Kind::COUNT,
-            "kinds of errors that are kept apart";
+            "number of error kinds that are kept";
     }
 }

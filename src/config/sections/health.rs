@@ -1,4 +1,4 @@
-//! `healthCheck`: how a worker shows that it is well.
+//! `healthCheck`: the health checks of workers.
 
 use super::monitoring::Function;
 use crate::config::key::Key;
@@ -26,30 +26,31 @@ fn read_endpoint(raw: &Value) -> Result<Value, Refusal> {
 }
 
 options! {
-    /// How a worker shows that it is well.
+    /// The health checks of workers.
     HealthCheck in "healthCheck." {
         enabled: bool = true, "enabled": Kind::Bool,
-            "probe the workers";
+            "check the health of workers";
         #[serde(with = "millis")]
         interval: Duration = 30000, "interval": Kind::TIME,
-            "the pause between two probes of a worker";
+            "interval between two checks of a worker";
         #[serde(with = "millis")]
         timeout: Duration = 10000, "timeout": Kind::TIME,
-            "how long a probe may take";
+            "how long a check may take";
         max_failures: u32 = 3, "maxFailures": Kind::COUNT,
-            "failures in a row that end in a graceful replacement",
+            "consecutive failures after which a worker is replaced gracefully",
             also ["healthCheck.retries"];
         #[serde(with = "millis")]
         retry_delay: Duration = 1000, "retryDelay": Kind::FROM_ZERO,
-            "the pause before the probe after a failed one";
+            "delay before the next check after a failed one";
         #[serde(with = "millis")]
         grace_period: Duration = 0, "gracePeriod": Kind::FROM_ZERO,
-            "how long after a worker got ready the probes begin";
-        /// Asked exactly only when it or `expected_status` was named ([`crate::config::Loaded::named`]).
+            "how long after a worker became ready the checks begin";
+        /// The response's status must match only if this or `expected_status` was given
+        /// ([`crate::config::Loaded::named`]).
         endpoint: String = "/health", "endpoint": Kind::Shaped(&ENDPOINT),
-            "the path that is asked; when neither it nor `expectedStatus` is given, any HTTP answer counts";
+            "the path of the request; if neither this nor `expectedStatus` is given, any HTTP response counts";
         expected_status: u16 = 200, "expectedStatus": Kind::STATUS,
-            "the status that counts as healthy";
+            "the status of a healthy response";
         custom_check: Option<Function> = null, "customCheck": Kind::Function,
             "`async (worker) => boolean | { healthy, metrics? }`, run in the worker";
     }

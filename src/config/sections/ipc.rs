@@ -12,7 +12,7 @@ use std::time::Duration;
 pub const KEYS: &[&[Key]] = &[Ipc::KEYS];
 
 choices! {
-    /// How messages are written, as for Node's child processes.
+    /// How messages are serialized, as for Node's child processes.
     Serialization { Json = "json", Advanced = "advanced" }
 }
 
@@ -20,19 +20,19 @@ options! {
     /// Messages between the primary and the workers.
     Ipc in "ipc." {
         encryption: bool = false, "encryption": Kind::Bool,
-            "encrypt and authenticate what crosses between processes",
+            "encrypt and authenticate all messages between processes",
             also ["security.encryptIPC"];
         key: Option<Secret> = null, "key": Kind::Secret { min: 16 },
             "32 bytes as hex or base64, or a passphrase (default: random at each start)";
         #[serde(with = "millis")]
         timeout: Duration = 30000, "timeout": Kind::TIME,
-            "how long an answer may take";
+            "how long a response may take";
         /// Bytes.
         max_message_size: u64 = 1048576, "maxMessageSize": Kind::Size { min: 1024 },
-            "the largest message";
+            "maximum size of a message";
         serialization: Serialization = "json", "serialization": Kind::Choice(Serialization::NAMES),
-            "how messages are written, as for Node's child processes";
+            "how messages are serialized, as for Node's child processes";
         max_pending: u32 = 10000, "maxPending": Kind::COUNT,
-            "messages to a worker that may wait for their answers";
+            "maximum number of pending requests to a worker";
     }
 }

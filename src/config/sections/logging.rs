@@ -15,7 +15,7 @@ use std::time::Duration;
 pub const KEYS: &[&[Key]] = &[Logging::KEYS];
 
 choices! {
-    /// How much a line matters; pino's levels.
+    /// The level of a line; the same levels as pino's.
     Level {
         Trace = "trace",
         Debug = "debug",
@@ -63,30 +63,30 @@ options! {
         enabled: bool = true, "enabled": Kind::Bool,
             "write drover's own lines";
         level: Level = "info", "level": Kind::Choice(Level::NAMES),
-            "the least level written";
+            "the minimum level that is written";
         components: BTreeMap<String, Level> = {}, "components": Kind::Shaped(&COMPONENTS),
-            "a level for each part of drover that differs";
+            "levels of components of drover that differ from `level`";
         /// None: pretty when stdout is a terminal, else JSON.
         format: Option<Format> = null, "format": Kind::Choice(Format::NAMES),
-            "JSON lines or lines for people (default: pretty in development and, without NODE_ENV, on a terminal)";
+            "JSON lines, or lines formatted for people (default: pretty in development and, without NODE_ENV, on a terminal)";
         include_worker_logs: bool = true, "includeWorkerLogs": Kind::Bool,
-            "make the workers' output part of the log; false: it goes where the primary's does";
+            "include the workers' output in the log; false: workers write to the primary's own streams";
         file: Option<String> = null, "file": Kind::Text,
-            "write to this file (with `logRotation` and none: `logs/drover.log`)";
+            "write to this file (default with `logRotation`: `logs/drover.log`)";
         log_rotation: bool = false, "logRotation": Kind::Bool,
-            "begin a new file at `maxLogSize`";
+            "start a new file at `maxLogSize`";
         /// Bytes.
         max_log_size: u64 = 10485760, "maxLogSize": Kind::Size { min: 1024 },
-            "the size at which a new file begins";
+            "the size at which a new file is started";
         max_log_files: u32 = 5, "maxLogFiles": Kind::Whole { min: 1, max: 10_000 },
-            "files that are kept";
+            "number of files that are kept, including the current one";
         request_ids: bool = false, "requestIds": Kind::Bool,
-            "give every request an id, and put it on the lines that are written during it";
+            "give every request an id and add it to the lines that are written during the request";
         #[serde(with = "millis")]
         slow_requests: Duration = 5000, "slowRequests": Kind::FROM_ZERO,
-            "warn of requests that take so long; 0 = off";
-        /// Lines a second.
+            "warn about requests that take at least this long; 0 switches this off";
+        /// Lines per second.
         max_rate: Option<u32> = null, "maxRate": Kind::COUNT,
-            "lines a second of one worker; those above are counted, not written";
+            "maximum number of lines per second and worker; further lines are counted, not written";
     }
 }

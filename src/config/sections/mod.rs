@@ -1,4 +1,5 @@
-//! The options, a file a section: its keys, its choices and its typed form. A new option is one entry of an `options!`.
+//! The options, one file per section: its keys, its choices and its typed form. A new option is one entry of an
+//! `options!`.
 
 pub mod balancing;
 pub mod cache;
@@ -40,7 +41,7 @@ pub fn all() -> impl Iterator<Item = &'static Key> {
     server().chain(cluster())
 }
 
-/// The keys of `createServer` beside `cluster`.
+/// The keys of `createServer` other than `cluster`.
 pub fn server() -> impl Iterator<Item = &'static Key> {
     server::KEYS.iter().copied().flatten()
 }
@@ -99,7 +100,7 @@ mod tests {
                 Kind::Texts => vec![json!([]), json!(["text"])],
                 Kind::Function => vec![json!({ "$function": "f" })],
                 Kind::Functions => vec![json!([{ "$function": "f" }])],
-                // Its own tests read these.
+                // These have their own tests.
                 Kind::Any | Kind::Shaped(_) => Vec::new(),
             };
             for value in extremes.into_iter().filter(|_| typed) {

@@ -1,4 +1,4 @@
-//! `monitoring`: what is measured, kept and shown.
+//! `monitoring`: metrics, history and the monitoring API.
 
 use super::server::read_port;
 use crate::config::key::Key;
@@ -32,39 +32,39 @@ pub struct Function {
 }
 
 options! {
-    /// What is measured, kept and shown.
+    /// Metrics, history and the monitoring API.
     Monitoring in "monitoring." {
         enabled: bool = true, "enabled": Kind::Bool,
-            "measure, and serve the monitoring API";
+            "collect metrics and serve the monitoring API";
         #[serde(with = "millis")]
         metrics_interval: Duration = 60000, "metricsInterval": Kind::Duration { min: 1000 },
             "how often `metrics:updated`, `customMetrics` and `exporters` run";
         export_metrics: bool = true, "exportMetrics": Kind::Bool,
             "serve `/metrics` for Prometheus";
         custom_metrics: Option<Function> = null, "customMetrics": Kind::Function,
-            "`async (workers) => object`, kept as `custom` in the metrics";
+            "`async (workers) => object`, published as `custom` in the metrics";
         exporters: Vec<Function> = [], "exporters": Kind::Functions,
-            "each called with the metrics";
+            "functions that are called with the metrics";
         port: MonitoringPort = 3003, "port": Kind::Shaped(&PORT_OR_NONE),
-            "the API's port; taken: the next free one, or an error when it was given; 0 any, false none";
+            "the API's port; if it is taken: the next free one, or an error if it was configured; 0: any free port, false: no port";
         host: String = "127.0.0.1", "host": Kind::Text,
-            "the API's address; other than loopback it needs a token";
+            "the API's address; an address other than loopback requires a token";
         token: Option<Secret> = null, "token": Kind::Secret { min: 1 },
-            "what a POST must show, and every request of an API beyond loopback";
+            "the token that a POST must send, and every request if the address is not loopback";
         #[serde(with = "millis")]
         retention: Duration = 3600000, "retention": Kind::TIME,
-            "how long history is kept";
+            "how long the history is kept";
         dashboard: bool = true, "dashboard": Kind::Bool,
             "serve the dashboard";
     }
 }
 
-/// The port of the monitoring API, or that it has none.
+/// The port of the monitoring API, or none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, try_from = "Value")]
 pub enum MonitoringPort {
     Port(u16),
-    /// Written `false`; validation lets no `true` come here.
+    /// Written `false`; validation refuses `true`.
     Closed(bool),
 }
 
@@ -78,7 +78,7 @@ impl TryFrom<Value> for MonitoringPort {
 }
 
 impl MonitoringPort {
-    /// The port to bind, 0 for any; none when the API has no port.
+    /// The port to bind, 0 for any; None if the API has no port.
     pub fn number(self) -> Option<u16> {
         match self {
             MonitoringPort::Port(port) => Some(port),

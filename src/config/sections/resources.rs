@@ -1,4 +1,4 @@
-//! `resources`: what a worker and the cluster may use.
+//! `resources`: limits of a worker and of the cluster.
 
 use crate::config::choices::choices;
 use crate::config::key::Key;
@@ -18,19 +18,19 @@ choices! {
 }
 
 options! {
-    /// What a worker and the cluster may use; memory in bytes, CPU in percent of one core.
+    /// Limits of a worker and of the cluster; memory in bytes, CPU in percent of one core.
     Resources in "resources." {
         max_memory_per_worker: Option<u64> = null, "maxMemoryPerWorker": Kind::MEMORY_LIMIT,
-            "resident memory of a worker above which it is replaced gracefully (`limits.memory` counts in MB)",
+            "a worker whose resident memory exceeds this is replaced gracefully (`limits.memory` counts in MB)",
             variant ("limits.memory", Kind::Megabytes { min: 32 * MIB });
         max_cpu_per_worker: Option<f64> = null, "maxCpuPerWorker": Kind::CPU,
-            "CPU of a worker, in percent of one core; above it for a minute: an alert and less new work",
+            "CPU usage of a worker, in percent of one core; above it for a minute: an alert and fewer new connections",
             also ["limits.cpu"];
         max_requests_per_worker: Option<u32> = null, "maxRequestsPerWorker": Kind::COUNT,
-            "requests in a worker's life; then it is replaced gracefully",
+            "number of requests after which a worker is replaced gracefully",
             also ["limits.requests"];
         max_connections_per_worker: Option<u32> = null, "maxConnectionsPerWorker": Kind::COUNT,
-            "connections a worker has at a time, never more; the rest wait in drover's queue",
+            "maximum number of concurrent connections of a worker; further ones wait in drover's queue",
             also ["limits.connections"];
         priority_level: Priority = "normal", "priorityLevel": Kind::Choice(Priority::NAMES),
             "the workers' priority: nice +10, 0 or -5";
@@ -43,21 +43,21 @@ options! {
 }
 
 options! {
-    /// How memory is watched; thresholds in percent of the limit.
+    /// Memory monitoring; thresholds in percent of the limit.
     MemoryManagement in "resources.memoryManagement." {
         enabled: bool = true, "enabled": Kind::Bool,
-            "watch the memory of the workers and of the machine";
+            "monitor the memory of the workers and of the machine";
         max_total_memory: Option<u64> = null, "maxTotalMemory": Kind::MEMORY_LIMIT,
-            "memory of all workers together";
+            "maximum memory of all workers together";
         #[serde(with = "millis")]
         memory_check_interval: Duration = 30000, "memoryCheckInterval": Kind::TIME,
-            "how often memory is looked at";
+            "interval of the memory checks";
         memory_warning_threshold: f64 = 80, "memoryWarningThreshold": Kind::PERCENT,
-            "percent of the limit at which a warning is given";
+            "percent of the limit at which a warning is logged";
         memory_critical_threshold: f64 = 95, "memoryCriticalThreshold": Kind::PERCENT,
             "percent of the limit that counts as critical";
         memory_leak_detection: bool = true, "memoryLeakDetection": Kind::Bool,
-            "tell steady growth from use";
+            "detect steady growth of memory";
         garbage_collection_hint: bool = false, "garbageCollectionHint": Kind::Bool,
             "ask a worker under pressure to collect garbage";
         memory_reservation: Option<u64> = null, "memoryReservation": Kind::Size { min: 1 },
@@ -66,10 +66,10 @@ options! {
 }
 
 options! {
-    /// How hard the limits are.
+    /// Enforcement of the limits.
     Enforcement in "resources.enforcement." {
         enforce_hard_limits: bool = false, "enforceHardLimits": Kind::Bool,
-            "let the kernel hold the limits (cgroups), else the sampler";
+            "let the kernel enforce the limits (cgroups) instead of the sampler";
         kill_on_memory_exceed: bool = false, "killOnMemoryExceed": Kind::Bool,
             "kill a worker above its memory limit at once";
         kill_on_cpu_exceed: bool = false, "killOnCpuExceed": Kind::Bool,
@@ -78,10 +78,10 @@ options! {
 }
 
 options! {
-    /// Trades of the kernel's and V8's, all off unless asked for.
+    /// Tuning of the kernel and V8, off by default.
     PerformanceOptimization in "resources.performanceOptimization." {
         low_memory_mode: bool = false, "lowMemoryMode": Kind::Bool,
-            "V8's flags for size";
+            "use V8's flags for a small heap";
         cpu_optimization: bool = false, "cpuOptimization": Kind::Bool,
             "pin workers to cores";
         io_optimization: bool = false, "ioOptimization": Kind::Bool,

@@ -1,4 +1,4 @@
-//! `autoScaling`: when the number of workers changes by itself.
+//! `autoScaling`: automatic changes of the number of workers.
 
 use super::worker::MAX_WORKERS;
 use crate::config::choices::choices;
@@ -8,14 +8,14 @@ use crate::config::millis;
 use crate::config::options::options;
 use std::time::Duration;
 
-/// Spellings of several options in one (`derive::SPREAD`).
+/// Options that set several others (`derive::SPREAD`).
 const IN_ONE: &[Key] = &[
     Key::new(
         "autoScaling.cooldownPeriod",
         Kind::FROM_ZERO,
-        "`scaleUpCooldown` and `scaleDownCooldown` in one",
+        "sets both `scaleUpCooldown` and `scaleDownCooldown`",
     ),
-    Key::new("autoScaling.scaleStep", SLOTS, "`scaleUpIncrement` and `scaleDownIncrement` in one"),
+    Key::new("autoScaling.scaleStep", SLOTS, "sets both `scaleUpIncrement` and `scaleDownIncrement`"),
 ];
 
 /// The keys of the section.
@@ -24,44 +24,44 @@ pub const KEYS: &[&[Key]] = &[AutoScaling::KEYS, ScaleUpThreshold::KEYS, ScaleDo
 const SLOTS: Kind = Kind::Whole { min: 1, max: MAX_WORKERS as u64 };
 
 choices! {
-    /// What scaling looks at.
+    /// The criterion of scaling.
     Trigger { Cpu = "cpu", Memory = "memory", Requests = "requests" }
 }
 
 options! {
-    /// When the number of workers changes by itself; CPU and memory in percent.
+    /// Automatic changes of the number of workers; CPU and memory in percent.
     AutoScaling in "autoScaling." {
         enabled: bool = false, "enabled": Kind::Bool,
             "change the number of workers by load";
         min_workers: u16 = 1, "minWorkers": SLOTS,
-            "never fewer workers";
+            "minimum number of workers";
         max_workers: u16 = null, "maxWorkers": SLOTS,
-            "never more workers (default: usable CPUs)";
+            "maximum number of workers (default: usable CPUs)";
         /// None: whichever triggers.
         strategy: Option<Trigger> = null, "strategy": Kind::Choice(Trigger::NAMES),
-            "what is looked at (default: whichever triggers)";
+            "the criterion (default: whichever triggers first)";
         #[serde(with = "millis")]
         scale_up_cooldown: Duration = 60000, "scaleUpCooldown": Kind::FROM_ZERO,
-            "the pause after a change before more workers are added";
+            "delay after a change before workers are added";
         #[serde(with = "millis")]
         scale_down_cooldown: Duration = 300000, "scaleDownCooldown": Kind::FROM_ZERO,
-            "the pause after a change before workers are taken away";
+            "delay after a change before workers are removed";
         scale_up_increment: u16 = 1, "scaleUpIncrement": SLOTS,
             "workers added at a time";
         scale_down_increment: u16 = 1, "scaleDownIncrement": SLOTS,
-            "workers taken away at a time";
+            "workers removed at a time";
         #[serde(with = "millis")]
         evaluation_interval: Duration = 15000, "evaluationInterval": Kind::TIME,
-            "the pause between two evaluations";
+            "interval between two evaluations";
         /// A fraction.
         tolerance: f64 = 0.1, "tolerance": Kind::Number { min: 0.0, max: 1.0 },
-            "the relative distance from a target that is left alone";
+            "relative difference from a target that causes no change";
         memory_threshold: Option<f64> = null, "memoryThreshold": Kind::PERCENT,
             "for `strategy: 'memory'`: percent of the limit above which workers are added";
         memory_target: Option<f64> = null, "memoryTarget": Kind::PERCENT,
-            "for `strategy: 'memory'`: the percent aimed at";
+            "for `strategy: 'memory'`: the target in percent";
         requests_per_worker: Option<u32> = null, "requestsPerWorker": Kind::COUNT,
-            "for `strategy: 'requests'`: requests at a time a worker should have";
+            "for `strategy: 'requests'`: target number of concurrent requests per worker";
         #[serde(with = "millis::optional")]
         response_time_threshold: Option<Duration> = null, "responseTimeThreshold": Kind::TIME,
             "for `strategy: 'requests'`: response time above which workers are added";

@@ -1,4 +1,4 @@
-//! `security`: what workers may do and whom they may talk to.
+//! `security`: restrictions of workers and of their messages.
 
 use crate::config::json_schema::JsonSchema;
 use crate::config::key::Key;
@@ -11,12 +11,12 @@ use serde_json::{Map, Value, json};
 pub const KEYS: &[&[Key]] = &[Security::KEYS, Modules::KEYS, IpcPolicy::KEYS];
 
 const RULES: Shape = Shape {
-    allowed: "a list of { from, to, types }, each a text or a list of texts",
+    allowed: "a list of { from, to, types }, each a string or a list of strings",
     read: read_rules,
     shown: true,
 };
 
-/// Each member becomes a list; one that is left out means anybody, or anything.
+/// Converts each member to a list; an omitted member matches all.
 fn read_rules(raw: &Value) -> Result<Value, Refusal> {
     let mut rules = Vec::new();
     for rule in raw.as_array().ok_or(None)? {
@@ -25,7 +25,7 @@ fn read_rules(raw: &Value) -> Result<Value, Refusal> {
         );
         for (name, value) in rule.as_object().ok_or(None)? {
             let Some(place) = canonical.get_mut(name) else {
-                return Err(Some(format!("{name:?} is none of from, to, types")));
+                return Err(Some(format!("{name:?} is not one of from, to, types")));
             };
             *place = match value {
                 Value::String(_) => json!([value]),
@@ -44,21 +44,21 @@ const SCHEMAS: Shape =
 fn read_schemas(raw: &Value) -> Result<Value, Refusal> {
     for (kind, schema) in raw.as_object().ok_or(None)? {
         if let Err(fault) = JsonSchema::new(schema) {
-            return Err(Some(format!("the schema of {kind:?} is none: {fault}")));
+            return Err(Some(format!("the schema of {kind:?} is invalid: {fault}")));
         }
     }
     Ok(raw.clone())
 }
 
 options! {
-    /// What workers may do and whom they may talk to.
+    /// Restrictions of workers and of their messages.
     Security in "security." {
         isolate_workers: bool = false, "isolateWorkers": Kind::Bool,
-            "keep the workers apart from each other and from the user's other processes";
+            "isolate the workers from each other and from the user's other processes";
         sandbox: bool = false, "sandbox": Kind::Bool,
             "restrict the system calls and files of the workers";
         audit_log: Option<String> = null, "auditLog": Kind::Text,
-            "a file that records each message between processes";
+            "a file with a record of each message between processes";
     }
     with {
         modules: Modules = "modules";
@@ -69,7 +69,7 @@ options! {
 options! {
     /// The modules that workers may load.
     Modules in "security.modules." {
-        /// None: all that `deny` does not name.
+        /// None: all modules that `deny` does not list.
         allow: Option<Vec<String>> = null, "allow": Kind::Texts,
             "modules the workers may load; all others are refused";
         deny: Vec<String> = [], "deny": Kind::Texts,
@@ -78,17 +78,17 @@ options! {
 }
 
 options! {
-    /// The messages that may be sent.
+    /// The messages that are allowed.
     IpcPolicy in "security.ipc." {
-        /// None: everybody may send everything.
+        /// None: all messages are allowed.
         allow: Option<Vec<Rule>> = null, "allow": Kind::Shaped(&RULES),
-            "who may send what to whom; all else is refused";
+            "the allowed messages by sender, receiver and type; all others are refused";
         schemas: Map<String, Value> = {}, "schemas": Kind::Shaped(&SCHEMAS),
             "a JSON Schema for each type of message";
     }
 }
 
-/// A permission; an empty list stands for all.
+/// One allowed kind of messages; an empty list matches all.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Rule {

@@ -1,4 +1,4 @@
-//! The options of `createServer` beside `cluster`.
+//! The options of `createServer` other than `cluster`.
 
 use crate::config::key::Key;
 use crate::config::kind::{Kind, Refusal, Shape, whole};
@@ -10,22 +10,22 @@ use std::borrow::Cow;
 /// The keys of the section.
 pub const KEYS: &[&[Key]] = &[AT_THE_TOP, Redis::KEYS];
 
-/// Their fields stand in `Config`.
+/// Their fields are in `Config`.
 const AT_THE_TOP: &[Key] = &[
     Key::new(
         "port",
         Kind::Shaped(&PORT),
-        "the port, where `start` and `listen` name none; without it `PORT`, and without that 3000",
+        "the port if `start` and `listen` are given none; default: the variable `PORT`, else 3000",
     ).with_default("null"),
     Key::new(
         "host",
         Kind::Text,
-        "the address to listen on, where `start` and `listen` name none; without it `HOST`, and without that all",
+        "the address if `start` and `listen` are given none; default: the variable `HOST`, else all addresses",
     ).with_default("null"),
     Key::new(
         "app",
         Kind::Any,
-        "what serves: an Express, Koa, Fastify, Hono or Nest application, a Node request listener or server, or an object with `fetch`",
+        "the application: an Express, Koa, Fastify, Hono or Nest application, a Node request listener or server, or an object with `fetch`",
     ),
     Key::new(
         "server",
@@ -35,14 +35,14 @@ const AT_THE_TOP: &[Key] = &[
     Key::new(
         "exposeWorkerHeaders",
         Kind::Bool,
-        "answer with `X-Worker-ID` and `X-Worker-PID` (default: outside production)",
+        "add `X-Worker-ID` and `X-Worker-PID` to responses (default: outside production)",
     ).with_default("null"),
 ];
 
-/// The key by which the JavaScript layer says that `server` has a key and a certificate. Users never write it.
+/// Set by the JavaScript layer if `server` has a key and a certificate. Users never set it.
 pub const TLS: Key = Key::new("tls", Kind::Bool, "");
 
-/// A port, also as a text: `process.env.PORT || 3000` is one or the other.
+/// A port as a number or a string: `process.env.PORT || 3000` may be either.
 pub const PORT: Shape = Shape { allowed: "a port from 0 to 65535", read: read_port, shown: true };
 
 pub fn read_port(raw: &Value) -> Result<Value, Refusal> {
@@ -50,7 +50,7 @@ pub fn read_port(raw: &Value) -> Result<Value, Refusal> {
     port.filter(|port| *port <= 65_535).map(Value::from).ok_or(None)
 }
 
-/// `redis: true` means `{}`, and a text the `url` of one ([`with_redis_spelled_out`]).
+/// `redis: true` means `{}`, and a string is the `url` ([`with_redis_spelled_out`]).
 const REDIS_SWITCH: Shape =
     Shape { allowed: "true, false, a URL or an object", read: read_redis_switch, shown: false };
 
@@ -58,8 +58,8 @@ fn read_redis_switch(raw: &Value) -> Result<Value, Refusal> {
     raw.as_bool().map(|on| json!(on)).ok_or(None)
 }
 
-/// The options with `redis: <url>` as `redis: { url }`, so that a URL, which may hold a password, is read as
-/// the secret it is.
+/// The options with `redis: <url>` written as `redis: { url }`, so that the URL, which may contain a password, is read
+/// as a secret.
 pub fn with_redis_spelled_out(options: &Value) -> Cow<'_, Value> {
     let Some(url) = options.get("redis").filter(|redis| redis.is_string()) else {
         return Cow::Borrowed(options);
@@ -70,7 +70,7 @@ pub fn with_redis_spelled_out(options: &Value) -> Cow<'_, Value> {
 }
 
 options! {
-    /// The Redis server that code asked for.
+    /// The Redis server of the configuration.
     Redis in "redis." {
         enabled: bool = false, "enabled": Kind::Bool,
             "use Redis, so that broadcast and shared state reach other machines",

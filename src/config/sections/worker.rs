@@ -1,4 +1,4 @@
-//! How many workers there are and what they run: the keys at the top of a ClusterConfig.
+//! The number of workers and what they run: the top-level keys of a ClusterConfig.
 
 use crate::config::fault::did_you_mean;
 use crate::config::fault::nearest;
@@ -15,7 +15,7 @@ pub use crate::model::MAX_WORKERS;
 /// The keys of the section.
 pub const KEYS: &[&[Key]] = &[AT_THE_TOP];
 
-/// Their fields stand in `Config`.
+/// Their fields are in `Config`.
 const AT_THE_TOP: &[Key] = &[
     Key::new(
         "enabled",
@@ -25,22 +25,22 @@ const AT_THE_TOP: &[Key] = &[
     Key::new(
         "workers",
         Kind::Shaped(&WORKERS),
-        "how many workers: a number, `'max'` (every usable CPU) or `'auto'` (usable CPUs less `reserveCores`, no more than memory allows)",
+        "number of workers: a number, `'max'` (every usable CPU) or `'auto'` (usable CPUs less `reserveCores`, limited by memory)",
     ).with_default(r#""auto""#),
-    Key::new("reserveCores", Kind::Whole { min: 0, max: 1024 }, "CPUs that `'auto'` leaves to others").with_default("0"),
+    Key::new("reserveCores", Kind::Whole { min: 0, max: 1024 }, "CPUs that `'auto'` leaves free").with_default("0"),
     Key::new(
         "exec",
         Kind::Text,
-        "the script of the workers, a path from their folder or a file URL (default: the running one)",
+        "the script of the workers, a path relative to their folder or a file URL (default: the running script)",
     ).with_default("null"),
     Key::new("args", Kind::Texts, "its arguments (default: the primary's)").with_default("null"),
     Key::new("execArgv", Kind::Texts, "the runtime's arguments (default: the primary's)").with_default("null"),
     Key::new(
         "env",
         Kind::Shaped(&ENVIRONMENT),
-        "variables the workers get besides the primary's; null leaves one out",
+        "environment variables of the workers in addition to the primary's; null removes one",
     ).with_default("{}"),
-    Key::new("cwd", Kind::Text, "their working directory (default: the primary's when the cluster is made)").with_default("null"),
+    Key::new("cwd", Kind::Text, "their working directory (default: the primary's when the cluster is created)").with_default("null"),
     Key::new("interpreter", Kind::Text, "the program that runs the script (default: the primary's own)").with_default("null"),
 ];
 
@@ -59,10 +59,13 @@ fn read_workers(raw: &Value) -> Result<Value, Refusal> {
     count.map(Value::from).ok_or(None)
 }
 
-const ENVIRONMENT: Shape =
-    Shape { allowed: "an object of texts, numbers, booleans and null", read: read_environment, shown: false };
+const ENVIRONMENT: Shape = Shape {
+    allowed: "an object of strings, numbers, booleans and null",
+    read: read_environment,
+    shown: false,
+};
 
-/// Variables of drover's own, by which a worker knows what it is.
+/// Variables of drover that identify a worker.
 fn is_reserved(name: &str) -> bool {
     name == "CLUSTER_WORKER" || name.starts_with("DROVER_")
 }
@@ -76,7 +79,7 @@ fn read_environment(raw: &Value) -> Result<Value, Refusal> {
             Value::Number(_) | Value::Bool(_) => Value::String(value.to_string()),
             Value::Array(_) | Value::Object(_) => return Err(Some(format!("{name} is none of these"))),
         };
-        // A copy of a worker's own environment says what every worker is told.
+        // A copy of a worker's own environment contains what every worker gets anyway.
         if is_reserved(name) && !(name == "CLUSTER_WORKER" && text == "true") {
             return Err(Some(format!("{name} is drover's own in a worker")));
         }
@@ -84,14 +87,16 @@ fn read_environment(raw: &Value) -> Result<Value, Refusal> {
             || name.contains(['=', '\0'])
             || text.as_str().is_some_and(|text| text.contains('\0'))
         {
-            return Err(Some(format!("{name:?} or its value has a character that no variable may have")));
+            return Err(Some(format!(
+                "{name:?} or its value has a character that is not allowed in environment variables"
+            )));
         }
         variables.insert(name.clone(), text);
     }
     Ok(Value::Object(variables))
 }
 
-/// How many workers the configuration asks for; [`crate::config::Loaded::worker_count`] is what comes of it.
+/// The configured number of workers; [`crate::config::Loaded::worker_count`] is the actual number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase", try_from = "Value")]
 pub enum Workers {
@@ -109,12 +114,12 @@ impl TryFrom<Value> for Workers {
         match value.as_str() {
             Some("auto") => Ok(Workers::Auto),
             Some("max") => Ok(Workers::Max),
-            Some(_) | None => count.ok_or_else(|| format!("{value} is no number of workers")),
+            Some(_) | None => count.ok_or_else(|| format!("{value} is not a number of workers")),
         }
     }
 }
 
-/// Variables for the workers; None: left out. Their values may be secrets of the user's, so `Debug` shows the names alone.
+/// Variables for the workers; None: removed. Their values may be secrets of the user, so `Debug` shows only the names.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerEnvironment(pub BTreeMap<String, Option<String>>);
