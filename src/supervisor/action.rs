@@ -1,4 +1,4 @@
-//! What the supervisor wants done.
+//! The supervisor's actions.
 
 use std::time::Duration;
 
@@ -6,28 +6,28 @@ use crate::error::Error;
 use crate::event::Event;
 use crate::model::WorkerId;
 
-/// The id of operations that nobody has asked for; those of others begin with 1.
+/// The id of the supervisor's own operations; ids of commands begin with 1.
 pub const OWN: u32 = 0;
 
-/// What the driver is to do.
+/// An action that the driver carries out.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// `standby`: it waits before it serves.
+    /// `standby`: it waits until it is promoted.
     Spawn {
         worker: WorkerId,
         standby: bool,
     },
-    /// This worker is the one of its slot that gets connections from now on.
+    /// This worker becomes the active one of its slot and gets its connections.
     Promote {
         worker: WorkerId,
     },
-    /// The worker serves on, and tells who asks that it is about to leave.
+    /// The worker keeps serving, and its `/ready` reports that it is about to drain.
     Unready {
         worker: WorkerId,
     },
-    /// The cluster takes nothing new: its addresses close. Drains that are asked for beside this begin when they have.
+    /// The cluster closes its addresses. Drains in the same actions begin when they are closed.
     Retire,
-    /// Ask the worker to finish what it has; `deadline` from now it is gone.
+    /// Tells the worker to finish its requests and exit within `deadline` from now.
     Drain {
         worker: WorkerId,
         deadline: Duration,
@@ -39,18 +39,18 @@ pub enum Action {
         worker: WorkerId,
     },
     Emit(Event),
-    /// `start` is settled: every worker is ready, or the cluster runs degraded, or nothing got ready.
+    /// Settles `start`: every worker is ready, or the cluster runs degraded, or no worker became ready.
     Started(Result<(), Error>),
-    /// A scale or a roll is over: the slots that serve because of it. Id [`OWN`]: nobody had asked.
+    /// A scale or a roll has ended, with the slots that serve because of it. Id [`OWN`]: the supervisor's own.
     Done {
         id: u32,
         result: Result<Vec<u16>, Error>,
     },
-    /// Every worker is gone for good.
+    /// Every worker has ended, and none will be started.
     Stopped,
 }
 
-/// What one fact makes the parts of the supervisor want done, in the order in which they say it.
+/// The actions that result from one fact, in order.
 #[derive(Debug, Default)]
 pub struct Actions(Vec<Action>);
 

@@ -1,18 +1,18 @@
 //! How many deaths a slot may have in a window of time before its circuit opens (the restart intensity of
-//! Erlang/OTP's supervisor), and how long the next start waits. Pure functions of timestamps.
+//! Erlang/OTP's supervisor), and the delay of the next start. Pure functions of timestamps.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::policy::Policy;
 
-/// The deaths of one slot that still count.
+/// The deaths of one slot within the window.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
     deaths: VecDeque<Duration>,
 }
 
-/// What a death means for the slot.
+/// The consequence of a death for the slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     RestartAfter(Duration),
@@ -21,8 +21,8 @@ pub enum Verdict {
 }
 
 impl Budget {
-    /// Counts a death at `now`. The first in the window of a worker that had been ready costs no delay: one
-    /// crash is an accident, and the service should be whole again at once.
+    /// Counts a death at `now`. The first death in the window of a worker that had been ready causes no delay: a single
+    /// crash should be repaired at once.
     pub fn death(&mut self, policy: &Policy, slot: u16, had_been_ready: bool, now: Duration) -> Verdict {
         self.deaths.push_back(now);
         self.forget_before(now.saturating_sub(policy.restart_window));
@@ -46,8 +46,8 @@ impl Budget {
     }
 }
 
-/// Up to a tenth of `delay`, spread over slots and attempts so that a common cause does not bring all workers
-/// back in one instant. A hash instead of a random number: the same facts give the same actions.
+/// Up to a tenth of `delay`, spread over slots and attempts, so that workers that died of a common cause do not all
+/// start at the same moment. A hash instead of a random number: the same facts give the same actions.
 fn jitter(delay: Duration, slot: u16, attempt: u32) -> Duration {
     let mut mixed = (u64::from(slot) << 32 | u64::from(attempt)).wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,4 +1,4 @@
-//! What a worker's end means: why it ended, and what is said of it to whoever waited for it.
+//! The end of a worker: its reason, and the error for operations that waited for the worker.
 
 use serde_json::json;
 
@@ -10,20 +10,20 @@ use crate::event::{Exit, ExitReason};
 
 pub struct Death {
     pub reason: ExitReason,
-    /// It had been ready once.
+    /// It had been ready.
     pub was_ready: bool,
-    /// Its own account of its end; of one that was never ready at least what can be said from outside.
+    /// The error that the worker reported; for one that was never ready, at least a description of its exit.
     pub error: Option<Error>,
-    /// For who wonders why it was not ready.
+    /// A hint why it was not ready.
     pub hint: Option<String>,
 }
 
 impl Death {
-    /// `leaving`: another has its slot. `stopping`: all are to end.
+    /// `leaving`: another worker has its slot. `stopping`: the cluster stops.
     pub fn of(worker: &Worker, exit: Exit, leaving: bool, stopping: bool, policy: &Policy) -> Self {
         let reason = match worker.stage {
             Stage::Killed { reason, .. } => reason,
-            // Whatever way it goes, it was asked to.
+            // Any exit is expected, because the worker was told to stop.
             Stage::Draining { asked: true, .. } | Stage::Terminating { .. } => ExitReason::Stopped,
             _ if stopping || (leaving && exit.success()) => ExitReason::Stopped,
             _ if exit.success() => ExitReason::Finished,
@@ -43,12 +43,12 @@ impl Death {
         Self { reason, was_ready, error, hint }
     }
 
-    /// There was never a process.
+    /// The process could not be spawned.
     pub fn not_spawned(error: Error) -> Self {
         Self { reason: ExitReason::Failed, was_ready: false, error: Some(error), hint: None }
     }
 
-    /// It ended before it was ready, and nobody had asked it to.
+    /// It ended before it was ready, without being told to.
     pub fn is_of_start(&self) -> bool {
         !self.was_ready && self.reason != ExitReason::Stopped
     }
@@ -69,7 +69,7 @@ fn when_ready(ready: Ready) -> &'static str {
     }
 }
 
-/// What a start or a roll rejects with when a worker ended without an error of its own.
+/// The error of a start or a roll if a worker ended without reporting one.
 fn startup_error(policy: &Policy, reason: ExitReason, exit: Exit, lacks: &[String]) -> Error {
     let script = &policy.script;
     let seconds = policy.startup_timeout.as_secs_f64();

@@ -1,4 +1,4 @@
-//! What the supervisor is told.
+//! The supervisor's inputs.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::event::Exit;
 use crate::model::{Scale, WorkerId};
 
-/// A fact for the supervisor. Facts of a worker that is not there any more are stale.
+/// A fact for the supervisor. Facts about a worker that no longer exists are ignored.
 #[derive(Clone, Debug)]
 pub enum Fact {
     Start,
@@ -21,42 +21,42 @@ pub enum Fact {
     Ready {
         worker: WorkerId,
     },
-    /// It would be ready, if it served these addresses as its predecessor does.
+    /// The worker is ready except for these addresses, which its predecessor serves.
     Lacks {
         worker: WorkerId,
         addresses: Vec<String>,
     },
-    /// The worker has served for a while, or there is nothing to serve.
+    /// The worker has warmed up, or the cluster is idle.
     Warm {
         worker: WorkerId,
     },
-    /// What the worker wrote before it was ready.
+    /// Output of the worker before it was ready.
     Wrote {
         worker: WorkerId,
         text: String,
     },
-    /// The worker drains by itself and is to be replaced. `signalled`: a signal asked it to, which may be on its
-    /// way to the primary too.
+    /// The worker drains on its own initiative and must be replaced. `signalled`: because of a signal, which may also
+    /// be about to reach the primary.
     Leaving {
         worker: WorkerId,
         signalled: bool,
     },
-    /// The worker told of an uncaught error of its own. `reported`: its output says so too.
+    /// The worker reported an uncaught error. `reported`: the error is in its output too.
     Failed {
         worker: WorkerId,
         error: Error,
         reported: bool,
     },
-    /// The worker broke the protocol; its channel is closed.
+    /// The worker violated the protocol; its channel is closed.
     Broken {
         worker: WorkerId,
         error: Error,
     },
-    /// It fails its checks. Said again as long as it does.
+    /// The worker fails its checks. Repeated as long as it does.
     Unhealthy {
         worker: WorkerId,
     },
-    /// Its event loop does not turn any more.
+    /// The worker's event loop is blocked.
     Hung {
         worker: WorkerId,
     },
@@ -64,21 +64,21 @@ pub enum Fact {
         worker: WorkerId,
         exit: Exit,
     },
-    /// The primary itself got a signal to stop: workers that end now were probably meant too.
+    /// The primary itself got a stop signal: workers that end now probably got it too.
     StopSignal,
-    /// `limit`: the whole budget, where it is shorter than the configured one.
+    /// `limit`: the total time, if it is shorter than the configured one.
     Stop {
         graceful: bool,
         limit: Option<Duration>,
     },
-    /// `asker`: the worker whose program waits for it, if it was one's. Nobody waits for its end then: it may be
-    /// waiting for this answer before it ends.
+    /// `asker`: the worker whose program sent the command, if any. The operation does not wait for that worker's end,
+    /// because the worker may wait for the result before it ends.
     Scale {
         id: u32,
         target: Scale,
         asker: Option<WorkerId>,
     },
-    /// New workers for all slots, or for one; `asker` as for a scale.
+    /// Replaces the workers of all slots, or of one; `asker` as for a scale.
     Roll {
         id: u32,
         slot: Option<u16>,

@@ -1,5 +1,5 @@
-//! Who leads: at most one worker at a time. PURE. Leadership moves only when the old leader has said that it leads no
-//! more, or is gone: one that is stopped or hung may believe in itself until it is reaped.
+//! Leader election: at most one worker is the leader. PURE. Leadership moves only when the old leader has resigned or
+//! has been reaped: a leader that is stopped or hung may act as leader until then.
 
 use super::reconcile::Supervisor;
 use super::slot::{Role, Slot};
@@ -11,29 +11,29 @@ enum State {
     #[default]
     Nobody,
     Leads(WorkerId),
-    /// It was asked to lead no more.
+    /// It was told to resign.
     Resigning(WorkerId),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Tell the worker that it leads.
+    /// Tell the worker that it is the leader.
     Lead(WorkerId),
-    /// Ask it to lead no more; `Leader::resigned` when it has answered.
+    /// Tell it to resign; `Leader::resigned` when it has.
     Resign(WorkerId),
-    /// Tell everybody; slots, None for nobody.
+    /// Publish the change; slots, None for no leader.
     Changed { from: Option<u16>, to: Option<u16> },
 }
 
 #[derive(Debug, Default)]
 pub struct Leader {
     state: State,
-    /// Who was told to everybody last.
+    /// The leader that was last published.
     announced: Option<u16>,
 }
 
 impl Leader {
-    /// Looks at the workers as they are now.
+    /// Updates the leadership for the current workers.
     pub fn follow(&mut self, supervisor: &Supervisor) -> Vec<Action> {
         let slots = supervisor.slots();
         let mut actions = Vec::new();
@@ -62,7 +62,7 @@ impl Leader {
         actions
     }
 
-    /// The slot of who leads.
+    /// The slot of the leader.
     pub fn leads(&self) -> Option<u16> {
         match self.state {
             State::Leads(id) => Some(id.slot),
@@ -70,7 +70,7 @@ impl Leader {
         }
     }
 
-    /// The worker leads no more.
+    /// The worker has resigned.
     pub fn resigned(&mut self, id: WorkerId) {
         if self.state == State::Resigning(id) {
             self.state = State::Nobody;
@@ -93,18 +93,18 @@ fn standing(slots: &[Slot], id: WorkerId) -> Standing {
     if is_active && may_lead(slot) { Standing::Stays } else { Standing::Leaves }
 }
 
-/// Who sits there runs and is to stay.
+/// Whether the slot's active worker runs and is to stay.
 fn may_lead(slot: &Slot) -> bool {
     let runs = slot.active_worker().is_some_and(|worker| match worker.stage {
         Stage::Ready { .. } => true,
-        // Work that is to be done once before anybody serves is done while the workers start.
+        // `runOnce` tasks before any worker serves run while the workers start.
         Stage::Starting { pid, .. } => pid.is_some(),
         Stage::Draining { .. } | Stage::Terminating { .. } | Stage::Killed { .. } => false,
     });
     slot.role == Role::Serving && runs
 }
 
-/// One that is ready before one that starts; the lowest slot.
+/// Prefers a ready worker to a starting one, then the lowest slot.
 fn choose(slots: &[Slot]) -> Option<WorkerId> {
     let fit = slots.iter().filter(|slot| may_lead(slot));
     let first = fit.min_by_key(|slot| (!slot.is_ready(), slot.number))?;

@@ -1,11 +1,11 @@
-//! Which workers should exist and what to do next. PURE: facts and the time go in, actions come out; no
-//! process, socket, clock or random number may come in here.
+//! Which workers should exist and what to do next. PURE: facts and the time go in, actions come out; no process,
+//! socket, clock or random number belongs here.
 //!
-//! `reconcile` is the machine: it knows the phase of the cluster and tells its parts what a fact means for them. Below it
-//! each part owns its state and uses only those that stand after it here: `operation`, what somebody asked the cluster to
-//! become; `slots`, the workers there are and their coming and going; `slot`, who sits in one slot and who comes next;
-//! `death`, what a worker's end means; `worker`, one process; `budget`, which counts deaths. What they want done they add
-//! to the `Actions` of the fact. `leader` looks at the slots, and `hang` judges event loops apart from all that.
+//! `reconcile` is the state machine: it knows the phase of the cluster and passes facts to its parts. Each part owns
+//! its state and uses only those that are listed after it: `operation`, commands such as rolls and scales; `slots`, the
+//! workers and their starts and ends; `slot`, the active and the next worker of one slot; `death`, the end of a worker;
+//! `worker`, one process; `budget`, which counts deaths. The parts add what they want done to the `Actions` of the
+//! fact. Independently, `leader` reads the slots, and `hang` checks event loops.
 
 mod action;
 mod budget;

@@ -1,6 +1,6 @@
-//! What somebody asked the cluster to become: another size, or other workers. One at a time, in the order of
-//! the asking; a stop ends them all. An operation is done when what it wanted is true. Operations look at the slots and
-//! tell them what to do; the slots know nothing of operations.
+//! Operations: rolls, and changes of the number of workers. They run one at a time, in the order of the commands; a
+//! stop ends them all. An operation is done when its goal is reached. Operations read the slots and give them orders;
+//! the slots know nothing about operations.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Operation {
 }
 
 impl Operation {
-    /// `asker`: the worker whose program waits for it.
+    /// `asker`: the worker whose program waits for the result.
     pub fn scale(id: u32, target: Scale, asker: Option<WorkerId>) -> Self {
         Self { id, asker, kind: Kind::Scale { target } }
     }
@@ -33,12 +33,12 @@ impl Operation {
         Self { id, asker, kind: Kind::Roll { only } }
     }
 
-    /// The supervisor's own wish for a new worker in this slot.
+    /// The supervisor's own replacement of the worker in this slot.
     pub fn own_roll(number: u16) -> Self {
         Self::roll(OWN, Some(number), None)
     }
 
-    /// Whoever asks this of a cluster that stops.
+    /// Rejects the operation because the cluster stops.
     pub fn refuse(&self, actions: &mut Actions) {
         actions.done(self.id, Err(stopping()));
     }
@@ -49,30 +49,30 @@ enum Kind {
     Scale {
         target: Scale,
     },
-    /// `only`: one slot; None: all that there are when its turn comes.
+    /// `only`: one slot; None: all slots at the time when the operation begins.
     Roll {
         only: Option<u16>,
     },
 }
 
-/// An operation under way.
+/// The current operation.
 #[derive(Clone, Debug)]
 struct Running {
     id: u32,
-    /// Its end is not waited for.
+    /// The operation does not wait for this worker's end.
     asker: Option<WorkerId>,
     work: Work,
 }
 
 #[derive(Clone, Debug)]
 enum Work {
-    /// These slots are to become ready; `error`: why the first of them did not.
+    /// Waits until these slots are ready; `error`: why the first of them failed.
     Growing {
         slots: Vec<u16>,
         from: u32,
         error: Option<Error>,
     },
-    /// These slots are to become empty.
+    /// Waits until these slots are empty.
     Shrinking {
         slots: Vec<u16>,
         from: u32,
@@ -80,16 +80,16 @@ enum Work {
     Rolling(Roll),
 }
 
-/// One slot after the other gets a new worker.
+/// Replaces the workers of one slot after the other.
 #[derive(Clone, Debug)]
 struct Roll {
-    /// The new worker that is waited for, and why it did not get ready.
+    /// The new worker that the roll waits for, and why it did not become ready.
     at: Option<WorkerId>,
     error: Option<Error>,
     rest: VecDeque<u16>,
     /// Slots that have a new worker.
     new: Vec<u16>,
-    /// Those that were replaced and leave.
+    /// Replaced workers that are draining.
     old: Vec<WorkerId>,
 }
 
@@ -99,7 +99,7 @@ impl Roll {
     }
 }
 
-/// The operation under way and those that wait for it.
+/// The current operation and those that wait for it.
 #[derive(Debug, Default)]
 pub struct Operations {
     queue: VecDeque<Operation>,
@@ -111,12 +111,12 @@ impl Operations {
         self.queue.push_back(operation);
     }
 
-    /// One is under way; others may wait.
+    /// Whether an operation is running; others may wait.
     pub fn is_busy(&self) -> bool {
         self.running.is_some()
     }
 
-    /// Is the slot's worker being replaced, or about to be?
+    /// Whether the slot's worker is being replaced, or will be.
     pub fn is_rolling(&self, number: u16) -> bool {
         let is_waiting = |operation: &Operation| matches!(operation.kind, Kind::Roll { only } if only.is_none_or(|one| one == number));
         let is_running = match self.running.as_ref().map(|running| &running.work) {
@@ -128,7 +128,7 @@ impl Operations {
         is_running || self.queue.iter().any(is_waiting)
     }
 
-    /// A worker ended before it was ready: does an operation wait for it?
+    /// A worker ended before it was ready; an operation may wait for it.
     pub fn not_ready(&mut self, id: WorkerId, why: &Error) {
         let error = match self.running.as_mut().map(|running| &mut running.work) {
             Some(Work::Rolling(roll)) if roll.at == Some(id) => &mut roll.error,
@@ -138,7 +138,7 @@ impl Operations {
         error.get_or_insert_with(|| why.clone());
     }
 
-    /// Moves on with what is under way and begins what is next, as far as the slots allow.
+    /// Advances the current operation and begins the next one, as far as the slots allow.
     pub fn advance(&mut self, slots: &mut Slots, now: Duration, actions: &mut Actions) {
         loop {
             match self.running.take() {
@@ -167,7 +167,7 @@ impl Operations {
 }
 
 impl Operation {
-    /// None when it has ended already, because nothing can be done.
+    /// None if it has ended already because nothing can be done.
     fn begin(self, slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<Running> {
         let Self { id, asker, kind } = self;
         let begun = match kind {
@@ -195,8 +195,7 @@ fn begin_roll(only: Option<u16>, slots: &Slots) -> Result<Work, Error> {
     }
 }
 
-/// # Errors
-/// Nothing at all can be done: the cluster has its least or most workers, or no worker of that number.
+/// # Errors Nothing can be done: the cluster has its minimum or maximum number of workers, or there is no such worker.
 fn begin_scale(
     target: Scale,
     slots: &mut Slots,
@@ -243,10 +242,10 @@ fn begin_scale(
     Ok(Work::Shrinking { slots: leaving, from })
 }
 
-/// One serving slot more: a standby worker that is ready, or the lowest number that is free.
+/// Adds a serving slot: that of a ready standby worker, or the lowest free number.
 fn grow(slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<u16> {
     if let Some(standby) = slots.take_standby(actions) {
-        // Another standby worker takes the place of this one.
+        // A new standby worker replaces this one.
         if let Some(fresh) = slots.free_slot(Role::Standby) {
             slots.start_worker(fresh, now, actions);
         }
@@ -258,7 +257,7 @@ fn grow(slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<u16> 
 }
 
 impl Running {
-    /// None when the work is done and has been answered.
+    /// None when the operation is done and its result was sent.
     fn advance(self, slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<Self> {
         let Self { id, asker, work } = self;
         let work = match work {
@@ -271,7 +270,7 @@ impl Running {
                 Work::Growing { slots: grown, from, error }
             }
             Work::Shrinking { slots: leaving, from } => {
-                // The asker is not waited for.
+                // The operation does not wait for the asker.
                 let is_waited_for =
                     |number: &u16| slots.slot(*number).workers().any(|worker| Some(worker.id) != asker);
                 if !leaving.iter().any(is_waited_for) {
@@ -303,7 +302,7 @@ fn scaled(from: u32, slots: &Slots, actions: &mut Actions) {
 /// The slots that have become ready.
 ///
 /// # Errors
-/// Nothing at all got ready, and why: the cluster is what it was.
+/// No worker became ready, and why: the cluster is unchanged.
 fn finish_growing(
     mut grown: Vec<u16>,
     from: u32,
@@ -314,7 +313,7 @@ fn finish_growing(
 ) -> Result<Vec<u16>, Error> {
     let wanted = u32::from(slots.wanted()) - from;
     if grown.iter().any(|number| slots.slot(*number).is_ready()) || wanted == 0 {
-        // As many as there were numbers for.
+        // As many as there were free numbers.
         slots.want((from + grown.len() as u32) as u16);
         scaled(from, slots, actions);
         slots.expect_workers(grown.iter().copied());
@@ -330,7 +329,7 @@ fn finish_growing(
 }
 
 impl Roll {
-    /// The next step. What came of it, when it has ended.
+    /// The next step; returns the result when the roll has ended.
     fn advance(
         &mut self,
         id: u32,
@@ -359,12 +358,12 @@ impl Roll {
                     self.old.push(worker.id);
                     slots.prepare_next(number, now, actions);
                 }
-                // Whether it has the old code or the new nobody knows: it is replaced when it is ready.
+                // It is unknown whether it runs the old or the new code: it is replaced when it is ready.
                 ActiveWorker::Running(worker) if matches!(worker.stage, Stage::Starting { .. }) => {
                     self.at = None;
                     self.rest.push_front(number);
                 }
-                // Its next worker is a new one anyway, and need not wait for its time.
+                // Its next worker is a new one anyway, and is started without its delay.
                 ActiveWorker::Waiting { announced, planned, .. } => {
                     slot.active =
                         ActiveWorker::Waiting { until: now, announced: *announced, planned: *planned };
@@ -372,7 +371,7 @@ impl Roll {
                 ActiveWorker::CircuitOpen { .. } => {
                     slot.active = ActiveWorker::Waiting { until: now, announced: false, planned: false };
                 }
-                // It ends, and whoever comes after it is a new one.
+                // It is ending, and its replacement is a new worker anyway.
                 ActiveWorker::Running(_) => {}
                 ActiveWorker::Vacant => {
                     self.at = None;
@@ -388,8 +387,8 @@ impl Roll {
     }
 }
 
-/// Is the new worker there, or will it never come? If others are still to be replaced, it must be as fast as
-/// the old one was: or soon all would be slow.
+/// Whether the wait for the new worker is over. If more workers are to be replaced, it must have warmed up, otherwise
+/// all workers would soon be cold.
 fn has_arrived(id: WorkerId, others_follow: bool, slots: &Slots) -> bool {
     let slot = slots.slot(id.slot);
     if slot.role == Role::Retired || slot.generation > id.generation {
@@ -409,19 +408,19 @@ fn not_grown(error: Option<Error>, script: &str) -> Error {
     match error {
         Some(error) if error.code != Code::System => error,
         Some(error) => {
-            Error::new(Code::ResourceExhausted, format!("No further worker could be made: {error}"))
+            Error::new(Code::ResourceExhausted, format!("No further worker could be started: {error}"))
                 .with(error.details)
         }
-        None => Error::new(Code::ResourceExhausted, format!("No further worker of {script} got ready")),
+        None => Error::new(Code::ResourceExhausted, format!("No further worker of {script} became ready")),
     }
 }
 
-/// The end of a roll: what the new worker said of itself stands in `details.cause`.
+/// The error of a roll; the new worker's own error is in `details.cause`.
 fn not_replaced(slot: u16, cause: &Error) -> Error {
     let output = cause.details["output"].as_str().unwrap_or_default().trim_end();
     let ending = if output.is_empty() { String::new() } else { format!("\nIts last output was:\n{output}") };
     let message =
-        format!("The new worker {slot} did not get ready; the old ones go on serving: {cause}{ending}");
+        format!("The new worker {slot} did not become ready; the old workers keep serving: {cause}{ending}");
     let worker = slot.to_string();
     Error::new(Code::WorkerStartupFailed, message).with(json!({
         "workerId": worker,
@@ -431,7 +430,7 @@ fn not_replaced(slot: u16, cause: &Error) -> Error {
 }
 
 fn not_vacant(slot: u16) -> Error {
-    let message = format!("spawnWorker: found worker {slot}, allowed: the id of a slot that no worker has");
+    let message = format!("spawnWorker: found worker {slot}, allowed: the id of a vacant slot");
     Error::new(Code::InvalidArgument, message)
 }
 

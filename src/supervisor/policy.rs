@@ -1,15 +1,15 @@
-//! What the supervisor is configured with.
+//! The supervisor's configuration.
 
 use std::time::Duration;
 
 use crate::config::sections::process::Ready;
 
-/// What the configuration says about the workers' lives.
+/// The options that concern supervision.
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// Serving workers.
     pub workers: u16,
-    /// Warm spares besides.
+    /// Additional standby workers.
     pub standby: u16,
     pub respawn: bool,
     /// Deaths in `restart_window` before a slot's circuit opens.
@@ -24,12 +24,12 @@ pub struct Policy {
     pub ready: Ready,
     /// false: workers are killed at a stop.
     pub graceful: bool,
-    /// From the request to SIGKILL.
+    /// From the start of a stop to SIGKILL.
     pub graceful_timeout: Duration,
-    /// The part of `graceful_timeout`, at its beginning, in which a cluster that stops still serves everything.
+    /// The first part of `graceful_timeout`, in which a stopping cluster still serves.
     pub shutdown_delay: Duration,
-    /// The part of `graceful_timeout`, at its end, that begins with SIGTERM.
+    /// The last part of `graceful_timeout`, which begins with SIGTERM.
     pub kill_timeout: Duration,
-    /// Names the script in errors.
+    /// The script's name in errors.
     pub script: String,
 }

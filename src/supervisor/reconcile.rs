@@ -1,5 +1,5 @@
-//! The machine: takes a fact at a time, updates the slots, and says what to do. Workers start from the lowest
-//! slot up and stop from the highest down. A retry is a time at which the slot is due, never a sleep.
+//! The state machine: takes one fact at a time, updates the slots, and returns actions. Workers start from the lowest
+//! slot up and stop from the highest down. A retry is a due time of the slot, never a sleep.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::error::{Code, Error};
 use crate::event::{Event, Exit, ExitReason, Level};
 use crate::model::WorkerId;
 
-/// A worker that ends this soon after the primary's own stop signal was probably meant by it too.
+/// A worker that ends within this time after the primary's own stop signal probably got the signal too.
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);
-/// A signal to a whole control group reaches its processes one by one: a worker that leaves for one is replaced
-/// when the primary has not got it by then.
+/// A signal to a whole control group reaches its processes one after the other: a worker that leaves because of a
+/// signal is replaced if the primary has not got the signal within this time.
 pub(super) const SIGNAL_LAG: Duration = Duration::from_millis(500);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,12 +34,12 @@ pub struct Supervisor {
     phase: Phase,
     slots: Slots,
     operations: Operations,
-    /// Some worker was ready once: from then on failing slots are retried for ever.
+    /// Some worker has been ready: from then on failing slots are retried forever.
     ever_ready: bool,
-    /// The first error that a worker told of or failed with while the cluster starts.
+    /// The first error that a worker reported or failed with during the start of the cluster.
     first_error: Option<Error>,
     shadow_until: Duration,
-    /// A stop was announced: then the workers drain.
+    /// When the workers drain, after a stop was announced.
     drain_at: Option<Duration>,
     actions: Actions,
 }
@@ -58,12 +58,12 @@ impl Supervisor {
         }
     }
 
-    /// Nobody comes after those who leave.
+    /// Whether the cluster stops: workers that end are not replaced.
     pub fn is_stopping(&self) -> bool {
         matches!(self.phase, Phase::Stopping | Phase::Stopped)
     }
 
-    /// Workers that are to serve.
+    /// The configured number of serving workers.
     pub fn wanted(&self) -> u16 {
         self.slots.wanted()
     }
@@ -72,7 +72,7 @@ impl Supervisor {
         self.slots.all()
     }
 
-    /// Takes a fact at time `now` (since any fixed moment, never going back) and says what to do, in order.
+    /// Handles a fact at time `now` (monotonic, since any fixed moment) and returns the actions, in order.
     pub fn handle(&mut self, fact: Fact, now: Duration) -> Vec<Action> {
         match fact {
             Fact::Start => self.start(now),
@@ -114,12 +114,12 @@ impl Supervisor {
         if self.phase == Phase::Running {
             self.operations.advance(&mut self.slots, now, &mut self.actions);
         }
-        // The end of an operation may be what the end of the cluster waited for.
+        // The end of the cluster may have waited for the end of the operation.
         self.settle(now);
         self.actions.take()
     }
 
-    /// When `Fact::Tick` is next wanted.
+    /// When the next `Fact::Tick` is needed.
     pub fn next_due(&self) -> Option<Duration> {
         self.slots.next_due().into_iter().chain(self.drain_at).min()
     }
@@ -152,24 +152,24 @@ impl Supervisor {
         }
     }
 
-    /// What `start` rejects with when nothing gets ready.
+    /// Records the error of `start` for the case that no worker becomes ready.
     fn note_start_error(&mut self, error: &Error) {
         if self.phase == Phase::Starting {
             self.first_error.get_or_insert_with(|| error.clone());
         }
     }
 
-    /// Another takes the worker's place at once, or when it is clear that the signal it leaves for was its alone.
+    /// Replaces the worker at once, or, after a signal, when it is clear that only this worker got it.
     fn leaving(&mut self, id: WorkerId, signalled: bool, now: Duration) {
         let is_replaced = self.slots.policy().respawn && self.phase != Phase::Stopping;
-        // One that leaves with the primary's own stop signal was meant by it too.
+        // A worker that leaves shortly after the primary's own stop signal got it too.
         let delayed = signalled || now < self.shadow_until;
         let lag = if signalled { SIGNAL_LAG } else { Duration::ZERO };
         let refill = Refill { until: self.shadow_until.max(now + lag), announced: !delayed };
         self.slots.leave(id, is_replaced.then_some(refill), now, &mut self.actions);
     }
 
-    /// The worker, and why it told that it would end.
+    /// The worker has reported an uncaught error.
     fn failed(&mut self, id: WorkerId, error: Error, reported: bool) {
         let Some(worker) = self.slots.worker(id) else { return };
         worker.error = Some(error.clone());
@@ -183,7 +183,7 @@ impl Supervisor {
         }
     }
 
-    /// Another takes its place, as in a roll, so that nobody waits for it.
+    /// Replaces the worker as in a roll, so that its clients do not wait.
     fn unhealthy(&mut self, id: WorkerId, now: Duration) {
         let number = id.slot;
         let respawns = self.slots.policy().respawn && self.phase == Phase::Running;
@@ -219,7 +219,7 @@ impl Supervisor {
         self.gone(id, &death, now);
     }
 
-    /// The process is gone: out of the slot with it, and what now?
+    /// The process has ended: removes it from the slot and decides about a replacement.
     fn gone(&mut self, id: WorkerId, death: &Death, now: Duration) {
         if let (false, Some(error)) = (death.was_ready, &death.error) {
             self.operations.not_ready(id, error);
@@ -241,7 +241,7 @@ impl Supervisor {
             "Worker {number} died {deaths} times in {minutes} minutes; one trial start every {trial} s from now on"
         );
         self.actions.emit(Event::Alert { severity: Level::Error, message });
-        // What became of a start is said when it is settled.
+        // The result of a start is reported when it is settled.
         if self.phase == Phase::Running {
             self.actions.emit(self.slots.degraded());
         }
@@ -273,12 +273,12 @@ impl Supervisor {
         }
         let (delay, whole) = (policy.shutdown_delay, policy.graceful_timeout);
         if let Some(limit) = limit.filter(|_| graceful) {
-            // Who is in a hurry has no load balancer to wait for.
+            // With a limit there is no load balancer to wait for.
             self.slots.end_by(now + limit.min(whole));
             return self.end_all(true, now);
         }
         if graceful && !delay.is_zero() && self.slots.is_any_ready() {
-            // Load balancers look away before anything is refused.
+            // Load balancers must stop routing before anything is refused.
             self.drain_at = Some(now + delay);
             self.slots.end_by(now + whole);
             return self.slots.announce_stop(now, &mut self.actions);
@@ -294,7 +294,7 @@ impl Supervisor {
         }
     }
 
-    /// Does what has become due.
+    /// Handles everything that is due.
     fn due(&mut self, now: Duration) {
         if self.drain_at.is_some_and(|at| at <= now) {
             self.end_all(true, now);
@@ -307,12 +307,12 @@ impl Supervisor {
         self.slots.due(now, &mut self.actions);
     }
 
-    /// Settles `start` and notices the end.
+    /// Settles `start` and detects the end.
     fn settle(&mut self, now: Duration) {
         match self.phase {
             Phase::Starting if self.slots.serving().all(Slot::is_settled) => self.settle_start(now),
             Phase::Stopping if !self.slots.have_workers() => self.end(),
-            // Without respawn the last worker's end is the cluster's.
+            // Without respawn the end of the last worker is the end of the cluster.
             Phase::Running
                 if !self.slots.policy().respawn
                     && !self.operations.is_busy()
@@ -327,7 +327,7 @@ impl Supervisor {
     fn end(&mut self) {
         self.phase = Phase::Stopped;
         self.operations.abandon(&mut self.actions);
-        // A cluster that found its port taken never had workers.
+        // A cluster whose port was taken never had workers.
         if self.slots.all().iter().any(|slot| slot.generation > 0) {
             self.actions.emit(Event::ClusterStopped);
         }
@@ -338,12 +338,12 @@ impl Supervisor {
         if !self.slots.is_any_ready() {
             let error = self.first_error.clone().unwrap_or_else(|| {
                 let script = &self.slots.policy().script;
-                Error::new(Code::WorkerStartupFailed, format!("No worker of {script} got ready"))
+                Error::new(Code::WorkerStartupFailed, format!("No worker of {script} became ready"))
             });
             self.phase = Phase::Stopping;
             self.operations.abandon(&mut self.actions);
             for number in 0..self.slots.all().len() as u16 {
-                // A trial may be under way.
+                // A trial start may be running.
                 self.slots.stop_slot(number, false, now, &mut self.actions);
             }
             self.actions.push(Action::Started(Err(error)));

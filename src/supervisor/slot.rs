@@ -1,4 +1,4 @@
-//! One slot: who sits in it, who comes next, who is leaving. Rich inside; `WorkerState` is the view outside.
+//! One slot: its active worker, the next one, and draining ones. `WorkerState` is its public view.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use super::policy::Policy;
 use super::worker::{Stage, Worker};
 use crate::model::{WorkerId, WorkerState};
 
-/// Who has the slot now.
+/// The active worker of a slot, or what takes its place.
 #[derive(Clone, Debug)]
 pub enum ActiveWorker {
-    /// Nobody, and nobody is due.
+    /// No worker, and no start is due.
     Vacant,
     Running(Worker),
-    /// The next worker starts at `until`; was that announced already? `planned`: nobody has died.
+    /// The next worker starts at `until`; `announced`: whether this was published. `planned`: no worker has died.
     Waiting {
         until: Duration,
         announced: bool,
@@ -27,15 +27,15 @@ pub enum ActiveWorker {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Its worker gets connections.
+    /// The worker serves connections.
     Serving,
-    /// Its worker is loaded and waits to serve.
+    /// The worker is loaded and waits to serve.
     Standby,
-    /// The cluster has become smaller: nobody comes after the present worker.
+    /// The cluster has been scaled down: the current worker is not replaced.
     Retired,
 }
 
-/// A worker that lives and is not well is to be replaced, and when.
+/// The planned replacement of a running but unhealthy worker, and its time.
 #[derive(Clone, Copy, Debug)]
 pub struct PendingReplacement {
     id: WorkerId,
@@ -49,22 +49,22 @@ pub struct Slot {
     pub active: ActiveWorker,
     /// Starts while the active worker still serves, and becomes the active one when it is ready.
     pub next: Option<Worker>,
-    /// Old ones that finish what they have.
+    /// Draining workers.
     pub leaving: Vec<Worker>,
-    /// The number of the last worker that was asked for. 0 before the first.
+    /// The generation of the latest worker. 0 before the first.
     pub generation: u32,
-    /// Deaths that another worker has followed.
+    /// Deaths after which a new worker was started.
     pub restarts: u32,
-    /// Workers that another has followed as was planned: a roll, a limit, a failed check, a wish of its program's.
+    /// Planned replacements: a roll, a limit, a failed check, or at the request of the worker's program.
     pub replacements: u32,
     pub budget: Budget,
-    /// The one that sits is not well, and is to be replaced.
+    /// The active worker is unhealthy and will be replaced.
     pub pending_replacement: Option<PendingReplacement>,
-    /// It was replaced as often as is allowed, and is not well again.
+    /// The slot's budget of replacements is used up, and the worker is unhealthy again.
     restarts_exhausted: bool,
-    /// Nobody was ready here since the cluster has this slot.
+    /// No worker has been ready here since the slot was added.
     pub fresh: bool,
-    /// The present start is a trial: another death opens the circuit again at once.
+    /// The current start is a trial: another death opens the circuit again at once.
     pub trial: bool,
 }
 
@@ -87,13 +87,13 @@ impl Slot {
         }
     }
 
-    /// A worker of the next generation.
+    /// Creates a worker of the next generation.
     pub fn new_worker(&mut self, now: Duration) -> Worker {
         self.generation += 1;
         Worker::new(WorkerId { slot: self.number, generation: self.generation }, now)
     }
 
-    /// The slot is the cluster's again, with nothing of what it was before but its numbers.
+    /// Reuses a vacant slot, of whose previous state only the counters are kept.
     pub fn reopen(&mut self, role: Role) {
         self.role = role;
         (self.trial, self.restarts_exhausted, self.pending_replacement, self.fresh) =
@@ -101,9 +101,9 @@ impl Slot {
         self.budget = Budget::default();
     }
 
-    /// The worker that sits lives and is not well: another takes its place as soon as the slot's budget allows, which is
-    /// theirs too, because what makes every new worker unhealthy is not mended by ever more of them. true when the
-    /// budget has just run out.
+    /// The active worker is unhealthy: it is replaced as soon as the slot's budget allows. Such replacements use the
+    /// same budget as deaths, because a cause that makes every new worker unhealthy is not fixed by more replacements.
+    /// True if the budget has just run out.
     pub fn note_unhealthy(&mut self, id: WorkerId, policy: &Policy, now: Duration) -> bool {
         if !self.may_be_replaced(id) || self.pending_replacement.is_some() {
             return false;
@@ -119,7 +119,7 @@ impl Slot {
         is_exhausted && !was_exhausted
     }
 
-    /// The time has come to replace the worker that is not well; false when it need not be any more, too.
+    /// Whether the unhealthy worker has to be replaced now; false if it is not due or no longer necessary.
     pub fn take_due_replacement(&mut self, now: Duration) -> bool {
         let due = self.pending_replacement.take_if(|pending_replacement| pending_replacement.until <= now);
         due.is_some_and(|pending_replacement| self.may_be_replaced(pending_replacement.id))
@@ -130,7 +130,7 @@ impl Slot {
         self.role == Role::Serving && self.next.is_none() && self.active_worker().is_some_and(is_active)
     }
 
-    /// A start that was due later is not due any more.
+    /// Cancels a pending start.
     pub fn cancel_start(&mut self) {
         if matches!(self.active, ActiveWorker::Waiting { .. } | ActiveWorker::CircuitOpen { .. }) {
             self.active = ActiveWorker::Vacant;
@@ -144,7 +144,7 @@ impl Slot {
         }
     }
 
-    /// The one that the slot is known by: who sits there, else who leaves last.
+    /// The worker that represents the slot: the active one, else the last draining one.
     pub fn shown(&self) -> Option<&Worker> {
         self.active_worker().or(self.leaving.last())
     }
@@ -162,7 +162,7 @@ impl Slot {
         all.find(|worker| worker.id == id)
     }
 
-    /// Nobody has it, and nobody is to have it.
+    /// There is no worker, and none is planned.
     pub fn is_vacant(&self) -> bool {
         self.role == Role::Retired && !self.has_workers()
     }
@@ -172,7 +172,7 @@ impl Slot {
         self.workers().next().is_some()
     }
 
-    /// This worker is to take over from one that serves.
+    /// Whether this worker will replace a serving one.
     pub fn takes_over(&self, id: WorkerId) -> bool {
         let is_next = self.next.as_ref().is_some_and(|next| next.id == id);
         is_next && self.is_ready() && self.role == Role::Serving
@@ -182,14 +182,14 @@ impl Slot {
         self.active_worker().is_some_and(Worker::is_ready)
     }
 
-    /// Nobody need wait for this slot: it is ready, has used up its budget, or is to be empty.
+    /// The start does not have to wait for this slot: it is ready, has used up its budget, or will be vacant.
     pub fn is_settled(&self) -> bool {
         self.is_ready()
             || self.trial
             || matches!(self.active, ActiveWorker::CircuitOpen { .. } | ActiveWorker::Vacant)
     }
 
-    /// Nobody misses a worker that serves here.
+    /// A missing worker in this slot does not count for the cluster's health.
     pub fn is_extra(&self) -> bool {
         self.fresh || self.role != Role::Serving
     }
@@ -213,7 +213,7 @@ impl Slot {
         }
     }
 
-    /// When this slot wants to be looked at again.
+    /// When this slot has to be checked again.
     pub fn due(&self, startup_timeout: Duration) -> Option<Duration> {
         let active = match self.active {
             ActiveWorker::Waiting { until, .. } | ActiveWorker::CircuitOpen { until } => Some(until),

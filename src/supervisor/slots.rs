@@ -1,5 +1,5 @@
-//! The slots of the cluster and the workers in them: they start, take over, are asked to leave and are followed by others.
-//! What the cluster as a whole is about, and who asked it to become what, is not known here.
+//! The slots of the cluster and their workers: starts, takeovers, drains and replacements. The phase of the cluster and
+//! its operations are not known here.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::worker::{Stage, Worker};
 use crate::event::{Event, Exit, ExitReason};
 use crate::model::{MAX_WORKERS, WorkerId};
 
-/// Who comes after a worker that leaves: a new one at `until`. `announced`: that is told at once.
+/// The replacement of a leaving worker: a new one at `until`. `announced`: this is published at once.
 #[derive(Clone, Copy, Debug)]
 pub struct Refill {
     pub until: Duration,
@@ -22,9 +22,9 @@ pub struct Refill {
 pub struct Slots {
     slots: Vec<Slot>,
     policy: Policy,
-    /// Workers that are to serve.
+    /// The configured number of serving workers.
     wanted: u16,
-    /// The end of a stop that was announced: nobody has longer.
+    /// The deadline of an announced stop, for all workers.
     gone_by: Option<Duration>,
 }
 
@@ -48,7 +48,7 @@ impl Slots {
         self.slots.iter().filter(|slot| slot.role == Role::Serving)
     }
 
-    /// The slot of a number that the cluster has.
+    /// The slot with this number, which must exist.
     pub fn slot(&self, number: u16) -> &Slot {
         &self.slots[usize::from(number)]
     }
@@ -77,17 +77,17 @@ impl Slots {
         self.wanted = workers;
     }
 
-    /// Whoever is asked to leave from now on is gone by then.
+    /// Sets the deadline of all later drains.
     pub fn end_by(&mut self, time: Duration) {
         self.gone_by = Some(time);
     }
 
-    /// When a slot wants to be looked at again.
+    /// When a slot has to be checked again.
     pub fn next_due(&self) -> Option<Duration> {
         self.slots.iter().filter_map(|slot| slot.due(self.policy.startup_timeout)).min()
     }
 
-    /// How many of those that are wanted are there.
+    /// The event with the number of ready and of configured workers.
     pub fn degraded(&self) -> Event {
         let ready = self.serving().filter(|slot| slot.is_ready()).count() as u32;
         let failing = self.serving().filter(|slot| !slot.is_ready());
@@ -95,7 +95,7 @@ impl Slots {
         Event::ClusterDegraded { ready, wanted: u32::from(self.wanted), failing }
     }
 
-    /// Who is not ready in these slots is missed from now on.
+    /// From now on missing workers in these slots count for the cluster's health.
     pub fn expect_workers(&mut self, numbers: impl IntoIterator<Item = u16>) {
         numbers.into_iter().for_each(|number| self.slot_mut(number).fresh = false);
     }
@@ -115,7 +115,7 @@ impl Slots {
         actions.push(Action::Spawn { worker: id, standby });
     }
 
-    /// A new worker starts beside the one that sits.
+    /// Starts a new worker next to the active one.
     pub fn prepare_next(&mut self, number: u16, now: Duration, actions: &mut Actions) {
         let slot = self.slot_mut(number);
         let worker = slot.new_worker(now);
@@ -124,15 +124,14 @@ impl Slots {
         actions.push(Action::Spawn { worker: id, standby });
     }
 
-    /// A slot that nobody has, with this role from now on: the lowest number first. None when every number is
-    /// taken.
+    /// Opens the lowest vacant slot with this role. None if every number is in use.
     pub fn free_slot(&mut self, role: Role) -> Option<u16> {
         let vacant = self.slots.iter().find(|slot| slot.is_vacant()).map(|slot| slot.number);
         let number = vacant.unwrap_or(self.slots.len() as u16);
         self.open_slot(number, role).then_some(number)
     }
 
-    /// The slot of this number has this role from now on; false when somebody has it, or there is no such number.
+    /// Opens the slot of this number with this role; false if it is not vacant or there is no such number.
     pub fn open_slot(&mut self, number: u16, role: Role) -> bool {
         if number >= MAX_WORKERS {
             return false;
@@ -148,7 +147,7 @@ impl Slots {
         true
     }
 
-    /// A standby worker that is ready serves from now on.
+    /// Promotes a ready standby worker.
     pub fn take_standby(&mut self, actions: &mut Actions) -> Option<u16> {
         let standby = self.slots.iter_mut().find(|slot| slot.role == Role::Standby && slot.is_ready())?;
         standby.role = Role::Serving;
@@ -157,7 +156,7 @@ impl Slots {
         Some(id.slot)
     }
 
-    /// The worker is a process. `unwanted`: nobody is to come any more.
+    /// The worker's process was spawned. `unwanted`: no more workers are needed.
     pub fn spawned(&mut self, id: WorkerId, spawned: u32, unwanted: bool, actions: &mut Actions) {
         let retired = self.slots.get(usize::from(id.slot)).is_some_and(|slot| slot.role == Role::Retired);
         let Some(worker) = self.worker(id) else { return };
@@ -165,13 +164,13 @@ impl Slots {
             *pid = Some(spawned);
         }
         if unwanted || retired {
-            // It is not wanted any more: that was decided while it was being made.
+            // It is no longer needed: that was decided while it was being spawned.
             worker.stage = Stage::Killed { pid: spawned, reason: ExitReason::Stopped };
             actions.push(Action::Kill { worker: id });
         }
     }
 
-    /// The worker is ready, and takes its slot over if it comes after another. false when it was not starting.
+    /// The worker is ready, and takes over its slot if it is a replacement. False if it was not starting.
     pub fn ready(&mut self, id: WorkerId, now: Duration, actions: &mut Actions) -> bool {
         let Some(worker) = self.worker(id) else { return false };
         let Stage::Starting { pid: Some(pid), since } = worker.stage else { return false };
@@ -195,7 +194,7 @@ impl Slots {
         true
     }
 
-    /// The next worker becomes the active one, and its predecessor leaves.
+    /// The next worker becomes the active one, and its predecessor drains.
     fn succeed(&mut self, number: u16, now: Duration, actions: &mut Actions) {
         let graceful = self.policy.graceful;
         let slot = self.slot_mut(number);
@@ -213,7 +212,7 @@ impl Slots {
         }
     }
 
-    /// The worker is ended at once. false when it is no process, or is not there.
+    /// Kills the worker. False if it has no process or does not exist.
     pub fn kill(&mut self, id: WorkerId, reason: ExitReason, actions: &mut Actions) -> bool {
         let Some(worker) = self.worker(id) else { return false };
         let Some(pid) = worker.pid() else { return false };
@@ -222,8 +221,8 @@ impl Slots {
         true
     }
 
-    /// The worker drains by itself; its deadline is a stop's. Who comes after it, if another is not on its way already,
-    /// says `refill`; None: nobody.
+    /// The worker drains on its own initiative; its deadline is that of a stop. `refill`: its replacement, unless one
+    /// is starting already; None: none.
     pub fn leave(&mut self, id: WorkerId, refill: Option<Refill>, now: Duration, actions: &mut Actions) {
         let Self { slots, policy, gone_by, .. } = self;
         let Some(slot) = slots.get_mut(usize::from(id.slot)) else { return };
@@ -254,13 +253,13 @@ impl Slots {
         }
     }
 
-    /// Nobody comes after the slot's present worker, which leaves.
+    /// Drains the slot's worker without a replacement.
     pub fn retire(&mut self, number: u16, graceful: bool, now: Duration, actions: &mut Actions) {
         self.slot_mut(number).role = Role::Retired;
         self.stop_slot(number, graceful, now, actions);
     }
 
-    /// Everybody in the slot is to go, and nobody is to come.
+    /// Ends all workers of the slot without replacements.
     pub fn stop_slot(&mut self, number: u16, graceful: bool, now: Duration, actions: &mut Actions) {
         let slot = self.slot_mut(number);
         slot.cancel_start();
@@ -269,12 +268,12 @@ impl Slots {
         }
     }
 
-    /// Nobody comes any more, and who serves tells that it is about to leave.
+    /// Starts no more workers, and lets serving ones report that they are about to drain.
     pub fn announce_stop(&mut self, now: Duration, actions: &mut Actions) {
         for number in 0..self.slots.len() as u16 {
             let slot = self.slot_mut(number);
             slot.cancel_start();
-            // Nobody is succeeded any more.
+            // Starting replacements are no longer needed.
             if let Some(next) = slot.next.as_ref().map(|next| next.id) {
                 self.let_go(next, false, now, actions);
             }
@@ -285,7 +284,7 @@ impl Slots {
         }
     }
 
-    /// Asks the worker to finish, or ends it; one that is on its way out already is only pressed harder.
+    /// Drains the worker, or kills it; the end of a worker that is draining already is only sped up.
     fn let_go(&mut self, id: WorkerId, graceful: bool, now: Duration, actions: &mut Actions) {
         let Self { slots, policy, gone_by, .. } = self;
         let kill = gone_by.unwrap_or(now + policy.graceful_timeout);
@@ -306,7 +305,7 @@ impl Slots {
                 worker.stage = Stage::Killed { pid, reason: ExitReason::Stopped };
                 actions.push(Action::Kill { worker: id });
             }
-            // Being made (`spawned` ends it), or on its way out already.
+            // Being spawned (`spawned` ends it), or already ending.
             Stage::Starting { .. }
             | Stage::Ready { .. }
             | Stage::Draining { .. }
@@ -315,7 +314,7 @@ impl Slots {
         }
     }
 
-    /// What the exit of a worker means, which still has its slot. None when it has none.
+    /// The death of a worker that still has its slot. None if it has none.
     pub fn death(&mut self, id: WorkerId, exit: Exit, stopping: bool) -> Option<Death> {
         let Self { slots, policy, .. } = self;
         let slot = slots.get_mut(usize::from(id.slot))?;
@@ -323,7 +322,7 @@ impl Slots {
         Some(Death::of(slot.worker(id)?, exit, leaving, stopping, policy))
     }
 
-    /// The worker is gone. Has the slot nobody now, and nobody on the way?
+    /// Removes a worker that has ended; returns whether the slot has no worker now and none is starting.
     pub fn remove(&mut self, id: WorkerId) -> bool {
         let slot = self.slot_mut(id.slot);
         if slot.leaving.iter().any(|worker| worker.id == id) {
@@ -331,12 +330,12 @@ impl Slots {
             return false;
         }
         if slot.next.as_ref().is_some_and(|next| next.id == id) {
-            // The one that sits goes on serving.
+            // The active worker keeps serving.
             slot.next = None;
             return false;
         }
         slot.active = match slot.next.take() {
-            // It is on its way already.
+            // Its replacement is starting already.
             Some(next) => {
                 slot.restarts += 1;
                 ActiveWorker::Running(next)
@@ -346,8 +345,8 @@ impl Slots {
         matches!(slot.active, ActiveWorker::Vacant)
     }
 
-    /// Somebody is to follow the worker that died in this slot, not before `shadow`. true when the slot's budget has just
-    /// run out: its circuit is open from now on.
+    /// Schedules a replacement of the worker that died in this slot, not before `shadow`. True if the slot's budget has
+    /// just run out: then its circuit opens.
     pub fn refill(
         &mut self,
         number: u16,
@@ -360,7 +359,7 @@ impl Slots {
             return false;
         }
         if self.slot(number).role == Role::Serving && *was_ready && self.take_standby(actions).is_some() {
-            // The standby worker serves under its own number; this slot has the next one.
+            // The standby worker serves in its own slot; this slot gets the next standby worker.
             self.slot_mut(number).role = Role::Standby;
         }
         let policy = &self.policy;
@@ -387,21 +386,21 @@ impl Slots {
         }
     }
 
-    /// The worker is not well: another takes its place as soon as the slot's budget allows. true when the budget has just
-    /// run out.
+    /// The worker is unhealthy: it is replaced as soon as the slot's budget allows. True if the budget has just run
+    /// out.
     pub fn note_unhealthy(&mut self, id: WorkerId, now: Duration) -> bool {
         let slot = self.slots.get_mut(usize::from(id.slot));
         slot.is_some_and(|slot| slot.note_unhealthy(id, &self.policy, now))
     }
 
-    /// The slots whose worker is not well and is to be replaced now.
+    /// The slots whose unhealthy worker has to be replaced now.
     pub fn take_due_replacements(&mut self, now: Duration) -> Vec<u16> {
         let due =
             self.slots.iter_mut().filter_map(|slot| slot.take_due_replacement(now).then_some(slot.number));
         due.collect()
     }
 
-    /// Does what has become due.
+    /// Handles everything that is due.
     pub fn due(&mut self, now: Duration, actions: &mut Actions) {
         for number in 0..self.slots.len() as u16 {
             let slot = self.slot_mut(number);
@@ -440,7 +439,7 @@ impl Slots {
         }
     }
 
-    /// The worker's time is up: the next, harder step.
+    /// The worker's deadline has passed: SIGTERM, then SIGKILL.
     fn press(&mut self, id: WorkerId, actions: &mut Actions) {
         let Some(worker) = self.worker(id) else { return };
         match worker.stage {

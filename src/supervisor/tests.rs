@@ -1,4 +1,4 @@
-//! The supervisor on a simulated clock: the promises one by one, then any order of facts.
+//! The supervisor on a simulated clock: single promises, then any order of facts.
 
 mod any_order;
 mod ending;
@@ -45,7 +45,7 @@ const CRASH: Exit = Exit { exit_code: Some(1), signal: None };
 const KILLED: Exit = Exit { exit_code: None, signal: Some(9) };
 const CLEAN: Exit = Exit { exit_code: Some(0), signal: None };
 
-/// A cluster with a clock, whose processes start and end as the test says.
+/// A cluster with a clock, whose processes start and end under control of the test.
 struct World {
     supervisor: Supervisor,
     now: Duration,
@@ -109,7 +109,7 @@ impl World {
         self.tell(Fact::Tick)
     }
 
-    /// Lets time run to the next due moment; how long that was.
+    /// Advances the clock to the next due time; returns how long that took.
     fn wait(&mut self) -> Duration {
         let due = self.supervisor.next_due().expect("something is due");
         let waited = due.saturating_sub(self.now);

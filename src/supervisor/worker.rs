@@ -1,5 +1,5 @@
-//! One worker process, from being asked for to its end. A slot may have several for a while: the one that
-//! serves, the next one that starts, and old ones that finish what they have.
+//! One worker process, from the request to its end. A slot may temporarily have several: the active one, the next one
+//! that starts, and draining ones.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::model::WorkerId;
 /// All times are the supervisor's clock.
 #[derive(Clone, Debug)]
 pub enum Stage {
-    /// Asked for; `pid` is known once it is spawned.
+    /// Requested; `pid` is known once it is spawned.
     Starting {
         pid: Option<u32>,
         since: Duration,
@@ -20,19 +20,19 @@ pub enum Stage {
     Ready {
         pid: u32,
     },
-    /// It finishes what it has; SIGTERM at `terminate`, SIGKILL at `kill`. `asked`: it was asked to, by the primary.
+    /// It finishes its requests; SIGTERM at `terminate`, SIGKILL at `kill`. `asked`: the primary has told it to drain.
     Draining {
         pid: u32,
         terminate: Duration,
         kill: Duration,
         asked: bool,
     },
-    /// SIGTERM is sent.
+    /// SIGTERM was sent.
     Terminating {
         pid: u32,
         kill: Duration,
     },
-    /// SIGKILL is sent; `reason` is why.
+    /// SIGKILL was sent, for `reason`.
     Killed {
         pid: u32,
         reason: ExitReason,
@@ -44,13 +44,13 @@ pub struct Worker {
     pub id: WorkerId,
     pub stage: Stage,
     pub has_been_ready: bool,
-    /// A roll may go on to the next slot.
+    /// It has warmed up: a roll may continue with the next slot.
     pub is_warm: bool,
-    /// It would be ready, if it served these as its predecessor does.
+    /// Addresses that its predecessor serves and that it has not opened yet.
     pub lacks: Vec<String>,
-    /// Its own account of its end, if it gave one.
+    /// The uncaught error that it reported, if any.
     pub error: Option<Error>,
-    /// The end of what it wrote before it was ready.
+    /// The last output before it was ready.
     pub output: String,
 }
 
@@ -87,8 +87,8 @@ impl Worker {
         matches!(self.stage, Stage::Ready { .. })
     }
 
-    /// It finishes what it has, from `now` on; SIGKILL at `kill`. Where that is less than the configured budget, SIGTERM
-    /// leaves half of it to the drain.
+    /// Drains from `now` on; SIGKILL at `kill`. If that is less than the configured time, half of it is left for the
+    /// drain before SIGTERM.
     pub fn drain(&mut self, pid: u32, policy: &Policy, now: Duration, kill: Duration) {
         let budget = kill.saturating_sub(now);
         let is_short = budget < policy.graceful_timeout;
@@ -97,7 +97,7 @@ impl Worker {
         self.stage = Stage::Draining { pid, terminate, kill, asked: true };
     }
 
-    /// It finishes what it has because its program says so: as `drain`.
+    /// Drains because its program asked to: otherwise as `drain`.
     pub fn leave(&mut self, pid: u32, policy: &Policy, now: Duration, kill: Duration) {
         self.drain(pid, policy, now, kill);
         if let Stage::Draining { asked, .. } = &mut self.stage {
@@ -105,7 +105,7 @@ impl Worker {
         }
     }
 
-    /// When it wants to be looked at again.
+    /// When it has to be checked again.
     pub fn due(&self, startup_timeout: Duration) -> Option<Duration> {
         match self.stage {
             Stage::Starting { pid: Some(_), since } => Some(since + startup_timeout),

@@ -1,6 +1,6 @@
-//! When is a worker hung? PURE: what was seen of it and the time go in, what to do comes out. An idle worker is
-//! never woken to prove that it lives: its loop is asked for an answer only when it stands still although it
-//! should turn. `place` names the line at which a hung one hangs.
+//! Detection of hung workers. PURE: observations and the time go in, orders come out. An idle worker is never woken to
+//! check that it is alive: its event loop is pinged only if it does not run although it has work. `place` names the
+//! line at which a worker hangs.
 
 mod place;
 #[cfg(test)]
@@ -10,36 +10,36 @@ use std::time::Duration;
 
 pub use place::place;
 
-/// How long the stack of a hung worker is waited for. One that runs JavaScript tells it within milliseconds.
+/// Timeout for the stack of a hung worker. A worker that runs JavaScript sends it within milliseconds.
 pub const CAPTURE: Duration = Duration::from_secs(1);
 
-/// What is to be done about a worker.
+/// What to do about a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Ask its loop for an answer.
+    /// Ping its event loop.
     Ping,
-    /// It has been hung for so long: ask for its stack.
+    /// It has been hung for this long: request its stack.
     Capture(Duration),
-    /// Its stack is here or will not come: end it. Nothing is ordered after this.
+    /// Its stack has arrived or will not arrive: kill it. No further order follows.
     End,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The loop turns, or has nothing to do.
+    /// The loop runs, or has nothing to do.
     Well,
-    /// A ping is under way.
+    /// A ping is pending.
     Asked {
         since: Duration,
     },
-    /// The stack is waited for.
+    /// The stack is pending.
     Hung {
         until: Duration,
     },
     Over,
 }
 
-/// Judges one worker, from when it is ready.
+/// Checks one worker, from when it is ready.
 #[derive(Clone, Debug)]
 pub struct Checker {
     timeout: Duration,
@@ -49,18 +49,18 @@ pub struct Checker {
 }
 
 impl Checker {
-    /// `timeout`: a ping may stay unanswered for so long. `beat`: what the loop has counted to.
+    /// `timeout`: how long a ping may stay unanswered. `beat`: the current heartbeat counter.
     pub fn new(timeout: Duration, beat: u64, now: Duration) -> Self {
         Self { timeout, beat, looked: now, state: State::Well }
     }
 
-    /// Between two looks at a worker that is well.
+    /// Interval between two checks of a worker whose loop runs.
     fn period(&self) -> Duration {
         (self.timeout / 20).clamp(Duration::from_millis(100), Duration::from_secs(1))
     }
 
-    /// The loop has counted to `beat`. `should_turn` is asked only when that decides: is there something to do
-    /// for the loop, or is it doing something?
+    /// Checks the worker with heartbeat counter `beat`. `should_turn` says whether the loop has or does work; it is
+    /// called only if that matters.
     pub fn look(&mut self, beat: u64, now: Duration, should_turn: impl FnOnce() -> bool) -> Option<Order> {
         self.forgive_absence(now);
         if self.state == State::Over {
@@ -85,8 +85,8 @@ impl Checker {
         }
     }
 
-    /// The primary was stopped, or the whole machine was: the workers may have been too. What nobody watched
-    /// counts as one period.
+    /// The primary or the whole machine was stopped, and maybe the workers too. The unobserved time counts as one
+    /// period.
     fn forgive_absence(&mut self, now: Duration) {
         let (away, period) = (now.saturating_sub(self.looked), self.period());
         self.looked = now;
@@ -105,7 +105,7 @@ impl Checker {
         }
     }
 
-    /// The stack is here, or cannot come.
+    /// The stack has arrived, or cannot be taken.
     pub fn stack_received(&mut self) -> Option<Order> {
         let was_asked = matches!(self.state, State::Hung { .. });
         was_asked.then(|| {
@@ -114,13 +114,13 @@ impl Checker {
         })
     }
 
-    /// Is a look due, or so soon that it is done along with another's? Looks fall together so, and the primary
-    /// wakes once for all.
+    /// Whether a check is due or due soon enough to be done together with another one, so that the primary wakes once
+    /// for several workers.
     pub fn is_near(&self, now: Duration) -> bool {
         self.due().is_some_and(|due| due <= now + self.period() / 2)
     }
 
-    /// When the next look is due.
+    /// When the next check is due.
     pub fn due(&self) -> Option<Duration> {
         let next = self.looked + self.period();
         match self.state {

@@ -1,9 +1,9 @@
-//! Where a stack stands: the first of its frames that is the user's.
+//! The place of a stack: its first frame in the user's code.
 
 use std::borrow::Cow;
 
-/// `routes/report.js:42`, from a stack as V8 writes it: the innermost frame that is neither the runtime's nor in
-/// `own`, the folder of drover's JavaScript. Relative to `folder` when it lies in it.
+/// `routes/report.js:42`, from a stack as V8 writes it: the innermost frame that is neither the runtime's nor in `own`,
+/// the folder of drover's JavaScript. Relative to `folder` if it is inside it.
 pub fn place(stack: &str, folder: &str, own: &str) -> Option<String> {
     stack.lines().filter_map(location).find_map(|(file, line)| {
         let is_users = !file.starts_with("node:") && !is_within(&file, own);
@@ -19,14 +19,14 @@ fn is_within(file: &str, folder: &str) -> bool {
 }
 
 /// File and line of one frame: `at f (file:line:column)`, `at file:line:column`, `at eval (eval at f
-/// (file:line:column), <anonymous>:1:1)`. None for what stands in no file.
+/// (file:line:column), <anonymous>:1:1)`. None for code that is in no file.
 fn location(frame: &str) -> Option<(Cow<'_, str>, u32)> {
     let frame = frame.trim().strip_prefix("at ")?;
     let place = match frame.strip_suffix(')').and_then(|frame| frame.rsplit_once(" (")) {
         Some((_, place)) => place,
         None => frame.strip_prefix("async ").unwrap_or(frame),
     };
-    // Code made at run time stands where it was made.
+    // Code generated at run time has the place where it was generated.
     let place = place.split_once("), <anonymous>").map_or(place, |(maker, _)| maker);
     let (rest, column) = place.rsplit_once(':')?;
     let (file, line) = rest.rsplit_once(':')?;

@@ -1,4 +1,4 @@
-//! The judge on a simulated clock: the promises one by one, then any worker.
+//! The checker on a simulated clock: single promises, then any worker.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,17 +9,17 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-/// What a worker is like while it is watched.
+/// The behaviour of a worker's event loop.
 #[derive(Clone, Copy, Debug)]
 enum Loop {
     Turns,
     Sleeps,
-    /// Sleeps, and a request waits for something that the worker waits for too.
+    /// Sleeps while a request waits for something external.
     Awaits,
     Blocked,
 }
 
-/// A worker that answers as its loop lets it, and a judge that looks when it is due.
+/// A worker that responds when its loop runs, and a checker that checks when it is due.
 struct World {
     checker: Checker,
     now: Duration,
@@ -34,7 +34,7 @@ impl World {
         Self { checker: Checker::new(timeout, 0, now), now, beat: 0, pinged: false, orders: Vec::new() }
     }
 
-    /// Lets `time` pass with a loop like that; a ping is answered within a millisecond by one that can.
+    /// Lets `time` pass with such a loop; a running one answers a ping within a millisecond.
     fn pass(&mut self, time: Duration, like: Loop) -> &mut Self {
         let end = self.now + time;
         let turns = u64::from(matches!(like, Loop::Turns));
@@ -155,7 +155,7 @@ fn a_stack_that_nobody_asked_for_ends_nobody() {
 fn time_in_which_nobody_looked_is_held_against_no_worker() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(9_000), Loop::Blocked);
-    // Everything stood still for an hour.
+    // Everything was stopped for an hour.
     world.now += ms(3_600_000);
     assert_eq!(world.checker.look(world.beat, world.now, || true), None);
     world.pass(ms(900), Loop::Blocked);
@@ -187,7 +187,7 @@ proptest! {
             let blocked = blocked_since.map_or(Duration::ZERO, |since| world.now - since);
             if let Some(at) = world.ended() {
                 let since = blocked_since.expect("only a blocked loop is ended");
-                // The ping may have gone out just before the loop was blocked: it was still asleep then.
+                // The ping may have been sent just before the loop was blocked, while it was still asleep.
                 prop_assert!(at + period >= since + timeout, "blocked at {since:?}, ended at {at:?}");
                 let captured = world.orders.iter().rev().nth(1);
                 prop_assert!(matches!(captured, Some((_, Order::Capture(hung))) if *hung >= timeout));

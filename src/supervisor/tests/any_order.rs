@@ -20,7 +20,7 @@ enum Step {
     Ails(usize),
     Signal,
     Warm(usize),
-    /// A worker that was asked to lead no more answers.
+    /// A worker that was told to resign does.
     Resigns,
     Scale(u16),
     Roll(Option<u16>),
@@ -47,7 +47,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the test knows of a process: is it made, was it asked to go?
+/// The state of a process: spawned or not, told to stop or not.
 #[derive(Clone, Copy, Default)]
 struct Process {
     made: bool,
@@ -55,10 +55,10 @@ struct Process {
     asked: bool,
 }
 
-/// What somebody asked the cluster to become.
+/// A command to the cluster.
 enum Question {
     Scale,
-    /// These workers were there when new ones were asked for.
+    /// The workers at the time of the command.
     Roll(Vec<WorkerId>),
 }
 
@@ -69,7 +69,7 @@ struct Machine {
     /// The worker of each slot that gets connections.
     serving: BTreeMap<u16, WorkerId>,
     leader: Leader,
-    /// Who believes to lead: was told so, lives, and has not resigned.
+    /// The worker that acts as leader: it was told so, runs, and has not resigned.
     leads: Option<WorkerId>,
     resigns: bool,
     asked: Vec<Question>,
@@ -84,7 +84,7 @@ impl Machine {
         (!fitting.is_empty()).then(|| fitting[which % fitting.len()])
     }
 
-    /// Carries actions out, and checks what must hold after each.
+    /// Carries out actions, and checks the invariants after each.
     fn obey(&mut self, actions: &[Action]) -> Result<(), TestCaseError> {
         for action in actions {
             match action {
@@ -116,7 +116,7 @@ impl Machine {
                 Action::Kill { worker } | Action::Terminate { worker } => {
                     self.ask_to_go(*worker);
                 }
-                // Nobody waits for what the supervisor does of itself.
+                // The supervisor's own operations have no waiting command.
                 Action::Done { id: OWN, .. } => {}
                 Action::Done { id, result } => {
                     self.answered.push(*id);
@@ -137,7 +137,7 @@ impl Machine {
         Ok(())
     }
 
-    /// At most one worker leads, and one does as long as there is one to lead.
+    /// At most one worker is the leader, and there is one as long as a worker can be.
     fn follow(&mut self, world: &World) -> Result<(), TestCaseError> {
         let gone = |name: &WorkerId| !self.alive.contains_key(name);
         if self.leads.as_ref().is_some_and(gone) {
@@ -163,7 +163,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The question whose turn it is asks for another size.
+    /// The current command changes the number of workers.
     fn shrinks(&self) -> bool {
         self.asked.get(self.answered.len()).is_some_and(|question| matches!(question, Question::Scale))
     }
@@ -271,9 +271,9 @@ impl Machine {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(4000))]
 
-    /// Whatever happens in whatever order: no slot has more than one worker and its successor, nobody who
-    /// serves is asked to go before his successor serves (but to shrink or stop), every question is answered
-    /// once and in order, no two workers believe to lead, start is settled once, nothing starts after a stop, and a stop always ends.
+    /// For any order of events: a slot has at most one worker and its successor; a serving worker is not drained before
+    /// its successor serves (except to scale down or stop); every command is answered once and in order; no two workers
+    /// act as leader; start is settled once; nothing starts after a stop; and a stop always ends.
     #[test]
     fn any_order_of_facts_keeps_the_promises(
         steps in proptest::collection::vec(step(), 1..80),
@@ -289,7 +289,7 @@ proptest! {
             machine.obey(&actions)?;
             machine.follow(&world)?;
         }
-        // Whoever is left is made, and dies of the SIGKILL that is due by now.
+        // Remaining workers are spawned, and die of the SIGKILL that is due by now.
         for (worker, process) in std::mem::take(&mut machine.alive) {
             if !process.made {
                 world.tell(Fact::Spawned { worker, pid: 1 });

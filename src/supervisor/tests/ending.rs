@@ -1,4 +1,4 @@
-//! Ends that are meant.
+//! Intended ends of workers.
 
 use super::{CLEAN, CRASH, KILLED, World, id, policy, seconds, spawns, started};
 use crate::error::Code;
@@ -57,7 +57,7 @@ fn whatever_way_a_worker_leaves_that_was_asked_to_it_is_no_death() {
         let actions = world.tell(Fact::Exited { worker: id(0, 1), exit });
         assert_eq!(reason(&actions), Some(ExitReason::Stopped), "{exit}");
     }
-    // One that nobody had asked says itself how it goes.
+    // A worker that was not told to stop reports its own end.
     let mut world = World::started(policy(1));
     world.tell(Fact::Leaving { worker: id(0, 1), signalled: false });
     let actions = world.tell(Fact::Exited { worker: id(0, 1), exit: CRASH });

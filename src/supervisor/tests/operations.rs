@@ -1,4 +1,4 @@
-//! Rolls, scales and spares: what was asked becomes true, and nothing is lost on the way.
+//! Rolls, scales and standby workers: the goal is reached, and no slot is without a worker meanwhile.
 
 use super::*;
 use crate::error::Code;
@@ -25,7 +25,7 @@ fn position(log: &[Action], wanted: impl Fn(&Action) -> bool) -> usize {
 }
 
 impl World {
-    /// The worker of an earlier generation exits in order.
+    /// The worker of an earlier generation exits with code 0.
     fn old_leaves(&mut self, slot: u16, generation: u32) -> Vec<Action> {
         self.tell(Fact::Exited { worker: id(slot, generation), exit: CLEAN })
     }
@@ -226,7 +226,7 @@ fn a_worker_that_starts_when_a_roll_begins_is_replaced_too() {
 #[test]
 fn what_failed_before_a_roll_or_elsewhere_is_no_fault_of_its() {
     let mut world = World::started(policy(2));
-    // A replacement that fails, before the roll and while it is under way.
+    // A replacement that fails, before and during the roll.
     world.exit(1, CRASH);
     world.spawned(1);
     world.exit(1, CRASH);
@@ -388,6 +388,6 @@ fn a_worker_can_be_asked_for_in_a_slot_that_is_vacant() {
         _ => None,
     });
     assert_eq!(error, Some(Code::InvalidArgument));
-    // The numbers between are given to those who name none.
+    // Workers without a given id get the free numbers in between.
     assert_eq!(spawns(&world.tell(scale(3, Scale::By(1)))), [2]);
 }

@@ -1,4 +1,4 @@
-//! Workers that live and are not well: another takes the place of such a one, within the slot's budget.
+//! Running but unhealthy workers: they are replaced, within the slot's budget.
 
 use super::*;
 use crate::model::Scale;
@@ -10,7 +10,7 @@ impl World {
         self.tell(Fact::Unhealthy { worker: id(slot, generation) })
     }
 
-    /// The clock goes on until the supervisor is due.
+    /// Advances the clock until the supervisor is due.
     fn until_due(&mut self) -> Vec<Action> {
         self.now = self.supervisor.next_due().expect("something is due");
         self.tell(Fact::Tick)
