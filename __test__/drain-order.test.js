@@ -430,6 +430,123 @@ test('a roll loses no work that goes on after its answer', async (t) => {
   await program.until(/restartCluster: done/);
 });
 
+// A stop by a signal that the program does not handle, which ends one process at once. Here a worker waits for its work.
+
+/** The log names what it waited for in vain. */
+const IN_VAIN = /although its event loop is not empty/;
+
+/** An hour: whoever waits for it does not end in the time of a test. */
+const HOUR = 3_600_000;
+
+test('a stop by a signal that the program does not handle loses no work that goes on after its answer', async (t) => {
+  const main = () => {
+    const server = require('node:http').createServer((_, response) => {
+      response.writeHead(202).end('accepted');
+      setTimeout(() => console.log('WORK DONE'), 700);
+    });
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    setInterval(() => {}, 1000);
+  };
+  const { program, port } = await serving(t, 'drover', main, { config: budget(2 * HOUR, 1000, HOUR) });
+  assert.equal((await request(port)).status, 202);
+  program.signal('SIGTERM');
+  await clean(program);
+  assert.match(program.stdout, /WORK DONE/);
+});
+
+for (const [what, begin] of [
+  ['an interval', () => setInterval(() => {}, 1000)],
+  ['a connection to a server of others', () => require('node:net').connect(process.env.ELSEWHERE, '127.0.0.1')],
+  ['a port for messages', () => new MessageChannel().port1.on('message', () => {})],
+]) {
+  const serve = ({ begin }, listening) => {
+    const http = require('node:http');
+    const server = http.createServer((_, response) => response.end('served'));
+    server.on('connection', (socket) => socket.on('close', () => console.log('ENDED')));
+    listening(server, eval(begin));
+    server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+  };
+  const starting = async (t, listening, linger) => {
+    const elsewhere = net.createServer().listen(0, '127.0.0.1');
+    t.after(() => elsewhere.close());
+    elsewhere.on('connection', (socket) => t.after(() => socket.destroy()));
+    await once(elsewhere, 'listening');
+    const source = `process.env.ELSEWHERE = '${elsewhere.address().port}';\n(${serve})(${JSON.stringify({ begin: `(${begin})` })}, ${listening});`;
+    const port = await freePort();
+    const file = write(t, source);
+    const program = runners.drover(t, file, { env: { PORT: String(port) }, config: budget(2 * HOUR, 1000, linger) });
+    await program.until(/SERVES/);
+    await program.until(/the cluster is ready/);
+    return { program, port };
+  };
+  const atStart = (_, begin) => begin();
+  const forRequest = (server, begin) => server.on('request', begin);
+
+  test(`a stop by a signal that the program does not handle does not wait for ${what} from before the first connection`, async (t) => {
+    const { program, port } = await starting(t, atStart, HOUR);
+    assert.equal((await request(port)).body, 'served');
+    program.signal('SIGTERM');
+    await clean(program);
+    assert.doesNotMatch(program.stdout, IN_VAIN);
+  });
+
+  test(`a stop by a signal does not wait for ${what} of a request when the worker has had nothing to do for lingerTimeout`, async (t) => {
+    const linger = 500;
+    const { program, port } = await starting(t, forRequest, linger);
+    assert.equal((await request(port)).body, 'served');
+    await program.until(/ENDED/);
+    await new Promise((resolve) => setTimeout(resolve, linger));
+    program.signal('SIGINT');
+    await clean(program);
+    assert.doesNotMatch(program.stdout, IN_VAIN);
+  });
+
+  test(`${what} of a request costs the linger time before lingerTimeout is over, and in a roll`, async (t) => {
+    for (const signal of ['SIGTERM', 'SIGUSR2']) {
+      const { program, port } = await starting(t, forRequest, 1000);
+      assert.equal((await request(port)).body, 'served');
+      program.signal(signal);
+      await program.until(IN_VAIN);
+    }
+  });
+}
+
+for (const [what, wait] of [
+  ['open', () => {}],
+  ['of messages', () => process.on('message', () => {})],
+  ['of datagrams', () => require('node:dgram').createSocket('udp4').bind(process.env.PORT, '127.0.0.1')],
+]) {
+  test(`a worker that may always have work (${what}) gives its resources the linger time`, async (t) => {
+    const main = `'use strict';
+      const net = require('node:net');
+      const server = net.createServer((socket) => { setInterval(() => {}, 1000); socket.end('served'); });
+      if (${what === 'open'}) net.createServer((socket) => socket.write('served')).listen(process.env.OTHER, '127.0.0.1', () => console.log('BOTH'));
+      else console.log('BOTH');
+      (${wait})();
+      server.on('connection', (socket) => socket.on('close', () => console.log('ENDED')));
+      server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));`;
+    const [port, other] = [await freePort(), await freePort()];
+    const program = runners.drover(t, write(t, main), {
+      env: { PORT: String(port), OTHER: String(other) },
+      config: budget(2 * HOUR, 1000, 300),
+    });
+    await program.until(/BOTH/);
+    await program.until(/the cluster is ready/);
+    if (what === 'open') {
+      const kept = net.connect(other, '127.0.0.1').on('error', () => {});
+      t.after(() => kept.destroy());
+      await once(kept, 'data');
+    }
+    const client = net.connect(port, '127.0.0.1').resume();
+    await once(client, 'close');
+    await program.until(/ENDED/);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    program.signal('SIGTERM');
+    await program.until(IN_VAIN);
+    await clean(program);
+  });
+}
+
 for (const [what, promise, said] of [
   ['is fulfilled', () => new Promise((resolve) => setTimeout(resolve, 1200)), /SETTLED/],
   [
@@ -546,6 +663,7 @@ test("what never ends costs the linger time and is named; 'beforeExit' and what 
     setInterval(() => {}, 1000);
     setInterval(() => {}, 1000);
     process.once('beforeExit', () => setTimeout(() => console.log('FLUSHED'), 200));
+    process.on('SIGTERM', () => {});
   };
   const { program } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 300) });
   program.signal('SIGTERM');

@@ -4,7 +4,8 @@
 // drover (__test__/apps). Their packages are installed into .cache/packages in the versions that each names.
 //
 // A line a program, and one of JSON at the end: `programs` tried, how many answered the `same` and exited in order,
-// `roll_failed` and `kill_failed` requests, `hooks_missed`, `slow_stops`, `noisy` programs; `detail` has what was wrong. Of
+// `roll_failed` and `kill_failed` requests, `hooks_missed`, `slow_stops` (of idle programs; `lingering`: that many more took
+// long right after their first answer), `noisy` programs; `detail` has what was wrong. Of
 // tracers (__test__/apps/tracers): `spans_missing` and `spans_doubled` of a load through three rolls.
 
 const fs = require('node:fs');
@@ -23,7 +24,7 @@ const tracers = path.join(root, '__test__', 'apps', 'tracers');
 
 const namesIn = (place) => fs.readdirSync(place).map((name) => path.basename(name, '.js')).sort();
 
-const COLUMNS = [22, 7, 14, 14, 9, 20, 6];
+const COLUMNS = [22, 7, 14, 14, 9, 30, 6];
 const row = (cells) => say(cells.map((cell, column) => String(cell).padEnd(COLUMNS[column])).join(' ').trimEnd());
 
 function tell(name, { differing, roll, kill, hooks, stop, noise }) {
@@ -33,7 +34,7 @@ function tell(name, { differing, roll, kill, hooks, stop, noise }) {
     `${roll.failures.length} of ${roll.answered}`,
     `${kill.failures.length} of ${kill.answered}`,
     hooks.of === 0 ? '-' : `${hooks.of - hooks.missed.length} of ${hooks.of}`,
-    `${Math.round(stop.alone)} -> ${Math.round(stop.drover)} ms`,
+    `${Math.round(stop.alone)} -> ${Math.round(stop.drover)} ms${stop.lingered === null ? '' : ` (${Math.round(stop.lingered)} at once)`}`,
     noise.length,
   ]);
 }
@@ -60,7 +61,7 @@ main(async () => {
   await install();
   if (!values['no-build']) await build();
   row(['program', 'answers', 'roll', 'kill', 'hooks', 'stop', 'noise']);
-  const sum = { programs: 0, same: 0, roll_failed: 0, kill_failed: 0, hooks_missed: 0, slow_stops: 0, noisy: 0, spans_missing: 0, spans_doubled: 0 };
+  const sum = { programs: 0, same: 0, roll_failed: 0, kill_failed: 0, hooks_missed: 0, slow_stops: 0, lingering: 0, noisy: 0, spans_missing: 0, spans_doubled: 0 };
   const detail = {};
   const tryProgram = async (name) => {
     const result = await scope((t) => trial(t, require(path.join(folder, name))));
@@ -71,6 +72,7 @@ main(async () => {
     sum.kill_failed += result.kill.failures.length;
     sum.hooks_missed += result.hooks.missed.length;
     sum.slow_stops += result.stop.isSlow ? 1 : 0;
+    sum.lingering += result.stop.lingered !== null && !result.stop.isSlow ? 1 : 0;
     sum.noisy += result.noise.length > 0 ? 1 : 0;
     const wrong = faults(result);
     if (wrong !== null) detail[name] = wrong;

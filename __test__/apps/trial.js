@@ -24,6 +24,9 @@ const STOP_ALLOWANCE = 300;
 
 const MOST_PAIRS = 3;
 
+/** Milliseconds after which a worker waits for nothing that its last request may have begun: `lingerTimeout`, and some. */
+const IDLE_TIME = 5500;
+
 /** Milliseconds within which a program must serve. */
 const START_PATIENCE = 60_000;
 
@@ -146,21 +149,28 @@ async function clustered(t, program, installed, services, { answer, onceDone, ou
 }
 
 /**
- * Stops of idle programs (`program.idleAfter` milliseconds after the first answer, where they are not before), one way and then the other: at least `pairs` of them, three at the most, which is what there
- * is as long as drover seems slow.
+ * Stops so many milliseconds after the first answer, one way and then the other: at least `pairs` of them, three at the
+ * most, which is what there is as long as drover seems slow.
  */
-async function stopping(t, program, installed, services, pairs) {
+async function stopsAfter(idleTime, t, program, installed, services, pairs) {
   const times = { 'one process': [], drover: [] };
   const isSlow = () => median(times.drover) - median(times['one process']) > STOP_ALLOWANCE;
   for (let pair = 0; pair < pairs || (pair < MOST_PAIRS && isSlow()); pair += 1) {
     for (const way of Object.keys(times)) {
       const deployed = await start(t, program, installed, way, services);
       await firstAnswer(program, deployed);
-      await wait(program.idleAfter ?? 0);
+      await wait(idleTime);
       times[way].push((await stopTime(deployed)).took);
     }
   }
   return { alone: median(times['one process']), drover: median(times.drover), isSlow: isSlow() };
+}
+
+/** Stops right after the first answer, where nothing seems to go on; of a program that lingers, stops when it is idle. */
+async function stopping(...args) {
+  const atOnce = await stopsAfter(0, ...args);
+  if (!atOnce.isSlow) return { ...atOnce, lingered: null };
+  return { ...(await stopsAfter(IDLE_TIME, ...args)), lingered: atOnce.drover };
 }
 
 /**

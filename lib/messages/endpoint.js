@@ -69,6 +69,11 @@ class MessageEndpoint {
     this.hasWarned = false;
   }
 
+  /** Whether the program takes messages. */
+  get isListening() {
+    return this.handlers.size > 0 || this.listeners.count() > 0;
+  }
+
   /** @param {string} type @param {(data: any, message: any) => any} handler */
   onMessage(type, handler) {
     if (typeof type !== 'string' || type === '') {

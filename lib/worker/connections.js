@@ -31,6 +31,8 @@ class Connections {
     /** Connections that others are to have, and that were not idle. */
     this.pendingRebalance = 0;
     this.rebalanceUntil = 0;
+    /** A connection has come. */
+    this.hasBegun = false;
     /** Counts the requests of an HTTP/2 server. @type {(server: any) => void} */
     this.countStreams = () => {};
   }
@@ -45,6 +47,10 @@ class Connections {
   adopt(group, count) {
     const share = this.shares.get(group);
     const { batch, cells } = this.worker;
+    if (!this.hasBegun) {
+      this.hasBegun = true;
+      this.worker.aftermath.begin();
+    }
     if (share === undefined) {
       for (let index = 0; index < count; index++) addon.closeDescriptor(batch[index * BATCH_STRIDE]);
       cells[CLOSED] += count;

@@ -9,6 +9,7 @@ const { AsyncLocalStorage } = require('node:async_hooks');
 const { stopServer } = require('../http/graceful-close');
 const { closeWebSockets, endSessions, hasBusySessions, isEventStream } = require('../http/shutdown-notice');
 const { addon } = require('../native');
+const { resources } = require('./aftermath');
 const runtime = require('../runtime');
 const { isWaiting, runHooks, waitedFor } = require('../process/shutdown-hooks');
 
@@ -28,8 +29,12 @@ class Drain {
     this.begun = false;
     /** Others can have the connections. */
     this.handoff = true;
+    /** A signal stops the cluster. */
+    this.isSignalled = false;
     /** When it began, milliseconds. */
     this.since = 0;
+    /** For how long there had been nothing to do when it began, milliseconds. */
+    this.idleTime = 0;
     this.timeIsUp = false;
     this.endTime = () => {};
     /** Resolves when the time to drain is over. @type {Promise<void>} */
@@ -64,6 +69,7 @@ class Drain {
   begin({ deadlineMs, handoff, signal }) {
     this.handoff = handoff;
     if (this.begun) return;
+    this.isSignalled = signal !== null;
     // Whatever is open: the program's handlers need time too.
     const { inner, signals } = this.worker;
     const half = () => {
@@ -109,6 +115,7 @@ class Drain {
   async #run() {
     this.begun = true;
     this.since = performance.now();
+    this.idleTime = this.since - this.worker.aftermath.lastWork(this.since);
     this.alive = setInterval(() => {}, MAX_DELAY);
     addon.workerHold(false);
     // Another worker reads what is queued; what this one has read it still answers.
@@ -134,6 +141,15 @@ class Drain {
   /** Whether something of the program's goes on that it is given time for. */
   get #isBusy() {
     return this.worker.signals.work.isPending || isWaiting();
+  }
+
+  /**
+   * Whether what is left is nothing that a worker waits for: a signal stops a program that handles none, and no work of
+   * its goes on.
+   */
+  get #isDone() {
+    if (!this.isSignalled || this.worker.signals.isHandled || this.#sockets().length > 0) return false;
+    return this.idleTime >= this.worker.hello.config.processManagement.lingerTimeout || this.worker.aftermath.isOver;
   }
 
   /**
@@ -166,13 +182,13 @@ class Drain {
     let busyAt = since;
     const lingered = this.#until(() => {
       if (this.#isBusy) busyAt = performance.now();
-      else return this.timeIsUp || performance.now() - busyAt >= lingerTimeout;
+      else return this.timeIsUp || this.#isDone || performance.now() - busyAt >= lingerTimeout;
       return false;
     });
     // An empty event loop ends the process by itself, unless the listeners of 'beforeExit' begin something.
     const isEmpty = await Promise.race([lingered.then(() => false), emptied().then(() => true)]);
     if (isEmpty) await this.over;
-    this.reportWhatIsLeft(Math.round(performance.now() - since));
+    if (!this.#isDone) this.reportWhatIsLeft(Math.round(performance.now() - since));
     this.servers.forEach(closeWebSockets);
     if (!isEmpty) work.run(() => process.emit('beforeExit', Number(process.exitCode ?? 0)));
     await this.#until(() => !this.#isBusy);
@@ -181,7 +197,7 @@ class Drain {
 
   /** The event loop does not get empty. @param {number} waited milliseconds */
   reportWhatIsLeft(waited) {
-    const left = countsOf(runtime.activeResources());
+    const left = resources();
     if (Object.keys(left).length > 0) addon.workerLingered(left, this.timeIsUp ? null : waited);
   }
 
@@ -252,14 +268,6 @@ class Drain {
 /** Resolves when the event loop is empty. @returns {Promise<void>} */
 function emptied() {
   return new Promise((resolve) => process.prependOnceListener('beforeExit', () => resolve()));
-}
-
-/** @param {string[]} kinds @returns {Record<string, number>} */
-function countsOf(kinds) {
-  /** @type {Record<string, number>} */
-  const counts = {};
-  for (const kind of kinds) counts[kind] = (counts[kind] ?? 0) + 1;
-  return counts;
 }
 
 module.exports = { Drain };

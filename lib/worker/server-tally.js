@@ -4,7 +4,7 @@
 // The connections of one server of a worker, over all the times that it listens: how many came in, and how many are over,
 // which the primary reads in the shared memory.
 
-const { CLOSED } = require('../metrics/cells');
+const { CLOCK, CLOSED } = require('../metrics/cells');
 const runtime = require('../runtime');
 
 class ServerTally {
@@ -16,6 +16,8 @@ class ServerTally {
     this.opened = 0;
     /** Of those, the ones counted as over. */
     this.closed = 0;
+    /** When the last of them ended, milliseconds of `performance.now()`. */
+    this.lastEnd = -Infinity;
     /** The share that they come by now. @type {import('./listener-share').ListenerShare | null} */
     this.share = null;
     runtime.onConnectionEnd(server, () => {
@@ -30,6 +32,7 @@ class ServerTally {
     if (closed !== this.closed) {
       this.cells[CLOSED] += closed - this.closed;
       this.closed = closed;
+      this.lastEnd = this.cells[CLOCK] || (this.cells[CLOCK] = performance.now());
     }
   }
 }

@@ -22,6 +22,8 @@ class WorkerSignals {
     this.signalled = false;
     /** The program's handlers were called: by a signal, or by the drain. */
     this.called = false;
+    /** The program has handlers of signals that end it. */
+    this.isHandled = false;
     /** What the handlers have begun. */
     this.work = new PendingWork();
   }
@@ -40,6 +42,7 @@ class WorkerSignals {
     if (!ENDING.includes(signal)) return emit();
     if (this.called && this.worker.drain.begun) return true;
     this.called = true;
+    this.isHandled = true;
     return this.work.runWithWaiting(emit);
   }
 
@@ -61,6 +64,7 @@ class WorkerSignals {
     for (const name of signal === null ? ENDING : [signal, ...ENDING]) {
       const handlers = handlersOf(name);
       if (handlers.length === 0) continue;
+      this.isHandled = true;
       const { [name]: number } = require('node:os').constants.signals;
       return this.work.runWithWaiting(() => handlers.forEach((handler) => callOne(handler, name, number)));
     }

@@ -11,6 +11,7 @@ const { heldWorker } = require('../process/copies');
 const { Leadership } = require('../process/leadership');
 const shutdownHooks = require('../process/shutdown-hooks');
 const { retryOf } = require('../retry');
+const { Aftermath } = require('./aftermath');
 const { Commands } = require('./commands');
 const { Connections } = require('./connections');
 const { Drain } = require('./drain');
@@ -46,6 +47,7 @@ class Worker {
     this.connections = new Connections(this);
     /** The datagram sockets that it shares. @type {import('./datagram-sockets').DatagramSockets | undefined} */
     this.datagrams = undefined;
+    this.aftermath = new Aftermath(this);
     this.drain = new Drain(this);
     this.healthChecks = new HealthChecks(this);
     this.signals = new WorkerSignals(this);

@@ -4,7 +4,6 @@
 module.exports = {
   versions: { whistle: '2.10.10' },
   needs: ['echo'],
-  // Its intervals never end, and it handles no signal: a worker that stops waits `lingerTimeout` for them.
   files: {
     'server.js': `
       require('whistle')({ port: process.env.PORT, host: process.env.HOST, baseDir: __dirname + '/base', mode: 'prod' });`,

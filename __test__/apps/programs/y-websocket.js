@@ -6,7 +6,7 @@ let number = 0;
 module.exports = {
   versions: { '@y/websocket-server': '0.1.1', 'y-websocket': '3.1.0', yjs: '13.6.33', 'y-protocols': '1.0.6', ws: '8.23.0' },
   bin: 'y-websocket',
-  // The interval of a document never ends: a worker that stops waits `lingerTimeout` for it.
+  // The interval of a document never ends: a worker that stops within `lingerTimeout` of its last client waits for it.
   client: ({ require, port }) => {
     const { WebsocketProvider } = require('y-websocket');
     const Y = require('yjs');
@@ -36,7 +36,11 @@ module.exports = {
       await synced();
       return document.getMap('words').toJSON();
     };
-    return { ask, close: () => provider.destroy() };
+    const close = () => {
+      provider.destroy();
+      document.destroy();
+    };
+    return { ask, close };
   },
   says: /hello\W+you/,
 };
