@@ -136,7 +136,7 @@ test('a worker whose loop is blocked is replaced; only what was in it is late', 
   });
   const { cluster, port } = made;
   const [pid] = (await request(port, { path: '/block?ms=60000' })).body.toString().split(' ');
-  await cluster.until(/EVENT worker:unhealthy .*gave no answer in 200 ms/);
+  await cluster.until(/EVENT worker:unhealthy .*did not respond within 200 ms/);
   const visits = [];
   for (let visit = 0; visit < 20; visit += 1) visits.push((await request(port)).body.toString().split(' ')[0]);
   assert.ok(!visits.includes(pid), 'nothing goes to the blocked one');
@@ -210,7 +210,7 @@ test('one that gets well again by itself stays, when nobody may take its place',
   assert.ok(!JSON.parse(got).includes(Number(pid)), 'nor is it asked by sendToRandomWorker');
   // The primary knows no way to the unhealthy one either; the other is made bad too, so that both serve again.
   while ((await request(port, { path: '/fail' })).body.toString().startsWith(`${pid} `));
-  await cluster.until(/EVENT alert .*Less than half of the workers are well: 0 of 2/);
+  await cluster.until(/EVENT alert .*Fewer than half of the workers are healthy: 0 of 2/);
   for (const worker of cluster.others()) process.kill(worker, 'SIGUSR2');
   await cluster.until(/EVENT health:changed \{"status":"healthy"/);
   await made.become(allHealthy);

@@ -19,7 +19,7 @@ function record(line) {
 }
 
 /** What drover says of a machine that others keep busy: it tells nothing about the program. */
-const BUSY_MACHINE = /^(?:Worker \d+ is unhealthy: its event loop is blocked;|Less than half of the workers are well)/;
+const BUSY_MACHINE = /^(?:Worker \d+ is unhealthy: its event loop is blocked;|Fewer than half of the workers are healthy)/;
 
 const linesOf = (text) => text.split('\n').filter((line) => line.trim() !== '');
 

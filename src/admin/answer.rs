@@ -1,4 +1,4 @@
-//! What several routes take and answer with.
+//! Parameters and responses that several routes share.
 
 use axum::Json;
 use axum::extract::{FromRequestParts, Path};

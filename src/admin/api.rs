@@ -1,11 +1,11 @@
-//! What the API is made of: what it reads, and what it may ask of the cluster.
+//! The parts of the API: the data that it reads, and the commands that it sends to the cluster.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::oneshot;
 
-use super::connection::Way;
+use super::connection::Transport;
 use crate::config::Secret;
 use crate::error::Result;
 use crate::ipc::control::Diagnosis;
@@ -14,10 +14,10 @@ use crate::metrics::memory::SharedMemory;
 use crate::model::Command;
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 
-/// A command to the cluster. Answered with the slots that serve because of it.
+/// Sends a command to the cluster. The result is the slots that serve because of it.
 pub type Commands = Box<dyn Fn(Command) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
 
-/// What the API is made of.
+/// The parts of the API.
 pub struct Api {
     pub memory: SharedMemory,
     pub history: SharedHistory,
@@ -27,11 +27,11 @@ pub struct Api {
     pub logs: Logs,
     pub commands: Commands,
     pub diagnose: Diagnose,
-    /// What must be shown for what is not open (see `guard`).
+    /// The token that protected requests must send (see `guard`).
     pub token: Option<Secret>,
-    /// Names in a Host header that are this API's, besides loopback's.
+    /// The API's own host name, accepted in a Host header in addition to loopback names.
     pub host: String,
-    /// The port is reached from this machine alone.
+    /// The port can be reached only from this machine.
     pub is_local: bool,
     /// `/metrics` is served.
     pub exports: bool,
@@ -39,16 +39,16 @@ pub struct Api {
     pub dashboard: bool,
 }
 
-/// What was taken.
+/// The file of a diagnosis.
 pub struct Taken {
     pub file: String,
     pub bytes: u64,
 }
 
-/// Why nothing was.
+/// Why a diagnosis failed.
 pub enum Refused {
     NoSuchWorker,
-    /// It is taken one at a time.
+    /// Another diagnosis of the worker is running.
     Busy,
     Failed(String),
 }
@@ -57,31 +57,32 @@ pub enum Refused {
 pub type Diagnose =
     Box<dyn Fn(u16, Diagnosis) -> oneshot::Receiver<std::result::Result<Taken, Refused>> + Send + Sync>;
 
-/// Who may listen at the same time on the port, and as many on the control socket: the others need connections too.
+/// Maximum number of concurrent event streams on the port, and on the control socket: other requests need connections
+/// too.
 pub const MAX_LISTENERS: usize = 32;
 
-/// Who listens now.
+/// Counts the open event streams.
 #[derive(Default)]
 pub struct Listeners {
     port: Arc<AtomicUsize>,
     socket: Arc<AtomicUsize>,
 }
 
-/// A listener's place, free again when this is dropped.
-pub struct Seat(Arc<AtomicUsize>);
+/// An open event stream; dropping it frees its place.
+pub struct Subscription(Arc<AtomicUsize>);
 
 impl Listeners {
-    pub fn take(&self, way: Way) -> Option<Seat> {
-        let taken = match way {
-            Way::Port => &self.port,
-            Way::Socket => &self.socket,
+    pub fn take(&self, transport: Transport) -> Option<Subscription> {
+        let taken = match transport {
+            Transport::Port => &self.port,
+            Transport::Socket => &self.socket,
         };
-        let seat = Seat(taken.clone());
-        (taken.fetch_add(1, Ordering::Relaxed) < MAX_LISTENERS).then_some(seat)
+        let subscription = Subscription(taken.clone());
+        (taken.fetch_add(1, Ordering::Relaxed) < MAX_LISTENERS).then_some(subscription)
     }
 }
 
-impl Drop for Seat {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -94,10 +95,11 @@ mod tests {
     #[test]
     fn a_crowd_on_the_port_leaves_the_control_socket_its_places_and_who_leaves_makes_room() {
         let listeners = Listeners::default();
-        let mut crowd: Vec<Seat> = std::iter::from_fn(|| listeners.take(Way::Port)).take(100).collect();
-        assert_eq!(crowd.len(), MAX_LISTENERS);
-        assert!(listeners.take(Way::Socket).is_some());
-        crowd.pop();
-        assert!(listeners.take(Way::Port).is_some());
+        let mut open: Vec<Subscription> =
+            std::iter::from_fn(|| listeners.take(Transport::Port)).take(100).collect();
+        assert_eq!(open.len(), MAX_LISTENERS);
+        assert!(listeners.take(Transport::Socket).is_some());
+        open.pop();
+        assert!(listeners.take(Transport::Port).is_some());
     }
 }

@@ -1,18 +1,18 @@
-//! What a request's connection is to the API.
+//! The connection of a request.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How a question came in.
+/// How a request arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Transport {
     Port,
-    /// The control socket, which is this user's alone.
+    /// The control socket, which only this user can open.
     Socket,
 }
 
-/// Of a connection: its answer lasts as long as its client wants.
+/// Marks a connection whose response is a stream, which lasts as long as its client wants.
 #[derive(Clone, Default)]
 pub struct Lasting(Arc<AtomicBool>);
 
@@ -21,7 +21,7 @@ impl Lasting {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Returns when a connection that does not last has lived long enough.
+    /// Returns when a connection without a stream has reached its maximum age.
     pub async fn over(&self, longest: Duration) {
         loop {
             tokio::time::sleep(longest).await;

@@ -1,5 +1,5 @@
-//! Heap snapshots and CPU profiles of a worker. They hold what the program has in memory, requests and secrets of its
-//! users among it: they are taken for nobody who has not shown a token, and lie in files of the user's own.
+//! Heap snapshots and CPU profiles of a worker. They contain the program's memory, including requests and secrets of
+//! its users: they need a token, and are written to files that only the user can read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,12 +16,12 @@ use super::answer::{Id, refusal};
 use super::api::{Api, Refused, Taken};
 use crate::ipc::control::Diagnosis;
 
-/// Seconds of a profile, and the most.
+/// Default and maximum seconds of a profile.
 const PROFILE: u64 = 10;
 const MAX_PROFILE: u64 = 60;
-/// A snapshot may take so long: V8 writes some tens of megabytes a second.
+/// Timeout of a snapshot: V8 writes some tens of megabytes per second.
 pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(100);
-/// After the last second of a profile.
+/// Timeout after the last second of a profile.
 pub const PROFILE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a diagnosis may take.
@@ -62,24 +62,24 @@ pub(super) async fn cpu_profile(
 
 async fn take(api: &Api, slot: u16, what: Diagnosis) -> Response {
     if api.token.is_none() {
-        let text = "set monitoring.token and show it: a diagnosis holds what the program has in its memory";
+        let text = "set monitoring.token and send it: a diagnosis contains the program's memory";
         return refusal(StatusCode::FORBIDDEN, "FORBIDDEN", text);
     }
     let timeout_of = timeout_of(what);
     match tokio::time::timeout(timeout_of, (api.diagnose)(slot, what)).await {
         Ok(Ok(Ok(Taken { file, bytes }))) => Json(json!({ "file": file, "bytes": bytes })).into_response(),
         Ok(Ok(Err(Refused::NoSuchWorker))) => {
-            refusal(StatusCode::NOT_FOUND, "NO_SUCH_WORKER", &format!("there is no worker {slot} that runs"))
+            refusal(StatusCode::NOT_FOUND, "NO_SUCH_WORKER", &format!("worker {slot} does not run"))
         }
         Ok(Ok(Err(Refused::Busy))) => {
-            let text = format!("worker {slot} is being diagnosed already; one at a time");
+            let text = format!("a diagnosis of worker {slot} is running already; one at a time");
             refusal(StatusCode::CONFLICT, "BUSY", &text)
         }
         Ok(Ok(Err(Refused::Failed(why)))) => refusal(StatusCode::CONFLICT, "FAILED", &why),
         Ok(Err(_)) => refusal(StatusCode::CONFLICT, "STOPPED", "the cluster has stopped"),
         Err(_) => {
             let text = format!(
-                "worker {slot} has not answered for {} s; when it does, the log says where the file is",
+                "worker {slot} has not responded for {} s; when it does, the log names the file",
                 timeout_of.as_secs()
             );
             refusal(StatusCode::GATEWAY_TIMEOUT, "TIMED_OUT", &text)

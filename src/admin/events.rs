@@ -12,22 +12,22 @@ use futures_util::stream;
 use serde_json::json;
 
 use super::answer::refusal;
-use super::api::{Api, MAX_LISTENERS, Seat};
-use super::connection::{Lasting, Way};
+use super::api::{Api, MAX_LISTENERS, Subscription};
+use super::connection::{Lasting, Transport};
 use crate::observe::{EventLog, LoggedEvent, Since};
 
-/// A listener, and what it has not got yet.
+/// A client of the stream, and its pending events.
 struct Listening {
     event_log: EventLog,
     last: u64,
     waiting: VecDeque<Event>,
-    _seat: Seat,
+    _subscription: Subscription,
 }
 
 pub async fn events(
     State(api): State<Arc<Api>>,
     Extension(lasting): Extension<Lasting>,
-    Extension(way): Extension<Way>,
+    Extension(transport): Extension<Transport>,
     headers: HeaderMap,
 ) -> Response {
     let event_log = api.event_log.clone();
@@ -42,14 +42,14 @@ pub async fn events(
             }
         },
     };
-    let Some(seat) = api.listeners.take(way) else {
-        let text = format!("{MAX_LISTENERS} clients listen to events already: close one of them");
+    let Some(subscription) = api.listeners.take(transport) else {
+        let text = format!("{MAX_LISTENERS} clients receive events already: close one of them");
         return refusal(StatusCode::SERVICE_UNAVAILABLE, "RESOURCE_EXHAUSTED", &text);
     };
     lasting.set();
-    // An id and no event: who goes away before the first one comes back to here.
+    // An id without an event: a client that disconnects before the first event resumes here.
     let waiting = VecDeque::from([Event::default().id(event_log.name(last))]);
-    let listening = Listening { event_log, last, waiting, _seat: seat };
+    let listening = Listening { event_log, last, waiting, _subscription: subscription };
     let events = stream::unfold(listening, async |mut listening| {
         let event = listening.next().await?;
         Some((Ok::<Event, Infallible>(event), listening))
@@ -58,7 +58,7 @@ pub async fn events(
 }
 
 impl Listening {
-    /// None when the cluster is gone.
+    /// None when the cluster has ended.
     async fn next(&mut self) -> Option<Event> {
         let mut last = self.event_log.last();
         loop {
@@ -68,7 +68,7 @@ impl Listening {
             last.wait_for(|last| *last > self.last).await.ok()?;
             let Since { found, lost, newest } = self.event_log.after(self.last);
             if lost > 0 {
-                // Who was away for too long is told that something is missing.
+                // A client that was disconnected for too long is told how many events it missed.
                 let gap = json!({ "type": "gap", "lost": lost }).to_string();
                 self.waiting.push_back(Event::default().event("gap").data(gap));
             }

@@ -1,4 +1,4 @@
-//! `/metrics`: the names that Prometheus' users and their dashboards know.
+//! `/metrics`: metrics for Prometheus, with the names that are common there.
 
 use crate::metrics::histogram::at_most;
 use crate::metrics::instrument::{Family, Spread, spread};
@@ -26,7 +26,8 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
     text.family("drover_build_info", Kind::Gauge, "The version of drover.")
         .sample(&[("version", version)], 1.0);
     let uptime = now_ms.saturating_sub(memory.get(header::STARTED)) as f64 / 1000.0;
-    text.family("drover_uptime_seconds", Kind::Gauge, "Since the cluster was made.").sample(&[], uptime);
+    text.family("drover_uptime_seconds", Kind::Gauge, "Seconds since the cluster was created.")
+        .sample(&[], uptime);
     text.family("drover_workers", Kind::Gauge, "Workers by state.");
     let states: Vec<WorkerState> =
         (0..memory.slots()).map(|slot| WorkerState::from_cell(memory.row(slot, row::STATE))).collect();
@@ -41,14 +42,14 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
     text.family(
         "drover_refused_connections",
         Kind::Counter,
-        "Connections that no worker could take in time.",
+        "Connections refused because no worker could take them in time.",
     )
     .sample(&[], refused);
     for (name, help, cell) in [
-        ("drover_worker_restarts", "Deaths of a worker that another has followed.", row::RESTARTS),
+        ("drover_worker_restarts", "Deaths of a worker after which a new one was started.", row::RESTARTS),
         (
             "drover_worker_replacements",
-            "Times that a worker was replaced as planned: a roll, a limit, a failed check.",
+            "Planned replacements of a worker: rolls, limits, failed checks.",
             row::REPLACEMENTS,
         ),
     ] {
@@ -79,25 +80,25 @@ fn requests(text: &mut Exposition, memory: &SharedMemory) {
         "Requests whose affinity cookie named another worker.",
         page::AFFINITY_MISMATCH,
     );
-    counter("http_received_bytes", "Bytes that HTTP connections brought.", page::RECEIVED);
-    counter("http_sent_bytes", "Bytes that HTTP connections took.", page::SENT);
-    text.family("http_responses", Kind::Counter, "Responses by class of status.");
+    counter("http_received_bytes", "Bytes received on HTTP connections.", page::RECEIVED);
+    counter("http_sent_bytes", "Bytes sent on HTTP connections.", page::SENT);
+    text.family("http_responses", Kind::Counter, "Responses by status class.");
     for (worker, totals) in &totals {
         for digit in 1..=5 {
             let class = format!("{digit}xx");
             text.sample(&[("worker", worker), ("code", &class)], totals.of(page::STATUS + digit - 1));
         }
     }
-    text.family("http_connections", Kind::Counter, "Connections that workers got.");
+    text.family("http_connections", Kind::Counter, "Connections that workers accepted.");
     for (worker, totals) in &totals {
         text.sample(&[("worker", worker)], totals.connections as f64);
     }
-    text.family("http_connections_open", Kind::Gauge, "Connections that are open.");
+    text.family("http_connections_open", Kind::Gauge, "Open connections.");
     let at_work = || used(memory).map(|slot| (slot.to_string(), memory.at_work(slot)));
     for (slot, (_, connections)) in at_work() {
         text.sample(&[("worker", &slot)], connections as f64);
     }
-    text.family("http_requests_in_flight", Kind::Gauge, "Requests that are being answered.");
+    text.family("http_requests_in_flight", Kind::Gauge, "Requests in progress.");
     for (slot, (requests, _)) in at_work() {
         text.sample(&[("worker", &slot)], requests as f64);
     }
@@ -109,7 +110,7 @@ fn requests(text: &mut Exposition, memory: &SharedMemory) {
     text.family(
         "http_request_duration_seconds",
         Kind::Histogram,
-        "From a request's headers to its response's end.",
+        "Time from a request's headers to the end of its response.",
     )
     .histogram(&[], &bounds, all.histogram.iter().sum(), all.of(page::DURATION) / 1000.0);
 }
@@ -127,23 +128,21 @@ fn processes(text: &mut Exposition, memory: &SharedMemory) {
         }
     };
     let whole = |cell| move |slot| memory.row(slot, cell) as f64;
-    gauge("process_resident_memory_bytes", "Memory that is resident.", &whole(row::MEMORY));
+    gauge("process_resident_memory_bytes", "Resident memory.", &whole(row::MEMORY));
     gauge("process_open_fds", "Open descriptors.", &whole(row::DESCRIPTORS));
     gauge("process_threads", "Threads.", &whole(row::THREADS));
-    gauge("process_start_time_seconds", "When it was started, since 1970.", &|slot| {
+    gauge("process_start_time_seconds", "Start time of the process, since 1970.", &|slot| {
         memory.row(slot, row::STARTED) as f64 / 1000.0
     });
-    gauge(
-        "nodejs_eventloop_lag_seconds",
-        "The longest that anything waited for the event loop lately.",
-        &|slot| float(slot, row::LAG_MS) / 1000.0,
-    );
-    gauge("nodejs_eventloop_utilization", "The part of its time in which the event loop works.", &|slot| {
+    gauge("nodejs_eventloop_lag_seconds", "The longest recent delay of the event loop.", &|slot| {
+        float(slot, row::LAG_MS) / 1000.0
+    });
+    gauge("nodejs_eventloop_utilization", "The fraction of time in which the event loop is busy.", &|slot| {
         float(slot, row::UTILISATION)
     });
     let mut heap = |name, help, cell| {
         text.family(name, Kind::Gauge, help);
-        // Looked at with a request: before the first one nothing is known.
+        // Read with a request: unknown before the first one.
         for (slot, bytes) in used(memory).map(|slot| (slot, page_of(memory, slot).float(cell))) {
             if bytes > 0.0 {
                 text.sample(&[("worker", &slot.to_string())], bytes);
@@ -152,7 +151,11 @@ fn processes(text: &mut Exposition, memory: &SharedMemory) {
     };
     heap("nodejs_heap_size_used_bytes", "Bytes in use on V8's heap.", page::HEAP_USED);
     heap("nodejs_heap_size_total_bytes", "Size of V8's heap.", page::HEAP_TOTAL);
-    heap("nodejs_external_memory_bytes", "What lies outside of V8's heap for JavaScript.", page::EXTERNAL);
+    heap(
+        "nodejs_external_memory_bytes",
+        "Memory of JavaScript objects outside of V8's heap.",
+        page::EXTERNAL,
+    );
 }
 
 fn collections(text: &mut Exposition, memory: &SharedMemory) {
@@ -175,18 +178,18 @@ fn collections(text: &mut Exposition, memory: &SharedMemory) {
 /// The metrics of the programs themselves.
 fn programs(text: &mut Exposition, memory: &SharedMemory) {
     let families = memory.metric_store();
-    text.family("drover_metrics_dropped", Kind::Counter, "Values that found no room for their labels.")
+    text.family("drover_metrics_dropped", Kind::Counter, "Values dropped for lack of room for their labels.")
         .sample(&[], families.dropped);
     text.family(
         "drover_metrics_lost_series",
         Kind::Counter,
-        "Series of workers that are gone that found no room.",
+        "Series of ended workers dropped for lack of room.",
     )
     .sample(&[], families.lost);
     text.family(
         "drover_metrics_conflicts",
         Kind::Gauge,
-        "Series left out because another process defines their metric otherwise.",
+        "Series omitted because another process defines their metric differently.",
     )
     .sample(&[], f64::from(families.conflicts));
     for (name, Family { definition, series }) in &families.by_name {

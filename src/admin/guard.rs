@@ -1,5 +1,5 @@
-//! Who may ask what: a browser's page of another site may not ask at all; what changes the cluster needs the token where
-//! there is one, and where others than this machine reach the API, so does everything but the dashboard's own files.
+//! Access control: pages of other sites are refused; requests that change the cluster need the token if one is set; and
+//! if the API can be reached from other machines, every request except for the dashboard's own files does.
 
 use std::net::IpAddr;
 
@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use ring::hmac;
 
 use super::api::Api;
-use super::connection::Way;
+use super::connection::Transport;
 use super::dashboard;
 
-/// Why a question is not answered.
+/// Why a request is refused.
 type Refusal = (StatusCode, &'static str);
 
 /// # Errors
@@ -20,8 +20,8 @@ pub fn admit(api: &Api, request: &Request) -> Result<(), Refusal> {
     let (headers, method) = (request.headers(), request.method());
     is_from_here(headers, &api.host)?;
     let reads = method == Method::GET || method == Method::HEAD;
-    // Whoever did not say how it came in is trusted least.
-    let is_private = api.is_local || request.extensions().get() == Some(&Way::Socket);
+    // A request of unknown transport is trusted least.
+    let is_private = api.is_local || request.extensions().get() == Some(&Transport::Socket);
     let is_open = reads && (is_private || dashboard::is_part(request.uri().path()));
     match &api.token {
         Some(token) if !is_open => {
@@ -29,7 +29,9 @@ pub fn admit(api: &Api, request: &Request) -> Result<(), Refusal> {
                 return Ok(());
             }
             let text = match reads {
-                true => "an API beyond loopback needs the header Authorization: Bearer <monitoring.token>",
+                true => {
+                    "an API that is not on loopback needs the header Authorization: Bearer <monitoring.token>"
+                }
                 false => "a POST needs the header Authorization: Bearer <monitoring.token>",
             };
             Err((StatusCode::UNAUTHORIZED, text))
@@ -42,7 +44,7 @@ fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     headers.get(name).map(|value| value.to_str().unwrap_or("?"))
 }
 
-/// Neither a page of another site asks, nor one under a name that was bent to this address.
+/// Refuses pages of other sites, and host names that were rebound to this address (DNS rebinding).
 fn is_from_here(headers: &HeaderMap, own: &str) -> Result<(), Refusal> {
     let host = text(headers, header::HOST);
     if host.is_some_and(|host| !is_ours(host, own)) {
@@ -51,13 +53,13 @@ fn is_from_here(headers: &HeaderMap, own: &str) -> Result<(), Refusal> {
     if let Some(origin) = text(headers, header::ORIGIN) {
         let page = origin.split_once("://").map_or("?", |(_, host)| host);
         if !is_ours(page, own) || host != Some(page) {
-            return Err((StatusCode::FORBIDDEN, "pages of other sites may not ask"));
+            return Err((StatusCode::FORBIDDEN, "requests from pages of other sites are refused"));
         }
     }
     Ok(())
 }
 
-/// The token of a request. The scheme's name is in any case (RFC 9110, section 11.1).
+/// The token of a request. The scheme's name is case-insensitive (RFC 9110, section 11.1).
 fn shown(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = text(headers, header::AUTHORIZATION)?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_start_matches(' '))
@@ -71,11 +73,11 @@ fn is_ours(host: &str, own: &str) -> bool {
     };
     let is_loopback = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
     let is_any = own.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified());
-    // An API on every address has as many names; there nobody gets anything without its token.
+    // An API on every address has many names; there every request needs the token.
     is_any || is_loopback || name.eq_ignore_ascii_case("localhost") || name.eq_ignore_ascii_case(own)
 }
 
-/// Takes as long for a near miss as for a far one: two digests are compared, whose key is the token.
+/// Compares in constant time: two digests are compared, whose key is the token.
 fn is_same(shown: &str, token: &str) -> bool {
     let key = hmac::Key::new(hmac::HMAC_SHA256, token.as_bytes());
     let expected = hmac::sign(&key, token.as_bytes());

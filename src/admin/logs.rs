@@ -1,4 +1,4 @@
-//! `/cluster/logs` and `/cluster/log-level`: what was written, and how much is.
+//! `/cluster/logs` and `/cluster/log-level`: the latest log lines, and the log level.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use super::api::Api;
 use crate::component::Component;
 use crate::log::{Filter, Line, Whose, level_name, level_named};
 
-/// Lines in an answer.
+/// Maximum number of lines in a response.
 pub const MAX_LINES: usize = 1000;
 const LINES: usize = 200;
-/// The names that a filter takes, quietest first.
+/// The levels of a filter, from the most verbose on.
 pub const LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "fatal"];
-/// What drover's own lines can be set to.
+/// The levels of drover's own lines.
 pub const OWN_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "fatal", "silent"];
 
 #[derive(Deserialize)]
@@ -97,12 +97,12 @@ fn line(line: &Line) -> Value {
     })
 }
 
-/// The members of a line that the answer does not tell by themselves.
+/// The members of a line that are not separate members of the response.
 fn fields(line: &Line) -> Map<String, Value> {
     const TOLD: [&str; 5] = ["time", "level", "msg", "worker", "requestId"];
     let Some(members) = line.members.as_deref() else { return Map::new() };
     let mut members: Map<String, Value> = serde_json::from_slice(members).unwrap_or_default();
-    // A message that is no text stands nowhere else.
+    // A message that is not a string is only in here.
     members.retain(|name, value| !TOLD.contains(&name.as_str()) || (name == "msg" && !value.is_string()));
     members
 }

@@ -1,7 +1,7 @@
-//! The monitoring API: what the cluster's shared memory says, over HTTP, on threads of drover's own, so that it answers
-//! while the program's JavaScript is busy. `api` is what it is made of, `routes` has what can be asked, `guard` who may,
-//! `server` the connections;
-//! `dashboard` is a page that asks; `socket` is the way in for this user alone, `private` the folders for it.
+//! The monitoring API: serves the cluster's shared memory over HTTP, on drover's own threads, so that it responds while
+//! the program's JavaScript is blocked. `api` has its parts, `routes` the routes, `guard` the access control, `server`
+//! the connections; `dashboard` is a page that uses the API; `socket` is the control socket for this user, `private`
+//! its folders.
 
 mod answer;
 mod api;

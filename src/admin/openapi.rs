@@ -1,4 +1,4 @@
-//! The API's own description (OpenAPI 3.1): `openapi.json`, with what the code knows where the file says `$name`.
+//! The API's own description (OpenAPI 3.1): `openapi.json`, in which placeholders `$name` are filled in from the code.
 
 use serde_json::{Value, json};
 
@@ -6,7 +6,7 @@ use super::logs;
 use crate::component::Component;
 use crate::metrics::history::SERIES;
 
-/// The largest whole number that JavaScript tells from its neighbours.
+/// The largest safe integer of JavaScript.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
 pub fn document() -> Value {

@@ -1,17 +1,17 @@
-//! Folders of the user's own. What lies in one is nobody else's to read, to replace or to remove.
+//! Private folders of the user, whose files other users cannot read, replace or remove.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-/// Bits of a mode that are others'.
+/// Permission bits of group and others.
 const OTHERS: u32 = 0o077;
 
-/// Makes the folder with mode 0700, or sees that the one that is there is this user's own and nobody else's.
+/// Creates the folder with mode 0700, or checks that an existing one belongs to this user and is private.
 ///
 /// # Errors
-/// It cannot be made or is not private; the words say whose it is.
+/// It cannot be created or is not private; the message names its owner or mode.
 pub fn folder(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => Ok(()),
@@ -34,7 +34,7 @@ fn check(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The folder itself: a link at its place is another's choice.
+/// Opens the folder itself, not a link: a link may have been placed by another user.
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::NOFOLLOW;
     OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)
@@ -52,23 +52,23 @@ mod tests {
 
     #[test]
     fn a_folder_is_this_users_alone_or_refused() {
-        let room = std::env::temp_dir().join(format!("drover-private-{}", std::process::id()));
-        folder(&room).unwrap();
-        assert_eq!(fs::metadata(&room).unwrap().mode() & 0o777, 0o700);
-        folder(&room).unwrap();
+        let directory = std::env::temp_dir().join(format!("drover-private-{}", std::process::id()));
+        folder(&directory).unwrap();
+        assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
+        folder(&directory).unwrap();
 
-        let wide = room.join("wide");
+        let wide = directory.join("wide");
         fs::create_dir(&wide).unwrap();
         fs::set_permissions(&wide, fs::Permissions::from_mode(0o750)).unwrap();
         assert!(folder(&wide).unwrap_err().to_string().contains("mode 0750"));
 
-        let link = room.join("link");
-        symlink(&room, &link).unwrap();
+        let link = directory.join("link");
+        symlink(&directory, &link).unwrap();
         assert!(folder(&link).is_err());
-        let file = room.join("file");
+        let file = directory.join("file");
         fs::write(&file, "").unwrap();
         assert!(folder(&file).is_err());
-        assert!(folder(&room.join("none").join("deeper")).unwrap_err().to_string().contains("deeper"));
-        fs::remove_dir_all(&room).unwrap();
+        assert!(folder(&directory.join("none").join("deeper")).unwrap_err().to_string().contains("deeper"));
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! What can be asked.
+//! The routes.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ use crate::sys::local_time::now_ms;
 type Shared = State<Arc<Api>>;
 
 const MAX_BODY: usize = 16 * 1024;
-/// Longer than a roll of many workers; the order goes on when its asker has left.
+/// Longer than a roll of many workers; a command continues if its client disconnects.
 const TIMEOUT: Duration = Duration::from_secs(110);
 
 pub fn router(api: Arc<Api>) -> Router {
@@ -85,7 +85,7 @@ async fn health(State(api): Shared) -> Response {
     (status, Json(health)).into_response()
 }
 
-/// What is known of the cluster's size.
+/// The cluster's size and its changes.
 fn scaling(api: &Api) -> Value {
     let decisions = api.event_log.scalings();
     json!({
@@ -135,7 +135,7 @@ async fn metrics(State(api): Shared, headers: HeaderMap) -> Response {
     ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
-/// Who names OpenMetrics gets it, unless the older text is liked better. Source: RFC 9110, 12.4.2.
+/// OpenMetrics is sent to clients that accept it, unless they prefer the text format. Source: RFC 9110, 12.4.2.
 fn prefers_open_metrics(accepts: &str) -> bool {
     let liking = |wanted: &str| {
         accepts.split(',').find_map(|range| {
@@ -182,7 +182,7 @@ fn refused(Error { code, message, .. }: &Error) -> Response {
     refusal(status, code, message)
 }
 
-/// Answers when the command is carried out.
+/// Responds when the command is done.
 async fn command(api: &Api, command: Result<Command, Error>) -> Response {
     let command = match command {
         Ok(command) => command,

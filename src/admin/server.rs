@@ -1,4 +1,4 @@
-//! The API's connections: few at a time, and none that takes for ever.
+//! The API's connections, limited in number and in time.
 
 use std::error::Error;
 use std::io;
@@ -18,19 +18,19 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
 use super::api::Api;
-use super::connection::{Lasting, Way};
+use super::connection::{Lasting, Transport};
 use super::routes;
 
-/// At the same time; others wait.
+/// Maximum number of concurrent connections; others wait.
 const MAX_CONNECTIONS: usize = 128;
-/// A request's headers are here by then.
+/// Timeout of a request's headers.
 const HEADERS_BY: Duration = Duration::from_secs(10);
-/// A connection takes no request after that time, and what it is answering then has as long again.
+/// A connection accepts no request after this time, and a response in progress has as long again.
 const MAX_LENGTH: Duration = Duration::from_secs(120);
-/// Ports that are tried after one that is taken.
+/// Number of ports that are tried after one that is taken.
 const TRIES: u16 = 100;
 
-/// Binds the port, or the next free one where `searches`; 0 is any.
+/// Binds the port, or the next free one if `searches`; 0 is any.
 ///
 /// # Errors
 /// The operating system's.
@@ -54,23 +54,27 @@ pub fn bind(host: &str, port: u16, searches: bool) -> io::Result<Bound> {
 /// Serves the port until it is dropped.
 ///
 /// # Errors
-/// The listener is none.
+/// The listener is invalid.
 pub async fn serve(bound: Bound, api: Arc<Api>) -> io::Result<()> {
     let listener = TcpListener::from_std(bound)?;
-    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api, Way::Port).await
+    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api, Transport::Port).await
 }
 
-/// Serves the control socket until it is dropped. Its connections are counted apart from the port's: a crowd there does
-/// not lock out the operator.
+/// Serves the control socket until it is dropped. Its connections are counted separately, so that many connections on
+/// the port do not lock out the operator.
 ///
 /// # Errors
-/// The listener is none.
+/// The listener is invalid.
 pub async fn serve_socket(bound: BoundSocket, api: Arc<Api>) -> io::Result<()> {
     let listener = UnixListener::from_std(bound)?;
-    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api, Way::Socket).await
+    serve_each(async || listener.accept().await.map(|(stream, _)| stream), api, Transport::Socket).await
 }
 
-async fn serve_each<S>(accept: impl AsyncFn() -> io::Result<S>, api: Arc<Api>, way: Way) -> io::Result<()>
+async fn serve_each<S>(
+    accept: impl AsyncFn() -> io::Result<S>,
+    api: Arc<Api>,
+    transport: Transport,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -79,7 +83,7 @@ where
     loop {
         let Ok(permit) = free.clone().acquire_owned().await else { return Ok(()) };
         let Ok(stream) = accept().await else {
-            // Out of descriptors, or a client that left at once: others may come.
+            // Out of file descriptors, or a client that disconnected at once: continue with others.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -87,7 +91,7 @@ where
         let marked = lasting.clone();
         let service = service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(marked.clone());
-            request.extensions_mut().insert(way);
+            request.extensions_mut().insert(transport);
             service.call(request)
         });
         tokio::spawn(async move {
@@ -97,7 +101,7 @@ where
     }
 }
 
-/// Serves a connection. A client's mistakes and its leaving are its own affair.
+/// Serves a connection. Errors of the client and its disconnection are ignored.
 async fn attend<S, H, B>(stream: S, service: H, lasting: &Lasting, longest: Duration)
 where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -113,7 +117,7 @@ where
         _ = connection.as_mut() => return,
         () = lasting.over(longest) => {}
     }
-    // What is asked already is answered.
+    // A request in progress is completed.
     connection.as_mut().graceful_shutdown();
     let _ = tokio::time::timeout(longest, connection).await;
 }

@@ -1,5 +1,5 @@
-//! Opening an address for the primary or for a worker. An address that orphans of a killed primary still hold
-//! is waited for, since they are gone in a moment.
+//! Opens an address for the primary or for a worker. If orphans of a killed primary still hold the address, it waits,
+//! because they end soon.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::ipc::control::{Address, Datagram, ListenOptions, SocketId};
 use crate::model::WorkerId;
 use crate::process::orphans;
 
-/// Orphans are gone in two seconds; the rest is for a busy machine.
+/// Orphans end within two seconds; the rest is a margin for a busy machine.
 const TIMEOUT: Duration = Duration::from_secs(3);
-/// A process that has been killed holds its sockets until the kernel is done with it, and an orphan may end
-/// between a try and the look for orphans: so nobody is believed before the second look.
+/// A killed process holds its sockets until the kernel has cleaned up, and an orphan may end between an attempt and the
+/// search for orphans: so the result counts only after the second check.
 const SECOND_LOOK: Duration = Duration::from_millis(150);
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
-/// Between two looks whether another worker's server stays: the asking worker waits.
+/// Interval of the checks whether another worker's server stays open; the requesting worker waits meanwhile.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(2);
 
 pub async fn open(
@@ -43,8 +43,8 @@ pub async fn bind(
     until_free("bind", bind, || orphans::hold_datagrams(port)).await
 }
 
-/// Tries again while orphans hold the address, and while a server of the cluster's perhaps leaves it, which `attempt` is
-/// told of.
+/// Retries while orphans hold the address, and while a server of the cluster may be about to close it (passed to
+/// `attempt`).
 async fn until_free<T>(
     syscall: &'static str,
     attempt: impl Fn(bool) -> oneshot::Receiver<Result<T, ListenFailure>>,
@@ -57,7 +57,7 @@ async fn until_free<T>(
         let failure = match attempt(was_ours).await {
             Ok(Ok(opened)) => return Ok(opened),
             Ok(Err(failure)) => failure,
-            // The accept thread has ended, and has said why.
+            // The accept thread has ended and has reported why.
             Err(_) => ListenFailure::new(libc::ECONNABORTED, syscall, None),
         };
         match failure.holder {

@@ -1,5 +1,5 @@
-//! The loop: carries each input to the part that it concerns, and what the parts want done to the others. Each part owns
-//! its state; this decides nothing that one of them could.
+//! The loop: passes each input to the part that it concerns, and the parts' effects to other parts. Each part owns its
+//! state; the loop makes no decision that a part can make.
 
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -49,7 +49,7 @@ use crate::sys::local_time::now_ms;
 pub struct Cluster {
     policy: Policy,
     ready: Ready,
-    /// Said when the workers are started.
+    /// Logged when the workers are started.
     first_lines: Vec<Event>,
     clock: Instant,
     memory: SharedMemory,
@@ -150,7 +150,7 @@ impl Cluster {
             tokio::select! {
                 input = inputs.recv() => match input {
                     Some(input) => self.take(input),
-                    // The loop holds a sender itself: this never happens.
+                    // Unreachable: the loop holds a sender itself.
                     None => break,
                 },
                 () = wait_until(self.clock, due) => self.look(),
@@ -159,7 +159,7 @@ impl Cluster {
         (self.output)(Output::Ended);
     }
 
-    /// When a part next has something to do although nothing happened.
+    /// When a part next has something to do without an input.
     fn due(&self) -> Option<Duration> {
         [
             self.supervisor.next_due(),
@@ -174,7 +174,7 @@ impl Cluster {
         .min()
     }
 
-    /// Time has passed: each part does what is due.
+    /// Lets each part do what is due.
     fn look(&mut self) {
         let moment = self.moment();
         let is_due = |due: Option<Duration>| due.is_some_and(|due| due <= moment.now);
@@ -184,7 +184,7 @@ impl Cluster {
         let starts = self.workers.look(moment.now);
         self.spawn_all(starts);
         if let Err(error) = self.workers.rotate_tickets(moment.now) {
-            self.hint(Level::Warn, format!("The keys of TLS session tickets stay as they are: {error}"));
+            self.hint(Level::Warn, format!("The keys of TLS session tickets could not be changed: {error}"));
         }
         for worker in self.late_starts.look(moment.now) {
             self.warn_late(worker);
@@ -208,8 +208,8 @@ impl Cluster {
         Moment { now: self.clock.elapsed(), replaces }
     }
 
-    /// A task of its own whose end is an input. The loop ends last: when it is gone, nobody waits for the input any
-    /// more (`Output::Ended` answers everybody).
+    /// Spawns a task whose result becomes an input. The loop ends last: after its end the input is no longer needed
+    /// (`Output::Ended` settles everything).
     fn later(&self, input: impl Future<Output = Input> + Send + 'static) {
         let inputs = self.inputs.clone();
         tokio::spawn(async move {
@@ -231,7 +231,7 @@ impl Cluster {
             Input::Release { id, group } => {
                 let released = self.dispatcher.release(group);
                 self.later(async move {
-                    // An accept thread that is gone has nothing open any more either.
+                    // An accept thread that has ended has closed everything.
                     let _ = released.await;
                     Input::Released { id }
                 });
@@ -278,7 +278,7 @@ impl Cluster {
             Input::Measured(_done) => self.publish_metrics(),
             Input::Customised { metrics } => {
                 if let Some(metrics) = metrics {
-                    // Its length was looked at when it was given.
+                    // Its length was checked when it was passed in.
                     self.memory.write(Text::Custom, metrics.as_bytes());
                 }
                 self.publish_metrics();
@@ -317,12 +317,12 @@ impl Cluster {
         }
     }
 
-    /// The workers serve on until every address has closed: they answer what came until then.
+    /// Closes every address; the workers serve the accepted connections until then.
     fn retire(&mut self) {
         self.lifecycle.hold_drains();
         let retired = self.dispatcher.retire();
         self.later(async move {
-            // An accept thread that is gone has nothing open any more either.
+            // An accept thread that has ended has closed everything.
             let _ = retired.await;
             Input::Retired
         });
@@ -340,15 +340,15 @@ impl Cluster {
     }
 
     fn shutdown_notice(&mut self, written: Sender<()>) {
-        // The process ends without coming back to what it owns.
+        // The process ends without running destructors.
         self.monitoring.close_socket();
         let grace_ms = self.policy.graceful_timeout.as_millis() as u64;
         self.workers.send_all(&ToWorker::ShutdownNotice { grace_ms });
         tokio::spawn(async move {
-            // The channels' tasks were woken before this one and write in their turn.
+            // The channels' tasks were woken before this task and write first.
             tokio::task::yield_now().await;
             tokio::task::yield_now().await;
-            // Whoever waits gives up by itself.
+            // The waiting thread has a timeout of its own.
             let _ = written.send(());
         });
     }
@@ -386,7 +386,7 @@ impl Cluster {
         }
     }
 
-    /// The worker says that it is ready.
+    /// The worker reports that it is ready.
     fn on_ready(&mut self, worker: WorkerId) {
         self.hung.begin(worker, self.clock.elapsed());
         if self.takes_over(worker) {
@@ -396,10 +396,10 @@ impl Cluster {
         }
     }
 
-    /// What the worker does not serve that its predecessor serves.
+    /// Handles the addresses that the worker does not serve although its predecessor does.
     fn on_succession(&mut self, worker: WorkerId, lacks: Vec<String>) {
         if !self.takes_over(worker) {
-            // It has the slot already, or there is nobody to succeed any more.
+            // It has the slot already, or its predecessor no longer serves.
             return self.advance(Fact::Ready { worker });
         }
         let old = self.slot(worker).and_then(Slot::active_worker).map(|old| old.id);
@@ -410,7 +410,7 @@ impl Cluster {
             return self.advance(Fact::Lacks { worker, addresses: lacking.missing });
         }
         if !lacking.given_up.is_empty() {
-            let text = format!("Worker {worker} does not serve {} any more", lacking.given_up.join(", "));
+            let text = format!("Worker {worker} no longer serves {}", lacking.given_up.join(", "));
             self.emit(Event::about(Component::Workers, Level::Info, text));
         }
         self.advance(Fact::Ready { worker });
@@ -420,12 +420,12 @@ impl Cluster {
         self.supervisor.slots().get(usize::from(worker.slot))
     }
 
-    /// The worker is to take its slot over from one that serves.
+    /// Whether the worker will replace a serving one.
     fn takes_over(&self, worker: WorkerId) -> bool {
         self.slot(worker).is_some_and(|slot| slot.takes_over(worker))
     }
 
-    /// A worker that is not ready after a while is told, so that it says what it waits for.
+    /// Notifies a worker that is not ready after a while, so that it logs what is missing.
     fn warn_late(&self, worker: WorkerId) {
         let mut workers = self.slot(worker).into_iter().flat_map(Slot::workers);
         if workers.any(|one| one.id == worker && matches!(one.stage, Stage::Starting { .. })) {
@@ -434,7 +434,7 @@ impl Cluster {
         }
     }
 
-    /// The worker does not keep to what was agreed on: its channel is closed, and it is replaced.
+    /// The worker has violated the protocol: closes its channel, and the worker is replaced.
     fn break_off(&mut self, worker: WorkerId, reason: &str) {
         let error = Error::new(Code::WorkerCommunication, reason);
         self.advance(Fact::Broken { worker, error });
@@ -462,7 +462,7 @@ impl Cluster {
         self.advance(Fact::Exited { worker, exit });
     }
 
-    // The supervisor, and what it wants done.
+    // The supervisor and its actions.
 
     fn advance(&mut self, fact: Fact) {
         let actions = self.supervisor.handle(fact, self.clock.elapsed());
@@ -517,7 +517,7 @@ impl Cluster {
         }
     }
 
-    /// After every fact: does somebody else lead?
+    /// Updates the leadership, after every fact.
     fn lead(&mut self) {
         for action in self.leader.follow(&self.supervisor) {
             match action {
@@ -531,7 +531,7 @@ impl Cluster {
         }
     }
 
-    // What the parts want done.
+    // The parts' effects.
 
     fn carry_out(&mut self, effects: Effects) {
         for effect in effects {
@@ -553,7 +553,7 @@ impl Cluster {
         }
     }
 
-    /// Asks the worker, and over a connection of its own its server, whether they are well.
+    /// Starts a health check of the worker, and of its server over a separate connection.
     fn check(&mut self, worker: WorkerId, number: u32, protocol: Option<Protocol>) {
         let door = protocol.and_then(|protocol| Some((protocol, self.connection_to(worker, number)?)));
         let Some((protocol, (ours, theirs))) = door else {
@@ -574,7 +574,7 @@ impl Cluster {
             Ok(pair) => Some(pair),
             Err(error) => {
                 self.health.not_probed(worker, number);
-                self.hint(Level::Warn, format!("No worker's server can be asked for its health: {error}"));
+                self.hint(Level::Warn, format!("The workers' servers cannot be probed: {error}"));
                 None
             }
         }
@@ -588,14 +588,14 @@ impl Cluster {
     }
 
     fn report_unresponsive(&mut self, slot: u16) {
-        let reason = "its event loop is blocked; new connections go to the others".to_owned();
+        let reason = "its event loop is blocked; new connections go to other workers".to_owned();
         let worker_id = slot.to_string();
         self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
         self.condition.invalidate();
         self.publish_condition();
     }
 
-    // What workers say.
+    // Messages of workers.
 
     fn on_message(&mut self, worker: WorkerId, id: u32, message: ToPrimary) {
         match message {
@@ -617,7 +617,7 @@ impl Cluster {
             ToPrimary::Close { group } => {
                 let closed = self.dispatcher.close(worker, group);
                 self.answer_later(worker, id, async move {
-                    // An accept thread that is gone sends nothing any more either.
+                    // An accept thread that has ended sends nothing.
                     (ToWorker::Closed { group, others: closed.await.unwrap_or(false) }, None)
                 });
             }
@@ -635,7 +635,7 @@ impl Cluster {
             ToPrimary::Unbind { socket } => {
                 let unbound = self.dispatcher.unbind(worker, socket);
                 self.answer_later(worker, id, async {
-                    // An accept thread that is gone has nothing any more either.
+                    // An accept thread that has ended has released everything.
                     let _ = unbound.await;
                     (ToWorker::Unbound, None)
                 });
@@ -714,7 +714,7 @@ impl Cluster {
         }
     }
 
-    /// Answers a worker's question with what becomes of it.
+    /// Sends the reply to a worker's request when it is available.
     fn answer_later(
         &self,
         worker: WorkerId,
@@ -727,7 +727,7 @@ impl Cluster {
         });
     }
 
-    // What dispatch reports.
+    // Reports of dispatch.
 
     fn reported(&mut self, report: Report) {
         match report {
@@ -771,7 +771,7 @@ impl Cluster {
 
     fn command(&mut self, CommandRequest { command, asker }: CommandRequest) {
         let fact = match command {
-            // Whatever was decided before this answer was published before it.
+            // Everything decided before this reply was published before it.
             Command::Leader => return self.answer(asker, Ok(self.leader.leads().into_iter().collect())),
             Command::Scale(target) => self.commands.begin_scale(target, asker),
             Command::Roll { slot } => self.commands.begin_roll(slot, asker),
@@ -791,14 +791,14 @@ impl Cluster {
     fn answer(&self, asker: Asker, result: Result<Vec<u16>>) {
         match asker {
             Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
-            // A client that has left hears nothing.
+            // A client that has disconnected gets no response.
             Asker::Api(answer) => drop(answer.send(result)),
             Asker::Worker(worker, id) => {
                 let outcome = match result {
                     Ok(slots) => json!({ "ok": slots }),
                     Err(error) => json!({ "error": error }),
                 };
-                // A worker that asked for its own end hears no answer.
+                // A worker that requested its own end may be gone.
                 self.workers.send(worker, ToWorker::CommandResult { id, outcome });
             }
         }
@@ -812,7 +812,7 @@ impl Cluster {
         self.carry_out(effects);
     }
 
-    // What is published.
+    // Publishing.
 
     fn emit(&mut self, event: Event) {
         self.publisher.emit(event, &self.workers, self.moment());
@@ -822,7 +822,7 @@ impl Cluster {
         events.into_iter().for_each(|event| self.emit(event));
     }
 
-    /// Says something once in the life of the cluster.
+    /// Logs a text once in the life of the cluster.
     fn hint(&mut self, level: Level, text: String) {
         self.publisher.hint(Event::notice(level, text), &self.workers, self.moment());
     }
@@ -835,7 +835,7 @@ impl Cluster {
         self.emit(Event::MetricsUpdated { metrics: Some(Box::new(view::metrics(&self.memory, now_ms()))) });
     }
 
-    /// Tells when the cluster's health is another than it was.
+    /// Publishes a change of the cluster's health.
     fn publish_condition(&mut self) {
         if self.lifecycle.is_started() && !self.supervisor.is_stopping() {
             let events = self.condition.look(&self.memory);
@@ -843,7 +843,7 @@ impl Cluster {
         }
     }
 
-    /// The circuits that are not closed, for who asks.
+    /// Publishes the circuits that are not closed.
     fn publish_circuits(&self) {
         let (now, now_ms) = (self.clock.elapsed(), now_ms());
         let at = |until: Duration| Some(now_ms + until.saturating_sub(now).as_millis() as u64);

@@ -1,4 +1,4 @@
-//! Commands under way: who asked for what, so that the result finds its way and the log says what became of it.
+//! Pending commands: their askers, to which the result is sent, and their log lines.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -21,15 +21,15 @@ pub(super) struct Commands {
     under_way: HashMap<u32, UnderWay>,
 }
 
-/// A command that is over.
+/// A finished command.
 pub(super) struct Ended {
     pub asker: Asker,
-    /// What the log says of it.
+    /// Its log line.
     pub line: Option<Event>,
 }
 
 impl Commands {
-    /// What the supervisor is told of a command.
+    /// Registers a command and returns its fact for the supervisor.
     pub fn begin_scale(&mut self, target: Scale, asker: Asker) -> Fact {
         let worker = asker.worker();
         Fact::Scale { id: self.begin(Command::Scale(target), asker), target, asker: worker }
@@ -46,14 +46,14 @@ impl Commands {
         self.last
     }
 
-    /// None: nobody had asked for it.
+    /// None: an operation of the supervisor itself.
     pub fn end(&mut self, id: u32, result: &Result<Vec<u16>>) -> Option<Ended> {
         let UnderWay { command, asker, since } = self.under_way.remove(&id)?;
         Some(Ended { asker, line: line(command.name(), since.elapsed(), result) })
     }
 }
 
-/// What the log says. A command that could not even begin concerns its asker alone.
+/// The log line. A command that could not begin is reported only to its asker.
 fn line(command: &'static str, took: Duration, result: &Result<Vec<u16>>) -> Option<Event> {
     let (seconds, duration_ms) = (took.as_secs_f64(), took.as_millis() as u64);
     match result {

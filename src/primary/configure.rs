@@ -1,4 +1,4 @@
-//! From a validated configuration to what every part of the primary is asked for.
+//! Converts a validated configuration to the settings of each part of the primary.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -30,7 +30,7 @@ use crate::supervisor;
 use crate::sys::hidden::Hidden;
 use crate::webhook::Target;
 
-/// How the primary itself was started: what a worker's command line is made of.
+/// How the primary itself was started: the basis of a worker's command line.
 #[derive(Clone, Debug)]
 pub struct Command {
     pub program: String,
@@ -41,11 +41,11 @@ pub struct Command {
     pub script: Option<String>,
     pub args: Vec<String>,
     pub preload: String,
-    /// The working directory when the cluster was made; None: it was gone.
+    /// The working directory when the cluster was created; None: it had been removed.
     pub folder: Option<String>,
 }
 
-/// Random bytes for what must differ between primaries.
+/// Random bytes for values that must differ between primaries.
 pub type Entropy = [u8; 32];
 
 /// # Errors
@@ -88,7 +88,7 @@ pub fn setup(
     })
 }
 
-/// `traced`: somebody may ask a worker for its stack.
+/// `traced`: the primary may request a worker's stack.
 fn worker_config(config: &Config, traced: bool) -> WorkerConfig {
     let balancing = &config.load_balancing;
     WorkerConfig {
@@ -108,7 +108,7 @@ fn worker_config(config: &Config, traced: bool) -> WorkerConfig {
     }
 }
 
-/// Nobody asks workers that a debugger may stop.
+/// No checks if a debugger may stop the workers.
 fn checks(loaded: &Loaded, inspected: bool) -> Option<Checks> {
     let health = &loaded.config.health_check;
     let named = ["healthCheck.endpoint", "healthCheck.expectedStatus"];
@@ -129,7 +129,7 @@ fn checks(loaded: &Loaded, inspected: bool) -> Option<Checks> {
 fn ejection(config: &Config) -> Option<ejection::Policy> {
     let errors = &config.error_handling;
     let breaker = &errors.circuit_breaker;
-    // Nobody is left out without it, and nobody is said to be.
+    // Without healthAware no worker is excluded, and none is reported as ejected.
     (errors.enabled && breaker.enabled && config.load_balancing.health_aware)
         .then_some(ejection::Policy { threshold: breaker.failure_threshold, reset: breaker.reset_timeout })
 }
@@ -162,7 +162,7 @@ fn watching(loaded: &Loaded, env: &BTreeMap<String, String>) -> Option<Watching>
         port: monitoring.port.number(),
         named: loaded.named.contains("monitoring.port"),
         token: monitoring.token.clone(),
-        room: socket::room(env),
+        runtime_directory: socket::runtime_directory(env),
         scratch: socket::temporary(env),
         exports: monitoring.export_metrics,
         dashboard: monitoring.dashboard,
@@ -193,15 +193,15 @@ fn hide(key: Key) -> Result<Hidden<Key>> {
     Hidden::new(key).map_err(|error| Error::system("memory for the key", &error))
 }
 
-/// The cluster's own key: 32 bytes as they were given, a passphrase stretched, or random ones.
+/// The cluster's key: the given 32 bytes, derived from a passphrase, or random.
 fn cluster_key(config: &Config, entropy: &Entropy) -> Result<Key> {
     let Some(secret) = config.ipc.key.as_ref().map(Secret::reveal) else { return Ok(Key::new(fresh()?)) };
     if let Some(key) = Key::read(secret) {
         return Ok(key);
     }
-    // Nobody else derives it again: the salt need not be known anywhere.
+    // The key is never derived again, so the salt does not have to be stored.
     Key::stretch(secret, entropy)
-        .ok_or_else(|| Error::new(Code::ResourceExhausted, "ipc.key: no memory to stretch it"))
+        .ok_or_else(|| Error::new(Code::ResourceExhausted, "ipc.key: not enough memory to derive the key"))
 }
 
 fn fresh() -> Result<[u8; KEY]> {
@@ -220,7 +220,7 @@ fn launch(
     let Command { program, version, exec_argv, script, args, preload, folder } = command;
     let known = folder.as_ref().map(|folder| logical(folder, env.get("PWD").map(String::as_str), is_same));
     let script = match (&folder, &known) {
-        // A deploy that moves a link moves the script with the folder.
+        // A deployment that moves a symbolic link moves the script with the folder.
         (Some(folder), Some(known)) => script.map(|script| through(&script, folder, known)),
         _ => script,
     };
@@ -266,7 +266,7 @@ fn launch(
     Ok(launch)
 }
 
-/// Two paths of one folder?
+/// Whether two paths name the same folder.
 fn is_same(one: &Path, other: &Path) -> bool {
     let identity = |path: &Path| std::fs::metadata(path).map(|found| (found.dev(), found.ino())).ok();
     identity(one).is_some_and(|found| Some(found) == identity(other))
@@ -321,14 +321,15 @@ fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -
         max_queue: balancing.max_queue as usize,
         queue_timeout: balancing.queue_timeout,
         inspected,
-        // Room to grow without making listeners later, when another program may have joined the port.
+        // Spare slots for growth: another program may have joined the port by the time further listeners would be
+        // created.
         slots: (workers + config.process_management.standby_workers)
             .max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
         fallback: fallback(config),
     }
 }
 
-/// A client's connections belong to one worker, which an option says or the strategy.
+/// Whether a client's connections belong to one worker, by an option or by the strategy.
 fn is_bound(config: &Config) -> bool {
     let balancing = &config.load_balancing;
     balancing.session_affinity != balancing::Affinity::None
@@ -350,8 +351,8 @@ fn fallback(config: &Config) -> Fallback {
     }
 }
 
-/// The user's own secret, or one derived from the cluster's key (so that cookies outlive a restart), or a
-/// random one.
+/// The user's secret, or one derived from the cluster's key (so that cookies remain valid after a restart), or a random
+/// one.
 fn cookie_key(config: &Config, entropy: &Entropy) -> Vec<u8> {
     let secret = config.load_balancing.affinity_cookie.secret.as_ref().or(config.ipc.key.as_ref());
     let Some(secret) = secret.map(Secret::reveal) else { return entropy.to_vec() };

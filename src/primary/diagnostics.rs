@@ -1,4 +1,5 @@
-//! Diagnoses under way: asks a worker for one, sees that its file is the user's own, and answers who asked.
+//! Pending diagnoses: requests them from a worker, checks that the file belongs to the user, and responds to the
+//! client.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use crate::sys::local_time::now_ms;
 
 const FOLDER: &str = "drover-diagnostics";
 
-/// What somebody asked for; dropped when they left.
+/// A client's request; dropped when the client disconnects.
 pub struct Request {
     pub slot: u16,
     pub what: Diagnosis,
@@ -31,9 +32,9 @@ struct UnderWay {
     answer: oneshot::Sender<Result<Taken, Refused>>,
 }
 
-/// One at most for a worker.
+/// At most one per worker.
 pub(super) struct Diagnoses {
-    /// A folder for files that the program's own has no place for; None: nobody can ask.
+    /// A fallback folder if the program's own is not writable; None: diagnoses are disabled.
     scratch: Option<PathBuf>,
     last: u32,
     under_way: HashMap<WorkerId, UnderWay>,
@@ -44,10 +45,10 @@ impl Diagnoses {
         Self { scratch, last: 0, under_way: HashMap::new() }
     }
 
-    /// `known`: the worker of the slot that is asked, and its process; None: there is none that could answer.
+    /// `known`: the worker of the slot and its pid; None: no worker can respond.
     pub fn begin(&mut self, request: Request, known: Option<(WorkerId, u32)>) -> Effects {
         let Request { slot, what, answer } = request;
-        // Who asked has left when an answer cannot be given.
+        // The client has disconnected if the response cannot be sent.
         let refuse = |answer: oneshot::Sender<_>, why| {
             drop(answer.send(Err(why)));
             Effects::new()
@@ -71,11 +72,11 @@ impl Diagnoses {
         let id = self.last;
         let diagnose = Diagnose { id, what, file: file.to_string_lossy().into_owned() };
         self.under_way.insert(worker, UnderWay { id, what, file, answer });
-        // Its loop stands still while a snapshot is written.
+        // Its event loop is blocked while a snapshot is written.
         vec![Effect::Send(worker, ToWorker::Diagnose(diagnose)), Effect::Excuse(worker, timeout_of(what))]
     }
 
-    /// The worker's answer.
+    /// Handles the worker's result.
     pub fn end(&mut self, worker: WorkerId, id: u32, result: Result<u64, String>) -> Effects {
         if self.under_way.get(&worker).is_none_or(|known| known.id != id) {
             return Effects::new();
@@ -84,10 +85,10 @@ impl Diagnoses {
         [excuse].into_iter().chain(self.settle(worker, result)).collect()
     }
 
-    /// The worker is gone, and what it was asked for with it.
+    /// The worker has ended, and so has its diagnosis.
     pub fn forget(&mut self, worker: WorkerId) -> Effects {
         if let Some(UnderWay { file, .. }) = self.under_way.get(&worker) {
-            // What it had begun to write is of no use to anybody; it may not have begun.
+            // An incomplete file is useless; it may not exist.
             let _ = fs::remove_file(file);
         }
         self.settle(worker, Err("it ended meanwhile".to_owned())).into_iter().collect()
@@ -113,13 +114,13 @@ impl Diagnoses {
                 (Event::notice(Level::Warn, line.clone()).with(subject), Err(Refused::Failed(line)))
             }
         };
-        // Who asked may have left; the line says where it is.
+        // The client may have disconnected; the log line names the file.
         let _ = answer.send(published);
         Some(Effect::Emit(event))
     }
 }
 
-/// Where the files lie: beside the program, or where it may not write, in the user's temporary folder.
+/// The folder of the files: in the working directory, or in the user's temporary folder if that is not writable.
 fn folder(scratch: &Path) -> io::Result<PathBuf> {
     let beside = env::current_dir()?.join(FOLDER);
     let Err(first) = private::folder(&beside) else { return Ok(beside) };

@@ -1,4 +1,4 @@
-//! What a part of the primary wants done. The part decides; the loop carries it out, in order (`cluster`).
+//! The effects that a part of the primary requests. The part decides; the loop carries them out, in order (`cluster`).
 
 use std::time::Duration;
 
@@ -9,41 +9,41 @@ use crate::model::WorkerId;
 use crate::supervisor::Fact;
 
 pub(super) enum Effect {
-    /// It happened: the log, the events and whoever is notified are told.
+    /// Publish an event: to the log, to listeners and to notifications.
     Emit(Event),
-    /// Something went wrong that is no event of the cluster's.
+    /// Record an error that is not an event of the cluster.
     Record(Occurrence),
-    /// The supervisor has to know.
+    /// Pass a fact to the supervisor.
     Advance(Fact),
     Send(WorkerId, ToWorker),
-    /// The worker is asked whether it is well; `protocol`: its server is asked too, in this protocol.
+    /// Start a health check of the worker; `protocol`: probe its server too, in this protocol.
     Check {
         worker: WorkerId,
         number: u32,
         protocol: Option<Protocol>,
     },
-    /// The worker is asked what its JavaScript is doing.
+    /// Request the worker's JavaScript stack.
     AskForStack(WorkerId),
-    /// The worker's event loop may stand still for so long: it was asked for something that takes it a while.
+    /// The worker's event loop may be blocked for this long, because of a request of the primary.
     Excuse(WorkerId, Duration),
-    /// New connections go to the others, or to this worker again.
+    /// Exclude the worker from new connections, or include it again.
     Exclude {
         worker: WorkerId,
         excluded: bool,
     },
-    /// A worker is left out because of what it answers, or is back.
+    /// A worker was ejected because of its responses, or is included again.
     CircuitsChanged,
-    /// Something is known that the cluster's health depends on.
+    /// Something that the cluster's health depends on has changed.
     HealthChanged,
 }
 
 pub(super) type Effects = Vec<Effect>;
 
-/// What parts are told of the moment in which they decide.
+/// The time and context of a decision.
 #[derive(Clone, Copy)]
 pub(super) struct Moment {
-    /// Since the loop's beginning: the supervisor's clock.
+    /// Since the start of the loop: the supervisor's clock.
     pub now: Duration,
-    /// Another worker follows one that ends now.
+    /// A worker that ends now is replaced.
     pub replaces: bool,
 }

@@ -1,5 +1,5 @@
-//! The handle of a cluster's loop: each verb sends an input. The loop runs on a thread of its own with a
-//! small tokio runtime, and ends by itself when every worker is gone.
+//! The handle of a cluster's loop: each verb sends an input. The loop runs on a separate thread with a small tokio
+//! runtime, and ends when every worker has ended.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -36,7 +36,7 @@ pub struct Primary {
     thread: Option<JoinHandle<()>>,
 }
 
-/// How long the end of the process may wait for the shutdown notices to be written.
+/// How long the end of the process waits for the shutdown notices to be written.
 const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Primary {
@@ -89,11 +89,11 @@ impl Primary {
     }
 
     fn send(&self, input: Input) {
-        // A loop that has ended has said so (`Output::Ended`); nothing is left to command.
+        // A loop that has ended has reported it (`Output::Ended`); there is nothing to command.
         let _ = self.inputs.send(input);
     }
 
-    /// Messages of the program whose loop this is; what comes for it is given to `deliver` there.
+    /// The message endpoint of the program on this event loop; received messages are passed to `deliver` there.
     ///
     /// # Errors
     /// This runtime has no event loop of libuv's.
@@ -101,17 +101,17 @@ impl Primary {
         ProgramMessages::start(uv, self.endpoint.clone(), deliver)
     }
 
-    /// Opens an address before any worker asks for it; done with `{ group, host, port }`.
+    /// Opens an address before any worker requests it; the result is `{ group, host, port }`.
     pub fn open(&self, id: u32, address: Address, options: ListenOptions) {
         self.send(Input::Open { id, address, options });
     }
 
-    /// Lets go of one address; the others stay open. Done when every worker has closed its server there.
+    /// Closes one address; the others stay open. Done when every worker has closed its server there.
     pub fn release(&self, id: u32, group: GroupId) {
         self.send(Input::Release { id, group });
     }
 
-    /// The program's environment as it is now; asked for by `Output::AskEnvironment`, and given before each order.
+    /// Passes the program's current environment; requested by `Output::AskEnvironment`, and passed before each command.
     pub fn environment(&self, env: BTreeMap<String, String>) {
         self.send(Input::Environment(env));
     }
@@ -121,59 +121,58 @@ impl Primary {
         self.send(Input::Start { id });
     }
 
-    /// Stops the workers; done when all are gone. `limit`: the time that they have, where it is less than the
-    /// configured one.
+    /// Stops the workers; done when all have ended. `limit`: their time, if it is shorter than the configured one.
     pub fn stop(&self, id: u32, graceful: bool, limit: Option<Duration>) {
         self.send(Input::Stop { id, graceful, limit });
     }
 
-    /// Another number of workers, or new ones; done when they serve and those that leave are gone.
+    /// A scale or a roll; done when the new workers serve and the old ones have ended.
     pub fn command(&self, id: u32, command: Command) {
         self.send(Input::Command(CommandRequest { command, asker: Asker::Here(id) }));
     }
 
-    /// What was to be command `id` is none: it is done with this error.
+    /// Command `id` is invalid: its result is this error.
     pub fn invalid(&self, id: u32, error: Error) {
         self.send(Input::Invalid { id, error });
     }
 
-    /// What the program has measured when it was asked to (`Output::Measure`): an object in JSON; None: nothing new.
-    /// Either way the metrics are told now.
+    /// Passes the program's custom metrics, requested by `Output::Measure`: a JSON object; None: nothing new. In both
+    /// cases the metrics are published now.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`: it is no object or too long, and left out.
+    /// `INVALID_ARGUMENT`: it is not an object or too long, and is dropped.
     pub fn customised(&self, metrics: Option<String>) -> Result<()> {
         let refused = metrics.as_deref().and_then(refusal);
         self.send(Input::Customised { metrics: metrics.filter(|_| refused.is_none()) });
         refused.map_or(Ok(()), |text| Err(Error::new(Code::InvalidArgument, text)))
     }
 
-    /// A warning of the program's side for the log.
+    /// Logs a warning of the JavaScript side.
     pub fn warn(&self, text: String) {
         self.send(Input::Dispatch(Report::notice(Level::Warn, text)));
     }
 
-    /// A line of the program's side for the log.
+    /// Logs a line of the JavaScript side.
     pub fn note(&self, text: String) {
         self.send(Input::Dispatch(Report::notice(Level::Info, text)));
     }
 
-    /// The process got a signal to stop.
+    /// The process got a stop signal.
     pub fn signalled(&self, signal: StopSignal) {
         self.send(Input::StopSignal(signal));
     }
 
-    /// The process is about to end in order: writes what was logged, tells the workers, and returns when that is
-    /// done. What they write from then on they write themselves.
+    /// The process is about to exit normally: writes pending log lines, notifies the workers, and returns when that is
+    /// done. From then on workers write their output themselves.
     pub fn shutdown_notice(&self) {
         self.log.finish();
         let (written, done): (Sender<()>, _) = channel();
         self.send(Input::ShutdownNotice { written });
-        // Whether it was written, dropped or late: the process ends now.
+        // Written, dropped or late: the process ends now.
         let _ = done.recv_timeout(GOODBYE_TIMEOUT);
     }
 
-    /// Waits for the loop's end, once it has been told to stop.
+    /// Waits for the end of the loop, after it was told to stop.
     pub fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
@@ -183,7 +182,7 @@ impl Primary {
     }
 }
 
-/// Why a text is not kept as custom metrics.
+/// Why a text is not accepted as custom metrics.
 fn refusal(metrics: &str) -> Option<String> {
     let most = CUSTOM_CELLS * 8;
     if metrics.len() > most {

@@ -1,4 +1,4 @@
-//! What goes into the loop and what comes out of it, as data.
+//! Inputs and outputs of the loop, as data.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,7 +18,7 @@ use crate::ipc::frame::Frame;
 use crate::model::{Command, WorkerId};
 use crate::process::spawner::Spawned;
 
-/// A command, and where its result goes.
+/// A command, and the receiver of its result.
 pub struct CommandRequest {
     pub command: Command,
     pub asker: Asker,
@@ -26,7 +26,7 @@ pub struct CommandRequest {
 
 #[derive(Debug)]
 pub enum Asker {
-    /// The primary's own JavaScript; the number is the command's.
+    /// The primary's own JavaScript, with the number of the command.
     Here(u32),
     Worker(WorkerId, u32),
     /// The monitoring API.
@@ -34,7 +34,7 @@ pub enum Asker {
 }
 
 impl Asker {
-    /// The worker whose program asks.
+    /// The worker whose program sent the command.
     pub fn worker(&self) -> Option<WorkerId> {
         match self {
             Asker::Here(_) | Asker::Api(_) => None,
@@ -45,21 +45,21 @@ impl Asker {
 
 /// Everything that can happen to a cluster.
 pub enum Input {
-    /// It is time to tell the cluster's metrics. The sender is dropped when that is done.
+    /// The cluster's metrics are due to be published. The sender is dropped when that is done.
     Measured(oneshot::Sender<()>),
-    /// The program was asked, and has measured.
+    /// The program's custom metrics.
     Customised {
         /// An object in JSON; None: nothing new.
         metrics: Option<String>,
     },
-    /// It is time for the health report.
+    /// The health report is due.
     Reported,
     Open {
         id: u32,
         address: Address,
         options: ListenOptions,
     },
-    /// The address of this group is to be free; the cluster goes on.
+    /// Close the address of this group; the cluster keeps running.
     Release {
         id: u32,
         group: GroupId,
@@ -73,7 +73,7 @@ pub enum Input {
         id: u32,
         result: std::result::Result<Listening, ListenFailure>,
     },
-    /// The program's environment, for workers to come.
+    /// The program's environment, for new workers.
     Environment(BTreeMap<String, String>),
     Start {
         id: u32,
@@ -85,7 +85,7 @@ pub enum Input {
         limit: Option<Duration>,
     },
     Command(CommandRequest),
-    /// The command of this number was not one.
+    /// The command of this number is invalid.
     Invalid {
         id: u32,
         error: Error,
@@ -109,7 +109,7 @@ pub enum Input {
         worker: WorkerId,
         frame: Frame,
     },
-    /// The answer to a worker's question.
+    /// The reply to a worker's request.
     Answered {
         worker: WorkerId,
         question: u32,
@@ -125,11 +125,11 @@ pub enum Input {
         exit: Exit,
     },
     Dispatch(Report),
-    /// A worker's message that nobody waits for was refused.
+    /// A worker's message without a pending response was refused.
     Refused {
         error: Error,
     },
-    /// What a worker's server answered to the probe of a check.
+    /// The result of the probe of a worker's server.
     Probed {
         worker: WorkerId,
         number: u32,
@@ -137,21 +137,21 @@ pub enum Input {
     },
 }
 
-/// What the loop tells its owner; called on the loop's thread.
+/// An output of the loop to its owner; passed on the loop's thread.
 #[derive(Debug)]
 pub enum Output {
     /// `timestamp`: milliseconds since 1970.
     Event { event: Event, timestamp: u64 },
-    /// A worker is being made: its program channel can be taken over.
+    /// A worker is being spawned: its program channel can be taken over.
     Channel { worker: WorkerId },
-    /// The worker is gone.
+    /// The worker has ended.
     Gone { worker: WorkerId },
-    /// It is time for the program to measure what it does by itself; answered with `Primary::customised`.
+    /// The program's custom metrics are needed; answered with `Primary::customised`.
     Measure,
     /// A worker is about to be started: answered with `Primary::environment`.
     AskEnvironment,
     /// The command with this id is done.
     Done { id: u32, result: Result<Value> },
-    /// Every worker is gone and the loop has ended: nothing more will come.
+    /// Every worker and the loop have ended: no further output follows.
     Ended,
 }

@@ -1,4 +1,5 @@
-//! The start and the end of a cluster: who waits for them, and the drains that wait for the addresses to close.
+//! The start and the end of a cluster: the calls that wait for them, and the drains that wait for the addresses to
+//! close.
 
 use std::time::Duration;
 
@@ -7,14 +8,14 @@ use crate::model::WorkerId;
 
 #[derive(Default)]
 pub(super) struct Lifecycle {
-    /// Calls of `start` and of `stop` that are not answered yet.
+    /// Pending calls of `start` and `stop`.
     starting: Vec<u32>,
     stopping: Vec<u32>,
     /// `start` was settled: from then on the cluster's health is published.
     is_started: bool,
-    /// The signal that asked for the stop, if one did.
+    /// The signal that caused the stop, if any.
     stop_signal: Option<StopSignal>,
-    /// Drains that wait for the addresses to close, each with the time by which its worker is gone.
+    /// Drains that wait for the addresses to close, each with its deadline.
     held_back: Option<Vec<(WorkerId, Duration)>>,
     is_over: bool,
 }
@@ -24,7 +25,7 @@ impl Lifecycle {
         self.starting.push(id);
     }
 
-    /// The start is settled: who waited for it. `serves`: some worker got ready.
+    /// The start is settled; returns the pending calls. `serves`: some worker became ready.
     pub fn started(&mut self, serves: bool) -> Vec<u32> {
         self.is_started |= serves;
         std::mem::take(&mut self.starting)
@@ -38,7 +39,7 @@ impl Lifecycle {
         self.stopping.push(id);
     }
 
-    /// Somebody asked for the stop.
+    /// Whether a stop was requested.
     pub fn stops(&self) -> bool {
         !self.stopping.is_empty()
     }
@@ -51,7 +52,7 @@ impl Lifecycle {
         self.stop_signal
     }
 
-    /// Every worker is gone: who waited for that.
+    /// Every worker has ended; returns the pending calls.
     pub fn stopped(&mut self) -> Vec<u32> {
         self.is_over = true;
         std::mem::take(&mut self.stopping)
@@ -61,19 +62,20 @@ impl Lifecycle {
         self.is_over
     }
 
-    /// The addresses are about to close: workers serve on until they have, and answer what came until then.
+    /// The addresses are about to close: workers keep serving until then, so that they serve everything accepted
+    /// before.
     pub fn hold_drains(&mut self) {
         self.held_back.get_or_insert_default();
     }
 
-    /// A worker is to drain; false when it need not wait.
+    /// Delays a drain; false if it does not have to wait.
     pub fn hold(&mut self, worker: WorkerId, gone_by: Duration) -> bool {
         let Some(drains) = &mut self.held_back else { return false };
         drains.push((worker, gone_by));
         true
     }
 
-    /// The addresses have closed: the drains that waited for that.
+    /// The addresses have closed; returns the delayed drains.
     pub fn release_drains(&mut self) -> Vec<(WorkerId, Duration)> {
         self.held_back.take().unwrap_or_default()
     }

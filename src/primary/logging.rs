@@ -1,4 +1,4 @@
-//! From a validated configuration to how the log is written.
+//! Converts a validated configuration to the log's settings.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use crate::config::{Config, NodeEnvironment, node_environment};
 use crate::event::Level;
 use crate::log::{self, Format};
 
-/// Where the log is with `logRotation` and no `file`.
+/// The log file with `logRotation` and no `file`.
 const DEFAULT_FILE: &str = "logs/drover.log";
 
 pub fn settings(config: &Config, env: &BTreeMap<String, String>, terminal: bool) -> log::Settings {
@@ -19,7 +19,7 @@ pub fn settings(config: &Config, env: &BTreeMap<String, String>, terminal: bool)
         (None, NodeEnvironment::Unset) => terminal,
         (None, _) => false,
     };
-    // Names that are none were refused with the configuration.
+    // Unknown names were refused with the configuration.
     let component = |(name, own): (&String, &config::Level)| Some((Component::named(name)?, level(*own)));
     let path = logging.file.clone().or_else(|| logging.log_rotation.then(|| DEFAULT_FILE.to_owned()));
     log::Settings {
@@ -34,7 +34,7 @@ pub fn settings(config: &Config, env: &BTreeMap<String, String>, terminal: bool)
             env: env.get("NODE_ENV").cloned().unwrap_or_default(),
         },
         file: path.map(|path| log::FileSettings {
-            // A program may change its folder later.
+            // The program may change its working directory later.
             path: std::path::absolute(&path).unwrap_or_else(|_| path.into()),
             rotation: logging
                 .log_rotation
@@ -48,8 +48,7 @@ fn is_set(env: &BTreeMap<String, String>, name: &str) -> bool {
     env.get(name).is_some_and(|value| !value.is_empty())
 }
 
-/// A worker that writes into a pipe takes it for no terminal: where people read on one it is told that colours
-/// are welcome.
+/// Whether workers are told to use colours: their output is a pipe, not a terminal, even if the log is read on one.
 pub fn is_colored(log: &log::Settings) -> bool {
     log.captures && log.style.color
 }

@@ -1,21 +1,22 @@
-//! The primary's side: one loop that owns the state of a cluster. Everything else sends it inputs or reads
-//! what it published. `supervisor` says what to do; the loop does it and publishes what happened, once.
+//! The primary: one loop that owns the state of a cluster. All other code sends it inputs or reads what it has
+//! published. `supervisor` decides what to do; the loop carries it out and publishes each event once.
 //!
-//! - `handle` starts the loop and talks to it; `inputs` is what goes in and comes out.
-//! - `cluster` is the loop. It carries inputs to the parts, and the `effects` that they want to the others. Each part owns
-//!   its state and knows nothing of the loop:
-//!   - `lifecycle`: who waits for the start and the end;
-//!   - `workers`: the worker processes, their channels and what they are made of;
-//!   - `slot_table`: the slots as every process reads them;
-//!   - `readiness`: starts that take long, and whether a replacement serves what its predecessor does;
+//! - `handle` starts the loop and talks to it; `inputs` defines its inputs and outputs.
+//! - `cluster` is the loop. It passes inputs to the parts, and their `effects` to other parts. Each part owns its state
+//!   and knows nothing about the loop:
+//!   - `lifecycle`: pending calls of start and stop;
+//!   - `workers`: the worker processes, their channels and their setup;
+//!   - `slot_table`: the slots in shared memory;
+//!   - `readiness`: slow starts, and whether a replacement serves its predecessor's addresses;
 //!   - `health`: checks, responses, event loops that are blocked or hung, and the cluster's condition;
 //!   - `relay`: messages from worker to worker;
-//!   - `commands`: scalings and rolls under way; `diagnostics`: heap snapshots and profiles under way;
-//!   - `publish`: the log, events, error groups and notifications; `report`: what some of the lines say;
-//!   - `monitor`: the thread that looks at the cluster (`sampler`) and serves the API.
+//!   - `commands`: pending scales and rolls; `diagnostics`: pending heap snapshots and profiles;
+//!   - `publish`: the log, events, error groups and notifications; `report`: the texts of some log lines;
+//!   - `monitor`: the thread that samples the cluster (`sampler`) and serves the API.
 //! - `addresses` opens addresses, for workers and for the primary.
-//! - `setup` is what every part is asked for, `configure` makes it of a configuration (`logging`: the log's part).
-//! - `program_messages` are the messages of the primary's program, on the program's own thread.
+//! - `setup` has the settings of every part, `configure` creates them from a configuration (`logging`: the log's
+//!   settings).
+//! - `program_messages`: the messages of the primary's program, on the program's own thread.
 
 mod addresses;
 mod cluster;

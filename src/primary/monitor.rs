@@ -1,4 +1,4 @@
-//! The thread that looks at the cluster once a second and answers the monitoring API. It lives as long as its handle.
+//! The thread that samples the cluster once a second and serves the monitoring API. It lives as long as its handle.
 
 use std::io;
 use std::net::TcpListener;
@@ -34,11 +34,11 @@ const REPORTS: Duration = Duration::from_secs(60);
 struct Monitor {
     over: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
-    /// Where the socket's file is, as long as it is served.
+    /// The control socket's file, as long as it is served.
     socket: Option<Socket>,
 }
 
-/// Where the API is served.
+/// The addresses of the API.
 #[derive(Default)]
 struct Bound {
     port: Option<TcpListener>,
@@ -62,14 +62,14 @@ impl Monitor {
         let asks = inputs.clone();
         let diagnose = move |slot, what| {
             let (answer, answered) = oneshot::channel();
-            // As for an order.
+            // As for a command.
             let _ = asks.send(Input::Diagnose(Request { slot, what, answer }));
             answered
         };
         let commands = move |command| {
             let (answer, answered) = oneshot::channel();
             let request = CommandRequest { command, asker: Asker::Api(answer) };
-            // A loop that has ended drops the answer: that is told as the cluster's end.
+            // A loop that has ended drops the sender: the client is told that the cluster has stopped.
             let _ = inputs.send(Input::Command(request));
             answered
         };
@@ -106,8 +106,8 @@ impl Monitor {
                         ticks.tick().await;
                         let (done, is_done) = oneshot::channel();
                         let _ = tell.send(Input::Measured(done));
-                        // Where telling takes longer than a tick the loop has its other work in between, and no heap
-                        // of these; the answer is that the sender is gone.
+                        // Waiting until the sender is dropped prevents a backlog of these inputs if publishing takes
+                        // longer than a tick.
                         let _ = is_done.await;
                     }
                 };
@@ -138,7 +138,7 @@ impl Monitor {
                 };
                 let answers = async {
                     tokio::join!(port, socket);
-                    // Looking goes on without it.
+                    // Sampling continues without it.
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
@@ -163,11 +163,11 @@ impl Drop for Monitor {
     }
 }
 
-/// What is watched, from when the cluster has started, and where the API is.
+/// Monitoring from the start of the cluster on, and the API's addresses.
 pub(super) struct Monitoring {
     /// None: nothing is monitored.
     watching: Option<Watching>,
-    /// A port of the API that is not served yet.
+    /// A bound port of the API that is not served yet.
     claimed: Option<TcpListener>,
     monitor: Option<Monitor>,
 }
@@ -177,12 +177,12 @@ impl Monitoring {
         Self { watching, claimed: None, monitor: None }
     }
 
-    /// The program measures as well, and is asked before the metrics are published.
+    /// Whether the program provides custom metrics, which are requested before metrics are published.
     pub fn asks_program(&self) -> bool {
         self.watching.as_ref().is_some_and(|watching| watching.asks)
     }
 
-    /// A port that the user named is the API's or nobody's: it is taken before anything is started.
+    /// Binds a configured port before anything is started; there is no alternative to it.
     ///
     /// # Errors
     /// It cannot be bound.
@@ -198,7 +198,7 @@ impl Monitoring {
         Ok(())
     }
 
-    /// From now on the cluster is looked at. What is to be said of that.
+    /// Starts monitoring; returns the log lines.
     pub fn start(
         &mut self,
         memory: SharedMemory,
@@ -223,7 +223,7 @@ impl Monitoring {
                 self.monitor = Some(monitor);
             }
             Err(error) => {
-                events.push(notice(Level::Warn, format!("Nothing is monitored: {error}")));
+                events.push(notice(Level::Warn, format!("Monitoring could not be started: {error}")));
                 return events;
             }
         }
@@ -231,7 +231,7 @@ impl Monitoring {
         events
     }
 
-    /// Nobody finds the control socket any more.
+    /// Removes the control socket.
     pub fn close_socket(&mut self) {
         if let Some(monitor) = &mut self.monitor {
             monitor.socket.take();
@@ -253,13 +253,13 @@ fn find_port(watching: &Watching, events: &mut Vec<Event>) -> Option<TcpListener
 }
 
 fn open_socket(watching: &Watching, events: &mut Vec<Event>) -> Option<(Socket, UnixListener)> {
-    let opened = Socket::open(&watching.room).map_err(|error| {
+    let opened = Socket::open(&watching.runtime_directory).map_err(|error| {
         events.push(notice(Level::Warn, format!("The monitoring API has no control socket: {error}")));
     });
     opened.ok()
 }
 
-/// Where the API is.
+/// The addresses of the API, for the log.
 fn places_of(watching: &Watching, bound: Option<u16>, places: [Option<String>; 2]) -> Vec<Event> {
     let mut events = Vec::new();
     if let (Some(port), Some(bound)) = (watching.port, bound)

@@ -1,5 +1,5 @@
-//! Messages of the primary's program. It lives on the program's thread: a worker's program channel is read when the
-//! loop there is free to handle what comes. Messages between workers do not come here (`relay`).
+//! The message endpoint of the primary's program. It runs on the program's thread: a worker's program channel is read
+//! by the event loop there. Messages between workers are handled elsewhere (`relay`).
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,14 +22,14 @@ use crate::metrics::messages::MessageTally;
 use crate::model::WorkerId;
 use crate::sys::uv::{Loop, Prepare};
 
-/// Called with what has come for the program.
+/// Called with the messages for the program.
 pub type Deliver = Box<dyn Fn(&[Message])>;
 
 pub struct ProgramMessages {
     uv: Loop,
     endpoint: RefCell<Endpoint>,
     channels: RefCell<HashMap<WorkerId, MessageChannel>>,
-    /// Lines that were used in this turn of the loop.
+    /// Channels that were used in this iteration of the loop.
     dirty: RefCell<Vec<WorkerId>>,
     turn: RefCell<Option<Prepare>>,
     pending_channels: PendingChannels,
@@ -39,14 +39,14 @@ pub struct ProgramMessages {
     this: Weak<ProgramMessages>,
 }
 
-/// What a handle of the primary has for its program's thread.
+/// The parts that the primary's handle provides for the program's thread.
 #[derive(Clone)]
 pub struct ProgramMessagesParts {
     pub limits: Limits,
     pub pending_channels: PendingChannels,
     pub message_policy: Arc<MessagePolicy>,
     pub inputs: UnboundedSender<Input>,
-    /// Where the program's messages are counted; None: nowhere.
+    /// Counts the program's messages; None: they are not counted.
     pub metric_store: Option<MetricStore>,
 }
 
@@ -107,21 +107,22 @@ impl ProgramMessages {
         }
     }
 
-    /// Reads what a worker has sent, before an event of its is told or its end.
+    /// Reads everything that workers have sent, before an event or the end of a worker is published.
     pub fn read_all(&self) {
         let workers: Vec<WorkerId> = self.channels.borrow().keys().copied().collect();
         workers.into_iter().for_each(|worker| self.attend(worker));
         self.deliver();
     }
 
-    /// The worker is gone: what it sent last is read, and what waits for it fails.
+    /// The worker has ended: reads its last messages, and fails pending requests to it.
     pub fn gone(&self, worker: WorkerId) {
         self.attend(worker);
         self.end(worker);
         self.deliver();
     }
 
-    /// Sends a program's message, at the latest when the loop's turn ends. The id of a question; 0 for anything else.
+    /// Sends a program's message, at the latest at the end of the loop's iteration. Returns the id of a request; 0
+    /// otherwise.
     ///
     /// # Errors
     /// Why it is not sent.
@@ -129,7 +130,7 @@ impl ProgramMessages {
         let Peer::Worker(worker) = outgoing.to else { return Err(gone(outgoing.to)) };
         let mut channels = self.channels.borrow_mut();
         let channel = channels.get_mut(&worker).ok_or_else(|| gone(outgoing.to))?;
-        // From whom it is says the envelope on this channel.
+        // On this channel the envelope names the sender.
         let envelope = outgoing.envelope(Peer::Primary);
         self.message_policy.pass(Peer::Primary, outgoing.to, &envelope, outgoing.body.bytes())?;
         let is_clean = !channel.is_corked();
@@ -144,7 +145,7 @@ impl ProgramMessages {
         posted
     }
 
-    /// Sends what is queued: the loop's turn is over.
+    /// Sends queued messages at the end of the loop's iteration.
     fn flush(&self) {
         if self.dirty.borrow().is_empty() {
             return;
@@ -152,7 +153,7 @@ impl ProgramMessages {
         for worker in self.dirty.take() {
             let flushed = self.channels.borrow_mut().get_mut(&worker).map(MessageChannel::turn_over);
             if let Some(Err(_)) = flushed {
-                // Its end is on the way, and tells what was not answered.
+                // The worker's end will follow and fails pending requests.
                 self.end(worker);
             }
         }
@@ -192,7 +193,7 @@ impl ProgramMessages {
                 channel.post(0, refusal.answers, [&head, kind], Body::Copied(refusal.body()));
                 return channel.flush();
             }
-            // Nobody waits for an answer: the operator hears of it.
+            // There is no pending response: it is logged for the operator.
             let _ = self.inputs.send(Input::Refused { error });
             return Ok(());
         }
@@ -200,13 +201,13 @@ impl ProgramMessages {
         Ok(())
     }
 
-    /// Nothing more comes from there.
+    /// The channel has ended.
     fn end(&self, worker: WorkerId) {
         self.channels.borrow_mut().remove(&worker);
         self.endpoint.borrow_mut().gone(worker.into());
     }
 
-    /// It does not keep to what was agreed on: the loop ends it.
+    /// The worker has violated the protocol: the loop ends it.
     fn broken(&self, worker: WorkerId, error: &io::Error) {
         let _ = self.inputs.send(Input::Broken { worker, reason: error.to_string() });
         self.end(worker);
@@ -216,7 +217,7 @@ impl ProgramMessages {
         let frames = self.endpoint.borrow_mut().take();
         if !frames.is_empty() {
             (self.deliver)(&frames);
-            // The answers that it gave at once.
+            // Send the responses that handlers gave synchronously.
             self.flush();
         }
     }

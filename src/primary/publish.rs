@@ -1,5 +1,5 @@
-//! What happened is published once: as a log line, as an event of every process that listens, over the API, and, when
-//! something went wrong, in the table of error groups and to the webhook.
+//! Publishes each event once: as a log line, to listeners in every process, over the API, and, if it is an error, in
+//! the error groups and to the webhook.
 
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -26,10 +26,10 @@ use crate::observe::{Circuit, ErrorGroups, EventLog};
 use crate::sys::local_time::now_ms;
 use crate::webhook::Webhook;
 
-/// So many different hints are written in the life of a cluster: their texts may hold what a program makes up.
+/// Maximum number of different hints in the life of a cluster, because their texts may contain values of the program.
 const MAX_HINTS: usize = 500;
 
-/// Names that the messages to the webhook hold.
+/// Names in the messages to the webhook.
 pub(super) struct Sender {
     pub hostname: String,
     pub script: String,
@@ -44,7 +44,7 @@ pub(super) struct Publisher {
     notifications: Option<(NotificationThrottle, Webhook)>,
     sender: Sender,
     startup_timeout: Duration,
-    /// What was said and is not said again.
+    /// Hints that were logged.
     hinted: HashSet<String>,
     /// Workers whose programs listen to the cluster's events.
     followers: HashSet<WorkerId>,
@@ -59,7 +59,7 @@ impl Publisher {
         memory: SharedMemory,
         output: Rc<dyn Fn(Output)>,
     ) -> Self {
-        // Not by way of the loop, which has ended when the last messages are tried.
+        // Not through the loop, which has ended when the last messages are sent.
         let complaints = log.clone();
         let complain = move |text, reason: Option<String>| {
             let members = || reason.map(|reason| Subject::WebhookFailed { reason }.members());
@@ -87,12 +87,12 @@ impl Publisher {
         }
     }
 
-    /// What the API reads.
+    /// The stores that the API reads.
     pub fn logs(&self) -> (EventLog, ErrorGroups, Logs) {
         (self.event_log.clone(), self.error_groups.clone(), self.log.logs())
     }
 
-    /// The worker's program listens to the cluster's events, or does no longer.
+    /// Starts or stops sending the cluster's events to the worker.
     pub fn follow(&mut self, worker: WorkerId, follows: bool) {
         if follows {
             self.followers.insert(worker);
@@ -123,7 +123,7 @@ impl Publisher {
         (self.output)(Output::Event { event, timestamp });
     }
 
-    /// Something went wrong.
+    /// Records an error.
     pub fn record(&mut self, occurrence: &Occurrence, moment: Moment) {
         let timestamp = now_ms();
         let noted = self.error_groups.note(occurrence, timestamp);
@@ -136,7 +136,7 @@ impl Publisher {
         }
     }
 
-    /// Says something once in the life of the cluster.
+    /// Logs a hint once in the life of the cluster.
     pub fn hint(&mut self, hint: Event, workers: &Workers, moment: Moment) {
         if self.hinted.len() == MAX_HINTS || !self.hinted.insert(hint.line().1) {
             return;
@@ -149,17 +149,17 @@ impl Publisher {
         }
     }
 
-    /// The circuits that are not closed, for who asks.
+    /// Sets the circuits that are not closed, for the API.
     pub fn set_circuits(&self, circuits: Vec<Circuit>) {
         self.error_groups.set_circuits(circuits);
     }
 
-    /// An event for the workers whose programs listen.
+    /// Sends an event to the workers whose programs listen.
     fn send_to_followers(&self, event: &Event, timestamp: u64, workers: &Workers) {
         if self.followers.is_empty() {
             return;
         }
-        // Each process reads the metrics itself: with many series they are longer than a message may be.
+        // Each process reads the metrics itself: with many series they exceed the maximum message size.
         let read = Event::MetricsUpdated { metrics: None };
         let event = if matches!(event, Event::MetricsUpdated { .. }) { &read } else { event };
         let published: Value = json!({ "event": event, "timestamp": timestamp });

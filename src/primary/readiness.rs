@@ -1,21 +1,21 @@
-//! Getting ready. A worker that takes long is told, so that it says what it waits for before `startupTimeout` ends it. A
-//! replacement takes its slot over when it serves every address that its predecessor serves, or when it is clear that it
-//! does not want to. PURE.
+//! Readiness. A worker that takes long is notified, so that it logs what is missing before `startupTimeout` ends it. A
+//! replacement takes over its slot when it serves every address that its predecessor serves, or when the missing ones
+//! were given up on purpose. PURE.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use crate::model::WorkerId;
 
-/// The part of `startupTimeout` after which a start is late, and not sooner than the other.
+/// A start is late after this part of `startupTimeout`, but not before the minimum.
 const LATE_PART: u32 = 6;
 const MIN_LATE: Duration = Duration::from_secs(1);
 
-/// Starts that may turn out to be late.
+/// Starts that may become late.
 pub(super) struct LateStarts {
-    /// How long a start takes until it is late; None: it would have been ended by then.
+    /// When a start is late; None: `startupTimeout` comes first.
     after: Option<Duration>,
-    /// In the order in which they are late.
+    /// In the order in which they become late.
     starts: VecDeque<(Duration, WorkerId)>,
 }
 
@@ -25,12 +25,12 @@ impl LateStarts {
         Self { after: Some(after).filter(|after| *after < startup_timeout), starts: VecDeque::new() }
     }
 
-    /// How long a start takes until it is late.
+    /// When a start is late.
     pub fn after(&self) -> Duration {
         self.after.unwrap_or_default()
     }
 
-    /// The worker's process is there.
+    /// The worker's process was spawned.
     pub fn begin(&mut self, worker: WorkerId, now: Duration) {
         if let Some(after) = self.after {
             self.starts.push_back((now + after, worker));
@@ -45,26 +45,26 @@ impl LateStarts {
         self.starts.front().map(|(due, _)| *due)
     }
 
-    /// The workers that were started so long ago.
+    /// The workers that are late now.
     pub fn look(&mut self, now: Duration) -> Vec<WorkerId> {
         let late = self.starts.iter().take_while(|(due, _)| *due <= now).count();
         self.starts.drain(..late).map(|(_, worker)| worker).collect()
     }
 }
 
-/// Of a predecessor and of its replacement.
+/// The environments of a predecessor and of its replacement.
 type Environments<'a> = (&'a BTreeMap<String, String>, &'a BTreeMap<String, String>);
 
-/// What a replacement does not serve that its predecessor serves.
+/// Addresses that a replacement does not serve although its predecessor does.
 pub(super) struct Lacking {
     /// Given up on purpose.
     pub given_up: Vec<String>,
-    /// To be served before it takes the slot over.
+    /// Required before it takes over the slot.
     pub missing: Vec<String>,
 }
 
 impl Lacking {
-    /// `says_so`: the program itself says when it is ready.
+    /// `says_so`: the program itself reports when it is ready.
     pub fn of(addresses: Vec<String>, says_so: bool, environments: Option<Environments<'_>>) -> Self {
         let is_moved =
             |address: &str| environments.is_some_and(|(old, new)| names_another(address, old, new));
@@ -73,7 +73,7 @@ impl Lacking {
     }
 }
 
-/// A variable named the address's port, or its path, and has another value now.
+/// Whether a variable contained the address's port or path and has another value now.
 fn names_another(address: &str, old: &BTreeMap<String, String>, new: &BTreeMap<String, String>) -> bool {
     let port = address.rsplit(':').next().filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let names_it = |value: &str| match port {

@@ -1,4 +1,4 @@
-//! Messages from worker to worker: the loop carries them, whatever the primary's program does.
+//! Messages from worker to worker: the loop relays them, even while the primary's JavaScript is blocked.
 
 use std::sync::Arc;
 
@@ -17,22 +17,22 @@ impl From<WorkerId> for Peer {
     }
 }
 
-/// Who asked whom, and which messages pass.
+/// Pending requests between workers, and the message policy.
 pub(super) struct Relay {
     router: Router,
     policy: Arc<MessagePolicy>,
 }
 
 impl Relay {
-    /// `max_pending`: requests of one worker to another that may wait for a response.
+    /// `max_pending`: maximum number of pending requests of one worker to another.
     pub fn new(max_pending: usize, policy: Arc<MessagePolicy>) -> Self {
         Self { router: Router::new(max_pending), policy }
     }
 
-    /// Carries a worker's message to another worker, or tells its sender why not.
+    /// Relays a worker's message to another worker, or sends its sender an error.
     ///
     /// # Errors
-    /// The sender does not keep to what was agreed on: how.
+    /// How the sender has violated the protocol.
     pub fn carry(
         &mut self,
         from: WorkerId,
@@ -54,7 +54,7 @@ impl Relay {
                 }
                 self.policy.pass(from.into(), to.into(), &message.envelope(), message.body())
             }
-            What::Notify => return Err("workers ask each other, they tell nothing"),
+            What::Notify => return Err("a message between workers is a request or a response"),
         };
         let is_question = message.what == What::Request;
         if let Err(error) = passed {
@@ -66,7 +66,7 @@ impl Relay {
         if is_question {
             self.router.ask((from.into(), message.id), to.into());
         }
-        // Whoever asked may be gone by now; nobody waits for the answer then.
+        // The asker may have ended; then the response is dropped.
         workers.carry(to, message, from.into());
         Ok(())
     }
@@ -75,13 +75,13 @@ impl Relay {
         let waiting = workers.waiting(to).ok_or_else(|| gone(to.into()))?;
         self.policy.pass(from.into(), to.into(), &message.envelope(), message.body())?;
         if waiting > MAX_WAITING {
-            let text = format!("Too many messages wait for worker {} already", to.slot);
+            let text = format!("Too many messages to worker {} are pending", to.slot);
             return Err(Error::new(Code::MessageQueueFull, text));
         }
         Ok(())
     }
 
-    /// The worker is gone: whoever waits for it need not any more.
+    /// The worker has ended: fails pending requests to it.
     pub fn forget(&mut self, ended: WorkerId, workers: &Workers) {
         for (asker, id) in self.router.gone(ended.into()) {
             if let Peer::Worker(asker) = asker {
@@ -91,7 +91,7 @@ impl Relay {
     }
 }
 
-/// Tells the asker of a question why `to` does not answer it.
+/// Sends the asker of a request the error of `to`.
 fn fail(workers: &Workers, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
     workers.carry(asker, Message::failure(to.into(), id, error), to.into());
 }

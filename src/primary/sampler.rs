@@ -1,5 +1,5 @@
-//! A look at the whole cluster, once a second in a primary: what the workers use goes into their slots' rows, rates and
-//! percentiles of the last minute into the sample that every process reads, all of it into the history.
+//! Samples the whole cluster, once a second in a primary: the workers' resource usage goes into their slots' rows,
+//! rates and percentiles of the last minute into the sample that every process reads, and all of it into the history.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -19,56 +19,56 @@ use crate::process::doing::{self, Doing};
 use crate::process::machine::Machine;
 use crate::process::usage::{self, Usage};
 
-/// Of this time percentiles are told, and more when nobody has looked for longer.
+/// The window of percentiles; longer if there was no sample for longer.
 const WINDOW: Duration = Duration::from_secs(60);
-/// Of this time rates are: a minute is long for who looks at them.
+/// The window of rates, short so that changes show soon.
 const RECENT: Duration = Duration::from_millis(4500);
 
-/// What was seen of a process last.
+/// The previous sample of a process.
 #[derive(Clone, Copy, Default)]
 struct Seen {
     pid: u64,
     cpu: f64,
-    /// None: its page was not looked at yet.
+    /// None: its page was not read yet.
     busy: Option<u64>,
     beat: u64,
-    /// Its loop was found in a turn, and not found to have left it since: for so many seconds.
+    /// How many seconds its loop has been observed in the same iteration.
     stands: Option<f64>,
-    /// Processor time of its main thread, where more is not known.
+    /// CPU ticks of its main thread, if nothing better is known.
     ticks: u64,
 }
 
 impl Seen {
-    /// For so many seconds at least the loop has been in one turn. How long that had lasted when it was found first
-    /// nobody knows: it may be a short one after a long rest.
+    /// The minimum number of seconds that the loop has been in one iteration. Its duration before the first observation
+    /// is unknown: the loop may have been idle before.
     fn stand(&mut self, is_awake: bool, seconds: f64) -> f64 {
         self.stands = is_awake.then(|| self.stands.map_or(0.0, |before| before + seconds));
         self.stands.unwrap_or(0.0)
     }
 
-    /// Is its main thread doing something? A process that looks at itself is, and keeps nothing waiting by it.
+    /// Whether its main thread is awake. A process that samples itself is awake, but blocks nothing by that.
     fn is_awake(&mut self) -> bool {
         let pid = u32::try_from(self.pid).ok().filter(|pid| *pid != std::process::id());
         match pid.and_then(doing::look) {
             Some(Doing::Working | Doing::Stopped) => true,
-            // It was awake since the last such look, and its loop did not turn.
+            // It was awake since the previous sample, and its loop did not run.
             Some(Doing::Unknown { ticks }) => ticks != std::mem::replace(&mut self.ticks, ticks),
             Some(Doing::Waiting | Doing::Traced) | None => false,
         }
     }
 }
 
-/// What a process has used since the last look.
+/// The usage of a process since the previous sample.
 struct Used {
     usage: Usage,
     /// Seconds of processor time.
     cpu: f64,
-    /// It is seen for the first time.
+    /// It is sampled for the first time.
     is_new: bool,
 }
 
 impl Used {
-    /// Percent of one processor: what it used before it was first seen is no rate of a second.
+    /// Percent of one processor; usage before the first sample is not a rate per second.
     fn percent(&self, seconds: f64) -> f64 {
         if self.is_new { 0.0 } else { self.cpu / seconds * 100.0 }
     }
@@ -76,12 +76,12 @@ impl Used {
 
 pub struct Sampler {
     memory: SharedMemory,
-    /// Where somebody asks for what was.
+    /// The history, if it is kept.
     past: Option<SharedHistory>,
     machine: Option<Machine>,
     /// By slot and by generation % PAGES_A_SLOT.
     seen: HashMap<(u16, usize), Seen>,
-    /// The totals of each of the last seconds, with their time.
+    /// The totals at each of the last seconds, with their time.
     totals: VecDeque<(Instant, Totals)>,
     at: Instant,
 }
@@ -101,7 +101,7 @@ impl Sampler {
             self.totals.pop_front();
         }
         let sample = self.sample(seconds);
-        // Of fixed size, far below what there is room for.
+        // Of fixed size, far below the available space.
         let fits = self.memory.write(Text::Sample, json!(sample).to_string().as_bytes());
         debug_assert!(fits);
         if let Some(past) = &self.past {
@@ -109,7 +109,7 @@ impl Sampler {
         }
     }
 
-    /// Samples the processes of a slot; those besides the one that it is known by together.
+    /// Samples the processes of a slot: the one that represents it, and the sum of the others.
     fn look_at(&mut self, slot: u16, seconds: f64) {
         let shown = self.memory.row(slot, row::PID);
         let (mut memory, mut percent) = (0, 0.0);
@@ -144,21 +144,21 @@ impl Sampler {
         Some(Used { usage, cpu, is_new })
     }
 
-    /// What the slot's worker is known by.
+    /// Writes the sample of the slot's worker.
     fn write(&mut self, slot: u16, at: usize, used: &Used, seconds: f64) {
         let memory = &self.memory;
         let Some(seen) = self.seen.get_mut(&(slot, at)) else { return };
         let page = memory.page(memory.known_by(slot));
         let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
         let (busy, beat) = (page.get(page::BUSY), page.get(page::HEARTBEAT));
-        // One that has not turned at all is still starting, and nobody waits for it.
+        // A loop without any iteration is still starting and delays nothing.
         let has_turned = seen.busy.is_none() || beat != seen.beat || beat == 0;
         let is_awake = !has_turned && seen.is_awake();
         let stood = seen.stand(is_awake, seconds);
         set(row::CPU_PERCENT, used.percent(seconds));
         let worked = busy.saturating_sub(seen.busy.unwrap_or(busy)) as f64 / 1e9;
         set(row::UTILISATION, if stood > 0.0 { 1.0 } else { (worked / seconds).min(1.0) });
-        // A loop that waits keeps nothing waiting; one that stands still, all that has come since.
+        // An idle loop delays nothing; a blocked one delays everything since.
         set(row::LAG_MS, if has_turned { page.get(page::LAG) as f64 / 1000.0 } else { stood * 1000.0 });
         (seen.busy, seen.beat) = (Some(busy), beat);
         let Usage { memory: resident, threads, descriptors, .. } = used.usage;
@@ -173,7 +173,7 @@ impl Sampler {
         let cpu = |slot, cell| f64::from_bits(self.memory.row(slot, cell));
         let used: f64 =
             slots.clone().map(|slot| cpu(slot, row::CPU_PERCENT) + cpu(slot, row::OTHERS_CPU)).sum();
-        // A standby worker waits. Who starts or finishes what it has uses a processor as the others do.
+        // A standby worker is idle. Starting and draining workers use a processor like the others.
         let works = |slot: &u16| self.memory.row(*slot, row::STATE) != WorkerState::Standby as u64;
         let lives =
             |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();
@@ -216,7 +216,7 @@ mod tests {
     use crate::metrics::layout::header;
     use crate::model::WorkerId;
 
-    /// A sampler that looked so many seconds ago, when `counts` responses had been given.
+    /// A sampler with earlier samples: seconds ago, and the number of responses at that time.
     fn looked(counts: &[(u64, f64)]) -> Sampler {
         let (memory, _memfds) = SharedMemory::create(0).unwrap();
         memory.set(header::SLOTS, 1);

@@ -1,4 +1,4 @@
-//! What a configuration asks of every part of the primary.
+//! The settings of every part of the primary.
 
 use std::io;
 use std::path::PathBuf;
@@ -25,80 +25,80 @@ use crate::webhook::Target;
 
 pub struct Setup {
     pub policy: Policy,
-    /// An event loop that answers nothing for so long is hung; None: nobody looks.
+    /// An event loop that does not respond for this long is hung; None: no hang detection.
     pub hang_timeout: Option<Duration>,
     pub dispatch: dispatch::Settings,
     pub worker: WorkerSetup,
     pub log: log::Settings,
-    /// Said when the workers are started.
+    /// Logged when the workers are started.
     pub first_lines: Vec<Event>,
-    /// What every message passes.
+    /// The policy for messages between programs.
     pub message_policy: Arc<MessagePolicy>,
-    /// None: nobody asks whether the workers are well.
+    /// None: no health checks.
     pub checks: Option<Checks>,
-    /// None: no worker is left out for what it answers.
+    /// None: no ejection.
     pub ejection: Option<ejection::Policy>,
     pub reporting: Reporting,
-    /// None: nothing is monitored.
+    /// None: no monitoring.
     pub watching: Option<Watching>,
-    /// Seeds what must differ between primaries and need not be secret.
+    /// Seed for values that must differ between primaries and are not secret.
     pub seed: u32,
 }
 
-/// How the workers are asked whether they are well.
+/// The settings of health checks.
 #[derive(Clone)]
 pub struct Checks {
     pub policy: verdict::Policy,
     pub path: String,
-    /// None: any answer will do.
+    /// None: any response counts as healthy.
     pub expected: Option<u16>,
 }
 
-/// What becomes of errors.
+/// The settings of error groups and the webhook.
 #[derive(Clone)]
 pub struct Reporting {
-    /// Kinds that are kept apart.
+    /// Maximum number of error groups.
     pub most: usize,
-    /// Who gets messages about them; None: nobody.
+    /// The webhook; None: none.
     pub webhook: Option<Target>,
     pub least: Level,
 }
 
-/// What is monitored, and who may look.
+/// The settings of monitoring and of its API.
 #[derive(Clone)]
 pub struct Watching {
     pub host: String,
     /// None: the API has no port; 0: any.
     pub port: Option<u16>,
-    /// The user named the port: no other will do.
+    /// The port was configured: there is no alternative.
     pub named: bool,
     pub token: Option<Secret>,
     /// The folder of the control socket.
-    pub room: PathBuf,
-    /// A folder for files that the program's own has no place for.
+    pub runtime_directory: PathBuf,
+    /// A fallback folder for diagnoses.
     pub scratch: PathBuf,
     pub exports: bool,
     pub dashboard: bool,
     pub retention: Duration,
-    /// How often the metrics are told.
+    /// Interval of `metrics:updated`.
     pub told_every: Duration,
-    /// The program measures as well, and is asked first.
+    /// The program provides custom metrics, which are requested first.
     pub asks: bool,
 }
 
-/// What workers are made of.
+/// The settings of new workers.
 pub struct WorkerSetup {
     pub launch: Launch,
     pub config: WorkerConfig,
     pub affinity: dispatch::Affinity,
-    /// What they write is written by the log.
+    /// Their output is part of the log.
     pub captured: bool,
-    /// Of the cluster; None: channels are not sealed.
+    /// The cluster's key; None: channels are not encrypted.
     pub key: Option<Hidden<Key>>,
 }
 
 impl WorkerSetup {
-    /// New keys for a worker's channels, with a salt that was never used before.
+    /// New keys for a worker's channels, with a fresh salt.
     ///
     /// # Errors
     /// The kernel gave no random bytes.
@@ -145,7 +145,7 @@ impl WorkerSetup {
     }
 }
 
-/// What every worker is told when it attaches.
+/// The configuration that every worker gets when it attaches.
 #[derive(Clone)]
 pub struct WorkerConfig {
     pub ready: Ready,
@@ -158,7 +158,7 @@ pub struct WorkerConfig {
     pub messages: Messages,
     pub slow_ms: u64,
     pub request_ids: bool,
-    /// Everything after the value of a Set-Cookie header.
+    /// The attributes of the Set-Cookie header, after the cookie's value.
     pub cookie_attributes: String,
     pub config: Value,
 }
@@ -167,7 +167,7 @@ fn no_random_bytes() -> io::Error {
     io::Error::other("the kernel gave no random bytes")
 }
 
-/// Nothing that a program writes by chance, or because a client asks it to.
+/// A random mark, which a program cannot write by chance or on a client's request.
 fn report_mark() -> io::Result<String> {
     let mut random = [0; 16];
     SystemRandom::new().fill(&mut random).map_err(|_| no_random_bytes())?;

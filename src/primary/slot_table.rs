@@ -1,4 +1,4 @@
-//! The slots as every process reads them. What has not changed is not written again.
+//! The slots in shared memory, for every process. Only changes are written.
 
 use std::time::Duration;
 
@@ -14,11 +14,11 @@ pub(super) enum RestartCircuit {
     Open {
         until: Duration,
     },
-    /// The present start is a trial.
+    /// The current start is a trial.
     HalfOpen,
 }
 
-/// What is published of a slot.
+/// The published state of a slot.
 #[derive(Clone, Debug, PartialEq)]
 struct Entry {
     state: u64,
@@ -27,7 +27,7 @@ struct Entry {
     replacements: u32,
     /// By `place_in_slot`; 0: no process.
     pids: [u32; PAGES_A_SLOT],
-    /// The one that the slot is known by: itself, its process, and its start in milliseconds since 1970.
+    /// The worker that represents the slot: its id, its pid, and its start in milliseconds since 1970.
     shown: Option<(WorkerId, u32, u64)>,
     circuit: Option<RestartCircuit>,
 }
@@ -78,7 +78,7 @@ impl SlotTable {
         Self { memory, wanted: None, entries: Vec::new() }
     }
 
-    /// Writes what has changed; did anything?
+    /// Writes changes; returns whether there were any.
     pub fn publish(&mut self, supervisor: &Supervisor, workers: &Workers) -> bool {
         let mut changed = self.wanted != Some(supervisor.wanted());
         if changed {
@@ -97,7 +97,7 @@ impl SlotTable {
             changed = true;
         }
         if changed {
-            // Whoever reads looks at so many rows: they are written by now.
+            // Readers read this many rows, which are written by now.
             self.memory.set(header::SLOTS, slots.len() as u64);
         }
         changed

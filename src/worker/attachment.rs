@@ -1,4 +1,4 @@
-//! What a worker inherits: the channels, the shared memory, the hello; and the orphan's watch.
+//! What a worker inherits: the channels, the shared memory, the hello; and the parent-death signal.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,18 +17,17 @@ use crate::sys::memory::Mapping;
 use crate::sys::spawn::FIRST_INHERITED;
 use crate::sys::{fds, orphan};
 
-/// What a worker has after its primary was killed: time for what is nearly done.
+/// The time of a worker after its primary was killed, for requests that are nearly done.
 pub const GRACE_AFTER_DEATH: Duration = Duration::from_millis(1500);
 
-/// Memfds before those of the shared memory: the control channel, the connection channel, and that of the program's
-/// messages.
+/// Number of descriptors before those of the shared memory: the control, the connection and the message channel.
 const CHANNELS: i32 = 3;
 
-/// What a worker inherits, before its loop is known.
+/// What a worker inherits, before it has an event loop.
 pub struct Attachment {
     pub(super) control: ControlChannel,
     pub(super) connections: OwnedFd,
-    /// The channel to the primary's program, and its keys if it is sealed.
+    /// The channel to the primary's program, and its keys if it is encrypted.
     pub(super) program: OwnedFd,
     pub(super) keys: Option<Pair>,
     pub(super) streams: Option<Streams>,
@@ -40,10 +39,10 @@ pub struct Attachment {
 
 impl Attachment {
     /// Takes over the descriptors from 3 on if `primary_pid` (from the environment) is really this process's
-    /// parent; a grandchild that inherited the variable is no worker.
+    /// parent; a grandchild that inherited the variable is not a worker.
     ///
     /// # Errors
-    /// The channel is not there or not as it should be.
+    /// The channel is missing or invalid.
     pub fn find(primary_pid: u32) -> io::Result<Option<Self>> {
         let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
         if parent != Some(primary_pid) {
@@ -59,7 +58,7 @@ impl Attachment {
         orphan::watch(GRACE_AFTER_DEATH)?;
         let control = ControlChannel::new(control);
         let (ToWorker::Hello(hello), Some(tickets)) = control.first()? else {
-            return Err(io::Error::other("the first message is no hello"));
+            return Err(io::Error::other("the first message is not a hello"));
         };
         let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
         let keys = if hello.sealed { Some(control.keys()?.program) } else { None };

@@ -1,4 +1,4 @@
-//! Whether this worker is well: what it is asked, and what it answers.
+//! Health checks of this worker: the primary's requests and the results.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -12,14 +12,14 @@ use super::control_channel::ControlChannel;
 use crate::event::head;
 use crate::ipc::control::{MAX_FAILURE, MAX_METRICS, Protocol, ToPrimary};
 
-/// What a check brings: what the first HTTP server is asked in, and the connection for that.
+/// A check, with the probe of the first HTTP server: its protocol and its connection.
 #[derive(Debug)]
 pub struct Check {
     pub number: u32,
     pub probe: Option<(Protocol, OwnedFd)>,
 }
 
-/// Counts what is written, and ends it when it is too much.
+/// A writer that fails when more than this many bytes are written.
 struct Room(usize);
 
 impl io::Write for Room {
@@ -35,7 +35,7 @@ impl io::Write for Room {
 
 pub struct Checks {
     control: Rc<ControlChannel>,
-    /// Those that were not begun.
+    /// Checks that have not begun.
     waiting: RefCell<VecDeque<Check>>,
 }
 
@@ -53,21 +53,22 @@ impl Checks {
         self.waiting.borrow_mut().pop_front()
     }
 
-    /// The check of this number is done; `failure`: it failed, and how. Metrics that are too long are left out, which is
-    /// said.
+    /// Reports the result of a check; `failure`: the reason if it failed. Metrics that are too long are dropped, which
+    /// is logged.
     pub fn done(&self, number: u32, failure: Option<String>, metrics: Option<Value>) -> io::Result<()> {
         let failure = failure.map(|text| head(&text, MAX_FAILURE).to_owned());
         let has_metrics = metrics.is_some();
         let metrics = metrics.filter(|metrics| serde_json::to_writer(Room(MAX_METRICS), metrics).is_ok());
         if has_metrics && metrics.is_none() {
-            let text =
-                format!("customCheck gives more metrics than {MAX_METRICS} bytes of JSON: they are not kept");
+            let text = format!(
+                "customCheck returns more metrics than {MAX_METRICS} bytes of JSON: they are dropped"
+            );
             self.control.send(&ToPrimary::Hint { text, warns: true })?;
         }
         self.control.send(&ToPrimary::Checked { number, failure, metrics })
     }
 
-    /// What the first HTTP server speaks from now on; None: there is none any more.
+    /// Reports the protocol of the first HTTP server; None: there is none.
     pub fn speaks(&self, protocol: Option<Protocol>) -> io::Result<()> {
         self.control.send(&ToPrimary::Speaks { protocol })
     }

@@ -1,4 +1,4 @@
-//! Garbage collections, counted into the worker's page.
+//! Counts garbage collections in the worker's page.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::metrics::layout::page::{GC, GC_BOUNDS, GC_KIND_CELLS};
 use crate::metrics::memory::Page;
 use crate::sys::gc::{self, Collection};
 
-/// From now on, where the runtime tells of them, in the page that `page` finds; it tells as long as its isolate lives.
+/// Starts counting in the page that `page` returns, if the runtime reports collections; ends with the isolate.
 pub fn count(page: impl Fn() -> Option<Page> + 'static) {
     gc::watch(move |collection, took| {
         if let Some(page) = page() {

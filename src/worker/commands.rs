@@ -1,4 +1,4 @@
-//! What the program asks of the cluster, and what became of it.
+//! Commands of the program to the cluster, and their results.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -22,7 +22,7 @@ impl Commands {
         Self { control, results: RefCell::default() }
     }
 
-    /// Asks the cluster to become something else; its result follows.
+    /// Sends a command to the cluster; its result follows.
     pub fn send(&self, id: u32, command: Command) -> io::Result<()> {
         self.control.send(&ToPrimary::Command { id, command })
     }
@@ -31,7 +31,7 @@ impl Commands {
         self.results.borrow_mut().insert(id, outcome);
     }
 
-    /// What became of a command, once: `{ ok }` or `{ error }`.
+    /// Takes the result of a command: `{ ok }` or `{ error }`.
     pub fn result_of(&self, id: u32) -> Option<Value> {
         self.results.borrow_mut().remove(&id)
     }

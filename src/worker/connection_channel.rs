@@ -1,5 +1,5 @@
-//! The worker's end of the connection channel: connections that the primary sends, and those that this worker gives to
-//! others through it.
+//! The worker's end of the connection channel: connections that the primary sends, and those that this worker hands
+//! off.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -18,7 +18,7 @@ use crate::sys::uv::{Loop, Poll};
 pub struct ConnectionChannel {
     socket: OwnedFd,
     fd_pressure: Rc<FdPressure>,
-    /// Connections of each group that came, those that were lost on the way among them.
+    /// Number of received connections of each group, including those lost on the way.
     received: RefCell<HashMap<GroupId, u64>>,
     poll: RefCell<Option<Poll>>,
 }
@@ -28,14 +28,14 @@ impl ConnectionChannel {
         Self { socket, fd_pressure, received: RefCell::default(), poll: RefCell::default() }
     }
 
-    /// `ready` is called on the loop when something is there. The handle does not keep the loop alive.
+    /// `ready` is called on the loop when the channel is readable. The handle does not keep the loop alive.
     pub fn watch(&self, uv: Loop, ready: impl FnMut() + 'static) -> io::Result<()> {
         let poll = Poll::start(uv, self.socket.try_clone()?, false, ready)?;
         *self.poll.borrow_mut() = Some(poll);
         Ok(())
     }
 
-    /// Lets go of the loop.
+    /// Closes the handle on the loop.
     pub fn unwatch(&self) {
         self.poll.borrow_mut().take();
     }
@@ -46,16 +46,15 @@ impl ConnectionChannel {
         }
     }
 
-    /// Reads again, after it stopped for want of descriptors.
+    /// Resumes reading after a lack of file descriptors.
     pub fn resume(&self) {
         if let Some(poll) = self.poll.borrow().as_ref() {
-            // A socket that cannot be polled any more has ended, which the control channel tells.
+            // A socket that cannot be polled has ended, which the control channel reports.
             let _ = poll.resume();
         }
     }
 
-    /// The next message. None when there is none now, or no room for its descriptors: then the loop is not woken for it
-    /// before `resume`.
+    /// The next message. None if there is none, or no room for its descriptors: then polling is paused until `resume`.
     pub fn receive(&self) -> Option<FdMessage> {
         loop {
             if !self.can_receive() {
@@ -69,7 +68,7 @@ impl ConnectionChannel {
                     return Some(message);
                 }
                 Err(Errno::INTR) => {}
-                // The end is told on the control channel.
+                // The control channel reports the end.
                 Ok(None) => {
                     self.stop();
                     return None;
@@ -79,22 +78,22 @@ impl ConnectionChannel {
         }
     }
 
-    /// A message waits, and its descriptors fit.
+    /// Whether a message is pending and its descriptors fit.
     pub fn has_waiting(&self) -> bool {
         matches!(fd_message::next_size(self.socket.as_fd()), Ok(Some(_))) && self.can_receive()
     }
 
-    /// The kernel drops what does not fit: it is looked first.
+    /// The kernel drops descriptors that do not fit, so this checks before a read.
     pub fn can_receive(&self) -> bool {
         self.fd_pressure.is_ample()
             || match fd_message::next_size(self.socket.as_fd()) {
                 Ok(Some(count)) => self.fd_pressure.has_room_for(count),
-                // Nothing there, or the end.
+                // No message, or the end.
                 Ok(None) | Err(_) => true,
             }
     }
 
-    /// Connections of the group that have come.
+    /// Number of received connections of the group.
     pub fn received(&self, group: GroupId) -> u64 {
         self.received.borrow().get(&group).copied().unwrap_or(0)
     }
@@ -103,11 +102,10 @@ impl ConnectionChannel {
         self.received.borrow_mut().remove(&group);
     }
 
-    /// Gives a connection to another worker, through the primary: `keep_alive` is None when it has not asked yet. This
-    /// process still has its own descriptor, which it must close without a word to the client.
+    /// Hands a connection off to another worker, through the primary: `keep_alive` is None if it has had no request
+    /// yet. This process keeps its own descriptor, which it must close without shutting the connection down.
     ///
-    /// # Errors
-    /// AGAIN when the primary has not read what was given before; nothing was sent.
+    /// # Errors AGAIN if the primary has not read earlier handoffs; nothing was sent.
     pub fn hand_off(&self, group: GroupId, fd: i32, keep_alive: Option<IdleKeepAlive>) -> io::Result<()> {
         let connection = fds::duplicate(fd)?;
         let header = FdHeader { keep_alive, ..FdHeader::of(group) };

@@ -1,5 +1,5 @@
-//! The worker's end of the control channel: messages out, questions with an answer, messages in. What they say is for
-//! others to know, but for `Ping`, which is answered here.
+//! The worker's end of the control channel: outgoing messages, requests with a reply, incoming messages. Their content
+//! is handled elsewhere, except `Ping`, which is answered here.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -18,20 +18,20 @@ use crate::ipc::frame::{Frame, Kind};
 use crate::ipc::message::Body;
 use crate::sys::uv::{Loop, Poll};
 
-/// The primary's Rust side answers in microseconds, whatever its JavaScript does. So long without an answer
-/// and it is stopped or broken.
+/// Timeout of a reply. The primary's Rust side replies within microseconds, even while its JavaScript is blocked; after
+/// this time it is stopped or broken.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A message of the primary's, and the descriptor beside it.
+/// A message of the primary, and the descriptor that accompanies it.
 pub type Incoming = (ToWorker, Option<OwnedFd>);
 
 pub struct ControlChannel {
     socket: OwnedFd,
     sender: RefCell<Sender>,
     receiver: RefCell<Receiver>,
-    /// What the primary has sent and nobody has taken yet: it may have been read while an answer was waited for.
+    /// Unhandled messages of the primary, which may have been read while a reply was awaited.
     inbox: RefCell<VecDeque<Incoming>>,
-    /// Other workers' messages, likewise.
+    /// Unhandled messages of other workers.
     messages: RefCell<Vec<Frame>>,
     /// On the runtime's loop.
     poll: RefCell<Option<Poll>>,
@@ -55,15 +55,15 @@ impl ControlChannel {
         }
     }
 
-    /// `ready` is called on the loop when there is something to read, or room to write what waits. The handle does not
-    /// keep the loop alive.
+    /// `ready` is called on the loop when the channel is readable, or writable if messages are queued. The handle does
+    /// not keep the loop alive.
     pub fn watch(&self, uv: Loop, ready: impl FnMut() + 'static) -> io::Result<()> {
         let poll = Poll::start(uv, self.socket.try_clone()?, false, ready)?;
         *self.poll.borrow_mut() = Some(poll);
         Ok(())
     }
 
-    /// Lets go of the loop. A level-triggered poll of an ended channel would spin.
+    /// Closes the handle on the loop. A level-triggered poll of an ended channel would spin.
     pub fn unwatch(&self) {
         self.poll.borrow_mut().take();
     }
@@ -72,7 +72,7 @@ impl ControlChannel {
         self.gone.get()
     }
 
-    /// Sends a message; waits for a full socket, which a living primary empties at once.
+    /// Sends a message; blocks while the socket is full, which a running primary empties at once.
     pub fn send(&self, message: &ToPrimary) -> io::Result<()> {
         self.send_with_id(message).map(|_| ())
     }
@@ -82,7 +82,7 @@ impl ControlChannel {
         let id = sender.push(Kind::Control, 0, encode(message), None)?;
         loop {
             match sender.flush(self.socket.as_fd()) {
-                // What other workers are told can wait for the loop.
+                // Messages for other workers can wait for the loop.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock && sender.has_sent_control() => {
                     return Ok(id);
                 }
@@ -99,12 +99,12 @@ impl ControlChannel {
         self.sender.borrow_mut().push_parts(id, answers, head, body);
     }
 
-    /// Bytes of messages that wait.
+    /// Bytes of queued messages.
     pub fn queued(&self) -> usize {
         self.sender.borrow().queued()
     }
 
-    /// Sends what the socket takes; `ready` is called when there is room for more.
+    /// Sends what fits into the socket; `ready` is called when there is room for more.
     pub fn flush(&self) {
         let waits = match self.sender.borrow_mut().flush(self.socket.as_fd()) {
             Ok(()) => false,
@@ -113,15 +113,14 @@ impl ControlChannel {
         if let Some(poll) = self.poll.borrow().as_ref()
             && self.waits_to_write.replace(waits) != waits
         {
-            // A handle that is not closing takes any set of events.
+            // A handle that is not closing accepts any set of events.
             let _ = poll.want_write(waits);
         }
     }
 
-    /// Sends a question and waits for its answer; what comes meanwhile is kept for `next`.
+    /// Sends a request and blocks for its reply; messages that arrive meanwhile are kept for `next`.
     ///
-    /// # Errors
-    /// TimedOut, or the primary is gone.
+    /// # Errors TimedOut, or the primary has ended.
     pub fn ask(&self, question: &ToPrimary) -> io::Result<Incoming> {
         let id = self.send_with_id(question)?;
         let until = Instant::now() + TIMEOUT;
@@ -136,24 +135,25 @@ impl ControlChannel {
         }
     }
 
-    /// The first message and the descriptor beside it; they are in the channel before this process runs.
+    /// The first message and its descriptor; they are in the channel before this process runs.
     pub fn first(&self) -> io::Result<Incoming> {
         let (frame, descriptor) = self.wait_for_frame()?;
         Ok((decode(&frame.payload).map_err(io::Error::other)?, descriptor))
     }
 
-    /// The keys, which follow a hello that says so; from here on this channel is sealed.
+    /// The keys, which follow a hello that announces them; from here on this channel is encrypted.
     pub fn keys(&self) -> io::Result<WorkerKeys> {
         let (mut frame, _) = self.wait_for_frame()?;
         let keys = WorkerKeys::read(&frame.payload).filter(|_| frame.header.kind == Kind::Keys);
         frame.payload.zeroize();
-        let keys = keys.ok_or_else(|| io::Error::other("the second message holds no keys"))?;
+        let keys = keys.ok_or_else(|| io::Error::other("the second message has no keys"))?;
         self.sender.borrow_mut().seal_with(&keys.control.to_primary)?;
         self.receiver.borrow_mut().open_with(&keys.control.to_worker)?;
         Ok(keys)
     }
 
-    /// The hello is read, and the keys if there are any. Whole messages of other workers may be so long.
+    /// Called when the hello and the keys, if any, have been read. `max_message`: maximum bytes of another worker's
+    /// message.
     pub fn greeted(&self, max_message: usize) {
         let mut receiver = self.receiver.borrow_mut();
         receiver.await_keys(false);
@@ -199,7 +199,7 @@ impl ControlChannel {
         }
     }
 
-    /// Reads what is there; the answer to `id` if it is among it.
+    /// Reads available messages; returns the reply to `id` if it is one of them.
     fn read_until(&self, id: u32) -> io::Result<Option<Incoming>> {
         self.fill()?;
         let mut receiver = self.receiver.borrow_mut();
@@ -213,7 +213,7 @@ impl ControlChannel {
                 return Ok(Some((message, descriptor)));
             }
             if matches!(message, ToWorker::Ping) {
-                // A primary that is gone judges nobody; what it said last is still to be read.
+                // If the primary has ended, no ping matters; its last messages still have to be read.
                 let _ = self.send(&ToPrimary::Pong);
             } else {
                 self.inbox.borrow_mut().push_back((message, descriptor));
@@ -222,24 +222,24 @@ impl ControlChannel {
         Ok(None)
     }
 
-    /// Reads what has come. A broken channel is an ended one.
+    /// Reads available messages. A broken channel counts as ended.
     pub fn receive(&self) {
         if !self.is_gone() && self.read_until(0).is_err() {
             self.gone.set(true);
         }
     }
 
-    /// The next of what was read and is no answer that was waited for.
+    /// The next message that is not an awaited reply.
     pub fn next(&self) -> Option<Incoming> {
         self.inbox.borrow_mut().pop_front()
     }
 
-    /// What other workers have sent.
+    /// Messages of other workers.
     pub fn messages(&self) -> Vec<Frame> {
         std::mem::take(&mut *self.messages.borrow_mut())
     }
 
-    /// Something was read that nobody has taken.
+    /// Whether there are unhandled messages.
     pub fn has_unread(&self) -> bool {
         !self.inbox.borrow().is_empty() || !self.messages.borrow().is_empty()
     }

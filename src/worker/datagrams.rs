@@ -1,5 +1,5 @@
-//! Datagram sockets that this worker shares with the others: the primary binds them, and the k-th that a worker has at
-//! an address is the k-th of every other.
+//! Datagram sockets that this worker shares with the others: the primary binds them, and the k-th socket of a worker at
+//! an address is shared with the k-th of every other.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +10,12 @@ use std::rc::Rc;
 use super::control_channel::ControlChannel;
 use crate::ipc::control::{Datagram, SocketId, ToPrimary, ToWorker};
 
-/// An address as a program names it: host, port, and whether it is IPv6.
+/// An address as given by the program: host, port, and whether it is IPv6.
 type Place = (String, u16, bool);
 
-/// Tells the sockets of this worker at one address apart. As in node:cluster, ports that the kernel chooses are
-/// counted for as long as one of them is open; of a port that the program names the lowest free number is taken, so
-/// that who closes and binds again has what it had.
+/// Numbers the sockets of this worker at one address. As in node:cluster, ports that the kernel chooses are counted as
+/// long as one of them is open; for a fixed port the lowest free number is used, so that a socket that is closed and
+/// bound again gets the same share.
 #[derive(Default)]
 struct Numbers {
     taken: BTreeMap<Place, (u32, BTreeSet<u32>)>,
@@ -39,7 +39,7 @@ impl Numbers {
         }
     }
 
-    /// Nothing came of it, or it is closed.
+    /// The bind failed, or the socket is closed.
     fn free(&mut self, place: &Place, number: u32) {
         if let Some((_, taken)) = self.taken.get_mut(place) {
             taken.remove(&number);
@@ -69,8 +69,7 @@ impl Datagrams {
 
     /// Asks the primary for a share of a datagram socket.
     ///
-    /// # Errors
-    /// The kernel's number for what it could not be bound for.
+    /// # Errors The kernel's errno of the bind.
     pub fn bind(&self, mut datagram: Datagram) -> Result<(SocketId, OwnedFd), i32> {
         let place = (datagram.host.clone(), datagram.port, datagram.ipv6);
         let number = self.numbers.borrow_mut().next(&place);
@@ -83,7 +82,7 @@ impl Datagrams {
                 return Ok((socket, descriptor));
             }
             Ok((ToWorker::ListenFailed { errno, .. }, _)) => errno,
-            // The descriptor did not fit into this process.
+            // The process had no free file descriptor for it.
             Ok((ToWorker::Bound { socket }, None)) => {
                 numbers.free(&place, number);
                 drop(numbers);
@@ -97,28 +96,30 @@ impl Datagrams {
         Err(failed)
     }
 
-    /// The socket is closed here. When this returns the address is free, if nobody else has it.
+    /// The socket is closed in this worker. When this returns, the address is free if no other worker uses it.
     pub fn unbind(&self, socket: SocketId) {
         self.numbers.borrow_mut().closed(socket);
         if !self.control.is_gone() {
-            // A primary that is gone has let go of everything.
+            // A primary that has ended has released everything.
             let _ = self.control.ask(&ToPrimary::Unbind { socket });
         }
     }
 
-    /// This worker wants to hear a multicast group on the socket. Is it the first, which must tell the kernel?
+    /// Registers a multicast membership of this worker. True if it is the first, which must join the group in the
+    /// kernel.
     pub fn join(&self, socket: SocketId, membership: String) -> bool {
         let answer = self.control.ask(&ToPrimary::Join { socket, membership });
         !matches!(answer, Ok((ToWorker::Joined { first: false }, _)))
     }
 
-    /// It does no longer. Is it the last, which must tell the kernel and then say that it has `left`?
+    /// Removes a multicast membership. True if it is the last, which must leave the group in the kernel and then call
+    /// `left`.
     pub fn part(&self, socket: SocketId, membership: String) -> bool {
         let answer = self.control.ask(&ToPrimary::Part { socket, membership });
         !matches!(answer, Ok((ToWorker::Parted { last: false }, _)))
     }
 
-    /// The kernel knows.
+    /// Reports that the group was left in the kernel.
     pub fn left(&self, socket: SocketId, membership: String) -> io::Result<()> {
         self.control.send(&ToPrimary::Left { socket, membership })
     }

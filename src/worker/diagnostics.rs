@@ -1,4 +1,4 @@
-//! What an operator wants to see of this worker: diagnoses, and the stack of what runs.
+//! Diagnostics of this worker: heap snapshots, profiles, and the current stack.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use crate::sys::{stack, stack_trace};
 
 pub struct Diagnostics {
     control: Rc<ControlChannel>,
-    /// Diagnoses that were not begun.
+    /// Requested diagnoses that have not begun.
     asked: RefCell<VecDeque<Diagnose>>,
     watch: RefCell<Option<stack::Watch>>,
 }
@@ -30,13 +30,13 @@ impl Diagnostics {
         self.asked.borrow_mut().pop_front()
     }
 
-    /// It has so many bytes, or `failure` says why there is none.
+    /// Reports a diagnosis: the size of its file in bytes, or the reason of its failure.
     pub fn done(&self, id: u32, bytes: u64, failure: Option<String>) -> io::Result<()> {
         self.control.send(&ToPrimary::Diagnosed { id, bytes, failure })
     }
 
-    /// From now on a signal of the primary's asks `take` for the stack of what runs. Tells the primary that this
-    /// is so, or why not.
+    /// Makes a signal of the primary call `take` for the current stack. Reports to the primary that this is supported,
+    /// or why not.
     pub fn trace(
         &self,
         take: impl Fn(&stack_trace::Interrupted<'_>) -> Option<String> + 'static,
@@ -44,7 +44,7 @@ impl Diagnostics {
         let control = Rc::downgrade(&self.control);
         let armed = stack::Watch::arm(move |interrupted| {
             if let Some(control) = control.upgrade() {
-                // A primary that is gone asks for nothing.
+                // If the primary has ended, the stack is not needed.
                 let _ = control.send(&ToPrimary::Stack { text: take(interrupted) });
             }
         });
@@ -53,12 +53,12 @@ impl Diagnostics {
         self.control.send(&ToPrimary::Traceable { lacks })
     }
 
-    /// Answers no signal any more; before the isolate goes.
+    /// Stops handling the signal, before the isolate is disposed.
     pub fn untrace(&self) {
         self.watch.borrow_mut().take();
     }
 
-    /// A debugger may stop this process from now on.
+    /// Reports that a debugger may stop this process.
     pub fn inspected(&self) -> io::Result<()> {
         self.control.send(&ToPrimary::Inspected)
     }

@@ -1,4 +1,4 @@
-//! What happens in the cluster, for a program that listens to it.
+//! The cluster's events, for a program that listens to them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -15,7 +15,7 @@ use crate::metrics::view;
 pub struct Events {
     control: Rc<ControlChannel>,
     memory: SharedMemory,
-    /// Those that the program has not read.
+    /// Events that the program has not read.
     waiting: RefCell<VecDeque<Value>>,
 }
 
@@ -24,7 +24,7 @@ impl Events {
         Self { control, memory, waiting: RefCell::default() }
     }
 
-    /// The program listens to them, or does no longer.
+    /// Subscribes to events, or unsubscribes.
     pub fn follow(&self, follows: bool) -> io::Result<()> {
         self.control.send(&ToPrimary::Follow { follows })
     }
@@ -33,10 +33,10 @@ impl Events {
         self.waiting.borrow_mut().push_back(event);
     }
 
-    /// The next one.
+    /// The next event.
     pub fn next(&self) -> Option<Value> {
         let mut event = self.waiting.borrow_mut().pop_front()?;
-        // The primary does not send what every process can read, and what may be longer than a message.
+        // The primary does not send the metrics, which every process can read and which may exceed a message.
         if event["event"]["type"] == "metrics:updated" {
             let now = event["timestamp"].as_u64().unwrap_or(0);
             event["event"]["metrics"] = serde_json::json!(view::metrics(&self.memory, now));

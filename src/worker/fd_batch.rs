@@ -1,4 +1,4 @@
-//! The buffer through which descriptors reach JavaScript: a batch at a time, one call a batch.
+//! The buffer that passes descriptors to JavaScript: one call per batch.
 
 use std::io;
 use std::os::fd::{AsFd, IntoRawFd, OwnedFd};
@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use crate::ipc::fd_message::FdHeader;
 use crate::sys::memory::{self, Mapping};
 
-/// Connections in one batch: enough to save calls, few enough that the first is not kept waiting.
+/// Maximum connections in one batch: enough to save calls, few enough not to delay the first one.
 pub const BATCH: usize = 64;
 
-/// Two cells a connection, little-endian: its descriptor and in the upper half the milliseconds for which it may
-/// stay silent (0: it is new), then the requests that it has brought and in the upper half 1 if it is to come back
+/// Two cells per connection, little-endian: its descriptor and, in the upper half, the remaining keep-alive timeout in
+/// milliseconds (0: a new connection); then its requests so far and, in the upper half, 1 if it returns to the primary
 /// after each response.
 pub struct FdBatch {
     buffer: Arc<Mapping>,
@@ -28,7 +28,7 @@ impl FdBatch {
         self.buffer.clone()
     }
 
-    /// Puts a batch into the buffer: from here on the descriptors are JavaScript's.
+    /// Puts a batch into the buffer: from here on JavaScript owns the descriptors.
     pub fn put(&self, batch: Vec<OwnedFd>, header: FdHeader) -> u32 {
         let (remaining_ms, served) = header
             .keep_alive

@@ -1,26 +1,26 @@
-//! How many descriptors are left. libuv would accept and close a whole queue at the limit, and the kernel drops
-//! pushed connections that do not fit; drover stops before, and connections wait where nobody loses them.
+//! How many file descriptors are left. At the limit libuv would accept and close a whole queue, and the kernel drops
+//! pushed connections that do not fit; drover stops accepting before that, and connections wait in the kernel.
 //!
-//! A descriptor's number tells that all below it are taken. How many are free it does not tell: it may be the
-//! last hole below numbers that are taken. So they are counted, and the less there are, the more often.
+//! A descriptor's number shows that all lower numbers are in use, but not how many higher ones are free. So descriptors
+//! are counted, more often the fewer are left.
 
 use std::cell::Cell;
 
 use crate::ipc::fd_message;
 use crate::sys::{fds, limits};
 
-/// Below so many free descriptors a worker accepts no more by itself: the application needs some too. (Where
-/// the limit is very low, a quarter of it.)
+/// Below this many free descriptors a worker stops accepting directly, because the application needs some too. (A
+/// quarter of the limit if that is very low.)
 const MIN: u64 = 64;
-/// So many are left to the application when pushed connections are taken.
+/// Descriptors that are left to the application when pushed connections are read.
 const LAST: u64 = 8;
-/// Where they cannot be counted they are tried, and more tries than this cost more than they tell.
+/// Maximum descriptors that are opened temporarily if they cannot be counted; more would cost too much.
 const MAX_TRIES: u64 = 80;
 
 pub struct FdPressure {
     limit: u64,
     is_high: Cell<bool>,
-    /// Connections that may come before it is worth counting again.
+    /// Connections that may arrive before the next count.
     uncounted: Cell<u64>,
     count: fn() -> Option<u64>,
 }
@@ -38,7 +38,7 @@ impl FdPressure {
         MIN.max(self.limit / 20).min(self.limit / 4)
     }
 
-    /// Are so many free?
+    /// Whether this many are free.
     fn are_left(&self, wanted: u64) -> bool {
         let Some(open) = (self.count)() else { return self.can_be_taken(wanted.min(MAX_TRIES)) };
         let left = self.limit.saturating_sub(open);
@@ -53,7 +53,7 @@ impl FdPressure {
         free
     }
 
-    /// A connection got the descriptor of this number. Are few left?
+    /// A connection got the descriptor of this number; returns whether few are left.
     pub fn is_near(&self, fd: i32) -> bool {
         let below = u64::try_from(fd).unwrap_or(0);
         if below + self.reserve() >= self.limit {
@@ -68,27 +68,27 @@ impl FdPressure {
         }
     }
 
-    /// Descriptors are scarce.
+    /// Whether few descriptors are left.
     pub fn is_high(&self) -> bool {
         self.is_high.get()
     }
 
-    /// Sets whether descriptors are scarce; was it otherwise before?
+    /// Sets whether few descriptors are left; returns whether that has changed.
     pub fn set_high(&self, is_high: bool) -> bool {
         self.is_high.replace(is_high) != is_high
     }
 
-    /// So many are left that no message can be too large, whatever the application opened meanwhile?
+    /// Whether so many are left that any message fits, whatever the application has opened meanwhile.
     pub fn is_ample(&self) -> bool {
         self.uncounted.get() > 4 * fd_message::MAX as u64
     }
 
-    /// Do so many more descriptors fit?
+    /// Whether this many more descriptors fit.
     pub fn has_room_for(&self, count: usize) -> bool {
         self.are_left(count as u64 + LAST)
     }
 
-    /// Enough free descriptors again, with something to spare so that it does not flap.
+    /// Whether enough descriptors are free again, with a margin against flapping.
     pub fn has_recovered(&self) -> bool {
         self.are_left(self.reserve() + self.reserve() / 4)
     }

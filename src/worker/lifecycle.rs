@@ -1,4 +1,4 @@
-//! From the worker's start to its end, as far as the primary is to know: that it is ready, and how it leaves.
+//! The worker's state as reported to the primary, from its start to its end: readiness and drain.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ impl Lifecycle {
         self.control.send(&ToPrimary::Ready)
     }
 
-    /// A server of its takes connections.
+    /// A server of this worker takes connections.
     pub fn serves(&self) -> io::Result<()> {
         if self.by == Ready::Listen { self.ready() } else { Ok(()) }
     }
@@ -37,32 +37,32 @@ impl Lifecycle {
         self.is_ready.get()
     }
 
-    /// What the program wrote is for the error of a start that fails. True as long as anybody listens.
+    /// Sends output of the program, for the error of a failed start. False once the worker is ready.
     pub fn wrote(&self, text: &str) -> bool {
         if self.is_ready() {
             return false;
         }
-        // A primary that is gone logs nothing.
+        // If the primary has ended, the output is not needed.
         let _ = self.control.send(&ToPrimary::Wrote { text: tail(text, MAX_OUTPUT).to_owned() });
         true
     }
 
-    /// It is to leave.
+    /// Stores the primary's drain command.
     pub fn keep(&self, drain: Drain) {
         self.drain.set(Some(drain));
     }
 
-    /// How it is to leave, once it is told.
+    /// The drain command, once received.
     pub fn drain(&self) -> Option<Drain> {
         self.drain.get()
     }
 
-    /// It is about to drain by itself.
+    /// Reports that the worker drains on its own initiative.
     pub fn leaving(&self, signalled: bool) -> io::Result<()> {
         self.control.send(&ToPrimary::Leaving { signalled })
     }
 
-    /// What keeps the event loop from being empty; the process exits all the same.
+    /// Reports what keeps the event loop from being empty when the process exits.
     pub fn lingered(&self, left: BTreeMap<String, u32>, waited_ms: Option<u64>) -> io::Result<()> {
         self.control.send(&ToPrimary::Lingered { left, waited_ms })
     }

@@ -1,4 +1,4 @@
-//! A listener share: what a server of this worker has of a listener group on the worker's loop.
+//! A listener share: the part of a listener group on the worker's loop.
 
 use std::cell::Cell;
 use std::io;
@@ -7,21 +7,21 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use crate::ipc::control::GroupId;
 use crate::sys::uv::{Loop, Poll, Timer};
 
-/// A timer that never comes, milliseconds.
+/// The delay of a timer that never fires, milliseconds.
 const NEVER: u64 = 1 << 52;
 
-/// Where its connections come from.
+/// The source of its connections.
 pub enum Entrance {
     /// The slot's own listener, and the primary.
     Listener(Poll),
-    /// The primary alone: this only keeps the loop alive as a listener would, and costs no descriptor.
+    /// The primary only: the timer just keeps the loop alive as a listener would, and uses no file descriptor.
     Primary(Timer),
 }
 
 pub struct ListenerShare {
     pub group: GroupId,
     entrance: Entrance,
-    /// Its server has a limit of connections: the primary alone accepts for it.
+    /// Its server has a connection limit: only the primary accepts for it.
     limited: Cell<bool>,
 }
 
@@ -47,7 +47,7 @@ impl ListenerShare {
         Ok(Entrance::Primary(timer))
     }
 
-    /// From now on the primary alone brings connections. It keeps the loop alive as before.
+    /// Stops accepting: from now on only the primary sends connections. Keeps the loop alive as before.
     pub fn leave_listener(&mut self, on: Loop) -> io::Result<()> {
         self.entrance = Self::without_listener(on, self.holds())?;
         Ok(())
@@ -70,17 +70,17 @@ impl ListenerShare {
         self.limited.set(limited);
     }
 
-    /// Accepts again, if it may.
+    /// Resumes accepting, if allowed.
     pub fn resume(&self) {
         if let Entrance::Listener(poll) = &self.entrance
             && !self.limited.get()
         {
-            // A descriptor that cannot be polled any more brings nothing.
+            // A descriptor that cannot be polled has no more connections.
             let _ = poll.resume();
         }
     }
 
-    /// Keeps the loop alive, or does not.
+    /// Sets whether it keeps the loop alive.
     pub fn hold(&self, hold: bool) {
         match &self.entrance {
             Entrance::Listener(poll) if hold => poll.reference(),

@@ -1,5 +1,5 @@
-//! The listener shares of a worker: one for each group that its servers serve. A share accepts on the slot's own listener
-//! once the slot is this worker's, as long as descriptors are left and its server has no limit of connections.
+//! The listener shares of a worker: one for each group that its servers serve. A share accepts on the slot's own
+//! listener once this worker has the slot, as long as file descriptors are left and its server has no connection limit.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
@@ -23,11 +23,11 @@ pub struct Listened {
     pub group: GroupId,
     pub host: Option<String>,
     pub port: u16,
-    /// The number of a descriptor that is JavaScript's now: the listener (or datagram socket) itself.
+    /// The descriptor of the listener (or datagram socket), owned by JavaScript now.
     pub fd: i32,
 }
 
-/// Why a server cannot listen: the kernel's number, and the address it is about.
+/// Why a server cannot listen: the kernel's errno, and the address.
 pub struct Refused {
     pub errno: i32,
     pub host: Option<String>,
@@ -43,14 +43,14 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// What was accepted in one go.
+/// A batch of accepted connections.
 pub struct Accepted {
     pub connections: Vec<OwnedFd>,
     /// Few descriptors are left.
     pub is_near_limit: bool,
 }
 
-/// What tells a socket from every other of this machine, whatever number it has.
+/// The identity of a socket on this machine, independent of its descriptor.
 fn identity(socket: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(socket)?.st_ino)
 }
@@ -59,14 +59,14 @@ pub struct ListenerShares {
     uv: Loop,
     control: Rc<ControlChannel>,
     fd_pressure: Rc<FdPressure>,
-    /// Listeners that a server asked for and does not serve yet; None where the primary alone accepts.
+    /// Listeners that a server requested and does not serve yet; None if only the primary accepts.
     asked: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
-    /// The listeners that JavaScript has of each group, by what tells one socket from another.
+    /// The listener that JavaScript has of each group, by its socket's identity.
     known: RefCell<HashMap<GroupId, u64>>,
-    /// Groups whose server has a limit of connections.
+    /// Groups whose server has a connection limit.
     limited: RefCell<HashSet<GroupId>>,
     shares: RefCell<Vec<ListenerShare>>,
-    /// The slot is this worker's.
+    /// This worker has the slot.
     promoted: Cell<bool>,
 }
 
@@ -99,7 +99,8 @@ impl ListenerShares {
         }
     }
 
-    /// The server behind the group takes connections from now on. `called` when they wait at the slot's own listener.
+    /// The group's server takes connections from now on. `called` is called when connections wait at the slot's own
+    /// listener.
     pub fn serve(&self, group: GroupId, plain_http: bool, called: impl FnMut() + 'static) -> io::Result<()> {
         let Some(listener) = self.asked.borrow_mut().remove(&group) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -114,30 +115,30 @@ impl ListenerShares {
         self.control.send(&ToPrimary::Serving { group, plain_http })
     }
 
-    /// Unless a server's limit forbids it.
+    /// Whether it may accept, considering the server's limit.
     fn accepts(&self) -> bool {
         self.promoted.get() && !self.fd_pressure.is_high()
     }
 
-    /// The slot is this worker's from now on.
+    /// This worker gets the slot.
     pub fn promote(&self) {
         self.promoted.set(true);
         self.resume();
     }
 
-    /// Nothing is accepted for now.
+    /// Pauses accepting.
     pub fn pause(&self) {
         self.shares.borrow().iter().for_each(ListenerShare::pause);
     }
 
-    /// Accepts again, where it may.
+    /// Resumes accepting, where allowed.
     pub fn resume(&self) {
         if self.accepts() {
             self.shares.borrow().iter().for_each(ListenerShare::resume);
         }
     }
 
-    /// The server behind the group has a limit of connections, or has none any more.
+    /// Sets whether the group's server has a connection limit.
     pub fn limit(&self, group: GroupId, is_limited: bool) {
         if is_limited {
             self.limited.borrow_mut().insert(group);
@@ -154,8 +155,8 @@ impl ListenerShares {
         }
     }
 
-    /// Is the descriptor of this number a socket of the program's own that can listen? It is no share of the primary's
-    /// and is not connected, as drover's channels are.
+    /// Whether this descriptor is a socket of the program itself that can listen: neither a share of the primary nor
+    /// connected, unlike drover's channels.
     pub fn is_programs(&self, fd: i32) -> bool {
         let Ok(socket) = fds::duplicate(fd) else { return false };
         let is_stream = socket_type(&socket) == Ok(SocketType::STREAM);
@@ -164,7 +165,7 @@ impl ListenerShares {
         is_stream && !is_share && getpeername(&socket).is_err()
     }
 
-    /// The server of the group closes: nothing is accepted for it any more.
+    /// The group's server closes: stops accepting for it.
     pub fn close(&self, group: GroupId) {
         self.asked.borrow_mut().remove(&group);
         self.known.borrow_mut().remove(&group);
@@ -172,7 +173,7 @@ impl ListenerShares {
         self.shares.borrow_mut().retain(|share| share.group != group);
     }
 
-    /// Lets go of every listener at once: the primary is gone, and its successor can have the port.
+    /// Releases every listener at once: the primary has ended, and a new primary may bind the port.
     pub fn clear(&self) {
         self.asked.borrow_mut().clear();
         self.shares.borrow_mut().clear();
@@ -184,7 +185,7 @@ impl ListenerShares {
         shares.iter().filter(|_| self.promoted.get()).map(|share| share.group).collect()
     }
 
-    /// Accepts what waits at the slot's own listener, up to `most`.
+    /// Accepts connections of the slot's own listener, up to `most`.
     pub fn accept(&self, group: GroupId, most: usize) -> Accepted {
         let mut connections = Vec::with_capacity(8);
         let (mut is_near_limit, mut is_shut) = (false, false);
@@ -213,16 +214,16 @@ impl ListenerShares {
         Accepted { connections, is_near_limit }
     }
 
-    /// The primary has closed the address: the listener brings nothing more, and would wake the loop without end.
+    /// The primary has closed the address: the listener has no more connections, and would wake the loop endlessly.
     fn leave_listener(&self, group: GroupId) {
         let mut shares = self.shares.borrow_mut();
         if let Some(share) = shares.iter_mut().find(|share| share.group == group) {
-            // Without memory for a timer it stays as it is, until its server closes.
+            // Without memory for a timer it is unchanged until its server closes.
             let _ = share.leave_listener(self.uv);
         }
     }
 
-    /// Whether the share keeps the process alive, as `server.ref()` and `server.unref()` say.
+    /// Sets whether the share keeps the process alive, by `server.ref()` and `server.unref()`.
     pub fn keep_alive(&self, group: GroupId, keep: bool) {
         let shares = self.shares.borrow();
         shares.iter().filter(|share| share.group == group).for_each(|share| share.hold(keep));

@@ -1,4 +1,4 @@
-//! How the event loop keeps up: how much of its time it works, and how long what comes has to wait for it.
+//! Event-loop metrics: the fraction of time that it is busy, and the delay that it causes.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant};
@@ -7,14 +7,14 @@ use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
 use crate::sys::uv::Loop;
 
-/// The longest turn is told for as long as this, and as long again.
+/// The longest iteration is reported for one to two windows.
 const WINDOW: Duration = Duration::from_secs(1);
 
 pub struct LoopLag {
     uv: Loop,
     turned: Cell<Instant>,
     idle: Cell<u64>,
-    /// The longest turn of this window and of the one before, microseconds.
+    /// The longest iteration of this window and of the previous one, microseconds.
     longest: Cell<(u64, u64)>,
     window: Cell<Instant>,
 }
@@ -26,7 +26,7 @@ impl LoopLag {
         Self { uv, window: now.clone(), turned: now, idle, longest: Cell::new((0, 0)) }
     }
 
-    /// A turn of the loop is over: whatever came in it waited for its work at most.
+    /// An iteration of the loop has ended: events that arrived in it waited at most for its duration.
     pub fn turned(&self, page: &Page) {
         let Some(idle) = self.uv.idle_time() else { return };
         let now = Instant::now();

@@ -1,5 +1,5 @@
-//! Messages of a worker's program: to the primary's program over a channel of their own, to other workers over the
-//! control channel, where the primary's loop carries them on whatever its program does.
+//! Messages of a worker's program: to the primary's program over a separate channel, to other workers over the control
+//! channel, where the primary's loop relays them even while its JavaScript is blocked.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -17,13 +17,13 @@ use crate::ipc::message::{BESIDE, Message, Peer};
 use crate::ipc::message_channel::{Ends, MessageChannel};
 use crate::sys::uv::Loop;
 
-/// Gives messages to the program.
+/// Passes messages to the program.
 pub type Deliver = Box<dyn Fn(&[Message])>;
 
 /// What a worker inherits for messages.
 pub struct Opening {
     pub limits: Messages,
-    /// The channel to the primary's program, and its keys if it is sealed.
+    /// The channel to the primary's program, and its keys if it is encrypted.
     pub program: OwnedFd,
     pub keys: Option<Pair>,
 }
@@ -33,13 +33,13 @@ pub struct MessageEndpoint {
     endpoint: RefCell<Option<Endpoint>>,
     /// To the primary's program; None when it has ended.
     channel: RefCell<Option<MessageChannel>>,
-    /// Something for other workers has gone out in this turn of the loop: what comes now waits for its end.
+    /// A message for another worker was sent in this iteration of the loop: further ones wait for its end.
     corked: Cell<bool>,
     deliver: Deliver,
 }
 
 impl MessageEndpoint {
-    /// The handles do not keep the loop alive. `tally` counts the messages, if anybody wants to know.
+    /// The handles do not keep the loop alive. `tally` counts the messages, if metrics are enabled.
     pub fn start(
         uv: Loop,
         control: Rc<ControlChannel>,
@@ -71,13 +71,14 @@ impl MessageEndpoint {
         Ok(messages)
     }
 
-    /// Lets go of the loop.
+    /// Closes the handles on the loop.
     pub fn close(&self) {
         self.channel.borrow_mut().take();
         self.endpoint.borrow_mut().take();
     }
 
-    /// Sends a program's message, at the latest when the loop's turn ends. The id of a question; 0 for anything else.
+    /// Sends a program's message, at the latest at the end of the loop's iteration. Returns the id of a request; 0
+    /// otherwise.
     ///
     /// # Errors
     /// Why it is not sent.
@@ -105,7 +106,7 @@ impl MessageEndpoint {
         })
     }
 
-    /// Sends what is queued: the loop's turn is over, or the process is.
+    /// Sends queued messages, at the end of the loop's iteration or of the process.
     pub fn flush(&self) {
         if self.corked.replace(false) && self.control.queued() > 0 {
             self.control.flush();
@@ -134,7 +135,7 @@ impl MessageEndpoint {
         self.deliver();
     }
 
-    /// The primary's program hears nothing any more. If the primary is gone, the control channel says so.
+    /// The channel to the primary's program has ended. If the primary has ended, the control channel reports it.
     fn channel_ended(&self) {
         self.channel.borrow_mut().take();
         if let Some(endpoint) = self.endpoint.borrow_mut().as_mut() {
@@ -142,7 +143,7 @@ impl MessageEndpoint {
         }
     }
 
-    /// Takes over what other workers have sent.
+    /// Handles messages of other workers.
     pub fn receive(&self) {
         let messages = self.control.messages();
         if messages.is_empty() {
@@ -150,14 +151,14 @@ impl MessageEndpoint {
         }
         if let Some(endpoint) = self.endpoint.borrow_mut().as_mut() {
             for message in messages.into_iter().filter_map(read) {
-                // The primary says from whom it is.
+                // The primary has set the sender.
                 endpoint.receive(message.peer, message);
             }
         }
         self.deliver();
     }
 
-    /// Nothing is carried any more.
+    /// Ends the messages of this worker.
     pub fn end(&self) {
         if let Some(endpoint) = self.endpoint.borrow_mut().as_mut() {
             endpoint.end();
@@ -165,7 +166,7 @@ impl MessageEndpoint {
         self.deliver();
     }
 
-    /// The time of a question may be over.
+    /// Fails requests whose timeout has expired.
     fn late(&self) {
         if let Some(endpoint) = self.endpoint.borrow_mut().as_mut() {
             endpoint.woken();
@@ -173,17 +174,17 @@ impl MessageEndpoint {
         self.deliver();
     }
 
-    /// Gives the program what has come for it.
+    /// Passes received messages to the program.
     fn deliver(&self) {
         let frames = self.endpoint.borrow_mut().as_mut().map(Endpoint::take).unwrap_or_default();
         if !frames.is_empty() {
             (self.deliver)(&frames);
-            // The answers that it gave at once.
+            // Send the responses that handlers gave synchronously.
             self.flush();
         }
     }
 
-    /// The program waits for messages: that alone keeps the process alive, or does no longer.
+    /// Sets whether waiting for messages keeps the process alive.
     pub fn hold(&self, hold: bool) {
         if let Some(channel) = self.channel.borrow().as_ref() {
             channel.hold(hold);
@@ -191,7 +192,7 @@ impl MessageEndpoint {
     }
 }
 
-/// What is no message is left out.
+/// Parses a message; invalid ones are dropped.
 fn read(Frame { header, payload }: Frame) -> Option<Message> {
     Message::read(header.id, header.answers, payload)
 }

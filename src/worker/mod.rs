@@ -1,31 +1,31 @@
-//! A worker's side: what it has of listeners and channels, and what it tells and hears. Everything runs on the runtime's own
-//! loop, so that a connection taken means a loop alive. It decides nothing about other workers.
+//! The worker: its listeners, channels and messages. Everything runs on the runtime's own event loop, so that a
+//! connection that was read proves that the loop runs. It makes no decisions about other workers.
 //!
-//! Each part owns its state and knows nothing of the others, but for the two that several use: the control channel and
-//! the descriptors' pressure. `parts` composes them. A part uses only those that stand above it here, which is the reading
-//! order too:
+//! Each part owns its state and knows nothing about the others, except for the two that several parts use: the control
+//! channel and the fd pressure. `parts` composes them. A part uses only those above it in this table, which is also the
+//! reading order:
 //!
 //! | module | |
 //! | --- | --- |
-//! | `notice` | what JavaScript is told |
-//! | `control_channel` | messages to the primary, questions with an answer, messages of the primary's and of other workers |
-//! | `fd_pressure` | how many descriptors are left |
-//! | `connection_channel` | connections that the primary sends, and those that are given to other workers |
-//! | `listener_share`, `listener_shares` | what a server has of a listener group; all of them, and accepting |
-//! | `fd_batch` | the buffer through which connections reach JavaScript |
-//! | `datagrams` | datagram sockets that are shared with other workers |
+//! | `notice` | notifications for JavaScript |
+//! | `control_channel` | messages to the primary, requests with a reply, messages of the primary and of other workers |
+//! | `fd_pressure` | how many file descriptors are left |
+//! | `connection_channel` | connections that the primary sends, and handoffs to other workers |
+//! | `listener_share`, `listener_shares` | a server's part of a listener group; all shares, and accepting |
+//! | `fd_batch` | the buffer that passes connections to JavaScript |
+//! | `datagrams` | datagram sockets shared with other workers |
 //! | `messages` | messages of the program |
-//! | `lifecycle` | that it is ready, how it leaves |
+//! | `lifecycle` | readiness and drain |
 //! | `checks` | health checks and their results |
-//! | `commands` | what the program asks of the cluster |
-//! | `events` | what the program hears of the cluster |
+//! | `commands` | commands of the program to the cluster |
+//! | `events` | the cluster's events for the program |
 //! | `diagnostics` | heap snapshots, profiles and stacks |
 //! | `reports` | errors, slow requests and hints for the operator |
-//! | `loop_lag`, `collections` | how the event loop keeps up; garbage collections |
-//! | `streams` | where its output goes without a primary |
+//! | `loop_lag`, `collections` | event-loop metrics; garbage collections |
+//! | `streams` | the worker's output without a primary |
 //! | `attachment` | what the process inherits |
-//! | `parts` | the worker: its parts, and the way between them |
-//! | `single_process` | a process that has no primary at all |
+//! | `parts` | the worker: its parts, and the calls between them |
+//! | `single_process` | a process without a primary |
 
 mod attachment;
 mod checks;

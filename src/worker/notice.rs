@@ -1,32 +1,32 @@
-//! What JavaScript is told.
+//! Notifications for JavaScript.
 
-/// Each comes with a number, 0 where none is named.
+/// Each has a number, which is 0 unless described here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// Finish and exit; `Lifecycle::drain` says how.
+    /// Finish and exit; `Lifecycle::drain` has the details.
     Drain,
-    /// What the program asked of the cluster is settled; the number is the command's.
+    /// A command of the program is settled; the number is the command's.
     CommandResult,
-    /// A stop is announced.
+    /// A stop was announced.
     Unready,
-    /// It is not ready so many milliseconds after its start.
+    /// The worker is not ready; the number is the milliseconds since its start.
     Late,
-    /// So many idle connections are wanted for other workers.
+    /// Idle connections are requested for other workers; the number is how many.
     Asked,
-    /// The time to drain is over.
+    /// The deadline of the drain has passed.
     TimeUp,
-    /// The primary ends in order; the number is the time to drain in milliseconds.
+    /// The primary exits normally; the number is the time to drain in milliseconds.
     ShutdownNotice,
-    /// The primary is gone.
+    /// The primary has ended.
     Gone,
-    /// It leads from now on (1), or is to lead no more (0).
+    /// The worker becomes the leader (1), or must resign (0).
     Lead,
-    /// An event of the cluster is there to be read.
+    /// An event of the cluster can be read.
     Event,
-    /// It is asked whether it is well; the number is the check's.
+    /// A health check; the number is the check's.
     Check,
-    /// A diagnosis is asked for; the number is its id.
+    /// A diagnosis is requested; the number is its id.
     Diagnose,
-    /// The server of a group is to close; the number is the group's.
+    /// The server of a group must close; the number is the group's.
     CloseServer,
 }

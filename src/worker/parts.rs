@@ -1,5 +1,5 @@
-//! The parts of a worker and the way between them: what the primary says, connections, and what is counted of both. Each part owns
-//! its state; this carries what comes from one to the next, and decides nothing that one of them could.
+//! The parts of a worker and the calls between them: messages of the primary, connections, and their metrics. Each part
+//! owns its state; this module passes data from one part to another, and makes no decision that a part can make.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -37,16 +37,16 @@ use crate::sys::memory::Mapping;
 use crate::sys::orphan;
 use crate::sys::uv::{Loop, Prepare};
 
-/// Messages read from the connection channel in one go.
+/// Maximum messages read from the connection channel at a time.
 const MAX_MESSAGES: usize = 4;
-/// And as often when all is taken: more than may be under way to a worker.
+/// Maximum repetitions when everything is read: more than can be in transit to a worker.
 const MAX_TURNS: usize = 64;
 
-/// What the worker calls into JavaScript with, on the loop's thread.
+/// The worker's calls into JavaScript, on the loop's thread.
 pub struct Calls {
-    /// (group, count): so many descriptors lie in the shared buffer.
+    /// (group, count): `count` descriptors are in the shared buffer.
     pub connections: Box<dyn Fn(u32, u32)>,
-    /// A notice of the primary's, and its number.
+    /// A notice of the primary, and its number.
     pub notice: Box<dyn Fn(Notice, u32)>,
     /// Messages for the program.
     pub messages: Deliver,
@@ -69,18 +69,18 @@ pub struct Worker {
     events: Events,
     diagnostics: Diagnostics,
     reports: Reports,
-    /// None: nobody wants to know.
+    /// None: not measured.
     loop_lag: Option<LoopLag>,
     streams: Option<Streams>,
     heartbeat: RefCell<Option<Prepare>>,
-    /// JavaScript knows that the primary is gone.
+    /// JavaScript was notified that the primary has ended.
     has_told_end: Cell<bool>,
     on_connections: Box<dyn Fn(u32, u32)>,
     on_notice: Box<dyn Fn(Notice, u32)>,
 }
 
 impl Worker {
-    /// Puts the worker on the runtime's loop. The handles do not keep it alive.
+    /// Starts the worker on the runtime's loop. The handles do not keep the loop alive.
     pub fn start(attachment: Attachment, uv: Loop, calls: Calls) -> io::Result<Rc<Self>> {
         let Attachment { control, connections, program, keys, streams, memory, hello, tickets: _ } =
             attachment;
@@ -129,7 +129,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What a handle on the loop calls, as long as the worker lives.
+    /// A callback for a handle on the loop, active as long as the worker exists.
     fn on(self: &Rc<Self>, act: impl Fn(&Self) + 'static) -> impl Fn() + 'static {
         let worker: Weak<Self> = Rc::downgrade(self);
         move || {
@@ -139,7 +139,7 @@ impl Worker {
         }
     }
 
-    /// Lets go of the loop; called before the environment goes.
+    /// Closes the handles on the loop; called before the Node.js environment is disposed.
     pub fn detach(&self) {
         self.shares.clear();
         self.unwatch();
@@ -153,7 +153,7 @@ impl Worker {
         self.heartbeat.borrow_mut().take();
     }
 
-    // The parts, as far as JavaScript uses them by themselves.
+    // The parts that JavaScript uses directly.
 
     pub fn id(&self) -> WorkerId {
         self.id
@@ -203,19 +203,19 @@ impl Worker {
         &self.reports
     }
 
-    /// The buffer that `Calls::connections` is about.
+    /// The buffer of `Calls::connections`.
     pub fn buffer(&self) -> Arc<Mapping> {
         self.fd_batch.buffer()
     }
 
-    /// What JavaScript counts in.
+    /// The cells in which JavaScript counts.
     pub fn cells(&self) -> &Cells {
         self.page.cells()
     }
 
-    // The way of what the primary says.
+    // Messages of the primary.
 
-    /// The control channel has something to read, or room.
+    /// The control channel is readable or writable.
     fn attend(&self) {
         self.control.flush();
         self.read_notices();
@@ -225,7 +225,7 @@ impl Worker {
         self.control.has_unread()
     }
 
-    /// Tells JavaScript what the primary said. It may come here again within what it is told.
+    /// Passes notices of the primary to JavaScript. Reentrant: a notice's handler may call it again.
     pub fn read_notices(&self) {
         self.control.receive();
         while let Some(incoming) = self.control.next() {
@@ -240,7 +240,7 @@ impl Worker {
         self.messages.receive();
         if is_gone {
             self.messages.end();
-            // Nothing more will come.
+            // No more messages will arrive.
             self.unwatch();
         }
     }
@@ -284,7 +284,7 @@ impl Worker {
                 self.events.keep(event);
                 self.notify(Notice::Event, 0);
             }
-            // Answered already, and answers that nobody waits for any more.
+            // Already answered, and late replies.
             ToWorker::Ping
             | ToWorker::Hello(_)
             | ToWorker::Listening { .. }
@@ -297,7 +297,7 @@ impl Worker {
         }
     }
 
-    /// A turn of the loop is over.
+    /// An iteration of the loop has ended.
     fn beat(&self) {
         self.page.add(page::HEARTBEAT, 1);
         if let Some(loop_lag) = &self.loop_lag {
@@ -310,23 +310,22 @@ impl Worker {
         }
     }
 
-    // The way of a connection.
+    // Connections.
 
-    /// The server behind the group takes connections from now on.
+    /// The group's server takes connections from now on.
     pub fn serve(self: &Rc<Self>, group: GroupId, plain_http: bool) -> io::Result<()> {
         self.shares.serve(group, plain_http, self.on(move |worker| worker.accept(group)))?;
         self.lifecycle.serves()
     }
 
-    /// The server behind the group takes so many connections more (None: as many as come).
+    /// Reports how many more connections the group's server takes (None: any number).
     pub fn limit(&self, group: GroupId, room: Option<u32>) -> io::Result<()> {
         self.shares.limit(group, room.is_some());
         let upto = room.map(|room| self.connections.received(group) + u64::from(room));
         self.control.send(&ToPrimary::ConnectionLimit { group, upto })
     }
 
-    /// No more connections of this group, acknowledged by the primary before this returns.
-    /// Returns whether other workers serve there.
+    /// No more connections of this group, acknowledged by the primary before this returns. Returns whether other workers serve there.
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
         self.shares.close(group);
         self.connections.forget(group);
@@ -336,14 +335,15 @@ impl Worker {
         let (answer, _) = self.control.ask(&ToPrimary::Close { group })?;
         let others = matches!(answer, ToWorker::Closed { others: true, .. });
         if !others {
-            // What the address has brought until its end.
+            // Connections that arrived before the end of the address.
             self.take_all_pushed();
             self.connections.forget(group);
         }
         Ok(others)
     }
 
-    /// Takes what lies in the listeners' queues and in the connection channel, once. What comes later is the primary's.
+    /// Takes the connections in the listeners' queues and in the connection channel, once. Later ones are for the
+    /// primary.
     pub fn take_what_waits(&self) {
         self.shares.accepting().into_iter().for_each(|group| self.accept(group));
         self.take_all_pushed();
@@ -372,7 +372,7 @@ impl Worker {
             self.page.add(page::LOST, lost as u64);
             let text = "Connections were lost: a worker had no file descriptor for them. Raise the limit of open \
                         files (ulimit -n).";
-            // A primary that is gone logs nothing.
+            // If the primary has ended, nothing is logged.
             let _ = self.reports.hint(text.to_owned(), true);
         }
         self.page.add(page::PUSHED, (fds.len() + lost) as u64);
@@ -387,9 +387,9 @@ impl Worker {
         self.hand_over(header, fds);
     }
 
-    /// Takes what lies in the channel now, all of it, as far as there are descriptors.
+    /// Takes everything in the channel, as far as file descriptors are left.
     fn take_all_pushed(&self) {
-        // The primary may go on sending: what other groups bring can wait for the loop.
+        // The primary may keep sending: connections of other groups can wait for the loop.
         for _ in 0..MAX_TURNS {
             if !self.connections.has_waiting() {
                 return;
@@ -413,7 +413,7 @@ impl Worker {
         }
     }
 
-    /// Once a turn of the loop while descriptors are scarce.
+    /// Called once per iteration of the loop while few file descriptors are left.
     fn check_fd_pressure(&self) {
         if self.fd_pressure.has_recovered() && self.fd_pressure.set_high(false) {
             self.shares.resume();

@@ -1,4 +1,4 @@
-//! What a worker tells of itself and its program, without an answer.
+//! Reports of a worker about itself and its program, without a reply.
 
 use std::io;
 use std::rc::Rc;
@@ -15,7 +15,7 @@ impl Reports {
         Self { control }
     }
 
-    /// Something the operator should know; `warns`: something is not as it should be.
+    /// A hint for the operator; `warns`: log it as a warning.
     pub fn hint(&self, text: String, warns: bool) -> io::Result<()> {
         self.control.send(&ToPrimary::Hint { text, warns })
     }
@@ -25,17 +25,17 @@ impl Reports {
         self.control.send(&ToPrimary::Failed { error: error.bounded(), reported })
     }
 
-    /// A rejection that ends nothing.
+    /// A rejection that does not end the process.
     pub fn rejected(&self, error: WorkerError, suppressed: u64) -> io::Result<()> {
         self.control.send(&ToPrimary::Rejected { error: error.bounded(), suppressed })
     }
 
-    /// A request took longer than the operator wants to wait without a word.
+    /// A request took longer than `logging.slowRequests`.
     pub fn slow(&self, slow: SlowRequest) -> io::Result<()> {
         self.control.send(&ToPrimary::Slow(slow))
     }
 
-    /// It leads no more.
+    /// This worker has resigned as leader.
     pub fn resigned(&self) -> io::Result<()> {
         self.control.send(&ToPrimary::Resigned)
     }

@@ -1,4 +1,4 @@
-//! A process without a cluster: it counts into memory of its own as a worker does, in slot 0.
+//! A process without a cluster: it counts in its own memory, like a worker in slot 0.
 
 use std::io;
 use std::rc::Rc;
@@ -11,18 +11,18 @@ use crate::model::WorkerId;
 use crate::model::WorkerState;
 use crate::sys::uv::{Loop, Prepare};
 
-/// Its only worker's.
+/// The id of its only worker.
 const WORKER: WorkerId = WorkerId::new(0, 1);
 
 pub struct SingleProcess {
     pub memory: SharedMemory,
-    /// What is heard of V8 is forgotten with it.
+    /// Counting of V8's garbage collections ends when this is dropped.
     page: Rc<Page>,
     _heartbeat: Prepare,
 }
 
 impl SingleProcess {
-    /// Begins to count, and to look at how the loop of the calling thread turns.
+    /// Starts counting, and measuring the event loop of the calling thread.
     pub fn start(uv: Loop, now_ms: u64) -> io::Result<Self> {
         let (memory, _memfds) = SharedMemory::create(now_ms)?;
         memory.set(header::SLOTS, 1);
@@ -44,7 +44,7 @@ impl SingleProcess {
         Ok(Self { memory, page: counted, _heartbeat: beat })
     }
 
-    /// What its program counts in.
+    /// The cells in which its program counts.
     pub fn cells(&self) -> &Cells {
         self.page.cells()
     }
@@ -54,7 +54,7 @@ impl SingleProcess {
         self.memory.set(header::PORT, u64::from(port));
     }
 
-    /// A connection has come.
+    /// Counts a new connection.
     pub fn opened(&self) {
         self.page.add(page::ACCEPTED, 1);
     }

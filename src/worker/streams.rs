@@ -1,5 +1,5 @@
-//! A worker's output once its primary is gone. While that lives it reads the worker's pipes; afterwards nobody would, and a
-//! worker that drains must neither wait for ever nor lose its last words.
+//! A worker's output after the end of its primary. The primary reads the worker's pipes; after its end nothing does,
+//! and a draining worker must neither block forever nor lose its last output.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,10 +10,10 @@ use rustix::io::Errno;
 
 use crate::sys::orphan;
 
-/// The primary's own reader may be slow, or stopped.
+/// Timeout for the reader of the primary's output, which may be slow or stopped.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// The other end of an output of this process, and where the primary writes what it reads there.
+/// The read end of an output of this process, and the stream to which the primary writes it.
 struct Stream {
     unread: OwnedFd,
     own: OwnedFd,
@@ -23,10 +23,9 @@ pub struct Streams([Stream; 2]);
 
 impl Streams {
     /// Takes over, by `inherit`, the ends of this process's pipes that the primary reads (0 and 1) and the primary's own
-    /// streams (2 and 3); None: this process has the primary's streams anyway.
+    /// streams (2 and 3); None: this process writes to the primary's streams anyway.
     ///
-    /// # Errors
-    /// No descriptors are left, or they are not there.
+    /// # Errors No file descriptors are left, or the inherited ones are missing.
     pub fn inherit(captured: bool, inherit: impl Fn(i32) -> io::Result<OwnedFd>) -> io::Result<Option<Self>> {
         if !captured {
             return Ok(None);
@@ -39,8 +38,8 @@ impl Streams {
         Ok(Some(Self([stdout, stderr])))
     }
 
-    /// A primary that gave its shutdown notice reads no more, and neither does one that is gone. What it has not read is
-    /// written first, and everything from now on goes the same way.
+    /// Called when the primary has sent its shutdown notice or has ended, and so reads no more. Writes the unread
+    /// output first, then everything from now on goes directly to the primary's streams.
     pub fn fall_back(&self) {
         orphan::fall_back();
         self.0.iter().for_each(Stream::pass_on);
@@ -59,7 +58,7 @@ impl Stream {
                 Ok(0) | Err(Errno::AGAIN) => return,
                 Ok(read) if self.write(&chunk[..read]) => {}
                 Err(Errno::INTR) => {}
-                // Whoever read the primary's output is gone too.
+                // The reader of the primary's output has ended too.
                 Ok(_) | Err(_) => return,
             }
         }
@@ -76,7 +75,7 @@ impl Stream {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(_) => return false,
             }
-            // Into a pipe that has room for so much it goes without waiting.
+            // A pipe with room for this much does not block.
             match rustix::io::write(&self.own, &bytes[..bytes.len().min(4096)]) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(Errno::AGAIN | Errno::INTR) => {}

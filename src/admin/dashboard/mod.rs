@@ -1,5 +1,5 @@
-//! The dashboard: one page and what it is made of, out of the addon. The page asks this API alone, and the policy that
-//! goes with it lets it ask nobody else; nothing in it is inline.
+//! The dashboard: one page and its files, embedded in the addon. The page contacts only this API, which its
+//! Content-Security-Policy enforces; it has no inline scripts or styles.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
-/// A file of the dashboard: its path, its kind, and itself.
+/// A file of the dashboard: its path, its content type, and its content.
 type File = (&'static str, &'static str, &'static str);
 
 const FILES: [File; 16] = [
@@ -47,14 +47,14 @@ pub fn router() -> Router<Arc<Api>> {
     })
 }
 
-/// Is it a file of the page? They are the same for everybody and tell nothing of the cluster.
+/// Whether the path is a file of the page. These files contain no data of the cluster.
 pub fn is_part(path: &str) -> bool {
     FILES.iter().any(|(known, ..)| *known == path)
 }
 
 fn show(api: &Api, (_, kind, text): File) -> Response {
     if !api.dashboard {
-        let why = "monitoring.dashboard is false: this cluster shows no dashboard";
+        let why = "monitoring.dashboard is false: this cluster serves no dashboard";
         return refusal(StatusCode::NOT_FOUND, "NOT_FOUND", why);
     }
     let headers = [

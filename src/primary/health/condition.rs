@@ -1,4 +1,4 @@
-//! The cluster's health as it was published last: who is not well, and what that means.
+//! The cluster's health as last published: the unhealthy workers and the resulting status.
 
 use crate::event::{Event, Level};
 use crate::metrics::memory::SharedMemory;
@@ -12,12 +12,12 @@ pub struct ClusterCondition {
 }
 
 impl ClusterCondition {
-    /// Something that it depends on may be another now.
+    /// Something that it depends on may have changed.
     pub fn invalidate(&mut self) {
         self.is_stale = true;
     }
 
-    /// What is to be said of it, if it is another than it was.
+    /// The events of a change, if the health has changed.
     pub fn look(&mut self, memory: &SharedMemory) -> Vec<Event> {
         if !std::mem::take(&mut self.is_stale) {
             return Vec::new();
@@ -31,7 +31,7 @@ impl ClusterCondition {
         let was_critical = before.is_some_and(|before| before.status == ClusterStatus::Critical);
         if now.status == ClusterStatus::Critical && !was_critical {
             let Condition { well, all, .. } = now;
-            let message = format!("Less than half of the workers are well: {well} of {all}");
+            let message = format!("Fewer than half of the workers are healthy: {well} of {all}");
             events.push(Event::Alert { severity: Level::Error, message });
         }
         events.push(Event::HealthChanged { status: now.status, details: view::health(memory) });

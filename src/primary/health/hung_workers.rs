@@ -1,5 +1,5 @@
-//! Watching the workers' event loops: looks at them when the judge wants to (`supervisor::hang`), asks them, and
-//! tells what a hung one was doing before it is ended.
+//! Watches the workers' event loops: checks them when the checker is due (`supervisor::hang`), pings them, and reports
+//! the stack of a hung one before it is killed.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -16,25 +16,25 @@ use crate::process::doing::{self, Doing};
 use crate::supervisor::Fact;
 use crate::supervisor::hang::{CAPTURE, Checker, Order, place};
 
-/// One worker as it is watched.
+/// One watched worker.
 struct Watched {
     pid: u32,
     page: Page,
     /// From when it is ready, unless a debugger may stop it.
     checker: Option<Checker>,
     inspected: bool,
-    /// Why it cannot be asked for its stack.
+    /// Why its stack cannot be requested.
     lacks: Option<String>,
-    /// CPU that its main thread had used at the last look, where more is not known.
+    /// CPU ticks of its main thread at the last check, if nothing better is known.
     ticks: u64,
-    /// Until then its loop may stand still.
+    /// Until then its loop may be blocked.
     excused: Duration,
-    /// For how long it had been hung when its stack was asked for.
+    /// How long it had been hung when its stack was requested.
     hung: Duration,
 }
 
 impl Watched {
-    /// Is there something to do for the loop, or is the thread busy with something else?
+    /// Whether the loop has work, or its thread is busy otherwise.
     fn should_turn(&mut self, has_work: bool) -> bool {
         if has_work || self.page.float(page::REQUESTS) > self.page.float(page::RESPONSES) {
             return self.doing() != Some(Doing::Traced);
@@ -42,7 +42,7 @@ impl Watched {
         let before = self.ticks;
         match self.doing() {
             Some(Doing::Working | Doing::Stopped) => true,
-            // It was awake, and its loop did not turn.
+            // The thread was awake, and its loop did not run.
             Some(Doing::Unknown { ticks }) => ticks != before,
             Some(Doing::Waiting | Doing::Traced) | None => false,
         }
@@ -57,14 +57,14 @@ impl Watched {
     }
 }
 
-/// Every worker as it is watched.
+/// All watched workers.
 #[derive(Default)]
 pub struct HungWorkers {
-    /// None: nobody looks.
+    /// None: workers are not checked.
     timeout: Option<Duration>,
-    /// Of the primary: places in the log are relative to it.
+    /// The primary's folder, to which places in the log are relative.
     folder: String,
-    /// Where drover's own JavaScript lies.
+    /// The folder of drover's own JavaScript.
     own: String,
     workers: HashMap<WorkerId, Watched>,
 }
@@ -77,9 +77,9 @@ impl HungWorkers {
         Self { timeout, folder, own, workers: HashMap::new() }
     }
 
-    /// The worker's process is there.
+    /// Registers a worker whose process was spawned.
     pub fn register(&mut self, id: WorkerId, pid: u32, page: Page) {
-        let lacks = Some("it had not said that it can be asked for one".to_owned());
+        let lacks = Some("it had not reported that it supports stacks".to_owned());
         let (hung, excused) = (Duration::ZERO, Duration::ZERO);
         self.workers.insert(
             id,
@@ -87,7 +87,7 @@ impl HungWorkers {
         );
     }
 
-    /// The worker is ready: from now on its loop has to turn.
+    /// The worker is ready: from now on its loop is checked.
     pub fn begin(&mut self, id: WorkerId, now: Duration) {
         if let (Some(timeout), Some(worker)) = (self.timeout, self.workers.get_mut(&id))
             && worker.checker.is_none()
@@ -113,7 +113,7 @@ impl HungWorkers {
         }
     }
 
-    /// A debugger may stop this worker: it is judged no more.
+    /// A debugger may stop this worker: it is no longer checked.
     pub fn standby(&mut self, id: WorkerId) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.inspected = true;
@@ -121,14 +121,14 @@ impl HungWorkers {
         }
     }
 
-    /// Until then the worker does something that takes its loop a while, as it was asked to.
+    /// Until then the worker may block its loop, because of a request of the primary.
     pub fn grace(&mut self, id: WorkerId, until: Duration) {
         if let Some(worker) = self.workers.get_mut(&id) {
             worker.excused = until;
         }
     }
 
-    /// When the next look is due.
+    /// When the next check is due.
     pub fn due(&self) -> Option<Duration> {
         self.workers.values().filter_map(|worker| worker.checker.as_ref()?.due()).min()
     }
@@ -151,7 +151,7 @@ impl HungWorkers {
         command
     }
 
-    /// Looks at the workers whose time it is. `has_work`: does work wait for the slot's worker?
+    /// Checks the workers that are due. `has_work`: whether the slot's worker has unread work.
     pub fn look(&mut self, has_work: impl Fn(u16) -> bool, moment: Moment) -> Effects {
         let mut effects = Effects::new();
         for id in self.near(moment.now) {
@@ -183,23 +183,23 @@ impl HungWorkers {
         }
     }
 
-    /// The worker cannot be asked what it is doing.
+    /// The worker's stack cannot be requested.
     pub fn no_stack(&mut self, id: WorkerId, why: &str, moment: Moment) -> Effects {
         self.settle(id, Err(why), moment).unwrap_or_default()
     }
 
-    /// The worker told what it is doing.
+    /// The worker has sent its stack.
     pub fn stack_came(&mut self, id: WorkerId, text: Option<&str>, moment: Moment) -> Effects {
         let stack = text.filter(|text| !text.is_empty()).ok_or("the worker could not take one");
         self.settle(id, stack, moment).unwrap_or_else(|| {
-            // Somebody else sent the signal, or the stack comes too late.
+            // The signal was sent by hand, or the stack arrives too late.
             let text = format!("Worker {id} runs\n{}", stack.unwrap_or_else(|why| why));
             let subject = Subject::WorkerStack { worker: id.to_string() };
             vec![Effect::Emit(Event::about(Component::Health, Level::Debug, text).with(subject))]
         })
     }
 
-    /// None: the stack had not been asked for.
+    /// None: the stack had not been requested.
     fn settle(&mut self, id: WorkerId, stack: Result<&str, &str>, moment: Moment) -> Option<Effects> {
         let checker = self.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
         let was_asked = checker.and_then(Checker::stack_received) == Some(Order::End);

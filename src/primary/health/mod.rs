@@ -1,5 +1,5 @@
-//! Asking the workers whether they are well, comparing what they answer, and what follows from it. `crate::health` judges;
-//! this keeps what is known of each worker, publishes it where every process reads it, and says what is to be done.
+//! Health checks of the workers, comparison of their responses, and the consequences. `crate::health` decides; this
+//! module keeps the state of each worker, publishes it to every process, and returns effects.
 
 mod condition;
 mod hung_workers;
@@ -28,14 +28,14 @@ pub use condition::ClusterCondition;
 pub use hung_workers::HungWorkers;
 pub use unresponsive::Unresponsive;
 
-/// Between two looks at what the workers answer.
+/// Interval between two comparisons of the workers' responses.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// What is known of a worker that has its slot.
+/// The health state of a worker that has its slot.
 struct HealthState {
     checker: Option<Checker>,
     check: Option<UnderWay>,
-    /// Others get its new connections.
+    /// It gets no new connections.
     is_excluded: bool,
     reason: Option<String>,
     metrics: Option<Value>,
@@ -43,14 +43,14 @@ struct HealthState {
     checked: u64,
 }
 
-/// A check of which not everything is known yet.
+/// A check whose result is not complete yet.
 struct UnderWay {
     number: u32,
-    /// In which the worker's server is asked, if it is.
+    /// The protocol of the probe, if the worker's server is probed.
     protocol: Option<Protocol>,
     /// The worker itself has answered.
     answered: bool,
-    /// What its server answered: why that will not do.
+    /// The result of the probe; the error says why it failed.
     probed: Option<Result<(), String>>,
 }
 
@@ -62,7 +62,7 @@ pub struct Health {
     memory: SharedMemory,
     next_look: Duration,
     states: HashMap<WorkerId, HealthState>,
-    /// What workers' first HTTP servers speak.
+    /// The protocol of each worker's first HTTP server.
     protocols: HashMap<WorkerId, Protocol>,
 }
 
@@ -88,7 +88,7 @@ impl Health {
     /// When the next look is due.
     pub fn due(&self) -> Option<Duration> {
         let checks = self.states.values().filter_map(|state| Some(state.checker.as_ref()?.due()));
-        // One that is left alone may be out still, and is to come back.
+        // The only remaining worker may still be excluded, and has to be included again.
         let is_out = |breaker: &Breaker| self.states.len() > 1 || !breaker.open().is_empty();
         let look = self.breaker.as_ref().is_some_and(is_out).then_some(self.next_look);
         checks.chain(look).min()
@@ -101,7 +101,7 @@ impl Health {
         }
     }
 
-    /// The worker leaves: nobody asks it any more.
+    /// The worker drains: it is no longer checked.
     pub fn deregister(&mut self, worker: WorkerId) {
         self.states.remove(&worker);
     }
@@ -114,12 +114,12 @@ impl Health {
         }
     }
 
-    /// Circuits of workers that are not closed, and when that changes on the loop's clock.
+    /// Workers whose circuit is not closed, with the time of the next change on the loop's clock.
     pub fn circuits(&self) -> Vec<(WorkerId, State)> {
         self.breaker.as_ref().map_or(Vec::new(), Breaker::open)
     }
 
-    /// Is the worker left out because of what it answers?
+    /// Whether the worker is ejected because of its responses.
     fn is_ejected(&self, worker: WorkerId) -> bool {
         let state = self.breaker.as_ref().map(|breaker| breaker.state(worker));
         matches!(state, Some(State::Open { .. }))
@@ -136,7 +136,7 @@ impl Health {
         }
     }
 
-    /// A worker has its slot: from now on it is asked.
+    /// A worker has its slot: from now on it is checked.
     pub fn begin(&mut self, worker: WorkerId, now: Duration) {
         let state = HealthState {
             checker: self.checks.as_ref().map(|checks| Checker::new(&checks.policy, now)),
@@ -176,7 +176,7 @@ impl Health {
         Some(Effect::Check { worker, number, protocol })
     }
 
-    /// There is only the event loop to ask in this check: no connection to the worker's server could be made.
+    /// This check covers only the event loop: no connection to the worker's server could be opened.
     pub fn not_probed(&mut self, worker: WorkerId, number: u32) {
         let check = self.states.get_mut(&worker).and_then(|state| state.check.as_mut());
         if let Some(check) = check.filter(|check| check.number == number) {
@@ -184,7 +184,7 @@ impl Health {
         }
     }
 
-    /// How the workers' servers are asked: the path, and the time they have.
+    /// The path and the timeout of the probes of workers' servers.
     pub fn probe(&self) -> Option<(&str, Duration)> {
         self.checks.as_ref().map(|checks| (checks.path.as_str(), checks.policy.timeout))
     }
@@ -196,11 +196,11 @@ impl Health {
             Some(UnderWay { answered: true, .. }) => format!("GET {}", checks.path),
             _ => "its event loop, or its customCheck".to_owned(),
         };
-        let reason = format!("{who} gave no answer in {} ms", checks.policy.timeout.as_millis());
+        let reason = format!("{who} did not respond within {} ms", checks.policy.timeout.as_millis());
         self.judge(worker, number, Some(reason), moment)
     }
 
-    /// The worker's server has answered, or not.
+    /// Handles the result of the probe of the worker's server.
     pub fn probed(
         &mut self,
         worker: WorkerId,
@@ -241,8 +241,8 @@ impl Health {
         }
     }
 
-    /// Judges once everything is known. What the worker said last is known when it has answered: whether it still had
-    /// the server that was asked.
+    /// Decides once the check is complete. When the worker has answered, it is known whether it still had the server
+    /// that was probed.
     fn learned(
         &mut self,
         worker: WorkerId,
@@ -291,7 +291,7 @@ impl Health {
         effects
     }
 
-    /// After anything that was learned of a worker: may it have new connections? Is the cluster well?
+    /// Decides after each change whether the worker gets new connections, and whether the cluster's health changes.
     fn consider(&mut self, worker: WorkerId) -> Effects {
         let is_well = self.status(worker).is_good();
         self.publish(worker);
@@ -302,13 +302,13 @@ impl Health {
         change.into_iter().chain([Effect::HealthChanged]).collect()
     }
 
-    /// Writes what is known of a worker where every process reads it.
+    /// Writes a worker's state to shared memory.
     fn publish(&self, worker: WorkerId) {
         let status = self.status(worker);
         let Some(state) = self.states.get(&worker) else { return };
         let failures = state.checker.as_ref().map_or(0, Checker::failures);
         let note = json!({ "reason": state.reason, "metrics": state.metrics }).to_string();
-        // What it is made of is bounded where it comes from.
+        // The length of its parts is limited at their source.
         let fits = self.memory.write(Text::Note(worker.slot), note.as_bytes());
         debug_assert!(fits);
         let set = |cell, value| self.memory.set_row(worker.slot, cell, value);
@@ -318,7 +318,7 @@ impl Health {
         set(row::CHECKED_GENERATION, u64::from(worker.generation));
     }
 
-    /// Compares what the workers answer.
+    /// Compares the workers' responses.
     fn look_at_answers(&mut self, now: Duration) -> Effects {
         let samples: Vec<Sample> = self.states.keys().map(|worker| self.sample(*worker)).collect();
         let Some(breaker) = &mut self.breaker else { return Effects::new() };

@@ -1,10 +1,10 @@
-//! Workers to which nothing new is given because their event loops do not turn although work waits for them. On a busy
-//! machine that is daily business: the operator reads of it when it lasts. PURE.
+//! Workers that get no new connections because they have unread work and their event loops do not run. On a busy
+//! machine this happens often, so it is logged only if it lasts. PURE.
 
 use std::collections::HashMap;
 use std::time::Duration;
 
-/// Work is given to others after 50 ms.
+/// Connections are given to other workers after 50 ms already.
 const WORTH_SAYING: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
@@ -20,7 +20,7 @@ struct State {
 pub struct Unresponsive(HashMap<u16, State>);
 
 impl Unresponsive {
-    /// Work waits for the slot's worker, and its event loop does not turn.
+    /// The slot's worker has unread work, and its event loop does not run.
     pub fn begin(&mut self, slot: u16, now: Duration) {
         let state = self.0.entry(slot).or_default();
         (state.is_unresponsive, state.due) = (true, Some(now + WORTH_SAYING));
@@ -30,7 +30,7 @@ impl Unresponsive {
         self.0.get(&slot).is_some_and(|state| state.is_unresponsive)
     }
 
-    /// The slot's worker is not unresponsive (any more); was it reported to be?
+    /// The slot's worker is not unresponsive (any more); returns whether it had been reported.
     pub fn end(&mut self, slot: u16) -> bool {
         self.0.remove(&slot).is_some_and(|state| state.is_reported)
     }

@@ -1,5 +1,5 @@
-//! One worker as the loop sees it: its control channel and its end. A task of its own carries bytes; it
-//! decides nothing and ends with the process.
+//! The loop's view of one worker: its control channel and its exit. A separate task transfers the bytes; it makes no
+//! decisions and ends with the process.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +27,7 @@ enum Outgoing {
         answers: u32,
         descriptor: Option<OwnedFd>,
     },
-    /// Of another worker's program, with its envelope.
+    /// A message of another worker's program, with its envelope.
     Message {
         id: u32,
         answers: u32,
@@ -51,14 +51,14 @@ pub struct Ends {
     pub receiver: Receiver,
 }
 
-/// A worker that closed its channel and does not end has so long.
+/// How long a worker that has closed its channel may take to exit.
 const EOF_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl ControlChannel {
     /// Starts the task. `inputs` gets the worker's messages, and its exit last.
     ///
     /// # Errors
-    /// The channel or the process cannot be watched; the process is gone then.
+    /// The channel or the process cannot be watched; then the process has been killed.
     pub fn start(
         worker: WorkerId,
         pid: u32,
@@ -87,13 +87,13 @@ impl ControlChannel {
         Ok(Self { outgoing, pid, pidfd, waiting })
     }
 
-    /// `answers`: the id of the worker's question.
+    /// `answers`: the id of the worker's request.
     pub fn answer(&self, message: ToWorker, answers: u32, descriptor: Option<OwnedFd>) {
         // The task ends with the worker; a dead worker needs no message.
         let _ = self.outgoing.send(Outgoing::Control { message, answers, descriptor });
     }
 
-    /// A message of `from`'s, another worker.
+    /// Sends a message of another worker, `from`.
     pub fn carry(&self, message: Message, from: Peer) {
         let (id, answers) = (message.id, message.answers);
         let payload = message.into_payload(from);
@@ -101,18 +101,18 @@ impl ControlChannel {
         let _ = self.outgoing.send(Outgoing::Message { id, answers, payload });
     }
 
-    /// Bytes of messages that wait.
+    /// Bytes of queued messages.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Asks the worker what its JavaScript is doing; it answers on its channel. Only for one that has said that
-    /// it can be asked: the signal would end any other.
+    /// Requests the worker's JavaScript stack, which it sends on its channel. Only for a worker that has reported
+    /// support: the signal would kill any other.
     pub fn ask_for_stack(&self) -> io::Result<()> {
         stack::ask(self.pidfd.as_fd())
     }
 
-    /// SIGTERM; `forced`: SIGKILL, for what it has started too.
+    /// SIGTERM; `forced`: SIGKILL, also for the processes of its group.
     pub fn end(&self, forced: bool) {
         if forced {
             exit::kill_with_children(self.pidfd.as_fd(), self.pid);
@@ -131,7 +131,7 @@ struct Task {
     open: bool,
     inputs: UnboundedSender<Input>,
     waiting: Arc<AtomicUsize>,
-    /// Of them, those in the sender's queue.
+    /// Those of them in the sender's queue.
     queued: usize,
 }
 
@@ -141,7 +141,7 @@ impl Task {
         loop {
             let wants_write = self.open && !self.sender.is_empty();
             tokio::select! {
-                // In this order: a message that a worker sent before its end is told before its end.
+                // In this order: messages that a worker sent before its exit are handled before the exit.
                 biased;
                 ready = self.socket.readable(), if self.open => {
                     match ready {
@@ -170,7 +170,7 @@ impl Task {
                     if let Some(exit) = exit::reap(self.pidfd.get_ref().0.as_fd()) {
                         self.read();
                         let worker = self.worker;
-                        // The loop ends last; if it has, nobody needs to know.
+                        // The loop ends last; if it has ended, the input is not needed.
                         let _ = self.inputs.send(Input::Exited { worker, exit });
                         return;
                     }
@@ -206,10 +206,10 @@ impl Task {
         match self.sender.flush(self.socket.get_ref().as_fd()) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            // The worker is gone or going; its exit says the rest.
+            // The worker has ended or is ending; its exit follows.
             Err(_) => self.open = false,
         }
-        // Frames of a message add a little to what is queued.
+        // Frame headers add a little to the queued bytes.
         let left = self.sender.queued().min(self.queued);
         self.waiting.fetch_sub(self.queued - left, Ordering::Relaxed);
         self.queued = left;
@@ -226,7 +226,7 @@ impl Task {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // Reset: the worker died with our words unread.
+                // Reset: the worker died with unread messages.
                 Err(_) => self.open = false,
             }
         }
@@ -235,14 +235,14 @@ impl Task {
     fn deliver(&mut self) -> io::Result<()> {
         while let Some((frame, _)) = self.receiver.next_frame()? {
             let worker = self.worker;
-            // The loop ends last; if it has, nobody needs to know.
+            // The loop ends last; if it has ended, the input is not needed.
             let _ = match frame.header.kind {
                 Kind::Control => {
                     let message: ToPrimary = decode(&frame.payload).map_err(io::Error::other)?;
                     self.inputs.send(Input::Message { worker, id: frame.header.id, message })
                 }
                 Kind::Message => self.inputs.send(Input::Wrote { worker, frame }),
-                Kind::Keys => return Err(io::Error::other("a worker has no keys to give")),
+                Kind::Keys => return Err(io::Error::other("a worker must not send keys")),
             };
         }
         Ok(())

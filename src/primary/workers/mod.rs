@@ -1,5 +1,5 @@
-//! The workers that live now: making one, speaking with it, ending it. A start waits for the program's environment
-//! (`pending_starts`); the program's thread takes a worker's channel over (`pending_channels`).
+//! The current workers: spawning them, communicating with them, ending them. A start waits for the program's
+//! environment (`pending_starts`); the program's thread takes over a worker's program channel (`pending_channels`).
 
 mod control_channel;
 mod pending_channels;
@@ -35,16 +35,16 @@ use ticket_rotation::Tickets;
 pub use pending_channels::{PendingChannel, PendingChannels};
 pub use pending_starts::Start;
 
-/// The primary's ends of a worker that is being made.
+/// The primary's channel ends of a worker that is being spawned.
 struct Spawning {
     control: Ends,
-    /// What it writes: the ends that are read, standard output's first.
+    /// The read ends of its standard output and standard error.
     output: Option<(OwnedFd, OwnedFd)>,
-    /// What begins the report of an uncaught error there.
+    /// Marks the report of an uncaught error in its output.
     report_mark: String,
 }
 
-/// What every worker gets or is registered with.
+/// Shared by all workers.
 pub struct Shared {
     pub memory: SharedMemory,
     pub memfds: Memfds,
@@ -52,7 +52,7 @@ pub struct Shared {
     pub log: Arc<Log>,
     /// Gets the workers' program channels.
     pub pending_channels: PendingChannels,
-    /// Gets what happens to them.
+    /// Receives their inputs.
     pub inputs: UnboundedSender<Input>,
 }
 
@@ -63,7 +63,7 @@ pub struct Workers {
     starts: Starts,
     spawning: HashMap<WorkerId, Spawning>,
     controls: HashMap<WorkerId, ControlChannel>,
-    /// When each was started, milliseconds since 1970.
+    /// Start time of each, milliseconds since 1970.
     started: HashMap<WorkerId, u64>,
     /// The program's environment with which each was started.
     environments: HashMap<WorkerId, Arc<BTreeMap<String, String>>>,
@@ -92,12 +92,12 @@ impl Workers {
         })
     }
 
-    /// A worker is to be started, once the program's environment is known.
+    /// Starts a worker, once the program's environment is known.
     pub fn start(&mut self, worker: WorkerId, now: Duration) -> Start {
         self.starts.add(worker, now)
     }
 
-    /// The program's environment as it is now: who can be started with it.
+    /// Sets the program's current environment; returns the workers that can be started with it.
     pub fn set_environment(&mut self, env: BTreeMap<String, String>) -> Vec<WorkerId> {
         self.setup.launch.env = Arc::new(env);
         self.starts.answered()
@@ -108,27 +108,26 @@ impl Workers {
         self.starts.due().into_iter().chain([self.tickets.due()]).min()
     }
 
-    /// Who is to be started with the environment that is known: the program does not answer.
+    /// The workers to start with the last known environment, because the program does not respond.
     pub fn look(&mut self, now: Duration) -> Vec<WorkerId> {
         if self.starts.due().is_some_and(|due| due <= now) { self.starts.expire() } else { Vec::new() }
     }
 
-    /// Changes the keys of TLS tickets if it is time.
+    /// Changes the keys of TLS tickets if that is due.
     ///
-    /// # Errors
-    /// They stay as they are for a while.
+    /// # Errors The keys are unchanged, and the change is retried later.
     pub fn rotate_tickets(&mut self, now: Duration) -> io::Result<()> {
         if self.tickets.due() > now {
             return Ok(());
         }
-        // The loop would come back at once and without end if the time stayed due.
+        // Without a new due time the loop would retry endlessly.
         self.tickets.rotate(now).inspect_err(|_| self.tickets.put_off(now))
     }
 
-    /// Makes the channels of a worker, welcomes it, joins it to the dispatch and asks for its process.
+    /// Creates the channels of a worker, writes its hello, registers it with dispatch and requests its process.
     ///
     /// # Errors
-    /// No descriptors left; nothing was started.
+    /// No file descriptors left; nothing was started.
     pub fn spawn(&mut self, worker: WorkerId) -> Result<()> {
         self.kill_eldest(worker);
         let Self { setup, shared, tickets, .. } = self;
@@ -141,7 +140,7 @@ impl Workers {
         inherited.extend(shared.memfds.share().map_err(failed)?);
         let (output, streams) = if setup.captured {
             let Pipes { stdout, stderr } = Pipes::new().map_err(|error| not_started("pipe", &error))?;
-            // A worker that outlives its primary reads what that one has not, and writes where it wrote.
+            // A worker that outlives its primary reads its own pipes and writes to the primary's streams.
             let own = |stream: BorrowedFd<'_>| stream.try_clone_to_owned().map_err(failed);
             inherited.extend([copy(&stdout.0)?, copy(&stderr.0)?]);
             inherited.extend([own(io::stdout().as_fd())?, own(io::stderr().as_fd())?]);
@@ -164,7 +163,7 @@ impl Workers {
         }
         match control.sender.flush(control.socket.as_fd()) {
             Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(failed(error)),
-            // What did not fit goes on when the worker reads.
+            // The rest is written when the worker reads.
             Ok(()) | Err(_) => {}
         }
         let pending_channel = PendingChannel { socket: program, keys: keys.map(|keys| keys.program) };
@@ -174,20 +173,20 @@ impl Workers {
         self.spawning.insert(worker, Spawning { control, output, report_mark });
         self.environments.insert(worker, launch.env.clone());
         spawner::spawn(launch, worker.slot, Inherited { channels: inherited, streams }, move |result| {
-            // A loop that is gone needs no worker: its death signal reaches the child at once.
+            // If the loop has ended, the worker is not needed: the parent-death signal ends it.
             let _ = inputs.send(Input::Spawned { worker, result });
         });
         Ok(())
     }
 
-    /// Four workers of a slot at once: the eldest has had its time.
+    /// Kills the oldest of four workers of a slot.
     fn kill_eldest(&self, worker: WorkerId) {
         if let Some(generation) = worker.generation.checked_sub(PAGES_A_SLOT as u32) {
             self.end(WorkerId { generation, ..worker }, true);
         }
     }
 
-    /// The process exists, or will not: connects its channel to the loop, and its output to the log.
+    /// Handles the result of the spawn: connects the worker's channel to the loop, and its output to the log.
     ///
     /// # Errors
     /// There is no worker: why.
@@ -231,12 +230,12 @@ impl Workers {
         self.environments.get(&worker).map(Arc::as_ref)
     }
 
-    /// Can the worker be spoken with?
+    /// Whether the worker's channel is open.
     pub fn is_connected(&self, worker: WorkerId) -> bool {
         self.controls.contains_key(&worker)
     }
 
-    /// A worker that is gone needs no message.
+    /// Sends a message; ignored if the worker has ended.
     pub fn send(&self, worker: WorkerId, message: ToWorker) {
         self.answer(worker, message, 0, None);
     }
@@ -245,26 +244,26 @@ impl Workers {
         self.controls.values().for_each(|control| control.answer(message.clone(), 0, None));
     }
 
-    /// `question`: the id of what the worker asked; 0: it asked nothing. A worker that is gone needs no answer.
+    /// Sends a reply. `question`: the id of the worker's request; 0: there is none. Ignored if the worker has ended.
     pub fn answer(&self, worker: WorkerId, message: ToWorker, question: u32, descriptor: Option<OwnedFd>) {
         if let Some(control) = self.controls.get(&worker) {
             control.answer(message, question, descriptor);
         }
     }
 
-    /// A message of `from`'s, another worker.
+    /// Sends a message of another worker, `from`.
     pub fn carry(&self, worker: WorkerId, message: Message, from: Peer) {
         if let Some(control) = self.controls.get(&worker) {
             control.carry(message, from);
         }
     }
 
-    /// Bytes of messages that wait for the worker; None: it is gone.
+    /// Bytes of queued messages for the worker; None: it has ended.
     pub fn waiting(&self, worker: WorkerId) -> Option<usize> {
         self.controls.get(&worker).map(ControlChannel::waiting)
     }
 
-    /// Asks the worker what its JavaScript is doing; one that is gone is not asked.
+    /// Requests the worker's JavaScript stack; ignored if it has ended.
     ///
     /// # Errors
     /// The kernel's.
@@ -279,7 +278,7 @@ impl Workers {
         }
     }
 
-    /// The worker's process is gone.
+    /// Removes a worker whose process has ended.
     pub fn forget(&mut self, worker: WorkerId) {
         self.controls.remove(&worker);
         self.shared.pending_channels.take(worker);

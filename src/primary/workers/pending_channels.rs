@@ -1,5 +1,4 @@
-//! The primary's ends of the workers' program channels, from when they are made until the program's thread takes them
-//! over.
+//! The primary's ends of the workers' program channels, from their creation until the program's thread takes them over.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -8,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::ipc::crypto::Pair;
 use crate::model::WorkerId;
 
-/// One end, and its keys if the channel is sealed.
+/// One end, and its keys if the channel is encrypted.
 pub struct PendingChannel {
     pub socket: OwnedFd,
     pub keys: Option<Pair>,
@@ -22,7 +21,7 @@ impl PendingChannels {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, pending_channel);
     }
 
-    /// None when the worker has ended, or when it was taken already.
+    /// None if the worker has ended or the channel was taken already.
     pub fn take(&self, worker: WorkerId) -> Option<PendingChannel> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&worker)
     }

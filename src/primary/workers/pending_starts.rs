@@ -1,5 +1,5 @@
-//! Workers that are about to be started, while the program is asked for its environment. A program whose event loop is
-//! blocked does not answer: then the environment that is known holds, and nobody waits again until it has answered. PURE.
+//! Pending starts of workers, which wait for the program's environment. If the program's event loop is blocked, they
+//! use the last known environment, and later starts do not wait until the program has responded. PURE.
 
 use crate::model::WorkerId;
 use std::time::Duration;
@@ -21,21 +21,21 @@ pub struct Starts {
     asked: Asked,
 }
 
-/// What is to be done about a worker that is to be started.
+/// What to do for a pending start.
 #[derive(Debug, PartialEq)]
 pub enum Start {
     Now,
-    /// The program is to be asked.
+    /// Request the program's environment.
     Request,
     Wait,
 }
 
 impl Starts {
-    /// A worker is to be started.
+    /// Adds a pending start.
     pub fn add(&mut self, worker: WorkerId, now: Duration) -> Start {
         match self.asked {
             Asked::InVain => return Start::Now,
-            // What the program answers now it saw after this start was decided on.
+            // The program's pending response will be more recent than this start.
             Asked::Until(_) => self.waiting.push(worker),
             Asked::No => {
                 self.waiting.push(worker);
@@ -46,7 +46,7 @@ impl Starts {
         Start::Wait
     }
 
-    /// When the wait is over.
+    /// When the wait ends.
     pub fn due(&self) -> Option<Duration> {
         match self.asked {
             Asked::Until(due) => Some(due),
@@ -54,13 +54,13 @@ impl Starts {
         }
     }
 
-    /// The program has given its environment: who can be started now.
+    /// The program has sent its environment; returns the workers to start.
     pub fn answered(&mut self) -> Vec<WorkerId> {
         self.asked = Asked::No;
         std::mem::take(&mut self.waiting)
     }
 
-    /// The wait is over: who is to be started with what is known.
+    /// The wait has timed out; returns the workers to start with the last known environment.
     pub fn expire(&mut self) -> Vec<WorkerId> {
         self.asked = Asked::InVain;
         std::mem::take(&mut self.waiting)

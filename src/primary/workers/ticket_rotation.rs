@@ -1,5 +1,5 @@
-//! The keys of the cluster's TLS session tickets, which every worker maps: one of them resumes what another began. They are
-//! in no environment, no argument and no message: a worker gets the memory's descriptor beside its hello.
+//! The keys of the cluster's TLS session tickets, which every worker maps, so that a worker resumes sessions of other
+//! workers. They are in no environment, argument or message: a worker gets the memory's descriptor with its hello.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,22 +12,21 @@ use zeroize::Zeroizing;
 use crate::ipc::ticket_keys::{CELLS, EPOCH, FIRST_EPOCH, KEY_BYTES, end_of, epoch_at, key_of, missing};
 use crate::sys::memory::{self, Mapping};
 
-/// After a change that failed.
+/// Delay after a failed change.
 const RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 pub struct Tickets {
     memory: Mapping,
     memfd: OwnedFd,
     epoch: u32,
-    /// Of the loop's clock: when the first keys were made.
+    /// When the first keys were generated, on the loop's clock.
     since: Duration,
-    /// A change failed: not before then once more.
+    /// After a failed change: the earliest time of the next attempt.
     not_before: Duration,
 }
 
 impl Tickets {
-    /// # Errors
-    /// The kernel gives no memory, none that it leaves out of core files, or no random bytes.
+    /// # Errors The kernel provides no memory, cannot exclude it from core files, or provides no random bytes.
     pub fn new(now: Duration) -> io::Result<Self> {
         let memfd = memory::create("drover-tickets", CELLS)?;
         let memory = Mapping::hidden(memfd.as_fd(), CELLS, true)?;
@@ -54,10 +53,9 @@ impl Tickets {
         self.not_before = now + RETRY_INTERVAL;
     }
 
-    /// Changes the keys if it is time.
+    /// Changes the keys if that is due.
     ///
-    /// # Errors
-    /// No random bytes: the keys stay.
+    /// # Errors No random bytes: the keys are unchanged.
     pub fn rotate(&mut self, now: Duration) -> io::Result<()> {
         let epoch = epoch_at(now.saturating_sub(self.since));
         for made in missing(self.epoch, epoch) {
@@ -85,7 +83,7 @@ impl Tickets {
 }
 
 impl Drop for Tickets {
-    /// Every worker is gone.
+    /// Wipes the keys when every worker has ended.
     fn drop(&mut self) {
         self.memory.cells().iter().for_each(|cell| cell.store(0, Ordering::SeqCst));
     }
