@@ -1,5 +1,5 @@
-//! The accept thread: one loop over one epoll set. Each round waits, routes what came, carries out commands, does what is
-//! due, and sends what was placed. It sleeps for as long as nothing is outstanding.
+//! The accept thread: one loop over one epoll set. Each round waits, routes connections, carries out commands, does
+//! what is due, and sends placed connections. It sleeps while nothing is outstanding.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::mpsc::Receiver;
@@ -15,18 +15,18 @@ use super::settings::Settings;
 use crate::event::Level;
 use crate::metrics::memory::SharedMemory;
 
-/// Between two looks at the workers while something is outstanding.
+/// Interval of the checks of workers while connections are outstanding.
 const WATCH_INTERVAL: Duration = Duration::from_millis(10);
-/// Between two looks while connections wait for a worker.
+/// Interval of the attempts to place waiting connections.
 const QUEUE_INTERVAL: Duration = Duration::from_millis(4);
-/// Between two looks at clients that read their refusals.
+/// Interval of the checks of refused connections.
 const REFUSAL_INTERVAL: Duration = Duration::from_millis(50);
 const WEIGHTS_INTERVAL: Duration = Duration::from_millis(100);
-/// A worker's own queue may hold connections for a moment after a group left direct mode.
+/// How long a worker's listener may still have queued connections after a group left direct mode.
 const WATCH_AFTER_DIRECT: Duration = Duration::from_secs(2);
-/// Between two looks at a listener that is too busy to be woken for.
+/// Polling interval of a listener that is too busy for wake-ups.
 const COALESCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 150_000 };
-/// How long the thread outlives the order to end, for clients that still read their refusal.
+/// How long the thread continues after the shutdown command, for clients that still read their refusal.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 const MAX_EVENTS: usize = 64;
 
@@ -38,7 +38,7 @@ pub struct AcceptLoop {
     watched: Duration,
     weighed: Duration,
     watch_until: Duration,
-    /// Shutdown was ordered; the thread ends by then.
+    /// Set by the shutdown command: when the thread ends.
     over_at: Option<Duration>,
 }
 
@@ -70,8 +70,8 @@ impl AcceptLoop {
         let (mut events, mut tokens) = (Vec::with_capacity(MAX_EVENTS), Vec::with_capacity(MAX_EVENTS));
         while !self.is_over() {
             if self.router.is_polling() {
-                // Thousands a second and no help from the kernel: a batch for each look costs less than a wake-up
-                // for each connection. Only as long as the rate lasts.
+                // Thousands of connections per second in push mode: polling for batches costs less than a wake-up per
+                // connection. Only while the rate lasts.
                 let _ = rustix::thread::nanosleep(&COALESCE);
             }
             if let Err(errno) = self.router.poller().wait(&mut events, self.timeout(), &mut tokens) {
@@ -79,7 +79,7 @@ impl AcceptLoop {
                 return self.router.report(Report::notice(Level::Error, text));
             }
             let now = self.clock.elapsed();
-            // Who waits longest goes first.
+            // The oldest connections go first.
             self.router.serve_queues(now);
             for token in tokens.drain(..) {
                 match token {
@@ -98,7 +98,7 @@ impl AcceptLoop {
         self.over_at.is_some_and(|at| !self.router.is_refusing() || self.clock.elapsed() >= at)
     }
 
-    /// How long the thread may sleep; None: until something happens.
+    /// How long the thread may sleep; None: until an event.
     fn timeout(&self) -> Option<Duration> {
         if self.router.is_polling() {
             return Some(Duration::ZERO);
@@ -134,10 +134,10 @@ impl AcceptLoop {
         let mut count = [0u8; 8];
         let _ = rustix::io::read(self.wake.as_fd(), &mut count);
         while let Ok(command) = self.commands.try_recv() {
-            // It may have come after the round began.
+            // The command may have arrived after the round began.
             let now = self.clock.elapsed();
             if matches!(command, Command::Shutdown) {
-                // The thread ends when the refused have read it.
+                // The thread ends when refused clients have read their response.
                 self.over_at.get_or_insert(now + LAST_WORDS);
             }
             self.router.carry_out(command, now);

@@ -1,4 +1,4 @@
-//! Addresses of sockets, as the kernel tells them and as programs write them.
+//! Socket addresses, as returned by the kernel and as written by programs.
 
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
@@ -26,12 +26,12 @@ fn interface(zone: &str) -> Result<u32, Errno> {
     name_to_index(&any, zone).map_err(|_| Errno::INVAL)
 }
 
-/// Where a socket is bound; None for unix sockets.
+/// The local address of a socket; None for unix sockets.
 pub fn local(socket: &OwnedFd) -> Option<SocketAddr> {
     getsockname(socket).ok().and_then(|address| SocketAddr::try_from(address).ok())
 }
 
-/// The client's address, as `accept` tells it; None on a unix socket.
+/// The client's address, as returned by `accept`; None on a unix socket.
 pub fn of_client(any: Option<SocketAddrAny>) -> Option<SocketAddr> {
     any.and_then(|address| SocketAddr::try_from(address).ok())
 }

@@ -1,4 +1,4 @@
-//! What the accept thread is told and what it tells, as data.
+//! Commands to the accept thread and its reports, as data.
 
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -11,22 +11,22 @@ use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::Page;
 use crate::model::WorkerId;
 
-/// A listener for a worker, or only the news that the address is bound.
+/// The result of `Listen`: a listener for a worker, or only the bound address.
 #[derive(Debug)]
 pub struct Listening {
     pub group: GroupId,
-    /// As the kernel has bound it; None for unix sockets.
+    /// The bound address; None for unix sockets.
     pub host: Option<String>,
     /// 0 for unix sockets.
     pub port: u16,
-    /// The slot's listener, when a slot asked.
+    /// The slot's listener, if a slot requested it.
     pub listener: Option<OwnedFd>,
-    /// It is the slot's own, to accept on. Otherwise it is a copy of the group's, and all connections come
+    /// The listener is the slot's own, to accept on. Otherwise it is a copy of the group's, and all connections arrive
     /// through the connection channel.
     pub own: bool,
 }
 
-/// The kernel refused; `host` is the address it refused.
+/// The kernel's error; `host` is the address.
 #[derive(Debug)]
 pub struct ListenFailure {
     pub errno: i32,
@@ -35,14 +35,14 @@ pub struct ListenFailure {
     pub holder: Holder,
 }
 
-/// Who has an address that is taken.
+/// The holder of an address that is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
-    /// Another program, or nobody: the kernel refused.
+    /// Another program, or none: it is the kernel's error.
     Other,
     /// Another server of this cluster.
     Ours,
-    /// As well, if that is still so in a moment; and if it is not, the address is none to take either.
+    /// Another server of this cluster, which may be about to close; then the address may be used.
     OursPerhaps,
 }
 
@@ -52,7 +52,7 @@ impl ListenFailure {
     }
 }
 
-/// Commands about a worker that is not there any more are stale.
+/// Commands about a worker that no longer exists are ignored.
 pub enum Command {
     /// Opens the address, or finds it open. `asker`: the worker; None for the primary itself.
     Listen {
@@ -61,22 +61,22 @@ pub enum Command {
         asker: Option<WorkerId>,
         reply: oneshot::Sender<Result<Listening, ListenFailure>>,
     },
-    /// A new worker, which gets nothing before it is promoted: the primary's end of its connection channel, a duplicate of the worker's own end (to
-    /// take back what it never read), and its numbers.
+    /// Registers a new worker, which gets no connections before it is promoted: the primary's end of its connection
+    /// channel, a duplicate of the worker's own end (for take-back), and its metric page.
     Join { worker: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page },
-    /// The next worker of the slot is ready, if it serves what its predecessor does: that is reported.
+    /// The next worker of the slot is ready, if it serves its predecessor's addresses: missing ones are reported.
     Succeed { worker: WorkerId },
     /// Every worker has started.
     Started,
-    /// The worker gets its slot's connections from now on, and whoever had them finishes what it has.
+    /// The worker gets its slot's connections from now on, and its predecessor drains.
     Promote { worker: WorkerId },
-    /// The worker's server behind the group takes connections. `plain_http`: drover may answer itself.
+    /// The worker's server in the group takes connections. `plain_http`: drover may send HTTP responses there.
     Serve { worker: WorkerId, group: GroupId, plain_http: bool },
-    /// So many connections of this group may be pushed to the worker in its life; None: any number.
+    /// Total number of connections of this group that may be pushed to the worker; None: any number.
     ConnectionLimit { worker: WorkerId, group: GroupId, upto: Option<u64> },
-    /// No more connections of this group for the worker; the answer says whether another serves there.
+    /// No more connections of this group for the worker; the reply says whether another worker serves there.
     Close { worker: WorkerId, group: GroupId, reply: oneshot::Sender<bool> },
-    /// Opens the datagram socket, or finds it open; the worker has it from then on.
+    /// Opens the datagram socket, or finds it open; the worker holds it from then on.
     Bind {
         datagram: Datagram,
         worker: WorkerId,
@@ -84,36 +84,36 @@ pub enum Command {
     },
     /// The worker has closed the datagram socket.
     Unbind { socket: SocketId, worker: WorkerId, reply: oneshot::Sender<()> },
-    /// The worker wants to hear a multicast group on the datagram socket. The answer says whether it is the first.
+    /// The worker joins a multicast group on the datagram socket. The reply says whether it is the first.
     Hear { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
-    /// It does no longer. The answer says whether nobody does.
+    /// The worker leaves the group. The reply says whether it was the last.
     Part { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
-    /// The kernel knows.
+    /// The group was left in the kernel.
     Left { socket: SocketId, membership: String, worker: WorkerId },
-    /// The worker is short of descriptors (or no longer).
+    /// The worker has fd pressure (or no longer).
     FdPressure { worker: WorkerId, fd_pressure: bool },
-    /// A debugger may stop the worker: it is not unresponsive then.
+    /// A debugger may stop the worker: then it does not count as unresponsive.
     Inspected { worker: WorkerId },
-    /// New connections go to others while there are any, and so do the worker's idle ones (or no longer).
+    /// Excludes the worker: new connections and its idle ones go to others while there are any. Or includes it again.
     Exclude { worker: WorkerId, exclude: bool },
-    /// The worker is about to leave: nothing more for it.
+    /// The worker drains: no more connections for it.
     Drain { worker: WorkerId },
-    /// The worker leaves by itself: nothing more for it, and another takes its place.
+    /// The worker drains on its own initiative: no more connections for it, and it is replaced.
     Leave { worker: WorkerId },
-    /// The worker is gone: take back what it had not taken, own its queues.
+    /// The worker has ended: take back unread connections, and accept from its queues.
     Dead { worker: WorkerId },
-    /// The primary's program closed this address: it ends when no worker serves it any more.
-    /// `gone` is dropped when every worker has closed its server there.
+    /// The primary's program closed this address: it closes when no worker serves it any more. `gone` is dropped when
+    /// every worker has closed its server there.
     Release { group: GroupId, gone: oneshot::Sender<()> },
-    /// The cluster stops: close every address. Workers keep what they have.
-    /// `gone` is dropped when every address has closed.
+    /// The cluster stops: close every address. Workers keep their connections. `gone` is dropped when every address has
+    /// closed.
     Retire { gone: oneshot::Sender<()> },
-    /// No worker will come any more: refuse what waits, close everything, end the thread.
+    /// No more workers will start: refuse waiting connections, close everything, end the thread.
     Shutdown,
 }
 
 impl Command {
-    /// Workers may serve other addresses than before, once it is carried out.
+    /// Whether the command may change which addresses workers serve.
     pub fn moves_shares(&self) -> bool {
         matches!(
             self,
@@ -127,7 +127,7 @@ impl Command {
     }
 }
 
-/// What the accept thread tells the primary's loop.
+/// A report of the accept thread to the primary's loop.
 #[derive(Debug)]
 pub enum Report {
     /// For the log.
@@ -145,16 +145,16 @@ pub enum Report {
         worker: WorkerId,
         lacks: Vec<String>,
     },
-    /// Nobody serves this address any more.
+    /// No worker serves this address any more.
     Lost {
         address: String,
     },
-    /// Somebody serves it again.
+    /// A worker serves it again.
     Regained {
         address: String,
         after: Duration,
     },
-    /// The worker is as fast as it will be, or there is nothing to be fast for.
+    /// The worker has warmed up, or there is no load.
     WarmedUp {
         worker: WorkerId,
     },

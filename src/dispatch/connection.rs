@@ -1,4 +1,4 @@
-//! A connection between its accept and its worker.
+//! A connection from its accept until it is sent to a worker.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use super::address;
 use crate::ipc::control::GroupId;
 use crate::ipc::fd_message::{FdHeader, IdleKeepAlive};
 
-/// What a connection's first bytes said about where it belongs.
+/// What a connection's first bytes say about its worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hint {
     /// The slot that a valid affinity cookie names.
@@ -22,22 +22,23 @@ pub struct Connection {
     pub fd: OwnedFd,
     pub group: GroupId,
     pub client: Option<SocketAddr>,
-    /// When it was accepted or came back, on the thread's clock.
+    /// When it was accepted or returned, on the thread's clock.
     pub since: Duration,
     pub hint: Hint,
-    /// It was in a unresponsive worker's channel once. It is not taken back a second time: when every worker is
-    /// slow, moving connections about only makes it worse.
+    /// It was taken back from an unresponsive worker once. It is not taken back again: when every worker is slow,
+    /// moving connections makes it worse.
     pub taken_back: bool,
-    /// It had a worker before and waits for its next request.
+    /// It had a worker before and is idle between two requests.
     pub keep_alive: Option<IdleKeepAlive>,
-    /// It speaks for many clients (a proxy's): its worker gives it back after each response, to be placed anew.
+    /// It carries requests of many clients (a proxy's connection): its worker returns it after each response, to be
+    /// placed again.
     pub per_request: bool,
-    /// The worker that gave it away: another is to have it.
+    /// The worker that handed it off: another one must get it.
     pub donor: Option<u16>,
 }
 
 impl Connection {
-    /// What its next owner is told of it at `now`: it has been silent since it came here.
+    /// The header for its next worker at `now`; it has been idle since it arrived here.
     pub fn header(&self, now: Duration) -> FdHeader {
         let waited = u32::try_from(now.saturating_sub(self.since).as_millis()).unwrap_or(u32::MAX);
         let keep_alive = self.keep_alive.map(|keep_alive| IdleKeepAlive {
@@ -66,7 +67,7 @@ impl Connection {
         }
     }
 
-    /// One that came out of a channel under this header.
+    /// A connection that was received with this header.
     pub fn received(fd: OwnedFd, header: &FdHeader, now: Duration) -> Self {
         let client = address::of_peer(&fd);
         Self {

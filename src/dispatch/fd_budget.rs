@@ -1,13 +1,12 @@
-//! How many descriptors the accept thread may use for what, as a function of the limit of open files, which
-//! the workers have inherited.
+//! The accept thread's budget of file descriptors, as a function of the limit of open files, which the workers inherit.
 
 use crate::ipc::fd_message;
 
-/// Listeners of slots in one process, whatever its limit: each costs the kernel memory, and a program that opens
+/// Maximum number of slots' listeners in one process, whatever its limit: each uses kernel memory, and a program with
 /// hundreds of addresses is busy on few of them.
 const MAX_MEMBERS: u64 = 2048;
 
-/// Connections that may be under way to one worker: one that has so many unread is behind anyway.
+/// Maximum number of unread connections of one worker: a worker with more is behind anyway.
 const MAX_UNDER_WAY: u64 = 128;
 
 #[derive(Clone, Copy, Debug)]
@@ -21,35 +20,36 @@ impl FdBudget {
         Self { limit }
     }
 
-    /// Connections under way to one worker. An unprivileged user may have no more than RLIMIT_NOFILE in flight
-    /// to all (unix(7)), and what a worker never read must find place here when it is taken back.
+    /// Maximum number of unread connections of one worker. An unprivileged user may have at most RLIMIT_NOFILE
+    /// descriptors in flight in total (unix(7)), and unread connections must fit into this process when they are taken
+    /// back.
     pub fn under_way(self) -> u64 {
         (self.limit / 8).clamp(1, MAX_UNDER_WAY)
     }
 
-    /// Connections in one message: no more than half of what a worker keeps in reserve, because it takes a
-    /// message whole and the kernel drops what does not fit.
+    /// Maximum number of connections in one message: half of a worker's reserve, because a message is read as a whole
+    /// and the kernel drops what does not fit.
     pub fn message(self) -> usize {
         usize::try_from(self.limit / 8).unwrap_or(fd_message::MAX).clamp(1, fd_message::MAX)
     }
 
-    /// How many listeners for slots a new address may have: all that are `wanted`, or none. `held`: those that other
-    /// addresses have; `open`: descriptors of all kinds that are taken. An eighth of the limit is for such listeners,
-    /// and only while half of it stays free.
+    /// How many slots' listeners a new address may have: all that are `wanted`, or none. `held`: those of other
+    /// addresses; `open`: all open descriptors. An eighth of the limit is available for such listeners, and only while
+    /// half of the limit is free.
     pub fn members(self, wanted: u16, held: u64, open: u64) -> u16 {
         let wants = u64::from(wanted);
         let fit = held + wants <= (self.limit / 8).min(MAX_MEMBERS) && open + wants < self.limit / 2;
         if fit { wanted } else { 0 }
     }
 
-    /// An accepted connection got this number, so that all below are taken. Must accepting rest, for the sake
-    /// of what may be taken back?
+    /// An accepted connection got this descriptor, so all lower numbers are in use. Returns whether accepting must
+    /// pause, to leave room for connections that may be taken back.
     pub fn is_near(self, fd: i32) -> bool {
         u64::try_from(fd).unwrap_or(0) + self.reserve() >= self.limit
     }
 
-    /// A datagram socket got this number. Is no more room left for such? As much again as the reserve is for
-    /// connections, so that sockets that a program opens never take their place.
+    /// A datagram socket got this descriptor. Returns whether there is no room for more. Twice the reserve is kept for
+    /// connections, so that a program's sockets never displace them.
     pub fn leaves_no_room(self, fd: i32) -> bool {
         u64::try_from(fd).unwrap_or(0) + 2 * self.reserve() >= self.limit
     }
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn listeners_of_slots_are_made_while_they_fit() {
-        // (limit, wanted, held, open) and how many there are.
+        // (limit, wanted, held, open) and the expected number.
         for (limit, wanted, held, open, members) in [
             (1024, 4, 0, 50, 4),
             (1024, 4, 124, 400, 4),

@@ -1,5 +1,5 @@
-//! The handle of the accept thread: each verb sends a command and wakes it. Dropping the handle ends and
-//! joins the thread.
+//! The handle of the accept thread: each method sends a command and wakes it. Dropping the handle ends and joins the
+//! thread.
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Sender, channel};
@@ -43,13 +43,13 @@ impl Dispatcher {
     }
 
     fn send(&self, command: Command) {
-        // A thread that has ended has said why; its workers get no more connections either way.
+        // A thread that has ended has reported why; workers get no more connections in any case.
         if self.commands.send(command).is_ok() {
             let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         }
     }
 
-    /// Sends a command that is answered.
+    /// Sends a command with a reply.
     fn ask<T>(&self, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> oneshot::Receiver<T> {
         let (reply, answer) = oneshot::channel();
         self.send(command(reply));
@@ -69,7 +69,7 @@ impl Dispatcher {
         self.send(Command::Join { worker, channel, far_end, page });
     }
 
-    /// The next worker of the slot is ready but for what its predecessor serves: `Report::Succession` tells.
+    /// The next worker of the slot is ready, if it serves its predecessor's addresses: `Report::Succession` follows.
     pub fn succeed(&self, worker: WorkerId) {
         self.send(Command::Succeed { worker });
     }
@@ -109,17 +109,17 @@ impl Dispatcher {
         self.ask(|reply| Command::Unbind { socket, worker, reply })
     }
 
-    /// Answers whether the worker is the first that hears the group on this socket.
+    /// Replies whether the worker is the first member of the group on this socket.
     pub fn hear(&self, worker: WorkerId, socket: SocketId, membership: String) -> oneshot::Receiver<bool> {
         self.ask(|reply| Command::Hear { socket, membership, worker, reply })
     }
 
-    /// The kernel knows that nobody hears the group any more.
+    /// The group was left in the kernel.
     pub fn left(&self, worker: WorkerId, socket: SocketId, membership: String) {
         self.send(Command::Left { socket, membership, worker });
     }
 
-    /// Answers whether no worker wants to hear the group any more.
+    /// Replies whether the worker was the last member of the group.
     pub fn part(&self, worker: WorkerId, socket: SocketId, membership: String) -> oneshot::Receiver<bool> {
         self.ask(|reply| Command::Part { socket, membership, worker, reply })
     }
@@ -140,12 +140,12 @@ impl Dispatcher {
         self.send(Command::Drain { worker });
     }
 
-    /// The receiver hears the end of the sender, and never a word.
+    /// Done when the sender is dropped; nothing is ever sent.
     pub fn release(&self, group: GroupId) -> oneshot::Receiver<()> {
         self.ask(|gone| Command::Release { group, gone })
     }
 
-    /// The receiver hears the end of the sender, and never a word: every address has closed.
+    /// Done when the sender is dropped, because every address has closed; nothing is ever sent.
     pub fn retire(&self) -> oneshot::Receiver<()> {
         let (gone, end) = oneshot::channel();
         self.send(Command::Retire { gone });
@@ -165,7 +165,7 @@ impl Drop for Dispatcher {
     fn drop(&mut self) {
         self.send(Command::Shutdown);
         if let Some(thread) = self.thread.take() {
-            // A panic there was printed by the thread itself.
+            // The thread itself has printed a panic.
             let _ = thread.join();
         }
     }

@@ -1,23 +1,23 @@
-//! The way of a connection: listener groups, the accept thread, sending accepted connections to workers and
-//! taking them back. One thread owns all of it; others send it `Command`s and read its `Report`s. It decides
-//! nothing about workers' lives (`supervisor`) and nothing about who is best (`balance`): it carries out.
+//! The path of a connection: listener groups, the accept thread, sending accepted connections to workers and taking
+//! them back. One thread owns all of it; others send it `Command`s and read its `Report`s. It makes no decisions about
+//! the lifecycle of workers (`supervisor`) or about the best worker (`balance`).
 //!
-//! Each part owns its state; what it wants done it returns, and `router` carries it to the next part. A part uses only
-//! those that stand above it here, which is the reading order too:
+//! Each part owns its state and returns the actions it wants, which `router` passes to other parts. A part uses only
+//! those above it in this table, which is also the reading order:
 //!
 //! | module | |
 //! | --- | --- |
-//! | `settings`, `command` | what the configuration says; what goes in and what is told |
-//! | `address`, `connection`, `fd_budget`, `poller` | a socket's address; a connection that drover owns; how many descriptors for what; what wakes the thread |
+//! | `settings`, `command` | the configuration; commands and reports |
+//! | `address`, `connection`, `fd_budget`, `poller` | a socket's address; a connection that drover owns; the fd budget; the epoll set |
 //! | `queue` | connections that wait for a worker |
-//! | `placement` | PURE: which worker gets a connection, when one is warm, who has more than its share |
-//! | `transfer` | sending, reading back and handing over connections on a worker's channel |
-//! | `workers` | who is there, with their channels |
-//! | `listeners` | addresses: opening, sharing, who accepts, the kernel's program, closing |
-//! | `first_bytes`, `refusal`, `datagrams` | connections that are looked at first; those that are turned away; sockets without connections |
-//! | `services` | PURE: who serves which address |
-//! | `router` | the way between the parts |
-//! | `accept_loop`, `handle` | the thread, and how others reach it |
+//! | `placement` | PURE: which worker gets a connection, warm-up, rebalancing |
+//! | `transfer` | sending, taking back and handing off connections on a worker's channel |
+//! | `workers` | the workers and their channels |
+//! | `listeners` | addresses: opening, sharing, accepting, the steering program, closing |
+//! | `first_bytes`, `refusal`, `datagrams` | connections whose first bytes are peeked at; refused connections; datagram sockets |
+//! | `services` | PURE: which worker serves which address |
+//! | `router` | the calls between the parts |
+//! | `accept_loop`, `handle` | the thread, and its handle |
 
 mod accept_loop;
 mod address;
@@ -42,7 +42,7 @@ pub use command::{Command, Holder, ListenFailure, Listening, Report};
 pub use first_bytes::{cookie_slot, cookie_value};
 pub use handle::Dispatcher;
 pub use settings::{Affinity, DispatchMode, Fallback, Settings};
-// Bytes from outside: for the fuzz targets alone.
+// Parsers of untrusted bytes, for the fuzz targets only.
 #[doc(hidden)]
 pub use first_bytes::{
     RequestHead, client as forwarded_client, cookie as request_cookie, read as read_first_bytes,

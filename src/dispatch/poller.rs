@@ -10,20 +10,20 @@ use rustix::io::Errno;
 use crate::ipc::control::GroupId;
 use crate::model::WorkerId;
 
-/// What an event is about; packed into the 64 bits that epoll keeps with a descriptor.
+/// The source of an event; packed into the 64 bits that epoll stores with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
-    /// Commands are waiting.
+    /// Commands are pending.
     Wake,
     /// The group's own listener (member 0) has connections.
     PrimaryListener(GroupId),
     /// A slot's listener that the primary accepts from has connections.
     Slot(GroupId, u16),
-    /// The worker gives connections away.
+    /// The worker hands off connections.
     Handoffs(WorkerId),
-    /// First bytes of a connection that is looked at before it is placed.
+    /// First bytes of a connection that is peeked at before it is placed.
     Peek(u32),
-    /// A connection that was answered by drover and is being drained.
+    /// A refused connection that is being drained.
     Refused(u32),
 }
 
@@ -61,10 +61,9 @@ impl Poller {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)? })
     }
 
-    /// Waits for as long as `timeout` says (None: until something happens) and replaces `tokens` by what happened.
+    /// Waits for at most `timeout` (None: until an event) and replaces `tokens` by the events.
     ///
-    /// # Errors
-    /// The set cannot be waited for.
+    /// # Errors The kernel's.
     pub fn wait(
         &self,
         events: &mut Vec<Event>,
@@ -89,7 +88,7 @@ impl Poller {
         self.add(wake, Token::Wake, EventFlags::IN)
     }
 
-    /// A listener that is in the set already stays there.
+    /// Adds a listener; a listener that is in the set already stays there.
     pub fn add_listener(&self, listener: &OwnedFd, group: GroupId, slot: Option<u16>) -> Result<(), Errno> {
         let token = slot.map_or(Token::PrimaryListener(group), |slot| Token::Slot(group, slot));
         match self.add(listener, token, EventFlags::IN) {
@@ -98,13 +97,13 @@ impl Poller {
         }
     }
 
-    /// Wakes once for each time that something comes: what cannot be read for want of descriptors must not wake
-    /// the thread again and again.
+    /// Edge-triggered: handoffs that cannot be read for lack of file descriptors must not wake the thread again and
+    /// again.
     pub fn add_handoffs(&self, channel: &OwnedFd, worker: WorkerId) -> Result<(), Errno> {
         self.add(channel, Token::Handoffs(worker), EventFlags::IN | EventFlags::ET)
     }
 
-    /// Edge-triggered, because half a header would otherwise wake the thread without end.
+    /// Edge-triggered, because half a header would otherwise wake the thread endlessly.
     pub fn add_peek(&self, connection: &OwnedFd, id: u32) -> Result<(), Errno> {
         self.add(connection, Token::Peek(id), EventFlags::IN | EventFlags::RDHUP | EventFlags::ET)
     }
@@ -114,7 +113,7 @@ impl Poller {
     }
 
     pub fn remove(&self, fd: &OwnedFd) {
-        // Not in the set: as good.
+        // It may not be in the set.
         let _ = epoll::delete(&self.epoll, fd);
     }
 

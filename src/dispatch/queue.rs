@@ -1,4 +1,4 @@
-//! Connections that wait because no worker may take them, by group and oldest first.
+//! Connections that wait because no worker can take them, by group and oldest first.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -9,13 +9,13 @@ use crate::ipc::control::GroupId;
 pub struct Queues {
     max: usize,
     timeout: Duration,
-    /// Only groups where something waits.
+    /// Only groups with waiting connections.
     by_group: BTreeMap<GroupId, VecDeque<Connection>>,
     len: usize,
 }
 
 impl Queues {
-    /// At most `max` wait, for `timeout` at most.
+    /// At most `max` connections wait, for at most `timeout`.
     pub fn new(max: usize, timeout: Duration) -> Self {
         Self { max, timeout, by_group: BTreeMap::new(), len: 0 }
     }
@@ -32,7 +32,7 @@ impl Queues {
         self.len >= self.max
     }
 
-    /// Who waits there goes first.
+    /// Whether connections of this group wait; they go first.
     pub fn is_waited_in(&self, group: GroupId) -> bool {
         self.by_group.contains_key(&group)
     }
@@ -41,9 +41,9 @@ impl Queues {
         self.by_group.keys().copied().collect()
     }
 
-    /// Puts a connection where its age says; gives it back when there is no room for it.
+    /// Inserts a connection by its age; returns it if there is no room.
     pub fn push(&mut self, connection: Connection) -> Result<(), Connection> {
-        // What a worker gave away asks for nothing yet: it is bounded by the descriptors alone.
+        // A handed-off connection has no request yet: only the number of file descriptors limits it.
         if connection.keep_alive.is_none() && self.is_full() {
             return Err(connection);
         }
@@ -58,7 +58,7 @@ impl Queues {
         self.by_group.get(&group).and_then(VecDeque::front)
     }
 
-    /// It has waited for too long.
+    /// Whether it has waited for too long.
     pub fn is_late(&self, connection: &Connection, now: Duration) -> bool {
         now.saturating_sub(connection.since) >= self.timeout
     }
@@ -73,14 +73,14 @@ impl Queues {
         first
     }
 
-    /// What waits in a group that is gone.
+    /// Takes the waiting connections of a group that was removed.
     pub fn take(&mut self, group: GroupId) -> VecDeque<Connection> {
         let waiting = self.by_group.remove(&group).unwrap_or_default();
         self.len -= waiting.len();
         waiting
     }
 
-    /// Everything that waits.
+    /// Takes all waiting connections.
     pub fn take_all(&mut self) -> Vec<Connection> {
         self.len = 0;
         std::mem::take(&mut self.by_group).into_values().flatten().collect()

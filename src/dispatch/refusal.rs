@@ -1,5 +1,5 @@
-//! Turning a connection away in a way that its client can read. Closing while request bytes lie unread would
-//! send a reset and the answer would be lost: so answer, shut the writing side, drain what comes, then close.
+//! Refusing a connection so that its client can read the response. Closing with unread request bytes would send a reset
+//! and the response would be lost: so respond, shut down the writing side, drain received bytes, then close.
 
 use std::collections::HashMap;
 use std::mem::MaybeUninit;
@@ -15,10 +15,10 @@ use super::poller::Poller;
 use super::settings::Fallback;
 use crate::event::{Level, Subject};
 
-/// Bytes that are read and thrown away from a client that was answered.
+/// Maximum number of bytes that are read and discarded from a refused client.
 const MAX_DRAINED: usize = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// Answered connections that may linger at once; beyond it they are closed at once.
+/// Maximum number of refused connections that are drained; further ones are closed at once.
 const MAX_LINGERING: usize = 1024;
 
 struct Lingering {
@@ -39,12 +39,12 @@ impl Refusals {
         Self { fallback, next: 0, open: HashMap::new(), logged: false }
     }
 
-    /// Nobody is being answered any more.
+    /// Whether no refused connection is left.
     pub fn is_empty(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// What is told when the first connection is refused.
+    /// The report of the first refusal.
     pub fn notice(&mut self) -> Option<Report> {
         let text = "Connections are being refused: no worker could take them in time. The count is in \
                     the cluster's statistics.";
@@ -52,7 +52,7 @@ impl Refusals {
         first.then(|| Report::named(Level::Warn, text, Subject::ConnectionsRefused))
     }
 
-    /// Turns the connection away: 503 where a plain HTTP server stands, a close elsewhere.
+    /// Refuses the connection: 503 on a plain HTTP server, a close otherwise.
     pub fn answer(&mut self, connection: Connection, plain_http: bool, poller: &Poller) {
         if !plain_http || self.open.len() >= MAX_LINGERING {
             return;
@@ -69,7 +69,7 @@ impl Refusals {
         }
     }
 
-    /// Reads on; closes at the client's end or when it sends too much.
+    /// Drains the connection; closes it at the client's end or when it sends too much.
     pub fn drain(&mut self, id: u32) {
         let Some(lingering) = self.open.get_mut(&id) else { return };
         let mut bytes = [MaybeUninit::<u8>::uninit(); 16 * 1024];
@@ -93,7 +93,7 @@ impl Refusals {
     }
 }
 
-/// It was open for its next request alone, and may end at any time without a word.
+/// Whether it is an idle keep-alive connection, which may be closed at any time.
 pub fn may_close_silently(connection: &Connection) -> bool {
     let mut byte = [MaybeUninit::<u8>::uninit(); 1];
     connection.keep_alive.is_some()

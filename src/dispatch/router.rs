@@ -1,5 +1,5 @@
-//! The way of connections and commands between the parts of dispatch. Each part owns its state and answers what is to be
-//! done; this carries it from one to the next, and decides nothing that one of them could.
+//! Passes connections and commands between the parts of dispatch. Each part owns its state and returns what to do; the
+//! router passes it on, and makes no decision that a part can make.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +28,8 @@ use crate::metrics::layout::{header, row};
 use crate::metrics::memory::SharedMemory;
 use crate::model::WorkerId;
 
-/// Accepted in one go from one listener, so that a flood on one address does not starve the others.
+/// Maximum number of connections accepted from one listener at a time, so that one busy address does not starve the
+/// others.
 const BATCH: u32 = 64;
 
 /// The parts of dispatch.
@@ -93,19 +94,19 @@ impl Router {
         reports.into_iter().for_each(|report| self.report(report));
     }
 
-    // What the loop asks.
+    // Queries of the loop.
 
-    /// A listener is too busy to be woken for.
+    /// Whether a listener is too busy for wake-ups.
     pub fn is_polling(&self) -> bool {
         self.listeners.is_busy()
     }
 
-    /// Kernel programs choose workers, by numbers that change.
+    /// Whether steering programs choose workers, by values that change.
     pub fn has_direct(&self) -> bool {
         self.listeners.has_direct()
     }
 
-    /// Connections wait for a worker, or for a descriptor.
+    /// Whether connections wait for a worker or for a file descriptor.
     pub fn is_waiting(&self) -> bool {
         !self.queues.is_empty()
             || self.listeners.is_resting()
@@ -113,12 +114,12 @@ impl Router {
             || self.workers.with_unread_handoffs().next().is_some()
     }
 
-    /// Workers change without waking the thread.
+    /// Whether workers may change without waking the thread.
     pub fn is_watching(&self) -> bool {
         self.workers.is_busy() || self.listeners.has_direct() || self.warm_up.has_cold()
     }
 
-    /// Clients read their refusals.
+    /// Whether refused connections are being drained.
     pub fn is_refusing(&self) -> bool {
         !self.refusals.is_empty()
     }
@@ -137,9 +138,9 @@ impl Router {
         .min()
     }
 
-    // The way of a connection.
+    // The path of a connection.
 
-    /// Something can be read.
+    /// Handles an event.
     pub fn wake(&mut self, token: Token, now: Duration) {
         match token {
             Token::Wake => {}
@@ -183,7 +184,7 @@ impl Router {
         accepted
     }
 
-    /// A connection that no worker has seen: perhaps its first bytes must be read before it can be placed.
+    /// Places a new connection, or peeks at its first bytes before that.
     fn place(&mut self, connection: Connection, now: Duration) {
         if self.needs_first_bytes(connection.group) && !self.first_bytes.is_full() {
             let per_request = self.settings.is_trusted(connection.client);
@@ -203,7 +204,7 @@ impl Router {
         }
     }
 
-    /// Gives the connection to a worker, or lets it wait. Who waits already goes first.
+    /// Assigns the connection to a worker or queues it. Connections that wait already go first.
     fn route(&mut self, connection: Connection, now: Duration) {
         let waits = self.queues.is_waited_in(connection.group);
         let chosen = if waits { None } else { self.choose(&Asked::of(&connection), now) };
@@ -225,7 +226,7 @@ impl Router {
     }
 
     fn enqueue(&mut self, connection: Connection) {
-        // The address may have closed while the connection was on its way.
+        // The address may have closed while the connection was in transit.
         let refused = if self.listeners.has(connection.group) {
             self.queues.push(connection).err()
         } else {
@@ -234,7 +235,7 @@ impl Router {
         refused.into_iter().for_each(|connection| self.refuse(connection));
     }
 
-    /// No worker can take the connection.
+    /// Refuses a connection that no worker can take.
     fn refuse(&mut self, connection: Connection) {
         if refusal::may_close_silently(&connection) {
             return;
@@ -250,7 +251,7 @@ impl Router {
         self.memory.set(header::REFUSED, self.memory.get(header::REFUSED) + count);
     }
 
-    /// Gives waiting connections to workers that may have them now; refuses those that waited too long.
+    /// Assigns waiting connections to workers; refuses those that have waited too long.
     pub fn serve_queues(&mut self, now: Duration) {
         self.queues.groups().into_iter().for_each(|group| self.serve_queue(group, now));
     }
@@ -258,7 +259,8 @@ impl Router {
     fn serve_queue(&mut self, group: GroupId, now: Duration) {
         while let Some(first) = self.queues.first(group) {
             let late = self.queues.is_late(first, now);
-            // Whether a worker has room does not depend on the connection: if not for the first, then for none.
+            // Whether a worker has room does not depend on the connection: if there is none for the first, there is
+            // none for the others.
             let asked = Asked::of(first);
             let chosen = if late { None } else { self.choose(&asked, now) };
             if !late && chosen.is_none() {
@@ -272,19 +274,19 @@ impl Router {
         }
     }
 
-    /// Sends everything that was given to workers, and places again what a full channel did not take.
+    /// Sends all assigned connections, and places those again that did not fit into a full channel.
     pub fn flush(&mut self, now: Duration) {
         for _ in 0..3 {
             let back = self.workers.flush(now);
             if back.is_empty() {
                 return;
             }
-            // A full channel is left alone for a while, so that this ends with workers or in the queue.
+            // A full channel is not used for a while, so that this ends with another worker or in the queue.
             back.into_iter().for_each(|connection| self.route(connection, now));
         }
     }
 
-    /// What came back finds another worker. Its first bytes are still unread and may be looked at again.
+    /// Places connections that were taken back. Their first bytes are still unread and may be peeked at again.
     fn place_again(&mut self, taken: Taken, now: Duration) {
         if taken.lost > 0 {
             self.count_refused(taken.lost as u64);
@@ -295,7 +297,7 @@ impl Router {
         taken.connections.into_iter().for_each(|connection| self.place(connection, now));
     }
 
-    /// Reads what a worker hands over.
+    /// Receives a worker's handoffs.
     fn receive_handoffs(&mut self, worker: WorkerId, now: Duration) {
         let Some((stage, channel)) = self.workers.find_mut(worker) else { return };
         let handoffs = channel.receive_handoffs(now);
@@ -306,14 +308,14 @@ impl Router {
         let bound = self.settings.affinity != Affinity::None;
         for mut connection in handoffs {
             if self.needs_first_bytes(connection.group) && self.settings.is_trusted(connection.client) {
-                // Its next request may belong to another worker, and is waited for here.
+                // Its next request may belong to another worker, so the primary waits for it.
                 self.look_at_first_bytes(Connection { per_request: true, ..connection }, now);
                 continue;
             }
             if stage == Stage::Serving {
                 connection.donor = Some(slot);
             } else if bound {
-                // Its client belongs to the slot, and the slot has a new worker.
+                // Its client is bound to the slot, which has a new worker.
                 connection.hint = Hint { slot: Some(slot), ..connection.hint };
             }
             self.route(connection, now);
@@ -322,7 +324,7 @@ impl Router {
 
     // Time.
 
-    /// Observes the workers, and takes back what lies with those that are unresponsive.
+    /// Observes the workers, and takes connections back from unresponsive ones.
     pub fn watch(&mut self, now: Duration) {
         if self.settings.health_aware && !self.settings.inspected {
             self.observe_workers(now);
@@ -335,7 +337,7 @@ impl Router {
     }
 
     fn observe_workers(&mut self, now: Duration) {
-        // One that has connections under way need not be asked for its queues.
+        // The queues of a worker with unread connections do not have to be polled.
         let is_asked = |slot| {
             let channel = u16::try_from(slot).ok().and_then(|slot| self.workers.in_slot(slot));
             channel.is_some_and(|channel| channel.under_way() == 0)
@@ -345,7 +347,7 @@ impl Router {
         for HealthChange { worker, unresponsive, fd_pressure } in &changes {
             let (slot, generation) = (worker.slot, if *unresponsive { worker.generation } else { 0 });
             self.memory.set_row(slot, row::UNRESPONSIVE, u64::from(generation));
-            // One that is short of descriptors says so itself.
+            // A worker reports fd pressure itself.
             if !fd_pressure {
                 self.report(if *unresponsive {
                     Report::Unresponsive { slot }
@@ -386,7 +388,7 @@ impl Router {
         self.place_again(taken, now);
     }
 
-    /// Workers whose connections others may have, and that may have others'.
+    /// Workers that take part in rebalancing.
     fn rebalanced(&self) -> impl Iterator<Item = &WorkerChannel> {
         self.workers.serving().filter(|channel| {
             channel.is_well() && !channel.has_fd_pressure() && self.listeners.serves_http(channel.id().slot)
@@ -424,7 +426,7 @@ impl Router {
         self.report_all(reports);
     }
 
-    /// Says of each replacement what it lacks, where that has changed.
+    /// Reports the missing addresses of each replacement, if they have changed.
     pub fn review_successions(&mut self) {
         let Self { successions, workers, listeners, datagrams, .. } = self;
         let reports = successions.review(|succession: &Succession| {
@@ -447,7 +449,7 @@ impl Router {
         self.report_all(reports);
     }
 
-    // Who accepts.
+    // Accepting.
 
     fn states(&self, now: Duration) -> Vec<WorkerState> {
         self.workers.states(now)
@@ -484,7 +486,7 @@ impl Router {
         match command {
             Command::Listen { address, options, asker, reply } => {
                 let listening = self.listen(address, options, asker, now);
-                // Nobody waits any more when the asking worker died meanwhile.
+                // The receiver is gone if the worker died meanwhile.
                 let _ = reply.send(listening);
             }
             Command::Join { worker, channel, far_end, page } => {
@@ -525,7 +527,7 @@ impl Router {
             Command::Exclude { worker, exclude } => self.exclude(worker, exclude, now),
             Command::Drain { worker } => {
                 if let Some(channel) = self.workers.current_mut(worker) {
-                    // What it has not read yet it still reads, before it closes its servers.
+                    // It still reads the connections in its channel before it closes its servers.
                     channel.leave();
                     self.sync(now);
                 }
@@ -587,13 +589,13 @@ impl Router {
     fn join(&mut self, channel: WorkerChannel) {
         if let Err(errno) = self.poller.add_handoffs(channel.channel(), channel.id()) {
             let slot = channel.id().slot;
-            let text = format!("Connections of worker {slot} cannot be handed over: {errno}");
+            let text = format!("Connections of worker {slot} cannot be handed off: {errno}");
             self.report(Report::notice(Level::Warn, text));
         }
         self.workers.join(channel);
     }
 
-    /// The worker is ready but for what its predecessor serves and it does not: that is reported, and each change of it.
+    /// The worker is ready except for missing addresses of its predecessor: they are reported, and each change of them.
     fn succeed(&mut self, worker: WorkerId) {
         let old = self.workers.in_slot(worker.slot);
         let sockets = old.map(|old| old.first_sockets().clone()).unwrap_or_default();
@@ -602,8 +604,8 @@ impl Router {
         self.review_successions();
     }
 
-    /// A worker takes its slot over. Its servers stand ready behind the same listener; what its predecessor has
-    /// not read comes round again, and what it has read it finishes.
+    /// A worker takes over its slot. Its servers are ready on the same listener; connections that its predecessor has
+    /// not read are placed again, and those it has read it finishes.
     fn promote(&mut self, worker: WorkerId, now: Duration) {
         let predecessor = self.workers.in_slot(worker.slot).map(WorkerChannel::id);
         let Some(prepared) = self.workers.promote(worker, now) else { return };
@@ -635,7 +637,7 @@ impl Router {
     fn limit(&mut self, worker: WorkerId, group: GroupId, upto: Option<u64>, now: Duration) {
         let Some((_, channel)) = self.workers.find_mut(worker) else { return };
         if channel.limit(group, upto) {
-            // It accepts by itself no more, or again.
+            // Whether it accepts directly has changed.
             self.sync(now);
             self.consider_mode(group, 0, now);
         }
@@ -645,7 +647,7 @@ impl Router {
     fn set_fd_pressure(&mut self, worker: WorkerId, fd_pressure: bool, now: Duration) {
         let Some((_, channel)) = self.workers.find_mut(worker) else { return };
         channel.set_fd_pressure(fd_pressure);
-        // Others may have room for what it cannot take.
+        // Other workers may have room for connections that it cannot read.
         let unread = if fd_pressure { channel.take_all(now) } else { Taken::default() };
         self.sync(now);
         self.place_again(unread, now);
@@ -673,7 +675,7 @@ impl Router {
         now: Duration,
     ) -> Result<(SocketId, std::os::fd::OwnedFd), ListenFailure> {
         let Some((stage, channel)) = self.workers.find_mut(holder) else {
-            // It died while the address was waited for.
+            // The worker died while it waited for the address.
             return Err(datagrams::failure(wanted, Errno::CONNABORTED));
         };
         let (id, socket) = self.datagrams.bind(wanted, holder)?;
@@ -683,7 +685,7 @@ impl Router {
         Ok((id, socket))
     }
 
-    /// Order matters: no more sends, then what was never read comes back, then its queues are ours.
+    /// The order matters: stop sending, then take back unread connections, then accept from its queues.
     fn on_exit(&mut self, worker: WorkerId, now: Duration) {
         let Some((stage, mut gone)) = self.workers.remove(worker) else { return };
         self.warm_up.gone(worker);
@@ -694,7 +696,7 @@ impl Router {
         let successor = match (stage, self.workers.in_slot(worker.slot)) {
             (Stage::Draining, Some(successor)) => Successor::Serves(successor.promoted()),
             (Stage::Draining, None) => Successor::Expected,
-            // One that was told to leave without a successor is not replaced.
+            // A worker that was told to drain without a successor is not replaced.
             (Stage::Serving, _) if !gone.is_leaving() => Successor::Expected,
             (Stage::Serving | Stage::Starting, _) => Successor::None,
         };
@@ -707,21 +709,21 @@ impl Router {
         left.into_iter().for_each(|group| self.begin_to_close(group, End::Unserved, now));
     }
 
-    // Addresses close.
+    // Closing addresses.
 
-    /// The slot's worker serves no more, and its replacement is expected.
+    /// The slot's worker no longer serves, and its replacement is expected.
     fn orphan(&mut self, slot: u16, now: Duration) {
         self.listeners.orphan(slot);
         self.close_released(now);
     }
 
-    /// An address that the primary's program closed ends with the last worker that serves it.
+    /// Closes addresses that the primary's program has closed and that no worker serves any more.
     fn close_released(&mut self, now: Duration) {
         let released = self.listeners.released();
         released.into_iter().for_each(|group| self.begin_to_close(group, End::Unserved, now));
     }
 
-    /// The worker closes its server. `reply` hears whether another serves there.
+    /// The worker closes its server. `reply` gets whether another worker serves there.
     fn close(&mut self, worker: WorkerId, group: GroupId, reply: oneshot::Sender<bool>, now: Duration) {
         let Some((stage, channel)) = self.workers.find_mut(worker) else {
             let _ = reply.send(self.listeners.is_served(group));
@@ -729,13 +731,13 @@ impl Router {
         };
         channel.has_answered(group);
         if self.listeners.keeper(group) == Some(worker) {
-            // What came until now is still its own.
+            // Connections until now still belong to it.
             return self.begin_to_close(group, End::Last(Last { worker, reply }), now);
         }
         self.listeners.end_keeping(group, worker);
         let is_awaited = self.workers.is_awaited(group);
         if stage == Stage::Serving && self.listeners.is_last(group, worker.slot, is_awaited) {
-            // Nobody serves the address any more: a client is refused by the kernel, as with one process.
+            // No worker serves the address any more: the kernel refuses clients, as with one process.
             self.listeners.reserve(group, worker.slot, now);
             return self.begin_to_close(group, End::Last(Last { worker, reply }), now);
         }
@@ -747,11 +749,11 @@ impl Router {
         let _ = reply.send(self.listeners.is_served(group));
     }
 
-    /// Others serve there, or will.
+    /// Closes a worker's server while others serve there or will.
     fn close_serving(&mut self, worker: WorkerId, group: GroupId, is_awaited: bool, now: Duration) {
         let Some(closed) = self.listeners.close_share(group, worker.slot, is_awaited) else { return };
         self.sync(now);
-        // What lies in its channel for this server would find it closed; the rest comes round again.
+        // Unread connections in its channel for this server would find it closed; they are placed again.
         self.take_back_for(worker, group, now);
         if closed == Closed::Abandoned {
             self.listeners.reserve(group, worker.slot, now);
@@ -761,16 +763,17 @@ impl Router {
         self.serve_queues(now);
     }
 
-    /// The slot's share is another's; only what lies in the worker's own channel would find this server closed.
+    /// Closes a server of a worker that does not have the slot: only unread connections in its own channel would find
+    /// the server closed.
     fn close_prepared(&mut self, worker: WorkerId, group: GroupId, now: Duration) {
         self.take_back_for(worker, group, now);
-        // Where nobody else has a server, none will come.
+        // If no other worker has a server there, none is expected.
         if self.listeners.is_untouched(group) && !self.workers.is_awaited(group) {
             self.begin_to_close(group, End::Unserved, now);
         }
     }
 
-    /// Takes back what the worker has not read; its server in the group has closed.
+    /// Takes back unread connections; the worker's server in the group has closed.
     fn take_back_for(&mut self, worker: WorkerId, group: GroupId, now: Duration) {
         let Some((_, channel)) = self.workers.find_mut(worker) else { return };
         channel.unprepare(group);
@@ -779,8 +782,8 @@ impl Router {
         self.place_again(unread, now);
     }
 
-    /// The cluster stops: its addresses close. `gone` is dropped when they have, and when every connection that the
-    /// kernel had accepted is with a worker.
+    /// The cluster stops: its addresses close. `gone` is dropped when they have closed and every connection that the
+    /// kernel had accepted was sent to a worker.
     fn stop(&mut self, gone: oneshot::Sender<()>, now: Duration) {
         self.datagrams.clear();
         self.listeners.stop(gone, now);
@@ -795,7 +798,7 @@ impl Router {
 
     fn go_on_closing(&mut self, group: GroupId, now: Duration) {
         let Some(is_over) = self.listeners.close_look(group, now) else { return };
-        // What the kernel has queued is taken as far as it can be placed.
+        // Queued connections are accepted as far as they can be placed.
         for slot in self.listeners.emptied(group) {
             while !self.queues.is_full() && self.accept(group, slot, now) > 0 {}
         }
@@ -806,17 +809,17 @@ impl Router {
 
     fn close_now(&mut self, group: GroupId, now: Duration) {
         for slot in self.listeners.emptied(group) {
-            // A queue that something may still join is not emptied for ever.
+            // Limited, because connections may keep joining the queue.
             let most = self.settings.max_queue.max(MAX_QUEUED) / BATCH as usize + 1;
             let _ = (0..most).find(|_| self.accept(group, slot, now) < BATCH);
         }
         let Some(end) = self.listeners.end_of(group) else { return };
         if !matches!(end, End::Unserved) {
-            // Nobody looks at their first bytes any more.
+            // First bytes are no longer peeked at.
             let fresh = self.first_bytes.take_fresh(group, &self.poller);
             fresh.into_iter().for_each(|connection| self.route(connection, now));
         }
-        // What was placed is with its workers before they hear of the end.
+        // Placed connections are sent before the workers are notified of the end.
         self.flush(now);
         match end {
             End::Stop => {
@@ -830,19 +833,19 @@ impl Router {
                     channel.forget_limit(group);
                 }
                 self.shut(group);
-                // The worker reads what it was given before it closes.
+                // The worker reads its connections before it closes the server.
                 let _ = reply.send(false);
             }
         }
     }
 
-    /// Closes an address that nobody serves, for the workers that still hold a copy of a listener too.
+    /// Closes an address that no worker serves, even if workers still hold a copy of a listener.
     fn shut(&mut self, group: GroupId) {
         self.listeners.shut_down(group);
         self.forget(group);
     }
 
-    /// Forgets an address that nobody serves.
+    /// Removes an address that no worker serves.
     fn forget(&mut self, group: GroupId) {
         let peeked = self.first_bytes.take(group, &self.poller);
         let waiting = self.queues.take(group);
@@ -852,8 +855,8 @@ impl Router {
         self.outages.forget(group);
     }
 
-    /// Tells who waits for it that every address has closed, and that what was accepted there is with the workers.
-    /// What finds no worker in time is refused.
+    /// Notifies waiting callers that every address has closed and all accepted connections were sent. Connections that
+    /// found no worker in time are refused.
     pub fn report_stopped(&mut self, now: Duration) {
         if self.listeners.has_stopped(!self.queues.is_empty(), now) {
             self.queues.take_all().into_iter().for_each(|connection| self.refuse(connection));
@@ -861,19 +864,19 @@ impl Router {
         }
     }
 
-    /// Refuses what waits and closes everything.
+    /// Refuses waiting connections and closes everything.
     fn end(&mut self) {
         self.listeners.ids().into_iter().for_each(|group| self.forget(group));
         self.datagrams.clear();
     }
 
-    /// Publishes what the thread counts.
+    /// Publishes the thread's metrics.
     pub fn publish(&self) {
         self.memory.set(header::QUEUED, self.queues.len() as u64);
     }
 }
 
-/// What each worker that serves has got in its life.
+/// The total requests of each serving worker.
 fn requests(workers: &WorkerTable) -> impl Iterator<Item = (WorkerId, f64)> {
     workers.serving().map(|channel| (channel.id(), channel.requests()))
 }

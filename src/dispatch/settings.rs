@@ -1,4 +1,4 @@
-//! What the configuration says about dispatch, and what follows from it alone.
+//! The configuration of dispatch, and values derived from it.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,41 +12,41 @@ pub use crate::config::sections::balancing::DispatchMode;
 pub enum Affinity {
     None,
     Ip,
-    /// A signed cookie of that name names the slot.
+    /// A signed cookie of that name contains the slot.
     Cookie {
         name: String,
         key: Vec<u8>,
     },
 }
 
-/// What the configuration says about dispatch; fixed for a cluster's life in this version.
+/// The configuration of dispatch; fixed for a cluster's life in this version.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub strategy: Strategy,
     pub mode: DispatchMode,
     /// By slot; 1 beyond its end.
     pub weights: Vec<u32>,
-    /// Unresponsive workers get nothing new.
+    /// Unresponsive workers get no new connections.
     pub health_aware: bool,
-    /// Choose by live connection counts.
+    /// Choose by current connection counts.
     pub connection_tracking: bool,
     pub affinity: Affinity,
-    /// Proxies whose X-Forwarded-For or Forwarded is believed when hashing.
+    /// Proxies whose X-Forwarded-For or Forwarded header is used for hashing.
     pub trusted_proxies: Vec<Network>,
     /// Idle connections move from heavy workers to light ones.
     pub rebalance: bool,
     pub max_connections_per_worker: Option<u32>,
-    /// Connections that may wait while no worker may take one.
+    /// Connections that may wait while no worker can take one.
     pub max_queue: usize,
     pub queue_timeout: Duration,
-    /// The workers run under an inspector: one that stands at a breakpoint is not unresponsive.
+    /// The workers run under an inspector: a worker at a breakpoint does not count as unresponsive.
     pub inspected: bool,
-    /// Slots to make listeners for at the first listen.
+    /// Number of slots for which listeners are created at the first listen.
     pub slots: u16,
     pub fallback: Fallback,
 }
 
-/// drover's own answer when no worker can.
+/// drover's response when no worker can take a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fallback {
     pub status: u16,
@@ -57,7 +57,7 @@ pub struct Fallback {
 }
 
 impl Settings {
-    /// Stickiness by address overrules the strategy: both modes then hash the address.
+    /// Stickiness by address overrides the strategy: both modes then hash the address.
     pub fn effective_strategy(&self) -> Strategy {
         if self.affinity == Affinity::Ip { Strategy::IpHash } else { self.strategy }
     }
@@ -67,7 +67,8 @@ impl Settings {
         self.weights.get(usize::from(slot)).copied().unwrap_or(1)
     }
 
-    /// An option keeps every listener in push mode: it asks for it, or only the accept thread can honour it.
+    /// Whether an option keeps every listener in push mode: `dispatch: 'push'`, or an option that only the accept
+    /// thread can honour.
     pub fn holds_push(&self) -> bool {
         self.mode == DispatchMode::Push
             || self.max_connections_per_worker.is_some()
@@ -75,19 +76,19 @@ impl Settings {
             || !self.trusted_proxies.is_empty()
     }
 
-    /// Whether the worker of a plain HTTP connection depends on what its requests say.
+    /// Whether the worker of a plain HTTP connection depends on its requests.
     pub fn needs_first_bytes(&self) -> bool {
         let by_cookie = matches!(self.affinity, Affinity::Cookie { .. });
         let by_forwarded = self.effective_strategy() == Strategy::IpHash && !self.trusted_proxies.is_empty();
         by_cookie || by_forwarded
     }
 
-    /// A trusted proxy's connection: each of its requests may be another client's.
+    /// Whether it is a trusted proxy's connection, each request of which may belong to another client.
     pub fn is_trusted(&self, peer: Option<SocketAddr>) -> bool {
         peer.is_some_and(|peer| self.trusted_proxies.iter().any(|network| network.contains(peer.ip())))
     }
 
-    /// For tests: nothing is asked for.
+    /// For tests: no option is set.
     #[cfg(test)]
     pub fn example() -> Self {
         Self {

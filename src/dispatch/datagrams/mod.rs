@@ -1,5 +1,5 @@
-//! The datagram sockets that workers share: opening them, and the answers that wait for a multicast group to be left.
-//! Who has which is `sockets`' to know.
+//! The datagram sockets that workers share: opening them, and the replies that wait until a multicast group was left.
+//! `sockets` knows which worker holds which socket.
 
 mod sockets;
 
@@ -21,7 +21,7 @@ use sockets::{Key, Sockets};
 
 pub use sockets::Successor;
 
-/// A worker that waits for the answer whether it is the first in a multicast group.
+/// A worker that waits for the reply whether it is the first member of a multicast group.
 struct Joining {
     socket: SocketId,
     membership: String,
@@ -40,10 +40,9 @@ impl Datagrams {
         Self { fd_budget, sockets: Sockets::default(), joining: Vec::new() }
     }
 
-    /// A copy of the address's socket, which is opened when there is none; the worker has it from now on.
+    /// A copy of the address's socket, which is opened if necessary; the worker holds it from now on.
     ///
-    /// # Errors
-    /// Those of the kernel; EMFILE when only connections may have more descriptors.
+    /// # Errors The kernel's; EMFILE if the remaining file descriptors are reserved for connections.
     pub fn bind(
         &mut self,
         wanted: &Datagram,
@@ -59,7 +58,7 @@ impl Datagrams {
                 failure if has_port => ListenFailure { holder: Holder::Ours, ..failure },
                 failure => failure,
             })?;
-            // Short-lived sockets may come by the hundred; connections come first.
+            // There may be hundreds of short-lived sockets; connections have priority.
             if fd_budget.leaves_no_room(socket.as_raw_fd()) { Err(failed(Errno::MFILE)) } else { Ok(socket) }
         })?;
         let copy = rustix::io::fcntl_dupfd_cloexec(socket.as_fd(), 0);
@@ -67,14 +66,14 @@ impl Datagrams {
         Ok((id, copy))
     }
 
-    /// The worker has it no more; the last one's is closed.
+    /// The worker releases the socket; it is closed when the last worker does.
     pub fn release(&mut self, id: SocketId, holder: WorkerId) {
         self.sockets.release(id, holder);
         self.answer_joining();
     }
 
-    /// The worker wants to hear a multicast group on the socket. `reply` hears whether it is the first, as soon as no
-    /// other is just leaving it.
+    /// The worker joins a multicast group on the socket. `reply` gets whether it is the first, as soon as no other
+    /// worker is just leaving it.
     pub fn hear(
         &mut self,
         socket: SocketId,
@@ -86,39 +85,39 @@ impl Datagrams {
         self.answer_joining();
     }
 
-    /// It does no longer. Is it the last, which must tell the kernel, and then `left`?
+    /// The worker leaves the group. True if it is the last, which must leave it in the kernel and then report `left`.
     pub fn part(&mut self, id: SocketId, membership: &str, holder: WorkerId) -> bool {
         self.sockets.part(id, membership, holder)
     }
 
-    /// The kernel knows.
+    /// The group was left in the kernel.
     pub fn left(&mut self, id: SocketId, membership: &str, holder: WorkerId) {
         self.sockets.left(id, membership, holder);
         self.answer_joining();
     }
 
-    /// The worker leaves by itself: its sockets are its replacement's.
+    /// The worker drains on its own initiative: its sockets are kept for its replacement.
     pub fn leaves(&mut self, holder: WorkerId) {
         self.sockets.leaves(holder);
     }
 
-    /// The worker is gone.
+    /// The worker has ended.
     pub fn gone(&mut self, holder: WorkerId, successor: Successor) {
         self.sockets.gone(holder, successor);
         self.answer_joining();
     }
 
-    /// The slot has its next worker.
+    /// The slot's next worker serves.
     pub fn serves(&mut self, slot: u16, now: Duration) {
         self.sockets.serves(slot, now);
     }
 
-    /// Does the worker have it?
+    /// Whether the worker holds the socket.
     pub fn is_held(&self, id: SocketId, holder: WorkerId) -> bool {
         self.sockets.is_held(id, holder)
     }
 
-    /// For people.
+    /// The name of the socket for people.
     pub fn name(&self, id: SocketId) -> Option<String> {
         self.sockets.address(id).map(|address| format!("udp {address}"))
     }
@@ -128,12 +127,12 @@ impl Datagrams {
         self.sockets.due_in(now)
     }
 
-    /// Replacements that do not ask for a socket do not want it.
+    /// Closes sockets that replacements have not bound in time.
     pub fn expire(&mut self, now: Duration) {
         self.sockets.expire(now);
     }
 
-    /// Closes all. Workers keep what they have.
+    /// Closes all sockets. Workers keep their copies.
     pub fn clear(&mut self) {
         self.sockets.clear();
     }
@@ -141,7 +140,7 @@ impl Datagrams {
     fn answer_joining(&mut self) {
         for joining in std::mem::take(&mut self.joining) {
             match self.sockets.join(joining.socket, &joining.membership, joining.holder) {
-                // Nobody waits any more when the worker died meanwhile.
+                // The receiver is gone if the worker died meanwhile.
                 Some(first) => drop(joining.reply.send(first)),
                 None => self.joining.push(joining),
             }
@@ -149,15 +148,14 @@ impl Datagrams {
     }
 }
 
-/// What a worker is told whose datagram socket cannot be bound.
+/// The failure for a worker whose datagram socket cannot be bound.
 pub fn failure(wanted: &Datagram, errno: Errno) -> ListenFailure {
     ListenFailure::new(errno.raw_os_error(), "bind", Some(wanted.host.clone()))
 }
 
-/// Where a datagram socket is to be bound.
+/// The address for a datagram socket.
 ///
-/// # Errors
-/// INVAL for what is no address of the socket's family, and for IPv4 that is to be IPv6 alone.
+/// # Errors INVAL if it is no address of the socket's family, and for IPv4 with `ipv6Only`.
 fn socket_address(wanted: &Datagram) -> Result<SocketAddr, Errno> {
     let at = address::parse(&wanted.host, wanted.port)?;
     let fits = at.is_ipv6() == wanted.ipv6 && (wanted.ipv6 || !wanted.ipv6_only);
@@ -176,7 +174,7 @@ fn open(at: SocketAddr, wanted: &Datagram) -> Result<OwnedFd, Errno> {
         set_ipv6_v6only(&socket, true)?;
     }
     match bind(&socket, &at) {
-        // As libuv tells it.
+        // As libuv reports it.
         Err(Errno::AFNOSUPPORT) => Err(Errno::INVAL),
         bound => bound.map(|()| socket),
     }

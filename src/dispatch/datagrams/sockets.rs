@@ -1,9 +1,8 @@
-//! The datagram sockets that workers share: who has which. No connection comes of them, so that the accept thread
-//! only keeps them, opened once an address and closed with the last worker that has it. PURE but for the sockets that
-//! it owns.
+//! The datagram sockets that workers share, and which worker holds which. The accept thread only stores them: a socket
+//! is opened once per address and closed with its last worker. PURE except for the sockets that it owns.
 //!
-//! What came while nobody reads waits in the kernel's queue of the socket. So the socket of a worker that ended is
-//! kept for its replacement, until that one has served for a moment without asking for it.
+//! Datagrams that arrive while no worker reads wait in the kernel's queue of the socket. So the socket of a worker that
+//! ended is kept for its replacement, until that has served for a moment without binding it.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,10 +12,10 @@ use std::time::Duration;
 use crate::ipc::control::SocketId;
 use crate::model::WorkerId;
 
-/// A replacement that serves asks in this time for what its predecessor had.
+/// How long a serving replacement may take to bind its predecessor's sockets.
 const SUCCESSION: Duration = Duration::from_secs(1);
 
-/// What makes two sockets the same: the k-th that a worker has at an address is the k-th of every other.
+/// The identity of a shared socket: the k-th socket of a worker at an address is shared with the k-th of every other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     pub at: SocketAddr,
@@ -24,20 +23,20 @@ pub struct Key {
     pub nth: u32,
 }
 
-/// Who comes after a worker that is gone.
+/// The successor of a worker that has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Successor {
     None,
     Expected,
-    /// It has the slot since then.
+    /// It has served since this time.
     Serves(Duration),
 }
 
 #[derive(Default)]
 struct Membership {
-    /// Who wants to hear the group. Nobody: they are gone, and the socket hears it all the same.
+    /// The members of the group. Empty: they have ended, but the socket is still a member in the kernel.
     holders: BTreeSet<WorkerId>,
-    /// The last one is about to tell the kernel.
+    /// The last member, which is about to leave the group in the kernel.
     leaving: Option<WorkerId>,
 }
 
@@ -45,9 +44,9 @@ struct Shared<S> {
     key: Key,
     socket: S,
     holders: BTreeSet<WorkerId>,
-    /// Slots whose next worker may ask for it; until when, once that one serves.
+    /// Slots whose next worker may bind it; until when, once that worker serves.
     awaited: BTreeMap<u16, Option<Duration>>,
-    /// The multicast groups that it hears.
+    /// Its multicast groups.
     memberships: BTreeMap<String, Membership>,
 }
 
@@ -69,7 +68,7 @@ impl<S> Default for Sockets<S> {
 }
 
 impl<S> Sockets<S> {
-    /// The socket of the address, which is opened when there is none; the worker has it from now on.
+    /// The socket of the address, which is opened if necessary; the worker holds it from now on.
     ///
     /// # Errors
     /// Those of `open`.
@@ -100,22 +99,22 @@ impl<S> Sockets<S> {
         Ok((id, &shared.socket))
     }
 
-    /// Is a socket on this port open?
+    /// Whether a socket on this port is open.
     pub fn has_port(&self, port: u16) -> bool {
         self.sockets.values().any(|shared| shared.key.at.port() == port)
     }
 
-    /// Does the worker have it?
+    /// Whether the worker holds the socket.
     pub fn is_held(&self, id: SocketId, holder: WorkerId) -> bool {
         self.sockets.get(&id).is_some_and(|shared| shared.holders.contains(&holder))
     }
 
-    /// As it was asked for: port 0 stays 0.
+    /// The requested address: port 0 stays 0.
     pub fn address(&self, id: SocketId) -> Option<SocketAddr> {
         self.sockets.get(&id).map(|shared| shared.key.at)
     }
 
-    /// The worker has it no more; the last one's is closed.
+    /// The worker releases the socket; it is closed when the last worker does.
     pub fn release(&mut self, id: SocketId, holder: WorkerId) {
         if let Some(shared) = self.sockets.get_mut(&id) {
             shared.holders.remove(&holder);
@@ -127,8 +126,8 @@ impl<S> Sockets<S> {
         self.close_abandoned();
     }
 
-    /// The worker wants to hear a multicast group on this socket. Is it the first, which must tell the kernel? None:
-    /// another is just leaving it, and the answer comes after that.
+    /// The worker joins a multicast group on this socket. True if it is the first, which must join it in the kernel.
+    /// None: another worker is just leaving it, and the reply follows after that.
     pub fn join(&mut self, id: SocketId, name: &str, holder: WorkerId) -> Option<bool> {
         let Some(shared) = self.sockets.get_mut(&id) else { return Some(true) };
         let first = !shared.memberships.contains_key(name);
@@ -140,7 +139,7 @@ impl<S> Sockets<S> {
         Some(first)
     }
 
-    /// It does no longer. Is it the last, which must tell the kernel, and then `left`?
+    /// The worker leaves the group. True if it is the last, which must leave it in the kernel and then report `left`.
     pub fn part(&mut self, id: SocketId, name: &str, holder: WorkerId) -> bool {
         let membership = self.sockets.get_mut(&id).and_then(|shared| shared.memberships.get_mut(name));
         let Some(membership) = membership else { return true };
@@ -150,7 +149,7 @@ impl<S> Sockets<S> {
         last
     }
 
-    /// The kernel knows.
+    /// The group was left in the kernel.
     pub fn left(&mut self, id: SocketId, name: &str, holder: WorkerId) {
         if let Some(shared) = self.sockets.get_mut(&id) {
             shared
@@ -159,14 +158,14 @@ impl<S> Sockets<S> {
         }
     }
 
-    /// The worker leaves by itself: its sockets are its replacement's.
+    /// The worker drains on its own initiative: its sockets are kept for its replacement.
     pub fn leaves(&mut self, holder: WorkerId) {
         for shared in self.sockets.values_mut().filter(|shared| shared.holders.contains(&holder)) {
             shared.awaited.insert(holder.slot, None);
         }
     }
 
-    /// The worker is gone.
+    /// The worker has ended.
     pub fn gone(&mut self, holder: WorkerId, successor: Successor) {
         let ids: Vec<SocketId> = self
             .sockets
@@ -188,7 +187,7 @@ impl<S> Sockets<S> {
         ids.into_iter().for_each(|id| self.release(id, holder));
     }
 
-    /// The slot has its next worker.
+    /// The slot's next worker serves.
     pub fn serves(&mut self, slot: u16, now: Duration) {
         for until in self.sockets.values_mut().filter_map(|shared| shared.awaited.get_mut(&slot)) {
             *until = Some(now + SUCCESSION);
@@ -201,7 +200,7 @@ impl<S> Sockets<S> {
         awaited.flatten().min().map(|until| until.saturating_sub(now))
     }
 
-    /// Replacements that do not ask for a socket do not want it.
+    /// Closes sockets that replacements have not bound in time.
     pub fn expire(&mut self, now: Duration) {
         for shared in self.sockets.values_mut() {
             shared.awaited.retain(|_, until| until.is_none_or(|until| until > now));
@@ -209,7 +208,7 @@ impl<S> Sockets<S> {
         self.close_abandoned();
     }
 
-    /// Closes all. Workers keep what they have.
+    /// Closes all sockets. Workers keep their copies.
     pub fn clear(&mut self) {
         self.sockets.clear();
     }
@@ -229,7 +228,7 @@ mod tests {
         Key { at: SocketAddr::from(([127, 0, 0, 1], port)), ipv6_only: false, nth: 0 }
     }
 
-    /// Binds; the socket is `name` if it is opened by this. Tells its id and what it is.
+    /// Binds; a newly opened socket is `name`. Returns its id and the socket.
     fn bind(datagrams: &mut Sockets<char>, key: Key, holder: WorkerId, name: char) -> (SocketId, char) {
         let bound = datagrams.bind(key, holder, || Ok::<_, ()>(name));
         bound.map(|(id, socket)| (id, *socket)).unwrap()

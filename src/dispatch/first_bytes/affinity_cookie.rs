@@ -20,8 +20,8 @@ pub fn cookie_value(slot: u16, key: &[u8]) -> String {
     format!("{slot}.{}", URL_SAFE_NO_PAD.encode(&sign(slot, &key).as_ref()[..SIGNATURE]))
 }
 
-/// The slot that a cookie names, if drover signed it. Both signatures are signed once more before they are compared, in
-/// constant time.
+/// The slot of a cookie, if drover has signed it. The signatures are compared in constant time, by signing both once
+/// more.
 pub fn cookie_slot(value: &str, key: &[u8]) -> Option<u16> {
     let (slot, signature) = value.split_once('.')?;
     let slot: u16 = slot.parse().ok()?;

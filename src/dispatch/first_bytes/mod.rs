@@ -1,7 +1,6 @@
-//! Connections whose first bytes are looked at (never taken) before they are placed: cookie affinity and
-//! trusted proxies. Edge-triggered, because half a header would otherwise wake the thread without end; at
-//! most 16 KiB and one second. A connection that came back between two requests may be silent before that for
-//! as long as its server allows.
+//! Connections whose first bytes are peeked at (never consumed) before they are placed: cookie affinity and trusted
+//! proxies. Edge-triggered, because half a header would otherwise wake the thread endlessly; at most 16 KiB and one
+//! second. A connection that returned between two requests may be idle first for as long as its server allows.
 
 mod affinity_cookie;
 mod request_head;
@@ -29,16 +28,16 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 pub struct FirstBytes {
     settings: Arc<Settings>,
     next: u32,
-    /// In the order in which they came.
+    /// In the order of arrival.
     open: BTreeMap<u32, Peek>,
-    /// None of them is over before this.
+    /// No deadline is before this.
     look_at: Option<Duration>,
 }
 
 struct Peek {
     connection: Connection,
     until: Duration,
-    /// It is between two requests, and nothing is lost if it closes now.
+    /// It is idle between two requests, and may be closed without losing a request.
     silent: bool,
 }
 
@@ -56,20 +55,19 @@ impl FirstBytes {
         Self { settings, next: 0, open: BTreeMap::new(), look_at: None }
     }
 
-    /// How long nothing needs to be done about them; None: until something happens.
+    /// The time until the next deadline; None: there is none.
     pub fn due_in(&self, now: Duration) -> Option<Duration> {
         self.look_at.map(|at| at.saturating_sub(now))
     }
 
-    /// As many are looked at as there may be.
+    /// Whether the maximum number is reached.
     pub fn is_full(&self) -> bool {
         self.open.len() >= self.settings.max_queue
     }
 
-    /// Looks at the connection when it says something.
+    /// Peeks at the connection when bytes arrive.
     ///
-    /// # Errors
-    /// It cannot be waited for: it is to be placed without.
+    /// # Errors It cannot be polled: it has to be placed without its first bytes.
     pub fn start(&mut self, connection: Connection, poller: &Poller) -> Result<(), Connection> {
         let id = self.next;
         self.next = id.wrapping_add(1);
@@ -82,7 +80,7 @@ impl FirstBytes {
         Ok(())
     }
 
-    /// More of a connection's first bytes are here (or its end). Returns the connection once it can be placed.
+    /// More of a connection's first bytes have arrived (or its end). Returns the connection once it can be placed.
     pub fn ready(&mut self, id: u32, poller: &Poller, now: Duration) -> Option<Connection> {
         let peek = self.open.get_mut(&id)?;
         let client = peek.connection.client;
@@ -112,13 +110,13 @@ impl FirstBytes {
                 self.close_silent(id, poller);
                 return None;
             }
-            // Reset: the worker finds out as it would have without drover.
+            // Reset: the worker will get the error as it would without drover.
             Err(_) => Hint::default(),
         };
         self.end(id, poller).map(|connection| Connection { hint, ..connection })
     }
 
-    /// Connections that have been looked at for long enough; those that said nothing are closed.
+    /// Connections whose deadline has passed; idle ones between two requests are closed.
     pub fn expire(&mut self, poller: &Poller, now: Duration) -> Vec<Connection> {
         if self.look_at.is_none_or(|at| now < at) {
             return Vec::new();
@@ -129,7 +127,7 @@ impl FirstBytes {
         expired
     }
 
-    /// Connections of a group that no worker has had, or that have said something.
+    /// Connections of a group that had no worker before, or that have sent bytes.
     pub fn take_fresh(&mut self, group: GroupId, poller: &Poller) -> Vec<Connection> {
         self.end_all(poller, |peek| {
             peek.connection.group == group && !(peek.silent && peek.connection.keep_alive.is_some())
@@ -164,7 +162,7 @@ impl FirstBytes {
         Some(connection)
     }
 
-    /// Its client has closed it, or it was silent for too long.
+    /// Closes a connection whose client has closed it or that was idle for too long.
     fn close_silent(&mut self, id: u32, poller: &Poller) {
         drop(self.end(id, poller));
     }

@@ -1,19 +1,19 @@
-//! The first bytes of a connection, as far as placing it needs them. PURE: bytes in, verdict out. Outside
-//! bytes are parsed by httparse alone; what is no HTTP/1 request is placed by the strategy.
+//! The first bytes of a connection, as far as its placement needs them. PURE: bytes in, result out. Untrusted bytes are
+//! parsed only by httparse; a connection without an HTTP/1 request is placed by the strategy.
 
 use std::net::IpAddr;
 
 use crate::config::Network;
 
-/// More headers than this and the request is placed by the strategy.
+/// Maximum number of headers; a request with more is placed by the strategy.
 const MAX_HEADERS: usize = 100;
 
-/// What the first bytes say.
+/// The result of parsing the first bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum RequestHead<'a> {
-    /// The headers are not all here yet.
+    /// The headers are not complete yet.
     Incomplete,
-    /// TLS, HTTP/2, garbage, or too much of it.
+    /// TLS, HTTP/2, garbage, or too many bytes.
     Unreadable,
     Request {
         cookies: Vec<&'a str>,
@@ -48,8 +48,8 @@ pub fn cookie<'a>(headers: &[&'a str], name: &str) -> Option<&'a str> {
     pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == name).map(|(_, value)| value)
 }
 
-/// The client behind trusted proxies: from the peer backwards through the hops that the proxies wrote down,
-/// the first that is no trusted proxy itself. None when the peer is not trusted or told nothing readable.
+/// The client behind trusted proxies: from the peer backwards through the recorded hops, the first that is not a
+/// trusted proxy itself. None if the peer is not trusted or has sent nothing readable.
 pub fn client(
     peer: IpAddr,
     forwarded: &[&str],
@@ -65,8 +65,7 @@ pub fn client(
         forwarded.iter().flat_map(|header| header.split(',')).map(forwarded_for).collect()
     };
     let mut known = None;
-    // Each hop was written down by the one after it. Behind one that cannot be read, nobody trusted has said
-    // anything.
+    // Each hop was recorded by the one after it. Hops beyond an unreadable one were not recorded by a trusted proxy.
     for hop in hops.into_iter().rev().map_while(|hop| hop) {
         known = Some(hop);
         if !is_trusted(hop, trusted) {

@@ -1,7 +1,7 @@
 //! Binding the sockets of an address. Member 0 binds *without* SO_REUSEPORT and sets it between bind and
 //! listen: a second cluster of the same user gets EADDRINUSE instead of joining the group and taking its
-//! connections. The members of the slots come after, one `listen()` at a time, because that order is the
-//! index by which steering programs name them.
+//! connections. The slots' members follow, with one `listen()` after the other, because this order is their index in
+//! steering programs.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -22,21 +22,21 @@ use crate::balance::{Family, Instruction, Steering, no_new_handshakes, program};
 use crate::ipc::control::{Address, ListenOptions};
 use crate::sys::{bpf, fds};
 
-/// Whatever a program asks for, a queue this long costs nothing until it is needed.
+/// Minimum backlog: a queue of this length costs nothing until it is used.
 pub const MIN_BACKLOG: u32 = 4096;
 
-/// What `bind` made of an address.
+/// The sockets of a bound address.
 pub struct Bound {
     pub primary_listener: OwnedFd,
-    /// Listeners of slots 0.. in order; empty where the kernel cannot steer.
+    /// Listeners of slots 0.. in order; empty if the kernel cannot steer.
     pub members: Vec<OwnedFd>,
     pub local: Option<SocketAddr>,
     pub file: Option<UnixFile>,
-    /// Why there are no members, if that is worth saying.
+    /// Why there are no members, for the log.
     pub note: Option<String>,
 }
 
-/// A unix socket's file; dropping it removes the file, unless another program has put its own there since.
+/// A unix socket's file; dropping it removes the file, unless another program has replaced it.
 pub struct UnixFile {
     path: String,
     /// Device and inode.
@@ -52,13 +52,13 @@ impl UnixFile {
 impl Drop for UnixFile {
     fn drop(&mut self) {
         if self.identity.is_some() && identity(&self.path) == self.identity {
-            // Gone already is as good.
+            // It may have been removed already.
             let _ = rustix::fs::unlink(&self.path);
         }
     }
 }
 
-/// None when no socket is there.
+/// None if there is no socket.
 fn identity(path: &str) -> Option<(u64, u64)> {
     let found = rustix::fs::lstat(path).ok()?;
     let is_socket = FileType::from_raw_mode(found.st_mode) == FileType::Socket;
@@ -91,7 +91,7 @@ fn tcp(
     slots: u16,
 ) -> Result<Bound, ListenFailure> {
     let Some(host) = host else {
-        // As Node: every address of the machine, IPv6 included where there is IPv6.
+        // As in Node: every address of the machine, including IPv6 if available.
         let any6 = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         return match tcp_at(any6, "::", ipv6_only, backlog, slots) {
             Err(failed) if failed.errno != Errno::ADDRINUSE.raw_os_error() => {
@@ -117,24 +117,24 @@ fn tcp_at(
     let grouped = set_socket_reuseport(&primary_listener, true);
     listen(&primary_listener, backlog).map_err(failure(host, "listen"))?;
     let local = address::local(&primary_listener);
-    // Steered before there is a second member: no connection ever ends on a member by chance, so that giving
-    // up on members resets nobody.
+    // Steered before there is a second member: no connection is ever assigned to a member by chance, so that removing
+    // the members resets no connection.
     let steered =
         grouped.map_err(io::Error::from).and_then(|()| attach(primary_listener.as_fd(), &primary_alone()));
     let made = match local {
-        // No `slots`: none are wanted.
+        // No `slots`: no members are needed.
         Some(local) if steered.is_ok() => (0..slots).map(|_| channel(local, ipv6_only, backlog)).collect(),
         Some(_) | None => Ok(Vec::new()),
     };
     let note = match (&steered, &made) {
-        (Err(error), _) => Some(format!("the kernel takes no steering program ({error})")),
-        (Ok(()), Err(errno)) => Some(format!("listeners for the workers could not be made ({errno})")),
+        (Err(error), _) => Some(format!("the kernel accepts no steering program ({error})")),
+        (Ok(()), Err(errno)) => Some(format!("listeners for the workers could not be created ({errno})")),
         (Ok(()), Ok(_)) => None,
     };
     Ok(Bound { primary_listener, members: made.unwrap_or_default(), local, file: None, note })
 }
 
-/// Everything to member 0; the same for every family.
+/// Assigns every connection to member 0; the same for every address family.
 fn primary_alone() -> Vec<Instruction> {
     program(Steering::Primary, Family::V4).unwrap_or_default()
 }
@@ -144,7 +144,7 @@ pub fn attach(channel: BorrowedFd<'_>, program: &[Instruction]) -> io::Result<()
     bpf::attach(channel, &raw(program))
 }
 
-/// Lets no new handshake into a listener, for all who hold it.
+/// Drops new handshakes of a listener, in every process that holds it.
 pub fn bar(listener: BorrowedFd<'_>) -> io::Result<()> {
     bpf::filter(listener, &raw(&no_new_handshakes()))
 }
@@ -187,7 +187,7 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
         socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).map_err(&failed)?;
     match bind(&primary_listener, &address) {
         Err(Errno::ADDRINUSE) if is_left_behind(path, &address) => {
-            // Nobody listens behind the file: its owner was killed. Node's users unlink it by hand.
+            // No process listens on the file: its owner was killed. With plain Node, users have to unlink it.
             rustix::fs::unlink(path).map_err(&failed)?;
             bind(&primary_listener, &address).map_err(&failed)?;
         }
@@ -200,8 +200,8 @@ fn unix(path: &str, backlog: i32) -> Result<Bound, ListenFailure> {
     Ok(Bound { primary_listener, members: Vec::new(), local: None, file, note: None })
 }
 
-/// Gives a unix socket's file permission bits (reading and writing alone) besides those that it has, as libuv does
-/// for `readableAll` and `writableAll`.
+/// Adds permission bits (only read and write) to a unix socket's file, as libuv does for `readableAll` and
+/// `writableAll`.
 pub fn permit(address: &Address, mode: u32) -> Result<(), ListenFailure> {
     let Address::Unix { path } = address else { return Ok(()) };
     let wanted = Mode::from_raw_mode(mode & 0o666);
@@ -213,17 +213,17 @@ pub fn permit(address: &Address, mode: u32) -> Result<(), ListenFailure> {
     rustix::fs::chmod(path, has | wanted).map_err(&failed)
 }
 
-/// Only a socket counts: whatever else lies there is not drover's to remove.
+/// Whether the file is a stale socket; other files are never removed.
 fn is_left_behind(path: &str, address: &SocketAddrUnix) -> bool {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let probe = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None);
     identity(path).is_some() && probe.is_ok_and(|probe| connect(&probe, address) == Err(Errno::CONNREFUSED))
 }
 
-/// A listening socket that the primary holds under a number, as `listen({ fd })` names it.
+/// A listening socket of the primary by its descriptor, for `listen({ fd })`.
 fn descriptor(fd: i32) -> Result<Bound, ListenFailure> {
     let failed = |errno: i32| ListenFailure::new(errno, "listen", None);
-    // As Node tells it, whatever the number is instead of a socket.
+    // As Node reports it, for any other kind of descriptor.
     let primary_listener = fds::duplicate(fd).map_err(|_| failed(libc::EINVAL))?;
     if rustix::net::sockopt::socket_type(&primary_listener).is_err() {
         return Err(failed(libc::EINVAL));

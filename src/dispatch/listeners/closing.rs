@@ -1,11 +1,10 @@
-//! Closing an address without a reset. A client whose handshake is done believes that it is served; a listener that
-//! closes resets those in its queue and those whose last ACK is on its way. So an address closes in this order: no new
-//! handshake is let in, what is in the queues is accepted, handshakes under way end (for `MAX_LENGTH` at most), and then
-//! it closes, for the copies that workers hold too. A client that comes meanwhile repeats its SYN after a second, and
-//! is refused by then.
+//! Closing an address without a reset. Closing a listener resets the connections in its queue and those whose last ACK
+//! is in transit, although their clients are connected already. So an address closes in this order: new handshakes are
+//! dropped, queued connections are accepted, pending handshakes complete (within `MAX_LENGTH`), and then it closes,
+//! including the workers' copies. A client whose SYN was dropped sends it again after a second and is refused then.
 //!
-//! A unix socket that is shut down takes no new connections and keeps its queue, and has no handshakes. A descriptor
-//! of the program's stays open for its owner; what it has queued is served when the cluster stops.
+//! A unix socket that is shut down accepts no new connections and keeps its queue; it has no handshakes. A descriptor
+//! of the program stays open for its owner; its queue is served when the cluster stops.
 
 use std::time::Duration;
 
@@ -17,29 +16,30 @@ use super::handshakes;
 use crate::balance::Family;
 use crate::model::WorkerId;
 
-/// Handshakes under way are waited for so long: more than the round trip of a client that is not far.
+/// Maximum wait for pending handshakes: more than the round trip time of a nearby client.
 const MAX_LENGTH: Duration = Duration::from_millis(50);
 const LOOK_INTERVAL: Duration = Duration::from_millis(2);
-/// Connections that a listener's queue holds, unless its program asked for a longer one.
+/// Length of a listener's queue, unless the program has set a longer one.
 pub const MAX_QUEUED: usize = bind::MIN_BACKLOG as usize;
 
-/// The last worker that serves the address closes its server. What the address brings until its end is this worker's.
+/// The last worker that serves the address closes its server. Connections until the end of the address belong to this
+/// worker.
 pub struct Last {
     pub worker: WorkerId,
-    /// Answered when the address is closed.
+    /// Sent when the address is closed.
     pub reply: oneshot::Sender<bool>,
 }
 
 /// Why an address closes.
 pub enum End {
-    /// The cluster stops. The group stays for what was accepted there.
+    /// The cluster stops. The group is kept for the connections accepted there.
     Stop,
     Last(Last),
-    /// Nobody serves there: what comes until the end is refused.
+    /// No worker serves there: connections until the end are refused.
     Unserved,
 }
 
-/// An address that closes: nothing new is let in.
+/// An address that closes: new handshakes are dropped.
 pub struct Closing {
     look_at: Duration,
     until: Duration,
@@ -47,13 +47,13 @@ pub struct Closing {
 }
 
 impl Closing {
-    /// `waits`: handshakes may be under way, and are worth waiting for.
+    /// `waits`: handshakes may be pending and have to be waited for.
     pub fn new(end: End, waits: bool, now: Duration) -> Self {
         let waits = waits && !matches!(end, End::Unserved);
         Self { look_at: now, until: if waits { now + MAX_LENGTH } else { now }, end }
     }
 
-    /// It is closing already, and another reason comes. The worker that waits for its end waits on.
+    /// Adds another reason to an address that closes already. A worker that waits for its end keeps waiting.
     pub fn add(&mut self, end: End) {
         if let End::Last(last) = end {
             self.end = End::Last(last);
@@ -72,7 +72,7 @@ impl Closing {
         self.look_at
     }
 
-    /// Looks at it, if it is time: does it close now, whatever is expected?
+    /// None before the next check is due; otherwise whether it closes now, even with pending handshakes.
     pub fn look(&mut self, now: Duration) -> Option<bool> {
         if self.look_at > now {
             return None;
@@ -84,7 +84,7 @@ impl Closing {
 
 /// The cluster stops.
 pub struct ClosingAll {
-    /// Connections that wait for a worker have until then.
+    /// Deadline of connections that wait for a worker.
     until: Duration,
     /// Dropped when every address has closed.
     waiting: Vec<oneshot::Sender<()>>,
@@ -104,7 +104,7 @@ impl ClosingAll {
     }
 }
 
-/// Clients may be in the midst of their handshake with the port, as far as the kernel tells.
+/// Whether handshakes with the port may be pending, as far as the kernel reports them.
 pub fn has_handshakes(family: Family, port: u16) -> bool {
     let families = match family {
         Family::V4 => &[AddressFamily::INET][..],

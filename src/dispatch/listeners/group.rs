@@ -1,5 +1,5 @@
-//! A listener group: one address, the primary's own listener, a listener for each slot, and which workers serve behind
-//! it.
+//! A listener group: one address, the primary's own listener, a listener for each slot, and the workers that serve
+//! there.
 
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -24,13 +24,13 @@ use crate::ipc::control::{Address, GroupId};
 use crate::model::WorkerId;
 use crate::sys::fds;
 
-/// Who opens an address.
+/// The opener of an address.
 #[derive(Clone, Copy)]
 pub struct Opener {
     pub founder: Founder,
-    /// The primary opens it, before any program has said what it wants.
+    /// The primary opens it, before a program has listened.
     pub is_primary: bool,
-    /// A worker opens it in the course of its work, not at its start.
+    /// A worker opens it after its start.
     pub is_late: bool,
 }
 
@@ -38,28 +38,29 @@ pub struct Group {
     id: GroupId,
     address: Address,
     name: String,
-    /// Member 0. None once the group is retired: nothing new comes, what came is still placed.
+    /// Member 0. None once the group is retired: no new connections arrive, accepted ones are still placed.
     primary_listener: Option<OwnedFd>,
-    /// By slot; empty when retired, and where the kernel cannot steer.
+    /// By slot; empty when retired, and if the kernel cannot steer.
     members: Vec<OwnedFd>,
     /// By slot: the primary accepts from the slot's listener, because no worker does.
     owned: Vec<bool>,
     shares: Shares,
-    /// It leaves, and goes on serving here because nobody else does.
+    /// A draining worker that keeps serving here because no other worker does.
     keeper: Option<WorkerId>,
     local: Option<SocketAddr>,
     file: Option<UnixFile>,
     plain_http: bool,
     opener: Opener,
-    /// The primary's program closed it: dropped with the group, which ends with the last worker that serves there.
+    /// Set when the primary's program has closed the address: dropped with the group, which ends with the last worker
+    /// that serves there.
     released: Option<oneshot::Sender<()>>,
     closing: Option<Closing>,
     mode: GroupMode,
-    /// The program that is attached now.
+    /// The attached steering program.
     program: Vec<Instruction>,
 }
 
-/// What is known of an address by those who look at who serves it.
+/// A view of an address for `services`.
 #[derive(Clone, Copy)]
 pub struct AddressView<'a> {
     pub group: GroupId,
@@ -71,7 +72,7 @@ pub struct AddressView<'a> {
     pub is_closing: bool,
     /// A worker opened it in the course of its work, not at its start.
     pub is_late: bool,
-    /// One worker opened it for an end of its own.
+    /// One worker opened it for a purpose of its own.
     pub is_of_one_worker: bool,
 }
 
@@ -131,7 +132,7 @@ impl Group {
         self.shares.set(slot, share);
     }
 
-    /// The slot's worker serves here. `plain_http`: drover may answer itself.
+    /// The slot's worker serves here. `plain_http`: drover may send HTTP responses.
     pub fn serve(&mut self, slot: u16, plain_http: bool) {
         self.shares.set(slot, Share::Open);
         self.plain_http = plain_http;
@@ -145,7 +146,7 @@ impl Group {
         &mut self.mode
     }
 
-    /// `slots`: how many the cluster has.
+    /// `slots`: the cluster's number of slots.
     pub fn view(&self, slots: usize) -> AddressView<'_> {
         AddressView {
             group: self.id,
@@ -169,8 +170,8 @@ impl Group {
         matches!(self.address, Address::Descriptor { .. })
     }
 
-    /// Is this the group that a program means by `wanted`? The same address in other words is the same, and a
-    /// program behind `start(port)` may name its wildcard as it likes.
+    /// Whether this is the group of address `wanted`. Different spellings of an address are the same, and after
+    /// `start(port)` a program may use any wildcard.
     pub fn answers_to(&self, wanted: &Address) -> bool {
         if !self.is_open() || self.is_released() || self.is_closing() {
             return false;
@@ -185,24 +186,24 @@ impl Group {
         *port != 0 && matches!(self.address, Address::Tcp { .. }) && local.port() == *port && same_words
     }
 
-    /// The address is open: may a server of the asker's share it?
+    /// Whether a server of the asker may share the open address.
     pub fn admit(&self, asker: Asker, now: Duration) -> Decision {
         self.opener.founder.decide(asker, now)
     }
 
-    /// That another server has the address.
+    /// The failure that another server has the address.
     pub fn taken(&self) -> ListenFailure {
         let host = self.local.map(|local| local.ip().to_string());
         ListenFailure::new(libc::EADDRINUSE, "listen", host)
     }
 
-    /// A worker opened it, and none serves or served here.
+    /// A worker opened it, but no worker serves or has served here.
     pub fn is_untouched(&self) -> bool {
         !self.opener.is_primary && self.shares.users() == 0
     }
 
-    /// One worker among `slots` opened it in the course of its work, for an end of its own: a port of the kernel's choice,
-    /// or one that no other worker serves.
+    /// Whether one worker opened it after its start for a purpose of its own: a port of the kernel's choice, or one
+    /// that no other of the `slots` serves.
     fn is_of_one_worker(&self, slots: usize) -> bool {
         if self.is_kept() {
             return true;
@@ -211,9 +212,10 @@ impl Group {
         self.opener.is_late && (has_no_number || (slots > 1 && self.shares.users() <= 1))
     }
 
-    /// The slot's worker leaves, and no replacement serves here so far. What it opened in the course of its work, and nobody
-    /// else serves, it serves until it closes it or ends: its clients come by what it has told them (FTP's passive mode).
-    /// HTTP's come by a name that is to be served again.
+    /// The slot's worker drains, and no replacement serves here so far. If the worker opened the address after its
+    /// start and no other worker serves it, it keeps serving it until it closes it or ends: its clients connect to a
+    /// port that it has given them (FTP's passive mode). HTTP is excepted: its clients use an address that the
+    /// replacement serves again.
     pub fn leave(&mut self, worker: WorkerId) {
         let slot = worker.slot;
         if !self.shares.is_open(slot) {
@@ -226,19 +228,19 @@ impl Group {
         self.shares.set(slot, Share::Orphaned);
     }
 
-    /// Who leaves and serves here all the same, while nobody else does.
+    /// The draining worker that keeps serving here, if no other worker serves.
     pub fn keeper(&self) -> Option<WorkerId> {
         self.keeper.filter(|_| self.is_open() && !self.shares.any_open())
     }
 
-    /// The worker has left, or has closed its server. Returns whether it was the last that served here.
+    /// The worker has ended or closed its server. Returns whether it was the last that served here.
     pub fn end_keeping(&mut self, worker: WorkerId) -> bool {
         let was_last = self.keeper() == Some(worker);
         self.keeper = self.keeper.filter(|keeper| *keeper != worker);
         was_last
     }
 
-    /// Somebody who leaves serves here still, others or not.
+    /// Whether a draining worker still serves here, whether others do or not.
     pub fn is_kept(&self) -> bool {
         self.keeper.is_some()
     }
@@ -264,8 +266,9 @@ impl Group {
         self.primary_listener.iter().chain(&self.members)
     }
 
-    /// A copy of the slot's listener, when a slot asks. Without one of its own it gets a copy of the group's, for its
-    /// looks: the accept thread alone accepts there, or the strategy and every limit would be passed by.
+    /// A copy of the slot's listener, if a slot requests it. Without a listener of its own the slot gets a copy of the
+    /// group's, only for `address()`: only the accept thread accepts there, otherwise the strategy and all limits would
+    /// be bypassed.
     pub fn hand_out(&self, slot: Option<u16>) -> Result<Listening, ListenFailure> {
         let own = slot.is_some_and(|slot| self.listener(Some(slot)).is_some());
         let listener = match slot {
@@ -303,7 +306,7 @@ impl Group {
         self.registered().for_each(|(_, listener)| poller.remove(listener));
     }
 
-    /// Listeners of the slots that `is_asked` names from which their own workers accept, to be polled.
+    /// Listeners from which their own workers accept, of the slots for which `is_asked` is true, to be polled.
     pub fn polled_by_workers<'a>(
         &'a self,
         is_asked: impl Fn(usize) -> bool + 'a,
@@ -327,14 +330,14 @@ impl Group {
         if self.local.is_some_and(|local| local.is_ipv6()) { Family::V6 } else { Family::V4 }
     }
 
-    /// A slot's queue that no worker serves is the primary's. Listeners are never closed: that would reset what is in
-    /// their queues. `is_resting`: accepting rests for want of descriptors.
+    /// The primary accepts from slots' listeners without an accepting worker. Listeners are never closed: that would
+    /// reset their queues. `is_resting`: accepting is paused for lack of file descriptors.
     pub fn own_queues(&mut self, workers: &[WorkerState], poller: &Poller, is_resting: bool) {
         let needs_push = self.steered().needs_push(workers);
         let mut owned = self.steered().owned(workers);
         for (slot, listener) in self.members.iter().enumerate() {
             if owned[slot] && !self.owned[slot] {
-                // While accepting rests it is registered when that is over.
+                // While accepting is paused it is registered later, on resume.
                 owned[slot] = is_resting || poller.add_listener(listener, self.id, Some(slot as u16)).is_ok();
             } else if self.owned[slot] && !owned[slot] {
                 poller.remove(listener);
@@ -344,7 +347,7 @@ impl Group {
         self.mode.hold(needs_push);
     }
 
-    /// Attaches the program that the kernel is to run now.
+    /// Attaches the current steering program.
     ///
     /// # Errors
     /// Why the kernel cannot steer, for people.
@@ -361,7 +364,9 @@ impl Group {
         })?;
         if program != self.program {
             bind::attach(primary_listener.as_fd(), &program).map_err(|error| {
-                format!("The kernel takes no steering program ({error}): connections go through the primary")
+                format!(
+                    "The kernel accepts no steering program ({error}): connections go through the primary"
+                )
             })?;
             self.program = program;
         }
@@ -384,7 +389,7 @@ impl Group {
         self.closing.take().map(Closing::into_end)
     }
 
-    /// Begins to close, or closes for one more reason.
+    /// Begins to close, or adds a reason to close.
     pub fn close(&mut self, end: End, now: Duration) {
         match &mut self.closing {
             Some(closing) => closing.add(end),
@@ -395,13 +400,13 @@ impl Group {
         }
     }
 
-    /// Lets nothing new in. Returns whether handshakes may be under way, which can be waited for.
+    /// Drops new handshakes. Returns whether pending handshakes are possible and can be waited for.
     fn bar(&mut self) -> bool {
         match self.address {
             Address::Tcp { .. } => self.listeners().all(|listener| bind::bar(listener.as_fd()).is_ok()),
             Address::Unix { .. } => {
                 self.shut_down();
-                // Its name is gone from the file system: nobody comes by it any more.
+                // Its file is removed: no client can connect any more.
                 self.file = None;
                 false
             }
@@ -409,32 +414,32 @@ impl Group {
         }
     }
 
-    /// Its clients are on this machine: the kernel ends their handshakes within the call that begins them. To look for
-    /// them all the same takes milliseconds (the kernel reads its whole table of connections), in which clients come
-    /// that have to repeat their SYN.
+    /// Its clients are on this machine: the kernel completes their handshakes within the call that begins them. A
+    /// search for pending handshakes would take milliseconds (the kernel scans its whole connection table), in which
+    /// further SYNs would be dropped.
     fn is_local(&self) -> bool {
         self.local.is_some_and(|local| local.ip().to_canonical().is_loopback())
     }
 
-    /// Whether something waits in a queue or is on its way there, as far as the kernel tells.
+    /// Whether connections are queued or handshakes pending, as far as the kernel reports them.
     pub fn is_expecting(&self) -> bool {
         let waits = |listener: &OwnedFd| fds::accept_queue(listener.as_fd()).is_ok_and(|count| count > 0);
-        // In this order: a handshake that ends meanwhile is in the queue then.
+        // In this order: a handshake that completes meanwhile is in the queue by then.
         closing::has_handshakes(self.family(), self.port()) || self.listeners().any(waits)
     }
 
-    /// Its clients are refused from now on, though a worker may hold a copy of a listener for a moment.
+    /// Shuts the listeners down, so that clients are refused even if a worker still holds a copy for a moment.
     pub fn shut_down(&self) {
-        // A descriptor of the program's is its own to end.
+        // The program itself closes a descriptor of its own.
         if !self.is_programs() {
             for listener in self.listeners() {
-                // One that is no listener any more needs no end.
+                // It may already be shut down.
                 let _ = rustix::net::shutdown(listener, rustix::net::Shutdown::Read);
             }
         }
     }
 
-    /// Lets go of the address. The sockets must have left the epoll set: workers may hold copies of them.
+    /// Releases the address. The sockets must have been removed from the epoll set, because workers may hold copies.
     pub fn retire(&mut self) {
         self.primary_listener = None;
         self.members.clear();
@@ -444,7 +449,7 @@ impl Group {
     }
 }
 
-/// For people.
+/// The name of the address for people.
 fn name(address: &Address, local: Option<SocketAddr>) -> String {
     match (address, local) {
         (Address::Unix { path }, _) => path.clone(),

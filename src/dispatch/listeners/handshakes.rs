@@ -1,5 +1,5 @@
-//! Whether handshakes with a port are under way: clients that have sent their SYN and whose last ACK is not here yet.
-//! The kernel tells by sock_diag(7), whose question needs no privilege.
+//! Pending handshakes with a port: clients that have sent their SYN and whose last ACK has not arrived. The kernel
+//! reports them by sock_diag(7), which needs no privilege.
 
 use std::mem::MaybeUninit;
 
@@ -7,28 +7,28 @@ use rustix::io::Errno;
 use rustix::net::netlink::{SOCK_DIAG, SocketAddrNetlink};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-/// SOCK_DIAG_BY_FAMILY: a question, and each socket that is found.
+/// SOCK_DIAG_BY_FAMILY: the request, and each socket that is found.
 const BY_FAMILY: u16 = 20;
-/// NLMSG_DONE: nothing (more) is found.
+/// NLMSG_DONE: no (more) sockets.
 const DONE: u16 = 3;
 /// NLM_F_REQUEST and NLM_F_DUMP.
 const REQUEST: u16 = 0x301;
 const TCP: u8 = 6;
-/// Of the states of a TCP socket, the one in which a handshake waits for its last ACK, as a bit.
+/// The TCP state in which a handshake waits for its last ACK, as a bit.
 const SYN_RECEIVED: u32 = 1 << 3;
 /// struct nlmsghdr, struct inet_diag_req_v2.
 const LENGTH: u32 = 16 + 56;
 
-/// Is a handshake with a listener of that family and port under way, wherever it is bound?
+/// Whether a handshake with a listener of that family and port is pending, at any local address.
 ///
 /// # Errors
-/// The kernel cannot tell (no inet_diag, or a sandbox forbids the question).
+/// The kernel does not support it (no inet_diag), or a sandbox forbids it.
 pub fn are_under_way(family: AddressFamily, port: u16) -> Result<bool, Errno> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let kernel = socket_with(AddressFamily::NETLINK, SocketType::DGRAM, flags, Some(SOCK_DIAG))?;
     sendto(&kernel, &question(family, port), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;
     let mut answer = [MaybeUninit::<u8>::uninit(); 8192];
-    // The answer is there when the question is sent; its first message says enough.
+    // The reply is available when the request is sent; its first message is sufficient.
     let ((answer, _), _) = recv(&kernel, &mut answer, RecvFlags::empty())?;
     found(answer)
 }
@@ -38,17 +38,17 @@ fn question(family: AddressFamily, port: u16) -> Vec<u8> {
     question.extend(LENGTH.to_ne_bytes());
     question.extend(BY_FAMILY.to_ne_bytes());
     question.extend(REQUEST.to_ne_bytes());
-    // Number and sender: there is one question on this socket.
+    // Sequence number and port: there is one request on this socket.
     question.extend([0; 8]);
     question.extend([family.as_raw() as u8, TCP, 0, 0]);
     question.extend(SYN_RECEIVED.to_ne_bytes());
     question.extend(port.to_be_bytes());
-    // Whoever the client, whatever the address.
+    // Any client, any address.
     question.resize(LENGTH as usize, 0);
     question
 }
 
-/// What the first message of an answer says.
+/// The result of the first message of a reply.
 fn found(answer: &[u8]) -> Result<bool, Errno> {
     let kind = answer.get(4..6).map(|kind| u16::from_ne_bytes([kind[0], kind[1]]));
     match kind {

@@ -1,9 +1,9 @@
-//! The addresses that the cluster serves: their listeners, which of them wake the accept thread, who accepts from which,
-//! what the kernel's program is, and how an address closes. Connections come out; who gets them is decided elsewhere.
+//! The addresses that the cluster serves: their listeners, which of them wake the accept thread, which process accepts
+//! from which, the steering program, and closing. It returns connections; their placement is decided elsewhere.
 //!
-//! The thread is woken by each group's own listener and by those of slots that no worker serves; by none while the
-//! process is short of descriptors. A listener leaves the epoll set before it is closed, because a worker's copy of it
-//! would go on waking the thread.
+//! The thread is woken by each group's own listener and by those of slots without an accepting worker; by none while
+//! few file descriptors are left. A listener is removed from the epoll set before it is closed, because a worker's copy
+//! of it would keep waking the thread.
 
 mod bind;
 mod closing;
@@ -43,7 +43,7 @@ pub use self::closing::{End, Last, MAX_QUEUED};
 pub use self::group::AddressView;
 pub use self::shares::{Share, Shares};
 
-/// How long accepting rests when the primary is short of descriptors.
+/// How long accepting pauses when few file descriptors are left.
 const REST: Duration = Duration::from_millis(10);
 
 /// A worker that wants to listen.
@@ -54,7 +54,7 @@ pub struct Applicant {
     pub ready_for: Option<Duration>,
 }
 
-/// The group of an address that may be listened on.
+/// The group of an address on which the worker may listen.
 pub struct Found {
     pub group: GroupId,
     /// It was opened just now.
@@ -63,25 +63,25 @@ pub struct Found {
     pub port: u16,
 }
 
-/// What one look at a listener brought.
+/// The result of one accept.
 pub enum Accepted {
     Connection {
         connection: Connection,
-        /// Hardly a descriptor is left.
+        /// Few file descriptors are left.
         is_last: bool,
     },
-    /// A client that has gone again; there may be others.
+    /// The client has disconnected already; there may be others.
     Gone,
-    /// No descriptor is left for what waits.
+    /// No file descriptor is left for a queued connection.
     Short,
     None,
 }
 
-/// What closing a worker's server means for the address.
+/// The consequence for the address when a worker's server closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closed {
     ServedByOthers,
-    /// Every program closed its server: nobody will serve there.
+    /// Every program has closed its server: no worker will serve there.
     Abandoned,
 }
 
@@ -90,12 +90,12 @@ pub struct Listeners {
     fd_budget: FdBudget,
     groups: BTreeMap<GroupId, Group>,
     next: GroupId,
-    /// Ports that workers have tried a moment ago.
+    /// Ports that workers have probed a moment ago.
     reservations: Vec<Reservation>,
-    /// Accepting failed for want of descriptors; the listeners are left alone until then.
+    /// Accepting is paused until then for lack of file descriptors.
     resting_until: Option<Duration>,
     said_out_of_descriptors: bool,
-    /// It was said that an address has no listeners for slots because there are too few descriptors.
+    /// It was logged that an address has no slots' listeners because of too few file descriptors.
     said_few_members: bool,
     closing_all: Option<ClosingAll>,
     reports: Vec<Report>,
@@ -117,12 +117,12 @@ impl Listeners {
         }
     }
 
-    /// What is to be told since the last call.
+    /// Reports since the last call.
     pub fn take_reports(&mut self) -> Vec<Report> {
         std::mem::take(&mut self.reports)
     }
 
-    // What others ask about addresses.
+    // Queries about addresses.
 
     pub fn ids(&self) -> Vec<GroupId> {
         self.groups.keys().copied().collect()
@@ -132,38 +132,38 @@ impl Listeners {
         self.groups.contains_key(&id)
     }
 
-    /// drover may answer clients of the address itself.
+    /// Whether drover may send HTTP responses to clients of the address.
     pub fn is_plain_http(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(Group::is_plain_http)
     }
 
-    /// Who serves there.
+    /// The shares of the address.
     pub fn shares(&self, id: GroupId) -> Option<&Shares> {
         self.groups.get(&id).map(Group::shares)
     }
 
-    /// Does the slot's worker serve plain HTTP anywhere?
+    /// Whether the slot's worker serves plain HTTP anywhere.
     pub fn serves_http(&self, slot: u16) -> bool {
         self.groups.values().any(|group| group.is_plain_http() && group.shares().is_open(slot))
     }
 
-    /// Groups that one of these slots' workers serves.
+    /// Groups that at least one of these slots' workers serves.
     pub fn served_by(&self, slots: &[u16]) -> BTreeSet<GroupId> {
         let served = |group: &&Group| slots.iter().any(|slot| group.shares().is_open(*slot));
         self.groups.values().filter(served).map(Group::id).collect()
     }
 
-    /// Is a server of some worker there, or expected?
+    /// Whether a worker serves there or is expected to.
     pub fn is_served(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(|group| group.shares().any_served())
     }
 
-    /// Every address, for those who look at who serves it. `slots`: how many the cluster has.
+    /// Every address, for `services`. `slots`: the cluster's number of slots.
     pub fn addresses(&self, slots: usize) -> impl Iterator<Item = AddressView<'_>> {
         self.groups.values().map(move |group| group.view(slots))
     }
 
-    /// A listener is too busy to be woken for.
+    /// Whether a listener is too busy for wake-ups.
     pub fn is_busy(&self) -> bool {
         self.groups.values().any(|group| group.mode().is_busy())
     }
@@ -172,7 +172,8 @@ impl Listeners {
         self.groups.values().any(|group| group.mode().is_direct())
     }
 
-    /// By slot, of those that `is_asked` names: connections wait in a listener that the slot's worker polls itself.
+    /// By slot, of those for which `is_asked` is true: whether connections are queued at a listener that the slot's
+    /// worker polls itself.
     pub fn queued(&self, slots: usize, is_asked: impl Fn(usize) -> bool) -> Vec<bool> {
         let mut queued = vec![false; slots];
         let is_asked = |slot| slot < slots && is_asked(slot);
@@ -189,7 +190,7 @@ impl Listeners {
 
     // Opening and sharing.
 
-    /// The address's group, which is opened when there is none; `options` say whether it may be.
+    /// The address's group, which is opened if necessary, if `options` allow it.
     ///
     /// # Errors
     /// Another server has the address, or the kernel refuses it.
@@ -232,7 +233,7 @@ impl Listeners {
         };
         let bound = bind::open(&address, options, self.room_for_members(&address))?;
         if self.fd_budget.is_near(bound.primary_listener.as_raw_fd()) {
-            // What it could not accept would wait for good, and so would the connections of all other addresses.
+            // Otherwise its connections and those of all other addresses would wait forever.
             return Err(ListenFailure::new(libc::EMFILE, "listen", None));
         }
         if let Some(note) = &bound.note {
@@ -268,10 +269,9 @@ impl Listeners {
         members
     }
 
-    /// A listener for the slot, when a slot asks.
+    /// A listener for the slot, if a slot requests it.
     ///
-    /// # Errors
-    /// No descriptor is left.
+    /// # Errors No file descriptor is left.
     pub fn hand_out(&self, id: GroupId, slot: Option<u16>) -> Result<Listening, ListenFailure> {
         let Some(group) = self.groups.get(&id) else {
             return Err(ListenFailure::new(libc::EINVAL, "listen", None));
@@ -279,17 +279,17 @@ impl Listeners {
         group.hand_out(slot)
     }
 
-    // Who serves.
+    // Serving workers.
 
-    /// The slot's worker serves there. `plain_http`: drover may answer itself.
+    /// The slot's worker serves there. `plain_http`: drover may send HTTP responses.
     pub fn serve(&mut self, id: GroupId, slot: u16, plain_http: bool) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.serve(slot, plain_http);
         }
     }
 
-    /// The slot has a new worker, which serves what it has `prepared`. What its predecessor served beyond that is
-    /// expected: a program listens on one address after the other.
+    /// The slot has a new worker, which serves the addresses that it has `prepared`. Its predecessor's other addresses
+    /// are expected: a program listens on one address after the other.
     pub fn take_over(
         &mut self,
         slot: u16,
@@ -305,40 +305,40 @@ impl Listeners {
         }
     }
 
-    /// The worker leaves, and its replacement is expected.
+    /// The worker drains, and its replacement is expected.
     pub fn leave(&mut self, worker: WorkerId) {
         self.groups.values_mut().for_each(|group| group.leave(worker));
     }
 
-    /// The slot's worker serves no more, and its replacement is expected.
+    /// The slot's worker no longer serves, and its replacement is expected.
     pub fn orphan(&mut self, slot: u16) {
         for group in self.groups.values_mut().filter(|group| group.shares().is_open(slot)) {
             group.set_share(slot, Share::Orphaned);
         }
     }
 
-    /// Who leaves and serves there all the same, while nobody else does.
+    /// The draining worker that keeps serving there, if no other worker serves.
     pub fn keeper(&self, id: GroupId) -> Option<WorkerId> {
         self.groups.get(&id).and_then(Group::keeper)
     }
 
-    /// The worker serves there no more, where it was only leaving.
+    /// A draining worker no longer serves there.
     pub fn end_keeping(&mut self, id: GroupId, worker: WorkerId) {
         self.groups.get_mut(&id).into_iter().for_each(|group| {
             group.end_keeping(worker);
         });
     }
 
-    /// The worker has left: the addresses that it was the last to serve.
+    /// The worker has ended; returns the addresses that it was the last to serve.
     pub fn left(&mut self, worker: WorkerId) -> Vec<GroupId> {
         let left = self.groups.values_mut().filter_map(|group| group.end_keeping(worker).then(|| group.id()));
         left.collect()
     }
 
-    /// The slot's worker has closed its server. `is_awaited`: another is expected there.
+    /// The slot's worker has closed its server. `is_awaited`: another worker is expected there.
     pub fn close_share(&mut self, id: GroupId, slot: u16, is_awaited: bool) -> Option<Closed> {
         let group = self.groups.get_mut(&id)?;
-        // The share of a worker that leaves waits for its replacement.
+        // The share of a draining worker waits for its replacement.
         if group.shares().of(slot) != Share::Orphaned {
             group.set_share(slot, Share::Closed);
         }
@@ -346,8 +346,8 @@ impl Listeners {
         Some(if is_abandoned { Closed::Abandoned } else { Closed::ServedByOthers })
     }
 
-    /// Does nobody serve the address any more when the slot's worker has closed its server? One that the program owns
-    /// stays open for others, with what is in its queue.
+    /// Whether the slot's worker is the last that serves the address. A socket that the program owns stays open with
+    /// its queue.
     pub fn is_last(&self, id: GroupId, slot: u16, is_awaited: bool) -> bool {
         let Some(group) = self.groups.get(&id) else { return false };
         let mut others = group.shares().beside(slot);
@@ -359,12 +359,12 @@ impl Listeners {
         group.shares().is_open(slot) && is_over && !group.is_programs() && !group.is_kept()
     }
 
-    /// A worker opened it, and none serves or served there.
+    /// A worker opened it, but no worker serves or has served there.
     pub fn is_untouched(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(Group::is_untouched)
     }
 
-    /// The slot's worker has closed the last server there. A port that it only tried is kept for it for a moment.
+    /// The slot's worker has closed the last server there. A port that it only probed is reserved for it for a moment.
     pub fn reserve(&mut self, id: GroupId, slot: u16, now: Duration) {
         let group = self.groups.get(&id);
         let after = group.and_then(|group| Reservation::after(group.address(), group.founder(), slot, now));
@@ -384,9 +384,9 @@ impl Listeners {
         self.groups.values().filter(is_over).map(Group::id).collect()
     }
 
-    // Who accepts.
+    // Accepting.
 
-    /// After any change of shares, workers or modes: who accepts from which listener, and what the kernel does.
+    /// After any change of shares, workers or modes: updates who accepts from which listener, and the steering program.
     pub fn sync(&mut self, workers: &[WorkerState], poller: &Poller) {
         for id in self.ids() {
             self.sync_group(id, workers, poller);
@@ -400,20 +400,20 @@ impl Listeners {
             && group.mode_mut().give_up_steering()
         {
             self.reports.push(Report::notice(Level::Warn, text));
-            // Without a program the kernel spreads connections over all members; the primary takes those of every
-            // slot then.
+            // Without a program the kernel spreads connections over all members; then the primary accepts those of
+            // every slot.
             let _ = group.steer(workers, &self.settings);
         }
     }
 
-    /// Considers the group's mode; when it has changed, the group is to be synced. `accepted`: connections that the accept
-    /// thread just took.
+    /// Updates the group's mode; if it has changed, the group has to be synced. `accepted`: connections that the accept
+    /// thread has just accepted.
     pub fn consider_mode(&mut self, id: GroupId, accepted: u32, now: Duration) -> bool {
         let Self { groups, settings, .. } = self;
         groups.get_mut(&id).is_some_and(|group| group.mode_mut().consider(accepted, settings, now))
     }
 
-    /// Workers have accepted so many connections themselves. Returns the groups whose modes have changed with it.
+    /// Counts connections that workers have accepted themselves. Returns the groups whose modes have changed.
     pub fn count_direct(&mut self, accepted: u64, now: Duration) -> Vec<GroupId> {
         let Self { groups, settings, .. } = self;
         let changed = groups.values_mut().filter_map(|group| {
@@ -436,21 +436,21 @@ impl Listeners {
             }
             Err(Errno::INTR | Errno::CONNABORTED) => Accepted::Gone,
             Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Accepted::Short,
-            // One that closes was shut down here.
+            // A closing listener was shut down here.
             Err(Errno::INVAL) if !group.is_closing() => {
-                // Somebody else shut it down (`listen({ fd })` shares it): it would wake the thread without end.
+                // Another process shut it down (it is shared by `listen({ fd })`): it would wake the thread endlessly.
                 poller.remove(listener);
                 let text =
-                    "A listening socket was shut down by another owner: it brings no more connections.";
+                    "A listening socket was shut down by another process: it gets no more connections.";
                 self.reports.push(Report::notice(Level::Error, text));
                 Accepted::None
             }
-            // None left, or one that the network took away again.
+            // None left, or the connection was aborted.
             Err(_) => Accepted::None,
         }
     }
 
-    /// Hardly a descriptor left: connections wait in the kernel's queues until some are free again.
+    /// Pauses accepting for lack of file descriptors: connections wait in the kernel's queues.
     pub fn rest(&mut self, poller: &Poller, now: Duration) {
         self.groups.values().for_each(|group| group.deregister(poller));
         self.resting_until = Some(now + REST);
@@ -466,7 +466,7 @@ impl Listeners {
         self.resting_until.is_some()
     }
 
-    /// Goes on accepting, if it is time.
+    /// Resumes accepting, if it is due.
     pub fn resume(&mut self, poller: &Poller, now: Duration) {
         if self.resting_until.is_some_and(|until| until <= now) {
             self.resting_until = None;
@@ -483,8 +483,8 @@ impl Listeners {
         self.closing_all.get_or_insert_with(|| ClosingAll::new(now)).add_waiting(gone);
     }
 
-    /// Lets nothing new into the address, which closes in a moment: `close_look` tells when. Returns whether there is
-    /// anything to close.
+    /// Starts closing the address: new handshakes are dropped, and `close_look` says when it closes. Returns whether
+    /// there is anything to close.
     pub fn begin_to_close(&mut self, id: GroupId, end: End, now: Duration) -> bool {
         let Some(group) = self.groups.get_mut(&id).filter(|group| group.is_open()) else { return false };
         group.close(end, now);
@@ -503,19 +503,19 @@ impl Listeners {
         closing.chain(closing_all).map(|at| at.saturating_sub(now)).min()
     }
 
-    /// Looks at an address that closes. Some, when its queues are to be emptied now; true: it closes then, whatever is
-    /// expected.
+    /// Checks an address that closes. Some, if its queues have to be emptied now; true: it closes then, even with
+    /// pending handshakes.
     pub fn close_look(&mut self, id: GroupId, now: Duration) -> Option<bool> {
         self.groups.get_mut(&id)?.closing_mut()?.look(now)
     }
 
-    /// Whether something waits in a queue of the address or is on its way there, as far as the kernel tells.
+    /// Whether connections are queued at the address or handshakes pending, as far as the kernel reports them.
     pub fn is_expecting(&self, id: GroupId) -> bool {
         self.groups.get(&id).is_some_and(Group::is_expecting)
     }
 
-    /// The listeners whose queues are emptied before the address closes. One of the program's stays open for its owner
-    /// with what is in its queue, unless the cluster stops.
+    /// The listeners whose queues are emptied before the address closes. A listener of the program stays open with its
+    /// queue, unless the cluster stops.
     pub fn emptied(&self, id: GroupId) -> Vec<Option<u16>> {
         let Some(group) = self.groups.get(&id) else { return Vec::new() };
         let stops = group.closing().is_some_and(closing::Closing::is_stop);
@@ -525,12 +525,12 @@ impl Listeners {
         std::iter::once(None).chain((0..group.members() as u16).map(Some)).collect()
     }
 
-    /// The address closes now: why it does.
+    /// The address closes now; returns the reason.
     pub fn end_of(&mut self, id: GroupId) -> Option<End> {
         self.groups.get_mut(&id)?.take_closing()
     }
 
-    /// The address is free for others. The group stays for what was accepted there.
+    /// Releases the address. The group is kept for the connections accepted there.
     pub fn let_go(&mut self, id: GroupId, poller: &Poller) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.deregister(poller);
@@ -539,27 +539,27 @@ impl Listeners {
         }
     }
 
-    /// Refuses clients of the address, for the workers that still hold a copy of a listener too.
+    /// Refuses clients of the address, even if workers still hold a copy of a listener.
     pub fn shut_down(&self, id: GroupId) {
         self.groups.get(&id).into_iter().for_each(Group::shut_down);
     }
 
-    /// Forgets an address that nobody serves.
+    /// Removes an address that no worker serves.
     pub fn remove(&mut self, id: GroupId, poller: &Poller) {
         if let Some(group) = self.groups.remove(&id) {
             group.deregister(poller);
         }
     }
 
-    /// The cluster stops and every address has closed. `waits`: accepted connections wait for a worker, for as long as
-    /// they may.
+    /// Whether the cluster stops and every address has closed. `waits`: accepted connections still wait for a worker,
+    /// until their deadline.
     pub fn has_stopped(&self, waits: bool, now: Duration) -> bool {
         let Some(closing_all) = &self.closing_all else { return false };
         let is_closing = self.groups.values().any(Group::is_closing);
         !is_closing && (!waits || now >= closing_all.until())
     }
 
-    /// Tells who waits for it that every address has closed.
+    /// Notifies waiting callers that every address has closed.
     pub fn report_stopped(&mut self) {
         self.closing_all = None;
     }
@@ -570,7 +570,7 @@ fn taken(address: &Address) -> ListenFailure {
     ListenFailure { holder: Holder::Ours, ..ListenFailure::new(libc::EADDRINUSE, "listen", address.host()) }
 }
 
-/// The address is open: may a server of the applicant's share it?
+/// Whether a server of the applicant may share the open address.
 fn join(
     group: &Group,
     address: &Address,

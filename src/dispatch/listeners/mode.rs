@@ -1,12 +1,12 @@
-//! Push or direct mode of one address: the decision of its switch, and what overrules it. PURE.
+//! Push or direct mode of one address: the decision of its switch, and what overrides it. PURE.
 
 use std::time::Duration;
 
 use super::super::settings::{DispatchMode, Settings};
 use crate::balance::{Mode, RATE_UP, Strategy, Switch};
 
-/// Connections a second above which a listener in push mode is polled, and below half of which it is not any
-/// more. A look every 150 us costs what 3,000 wake-ups a second do.
+/// Connections per second above which a listener in push mode is polled, until the rate falls below half of it. Polling
+/// every 150 us costs as much as 3,000 wake-ups per second.
 const POLL_RATE: f64 = 6000.0;
 
 pub struct GroupMode {
@@ -14,11 +14,11 @@ pub struct GroupMode {
     mode: Mode,
     /// The kernel cannot steer this group.
     push_only: bool,
-    /// Its workers need push mode, as far as they are known.
+    /// Its current workers need push mode.
     is_held: bool,
-    /// Held in push mode at a rate at which the accept thread looks by itself instead of being woken.
+    /// Held in push mode at a rate at which the accept thread polls instead of being woken.
     busy: bool,
-    /// Connections since the group left the quiet side of its switch.
+    /// Connections since the group left push mode.
     direct_total: u64,
 }
 
@@ -44,24 +44,24 @@ impl GroupMode {
         self.busy
     }
 
-    /// Its workers need push mode, or do so no longer; the next `consider` goes by it.
+    /// Sets whether its workers need push mode; the next `consider` uses it.
     pub fn hold(&mut self, is_held: bool) {
         self.is_held = is_held;
     }
 
-    /// Push mode for good. Was it possible to steer before?
+    /// Switches to push mode permanently. Returns whether steering was possible before.
     pub fn give_up_steering(&mut self) -> bool {
         self.mode = Mode::Push;
         !std::mem::replace(&mut self.push_only, true)
     }
 
-    /// Nothing new comes.
+    /// No more connections arrive.
     pub fn retire(&mut self) {
         self.give_up_steering();
         self.busy = false;
     }
 
-    /// Workers have accepted so many connections themselves. Is the mode to be considered?
+    /// Counts connections that workers have accepted themselves. Returns whether the mode has to be considered.
     pub fn count_direct(&mut self, accepted: u64) -> bool {
         if self.is_direct() {
             self.direct_total += accepted;
@@ -69,7 +69,8 @@ impl GroupMode {
         self.is_direct() || self.busy
     }
 
-    /// Considers the mode; has it changed? `accepted`: connections that the accept thread just took.
+    /// Updates the mode; returns whether it has changed. `accepted`: connections that the accept thread has just
+    /// accepted.
     pub fn consider(&mut self, accepted: u32, settings: &Settings, now: Duration) -> bool {
         if self.push_only || self.is_held || settings.holds_push() {
             self.direct_total += u64::from(accepted);
@@ -93,7 +94,7 @@ impl GroupMode {
         std::mem::replace(&mut self.mode, wanted) != wanted
     }
 
-    /// Tells the switch what came, in the terms of the side it is on.
+    /// Passes the counts to the switch, in the form of its current mode.
     fn measure(&mut self, accepted: u32, now: Duration) {
         match self.switch.mode() {
             Mode::Push => self.switch.accepted(accepted, now),
@@ -108,7 +109,8 @@ mod tests {
 
     const MS: Duration = Duration::from_millis(1);
 
-    /// Accepts so many connections in each millisecond of 300 from `start` on; was the mode ever changed?
+    /// Accepts this many connections in each of 300 milliseconds from `start` on; returns whether the mode ever
+    /// changed.
     fn accept(mode: &mut GroupMode, a_millisecond: u32, start: u32) -> bool {
         let settings = Settings::example();
         let mut changed = false;

@@ -1,4 +1,4 @@
-//! What each slot's worker does at an address.
+//! The state of each slot's share of an address.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Share {
@@ -7,7 +7,7 @@ pub enum Share {
     Open,
     /// Its program closed the server.
     Closed,
-    /// The worker died or leaves while its server was open; its replacement is expected.
+    /// The worker died or drains while its server was open; its replacement is expected.
     Orphaned,
 }
 
@@ -53,7 +53,7 @@ impl Shares {
             && self.0.iter().all(|share| matches!(share, Share::Closed | Share::None))
     }
 
-    /// Those of the other slots.
+    /// The shares of the other slots.
     pub fn beside(&self, slot: u16) -> impl Iterator<Item = Share> {
         let others = self.0.iter().enumerate().filter(move |(other, _)| *other != usize::from(slot));
         others.map(|(_, share)| *share)

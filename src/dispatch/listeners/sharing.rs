@@ -1,40 +1,40 @@
-//! Which servers share an address. PURE. Workers run one program, so that servers of several workers at one address
-//! are one service; unless a program opens ports for ends that differ from worker to worker, as FTP's passive mode
-//! does. As with node:cluster, the k-th server that a worker opens at an address shares it with the k-th of another.
-//! And who has just tried whether a port is free wants it alone: two that try at the same moment must not both get it,
-//! or one's clients would reach the other. So a server that another worker opened a moment ago is not shared before it
-//! shows that it stays.
+//! Which servers share an address. PURE. Workers run one program, so servers of several workers at one address are one
+//! service, unless the program opens ports for purposes that differ between workers, as FTP's passive mode does. As in
+//! node:cluster, the k-th server that a worker opens at an address shares it with the k-th of another worker. But a
+//! worker that has just probed whether a port is free wants it alone: two workers that probe at the same moment must
+//! not both get it, or one's clients would reach the other. So a server that another worker opened a moment ago is not
+//! shared before it is clear that it stays open.
 
 use std::time::Duration;
 
 use crate::ipc::control::{Address, ListenOptions};
 
-/// A worker that became ready so recently still runs what every worker runs at its start.
+/// A worker that became ready within this time still runs the start code that every worker runs.
 const START: Duration = Duration::from_secs(1);
-/// A server that was open for less only tried the port.
+/// A server that was open for less than this was a probe, milliseconds.
 const TRY_MS: u32 = 100;
-/// Who tries a port closes it in the same turn of its loop. So long it may take on a busy machine.
+/// A probe is closed in the same event-loop iteration. It may take this long on a busy machine.
 const TRIAL: Duration = Duration::from_millis(50);
 
-/// May a server share an open address?
+/// Whether a server may share an open address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
     Shares,
     Taken,
-    /// It shows in a moment: when the other server closes the address is taken, and when it does not it is shared.
+    /// Unknown for a moment: if the other server closes, the address is taken, otherwise it is shared.
     Later,
 }
 
-/// Who wants to listen.
+/// The process that wants to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// The primary's own program, for all workers.
     Primary,
-    /// A worker that starts. It has listened there so many times before.
+    /// A starting worker. `before`: how many servers it has opened there before.
     Starting { before: u32 },
-    /// A worker that serves. `was_here`: it, or the slot's worker before it, had a server behind the open address.
+    /// A serving worker. `was_here`: it, or the slot's previous worker, has served the open address.
     Ready { before: u32, was_here: bool },
-    /// A worker that serves and has just tried this port.
+    /// A serving worker that has just probed this port.
     Tried,
 }
 
@@ -57,20 +57,20 @@ impl Asker {
     }
 }
 
-/// With whom whoever opened an address shares it.
+/// With whom the opener of an address shares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Founder {
     All,
-    /// A worker's server that was its so many-th there. `since`: when, if that worker had finished its start.
+    /// A worker's n-th server there. `since`: when it was opened, if that worker had finished its start.
     Nth {
         nth: u32,
         since: Option<Duration>,
     },
-    /// It tried the port and took it.
+    /// It probed the port and then opened it.
     SingleProcess,
 }
 
-/// A port that a worker has tried is kept for it for a moment, in which it comes back to take it.
+/// A port that a worker has probed is reserved for it for a moment, so that it can open it.
 pub struct Reservation {
     address: Address,
     slot: u16,
@@ -78,7 +78,7 @@ pub struct Reservation {
 }
 
 impl Reservation {
-    /// `slot` has closed the last server at an address that was opened as `founder` says.
+    /// `slot` has closed the last server at an address that was opened by `founder`.
     pub fn after(address: &Address, founder: Founder, slot: u16, now: Duration) -> Option<Self> {
         let Founder::Nth { since: Some(since), .. } = founder else { return None };
         let tried = now.saturating_sub(since) < Duration::from_millis(u64::from(TRY_MS));
@@ -106,7 +106,7 @@ impl Founder {
         }
     }
 
-    /// A starting worker runs the program that the others have run, and one that was here before comes back.
+    /// A starting worker runs the same start code as the others, and a worker that served here before returns.
     pub fn decide(self, asker: Asker, now: Duration) -> Decision {
         match (self, asker) {
             (Self::All, _) | (_, Asker::Primary) => Decision::Shares,

@@ -1,5 +1,5 @@
-//! Who accepts from which listener of an address, and what the kernel's program is: functions of what its workers do
-//! there and of how they are. PURE; attaching a program is the group's work.
+//! Which process accepts from which listener of an address, and the steering program: functions of the workers' shares
+//! and states. PURE; the group attaches the program.
 
 use super::super::settings::Settings;
 use super::super::workers::WorkerState;
@@ -24,7 +24,7 @@ impl<'a> Steered<'a> {
         workers.iter().filter(move |worker| self.shares.is_open(worker.slot))
     }
 
-    /// Those whose own listener may be given connections by the kernel.
+    /// Workers to whose own listener the kernel may assign connections.
     fn direct(self, workers: &'a [WorkerState]) -> impl Iterator<Item = &'a WorkerState> {
         let fits = move |worker: &&WorkerState| {
             worker.is_well() && !worker.fd_pressure && usize::from(worker.slot) < self.members
@@ -32,14 +32,14 @@ impl<'a> Steered<'a> {
         self.serving(workers).filter(fits)
     }
 
-    /// By slot: the primary accepts from the slot's listener, because its worker must not. Connections of handshakes
-    /// begun before the program changed still end there.
+    /// By slot: whether the primary accepts from the slot's listener, because its worker must not. Handshakes begun
+    /// before the program changed still complete there.
     pub fn owned(self, workers: &[WorkerState]) -> Vec<bool> {
-        // With nobody to give them to, an unresponsive worker's queue stays its own.
+        // Without another worker an unresponsive worker keeps its queue.
         let somebody = self.direct(workers).next().is_some();
         let mut owned = vec![true; self.members];
         for worker in self.serving(workers) {
-            // A limit of its own is kept exactly by the primary alone.
+            // Only the primary can enforce a server's own limit exactly.
             let accepts = !worker.leaving && !worker.fd_pressure && !worker.is_limited(self.group);
             if accepts
                 && !(worker.excluded && somebody)
@@ -51,17 +51,16 @@ impl<'a> Steered<'a> {
         owned
     }
 
-    /// A worker here needs the primary to accept: its server has a limit of connections of its own, which the kernel
-    /// does not know, or there was no listener for its slot when the address was opened.
+    /// Whether a worker here needs the primary to accept: its server has its own connection limit, which the kernel
+    /// does not know, or its slot has no listener.
     pub fn needs_push(self, workers: &[WorkerState]) -> bool {
         self.serving(workers)
             .any(|worker| worker.is_limited(self.group) || usize::from(worker.slot) >= self.members)
     }
 
-    /// The program that the kernel is to run; `direct`: the address is in direct mode.
+    /// The steering program; `direct`: the address is in direct mode.
     ///
-    /// # Errors
-    /// So many workers cannot be steered by one program.
+    /// # Errors Too many workers for one program.
     pub fn program(
         self,
         workers: &[WorkerState],
@@ -86,8 +85,8 @@ impl<'a> Steered<'a> {
         program(steering, self.family).ok_or(slots.len())
     }
 
-    /// Some worker here is cold while others are warm: it must be fed slowly, which only the primary can do.
-    /// (Clients that belong to a slot go there all the same.)
+    /// Whether some worker here is cold while others are warm: it must get connections slowly, which only the primary
+    /// can do. (Clients that are bound to a slot go there anyway.)
     fn warms_up(self, workers: &[WorkerState], strategy: Strategy) -> bool {
         let is =
             |is_warm: bool| self.serving(workers).any(|worker| worker.is_well() && worker.is_warm == is_warm);
@@ -95,7 +94,7 @@ impl<'a> Steered<'a> {
     }
 }
 
-/// The odds of direct mode: configured weights, live counts or measured latency.
+/// The weights of direct mode: configured weights, connection counts or measured latency.
 fn odds(strategy: Strategy, workers: &[&WorkerState], settings: &Settings) -> Vec<(u16, u32)> {
     let weight = |worker: &WorkerState| settings.weight(worker.slot).max(1);
     match strategy {
@@ -103,7 +102,7 @@ fn odds(strategy: Strategy, workers: &[&WorkerState], settings: &Settings) -> Ve
         Strategy::LeastResponseTime => {
             let measured: Vec<f64> =
                 workers.iter().map(|worker| worker.latency_us).filter(|latency| *latency > 0.0).collect();
-            // One that has not answered yet counts as average, or it would draw everything at once.
+            // A worker without a measurement counts as average, otherwise it would attract all connections at once.
             let average = measured.iter().sum::<f64>() / measured.len().max(1) as f64;
             let load = |worker: &WorkerState| {
                 Some(worker.latency_us).filter(|latency| *latency > 0.0).unwrap_or(average) as u32

@@ -4,41 +4,41 @@ use crate::balance::Candidate;
 
 use super::super::settings::Settings;
 
-/// A worker that serves the connection's group and stays.
+/// A worker that serves the connection's group and does not drain.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prospect {
     pub slot: u16,
-    /// It makes progress, as far as is known.
+    /// It makes progress, as far as known.
     pub is_well: bool,
-    /// It is short of descriptors.
+    /// It has fd pressure.
     pub fd_pressure: bool,
-    /// None: it has no room for one more.
+    /// None: it has no room for another connection.
     pub load: Option<WorkerLoad>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WorkerLoad {
-    /// Open in the worker or on their way to it.
+    /// Open in the worker or in transit to it.
     pub connections: u32,
-    /// 0 when nothing has been measured yet.
+    /// 0 if nothing has been measured yet.
     pub latency_us: f64,
-    /// Requests being answered.
+    /// Requests in progress.
     pub in_flight: u32,
     pub pace: Pace,
 }
 
-/// How fast a worker may be given connections while it warms up.
+/// How fast a worker may get connections while it warms up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// It is warm.
     Full,
-    /// It is cold, and has answered enough for one more.
+    /// It is cold, and has given enough responses for another connection.
     Slow,
-    /// It is cold, and has enough to do.
+    /// It is cold, and has enough connections.
     Wait,
 }
 
-/// Scratch space that is used again for every connection.
+/// Scratch space that is reused for every connection.
 #[derive(Default)]
 pub struct Candidates {
     found: Vec<Candidate>,
@@ -47,8 +47,8 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// An unresponsive worker gets something only when all are: then waiting there is as good as anywhere. One that is
-    /// short of descriptors when no other has room. `warms_up`: cold workers are fed slowly while others are warm.
+    /// An unresponsive worker gets a connection only if all are unresponsive; one with fd pressure only if no other has
+    /// room. `warms_up`: cold workers get connections slowly while others are warm.
     pub fn find(
         &mut self,
         prospects: impl Iterator<Item = Prospect>,
@@ -59,7 +59,7 @@ impl Candidates {
         let (mut any_well, mut any_warm, mut fd_pressure) = (false, false, true);
         for prospect in prospects {
             if prospect.is_well && !any_well {
-                // Those before it were not well.
+                // The previous ones were unresponsive.
                 (any_well, any_warm, fd_pressure) = (true, false, true);
                 self.clear();
             }
@@ -68,7 +68,7 @@ impl Candidates {
                 continue;
             }
             if fd_pressure && !prospect.fd_pressure {
-                // Those before it were short of descriptors.
+                // The previous ones had fd pressure.
                 (any_warm, fd_pressure) = (false, false);
                 self.clear();
             }
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(untracked, &[Candidate { connections: 0, ..expected }]);
     }
 
-    /// The rule in several passes, as one would say it.
+    /// The same rule in several simple passes.
     fn in_passes(prospects: &[Prospect], warms_up: bool) -> Vec<u16> {
         let any_well = prospects.iter().any(|prospect| prospect.is_well);
         for fd_pressure in [false, true] {

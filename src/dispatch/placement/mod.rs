@@ -1,5 +1,5 @@
-//! Which worker gets a connection. PURE: what is known of the workers and the time go in, a slot comes out. Whoever
-//! carries it out has the descriptors.
+//! Placement: which worker gets a connection. PURE: the state of the workers and the time go in, a slot comes out. The
+//! caller has the descriptors.
 
 mod candidates;
 mod rebalance;
@@ -25,7 +25,7 @@ pub struct Asked {
     pub group: GroupId,
     pub client: Option<SocketAddr>,
     pub hint: Hint,
-    /// The worker that gave the connection away.
+    /// The worker that handed the connection off.
     pub donor: Option<u16>,
 }
 
@@ -38,7 +38,7 @@ impl Asked {
 
 pub struct Placement {
     settings: Arc<Settings>,
-    /// By group: whose turn it is.
+    /// The state of the strategy, by group.
     choosers: BTreeMap<GroupId, Chooser>,
     candidates: Candidates,
     random: u32,
@@ -49,8 +49,8 @@ impl Placement {
         Self { settings, choosers: BTreeMap::new(), candidates: Candidates::default(), random: seed | 1 }
     }
 
-    /// The slot whose worker gets the connection; None while no worker may have it. `prospects`: the workers that
-    /// serve its group, in the order of their slots. `plain_http`: what they serve there.
+    /// The slot whose worker gets the connection; None while no worker can. `prospects`: the workers that serve its
+    /// group, by slot. `plain_http`: whether they serve plain HTTP there.
     pub fn choose(
         &mut self,
         asked: &Asked,
@@ -59,13 +59,13 @@ impl Placement {
     ) -> Option<u16> {
         let Asked { group, client, hint, donor } = *asked;
         let strategy = self.settings.effective_strategy();
-        // Whoever belongs to a slot goes there, warm or not.
+        // A client that is bound to a slot goes there, warm or not.
         let bound = hint.slot.is_some() || strategy == Strategy::IpHash;
         let candidates = self.candidates.find(prospects, plain_http && !bound, &self.settings);
         if candidates.len() > 1 {
             candidates.retain(|candidate| Some(candidate.slot) != donor);
         }
-        // A number is drawn for every choice, so that none depends on what the others were.
+        // A number is drawn for every choice, so that choices do not depend on each other.
         self.random = next_random(self.random);
         let by_hint = |slot| candidates.iter().position(|candidate: &Candidate| candidate.slot == slot);
         let chosen = hint.slot.and_then(by_hint).or_else(|| {
@@ -79,7 +79,7 @@ impl Placement {
         chosen.map(|index| candidates[index].slot)
     }
 
-    /// The group is gone.
+    /// Removes a group.
     pub fn forget(&mut self, group: GroupId) {
         self.choosers.remove(&group);
     }
@@ -92,7 +92,7 @@ fn key(strategy: Strategy, client: Option<SocketAddr>, hint: Hint) -> Option<Cli
     }
 }
 
-/// xorshift32: two choices at random need no better.
+/// xorshift32: sufficient for two random choices.
 fn next_random(mut random: u32) -> u32 {
     random ^= random << 13;
     random ^= random >> 17;

@@ -1,5 +1,5 @@
-//! When the workers' connections are compared, and which worker is asked for some of its idle ones. What it gives comes
-//! back as any handoff does and finds the lightest worker.
+//! Rebalancing: when the workers' connections are compared, and which worker is asked for some of its idle ones. They
+//! arrive like any handoff and go to the lightest worker.
 
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ pub struct RebalanceTimer {
 }
 
 impl RebalanceTimer {
-    /// How long until the next look; None while there is nothing to look at. `connections`: of each worker whose
-    /// connections others may have.
+    /// The time until the next comparison; None if there is nothing to compare. `connections`: of each worker whose
+    /// connections may move.
     pub fn due_in(mut connections: impl Iterator<Item = u32>) -> Option<Duration> {
         let (mut workers, mut any) = (0, false);
         let is_worth = connections.any(|count| {
@@ -28,7 +28,7 @@ impl RebalanceTimer {
         now.saturating_sub(self.looked) >= REBALANCE_INTERVAL
     }
 
-    /// Whom to ask for connections, if anybody.
+    /// The worker to ask for connections, if any.
     pub fn look(&mut self, loads: &[Load], now: Duration) -> Option<Ask> {
         self.looked = now;
         if loads.len() < 2 { None } else { self.rebalance.look(loads, now) }

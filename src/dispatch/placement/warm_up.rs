@@ -1,17 +1,17 @@
-//! Warming up: a worker's first requests take many times as long as later ones, because none of its code is
-//! compiled. Whoever replaces one worker after the other waits until the last one is warm.
+//! Warm-up: a worker's first requests take many times as long as later ones, because its code is not compiled yet. A
+//! roll waits until the last new worker is warm.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::model::WorkerId;
 
-/// Under load the next worker is replaced so long after the last: what V8 compiles meanwhile it compiles while the
-/// others are fast.
+/// Under load the next worker is replaced this long after the last one, so that V8 compiles the code of one worker
+/// while the others are fast.
 const PAUSE: Duration = Duration::from_millis(3000);
-/// In so long a cluster that is in use brings requests.
+/// How long requests are counted to detect load.
 const LOOK_AFTER: Duration = Duration::from_millis(50);
-/// Fewer requests than these in that time are no load that a cold worker could harm.
+/// Fewer requests than this in that time do not count as load.
 const FEW: f64 = 5.0;
 
 struct Warming {
@@ -19,7 +19,7 @@ struct Warming {
     promoted: Duration,
     /// Requests of the whole cluster at that time.
     requests_then: f64,
-    /// How many of its own have been counted.
+    /// How many of its own requests have been counted.
     requests_seen: f64,
     is_reported: bool,
 }
@@ -28,12 +28,12 @@ struct Warming {
 #[derive(Default)]
 pub struct WarmUp {
     by_slot: BTreeMap<u16, Warming>,
-    /// Of all workers together, those that are gone as well, as far as they have been counted: it never goes back.
+    /// Of all workers, including ended ones, as far as counted; it never decreases.
     requests: f64,
 }
 
 impl WarmUp {
-    /// The worker has got its slot. `requests`: what each worker that serves has got in its life.
+    /// The worker has got its slot. `requests`: the total requests of each serving worker.
     pub fn promoted(
         &mut self,
         worker: WorkerId,
@@ -55,12 +55,12 @@ impl WarmUp {
         }
     }
 
-    /// Somebody's warming up is waited for.
+    /// Whether a worker is still warming up.
     pub fn has_cold(&self) -> bool {
         self.by_slot.values().any(|warming| !warming.is_reported)
     }
 
-    /// The workers that are as fast as they will be, or have nothing to be fast for; each is told once.
+    /// The workers that have warmed up or have no load; each is reported once.
     pub fn look(&mut self, requests: impl Iterator<Item = (WorkerId, f64)>, now: Duration) -> Vec<WorkerId> {
         if !self.has_cold() {
             return Vec::new();

@@ -1,6 +1,5 @@
-//! Who serves which address: what a replacement must serve before it takes over, workers that serve other addresses than
-//! their siblings, and addresses that nobody serves any more. PURE: views of the addresses and the time go in, what is to
-//! be told comes out.
+//! Which worker serves which address: what a replacement must serve before it takes over, workers that serve different
+//! addresses, and addresses without a server. PURE: views of the addresses and the time go in, reports come out.
 
 mod outage;
 mod siblings;

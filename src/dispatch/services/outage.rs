@@ -1,4 +1,4 @@
-//! Addresses that have lost their last server: their clients wait or are refused, and somebody should know at once.
+//! Addresses that have lost their last server: their clients wait or are refused, which is reported at once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use super::super::command::Report;
 use super::super::listeners::AddressView;
 use crate::ipc::control::GroupId;
 
-/// Whether somebody serves an address.
+/// Whether a worker serves an address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Service {
-    /// Nobody has yet.
+    /// No worker has served it yet.
     #[default]
     Expected,
     Served,
-    /// Nobody does any more, since then.
+    /// No worker has served it since this time.
     Lost(Duration),
 }
 
 impl Service {
-    /// What it is now, with what is to be said of the change.
+    /// The next state, with the report of the change.
     fn next(self, address: &str, is_served: bool, now: Duration) -> (Self, Option<Report>) {
         let address = || address.to_owned();
         match (self, is_served) {
@@ -34,7 +34,7 @@ impl Service {
     }
 }
 
-/// The addresses, and whether somebody serves them.
+/// The addresses, and whether they are served.
 #[derive(Default)]
 pub struct Outages {
     services: BTreeMap<GroupId, Service>,
@@ -48,7 +48,7 @@ impl Outages {
         self.is_started = true;
     }
 
-    /// What is to be said of the addresses as they are now.
+    /// Updates the addresses; returns reports of changes.
     pub fn look<'a>(
         &mut self,
         addresses: impl Iterator<Item = AddressView<'a>>,
@@ -59,7 +59,7 @@ impl Outages {
             return reports;
         }
         for address in addresses {
-            // One that the cluster has let go of is nobody's any more.
+            // An address that the cluster has released does not count.
             if !address.is_open || address.is_released || address.is_closing {
                 continue;
             }
@@ -75,7 +75,7 @@ impl Outages {
         reports
     }
 
-    /// The address is gone.
+    /// Removes an address.
     pub fn forget(&mut self, group: GroupId) {
         self.services.remove(&group);
     }

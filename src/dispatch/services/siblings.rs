@@ -1,5 +1,6 @@
-//! Workers of one cluster run one program, and yet one of them may serve other addresses: it found a port taken by its
-//! sibling and moved to another, say. Nobody notices, because the rest answer. So it is said, once, after the start.
+//! Workers of one cluster run one program, but a worker may serve other addresses, for example because it found a port
+//! taken by another worker and chose the next one. Clients do not notice, because the other workers respond. So
+//! differences are logged once, after the start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,14 +9,14 @@ use super::super::command::Report;
 use super::super::listeners::AddressView;
 use crate::event::{Level, Subject};
 
-/// A program opens its addresses one after the other: from the cluster's start until they are compared.
+/// Time from the cluster's start until the addresses are compared, because a program opens them one after the other.
 pub const OPENING: Duration = Duration::from_secs(5);
-/// So many differences are reported; a program that opens a port for each worker has as many as workers.
+/// Maximum number of reported differences; a program that opens a port for each worker has as many as workers.
 const MAX_DIFFERENCES: usize = 4;
 
 type Served = BTreeMap<u16, BTreeSet<String>>;
 
-/// The comparison that is made once after the start.
+/// The comparison, which is done once after the start.
 #[derive(Default)]
 pub struct Siblings {
     compare_at: Option<Duration>,
@@ -31,7 +32,7 @@ impl Siblings {
         self.compare_at.map(|at| at.saturating_sub(now))
     }
 
-    /// Compares the workers' addresses, if it is time. `workers`: those that serve, and since when.
+    /// Compares the workers' addresses, if it is due. `workers`: serving workers, and since when.
     pub fn compare<'a>(
         &mut self,
         workers: impl Iterator<Item = (u16, Duration)>,
@@ -56,8 +57,8 @@ impl Siblings {
     }
 }
 
-/// What is said of each address that some workers serve and others do not. Loud where a worker has no address in
-/// common with the others: then it does none of the work that they share.
+/// A line for each address that some workers serve and others do not. A warning if a worker has no address in common
+/// with the others, because it then gets none of their load.
 fn differences(served: &Served) -> Vec<(Level, String, Subject)> {
     let all: BTreeSet<&String> = served.values().flatten().collect();
     let is_apart = |addresses: &BTreeSet<String>| {

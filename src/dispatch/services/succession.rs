@@ -1,6 +1,7 @@
 //! Which addresses a worker's replacement must serve before it takes the slot over: those that its predecessor serves.
-//! Without this a roll takes away an address that opens late, or that the new program opens no more. What the
-//! predecessor closes meanwhile is not waited for, nor what it opens: the ports of single transfers come and go.
+//! Otherwise a roll would lose an address that opens late, or that the new program no longer opens. Addresses that the
+//! predecessor closes or opens meanwhile are not waited for: ports of single transfers are opened and closed all the
+//! time.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +10,13 @@ use super::super::listeners::AddressView;
 use crate::ipc::control::{GroupId, SocketId};
 use crate::model::WorkerId;
 
-/// A replacement that says that it is ready.
+/// A replacement that has reported that it is ready.
 pub struct Succession {
     worker: WorkerId,
-    /// What its predecessor served then.
+    /// The groups that its predecessor served then.
     groups: BTreeSet<GroupId>,
     sockets: BTreeSet<SocketId>,
-    /// What was reported last.
+    /// The last report.
     lacks: Option<Vec<String>>,
 }
 
@@ -24,8 +25,8 @@ impl Succession {
         self.worker
     }
 
-    /// The addresses that the predecessor still serves and the replacement does not serve yet. `is_prepared`: it serves
-    /// the group. `lacked`: the name of a datagram socket that the predecessor has and it has not.
+    /// The addresses that the predecessor still serves and the replacement does not serve yet. `is_prepared`: whether
+    /// the replacement serves the group. `lacked`: the name of a datagram socket that only the predecessor has.
     pub fn lacks<'a>(
         &self,
         addresses: impl Iterator<Item = AddressView<'a>>,
@@ -41,13 +42,13 @@ impl Succession {
     }
 }
 
-/// Replacements that wait until they serve what their predecessors do.
+/// Replacements that wait until they serve their predecessors' addresses.
 #[derive(Default)]
 pub struct Successions(Vec<Succession>);
 
 impl Successions {
-    /// The worker is ready but for what its predecessor serves and it does not. `sockets`: the datagram sockets that
-    /// the predecessor has had since its start.
+    /// The worker is ready except for missing addresses. `sockets`: the datagram sockets that the predecessor has had
+    /// since its start.
     pub fn begin<'a>(
         &mut self,
         worker: WorkerId,
@@ -60,7 +61,8 @@ impl Successions {
         self.0.push(Succession { worker, groups, sockets, lacks: None });
     }
 
-    /// What each lacks now, as far as it has changed. `lacks` tells it; None: the worker does not start any more.
+    /// The missing addresses of each replacement, if they have changed. `lacks` computes them; None: the worker is no
+    /// longer starting.
     pub fn review(&mut self, lacks: impl Fn(&Succession) -> Option<Vec<String>>) -> Vec<Report> {
         let mut reports = Vec::new();
         self.0.retain_mut(|succession| {
@@ -76,7 +78,7 @@ impl Successions {
     }
 }
 
-/// Does the slot's next worker serve there too, if the program is the same?
+/// Whether the slot's next worker will serve there too, if the program is the same.
 fn is_expected_of(slot: u16, address: &AddressView<'_>) -> bool {
     address.is_open && !address.is_released && address.shares.is_open(slot) && !address.is_of_one_worker
 }
@@ -107,7 +109,7 @@ mod tests {
         }
     }
 
-    /// What each review tells of the replacement, for what it has prepared by then.
+    /// The result of each review, for the groups prepared by then.
     fn lacks(addresses: &[AddressView<'_>], prepared: &[&[GroupId]]) -> Vec<Vec<String>> {
         let mut successions = Successions::default();
         successions.begin(WORKER, addresses.iter().copied(), BTreeSet::from([7, 8]));

@@ -1,5 +1,5 @@
-//! Connections on a worker's connection channel: what is sent, what is read back because the worker never read it, and
-//! what the worker hands over. Descriptors go in and come out; who gets them is decided elsewhere.
+//! Connections on a worker's connection channel: sending, taking back unread ones, and receiving handoffs. Descriptors
+//! go in and come out; their placement is decided elsewhere.
 
 mod handoff;
 mod send;

@@ -1,4 +1,4 @@
-//! Sending connections to a worker: as many as may go together in each message, in their order.
+//! Sending connections to a worker, in order, as many per message as allowed.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
@@ -8,11 +8,10 @@ use rustix::io::Errno;
 use super::super::connection::Connection;
 use crate::ipc::fd_message;
 
-/// Sends `pending` on `channel`, at most `max_fds` in a message; what was sent is closed here. What the channel does not
-/// take is left in `pending`.
+/// Sends `pending` on `channel`, at most `max_fds` per message; sent descriptors are closed here. Connections that do
+/// not fit into the channel are left in `pending`.
 ///
-/// # Errors
-/// The channel is full, has too many descriptors in flight, or its other end is gone.
+/// # Errors The channel is full, has too many descriptors in flight, or its other end is closed.
 pub fn send(
     channel: &OwnedFd,
     pending: &mut Vec<Connection>,

@@ -1,5 +1,5 @@
-//! Reading back what a worker has not read: the worker's read of a message is its claim, and until then the primary can
-//! read it from its duplicate of the worker's end.
+//! Take-back of unread connections: a worker claims a message by reading it, and until then the primary can read it
+//! from its duplicate of the worker's end.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -11,12 +11,12 @@ use crate::ipc::control::GroupId;
 use crate::ipc::fd_message;
 use crate::sys::fds;
 
-/// What was read back from a worker's channel.
+/// Connections taken back from a worker's channel.
 pub struct Taken {
     pub connections: Vec<Connection>,
-    /// Nothing is left in the channel. Otherwise the rest needs more descriptors than this process has.
+    /// The channel is empty. Otherwise the rest needs more file descriptors than this process has.
     pub whole: bool,
-    /// Connections that the kernel dropped for want of a descriptor.
+    /// Connections that the kernel dropped for lack of a file descriptor.
     pub lost: usize,
 }
 
@@ -34,7 +34,7 @@ impl Taken {
     }
 }
 
-/// Empties a channel through `far_end`. `lost` hears of the connections of a group that were lost on the way.
+/// Empties a channel through `far_end`. `lost` is called with connections of a group that were lost.
 pub fn read_back(far_end: &OwnedFd, now: Duration, mut lost: impl FnMut(GroupId, usize)) -> Taken {
     let mut taken = Taken::default();
     loop {
@@ -47,7 +47,7 @@ pub fn read_back(far_end: &OwnedFd, now: Duration, mut lost: impl FnMut(GroupId,
             Ok(Some(_)) => {}
             Ok(None) | Err(_) => return taken,
         }
-        // The worker may have been faster.
+        // The worker may have read it first.
         if let Ok(Some(fd_message)) = fd_message::receive(far_end.as_fd()) {
             taken.lost += fd_message.lost;
             lost(fd_message.header.group, fd_message.lost);

@@ -1,5 +1,4 @@
-//! One worker as the accept thread knows it: its channel, what was sent and not yet taken, and whether it may have
-//! more.
+//! The accept thread's view of one worker: its channel, its unread connections, and whether it may get more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
@@ -18,15 +17,15 @@ use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
 use crate::model::WorkerId;
 
-/// A worker is warm when it has answered so many requests: its code is compiled by then.
+/// A worker is warm when it has answered this many requests: its code is compiled by then.
 const WARM_RESPONSES: f64 = 1000.0;
-/// Or when it has had its slot for so long, whatever it answered.
+/// Or when it has had its slot for this long, whatever it has answered.
 const WARM_AFTER: Duration = Duration::from_secs(1);
 
-/// A cold worker may have one connection more at a time for each so many answers.
+/// A cold worker may have one more concurrent connection for each this many responses.
 const ANSWERS_A_CONNECTION: f64 = 64.0;
 
-/// How long a worker whose channel was full is left alone.
+/// How long a worker whose channel was full gets no connections.
 const BACK_OFF: Duration = Duration::from_millis(2);
 
 pub struct WorkerChannel {
@@ -34,7 +33,7 @@ pub struct WorkerChannel {
     channel: OwnedFd,
     far_end: OwnedFd,
     page: Page,
-    /// Connections given to this worker, less those taken back.
+    /// Connections assigned to this worker, less those taken back.
     sent: u64,
     /// How many of `page::ACCEPTED` have been counted.
     accepted_seen: u64,
@@ -46,8 +45,7 @@ pub struct WorkerChannel {
     leaving: bool,
     blocked_until: Duration,
     pending: Vec<Connection>,
-    /// Something was given that was never in another worker's channel: worth reading its channel for, once it
-    /// is unresponsive.
+    /// Its channel has connections that were never taken back: if it becomes unresponsive, its channel has to be read.
     can_take_back: bool,
     prepared: BTreeMap<GroupId, bool>,
     asked: BTreeSet<GroupId>,
@@ -96,23 +94,23 @@ impl WorkerChannel {
         &self.channel
     }
 
-    /// Given to the worker and not taken by it yet.
+    /// Connections assigned to the worker and not read by it yet.
     pub fn under_way(&self) -> u64 {
         self.sent.saturating_sub(self.page.get(page::PUSHED))
     }
 
-    /// Open in the worker or on their way to it.
+    /// Connections open in the worker or in transit to it.
     pub fn connections(&self) -> u32 {
         let opened = self.sent + self.page.get(page::ACCEPTED);
         u32::try_from(opened.saturating_sub(self.page.closed())).unwrap_or(u32::MAX)
     }
 
-    /// Requests that it has got in its life.
+    /// Total requests of the worker.
     pub fn requests(&self) -> f64 {
         self.page.float(page::REQUESTS)
     }
 
-    /// Connections that it has given away in its life.
+    /// Total connections that it has handed off.
     pub fn given(&self) -> u64 {
         self.given
     }
@@ -122,14 +120,14 @@ impl WorkerChannel {
         self.promoted
     }
 
-    /// It gets its slot's connections from now on. Tells the groups that it serves, with what its server is: from then
-    /// on the groups know.
+    /// It gets its slot's connections from now on. Returns the groups that it serves, and whether its servers are plain
+    /// HTTP; from then on the groups store this.
     pub fn promote(&mut self, now: Duration) -> BTreeMap<GroupId, bool> {
         self.promoted = now;
         std::mem::take(&mut self.prepared)
     }
 
-    /// It is about to leave: it gets nothing more.
+    /// It drains: it gets no more connections.
     pub fn leave(&mut self) {
         self.leaving = true;
     }
@@ -142,12 +140,12 @@ impl WorkerChannel {
         self.unresponsive
     }
 
-    /// A debugger may stop it: it is not unresponsive then.
+    /// A debugger may stop it: then it does not count as unresponsive.
     pub fn inspect(&mut self) {
         self.inspected = true;
     }
 
-    /// It is not well in another's judgement: new work goes to the others while there are others.
+    /// Excludes it because of its health: new connections go to other workers while there are any.
     pub fn exclude(&mut self, excluded: bool) {
         self.excluded = excluded;
     }
@@ -160,17 +158,17 @@ impl WorkerChannel {
         self.fd_pressure
     }
 
-    /// New work is better given to others.
+    /// Whether new connections should go to other workers.
     fn is_excluded(&self) -> bool {
         self.unresponsive || self.excluded
     }
 
-    /// Stays and makes progress, as far as is known.
+    /// Does not drain, and makes progress, as far as known.
     pub fn is_well(&self) -> bool {
         !self.leaving && !self.is_excluded()
     }
 
-    /// It has got a share of the group's address, and does not serve there yet.
+    /// It has requested a share of the group's address, and does not serve there yet.
     pub fn ask(&mut self, group: GroupId) {
         self.asked.insert(group);
     }
@@ -193,12 +191,12 @@ impl WorkerChannel {
         self.prepared.remove(&group);
     }
 
-    /// It serves the group when it is promoted, or has just got a share for a server there.
+    /// Whether it will serve the group when it is promoted, or has just got a share there.
     pub fn awaits(&self, group: GroupId) -> bool {
         self.has_prepared(group) || self.asked.contains(&group)
     }
 
-    /// Datagram sockets that it bound at its start and has still.
+    /// Datagram sockets that it bound at its start and still has.
     pub fn first_sockets(&self) -> &BTreeSet<SocketId> {
         &self.first_sockets
     }
@@ -211,8 +209,8 @@ impl WorkerChannel {
         self.first_sockets.remove(&socket);
     }
 
-    /// Sets up to which connection of its life the worker takes those of the group; is that limited from now on, or no
-    /// longer?
+    /// Sets the total number of the group's connections that the worker takes. Returns whether it has become limited or
+    /// unlimited.
     pub fn limit(&mut self, group: GroupId, upto: Option<u64>) -> bool {
         self.connection_limits.set(group, upto)
     }
@@ -222,7 +220,7 @@ impl WorkerChannel {
         self.connection_limits.forget(group);
     }
 
-    /// What the listeners depend on.
+    /// The state on which the listeners depend.
     pub fn state(&self, now: Duration) -> WorkerState {
         WorkerState {
             slot: self.id.slot,
@@ -236,7 +234,7 @@ impl WorkerChannel {
         }
     }
 
-    /// What the choice of a worker for a connection of the group depends on.
+    /// The state on which the placement of a connection of the group depends.
     pub fn prospect(
         &self,
         group: GroupId,
@@ -270,18 +268,18 @@ impl WorkerChannel {
         }
     }
 
-    /// Has it served long enough to be as fast as it will be?
+    /// Whether it has warmed up.
     fn is_warm(&self, now: Duration) -> bool {
         now.saturating_sub(self.promoted) >= WARM_AFTER || self.page.float(page::RESPONSES) >= WARM_RESPONSES
     }
 
-    /// One that is cold gets one connection, and one more at a time for so many requests that it has answered: its
-    /// first ones take many times as long as later ones, and what comes meanwhile would wait behind them.
+    /// A cold worker gets one connection, and one more for every `ANSWERS_A_CONNECTION` requests that it has answered:
+    /// its first requests take many times as long as later ones, and further connections would wait behind them.
     fn has_slow_room(&self) -> bool {
         f64::from(self.connections()) <= (self.page.float(page::RESPONSES) / ANSWERS_A_CONNECTION).floor()
     }
 
-    /// May it be given one more of the group's through its channel now?
+    /// Whether it may get another connection of the group through its channel now.
     pub fn has_room(
         &self,
         group: GroupId,
@@ -289,8 +287,8 @@ impl WorkerChannel {
         fd_budget: FdBudget,
         max_connections: Option<u32>,
     ) -> bool {
-        // One that is short of descriptors takes what it has room for; the others wait in the primary, where
-        // they can go to any worker.
+        // A worker with fd pressure gets connections one by one; the others wait in the primary, from where they can go
+        // to any worker.
         let max_under_way = if self.fd_pressure { 1 } else { fd_budget.under_way() };
         now >= self.blocked_until
             && self.under_way() < max_under_way
@@ -298,8 +296,8 @@ impl WorkerChannel {
             && self.connection_limits.has_room(group)
     }
 
-    /// Whether the worker is unresponsive, if that has changed. `has_own_queue`: connections wait in a listener that it
-    /// polls itself.
+    /// Whether the worker is unresponsive, if that has changed. `has_own_queue`: connections are queued at a listener
+    /// that it polls itself.
     pub fn observe(&mut self, has_own_queue: bool, now: Duration) -> Option<bool> {
         let outstanding = (self.under_way() > 0 || has_own_queue) && !self.inspected;
         let unresponsive = self.heartbeat.observe(self.page.get(page::HEARTBEAT), outstanding, now);
@@ -321,7 +319,7 @@ impl WorkerChannel {
         fresh
     }
 
-    /// The connection is this worker's now; it goes out with the next `flush`.
+    /// Assigns the connection to this worker; it is sent with the next `flush`.
     pub fn assign(&mut self, connection: Connection) {
         self.sent += 1;
         self.connection_limits.given(connection.group);
@@ -333,18 +331,18 @@ impl WorkerChannel {
         !self.pending.is_empty()
     }
 
-    /// Sends what was given. What the channel does not take is handed back to be placed elsewhere.
+    /// Sends assigned connections. Those that do not fit into the channel are returned, to be placed elsewhere.
     pub fn flush(&mut self, now: Duration, fd_budget: FdBudget) -> Vec<Connection> {
         let max_fds = if self.fd_pressure { 1 } else { fd_budget.message() };
         let mut pending = std::mem::take(&mut self.pending);
         match send(&self.channel, &mut pending, max_fds, now) {
             Ok(()) => {
-                // Its capacity is used again.
+                // Its capacity is reused.
                 self.pending = pending;
                 Vec::new()
             }
             Err(_) => {
-                // Full, too many in flight, or gone (its death is on the way): not this worker now.
+                // Full, too many in flight, or closed (its death will be reported): not this worker for now.
                 self.blocked_until = now + BACK_OFF;
                 self.forget(&pending);
                 pending
@@ -352,20 +350,20 @@ impl WorkerChannel {
         }
     }
 
-    /// Wakes an unresponsive worker when it can be woken: its heartbeat then says that it is well. It gets no other
-    /// work by which that could be seen.
+    /// Wakes an unresponsive worker: if its loop can run, its heartbeat changes. It gets no connections by which its
+    /// recovery could be detected.
     fn wake_up(&self) {
-        // A full channel will wake it as well, and the dead need no waking.
+        // A full channel wakes it as well, and a dead worker does not matter.
         let _ = fd_message::send(self.channel.as_fd(), FdHeader::of(0), &[]);
     }
 
-    /// Asks for idle connections that others are to have.
+    /// Requests idle connections for other workers.
     pub fn ask_for(&self, count: u32) {
-        // A full channel means that it has not even read what it got; the next look asks again.
+        // If the channel is full, it has unread connections; the next comparison repeats the request.
         let _ = fd_message::send(self.channel.as_fd(), FdHeader { asked: count, ..FdHeader::of(0) }, &[]);
     }
 
-    /// Reads what the worker hands over.
+    /// Receives the worker's handoffs.
     pub fn receive_handoffs(&mut self, now: Duration) -> Vec<Connection> {
         let handoffs = receive_handoffs(&self.channel, now);
         self.has_unread_handoffs = !handoffs.whole;
@@ -373,13 +371,13 @@ impl WorkerChannel {
         handoffs.connections
     }
 
-    /// It handed connections over for which there was no descriptor.
+    /// Whether handoffs could not be read for lack of file descriptors.
     pub fn has_unread_handoffs(&self) -> bool {
         self.has_unread_handoffs
     }
 
-    /// Takes back from an unresponsive worker what one of the `takers` may have. Once a connection: when every worker
-    /// is slow, moving connections about only makes it worse.
+    /// Takes back connections from an unresponsive worker that one of the `takers` may get. Each connection once: when
+    /// every worker is slow, moving connections makes it worse.
     pub fn take_back(&mut self, takers: &BTreeSet<GroupId>, now: Duration) -> Taken {
         if !self.can_take_back || takers.is_empty() {
             return Taken::default();
@@ -391,13 +389,13 @@ impl WorkerChannel {
         taken.connections = moving;
         taken.connections.iter_mut().for_each(|connection| connection.taken_back = true);
         self.forget(&taken.connections);
-        // Sent again before what was given since.
+        // Sent again before connections that were assigned since.
         self.pending.splice(0..0, staying);
         self.can_take_back = !taken.whole || self.pending.iter().any(|connection| !connection.taken_back);
         taken
     }
 
-    /// Takes back all that the worker has not read, and what was not even sent.
+    /// Takes back all unread and unsent connections.
     pub fn take_all(&mut self, now: Duration) -> Taken {
         let mut taken = self.read_back(now);
         taken.connections.append(&mut self.pending);
@@ -405,7 +403,7 @@ impl WorkerChannel {
         taken
     }
 
-    /// These were given and are not this worker's any more.
+    /// These connections no longer belong to this worker.
     fn forget(&mut self, connections: &[Connection]) {
         self.sent = self.sent.saturating_sub(connections.len() as u64);
         connections.iter().for_each(|connection| self.connection_limits.taken_back(connection.group, 1));
@@ -418,7 +416,7 @@ impl WorkerChannel {
             connection_limits.taken_back(group, lost as u64);
         });
         if self.unresponsive {
-            // The message that woke it came back too.
+            // The wake-up message was taken back too.
             self.wake_up();
         }
         taken

@@ -1,6 +1,6 @@
-//! How many connections a worker's servers take: a server may have a limit of its own (`maxConnections`), and its worker
-//! says up to which connection of its life it takes them, as a TCP receiver does for bytes. So none is sent in vain,
-//! however both sides' words cross. PURE.
+//! How many connections a worker's servers take: a server may have its own limit (`maxConnections`), and its worker
+//! reports the total number of connections up to which it takes them, like the window of a TCP receiver. So no
+//! connection is sent in vain, even if messages cross. PURE.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::ipc::control::GroupId;
 struct Window {
     /// Sent so far, less those taken back.
     given: u64,
-    /// None: as many as come.
+    /// None: any number.
     upto: Option<u64>,
 }
 
@@ -23,13 +23,13 @@ impl ConnectionLimits {
         self.0.entry(group).or_default().given += 1;
     }
 
-    /// Some came back, or were lost on the way.
+    /// Some were taken back or lost.
     pub fn taken_back(&mut self, group: GroupId, count: u64) {
         let window = self.0.entry(group).or_default();
         window.given = window.given.saturating_sub(count);
     }
 
-    /// Sets the limit of a group; is it limited from now on, or no longer?
+    /// Sets the limit of a group. Returns whether it has become limited or unlimited.
     pub fn set(&mut self, group: GroupId, upto: Option<u64>) -> bool {
         let window = self.0.entry(group).or_default();
         let before = std::mem::replace(&mut window.upto, upto);
@@ -87,7 +87,7 @@ mod tests {
     fn a_word_that_crosses_connections_on_their_way_counts_them() {
         let mut connection_limits = ConnectionLimits::default();
         (0..3).for_each(|_| connection_limits.given(1));
-        // Said when the worker had got one of the three, and had room for one more.
+        // Sent when the worker had received one of the three and had room for one more.
         connection_limits.set(1, Some(2));
         assert!(!connection_limits.has_room(1));
     }

@@ -1,23 +1,23 @@
-//! When is a worker unresponsive? PURE: a function of its heartbeat, of whether work waits for it, and of time.
-//! A sleeping worker is not unresponsive, and it is never woken to prove it: only work that was handed over and not
-//! taken counts. Once it is unresponsive, only a heartbeat is a sign of life: that its work was given to others is none.
+//! When a worker is unresponsive. PURE: a function of its heartbeat, its unread work, and time. A sleeping worker is
+//! not unresponsive, and is never woken to check it: only unread work counts. Once it is unresponsive, only a heartbeat
+//! shows its recovery, not that its work was given to other workers.
 
 use std::time::Duration;
 
-/// Work that lies unread for so long, without one turn of the worker's loop, is better given to others.
+/// Work that is unread for this long, without an iteration of the worker's loop, is given to other workers.
 const UNRESPONSIVE_AFTER: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Heartbeat {
     count: u64,
-    /// Since when work has been waiting without a heartbeat.
+    /// Since when work has been unread without a heartbeat.
     waiting_since: Option<Duration>,
     unresponsive: bool,
 }
 
 impl Heartbeat {
-    /// The worker's loop has counted to `count`; `outstanding`: something was handed over that it has not
-    /// taken. Is it unresponsive at `now`?
+    /// `count`: the heartbeat counter; `outstanding`: whether there is unread work. Returns whether the worker is
+    /// unresponsive at `now`.
     pub fn observe(&mut self, count: u64, outstanding: bool, now: Duration) -> bool {
         let moved = count != self.count;
         self.count = count;

@@ -1,5 +1,5 @@
-//! Who is there: for each slot the worker that gets its connections, the next one that gets ready beside it, old ones
-//! that finish what they have, and dead ones whose channels still hold connections. Only the first kind is ever chosen.
+//! The workers of each slot: the active one, which gets the connections, the starting next one, draining ones, and dead
+//! ones whose channels still have connections. Only active ones are ever chosen.
 
 mod channel;
 mod connection_limit;
@@ -24,15 +24,15 @@ pub struct WorkerTable {
     max_connections: Option<u32>,
     /// By slot.
     serving: Vec<Option<WorkerChannel>>,
-    /// Joined, and not yet promoted.
+    /// Registered and not yet promoted.
     starting: Vec<WorkerChannel>,
-    /// Replaced by a successor, and not gone yet.
+    /// Replaced by a successor and still running.
     draining: Vec<WorkerChannel>,
-    /// Gone; what they had not read could not be taken back yet for want of descriptors.
+    /// Ended, with unread connections that could not be taken back yet for lack of file descriptors.
     dead: Vec<WorkerChannel>,
 }
 
-/// What a worker is, or was when it went.
+/// The stage of a worker, or its stage when it ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     Serving,
@@ -40,12 +40,12 @@ pub enum Stage {
     Draining,
 }
 
-/// A worker stopped making progress, or does so again.
+/// A worker has become unresponsive or has recovered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HealthChange {
     pub worker: WorkerId,
     pub unresponsive: bool,
-    /// It is short of descriptors, which it says itself.
+    /// It has fd pressure, which it reports itself.
     pub fd_pressure: bool,
 }
 
@@ -66,8 +66,8 @@ impl WorkerTable {
         self.starting.push(channel);
     }
 
-    /// The worker takes its slot over; returns the groups that it serves, with what its server is. None when it is not
-    /// coming (it died meanwhile). The one that had the slot finishes what it has.
+    /// The worker takes over its slot; returns the groups that it serves, and whether its servers are plain HTTP. None
+    /// if it died meanwhile. The slot's previous worker drains.
     pub fn promote(&mut self, worker: WorkerId, now: Duration) -> Option<BTreeMap<GroupId, bool>> {
         let at = self.starting.iter().position(|channel| channel.id() == worker)?;
         let mut channel = self.starting.remove(at);
@@ -117,7 +117,7 @@ impl WorkerTable {
         self.starting.iter().find(|channel| channel.id() == worker)
     }
 
-    /// Whatever it is.
+    /// The worker in any stage.
     pub fn find(&self, worker: WorkerId) -> Option<(Stage, &WorkerChannel)> {
         let serving = self.serving().map(|channel| (Stage::Serving, channel));
         let starting = self.starting.iter().map(|channel| (Stage::Starting, channel));
@@ -125,7 +125,7 @@ impl WorkerTable {
         serving.chain(starting).chain(draining).find(|(_, channel)| channel.id() == worker)
     }
 
-    /// The worker that was chosen for a connection: most often one that has its slot.
+    /// The worker that was chosen for a connection: usually an active one.
     pub fn chosen_mut(&mut self, worker: WorkerId) -> Option<&mut WorkerChannel> {
         let has_its_slot = self.in_slot(worker.slot).is_some_and(|channel| channel.id() == worker);
         if has_its_slot {
@@ -134,7 +134,7 @@ impl WorkerTable {
         self.find_mut(worker).map(|(_, channel)| channel)
     }
 
-    /// Whatever it is.
+    /// The worker in any stage.
     pub fn find_mut(&mut self, worker: WorkerId) -> Option<(Stage, &mut WorkerChannel)> {
         let serving = self.serving.iter_mut().flatten().map(|channel| (Stage::Serving, channel));
         let starting = self.starting.iter_mut().map(|channel| (Stage::Starting, channel));
@@ -163,7 +163,7 @@ impl WorkerTable {
         !self.dead.is_empty()
     }
 
-    /// Takes back what the dead have not read; as much as there are descriptors for.
+    /// Takes back unread connections of dead workers, as far as there are file descriptors.
     pub fn take_back_from_dead(&mut self, now: Duration) -> Taken {
         let mut taken = Taken::default();
         self.dead.retain_mut(|gone| {
@@ -175,7 +175,7 @@ impl WorkerTable {
         taken
     }
 
-    /// Takes back from unresponsive workers what one of the `takers` may have.
+    /// Takes back connections from unresponsive workers that one of the `takers` may get.
     pub fn take_back_from_unresponsive(&mut self, takers: &BTreeSet<GroupId>, now: Duration) -> Taken {
         let mut taken = Taken::default();
         for channel in self.serving_mut().filter(|channel| channel.is_unresponsive()) {
@@ -184,7 +184,7 @@ impl WorkerTable {
         taken
     }
 
-    /// Takes back what the slot's former workers have not read.
+    /// Takes back unread connections of the slot's previous workers.
     pub fn take_back_from_draining(&mut self, slot: u16, now: Duration) -> Taken {
         let mut taken = Taken::default();
         let former = self.starting.iter_mut().chain(&mut self.draining);
@@ -194,7 +194,8 @@ impl WorkerTable {
         taken
     }
 
-    /// Observes every worker that serves. `queued`: by slot, connections wait in a listener that its worker polls.
+    /// Observes every serving worker. `queued`: by slot, whether connections are queued at a listener that its worker
+    /// polls.
     pub fn observe(&mut self, queued: &[bool], now: Duration) -> Vec<HealthChange> {
         let mut changes = Vec::new();
         for channel in self.serving_mut() {
@@ -212,7 +213,7 @@ impl WorkerTable {
         self.serving().map(|channel| channel.state(now)).collect()
     }
 
-    /// The workers in whose slots `is_open` says that the group is served.
+    /// The workers of slots for which `is_open` is true.
     pub fn prospects(
         &self,
         group: GroupId,
@@ -224,23 +225,23 @@ impl WorkerTable {
         serving.map(move |channel| channel.prospect(group, now, self.fd_budget, self.max_connections))
     }
 
-    /// Whether the worker, which leaves, may be given a connection of an address that it alone serves.
+    /// Whether the draining worker may get a connection of an address that only it serves.
     pub fn may_have_its_own(&self, worker: WorkerId, group: GroupId, now: Duration) -> bool {
         let found = self.find(worker);
         found.is_some_and(|(_, channel)| channel.has_room(group, now, self.fd_budget, self.max_connections))
     }
 
-    /// Does a worker but that of the slot make progress?
+    /// Whether a worker of another slot makes progress.
     pub fn has_well_beside(&self, slot: u16) -> bool {
         self.serving().any(|channel| channel.id().slot != slot && channel.is_well())
     }
 
-    /// A worker that gets ready has a server there, or one has just got a share for one.
+    /// Whether a starting worker has a server there, or a worker has just got a share.
     pub fn is_awaited(&self, group: GroupId) -> bool {
         self.all().any(|channel| channel.awaits(group))
     }
 
-    /// Something may change without waking the thread: workers have unread connections, or are unresponsive.
+    /// Whether workers may change without waking the thread: they have unread connections or are unresponsive.
     pub fn is_busy(&self) -> bool {
         self.serving().any(|channel| channel.under_way() > 0 || channel.is_unresponsive())
     }
@@ -250,12 +251,12 @@ impl WorkerTable {
         self.serving_mut().map(WorkerChannel::count_accepted).sum()
     }
 
-    /// Workers that have handed over what could not be read for want of descriptors.
+    /// Workers whose handoffs could not be read for lack of file descriptors.
     pub fn with_unread_handoffs(&self) -> impl Iterator<Item = WorkerId> {
         self.all().filter(|channel| channel.has_unread_handoffs()).map(WorkerChannel::id)
     }
 
-    /// Sends everything that was given to workers; returns what full channels did not take.
+    /// Sends all assigned connections; returns those that did not fit into full channels.
     pub fn flush(&mut self, now: Duration) -> Vec<Connection> {
         let fd_budget = self.fd_budget;
         let mut back = Vec::new();

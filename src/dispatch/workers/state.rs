@@ -1,28 +1,28 @@
-//! A worker that has a slot, as plain data for the parts of dispatch that decide by it.
+//! The state of an active worker, as plain data for the decisions of dispatch.
 
 use crate::ipc::control::GroupId;
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct WorkerState {
     pub slot: u16,
-    /// It gets nothing more.
+    /// It gets no more connections.
     pub leaving: bool,
-    /// New work is better given to others.
+    /// New connections should go to other workers.
     pub excluded: bool,
-    /// It is short of descriptors.
+    /// It has fd pressure.
     pub fd_pressure: bool,
-    /// It is as fast as it will be.
+    /// It has warmed up.
     pub is_warm: bool,
-    /// Open in the worker or on their way to it.
+    /// Open in the worker or in transit to it.
     pub connections: u32,
-    /// 0 when nothing has been measured yet.
+    /// 0 if nothing has been measured yet.
     pub latency_us: f64,
-    /// Groups where a server of its has a limit of connections of its own.
+    /// Groups in which its server has its own connection limit.
     pub limited: Vec<GroupId>,
 }
 
 impl WorkerState {
-    /// Stays and makes progress, as far as is known.
+    /// Does not drain, and makes progress, as far as known.
     pub fn is_well(&self) -> bool {
         !self.leaving && !self.excluded
     }
