@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// Where a process sends and receives messages: the handlers that respond, and the requests that wait for a response. The
-// same in the primary, in a worker and without a cluster; `wire` is the way out of this process.
+// The message endpoint of a process: its handlers and its pending requests. The same in the primary, in a worker and
+// without a cluster; `wire` is the transport.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { setTimeout: wait } = require('node:timers/promises');
@@ -13,15 +13,18 @@ const { errorOf, handlerFailed, isAway, noHandler, notThere } = require('./failu
 const { dataOf, milliseconds, read, typeOf } = require('./message');
 const { FAILURE, JSON_TEXT, NOBODY, NOTIFICATION, PRIMARY, REFUSED, REQUEST, RESPONSE, slotOf, unpackHead } = require('./numbers');
 
-/** Values that the core gives for each message. */
+/** Number of values per message in a batch of the core. */
 const STRIDE = 4;
 
-/** Characters of an error that is too long: it fits the least `ipc.maxMessageSize`, whatever it is made of. */
+/**
+ * Maximum characters of an error text that had to be cut: with any characters it fits the minimum of
+ * `ipc.maxMessageSize`.
+ */
 const MAX_ERROR_TEXT = 150;
 
-/** `invalidateCache`. */
+/** The message type of `invalidateCache`. */
 const INVALIDATE = 'cache:invalidate';
-/** Set while such a message is handled. @type {AsyncLocalStorage<boolean>} */
+/** True while such a message is handled. @type {AsyncLocalStorage<boolean>} */
 const invalidating = new AsyncLocalStorage();
 
 /**
@@ -31,13 +34,14 @@ const invalidating = new AsyncLocalStorage();
  * @property {(receivers: number[], timeout: number, kind: string, format: number, body: string | Buffer) => any[]} requestAll
  * for each receiver the id of the request, or why it was not sent: `{ code, message, details }`
  * @property {() => any} error why the last `post` was refused
- * @property {(slot: number) => number} name of a slot's worker; -1 when it is not there now, -2 without such a slot
- * @property {() => number[]} targets for each slot: its number, the name of its worker or -1, and 1 when it serves, 2
- * when it serves and is not well: its loop is blocked, or its checks fail
+ * @property {(slot: number) => number} name the id of a slot's worker as a number; -1 if it does not run now, -2 if there is
+ * no such slot
+ * @property {() => number[]} targets for each slot: its number, the worker's id as a number or -1, and a state: 1 if it
+ * serves, 2 if it serves but its loop is blocked or its checks fail
  */
 
 /**
- * @typedef {object} Listeners the program's own, besides handlers
+ * @typedef {object} Listeners the program's 'message' listeners
  * @property {() => number} count
  * @property {(message: any, from: number) => void} emit
  */
@@ -45,12 +49,12 @@ const invalidating = new AsyncLocalStorage();
 class MessageEndpoint {
   /**
    * @param {object} made
-   * @param {Wire | null} made.wire null as long as there is no way out
+   * @param {Wire | null} made.wire null as long as there is no transport
    * @param {Listeners} made.listeners
    * @param {boolean} made.advanced structured clones instead of JSON
    * @param {boolean} made.isPrimary
    * @param {string | undefined} made.workerId
-   * @param {import('../retry').Retry | null} [made.retry] of messages to a worker that is being replaced
+   * @param {import('../retry').Retry | null} [made.retry] retries of messages to a worker that is being replaced
    * @param {(text: string) => void} [made.note] writes a line for the operator
    */
   constructor({ wire, listeners, advanced, isPrimary, workerId, retry = null, note = () => {} }) {
@@ -63,7 +67,11 @@ class MessageEndpoint {
     this.note = note;
     /** @type {Map<string, (data: any, message: any) => any>} */
     this.handlers = new Map();
-    /** Requests without a response so far. @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>} */
+    /**
+     * Pending requests by id.
+     *
+     * @type {Map<number, { resolve: (value: any) => void, reject: (error: Error) => void }>}
+     */
     this.pending = new Map();
     this.broadcasts = 0;
     this.hasWarned = false;
@@ -89,7 +97,12 @@ class MessageEndpoint {
     this.handlers.set(type, handler);
   }
 
-  /** As `onMessage`, for handlers that want the message alone. @param {string} type @param {(message: any) => any} handler */
+  /**
+   * Like `onMessage`, for handlers that are called with the message only.
+   *
+   * @param {string} type
+   * @param {(message: any) => any} handler
+   */
   register(type, handler) {
     this.onMessage(type, typeof handler === 'function' ? (_, message) => handler(message) : handler);
   }
@@ -100,7 +113,8 @@ class MessageEndpoint {
   }
 
   /**
-   * Hands a message to the wire; it leaves now, or with others at the end of this turn of the loop.
+   * Passes a message to the transport, which sends it now, or together with others at the end of this event-loop
+   * iteration.
    *
    * @param {number} to
    * @param {number} what
@@ -116,7 +130,7 @@ class MessageEndpoint {
     return id;
   }
 
-  /** A message without a response, for the primary's program. @param {any} message */
+  /** Sends a message without a response to the primary's program. @param {any} message */
   notify(message) {
     this.post(PRIMARY, NOTIFICATION, 0, -1, typeOf(message), encode(message, this.advanced));
   }
@@ -136,15 +150,15 @@ class MessageEndpoint {
   }
 
   /**
-   * A request to whom `choose` names; what is wrong with the arguments rejects, too.
+   * Sends a request to the process that `choose` returns; invalid arguments reject, too.
    *
    * @param {() => number} choose
    * @param {any[]} args
-   * @param {number} tries that found nobody
+   * @param {number} tries failed attempts so far
    * @returns {Promise<any>}
    */
   send(choose, args, tries = 0) {
-    // Not an async function: each layer of those is a turn of the microtasks for every message.
+    // Not an async function: each async layer costs every message another microtask.
     try {
       const { message, options } = read(args);
       const timeout = milliseconds(options.timeout);
@@ -171,7 +185,7 @@ class MessageEndpoint {
     return this.send(() => this.anyName(), args);
   }
 
-  /** One that serves and is well, another than this one where there is one; only where none is well any that serves. */
+  /** Chooses a healthy serving worker, other than this one if possible; an unhealthy one only if none is healthy. */
   anyName() {
     const serving = this.targets().filter(({ serves }) => serves);
     const well = serving.filter(({ isWell }) => isWell);
@@ -182,7 +196,7 @@ class MessageEndpoint {
     return choice[Math.floor(Math.random() * choice.length)].name;
   }
 
-  /** One response a worker, whatever becomes of it. @param {any[]} args */
+  /** Resolves to one response per worker, including failures. @param {any[]} args */
   async broadcast(...args) {
     const { message, options } = read(args);
     const timeout = milliseconds(options.timeout);
@@ -206,7 +220,7 @@ class MessageEndpoint {
       let sent = 0;
       targets.forEach(({ slot, name }, at) => {
         const id = `${correlationId}-${slot}`;
-        // Literals: a spread costs as much as all the rest of a response.
+        // Object literals: a spread costs as much as the rest of a response.
         const fails = (/** @type {any} */ { message: error, code }) =>
           settle(at, { id, correlationId, workerId: slot, success: false, error, code, timestamp: Date.now() });
         if (name < 0) return fails(notThere(slot));
@@ -221,13 +235,13 @@ class MessageEndpoint {
   }
 
   /**
-   * Requests in one call into the core, which reads the message once.
+   * Sends requests to several receivers in one call into the core, which reads the message once.
    *
    * @param {number[]} receivers
    * @param {string} kind
    * @param {{ format: number, body: string | Buffer }} content
    * @param {number} timeout
-   * @returns {any[]} for each receiver the id of the request, or why it was not sent, as the core says it
+   * @returns {any[]} for each receiver the id of the request, or the core's error
    */
   requestAll(receivers, kind, { format, body }, timeout) {
     if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
@@ -235,8 +249,8 @@ class MessageEndpoint {
   }
 
   /**
-   * Tells every worker, this one too, so that an app's own caches can follow. A handler of such a message that
-   * invalidates again sends nothing.
+   * Notifies every worker, including this one, so that the application can invalidate its own caches. A handler of such
+   * a message that calls this again sends nothing.
    *
    * @param {string} pattern
    */
@@ -265,8 +279,8 @@ class MessageEndpoint {
   }
 
   /**
-   * What has come, as the core gives it. A listener that throws is Node's 'uncaughtException' as ever, and what
-   * else has come is not harmed.
+   * Handles a batch of received messages from the core. An error of a listener is an 'uncaughtException' and does not
+   * affect the other messages.
    *
    * @param {any[]} batch
    */
@@ -298,7 +312,7 @@ class MessageEndpoint {
     }
   }
 
-  /** To the program's own listeners. @param {number} from @param {number} format @param {any} body */
+  /** Emits a message to the program's own listeners. @param {number} from @param {number} format @param {any} body */
   onNotification(from, format, body) {
     try {
       const message = decode(format, body);
@@ -309,7 +323,7 @@ class MessageEndpoint {
     }
   }
 
-  /** Once: what nobody listens to is lost. @param {any} message */
+  /** Logs once that a message was lost because it has no listener. @param {any} message */
   warnUnheard(message) {
     if (this.hasWarned) return;
     this.hasWarned = true;
@@ -317,7 +331,7 @@ class MessageEndpoint {
     const type = typeOf(message);
     const named = type === '' ? 'A message' : `A message of type '${type}'`;
     const text = `${named} came by send() and has no listener: add one with ${where}`;
-    // Programs send to whoever may have started them what that one may want to know, and expect no listener.
+    // Programs notify a possible parent process this way and expect no listener.
     if (this.isPrimary && this.handlers.size === 0) return this.note(text);
     process.emitWarning(text, { type: 'DroverWarning', code: 'UNHEARD_MESSAGE' });
   }
@@ -340,7 +354,7 @@ class MessageEndpoint {
     } catch (error) {
       return this.fail(from, id, { code: 'WORKER_COMMUNICATION', message: `The message cannot be read: ${error}` });
     }
-    // The rules were asked about the type on the envelope.
+    // The rules were checked for the type on the envelope.
     if (typeOf(message) !== kind) return this.fail(from, id, noHandler(typeOf(message)));
     const run = () => {
       if (isListenedTo) this.emit(message, from);
@@ -350,7 +364,7 @@ class MessageEndpoint {
     const fails = (error) => this.fail(from, id, handlerFailed(kind, error));
     try {
       const data = kind === INVALIDATE ? invalidating.run(true, run) : run();
-      // A handler that has its answer at once is not made to wait for a promise.
+      // A synchronous result is sent without waiting for a promise.
       if (typeof data?.then === 'function') Promise.resolve(data).then((late) => this.reply(from, id, kind, late), fails);
       else this.reply(from, id, kind, data);
     } catch (error) {
@@ -358,7 +372,12 @@ class MessageEndpoint {
     }
   }
 
-  /** The sender hears of a listener that throws, and so does this process. @param {any} message @param {number} from */
+  /**
+   * An error of a listener is reported to the sender and thrown in this process.
+   *
+   * @param {any} message
+   * @param {number} from
+   */
   emit(message, from) {
     try {
       this.listeners.emit(message, from);
@@ -368,7 +387,14 @@ class MessageEndpoint {
     }
   }
 
-  /** As `registerHandler` shows it. @param {any} message @param {string} type @param {number} from @param {number} id */
+  /**
+   * The IPCMessage for a handler of `registerHandler`.
+   *
+   * @param {any} message
+   * @param {string} type
+   * @param {number} from
+   * @param {number} id
+   */
   messageOf(message, type, from, id) {
     return {
       id: String(id),
@@ -387,7 +413,7 @@ class MessageEndpoint {
     try {
       this.post(to, RESPONSE, id, -1, kind, encode(data, this.advanced));
     } catch (error) {
-      // The answer is too large, or cannot be written: that is the answer then.
+      // The response is too large or cannot be serialized: send that error instead.
       const { code = 'HANDLER_FAILED', message } = /** @type {any} */ (error);
       this.fail(to, id, { code, message: `The answer to '${kind}' cannot be sent: ${message}` });
     }
@@ -400,7 +426,7 @@ class MessageEndpoint {
     try {
       send(failure);
     } catch (error) {
-      // The sender of the request is gone, unless the error itself is too long.
+      // Either the sender of the request is gone, or the error text is too long.
       if (/** @type {any} */ (error).code !== 'MESSAGE_TOO_LARGE') return;
       send({ code: failure.code, message: failure.message.slice(0, MAX_ERROR_TEXT) });
     }

@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// A worker's servers and the connections that come to them: which server has which share of the primary's listeners,
-// and which of its connections are to go to other workers.
+// A worker's servers and their connections: which server has which share of the primary's listeners, and which
+// connections have to move to other workers.
 
 const { gracefulCloseOf } = require('../http/graceful-close');
 const { handOffIdle, handOffOne } = require('../http/handoff');
@@ -12,10 +12,10 @@ const { CLOSED } = require('../metrics/cells');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
-/** Connections that others are to have and that are busy may go so much later, milliseconds. */
+/** How long busy connections that have to move may take to become idle, milliseconds. */
 const REBALANCE_TIMEOUT = 1000;
 
-/** Numbers of a connection in a batch: its descriptor, its remaining timeout, its requests so far, 1 when it is routed per request. */
+/** Numbers per connection in a batch: descriptor, remaining timeout, requests so far, 1 if it is routed per request. */
 const BATCH_STRIDE = 4;
 
 class Connections {
@@ -24,11 +24,11 @@ class Connections {
     this.worker = worker;
     /** By listener group. @type {Map<number, import('./listener-share').ListenerShare>} */
     this.shares = new Map();
-    /** Servers that listen by themselves, on sockets of this process's own. @type {Set<any>} */
+    /** Servers that listen on sockets of this process only. @type {Set<any>} */
     this.ownServers = new Set();
-    /** HTTP servers that close while others serve on. @type {Set<any>} */
+    /** HTTP servers that close while other workers keep serving. @type {Set<any>} */
     this.closing = new Set();
-    /** Connections that others are to have, and that were not idle. */
+    /** Number of connections that have to move and were not idle. */
     this.pendingRebalance = 0;
     this.rebalanceUntil = 0;
     /** A connection has come. */
@@ -38,8 +38,8 @@ class Connections {
   }
 
   /**
-   * Adopts a batch of connections. A listener that throws is Node's 'uncaughtException' as ever, and the other
-   * connections of the batch are not harmed.
+   * Adopts a batch of connections. An error of a listener is an 'uncaughtException' and does not affect the other
+   * connections of the batch.
    *
    * @param {number} group
    * @param {number} count
@@ -70,8 +70,7 @@ class Connections {
   }
 
   /**
-   * A server serves with its share from now on. False when that is not possible: the server is closed, and emits the
-   * error.
+   * Makes a server serve with its share. False on failure: the server is closed and emits the error.
    *
    * @param {import('./listener-share').ListenerShare} share
    * @param {boolean} isPlainHttp
@@ -82,7 +81,7 @@ class Connections {
     this.shares.set(group, share);
     const { error } = addon.workerServe(group, isPlainHttp);
     if (error) {
-      // Before the server says that it listens, which it does only while it has a handle.
+      // Before the server emits 'listening', which it does only while it has a handle.
       runtime.handleOf(server).close();
       runtime.setHandle(server, null);
       process.nextTick(() => server.emit('error', fromCore(error)));
@@ -93,8 +92,7 @@ class Connections {
   }
 
   /**
-   * A server listens on a handle that is this process's own, or on that of another server's share, which is its
-   * from now on.
+   * A server listens on a handle of this process, or on the handle of another server's share, which then belongs to it.
    *
    * @param {any} server
    */
@@ -112,7 +110,11 @@ class Connections {
     if (this.worker.hello.ready === 'listen') this.worker.ready();
   }
 
-  /** No more connections come by this share. @param {import('./listener-share').ListenerShare} share */
+  /**
+   * Removes a share, through which no more connections arrive.
+   *
+   * @param {import('./listener-share').ListenerShare} share
+   */
   close(share) {
     if (this.shares.get(share.group) !== share) return;
     const { ok, error } = addon.workerClose(share.group);
@@ -123,7 +125,7 @@ class Connections {
     this.worker.readInboxLater();
   }
 
-  /** Every server of this process that listens, the primary's listener behind it or not. @returns {any[]} */
+  /** Every listening server of this process, on the primary's listener or on its own. @returns {any[]} */
   servers() {
     const shared = [...this.shares.values()].map((share) => share.server);
     return [...shared, ...[...this.ownServers].filter((server) => server.listening)];
@@ -141,19 +143,19 @@ class Connections {
     return undefined;
   }
 
-  /** Hands idle connections to lighter workers, and busy ones when their response is done. @param {number} count */
+  /** Hands idle connections off to lighter workers, and busy ones when their response is done. @param {number} count */
   rebalance(count) {
     for (const { server, group } of this.shares.values()) count -= handOffIdle(server, group, count);
     this.pendingRebalance = count;
     this.rebalanceUntil = performance.now() + REBALANCE_TIMEOUT;
   }
 
-  /** Others are still to have some of the connections. */
+  /** Whether connections still have to move. */
   get isRebalancing() {
     return this.pendingRebalance > 0;
   }
 
-  /** A response on this connection was done while others were to have some. @param {any} socket */
+  /** A response on this connection has finished while connections have to move. @param {any} socket */
   handOffPending(socket) {
     if (performance.now() > this.rebalanceUntil) this.pendingRebalance = 0;
     const share = this.pendingRebalance > 0 ? this.shareOf(socket.server) : undefined;
@@ -161,15 +163,15 @@ class Connections {
   }
 
   /**
-   * Gives a connection that is routed by its requests back, now that its response is done: its next request may belong to
-   * another worker.
+   * Returns a connection that is routed per request to the primary when its response is done: its next request may
+   * belong to another worker.
    *
    * @param {any} socket
    * @param {any} response
    */
   returnToPrimary(socket, response) {
     if (!this.canHandOff()) return;
-    // The response is still on its way to a slow reader.
+    // The response is still in transit to a slow reader.
     if (runtime.responseOf(socket) === response) {
       response.once('finish', () => setImmediate(() => this.returnToPrimary(socket, response)));
       return;
@@ -178,7 +180,7 @@ class Connections {
     if (share !== undefined) handOffOne(share.server, share.group, socket);
   }
 
-  /** Whether connections may go to other workers now. */
+  /** Whether connections may be handed off now. */
   canHandOff() {
     return this.worker.hello.handoff && this.worker.drain.handoff;
   }

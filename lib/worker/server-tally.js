@@ -1,8 +1,8 @@
 // @ts-check
 'use strict';
 
-// The connections of one server of a worker, over all the times that it listens: how many came in, and how many are over,
-// which the primary reads in the shared memory.
+// Counts the connections of one server of a worker, over all the times that it listens: how many were opened and how
+// many have ended, which the primary reads in shared memory.
 
 const { CLOCK, CLOSED } = require('../metrics/cells');
 const runtime = require('../runtime');
@@ -12,13 +12,13 @@ class ServerTally {
   constructor(cells, server) {
     this.cells = cells;
     this.server = server;
-    /** Connections that came in. */
+    /** Opened connections. */
     this.opened = 0;
-    /** Of those, the ones counted as over. */
+    /** Opened connections that were counted as ended. */
     this.closed = 0;
     /** When the last of them ended, milliseconds of `performance.now()`. */
     this.lastEnd = -Infinity;
-    /** The share that they come by now. @type {import('./listener-share').ListenerShare | null} */
+    /** The share through which they arrive now. @type {import('./listener-share').ListenerShare | null} */
     this.share = null;
     runtime.onConnectionEnd(server, () => {
       this.update();

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// A worker's signals. The primary leads: a stop is its word. A service manager may send a signal to every process of a
+// Signals of a worker. Only the primary decides about a stop. A service manager may send a signal to every process of a
 // group at once; a worker whose program does not handle it ignores it while there is a primary.
 
 const { rethrow } = require('../errors');
@@ -11,30 +11,35 @@ const runtime = require('../runtime');
 
 const SIGNALS = /** @type {const} */ (['SIGTERM', 'SIGINT', 'SIGHUP']);
 
-/** Signals whose handlers end a program, in the order in which they are looked for. @type {NodeJS.Signals[]} */
+/** Signals whose handlers end a program, in the order of preference. @type {NodeJS.Signals[]} */
 const ENDING = ['SIGTERM', 'SIGINT'];
 
 class WorkerSignals {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
     this.worker = worker;
-    /** A signal has come that ends processes. */
+    /** A signal that ends processes has arrived. */
     this.signalled = false;
-    /** The program's handlers were called: by a signal, or by the drain. */
+    /** The program's handlers have been called, by a signal or by the drain. */
     this.called = false;
     /** The program has handlers of signals that end it. */
     this.isHandled = false;
-    /** What the handlers have begun. */
+    /** Pending work that the handlers have started. */
     this.work = new PendingWork();
   }
 
-  /** Signals come by way of `deliver`, so that one that the drain has stood for already is not delivered once more. */
+  /** Signals go through `deliver`, so that the drain and a signal do not call the handlers twice. */
   listen() {
     const listenerOf = (/** @type {NodeJS.Signals} */ signal) => own(() => this.onSignal(signal));
     runtime.listenThrough(SIGNALS, listenerOf, (signal, args) => this.deliver(signal, args));
   }
 
-  /** A signal has come. @param {NodeJS.Signals} signal @param {any[]} args */
+  /**
+   * Handles a signal; returns like `process.emit`.
+   *
+   * @param {NodeJS.Signals} signal
+   * @param {any[]} args
+   */
   deliver(signal, args) {
     const emit = () => Reflect.apply(process.emit, process, [signal, ...args]);
     if (handlersOf(signal).length === 0) return emit();
@@ -46,15 +51,18 @@ class WorkerSignals {
     return this.work.runWithWaiting(emit);
   }
 
-  /** What the primary wants it says on its channel. (Its word and a signal to a whole group come in any order.) */
+  /**
+   * Without handlers a signal is ignored: the primary sends its commands on the control channel. (A command and a
+   * signal to the whole group arrive in any order.)
+   */
   onSignal(/** @type {NodeJS.Signals} */ signal) {
     this.signalled = true;
     if (this.worker.orphaned && handlersOf(signal).length === 0) process.exit(0);
   }
 
   /**
-   * Calls the program's handlers once, as the signal would have: those of `signal`, or those of the other that ends
-   * programs where it has none.
+   * Calls the program's handlers once, as the signal would have done: those of `signal`, or, if it has none, those of
+   * the other signal that ends programs.
    *
    * @param {NodeJS.Signals | null} signal
    */
@@ -71,7 +79,7 @@ class WorkerSignals {
   }
 }
 
-/** An error of one handler is uncaught, as it would be had the signal come, and keeps no other from its work. */
+/** An error of one handler is an uncaught exception, as with a real signal, and does not stop the others. */
 function callOne(/** @type {Function} */ handler, /** @type {string} */ name, /** @type {number} */ number) {
   try {
     Reflect.apply(handler, process, [name, number]);

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The worker that this process is: what it knows of itself, and the parts that do its work.
+// The worker of this process: its state and its parts.
 
 const { ClusterError } = require('../errors');
 const { MessageEndpoint } = require('../messages/endpoint');
@@ -25,33 +25,33 @@ const { WorkerSignals } = require('./worker-signals');
 /** @type {Worker | null} */
 let current = null;
 
-/** The worker that this process is, or null. */
+/** The worker of this process, or null. */
 function worker() {
   return current ?? heldWorker();
 }
 
 class Worker {
-  /** Hints that were given. @type {Set<string>} */
+  /** Hints that were logged. @type {Set<string>} */
   #hints = new Set();
 
-  /** @param {any} hello the primary's first message: who it is, and what it must know */
+  /** @param {any} hello the primary's first message: the worker's identity and configuration */
   constructor(hello) {
     this.hello = hello;
     this.id = String(hello.worker.slot);
-    /** A stop is announced: everything still serves. */
+    /** A stop has been announced; the worker still serves. */
     this.isUnready = false;
-    /** The primary ends, or is gone. */
+    /** The primary is ending or has ended. */
     this.orphaned = false;
-    /** The hooks that its drain runs, whichever copy of the package a program has. */
+    /** The hooks that its drain runs, for all copies of the package. */
     this.shutdownHooks = shutdownHooks;
     this.connections = new Connections(this);
-    /** The datagram sockets that it shares. @type {import('./datagram-sockets').DatagramSockets | undefined} */
+    /** Its shared datagram sockets. @type {import('./datagram-sockets').DatagramSockets | undefined} */
     this.datagrams = undefined;
     this.aftermath = new Aftermath(this);
     this.drain = new Drain(this);
     this.healthChecks = new HealthChecks(this);
     this.signals = new WorkerSignals(this);
-    /** Processes that the program makes with node:cluster. */
+    /** Processes that the program forks with node:cluster. */
     this.inner = new InnerCluster(this);
     this.commands = new Commands();
     this.events = new EventSubscriptions();
@@ -87,7 +87,7 @@ class Worker {
       this.messages.deliver.bind(this.messages),
     );
     if (error) throw new ClusterError(error.message, error.code, error.details);
-    /** This worker's numbers, which everybody reads. */
+    /** This worker's metric cells in shared memory. */
     this.cells = new Float64Array(shared.cells);
     /** The keys of TLS session tickets: see lib/worker/tls-tickets.js. */
     this.tickets = shared.tickets;
@@ -95,7 +95,7 @@ class Worker {
     this.batch = new Int32Array(shared.hands);
   }
 
-  /** Without its primary this process leads nobody, and a message goes nowhere. */
+  /** The primary is gone: this process is no longer the leader and can send no messages. */
   orphan() {
     if (this.orphaned) return;
     this.orphaned = true;
@@ -107,8 +107,8 @@ class Worker {
   }
 
   /**
-   * Asks the primary for a share of an address. Waits for the answer: the primary's Rust side gives it in
-   * microseconds, and `server.address()` is right as soon as `listen` returns, as without drover.
+   * Asks the primary for a share of an address. Blocks for the reply: the primary's Rust side replies within
+   * microseconds, and `server.address()` is correct as soon as `listen` returns, as without drover.
    *
    * @param {object} address
    * @param {number} backlog
@@ -121,22 +121,22 @@ class Worker {
     return answer;
   }
 
-  /** Its part of the program is ready. */
+  /** Reports to the primary that this worker is ready. */
   ready() {
     const { error } = addon.workerReady();
     if (error) this.channelFailed('The primary does not know that this worker is ready', error);
   }
 
-  /** What the primary sent while an answer was waited for must not lie until its next message. */
+  /** Handles messages that arrived while a reply was awaited, which would otherwise stay until the next message. */
   readInboxLater() {
     if (addon.workerHasMail()) setImmediate(addon.workerReadMail);
   }
 
   /**
-   * Something the operator should know, logged once a cluster.
+   * Logs a hint for the operator, once per cluster.
    *
    * @param {string} text
-   * @param {boolean} [warns] something is not as it should be
+   * @param {boolean} [warns] log it as a warning
    */
   hint(text, warns = true) {
     if (this.#hints.has(text)) return;
@@ -145,7 +145,7 @@ class Worker {
   }
 
   /**
-   * A message to the primary could not be sent. An orphan has no primary.
+   * Reports that a message to the primary could not be sent, except in an orphan, which has no primary.
    *
    * @param {string} consequence
    * @param {{ message: string }} error the core's
@@ -155,7 +155,7 @@ class Worker {
   }
 }
 
-/** This process is a worker from now on. @param {any} hello */
+/** Makes this process a worker. @param {any} hello */
 function becomeWorker(hello) {
   current = new Worker(hello);
   return current;
