@@ -1,20 +1,20 @@
-//! The parts of drover that speak in the log: what `logging.components` can name.
+//! The components of the log: the names in `logging.components`.
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Component {
-    /// The cluster as a whole: starts, stops, sizes, orders.
+    /// The cluster as a whole: starts, stops, sizes, commands.
     Supervisor,
-    /// One worker's life: started, ready, draining, gone.
+    /// The lifecycle of single workers: started, ready, draining, ended.
     Workers,
     /// Listeners and connections.
     Dispatch,
-    /// Event loops that hang, and the health report.
+    /// Hung event loops, health checks and the health report.
     Health,
     /// Messages between processes.
     Messages,
     /// Metrics and the monitoring API.
     Monitoring,
-    /// Requests that took long.
+    /// Slow requests.
     Requests,
     /// The log itself.
     Log,

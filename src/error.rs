@@ -1,55 +1,55 @@
-//! drover's errors as data: a code, a sentence and details. The only list of codes; `lib/errors.js`
-//! turns a code into its class and a test holds `index.d.ts` against this list.
+//! drover's errors as data: a code, a message and details. The only list of codes; `lib/errors.js` maps a code to its
+//! class and a test compares the type declarations with this list.
 
 use serde::Serialize;
 use serde_json::Value;
 use std::fmt;
 
-/// What went wrong, in one word that programs may compare with.
+/// The error code, for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Code {
     /// The configuration has faults; `details.faults` lists all of them.
     ConfigurationInvalid,
-    /// A value or a method asks for what this version does not support.
+    /// An option or a method that this version does not support.
     NotSupported,
     /// The method needs a cluster and this process has none.
     NotClustered,
-    /// No worker got ready, or a worker that had to get ready did not.
+    /// No worker became ready, or a worker that was waited for did not.
     WorkerStartupFailed,
     /// `start` was called again with another port or host.
     AlreadyStarted,
     /// The cluster is stopping or has stopped.
     Stopped,
-    /// There is no script a worker could run: none at all, or what `exec` names is not there or can never be a worker.
+    /// There is no script that a worker could run: `exec` is missing, does not exist, or cannot run as a worker.
     NoScript,
     /// There is no worker with that id.
     NoSuchWorker,
-    /// A number, an id or a name that a method does not take.
+    /// An invalid argument of a method.
     InvalidArgument,
     /// A message did not reach its handler or the handler failed.
     WorkerCommunication,
-    /// Nobody handles messages of that type there: neither a handler nor a listener exists.
+    /// The receiver has neither a handler nor a listener for messages of that type.
     NoHandler,
-    /// The handler threw; `cause` is what.
+    /// The handler threw; `cause` is its error.
     HandlerFailed,
-    /// The worker ended, or was not there, before it answered.
+    /// The worker does not run, or ended before it responded.
     WorkerGone,
-    /// No answer came in time (`ipc.timeout`).
+    /// No response arrived in time (`ipc.timeout`).
     MessageTimeout,
     /// The message is larger than `ipc.maxMessageSize`.
     MessageTooLarge,
-    /// Too many messages wait for that worker already (`ipc.maxPending`).
+    /// Too many messages to that worker are pending (`ipc.maxPending`).
     MessageQueueFull,
     /// `security.ipc` does not allow the message, or it does not match the schema of its type.
     MessageRefused,
-    /// A type of message has a handler already.
+    /// The message type already has a handler in this process.
     HandlerExists,
     /// A worker's program loads another version of drover than the one that attached the worker.
     VersionMismatch,
-    /// No process, descriptor or memory left for what was asked.
+    /// No process, file descriptor or memory is left for the operation.
     ResourceExhausted,
-    /// A system call failed; `details.errno` and `details.syscall` say which and how.
+    /// A system call failed; see `details.errno` and `details.syscall`.
     System,
 }
 
@@ -80,7 +80,7 @@ impl Code {
     ];
 }
 
-/// An error that crosses to JavaScript as `{ code, message, details }`.
+/// An error that is passed to JavaScript as `{ code, message, details }`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Error {
     pub code: Code,
@@ -100,7 +100,7 @@ impl Error {
         self
     }
 
-    /// One detail more.
+    /// Adds a detail.
     #[must_use]
     pub fn and(mut self, key: &str, value: Value) -> Self {
         match &mut self.details {
@@ -110,7 +110,7 @@ impl Error {
         self
     }
 
-    /// What a program threw with the name that it has there: `TypeError: x is not a function`.
+    /// An error of a program with its name: `TypeError: x is not a function`.
     pub fn thrown(&self) -> String {
         match self.details["name"].as_str() {
             Some(name) if !self.message.starts_with(name) => format!("{name}: {}", self.message),
@@ -118,7 +118,7 @@ impl Error {
         }
     }
 
-    /// A failed system call; `errno` as the kernel's positive number.
+    /// A failed system call; `errno` is positive.
     pub fn system(syscall: &str, source: &std::io::Error) -> Self {
         Self::new(Code::System, format!("{syscall}: {source}"))
             .with(serde_json::json!({ "syscall": syscall, "errno": source.raw_os_error() }))

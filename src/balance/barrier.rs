@@ -1,20 +1,20 @@
-//! The program that lets no new handshake into a listening socket, while those under way end and what is in its
-//! queue stays. Data only, as the steering programs; the kernel runs it for each packet that comes to the listener
-//! (SO_ATTACH_FILTER, socket(7)), beginning at the TCP header.
+//! The filter program that drops new handshakes of a listening socket, while pending handshakes complete and its queue
+//! is kept. Data only, like the steering programs; the kernel runs it for each packet to the listener
+//! (SO_ATTACH_FILTER, socket(7)), starting at the TCP header.
 
 use super::bpf::*;
 
-/// Where the flags are in a TCP header (RFC 9293, 3.1).
+/// Offset of the flags in a TCP header (RFC 9293, 3.1).
 const FLAGS: u32 = 13;
 const SYN: u32 = 0x02;
 const ACK: u32 = 0x10;
 
-/// How much of a packet is kept: all of it, or nothing.
+/// Bytes of a packet to keep: all.
 const KEEP: u32 = u32::MAX;
 const DROP: u32 = 0;
 
-/// Drops what begins a handshake (SYN without ACK) and keeps all else: a client whose handshake was begun can end it,
-/// another repeats its SYN after a second.
+/// Drops packets that begin a handshake (SYN without ACK) and keeps all others: a client with a pending handshake can
+/// complete it, other clients send their SYN again after a second.
 pub fn no_new_handshakes() -> Vec<Instruction> {
     vec![
         op(LOAD_BYTE, FLAGS),

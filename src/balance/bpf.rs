@@ -1,5 +1,5 @@
-//! The few classic-BPF instructions that steering and closing need, as data. Nothing is attached here.
-//! Their meaning: <https://www.kernel.org/doc/html/latest/networking/filter.html>; the codes: `linux/filter.h`.
+//! The classic-BPF instructions that steering and closing need, as data. Nothing is attached here. Semantics:
+//! <https://www.kernel.org/doc/html/latest/networking/filter.html>; the codes: `linux/filter.h`.
 
 /// One classic-BPF instruction, laid out as the kernel's `struct sock_filter`.
 #[repr(C)]
@@ -13,9 +13,9 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// Loads at and above this offset ask the kernel about the packet: its `SKF_AD_OFF`.
+/// Loads at and above this offset read metadata of the packet: `SKF_AD_OFF`.
 pub(super) const ANCILLARY: u32 = 0xFFFF_F000;
-/// Loads at and above this offset count from the IP header: its `SKF_NET_OFF`.
+/// Loads at and above this offset are relative to the IP header: `SKF_NET_OFF`.
 pub(super) const NETWORK: u32 = 0xFFF0_0000;
 /// `SKF_AD_PROTOCOL`: the EtherType.
 pub(super) const PROTOCOL: u32 = ANCILLARY;
@@ -44,12 +44,12 @@ pub(super) const IF_ABOVE_X: u16 = 0x2D;
 pub(super) const RETURN: u16 = 0x06;
 pub(super) const RETURN_A: u16 = 0x16;
 
-/// Anything but a comparison.
+/// Any instruction except a comparison.
 pub(super) const fn op(code: u16, k: u32) -> Instruction {
     Instruction { code, jt: 0, jf: 0, k }
 }
 
-/// A comparison; with `k` or, by its code, with X.
+/// A comparison; with `k` or, depending on its code, with X.
 pub(super) const fn test(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
     Instruction { code, jt, jf, k }
 }

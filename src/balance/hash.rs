@@ -1,6 +1,6 @@
-//! A client's key and its score for a slot, in arithmetic that a classic BPF program can do as well: 32-bit
-//! xor, multiply and shift. `steer` emits the same steps from the same constants; nothing here may use an
-//! operation that BPF lacks, or the two modes would send one client to two workers.
+//! A client's key and its score for a slot, in arithmetic that classic BPF supports: 32-bit xor, multiply and shift.
+//! `steering` emits the same operations with the same constants; nothing here may use an operation that BPF lacks, or
+//! the two modes would send a client to different workers.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,12 +14,12 @@ pub(super) const SCORE_FIRST: u32 = 0x7FEB_352D;
 pub(super) const SCORE_SHIFT: u32 = 15;
 pub(super) const SCORE_SECOND: u32 = 0x846C_A68B;
 
-/// What stands for a client when its connections must stay with one worker. Two clients may share a key.
+/// The key of a client whose connections must stay with one worker. Two clients may share a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClientKey(pub(super) u32);
 
-/// The key of everyone behind `ip`. A v4-mapped IPv6 address is the IPv4 client that it stands for, so a
-/// dual-stack listener and an IPv4 one agree.
+/// The key of all clients with address `ip`. A v4-mapped IPv6 address is hashed as IPv4, so a dual-stack listener and
+/// an IPv4 one agree.
 pub fn client_key(ip: IpAddr) -> ClientKey {
     ClientKey(match ip.to_canonical() {
         IpAddr::V4(v4) => absorb(SEED, v4.to_bits()),
@@ -35,19 +35,19 @@ pub fn flow_key(client: SocketAddr) -> ClientKey {
     ClientKey(absorb(client_key(client.ip()).0, u32::from(client.port())))
 }
 
-/// Takes one more word into the state; a bijection of the word, so neighbours never collide.
+/// Mixes another word into the state; a bijection of the word, so neighbouring words never collide.
 pub(super) fn absorb(state: u32, word: u32) -> u32 {
     let x = (state ^ word).wrapping_mul(ABSORB);
     x ^ (x >> ABSORB_SHIFT)
 }
 
-/// The slot's share in a score. Computed here even for a BPF program, which gets it as a constant.
+/// The slot's part of a score. BPF programs get it as a constant.
 pub(super) fn slot_seed(slot: u16) -> u32 {
     absorb(absorb(SEED, u32::from(slot)), SCORE_FIRST)
 }
 
-/// How much `slot` wants the client: the highest wins (rendezvous hashing, Thaler and Ravishankar, "Using
-/// Name-Based Mappings to Increase Hit Rates", 1998). A slot that leaves frees its own clients and no other.
+/// The score of `slot` for the client; the highest wins (rendezvous hashing, Thaler and Ravishankar, "Using Name-Based
+/// Mappings to Increase Hit Rates", 1998). When a slot is removed, only its own clients move.
 pub(super) fn score(key: ClientKey, slot: u16) -> u32 {
     let x = (key.0 ^ slot_seed(slot)).wrapping_mul(SCORE_FIRST);
     (x ^ (x >> SCORE_SHIFT)).wrapping_mul(SCORE_SECOND)
@@ -64,7 +64,7 @@ mod tests {
         (0..slots).max_by_key(|&slot| score(key, slot)).unwrap()
     }
 
-    /// Six standard deviations above what random placement gives: no fair hash fails, a striped one does.
+    /// Six standard deviations above random placement: a uniform hash passes, a patterned one fails.
     fn assert_even(
         name: &str,
         slots: u16,

@@ -1,7 +1,6 @@
-//! Who gets the next connection: the strategies, the push/direct decision, the steering programs as data.
-//! PURE: no clock, no socket, no randomness of its own. Time, counts and random numbers are arguments, so the
-//! accept thread that calls this can be replayed in a test. Attaching a program and reading counters is
-//! `sys`' and `dispatch`'s work.
+//! Load balancing: the strategies, the push/direct decision, the steering programs as data. PURE: no clock, socket or
+//! randomness. Time, counts and random numbers are arguments, so a test can replay the accept thread. `sys` and
+//! `dispatch` attach programs and read counters.
 
 mod barrier;
 mod bpf;

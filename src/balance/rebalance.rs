@@ -1,34 +1,33 @@
-//! Long-lived connections that lie unevenly: which worker should give some away, and how many. PURE: loads and
-//! the time go in. A connection counts by the requests that it brings, as far as that is known; small differences
-//! and passing ones are left alone.
+//! Rebalancing of long-lived connections: which worker should hand some off, and how many. PURE: loads and the time go
+//! in. A connection is weighted by its requests, as far as known; small and temporary differences are ignored.
 
 use crate::model::WorkerId;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Between two looks.
+/// Interval between two comparisons.
 pub const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// Looks in a row at which the same worker must be the heaviest before it is asked.
+/// Consecutive comparisons in which the same worker must be the heaviest before it is asked.
 const LOOKS: u32 = 2;
-/// Connections a second that may always move; beyond it a tenth of all.
+/// Connections per second that may always move, or a tenth of all if that is more.
 const MIN_RATE: f64 = 4.0;
-/// How fast the rate of a worker's requests follows what is seen, a look.
+/// Smoothing factor of a worker's request rate, per comparison.
 const FOLLOW: f64 = 0.3;
-/// A worker's connections that bring so much more or less than others count as ordinary ones.
+/// Ratio range within which a worker's connections count as average.
 const ORDINARY: std::ops::RangeInclusive<f64> = 0.75..=1.33;
 const HEAVIEST: f64 = 8.0;
-/// A worker that gave nothing has nothing that may move.
+/// Pause for a worker that handed nothing off, because none of its connections can move.
 const REST: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Load {
     pub worker: WorkerId,
     pub connections: u32,
-    /// From `loadBalancing.weights`: how much more than another it is to have.
+    /// From `loadBalancing.weights`: its relative share.
     pub weight: u32,
-    /// In its life.
+    /// In total.
     pub requests: u64,
-    /// Connections that it has given away, in its life.
+    /// Connections that it has handed off, in total.
     pub given: u64,
 }
 
@@ -41,9 +40,9 @@ pub struct Ask {
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
     requests: u64,
-    /// Requests a look.
+    /// Requests per comparison.
     rate: f64,
-    /// What it had given when it was asked last.
+    /// Its handoffs in total when it was last asked.
     asked_at_given: Option<u64>,
     rests_until: Duration,
 }
@@ -58,7 +57,7 @@ pub struct Rebalance {
 }
 
 impl Rebalance {
-    /// One look at `now`, `LOOK_INTERVAL` after the last: whom to ask for connections, if anybody.
+    /// A comparison at `now`, `LOOK_INTERVAL` after the last one: the worker to ask for connections, if any.
     pub fn look(&mut self, loads: &[Load], now: Duration) -> Option<Ask> {
         self.follow(loads, now);
         let total: u32 = loads.iter().map(|load| load.connections).sum();
@@ -71,7 +70,7 @@ impl Rebalance {
         let heavy = weighed.iter().max_by(|a, b| score(a).total_cmp(&score(b)))?;
         let light = weighed.iter().min_by(|a, b| score(a).total_cmp(&score(b)))?;
         let (load, business) = *heavy;
-        // So many connections of the heaviest that both are even afterwards.
+        // As many connections of the heaviest worker as make both equal.
         let a_connection = business * (1.0 / share(&load) + 1.0 / share(&light.0));
         let beyond = ((score(heavy) - score(light)) / a_connection).floor();
         if beyond < 1.0 || self.seen.get(&load.worker).is_some_and(|seen| now < seen.rests_until) {
@@ -100,14 +99,14 @@ impl Rebalance {
             seen.rate += (requests - seen.rate) * FOLLOW;
             seen.requests = load.requests;
             match seen.asked_at_given.take() {
-                // Asked at the last look, and nothing came since.
+                // Asked at the last comparison, and nothing was handed off since.
                 Some(given) if given == load.given => seen.rests_until = now + REST,
                 Some(_) | None => {}
             }
         }
     }
 
-    /// How much more than an average connection those of the worker bring.
+    /// The ratio of the worker's requests per connection to the average.
     fn business(&self, load: &Load, loads: &[Load]) -> f64 {
         let rate = |load: &Load| self.seen.get(&load.worker).map_or(0.0, |seen| seen.rate);
         let all: f64 = loads.iter().map(rate).sum();
@@ -125,7 +124,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// A cluster that gives what it is asked for to its lightest worker; `busy` requests a connection a look.
+    /// A cluster that moves the requested connections to its lightest worker; `busy`: requests per connection and
+    /// comparison.
     struct World {
         rebalance: Rebalance,
         loads: Vec<Load>,

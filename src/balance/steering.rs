@@ -1,16 +1,16 @@
 //! Steering programs: what the kernel runs for each new connection of a SO_REUSEPORT group to pick the
 //! listener. The program returns the member's index, which is the order of `listen()`: 0 is the primary's
 //! own listener, slot `s` is member `s + 1`. Data only: `sys` attaches it (SO_ATTACH_REUSEPORT_CBPF, see
-//! socket(7)), `dispatch` decides when and leaves out who may take nothing.
+//! socket(7)), `dispatch` decides when, and excludes workers that cannot accept.
 //!
-//! A load past the packet's end ends a program with 0: what cannot be judged goes to the primary.
+//! A load past the packet's end ends a program with 0: such a connection goes to the primary.
 
 use super::bpf::*;
 use super::hash::{ABSORB, ABSORB_SHIFT, SCORE_FIRST, SCORE_SECOND, SCORE_SHIFT, SEED, slot_seed};
 
-/// The longest program that is offered. Older kernels grant a socket 20 KB of option memory
-/// (`net.core.optmem_max`), in which the translated program must fit: 8 bytes for each instruction of its own,
-/// at most three halves of ours.
+/// Maximum length of a program. Older kernels allow a socket 20 KB of option memory (`net.core.optmem_max`), in which
+/// the translated program must fit: 8 bytes for each translated instruction, of which there are at most 1.5 per
+/// instruction here.
 pub const MAX_INSTRUCTIONS: usize = 1500;
 
 const ETHERTYPE_IPV4: u32 = 0x0800;
@@ -18,11 +18,11 @@ const ETHERTYPE_IPV4: u32 = 0x0800;
 /// Which listener gets a new connection. A steering that names no slot is [`Steering::Primary`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Steering<'a> {
-    /// All to the accept thread: push mode.
+    /// All connections to the accept thread: push mode.
     Primary,
-    /// At random, all slots alike.
+    /// At random, uniformly.
     Uniform(&'a [u16]),
-    /// At random with these odds; a slot with zero gets nothing.
+    /// At random with these weights; a slot with weight zero gets no connections.
     Weighted(&'a [(u16, u32)]),
     /// By the client's address, as [`super::Chooser`] does it for ip-hash.
     IpHash(&'a [u16]),
@@ -39,8 +39,8 @@ pub enum Family {
 }
 
 /// The program for a group, or `None` when it would be longer than [`MAX_INSTRUCTIONS`]; then the listener
-/// stays in push mode. The order of the slots and repetitions among them do not matter, but for `Weighted`,
-/// where a slot that is named twice has the sum of its odds.
+/// stays in push mode. The order of the slots and duplicates do not matter, except for `Weighted`, where the weights of
+/// a duplicate slot are added.
 pub fn program(steering: Steering<'_>, family: Family) -> Option<Vec<Instruction>> {
     let program = match steering {
         Steering::Primary => Vec::new(),
@@ -64,8 +64,8 @@ fn ascending(slots: &[u16]) -> Vec<u16> {
     slots
 }
 
-/// Leaves [`super::client_key`] (or [`super::flow_key`]) in A. Ports are read where they stand in a packet
-/// without IPv4 options and IPv6 extension headers; with them a flow is hashed by something else of its own.
+/// Leaves [`super::client_key`] (or [`super::flow_key`]) in A. Ports are read at their offset in a packet without IPv4
+/// options and IPv6 extension headers; with them other bytes of the same flow are hashed.
 fn key(family: Family, with_port: bool) -> Vec<Instruction> {
     let path = |addresses: &[u32], port: u32| {
         let mut loads: Vec<_> = addresses.iter().map(|at| op(LOAD_WORD, NETWORK + at)).collect();
@@ -85,7 +85,7 @@ fn key(family: Family, with_port: bool) -> Vec<Instruction> {
     program
 }
 
-/// `hash::absorb` of each loaded value in turn, beginning with the seed.
+/// `hash::absorb` of each loaded value in turn, starting with the seed.
 fn absorb_all(loads: &[Instruction]) -> Vec<Instruction> {
     let mut program = Vec::new();
     for (n, &load) in loads.iter().enumerate() {
@@ -98,8 +98,8 @@ fn absorb_all(loads: &[Instruction]) -> Vec<Instruction> {
     program
 }
 
-/// Turns the number in A into one of the slots: its remainder is a position among them, and each run of
-/// neighbouring slots turns positions into members by one addition.
+/// Maps the number in A to one of the slots: its remainder is an index, and for each run of consecutive slots one
+/// addition converts the index to a member.
 fn by_remainder(mut program: Vec<Instruction>, slots: &[u16]) -> Vec<Instruction> {
     let slots = ascending(slots);
     if slots.is_empty() {
@@ -118,8 +118,8 @@ fn by_remainder(mut program: Vec<Instruction>, slots: &[u16]) -> Vec<Instruction
     program
 }
 
-/// A random number against the cumulated odds, both scaled to 31 bits: no slot's share is off by more than
-/// 2^-31, and the kernel translates a comparison with less than 2^31 into one instruction, with more into two.
+/// Compares a random number with the cumulative weights, both scaled to 31 bits: no slot's share is off by more than
+/// 2^-31, and the kernel translates a comparison with a value below 2^31 into one instruction, above into two.
 fn weighted(odds: &[(u16, u32)]) -> Vec<Instruction> {
     let total: u128 = odds.iter().map(|&(_, odds)| u128::from(odds)).sum();
     let mut program = vec![op(LOAD_WORD, RANDOM), op(SHIFT_RIGHT, 1)];
@@ -130,7 +130,7 @@ fn weighted(odds: &[(u16, u32)]) -> Vec<Instruction> {
             program.push(op(RETURN, member(slot)));
             return program;
         }
-        // Below 2^31, because what is reached is below the total.
+        // Below 2^31, because `reached` is below the total.
         let bound = ((reached << 31) / total) as u32;
         program.extend([test(IF_AT_LEAST, bound, 1, 0), op(RETURN, member(slot))]);
     }

@@ -1,23 +1,23 @@
-//! When a listener leaves push mode for direct mode and when it comes back: a function of counts and time.
-//! It does not attach programs and knows no option: whoever holds the listener in one mode (`dispatch`, a
-//! limit, a kernel without BPF) does not ask it.
+//! When a listener switches from push mode to direct mode and back: a function of counts and time. It attaches no
+//! programs and knows no options: a listener that is fixed to one mode (`dispatch`, a limit, a kernel without BPF) does
+//! not use it.
 
 use std::time::Duration;
 
-/// New connections a second above which the kernel should steer by itself. Below it exactness is cheap.
+/// New connections per second above which the kernel should assign connections. Below it exact placement is cheap.
 pub const RATE_UP: f64 = 3000.0;
 
-/// Enough accepts for a rate: at 64 random arrivals its standard deviation is an eighth.
+/// Accepts per window: with 64 random arrivals the relative standard deviation of the rate is an eighth.
 const WINDOW_ACCEPTS: u64 = 64;
 
-/// The shortest sample of direct mode. Counts of workers lag behind by one turn of their loops.
+/// Window of direct mode. Counts of workers lag behind by one iteration of their loops.
 const WINDOW_TIME: Duration = Duration::from_millis(20);
 
-/// How long every window must lie on the other side. A pool that opens its connections at once, or clients
-/// that come back after a restart, are over before, and get the exact placement of push mode.
+/// How long every window must be on the other side of the threshold. A pool that opens its connections at once, or
+/// clients that reconnect after a restart, are done before that, and get the exact placement of push mode.
 const SETTLE: Duration = Duration::from_millis(100);
 
-/// Who picks the worker of a new connection.
+/// What chooses the worker of a new connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The accept thread, exactly by the strategy.
@@ -28,8 +28,8 @@ pub enum Mode {
 
 /// The decision for one listener group; it starts in push mode.
 ///
-/// Up above `rate_up`, down below half of it, either only when the rate has been there in every window for
-/// 100 ms: a rate between the two keeps the mode it has, and chance does not move it.
+/// Direct above `rate_up`, push below half of it, and only if the rate has been there in every window for 100 ms: a
+/// rate between the two keeps the current mode, and random fluctuation does not switch it.
 #[derive(Debug)]
 pub struct Switch {
     rate_up: f64,
@@ -37,7 +37,7 @@ pub struct Switch {
     /// Accepted in push mode so far.
     pushed: u64,
     window: Option<Window>,
-    /// The start of the first of the windows in a row that lie on the other side.
+    /// The start of the first of the consecutive windows on the other side of the threshold.
     beyond: Option<Duration>,
 }
 
@@ -48,13 +48,13 @@ struct Window {
 }
 
 impl Switch {
-    /// `rate_up` in connections a second; [`RATE_UP`] is the measured default.
+    /// `rate_up` in connections per second; [`RATE_UP`] is the measured default.
     pub fn new(rate_up: f64) -> Self {
         Self { rate_up, mode: Mode::Push, pushed: 0, window: None, beyond: None }
     }
 
-    /// `n` connections were accepted by the accept thread at `now` (any steady clock). `Some` when the mode
-    /// changes with it. In direct mode these are late handshakes and say nothing.
+    /// `n` connections were accepted by the accept thread at `now` (any steady clock). `Some` if the mode changes. In
+    /// direct mode these are late handshakes and are ignored.
     pub fn accepted(&mut self, n: u32, now: Duration) -> Option<Mode> {
         if self.mode == Mode::Direct {
             return None;
@@ -68,8 +68,8 @@ impl Switch {
         self.close_window(fast, Mode::Direct, self.pushed, now)
     }
 
-    /// The workers have accepted `total_direct` connections by themselves up to `now`, a count that only
-    /// grows. `Some` when the mode changes with it. To be called every 20 ms or so in direct mode.
+    /// The workers have accepted `total_direct` connections themselves up to `now`, a monotonic count. `Some` if the
+    /// mode changes. To be called about every 20 ms in direct mode.
     pub fn sampled(&mut self, total_direct: u64, now: Duration) -> Option<Mode> {
         if self.mode == Mode::Push {
             return None;
@@ -132,7 +132,7 @@ mod tests {
             Self { switch, now: Duration::from_secs(7), direct: 0, pending_channels: 1, changes: Vec::new() }
         }
 
-        /// Arrivals of a Poisson process with a generator of its own; a sample every 20 ms.
+        /// Arrivals of a Poisson process with its own generator; a sample every 20 ms.
         fn run(&mut self, rate: f64, time: Duration) -> &[Mode] {
             self.changes.clear();
             let end = self.now + time;

@@ -1,18 +1,18 @@
-//! Least-connections for direct mode: the kernel picks at random, so the counts become the odds.
-//! Stateless; who calls, and how often (ten times a second), is the accept thread's matter.
+//! Least-connections for direct mode: the kernel chooses at random, so connection counts are converted to weights.
+//! Stateless; the accept thread calls it ten times per second.
 
-/// Odds of an average worker with weight 1. Only ratios count; this many steps keep rounding below 0.1 %.
+/// Weight of an average worker with configured weight 1. Only ratios matter; this scale keeps rounding below 0.1 %.
 const UNIT: f64 = 1024.0;
 
-/// Added to every load: below a few connections a difference is noise, not a burden.
+/// Added to every load: differences of a few connections are noise.
 const NOISE: f64 = 4.0;
 
-/// The odds that new connections should have, from `(slot, connections, weight)`: `(slot, odds)` in the same
-/// order, never zero, for [`super::Steering::Weighted`].
+/// The weights for new connections, from `(slot, connections, weight)`: `(slot, weight)` in the same order, never zero,
+/// for [`super::Steering::Weighted`].
 ///
-/// Odds are `weight * sqrt(mean / load)`, loads per unit of weight. The root is what makes it settle: where
-/// connections are short, a slot's count follows its odds at once, and odds inverse to the count itself would
-/// swap light and heavy for ever; with the root the distance to balance halves each time (on a log scale).
+/// The weights are `weight * sqrt(mean / load)`, with loads per unit of weight. The square root makes it converge: with
+/// short connections a slot's count follows its weight at once, and weights inverse to the count itself would swap
+/// light and heavy workers forever; with the root the distance to balance halves each time (on a log scale).
 pub fn live_weights(loads: &[(u16, u32, u32)]) -> Vec<(u16, u32)> {
     let weight = |weight: u32| f64::from(weight.max(1));
     let connections: f64 = loads.iter().map(|&(_, n, _)| f64::from(n)).sum();
@@ -20,7 +20,7 @@ pub fn live_weights(loads: &[(u16, u32, u32)]) -> Vec<(u16, u32)> {
     let odds = |&(slot, n, w): &(u16, u32, u32)| {
         let load = f64::from(n) / weight(w);
         let odds = UNIT * weight(w) * ((mean + NOISE) / (load + NOISE)).sqrt();
-        // A float that is too large for u32 becomes its largest value.
+        // A float that is too large for u32 saturates.
         (slot, (odds.round() as u32).max(1))
     };
     loads.iter().map(odds).collect()
@@ -37,7 +37,7 @@ mod tests {
         odds.iter().map(|&(_, odds)| f64::from(odds) / sum).collect()
     }
 
-    /// How far the loads per weight are apart: the heaviest divided by the lightest.
+    /// The ratio of the heaviest load per weight to the lightest.
     fn spread(loads: &[(u16, u32, u32)]) -> f64 {
         let per_weight = loads.iter().map(|&(_, n, w)| (f64::from(n) + 1.0) / f64::from(w));
         per_weight.clone().fold(0.0, f64::max) / per_weight.fold(f64::MAX, f64::min)

@@ -1,4 +1,4 @@
-//! Checks of a worker's health: what it is asked, and its answers.
+//! Health checks of a worker: requests and results.
 
 use std::os::fd::IntoRawFd;
 
@@ -9,7 +9,7 @@ use super::worker::{of_worker, tell};
 use crate::ipc::control::Protocol;
 
 /// The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
-/// server is asked in it on the connection behind `fd`, which is the caller's to close.
+/// server is probed on the connection `fd`, which the caller has to close.
 #[napi(js_name = "workerCheck")]
 pub fn worker_check() -> Value {
     let Some(check) = of_worker(|worker| worker.checks().next()) else { return Value::Null };
@@ -17,15 +17,14 @@ pub fn worker_check() -> Value {
     json!({ "number": check.number, "protocol": protocol, "fd": fd.map(IntoRawFd::into_raw_fd) })
 }
 
-/// The check of this number is done: `failure` says how it failed, null that it did not. `metrics` as the program gave
-/// them.
+/// Reports the result of a check: `failure` is the reason, null if it passed. `metrics` as returned by the program.
 #[napi(js_name = "workerChecked")]
 pub fn worker_checked(number: u32, failure: Option<String>, metrics: Value) {
     let metrics = Some(metrics).filter(|metrics| !metrics.is_null());
     tell(|worker| worker.checks().done(number, failure, metrics));
 }
 
-/// What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none.
+/// Reports the protocol of this worker's first HTTP server, 'http1' or 'http2'; anything else: there is none.
 #[napi(js_name = "workerSpeaks")]
 pub fn worker_speaks(protocol: String) {
     let protocol = match protocol.as_str() {

@@ -11,7 +11,7 @@ use crate::config::{self, Clustering, Environment, HostFacts, Input, Loaded, Out
 use crate::error::{Code, Error, Result};
 use crate::process::cpus;
 
-/// What JavaScript says of a configuration and of where it runs.
+/// The input from JavaScript: a configuration and facts about the process.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Asked {
@@ -22,7 +22,7 @@ pub struct Asked {
     pub options: Value,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// "pm2" or "node-cluster": who runs this process as one of several already.
+    /// "pm2" or "node-cluster" if one of them already runs this process as one of several.
     #[serde(default)]
     pub outer: Option<String>,
 }
@@ -49,17 +49,17 @@ pub fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
     serde_json::from_value(value).map_err(|error| Error::new(Code::ConfigurationInvalid, error.to_string()))
 }
 
-/// A configuration, validated once: a primary is made of it as often as one is needed.
+/// A validated configuration, from which any number of primaries can be created.
 #[napi(js_name = "Configuration")]
 pub struct NativeConfiguration {
     loaded: Result<Loaded>,
-    /// The variables that it was validated with.
+    /// The environment variables with which it was validated.
     pub(super) env: BTreeMap<String, String>,
 }
 
 #[napi]
 impl NativeConfiguration {
-    /// `{ options, env, standalone?, outer? }`; `outcome` says what became of it.
+    /// `{ options, env, standalone?, outer? }`; `outcome` has the result.
     #[napi(constructor)]
     pub fn new(asked: Value) -> Self {
         match parse::<Asked>(asked) {
@@ -98,19 +98,19 @@ fn view(loaded: &Loaded) -> Value {
     })
 }
 
-/// Does a tool run this process that restarts it whenever a file is saved?
+/// Whether a tool runs this process that restarts it whenever a file is saved.
 #[napi(js_name = "isWatched")]
 pub fn is_watched() -> bool {
     crate::process::watcher::watches()
 }
 
-/// A duration as options take it, in milliseconds: `{ ok }` or `{ error }`.
+/// Parses a duration like an option, in milliseconds: `{ ok }` or `{ error }`.
 #[napi(js_name = "readDuration")]
 pub fn read_duration(value: Value) -> Value {
     outcome(config::duration(&value).map(Value::from))
 }
 
-/// `DEFAULT_VALUES` of the contract.
+/// `DEFAULT_VALUES` of the public API.
 #[napi(js_name = "defaultValues")]
 pub fn default_values() -> Value {
     config::default_values()
@@ -127,14 +127,14 @@ pub fn preset_config(name: String) -> Value {
     serde_json::from_value::<Environment>(name).map_or(Value::Null, config::for_environment)
 }
 
-/// The ClusterConfig that suits this machine and environment.
+/// A ClusterConfig for this machine and environment.
 #[napi(js_name = "intelligentConfig")]
 pub fn intelligent_config(env: Value) -> Value {
     let env: BTreeMap<String, String> = serde_json::from_value(env).unwrap_or_default();
     config::intelligent(config::node_environment(&env), &host(None))
 }
 
-/// Lays one configuration over another, in canonical names.
+/// Merges one configuration into another, in canonical names.
 #[napi(js_name = "mergeConfigs")]
 pub fn merge_configs(base: Value, over: Value) -> Value {
     config::merge(&base, &over)

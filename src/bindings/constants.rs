@@ -1,4 +1,4 @@
-//! Numbers and marks that JavaScript shares with the core, which alone defines them.
+//! Constants that JavaScript shares with the core, which defines them.
 
 use napi_derive::napi;
 
@@ -11,8 +11,8 @@ use crate::metrics::histogram::{BUCKETS, STEPS};
 use crate::metrics::layout::{page, segment};
 use crate::worker::Notice;
 
-/// The cells of a process's page that JavaScript writes, as [`page`] says, with the shape of a histogram; and of a
-/// program's metrics the cell of what found no room, as [`segment`] says.
+/// The cells of a process's page that JavaScript writes (see [`page`]), with the layout of a histogram; and the cell of
+/// dropped values of a program's metrics (see [`segment`]).
 #[napi(object, object_from_js = false)]
 pub struct Cells {
     #[napi(js_name = "CLOSED")]
@@ -51,7 +51,7 @@ pub struct Cells {
     pub histogram: u32,
     #[napi(js_name = "BUCKETS")]
     pub buckets: u32,
-    /// Buckets for each doubling.
+    /// Buckets per doubling.
     #[napi(js_name = "STEPS")]
     pub steps: u32,
     #[napi(js_name = "METRICS_DROPPED")]
@@ -76,7 +76,7 @@ pub struct Notifications {
     pub late: u32,
 }
 
-/// What messages are, and who sends them, as [`messages`] says.
+/// Numbers of messages and of processes (see [`messages`]).
 #[napi(object, object_from_js = false)]
 pub struct Messages {
     #[napi(js_name = "NOTIFICATION")]
@@ -99,27 +99,27 @@ pub struct Messages {
     pub refused: f64,
     #[napi(js_name = "NOBODY")]
     pub nobody: f64,
-    /// A worker's name is its generation times this, plus its slot.
+    /// A worker's id as a number is its generation times this, plus its slot.
     #[napi(js_name = "GENERATION")]
     pub generation: f64,
 }
 
-/// The memory of the keys of TLS session tickets, as [`ticket_keys`] says.
+/// The memory of the keys of TLS session tickets (see [`ticket_keys`]).
 #[napi(object, object_from_js = false)]
 pub struct Tickets {
     pub keys: u32,
-    /// Bytes of a key: its name, its HMAC key and its cipher's key, each as long as the others.
+    /// Bytes of a key: its name, its HMAC key and its cipher key, of equal length.
     pub key_bytes: u32,
     /// Bytes before the first key.
     pub offset: u32,
 }
 
-/// Marks in what a worker writes, which the log takes out again.
+/// Marks in a worker's output, which the log removes.
 #[napi(object, object_from_js = false)]
 pub struct LogMarks {
-    /// Before the end of a line whose record goes on in the next.
+    /// Before the end of a line whose record continues in the next one.
     pub continues: String,
-    /// Around the id of a request, at a line's beginning.
+    /// Around the id of a request, at the beginning of a line.
     pub id_begins: String,
     pub id_ends: String,
 }
@@ -137,7 +137,7 @@ fn cell(number: usize) -> u32 {
     u32::try_from(number).expect("a page has few cells")
 }
 
-/// What both sides know.
+/// All shared constants.
 #[napi(js_name = "constants")]
 pub fn constants() -> Constants {
     Constants {

@@ -1,4 +1,4 @@
-//! What a worker tells of the whole cluster, and where its program counts.
+//! A worker's view of the cluster's metrics, and its program's metric store.
 
 use napi_derive::napi;
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ pub fn worker_infos() -> Value {
     worker().map_or(json!([]), |worker| json!(view::workers(worker.memory(), now_ms())))
 }
 
-/// Where this worker's program writes metrics of its own; null in a process that is no worker.
+/// The metric store of this worker's program; null in a process that is not a worker.
 #[napi(js_name = "workerMetricStore")]
 pub fn worker_metric_store() -> Option<NativeMetricStore> {
     worker().ok().map(|worker| NativeMetricStore::new(MetricStore::of_worker(worker.memory(), worker.id())))

@@ -1,13 +1,13 @@
 //! Messages between JavaScript and the core: the same in the primary and in a worker.
 //!
-//! What is sent goes at once, or with others at the end of the loop's turn. A message is sent with seven arguments: `to`,
-//! `what` (0 tell, 1 ask, 2 answer, 3 failure), `answers` (the id of the question, else 0), `timeout` (milliseconds; below
-//! 0: what the configuration says), `kind`, `format` (0 JSON, 1 structured clone, 2 JSON with buffers) and `body`, a text
-//! for JSON and a Buffer otherwise. What comes is given as arguments, four for each message: `from`; one number of the
-//! question's id, the format and `what` (`id * 16 + format * 4 + what`); `kind` of a question, 0 for anything else; and
-//! `body`.
+//! A message is sent at once, or together with others at the end of the loop's iteration. It is passed as seven
+//! arguments: `to`, `what` (0 notification, 1 request, 2 response, 3 failure), `answers` (the id of the request, else
+//! 0), `timeout` (milliseconds; negative: the configured one), `kind`, `format` (0 JSON, 1 structured clone, 2 JSON
+//! with buffers) and `body`, a string for JSON and a Buffer otherwise. Received messages are passed as arguments, four
+//! per message: `from`; one number with the request's id, the format and `what` (`id * 16 + format * 4 + what`); `kind`
+//! of a request, 0 otherwise; and `body`.
 //!
-//! A worker is named by one number, `generation * 65536 + slot`, the primary by -1.
+//! A worker is identified by one number, `generation * 65536 + slot`, the primary by -1.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::ipc::message::{Body, Format, Message, Peer, SHARED, What};
 use crate::metrics::memory::{SharedMemory, Target};
 use crate::model::WorkerId;
 
-/// The message was not sent; `postError` says why.
+/// The message was not sent; `postError` has the error.
 pub const REFUSED: f64 = -1.0;
 
 /// `what` of a request.
@@ -41,7 +41,7 @@ pub const GENERATIONS: f64 = 65_536.0;
 
 thread_local! {
     static ERROR: RefCell<Option<Error>> = const { RefCell::new(None) };
-    /// A type and a small body on their way into the core.
+    /// Buffers for the type and a small body, on their way into the core.
     static BYTES: RefCell<(Vec<u8>, Vec<u8>)> = const { RefCell::new((Vec::new(), Vec::new())) };
 }
 
@@ -62,11 +62,11 @@ fn peer_of(name: f64) -> Peer {
     if name < 0.0 {
         return Peer::Primary;
     }
-    // Both parts of a name that the core has given fit.
+    // Both parts of an id from the core fit.
     Peer::Worker(WorkerId::new((name % GENERATIONS) as u16, (name / GENERATIONS) as u32))
 }
 
-/// The arguments of a message but its body.
+/// The arguments of a message except its body.
 #[derive(Clone, Copy)]
 pub struct Asked {
     pub to: f64,
@@ -76,7 +76,7 @@ pub struct Asked {
     pub format: u32,
 }
 
-/// Hands the message to `send`; the id of a question, 0 for anything else, or `REFUSED`.
+/// Passes the message to `send`; returns the id of a request, 0 otherwise, or `REFUSED`.
 pub fn post(
     asked: Asked,
     kind: &Unknown<'_>,
@@ -94,8 +94,8 @@ pub fn post(
     }
 }
 
-/// Hands a request to `send` once for each receiver; read from JavaScript once. For each the id of the request, or why
-/// it was not sent, `{ code, message, details }`.
+/// Passes a request to `send` once per receiver; it is read from JavaScript once. Returns for each the id of the
+/// request or its error, `{ code, message, details }`.
 pub fn request_all(
     receivers: &[f64],
     asked: Asked,
@@ -115,7 +115,7 @@ pub fn request_all(
     }
 }
 
-/// Reads a message from JavaScript and gives it to `send`.
+/// Reads a message from JavaScript and passes it to `send`.
 fn with_outgoing(
     asked: Asked,
     kind: &Unknown<'_>,
@@ -150,7 +150,7 @@ fn with_outgoing(
             return Ok(());
         }
         let mut shared = std::mem::take(body_bytes);
-        // A text was given room for three bytes a character.
+        // The buffer was allocated for three bytes per character.
         shared.shrink_to_fit();
         let body = Body::Shared(&shared.into());
         send(&Outgoing { to, what, answers, timeout, format, kind, body });
@@ -158,13 +158,13 @@ fn with_outgoing(
     })
 }
 
-/// Messages in one call: JavaScript takes only so many arguments.
+/// Maximum messages per call: the number of arguments in JavaScript is limited.
 const MAX: usize = 64;
 
-/// Gives what has come to JavaScript.
+/// Passes received messages to JavaScript.
 pub fn deliver(to: &Callback, messages: &[Message]) {
     for some in messages.chunks(MAX) {
-        // A call that cannot be made ends in an uncaught exception or with the environment.
+        // A failed call is an uncaught exception, or the environment has ended.
         let _ = to.call_with(items(some));
     }
 }
@@ -178,15 +178,15 @@ fn items(messages: &[Message]) -> impl Iterator<Item = Item<'_>> {
         [
             Item::Number(name_of(peer)),
             Item::Number(f64::from(id) * 16.0 + f64::from(format as u8 * 4 + what as u8)),
-            // Whoever asked knows of which type, and only a request has a handler by its type.
+            // The asker knows the type, and only a request has a handler by its type.
             if what == What::Request { Item::Text(message.kind().as_bytes()) } else { Item::Number(0.0) },
             if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
         ]
     })
 }
 
-/// Three numbers for each slot: the slot, the name of its worker or -1 when it is not there now, and 1 when it
-/// serves, 2 when it serves and is not well.
+/// Three numbers per slot: the slot, the id of its worker or -1 if it does not run now, and 1 if it serves, 2 if it
+/// serves but is unhealthy.
 pub fn targets(memory: &SharedMemory) -> Vec<f64> {
     let numbers = |Target { slot, worker, serves, is_well }: Target| {
         let name = worker.map_or(NOT_THERE, |worker| name_of(Peer::Worker(worker)));
@@ -195,11 +195,11 @@ pub fn targets(memory: &SharedMemory) -> Vec<f64> {
     memory.targets().into_iter().flat_map(numbers).collect()
 }
 
-/// No such slot, or it is not in use.
+/// There is no such slot, or it is not in use.
 pub const NOBODY: f64 = -2.0;
 const NOT_THERE: f64 = -1.0;
 
-/// The name of a slot's worker, -1 when it is not there now, -2 when there is no such slot.
+/// The id of a slot's worker as a number, -1 if it does not run now, -2 if there is no such slot.
 pub fn name(memory: &SharedMemory, slot: u32) -> f64 {
     let target = u16::try_from(slot).ok().and_then(|slot| memory.target(slot));
     let of = |Target { worker, .. }| worker.map_or(NOT_THERE, |worker| name_of(Peer::Worker(worker)));

@@ -1,4 +1,4 @@
-//! The program's own metrics: it defines them here and writes their values by itself.
+//! The program's own metrics: they are defined here, and JavaScript writes their values directly.
 
 use napi::bindgen_prelude::Object;
 use napi_derive::napi;
@@ -13,7 +13,7 @@ use crate::metrics::layout::SEGMENT_CELLS;
 use crate::metrics::memory::{MetricStore, SharedMemory};
 use crate::sys::local_time::now_ms;
 
-/// Where this process writes its metrics.
+/// The store in which this process writes its metrics.
 #[napi(js_name = "MetricStore")]
 pub struct NativeMetricStore(MetricStore);
 
@@ -25,7 +25,7 @@ impl NativeMetricStore {
 
 #[napi]
 impl NativeMetricStore {
-    /// In no cluster: nobody else reads them.
+    /// A store without a cluster, which no other process reads.
     #[napi(factory)]
     pub fn single_process() -> napi::Result<Self> {
         let (memory, _memfds) =
@@ -33,8 +33,8 @@ impl NativeMetricStore {
         Ok(Self(MetricStore::of_primary(&memory)))
     }
 
-    /// `into.cells` becomes an ArrayBuffer of doubles, which cells are counted in; cell 1 has the number of values
-    /// that found no room. `{ ok }` or `{ error }`.
+    /// `into.cells` becomes an ArrayBuffer of doubles, indexed by cell; cell 1 has the number of values dropped for
+    /// lack of room. `{ ok }` or `{ error }`.
     #[napi]
     pub fn share(&self, into: Object) -> Value {
         let (mapping, first) = self.0.cells().place();
@@ -53,13 +53,13 @@ impl NativeMetricStore {
         )
     }
 
-    /// The cell of a new series' first value, or -1 when there is no room for it.
+    /// The cell of a new series' first value, or -1 without room.
     #[napi]
     pub fn series(&self, family: u32, labels: Vec<String>) -> i32 {
         self.0.series(family as usize, &labels).and_then(|at| i32::try_from(at).ok()).unwrap_or(-1)
     }
 
-    /// What this place has, as `userMetrics` has it.
+    /// The values of this store, in the form of `userMetrics`.
     #[napi]
     pub fn snapshot(&self) -> Value {
         json!(self.0.memory().metric_store().user_metrics())

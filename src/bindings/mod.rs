@@ -1,8 +1,8 @@
-//! The Node-API surface: convert, call, convert. The only code that names napi; no decision and no state
-//! beyond handles. Errors cross as data: `{ ok }` or `{ error: { code, message, details } }`, because a class
-//! of JavaScript's own is made of them in `lib/errors.js`.
+//! The Node-API surface: convert, call, convert. The only code that uses napi; no decisions, and no state except
+//! handles. Errors are passed as data: `{ ok }` or `{ error: { code, message, details } }`, because `lib/errors.js`
+//! converts them to JavaScript classes.
 
-// napi exports nothing from a test binary, in which all of this is then unused.
+// napi exports nothing from a test binary, where all of this is unused.
 #![cfg_attr(test, allow(dead_code))]
 
 mod checks;

@@ -1,4 +1,4 @@
-//! Figures of the machine and of single processes, for the ProcessMonitor.
+//! Statistics of the machine and of single processes, for the ProcessMonitor.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,14 +16,14 @@ pub struct NativeMonitor(Arc<Mutex<Monitor>>);
 #[napi]
 impl NativeMonitor {
     #[napi(constructor)]
-    // A class of JavaScript's, which nothing of Rust's makes.
+    // A JavaScript class, which Rust never constructs.
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self(Arc::new(Mutex::new(Monitor::default())))
     }
 
-    /// A look at the machine, or at the process of this pid: null where there is none, or nothing is known, as
-    /// JSON. Reading takes its time, which a thread of libuv's spends.
+    /// A sample of the machine or of the process with this pid, as JSON; null if there is no such process or nothing is
+    /// known. Slow reads run on libuv's thread pool.
     #[napi]
     pub fn look(&self, pid: Option<u32>) -> AsyncTask<Look> {
         AsyncTask::new(Look { monitor: self.0.clone(), pid })
@@ -41,7 +41,7 @@ impl Task for Look {
 
     fn compute(&mut self) -> napi::Result<String> {
         let found = self.pid.map(|pid| (pid, Found::look(pid)));
-        // A look that panicked has left the figures of an earlier one.
+        // A sample that panicked has left the data of an earlier one.
         let mut monitor = self.monitor.lock().unwrap_or_else(PoisonError::into_inner);
         let stats = match found {
             Some((pid, found)) => monitor.process(pid, found),

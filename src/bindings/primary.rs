@@ -1,4 +1,4 @@
-//! The primary: a handle over the loop. What the loop tells comes back as JSON texts through one callback.
+//! The primary: a handle for the loop. The loop's outputs arrive as JSON texts through one callback.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -39,14 +39,14 @@ struct Launching {
     folder: Option<String>,
 }
 
-/// A cluster's primary. Every verb is answered through the callback as
-/// `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
-/// `{ "channel": [slot, generation] }` for `openChannel`, `{ "gone": ... }` for `closeChannel`, `{ "measure": true }` for
-/// `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
+/// A cluster's primary. The result of every command is passed to the callback as `{ "done": id, "ok" | "error": ... }`;
+/// other outputs are `{ "event": {...}, "timestamp": ms }`, `{ "channel": [slot, generation] }` for `openChannel`, `{
+/// "gone": ... }` for `closeChannel`, `{ "measure": true }` for `customised`, `{ "environment": true }` for
+/// `environment` and, last, `{ "ended": true }`.
 #[napi(js_name = "Primary")]
 pub struct NativePrimary {
     inner: Option<Primary>,
-    /// On the program's thread, once messages are asked for.
+    /// On the program's thread, once messages are enabled.
     endpoint: Option<Rc<ProgramMessages>>,
     refusal: Option<Error>,
     reaper: Reaper,
@@ -75,7 +75,7 @@ fn entropy() -> Result<[u8; 32]> {
 
 #[napi]
 impl NativePrimary {
-    /// `launching`: how a worker is run. Check `refusal` before anything else.
+    /// `launching`: how a worker is started. Check `refusal` before anything else.
     #[napi(constructor)]
     pub fn new(
         configuration: &NativeConfiguration,
@@ -84,7 +84,7 @@ impl NativePrimary {
     ) -> napi::Result<Self> {
         let on_output = on_output.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
         let made = make(configuration, launching, move |output| {
-            // A runtime that is going away hears nothing any more.
+            // A runtime that is shutting down gets no more calls.
             on_output.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
         Ok(match made {
@@ -97,7 +97,7 @@ impl NativePrimary {
         })
     }
 
-    /// Why there is no primary: `{ code, message, details }`, or null.
+    /// The error if the primary could not be created: `{ code, message, details }`, or null.
     #[napi(getter)]
     pub fn refusal(&self) -> Value {
         self.refusal.as_ref().map_or(Value::Null, |error| json!(error))
@@ -112,10 +112,10 @@ impl NativePrimary {
         }
     }
 
-    /// The program's variables as they are now, for workers that are started from now on.
+    /// Passes the program's current environment, for workers that are started from now on.
     #[napi]
     pub fn environment(&self, env: Value) {
-        // What process.env holds are texts.
+        // The values of process.env are strings.
         if let (Some(primary), Ok(env)) =
             (&self.inner, serde_json::from_value::<BTreeMap<String, String>>(env))
         {
@@ -123,7 +123,7 @@ impl NativePrimary {
         }
     }
 
-    /// Lets go of the address of a group; the others stay open. Done when every worker has closed its server there.
+    /// Closes the address of a group; the others stay open. Done when every worker has closed its server there.
     #[napi]
     pub fn release(&self, id: u32, group: u32) {
         self.inner.iter().for_each(|primary| primary.release(id, group));
@@ -134,14 +134,14 @@ impl NativePrimary {
         self.inner.iter().for_each(|primary| primary.start(id));
     }
 
-    /// `limitMs`: the whole time that the workers have, where it is less than the configured one.
+    /// `limitMs`: the total time of the workers, if it is shorter than the configured one.
     #[napi]
     pub fn stop(&self, id: u32, graceful: bool, limit_ms: Option<u32>) {
         let limit = limit_ms.map(|ms| Duration::from_millis(u64::from(ms)));
         self.inner.iter().for_each(|primary| primary.stop(id, graceful, limit));
     }
 
-    /// What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
+    /// Sends a command to the running cluster: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
     /// draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
     #[napi]
     pub fn order(&self, id: u32, verb: String, argument: Value) {
@@ -152,7 +152,7 @@ impl NativePrimary {
         }
     }
 
-    /// The process got a signal that asks it to stop: SIGTERM or SIGINT.
+    /// The process got a stop signal: SIGTERM or SIGINT.
     #[napi]
     pub fn signalled(&self, signal: String) {
         if let (Some(primary), Ok(signal)) = (&self.inner, parse::<StopSignal>(signal.into())) {
@@ -160,14 +160,14 @@ impl NativePrimary {
         }
     }
 
-    /// The process is about to end in order; returns when the workers have their notice.
+    /// The process is about to exit normally; returns when the workers were notified.
     #[napi]
     pub fn shutdown_notice(&self) {
         self.inner.iter().for_each(Primary::shutdown_notice);
     }
 
-    /// As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
-    /// must have polled.
+    /// As PID 1: reaps orphans that were already dead at the last call. Between two calls the event loop must have
+    /// polled.
     #[napi]
     pub fn reap_orphans(&mut self) {
         self.reaper.look();
@@ -179,8 +179,8 @@ impl NativePrimary {
         self.inner.as_ref().map_or(json!([]), |primary| json!(view::workers(&primary.memory, now_ms())))
     }
 
-    /// From now on the program has messages; `deliver` gets an array as [`super::messages`] describes it. `{ ok }` or
-    /// `{ error }`.
+    /// Enables the program's messages; `deliver` gets an array as described in [`super::messages`]. `{ ok }` or `{
+    /// error }`.
     #[napi]
     pub fn listen_to_messages(&mut self, env: &Env, deliver: Function<Object, ()>) -> Value {
         let start = || -> Result<Rc<ProgramMessages>> {
@@ -211,7 +211,7 @@ impl NativePrimary {
         self.endpoint.iter().for_each(|endpoint| endpoint.gone(WorkerId { slot, generation }));
     }
 
-    /// Gives to the program what workers have sent so far, before it hears of something that they sent it before.
+    /// Passes messages that workers have sent so far to the program, before a later event.
     #[napi]
     pub fn read_messages(&self) {
         self.endpoint.iter().for_each(|endpoint| endpoint.read_all());
@@ -253,39 +253,39 @@ impl NativePrimary {
         })
     }
 
-    /// Where the primary's program writes metrics of its own.
+    /// The metric store of the primary's program.
     #[napi]
     pub fn metric_store(&self) -> Option<NativeMetricStore> {
         self.inner.as_ref().map(|primary| NativeMetricStore::new(MetricStore::of_primary(&primary.memory)))
     }
 
-    /// Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
-    /// new. `{ ok }`, or `{ error }` when it was left out.
+    /// The reply to `{ "measure": true }`: the program's custom metrics, a JSON object, or null for nothing new. `{ ok
+    /// }`, or `{ error }` if it was refused.
     #[napi]
     pub fn customised(&self, metrics: Option<String>) -> Value {
         let kept = self.inner.as_ref().map_or(Ok(()), |primary| primary.customised(metrics));
         outcome(kept.map(|()| Value::Null))
     }
 
-    /// Something the operator should know: a line of the log.
+    /// Logs a warning for the operator.
     #[napi]
     pub fn warn(&self, text: String) {
         self.inner.iter().for_each(|primary| primary.warn(text.clone()));
     }
 
-    /// Something that may interest the operator: a line of the log.
+    /// Logs information for the operator.
     #[napi]
     pub fn note(&self, text: String) {
         self.inner.iter().for_each(|primary| primary.note(text.clone()));
     }
 
-    /// The workers that a message can be meant for: see [`super::messages::targets`].
+    /// The possible receivers of messages: see [`super::messages::targets`].
     #[napi]
     pub fn targets(&self) -> Vec<f64> {
         self.inner.as_ref().map_or(Vec::new(), |primary| messages::targets(&primary.memory))
     }
 
-    /// The name of a slot's worker: see [`super::messages::name`].
+    /// The id of a slot's worker: see [`super::messages::name`].
     #[napi]
     pub fn name(&self, slot: u32) -> f64 {
         self.inner.as_ref().map_or(messages::NOBODY, |primary| messages::name(&primary.memory, slot))
@@ -303,7 +303,7 @@ impl NativePrimary {
         self.inner.as_ref().map_or(Value::Null, |primary| json!(view::health(&primary.memory)))
     }
 
-    /// Joins the loop's thread; to be called once it has said `ended`.
+    /// Joins the loop's thread; to be called after the output `ended`.
     #[napi]
     pub fn join(&mut self) {
         if let Some(endpoint) = self.endpoint.take() {

@@ -1,6 +1,6 @@
-//! Node-API where napi has no safe wrapper: a view over shared memory, texts and bytes that are read into a buffer of
-//! the caller's, calls into JavaScript from libuv's callbacks, V8's strings in an interrupt, the event loop. The one
-//! place outside `sys` with hand-written unsafe code; what it offers is safe.
+//! Node-API where napi has no safe wrapper: views of shared memory, strings and bytes read into a buffer of the caller,
+//! calls into JavaScript from libuv callbacks, V8's strings in an interrupt, the event loop. The only place outside
+//! `sys` with hand-written unsafe code; its public interface is safe.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
@@ -65,12 +65,12 @@ pub fn set_shared_buffer(
     }
 }
 
-/// What a short text is given room for, in UTF-8.
+/// Space reserved for a short text, in bytes of UTF-8.
 const SHORT: usize = 256;
-/// Bytes of a character in UTF-8.
+/// Maximum bytes of a character in UTF-8.
 const MAX_CHARACTER: usize = 4;
 
-/// Appends a text in UTF-8 to `out`. One that is short costs a look at it less than with `append_bytes`.
+/// Appends a text in UTF-8 to `out`. A short text needs one call less than with `append_bytes`.
 pub fn append_short_text<'a>(value: &impl JsValue<'a>, out: &mut Vec<u8>) -> io::Result<()> {
     let raw = value.value();
     let start = out.len();
@@ -84,7 +84,7 @@ pub fn append_short_text<'a>(value: &impl JsValue<'a>, out: &mut Vec<u8>) -> io:
         sys::napi_get_value_string_utf8(raw.env, raw.value, to, size, &raw mut written)
     };
     checked("text", status)?;
-    // Only whole characters are written: one that did not fit would have left less.
+    // Only whole characters are written: if one did not fit, less room would be left.
     if written + MAX_CHARACTER < room.len() {
         // SAFETY: so many bytes were written.
         unsafe { out.set_len(start + written) };
@@ -98,7 +98,7 @@ pub fn append_bytes<'a>(value: &impl JsValue<'a>, is_text: bool, out: &mut Vec<u
     let raw = value.value();
     let (env, value) = (raw.env, raw.value);
     if is_text {
-        // The length in UTF-16 is known without a look at the text, and three bytes hold any of its units.
+        // The length in UTF-16 is known without reading the text, and three bytes hold any of its units.
         let (mut units, mut written) = (0, 0);
         // SAFETY: environment and value live as long as the borrowed value does; nothing is written without a buffer.
         checked("length", unsafe {
@@ -125,7 +125,7 @@ pub fn append_bytes<'a>(value: &impl JsValue<'a>, is_text: bool, out: &mut Vec<u
     Ok(())
 }
 
-/// An environment for code that its event loop calls, until it ends.
+/// A Node-API environment for callbacks of its event loop, until the environment ends.
 #[derive(Clone)]
 struct Alive {
     env: napi_env,
@@ -151,7 +151,7 @@ impl Alive {
 pub enum Item<'a> {
     Number(f64),
     Text(&'a [u8]),
-    /// A copy of them, in a Buffer.
+    /// A copy of the bytes, in a Buffer.
     Bytes(&'a [u8]),
 }
 
@@ -200,7 +200,7 @@ impl Callback {
                 let status = unsafe {
                     match item {
                         Item::Number(number) => sys::napi_create_double(env, number, &raw mut value),
-                        // Half the way of UTF-8, which V8 would have to look through first.
+                        // Faster than UTF-8, which V8 would have to scan first.
                         Item::Text(text) if text.is_ascii() => {
                             let (from, length) = (text.as_ptr().cast(), text.len() as isize);
                             sys::napi_create_string_latin1(env, from, length, &raw mut value)
@@ -257,7 +257,7 @@ impl Callback {
     }
 }
 
-/// Reads V8's strings in an interrupt: it makes no handle and calls nothing.
+/// Reads V8's strings in an interrupt: it creates no handles and calls no JavaScript.
 pub struct TextReader(Alive);
 
 /// Longer names and paths are cut.

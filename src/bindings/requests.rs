@@ -1,4 +1,4 @@
-//! What a worker tells of single requests.
+//! A worker's reports about single requests.
 
 use napi_derive::napi;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::config::parse;
 use super::worker::tell;
 
-/// Tells the primary of a slow request: `{ method, path, status, ms, requestId, suppressed }`.
+/// Reports a slow request to the primary: `{ method, path, status, ms, requestId, suppressed }`.
 #[napi(js_name = "workerSlow")]
 pub fn worker_slow(slow: Value) {
     if let Ok(slow) = parse(slow) {

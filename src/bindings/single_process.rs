@@ -18,7 +18,7 @@ use crate::primary::Sampler;
 use crate::sys::local_time::now_ms;
 use crate::worker::SingleProcess;
 
-/// As often as a primary.
+/// The sampling interval, the same as in a primary.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 struct Process {
@@ -31,8 +31,8 @@ thread_local! {
     static PROCESS: RefCell<Option<Process>> = const { RefCell::new(None) };
 }
 
-/// Begins to count, if it has not begun. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those
-/// of a worker's page. `{ ok }` or `{ error }`.
+/// Starts counting, once. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those of a worker's
+/// page. `{ ok }` or `{ error }`.
 #[napi(js_name = "startSingleProcess")]
 pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
     let start = || -> Result<Value> {
@@ -52,12 +52,12 @@ pub fn start_single_process(env: &Env, into: Object) -> napi::Result<Value> {
         })
     };
     let started = outcome(start());
-    // The handle on the loop goes before the loop does.
+    // The handle on the loop must be closed before the loop ends.
     env.add_env_cleanup_hook((), |()| drop(PROCESS.take()))?;
     Ok(started)
 }
 
-/// `state` as `WorkerInfo.detail` has it; `port` 0: none.
+/// `state` as in `WorkerInfo.detail`; `port` 0: none.
 #[napi(js_name = "singleProcessState")]
 pub fn single_process_state(state: String, port: u32) {
     let state = WorkerState::ALL.into_iter().find(|one| one.detail() == state).unwrap_or(WorkerState::Vacant);
@@ -68,7 +68,7 @@ pub fn single_process_state(state: String, port: u32) {
     });
 }
 
-/// A connection has come.
+/// Counts a new connection.
 #[napi(js_name = "singleProcessOpened")]
 pub fn single_process_opened() {
     PROCESS.with_borrow(|process| {
@@ -78,7 +78,7 @@ pub fn single_process_opened() {
     });
 }
 
-/// `{ workers, metrics, health }`, each as every process of a cluster has it; `what` is one of these.
+/// The view named by `what`: 'workers', 'metrics' or 'health', in the same form as in a cluster.
 #[napi(js_name = "singleProcessView")]
 pub fn single_process_view(what: String) -> Value {
     PROCESS.with_borrow_mut(|process| {

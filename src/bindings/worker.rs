@@ -1,4 +1,4 @@
-//! A worker's side of the surface: one attachment in a process, kept for its thread.
+//! The worker's functions: one attachment per process, stored for its thread.
 
 use std::cell::RefCell;
 use std::os::fd::IntoRawFd;
@@ -27,18 +27,18 @@ thread_local! {
     static WORKER: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
 }
 
-/// The worker that this process is.
+/// The worker of this process.
 pub fn worker() -> Result<Rc<Worker>> {
     let found = WORKER.with_borrow(Clone::clone);
-    found.ok_or_else(|| Error::new(Code::NotClustered, "This process is no worker"))
+    found.ok_or_else(|| Error::new(Code::NotClustered, "This process is not a worker"))
 }
 
-/// What `act` makes of the worker; the default where there is none.
+/// The result of `act` for the worker; the default if there is none.
 pub fn of_worker<T: Default>(act: impl FnOnce(&Rc<Worker>) -> T) -> T {
     worker().map_or_else(|_| T::default(), |worker| act(&worker))
 }
 
-/// Tells the primary something. If it is gone nobody is left to hear it, and this process goes on as it is.
+/// Sends something to the primary. If the primary has ended, this does nothing.
 pub fn tell(act: impl FnOnce(&Worker) -> std::io::Result<()>) {
     let _ = of_worker(|worker| act(worker).ok());
 }
@@ -47,8 +47,8 @@ fn system(syscall: &'static str) -> impl Fn(std::io::Error) -> Error {
     move |error| Error::system(syscall, &error)
 }
 
-/// Takes over the channel that the primary with this pid left. `{ ok: hello }`, `{ ok: null }` when this
-/// process is not that primary's child, or `{ error }`.
+/// Takes over the inherited channel of the primary with this pid. `{ ok: hello }`, `{ ok: null }` if this process is
+/// not that primary's child, or `{ error }`.
 #[napi(js_name = "attachWorker")]
 pub fn attach_worker(primary_pid: u32) -> Value {
     let attached = Attachment::find(primary_pid).map_err(system("attach"));
@@ -62,11 +62,10 @@ pub fn attach_worker(primary_pid: u32) -> Value {
     }))
 }
 
-/// Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
-/// only be read, as [`crate::ipc::ticket_keys`] says; `cells`, the worker's page of the
-/// shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
-/// must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
-/// [`super::messages`] describes it.
+/// Starts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, read-only (see
+/// [`crate::ipc::ticket_keys`]); `cells`, the worker's page of the shared memory; and `hands`, a batch of connections
+/// with four 32-bit numbers each. `connections(group, count)` must adopt or close all of them; `notice(kind, number)`
+/// gets the notifications numbered in [`kind`]; `messages` gets an array as described in [`super::messages`].
 #[napi(js_name = "startWorker")]
 pub fn start_worker(
     env: &Env,
@@ -111,7 +110,7 @@ pub fn start_worker(
     Ok(started)
 }
 
-/// The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`].
+/// Sends a message: see [`super::messages::post`].
 #[napi(js_name = "workerPost")]
 #[allow(clippy::too_many_arguments)]
 pub fn worker_post(
@@ -144,37 +143,37 @@ pub fn worker_request_all(
     })
 }
 
-/// Sends what `workerPost` has queued in this turn of the loop: the process ends.
+/// Sends messages that `workerPost` has queued in this iteration of the loop, before the process ends.
 #[napi(js_name = "workerFlush")]
 pub fn worker_flush() {
     of_worker(|worker| worker.messages().flush());
 }
 
-/// The workers that a message can be meant for: see [`super::messages::targets`].
+/// The possible receivers of messages: see [`super::messages::targets`].
 #[napi(js_name = "workerTargets")]
 pub fn worker_targets() -> Vec<f64> {
     of_worker(|worker| targets(worker.memory()))
 }
 
-/// The name of a slot's worker: see [`super::messages::name`].
+/// The id of a slot's worker: see [`super::messages::name`].
 #[napi(js_name = "workerName")]
 pub fn worker_name(slot: u32) -> f64 {
     worker().map_or(NOBODY, |worker| name(worker.memory(), slot))
 }
 
-/// Waiting for messages alone keeps the process alive, or does no longer.
+/// Sets whether waiting for messages keeps the process alive.
 #[napi(js_name = "workerHold")]
 pub fn worker_hold(hold: bool) {
     of_worker(|worker| worker.messages().hold(hold));
 }
 
-/// This worker leads no more.
+/// This worker has resigned as leader.
 #[napi(js_name = "workerResigned")]
 pub fn worker_resigned() {
     tell(|worker| worker.reports().resigned());
 }
 
-/// The program listens to the cluster's events, or does no longer.
+/// Subscribes to the cluster's events, or unsubscribes.
 #[napi(js_name = "workerFollow")]
 pub fn worker_follow(follows: bool) {
     tell(|worker| worker.events().follow(follows));
@@ -186,7 +185,7 @@ pub fn worker_event() -> Value {
     of_worker(|worker| worker.events().next().unwrap_or_default())
 }
 
-/// Judged for hangs, this worker answers the primary's signal with the stack of the JavaScript that runs at that moment.
+/// Makes this worker respond to the primary's signal with the current JavaScript stack, for hang detection.
 #[napi(js_name = "workerTrace")]
 pub fn worker_trace(env: &Env) -> Value {
     let trace = || -> Result<Value> {
@@ -200,7 +199,7 @@ pub fn worker_trace(env: &Env) -> Value {
     outcome(trace())
 }
 
-/// This process can be debugged from now on.
+/// Reports that this process can be debugged from now on.
 #[napi(js_name = "workerInspected")]
 pub fn worker_inspected() {
     tell(|worker| worker.diagnostics().inspected());
@@ -224,7 +223,7 @@ pub(super) fn kind(notice: Notice) -> u32 {
     }
 }
 
-/// Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`.
+/// Requests a share of an address: `{ group, host, port, fd }` or `{ errno, host }`.
 #[napi(js_name = "workerListen")]
 pub fn worker_listen(address: Value, options: Value) -> Value {
     let asked = worker().and_then(|worker| Ok((worker, parse(address)?, parse(options)?)));
@@ -243,21 +242,21 @@ pub fn worker_listen(address: Value, options: Value) -> Value {
     }
 }
 
-/// Whether the descriptor of this number is a socket of this process's program that can listen: not one of drover's,
-/// and not connected.
+/// Whether the descriptor is a socket of this process's program that can listen: not one of drover's, and not
+/// connected.
 #[napi(js_name = "workerOwnsDescriptor")]
 pub fn worker_owns_descriptor(fd: i32) -> bool {
     of_worker(|worker| worker.shares().is_programs(fd))
 }
 
-/// The server behind the group takes connections from now on.
+/// The group's server takes connections from now on.
 #[napi(js_name = "workerServe")]
 pub fn worker_serve(group: u32, plain_http: bool) -> Value {
     let served = worker().and_then(|worker| worker.serve(group, plain_http).map_err(system("serve")));
     outcome(served.map(|()| Value::Null))
 }
 
-/// Asks for a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`.
+/// Requests a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`.
 #[napi(js_name = "workerBind")]
 pub fn worker_bind(datagram: Value) -> Value {
     let asked = worker().and_then(|worker| Ok((worker, parse(datagram)?)));
@@ -271,52 +270,52 @@ pub fn worker_bind(datagram: Value) -> Value {
     }
 }
 
-/// The shared datagram socket is closed here.
+/// The shared datagram socket is closed in this worker.
 #[napi(js_name = "workerUnbind")]
 pub fn worker_unbind(socket: u32) {
     of_worker(|worker| worker.datagrams().unbind(socket));
 }
 
-/// This worker wants to hear a multicast group on a shared datagram socket. Whether it is the first.
+/// Registers a multicast membership of this worker on a shared datagram socket. Returns whether it is the first.
 #[napi(js_name = "workerJoin")]
 pub fn worker_join(socket: u32, membership: String) -> bool {
     worker().map_or(true, |worker| worker.datagrams().join(socket, membership))
 }
 
-/// The last worker that heard the group has left it.
+/// The last member has left the group in the kernel.
 #[napi(js_name = "workerLeft")]
 pub fn worker_left(socket: u32, membership: String) {
     tell(|worker| worker.datagrams().left(socket, membership));
 }
 
-/// It does no longer. Whether it was the last, which leaves the group and says so with `workerLeft`.
+/// Removes a multicast membership. Returns whether it was the last, which has to leave the group and call `workerLeft`.
 #[napi(js_name = "workerPart")]
 pub fn worker_part(socket: u32, membership: String) -> bool {
     worker().map_or(true, |worker| worker.datagrams().part(socket, membership))
 }
 
-/// The open descriptor `number` becomes what `fd` is, which is closed. 0, or the kernel's number.
+/// Makes the open descriptor `number` refer to the file of `fd`, which is closed. Returns 0 or the errno.
 #[napi(js_name = "replaceDescriptor")]
 pub fn replace_descriptor(number: i32, fd: i32) -> i32 {
     let replaced = fds::take(fd).and_then(|by| fds::replace(number, &by));
     replaced.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EBADF), |()| 0)
 }
 
-/// No more connections of the group come after this returns, but for those that `connections` is being called
-/// with. `{ ok }`, true when other workers serve there, or `{ error }` when the primary could not be told.
+/// No more connections of the group arrive after this returns, except those with which `connections` is being called.
+/// `{ ok }`, true if other workers serve there, or `{ error }` if the primary could not be reached.
 #[napi(js_name = "workerClose")]
 pub fn worker_close(group: u32) -> Value {
     let closed = worker().and_then(|worker| worker.close(group).map_err(system("close")));
     outcome(closed.map(Value::Bool))
 }
 
-/// Takes, through `connections`, what waits for this worker at this moment.
+/// Passes all connections that wait for this worker now to `connections`.
 #[napi(js_name = "workerTakeWhatWaits")]
 pub fn worker_take_what_waits() {
     of_worker(|worker| worker.take_what_waits());
 }
 
-/// Whether the group's door keeps the process alive.
+/// Sets whether the group's share keeps the process alive.
 #[napi(js_name = "workerKeepAlive")]
 pub fn worker_keep_alive(group: u32, keep: bool) {
     of_worker(|worker| worker.shares().keep_alive(group, keep));
@@ -334,26 +333,26 @@ pub fn worker_ready() -> Value {
     outcome(ready.map(|()| Value::Null))
 }
 
-/// Whether it has said that it is ready.
+/// Whether it has reported that it is ready.
 #[napi(js_name = "workerIsReady")]
 pub fn worker_is_ready() -> bool {
     of_worker(|worker| worker.lifecycle().is_ready())
 }
 
-/// This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal.
+/// This worker drains at the request of its program and must be replaced; `signalled`: it had got a signal.
 #[napi(js_name = "workerLeaving")]
 pub fn worker_leaving(signalled: bool) {
     tell(|worker| worker.lifecycle().leaving(signalled));
 }
 
-/// How this worker is to leave, `{ deadlineMs, handoff, signal }`, once notice [`kind`] 1 has come; null before.
+/// The drain command, `{ deadlineMs, handoff, signal }`, after notice [`kind`] 1; null before.
 #[napi(js_name = "workerDrain")]
 pub fn worker_drain() -> Value {
     of_worker(|worker| worker.lifecycle().drain().map_or(Value::Null, |drain| json!(drain)))
 }
 
-/// This process exits although its event loop is not empty. `left`: the kinds of what is there, with their counts;
-/// `waitedMs`: for so long nothing else was left to do, null when its time is up.
+/// Reports that this process exits although its event loop is not empty. `left`: the remaining resources by type, with
+/// counts; `waitedMs`: how long nothing else was left to do, null if the deadline has passed.
 #[napi(js_name = "workerLingered")]
 pub fn worker_lingered(left: Value, waited_ms: Option<u32>) {
     if let Ok(left) = parse(left) {
@@ -361,13 +360,13 @@ pub fn worker_lingered(left: Value, waited_ms: Option<u32>) {
     }
 }
 
-/// The program wrote this to a standard stream; false once it is ready and nobody listens any more.
+/// Sends output of the program to the primary; false once the worker is ready and output is no longer needed.
 #[napi(js_name = "workerWrote")]
 pub fn worker_wrote(text: String) -> bool {
     of_worker(|worker| worker.lifecycle().wrote(&text))
 }
 
-/// Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. `reported`: what the runtime prints of it
+/// Reports an uncaught error to the primary: `{ name, message, code?, stack? }`. `reported`: the runtime's output of it
 /// begins with the report mark.
 #[napi(js_name = "workerFailed")]
 pub fn worker_failed(error: Value, reported: bool) {
@@ -376,8 +375,8 @@ pub fn worker_failed(error: Value, reported: bool) {
     }
 }
 
-/// Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
-/// `workerFailed`. `suppressed`: so many since the last one were not reported.
+/// Reports a rejection that only the program's own listener received, and that does not end the process; arguments as
+/// for `workerFailed`. `suppressed`: how many were not reported since the last one.
 #[napi(js_name = "workerRejected")]
 pub fn worker_rejected(error: Value, suppressed: u32) {
     if let Ok(error) = parse(error) {
@@ -385,27 +384,27 @@ pub fn worker_rejected(error: Value, suppressed: u32) {
     }
 }
 
-/// Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
-/// `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
+/// Sends a command to the cluster; the notice `CommandResult` with the same number follows when it is settled. Returns
+/// `{ ok }`, or `{ error: { code, message, details } }` if it is invalid or could not be sent: then no notice follows.
 #[napi(js_name = "workerCommand")]
 pub fn worker_command(id: u32, verb: String, argument: Value) -> Value {
     let asked = || worker()?.commands().send(id, Command::parse(&verb, &argument)?).map_err(system("send"));
     outcome(asked().map(|()| Value::Null))
 }
 
-/// What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet.
+/// The result of a command: `{ ok }` or `{ error: { code, message, details } }`; null if there is none yet.
 #[napi(js_name = "workerCommandResult")]
 pub fn worker_command_result(id: u32) -> Value {
     of_worker(|worker| worker.commands().result_of(id).unwrap_or_default())
 }
 
-/// Tells the operator something, once a cluster; `warns`: something is not as it should be.
+/// Logs a hint for the operator, once per cluster; `warns`: as a warning.
 #[napi(js_name = "workerHint")]
 pub fn worker_hint(text: String, warns: bool) {
     tell(|worker| worker.reports().hint(text, warns));
 }
 
-/// Notices that came while `workerListen` or `workerClose` waited for its answer.
+/// Whether notices arrived while `workerListen` or `workerClose` waited for a reply.
 #[napi(js_name = "workerHasMail")]
 pub fn worker_has_mail() -> bool {
     of_worker(|worker| worker.has_notices())
@@ -416,43 +415,42 @@ pub fn worker_read_mail() {
     of_worker(|worker| worker.read_notices());
 }
 
-/// The slot that an affinity cookie names, or -1. `key` in base64.
+/// The slot of an affinity cookie, or -1. `key` in base64.
 #[napi(js_name = "affinitySlot")]
 pub fn affinity_slot(value: String, key: String) -> i32 {
     let key = base64::engine::general_purpose::STANDARD.decode(key).unwrap_or_default();
     crate::dispatch::cookie_slot(&value, &key).map_or(-1, i32::from)
 }
 
-/// The server behind the group takes so many connections more before it is full; below 0: as many as come.
+/// Reports how many more connections the group's server takes; negative: any number.
 #[napi(js_name = "workerRoom")]
 pub fn worker_room(group: u32, room: f64) {
     let room = (room >= 0.0).then_some(room as u32);
     tell(|worker| worker.limit(group, room));
 }
 
-/// Gives the connection behind a descriptor to another worker; false when that cannot be now. `remainingMs` 0: it has
-/// not asked yet. The caller closes its own descriptor in the same turn.
+/// Hands the connection of a descriptor off to another worker; false if that is not possible now. `remainingMs` 0: it
+/// has had no request yet. The caller must close its own descriptor in the same event-loop iteration.
 #[napi(js_name = "handOff")]
 pub fn hand_off(group: u32, fd: i32, remaining_ms: u32, served: u32) -> bool {
     let keep_alive = (remaining_ms > 0).then_some(IdleKeepAlive { remaining_ms, served });
     of_worker(|worker| worker.connections().hand_off(group, fd, keep_alive).is_ok())
 }
 
-/// Closes a descriptor that `connections` delivered and nobody adopted.
+/// Closes a descriptor of `connections` that was not adopted.
 #[napi(js_name = "closeDescriptor")]
 pub fn close_descriptor(fd: i32) {
     drop(fds::take(fd));
 }
 
-/// Before the last bytes of a connection: they leave with the FIN that follows. False when it has no packets to
-/// hold back (it is no TCP connection).
+/// Corks a connection before its last bytes, so that they are sent with the FIN. False if it is not a TCP connection.
 #[napi(js_name = "holdLastBytes")]
 pub fn hold_last_bytes(fd: i32) -> bool {
     fds::cork(fd, true).is_ok()
 }
 
-/// After them: `all` when everything is in the kernel, so that the FIN may go. A client that is gone meanwhile is
-/// Node's to notice.
+/// Uncorks the connection; `all`: everything is in the kernel, so the FIN is sent too. Node handles a client that has
+/// disconnected meanwhile.
 #[napi(js_name = "sendLastBytes")]
 pub fn send_last_bytes(fd: i32, all: bool) {
     let _ = if all { fds::finish(fd) } else { fds::cork(fd, false) };

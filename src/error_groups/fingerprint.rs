@@ -1,5 +1,5 @@
-//! What makes two incidents of one kind: their class, their message without the numbers in it, and the function of the
-//! program in which it happened.
+//! The fingerprint of an error: its class, its message without numbers, and the program's function in which it
+//! happened. Errors with the same fingerprint form a group.
 
 use std::fmt::Write;
 
@@ -17,20 +17,20 @@ pub fn fingerprint(occurrence: &Occurrence) -> String {
         hash.update(&[0]);
     }
     hash.finish().as_ref().iter().take(6).fold(String::new(), |mut text, byte| {
-        // Writing to a text cannot fail.
+        // Writing to a String cannot fail.
         let _ = write!(text, "{byte:02x}");
         text
     })
 }
 
-/// The first frame that is the program's own.
+/// The first frame in the program's own code.
 fn place(stack: &str) -> Option<&str> {
     let frames = || stack.lines().map(str::trim).filter(|line| line.starts_with("at "));
     let is_own = |frame: &&str| !frame.contains("node:") && !frame.contains("node_modules");
     frames().find(is_own).or_else(|| frames().next())
 }
 
-/// Numbers, and what is as good as one (an id, an address), say nothing about the kind.
+/// Replaces numbers and similar parts (ids, addresses), which do not matter for the group.
 pub fn general(text: &str) -> String {
     let mut result = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! Incidents counted by kind: how often, since when, where, and whether it becomes more.
+//! Error groups: counts, first and last time, workers, and the trend.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -8,34 +8,34 @@ use super::fingerprint::fingerprint;
 use super::{Class, Occurrence};
 use crate::event::{Level, head};
 
-/// Minutes that the trend reaches back.
+/// Length of the trend in minutes.
 const MINUTES: usize = 60;
 const MINUTE_MS: u64 = 60_000;
-/// Bytes that are kept of a message and of a stack.
+/// Maximum bytes of a message and of a stack.
 const MAX_MESSAGE: usize = 2000;
 const MAX_STACK: usize = 8000;
 
 struct Entry {
     class: Class,
-    /// The worst that it ever was.
+    /// The highest severity so far.
     severity: Level,
-    /// As it was last.
+    /// The latest message.
     message: String,
     stack: Option<String>,
     count: u64,
     first: u64,
     last: u64,
     workers: BTreeSet<String>,
-    /// Counts a minute; the minute `minute` is at `minute % MINUTES`.
+    /// Counts per minute; the minute `minute` is at `minute % MINUTES`.
     trend: [u32; MINUTES],
     minute: u64,
 }
 
-/// What came of noting an incident.
+/// The result of recording an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Noted {
     pub fingerprint: String,
-    /// Incidents of this kind so far.
+    /// Errors of this group so far.
     pub count: u64,
 }
 
@@ -43,12 +43,12 @@ pub struct Noted {
 pub struct Groups {
     most: usize,
     entries: HashMap<String, Entry>,
-    /// Kinds that had to make room for others.
+    /// Number of evicted groups.
     dropped: u64,
 }
 
 impl Groups {
-    /// `most`: kinds that are kept.
+    /// `most`: maximum number of groups.
     pub fn new(most: usize) -> Self {
         Self { most: most.max(1), entries: HashMap::new(), dropped: 0 }
     }
@@ -102,7 +102,7 @@ impl Entry {
     fn add(&mut self, occurrence: &Occurrence, now_ms: u64) {
         self.roll_to(now_ms / MINUTE_MS);
         self.count += 1;
-        // A clock that was set back makes no time go back here.
+        // If the clock was set back, time does not go back here.
         self.last = self.last.max(now_ms);
         self.severity = self.severity.max(occurrence.severity);
         self.message = head(&occurrence.message, MAX_MESSAGE).to_owned();
@@ -113,7 +113,7 @@ impl Entry {
         self.trend[at] = self.trend[at].saturating_add(1);
     }
 
-    /// Minutes in which nothing happened count nothing.
+    /// Advances the trend; minutes without errors count 0.
     fn roll_to(&mut self, minute: u64) {
         let passed = minute.saturating_sub(self.minute).min(MINUTES as u64);
         for step in 1..=passed {
@@ -125,7 +125,7 @@ impl Entry {
         self.minute = self.minute.max(minute);
     }
 
-    /// The last hour, the present minute last.
+    /// The last hour, the current minute last.
     fn trend(&self, now_ms: u64) -> Vec<u32> {
         let now = (now_ms / MINUTE_MS).max(self.minute);
         let count = |back: u64| {
@@ -194,7 +194,7 @@ mod tests {
     }
 
     proptest! {
-        /// The trend is what a list of all times says.
+        /// The trend equals the one computed from a list of all times.
         #[test]
         fn the_trend_counts_each_minute_of_the_last_hour(steps in prop::collection::vec(0u64..400_000, 1..80)) {
             let mut groups = Groups::new(1);

@@ -1,5 +1,5 @@
-//! What goes wrong in a cluster, by kind. PURE: `occurrence` takes what is wrong out of an event, `fingerprint` tells two
-//! kinds apart, `groups` counts them, `throttle` says what of it is worth a message to somebody, and when.
+//! Errors of a cluster, grouped by kind. PURE: `occurrence` extracts the error of an event, `fingerprint` determines
+//! its group, `groups` counts, `throttle` decides when a notification is sent.
 
 mod fingerprint;
 mod groups;

@@ -1,27 +1,27 @@
-//! One thing that went wrong.
+//! One error.
 
 use serde::Serialize;
 
 use crate::error::{Code, Error};
 use crate::event::{Event, ExitReason, Level};
 
-/// What kind of thing.
+/// The class of an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
     UncaughtException,
     UnhandledRejection,
-    /// A worker ended, and nobody had asked it to.
+    /// A worker ended without being told to.
     WorkerDeath,
-    /// A worker failed a check of its health.
+    /// A worker failed a health check.
     HealthCheck,
-    /// A worker is not well, and what follows from it.
+    /// A worker is unhealthy, and the consequence.
     UnhealthyWorker,
-    /// A channel broke, or a process could not be made.
+    /// A channel broke, or a process could not be spawned.
     Worker,
-    /// Restart limits, and less than half of the workers.
+    /// Open restart circuits, and fewer than half of the workers healthy.
     Alert,
-    /// Something else that an operator should read.
+    /// Another warning for the operator.
     Notice,
 }
 
@@ -30,13 +30,13 @@ pub struct Occurrence {
     pub class: Class,
     pub severity: Level,
     pub message: String,
-    /// The id of the worker that it happened to.
+    /// The id of the affected worker.
     pub worker: Option<String>,
     pub stack: Option<String>,
 }
 
 impl Occurrence {
-    /// What is wrong, if the event tells of anything.
+    /// The error of an event, if it has one.
     pub fn of(event: &Event) -> Option<Self> {
         let (class, severity, message, worker, stack) = match event {
             Event::WorkerError { worker_id, error, .. } => {

@@ -1,5 +1,5 @@
-//! What is worth a message to somebody: every kind of incident at once when it is new, and then in sums; never more than
-//! a few messages a minute, whatever happens.
+//! Throttling of notifications: a new error group is reported at once, later errors in sums; never more than a few
+//! messages per minute.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 use super::{Noted, Occurrence};
 use crate::event::Level;
 
-/// Between two messages about one kind.
+/// Minimum time between two messages about one group.
 const QUIET: Duration = Duration::from_secs(60);
-/// Messages in any minute.
+/// Maximum number of messages in any minute.
 const MAX_PER_MINUTE: usize = 20;
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -20,16 +20,16 @@ const MINUTE: Duration = Duration::from_secs(60);
 pub struct Report {
     pub occurrence: Occurrence,
     pub fingerprint: String,
-    /// Incidents of this kind so far.
+    /// Errors of this group so far.
     pub times: u64,
-    /// Incidents without a message since the last one.
+    /// Errors without a message since the last one.
     pub suppressed: u64,
 }
 
 #[derive(Debug)]
 pub struct NotificationThrottle {
     least: Level,
-    /// By kind: when a message was sent last.
+    /// By group: when the last message was sent.
     notified: HashMap<String, Duration>,
     sent: Vec<Duration>,
     suppressed: u64,
@@ -40,7 +40,7 @@ impl NotificationThrottle {
         Self { least, notified: HashMap::new(), sent: Vec::new(), suppressed: 0 }
     }
 
-    /// The message to send now because of this incident, if any.
+    /// The message to send now because of this error, if any.
     pub fn consider(&mut self, occurrence: &Occurrence, noted: &Noted, now: Duration) -> Option<Report> {
         if occurrence.severity < self.least {
             return None;
@@ -62,7 +62,7 @@ impl NotificationThrottle {
     }
 }
 
-/// As Slack's incoming webhooks take it, and whoever reads JSON.
+/// The JSON body in the format of Slack's incoming webhooks.
 pub fn body(report: &Report, host: &str, script: &str) -> Value {
     let Report { occurrence, fingerprint, times, suppressed } = report;
     let worker = occurrence.worker.as_ref().map_or(String::new(), |id| format!("worker {id}: "));
@@ -95,12 +95,12 @@ pub fn body(report: &Report, host: &str, script: &str) -> Value {
     })
 }
 
-/// Slack's three characters: what a client has sent must not become a link or call everybody.
+/// Escapes Slack's three special characters, so that text from a client cannot create links or mentions.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// How long to wait before the retry of this number, the first being 0; None: give up.
+/// The delay before this retry, counted from 0; None: give up.
 pub fn retry_after(retry: u32, most: u32, initial: Duration, longest: Duration) -> Option<Duration> {
     (retry < most).then(|| initial.saturating_mul(1 << retry.min(30)).min(longest))
 }

@@ -114,7 +114,7 @@ fn weighted_round_robin_keeps_its_rhythm_while_a_worker_is_away() {
     let mut chooser = Chooser::new(Strategy::WeightedRoundRobin);
     let workers = weighted(&[(0, 1), (1, 1), (2, 2)]);
     assert_eq!(take(&mut chooser, &workers, 2), [2, 0]);
-    // Slot 1 was owed its turn; it gets that and its half of the others.
+    // Slot 1 gets the turn that it was due, and its half of the others.
     assert_eq!(take(&mut chooser, &workers[..2], 4), [1, 1, 0, 1]);
     assert_eq!(take(&mut chooser, &workers, 4), [2, 0, 1, 2]);
 }

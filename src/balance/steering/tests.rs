@@ -86,7 +86,7 @@ proptest! {
         prop_assume!(total > 0);
         let weighted = program(Steering::Weighted(&odds), Family::V6).unwrap();
         let mut packet = Packet::from((Ipv4Addr::LOCALHOST, 1).into());
-        // The share of each member is the space between the bounds at which the answer changes.
+        // The share of each member is the distance between the bounds at which the result changes.
         let bounds = weighted.iter().filter(|i| i.code == IF_AT_LEAST).map(|i| u64::from(i.k));
         let edges: Vec<u64> = [0].into_iter().chain(bounds).chain([1 << 31]).collect();
         let mut shares = BTreeMap::<u32, u64>::new();

@@ -1,5 +1,5 @@
-//! A classic-BPF interpreter and the packets it runs on: the oracle of the steering tests. `tests/steering.rs`
-//! includes this file to hold it, in turn, against the kernel. As strict as the kernel's own checker.
+//! A classic-BPF interpreter and its packets: the reference for the steering tests. `tests/steering.rs` includes this
+//! file to compare it with the kernel. As strict as the kernel's own checker.
 
 use super::Instruction;
 use std::net::{IpAddr, SocketAddr};
