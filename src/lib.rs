@@ -1,30 +1,30 @@
-//! drover's core: it spawns, dispatches, supervises and observes the workers of a Node.js or Bun server.
-//! This file is the map of the crate and holds no logic; `docs/ARCHITECTURE.md` tells the story.
+//! drover's core: it spawns, dispatches, supervises and observes the workers of a Node.js or Bun server. This file is
+//! the map of the crate and has no logic; see `docs/ARCHITECTURE.md`.
 //!
-//! | room | what lives there |
+//! | module | content |
 //! | --- | --- |
 //! | `bindings` | the Node-API surface: convert, call, convert |
 //! | `primary` | the loop that owns a cluster's state; routes inputs, carries out effects |
-//! | `worker` | a worker's side, on its runtime's own event loop |
-//! | `admin` | the monitoring API and the dashboard: HTTP alone |
+//! | `worker` | the worker, on its runtime's own event loop |
+//! | `admin` | the monitoring API and the dashboard: HTTP only |
 //! | `webhook` | notifications to a URL |
-//! | `observe` | events, errors and history, kept for those who ask later |
+//! | `observe` | stored events, errors and history |
 //! | `dispatch` | listener groups, the accept thread, placement, handoff and take-back of connections |
-//! | `process` | spawning, reaping, and what the machine gives and uses |
-//! | `log` | the log's one writer, and how lines are read and written |
-//! | `health` | when a worker is checked and what the answers mean; ejection; the probe |
-//! | `metrics` | numbers in memory that every process maps; programs' own metrics |
+//! | `process` | spawning, reaping, and the machine's resources |
+//! | `log` | the log's only writer; reading and formatting lines |
+//! | `health` | health checks and their evaluation; ejection; the probe |
+//! | `metrics` | metrics in shared memory; programs' own metrics |
 //! | `ipc` | frames, control messages, messages of programs, descriptors over sockets |
 //! | `supervisor` | PURE: which workers should exist, and what to do next |
-//! | `balance` | PURE: strategies, the push/direct decision, the kernel's programs as data |
-//! | `error_groups` | PURE: errors by kind, and how often who is notified |
+//! | `balance` | PURE: strategies, the push/direct decision, steering programs as data |
+//! | `error_groups` | PURE: errors by kind, and throttling of notifications |
 //! | `sys` | system calls and the runtime's C functions: hand-written `unsafe` |
 //! | `config` | options: read, validated, with defaults and units |
 //! | `event` | every observable fact as data |
-//! | `model` | workers, their health and numbers, commands: what every room speaks of |
-//! | `error`, `component` | the list of error codes; the parts that speak in the log |
+//! | `model` | workers, their health and metrics, commands: the shared types |
+//! | `error`, `component` | the list of error codes; the components of the log |
 //!
-//! Who may use whom stands in `docs/ARCHITECTURE.md`; `tests/architecture.rs` holds the code to it.
+//! The dependency rules are in `docs/ARCHITECTURE.md`; `tests/architecture.rs` checks them.
 
 pub mod admin;
 pub mod balance;

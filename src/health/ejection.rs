@@ -1,54 +1,54 @@
-//! Which workers are left out of dispatch for a while because they fail where their siblings do not. PURE. What all of
-//! them suffer from (a broken database) ejects nobody: a worker is out only when it answers with 5xx clearly more often
-//! than the others, and never more than half of the workers at once.
+//! Ejection: which workers are excluded from dispatch for a while because they fail more often than the others. PURE. A
+//! problem of all workers (a broken database) ejects none: a worker is ejected only if it responds with 5xx clearly
+//! more often than the others, and never more than half of the workers at once.
 
 use crate::model::WorkerId;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-/// Rates are of so many seconds.
+/// The window of the rates.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Clearly more often: this many times its siblings' rate, and so much beyond it.
+/// Clearly more often: this many times the rate of the others, and above it by a minimum difference.
 const TIMES: f64 = 2.0;
 const BEYOND: f64 = 0.2;
-/// A worker that fails again and again is out for at most so many times the first time.
+/// Maximum number of doublings of the time for which a worker is ejected.
 const MAX_DOUBLINGS: u32 = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Answers of 5xx in a row.
+    /// Consecutive 5xx responses.
     pub threshold: u32,
-    /// How long a worker is out the first time.
+    /// How long a worker is ejected the first time.
     pub reset: Duration,
 }
 
-/// What a worker has counted so far.
+/// The counts of a worker so far.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     pub worker: WorkerId,
     pub responses: f64,
-    /// Of them, those with 5xx.
+    /// Responses with 5xx.
     pub failed: f64,
-    /// The last so many answers were 5xx.
+    /// Number of consecutive 5xx responses up to now.
     pub streak: f64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
-    /// No new connections for it, for so long. `rate`: the part of its latest answers that were 5xx.
+    /// Eject the worker for this time. `rate`: the fraction of 5xx in its latest responses.
     Out { worker: WorkerId, streak: u32, rate: f64, time: Duration },
-    /// It may have connections again.
+    /// It may get connections again.
     Back { worker: WorkerId },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     Closed,
-    /// Out until then.
+    /// Ejected until then.
     Open {
         until: Duration,
     },
-    /// Back on trial: it fails again before then, and is out for twice the time.
+    /// Back on trial: if it fails again before then, it is ejected for twice the time.
     HalfOpen {
         until: Duration,
     },
@@ -57,9 +57,9 @@ pub enum State {
 #[derive(Debug)]
 struct Circuit {
     state: State,
-    /// How often it has been out, without a good time since.
+    /// How often it was ejected without a healthy period since.
     times: u32,
-    /// Of the streak, what was counted before it came back.
+    /// The part of the streak that was counted before it came back.
     excused: f64,
     past: VecDeque<(Duration, f64, f64)>,
 }
@@ -75,7 +75,7 @@ impl Breaker {
         Self { policy, circuits: HashMap::new() }
     }
 
-    /// The worker is gone.
+    /// Removes a worker that has ended.
     pub fn forget(&mut self, worker: WorkerId) {
         self.circuits.remove(&worker);
     }
@@ -84,7 +84,7 @@ impl Breaker {
         self.circuits.get(&worker).map_or(State::Closed, |circuit| circuit.state)
     }
 
-    /// Circuits that are not closed, and when that changes.
+    /// Circuits that are not closed, with the time of their next change.
     pub fn open(&self) -> Vec<(WorkerId, State)> {
         let open = self.circuits.iter().filter(|(_, circuit)| circuit.state != State::Closed);
         let mut open: Vec<(WorkerId, State)> =
@@ -93,7 +93,7 @@ impl Breaker {
         open
     }
 
-    /// Looks at all workers that serve, about once a second.
+    /// Compares all serving workers, about once a second.
     pub fn look(&mut self, samples: &[Sample], now: Duration) -> Vec<Change> {
         self.circuits.retain(|worker, _| samples.iter().any(|sample| sample.worker == *worker));
         for sample in samples {
@@ -147,7 +147,7 @@ impl Breaker {
             .map(Circuit::lately)
             .fold((0.0, 0.0), |(r, f), (responses, failed)| (r + responses, f + failed));
         let (own_responses, own_failed) = own.lately();
-        // Of siblings that answer nothing nobody knows that they would do better.
+        // If the other workers have no responses, it is unknown whether they would do better.
         if responses < 1.0 || own_responses < 1.0 {
             return None;
         }
@@ -169,7 +169,7 @@ impl Circuit {
             self.excused = 0.0;
         }
         self.past.push_back((now, sample.responses, sample.failed));
-        // One from before the window is kept: what the window begins with.
+        // One sample from before the window is kept as its start.
         let begins = now.saturating_sub(WINDOW);
         while self.past.get(1).is_some_and(|(at, ..)| *at <= begins) {
             self.past.pop_front();
@@ -180,7 +180,7 @@ impl Circuit {
         (sample.streak - self.excused).max(0.0)
     }
 
-    /// Answers in the window, and those of them with 5xx. All that a worker has answered when it was just met.
+    /// Responses in the window, and those with 5xx. For a new worker all its responses.
     fn lately(&self) -> (f64, f64) {
         match (self.past.front(), self.past.back()) {
             (Some((_, from, bad)), Some((_, to, worse))) if self.past.len() > 1 => (to - from, worse - bad),
@@ -233,7 +233,7 @@ mod tests {
         let mut breaker = breaker();
         breaker.look(&workers([QUIET, QUIET]), s(0));
         breaker.look(&workers([(110.0, 0.0, 0.0), (110.0, 10.0, 10.0)]), s(1));
-        // Its old failures are no new ones.
+        // Its old failures are not counted again.
         let back = workers([(120.0, 0.0, 0.0), (110.0, 10.0, 10.0)]);
         assert_eq!(breaker.look(&back, s(31)), [Change::Back { worker: WorkerId::new(1, 1) }]);
         let again = workers([(130.0, 0.0, 0.0), (115.0, 15.0, 15.0)]);
@@ -278,7 +278,7 @@ mod tests {
                 })
             };
             breaker.look(&samples(all(QUIET)).collect::<Vec<_>>(), s(0));
-            // All but one fail, one after the other, each while the rest still do well.
+            // All but one fail, one after the other, each while the rest still responds well.
             let mut out = 0;
             let mut counts = all((1100.0, 0.0, 0.0));
             for slot in 0..count - 1 {

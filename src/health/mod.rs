@@ -1,5 +1,5 @@
-//! Is a worker well? PURE: `verdict` judges by the checks that a worker passes or fails, `ejection` by what it answers
-//! compared with its siblings. `probe` asks a worker's HTTP server over a connection of its own.
+//! Health of workers. PURE: `verdict` decides by passed and failed checks, `ejection` by a worker's responses compared
+//! with those of others. `probe` sends a request to a worker's HTTP server over a separate connection.
 
 pub mod ejection;
 pub mod probe;

@@ -1,4 +1,4 @@
-//! Asks a worker's HTTP server over a loopback connection of its own, which goes to that very worker and nowhere else.
+//! Probes a worker's HTTP server over a separate loopback connection, which leads only to that worker.
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -16,25 +16,26 @@ use tokio::time::timeout;
 
 use crate::ipc::control::Protocol;
 
-/// Of an answer's body so much is read, in so long: who writes it need not see its client leave amidst a few words.
+/// Maximum bytes of a response's body that are read, so that the client does not disconnect in the middle of a short
+/// response.
 const MAX_BODY: usize = 64 * 1024;
 const BODY_TIME: Duration = Duration::from_secs(1);
 
-/// No answer has this status.
+/// No response has this status.
 const NONE: u16 = 0;
-/// A connection of this machine to itself takes no time, unless a firewall swallows it.
+/// Timeout of the connection, which is immediate on loopback unless a firewall drops it.
 const CONNECT_TIME: Duration = Duration::from_secs(1);
 
 const AGENT: &str = concat!("drover-health/", env!("CARGO_PKG_VERSION"));
 
-/// Two ends of a loopback connection: ours, and the worker's. A real one, so that programs find an address in it.
+/// Both ends of a loopback connection: ours, and the worker's. A real TCP connection, so that programs see an address.
 ///
 /// # Errors
 /// The kernel's.
 pub fn pair() -> io::Result<(TcpStream, OwnedFd)> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let ours = TcpStream::connect_timeout(&listener.local_addr()?, CONNECT_TIME)?;
-    // Somebody else may have been faster at the port.
+    // Another process may have connected to the port first.
     let own = ours.local_addr()?;
     loop {
         let (theirs, peer) = listener.accept()?;
@@ -46,12 +47,11 @@ pub fn pair() -> io::Result<(TcpStream, OwnedFd)> {
     }
 }
 
-/// The status with which the server answers a GET of `path`.
+/// The status of the server's response to a GET of `path`.
 ///
-/// # Errors
-/// Why there is none, in words.
+/// # Errors Why there is no response, in words.
 pub async fn ask(ours: TcpStream, protocol: Protocol, path: &str, time: Duration) -> Result<u16, String> {
-    // The status, once it has come: a body that takes longer is no fault.
+    // The status, once received: a body that takes longer is not a failure.
     let status = AtomicU16::new(NONE);
     let asked = async {
         let stream = tokio::net::TcpStream::from_std(ours).map_err(|error| error.to_string())?;
@@ -67,7 +67,7 @@ pub async fn ask(ours: TcpStream, protocol: Protocol, path: &str, time: Duration
     }
 }
 
-/// Bytes both ways. One type for every client: hyper's code is there once.
+/// A bidirectional stream. One type for every client, so that hyper's code is compiled once.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
@@ -103,7 +103,7 @@ async fn send(
     }
 }
 
-/// Its body is of no interest, also when it has no end.
+/// Reads the response; its body is ignored, even if it is endless.
 async fn take(answer: hyper::Response<Incoming>, status: &AtomicU16) {
     status.store(answer.status().as_u16(), Ordering::Relaxed);
     let _ = timeout(BODY_TIME, to_bytes(Body::new(answer.into_body()), MAX_BODY)).await;
@@ -127,7 +127,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(asked)
     }
 
-    /// A server that answers one connection with these bytes, after it has read a request's head.
+    /// A server that sends these bytes on one connection, after it has read a request's headers.
     fn answering(theirs: OwnedFd, answer: &'static [u8]) -> std::thread::JoinHandle<String> {
         std::thread::spawn(move || {
             let mut stream = TcpStream::from(theirs);

@@ -1,40 +1,40 @@
-//! When a worker is checked, and what the answers mean. PURE: times are the caller's clock.
+//! When a worker is checked, and the evaluation of the results. PURE: times are on the caller's clock.
 
 use std::time::Duration;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Between the ends of two checks, when the first was passed.
+    /// Time between the ends of two checks if the first was passed.
     pub interval: Duration,
-    /// A check that has no answer by then is failed.
+    /// A check without a result within this time has failed.
     pub timeout: Duration,
-    /// Failures in a row that make a worker unhealthy.
+    /// Consecutive failures that make a worker unhealthy.
     pub max_failures: u32,
-    /// Before the check that follows a failed one.
+    /// Delay before the check that follows a failed one.
     pub retry_delay: Duration,
-    /// After a worker got ready; the first check comes an interval later.
+    /// Time after a worker became ready; the first check follows one interval later.
     pub grace: Duration,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Ask the worker; the answer carries the number.
+    /// Start a check; its result has this number.
     Check(u32),
-    /// The check of this number was not answered in time.
+    /// The check of this number has timed out.
     TooLate(u32),
 }
 
-/// What a check's outcome means.
+/// The evaluation of a check's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Passed, as the one before.
+    /// Passed, like the previous one.
     Well,
-    /// Failed; not often enough yet.
+    /// Failed, but fewer times than the maximum.
     Failing,
-    /// Failed so often that somebody else should do its work. Said again with every further failure.
+    /// Failed often enough to be replaced. Repeated with every further failure.
     Unhealthy,
-    /// It was unhealthy, and has passed.
+    /// It was unhealthy and has passed a check.
     Recovered,
 }
 
@@ -44,9 +44,9 @@ pub struct Checker {
     policy: Policy,
     failures: u32,
     last: u32,
-    /// A check is under way.
+    /// A check is pending.
     asked: bool,
-    /// The next check, or the time of the one under way is over.
+    /// The time of the next check, or the timeout of the pending one.
     due: Duration,
 }
 
@@ -56,12 +56,12 @@ impl Checker {
         Self { policy: policy.clone(), failures: 0, last: 0, asked: false, due }
     }
 
-    /// When to look next.
+    /// When `look` has to be called next.
     pub fn due(&self) -> Duration {
         self.due
     }
 
-    /// Failed checks in a row.
+    /// Consecutive failed checks.
     pub fn failures(&self) -> u32 {
         self.failures
     }
@@ -83,7 +83,7 @@ impl Checker {
         Some(Order::Check(self.last))
     }
 
-    /// The check of this number is over; None when it is not the one under way.
+    /// The check of this number has ended; None if it is not the pending one.
     pub fn over(&mut self, number: u32, passed: bool, now: Duration) -> Option<Verdict> {
         if !self.asked || number != self.last {
             return None;
@@ -97,7 +97,7 @@ impl Checker {
         }
         self.failures = self.failures.saturating_add(1);
         if self.is_unhealthy() {
-            // What was decided takes its time; it is asked on, in case that nobody can take its place.
+            // The replacement takes time; checks continue, in case the worker cannot be replaced.
             self.due = now + self.policy.interval.max(self.policy.retry_delay);
             return Some(Verdict::Unhealthy);
         }
@@ -178,7 +178,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the outcomes: unhealthy exactly after so many failures in a row, and the next look is always ahead.
+        /// For any results: unhealthy exactly after the maximum of consecutive failures, and the next due time is
+        /// always in the future.
         #[test]
         fn unhealthy_is_so_many_failures_in_a_row(outcomes in prop::collection::vec(any::<Option<bool>>(), 1..60)) {
             let mut checker = Checker::new(&policy(), ms(0));

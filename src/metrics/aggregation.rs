@@ -1,14 +1,14 @@
-//! Numbers of workers put together. PURE.
+//! Aggregation of the workers' metrics. PURE.
 
 use super::histogram::{BUCKETS, quantile};
 use super::layout::page;
 
-/// What workers have counted since the cluster began, those that are gone included. It never goes back.
+/// The counters of all workers since the start of the cluster, including ended ones. They never decrease.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Totals {
     /// By [`page::COUNTERS`].
     counters: [f64; page::COUNTERS.len()],
-    /// Connections that workers got.
+    /// Connections that workers accepted.
     pub connections: u64,
     /// Response times by bucket.
     pub histogram: Vec<f64>,
@@ -36,7 +36,7 @@ impl Totals {
         self.histogram.iter_mut().zip(&other.histogram).for_each(|(sum, more)| *sum += more);
     }
 
-    /// What has been counted since an earlier time.
+    /// The difference to an earlier time.
     pub fn since(&self, earlier: &Totals) -> Totals {
         let mut difference = self.clone();
         difference.counters.iter_mut().zip(earlier.counters).for_each(|(now, then)| *now -= then);
@@ -57,7 +57,7 @@ impl Totals {
         })
     }
 
-    /// Of one kind: how many took up to each bound and how many longer, and their seconds.
+    /// Of one kind: counts per bucket, the last one above all bounds, and their total seconds.
     pub fn collections_of(&self, kind: usize) -> (Vec<f64>, f64) {
         let first = page::GC + kind * page::GC_KIND_CELLS;
         let sum = first + page::GC_KIND_CELLS - 1;
@@ -70,13 +70,13 @@ impl Totals {
         if responses > 0.0 { self.of(page::DURATION) / responses } else { 0.0 }
     }
 
-    /// The response time that the given part is not above, milliseconds; 0 without any response.
+    /// A quantile of the response time, milliseconds; 0 without any response.
     pub fn quantile(&self, part: f64) -> f64 {
         quantile(&self.histogram, part).map_or(0.0, |microseconds| microseconds / 1000.0)
     }
 
-    /// Answers of 5xx and requests that got none, of all that are over. (A worker that died had some in hand: they are no
-    /// responses.)
+    /// 5xx responses and requests without a response, as a fraction of finished requests. (Requests in progress of a
+    /// worker that died got no response.)
     pub fn error_rate(&self) -> f64 {
         let aborted = self.of(page::ABORTED);
         let over = aborted + (0..5).map(|class| self.of(page::STATUS + class)).sum::<f64>();

@@ -1,9 +1,9 @@
-//! Response times as counts in buckets that grow by the twelfth root of two: what a bucket stands for is at most 3 %
-//! from anything in it. PURE. The workers' JavaScript counts (lib/http/response-metrics.js), everything else reads.
+//! Response times as counts in buckets whose bounds grow by the twelfth root of two: a bucket's value is at most 3 %
+//! from any time in it. PURE. The workers' JavaScript counts (lib/http/response-metrics.js), all other code reads.
 
-/// Buckets for each doubling.
+/// Buckets per doubling.
 pub const STEPS: f64 = 12.0;
-/// From 1 us to 2^30 us (18 minutes); what is longer is in the last one.
+/// From 1 us to 2^30 us (18 minutes); longer times are in the last bucket.
 pub const BUCKETS: usize = 360;
 
 /// The bucket of a time.
@@ -12,17 +12,17 @@ pub fn bucket_of(microseconds: f64) -> usize {
     (step as usize).min(BUCKETS - 1)
 }
 
-/// Where a bucket ends, microseconds.
+/// The upper bound of a bucket, microseconds.
 pub fn end_of(bucket: usize) -> f64 {
     ((bucket + 1) as f64 / STEPS).exp2()
 }
 
-/// What stands for the times in a bucket, microseconds: as far from its beginning as from its end, by ratio.
+/// The value of a bucket, microseconds: the geometric mean of its bounds.
 fn middle_of(bucket: usize) -> f64 {
     ((bucket as f64 + 0.5) / STEPS).exp2()
 }
 
-/// The time that the given part of all is not above, microseconds; None without any.
+/// A quantile, microseconds; None without any count.
 pub fn quantile(counts: &[f64], part: f64) -> Option<f64> {
     let all: f64 = counts.iter().sum();
     if all < 1.0 {
@@ -36,12 +36,12 @@ pub fn quantile(counts: &[f64], part: f64) -> Option<f64> {
             return Some(middle_of(bucket));
         }
     }
-    // Counts that were read while they moved may not add up.
+    // Counts that were read while they changed may not add up.
     Some(middle_of(counts.len().saturating_sub(1)))
 }
 
-/// How many are not above a time, for the bounds of other histograms: exact where a bucket ends there, else up to 6 %
-/// of the time too early.
+/// How many are at most a time, for the bounds of other histograms: exact at the bound of a bucket, otherwise the bound
+/// used is up to 6 % too low.
 pub fn at_most(counts: &[f64], microseconds: f64) -> f64 {
     counts
         .iter()

@@ -1,11 +1,11 @@
-//! What the cluster's numbers were: a point a second for ten minutes, the mean of ten points beyond. PURE. Bounded by
-//! the time that is kept.
+//! The history of the cluster's metrics: one point per second for ten minutes, before that the mean of ten points.
+//! PURE. Bounded by the retention time.
 
 use std::collections::VecDeque;
 
 use crate::model::ClusterMetrics;
 
-/// What is kept: the name that the monitoring API has for it, and where it is read.
+/// A series: its name in the monitoring API, and how it is read.
 type Series = (&'static str, fn(&ClusterMetrics) -> f64);
 
 const KEPT: [Series; 12] = [
@@ -23,7 +23,7 @@ const KEPT: [Series; 12] = [
     ("activeWorkers", |metrics| metrics.active_workers as f64),
 ];
 
-/// Names of the numbers, as the monitoring API has them.
+/// Names of the series in the monitoring API.
 pub const SERIES: [&str; KEPT.len()] = {
     let mut names = [""; KEPT.len()];
     let mut at = 0;
@@ -34,9 +34,9 @@ pub const SERIES: [&str; KEPT.len()] = {
     names
 };
 
-/// Points that are kept as they came.
+/// Number of points that are kept at full resolution.
 const FINE: usize = 600;
-/// Of so many points one is made for the time before.
+/// Number of points that are merged into one for the time before.
 const THINNED: usize = 10;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,12 +56,12 @@ pub struct History {
     fine: VecDeque<Point>,
     coarse: VecDeque<Point>,
     max_coarse: usize,
-    /// On their way from `fine` to `coarse`.
+    /// Points on their way from `fine` to `coarse`.
     leaving: Vec<Point>,
 }
 
 impl History {
-    /// Keeps the last `seconds` at a point a second.
+    /// Keeps the last `seconds`, with one point per second.
     pub fn new(seconds: u64) -> Self {
         let beyond = usize::try_from(seconds).unwrap_or(usize::MAX).saturating_sub(FINE);
         let max_coarse = beyond.div_ceil(THINNED).min(1 << 20);
@@ -94,8 +94,8 @@ impl History {
         }
     }
 
-    /// `[time, value]` of a series from `from` (milliseconds since 1970) on, a mean for each `step` milliseconds; 0: as
-    /// it is kept. None for a name that is no series.
+    /// `[time, value]` of a series from `from` (milliseconds since 1970) on, as means over `step` milliseconds; 0: as
+    /// stored. None for an unknown series.
     pub fn range(&self, series: &str, from: u64, step: u64) -> Option<Vec<(u64, f64)>> {
         let index = SERIES.iter().position(|name| *name == series)?;
         let kept = self.coarse.iter().chain(&self.leaving).chain(&self.fine);

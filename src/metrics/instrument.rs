@@ -1,5 +1,5 @@
-//! Metrics of the user's: how they may be called, what they are made of, and how those of several processes become one.
-//! PURE. Sources: Prometheus' data model, OpenMetrics 1.0 ("MetricFamily", "Suffixes").
+//! User metrics: their names, their definitions, and the aggregation over processes. PURE. Sources: Prometheus' data
+//! model, OpenMetrics 1.0 ("MetricFamily", "Suffixes").
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use crate::error::{Code, Error, Result};
 use crate::model::{Bucket, Series, SeriesValue, UserMetric};
 use serde::{Deserialize, Serialize};
 
-/// Bounds of a histogram whose user names none: seconds, as for requests.
+/// Default bounds of a histogram: seconds, as for requests.
 const BUCKETS: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 const MAX_BUCKETS: usize = 100;
 const MAX_LABELS: usize = 32;
 const MAX_NAME: usize = 200;
 
-/// Beginnings that are drover's.
+/// Name prefixes reserved by drover.
 pub const PREFIXES: [&str; 3] = ["drover_", "process_", "nodejs_"];
 
-/// What series of drover's own are counted as when there are too many.
+/// The label of drover's own series when there are too many.
 pub const OTHERS: &str = "(other)";
 
-/// Families of drover's own that begin otherwise; a test holds the exposition against it.
+/// Drover's own families with other prefixes; a test compares them with the exposition.
 pub const RESERVED: [(&str, Kind); 10] = [
     ("http_requests", Kind::Counter),
     ("http_requests_aborted", Kind::Counter),
@@ -34,7 +34,7 @@ pub const RESERVED: [(&str, Kind); 10] = [
     ("http_sent_bytes", Kind::Counter),
 ];
 
-/// A family of the user's. A counter's name is without `_total`, which its samples have.
+/// A user metric. A counter's name is without `_total`, which its samples have.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Definition {
     pub kind: Kind,
@@ -42,16 +42,16 @@ pub struct Definition {
     pub help: String,
     #[serde(default)]
     pub labels: Vec<String>,
-    /// Upper bounds of a histogram, growing; what is above the last is counted as well.
+    /// Ascending upper bounds of a histogram; values above the last one are counted too.
     #[serde(default)]
     pub buckets: Vec<f64>,
 }
 
 impl Definition {
-    /// As it may be kept.
+    /// Validates and normalizes the definition.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`: a name, a help or a bound that Prometheus would not read, or a name of drover's.
+    /// `INVALID_ARGUMENT`: a name, a help or a bound that is invalid in Prometheus, or a reserved name.
     pub fn checked(mut self) -> Result<Self> {
         if self.kind == Kind::Counter
             && let Some(base) = self.name.strip_suffix("_total")
@@ -130,12 +130,12 @@ impl Definition {
         Ok(())
     }
 
-    /// Is it one of drover's own that begin so?
+    /// Whether it is one of drover's own families with a reserved prefix.
     pub fn is_drovers(&self) -> bool {
         PREFIXES.iter().any(|prefix| self.name.starts_with(prefix))
     }
 
-    /// Numbers of a series.
+    /// Number of values of a series.
     pub fn values(&self) -> usize {
         match self.kind {
             Kind::Counter | Kind::Gauge => 1,
@@ -143,13 +143,13 @@ impl Definition {
         }
     }
 
-    /// Of one name, may it be put together with what another process has? Labels may differ, for a new version of
-    /// a program may have more of them.
+    /// Whether it can be aggregated with another process's definition of the same name. Labels may differ, because a
+    /// new version of a program may have more of them.
     pub fn agrees(&self, other: &Self) -> bool {
         self.kind == other.kind && self.buckets == other.buckets
     }
 
-    /// May both stand in one text?
+    /// Checks that both can be in one exposition.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT`
@@ -164,10 +164,10 @@ impl Definition {
         Ok(())
     }
 
-    /// The error of a second definition that is not the first.
+    /// The error of a second, different definition.
     pub fn defined_otherwise(&self, first: &Self) -> Error {
         let text = format!(
-            "The metric {} exists and is another: {}; now: {}. A metric is defined once, or each time the same",
+            "The metric {} exists and is another: {}; now: {}. A metric must be defined once, or each time in the same way",
             self.name,
             first.in_words(),
             self.in_words()
@@ -201,7 +201,7 @@ fn is_name(text: &str, is_metric: bool) -> bool {
     !text.is_empty() && text.char_indices().all(fits)
 }
 
-/// What a parser takes for this family's, as suffixes of its name.
+/// The suffixes with which samples of this family are named.
 fn suffixes(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Counter => &["", "_total", "_created"],
@@ -222,25 +222,25 @@ pub type Labels = Vec<(String, String)>;
 
 pub struct Family {
     pub definition: Definition,
-    /// The numbers of each series, as [`Definition::values`] counts them.
+    /// The values of each series, [`Definition::values`] of them.
     pub series: BTreeMap<Labels, Vec<f64>>,
 }
 
-/// What several processes have measured, put together.
+/// The aggregated metrics of several processes.
 #[derive(Default)]
 pub struct Families {
-    /// By name; each has a series at least.
+    /// By name; each has at least one series.
     pub by_name: BTreeMap<String, Family>,
-    /// Values that found no room for their series.
+    /// Values dropped for lack of room for their series.
     pub dropped: f64,
-    /// Series of workers that are gone that found no room.
+    /// Series of ended workers dropped for lack of room.
     pub lost: f64,
-    /// Series left out here, because another process has defined their metric otherwise.
+    /// Series omitted because another process has defined their metric differently.
     pub conflicts: u32,
 }
 
 impl Families {
-    /// Adds a series: numbers of the same labels become their sum.
+    /// Adds a series: values of the same labels are summed.
     pub fn add(&mut self, definition: &Definition, labels: &[String], values: &[f64]) {
         let name = definition.name.clone();
         let new = || Family { definition: definition.clone(), series: BTreeMap::new() };
@@ -278,7 +278,7 @@ fn one(definition: &Definition, labels: &Labels, values: &[f64]) -> Series {
 
 /// A histogram as it is published.
 pub struct Spread {
-    /// How many are at most the bound.
+    /// How many values are at most each bound.
     pub bounds: Vec<(f64, f64)>,
     pub count: f64,
     pub sum: f64,

@@ -1,29 +1,29 @@
-//! The layout of the shared memory. PURE. Everything is 8-byte cells, little-endian, each with one writer. It lies in as
-//! many memfds as there are kinds of writers: [`Region`].
+//! The layout of the shared memory. PURE. Everything is 8-byte cells, little-endian, each with one writer. There is one
+//! memfd per kind of writer: [`Region`].
 //!
 //! The cluster's, which the primary writes:
 //! ```text
 //! cell 0                header: HEADER_CELLS cells
 //! cell ROWS             a row of ROW_CELLS for each slot 0..SLOTS
-//! cell SAMPLE           what the primary has sampled, as JSON
-//! cell NOTES            NOTE_CELLS for each slot: what a check said of its worker
+//! cell SAMPLE           the primary's sample, as JSON
+//! cell NOTES            NOTE_CELLS for each slot: the check result of its worker
 //! cell PRIMARY_SEGMENT  a segment: the metrics of the primary's program
-//! cell RETIRED_SEGMENT  RETIRED_CELLS, a segment: what workers that are gone had counted
-//! cell CUSTOM           what the primary's program measures by itself, as JSON
+//! cell RETIRED_SEGMENT  RETIRED_CELLS, a segment: the metrics of ended workers
+//! cell CUSTOM           the custom metrics of the primary's program, as JSON
 //! ```
 //! The workers': PAGES_A_SLOT areas of AREA_CELLS for each slot. A worker of generation g writes area g % PAGES_A_SLOT,
-//! because old ones finish what they have beside their successors:
+//! because draining workers run at the same time as their successors:
 //! ```text
 //! cell 0                a page of PAGE_CELLS
 //! cell PAGE_CELLS       a segment of SEGMENT_CELLS: the metrics of the worker's program
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
-//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters only
-//! grow; an area is zeroed by the primary, after its worker is gone and folded into the slot's row, before the next worker
-//! gets it.
+//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters
+//! only grow; the primary zeroes an area after its worker has ended and was merged into the slot's row, before the next
+//! worker gets it.
 //!
-//! A segment names what stands in it, because only its program knows. After the cells of [`segment`] come records, each
-//! of them once and for all; [`segment::USED`] is raised when a record is whole. A record is
+//! A segment describes its own content, which only its program knows. The cells of [`segment`] are followed by records,
+//! which are never moved; [`segment::USED`] is raised when a record is complete. A record is
 //! ```text
 //! cell 0                its cells | how many of them are values << 32
 //! cell 1                bytes of its text | the first cell of its family's record << 32, 0 for a family
@@ -32,22 +32,22 @@
 //!                       is above the last, and the sum
 //! ```
 //! Cells are counted from the segment's beginning. The records are written by the Rust side of the segment's process, the
-//! values by its JavaScript (of messages: by its Rust side). When its worker is gone a segment is folded into the retired
-//! one (its gauges are not).
+//! values by its JavaScript (of messages: by its Rust side). When its worker has ended, a segment is merged into the
+//! retired one (except gauges).
 
 use crate::model::WorkerId;
 
-/// Changes with any change of this file's meaning; a worker refuses another version.
+/// Increases with any change of the layout; a worker refuses another version.
 pub const VERSION: u64 = 9;
-/// The most slots a cluster may have.
+/// Maximum number of slots of a cluster.
 pub const SLOTS: usize = 1024;
 
-/// What lies in a memfd of its own.
+/// A part of the memory with its own memfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Region {
-    /// The primary writes; workers map it to read.
+    /// The primary writes; workers map it for reading.
     Cluster,
-    /// A worker maps its own area to write, the others' to read.
+    /// A worker maps its own area for writing, the others for reading.
     Workers,
 }
 
@@ -62,7 +62,7 @@ impl Region {
         }
     }
 
-    /// Address space; what is not touched costs nothing.
+    /// Size of the address space; untouched pages use no memory.
     pub const fn cells(self) -> usize {
         match self {
             Self::Cluster => CUSTOM + CUSTOM_CELLS,
@@ -74,25 +74,25 @@ impl Region {
 pub const HEADER_CELLS: usize = 512;
 pub const ROW_CELLS: usize = 128;
 pub const ROWS: usize = HEADER_CELLS;
-/// What the primary has sampled, as JSON: [`header::SAMPLE_LENGTH`] bytes of it.
+/// The primary's sample, as JSON of [`header::SAMPLE_LENGTH`] bytes.
 pub const SAMPLE: usize = ROWS + SLOTS * ROW_CELLS;
 pub const SAMPLE_CELLS: usize = 8192;
-/// What a check said of each slot's worker, as JSON: a guard that is odd while the note is written, the length in bytes,
-/// and the bytes.
+/// The check result of each slot's worker, as JSON: a guard that is odd during a write, the length in bytes, and the
+/// bytes.
 pub const NOTES: usize = SAMPLE + SAMPLE_CELLS;
 pub const NOTE_CELLS: usize = 512;
 pub const PRIMARY_SEGMENT: usize = NOTES + SLOTS * NOTE_CELLS;
 pub const RETIRED_SEGMENT: usize = PRIMARY_SEGMENT + SEGMENT_CELLS;
 pub const RETIRED_CELLS: usize = 4 * SEGMENT_CELLS;
-/// What `monitoring.customMetrics` returned last, as JSON: [`header::CUSTOM_LENGTH`] bytes of it.
+/// The latest result of `monitoring.customMetrics`, as JSON of [`header::CUSTOM_LENGTH`] bytes.
 pub const CUSTOM: usize = RETIRED_SEGMENT + RETIRED_CELLS;
 pub const CUSTOM_CELLS: usize = 8192;
 
-/// Workers of one slot that may live at the same time.
+/// Maximum number of workers of one slot at the same time.
 pub const PAGES_A_SLOT: usize = 4;
 pub const PAGE_CELLS: usize = 512;
 pub const SEGMENT_CELLS: usize = AREA_CELLS - PAGE_CELLS;
-/// 128 KB: whole pages of every processor's, so that a worker can map its own for writing.
+/// 128 KB: a multiple of every processor's page size, so that a worker can map its own area for writing.
 pub const AREA_CELLS: usize = 16384;
 
 /// Cells of the header.
@@ -105,19 +105,19 @@ pub mod header {
     pub const PORT: usize = 3;
     /// Connections that wait in drover's queues.
     pub const QUEUED: usize = 4;
-    /// Connections that drover answered itself or closed because no worker could take them.
+    /// Connections that drover refused because no worker could take them.
     pub const REFUSED: usize = 5;
-    /// Slots that the cluster has had so far: the rows below this one are in use.
+    /// Number of slots that the cluster has had so far: rows below this one are in use.
     pub const SLOTS: usize = 6;
-    /// Odd while a worker that is gone is folded into its slot's row: what is read meanwhile may count it twice.
+    /// Odd while an ended worker is merged into its slot's row: a read meanwhile may count it twice.
     pub const MERGING: usize = 7;
     /// Odd while the sample is written.
     pub const SAMPLING: usize = 8;
     /// Bytes of the sample.
     pub const SAMPLE_LENGTH: usize = 9;
-    /// Workers that are to serve.
+    /// Configured number of serving workers.
     pub const WANTED: usize = 10;
-    /// The last change of size: when, milliseconds since 1970 (0: there was none), from and to how many.
+    /// The last change of the cluster's size: time in milliseconds since 1970 (0: none), old and new number of workers.
     pub const SCALED_AT: usize = 11;
     pub const SCALED_FROM: usize = 12;
     pub const SCALED_TO: usize = 13;
@@ -125,7 +125,7 @@ pub mod header {
     pub const CUSTOMISING: usize = 14;
     /// Bytes of the custom metrics.
     pub const CUSTOM_LENGTH: usize = 15;
-    /// The histogram of all workers that are gone; doubles.
+    /// The histogram of all ended workers; doubles.
     pub const HISTOGRAM: usize = 128;
 }
 
@@ -133,63 +133,63 @@ pub mod header {
 pub mod row {
     /// 0: the slot has never had a worker.
     pub const GENERATION: usize = 0;
-    /// 0 when no process is alive.
+    /// 0 if there is no process.
     pub const PID: usize = 1;
     /// A [`crate::model::WorkerState`] as a number.
     pub const STATE: usize = 2;
-    /// When the present worker was spawned, milliseconds since 1970.
+    /// When the current worker was spawned, milliseconds since 1970.
     pub const STARTED: usize = 3;
-    /// Deaths that another worker has followed.
+    /// Deaths after which a new worker was started.
     pub const RESTARTS: usize = 4;
-    /// Connections that the slot's earlier workers had got.
+    /// Connections of the slot's earlier workers.
     pub const RETIRED_CONNECTIONS: usize = 5;
     /// The generation of the slot's worker while it is unresponsive; 0 otherwise. Written by the accept thread.
     pub const UNRESPONSIVE: usize = 6;
-    /// Workers that another has followed as was planned.
+    /// Planned replacements.
     pub const REPLACEMENTS: usize = 7;
-    /// The process that the cells from here on are about, which the primary samples once a second.
+    /// The process to which the following cells belong, which the primary samples once a second.
     pub const SAMPLED_PID: usize = 32;
-    /// Bytes that are resident.
+    /// Resident bytes.
     pub const MEMORY: usize = 33;
     pub const THREADS: usize = 34;
     /// Open descriptors.
     pub const DESCRIPTORS: usize = 35;
-    /// Percent of one processor in the last second; a double, as all that follow.
+    /// Percent of one processor in the last second; a double, like the following cells.
     pub const CPU_PERCENT: usize = 36;
     /// Processor time of all the slot's processes, seconds.
     pub const CPU_SECONDS: usize = 37;
-    /// The longest that anything waited for the event loop in the last second or two, milliseconds.
+    /// The longest delay of the event loop in the last one or two seconds, milliseconds.
     pub const LAG_MS: usize = 38;
-    /// The part of the last second in which the loop did not wait, 0 to 1.
+    /// The fraction of the last second in which the loop was busy, 0 to 1.
     pub const UTILISATION: usize = 39;
-    /// The worker that the cells from here on are about: its generation.
+    /// The generation of the worker to which the following cells belong.
     pub const CHECKED_GENERATION: usize = 40;
     /// A [`crate::model::CheckStatus`] as a number.
     pub const HEALTH: usize = 41;
-    /// Checks that it failed in a row.
+    /// Consecutive failed checks.
     pub const FAILURES: usize = 42;
-    /// When the last check ended, milliseconds since 1970; 0: there was none.
+    /// When the latest check ended, milliseconds since 1970; 0: none.
     pub const CHECKED_AT: usize = 43;
-    /// 1 where nobody misses a worker that serves: none was ready here yet, it is a standby worker, or the cluster becomes
-    /// smaller by it.
+    /// 1 if a missing worker does not count for the cluster's health: none was ready here yet, it is a standby worker,
+    /// or it is being removed by a scale-down.
     pub const EXTRA: usize = 44;
-    /// The slot's processes, those that come next and those that finish among them: the pid of generation g is in the
-    /// cell g % PAGES_A_SLOT; 0 for none.
+    /// The slot's processes, including starting and draining ones: the pid of generation g is in the cell g %
+    /// PAGES_A_SLOT; 0 for none.
     pub const PIDS: usize = 48;
-    /// Of the processes besides PID, as MEMORY and CPU_PERCENT are of that one.
+    /// Like MEMORY and CPU_PERCENT, but for the slot's other processes.
     pub const OTHERS_MEMORY: usize = 52;
     pub const OTHERS_CPU: usize = 53;
-    /// What the slot's earlier workers had counted, doubles: a cell for each of [`super::page::COUNTERS`].
+    /// The counters of the slot's earlier workers, doubles: a cell for each of [`super::page::COUNTERS`].
     pub const RETIRED: usize = 64;
 }
 
-/// The doubles of a page that only grow: an entry each. They are added up, and outlive their worker in its slot's retired
-/// cells.
+/// The doubles of a page that only grow, one entry each. They are summed, and kept in the slot's retired cells after
+/// their worker has ended.
 macro_rules! counters {
     ($($(#[$meta:meta])* $name:ident = $cell:literal $(, $cells:expr)?;)*) => {
         $($(#[$meta])* pub const $name: usize = $cell;)*
 
-        /// First cell and how many, of each.
+        /// First cell and number of cells, of each.
         const RANGES: &[(usize, usize)] = &[$(($cell, counters!(@cells $($cells)?))),*];
 
         /// Every cell of a counter.
@@ -226,30 +226,31 @@ const fn every<const COUNT: usize>(ranges: &[(usize, usize)]) -> [usize; COUNT] 
 pub mod page {
     use super::{count, every};
 
-    /// Moves with every turn of the worker's loop, before it sleeps, and with every batch of connections it takes.
+    /// Incremented by every iteration of the worker's loop, before it sleeps, and by every batch of connections it
+    /// takes.
     pub const HEARTBEAT: usize = 0;
-    /// Pushed connections that the worker has taken out of its connection channel.
+    /// Pushed connections that the worker has read from its connection channel.
     pub const PUSHED: usize = 1;
     /// Connections that the worker accepted on its own listeners.
     pub const ACCEPTED: usize = 2;
-    /// Pushed connections that the kernel dropped because the worker had no descriptor left.
+    /// Pushed connections that the kernel dropped because the worker had no file descriptor left.
     pub const LOST: usize = 3;
-    /// Nanoseconds in which the loop did not wait.
+    /// Nanoseconds in which the loop was busy.
     pub const BUSY: usize = 4;
-    /// The longest that anything had to wait for the loop within the last second or two of activity, microseconds.
+    /// The longest delay of the loop within the last one or two seconds of activity, microseconds.
     pub const LAG: usize = 5;
 
     pub const FIRST_FLOAT: usize = 8;
     /// Peak-EWMA of the response time, microseconds.
     pub const LATENCY: usize = 12;
-    /// When it was last looked at the clock in this turn of the loop, JavaScript's milliseconds; 0: not yet.
+    /// The last clock reading in this iteration of the loop, JavaScript's milliseconds; 0: not yet read.
     pub const CLOCK: usize = 14;
-    /// Bytes in use on V8's heap, the heap's size, and what lies outside of it for JavaScript: looked at once a
-    /// second at most, when a request is done.
+    /// Bytes in use on V8's heap, the heap's size, and external memory: read when a request is done, once a second at
+    /// most.
     pub const HEAP_USED: usize = 21;
     pub const HEAP_TOTAL: usize = 22;
     pub const EXTERNAL: usize = 23;
-    /// Responses of 5xx; the last so many of all were such.
+    /// 5xx responses; the following cell counts consecutive ones.
     pub const FAILED: usize = 24;
     pub const STREAK: usize = 25;
     pub const GC_KINDS: [&str; 4] = ["minor", "major", "incremental", "weakcb"];
@@ -259,38 +260,40 @@ pub mod page {
     /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
     pub const HISTOGRAM: usize = 128;
 
-    // With how many cells, where it is not one.
+    // With the number of cells, if it is not one.
     counters! {
-        /// Connections that are closed again, of all that were PUSHED or ACCEPTED.
+        /// Closed connections, of those in PUSHED and ACCEPTED.
         CLOSED = 8;
         /// HTTP requests whose headers have been read.
         REQUESTS = 9;
-        /// HTTP responses finished or given up.
+        /// HTTP responses that were finished or aborted.
         RESPONSES = 10;
         /// Sum of the durations of RESPONSES, milliseconds.
         DURATION = 11;
         /// Requests whose affinity cookie named another slot.
         AFFINITY_MISMATCH = 13;
-        /// Of RESPONSES, those whose connection ended first; in a slot's retired cells also requests whose worker ended.
+        /// Of RESPONSES, those whose connection ended first; in a slot's retired cells also requests in progress when a
+        /// worker ended.
         ABORTED = 15;
         /// Responses by the first digit of their status, 1 to 5: `STATUS + digit - 1`.
         STATUS = 16, 5;
-        /// Bytes that HTTP connections brought and took, as of each one's end and of its responses, once a second at most.
+        /// Bytes received and sent on HTTP connections, counted at the end of each and at its responses, once a second
+        /// at most.
         RECEIVED = 26;
         SENT = 27;
-        /// Garbage collections: for each of [`GC_KINDS`] how many took up to each of [`GC_BOUNDS`], how many longer, and
-        /// their seconds.
+        /// Garbage collections: for each of [`GC_KINDS`] the counts per bucket of [`GC_BOUNDS`], the count above, and
+        /// the total seconds.
         GC = 32, GC_KINDS.len() * GC_KIND_CELLS;
     }
 }
 
 /// Cells of a segment.
 pub mod segment {
-    /// Where the next record begins; 0 for a segment without any.
+    /// Offset of the next record; 0 for an empty segment.
     pub const USED: usize = 0;
-    /// Values that found no room for their series; a double.
+    /// Values dropped for lack of room for their series; a double.
     pub const DROPPED: usize = 1;
-    /// Series of gone workers that found no room; of the retired segment.
+    /// Series of ended workers dropped for lack of room; only in the retired segment.
     pub const LOST: usize = 2;
     pub const FIRST: usize = 4;
 }
@@ -305,7 +308,7 @@ pub fn note_of(slot: u16) -> usize {
     NOTES + usize::from(slot) * NOTE_CELLS
 }
 
-/// Which of the areas of its slot is the worker's.
+/// The index of the worker's area in its slot.
 pub fn place_in_slot(worker: WorkerId) -> usize {
     worker.generation as usize % PAGES_A_SLOT
 }

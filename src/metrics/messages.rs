@@ -1,4 +1,4 @@
-//! Messages by their type: a process counts those of its program into its segment, everybody reads the sum.
+//! Message counts by type: a process counts its program's messages in its segment, every process reads the sum.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -9,9 +9,9 @@ use super::text::Kind;
 use crate::ipc::endpoint::Tally;
 use crate::model::MessageCounts;
 
-/// Types that a process counts apart; all further ones are counted as OTHERS.
+/// Maximum number of types that a process counts separately; all further ones are counted as OTHERS.
 const MAX_TYPES: usize = 64;
-/// Bytes of a type that are totals.
+/// Maximum bytes of a type's name.
 const MAX_TYPE: usize = 100;
 
 const SENT: &str = "drover_messages_sent";
@@ -22,7 +22,7 @@ const FAILED: &str = "failed";
 /// Seconds.
 const BOUNDS: [f64; 7] = [0.0001, 0.0003, 0.001, 0.01, 0.1, 1.0, 10.0];
 
-/// Where a number of a type's is counted; it gets its place with its first message.
+/// The cell of a type's counter, allocated with its first message.
 #[derive(Clone, Copy, Default)]
 enum Place {
     #[default]
@@ -43,10 +43,10 @@ struct Places {
 /// The messages of this process's program.
 pub struct MessageTally {
     metric_store: MetricStore,
-    /// By type, where its places are.
+    /// The index of each type's cells.
     types: HashMap<String, usize>,
     places: Vec<Places>,
-    /// The type of the last message, which most often is the next one's.
+    /// The type of the last message, which is usually the type of the next one.
     last: (String, usize),
 }
 
@@ -141,11 +141,11 @@ fn sent() -> Definition {
 }
 
 fn received() -> Definition {
-    define(Kind::Counter, RECEIVED, "Messages that programs were given, by type.", &["type"])
+    define(Kind::Counter, RECEIVED, "Messages that programs received, by type.", &["type"])
 }
 
 fn answers() -> Definition {
-    let help = "From a question to its answer or to what failed it, by type.";
+    let help = "Time from a request to its response or failure, by type.";
     Definition { buckets: BOUNDS.to_vec(), ..define(Kind::Histogram, ANSWERS, help, &["type", "result"]) }
 }
 

@@ -1,6 +1,6 @@
-//! Numbers about the workers, in memory that every process of a cluster maps: `layout` says where each number
-//! stands and who writes it, `memory` holds the mapping, `meter` has the users' own, `messages` counts those by type; `aggregation` puts the numbers of workers together, `history`
-//! keeps them, `text` writes them for Prometheus (all PURE but the mapping).
+//! Metrics in memory that every process of a cluster maps: `layout` defines where each number is stored and who writes
+//! it, `memory` has the mapping, `instrument` the user metrics, `messages` the message counts by type; `aggregation`
+//! sums the workers' metrics, `history` keeps them, `text` writes them for Prometheus (all PURE except the mapping).
 
 pub mod aggregation;
 pub mod histogram;

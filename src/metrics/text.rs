@@ -1,4 +1,4 @@
-//! Metrics as Prometheus reads them: the text format 0.0.4 and OpenMetrics 1.0. PURE.
+//! Metrics for Prometheus: the text format 0.0.4 and OpenMetrics 1.0. PURE.
 
 use std::fmt::Write;
 
@@ -7,7 +7,7 @@ pub const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; cha
 
 pub use crate::model::MetricKind as Kind;
 
-/// A text that grows by families of metrics.
+/// An exposition to which metric families are appended.
 pub struct Exposition {
     text: String,
     open_metrics: bool,
@@ -25,7 +25,7 @@ impl Exposition {
     pub fn family(&mut self, name: &str, kind: Kind, help: &str) -> &mut Self {
         (self.name, self.kind) = (name.to_owned(), kind);
         let (word, suffix) = match kind {
-            // The older format calls a counter by the name of its samples.
+            // In the older format a counter has the name of its samples.
             Kind::Counter => ("counter", if self.open_metrics { "" } else { "_total" }),
             Kind::Gauge => ("gauge", ""),
             Kind::Histogram => ("histogram", ""),
@@ -45,7 +45,7 @@ impl Exposition {
         self.line(suffix, labels, value)
     }
 
-    /// A histogram: how many were at most so much, up to each bound; their number and their sum.
+    /// A histogram: the cumulative counts for each bound, the number of values and their sum.
     pub fn histogram(
         &mut self,
         labels: &[(&str, &str)],
@@ -82,7 +82,7 @@ impl Exposition {
     }
 }
 
-/// Bounds of OpenMetrics are written with a point.
+/// Bounds of OpenMetrics are written with a decimal point.
 fn number(value: f64) -> String {
     if value == f64::INFINITY {
         return "+Inf".to_owned();

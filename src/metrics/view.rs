@@ -1,5 +1,5 @@
-//! What a process of the cluster tells about it: `WorkerInfo[]`, the cluster's metrics and its health, all out of the
-//! shared memory, so that every process tells the same.
+//! Views of the cluster: `WorkerInfo[]`, its metrics and its health, all from shared memory, so that every process
+//! returns the same.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::model::{
     WorkerState,
 };
 
-/// What a slot's worker is, without its numbers.
+/// The identity and state of a slot's worker, without its metrics.
 #[derive(Clone, Copy)]
 struct Standing {
     worker: WorkerId,
@@ -21,14 +21,14 @@ struct Standing {
     health: WorkerHealth,
 }
 
-/// None: nobody is there.
+/// None: the slot is vacant.
 fn standing(memory: &SharedMemory, slot: u16) -> Option<Standing> {
     let worker = memory.known_by(slot);
     let state = WorkerState::from_cell(memory.row(slot, row::STATE));
     if worker.generation == 0 || state == WorkerState::Vacant {
         return None;
     }
-    // What was known of a process that is gone is true of no other.
+    // The results of an ended process do not apply to another one.
     let is_there = memory.row(slot, row::PID) != 0;
     let checks = if is_there { memory.checks(worker) } else { CheckStatus::Unknown };
     let health = WorkerHealth::of(state, memory.is_unresponsive(worker), checks);
@@ -49,7 +49,7 @@ fn info(memory: &SharedMemory, standing: &Standing, now_ms: u64) -> WorkerInfo {
     let answered = page.float(page::RESPONSES);
     let pid = memory.row(slot, row::PID) as u32;
     let (active_requests, active_connections) = memory.at_work(slot);
-    // Sampled for another process than the present one: nothing is known yet.
+    // If another process was sampled, nothing is known about the current one yet.
     let is_sampled = memory.row(slot, row::SAMPLED_PID) == u64::from(pid) && pid != 0;
     let float = |cell| is_sampled.then(|| f64::from_bits(memory.row(slot, cell)));
     WorkerInfo {
@@ -61,7 +61,7 @@ fn info(memory: &SharedMemory, standing: &Standing, now_ms: u64) -> WorkerInfo {
         status: state.public(),
         detail: state,
         start_time: started,
-        // Nobody is up who is waited for.
+        // A pending worker has no uptime.
         uptime: if pid == 0 { 0 } else { now_ms.saturating_sub(started) },
         restarts: memory.row(slot, row::RESTARTS),
         replacements: memory.row(slot, row::REPLACEMENTS),
@@ -78,7 +78,7 @@ fn info(memory: &SharedMemory, standing: &Standing, now_ms: u64) -> WorkerInfo {
     }
 }
 
-/// What the checks say of a worker.
+/// The result of a worker's checks.
 fn report(memory: &SharedMemory, Standing { worker, checks, .. }: &Standing) -> CheckReport {
     let slot = worker.slot;
     let is_there = memory.row(slot, row::PID) != 0;
@@ -95,8 +95,7 @@ fn report(memory: &SharedMemory, Standing { worker, checks, .. }: &Standing) -> 
     }
 }
 
-/// The cluster's metrics, with what its programs count. What is a rate or a percentile is of the last minute, as the
-/// primary sampled it.
+/// The cluster's metrics, including those of its programs. Rates and percentiles are from the primary's sample.
 pub fn metrics(memory: &SharedMemory, now_ms: u64) -> AllMetrics {
     let families = memory.metric_store();
     AllMetrics {
@@ -106,7 +105,7 @@ pub fn metrics(memory: &SharedMemory, now_ms: u64) -> AllMetrics {
     }
 }
 
-/// The same without the programs' own, and their messages.
+/// The same without the programs' own metrics and message counts.
 pub fn figures(memory: &SharedMemory, now_ms: u64) -> ClusterMetrics {
     let workers = workers(memory, now_ms);
     let totals = memory.totals();
@@ -141,7 +140,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> ClusterMetrics {
     }
 }
 
-/// Workers that serve.
+/// Number of serving workers.
 pub fn ready(memory: &SharedMemory) -> usize {
     let is_ready = |slot: &u16| memory.row(*slot, row::STATE) == WorkerState::Ready as u64;
     (0..memory.slots()).filter(is_ready).count()
@@ -165,28 +164,28 @@ fn responses(totals: &super::aggregation::Totals) -> Responses {
     }
 }
 
-/// What the primary has sampled.
+/// The primary's sample.
 fn sample(memory: &SharedMemory) -> Option<Sample> {
     serde_json::from_slice(&memory.text(Text::Sample)).ok()
 }
 
-/// What the primary's program measures by itself.
+/// The custom metrics of the primary's program.
 fn custom(memory: &SharedMemory) -> Value {
     serde_json::from_slice(&memory.text(Text::Custom)).unwrap_or_else(|_| json!({}))
 }
 
-/// Whether the workers that are wanted are well.
+/// The health of the configured workers.
 pub fn condition(memory: &SharedMemory) -> Condition {
     let standings = wanted(memory).filter_map(|slot| standing(memory, slot));
     Condition::of(standings.map(|Standing { worker, state, health, .. }| (worker, state, health)))
 }
 
-/// Slots whose workers are missed when they do not serve.
+/// Slots that count for the cluster's health.
 fn wanted(memory: &SharedMemory) -> impl Iterator<Item = u16> {
     (0..memory.slots()).filter(|slot| memory.row(*slot, row::EXTRA) != 1)
 }
 
-/// When a check of one of the present workers ended last; None where none has.
+/// Time of the latest completed check of a current worker; None if there was none.
 fn last_check(memory: &SharedMemory) -> Option<u64> {
     let checked = wanted(memory).filter(|slot| {
         let generation = memory.row(*slot, row::GENERATION);
@@ -195,7 +194,7 @@ fn last_check(memory: &SharedMemory) -> Option<u64> {
     checked.map(|slot| memory.row(slot, row::CHECKED_AT)).max().filter(|at| *at != 0)
 }
 
-/// The cluster's health, with what there is to say of each worker.
+/// The cluster's health, with details of each worker.
 pub fn health(memory: &SharedMemory) -> ClusterHealth {
     let Condition { status, well, all, unhealthy } = condition(memory);
     let standings = wanted(memory).filter_map(|slot| standing(memory, slot));
@@ -212,7 +211,7 @@ pub fn health(memory: &SharedMemory) -> ClusterHealth {
 
 fn detail(memory: &SharedMemory, standing: &Standing) -> HealthDetail {
     let Standing { worker, state, health, .. } = *standing;
-    // One that drains is well, and serves nobody new.
+    // A draining worker is healthy, but takes no new connections.
     let health = if state == WorkerState::Ready { health } else { WorkerHealth::NotServing(state) };
     let reason = report(memory, standing).reason;
     HealthDetail {

@@ -1,4 +1,4 @@
-//! What went wrong, and which circuits are open: written by the primary's loop, read by the API.
+//! Errors and open circuits: written by the primary's loop, read by the API.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,7 +16,7 @@ pub struct Circuit {
     pub kind: &'static str,
     /// `open`, or `half-open`: on trial.
     pub state: &'static str,
-    /// When that changes, milliseconds since 1970; None where nobody knows.
+    /// When that changes, milliseconds since 1970; None if unknown.
     pub until: Option<u64>,
 }
 
@@ -24,7 +24,7 @@ pub struct Circuit {
 pub struct ErrorGroups(Arc<Mutex<(Groups, Vec<Circuit>)>>);
 
 impl ErrorGroups {
-    /// `most`: kinds of errors that are kept.
+    /// `most`: maximum number of error groups.
     pub fn new(most: usize) -> Self {
         Self(Arc::new(Mutex::new((Groups::new(most), Vec::new()))))
     }

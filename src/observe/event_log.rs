@@ -1,4 +1,4 @@
-//! The cluster's events for whoever listens over the API, each with an id, so that who was away goes on where they were.
+//! The cluster's events for clients of the API, each with an id, so that a client can resume after a disconnection.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::event::Event;
 use crate::model::ScalingDecision;
 
-/// Events that are kept for who comes back, and bytes of them.
+/// Maximum number of events kept for resuming clients, and of their bytes.
 const KEPT: usize = 1000;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
 
@@ -17,7 +17,7 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 #[derive(Clone, Debug, PartialEq)]
 pub struct LoggedEvent {
     pub id: u64,
-    /// As `type` says in it.
+    /// The event's `type`.
     pub kind: String,
     /// In JSON, with its timestamp.
     pub event: Arc<str>,
@@ -27,7 +27,7 @@ pub struct LoggedEvent {
 pub struct EventLog(Arc<Inner>);
 
 struct Inner {
-    /// Tells this cluster's ids from those of the one before it.
+    /// Distinguishes this cluster's ids from those of an earlier one.
     epoch: u64,
     kept: Mutex<Kept>,
     /// The id of the last event.
@@ -38,15 +38,15 @@ struct Inner {
 struct Kept {
     events: VecDeque<LoggedEvent>,
     bytes: usize,
-    /// The last changes of the cluster's size, whatever else happened since.
+    /// The last changes of the cluster's size, independent of other events.
     scalings: VecDeque<ScalingDecision>,
 }
 
-/// What happened since an event.
+/// Events since a given one.
 #[derive(Debug, PartialEq)]
 pub struct Since {
     pub found: Vec<LoggedEvent>,
-    /// How many there were besides them that are not kept any more, or never were.
+    /// Number of further events that are no longer kept, or never were.
     pub lost: u64,
     /// The id of the last one.
     pub newest: u64,
@@ -54,7 +54,7 @@ pub struct Since {
 
 impl Kept {
     fn add(&mut self, logged: LoggedEvent) {
-        // It would take the place of all the others.
+        // It would displace all the others.
         if logged.event.len() > MAX_BYTES {
             return;
         }
@@ -87,7 +87,7 @@ impl EventLog {
         self.0.last.send_replace(id);
     }
 
-    /// Of the last events those after `id`.
+    /// Stored events after `id`.
     pub fn after(&self, id: u64) -> Since {
         let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let found: Vec<LoggedEvent> = kept.events.iter().filter(|logged| logged.id > id).cloned().collect();
@@ -105,12 +105,12 @@ impl EventLog {
         self.0.last.subscribe()
     }
 
-    /// An id as others see it.
+    /// The public form of an id.
     pub fn name(&self, id: u64) -> String {
         format!("{}-{id}", self.0.epoch)
     }
 
-    /// The id behind a name; of another cluster's, the beginning. None: that is no name.
+    /// The id of a public form; for another cluster's, the beginning. None: invalid.
     pub fn id(&self, name: &str) -> Option<u64> {
         let (epoch, id) = name.split_once('-')?;
         let (epoch, id): (u64, u64) = (epoch.parse().ok()?, id.parse().ok()?);

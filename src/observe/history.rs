@@ -2,7 +2,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::metrics::history::{History, Point};
 
-/// What the cluster's numbers were; written by the sampler, read by the API.
+/// The history of the cluster's metrics; written by the sampler, read by the API.
 #[derive(Clone)]
 pub struct SharedHistory(Arc<Mutex<History>>);
 

@@ -1,5 +1,5 @@
-//! What was observed, kept for those who ask later: the last events, errors by kind with the open circuits, the history
-//! of the cluster's numbers. The primary writes, the monitoring API reads; each is a handle that both have. No HTTP here.
+//! Stored observations: the last events, error groups with open circuits, the history of the cluster's metrics. The
+//! primary writes, the monitoring API reads; each is a handle that both share. No HTTP here.
 
 mod errors;
 mod event_log;

@@ -1,11 +1,11 @@
-//! Cells of a mapping, counted from the first of them.
+//! A range of cells of a mapping.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::sys::memory::Mapping;
 
-/// Writing panics where this process maps them to read alone.
+/// Writing panics if this process has mapped them read-only.
 #[derive(Clone)]
 pub struct Cells {
     mapping: Arc<Mapping>,
@@ -17,7 +17,7 @@ impl Cells {
         Self { mapping, first }
     }
 
-    /// The same, from one of them on.
+    /// The cells from an offset on.
     pub fn from(&self, cell: usize) -> Self {
         Self { mapping: self.mapping.clone(), first: self.first + cell }
     }
@@ -51,7 +51,7 @@ impl Cells {
         self.set(cell, (self.float(cell) + by).to_bits());
     }
 
-    /// For a view of the runtime's: the mapping, and the first cell there.
+    /// The mapping and the first cell in it, for a view of the runtime.
     pub fn place(&self) -> (Arc<Mapping>, usize) {
         (self.mapping.clone(), self.first)
     }

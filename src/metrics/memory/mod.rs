@@ -1,5 +1,5 @@
-//! The mapped shared memory. `cells` are pieces of a mapping, `shared` has typed reads and writes over `layout`; `segment`
-//! and `store` are about the metrics of programs, `texts` about what the primary publishes as JSON.
+//! The mapped shared memory. `cells` are pieces of a mapping, `shared` has typed reads and writes over `layout`;
+//! `segment` and `store` have the metrics of programs, `texts` the JSON texts of the primary.
 
 mod cells;
 mod segment;

@@ -13,11 +13,11 @@ const HALF: u32 = 32;
 #[derive(Clone)]
 pub struct Segment {
     cells: Cells,
-    /// How many they are.
+    /// Number of cells.
     count: usize,
 }
 
-/// What stands in a record; cells are counted from the segment's beginning.
+/// A record; cells are relative to the beginning of the segment.
 pub enum Record {
     Family { at: usize, definition: Definition },
     Series { family: usize, labels: Vec<String>, first: usize, values: usize },
@@ -57,7 +57,7 @@ impl Segment {
         self.cells.raise(at, by);
     }
 
-    /// A new record; None when there is no room. `family`: 0 for a family.
+    /// Appends a record; None without room. `family`: 0 for a family.
     pub fn append(&self, family: usize, text: &str, values: usize) -> Option<usize> {
         let at = self.used();
         let length = HEAD + text.len().div_ceil(8) + values;
@@ -72,19 +72,19 @@ impl Segment {
             cell[..piece.len()].copy_from_slice(piece);
             set(HEAD + index, u64::from_le_bytes(cell));
         }
-        // Of one that was killed in the midst of this something may lie there.
+        // A process that was killed in the middle of this may have left values there.
         (length - values..length).for_each(|value| set(value, 0));
         self.cells.store(USED, (at + length) as u64, Ordering::Release);
         Some(at)
     }
 
-    /// The first value of a record of so many cells.
+    /// The first value of a record with this many cells.
     pub fn values_of(&self, at: usize, values: usize) -> usize {
         let length = self.cells.get(at) as u32 as usize;
         at + length.saturating_sub(values)
     }
 
-    /// All that is readable; a segment that another process spoilt ends where it was spoilt.
+    /// All readable records; a corrupt segment ends at the first invalid record.
     pub fn records(&self) -> Vec<Record> {
         let used = self.used();
         let mut records = Vec::new();
@@ -101,7 +101,7 @@ impl Segment {
         self.read(at, self.used())?.1
     }
 
-    /// Its cells and the record; None at the end.
+    /// The number of its cells and the record; None at the end.
     fn read(&self, at: usize, used: usize) -> Option<(usize, Option<Record>)> {
         if at + HEAD > used {
             return None;

@@ -1,4 +1,4 @@
-//! A process maps the memory once and keeps it.
+//! The shared memory; a process maps it once.
 
 use std::array;
 use std::io;
@@ -13,18 +13,19 @@ use crate::metrics::layout::{self, AREA_CELLS, PAGES_A_SLOT, Region, area_of, he
 use crate::model::{CheckStatus, WorkerHealth, WorkerId, WorkerState};
 use crate::sys::memory::{self, Mapping};
 
-/// Reads of what the primary is writing before that is given up: it takes microseconds, unless the primary was stopped.
+/// Maximum repetitions of a read that overlaps with a write of the primary, which takes microseconds unless the primary
+/// was stopped.
 const MAX_READS: u32 = 10_000;
 
-/// A slot, as a sender of messages sees it.
+/// A slot as a possible receiver of messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Target {
     pub slot: u16,
-    /// The worker that is there.
+    /// The running worker.
     pub worker: Option<WorkerId>,
-    /// It is there for connections, so that it may be given other work as well.
+    /// It serves connections, and so can get messages.
     pub serves: bool,
-    /// Its event loop turns, and its checks do not fail.
+    /// Its event loop runs, and its checks do not fail.
     pub is_well: bool,
 }
 
@@ -37,7 +38,7 @@ impl Memfds {
         self.0.iter().map(OwnedFd::try_clone).collect()
     }
 
-    /// What a worker got of them, by the same order.
+    /// The descriptors that a worker has inherited, in the same order.
     pub fn inherit(mut next: impl FnMut(usize) -> io::Result<OwnedFd>) -> io::Result<Self> {
         let [cluster, workers] = array::from_fn(&mut next);
         Ok(Self([cluster?, workers?]))
@@ -52,17 +53,17 @@ impl Memfds {
     }
 }
 
-/// A process's view of its cluster's numbers.
+/// A process's view of its cluster's shared memory.
 #[derive(Clone)]
 pub struct SharedMemory {
     cluster: Cells,
     workers: Cells,
-    /// The worker that this process is, and its area.
+    /// The worker of this process, and its area.
     own: Option<(WorkerId, Cells)>,
 }
 
 impl SharedMemory {
-    /// Makes the memory of a new cluster; the descriptors are for its workers.
+    /// Creates the memory of a new cluster; the descriptors are for its workers.
     pub fn create(now_ms: u64) -> io::Result<(Self, Memfds)> {
         let [cluster, workers] = Region::ALL.map(|region| memory::create(region.name(), region.cells()));
         let memfds = Memfds([cluster?, workers?]);
@@ -73,7 +74,7 @@ impl SharedMemory {
         let made = Self { cluster: map(Region::Cluster)?, workers: map(Region::Workers)?, own: None };
         let [cluster, workers] = &memfds.0;
         memory::seal_writes(cluster)?;
-        // Each worker maps an area to write.
+        // Each worker maps an area for writing.
         memory::seal_size(workers)?;
         made.set(header::VERSION, layout::VERSION);
         made.set(header::PRIMARY_PID, u64::from(std::process::id()));
@@ -81,8 +82,8 @@ impl SharedMemory {
         Ok((made, memfds))
     }
 
-    /// Maps the memory that a primary made, to read; what `worker`, which this process is, counts in, to write. The
-    /// descriptors are needed no longer.
+    /// Maps the memory of a primary for reading, and the area of `worker`, which is this process, for writing. The
+    /// descriptors are not needed afterwards.
     pub fn open(memfds: &Memfds, worker: WorkerId) -> io::Result<Self> {
         let map = |region| {
             let mapping = memfds.map(region, |memfd, cells| Mapping::read_only(memfd.as_fd(), cells))?;
@@ -100,12 +101,12 @@ impl SharedMemory {
         Ok(Self { cluster, workers: map(Region::Workers)?, own: Some((worker, Cells::new(own, 0))) })
     }
 
-    /// What the primary writes.
+    /// The cells that the primary writes.
     pub(super) fn cluster(&self) -> &Cells {
         &self.cluster
     }
 
-    /// What the worker writes.
+    /// The cells that the worker writes.
     pub(super) fn area(&self, worker: WorkerId) -> Cells {
         match &self.own {
             Some((own, cells)) if *own == worker => cells.clone(),
@@ -113,7 +114,7 @@ impl SharedMemory {
         }
     }
 
-    /// A cell of what the primary writes.
+    /// A cell that the primary writes.
     pub fn get(&self, at: usize) -> u64 {
         self.cluster.get(at)
     }
@@ -124,7 +125,7 @@ impl SharedMemory {
         self.cluster.set(at, value);
     }
 
-    /// The slot's row as its supervisor sees it.
+    /// Sets a cell of the slot's row.
     pub fn set_row(&self, slot: u16, cell: usize, value: u64) {
         self.set(row_of(slot) + cell, value);
     }
@@ -133,7 +134,7 @@ impl SharedMemory {
         self.get(row_of(slot) + cell)
     }
 
-    /// The worker that the slot is known by; of generation 0 before the first.
+    /// The worker that represents the slot; of generation 0 before the first.
     pub fn known_by(&self, slot: u16) -> WorkerId {
         WorkerId::new(slot, self.row(slot, row::GENERATION) as u32)
     }
@@ -142,14 +143,14 @@ impl SharedMemory {
         Page { cells: self.area(worker) }
     }
 
-    /// Adds what a gone worker had counted to its slot's row and clears its page; of its program's own metrics, how many
-    /// series there was no room for.
+    /// Adds an ended worker's counters to its slot's row and clears its page; returns how many series of its program's
+    /// metrics had no room.
     pub fn retire(&self, worker: WorkerId) -> u32 {
         let gone = self.page(worker);
         self.set(header::MERGING, self.get(header::MERGING) + 1);
         fence(Ordering::SeqCst);
         for (index, cell) in page::COUNTERS.into_iter().enumerate() {
-            // What it had in hand when it ended gets no answer any more.
+            // Its requests in progress get no response.
             let unanswered = if cell == page::ABORTED { gone.in_flight() as f64 } else { 0.0 };
             self.cluster.raise(row_of(worker.slot) + row::RETIRED + index, gone.float(cell) + unanswered);
         }
@@ -167,13 +168,13 @@ impl SharedMemory {
         lost
     }
 
-    /// Reads while no worker that is gone is folded, so that nothing is counted twice or not at all.
+    /// Reads while no ended worker is being merged, so that nothing is counted twice or not at all.
     pub(super) fn while_not_merging<T>(&self, read: impl Fn() -> T) -> T {
-        // A primary that was stopped amidst it is not waited for.
+        // If the primary was stopped during a merge, this does not wait for it.
         self.undisturbed(header::MERGING, &read).unwrap_or_else(read)
     }
 
-    /// Reads what is written in between two steps of a cell that is odd meanwhile; None when that takes too long.
+    /// Reads data that is protected by a guard cell, which is odd during a write; None if that takes too long.
     pub(super) fn undisturbed<T>(&self, guard: usize, read: impl Fn() -> T) -> Option<T> {
         for _ in 0..MAX_READS {
             let before = self.get(guard);
@@ -188,7 +189,7 @@ impl SharedMemory {
         None
     }
 
-    /// What the slot's workers have counted, without their response times.
+    /// The counters of the slot's workers, without response times.
     pub fn slot_totals(&self, slot: u16) -> Totals {
         self.while_not_merging(|| self.count_slot(slot, false))
     }
@@ -213,7 +214,7 @@ impl SharedMemory {
         totals
     }
 
-    /// What all workers have counted since the cluster began.
+    /// The counters of all workers since the start of the cluster.
     pub fn totals(&self) -> Totals {
         self.while_not_merging(|| {
             let mut totals = Totals::default();
@@ -224,19 +225,19 @@ impl SharedMemory {
         })
     }
 
-    /// Slots that the cluster has had so far.
+    /// Number of slots that the cluster has had so far.
     pub fn slots(&self) -> u16 {
         (self.get(header::SLOTS) as u16).min(layout::SLOTS as u16)
     }
 
-    /// The workers that a message can be meant for, slot by slot: those that serve or wait to, and the slots whose
-    /// worker is not there now.
+    /// The possible receivers of messages, by slot: workers that serve or wait to serve, and slots whose worker does
+    /// not run now.
     pub fn targets(&self) -> Vec<Target> {
         let slots = 0..self.get(header::SLOTS) as u16;
         slots.filter_map(|slot| self.target(slot)).collect()
     }
 
-    /// One of them.
+    /// One possible receiver.
     pub fn target(&self, slot: u16) -> Option<Target> {
         if usize::from(slot) >= layout::SLOTS {
             return None;
@@ -251,27 +252,26 @@ impl SharedMemory {
         Some(Target { slot, worker, serves: state == WorkerState::Ready, is_well })
     }
 
-    /// Its event loop does not turn, although work waits for it.
+    /// Whether its event loop does not run although it has unread work.
     pub fn is_unresponsive(&self, worker: WorkerId) -> bool {
         self.row(worker.slot, row::UNRESPONSIVE) == u64::from(worker.generation)
     }
 
-    /// Whether the worker is well, in this state of its slot.
+    /// The worker's health, in this state of its slot.
     pub fn health(&self, worker: WorkerId, state: WorkerState) -> WorkerHealth {
         WorkerHealth::of(state, self.is_unresponsive(worker), self.checks(worker))
     }
 
-    /// What the checks and its responses say of a worker.
+    /// The worker's status by its checks and responses.
     pub fn checks(&self, worker: WorkerId) -> CheckStatus {
         match self.row(worker.slot, row::CHECKED_GENERATION) == u64::from(worker.generation) {
             true => CheckStatus::from_cell(self.row(worker.slot, row::HEALTH)),
-            // Nothing is known of one that nobody has asked yet.
+            // Unknown before the first check.
             false => CheckStatus::Unknown,
         }
     }
 
-    /// The slot's requests that are being answered, and its connections that are open, whichever of its workers has
-    /// them: those that finish what they have among them.
+    /// The slot's requests in progress and open connections, of all its workers including draining ones.
     pub fn at_work(&self, slot: u16) -> (u64, u64) {
         self.while_not_merging(|| {
             let pages = (0..PAGES_A_SLOT as u32).map(|generation| self.page(WorkerId { slot, generation }));
@@ -282,7 +282,7 @@ impl SharedMemory {
     }
 }
 
-/// One worker's numbers.
+/// One worker's page.
 #[derive(Clone)]
 pub struct Page {
     cells: Cells,
@@ -310,17 +310,17 @@ impl Page {
         self.cells.add(cell, by);
     }
 
-    /// Connections that are over, the lost ones included.
+    /// Closed connections, including lost ones.
     pub fn closed(&self) -> u64 {
         self.float(page::CLOSED) as u64 + self.get(page::LOST)
     }
 
-    /// Connections that the worker got.
+    /// Connections that the worker accepted.
     pub fn opened(&self) -> u64 {
         self.get(page::PUSHED) + self.get(page::ACCEPTED)
     }
 
-    /// Requests that the worker is answering.
+    /// Requests in progress.
     pub fn in_flight(&self) -> u64 {
         (self.float(page::REQUESTS) - self.float(page::RESPONSES)).max(0.0) as u64
     }

@@ -1,5 +1,5 @@
-//! The metrics of programs in the shared memory: a process defines families and series in its own segment, everybody reads
-//! all of them, and what workers that are gone had counted is kept.
+//! The metrics of programs in shared memory: a process defines families and series in its own segment, every process
+//! reads all of them, and the counts of ended workers are kept.
 
 use std::collections::HashMap;
 
@@ -15,14 +15,14 @@ use crate::metrics::layout::{
 use crate::metrics::text::Kind;
 use crate::model::WorkerId;
 
-/// A process's own segment, to write in.
+/// A process's own segment, for writing.
 #[derive(Clone)]
 pub struct MetricStore {
     memory: SharedMemory,
     segment: Segment,
 }
 
-/// Series of one of drover's families that are kept of workers that are gone, before further ones are counted together.
+/// Maximum number of series of one of drover's families that are kept of ended workers, before further ones are summed.
 const MAX_KEPT: usize = 256;
 
 /// Families of a segment, by the cell of their record.
@@ -46,11 +46,11 @@ impl MetricStore {
         self.segment.cells()
     }
 
-    /// The cell of a family, which is the same for the same definition, and the definition as it is kept.
+    /// The cell of a family, which is the same for the same definition, and the stored definition.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT`: no process can read it, or it is another than the one with that name.
-    /// `RESOURCE_EXHAUSTED`: this process has too many.
+    /// `INVALID_ARGUMENT`: it is invalid, or differs from the existing one with that name. `RESOURCE_EXHAUSTED`: this
+    /// process has too many.
     pub fn define(&self, definition: Definition) -> Result<(usize, Definition)> {
         let definition = definition.checked()?;
         for record in self.segment.records() {
@@ -82,7 +82,7 @@ impl MetricStore {
         }
     }
 
-    /// The cell of a family of drover's own, whose name no program may give; None when there is no room for it.
+    /// The cell of one of drover's own families, whose names are reserved; None without room.
     pub fn own_family(&self, definition: &Definition) -> Option<usize> {
         let known = self.segment.records().into_iter().find_map(|record| match record {
             Record::Family { at, definition: known } => (known == *definition).then_some(at),
@@ -95,12 +95,12 @@ impl MetricStore {
         self.segment.add(at, by);
     }
 
-    /// A value has found no room.
+    /// Counts a value that was dropped for lack of room.
     pub fn drop_value(&self) {
         self.segment.add(DROPPED, 1.0);
     }
 
-    /// The cell of a new series' first value; None when there is no room for it.
+    /// The cell of a new series' first value; None without room.
     pub fn series(&self, family: usize, labels: &[String]) -> Option<usize> {
         let segment = &self.segment;
         let Some(Record::Family { definition, .. }) = segment.record(family) else { return None };
@@ -127,7 +127,7 @@ impl SharedMemory {
         Segment::new(self.cluster().from(RETIRED_SEGMENT), RETIRED_CELLS)
     }
 
-    /// Every segment that has something in it, those of living processes first.
+    /// Every non-empty segment, those of running processes first.
     fn segments(&self) -> impl Iterator<Item = Segment> {
         let of_slot = |slot| {
             let workers = (0..PAGES_A_SLOT as u32).map(move |generation| WorkerId { slot, generation });
@@ -137,7 +137,7 @@ impl SharedMemory {
         living.chain([self.retired_segment()]).filter(|segment| !segment.is_empty())
     }
 
-    /// The metrics of all programs, put together.
+    /// The aggregated metrics of all programs.
     pub fn metric_store(&self) -> Families {
         self.while_not_merging(|| {
             let mut families = Families::default();
@@ -152,7 +152,7 @@ impl SharedMemory {
         })
     }
 
-    /// Folds the segment of a worker that is gone; how many series found no room.
+    /// Merges the segment of an ended worker; returns how many series had no room.
     pub(super) fn retire_segment(&self, worker: WorkerId) -> u32 {
         let gone = self.segment_of(worker);
         if gone.is_empty() {
@@ -161,7 +161,7 @@ impl SharedMemory {
         let mut kept = Kept::read(self.retired_segment());
         let mut lost = 0;
         each_series(&gone, |definition, labels, values| {
-            // A gauge says what is: of a worker that is gone, nothing.
+            // A gauge is the current state: an ended worker has none.
             if definition.kind != Kind::Gauge && !kept.add(definition, labels, values) {
                 lost += 1;
             }
@@ -173,7 +173,7 @@ impl SharedMemory {
     }
 }
 
-/// Calls for each series of a segment whose family is known and has so many values.
+/// Calls `act` for each series of a segment whose family is known and whose number of values matches.
 fn each_series(segment: &Segment, mut act: impl FnMut(&Definition, &[String], &[f64])) {
     let mut families = Known::new();
     for record in segment.records() {
@@ -190,7 +190,7 @@ fn each_series(segment: &Segment, mut act: impl FnMut(&Definition, &[String], &[
     }
 }
 
-/// The retired segment, with what stands where.
+/// The retired segment, with an index of its records.
 struct Kept {
     segment: Segment,
     families: Vec<(usize, Definition)>,
@@ -229,7 +229,7 @@ impl Kept {
     fn add(&mut self, definition: &Definition, labels: &[String], values: &[f64]) -> bool {
         let Some(family) = self.family(definition) else { return false };
         let mut key = (family, labels.to_vec());
-        // Drover's own leave the program's their room, however many types its messages have had.
+        // Drover's own series leave room for the program's, whatever the number of message types.
         if definition.is_drovers() && !self.series.contains_key(&key) && self.count(family) >= MAX_KEPT {
             key.1[0] = OTHERS.to_owned();
         }

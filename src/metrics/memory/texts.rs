@@ -1,4 +1,4 @@
-//! What the primary tells as JSON: written whole, read whole.
+//! JSON texts that the primary publishes: written and read as a whole.
 
 use std::sync::atomic::{Ordering, fence};
 
@@ -7,15 +7,15 @@ use crate::metrics::layout::{CUSTOM, CUSTOM_CELLS, NOTE_CELLS, SAMPLE, SAMPLE_CE
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Text {
-    /// What the primary has sampled: members of the metrics.
+    /// The primary's sample: members of the metrics.
     Sample,
-    /// What `monitoring.customMetrics` returned last.
+    /// The latest result of `monitoring.customMetrics`.
     Custom,
-    /// What is to be said of a slot's worker.
+    /// The check result of a slot's worker.
     Note(u16),
 }
 
-/// Where it stands.
+/// The location of a text.
 struct Place {
     /// Odd while it is written.
     guard: usize,
@@ -49,7 +49,7 @@ impl Text {
 }
 
 impl SharedMemory {
-    /// Publishes a text; false when it is too long.
+    /// Publishes a text; false if it is too long.
     pub fn write(&self, text: Text, bytes: &[u8]) -> bool {
         let Place { guard, length, first, cells } = text.place();
         if bytes.len() > cells * 8 {
@@ -68,7 +68,7 @@ impl SharedMemory {
         true
     }
 
-    /// What was published last; empty before the first.
+    /// The text that was last published; empty before the first.
     pub fn text(&self, text: Text) -> Vec<u8> {
         let Place { guard, length, first, cells } = text.place();
         let read = || {

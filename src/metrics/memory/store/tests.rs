@@ -36,7 +36,7 @@ fn what_a_worker_counted_outlives_it_and_its_gauges_do_not() {
     assert_eq!((value(&memory, "jobs", 0), value(&memory, "open_files", 0)), (Some(13.0), Some(7.0)));
     assert_eq!(memory.retire(WorkerId::new(0, 1)), 0);
     assert_eq!((value(&memory, "jobs", 0), value(&memory, "open_files", 0)), (Some(13.0), None));
-    // The next one goes on from there, as often as it likes.
+    // The next one continues from there, any number of times.
     for generation in 2..8 {
         count(&MetricStore::of_worker(&memory, WorkerId::new(0, generation)), "jobs", "mail", 1.0);
         memory.retire(WorkerId::new(0, generation));
@@ -67,7 +67,7 @@ fn without_room_nothing_is_written_and_what_does_not_fit_is_counted() {
     let memory = memory();
     let mut workers = 0u32;
     let mut series = 0u32;
-    // Labels that no two workers share fill the segment of those that are gone.
+    // Different labels in each worker fill the retired segment.
     while memory.retired_segment().lost() == 0.0 {
         workers += 1;
         let metric_store = MetricStore::of_worker(&memory, WorkerId::new(0, workers));
