@@ -1,5 +1,5 @@
-//! Messages to somebody else's server: one POST each, from a thread of its own, so that nobody waits for it. A message
-//! that cannot be delivered is said to be lost; where to is a secret and is never said.
+//! Messages to the webhook: one POST each, from a separate thread, so that other threads never wait. An undeliverable
+//! message is logged as lost; the URL is a secret and is never logged.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -14,16 +14,16 @@ use client::{Answer, Client, Failure};
 
 mod client;
 
-/// Messages that may wait.
+/// Maximum number of queued messages.
 const MAX_WAITING: usize = 100;
-/// One attempt.
+/// Timeout of one attempt.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A server that asks for patience gets so much of it at most.
+/// Maximum for a server's Retry-After.
 const MAX_WAIT: Duration = Duration::from_secs(60);
-/// At the end there is so much time for what waits.
+/// Time for queued messages at the end.
 const LAST: Duration = Duration::from_secs(2);
 
-/// Where to, and how often it is tried.
+/// The URL, and the retries.
 #[derive(Clone, Debug)]
 pub struct Target {
     pub url: Secret,
@@ -34,16 +34,15 @@ pub struct Target {
 
 pub struct Webhook {
     queue: Option<SyncSender<Value>>,
-    /// Its end cuts pauses short.
+    /// Dropping it ends delays early.
     going_on: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Webhook {
-    /// `complain` gets what the operator should read; it must not block.
+    /// `complain` is called with texts for the operator; it must not block.
     ///
-    /// # Errors
-    /// There is no thread to be had.
+    /// # Errors No thread could be started.
     pub fn start(
         target: Target,
         complain: impl Fn(String, Option<String>) + Send + 'static,
@@ -57,7 +56,7 @@ impl Webhook {
         Ok(Self { queue: Some(queue), going_on: Some(going_on), thread: Some(thread) })
     }
 
-    /// False when too many wait already: the message is lost.
+    /// Queues a message; false if the queue is full: the message is lost.
     pub fn post(&self, message: Value) -> bool {
         self.queue.as_ref().is_some_and(|queue| queue.try_send(message).is_ok())
     }
@@ -122,25 +121,24 @@ impl Poster {
         }
     }
 
-    /// Waits for so long; true when the end comes first.
+    /// Waits for this long; true if the end comes first.
     fn is_over(&self, pause: Duration) -> bool {
         !matches!(self.over.recv_timeout(pause), Err(RecvTimeoutError::Timeout))
     }
 }
 
-/// Why a message was not taken, in words that do not say where to, and how long not to ask again.
+/// Why a message was not accepted, without the URL, and the minimum delay of a retry.
 struct Refused {
     why: String,
     wait: Duration,
 }
 
-/// # Errors
-/// It was not taken.
+/// # Errors The message was not accepted.
 fn attempt(client: &Client, url: &Secret, message: &Value, timeout: Duration) -> Result<(), Refused> {
     let why = match client.post(url.reveal(), message.to_string(), timeout) {
         Ok(Answer { status: 200..=299, .. }) => return Ok(()),
         Ok(Answer { status, headers }) => {
-            // A date, which it may be as well, is as good as none: the pauses grow anyway.
+            // A date, which is also valid, is ignored: the delays grow anyway.
             let seconds = headers.get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
             let wait = seconds.map_or(Duration::ZERO, Duration::from_secs).min(MAX_WAIT);
             return Err(Refused { why: format!("it answered {status}"), wait });

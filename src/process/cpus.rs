@@ -1,14 +1,14 @@
-//! How many CPUs and how much memory this process may really use: affinity, the quotas and limits of its
-//! control groups (v2 and v1, up the tree), and what the machine has left. Reading is apart from parsing:
-//! every decision here takes a reader, so that the tests need no machine of a certain shape.
+//! How many CPUs and how much memory this process may use: affinity, the quotas and limits of its control groups (v2
+//! and v1, up the tree), and the machine's available memory. Reading is separate from parsing: every function takes a
+//! reader, so that tests do not depend on the machine.
 //!
 //! Sources: cgroups(7), the kernel's `admin-guide/cgroup-v2.rst` (`cpu.max`, `memory.max`) and
 //! `scheduler/sched-bwc.rst` (`cpu.cfs_quota_us`), proc_pid_mountinfo(5), proc_pid_status(5).
 
 use std::path::{Path, PathBuf};
 
-/// CPUs this process may use, more than 0; fractional under a quota. Where nothing can be read: what the
-/// standard library finds.
+/// CPUs this process may use, more than 0; fractional under a quota. If nothing can be read, the standard library's
+/// value.
 pub fn usable_cpus() -> f64 {
     let allowed = read(Path::new("/proc/self/status")).as_deref().and_then(allowed_cpus);
     let fallback = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -16,8 +16,8 @@ pub fn usable_cpus() -> f64 {
     quota(&read).map_or(cpus, |quota| quota.min(cpus))
 }
 
-/// Bytes this process and its children may use: the tightest limit of its control groups or what the
-/// machine has available, whichever is less. None where neither can be read.
+/// Bytes this process and its children may use: the lower of its control groups' tightest limit and the machine's
+/// available memory. None if neither can be read.
 pub fn available_memory() -> Option<u64> {
     let machine = read(Path::new("/proc/meminfo")).as_deref().and_then(available_in_meminfo);
     match (memory_limit(&read), machine) {
@@ -52,16 +52,16 @@ fn memory_limit(read: Reader<'_>) -> Option<u64> {
     v2.chain(of(Hierarchy::Controller("memory"), "memory.limit_in_bytes")).min()
 }
 
-/// A tightest limit and what is used of it, in bytes.
+/// The tightest limit and its usage, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Share {
     pub limit: u64,
     pub used: u64,
-    /// Of `used`, what the kernel gives back when somebody needs it.
+    /// The reclaimable part of `used`.
     pub cache: u64,
 }
 
-/// What the control groups of this process leave it: memory and swap; None where none of them limits it.
+/// Memory and swap limits of this process's control groups; None if none of them has a limit.
 pub fn group_share() -> (Option<Share>, Option<Share>) {
     (memory_share(&read), swap_share(&read))
 }
@@ -87,7 +87,7 @@ fn memory_share(read: Reader<'_>) -> Option<Share> {
     v2.chain(v1).min_by_key(|share| share.limit)
 }
 
-/// Version 1 limits memory and swap together, which says nothing of swap alone.
+/// Version 1 limits memory and swap together, so it has no limit of swap alone.
 fn swap_share(read: Reader<'_>) -> Option<Share> {
     let levels = levels(read, Hierarchy::Unified).into_iter().filter_map(|level| {
         let number = |file: &str| read(&level.join(file))?.trim().parse::<u64>().ok();
@@ -96,13 +96,13 @@ fn swap_share(read: Reader<'_>) -> Option<Share> {
     levels.min_by_key(|share| share.limit)
 }
 
-/// A number of `memory.stat`: lines of a name and a number.
+/// A value of `memory.stat`, which has lines of a name and a number.
 fn stat(text: &str, name: &str) -> u64 {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }
 
-/// Which tree of control groups is meant.
+/// A hierarchy of control groups.
 #[derive(Clone, Copy)]
 enum Hierarchy {
     /// Version 2.
@@ -111,12 +111,12 @@ enum Hierarchy {
     Controller(&'static str),
 }
 
-/// The folders of this process's control group and of all above it, as far as they are mounted.
+/// The folders of this process's control group and of its ancestors, as far as mounted.
 fn levels(read: Reader<'_>, hierarchy: Hierarchy) -> Vec<PathBuf> {
     let found = || {
         let group = own_group(&read(Path::new("/proc/self/cgroup"))?, hierarchy)?;
         let (root, mount) = mounted_at(&read(Path::new("/proc/self/mountinfo"))?, hierarchy)?;
-        // Without a cgroup namespace a container sees its group's full path but a mount that begins at it.
+        // Without a cgroup namespace a container sees its group's full path, but a mount that begins at the group.
         let below = Path::new(&group).strip_prefix(&root).unwrap_or(Path::new("")).to_owned();
         Some((mount, below))
     };
@@ -134,7 +134,7 @@ fn own_group(text: &str, hierarchy: Hierarchy) -> Option<String> {
             Hierarchy::Unified => controllers.is_empty(),
             Hierarchy::Controller(name) => controllers.split(',').any(|controller| controller == name),
         };
-        // A group outside of the namespace's root is told as a path with `..`: nothing of it can be seen.
+        // A group outside of the namespace's root has a path with `..` and cannot be read.
         (wanted && !path.contains("..")).then(|| path.to_owned())
     })
 }
@@ -170,7 +170,7 @@ fn quota_v1(quota: &str, period: &str) -> Option<f64> {
     (quota > 0 && period > 0).then(|| quota as f64 / period as f64)
 }
 
-/// Version 1 tells no limit as a number near the largest there is.
+/// Version 1 reports no limit as a number near the maximum.
 const NO_LIMIT: u64 = 1 << 60;
 
 /// Bytes from `memory.max` or `memory.limit_in_bytes`; `max` is no limit.
@@ -201,7 +201,7 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// A machine made of the files it shows.
+    /// A machine simulated by its files.
     fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
         let files: BTreeMap<PathBuf, String> =
             files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();

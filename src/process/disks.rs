@@ -1,23 +1,23 @@
-//! What the machine's disks read and write, as the kernel counts it: nothing is asked of a mounted file system, which may
-//! not answer. Source: Documentation/admin-guide/iostats.rst.
+//! Bytes read and written by the machine's disks, as counted by the kernel, without access to a mounted file system,
+//! which may hang. Source: Documentation/admin-guide/iostats.rst.
 
 use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 
-/// The unit of the kernel's counts, whatever a disk's own is.
+/// The unit of the kernel's counts, independent of the disk's sector size.
 const SECTOR: u64 = 512;
 
 #[derive(Default)]
 pub struct Disks {
-    /// By name: sectors read and written so far. None: that is no disk, but a part of one or built on others.
+    /// By name: sectors read and written so far. None: not a disk, but a partition or a device built on disks.
     seen: HashMap<String, Option<(u64, u64)>>,
 }
 
 impl Disks {
-    /// Bytes read and written since the last look, by disks that were there then.
+    /// Bytes read and written since the previous sample, by disks that existed then.
     pub fn look(&mut self) -> (u64, u64) {
-        // A system that shows none has none.
+        // A system that shows no disks has none.
         let text = fs::read_to_string("/proc/diskstats").unwrap_or_default();
         let is_device =
             |name: &str| Path::new("/sys/block").join(name.replace('/', "!")).join("device").exists();
@@ -41,12 +41,12 @@ impl Disks {
     }
 }
 
-/// One of several ways to an NVMe disk (`nvme0c1n1`), which is counted itself.
+/// Whether it is one of several paths to an NVMe disk (`nvme0c1n1`), which itself is counted.
 fn is_path(name: &str) -> bool {
     name.strip_prefix("nvme").is_some_and(|rest| rest.contains('c'))
 }
 
-/// A line's device, and what it has read and written.
+/// A line's device, and its sectors read and written.
 fn sectors(line: &str) -> Option<(&str, (u64, u64))> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let number = |field: usize| fields.get(field)?.parse().ok();
@@ -75,7 +75,7 @@ mod tests {
         assert_eq!(disks.add(&stats((1000, 500), 900), is_disk), (0, 0));
         assert_eq!(disks.add(&stats((1010, 502), 990), is_disk), (10 * 512, 2 * 512));
         assert_eq!(disks.add(&stats((1010, 502), 990), is_disk), (0, 0));
-        // One that was taken out, and counts anew.
+        // A disk that was replaced and whose counts start again.
         assert_eq!(disks.add(&stats((5, 502), 990), is_disk), (0, 0));
         assert_eq!(disks.add("nonsense\n\n1 2", is_disk), (0, 0));
     }

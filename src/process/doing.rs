@@ -1,22 +1,22 @@
-//! What the main thread of a process is doing, as the kernel tells it to whoever looks: the process is not
-//! woken. Sources: proc_pid_stat(5), proc_pid_syscall(5), proc_pid_wchan(5).
+//! What the main thread of a process is doing, as reported by the kernel without waking the process. Sources:
+//! proc_pid_stat(5), proc_pid_syscall(5), proc_pid_wchan(5).
 
-/// A look at a main thread.
+/// The state of a main thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
-    /// Asleep until an event comes.
+    /// Asleep until an event arrives.
     Waiting,
-    /// On a CPU, or in a system call that is none of an event loop.
+    /// On a CPU, or in a system call other than an event loop's wait.
     Working,
     /// Stopped by a signal.
     Stopped,
     /// A debugger has stopped it.
     Traced,
-    /// Asleep, and the kernel does not say in what. `ticks`: of CPU that it has used so far.
+    /// Asleep, but the kernel does not report in which call. `ticks`: CPU ticks used so far.
     Unknown { ticks: u64 },
 }
 
-/// None when there is no such process any more. A thread that waits costs one small read.
+/// None if the process no longer exists. A waiting thread costs one small read.
 pub fn look(pid: u32) -> Option<Doing> {
     judge(|file| std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/{file}")).ok())
 }
@@ -27,14 +27,14 @@ fn judge(read: impl Fn(&str) -> Option<String>) -> Option<Doing> {
         return Some(Doing::Waiting);
     }
     let stat = read("stat")?;
-    // The name may itself hold spaces and `)`. After it the state is the first field, user and system time are
-    // the 12th and 13th.
+    // The name may contain spaces and `)`. After it the state is the first field, user and system time are the 12th and
+    // 13th.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     match fields.next()? {
         "T" => return Some(Doing::Stopped),
         "t" => return Some(Doing::Traced),
         "S" => {}
-        // Running, or in a sleep that no event ends.
+        // Running, or in an uninterruptible sleep.
         _ => return Some(Doing::Working),
     }
     let ticks = fields.nth(10)?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
@@ -45,7 +45,7 @@ fn judge(read: impl Fn(&str) -> Option<String>) -> Option<Doing> {
     })
 }
 
-/// The calls by which event loops sleep.
+/// The system calls in which event loops sleep.
 #[cfg(target_arch = "x86_64")]
 const EPOLL_CALLS: [i64; 3] = [libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_epoll_wait];
 #[cfg(not(target_arch = "x86_64"))]
@@ -57,8 +57,8 @@ fn is_epoll_call(text: &str) -> Option<bool> {
     Some(word.parse().is_ok_and(|call: i64| EPOLL_CALLS.contains(&call)))
 }
 
-/// The kernel's function, whose name changes with the versions; `0` for a thread that runs, and for whoever may
-/// not know.
+/// The kernel's function, whose name differs between versions; `0` for a running thread, and if the caller may not read
+/// it.
 fn is_epoll_channel(text: &str) -> Option<bool> {
     let name = text.trim();
     (!matches!(name, "" | "0")).then(|| name.contains("epoll") || name.starts_with("ep_"))

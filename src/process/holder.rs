@@ -1,10 +1,10 @@
-//! Who listens at a TCP port of this machine, as /proc knows it: for a line that names it. What belongs to another user
-//! stays unnamed.
+//! The process that listens on a TCP port of this machine, from /proc, for log lines. Processes of other users are not
+//! found.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-/// Processes that are looked at, at most: this is for a word, and costs a look at every descriptor.
+/// Maximum number of processes that are searched: it is only for a log line, and reads every descriptor.
 const MAX_PROCESSES: usize = 2000;
 /// The state of a listening socket in /proc/net/tcp.
 const LISTEN: &str = "0A";
@@ -16,7 +16,7 @@ pub struct Holder {
     pub name: String,
 }
 
-/// Who listens at this port; None: nobody who can be seen from here.
+/// The process that listens on this port; None: none that this user can see.
 pub fn of_port(port: u16) -> Option<Holder> {
     let inodes: Vec<u64> = ["/proc/self/net/tcp", "/proc/self/net/tcp6"]
         .iter()
@@ -29,7 +29,7 @@ pub fn of_port(port: u16) -> Option<Holder> {
     let own = std::process::id();
     let all =
         fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    // Its own first: most often it is the program itself.
+    // This process first: usually it is the program itself.
     let pid = std::iter::once(own).chain(all).take(MAX_PROCESSES).find(|pid| has_one_of(*pid, &inodes))?;
     let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     Some(Holder { pid, name: name.trim().to_owned() })
@@ -37,14 +37,14 @@ pub fn of_port(port: u16) -> Option<Holder> {
 
 fn has_one_of(pid: u32, sockets: &[u64]) -> bool {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
-    // What a descriptor's link leads to has the socket's inode.
+    // The target of a descriptor's link has the socket's inode.
     descriptors
         .flatten()
         .filter_map(|entry| fs::metadata(entry.path()).ok())
         .any(|found| sockets.contains(&found.ino()))
 }
 
-/// The inodes of the sockets that listen at the port, in a table of /proc/net.
+/// The inodes of the sockets that listen on the port, in a table of /proc/net.
 fn inodes_of(table: &str, port: u16) -> Vec<u64> {
     let port = format!("{port:04X}");
     let listens = |row: &&str| {

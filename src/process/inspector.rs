@@ -1,28 +1,28 @@
-//! The port of a worker's inspector: that of its primary moved on by slot + 1, wherever it was asked for. PURE.
+//! The port of a worker's inspector: that of its primary plus slot + 1, in arguments and NODE_OPTIONS. PURE.
 
 use std::ops::Range;
 
-/// Node's port when none is named.
+/// Node's default port.
 const DEFAULT_PORT: u16 = 9229;
-/// Past the last port Node goes on at the first one that every user may have.
+/// Beyond the last port Node continues with the first unprivileged one.
 const MIN_PORT: u32 = 1024;
 const MAX_PORT: u32 = 65_535;
 
-/// Does a process with these arguments and this NODE_OPTIONS open an inspector?
+/// Whether a process with these arguments and this NODE_OPTIONS opens an inspector.
 pub fn is_opened(exec_argv: &[String], node_options: &str) -> bool {
     let variable = words(node_options);
     let texts = exec_argv.iter().map(String::as_str).chain(variable.iter().map(|word| word.text.as_str()));
-    // `--inspect-port` only says where, if one is opened.
+    // `--inspect-port` only sets the port, if an inspector is opened.
     texts.filter_map(split).any(|(option, _)| option != Named::Port)
 }
 
-/// The arguments and NODE_OPTIONS of the worker in `slot`. Everything that is not an inspector's stays as it is, byte for
-/// byte.
+/// The arguments and NODE_OPTIONS of the worker in `slot`. Everything that is not an inspector option is unchanged,
+/// byte for byte.
 pub fn moved(exec_argv: &[String], node_options: &str, slot: u16) -> (Vec<String>, String) {
     let variable = words(node_options);
     let in_variable: Vec<&str> = variable.iter().map(|word| word.text.as_str()).collect();
     let in_arguments: Vec<&str> = exec_argv.iter().map(String::as_str).collect();
-    // An option without a port leaves the port to the one that names it.
+    // An option without a port uses the port of another option.
     let is_named = names_port(&in_variable) || names_port(&in_arguments);
     let arguments = shift(&in_arguments, slot, is_named)
         .into_iter()
@@ -47,7 +47,7 @@ enum Named {
     Port,
 }
 
-/// An inspector's option with its value. Node takes `_` for `-` in names.
+/// An inspector option with its value. Node accepts `_` for `-` in names.
 fn split(option: &str) -> Option<(Named, Option<&str>)> {
     let (name, value) = option.split_once('=').map_or((option, None), |(name, value)| (name, Some(value)));
     let named = match name.replace('_', "-").as_str() {
@@ -62,7 +62,7 @@ fn names_port(options: &[&str]) -> bool {
     options.iter().any(|option| matches!(split(option), Some((Named::Port, _) | (_, Some(_)))))
 }
 
-/// What each option becomes; None: it stays.
+/// The replacement of each option; None: unchanged.
 fn shift(options: &[&str], slot: u16, is_named: bool) -> Vec<Option<String>> {
     let mut is_value = false;
     let mut shifted = Vec::with_capacity(options.len());
@@ -85,7 +85,7 @@ fn shift(options: &[&str], slot: u16, is_named: bool) -> Vec<Option<String>> {
     shifted
 }
 
-/// `port`, `host` or `host:port`; an IPv6 host stands in brackets. None: it is none of these, which Node says itself.
+/// `port`, `host` or `host:port`; an IPv6 host is in brackets. None: invalid, which Node reports itself.
 fn address(given: &str, slot: u16) -> Option<String> {
     let end_of_host = given.rfind(']').map_or(0, |end| end + 1);
     let (host, number) = match given[end_of_host..].rfind(':') {
@@ -99,7 +99,7 @@ fn address(given: &str, slot: u16) -> Option<String> {
     Some(format!("{host}{separator}{}", port(number, slot)))
 }
 
-/// Port 0, any that is free, stays.
+/// Port 0 (any free port) is unchanged.
 fn port(given: u16, slot: u16) -> u32 {
     let moved = u32::from(given) + u32::from(slot) + 1;
     match given {
@@ -109,14 +109,14 @@ fn port(given: u16, slot: u16) -> u32 {
     }
 }
 
-/// A word of NODE_OPTIONS without its quotes, and where it stands.
+/// A word of NODE_OPTIONS without its quotes, and its position.
 pub(super) struct Word {
     pub text: String,
     span: Range<usize>,
 }
 
-/// As Node reads the variable: words are parted by spaces, `"` quotes, and within quotes `\` takes the next character as
-/// it is.
+/// Like Node's parser of the variable: words are separated by spaces, `"` quotes, and within quotes `\` escapes the
+/// next character.
 pub(super) fn words(options: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let mut is_new = true;

@@ -1,4 +1,4 @@
-//! What a worker's process is: program, arguments, environment. PURE in spirit: data in, data out.
+//! How a worker's process is started: program, arguments, environment. Data in, data out.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path};
@@ -6,13 +6,13 @@ use std::sync::Arc;
 
 use super::inspector;
 
-/// Variables that hold secrets of drover's: a worker learns what it needs of them over its channel.
+/// Variables with drover's secrets: a worker gets the secrets that it needs over its channel.
 const SECRETS: [&str; 2] = ["IPC_ENCRYPTION_KEY", "CLUSTER_MONITORING_TOKEN"];
-/// Tells a worker where its channel is; taken out of its environment when it attaches.
+/// Marks a process as a worker; removed from its environment when it attaches.
 pub const CHANNEL_VARIABLE: &str = "DROVER_CHANNEL";
 const NODE_OPTIONS: &str = "NODE_OPTIONS";
 
-/// The same for every worker of a cluster.
+/// The launch settings of every worker of a cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Launch {
     /// The runtime's executable.
@@ -23,19 +23,19 @@ pub struct Launch {
     pub preload: String,
     pub script: String,
     pub args: Vec<String>,
-    /// The primary's environment as it was last given.
+    /// The primary's environment, as last passed.
     pub env: Arc<BTreeMap<String, String>>,
-    /// Variables of the configuration, which win; None: left out.
+    /// Variables of the configuration, which take precedence; None: removed.
     pub own_env: BTreeMap<String, Option<String>>,
-    /// A worker whose output is read as on a terminal is told that colours are welcome.
+    /// Workers may use colours, because their output is shown on a terminal.
     pub colored: bool,
-    /// Looked up anew by each worker. None: wherever the primary is.
+    /// Resolved by each worker at its start. None: the primary's current folder.
     pub cwd: Option<String>,
 }
 
 impl Launch {
-    /// Arguments of the worker in `slot`. drover's preload comes before the user's: what those start must not
-    /// inherit the channels.
+    /// Arguments of the worker in `slot`. drover's preload comes before the user's, so that processes started by those
+    /// do not inherit the channels.
     pub fn arguments(&self, slot: u16) -> Vec<String> {
         let mut arguments = vec!["--require".to_owned(), self.preload.clone()];
         arguments.extend(inspector::moved(&self.exec_argv, self.node_options(), slot).0);
@@ -70,7 +70,7 @@ impl Launch {
         environment
     }
 
-    /// Do the workers run under an inspector?
+    /// Whether the workers run under an inspector.
     pub fn is_inspected(&self) -> bool {
         inspector::is_opened(&self.exec_argv, self.node_options())
     }
@@ -90,8 +90,8 @@ impl Launch {
     }
 }
 
-/// The path by which a user knows a folder: the shell's, which goes through symbolic links, if it names the same one
-/// (what POSIX says of `pwd -L`). `is_same` says whether two paths do.
+/// The logical path of a folder: the shell's, which may contain symbolic links, if it names the same folder (like POSIX
+/// `pwd -L`). `is_same`: whether two paths name the same folder.
 pub fn logical(folder: &str, shell: Option<&str>, is_same: impl Fn(&Path, &Path) -> bool) -> String {
     let plain = |path: &Path| {
         path.is_absolute()
@@ -106,7 +106,7 @@ pub fn logical(folder: &str, shell: Option<&str>, is_same: impl Fn(&Path, &Path)
     }
 }
 
-/// The path of a file under `folder` by way of `logical`; any other stays.
+/// The path of a file below `folder`, rewritten to be below `logical`; other paths are unchanged.
 pub fn through(file: &str, folder: &str, logical: &str) -> String {
     match Path::new(file).strip_prefix(folder) {
         Ok(rest) => Path::new(logical).join(rest).to_string_lossy().into_owned(),

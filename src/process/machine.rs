@@ -13,7 +13,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// None on a system of which nothing is known.
+    /// None on an unsupported system.
     pub fn new() -> Option<Self> {
         let mut system = System::new().ok()?;
         system.refresh_cpu_usage();
@@ -23,8 +23,8 @@ impl Machine {
         Some(Self { system, disks, networks })
     }
 
-    /// Sizes in bytes, shares in percent; what was read and written in bytes a second over `seconds`, the time since the
-    /// last look.
+    /// A sample: sizes in bytes, shares in percent; throughput in bytes per second over `seconds`, the time since the
+    /// previous sample.
     pub fn look(&mut self, seconds: f64) -> SystemStats {
         let Self { system, disks, networks } = self;
         system.refresh_cpu_usage();

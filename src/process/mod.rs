@@ -1,5 +1,5 @@
-//! Processes: starting workers, learning of their end, and what this machine gives a process. Decides nothing
-//! about which workers should exist.
+//! Processes: spawning workers, detecting their exit, and the machine's resources. It does not decide which workers
+//! should exist.
 
 pub mod cpus;
 mod disks;

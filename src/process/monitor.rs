@@ -1,4 +1,4 @@
-//! Looks at the machine and at single processes when somebody asks, and remembers the last look for what is a rate.
+//! Samples the machine and single processes on request, and keeps the previous sample for rates.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -10,12 +10,12 @@ use super::machine::Machine;
 use super::usage::{self, Usage};
 use crate::model::SystemStats;
 
-/// Processor time is counted in ticks of ten milliseconds: over less than this it says nothing.
+/// Minimum time between two samples of processor usage, which is counted in ticks of ten milliseconds.
 const SHORTEST: Duration = Duration::from_millis(200);
-/// Processes that are remembered; those that were looked at longest ago are forgotten.
+/// Maximum number of processes whose previous sample is kept; the oldest samples are dropped.
 const MAX: usize = 1024;
 
-/// A process as it was looked at last. Another one may have its pid since: that one was started later.
+/// The previous sample of a process. If another process has the same pid now, its start time differs.
 struct Seen {
     started: f64,
     cpu: f64,
@@ -24,7 +24,7 @@ struct Seen {
     usage: f64,
 }
 
-/// A process that was found; reading it takes its time and needs no monitor.
+/// An existing process, read without holding the monitor, because reading is slow.
 pub struct Found {
     usage: Usage,
     proportional: Option<u64>,
@@ -39,15 +39,15 @@ impl Found {
 
 #[derive(Default)]
 pub struct Monitor {
-    /// With the time of the last look.
+    /// With the time of the previous sample.
     machine: Option<(Machine, Instant)>,
     seen: HashMap<u32, Seen>,
 }
 
 impl Monitor {
-    /// [`Machine::look`] with the milliseconds since the machine was started; rates are since the last look, which
-    /// less than 200 ms ago says nothing of the processors, and the first look tells no rates. None on a system of
-    /// which nothing is known.
+    /// [`Machine::look`] with the milliseconds since the machine was started; rates are since the previous sample; the
+    /// first sample, and one less than 200 ms after the previous one, has no processor usage. None on an unsupported
+    /// system.
     pub fn system(&mut self) -> Option<SystemStats> {
         let now = Instant::now();
         let (machine, looked) = match &mut self.machine {
@@ -60,8 +60,8 @@ impl Monitor {
         Some(stats)
     }
 
-    /// Bytes, milliseconds, percent of one processor since the last look, and at first since the process began. None
-    /// when there is no such process.
+    /// Bytes, milliseconds, percent of one processor since the previous sample, at first since the start of the
+    /// process. None if there is no such process.
     pub fn process(&mut self, pid: u32, found: Option<Found>) -> Option<Value> {
         let Some(Found { usage: Usage { cpu, memory, space, started, threads, descriptors }, proportional }) =
             found

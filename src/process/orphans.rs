@@ -1,5 +1,5 @@
-//! Workers that a killed primary left behind hold its addresses until they are gone, two seconds at most. A
-//! new primary that meets a taken address asks here whether waiting is worth it.
+//! Workers of a killed primary hold its addresses until they end, two seconds at most. A new primary that finds an
+//! address taken checks here whether waiting helps.
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::launch::CHANNEL_VARIABLE;
 use crate::ipc::control::Address;
 
-/// Does a worker of drover's whose primary is gone hold a socket at this address?
+/// Whether an orphaned drover worker holds a socket at this address.
 pub fn hold(address: &Address) -> bool {
     let inodes: Vec<String> = match address {
         Address::Tcp { port, .. } => {
@@ -22,7 +22,7 @@ pub fn hold(address: &Address) -> bool {
     hold_any(&inodes)
 }
 
-/// Does one hold a datagram socket on this port?
+/// Whether an orphaned drover worker holds a datagram socket on this port.
 pub fn hold_datagrams(port: u16) -> bool {
     let tables = read(&["/proc/net/udp", "/proc/net/udp6"]);
     let inodes: Vec<String> = tables.iter().flat_map(|table| bound_to(table, port, UDP_BOUND)).collect();
@@ -67,15 +67,15 @@ fn processes() -> impl Iterator<Item = u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
-/// A process whose environment at its start named a primary that is not its parent any more. (The primary's
-/// own entry may stay for long: a zombie until its parent looks, or another process under its old number.)
+/// Whether the process's initial environment names a primary that is not its parent any more. (The primary's own /proc
+/// entry is no criterion: it may remain as a zombie, or belong to another process with the same pid.)
 fn is_orphan(pid: u32) -> bool {
     let Ok(environment) = fs::read(format!("/proc/{pid}/environ")) else { return false };
     let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
     parse_primary(&environment).is_some_and(|primary| parse_parent(&stat) != Some(primary))
 }
 
-/// The parent in /proc/<pid>/stat: the second field after the name, which may itself hold spaces and `)`.
+/// The parent in /proc/<pid>/stat: the second field after the name, which may contain spaces and `)`.
 fn parse_parent(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

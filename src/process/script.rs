@@ -1,31 +1,31 @@
-//! The script that `exec` names: found as Node.js finds it, before the first worker is started. What can never become a
-//! worker is refused here with what would help, instead of failing in every start. What is at a path is an argument, so
-//! that tests need no files.
+//! The script of `exec`: resolved as in Node.js, before the first worker is started. A file that cannot run as a worker
+//! is refused here with advice, instead of failing in every start. The file system is an argument, so that tests need
+//! no files.
 
 use std::path::{Path, PathBuf};
 
 use super::inspector::words;
 use crate::error::{Code, Error, Result};
 
-/// What Node.js tries after a name, in its order.
+/// The extensions that Node.js tries, in order.
 const EXTENSIONS: [&str; 3] = ["js", "json", "node"];
-/// What Node.js runs of TypeScript by leaving the types out.
+/// TypeScript extensions that Node.js runs by type stripping.
 const STRIPPED: [&str; 3] = ["ts", "mts", "cts"];
-/// What needs more than that.
+/// Extensions that need more than that.
 const TRANSFORMED: [&str; 2] = ["tsx", "jsx"];
 
-/// What stands at a path.
+/// What is at a path.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
     /// With its first bytes.
     File(Vec<u8>),
     Folder,
     Nothing,
-    /// It cannot be said from here: a package manager's archive, a folder that this user may not look into.
+    /// Unknown: in a package manager's archive, or in a folder that this user may not read.
     Unknown,
 }
 
-/// What runs the script.
+/// The runtime that runs the script.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime<'a> {
     /// Major and minor version of Node.js; None: another program.
@@ -34,20 +34,19 @@ pub struct Runtime<'a> {
     pub node_options: &'a str,
     /// The script's own arguments.
     pub script_arguments: &'a [String],
-    /// A worker is ready without a server: then its children may be the point of it.
+    /// A worker is ready without a server: then running child processes may be its purpose.
     pub is_ready_at_boot: bool,
 }
 
-/// What a worker is started with.
+/// The script and option with which a worker is started.
 #[derive(Debug, PartialEq)]
 pub struct Script {
     pub path: String,
-    /// Node.js runs it with this option only.
+    /// The option that Node.js needs to run it.
     pub option: Option<&'static str>,
 }
 
-/// # Errors
-/// `NO_SCRIPT`: nothing that a worker could run is there.
+/// # Errors `NO_SCRIPT`: there is nothing that a worker could run.
 pub fn find(
     exec: &str,
     folder: &str,
@@ -59,7 +58,7 @@ pub fn find(
         Some(url) => from_url(url).ok_or_else(|| refusal(exec, "exec is no file URL of this machine"))?,
         None => exec.to_owned(),
     };
-    // Without `.` in its midst; what `..` leaves depends on links.
+    // Removes `.` components; `..` depends on links and is kept.
     let whole: PathBuf = Path::new(folder).join(&path).components().collect();
     let whole = whole.to_string_lossy().into_owned();
     let Some((file, begins)) = resolve(&whole, &look) else {
@@ -82,7 +81,7 @@ fn refusal(path: &str, text: &str) -> Error {
     Error::new(Code::NoScript, text).and("option", "exec".into()).and("path", path.into())
 }
 
-/// The file that Node.js would run; None: there is none, or it cannot be known.
+/// The file that Node.js would run; None: there is none, or it is unknown.
 fn resolve(whole: &str, look: &impl Fn(&str) -> Found) -> Option<(String, Vec<u8>)> {
     let file = |path: String| match look(&path) {
         Found::File(begins) => Some((path, begins)),
@@ -92,13 +91,13 @@ fn resolve(whole: &str, look: &impl Fn(&str) -> Found) -> Option<(String, Vec<u8
     file(whole.to_owned()).or_else(|| extended(whole)).or_else(|| {
         let folder = whole.trim_end_matches('/');
         let index = || extended(&format!("{folder}/index"));
-        // What it names as `main` Node.js says itself.
+        // An invalid `main` is reported by Node.js itself.
         let package = || file(format!("{folder}/package.json")).map(|(path, _)| (path, Vec::new()));
         (look(folder) == Found::Folder).then(|| package().or_else(index)).flatten()
     })
 }
 
-/// Why there is nothing to run; None: somebody else may find it.
+/// Why there is nothing to run; None: a hook may find it.
 fn missing(
     path: &str,
     folder: &str,
@@ -114,7 +113,7 @@ fn missing(
         Found::Nothing | Found::File(_) => {}
     }
     if let Some(extension) = named {
-        // A hook may know the extension.
+        // A hook may support the extension.
         return (!is_hooked(runtime)).then(|| {
             format!("exec names {whole}, which is not there, but {whole}.{extension} is: name that")
         });
@@ -131,7 +130,7 @@ fn missing(
     Some(text)
 }
 
-/// A script of a shell's or a program of the machine's. Files of Node.js may begin with `#!` as well.
+/// Whether it is a shell script or a native program. Node.js scripts may begin with `#!` too.
 fn is_foreign(begins: &[u8]) -> bool {
     if begins.starts_with(b"\x7fELF") {
         return true;
@@ -144,7 +143,7 @@ fn is_foreign(begins: &[u8]) -> bool {
     words.filter(|word| *word != "env").take(1).any(|word| shells.contains(&word))
 }
 
-/// What to do about a command line whose child would serve in place of the worker.
+/// Advice for a command-line tool whose child process would serve instead of the worker.
 fn runner(file: &str, runtime: &Runtime<'_>, package: impl Fn(&str) -> Option<String>) -> Option<String> {
     runtime.version?;
     if runtime.is_ready_at_boot {
@@ -187,7 +186,7 @@ fn runner(file: &str, runtime: &Runtime<'_>, package: impl Fn(&str) -> Option<St
     Some(advice)
 }
 
-/// The option with which Node.js runs a script in TypeScript.
+/// The option with which Node.js runs a TypeScript script.
 fn typescript(file: &str, runtime: &Runtime<'_>) -> Result<Option<&'static str>> {
     let Some((major, minor)) = runtime.version else { return Ok(None) };
     let extension = Path::new(file).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
@@ -216,7 +215,7 @@ fn typescript(file: &str, runtime: &Runtime<'_>) -> Result<Option<&'static str>>
     Err(refusal(file, &text))
 }
 
-/// The runtime's options, whichever way they are given, with Node's freedom about `_`.
+/// The runtime's options, from arguments and NODE_OPTIONS, with `_` accepted for `-` as in Node.
 fn options(runtime: &Runtime<'_>) -> Vec<String> {
     let variable = words(runtime.node_options);
     let given =
@@ -229,7 +228,7 @@ fn options(runtime: &Runtime<'_>) -> Vec<String> {
         .collect()
 }
 
-/// Modules that run before the script may change what Node.js finds and understands.
+/// Whether modules are preloaded, which may change what Node.js finds and supports.
 fn is_hooked(runtime: &Runtime<'_>) -> bool {
     const HOOKS: [&str; 5] = ["-r", "--require", "--import", "--loader", "--experimental-loader"];
     runtime.version.is_none() || options(runtime).iter().any(|option| HOOKS.contains(&option.as_str()))
@@ -254,7 +253,7 @@ fn from_url(rest: &str) -> Option<String> {
         }
         let digits = [given.next()?, given.next()?];
         let byte = u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?;
-        // What these stand for would make another path of it.
+        // These decoded characters would change the path.
         if matches!(byte, b'/' | 0) {
             return None;
         }
@@ -264,7 +263,7 @@ fn from_url(rest: &str) -> Option<String> {
     path.starts_with('/').then_some(path)
 }
 
-/// What stands at a path of this machine.
+/// What is at a path of this machine.
 pub fn look(path: &str) -> Found {
     use std::io::{ErrorKind, Read};
     match std::fs::metadata(path) {
@@ -353,7 +352,7 @@ mod tests {
             ("file:///app/a%20b.js?v=1#top", "/app/a b.js"),
             ("file://localhost/app/server.js", "/app/server.js"),
             ("file:/app/server.js", "/app/server.js"),
-            // Who knows what a package manager finds in there.
+            // A package manager may resolve paths inside an archive.
             ("archive.zip/server.js", "archive.zip/server.js"),
         ] {
             assert_eq!(found(exec, &NODE_20), Ok((path.to_owned(), None)), "{exec}");

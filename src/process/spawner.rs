@@ -1,5 +1,5 @@
-//! The thread that spawns workers. There is one in a process and it lives as long as the process, on purpose:
-//! its end is what the kernel tells the workers as the death of their primary (`sys::orphan`).
+//! The thread that spawns workers. There is one per process, and it deliberately lives as long as the process: the
+//! kernel signals the death of the primary to the workers when this thread ends (`sys::orphan`).
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,14 +13,14 @@ use super::launch::Launch;
 use crate::error::Error;
 use crate::sys::limits::descriptors;
 
-/// A process that has been started and not reaped.
+/// A spawned process that is not reaped.
 #[derive(Debug)]
 pub struct Spawned {
     pub pid: u32,
     pub pidfd: OwnedFd,
 }
 
-/// What a worker gets from its primary.
+/// The descriptors that a worker inherits.
 pub struct Inherited {
     /// Descriptors 3, 4, 5 ... of the worker.
     pub channels: Vec<OwnedFd>,
@@ -59,7 +59,7 @@ pub fn spawn(
 fn start_thread() -> Option<Sender<Request>> {
     let (requests, received) = channel::<Request>();
     let thread = std::thread::Builder::new().name("drover-spawn".into()).spawn(move || {
-        // The sender is in a static, so that this never ends before the process does.
+        // The sender is in a static, so this loop never ends before the process.
         while let Ok(Request { launch, slot, inherited, reply }) = received.recv() {
             reply(start(&launch, slot, inherited));
         }
@@ -67,7 +67,7 @@ fn start_thread() -> Option<Sender<Request>> {
     thread.ok().map(|_| requests)
 }
 
-/// The runtime has set close-on-exec on its standard streams: a worker gets them as copies.
+/// A copy of a standard stream for a worker, because the runtime has set close-on-exec on its own.
 fn own(stream: BorrowedFd<'_>) -> io::Result<Stdio> {
     stream.try_clone_to_owned().map(Stdio::from)
 }
@@ -89,16 +89,16 @@ fn start(launch: &Launch, slot: u16, inherited: Inherited) -> io::Result<Spawned
         command.current_dir(cwd);
     }
     let child = crate::sys::spawn::spawn(&mut command, &inherited.channels)?;
-    // The command holds the worker's ends of its output: the log is to see their end.
+    // The command holds the worker's ends of its output pipes; they must be closed so that the log sees their end.
     drop(command);
     let pid = child.id();
-    // A child of ours that nobody has reaped cannot have given its number away.
+    // The pid of an unreaped child cannot be reused.
     let raw = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let raw = raw.ok_or_else(|| io::Error::other("a pid out of range"))?;
     match pidfd_open(raw, PidfdFlags::NONBLOCK) {
         Ok(pidfd) => Ok(Spawned { pid, pidfd }),
         Err(errno) => {
-            // Unwatched it must not live: end it and reap it here.
+            // It must not run unwatched: kill and reap it here.
             let _ = rustix::process::kill_process(raw, rustix::process::Signal::KILL);
             let _ = rustix::process::waitpid(Some(raw), rustix::process::WaitOptions::empty());
             Err(errno.into())
@@ -106,7 +106,7 @@ fn start(launch: &Launch, slot: u16, inherited: Inherited) -> io::Result<Spawned
     }
 }
 
-/// Why no worker's process came to be.
+/// The error of a worker that could not be spawned.
 pub fn not_spawned(launch: &Launch, source: &io::Error) -> Error {
     let Some(cwd) = &launch.cwd else { return not_started("spawn", source) };
     match std::fs::metadata(cwd) {
@@ -120,7 +120,7 @@ pub fn not_spawned(launch: &Launch, source: &io::Error) -> Error {
     }
 }
 
-/// Why no process came to be, with what would help.
+/// The error of a process that could not be spawned, with advice.
 pub fn not_started(syscall: &str, source: &io::Error) -> Error {
     let mut error = Error::system(syscall, source);
     let advice = match source.raw_os_error() {

@@ -1,24 +1,24 @@
-//! What a process uses, as the kernel counts it. Sources: proc_pid_stat(5), proc_pid_fd(5), proc_pid_smaps(5).
+//! Resource usage of a process, from the kernel. Sources: proc_pid_stat(5), proc_pid_fd(5), proc_pid_smaps(5).
 
 use std::fs;
 
-/// A look at a process.
+/// The usage of a process.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Usage {
     /// Processor time so far, seconds.
     pub cpu: f64,
-    /// Memory that is resident, bytes.
+    /// Resident memory, bytes.
     pub memory: u64,
     /// Address space, bytes.
     pub space: u64,
-    /// When it was started, seconds since the machine was.
+    /// When it was started, seconds since boot.
     pub started: f64,
     pub threads: u32,
-    /// Open descriptors; None where the kernel does not show them.
+    /// Open file descriptors; None if the kernel does not show them.
     pub descriptors: Option<u32>,
 }
 
-/// None when there is no such process any more.
+/// None if the process no longer exists.
 pub fn of(pid: u32) -> Option<Usage> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let ticks = rustix::param::clock_ticks_per_second() as f64;
@@ -27,7 +27,7 @@ pub fn of(pid: u32) -> Option<Usage> {
     Some(usage)
 }
 
-/// From Linux 6.2 on the folder's size is their number; a list of many thousands is long to read.
+/// From Linux 6.2 on the folder's size is their number; before, the folder has to be listed.
 fn descriptors(pid: u32) -> Option<u32> {
     let folder = format!("/proc/{pid}/fd");
     let list = fs::read_dir(&folder).ok()?;
@@ -37,8 +37,8 @@ fn descriptors(pid: u32) -> Option<u32> {
     }
 }
 
-/// Bytes that are resident, what is shared divided by those who share it. The kernel walks through the whole address
-/// space for it, which is nothing to ask once a second. None where the kernel does not show it.
+/// Proportional set size in bytes: shared pages are divided by the number of their users. The kernel walks the whole
+/// address space for it, so it is too slow to read once a second. None if the kernel does not show it.
 pub fn proportional(pid: u32) -> Option<u64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"))?;
@@ -46,7 +46,7 @@ pub fn proportional(pid: u32) -> Option<u64> {
 }
 
 fn read(stat: &str, ticks: f64, page: u64) -> Option<Usage> {
-    // The name may itself hold spaces and `)`. The state, the third field of the manual, is the first after it.
+    // The name may contain spaces and `)`. The state, the third field of the manual, is the first after it.
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some(Usage {

@@ -1,17 +1,17 @@
-//! Does a watcher run this process: a tool that restarts a program whenever a file is saved? It waits for the end of
-//! the old process, and so does the developer.
+//! Whether a watcher runs this process: a tool that restarts a program whenever a file is saved. It waits for the end
+//! of the old process, as does the developer.
 
 use std::fs;
 
-/// Of the line of ancestors so many are looked at: a package manager and a shell may stand between.
+/// Number of ancestors that are checked: a package manager and a shell may be in between.
 const MAX_ANCESTORS: usize = 5;
 
-/// Programs that watch whatever their arguments are, by the name of their file.
+/// Programs that always watch, by file name.
 const WATCHERS: [&str; 4] = ["nodemon", "node-dev", "ts-node-dev", "tsnd"];
-/// Runtimes and runners that watch when they are asked to.
+/// Runtimes and runners that watch with certain arguments.
 const RUNNERS: [&str; 3] = ["node", "bun", "tsx"];
 
-/// Does a watcher run this process?
+/// Whether a watcher runs this process.
 pub fn watches() -> bool {
     let mut parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     for _ in 0..MAX_ANCESTORS {
@@ -31,7 +31,7 @@ fn words(command: &[u8]) -> Vec<String> {
     words.map(|word| String::from_utf8_lossy(word).into_owned()).collect()
 }
 
-/// The fourth field of /proc/PID/stat (proc_pid_stat(5)); the second, in parentheses, may hold anything.
+/// The fourth field of /proc/PID/stat (proc_pid_stat(5)); the second, in parentheses, may contain any characters.
 fn parent_of(stat: &str) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
@@ -41,7 +41,7 @@ fn file_name(word: &str) -> &str {
     name.strip_suffix(".js").or(name.strip_suffix(".mjs")).or(name.strip_suffix(".cjs")).unwrap_or(name)
 }
 
-/// Only what stands before the program's own script counts: its arguments are its own.
+/// Only arguments before the program's script count; those after it belong to the program.
 fn is_watcher(words: &[String]) -> bool {
     let Some(first) = words.first() else { return false };
     let is_option = |word: &&String| word.starts_with('-');

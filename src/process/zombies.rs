@@ -1,12 +1,12 @@
-//! The kernel gives the orphans of a PID namespace to its PID 1, which must reap them: nobody else can. The
-//! runtime reaps its own children and those alone, by their numbers.
+//! PID 1 of a PID namespace becomes the parent of its orphans and has to reap them. The runtime reaps only its own
+//! children, by pid.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
-/// A process that has ended and is not reaped; with its start time, because numbers are used again.
+/// A process that has ended and is not reaped; with its start time, because pids are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Zombie {
     pid: i32,
@@ -14,20 +14,20 @@ struct Zombie {
     started: u64,
 }
 
-/// Reaps what nobody else will.
+/// Reaps orphans.
 #[derive(Debug, Default)]
 pub struct Reaper {
     seen: BTreeSet<Zombie>,
 }
 
 impl Reaper {
-    /// Reaps the zombies that were there at the last call too. To be called on the runtime's own loop, with a
-    /// whole turn of it between two calls: in that turn the runtime has reaped whatever is its own.
+    /// Reaps zombies that already existed at the previous call. To be called on the runtime's own loop, with a complete
+    /// iteration between two calls, in which the runtime has reaped its own children.
     pub fn look(&mut self) {
         let now = zombies();
         for zombie in now.intersection(&self.seen) {
             if let Some(pid) = Pid::from_raw(zombie.pid) {
-                // Reaped by somebody else meanwhile is as good.
+                // It may have been reaped meanwhile.
                 let _ = waitpid(Some(pid), WaitOptions::NOHANG);
             }
         }
@@ -44,8 +44,8 @@ fn zombies() -> BTreeSet<Zombie> {
     pids.filter_map(|pid: i32| parse(pid, &fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)).collect()
 }
 
-/// Fields of /proc/<pid>/stat after the name, which may itself hold spaces and `)`: the state is the first, the
-/// start time the twentieth.
+/// Fields of /proc/<pid>/stat after the name, which may contain spaces and `)`: the state is the first, the start time
+/// the twentieth.
 fn parse(pid: i32, stat: &str) -> Option<Zombie> {
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
     (fields.next()? == "Z").then_some(())?;
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_child_of_another_thread_is_left_to_whoever_made_it() {
-        // The test harness runs this on a thread of its own, as the workers are spawned on one.
+        // The test harness runs this on a separate thread, like the one that spawns workers.
         let mut child = Command::new("true").stdin(Stdio::null()).spawn().expect("every system has true");
         let mut reaper = Reaper::default();
         reaper.look();

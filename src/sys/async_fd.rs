@@ -1,4 +1,4 @@
-//! Handing a descriptor to tokio's reactor.
+//! Registers a descriptor with tokio's reactor.
 
 use std::io;
 use std::os::fd::AsRawFd;
@@ -14,7 +14,7 @@ pub fn watch(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(io::Error::from)
 }
 
-/// As `watch`, for a descriptor that others use too.
+/// Like `watch`, for a shared descriptor.
 pub fn watch_shared(fd: Arc<OwnedFd>, interest: Interest) -> io::Result<AsyncFd<Shared>> {
     // SAFETY: the shared OwnedFd is one open descriptor for as long as this Arc lives.
     unsafe { AsyncFd::register_with_interest(Shared(fd), interest) }.map_err(io::Error::from)

@@ -1,12 +1,12 @@
 //! Attaches classic BPF programs to sockets (socket(7)): one that steers a group of SO_REUSEPORT sockets
-//! (SO_ATTACH_REUSEPORT_CBPF), or one that filters what comes to a socket (SO_ATTACH_FILTER). Needs no privilege;
-//! replacing a program is atomic for what arrives meanwhile.
+//! (SO_ATTACH_REUSEPORT_CBPF), or one that filters a socket's incoming packets (SO_ATTACH_FILTER). Needs no privilege;
+//! a program is replaced atomically.
 
 use std::io;
 use std::mem::size_of_val;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// One instruction as the kernel reads it: operation, two jump offsets, operand.
+/// One instruction in the kernel's form: operation, two jump offsets, operand.
 pub type RawInstruction = (u16, u8, u8, u32);
 
 /// Steers the whole group that `member` belongs to by `program`; the value it returns is a member's index.
@@ -14,8 +14,8 @@ pub fn attach(member: BorrowedFd<'_>, program: &[RawInstruction]) -> io::Result<
     set(member, libc::SO_ATTACH_REUSEPORT_CBPF, program)
 }
 
-/// From now on `socket` gets of each packet as many bytes as `program` returns, 0: the packet is dropped. That is true
-/// for every descriptor of the socket, whichever process has it, and for connections that it accepts from then on.
+/// From now on `socket` gets as many bytes of each packet as `program` returns, 0: the packet is dropped. This applies
+/// to every descriptor of the socket in every process, and to connections that it accepts from then on.
 pub fn filter(socket: BorrowedFd<'_>, program: &[RawInstruction]) -> io::Result<()> {
     set(socket, libc::SO_ATTACH_FILTER, program)
 }

@@ -1,16 +1,16 @@
-//! Looks symbols of the runtime up at run time, so that test binaries link without a runtime and a runtime
-//! that lacks a symbol can still load the addon.
+//! Looks up the runtime's symbols at run time, so that test binaries link without a runtime, and a runtime that lacks a
+//! symbol can still load the addon.
 
 use std::ffi::{CStr, c_void};
 use std::ptr::NonNull;
 
-/// The address of `name` in this process, or None where the runtime has no such symbol.
+/// The address of `name` in this process, or None if the runtime has no such symbol.
 pub fn symbol(name: &CStr) -> Option<NonNull<c_void>> {
     // SAFETY: dlsym reads the NUL-terminated name and returns an address or null; nothing is called here.
     NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
 
-/// A function of the runtime, as the function pointer type `F` that the place where it is stored has.
+/// A function of the runtime, as the function pointer type `F`.
 ///
 /// # Safety
 /// `F` is the function pointer type of that function as its header declares it.

@@ -1,5 +1,4 @@
-//! Descriptors that reach drover as numbers (inherited, or named by JavaScript), and socket options that
-//! rustix does not know.
+//! Descriptors that reach drover as numbers (inherited, or from JavaScript), and socket options that rustix lacks.
 
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -8,10 +7,10 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use rustix::net::sockopt::set_tcp_cork;
 use rustix::net::{Shutdown, shutdown};
 
-/// Takes over a descriptor that this process holds under a number and nobody else owns.
+/// Takes ownership of an open descriptor, given by number, that has no other owner.
 ///
 /// # Errors
-/// EBADF when nothing is open under that number.
+/// EBADF if the descriptor is not open.
 pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
     check_open(fd)?;
     // SAFETY: the descriptor is open (checked above); the caller hands over the only ownership there is: an
@@ -19,10 +18,10 @@ pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-/// Duplicates a descriptor that belongs to somebody else, with close-on-exec set.
+/// Duplicates a descriptor that has another owner, with close-on-exec set.
 ///
 /// # Errors
-/// EBADF when nothing is open under that number, EMFILE at the descriptor limit.
+/// EBADF if the descriptor is not open, EMFILE at the limit of file descriptors.
 pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     check_open(fd)?;
     // SAFETY: open (checked above) and borrowed only for the one call.
@@ -30,11 +29,11 @@ pub fn duplicate(fd: RawFd) -> io::Result<OwnedFd> {
     borrowed.try_clone_to_owned()
 }
 
-/// What lies under `number`, which belongs to somebody else, becomes what `by` is, with close-on-exec set. The number
-/// stays.
+/// Makes descriptor `number`, which has another owner, refer to the file of `by`, with close-on-exec set. The number is
+/// unchanged.
 ///
 /// # Errors
-/// EBADF when nothing is open under that number.
+/// EBADF if the descriptor is not open.
 pub fn replace(number: RawFd, by: &OwnedFd) -> io::Result<()> {
     check_open(number)?;
     // SAFETY: open (checked above); ManuallyDrop leaves the number to its owner.
@@ -42,20 +41,20 @@ pub fn replace(number: RawFd, by: &OwnedFd) -> io::Result<()> {
     Ok(rustix::io::dup3(by, &mut target, rustix::io::DupFlags::CLOEXEC)?)
 }
 
-/// Holds back partial packets of a TCP connection that somebody else owns, or lets them go.
+/// Corks or uncorks a TCP connection that has another owner.
 ///
 /// # Errors
-/// EBADF when nothing is open under that number, EOPNOTSUPP for what is no TCP connection.
+/// EBADF if the descriptor is not open, EOPNOTSUPP if it is not a TCP connection.
 pub fn cork(fd: RawFd, hold: bool) -> io::Result<()> {
     check_open(fd)?;
     // SAFETY: open (checked above) and borrowed only for the one call.
     Ok(set_tcp_cork(unsafe { BorrowedFd::borrow_raw(fd) }, hold)?)
 }
 
-/// Sends FIN on a connection that somebody else owns, with what was held back.
+/// Sends FIN, with corked bytes, on a connection that has another owner.
 ///
 /// # Errors
-/// EBADF when nothing is open under that number, ENOTCONN when the client is gone.
+/// EBADF if the descriptor is not open, ENOTCONN if the client has disconnected.
 pub fn finish(fd: RawFd) -> io::Result<()> {
     check_open(fd)?;
     // SAFETY: open (checked above) and borrowed only for the one call.
@@ -88,14 +87,14 @@ pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<u32> {
     if result == 0 { Ok(info.tcpi_unacked) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How many descriptors this process has open; None where the kernel does not count them (before Linux 6.2,
+/// Number of open descriptors of this process; None if the kernel does not count them (before Linux 6.2,
 /// proc_pid_fd(5)).
 pub fn open_count() -> Option<u64> {
     let folder = rustix::fs::stat("/proc/self/fd").ok()?;
     u64::try_from(folder.st_size).ok().filter(|count| *count > 0)
 }
 
-/// Are so many descriptors free? Takes them all for a moment.
+/// Whether this many descriptors are free. Opens them all temporarily.
 pub fn free(count: usize) -> bool {
     let Ok(probe) = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC) else { return false };
     let more: Result<Vec<OwnedFd>, _> =
@@ -103,11 +102,10 @@ pub fn free(count: usize) -> bool {
     more.is_ok()
 }
 
-/// The number that the next descriptor of this process would get. All below it are taken, so that a number
-/// near the limit means that few are left.
+/// The number that the next descriptor of this process would get. All lower numbers are in use, so a number near the
+/// limit means that few are left.
 ///
-/// # Errors
-/// EMFILE when none is left.
+/// # Errors EMFILE if none is left.
 pub fn next_free() -> io::Result<RawFd> {
     let probe = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
     Ok(probe.as_raw_fd())

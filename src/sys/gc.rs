@@ -1,12 +1,12 @@
-//! Hears of V8's garbage collections where they happen: two calls and a look at the clock each, no object of
-//! JavaScript's and no turn of the loop. V8's own functions, looked up by the names that C++ gives them.
+//! Observes V8's garbage collections by callbacks: two calls with a clock reading each, no JavaScript object and no
+//! event-loop iteration. V8's functions are looked up by their mangled C++ names.
 
 use std::ffi::{CStr, c_void};
 use std::time::{Duration, Instant};
 
 use super::dynamic::function;
 
-/// What was collected, as `v8::GCType` numbers it.
+/// The kind of collection, by the numbers of `v8::GCType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Collection {
     Minor,
@@ -38,7 +38,7 @@ type Hook = unsafe extern "C" fn(*mut c_void, u32, u32, *mut c_void);
 type Current = unsafe extern "C" fn() -> *mut c_void;
 type AddHook = unsafe extern "C" fn(*mut c_void, Hook, *mut c_void, u32);
 
-/// The collection that is under way; one within another belongs to it.
+/// The current collection; nested ones belong to it.
 struct Watch {
     begun: Option<(u32, Instant)>,
     on_collection: Box<dyn FnMut(Collection, Duration)>,
@@ -66,7 +66,7 @@ unsafe extern "C" fn ends(_: *mut c_void, kind: u32, _: u32, watch: *mut c_void)
 }
 
 /// Calls `on_collection` after each collection of this thread's isolate, for the life of the process. `on_collection` must not call into
-/// JavaScript. False where the runtime is not V8 or has other names: nothing is reported then.
+/// JavaScript. False if the runtime is not V8 or has other names: then nothing is reported.
 pub fn watch(on_collection: impl FnMut(Collection, Duration) + 'static) -> bool {
     // SAFETY: V8's header declares `static Isolate* TryGetCurrent()` and `void AddGC...Callback(GCCallbackWithData
     // callback, void* data, GCType filter)` with enums of four bytes; the mangled names hold these types, and a member

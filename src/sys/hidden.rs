@@ -1,4 +1,5 @@
-//! Memory for a secret: pages of its own that are in no core file and in no child, and wiped before they go.
+//! Memory for a secret: separate pages that are excluded from core files and child processes, and wiped before they are
+//! unmapped.
 
 use std::io;
 use std::ops::{Deref, DerefMut};
@@ -18,10 +19,9 @@ unsafe impl<T: Send> Send for Hidden<T> {}
 unsafe impl<T: Sync> Sync for Hidden<T> {}
 
 impl<T> Hidden<T> {
-    /// Moves `value` there.
+    /// Moves `value` into such pages.
     ///
-    /// # Errors
-    /// The kernel gives no pages, or none that it leaves out of core files.
+    /// # Errors The kernel provides no pages, or cannot exclude them from core files.
     pub fn new(value: T) -> io::Result<Self> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let length = size_of::<T>().max(1);

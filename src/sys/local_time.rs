@@ -1,4 +1,4 @@
-//! The machine's clock, and the local date and time as people read it in a log.
+//! The machine's clock, and the local date and time for log lines.
 
 use std::fmt;
 use std::mem::zeroed;

@@ -1,4 +1,4 @@
-//! Shared memory as 64-bit cells: memfds that the primary makes and the workers inherit.
+//! Shared memory as 64-bit cells: memfds that the primary creates and the workers inherit.
 
 use std::io;
 use std::ops::Range;
@@ -9,26 +9,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 
-/// A new memfd of so many 8-byte cells, all of them 0.
+/// Creates a memfd of this many 8-byte cells, all 0.
 pub fn create(name: &str, cells: usize) -> io::Result<OwnedFd> {
     let memfd = memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     ftruncate(&memfd, (cells * 8) as u64)?;
     Ok(memfd)
 }
 
-/// From now on the memfd has its size, so that no access to a mapping of it can fail.
+/// Seals the size of the memfd, so that no access to a mapping of it can fault.
 pub fn seal_size(memfd: impl AsFd) -> io::Result<()> {
     Ok(fcntl_add_seals(memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?)
 }
 
-/// The same, and who has mapped it for writing alone writes: whoever gets the descriptor, in whatever way, can only read.
-/// Kernels before 5.1 seal the size alone.
+/// Also seals writes, except through existing writable mappings: with the descriptor one can then only read. Kernels
+/// before 5.1 seal only the size.
 pub fn seal_writes(memfd: impl AsFd) -> io::Result<()> {
     let seals = SealFlags::SHRINK | SealFlags::GROW | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
     fcntl_add_seals(memfd.as_fd(), seals).or_else(|_| seal_size(memfd))
 }
 
-/// A mapping of a memfd; all access is through atomics, so that several processes may hold it at once.
+/// A mapping of a memfd; all access is through atomics, so that several processes may use it at once.
 pub struct Mapping {
     start: NonNull<AtomicU64>,
     cells: usize,
@@ -47,17 +47,17 @@ impl Mapping {
         Self::with(memfd, 0..cells, true)
     }
 
-    /// The same, to read alone.
+    /// The same, read-only.
     pub fn read_only(memfd: BorrowedFd<'_>, cells: usize) -> io::Result<Self> {
         Self::with(memfd, 0..cells, false)
     }
 
-    /// These cells alone; the first stands at the beginning of a page of the processor's.
+    /// Maps only these cells, the first of which must be at the beginning of a memory page.
     pub fn part(memfd: BorrowedFd<'_>, cells: Range<usize>) -> io::Result<Self> {
         Self::with(memfd, cells, true)
     }
 
-    /// A mapping for secrets: in no core file of this process's and in no child. Without `writes` nothing may be stored.
+    /// A mapping for secrets: excluded from core files and child processes. Without `writes` it is read-only.
     pub fn hidden(memfd: BorrowedFd<'_>, cells: usize, writes: bool) -> io::Result<Self> {
         let mapping = Self::with(memfd, 0..cells, writes)?;
         for advice in [Advice::LinuxDontDump, Advice::LinuxDontFork] {
@@ -94,7 +94,7 @@ impl Mapping {
         self.all()[cell].load(ordering)
     }
 
-    /// The cells, to be written.
+    /// The cells, for writing.
     ///
     /// # Panics
     /// This process may only read them.
@@ -103,7 +103,7 @@ impl Mapping {
         self.all()
     }
 
-    /// The address of a cell, for a runtime that wants a view of its own; the mapping must outlive the view.
+    /// The address of a cell, for a view of the runtime; the mapping must outlive the view.
     pub fn address_of(&self, cell: usize) -> NonNull<AtomicU64> {
         NonNull::from(&self.all()[cell])
     }

@@ -1,6 +1,6 @@
-//! The hand-written unsafe code of drover, that of Node-API apart (`bindings::raw`): descriptors that came as numbers,
-//! shared memory, libuv, V8, signals and the moment between fork and exec. Each block says why it is sound. No policy
-//! may come in here: a function does one thing for the layers above and decides nothing.
+//! The hand-written unsafe code of drover, except Node-API (`bindings::raw`): descriptors given as numbers, shared
+//! memory, libuv, V8, signals and the code between fork and exec. Each block says why it is sound. There is no policy
+//! here: a function does one thing for the layers above and makes no decisions.
 
 pub mod async_fd;
 pub mod bpf;

@@ -17,17 +17,17 @@ pub fn signal() -> libc::c_int {
 static TIMER: AtomicPtr<libc::c_void> = AtomicPtr::new(null_mut());
 static GRACE_MS: AtomicI64 = AtomicI64::new(0);
 static ORPHANED: AtomicBool = AtomicBool::new(false);
-/// Where standard output and standard error go once nobody reads this process's pipes; -1: they stay.
+/// The replacements of standard output and standard error once this process's pipes have no reader; -1: none.
 static STREAMS: [AtomicI32; 2] = [const { AtomicI32::new(-1) }; 2];
 
-/// From the primary's death on this process's standard streams are these. A write that waits for a pipe that nobody
-/// reads any more goes on there: the signal interrupts it, and it is made again.
+/// Sets the streams that replace this process's standard streams after the primary's death. A write that is blocked on
+/// a pipe without a reader continues there: the signal interrupts it, and it is repeated.
 pub fn fall_back_to(stdout: OwnedFd, stderr: OwnedFd) {
     STREAMS[0].store(stdout.into_raw_fd(), Ordering::SeqCst);
     STREAMS[1].store(stderr.into_raw_fd(), Ordering::SeqCst);
 }
 
-/// Takes the streams that `fall_back_to` named.
+/// Switches to the streams of `fall_back_to`.
 pub fn fall_back() {
     for (stream, target) in STREAMS.iter().zip([libc::STDOUT_FILENO, libc::STDERR_FILENO]) {
         let stream = stream.load(Ordering::SeqCst);
@@ -38,7 +38,7 @@ pub fn fall_back() {
     }
 }
 
-/// Arms the watch: after the primary's death this process has `grace` left, whatever its threads do.
+/// Arms the parent-death signal: after the primary's death this process ends within `grace`, whatever its threads do.
 pub fn watch(grace: Duration) -> io::Result<()> {
     set_grace(grace);
     // SAFETY: plain-data structs zeroed and filled; the handler only reads atomics and calls timer_settime,
@@ -62,7 +62,7 @@ pub fn watch(grace: Duration) -> io::Result<()> {
     rearm()
 }
 
-/// Asks the kernel again for the signal: setuid and setgid clear the request.
+/// Requests the signal again, because setuid and setgid clear the request.
 pub fn rearm() -> io::Result<()> {
     // SAFETY: this prctl takes an integer only.
     if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal()) } != 0 {
@@ -71,8 +71,8 @@ pub fn rearm() -> io::Result<()> {
     Ok(())
 }
 
-/// Changes how long this process may live on after the primary's death (a shutdown notice gives it time to drain).
-/// The notice may be read after the death was: the timer that runs already is set anew then.
+/// Changes how long this process may run after the primary's death (a shutdown notice gives it time to drain). The
+/// notice may be read after the death: then the running timer is set again.
 pub fn set_grace(grace: Duration) {
     GRACE_MS.store(i64::try_from(grace.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
     if ORPHANED.load(Ordering::SeqCst) {
@@ -81,7 +81,8 @@ pub fn set_grace(grace: Duration) {
 }
 
 extern "C" fn on_orphaned(_signal: libc::c_int) {
-    // Before the grace is read: whichever of this handler and `set_grace` comes second arms with the last word.
+    // Before the grace is read: whichever of this handler and `set_grace` runs second arms the timer with the final
+    // value.
     ORPHANED.store(true, Ordering::SeqCst);
     fall_back();
     arm();

@@ -1,5 +1,5 @@
-//! The moment between fork and exec of a worker: its own process group, the orphan signal, the inherited
-//! descriptors under their numbers. Only async-signal-safe calls happen there.
+//! The code between fork and exec of a worker: its process group, the parent-death signal, the inherited descriptors at
+//! their numbers. It makes only async-signal-safe calls.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -8,14 +8,13 @@ use std::process::{Child, Command};
 
 use super::orphan;
 
-/// The first number under which a worker finds what it inherits; 0, 1 and 2 are the standard streams.
+/// The first inherited descriptor of a worker; 0, 1 and 2 are the standard streams.
 pub const FIRST_INHERITED: RawFd = 3;
 
-/// Starts `command` in a process group of its own with `inherited` as descriptors 3, 4, 5 ... The calling
-/// thread must live as long as the process: its end is what the worker takes for the primary's death.
+/// Starts `command` in a process group of its own with `inherited` as descriptors 3, 4, 5 ... The calling thread must
+/// live as long as the process: the worker takes its end for the primary's death.
 ///
-/// # Errors
-/// What fork, exec or the set-up in between failed with; the child is then gone already.
+/// # Errors The error of fork, exec or the set-up in between; the child has then ended already.
 pub fn spawn(command: &mut Command, inherited: &[OwnedFd]) -> io::Result<Child> {
     let primary = rustix::process::getpid();
     let count = inherited.len() as RawFd;
@@ -32,14 +31,14 @@ pub fn spawn(command: &mut Command, inherited: &[OwnedFd]) -> io::Result<Child> 
     unsafe {
         command.pre_exec(move || {
             for &(source, target) in &numbers {
-                // dup2 leaves close-on-exec off: the worker is to have it.
+                // dup2 clears close-on-exec, so the worker inherits it.
                 if libc::dup2(source, target) < 0 {
                     return Err(io::Error::last_os_error());
                 }
             }
             orphan::rearm()?;
             if libc::getppid() != primary.as_raw_nonzero().get() {
-                // The primary died before the request took effect: nobody would tell this child.
+                // The primary died before the request took effect: this child would get no signal.
                 libc::_exit(1);
             }
             Ok(())

@@ -1,8 +1,7 @@
-//! Asking a process what its JavaScript is doing while its event loop is hung, without a debugger and without a
-//! port. A signal's handler posts a semaphore; a thread that sleeps on it asks V8 to interrupt whatever runs
-//! (`Isolate::RequestInterrupt`, looked up at run time), and V8 calls back in the midst of it, on the main
-//! thread. V8 does so at the heads of functions and loops and in regular expressions, not in native calls. No
-//! JavaScript may run then: `stack_trace` lists what does.
+//! Requests the JavaScript stack of a process whose event loop is hung, without a debugger or a port. A signal handler
+//! posts a semaphore; a thread that waits on it asks V8 for an interrupt (`Isolate::RequestInterrupt`, looked up at run
+//! time), and V8 calls back on the main thread while JavaScript runs. V8 does this at function entries, loop heads and
+//! in regular expressions, not in native calls. No JavaScript may run in the interrupt: `stack_trace` lists the frames.
 
 use std::cell::RefCell;
 use std::ffi::c_void;
@@ -24,7 +23,7 @@ pub fn signal() -> libc::c_int {
     libc::SIGRTMIN() + 7
 }
 
-/// Asks a process that has a `Watch`; the signal's default action would end any other.
+/// Requests the stack of a process that has a `Watch`; the signal's default action would end any other process.
 pub fn ask(pidfd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: a number in the range of real-time signals, above those that libc keeps for itself.
     let signal = unsafe { Signal::from_raw_unchecked(signal()) };
@@ -38,7 +37,7 @@ type CurrentIsolate = unsafe extern "C" fn() -> Isolate;
 /// Enough for the few calls that the sleeping thread makes.
 const THREAD_STACK: usize = 64 * 1024;
 
-/// The one semaphore, never freed: a signal may come at any time from its making on.
+/// The only semaphore, never freed: a signal may arrive at any time after its creation.
 static SEMAPHORE: AtomicPtr<libc::sem_t> = AtomicPtr::new(null_mut());
 
 extern "C" fn on_signal(_signal: libc::c_int) {
@@ -47,21 +46,21 @@ extern "C" fn on_signal(_signal: libc::c_int) {
     unsafe { libc::sem_post(SEMAPHORE.load(Ordering::Acquire)) };
 }
 
-/// What V8's interrupt runs.
+/// The callback of V8's interrupt.
 struct Teller {
     symbols: Symbols,
     tell: Box<dyn Fn(&Interrupted<'_>)>,
 }
 
 thread_local! {
-    /// Of the thread on which `Watch::arm` was called.
+    /// Set on the thread on which `Watch::arm` was called.
     static TELLER: RefCell<Option<Teller>> = const { RefCell::new(None) };
 }
 
 /// # Safety
 /// V8 calls it, as an interrupt of the isolate.
 unsafe extern "C" fn on_interrupt(isolate: Isolate, _data: *mut c_void) {
-    // A thread that ends, or a watch that is just being set or taken down, tells nothing.
+    // A thread that ends, or a watch that is being armed or dropped, reports nothing.
     let _ = TELLER.try_with(|teller| {
         if let Ok(teller) = teller.try_borrow()
             && let Some(Teller { symbols, tell }) = teller.as_ref()
@@ -72,8 +71,8 @@ unsafe extern "C" fn on_interrupt(isolate: Isolate, _data: *mut c_void) {
     });
 }
 
-/// The isolate that may be interrupted, while it lives. The thread holds the lock when it asks, so that no
-/// isolate goes meanwhile.
+/// The isolate that may be interrupted, while it exists. The thread holds the lock during a request, so that the
+/// isolate is not disposed meanwhile.
 struct Target {
     isolate: Isolate,
     request: RequestInterrupt,
@@ -82,18 +81,17 @@ struct Target {
 // SAFETY: RequestInterrupt is the call that V8 allows from any thread; the address is used for nothing else.
 unsafe impl Send for Target {}
 
-/// Answers `ask` until it is dropped, which must be before its isolate goes.
+/// Responds to `ask` until it is dropped, which must be before its isolate is disposed.
 pub struct Watch {
     target: Arc<Mutex<Option<Target>>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    /// Watches the isolate that runs on the calling thread. `tell` is called on this thread within whatever
-    /// JavaScript runs there; it must neither unwind nor call into JavaScript.
+    /// Watches the isolate that runs on the calling thread. `tell` is called on this thread while JavaScript runs
+    /// there; it must neither unwind nor call into JavaScript.
     ///
-    /// # Errors
-    /// Unsupported, in words, where the runtime is no V8 that can be asked.
+    /// # Errors Unsupported, with the reason, if the runtime is not a V8 with these functions.
     pub fn arm(tell: impl Fn(&Interrupted<'_>) + 'static) -> io::Result<Self> {
         let missing = || io::Error::new(io::ErrorKind::Unsupported, "this runtime cannot be interrupted");
         // SAFETY: `static Isolate* v8::Isolate::GetCurrent()` and `void v8::Isolate::RequestInterrupt(void
@@ -132,7 +130,7 @@ impl Drop for Watch {
     }
 }
 
-/// The thread: asks V8 each time the semaphore is posted, until there is nothing to ask any more.
+/// The thread: requests an interrupt each time the semaphore is posted, until the target is gone.
 fn serve(semaphore: Semaphore, target: &Mutex<Option<Target>>) {
     block_signals();
     loop {
@@ -158,7 +156,7 @@ impl Semaphore {
     }
 }
 
-/// Makes the semaphore at the first call.
+/// Creates the semaphore at the first call.
 fn semaphore() -> io::Result<Semaphore> {
     let known = SEMAPHORE.load(Ordering::Acquire);
     if let Some(known) = NonNull::new(known) {
@@ -189,7 +187,7 @@ fn install() -> io::Result<()> {
     Ok(())
 }
 
-/// No handler of anybody's is to run on the calling thread, whose stack is small.
+/// Blocks all signals, so that no handler runs on the calling thread, whose stack is small.
 fn block_signals() {
     // SAFETY: a set of signals is plain data; only this thread's mask changes.
     unsafe {

@@ -1,5 +1,5 @@
-//! The JavaScript that runs at this moment, as V8 lists it, without running any: V8 forbids that where it was
-//! interrupted. V8's own functions, looked up by the names that C++ gives them.
+//! The current JavaScript stack, listed by V8 without running JavaScript, which V8 forbids in an interrupt. V8's
+//! functions are looked up by their mangled C++ names.
 
 use std::ffi::{c_int, c_void};
 use std::fmt::Write;
@@ -22,7 +22,7 @@ struct Location {
     column: c_int,
 }
 
-/// More frames than the ten of V8's default, for what is slow deep in somebody's library.
+/// More frames than V8's default of ten, for code that is slow deep in a library.
 const MAX_FRAMES: c_int = 50;
 
 /// `v8::StackTrace::StackTraceOptions`: kDetailed and kExposeFramesAcrossSecurityOrigins.
@@ -41,7 +41,7 @@ pub struct Symbols {
 }
 
 impl Symbols {
-    /// None where the runtime is not V8 or has other names.
+    /// None if the runtime is not V8 or has other names.
     pub fn find() -> Option<Self> {
         // SAFETY: V8's header declares these as `static Local<StackTrace> StackTrace::CurrentStackTrace(Isolate*, int,
         // StackTraceOptions)`, `int GetFrameCount() const`, `Local<StackFrame> GetFrame(Isolate*, uint32_t) const`,
@@ -66,7 +66,7 @@ impl Symbols {
     }
 }
 
-/// A string of V8's. Its address is what Node-API calls a value.
+/// A V8 string. Its address is a Node-API value.
 pub struct Text<'scope> {
     slot: NonNull<c_void>,
     scope: PhantomData<&'scope ()>,
@@ -78,7 +78,7 @@ impl Text<'_> {
     }
 }
 
-/// An isolate of this thread while V8 runs an interrupt of it.
+/// An isolate of this thread during an interrupt.
 pub struct Interrupted<'scope> {
     isolate: Isolate,
     symbols: Symbols,
@@ -92,9 +92,9 @@ impl Interrupted<'_> {
         Self { isolate, symbols, scope: PhantomData }
     }
 
-    /// What runs, innermost first, a line each, as an error's `stack` has it but for the types of receivers:
-    /// `    at function (file:line:column)`. At most `max` bytes, in whole lines. `read` appends a string's UTF-8; it
-    /// must not call into JavaScript. None: V8 has no stack to give.
+    /// The frames, innermost first, one line each, in the form of an error's `stack` but without the types of
+    /// receivers: ` at function (file:line:column)`. At most `max` bytes, in whole lines. `read` appends a string's
+    /// UTF-8; it must not call into JavaScript. None: V8 has no stack.
     pub fn stack(&self, max: usize, read: impl Fn(&Text<'_>, &mut String)) -> Option<String> {
         let Symbols { current, frame_count, frame, .. } = self.symbols;
         // SAFETY: the isolate is this thread's and in an interrupt, where V8 may allocate and may not run JavaScript,
@@ -137,7 +137,7 @@ impl Interrupted<'_> {
             if let Some(slot) = NonNull::new(string) {
                 read(&Text { slot, scope: PhantomData }, &mut text);
             }
-            // A program gives its functions any name.
+            // Function names of a program may have any characters.
             text.replace(char::is_control, " ")
         };
         let called = Called { function: text(function), script: text(script), is_constructor, is_wasm };
@@ -160,12 +160,12 @@ impl Called {
         if script.is_empty() {
             script.push_str(anonymous);
         }
-        // In WebAssembly the column is an offset of bytes.
+        // In WebAssembly the column is a byte offset.
         let written = match is_wasm {
             true => write!(script, ":{column:#x}"),
             false => write!(script, ":{}:{}", line + 1, column + 1),
         };
-        // A String takes everything.
+        // Writing to a String cannot fail.
         debug_assert!(written.is_ok());
         match (is_constructor, function.is_empty()) {
             (true, true) => format!("    at new {anonymous} ({script})"),

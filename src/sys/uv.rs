@@ -1,6 +1,6 @@
-//! libuv handles on the runtime's own event loop: "the loop took it" then means "the worker is alive". The
-//! functions are looked up at run time. Handles are closed by `Drop`; libuv gives the memory
-//! back on a later turn of the loop. Nothing here is Send: a handle lives on its loop's thread.
+//! libuv handles on the runtime's own event loop, so that work taken by the loop proves that the worker is alive. The
+//! functions are looked up at run time. Handles are closed by `Drop`; libuv frees their memory in a later iteration of
+//! the loop. Nothing here is Send: a handle is used on its loop's thread.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -73,7 +73,7 @@ fn uv_error(code: c_int) -> io::Result<()> {
     if code == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(-code)) }
 }
 
-/// The event loop of the calling thread, as Node-API's napi_get_uv_event_loop gives it.
+/// The event loop of the calling thread, from Node-API's napi_get_uv_event_loop.
 #[derive(Clone, Copy)]
 pub struct Loop(NonNull<c_void>);
 
@@ -84,14 +84,14 @@ impl Loop {
         NonNull::new(raw).map(Self).ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
-    /// How long the loop has waited for events so far, nanoseconds, where the runtime has that counted (Node.js does).
+    /// How long the loop has been idle so far, nanoseconds, if the runtime counts this (Node.js does).
     pub fn idle_time(self) -> Option<u64> {
         // SAFETY: a loop that lives, per the contract of `new`.
         symbols().ok()?.idle_time.map(|idle_time| unsafe { idle_time(self.0.as_ptr()) })
     }
 }
 
-/// What a handle owns until libuv has let go of it.
+/// Data that a handle owns until libuv has released it.
 struct Context {
     callback: Box<dyn FnMut()>,
 }
@@ -103,7 +103,7 @@ struct Owned {
 }
 
 impl Owned {
-    /// `init` initialises memory of that kind's size as a handle of that kind.
+    /// `init` initialises memory of the size of this handle type.
     fn new(kind: c_int, context: Context, init: impl FnOnce(&Symbols, Handle) -> c_int) -> io::Result<Self> {
         let symbols = symbols()?;
         // SAFETY: calloc of the size libuv asks for; libuv initialises it below.
@@ -121,7 +121,7 @@ impl Owned {
         Ok(Self { handle, symbols })
     }
 
-    /// Calls one of libuv's functions that want a handle and nothing else.
+    /// Calls a libuv function that takes only a handle.
     fn call<R>(&self, function: impl FnOnce(&Symbols) -> unsafe extern "C" fn(Handle) -> R) -> R {
         // SAFETY: the handle was initialised and is not closed before the drop; it is of this thread's loop, because
         // nothing here is Send.
@@ -159,8 +159,7 @@ unsafe fn run(handle: Handle) {
 /// # Safety
 /// libuv calls it, with a handle of `Owned`.
 unsafe extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
-    // An error status is met again by the read that the callback does.
-    // SAFETY: the caller's contract.
+    // The callback's read will report an error status again. SAFETY: the caller's contract.
     unsafe { run(handle) };
 }
 
@@ -175,13 +174,13 @@ unsafe extern "C" fn called(handle: Handle) {
 /// referenced.
 pub struct Poll {
     owned: Owned,
-    /// Declared, and so dropped, after the handle: from uv_close on libuv does not touch it, and a listener
-    /// must be gone when its server says that it has closed.
+    /// Declared, and so dropped, after the handle: from uv_close on libuv does not use it, and a listener must be
+    /// closed when its server emits 'close'.
     fd: OwnedFd,
 }
 
 impl Poll {
-    /// Starts unreferenced or referenced as `keep_alive` says. The descriptor is closed with the handle.
+    /// Starts referenced or unreferenced, by `keep_alive`. The descriptor is closed with the handle.
     pub fn start(
         on: Loop,
         fd: OwnedFd,
@@ -207,23 +206,23 @@ impl Poll {
         uv_error(unsafe { (self.owned.symbols.poll_start)(self.owned.handle, events, polled) })
     }
 
-    /// Polls again after `pause` or `stop`.
+    /// Resumes polling after `pause` or `stop`.
     pub fn resume(&self) -> io::Result<()> {
         self.listen_for(UV_READABLE)
     }
 
-    /// Calls back while it is writable as well, or no longer.
+    /// Sets whether to call back also while the descriptor is writable.
     pub fn want_write(&self, wanted: bool) -> io::Result<()> {
         self.listen_for(if wanted { UV_READABLE | UV_WRITABLE } else { UV_READABLE })
     }
 
-    /// Polls no more; the descriptor stays open, and the loop is not kept alive.
+    /// Stops polling; the descriptor stays open, and the loop is not kept alive.
     pub fn stop(&self) {
         self.owned.call(|symbols| symbols.poll_stop);
     }
 
-    /// For a listener: calls back no more but keeps the loop alive as before. It asks for urgent data, which a
-    /// listener never has. (The end of a connection would be told all the same, again and again.)
+    /// For a listener: stops calling back but keeps the loop alive as before. It polls for urgent data, which a
+    /// listener never has. (For a connection its end would still be reported again and again.)
     pub fn pause(&self) {
         let _ = self.listen_for(UV_PRIORITIZED);
     }
@@ -247,7 +246,7 @@ impl AsFd for Poll {
     }
 }
 
-/// Calls back once a turn of the loop, before it polls for I/O; never wakes or holds the loop.
+/// Calls back once per iteration of the loop, before it polls for I/O; never wakes the loop or keeps it alive.
 pub struct Prepare {
     _owned: Owned,
 }
@@ -266,7 +265,7 @@ impl Prepare {
     }
 }
 
-/// Calls back once at a time; does not keep the loop alive unless it is told to.
+/// A one-shot timer; does not keep the loop alive unless `hold` is set.
 pub struct Timer {
     owned: Owned,
 }
@@ -282,10 +281,9 @@ impl Timer {
         Ok(Self { owned })
     }
 
-    /// In `after` milliseconds, instead of whenever it was set to before.
+    /// Sets the timer to `after` milliseconds, replacing the previous time.
     pub fn set(&self, after: u64) {
-        // A handle that is not closing takes any time.
-        // SAFETY: an initialised uv_timer_t that is not closed, on its own thread.
+        // A handle that is not closing accepts any time. SAFETY: an initialised uv_timer_t that is not closed, on its own thread.
         let _ = uv_error(unsafe { (self.owned.symbols.timer_start)(self.owned.handle, called, after, 0) });
     }
 
@@ -297,7 +295,7 @@ impl Timer {
         self.owned.call(|symbols| symbols.has_ref) != 0
     }
 
-    /// Keeps the loop alive while it is set, or does not.
+    /// Sets whether the timer keeps the loop alive.
     pub fn hold(&self, hold: bool) {
         self.owned.call(|symbols| if hold { symbols.add_ref } else { symbols.remove_ref });
     }

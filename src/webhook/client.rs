@@ -1,5 +1,5 @@
-//! One POST, over HTTP/1.1 and a connection of its own, by way of the proxy that the environment names (`HTTPS_PROXY`,
-//! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`). No redirect is followed: another address gets no message.
+//! One POST, over HTTP/1.1 on a new connection, through the proxy of the environment (`HTTPS_PROXY`, `HTTP_PROXY`,
+//! `ALL_PROXY`, `NO_PROXY`). Redirects are not followed, so that no other server gets the message.
 
 use std::io;
 use std::sync::Arc;
@@ -40,9 +40,9 @@ pub enum Failure {
     UnknownHost,
     Connection(io::ErrorKind),
     Tls,
-    /// It spoke no HTTP, or not to the end.
+    /// The response was invalid or incomplete.
     Protocol,
-    /// The proxy let nobody through.
+    /// The proxy refused the tunnel.
     Proxy,
 }
 
@@ -70,8 +70,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// # Errors
-    /// The kernel gives no event loop.
+    /// # Errors The event loop could not be created.
     pub fn new() -> io::Result<Self> {
         Self::by(Matcher::from_env())
     }
@@ -88,8 +87,7 @@ impl Client {
         Ok(Self { runtime, tls: TlsConnector::from(Arc::new(tls)), proxies })
     }
 
-    /// # Errors
-    /// There was no answer in `time`.
+    /// # Errors There was no response within `time`.
     pub fn post(&self, url: &str, body: String, time: Duration) -> Result<Answer, Failure> {
         let url: Uri = url.parse().map_err(|_| Failure::Address)?;
         let sent = async { tokio::time::timeout(time, self.send(&url, body)).await };
@@ -120,7 +118,7 @@ impl Client {
         Ok(Answer { status: answer.status().as_u16(), headers: answer.headers().clone() })
     }
 
-    /// A connection to the server that the address names.
+    /// A connection to the server of the URL.
     async fn reach(&self, url: &Uri) -> Result<Connected, Failure> {
         let stream = match self.proxies.intercept(url) {
             Some(proxy) => self.tunnel(&proxy, url).await?,
@@ -129,7 +127,7 @@ impl Client {
         self.encrypted(url, stream).await
     }
 
-    /// What `stream` is for that address: by TLS when it says so.
+    /// `stream` with TLS if the URL requires it.
     async fn encrypted(&self, url: &Uri, stream: Connected) -> Result<Connected, Failure> {
         match url.scheme_str() {
             Some("https") => {
@@ -141,11 +139,11 @@ impl Client {
         }
     }
 
-    /// A way through the proxy (CONNECT, RFC 9110 9.3.6).
+    /// A tunnel through the proxy (CONNECT, RFC 9110 9.3.6).
     async fn tunnel(&self, proxy: &Intercept, url: &Uri) -> Result<Connected, Failure> {
         let stream = self.encrypted(proxy.uri(), Box::new(connect(proxy.uri()).await?)).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        // It goes on beneath what it is upgraded to.
+        // The connection task keeps running below the upgraded stream.
         tokio::spawn(async move { drop(connection.with_upgrades().await) });
         let target = format!("{}:{}", host_in_authority(url)?, port(url));
         let mut request = Request::connect(&target).body(Body::empty()).map_err(|_| Failure::Address)?;
@@ -193,7 +191,7 @@ fn without_user(authority: &Authority) -> &str {
     authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_, host)| host)
 }
 
-/// The name and password in an address, for who asks for them (RFC 7617).
+/// Basic authentication with the name and password of the URL (RFC 7617).
 fn basic(authority: &Authority) -> Option<HeaderValue> {
     let (user, _) = authority.as_str().rsplit_once('@')?;
     let user = if user.contains(':') { user.to_owned() } else { format!("{user}:") };
@@ -216,7 +214,8 @@ mod tests {
         Client::by(proxies).expect("an event loop")
     }
 
-    /// A server of one connection: after what ends with each `until` it writes the answer; what it has read.
+    /// A server of one connection: after input that ends with each `until` it writes the response; returns everything
+    /// read.
     fn serving(exchanges: &'static [(&str, &[u8])]) -> (u16, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
