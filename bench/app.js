@@ -1,9 +1,9 @@
 'use strict';
 
-// The program that every contender of the benches serves, so that only what stands before it differs.
+// The program that every contender of the benchmarks serves, so that only the contender differs.
 //
-//   GET /             answers the worker's name
-//   GET /hang?ms=     answers the worker's process id, then blocks its event loop for so long
+//   GET /             responds with the worker's name
+//   GET /hang?ms=     responds with the worker's process id, then blocks its event loop for `ms`
 
 const name = process.env.WORKER_ID ?? 'bare';
 const LONGEST_HANG = 10_000;
@@ -21,7 +21,7 @@ function handler(request, response) {
   }
   const { searchParams } = new URL(request.url, 'http://localhost');
   const milliseconds = Math.min(Number(searchParams.get('ms')), LONGEST_HANG);
-  // The answer has left before the loop stops: who asked knows from then on that it takes nothing.
+  // The response is sent before the loop is blocked, so that the client knows from when on the worker is blocked.
   response.end(String(process.pid), () => setImmediate(block, milliseconds));
 }
 

@@ -1,12 +1,12 @@
 // npm run bench:compare -- COMMIT NAME ... [--pairs N] [--quick] [--same-bench]
 //
-// What has become of the benches since another commit: `npm run bench:compare -- v1.0.0 dispatch ipc --quick`. The commit is
-// checked out and built in .cache/compare; then each bench runs there and here in turns, in the other order every second
-// time, so that a machine which drifts drifts for both. A soak is named as it is started: `soak`. With --same-bench the
-// commit's bench/ gives way to this one's, which may measure what that one does not.
+// Compares the benchmarks with those of another commit: `npm run bench:compare -- v1.0.0 dispatch ipc --quick`. The
+// commit is checked out and built in .cache/compare; then each benchmark runs there and here alternately, in reverse
+// order every second time, so that a drift of the machine affects both. A soak is named by its script: `soak`. With
+// --same-bench the commit's bench/ is replaced by the current one, which may measure more.
 //
-// A line a figure: its medians there and here, and the median of the ratios here / there of neighbours. The last line of
-// standard output is JSON: { commit, pairs, ratios: { [bench]: { [figure]: ratio } } }.
+// Prints one line per figure: its medians there and here, and the median of the ratios here / there of adjacent runs.
+// The last line of standard output is JSON: { commit, pairs, ratios: { [bench]: { [figure]: ratio } } }.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -40,7 +40,7 @@ function checkedOut(commit) {
   return folder;
 }
 
-/** Runs a bench; resolves to the object of its last line. */
+/** Runs a benchmark; resolves to the JSON object of its last line. */
 async function run(folder, bench) {
   const program = path.join(folder, 'bench', `${bench}.mjs`);
   const child = spawn(process.execPath, [program, ...(options.quick ? ['--quick'] : [])], { cwd: folder, stdio: ['ignore', 'pipe', 'inherit'] });

@@ -1,9 +1,9 @@
 // npm run soak:descriptors [-- --ports 300 --sockets 10000 --clients 64 --requests 20000 --descriptors 1024 --workers 2]
 //
-// A primary with a hard limit of descriptors, a program with hundreds of ports, workers that bind and close datagram
-// sockets by the thousand, and clients on all ports meanwhile: every request must be answered. Each worker binds its
-// sockets through the primary (`exclusive: false`), one after the other. It ends when all are bound and closed and so many
-// requests were made. The last line of standard output is JSON.
+// A primary with a hard limit of file descriptors, a program with hundreds of ports, workers that bind and close
+// thousands of datagram sockets, and clients on all ports meanwhile: every request must be answered. Each worker binds
+// its sockets through the primary (`exclusive: false`), one after the other. It ends when all sockets were bound and
+// closed and the number of requests was made. The last line of standard output is JSON.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -23,7 +23,7 @@ const options = Object.fromEntries(Object.entries(asked).map(([name, value]) => 
 const { values } = parseArgs({ options });
 const wanted = Object.fromEntries(Object.entries(values).map(([name, value]) => [name, Number(value)]));
 
-/** A client hears nothing for so long: its request is lost. Milliseconds. */
+/** Timeout of a request, milliseconds. */
 const SILENCE = 30_000;
 
 /** Runs in the cluster's processes. */

@@ -1,13 +1,13 @@
 // npm run bench:dispatch [-- --quick] [-- --rounds N]
 //
-// How connections reach the workers: drover beside node:cluster (SCHED_RR and SCHED_NONE), SO_REUSEPORT by
-// hand (a plain process for each listener) and one bare process, all before the same plain http program
-// (bench/app.js), with NODE_ENV=production and nothing else in their environment.
+// Distribution of connections to workers: drover compared with node:cluster (SCHED_RR and SCHED_NONE), SO_REUSEPORT
+// without drover (a plain process for each listener) and one bare process, all with the same plain http program
+// (bench/app.js), with only NODE_ENV=production in their environment.
 //
-// Method. Each figure is taken from a freshly started server after a warm-up, by a load generator of one
-// thread on the same machine (bench/loadgen). In a round every contender does the same work right after the
-// others, in the opposite order every second round; a ratio is taken within a round, and the median over the
-// rounds is reported, so that a machine which drifts drifts for all. What is measured:
+// Method. Each figure is measured on a freshly started server after a warm-up, with a single-threaded load generator on
+// the same machine (bench/loadgen). In a round every contender does the same work one after the other, in reverse order
+// every second round; ratios are computed within a round, and the median over the rounds is reported, so that a drift
+// of the machine affects all. Measured are:
 //
 //   new connections   64 at once, each closed after one request, with 1, 2 and 4 workers: answers a second
 //   quiet             2,000 connections a second, 2 workers, drover held in push mode: the primary's

@@ -1,9 +1,9 @@
 // npm run bench:hooks [-- --seconds N]
 //
-// What drover's hooks on each request cost a worker: one worker under keep-alive load serves with them and without, in
-// turns of 40 ms within one process, and its processor time for each request is taken turn by turn. Neighbouring turns
-// are compared, so that what the machine does otherwise falls on both; a bootstrap over these pairs gives the range.
-// The control compares neighbours of the same kind: it should be 1.
+// The cost of drover's per-request hooks in a worker: one worker under keep-alive load serves with and without them,
+// alternating every 40 ms within one process, and its processor time per request is measured in each slice. Adjacent
+// slices are compared, so that other load of the machine affects both; a bootstrap over these pairs gives the range.
+// The control compares adjacent slices of the same kind: it should be 1.
 //
 // The last line of standard output is JSON: hooks_cpu_ratio (with / without, median of the pairs), its 95 % range, the
 // control with its range, and the pairs.

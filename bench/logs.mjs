@@ -1,12 +1,12 @@
 // npm run bench:logs [-- --quick] [-- --rounds N]
 //
-// Whether the log keeps up, and whether it keeps everything.
+// Whether the log keeps up, and whether it loses lines.
 //
 // Method. Two workers write numbered lines of 256 bytes, 50 MB a second together, for 20 seconds, into a log with rotation
-// (files of 64 MB, as many as it takes; no rate limit). When both have said how many lines they wrote the cluster is
-// stopped, and every line of every file is read: each number of each worker must be there exactly once. The rate is what
-// the workers wrote over the time that the slower of them took: a log that does not keep up holds them up. The last line
-// of standard output is JSON: the slowest round's rate, and the sums of all rounds' lines.
+// (files of 64 MB, as many as it takes; no rate limit). When both have reported how many lines they wrote, the cluster
+// is stopped, and every line of every file is read: each number of each worker must occur exactly once. The rate is the
+// workers' output divided by the time of the slower one: a log that does not keep up blocks them. The last line of
+// standard output is JSON: the slowest round's rate, and the sums of all rounds' lines.
 
 import fs from 'node:fs';
 import os from 'node:os';
@@ -36,7 +36,7 @@ async function* linesOf(folder) {
   }
 }
 
-/** What the workers said at their end, read from the file that is written now. */
+/** The workers' final reports, read from the current file. */
 async function ends(file) {
   const deadline = performance.now() + (seconds + 60) * 1000;
   while (performance.now() < deadline) {
@@ -53,11 +53,11 @@ async function ends(file) {
   throw new Error('the workers did not come to an end');
 }
 
-/** How often each number of a worker is there. */
+/** How often each number of a worker occurs. */
 async function tally(folder, totals) {
   const seen = new Map([...totals].map(([worker, { written }]) => [worker, new Uint8Array(written + 1)]));
   for await (const line of linesOf(folder)) {
-    // Torn lines are none: they are missing.
+    // Torn lines count as missing.
     const match = line.match(/^\{"level":30,.*"msg":"(\d+) (\d+) [a-z ]+"\}$/);
     if (match) seen.get(match[1])[Number(match[2])] += 1;
   }

@@ -1,18 +1,17 @@
 // npm run bench:metrics [-- --quick] [-- --starts N] [-- --of request-ids]
 //
-// What metrics cost, and whether they are right.
+// The cost of metrics, and their accuracy.
 //
-// Method. A cluster with `monitoring` on and one with it off, two workers each, beside each other; 16 keep-alive
-// connections ask the one and then the other all the time, a second each, in the opposite order every second time.
-// What the one does not do costs the other nothing, and what else the machine does meets both. After some of these
-// pairs both are started anew, so that the layout of one process is not what is measured. Requests a second, and the
-// processor time of all of a cluster's processes for each request: ratios on / off within a pair, medians over the
-// pairs with their quartiles. Then, with monitoring on: how many requests the API says there were over how many were
-// sent, and its p99 over that of the durations that handlers of 50 to 250 ms have noted themselves; and how long the
-// API takes for its answers, one after the other over one connection for 2 s, while the primary's JavaScript is
-// blocked. With `--of request-ids` it is `logging.requestIds` that is on and off, with `--of nothing` both have it
-// off, which shows what the method itself makes of no difference; nothing else is asked. The last line of standard
-// output is JSON.
+// Method. Two clusters run side by side, one with `monitoring` on and one with it off, two workers each; 16 keep-alive
+// connections send requests to one and then the other, for a second each, in reverse order every second time. The idle
+// cluster does not affect the other, and other load of the machine affects both. After some of these pairs both are
+// restarted, so that the memory layout of one process does not decide. Measured are requests per second, and the
+// processor time of all processes of a cluster per request: ratios on / off within a pair, medians over the pairs with
+// their quartiles. Then, with monitoring on: the number of requests reported by the API divided by the number sent, and
+// its p99 divided by that of the durations that handlers of 50 to 250 ms have recorded themselves; and the API's
+// response times, one request after the other on one connection for 2 s, while the primary's JavaScript is blocked.
+// `--of request-ids` compares `logging.requestIds` on and off; with `--of nothing` both have it off, which shows the
+// error of the method itself; both measure nothing else. The last line of standard output is JSON.
 
 import { once } from 'node:events';
 import fs from 'node:fs';
@@ -28,11 +27,11 @@ const WORKERS = 2;
 const CONNECTIONS = 16;
 const WARM_UP_S = 2;
 const RUN_S = 3;
-/** How long the API is asked while the primary is blocked; less than bench/servers/slow.js blocks it. */
+/** How long the API is measured while the primary is blocked; less than bench/servers/slow.js blocks it. */
 const BLOCKED_MS = 2000;
 /** Of one pair, each side. */
 const SLICE_S = 1;
-/** Pairs between two starts: how a process happens to lie in memory makes more of a difference than what a pair meets. */
+/** Pairs between two starts: the memory layout of a process matters more than the noise of a pair. */
 const PAIRS_A_START = 3;
 
 const { values: options } = parseArgs({
@@ -97,7 +96,7 @@ async function* compare(start) {
   }
 }
 
-/** Requests on connections of their own: every one that was sent is known. */
+/** Requests on new connections, so that the number sent is known exactly. */
 async function counts() {
   const monitoring = await freePort();
   const server = await startServer(drover({ monitoring: { port: monitoring } })(WORKERS));
@@ -110,7 +109,7 @@ async function counts() {
   }
 }
 
-/** Handlers that take their time. */
+/** Starts a server with slow handlers. */
 async function startSlow() {
   const monitoring = await freePort();
   const script = path.join(import.meta.dirname, 'servers', 'slow.js');

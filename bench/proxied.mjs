@@ -1,7 +1,7 @@
 // npm run bench:proxied [-- --quick] [-- --rounds N]
 //
-// What it costs that each request of a trusted proxy's connection finds the worker that its cookie names: the
-// connection goes back to the primary after each response, and its next request is looked at.
+// The cost of routing each request on a trusted proxy's connection to the worker of its cookie: the connection returns
+// to the primary after each response, and its next request is peeked at.
 //
 // Method. Three ways of serving the same plain http program with two workers and cookie affinity, interleaved in
 // each round, 16 connections busy all the time:

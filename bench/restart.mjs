@@ -1,10 +1,10 @@
 // npm run bench:restart [-- --quick] [-- --rounds N]
 //
-// How fast workers come back, and how evenly they hold what came while they were away.
+// How fast workers are replaced, and how evenly connections are rebalanced afterwards.
 //
-// Method. Each figure is taken from a freshly started cluster of a plain http program, with NODE_ENV=production and
-// nothing else in its environment, on the machine that also measures. In a round everything is measured once, some
-// of it several times in turns; medians over all are reported.
+// Method. Each figure is measured on a freshly started cluster of a plain http program, with only NODE_ENV=production
+// in its environment, on the same machine. In a round everything is measured once, some of it several times
+// alternately; medians over all are reported.
 //
 //   bare start     the same script as one process: from its spawn to its first answer
 //   replacement    one worker, killed with SIGKILL: from then to the first answer of the next, on a connection that

@@ -1,10 +1,10 @@
 // npm run soak:ipc [-- --quick]
 //
-// At least 10 million questions (1 million with --quick), and for at least three minutes, from the primary to four workers over encrypted channels, 1,000 always
-// under way, while a random worker is killed every second. Every promise must settle, with its own answer or with an
-// error, and the primary's memory must stay flat (`soak_rss_growth`: the mean of the last minute over the first's, less
-// 1; what a run has settled in its first seconds is warm-up).
-// The last line of standard output is JSON.
+// At least 10 million requests (1 million with --quick), for at least three minutes, from the primary to four workers
+// over encrypted channels, with 1,000 always pending, while a random worker is killed every second. Every promise must
+// settle, with its own response or with an error, and the primary's memory must stay constant (`soak_rss_growth`: the
+// mean of the last minute over the first's, less 1; what a run has settled in its first seconds is warm-up). The last
+// line of standard output is JSON.
 
 import { createRequire } from 'node:module';
 import { parseArgs } from 'node:util';

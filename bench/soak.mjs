@@ -1,11 +1,11 @@
 // npm run soak [-- --faults rolls|all] [-- --seconds N | --quick] [-- --seed N] [-- --node 20|22|24|26] [-- --peer pm2|node-cluster]
 //
-// Does a client ever notice? A fleet of clients (bench/soak/clients) works against a cluster while a schedule of
-// rolls and scalings, and with `--faults all` also of SIGKILL, SIGSTOP and busy loops, happens to it. The schedule
-// is made from the seed alone, which is printed: `--seed` repeats it. A peer gets the same clients and orders.
+// Do clients notice anything? A fleet of clients (bench/soak/clients) uses a cluster during a schedule of rolls and
+// scalings, and with `--faults all` also of SIGKILL, SIGSTOP and busy loops. The schedule is generated from the seed,
+// which is printed: `--seed` repeats it. A peer gets the same clients and commands.
 //
-// Method. The clients hide nothing: one TCP connection each that only they reopen, no retry, every answer
-// compared with what only its request can have. Each request ends as
+// Method. The clients mask no failure: one TCP connection each that only they reopen, no retry, every response compared
+// with the one that only its request can have. Each request ends as
 //
 //   ok           the right answer, once
 //   failed       reset, closed or refused without an answer, a cut answer, a status other than 200; a request sent

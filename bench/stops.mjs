@@ -1,6 +1,6 @@
 // npm run bench:stops [-- --quick] [-- --stops N] [-- --clients N] [-- --contender NAME] [-- --wildcard]
 //
-// What a stop costs clients that open a connection for each request.
+// The effect of a stop on clients that open a connection for each request.
 //
 // Method. A server is started, and clients in the process of this bench ask it, each one request a connection and the
 // next when the one before is over. Half a second later it gets SIGTERM. Each client asks until it is refused. So many

@@ -1,8 +1,8 @@
 // npm run soak:tickets [-- --reconnects 1000 --rolls 10 --kills 5 --workers 4]
 //
-// Clients that come back over TLS 1.2 and 1.3 while the workers are rolled and killed: every session but each client's
-// first must be resumed, whichever worker gave the ticket. A connection that a killed worker had is made again.
-// The last line of standard output is JSON.
+// Clients that reconnect over TLS 1.2 and 1.3 while the workers are rolled and killed: every session except each
+// client's first must be resumed, whichever worker issued the ticket. A connection that a killed worker had is opened
+// again. The last line of standard output is JSON.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';

@@ -1,7 +1,8 @@
 'use strict';
 
-// npm run test:apps [-- NAME ... --no-build]: published programs and tools, as their users deploy them, in one process and under
-// drover (__test__/apps). Their packages are installed into .cache/packages in the versions that each names.
+// npm run test:apps [-- NAME ... --no-build]: runs published programs and tools, as their users deploy them, in one
+// process and under drover (__test__/apps). Their packages are installed into .cache/packages, in the versions that
+// each program lists.
 //
 // A line a program, and one of JSON at the end: `programs` tried, how many answered the `same` and exited in order,
 // `roll_failed` and `kill_failed` requests, `hooks_missed`, `slow_stops` (of idle programs; `lingering`: that many more took
@@ -46,7 +47,7 @@ for (const [signal, number] of [
   process.once(signal, () => endScopes().finally(() => process.exit(128 + number)));
 }
 
-// What was started is ended by whoever started it, also when a client's library throws where nobody can catch it.
+// Started processes are ended even if a client's library throws an uncaught error.
 process.once('uncaughtException', (error) => {
   process.stderr.write(`${error.stack}\n`);
   endScopes().finally(() => process.exit(1));

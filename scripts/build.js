@@ -41,7 +41,7 @@ async function napiBuild(profile, outputDir) {
   }
 }
 
-/** The names of the generated files that `staging` has otherwise than the repository. */
+/** The names of the generated files that differ between `staging` and the repository. */
 function changed(staging) {
   const read = (folder, name) => {
     const file = path.join(folder, name);
@@ -50,7 +50,7 @@ function changed(staging) {
   return generated.filter((name) => read(staging, name) !== read(root, name));
 }
 
-/** Resolves to the names of the generated files that were not what the sources generate, and are now. */
+/** Builds if necessary; resolves to the names of the generated files that were outdated and have been updated. */
 async function build({ profile = 'release', force = false } = {}) {
   if (!force && isCurrent(profile)) {
     say(`The addon (${profile}) is up to date.`);
@@ -63,7 +63,7 @@ async function build({ profile = 'release', force = false } = {}) {
   fs.rmSync(staging, { recursive: true, force: true });
   await napiBuild(profile, staging);
   const rewritten = changed(staging);
-  // Renamed, never overwritten: a server that runs keeps the file it has mapped.
+  // Renamed, never overwritten: a running server keeps the file that it has mapped.
   for (const name of fs.readdirSync(staging)) fs.renameSync(path.join(staging, name), path.join(root, name));
   remember(source);
   say(`Built in ${duration(performance.now() - started)}.`);

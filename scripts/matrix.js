@@ -2,8 +2,7 @@
 
 // npm run test:matrix: every kind of server, handoff, rolls, drains, every way to hang, and what depends on Node's internals,
 // on every supported Node.js.
-// `npm run test:matrix -- 22 24` takes those majors alone. The binaries come as npm packages and are kept in
-// .cache/nodes.
+// `npm run test:matrix -- 22 24` runs only these majors. The binaries are installed from npm and kept in .cache/nodes.
 
 const path = require('node:path');
 const { MAJORS, findNode } = require('../__test__/helpers/nodes');

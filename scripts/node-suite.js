@@ -1,12 +1,12 @@
 'use strict';
 
 // npm run test:node -- FOLDER [--node 20|22|24|26] [--only WORD ...] [--timeout SECONDS]: Node.js's own tests of net,
-// http, https, http2, tls and dgram as programs in a worker. FOLDER is the `test` folder of Node's sources (it has
-// `parallel` and `common`), of a version that fits the Node.js that runs them; it is no part of drover.
+// http, https, http2, tls and dgram as programs in a worker. FOLDER is the `test` folder of Node's sources (with
+// `parallel` and `common`), of a version that matches the Node.js that runs them; it is not part of drover.
 //
-// Each file runs as one process and as the program of a cluster of one worker, with its `// Flags:` and
-// NODE_ENV=production. A file that passes in the first way and not in the second differs; it is run in both ways once
-// more, alone, because such tests depend on time. Ends with one line of JSON: passing_on_node, same, differ.
+// Each file runs in one process and in a cluster of one worker, with its `// Flags:` and NODE_ENV=production. A file
+// that passes in one process but not in the cluster differs; it is repeated in both, alone, because some tests depend
+// on timing. The last line of the output is JSON: passing_on_node, same, differ.
 
 const { spawn } = require('node:child_process');
 const fs = require('node:fs');
@@ -27,7 +27,7 @@ function flagsOf(file) {
   return flags === undefined ? [] : flags.trim().split(/\s+/);
 }
 
-/** What is running, to be ended with this process. */
+/** Running processes, to be ended with this process. */
 const running = new Set();
 process.on('exit', () => running.forEach((child) => child.kill('SIGKILL')));
 
@@ -52,7 +52,7 @@ function ways(node, timeout) {
   let number = 0;
   const around = (file) => {
     number += 1;
-    // Node's tests keep what they write apart by this.
+    // Node's tests use this to separate their temporary files.
     return { cwd: path.dirname(file), env: { ...process.env, NODE_ENV: 'production', TEST_THREAD_ID: `drover-${process.pid}-${number}` }, timeout };
   };
   return {
@@ -61,7 +61,7 @@ function ways(node, timeout) {
   };
 }
 
-/** Calls `act` for every item, so many at a time. */
+/** Calls `act` for every item, `width` at a time. */
 async function each(items, width, act) {
   const left = [...items];
   const work = async () => {
@@ -70,7 +70,7 @@ async function each(items, width, act) {
   await Promise.all(Array.from({ length: width }, work));
 }
 
-/** Says every ten seconds how far it is. */
+/** Prints the progress every ten seconds. */
 function progress(total) {
   const since = performance.now();
   let done = 0;

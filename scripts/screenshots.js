@@ -19,7 +19,7 @@ const { main, say } = require('./support/terminal');
 /** Seconds of load before the pictures are taken. */
 const LOADED = 150;
 
-/** Most bytes of a picture. */
+/** Maximum bytes of a picture. */
 const MOST = 200_000;
 
 const PICTURES = [
@@ -28,13 +28,13 @@ const PICTURES = [
   { name: 'phone', colorScheme: 'dark', width: 390, height: 844 },
 ];
 
-/** Requests that come in waves, a few of them slow and a few failing. */
+/** Sends requests in waves, a few of them slow and a few failing. */
 function load(port) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 64 });
   const ask = (url) =>
     http
       .get({ host: '127.0.0.1', port, path: url, agent }, (response) => response.resume())
-      // A picture of a busy cluster needs no single request.
+      // Single failed requests do not matter for a picture.
       .on('error', () => {});
   const begin = performance.now();
   const timer = setInterval(() => {
@@ -88,7 +88,7 @@ async function photograph(browser, address, { name, colorScheme, width, height }
 main(async () => {
   const seconds = Number(process.argv[2] ?? LOADED);
   await install();
-  // A picture needs no fast addon, only one that is made of these sources.
+  // A debug build of the addon is sufficient for a picture.
   if (!isCurrent('debug')) await build();
   fs.mkdirSync(path.join(root, '.cache'), { recursive: true });
   const [port, monitoring] = [await freePort(), await freePort()];

@@ -1,6 +1,6 @@
 'use strict';
 
-// npm start: from a fresh clone to a cluster that serves the main example. PORT (3000) says where.
+// npm start: from a fresh clone to a cluster that serves the main example. PORT sets the port (3000).
 
 const path = require('node:path');
 const { build } = require('./build');
@@ -10,7 +10,7 @@ const { headline, main } = require('./support/terminal');
 
 const server = path.join('examples', 'express', 'server.js');
 
-// The cluster may use all of its graceful shutdown's 30 s before anybody loses patience.
+// The cluster may use all of the 30 s of its graceful shutdown before it is killed.
 endChildrenOnSignals({ patience: 35_000, exitCode: 0 });
 
 main(async () => {

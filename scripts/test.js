@@ -1,7 +1,7 @@
 'use strict';
 
-// npm test: everything that must hold, from a fresh clone. `npm test -- clippy types` runs the steps whose
-// names contain one of the words.
+// npm test: runs all checks, from a fresh clone. `npm test -- clippy types` runs the steps whose names contain one of
+// the words.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -13,7 +13,7 @@ const { runSteps } = require('./support/steps');
 const { Trouble, main } = require('./support/terminal');
 const { requireToolchain } = require('./support/toolchain');
 
-/** One test file may take this long, in milliseconds, before it counts as hung. */
+/** How long a test file may take before it counts as hung, milliseconds. */
 const TEST_TIMEOUT = 300_000;
 
 const passes = async (command, args, env) => (await run(command, args, { env })).code === 0;
@@ -40,7 +40,7 @@ const done = async (work) => {
   return true;
 };
 
-/** The generated files that were not what the sources generate when the addon was built. */
+/** The generated files that were outdated when the addon was built. */
 let stale = [];
 
 const buildAddon = async () => {
@@ -48,7 +48,7 @@ const buildAddon = async () => {
   return true;
 };
 
-/** The build has compared them: compiling once more would only say it again. */
+/** The build has compared them already; another build is not necessary. */
 function generatedFilesAreFresh() {
   if (stale.length === 0) return true;
   throw new Trouble(
@@ -56,7 +56,7 @@ function generatedFilesAreFresh() {
   );
 }
 
-/** Without these the other steps have nothing to work on, so they run whatever was asked for. */
+/** The other steps need these, so they always run. */
 const preparation = [
   { name: 'npm install', run: () => done(install()) },
   { name: 'build', run: buildAddon },
@@ -69,7 +69,7 @@ const steps = [
     run: () => cargo('clippy', '--all-targets', '--no-default-features', '--', '-D', 'warnings'),
   },
   { name: 'clippy, with Node-API', run: () => cargo('clippy', '--all-targets', '--', '-D', 'warnings') },
-  // Only bindings, which have none, need Node-API: with it the same tests would run again.
+  // Only bindings need Node-API, and have no tests: with it the same tests would run again.
   { name: 'Rust tests', run: () => cargo('test', '--no-default-features') },
   {
     name: 'licences and sources of the crates',

@@ -1,5 +1,5 @@
-// The measurements of bench:dispatch. Each starts a contender, warms it up, loads it, stops it, and resolves
-// to figures of one round; nothing here compares.
+// The measurements of bench:dispatch. Each starts a contender, warms it up, loads it, stops it, and resolves to the
+// figures of one round; the comparison is done elsewhere.
 
 import http from 'node:http';
 import { text } from 'node:stream/consumers';
@@ -24,14 +24,14 @@ async function withServer(contender, measure) {
 
 const warm = (server, times) => load('new', server.port, { connections: CONCURRENCY, seconds: times.warmUp });
 
-/** A new connection for each request, as many as the machine gives. */
+/** A new connection for each request, at the maximum rate. */
 export const newConnections = (contender, times) =>
   withServer(contender, async (server) => {
     await warm(server, times);
     return load('new', server.port, { connections: CONCURRENCY, seconds: times.run });
   });
 
-/** The same at a rate that leaves the machine idle; with what the first process spent on each connection. */
+/** The same at a rate that leaves the machine idle; with the first process's processor time per connection. */
 export const quietRate = (contender, times) =>
   withServer(contender, async (server) => {
     await warm(server, times);
@@ -40,7 +40,7 @@ export const quietRate = (contender, times) =>
     return { ...report, primaryUs: (cpuTime(server.pid) - before) / 1000 / report.conns };
   });
 
-/** Many requests on each of few connections, of which every worker has the same number. */
+/** Many requests on each of a few connections, the same number per worker. */
 export const keepAlive = (contender, workers, times) =>
   withServer(contender, async (server) => {
     const run = (seconds) => load('keepalive', server.port, { connections: CONCURRENCY, workers, seconds });
@@ -48,7 +48,7 @@ export const keepAlive = (contender, workers, times) =>
     return run(times.run);
   });
 
-/** How many of 16 long-lived connections each worker holds, at first and after one worker's came anew. */
+/** How many of 16 long-lived connections each worker holds, at first and after one worker's were opened again. */
 export const fairness = (contender, workers) =>
   withServer(contender, async (server) => {
     const report = await load('hold', server.port, { connections: HELD });
@@ -56,7 +56,7 @@ export const fairness = (contender, workers) =>
     return { first: counts(report.workers), afterChurn: counts(report.workers_after_churn) };
   });
 
-/** Blocks one worker's event loop; resolves to its process id once it takes nothing any more. */
+/** Blocks one worker's event loop; resolves to its process id once it is blocked. */
 function hang(port) {
   return new Promise((resolve, reject) => {
     const request = http.get({ host: '127.0.0.1', port, path: `/hang?ms=${HANG_MS}`, agent: false });
@@ -66,9 +66,9 @@ function hang(port) {
 }
 
 /**
- * One worker blocks and connections arrive meanwhile; then one blocks again and is killed. It is idle when it
- * blocks, so it has taken none of these connections: every one of them should be answered, and soon. Errors
- * and stuck connections are those of both.
+ * One worker is blocked while connections arrive; then one is blocked again and killed. It is idle when it is blocked,
+ * so it has accepted none of these connections: each should be answered soon. Errors and connections without a response
+ * are the sums of both.
  */
 export const hangAndKill = (contender, times) =>
   withServer(contender, async (server) => {

@@ -1,4 +1,4 @@
-// What the hooks on each request cost a worker: see bench/hooks.mjs.
+// Measures the cost of per-request hooks: see bench/hooks.mjs.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,7 +12,7 @@ const CONNECTIONS = 16;
 const WARM_UP = 3;
 const RESAMPLES = 2000;
 
-/** Ratios of neighbours: of turns with and without hooks, and of two alike. */
+/** Ratios of adjacent slices: with and without hooks, and of the same kind. */
 function pairs(turns) {
   const [different, alike] = [[], []];
   for (let at = 0; at + 1 < turns.length; at += 1) {
@@ -23,7 +23,7 @@ function pairs(turns) {
   return { different, alike };
 }
 
-/** The median and the range in which 95 of 100 medians of samples drawn anew lie. */
+/** The median and its 95 % bootstrap interval. */
 function estimate(values) {
   const draw = () => values[Math.floor(Math.random() * values.length)];
   const medians = Array.from({ length: RESAMPLES }, () => median(values.map(draw))).sort((a, b) => a - b);
@@ -31,7 +31,7 @@ function estimate(values) {
   return { median: ratio(median(values)), range: [at(0.025), at(0.975)] };
 }
 
-/** The turns of a worker that serves for `seconds` under keep-alive load. */
+/** The slices of a worker that serves for `seconds` under keep-alive load. */
 async function measure(seconds, say) {
   const port = await freePort();
   const program = path.join(import.meta.dirname, 'program.js');

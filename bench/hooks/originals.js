@@ -1,6 +1,6 @@
 'use strict';
 
-// Loaded before drover in a worker: keeps Node's own functions, so that the program can go back to them.
+// Loaded before drover in a worker: stores Node's own functions, so that the program can restore them.
 
 const http = require('node:http');
 const net = require('node:net');
@@ -10,7 +10,7 @@ const kept = [http.ServerResponse.prototype, net.Socket.prototype].map((prototyp
   functions: Object.getOwnPropertyDescriptors(prototype),
 }));
 
-/** Functions that are another's now: { prototype, name, own, hook }. */
+/** Functions that were replaced: { prototype, name, own, hook }. */
 globalThis[Symbol.for('drover.bench.hooks')] = () =>
   kept.flatMap(({ prototype, functions }) =>
     Object.entries(functions)

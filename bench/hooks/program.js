@@ -1,7 +1,7 @@
 'use strict';
 
-// One worker that serves with drover's hooks on each request and without them, in turns of TURN milliseconds, and says
-// what a request cost in each turn: lines `TURNS [[isHooked, microseconds], ...]` on standard output.
+// One worker that serves with and without drover's per-request hooks, alternating every TURN milliseconds, and prints
+// the cost of a request in each slice: lines `TURNS [[isHooked, microseconds], ...]` on standard output.
 //
 // argv: port
 

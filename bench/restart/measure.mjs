@@ -1,5 +1,5 @@
-// The measurements of bench:restart. Each starts a server, does to it what is measured, stops it, and resolves to
-// figures of one round, or to null when this version of drover refuses what is asked of it.
+// The measurements of bench:restart. Each starts a server, measures an operation, stops the server, and resolves to the
+// figures of one round, or to null if this version of drover does not support the operation.
 
 import { setTimeout as wait } from 'node:timers/promises';
 import { Connection } from '../soak/clients/connection.mjs';
@@ -19,7 +19,7 @@ const THINK_MS = 20;
 
 const server = new URL('../servers/ordered.js', import.meta.url).pathname;
 
-/** drover under orders with this ClusterConfig; `env` may make it one process. */
+/** drover with commands and this ClusterConfig; `env` may make it one process. */
 const ordered = (config, env = {}) => (port) => ({
   command: process.execPath,
   args: [server, port, JSON.stringify(config)],
@@ -27,7 +27,7 @@ const ordered = (config, env = {}) => (port) => ({
   readyLines: 1,
 });
 
-/** Runs `measure({ server, control })`; null when the cluster or an order of it is not supported yet. */
+/** Runs `measure({ server, control })`; null if the cluster or a command is not supported yet. */
 async function whereSupported(config, measure) {
   let server;
   try {
@@ -41,7 +41,7 @@ async function whereSupported(config, measure) {
   }
 }
 
-/** Resolves to the process id that answers, on a connection of its own. */
+/** Resolves to the process id that responds on a new connection. */
 async function answeredBy(port) {
   const connection = new Connection(port);
   const answer = connection.ask();
@@ -73,13 +73,13 @@ export const replacement = (standbyWorkers = 0) =>
     const start = performance.now();
     process.kill(old, 'SIGKILL');
     let next;
-    // A connection that the dying process had accepted ends with it and is made again.
+    // A connection that the dying process had accepted ends with it and is opened again.
     do next = await answeredBy(server.port).catch(() => old);
     while (next === old);
     return performance.now() - start;
   });
 
-/** Resolves when so many workers stand by. */
+/** Resolves when this many standby workers are ready. */
 async function standing(control, count) {
   const deadline = performance.now() + STANDBY_MS;
   while ((await control.order('workers')).filter(({ detail }) => detail === 'standby').length < count) {
@@ -88,7 +88,7 @@ async function standing(control, count) {
   }
 }
 
-/** Seconds that a rolling restart of four workers takes for each, under a light load; and what failed of that. */
+/** Seconds per worker of a rolling restart of four workers under a light load, and the number of failed requests. */
 export const rollingRestart = () =>
   whereSupported({ workers: ROLL_WORKERS }, async ({ server, control }) => {
     const loaded = load('new', server.port, { connections: HELD, rate: ROLL_RATE, seconds: ROLL_S });

@@ -1,12 +1,12 @@
 'use strict';
 
-// Workers that write numbered lines at a steady pace: <worker> <number> and text up to LINE bytes. The last line of each
-// says how many there were. RATE is bytes a second of all workers, SECONDS how long; CLUSTER_CONFIG a ClusterConfig.
+// Workers that write numbered lines at a steady pace: <worker> <number> and text up to LINE bytes. The last line of
+// each has their number. RATE: bytes per second of all workers, SECONDS: duration, CLUSTER_CONFIG: a ClusterConfig.
 
 const { createServer } = require('../..');
 
 const LINE = 256;
-/** So many lines go in one write, as loggers that gather them do, and so many writes before others have their turn. */
+/** Lines per write, like a logger that batches, and writes per event-loop iteration. */
 const GATHERED = 64;
 const WRITES = 32;
 
@@ -33,7 +33,7 @@ async function chat() {
   }
   const seconds = (performance.now() - since) / 1000;
   console.log(`${WORKER_ID} done ${written} ${written * LINE} ${seconds}`);
-  // A worker that has nothing to do any more would end, and another begin anew.
+  // Without this the worker would exit and be replaced.
   setInterval(() => {}, 60_000);
 }
 

@@ -1,7 +1,7 @@
 'use strict';
 
-// One plain process that stops as the documentation of Node.js has it: at SIGTERM it closes its server and ends when
-// the last connection has. PORT says where it listens, BENCH_HOST at which address; it prints `ready` when it does.
+// One plain process that stops as in the documentation of Node.js: at SIGTERM it closes its server and exits when the
+// last connection has ended. It listens on PORT and BENCH_HOST, and prints `ready` then.
 
 const http = require('node:http');
 const { handler } = require('../app');

@@ -1,8 +1,8 @@
 'use strict';
 
-// How a server's first process takes orders from a bench: a line of JSON on standard input is a command,
-// {"id": 1, "do": "scale", "to": 3}, and its answer a line on standard output, {"reply": 1, "value": ...} or
-// {"reply": 1, "error": {code, message}}. Standard output may have other lines too.
+// How a server's first process takes commands from a benchmark: a line of JSON on standard input is a command, {"id":
+// 1, "do": "scale", "to": 3}, and its reply is a line on standard output, {"reply": 1, "value": ...} or {"reply": 1,
+// "error": {code, message}}. Standard output may have other lines too.
 
 const readline = require('node:readline');
 
@@ -19,7 +19,7 @@ function takeCommands(actions) {
   });
 }
 
-/** The same action, begun only when all given before it are done: for peers that have no queue of their own. */
+/** The same action, started only when all earlier ones are done: for peers without a queue. */
 let last = Promise.resolve();
 const inTurn = (action) => (command) => {
   last = last.catch(() => undefined).then(() => action(command));

@@ -1,7 +1,7 @@
 'use strict';
 
-// drover before the same program: drover.js PORT WORKERS CONFIG, the last as JSON. The primary prints `ready`. BENCH_HOST says at
-// which address, where it is not loopback's.
+// drover with the same program: drover.js PORT WORKERS CONFIG, the last as JSON. The primary prints `ready`. BENCH_HOST
+// sets the address (loopback).
 
 const http = require('node:http');
 const { createServer } = require('../..');

@@ -1,6 +1,6 @@
 'use strict';
 
-// drover under orders: ordered.js PORT CONFIG, the last as JSON. Every answer is its worker's process id. Run with
+// drover with commands: ordered.js PORT CONFIG, the last as JSON. Every response is its worker's process id. Run with
 // CLUSTER_ENABLED=false it is the same script as one process.
 
 const http = require('node:http');

@@ -1,7 +1,7 @@
 'use strict';
 
 // One plain process: the bare contender, a worker of node:cluster, or a worker on an inherited listener.
-// PORT or LISTEN_FD says where it listens; it prints `ready` when it does.
+// It listens on PORT or LISTEN_FD, and prints `ready` then.
 
 const http = require('node:http');
 const { handler } = require('../app');
@@ -11,5 +11,5 @@ const address = LISTEN_FD ? { fd: Number(LISTEN_FD) } : { port: Number(PORT), ho
 
 http.createServer(handler).listen(address, () => console.log('ready'));
 
-// The launcher holds the other end: it may end in any way, no worker outlives it.
+// The launcher holds the other end, so that no worker outlives it, however it ends.
 if (LISTEN_FD) process.stdin.resume().on('end', () => process.exit());

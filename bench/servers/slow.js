@@ -1,8 +1,8 @@
 'use strict';
 
-// drover before handlers that take 50 to 250 ms and note how long each really took: node slow.js PORT MONITORING_PORT.
-// GET /durations answers with this worker's notes, milliseconds, and is itself not noted. At SIGUSR2 the primary's JavaScript
-// is blocked for BLOCKED ms.
+// drover with handlers that take 50 to 250 ms and record their actual duration: node slow.js PORT MONITORING_PORT. GET
+// /durations responds with this worker's records, milliseconds, and is itself not recorded. At SIGUSR2 the primary's
+// JavaScript is blocked for BLOCKED ms.
 
 const http = require('node:http');
 const { createServer } = require('../..');

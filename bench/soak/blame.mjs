@@ -1,4 +1,4 @@
-// Which failures were inside a worker that the schedule killed, from what the workers noted: no clock, no I/O.
+// Determines from the workers' journal which failures were inside a worker that the schedule killed: no clock, no I/O.
 
 /**
  * Milliseconds from a worker's death until its clients have seen it. A slow reader first reads what the dead had given to

@@ -1,4 +1,4 @@
-// Who stands before the soak's program. Each is a function of the port as bench/support/contenders.mjs has them,
+// The contenders that run the soak's program. Each is a function of the port as bench/support/contenders.mjs has them,
 // in an environment that belongs to this run alone.
 
 import fs from 'node:fs';

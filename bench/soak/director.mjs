@@ -1,5 +1,5 @@
-// Carries out a schedule on a running contender and keeps what it did: how many orders were done, whom it killed
-// and when.
+// Carries out a schedule on a running contender and records it: how many commands were done, and which workers were
+// killed when.
 
 import http from 'node:http';
 import { text } from 'node:stream/consumers';

@@ -1,4 +1,4 @@
-// The account of a run: every request's end, those inside a killed worker apart, and the tables of it.
+// The report of a run: the result of every request, with those inside a killed worker counted separately, as tables.
 
 import fs from 'node:fs';
 import { row } from '../support/figures.mjs';

@@ -1,4 +1,4 @@
-// What happens to the cluster and when, from a seed alone: no clock, no I/O. The same arguments give the same
+// The schedule of operations and faults, generated from a seed: no clock, no I/O. The same arguments give the same
 // schedule, so that a run can be repeated.
 
 import { Random } from './random.mjs';

@@ -1,4 +1,5 @@
-// Processes that are struck: found alive, stopped, continued, seen dead. All of them were started by this run.
+// Processes that the schedule stops or kills: checking, stopping, continuing, and waiting for their death. All were
+// started by this run.
 
 import fs from 'node:fs';
 import { setTimeout as wait } from 'node:timers/promises';

@@ -1,4 +1,4 @@
-// Who is measured: drover and its peers, each before the same program. A contender is a function of the port.
+// The contenders: drover and its peers, each with the same program. A contender is a function of the port.
 
 import path from 'node:path';
 import { loadgenBinary } from './loadgen.mjs';
@@ -6,7 +6,7 @@ import { loadgenBinary } from './loadgen.mjs';
 const server = (name) => path.join(import.meta.dirname, '..', 'servers', name);
 const node = process.execPath;
 
-/** One plain process without anything before it. */
+/** One plain process. */
 export const bare = () => (port) => ({
   command: node,
   args: [server('plain.js')],

@@ -1,8 +1,8 @@
-// Orders to a contender's first process; see bench/servers/commands.js for the lines.
+// Commands to a contender's first process; see bench/servers/commands.js for the protocol.
 
 import readline from 'node:readline';
 
-/** Longer than any order may take: a roll waits for the slowest request of each worker in turn. */
+/** Timeout of a command: a roll waits for the slowest request of each worker in turn. */
 const ORDER_MS = 60_000;
 
 export class Refused extends Error {

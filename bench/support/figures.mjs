@@ -1,4 +1,4 @@
-// Small arithmetic on figures, and how they are written.
+// Statistics and formatting of figures.
 
 /** The middle of the values, or the mean of the two in the middle. */
 export function median(values) {

@@ -1,4 +1,4 @@
-// The processes of a bench: started, found ready, measured from outside, and never left behind.
+// The processes of a benchmark: starting, waiting until ready, measuring from outside, and ending them.
 
 import { spawn } from 'node:child_process';
 import fs from 'node:fs';
@@ -16,7 +16,7 @@ for (const [signal, number] of [['SIGINT', 2], ['SIGTERM', 15], ['SIGHUP', 1]]) 
   process.once(signal, () => process.exit(128 + number));
 }
 
-/** What a contender finds in its environment: nothing of the caller's that would tune it. */
+/** The environment of a contender: without the caller's variables that would tune it. */
 function environment(extra) {
   const { PATH, HOME } = process.env;
   return { PATH, HOME, NODE_ENV: 'production', ...extra };

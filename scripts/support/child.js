@@ -1,7 +1,7 @@
 'use strict';
 
-// Runs the commands of the scripts. Each command leads a process group of its own, so that ending it ends
-// what it started (rustc under cargo, servers under a test) and Ctrl-C reaches it once, from here alone.
+// Runs the commands of the scripts. Each command runs in its own process group, so that its child processes end with it
+// (rustc under cargo, servers under a test) and Ctrl-C reaches it once, from here.
 
 const { spawn } = require('node:child_process');
 const path = require('node:path');
@@ -13,7 +13,7 @@ function signalGroup(child, signal) {
   try {
     process.kill(-child.pid, signal);
   } catch (error) {
-    // The group is gone: what was asked for has happened already.
+    // The process group has ended already.
     if (error.code !== 'ESRCH') throw error;
   }
 }
@@ -38,9 +38,9 @@ function run(command, args, { cwd = root, env = process.env } = {}) {
 }
 
 /**
- * On Ctrl-C and its kind asks whatever runs to end, waits for that and exits, with `exitCode` or as a shell
- * reports a signal. Who insists, or has waited for `patience` milliseconds, gets SIGKILL: a signal that comes
- * within a second of the first is the same key press, told by both the terminal and npm.
+ * On Ctrl-C and similar signals tells running commands to end, waits for them and exits, with `exitCode` or as a shell
+ * reports a signal. A second signal, or `patience` milliseconds, causes SIGKILL; a signal within a second of the first
+ * is the same key press, sent by both the terminal and npm.
  */
 function endChildrenOnSignals({ patience = 5000, exitCode } = {}) {
   let askedAt = 0;

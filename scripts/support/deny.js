@@ -1,6 +1,6 @@
 'use strict';
 
-// Has cargo-deny at hand: the one on the PATH, or one built once into target/tools.
+// Provides cargo-deny: the one on the PATH, or one built once into target/tools.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -17,7 +17,7 @@ async function withCargoDeny(env) {
   const bin = path.join(tools, 'bin');
   if (!fs.existsSync(path.join(bin, 'cargo-deny'))) {
     say('cargo-deny is not here: building it into target/tools, once (a minute or two).');
-    // Not optimised: it runs for a second, and would take minutes to compile.
+    // Not optimised: it runs for a second, and an optimised build takes minutes.
     const { code } = await run('cargo', ['install', 'cargo-deny', '--locked', '--root', tools, '--profile', 'dev'], {
       env: { ...env, CARGO_TARGET_DIR: path.join(tools, 'build'), CARGO_PROFILE_DEV_DEBUG: '0' },
     });

@@ -1,7 +1,7 @@
 'use strict';
 
-// Says whether the addon on disk was built from the sources on disk. The answer is a hash of the contents:
-// times would lie after a branch is switched there and back.
+// Determines whether the addon on disk was built from the sources on disk, by a hash of the contents: modification
+// times are wrong after switching branches back and forth.
 
 const crypto = require('node:crypto');
 const fs = require('node:fs');
@@ -20,7 +20,7 @@ function* sources() {
     .sort();
 }
 
-/** The parts of package.json that reach the addon or its loader: a new script is no reason to compile. */
+/** The parts of package.json that affect the addon or its loader: a new script needs no build. */
 function packageParts() {
   const { name, version, napi, devDependencies } = JSON.parse(fs.readFileSync(path.join(root, 'package.json'), 'utf8'));
   return { name, version, napi, cli: devDependencies['@napi-rs/cli'] };
@@ -36,7 +36,7 @@ function fingerprint(profile) {
   return hash.digest('hex');
 }
 
-/** What the build leaves: the addon (name, size and time of each) and its loader. */
+/** The build's output: the addon (name, size and time of each file) and its loader. */
 function products() {
   return fs
     .readdirSync(root)
@@ -58,12 +58,12 @@ function isCurrent(profile) {
       JSON.stringify(last.products) === JSON.stringify(built)
     );
   } catch {
-    // No record, or one that cannot be read: as good as never built.
+    // No record, or an unreadable one: treated as never built.
     return false;
   }
 }
 
-/** `built` is the fingerprint taken before the build: a file saved meanwhile must lead to another one. */
+/** `built` is the fingerprint taken before the build: a file saved meanwhile must cause another build. */
 function remember(built) {
   fs.mkdirSync(path.dirname(record), { recursive: true });
   fs.writeFileSync(record, `${JSON.stringify({ fingerprint: built, products: products() }, null, 2)}\n`);

@@ -1,6 +1,6 @@
 'use strict';
 
-// Brings node_modules up to package-lock.json, so that nobody has to remember to.
+// Updates node_modules to package-lock.json automatically.
 
 const fs = require('node:fs');
 const path = require('node:path');
@@ -9,7 +9,7 @@ const { Trouble, headline } = require('./terminal');
 
 const modified = (file) => fs.statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 
-/** npm leaves its own copy of the lock file in what it installed: older than ours means out of date. */
+/** npm stores its own copy of the lock file in node_modules: if it is older than ours, node_modules is outdated. */
 function isInstalled() {
   const installed = modified(path.join(root, 'node_modules', '.package-lock.json'));
   return installed > 0 && installed >= modified(path.join(root, 'package-lock.json'));
@@ -21,7 +21,7 @@ function npm(args) {
   return cli?.endsWith('.js') ? run(process.execPath, [cli, ...args]) : run('npm', args);
 }
 
-/** `npm ci` begins by emptying node_modules; through a link that would be somebody else's. */
+/** `npm ci` first empties node_modules; through a link that would be another project's. */
 function refuseLink() {
   const folder = path.join(root, 'node_modules');
   if (!fs.lstatSync(folder, { throwIfNoEntry: false })?.isSymbolicLink()) return;

@@ -10,12 +10,12 @@ const manager = new ClusterManager({
   exec,
   execArgv,
   args: [],
-  // Who listens serves from then on. Some never do: they run all the same.
+  // A test that listens is ready then. Some never listen and run anyway.
   processManagement: { respawn: false, startupTimeout: '1h' },
   monitoring: { port: false },
 });
 manager.once('worker:exit', ({ exitCode }) => process.exit(exitCode ?? 1));
 manager.start().catch(() => {
-  // The end of the worker has been told, or there was none: nothing has run then.
+  // The worker's end was reported, or there was no worker: then nothing has run.
   process.exitCode = 1;
 });

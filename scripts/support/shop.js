@@ -1,7 +1,7 @@
 'use strict';
 
-// The program whose dashboard is photographed: a shop with quick pages, slow reports and a bug. PORT and MONITORING say
-// where.
+// The program for screenshots of the dashboard: a shop with quick pages, slow reports and a bug. PORT and MONITORING
+// set the ports.
 
 const http = require('node:http');
 const { createServer } = require('drover');

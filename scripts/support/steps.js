@@ -1,12 +1,12 @@
 'use strict';
 
-// Runs the steps of a check one after the other, all of them whatever the earlier ones say, and sums up.
+// Runs the steps of a check one after the other, all of them even if earlier ones fail, and prints a summary.
 
 const { Trouble, bold, duration, green, headline, red, say, yellow } = require('./terminal');
 
 const words = { passed: green('passed'), failed: red('FAILED'), skipped: yellow('SKIPPED') };
 
-/** A step throws this when what it needs cannot be had here; where CI=true that is a failure. */
+/** A step throws this if a prerequisite is not available; with CI=true that is a failure. */
 class Skipped extends Error {}
 
 async function outcome(step) {

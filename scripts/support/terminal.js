@@ -1,6 +1,6 @@
 'use strict';
 
-// What the scripts say on the terminal, in one voice. Colour only where a person is looking.
+// Terminal output of the scripts. Colour only on a terminal.
 
 const colour = process.stdout.isTTY && !process.env.NO_COLOR;
 
@@ -14,13 +14,13 @@ function say(line = '') {
   process.stdout.write(`${line}\n`);
 }
 
-/** Sets a step apart from the output of the one before it. */
+/** Prints a headline that separates a step's output from that of the previous one. */
 function headline(text) {
   say();
   say(bold(`== ${text}`));
 }
 
-/** Milliseconds as a person reads them. */
+/** Milliseconds, formatted for people. */
 function duration(milliseconds) {
   if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;
@@ -28,10 +28,10 @@ function duration(milliseconds) {
   return `${Math.floor(seconds / 60)} min ${Math.round(seconds % 60)} s`;
 }
 
-/** An error whose message tells the reader what to do; its stack would only hide that. */
+/** An error whose message tells the user what to do; it is printed without a stack. */
 class Trouble extends Error {}
 
-/** Runs a script's main function and turns what it throws into words and an exit code. */
+/** Runs a script's main function; prints its error and sets the exit code. */
 async function main(run) {
   try {
     process.exitCode = await run();

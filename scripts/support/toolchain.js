@@ -1,7 +1,7 @@
 'use strict';
 
-// Finds what a build needs on this machine before the build does, so that what is missing is said in one
-// sentence with its remedy and not at the end of a page of compiler output.
+// Checks the prerequisites of a build first, so that a missing one is reported in one sentence with its remedy, not at
+// the end of compiler output.
 
 const fs = require('node:fs');
 const os = require('node:os');
@@ -21,14 +21,14 @@ function isOnPath(program, searchPath) {
   });
 }
 
-/** The environment in which cargo is found, also in a shell that was open while rustup installed it. */
+/** The environment in which cargo is found, also in a shell that was opened before rustup installed it. */
 function buildEnvironment() {
   const searchPath = process.env.PATH ?? '';
   if (isOnPath('cargo', searchPath)) return { ...process.env };
   return { ...process.env, PATH: [path.join(cargoHome, 'bin'), searchPath].join(path.delimiter) };
 }
 
-/** Throws the sentence that says what is missing; returns the environment to build in. */
+/** Throws an error that says what is missing; returns the environment for the build. */
 function requireToolchain() {
   const env = buildEnvironment();
   if (!isOnPath('cargo', env.PATH)) {

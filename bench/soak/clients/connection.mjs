@@ -1,5 +1,4 @@
-// One TCP connection of a client, with nothing that reconnects, retries or hides: what becomes of it is what the
-// server did to it.
+// One TCP connection of a client, which never reconnects or retries: its fate is decided by the server.
 
 import net from 'node:net';
 import tls from 'node:tls';

@@ -1,4 +1,4 @@
-// The fleet as its owner sees it: a thread that is started, tells figures, and is asked for the end.
+// The handle of the fleet: a thread that is started, reports figures, and is stopped.
 
 import { Worker } from 'node:worker_threads';
 
@@ -9,7 +9,7 @@ import { Worker } from 'node:worker_threads';
 export function startFleet({ ports, seed }) {
   const thread = new Worker(new URL('thread.mjs', import.meta.url), { workerData: { ports, seed } });
   const failed = new Promise((_, reject) => thread.once('error', reject));
-  // Whoever waits for something else hears of it at the next step.
+  // A caller that waits for something else gets the error at the next step.
   failed.catch(() => undefined);
   const heard = (key) =>
     Promise.race([

@@ -1,5 +1,5 @@
-// The fleet's thread: its clients share a processor with nobody's verdicts. It tells the totals as it goes; on
-// `finish` the clients end, and on `executions` (how often each POST was executed) it tells how all requests ended.
+// The fleet's thread: its clients do not share a thread with the evaluation. It reports totals regularly; on `finish`
+// the clients end, and on `executions` (how often each POST was executed) it reports how all requests ended.
 
 import { parentPort, workerData } from 'node:worker_threads';
 import { Fleet } from './fleet.mjs';
