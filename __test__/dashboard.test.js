@@ -170,7 +170,7 @@ test('beyond loopback it asks for the token first, and shows nothing to who has 
   const another = await chromium.newPage();
   await another.goto(`http://127.0.0.1:${api}`);
   await another.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
-  await another.getByText('This cluster tells nothing without its token.').waitFor();
+  await another.getByText('This cluster requires its token.').waitFor();
   assert.equal(await another.locator('#status').textContent(), 'locked');
   assert.equal(await another.locator('dialog[open]').count(), 0, 'whoever wanted the token was answered by one dialog');
 });

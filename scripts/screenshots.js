@@ -75,7 +75,7 @@ async function shop(port, monitoring) {
 async function photograph(browser, address, { name, colorScheme, width, height }) {
   const page = await browser.newPage({ colorScheme, viewport: { width, height }, deviceScaleFactor: 1 });
   await page.goto(address);
-  await page.locator('#crew-body [data-worker]').nth(3).waitFor();
+  await page.locator('#worker-table-body [data-worker]').nth(3).waitFor();
   await page.locator('.chart .none').first().waitFor({ state: 'hidden' });
   const file = path.join(root, 'docs', `dashboard-${name}.png`);
   await page.screenshot({ path: file, animations: 'disabled' });

@@ -1,8 +1,8 @@
-// What is asked of the monitoring API, and the token, which stays in this tab.
+// Requests to the monitoring API. The token is kept in this tab's session storage.
 
 const TOKEN = 'drover.token';
-/** Milliseconds after which a question counts as lost. The API answers in a few. */
-const PATIENCE = 8000;
+/** Milliseconds after which a GET is aborted. The API usually answers within a few. */
+const TIMEOUT = 8000;
 
 export const token = {
   get: () => sessionStorage.getItem(TOKEN),
@@ -10,7 +10,7 @@ export const token = {
   forget: () => sessionStorage.removeItem(TOKEN),
 };
 
-/** An answer that is an error: its status, what the API says of it, and the token that it was asked with or null. */
+/** An error response: its status, its code and message, and the token that the request carried, or null. */
 export class Refused extends Error {
   constructor(status, { code = 'UNKNOWN', message = `status ${status}` } = {}, shown = null) {
     super(message);
@@ -20,7 +20,7 @@ export class Refused extends Error {
   }
 }
 
-/** Asks with the token, where there is one: an API beyond loopback wants it always. Resolves to a good answer. */
+/** Sends a request, with the token if there is one. Rejects with Refused if the status is neither 2xx nor in `good`. */
 async function ask(path, { headers = {}, ...options }, good = []) {
   const shown = token.get();
   const all = shown === null ? headers : { ...headers, authorization: `Bearer ${shown}` };
@@ -30,24 +30,24 @@ async function ask(path, { headers = {}, ...options }, good = []) {
   throw new Refused(response.status, body.error, shown);
 }
 
-/** `good`: statuses besides 2xx whose body is an answer. */
+/** Resolves to the JSON body. `good`: statuses other than 2xx that are no error. */
 export async function get(path, { good = [] } = {}) {
-  return (await ask(path, { signal: AbortSignal.timeout(PATIENCE) }, good)).json();
+  return (await ask(path, { signal: AbortSignal.timeout(TIMEOUT) }, good)).json();
 }
 
-/** Answers when the cluster has done it, which for a roll of many workers takes a while. */
+/** Resolves to the JSON body when the command has ended; a restart of many workers can take minutes. */
 export async function post(path, body) {
   const sent = body === undefined ? {} : { headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) };
   return (await ask(path, { method: 'POST', ...sent })).json();
 }
 
-/** What this cluster's API serves: { paths, version }. */
+/** The paths of this cluster's API and the version of drover: { paths, version }. */
 export async function description() {
   const { paths, info } = await get('/openapi.json');
   return { paths: new Set(Object.keys(paths)), version: info.version };
 }
 
-/** Follows the stream of events until it ends or is broken off; resolves to the last id, for the next time. */
+/** Calls `heard(event, id)` for each event until the stream ends; resolves to the last event id, to resume from. */
 export async function follow(path, lastId, signal, heard) {
   const headers = { accept: 'text/event-stream', ...(lastId === '' ? {} : { 'last-event-id': lastId }) };
   const response = await ask(path, { headers, signal });
@@ -70,7 +70,7 @@ function parse(block) {
   const event = { id: undefined, data: '' };
   for (const line of block.split('\n')) {
     const at = line.indexOf(':');
-    // A line that begins with a colon is a comment, which keeps the connection alive.
+    // A line that begins with a colon is a comment, sent to keep the connection alive.
     if (at <= 0) continue;
     const [field, value] = [line.slice(0, at), line.slice(at + 1).replace(/^ /, '')];
     if (field === 'id') event.id = value;

@@ -1,5 +1,5 @@
-// The charts: what was, from the API's history, and what is, as it comes. Each has its latest figures as text, or those
-// under the pointer, and a sentence for who does not see it.
+// The charts show the API's history and append each new sample. A caption has the latest values, or the values under
+// the pointer; the `aria-label` describes the chart for screen readers.
 
 import { get } from './api.js';
 import { byId, make, say } from './dom.js';
@@ -15,10 +15,10 @@ const CHARTS = [
 ];
 const METRICS = [...new Set(CHARTS.flatMap(({ series }) => series.map(([metric]) => metric)))];
 
-/** Points in a chart, about: more than it has pixels help nobody. */
+/** The approximate number of points in a chart: more points than pixels would not be visible. */
 const POINTS = 600;
 const HEIGHT = 150;
-/** Steps of an axis that counts. */
+/** Tick distances of an axis of whole numbers. */
 const WHOLE = [1, 2, 5].flatMap((first) => [1, 10, 100, 1e3, 1e4, 1e5, 1e6].map((power) => first * power)).sort((a, b) => a - b);
 
 const colour = (element) => getComputedStyle(element).color;
@@ -27,7 +27,7 @@ export class Charts {
   #views = [];
   #seconds = 600;
   #asked = 0;
-  /** By so many milliseconds this browser's clock is ahead of the cluster's. */
+  /** Milliseconds by which this browser's clock is ahead of the cluster's clock. */
   #ahead = 0;
   /** Times in seconds, and a column of values for each metric. */
   #times = [];
@@ -45,7 +45,7 @@ export class Charts {
       const reading = make('span', { class: 'reading' }, make('span', { class: `swatch series-${at + 1}` }), label, value);
       return { reading, value };
     });
-    const none = make('p', { class: 'none' }, 'No figures yet');
+    const none = make('p', { class: 'none' }, 'No data yet');
     const plot = make('div', { class: 'plot', role: 'img' }, none);
     const caption = make('figcaption', {}, make('span', { class: 'name' }, chart.title), ...readings.map(({ reading }) => reading));
     const probes = ['axis-text', 'axis-line'].map((name) => make('span', { class: name, hidden: true }));
@@ -53,17 +53,17 @@ export class Charts {
     return { chart, readings, none, plot, probes, drawn: null };
   }
 
-  /** What time it is for the cluster. */
+  /** `now`: the cluster's time, in milliseconds since 1970. */
   setClock(now) {
     this.#ahead = Date.now() - now;
   }
 
-  /** Shows the last `seconds`; 0: all there is. */
+  /** Loads and shows the last `seconds`; 0: the whole history. */
   async load(seconds) {
     this.#seconds = seconds;
     this.#asked += 1;
     const asked = this.#asked;
-    // The cluster's own clock decides where its history begins.
+    // The start of the range, by the cluster's clock.
     const from = seconds === 0 ? 0 : Date.now() - this.#ahead - seconds * 1000;
     let step = 0;
     if (seconds === 0) {
@@ -72,7 +72,7 @@ export class Charts {
     }
     if (seconds > POINTS) step = Math.ceil(seconds / POINTS) * 1000;
     const all = await Promise.all(METRICS.map((metric) => get(`/cluster/history?metric=${metric}&from=${from}&step=${step}`)));
-    // Another range was chosen meanwhile.
+    // Another range was chosen in the meantime.
     if (asked !== this.#asked) return;
     const times = all[0].points.map(([at]) => at);
     this.#times = times.map((at) => at / 1000);
@@ -83,7 +83,7 @@ export class Charts {
     this.#draw();
   }
 
-  /** The cluster's metrics as they are now. */
+  /** Appends the current metrics of the cluster. */
   add(metrics) {
     const at = metrics.timestamp / 1000;
     if (at <= (this.#times.at(-1) ?? 0)) return;
@@ -95,7 +95,7 @@ export class Charts {
     this.#draw();
   }
 
-  /** Draws anew: the colours are others. */
+  /** Draws again after a change of colours. */
   repaint() {
     for (const view of this.#views) {
       view.drawn?.destroy();
@@ -148,7 +148,7 @@ export class Charts {
   }
 }
 
-/** Writes the figures at an index beside the chart's name; null: the latest. */
+/** Writes the values at an index beside the chart's name; null: the latest values. */
 function read({ chart, readings }, [times, ...columns], index) {
   const at = index ?? times.length - 1;
   say(byId('charts-time'), index === null || times[at] === undefined ? '' : `at ${clock(times[at] * 1000)}`);
@@ -160,7 +160,7 @@ function describe({ chart, plot }, [times, ...columns]) {
   const told = columns.map((column, at) => {
     const values = column.filter((value) => value !== null);
     const label = chart.series[at][1];
-    if (values.length === 0) return `${label} no figures yet`.trim();
+    if (values.length === 0) return `${label} no data yet`.trim();
     const [low, high] = [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))];
     const figure = (value) => kinds[chart.kind](value).join(' ').trim();
     return `${label} now ${figure(values.at(-1))}, lowest ${figure(low)}, highest ${figure(high)}`.trim();

@@ -1,10 +1,10 @@
-// What changes the cluster: restart and scale. Each is asked about once more, and shows the token where one is wanted.
+// The controls: restart and scale. A restart asks for confirmation; a command asks for the token if required.
 
 import { Refused, post, token } from './api.js';
 import { byId, say, toast } from './dom.js';
 import { many } from './format.js';
 
-/** Opens a dialog; resolves to whether it was agreed to. The focus goes back to where it was. */
+/** Opens a dialog; resolves to whether the user confirmed. The focus returns to the element that had it. */
 function agreed(dialog) {
   return new Promise((resolve) => {
     dialog.returnValue = '';
@@ -20,10 +20,10 @@ function confirmed(title, text, yes) {
   return agreed(byId('confirm'));
 }
 
-/** What a header can hold; nothing else is a token. */
+/** The characters that a header value may contain; a token has no others. */
 const SHOWABLE = /^[ -~]+$/;
 
-/** Asks for the token; false when there will be none. */
+/** Asks for the token; resolves to false if the user cancels. */
 async function askForToken(wasWrong) {
   const field = byId('token');
   for (let isWrong = wasWrong; ; isWrong = true) {
@@ -40,12 +40,12 @@ async function askForToken(wasWrong) {
   }
 }
 
-/** The dialog that is open, for all who want the token meanwhile. */
+/** The promise of the open token dialog, shared by all requests that need the token; else null. */
 let asking = null;
 
-/** The token was wanted, and `shown` was none or a wrong one: asks for it; false when there will be none. */
+/** Asks for the token after a 401; resolves to false if the user cancels. `shown`: the refused token, or null. */
 export function unlock(shown) {
-  // Another has entered one since.
+  // Another token was entered since that request.
   if (asking === null && token.get() !== null && token.get() !== shown) return Promise.resolve(true);
   if (asking === null) {
     token.forget();
@@ -59,8 +59,8 @@ export function showToken() {
   byId('forget').hidden = token.get() === null;
 }
 
-/** Posts, and asks for the token as often as it is wrong; undefined when the user gave up. */
-async function order(path, body) {
+/** Posts a command, and asks for the token after each 401; resolves to undefined if the user cancels. */
+async function command(path, body) {
   for (;;) {
     try {
       return await post(path, body);
@@ -71,14 +71,14 @@ async function order(path, body) {
   }
 }
 
-/** Carries an order out; its button is busy meanwhile. */
+/** Runs a command and shows its result; its button is busy in the meantime. */
 async function carryOut(button, what, path, body) {
   if (button.getAttribute('aria-busy') === 'true') return;
   button.setAttribute('aria-busy', 'true');
   try {
-    const answer = await order(path, body);
+    const answer = await command(path, body);
     if (answer === undefined) return;
-    if (answer.workers === null) toast(`${what}: it takes longer and goes on`);
+    if (answer.workers === null) toast(`${what}: still in progress`);
     else toast(`${what}: done${answer.workers.length > 0 ? `, ${many(answer.workers.length, 'worker')} ready` : ''}`);
   } catch (error) {
     toast(`${what}: ${error.message}`, 'bad');
@@ -89,10 +89,10 @@ async function carryOut(button, what, path, body) {
 
 export class Controls {
   #size = byId('size');
-  /** The user has changed the number and not sent it. */
+  /** Whether the user has changed the number without submitting it. */
   #edited = false;
 
-  /** `changed()` is called after an order. */
+  /** `changed()` is called after a command. */
   constructor(changed) {
     this.changed = changed;
     for (const dialog of document.querySelectorAll('dialog')) {
@@ -105,7 +105,7 @@ export class Controls {
     byId('forget').addEventListener('click', () => {
       token.forget();
       showToken();
-      toast('The token is forgotten');
+      toast('Token removed');
       byId('theme').focus();
     });
     byId('fewer').addEventListener('click', () => this.#step(-1));
@@ -124,7 +124,7 @@ export class Controls {
     this.#edited = true;
   }
 
-  /** The number of workers as it is; what the user is writing stays. */
+  /** Shows the number of workers, unless the user is editing the field. */
   show(count) {
     if (!this.#edited && document.activeElement !== this.#size && count > 0) this.#size.value = String(count);
   }
@@ -141,14 +141,14 @@ export class Controls {
   }
 
   async restartAll() {
-    const text = 'One worker after the other, each new one first. No request is lost.';
+    const text = 'Workers are replaced one at a time; each replacement starts first. No request is lost.';
     if (!(await confirmed('Restart all workers?', text, 'Restart all'))) return;
     await carryOut(byId('restart-all'), 'Restart of all workers', '/cluster/restart');
     this.changed();
   }
 
   async restartWorker(id, button) {
-    const text = 'A new worker takes its place first; then it finishes its requests and leaves. No request is lost.';
+    const text = 'A replacement starts first; then this worker finishes its requests and exits. No request is lost.';
     if (!(await confirmed(`Restart worker ${id}?`, text, 'Restart'))) return;
     await carryOut(button, `Restart of worker ${id}`, `/cluster/workers/${encodeURIComponent(id)}/restart`);
     this.changed();

@@ -1,8 +1,8 @@
-// Elements. Text comes into the page as text alone: nothing that a cluster says is read as HTML.
+// Helpers for elements. All text of the cluster is inserted as text nodes, never parsed as HTML.
 
 export const byId = (id) => document.getElementById(id);
 
-/** An element with its attributes and what is in it; false and null attributes are left out. */
+/** Creates an element with attributes and children; attributes that are false, null or undefined are omitted. */
 export function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -12,7 +12,7 @@ export function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Changes a text only when it is another: a selection and a screen reader stay where they are. */
+/** Sets an element's text only if it differs, which keeps the selection and a screen reader's position. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
@@ -22,10 +22,10 @@ export function mark(element, name, value) {
   else if (element.getAttribute(name) !== value) element.setAttribute(name, value);
 }
 
-/** Milliseconds that a message stays; time enough to read two lines. */
+/** Milliseconds for which a message is shown: enough to read two lines. */
 const SHOWN = 8000;
 
-/** Says what became of something that the user did. */
+/** Shows the result of a user's action. */
 export function toast(text, kind = 'good') {
   const message = make('div', { class: 'toast', 'data-kind': kind }, text);
   byId('toasts').append(message);
@@ -34,7 +34,7 @@ export function toast(text, kind = 'good') {
 
 const SVG = 'http://www.w3.org/2000/svg';
 
-/** Counts as a row of bars, with what they say as its text alternative. */
+/** Counts as a row of bars, with `label` as the text alternative. */
 export function bars(counts, label) {
   const image = document.createElementNS(SVG, 'svg');
   const most = Math.max(1, ...counts);

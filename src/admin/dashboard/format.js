@@ -1,10 +1,10 @@
-// Numbers and times as people read them.
+// Numbers and times as readable text.
 
 const NONE = '–';
 const isNumber = (value) => typeof value === 'number' && Number.isFinite(value);
 const plain = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 
-/** Three digits say enough: 0.42, 4.2, 42, 4,200. */
+/** At most two significant digits below 10, else a whole number: 0.42, 4.2, 42, 4,200. */
 function short(value) {
   if (value !== 0 && Math.abs(value) < 1) return value.toFixed(2);
   return Math.abs(value) < 10 && !Number.isInteger(value) ? value.toFixed(1) : plain.format(value);
@@ -12,7 +12,7 @@ function short(value) {
 
 const STEPS = ['B', 'kB', 'MB', 'GB', 'TB'];
 
-/** Each returns [figure, unit]. */
+/** Each returns [value, unit]. */
 export const kinds = {
   count: (value) => [isNumber(value) ? plain.format(value) : NONE, ''],
   rate: (value) => [isNumber(value) ? short(value) : NONE, '/s'],
@@ -29,13 +29,13 @@ export const kinds = {
   },
 };
 
-/** `kind` is a name in `kinds`. */
+/** A value with its unit. `kind`: a name in `kinds`. */
 export function text(kind, value) {
   const [figure, unit] = kinds[kind](value);
   return unit === '' || figure === NONE ? figure : `${figure}${unit.startsWith('/') ? '' : '\u202f'}${unit}`;
 }
 
-/** Milliseconds as its two largest units. */
+/** Milliseconds in their two largest units. */
 export function duration(ms) {
   if (!isNumber(ms)) return NONE;
   const seconds = Math.floor(ms / 1000);
@@ -47,7 +47,7 @@ export function duration(ms) {
 
 const two = (number) => String(number).padStart(2, '0');
 
-/** The local time of day of a moment, milliseconds since 1970 or a text that Date reads. */
+/** The local time of day. `moment`: milliseconds since 1970 or a string that Date parses. */
 export function clock(moment, seconds = true) {
   const date = new Date(moment);
   if (Number.isNaN(date.getTime())) return NONE;

@@ -1,23 +1,23 @@
-// The log's tail. It follows the newest line while the reader is at the end, and stays where they read.
+// The last lines of the log. The view follows the newest line if it is scrolled to the end; else it does not move.
 
 import { get } from './api.js';
 import { byId, make } from './dom.js';
 import { clock } from './format.js';
 import { nothing } from './panels.js';
 
-/** Lines that are kept in the page. */
+/** The maximum number of lines in the page. */
 const MOST = 500;
-/** Lines that are asked for in one go. */
+/** The maximum number of lines per request. */
 const LIMIT = 200;
-/** Pixels from the end that still count as the end. */
+/** Distance from the end, in pixels, that still counts as the end. */
 const NEAR = 24;
-/** Milliseconds after the last key in which a text is taken to be whole. */
+/** Milliseconds without a keystroke after which the text filter is applied. */
 const TYPED = 250;
 
 const LEVELS = [[60, 'fatal'], [50, 'error'], [40, 'warn'], [30, 'info'], [20, 'debug'], [0, 'trace']];
 const KINDS = { fatal: 'bad', error: 'bad', warn: 'warn' };
 
-/** pino's numbers and words alike. */
+/** The name of a level, from pino's number or name. */
 const levelOf = (level) => (typeof level === 'number' ? LEVELS.find(([least]) => level >= least)[1] : String(level ?? ''));
 
 export class Log {
@@ -25,7 +25,7 @@ export class Log {
   #after = null;
   #paused = false;
   #asking = false;
-  /** Another filter makes an answer on its way worthless. */
+  /** Incremented with each change of the filter; responses to earlier requests are discarded. */
   #filter = 0;
 
   constructor() {
@@ -43,7 +43,7 @@ export class Log {
     });
   }
 
-  /** From the beginning: another filter, or another cluster. */
+  /** Clears and reloads the lines: the filter or the cluster has changed. */
   restart() {
     this.#after = null;
     this.#filter += 1;

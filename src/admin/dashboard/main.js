@@ -1,4 +1,4 @@
-// The page: asks the API once a second while it is seen, at once when an event comes, and says when nobody answers.
+// The page. While it is visible, it polls the API every second and after each event, and reports a lost connection.
 
 import { Refused, description, follow, get } from './api.js';
 import { Charts } from './charts.js';
@@ -9,22 +9,22 @@ import { Log } from './log.js';
 import { missing, nothing, showErrors, showEvent, showHealth, showScaling } from './panels.js';
 import { Workers } from './workers.js';
 
-/** Milliseconds between two looks, and after an event. */
+/** Milliseconds between two polls, and from an event to the next poll. */
 const [EVERY, SOON] = [1000, 200];
-/** Every so many looks the lists and the log are asked for, and the whole history. */
+/** Polls between two requests for the lists, the log lines and the whole history. */
 const [LISTS, LINES, HISTORY] = [5, 2, 60];
-/** Milliseconds after which a stream that ended is followed again. */
+/** Milliseconds after which a stream that ended is opened again. */
 const AGAIN = 2000;
 
-/** Title, kind of its figure, the figure, what more there is, and from where on it is worth a look. */
+/** Title, kind of the value, the value, a detail, and the limits for a warning and an error. */
 const TILES = [
-  ['Requests', 'rate', (now) => now.requestsPerSecond, (now) => `${text('count', now.totalRequests)} in all`],
+  ['Requests', 'rate', (now) => now.requestsPerSecond, (now) => `${text('count', now.totalRequests)} in total`],
   ['Response, median', 'ms', (now) => now.p50, (now) => `average ${text('ms', now.averageResponseTime)}`],
   ['Response, p99', 'ms', (now) => now.p99, (now) => `p90 ${text('ms', now.p90)}, p99.9 ${text('ms', now.p999)}`],
-  ['Errors', 'part', (now) => now.errorRate, (now) => `${text('count', now.totalErrors)} in all`, [0.01, 0.05]],
+  ['Errors', 'part', (now) => now.errorRate, (now) => `${text('count', now.totalErrors)} in total`, [0.01, 0.05]],
   ['CPU', 'percent', (now) => now.cpuUsage, (now) => machine(now.system, 'cpu'), [90, 98]],
   ['Memory', 'bytes', (now) => now.memoryUsage, (now) => machine(now.system, 'memory')],
-  ['Loop delay', 'ms', (now) => now.eventLoopLag, () => 'the slowest worker', [100, 500]],
+  ['Loop delay', 'ms', (now) => now.eventLoopLag, () => 'of the slowest worker', [100, 500]],
   ['Connections', 'count', (now) => now.activeConnections, (now) => `${many(now.activeRequests, 'request')} in flight`],
   ['Queue', 'count', (now) => now.queueLength, (now) => `${text('count', now.refusedConnections)} refused`, [1, 100]],
   ['Restarts', 'count', (now) => now.restartCount, (now) => `${now.activeWorkers} of ${now.totalWorkers} workers ready, ${now.replacementCount} replaced as planned`],
@@ -66,11 +66,11 @@ let looks = 0;
 let timer;
 let looking = false;
 let again = false;
-/** Nobody is asked any more: there is no token, and nothing is told without it. */
+/** Polling has stopped: the API requires a token and the user entered none. */
 let isLocked = false;
 let uptime = 0;
 let stream = null;
-/** The id of the last event that was seen: the next stream goes on after it. */
+/** The id of the last event received: the next stream resumes after it. */
 let lastEvent = '';
 
 const serves = (path) => served?.has(path) ?? false;
@@ -79,7 +79,7 @@ async function range() {
   await charts.load(Number(document.querySelector('input[name=range]:checked').value));
 }
 
-/** The first look at a cluster, or at one that came back. */
+/** The first poll of a cluster, or of a cluster that is reachable again. */
 async function meet() {
   const { paths, version } = await description();
   served = paths;
@@ -94,7 +94,7 @@ async function meet() {
 
 async function look() {
   const [now, health] = await Promise.all([get('/cluster/stats'), get('/cluster/health', { good: [503] })]);
-  // Another cluster answers at this address.
+  // The uptime went back: another cluster answers at this address.
   if (now.uptime < uptime) served = null;
   uptime = now.uptime;
   charts.setClock(now.timestamp);
@@ -120,10 +120,10 @@ async function lists() {
   await Promise.all([ask('/cluster/errors', showErrors), ask('/cluster/scaling', showScaling)]);
 }
 
-/** The token is wanted. */
+/** Whether the API requires a token. */
 const isRefused = (error) => error instanceof Refused && error.status === 401;
 
-/** Looks, and looks again in a second; never twice at a time. */
+/** Polls and schedules the next poll; polls never overlap. */
 async function lookOn() {
   clearTimeout(timer);
   if (looking) {
@@ -146,7 +146,7 @@ async function lookOn() {
   again = false;
 }
 
-/** Something has happened, or an order was carried out: the lists are part of the next look. */
+/** Polls now, with the lists: after an event or a command. */
 function lookSoon() {
   isLocked = false;
   looks = 0;
@@ -161,7 +161,7 @@ function found() {
 }
 
 function lost(error) {
-  // The next look asks for the token.
+  // The next poll asks for the token.
   if (isRefused(error)) return;
   console.debug('drover:', error);
   served = null;
@@ -169,13 +169,13 @@ function lost(error) {
   if (lostSince !== null) return;
   lostSince = Date.now();
   const since = `Connection lost since ${clock(lostSince)}.`;
-  showLost('no answer', `${since} The figures are from then; the cluster is asked again every second.`);
+  showLost('no answer', `${since} The values are from that time; the page retries every second.`);
 }
 
 function locked() {
   isLocked = true;
   stream?.abort();
-  showLost('locked', 'This cluster tells nothing without its token. Load the page again to enter it.');
+  showLost('locked', 'This cluster requires its token. Reload the page to enter it.');
 }
 
 function showLost(status, text) {
@@ -188,12 +188,12 @@ function showLost(status, text) {
   document.title = `${status} · drover`;
 }
 
-/** Follows the cluster's events while the page is seen. */
+/** Follows the cluster's events while the page is visible. */
 async function listen() {
   stream?.abort();
   const mine = new AbortController();
   stream = mine;
-  if (byId('events').childElementCount === 0) nothing(byId('events'), 'No events since this page was opened.');
+  if (byId('events').childElementCount === 0) nothing(byId('events'), 'No events since the page was opened.');
   while (!mine.signal.aborted) {
     try {
       lastEvent = await follow('/cluster/events', lastEvent, mine.signal, (event, id) => {
@@ -203,7 +203,7 @@ async function listen() {
         lookSoon();
       });
     } catch {
-      // The look once a second says when nobody answers; a stream that ends is followed again.
+      // The poll reports a lost connection; the stream is opened again below.
     }
     await new Promise((resolve) => setTimeout(resolve, AGAIN));
   }

@@ -1,13 +1,13 @@
-// Errors, scaling decisions and events: lists that are often empty, and say so.
+// The panels of errors, scaling decisions and events. An empty panel says why it is empty.
 
 import { bars, byId, make, mark, say } from './dom.js';
 import { clock, many } from './format.js';
 
-/** Events that are kept in the page. */
+/** The maximum number of events in the page. */
 const MOST_EVENTS = 60;
 const SEVERITY = { critical: 'bad', fatal: 'bad', high: 'bad', error: 'bad', medium: 'warn', warning: 'warn', warn: 'warn' };
 
-/** Says why a panel is empty. */
+/** Writes into an empty panel why it is empty. */
 export function nothing(panel, text) {
   const known = panel.querySelector(':scope > .none-yet');
   if (known) say(known, text);
@@ -16,7 +16,7 @@ export function nothing(panel, text) {
 
 export const missing = (panel, path) => nothing(panel, `This version of drover does not serve ${path}.`);
 
-/** Replaces what a panel shows only when it is another, so that an opened stack stays open. */
+/** Replaces the content of a panel only if it has changed; open stack traces stay open. */
 function unlessSame(panel, shown, build) {
   const key = JSON.stringify(shown);
   if (panel.shown === key && panel.childElementCount > 0) return;
@@ -30,16 +30,16 @@ export function showErrors({ errors = [], circuits = [], dropped = 0 }) {
   const panel = byId('errors');
   const count = errors.reduce((sum, error) => sum + (error.count ?? 0), 0);
   say(byId('errors-count'), count > 0 ? `${many(count, 'error')}, ${errors.length} different` : '');
-  if (errors.length === 0 && circuits.length === 0) return nothing(panel, 'No errors. Good.');
+  if (errors.length === 0 && circuits.length === 0) return nothing(panel, 'No errors.');
   unlessSame(panel, [errors, circuits, dropped], () => {
-    const lost = dropped > 0 ? [make('li', { class: 'circuit' }, `${many(dropped, 'kind')} of errors more than are kept`)] : [];
+    const lost = dropped > 0 ? [make('li', { class: 'circuit' }, `${many(dropped, 'more error group')} not kept`)] : [];
     return [make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'errors-title' }, ...circuits.map(circuit), ...errors.map(error), ...lost)];
   });
 }
 
 function circuit({ workerId, kind, state, until }) {
-  const what = kind === 'ejection' ? 'gets no new work' : 'is not restarted';
-  const how = state === 'half-open' ? 'is tried again' : `${what}${until ? ` until ${clock(until)}` : ''}`;
+  const what = kind === 'ejection' ? 'gets no new connections' : 'is not restarted';
+  const how = state === 'half-open' ? 'is on trial' : `${what}${until ? ` until ${clock(until)}` : ''}`;
   return make('li', { class: 'circuit' }, `Worker ${workerId} ${how} (${kind} circuit ${state})`);
 }
 
@@ -64,9 +64,9 @@ export function showScaling({ workers, target, autoScaling, last, decisions = []
   const shown = [workers, target, autoScaling, last, decisions];
   unlessSame(panel, shown, () => {
     const on = autoScaling ? `auto-scaling from ${autoScaling.minWorkers ?? '?'} to ${autoScaling.maxWorkers ?? '?'}` : 'auto-scaling is off';
-    const size = make('p', { class: 'size' }, make('b', {}, many(workers, 'worker')), ` of ${target} wanted; ${on}`);
+    const size = make('p', { class: 'size' }, make('b', {}, many(workers, 'worker')), `, target ${target}; ${on}`);
     const list = decisions.length > 0 ? decisions : last ? [last] : [];
-    if (list.length === 0) return [size, make('p', { class: 'none-yet' }, 'No decision yet.')];
+    if (list.length === 0) return [size, make('p', { class: 'none-yet' }, 'No decisions yet.')];
     return [size, make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'scaling-title' }, ...newestFirst(list).map(decision))];
   });
 }
@@ -87,9 +87,9 @@ function row(at, what, text) {
   );
 }
 
-/** An event at the top of the list. */
+/** Adds an event at the top of the list. */
 export function showEvent(event) {
-  // The figures are on the page already.
+  // The poll shows these values.
   if (event.type === 'metrics:updated') return;
   const panel = byId('events');
   let list = panel.querySelector('ul');
@@ -97,12 +97,12 @@ export function showEvent(event) {
     list = make('ul', { class: 'list', tabindex: '0', 'aria-labelledby': 'events-title' });
     panel.replaceChildren(list);
   }
-  // What says that events are missing is no event, and has no time of its own.
+  // The `gap` entry, for missing events, has no timestamp.
   list.prepend(row(event.timestamp ?? Date.now(), event.type, words(event)));
   while (list.childElementCount > MOST_EVENTS) list.lastElementChild.remove();
 }
 
-/** The rest of an event in words. */
+/** The fields of an event, except type and timestamp, as text. */
 function words({ type, timestamp: _, ...rest }) {
   if (type === 'gap') return `${many(rest.lost, 'event')} are missing here`;
   if (typeof rest.message === 'string') return rest.message;

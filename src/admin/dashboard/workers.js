@@ -1,11 +1,11 @@
-// The table of the workers: a row for each, kept as long as the worker's slot is there, so that the focus stays.
+// The table of the workers. A row is kept as long as its worker's slot exists, so that the focus stays.
 
 import { byId, make, mark, say } from './dom.js';
 import { duration, text } from './format.js';
 
 const STATES = { ready: 'good', standby: 'good', starting: 'warn', waiting: 'warn', draining: 'warn', stopping: 'warn', 'circuit-open': 'bad' };
 
-/** Heading, and what stands in it. */
+/** The heading and the content of each column. */
 const COLUMNS = [
   ['PID', ({ pid }) => (pid === null ? '–' : String(pid))],
   ['Uptime', ({ uptime, startTime }) => (startTime ? duration(uptime) : '–')],
@@ -21,11 +21,11 @@ const COLUMNS = [
 export class Workers {
   #rows = new Map();
 
-  /** `restart(id, button)` is called for the row's button. */
+  /** `restart(id, button)` is called when the button of a row is clicked. */
   constructor(restart) {
     this.restart = restart;
     this.body = byId('worker-table-body');
-    this.empty = make('p', { class: 'empty', role: 'row' }, make('span', { role: 'cell' }, 'No worker yet'));
+    this.empty = make('p', { class: 'empty', role: 'row' }, make('span', { role: 'cell' }, 'No workers yet'));
     const heading = (name, left = false) => make('span', { role: 'columnheader', class: left && 'left' }, name);
     byId('worker-table-head').append(
       make(
@@ -40,7 +40,7 @@ export class Workers {
     );
   }
 
-  /** `health`: /cluster/health, for its reasons. */
+  /** `health`: the body of /cluster/health, for the reasons of each worker. */
   show(workers, health) {
     const reasons = new Map(health.details.map((detail) => [detail.workerId, detail.reasons ?? []]));
     const present = new Set(workers.map(({ id }) => id));
