@@ -1,7 +1,7 @@
-//! What must hold for bytes from outside, whatever they are. The fuzz targets and the replay of the corpus
-//! (tests/corpus.rs) call the same functions.
+//! The properties that must hold for any bytes from outside. The fuzz targets and the replay of the corpus
+//! (tests/corpus.rs) call these functions.
 
-// Each fuzz target is a program of its own and calls one of them.
+// Each fuzz target is a separate program and calls one of these functions.
 #![allow(dead_code)]
 
 use drover::dispatch::{
@@ -16,7 +16,8 @@ use drover::ipc::router::Router;
 use drover::log::{Format as LogFormat, Renderer, Source, Splitter, Style, Tail};
 use drover::model::WorkerId;
 
-/// However a stream is cut, it gives the same frames and the same error, and its frames survive the wire.
+/// A stream gives the same frames and the same error however it is split into reads; frames survive encoding and
+/// decoding.
 pub fn frames(bytes: &[u8]) {
     let Some((cut, stream)) = bytes.split_first() else { return };
     let whole = decoded([stream]);
@@ -44,8 +45,8 @@ fn decoded<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Frame>, Optio
     (frames, None)
 }
 
-/// Keys are whole or none, and on a sealed channel nothing is read that the peer has not sealed as the very next:
-/// the same bytes behind a frame of its are refused as they are alone.
+/// A key is read completely or not at all. A sealed channel accepts only the frame that the peer sealed next: other
+/// bytes are refused, alone or after a valid frame.
 pub fn handshake(bytes: &[u8]) {
     if let Some(keys) = WorkerKeys::read(bytes) {
         assert_eq!(keys.write(), bytes);
@@ -74,8 +75,8 @@ pub fn handshake(bytes: &[u8]) {
     assert!(!matches!(decoder.next_frame(), Ok(Some(_))), "nobody else has the key");
 }
 
-/// A message is understood or refused; what is understood survives the wire and keeps its body when the primary says
-/// from whom it is. Whatever workers claim, a question is settled once and by nobody but who was asked.
+/// A message is decoded or refused. A decoded message survives encoding, and its body is unchanged when the primary
+/// sets its sender. Whatever workers send, a request is settled once, and only by the worker that received it.
 pub fn router(bytes: &[u8]) {
     let rules = serde_json::json!({
         "allow": [{ "from": ["0"], "to": [], "types": ["task"] }],
@@ -116,8 +117,8 @@ pub fn router(bytes: &[u8]) {
     }
 }
 
-/// Whatever a worker prints, and however it is cut on its way, each of its lines becomes one line of the log: a JSON
-/// object that says whose it is, and one or more lines of the pretty form.
+/// Whatever a worker prints and however it is split into reads, each line becomes one log line: a JSON object with the
+/// worker's id, and one or more lines of the pretty format.
 pub fn log_lines(bytes: &[u8]) {
     let Some((cut, stream)) = bytes.split_first() else { return };
     let (lines, again) = (lines([stream]), lines(stream.chunks(usize::from(*cut) + 1)));
@@ -133,7 +134,7 @@ pub fn log_lines(bytes: &[u8]) {
         let text = written.strip_suffix(b"\n").expect("it ends");
         assert!(!text.contains(&b'\n'), "one line");
         serde_json::from_slice::<serde::de::IgnoredAny>(text).expect("JSON");
-        // Some are nested deeper than this reads.
+        // serde_json refuses objects that are nested too deeply.
         let told: serde_json::Value = serde_json::from_slice(text).unwrap_or_default();
         let lacks = |member: &&str| told.is_object() && told.get(member).is_none();
         let lacking: Vec<&str> =
@@ -154,16 +155,16 @@ fn lines<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<Vec<u8>> {
     lines
 }
 
-/// Nonsense is an error, and what is understood survives the wire.
+/// Invalid bytes are an error; a decoded message survives encoding and decoding.
 pub fn control(bytes: &[u8]) {
     if let Ok(message) = decode::<ToPrimary>(bytes) {
         assert_eq!(decode(&encode(&message)), Ok(message));
     }
-    // A welcome holds a configuration with numbers that JSON does not carry to the last bit.
+    // A Welcome message is only decoded: the numbers of its configuration may lose their last bit in JSON.
     let _ = decode::<ToWorker>(bytes);
 }
 
-/// Nothing panics, and once the first bytes say something, more bytes do not change it.
+/// The parser does not panic, and a result from the first bytes does not change with more bytes.
 pub fn first_bytes(bytes: &[u8]) {
     let verdict = read_first_bytes(bytes);
     if let RequestHead::Request { cookies, forwarded, x_forwarded_for } = &verdict {
@@ -178,7 +179,7 @@ pub fn first_bytes(bytes: &[u8]) {
     }
 }
 
-/// Only a signature of this key's names a slot, and it names the slot it was made for.
+/// Only a cookie signed with this key names a slot, and it names the slot that it was signed for.
 pub fn affinity_cookie(bytes: &[u8]) {
     const KEY: &[u8] = b"the key of the corpus";
     let Ok(value) = std::str::from_utf8(bytes) else { return };

@@ -1,21 +1,22 @@
-//! Holds the crate to its architecture: who may use whom, what the pure modules may not name, where unsafe
-//! and Node-API live, that no modules use each other in a circle. The rules are the data at the top; the rest reads the sources.
+//! Tests of the architecture: which modules may use which, what pure modules may not name, where unsafe code and
+//! Node-API may be, and that modules have no cyclic dependencies. The rules are the constants at the top; the rest
+//! reads the sources.
 
-#[path = "architecture/circles.rs"]
-mod circles;
+#[path = "architecture/cycles.rs"]
+mod cycles;
 #[path = "architecture/reader.rs"]
 mod reader;
 
-use circles::{Uses, circle};
+use cycles::{Uses, cycle};
 use reader::{NamedPath, Token, paths, tokens};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Who may use whom: a line uses only the lines above it here, and modules on one line never use each other.
-/// `error` and `component` stand at the top, because the data of the second line carries its codes; the channels and
-/// the mapping stand above dispatch and process, which are made of them.
-const LINES: [&[&str]; 15] = [
+/// The layers, the lowest first: a layer uses only the layers listed before it, and the modules of a layer do not use
+/// each other. `error` and `component` come first, because the types of the second layer contain error codes; the
+/// channels and the shared memory come before dispatch and process, which use them.
+const LAYERS: [&[&str]; 15] = [
     &["error", "component"],
     &["model"],
     &["config", "event"],
@@ -50,10 +51,10 @@ const LINES: [&[&str]; 15] = [
     &["bindings"],
 ];
 
-/// Modules without clock, I/O, randomness, threads or environment: those of the first five lines.
-const PURE_LINES: usize = 6;
+/// The number of pure layers, from the first: their modules use no clock, I/O, randomness, threads or environment.
+const PURE_LAYERS: usize = 6;
 
-/// Pure parts of layers that are not.
+/// Pure modules in layers that are not pure.
 const PURE_PARTS: [&str; 12] = [
     "dispatch::placement",
     "dispatch::services",
@@ -69,7 +70,7 @@ const PURE_PARTS: [&str; 12] = [
     "primary::workers::pending_starts",
 ];
 
-/// What a pure module may not name, as the beginning of a path.
+/// Prefixes of the paths that a pure module may not name.
 const IMPURE: [&str; 16] = [
     "std::time::Instant",
     "std::time::SystemTime",
@@ -89,14 +90,14 @@ const IMPURE: [&str; 16] = [
     "std::os::fd",
 ];
 
-/// Beside `sys`, the one file with unsafe code: Node-API where napi has no safe wrapper.
+/// Besides `sys`, the only file with unsafe code: Node-API calls for which napi has no safe wrapper.
 const RAW_BINDINGS: &str = "src/bindings/raw.rs";
 
-/// Lines above an `unsafe` in which its SAFETY comment may stand.
+/// The maximum distance, in lines, of a SAFETY comment above its `unsafe`.
 const SAFETY_REACH: usize = 6;
 
 struct Source {
-    /// Relative to the crate: `src/ipc/frame.rs`.
+    /// The path relative to the crate: `src/ipc/frame.rs`.
     file: String,
     text: String,
 }
@@ -111,10 +112,10 @@ impl Source {
     fn is_mod_of_a_split_folder(&self) -> bool {
         let prefix = format!("{}::", self.module().join("::"));
         self.file.ends_with("/mod.rs")
-            && LINES.iter().flat_map(|line| line.iter()).any(|unit| unit.starts_with(&prefix))
+            && LAYERS.iter().flat_map(|line| line.iter()).any(|unit| unit.starts_with(&prefix))
     }
 
-    /// The source without its tests, which by habit stand at the end or in a file of their own.
+    /// The source without its tests, which by convention are at the end or in a separate file.
     fn without_tests(&self) -> &str {
         if self.file.ends_with("/tests.rs") || self.file.contains("/tests/") {
             return "";
@@ -138,7 +139,7 @@ fn sources(folder: &str, extension: &str) -> Vec<Source> {
 }
 
 fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
-    // A folder appears when its first file does.
+    // The folder may not exist.
     let Ok(entries) = fs::read_dir(folder) else { return };
     for entry in entries {
         let path = entry.expect("an entry of a readable folder").path();
@@ -150,9 +151,9 @@ fn collect(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The table's module that holds a path below the crate, with its line.
+/// The listed module that contains a path below the crate, with the index of its layer.
 fn unit(path: &[String]) -> Option<(&'static str, usize)> {
-    LINES.iter().enumerate().find_map(|(line, units)| {
+    LAYERS.iter().enumerate().find_map(|(line, units)| {
         let found = units.iter().find(|unit| {
             let parts: Vec<&str> = unit.split("::").collect();
             path.len() >= parts.len() && path.iter().zip(&parts).all(|(segment, part)| segment == part)
@@ -161,7 +162,7 @@ fn unit(path: &[String]) -> Option<(&'static str, usize)> {
     })
 }
 
-/// A `crate::` or `super::` path as one below the crate; None for paths that leave it or stay in the file.
+/// A `crate::` or `super::` path relative to the crate; None for other paths.
 fn below_crate(module: &[String], path: &NamedPath) -> Option<Vec<String>> {
     let first = path.segments.first()?;
     if first == "crate" {
@@ -176,25 +177,26 @@ fn below_crate(module: &[String], path: &NamedPath) -> Option<Vec<String>> {
     Some(absolute)
 }
 
-/// Why a module may not name a path, if it may not.
-fn arrow_fault(module: &[String], path: &NamedPath) -> Option<String> {
+/// Why a module may not name a path; None if it may.
+fn dependency_fault(module: &[String], path: &NamedPath) -> Option<String> {
     let target = below_crate(module, path)?;
     let (from, from_line) = unit(module)?;
     let Some((to, to_line)) = unit(&target) else {
-        let names_a_room = path.segments[0] == "crate" && target.first().is_some_and(|room| is_split(room));
-        return names_a_room
-            .then(|| format!("{} is no module of the table; name the file's module", path.text()));
+        let names_a_split_module =
+            path.segments[0] == "crate" && target.first().is_some_and(|name| is_split(name));
+        return names_a_split_module
+            .then(|| format!("{} is no module of a layer; name the module of the file", path.text()));
     };
     match to_line {
         _ if from == to || to_line < from_line => None,
         _ if to_line == from_line => {
-            Some(format!("{from} and {to} stand on one line and may not use each other"))
+            Some(format!("{from} and {to} are in one layer and may not use each other"))
         }
-        _ => Some(format!("{from} stands below {to} and may not use it")),
+        _ => Some(format!("{to} is in a higher layer than {from}, which may not use it")),
     }
 }
 
-/// Modules, with what each takes from its submodules: item to submodule.
+/// The modules, each with the items that it imports from its submodules (item to submodule).
 type Modules = BTreeMap<Vec<String>, BTreeMap<String, String>>;
 
 fn modules(sources: &[Source]) -> Modules {
@@ -211,8 +213,8 @@ fn modules(sources: &[Source]) -> Modules {
     sources.iter().map(|source| (source.module(), items(source))).collect()
 }
 
-/// The module that a path leads to, those of the module's own submodules included. What a module only passes on is its
-/// submodule's: `super::Item` names the file that has the item.
+/// The module that a path names, including submodules of `module`. A re-exported item belongs to the submodule that
+/// defines it: `super::Item` names the file of that submodule.
 fn module_named(module: &[String], path: &NamedPath, modules: &Modules) -> Option<Vec<String>> {
     let first = path.segments.first()?;
     let below = |segments: &[String]| [module, segments].concat();
@@ -231,8 +233,7 @@ fn module_named(module: &[String], path: &NamedPath, modules: &Modules) -> Optio
     Some(found)
 }
 
-/// For each folder with modules, which of them use which. The folder's own `mod.rs` is one of them, as `mod`. Tests may
-/// use what they like.
+/// For each folder, which of its modules use which; its `mod.rs` is listed as `mod`. Tests are not checked.
 fn uses_within_folders() -> BTreeMap<Vec<String>, Uses> {
     let sources = sources("src", "rs");
     let modules = modules(&sources);
@@ -255,8 +256,8 @@ fn uses_within_folders() -> BTreeMap<Vec<String>, Uses> {
     folders
 }
 
-fn is_split(room: &str) -> bool {
-    LINES.iter().flat_map(|line| line.iter()).any(|unit| unit.starts_with(&format!("{room}::")))
+fn is_split(module: &str) -> bool {
+    LAYERS.iter().flat_map(|line| line.iter()).any(|unit| unit.starts_with(&format!("{module}::")))
 }
 
 fn is_impure(path: &NamedPath) -> bool {
@@ -276,7 +277,7 @@ fn none(faults: Vec<String>) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
 }
 
-/// One fault a path that `fault` objects to, with its place.
+/// One line for each path that `fault` rejects, with its location.
 fn path_faults(
     applies: impl Fn(&Source) -> bool,
     fault: impl Fn(&Source, &NamedPath) -> Option<String>,
@@ -292,21 +293,21 @@ fn path_faults(
 }
 
 #[test]
-fn every_module_stands_in_the_table() {
+fn every_module_is_in_a_layer() {
     none(
         sources("src", "rs")
             .iter()
             .filter(|source| !source.module().is_empty() && !source.is_mod_of_a_split_folder())
             .filter(|source| unit(&source.module()).is_none())
-            .map(|source| format!("{}: its module has no line in tests/architecture.rs", source.file))
+            .map(|source| format!("{}: its module is in no layer of tests/architecture.rs", source.file))
             .collect(),
     );
 }
 
-/// The layers that docs/ARCHITECTURE.md shows, the lowest first, each with its modules by name.
+/// The layers of docs/ARCHITECTURE.md, the lowest first, with the sorted names of their modules.
 fn documented_layers() -> Vec<Vec<String>> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/ARCHITECTURE.md");
-    let text = fs::read_to_string(file).expect("the page is there");
+    let text = fs::read_to_string(file).expect("a readable file");
     let row = |line: &str| {
         let mut cells = line.strip_prefix("| ")?.split(" | ");
         cells.next()?.parse::<usize>().ok()?;
@@ -328,7 +329,7 @@ fn the_documented_layers_are_those_of_the_code() {
             .iter()
             .any(|module| module.len() >= parts.len() && module.iter().zip(&parts).all(|(a, b)| a == b))
     };
-    let of_the_code: Vec<Vec<String>> = LINES
+    let of_the_code: Vec<Vec<String>> = LAYERS
         .iter()
         .map(|line| {
             let mut names: Vec<String> = line.iter().filter(exists).map(|unit| (*unit).to_owned()).collect();
@@ -341,7 +342,7 @@ fn the_documented_layers_are_those_of_the_code() {
 
 #[test]
 fn dependencies_point_one_way() {
-    none(path_faults(|_| true, |source, path| arrow_fault(&source.module(), path)));
+    none(path_faults(|_| true, |source, path| dependency_fault(&source.module(), path)));
 }
 
 #[test]
@@ -359,15 +360,15 @@ fn every_file_is_a_module_of_the_crate() {
     let fault = |source: &Source| {
         let module = source.module();
         let (name, parent) = module.split_last()?;
-        (!declares(parent, name)).then(|| format!("{}: no `mod {name};` names it", source.file))
+        (!declares(parent, name)).then(|| format!("{}: there is no `mod {name};` for it", source.file))
     };
     none(sources.iter().filter_map(fault).collect());
 }
 
 #[test]
-fn no_modules_of_a_folder_use_each_other_in_a_circle() {
+fn no_modules_of_a_folder_use_each_other_in_a_cycle() {
     let fault = |(folder, uses): (Vec<String>, Uses)| {
-        Some(format!("src/{}: {}", folder.join("/"), circle(&uses)?.join(" -> ")))
+        Some(format!("src/{}: {}", folder.join("/"), cycle(&uses)?.join(" -> ")))
     };
     none(uses_within_folders().into_iter().filter_map(fault).collect());
 }
@@ -379,7 +380,7 @@ fn pure_modules_have_no_clock_io_randomness_or_environment() {
         PURE_PARTS.iter().any(|part| module.starts_with(&format!("{part}::")))
     };
     let is_pure = |source: &Source| {
-        unit(&source.module()).is_some_and(|(_, line)| line < PURE_LINES) || is_part(source)
+        unit(&source.module()).is_some_and(|(_, line)| line < PURE_LAYERS) || is_part(source)
     };
     none(path_faults(is_pure, |_, path| {
         is_impure(path).then(|| format!("a pure module names {}", path.text()))
@@ -409,7 +410,7 @@ fn only_sys_and_the_raw_bindings_have_unsafe() {
     none(faults);
 }
 
-/// Lines of `text` whose `unsafe` opens a block, an impl or an attribute and has no SAFETY comment near it.
+/// Lines of `text` with an `unsafe` block, impl or attribute that has no SAFETY comment.
 fn unexplained_unsafe(text: &str) -> Vec<usize> {
     let lines: Vec<&str> = text.lines().collect();
     let tokens = tokens(text);
@@ -429,18 +430,18 @@ fn unexplained_unsafe(text: &str) -> Vec<usize> {
 }
 
 #[test]
-fn every_unsafe_block_says_why_it_is_sound() {
+fn every_unsafe_block_has_a_safety_comment() {
     let mut faults = Vec::new();
     for source in sources("src", "rs").iter().filter(|source| may_be_unsafe(source)) {
         let lines = unexplained_unsafe(source.without_tests());
         faults.extend(
-            lines.iter().map(|line| format!("{}:{line}: unsafe without its SAFETY comment", source.file)),
+            lines.iter().map(|line| format!("{}:{line}: unsafe without a SAFETY comment", source.file)),
         );
     }
     none(faults);
 }
 
-/// The tokens of a function's own parameters, those of functions among them left out.
+/// The tokens of a function's parameters, except those in nested parentheses.
 fn parameters(tokens: &[Token], function: usize) -> impl Iterator<Item = usize> {
     let mut depth = 0;
     (function..tokens.len())
@@ -452,8 +453,8 @@ fn parameters(tokens: &[Token], function: usize) -> impl Iterator<Item = usize> 
         .filter_map(|(at, depth)| (depth == 1).then_some(at))
 }
 
-/// Lines of `text` where a function that the compiler would let anybody call needs a contract: a type of functions of C
-/// that is not unsafe, a function with raw pointers that is not unsafe, an unsafe function without its Safety section.
+/// Lines of `text` where a contract is missing: a safe `extern "C"` function type, a safe function that takes raw
+/// pointers, an unsafe function without a Safety section.
 fn missing_contracts(text: &str) -> Vec<(usize, &'static str)> {
     let lines: Vec<&str> = text.lines().collect();
     let tokens = tokens(text);
@@ -478,12 +479,10 @@ fn missing_contracts(text: &str) -> Vec<(usize, &'static str)> {
         let takes_raw = parameters(&tokens, at).any(|at| is_raw(at) || aliases.contains(&text_at(at)));
         let line = tokens[at].line;
         match (is_type, is_unsafe) {
-            (true, false) if of_c => missing.push((line, "a type of functions of C that is not unsafe")),
-            (false, false) if takes_raw => {
-                missing.push((line, "raw pointers in a function that is not unsafe"))
-            }
+            (true, false) if of_c => missing.push((line, "an extern \"C\" function type that is not unsafe")),
+            (false, false) if takes_raw => missing.push((line, "raw pointers in a safe function")),
             (false, true) if !has_contract(line) => {
-                missing.push((line, "unsafe fn without its Safety section"))
+                missing.push((line, "unsafe fn without a Safety section"))
             }
             _ => {}
         }
@@ -492,7 +491,7 @@ fn missing_contracts(text: &str) -> Vec<(usize, &'static str)> {
 }
 
 #[test]
-fn what_takes_raw_pointers_or_comes_from_c_has_a_contract() {
+fn functions_with_raw_pointers_or_of_c_have_a_contract() {
     let mut faults = Vec::new();
     for source in sources("src", "rs").iter().filter(|source| may_be_unsafe(source)) {
         let missing = missing_contracts(source.without_tests());
@@ -501,14 +500,14 @@ fn what_takes_raw_pointers_or_comes_from_c_has_a_contract() {
     none(faults);
 }
 
-/// The first path that a line of Rust names, seen from `module`.
+/// The fault of the first path in a line of Rust, in `module`.
 fn fault_of(module: &str, line: &str) -> Option<String> {
     let module: Vec<String> = module.split("::").map(str::to_owned).collect();
-    arrow_fault(&module, &paths(line)[0])
+    dependency_fault(&module, &paths(line)[0])
 }
 
 #[test]
-fn the_rule_of_arrows_refuses_what_runs_up_or_sideways() {
+fn dependencies_on_the_same_or_a_higher_layer_are_faults() {
     for (module, line) in [
         ("balance::choose", "use crate::sys::fds;"),
         ("balance", "use crate::supervisor::Slot;"),
@@ -517,7 +516,7 @@ fn the_rule_of_arrows_refuses_what_runs_up_or_sideways() {
         ("worker", "use crate::primary;"),
         ("dispatch", "use crate::metrics::Sample;"),
     ] {
-        assert!(fault_of(module, line).is_some(), "{module} may say {line}");
+        assert!(fault_of(module, line).is_some(), "{module} may contain {line}");
     }
     for (module, line) in [
         ("dispatch::accept_loop", "use crate::dispatch::group;"),
@@ -526,12 +525,12 @@ fn the_rule_of_arrows_refuses_what_runs_up_or_sideways() {
         ("bindings", "crate::primary::run()"),
         ("balance::choose", "use super::hash::score;"),
     ] {
-        assert_eq!(fault_of(module, line), None, "{module} may not say {line}");
+        assert_eq!(fault_of(module, line), None, "{module} may not contain {line}");
     }
 }
 
 #[test]
-fn what_a_module_only_passes_on_is_its_submodules() {
+fn a_reexported_item_belongs_to_its_submodule() {
     let source = |file: &str, text: &str| Source { file: file.to_owned(), text: text.to_owned() };
     let modules = modules(&[
         source("src/a/mod.rs", "mod b; mod c; pub use b::{Item, deep::Other};"),
@@ -551,12 +550,12 @@ fn what_a_module_only_passes_on_is_its_submodules() {
         ("a", "use self::c;", Some("a::c")),
         ("a::c", "use std::fmt;", None),
     ] {
-        assert_eq!(named(module, line).as_deref(), found, "{module} says {line}");
+        assert_eq!(named(module, line).as_deref(), found, "{module} contains {line}");
     }
 }
 
 #[test]
-fn an_unsafe_block_without_its_reason_is_found() {
+fn an_unsafe_block_without_a_safety_comment_is_found() {
     assert_eq!(unexplained_unsafe("fn f() {\n    unsafe { g() }\n}"), [2]);
     assert_eq!(unexplained_unsafe("unsafe extern \"C\" { fn g(); }"), [1]);
     assert_eq!(unexplained_unsafe("// SAFETY: g has no contract.\nunsafe { g() }"), [0; 0]);
@@ -564,7 +563,7 @@ fn an_unsafe_block_without_its_reason_is_found() {
 }
 
 #[test]
-fn a_function_without_its_contract_is_found() {
+fn a_function_without_a_contract_is_found() {
     let lines = |text: &str| missing_contracts(text).iter().map(|(line, _)| *line).collect::<Vec<_>>();
     for text in [
         "type F = extern \"C\" fn(i32);",

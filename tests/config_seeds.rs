@@ -1,4 +1,4 @@
-//! Every configuration that drover's documents show loads, as it is written there.
+//! The configurations in drover's documents load as they are written there.
 
 use drover::config::{Clustering, HostFacts, Input, Loaded, load, load_cluster};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ fn loaded(cluster: Value) -> Loaded {
     loaded_with(&json!({ "cluster": cluster }), &[])
 }
 
-/// A fragment as the documents show them, without `enabled`.
+/// Loads a fragment from the documents, which omit `enabled`.
 fn configured(config: Value) -> Loaded {
     loaded(json!({ "config": config }))
 }

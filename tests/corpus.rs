@@ -1,4 +1,4 @@
-//! Replays the inputs of the fuzz targets: what was found once stays fixed, without a fuzzer at hand.
+//! Replays the corpus of each fuzz target: a regression test that needs no fuzzer.
 
 #[path = "../fuzz/targets.rs"]
 mod targets;
@@ -6,13 +6,13 @@ mod targets;
 use std::fs;
 use std::path::Path;
 
-/// Runs every input of a target's corpus.
+/// Runs `run` with every input in the corpus of a target.
 fn replay(target: &str, run: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let inputs: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(inputs.len() >= 5, "{target} has {} inputs", inputs.len());
     for input in inputs {
-        // Names the input if it fails.
+        // The output names the input that fails.
         println!("{}", input.display());
         run(&fs::read(input).unwrap());
     }

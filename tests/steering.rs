@@ -1,5 +1,5 @@
-//! Holds the steering programs against the kernel itself: real listeners of one SO_REUSEPORT group on
-//! loopback, real clients, and the interpreter of the unit tests as the expectation.
+//! Tests the steering programs in the kernel: listeners of one SO_REUSEPORT group on loopback and real clients; the
+//! interpreter of the unit tests gives the expected result.
 
 #[path = "../src/balance/steering/tests/interpreter.rs"]
 mod interpreter;
@@ -15,7 +15,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 const MEMBERS: usize = 6;
 
-/// Member 0 is the primary's listener, the others are those of slots 0 to 4.
+/// Member 0 is the primary's listener; members 1 to 5 are the listeners of slots 0 to 4.
 struct Group {
     members: Vec<TcpListener>,
     family: Family,
@@ -51,7 +51,7 @@ impl Group {
         program
     }
 
-    /// Connects from `source`; the member that the connection arrived at, and the client's address.
+    /// Connects from `source`; returns the member that received the connection and the client's address.
     fn connect(&self, source: IpAddr) -> (u32, SocketAddr) {
         let client = socket(SocketAddr::new(source, 0));
         rustix::net::bind(&client, &SocketAddr::new(source, 0)).unwrap();
@@ -127,7 +127,7 @@ fn a_random_choice_reaches_every_listed_slot_and_no_other() {
     let odds = [(0, 2), (1, 3), (2, 0), (3, 1), (4, 2)];
     for steering in [Steering::Uniform(&SLOTS), Steering::Weighted(&odds)] {
         group.steer(steering);
-        // The rarest has one chance in eight: 300 misses in a row come once in 10^17 runs.
+        // The rarest member has a probability of 1/8: 300 misses in a row have a probability of 10^-17.
         let reached: BTreeSet<u32> = (0..300).map(|_| group.connect(Ipv4Addr::LOCALHOST.into()).0).collect();
         assert_eq!(reached, BTreeSet::from([1, 2, 4, 5]), "{steering:?}");
     }

@@ -1,5 +1,5 @@
-//! Reads Rust source as far as the architecture's rules need: which paths a file names, on which line.
-//! It is no parser: comments, strings and characters are left out, the rest is words and punctuation.
+//! Reads Rust source as far as the architecture tests need: the paths that a file names, with their lines. It is a
+//! tokenizer, no parser: it skips comments, strings and character literals and returns words and punctuation.
 
 /// A path that the source names, `use` trees expanded: `["crate", "sys", "fds"]`. `line` counts from 1.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Token {
     pub line: usize,
 }
 
-/// The words and punctuation of `source`; `::` is one token, comments and literals are none.
+/// The words and punctuation of `source`; `::` is one token; comments and literals are skipped.
 pub fn tokens(source: &str) -> Vec<Token> {
     let chars: Vec<char> = source.chars().collect();
     let mut tokens = Vec::new();
@@ -39,7 +39,7 @@ pub fn tokens(source: &str) -> Vec<Token> {
     tokens
 }
 
-/// Where the token, comment or literal that starts at `at` ends.
+/// The end index of the token, comment or literal that starts at `at`.
 fn token_end(chars: &[char], at: usize) -> usize {
     let next = chars.get(at + 1).copied();
     match chars[at] {
@@ -53,7 +53,7 @@ fn token_end(chars: &[char], at: usize) -> usize {
     }
 }
 
-/// A word, or the string that a prefix such as `r#`, `b` or `c` begins.
+/// The end index of a word, or of the string literal that its prefix (`r#`, `b`, `c`) begins.
 fn word_end(chars: &[char], at: usize) -> usize {
     let end =
         (at..chars.len()).find(|&i| !(chars[i].is_alphanumeric() || chars[i] == '_')).unwrap_or(chars.len());
@@ -78,7 +78,7 @@ fn string_end(chars: &[char], quote: usize) -> usize {
     (at + 1).min(chars.len())
 }
 
-/// A character literal, or the bare quote of a lifetime.
+/// The end index of a character literal, or of the quote of a lifetime.
 fn character_end(chars: &[char], quote: usize) -> usize {
     match (chars.get(quote + 1), chars.get(quote + 2)) {
         (Some('\\'), _) => find(chars, quote + 3, "'").map_or(chars.len(), |end| end + 1),

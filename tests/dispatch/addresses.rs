@@ -1,4 +1,4 @@
-//! Addresses of every kind (rule 10): descriptors of the primary's, unix sockets, IPv6 and both stacks.
+//! All kinds of addresses (rule 10): inherited descriptors, unix sockets, IPv6 and dual stack.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -19,7 +19,7 @@ use rustix::net::{
 
 use crate::harness::*;
 
-/// A folder for a socket; gone with this.
+/// A folder for a socket; removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -56,7 +56,7 @@ fn a_descriptor_of_the_primarys_is_served_by_push_and_stays_its_owners() {
     assert_eq!((worker.pushed(), worker.accepted()), (10, 0));
     cluster.retire();
     let _client = Client::to(site.to());
-    listener.accept().expect("the owner of the descriptor can go on");
+    listener.accept().expect("the owner of the descriptor can still accept");
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn a_descriptor_that_its_owner_shut_down_is_left_alone() {
     shutdown(&listener, Shutdown::Read).unwrap();
     let is_told = |report: &Report| is_said(report, Level::Error, "shut down");
     cluster.report("the listener is shut down", is_told);
-    assert_eq!(Client::to(other.to()).who(), 0, "others are served");
-    assert_eq!(cluster.reports(is_told), 1, "it wakes the thread no more");
+    assert_eq!(Client::to(other.to()).who(), 0, "other addresses are served");
+    assert_eq!(cluster.reports(is_told), 1, "it no longer wakes the thread");
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_unix_sockets_file_is_removed_at_the_end_of_the_group_and_not_before() {
 fn a_unix_socket_is_gone_when_the_cluster_stops_though_its_workers_still_hold_it() {
     let folder = Folder::new("stopped");
     let cluster = Cluster::start(settings());
-    // The first report makes the thread known.
+    // The first report tells the id of the thread.
     cluster.open(&tcp("127.0.0.1"));
     let site = cluster.open(&unix(&folder.socket()));
     let held = cluster.listen(&site.address, Some(0)).unwrap().listener;
@@ -118,7 +118,7 @@ fn a_unix_socket_is_gone_when_the_cluster_stops_though_its_workers_still_hold_it
     fs::hard_link(&listening, &keep_alive).unwrap();
     cluster.retire();
     assert!(!folder.socket().exists());
-    // Behind the other name nobody is let in, and the accept thread is not woken for it.
+    // The other name accepts no connection and does not wake the accept thread.
     let spent = cluster.processor_time();
     assert_eq!(UnixStream::connect(&keep_alive).unwrap_err().kind(), ErrorKind::ConnectionRefused);
     std::thread::park_timeout(Duration::from_millis(300));

@@ -1,4 +1,4 @@
-//! `server.close()` in a worker (rule 3): no black hole in one, a closed port after all.
+//! `server.close()` (rule 3): connections are not lost when one worker closes; the port closes when all have closed.
 
 use std::io::ErrorKind;
 
@@ -51,7 +51,7 @@ fn what_an_address_brought_until_its_end_is_the_last_workers() {
         cluster.serve_manual(manual.id, &site);
         cluster.close(&other, &site);
         let clients: Vec<Client> = (0..10).map(|_| Client::to(site.to())).collect();
-        // Whatever lies in its channel and in the kernel's queues.
+        // With connections in its channel and in the kernel's queues.
         cluster.close_manual(manual.id, &site);
         assert_eq!(
             std::iter::from_fn(|| manual.take()).map(|fd_message| fd_message.fds.len()).sum::<usize>(),
@@ -111,7 +111,7 @@ fn a_closed_server_in_one_worker_and_a_death_in_the_other_leave_the_port_open_fo
 fn an_address_of_which_a_worker_has_just_got_a_share_stays_open_though_all_others_close() {
     let (cluster, site, workers) = Cluster::serving(exact(drover::balance::Strategy::RoundRobin), 2);
     cluster.close(&workers[0], &site);
-    // It listens again, and before it serves the other one closes too.
+    // It listens again; before it serves, the other worker closes too.
     let share = cluster.share(0, &site);
     cluster.close(&workers[1], &site);
     workers[0].open_share(site.group, share);
@@ -119,5 +119,5 @@ fn an_address_of_which_a_worker_has_just_got_a_share_stays_open_though_all_other
     assert_eq!(Client::to(site.to()).who(), 0);
     cluster.close(&workers[0], &site);
     let refused = Client::try_to(site.to()).err().map(|error| error.kind());
-    assert_eq!(refused, Some(ErrorKind::ConnectionRefused), "and closes with the last one");
+    assert_eq!(refused, Some(ErrorKind::ConnectionRefused), "closed with the last worker");
 }

@@ -1,5 +1,5 @@
-//! An address that closes resets nobody whose handshake is done or under way: what the kernel had accepted is a
-//! worker's, and who comes later is not let in.
+//! Closing an address resets no connection whose handshake is complete or in progress: a worker gets the connections
+//! that the kernel had accepted; later connections are refused.
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
@@ -15,7 +15,7 @@ use rustix::net::connect;
 
 use crate::harness::*;
 
-/// Handshakes under way are waited for so long.
+/// The maximum wait for handshakes in progress.
 const MAX_LENGTH: Duration = Duration::from_millis(50);
 
 fn filter(socket: impl AsFd, program: &[Instruction]) {
@@ -23,12 +23,12 @@ fn filter(socket: impl AsFd, program: &[Instruction]) {
     bpf::filter(socket.as_fd(), &raw).unwrap();
 }
 
-/// Every packet, or none.
+/// A socket filter that keeps the given number of bytes of each packet: all of them or none.
 fn keep(bytes: u32) -> [Instruction; 1] {
     [Instruction { code: 0x06, jt: 0, jf: 0, k: bytes }]
 }
 
-/// A client that has begun a handshake and hears nothing of its answer.
+/// A client that has begun a handshake and drops the reply.
 fn half_open(to: std::net::SocketAddr) -> OwnedFd {
     let client = Client::socket(to);
     filter(&client, &keep(0));
@@ -49,16 +49,16 @@ fn a_barred_listener_lets_nobody_in_and_ends_the_handshakes_under_way() {
     let queued = Client::to(to);
     let begun = half_open(to);
     filter(&listener, &no_new_handshakes());
-    listener.accept().expect("what was in the queue stays there");
+    listener.accept().expect("queued connections stay in the queue");
     let late = Client::socket(to);
     rustix::io::ioctl_fionbio(&late, true).unwrap();
     assert_eq!(connect(&late, &to), Err(Errno::INPROGRESS));
-    // The kernel repeats its answer after a second.
+    // The kernel sends its SYN-ACK again after a second.
     filter(&begun, &keep(u32::MAX));
-    assert!(is_ready(&listener, PollFlags::IN, TIMEOUT), "the handshake under way ends");
+    assert!(is_ready(&listener, PollFlags::IN, TIMEOUT), "the handshake in progress completes");
     let (_, who) = listener.accept().unwrap();
     assert_eq!(Some(who), own_address(&begun));
-    assert!(!is_ready(&late, PollFlags::OUT, Duration::ZERO), "the one that came later was not let in");
+    assert!(!is_ready(&late, PollFlags::OUT, Duration::ZERO), "the later connection was refused");
     drop(queued);
 }
 
@@ -67,7 +67,7 @@ fn own_address(client: &OwnedFd) -> Option<std::net::SocketAddr> {
     rustix::net::getsockname(client).ok()?.try_into().ok()
 }
 
-/// A cluster with one worker that the test steps by hand, whose queues nobody empties but the primary.
+/// A cluster with one worker that the test steps by hand: only the primary empties its queues.
 fn with_a_manual_worker(settings: Settings, host: &str) -> (Cluster, Site, ManualWorker, Option<OwnedFd>) {
     let cluster = Cluster::start(settings);
     let site = cluster.open(&tcp(host));
@@ -116,7 +116,7 @@ fn a_stop_waits_for_handshakes_under_way_and_for_no_other() {
         assert!(since.elapsed() >= MAX_LENGTH, "{address}: it closed after {:?}", since.elapsed());
         drop(begun);
     }
-    // Without one, on any of several turns: a busy machine may take its time for one.
+    // Without a handshake in progress, one of several attempts must be quick: a busy machine may delay some.
     let quick = (0..20).any(|_| {
         let (cluster, ..) = with_a_manual_worker(direct(), "0.0.0.0");
         let since = Instant::now();
@@ -164,7 +164,7 @@ fn a_unix_socket_that_closes_lets_nobody_in_and_gives_its_queue_to_the_worker() 
     cluster.retire();
     assert_eq!(taken(&manual), 10);
     assert_eq!(UnixStream::connect(&path).unwrap_err().kind(), ErrorKind::NotFound);
-    drop(UnixListener::bind(&path).expect("the name is free for others"));
+    drop(UnixListener::bind(&path).expect("the name is free"));
     drop(clients);
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -1,5 +1,5 @@
-//! Datagram sockets that workers share: opened once an address, closed with the last that has one, kept for the
-//! replacement of a worker that died, and never at the cost of connections.
+//! Datagram sockets that workers share: opened once per address, closed when the last worker closes it, kept for the
+//! replacement of a worker that died, and never at the expense of connections.
 
 use std::fs;
 use std::net::UdpSocket;
@@ -34,7 +34,7 @@ fn workers_share_one_socket_and_the_last_close_frees_the_port() {
     let port = port(&first);
     drop((first, second));
     cluster.unbind(&manuals[0], id);
-    assert!(!is_free(port), "the other worker has it");
+    assert!(!is_free(port), "the other worker still uses it");
     cluster.unbind(&manuals[1], id);
     assert!(is_free(port));
 }
@@ -59,7 +59,7 @@ fn who_is_gone_gets_nothing() {
     assert_eq!(cluster.bind(&manual, &udp(0)).map(|_| ()).unwrap_err().errno, libc::ECONNABORTED);
 }
 
-/// The port of a socket whose only worker, that of slot 0, has died.
+/// The port of a socket whose only worker (slot 0) has died.
 fn port_of_the_dead(cluster: &Cluster) -> u16 {
     let manual = cluster.manual(0);
     let (_, socket) = cluster.bind(&manual, &udp(0)).unwrap();
@@ -86,7 +86,7 @@ fn what_came_while_nobody_lived_is_read_by_the_replacement() {
 fn a_replacement_that_does_not_bind_lets_go_of_the_port() {
     let cluster = Cluster::start(settings());
     let port = port_of_the_dead(&cluster);
-    assert!(!is_free(port), "its replacement may want it");
+    assert!(!is_free(port), "kept for the replacement");
     let _next = cluster.manual(0);
     eventually("the port is free", || is_free(port).then_some(()));
 }
@@ -117,7 +117,8 @@ fn datagram_sockets_end_where_the_room_for_connections_begins() {
     let manual = cluster.manual(1);
     let mut bound = Vec::new();
     let refused = loop {
-        // The worker of a test is in this process: what it gets would take the room of the primary.
+        // The worker of a test is in this process, so the socket it receives is dropped: it would count against the
+        // primary's limit.
         match cluster.bind(&manual, &Datagram { nth: bound.len() as u32, ..udp(0) }) {
             Ok((id, _)) => bound.push(id),
             Err(failure) => break failure.errno,
@@ -133,7 +134,7 @@ fn datagram_sockets_end_where_the_room_for_connections_begins() {
     assert_eq!(cluster.reports(is_short_of_descriptors), 0, "connections never had to wait");
 }
 
-/// Takes every descriptor that this process may still have.
+/// Opens files until this process has no descriptor left.
 fn take_all() -> Vec<fs::File> {
     std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect()
 }
@@ -146,10 +147,10 @@ fn connections_are_accepted_again_as_soon_as_there_are_descriptors() {
     }
     let (cluster, site, _workers) = Cluster::serving(settings(), 1);
     let mut taken = take_all();
-    // One for the client that waits.
+    // Frees one descriptor for the waiting client.
     taken.pop();
     let mut waiting = Client::to(site.to());
-    cluster.report("it says why", is_short_of_descriptors);
+    cluster.report("a log line gives the reason", is_short_of_descriptors);
     drop(taken);
     assert_eq!(waiting.who(), 0);
     assert_eq!(Client::to(site.to()).who(), 0);

@@ -1,4 +1,4 @@
-//! The death of a worker (rule 7): everything that it had not taken is served by others.
+//! The death of a worker (rule 7): other workers serve all connections that it had not taken.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
@@ -11,10 +11,10 @@ use crate::harness::*;
 use drover::model::WorkerId;
 
 const STREAM: usize = 400;
-/// Connections that are open at a time.
+/// Connections that are open at the same time.
 const ABREAST: usize = 16;
 
-/// A stream of connections of which each must be greeted; tells how many are through.
+/// Opens connections continuously; each must receive its greeting line. The receiver gets the number served so far.
 fn stream(site: &Site) -> (JoinHandle<usize>, Receiver<usize>) {
     let (to, (told, progress)) = (site.to(), channel());
     let thread = std::thread::spawn(move || {
@@ -22,7 +22,7 @@ fn stream(site: &Site) -> (JoinHandle<usize>, Receiver<usize>) {
         while greeted < STREAM {
             let clients: Vec<Client> = (0..ABREAST).map(|_| Client::to(to)).collect();
             for mut client in clients {
-                client.worker_config().expect("no connection is lost");
+                client.greeting().expect("no connection is lost");
                 greeted += 1;
             }
             let _ = told.send(greeted);
@@ -99,7 +99,7 @@ fn a_replacement_inherits_the_listener_of_its_slot() {
     for _ in 0..20 {
         assert_eq!(Client::to(site.to()).who_exactly(), WorkerId::new(0, 2));
     }
-    assert!(worker.accepted() > 0, "it accepts by itself again");
+    assert!(worker.accepted() > 0, "it accepts in direct mode again");
 }
 
 #[test]

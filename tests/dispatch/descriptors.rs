@@ -1,4 +1,4 @@
-//! Descriptors are nobody else's business (rule 10): a child that user code starts inherits none.
+//! Descriptors are private (rule 10): a child process that user code starts inherits none.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,7 +10,7 @@ fn open_descriptors() -> BTreeSet<i32> {
     entries.map(|entry| entry.unwrap().file_name().to_string_lossy().parse().unwrap()).collect()
 }
 
-/// Is it closed at exec? None: it is closed already.
+/// Whether the descriptor is close-on-exec. None: it is closed already.
 fn closes_on_exec(fd: i32) -> Option<bool> {
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).ok()?;
     let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();

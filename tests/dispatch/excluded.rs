@@ -1,5 +1,5 @@
-//! Excluded is not empty (rule 2): a connection whose handshake ended on the listener of a slot that serves no
-//! more is served by another, and nobody is reset.
+//! An excluded slot may have queued connections (rule 2): connections in the listener queue of a slot that no longer
+//! serves are served by another worker; none is reset.
 
 use std::os::fd::AsFd;
 
@@ -9,10 +9,10 @@ use crate::harness::*;
 
 const CLIENTS: usize = 40;
 
-/// Connections lie in the queue of slot 0's own listener; then `exclude` happens to slot 0, and what is left of
-/// its worker may take what it is sent.
+/// Connections are in the queue of slot 0's own listener; then `exclude` excludes slot 0, and its worker, if it still
+/// runs, may take what it is sent.
 fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, ManualWorker) -> Option<Worker>) {
-    // Without a judge the queue stays as it is until then.
+    // Without the check for unresponsive workers, the queue is unchanged until then.
     let (cluster, site, _others) = Cluster::serving(Settings { health_aware: false, ..direct() }, 0);
     let manual = cluster.manual(0);
     let listener = cluster.share(0, &site).unwrap();
@@ -20,7 +20,7 @@ fn nobody_is_lost_when(exclude: impl FnOnce(&Cluster, &Site, ManualWorker) -> Op
     let _other = cluster.worker(1, &site);
     let clients: Vec<Client> = (0..CLIENTS).map(|_| Client::to(site.to())).collect();
     let queue = fds::accept_queue(listener.as_fd()).unwrap();
-    assert!(queue > 0, "of {CLIENTS} clients none met slot 0: once in 10^12 runs");
+    assert!(queue > 0, "none of {CLIENTS} clients reached slot 0: probability 10^-12");
     drop(listener);
     let left = exclude(&cluster, &site, manual);
     for mut client in clients {
@@ -68,7 +68,7 @@ fn the_queue_of_a_leaving_worker_is_served_by_others() {
 fn a_connection_on_the_listener_of_a_slot_that_never_had_a_worker_is_served() {
     let (cluster, site, workers) = Cluster::serving(settings(), 1);
     let unused = cluster.share(3, &site).unwrap();
-    // What a program that is replaced meanwhile does: everything to member 4, which is slot 3's.
+    // As a steering program that is being replaced: all connections to member 4, which is slot 3's.
     let to_slot_3 =
         drover::balance::program(drover::balance::Steering::Uniform(&[3]), drover::balance::Family::V4);
     let raw: Vec<_> = to_slot_3.unwrap().iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect();

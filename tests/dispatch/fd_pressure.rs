@@ -1,4 +1,4 @@
-//! A worker that is short of descriptors (rule 4): it leaves direct mode and gets its connections one by one.
+//! A worker that is short of descriptors (rule 4): it leaves direct mode and gets its connections one at a time.
 
 use drover::balance::Strategy;
 
@@ -16,7 +16,7 @@ fn a_worker_short_of_descriptors_is_left_out_of_direct_mode_until_it_has_enough_
     }
     assert_eq!(fd_pressure.taken(), before);
     cluster.fd_pressure(fd_pressure.id, false);
-    // Each meets it with a chance of one in two.
+    // Each client reaches it with a probability of 1/2.
     assert!((0..100).any(|_| Client::to(site.to()).who() == 0));
 }
 
@@ -32,7 +32,7 @@ fn when_every_worker_is_short_of_descriptors_connections_are_pushed() {
     assert_eq!(workers.iter().map(Worker::pushed).sum::<u64>(), 40);
 }
 
-/// Twenty connections wait when the worker opens its server; how many it gets in each message.
+/// Twenty connections wait when the worker opens its server; returns the number of connections in each message.
 fn messages(fd_pressure: bool) -> Vec<usize> {
     let (cluster, site, _) = Cluster::serving(exact(Strategy::RoundRobin), 0);
     let _clients: Vec<Client> = (0..20).map(|_| Client::to(site.to())).collect();
@@ -50,7 +50,7 @@ fn messages(fd_pressure: bool) -> Vec<usize> {
 
 #[test]
 fn a_worker_short_of_descriptors_gets_one_connection_a_message() {
-    assert_eq!(messages(false), [20], "otherwise as many as there are");
+    assert_eq!(messages(false), [20], "otherwise all in one message");
     assert_eq!(messages(true), [1; 20]);
 }
 

@@ -1,4 +1,4 @@
-//! Connections that workers give away: however many come at once, and whatever else comes, they find another worker.
+//! Connections that workers hand off: however many arrive at once, and whatever else arrives, another worker gets them.
 
 use std::os::fd::AsFd;
 

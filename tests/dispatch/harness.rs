@@ -1,6 +1,6 @@
-//! A cluster in this process: the real accept thread, real sockets on loopback, and workers that are threads
-//! (`worker`) or a channel end that the test steps by hand (`ManualWorker`). Clients (`client`) learn from the first
-//! line that they read which worker has them. Nothing sleeps: what is awaited is an event with a deadline.
+//! A cluster in this process: the real accept thread, sockets on loopback, and workers that are threads (`worker`) or a
+//! channel end that the test steps by hand (`ManualWorker`). The first line that a client (`client`) reads names its
+//! worker. Tests do not sleep: they wait for events, with a deadline.
 
 mod apart;
 mod client;
@@ -33,10 +33,10 @@ pub use client::Client;
 pub use netlink::raise_loopback;
 pub use worker::{ManualWorker, Worker};
 
-/// Far beyond what anything here takes; a test that waits so long has failed.
+/// Far longer than any step takes; a test that waits this long has failed.
 pub const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Waits for what shows in memory alone and wakes nobody.
+/// Waits, by polling, for a change of memory that wakes no thread.
 #[track_caller]
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + TIMEOUT;
@@ -49,7 +49,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Four slots, everything else as a configuration without a word about dispatch has it.
+/// Four slots, with the defaults for all dispatch options.
 pub fn settings() -> Settings {
     Settings {
         strategy: Strategy::RoundRobin,
@@ -74,7 +74,7 @@ pub fn settings() -> Settings {
     }
 }
 
-/// Exact placement, whatever the machine is busy with: no worker is ever judged.
+/// Exact placement on a busy machine too: workers are not checked for being unresponsive.
 pub fn exact(strategy: Strategy) -> Settings {
     Settings { strategy, mode: DispatchMode::Push, health_aware: false, ..settings() }
 }
@@ -91,7 +91,7 @@ pub fn tcp_port(host: &str, port: u16) -> Address {
     Address::Tcp { host: Some(host.into()), port, ipv6_only: false, nth: 0 }
 }
 
-/// What the second server of a program asks for that listens on port 0.
+/// The request of a program's second server that listens on port 0.
 pub fn second_tcp(host: &str) -> Address {
     Address::Tcp { host: Some(host.into()), port: 0, ipv6_only: false, nth: 1 }
 }
@@ -100,7 +100,7 @@ pub fn udp(port: u16) -> Datagram {
     Datagram { host: "127.0.0.1".into(), port, ipv6: false, ipv6_only: false, reuse: false, nth: 0 }
 }
 
-/// An address that the cluster has open.
+/// An open address of the cluster.
 #[derive(Clone, Debug)]
 pub struct Site {
     pub address: Address,
@@ -114,14 +114,14 @@ impl Site {
         SocketAddr::new(self.host.expect("a TCP address"), self.port)
     }
 
-    /// The same port at another address, for groups that listen on all.
+    /// The same port at another host, for groups that listen on all addresses.
     pub fn at(&self, host: &str) -> SocketAddr {
         SocketAddr::new(host.parse().unwrap(), self.port)
     }
 }
 
 pub struct Cluster {
-    // First: its thread ends before anything that it uses.
+    // The first field: its thread must end before the fields that it uses are dropped.
     dispatcher: Dispatcher,
     pub memory: SharedMemory,
     reports: Receiver<Report>,
@@ -140,7 +140,7 @@ impl Cluster {
         let known = thread.clone();
         let report = move |report| {
             known.store(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs(), Ordering::Relaxed);
-            // The last reports of a test that has ended.
+            // The test may have ended.
             let _ = told.send(report);
         };
         let dispatcher = Dispatcher::start(settings, memory.clone(), 0x5eed, report).unwrap();
@@ -156,7 +156,7 @@ impl Cluster {
         }
     }
 
-    /// A cluster with workers in slots 0.. that serve one IPv4 address.
+    /// A cluster with `workers` workers, from slot 0, that serve one IPv4 address.
     pub fn serving(settings: Settings, workers: u16) -> (Self, Site, Vec<Worker>) {
         let cluster = Self::start(settings);
         let site = cluster.open(&tcp("127.0.0.1"));
@@ -164,7 +164,7 @@ impl Cluster {
         (cluster, site, workers)
     }
 
-    /// Servers are not plain HTTP from now on.
+    /// From now on, servers are not plain HTTP.
     pub fn not_http(&self) {
         self.plain_http.set(false);
     }
@@ -195,7 +195,7 @@ impl Cluster {
         answer.blocking_recv().expect("the accept thread lives")
     }
 
-    /// The worker closes a datagram socket, which the accept thread confirms.
+    /// The worker closes a datagram socket; returns when the accept thread has confirmed.
     pub fn unbind(&self, manual: &ManualWorker, socket: SocketId) {
         let answer = self.dispatcher.unbind(manual.id, socket);
         answer.blocking_recv().expect("the accept thread lives");
@@ -211,25 +211,25 @@ impl Cluster {
         manual
     }
 
-    /// The worker takes its slot over.
+    /// The worker takes over its slot.
     pub fn promote(&self, worker: WorkerId) {
         self.dispatcher.promote(worker);
         self.settle();
     }
 
-    /// Every worker has started.
+    /// Reports that all workers have started.
     pub fn started(&self) {
         self.dispatcher.started();
         self.settle();
     }
 
-    /// The slot's next worker is ready as far as it knows.
+    /// The slot's next worker reports ready.
     pub fn succeed(&self, next: &ManualWorker) {
         self.dispatcher.succeed(next.id);
         self.settle();
     }
 
-    /// The slot's next worker, which has not taken it over.
+    /// The slot's next worker, before it takes over the slot.
     pub fn starting_manual(&self, slot: u16) -> ManualWorker {
         let generation = *self.generations.borrow_mut().entry(slot).and_modify(|g| *g += 1).or_insert(1);
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
@@ -240,7 +240,7 @@ impl Cluster {
         manual
     }
 
-    /// A worker that lives but has not listened.
+    /// A worker that runs but does not listen.
     pub fn idle_worker(&self, slot: u16) -> Worker {
         self.manual(slot).run()
     }
@@ -252,13 +252,13 @@ impl Cluster {
         worker
     }
 
-    /// The worker listens at the address and serves what comes.
+    /// The worker listens at the address and serves its connections.
     pub fn serve(&self, worker: &Worker, site: &Site) {
         worker.open_share(site.group, self.share(worker.id.slot, site));
         self.serve_manual(worker.id, site);
     }
 
-    /// The slot's own listener, as its worker gets it.
+    /// Shares the address with a worker; returns the slot's own listener if there is one.
     pub fn share(&self, slot: u16, site: &Site) -> Option<OwnedFd> {
         let listening = self.listen(&site.address, Some(slot)).unwrap();
         assert_eq!(listening.group, site.group);
@@ -270,7 +270,7 @@ impl Cluster {
         self.settle();
     }
 
-    /// `server.close()` in one worker, which the accept thread confirms.
+    /// `server.close()` in one worker; returns when the accept thread has confirmed.
     pub fn close(&self, worker: &Worker, site: &Site) {
         self.close_manual(worker.id, site);
         worker.close_share(site.group);
@@ -280,7 +280,7 @@ impl Cluster {
         self.dispatcher.close(worker, site.group).blocking_recv().expect("the accept thread lives");
     }
 
-    /// The worker dies, whatever it is doing; then the primary learns of it.
+    /// Ends the worker, whatever it is doing; then reports its death to the accept thread.
     pub fn kill(&self, worker: Worker) {
         let id = worker.id;
         worker.die();
@@ -308,13 +308,13 @@ impl Cluster {
     }
 
     pub fn retire(&self) {
-        // Its end is the answer.
+        // Resolves when the thread has ended.
         let _ = self.dispatcher.retire().blocking_recv();
     }
 
-    /// Returns when the accept thread has carried out everything that it was told.
+    /// Returns when the accept thread has executed all earlier commands.
     pub fn settle(&self) {
-        // Commands are carried out in order, and this one is always refused.
+        // Commands are executed in order; this one is always refused.
         let nowhere = tcp_port("no address", 0);
         assert!(self.listen(&nowhere, None).is_err());
     }
@@ -327,7 +327,7 @@ impl Cluster {
         self.memory.get(header::QUEUED)
     }
 
-    /// Waits for a report; earlier ones count.
+    /// Waits for a report; earlier reports count too.
     #[track_caller]
     pub fn report(&self, what: &str, is: impl Fn(&Report) -> bool) {
         let mut seen = self.seen.borrow_mut();
@@ -351,35 +351,35 @@ impl Cluster {
         self.report("recovered", |report| matches!(report, Report::Recovered { slot } if *slot == well));
     }
 
-    /// How many reports so far are like this.
+    /// The number of reports so far that match.
     pub fn reports(&self, is: impl Fn(&Report) -> bool) -> usize {
         let mut seen = self.seen.borrow_mut();
         seen.extend(self.reports.try_iter());
         seen.iter().filter(|report| is(report)).count()
     }
 
-    /// Times that the accept thread went to sleep so far. It must have reported something before.
+    /// How often the accept thread has gone to sleep. It must have sent a report before.
     pub fn sleeps(&self) -> u64 {
         let status = self.thread_file("status");
         let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")).unwrap();
         line.trim().parse().unwrap()
     }
 
-    /// Time that the accept thread has used of a processor, in steps of 10 ms. As `sleeps`.
+    /// The processor time of the accept thread, in steps of 10 ms. It must have sent a report before.
     pub fn processor_time(&self) -> Duration {
-        // Fields 14 and 15 of proc_pid_stat(5), counted from after the name, which may hold anything.
+        // Fields 14 and 15 of proc_pid_stat(5), counted from the end of the name, which may contain any character.
         let stat = self.thread_file("stat");
         let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
         let ticks: u64 = fields.skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum();
         Duration::from_millis(ticks * 10)
     }
 
-    /// A file about the thread in /proc. It stays open: it may be read when no descriptor is left.
+    /// Reads a file of the thread in /proc. The file stays open, to be readable when no descriptor is left.
     fn thread_file(&self, name: &'static str) -> String {
         let mut files = self.thread_files.borrow_mut();
         let file = files.entry(name).or_insert_with(|| {
             let thread = self.thread.load(Ordering::Relaxed);
-            assert_ne!(thread, 0, "the accept thread has not reported anything yet");
+            assert_ne!(thread, 0, "the accept thread has sent no report yet");
             File::open(format!("/proc/self/task/{thread}/{name}")).unwrap()
         });
         let mut text = [0; 8192];
@@ -387,19 +387,19 @@ impl Cluster {
         String::from_utf8_lossy(&text[..length]).into_owned()
     }
 
-    /// Ends the cluster as the primary does, with the clients still there.
+    /// Ends the cluster as the primary does, while clients are still connected.
     pub fn stop(self) {
         drop(self.dispatcher);
     }
 }
 
-/// The primary itself has hardly a descriptor left.
+/// The primary is short of descriptors.
 pub fn is_short_of_descriptors(report: &Report) -> bool {
     let short = Some(Subject::DescriptorsShort { worker: None });
     matches!(report, Report::Notice(Event::Notice { subject, .. }) if *subject == short)
 }
 
-/// A line of the log whose message has this part.
+/// A log line of this level whose message contains `part`.
 pub fn is_said(report: &Report, loudness: Level, part: &str) -> bool {
     matches!(report, Report::Notice(Event::Notice { level, message, .. }) if *level == loudness && message.contains(part))
 }

@@ -1,4 +1,4 @@
-//! Limits: of connections a worker, of what waits, of descriptors. Nothing is lost at any of them.
+//! Limits of connections per worker, of waiting connections and of descriptors: no connection is lost at any of them.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -62,10 +62,10 @@ fn who_waits_longest_is_served_first_and_no_newcomer_passes() {
     let mut waiting = Vec::new();
     for count in 1..=5 {
         waiting.push(Client::to(site.to()));
-        eventually("one more waits", || (cluster.queued() == count).then_some(()));
+        eventually("another one waits", || (cluster.queued() == count).then_some(()));
     }
     for mut next in waiting {
-        // Comes when the place has just become free.
+        // Arrives just after a connection was closed.
         drop(last);
         let newcomer = Client::to(site.to());
         next.who();
@@ -104,13 +104,17 @@ fn an_ordinary_users_limit_of_descriptors_under_way_loses_no_connection() {
     let clients: Vec<Client> = (0..300).map(|_| Client::to(site.to())).collect();
     eventually("all wait", || (cluster.queued() == 300).then_some(()));
     let manuals: Vec<ManualWorker> = (0..4).map(|slot| cluster.manual(slot)).collect();
-    // The kernel counts what is under way against the limit at the time.
+    // The kernel compares the descriptors in flight with the limit at the time of sending.
     limit_descriptors(64);
     manuals.iter().for_each(|manual| cluster.serve_manual(manual.id, &site));
     manuals[0].await_message();
     cluster.settle();
-    // Four workers may have 128 each on their way.
-    assert!(cluster.queued() > 100, "the kernel takes no more: {} wait", cluster.queued());
+    // Four workers may have 128 descriptors in flight each.
+    assert!(
+        cluster.queued() > 100,
+        "the kernel accepts no more descriptors: {} connections wait",
+        cluster.queued()
+    );
     limit_descriptors(1024);
     let _workers: Vec<Worker> =
         manuals.into_iter().map(|manual| manual.run_behind(vec![(site.group, None)])).collect();
@@ -120,13 +124,13 @@ fn an_ordinary_users_limit_of_descriptors_under_way_loses_no_connection() {
     assert_eq!(cluster.refused(), 0);
 }
 
-/// Takes every descriptor that is left.
+/// Opens descriptors until none is left.
 fn take_descriptors() -> Vec<OwnedFd> {
     let any = std::io::stdin();
     std::iter::from_fn(|| rustix::io::fcntl_dupfd_cloexec(any.as_fd(), 0).ok()).collect()
 }
 
-/// Clients come when the process has no descriptor left; when it has some again, they are served.
+/// Clients connect while the process has no descriptor left; they are served when descriptors are free again.
 fn clients_wait_for_descriptors(cluster: &Cluster, site: &Site) {
     let before = cluster.processor_time();
     let sockets = [0; 3].map(|_| Client::socket(site.to()));
@@ -136,7 +140,7 @@ fn clients_wait_for_descriptors(cluster: &Cluster, site: &Site) {
     assert!(clients[0].is_silent_for(Duration::from_millis(300)));
     drop(taken);
     let spent = cluster.processor_time() - before;
-    assert!(spent <= Duration::from_millis(100), "it tried {spent:?} long");
+    assert!(spent <= Duration::from_millis(100), "it spent {spent:?} on retries");
     for mut client in clients {
         client.who();
     }
@@ -178,7 +182,7 @@ fn what_a_dead_worker_had_not_read_is_taken_back_as_descriptors_become_free() {
     let clients: Vec<Client> = (0..30).map(|_| Client::to(site.to())).collect();
     eventually("they wait", || (cluster.queued() == 30).then_some(()));
     let (dying, heir) = (cluster.manual(0), cluster.manual(1));
-    // All in one message, which needs thirty descriptors at once.
+    // All connections in one message, which needs thirty descriptors at once.
     cluster.serve_manual(dying.id, &site);
     dying.await_message();
     cluster.serve_manual(heir.id, &site);

@@ -1,5 +1,5 @@
-//! The rules of the connection's way (docs/ARCHITECTURE.md), held against the accept thread itself: real
-//! sockets on loopback, with workers that are threads of this process. A file a rule.
+//! Tests of the dispatch rules (docs/ARCHITECTURE.md) with the real accept thread: sockets on loopback and workers that
+//! are threads of this process. One file per rule.
 
 mod addresses;
 mod closed;

@@ -1,5 +1,5 @@
-//! First bytes that are looked at before a connection is placed (rule 9): never consumed, never waited for
-//! longer than a second, never a reason to spin.
+//! Peeking at the first bytes of a connection before it is placed (rule 9): the bytes are not consumed, the wait is at
+//! most one second, and the accept thread does not spin.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -18,13 +18,13 @@ fn by_cookie() -> Settings {
     Settings { affinity, ..exact(Strategy::RoundRobin) }
 }
 
-/// A request that names the slot.
+/// A request with an affinity cookie for the slot.
 fn request(slot: u16) -> String {
     let cookie = cookie_value(slot, KEY);
     format!("GET / HTTP/1.1\r\nHost: here\r\nCookie: a=b; drover_affinity={cookie}; c=d\r\n\r\n")
 }
 
-/// Says the bytes; the slot of the worker that read every one of them.
+/// Sends the bytes; returns the slot of the worker that read all of them.
 fn ask(site: &Site, bytes: &[u8]) -> u16 {
     let mut client = Client::to(site.to());
     client.say(bytes);
@@ -58,7 +58,7 @@ fn a_header_that_comes_byte_by_byte_is_understood() {
 fn a_cookie_that_drover_did_not_sign_names_nobody() {
     let (_cluster, site, _workers) = Cluster::serving(by_cookie(), WORKERS);
     let forged = request(3).replace("drover_affinity=3.", "drover_affinity=1.");
-    // In turn, as without a cookie.
+    // Round robin, as without a cookie.
     assert_eq!([0; 4].map(|_| ask(&site, forged.as_bytes())), [0, 1, 2, 3]);
 }
 
@@ -76,7 +76,7 @@ fn a_connection_that_comes_back_from_a_dead_worker_still_goes_where_its_cookie_s
     let (cluster, site, _) = Cluster::serving(by_cookie(), 0);
     let manual = cluster.manual(0);
     cluster.serve_manual(manual.id, &site);
-    // The worker that they name does not serve yet: they go to the only one that does.
+    // The worker that the cookies name does not serve yet: the clients go to the only worker that does.
     let mut clients: Vec<Client> = (0..6).map(|_| Client::to(site.to())).collect();
     clients.iter_mut().for_each(|client| client.say(request(2).as_bytes()));
     manual.await_message();
@@ -86,7 +86,7 @@ fn a_connection_that_comes_back_from_a_dead_worker_still_goes_where_its_cookie_s
     clients.iter_mut().for_each(|client| assert_eq!(client.who(), 2));
 }
 
-/// Bytes that no cookie can be read from: placed at once, not after a second.
+/// Connections whose first bytes cannot contain a cookie are placed at once, not after a second.
 fn is_placed_at_once(bytes: &[u8]) {
     let (_cluster, site, _workers) = Cluster::serving(by_cookie(), WORKERS);
     let mut early = Client::to(site.to());
@@ -94,7 +94,7 @@ fn is_placed_at_once(bytes: &[u8]) {
     let mut client = Client::to(site.to());
     client.say(bytes);
     client.who();
-    // Who came before it and has not said enough still has time.
+    // An earlier connection with incomplete first bytes still waits.
     assert!(early.is_silent_for(Duration::ZERO));
 }
 
@@ -133,7 +133,7 @@ fn a_silent_client_is_placed_after_a_second_and_costs_nothing_meanwhile() {
     assert_eq!(clients.each_mut().map(Client::who), [0, 1]);
     let (spent, slept) = (cluster.processor_time() - spent, cluster.sleeps() - slept);
     assert!(since.elapsed() >= Duration::from_secs(1), "{:?}", since.elapsed());
-    assert!(spent <= Duration::from_millis(100), "{spent:?} of the processor for waiting");
+    assert!(spent <= Duration::from_millis(100), "{spent:?} of processor time for waiting");
     assert!(slept <= 100, "woken {slept} times");
 }
 
@@ -153,14 +153,14 @@ fn connections_that_are_no_plain_http_are_not_looked_at() {
     let _worker = cluster.worker(0, &site);
     let since = Instant::now();
     assert_eq!([0; 5].map(|_| Client::to(site.to()).who()), [0; 5]);
-    assert!(since.elapsed() < Duration::from_secs(5), "five looks would take five seconds");
+    assert!(since.elapsed() < Duration::from_secs(5), "five peeks would take five seconds");
 }
 
 fn behind_proxies(trusted: &str) -> Settings {
     Settings { trusted_proxies: vec![trusted.parse().unwrap()], ..exact(Strategy::IpHash) }
 }
 
-/// The slot of a client, as the strategy has it.
+/// The slot that the strategy chooses for a client.
 fn slot_of(client: &str) -> u16 {
     let candidate = |slot| Candidate { slot, connections: 0, weight: 1, latency_us: 0.0, in_flight: 0 };
     let candidates: Vec<Candidate> = (0..WORKERS).map(candidate).collect();

@@ -1,4 +1,4 @@
-//! Who owns the port (rule 1), and the strategies' members.
+//! Ownership of the port (rule 1), and which sockets the strategies use.
 
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
@@ -8,7 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, bind, lis
 
 use crate::harness::*;
 
-/// Rows of /proc/net/tcp that listen on the port.
+/// The number of listening sockets in /proc/net/tcp on the port.
 fn listening_rows(port: u16) -> usize {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
     let address = format!("0100007F:{port:04X}");
@@ -50,7 +50,7 @@ fn a_socket_that_joins_the_port_later_gets_no_connection() {
     for settings in [settings(), direct()] {
         let (_cluster, site, _workers) = Cluster::serving(settings, 2);
         let foreign = reuseport_socket(site.to());
-        // By the kernel's own hash each would go there with a chance of one in six.
+        // With the kernel's own hash, each would arrive there with a probability of 1/6.
         for _ in 0..100 {
             Client::to(site.to()).who();
         }
@@ -67,7 +67,7 @@ fn every_slot_and_the_primary_have_a_listener_from_the_first_listen_on() {
     let _worker = cluster.worker(3, &site);
     assert_eq!(listening_rows(site.port), 8);
     cluster.retire();
-    assert_eq!(listening_rows(site.port), 0, "the worker's own copy is shut too");
+    assert_eq!(listening_rows(site.port), 0, "the worker's own copy is shut down too");
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_worker_beyond_the_listeners_is_served_by_push() {
     let cluster = Cluster::start(Settings { slots: 1, ..direct() });
     let site = cluster.open(&tcp("127.0.0.1"));
     let listening = cluster.listen(&site.address, Some(5)).unwrap();
-    assert!(!listening.own, "it must not accept where the primary does");
+    assert!(!listening.own, "it must not accept on the primary's listener");
     let worker = cluster.worker(5, &site);
     for taken in 1..=20 {
         assert_eq!(Client::to(site.to()).who(), 5);

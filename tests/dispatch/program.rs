@@ -1,4 +1,5 @@
-//! The steering program's size (rule 11): more workers than it can name mean push mode, said once.
+//! The size of the steering program (rule 11): with more workers than it can choose from, the group uses push mode and
+//! logs it once.
 
 use std::net::IpAddr;
 
@@ -9,10 +10,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::harness::*;
 
-/// Beyond what a program of 1,500 instructions can choose from by address.
+/// More workers than a program of 1,500 instructions can choose from by address.
 const MANY: u16 = 150;
 
-/// Who of them has been sent something.
+/// The worker that has been sent a connection.
 fn receiver(manuals: &[ManualWorker]) -> &ManualWorker {
     let mut polled: Vec<_> =
         manuals.iter().map(|manual| PollFd::new(&manual.channel, PollFlags::IN)).collect();

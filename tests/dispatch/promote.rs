@@ -1,4 +1,4 @@
-//! A slot's next worker beside the present one: who gets connections before, at and after the change.
+//! Promotion of a slot's next worker: which worker gets connections before, during and after the change.
 
 use drover::balance::Strategy;
 use drover::metrics::layout::page;
@@ -56,7 +56,7 @@ fn a_cold_worker_is_fed_slowly_but_gets_every_client_that_belongs_to_its_slot() 
         let (cluster, site, _workers) = Cluster::serving(exact(strategy), 2);
         let slot = Client::to(site.to()).who();
         for slot in 0..2 {
-            // So many answers make a worker a warm one.
+            // With this many responses, a worker is past its warm-up.
             cluster.memory.page(WorkerId::new(slot, 1)).set(page::RESPONSES, 1000f64.to_bits());
         }
         let next = cluster.starting_manual(slot);
@@ -106,7 +106,7 @@ fn in_direct_mode_no_connection_is_lost_while_workers_take_over() {
             let to = site.to();
             move || {
                 for _ in 0..200 {
-                    Client::to(to).worker_config().expect("no connection is lost");
+                    Client::to(to).greeting().expect("no connection is lost");
                 }
             }
         });

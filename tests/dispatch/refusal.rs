@@ -1,4 +1,4 @@
-//! drover's own answer when no worker can (rule 5): read by its client to the last byte, and counted.
+//! drover's response when no worker can answer (rule 5): the client reads it completely, and it is counted.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ fn a_refused_client_reads_the_whole_answer_though_its_request_was_not_read() {
 fn a_refused_client_that_goes_on_sending_reads_the_whole_answer() {
     let (_cluster, site) = without_workers(Settings { max_queue: 0, ..settings() }, true);
     let mut client = Client::to(site.to());
-    // The answer is there already when these are sent.
+    // The response has arrived before these bytes are sent.
     assert!(!client.is_silent_for(TIMEOUT));
     (0..8).for_each(|_| client.say(&[b'x'; 16 * 1024]));
     assert_eq!(client.hear_all().unwrap(), ANSWER);
@@ -57,7 +57,7 @@ fn what_is_no_plain_http_is_closed_and_counted() {
     let mut clients: Vec<Client> = (0..5).map(|_| Client::to(site.to())).collect();
     clients[0].say(b"\x16\x03\x01 a client hello");
     for mut client in clients {
-        // With unread bytes a close is a reset.
+        // A close with unread bytes is a reset.
         assert!(client.hear_all().map_or(true, |text| text.is_empty()));
     }
     assert_eq!(cluster.refused(), 5);

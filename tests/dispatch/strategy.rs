@@ -1,4 +1,4 @@
-//! The strategies through real sockets: exact in push mode, by the kernel's own choice in direct mode.
+//! The strategies with real sockets: exact in push mode, by the kernel's choice in direct mode.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -12,7 +12,7 @@ fn who(site: &Site, times: usize) -> Vec<u16> {
     (0..times).map(|_| Client::to(site.to()).who()).collect()
 }
 
-/// How many of the slots in the list are this one.
+/// How often the slot occurs in the list.
 fn share(list: &[u16], slot: u16) -> usize {
     list.iter().filter(|other| **other == slot).count()
 }
@@ -34,18 +34,18 @@ fn sixteen_connections_on_four_workers_are_four_each_after_churn_too() {
     let mut held: Vec<(u16, Client)> = (0..16).map(|_| connect()).collect();
     assert_eq!(open(), [4, 4, 4, 4]);
     held.retain(|(slot, _)| *slot != 2);
-    eventually("worker 2 has seen them go", || (open() == [4, 4, 0, 4]).then_some(()));
+    eventually("worker 2 has counted the closed connections", || (open() == [4, 4, 0, 4]).then_some(()));
     held.extend((0..4).map(|_| connect()));
     assert_eq!(open(), [4, 4, 4, 4]);
     for round in 0..8 {
-        // Seven of sixteen, other ones each time.
+        // Seven of sixteen, different ones each time.
         let mut at = 0;
         held.retain(|_| {
             at += 1;
             (at * 7 + round) % 16 >= 7
         });
         assert_eq!(held.len(), 9);
-        eventually("they are gone", || (open().iter().sum::<u64>() == 9).then_some(()));
+        eventually("they are closed", || (open().iter().sum::<u64>() == 9).then_some(()));
         held.extend((0..7).map(|_| connect()));
         assert_eq!(open(), [4, 4, 4, 4], "round {round}");
     }
@@ -83,7 +83,7 @@ fn least_response_time_prefers_the_fast_worker_in_both_modes() {
         let (cluster, site, workers) = Cluster::serving(settings, 2);
         workers[0].answers_in(50_000.0);
         workers[1].answers_in(100.0);
-        // The odds of direct mode are computed anew with every change of shares.
+        // The weights of direct mode are computed again with each change of shares.
         cluster.serve_manual(WorkerId::new(1, 1), &site);
         let fast = share(&who(&site, 100), 1);
         assert!(fast >= least, "{fast} of 100, at least {least}");
@@ -102,7 +102,7 @@ fn a_worker_that_has_not_answered_yet_is_not_flooded_in_direct_mode() {
     assert!((10..=90).contains(&fresh), "{fresh} of 150");
 }
 
-/// Where each client ends up in push and in direct mode: the same, and not everybody in one place.
+/// Each client reaches the same slot in push and in direct mode, and not all clients the same slot.
 fn assert_same_slot_in_both_modes(host: &str, clients: &[(IpAddr, &str)]) {
     let strategy = Strategy::IpHash;
     let direct = Settings { strategy, health_aware: false, ..direct() };
@@ -113,7 +113,7 @@ fn assert_same_slot_in_both_modes(host: &str, clients: &[(IpAddr, &str)]) {
         let twice = clients.iter().chain(clients);
         let slots: Vec<u16> = twice.map(|(from, to)| Client::from(*from, site.at(to)).who()).collect();
         let (first, second) = slots.split_at(clients.len());
-        assert_eq!(first, second, "a client that comes again meets its worker again");
+        assert_eq!(first, second, "a client that reconnects reaches the same worker");
         (first.to_vec(), workers.iter().map(Worker::accepted).sum::<u64>())
     });
     let [(pushed, none), (accepted, all)] = places;
@@ -164,7 +164,7 @@ fn ip_hash_moves_only_the_clients_of_a_worker_that_is_gone() {
     cluster.kill(workers.remove(2));
     let without = slots();
     let _replacement = cluster.worker(2, &site);
-    assert_eq!(slots(), before, "its replacement gets them back");
+    assert_eq!(slots(), before, "its replacement gets them");
     for (before, without) in before.into_iter().zip(without) {
         assert!(if before == 2 { without != 2 } else { without == before });
     }

@@ -1,14 +1,14 @@
-//! What a worker's replacement must serve before it takes the slot over, and what is said of an address that nobody
-//! serves any more.
+//! The addresses that a replacement must serve before it takes over the slot, and the log line about an address that no
+//! worker serves any more.
 
 use drover::dispatch::Report;
 use drover::ipc::control::Datagram;
 
 use crate::harness::*;
 
-/// What the slot's next worker was last said to lack.
+/// Waits until the addresses that the slot's next worker lacks are `wanted`.
 fn lacks(cluster: &Cluster, next: &ManualWorker, wanted: &[String]) {
-    cluster.report("what the replacement lacks", |report| {
+    cluster.report("the addresses that the replacement lacks", |report| {
         matches!(report, Report::Succession { worker, lacks }
             if *worker == next.id && lacks == wanted)
     });
@@ -18,7 +18,7 @@ fn name(site: &Site) -> String {
     site.to().to_string()
 }
 
-/// A cluster that has started, with workers in slots 0.. that serve one address.
+/// A started cluster with `workers` workers, from slot 0, that serve one address.
 fn started(workers: u16) -> (Cluster, Site, Vec<Worker>) {
     let (cluster, site, workers) = Cluster::serving(settings(), workers);
     cluster.started();

@@ -1,4 +1,4 @@
-//! Changing between push and direct mode under load, and polling where the kernel cannot help.
+//! Switches between push and direct mode under load, and polling where the kernel cannot wake the thread.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,10 +12,10 @@ use drover::ipc::control::Address;
 
 use crate::harness::*;
 
-/// Connections that one turn of the load opens before it reads their greetings.
+/// Connections that the load opens before it reads their greetings.
 const ABREAST: usize = 24;
 
-/// A load without pause until it is ended; each of its connections must be greeted.
+/// Continuous load until `end`; each connection must receive its greeting.
 struct Load {
     ended: Arc<AtomicBool>,
     greeted: Arc<AtomicU64>,
@@ -30,7 +30,7 @@ impl Load {
             while !until.load(Ordering::Relaxed) {
                 let clients: Vec<Client> = (0..ABREAST).map(|_| connect()).collect();
                 for mut client in clients {
-                    client.worker_config().expect("no connection is lost");
+                    client.greeting().expect("no connection is lost");
                     client.reset();
                     count.fetch_add(1, Ordering::Relaxed);
                 }
@@ -48,14 +48,14 @@ impl Load {
         Self::start(move || Client::unix(&path))
     }
 
-    /// Connections a second, over a time that is enough for a switch.
+    /// Connections per second, measured over a time in which a switch can take place.
     fn rate(&self) -> f64 {
         let (before, since) = (self.greeted.load(Ordering::Relaxed), Instant::now());
         std::thread::park_timeout(Duration::from_millis(300));
         (self.greeted.load(Ordering::Relaxed) - before) as f64 / since.elapsed().as_secs_f64()
     }
 
-    /// Ends it; how many connections it made.
+    /// Ends the load; returns the number of its connections.
     fn end(self) -> u64 {
         self.ended.store(true, Ordering::Relaxed);
         self.thread.join().unwrap();
@@ -102,16 +102,16 @@ fn dispatch_push_never_goes_direct_however_busy() {
     let settings = Settings { mode: DispatchMode::Push, ..settings() };
     let (_cluster, site, workers) = Cluster::serving(settings, 2);
     let load = Load::on(site.to());
-    eventually("a rate at which others go direct", || (load.rate() > 4000.0).then_some(()));
+    eventually("a rate at which other groups switch to direct mode", || (load.rate() > 4000.0).then_some(()));
     let greeted = load.end();
     assert_eq!((sum(&workers, Worker::pushed), sum(&workers, Worker::accepted)), (greeted, 0));
 }
 
-/// Does the accept thread look by itself, thousands of times a second, instead of being woken?
+/// Whether the accept thread polls, thousands of times a second, instead of being woken.
 fn is_polling(cluster: &Cluster) -> bool {
     let before = cluster.sleeps();
     std::thread::park_timeout(Duration::from_millis(20));
-    // 130 looks if it polls; two if it watches its workers.
+    // About 130 wake-ups if it polls, two if it only checks its workers.
     cluster.sleeps() - before > 40
 }
 
@@ -119,7 +119,7 @@ fn is_polling(cluster: &Cluster) -> bool {
 fn a_listener_without_the_kernels_help_is_polled_only_while_it_is_busy() {
     let path = std::env::temp_dir().join(format!("drover-polled-{}", std::process::id()));
     let cluster = Cluster::start(settings());
-    // The first report makes the thread known.
+    // The first report tells the id of the thread.
     cluster.open(&tcp("127.0.0.1"));
     let site = cluster.open(&Address::Unix { path: path.to_str().unwrap().to_owned() });
     let workers = [0, 1].map(|slot| cluster.worker(slot, &site));
@@ -131,14 +131,14 @@ fn a_listener_without_the_kernels_help_is_polled_only_while_it_is_busy() {
         std::thread::park_timeout(Duration::from_millis(50));
         (cluster.sleeps() - slept < 100).then_some(())
     });
-    // The thread sleeps by itself between looks: counted without load, so that no connection wakes it.
+    // The thread sleeps between two polls: counted without load, so that no connection wakes it.
     eventually("it polls while it is busy", || {
         let load = Load::on_unix(&path);
         std::thread::park_timeout(Duration::from_millis(150));
         load.end();
         is_polling(&cluster).then_some(())
     });
-    eventually("it sleeps for good when it is quiet", || {
+    eventually("it stops polling when there is no load", || {
         let slept = cluster.sleeps();
         std::thread::park_timeout(Duration::from_millis(100));
         (cluster.sleeps() == slept).then_some(())

@@ -1,5 +1,5 @@
-//! A worker that is unresponsive (rule 6): judged by its heartbeat while work lies unread, relieved once, and never
-//! accused when it only sleeps.
+//! Unresponsive workers (rule 6): detected by the heartbeat while work is unread, relieved of their connections once;
+//! an idle worker is never unresponsive.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use drover::dispatch::Report;
 use crate::harness::*;
 use drover::model::WorkerId;
 
-/// A round of the judge is 10 ms and the verdict takes 50.
+/// A check takes place every 10 ms; a verdict takes 50 ms.
 const SEVERAL_VERDICTS: Duration = Duration::from_millis(300);
 
 fn modes() -> [Settings; 2] {
@@ -20,14 +20,14 @@ fn unresponsive_reports(cluster: &Cluster, of: u16) -> usize {
     cluster.reports(|report| matches!(report, Report::Unresponsive { slot } if *slot == of))
 }
 
-/// Connects until worker 0, which is blocked, has been found out. All of the clients.
+/// Connects until worker 0, which is blocked, is found unresponsive. Returns all clients.
 fn clients_until_unresponsive(cluster: &Cluster, site: &Site) -> Vec<Client> {
     let mut clients = Vec::new();
     let until = Instant::now() + TIMEOUT;
     while unresponsive_reports(cluster, 0) == 0 {
         assert!(Instant::now() < until, "worker 0 was never found unresponsive");
         let client = Client::to(site.to());
-        // A client of the other worker hears from it at once, one of the blocked worker's when it is relieved.
+        // A client of the other worker is greeted at once, a client of the blocked worker when that worker is relieved.
         client.is_silent_for(Duration::from_millis(5));
         clients.push(client);
     }
@@ -58,9 +58,9 @@ fn an_unresponsive_worker_gets_nothing_new_until_its_loop_turns() {
             assert_eq!(client.who(), 1);
             clients.push(client);
         }
-        assert_eq!(unresponsive_reports(&cluster, 0), 1, "it was not tried again with a client's connection");
+        assert_eq!(unresponsive_reports(&cluster, 0), 1, "no client's connection was used to test it");
         workers[0].unblock();
-        // Nothing is waiting for it any more, and no client comes: it is well all the same.
+        // It recovers although nothing waits for it and no client connects.
         cluster.report_recovered(0);
         assert!((0..100).any(|_| Client::to(site.to()).who() == 0), "it gets its share again");
     }
@@ -72,7 +72,7 @@ fn a_worker_that_a_debugger_may_stop_keeps_what_it_was_given() {
     cluster.inspected(WorkerId::new(0, 1));
     workers[0].block();
     let mut clients: Vec<Client> = (0..4).map(|_| Client::to(site.to())).collect();
-    assert!(clients[0].is_silent_for(SEVERAL_VERDICTS), "nobody else answers");
+    assert!(clients[0].is_silent_for(SEVERAL_VERDICTS), "no other worker answers");
     assert_eq!(unresponsive_reports(&cluster, 0), 0);
     workers[0].unblock();
     assert_eq!(clients.iter_mut().map(Client::who).collect::<Vec<_>>(), [0, 1, 0, 1]);
@@ -91,7 +91,7 @@ fn a_connection_is_taken_back_from_an_unresponsive_worker_once() {
     cluster.report_unresponsive(1);
     drop(first);
     cluster.dead(WorkerId::new(0, 1));
-    // Goes to an unresponsive worker because there is no other, and has been nowhere else.
+    // Goes to an unresponsive worker, because there is no other; it has not been moved before.
     let mut fresh = Client::to(site.to());
     assert!(fresh.is_silent_for(SEVERAL_VERDICTS));
     let _worker = cluster.worker(2, &site);
@@ -126,7 +126,7 @@ fn a_fresh_connection_is_rescued_as_soon_as_somebody_can_take_it() {
     let (cluster, site, _) = Cluster::serving(settings(), 0);
     let manual = cluster.manual(0);
     cluster.serve_manual(manual.id, &site);
-    // It lives and makes progress, but it does not serve yet.
+    // It runs and makes progress, but does not serve yet.
     let starting = cluster.idle_worker(1);
     let mut client = Client::to(site.to());
     cluster.report_unresponsive(0);
@@ -180,7 +180,7 @@ fn an_idle_worker_is_never_unresponsive_however_long_its_loop_stands() {
     assert_eq!(Client::to(idle_site.to()).who(), 0);
 }
 
-/// Nobody is judged: the connection waits with its worker, though another serves.
+/// Workers are not checked: the connection waits at its worker, although another worker serves.
 fn nobody_is_judged(settings: Settings) {
     let (cluster, site, _) = Cluster::serving(settings, 0);
     let manual = cluster.manual(0);

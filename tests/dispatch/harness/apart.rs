@@ -1,5 +1,5 @@
-//! Tests that need a process of their own: for a limit of descriptors, for another user, for a network
-//! namespace. The test binary runs itself again with that one test.
+//! Tests that need a separate process: for a descriptor limit, another user or a network namespace. The test binary
+//! runs itself again with that one test.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -8,24 +8,24 @@ use std::process::Command;
 
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-/// Names the test that this process was started for.
+/// The environment variable with the name of the test that this process was started for.
 const MARK: &str = "DISPATCH_TEST_APART";
 
-/// The user without rights.
+/// The user id of `nobody`.
 const NOBODY: u32 = 65534;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Apart {
-    /// As the user who runs the tests.
+    /// As the same user.
     Same,
-    /// As a user without any privilege.
+    /// As `nobody`, an unprivileged user.
     Nobody,
-    /// In a user and network namespace where the test may do as it likes.
+    /// In a user and network namespace, with all capabilities.
     Network,
 }
 
-/// Is this the process of its own that `test` (its full name) asks for? If not, this runs one and fails as it
-/// does; the test then has nothing more to do.
+/// Whether this is the separate process for `test` (its full name). If not, runs one, panics if that fails, and returns
+/// false: the test is then done.
 #[must_use]
 pub fn in_a_process_of_its_own(test: &str, apart: Apart, descriptors: u64) -> bool {
     if std::env::var(MARK).is_ok_and(|name| name == test) {
@@ -37,7 +37,7 @@ pub fn in_a_process_of_its_own(test: &str, apart: Apart, descriptors: u64) -> bo
     false
 }
 
-/// As above in a network namespace, if the kernel allows one to an unprivileged user.
+/// The same in a network namespace, if the kernel allows unprivileged users to create one.
 #[must_use]
 pub fn in_a_network_of_its_own(test: &str) -> bool {
     let allowed =
@@ -49,7 +49,7 @@ pub fn in_a_network_of_its_own(test: &str) -> bool {
     in_a_process_of_its_own(test, Apart::Network, 1024)
 }
 
-/// From here on the kernel knows no IPv6 in this thread and those that it starts.
+/// Makes the kernel refuse IPv6 sockets in this thread and the threads that it starts.
 pub fn forbid_ipv6() {
     const ERRNO: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
     let step = |code: u32, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt: 0, jf, k };
@@ -58,7 +58,7 @@ pub fn forbid_ipv6() {
         libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
         libc::BPF_RET,
     );
-    // Of seccomp_data: the number of the call at 0, its first argument at 16.
+    // Offsets in seccomp_data: the system call number at 0, its first argument at 16.
     let mut filter = [
         step(load, 0, 0),
         step(unless_equal, 3, libc::SYS_socket as u32),
@@ -68,7 +68,8 @@ pub fn forbid_ipv6() {
         step(assign, 0, libc::SECCOMP_RET_ALLOW),
     ];
     let program = libc::sock_fprog { len: filter.len() as u16, filter: filter.as_mut_ptr() };
-    // SAFETY: the first call takes integers only; the program and its steps live until the second returns.
+    // SAFETY: the first call takes only integers; the filter program and its instructions live until the second call
+    // returns.
     let results = unsafe {
         [
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0),
@@ -81,7 +82,7 @@ pub fn forbid_ipv6() {
 fn run(test: &str, apart: Apart) {
     let own = std::env::current_exe().unwrap();
     let becomes_nobody = apart == Apart::Nobody && geteuid().is_root();
-    // Where the binary lies that user may not read.
+    // The unprivileged user may be unable to read the folder of the binary.
     let copy = becomes_nobody.then(|| Copy::of(&own));
     let program = copy.as_ref().map_or(&own, |copy| &copy.program);
     let mut command = match apart {
@@ -99,11 +100,11 @@ fn run(test: &str, apart: Apart) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{test} in a process of its own: {}\n{out}\n{err}", output.status);
-    assert!(out.contains("1 passed"), "{test} did not run in a process of its own\n{out}\n{err}");
+    assert!(output.status.success(), "{test} in a separate process: {}\n{out}\n{err}", output.status);
+    assert!(out.contains("1 passed"), "{test} did not run in a separate process\n{out}\n{err}");
 }
 
-/// A copy of the test binary that everybody may run; gone with this.
+/// A copy of the test binary that every user may run; removed on drop.
 struct Copy {
     folder: PathBuf,
     program: PathBuf,

@@ -1,4 +1,4 @@
-//! A client: it connects, learns who has it, speaks and listens. Every wait has a deadline.
+//! A client: it connects, reads which worker has its connection, sends and receives. Every wait has a deadline.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpStream};
@@ -18,7 +18,7 @@ pub fn limit() -> Timespec {
 }
 
 pub struct Client {
-    // A unix stream reads and writes like a TCP stream.
+    // Also used for unix sockets, which read and write like TCP sockets.
     stream: TcpStream,
 }
 
@@ -39,7 +39,7 @@ impl Client {
         Self::from_exactly(SocketAddr::new(source, 0), to)
     }
 
-    /// Connects from an address and port, which another connection of `from` may be using.
+    /// Connects from an address and port; the port may be in use by a connection of `from`.
     #[track_caller]
     pub fn from_exactly(source: SocketAddr, to: SocketAddr) -> Self {
         let socket = Self::socket(to);
@@ -81,10 +81,10 @@ impl Client {
     /// The worker that has this connection.
     #[track_caller]
     pub fn who_exactly(&mut self) -> WorkerId {
-        self.worker_config().expect("a worker's greeting")
+        self.greeting().expect("a worker's greeting")
     }
 
-    pub fn worker_config(&mut self) -> Result<WorkerId, ErrorKind> {
+    pub fn greeting(&mut self) -> Result<WorkerId, ErrorKind> {
         let mut line = String::new();
         let mut byte = [0];
         loop {
@@ -106,12 +106,12 @@ impl Client {
         self.stream.write_all(bytes).unwrap();
     }
 
-    /// Each `say` goes out by itself.
+    /// Disables Nagle's algorithm: each `say` is sent at once.
     pub fn send_at_once(&self) {
         self.stream.set_nodelay(true).unwrap();
     }
 
-    /// Reads so many bytes.
+    /// Reads `count` bytes.
     #[track_caller]
     pub fn hear(&mut self, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
@@ -125,7 +125,7 @@ impl Client {
         self.stream.read_to_string(&mut text).map(|_| text)
     }
 
-    /// Has nothing come within `time`, not even the end?
+    /// Whether neither data nor the end of the stream arrives within `time`.
     pub fn is_silent_for(&self, time: Duration) -> bool {
         let mut polled = [PollFd::new(&self.stream, PollFlags::IN)];
         let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
@@ -140,7 +140,7 @@ impl Client {
         self.stream.local_addr().unwrap()
     }
 
-    /// Ends with a reset: no port is kept from the next client.
+    /// Closes with a reset, which leaves no port in TIME_WAIT.
     pub fn reset(self) {
         sockopt::set_socket_linger(self.stream.as_fd(), Some(Duration::ZERO)).unwrap();
     }

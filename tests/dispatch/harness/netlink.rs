@@ -1,12 +1,11 @@
-//! What a fresh network namespace needs: its loopback interface up, with the addresses a test asks for
-//! (rtnetlink(7)).
+//! Sets up a new network namespace: brings its loopback interface up and adds the addresses of a test (rtnetlink(7)).
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, sendto, socket_with};
 
-/// The loopback interface is the first of every namespace.
+/// The index of the loopback interface: the first in every namespace.
 const LOOPBACK: u32 = 1;
 
 const NEW_LINK: u16 = 16;
@@ -23,7 +22,7 @@ const NO_DAD: u8 = 2;
 const LOCAL: u16 = 2;
 const ADDRESS: u16 = 1;
 
-/// Raises the loopback interface of this network namespace and gives it more addresses.
+/// Brings up the loopback interface of this network namespace and adds addresses to it.
 pub fn raise_loopback(addresses: &[IpAddr]) {
     let mut link = vec![0, 0];
     link.extend(0u16.to_ne_bytes());
@@ -53,7 +52,7 @@ fn add(address: IpAddr) {
     }
 }
 
-/// An IPv6 address is tentative for a moment, and the route by which it is this machine's comes even later.
+/// An IPv6 address is tentative at first, and its local route is added later still.
 fn is_usable(ip: Ipv6Addr) -> bool {
     const TENTATIVE: u32 = 0x40;
     const LOCAL_ROUTE: u32 = 0x8000_0000;
@@ -69,7 +68,7 @@ fn is_usable(ip: Ipv6Addr) -> bool {
         && flags("/proc/self/net/ipv6_route", 8, |flags| flags & LOCAL_ROUTE != 0)
 }
 
-/// Sends one request and waits for the kernel's word on it.
+/// Sends one request and waits for the kernel's acknowledgement.
 fn request(kind: u16, flags: u16, body: &[u8]) {
     let route = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
     let mut message = Vec::new();

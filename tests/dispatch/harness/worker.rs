@@ -1,5 +1,5 @@
-//! A worker as the accept thread sees it: the far end of a connection channel, a page of numbers, listeners.
-//! It greets each connection with one line, `<slot>.<generation>`, and says back what it reads.
+//! A worker as the accept thread sees it: the peer of a connection channel, a page of the shared memory, listeners. It
+//! sends one line, `<slot>.<generation>`, on each connection, and echoes what it reads.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, accept_with};
 
-/// The place of a worker: who holds it is its worker.
+/// A worker that the test steps by hand.
 pub struct ManualWorker {
     pub id: WorkerId,
     pub channel: OwnedFd,
@@ -28,7 +28,7 @@ impl ManualWorker {
         Self { id, channel, page: memory.page(id) }
     }
 
-    /// One turn of the loop.
+    /// One turn of the event loop: increments the heartbeat.
     pub fn beat(&self) {
         self.page.add(page::HEARTBEAT, 1);
     }
@@ -48,13 +48,13 @@ impl ManualWorker {
         }
     }
 
-    /// Waits until there is a message; it stays where it is.
+    /// Waits until there is a message, without reading it.
     pub fn await_message(&self) {
         let mut polled = [PollFd::new(&self.channel, PollFlags::IN)];
         assert_eq!(poll(&mut polled, Some(&super::client::limit())).unwrap(), 1, "nothing was sent");
     }
 
-    /// Connections that are over.
+    /// Counts `count` closed connections.
     fn close(&self, count: u64) {
         self.set(page::CLOSED, self.page.float(page::CLOSED) + count as f64);
     }
@@ -63,35 +63,35 @@ impl ManualWorker {
         self.page.set(cell, value.to_bits());
     }
 
-    /// A thread takes the seat.
+    /// Runs the worker in a thread.
     pub fn run(self) -> Worker {
         self.run_behind(Vec::new())
     }
 
-    /// A thread takes the slot and finds its servers open.
+    /// Runs the worker in a thread, with servers that are already open.
     pub fn run_behind(self, shares: Vec<(GroupId, Option<OwnedFd>)>) -> Worker {
-        let (orders, received) = channel();
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
+        let (commands, received) = channel();
+        let wakeup = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
         let (id, page) = (self.id, self.page.clone());
         let max_open = Arc::new(AtomicUsize::new(0));
         let body = Body {
             max_open: max_open.clone(),
             manual: self,
-            orders: received,
-            bell: bell.try_clone().unwrap(),
+            commands: received,
+            wakeup: wakeup.try_clone().unwrap(),
             shares,
             open: Vec::new(),
         };
         let thread = std::thread::spawn(move || body.run());
         let (release, thread) = (None, Some(thread));
-        Worker { id, page, max_open, orders, bell, release, thread }
+        Worker { id, page, max_open, commands, wakeup, release, thread }
     }
 }
 
-enum Order {
+enum Command {
     OpenShare(GroupId, Option<OwnedFd>),
     CloseShare(GroupId),
-    /// Do nothing until released; if nobody can release any more, die.
+    /// Do nothing until released; die if the sender is gone.
     Block(Receiver<()>),
 }
 
@@ -99,32 +99,32 @@ pub struct Worker {
     pub id: WorkerId,
     page: Page,
     max_open: Arc<AtomicUsize>,
-    orders: Sender<(Order, Sender<()>)>,
-    bell: OwnedFd,
+    commands: Sender<(Command, Sender<()>)>,
+    wakeup: OwnedFd,
     release: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Worker {
-    fn order(&self, order: Order) {
+    fn command(&self, command: Command) {
         let (done, confirmed) = channel();
-        self.orders.send((order, done)).expect("a living worker");
-        rustix::io::write(&self.bell, &1u64.to_ne_bytes()).unwrap();
+        self.commands.send((command, done)).expect("a living worker");
+        rustix::io::write(&self.wakeup, &1u64.to_ne_bytes()).unwrap();
         confirmed.recv().expect("a living worker");
     }
 
     pub fn open_share(&self, group: GroupId, listener: Option<OwnedFd>) {
-        self.order(Order::OpenShare(group, listener));
+        self.command(Command::OpenShare(group, listener));
     }
 
     pub fn close_share(&self, group: GroupId) {
-        self.order(Order::CloseShare(group));
+        self.command(Command::CloseShare(group));
     }
 
-    /// Its loop is busy from the return of this on.
+    /// Blocks its event loop; it is blocked when this returns.
     pub fn block(&mut self) {
         let (release, wait) = channel();
-        self.order(Order::Block(wait));
+        self.command(Command::Block(wait));
         self.release = Some(release);
     }
 
@@ -133,16 +133,16 @@ impl Worker {
         release.send(()).expect("a living worker");
     }
 
-    /// Everything it holds is closed when this returns.
+    /// Ends the thread; all its descriptors are closed when this returns.
     pub fn die(mut self) {
         self.end();
     }
 
     fn end(&mut self) {
         self.release = None;
-        // Its thread ends when no order can come any more.
-        self.orders = channel().0;
-        let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        // The thread ends when its command channel is closed.
+        self.commands = channel().0;
+        let _ = rustix::io::write(&self.wakeup, &1u64.to_ne_bytes());
         if let Some(thread) = self.thread.take()
             && let Err(panic) = thread.join()
             && !std::thread::panicking()
@@ -151,12 +151,12 @@ impl Worker {
         }
     }
 
-    /// Connections that came through its channel.
+    /// Connections received through its channel.
     pub fn pushed(&self) -> u64 {
         self.page.get(page::PUSHED)
     }
 
-    /// Connections that it accepted by itself.
+    /// Connections that it accepted itself.
     pub fn accepted(&self) -> u64 {
         self.page.get(page::ACCEPTED)
     }
@@ -165,17 +165,17 @@ impl Worker {
         self.pushed() + self.accepted()
     }
 
-    /// Connections that are open in it.
+    /// Its open connections.
     pub fn open(&self) -> u64 {
         self.page.connections()
     }
 
-    /// The most that were open in it at a time.
+    /// The maximum number of connections that were open at the same time.
     pub fn max_open(&self) -> usize {
         self.max_open.load(Ordering::Relaxed)
     }
 
-    /// Its measured response time, as its JavaScript writes it.
+    /// Sets its measured response time, as the JavaScript of a worker does.
     pub fn answers_in(&self, microseconds: f64) {
         self.page.set(page::LATENCY, microseconds.to_bits());
     }
@@ -187,12 +187,12 @@ impl Drop for Worker {
     }
 }
 
-/// What the thread owns.
+/// The state of the thread.
 struct Body {
     manual: ManualWorker,
     max_open: Arc<AtomicUsize>,
-    orders: Receiver<(Order, Sender<()>)>,
-    bell: OwnedFd,
+    commands: Receiver<(Command, Sender<()>)>,
+    wakeup: OwnedFd,
     shares: Vec<(GroupId, Option<OwnedFd>)>,
     open: Vec<OwnedFd>,
 }
@@ -201,7 +201,7 @@ impl Body {
     fn run(mut self) {
         loop {
             let listeners = self.shares.iter().filter_map(|(_, listener)| listener.as_ref());
-            let sources = [&self.bell, &self.manual.channel].into_iter().chain(listeners).chain(&self.open);
+            let sources = [&self.wakeup, &self.manual.channel].into_iter().chain(listeners).chain(&self.open);
             let mut polled: Vec<_> = sources.map(|fd| PollFd::new(fd, PollFlags::IN)).collect();
             poll(&mut polled, None).unwrap();
             self.manual.beat();
@@ -215,19 +215,19 @@ impl Body {
     }
 
     fn take_commands(&mut self) -> bool {
-        let _ = rustix::io::read(&self.bell, &mut [0u8; 8]);
+        let _ = rustix::io::read(&self.wakeup, &mut [0u8; 8]);
         loop {
-            match self.orders.try_recv() {
+            match self.commands.try_recv() {
                 Err(std::sync::mpsc::TryRecvError::Empty) => return true,
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
-                Ok((order, done)) => {
-                    match order {
-                        Order::OpenShare(group, listener) => self.shares.push((group, listener)),
-                        Order::CloseShare(group) => {
+                Ok((command, done)) => {
+                    match command {
+                        Command::OpenShare(group, listener) => self.shares.push((group, listener)),
+                        Command::CloseShare(group) => {
                             self.take_pushed();
                             self.shares.retain(|(open, _)| *open != group);
                         }
-                        Order::Block(release) => {
+                        Command::Block(release) => {
                             done.send(()).unwrap();
                             if release.recv().is_err() {
                                 return false;
@@ -251,10 +251,9 @@ impl Body {
     fn adopt(&mut self, group: GroupId, fd: OwnedFd) {
         let serves = self.shares.iter().any(|(open, _)| *open == group);
         let WorkerId { slot, generation } = self.manual.id;
-        let worker_config =
-            if serves { format!("{slot}.{generation}\n") } else { "a closed server\n".into() };
-        // The client may be gone.
-        let _ = rustix::io::write(&fd, worker_config.as_bytes());
+        let greeting = if serves { format!("{slot}.{generation}\n") } else { "a closed server\n".into() };
+        // The client may have disconnected.
+        let _ = rustix::io::write(&fd, greeting.as_bytes());
         self.open.push(fd);
         self.max_open.fetch_max(self.open.len(), Ordering::Relaxed);
     }

@@ -1,18 +1,18 @@
-//! Circles among the modules of a folder.
+//! Dependency cycles among the modules of a folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Which module uses which others.
+/// Each module with the modules that it uses.
 pub type Uses = BTreeMap<String, BTreeSet<String>>;
 
-/// One way from a module back to itself, if there is any.
-pub fn circle(uses: &Uses) -> Option<Vec<String>> {
+/// A path from a module back to itself, if there is one.
+pub fn cycle(uses: &Uses) -> Option<Vec<String>> {
     let mut done = BTreeSet::new();
-    uses.keys().find_map(|module| circle_from(module, uses, &mut Vec::new(), &mut done))
+    uses.keys().find_map(|module| cycle_from(module, uses, &mut Vec::new(), &mut done))
 }
 
-/// `way`: the modules that led here; `done`: those from which no way leads back.
-fn circle_from(
+/// `way`: the modules on the current path; `done`: modules that are on no cycle.
+fn cycle_from(
     module: &str,
     uses: &Uses,
     way: &mut Vec<String>,
@@ -25,14 +25,14 @@ fn circle_from(
         return None;
     }
     way.push(module.to_owned());
-    let found = uses.get(module).into_iter().flatten().find_map(|next| circle_from(next, uses, way, done));
+    let found = uses.get(module).into_iter().flatten().find_map(|next| cycle_from(next, uses, way, done));
     way.pop();
     done.insert(module.to_owned());
     found
 }
 
 #[test]
-fn a_circle_is_found_however_long_it_is() {
+fn a_cycle_is_found_however_long_it_is() {
     let uses = |arrows: &[(&str, &str)]| {
         let mut uses = Uses::new();
         for (from, to) in arrows {
@@ -40,8 +40,8 @@ fn a_circle_is_found_however_long_it_is() {
         }
         uses
     };
-    let found = |arrows: &[(&str, &str)]| circle(&uses(arrows)).map(|circle| circle.join(" "));
-    assert_eq!(found(&[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]), None, "two ways are no circle");
+    let found = |arrows: &[(&str, &str)]| cycle(&uses(arrows)).map(|cycle| cycle.join(" "));
+    assert_eq!(found(&[("a", "b"), ("a", "c"), ("b", "d"), ("c", "d")]), None, "two paths are no cycle");
     assert_eq!(found(&[("a", "b"), ("b", "a")]).as_deref(), Some("a b a"));
     assert_eq!(found(&[("a", "b"), ("b", "c"), ("c", "d"), ("d", "b")]).as_deref(), Some("b c d b"));
 }
