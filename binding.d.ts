@@ -9,9 +9,9 @@
  */
 export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-wasip1'
 
-/** A configuration, validated once: a primary is made of it as often as one is needed. */
+/** A validated configuration, from which any number of primaries can be created. */
 export declare class Configuration {
-  /** `{ options, env, standalone?, outer? }`; `outcome` says what became of it. */
+  /** `{ options, env, standalone?, outer? }`; `outcome` has the result. */
   constructor(asked: any)
   /**
    * `{ ok: { config, clustering, because, workerCount, port, host, exposeWorkerHeaders, notes, refusal } }` or
@@ -21,20 +21,20 @@ export declare class Configuration {
 }
 export type NativeConfiguration = Configuration
 
-/** Where this process writes its metrics. */
+/** The store in which this process writes its metrics. */
 export declare class MetricStore {
-  /** In no cluster: nobody else reads them. */
+  /** A store without a cluster, which no other process reads. */
   static singleProcess(): MetricStore
   /**
-   * `into.cells` becomes an ArrayBuffer of doubles, which cells are counted in; cell 1 has the number of values
-   * that found no room. `{ ok }` or `{ error }`.
+   * `into.cells` becomes an ArrayBuffer of doubles, indexed by cell; cell 1 has the number of values dropped for
+   * lack of room. `{ ok }` or `{ error }`.
    */
   share(into: object): any
   /** `{ kind, name, help, labels, buckets }`: `{ ok: { family, buckets } }` or `{ error }`. */
   define(definition: any): any
-  /** The cell of a new series' first value, or -1 when there is no room for it. */
+  /** The cell of a new series' first value, or -1 without room. */
   series(family: number, labels: Array<string>): number
-  /** What this place has, as `userMetrics` has it. */
+  /** The values of this store, in the form of `userMetrics`. */
   snapshot(): any
 }
 export type NativeMetricStore = MetricStore
@@ -42,96 +42,96 @@ export type NativeMetricStore = MetricStore
 export declare class NativeMonitor {
   constructor()
   /**
-   * A look at the machine, or at the process of this pid: null where there is none, or nothing is known, as
-   * JSON. Reading takes its time, which a thread of libuv's spends.
+   * A sample of the machine or of the process with this pid, as JSON; null if there is no such process or nothing is
+   * known. Slow reads run on libuv's thread pool.
    */
   look(pid?: number | undefined | null): Promise<unknown>
 }
 
 /**
- * A cluster's primary. Every verb is answered through the callback as
- * `{ "done": id, "ok" | "error": ... }`; besides come `{ "event": {...}, "timestamp": ms }`,
- * `{ "channel": [slot, generation] }` for `openChannel`, `{ "gone": ... }` for `closeChannel`, `{ "measure": true }` for
- * `customised`, `{ "environment": true }` for `environment` and, last, `{ "ended": true }`.
+ * A cluster's primary. The result of every command is passed to the callback as `{ "done": id, "ok" | "error": ... }`;
+ * other outputs are `{ "event": {...}, "timestamp": ms }`, `{ "channel": [slot, generation] }` for `openChannel`, `{
+ * "gone": ... }` for `closeChannel`, `{ "measure": true }` for `customised`, `{ "environment": true }` for
+ * `environment` and, last, `{ "ended": true }`.
  */
 export declare class Primary {
-  /** `launching`: how a worker is run. Check `refusal` before anything else. */
+  /** `launching`: how a worker is started. Check `refusal` before anything else. */
   constructor(configuration: Configuration, launching: any, onOutput: (arg: string) => void)
-  /** Why there is no primary: `{ code, message, details }`, or null. */
+  /** The error if the primary could not be created: `{ code, message, details }`, or null. */
   get refusal(): any
   open(id: number, address: any, options: any): void
-  /** The program's variables as they are now, for workers that are started from now on. */
+  /** Passes the program's current environment, for workers that are started from now on. */
   environment(env: any): void
-  /** Lets go of the address of a group; the others stay open. Done when every worker has closed its server there. */
+  /** Closes the address of a group; the others stay open. Done when every worker has closed its server there. */
   release(id: number, group: number): void
   start(id: number): void
-  /** `limitMs`: the whole time that the workers have, where it is less than the configured one. */
+  /** `limitMs`: the total time of the workers, if it is shorter than the configured one. */
   stop(id: number, graceful: boolean, limitMs?: number | undefined | null): void
   /**
-   * What the running cluster is to become: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
+   * Sends a command to the running cluster: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
    * draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
    */
   order(id: number, verb: string, argument: any): void
-  /** The process got a signal that asks it to stop: SIGTERM or SIGINT. */
+  /** The process got a stop signal: SIGTERM or SIGINT. */
   signalled(signal: string): void
-  /** The process is about to end in order; returns when the workers have their notice. */
+  /** The process is about to exit normally; returns when the workers were notified. */
   shutdownNotice(): void
   /**
-   * As PID 1: reaps the orphans that were dead at the last call already. Between two calls the event loop
-   * must have polled.
+   * As PID 1: reaps orphans that were already dead at the last call. Between two calls the event loop must have
+   * polled.
    */
   reapOrphans(): void
   /** `WorkerInfo[]`. */
   workers(): any
   /**
-   * From now on the program has messages; `deliver` gets an array as [`super::messages`] describes it. `{ ok }` or
-   * `{ error }`.
+   * Enables the program's messages; `deliver` gets an array as described in [`super::messages`]. `{ ok }` or `{
+   * error }`.
    */
   listenToMessages(deliver: (arg: object) => void): any
   openChannel(slot: number, generation: number): void
   closeChannel(slot: number, generation: number): void
-  /** Gives to the program what workers have sent so far, before it hears of something that they sent it before. */
+  /** Passes messages that workers have sent so far to the program, before a later event. */
   readMessages(): void
   /** See [`super::messages::post`]. */
   post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
   /** A request for each of these receivers: see [`super::messages::request_all`]. */
   requestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
-  /** Where the primary's program writes metrics of its own. */
+  /** The metric store of the primary's program. */
   metricStore(): MetricStore | null
   /**
-   * Answers `{ "measure": true }`: what the program has measured by itself, an object in JSON, or null for nothing
-   * new. `{ ok }`, or `{ error }` when it was left out.
+   * The reply to `{ "measure": true }`: the program's custom metrics, a JSON object, or null for nothing new. `{ ok
+   * }`, or `{ error }` if it was refused.
    */
   customised(metrics?: string | undefined | null): any
-  /** Something the operator should know: a line of the log. */
+  /** Logs a warning for the operator. */
   warn(text: string): void
-  /** Something that may interest the operator: a line of the log. */
+  /** Logs information for the operator. */
   note(text: string): void
-  /** The workers that a message can be meant for: see [`super::messages::targets`]. */
+  /** The possible receivers of messages: see [`super::messages::targets`]. */
   targets(): Array<number>
-  /** The name of a slot's worker: see [`super::messages::name`]. */
+  /** The id of a slot's worker: see [`super::messages::name`]. */
   name(slot: number): number
   /** The cluster's metrics; see [`view::metrics`]. */
   clusterMetrics(): any
   /** The cluster's health; see [`view::health`]. */
   clusterHealth(): any
-  /** Joins the loop's thread; to be called once it has said `ended`. */
+  /** Joins the loop's thread; to be called after the output `ended`. */
   join(): void
 }
 export type NativePrimary = Primary
 
-/** The slot that an affinity cookie names, or -1. `key` in base64. */
+/** The slot of an affinity cookie, or -1. `key` in base64. */
 export declare function affinitySlot(value: string, key: string): number
 
 /**
- * Takes over the channel that the primary with this pid left. `{ ok: hello }`, `{ ok: null }` when this
- * process is not that primary's child, or `{ error }`.
+ * Takes over the inherited channel of the primary with this pid. `{ ok: hello }`, `{ ok: null }` if this process is
+ * not that primary's child, or `{ error }`.
  */
 export declare function attachWorker(primaryPid: number): any
 
 /**
- * The cells of a process's page that JavaScript writes, as [`page`] says, with the shape of a histogram; and of a
- * program's metrics the cell of what found no room, as [`segment`] says.
+ * The cells of a process's page that JavaScript writes (see [`page`]), with the layout of a histogram; and the cell of
+ * dropped values of a program's metrics (see [`segment`]).
  */
 export interface Cells {
   CLOSED: number
@@ -152,15 +152,15 @@ export interface Cells {
   SENT: number
   HISTOGRAM: number
   BUCKETS: number
-  /** Buckets for each doubling. */
+  /** Buckets per doubling. */
   STEPS: number
   METRICS_DROPPED: number
 }
 
-/** Closes a descriptor that `connections` delivered and nobody adopted. */
+/** Closes a descriptor of `connections` that was not adopted. */
 export declare function closeDescriptor(fd: number): void
 
-/** What both sides know. */
+/** All shared constants. */
 export declare function constants(): Constants
 
 export interface Constants {
@@ -171,40 +171,37 @@ export interface Constants {
   logMarks: LogMarks
 }
 
-/** `DEFAULT_VALUES` of the contract. */
+/** `DEFAULT_VALUES` of the public API. */
 export declare function defaultValues(): any
 
 /**
- * Gives the connection behind a descriptor to another worker; false when that cannot be now. `remainingMs` 0: it has
- * not asked yet. The caller closes its own descriptor in the same turn.
+ * Hands the connection of a descriptor off to another worker; false if that is not possible now. `remainingMs` 0: it
+ * has had no request yet. The caller must close its own descriptor in the same event-loop iteration.
  */
 export declare function handOff(group: number, fd: number, remainingMs: number, served: number): boolean
 
-/**
- * Before the last bytes of a connection: they leave with the FIN that follows. False when it has no packets to
- * hold back (it is no TCP connection).
- */
+/** Corks a connection before its last bytes, so that they are sent with the FIN. False if it is not a TCP connection. */
 export declare function holdLastBytes(fd: number): boolean
 
-/** The ClusterConfig that suits this machine and environment. */
+/** A ClusterConfig for this machine and environment. */
 export declare function intelligentConfig(env: any): any
 
-/** Does a tool run this process that restarts it whenever a file is saved? */
+/** Whether a tool runs this process that restarts it whenever a file is saved. */
 export declare function isWatched(): boolean
 
-/** Marks in what a worker writes, which the log takes out again. */
+/** Marks in a worker's output, which the log removes. */
 export interface LogMarks {
-  /** Before the end of a line whose record goes on in the next. */
+  /** Before the end of a line whose record continues in the next one. */
   continues: string
-  /** Around the id of a request, at a line's beginning. */
+  /** Around the id of a request, at the beginning of a line. */
   idBegins: string
   idEnds: string
 }
 
-/** Lays one configuration over another, in canonical names. */
+/** Merges one configuration into another, in canonical names. */
 export declare function mergeConfigs(base: any, over: any): any
 
-/** What messages are, and who sends them, as [`messages`] says. */
+/** Numbers of messages and of processes (see [`messages`]). */
 export interface Messages {
   NOTIFICATION: number
   REQUEST: number
@@ -216,7 +213,7 @@ export interface Messages {
   PRIMARY: number
   REFUSED: number
   NOBODY: number
-  /** A worker's name is its generation times this, plus its slot. */
+  /** A worker's id as a number is its generation times this, plus its slot. */
   GENERATION: number
 }
 
@@ -249,69 +246,65 @@ export declare function postError(): any
  */
 export declare function presetConfig(name: string): any
 
-/** A duration as options take it, in milliseconds: `{ ok }` or `{ error }`. */
+/** Parses a duration like an option, in milliseconds: `{ ok }` or `{ error }`. */
 export declare function readDuration(value: any): any
 
-/** The open descriptor `number` becomes what `fd` is, which is closed. 0, or the kernel's number. */
+/** Makes the open descriptor `number` refer to the file of `fd`, which is closed. Returns 0 or the errno. */
 export declare function replaceDescriptor(number: number, fd: number): number
 
 /**
- * After them: `all` when everything is in the kernel, so that the FIN may go. A client that is gone meanwhile is
- * Node's to notice.
+ * Uncorks the connection; `all`: everything is in the kernel, so the FIN is sent too. Node handles a client that has
+ * disconnected meanwhile.
  */
 export declare function sendLastBytes(fd: number, all: boolean): void
 
-/** A connection has come. */
+/** Counts a new connection. */
 export declare function singleProcessOpened(): void
 
-/** `state` as `WorkerInfo.detail` has it; `port` 0: none. */
+/** `state` as in `WorkerInfo.detail`; `port` 0: none. */
 export declare function singleProcessState(state: string, port: number): void
 
-/** `{ workers, metrics, health }`, each as every process of a cluster has it; `what` is one of these. */
+/** The view named by `what`: 'workers', 'metrics' or 'health', in the same form as in a cluster. */
 export declare function singleProcessView(what: string): any
 
 /**
- * Begins to count, if it has not begun. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those
- * of a worker's page. `{ ok }` or `{ error }`.
+ * Starts counting, once. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those of a worker's
+ * page. `{ ok }` or `{ error }`.
  */
 export declare function startSingleProcess(into: object): any
 
 /**
- * Puts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, which can
- * only be read, as [`crate::ipc::ticket_keys`] says; `cells`, the worker's page of the
- * shared memory, and `hands`, a batch of connections in four 32-bit numbers each. `connections(group, count)`
- * must adopt or close all of them; `notice(kind, number)` tells what [`kind`] numbers; `messages` gets an array as
- * [`super::messages`] describes it.
+ * Starts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, read-only (see
+ * [`crate::ipc::ticket_keys`]); `cells`, the worker's page of the shared memory; and `hands`, a batch of connections
+ * with four 32-bit numbers each. `connections(group, count)` must adopt or close all of them; `notice(kind, number)`
+ * gets the notifications numbered in [`kind`]; `messages` gets an array as described in [`super::messages`].
  */
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
 
-/** The memory of the keys of TLS session tickets, as [`ticket_keys`] says. */
+/** The memory of the keys of TLS session tickets (see [`ticket_keys`]). */
 export interface Tickets {
   keys: number
-  /** Bytes of a key: its name, its HMAC key and its cipher's key, each as long as the others. */
+  /** Bytes of a key: its name, its HMAC key and its cipher key, of equal length. */
   keyBytes: number
   /** Bytes before the first key. */
   offset: number
 }
 
-/** Asks for a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`. */
+/** Requests a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`. */
 export declare function workerBind(datagram: any): any
 
 /**
  * The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
- * server is asked in it on the connection behind `fd`, which is the caller's to close.
+ * server is probed on the connection `fd`, which the caller has to close.
  */
 export declare function workerCheck(): any
 
-/**
- * The check of this number is done: `failure` says how it failed, null that it did not. `metrics` as the program gave
- * them.
- */
+/** Reports the result of a check: `failure` is the reason, null if it passed. `metrics` as returned by the program. */
 export declare function workerChecked(number: number, failure: string | undefined | null, metrics: any): void
 
 /**
- * No more connections of the group come after this returns, but for those that `connections` is being called
- * with. `{ ok }`, true when other workers serve there, or `{ error }` when the primary could not be told.
+ * No more connections of the group arrive after this returns, except those with which `connections` is being called.
+ * `{ ok }`, true if other workers serve there, or `{ error }` if the primary could not be reached.
  */
 export declare function workerClose(group: number): any
 
@@ -322,95 +315,95 @@ export declare function workerClusterHealth(): any
 export declare function workerClusterMetrics(): any
 
 /**
- * Gives the cluster a command; the notice `CommandResult` with the same number says that it is settled. Returns
- * `{ ok }`, or `{ error: { code, message, details } }` when it is invalid or could not be sent: nothing is settled then.
+ * Sends a command to the cluster; the notice `CommandResult` with the same number follows when it is settled. Returns
+ * `{ ok }`, or `{ error: { code, message, details } }` if it is invalid or could not be sent: then no notice follows.
  */
 export declare function workerCommand(id: number, verb: string, argument: any): any
 
-/** What became of a command: `{ ok }` or `{ error: { code, message, details } }`; null when nothing did yet. */
+/** The result of a command: `{ ok }` or `{ error: { code, message, details } }`; null if there is none yet. */
 export declare function workerCommandResult(id: number): any
 
-/** The file has so many bytes, or `failure` says why there is none. */
+/** Reports a diagnosis: the size of its file in bytes, or the reason of its failure. */
 export declare function workerDiagnosed(id: number, bytes: number, failure?: string | undefined | null): void
 
-/** What is asked for: `{ id, what: { kind, ms? }, file }`, or null. */
+/** The next requested diagnosis: `{ id, what: { kind, ms? }, file }`, or null. */
 export declare function workerDiagnosis(): any
 
-/** How this worker is to leave, `{ deadlineMs, handoff, signal }`, once notice [`kind`] 1 has come; null before. */
+/** The drain command, `{ deadlineMs, handoff, signal }`, after notice [`kind`] 1; null before. */
 export declare function workerDrain(): any
 
 /** The next event of the cluster, `{ event, timestamp }`, or null. */
 export declare function workerEvent(): any
 
 /**
- * Tells the primary of an uncaught error: `{ name, message, code?, stack? }`. `reported`: what the runtime prints of it
+ * Reports an uncaught error to the primary: `{ name, message, code?, stack? }`. `reported`: the runtime's output of it
  * begins with the report mark.
  */
 export declare function workerFailed(error: any, reported: boolean): void
 
-/** Sends what `workerPost` has queued in this turn of the loop: the process ends. */
+/** Sends messages that `workerPost` has queued in this iteration of the loop, before the process ends. */
 export declare function workerFlush(): void
 
-/** The program listens to the cluster's events, or does no longer. */
+/** Subscribes to the cluster's events, or unsubscribes. */
 export declare function workerFollow(follows: boolean): void
 
-/** Notices that came while `workerListen` or `workerClose` waited for its answer. */
+/** Whether notices arrived while `workerListen` or `workerClose` waited for a reply. */
 export declare function workerHasMail(): boolean
 
-/** Tells the operator something, once a cluster; `warns`: something is not as it should be. */
+/** Logs a hint for the operator, once per cluster; `warns`: as a warning. */
 export declare function workerHint(text: string, warns: boolean): void
 
-/** Waiting for messages alone keeps the process alive, or does no longer. */
+/** Sets whether waiting for messages keeps the process alive. */
 export declare function workerHold(hold: boolean): void
 
 /** `WorkerInfo[]` of the whole cluster. */
 export declare function workerInfos(): any
 
-/** This process can be debugged from now on. */
+/** Reports that this process can be debugged from now on. */
 export declare function workerInspected(): void
 
-/** Whether it has said that it is ready. */
+/** Whether it has reported that it is ready. */
 export declare function workerIsReady(): boolean
 
-/** This worker wants to hear a multicast group on a shared datagram socket. Whether it is the first. */
+/** Registers a multicast membership of this worker on a shared datagram socket. Returns whether it is the first. */
 export declare function workerJoin(socket: number, membership: string): boolean
 
-/** Whether the group's door keeps the process alive. */
+/** Sets whether the group's share keeps the process alive. */
 export declare function workerKeepAlive(group: number, keep: boolean): void
 
 export declare function workerKeepsAlive(group: number): boolean
 
-/** This worker drains because its program said so, and is to be replaced; `signalled`: it had got a signal. */
+/** This worker drains at the request of its program and must be replaced; `signalled`: it had got a signal. */
 export declare function workerLeaving(signalled: boolean): void
 
-/** The last worker that heard the group has left it. */
+/** The last member has left the group in the kernel. */
 export declare function workerLeft(socket: number, membership: string): void
 
 /**
- * This process exits although its event loop is not empty. `left`: the kinds of what is there, with their counts;
- * `waitedMs`: for so long nothing else was left to do, null when its time is up.
+ * Reports that this process exits although its event loop is not empty. `left`: the remaining resources by type, with
+ * counts; `waitedMs`: how long nothing else was left to do, null if the deadline has passed.
  */
 export declare function workerLingered(left: any, waitedMs?: number | undefined | null): void
 
-/** Asks for a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
+/** Requests a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, options: any): any
 
-/** Where this worker's program writes metrics of its own; null in a process that is no worker. */
+/** The metric store of this worker's program; null in a process that is not a worker. */
 export declare function workerMetricStore(): NativeMetricStore | null
 
-/** The name of a slot's worker: see [`super::messages::name`]. */
+/** The id of a slot's worker: see [`super::messages::name`]. */
 export declare function workerName(slot: number): number
 
 /**
- * Whether the descriptor of this number is a socket of this process's program that can listen: not one of drover's,
- * and not connected.
+ * Whether the descriptor is a socket of this process's program that can listen: not one of drover's, and not
+ * connected.
  */
 export declare function workerOwnsDescriptor(fd: number): boolean
 
-/** It does no longer. Whether it was the last, which leaves the group and says so with `workerLeft`. */
+/** Removes a multicast membership. Returns whether it was the last, which has to leave the group and call `workerLeft`. */
 export declare function workerPart(socket: number, membership: string): boolean
 
-/** The number of a message's receiver, or the error with which it was not sent: see [`super::messages::post`]. */
+/** Sends a message: see [`super::messages::post`]. */
 export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
 
 export declare function workerReadMail(): void
@@ -419,40 +412,40 @@ export declare function workerReadMail(): void
 export declare function workerReady(): any
 
 /**
- * Tells the primary of a rejection that only the program's listener for such saw, and that ends nothing; as
- * `workerFailed`. `suppressed`: so many since the last one were not reported.
+ * Reports a rejection that only the program's own listener received, and that does not end the process; arguments as
+ * for `workerFailed`. `suppressed`: how many were not reported since the last one.
  */
 export declare function workerRejected(error: any, suppressed: number): void
 
 /** A request for each of these receivers: see [`super::messages::request_all`]. */
 export declare function workerRequestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
 
-/** This worker leads no more. */
+/** This worker has resigned as leader. */
 export declare function workerResigned(): void
 
-/** The server behind the group takes so many connections more before it is full; below 0: as many as come. */
+/** Reports how many more connections the group's server takes; negative: any number. */
 export declare function workerRoom(group: number, room: number): void
 
-/** The server behind the group takes connections from now on. */
+/** The group's server takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
 
-/** Tells the primary of a slow request: `{ method, path, status, ms, requestId, suppressed }`. */
+/** Reports a slow request to the primary: `{ method, path, status, ms, requestId, suppressed }`. */
 export declare function workerSlow(slow: any): void
 
-/** What this worker's first HTTP server speaks from now on, 'http1' or 'http2'; anything else: there is none. */
+/** Reports the protocol of this worker's first HTTP server, 'http1' or 'http2'; anything else: there is none. */
 export declare function workerSpeaks(protocol: string): void
 
-/** Takes, through `connections`, what waits for this worker at this moment. */
+/** Passes all connections that wait for this worker now to `connections`. */
 export declare function workerTakeWhatWaits(): void
 
-/** The workers that a message can be meant for: see [`super::messages::targets`]. */
+/** The possible receivers of messages: see [`super::messages::targets`]. */
 export declare function workerTargets(): Array<number>
 
-/** Judged for hangs, this worker answers the primary's signal with the stack of the JavaScript that runs at that moment. */
+/** Makes this worker respond to the primary's signal with the current JavaScript stack, for hang detection. */
 export declare function workerTrace(): any
 
-/** The shared datagram socket is closed here. */
+/** The shared datagram socket is closed in this worker. */
 export declare function workerUnbind(socket: number): void
 
-/** The program wrote this to a standard stream; false once it is ready and nobody listens any more. */
+/** Sends output of the program to the primary; false once the worker is ready and output is no longer needed. */
 export declare function workerWrote(text: string): boolean
