@@ -1,7 +1,7 @@
 'use strict';
 
-// What docs/ARCHITECTURE.md says of lib/: which folder uses which, what only lib/runtime/ knows, and that nothing goes
-// round in a circle.
+// The rules of docs/ARCHITECTURE.md for lib/: which folder may use which, what only lib/runtime/ may use, and that
+// there are no cyclic dependencies.
 
 const assert = require('node:assert/strict');
 const fs = require('node:fs');
@@ -116,16 +116,16 @@ test('a folder of lib uses only those below it', () => {
 });
 
 test('no file of lib requires itself, over whatever others', () => {
-  const circles = [];
+  const cycles = [];
   const done = new Set();
   const visit = (file, way) => {
-    if (way.includes(file)) return circles.push([...way.slice(way.indexOf(file)), file].join(' -> '));
+    if (way.includes(file)) return cycles.push([...way.slice(way.indexOf(file)), file].join(' -> '));
     if (done.has(file)) return undefined;
     for (const { to } of graph.get(file) ?? []) visit(to, [...way, file]);
     return done.add(file);
   };
   for (const file of files) visit(file, []);
-  assert.deepEqual(circles, []);
+  assert.deepEqual(cycles, []);
 });
 
 test('what is loaded late is loaded late for a reason', () => {

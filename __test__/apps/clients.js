@@ -1,22 +1,22 @@
 'use strict';
 
-// How a program is asked. A client is { ask, close }: `ask` resolves to data that can be compared.
+// Clients of the tested programs. A client is { ask, close }: `ask` resolves to comparable data.
 
 const { once } = require('node:events');
 const http = require('node:http');
 const { WebSocket } = require('ws');
 const { request } = require('../helpers/http');
 
-/** Headers that tell of a connection or of the time, not of the answer. */
+/** Headers that depend on the connection or the time. */
 const PASSING = ['connection', 'date', 'keep-alive'];
 
-/** A client that is sent away asks so often at the most: in a roll each of the two workers that leave may end its connection. */
+/** The maximum number of attempts: in a roll, each of the two leaving workers may close the client's connection. */
 const TRIES = 3;
 
-/** Milliseconds that one answer may take. */
+/** Timeout of one response, in milliseconds. */
 const PATIENCE = 15_000;
 
-/** A client over HTTP: `program.ask` gets get(), post() and send(), which resolve to { status, headers, body }. */
+/** A client over HTTP: `program.ask` receives get(), post() and send(), which resolve to { status, headers, body }. */
 function overHttp({ ask, socket = false, varies = [] }, place, keepAlive) {
   const agent = keepAlive ? new http.Agent({ keepAlive: true, maxSockets: 1 }) : false;
   const address = socket ? place.socketPath : place.port;
@@ -35,13 +35,13 @@ function overHttp({ ask, socket = false, varies = [] }, place, keepAlive) {
   return { ask: () => ask(tools), close: () => agent && agent.destroy() };
 }
 
-/** A WebSocket was closed with a code that says that the server goes: its clients come back and ask again. */
+/** A WebSocket was closed with a code for a server that stops: its clients reconnect and repeat the request. */
 class Away extends Error {}
 
-/** The codes with which a server sends a WebSocket away. */
+/** The close codes of a server that stops. */
 const GOING_AWAY = [1001, 1012];
 
-/** A client over a WebSocket: `converse` is given { send, next } and resolves to an answer. */
+/** A client over a WebSocket: `converse` receives { send, next } and resolves to the response. */
 async function overWebSocket(url, converse, { protocols } = {}) {
   const socket = new WebSocket(url, protocols);
   const [arrived, waiting] = [[], []];
@@ -75,7 +75,7 @@ async function overWebSocket(url, converse, { protocols } = {}) {
   return { ask: () => converse({ send, next }), close };
 }
 
-/** Resolves as `promise` does, or rejects when it takes too long. */
+/** Settles as `promise` does, or rejects after the timeout. */
 async function inTime(promise, what) {
   let timer;
   const late = new Promise((_resolve, reject) => {
@@ -89,9 +89,9 @@ async function inTime(promise, what) {
 }
 
 /**
- * A client of this program; it connects at its first question. With `keepAlive` it keeps its connection over HTTP.
- * `program.away` is what its clients read when the program itself ends their connections, which one process must have
- * shown; `onAway` is told.
+ * A client of this program; it connects at its first request. With `keepAlive` it keeps its HTTP connection.
+ * `program.away`: what its clients read when the program itself closes their connections, as a single process must have
+ * shown; `onAway` is called then.
  */
 function open(program, place, { keepAlive = false, onAway = () => undefined } = {}) {
   const { client, away } = program;
@@ -120,7 +120,7 @@ function open(program, place, { keepAlive = false, onAway = () => undefined } = 
   return { ask: () => ask(), close };
 }
 
-/** One question by a client of its own. */
+/** Sends one request with a new client. */
 async function askOnce(program, place) {
   const client = open(program, place);
   try {

@@ -1,7 +1,7 @@
 'use strict';
 
-// Puts a published program where its users would put it, and starts it: as one process, or as the `exec` of a cluster
-// of two workers.
+// Installs a published program as its users would, and starts it: as one process, or as the `exec` of a cluster of two
+// workers.
 
 const { execFile } = require('node:child_process');
 const { createHash } = require('node:crypto');
@@ -17,29 +17,29 @@ const { run } = require('../helpers/run');
 
 const managed = require.resolve('../fixtures/managed.js');
 
-/** Milliseconds that a build may take. */
+/** Timeout of a build, in milliseconds. */
 const BUILD_PATIENCE = 300_000;
 
 const WORKERS = 2;
 
 const hash = (value) => createHash('sha256').update(JSON.stringify(value)).digest('hex').slice(0, 16);
 
-/** The Node.js of the program: this one, unless the program wants a newer one. */
+/** The Node.js for the program: the running one, unless the program requires a newer one. */
 async function nodeOf({ node = 0 }) {
   const isNewEnough = Number(process.versions.node.split('.')[0]) >= node;
   return isNewEnough ? process.execPath : (await findNode(node)).path;
 }
 
 /**
- * Installs a program and builds it once; resolves to { node, folder, file }: `file` is what Node runs. Null when the
- * packages cannot be had.
+ * Installs a program and builds it once; resolves to { node, folder, file }, `file` being what Node.js runs, or to null
+ * if the packages cannot be installed.
  */
 async function install(t, program) {
   const { versions, overrides, files = {}, build, main = 'server.js', bin } = program;
   const node = await nodeOf(program);
   const installed = await packages(t, versions, { scripts: false, overrides });
   if (installed === null) return null;
-  // Beside the packages, so that Node finds them on its way up.
+  // Beside the packages, so that Node.js finds them in a parent folder.
   const folder = path.join(installed, 'programs', hash([files, build]));
   const own = path.join(folder, typeof main === 'function' ? main(folder) : main);
   const file = bin === undefined ? own : path.join(installed, 'node_modules', '.bin', bin);
@@ -61,7 +61,7 @@ async function install(t, program) {
   return { node, folder, file, require: createRequire(path.join(folder, 'x.js')) };
 }
 
-/** A place to serve at, each time a new one. */
+/** An address to serve at, a new one for each call. */
 const placeFor = async (t) => ({
   host: '127.0.0.1',
   port: await freePort(),
@@ -69,14 +69,14 @@ const placeFor = async (t) => ({
   socketPath: path.join(folderFor(t), 'app.sock'),
 });
 
-/** Starts the installed program in this way ('one process' or 'drover'); resolves to { running, place }. */
+/** Starts the installed program. `way`: 'one process' or 'drover'. Resolves to { running, place }. */
 async function start(t, program, { node, folder, file, require }, way, services) {
   const at = { ...(await placeFor(t)), folder, require, services };
   const args = program.args?.(at) ?? [];
   const env = { PORT: String(at.port), HOST: at.host, SECOND_PORT: String(at.secondPort), ...program.env?.(at) };
   const options = { node, cwd: folder, env };
   if (way === 'one process') return { running: run(t, file, { ...options, args }), place: at };
-  // The programs of several tests serve at the same time: no port for the monitoring.
+  // Programs of several tests run at the same time: no port for monitoring.
   const config = { workers: WORKERS, args, monitoring: { port: false }, ...program.config };
   env.CLUSTER_CONFIG = JSON.stringify(config);
   const running = run(t, managed, { ...options, args: [file] });

@@ -1,7 +1,7 @@
 'use strict';
 
-// Clients that ask a program all the time, half of them over a connection that they keep. What is not the expected
-// answer is a failure.
+// Clients that send requests to a program continuously, half of them on persistent connections. Any other than the
+// expected response is a failure.
 
 const { isDeepStrictEqual } = require('node:util');
 const { setTimeout: wait } = require('node:timers/promises');
@@ -9,7 +9,7 @@ const { open } = require('./clients');
 
 const CLIENTS = 8;
 
-/** Milliseconds between two questions of a client: connections are idle at times, as everywhere. */
+/** Milliseconds between two requests of a client, so that connections are idle at times. */
 const PAUSE = 20;
 
 class Load {
@@ -18,12 +18,12 @@ class Load {
   #waiting = new Set();
 
   answered = 0;
-  /** { opened, error }: when the client was opened whose question went wrong, and how. */
+  /** { opened, error }: when the client of the failed request connected, and the error. */
   failures = [];
-  /** What clients read that the program sent away. @type {string[]} */
+  /** What clients read whose connection the program closed. @type {string[]} */
   away = [];
 
-  /** The clients are closed when the test `t` ends, at the latest. */
+  /** The clients are closed at the latest when the test `t` ends. */
   constructor(t, program, place, expected) {
     t.after(() => this.stop());
     const { clients = CLIENTS } = program;
@@ -57,13 +57,13 @@ class Load {
     await client?.close();
   }
 
-  /** Resolves when so many more questions have been answered; rejects when they are not in time. */
+  /** Resolves after this many more responses; rejects after the timeout. */
   more(count, patience) {
     const wanted = this.answered + count;
     return this.#until(() => this.answered >= wanted, `${wanted} answers`, patience);
   }
 
-  /** Resolves when each client has met the end of what it asked. */
+  /** Resolves when the request in progress of each client has ended. */
   refused() {
     return this.#until(() => this.failures.length >= this.#clients.length, 'the end');
   }

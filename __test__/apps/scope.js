@@ -1,10 +1,10 @@
 'use strict';
 
-// What a test's context is to the helpers (`after`, `skip`), for a command that is no test.
+// A replacement for a test's context (`after`, `skip`), for commands that use the helpers outside a test.
 
 class Skipped extends Error {}
 
-/** What is still to be done, for each scope that has not ended. */
+/** The pending `after` functions of each scope that has not ended. */
 const scopes = new Set();
 
 async function end(later) {
@@ -12,10 +12,10 @@ async function end(later) {
   for (const act of later.reverse()) await act();
 }
 
-/** Ends the scopes that are under way. */
+/** Ends all scopes in progress. */
 const endScopes = () => Promise.all([...scopes].map(end));
 
-/** Calls `work` with a context; what it has put off with `after` is done when it ends, last first. */
+/** Calls `work` with a context; when it ends, runs the functions registered with `after`, the last first. */
 async function scope(work) {
   const later = [];
   scopes.add(later);

@@ -1,6 +1,6 @@
 'use strict';
 
-// Servers that programs need beside them.
+// Servers that the tested programs need.
 
 const { execFile, execFileSync } = require('node:child_process');
 const { once } = require('node:events');
@@ -15,19 +15,19 @@ const { folder } = require('../helpers/program');
 const { run } = require('../helpers/run');
 const { skip } = require('../helpers/skip');
 
-/** The program of a Debian package: this machine's, or installed where that may be done. `find` looks for it. */
+/** The program of a Debian package: the installed one, else installed now if packages may be installed. `find` looks for it. */
 async function found(name, find) {
   return find() ?? (debian.mayInstall() ? debian.fromDebian(name, find) : undefined);
 }
 
-/** Debian keeps those of PostgreSQL off the PATH, a folder a version. */
+/** Debian installs PostgreSQL outside the PATH, one folder per version. */
 function postgresPrograms() {
   const all = '/usr/lib/postgresql';
   const versions = fs.existsSync(all) ? fs.readdirSync(all).sort((a, b) => b - a) : [];
   return versions.map((version) => path.join(all, version, 'bin')).find((bin) => debian.isProgram(path.join(bin, 'initdb')));
 }
 
-/** A user that is not root, which PostgreSQL refuses to run as: { uid, gid }, or nothing where this one is no root. */
+/** { uid, gid } of an unprivileged user, because PostgreSQL refuses to run as root; empty if this process is not root. */
 function postgresUser() {
   if (process.getuid() !== 0) return {};
   const [uid, gid] = ['-u', '-g'].map((of) => Number(execFileSync('id', [of, 'postgres'], { encoding: 'utf8' })));
@@ -35,7 +35,7 @@ function postgresUser() {
 }
 
 const starts = {
-  /** An HTTP server that says what it was asked. */
+  /** An HTTP server that echoes the request. */
   echo: async (t) => {
     const server = http.createServer(async (request, response) => {
       response.end(`${request.method} ${request.url} ${await text(request)}`);
@@ -48,7 +48,7 @@ const starts = {
     });
     return { port: server.address().port };
   },
-  /** Redis, from Debian's packages. */
+  /** Starts Redis, from Debian's packages. */
   redis: async (t) => {
     const server = await found('redis-server', () => debian.installed('redis-server'));
     if (server === undefined) return skip(t, 'there is no redis-server');
@@ -58,7 +58,7 @@ const starts = {
     await running.until(/Ready to accept connections/);
     return { port };
   },
-  /** PostgreSQL, from Debian's packages; anybody of this machine may do anything in it. */
+  /** Starts PostgreSQL, from Debian's packages; every local user is a superuser. */
   postgres: async (t) => {
     const bin = await found('postgresql', postgresPrograms);
     if (bin === undefined) return skip(t, 'there is no PostgreSQL');
@@ -75,7 +75,7 @@ const starts = {
   },
 };
 
-/** Starts what the program needs; resolves to where each is, by its name, or null when one cannot be had. */
+/** Starts the services that the program needs; resolves to their addresses by name, or to null if one is unavailable. */
 async function serve(t, { needs = [] }) {
   const services = {};
   for (const name of needs) {

@@ -1,6 +1,6 @@
 'use strict';
 
-// Programs of published frameworks, built as their documents say.
+// Programs of published frameworks, built as their documentation describes.
 
 const { execFile } = require('node:child_process');
 const fs = require('node:fs');
@@ -10,8 +10,9 @@ const { packages } = require('./packages');
 const { folder } = require('./program');
 
 /**
- * Writes a program and builds it; resolves to the file that a worker runs, or null. `versions` of its packages; `files` by
- * their names; `build` is run by Node in its folder; `main` is what a worker runs.
+ * Writes a program and builds it; resolves to the path of the file that a worker runs, or null if its packages cannot
+ * be installed. `versions`: of its packages; `files`: contents by name; `build`: the script that Node.js runs in its
+ * folder; `main`: the file that a worker runs.
  */
 async function built(t, { versions, files, build, main }, node) {
   const installed = await packages(t, versions);

@@ -1,7 +1,7 @@
 'use strict';
 
-// Makes a self-signed certificate for localhost, fresh with each run of the tests: no key is ever in the
-// repository, and no other program is needed. The encoding is DER (X.690), the structure RFC 5280's.
+// Creates a self-signed certificate for localhost in each test run, so that the repository contains no key and no other
+// program is needed. The encoding is DER (X.690), the structure that of RFC 5280.
 
 const crypto = require('node:crypto');
 const fs = require('node:fs');
@@ -39,7 +39,7 @@ const alternativeNames = sequence(
   der(0x04, sequence(der(0x82, Buffer.from('localhost')), der(0x87, Buffer.from([127, 0, 0, 1])))),
 );
 
-/** A new key and its certificate, both PEM. */
+/** Creates a key and its certificate, both PEM. */
 function createCertificate() {
   const { privateKey, publicKey } = crypto.generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const toBeSigned = sequence(
@@ -61,7 +61,7 @@ function createCertificate() {
   };
 }
 
-/** The environment in which the TLS fixtures find key and certificate; the files go with the test `t`. */
+/** The environment variables with the paths of key and certificate for the TLS fixtures; the files are removed after test `t`. */
 function tlsEnvironment(t) {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-tls-'));
   t.after(() => fs.rmSync(folder, { recursive: true, force: true }));

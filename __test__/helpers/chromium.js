@@ -1,7 +1,7 @@
 'use strict';
 
-// A real Chromium, driven by playwright-core: the machine's own, or Debian's package where it may be installed, or
-// Playwright's, in .cache/browsers.
+// A Chromium driven by playwright-core: the installed one, else Debian's package if it may be installed, else
+// Playwright's in .cache/browsers.
 
 const { execFile } = require('node:child_process');
 const path = require('node:path');
@@ -13,10 +13,10 @@ const root = path.resolve(__dirname, '..', '..');
 const cache = path.join(root, '.cache', 'browsers');
 const run = promisify(execFile);
 
-/** Names of a Chromium on the PATH, the most likely first. */
+/** Names of Chromium on the PATH, the most likely first. */
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome'];
 
-/** The path of a Chromium of this machine's, or undefined. */
+/** The path of the installed Chromium, or undefined. */
 function ownChromium() {
   const named = process.env.CHROMIUM_PATH;
   return named && isProgram(named) ? named : installed(...NAMES);
@@ -25,7 +25,7 @@ function ownChromium() {
 const chromiumFromDebian = () => fromDebian('chromium');
 
 async function fromPlaywright() {
-  // Playwright reads where its browsers are when it is loaded.
+  // Playwright reads the location of its browsers when it is loaded.
   process.env.PLAYWRIGHT_BROWSERS_PATH = cache;
   const { chromium } = require('playwright-core');
   if (!isProgram(chromium.executablePath())) {
@@ -35,7 +35,7 @@ async function fromPlaywright() {
   return chromium.executablePath();
 }
 
-/** Resolves to the path of a Chromium; rejects with what every way to get one said. */
+/** Resolves to the path of a Chromium; rejects with the errors of all attempts. */
 async function findChromium() {
   const found = ownChromium();
   if (found !== undefined) return found;
@@ -50,17 +50,17 @@ async function findChromium() {
   throw new Error(`no Chromium (${troubles.join('; ')})`);
 }
 
-/** Starts a Chromium without a window. */
+/** Starts a headless Chromium. */
 async function launchChromium() {
   const executablePath = await findChromium();
   const { chromium } = require('playwright-core');
-  // Its own sandbox cannot be made by root; the pages are this test's own.
+  // Chromium's sandbox does not work as root; the pages are those of the test.
   return chromium.launch({ executablePath, chromiumSandbox: process.getuid() !== 0, args: ['--force-color-profile=srgb'] });
 }
 
 /**
- * A browser for the test `t`, closed when it ends. Where there is none the test is skipped and says why (with CI=true
- * it fails), and this resolves to null.
+ * Resolves to a browser for the test `t`, closed when the test ends; null if there is none: the test is then skipped
+ * with the reason (with CI=true it fails).
  */
 async function browser(t) {
   try {

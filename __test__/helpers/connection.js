@@ -1,6 +1,6 @@
 'use strict';
 
-// A client's connection of its own, which is never opened again: HTTP/1.1 written by hand and read off the socket.
+// A client's connection that is never reopened: the client writes and parses HTTP/1.1 on the socket.
 
 const { once } = require('node:events');
 const net = require('node:net');
@@ -9,7 +9,7 @@ const tls = require('node:tls');
 /** Milliseconds without a byte after which a connection counts as hung. */
 const SILENCE = 10_000;
 
-/** Reads HTTP/1.1 responses off a socket. */
+/** Reads HTTP/1.1 responses from a socket. */
 class Reader {
   constructor(socket) {
     this.buffer = Buffer.alloc(0);
@@ -65,7 +65,7 @@ class Reader {
     }
   }
 
-  /** The next response: { status, headers, body, json() }. */
+  /** Resolves to the next response: { status, headers, body, json() }. */
   async response() {
     const [first, ...lines] = (await this.upTo('\r\n\r\n')).toString().split('\r\n');
     const headers = Object.fromEntries(lines.map((line) => line.toLowerCase().split(': ', 2)));
@@ -88,7 +88,7 @@ class Connection {
     });
   }
 
-  /** What was read and belongs to no response so far. */
+  /** Bytes read that belong to no response yet. */
   get unread() {
     return this.reader.buffer.toString('latin1');
   }
@@ -117,7 +117,7 @@ class Connection {
   }
 }
 
-/** Options: secure (TLS, speaking HTTP/1.1). */
+/** Opens a connection. Options: secure (TLS with HTTP/1.1). */
 async function open(port, { secure = false } = {}) {
   const place = { host: '127.0.0.1', port, noDelay: true };
   const socket = secure
@@ -128,7 +128,7 @@ async function open(port, { secure = false } = {}) {
   return connection;
 }
 
-/** As `open`; it is closed when the test `t` has ended. */
+/** As `open`; the connection is closed when the test `t` ends. */
 async function connect(t, port, options) {
   const connection = await open(port, options);
   t.after(() => connection.close());

@@ -1,6 +1,6 @@
 'use strict';
 
-// Programs of the machine's, and Debian's packages of them where they may be installed.
+// Installed programs, and Debian packages where packages may be installed.
 
 const { execFile } = require('node:child_process');
 const fs = require('node:fs');
@@ -10,7 +10,7 @@ const { promisify } = require('node:util');
 
 const run = promisify(execFile);
 
-/** Milliseconds that an installation may take. */
+/** Timeout of an installation, in milliseconds. */
 const PATIENCE = 300_000;
 
 const isProgram = (file) => {
@@ -22,7 +22,7 @@ const isProgram = (file) => {
   }
 };
 
-/** The path of the first of these programs that the PATH has, or undefined. */
+/** The path of the first of these programs on the PATH, or undefined. */
 function installed(...names) {
   const folders = (process.env.PATH ?? '').split(path.delimiter);
   return names.flatMap((name) => folders.map((folder) => path.join(folder, name))).find(isProgram);
@@ -31,18 +31,18 @@ function installed(...names) {
 /** Whether this process may install packages. */
 const mayInstall = () => process.getuid() === 0 && isProgram('/usr/bin/apt-get');
 
-/** Runs a shell's text with arguments while nobody else does: tests of several files install things at once. */
+/** Runs a shell script with arguments under a lock: several test files may install packages at the same time. */
 async function alone(text, args, options) {
   const lock = path.join(os.tmpdir(), `drover-tests-${process.getuid()}.lock`);
   await run('flock', [lock, 'sh', '-ec', text, 'sh', ...args], { timeout: PATIENCE, ...options });
 }
 
-/** Installs a package; resolves to what `find` finds then: without it, the path of the program of the package's name. */
+/** Installs a package; resolves to the result of `find` (default: the path of the program with the package's name). */
 async function fromDebian(name, find = () => installed(name)) {
   const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
   await alone('apt-get update --quiet; apt-get install --yes --quiet --no-install-recommends "$1"', [name], { env });
   const found = find();
-  if (found === undefined) throw new Error(`the package ${name} brought no ${name}`);
+  if (found === undefined) throw new Error(`the package ${name} contains no ${name}`);
   return found;
 }
 

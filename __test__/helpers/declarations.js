@@ -1,14 +1,14 @@
 'use strict';
 
-// What types/*.d.ts says of the options: each member of ClusterConfig and of the interfaces it is made of, by
-// its path, with the text of its @default tag.
+// The options in types/*.d.ts: each member of ClusterConfig and of its nested interfaces, by path, with its
+// @default tag.
 
 const fs = require('node:fs');
 const path = require('node:path');
 
 const folder = path.join(__dirname, '..', '..', 'types');
 
-/** Interfaces by name: members { name, type, comment, members }, where an object written in place has members. */
+/** Interfaces by name: members { name, type, comment, members }; an inline object type has members. */
 function interfaces() {
   const found = new Map();
   for (const file of fs.readdirSync(folder)) {
@@ -41,7 +41,7 @@ function interfaces() {
   return found;
 }
 
-/** The members below an interface: a map from path to { comment, default }. Synonyms are left out. */
+/** The members below an interface: a map from path to { comment, default }, without synonyms. */
 function optionsOf(root) {
   const known = interfaces();
   const options = new Map();

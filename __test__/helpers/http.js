@@ -1,7 +1,7 @@
 'use strict';
 
-// Clients for the tests, each as small as its protocol allows. An address is a port on 127.0.0.1 or the path
-// of a unix socket. Certificates are not checked: the tests make their own.
+// Minimal clients for the tests. An address is a port on 127.0.0.1 or the path of a unix socket. Certificates are not
+// verified: the tests create their own.
 
 const { once } = require('node:events');
 const dgram = require('node:dgram');
@@ -10,7 +10,7 @@ const http2 = require('node:http2');
 const https = require('node:https');
 const net = require('node:net');
 
-/** Milliseconds without a byte after which a connection counts as stuck. */
+/** Milliseconds without data after which a connection counts as hung. */
 const SILENCE = 60_000;
 
 const place = (address) =>
@@ -25,8 +25,7 @@ async function text(stream) {
 }
 
 /**
- * One request. By default on a connection of its own; `agent` gives another. Resolves to
- * { status, headers, body, json() }.
+ * Sends one request, on a separate connection unless `agent` is given. Resolves to { status, headers, body, json() }.
  */
 async function request(address, { path = '/', method = 'GET', headers, body, secure = false, agent = false } = {}) {
   const library = secure ? https : http;
@@ -49,7 +48,7 @@ function keepAlive(address, { secure = false } = {}) {
   };
 }
 
-/** One HTTP/2 request on a session of its own. */
+/** Sends one HTTP/2 request on a separate session. */
 async function h2(address, { secure = false, path = '/' } = {}) {
   const origin = `${secure ? 'https' : 'http'}://127.0.0.1:${address}`;
   const session = http2.connect(origin, { rejectUnauthorized: false });
@@ -83,7 +82,7 @@ async function tcp(address) {
   return { socket, line, write: (data) => socket.write(data), close: () => socket.destroy() };
 }
 
-/** One datagram and the answer to it. */
+/** Sends one datagram; resolves to the reply. */
 async function datagram(port, message = 'hello') {
   const socket = dgram.createSocket('udp4');
   try {
@@ -112,7 +111,7 @@ async function websocket(port) {
   };
 }
 
-/** A server that listens there; null when the place is taken. */
+/** Resolves to a server that listens at the address, or null if the address is in use. */
 const listening = (...place) =>
   new Promise((resolve) => {
     const server = net.createServer();
@@ -120,8 +119,8 @@ const listening = (...place) =>
   });
 
 /**
- * A port that is free, and that nobody else gets while this process lives: the kernel gives none away below those that
- * it chooses from, and who calls this claims its number by a name of the abstract kind.
+ * Resolves to a free port that no other test gets while this process runs: the port is below the kernel's ephemeral
+ * range, and each caller claims its number with an abstract unix socket.
  */
 async function freePort() {
   for (;;) {

@@ -1,7 +1,7 @@
 'use strict';
 
-// Every kind of server that is tested, and how to ask one of them who answers. `ask(place)` resolves to what
-// __test__/fixtures/whoami.js says; the place is { port, secondPort, socketPath }.
+// The kinds of servers that are tested. `ask(place)` sends a request and resolves to the data of
+// __test__/fixtures/whoami.js; place: { port, secondPort, socketPath }.
 
 const path = require('node:path');
 const { tlsEnvironment } = require('./certificate');
@@ -44,7 +44,7 @@ const overSocketIo =
       const echo = await client.timeout(20_000).emitWithAck('echo', 'echo');
       return { ...answer, echo };
     } finally {
-      // The goodbye is a request of its own: a poll that is left hanging would hold the server's stop.
+      // The client closes with a separate request: a pending poll would delay the server's stop.
       const { engine } = client.io;
       const closed = new Promise((resolve) => (engine?.readyState === 'open' ? engine.once('close', resolve) : resolve()));
       client.disconnect();
@@ -52,7 +52,7 @@ const overSocketIo =
     }
   };
 
-/** `ready` is what the program prints when it serves; `tls` asks for a certificate in its environment. */
+/** `ready`: what the program prints when it serves; `tls`: it needs a certificate in its environment. */
 const kind = (name, ask, more) => ({
   name,
   script: path.join(apps, `${name}.js`),
@@ -75,14 +75,14 @@ const kinds = [
   kind('hono', overHttp),
   kind('nest', overHttp),
   kind('socket.io', overSocketIo('websocket'), { echoes: true }),
-  // The handshake's connection may have closed by the time its socket is looked at.
+  // The handshake's connection may be closed by the time its socket is read.
   kind('socket.io', overSocketIo('polling'), {
     name: 'socket.io, polling',
     echoes: true,
     sticky: true,
     hasPorts: false,
   }),
-  // The workers share one socket: whichever wakes first reads a datagram.
+  // The workers share one socket: the worker that wakes first reads the datagram.
   kind('dgram', async ({ port }) => JSON.parse(await datagram(port)), { evenly: false }),
   kind('unix-socket', async ({ socketPath }) => (await request(socketPath)).json(), { hasPorts: false }),
   kind('two-ports', overHttp, { says: 'two-ports, public' }),
@@ -95,7 +95,7 @@ const kinds = [
   kind('esm', overHttp, { script: path.join(apps, 'esm.mjs') }),
 ];
 
-/** A place for one test and the environment in which a program of this kind finds it. */
+/** The addresses for one test, and the environment variables that pass them to a program of this kind. */
 async function placeFor(t, kind) {
   const place = {
     port: await freePort(),

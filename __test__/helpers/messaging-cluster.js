@@ -1,12 +1,12 @@
 'use strict';
 
-// Clusters whose processes speak with each other and tell the test what they heard.
+// Clusters whose processes exchange messages and report to the test what they received.
 
 const { program } = require('./program');
 
 /**
- * A cluster of two whose program is `body(app, tell)`, run in every process once it has started; `tell` prints for
- * `told`. `before(app)` runs before the start.
+ * A cluster of two workers that runs `body(app, tell)` in every process once the cluster has started; `told` reads what
+ * `tell` prints. `before(app)` runs before the start.
  */
 function messagingCluster(t, body, { config = {}, before = () => {}, given = {}, ...options } = {}) {
   const text = `
@@ -24,7 +24,7 @@ function messagingCluster(t, body, { config = {}, before = () => {}, given = {},
   return {
     ...running,
     running,
-    /** What the program tells next, in the order of telling. */
+    /** Resolves to the next value that the program printed with `tell`. */
     async told(count = 1) {
       const lines = () => [...running.stdout.matchAll(/^TOLD (.*)$/gm)].map(([, json]) => JSON.parse(json));
       await running.untilMany(count, /^TOLD .*$/m);
@@ -33,7 +33,7 @@ function messagingCluster(t, body, { config = {}, before = () => {}, given = {},
   };
 }
 
-/** For `before`: handlers in every worker, good ones and bad ones. */
+/** For `before`: handlers in every worker, some of which fail. */
 const answers = (app) => {
   if (!app.isWorker) return;
   app.onMessage('sum', ({ a, b }) => a + b);

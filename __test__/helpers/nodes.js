@@ -1,6 +1,6 @@
 'use strict';
 
-// The Node.js binaries that drover is tested with. They come as npm packages and stay in .cache/nodes.
+// The Node.js binaries that drover is tested with, installed from npm into .cache/nodes.
 
 const { execFile } = require('node:child_process');
 const fs = require('node:fs');
@@ -10,7 +10,7 @@ const { promisify } = require('node:util');
 const run = promisify(execFile);
 const cache = path.resolve(__dirname, '..', '..', '.cache', 'nodes');
 
-/** The majors that drover supports. */
+/** The major versions that drover supports. */
 const MAJORS = [20, 22, 24, 26];
 
 const packageName = `node-${process.platform}-${process.arch}`;
@@ -30,7 +30,7 @@ async function install(major) {
   return binary;
 }
 
-/** Resolves to { major, version, path } of the newest Node.js of a major; installs it when it is missing. */
+/** Resolves to { major, version, path } of the newest Node.js of a major version; installs it if it is missing. */
 async function findNode(major) {
   const isThisOne = process.versions.node.startsWith(`${major}.`);
   const binary = isThisOne ? process.execPath : await install(major);
@@ -39,8 +39,8 @@ async function findNode(major) {
 }
 
 /**
- * Options of `run` for a program that needs something of newer Node.js versions: this one where it has it, else the newest
- * of `major`.
+ * Options of `run` for a program that needs a newer Node.js: the running one if it is new enough, else the newest of
+ * `major`.
  */
 const nodeWith = async (isHere, major) => (isHere ? {} : { node: (await findNode(major)).path });
 

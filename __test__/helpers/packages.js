@@ -1,7 +1,6 @@
 'use strict';
 
-// Published packages that single tests need and the others do not: installed by name, in exactly these versions, and
-// kept in .cache/packages.
+// Published packages that only some tests need: installed in exact versions into .cache/packages.
 
 const { execFile } = require('node:child_process');
 const { createHash } = require('node:crypto');
@@ -11,14 +10,15 @@ const { promisify } = require('node:util');
 const { skip } = require('./skip');
 
 const run = promisify(execFile);
-/** Milliseconds that an installation may take. */
+/** Timeout of an installation, in milliseconds. */
 const PATIENCE = 600_000;
 
 const cache = path.resolve(__dirname, '..', '..', '.cache', 'packages');
 
 /**
- * A folder whose node_modules has these packages: names with their versions. Null when they cannot be had; the test `t`
- * is skipped then. `scripts: false` leaves out what packages run when they are installed, `overrides` are npm's.
+ * Resolves to a folder whose node_modules has these packages (versions by name), or to null if they cannot be
+ * installed: the test `t` is then skipped. `scripts: false` disables the packages' install scripts; `overrides`: as in
+ * package.json.
  *
  * @param {Record<string, string>} versions
  */
@@ -29,7 +29,7 @@ async function packages(t, versions, { scripts = true, overrides } = {}) {
   const root = JSON.stringify({ private: true, overrides });
   const folder = path.join(cache, createHash('sha256').update(key).digest('hex').slice(0, 16));
   if (fs.existsSync(path.join(folder, 'installed'))) return folder;
-  // Tests of several files may want the same packages at the same time: whoever is done first is right.
+  // Several test files may install the same packages at the same time: the first to finish wins.
   const staging = `${folder}.${process.pid}`;
   fs.rmSync(staging, { recursive: true, force: true });
   fs.mkdirSync(staging, { recursive: true });

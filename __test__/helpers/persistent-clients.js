@@ -1,13 +1,13 @@
 'use strict';
 
-// Clients that never connect a second time: one TCP connection each, on which requests of every shape follow one
-// another, each answer checked. What a moved connection loses or doubles shows here.
+// Clients that never reconnect: each sends requests of several kinds on one TCP connection and checks every response,
+// to detect what a moved connection loses or duplicates.
 
 const { createHash } = require('node:crypto');
 const { setTimeout: wait } = require('node:timers/promises');
 const { open } = require('./connection');
 
-/** Numbers from 0 to `most` - 1, the same for the same seed (mulberry32). */
+/** A function that returns pseudorandom integers from 0 to `most` - 1; deterministic for a seed (mulberry32). */
 function dice(seed) {
   let state = seed >>> 0;
   return (most) => {
@@ -20,7 +20,7 @@ function dice(seed) {
 
 const digest = (data) => createHash('sha1').update(data).digest('hex');
 
-/** The request listener that these clients expect; a function of its own, so that a program can hold its text. */
+/** The request listener that these clients expect; self-contained, because programs include its source. */
 function answering() {
   const crypto = require('node:crypto');
   return (request, response) => {
@@ -40,8 +40,8 @@ function answering() {
 }
 
 /**
- * Asks until `signal` aborts. Resolves to { answered, workers } with the pids that answered; rejects at the first
- * answer that is missing, wrong or says that the connection ends.
+ * Sends requests until `signal` aborts. Resolves to { answered, workers } with the pids that answered; rejects at the
+ * first response that is missing, wrong or has `Connection: close`.
  */
 async function ask(port, seed, signal) {
   const random = dice(seed);

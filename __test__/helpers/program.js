@@ -1,7 +1,7 @@
 'use strict';
 
-// Programs of a test's own. They are written as functions beside the promise they are about, and run from a
-// file in a folder where `require('drover')` finds the package, as a user's program would.
+// Programs of tests. A test defines its program as a function; the helper writes it to a file in a folder where
+// `require('drover')` resolves to this package.
 
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
@@ -11,7 +11,7 @@ const { run } = require('./run');
 
 const root = path.join(__dirname, '..', '..');
 
-/** A folder for one test, open to every user of the machine; it is gone when the test `t` has ended. */
+/** Creates a folder for one test, accessible to every user; it is removed when the test `t` ends. */
 function folder(t) {
   const made = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-test-'));
   t.after(() => fs.rmSync(made, { recursive: true, force: true }));
@@ -21,7 +21,7 @@ function folder(t) {
   return made;
 }
 
-/** Writes a script; resolves to its path. `main` is a text, or a function that gets `given` (JSON data). */
+/** Writes a script; returns its path. `main`: source text, or a function that receives `given` (JSON data). */
 function write(t, main, { name = 'server.js', given = {} } = {}) {
   const file = path.join(folder(t), name);
   fs.writeFileSync(file, typeof main === 'string' ? main : `'use strict';\n(${main})(${JSON.stringify(given)});\n`);
@@ -33,7 +33,7 @@ function program(t, main, { name, given, ...options } = {}) {
   return run(t, write(t, main, { name, given }), options);
 }
 
-/** The fixture with a route for every bad day, at a port or a path, as a cluster; `config` is a ClusterConfig. */
+/** Starts the fixture with a route per failure as a cluster, on a port or a path; `config`: a ClusterConfig. */
 function failureCluster(t, { port, config, env, ...options }) {
   const script = path.join(root, '__test__', 'fixtures', 'failure-routes.js');
   const place = typeof port === 'string' ? { SOCKET_PATH: port } : { PORT: String(port) };
@@ -41,23 +41,23 @@ function failureCluster(t, { port, config, env, ...options }) {
   return run(t, script, { env: { ...settings, ...env }, ...options });
 }
 
-/** Options of `run`: with so many descriptors at most. */
+/** Options of `run`: a limit of open descriptors. */
 const withDescriptors = (limit) => ({
   node: 'sh',
   execArgv: ['-c', `ulimit -n ${limit} && exec "$0" "$@"`, process.execPath],
 });
 
-/** Options of `run`: in a network of its own; what happens there happens nowhere else. */
+/** Options of `run`: in a new network namespace. */
 const ownNetwork = (before = 'true') => ({
   node: 'unshare',
   execArgv: ['-Urn', 'sh', '-c', `ip link set lo up && ${before} && exec "$0" "$@"`, process.execPath],
 });
 
-/** Why a test that needs a network of its own must be skipped, or false. */
+/** Why a test that needs a network namespace must be skipped, or false. */
 const noNetworks =
   spawnSync('unshare', ['-Urn', 'ip', 'link', 'set', 'lo', 'up']).status === 0 ? false : 'no network namespaces here';
 
-/** User and group of nobody; empty when the tests run unprivileged already. */
+/** User and group of `nobody`; empty if the tests run unprivileged already. */
 const nobody = process.getuid() === 0 ? { uid: 65534, gid: 65534 } : {};
 
 module.exports = { failureCluster, folder, nobody, noNetworks, ownNetwork, program, withDescriptors, write };

@@ -1,13 +1,13 @@
 'use strict';
 
-// Python packages that drover is tested with, in an environment of their own under .cache/python.
+// Python packages that drover is tested with, in virtual environments under .cache/python.
 
 const fs = require('node:fs');
 const path = require('node:path');
 const { alone } = require('./debian');
 const { skip } = require('./skip');
 
-/** Makes the environment, unless another has while its turn was waited for. */
+/** Creates the environment, unless another process did so while this one waited for the lock. */
 const INSTALL = `
 folder=$1; whole=$2; shift 2
 test -e "$whole" && exit
@@ -19,8 +19,8 @@ touch "$whole"
 const cache = path.resolve(__dirname, '..', '..', '.cache', 'python');
 
 /**
- * Resolves to the path of a Python that has the packages, such as `prometheus_client==0.26.0`. Where there is none, the
- * test `t` is skipped and says why (with CI=true it fails), and this resolves to null.
+ * Resolves to the path of a Python with the packages, such as `prometheus_client==0.26.0`, or to null if there is none:
+ * the test `t` is then skipped with the reason (with CI=true it fails).
  */
 async function python(t, ...packages) {
   const folder = path.join(cache, packages.join('+').replace(/[^\w.+]+/g, '-'));

@@ -1,6 +1,7 @@
 'use strict';
 
-// One program under one process, node:cluster and drover, so that what is expected of it is not drover's word alone.
+// Runs one program as a single process, under node:cluster and under drover, to compare drover's behaviour with that of
+// Node.js.
 
 const { program } = require('./program');
 
@@ -10,7 +11,7 @@ const starts = {
     const cluster = require('node:cluster');
     if (!cluster.isPrimary) return main(given);
     for (let worker = 0; worker < workers; worker += 1) cluster.fork();
-    // As drover's primary does, and the test's SIGTERM: with its workers.
+    // Exits with its workers, as drover's primary does on SIGTERM.
     process.on('SIGTERM', () => {
       for (const worker of Object.values(cluster.workers)) worker.process.kill('SIGKILL');
       process.exit(0);
@@ -19,7 +20,7 @@ const starts = {
   drover: (main, given, workers, config) => {
     if (process.env.CLUSTER_WORKER === 'true') return main(given);
     const { ClusterManager } = require('drover');
-    // What a program leaves open is not waited for at its end, unless a test is about that.
+    // By default, a stop does not wait for what the program leaves open.
     const processManagement = { lingerTimeout: 0, ...config.processManagement };
     const manager = new ClusterManager({ workers, ...config, processManagement });
     manager.start().then(
@@ -31,7 +32,7 @@ const starts = {
 
 const runners = Object.keys(starts);
 
-/** Starts `main` as the program of this runner. Options: workers, config (a ClusterConfig), given, and those of `run`. */
+/** Starts `main` under this runner. Options: workers, config (a ClusterConfig), given, and those of `run`. */
 function runAs(t, runner, main, { workers = 1, config = {}, given = {}, ...options } = {}) {
   const args = [JSON.stringify(given), workers, JSON.stringify(config)];
   return program(t, `'use strict';\n(${starts[runner]})(${main}, ${args});\n`, options);

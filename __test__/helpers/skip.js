@@ -1,8 +1,8 @@
 'use strict';
 
 /**
- * What the test `t` needs is not there: it is skipped and says why, loudly. With CI=true that is a failure, unless the
- * machine's kernel forbids it.
+ * Skips the test `t`, with the reason in its output, because something it needs is missing. With CI=true it throws
+ * instead, unless the machine's kernel forbids what the test needs.
  */
 function skip(t, text, cause, { forbidden = false } = {}) {
   const reason = `SKIPPED: ${text}`;

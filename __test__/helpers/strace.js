@@ -1,6 +1,6 @@
 'use strict';
 
-// What a process that runs already does, as strace sees it.
+// Records the system calls of a running process with strace.
 
 const { spawn } = require('node:child_process');
 const { once } = require('node:events');
@@ -9,8 +9,8 @@ const { fromDebian, installed, mayInstall } = require('./debian');
 const { skip } = require('./skip');
 
 /**
- * Resolves to the path of a strace. Where there is none the test `t` is skipped and says why (with CI=true it fails), and
- * this resolves to null.
+ * Resolves to the path of strace, or to null if there is none: the test `t` is then skipped with the reason (with
+ * CI=true it fails).
  */
 async function findStrace(t) {
   const found = installed('strace');
@@ -23,12 +23,12 @@ async function findStrace(t) {
   }
 }
 
-/** What strace says first. */
+/** The first line that strace prints. */
 const ATTACHED = /attached/;
 
 /**
- * The system calls of all threads of a process, a line each, while `during` runs. Being watched wakes every thread once:
- * what that brings is left out. Rejects with what strace says where it may not watch.
+ * Resolves to the system calls of all threads of a process, one per line, while `during` runs. Attaching wakes every
+ * thread once: these calls are left out. Rejects with strace's error if it may not attach.
  */
 async function strace(t, program, pid, during) {
   const tracer = spawn(program, ['-f', '-ttt', '-p', String(pid)], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -39,7 +39,7 @@ async function strace(t, program, pid, during) {
   });
   const ended = once(tracer, 'close');
   while (!ATTACHED.test(text)) await Promise.race([once(tracer.stderr, 'data'), ended.then(() => Promise.reject(new Error(text)))]);
-  // The threads go back to sleep, which nothing tells.
+  // Time for the threads to sleep again: there is no event to wait for.
   await wait(500);
   const before = text.length;
   await during();

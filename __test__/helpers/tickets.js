@@ -1,18 +1,19 @@
 'use strict';
 
-// A TLS client that comes back: whether its session was resumed, and by whom it was served.
+// A TLS client that reconnects: whether its session was resumed, and which process served it.
 
 const { once } = require('node:events');
 const tls = require('node:tls');
 
-/** Milliseconds until a server that says nothing counts as broken. */
+/** Milliseconds without data after which a connection counts as hung. */
 const SILENCE = 60_000;
 
 const ASKING = { https: 'GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n', tls: 'who?\n' };
 
 /**
- * One connection, with the session of an earlier one. Resolves to { resumed, session, pid, ticket, version }: the pid of
- * who answered (null over HTTP/2, which is not spoken here), the session for the next one.
+ * Opens one connection, with the session of an earlier one. Resolves to { resumed, session, pid, ticket, version }: the
+ * pid of the process that answered (null over HTTP/2, which this client does not speak) and the session for the next
+ * connection.
  */
 async function visit(port, { kind = 'https', version, session, servername }) {
   const socket = tls.connect({
@@ -42,7 +43,7 @@ async function visit(port, { kind = 'https', version, session, servername }) {
       socket.write(ASKING[kind]);
       await once(socket, 'end');
     }
-    // A session that was resumed goes on being good, and may bring no new ticket.
+    // A resumed session stays valid; the server may send no new ticket.
     if (!resumed) await given;
     const pid = read.match(/pid (\d+)/)?.[1];
     const next = kept.session ?? session;

@@ -1,9 +1,9 @@
 'use strict';
 
-// One program, run in several ways: as a single process, by node:cluster and by drover. What holds in the first two is
+// Runs one program in several ways: as a single process, with node:cluster and with drover. What the first two do is
 // what a program expects of the third.
 
-/** Each gets the text of a function that is the program, and of its argument. */
+/** Each receives the source of the program's function and of its argument. */
 const WAYS = {
   'one process': (body, given) => `(${body})(${given});`,
   'node:cluster': (body, given) => `
@@ -23,10 +23,10 @@ const WAYS = {
     } else (${body})(${given});`,
 };
 
-/** The program as a text for `program()` of program.js. @param {string} way a key of WAYS */
+/** The source of the program for `program()` of program.js. @param {string} way a key of WAYS */
 const inWay = (way, body, given = {}) => `'use strict';\n${WAYS[way](String(body), JSON.stringify(given))}\n`;
 
-/** Processes that run the program in a way. */
+/** The number of processes that run the program. */
 const processesOf = (way) => (way === 'one process' ? 1 : 2);
 
 module.exports = { inWay, processesOf, ways: Object.keys(WAYS) };
