@@ -8,7 +8,8 @@
 // program wants a socket of this process only (`exclusive`, `reusePort`, a TCP handle). Node's own workers depend on
 // it. So `cluster.isPrimary` is false while an intercepted `listen` runs, and is restored before any code of the
 // program runs. (`net.Server.prototype._listen2`, which was replaced for this before, is deprecated:
-// docs/decisions/017.) Seen on: Node.js 20, 22, 24, 26.
+// docs/decisions/017.)
+// Seen on: Node.js 20, 22, 24, 26.
 
 const dns = require('node:dns');
 const net = require('node:net');

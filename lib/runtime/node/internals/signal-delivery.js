@@ -4,7 +4,8 @@
 // Delivers signals through drover.
 //
 // Relies on: Node calls the `process.emit` that existed when a signal got its first listener. If Node changes this,
-// signals reach their listeners directly. Seen on: Node.js 20, 22, 24, 26.
+// signals reach their listeners directly.
+// Seen on: Node.js 20, 22, 24, 26.
 
 /** Listens to signals. `deliver` is called before any listener.
  *

@@ -6,8 +6,8 @@
 // Relies on: `socket._handle` (libuv's connection: `fd`, `bytesRead`, `bytesWritten`, `writeQueueSize`), the symbol
 // 'owner_symbol' by which a handle refers to its socket, `socket._server` (the net.Server that accepted the
 // connection), `socket._parent` (of a TLS socket: the underlying socket), `socket._bytesDispatched`, `socket._destroy`,
-// `socket.parser` (of an HTTP/1 connection), `_readableState.ended`, `_writableState.ending`. Seen on: Node.js 20, 22,
-// 24, 26.
+// `socket.parser` (of an HTTP/1 connection), `_readableState.ended`, `_writableState.ending`.
+// Seen on: Node.js 20, 22, 24, 26.
 
 const net = require('node:net');
 

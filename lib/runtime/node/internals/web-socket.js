@@ -3,8 +3,8 @@
 
 // The WebSocket of an upgraded connection.
 //
-// Relies on: the symbol 'websocket' that the package ws sets on the socket (Socket.IO uses ws). Seen on: ws 7 and 8,
-// Node.js 20, 22, 24, 26.
+// Relies on: the symbol 'websocket' that the package ws sets on the socket (Socket.IO uses ws).
+// Seen on: ws 7 and 8, Node.js 20, 22, 24, 26.
 
 /** @param {any} socket @returns {{ close(code: number, reason: string): void } | undefined} */
 function webSocketOf(socket) {
