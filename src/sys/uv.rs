@@ -159,7 +159,8 @@ unsafe fn run(handle: Handle) {
 /// # Safety
 /// libuv calls it, with a handle of `Owned`.
 unsafe extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
-    // The callback's read will report an error status again. SAFETY: the caller's contract.
+    // The callback's read will report an error status again.
+    // SAFETY: the caller's contract.
     unsafe { run(handle) };
 }
 
@@ -283,7 +284,8 @@ impl Timer {
 
     /// Sets the timer to `after` milliseconds, replacing the previous time.
     pub fn set(&self, after: u64) {
-        // A handle that is not closing accepts any time. SAFETY: an initialised uv_timer_t that is not closed, on its own thread.
+        // A handle that is not closing accepts any time.
+        // SAFETY: an initialised uv_timer_t that is not closed, on its own thread.
         let _ = uv_error(unsafe { (self.owned.symbols.timer_start)(self.owned.handle, called, after, 0) });
     }
 
