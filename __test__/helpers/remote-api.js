@@ -34,7 +34,7 @@ async function remoteApi(t, main, monitoring) {
 if (process.env.CLUSTER_WORKER !== 'true') (${passOn})(${JSON.stringify(way)}, { port: ${API}, host: '127.0.0.1' });
 `;
   const cluster = program(t, script, ownNetwork());
-  const [, socket] = await cluster.until(/Monitoring API on http:\/\/0\.0\.0\.0:\d+ and (\S+\.sock)/);
+  const { socket } = await cluster.event('monitoring:listening', { url: /^http:\/\/0\.0\.0\.0:/ });
   await cluster.until(/the cluster is ready/);
   const bridge = passOn({ port: 0, host: '127.0.0.1' }, { path: way });
   t.after(() => bridge.close());

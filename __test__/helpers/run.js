@@ -90,7 +90,7 @@ class Program {
   raw = '';
   /** Standard error as it came: the workers' is in `raw`, line by line. */
   rawErrors = '';
-  /** Resolves to { code, signal } when the process has ended. */
+  /** Resolves to { code, signal } when the process has ended and what it had written has been read. */
   exit;
 
   constructor(command, args, { env, cwd, uid, gid }) {
@@ -110,7 +110,8 @@ class Program {
     });
     this.exit = new Promise((resolve, reject) => {
       this.#child.once('error', reject);
-      this.#child.once('exit', (code, signal) => resolve({ code, signal }));
+      // What it had written is read in the next turn of the loop.
+      this.#child.once('exit', (code, signal) => setImmediate(setImmediate, resolve, { code, signal }));
     });
     // Whoever awaits `exit` hears of a program that could not be started; `until` hears of it here.
     this.exit.then(
@@ -190,17 +191,29 @@ class Program {
   }
 
   /**
-   * Records of the log, in JSON, that tell of an event, with these members (a value, or a pattern for a text); `since` a
-   * mark. What they are called is in docs/logging.md.
+   * Records of the log, in JSON, that tell of an event (without a name: of any), with these members; a pattern stands for
+   * the texts that it fits, and `since` is a mark. Names and members are in docs/logging.md.
    */
   events(name, members = {}, { since = 0 } = {}) {
-    return this.#events.slice(since).filter((record) => record.event === name && hasMembers(record, members));
+    const named = name === undefined ? members : { event: name, ...members };
+    return this.#events.slice(since).filter((record) => hasMembers(record, named));
+  }
+
+  /** Records of the workers that ended although nobody had asked them to. */
+  get deaths() {
+    return this.events('worker:exit', { reason: /^(?:finished|failed|killed)$/ });
   }
 
   /** Resolves to the first such record, and rejects as `until` does. Options: since, patience. */
   async event(name, members = {}, options = {}) {
     const [record] = await this.eventMany(1, name, members, options);
     return record;
+  }
+
+  /** Resolves to the record that the slot's next worker is ready, after the one of this process. */
+  async replacement(pid) {
+    const { worker, generation } = await this.event('worker:ready', { workerPid: pid });
+    return this.event('worker:ready', { worker, generation: generation + 1 });
   }
 
   /** Resolves to the records once the log has so many. */

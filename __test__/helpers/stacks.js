@@ -13,9 +13,6 @@ const fixtures = path.join(__dirname, '..', 'fixtures');
 /** The signal by which drover asks a worker for its stack. */
 const ASK = (process.report.getReport().header.glibcVersionRuntime === undefined ? 35 : 34) + 7;
 
-/** A line of the log with a stack that nobody was waiting for. */
-const CAPTURED = /"msg":("Worker \d+ runs\\n[^"]*")/;
-
 /**
  * Resolves to { stacks, told }: the texts, and what the worker says of itself when it is done. `node` is a binary.
  * `workers` more than one: the others answer requests meanwhile, and `answered` says how many.
@@ -32,7 +29,7 @@ async function capture(t, { captures, node, workers = 1 }) {
   const cluster = run(t, path.join(fixtures, 'clustered.js'), {
     node,
     args: [path.join(fixtures, 'hanging', 'interrupted-work.js')],
-    env: { WORK_PORT: String(port), WORK_WHILE: working, CLUSTER_CONFIG: JSON.stringify(config) },
+    env: { PORT: String(await freePort()), WORK_PORT: String(port), WORK_WHILE: working, CLUSTER_CONFIG: JSON.stringify(config) },
   });
   await cluster.until(/the cluster is ready/);
   const answer = request(port, { path: '/work' });
@@ -47,15 +44,16 @@ async function capture(t, { captures, node, workers = 1 }) {
   const stacks = [];
   for (let asked = 1; asked <= captures; asked += 1) {
     process.kill(Number(worker), ASK);
-    const [, text] = (await cluster.untilMany(asked, CAPTURED)).at(-1);
-    stacks.push(JSON.parse(text).split('\n').slice(1).join('\n'));
+    const { msg } = (await cluster.eventMany(asked, 'worker:stack')).at(-1);
+    stacks.push(msg.split('\n').slice(1).join('\n'));
   }
   going = false;
   fs.rmSync(working);
   const { pid, ...told } = (await answer).json();
   await visits;
   if (pid !== Number(worker)) throw new Error(`${pid} answered for ${worker}`);
-  if (/hung|died|replaced/.test(cluster.stdout)) throw new Error(cluster.output);
+  const harmed = ['worker:unhealthy', 'worker:exit', 'worker:restart'].flatMap((name) => cluster.events(name));
+  if (harmed.some(({ event, reason }) => event !== 'worker:unhealthy' || /hung/.test(reason))) throw new Error(cluster.output);
   return { stacks, told, answered };
 }
 
