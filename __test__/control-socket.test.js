@@ -10,6 +10,7 @@ const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort, monitoringUrl } = require('./helpers/monitoring');
 const { failureCluster, folder, nobody } = require('./helpers/program');
 
 /** A cluster whose control socket lies below `runtime`, a folder of the user's. */
@@ -37,12 +38,13 @@ const local = { host: 'localhost' };
 test('the socket answers as the port does, is the user’s alone, is named in the log, and goes with its cluster', async (t) => {
   const runtime = runtimeFolder(t);
   const { program, socket } = await cluster(t, runtime);
-  const [, port, said] = await program.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+) and (\S+\.sock)/);
-  assert.equal(said, socket);
+  const { url, socket: told, msg } = await program.event('monitoring:listening');
+  assert.equal(told, socket);
+  assert.equal(msg, `Monitoring API on ${url} and ${socket}`);
   assert.equal(mode(socket), 0o600);
   assert.equal(mode(path.dirname(socket)), 0o700);
   for (const route of ['/cluster/health', '/cluster/stats', '/cluster/workers', '/metrics', '/openapi.json', '/', '/nothing']) {
-    const answers = await Promise.all([socket, Number(port)].map((place) => request(place, { path: route, headers: local })));
+    const answers = await Promise.all([socket, await monitoringPort(program)].map((place) => request(place, { path: route, headers: local })));
     assert.equal(answers[0].status, answers[1].status, route);
     assert.equal(answers[0].headers['content-type'], answers[1].headers['content-type'], route);
   }
@@ -56,7 +58,7 @@ test('the socket answers as the port does, is the user’s alone, is named in th
 
 test('without a port the socket is there; a token is asked for on it too', async (t) => {
   const { program, socket } = await cluster(t, runtimeFolder(t), { port: false, token: 'a token' });
-  assert.doesNotMatch(program.stdout, /Monitoring API on http/);
+  assert.equal((await program.event('monitoring:listening')).url, null);
   assert.equal((await request(socket, { path: '/cluster/stats', headers: local })).status, 200);
   const restart = (headers) => request(socket, { path: '/cluster/restart', method: 'POST', headers: { ...local, ...headers } });
   assert.equal((await restart({})).status, 401);
@@ -106,7 +108,7 @@ test('a folder that others may look into is refused, and the cluster serves with
   fs.chmodSync(path.join(runtime, 'drover'), 0o755);
   const { program } = await cluster(t, runtime);
   await program.until(/no control socket: .*drover is open to other users \(mode 0755\); chmod 700/);
-  await program.until(/Monitoring API on http:\/\/127\.0\.0\.1:\d+/);
+  assert.deepEqual([new URL(await monitoringUrl(program)).hostname, (await program.event('monitoring:listening')).socket], ['127.0.0.1', null]);
   assert.deepEqual(fs.readdirSync(path.join(runtime, 'drover')), []);
 });
 
@@ -137,7 +139,7 @@ test('another user can neither find nor open the socket', asRoot, async (t) => {
 test('without $XDG_RUNTIME_DIR, or with another user’s, the socket is in the temporary folder', async (t) => {
   const temporary = folder(t);
   const { program } = await cluster(t, '/proc/1', {}, { env: { XDG_RUNTIME_DIR: '/nowhere', TMPDIR: temporary } });
-  const [, socket] = await program.until(/Monitoring API on \S+ and (\S+\.sock)/);
+  const { socket } = await program.event('monitoring:listening');
   assert.equal(socket, path.join(temporary, `drover-${process.getuid()}`, `${program.pid}.sock`));
   assert.equal(mode(path.dirname(socket)), 0o700);
 });

@@ -25,9 +25,10 @@ function serve({ port, api }) {
 test('restarts count deaths, replacements what was planned, in every place that tells them', async (t) => {
   const [port, api] = [await freePort(), await freePort()];
   const cluster = program(t, serve, { given: { port, api } });
-  await cluster.until(/Monitoring API[^]*STARTED|STARTED[^]*Monitoring API/);
+  await cluster.event('monitoring:listening');
+  await cluster.until(/STARTED/);
   let ready = 1;
-  const isReady = () => cluster.untilMany((ready += 1), /Worker 0 is ready/);
+  const isReady = () => cluster.eventMany((ready += 1), 'worker:ready', { worker: '0' });
   const counted = async () => {
     const ask = async (path) => (await request(api, { path })).json();
     const stats = await ask('/cluster/stats');

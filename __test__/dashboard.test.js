@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
+const { monitoringUrl } = require('./helpers/monitoring');
 const { remoteApi } = require('./helpers/remote-api');
 const { browser } = require('./helpers/chromium');
 const { freePort, request } = require('./helpers/http');
@@ -17,7 +18,7 @@ const AXE = require.resolve('axe-core/axe.min.js');
 async function cluster(t, monitoring = {}, port = undefined) {
   const own = await freePort();
   const program = failureCluster(t, { port: own, config: { monitoring: { port: port ?? 0, ...monitoring } } });
-  const [, api] = await program.until(/Monitoring API on (http:\/\/127\.0\.0\.1:\d+)/);
+  const api = await monitoringUrl(program);
   await program.until(/the cluster is ready/);
   return { program, port: own, api };
 }

@@ -7,6 +7,7 @@ const fs = require('node:fs');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { failureCluster, folder, program } = require('./helpers/program');
 
 const TOKEN = 'the token of a test';
@@ -15,10 +16,10 @@ const shown = { authorization: `Bearer ${TOKEN}` };
 async function cluster(t, { monitoring = {}, env, ...options } = {}) {
   const [port, cwd] = [await freePort(), folder(t)];
   const started = failureCluster(t, { port, cwd, env, config: { monitoring: { port: 0, token: TOKEN, ...monitoring }, ...options } });
-  const [, api] = await started.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(started);
   await started.until(/the cluster is ready/);
-  const post = (route, headers = shown) => request(Number(api), { path: route, method: 'POST', headers });
-  return { started, post, port, cwd, api: Number(api) };
+  const post = (route, headers = shown) => request(api, { path: route, method: 'POST', headers });
+  return { started, post, port, cwd, api };
 }
 
 /** A worker with much to write down, and a short time until its loop counts as hung. */
@@ -52,7 +53,7 @@ test('a heap snapshot is one that DevTools reads, in a file of the user’s own,
   assert.equal(nodes.length, snapshot.node_count * snapshot.meta.node_fields.length);
   assert.equal(edges.length, snapshot.edge_count * snapshot.meta.edge_fields.length);
   assert.ok(strings.length > 1000);
-  await started.until(/The heap snapshot of worker 0 is in \S+\.heapsnapshot \(\d+ bytes\)/);
+  await started.event('diagnosis:taken', { worker: '0', diagnosis: 'heap-snapshot', file, bytes });
   const [after] = (await request(api, { path: '/cluster/workers' })).json();
   assert.deepEqual([after.pid, after.detail], [before.pid, 'ready']);
   assert.equal((await request(port)).status, 200);
@@ -124,25 +125,25 @@ test('a worker that dies meanwhile is said to have, and leaves no half of a file
   const answer = await asked;
   assert.deepEqual(told(answer), [409, 'FAILED']);
   assert.match(answer.json().error.message, /CPU profile of worker 0: it ended meanwhile/);
-  await started.until(/There is no CPU profile of worker 0/);
+  await started.event('diagnosis:failed', { worker: '0', diagnosis: 'cpu-profile' });
   assert.deepEqual(fs.readdirSync(folderOf), []);
 });
 
 test('a worker whose loop stands still for its snapshot is not taken for a hung one', async (t) => {
   const server = program(t, crowded, { given: { token: TOKEN } });
-  const [, api] = await server.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(server);
   await server.until(/the cluster is ready/);
-  const [before] = (await request(Number(api), { path: '/cluster/workers' })).json();
+  const [before] = (await request(api, { path: '/cluster/workers' })).json();
   const begun = performance.now();
-  const answer = await request(Number(api), { path: '/cluster/workers/0/heap-snapshot', method: 'POST', headers: shown });
+  const answer = await request(api, { path: '/cluster/workers/0/heap-snapshot', method: 'POST', headers: shown });
   const took = performance.now() - begun;
   assert.equal(answer.status, 200, answer.body);
   t.after(() => fs.rmSync(answer.json().file));
   // Long enough to be judged hung, to be asked for a stack, and to be ended because none came.
   assert.ok(took > 1500, `only ${took} ms`);
-  const [after] = (await request(Number(api), { path: '/cluster/workers' })).json();
+  const [after] = (await request(api, { path: '/cluster/workers' })).json();
   assert.equal(after.pid, before.pid);
-  assert.doesNotMatch(server.output, /hung/);
+  assert.deepEqual(server.events('worker:unhealthy', { reason: /hung/ }), []);
 });
 
 test('where the program’s folder is no place for it, the file is in the user’s temporary folder', async (t) => {

@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request, tcp } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { failureCluster, folder, program } = require('./helpers/program');
 const { run } = require('./helpers/run');
 
@@ -56,10 +57,10 @@ test('sixteen long-lived connections on four workers are four each, after churn 
     args: [path.join(__dirname, 'fixtures', 'apps', 'net.js')],
     env: { PORT: String(port), CLUSTER_CONFIG: JSON.stringify(config) },
   });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   const open = async () => {
-    const workers = (await request(Number(api), { path: '/cluster/workers' })).json();
+    const workers = (await request(api, { path: '/cluster/workers' })).json();
     return workers.map(({ activeConnections }) => activeConnections);
   };
   const settled = async (sum) => {

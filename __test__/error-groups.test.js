@@ -7,6 +7,7 @@ const { once } = require('node:events');
 const http = require('node:http');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 
 /** GET /throw/<n> throws in the worker, /reject/<n> rejects there; SIGWINCH scales to 3. */
@@ -35,9 +36,9 @@ function producesErrors({ port, config }) {
 async function serving(t, config = {}) {
   const port = await freePort();
   const cluster = program(t, producesErrors, { given: { port, config } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
-  return { cluster, port, api: Number(api) };
+  return { cluster, port, api };
 }
 
 /** The stream of events: next() resolves to the next { id, event, data }, mark() to the id with which it begins. */
@@ -217,7 +218,8 @@ test('a webhook that takes nothing is said without its address, and the cluster 
   const errorHandling = { reporting: { webhook }, retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } };
   const { cluster, port: own } = await serving(t, { errorHandling });
   await request(own, { path: '/throw/1' });
-  await cluster.until(/errorHandling\.reporting\.webhook took no message \(.*\): \[error\]/);
+  const { msg } = await cluster.event('webhook:failed');
+  assert.match(msg, /^errorHandling\.reporting\.webhook took no message \(.*\): \[error\]/);
   assert.doesNotMatch(cluster.output, /hunter2/);
   cluster.signal('SIGTERM');
   assert.deepEqual(await cluster.exit, { code: 0, signal: null });
@@ -228,10 +230,10 @@ test('a message for the webhook that the end of the cluster cuts off is said to 
   const errorHandling = { reporting: { webhook }, retry: { maxRetries: 9, initialDelay: 60_000, maxDelay: 60_000 } };
   const { cluster, port } = await serving(t, { errorHandling });
   await request(port, { path: '/reject/1' });
-  await cluster.until(/Worker \d died/);
+  await cluster.event('worker:exit', { reason: 'failed' });
   cluster.signal('SIGTERM');
   assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
-  assert.match(cluster.stdout, /errorHandling\.reporting\.webhook took no message \(.*\): \[error\]/);
+  await cluster.event('webhook:failed');
 });
 
 test('a redirect takes no message, and the other address gets nothing', async (t) => {
@@ -248,7 +250,7 @@ test('a redirect takes no message, and the other address gets nothing', async (t
   const errorHandling = { reporting: { webhook }, retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } };
   const { cluster, port } = await serving(t, { errorHandling });
   await request(port, { path: '/reject/1' });
-  await cluster.until(/webhook took no message \(it answered 302\)/);
+  await cluster.event('webhook:failed', { reason: 'it answered 302' });
   assert.deepEqual(new Set(asked), new Set(['POST /first']));
 });
 
@@ -298,19 +300,19 @@ function forgiving({ port }) {
 test('a rejection that the program listens for is counted, and ends nothing as long as it does', async (t) => {
   const port = await freePort();
   const cluster = program(t, forgiving, { given: { port } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   const [worker] = cluster.others();
   await request(port);
   await cluster.until(/HEARD no order of 2/);
   const rejected = (error) => error.class === 'unhandled-rejection' && error.message === 'RangeError: no order';
-  const { errors } = await ask(Number(api), '/cluster/errors', ({ errors }) => errors.some(rejected));
+  const { errors } = await ask(api, '/cluster/errors', ({ errors }) => errors.some(rejected));
   assert.match(errors.find(rejected).stack, /server\.js:/);
   assert.deepEqual(cluster.others(), [worker]);
   process.kill(worker, 'SIGUSR2');
   await cluster.until(/LEFT 0/);
   await request(port);
-  await cluster.until(new RegExp(`Worker 0 died: exit code 1 \\(pid ${worker}\\)`));
+  await cluster.event('worker:exit', { worker: '0', workerPid: worker, reason: 'failed', exitCode: 1 });
 });
 
 /** A worker whose listeners for rejections come and go; how many there are after each step. At the end one throws. */
@@ -353,11 +355,11 @@ function juggling() {
 
 test('however listeners for rejections come and go, each is told once and a few a second', async (t) => {
   const cluster = program(t, juggling);
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/COUNTS 2,0,2,0,2,2$/m);
-  await cluster.until(/Worker 0 died: exit code/);
+  await cluster.event('worker:exit', { worker: '0', reason: 'failed' });
   const ours = ({ message }) => /null prototype|no order|thrown on/.test(message);
-  const { errors } = await ask(Number(api), '/cluster/errors', ({ errors }) => errors.some(({ message }) => /thrown on/.test(message)));
+  const { errors } = await ask(api, '/cluster/errors', ({ errors }) => errors.some(({ message }) => /thrown on/.test(message)));
   const told = errors.filter(ours).map(({ class: kind, message, count }) => [kind, message.replace(/\d+/, 'N'), count]);
   const once = told.filter(([, message]) => !message.includes('order'));
   assert.deepEqual(once.sort(), [

@@ -6,6 +6,7 @@ const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { failureCluster } = require('./helpers/program');
 const { python } = require('./helpers/python');
 
@@ -25,15 +26,15 @@ test("Prometheus' own parsers read /metrics in both formats without a complaint"
   if (interpreter === null) return;
   const port = await freePort();
   const cluster = failureCluster(t, { port, config: { monitoring: { port: 0 } } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   for (let at = 0; at < 10; at += 1) await request(port);
   // The workers have been sampled.
-  while (!(await request(Number(api), { path: '/metrics' })).body.includes('process_open_fds{'));
+  while (!(await request(api, { path: '/metrics' })).body.includes('process_open_fds{'));
 
   const parsed = {};
   for (const [format, accept] of [['text', 'text/plain'], ['openmetrics', 'application/openmetrics-text']]) {
-    const { body } = await request(Number(api), { path: '/metrics', headers: { accept } });
+    const { body } = await request(api, { path: '/metrics', headers: { accept } });
     const output = execFileSync(interpreter, ['-c', PARSE, format], { input: body, encoding: 'utf8' });
     parsed[format] = new Map(JSON.parse(output).map(([name, ...rest]) => [name, rest]));
   }

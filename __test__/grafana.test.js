@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const dashboard = require('../docs/grafana/drover.json');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { failureCluster } = require('./helpers/program');
 
 /** [metric, labels] of every selector in a query. */
@@ -26,11 +27,11 @@ const queries = [
 test('every metric and label that the Grafana dashboard asks for is served', async (t) => {
   const port = await freePort();
   const cluster = failureCluster(t, { port, config: { monitoring: { port: 0 } } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   await request(port);
   let text = '';
-  while (!text.includes('process_open_fds{')) text = (await request(Number(api), { path: '/metrics' })).body;
+  while (!text.includes('process_open_fds{')) text = (await request(api, { path: '/metrics' })).body;
   const samples = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
   /** By metric the labels that its samples have. */
   const served = new Map();

@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { tlsEnvironment } = require('./helpers/certificate');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 
 /** Milliseconds that a test waits for what should happen soon, on a busy machine. */
@@ -76,11 +77,11 @@ async function serving(t, config, { kind = 'http', tls = false, ...options } = {
   const healthCheck = { ...QUICK, ...config.healthCheck };
   const given = { port, kind, tls, config: { ...config, healthCheck } };
   const cluster = program(t, checked, { given, ...options });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   const state = async () => {
     const [workers, health, metrics] = await Promise.all(
-      ['workers', 'health', 'stats'].map((what) => request(Number(api), { path: `/cluster/${what}` })),
+      ['workers', 'health', 'stats'].map((what) => request(api, { path: `/cluster/${what}` })),
     );
     return { workers: workers.json(), health: health.json(), metrics: metrics.json() };
   };
@@ -234,7 +235,7 @@ test('a worker that answers 5xx where its siblings do not is left out for a whil
   const out = await made.become((state) => statuses(state)[id] === 'ejected');
   assert.equal(out.health.status, 'degraded');
   const from = seen.length;
-  await cluster.until(/Worker \d gets connections again, on trial/);
+  await cluster.event('worker:recovered', { worker: id, from: 'ejection' });
   const others = seen.slice(from, -1).filter((one) => one !== pid);
   assert.ok(others.length > 0);
   await cluster.until(/EVENT worker:unhealthy .*for 3 s/);

@@ -85,12 +85,13 @@ for (const [what, report] of [
     assert.ok(stack.split('\n').every((line) => line.startsWith('    at ')), stack);
     // The way in is told too, and drover's own part of it is not all.
     assert.match(stack, /at app \(.*server\.js:\d+:\d+\)\n {4}at emit \(node:events/);
-    await cluster.until(new RegExp(`Worker ${workerId} hung for .*; it is replaced\\\\n {4}at `));
+    const { msg } = await cluster.event('worker:unhealthy', { worker: workerId, replaced: true });
+    assert.match(msg, new RegExp(`^Worker ${workerId} hung for .*; it is replaced\\n {4}at `));
 
-    const [, hung] = await cluster.until(new RegExp(`Worker ${workerId} was hung and was ended by signal SIGKILL \\(pid (\\d+)\\)`));
+    const { workerPid: hung } = await cluster.event('worker:exit', { worker: workerId, reason: 'hung', signal: 'SIGKILL' });
     assert.ok(answers.some(({ worker }) => worker !== workerId));
-    assert.ok(answers.every(({ pid }) => pid !== Number(hung)));
-    await cluster.untilMany(2, new RegExp(`Worker ${workerId} is ready`));
+    assert.ok(answers.every(({ pid }) => pid !== hung));
+    await cluster.eventMany(2, 'worker:ready', { worker: workerId });
     const { worker } = await new Promise((resolve, reject) => {
       const next = () =>
         request(port).then((answer) => (answer.json().worker === workerId ? resolve(answer.json()) : next()), reject);
@@ -108,8 +109,9 @@ test('a worker that a native call blocks is replaced without a stack, and the lo
   const { workerId, reason, stack } = await hungEvent(cluster);
   assert.match(reason, hungWithout('no JavaScript ran for 1 s: a native call blocks it'));
   assert.equal(stack, null);
-  await cluster.until(new RegExp(`Worker ${workerId} hung for .*; it is replaced"`));
-  await cluster.untilMany(2, new RegExp(`Worker ${workerId} is ready`));
+  const { msg } = await cluster.event('worker:unhealthy', { worker: workerId, replaced: true });
+  assert.match(msg, /; it is replaced$/);
+  await cluster.eventMany(2, 'worker:ready', { worker: workerId });
 });
 
 test('a worker that a signal has stopped is replaced at once when its time is up, without a stack', async (t) => {
@@ -120,7 +122,7 @@ test('a worker that a signal has stopped is replaced at once when its time is up
   assert.equal(workerId, worker);
   assert.match(reason, hungWithout('a signal has stopped the process'));
   assert.equal(stack, null);
-  await cluster.untilMany(2, new RegExp(`Worker ${workerId} is ready`));
+  await cluster.eventMany(2, 'worker:ready', { worker: workerId });
 });
 
 test('without respawn a hung worker is ended all the same', async (t) => {
@@ -130,21 +132,21 @@ test('without respawn a hung worker is ended all the same', async (t) => {
   hang(port, '/loop');
   const { workerId, replaced } = await hungEvent(cluster);
   assert.equal(replaced, false);
-  await cluster.until(new RegExp(`Worker ${workerId} is unhealthy: hung for 1\\.\\d s at ${lineOf('loop')}`));
-  await cluster.until(new RegExp(`Worker ${workerId} was hung and was ended`));
+  await cluster.event('worker:unhealthy', { worker: workerId, replaced: false, reason: hungAt(lineOf('loop')) });
+  await cluster.event('worker:exit', { worker: workerId, reason: 'hung' });
   assert.notEqual((await request(port)).json().worker, workerId);
 });
 
 test('a hung worker does not hold up a stop for all the time that draining may take', async (t) => {
   const { port, cluster } = await serving(t);
   hang(port, '/loop');
-  await cluster.until(/is unhealthy: its event loop is blocked|hung for/);
+  await cluster.event('worker:unhealthy');
   const before = performance.now();
   cluster.signal('SIGTERM');
   await cluster.exit;
   const taken = performance.now() - before;
   assert.ok(taken < 10 * TIMEOUT, `${taken} ms`);
-  assert.match(cluster.stdout, new RegExp(`hung for 1\\.\\d s at ${lineOf('loop')}`));
+  await cluster.event('worker:unhealthy', { reason: hungAt(lineOf('loop')) });
 });
 
 /** How often the main thread of a process has gone to sleep. */

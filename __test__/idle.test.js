@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 const { skip } = require('./helpers/skip');
 const { findStrace, strace } = require('./helpers/strace');
@@ -47,7 +48,7 @@ test('between health checks an idle worker makes no system call, whoever looks a
   if (tracer === null) return;
   const port = await freePort();
   const cluster = program(t, idle, { given: { port }, execArgv: QUIET_V8 });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
   const pids = new Set();
   for (let visit = 0; visit < 20; visit += 1) pids.add((await once(port)).body);
@@ -58,7 +59,7 @@ test('between health checks an idle worker makes no system call, whoever looks a
     for (let second = 0; second < WATCHED / 1000; second += 1) {
       await wait(1000);
       for (const path of ['/metrics', '/cluster/stats', '/cluster/health', '/cluster/workers']) {
-        assert.equal((await request(Number(api), { path })).status, 200);
+        assert.equal((await request(api, { path })).status, 200);
       }
     }
     assert.ok(cluster.stdout.split('METRICS').length - before >= 5, 'the metrics were told meanwhile');

@@ -62,12 +62,14 @@ test('with too few descriptors for all workers those that fit serve, and it is s
   const port = await freePort();
   const config = { loadBalancing: { dispatch: 'push' }, processManagement: { restartDelay: 20, maxRestarts: 1 } };
   const cluster = failureCluster(t, { port, config, ...withDescriptors(60) });
-  await cluster.until(/Worker \d: \w+: Too many open files .*: this process may have 60 open files, .* raise the limit \(ulimit -n\)/);
+  const { msg } = await cluster.event('worker:error', { errorCode: 'SYSTEM' });
+  assert.match(msg, /^Worker \d: \w+: Too many open files .*: this process may have 60 open files, .* raise the limit \(ulimit -n\)/);
   await cluster.until(/the cluster is ready/);
-  await cluster.until(/Only 1 of 2 workers are up/);
-  assert.equal(cluster.output.match(/Only 1 of 2 workers are up; failing: \d/g).length, 1, cluster.output);
+  const { ready, wanted, failing } = await cluster.event('cluster:degraded');
+  assert.deepEqual([ready, wanted, failing.length], [1, 2, 1]);
   const all = clients(port, 5);
   assert.deepEqual(tally(await drain(all)), { 200: 5 });
+  assert.equal(cluster.events('cluster:degraded').length, 1, cluster.output);
 });
 
 const users = [['an ordinary user', nobody], ...(process.getuid() === 0 ? [['root', {}]] : [])];
@@ -94,7 +96,7 @@ for (const [user, place] of users) {
         const more = clients(port, 20);
         assert.deepEqual(tally(await drain(more)), { 200: 20 });
         assert.deepEqual(cluster.others(), workers, 'nobody died of it');
-        await cluster.until(/short of file descriptors/);
+        await cluster.event('descriptors:short');
       });
     }
   }
@@ -121,7 +123,7 @@ for (const [user, place] of users) {
     setLimit(cluster.pid, 10, place);
     const all = clients(port, 100);
     t.after(() => all.forEach((one) => one.close()));
-    await cluster.until(/The primary is short of file descriptors/);
+    await cluster.event('descriptors:short', { worker: null });
     assert.ok(all.every(({ settled }) => !settled));
     setLimit(cluster.pid, 512, place);
     assert.deepEqual(tally(await drain(all)), { 200: 100 }, cluster.output);

@@ -38,11 +38,9 @@ function numbered({ port, config, count, length = 200 }) {
   });
 }
 
-const messages = (text) =>
-  text
-    .split('\n')
-    .filter((line) => line.startsWith('{'))
-    .map((line) => JSON.parse(line).msg);
+const linesOf = (text) => text.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+
+const messages = (text) => linesOf(text).map(({ msg }) => msg);
 
 /** Every line of every writer is there once, from the first to the last; to the one that it told at its end. */
 function assertWhole(lines) {
@@ -92,7 +90,7 @@ test('files rotate, a worker is killed in the midst of its lines, the cluster st
   // What is being written may end in half a line.
   const [, victim] = filesOf(file).join('').match(/"msg":"LINE (\d+) /);
   process.kill(Number(victim), 'SIGKILL');
-  const replacements = () => [...filesOf(file).join('').matchAll(/"msg":"Worker \d is ready/g)].length;
+  const replacements = () => [...filesOf(file).join('').matchAll(/"event":"worker:ready"/g)].length;
   await until(() => replacements() === 3);
   cluster.signal('SIGTERM');
   assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
@@ -105,8 +103,9 @@ test('files rotate, a worker is killed in the midst of its lines, the cluster st
   assert.equal(counts.size, 3);
   assert.ok(counts.get(victim) > 0 && !ends.has(victim));
   assert.equal(ends.size, 2);
-  assert.ok(lines.some((line) => line === `Worker 0 died: signal SIGKILL (pid ${victim})` || line === `Worker 1 died: signal SIGKILL (pid ${victim})`));
-  assert.equal(lines.at(-1), 'All workers are gone');
+  const events = linesOf(files.join(''));
+  assert.ok(events.some(({ event, workerPid, signal }) => event === 'worker:exit' && workerPid === Number(victim) && signal === 'SIGKILL'));
+  assert.equal(events.at(-1).event, 'cluster:stopped');
   assert.equal(cluster.raw, 'the cluster is ready\n', 'what the primary’s program writes is its own');
 });
 
@@ -174,8 +173,6 @@ async function saying(t, { config, env } = {}) {
   return { cluster, say };
 }
 
-const linesOf = (text) => text.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
-
 test('a plain line is wrapped, a JSON line keeps its fields and gets what it lacks', async (t) => {
   const { cluster, say } = await saying(t);
   const { body: pid } = await say({ out: 'hello "you"\n', err: 'no\n' });
@@ -183,7 +180,7 @@ test('a plain line is wrapped, a JSON line keeps its fields and gets what it lac
   await say({ out: 'without an end' });
   cluster.signal('SIGTERM');
   await cluster.exit;
-  await cluster.until(/All workers are gone/);
+  await cluster.event('cluster:stopped');
   const lines = linesOf(cluster.raw);
   const of = (msg) => lines.find((line) => line.msg === msg);
   const { hostname } = of('hello "you"');
@@ -193,7 +190,7 @@ test('a plain line is wrapped, a JSON line keeps its fields and gets what it lac
   assert.equal(of('no').level, 50);
   assert.deepEqual({ ...of('mine'), time: 0 }, { level: 40, msg: 'mine', user: 7, ...common, worker: 'own', time: 0 });
   assert.equal(of('without an end').worker, '0');
-  assert.ok(lines.indexOf(of('without an end')) < lines.findIndex(({ msg }) => /has stopped/.test(msg)));
+  assert.ok(lines.indexOf(of('without an end')) < lines.findIndex(({ event }) => event === 'worker:exit'));
 });
 
 test('for people lines are pretty', async (t) => {
@@ -228,8 +225,9 @@ test('logging.level and logging.components say which of drover’s lines are wri
   const { cluster } = await saying(t, { config: { logging } });
   cluster.signal('SIGTERM');
   await cluster.exit;
-  assert.match(cluster.raw, /Worker 0 started/);
-  assert.doesNotMatch(cluster.raw, /is running|All 1 workers/);
+  await cluster.event('worker:started', { worker: '0' });
+  await cluster.event('worker:exit', { worker: '0', reason: 'stopped' });
+  assert.deepEqual([...cluster.events('cluster:starting'), ...cluster.events('cluster:started')], []);
 });
 
 test('a component that there is none of is refused with the nearest', async (t) => {
@@ -242,8 +240,9 @@ test('a component that there is none of is refused with the nearest', async (t) 
 test('maxRate: what is above it is dropped, counted and said', async (t) => {
   const { cluster, say } = await saying(t, { config: { logging: { maxRate: 10 } } });
   await say({ out: 'one of many\n'.repeat(500) });
-  const [, dropped] = await cluster.until(/maxRate allows: (\d+) lines were dropped/);
-  assert.equal([...cluster.raw.matchAll(/"one of many"/g)].length + Number(dropped), 500);
+  const { lines, msg } = await cluster.event('log:dropped', { worker: '0' });
+  assert.match(msg, new RegExp(`logging\\.maxRate allows: ${lines} lines were dropped$`));
+  assert.equal([...cluster.raw.matchAll(/"one of many"/g)].length + lines, 500);
 });
 
 test('a file that cannot be written gives way to standard output, and no line is lost', async (t) => {

@@ -7,6 +7,7 @@ const assert = require('node:assert/strict');
 const { execFileSync } = require('node:child_process');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 const { python } = require('./helpers/python');
 
@@ -51,9 +52,9 @@ function counting({ port, config }) {
 async function serving(t, rest) {
   const port = await freePort();
   const cluster = program(t, counting, { given: { port, config: { monitoring: { port: 0 }, ...rest } } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
-  return { cluster, port, api: Number(api) };
+  return { cluster, port, api };
 }
 
 const ask = async (port, path) => (await request(port, { path })).json();
@@ -86,9 +87,8 @@ test('a killed worker’s counts stay, also over rolls; its gauges go with it', 
     const { pid } = await ask(port, '/count?queue=mail&by=1');
     counted += 1;
     await ask(port, '/gauge?value=5');
-    const ready = cluster.stdout.match(/is ready \(pid/g).length;
     process.kill(pid, 'SIGKILL');
-    await cluster.untilMany(ready + 1, /is ready \(pid/);
+    await cluster.replacement(pid);
     assert.equal(valueOf((await userMetrics(api)).jobs, { queue: 'mail' }), counted);
   }
   await ask(port, '/gauge?value=5');

@@ -8,6 +8,7 @@ const { test } = require('node:test');
 const { setTimeout: pause } = require('node:timers/promises');
 const { connect } = require('./helpers/connection');
 const { freePort, keepAlive, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 
 /**
@@ -54,9 +55,9 @@ async function serving(t, config = {}) {
   const port = await freePort();
   const given = { port, config: { monitoring: { port: 0, ...config.monitoring }, ...config.rest } };
   const cluster = program(t, measured, { given });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
-  return { cluster, port, api: Number(api) };
+  return { cluster, port, api };
 }
 
 const stats = async (api) => (await request(api, { path: '/cluster/stats' })).json();
@@ -110,9 +111,8 @@ test('what a killed worker had answered stays counted; no counter goes down over
   for (let round = 0; round < 20; round += 1) {
     const pid = Number((await request(port)).body);
     sent += 1;
-    const ready = cluster.stdout.match(/is ready \(pid/g).length;
     process.kill(pid, 'SIGKILL');
-    await cluster.untilMany(ready + 1, /is ready \(pid/);
+    await cluster.replacement(pid);
     const now = await growing(api);
     for (const [name, before] of last) assert.ok(now.get(name) >= before, `${name} was ${before} and is ${now.get(name)}`);
     last = now;
@@ -144,8 +144,7 @@ test('under load, across a roll and a kill, no answer is missed and nothing is c
   await after(500);
   const [victim] = (await stats(api)).workers;
   process.kill(victim.pid, 'SIGKILL');
-  await cluster.until(/is replaced/);
-  await cluster.untilMany(5, /is ready \(pid/);
+  await cluster.replacement(victim.pid);
   await after(500);
   busy = false;
   await load;
@@ -261,7 +260,7 @@ test('what a leaving worker still does is told: its requests, its connections, i
   client.write('POST /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n');
   await become(api, ({ activeRequests, memoryUsage }) => activeRequests === 1 && memoryUsage > 0);
   cluster.signal('SIGWINCH');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   const { workers: [worker] } = await become(api, ({ memoryUsage, workers: [now] }) => now.memoryUsage !== null && memoryUsage > now.memoryUsage * 1.5);
   assert.deepEqual([worker.generation, worker.activeRequests, worker.activeConnections], [2, 1, 1]);
   assert.equal(await exported(api, 'http_requests_in_flight'), 1);

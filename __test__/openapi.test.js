@@ -11,6 +11,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { promisify } = require('node:util');
 const { freePort, request } = require('./helpers/http');
+const { monitoringUrl } = require('./helpers/monitoring');
 const { failureCluster, folder } = require('./helpers/program');
 const { python } = require('./helpers/python');
 
@@ -24,7 +25,7 @@ async function examined(t) {
   // Heap snapshots and profiles are written beside the program.
   const cwd = folder(t);
   const cluster = failureCluster(t, { port: await freePort(), config: { monitoring: { port: 0, token: TOKEN } }, cwd });
-  const [, api] = await cluster.until(/Monitoring API on (http:\/\/127\.0\.0\.1:\d+)/);
+  const api = await monitoringUrl(cluster);
   await cluster.until(/the cluster is ready/);
   const document = (await request(Number(new URL(api).port), { path: '/openapi.json' })).json();
   const held = async (description, options) => {

@@ -68,15 +68,16 @@ test('event streams and long polls whose clients leave are no slow requests', as
   await leave(port, '/poll', false);
   // One that is slow comes last in each worker.
   for (let visit = 0; visit < 4; visit += 1) assert.equal((await request(port, { path: '/slow' })).body, 'late');
-  await cluster.untilMany(4, /took \d+ ms for GET \/slow \(200\)/);
-  assert.doesNotMatch(cluster.stdout, /GET \/(events|poll)/);
+  await cluster.eventMany(4, 'request:slow', { path: '/slow', statusCode: 200 });
+  assert.equal(cluster.events('request:slow').length, 4);
 });
 
 test('at level debug the log tells of requests whose clients left', async (t) => {
   const { cluster, port } = await started(t, { config: { logging: { slowRequests: 100, level: 'debug' } } });
   await leave(port, '/poll', false);
-  await cluster.until(/took \d+ ms for GET \/poll \(its connection ended first\)/);
-  assert.deepEqual(records(cluster).filter(({ path }) => path === '/poll').map(({ level }) => level), [20]);
+  const { level, statusCode, msg } = await cluster.event('request:slow', { path: '/poll' });
+  assert.deepEqual([level, statusCode], [20, 0]);
+  assert.match(msg, /took \d+ ms for GET \/poll \(its connection ended first\)$/);
 });
 
 test("colour codes of a worker's line are no part of msg in JSON", async (t) => {
@@ -120,7 +121,7 @@ for (const [holder, main] of Object.entries(holders)) {
     const cluster = program(t, main, { given: { config, holds }, node, execArgv });
     await cluster.until(/STARTED/);
     // The log is written by a thread of its own; this line follows the one in question.
-    await cluster.until(/Monitoring API on/);
+    await cluster.event('monitoring:listening');
     const told = records(cluster).filter(({ msg }) => msg.startsWith('Port 3003 is taken'));
     assert.equal(told.length, 1, cluster.output);
     assert.match(told[0].msg, new RegExp(`^Port 3003 is taken by ${holder}: the monitoring API is on the next free one$`));

@@ -5,6 +5,7 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 
 /** `custom` and `exporter` name what they do; a worker prints what metrics:updated brings. */
@@ -69,9 +70,9 @@ function reporting({ port, custom, exporter, interval = 1000 }) {
 async function serving(t, given) {
   const port = await freePort();
   const cluster = program(t, reporting, { given: { port, ...given } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
-  return { cluster, port, api: Number(api) };
+  return { cluster, port, api };
 }
 
 for (const custom of ['sums', 'plain']) {

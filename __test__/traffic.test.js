@@ -11,6 +11,7 @@ const { once } = require('node:events');
 const { test } = require('node:test');
 const { createCertificate } = require('./helpers/certificate');
 const { freePort, request } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
 
 /** One worker. /gc collects and tells what Node has seen of it; other paths answer with their length as a number. */
@@ -53,9 +54,9 @@ function carrying({ port, kind, tls }) {
 async function serving(t, kind) {
   const port = await freePort();
   const cluster = program(t, carrying, { given: { port, kind, tls: createCertificate() } });
-  const [, api] = await cluster.until(/Monitoring API on http:\/\/127\.0\.0\.1:(\d+)/);
+  const api = await monitoringPort(cluster);
   await cluster.until(/the cluster is ready/);
-  return { cluster, port, api: Number(api) };
+  return { cluster, port, api };
 }
 
 const stats = async (api) => (await request(api, { path: '/cluster/stats' })).json();
