@@ -151,7 +151,7 @@ test('a unix socket is served by all workers and unlinked by the primary at the 
   assert.deepEqual([...pids].toSorted(), first.others().toSorted());
   // A worker's death leaves the file where it is.
   process.kill([...pids][0], 'SIGKILL');
-  await first.untilMany(3, /Worker \d is ready/);
+  await first.eventMany(3, 'worker:ready');
   assert.equal((await ask(socket, 4)).length, 4);
   assert.equal((await first.stop()).code, 0);
   assert.equal(fs.existsSync(socket), false);

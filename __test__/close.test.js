@@ -156,7 +156,7 @@ test('a connection whose request is still on its way when its worker closes is a
     },
     { given: { port } },
   );
-  await cluster.until(/All 1 workers are ready/);
+  await cluster.event('cluster:started');
   const connection = await tcp(port);
   await cluster.until(/CLOSING/);
   connection.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -181,7 +181,7 @@ test('connections are counted rightly after a server has closed and listened aga
     },
     { given: { port } },
   );
-  await cluster.until(/All 1 workers are ready/);
+  await cluster.event('cluster:started');
   const [worker] = cluster.others();
   for (let round = 1; round <= 3; round += 1) {
     for (let visits = 0; visits < 5; visits += 1) await request(port);
@@ -230,8 +230,8 @@ test('stopCluster in a worker drains that worker alone, which then ends with 0 a
   await cluster.until(new RegExp(`DRAINED ${pids[0]} true`));
   assert.deepEqual((await Promise.all(slow)).map(({ body }) => Number(body)).sort(), [...pids].sort());
   await load;
-  await cluster.until(new RegExp(`Worker \\d has stopped \\(pid ${pids[0]}\\)`));
-  await cluster.untilMany(3, /Worker \d is ready/);
+  await cluster.event('worker:exit', { workerPid: pids[0], reason: 'stopped', exitCode: 0 });
+  await cluster.eventMany(3, 'worker:ready');
   const now = [...(await visit(port, 40)).keys()];
   assert.equal(now.length, 2);
   assert.ok(now.includes(pids[1]) && !now.includes(pids[0]));
@@ -252,7 +252,7 @@ test('a worker that leaves and does not get done is ended within a stop’s time
   await request(port);
   process.kill(pids[0], 'SIGUSR2');
   assert.equal(await stuck, 'ECONNRESET');
-  await cluster.untilMany(2, /Worker \d is ready/);
+  await cluster.eventMany(2, 'worker:ready');
   await visit(port, 4);
 });
 

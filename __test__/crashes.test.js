@@ -37,32 +37,33 @@ test('a worker that is killed is replaced at once, and the other one serves on',
   const victim = pids.find((pid) => pid !== kept);
 
   process.kill(victim, 'SIGKILL');
-  await cluster.until(/is replaced now \(restart 1\)/);
+  const { workerPid: died, worker } = await cluster.event('worker:exit', { reason: 'killed', signal: 'SIGKILL' });
+  assert.equal(died, victim);
+  await cluster.event('worker:restart', { worker, delayMs: 0, restarts: 1 });
   kept = (await other.request()).json().pid;
   assert.notEqual(kept, victim);
-  await cluster.untilMany(3, /Worker \d is ready/);
+  await cluster.eventMany(3, 'worker:ready');
 
   const now = await whoServes(port);
   assert.equal(now.length, 2);
   assert.ok(now.includes(kept) && !now.includes(victim));
-  assert.match(cluster.stdout, new RegExp(`died: signal SIGKILL \\(pid ${victim}\\)`));
   const { workers } = (await request(port, { path: '/workers' })).json();
   const [replaced] = workers.filter(({ pid }) => !pids.includes(pid));
   assert.deepEqual([replaced.generation, replaced.restarts, replaced.state], [2, 1, 'running']);
 });
 
-for (const [what, path, line] of [
-  ['exits with 0 unasked', '/exit?code=0', /died: exit code 0/],
-  ['exits with another code', '/exit?code=3', /died: exit code 3/],
-  ['throws in a request listener', '/throw', /died: exit code 1/],
-  ['rejects a promise that nobody catches', '/reject', /died: exit code 1/],
+for (const [what, path, end] of [
+  ['exits with 0 unasked', '/exit?code=0', { reason: 'finished', exitCode: 0 }],
+  ['exits with another code', '/exit?code=3', { reason: 'failed', exitCode: 3 }],
+  ['throws in a request listener', '/throw', { reason: 'failed', exitCode: 1 }],
+  ['rejects a promise that nobody catches', '/reject', { reason: 'failed', exitCode: 1 }],
 ]) {
   test(`a worker that ${what} is replaced`, async (t) => {
     const { port, cluster } = await serving(t);
     // Without an answer when the worker threw before it gave one.
     await request(port, { path }).catch((error) => assert.equal(error.code, 'ECONNRESET'));
-    await cluster.until(line);
-    await cluster.untilMany(3, /Worker \d is ready/);
+    await cluster.event('worker:exit', end);
+    await cluster.eventMany(3, 'worker:ready');
     assert.equal((await whoServes(port)).length, 2);
   });
 }
@@ -102,7 +103,7 @@ test('requests of the other workers are not harmed by a death', async (t) => {
   const whole = (await answers).filter((answer) => typeof answer !== 'string').map((answer) => answer.json().pid);
   assert.ok(whole.length >= 3, `only ${whole.length} of 8 were answered`);
   assert.ok(!whole.includes(victim));
-  await cluster.untilMany(3, /Worker \d is ready/);
+  await cluster.eventMany(3, 'worker:ready');
 });
 
 test('after the budget the slot’s circuit opens, is told as an alert, and is tried again later', async (t) => {
@@ -158,10 +159,10 @@ test('after the budget the slot’s circuit opens, is told as an alert, and is t
 test('without respawn a dead worker stays dead, and the last one’s end is the cluster’s', async (t) => {
   const { port, cluster } = await serving(t, { processManagement: { respawn: false } });
   await request(port, { path: '/exit?code=0' });
-  await cluster.until(/died: exit code 0/);
+  await cluster.event('worker:exit', { reason: 'finished', exitCode: 0 });
   assert.equal((await whoServes(port)).length, 1);
   await request(port, { path: '/exit?code=0' });
-  await cluster.until(/All workers are gone/);
+  await cluster.event('cluster:stopped');
   await cluster.exit;
   await cluster.gone();
 });
@@ -222,7 +223,7 @@ for (const [path, said] of [
       (await Promise.all(slow)).map(({ body }) => body),
       ['whole', 'whole'],
     );
-    await cluster.until(new RegExp(`died: exit code 1 \\(pid ${before}\\)`));
+    await cluster.event('worker:exit', { reason: 'failed', exitCode: 1, workerPid: Number(before) });
     // It waits for the replacement.
     assert.notEqual((await request(port)).body, before);
   });
@@ -246,9 +247,9 @@ test('twenty quick deaths leave no zombie and no lost slot', async (t) => {
   for (let death = 1; death <= 20; death += 1) {
     const { pid } = (await request(port)).json();
     process.kill(pid, 'SIGKILL');
-    await cluster.until(new RegExp(`died: signal SIGKILL \\(pid ${pid}\\)`));
+    await cluster.event('worker:exit', { reason: 'killed', signal: 'SIGKILL', workerPid: pid });
   }
-  await cluster.untilMany(22, /Worker \d is ready/);
+  await cluster.eventMany(22, 'worker:ready');
   const children = fs.readFileSync(`/proc/${cluster.pid}/task/${cluster.pid}/children`, 'utf8');
   const states = allChildren(cluster.pid).map((pid) => fs.readFileSync(`/proc/${pid}/stat`, 'latin1').match(/\) (\w)/)[1]);
   assert.equal(states.length, 2, children);

@@ -92,7 +92,7 @@ test('the first program of the README serves as it says', async (t) => {
     'starts on port 3000',
   );
   const served = program(t, code.replace('3000', String(port)), { env: { CLUSTER_WORKERS: '2' } });
-  await served.until(/All 2 workers are ready/);
+  await served.event('cluster:started');
   const answers = new Set();
   while (answers.size < 2) answers.add((await request(port)).body);
   assert.deepEqual([...answers].sort(), ['Hello from worker 0\n', 'Hello from worker 1\n']);

@@ -171,7 +171,7 @@ test('handlers are called at half of the budget though a request is not answered
   const { ended } = await stream(t, port, '/');
   program.signal('SIGTERM');
   await program.until(/TOLD/);
-  assert.doesNotMatch(program.stdout, /has stopped/);
+  assert.deepEqual(program.events('worker:exit'), []);
   // The real SIGTERM comes for the last 400 ms.
   await clean(program);
   await ended;
@@ -427,7 +427,7 @@ test('a roll loses no work that goes on after its answer', async (t) => {
   assert.equal((await request(port)).status, 202);
   program.signal('SIGUSR2');
   await program.until(/WORK DONE/);
-  await program.until(/restartCluster: done/);
+  await program.event('command:done', { command: 'restartCluster' });
 });
 
 // A stop by a signal that the program does not handle, which ends one process at once. Here a worker waits for its work.
@@ -640,7 +640,7 @@ both(
     program.signal('SIGTERM');
     await clean(program);
     assert.match(program.stdout, /EXIT 0/);
-    assert.doesNotMatch(program.stdout, /event loop is not empty/);
+    assert.deepEqual(program.events('worker:lingered'), []);
   },
   { config: budget(3_600_000, 1000, 3_000_000) },
 );
@@ -652,9 +652,9 @@ test("'beforeExit' comes, and what it begins is done", async (t) => {
   };
   const { program } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 100) });
   program.signal('SIGUSR2');
-  await program.until(/restartCluster: done/);
+  await program.event('command:done', { command: 'restartCluster' });
   await program.until(/FLUSHED 0/);
-  assert.doesNotMatch(program.stdout, /event loop is not empty/);
+  assert.deepEqual(program.events('worker:lingered'), []);
 });
 
 test("what never ends costs the linger time and is named; 'beforeExit' and what it begins come all the same", async (t) => {
@@ -668,8 +668,10 @@ test("what never ends costs the linger time and is named; 'beforeExit' and what 
   const { program } = await serving(t, 'drover', main, { config: budget(3_600_000, 1000, 300) });
   program.signal('SIGTERM');
   await clean(program);
-  assert.match(program.stdout, /Worker 0 exits \d+ ms after it had nothing left to do \(processManagement.lingerTimeout\), although its event loop is not empty: .*2 Timeout/);
-  assert.doesNotMatch(program.stdout, /not empty: .*PipeWrap/, 'what a process writes its output to holds nobody up');
+  const { msg, left, waitedMs } = await program.event('worker:lingered');
+  assert.match(msg, /Worker 0 exits \d+ ms after it had nothing left to do \(processManagement.lingerTimeout\), although its event loop is not empty: .*2 Timeout/);
+  assert.ok(waitedMs >= 300 && left.Timeout === 2, msg);
+  assert.equal(left.PipeWrap, undefined, 'what a process writes its output to holds nobody up');
   assert.match(program.stdout, /FLUSHED/);
 });
 
@@ -684,10 +686,10 @@ test('lingerTimeout 0 waits for nothing', async (t) => {
   assert.doesNotMatch(program.stdout, /TOO LATE/);
 });
 
-for (const [how, end] of [
-  ['with a code of its own', 'process.exit(143)'],
-  ['by a signal', "process.kill(process.pid, 'SIGKILL')"],
-  ['with process.exitCode', 'process.exitCode = 7'],
+for (const [how, end, ended] of [
+  ['with a code of its own', 'process.exit(143)', { exitCode: 143, signal: null }],
+  ['by a signal', "process.kill(process.pid, 'SIGKILL')", { exitCode: null, signal: 'SIGKILL' }],
+  ['with process.exitCode', 'process.exitCode = 7', { exitCode: 7, signal: null }],
 ]) {
   test(`a worker that leaves ${how} because it was asked to is no death`, async (t) => {
     const main = ({ end }) => {
@@ -699,10 +701,10 @@ for (const [how, end] of [
     };
     const { program } = await serving(t, 'drover', main, { given: { end } });
     program.signal('SIGUSR2');
-    await program.until(/restartCluster: done/);
-    const told = { 'with a code of its own': 'exit code 143', 'by a signal': 'signal SIGKILL', 'with process.exitCode': 'exit code 7' };
-    assert.match(program.stdout, new RegExp(`"level":30,[^\n]*Worker 0 has stopped: ${told[how]}`));
-    assert.doesNotMatch(program.stdout, /died|is replaced/);
+    await program.event('command:done', { command: 'restartCluster' });
+    const { level, exitCode, signal, reason } = await program.event('worker:exit');
+    assert.deepEqual({ level, exitCode, signal, reason }, { level: 30, reason: 'stopped', ...ended });
+    assert.deepEqual(program.events('worker:restart'), []);
   });
 }
 
@@ -713,9 +715,10 @@ test('the next slot of a roll does not wait for what lingers', async (t) => {
   };
   const { program } = await serving(t, 'drover', main, { config: { workers: 2, ...budget(60_000, 1000, 2000) } });
   program.signal('SIGUSR2');
-  await program.until(/Worker 0 is finishing.*Worker 1 is finishing/s);
-  assert.doesNotMatch(program.stdout, /has stopped/);
-  await program.until(/restartCluster: done/);
+  const draining = await program.eventMany(2, 'worker:draining');
+  assert.deepEqual(draining.map(({ worker }) => worker), ['0', '1']);
+  assert.deepEqual(program.events('worker:exit'), []);
+  await program.event('command:done', { command: 'restartCluster' });
 });
 
 // server.close() of the program's.

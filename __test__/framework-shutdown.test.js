@@ -137,13 +137,14 @@ for (const [name, framework] of Object.entries(frameworks)) {
     assert.equal((await client.request()).body, 'served');
     cluster.signal('SIGUSR2');
     await cluster.until(/CLEANED/);
-    await cluster.until(/restartCluster: done/);
+    await cluster.event('command:done', { command: 'restartCluster' });
     assert.equal((await client.request()).body, 'served');
     cluster.signal('SIGTERM');
     assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
     await cluster.gone();
     assert.equal(cluster.stdout.match(/CLEANED/g).length, 2, cluster.output);
-    assert.equal(cluster.stdout.match(/Worker 0 has stopped \(/g)?.length, 2, cluster.output);
-    assert.doesNotMatch(cluster.output, /ERR_SERVER_NOT_RUNNING|event loop is not empty/);
+    assert.equal(cluster.events('worker:exit', { worker: '0', reason: 'stopped', exitCode: 0 }).length, 2, cluster.output);
+    assert.deepEqual(cluster.events('worker:lingered'), []);
+    assert.doesNotMatch(cluster.output, /ERR_SERVER_NOT_RUNNING/);
   });
 }

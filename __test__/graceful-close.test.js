@@ -66,7 +66,7 @@ for (const kind of kinds) {
     const client = await connect();
     await client.get();
     cluster.signal('SIGWINCH');
-    await cluster.until(/is finishing its requests/);
+    await cluster.event('worker:draining');
     assert.equal((await told(client)).json().pid, old);
     assert.equal(await client.closed, undefined);
     await cluster.until(/ROLLED/);
@@ -96,7 +96,7 @@ test('handoff: false: an idle connection may ask once more, and is told', async 
   const client = await connect();
   await client.get();
   cluster.signal('SIGWINCH');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   await told(client);
   assert.equal(await client.closed, undefined);
 });

@@ -99,7 +99,7 @@ test('a request that has begun stays where it is, and is answered', async (t) =>
   // A request of another connection, answered after: the loop has read the bytes before.
   await (await connect(t, port)).get();
   const rolled = roll();
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   client.write('Length: 3\r\n\r\nabc');
   const { pid, length, pathname } = (await client.response()).json();
   assert.deepEqual({ pid, length, pathname }, { pid: first, length: 3, pathname: '/whole' });
@@ -135,7 +135,7 @@ test('what stays is told with its next response, and its client asks elsewhere',
   const client = await connect(t, port);
   await client.get();
   const rolled = roll();
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   // The worker hears of it a little later than the log; until then the connection is as ever.
   let answer;
   do answer = await client.get();

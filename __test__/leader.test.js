@@ -44,7 +44,7 @@ test('within a second of the leader’s death another leads, and leader:changed 
     (app, tell) => app.isPrimary && app.cluster.on('leader:changed', ({ from, to }) => tell({ from, to })),
     { before: watching },
   );
-  await running.until(/All 2 workers are ready/);
+  await running.event('cluster:started');
   const [first] = leaders(await told());
   const killed = Date.now();
   process.kill(first.pid, 'SIGKILL');
@@ -60,7 +60,7 @@ test('a leader that is stopped leads until it is gone: nobody else does before, 
     before: watching,
     config: { processManagement: { hangTimeout: 1000 } },
   });
-  await running.until(/All 2 workers are ready/);
+  await running.event('cluster:started');
   const [first] = leaders(await told());
   process.kill(first.pid, 'SIGSTOP');
   const [, second] = leaders(await told(2));

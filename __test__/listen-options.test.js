@@ -244,7 +244,7 @@ test('a worker whose only server is its own is ready, and its requests are finis
   const answer = request(Number(port));
   await run.until(/BEGUN/);
   run.signal('SIGTERM');
-  await run.until(/is finishing its requests/);
+  await run.event('worker:draining');
   for (const pid of run.others()) process.kill(pid, 'SIGUSR2');
   assert.equal((await answer).body, 'done');
   assert.deepEqual(await run.exit, { code: 0, signal: null }, run.output);

@@ -93,7 +93,7 @@ test("a 'connection' listener that throws ends a worker that does not catch it, 
   const failed = answers.filter((answer) => typeof answer === 'string');
   assert.deepEqual(failed, ['ECONNRESET']);
   await cluster.until(/Error: thrown by the first connection\n {4}at /);
-  await cluster.untilMany(3, /Worker \d is ready/);
+  await cluster.eventMany(3, 'worker:ready');
   for (let count = 0; count < 4; count += 1) assert.equal((await request(port)).body, 'served');
 });
 

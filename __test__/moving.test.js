@@ -83,7 +83,7 @@ const ways = {
   },
   'stopCluster() in the worker': async (cluster, pid) => {
     process.kill(pid, 'SIGHUP');
-    await cluster.until(new RegExp(`has stopped \\(pid ${pid}\\)`));
+    await cluster.event('worker:exit', { workerPid: pid, reason: 'stopped', exitCode: 0 });
   },
 };
 

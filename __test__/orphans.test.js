@@ -257,7 +257,7 @@ test('a primary that is killed while its workers drain takes them along, and wha
   const soon = await begun(port, '/slow?ms=800');
   const late = await begun(port, '/slow?ms=20000');
   cluster.signal('SIGTERM');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   cluster.signal('SIGKILL');
   assert.equal(await soon.whole, 200);
   await assert.rejects(late.whole);
@@ -268,7 +268,7 @@ test('while a primary is stopped in a drain its workers end by themselves, and i
   const { cluster, port } = await serving(t);
   const one = await begun(port, '/slow?ms=1000');
   cluster.signal('SIGTERM');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   await cluster.freeze();
   assert.equal(await one.whole, 200);
   cluster.signal('SIGCONT');
@@ -280,7 +280,7 @@ test('a cluster that is stopped in the midst of a roll answers what it has and l
   const { cluster, port } = await serving(t);
   const one = await begun(port, '/slow?ms=1500');
   cluster.signal('SIGUSR2');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   cluster.signal('SIGTERM');
   assert.equal(await one.whole, 200);
   assert.deepEqual(await cluster.exit, { code: 0, signal: null });

@@ -141,7 +141,7 @@ for (const [name, application] of Object.entries(applications)) {
       while (!isOver) await client.request({ path: '/messages' }).catch(() => (failed += 1));
     })();
     cluster.signal('SIGUSR2');
-    await cluster.until(/restartCluster: done/);
+    await cluster.event('command:done', { command: 'restartCluster' });
     isOver = true;
     await load;
     assert.equal(failed, 0, cluster.output);

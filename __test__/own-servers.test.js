@@ -289,7 +289,7 @@ test('servers of the primary that have nothing to do with the application are it
   assert.equal(String((await once(socket, 'data'))[0]), 'raw\n');
   served('a cluster', run, await answers(async () => (await request(port)).body));
   run.signal('SIGTERM');
-  await run.until(/All workers are gone/);
+  await run.event('cluster:stopped');
   assert.doesNotMatch(run.output, /The primary itself answers/);
 });
 

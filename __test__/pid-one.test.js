@@ -111,10 +111,10 @@ test('as PID 1 it is stopped in order by SIGTERM, and replaces workers', { skip 
   const { outer, primary } = await first(t, cluster, { port });
   const worker = outer.others().find((pid) => told(pid, 'cmdline').startsWith('drover: worker'));
   process.kill(worker, 'SIGKILL');
-  await outer.untilMany(3, /Worker \d is ready/);
+  await outer.eventMany(3, 'worker:ready');
   assert.equal((await request(port)).body, '1');
   process.kill(primary, 'SIGTERM');
-  await outer.until(/All workers are gone/);
+  await outer.event('cluster:stopped');
   assert.deepEqual(await outer.exit, { code: 0, signal: null });
   await outer.gone();
 });

@@ -64,7 +64,7 @@ for (const [what, setUp] of Object.entries(loads)) {
       const { cluster } = await serving(t, setUp);
       cluster.signal(signal);
       await ended(cluster);
-      assert.match(cluster.stdout, /Worker 0 has stopped \(/);
+      assert.equal(cluster.events('worker:exit', { worker: '0', reason: 'stopped', exitCode: 0 }).length, 1, cluster.output);
       assert.equal(cluster.stdout.match(/LEFT/g).length, 2, 'in both processes');
     });
   }
@@ -76,7 +76,7 @@ for (const [what, setUp] of Object.entries(loads)) {
   test(`${what} in the program: SIGUSR2 rolls`, async (t) => {
     const { cluster } = await serving(t, setUp);
     cluster.signal('SIGUSR2');
-    await cluster.until(/restartCluster: done/);
+    await cluster.event('command:done', { command: 'restartCluster' });
   });
 }
 
@@ -98,7 +98,8 @@ test('a handler that the program has put on beforeExit too leaves the stop to dr
   await cluster.until(/the cluster is ready/);
   cluster.signal('SIGTERM');
   await ended(cluster);
-  assert.match(cluster.stdout, /Worker 0 has stopped \([^]*FLUSHED/);
+  assert.equal(cluster.events('worker:exit', { worker: '0', reason: 'stopped', exitCode: 0 }).length, 1, cluster.output);
+  assert.match(cluster.stdout.slice(cluster.stdout.indexOf('"worker:exit"')), /FLUSHED/, 'in the primary, after its workers');
   assert.match(cluster.raw, /"worker":"0"[^\n]*FLUSHED/, 'in the worker');
   assert.doesNotMatch(cluster.output, /was left to the program/);
 });
@@ -228,11 +229,12 @@ for (const [what, source] of Object.entries(stoppers)) {
     await cluster.until(/the cluster is ready/);
     assert.equal((await request(port)).body, 'served');
     cluster.signal('SIGUSR2');
-    await cluster.until(/CLEANED\n[^]*restartCluster: done/);
+    await cluster.event('command:done', { command: 'restartCluster' });
+    assert.equal(cluster.stdout.match(/CLEANED/g)?.length, 1, cluster.output);
     cluster.signal('SIGTERM');
     await ended(cluster);
     assert.equal(cluster.stdout.match(/CLEANED/g).length, 2, cluster.output);
-    assert.equal(cluster.stdout.match(/Worker 0 has stopped \(/g).length, 2, cluster.output);
+    assert.deepEqual(cluster.events('worker:exit').map(({ reason, exitCode }) => [reason, exitCode]), [['stopped', 0], ['stopped', 0]], cluster.output);
   });
 }
 
@@ -280,17 +282,17 @@ for (const [env, outcome] of [
   test(`NODE_ENV ${env ?? 'unset'}: a second SIGUSR2 soon after the first ${outcome}`, async (t) => {
     const { cluster } = await serving(t, '', { env: { NODE_ENV: env } });
     cluster.signal('SIGUSR2');
-    await cluster.until(/restartCluster: done/);
+    await cluster.event('command:done', { command: 'restartCluster' });
     cluster.signal('SIGUSR2');
     if (outcome === 'stops') return ended(cluster);
-    await cluster.untilMany(2, /restartCluster: done/);
+    await cluster.eventMany(2, 'command:done', { command: 'restartCluster' });
   });
 }
 
 test('a second SIGUSR2 during the roll stops', async (t) => {
   const { cluster } = await serving(t, '', { env: { NODE_ENV: undefined }, config: { workers: 3 } });
   cluster.signal('SIGUSR2');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   cluster.signal('SIGUSR2');
   await ended(cluster);
 });

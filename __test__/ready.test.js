@@ -24,7 +24,7 @@ function start(t, ready, worker, { name = 'worker.js', exec = write(t, worker, {
  * says of it the log keeps the order; the primary's own STARTED comes another way.)
  */
 async function inOrder(cluster, before) {
-  await cluster.until(new RegExp(`^${before}$[^]*Worker 0 is ready`, 'm'));
+  await cluster.until(new RegExp(`^${before}$[^]*"event":"worker:ready","worker":"0"`, 'm'));
   await cluster.until(/^STARTED$/m);
 }
 

@@ -119,7 +119,7 @@ for (const signal of ['SIGUSR2', 'SIGHUP']) {
     const { cluster, port, become } = await serving(t);
     become(commanded);
     cluster.signal(signal);
-    await cluster.until(/restartCluster: done/);
+    await cluster.event('command:done', { command: 'restartCluster' });
     assert.deepEqual(await versions(port), [2]);
   });
 }
@@ -198,7 +198,7 @@ test('a stop during a roll leaves nobody', async (t) => {
   const { cluster, file } = await serving(t);
   fs.writeFileSync(`${file}.orders`, JSON.stringify([['restartCluster']]));
   cluster.signal('SIGWINCH');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   cluster.signal('SIGTERM');
   assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
   await cluster.gone();
@@ -211,7 +211,7 @@ test('a worker that dies during a roll is replaced, and the roll ends', async (t
   const rolled = order(['restartCluster']);
   process.kill(victim, 'SIGKILL');
   assert.match((await rolled)[0], /restartCluster: done/);
-  await cluster.untilMany(2, /Worker 1 is ready/);
+  await cluster.eventMany(2, 'worker:ready', { worker: '1' });
   assert.deepEqual(await versions(port), [2]);
 });
 
@@ -252,12 +252,12 @@ test('a worker that is not ready yet gets no connection, though its server liste
 
 test('a standby worker serves at once when a worker dies, and another stands by', async (t) => {
   const { cluster, port } = await serving(t, { processManagement: { standbyWorkers: 1 } });
-  await cluster.until(/Worker 2 is ready/);
+  await cluster.event('worker:ready', { worker: '2' });
   const { pid } = (await request(port)).json();
   process.kill(pid, 'SIGKILL');
   // The slot of the dead one is filled with a new spare: none but that which stood by can answer as '2'.
   while ((await request(port)).json().id !== '2');
-  await cluster.untilMany(4, /Worker \d is ready/);
+  await cluster.eventMany(4, 'worker:ready');
   assert.equal(cluster.others().length, 3);
 });
 

@@ -80,7 +80,7 @@ test('every worker reads what all have counted, those that are gone and those th
     if (Number((await request(port)).body) === killed) served += 1;
   }
   process.kill(killed, 'SIGKILL');
-  await cluster.untilMany(WORKERS + 1, /is ready \(pid/);
+  await cluster.eventMany(WORKERS + 1, 'worker:ready');
   const seen = new Set();
   while (seen.size < WORKERS) {
     const { pid, totalRequests, workers } = (await request(port, { path: '/metrics' })).json();

@@ -98,7 +98,7 @@ for (const kind of ['ws', 'wss']) {
     await once(socket, 'open');
     const [old] = cluster.others();
     cluster.signal('SIGWINCH');
-    await cluster.until(/is finishing its requests/);
+    await cluster.event('worker:draining');
     socket.send('still there');
     assert.equal(`${(await once(socket, 'message'))[0]}`, `${old} still there`);
     const [code] = await once(socket, 'close');

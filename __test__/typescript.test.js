@@ -205,7 +205,7 @@ test('what a worker has started is gone with it at the second signal', async (t)
   await cluster.until(/STARTED/);
   assert.equal(cluster.others().length, 2);
   cluster.signal('SIGTERM');
-  await cluster.until(/is finishing its requests/);
+  await cluster.event('worker:draining');
   // Sooner it is the same key press.
   await new Promise((resolve) => setTimeout(resolve, 600));
   cluster.signal('SIGTERM');

@@ -18,8 +18,10 @@ function record(line) {
   }
 }
 
-/** What drover says of a machine that others keep busy: it tells nothing about the program. */
-const BUSY_MACHINE = /^(?:Worker \d+ is unhealthy: its event loop is blocked;|Fewer than half of the workers are healthy)/;
+/** Whether a record is what drover says of a machine that others keep busy: it tells nothing about the program. */
+const isOfABusyMachine = ({ event, reason, msg }) =>
+  (event === 'worker:unhealthy' && reason.startsWith('its event loop is blocked')) ||
+  (event === 'alert' && msg.startsWith('Fewer than half of the workers are healthy'));
 
 const linesOf = (text) => text.split('\n').filter((line) => line.trim() !== '');
 
@@ -27,14 +29,14 @@ const linesOf = (text) => text.split('\n').filter((line) => line.trim() !== '');
 function noise({ raw, errors }, alone) {
   const known = new Set(linesOf(alone).flatMap((line) => [line, ...String(record(line)?.msg ?? '').split('\n')].map(plain)));
   const grave = linesOf(raw).flatMap((line) => {
-    const { level, msg } = record(line) ?? {};
-    return level >= 40 ? linesOf(String(msg)) : [];
+    const said = record(line) ?? {};
+    return said.level >= 40 && !isOfABusyMachine(said) ? linesOf(String(said.msg)) : [];
   });
-  return [...grave, ...linesOf(errors)].filter((line) => !known.has(plain(line)) && !BUSY_MACHINE.test(line));
+  return [...grave, ...linesOf(errors)].filter((line) => !known.has(plain(line)));
 }
 
-/** Ids of the processes that have served as workers. */
-const served = (raw) => [...raw.matchAll(/Worker \d+ is ready \(pid (\d+)/g)].map(([, pid]) => Number(pid));
+/** Ids of the processes that have served as workers of a program that runs. */
+const served = (running) => running.events('worker:ready').map(({ workerPid }) => workerPid);
 
 /** Ids of the processes that wrote what `pattern` says. */
 function writers(raw, pattern) {

@@ -75,7 +75,7 @@ async function traced(t, tracer) {
   for (let roll = 1; roll <= ROLLS; roll += 1) {
     await more();
     running.signal('SIGUSR2');
-    await running.untilMany(roll, /restartCluster: (?:done|ended|failed)/);
+    await running.eventMany(roll, /^command:(?:done|failed)$/, { command: 'restartCluster' });
   }
   await more();
   isOver = true;

@@ -111,27 +111,27 @@ async function clustered(t, program, installed, services, { answer, onceDone, ou
   const rolled = new Load(t, program, place, answer);
   await rolled.more(ANSWERS);
   running.signal('SIGUSR2');
-  await running.until(/restartCluster: (?:done|ended|failed)/);
-  await running.untilMany(2, /Worker \d+ has stopped\b/);
+  await running.event(/^command:(?:done|failed)$/, { command: 'restartCluster' });
+  await running.eventMany(2, 'worker:exit', { reason: 'stopped' });
   await rolled.more(ANSWERS);
   await rolled.stop();
 
   const killed = new Load(t, program, place, answer);
   await killed.more(ANSWERS);
   const before = { raw: running.raw, errors: running.rawErrors };
-  const [victim] = served(running.raw).slice(-1);
+  const [victim] = served(running).slice(-1);
   // Stopped first, so that what it has is what it had at its death.
   process.kill(victim, 'SIGSTOP');
   const held = heldBy(victim, place);
   process.kill(victim, 'SIGKILL');
   const killedAt = performance.now();
-  await running.untilMany(served(before.raw).length + 1, /Worker \d+ is ready \(/);
+  await running.replacement(victim);
   await killed.more(ANSWERS);
   await killed.stop();
   const { length } = running.raw;
 
   const { end } = await stopTime(deployed);
-  const hooked = program.hook === undefined ? [] : served(running.raw).filter((pid) => pid !== victim);
+  const hooked = program.hook === undefined ? [] : served(running).filter((pid) => pid !== victim);
   const ran = program.hook === undefined ? [] : writers(running.raw, program.hook);
   // What the death itself made drover and the program say is between the two halves.
   const said = { raw: before.raw + running.raw.slice(length), errors: before.errors };
