@@ -38,9 +38,11 @@ const eventsOfTheCore = () => variantsOf('Event');
 function eventsOfTheLog() {
   const renamed = { workerId: 'worker', pid: 'workerPid' };
   const leftOut = JSON.parse(read('src', 'event.rs').match(/const LEFT_OUT: \[&str; \d+\] = (\[.*?\]);/)[1]);
+  const causes = variantsOf('AlertCause');
+  const added = { 'worker:error': ['errorName', 'errorCode'], alert: ['cause', ...new Set(Object.values(causes).flat())] };
   const members = ([name, all]) => {
     const short = all.filter((member) => !leftOut.includes(member)).map((member) => renamed[member] ?? member);
-    return [name, [...short, ...(name === 'worker:error' ? ['errorName', 'errorCode'] : [])].sort()];
+    return [name, [...short, ...(added[name] ?? [])].sort()];
   };
   const events = Object.entries(eventsOfTheCore()).filter(([name]) => !NOT_TOLD.includes(name));
   return Object.fromEntries([...events.map(members), ...Object.entries(variantsOf('Subject'))]);

@@ -128,7 +128,7 @@ test('a program that says itself when it is ready may give up an address: that i
   run.signal('SIGHUP');
   await run.until(/ROLLED/);
   await run.until(new RegExp(`ALERT error No worker serves 127\\.0\\.0\\.1:${port + 1} any more`));
-  await run.until(new RegExp(`Worker 0 no longer serves 127\\.0\\.0\\.1:${port + 1}`));
+  await run.event('address:given-up', { worker: '0', addresses: [`127.0.0.1:${port + 1}`] });
   assert.equal((await request(port)).status, 200);
 });
 
@@ -141,7 +141,7 @@ test('a program whose environment names another port now gives the old one up', 
   run.signal('SIGHUP');
   await run.until(/ROLLED/);
   assert.equal((await request(moved)).status, 200);
-  await run.until(new RegExp(`Worker 0 no longer serves 127\\.0\\.0\\.1:${port}`));
+  await run.event('address:given-up', { worker: '0', addresses: [`127.0.0.1:${port}`] });
 });
 
 for (const [what, workers] of [
@@ -190,7 +190,7 @@ test('an address that loses its last server is an error and an alert at once, an
   process.kill(run.workers()[0], 'SIGKILL');
   await run.until(new RegExp(`ALERT error No worker serves 127\\.0\\.0\\.1:${port} any more`));
   await run.event('address:regained', { address: `127.0.0.1:${port}` });
-  assert.equal((await run.event('alert', { severity: 'error' })).level, 50);
+  assert.equal((await run.event('alert', { cause: 'address_lost', address: `127.0.0.1:${port}` })).level, 50);
   assert.equal((await request(port)).status, 200);
 });
 

@@ -146,7 +146,12 @@ pub enum Event {
     #[serde(rename = "metrics:updated")]
     MetricsUpdated { metrics: Option<Box<AllMetrics>> },
     #[serde(rename = "alert")]
-    Alert { severity: Level, message: String },
+    Alert {
+        severity: Level,
+        message: String,
+        #[serde(skip)]
+        cause: AlertCause,
+    },
     /// Something an operator should read that is no event of the API.
     #[serde(rename = "notice")]
     Notice {
@@ -193,6 +198,9 @@ pub enum Subject {
     /// The first one; the metrics count them.
     #[serde(rename = "connections:refused")]
     ConnectionsRefused,
+    /// The worker does not serve what its predecessor in the slot served.
+    #[serde(rename = "address:given-up")]
+    AddressGivenUp { worker: String, addresses: Vec<String> },
     #[serde(rename = "address:uneven")]
     AddressUneven { address: String, served_by: Vec<String>, missing_from: Vec<String> },
     #[serde(rename = "address:regained")]
@@ -231,6 +239,24 @@ impl Subject {
     pub fn members(&self) -> Value {
         json!(self)
     }
+}
+
+/// The cause of an alert, with further members of its line in the log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "cause")]
+pub enum AlertCause {
+    /// The worker died too often: it is started only now and then.
+    #[serde(rename = "restart_circuit")]
+    RestartCircuit { worker: String },
+    /// The worker was replaced too often for its health: it is replaced only now and then.
+    #[serde(rename = "unhealthy_again")]
+    UnhealthyAgain { worker: String },
+    /// No worker serves the address.
+    #[serde(rename = "address_lost")]
+    AddressLost { address: String },
+    /// Fewer than half of the workers are healthy.
+    #[serde(rename = "cluster_critical")]
+    ClusterCritical,
 }
 
 /// What a worker has recovered from.
@@ -305,6 +331,11 @@ impl Event {
                 _ => name,
             };
             line.insert(name, value);
+        }
+        if let Event::Alert { cause, .. } = self
+            && let Value::Object(more) = json!(cause)
+        {
+            line.extend(more);
         }
         if let Event::WorkerError { error, .. } = self {
             // The program's own code, or drover's where it is drover's error.
@@ -399,7 +430,7 @@ impl Event {
                     sample.map_or((0.0, 0.0), |sample| (sample.requests_per_second, sample.p99));
                 (Level::Debug, format!("{rate:.1} requests a second, p99 {p99:.1} ms"))
             }
-            Event::Alert { severity, message } => (*severity, message.clone()),
+            Event::Alert { severity, message, .. } => (*severity, message.clone()),
             Event::Notice { level, message, .. } => (*level, message.clone()),
         }
     }
@@ -495,6 +526,14 @@ mod tests {
                     reported: true,
                 },
                 json!({ "event": "worker:error", "worker": "3", "errorName": "TypeError", "errorCode": "E_X" }),
+            ),
+            (
+                Event::Alert {
+                    severity: Level::Error,
+                    message: "lost".into(),
+                    cause: AlertCause::AddressLost { address: "a".into() },
+                },
+                json!({ "event": "alert", "severity": "error", "cause": "address_lost", "address": "a" }),
             ),
             (Event::MetricsUpdated { metrics: None }, json!({ "event": "metrics:updated" })),
             (

@@ -19,9 +19,8 @@ function record(line) {
 }
 
 /** Whether a record is what drover says of a machine that others keep busy: it tells nothing about the program. */
-const isOfABusyMachine = ({ event, reason, msg }) =>
-  (event === 'worker:unhealthy' && reason.startsWith('its event loop is blocked')) ||
-  (event === 'alert' && msg.startsWith('Fewer than half of the workers are healthy'));
+const isOfABusyMachine = ({ event, reason, cause }) =>
+  (event === 'worker:unhealthy' && reason.startsWith('its event loop is blocked')) || cause === 'cluster_critical';
 
 const linesOf = (text) => text.split('\n').filter((line) => line.trim() !== '');
 

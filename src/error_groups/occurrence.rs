@@ -68,7 +68,7 @@ impl Occurrence {
                 let severity = if *replaced { Level::Error } else { Level::Warn };
                 (Class::UnhealthyWorker, severity, reason.clone(), Some(worker_id), stack.as_deref())
             }
-            Event::Alert { severity, message } => (Class::Alert, *severity, message.clone(), None, None),
+            Event::Alert { severity, message, .. } => (Class::Alert, *severity, message.clone(), None, None),
             Event::Notice { level: Level::Error, message, .. } => {
                 (Class::Notice, Level::Error, message.clone(), None, None)
             }

@@ -122,10 +122,14 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Level;
+    use crate::event::{AlertCause, Level};
 
     fn alert(bytes: usize) -> Event {
-        Event::Alert { severity: Level::Error, message: "x".repeat(bytes) }
+        Event::Alert {
+            severity: Level::Error,
+            message: "x".repeat(bytes),
+            cause: AlertCause::ClusterCritical,
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ use crate::component::Component;
 use crate::config::sections::process::Ready;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
 use crate::error::{Code, Error, Result};
-use crate::event::{Event, Exit, Level, Recovery, Subject};
+use crate::event::{AlertCause, Event, Exit, Level, Recovery, Subject};
 use crate::health::ejection::State;
 use crate::health::probe;
 use crate::ipc::control::{Drain, Protocol, ToPrimary, ToWorker};
@@ -411,7 +411,8 @@ impl Cluster {
         }
         if !lacking.given_up.is_empty() {
             let text = format!("Worker {worker} no longer serves {}", lacking.given_up.join(", "));
-            self.emit(Event::about(Component::Workers, Level::Info, text));
+            let subject = Subject::AddressGivenUp { worker: worker.to_string(), addresses: lacking.given_up };
+            self.emit(Event::about(Component::Workers, Level::Info, text).with(subject));
         }
         self.advance(Fact::Ready { worker });
     }
@@ -745,7 +746,8 @@ impl Cluster {
                 let message = format!(
                     "No worker serves {address} any more; its connections wait until one does (loadBalancing.queueTimeout)"
                 );
-                self.emit(Event::Alert { severity: Level::Error, message });
+                let cause = AlertCause::AddressLost { address };
+                self.emit(Event::Alert { severity: Level::Error, message, cause });
             }
             Report::Regained { address, after } => {
                 let after_ms = after.as_millis() as u64;

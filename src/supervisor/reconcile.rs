@@ -12,7 +12,7 @@ use super::slot::Slot;
 use super::slots::{Refill, Slots};
 use super::worker::Stage;
 use crate::error::{Code, Error};
-use crate::event::{Event, Exit, ExitReason, Level};
+use crate::event::{AlertCause, Event, Exit, ExitReason, Level};
 use crate::model::WorkerId;
 
 /// A worker that ends within this time after the primary's own stop signal probably got the signal too.
@@ -196,7 +196,8 @@ impl Supervisor {
             "Worker {number} was replaced {times} times and is unhealthy again; from now on it is replaced every \
              {trial} s at most"
         );
-        self.actions.emit(Event::Alert { severity: Level::Error, message });
+        let cause = AlertCause::UnhealthyAgain { worker: number.to_string() };
+        self.actions.emit(Event::Alert { severity: Level::Error, message, cause });
     }
 
     fn hung(&mut self, id: WorkerId) {
@@ -240,7 +241,8 @@ impl Supervisor {
         let message = format!(
             "Worker {number} died {deaths} times in {minutes} minutes; one trial start every {trial} s from now on"
         );
-        self.actions.emit(Event::Alert { severity: Level::Error, message });
+        let cause = AlertCause::RestartCircuit { worker: number.to_string() };
+        self.actions.emit(Event::Alert { severity: Level::Error, message, cause });
         // The result of a start is reported when it is settled.
         if self.phase == Phase::Running {
             self.actions.emit(self.slots.degraded());

@@ -1,6 +1,6 @@
 //! The cluster's health as last published: the unhealthy workers and the resulting status.
 
-use crate::event::{Event, Level};
+use crate::event::{AlertCause, Event, Level};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
 use crate::model::{ClusterStatus, Condition};
@@ -32,7 +32,8 @@ impl ClusterCondition {
         if now.status == ClusterStatus::Critical && !was_critical {
             let Condition { well, all, .. } = now;
             let message = format!("Fewer than half of the workers are healthy: {well} of {all}");
-            events.push(Event::Alert { severity: Level::Error, message });
+            let cause = AlertCause::ClusterCritical;
+            events.push(Event::Alert { severity: Level::Error, message, cause });
         }
         events.push(Event::HealthChanged { status: now.status, details: view::health(memory) });
         events
