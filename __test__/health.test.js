@@ -185,7 +185,7 @@ test('what a customCheck says at great length breaks nothing', async (t) => {
   const made = await serving(t, { custom: 'huge', processManagement: { respawn: false } });
   const { workers } = await made.become(allHealthy);
   assert.deepEqual(workers.map(({ health, generation }) => [health.metrics, generation]), [[null, 1], [null, 1]]);
-  await made.cluster.until(/customCheck gives more metrics than/);
+  await made.cluster.until(/customCheck returns more metrics than/);
   await request(made.port, { path: '/throw' });
   const [, told] = await made.cluster.until(/EVENT worker:unhealthy (.*)/);
   assert.match(JSON.parse(told).reason, /customCheck threw: no disk for \d!+$/);
