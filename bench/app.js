@@ -6,7 +6,7 @@
 //   GET /hang?ms=     responds with the worker's process id, then blocks its event loop for `ms`
 
 const name = process.env.WORKER_ID ?? 'bare';
-const LONGEST_HANG = 10_000;
+const MAX_HANG = 10_000;
 
 function block(milliseconds) {
   const end = performance.now() + milliseconds;
@@ -20,7 +20,7 @@ function handler(request, response) {
     return;
   }
   const { searchParams } = new URL(request.url, 'http://localhost');
-  const milliseconds = Math.min(Number(searchParams.get('ms')), LONGEST_HANG);
+  const milliseconds = Math.min(Number(searchParams.get('ms')), MAX_HANG);
   // The response is sent before the loop is blocked, so that the client knows from when on the worker is blocked.
   response.end(String(process.pid), () => setImmediate(block, milliseconds));
 }

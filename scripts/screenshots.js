@@ -20,7 +20,7 @@ const { main, say } = require('./support/terminal');
 const LOADED = 150;
 
 /** Maximum bytes of a picture. */
-const MOST = 200_000;
+const MAX_BYTES = 200_000;
 
 const PICTURES = [
   { name: 'light', colorScheme: 'light', width: 1360, height: 1180 },
@@ -82,7 +82,7 @@ async function photograph(browser, address, { name, colorScheme, width, height }
   await page.close();
   const { size } = fs.statSync(file);
   say(`${path.relative(root, file)}: ${Math.round(size / 1000)} kB`);
-  return size <= MOST;
+  return size <= MAX_BYTES;
 }
 
 main(async () => {
@@ -101,7 +101,7 @@ main(async () => {
     let small = true;
     for (const picture of PICTURES) small = (await photograph(browser, `http://127.0.0.1:${monitoring}/`, picture)) && small;
     await browser.close();
-    if (!small) say(`A picture has more than ${MOST / 1000} kB.`);
+    if (!small) say(`A picture has more than ${MAX_BYTES / 1000} kB.`);
     return small ? 0 : 1;
   } finally {
     rest();

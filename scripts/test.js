@@ -21,7 +21,7 @@ const cargo = (...args) => passes('cargo', args, requireToolchain());
 const node = (...args) => passes(process.execPath, args);
 const tool = (name, ...args) => node(path.join(root, 'node_modules', name), ...args);
 
-/** Two files at a time: much of their time is waiting, and no test may depend on a machine that does nothing else. */
+/** Two files at a time: tests mostly wait, and no test may depend on an otherwise idle machine. */
 const nodeTest = (files) => node('--test', '--test-concurrency=2', `--test-timeout=${TEST_TIMEOUT}`, ...files);
 
 function testFiles() {

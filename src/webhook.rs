@@ -42,7 +42,8 @@ pub struct Webhook {
 impl Webhook {
     /// `complain` is called with texts for the operator; it must not block.
     ///
-    /// # Errors No thread could be started.
+    /// # Errors
+    /// No thread could be started.
     pub fn start(
         target: Target,
         complain: impl Fn(String, Option<String>) + Send + 'static,
@@ -133,7 +134,8 @@ struct Refused {
     wait: Duration,
 }
 
-/// # Errors The message was not accepted.
+/// # Errors
+/// The message was not accepted.
 fn attempt(client: &Client, url: &Secret, message: &Value, timeout: Duration) -> Result<(), Refused> {
     let why = match client.post(url.reveal(), message.to_string(), timeout) {
         Ok(Answer { status: 200..=299, .. }) => return Ok(()),

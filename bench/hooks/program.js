@@ -10,9 +10,9 @@ const { createServer } = require('../..');
 const { handler } = require('../app');
 
 const TURN = 40;
-/** Turns in a line. */
+/** Turns per line of output. */
 const REPORTED = 100;
-/** On, off, off, on: a drift of the machine falls on both alike, and neighbours that are the same are the control. */
+/** On, off, off, on: drift of the machine affects both settings equally; equal neighbours serve as the control. */
 const PATTERN = [true, false, false, true];
 
 function takeTurns(hooks, count) {

@@ -63,7 +63,8 @@ impl Poller {
 
     /// Waits for at most `timeout` (None: until an event) and replaces `tokens` by the events.
     ///
-    /// # Errors The kernel's.
+    /// # Errors
+    /// The kernel's.
     pub fn wait(
         &self,
         events: &mut Vec<Event>,

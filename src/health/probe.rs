@@ -49,7 +49,8 @@ pub fn pair() -> io::Result<(TcpStream, OwnedFd)> {
 
 /// The status of the server's response to a GET of `path`.
 ///
-/// # Errors Why there is no response, in words.
+/// # Errors
+/// Why there is no response, in words.
 pub async fn ask(ours: TcpStream, protocol: Protocol, path: &str, time: Duration) -> Result<u16, String> {
     // The status, once received: a body that takes longer is not a failure.
     let status = AtomicU16::new(NONE);

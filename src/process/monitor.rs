@@ -11,7 +11,7 @@ use super::usage::{self, Usage};
 use crate::model::SystemStats;
 
 /// Minimum time between two samples of processor usage, which is counted in ticks of ten milliseconds.
-const SHORTEST: Duration = Duration::from_millis(200);
+const MIN_INTERVAL: Duration = Duration::from_millis(200);
 /// Maximum number of processes whose previous sample is kept; the oldest samples are dropped.
 const MAX: usize = 1024;
 
@@ -74,7 +74,7 @@ impl Monitor {
         let percent =
             |used: f64, seconds: f64| if seconds > 0.0 { used.max(0.0) / seconds * 100.0 } else { 0.0 };
         let usage = match before.map(|seen| (seen, now.duration_since(seen.at))) {
-            Some((seen, since)) if since < SHORTEST => seen.usage,
+            Some((seen, since)) if since < MIN_INTERVAL => seen.usage,
             other => {
                 let usage = match other {
                     Some((seen, since)) => percent(cpu - seen.cpu, since.as_secs_f64()),

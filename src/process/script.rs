@@ -46,7 +46,8 @@ pub struct Script {
     pub option: Option<&'static str>,
 }
 
-/// # Errors `NO_SCRIPT`: there is nothing that a worker could run.
+/// # Errors
+/// `NO_SCRIPT`: there is nothing that a worker could run.
 pub fn find(
     exec: &str,
     folder: &str,

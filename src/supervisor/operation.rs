@@ -195,7 +195,8 @@ fn begin_roll(only: Option<u16>, slots: &Slots) -> Result<Work, Error> {
     }
 }
 
-/// # Errors Nothing can be done: the cluster has its minimum or maximum number of workers, or there is no such worker.
+/// # Errors
+/// Nothing can be done: the cluster has its minimum or maximum number of workers, or there is no such worker.
 fn begin_scale(
     target: Scale,
     slots: &mut Slots,

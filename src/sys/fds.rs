@@ -105,7 +105,8 @@ pub fn free(count: usize) -> bool {
 /// The number that the next descriptor of this process would get. All lower numbers are in use, so a number near the
 /// limit means that few are left.
 ///
-/// # Errors EMFILE if none is left.
+/// # Errors
+/// EMFILE if none is left.
 pub fn next_free() -> io::Result<RawFd> {
     let probe = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
     Ok(probe.as_raw_fd())

@@ -21,7 +21,8 @@ unsafe impl<T: Sync> Sync for Hidden<T> {}
 impl<T> Hidden<T> {
     /// Moves `value` into such pages.
     ///
-    /// # Errors The kernel provides no pages, or cannot exclude them from core files.
+    /// # Errors
+    /// The kernel provides no pages, or cannot exclude them from core files.
     pub fn new(value: T) -> io::Result<Self> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         let length = size_of::<T>().max(1);

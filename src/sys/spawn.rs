@@ -14,7 +14,8 @@ pub const FIRST_INHERITED: RawFd = 3;
 /// Starts `command` in a process group of its own with `inherited` as descriptors 3, 4, 5 ... The calling thread must
 /// live as long as the process: the worker takes its end for the primary's death.
 ///
-/// # Errors The error of fork, exec or the set-up in between; the child has then ended already.
+/// # Errors
+/// The error of fork, exec or the set-up in between; the child has then ended already.
 pub fn spawn(command: &mut Command, inherited: &[OwnedFd]) -> io::Result<Child> {
     let primary = rustix::process::getpid();
     let count = inherited.len() as RawFd;

@@ -91,7 +91,8 @@ impl Watch {
     /// Watches the isolate that runs on the calling thread. `tell` is called on this thread while JavaScript runs
     /// there; it must neither unwind nor call into JavaScript.
     ///
-    /// # Errors Unsupported, with the reason, if the runtime is not a V8 with these functions.
+    /// # Errors
+    /// Unsupported, with the reason, if the runtime is not a V8 with these functions.
     pub fn arm(tell: impl Fn(&Interrupted<'_>) + 'static) -> io::Result<Self> {
         let missing = || io::Error::new(io::ErrorKind::Unsupported, "this runtime cannot be interrupted");
         // SAFETY: `static Isolate* v8::Isolate::GetCurrent()` and `void v8::Isolate::RequestInterrupt(void

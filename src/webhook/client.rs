@@ -70,7 +70,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// # Errors The event loop could not be created.
+    /// # Errors
+    /// The event loop could not be created.
     pub fn new() -> io::Result<Self> {
         Self::by(Matcher::from_env())
     }
@@ -87,7 +88,8 @@ impl Client {
         Ok(Self { runtime, tls: TlsConnector::from(Arc::new(tls)), proxies })
     }
 
-    /// # Errors There was no response within `time`.
+    /// # Errors
+    /// There was no response within `time`.
     pub fn post(&self, url: &str, body: String, time: Duration) -> Result<Answer, Failure> {
         let url: Uri = url.parse().map_err(|_| Failure::Address)?;
         let sent = async { tokio::time::timeout(time, self.send(&url, body)).await };

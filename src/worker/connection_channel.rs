@@ -105,7 +105,8 @@ impl ConnectionChannel {
     /// Hands a connection off to another worker, through the primary: `keep_alive` is None if it has had no request
     /// yet. This process keeps its own descriptor, which it must close without shutting the connection down.
     ///
-    /// # Errors AGAIN if the primary has not read earlier handoffs; nothing was sent.
+    /// # Errors
+    /// AGAIN if the primary has not read earlier handoffs; nothing was sent.
     pub fn hand_off(&self, group: GroupId, fd: i32, keep_alive: Option<IdleKeepAlive>) -> io::Result<()> {
         let connection = fds::duplicate(fd)?;
         let header = FdHeader { keep_alive, ..FdHeader::of(group) };

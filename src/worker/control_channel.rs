@@ -120,7 +120,8 @@ impl ControlChannel {
 
     /// Sends a request and blocks for its reply; messages that arrive meanwhile are kept for `next`.
     ///
-    /// # Errors TimedOut, or the primary has ended.
+    /// # Errors
+    /// TimedOut, or the primary has ended.
     pub fn ask(&self, question: &ToPrimary) -> io::Result<Incoming> {
         let id = self.send_with_id(question)?;
         let until = Instant::now() + TIMEOUT;

@@ -69,7 +69,8 @@ impl Datagrams {
 
     /// Asks the primary for a share of a datagram socket.
     ///
-    /// # Errors The kernel's errno of the bind.
+    /// # Errors
+    /// The kernel's errno of the bind.
     pub fn bind(&self, mut datagram: Datagram) -> Result<(SocketId, OwnedFd), i32> {
         let place = (datagram.host.clone(), datagram.port, datagram.ipv6);
         let number = self.numbers.borrow_mut().next(&place);

@@ -25,7 +25,8 @@ impl Streams {
     /// Takes over, by `inherit`, the ends of this process's pipes that the primary reads (0 and 1) and the primary's own
     /// streams (2 and 3); None: this process writes to the primary's streams anyway.
     ///
-    /// # Errors No file descriptors are left, or the inherited ones are missing.
+    /// # Errors
+    /// No file descriptors are left, or the inherited ones are missing.
     pub fn inherit(captured: bool, inherit: impl Fn(i32) -> io::Result<OwnedFd>) -> io::Result<Option<Self>> {
         if !captured {
             return Ok(None);

@@ -4,7 +4,7 @@
 use std::str;
 
 /// More than any benched answer; past it the peer is broken.
-const LONGEST: usize = 64 * 1024;
+const MAX_LENGTH: usize = 64 * 1024;
 
 /// The bytes of one answer so far.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl Answer {
             self.body = head(&self.bytes)?;
         }
         let Some((_, end)) = self.body else {
-            return if self.bytes.len() < LONGEST { Ok(false) } else { Err("an endless head") };
+            return if self.bytes.len() < MAX_LENGTH { Ok(false) } else { Err("an endless head") };
         };
         if self.bytes.len() > end {
             return Err("more bytes than the answer has");
@@ -57,7 +57,7 @@ fn head(bytes: &[u8]) -> Result<Option<(usize, usize)>, &'static str> {
         .filter_map(|line| line.split_once(':'))
         .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
         .and_then(|(_, value)| value.trim().parse::<usize>().ok())
-        .filter(|&body| body <= LONGEST)
+        .filter(|&body| body <= MAX_LENGTH)
         .ok_or("no Content-Length of a benched answer")?;
     Ok(Some((length + 4, length + 4 + body)))
 }
@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn what_is_no_good_answer_is_an_error() {
-        let too_long = vec![b'x'; LONGEST];
+        let too_long = vec![b'x'; MAX_LENGTH];
         for bytes in [
             b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n".as_slice(),
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",

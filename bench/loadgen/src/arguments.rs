@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 use std::time::Duration;
 
-const MOST_SECONDS: f64 = 120.0;
-const MOST_REQUESTS: u64 = 5_000_000;
+const MAX_SECONDS: f64 = 120.0;
+const MAX_REQUESTS: u64 = 5_000_000;
 /// Below the customary limit of 1,024 descriptors a process.
-const MOST_CONNECTIONS: usize = 1000;
-const MOST_WORKERS: usize = 64;
-const MOST_RATE: f64 = 100_000.0;
+const MAX_CONNECTIONS: usize = 1000;
+const MAX_WORKERS: usize = 64;
+const MAX_RATE: f64 = 100_000.0;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Mode {
@@ -57,7 +57,7 @@ impl Arguments {
             mode,
             target,
             connections: 64,
-            total: MOST_REQUESTS,
+            total: MAX_REQUESTS,
             seconds: 2.0,
             rate: 0.0,
             path: "/".into(),
@@ -71,7 +71,7 @@ impl Arguments {
                 "--connections" => parsed.connections = value(&name, arguments.next())?,
                 "--total" => {
                     parsed.total = value(&name, arguments.next())?;
-                    seconds = seconds.or(Some(MOST_SECONDS));
+                    seconds = seconds.or(Some(MAX_SECONDS));
                 }
                 "--seconds" => seconds = Some(value(&name, arguments.next())?),
                 "--rate" => parsed.rate = value(&name, arguments.next())?,
@@ -88,12 +88,12 @@ impl Arguments {
 
     fn bounded(self) -> Result<Self, String> {
         let bounds = [
-            ("--connections", self.connections as f64, 1.0, MOST_CONNECTIONS as f64),
-            ("--total", self.total as f64, 1.0, MOST_REQUESTS as f64),
-            ("--seconds", self.seconds, 0.001, MOST_SECONDS),
-            ("--rate", self.rate, 0.0, MOST_RATE),
-            ("--grace", self.grace.as_secs_f64() * 1000.0, 0.0, MOST_SECONDS * 1000.0),
-            ("--workers", self.workers as f64, 1.0, MOST_WORKERS as f64),
+            ("--connections", self.connections as f64, 1.0, MAX_CONNECTIONS as f64),
+            ("--total", self.total as f64, 1.0, MAX_REQUESTS as f64),
+            ("--seconds", self.seconds, 0.001, MAX_SECONDS),
+            ("--rate", self.rate, 0.0, MAX_RATE),
+            ("--grace", self.grace.as_secs_f64() * 1000.0, 0.0, MAX_SECONDS * 1000.0),
+            ("--workers", self.workers as f64, 1.0, MAX_WORKERS as f64),
         ];
         for (name, given, least, most) in bounds {
             if !(least..=most).contains(&given) {
@@ -154,7 +154,7 @@ mod tests {
             assert!(parse(&format!("new 127.0.0.1:1 {options}")).is_err(), "{options}");
         }
         assert_eq!(parse("new 127.0.0.1:1").unwrap().seconds, 2.0);
-        assert_eq!(parse("new 127.0.0.1:1 --total 5").unwrap().seconds, MOST_SECONDS);
+        assert_eq!(parse("new 127.0.0.1:1 --total 5").unwrap().seconds, MAX_SECONDS);
         assert_eq!(parse("new 127.0.0.1:1 --total 5 --seconds 1").unwrap().seconds, 1.0);
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-const LONGEST_TURN: Duration = Duration::from_millis(20);
+const MAX_TURN: Duration = Duration::from_millis(20);
 
 /// Time for the servers to see that connections were closed, before others take their place.
 const NOTICE: Duration = Duration::from_millis(250);
@@ -31,7 +31,7 @@ pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
     let noticed = Instant::now() + NOTICE;
     let mut outcomes = Vec::new();
     while Instant::now() < noticed {
-        pool.turn(LONGEST_TURN, &mut outcomes)?;
+        pool.turn(MAX_TURN, &mut outcomes)?;
     }
     stuck += fill(&mut pool, arguments, &mut held, &mut tally)?;
     let mut report = tally.report("hold", stuck)?;
@@ -62,7 +62,7 @@ pub fn fill(
     let end = Instant::now() + arguments.grace;
     let mut outcomes = Vec::new();
     while pool.waiting() > 0 && Instant::now() < end {
-        pool.turn(LONGEST_TURN, &mut outcomes)?;
+        pool.turn(MAX_TURN, &mut outcomes)?;
         for outcome in outcomes.drain(..) {
             match outcome {
                 Outcome::Answered(index, latency) => {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-const LONGEST_TURN: Duration = Duration::from_millis(20);
+const MAX_TURN: Duration = Duration::from_millis(20);
 
 pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
     let mut pool = Pool::new(arguments.target, &arguments.path, "keep-alive", arguments.connections)?;
@@ -26,7 +26,7 @@ pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
     }
     let mut outcomes = Vec::new();
     while pool.waiting() > 0 && Instant::now() < end + arguments.grace {
-        pool.turn(LONGEST_TURN, &mut outcomes)?;
+        pool.turn(MAX_TURN, &mut outcomes)?;
         for outcome in outcomes.drain(..) {
             let now = Instant::now();
             match outcome {

@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// How long a run sleeps at most before it looks at the clock.
-const LONGEST_TURN: Duration = Duration::from_millis(20);
+const MAX_TURN: Duration = Duration::from_millis(20);
 
 pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
     let mut pool = Pool::new(arguments.target, &arguments.path, "close", arguments.connections)?;
@@ -32,7 +32,7 @@ pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
         if (all_asked && pool.is_empty()) || now > plan.end + arguments.grace {
             break;
         }
-        let timeout = if pool.has_room() { plan.until_next(asked, now) } else { LONGEST_TURN };
+        let timeout = if pool.has_room() { plan.until_next(asked, now) } else { MAX_TURN };
         pool.turn(timeout, &mut outcomes)?;
         for outcome in outcomes.drain(..) {
             match outcome {
@@ -91,9 +91,9 @@ impl Plan {
 
     fn until_next(&self, asked: u64, now: Instant) -> Duration {
         if self.rate > 0.0 && asked < self.total {
-            self.time_of(asked + 1, now).saturating_duration_since(now).min(LONGEST_TURN)
+            self.time_of(asked + 1, now).saturating_duration_since(now).min(MAX_TURN)
         } else {
-            LONGEST_TURN
+            MAX_TURN
         }
     }
 }

@@ -18,13 +18,13 @@ const { WebSocketServer } = require('ws');
 const { openJournal } = require('./journal');
 const { filler, receipt } = require('./payload');
 
-const LONGEST_ANSWER_MS = 2000;
+const MAX_ANSWER_MS = 2000;
 const LARGEST_ANSWER = 8 << 20;
-const LONGEST_BLOCK_MS = 15_000;
+const MAX_BLOCK_MS = 15_000;
 const PIECES = 8;
 
 function block(milliseconds) {
-  const end = performance.now() + Math.min(milliseconds, LONGEST_BLOCK_MS);
+  const end = performance.now() + Math.min(milliseconds, MAX_BLOCK_MS);
   while (performance.now() < end);
 }
 
@@ -55,7 +55,7 @@ function program(tls) {
       return response.end(receipt(id, body));
     }
     const body = filler(id, Math.min(Number(searchParams.get('size')), LARGEST_ANSWER));
-    const milliseconds = Math.min(ms, LONGEST_ANSWER_MS);
+    const milliseconds = Math.min(ms, MAX_ANSWER_MS);
     if (pathname === '/download') return download(response, body, milliseconds);
     if (milliseconds > 0) await wait(milliseconds);
     response.end(body);

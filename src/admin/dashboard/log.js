@@ -6,7 +6,7 @@ import { clock } from './format.js';
 import { nothing } from './panels.js';
 
 /** The maximum number of lines in the page. */
-const MOST = 500;
+const MAX_LINES = 500;
 /** The maximum number of lines per request. */
 const LIMIT = 200;
 /** Distance from the end, in pixels, that still counts as the end. */
@@ -75,7 +75,7 @@ export class Log {
     const isAtEnd = panel.scrollHeight - panel.scrollTop - panel.clientHeight < NEAR;
     panel.querySelector(':scope > .none-yet')?.remove();
     panel.append(...lines.map(entry));
-    while (panel.childElementCount > MOST) panel.firstElementChild.remove();
+    while (panel.childElementCount > MAX_LINES) panel.firstElementChild.remove();
     if (isAtEnd && lines.length > 0) panel.scrollTop = panel.scrollHeight;
   }
 }

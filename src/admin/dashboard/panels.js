@@ -4,7 +4,7 @@ import { bars, byId, make, mark, say } from './dom.js';
 import { clock, many } from './format.js';
 
 /** The maximum number of events in the page. */
-const MOST_EVENTS = 60;
+const MAX_EVENTS = 60;
 const SEVERITY = { critical: 'bad', fatal: 'bad', high: 'bad', error: 'bad', medium: 'warn', warning: 'warn', warn: 'warn' };
 
 /** Writes into an empty panel why it is empty. */
@@ -99,7 +99,7 @@ export function showEvent(event) {
   }
   // The `gap` entry, for missing events, has no timestamp.
   list.prepend(row(event.timestamp ?? Date.now(), event.type, words(event)));
-  while (list.childElementCount > MOST_EVENTS) list.lastElementChild.remove();
+  while (list.childElementCount > MAX_EVENTS) list.lastElementChild.remove();
 }
 
 /** The fields of an event, except type and timestamp, as text. */

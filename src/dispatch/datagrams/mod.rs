@@ -42,7 +42,8 @@ impl Datagrams {
 
     /// A copy of the address's socket, which is opened if necessary; the worker holds it from now on.
     ///
-    /// # Errors The kernel's; EMFILE if the remaining file descriptors are reserved for connections.
+    /// # Errors
+    /// The kernel's; EMFILE if the remaining file descriptors are reserved for connections.
     pub fn bind(
         &mut self,
         wanted: &Datagram,
@@ -155,7 +156,8 @@ pub fn failure(wanted: &Datagram, errno: Errno) -> ListenFailure {
 
 /// The address for a datagram socket.
 ///
-/// # Errors INVAL if it is no address of the socket's family, and for IPv4 with `ipv6Only`.
+/// # Errors
+/// INVAL if it is no address of the socket's family, and for IPv4 with `ipv6Only`.
 fn socket_address(wanted: &Datagram) -> Result<SocketAddr, Errno> {
     let at = address::parse(&wanted.host, wanted.port)?;
     let fits = at.is_ipv6() == wanted.ipv6 && (wanted.ipv6 || !wanted.ipv6_only);

@@ -67,7 +67,8 @@ impl FirstBytes {
 
     /// Peeks at the connection when bytes arrive.
     ///
-    /// # Errors It cannot be polled: it has to be placed without its first bytes.
+    /// # Errors
+    /// It cannot be polled: it has to be placed without its first bytes.
     pub fn start(&mut self, connection: Connection, poller: &Poller) -> Result<(), Connection> {
         let id = self.next;
         self.next = id.wrapping_add(1);

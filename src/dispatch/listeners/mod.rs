@@ -271,7 +271,8 @@ impl Listeners {
 
     /// A listener for the slot, if a slot requests it.
     ///
-    /// # Errors No file descriptor is left.
+    /// # Errors
+    /// No file descriptor is left.
     pub fn hand_out(&self, id: GroupId, slot: Option<u16>) -> Result<Listening, ListenFailure> {
         let Some(group) = self.groups.get(&id) else {
             return Err(ListenFailure::new(libc::EINVAL, "listen", None));

@@ -60,7 +60,8 @@ impl<'a> Steered<'a> {
 
     /// The steering program; `direct`: the address is in direct mode.
     ///
-    /// # Errors Too many workers for one program.
+    /// # Errors
+    /// Too many workers for one program.
     pub fn program(
         self,
         workers: &[WorkerState],

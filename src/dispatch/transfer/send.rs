@@ -11,7 +11,8 @@ use crate::ipc::fd_message;
 /// Sends `pending` on `channel`, at most `max_fds` per message; sent descriptors are closed here. Connections that do
 /// not fit into the channel are left in `pending`.
 ///
-/// # Errors The channel is full, has too many descriptors in flight, or its other end is closed.
+/// # Errors
+/// The channel is full, has too many descriptors in flight, or its other end is closed.
 pub fn send(
     channel: &OwnedFd,
     pending: &mut Vec<Connection>,

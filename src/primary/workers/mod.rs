@@ -115,7 +115,8 @@ impl Workers {
 
     /// Changes the keys of TLS tickets if that is due.
     ///
-    /// # Errors The keys are unchanged, and the change is retried later.
+    /// # Errors
+    /// The keys are unchanged, and the change is retried later.
     pub fn rotate_tickets(&mut self, now: Duration) -> io::Result<()> {
         if self.tickets.due() > now {
             return Ok(());

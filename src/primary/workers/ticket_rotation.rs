@@ -26,7 +26,8 @@ pub struct Tickets {
 }
 
 impl Tickets {
-    /// # Errors The kernel provides no memory, cannot exclude it from core files, or provides no random bytes.
+    /// # Errors
+    /// The kernel provides no memory, cannot exclude it from core files, or provides no random bytes.
     pub fn new(now: Duration) -> io::Result<Self> {
         let memfd = memory::create("drover-tickets", CELLS)?;
         let memory = Mapping::hidden(memfd.as_fd(), CELLS, true)?;
@@ -55,7 +56,8 @@ impl Tickets {
 
     /// Changes the keys if that is due.
     ///
-    /// # Errors No random bytes: the keys are unchanged.
+    /// # Errors
+    /// No random bytes: the keys are unchanged.
     pub fn rotate(&mut self, now: Duration) -> io::Result<()> {
         let epoch = epoch_at(now.saturating_sub(self.since));
         for made in missing(self.epoch, epoch) {
