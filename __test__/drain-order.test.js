@@ -155,7 +155,7 @@ test('when what waited for a signal is done, an interval costs the linger time a
   const { program } = await serving(t, 'drover', main, { config: budget(20_000, 1000, 200) });
   program.signal('SIGTERM');
   await clean(program);
-  assert.match(program.stdout, /JOB DONE\n[^]*it had nothing left to do/);
+  assert.match(program.stdout, /JOB DONE\n[^]*"event":"worker:lingered"/);
 });
 
 test('handlers are called at half of the budget though a request is not answered, and once', async (t) => {

@@ -106,8 +106,8 @@ test('the example graceful-shutdown replaces the worker whose handler ends it', 
   const { example, port } = await start(t, 'graceful-shutdown');
   await request(port, { path: '/crash' });
   await example.until(/Uncaught exception: Error: an uncaught bug/);
-  await example.until(/is replaced/);
-  await example.untilMany(3, /Worker \d is ready/);
+  await example.event('worker:restart');
+  await example.eventMany(3, 'worker:ready');
   assert.equal((await request(port)).status, 200);
   await stopsInOrder(example);
 });
