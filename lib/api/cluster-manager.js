@@ -6,11 +6,12 @@
 
 const { EventEmitter } = require('node:events');
 const { addon } = require('../native');
-const { fromCore, unwrap } = require('../errors');
+const { fromCore, notSupported, unwrap } = require('../errors');
 const { ClusterState } = require('./constants');
 const { isMainThread, processManager, snapshot } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
 const { marked } = require('../options');
+const runtime = require('../runtime');
 const { roleLater } = require('../symbols');
 const { worker } = require('../worker/worker');
 const { PrimaryRole } = require('./roles/primary-role');
@@ -102,6 +103,11 @@ class ClusterManager extends EventEmitter {
   }
 
   async #begin() {
+    if (this.#role.name === 'single' && runtime.withoutWorkers !== null) {
+      this.state = ClusterState.ERROR;
+      this.#started = null;
+      throw notSupported(`A cluster in this runtime (${runtime.withoutWorkers})`);
+    }
     // In a worker and in a single process the program calls `listen` itself.
     if (this.#role.name !== 'primary') return;
     this.state = ClusterState.STARTING;

@@ -7,8 +7,9 @@ const { isMainThread } = require('node:worker_threads');
 const path = require('node:path');
 const runtime = require('../runtime');
 
-/** The process manager that already runs this process as one of several, if any. */
+/** Why this process starts no workers: the process manager that already runs it as one of several, or its runtime. */
 function processManager() {
+  if (runtime.withoutWorkers !== null) return runtime.withoutWorkers;
   // PM2's cluster mode forks its processes with node:cluster.
   if (process.env.NODE_UNIQUE_ID === undefined && !require('node:cluster').isWorker) return undefined;
   return process.env.pm_id === undefined ? 'node-cluster' : 'pm2';

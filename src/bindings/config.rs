@@ -33,6 +33,7 @@ pub fn host(outer: Option<&str>) -> HostFacts {
         available_memory: cpus::available_memory(),
         outer: match outer {
             Some("pm2") => Some(Outer::Pm2),
+            Some("bun") => Some(Outer::Bun),
             Some(_) => Some(Outer::NodeCluster),
             None => None,
         },

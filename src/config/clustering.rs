@@ -32,6 +32,8 @@ pub enum Outer {
     Pm2,
     /// A worker of node:cluster.
     NodeCluster,
+    /// None: the runtime, which cannot run workers.
+    Bun,
 }
 
 /// Whether this process has workers.
@@ -70,6 +72,10 @@ pub fn decide(
     }
     let (because, who) = match host.outer {
         None => return Clustering::On,
+        Some(Outer::Bun) => {
+            notes.push("This version of drover starts no workers under Bun: it serves in this process".into());
+            return off("Bun runs this process");
+        }
         Some(Outer::Pm2) => ("PM2's cluster mode runs this process", "PM2's cluster mode"),
         Some(Outer::NodeCluster) => ("this process is a worker of node:cluster", "node:cluster"),
     };

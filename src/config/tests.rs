@@ -83,7 +83,7 @@ fn who_says_whether_there_is_a_cluster() {
 
 #[test]
 fn drover_never_nests_and_says_so_once() {
-    for outer in [Outer::Pm2, Outer::NodeCluster] {
+    for outer in [Outer::Pm2, Outer::NodeCluster, Outer::Bun] {
         let host = HostFacts { outer: Some(outer), ..host(4.0) };
         let found = load_with(&cluster(json!({})), &[("CLUSTER_ENABLED", "true")], &host).unwrap();
         assert!(matches!(found.clustering, Clustering::Off { .. }));

@@ -54,7 +54,7 @@ impl MessageChannel {
 
     /// Keeps the loop alive, or does no longer.
     pub fn hold(&self, hold: bool) {
-        if hold { self.poll.reference() } else { self.poll.unref() }
+        self.poll.hold(hold);
     }
 
     /// Sends a message if it is the turn's first, else queues it for `turn_over`. When much has gathered some of it

@@ -10,6 +10,12 @@ pub fn symbol(name: &CStr) -> Option<NonNull<c_void>> {
     NonNull::new(unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) })
 }
 
+/// As `symbol`, for one version of the name.
+pub fn versioned(name: &CStr, version: &CStr) -> Option<NonNull<c_void>> {
+    // SAFETY: dlvsym reads the two NUL-terminated names and returns an address or null; nothing is called here.
+    NonNull::new(unsafe { libc::dlvsym(libc::RTLD_DEFAULT, name.as_ptr(), version.as_ptr()) })
+}
+
 /// A function of the runtime, as the function pointer type `F`.
 ///
 /// # Safety

@@ -83,8 +83,7 @@ impl ListenerShare {
     /// Sets whether it keeps the loop alive.
     pub fn hold(&self, hold: bool) {
         match &self.entrance {
-            Entrance::Listener(poll) if hold => poll.reference(),
-            Entrance::Listener(poll) => poll.unref(),
+            Entrance::Listener(poll) => poll.hold(hold),
             Entrance::Primary(timer) => timer.hold(hold),
         }
     }

@@ -102,7 +102,7 @@ impl Worker {
             events: Events::new(control.clone(), memory.clone()),
             diagnostics: Diagnostics::new(control.clone()),
             reports: Reports::new(control.clone()),
-            loop_lag: hello.measured.then(|| LoopLag::new(uv)),
+            loop_lag: hello.measured.then(|| LoopLag::start(uv)).transpose()?,
             heartbeat: RefCell::default(),
             has_told_end: Cell::new(false),
             on_connections: calls.connections,

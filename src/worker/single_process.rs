@@ -36,7 +36,7 @@ impl SingleProcess {
         let counted = Rc::new(page.clone());
         let page_while_counted = Rc::downgrade(&counted);
         collections::count(move || page_while_counted.upgrade().map(|page| (*page).clone()));
-        let (loop_lag, turned) = (Rc::new(LoopLag::new(uv)), page.clone());
+        let (loop_lag, turned) = (Rc::new(LoopLag::start(uv)?), page.clone());
         let beat = Prepare::start(uv, move || {
             turned.add(page::HEARTBEAT, 1);
             loop_lag.turned(&turned);

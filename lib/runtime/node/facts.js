@@ -6,7 +6,7 @@
 const [major] = process.versions.node.split('.').map(Number);
 
 /** The version of Node.js, which the workers' runtime must have too; null on another runtime. */
-const version = process.versions.bun === undefined ? process.versions.node : null;
+const version = /** @type {string | null} */ (process.versions.node);
 
 /** Up to Node.js 20 a `maxConnections` of 0 means no limit. */
 const countsZeroLimit = major > 20;

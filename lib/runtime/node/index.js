@@ -26,4 +26,8 @@ module.exports = {
   memoryUsage,
   socketName,
   version,
+  /** @type {string | null} */
+  withoutWorkers: null,
+  /** @type {string | null} */
+  unsupported: null,
 };
