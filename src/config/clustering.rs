@@ -73,7 +73,8 @@ pub fn decide(
     let (because, who) = match host.outer {
         None => return Clustering::On,
         Some(Outer::Bun) => {
-            notes.push("This version of drover starts no workers under Bun: it serves in this process".into());
+            notes
+                .push("This version of drover starts no workers under Bun: it serves in this process".into());
             return off("Bun runs this process");
         }
         Some(Outer::Pm2) => ("PM2's cluster mode runs this process", "PM2's cluster mode"),

@@ -21,7 +21,6 @@ pub(super) type RawLoop = *mut c_void;
 pub(super) type Callback = unsafe extern "C" fn(Handle);
 
 /// The functions of which every supported runtime has a real one.
-#[derive(Clone, Copy)]
 pub(super) struct Symbols {
     pub handle_size: unsafe extern "C" fn(c_int) -> usize,
     pub timer_init: unsafe extern "C" fn(RawLoop, Handle) -> c_int,
@@ -58,7 +57,7 @@ fn is_bun() -> bool {
     versioned(c"uv_poll_init", c"BUN_1.2").is_some()
 }
 
-pub(super) fn symbols() -> io::Result<Symbols> {
+pub(super) fn symbols() -> io::Result<&'static Symbols> {
     static FOUND: OnceLock<Option<Symbols>> = OnceLock::new();
     FOUND
         .get_or_init(|| {
@@ -94,6 +93,7 @@ pub(super) fn symbols() -> io::Result<Symbols> {
                 })
             }
         })
+        .as_ref()
         .ok_or_else(|| io::Error::new(io::ErrorKind::Unsupported, "this runtime has no libuv"))
 }
 
@@ -125,7 +125,7 @@ pub(super) struct Context {
 /// A handle in memory of libuv's size; freed, with its context, in the close callback.
 pub(super) struct Owned {
     pub handle: Handle,
-    pub symbols: Symbols,
+    pub symbols: &'static Symbols,
 }
 
 impl Owned {
@@ -141,7 +141,7 @@ impl Owned {
         if handle.is_null() {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        if let Err(error) = uv_error(init(&symbols, handle)) {
+        if let Err(error) = uv_error(init(symbols, handle)) {
             // SAFETY: libuv refused the handle, so nobody but us knows this memory.
             unsafe { libc::free(handle) };
             return Err(error);
@@ -155,7 +155,7 @@ impl Owned {
     pub fn call<R>(&self, function: impl FnOnce(&Symbols) -> unsafe extern "C" fn(Handle) -> R) -> R {
         // SAFETY: the handle was initialised and is not closed before the drop; it is of this thread's loop, because
         // nothing here is Send.
-        unsafe { function(&self.symbols)(self.handle) }
+        unsafe { function(self.symbols)(self.handle) }
     }
 }
 
