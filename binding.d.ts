@@ -92,8 +92,8 @@ export declare class Primary {
   closeChannel(slot: number, generation: number): void
   /** Passes messages that workers have sent so far to the program, before a later event. */
   readMessages(): void
-  /** See [`super::messages::post`]. */
-  post(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
+  /** The function that sends a message: see [`super::messages::post_function`]. */
+  postFunction(): (...message: unknown[]) => number
   /** A request for each of these receivers: see [`super::messages::request_all`]. */
   requestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
   /** The metric store of the primary's program. */
@@ -341,7 +341,7 @@ export declare function workerEvent(): any
  */
 export declare function workerFailed(error: any, reported: boolean): void
 
-/** Sends messages that `workerPost` has queued in this iteration of the loop, before the process ends. */
+/** Sends messages that `post` has queued in this iteration of the loop, before the process ends. */
 export declare function workerFlush(): void
 
 /** Subscribes to the cluster's events, or unsubscribes. */
@@ -403,8 +403,8 @@ export declare function workerOwnsDescriptor(fd: number): boolean
 /** Removes a multicast membership. Returns whether it was the last, which has to leave the group and call `workerLeft`. */
 export declare function workerPart(socket: number, membership: string): boolean
 
-/** Sends a message: see [`super::messages::post`]. */
-export declare function workerPost(to: number, what: number, answers: number, timeout: number, kind: unknown, format: number, body: unknown): number
+/** The function that sends a message: see [`super::messages::post_function`]. */
+export declare function workerPostFunction(): (...message: unknown[]) => number
 
 export declare function workerReadMail(): void
 

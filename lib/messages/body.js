@@ -27,13 +27,37 @@ function hasBuffer(value) {
   return false;
 }
 
+/** What `look` finds out about the Buffers of a value. */
+const NONE = 0;
+const UNKNOWN = 1;
+const SHOWN = 2;
+
+const { isView } = ArrayBuffer;
+
 /**
- * Whether a message has a Buffer in the usual places: it is one, or it or its `data` has one as a member.
+ * Whether a value has a Buffer in the usual places: it is one, or one of its members or of their members is. What is nested
+ * deeper, or written by a `toJSON`, is UNKNOWN.
  *
- * @param {any} message
+ * @param {any} value
+ * @param {number} levels how many levels of members to look at
+ * @returns {number}
  */
-function showsBuffer(message) {
-  return Buffer.isBuffer(message) || hasBuffer(message) || hasBuffer(message?.data);
+function look(value, levels) {
+  if (typeof value === 'function') return UNKNOWN;
+  if (value === null || typeof value !== 'object') return NONE;
+  if (isView(value)) return Buffer.isBuffer(value) ? SHOWN : UNKNOWN;
+  if (levels === 0 || typeof value.toJSON === 'function') return UNKNOWN;
+  if (Array.isArray(value)) return value.some((item) => typeof item === 'object' && Buffer.isBuffer(item)) ? SHOWN : UNKNOWN;
+  let seen = NONE;
+  for (const key in value) {
+    const own = value[key];
+    // Most members are strings and numbers: they are not worth a call.
+    if (typeof own === 'string' || typeof own === 'number') continue;
+    const shown = look(own, levels - 1);
+    if (shown === SHOWN) return SHOWN;
+    if (shown === UNKNOWN) seen = UNKNOWN;
+  }
+  return seen;
 }
 
 /**
@@ -65,9 +89,10 @@ function textAndBuffers(message) {
  * @returns {{ format: number, body: string | Buffer }}
  */
 function jsonOf(message) {
-  if (!showsBuffer(message)) {
+  const shown = look(message, 2);
+  if (shown !== SHOWN) {
     const text = JSON.stringify(message) ?? '';
-    if (!text.includes(BUFFER_TEXT)) return { format: JSON_TEXT, body: text };
+    if (shown === NONE || !text.includes(BUFFER_TEXT)) return { format: JSON_TEXT, body: text };
   }
   const { text, buffers } = textAndBuffers(message);
   if (buffers.length === 0) return { format: JSON_TEXT, body: text ?? '' };

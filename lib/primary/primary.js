@@ -58,7 +58,7 @@ class Primary {
     this.core = core;
     unwrap(core.listenToMessages(this.messages.deliver.bind(this.messages)));
     this.messages.wire = {
-      post: core.post.bind(core),
+      post: core.postFunction(),
       requestAll: core.requestAll.bind(core),
       error: addon.postError,
       name: core.name.bind(core),

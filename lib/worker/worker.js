@@ -64,7 +64,7 @@ class Worker {
     });
     this.messages = new MessageEndpoint({
       wire: {
-        post: addon.workerPost,
+        post: addon.workerPostFunction(),
         requestAll: addon.workerRequestAll,
         error: addon.postError,
         name: addon.workerName,

@@ -10,13 +10,14 @@
 //! A worker is identified by one number, `generation * 65536 + slot`, the primary by -1.
 
 use std::cell::RefCell;
+use std::fmt::Display;
 use std::time::Duration;
 
-use napi::bindgen_prelude::Unknown;
+use napi::bindgen_prelude::{Env, Unknown};
 use napi_derive::napi;
 use serde_json::{Value, json};
 
-use super::raw::{Callback, Item, append_bytes, append_short_text};
+use super::raw::{Arguments, Callback, Item, append_bytes, append_short_text, function};
 use crate::error::{Code, Error, Result};
 use crate::ipc::endpoint::Outgoing;
 use crate::ipc::message::{Body, Format, Message, Peer, SHARED, What};
@@ -76,22 +77,40 @@ pub struct Asked {
     pub format: u32,
 }
 
-/// Passes the message to `send`; returns the id of a request, 0 otherwise, or `REFUSED`.
-pub fn post(
-    asked: Asked,
-    kind: &Unknown<'_>,
-    body: &Unknown<'_>,
-    send: impl Fn(&Outgoing<'_>) -> Result<u32>,
-) -> f64 {
-    let mut sent = Ok(0);
-    let read = with_outgoing(asked, kind, body, &mut |outgoing| sent = send(outgoing));
-    match read.and(sent) {
-        Ok(id) => f64::from(id),
-        Err(error) => {
-            ERROR.set(Some(error));
-            REFUSED
+/// The function `post(to, what, answers, timeout, kind, format, body)`, which passes a message to `send` and returns the id
+/// of a request, 0 otherwise, or `REFUSED`.
+pub fn post_function(
+    env: &Env,
+    send: impl Fn(&Outgoing<'_>) -> Result<u32> + 'static,
+) -> napi::Result<Unknown<'_>> {
+    function(env, c"post", move |arguments| {
+        let mut sent = Ok(0);
+        let read = with_arguments(arguments, &mut |outgoing| sent = send(outgoing));
+        match read.and(sent) {
+            Ok(id) => f64::from(id),
+            Err(error) => {
+                ERROR.set(Some(error));
+                REFUSED
+            }
         }
-    }
+    })
+}
+
+fn with_arguments(arguments: &Arguments<'_>, send: &mut dyn FnMut(&Outgoing<'_>)) -> Result<()> {
+    let number = |at| arguments.number(at).map_err(|error| unreadable(&error));
+    let value = |at| arguments.value(at).map_err(|error| unreadable(&error));
+    let asked = Asked {
+        to: number(0)?,
+        what: number(1)? as u32,
+        answers: number(2)? as u32,
+        timeout: number(3)?,
+        format: number(5)? as u32,
+    };
+    with_outgoing(asked, &value(4)?, &value(6)?, send)
+}
+
+fn unreadable(why: &dyn Display) -> Error {
+    Error::new(Code::InvalidArgument, format!("the message cannot be read: {why}"))
 }
 
 /// Passes a request to `send` once per receiver; it is read from JavaScript once. Returns for each the id of the
@@ -132,9 +151,6 @@ fn with_outgoing(
         REQUEST => What::Request,
         2 => What::Answer,
         _ => What::Failure,
-    };
-    let unreadable = |why: &dyn std::fmt::Display| {
-        Error::new(Code::InvalidArgument, format!("the message cannot be read: {why}"))
     };
     let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));
     let (to, answers) = (peer_of(asked.to), asked.answers);

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::config::{NativeConfiguration, parse};
-use super::messages::{self, REFUSED};
+use super::messages;
 use super::metric_store::NativeMetricStore;
 use super::outcome;
 use super::raw::Callback;
@@ -64,6 +64,10 @@ fn text(output: Output) -> String {
         Output::Ended => json!({ "ended": true }),
     };
     message.to_string()
+}
+
+fn no_primary() -> Error {
+    Error::new(Code::Stopped, "There is no primary")
 }
 
 fn entropy() -> Result<[u8; 32]> {
@@ -184,8 +188,7 @@ impl NativePrimary {
     #[napi]
     pub fn listen_to_messages(&mut self, env: &Env, deliver: Function<Object, ()>) -> Value {
         let start = || -> Result<Rc<ProgramMessages>> {
-            let primary =
-                self.inner.as_ref().ok_or_else(|| Error::new(Code::Stopped, "There is no primary"))?;
+            let primary = self.inner.as_ref().ok_or_else(no_primary)?;
             let call =
                 Callback::new(env, &deliver, &deliver).map_err(|error| Error::system("callback", &error))?;
             let uv = super::event_loop(env)?;
@@ -217,23 +220,11 @@ impl NativePrimary {
         self.endpoint.iter().for_each(|endpoint| endpoint.read_all());
     }
 
-    /// See [`super::messages::post`].
-    #[napi]
-    #[allow(clippy::too_many_arguments)]
-    pub fn post(
-        &self,
-        to: f64,
-        what: u32,
-        answers: u32,
-        timeout: f64,
-        kind: Unknown,
-        format: u32,
-        body: Unknown,
-    ) -> f64 {
-        let Some(endpoint) = &self.endpoint else { return REFUSED };
-        messages::post(messages::Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| {
-            endpoint.post(outgoing)
-        })
+    /// The function that sends a message: see [`super::messages::post_function`].
+    #[napi(ts_return_type = "(...message: unknown[]) => number")]
+    pub fn post_function<'env>(&self, env: &'env Env) -> napi::Result<Unknown<'env>> {
+        let endpoint = self.endpoint.clone();
+        messages::post_function(env, move |outgoing| endpoint.as_ref().ok_or_else(no_primary)?.post(outgoing))
     }
 
     /// A request for each of these receivers: see [`super::messages::request_all`].
@@ -248,8 +239,7 @@ impl NativePrimary {
     ) -> Value {
         let asked = messages::Asked::request(timeout, format);
         messages::request_all(&receivers, asked, &kind, &body, |outgoing| {
-            let stopped = || Error::new(Code::Stopped, "There is no primary");
-            self.endpoint.as_ref().ok_or_else(stopped)?.post(outgoing)
+            self.endpoint.as_ref().ok_or_else(no_primary)?.post(outgoing)
         })
     }
 

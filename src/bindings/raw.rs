@@ -1,6 +1,6 @@
 //! Node-API where napi has no safe wrapper: views of shared memory, strings and bytes read into a buffer of the caller,
-//! calls into JavaScript from libuv callbacks, V8's strings in an interrupt, the event loop. The only place outside
-//! `sys` with hand-written unsafe code; its public interface is safe.
+//! a function that is cheap to call, calls into JavaScript from libuv callbacks, V8's strings in an interrupt, the event
+//! loop. The only place outside `sys` with hand-written unsafe code; its public interface is safe.
 
 use std::cell::Cell;
 use std::ffi::{CStr, c_void};
@@ -9,8 +9,8 @@ use std::ptr::null_mut;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use napi::bindgen_prelude::{Env, JsValue, Object};
-use napi::sys::{self, Status, napi_env, napi_ref, napi_status, napi_value};
+use napi::bindgen_prelude::{Env, FromNapiValue, JsValue, Object, Unknown};
+use napi::sys::{self, Status, napi_callback_info, napi_env, napi_ref, napi_status, napi_value};
 
 use crate::sys::memory::Mapping;
 use crate::sys::stack_trace::Text;
@@ -123,6 +123,86 @@ pub fn append_bytes<'a>(value: &impl JsValue<'a>, is_text: bool, out: &mut Vec<u
         out.extend_from_slice(unsafe { std::slice::from_raw_parts(data.cast::<u8>(), length) });
     }
     Ok(())
+}
+
+/// Arguments of a call from JavaScript that are read.
+const MAX_ARGUMENTS: usize = 8;
+
+/// The arguments of a call from JavaScript; those that were not given are `undefined`.
+pub struct Arguments<'a> {
+    env: napi_env,
+    values: &'a [napi_value; MAX_ARGUMENTS],
+}
+
+impl Arguments<'_> {
+    pub fn number(&self, at: usize) -> io::Result<f64> {
+        let mut number = 0.0;
+        // SAFETY: environment and values live as long as the call does, which `Arguments` does not outlive.
+        checked("number", unsafe { sys::napi_get_value_double(self.env, self.values[at], &raw mut number) })?;
+        Ok(number)
+    }
+
+    pub fn value(&self, at: usize) -> napi::Result<Unknown<'_>> {
+        // SAFETY: as above.
+        unsafe { Unknown::from_napi_value(self.env, self.values[at]) }
+    }
+}
+
+/// A JavaScript function that calls `act` with its arguments and returns the result. It is for functions called once per
+/// message: those that napi generates keep a record of the borrowed values of each call, which costs as much as the rest
+/// of the core's work for a message.
+pub fn function<'env, F>(env: &'env Env, name: &CStr, act: F) -> napi::Result<Unknown<'env>>
+where
+    F: Fn(&Arguments<'_>) -> f64 + 'static,
+{
+    /// # Safety
+    /// Node-API calls it for the function that was made with an `F`.
+    unsafe extern "C" fn call<F: Fn(&Arguments<'_>) -> f64>(
+        env: napi_env,
+        info: napi_callback_info,
+    ) -> napi_value {
+        let (mut count, mut values, mut act) = (MAX_ARGUMENTS, [null_mut(); MAX_ARGUMENTS], null_mut());
+        let mut result = null_mut();
+        // SAFETY: the environment and the call are Node-API's own; at most `count` values are written. `act` points to
+        // an `F` that lives as long as the function.
+        unsafe {
+            let (first, this) = (values.as_mut_ptr(), null_mut());
+            let status = sys::napi_get_cb_info(env, info, &raw mut count, first, this, &raw mut act);
+            if status != Status::napi_ok {
+                return null_mut();
+            }
+            let act = &*act.cast_const().cast::<F>();
+            // This fails only in an environment that is ending; the function then returns `undefined`.
+            sys::napi_create_double(env, act(&Arguments { env, values: &values }), &raw mut result);
+        }
+        result
+    }
+    /// # Safety
+    /// Node-API calls it, once for each function that was made with an `F`.
+    unsafe extern "C" fn let_go<F>(_: napi_env, act: *mut c_void, _: *mut c_void) {
+        // SAFETY: the pointer is the one that `into_raw` gave below, and this is called once for it.
+        drop(unsafe { Box::from_raw(act.cast::<F>()) });
+    }
+    let kept = Box::into_raw(Box::new(act)).cast::<c_void>();
+    let (raw, length) = (env.raw(), name.count_bytes() as isize);
+    let mut function = null_mut();
+    // SAFETY: a live environment; `kept` lives until the function is collected, which calls `let_go`.
+    let made = unsafe {
+        let made =
+            sys::napi_create_function(raw, name.as_ptr(), length, Some(call::<F>), kept, &raw mut function);
+        checked("function", made).and_then(|()| {
+            let hint = null_mut();
+            let added = sys::napi_add_finalizer(raw, function, kept, Some(let_go::<F>), hint, null_mut());
+            checked("finalizer", added)
+        })
+    };
+    if let Err(error) = made {
+        // SAFETY: as above; a function without a finalizer is not passed to JavaScript.
+        drop(unsafe { Box::from_raw(kept.cast::<F>()) });
+        return Err(napi::Error::from_reason(error.to_string()));
+    }
+    // SAFETY: the function was made in this environment's scope.
+    unsafe { Unknown::from_napi_value(raw, function) }
 }
 
 /// A Node-API environment for callbacks of its event loop, until the environment ends.

@@ -10,7 +10,7 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::config::parse;
-use super::messages::{Asked, NOBODY, REFUSED, deliver, name, post, request_all, targets};
+use super::messages::{Asked, NOBODY, deliver, name, post_function, request_all, targets};
 use super::outcome;
 use super::raw::{Callback, TextReader, set_shared_buffer};
 use crate::error::{Code, Error, Result};
@@ -110,22 +110,10 @@ pub fn start_worker(
     Ok(started)
 }
 
-/// Sends a message: see [`super::messages::post`].
-#[napi(js_name = "workerPost")]
-#[allow(clippy::too_many_arguments)]
-pub fn worker_post(
-    to: f64,
-    what: u32,
-    answers: u32,
-    timeout: f64,
-    kind: Unknown,
-    format: u32,
-    body: Unknown,
-) -> f64 {
-    let Ok(worker) = worker() else { return REFUSED };
-    post(Asked { to, what, answers, timeout, format }, &kind, &body, |outgoing| {
-        worker.messages().post(outgoing)
-    })
+/// The function that sends a message: see [`super::messages::post_function`].
+#[napi(js_name = "workerPostFunction", ts_return_type = "(...message: unknown[]) => number")]
+pub fn worker_post_function(env: &Env) -> napi::Result<Unknown<'_>> {
+    post_function(env, |outgoing| worker()?.messages().post(outgoing))
 }
 
 /// A request for each of these receivers: see [`super::messages::request_all`].
@@ -143,7 +131,7 @@ pub fn worker_request_all(
     })
 }
 
-/// Sends messages that `workerPost` has queued in this iteration of the loop, before the process ends.
+/// Sends messages that `post` has queued in this iteration of the loop, before the process ends.
 #[napi(js_name = "workerFlush")]
 pub fn worker_flush() {
     of_worker(|worker| worker.messages().flush());
