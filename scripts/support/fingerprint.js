@@ -9,7 +9,7 @@ const path = require('node:path');
 const { root } = require('./child');
 
 const record = path.join(root, 'target', 'drover-build.json');
-const loneFiles = ['Cargo.toml', 'Cargo.lock', 'build.rs', 'rust-toolchain.toml'];
+const loneFiles = ['scripts/build.js', 'Cargo.toml', 'Cargo.lock', 'build.rs', 'rust-toolchain.toml'];
 
 function* sources() {
   yield* loneFiles.map((name) => path.join(root, name)).filter((file) => fs.existsSync(file));
