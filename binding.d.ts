@@ -11,8 +11,8 @@ export declare const __napiBindingTarget: 'native' | 'wasm32-wasi' | 'wasm32-was
 
 /** A validated configuration, from which any number of primaries can be created. */
 export declare class Configuration {
-  /** `{ options, env, standalone?, outer? }`; `outcome` has the result. */
-  constructor(asked: any)
+  /** `{ options, env, standalone?, singleProcessReason? }`; `outcome` has the result. */
+  constructor(input: any)
   /**
    * `{ ok: { config, clustering, because, workerCount, port, host, exposeWorkerHeaders, notes, refusal } }` or
    * `{ error }` with every fault.
@@ -71,7 +71,7 @@ export declare class Primary {
    * Sends a command to the running cluster: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
    * draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
    */
-  order(id: number, verb: string, argument: any): void
+  command(id: number, name: string, argument: any): void
   /** The process got a stop signal: SIGTERM or SIGINT. */
   signalled(signal: string): void
   /** The process is about to exit normally; returns when the workers were notified. */
@@ -109,8 +109,8 @@ export declare class Primary {
   note(text: string): void
   /** The possible receivers of messages: see [`super::messages::targets`]. */
   targets(): Array<number>
-  /** The id of a slot's worker: see [`super::messages::name`]. */
-  name(slot: number): number
+  /** The id of a slot's worker: see [`super::messages::worker_id_of`]. */
+  workerIdOf(slot: number): number
   /** The cluster's metrics; see [`view::metrics`]. */
   clusterMetrics(): any
   /** The cluster's health; see [`view::health`]. */
@@ -275,7 +275,7 @@ export declare function startSingleProcess(into: object): any
 
 /**
  * Starts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, read-only (see
- * [`crate::ipc::ticket_keys`]); `cells`, the worker's page of the shared memory; and `hands`, a batch of connections
+ * [`crate::ipc::ticket_keys`]); `cells`, the worker's page of the shared memory; and `batch`, a batch of connections
  * with four 32-bit numbers each. `connections(group, count)` must adopt or close all of them; `notice(kind, number)`
  * gets the notifications numbered in [`kind`]; `messages` gets an array as described in [`super::messages`].
  */
@@ -323,6 +323,9 @@ export declare function workerCommand(id: number, verb: string, argument: any): 
 /** The result of a command: `{ ok }` or `{ error: { code, message, details } }`; null if there is none yet. */
 export declare function workerCommandResult(id: number): any
 
+/** Reports how many more connections the group's server takes; negative: any number. */
+export declare function workerConnectionLimit(group: number, remaining: number): void
+
 /** Reports a diagnosis: the size of its file in bytes, or the reason of its failure. */
 export declare function workerDiagnosed(id: number, bytes: number, failure?: string | undefined | null): void
 
@@ -348,13 +351,16 @@ export declare function workerFlush(): void
 export declare function workerFollow(follows: boolean): void
 
 /** Whether notices arrived while `workerListen` or `workerClose` waited for a reply. */
-export declare function workerHasMail(): boolean
+export declare function workerHasPendingMessages(): boolean
 
 /** Logs a hint for the operator, once per cluster; `warns`: as a warning. */
 export declare function workerHint(text: string, warns: boolean): void
 
 /** Sets whether waiting for messages keeps the process alive. */
 export declare function workerHold(hold: boolean): void
+
+/** The id of a slot's worker: see [`super::messages::worker_id_of`]. */
+export declare function workerIdOf(slot: number): number
 
 /** `WorkerInfo[]` of the whole cluster. */
 export declare function workerInfos(): any
@@ -391,9 +397,6 @@ export declare function workerListen(address: any, options: any): any
 /** The metric store of this worker's program; null in a process that is not a worker. */
 export declare function workerMetricStore(): NativeMetricStore | null
 
-/** The id of a slot's worker: see [`super::messages::name`]. */
-export declare function workerName(slot: number): number
-
 /**
  * Whether the descriptor is a socket of this process's program that can listen: not one of drover's, and not
  * connected.
@@ -406,7 +409,7 @@ export declare function workerPart(socket: number, membership: string): boolean
 /** The function that sends a message: see [`super::messages::post_function`]. */
 export declare function workerPostFunction(): (...message: unknown[]) => number
 
-export declare function workerReadMail(): void
+export declare function workerReadInbox(): void
 
 /** Ready, for `processManagement.ready` 'message' and 'boot'. */
 export declare function workerReady(): any
@@ -422,9 +425,6 @@ export declare function workerRequestAll(receivers: Array<number>, timeout: numb
 
 /** This worker has resigned as leader. */
 export declare function workerResigned(): void
-
-/** Reports how many more connections the group's server takes; negative: any number. */
-export declare function workerRoom(group: number, room: number): void
 
 /** The group's server takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-const HOST: HostFacts = HostFacts { usable_cpus: 8.0, available_memory: Some(16 << 30), outer: None };
+const HOST: HostFacts =
+    HostFacts { usable_cpus: 8.0, available_memory: Some(16 << 30), single_process_reason: None };
 
 fn loaded_with(options: &Value, variables: &[(&str, &str)]) -> Loaded {
     let env = variables.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();

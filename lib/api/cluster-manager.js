@@ -8,7 +8,7 @@ const { EventEmitter } = require('node:events');
 const { addon } = require('../native');
 const { fromCore, notSupported, unwrap } = require('../errors');
 const { ClusterState } = require('./constants');
-const { isMainThread, processManager, snapshot } = require('../process/environment');
+const { isMainThread, singleProcessReason, snapshot } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
 const { marked } = require('../options');
 const runtime = require('../runtime');
@@ -43,7 +43,7 @@ class ClusterManager extends EventEmitter {
     const own = isMainThread ? worker() : null;
     const data = marked(config);
     if (basePort !== undefined) data.env = { ...data.env, PORT: String(basePort) };
-    const asked = { standalone: true, options: data, env: snapshot(), outer: isMainThread ? processManager() : 'node-cluster' };
+    const input = { standalone: true, options: data, env: snapshot(), singleProcessReason: isMainThread ? singleProcessReason() : 'node-cluster' };
     if (own !== null) {
       this.#config = own.hello.config;
       own.healthChecks.configure(config);
@@ -51,7 +51,7 @@ class ClusterManager extends EventEmitter {
       this.#subscribe();
       return;
     }
-    const configuration = addon === null ? null : new addon.Configuration(asked);
+    const configuration = addon === null ? null : new addon.Configuration(input);
     const prepared = configuration === null ? { clustering: false, config: {} } : unwrap(configuration.outcome);
     const made = { app: null, server: {}, data, prepared, functions: functionsOf(config) };
     this.#config = prepared.config;

@@ -5,7 +5,7 @@
 
 const { addon, problem } = require('../native');
 const { methodsOf, mixInto } = require('./cluster-app');
-const { isMainThread, processManager, snapshot } = require('../process/environment');
+const { isMainThread, singleProcessReason, snapshot } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
 const { split } = require('../options');
 const { answerProbes } = require('../http/probe-routes');
@@ -40,8 +40,8 @@ function roleOf(made, options, manager) {
     warnOnce();
     return new SingleRole(made);
   }
-  const asked = { options: made.data, env: snapshot(), outer: isMainThread ? processManager() : 'node-cluster' };
-  const configuration = new addon.Configuration(asked);
+  const input = { options: made.data, env: snapshot(), singleProcessReason: isMainThread ? singleProcessReason() : 'node-cluster' };
+  const configuration = new addon.Configuration(input);
   made.prepared = unwrap(configuration.outcome);
   if (!made.prepared.clustering) return new SingleRole(made);
   return new PrimaryRole(made, configuration, manager);

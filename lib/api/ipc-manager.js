@@ -157,7 +157,7 @@ class IPCManager extends EventEmitter {
   getWorkerStats() {
     const own = this.#endpoint === null || this.#endpoint.wire === null ? [] : this.#endpoint.targets();
     const alive =
-      own.filter(({ name }) => name >= 0).length +
+      own.filter(({ numericId }) => numericId >= 0).length +
       [...this.#workers.values()].filter(({ subprocess }) => isAlive(subprocess)).length;
     const total = own.length + this.#workers.size;
     return { total, alive, dead: total - alive };

@@ -34,7 +34,7 @@ const invalidating = new AsyncLocalStorage();
  * @property {(receivers: number[], timeout: number, kind: string, format: number, body: string | Buffer) => any[]} requestAll
  * for each receiver the id of the request, or why it was not sent: `{ code, message, details }`
  * @property {() => any} error why the last `post` was refused
- * @property {(slot: number) => number} name the id of a slot's worker as a number; -1 if it does not run now, -2 if there is
+ * @property {(slot: number) => number} workerIdOf the id of a slot's worker as a number; -1 if it does not run now, -2 if there is
  * no such slot
  * @property {() => number[]} targets for each slot: its number, the worker's id as a number or -1, and a state: 1 if it
  * serves, 2 if it serves but its loop is blocked or its checks fail
@@ -177,23 +177,23 @@ class MessageEndpoint {
 
   /** @param {string | number} workerId @param {any[]} args */
   sendToWorker(workerId, ...args) {
-    return this.send(() => this.nameOf(workerId), args);
+    return this.send(() => this.workerIdOf(workerId), args);
   }
 
   /** @param {any[]} args */
   sendToRandomWorker(...args) {
-    return this.send(() => this.anyName(), args);
+    return this.send(() => this.randomWorkerId(), args);
   }
 
   /** Chooses a healthy serving worker, other than this one if possible; an unhealthy one only if none is healthy. */
-  anyName() {
+  randomWorkerId() {
     const serving = this.targets().filter(({ serves }) => serves);
     const well = serving.filter(({ isWell }) => isWell);
     const fit = well.length > 0 ? well : serving;
     const others = fit.filter(({ slot }) => slot !== this.workerId);
     const choice = others.length > 0 ? others : fit;
     if (choice.length === 0) throw new WorkerCommunicationError('No worker serves', 'WORKER_GONE');
-    return choice[Math.floor(Math.random() * choice.length)].name;
+    return choice[Math.floor(Math.random() * choice.length)].numericId;
   }
 
   /** Resolves to one response per worker, including failures. @param {any[]} args */
@@ -205,8 +205,8 @@ class MessageEndpoint {
     const targets = this.targets().filter(({ slot }) => options.self || slot !== this.workerId);
     this.broadcasts += 1;
     const correlationId = `${process.pid}-${this.broadcasts}`;
-    const here = targets.filter(({ name }) => name >= 0);
-    const requests = this.requestAll(here.map(({ name }) => name), kind, content, timeout);
+    const here = targets.filter(({ numericId }) => numericId >= 0);
+    const requests = this.requestAll(here.map(({ numericId }) => numericId), kind, content, timeout);
     return new Promise((resolve) => {
       /** @type {any[]} */
       const responses = [];
@@ -218,12 +218,12 @@ class MessageEndpoint {
         if (left === 0) resolve(responses);
       };
       let sent = 0;
-      targets.forEach(({ slot, name }, at) => {
+      targets.forEach(({ slot, numericId }, at) => {
         const id = `${correlationId}-${slot}`;
         // Object literals: a spread costs as much as the rest of a response.
         const fails = (/** @type {any} */ { message: error, code }) =>
           settle(at, { id, correlationId, workerId: slot, success: false, error, code, timestamp: Date.now() });
-        if (name < 0) return fails(notThere(slot));
+        if (numericId < 0) return fails(notThere(slot));
         const request = requests[sent++];
         if (typeof request !== 'number') return fails(failed(request));
         this.pending.set(request, {
@@ -264,18 +264,18 @@ class MessageEndpoint {
     const flat = this.wire.targets();
     const targets = [];
     for (let at = 0; at < flat.length; at += 3) {
-      targets.push({ slot: String(flat[at]), name: flat[at + 1], serves: flat[at + 2] > 0, isWell: flat[at + 2] !== 2 });
+      targets.push({ slot: String(flat[at]), numericId: flat[at + 1], serves: flat[at + 2] > 0, isWell: flat[at + 2] !== 2 });
     }
     return targets;
   }
 
   /** @param {string | number} workerId */
-  nameOf(workerId) {
+  workerIdOf(workerId) {
     if (this.wire === null) throw new ClusterError('The cluster is not running', 'STOPPED');
-    const name = /^\d{1,4}$/.test(String(workerId)) ? this.wire.name(Number(workerId)) : NOBODY;
-    if (name === NOBODY) throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
-    if (name < 0) throw notThere(String(workerId));
-    return name;
+    const id = /^\d{1,4}$/.test(String(workerId)) ? this.wire.workerIdOf(Number(workerId)) : NOBODY;
+    if (id === NOBODY) throw new WorkerCommunicationError(`There is no worker ${workerId}`, 'NO_SUCH_WORKER');
+    if (id < 0) throw notThere(String(workerId));
+    return id;
   }
 
   /**

@@ -94,7 +94,7 @@ class Loopback {
   }
 
   /** @param {number} slot */
-  name(slot) {
+  workerIdOf(slot) {
     return slot === 0 ? WORKER : NOBODY;
   }
 

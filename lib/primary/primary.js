@@ -61,7 +61,7 @@ class Primary {
       post: core.postFunction(),
       requestAll: core.requestAll.bind(core),
       error: addon.postError,
-      name: core.name.bind(core),
+      workerIdOf: core.workerIdOf.bind(core),
       targets: core.targets.bind(core),
     };
     this.reporting = new Reporting(this.own.functions, this.own.config, core);
@@ -249,7 +249,7 @@ class Primary {
     const { core } = this;
     if (core === null) return Promise.reject(notRunning());
     core.environment(snapshot());
-    return this.request(core, (id) => core.order(id, verb, argument ?? null));
+    return this.request(core, (id) => core.command(id, verb, argument ?? null));
   }
 
   /** A rolling restart requested by a signal; its result is logged. @returns {Promise<unknown>} */

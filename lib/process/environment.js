@@ -8,7 +8,7 @@ const path = require('node:path');
 const runtime = require('../runtime');
 
 /** Why this process starts no workers: the process manager that already runs it as one of several, or its runtime. */
-function processManager() {
+function singleProcessReason() {
   if (runtime.withoutWorkers !== null) return runtime.withoutWorkers;
   // PM2's cluster mode forks its processes with node:cluster.
   if (process.env.NODE_UNIQUE_ID === undefined && !require('node:cluster').isWorker) return undefined;
@@ -39,4 +39,4 @@ function workingFolder() {
   }
 }
 
-module.exports = { isMainThread, launching, processManager, snapshot };
+module.exports = { isMainThread, launching, singleProcessReason, snapshot };

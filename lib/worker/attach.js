@@ -90,7 +90,7 @@ function attach(primary, loadPackage) {
   if (hello.ready === 'boot') whenLoaded(() => worker.ready());
   // Messages that arrived with the hello are already read and would stay unhandled until the primary's next message:
   // leadership, or a drain command if the cluster stops while its workers start.
-  setImmediate(addon.workerReadMail);
+  setImmediate(addon.workerReadInbox);
 }
 
 module.exports = { attach };

@@ -66,7 +66,7 @@ class Connections {
     }
     share.isAdopting = false;
     share.tally.update();
-    if (share.credit !== null) share.updateRoom();
+    if (share.credit !== null) share.updateConnectionLimit();
   }
 
   /**

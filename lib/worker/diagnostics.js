@@ -8,14 +8,14 @@ const fs = require('node:fs');
 const v8 = require('node:v8');
 const { addon } = require('../native');
 
-/** @typedef {{ id: number, what: 'heap_snapshot' | { cpu_profile: { ms: number } }, file: string }} Asked */
+/** @typedef {{ id: number, what: 'heap_snapshot' | { cpu_profile: { ms: number } }, file: string }} DiagnosisRequest */
 
 /** Handles the primary's requests. */
 function diagnose() {
-  for (let asked = addon.workerDiagnosis(); asked !== null; asked = addon.workerDiagnosis()) take(asked);
+  for (let request = addon.workerDiagnosis(); request !== null; request = addon.workerDiagnosis()) take(request);
 }
 
-/** @param {Asked} asked */
+/** @param {DiagnosisRequest} request */
 async function take({ id, what, file }) {
   let made = false;
   try {

@@ -12,7 +12,7 @@ const { follow } = require('../http/shutdown-notice');
 const { CLOSED } = require('../metrics/cells');
 const { addon } = require('../native');
 const runtime = require('../runtime');
-const { roomOf } = require('./max-connections');
+const { remainingConnections } = require('./max-connections');
 const { tallyOf } = require('./server-tally');
 
 class ListenerShare {
@@ -80,23 +80,23 @@ class ListenerShare {
 
   /** Starts to serve; the server has the handle and may have called `unref` before. */
   open(/** @type {boolean} */ isPlainHttp) {
-    const room = roomOf(this.server);
-    if (room !== null) this.setRoom(room);
+    const remaining = remainingConnections(this.server);
+    if (remaining !== null) this.setConnectionLimit(remaining);
     if (this.worker.connections.open(this, isPlainHttp) && !this.keepsAlive) this.keepAlive(false);
   }
 
-  /** @param {number | null} room */
-  setRoom(room) {
-    this.credit = room;
-    addon.workerRoom(this.group, room ?? -1);
+  /** @param {number | null} remaining */
+  setConnectionLimit(remaining) {
+    this.credit = remaining;
+    addon.workerConnectionLimit(this.group, remaining ?? -1);
   }
 
   /** Reports to the primary how many connections the server takes, unless it knows already. */
-  updateRoom() {
+  updateConnectionLimit() {
     if (this.isAdopting || this.worker.connections.shares.get(this.group) !== this) return;
     const { credit } = this;
-    const room = roomOf(this.server);
-    if (room === null ? credit !== null : credit === null || room < credit || (credit <= 0 && room > 0)) this.setRoom(room);
+    const remaining = remainingConnections(this.server);
+    if (remaining === null ? credit !== null : credit === null || remaining < credit || (credit <= 0 && remaining > 0)) this.setConnectionLimit(remaining);
   }
 
   /**
@@ -107,7 +107,7 @@ class ListenerShare {
   handBack(...connection) {
     const [fd, remaining, served] = connection;
     // At once, or the connection would come back.
-    if (this.credit === null) this.setRoom(0);
+    if (this.credit === null) this.setConnectionLimit(0);
     if (addon.handOff(this.group, fd, remaining, served)) {
       addon.closeDescriptor(fd);
       this.worker.cells[CLOSED] += 1;
@@ -127,7 +127,7 @@ class ListenerShare {
   adopt(fd, remaining, served, isPerRequest) {
     if (this.credit !== null) this.credit -= 1;
     // Without a primary Node drops excess connections, as without a cluster.
-    if (roomOf(this.server) === 0 && !this.worker.orphaned) {
+    if (remainingConnections(this.server) === 0 && !this.worker.orphaned) {
       this.handBack(fd, remaining, served, isPerRequest);
       return;
     }

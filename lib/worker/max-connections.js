@@ -10,15 +10,15 @@ const runtime = require('../runtime');
 const symbols = require('../symbols');
 
 /** More than any server can have. */
-const MAX_ROOM = 0x7fffffff;
+const MAX_REMAINING = 0x7fffffff;
 
 /** How many more connections a server takes; null: any number, or Node drops the excess. @param {any} server */
-function roomOf(server) {
+function remainingConnections(server) {
   const limit = server.maxConnections ?? null;
   if (limit === null || server.dropMaxConnection || (limit === 0 && !runtime.countsZeroLimit)) return null;
   // Like Node's comparison: a value that is not a number is no limit.
-  const room = Math.ceil(Number(limit)) - runtime.connectionCount(server);
-  return Number.isNaN(room) ? null : Math.min(Math.max(room, 0), MAX_ROOM);
+  const remaining = Math.ceil(Number(limit)) - runtime.connectionCount(server);
+  return Number.isNaN(remaining) ? null : Math.min(Math.max(remaining, 0), MAX_REMAINING);
 }
 
 /** Observes changes of a limit. @param {import('./worker').Worker} worker */
@@ -33,10 +33,10 @@ function followLimits(worker) {
       },
       set(value) {
         Object.defineProperty(this, key, { value, writable: true, configurable: true, enumerable: false });
-        worker.connections.shareOf(this)?.updateRoom();
+        worker.connections.shareOf(this)?.updateConnectionLimit();
       },
     });
   }
 }
 
-module.exports = { followLimits, roomOf };
+module.exports = { followLimits, remainingConnections };

@@ -22,7 +22,7 @@ class ServerTally {
     this.share = null;
     runtime.onConnectionEnd(server, () => {
       this.update();
-      if (this.share !== null && this.share.credit !== null) this.share.updateRoom();
+      if (this.share !== null && this.share.credit !== null) this.share.updateConnectionLimit();
     });
   }
 

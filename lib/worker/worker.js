@@ -67,7 +67,7 @@ class Worker {
         post: addon.workerPostFunction(),
         requestAll: addon.workerRequestAll,
         error: addon.postError,
-        name: addon.workerName,
+        workerIdOf: addon.workerIdOf,
         targets: addon.workerTargets,
       },
       listeners: {
@@ -79,7 +79,7 @@ class Worker {
       workerId: this.id,
       retry: retryOf(hello.config),
     });
-    const shared = { cells: new ArrayBuffer(0), hands: new ArrayBuffer(0), tickets: new ArrayBuffer(0) };
+    const shared = { cells: new ArrayBuffer(0), batch: new ArrayBuffer(0), tickets: new ArrayBuffer(0) };
     const { error } = addon.startWorker(
       shared,
       (/** @type {number} */ group, /** @type {number} */ count) => this.connections.adopt(group, count),
@@ -92,7 +92,7 @@ class Worker {
     /** The keys of TLS session tickets: see lib/worker/tls-tickets.js. */
     this.tickets = shared.tickets;
     /** A batch of connections: see lib/worker/connections.js. */
-    this.batch = new Int32Array(shared.hands);
+    this.batch = new Int32Array(shared.batch);
   }
 
   /** The primary is gone: this process is no longer the leader and can send no messages. */
@@ -129,7 +129,7 @@ class Worker {
 
   /** Handles messages that arrived while a reply was awaited, which would otherwise stay until the next message. */
   readInboxLater() {
-    if (addon.workerHasMail()) setImmediate(addon.workerReadMail);
+    if (addon.workerHasPendingMessages()) setImmediate(addon.workerReadInbox);
   }
 
   /**

@@ -25,7 +25,7 @@ pub const OWN_LEVELS: [&str; 7] = ["trace", "debug", "info", "warn", "error", "f
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Asked {
+pub struct LogQuery {
     level: Option<String>,
     worker: Option<String>,
     text: Option<String>,
@@ -36,9 +36,9 @@ pub struct Asked {
     limit: Option<usize>,
 }
 
-pub async fn logs(State(api): State<Arc<Api>>, asked: Result<Query<Asked>, QueryRejection>) -> Response {
-    let filter = match asked {
-        Ok(Query(asked)) => filter(asked),
+pub async fn logs(State(api): State<Arc<Api>>, query: Result<Query<LogQuery>, QueryRejection>) -> Response {
+    let filter = match query {
+        Ok(Query(query)) => filter(query),
         Err(rejection) => Err(rejection.body_text()),
     };
     match filter {
@@ -60,15 +60,15 @@ pub async fn logs(State(api): State<Arc<Api>>, asked: Result<Query<Asked>, Query
     }
 }
 
-fn filter(asked: Asked) -> Result<Filter, String> {
+fn filter(query: LogQuery) -> Result<Filter, String> {
     let wrong =
         |name: &str, found: &str, allowed: &str| format!("{name}: found {found:?}, allowed: {allowed}");
-    let least = match asked.level.as_deref() {
+    let least = match query.level.as_deref() {
         None => 0,
         Some(name) if LEVELS.contains(&name) => level_named(name).unwrap_or(0),
         Some(name) => return Err(wrong("level", name, &LEVELS.join(", "))),
     };
-    let whose = match asked.worker.as_deref() {
+    let whose = match query.worker.as_deref() {
         None => None,
         Some("primary") => Some(Whose::Drover),
         Some(id) => {
@@ -77,11 +77,11 @@ fn filter(asked: Asked) -> Result<Filter, String> {
             Some(Whose::Worker(slot))
         }
     };
-    let limit = asked.limit.unwrap_or(LINES);
+    let limit = query.limit.unwrap_or(LINES);
     if !(1..=MAX_LINES).contains(&limit) {
         return Err(wrong("limit", &limit.to_string(), &format!("a whole number from 1 to {MAX_LINES}")));
     }
-    let (text, since, request_id, after) = (asked.text, asked.since, asked.request_id, asked.after);
+    let (text, since, request_id, after) = (query.text, query.since, query.request_id, query.after);
     Ok(Filter { least, whose, text, since, request_id, after, limit })
 }
 

@@ -7,14 +7,16 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::outcome;
-use crate::config::{self, Clustering, Environment, HostFacts, Input, Loaded, Outer, ServerType};
+use crate::config::{
+    self, Clustering, Environment, HostFacts, Input, Loaded, ServerType, SingleProcessReason,
+};
 use crate::error::{Code, Error, Result};
 use crate::process::cpus;
 
 /// The input from JavaScript: a configuration and facts about the process.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Asked {
+pub struct ConfigArguments {
     /// `new ClusterManager(config)` instead of `createServer(options)`.
     #[serde(default)]
     pub standalone: bool,
@@ -22,28 +24,28 @@ pub struct Asked {
     pub options: Value,
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// "pm2" or "node-cluster" if one of them already runs this process as one of several.
+    /// Why this process starts no workers, if so: "pm2" or "node-cluster" run it as one of several, "bun" has no workers.
     #[serde(default)]
-    pub outer: Option<String>,
+    pub single_process_reason: Option<String>,
 }
 
-pub fn host(outer: Option<&str>) -> HostFacts {
+pub fn host(single_process_reason: Option<&str>) -> HostFacts {
     HostFacts {
         usable_cpus: cpus::usable_cpus(),
         available_memory: cpus::available_memory(),
-        outer: match outer {
-            Some("pm2") => Some(Outer::Pm2),
-            Some("bun") => Some(Outer::Bun),
-            Some(_) => Some(Outer::NodeCluster),
+        single_process_reason: match single_process_reason {
+            Some("pm2") => Some(SingleProcessReason::Pm2),
+            Some("bun") => Some(SingleProcessReason::Bun),
+            Some(_) => Some(SingleProcessReason::NodeCluster),
             None => None,
         },
     }
 }
 
-fn load(asked: &Asked) -> Result<Loaded> {
-    let host = host(asked.outer.as_deref());
-    let input = Input { options: &asked.options, env: &asked.env, host: &host };
-    if asked.standalone { config::load_cluster(&input) } else { config::load(&input) }
+fn load(arguments: &ConfigArguments) -> Result<Loaded> {
+    let host = host(arguments.single_process_reason.as_deref());
+    let input = Input { options: &arguments.options, env: &arguments.env, host: &host };
+    if arguments.standalone { config::load_cluster(&input) } else { config::load(&input) }
 }
 
 pub fn parse<T: serde::de::DeserializeOwned>(value: Value) -> Result<T> {
@@ -60,11 +62,11 @@ pub struct NativeConfiguration {
 
 #[napi]
 impl NativeConfiguration {
-    /// `{ options, env, standalone?, outer? }`; `outcome` has the result.
+    /// `{ options, env, standalone?, singleProcessReason? }`; `outcome` has the result.
     #[napi(constructor)]
-    pub fn new(asked: Value) -> Self {
-        match parse::<Asked>(asked) {
-            Ok(asked) => Self { loaded: load(&asked), env: asked.env },
+    pub fn new(input: Value) -> Self {
+        match parse::<ConfigArguments>(input) {
+            Ok(arguments) => Self { loaded: load(&arguments), env: arguments.env },
             Err(error) => Self { loaded: Err(error), env: BTreeMap::new() },
         }
     }

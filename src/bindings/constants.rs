@@ -170,7 +170,7 @@ pub fn constants() -> Constants {
             time_up: kind(Notice::TimeUp),
             command_result: kind(Notice::CommandResult),
             unready: kind(Notice::Unready),
-            rebalance: kind(Notice::Asked),
+            rebalance: kind(Notice::HandoffRequested),
             lead: kind(Notice::Lead),
             event: kind(Notice::Event),
             check: kind(Notice::Check),

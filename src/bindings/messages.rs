@@ -30,7 +30,7 @@ pub const REFUSED: f64 = -1.0;
 /// `what` of a request.
 pub const REQUEST: u32 = 1;
 
-impl Asked {
+impl MessageHeader {
     /// A request for several receivers.
     pub fn request(timeout: f64, format: u32) -> Self {
         Self { to: PRIMARY, what: REQUEST, answers: 0, timeout, format }
@@ -52,24 +52,24 @@ pub fn post_error() -> Value {
     ERROR.take().map_or(Value::Null, |error| json!(error))
 }
 
-pub fn name_of(peer: Peer) -> f64 {
+pub fn id_of(peer: Peer) -> f64 {
     match peer {
         Peer::Primary => PRIMARY,
         Peer::Worker(worker) => f64::from(worker.generation) * GENERATIONS + f64::from(worker.slot),
     }
 }
 
-fn peer_of(name: f64) -> Peer {
-    if name < 0.0 {
+fn peer_of(id: f64) -> Peer {
+    if id < 0.0 {
         return Peer::Primary;
     }
     // Both parts of an id from the core fit.
-    Peer::Worker(WorkerId::new((name % GENERATIONS) as u16, (name / GENERATIONS) as u32))
+    Peer::Worker(WorkerId::new((id % GENERATIONS) as u16, (id / GENERATIONS) as u32))
 }
 
 /// The arguments of a message except its body.
 #[derive(Clone, Copy)]
-pub struct Asked {
+pub struct MessageHeader {
     pub to: f64,
     pub what: u32,
     pub answers: u32,
@@ -99,14 +99,14 @@ pub fn post_function(
 fn with_arguments(arguments: &Arguments<'_>, send: &mut dyn FnMut(&Outgoing<'_>)) -> Result<()> {
     let number = |at| arguments.number(at).map_err(|error| unreadable(&error));
     let value = |at| arguments.value(at).map_err(|error| unreadable(&error));
-    let asked = Asked {
+    let header = MessageHeader {
         to: number(0)?,
         what: number(1)? as u32,
         answers: number(2)? as u32,
         timeout: number(3)?,
         format: number(5)? as u32,
     };
-    with_outgoing(asked, &value(4)?, &value(6)?, send)
+    with_outgoing(header, &value(4)?, &value(6)?, send)
 }
 
 fn unreadable(why: &dyn Display) -> Error {
@@ -117,16 +117,16 @@ fn unreadable(why: &dyn Display) -> Error {
 /// request or its error, `{ code, message, details }`.
 pub fn request_all(
     receivers: &[f64],
-    asked: Asked,
+    header: MessageHeader,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
     send: impl Fn(&Outgoing<'_>) -> Result<u32>,
 ) -> Value {
     let outcome = |sent: Result<u32>| sent.map_or_else(|error| json!(error), Value::from);
     let mut outcomes = Vec::with_capacity(receivers.len());
-    let read = with_outgoing(asked, kind, body, &mut |request| {
-        let to = |name: &f64| Outgoing { to: peer_of(*name), ..*request };
-        outcomes.extend(receivers.iter().map(|name| outcome(send(&to(name)))));
+    let read = with_outgoing(header, kind, body, &mut |request| {
+        let to = |id: &f64| Outgoing { to: peer_of(*id), ..*request };
+        outcomes.extend(receivers.iter().map(|id| outcome(send(&to(id)))));
     });
     match read {
         Ok(()) => outcomes.into(),
@@ -136,24 +136,24 @@ pub fn request_all(
 
 /// Reads a message from JavaScript and passes it to `send`.
 fn with_outgoing(
-    asked: Asked,
+    header: MessageHeader,
     kind: &Unknown<'_>,
     body: &Unknown<'_>,
     send: &mut dyn FnMut(&Outgoing<'_>),
 ) -> Result<()> {
-    let format = match asked.format {
+    let format = match header.format {
         0 => Format::Json,
         1 => Format::Clone,
         _ => Format::JsonAndBuffers,
     };
-    let what = match asked.what {
+    let what = match header.what {
         0 => What::Notify,
         REQUEST => What::Request,
         2 => What::Answer,
         _ => What::Failure,
     };
-    let timeout = (asked.timeout >= 0.0).then(|| Duration::from_millis(asked.timeout as u64));
-    let (to, answers) = (peer_of(asked.to), asked.answers);
+    let timeout = (header.timeout >= 0.0).then(|| Duration::from_millis(header.timeout as u64));
+    let (to, answers) = (peer_of(header.to), header.answers);
     BYTES.with_borrow_mut(|(kind_bytes, body_bytes)| {
         kind_bytes.clear();
         append_short_text(kind, kind_bytes).map_err(|error| unreadable(&error))?;
@@ -192,9 +192,9 @@ fn items(messages: &[Message]) -> impl Iterator<Item = Item<'_>> {
         let id = if is_answer { message.answers } else { message.id };
         let body = message.body();
         [
-            Item::Number(name_of(peer)),
+            Item::Number(id_of(peer)),
             Item::Number(f64::from(id) * 16.0 + f64::from(format as u8 * 4 + what as u8)),
-            // The asker knows the type, and only a request has a handler by its type.
+            // The requester knows the type, and only a request has a handler by its type.
             if what == What::Request { Item::Text(message.kind().as_bytes()) } else { Item::Number(0.0) },
             if format == Format::Json { Item::Text(body) } else { Item::Bytes(body) },
         ]
@@ -205,8 +205,8 @@ fn items(messages: &[Message]) -> impl Iterator<Item = Item<'_>> {
 /// serves but is unhealthy.
 pub fn targets(memory: &SharedMemory) -> Vec<f64> {
     let numbers = |Target { slot, worker, serves, is_well }: Target| {
-        let name = worker.map_or(NOT_THERE, |worker| name_of(Peer::Worker(worker)));
-        [f64::from(slot), name, f64::from(u8::from(serves) + u8::from(serves && !is_well))]
+        let id = worker.map_or(NOT_THERE, |worker| id_of(Peer::Worker(worker)));
+        [f64::from(slot), id, f64::from(u8::from(serves) + u8::from(serves && !is_well))]
     };
     memory.targets().into_iter().flat_map(numbers).collect()
 }
@@ -216,8 +216,8 @@ pub const NOBODY: f64 = -2.0;
 const NOT_THERE: f64 = -1.0;
 
 /// The id of a slot's worker as a number, -1 if it does not run now, -2 if there is no such slot.
-pub fn name(memory: &SharedMemory, slot: u32) -> f64 {
+pub fn worker_id_of(memory: &SharedMemory, slot: u32) -> f64 {
     let target = u16::try_from(slot).ok().and_then(|slot| memory.target(slot));
-    let of = |Target { worker, .. }| worker.map_or(NOT_THERE, |worker| name_of(Peer::Worker(worker)));
+    let of = |Target { worker, .. }| worker.map_or(NOT_THERE, |worker| id_of(Peer::Worker(worker)));
     target.map_or(NOBODY, of)
 }

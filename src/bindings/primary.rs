@@ -148,9 +148,9 @@ impl NativePrimary {
     /// Sends a command to the running cluster: `scale`, `scaleUp`, `scaleDown`, `stopWorker`, `endWorker` (without
     /// draining), `restartWorker` or `restartCluster`, with its argument. Done with the slots that serve because of it.
     #[napi]
-    pub fn order(&self, id: u32, verb: String, argument: Value) {
+    pub fn command(&self, id: u32, name: String, argument: Value) {
         let Some(primary) = &self.inner else { return };
-        match Command::parse(&verb, &argument) {
+        match Command::parse(&name, &argument) {
             Ok(command) => primary.command(id, command),
             Err(error) => primary.invalid(id, error),
         }
@@ -237,8 +237,8 @@ impl NativePrimary {
         format: u32,
         body: Unknown,
     ) -> Value {
-        let asked = messages::Asked::request(timeout, format);
-        messages::request_all(&receivers, asked, &kind, &body, |outgoing| {
+        let header = messages::MessageHeader::request(timeout, format);
+        messages::request_all(&receivers, header, &kind, &body, |outgoing| {
             self.endpoint.as_ref().ok_or_else(no_primary)?.post(outgoing)
         })
     }
@@ -275,10 +275,10 @@ impl NativePrimary {
         self.inner.as_ref().map_or(Vec::new(), |primary| messages::targets(&primary.memory))
     }
 
-    /// The id of a slot's worker: see [`super::messages::name`].
+    /// The id of a slot's worker: see [`super::messages::worker_id_of`].
     #[napi]
-    pub fn name(&self, slot: u32) -> f64 {
-        self.inner.as_ref().map_or(messages::NOBODY, |primary| messages::name(&primary.memory, slot))
+    pub fn worker_id_of(&self, slot: u32) -> f64 {
+        self.inner.as_ref().map_or(messages::NOBODY, |primary| messages::worker_id_of(&primary.memory, slot))
     }
 
     /// The cluster's metrics; see [`view::metrics`].

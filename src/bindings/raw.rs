@@ -42,7 +42,7 @@ pub fn set_shared_buffer(
 ) -> io::Result<()> {
     /// # Safety
     /// Node-API calls it, once for each view.
-    unsafe extern "C" fn let_go(_: napi_env, _: *mut c_void, mapping: *mut c_void) {
+    unsafe extern "C" fn release(_: napi_env, _: *mut c_void, mapping: *mut c_void) {
         // SAFETY: the pointer is the one that `into_raw` gave below, and this is called once for it.
         drop(unsafe { Arc::from_raw(mapping.cast_const().cast::<Mapping>()) });
     }
@@ -53,10 +53,10 @@ pub fn set_shared_buffer(
     let kept = Arc::into_raw(mapping).cast_mut().cast::<c_void>();
     let mut view = null_mut();
     // SAFETY: environment and object live as long as the borrowed value does; the memory stays mapped, because the view
-    // has a reference of its own, which `let_go` drops, or this function when there is no view.
+    // has a reference of its own, which `release` drops, or this function when there is no view.
     unsafe {
         let made =
-            sys::napi_create_external_arraybuffer(env, address, bytes, Some(let_go), kept, &raw mut view);
+            sys::napi_create_external_arraybuffer(env, address, bytes, Some(release), kept, &raw mut view);
         if let Err(error) = checked("external ArrayBuffer", made) {
             drop(Arc::from_raw(kept.cast_const().cast::<Mapping>()));
             return Err(error);

@@ -10,7 +10,7 @@ use napi_derive::napi;
 use serde_json::{Value, json};
 
 use super::config::parse;
-use super::messages::{Asked, NOBODY, deliver, name, post_function, request_all, targets};
+use super::messages::{MessageHeader, NOBODY, deliver, post_function, request_all, targets, worker_id_of};
 use super::outcome;
 use super::raw::{Callback, TextReader, set_shared_buffer};
 use crate::error::{Code, Error, Result};
@@ -63,7 +63,7 @@ pub fn attach_worker(primary_pid: u32) -> Value {
 }
 
 /// Starts the attached worker on the event loop. `into` gets three ArrayBuffers: `tickets`, read-only (see
-/// [`crate::ipc::ticket_keys`]); `cells`, the worker's page of the shared memory; and `hands`, a batch of connections
+/// [`crate::ipc::ticket_keys`]); `cells`, the worker's page of the shared memory; and `batch`, a batch of connections
 /// with four 32-bit numbers each. `connections(group, count)` must adopt or close all of them; `notice(kind, number)`
 /// gets the notifications numbered in [`kind`]; `messages` gets an array as described in [`super::messages`].
 #[napi(js_name = "startWorker")]
@@ -96,7 +96,7 @@ pub fn start_worker(
         };
         let secret = tickets.count() * 8;
         share(c"tickets", tickets, 0, secret)?;
-        share(c"hands", buffer.clone(), 0, fd_batch)?;
+        share(c"batch", buffer.clone(), 0, fd_batch)?;
         share(c"cells", page, first, PAGE_CELLS * 8)?;
         WORKER.set(Some(worker));
         Ok(Value::Null)
@@ -126,7 +126,7 @@ pub fn worker_request_all(
     body: Unknown,
 ) -> Value {
     let worker = worker();
-    request_all(&receivers, Asked::request(timeout, format), &kind, &body, |outgoing| {
+    request_all(&receivers, MessageHeader::request(timeout, format), &kind, &body, |outgoing| {
         worker.as_ref().map_err(Clone::clone)?.messages().post(outgoing)
     })
 }
@@ -143,10 +143,10 @@ pub fn worker_targets() -> Vec<f64> {
     of_worker(|worker| targets(worker.memory()))
 }
 
-/// The id of a slot's worker: see [`super::messages::name`].
-#[napi(js_name = "workerName")]
-pub fn worker_name(slot: u32) -> f64 {
-    worker().map_or(NOBODY, |worker| name(worker.memory(), slot))
+/// The id of a slot's worker: see [`super::messages::worker_id_of`].
+#[napi(js_name = "workerIdOf")]
+pub fn worker_id_of_slot(slot: u32) -> f64 {
+    worker().map_or(NOBODY, |worker| worker_id_of(worker.memory(), slot))
 }
 
 /// Sets whether waiting for messages keeps the process alive.
@@ -201,7 +201,7 @@ pub(super) fn kind(notice: Notice) -> u32 {
         Notice::TimeUp => 4,
         Notice::CommandResult => 5,
         Notice::Unready => 7,
-        Notice::Asked => 8,
+        Notice::HandoffRequested => 8,
         Notice::Lead => 9,
         Notice::Event => 10,
         Notice::Check => 11,
@@ -393,13 +393,13 @@ pub fn worker_hint(text: String, warns: bool) {
 }
 
 /// Whether notices arrived while `workerListen` or `workerClose` waited for a reply.
-#[napi(js_name = "workerHasMail")]
-pub fn worker_has_mail() -> bool {
+#[napi(js_name = "workerHasPendingMessages")]
+pub fn worker_has_pending_messages() -> bool {
     of_worker(|worker| worker.has_notices())
 }
 
-#[napi(js_name = "workerReadMail")]
-pub fn worker_read_mail() {
+#[napi(js_name = "workerReadInbox")]
+pub fn worker_read_inbox() {
     of_worker(|worker| worker.read_notices());
 }
 
@@ -411,10 +411,10 @@ pub fn affinity_slot(value: String, key: String) -> i32 {
 }
 
 /// Reports how many more connections the group's server takes; negative: any number.
-#[napi(js_name = "workerRoom")]
-pub fn worker_room(group: u32, room: f64) {
-    let room = (room >= 0.0).then_some(room as u32);
-    tell(|worker| worker.limit(group, room));
+#[napi(js_name = "workerConnectionLimit")]
+pub fn worker_connection_limit(group: u32, remaining: f64) {
+    let remaining = (remaining >= 0.0).then_some(remaining as u32);
+    tell(|worker| worker.limit_connections(group, remaining));
 }
 
 /// Hands the connection of a descriptor off to another worker; false if that is not possible now. `remainingMs` 0: it

@@ -13,8 +13,8 @@ pub struct HostFacts {
     pub usable_cpus: f64,
     /// Bytes this process and its workers may use, if known.
     pub available_memory: Option<u64>,
-    /// The process manager that already runs one process a core, if any.
-    pub outer: Option<Outer>,
+    /// Why this process starts no workers, if so: a process manager already runs one process per core, or its runtime has none.
+    pub single_process_reason: Option<SingleProcessReason>,
 }
 
 impl HostFacts {
@@ -25,14 +25,14 @@ impl HostFacts {
     }
 }
 
-/// A cluster of another kind that this process is already part of.
+/// Why this process starts no workers: it is already part of another cluster, or its runtime cannot run workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outer {
+pub enum SingleProcessReason {
     /// PM2's cluster mode.
     Pm2,
     /// A worker of node:cluster.
     NodeCluster,
-    /// None: the runtime, which cannot run workers.
+    /// The runtime cannot run workers.
     Bun,
 }
 
@@ -70,15 +70,17 @@ pub fn decide(
     if node_environment(environment) == NodeEnvironment::Test && !operator_insists {
         return off("NODE_ENV is test");
     }
-    let (because, who) = match host.outer {
+    let (because, who) = match host.single_process_reason {
         None => return Clustering::On,
-        Some(Outer::Bun) => {
+        Some(SingleProcessReason::Bun) => {
             notes
                 .push("This version of drover starts no workers under Bun: it serves in this process".into());
             return off("Bun runs this process");
         }
-        Some(Outer::Pm2) => ("PM2's cluster mode runs this process", "PM2's cluster mode"),
-        Some(Outer::NodeCluster) => ("this process is a worker of node:cluster", "node:cluster"),
+        Some(SingleProcessReason::Pm2) => ("PM2's cluster mode runs this process", "PM2's cluster mode"),
+        Some(SingleProcessReason::NodeCluster) => {
+            ("this process is a worker of node:cluster", "node:cluster")
+        }
     };
     notes.push(format!(
         "{who} already runs this process as one of several: drover serves in this process and starts no workers"
@@ -122,7 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn host(usable_cpus: f64, available_memory: Option<u64>) -> HostFacts {
-        HostFacts { usable_cpus, available_memory, outer: None }
+        HostFacts { usable_cpus, available_memory, single_process_reason: None }
     }
 
     #[test]

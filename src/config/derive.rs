@@ -92,7 +92,7 @@ mod tests {
     fn completed(config: Value, node: NodeEnvironment) -> Value {
         let settings = Settings::read(&Index::new(Form::Cluster), &config, "config");
         assert_eq!(settings.faults, []);
-        let host = HostFacts { usable_cpus: 3.5, available_memory: None, outer: None };
+        let host = HostFacts { usable_cpus: 3.5, available_memory: None, single_process_reason: None };
         complete(&settings, Form::Cluster, node, &host)
     }
 

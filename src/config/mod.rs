@@ -39,7 +39,7 @@ pub fn duration(raw: &serde_json::Value) -> Result<u64> {
     })
 }
 
-pub use clustering::{Clustering, HostFacts, Outer};
+pub use clustering::{Clustering, HostFacts, SingleProcessReason};
 pub use defaults::default_values;
 pub use environment::{NodeEnvironment, Source, node_environment};
 pub use fault::Fault;
@@ -95,7 +95,7 @@ impl Loaded {
             return None;
         }
         let lines: Vec<String> =
-            self.unsupported.iter().map(|one| format!("  {}: asks for {}", one.path, one.asks)).collect();
+            self.unsupported.iter().map(|one| format!("  {}: asks for {}", one.path, one.needs)).collect();
         let message = format!("This version of drover does not support:\n{}", lines.join("\n"));
         Some(Error::new(Code::NotSupported, message).with(json!({ "unsupported": self.unsupported })))
     }

@@ -160,7 +160,8 @@ mod tests {
     use crate::config::{Input, load_cluster};
     use std::collections::BTreeMap;
 
-    const HOST: HostFacts = HostFacts { usable_cpus: 4.0, available_memory: Some(8 << 30), outer: None };
+    const HOST: HostFacts =
+        HostFacts { usable_cpus: 4.0, available_memory: Some(8 << 30), single_process_reason: None };
 
     #[test]
     fn every_preset_is_valid_and_starts() {

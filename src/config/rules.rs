@@ -201,7 +201,7 @@ mod tests {
         let options = json!({ "tls": true, "cluster": { "config": config } });
         let settings = Settings::read(&Index::new(Form::Server), &options, "options");
         assert_eq!(settings.faults, [], "{options}");
-        let host = HostFacts { usable_cpus: 2.0, available_memory: None, outer: None };
+        let host = HostFacts { usable_cpus: 2.0, available_memory: None, single_process_reason: None };
         let whole = derive::complete(&settings, Form::Server, NodeEnvironment::Unset, &host);
         check(&settings, &whole).into_iter().map(|fault| fault.path).collect()
     }

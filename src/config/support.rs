@@ -17,7 +17,7 @@ pub struct Unsupported {
     /// Canonical; of a secret, or a list that may contain one, only its type in words.
     pub value: Value,
     /// What it needs, in a few words.
-    pub asks: &'static str,
+    pub needs: &'static str,
 }
 
 /// How far a key is supported.
@@ -66,7 +66,7 @@ fn lacks(key: &Key, value: &Value) -> Option<&'static str> {
         Full => None,
         Only(takes, ..) if takes(value) => None,
         Lacks(_) if switched_off => None,
-        Only(_, _, asks) | Lacks(asks) => Some(asks),
+        Only(_, _, needs) | Lacks(needs) => Some(needs),
     }
 }
 
@@ -84,10 +84,10 @@ pub fn unsupported(given: &Given, clustered: bool) -> Vec<Unsupported> {
     };
     let refused = given.iter().filter_map(|(path, setting)| Some((setting, asks_for(path, setting)?)));
     refused
-        .map(|(setting, asks)| {
+        .map(|(setting, needs)| {
             let shown = setting.key.kind.may_be_shown();
             let value = if shown { setting.value.clone() } else { json!(type_of(&setting.value)) };
-            Unsupported { path: setting.origin.clone(), value, asks }
+            Unsupported { path: setting.origin.clone(), value, needs }
         })
         .collect()
 }

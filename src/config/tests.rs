@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::time::Duration;
 
 fn host(usable_cpus: f64) -> HostFacts {
-    HostFacts { usable_cpus, available_memory: None, outer: None }
+    HostFacts { usable_cpus, available_memory: None, single_process_reason: None }
 }
 
 fn variables(of: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -83,8 +83,10 @@ fn who_says_whether_there_is_a_cluster() {
 
 #[test]
 fn drover_never_nests_and_says_so_once() {
-    for outer in [Outer::Pm2, Outer::NodeCluster, Outer::Bun] {
-        let host = HostFacts { outer: Some(outer), ..host(4.0) };
+    for single_process_reason in
+        [SingleProcessReason::Pm2, SingleProcessReason::NodeCluster, SingleProcessReason::Bun]
+    {
+        let host = HostFacts { single_process_reason: Some(single_process_reason), ..host(4.0) };
         let found = load_with(&cluster(json!({})), &[("CLUSTER_ENABLED", "true")], &host).unwrap();
         assert!(matches!(found.clustering, Clustering::Off { .. }));
         assert_eq!(found.notes.len(), 1);

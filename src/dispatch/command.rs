@@ -54,11 +54,11 @@ impl ListenFailure {
 
 /// Commands about a worker that no longer exists are ignored.
 pub enum Command {
-    /// Opens the address, or finds it open. `asker`: the worker; None for the primary itself.
+    /// Opens the address, or finds it open. `requester`: the worker; None for the primary itself.
     Listen {
         address: Address,
         options: ListenOptions,
-        asker: Option<WorkerId>,
+        requester: Option<WorkerId>,
         reply: oneshot::Sender<Result<Listening, ListenFailure>>,
     },
     /// Registers a new worker, which gets no connections before it is promoted: the primary's end of its connection
@@ -85,11 +85,11 @@ pub enum Command {
     /// The worker has closed the datagram socket.
     Unbind { socket: SocketId, worker: WorkerId, reply: oneshot::Sender<()> },
     /// The worker joins a multicast group on the datagram socket. The reply says whether it is the first.
-    Hear { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
+    JoinMulticast { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
     /// The worker leaves the group. The reply says whether it was the last.
-    Part { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
+    LeaveMulticast { socket: SocketId, membership: String, worker: WorkerId, reply: oneshot::Sender<bool> },
     /// The group was left in the kernel.
-    Left { socket: SocketId, membership: String, worker: WorkerId },
+    MulticastLeft { socket: SocketId, membership: String, worker: WorkerId },
     /// The worker has fd pressure (or no longer).
     FdPressure { worker: WorkerId, fd_pressure: bool },
     /// A debugger may stop the worker: then it does not count as unresponsive.

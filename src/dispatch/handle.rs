@@ -60,9 +60,9 @@ impl Dispatcher {
         &self,
         address: Address,
         options: impl Into<ListenOptions>,
-        asker: Option<WorkerId>,
+        requester: Option<WorkerId>,
     ) -> oneshot::Receiver<std::result::Result<Listening, ListenFailure>> {
-        self.ask(|reply| Command::Listen { address, options: options.into(), asker, reply })
+        self.ask(|reply| Command::Listen { address, options: options.into(), requester, reply })
     }
 
     pub fn join(&self, worker: WorkerId, channel: OwnedFd, far_end: OwnedFd, page: Page) {
@@ -87,7 +87,7 @@ impl Dispatcher {
         self.send(Command::Serve { worker, group, plain_http });
     }
 
-    pub fn room(&self, worker: WorkerId, group: GroupId, upto: Option<u64>) {
+    pub fn limit_connections(&self, worker: WorkerId, group: GroupId, upto: Option<u64>) {
         self.send(Command::ConnectionLimit { worker, group, upto });
     }
 
@@ -110,18 +110,28 @@ impl Dispatcher {
     }
 
     /// Replies whether the worker is the first member of the group on this socket.
-    pub fn hear(&self, worker: WorkerId, socket: SocketId, membership: String) -> oneshot::Receiver<bool> {
-        self.ask(|reply| Command::Hear { socket, membership, worker, reply })
+    pub fn join_multicast(
+        &self,
+        worker: WorkerId,
+        socket: SocketId,
+        membership: String,
+    ) -> oneshot::Receiver<bool> {
+        self.ask(|reply| Command::JoinMulticast { socket, membership, worker, reply })
     }
 
     /// The group was left in the kernel.
-    pub fn left(&self, worker: WorkerId, socket: SocketId, membership: String) {
-        self.send(Command::Left { socket, membership, worker });
+    pub fn multicast_left(&self, worker: WorkerId, socket: SocketId, membership: String) {
+        self.send(Command::MulticastLeft { socket, membership, worker });
     }
 
     /// Replies whether the worker was the last member of the group.
-    pub fn part(&self, worker: WorkerId, socket: SocketId, membership: String) -> oneshot::Receiver<bool> {
-        self.ask(|reply| Command::Part { socket, membership, worker, reply })
+    pub fn leave_multicast(
+        &self,
+        worker: WorkerId,
+        socket: SocketId,
+        membership: String,
+    ) -> oneshot::Receiver<bool> {
+        self.ask(|reply| Command::LeaveMulticast { socket, membership, worker, reply })
     }
 
     pub fn fd_pressure(&self, worker: WorkerId, fd_pressure: bool) {

@@ -13,7 +13,7 @@ use super::datagrams::{self, Datagrams, Successor};
 use super::fd_budget::FdBudget;
 use super::first_bytes::FirstBytes;
 use super::listeners::{Accepted, Applicant, Closed, End, Last, Listeners, MAX_QUEUED};
-use super::placement::{Asked, Placement, RebalanceTimer, WarmUp};
+use super::placement::{Placement, PlacementRequest, RebalanceTimer, WarmUp};
 use super::poller::{Poller, Token};
 use super::queue::Queues;
 use super::refusal::{self, Refusals};
@@ -207,21 +207,21 @@ impl Router {
     /// Assigns the connection to a worker or queues it. Connections that wait already go first.
     fn route(&mut self, connection: Connection, now: Duration) {
         let waits = self.queues.is_waited_in(connection.group);
-        let chosen = if waits { None } else { self.choose(&Asked::of(&connection), now) };
+        let chosen = if waits { None } else { self.choose(&PlacementRequest::of(&connection), now) };
         match chosen.and_then(|worker| self.workers.chosen_mut(worker)) {
             Some(channel) => channel.assign(connection),
             None => self.enqueue(connection),
         }
     }
 
-    fn choose(&mut self, asked: &Asked, now: Duration) -> Option<WorkerId> {
-        let shares = self.listeners.shares(asked.group)?;
-        if let Some(keeper) = self.listeners.keeper(asked.group) {
-            return self.workers.may_have_its_own(keeper, asked.group, now).then_some(keeper);
+    fn choose(&mut self, request: &PlacementRequest, now: Duration) -> Option<WorkerId> {
+        let shares = self.listeners.shares(request.group)?;
+        if let Some(keeper) = self.listeners.keeper(request.group) {
+            return self.workers.may_have_its_own(keeper, request.group, now).then_some(keeper);
         }
-        let plain_http = self.listeners.is_plain_http(asked.group);
-        let prospects = self.workers.prospects(asked.group, |slot| shares.is_open(slot), now);
-        let slot = self.placement.choose(asked, plain_http, prospects)?;
+        let plain_http = self.listeners.is_plain_http(request.group);
+        let prospects = self.workers.prospects(request.group, |slot| shares.is_open(slot), now);
+        let slot = self.placement.choose(request, plain_http, prospects)?;
         self.workers.in_slot(slot).map(WorkerChannel::id)
     }
 
@@ -261,8 +261,8 @@ impl Router {
             let late = self.queues.is_late(first, now);
             // Whether a worker has room does not depend on the connection: if there is none for the first, there is
             // none for the others.
-            let asked = Asked::of(first);
-            let chosen = if late { None } else { self.choose(&asked, now) };
+            let request = PlacementRequest::of(first);
+            let chosen = if late { None } else { self.choose(&request, now) };
             if !late && chosen.is_none() {
                 return;
             }
@@ -484,8 +484,8 @@ impl Router {
     pub fn carry_out(&mut self, command: Command, now: Duration) {
         let moves_shares = command.moves_shares();
         match command {
-            Command::Listen { address, options, asker, reply } => {
-                let listening = self.listen(address, options, asker, now);
+            Command::Listen { address, options, requester, reply } => {
+                let listening = self.listen(address, options, requester, now);
                 // The receiver is gone if the worker died meanwhile.
                 let _ = reply.send(listening);
             }
@@ -511,13 +511,15 @@ impl Router {
                 }
                 let _ = reply.send(());
             }
-            Command::Hear { socket, membership, worker, reply } => {
-                self.datagrams.hear(socket, membership, worker, reply);
+            Command::JoinMulticast { socket, membership, worker, reply } => {
+                self.datagrams.join_multicast(socket, membership, worker, reply);
             }
-            Command::Part { socket, membership, worker, reply } => {
-                let _ = reply.send(self.datagrams.part(socket, &membership, worker));
+            Command::LeaveMulticast { socket, membership, worker, reply } => {
+                let _ = reply.send(self.datagrams.leave_multicast(socket, &membership, worker));
             }
-            Command::Left { socket, membership, worker } => self.datagrams.left(socket, &membership, worker),
+            Command::MulticastLeft { socket, membership, worker } => {
+                self.datagrams.multicast_left(socket, &membership, worker)
+            }
             Command::FdPressure { worker, fd_pressure } => self.set_fd_pressure(worker, fd_pressure, now),
             Command::Inspected { worker } => {
                 if let Some((_, channel)) = self.workers.find_mut(worker) {
@@ -558,10 +560,10 @@ impl Router {
         &mut self,
         address: Address,
         options: ListenOptions,
-        asker: Option<WorkerId>,
+        requester: Option<WorkerId>,
         now: Duration,
     ) -> Result<Listening, ListenFailure> {
-        let applicant = asker.map(|worker| Applicant {
+        let applicant = requester.map(|worker| Applicant {
             slot: worker.slot,
             ready_for: self
                 .workers
@@ -579,8 +581,8 @@ impl Router {
             }
             self.sync(now);
         }
-        let listening = self.listeners.hand_out(found.group, asker.map(|worker| worker.slot))?;
-        if let Some((_, channel)) = asker.and_then(|worker| self.workers.find_mut(worker)) {
+        let listening = self.listeners.hand_out(found.group, requester.map(|worker| worker.slot))?;
+        if let Some((_, channel)) = requester.and_then(|worker| self.workers.find_mut(worker)) {
             channel.ask(found.group);
         }
         Ok(listening)
@@ -824,7 +826,7 @@ impl Router {
         match end {
             End::Stop => {
                 let silent = self.first_bytes.take(group, &self.poller);
-                self.listeners.let_go(group, &self.poller);
+                self.listeners.release_address(group, &self.poller);
                 silent.into_iter().for_each(|connection| self.refuse(connection));
             }
             End::Unserved => self.shut(group),

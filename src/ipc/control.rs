@@ -171,7 +171,7 @@ pub struct Hello {
 /// What `ipc` says of a program's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
-    /// How long an answer may take, unless its asker says otherwise; milliseconds.
+    /// How long an answer may take, unless its requester says otherwise; milliseconds.
     pub timeout_ms: u64,
     /// Bytes of a body.
     pub most: usize,

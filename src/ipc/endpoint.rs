@@ -16,7 +16,7 @@ pub const MAX_WAITING: usize = 64 << 20;
 /// What `ipc` says.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long an answer may take, unless its asker says otherwise.
+    /// How long an answer may take, unless its requester says otherwise.
     pub timeout: Duration,
     /// Of a body, in bytes.
     pub max_message: usize,

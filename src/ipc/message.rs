@@ -157,7 +157,7 @@ impl Message {
         Some(Self { id, answers, peer, what, format, body, payload })
     }
 
-    /// What the asker of question `answers` is told instead of `peer`'s answer.
+    /// What the requester of question `answers` is told instead of `peer`'s answer.
     pub fn failure(peer: Peer, answers: u32, error: &Error) -> Self {
         let (what, format) = (What::Failure, Format::Json);
         let mut payload = Envelope { peer, what, format, kind: "" }.write();

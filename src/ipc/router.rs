@@ -5,24 +5,24 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Peer;
 
-/// A question: its asker and the id that the asker gave it.
+/// A question: its requester and the id that the requester gave it.
 pub type Question = (Peer, u32);
 
 pub struct Router {
-    /// By asker and asked.
+    /// By requester and asked.
     open: BTreeMap<(Peer, Peer), BTreeSet<u32>>,
     /// From one worker to another.
     most: usize,
 }
 
 impl Router {
-    /// `most`: so many questions of one worker to another may wait. An older one has been given up by its asker.
+    /// `most`: so many questions of one worker to another may wait. An older one has been given up by its requester.
     pub fn new(most: usize) -> Self {
         Self { open: BTreeMap::new(), most }
     }
 
-    pub fn ask(&mut self, (asker, id): Question, to: Peer) {
-        let open = self.open.entry((asker, to)).or_default();
+    pub fn ask(&mut self, (requester, id): Question, to: Peer) {
+        let open = self.open.entry((requester, to)).or_default();
         open.insert(id);
         if open.len() > self.most {
             // Ids grow: the first is the oldest.
@@ -31,15 +31,15 @@ impl Router {
     }
 
     /// `by` answers; was it asked?
-    pub fn answered(&mut self, (asker, id): Question, by: Peer) -> bool {
-        self.open.get_mut(&(asker, by)).is_some_and(|open| open.remove(&id))
+    pub fn answered(&mut self, (requester, id): Question, by: Peer) -> bool {
+        self.open.get_mut(&(requester, by)).is_some_and(|open| open.remove(&id))
     }
 
     /// The worker is gone: the questions that it will not answer. Its own are forgotten.
     pub fn gone(&mut self, peer: Peer) -> Vec<Question> {
-        self.open.retain(|(asker, _), _| *asker != peer);
+        self.open.retain(|(requester, _), _| *requester != peer);
         let lost = self.open.extract_if(.., |(_, to), _| *to == peer);
-        lost.flat_map(|((asker, _), ids)| ids.into_iter().map(move |id| (asker, id))).collect()
+        lost.flat_map(|((requester, _), ids)| ids.into_iter().map(move |id| (requester, id))).collect()
     }
 }
 

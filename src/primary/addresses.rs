@@ -25,10 +25,10 @@ pub async fn open(
     dispatcher: Arc<Dispatcher>,
     address: Address,
     options: ListenOptions,
-    asker: Option<WorkerId>,
+    requester: Option<WorkerId>,
 ) -> Result<Listening, ListenFailure> {
     let listen =
-        |joins_only| dispatcher.listen(address.clone(), ListenOptions { joins_only, ..options }, asker);
+        |joins_only| dispatcher.listen(address.clone(), ListenOptions { joins_only, ..options }, requester);
     until_free("listen", listen, || orphans::hold(&address)).await
 }
 

@@ -17,7 +17,7 @@ use super::commands::{Commands, Ended};
 use super::diagnostics::{Diagnoses, Request};
 use super::effects::{Effect, Effects, Moment};
 use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
-use super::inputs::{Asker, CommandRequest, Input, Output};
+use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::lifecycle::Lifecycle;
 use super::monitor::Monitoring;
 use super::publish::{self, Publisher};
@@ -614,7 +614,9 @@ impl Cluster {
                 });
             }
             ToPrimary::Serving { group, plain_http } => self.dispatcher.serve(worker, group, plain_http),
-            ToPrimary::ConnectionLimit { group, upto } => self.dispatcher.room(worker, group, upto),
+            ToPrimary::ConnectionLimit { group, upto } => {
+                self.dispatcher.limit_connections(worker, group, upto)
+            }
             ToPrimary::Close { group } => {
                 let closed = self.dispatcher.close(worker, group);
                 self.answer_later(worker, id, async move {
@@ -642,14 +644,16 @@ impl Cluster {
                 });
             }
             ToPrimary::Join { socket, membership } => {
-                let joined = self.dispatcher.hear(worker, socket, membership);
+                let joined = self.dispatcher.join_multicast(worker, socket, membership);
                 self.answer_later(worker, id, async {
                     (ToWorker::Joined { first: joined.await.unwrap_or(true) }, None)
                 });
             }
-            ToPrimary::Left { socket, membership } => self.dispatcher.left(worker, socket, membership),
+            ToPrimary::Left { socket, membership } => {
+                self.dispatcher.multicast_left(worker, socket, membership)
+            }
             ToPrimary::Part { socket, membership } => {
-                let parted = self.dispatcher.part(worker, socket, membership);
+                let parted = self.dispatcher.leave_multicast(worker, socket, membership);
                 self.answer_later(worker, id, async {
                     (ToWorker::Parted { last: parted.await.unwrap_or(true) }, None)
                 });
@@ -673,7 +677,7 @@ impl Cluster {
             }
             ToPrimary::Wrote { text } => self.advance(Fact::Wrote { worker, text }),
             ToPrimary::Command { id, command } => {
-                self.command(CommandRequest { command, asker: Asker::Worker(worker, id) });
+                self.command(CommandRequest { command, source: CommandSource::Worker(worker, id) });
             }
             ToPrimary::Slow(slow) => self.emit(report::slow_request(worker, slow)),
             ToPrimary::Hint { text, warns } => {
@@ -771,12 +775,12 @@ impl Cluster {
 
     // Commands and diagnoses.
 
-    fn command(&mut self, CommandRequest { command, asker }: CommandRequest) {
+    fn command(&mut self, CommandRequest { command, source }: CommandRequest) {
         let fact = match command {
             // Everything decided before this reply was published before it.
-            Command::Leader => return self.answer(asker, Ok(self.leader.leads().into_iter().collect())),
-            Command::Scale(target) => self.commands.begin_scale(target, asker),
-            Command::Roll { slot } => self.commands.begin_roll(slot, asker),
+            Command::Leader => return self.answer(source, Ok(self.leader.leads().into_iter().collect())),
+            Command::Scale(target) => self.commands.begin_scale(target, source),
+            Command::Roll { slot } => self.commands.begin_roll(slot, source),
         };
         self.advance(fact);
     }
@@ -785,17 +789,17 @@ impl Cluster {
         if let (OWN, Err(error)) = (id, &result) {
             self.emit(Event::notice(Level::Error, error.message.clone()));
         }
-        let Some(Ended { asker, line }) = self.commands.end(id, &result) else { return };
+        let Some(Ended { source, line }) = self.commands.end(id, &result) else { return };
         self.emit_all(line);
-        self.answer(asker, result);
+        self.answer(source, result);
     }
 
-    fn answer(&self, asker: Asker, result: Result<Vec<u16>>) {
-        match asker {
-            Asker::Here(id) => self.done(id, result.map(|slots| json!(slots))),
+    fn answer(&self, source: CommandSource, result: Result<Vec<u16>>) {
+        match source {
+            CommandSource::Here(id) => self.done(id, result.map(|slots| json!(slots))),
             // A client that has disconnected gets no response.
-            Asker::Api(answer) => drop(answer.send(result)),
-            Asker::Worker(worker, id) => {
+            CommandSource::Api(answer) => drop(answer.send(result)),
+            CommandSource::Worker(worker, id) => {
                 let outcome = match result {
                     Ok(slots) => json!({ "ok": slots }),
                     Err(error) => json!({ "error": error }),

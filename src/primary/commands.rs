@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use super::inputs::Asker;
+use super::inputs::CommandSource;
 use crate::error::{Code, Error, Result};
 use crate::event::{Event, Level, Subject};
 use crate::model::{Command, Scale};
@@ -11,7 +11,7 @@ use crate::supervisor::Fact;
 
 struct UnderWay {
     command: Command,
-    asker: Asker,
+    source: CommandSource,
     since: Instant,
 }
 
@@ -23,37 +23,37 @@ pub(super) struct Commands {
 
 /// A finished command.
 pub(super) struct Ended {
-    pub asker: Asker,
+    pub source: CommandSource,
     /// Its log line.
     pub line: Option<Event>,
 }
 
 impl Commands {
     /// Registers a command and returns its fact for the supervisor.
-    pub fn begin_scale(&mut self, target: Scale, asker: Asker) -> Fact {
-        let worker = asker.worker();
-        Fact::Scale { id: self.begin(Command::Scale(target), asker), target, asker: worker }
+    pub fn begin_scale(&mut self, target: Scale, source: CommandSource) -> Fact {
+        let worker = source.worker();
+        Fact::Scale { id: self.begin(Command::Scale(target), source), target, requester: worker }
     }
 
-    pub fn begin_roll(&mut self, slot: Option<u16>, asker: Asker) -> Fact {
-        let worker = asker.worker();
-        Fact::Roll { id: self.begin(Command::Roll { slot }, asker), slot, asker: worker }
+    pub fn begin_roll(&mut self, slot: Option<u16>, source: CommandSource) -> Fact {
+        let worker = source.worker();
+        Fact::Roll { id: self.begin(Command::Roll { slot }, source), slot, requester: worker }
     }
 
-    fn begin(&mut self, command: Command, asker: Asker) -> u32 {
+    fn begin(&mut self, command: Command, source: CommandSource) -> u32 {
         self.last += 1;
-        self.under_way.insert(self.last, UnderWay { command, asker, since: Instant::now() });
+        self.under_way.insert(self.last, UnderWay { command, source, since: Instant::now() });
         self.last
     }
 
     /// None: an operation of the supervisor itself.
     pub fn end(&mut self, id: u32, result: &Result<Vec<u16>>) -> Option<Ended> {
-        let UnderWay { command, asker, since } = self.under_way.remove(&id)?;
-        Some(Ended { asker, line: line(command.name(), since.elapsed(), result) })
+        let UnderWay { command, source, since } = self.under_way.remove(&id)?;
+        Some(Ended { source, line: line(command.name(), since.elapsed(), result) })
     }
 }
 
-/// The log line. A command that could not begin is reported only to its asker.
+/// The log line. A command that could not begin is reported only to its source.
 fn line(command: &'static str, took: Duration, result: &Result<Vec<u16>>) -> Option<Event> {
     let (seconds, duration_ms) = (took.as_secs_f64(), took.as_millis() as u64);
     match result {

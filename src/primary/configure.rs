@@ -167,8 +167,8 @@ fn watching(loaded: &Loaded, env: &BTreeMap<String, String>) -> Option<Watching>
         exports: monitoring.export_metrics,
         dashboard: monitoring.dashboard,
         retention: monitoring.retention,
-        told_every: monitoring.metrics_interval,
-        asks: monitoring.custom_metrics.is_some(),
+        metrics_interval: monitoring.metrics_interval,
+        has_custom_metrics: monitoring.custom_metrics.is_some(),
     })
 }
 

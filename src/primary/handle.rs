@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::cluster::Cluster;
-use super::inputs::{Asker, CommandRequest, Input, Output};
+use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::program_messages::{Deliver, ProgramMessages, ProgramMessagesParts};
 use super::setup::Setup;
 use super::workers::PendingChannels;
@@ -128,7 +128,7 @@ impl Primary {
 
     /// A scale or a roll; done when the new workers serve and the old ones have ended.
     pub fn command(&self, id: u32, command: Command) {
-        self.send(Input::Command(CommandRequest { command, asker: Asker::Here(id) }));
+        self.send(Input::Command(CommandRequest { command, source: CommandSource::Here(id) }));
     }
 
     /// Command `id` is invalid: its result is this error.

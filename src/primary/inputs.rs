@@ -21,11 +21,11 @@ use crate::process::spawner::Spawned;
 /// A command, and the receiver of its result.
 pub struct CommandRequest {
     pub command: Command,
-    pub asker: Asker,
+    pub source: CommandSource,
 }
 
 #[derive(Debug)]
-pub enum Asker {
+pub enum CommandSource {
     /// The primary's own JavaScript, with the number of the command.
     Here(u32),
     Worker(WorkerId, u32),
@@ -33,12 +33,12 @@ pub enum Asker {
     Api(oneshot::Sender<Result<Vec<u16>>>),
 }
 
-impl Asker {
+impl CommandSource {
     /// The worker whose program sent the command.
     pub fn worker(&self) -> Option<WorkerId> {
         match self {
-            Asker::Here(_) | Asker::Api(_) => None,
-            Asker::Worker(worker, _) => Some(*worker),
+            CommandSource::Here(_) | CommandSource::Api(_) => None,
+            CommandSource::Worker(worker, _) => Some(*worker),
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::diagnostics::Request;
-use super::inputs::{Asker, CommandRequest, Input};
+use super::inputs::{CommandRequest, CommandSource, Input};
 use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
@@ -57,18 +57,18 @@ impl Monitor {
         let (over, ended) = oneshot::channel();
         let past = SharedHistory::new(watching.retention.as_secs());
         let mut sampler = Sampler::new(memory.clone(), Some(past.clone()));
-        let (told_every, tell, complain) = (watching.told_every, inputs.clone(), inputs.clone());
+        let (metrics_interval, tell, complain) = (watching.metrics_interval, inputs.clone(), inputs.clone());
         let report = inputs.clone();
-        let asks = inputs.clone();
+        let diagnoses = inputs.clone();
         let diagnose = move |slot, what| {
             let (answer, answered) = oneshot::channel();
             // As for a command.
-            let _ = asks.send(Input::Diagnose(Request { slot, what, answer }));
+            let _ = diagnoses.send(Input::Diagnose(Request { slot, what, answer }));
             answered
         };
         let commands = move |command| {
             let (answer, answered) = oneshot::channel();
-            let request = CommandRequest { command, asker: Asker::Api(answer) };
+            let request = CommandRequest { command, source: CommandSource::Api(answer) };
             // A loop that has ended drops the sender: the client is told that the cluster has stopped.
             let _ = inputs.send(Input::Command(request));
             answered
@@ -99,7 +99,7 @@ impl Monitor {
                     }
                 };
                 let tells = async {
-                    let mut ticks = interval(told_every.max(INTERVAL));
+                    let mut ticks = interval(metrics_interval.max(INTERVAL));
                     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     ticks.tick().await;
                     loop {
@@ -179,7 +179,7 @@ impl Monitoring {
 
     /// Whether the program provides custom metrics, which are requested before metrics are published.
     pub fn asks_program(&self) -> bool {
-        self.watching.as_ref().is_some_and(|watching| watching.asks)
+        self.watching.as_ref().is_some_and(|watching| watching.has_custom_metrics)
     }
 
     /// Binds a configured port before anything is started; there is no alternative to it.

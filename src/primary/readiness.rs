@@ -64,11 +64,12 @@ pub(super) struct Lacking {
 }
 
 impl Lacking {
-    /// `says_so`: the program itself reports when it is ready.
-    pub fn of(addresses: Vec<String>, says_so: bool, environments: Option<Environments<'_>>) -> Self {
+    /// `reports_ready`: the program itself reports when it is ready.
+    pub fn of(addresses: Vec<String>, reports_ready: bool, environments: Option<Environments<'_>>) -> Self {
         let is_moved =
             |address: &str| environments.is_some_and(|(old, new)| names_another(address, old, new));
-        let (given_up, missing) = addresses.into_iter().partition(|address| says_so || is_moved(address));
+        let (given_up, missing) =
+            addresses.into_iter().partition(|address| reports_ready || is_moved(address));
         Self { given_up, missing }
     }
 }
@@ -107,9 +108,9 @@ mod tests {
     #[test]
     fn what_a_replacement_lacks_is_given_up_on_purpose_or_missing() {
         let (old, new) = (environment(&[("PORT", "3000")]), environment(&[("PORT", "4000")]));
-        let lacking = |says_so, environments| {
+        let lacking = |reports_ready, environments| {
             let addresses = ["127.0.0.1:3000", "127.0.0.1:5000"].map(str::to_owned).into();
-            let Lacking { given_up, missing } = Lacking::of(addresses, says_so, environments);
+            let Lacking { given_up, missing } = Lacking::of(addresses, reports_ready, environments);
             (given_up.len(), missing.len())
         };
         assert_eq!(lacking(false, Some((&old, &new))), (1, 1));

@@ -66,7 +66,7 @@ impl Relay {
         if is_question {
             self.router.ask((from.into(), message.id), to.into());
         }
-        // The asker may have ended; then the response is dropped.
+        // The requester may have ended; then the response is dropped.
         workers.carry(to, message, from.into());
         Ok(())
     }
@@ -83,15 +83,15 @@ impl Relay {
 
     /// The worker has ended: fails pending requests to it.
     pub fn forget(&mut self, ended: WorkerId, workers: &Workers) {
-        for (asker, id) in self.router.gone(ended.into()) {
-            if let Peer::Worker(asker) = asker {
-                fail(workers, asker, ended, id, &gone(ended.into()));
+        for (requester, id) in self.router.gone(ended.into()) {
+            if let Peer::Worker(requester) = requester {
+                fail(workers, requester, ended, id, &gone(ended.into()));
             }
         }
     }
 }
 
-/// Sends the asker of a request the error of `to`.
-fn fail(workers: &Workers, asker: WorkerId, to: WorkerId, id: u32, error: &Error) {
-    workers.carry(asker, Message::failure(to.into(), id, error), to.into());
+/// Sends the requester of a request the error of `to`.
+fn fail(workers: &Workers, requester: WorkerId, to: WorkerId, id: u32, error: &Error) {
+    workers.carry(requester, Message::failure(to.into(), id, error), to.into());
 }

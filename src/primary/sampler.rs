@@ -31,7 +31,7 @@ struct Seen {
     cpu: f64,
     /// None: its page was not read yet.
     busy: Option<u64>,
-    beat: u64,
+    heartbeat: u64,
     /// How many seconds its loop has been observed in the same iteration.
     stands: Option<f64>,
     /// CPU ticks of its main thread, if nothing better is known.
@@ -150,9 +150,9 @@ impl Sampler {
         let Some(seen) = self.seen.get_mut(&(slot, at)) else { return };
         let page = memory.page(memory.known_by(slot));
         let set = |cell, value: f64| memory.set_row(slot, cell, value.to_bits());
-        let (busy, beat) = (page.get(page::BUSY), page.get(page::HEARTBEAT));
+        let (busy, heartbeat) = (page.get(page::BUSY), page.get(page::HEARTBEAT));
         // A loop without any iteration is still starting and delays nothing.
-        let has_turned = seen.busy.is_none() || beat != seen.beat || beat == 0;
+        let has_turned = seen.busy.is_none() || heartbeat != seen.heartbeat || heartbeat == 0;
         let is_awake = !has_turned && seen.is_awake();
         let stood = seen.stand(is_awake, seconds);
         set(row::CPU_PERCENT, used.percent(seconds));
@@ -160,7 +160,7 @@ impl Sampler {
         set(row::UTILISATION, if stood > 0.0 { 1.0 } else { (worked / seconds).min(1.0) });
         // An idle loop delays nothing; a blocked one delays everything since.
         set(row::LAG_MS, if has_turned { page.get(page::LAG) as f64 / 1000.0 } else { stood * 1000.0 });
-        (seen.busy, seen.beat) = (Some(busy), beat);
+        (seen.busy, seen.heartbeat) = (Some(busy), heartbeat);
         let Usage { memory: resident, threads, descriptors, .. } = used.usage;
         memory.set_row(slot, row::MEMORY, resident);
         memory.set_row(slot, row::THREADS, u64::from(threads));

@@ -81,9 +81,9 @@ pub struct Watching {
     pub dashboard: bool,
     pub retention: Duration,
     /// Interval of `metrics:updated`.
-    pub told_every: Duration,
+    pub metrics_interval: Duration,
     /// The program provides custom metrics, which are requested first.
-    pub asks: bool,
+    pub has_custom_metrics: bool,
 }
 
 /// The settings of new workers.

@@ -71,18 +71,18 @@ pub enum Fact {
         graceful: bool,
         limit: Option<Duration>,
     },
-    /// `asker`: the worker whose program sent the command, if any. The operation does not wait for that worker's end,
+    /// `requester`: the worker whose program sent the command, if any. The operation does not wait for that worker's end,
     /// because the worker may wait for the result before it ends.
     Scale {
         id: u32,
         target: Scale,
-        asker: Option<WorkerId>,
+        requester: Option<WorkerId>,
     },
-    /// Replaces the workers of all slots, or of one; `asker` as for a scale.
+    /// Replaces the workers of all slots, or of one; `requester` as for a scale.
     Roll {
         id: u32,
         slot: Option<u16>,
-        asker: Option<WorkerId>,
+        requester: Option<WorkerId>,
     },
     /// Time has passed.
     Tick,

@@ -18,19 +18,19 @@ use crate::model::{MAX_WORKERS, Scale, WorkerId};
 #[derive(Clone, Debug)]
 pub struct Operation {
     id: u32,
-    asker: Option<WorkerId>,
+    requester: Option<WorkerId>,
     kind: Kind,
 }
 
 impl Operation {
-    /// `asker`: the worker whose program waits for the result.
-    pub fn scale(id: u32, target: Scale, asker: Option<WorkerId>) -> Self {
-        Self { id, asker, kind: Kind::Scale { target } }
+    /// `requester`: the worker whose program waits for the result.
+    pub fn scale(id: u32, target: Scale, requester: Option<WorkerId>) -> Self {
+        Self { id, requester, kind: Kind::Scale { target } }
     }
 
     /// `only`: one slot; None: all.
-    pub fn roll(id: u32, only: Option<u16>, asker: Option<WorkerId>) -> Self {
-        Self { id, asker, kind: Kind::Roll { only } }
+    pub fn roll(id: u32, only: Option<u16>, requester: Option<WorkerId>) -> Self {
+        Self { id, requester, kind: Kind::Roll { only } }
     }
 
     /// The supervisor's own replacement of the worker in this slot.
@@ -60,7 +60,7 @@ enum Kind {
 struct Running {
     id: u32,
     /// The operation does not wait for this worker's end.
-    asker: Option<WorkerId>,
+    requester: Option<WorkerId>,
     work: Work,
 }
 
@@ -169,13 +169,13 @@ impl Operations {
 impl Operation {
     /// None if it has ended already because nothing can be done.
     fn begin(self, slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<Running> {
-        let Self { id, asker, kind } = self;
+        let Self { id, requester, kind } = self;
         let begun = match kind {
             Kind::Scale { target } => begin_scale(target, slots, now, actions),
             Kind::Roll { only } => begin_roll(only, slots),
         };
         match begun {
-            Ok(work) => Some(Running { id, asker, work }),
+            Ok(work) => Some(Running { id, requester, work }),
             Err(error) => {
                 actions.done(id, Err(error));
                 None
@@ -260,7 +260,7 @@ fn grow(slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<u16> 
 impl Running {
     /// None when the operation is done and its result was sent.
     fn advance(self, slots: &mut Slots, now: Duration, actions: &mut Actions) -> Option<Self> {
-        let Self { id, asker, work } = self;
+        let Self { id, requester, work } = self;
         let work = match work {
             Work::Growing { slots: grown, from, error } => {
                 if grown.iter().all(|number| slots.slot(*number).is_settled()) {
@@ -271,9 +271,9 @@ impl Running {
                 Work::Growing { slots: grown, from, error }
             }
             Work::Shrinking { slots: leaving, from } => {
-                // The operation does not wait for the asker.
+                // The operation does not wait for the requester.
                 let is_waited_for =
-                    |number: &u16| slots.slot(*number).workers().any(|worker| Some(worker.id) != asker);
+                    |number: &u16| slots.slot(*number).workers().any(|worker| Some(worker.id) != requester);
                 if !leaving.iter().any(is_waited_for) {
                     scaled(from, slots, actions);
                     actions.done(id, Ok(Vec::new()));
@@ -282,14 +282,14 @@ impl Running {
                 Work::Shrinking { slots: leaving, from }
             }
             Work::Rolling(mut roll) => {
-                if let Some(result) = roll.advance(id, asker, slots, now, actions) {
+                if let Some(result) = roll.advance(id, requester, slots, now, actions) {
                     actions.done(id, result);
                     return None;
                 }
                 Work::Rolling(roll)
             }
         };
-        Some(Self { id, asker, work })
+        Some(Self { id, requester, work })
     }
 }
 
@@ -334,7 +334,7 @@ impl Roll {
     fn advance(
         &mut self,
         id: u32,
-        asker: Option<WorkerId>,
+        requester: Option<WorkerId>,
         slots: &mut Slots,
         now: Duration,
         actions: &mut Actions,
@@ -382,7 +382,7 @@ impl Roll {
             return None;
         }
         let has_left = |old: &WorkerId| {
-            Some(*old) == asker || slots.slot(old.slot).workers().all(|worker| worker.id != *old)
+            Some(*old) == requester || slots.slot(old.slot).workers().all(|worker| worker.id != *old)
         };
         (id == OWN || self.old.iter().all(has_left)).then(|| Ok(std::mem::take(&mut self.new)))
     }

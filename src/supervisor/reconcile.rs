@@ -105,8 +105,8 @@ impl Supervisor {
             Fact::Exited { worker, exit } => self.exited(worker, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
             Fact::Stop { graceful, limit } => self.stop(graceful, limit, now),
-            Fact::Scale { id, target, asker } => self.ask(Operation::scale(id, target, asker)),
-            Fact::Roll { id, slot, asker } => self.ask(Operation::roll(id, slot, asker)),
+            Fact::Scale { id, target, requester } => self.ask(Operation::scale(id, target, requester)),
+            Fact::Roll { id, slot, requester } => self.ask(Operation::roll(id, slot, requester)),
             Fact::Tick => {}
         }
         self.due(now);

@@ -208,7 +208,7 @@ impl Slots {
             actions.push(Action::Promote { worker: id });
         }
         for old in self.slot(number).leaving.iter().map(|old| old.id).collect::<Vec<_>>() {
-            self.let_go(old, graceful, now, actions);
+            self.end_worker(old, graceful, now, actions);
         }
     }
 
@@ -264,7 +264,7 @@ impl Slots {
         let slot = self.slot_mut(number);
         slot.cancel_start();
         for id in slot.workers().map(|worker| worker.id).collect::<Vec<_>>() {
-            self.let_go(id, graceful, now, actions);
+            self.end_worker(id, graceful, now, actions);
         }
     }
 
@@ -275,7 +275,7 @@ impl Slots {
             slot.cancel_start();
             // Starting replacements are no longer needed.
             if let Some(next) = slot.next.as_ref().map(|next| next.id) {
-                self.let_go(next, false, now, actions);
+                self.end_worker(next, false, now, actions);
             }
         }
         let ready = self.slots.iter().filter(|slot| slot.is_ready());
@@ -285,7 +285,7 @@ impl Slots {
     }
 
     /// Drains the worker, or kills it; the end of a worker that is draining already is only sped up.
-    fn let_go(&mut self, id: WorkerId, graceful: bool, now: Duration, actions: &mut Actions) {
+    fn end_worker(&mut self, id: WorkerId, graceful: bool, now: Duration, actions: &mut Actions) {
         let Self { slots, policy, gone_by, .. } = self;
         let kill = gone_by.unwrap_or(now + policy.graceful_timeout);
         let slot = slots.get_mut(usize::from(id.slot));
@@ -434,13 +434,13 @@ impl Slots {
             let workers = self.slot(number).workers();
             let due = workers.filter(|worker| worker.due(timeout).is_some_and(|due| due <= now));
             for id in due.map(|worker| worker.id).collect::<Vec<_>>() {
-                self.press(id, actions);
+                self.escalate(id, actions);
             }
         }
     }
 
     /// The worker's deadline has passed: SIGTERM, then SIGKILL.
-    fn press(&mut self, id: WorkerId, actions: &mut Actions) {
+    fn escalate(&mut self, id: WorkerId, actions: &mut Actions) {
         let Some(worker) = self.worker(id) else { return };
         match worker.stage {
             Stage::Starting { pid: Some(pid), .. } => {

@@ -12,7 +12,7 @@ pub enum Notice {
     /// The worker is not ready; the number is the milliseconds since its start.
     Late,
     /// Idle connections are requested for other workers; the number is how many.
-    Asked,
+    HandoffRequested,
     /// The deadline of the drain has passed.
     TimeUp,
     /// The primary exits normally; the number is the time to drain in milliseconds.

@@ -125,7 +125,7 @@ impl Worker {
     fn watch(self: &Rc<Self>, uv: Loop) -> io::Result<()> {
         self.control.watch(uv, self.on(Self::attend))?;
         self.connections.watch(uv, self.on(Self::take_pushed))?;
-        *self.heartbeat.borrow_mut() = Some(Prepare::start(uv, self.on(Self::beat))?);
+        *self.heartbeat.borrow_mut() = Some(Prepare::start(uv, self.on(Self::count_heartbeat))?);
         Ok(())
     }
 
@@ -298,7 +298,7 @@ impl Worker {
     }
 
     /// An iteration of the loop has ended.
-    fn beat(&self) {
+    fn count_heartbeat(&self) {
         self.page.add(page::HEARTBEAT, 1);
         if let Some(loop_lag) = &self.loop_lag {
             loop_lag.turned(&self.page);
@@ -319,9 +319,9 @@ impl Worker {
     }
 
     /// Reports how many more connections the group's server takes (None: any number).
-    pub fn limit(&self, group: GroupId, room: Option<u32>) -> io::Result<()> {
-        self.shares.limit(group, room.is_some());
-        let upto = room.map(|room| self.connections.received(group) + u64::from(room));
+    pub fn limit_connections(&self, group: GroupId, remaining: Option<u32>) -> io::Result<()> {
+        self.shares.limit(group, remaining.is_some());
+        let upto = remaining.map(|remaining| self.connections.received(group) + u64::from(remaining));
         self.control.send(&ToPrimary::ConnectionLimit { group, upto })
     }
 
@@ -382,7 +382,7 @@ impl Worker {
             }
         }
         if header.asked > 0 {
-            self.notify(Notice::Asked, header.asked);
+            self.notify(Notice::HandoffRequested, header.asked);
         }
         self.hand_over(header, fds);
     }

@@ -37,11 +37,11 @@ impl SingleProcess {
         let page_while_counted = Rc::downgrade(&counted);
         collections::count(move || page_while_counted.upgrade().map(|page| (*page).clone()));
         let (loop_lag, turned) = (Rc::new(LoopLag::start(uv)?), page.clone());
-        let beat = Prepare::start(uv, move || {
+        let heartbeat = Prepare::start(uv, move || {
             turned.add(page::HEARTBEAT, 1);
             loop_lag.turned(&turned);
         })?;
-        Ok(Self { memory, page: counted, _heartbeat: beat })
+        Ok(Self { memory, page: counted, _heartbeat: heartbeat })
     }
 
     /// The cells in which its program counts.

@@ -64,7 +64,7 @@ mod tests {
     use serde_json::{Value, json};
 
     fn whole() -> Value {
-        let host = HostFacts { usable_cpus: 2.0, available_memory: None, outer: None };
+        let host = HostFacts { usable_cpus: 2.0, available_memory: None, single_process_reason: None };
         derive::complete(&Settings::default(), Form::Cluster, NodeEnvironment::Unset, &host)
     }
 

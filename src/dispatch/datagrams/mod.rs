@@ -75,7 +75,7 @@ impl Datagrams {
 
     /// The worker joins a multicast group on the socket. `reply` gets whether it is the first, as soon as no other
     /// worker is just leaving it.
-    pub fn hear(
+    pub fn join_multicast(
         &mut self,
         socket: SocketId,
         membership: String,
@@ -87,13 +87,13 @@ impl Datagrams {
     }
 
     /// The worker leaves the group. True if it is the last, which must leave it in the kernel and then report `left`.
-    pub fn part(&mut self, id: SocketId, membership: &str, holder: WorkerId) -> bool {
-        self.sockets.part(id, membership, holder)
+    pub fn leave_multicast(&mut self, id: SocketId, membership: &str, holder: WorkerId) -> bool {
+        self.sockets.leave_multicast(id, membership, holder)
     }
 
     /// The group was left in the kernel.
-    pub fn left(&mut self, id: SocketId, membership: &str, holder: WorkerId) {
-        self.sockets.left(id, membership, holder);
+    pub fn multicast_left(&mut self, id: SocketId, membership: &str, holder: WorkerId) {
+        self.sockets.multicast_left(id, membership, holder);
         self.answer_joining();
     }
 

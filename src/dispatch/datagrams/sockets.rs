@@ -140,7 +140,7 @@ impl<S> Sockets<S> {
     }
 
     /// The worker leaves the group. True if it is the last, which must leave it in the kernel and then report `left`.
-    pub fn part(&mut self, id: SocketId, name: &str, holder: WorkerId) -> bool {
+    pub fn leave_multicast(&mut self, id: SocketId, name: &str, holder: WorkerId) -> bool {
         let membership = self.sockets.get_mut(&id).and_then(|shared| shared.memberships.get_mut(name));
         let Some(membership) = membership else { return true };
         membership.holders.remove(&holder);
@@ -150,7 +150,7 @@ impl<S> Sockets<S> {
     }
 
     /// The group was left in the kernel.
-    pub fn left(&mut self, id: SocketId, name: &str, holder: WorkerId) {
+    pub fn multicast_left(&mut self, id: SocketId, name: &str, holder: WorkerId) {
         if let Some(shared) = self.sockets.get_mut(&id) {
             shared
                 .memberships
@@ -337,10 +337,10 @@ mod tests {
             first.push(datagrams.join(id, GROUP, WorkerId::new(slot, 1)));
         }
         assert_eq!(first, [Some(true), Some(false), Some(false)]);
-        assert!(!datagrams.part(id, GROUP, WorkerId::new(0, 1)));
+        assert!(!datagrams.leave_multicast(id, GROUP, WorkerId::new(0, 1)));
         datagrams.gone(WorkerId::new(1, 1), Successor::Expected);
-        assert!(datagrams.part(id, GROUP, WorkerId::new(2, 1)));
-        datagrams.left(id, GROUP, WorkerId::new(2, 1));
+        assert!(datagrams.leave_multicast(id, GROUP, WorkerId::new(2, 1)));
+        datagrams.multicast_left(id, GROUP, WorkerId::new(2, 1));
         assert_eq!(datagrams.join(id, GROUP, WorkerId::new(2, 1)), Some(true), "it was left");
     }
 
@@ -351,15 +351,15 @@ mod tests {
             let (id, _) = bind(&mut datagrams, key(1), WorkerId::new(0, 1), 'a');
             bind(&mut datagrams, key(1), WorkerId::new(1, 1), 'x');
             datagrams.join(id, GROUP, WorkerId::new(0, 1));
-            assert!(datagrams.part(id, GROUP, WorkerId::new(0, 1)));
+            assert!(datagrams.leave_multicast(id, GROUP, WorkerId::new(0, 1)));
             assert_eq!(datagrams.join(id, GROUP, WorkerId::new(1, 1)), None);
-            datagrams.left(id, GROUP, WorkerId::new(1, 1));
-            datagrams.left(id, "another", WorkerId::new(0, 1));
+            datagrams.multicast_left(id, GROUP, WorkerId::new(1, 1));
+            datagrams.multicast_left(id, "another", WorkerId::new(0, 1));
             assert_eq!(datagrams.join(id, GROUP, WorkerId::new(1, 1)), None);
             if dies {
                 datagrams.gone(WorkerId::new(0, 1), Successor::Expected)
             } else {
-                datagrams.left(id, GROUP, WorkerId::new(0, 1))
+                datagrams.multicast_left(id, GROUP, WorkerId::new(0, 1))
             }
             assert_eq!(datagrams.join(id, GROUP, WorkerId::new(1, 1)), Some(true));
         }
@@ -373,6 +373,6 @@ mod tests {
         datagrams.gone(WorkerId::new(0, 1), Successor::Expected);
         bind(&mut datagrams, key(1), WorkerId::new(0, 2), 'x');
         assert_eq!(datagrams.join(id, GROUP, WorkerId::new(0, 2)), Some(false), "the socket still hears it");
-        assert!(datagrams.part(id, GROUP, WorkerId::new(0, 2)));
+        assert!(datagrams.leave_multicast(id, GROUP, WorkerId::new(0, 2)));
     }
 }

@@ -17,7 +17,7 @@ use super::bind::{self, Bound, UnixFile};
 use super::closing::{self, Closing, End};
 use super::mode::GroupMode;
 use super::shares::{Share, Shares};
-use super::sharing::{Asker, Decision, Founder};
+use super::sharing::{Decision, Founder, Requester};
 use super::steering::Steered;
 use crate::balance::{Family, Instruction, MAX_INSTRUCTIONS};
 use crate::ipc::control::{Address, GroupId};
@@ -186,9 +186,9 @@ impl Group {
         *port != 0 && matches!(self.address, Address::Tcp { .. }) && local.port() == *port && same_words
     }
 
-    /// Whether a server of the asker may share the open address.
-    pub fn admit(&self, asker: Asker, now: Duration) -> Decision {
-        self.opener.founder.decide(asker, now)
+    /// Whether a server of the requester may share the open address.
+    pub fn admit(&self, requester: Requester, now: Duration) -> Decision {
+        self.opener.founder.decide(requester, now)
     }
 
     /// The failure that another server has the address.

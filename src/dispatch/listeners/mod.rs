@@ -26,7 +26,7 @@ use tokio::sync::oneshot;
 
 use self::closing::ClosingAll;
 use self::group::{Group, Opener};
-use self::sharing::{Asker, Decision, Founder, Reservation};
+use self::sharing::{Decision, Founder, Requester, Reservation};
 use super::address;
 use super::command::{Holder, ListenFailure, Listening, Report};
 use super::connection::Connection;
@@ -225,11 +225,11 @@ impl Listeners {
         poller: &Poller,
         now: Duration,
     ) -> Result<Found, ListenFailure> {
-        let asker = asker(applicant, options, false);
+        let requester = requester(applicant, options, false);
         let opener = Opener {
-            founder: Founder::of(&address, asker, now),
+            founder: Founder::of(&address, requester, now),
             is_primary: applicant.is_none(),
-            is_late: asker.is_late(),
+            is_late: requester.is_late(),
         };
         let bound = bind::open(&address, options, self.room_for_members(&address))?;
         if self.fd_budget.is_near(bound.primary_listener.as_raw_fd()) {
@@ -532,7 +532,7 @@ impl Listeners {
     }
 
     /// Releases the address. The group is kept for the connections accepted there.
-    pub fn let_go(&mut self, id: GroupId, poller: &Poller) {
+    pub fn release_address(&mut self, id: GroupId, poller: &Poller) {
         if let Some(group) = self.groups.get_mut(&id) {
             group.deregister(poller);
             group.shut_down();
@@ -580,7 +580,7 @@ fn join(
     now: Duration,
 ) -> Result<(), ListenFailure> {
     let was_here = applicant.is_some_and(|applicant| group.shares().of(applicant.slot) != Share::None);
-    let holder = match group.admit(asker(applicant, options, was_here), now) {
+    let holder = match group.admit(requester(applicant, options, was_here), now) {
         Decision::Shares => return bind::permit(address, options.mode),
         Decision::Taken => Holder::Ours,
         Decision::Later => Holder::OursPerhaps,
@@ -588,6 +588,7 @@ fn join(
     Err(ListenFailure { holder, ..group.taken() })
 }
 
-fn asker(applicant: Option<Applicant>, options: ListenOptions, was_here: bool) -> Asker {
-    applicant.map_or(Asker::Primary, |applicant| Asker::worker(applicant.ready_for, options, was_here))
+fn requester(applicant: Option<Applicant>, options: ListenOptions, was_here: bool) -> Requester {
+    applicant
+        .map_or(Requester::Primary, |applicant| Requester::worker(applicant.ready_for, options, was_here))
 }

@@ -27,7 +27,7 @@ pub enum Decision {
 
 /// The process that wants to listen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asker {
+pub enum Requester {
     /// The primary's own program, for all workers.
     Primary,
     /// A starting worker. `before`: how many servers it has opened there before.
@@ -38,7 +38,7 @@ pub enum Asker {
     Tried,
 }
 
-impl Asker {
+impl Requester {
     /// A worker that has finished its start.
     pub fn is_late(self) -> bool {
         matches!(self, Self::Ready { .. } | Self::Tried)
@@ -85,8 +85,8 @@ impl Reservation {
         tried.then(|| Self { address: address.clone(), slot, until: now + TRIAL })
     }
 
-    pub fn keeps_out(&self, address: &Address, asker: Option<u16>) -> bool {
-        self.address == *address && asker != Some(self.slot)
+    pub fn keeps_out(&self, address: &Address, requester: Option<u16>) -> bool {
+        self.address == *address && requester != Some(self.slot)
     }
 
     pub fn is_over(&self, now: Duration) -> bool {
@@ -95,25 +95,25 @@ impl Reservation {
 }
 
 impl Founder {
-    pub fn of(address: &Address, asker: Asker, now: Duration) -> Self {
-        match (address, asker) {
+    pub fn of(address: &Address, requester: Requester, now: Duration) -> Self {
+        match (address, requester) {
             // The number is part of the address.
             (Address::Tcp { port: 0, .. } | Address::Descriptor { .. }, _) => Self::All,
-            (_, Asker::Primary) => Self::All,
-            (_, Asker::Starting { before }) => Self::Nth { nth: before, since: None },
-            (_, Asker::Ready { before, .. }) => Self::Nth { nth: before, since: Some(now) },
-            (_, Asker::Tried) => Self::SingleProcess,
+            (_, Requester::Primary) => Self::All,
+            (_, Requester::Starting { before }) => Self::Nth { nth: before, since: None },
+            (_, Requester::Ready { before, .. }) => Self::Nth { nth: before, since: Some(now) },
+            (_, Requester::Tried) => Self::SingleProcess,
         }
     }
 
     /// A starting worker runs the same start code as the others, and a worker that served here before returns.
-    pub fn decide(self, asker: Asker, now: Duration) -> Decision {
-        match (self, asker) {
-            (Self::All, _) | (_, Asker::Primary) => Decision::Shares,
-            (Self::SingleProcess, _) | (_, Asker::Tried) => Decision::Taken,
-            (Self::Nth { .. }, Asker::Starting { .. }) => Decision::Shares,
-            (Self::Nth { .. }, Asker::Ready { was_here: true, .. }) => Decision::Shares,
-            (Self::Nth { nth, since }, Asker::Ready { before, was_here: false }) => {
+    pub fn decide(self, requester: Requester, now: Duration) -> Decision {
+        match (self, requester) {
+            (Self::All, _) | (_, Requester::Primary) => Decision::Shares,
+            (Self::SingleProcess, _) | (_, Requester::Tried) => Decision::Taken,
+            (Self::Nth { .. }, Requester::Starting { .. }) => Decision::Shares,
+            (Self::Nth { .. }, Requester::Ready { was_here: true, .. }) => Decision::Shares,
+            (Self::Nth { nth, since }, Requester::Ready { before, was_here: false }) => {
                 let is_young = since.is_some_and(|since| now.saturating_sub(since) < TRIAL);
                 match nth == before {
                     true if is_young => Decision::Later,
@@ -138,27 +138,27 @@ mod tests {
 
     #[test]
     fn the_kth_server_of_a_worker_shares_with_the_kth_of_another() {
-        let ready = |before, was_here| Asker::Ready { before, was_here };
+        let ready = |before, was_here| Requester::Ready { before, was_here };
         let second = Founder::of(&tcp(80), ready(1, false), NOW);
-        for (asker, decision) in [
+        for (requester, decision) in [
             (ready(0, false), Decision::Taken),
             (ready(1, false), Decision::Shares),
             (ready(2, false), Decision::Taken),
             (ready(0, true), Decision::Shares),
-            (Asker::Starting { before: 0 }, Decision::Shares),
-            (Asker::Primary, Decision::Shares),
-            (Asker::Tried, Decision::Taken),
+            (Requester::Starting { before: 0 }, Decision::Shares),
+            (Requester::Primary, Decision::Shares),
+            (Requester::Tried, Decision::Taken),
         ] {
-            assert_eq!(second.decide(asker, LATER), decision, "{asker:?}");
+            assert_eq!(second.decide(requester, LATER), decision, "{requester:?}");
         }
     }
 
     #[test]
     fn a_server_that_was_opened_a_moment_ago_must_stay_first() {
-        let first = Asker::Ready { before: 0, was_here: false };
+        let first = Requester::Ready { before: 0, was_here: false };
         let just_before = LATER - Duration::from_millis(1);
         assert_eq!(Founder::of(&tcp(80), first, NOW).decide(first, just_before), Decision::Later);
-        let at_the_start = Founder::of(&tcp(80), Asker::Starting { before: 0 }, NOW);
+        let at_the_start = Founder::of(&tcp(80), Requester::Starting { before: 0 }, NOW);
         assert_eq!(at_the_start.decide(first, NOW), Decision::Shares);
     }
 
@@ -176,31 +176,34 @@ mod tests {
 
     #[test]
     fn who_tried_a_port_before_has_it_alone() {
-        let founder = Founder::of(&tcp(80), Asker::Tried, NOW);
-        assert_eq!(founder.decide(Asker::Primary, LATER), Decision::Shares);
-        let others =
-            [Asker::Tried, Asker::Starting { before: 1 }, Asker::Ready { before: 1, was_here: true }];
-        for asker in others {
-            assert_eq!(founder.decide(asker, LATER), Decision::Taken, "{asker:?}");
+        let founder = Founder::of(&tcp(80), Requester::Tried, NOW);
+        assert_eq!(founder.decide(Requester::Primary, LATER), Decision::Shares);
+        let others = [
+            Requester::Tried,
+            Requester::Starting { before: 1 },
+            Requester::Ready { before: 1, was_here: true },
+        ];
+        for requester in others {
+            assert_eq!(founder.decide(requester, LATER), Decision::Taken, "{requester:?}");
         }
     }
 
     #[test]
     fn what_the_primary_opened_is_everybodys() {
-        let founder = Founder::of(&tcp(80), Asker::Primary, NOW);
-        for asker in [Asker::Tried, Asker::Ready { before: 7, was_here: false }] {
-            assert_eq!(founder.decide(asker, NOW), Decision::Shares, "{asker:?}");
+        let founder = Founder::of(&tcp(80), Requester::Primary, NOW);
+        for requester in [Requester::Tried, Requester::Ready { before: 7, was_here: false }] {
+            assert_eq!(founder.decide(requester, NOW), Decision::Shares, "{requester:?}");
         }
     }
 
     #[test]
     fn an_address_that_counts_by_itself_is_not_counted_again() {
-        let asker = Asker::Ready { before: 3, was_here: false };
+        let requester = Requester::Ready { before: 3, was_here: false };
         for address in [tcp(0), Address::Descriptor { fd: 3 }] {
-            assert_eq!(Founder::of(&address, asker, NOW), Founder::All);
+            assert_eq!(Founder::of(&address, requester, NOW), Founder::All);
         }
         let unix = Address::Unix { path: "/run/app.sock".into() };
-        assert_eq!(Founder::of(&unix, asker, NOW), Founder::Nth { nth: 3, since: Some(NOW) });
+        assert_eq!(Founder::of(&unix, requester, NOW), Founder::Nth { nth: 3, since: Some(NOW) });
     }
 
     #[test]
@@ -209,14 +212,14 @@ mod tests {
         let tried = ListenOptions { before: 1, lived_ms: Some(99), ..ListenOptions::default() };
         let served = ListenOptions { lived_ms: Some(100), ..tried };
         let first = ListenOptions::default();
-        for (ready_for, options, asker) in [
-            (None, tried, Asker::Starting { before: 1 }),
-            (Some(ms(999)), tried, Asker::Starting { before: 1 }),
-            (Some(ms(1000)), tried, Asker::Tried),
-            (Some(ms(1000)), served, Asker::Ready { before: 1, was_here: true }),
-            (Some(ms(1000)), first, Asker::Ready { before: 0, was_here: true }),
+        for (ready_for, options, requester) in [
+            (None, tried, Requester::Starting { before: 1 }),
+            (Some(ms(999)), tried, Requester::Starting { before: 1 }),
+            (Some(ms(1000)), tried, Requester::Tried),
+            (Some(ms(1000)), served, Requester::Ready { before: 1, was_here: true }),
+            (Some(ms(1000)), first, Requester::Ready { before: 0, was_here: true }),
         ] {
-            assert_eq!(Asker::worker(ready_for, options, true), asker);
+            assert_eq!(Requester::worker(ready_for, options, true), requester);
         }
     }
 }

@@ -21,7 +21,7 @@ pub use warm_up::WarmUp;
 use candidates::Candidates;
 
 /// What the choice of a worker depends on.
-pub struct Asked {
+pub struct PlacementRequest {
     pub group: GroupId,
     pub client: Option<SocketAddr>,
     pub hint: Hint,
@@ -29,7 +29,7 @@ pub struct Asked {
     pub donor: Option<u16>,
 }
 
-impl Asked {
+impl PlacementRequest {
     pub fn of(connection: &Connection) -> Self {
         let Connection { group, client, hint, donor, .. } = *connection;
         Self { group, client, hint, donor }
@@ -53,11 +53,11 @@ impl Placement {
     /// group, by slot. `plain_http`: whether they serve plain HTTP there.
     pub fn choose(
         &mut self,
-        asked: &Asked,
+        request: &PlacementRequest,
         plain_http: bool,
         prospects: impl Iterator<Item = Prospect>,
     ) -> Option<u16> {
-        let Asked { group, client, hint, donor } = *asked;
+        let PlacementRequest { group, client, hint, donor } = *request;
         let strategy = self.settings.effective_strategy();
         // A client that is bound to a slot goes there, warm or not.
         let bound = hint.slot.is_some() || strategy == Strategy::IpHash;

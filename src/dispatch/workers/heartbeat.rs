@@ -72,8 +72,8 @@ mod tests {
     #[test]
     fn a_slow_worker_whose_heart_beats_is_not_unresponsive() {
         let mut heartbeat = Heartbeat::default();
-        for beat in 0..100 {
-            assert!(!heartbeat.observe(beat, true, ms(beat * 49)));
+        for count in 0..100 {
+            assert!(!heartbeat.observe(count, true, ms(count * 49)));
         }
     }
 }

@@ -8,17 +8,17 @@ use std::time::Duration;
 pub const ENVIRONMENT_TIMEOUT: Duration = Duration::from_millis(100);
 
 #[derive(Debug, Default)]
-enum Asked {
+enum EnvironmentRequest {
     #[default]
-    No,
-    Until(Duration),
-    InVain,
+    None,
+    Pending(Duration),
+    TimedOut,
 }
 
 #[derive(Debug, Default)]
 pub struct Starts {
     waiting: Vec<WorkerId>,
-    asked: Asked,
+    request: EnvironmentRequest,
 }
 
 /// What to do for a pending start.
@@ -33,13 +33,13 @@ pub enum Start {
 impl Starts {
     /// Adds a pending start.
     pub fn add(&mut self, worker: WorkerId, now: Duration) -> Start {
-        match self.asked {
-            Asked::InVain => return Start::Now,
+        match self.request {
+            EnvironmentRequest::TimedOut => return Start::Now,
             // The program's pending response will be more recent than this start.
-            Asked::Until(_) => self.waiting.push(worker),
-            Asked::No => {
+            EnvironmentRequest::Pending(_) => self.waiting.push(worker),
+            EnvironmentRequest::None => {
                 self.waiting.push(worker);
-                self.asked = Asked::Until(now + ENVIRONMENT_TIMEOUT);
+                self.request = EnvironmentRequest::Pending(now + ENVIRONMENT_TIMEOUT);
                 return Start::Request;
             }
         }
@@ -48,21 +48,21 @@ impl Starts {
 
     /// When the wait ends.
     pub fn due(&self) -> Option<Duration> {
-        match self.asked {
-            Asked::Until(due) => Some(due),
-            Asked::No | Asked::InVain => None,
+        match self.request {
+            EnvironmentRequest::Pending(due) => Some(due),
+            EnvironmentRequest::None | EnvironmentRequest::TimedOut => None,
         }
     }
 
     /// The program has sent its environment; returns the workers to start.
     pub fn answered(&mut self) -> Vec<WorkerId> {
-        self.asked = Asked::No;
+        self.request = EnvironmentRequest::None;
         std::mem::take(&mut self.waiting)
     }
 
     /// The wait has timed out; returns the workers to start with the last known environment.
     pub fn expire(&mut self) -> Vec<WorkerId> {
-        self.asked = Asked::InVain;
+        self.request = EnvironmentRequest::TimedOut;
         std::mem::take(&mut self.waiting)
     }
 }

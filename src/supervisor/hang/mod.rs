@@ -29,7 +29,7 @@ enum State {
     /// The loop runs, or has nothing to do.
     Well,
     /// A ping is pending.
-    Asked {
+    PingPending {
         since: Duration,
     },
     /// The stack is pending.
@@ -43,15 +43,15 @@ enum State {
 #[derive(Clone, Debug)]
 pub struct Checker {
     timeout: Duration,
-    beat: u64,
+    heartbeat: u64,
     looked: Duration,
     state: State,
 }
 
 impl Checker {
-    /// `timeout`: how long a ping may stay unanswered. `beat`: the current heartbeat counter.
-    pub fn new(timeout: Duration, beat: u64, now: Duration) -> Self {
-        Self { timeout, beat, looked: now, state: State::Well }
+    /// `timeout`: how long a ping may stay unanswered. `heartbeat`: the current heartbeat counter.
+    pub fn new(timeout: Duration, heartbeat: u64, now: Duration) -> Self {
+        Self { timeout, heartbeat, looked: now, state: State::Well }
     }
 
     /// Interval between two checks of a worker whose loop runs.
@@ -59,29 +59,34 @@ impl Checker {
         (self.timeout / 20).clamp(Duration::from_millis(100), Duration::from_secs(1))
     }
 
-    /// Checks the worker with heartbeat counter `beat`. `should_turn` says whether the loop has or does work; it is
+    /// Checks the worker with heartbeat counter `heartbeat`. `should_turn` says whether the loop has or does work; it is
     /// called only if that matters.
-    pub fn look(&mut self, beat: u64, now: Duration, should_turn: impl FnOnce() -> bool) -> Option<Order> {
+    pub fn look(
+        &mut self,
+        heartbeat: u64,
+        now: Duration,
+        should_turn: impl FnOnce() -> bool,
+    ) -> Option<Order> {
         self.forgive_absence(now);
         if self.state == State::Over {
             return None;
         }
-        if beat != self.beat {
-            self.beat = beat;
+        if heartbeat != self.heartbeat {
+            self.heartbeat = heartbeat;
             self.state = State::Well;
             return None;
         }
         match self.state {
             State::Well if should_turn() => {
-                self.state = State::Asked { since: now };
+                self.state = State::PingPending { since: now };
                 Some(Order::Ping)
             }
-            State::Asked { since } if now >= since + self.timeout => {
+            State::PingPending { since } if now >= since + self.timeout => {
                 self.state = State::Hung { until: now + CAPTURE };
                 Some(Order::Capture(now - since))
             }
             State::Hung { until } if now >= until => self.stack_received(),
-            State::Well | State::Asked { .. } | State::Hung { .. } | State::Over => None,
+            State::Well | State::PingPending { .. } | State::Hung { .. } | State::Over => None,
         }
     }
 
@@ -92,7 +97,7 @@ impl Checker {
         self.looked = now;
         if away > 2 * period {
             match &mut self.state {
-                State::Asked { since: from } | State::Hung { until: from } => *from += away - period,
+                State::PingPending { since: from } | State::Hung { until: from } => *from += away - period,
                 State::Well | State::Over => {}
             }
         }
@@ -125,7 +130,7 @@ impl Checker {
         let next = self.looked + self.period();
         match self.state {
             State::Well => Some(next),
-            State::Asked { since } => Some(next.min(since + self.timeout)),
+            State::PingPending { since } => Some(next.min(since + self.timeout)),
             State::Hung { until } => Some(next.min(until)),
             State::Over => None,
         }

@@ -23,7 +23,7 @@ enum Loop {
 struct World {
     checker: Checker,
     now: Duration,
-    beat: u64,
+    heartbeat: u64,
     pinged: bool,
     orders: Vec<(Duration, Order)>,
 }
@@ -31,7 +31,7 @@ struct World {
 impl World {
     fn new(timeout: Duration) -> Self {
         let now = ms(5_000);
-        Self { checker: Checker::new(timeout, 0, now), now, beat: 0, pinged: false, orders: Vec::new() }
+        Self { checker: Checker::new(timeout, 0, now), now, heartbeat: 0, pinged: false, orders: Vec::new() }
     }
 
     /// Lets `time` pass with such a loop; a running one answers a ping within a millisecond.
@@ -39,12 +39,12 @@ impl World {
         let end = self.now + time;
         let turns = u64::from(matches!(like, Loop::Turns));
         self.answer_if(!matches!(like, Loop::Blocked) && time >= ms(1));
-        self.beat += turns;
+        self.heartbeat += turns;
         while let Some(due) = self.checker.due().filter(|due| *due <= end) {
             self.now = due;
-            self.beat += turns;
+            self.heartbeat += turns;
             let order =
-                self.checker.look(self.beat, self.now, || matches!(like, Loop::Awaits | Loop::Blocked));
+                self.checker.look(self.heartbeat, self.now, || matches!(like, Loop::Awaits | Loop::Blocked));
             self.pinged |= order == Some(Order::Ping);
             self.orders.extend(order.map(|order| (self.now, order)));
             self.answer_if(!matches!(like, Loop::Blocked) && self.now < end);
@@ -57,7 +57,7 @@ impl World {
     fn answer_if(&mut self, can: bool) {
         if self.pinged && can {
             self.pinged = false;
-            self.beat += 1;
+            self.heartbeat += 1;
             self.checker.answered();
         }
     }
@@ -157,7 +157,7 @@ fn time_in_which_nobody_looked_is_held_against_no_worker() {
     world.pass(ms(9_000), Loop::Blocked);
     // Everything was stopped for an hour.
     world.now += ms(3_600_000);
-    assert_eq!(world.checker.look(world.beat, world.now, || true), None);
+    assert_eq!(world.checker.look(world.heartbeat, world.now, || true), None);
     world.pass(ms(900), Loop::Blocked);
     assert_eq!(world.count(Order::Ping), world.orders.len());
     world.pass(ms(2_000), Loop::Blocked);

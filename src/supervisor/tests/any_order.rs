@@ -85,7 +85,7 @@ impl Machine {
     }
 
     /// Carries out actions, and checks the invariants after each.
-    fn obey(&mut self, actions: &[Action]) -> Result<(), TestCaseError> {
+    fn carry_out(&mut self, actions: &[Action]) -> Result<(), TestCaseError> {
         for action in actions {
             match action {
                 Action::Spawn { worker, .. } => {
@@ -246,13 +246,13 @@ impl Machine {
             Step::Signal => world.tell(Fact::StopSignal),
             Step::Scale(target) => {
                 let id = self.ask(Question::Scale);
-                world.tell(Fact::Scale { id, target: Scale::To(target), asker: None })
+                world.tell(Fact::Scale { id, target: Scale::To(target), requester: None })
             }
             Step::Roll(slot) => {
                 let meant = |name: &WorkerId| slot.is_none_or(|slot| slot == name.slot);
                 let old = self.alive.keys().copied().filter(meant).collect();
                 let id = self.ask(Question::Roll(old));
-                world.tell(Fact::Roll { id, slot, asker: None })
+                world.tell(Fact::Roll { id, slot, requester: None })
             }
             Step::Stop(graceful) => {
                 self.stopping = true;
@@ -283,10 +283,10 @@ proptest! {
         let mut world = World::new(Policy { standby, shutdown_delay: Duration::from_secs(delay), ..policy(3) });
         let mut machine = Machine::default();
         let actions = world.tell(Fact::Start);
-        machine.obey(&actions)?;
+        machine.carry_out(&actions)?;
         for step in steps.into_iter().chain([Step::Stop(true), Step::Pass(31_000), Step::Pass(6_000)]) {
             let actions = machine.apply(step, &mut world);
-            machine.obey(&actions)?;
+            machine.carry_out(&actions)?;
             machine.follow(&world)?;
         }
         // Remaining workers are spawned, and die of the SIGKILL that is due by now.

@@ -52,7 +52,7 @@ fn whatever_way_a_worker_leaves_that_was_asked_to_it_is_no_death() {
     let code = |code| Exit { exit_code: Some(code), signal: None };
     for exit in [CLEAN, CRASH, code(143), KILLED] {
         let mut world = World::started(policy(1));
-        world.tell(Fact::Roll { id: 1, slot: None, asker: None });
+        world.tell(Fact::Roll { id: 1, slot: None, requester: None });
         world.up(0);
         let actions = world.tell(Fact::Exited { worker: id(0, 1), exit });
         assert_eq!(reason(&actions), Some(ExitReason::Stopped), "{exit}");
@@ -128,7 +128,7 @@ fn while_a_stop_is_announced_nobody_is_succeeded_and_whoever_gets_ready_says_no_
     let mut world = World::started(Policy { shutdown_delay: seconds(10), ..policy(2) });
     world.exit(1, KILLED);
     world.spawned(1);
-    world.tell(Fact::Roll { id: 1, slot: Some(0), asker: None });
+    world.tell(Fact::Roll { id: 1, slot: Some(0), requester: None });
     world.spawned(0);
     let actions = world.tell(Fact::Stop { graceful: true, limit: None });
     assert!(actions.contains(&Action::Kill { worker: id(0, 2) }), "the successor");

@@ -13,11 +13,11 @@ fn done(actions: &[Action]) -> Vec<(u32, bool)> {
 }
 
 fn roll(id: u32, slot: Option<u16>) -> Fact {
-    Fact::Roll { id, slot, asker: None }
+    Fact::Roll { id, slot, requester: None }
 }
 
 fn scale(id: u32, target: Scale) -> Fact {
-    Fact::Scale { id, target, asker: None }
+    Fact::Scale { id, target, requester: None }
 }
 
 fn position(log: &[Action], wanted: impl Fn(&Action) -> bool) -> usize {
@@ -140,7 +140,7 @@ fn growing_that_brings_nothing_leaves_the_cluster_as_it_was() {
     let error = Error::new(Code::ResourceExhausted, "fork: EAGAIN");
     let actions = world.tell(Fact::SpawnFailed { worker: id(1, 1), error: error.clone() });
     assert!(actions.contains(&Action::Done { id: 1, result: Err(error) }));
-    assert_eq!(world.supervisor.next_due(), None, "nothing is tried again behind the asker's back");
+    assert_eq!(world.supervisor.next_due(), None, "nothing is tried again behind the requester's back");
 }
 
 #[test]
@@ -263,12 +263,12 @@ fn a_scale_up_fails_with_its_own_error_and_not_with_an_older_one() {
 #[test]
 fn whoever_asks_from_within_a_worker_gets_the_answer_before_that_worker_ends() {
     let mut world = World::started(policy(2));
-    world.tell(Fact::Roll { id: 1, slot: None, asker: Some(id(0, 1)) });
+    world.tell(Fact::Roll { id: 1, slot: None, requester: Some(id(0, 1)) });
     world.up(0);
     world.up(1);
     assert!(done(&world.log).is_empty(), "the other one is waited for");
     assert_eq!(done(&world.old_leaves(1, 1)), [(1, true)]);
-    let actions = world.tell(Fact::Scale { id: 2, target: Scale::To(1), asker: Some(id(1, 2)) });
+    let actions = world.tell(Fact::Scale { id: 2, target: Scale::To(1), requester: Some(id(1, 2)) });
     assert_eq!(done(&actions), [(2, true)], "it still has to answer whoever asked it");
 }
 

@@ -91,7 +91,7 @@ fn one_that_goes_meanwhile_needs_no_other() {
     world.tell(Fact::Exited { worker: id(1, 1), exit: CLEAN });
     world.unhealthy(1);
     assert!(world.slot(1).pending_replacement.is_some(), "it waits for its time");
-    world.tell(Fact::Scale { id: 5, target: Scale::To(1), asker: None });
+    world.tell(Fact::Scale { id: 5, target: Scale::To(1), requester: None });
     assert_eq!(spawns(&world.until_due()), [0; 0]);
 }
 
