@@ -1,6 +1,5 @@
-//! Everything about a cluster that an observer may learn, as data. One value becomes the log line, the event
-//! of the ClusterManager and (later) the metric; nobody logs beside it. No timestamps here: the loop that
-//! emits an event stamps it.
+//! The events of a cluster, as data. One value becomes the log line and the event of the ClusterManager; there is no
+//! other way to log. Events have no timestamps: the loop that emits an event adds one.
 
 use std::collections::BTreeMap;
 
@@ -18,38 +17,38 @@ pub enum Level {
     Info,
     Warn,
     Error,
-    /// Louder than everything: what a log that says nothing asks for.
+    /// Above every other level: a log with this level writes nothing.
     Silent,
 }
 
-/// Why a worker is gone.
+/// Why a worker ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ExitReason {
-    /// drover had asked it to end.
+    /// drover had requested it.
     Stopped,
-    /// It ended by itself with code 0.
+    /// It ended on its own with code 0.
     Finished,
-    /// It ended by itself with another code.
+    /// It ended on its own with another code.
     Failed,
-    /// A signal that drover had not sent ended it.
+    /// It was ended by a signal that drover had not sent.
     Killed,
-    /// It was not ready in `startupTimeout`.
+    /// It was not ready within `startupTimeout`.
     NeverReady,
-    /// It outlived its deadline and was killed.
+    /// It had not ended by its deadline and was killed.
     Deadline,
-    /// It broke the protocol of its channel.
+    /// It violated the protocol of its channel.
     Protocol,
     /// Its event loop was hung, and it was killed.
     Hung,
 }
 
-/// How a process ended, as the kernel tells it.
+/// How a process ended, as reported by the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Exit {
     pub exit_code: Option<i32>,
-    /// The signal that ended it; observers see its name.
+    /// The signal that ended it; events and log lines show its name.
     #[serde(serialize_with = "by_name")]
     pub signal: Option<i32>,
 }
@@ -65,7 +64,7 @@ impl std::fmt::Display for Exit {
         match (self.exit_code, self.signal) {
             (Some(code), _) => write!(f, "exit code {code}"),
             (None, Some(signal)) => write!(f, "signal {}", signal_name(signal)),
-            (None, None) => f.write_str("an unknown end"),
+            (None, None) => f.write_str("an unknown exit status"),
         }
     }
 }
@@ -74,14 +73,14 @@ fn by_name<S: Serializer>(signal: &Option<i32>, to: S) -> Result<S::Ok, S::Error
     signal.map(signal_name).serialize(to)
 }
 
-/// Linux's numbers from 1 on, where they are the same for all that drover runs on.
+/// Linux's signal numbers from 1 on, as far as they are the same on all supported architectures.
 const SIGNALS: [&str; 31] = [
     "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2", "PIPE",
     "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG", "XCPU", "XFSZ",
     "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
 ];
 
-/// The name that Node.js gives a signal; a real-time signal, which has none, as its number.
+/// Node.js's name of a signal; the number of a real-time signal, which has no name.
 pub fn signal_name(signal: i32) -> String {
     let index = usize::try_from(signal - 1).unwrap_or(usize::MAX);
     SIGNALS.get(index).map_or_else(|| signal.to_string(), |name| format!("SIG{name}"))
@@ -103,7 +102,7 @@ pub enum Event {
         #[serde(flatten)]
         exit: Exit,
         reason: ExitReason,
-        /// What would have made it ready, where that is the question.
+        /// What would have made it ready, if it never became ready.
         #[serde(skip)]
         hint: Option<String>,
     },
@@ -113,7 +112,7 @@ pub enum Event {
     WorkerError {
         worker_id: String,
         error: Error,
-        /// The worker's own output has the runtime's report of it, with the stack.
+        /// The worker's output contains the runtime's report of it, with the stack.
         #[serde(skip)]
         reported: bool,
     },
@@ -123,15 +122,15 @@ pub enum Event {
     WorkerUnhealthy {
         worker_id: String,
         reason: String,
-        /// Another worker takes its place because of it.
+        /// The worker is replaced because of it.
         replaced: bool,
-        /// What its JavaScript was doing, a frame a line.
+        /// Its JavaScript stack, one frame per line.
         stack: Option<String>,
     },
-    /// `details`: the cluster's health as `getClusterHealth` tells it.
+    /// `details`: the cluster's health as returned by `getClusterHealth`.
     #[serde(rename = "health:changed")]
     HealthChanged { status: ClusterStatus, details: ClusterHealth },
-    /// Ids of workers; None where nobody leads or led.
+    /// Ids of workers; None if there is or was no leader.
     #[serde(rename = "leader:changed")]
     LeaderChanged { from: Option<String>, to: Option<String> },
     #[serde(rename = "cluster:started")]
@@ -152,32 +151,32 @@ pub enum Event {
         #[serde(skip)]
         cause: AlertCause,
     },
-    /// Something an operator should read that is no event of the API.
+    /// A log line for the operator without an event of the API.
     #[serde(rename = "notice")]
     Notice {
         level: Level,
         message: String,
         #[serde(skip)]
         component: Component,
-        /// What it tells of, for those who read the log with a program.
+        /// Its name and members, for programs that read the log.
         #[serde(skip)]
         subject: Option<Subject>,
     },
 }
 
-/// What a notice tells of: its name in the log (`event`), with the members of its line. Like the names of events these
-/// are for programs that read the log, and stay whatever the message says.
+/// The subject of a notice: its name in the log (`event`) and the members of its line. Like event names they are for
+/// programs that read the log, and are stable even if the message changes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "event", rename_all_fields = "camelCase")]
 pub enum Subject {
     #[serde(rename = "cluster:starting")]
     ClusterStarting { script: String, worker_count: u32 },
-    /// `port`: of the first TCP address.
+    /// `port`: that of the first TCP address.
     #[serde(rename = "cluster:listening")]
     ClusterListening { port: u16 },
     #[serde(rename = "monitoring:listening")]
     MonitoringListening { url: Option<String>, socket: Option<String> },
-    /// `command`: by the name of the method.
+    /// `command`: the name of the method.
     #[serde(rename = "command:done")]
     CommandDone { command: &'static str, duration_ms: u64 },
     #[serde(rename = "command:failed")]
@@ -186,19 +185,19 @@ pub enum Subject {
     WorkerRecovered { worker: String, from: Recovery },
     #[serde(rename = "worker:check-failed")]
     WorkerCheckFailed { worker: String, failures: u32 },
-    /// Nobody in drover had asked for the stack that the message has.
+    /// A stack, in the message, that drover had not requested.
     #[serde(rename = "worker:stack")]
     WorkerStack { worker: String },
-    /// `left`: what its event loop had, with how many there were of each.
+    /// `left`: the resources in its event loop, counted by kind.
     #[serde(rename = "worker:lingered")]
     WorkerLingered { worker: String, waited_ms: Option<u64>, left: BTreeMap<String, u32> },
-    /// `worker`: None is the primary.
+    /// `worker`: None for the primary.
     #[serde(rename = "descriptors:short")]
     DescriptorsShort { worker: Option<String> },
-    /// The first one; the metrics count them.
+    /// The first refused connection; all are counted in metrics.
     #[serde(rename = "connections:refused")]
     ConnectionsRefused,
-    /// The worker does not serve what its predecessor in the slot served.
+    /// The worker does not serve these addresses, which its predecessor in the slot served.
     #[serde(rename = "address:given-up")]
     AddressGivenUp { worker: String, addresses: Vec<String> },
     #[serde(rename = "address:uneven")]
@@ -210,7 +209,7 @@ pub enum Subject {
         worker: String,
         method: String,
         path: String,
-        /// 0: its connection ended first.
+        /// 0: the connection ended before the response.
         status_code: u16,
         /// Milliseconds.
         response_time: u64,
@@ -226,29 +225,29 @@ pub enum Subject {
     DiagnosisFailed { worker: String, diagnosis: &'static str, reason: String },
     #[serde(rename = "webhook:failed")]
     WebhookFailed { reason: String },
-    /// `component`: None is the log as a whole.
+    /// `component`: None for all components.
     #[serde(rename = "log:level-changed")]
     LogLevelChanged { component: Option<&'static str>, to: String },
-    /// `worker`: None is drover itself.
+    /// `worker`: None for drover's own lines.
     #[serde(rename = "log:dropped")]
     LogDropped { worker: Option<String>, lines: u64 },
 }
 
 impl Subject {
-    /// The members of its line.
+    /// The members of the log line.
     pub fn members(&self) -> Value {
         json!(self)
     }
 }
 
-/// The cause of an alert, with further members of its line in the log.
+/// The cause of an alert, with further members of its log line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "cause")]
 pub enum AlertCause {
-    /// The worker died too often: it is started only now and then.
+    /// The worker died too often: its restarts are delayed from now on.
     #[serde(rename = "restart_circuit")]
     RestartCircuit { worker: String },
-    /// The worker was replaced too often for its health: it is replaced only now and then.
+    /// The worker was replaced too often for its health: further replacements are delayed.
     #[serde(rename = "unhealthy_again")]
     UnhealthyAgain { worker: String },
     /// No worker serves the address.
@@ -259,14 +258,14 @@ pub enum AlertCause {
     ClusterCritical,
 }
 
-/// What a worker has recovered from.
+/// The condition that a worker has recovered from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recovery {
     /// Its event loop was blocked.
     Unresponsive,
     HealthChecks,
-    /// It was ejected for its responses, and is on trial.
+    /// It was ejected for its responses and is now on trial.
     Ejection,
 }
 
@@ -275,12 +274,12 @@ impl Event {
         Event::about(Component::Supervisor, level, message)
     }
 
-    /// A notice of one of drover's parts.
+    /// A notice of one of drover's components.
     pub fn about(component: Component, level: Level, message: impl Into<String>) -> Self {
         Event::Notice { level, message: message.into(), component, subject: None }
     }
 
-    /// A notice with a name.
+    /// Adds a subject to a notice.
     #[must_use]
     pub fn with(mut self, named: Subject) -> Self {
         if let Event::Notice { subject, .. } = &mut self {
@@ -289,7 +288,7 @@ impl Event {
         self
     }
 
-    /// The part of drover that says so.
+    /// The component that emits it.
     pub fn component(&self) -> Component {
         match self {
             Event::WorkerStarted { .. }
@@ -311,10 +310,10 @@ impl Event {
         }
     }
 
-    /// What the line says besides its message: the event's name, the worker, and what else is short. A worker's process
-    /// is its `workerPid`, because `pid` is the primary's in each of drover's lines.
+    /// The members of the line besides its message: the event's name, the worker, and other short values. A worker's
+    /// process id is `workerPid`, because `pid` is the primary's in all of drover's lines.
     pub fn members(&self) -> Option<Value> {
-        /// The message says it, or it is long.
+        /// Members that the message contains or that are long.
         const LEFT_OUT: [&str; 5] = ["message", "error", "stack", "details", "metrics"];
         let members = match self {
             Event::Notice { subject, .. } => return subject.as_ref().map(Subject::members),
@@ -338,7 +337,7 @@ impl Event {
             line.extend(more);
         }
         if let Event::WorkerError { error, .. } = self {
-            // The program's own code, or drover's where it is drover's error.
+            // The code of the program's error, or of drover's.
             let code = Some(&error.details["code"]).filter(|code| code.is_string()).cloned();
             line.insert("errorName".to_owned(), error.details["name"].clone());
             line.insert("errorCode".to_owned(), code.unwrap_or_else(|| json!(error.code)));
@@ -346,7 +345,7 @@ impl Event {
         Some(line.into())
     }
 
-    /// The line an operator reads, and how loud it is.
+    /// The level and the message of the log line.
     pub fn line(&self) -> (Level, String) {
         match self {
             Event::WorkerStarted { worker_id, pid, .. } => {
@@ -374,10 +373,10 @@ impl Event {
                 ),
                 ExitReason::Deadline => (
                     Level::Warn,
-                    format!("Worker {worker_id} outlived its deadline and was ended by {exit} (pid {pid})"),
+                    format!("Worker {worker_id} exceeded its deadline and was ended by {exit} (pid {pid})"),
                 ),
                 ExitReason::Protocol => {
-                    (Level::Error, format!("Worker {worker_id} broke the channel's protocol (pid {pid})"))
+                    (Level::Error, format!("Worker {worker_id} violated the channel's protocol (pid {pid})"))
                 }
                 ExitReason::Hung => {
                     (Level::Warn, format!("Worker {worker_id} was hung and was ended by {exit} (pid {pid})"))
@@ -388,7 +387,7 @@ impl Event {
             },
             Event::WorkerStopped { worker_id } => (Level::Debug, format!("Worker {worker_id} is gone")),
             Event::WorkerError { worker_id, error, reported } => {
-                // One record for one error: where the report is in the log this line would be the second.
+                // One record per error: the runtime's report may be in the log already.
                 let level = if *reported { Level::Debug } else { Level::Error };
                 (level, format!("Worker {worker_id}: {}", error.thrown()))
             }
@@ -408,7 +407,7 @@ impl Event {
             }
             Event::HealthChanged { status, details } => {
                 let ids = details.unhealthy_workers.join(", ");
-                let who = if ids.is_empty() { String::new() } else { format!("; not well: {ids}") };
+                let who = if ids.is_empty() { String::new() } else { format!("; unhealthy: {ids}") };
                 (Level::Debug, format!("The cluster is {}{who}", status.name()))
             }
             Event::LeaderChanged { to: Some(to), .. } => (Level::Debug, format!("Worker {to} leads")),
@@ -440,17 +439,17 @@ fn after(hint: &Option<String>) -> String {
     hint.as_ref().map_or(String::new(), |hint| format!(": {hint}"))
 }
 
-/// Of what a program wrote before it was ready so many bytes are kept.
+/// Maximum bytes kept of a program's output before it is ready.
 pub const MAX_OUTPUT: usize = 4096;
 
-/// The end of a text, in whole characters.
+/// The last bytes of a text, in whole characters.
 pub fn tail(text: &str, most: usize) -> &str {
     let from = text.len().saturating_sub(most);
     let from = (from..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
     &text[from..]
 }
 
-/// The beginning of a text, in whole characters.
+/// The first bytes of a text, in whole characters.
 pub fn head(text: &str, most: usize) -> &str {
     let to = (0..=text.len().min(most)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
     &text[..to]

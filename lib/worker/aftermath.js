@@ -1,16 +1,16 @@
 // @ts-check
 'use strict';
 
-// What a worker's work leaves behind: what goes on when the last response is sent. A draining worker waits for it. A
-// program that handles no signal ends at once as one process, so that when a signal stops the cluster there is nothing to
-// wait for but that: neither for what was there before the first connection, nor for anything where the last work is
-// over for longer than a worker waits.
+// Work that requests have begun and that continues after the last response. A draining worker waits for it. A program that
+// handles no signal would end at once as a single process. So if a signal stops the cluster, a worker of such a program
+// waits for nothing else: not for resources that existed before the first connection, and for nothing at all if its last
+// work ended at least `lingerTimeout` ago.
 
 const runtime = require('../runtime');
 const { hasAsked, isAnswering, silentSince } = require('../http/connections');
 
 class Aftermath {
-  /** What kept the event loop alive before the first connection came, by kind. @type {Record<string, number> | null} */
+  /** The resources that kept the event loop alive before the first connection, counted by kind. @type {Record<string, number> | null} */
   #before = null;
 
   /** @param {import('./worker').Worker} worker */
@@ -18,20 +18,20 @@ class Aftermath {
     this.worker = worker;
   }
 
-  /** Connections come. */
+  /** The worker's servers accept connections from now on. */
   begin() {
     this.#before ??= resources();
   }
 
-  /** Whether of no kind there is more than before the first connection. */
+  /** Whether there are no more resources of any kind than before the first connection. */
   get isOver() {
     const before = this.#before;
     return before !== null && Object.entries(resources()).every(([kind, count]) => count <= (before[kind] ?? 0));
   }
 
   /**
-   * When the worker had something to do for the last time, milliseconds of `performance.now()`: `now` where it has, or where
-   * nobody knows. What handles messages or datagrams may always have begun something.
+   * The time of the worker's last work, milliseconds of `performance.now()`: `now` if it still has work, or if that is
+   * unknown. A program that handles messages or datagrams may have begun work at any time.
    *
    * @param {number} now
    */
@@ -52,11 +52,11 @@ function lastWorkOf(server, share, now) {
     last = Math.max(last, silentSince(socket));
     silent += 1;
   }
-  // The others speak something else.
+  // The other connections use another protocol.
   return silent < runtime.connectionCount(server) ? now : last;
 }
 
-/** What keeps the event loop alive: of each kind how many. */
+/** The resources that keep the event loop alive, counted by kind. */
 function resources() {
   /** @type {Record<string, number>} */
   const counts = {};

@@ -1,9 +1,9 @@
 // @ts-check
 'use strict';
 
-// Leaving. A worker that drains takes nothing new, answers what it has, runs the program's hooks and waits for the
-// promises that it was given, lets the program's own signal handlers do what they do, and ends when its event loop is
-// empty. The primary holds the deadline and sends SIGTERM and SIGKILL when it passes.
+// The drain of a worker: it takes no new work, answers pending requests, runs the program's hooks, waits for promises
+// passed to waitUntil, calls the program's signal handlers, and exits when its event loop is empty. The primary enforces
+// the deadline with SIGTERM and SIGKILL.
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { stopServer } = require('../http/graceful-close');
@@ -13,13 +13,13 @@ const { resources } = require('./aftermath');
 const runtime = require('../runtime');
 const { isWaiting, runHooks, waitedFor } = require('../process/shutdown-hooks');
 
-/** WebSockets that end by themselves in this time need no notice that their worker leaves, milliseconds. */
+/** How long WebSockets may end on their own before they get a close frame, milliseconds. */
 const WEB_SOCKET_DELAY = 2500;
 
-/** Between two looks at what is left, milliseconds. */
+/** Interval of the checks for remaining work, milliseconds. */
 const LOOK_INTERVAL = 50;
 
-/** The longest delay of a timer, milliseconds. */
+/** Maximum delay of a timer, milliseconds. */
 const MAX_DELAY = 2 ** 31 - 1;
 
 class Drain {
@@ -27,73 +27,73 @@ class Drain {
   constructor(worker) {
     this.worker = worker;
     this.begun = false;
-    /** Others can have the connections. */
+    /** Idle connections may be handed off to other workers. */
     this.handoff = true;
     /** A signal stops the cluster. */
     this.isSignalled = false;
-    /** When it began, milliseconds. */
+    /** When the drain began, milliseconds. */
     this.since = 0;
-    /** For how long there had been nothing to do when it began, milliseconds. */
+    /** How long the worker had been idle when the drain began, milliseconds. */
     this.idleTime = 0;
     this.timeIsUp = false;
     this.endTime = () => {};
-    /** Resolves when the time to drain is over. @type {Promise<void>} */
+    /** Resolves when the deadline has passed. @type {Promise<void>} */
     this.over = new Promise((resolve) => {
       this.endTime = resolve;
     });
-    /** The program's part is done when this resolves. @type {Promise<void> | null} */
+    /** Resolves when requests, hooks and promises of waitUntil are done. @type {Promise<void> | null} */
     this.done = null;
-    /** Whether a hook runs, for what is called within it. @type {AsyncLocalStorage<true> | undefined} */
+    /** Marks the async context of the hooks. @type {AsyncLocalStorage<true> | undefined} */
     this.hooks = undefined;
-    /** The end is under way. @type {Promise<void> | null} */
+    /** The pending end of the process. @type {Promise<void> | null} */
     this.ending = null;
     /** Servers that take no new connections. @type {Set<any>} */
     this.servers = new Set();
-    /** Those that drover has closed, and the program has not. @type {WeakSet<object>} */
+    /** Servers closed by drover and not by the program. @type {WeakSet<object>} */
     this.closed = new WeakSet();
-    /** Those whose 'close' has come. @type {WeakSet<object>} */
+    /** Servers that have emitted 'close'. @type {WeakSet<object>} */
     this.ended = new WeakSet();
-    /** Keeps the process alive until the event loop alone is waited for. @type {NodeJS.Timeout | undefined} */
+    /** Keeps the process alive until only the event loop remains to be waited for. @type {NodeJS.Timeout | undefined} */
     this.alive = undefined;
   }
 
-  /** Drains because the program asked for it: the primary is to replace this worker. @returns {Promise<void>} */
+  /** Drains at the program's request; the primary will replace this worker. @returns {Promise<void>} */
   leave() {
-    // A hook that asks for the end is part of it: it must not wait for itself.
+    // A hook that requests the drain is part of it and must not wait for itself.
     if (this.hooks?.getStore() === true) return Promise.resolve();
     if (!this.begun) addon.workerLeaving(this.worker.signals.signalled);
     return this.run();
   }
 
-  /** Drains because the primary asked for it, and ends. @param {{ deadlineMs: number, handoff: boolean, signal: NodeJS.Signals | null }} how */
+  /** Drains at the primary's request, then exits. @param {{ deadlineMs: number, handoff: boolean, signal: NodeJS.Signals | null }} how */
   begin({ deadlineMs, handoff, signal }) {
     this.handoff = handoff;
     if (this.begun) return;
     this.isSignalled = signal !== null;
-    // Whatever is open: the program's handlers need time too.
+    // The program's handlers need time too, even if requests are still pending.
     const { inner, signals } = this.worker;
     const half = () => {
       signals.call(signal);
       if (inner.isLeaving) inner.end('SIGTERM');
     };
     setTimeout(half, Math.min(deadlineMs / 2, MAX_DELAY)).unref();
-    // A program that clusters itself waits for its processes in its handlers.
+    // A program that uses node:cluster itself waits for its processes in its handlers.
     if (!inner.isEmpty) signals.call(signal);
     this.run().then(() => {
       this.worker.signals.call(signal);
-      // Not returned: waiting for the end must not be the handlers' work.
+      // Not returned: otherwise this wait would count as pending work of the handlers.
       void this.end();
     });
   }
 
-  /** The primary was killed: what can be finished at once is finished, then the process exits. @param {number} grace milliseconds */
+  /** The primary was killed: drains within a short time, then exits. @param {number} grace milliseconds */
   hurry(grace) {
     if (this.begun) return;
     this.begin({ deadlineMs: grace, handoff: false, signal: null });
     setTimeout(() => process.exit(), grace);
   }
 
-  /** The time to drain is over: what is open is cut, so that a program that waits for it can go on. */
+  /** The deadline has passed: destroys open connections, so that a program that waits for them can continue. */
   cut() {
     this.timeIsUp = true;
     this.endTime();
@@ -102,8 +102,8 @@ class Drain {
   }
 
   /**
-   * Stops taking connections; resolves when the last request is answered (or the time to drain is over), the hooks have
-   * run and what the program waits for is done.
+   * Stops taking connections; resolves when the last request is answered (or the deadline has passed), the hooks have
+   * run and the promises of waitUntil have settled.
    *
    * @returns {Promise<void>}
    */
@@ -118,11 +118,11 @@ class Drain {
     this.idleTime = this.since - this.worker.aftermath.lastWork(this.since);
     this.alive = setInterval(() => {}, MAX_DELAY);
     addon.workerHold(false);
-    // Another worker reads what is queued; what this one has read it still answers.
+    // Other workers read the queued datagrams; those that this worker has read it still answers.
     this.worker.datagrams?.stopReading();
-    // What the primary has given and the loop has not taken yet is still this worker's.
+    // Connections sent by the primary that the loop has not read yet still belong to this worker.
     addon.workerTakeWhatWaits();
-    // Those that the program closes already still have their responses to send.
+    // Servers that the program is already closing may still have responses to send.
     for (const server of this.worker.connections.closing) this.servers.add(server);
     for (const server of this.worker.connections.servers()) {
       this.servers.add(server);
@@ -138,14 +138,14 @@ class Drain {
     await waitedFor();
   }
 
-  /** Whether something of the program's goes on that it is given time for. */
+  /** Whether work of the program is pending that it is given time for. */
   get #isBusy() {
     return this.worker.signals.work.isPending || isWaiting();
   }
 
   /**
-   * Whether what is left is nothing that a worker waits for: a signal stops a program that handles none, and no work of
-   * its goes on.
+   * Whether nothing remains that is worth waiting for: a signal stops a program that handles no signal, and no work of its
+   * requests is pending.
    */
   get #isDone() {
     if (!this.isSignalled || this.worker.signals.isHandled || this.#sockets().length > 0) return false;
@@ -153,8 +153,8 @@ class Drain {
   }
 
   /**
-   * The process ends: as soon as the program's handlers have done what they began and the event loop is empty, which
-   * Node notices by itself ('beforeExit', and what that begins).
+   * Exits as soon as the work of the program's handlers is done and the event loop is empty, which Node reports by
+   * 'beforeExit'; work that its listeners begin is waited for too.
    */
   end() {
     this.ending ??= this.worker.signals.work.exempt(() => this.#end());
@@ -168,7 +168,7 @@ class Drain {
     this.#closeWebSocketsIn(WEB_SOCKET_DELAY - (performance.now() - this.since));
     clearInterval(this.alive);
     await Promise.race([this.#until(() => !this.#isBusy), emptied()]);
-    // Handlers may have named further ones.
+    // Handlers may have added hooks.
     await runHooks();
     const since = performance.now();
     const isNamed = (/** @type {any} */ server) => this.#isNamed(server);
@@ -185,7 +185,7 @@ class Drain {
       else return this.timeIsUp || this.#isDone || performance.now() - busyAt >= lingerTimeout;
       return false;
     });
-    // An empty event loop ends the process by itself, unless the listeners of 'beforeExit' begin something.
+    // With an empty event loop the process exits on its own, unless listeners of 'beforeExit' begin work.
     const isEmpty = await Promise.race([lingered.then(() => false), emptied().then(() => true)]);
     if (isEmpty) await this.over;
     if (!this.#isDone) this.reportWhatIsLeft(Math.round(performance.now() - since));
@@ -195,13 +195,13 @@ class Drain {
     process.exit();
   }
 
-  /** The event loop does not get empty. @param {number} waited milliseconds */
+  /** Reports the resources in an event loop that does not become empty. @param {number} waited milliseconds */
   reportWhatIsLeft(waited) {
     const left = resources();
     if (Object.keys(left).length > 0) addon.workerLingered(left, this.timeIsUp ? null : waited);
   }
 
-  /** Resolves when `isSo`. Holds nobody up: a process with nothing else to do ends. @param {() => boolean} isSo @returns {Promise<void>} */
+  /** Resolves when `isSo` returns true. Does not keep the process alive. @param {() => boolean} isSo @returns {Promise<void>} */
   #until(isSo) {
     return new Promise((resolve) => {
       const look = () => {
@@ -214,7 +214,7 @@ class Drain {
     });
   }
 
-  /** Every request is answered; event streams and what has left HTTP behind go on for ever. */
+  /** Whether every request is answered; event streams and upgraded connections have no end and do not count. */
   #isAnswered() {
     for (const server of this.servers) {
       const parsers = runtime.connectionsOf(server)?.all() ?? [];
@@ -230,8 +230,8 @@ class Drain {
   }
 
   /**
-   * Whether the program opened the server in the course of its work, for another protocol than HTTP: clients may come by
-   * what it has told them on another connection, as in FTP's passive mode, and nobody else serves them.
+   * Whether the program opened the server after its start, for a protocol other than HTTP: it may have announced the port
+   * to clients on another connection, as FTP's passive mode does, and no other worker serves them.
    *
    * @param {any} server
    */
@@ -241,7 +241,7 @@ class Drain {
   }
 
   /**
-   * Closes those that the program has not closed itself; its listeners of 'close' may begin something.
+   * Closes servers that the program has not closed itself; its 'close' listeners may begin work.
    *
    * @param {(server: any) => boolean} isMeant
    */
@@ -254,12 +254,12 @@ class Drain {
     }
   }
 
-  /** Whether 'close' has come. @param {any} server */
+  /** Whether the server has emitted 'close'. @param {any} server */
   isClosed(server) {
     return this.ended.has(server);
   }
 
-  /** The connections of the servers. */
+  /** The open connections of the servers. */
   #sockets() {
     return runtime.socketsOf((server) => this.servers.has(server));
   }

@@ -55,8 +55,8 @@ impl Occurrence {
                 };
                 let why = match reason {
                     ExitReason::NeverReady => "it was never ready",
-                    ExitReason::Deadline => "it outlived its deadline",
-                    ExitReason::Protocol => "it broke the channel's protocol",
+                    ExitReason::Deadline => "it exceeded its deadline",
+                    ExitReason::Protocol => "it violated the channel's protocol",
                     ExitReason::Hung => "it was hung",
                     ExitReason::Stopped | ExitReason::Finished | ExitReason::Failed | ExitReason::Killed => {
                         "nobody had asked it to end"

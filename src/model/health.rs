@@ -148,6 +148,11 @@ impl Condition {
         }
         Self { status: ClusterStatus::of(well, all), well, all, unhealthy }
     }
+
+    /// The sentence for people when the cluster is critical.
+    pub fn critical_message(&self) -> String {
+        format!("Fewer than half of the workers are healthy: {} of {}", self.well, self.all)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What the log says of how the cluster does: the health report once a minute, requests and starts that took long, errors
-//! that workers report.
+//! Events for the log about the state of the cluster: the health report once a minute, slow requests and starts, and
+//! errors reported by workers.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
-use crate::model::{WorkerId, WorkerInfo};
+use crate::model::{ClusterStatus, WorkerId, WorkerInfo};
 use crate::sys::local_time::now_ms;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -21,16 +21,16 @@ const MIB: f64 = 1024.0 * 1024.0;
 struct Report {
     /// Seconds.
     uptime: u64,
-    alive: usize,
+    ready: usize,
     wanted: usize,
     /// Bytes.
     memory: u64,
-    /// As JSON has them; their `uptime` is in seconds.
+    /// The members of each worker in JSON; `uptime` in seconds.
     workers: Vec<Value>,
 }
 
 impl Report {
-    /// `wanted`: how many workers there should be.
+    /// `wanted`: the configured number of workers.
     fn of(memory: &SharedMemory, wanted: usize, now_ms: u64) -> Self {
         let metrics = view::figures(memory, now_ms);
         let row = |worker: &WorkerInfo| {
@@ -44,7 +44,7 @@ impl Report {
         };
         Self {
             uptime: metrics.uptime / 1000,
-            alive: metrics.active_workers,
+            ready: metrics.active_workers,
             wanted,
             memory: metrics.memory_usage,
             workers: metrics.workers.iter().map(row).collect(),
@@ -56,21 +56,21 @@ impl Report {
     }
 
     fn line(&self) -> String {
-        let Self { alive, wanted, .. } = self;
-        format!("Cluster health: {alive}/{wanted} workers alive, {}MB", self.megabytes())
+        let Self { ready, wanted, .. } = self;
+        format!("Cluster health: {ready}/{wanted} workers ready, {}MB", self.megabytes())
     }
 
     /// For people: seconds and megabytes.
     fn table(&self) -> String {
-        let Self { uptime, alive, wanted, workers, .. } = self;
+        let Self { uptime, ready, wanted, workers, .. } = self;
         let mut table = format!(
-            "Cluster Health Report:\n   Primary PID: {}\n   Uptime: {uptime}s\n   Workers: {alive}/{wanted} alive\n   Memory: {}MB",
+            "Cluster Health Report:\n   Primary PID: {}\n   Uptime: {uptime}s\n   Workers: {ready}/{wanted} ready\n   Memory: {}MB",
             std::process::id(),
             self.megabytes(),
         );
         for worker in workers {
             let text = |name: &str| worker[name].as_str().unwrap_or("?").to_owned();
-            // Writing into a text cannot fail.
+            // Writing into a String cannot fail.
             let _ = match worker["pid"].as_u64() {
                 Some(pid) => write!(
                     table,
@@ -92,21 +92,21 @@ impl Report {
     }
 }
 
-/// Once a minute. `wanted`: how many workers there should be; `is_pretty`: the log is read by people.
+/// The health report, logged once a minute. `wanted`: the configured number of workers; `is_pretty`: people read the log.
 pub(super) fn health_report(memory: &SharedMemory, wanted: u16, is_pretty: bool) -> Vec<Event> {
     let report = Report::of(memory, usize::from(wanted), now_ms());
     let message = if is_pretty { report.table() } else { report.line() };
-    let Report { uptime, alive, wanted, memory, workers } = report;
-    let subject = Subject::HealthReport { uptime, alive, wanted, memory, workers };
+    let Report { uptime, ready, wanted, memory: bytes, workers } = report;
+    let subject = Subject::HealthReport { uptime, alive: ready, wanted, memory: bytes, workers };
     let mut events = vec![Event::about(Component::Health, Level::Info, message).with(subject)];
-    if alive * 2 < wanted {
-        let text = format!("Less than half of the workers are alive: {alive} of {wanted}");
-        events.push(Event::about(Component::Health, Level::Warn, text));
+    let condition = view::condition(memory);
+    if condition.status == ClusterStatus::Critical {
+        events.push(Event::about(Component::Health, Level::Warn, condition.critical_message()));
     }
     events
 }
 
-/// A start that takes half of what it may is worth a word.
+/// A warning when a start takes at least half of the time that it is allowed.
 pub(super) fn late_ready(event: &Event, allowed: Duration) -> Option<Event> {
     let Event::WorkerReady { worker_id, after_ms, .. } = event else { return None };
     let took = Duration::from_millis(*after_ms);
@@ -131,14 +131,14 @@ pub(super) fn slow_request(worker: WorkerId, slow: SlowRequest) -> Event {
         }
     };
     let message = format!("Worker {worker} took {ms} ms for {method} {path} ({outcome}){more}");
-    // Who waits for long polls gives up as it likes.
+    // A client that leaves may have ended a long poll, which is no problem of the server.
     let level = if status == 0 { Level::Debug } else { Level::Warn };
     let subject =
         Subject::RequestSlow { worker, method, path, status_code: status, response_time: ms, request_id };
     Event::about(Component::Requests, level, message).with(subject)
 }
 
-/// Rejections that nobody handled.
+/// Unhandled rejections.
 pub(super) fn rejections(slot: u16, error: WorkerError, suppressed: u64) -> Vec<Event> {
     let text = format!(
         "Worker {slot}: {suppressed} more rejections were not handled since the last that was logged"
@@ -149,11 +149,11 @@ pub(super) fn rejections(slot: u16, error: WorkerError, suppressed: u64) -> Vec<
     more.into_iter().chain([event]).collect()
 }
 
-/// A worker that drains exits although its event loop is not empty.
+/// A draining worker exits although its event loop is not empty.
 pub(super) fn lingered(slot: u16, left: BTreeMap<String, u32>, waited_ms: Option<u64>) -> Event {
     let after = match waited_ms {
         Some(ms) => format!("{ms} ms after it had nothing left to do (processManagement.lingerTimeout)"),
-        None => "because its time is up".to_owned(),
+        None => "because its deadline has passed".to_owned(),
     };
     let kinds: Vec<String> = left.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     let text =
@@ -162,7 +162,7 @@ pub(super) fn lingered(slot: u16, left: BTreeMap<String, u32>, waited_ms: Option
     Event::about(Component::Workers, Level::Info, text).with(subject)
 }
 
-/// An uncaught error of a worker's program.
+/// An uncaught error in a worker's program.
 pub(super) fn worker_error(error: WorkerError) -> Error {
     let WorkerError { name, message, code, stack, origin } = error;
     Error::new(Code::WorkerStartupFailed, message)
@@ -179,10 +179,10 @@ mod tests {
             json!({ "id": "0", "pid": 59_234, "state": "running", "uptime": 5, "restarts": 0 }),
             json!({ "id": "1", "pid": null, "state": "starting", "uptime": 0, "restarts": 2 }),
         ];
-        let report = Report { uptime: 5, alive: 1, wanted: 2, memory: 62_914_560, workers };
+        let report = Report { uptime: 5, ready: 1, wanted: 2, memory: 62_914_560, workers };
         let pid = std::process::id();
         let expected = format!(
-            "Cluster Health Report:\n   Primary PID: {pid}\n   Uptime: 5s\n   Workers: 1/2 alive\n   Memory: 60MB\n   \
+            "Cluster Health Report:\n   Primary PID: {pid}\n   Uptime: 5s\n   Workers: 1/2 ready\n   Memory: 60MB\n   \
              Worker 0: PID 59234, Uptime: 5s, Restarts: 0\n   Worker 1: starting, Restarts: 2"
         );
         assert_eq!(report.table(), expected);

@@ -1,11 +1,11 @@
 // @ts-check
 'use strict';
 
-// Bun: serves as one process without workers. What is asked of the runtime in such a process, Bun does as Node.js does.
+// Bun: drover serves as a single process without workers. Everything that such a process needs works as in Node.js.
 
 const node = require('../node');
 
-/** In earlier versions the functions of libuv that the addon calls abort the process. */
+/** Earlier versions abort the process when the addon calls functions of libuv. */
 const OLDEST = [1, 4, 4];
 
 /** @param {string} version @returns {boolean} */
@@ -21,6 +21,6 @@ module.exports = {
   ...node,
   version: null,
   withoutWorkers: 'bun',
-  /** Why the addon must not be loaded. */
+  /** Why the addon must not be loaded; null if it may. */
   unsupported: isNewEnough(own) ? null : `drover needs Bun ${OLDEST.join('.')} or later, this is ${own}`,
 };

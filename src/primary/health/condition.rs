@@ -30,8 +30,7 @@ impl ClusterCondition {
         let mut events = Vec::new();
         let was_critical = before.is_some_and(|before| before.status == ClusterStatus::Critical);
         if now.status == ClusterStatus::Critical && !was_critical {
-            let Condition { well, all, .. } = now;
-            let message = format!("Fewer than half of the workers are healthy: {well} of {all}");
+            let message = now.critical_message();
             let cause = AlertCause::ClusterCritical;
             events.push(Event::Alert { severity: Level::Error, message, cause });
         }

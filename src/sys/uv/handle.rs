@@ -1,4 +1,4 @@
-//! libuv's functions, which are looked up at run time, and a handle in memory of libuv's size.
+//! libuv's functions, looked up at run time, and a handle in memory of the size that libuv requires.
 
 use std::ffi::{c_int, c_void};
 use std::io;
@@ -17,10 +17,10 @@ pub(super) const UV_TIMER: c_int = 13;
 pub(super) type Handle = *mut c_void;
 /// A `uv_loop_t *`.
 pub(super) type RawLoop = *mut c_void;
-/// What libuv calls back.
+/// A callback of libuv.
 pub(super) type Callback = unsafe extern "C" fn(Handle);
 
-/// The functions of which every supported runtime has a real one.
+/// The functions that every supported runtime implements.
 pub(super) struct Symbols {
     pub handle_size: unsafe extern "C" fn(c_int) -> usize,
     pub timer_init: unsafe extern "C" fn(RawLoop, Handle) -> c_int,
@@ -38,9 +38,9 @@ pub(super) struct Symbols {
     pub remove_ref: unsafe extern "C" fn(Handle),
     pub has_ref: unsafe extern "C" fn(Handle) -> c_int,
     pub close: unsafe extern "C" fn(Handle, Callback),
-    /// None where the runtime has none (Bun).
+    /// None if the runtime does not implement it (Bun).
     pub poll: Option<PollSymbols>,
-    /// Of libuv 1.39 and later, in Node.js.
+    /// libuv 1.39 and later, in Node.js only.
     pub idle_time: Option<unsafe extern "C" fn(RawLoop) -> u64>,
 }
 
@@ -51,8 +51,8 @@ pub(super) struct PollSymbols {
     pub stop: unsafe extern "C" fn(Handle) -> c_int,
 }
 
-/// Bun exports all of libuv's names, and a function that it does not have ends the process when it is called. Its names
-/// have a version.
+/// Bun exports all of libuv's names, but a function that it does not implement aborts the process when called. Bun's
+/// symbols are versioned.
 fn is_bun() -> bool {
     versioned(c"uv_poll_init", c"BUN_1.2").is_some()
 }

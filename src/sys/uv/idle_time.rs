@@ -1,4 +1,4 @@
-//! How long a loop has waited for events.
+//! The idle time of an event loop: how long it has waited for events.
 
 use std::cell::Cell;
 use std::io;
@@ -11,9 +11,9 @@ use super::ticks::{Check, Prepare};
 pub struct IdleTime(Way);
 
 enum Way {
-    /// libuv counts it, from the first reading on or before (Node.js does from the start).
+    /// Counted by libuv, at the latest from the first reading on (in Node.js from the start).
     Counted { on: Loop, read: unsafe extern "C" fn(RawLoop) -> u64 },
-    /// Between an iteration's prepare and check handles the loop waits.
+    /// Measured: the time between the prepare and the check handle of an iteration.
     Measured { waited: Rc<Cell<u64>>, _handles: (Prepare, Check) },
 }
 

@@ -2,12 +2,12 @@
 //! functions are looked up at run time. Handles are closed by `Drop`; libuv frees their memory in a later iteration of
 //! the loop. Nothing here is Send: a handle is used on its loop's thread.
 //!
-//! Bun has a part of libuv: where it has no poll handle a thread watches the descriptors, and where it does not count the
-//! loop's idle time that is measured.
-//! - `handle`: the functions, the loop, what all handles share.
-//! - `poll`: descriptors, by `native_poll` or by `watched_poll` with the thread of `watcher`.
-//! - `ticks`: once an iteration, and after a time.
-//! - `idle_time`: how long the loop has waited.
+//! Bun implements a part of libuv: it has no poll handles, so a thread watches the descriptors, and it does not count the
+//! loop's idle time, so that is measured.
+//! - `handle`: the functions, the loop, and the common part of all handles.
+//! - `poll`: watches descriptors, with `native_poll` or with `watched_poll` and the thread of `watcher`.
+//! - `ticks`: callbacks once per iteration, and timers.
+//! - `idle_time`: how long the loop has waited for events.
 
 mod handle;
 mod idle_time;

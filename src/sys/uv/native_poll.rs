@@ -13,7 +13,7 @@ const UV_PRIORITIZED: c_int = 8;
 /// # Safety
 /// libuv calls it, with a handle of `Owned`.
 unsafe extern "C" fn polled(handle: Handle, _status: c_int, _events: c_int) {
-    // An error status is met again by the read that the callback does.
+    // The read in the callback returns the same error.
     // SAFETY: the caller's contract.
     unsafe { run(handle) };
 }
@@ -71,7 +71,7 @@ impl NativePoll {
     }
 
     /// For a listener: stops calling back but keeps the loop alive as before. It polls for urgent data, which a
-    /// listener never has. (For a connection its end would still be reported again and again.)
+    /// listener never has. (The end of a connection would still be reported repeatedly.)
     pub fn pause(&self) {
         let _ = self.listen_for(UV_PRIORITIZED);
     }

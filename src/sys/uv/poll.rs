@@ -1,4 +1,4 @@
-//! Descriptors that the loop watches.
+//! Descriptors watched by the loop.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,7 +56,7 @@ impl Poll {
     }
 
     /// For a listener: stops calling back but keeps the loop alive as before. It polls for urgent data, which a
-    /// listener never has. (For a connection its end would still be reported again and again.)
+    /// listener never has. (The end of a connection would still be reported repeatedly.)
     pub fn pause(&self) {
         match &self.0 {
             Way::Native(poll) => poll.pause(),
@@ -64,7 +64,7 @@ impl Poll {
         }
     }
 
-    /// Keeps the loop alive while it polls, or does not.
+    /// Sets whether polling keeps the loop alive.
     pub fn hold(&self, holds: bool) {
         match &self.0 {
             Way::Native(poll) => poll.hold(holds),

@@ -1,4 +1,4 @@
-//! Callbacks once an iteration of the loop, and after a time.
+//! Callbacks once per iteration of the loop, and timers.
 
 use std::io;
 
@@ -60,7 +60,7 @@ impl Timer {
 
     /// Sets the timer to `after` milliseconds, replacing the previous time.
     pub fn set(&self, after: u64) {
-        // A handle that is not closing takes any time.
+        // Cannot fail: the handle is not closing.
         // SAFETY: an initialised uv_timer_t that is not closed, on its own thread.
         let _ = uv_error(unsafe { (self.owned.symbols.timer_start)(self.owned.handle, called, after, 0) });
     }

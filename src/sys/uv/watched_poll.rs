@@ -1,4 +1,4 @@
-//! A descriptor that a thread watches, because the loop has no handle for that.
+//! A descriptor watched by a thread, for loops without poll handles.
 
 use std::cell::Cell;
 use std::io;
@@ -21,9 +21,9 @@ struct Watched {
     watcher: &'static Watcher,
     fd: OwnedFd,
     id: Cell<u64>,
-    /// What is waited for; nothing: it is stopped.
+    /// The events that are polled for; empty when stopped.
     events: Cell<EventFlags>,
-    /// It keeps the loop alive while it is not stopped.
+    /// Keeps the loop alive unless it is stopped.
     holds: Cell<bool>,
 }
 
@@ -35,7 +35,7 @@ impl Watched {
         self.watcher.arm(self.id.get(), self.fd.as_fd(), self.events.get())
     }
 
-    /// Whether something that is waited for is there: what the thread saw may be over.
+    /// Whether a polled event is present now: what the thread saw may be outdated.
     fn is_ready(&self) -> bool {
         let wanted = self.events.get();
         let flags = PollFlags::from_bits_truncate(wanted.bits() as u16);
@@ -45,7 +45,7 @@ impl Watched {
 }
 
 pub(super) struct WatchedPoll {
-    bell: Owned,
+    wake_handle: Owned,
     watched: Rc<Watched>,
 }
 
@@ -64,20 +64,21 @@ impl WatchedPoll {
             events: Cell::new(EventFlags::empty()),
             holds: Cell::new(keep_alive),
         });
-        let rung = watched.clone();
-        let ring = move || {
-            if rung.is_ready() {
+        let shared = watched.clone();
+        let on_wake = move || {
+            if shared.is_ready() {
                 callback();
             }
-            // A descriptor that was watched can be watched on.
-            let _ = rung.arm();
+            // Rearming cannot fail for a watched descriptor.
+            let _ = shared.arm();
         };
-        let bell = Owned::new(UV_ASYNC, Context { callback: Box::new(ring) }, |symbols, handle| {
-            // SAFETY: memory of a uv_async_t's size, and this thread's loop.
-            unsafe { (symbols.async_init)(on.raw(), handle, called) }
-        })?;
-        watched.id.set(watched.watcher.add(watched.fd.as_fd(), &bell)?);
-        let poll = Self { bell, watched };
+        let wake_handle =
+            Owned::new(UV_ASYNC, Context { callback: Box::new(on_wake) }, |symbols, handle| {
+                // SAFETY: memory of a uv_async_t's size, and this thread's loop.
+                unsafe { (symbols.async_init)(on.raw(), handle, called) }
+            })?;
+        watched.id.set(watched.watcher.add(watched.fd.as_fd(), &wake_handle)?);
+        let poll = Self { wake_handle, watched };
         poll.wait_for(READABLE)?;
         Ok(poll)
     }
@@ -88,10 +89,10 @@ impl WatchedPoll {
         self.watched.arm()
     }
 
-    /// A handle that is stopped holds nothing.
+    /// A stopped handle does not keep the loop alive.
     fn settle(&self) {
         let holds = self.watched.holds.get() && !self.watched.events.get().is_empty();
-        self.bell.call(|symbols| if holds { symbols.add_ref } else { symbols.remove_ref });
+        self.wake_handle.call(|symbols| if holds { symbols.add_ref } else { symbols.remove_ref });
     }
 
     pub fn resume(&self) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! A thread that watches descriptors for loops that cannot, and wakes their threads.
+//! A thread that watches descriptors for event loops without poll handles, and wakes those loops.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,26 +11,26 @@ use rustix::io::Errno;
 
 use super::handle::{Handle, Owned};
 
-/// Events that are taken at a time.
+/// Maximum events per wait.
 const BATCH: usize = 64;
 
-/// An async handle, as another thread may use it.
-struct Bell {
+/// An async handle for use on other threads.
+struct WakeHandle {
     handle: Handle,
     send: unsafe extern "C" fn(Handle) -> std::ffi::c_int,
 }
 
 // SAFETY: the handle is used for uv_async_send alone, which libuv allows on any thread.
-unsafe impl Send for Bell {}
+unsafe impl Send for WakeHandle {}
 
 pub(super) struct Watcher {
     epoll: OwnedFd,
-    bells: Mutex<HashMap<u64, Bell>>,
+    wake_handles: Mutex<HashMap<u64, WakeHandle>>,
     next: AtomicU64,
 }
 
 impl Watcher {
-    /// The one of this process.
+    /// The watcher of this process.
     ///
     /// # Errors
     /// It cannot be started.
@@ -39,7 +39,7 @@ impl Watcher {
         static THREAD: OnceLock<Option<i32>> = OnceLock::new();
         let made = WATCHER.get_or_init(|| {
             let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-            Ok(Watcher { epoll, bells: Mutex::default(), next: AtomicU64::new(1) })
+            Ok(Watcher { epoll, wake_handles: Mutex::default(), next: AtomicU64::new(1) })
         });
         let watcher = made.as_ref().map_err(|error| io::Error::from(*error))?;
         let failed = THREAD.get_or_init(|| {
@@ -61,26 +61,26 @@ impl Watcher {
             {
                 return;
             }
-            let bells = self.bells.lock().unwrap_or_else(PoisonError::into_inner);
+            let wake_handles = self.wake_handles.lock().unwrap_or_else(PoisonError::into_inner);
             for event in &events {
-                if let Some(bell) = bells.get(&event.data.u64()) {
+                if let Some(wake_handle) = wake_handles.get(&event.data.u64()) {
                     // SAFETY: an async handle that is in the table is not closed: `forget` comes before that, and takes
                     // this lock.
-                    unsafe { (bell.send)(bell.handle) };
+                    unsafe { (wake_handle.send)(wake_handle.handle) };
                 }
             }
         }
     }
 
-    /// `bell` is rung when the descriptor is ready, once each time that it is armed. It must stay open until `forget`. What
-    /// it is called here.
-    pub fn add(&self, fd: BorrowedFd<'_>, bell: &Owned) -> io::Result<u64> {
+    /// `wake_handle` is sent when the descriptor is ready, once per arming. The handle must stay open until `forget`. Returns the
+    /// id of the watch.
+    pub fn add(&self, fd: BorrowedFd<'_>, wake_handle: &Owned) -> io::Result<u64> {
         let id = self.next.fetch_add(1, Ordering::Relaxed);
-        let bell = Bell { handle: bell.handle, send: bell.symbols.async_send };
-        self.bells.lock().unwrap_or_else(PoisonError::into_inner).insert(id, bell);
+        let wake_handle = WakeHandle { handle: wake_handle.handle, send: wake_handle.symbols.async_send };
+        self.wake_handles.lock().unwrap_or_else(PoisonError::into_inner).insert(id, wake_handle);
         let added = epoll::add(&self.epoll, fd, EventData::new_u64(id), EventFlags::ONESHOT);
         if added.is_err() {
-            self.forget_bell(id);
+            self.forget_wake_handle(id);
         }
         Ok(added.map(|()| id)?)
     }
@@ -91,10 +91,10 @@ impl Watcher {
 
     pub fn forget(&self, id: u64, fd: BorrowedFd<'_>) {
         let _ = epoll::delete(&self.epoll, fd);
-        self.forget_bell(id);
+        self.forget_wake_handle(id);
     }
 
-    fn forget_bell(&self, id: u64) {
-        self.bells.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+    fn forget_wake_handle(&self, id: u64) {
+        self.wake_handles.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
     }
 }
