@@ -1,5 +1,5 @@
-//! Moving frames and their descriptors over a SOCK_STREAM pair. Both ends use these calls; waiting is the caller's
-//! business (tokio in the primary, libuv or a plain poll in a worker).
+//! Transport of frames and their descriptors over a SOCK_STREAM pair. Both ends use these calls, which never block; the
+//! caller waits (with tokio in the primary, with libuv or a plain poll in a worker).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -19,24 +19,24 @@ use super::frame::{Decoder, FRAGMENT, Frame, FrameError, HEADER, Header, Kind, M
 use super::message::Body;
 use crate::sys::hidden::Hidden;
 
-/// The most that one read gives.
+/// Maximum bytes per read.
 pub const READ: usize = 256 * 1024;
-/// Bytes that are sealed and handed to the kernel at a time, and a frame at the most beyond.
+/// Bytes that are sealed and written at a time; at most one frame more.
 const WRITE: usize = 128 * 1024;
-/// A control frame carries one descriptor; a read may meet the next ones' too.
+/// Maximum descriptors per read: a control frame has one, but a read may contain several frames.
 const MAX_DESCRIPTORS: usize = 8;
-/// Room for frames of messages that is made at a time.
+/// Size of the chunks allocated for frames of messages.
 const CHUNK: usize = 16 * 1024;
-/// What an emptied wire may keep for the next time.
+/// Maximum capacity kept by an empty write buffer.
 const KEEP: usize = 256 * 1024;
-/// The beginning of a frame of a message, the longest that most reads leave.
+/// Capacity for the beginning of a message frame, which most reads leave at their end.
 const TAIL: usize = HEADER + FRAGMENT + TAG;
-/// Parts of a wire in one write.
+/// Maximum slices per write.
 const SLICES: usize = 8;
 
 thread_local! {
-    /// Every read of a thread goes here, and frames are made of it where it lies: a channel without traffic holds no
-    /// memory. Empty while a channel has it.
+    /// The read buffer of a thread, shared by its channels; frames are decoded in place, so an idle channel holds no
+    /// memory. Empty while a channel uses it.
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -51,24 +51,24 @@ fn take_scratch() -> Vec<u8> {
 pub struct Receiver {
     decoder: Decoder,
     descriptors: VecDeque<OwnedFd>,
-    /// Keys may be among what is read.
+    /// The bytes read may contain keys.
     awaits_keys: bool,
-    /// The decoder has the thread's scratch.
+    /// The decoder is using the thread's read buffer.
     has_scratch: bool,
 }
 
 impl Receiver {
-    /// Whole messages may be so long.
+    /// Sets the maximum length of a message.
     pub fn allow(&mut self, max_message: usize) {
         self.decoder.allow(max_message);
     }
 
-    /// Keys may come: what is read leaves no trace outside this channel until they are here, or will not come.
+    /// While keys may arrive, the shared read buffer is wiped after each read.
     pub fn await_keys(&mut self, awaited: bool) {
         self.awaits_keys = awaited;
     }
 
-    /// What comes after the frame that was read last is sealed.
+    /// Everything after the last frame read is sealed.
     ///
     /// # Errors
     /// No memory for a key.
@@ -78,11 +78,11 @@ impl Receiver {
         Ok(())
     }
 
-    /// Reads what is there without waiting: how many bytes, 0 at the end of the stream. Fewer than [`READ`] mean that
-    /// nothing more is there now.
+    /// Reads available bytes without blocking, and returns their number; 0 at the end of the stream. Fewer than [`READ`]
+    /// bytes mean that no more are available now.
     ///
     /// # Errors
-    /// WouldBlock when nothing is there; otherwise the channel is broken.
+    /// WouldBlock if no bytes are available; otherwise the channel is broken.
     pub fn fill(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         self.return_scratch();
         let mut scratch = take_scratch();
@@ -113,10 +113,10 @@ impl Receiver {
         }
     }
 
-    /// The next whole frame and the descriptor that came with it.
+    /// The next complete frame and its descriptor.
     ///
     /// # Errors
-    /// The peer broke the protocol; the channel must be ended.
+    /// The peer violated the protocol; the channel must be closed.
     pub fn next_frame(&mut self) -> io::Result<Option<(Frame, Option<OwnedFd>)>> {
         let Some(frame) = self.decoder.next_frame().map_err(io::Error::other)? else {
             self.return_scratch();
@@ -127,12 +127,12 @@ impl Receiver {
         }
         match self.descriptors.pop_front() {
             Some(fd) => Ok(Some((frame, Some(fd)))),
-            None => Err(io::Error::other("a frame that promises a descriptor came without one")),
+            None => Err(io::Error::other("a frame arrived without its descriptor")),
         }
     }
 }
 
-/// Bytes into `into`, and the descriptors beside them behind `descriptors`.
+/// Receives bytes into `into`, and appends their descriptors to `descriptors`.
 fn receive(
     socket: BorrowedFd<'_>,
     into: &mut [u8],
@@ -153,33 +153,33 @@ fn receive(
     Ok(message.bytes)
 }
 
-/// What waits before the messages.
+/// An entry of the control queue, which is written before messages.
 enum Urgent {
     Frame {
         header: Header,
         payload: Vec<u8>,
         descriptor: Option<OwnedFd>,
     },
-    /// What follows is sealed.
+    /// Everything that follows is sealed.
     Seal(Hidden<Sealer>),
 }
 
-/// What waits behind them.
+/// An entry of the message queue.
 enum Bulk {
-    /// A number of whole frames, not sealed yet.
+    /// Complete frames that are not sealed yet.
     Chunk(Vec<u8>),
-    /// One frame: `head` and then `body`, which others may have a share of.
+    /// One frame: `head`, then `body`, which may be shared.
     Frame { header: Header, head: Vec<u8>, body: Bytes },
 }
 
-/// Frames as the socket gets them: bytes of its own, and between them what others have a share of.
+/// Encoded frames for the socket: owned bytes, with shared bodies between them.
 #[derive(Default)]
 struct Wire {
     own: Vec<u8>,
-    /// Each comes where `own` had this length.
+    /// Shared bodies; each is inserted at this offset of `own`.
     shared: Vec<(usize, Bytes)>,
     length: usize,
-    /// Bytes that have gone.
+    /// Bytes already written.
     written: usize,
 }
 
@@ -188,14 +188,14 @@ impl Wire {
         self.written == self.length
     }
 
-    /// Everything has gone; room for the next time is kept.
+    /// Everything was written: empties the buffer but keeps some capacity.
     fn clear(&mut self) {
         self.own.clear();
         self.shared.clear();
         (self.length, self.written) = (0, 0);
     }
 
-    /// Adds a frame that consists of these parts, sealed if there is a sealer.
+    /// Appends a frame that consists of these parts, sealed if there is a sealer.
     fn add(&mut self, sealer: Option<&mut Sealer>, header: Header, parts: [&[u8]; 2]) {
         let start = self.own.len();
         let payload: usize = parts.iter().map(|part| part.len()).sum();
@@ -210,7 +210,7 @@ impl Wire {
         self.length += self.own.len() - start;
     }
 
-    /// Adds a frame that is not sealed; its body is not copied.
+    /// Appends an unsealed frame without copying its body.
     fn add_shared(&mut self, header: Header, head: &[u8], body: Bytes) {
         self.own.extend_from_slice(&header.write((head.len() + body.len()) as u32));
         self.own.extend_from_slice(head);
@@ -218,7 +218,7 @@ impl Wire {
         self.shared.push((self.own.len(), body));
     }
 
-    /// What has not gone, as far as the slices reach; how many there are.
+    /// Fills the slices with bytes to write; returns how many slices are used.
     fn rest<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES]) -> usize {
         let (mut count, mut gone, mut from) = (0, self.written, 0);
         let shared = self.shared.iter().map(|(at, bytes)| (*at, &bytes[..]));
@@ -237,27 +237,27 @@ impl Wire {
     }
 }
 
-/// The writing half: control frames and messages wait here until the socket takes them, control frames first.
+/// The writing half: control frames and messages are queued here until the socket accepts them, control frames first.
 #[derive(Default)]
 pub struct Sender {
     urgent: VecDeque<Urgent>,
-    /// Messages in frames; `taken` bytes of the first chunk have gone on. In chunks, so that nothing is moved up when
-    /// something goes.
+    /// Messages in frames; `taken` bytes of the first chunk were passed on. In chunks, so that nothing has to be moved
+    /// when bytes are removed.
     bulk: VecDeque<Bulk>,
     taken: usize,
-    /// Bytes in `bulk` that have not gone on.
+    /// Bytes in `bulk` that were not passed on yet.
     queued: usize,
     wire: Wire,
-    /// Travels with the next byte of `wire`.
+    /// Sent with the next byte of `wire`.
     descriptor: Option<OwnedFd>,
     sealer: Option<Hidden<Sealer>>,
     next_id: u32,
-    /// Keys are among what is written.
+    /// The bytes to write contain keys.
     wipes: bool,
 }
 
 impl Sender {
-    /// Queues a control frame under an id of its own, which is returned.
+    /// Queues a control frame with a new id, which is returned.
     ///
     /// # Errors
     /// The payload is too long; nothing is queued.
@@ -280,7 +280,7 @@ impl Sender {
         Ok(id)
     }
 
-    /// Control frames that are queued from now on are sealed, and every message is.
+    /// Seals control frames queued from now on, and every message.
     ///
     /// # Errors
     /// No memory for a key.
@@ -289,7 +289,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a message, which consists of these parts, in frames.
+    /// Queues a message that consists of these parts, in frames.
     pub fn push_message(&mut self, id: u32, answers: u32, parts: &[&[u8]]) {
         let mut left: usize = parts.iter().map(|part| part.len()).sum();
         let mut room = self.begin_fragment(id, answers, left);
@@ -308,12 +308,12 @@ impl Sender {
         }
     }
 
-    /// Queues a message, `head` and then `body`, in frames; the body is not copied before it must be.
+    /// Queues a message, `head` and then `body`, in frames; the body is copied only if necessary.
     pub fn push_shared(&mut self, id: u32, answers: u32, head: &[&[u8]], body: &Bytes) {
         self.drop_kept();
         let mut head = head.concat();
         let mut at = 0;
-        // The head of a message fits a frame.
+        // The head of a message fits into a frame.
         loop {
             let room = (body.len() - at).min(FRAGMENT - head.len());
             let more = at + room < body.len();
@@ -336,14 +336,14 @@ impl Sender {
         }
     }
 
-    /// Lets go of a chunk that was kept from the last time.
+    /// Frees a chunk that was kept for reuse.
     fn drop_kept(&mut self) {
         if matches!(self.bulk.back(), Some(Bulk::Chunk(chunk)) if chunk.is_empty()) {
             self.bulk.pop_back();
         }
     }
 
-    /// The header of a frame for what is `left` of a message; how much of it has room there.
+    /// Writes the header of a frame for the remaining `left` bytes of a message; returns how many of them fit.
     fn begin_fragment(&mut self, id: u32, answers: u32, left: usize) -> usize {
         let room = left.min(FRAGMENT);
         let header = Header { kind: Kind::Message, id, answers, descriptor: false, more: left > room };
@@ -352,7 +352,7 @@ impl Sender {
             self.drop_kept();
             self.bulk.push_back(Bulk::Chunk(Vec::with_capacity(CHUNK.max(HEADER + room))));
         }
-        // A fragment's length always fits.
+        // Cannot fail: a fragment's length fits.
         self.append(&header.write(room as u32));
         room
     }
@@ -368,20 +368,20 @@ impl Sender {
         self.urgent.is_empty() && self.queued == 0 && self.wire.is_empty()
     }
 
-    /// No control frame waits; messages may.
+    /// Whether no control frame is queued; messages may be.
     pub fn has_sent_control(&self) -> bool {
         self.urgent.is_empty() && self.wire.is_empty()
     }
 
-    /// Bytes of messages that have not gone on.
+    /// Bytes of messages that were not passed on yet.
     pub fn queued(&self) -> usize {
         self.queued
     }
 
-    /// Writes as much as the socket takes without waiting. Ok(()) when everything is written.
+    /// Writes as much as the socket accepts without blocking. Ok(()) when everything is written.
     ///
     /// # Errors
-    /// WouldBlock when the rest must wait; otherwise the channel is broken.
+    /// WouldBlock if bytes remain; otherwise the channel is broken.
     pub fn flush(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
         loop {
             while !self.wire.is_empty() {
@@ -402,7 +402,7 @@ impl Sender {
         let mut control = SendAncillaryBuffer::new(&mut space);
         let fds = self.descriptor.as_ref().map(|fd| [fd.as_fd()]);
         if let Some(fds) = &fds {
-            // One descriptor always fits the space that was made for one.
+            // Cannot fail: the buffer has space for one descriptor.
             control.push(SendAncillaryMessage::ScmRights(fds));
         }
         let mut slices = [IoSlice::new(&[]); SLICES];
@@ -410,9 +410,9 @@ impl Sender {
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         match sendmsg(socket, &slices[..count], &mut control, flags) {
             Ok(sent) => {
-                // The descriptor went with the first byte: the rest goes without.
+                // The descriptor was sent with the first byte.
                 self.descriptor = None;
-                // A wire with keys shares nothing.
+                // A write buffer with keys has no shared bodies.
                 if self.wipes && self.wire.shared.is_empty() {
                     self.wire.own[self.wire.written..][..sent].zeroize();
                 }
@@ -424,7 +424,7 @@ impl Sender {
         }
     }
 
-    /// Control frames first; one with a descriptor begins a write of its own.
+    /// Control frames first; a frame with a descriptor starts a separate write.
     fn refill(&mut self) {
         while let Some(next) = self.urgent.pop_front() {
             match next {
@@ -444,7 +444,7 @@ impl Sender {
         while self.wire.length < WRITE && self.take_fragment() {}
     }
 
-    /// Puts the next frame of a message on the wire, sealed if this channel is; false when there is none.
+    /// Moves the next frame of a message to the write buffer, sealed if this channel is; false if there is none.
     fn take_fragment(&mut self) -> bool {
         let is_last = self.bulk.len() == 1;
         let chunk = match self.bulk.front_mut() {
@@ -453,7 +453,7 @@ impl Sender {
             None => return false,
         };
         let Some((head, body)) = chunk[self.taken..].split_first_chunk::<HEADER>() else { return false };
-        // What stands there was written by `begin_fragment`.
+        // The header was written by `begin_fragment`.
         let Ok((header, length)) = Header::read(head) else { return false };
         self.wire.add(self.sealer.as_deref_mut(), header, [&body[..length], &[]]);
         self.taken += HEADER + length;
@@ -461,7 +461,7 @@ impl Sender {
         if self.taken == chunk.len() {
             self.taken = 0;
             if is_last {
-                // Kept for the next time.
+                // Kept for reuse.
                 chunk.clear();
             } else {
                 self.bulk.pop_front();
@@ -470,7 +470,7 @@ impl Sender {
         true
     }
 
-    /// The same for a frame of its own.
+    /// The same for a frame with a shared body.
     fn take_frame(&mut self) -> bool {
         let Some(Bulk::Frame { header, head, body }) = self.bulk.pop_front() else { return false };
         self.queued -= HEADER + head.len() + body.len();

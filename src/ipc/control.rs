@@ -1,6 +1,5 @@
-//! The control messages: what the primary and a worker agree on, as data. PURE. They travel as JSON in
-//! frames of kind Control; they are few (a handful in a worker's life), so that being readable counts more
-//! than being small.
+//! The control messages between the primary and workers, as data. PURE. They are sent as JSON in frames of kind Control.
+//! They are rare (a handful in a worker's life), so readability matters more than size.
 
 use std::collections::BTreeMap;
 
@@ -10,49 +9,49 @@ use crate::config::sections::process::Ready;
 use crate::event::head;
 use crate::model::{Command, WorkerId};
 
-/// The longest stack that a worker sends, in bytes.
+/// Maximum length of a stack sent by a worker, in bytes.
 pub const MAX_STACK: usize = 16 * 1024;
-/// What a program may say at any length crosses in so many bytes: the message of an error, why a check failed, and what
-/// a check measured, in JSON.
+/// Maximum bytes of texts whose length depends on the program: the message of an error, the failure of a check, and the
+/// metrics of a check in JSON.
 pub const MAX_MESSAGE_TEXT: usize = 16 * 1024;
 pub const MAX_FAILURE: usize = 300;
 pub const MAX_METRICS: usize = 900;
 
-/// Number of a listener group in one primary's life; never used twice.
+/// Number of a listener group; unique in the lifetime of a primary.
 pub type GroupId = u32;
 
-/// Where a server wants to listen, as Node's `listen` has worked it out (names are resolved already).
+/// The address of a server, as determined by Node's `listen` (names are already resolved).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Address {
-    /// `host` None: `::` where the machine has IPv6, else `0.0.0.0`. `nth` tells the servers of one worker
-    /// that asked for port 0 apart: the k-th of every worker share one port.
+    /// `host` None: `::` if the machine has IPv6, else `0.0.0.0`. `nth` numbers the servers of a worker on port 0: the
+    /// k-th servers of all workers share a port.
     Tcp { host: Option<String>, port: u16, ipv6_only: bool, nth: u32 },
-    /// A path, or with a leading NUL a name in the abstract namespace.
+    /// A path, or a name in the abstract namespace, with a leading NUL.
     Unix { path: String },
-    /// A descriptor of the primary's.
+    /// A descriptor of the primary.
     Descriptor { fd: i32 },
 }
 
-/// Number of a shared datagram socket in one primary's life; never used twice.
+/// Number of a shared datagram socket; unique in the lifetime of a primary.
 pub type SocketId = u32;
 
-/// Where a datagram socket that workers share is to be bound, as Node's `bind` has worked it out. The k-th socket
-/// that a worker has at an address is shared with the k-th of every other.
+/// The address of a shared datagram socket, as determined by Node's `bind`. The k-th sockets of all workers at an address
+/// are shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Datagram {
     pub host: String,
     pub port: u16,
     pub ipv6: bool,
     pub ipv6_only: bool,
-    /// Other programs that say so as well may bind the same address.
+    /// Other programs that also set this option may bind the same address.
     pub reuse: bool,
     #[serde(default)]
     pub nth: u32,
 }
 
 impl Address {
-    /// The host that an error is about.
+    /// The host for an error message.
     pub fn host(&self) -> Option<String> {
         match self {
             Self::Tcp { host, .. } => host.clone(),
@@ -62,18 +61,18 @@ impl Address {
     }
 }
 
-/// How a program wants to listen, beside where.
+/// The options of `listen` besides the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ListenOptions {
     pub backlog: u32,
-    /// Permission bits that a unix socket's file gets besides those that it has.
+    /// Permission bits to add to the file of a unix socket.
     pub mode: u32,
-    /// How often this worker has listened at the address before.
+    /// How many times this worker has listened at the address before.
     pub before: u32,
-    /// How long its last server there was open, milliseconds; None: there was none, or it is open still.
+    /// How long its last server there was open, milliseconds; None if there was none, or it is still open.
     pub lived_ms: Option<u32>,
-    /// Only an address that is open already will do.
+    /// Fail unless the address is already open.
     #[serde(skip)]
     pub joins_only: bool,
 }
@@ -84,7 +83,7 @@ impl From<u32> for ListenOptions {
     }
 }
 
-/// An error of user code, as it crosses to another process.
+/// An error of user code, for another process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerError {
     pub name: String,
@@ -93,13 +92,13 @@ pub struct WorkerError {
     pub code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stack: Option<String>,
-    /// 'uncaughtException' or 'unhandledRejection', as the runtime says.
+    /// The runtime's origin: 'uncaughtException' or 'unhandledRejection'.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
 }
 
 impl WorkerError {
-    /// In as many bytes as may cross.
+    /// Truncates the texts to their maximum lengths.
     pub fn bounded(mut self) -> Self {
         self.message = head(&self.message, MAX_MESSAGE_TEXT).to_owned();
         self.stack = self.stack.map(|stack| head(&stack, MAX_STACK).to_owned());
@@ -107,7 +106,7 @@ impl WorkerError {
     }
 }
 
-/// What a worker's HTTP server speaks, TLS aside.
+/// The protocol of a worker's HTTP server, regardless of TLS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Protocol {
@@ -115,73 +114,73 @@ pub enum Protocol {
     Http2,
 }
 
-/// A request that took long.
+/// A slow request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SlowRequest {
     pub method: String,
-    /// Without its query, which may hold secrets.
+    /// Without the query, which may contain secrets.
     pub path: String,
-    /// 0: its connection ended first.
+    /// 0: the connection ended before the response.
     pub status: u16,
     pub ms: u64,
     pub request_id: Option<String>,
-    /// Slow requests since the last that was told, which were not.
+    /// Number of slow requests that were not reported since the last report.
     pub suppressed: u64,
 }
 
-/// The first message to a worker, in its channel before it runs: who it is and what it must know. It may
-/// hold secrets, which is why it is not in the environment.
+/// The first message to a worker, already in its channel when it starts: its identity and settings. It may contain
+/// secrets, so it is not passed in the environment.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Hello {
     pub worker: WorkerId,
     pub primary_pid: u32,
     pub title: String,
     pub ready: Ready,
-    /// `X-Worker-ID` and `X-Worker-PID` on every response.
+    /// Add `X-Worker-ID` and `X-Worker-PID` to every response.
     pub worker_headers: bool,
-    /// How cookies of sticky sessions are made; None without cookie affinity.
+    /// The cookie of sticky sessions; None without cookie affinity.
     pub affinity: Option<AffinityCookie>,
-    /// Idle connections may be given to other workers.
+    /// Idle connections may be handed off to other workers.
     pub handoff: bool,
-    /// A hint is due when Socket.IO's polling is served without stickiness.
+    /// Requests are sticky: otherwise a hint is logged if Socket.IO's polling is served.
     pub sticky: bool,
-    /// More is counted than dispatch needs: `monitoring.enabled`.
+    /// Count more than dispatch needs: `monitoring.enabled`.
     pub measured: bool,
-    /// The worker is asked whether it is well: `healthCheck.enabled`.
+    /// The worker gets health checks: `healthCheck.enabled`.
     pub checked: bool,
-    /// Hung workers are judged here: this one is to say what it was doing when it is asked by signal.
+    /// Hung workers are detected: the worker must report its stack on a signal.
     pub traced: bool,
-    /// The standard streams are pipes to the primary; their other ends and the primary's own streams are inherited.
+    /// The standard streams are pipes to the primary; their other ends and the primary's own streams are inherited too.
     pub captured: bool,
-    /// What begins the report of an uncaught error on standard error, so that it is one record of the log; empty: the
-    /// streams are not captured.
+    /// The mark before the report of an uncaught error on standard error, which makes it one record of the log; empty if
+    /// the streams are not captured.
     pub report_mark: String,
-    /// A request that takes so many milliseconds is slow; 0: none is.
+    /// Milliseconds from which on a request is slow; 0: never.
     pub slow_ms: u64,
-    /// Every request has an id, and so have the lines that are written during it.
+    /// Every request has an id, which lines written during the request contain.
     pub request_ids: bool,
-    /// Keys follow, and everything after them is sealed.
+    /// The keys follow, and everything after them is sealed.
     pub sealed: bool,
     pub messages: Messages,
-    /// The configuration as `getConfig()` shows it.
+    /// The configuration as returned by `getConfig()`.
     pub config: serde_json::Value,
 }
 
-/// What `ipc` says of a program's messages.
+/// The settings in `ipc` for a program's messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Messages {
-    /// How long an answer may take, unless its requester says otherwise; milliseconds.
+    /// Default timeout of requests in milliseconds.
     pub timeout_ms: u64,
-    /// Bytes of a body.
+    /// Maximum bytes of a body.
     pub most: usize,
-    /// Questions to one peer that may wait.
+    /// Maximum pending requests to one peer.
     pub max_pending: usize,
-    /// Written as the runtime's structured clone, not as JSON.
+    /// Encode messages as the runtime's structured clone instead of JSON.
     pub advanced: bool,
 }
 
-/// What is taken of a worker, to be looked at by somebody.
+/// A diagnosis of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Diagnosis {
@@ -189,7 +188,7 @@ pub enum Diagnosis {
     CpuProfile { ms: u64 },
 }
 
-/// A diagnosis to be written into a new file.
+/// A request for a diagnosis in a new file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnose {
     pub id: u32,
@@ -202,13 +201,13 @@ pub struct AffinityCookie {
     pub name: String,
     /// The value that names this worker's slot, signed.
     pub value: String,
-    /// Everything after the value in a Set-Cookie header, beginning with `;`.
+    /// The rest of the Set-Cookie header after the value, beginning with `;`.
     pub attributes: String,
     /// Key of the signature, base64.
     pub key: String,
 }
 
-/// A signal that asks the primary to stop.
+/// A signal that stops the primary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StopSignal {
     #[serde(rename = "SIGTERM")]
@@ -217,15 +216,15 @@ pub enum StopSignal {
     Int,
 }
 
-/// How a worker is to leave.
+/// The parameters of a drain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drain {
-    /// From now to SIGKILL.
+    /// Time until SIGKILL.
     pub deadline_ms: u64,
-    /// Others can have the connections.
+    /// Idle connections may be handed off to other workers.
     pub handoff: bool,
-    /// The program's handlers of this signal are to run; None: no signal has asked for this.
+    /// The signal whose handlers in the program must run; None: the drain was not caused by a signal.
     pub signal: Option<StopSignal>,
 }
 
@@ -233,78 +232,78 @@ pub struct Drain {
 #[serde(rename_all = "snake_case")]
 pub enum ToWorker {
     Hello(Box<Hello>),
-    /// Answers `Listen`; the listener's descriptor travels with it. `own`: the worker
-    /// accepts on it. Otherwise all connections come through the connection channel.
+    /// The response to `Listen`, with the listener's descriptor. `own`: the worker accepts on it. Otherwise all
+    /// connections arrive through the connection channel.
     Listening {
         group: GroupId,
         host: Option<String>,
         port: u16,
         own: bool,
     },
-    /// Answers `Listen` and `Bind`: the system call failed. `errno` is the kernel's positive number.
+    /// The response to `Listen` or `Bind` if the system call failed. `errno` is positive.
     ListenFailed {
         errno: i32,
         host: Option<String>,
     },
-    /// Answers `Close`: the slot gets no more connections of this group. `others`: other workers serve there.
+    /// The response to `Close`: the slot gets no more connections of this group. `others`: other workers serve there.
     Closed {
         group: GroupId,
         others: bool,
     },
-    /// Answers `Bind`; the socket's descriptor travels with it.
+    /// The response to `Bind`, with the socket's descriptor.
     Bound {
         socket: SocketId,
     },
-    /// Answers `Unbind`: the primary has let go of the socket if nobody else has it.
+    /// The response to `Unbind`: the primary has closed the socket if no other worker uses it.
     Unbound,
-    /// Answers `Join`. `first`: nobody has joined the multicast group yet.
+    /// The response to `Join`. `first`: the worker is the first member of the multicast group.
     Joined {
         first: bool,
     },
-    /// Answers `Part`. `last`: no other worker wants to hear the multicast group; `Left` follows.
+    /// The response to `Part`. `last`: the worker was the last member of the multicast group; `Left` must follow.
     Parted {
         last: bool,
     },
-    /// The slot is this worker's: it accepts from now on. Before that its servers stand behind closed doors.
+    /// The worker is its slot's active worker and accepts from now on. Before that its servers get no connections.
     Promoted,
-    /// The primary's program closed the server of this group: the worker's is to close as well.
+    /// The primary's program closed the server of this group: the worker must close its server too.
     CloseServer {
         group: GroupId,
     },
-    /// What a program of this worker asked of the cluster is done: `{ ok }`, or `{ error: { code, message, details } }`.
+    /// The result of `Command`: `{ ok }`, or `{ error: { code, message, details } }`.
     CommandResult {
         id: u32,
         outcome: serde_json::Value,
     },
-    /// A stop is announced: everything still serves, and readiness says no.
+    /// A stop is announced: the worker still serves, but its readiness probe fails.
     Unready,
-    /// It was started so long ago and is not ready.
+    /// The worker is not ready this long after its start.
     Late {
         after_ms: u64,
     },
-    /// Finish what is under way, then exit.
+    /// Finish pending work, then exit.
     Drain(Drain),
-    /// The time to drain is over: SIGTERM comes with this, SIGKILL `killTimeout` later.
+    /// The deadline of the drain has passed: SIGTERM is sent now, SIGKILL `killTimeout` later.
     TimeUp,
-    /// The primary is about to end in order: drain and exit within so many milliseconds.
+    /// The primary exits normally: drain and exit within this time.
     ShutdownNotice {
         grace_ms: u64,
     },
-    /// Does the event loop turn? Answered by Pong.
+    /// Checks that the event loop runs. The response is Pong.
     Ping,
-    /// Is the worker well? Answered by Checked with the same number. With a protocol, the descriptor of a connection
-    /// travels along on which its first HTTP server is asked in that.
+    /// A health check. The response is Checked with the same number. With a protocol, the message has the descriptor of a
+    /// connection, on which a request in that protocol is made to the worker's first HTTP server.
     Check {
         number: u32,
         protocol: Option<Protocol>,
     },
-    /// This worker leads, or leads no more once it has answered with Resigned.
+    /// This worker becomes the leader, or must resign; then the response is Resigned.
     Lead {
         leads: bool,
     },
-    /// To be taken, and answered by Diagnosed with the same id.
+    /// Requests a diagnosis. The response is Diagnosed with the same id.
     Diagnose(Diagnose),
-    /// An event of the cluster, for a worker whose program listens: as the primary's program gets it.
+    /// An event of the cluster, as the primary's program gets it, for a worker whose program listens to events.
     Event {
         event: serde_json::Value,
     },
@@ -313,82 +312,80 @@ pub enum ToWorker {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToPrimary {
-    /// May this worker share a socket at that address? Answered by Listening or ListenFailed.
+    /// Requests a share of an address. The response is Listening or ListenFailed.
     Listen { address: Address, options: ListenOptions },
-    /// The server behind the group's door takes connections. `plain_http` says that drover itself may answer
-    /// a connection with a plain HTTP/1.1 response.
+    /// The server of the group takes connections. `plain_http`: drover itself may answer a connection with a plain
+    /// HTTP/1.1 response.
     Serving { group: GroupId, plain_http: bool },
-    /// The server has a limit of connections of its own: through the connection channel it takes so many of that group
-    /// in this worker's life, counted from its first. None: as many as come.
+    /// The server limits its connections. `upto`: the total number of connections of the group that may be sent through
+    /// the connection channel, counted from the worker's start. None: any number.
     ConnectionLimit { group: GroupId, upto: Option<u64> },
-    /// The server closes: no more connections of that group, please. Answered by Closed.
+    /// The server closes and takes no more connections of the group. The response is Closed.
     Close { group: GroupId },
-    /// May this worker share a datagram socket at that address? Answered by Bound or ListenFailed.
+    /// Requests a shared datagram socket. The response is Bound or ListenFailed.
     Bind { datagram: Datagram },
-    /// The datagram socket is closed in this worker. Answered by Unbound.
+    /// The datagram socket is closed in this worker. The response is Unbound.
     Unbind { socket: SocketId },
-    /// The worker wants to hear a multicast group on a shared socket. Answered by Joined.
+    /// The worker joins a multicast group on a shared socket. The response is Joined.
     Join { socket: SocketId, membership: String },
-    /// It hears the group no more. Answered by Parted.
+    /// The worker leaves the group. The response is Parted.
     Part { socket: SocketId, membership: String },
-    /// The kernel knows.
+    /// The membership was dropped in the kernel.
     Left { socket: SocketId, membership: String },
-    /// Too few descriptors are left to accept on the slot's own listener; pushed connections still fit.
+    /// Too few free descriptors to accept on the slot's own listener; pushed connections are still possible.
     FdPressure,
-    /// Descriptors are free again.
+    /// Enough descriptors are free again.
     FdRelief,
-    /// Ready, in the sense that `Hello` asked for.
+    /// The worker is ready, as defined by `Hello::ready`.
     Ready,
-    /// The program asked this worker to drain and end; it takes nothing more. It is to be replaced. `signalled`:
-    /// it had got a signal.
+    /// The worker drains at its program's request and takes no more work; it must be replaced. `signalled`: it had
+    /// received a signal.
     Leaving { signalled: bool },
-    /// It leads no more.
+    /// The worker has resigned as leader.
     Resigned,
-    /// Its program listens to the cluster's events, or does no longer.
+    /// Whether its program listens to the cluster's events.
     Follow { follows: bool },
-    /// The program asks the cluster to become something else; answered by
-    /// CommandResult with the same `id`.
+    /// A command of the worker's program. The response is CommandResult with the same `id`.
     Command { id: u32, command: Command },
-    /// What the program wrote to its standard streams before it was ready.
+    /// The program's output to its standard streams before it was ready.
     Wrote { text: String },
     /// A request took longer than `Hello::slow_ms`.
     Slow(SlowRequest),
-    /// Something the operator should know; said once a cluster. `warns`: something is not as it should be.
+    /// A hint for the operator, logged once per cluster. `warns`: as a warning.
     Hint { text: String, warns: bool },
-    /// It is about to exit although its event loop is not empty: `left` is what the runtime says of it, the kind of each
-    /// resource with its count. `waited_ms`: for so long nothing else was left to do; None: its time is up.
+    /// The worker exits although its event loop is not empty. `left`: the resources reported by the runtime, counted by
+    /// kind. `waited_ms`: how long they were the only thing left; None: the deadline has passed.
     Lingered { left: BTreeMap<String, u32>, waited_ms: Option<u64> },
-    /// An uncaught error; the process is about to end. `reported`: the runtime's report of it is one record of the log.
+    /// An uncaught error, which ends the process. `reported`: the runtime's report of it is in the log.
     Failed { error: WorkerError, reported: bool },
-    /// A rejection that nobody handled, but a listener of the program's for such; the process goes on. `suppressed`: so
-    /// many since the last one were not told.
+    /// An unhandled rejection; a listener of the program keeps the process running. `suppressed`: how many were not
+    /// reported since the last report.
     Rejected { error: WorkerError, suppressed: u64 },
-    /// The event loop turns.
+    /// The response to Ping: the event loop runs.
     Pong,
-    /// What the first HTTP server speaks from now on; None: there is none.
+    /// The protocol of the first HTTP server; None if there is no server.
     Speaks { protocol: Option<Protocol> },
-    /// The event loop turns and the program's own check is done; `failure`: it failed, and how. `metrics` as the
-    /// program gave them.
+    /// The response to Check: the event loop runs and the program's own check is done. `failure`: why it failed.
+    /// `metrics`: the program's.
     Checked { number: u32, failure: Option<String>, metrics: Option<serde_json::Value> },
-    /// May this worker be asked for its stack by signal? `lacks`: no, and what it lacks.
+    /// Whether this worker can report its stack on a signal. `lacks`: why not.
     Traceable { lacks: Option<String> },
     /// A debugger may stop this worker from now on.
     Inspected,
-    /// The diagnosis has so many bytes, or `failure` says why there is none.
+    /// The response to Diagnose: the length of the file, or the `failure`.
     Diagnosed { id: u32, bytes: u64, failure: Option<String> },
-    /// What JavaScript was doing when the signal came: the frames alone, at most MAX_STACK bytes. None: it
-    /// could not be told.
+    /// The JavaScript stack at the signal: only the frames, at most MAX_STACK bytes. None: it could not be determined.
     Stack { text: Option<String> },
 }
 
-/// JSON bytes of a message.
+/// Encodes a message as JSON.
 pub fn encode<M: Serialize>(message: &M) -> Vec<u8> {
-    // Serialising these types cannot fail: string keys only, and no foreign Serialize code.
+    // Serialising these types cannot fail: all keys are strings, and no foreign Serialize code runs.
     serde_json::to_vec(message).unwrap_or_default()
 }
 
 /// # Errors
-/// What is wrong with the bytes, in words.
+/// A text that says what is wrong with the bytes.
 pub fn decode<M: DeserializeOwned>(payload: &[u8]) -> Result<M, String> {
     serde_json::from_slice(payload).map_err(|error| format!("not a control message: {error}"))
 }

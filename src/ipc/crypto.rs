@@ -1,9 +1,9 @@
-//! Sealing what crosses between two processes: ChaCha20-Poly1305 (RFC 8439) with a key for each worker, channel and
+//! Encryption of the traffic between two processes: ChaCha20-Poly1305 (RFC 8439) with a key for each worker, channel and
 //! direction, derived by HKDF-SHA256 (RFC 5869) from the cluster's key. PURE: random bytes are arguments.
 //!
-//! The nonce is the number of the frame in its direction. It is not sent: a frame that is repeated, left out,
-//! swapped or cut does not open under the number that is expected. A key belongs to one spawn of one worker, with a
-//! fresh salt, so that no number is ever used twice under it.
+//! The nonce is the number of the frame in its direction. It is not sent: a repeated, omitted, reordered or truncated
+//! frame cannot be opened with the expected number. A key belongs to one spawn of one worker and has a fresh salt, so
+//! that no number is ever used twice with it.
 
 use std::fmt;
 
@@ -18,10 +18,10 @@ use zeroize::Zeroizing;
 pub const KEY: usize = 32;
 /// Bytes of a salt.
 pub const SALT: usize = 32;
-/// Bytes behind a sealed payload.
+/// Bytes of the tag after a sealed payload.
 pub const TAG: usize = 16;
 
-/// A secret of 32 bytes, wiped when it is dropped and never shown.
+/// A secret of 32 bytes, wiped on drop and never printed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Key(Zeroizing<[u8; KEY]>);
 
@@ -34,7 +34,7 @@ impl Key {
         &self.0
     }
 
-    /// 32 bytes as 64 hexadecimal digits or in base64; None for anything else.
+    /// Parses 64 hexadecimal digits or 32 bytes in base64; None for anything else.
     pub fn read(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; KEY]);
         if text.len() == 2 * KEY && text.is_ascii() {
@@ -49,8 +49,8 @@ impl Key {
         Some(Self(bytes))
     }
 
-    /// The key that a passphrase stands for: Argon2id (RFC 9106) with 19 MiB and two passes, the least that OWASP
-    /// recommends. None without memory.
+    /// Derives a key from a passphrase: Argon2id (RFC 9106) with 19 MiB and two passes, the minimum recommended by OWASP.
+    /// None if memory is short.
     pub fn stretch(passphrase: &str, salt: &[u8]) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; KEY]);
         argon2::Argon2::default().hash_password_into(passphrase.as_bytes(), salt, &mut *bytes).ok()?;
@@ -64,7 +64,7 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Which of a worker's channels.
+/// One of a worker's channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Channel {
     /// Control, and messages to other workers.
@@ -79,7 +79,7 @@ pub enum Direction {
     ToPrimary,
 }
 
-/// What a key is for.
+/// The purpose of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Purpose {
     pub worker: WorkerId,
@@ -106,21 +106,21 @@ impl hkdf::KeyType for Length {
     }
 }
 
-/// The key for that purpose; `salt` is fresh for each spawn.
+/// Derives the key for a purpose; `salt` is fresh for each spawn.
 pub fn derive(cluster: &Key, salt: &[u8; SALT], purpose: Purpose) -> Key {
     let secret = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(cluster.bytes());
     let info: [&[u8]; 2] = [b"drover ipc 1", &purpose.info()];
     let mut bytes = Zeroizing::new([0; KEY]);
-    // One block of HKDF is never too long, and a key that was not derived must not be used.
+    // Cannot fail for one block of HKDF; an underived key must never be used.
     let expanded = secret.expand(&info, Length).and_then(|expanded| expanded.fill(&mut *bytes));
     expanded.unwrap_or_else(|_| unreachable!());
     Key(bytes)
 }
 
-/// Bytes of a worker's keys on their way.
+/// Length of a worker's encoded keys.
 pub const WORKER_KEYS: usize = 4 * KEY;
 
-/// The keys of one worker's channels, and no more than these: it never sees the cluster's key.
+/// The keys of one worker's channels. A worker never gets the cluster's key.
 pub struct WorkerKeys {
     pub control: Pair,
     pub program: Pair,
@@ -141,7 +141,7 @@ impl WorkerKeys {
         Self { control: pair(Channel::Control), program: pair(Channel::Program) }
     }
 
-    /// For the one frame that carries them.
+    /// Encodes them for their frame.
     pub fn write(&self) -> Vec<u8> {
         let Self { control, program } = self;
         let keys = [&control.to_worker, &control.to_primary, &program.to_worker, &program.to_primary];
@@ -161,7 +161,7 @@ impl WorkerKeys {
 }
 
 fn aead(key: &Key) -> LessSafeKey {
-    // A key of this algorithm is any 32 bytes.
+    // Cannot fail: any 32 bytes are a key of this algorithm.
     let unbound = UnboundKey::new(&CHACHA20_POLY1305, key.bytes()).unwrap_or_else(|_| unreachable!());
     LessSafeKey::new(unbound)
 }
@@ -172,7 +172,7 @@ fn nonce(number: u64) -> Nonce {
     Nonce::assume_unique_for_key(bytes)
 }
 
-/// The sending end.
+/// The sealing end of a channel.
 pub struct Sealer {
     key: LessSafeKey,
     sent: u64,
@@ -183,12 +183,12 @@ impl Sealer {
         Self { key: aead(key), sent: 0 }
     }
 
-    /// Encrypts `payload` in place under the header; the tag belongs behind it.
+    /// Encrypts `payload` in place with the header as additional data; returns the tag.
     pub fn seal(&mut self, header: &[u8], payload: &mut [u8]) -> [u8; TAG] {
         let nonce = nonce(self.sent);
         self.sent += 1;
         let sealed = self.key.seal_in_place_separate_tag(nonce, Aad::from(header), payload);
-        // The algorithm refuses only what is longer than 256 GB; nothing leaves that was not sealed.
+        // Fails only above 256 GB; unsealed bytes must never be sent.
         let sealed = sealed.unwrap_or_else(|_| unreachable!());
         let mut tag = [0; TAG];
         tag.copy_from_slice(sealed.as_ref());
@@ -196,7 +196,7 @@ impl Sealer {
     }
 }
 
-/// The receiving end.
+/// The opening end of a channel.
 pub struct Opener {
     key: LessSafeKey,
     received: u64,
@@ -207,7 +207,7 @@ impl Opener {
         Self { key: aead(key), received: 0 }
     }
 
-    /// Decrypts a payload with its tag in place. None when it is not the very next one that the peer sealed.
+    /// Decrypts a payload with its tag in place. None if it is not the next payload that the peer sealed.
     pub fn open<'a>(&mut self, header: &[u8], sealed: &'a mut [u8]) -> Option<&'a mut [u8]> {
         let nonce = nonce(self.received);
         self.received += 1;

@@ -1,5 +1,5 @@
-//! A process's own side of messages: its questions that wait for an answer, and what has come for its program. It
-//! moves nothing; whoever owns the channels hands frames in and takes what is for the program out.
+//! The message endpoint of a process: its pending requests and its inbox. It does no I/O; the owner of the channels
+//! passes received frames in and takes the program's messages out.
 
 use std::io;
 use std::rc::Rc;
@@ -10,36 +10,36 @@ use super::pending_requests::{Full, PendingRequests, Request};
 use crate::error::{Code, Error};
 use crate::sys::uv::{Loop, Timer};
 
-/// Bytes that may wait for a peer that does not read.
+/// Maximum bytes queued for a peer that does not read.
 pub const MAX_WAITING: usize = 64 << 20;
 
-/// What `ipc` says.
+/// The settings of `ipc`.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// How long an answer may take, unless its requester says otherwise.
+    /// Default timeout of requests.
     pub timeout: Duration,
-    /// Of a body, in bytes.
+    /// Maximum length of a body in bytes.
     pub max_message: usize,
-    /// Questions to one peer that may wait.
+    /// Maximum pending requests to one peer.
     pub max_pending: usize,
 }
 
-/// Where it is counted what becomes of messages, by type.
+/// Counts messages by type and outcome.
 pub trait Tally {
     fn sent(&mut self, kind: &str);
     fn received(&mut self, kind: &str);
-    /// A question is settled, by an answer or otherwise, after so long.
+    /// A request was settled, by a response or otherwise, after this time.
     fn settled(&mut self, kind: &str, failed: bool, waited: Duration);
 }
 
-/// What a program sends.
+/// An outgoing message.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
     pub to: Peer,
     pub what: What,
-    /// The id of the question, for an answer.
+    /// The id of the request that this message answers.
     pub answers: u32,
-    /// Instead of the limits' own.
+    /// The timeout, instead of the default.
     pub timeout: Option<Duration>,
     pub format: Format,
     pub kind: &'a str,
@@ -47,7 +47,7 @@ pub struct Outgoing<'a> {
 }
 
 impl Outgoing<'_> {
-    /// `peer`: what the wire says of the other end.
+    /// `peer`: the peer in the envelope.
     pub fn envelope(&self, peer: Peer) -> Envelope<'_> {
         Envelope { peer, what: self.what, format: self.format, kind: self.kind }
     }
@@ -58,18 +58,18 @@ pub struct Endpoint {
     pending: PendingRequests,
     clock: Instant,
     timer: Timer,
-    /// No question that waits is due before; None when none waits. The timer is set for it, unless it has fired.
+    /// No pending request times out before; None if there is none. The timer is set to it, unless it has fired.
     due: Option<Duration>,
     has_fired: bool,
     inbox: Vec<Message>,
-    /// The type of the last question, which most often is the next one's.
+    /// The type of the last request, which often is that of the next one too.
     last_kind: Rc<str>,
-    /// None: nobody wants to know.
+    /// None: messages are not counted.
     tally: Option<Box<dyn Tally>>,
 }
 
 impl Endpoint {
-    /// `late` is called when the time of a question may be over; it is to call `woken` and take what has come.
+    /// `late` is called when a request may have timed out; it must call `woken` and take the inbox.
     pub fn new(
         on: Loop,
         limits: Limits,
@@ -99,8 +99,8 @@ impl Endpoint {
         }
     }
 
-    /// Hands a message to `put` as id, id that it answers, the two parts of its envelope, and body. `waiting`: bytes that its way has not carried
-    /// off yet. The id of a question; 0 for anything else.
+    /// Passes a message to `put`: its id, the id that it answers, the two parts of its envelope, and its body. `waiting`:
+    /// bytes that are queued already. Returns the id of a request, 0 otherwise.
     ///
     /// # Errors
     /// `MESSAGE_TOO_LARGE`, `MESSAGE_QUEUE_FULL`; nothing is sent.
@@ -149,7 +149,7 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// A message from `from`, whatever its envelope says; answers to questions that nobody asked are dropped.
+    /// A message was received from `from`, regardless of its envelope; responses to unknown requests are dropped.
     pub fn receive(&mut self, from: Peer, mut message: Message) {
         match message.what {
             What::Notify | What::Request => {
@@ -170,7 +170,7 @@ impl Endpoint {
         }
     }
 
-    /// The peer will answer nothing any more.
+    /// The peer has ended and will not answer.
     pub fn gone(&mut self, peer: Peer) {
         let requests = self.pending.gone(peer);
         if requests.is_empty() {
@@ -183,17 +183,17 @@ impl Endpoint {
         }
     }
 
-    /// Nobody will answer anything any more.
+    /// No peer will answer any more.
     pub fn end(&mut self) {
         self.pending.peers().into_iter().for_each(|peer| self.gone(peer));
     }
 
-    /// The timer has fired, perhaps a moment early: the loop's clock is as old as its turn.
+    /// The timer has fired, perhaps slightly early: the loop's clock is updated once per iteration.
     pub fn woken(&mut self) {
         self.has_fired = true;
     }
 
-    /// What has come for the program, and what will not come any more.
+    /// Takes the inbox: received messages, and failures of requests.
     pub fn take(&mut self) -> Vec<Message> {
         if let Some(due) = self.due {
             self.look_for_late(due);
@@ -218,7 +218,7 @@ impl Endpoint {
         }
     }
 
-    /// Wakes the loop for the next question whose time may be over, and keeps it alive as long as one waits.
+    /// Sets the timer to the next possible timeout, and keeps the loop alive while requests are pending.
     fn wake_at(&mut self, due: Option<Duration>) {
         match due {
             Some(at) => {
@@ -242,7 +242,7 @@ fn queue_full() -> Error {
     Error::new(Code::MessageQueueFull, text)
 }
 
-/// Why a peer that is gone does not answer.
+/// The error of a request to a peer that has ended.
 pub fn gone(peer: Peer) -> Error {
     let who = match peer {
         Peer::Primary => "The primary".to_owned(),

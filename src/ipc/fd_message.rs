@@ -1,15 +1,15 @@
-//! Connections on their way to a worker, and idle ones on their way back: messages of a SOCK_SEQPACKET pair,
-//! each with up to [`MAX`] descriptors of one listener group. The worker's read of a message is its claim;
-//! until then the primary can read the message back from its duplicate of the worker's end.
+//! The messages of the connection channel, which carry connections to a worker and idle ones back: messages of a
+//! SOCK_SEQPACKET pair, each with up to [`MAX`] descriptors of one listener group. A worker takes the connections by
+//! reading the message; until then the primary can read it back from its duplicate of the worker's end.
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
 //! | 0 | 4 | id of the listener group, little-endian |
-//! | 4 | 2 | bit 0: the connections were taken back from another worker; bit 1: `IdleKeepAlive` follows; bit 2: connections are
-//! | | | asked for; bit 3: they come back after each response |
+//! | 4 | 2 | bit 0: the connections were taken back from another worker; bit 1: `IdleKeepAlive` follows; bit 2: a request
+//! | | | for connections; bit 3: they are returned after each response |
 //! | 6 | 2 | number of descriptors, so that a receiver knows how many the kernel dropped |
-//! | 8 | 4 | milliseconds for which the connection may stay silent |
-//! | 12 | 4 | requests that it has brought, or how many connections are asked for |
+//! | 8 | 4 | remaining keep-alive time in milliseconds |
+//! | 12 | 4 | number of requests on the connection so far, or number of requested connections |
 
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -23,7 +23,7 @@ use rustix::net::{
 
 use super::control::GroupId;
 
-/// Descriptors in one message; the kernel's limit is 253, and small messages are taken back more finely.
+/// Maximum descriptors per message. The kernel's limit is 253; with small messages fewer connections are taken back at a time.
 pub const MAX: usize = 64;
 const TAKEN_BACK: u16 = 1;
 const KEEP_ALIVE: u16 = 2;
@@ -31,25 +31,25 @@ const ASKED: u16 = 4;
 const PER_REQUEST: u16 = 8;
 const HEAD: usize = 16;
 
-/// A connection that had an owner before: between two requests, and to be treated so by the next one.
+/// The state of a connection that another worker has served: it is idle between two requests, also for the next worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IdleKeepAlive {
-    /// Milliseconds for which it may stay silent.
+    /// Remaining keep-alive time in milliseconds.
     pub remaining_ms: u32,
-    /// Requests that it has brought.
+    /// Number of requests on it so far.
     pub served: u32,
 }
 
-/// What is said of the connections of one message.
+/// The header of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FdHeader {
     pub group: GroupId,
-    /// They were in another worker's channel once.
+    /// The connections were taken back from another worker's channel.
     pub taken_back: bool,
     pub keep_alive: Option<IdleKeepAlive>,
-    /// To a worker: they speak for many clients, and come back after each response to be placed anew.
+    /// To a worker: a proxy's connections, which are returned after each response and then placed again.
     pub per_request: bool,
-    /// To a worker, in a message without descriptors: so many idle connections are wanted back.
+    /// To a worker, in a message without descriptors: the number of idle connections to hand off.
     pub asked: u32,
 }
 
@@ -89,22 +89,22 @@ impl FdHeader {
     }
 }
 
-/// One message.
+/// A received message.
 #[derive(Debug)]
 pub struct FdMessage {
     pub header: FdHeader,
     pub fds: Vec<OwnedFd>,
-    /// Descriptors that the kernel dropped because this process is at its limit.
+    /// Number of descriptors that the kernel dropped because this process is at its limit.
     pub lost: usize,
 }
 
-/// Sends descriptors (at most [`MAX`]) without waiting; the caller still owns them afterwards. A message
-/// without descriptors does nothing but wake its reader.
+/// Sends descriptors (at most [`MAX`]) without blocking; the caller still owns them afterwards. A message without
+/// descriptors only wakes its reader.
 ///
 /// # Errors
-/// AGAIN when the channel is full, TOOMANYREFS when too many descriptors are under way; nothing is sent.
+/// AGAIN if the channel is full, TOOMANYREFS if too many descriptors are in flight; nothing is sent.
 pub fn send(channel: BorrowedFd<'_>, header: FdHeader, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
-    // At most MAX of them, or the control buffer below refuses.
+    // The control buffer below has space for MAX descriptors.
     let head = header.write(fds.len() as u16);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -115,7 +115,7 @@ pub fn send(channel: BorrowedFd<'_>, header: FdHeader, fds: &[BorrowedFd<'_>]) -
     sendmsg(channel, &[IoSlice::new(&head)], &mut control, flags).map(|_| ())
 }
 
-/// How many descriptors the next message has, without taking it. None at the end of the channel.
+/// The number of descriptors of the next message, which stays in the channel. None at the end of the channel.
 ///
 /// # Errors
 /// AGAIN when there is none.
@@ -125,7 +125,7 @@ pub fn next_size(channel: BorrowedFd<'_>) -> Result<Option<usize>, Errno> {
     Ok((read > 0).then(|| FdHeader::read(&head).1))
 }
 
-/// Takes the next message. None at the end of the channel.
+/// Receives the next message. None at the end of the channel.
 ///
 /// # Errors
 /// AGAIN when there is none.
@@ -145,7 +145,7 @@ pub fn receive(channel: BorrowedFd<'_>) -> Result<Option<FdMessage>, Errno> {
         }
     }
     if message.bytes != HEAD {
-        // Nothing of ours: whatever came with it is closed, and counted.
+        // Not a message of drover: its descriptors are closed and counted.
         return Ok(Some(FdMessage { header: FdHeader::of(0), lost: fds.len(), fds: Vec::new() }));
     }
     let (header, sent) = FdHeader::read(&head);

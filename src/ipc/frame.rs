@@ -1,19 +1,19 @@
-//! The frame of the channels between two processes, as bytes. PURE: no socket, no clock.
+//! The encoding of frames, which the channels between two processes carry. PURE: no socket, no clock.
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
-//! | 0 | 4 | length of what follows the header, little-endian |
+//! | 0 | 4 | length of the payload, little-endian |
 //! | 4 | 1 | version, [`VERSION`] |
 //! | 5 | 1 | kind, [`Kind`] |
-//! | 6 | 1 | flags: bit 0, a descriptor travels with the frame; bit 1, the message goes on in the next frame of its kind |
+//! | 6 | 1 | flags: bit 0, a descriptor is sent with the frame; bit 1, the message continues in the next frame of its kind |
 //! | 7 | 1 | zero |
 //! | 8 | 4 | id of the frame, chosen by its sender |
 //! | 12 | 4 | id of the frame that this one answers, or 0 |
-//! | 16 | | payload; on a sealed channel encrypted, with a tag of [`TAG`] bytes behind it that covers the header too |
+//! | 16 | | payload; on a sealed channel encrypted, followed by a tag of [`TAG`] bytes that also covers the header |
 //!
-//! A control payload is whole and at most [`MAX_CONTROL`] bytes long. A message is cut into frames of at most
-//! [`FRAGMENT`] bytes, so that control frames get in between. Both ends write frames; a frame that breaks these
-//! rules, or that cannot be opened, ends the channel.
+//! A control payload is one frame of at most [`MAX_CONTROL`] bytes. A message is split into frames of at most
+//! [`FRAGMENT`] bytes, so that control frames can be sent between them. Both ends write frames; a frame that violates
+//! these rules, or cannot be opened, ends the channel.
 
 use std::fmt;
 use std::ops::DerefMut;
@@ -24,22 +24,22 @@ use super::crypto::{Opener, TAG, WORKER_KEYS};
 
 pub const HEADER: usize = 16;
 pub const VERSION: u8 = 1;
-/// Control payloads are small; anything longer is a fault of the sender.
+/// Maximum length of a control payload; a longer one is an error of the sender.
 pub const MAX_CONTROL: usize = 1 << 20;
-/// The most of a message in one frame.
+/// Maximum bytes of a message per frame.
 pub const FRAGMENT: usize = 64 * 1024;
 const FLAG_DESCRIPTOR: u8 = 1;
 const FLAG_MORE: u8 = 2;
 
-/// What a frame's payload is.
+/// The kind of a frame's payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A [`super::control`] message as JSON.
     Control,
     /// A program's message: [`super::message`].
     Message,
-    /// The keys of a worker's channels, [`super::crypto::WorkerKeys`]; comes once, right after the hello, and
-    /// everything after it is sealed.
+    /// The keys of a worker's channels, [`super::crypto::WorkerKeys`]; sent once, right after the hello. Everything
+    /// after it is sealed.
     Keys,
 }
 
@@ -61,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// The longest payload of one frame.
+    /// Maximum payload length of one frame.
     fn most(self) -> usize {
         match self {
             Kind::Control => MAX_CONTROL,
@@ -76,11 +76,11 @@ impl Kind {
 pub struct Header {
     pub kind: Kind,
     pub id: u32,
-    /// The id of the frame this one answers; 0 when it answers none.
+    /// The id of the frame that this one answers; 0 if none.
     pub answers: u32,
-    /// One descriptor travels beside the bytes (SCM_RIGHTS), in the order of the frames.
+    /// One descriptor is sent with the frame (SCM_RIGHTS), in the order of the frames.
     pub descriptor: bool,
-    /// The message goes on in the next frame.
+    /// The message continues in the next frame.
     pub more: bool,
 }
 
@@ -97,10 +97,10 @@ impl Header {
         bytes
     }
 
-    /// The header and the length of what follows it.
+    /// The header and the length of the payload.
     ///
     /// # Errors
-    /// The bytes are no header.
+    /// The bytes are not a valid header.
     pub fn read(bytes: &[u8; HEADER]) -> Result<(Self, usize), FrameError> {
         let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
         if bytes[4] != VERSION {
@@ -118,14 +118,14 @@ impl Header {
     }
 }
 
-/// A frame, or a message that was put together from its frames.
+/// A frame, or a message that was assembled from its frames.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     pub header: Header,
     pub payload: Vec<u8>,
 }
 
-/// Why bytes are no frame.
+/// The reason that bytes are not a valid frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FrameError {
     TooLong {
@@ -135,9 +135,9 @@ pub enum FrameError {
     Version(u8),
     Kind(u8),
     Flags(u8),
-    /// It was not sealed by the peer as the next one, or was changed on its way.
+    /// It is not the next frame that the peer sealed, or was modified.
     Forged,
-    /// A frame of another message came before the end of this one.
+    /// A frame of another message arrived before the end of this one.
     Interrupted,
 }
 
@@ -160,17 +160,17 @@ impl fmt::Display for FrameError {
 
 impl std::error::Error for FrameError {}
 
-/// Turns a stream of bytes, however it was cut, into frames and whole messages.
+/// Decodes a stream of bytes, in chunks of any length, into frames and complete messages.
 pub struct Decoder {
-    /// The stream from `read` to `filled`; its own, or one that was lent.
+    /// The stream from `read` to `filled`; the decoder's own buffer, or a lent one.
     buffer: Vec<u8>,
     read: usize,
     filled: usize,
-    /// Everything is sealed from now on. In memory that its owner provides: it has a key.
+    /// Set if everything is sealed from now on. In memory provided by its owner, because it contains a key.
     opener: Option<Box<dyn DerefMut<Target = Opener> + Send>>,
-    /// The longest whole message.
+    /// Maximum length of a message.
     max_message: usize,
-    /// The beginning of a message that goes on.
+    /// The beginning of an incomplete message.
     begun: Option<Frame>,
 }
 
@@ -189,19 +189,19 @@ impl Decoder {
         (self.read, self.filled) = (0, self.buffer.len());
     }
 
-    /// Bytes that no frame was made of yet.
+    /// Number of bytes that were not decoded yet.
     pub fn waiting(&self) -> usize {
         self.filled - self.read
     }
 
-    /// The stream goes on in `buffer`, which has room for what waits and is given back by `give_back`.
+    /// Continues the stream in `buffer`, which has space for the undecoded bytes; `give_back` returns it.
     pub fn lend(&mut self, mut buffer: Vec<u8>) {
         let waiting = self.waiting();
         buffer[..waiting].copy_from_slice(&self.buffer[self.read..self.filled]);
         (self.buffer, self.read, self.filled) = (buffer, 0, waiting);
     }
 
-    /// Where what comes next is to be written, in a buffer that was lent; how much was, says `fill`.
+    /// Where the next bytes must be written, in a lent buffer; `fill` sets how many were.
     pub fn room(&mut self) -> &mut [u8] {
         &mut self.buffer[self.filled..]
     }
@@ -210,27 +210,27 @@ impl Decoder {
         self.filled += bytes;
     }
 
-    /// The buffer that was lent. What waits is kept apart, and takes no more room than it needs.
+    /// Returns the lent buffer. Undecoded bytes are kept separately in a buffer of their length.
     pub fn give_back(&mut self) -> Vec<u8> {
         let waits = self.buffer[self.read..self.filled].to_vec();
         (self.read, self.filled) = (0, waits.len());
         std::mem::replace(&mut self.buffer, waits)
     }
 
-    /// Whole messages may be so long from now on.
+    /// Sets the maximum length of a message.
     pub fn allow(&mut self, max_message: usize) {
         self.max_message = max_message;
     }
 
-    /// What comes from now on is sealed.
+    /// Everything from now on is sealed.
     pub fn open_with(&mut self, opener: impl DerefMut<Target = Opener> + Send + 'static) {
         self.opener = Some(Box::new(opener));
     }
 
-    /// The next control frame or whole message, or None until more bytes have come.
+    /// The next control frame or complete message; None if more bytes are needed.
     ///
     /// # Errors
-    /// The stream cannot be read on after an error.
+    /// The stream is invalid; it cannot be read further.
     pub fn next_frame(&mut self) -> Result<Option<Frame>, FrameError> {
         let Self { buffer, read, filled, opener, max_message, begun } = self;
         loop {
@@ -262,7 +262,7 @@ impl Decoder {
     }
 }
 
-/// A message that is whole with this piece of it.
+/// Adds a fragment to a message, and returns the message if it is complete.
 fn put_together(
     begun: &mut Option<Frame>,
     header: Header,

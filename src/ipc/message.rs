@@ -1,16 +1,16 @@
-//! A program's message between two processes: who, what and which type, before a body that is opaque here. PURE.
+//! A program's message between two processes: an envelope (peer, kind, type) before a body that is opaque here. PURE.
 //!
 //! | offset | size | field |
 //! | --- | --- | --- |
-//! | 0 | 2 | slot of the peer, little-endian, or [`PRIMARY`]; from a worker: for whom; to a worker: from whom |
+//! | 0 | 2 | slot of the peer, little-endian, or [`PRIMARY`]; from a worker: the receiver; to a worker: the sender |
 //! | 2 | 4 | generation of that worker, 0 for the primary |
-//! | 6 | 1 | what it is, [`What`] |
-//! | 7 | 1 | how the body is written, [`Format`] |
+//! | 6 | 1 | the kind of message, [`What`] |
+//! | 7 | 1 | the encoding of the body, [`Format`] |
 //! | 8 | 2 | length of the type |
 //! | 10 | | type, UTF-8; then the body |
 //!
-//! The ids of a question and of its answer are the frame's. From whom a message is says the primary, never the
-//! sender.
+//! The ids of a request and of its response are in the frame's header. The sender in an envelope is set by the primary,
+//! never by the sender itself.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -18,17 +18,17 @@ use serde_json::json;
 use crate::error::Error;
 use crate::model::WorkerId;
 
-/// Bytes before the type.
+/// Length of the envelope before the type.
 pub const ENVELOPE: usize = 10;
-/// Bytes of the peer, with which the envelope begins.
+/// Length of the peer, which is first in the envelope.
 const PEER: usize = 6;
-/// In place of a slot.
+/// The primary, in place of a slot.
 const PRIMARY: u16 = u16::MAX;
-/// Bytes of a type.
+/// Maximum bytes of a type.
 pub const MAX_TYPE: usize = 1024;
-/// A body of so many bytes is shared rather than copied.
+/// A body of at least this many bytes is shared rather than copied.
 pub const SHARED: usize = 16 * 1024;
-/// What a message may have beside its body.
+/// Maximum bytes of a message besides its body.
 pub const BESIDE: usize = ENVELOPE + MAX_TYPE;
 
 /// One end of a message.
@@ -40,22 +40,22 @@ pub enum Peer {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Nobody waits for an answer.
+    /// A notification, without a response.
     Notify,
     Request,
     Answer,
-    /// The question was not answered: the body is `{ code, message, ... }` as JSON.
+    /// The request failed: the body is `{ code, message, ... }` as JSON.
     Failure,
 }
 
-/// How a body is written. Its reader is JavaScript; a schema is held against JSON alone.
+/// The encoding of a body. JavaScript reads it; only JSON can be validated against a schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Json,
-    /// The structured clone of the runtime.
+    /// The runtime's structured clone.
     Clone,
-    /// The length of a JSON text, the text, then for each buffer that it mentions its length and bytes; lengths are
-    /// 32 bits, little-endian.
+    /// The length of a JSON text, the text, then the length and bytes of each buffer that the text refers to; lengths
+    /// have 32 bits, little-endian.
     JsonAndBuffers,
 }
 
@@ -67,7 +67,7 @@ pub struct Envelope<'a> {
     pub kind: &'a str,
 }
 
-/// A peer on the wire.
+/// Encodes a peer.
 fn write_peer(peer: Peer) -> [u8; PEER] {
     let WorkerId { slot, generation } = match peer {
         Peer::Primary => WorkerId::new(PRIMARY, 0),
@@ -78,13 +78,13 @@ fn write_peer(peer: Peer) -> [u8; PEER] {
 }
 
 impl Envelope<'_> {
-    /// The bytes before the body; what is beyond [`MAX_TYPE`] of the type is left out.
+    /// The bytes before the body; the type is truncated to [`MAX_TYPE`].
     pub fn write(&self) -> Vec<u8> {
         let (head, kind) = self.parts();
         [&head[..], kind].concat()
     }
 
-    /// The same in two parts, which stand one behind the other.
+    /// The same as two consecutive parts.
     pub fn parts(&self) -> ([u8; ENVELOPE], &[u8]) {
         let kind = &self.kind.as_bytes()[..self.kind.floor_char_boundary(MAX_TYPE)];
         let mut head = [0; ENVELOPE];
@@ -96,13 +96,13 @@ impl Envelope<'_> {
 }
 
 impl<'a> Envelope<'a> {
-    /// The envelope and the body behind it; None when the bytes are no message.
+    /// The envelope and the body after it; None if the bytes are not a message.
     pub fn read(bytes: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (head, rest) = bytes.split_first_chunk::<ENVELOPE>()?;
         let [s0, s1, g0, g1, g2, g3, what, format, l0, l1] = *head;
         let peer = match (u16::from_le_bytes([s0, s1]), u32::from_le_bytes([g0, g1, g2, g3])) {
             (PRIMARY, 0) => Peer::Primary,
-            // There is one primary.
+            // The primary has no generation.
             (PRIMARY, _) => return None,
             (slot, generation) => Peer::Worker(WorkerId { slot, generation }),
         };
@@ -116,12 +116,12 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// The body of a message that is sent.
+/// The body of an outgoing message.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// It is copied to wherever it goes.
+    /// Copied for every receiver.
     Copied(&'a [u8]),
-    /// Whoever it goes to has a share of it: worth it for a large one.
+    /// Shared between all receivers, which pays for a large body.
     Shared(&'a Bytes),
 }
 
@@ -134,12 +134,12 @@ impl<'a> Body<'a> {
     }
 }
 
-/// A message that has come. Its envelope was read once; the type and the body stay where they lie in what came.
+/// A received message. Its envelope was decoded once; the type and the body remain in the received payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Its sender's id for it, which an answer names.
+    /// The sender's id, which a response refers to.
     pub id: u32,
-    /// The id of the question that it answers, or 0.
+    /// The id of the request that it answers, or 0.
     pub answers: u32,
     pub peer: Peer,
     pub what: What,
@@ -150,14 +150,14 @@ pub struct Message {
 }
 
 impl Message {
-    /// None when the payload is no message. The ids are the frame's.
+    /// None if the payload is not a message. The ids are those of the frame.
     pub fn read(id: u32, answers: u32, payload: Vec<u8>) -> Option<Self> {
         let (Envelope { peer, what, format, kind }, _) = Envelope::read(&payload)?;
         let body = ENVELOPE + kind.len();
         Some(Self { id, answers, peer, what, format, body, payload })
     }
 
-    /// What the requester of question `answers` is told instead of `peer`'s answer.
+    /// The failure of the request `answers`, delivered to its requester instead of `peer`'s response.
     pub fn failure(peer: Peer, answers: u32, error: &Error) -> Self {
         let (what, format) = (What::Failure, Format::Json);
         let mut payload = Envelope { peer, what, format, kind: "" }.write();
@@ -166,7 +166,7 @@ impl Message {
     }
 
     pub fn kind(&self) -> &str {
-        // It was looked at when the envelope was read.
+        // It was validated when the envelope was read.
         std::str::from_utf8(&self.payload[ENVELOPE..self.body]).unwrap_or_default()
     }
 
@@ -178,21 +178,21 @@ impl Message {
         Envelope { peer: self.peer, what: self.what, format: self.format, kind: self.kind() }
     }
 
-    /// As it goes on to another process, in whose envelope `peer` stands.
+    /// The payload for another process, with `peer` in its envelope.
     pub fn into_payload(mut self, peer: Peer) -> Vec<u8> {
         readdress(&mut self.payload, peer);
         self.payload
     }
 }
 
-/// Says of a message that came from a worker from whom it is, in place of for whom.
+/// Replaces the receiver in the envelope of a worker's message by its sender.
 pub fn readdress(payload: &mut [u8], from: Peer) {
     if let Some(peer) = payload.first_chunk_mut() {
         *peer = write_peer(from);
     }
 }
 
-/// The JSON text of a body, without the buffers that it mentions; None for a structured clone.
+/// The JSON text of a body, without the buffers that it refers to; None for a structured clone.
 pub fn json_of(format: Format, body: &[u8]) -> Option<&[u8]> {
     match format {
         Format::Json => Some(body),

@@ -1,6 +1,5 @@
-//! A channel of messages on a runtime's own loop: what comes is read when the loop is there to handle it, and of what
-//! is sent in a turn of the loop the first goes out at once and the rest at the turn's end, as far as the socket
-//! takes it.
+//! A message channel on the runtime's event loop. Messages are read when the loop can handle them. The first message
+//! sent in an iteration is written at once, the others at the end of the iteration, as far as the socket accepts them.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -11,13 +10,13 @@ use super::frame::{Frame, Kind};
 use super::message::Body;
 use crate::sys::uv::{Loop, Poll};
 
-/// Reads in one go, at most; then the loop's other work has its turn.
+/// Maximum reads in a row before other work of the loop continues.
 const MAX_READS: usize = 8;
 
-/// Bytes that need not wait for the end of the turn.
+/// Queued bytes from which on messages are written before the end of the iteration.
 const EAGER: usize = 64 * 1024;
 
-/// The keys of one end.
+/// The keys of one end of the channel.
 pub struct Ends<'a> {
     pub sends: &'a Key,
     pub receives: &'a Key,
@@ -28,13 +27,13 @@ pub struct MessageChannel {
     sender: Sender,
     receiver: Receiver,
     waits_to_write: bool,
-    /// Something has gone out in this turn: what comes now waits for its end.
+    /// A message was written in this iteration: further ones wait for its end.
     corked: bool,
 }
 
 impl MessageChannel {
-    /// `ready` is called when there is something to read, or room to write what waits. The handle does not keep the
-    /// loop alive.
+    /// `ready` is called when the socket is readable, or writable while messages wait. The handle does not keep the loop
+    /// alive.
     pub fn start(
         on: Loop,
         socket: OwnedFd,
@@ -52,28 +51,28 @@ impl MessageChannel {
         Ok(Self { poll, sender, receiver, waits_to_write: false, corked: false })
     }
 
-    /// Keeps the loop alive, or does no longer.
+    /// Sets whether the channel keeps the loop alive.
     pub fn hold(&self, hold: bool) {
         self.poll.hold(hold);
     }
 
-    /// Sends a message if it is the turn's first, else queues it for `turn_over`. When much has gathered some of it
-    /// goes at once, so that the other side reads while this one still writes.
+    /// Sends a message if it is the first of the iteration, otherwise queues it for `turn_over`. A long queue is written
+    /// at once, so that the peer reads while this process still writes.
     pub fn post(&mut self, id: u32, answers: u32, head: [&[u8]; 2], body: Body<'_>) {
         self.sender.push_parts(id, answers, head, body);
         let first = !std::mem::replace(&mut self.corked, true);
         if (first || self.sender.queued() >= EAGER) && !self.waits_to_write {
-            // An end that is broken says so at the next flush.
+            // The next flush returns the error of a broken channel.
             let _ = self.flush();
         }
     }
 
-    /// Something was sent or queued in this turn.
+    /// Whether a message was sent or queued in this iteration.
     pub fn is_corked(&self) -> bool {
         self.corked
     }
 
-    /// The turn of the loop ends: what was queued in it goes.
+    /// The iteration of the loop ends: writes the queued messages.
     ///
     /// # Errors
     /// The channel is broken.
@@ -82,12 +81,12 @@ impl MessageChannel {
         if self.waits_to_write { Ok(()) } else { self.flush() }
     }
 
-    /// Bytes of messages that wait.
+    /// Bytes of messages that were not written yet.
     pub fn queued(&self) -> usize {
         self.sender.queued()
     }
 
-    /// Sends what the socket takes; the rest when there is room again.
+    /// Writes what the socket accepts, and the rest when it is writable again.
     ///
     /// # Errors
     /// The channel is broken.
@@ -104,7 +103,7 @@ impl MessageChannel {
         Ok(())
     }
 
-    /// Goes on writing when the socket was full.
+    /// Continues writing after the socket was full.
     ///
     /// # Errors
     /// The channel is broken.
@@ -112,10 +111,10 @@ impl MessageChannel {
         if self.waits_to_write { self.flush() } else { Ok(()) }
     }
 
-    /// Reads what has come onto `into`. Ok(false) at the end of the channel.
+    /// Appends received messages to `into`. Ok(false) at the end of the channel.
     ///
     /// # Errors
-    /// The channel is broken, or the peer breaks the protocol.
+    /// The channel is broken, or the peer violates the protocol.
     pub fn read(&mut self, into: &mut Vec<Frame>) -> io::Result<bool> {
         for _ in 0..MAX_READS {
             match self.receiver.fill(self.poll.as_fd()) {
@@ -132,7 +131,7 @@ impl MessageChannel {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                // The peer died with our words unread: that is its end.
+                // The peer died without reading our messages: the channel has ended.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(false),
                 Err(error) => return Err(error),
             }

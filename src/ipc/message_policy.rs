@@ -1,5 +1,5 @@
-//! What every message of a cluster passes in the primary before it is delivered: the rules of `security.ipc`, and the
-//! audit log, which records who sent what to whom and never the payload.
+//! The checks of every message in the primary before delivery: the rules of `security.ipc`, and the audit log, which
+//! records sender, receiver and type but never the payload.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -21,22 +21,22 @@ pub struct MessagePolicy {
 }
 
 impl MessagePolicy {
-    /// `audit`: the file, which is made if it is not there and that nobody else may read then.
+    /// `audit`: the file; it is created if missing, readable by this user only.
     ///
     /// # Errors
-    /// The file cannot be written.
+    /// The audit file cannot be written.
     pub fn new(policy: Option<Policy>, audit: Option<&str>) -> io::Result<Self> {
         Ok(Self { policy, audit: audit.map(Audit::open).transpose()? })
     }
 
-    /// No message passes any more: the audit log is written to its end.
+    /// No further messages follow: writes the rest of the audit log.
     pub fn finish(&self) {
         if let Some(audit) = &self.audit {
             audit.finish();
         }
     }
 
-    /// May this message, which `from` sends to `to`, be delivered? An answer may: its question might be asked.
+    /// Whether this message from `from` to `to` may be delivered. A response always may: its request was allowed.
     ///
     /// # Errors
     /// `MESSAGE_REFUSED`.
@@ -74,8 +74,8 @@ fn refused(from: Peer, to: Peer, kind: &str, refusal: &Refusal) -> Error {
     Error::new(Code::MessageRefused, text).with(json!({ "from": from, "to": to, "type": kind }))
 }
 
-/// A thread writes the lines, so that no disk holds up a message; it ends, with everything written, when this is
-/// dropped.
+/// The audit log. A thread writes the lines, so that messages never wait for the disk; it writes everything and ends when
+/// this is dropped.
 struct Audit {
     lines: Mutex<Option<Sender<String>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -89,7 +89,7 @@ impl Audit {
         let writer = std::thread::Builder::new().name("drover-audit".into()).spawn(move || {
             let mut writer = Writer { file, path, lost: 0 };
             while let Ok(first) = received.recv() {
-                // What has come meanwhile goes along.
+                // Lines that arrived meanwhile are written too.
                 writer.write(std::iter::once(first).chain(received.try_iter()));
             }
             writer.report_lost();
@@ -105,7 +105,7 @@ impl Audit {
         if let Ok(mut writer) = self.writer.lock()
             && let Some(writer) = writer.take()
         {
-            // A writer that panicked has said so.
+            // A panic of the writer was already reported.
             let _ = writer.join();
         }
     }
@@ -122,7 +122,7 @@ impl Audit {
             Some(Refusal::Forbidden) => "forbidden",
             Some(Refusal::Misshapen(_)) => "misshapen",
         };
-        // A clock before 1970 reads as 1970.
+        // A time before 1970 becomes 1970.
         let time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let line = json!({
             "time": time,
@@ -136,7 +136,7 @@ impl Audit {
         if let Ok(lines) = self.lines.lock()
             && let Some(lines) = &*lines
         {
-            // The writer lives as long as this does.
+            // Cannot fail: the writer lives as long as this.
             let _ = lines.send(line.to_string());
         }
     }
@@ -145,7 +145,7 @@ impl Audit {
 struct Writer {
     file: File,
     path: String,
-    /// Lines since the last one that could be written.
+    /// Number of lines lost since the last one that could be written.
     lost: u64,
 }
 
@@ -176,7 +176,7 @@ impl Writer {
     }
 }
 
-/// Whoever watches the audit log watches standard error too; where that is closed nobody can be told.
+/// Reports a problem of the audit log on standard error; if that is closed it is lost.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "drover: the audit log {text}");
 }

@@ -1,5 +1,5 @@
-//! Who may send what to whom, and how a message of a type must look: `security.ipc`. PURE. Asked in the primary,
-//! before anything is delivered; answers are free, because their questions were not.
+//! The rules of `security.ipc`: allowed senders, receivers and types, and the schemas of types. PURE. Applied in the
+//! primary before delivery; responses are always allowed, because their requests were checked.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::config::IpcPolicy;
 use crate::config::IpcRule;
 use crate::config::JsonSchema;
 
-/// Why a message is not delivered.
+/// The reason that a message is not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// No rule allows it.
     Forbidden,
-    /// It does not match the schema of its type; what is wrong with it, in words.
+    /// It does not match the schema of its type; with an explanation.
     Misshapen(String),
 }
 
@@ -24,7 +24,7 @@ pub struct Policy {
     schemas: HashMap<String, JsonSchema>,
 }
 
-/// A rule's names for both sides of it.
+/// Whether the peer is one of the names in a rule.
 fn is_meant(names: &[String], peer: Peer) -> bool {
     names.is_empty()
         || names.iter().any(|name| match (name.as_str(), peer) {
@@ -35,9 +35,9 @@ fn is_meant(names: &[String], peer: Peer) -> bool {
 }
 
 impl Policy {
-    /// None: everybody may send everything, and nothing need be looked at.
+    /// None if all messages are allowed and there is nothing to check.
     pub fn of(config: &IpcPolicy) -> Option<Self> {
-        // Schemas that are none were refused with the configuration.
+        // Invalid schemas were rejected with the configuration.
         let schemas = config
             .schemas
             .iter()
@@ -47,7 +47,7 @@ impl Policy {
     }
 
     /// # Errors
-    /// Why it is refused.
+    /// The reason for the refusal.
     pub fn check(
         &self,
         from: Peer,
@@ -61,7 +61,7 @@ impl Policy {
         }
         let Some(schema) = self.schemas.get(kind) else { return Ok(()) };
         let Some(text) = json_of(format, body) else {
-            return Err(Refusal::Misshapen("only JSON is held against a schema".into()));
+            return Err(Refusal::Misshapen("only JSON can be validated against a schema".into()));
         };
         let value: Value = serde_json::from_slice(text)
             .map_err(|error| Refusal::Misshapen(format!("it is no JSON: {error}")))?;

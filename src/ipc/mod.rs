@@ -1,8 +1,9 @@
-//! What the primary and a worker say to each other. `frame` is the bytes, `control` drover's own words, `message` a
-//! program's; `crypto` seals what crosses, `pending` knows what waits for an answer, `policy` what may be sent;
-//! `channel` carries frames, `channel` on a runtime's loop; `endpoint` is a process's own side of messages, `message_policy` the
-//! primary's watch over them, `router` the way from worker to worker; `fd_message` carries accepted connections; `tickets` says how the keys of TLS session tickets lie in shared memory. User code never sees a control message; nothing here
-//! decides anything about workers.
+//! Communication between the primary and workers. `frame` encodes frames, `control` the control messages, `message` the
+//! program's messages; `crypto` seals frames, `pending_requests` tracks requests, `message_rules` says which messages are
+//! allowed; `channel` transports frames, `message_channel` does so on the runtime's event loop; `endpoint` is a process's
+//! message endpoint, `message_policy` applies the rules in the primary, `router` tracks requests between workers;
+//! `fd_message` transports accepted connections; `ticket_keys` is the layout of TLS ticket keys in shared memory. Programs
+//! never see control messages, and this module makes no decisions about workers.
 
 pub mod channel;
 pub mod control;

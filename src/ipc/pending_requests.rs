@@ -1,5 +1,5 @@
-//! Questions that wait for their answers, in one table: each is settled once, by an answer, by its peer's end or by its
-//! time. PURE: time is an argument.
+//! The pending requests of a process: each is settled exactly once, by a response, by the end of its peer or by its
+//! timeout. PURE: time is an argument.
 
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -7,29 +7,29 @@ use std::time::Duration;
 
 use super::message::Peer;
 
-/// So many questions to one peer wait already.
+/// Too many requests to one peer are pending.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
-/// A question.
+/// A pending request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub peer: Peer,
-    /// When it was asked.
+    /// When it was sent.
     pub since: Duration,
-    /// When it is too late for an answer.
+    /// When it times out.
     pub until: Duration,
-    /// Its type.
+    /// Its message type.
     pub kind: Rc<str>,
 }
 
 pub struct PendingRequests {
-    /// To one peer.
+    /// Maximum pending requests to one peer.
     most: usize,
     last: u32,
-    /// By their ids, which grow.
+    /// By id; ids increase.
     open: BTreeMap<u32, Request>,
-    /// How many of them each peer is to answer.
+    /// Number of pending requests by peer.
     counts: HashMap<Peer, usize>,
 }
 
@@ -38,7 +38,7 @@ impl PendingRequests {
         Self { most, last: 0, open: BTreeMap::new(), counts: HashMap::new() }
     }
 
-    /// The question's id, which is never 0.
+    /// Adds a request and returns its id, which is never 0.
     ///
     /// # Errors
     /// [`Full`].
@@ -58,7 +58,7 @@ impl PendingRequests {
         Ok(self.last)
     }
 
-    /// An answer of `peer`'s: the question, if anybody waits for it.
+    /// Settles the request that `peer` answers; None if it is not pending.
     pub fn answered(&mut self, peer: Peer, id: u32) -> Option<Request> {
         if self.open.get(&id)?.peer == peer { self.close(id) } else { None }
     }
@@ -74,7 +74,7 @@ impl PendingRequests {
         Some(request)
     }
 
-    /// The peer is gone: the questions that it will not answer, oldest first.
+    /// The peer has ended: removes the requests that it will not answer, and returns them oldest first.
     pub fn gone(&mut self, peer: Peer) -> Vec<(u32, Request)> {
         if self.counts.remove(&peer).is_none() {
             return Vec::new();
@@ -82,7 +82,7 @@ impl PendingRequests {
         self.open.extract_if(.., |_, request| request.peer == peer).collect()
     }
 
-    /// The questions whose time is over, in the order of their times. Looks at all that wait.
+    /// Removes and returns timed-out requests, ordered by deadline. Examines all pending requests.
     pub fn late(&mut self, now: Duration) -> Vec<(u32, Request)> {
         let is_late = self.open.iter().filter(|(_, request)| request.until <= now);
         let mut late: Vec<(Duration, u32)> = is_late.map(|(id, request)| (request.until, *id)).collect();
@@ -90,12 +90,12 @@ impl PendingRequests {
         late.into_iter().filter_map(|(_, id)| self.close(id).map(|request| (id, request))).collect()
     }
 
-    /// When `late` is next wanted. Looks at all that wait.
+    /// When `late` must be called next. Examines all pending requests.
     pub fn next_due(&self) -> Option<Duration> {
         self.open.values().map(|request| request.until).min()
     }
 
-    /// Those that something is waited for from.
+    /// The peers with pending requests.
     pub fn peers(&self) -> Vec<Peer> {
         self.counts.keys().copied().collect()
     }
@@ -179,7 +179,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens: every question is settled exactly once, none before its time without a reason.
+        /// In any order of events every request is settled exactly once, and none times out early.
         #[test]
         fn every_question_is_settled_once(steps in proptest::collection::vec(step(), 0..120)) {
             let mut pending = PendingRequests::new(5);

@@ -1,22 +1,22 @@
-//! Questions between workers, as the primary that carries them knows them: who asked whom, so that an answer comes
-//! from the one who was asked and a worker's end is told to all who wait for it. PURE.
+//! Pending requests between workers, as tracked by the primary that forwards them: only the receiver of a request may
+//! answer it, and when a worker ends everyone who waits for its response is notified. PURE.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Peer;
 
-/// A question: its requester and the id that the requester gave it.
+/// A request: its requester and the requester's id for it.
 pub type Question = (Peer, u32);
 
 pub struct Router {
-    /// By requester and asked.
+    /// By requester and receiver.
     open: BTreeMap<(Peer, Peer), BTreeSet<u32>>,
-    /// From one worker to another.
+    /// Adds a request from one worker to another.
     most: usize,
 }
 
 impl Router {
-    /// `most`: so many questions of one worker to another may wait. An older one has been given up by its requester.
+    /// `most`: maximum pending requests from one worker to another. The requester has given up older ones.
     pub fn new(most: usize) -> Self {
         Self { open: BTreeMap::new(), most }
     }
@@ -25,17 +25,17 @@ impl Router {
         let open = self.open.entry((requester, to)).or_default();
         open.insert(id);
         if open.len() > self.most {
-            // Ids grow: the first is the oldest.
+            // Ids increase: the first is the oldest.
             open.pop_first();
         }
     }
 
-    /// `by` answers; was it asked?
+    /// Settles a request that `by` answers; returns whether it was pending.
     pub fn answered(&mut self, (requester, id): Question, by: Peer) -> bool {
         self.open.get_mut(&(requester, by)).is_some_and(|open| open.remove(&id))
     }
 
-    /// The worker is gone: the questions that it will not answer. Its own are forgotten.
+    /// The peer has ended: removes its own requests, and returns those that it will not answer.
     pub fn gone(&mut self, peer: Peer) -> Vec<Question> {
         self.open.retain(|(requester, _), _| *requester != peer);
         let lost = self.open.extract_if(.., |(_, to), _| *to == peer);

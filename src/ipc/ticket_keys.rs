@@ -1,13 +1,13 @@
-//! The keys of the cluster's TLS session tickets: how they lie in the memory that its processes share, and when they
-//! change. PURE. The primary writes, workers read; the memory is [`CELLS`] cells of 64 bits:
+//! The keys of the cluster's TLS session tickets: their layout in shared memory, and their rotation. PURE. The primary
+//! writes, workers read; the memory is [`CELLS`] cells of 64 bits:
 //!
 //! | cell | |
 //! | --- | --- |
-//! | 0 | the epoch: how often the keys have changed, from 1 on |
-//! | 1 + 6 n | the key of every epoch whose remainder by [`KEYS`] is n: 16 bytes of name, of the HMAC's key, of the cipher's |
+//! | 0 | the epoch: the number of key rotations, from 1 on |
+//! | 1 + 6 n | the key of every epoch with epoch % [`KEYS`] = n: 16 bytes each of name, HMAC key and cipher key |
 //!
-//! In epoch e tickets are made with key e. Key e - 1 is there for tickets that were made before, and key e + 1 because
-//! another process may have seen the next epoch a moment earlier. The key of e + 2 is written where none of these is.
+//! In epoch e tickets are issued with key e. Key e - 1 is kept for older tickets, and key e + 1 because another process
+//! may have seen the next epoch a moment earlier. The key of e + 2 is written to a slot that holds none of these.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -18,16 +18,16 @@ const KEY_CELLS: usize = KEY_BYTES / 8;
 pub const CELLS: usize = 1 + KEYS as usize * KEY_CELLS;
 pub const EPOCH: usize = 0;
 pub const FIRST_EPOCH: u32 = 1;
-/// How long tickets are made with a key. It opens them for as long again.
+/// How long tickets are issued with a key. They are accepted for the same time afterwards.
 pub const PERIOD: Duration = Duration::from_secs(12 * 60 * 60);
 
-/// The epoch, so long after the keys were made.
+/// The epoch at this time after the first keys were made.
 pub fn epoch_at(age: Duration) -> u32 {
     let changes = age.as_secs() / PERIOD.as_secs();
     u32::try_from(changes).unwrap_or(u32::MAX - FIRST_EPOCH).saturating_add(FIRST_EPOCH)
 }
 
-/// At which age this epoch ends.
+/// The age of the keys at which this epoch ends.
 pub fn end_of(epoch: u32) -> Duration {
     PERIOD.saturating_mul(epoch.saturating_sub(FIRST_EPOCH).saturating_add(1))
 }
@@ -38,7 +38,7 @@ pub fn key_of(epoch: u32) -> Range<usize> {
     first..first + KEY_CELLS
 }
 
-/// The keys to be made when an epoch begins that is later than `known`: those that it needs and nobody has made yet.
+/// The keys to make when an epoch later than `known` begins: those that it needs and that do not exist yet.
 pub fn missing(known: u32, epoch: u32) -> Range<u32> {
     known.saturating_add(2).max(epoch.saturating_sub(1))..epoch.saturating_add(2)
 }
@@ -77,7 +77,7 @@ mod tests {
         for epoch in 2..20 {
             for written in missing(epoch - 1, epoch) {
                 for reader in [epoch - 1, epoch] {
-                    // While the key is written no process has seen the new epoch.
+                    // No process sees the new epoch before the key is written.
                     let read =
                         if reader == epoch { vec![epoch] } else { vec![reader - 1, reader, reader + 1] };
                     assert!(
