@@ -1,5 +1,5 @@
-//! A log file that begins anew at a size: `drover.log` becomes `drover.log.1`, that one `drover.log.2`, and the oldest goes.
-//! Only whole lines stand in a file.
+//! A log file with rotation by size: `drover.log` becomes `drover.log.1`, that one `drover.log.2`, and the oldest is
+//! deleted. Lines are never split between files.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use memchr::{memchr, memrchr};
 
-/// When a new file begins, and how many are kept.
+/// The settings of the rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
-    /// Bytes; only a longer line makes a larger file.
+    /// Maximum bytes of a file, unless a single line is longer.
     pub size: u64,
-    /// Files, the one that is written to among them.
+    /// Number of files, including the current one.
     pub files: u32,
 }
 
@@ -24,7 +24,7 @@ pub struct LogFile {
     size: u64,
 }
 
-/// What was written before it failed: whole lines, so many bytes of them.
+/// A failed write: the bytes of complete lines written before it, and the error.
 #[derive(Debug)]
 pub struct Failed {
     pub written: usize,
@@ -32,17 +32,17 @@ pub struct Failed {
 }
 
 impl LogFile {
-    /// Goes on at the end of a file that is there.
+    /// Opens the file, and appends if it exists.
     ///
     /// # Errors
-    /// It cannot be made or written.
+    /// It cannot be created or written.
     pub fn open(path: &Path, rotation: Option<Rotation>) -> io::Result<Self> {
         let file = append(path)?;
         let size = file.metadata()?.len();
         Ok(Self { path: path.to_owned(), rotation, file, size })
     }
 
-    /// Writes whole lines.
+    /// Writes complete lines.
     ///
     /// # Errors
     /// The rest could not be written.
@@ -57,7 +57,7 @@ impl LogFile {
         Ok(())
     }
 
-    /// So many bytes of whole lines fit into this file; 0: a new one begins.
+    /// How many bytes of complete lines fit into this file; 0: rotate first.
     fn fitting(&self, lines: &[u8]) -> usize {
         let Some(Rotation { size, .. }) = self.rotation else { return lines.len() };
         let room = usize::try_from(size.saturating_sub(self.size)).unwrap_or(usize::MAX);
@@ -67,16 +67,16 @@ impl LogFile {
         match memrchr(b'\n', &lines[..room]) {
             Some(end) => end + 1,
             None if self.size > 0 => 0,
-            // Longer than a file may be: it gets one for itself.
+            // A line longer than the maximum gets its own file.
             None => memchr(b'\n', lines).map_or(lines.len(), |end| end + 1),
         }
     }
 
-    /// All of `lines` or none of them.
+    /// Writes all of `lines`, or nothing.
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(lines) {
-            // A disk that is full may have taken a part; it is written elsewhere, as a whole. What cannot even be
-            // shortened (a device) has taken none.
+            // A full disk may have accepted a part. It is removed, because all lines will be written elsewhere. A file
+            // that cannot be truncated (a device) has accepted nothing.
             let _ = self.file.set_len(self.size);
             return Err(error);
         }
@@ -90,7 +90,7 @@ impl LogFile {
             let from = if number == 1 { self.path.clone() } else { numbered(&self.path, number - 1) };
             match std::fs::rename(&from, numbered(&self.path, number)) {
                 Ok(()) => {}
-                // Fewer files than are kept, or somebody moved this one.
+                // There are fewer files than the maximum, or this one was moved away.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -103,13 +103,13 @@ impl LogFile {
         Ok(())
     }
 
-    /// Has it a name, be it another?
+    /// Whether the file still has a name, possibly another one.
     pub fn is_somewhere(&self) -> bool {
         self.file.metadata().is_ok_and(|metadata| metadata.nlink() > 0)
     }
 
-    /// Is it still the one of its name? What is written to a file that was removed nobody reads, and one that somebody
-    /// moved away (logrotate) is to end.
+    /// Whether the path still names this file. Nobody reads a removed file, and a file that was moved away (logrotate)
+    /// must not grow.
     pub fn is_there(&self) -> bool {
         let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         let named = std::fs::metadata(&self.path).map(place);

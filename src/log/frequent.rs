@@ -1,21 +1,21 @@
-//! Which messages come most often: numbers in them are taken for the same. PURE, and of bounded size.
+//! The most frequent messages; messages that differ only in numbers count as equal. PURE, and of bounded size.
 
 use std::collections::HashMap;
 
 use crate::event::head;
 
-/// So many messages are told apart; when there are more, the half that came least is forgotten.
+/// Maximum number of distinct messages; above it the less frequent half is dropped.
 const MAX: usize = 512;
-/// Of a message so many bytes count.
+/// Bytes of a message that are compared.
 const MAX_LENGTH: usize = 200;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frequent {
     pub message: String,
-    /// pino's number, of its last time.
+    /// pino's number of the level, of the last occurrence.
     pub level: u8,
     pub count: u64,
-    /// Milliseconds since 1970.
+    /// The last occurrence, milliseconds since 1970.
     pub last: u64,
 }
 
@@ -29,7 +29,7 @@ struct Seen {
 #[derive(Default)]
 pub struct Table {
     seen: HashMap<Box<str>, Seen>,
-    /// A message in its common form, kept for its memory.
+    /// A buffer for the normalised message.
     common: String,
 }
 
@@ -53,7 +53,7 @@ impl Table {
         self.seen.retain(|_, seen| (seen.count, seen.last) > middle);
     }
 
-    /// The `most` most frequent, the most frequent first.
+    /// The `most` most frequent messages in descending order.
     pub fn top(&self, most: usize) -> Vec<Frequent> {
         let mut all: Vec<(&str, &Seen)> = self.seen.iter().map(|(text, seen)| (&**text, seen)).collect();
         all.sort_by(|(a, x), (b, y)| (y.count, y.last, a).cmp(&(x.count, x.last, b)));
@@ -67,7 +67,7 @@ impl Table {
     }
 }
 
-/// Every run of digits becomes one `#`.
+/// Replaces every run of digits by `#`.
 fn normalise(message: &str, into: &mut String) {
     into.clear();
     let message = head(message, MAX_LENGTH);

@@ -1,4 +1,4 @@
-//! What the writer's thread is told, and by whom it is woken. Nobody who tells waits.
+//! The inbox of the writer's thread, which also wakes it. Sending never blocks.
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Sender;
@@ -8,14 +8,14 @@ use rustix::event::{EventfdFlags, eventfd};
 
 use super::render::{Own, Source};
 
-/// Lines of drover's own that wait while nobody reads the output, in bytes; more are counted and dropped.
+/// Maximum bytes of drover's own lines that are queued while nobody reads the output; further lines are dropped and counted.
 const MAX_OWN: usize = 1024 * 1024;
 
-/// A worker's output, from now on part of the log.
+/// A worker's output stream to add to the log.
 pub struct Followed {
     pub source: Source,
     pub stream: OwnedFd,
-    /// See `split`; empty: this stream has no reports.
+    /// See `split`; empty if this stream has no reports.
     pub report_mark: String,
 }
 
@@ -23,9 +23,9 @@ pub struct Followed {
 pub struct Pending {
     pub own: Vec<Own>,
     pub streams: Vec<Followed>,
-    /// Lines of drover's own that found no room.
+    /// Number of drover's own lines that were dropped.
     pub lost: u64,
-    /// The end: who waits for it.
+    /// Set at the end of the log: whoever waits for it.
     pub end: Option<Sender<()>>,
     bytes: usize,
 }
@@ -37,7 +37,7 @@ pub struct Inbox {
 
 impl Inbox {
     /// # Errors
-    /// No descriptor is left.
+    /// No descriptor is available.
     pub fn new() -> std::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         Ok(Self { pending: Mutex::default(), wake })
@@ -54,22 +54,22 @@ impl Inbox {
             pending.own.push(own);
         }
         drop(pending);
-        self.ring();
+        self.wake_writer();
     }
 
     pub fn follow(&self, followed: Followed) {
         self.lock().streams.push(followed);
-        self.ring();
+        self.wake_writer();
     }
 
     pub fn end(&self, ended: Sender<()>) {
         self.lock().end = Some(ended);
-        self.ring();
+        self.wake_writer();
     }
 
-    /// Everything that has come since; without drover's own lines where `is_full`.
+    /// Takes everything that has arrived; without drover's own lines if `is_full`.
     pub fn take(&self, is_full: bool) -> Pending {
-        // A counter that is read is zero again; one that is zero already says so.
+        // Reading resets the counter; if it is zero already, the read fails harmlessly.
         let _ = rustix::io::read(&self.wake, &mut [0u8; 8]);
         let mut pending = self.lock();
         if is_full {
@@ -82,8 +82,8 @@ impl Inbox {
         std::mem::take(&mut pending)
     }
 
-    fn ring(&self) {
-        // A counter that is full has woken the thread already.
+    fn wake_writer(&self) {
+        // If the counter is at its maximum, the thread is being woken anyway.
         let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
     }
 

@@ -1,11 +1,11 @@
-//! Which of drover's own lines are written: a least level, and one for each component that differs. Changed live.
+//! The levels of drover's own lines: a minimum level, and different ones for components. They can be changed at run time.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use crate::component::Component;
 use crate::event::Level;
 
-/// A component without a level of its own.
+/// Marks a component without its own level.
 const AS_ALL: u8 = u8::MAX;
 
 #[derive(Debug)]
@@ -32,7 +32,7 @@ impl Levels {
         level as u8 >= least
     }
 
-    /// None: of every component, those with a level of their own among them.
+    /// Sets a level. None: for all components, including those with their own level.
     pub fn set(&self, component: Option<Component>, level: Level) {
         if let Some(component) = component {
             return self.components[component as usize].store(level as u8, Ordering::Relaxed);

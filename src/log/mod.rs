@@ -1,7 +1,7 @@
-//! The cluster's log: drover's own lines and the workers' output as one stream of whole lines. One thread writes it
-//! (`writer`), told by an `inbox` that nobody waits for; `split` finds the lines, `scan` reads what a JSON line says,
-//! `render` writes pino's JSON or pretty, `output` and `files` bring it to standard output or to files; `levels` and
-//! `rate` say what is written, `tail` and `frequent` keep the last of it for the monitoring API.
+//! The cluster's log: drover's own lines and the workers' output as one stream of complete lines. One thread (`writer`)
+//! writes it, and gets its input from a non-blocking `inbox`. `split` finds lines, `scan` parses JSON lines, `render`
+//! writes pino's JSON or pretty lines, `output` and `files` write to standard output or files; `levels` and `rate` decide
+//! which lines are written; `tail` and `frequent` keep recent lines for the monitoring API.
 
 mod files;
 mod frequent;
@@ -44,45 +44,45 @@ use inbox::Inbox;
 use output::Output;
 use render::Own;
 
-/// Of a pipe: what a worker may write while the writer is busy. The kernel grants less where a user has many.
+/// Size of a pipe: what a worker can write while the writer is busy. The kernel grants less to a user with many pipes.
 const PIPE: usize = 256 * 1024;
-/// How long the end of the process may wait for the last lines; a reader that takes some is given more.
+/// How long the end of the process waits for the last lines; longer as long as the reader makes progress.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is written, how and where.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// drover writes lines at all.
+    /// drover writes lines of its own.
     pub enabled: bool,
-    /// The workers' output is part of the log; otherwise it goes where the primary's does.
+    /// The workers' output is part of the log; otherwise workers inherit the primary's streams.
     pub captures: bool,
     pub least: Level,
     pub components: Vec<(Component, Level)>,
     pub style: Style,
     pub file: Option<FileSettings>,
-    /// Lines a second of one worker.
+    /// Maximum lines per second of one worker.
     pub max_rate: Option<u32>,
 }
 
-/// The level of drover's own lines that a name stands for.
+/// The level of drover's own lines with this name.
 pub fn own_level(name: &str) -> Option<Level> {
     Some(match name {
         "trace" | "debug" => Level::Debug,
         "info" => Level::Info,
         "warn" => Level::Warn,
         "error" => Level::Error,
-        // None of its own lines is worse than an error.
+        // drover has no lines above the level error.
         "fatal" | "silent" => Level::Silent,
         _ => return None,
     })
 }
 
-/// Colour only on a terminal, and never against NO_COLOR.
+/// Colour only on a terminal, and not if NO_COLOR is set.
 pub fn may_color(no_color: bool) -> bool {
     !no_color && io::stdout().is_terminal()
 }
 
-/// What the log has kept, and how loud it is: for the monitoring API.
+/// The recent lines and the levels of the log, for the monitoring API.
 #[derive(Clone)]
 pub struct Logs {
     tail: Arc<Mutex<Tail>>,
@@ -95,8 +95,8 @@ impl Logs {
         self.tail.lock().unwrap_or_else(PoisonError::into_inner).find(filter)
     }
 
-    /// By the level's name; None: of the log as a whole, whatever level components had of their own. False: there is no
-    /// such level.
+    /// Sets a level by its name. None: for the log as a whole, including components with their own level. False if there
+    /// is no such level.
     pub fn set_level(&self, component: Option<Component>, name: &str) -> bool {
         let Some(level) = own_level(name) else { return false };
         self.levels.set(component, level);
@@ -112,7 +112,7 @@ impl Logs {
     }
 }
 
-/// The log as the primary has it. It is over when this is.
+/// The primary's handle of the log. Dropping it ends the log.
 pub struct Log {
     inbox: Option<Arc<Inbox>>,
     levels: Arc<Levels>,
@@ -121,7 +121,7 @@ pub struct Log {
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// A worker's ends of its output, and the primary's.
+/// The pipes of a worker's output: the worker's ends and the primary's.
 #[derive(Debug)]
 pub struct Pipes {
     pub stdout: (OwnedFd, OwnedFd),
@@ -130,24 +130,24 @@ pub struct Pipes {
 
 impl Pipes {
     /// # Errors
-    /// No descriptors are left.
+    /// No descriptors are available.
     pub fn new() -> io::Result<Self> {
         Ok(Self { stdout: pipe()?, stderr: pipe()? })
     }
 }
 
-/// The end that is read does not block; the worker's does, as a terminal would.
+/// A pipe. The reading end does not block; the worker's end does, as a terminal would.
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
     rustix::fs::fcntl_setfl(&read, OFlags::NONBLOCK)?;
-    // A smaller one serves too.
+    // A smaller pipe works too.
     let _ = fcntl_setpipe_size(&write, PIPE);
     Ok((read, write))
 }
 
 impl Log {
     /// # Errors
-    /// The file cannot be written; no thread or descriptor is left.
+    /// The file cannot be written, or no thread or descriptor is available.
     pub fn start(settings: Settings) -> io::Result<Self> {
         let levels = Arc::new(Levels::new(settings.least, &settings.components));
         let tail = Arc::new(Mutex::new(Tail::default()));
@@ -188,7 +188,7 @@ impl Log {
         self.format == Format::Pretty
     }
 
-    /// A line of drover's own; never waits. `members` is asked only when the line is written.
+    /// Logs a line of drover's own; never blocks. `members` is called only if the line is written.
     pub fn say(
         &self,
         component: Component,
@@ -204,22 +204,21 @@ impl Log {
         }
     }
 
-    /// From now on what comes out of a worker's pipe is part of the log, until its end.
+    /// Adds a worker's output to the log, until the pipe's end.
     pub fn follow(&self, followed: Followed) {
         if let Some(inbox) = &self.inbox {
             inbox.follow(followed);
         }
     }
 
-    /// Returns when everything that was said, and that lies in the workers' pipes, is written. Nothing is written
-    /// afterwards.
+    /// Returns when all lines, including those in the workers' pipes, are written. Nothing is written afterwards.
     pub fn finish(&self) {
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         let (Some(inbox), Some(thread)) = (&self.inbox, thread) else { return };
         let (ended, end) = channel();
         inbox.end(ended);
         if end.recv_timeout(TIMEOUT) != Err(RecvTimeoutError::Timeout) {
-            // One that panicked has said so.
+            // A panic was already reported.
             let _ = thread.join();
         }
     }

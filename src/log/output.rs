@@ -1,4 +1,4 @@
-//! Where lines go: a file, or standard output, which may be read slowly or by nobody.
+//! The destination of lines: a file, or standard output, whose reader may be slow or gone.
 
 use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,14 +12,14 @@ use rustix::io::Errno;
 
 use super::files::{Failed, LogFile, Rotation};
 
-/// So much waits for a slow reader; then the workers' pipes fill.
+/// Maximum bytes queued for a slow reader; above it the workers' pipes fill.
 const FULL: usize = 4 * 1024 * 1024;
-/// Into a pipe so much goes in one piece (PIPE_BUF): the program's own lines never come in between.
+/// Maximum bytes of an atomic write to a pipe (PIPE_BUF): lines of the primary's program cannot come in between.
 const PIECE: usize = 4096;
-/// Between two looks at a file that cannot be written, or that might have been removed.
+/// Interval of the checks whether a file can be written again, or was removed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A log file, and when a new one begins.
+/// The settings of a log file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileSettings {
     pub path: PathBuf,
@@ -28,22 +28,22 @@ pub struct FileSettings {
 
 impl FileSettings {
     /// # Errors
-    /// The file cannot be made or written.
+    /// The file cannot be created or written.
     pub fn open(&self) -> io::Result<LogFile> {
         LogFile::open(&self.path, self.rotation)
     }
 }
 
-/// What the writer should tell about the file.
+/// A problem, or its end, that the writer must log.
 #[derive(Debug)]
 pub enum Trouble {
     Broken(String),
-    Mended(String),
+    Recovered(String),
 }
 
 struct Filed {
     settings: FileSettings,
-    /// None: it could not be written.
+    /// None if it could not be written.
     file: Option<LogFile>,
     is_broken: bool,
     looked: Instant,
@@ -51,18 +51,18 @@ struct Filed {
 
 pub struct Output {
     filed: Option<Filed>,
-    /// Lines for standard output, from `sent` on.
+    /// Queued lines for standard output; `sent` bytes were already written.
     pending: Vec<u8>,
     sent: usize,
-    /// Takes everything at once: a file.
+    /// Standard output is a file and accepts everything at once.
     takes_all: bool,
     /// The reader of standard output is gone.
     is_closed: bool,
-    /// Lines that nobody read.
+    /// Number of lines that nobody read.
     lost: u64,
-    /// So many lines it has not taken, a file on a disk that is full; None: it takes lines.
+    /// Number of lines that were not accepted, by a file on a full disk; None while it accepts lines.
     refused: Option<u64>,
-    /// What it took last was the beginning of a line that was given up.
+    /// The last write was the beginning of a line whose rest was dropped.
     is_torn: bool,
 }
 
@@ -87,14 +87,14 @@ impl Output {
         }
     }
 
-    /// Takes whole lines.
+    /// Writes or queues complete lines.
     pub fn take(&mut self, lines: &[u8]) -> Option<Trouble> {
         let (written, trouble) = self.filed.as_mut().map_or((0, None), |filed| filed.write(lines));
         self.pending.extend_from_slice(&lines[written..]);
         trouble
     }
 
-    /// Writes what standard output takes now. A file may take lines again later; nothing waits for that.
+    /// Writes what standard output accepts now. Lines that a file on a full disk does not accept are dropped.
     pub fn flush(&mut self) -> Option<Trouble> {
         self.flush_to(io::stdout().as_fd())
     }
@@ -133,12 +133,12 @@ impl Output {
             self.pending.drain(..self.sent);
             self.sent = 0;
         }
-        // A disk with room for some of it only is not mended.
+        // A partial write means that the disk is full again.
         let lost = (takes && !refuses && self.is_empty()).then(|| self.refused.take()).flatten()?;
-        Some(Trouble::Mended(format!("Standard output can be written again: {lost} lines are lost")))
+        Some(Trouble::Recovered(format!("Standard output can be written again: {lost} lines are lost")))
     }
 
-    /// Counts what waits, and so many lines that did not come here, as lost.
+    /// Counts the queued lines, and `more` lines that were not queued, as lost.
     pub fn give_up_with(&mut self, more: u64) {
         self.lost += self.waiting_lines() + more;
         self.pending.clear();
@@ -149,7 +149,7 @@ impl Output {
         self.give_up_with(0);
     }
 
-    /// The file that standard output is takes nothing now. Said where there may be room for it.
+    /// The file that standard output is accepts nothing now. Reported on standard error, which may be elsewhere.
     fn refuse(&mut self, error: Errno) {
         if self.refused.is_none() {
             complain(&format!("standard output: {error}. Log lines are lost until it can be written again"));
@@ -164,7 +164,7 @@ impl Output {
         memchr_iter(b'\n', &self.pending[self.sent..]).count() as u64
     }
 
-    /// What is lost, at the end.
+    /// A text about lost lines, at the end.
     pub fn loss(&self) -> Option<String> {
         let unread = (self.lost > 0)
             .then(|| format!("nobody read the output: at least its last {} lines are lost", self.lost));
@@ -173,7 +173,7 @@ impl Output {
         unread.or(refused)
     }
 
-    /// Bytes that wait.
+    /// Number of queued bytes.
     pub fn waiting(&self) -> usize {
         self.pending.len() - self.sent
     }
@@ -188,7 +188,7 @@ impl Output {
 }
 
 impl Filed {
-    /// How many bytes were written, and what there is to tell about it.
+    /// The number of bytes written, and a problem to log.
     fn write(&mut self, lines: &[u8]) -> (usize, Option<Trouble>) {
         let looked = self.look();
         let Some(file) = self.file.as_mut() else {
@@ -197,8 +197,11 @@ impl Filed {
         match file.write(lines) {
             Ok(()) => {
                 let path = self.settings.path.display();
-                let mended = std::mem::take(&mut self.is_broken);
-                (lines.len(), mended.then(|| Trouble::Mended(format!("{path}: it can be written again"))))
+                let recovered = std::mem::take(&mut self.is_broken);
+                (
+                    lines.len(),
+                    recovered.then(|| Trouble::Recovered(format!("{path}: it can be written again"))),
+                )
             }
             Err(Failed { written, error }) => {
                 self.file = None;
@@ -207,14 +210,14 @@ impl Filed {
         }
     }
 
-    /// Said once, until it can be written again.
+    /// Reported once, until the file can be written again.
     fn broke(&mut self, error: &io::Error) -> Option<Trouble> {
         let path = self.settings.path.display();
         let text = format!("{path}: {error}. Log lines go to standard output until it can be written again");
         (!std::mem::replace(&mut self.is_broken, true)).then_some(Trouble::Broken(text))
     }
 
-    /// Now and then: is the file still there, or can it be made again?
+    /// Checks from time to time whether the file still exists or can be created again.
     fn look(&mut self) -> io::Result<()> {
         if self.looked.elapsed() < LOOK_INTERVAL {
             return Ok(());
@@ -225,7 +228,7 @@ impl Filed {
         }
         match self.settings.open() {
             Ok(file) => self.file = Some(file),
-            // One that was moved, where no new one can be made, is better than none.
+            // If no new file can be created, a moved one is better than none.
             Err(_) if self.file.as_ref().is_some_and(LogFile::is_somewhere) => {}
             Err(error) => {
                 self.file = None;
@@ -236,10 +239,10 @@ impl Filed {
     }
 }
 
-/// The folder of a log file is made when it is not there.
+/// Creates the folder of a log file if it is missing.
 ///
 /// # Errors
-/// It cannot be made.
+/// It cannot be created.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => std::fs::create_dir_all(folder),
@@ -247,7 +250,7 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Says something where the log itself cannot: whoever reads the log reads standard error too.
+/// Reports a problem of the log itself on standard error.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "drover: {text}");
 }
@@ -261,7 +264,7 @@ fn is_writable() -> bool {
     }
 }
 
-/// Whole lines that go in one write, or the beginning of a long one.
+/// Complete lines for one write, or the beginning of a long line.
 fn piece(lines: &[u8]) -> &[u8] {
     let most = &lines[..lines.len().min(PIECE)];
     match memrchr(b'\n', most) {
@@ -282,15 +285,17 @@ mod tests {
         output.take(b"one\ntwo\n");
         assert!(output.flush_to(full.as_fd()).is_none() && output.is_empty());
         assert_eq!(output.loss().unwrap(), "standard output could not be written: 2 lines are lost");
-        // A disk took half of the next one before it was full.
+        // The disk accepted half of the next line before it was full.
         (output.pending, output.sent) = (b"three\n".to_vec(), 2);
         output.flush_to(full.as_fd());
 
         let path = std::env::temp_dir().join(format!("drover-was-full-{}", std::process::id()));
         let file = std::fs::File::create(&path).unwrap();
         output.take(b"four\n");
-        let mended = output.flush_to(file.as_fd());
-        assert!(matches!(mended, Some(Trouble::Mended(text)) if text.ends_with("again: 3 lines are lost")));
+        let recovered = output.flush_to(file.as_fd());
+        assert!(
+            matches!(recovered, Some(Trouble::Recovered(text)) if text.ends_with("again: 3 lines are lost"))
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert_eq!((text.as_str(), output.loss()), ("\nfour\n", None));

@@ -1,17 +1,17 @@
-//! `logging.maxRate`: so many lines a second of one source, the rest counted. PURE.
+//! `logging.maxRate`: a limit of lines per second for one source; further lines are counted. PURE.
 
-/// A second's allowance, refilled at each second's beginning.
+/// The lines of the current second, reset when a second begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rate {
     second: u64,
     taken: u32,
-    /// In this second, and in those before it.
+    /// Number of dropped lines, in the current second and in earlier ones.
     dropped: u64,
     unreported: u64,
 }
 
 impl Rate {
-    /// May one more line of at most `most` a second be written at `now_ms`?
+    /// Whether another line may be written at `now_ms`, with at most `most` per second.
     pub fn allows(&mut self, most: u32, now_ms: u64) -> bool {
         self.turn(now_ms);
         if self.taken < most {
@@ -30,18 +30,18 @@ impl Rate {
         }
     }
 
-    /// How many lines were dropped in seconds that are over; told once.
+    /// The number of lines dropped in past seconds; reported once.
     pub fn settle(&mut self, now_ms: u64) -> Option<u64> {
         self.turn(now_ms);
         Some(std::mem::take(&mut self.unreported)).filter(|dropped| *dropped > 0)
     }
 
-    /// Something was dropped and is not told yet.
+    /// Whether dropped lines were not reported yet.
     pub fn has_dropped(&self) -> bool {
         self.dropped + self.unreported > 0
     }
 
-    /// What was dropped and not told yet, this second's among it.
+    /// The number of dropped lines that were not reported yet, including the current second.
     pub fn take_dropped(&mut self) -> u64 {
         std::mem::take(&mut self.dropped) + std::mem::take(&mut self.unreported)
     }

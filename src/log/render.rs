@@ -1,4 +1,4 @@
-//! How a line is written: pino's JSON, or pretty for people.
+//! The formats of lines: pino's JSON, or pretty for people.
 
 use std::io::Write;
 
@@ -15,7 +15,7 @@ pub enum Format {
     Pretty,
 }
 
-/// How lines are written.
+/// The style of lines.
 #[derive(Clone, Debug)]
 pub struct Style {
     pub format: Format,
@@ -25,7 +25,7 @@ pub struct Style {
     pub env: String,
 }
 
-/// Which stream of which worker.
+/// A stream of a worker.
 #[derive(Clone, Copy, Debug)]
 pub struct Source {
     pub slot: u16,
@@ -38,19 +38,19 @@ pub struct Source {
 pub struct Own {
     pub level: Level,
     pub text: String,
-    /// Members of the line beside its message.
+    /// Members of the line besides its message.
     pub members: Option<Value>,
     /// Milliseconds since 1970.
     pub time: u64,
 }
 
-/// Writes lines into a buffer.
+/// Renders lines into a buffer.
 pub struct Renderer {
     style: Style,
-    /// `,"hostname":"...","env":"..."`, and either half of it.
+    /// `,"hostname":"...","env":"..."`, and each part alone.
     hostname: Vec<u8>,
     env: Vec<u8>,
-    /// The second that was written last, and its text.
+    /// The second of the last line, and its text.
     second: (u64, String),
 }
 
@@ -75,7 +75,7 @@ impl Renderer {
             msg: text,
             members: raw.as_deref().map(str::as_bytes),
         };
-        // A line about a worker is found by it.
+        // So that a line about a worker is found by the worker's id.
         let about = members.as_ref().and_then(|members| members["worker"].as_str()?.parse().ok());
         tail.add(Fresh { worker: about, ..fresh });
         match self.style.format {
@@ -137,7 +137,7 @@ impl Renderer {
         }
     }
 
-    /// A program's own JSON line, with what it lacks.
+    /// A program's JSON line, completed with the members that it lacks.
     fn complete(
         &self,
         line: &[u8],
@@ -170,20 +170,20 @@ impl Renderer {
             put_request(fresh.request_id, into);
         }
         if members.is_empty && into.len() > begins {
-            // Nothing stands before the first comma.
+            // No comma before the first member.
             into.remove(begins);
         }
         into.extend_from_slice(b"}\n");
     }
 
     fn head(&self, level: u8, time: u64, pid: u32, into: &mut Vec<u8>) {
-        // Writing into memory cannot fail.
+        // Writing into a Vec cannot fail.
         let _ = write!(into, "{{\"level\":{level},\"time\":{time},\"pid\":{pid}");
         into.extend_from_slice(&self.hostname);
         into.extend_from_slice(&self.env);
     }
 
-    /// Members that say nothing that the line does not say anyway are left out.
+    /// Omits members that the line contains anyway.
     fn pretty(&mut self, line: Fresh<'_>, into: &mut Vec<u8>) {
         let (name, color) = match line.level {
             0..=10 => ("TRACE", 90),
@@ -220,11 +220,11 @@ impl Renderer {
     }
 }
 
-/// What a program's JSON line says beyond what every line does.
+/// The additional members of a program's JSON line.
 fn rest_of(line: &[u8]) -> String {
     const SAID: [&str; 7] = ["level", "time", "pid", "hostname", "env", "worker", "requestId"];
     let Ok(mut members) = serde_json::from_slice::<Map<String, Value>>(line) else { return String::new() };
-    // The first of these that is a text is the line's.
+    // The first of these that is a string is the message.
     if let Some(shown) =
         ["msg", "message"].into_iter().find(|name| members.get(*name).is_some_and(Value::is_string))
     {
@@ -253,7 +253,7 @@ fn end(text: &str, into: &mut Vec<u8>) {
 }
 
 fn put_text(text: &str, into: &mut Vec<u8>) {
-    // A text always is JSON, and memory takes it.
+    // Encoding a string into a Vec cannot fail.
     let _ = serde_json::to_writer(into, text);
 }
 

@@ -1,18 +1,18 @@
-//! What a line of a program's own says of itself, when it is a JSON object as loggers write them. PURE: one pass, and
-//! nothing is kept that nobody asked for.
+//! Parses a program's line if it is a JSON object as loggers write them. PURE: one pass, and unknown members are not
+//! kept.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Between these two a worker puts the id of the request during which it wrote a line, at the line's beginning.
+/// Delimiters of the request id that a worker puts at the beginning of a line written during a request.
 pub const ID_BEGINS: u8 = 0x1e;
 pub const ID_ENDS: u8 = 0x1f;
-/// The longest id of a request.
+/// Maximum length of a request id.
 pub const MAX_ID: usize = 128;
 
-/// The id of the request that a line belongs to, if its writer said so, and the line without it.
+/// The request id at the beginning of a line, if there is one, and the rest of the line.
 pub fn request_of(line: &[u8]) -> (Option<&str>, &[u8]) {
     let Some(rest) = line.strip_prefix(&[ID_BEGINS]) else { return (None, line) };
     let end = rest.iter().take(MAX_ID + 1).position(|byte| *byte == ID_ENDS);
@@ -22,10 +22,10 @@ pub fn request_of(line: &[u8]) -> (Option<&str>, &[u8]) {
     }
 }
 
-/// Begins what is an order to a terminal and no text.
+/// The byte that begins a terminal escape sequence.
 pub const ESCAPE: u8 = 0x1b;
 
-/// A text without orders to a terminal: colours, movements, titles (ECMA-48). What a link shows stays.
+/// Removes terminal escape sequences (ECMA-48): colours, cursor movements, titles. The text of a link remains.
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
@@ -37,17 +37,17 @@ pub fn plain(text: &str) -> String {
     plain
 }
 
-/// How long an order is behind its escape. One that is cut off ends with the text.
+/// The length of an escape sequence after its escape. A truncated one extends to the end of the text.
 fn length_of_order(order: &[u8]) -> usize {
     let until = |is_end: &dyn Fn(&u8) -> bool| order.iter().position(is_end);
     match order.first() {
-        // Parameters and intermediates, then one that says what is ordered.
+        // Parameter and intermediate bytes, then a final byte.
         Some(b'[') => {
             let end = order[1..].iter().position(|byte| !(0x20..=0x3f).contains(byte));
-            // What is no such order is text again.
+            // An invalid sequence is text again.
             end.map_or(order.len(), |end| 1 + end + usize::from((0x40..=0x7e).contains(&order[1 + end])))
         }
-        // A text of its own, ended by BEL or by another escape with a backslash.
+        // A string, terminated by BEL or by ESC and a backslash.
         Some(b']' | b'P' | b'X' | b'^' | b'_') => match until(&|byte| matches!(byte, 7 | 0x1b)) {
             Some(end) if order[end] == 7 => end + 1,
             Some(end) => end + 1 + usize::from(order.get(end + 1) == Some(&b'\\')),
@@ -60,12 +60,12 @@ fn length_of_order(order: &[u8]) -> usize {
     }
 }
 
-/// The members of a logger's line that drover knows.
+/// The members of a logger's line that drover uses.
 #[derive(Debug, Default, PartialEq)]
 pub struct Members<'a> {
-    /// pino's number, also where the line has a name.
+    /// pino's number of the level, also if the line has a name.
     pub level: Option<u8>,
-    /// Milliseconds since 1970, where the line has a number.
+    /// Milliseconds since 1970, if the line has a number.
     pub time: Option<u64>,
     pub msg: Option<Cow<'a, str>>,
     pub request_id: Option<Cow<'a, str>>,
@@ -78,7 +78,7 @@ pub struct Members<'a> {
     pub is_empty: bool,
 }
 
-/// None: the line is no JSON object, or holds a text that is none.
+/// None if the line is not a JSON object or not valid UTF-8.
 pub fn members(line: &[u8]) -> Option<Members<'_>> {
     if line.first() != Some(&b'{') || line.last() != Some(&b'}') {
         return None;
@@ -86,11 +86,11 @@ pub fn members(line: &[u8]) -> Option<Members<'_>> {
     let mut reader = serde_json::Deserializer::from_slice(line);
     let members = Members::deserialize(&mut reader).ok()?;
     reader.end().ok()?;
-    // What a reader skips it does not check: the line must be a text as a whole.
+    // The parser does not validate skipped values, so the whole line must be valid UTF-8.
     std::str::from_utf8(line).ok().map(|_| members)
 }
 
-/// pino's number of a level's name.
+/// pino's number of a level.
 pub fn level_named(name: &str) -> Option<u8> {
     Some(match name.to_ascii_lowercase().as_str() {
         "trace" | "silly" => 10,
@@ -103,7 +103,7 @@ pub fn level_named(name: &str) -> Option<u8> {
     })
 }
 
-/// The name of pino's number.
+/// The name of pino's number of a level.
 pub fn level_name(level: u8) -> &'static str {
     match level {
         0..=10 => "trace",

@@ -1,50 +1,50 @@
-//! From a stream of bytes to its lines. PURE in spirit: no line is lost, none is torn, and none is longer than MAX_LENGTH.
+//! Splits a stream of bytes into lines. PURE. No line is lost or torn, and none is longer than MAX_LENGTH.
 //!
-//! What belongs together is one line that holds line ends. A worker says so in two ways: a line that ends with GOES_ON goes
-//! on in the next (a stack, a table), and its report mark begins a report, what the runtime prints of an uncaught error:
-//! all of that is one line, up to the one that names the runtime's version. The report mark is random, so that no text of
-//! the program's is taken for it.
+//! Several lines that belong together become one record with line breaks. A worker marks them in two ways: a line that
+//! ends with GOES_ON continues in the next one (a stack, a table), and the report mark begins the runtime's report of an
+//! uncaught error, which ends with the line that names the runtime's version. The report mark is random, so that the
+//! program's output cannot be mistaken for it.
 
 use memchr::{memchr, memmem, memrchr};
 
-/// Before the end of a line that goes on in the next; `lib/process/log-records.js` writes it.
+/// The last byte of a line that continues in the next one; written by `lib/process/log-records.js`.
 pub const GOES_ON: u8 = 0x1d;
-/// How the last line of a report begins (Node.js 18 and later).
+/// The beginning of the last line of a report (Node.js 18 and later).
 const LAST_OF_REPORT: &[u8] = b"Node.js v";
 
-/// A longer line goes on in the next.
+/// Maximum length of a line; the rest of a longer one becomes the next line.
 pub const MAX_LENGTH: usize = 256 * 1024;
 
-/// Of one stream: what has come of a line that has no end yet.
+/// The splitter of one stream, with the beginning of an incomplete line.
 #[derive(Default)]
 pub struct Splitter {
     begun: Vec<u8>,
-    /// What a report begins with; empty: there is none in this stream.
+    /// The report mark; empty if this stream has no reports.
     report_mark: Vec<u8>,
     /// A report has begun.
     reports: bool,
 }
 
-/// What became of the lines of one chunk.
+/// The result of splitting a chunk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Split {
-    /// Lines that were longer than MAX_LENGTH and were cut.
+    /// Number of lines longer than MAX_LENGTH, which were cut.
     pub cut: u32,
 }
 
 impl Splitter {
-    /// Of a stream in which this begins a report.
+    /// A splitter for a stream with this report mark.
     pub fn with_report_mark(mark: &str) -> Self {
         Self { report_mark: mark.as_bytes().to_vec(), ..Self::default() }
     }
 
-    /// Calls `line` with each line that ends in `chunk`, without its end.
+    /// Calls `line` with each line that ends in `chunk`, without its line break.
     pub fn event_log(&mut self, mut chunk: &[u8], mut line: impl FnMut(&[u8])) -> Split {
         let mut split = Split::default();
         loop {
             let end = memchr(b'\n', chunk);
             let more = &chunk[..end.unwrap_or(chunk.len())];
-            // Cut before it is kept, so that nobody's endless line grows here.
+            // Cut before it is kept, so that memory use is bounded.
             let room = MAX_LENGTH - self.begun.len();
             if more.len() > room {
                 self.begun.extend_from_slice(&more[..room]);
@@ -71,7 +71,7 @@ impl Splitter {
         }
     }
 
-    /// Is the text of this line not all that there is to it?
+    /// Whether this line continues in the next one, or belongs to a report.
     fn is_special(&self, text: &[u8]) -> bool {
         self.reports || text.last() == Some(&GOES_ON) || self.mark_in(text).is_some()
     }
@@ -80,7 +80,7 @@ impl Splitter {
         if self.report_mark.is_empty() { None } else { memmem::find(text, &self.report_mark) }
     }
 
-    /// A line end follows what has begun.
+    /// Handles a line break after the beginning of a line.
     fn line_ended(&mut self, line: &mut impl FnMut(&[u8])) {
         self.begin_report(line);
         if self.reports && !self.is_report_whole() {
@@ -103,7 +103,7 @@ impl Splitter {
         last.starts_with(LAST_OF_REPORT)
     }
 
-    /// If a report begins in what has come: that is a line of its own, and what stands before it another.
+    /// If a report begins in the incomplete line, the text before it becomes a separate line.
     fn begin_report(&mut self, line: &mut impl FnMut(&[u8])) {
         let Some(at) = self.mark_in(&self.begun) else { return };
         if at > 0 {
@@ -113,7 +113,7 @@ impl Splitter {
         self.reports = true;
     }
 
-    /// The stream has ended: its last line may have no end.
+    /// The stream has ended, possibly without a line break.
     pub fn end(&mut self, mut line: impl FnMut(&[u8])) {
         self.begin_report(&mut line);
         let text = if self.reports { self.begun.trim_ascii() } else { without_return(&self.begun) };

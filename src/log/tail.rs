@@ -1,37 +1,37 @@
-//! The last lines, for who asks for them, and which came most often. PURE, and of bounded size.
+//! The most recent lines and the most frequent messages, for the monitoring API. PURE, and of bounded size.
 
 use std::collections::VecDeque;
 
 use super::frequent::{Frequent, Table};
 use crate::event::head;
 
-/// So many lines and so many bytes are kept.
+/// Maximum lines and bytes that are kept.
 const MAX_LINES: usize = 2000;
 const MAX_BYTES: usize = 1024 * 1024;
-/// Of one line so many bytes; a longer message is cut, and members that are longer are left out.
+/// Maximum bytes of one line; a longer message is truncated, and longer members are omitted.
 const MAX_LENGTH: usize = 8 * 1024;
-/// What a line costs besides its texts.
+/// Memory of a line besides its texts.
 const BESIDE: usize = 96;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
-    /// Grows by one with each line of the cluster, beginning with 1.
+    /// Increases by one with each line of the cluster, starting from 1.
     pub id: u64,
     /// Milliseconds since 1970.
     pub time: u64,
     /// pino's number.
     pub level: u8,
-    /// Who wrote it, or whom a line of drover's own is about; None: nobody of the workers.
+    /// The worker that wrote the line, or that a line of drover's own is about; None if there is none.
     pub worker: Option<u16>,
     /// A line of drover's own.
     pub is_own: bool,
     pub request_id: Option<Box<str>>,
     pub msg: Box<str>,
-    /// The JSON object that the line was, or whose members belong to it.
+    /// The JSON object of the line, or the one with its members.
     pub members: Option<Box<[u8]>>,
 }
 
-/// A line as it comes.
+/// A new line.
 #[derive(Clone, Copy, Debug)]
 pub struct Fresh<'a> {
     pub time: u64,
@@ -43,7 +43,7 @@ pub struct Fresh<'a> {
     pub members: Option<&'a [u8]>,
 }
 
-/// Whose lines.
+/// The origin of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
     Drover,
@@ -52,15 +52,15 @@ pub enum Whose {
 
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
-    /// pino's number: this and louder.
+    /// pino's number of the minimum level.
     pub least: u8,
     pub whose: Option<Whose>,
-    /// In the message or the members, in upper or lower case.
+    /// A text in the message or the members, ignoring case.
     pub text: Option<String>,
     /// Milliseconds since 1970.
     pub since: u64,
     pub request_id: Option<String>,
-    /// Lines with a greater id, the oldest first to be given; None: the newest.
+    /// Only lines with a greater id, the oldest ones; None: the newest ones.
     pub after: Option<u64>,
     pub limit: usize,
 }
@@ -70,7 +70,7 @@ pub struct Found {
     pub lines: Vec<Line>,
     pub frequent: Vec<Frequent>,
     pub dropped: u64,
-    /// Asking for what comes after this misses nothing and repeats nothing.
+    /// The `after` of the next query: with it no line is missed or repeated.
     pub next: u64,
 }
 
@@ -83,7 +83,7 @@ pub struct Tail {
     dropped: u64,
 }
 
-/// How many of the most frequent messages are told.
+/// How many of the most frequent messages are returned.
 const TOP: usize = 20;
 
 impl Tail {
@@ -108,7 +108,7 @@ impl Tail {
         }
     }
 
-    /// Lines that were not written, because there were too many.
+    /// Number of lines that were dropped.
     pub fn drop_one(&mut self) {
         self.dropped += 1;
     }

@@ -1,6 +1,5 @@
-//! The thread through which every line of the cluster goes: it reads the workers' pipes and writes what they and drover
-//! say, a line at a time. It never waits for who reads the output: while that one is slow it leaves the pipes alone, and
-//! the workers wait.
+//! The log thread: reads the workers' pipes, and writes their lines and drover's own. It never blocks on the reader of the
+//! output: while that reader is slow, the pipes are not read and the workers wait.
 
 use std::collections::HashMap;
 use std::io;
@@ -25,10 +24,10 @@ use crate::component::Component;
 use crate::event::{Level, Subject};
 use crate::sys::local_time::now_ms;
 
-/// Of one pipe so much is read before others have their turn: all that lay in it when drover's own lines were said.
+/// Maximum bytes read from one pipe before the others: at least all that it contained when drover's own lines were sent.
 const A_TURN: usize = 1024 * 1024;
 const CHUNK: usize = 128 * 1024;
-/// At the end a reader that takes nothing for so long gets no more.
+/// How long the end of the log waits for a reader that makes no progress.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Stream {
@@ -43,7 +42,7 @@ pub struct Parts {
     pub tail: Arc<Mutex<Tail>>,
     pub renderer: Renderer,
     pub output: Output,
-    /// Lines a second of one worker.
+    /// Maximum lines per second of one worker.
     pub max_rate: Option<u32>,
 }
 
@@ -53,7 +52,7 @@ pub struct Writer {
     streams: HashMap<u64, Stream>,
     next: u64,
     rates: HashMap<u16, Rate>,
-    /// Workers whose long lines were said to be cut.
+    /// Workers for which cut lines were reported.
     cut: Vec<u16>,
     chunk: Vec<u8>,
     lines: Vec<u8>,
@@ -61,7 +60,7 @@ pub struct Writer {
 
 impl Writer {
     /// # Errors
-    /// No descriptor is left.
+    /// No descriptor is available.
     pub fn new(parts: Parts) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         Ok(Self {
@@ -84,7 +83,7 @@ impl Writer {
             let Pending { own, streams, lost, end: asked, .. } = self.parts.inbox.take(is_full);
             end = end.or(asked);
             streams.into_iter().for_each(|followed| self.follow(followed));
-            // What a worker wrote before drover said something stands before it.
+            // A worker's earlier output is written before drover's own lines.
             let read = if is_full { 0 } else { self.read_all() };
             own.iter().for_each(|line| self.own(line));
             if lost > 0 {
@@ -112,12 +111,12 @@ impl Writer {
         }
         self.finish();
         if let Some(ended) = end {
-            // Who has stopped waiting needs no answer.
+            // The receiver may have stopped waiting.
             let _ = ended.send(());
         }
     }
 
-    /// Until there is something to do.
+    /// Waits until there is something to do.
     fn wait(&self, ends: bool) {
         let (output, stdout) = (&self.parts.output, io::stdout());
         let mut polled = vec![PollFd::new(&self.parts.inbox.wake, PollFlags::IN)];
@@ -129,14 +128,14 @@ impl Writer {
         }
         let has_dropped = self.rates.values().any(Rate::has_dropped);
         let timeout = match (ends, has_dropped) {
-            // Nothing may come at the end: it is looked at once more.
+            // At the end no event may arrive: check again after a timeout.
             (true, _) if output.is_empty() => Some(Duration::ZERO),
             (true, _) => Some(Duration::from_millis(100)),
             (false, true) => Some(Duration::from_secs(1)),
             (false, false) => None,
         };
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-        // Interrupted or not: what there is to do is looked for next.
+        // Also if interrupted: the caller checks everything next.
         let _ = poll(&mut polled, timeout.as_ref());
     }
 
@@ -150,7 +149,7 @@ impl Writer {
         self.streams.insert(key, Stream { source, pipe, splitter: Splitter::with_report_mark(&report_mark) });
     }
 
-    /// How many streams had something to read, be it their end.
+    /// The number of streams that were readable or had ended.
     fn read_all(&mut self) -> usize {
         let mut events = [MaybeUninit::<epoll::Event>::uninit(); 64];
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
@@ -163,7 +162,7 @@ impl Writer {
             let Some(mut stream) = self.streams.remove(&key) else { continue };
             ready += 1;
             if self.read(&mut stream) {
-                // Its worker has the pipe as well, and closing this end alone would not be the last heard of it.
+                // The worker also holds the pipe, so closing this end would not remove it from the epoll set.
                 let _ = epoll::delete(&self.epoll, &stream.pipe);
                 self.end(stream);
             } else {
@@ -259,7 +258,7 @@ impl Writer {
         self.say_of(Level::Warn, text, Some(subject));
     }
 
-    /// Gives the lines to the output.
+    /// Passes the lines to the output.
     fn hand_over(&mut self) {
         if self.lines.is_empty() {
             return;
@@ -272,13 +271,13 @@ impl Writer {
     fn report_trouble(&mut self, trouble: Option<Trouble>) {
         match trouble {
             Some(Trouble::Broken(text)) => self.say(Level::Error, text),
-            Some(Trouble::Mended(text)) => self.say(Level::Info, text),
+            Some(Trouble::Recovered(text)) => self.say(Level::Info, text),
             None => return,
         }
         self.hand_over();
     }
 
-    /// The last words: lines without an end, and what was dropped.
+    /// Writes incomplete lines, and reports dropped ones.
     fn finish(&mut self) {
         let streams: Vec<Stream> = self.streams.drain().map(|(_, stream)| stream).collect();
         streams.into_iter().for_each(|stream| self.end(stream));
@@ -313,7 +312,7 @@ mod tests {
     use super::super::{FileSettings, pipe};
     use super::*;
 
-    /// Writes to a file in a folder of the test's own.
+    /// A writer to a file in the test's own folder.
     fn writer_of(test: &str) -> (Writer, Arc<Inbox>, FileSettings) {
         let folder = std::env::temp_dir().join(format!("drover-{test}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
@@ -337,7 +336,7 @@ mod tests {
         Followed { source: Source { slot, pid: 1, is_error: false }, stream, report_mark: String::new() }
     }
 
-    /// What was written; the folder is gone.
+    /// Returns the written text and removes the folder.
     fn written(settings: &FileSettings) -> String {
         let text = std::fs::read_to_string(&settings.path).unwrap();
         std::fs::remove_dir_all(settings.path.parent().unwrap()).unwrap();
@@ -348,7 +347,7 @@ mod tests {
     fn the_last_words_of_many_workers_that_end_at_once_are_all_written() {
         let (writer, inbox, settings) = writer_of("last-words");
         let (ended, end) = std::sync::mpsc::channel();
-        // More streams end with nothing than are looked at in one go, and the last words come after them.
+        // More streams end without output than are read in one pass, and the last ones have output.
         for number in 0..200_u16 {
             let (read, write) = pipe().unwrap();
             if number >= 190 {
