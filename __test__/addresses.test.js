@@ -19,7 +19,7 @@ const ask = async (address, count, options) => {
   return answers;
 };
 
-test('port 0 is the same free port in every worker, and two of them are two ports', async (t) => {
+test('listen(0) gives every worker the same free port, and a second listen(0) another one', async (t) => {
   const cluster = program(t, () => {
     const http = require('node:http');
     const { ClusterManager } = require('drover');
@@ -51,7 +51,7 @@ test('port 0 is the same free port in every worker, and two of them are two port
   }
 });
 
-test('start on port 0 tells the port in the primary and in the workers', async (t) => {
+test('start on port 0 reports the port in the primary and in the workers', async (t) => {
   const cluster = program(t, async () => {
     const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 2 } } });
     app.get('/', (_, response) => response.json(app.address()));
@@ -69,7 +69,7 @@ test('start on port 0 tells the port in the primary and in the workers', async (
   );
 });
 
-test('getAllWorkers says the same in the primary and in every worker', async (t) => {
+test('getAllWorkers returns the same in the primary and in every worker', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
@@ -157,7 +157,7 @@ test('a unix socket is served by all workers and unlinked by the primary at the 
   assert.equal(fs.existsSync(socket), false);
 });
 
-test('a socket file that a killed primary left is used again, one that is served is not', async (t) => {
+test('the socket file of a killed primary is reused, and one in use is not', async (t) => {
   const socket = path.join(folder(t), 'app.sock');
   const first = failureCluster(t, { port: socket });
   await first.until(/the cluster is ready/);
@@ -176,7 +176,7 @@ test('a socket file that a killed primary left is used again, one that is served
   await first.gone();
 });
 
-test('a socket file in a folder that is not there is Node’s own error', async (t) => {
+test('a socket file in a missing folder fails with Node’s error', async (t) => {
   const socket = path.join(folder(t), 'nowhere', 'app.sock');
   const cluster = failureCluster(t, { port: socket });
   assert.equal((await cluster.exit).code, 1);
@@ -206,7 +206,7 @@ test('a name in the abstract namespace is served as well', async (t) => {
   assert.equal(pids.size, 2);
 });
 
-test('datagrams reach the workers through one socket; a taken port is Node’s own error', async (t) => {
+test('datagrams reach the workers through one socket; a port in use fails with Node’s error', async (t) => {
   const port = await freePort();
   const main = ({ port }) => {
     const dgram = require('node:dgram');
@@ -288,7 +288,7 @@ for (const [what, name] of [
   ['a path', '/tmp/'],
   ['an abstract name', '\0'],
 ]) {
-  test(`${what} of a unix socket that is too long is refused and not cut: EINVAL`, async (t) => {
+  test(`${what} of a unix socket that is too long is refused with EINVAL and not truncated`, async (t) => {
     const cluster = program(
       t,
       ({ name }) => {

@@ -13,7 +13,7 @@ const chosen = ['express', 'fastify', 'koa', 'hapi', 'apollo', 'nest-express', '
 
 describe('published programs', { concurrency: 2 }, () => {
   for (const name of chosen) {
-    it(`${name} is under drover what it is as one process`, async (t) => {
+    it(`${name} behaves under drover as in a single process`, async (t) => {
       const program = require(`./apps/programs/${name}`);
       const result = await trial(t, program, { pairs: 1 });
       if (result !== null) assert.equal(faults(result), null, result.output);

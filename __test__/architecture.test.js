@@ -94,7 +94,7 @@ const files = filesIn(lib);
 const layerOf = (file) => (file.includes('/') ? file.split('/')[0] : '');
 const graph = new Map(files.map((file) => [file, requiresOf(file)]));
 
-test('the folders of lib are those that ARCHITECTURE lists, in its order', () => {
+test('ARCHITECTURE lists the folders of lib in dependency order', () => {
   const folders = fs.readdirSync(lib, { withFileTypes: true }).filter((entry) => entry.isDirectory());
   assert.deepEqual(folders.map(({ name }) => name).sort(), [...LAYERS].sort());
   const table = fs.readFileSync(path.join(root, 'docs', 'ARCHITECTURE.md'), 'utf8').matchAll(/^\| `([a-z]+)\/` \|/gm);
@@ -116,7 +116,7 @@ test('a folder of lib uses only those below it', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('no file of lib requires itself, over whatever others', () => {
+test('lib has no circular requires', () => {
   const cycles = [];
   const done = new Set();
   const visit = (file, way) => {
@@ -129,7 +129,7 @@ test('no file of lib requires itself, over whatever others', () => {
   assert.deepEqual(cycles, []);
 });
 
-test('what is loaded late is loaded late for a reason', () => {
+test('every lazy require in lib has a stated reason', () => {
   const late = [...graph].flatMap(([file, requires]) => requires.filter(({ isLate }) => isLate).map(({ to }) => `${file} -> ${to}`));
   // The addon may be missing, which is no reason not to load the package.
   const expected = [...Object.keys(LATE), 'native.js -> ../binding.js'];
@@ -154,7 +154,7 @@ test("drover's own symbols are in one list", () => {
   assert.deepEqual(making, ['symbols.js']);
 });
 
-test('each file of lib/runtime/node/internals says what it relies on, and where it was seen', () => {
+test('each file of lib/runtime/node/internals documents the internals that it uses and the Node.js versions', () => {
   for (const file of files.filter((name) => name.startsWith('runtime/node/internals/'))) {
     const text = fs.readFileSync(path.join(lib, file), 'utf8');
     assert.match(text, /^\/\/ Relies on: /m, file);

@@ -35,7 +35,7 @@ for (const [version, why] of [
   });
 }
 
-test('under Bun the one process is measured like a worker', async (t) => {
+test('under Bun the single process has the metrics of a worker', async (t) => {
   const bun = await findBun(t, NOW);
   if (bun === null) return;
   const port = await freePort();

@@ -100,7 +100,7 @@ everywhere(
   { names: ['fork', 'drover'] },
 );
 
-test('process.disconnect() in a worker drains it: what is under way is answered, and another takes its place', async (t) => {
+test('process.disconnect() in a worker drains it: pending requests are answered, and it is replaced', async (t) => {
   const main = ({ port }) => {
     if (!process.env.CLUSTER_WORKER) {
       const { ClusterManager } = require('drover');

@@ -165,7 +165,7 @@ test('a connection whose request is still on its way when its worker closes is a
   await cluster.until(/CLOSED/);
 });
 
-test('connections are counted rightly after a server has closed and listened again', async (t) => {
+test('the connection count is right after a server has closed and listened again', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
@@ -245,7 +245,7 @@ test('when the only worker leaves, clients wait for its replacement', async (t) 
   assert.ok(!seen.has(pids[0]));
 });
 
-test('a worker that leaves and does not get done is ended within a stop’s time', async (t) => {
+test('a worker that drains on its own is killed when its deadline passes', async (t) => {
   const config = { processManagement: { gracefulShutdownTimeout: 1000, killTimeout: 400 } };
   const { cluster, port, pids } = await leaving(t, 1, config);
   const stuck = request(port, { path: '/for-ever' }).catch(({ code }) => code);
@@ -257,7 +257,7 @@ test('a worker that leaves and does not get done is ended within a stop’s time
 });
 
 for (const way of ['one process', 'drover']) {
-  test(`${way}: closing the only server ends idle connections at once, and not those that are busy`, async (t) => {
+  test(`${way}: closing the only server ends idle connections at once, and busy ones after their response`, async (t) => {
     const port = await freePort();
     const run = program(
       t,
@@ -299,7 +299,7 @@ for (const way of ['one process', 'drover']) {
 }
 
 for (const way of ['one process', 'drover']) {
-  test(`${way}: who is answered while the only server closes is told what Node tells`, async (t) => {
+  test(`${way}: responses while the only server closes have the headers that Node sends`, async (t) => {
     const port = await freePort();
     const run = program(
       t,

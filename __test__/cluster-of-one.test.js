@@ -90,7 +90,7 @@ for (const kind of Object.keys(KINDS)) {
 }
 
 // Before the tests whose responses take other times: these are of the process's last minute.
-test('times, the process and the machine are told, and the metrics of the program', async (t) => {
+test('the metrics have times, process, machine and the program’s own values', async (t) => {
   const { app, port, now } = await serving(t, 'http');
   app.metrics.counter('jobs', 'Jobs that are done').inc(3);
   const client = keepAlive(port);
@@ -114,7 +114,7 @@ test('times, the process and the machine are told, and the metrics of the progra
   await when(now, ({ activeConnections }) => activeConnections === 0);
 });
 
-test('a request whose connection ends first is an error of no status; bytes are those on the wire', async (t) => {
+test('a request whose connection ends before the response is an error without a status; bytes are counted on the wire', async (t) => {
   const { port, now } = await serving(t, 'http');
   const socket = net.connect(port, '127.0.0.1');
   socket.write('GET /200 HTTP/1.1\r\nHost: a\r\n\r\n');
@@ -127,7 +127,7 @@ test('a request whose connection ends first is an error of no status; bytes are 
   assert.deepEqual([told.bytesReceived, told.bytesSent], [socket.bytesWritten, socket.bytesRead]);
 });
 
-test('of requests in one go each is counted when it is its turn, and those that never are are not', async (t) => {
+test('pipelined requests are counted when they are handled, and unhandled ones never', async (t) => {
   const { port, now } = await serving(t, 'http');
   const socket = net.connect(port, '127.0.0.1');
   const ask = (path) => `GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`;
@@ -138,7 +138,7 @@ test('of requests in one go each is counted when it is its turn, and those that 
   assert.deepEqual([told.totalRequests, told.totalErrors, told.responses], [3, 1, { '2xx': 1, '4xx': 1 }]);
 });
 
-test('a connection that is no socket spoils no figure', async (t) => {
+test('a connection that is not a net.Socket does not distort the metrics', async (t) => {
   const { server, now } = await serving(t, 'http');
   const [mine, its] = duplexPair();
   server.emit('connection', its);

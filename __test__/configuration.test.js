@@ -30,7 +30,7 @@ function configured({ options, port }) {
 const configure = async (t, config, env) =>
   program(t, configured, { given: { options: { cluster: { enabled: true, config } }, port: await freePort() }, env });
 
-test('all faults are told at once, each with its path, and nothing is started', async (t) => {
+test('all configuration errors are reported at once with their paths, and nothing is started', async (t) => {
   const cluster = await configure(t, {
     wrokers: 4,
     workers: 0,
@@ -58,7 +58,7 @@ test('all faults are told at once, each with its path, and nothing is started', 
   await cluster.gone();
 });
 
-test('a variable that cannot be read is a fault that names it', async (t) => {
+test('an invalid environment variable is an error that names it', async (t) => {
   const cluster = await configure(t, {}, { CLUSTER_WORKERS: 'many', WORKER_RESTART_DELAY: '-1' });
   assert.equal((await cluster.exit).code, 1);
   const [, told] = await cluster.until(/THREW (.*)/);
@@ -66,13 +66,13 @@ test('a variable that cannot be read is a fault that names it', async (t) => {
   assert.deepEqual(paths.sort(), ['CLUSTER_WORKERS', 'WORKER_RESTART_DELAY']);
 });
 
-test('a synonym and its canonical name that differ are a fault', async (t) => {
+test('different values for an option and its synonym are an error', async (t) => {
   const cluster = await configure(t, { maxRestarts: 3, processManagement: { maxRestarts: 4 } });
   assert.equal((await cluster.exit).code, 1);
   await cluster.until(/THREW .*maxRestarts/);
 });
 
-test('what this version lacks is refused at the start only, all of it at once', async (t) => {
+test('unsupported options are refused at the start, all at once', async (t) => {
   const cluster = await configure(t, { workers: 2, limits: { memory: 512 }, cache: { maxEntries: 5 } });
   assert.equal((await cluster.exit).code, 1);
   await cluster.until(/MADE/);
@@ -85,17 +85,17 @@ test('what this version lacks is refused at the start only, all of it at once', 
   await cluster.gone();
 });
 
-test('what is switched off or left out asks for nothing', async (t) => {
+test('disabled or omitted options need no support', async (t) => {
   const cluster = await configure(t, { workers: 1, healthCheck: { enabled: false }, monitoring: { enabled: false } });
   await cluster.until(/STARTED/);
 });
 
-test('without a cluster a ClusterConfig asks for nothing', async (t) => {
+test('without a cluster unsupported options are not refused', async (t) => {
   const cluster = await configure(t, { limits: { memory: 512 } }, { CLUSTER_ENABLED: 'false' });
   await cluster.until(/STARTED/);
 });
 
-test('methods that this version lacks exist and say so, in the primary and in a worker', async (t) => {
+test('unsupported methods exist and throw an error that says so, in the primary and in a worker', async (t) => {
   const cluster = program(
     t,
     ({ port }) => {
@@ -114,7 +114,7 @@ test('methods that this version lacks exist and say so, in the primary and in a 
   await cluster.until(/WORKER NOT_SUPPORTED$/m);
 });
 
-test('start twice is one start: the same promise, and ALREADY_STARTED elsewhere', async (t) => {
+test('a second start returns the same promise, or ALREADY_STARTED elsewhere', async (t) => {
   const [port, other] = [await freePort(), await freePort()];
   const cluster = program(
     t,

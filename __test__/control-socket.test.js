@@ -35,7 +35,7 @@ function runtimeFolder(t) {
 const mode = (file) => fs.statSync(file).mode & 0o777;
 const local = { host: 'localhost' };
 
-test('the socket answers as the port does, is the user’s alone, is named in the log, and goes with its cluster', async (t) => {
+test('the control socket answers like the port, is private to the user, is logged, and is removed with its cluster', async (t) => {
   const runtime = runtimeFolder(t);
   const { program, socket } = await cluster(t, runtime);
   const { url, socket: told, msg } = await program.event('monitoring:listening');
@@ -56,7 +56,7 @@ test('the socket answers as the port does, is the user’s alone, is named in th
   assert.equal(fs.existsSync(socket), false);
 });
 
-test('without a port the socket is there; a token is asked for on it too', async (t) => {
+test('the control socket exists without a port, and requires the token too', async (t) => {
   const { program, socket } = await cluster(t, runtimeFolder(t), { port: false, token: 'a token' });
   assert.equal((await program.event('monitoring:listening')).url, null);
   assert.equal((await request(socket, { path: '/cluster/stats', headers: local })).status, 200);
@@ -71,7 +71,7 @@ test('without monitoring there is no socket', async (t) => {
   assert.deepEqual(fs.readdirSync(runtime).filter((name) => name !== 'node_modules'), []);
 });
 
-test('what a killed primary left is removed by the next one; what lives is left alone', async (t) => {
+test('the control socket of a killed primary is removed by the next one; one in use is kept', async (t) => {
   const runtime = runtimeFolder(t);
   const first = await cluster(t, runtime);
   const second = await cluster(t, runtime);
@@ -83,7 +83,7 @@ test('what a killed primary left is removed by the next one; what lives is left 
   assert.equal((await request(second.socket, { path: '/cluster/health', headers: local })).status, 200);
 });
 
-test('process.exit takes the socket along', async (t) => {
+test('process.exit removes the control socket', async (t) => {
   const runtime = runtimeFolder(t);
   const script = path.join(runtime, 'exits.js');
   fs.writeFileSync(
@@ -102,7 +102,7 @@ test('process.exit takes the socket along', async (t) => {
   assert.equal(fs.existsSync(socket), false);
 });
 
-test('a folder that others may look into is refused, and the cluster serves without the socket', async (t) => {
+test('a folder readable by others is refused, and the cluster serves without the control socket', async (t) => {
   const runtime = runtimeFolder(t);
   fs.mkdirSync(path.join(runtime, 'drover'));
   fs.chmodSync(path.join(runtime, 'drover'), 0o755);

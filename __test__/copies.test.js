@@ -58,7 +58,7 @@ function serves({ port, other }) {
 }
 
 for (const other of ['copy', 'purged', 'purged before']) {
-  test(`a worker whose program loads the package once more is that worker: ${other}`, async (t) => {
+  test(`a second copy of the package in a worker finds that worker: ${other}`, async (t) => {
     const port = await freePort();
     const script = write(t, serves, { given: { port, other } });
     copyOf(script, 'copy');
@@ -94,7 +94,7 @@ test('an ES module gets every name from the copy that is there', async (t) => {
   await started.until(/NAMES 0 true function/);
 });
 
-test('a copy of another version is one clear error, and no cluster inside the worker', async (t) => {
+test('a copy of another version fails with a clear error and starts no cluster inside the worker', async (t) => {
   const script = write(t, () => {
     const { createServer } = require(process.env.CLUSTER_WORKER ? 'copy' : 'drover');
     const app = createServer({ app: () => {}, cluster: { enabled: true, config: { workers: 1 } } });
@@ -128,7 +128,7 @@ test('copies of any version in a primary are managers of their own', async (t) =
   for (const port of given.ports) assert.equal((await request(port)).body, 'served');
 });
 
-test('nothing is kept in a process that is no worker', async (t) => {
+test('a process that is not a worker keeps no state for other copies', async (t) => {
   const place = folder(t);
   fs.writeFileSync(path.join(place, 'a.js'), "require('drover'); console.log(`KEPT ${process[Symbol.for('drover.worker')]}`);");
   await run(t, path.join(place, 'a.js')).until(/KEPT undefined/);

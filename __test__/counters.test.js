@@ -22,7 +22,7 @@ function serve({ port, api }) {
   if (app.isPrimary) process.on('SIGUSR1', () => app.restartCluster().then(() => console.log('ROLLED')));
 }
 
-test('restarts count deaths, replacements what was planned, in every place that tells them', async (t) => {
+test('restarts count deaths, and replacements planned exchanges, wherever they are reported', async (t) => {
   const [port, api] = [await freePort(), await freePort()];
   const cluster = program(t, serve, { given: { port, api } });
   await cluster.event('monitoring:listening');

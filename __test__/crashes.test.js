@@ -68,7 +68,7 @@ for (const [what, path, end] of [
   });
 }
 
-test('an error that nobody caught is Node’s own: printed with its stack, and told as worker:error', async (t) => {
+test('an uncaught error is printed by Node with its stack, and emitted as worker:error', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
@@ -94,7 +94,7 @@ test('an error that nobody caught is Node’s own: printed with its stack, and t
   await cluster.until(/SyntaxError: not caught\n {4}at /);
 });
 
-test('requests of the other workers are not harmed by a death', async (t) => {
+test('the death of a worker does not affect requests of other workers', async (t) => {
   const { port, cluster } = await serving(t);
   const answers = Promise.all(Array.from({ length: 8 }, () => request(port, { path: '/slow?ms=5000' }).catch(String)));
   await whoServes(port);
@@ -106,7 +106,7 @@ test('requests of the other workers are not harmed by a death', async (t) => {
   await cluster.eventMany(3, 'worker:ready');
 });
 
-test('after the budget the slot’s circuit opens, is told as an alert, and is tried again later', async (t) => {
+test('after too many restarts the slot’s circuit opens with an alert, and a restart is tried later', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
@@ -156,7 +156,7 @@ test('after the budget the slot’s circuit opens, is told as an alert, and is t
   assert.deepEqual([...answers].sort(), ['0', '1']);
 });
 
-test('without respawn a dead worker stays dead, and the last one’s end is the cluster’s', async (t) => {
+test('without respawn dead workers are not replaced, and the cluster ends with the last one', async (t) => {
   const { port, cluster } = await serving(t, { processManagement: { respawn: false } });
   await request(port, { path: '/exit?code=0' });
   await cluster.event('worker:exit', { reason: 'finished', exitCode: 0 });
@@ -242,7 +242,7 @@ test("the documents' handlers work as written: an exception in the primary stops
   await cluster.gone();
 });
 
-test('twenty quick deaths leave no zombie and no lost slot', async (t) => {
+test('twenty deaths in a row leave no zombie and no vacant slot', async (t) => {
   const { port, cluster } = await serving(t, { processManagement: { maxRestarts: 100, restartDelay: 1 } });
   for (let death = 1; death <= 20; death += 1) {
     const { pid } = (await request(port)).json();
@@ -265,7 +265,7 @@ function allChildren(pid) {
   });
 }
 
-test('a connection that a worker had not taken when it died is served by another', async (t) => {
+test('a connection that a dead worker had not accepted is served by another worker', async (t) => {
   const { port, cluster } = await serving(t, { workers: 1, processManagement: { restartDelay: 1 } });
   const [pid] = cluster.others();
   // Stopped, so that what is sent to it lies unread.

@@ -109,7 +109,7 @@ test('its buttons scale and restart the cluster', async (t) => {
   assert.deepEqual(seen.wrong, []);
 });
 
-test('a token is asked for once, a wrong one is said to be wrong, and no other tab knows it', async (t) => {
+test('the token is requested once, a wrong one is reported, and it is not shared with other tabs', async (t) => {
   const chromium = await browser(t);
   if (chromium === null) return;
   const { api } = await cluster(t, { token: 'the right token' });
@@ -149,7 +149,7 @@ function serving({ port, config }) {
   app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
 }
 
-test('beyond loopback it asks for the token first, and shows nothing to who has none', { skip: noNetworks }, async (t) => {
+test('beyond loopback it requires the token before it shows anything', { skip: noNetworks }, async (t) => {
   const chromium = await browser(t);
   if (chromium === null) return;
   const { api } = await remoteApi(t, serving, { token: 'the right token' });
@@ -250,7 +250,7 @@ test('the theme follows the system until the button says otherwise', async (t) =
   assert.equal(await ground(), light);
 });
 
-test('a cluster that went away is said to be, and shown again when another is there', async (t) => {
+test('a lost connection to the cluster is shown, and the page recovers with a new cluster', async (t) => {
   const chromium = await browser(t);
   if (chromium === null) return;
   const { program, api } = await cluster(t);
@@ -265,7 +265,7 @@ test('a cluster that went away is said to be, and shown again when another is th
   assert.equal(await page.locator('#status').textContent(), 'healthy');
 });
 
-test('with monitoring.dashboard false there is none, and why is said', async (t) => {
+test('with monitoring.dashboard false there is no dashboard, and the response says why', async (t) => {
   const { api } = await cluster(t, { dashboard: false });
   const answer = await request(Number(new URL(api).port), { path: '/' });
   assert.deepEqual([answer.status, answer.json().error.code], [404, 'NOT_FOUND']);

@@ -192,7 +192,7 @@ everywhere(
   },
 );
 
-test('reuseAddr shares a port with another program; without it the port is taken for everybody', async (t) => {
+test('reuseAddr shares a port with another program; without it the bind fails in every worker', async (t) => {
   const main = ({ port, reuseAddr }) => {
     const socket = require('node:dgram').createSocket({ type: 'udp4', reuseAddr });
     socket.on('error', ({ code }) => console.log(`SAYS ${code}`));
@@ -259,7 +259,7 @@ everywhere(
   [40_000, 60_000, 7, 3, true],
 );
 
-test('every worker joins a multicast group, and who leaves it leaves it for nobody else', { skip: noNetworks }, async (t) => {
+test('every worker joins a multicast group, and leaving it does not affect other workers', { skip: noNetworks }, async (t) => {
   const main = () => {
     const dgram = require('node:dgram');
     const fs = require('node:fs');
@@ -339,7 +339,7 @@ for (const [what, bind] of [
   ['no bind at all', (_, begin) => begin()],
   ['exclusive', (socket, begin) => socket.bind({ port: 0, exclusive: true }, begin)],
 ]) {
-  test(`a client’s answers come to the worker that asked: ${what}`, async (t) => {
+  test(`responses to a client socket reach the worker that sent the request: ${what}`, async (t) => {
     const main = `({ to }) => {
       const socket = require('node:dgram').createSocket('udp4');
       const bind = ${bind};
@@ -375,7 +375,7 @@ for (const runner of ['node:cluster', 'drover']) {
     assert.notEqual(said[0][0], said[0][1]);
   });
 
-  test(`exclusive: true is one worker’s own: ${runner}`, async (t) => {
+  test(`exclusive: true gives a worker its own socket: ${runner}`, async (t) => {
     const main = ({ port }) => {
       const socket = require('node:dgram').createSocket('udp4').on('error', ({ code }) => console.log(`SAYS ${code}`));
       socket.bind({ port, address: '127.0.0.1', exclusive: true }, () => console.log('SAYS bound'));
@@ -477,7 +477,7 @@ test('a worker that is killed, and one that exits, leave no socket in the primar
   }
 });
 
-test('a socket that a worker has is served on by its replacement: what came meanwhile is answered', async (t) => {
+test('a worker’s replacement takes over its datagram socket, and datagrams in between are answered', async (t) => {
   const port = await freePort();
   const main = ({ port }) => {
     const socket = require('node:dgram').createSocket('udp4');
@@ -502,7 +502,7 @@ test('a socket that a worker has is served on by its replacement: what came mean
   assert.notEqual(answers[0][1], first);
 });
 
-test('short-lived sockets under a limit of descriptors take no connection’s place', async (t) => {
+test('short-lived datagram sockets leave descriptors for connections', async (t) => {
   const port = await freePort();
   const main = ({ port }) => {
     const dgram = require('node:dgram');
@@ -639,7 +639,7 @@ for (const workers of [1, 3]) {
   });
 }
 
-test('a stop answers what was read, and ends although the socket is open', async (t) => {
+test('a stop answers the datagrams that were read, and ends although the socket is open', async (t) => {
   const port = await freePort();
   const cluster = runAs(t, 'drover', slowly, { workers: 2, given: { port }, config: { processManagement: patient } });
   await cluster.until(/STARTED/);
@@ -674,7 +674,7 @@ test('a worker that leaves answers on sockets of its own until it ends', async (
   assert.deepEqual(await cluster.exit, { code: 0, signal: null });
 });
 
-test('a socket that is bound while its worker leaves reads nothing that others would', async (t) => {
+test('a socket bound by a draining worker takes no datagrams from other workers', async (t) => {
   const port = await freePort();
   const main = ({ port }) => {
     const dgram = require('node:dgram');

@@ -58,7 +58,7 @@ for (const [how, extra] of [
   ['spawn', 0],
   ['spawn with extra pipes', 2],
 ]) {
-  test(`a child that a worker makes with ${how} inherits nothing of drover’s`, async (t) => {
+  test(`a child that a worker makes with ${how} inherits no descriptors, variables or arguments of drover`, async (t) => {
     const { worker, child, env, execArgv } = await withChild(t, how, { execArgv: ['--stack-size=900'] });
     const own = new Set(descriptors(worker).map(([, target]) => target));
     const shared = descriptors(child).filter(
@@ -165,7 +165,7 @@ test('inspectors of the workers move on from the primary’s port', async (t) =>
   assert.deepEqual(ports.map(Number).sort(), [inspector, inspector + 1, inspector + 2], cluster.stderr);
 });
 
-test('a worker’s script that does nothing more ends: nothing of drover’s keeps it', async (t) => {
+test('drover does not keep a worker alive whose script has nothing left to do', async (t) => {
   const exec = write(t, () => process.on('exit', (code) => console.log(`ENDS ${code}`)), { name: 'worker.js' });
   const cluster = program(
     t,
@@ -249,7 +249,7 @@ for (const [place, main] of Object.entries(loads)) {
   });
 }
 
-test('a worker_thread of a worker is no worker: it listens by itself', async (t) => {
+test('a worker_thread of a worker listens on its own, outside the cluster', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,

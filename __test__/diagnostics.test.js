@@ -87,7 +87,7 @@ test('a CPU profile holds what the worker ran, of the seconds that were asked fo
   assert.equal((await post('/cluster/workers/0/cpu-profile?seconds=1')).status, 200);
 });
 
-test('who shows no token gets nothing, and without one in the configuration nobody does', async (t) => {
+test('diagnoses require the token, and are disabled without one in the configuration', async (t) => {
   const { post, cwd } = await cluster(t);
   for (const kind of ['heap-snapshot', 'cpu-profile'])
     for (const headers of [{}, { authorization: 'Bearer wrong' }])
@@ -101,7 +101,7 @@ test('who shows no token gets nothing, and without one in the configuration nobo
   for (const place of [cwd, open.cwd]) assert.equal(fs.existsSync(path.join(place, 'drover-diagnostics')), false);
 });
 
-test('what is asked for wrongly is said', async (t) => {
+test('invalid requests for diagnoses are refused with a reason', async (t) => {
   const { post } = await cluster(t);
   for (const [route, status, code] of [
     ['/cluster/workers/9/heap-snapshot', 404, 'NO_SUCH_WORKER'],
@@ -115,7 +115,7 @@ test('what is asked for wrongly is said', async (t) => {
     assert.deepEqual(told(await post(route)), [status, code], route);
 });
 
-test('a worker that dies meanwhile is said to have, and leaves no half of a file', async (t) => {
+test('the death of a worker during a diagnosis is reported, and no partial file remains', async (t) => {
   const { post, started, cwd, api } = await cluster(t, { workers: 1 });
   const asked = post('/cluster/workers/0/cpu-profile?seconds=60');
   const folderOf = path.join(cwd, 'drover-diagnostics');
@@ -129,7 +129,7 @@ test('a worker that dies meanwhile is said to have, and leaves no half of a file
   assert.deepEqual(fs.readdirSync(folderOf), []);
 });
 
-test('a worker whose loop stands still for its snapshot is not taken for a hung one', async (t) => {
+test('a worker whose loop is blocked by a snapshot does not count as hung', async (t) => {
   const server = program(t, crowded, { given: { token: TOKEN } });
   const api = await monitoringPort(server);
   await server.until(/the cluster is ready/);
@@ -146,7 +146,7 @@ test('a worker whose loop stands still for its snapshot is not taken for a hung 
   assert.deepEqual(server.events('worker:unhealthy', { reason: /hung/ }), []);
 });
 
-test('where the program’s folder is no place for it, the file is in the user’s temporary folder', async (t) => {
+test('if the program’s folder for it is not private, the file is in the user’s temporary folder', async (t) => {
   const temporary = folder(t);
   const { post, cwd } = await cluster(t, { env: { TMPDIR: temporary } });
   fs.mkdirSync(path.join(cwd, 'drover-diagnostics'));

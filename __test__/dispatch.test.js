@@ -49,7 +49,7 @@ async function held(port) {
   return connection;
 }
 
-test('sixteen long-lived connections on four workers are four each, after churn too', async (t) => {
+test('sixteen long-lived connections are spread evenly over four workers, also after churn', async (t) => {
   const port = await freePort();
   // HTTP would let workers that are just there warm up first, and who asks is to be counted nowhere.
   const config = { workers: 4, monitoring: { port: 0 }, ...balancing({ strategy: 'least-connections' }) };
@@ -93,7 +93,7 @@ test('sixteen long-lived connections on four workers are four each, after churn 
   for (const connection of connections) connection.close();
 });
 
-test('a client with an affinity cookie meets its worker again, body and all', async (t) => {
+test('a client with an affinity cookie reaches its worker again, also with a body', async (t) => {
   const port = await freePort();
   await ready(t, { port, config: { workers: 3, ...balancing({ sessionAffinity: 'cookie' }) } });
   for (let client = 0; client < 4; client += 1) {
@@ -143,7 +143,7 @@ function withHeaders({ port }) {
   app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
 }
 
-test('the affinity cookie goes with the headers of a response, which stay the program’s own', async (t) => {
+test('the affinity cookie is added to the headers of a response without changing the program’s', async (t) => {
   const port = await freePort();
   const cluster = program(t, withHeaders, { given: { port } });
   await cluster.until(/the cluster is ready/);

@@ -64,7 +64,7 @@ const budget = (whole, kill, linger) => ({
 // Handlers and their time.
 
 both(
-  'an asynchronous handler of a signal has all the time that is left, not the linger time',
+  'an asynchronous signal handler has all of the remaining time, not only the linger time',
   () => {
     require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     process.on('SIGTERM', async () => {
@@ -142,7 +142,7 @@ for (const [what, source] of Object.entries(waiters)) {
   );
 }
 
-test('when what waited for a signal is done, an interval costs the linger time alone', async (t) => {
+test('after the code that waited for a signal is done, an interval delays the end only by the linger time', async (t) => {
   const main = () => {
     require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     setInterval(() => {}, 1000);
@@ -158,7 +158,7 @@ test('when what waited for a signal is done, an interval costs the linger time a
   assert.match(program.stdout, /JOB DONE\n[^]*"event":"worker:lingered"/);
 });
 
-test('handlers are called at half of the budget though a request is not answered, and once', async (t) => {
+test('handlers are called once, after half of the time, even with an unanswered request', async (t) => {
   const main = () => {
     const server = require('node:http').createServer((request, response) => {
       response.write('begun');
@@ -183,7 +183,7 @@ for (const [listens, comes] of [
   ['SIGTERM', 'SIGINT'],
   ['SIGINT', 'SIGINT'],
 ]) {
-  test(`who handles ${listens} alone is told when ${comes} stops the cluster`, async (t) => {
+  test(`a handler of ${listens} alone is called when ${comes} stops the cluster`, async (t) => {
     const main = ({ listens }) => {
       require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
       process.on(listens, (name, number) => {
@@ -199,7 +199,7 @@ for (const [listens, comes] of [
   });
 }
 
-test('who handles both signals is told of the one that came', async (t) => {
+test('of handlers for both signals the one for the received signal is called', async (t) => {
   const main = () => {
     require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     for (const name of ['SIGTERM', 'SIGINT']) process.once(name, () => console.log('TOLD', name));
@@ -238,7 +238,7 @@ both(
 // Streams and other connections that have no end of their own.
 
 both(
-  'a handler is called although a stream of events is open, and its last words arrive',
+  'a handler is called although an event stream is open, and the data that it writes arrives',
   () => {
     const streams = new Set();
     const server = require('node:http').createServer((_, response) => {
@@ -331,7 +331,7 @@ const endless = {
 };
 
 for (const [what, headers] of Object.entries(endless)) {
-  test(`HTTP/2: a handler is called although ${what} is open, and not before the last answer`, async (t) => {
+  test(`HTTP/2: a handler is called although ${what} is open, and not before the last response`, async (t) => {
     const main = () => {
       const server = require('node:http2').createServer({ settings: { enableConnectProtocol: true } });
       const types = { '/events': 'text/event-stream', '/pictures': 'multipart/x-mixed-replace; boundary=next', '/slow': 'text/plain' };
@@ -362,7 +362,7 @@ for (const [what, headers] of Object.entries(endless)) {
   });
 }
 
-test('the hooks run although a stream of events is open, and not before the last answer', async (t) => {
+test('the hooks run although an event stream is open, and not before the last response', async (t) => {
   const main = () => {
     const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1 } } });
     app.get('/events', (_, response) => response.type('text/event-stream').write('data: hello\n\n'));
@@ -415,7 +415,7 @@ test('the hooks wait for the last answer of a server that the program had closed
 
 // Work that goes on.
 
-test('a roll loses no work that goes on after its answer', async (t) => {
+test('a roll loses no work that continues after the response', async (t) => {
   const main = () => {
     const server = require('node:http').createServer((_, response) => {
       response.writeHead(202).end('accepted');
@@ -435,7 +435,7 @@ test('a roll loses no work that goes on after its answer', async (t) => {
 /** An hour: whoever waits for it does not end in the time of a test. */
 const HOUR = 3_600_000;
 
-test('a stop by a signal that the program does not handle loses no work that goes on after its answer', async (t) => {
+test('a stop by a signal that the program does not handle loses no work that continues after the response', async (t) => {
   const main = () => {
     const server = require('node:http').createServer((_, response) => {
       response.writeHead(202).end('accepted');
@@ -487,7 +487,7 @@ for (const [what, begin] of [
     assert.deepEqual(program.events('worker:lingered'), []);
   });
 
-  test(`a stop by a signal does not wait for ${what} of a request when the worker has had nothing to do for lingerTimeout`, async (t) => {
+  test(`a stop by a signal does not wait for ${what} of a request if the worker has been idle for lingerTimeout`, async (t) => {
     const linger = 500;
     const { program, port } = await starting(t, forRequest, linger);
     assert.equal((await request(port)).body, 'served');
@@ -554,7 +554,7 @@ for (const [what, promise, said] of [
 ]) {
   for (const enabled of [true, false]) {
     const where = enabled ? 'a worker' : 'a process without a cluster';
-    test(`${where} waits for a promise that was given to waitUntil until it ${what}, then the handlers run`, async (t) => {
+    test(`${where} waits for a promise of waitUntil until it ${what}, then calls the handlers`, async (t) => {
       const main = ({ enabled, source }) => {
         const config = { workers: 1, processManagement: { lingerTimeout: 0 } };
         const app = require('drover').createServer({ cluster: { enabled, config } });
@@ -627,7 +627,7 @@ test('waitUntil takes a promise and nothing else', async (t) => {
 // The end.
 
 both(
-  'a handler that closes and lets the process end costs no further time',
+  'a handler that closes everything does not delay the end of the process',
   () => {
     const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     process.once('SIGTERM', () => server.close());
@@ -642,7 +642,7 @@ both(
   { config: budget(3_600_000, 1000, 3_000_000) },
 );
 
-test("'beforeExit' comes, and what it begins is done", async (t) => {
+test("'beforeExit' is emitted, and work begun by its listeners is completed", async (t) => {
   const main = () => {
     require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     process.once('beforeExit', (code) => setTimeout(() => console.log('FLUSHED', code), 200));
@@ -654,7 +654,7 @@ test("'beforeExit' comes, and what it begins is done", async (t) => {
   assert.deepEqual(program.events('worker:lingered'), []);
 });
 
-test("what never ends costs the linger time and is named; 'beforeExit' and what it begins come all the same", async (t) => {
+test("work that never ends delays the exit by the linger time and is logged; 'beforeExit' is emitted and its work done", async (t) => {
   const main = () => {
     require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     setInterval(() => {}, 1000);
@@ -688,7 +688,7 @@ for (const [how, end, ended] of [
   ['by a signal', "process.kill(process.pid, 'SIGKILL')", { exitCode: null, signal: 'SIGKILL' }],
   ['with process.exitCode', 'process.exitCode = 7', { exitCode: 7, signal: null }],
 ]) {
-  test(`a worker that leaves ${how} because it was asked to is no death`, async (t) => {
+  test(`a worker that leaves ${how} at drover's request does not count as dead`, async (t) => {
     const main = ({ end }) => {
       const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
       process.on('SIGTERM', () => {
@@ -705,7 +705,7 @@ for (const [how, end, ended] of [
   });
 }
 
-test('the next slot of a roll does not wait for what lingers', async (t) => {
+test('the next slot of a roll does not wait for a lingering worker', async (t) => {
   const main = () => {
     require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     setInterval(() => {}, 1000);
@@ -729,7 +729,7 @@ const closings = {
 
 for (const [how, source] of Object.entries(closings)) {
   for (const kind of ['http', 'net', 'https']) {
-    test(`server.close() ${how}, ${kind}: no error, and 'close' comes once`, async (t) => {
+    test(`server.close() ${how}, ${kind}: no error, and 'close' is emitted once`, async (t) => {
       const main = ({ source, kind, tls }) => {
         const server = require(`node:${kind}`).createServer(tls).listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
         let closes = 0;
@@ -763,7 +763,7 @@ both(
   },
 );
 
-test("a server that nobody closes is closed before the end: 'close' comes, and what it begins is done", async (t) => {
+test("a server that the program does not close is closed before the exit: 'close' is emitted, and work begun by its listeners is completed", async (t) => {
   const main = () => {
     const server = require('node:http').createServer().listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
     server.on('close', () => setTimeout(() => console.log('DATABASE CLOSED'), 300));
@@ -775,7 +775,7 @@ test("a server that nobody closes is closed before the end: 'close' comes, and w
 });
 
 for (const workers of [undefined, 1]) {
-  test(`a stop that is given to waitUntil does not wait for itself: ${workers ? 'a worker' : 'one process'}`, async (t) => {
+  test(`a stop passed to waitUntil does not wait for itself: ${workers ? 'a worker' : 'one process'}`, async (t) => {
     const main = ({ port, workers: count }) => {
       const app = require('drover').createServer({ cluster: { enabled: count !== undefined, config: { workers: count } } });
       app.get('/', (_, response) => {

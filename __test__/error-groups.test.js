@@ -109,14 +109,14 @@ test('errors of one kind are one, with their count, class, workers, times and st
   assert.match(deaths.message, /exit code 1/);
 });
 
-test('a rejection that nobody handles is told from an exception', async (t) => {
+test('an unhandled rejection is distinguished from an exception', async (t) => {
   const { port, api } = await serving(t);
   await request(port, { path: '/reject/3' });
   const rejected = (error) => error.class === 'unhandled-rejection' && error.message === 'RangeError: no order 3';
   await ask(api, '/cluster/errors', ({ errors }) => errors.some(rejected));
 });
 
-test('a slot whose restart circuit is open is seen, and its trial', async (t) => {
+test('an open restart circuit is reported, and its trial too', async (t) => {
   const config = { processManagement: { maxRestarts: 0 }, errorHandling: { circuitBreaker: { resetTimeout: 60_000 } } };
   const { port, api } = await serving(t, config);
   await request(port, { path: '/throw/1' });
@@ -134,7 +134,7 @@ test('kinds beyond maxEntries make room and are counted', async (t) => {
   assert.equal(errors.length, 1);
 });
 
-test('events come as they happen, and who was away goes on where they were', async (t) => {
+test('events are streamed as they happen, and a client resumes where it was', async (t) => {
   const { cluster, api, port } = await serving(t);
   const first = await listen(t, api);
   assert.equal(first.response.headers['content-type'], 'text/event-stream');
@@ -199,7 +199,7 @@ async function takesReports(t, failures = 0) {
   return { url: `http://127.0.0.1:${server.address().port}/hunter2`, came, attempts: () => attempts };
 }
 
-test('the webhook gets an error as Slack takes it, after retries, and once a kind', async (t) => {
+test('the webhook gets each kind of error once, in Slack’s format, with retries', async (t) => {
   const reports = await takesReports(t, 2);
   const errorHandling = { reporting: { webhook: reports.url }, retry: { maxRetries: 3, initialDelay: 10, maxDelay: 50 } };
   const { cluster, port } = await serving(t, { errorHandling });
@@ -212,7 +212,7 @@ test('the webhook gets an error as Slack takes it, after retries, and once a kin
   assert.doesNotMatch(cluster.output, /hunter2/);
 });
 
-test('a webhook that takes nothing is said without its address, and the cluster stops in time', async (t) => {
+test('a failing webhook is logged without its address, and does not delay the stop', async (t) => {
   const port = await freePort();
   const webhook = `http://127.0.0.1:${port}/hunter2`;
   const errorHandling = { reporting: { webhook }, retry: { maxRetries: 1, initialDelay: 1, maxDelay: 1 } };
@@ -225,7 +225,7 @@ test('a webhook that takes nothing is said without its address, and the cluster 
   assert.deepEqual(await cluster.exit, { code: 0, signal: null });
 });
 
-test('a message for the webhook that the end of the cluster cuts off is said to be lost', async (t) => {
+test('a webhook message that is lost at the end of the cluster is logged', async (t) => {
   const webhook = `http://127.0.0.1:${await freePort()}/hunter2`;
   const errorHandling = { reporting: { webhook }, retry: { maxRetries: 9, initialDelay: 60_000, maxDelay: 60_000 } };
   const { cluster, port } = await serving(t, { errorHandling });
@@ -236,7 +236,7 @@ test('a message for the webhook that the end of the cluster cuts off is said to 
   await cluster.event('webhook:failed');
 });
 
-test('a redirect takes no message, and the other address gets nothing', async (t) => {
+test('the webhook does not follow redirects', async (t) => {
   const asked = [];
   const server = http.createServer((request, response) => {
     asked.push(`${request.method} ${request.url}`);
@@ -254,7 +254,7 @@ test('a redirect takes no message, and the other address gets nothing', async (t
   assert.deepEqual(new Set(asked), new Set(['POST /first']));
 });
 
-test('a server that asks for patience gets the message later', async (t) => {
+test('a webhook that answers Retry-After gets the message later', async (t) => {
   const times = [];
   let took;
   const taken = new Promise((resolve) => {
@@ -297,7 +297,7 @@ function forgiving({ port }) {
   app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
 }
 
-test('a rejection that the program listens for is counted, and ends nothing as long as it does', async (t) => {
+test('a rejection is counted and does not end the worker while the program listens for rejections', async (t) => {
   const port = await freePort();
   const cluster = program(t, forgiving, { given: { port } });
   const api = await monitoringPort(cluster);
@@ -353,7 +353,7 @@ function juggling() {
   });
 }
 
-test('however listeners for rejections come and go, each is told once and a few a second', async (t) => {
+test('each rejection is reported once, at most a few per second, however listeners are added and removed', async (t) => {
   const cluster = program(t, juggling);
   const api = await monitoringPort(cluster);
   await cluster.until(/COUNTS 2,0,2,0,2,2$/m);

@@ -84,7 +84,7 @@ test('docs/logging.md has every name that a line of the log may have, and its me
   assert.deepEqual(eventsOfTheDocument(), events);
 });
 
-test('a line of the log that tells of an event has its name and members, and reads as the event does', async (t) => {
+test('the log line of an event has the event’s name, members and message', async (t) => {
   const launcher = () => {
     if (process.env.CLUSTER_WORKER) return void setInterval(() => {}, 1000);
     const { ClusterManager } = require('drover');

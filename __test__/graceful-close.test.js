@@ -78,7 +78,7 @@ for (const kind of kinds) {
     ['a roll', 'SIGWINCH'],
     ['a full stop', 'SIGTERM'],
   ]) {
-    test(`${kind}, ${way}: who could not know, because headers had gone out before, may ask once more`, async (t) => {
+    test(`${kind}, ${way}: a client whose response headers were sent before the drain may send one more request`, async (t) => {
       const { cluster, connect } = await serving(t, kind);
       const [old] = cluster.others();
       const client = await connect();
@@ -91,7 +91,7 @@ for (const kind of kinds) {
   }
 }
 
-test('handoff: false: an idle connection may ask once more, and is told', async (t) => {
+test('handoff: false: an idle connection may carry one more request, whose response announces the close', async (t) => {
   const { cluster, connect } = await serving(t, 'http', { loadBalancing: { handoff: false } });
   const client = await connect();
   await client.get();
@@ -101,7 +101,7 @@ test('handoff: false: an idle connection may ask once more, and is told', async 
   assert.equal(await client.closed, undefined);
 });
 
-test('a full stop: a client that has just been answered may ask once more, and is told', async (t) => {
+test('a full stop: a client that just got a response may send one more request, whose response announces the close', async (t) => {
   const { cluster, connect } = await serving(t, 'http');
   const client = await connect();
   await client.get();
@@ -111,7 +111,7 @@ test('a full stop: a client that has just been answered may ask once more, and i
 });
 
 for (const kind of kinds) {
-  test(`${kind}: a full stop waits a second for a client that was just answered, and no longer`, async (t) => {
+  test(`${kind}: a full stop waits one second for a client that just got a response, and no longer`, async (t) => {
     const { cluster, connect } = await serving(t, kind);
     const [client, silent] = [await connect(), await connect()];
     await client.get();
@@ -124,7 +124,7 @@ for (const kind of kinds) {
   });
 }
 
-test('a full stop does not wait for a connection that had long been silent', async (t) => {
+test('a full stop does not wait for a connection that was idle for long', async (t) => {
   const { cluster, connect } = await serving(t, 'http');
   const [client, fresh] = [await connect(), await connect()];
   await client.get();

@@ -47,7 +47,7 @@ test('every metric and label that the Grafana dashboard asks for is served', asy
   }
 });
 
-test('its panels stand beside each other, none over another', () => {
+test('its panels do not overlap', () => {
   const taken = new Map();
   for (const { title, gridPos: { x, y, w, h } } of dashboard.panels) {
     assert.ok(x + w <= 24, title);

@@ -52,7 +52,7 @@ async function serving(t, given = {}) {
   return { cluster, port, roll };
 }
 
-test('an idle connection goes to another worker when its own leaves; POST follows GET on the same socket', async (t) => {
+test('an idle connection of a draining worker is handed off; POST follows GET on the same socket', async (t) => {
   const { port, roll } = await serving(t);
   const clients = await Promise.all(Array.from({ length: 8 }, () => connect(t, port)));
   const pids = new Set();
@@ -69,14 +69,14 @@ test('an idle connection goes to another worker when its own leaves; POST follow
   assert.equal(pids.size, 8, 'two workers of four generations');
 });
 
-test('a connection that has not asked yet goes along too', async (t) => {
+test('a connection without a request so far is handed off too', async (t) => {
   const { port, roll } = await serving(t);
   const client = await connect(t, port);
   await roll();
   assert.equal((await client.get()).status, 200);
 });
 
-test('a busy connection goes when its response is done, with its headers as ever', async (t) => {
+test('a busy connection is handed off after its response, with unchanged headers', async (t) => {
   const { cluster, port, roll } = await serving(t, { config: { workers: 1 } });
   const client = await connect(t, port);
   const [first] = cluster.others();
@@ -120,7 +120,7 @@ test('pipelined requests are all answered, in order, while workers change', asyn
 });
 
 for (const touch of ['pin', 'key', 'listener', 'server']) {
-  test(`what the program has touched stays: ${touch}`, async (t) => {
+  test(`connections touched by the program are not handed off: ${touch}`, async (t) => {
     const { port, roll } = await serving(t, { touch });
     const client = await connect(t, port);
     await client.get();
@@ -130,7 +130,7 @@ for (const touch of ['pin', 'key', 'listener', 'server']) {
   });
 }
 
-test('what stays is told with its next response, and its client asks elsewhere', async (t) => {
+test('a connection that stays is announced to close with its next response, and its client reconnects', async (t) => {
   const { cluster, port, roll } = await serving(t, { touch: 'pin', config: { workers: 1 } });
   const client = await connect(t, port);
   await client.get();
@@ -153,7 +153,7 @@ test('handoff: false closes idle connections instead', async (t) => {
   assert.equal(error, undefined);
 });
 
-test('a connection that came from another worker ends in silence after keepAliveTimeout, without a 408', async (t) => {
+test('a handed-off connection is closed after keepAliveTimeout without a 408', async (t) => {
   const { port, roll } = await serving(t, { server: { keepAliveTimeout: 700, headersTimeout: 500 } });
   const client = await connect(t, port);
   await client.get();
@@ -185,7 +185,7 @@ test('server.close() in one worker moves its connections to the other', async (t
   for (const client of clients) assert.equal((await client.get()).json().pid, staying);
 });
 
-test('a first connection that a listener turns away does not keep the others from moving', async (t) => {
+test('a first connection rejected by a listener does not keep the others from being handed off', async (t) => {
   const { cluster, port } = await serving(t, { touch: 'first' });
   // Each worker's.
   for (let count = 0; count < 2; count += 1) await (await connect(t, port)).closed;
@@ -206,7 +206,7 @@ test('when the whole cluster stops idle connections are closed, not moved', asyn
   assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
 });
 
-test('clients that never come again lose nothing while workers change without pause', async (t) => {
+test('clients that never reconnect lose nothing during continuous rolls', async (t) => {
   const { port, roll } = await serving(t);
   let going = true;
   const bodies = ['', 'x', 'y'.repeat(300_000)];

@@ -114,14 +114,14 @@ async function replacedAfter({ cluster, port }, path) {
   return JSON.parse(unhealthy);
 }
 
-test('a worker whose /health answers 500 is out of dispatch and replaced', async (t) => {
+test('a worker whose /health answers 500 gets no connections and is replaced', async (t) => {
   const made = await serving(t, { healthCheck: EXPECTS });
   const told = await replacedAfter(made, '/fail');
   assert.equal(told.reason, 'failed 2 health checks in a row: GET /health answered 500, expected 200');
   assert.equal(told.replaced, true);
 });
 
-test('a worker whose customCheck throws is replaced, and what it measures is kept', async (t) => {
+test('a worker whose customCheck throws is replaced, and the check’s metrics are kept', async (t) => {
   const made = await serving(t, { custom: true });
   const { workers } = await made.become(allHealthy);
   assert.deepEqual(workers[0].health.metrics, { since: '1970-01-01T00:00:00.000Z', depth: 7 });
@@ -130,7 +130,7 @@ test('a worker whose customCheck throws is replaced, and what it measures is kep
   assert.match(told.reason, /^failed 2 health checks in a row: customCheck threw: no disk for [01]$/);
 });
 
-test('a worker whose loop is blocked is replaced; only what was in it is late', async (t) => {
+test('a worker whose loop is blocked is replaced; only its own requests are delayed', async (t) => {
   const made = await serving(t, {
     healthCheck: { timeout: 200 },
     processManagement: { hangTimeout: 0, gracefulShutdownTimeout: 1500, killTimeout: 500 },
@@ -144,7 +144,7 @@ test('a worker whose loop is blocked is replaced; only what was in it is late', 
   await cluster.until(new RegExp(`EVENT worker:exit .*"pid":${pid},`));
 });
 
-test('a program that answers 404 to everything is alive when the user named no endpoint', async (t) => {
+test('a program that answers 404 to everything is healthy if no endpoint is configured', async (t) => {
   const made = await serving(t, { health: 'none' });
   const { workers, health } = await made.become(allHealthy);
   assert.deepEqual(workers.map(({ healthy }) => healthy), [true, true]);
@@ -181,7 +181,7 @@ for (const kind of ['http', 'https', 'http2']) {
   });
 }
 
-test('what a customCheck says at great length breaks nothing', async (t) => {
+test('metrics of a customCheck that are too long are dropped, and its error is truncated', async (t) => {
   const made = await serving(t, { custom: 'huge', processManagement: { respawn: false } });
   const { workers } = await made.become(allHealthy);
   assert.deepEqual(workers.map(({ health, generation }) => [health.metrics, generation]), [[null, 1], [null, 1]]);
@@ -192,7 +192,7 @@ test('what a customCheck says at great length breaks nothing', async (t) => {
   assert.ok(JSON.parse(told).reason.length < 1000);
 });
 
-test('one that gets well again by itself stays, when nobody may take its place', async (t) => {
+test('a worker that recovers is kept if no replacement is possible', async (t) => {
   const made = await serving(t, { healthCheck: EXPECTS, processManagement: { respawn: false } });
   const { cluster, port } = made;
   const [pid] = (await request(port, { path: '/fail' })).body.toString().split(' ');
@@ -218,7 +218,7 @@ test('one that gets well again by itself stays, when nobody may take its place',
   await made.become(allHealthy);
 });
 
-test('a worker that answers 5xx where its siblings do not is left out for a while, and comes back', async (t) => {
+test('a worker that answers 5xx unlike its siblings is ejected for a while', async (t) => {
   const circuitBreaker = { failureThreshold: 5, resetTimeout: 1500 };
   const made = await serving(t, { errorHandling: { circuitBreaker } });
   const { cluster, port } = made;

@@ -101,7 +101,7 @@ for (const [what, report] of [
   });
 }
 
-test('a worker that a native call blocks is replaced without a stack, and the log says why', async (t) => {
+test('a worker blocked by a native call is replaced without a stack, and the log says why', async (t) => {
   const { port, cluster } = await serving(t);
   const pipe = path.join(folder(t), 'pipe');
   execFileSync('mkfifo', [pipe]);
@@ -114,7 +114,7 @@ test('a worker that a native call blocks is replaced without a stack, and the lo
   await cluster.eventMany(2, 'worker:ready', { worker: workerId });
 });
 
-test('a worker that a signal has stopped is replaced at once when its time is up, without a stack', async (t) => {
+test('a worker stopped by a signal is replaced as soon as hangTimeout has passed, without a stack', async (t) => {
   const { port, cluster } = await serving(t);
   const { pid, worker } = (await request(port)).json();
   process.kill(pid, 'SIGSTOP');
@@ -137,7 +137,7 @@ test('without respawn a hung worker is ended all the same', async (t) => {
   assert.notEqual((await request(port)).json().worker, workerId);
 });
 
-test('a hung worker does not hold up a stop for all the time that draining may take', async (t) => {
+test('a hung worker does not delay a stop by the whole graceful timeout', async (t) => {
   const { port, cluster } = await serving(t);
   hang(port, '/loop');
   await cluster.event('worker:unhealthy');
@@ -155,7 +155,7 @@ function sleeps(pid) {
   return Number(status.match(/^voluntary_ctxt_switches:\s+(\d+)/m)[1]);
 }
 
-test('an idle worker is not woken; one that waits with a request in hand answers, and lives', async (t) => {
+test('an idle worker is not woken; one with a pending request answers the ping and is kept', async (t) => {
   const { port, cluster } = await serving(t, { config: { loadBalancing: { dispatch: 'push', healthAware: false } } });
   const [first, second] = [(await request(port)).json(), (await request(port)).json()];
   assert.notEqual(first.pid, second.pid);
@@ -187,7 +187,7 @@ const threads = (pid) =>
 /** Without the main thread, which bears the worker's title. */
 const ownThreads = (pid) => threads(pid).filter((name) => name.startsWith('drover-'));
 
-test('hangTimeout 0 lets a loop stand for ever, and no thread waits in the workers', async (t) => {
+test('with hangTimeout 0 a blocked loop is never replaced, and workers have no stack thread', async (t) => {
   const { port, cluster } = await serving(t, { hangTimeout: 0 });
   const { pid } = (await request(port, { path: `/crawl?ms=1&turn=${3 * TIMEOUT}` })).json();
   assert.deepEqual(ownThreads(pid), []);
@@ -196,7 +196,7 @@ test('hangTimeout 0 lets a loop stand for ever, and no thread waits in the worke
   assert.doesNotMatch(cluster.stdout, /hung/);
 });
 
-test('the one thread of drover’s in a worker is the one that waits to ask for its stack', async (t) => {
+test('drover’s only thread in a worker is the stack thread', async (t) => {
   const { port } = await serving(t);
   const { pid } = (await request(port)).json();
   assert.deepEqual(ownThreads(pid), ['drover-stack']);
@@ -206,7 +206,7 @@ for (const [what, options] of [
   ['was started under an inspector', { execArgv: ['--inspect=127.0.0.1:0'] }],
   ['was asked for an inspector by its environment', { env: { NODE_OPTIONS: '--inspect=127.0.0.1:0' } }],
 ]) {
-  test(`a worker that ${what} may stand at a breakpoint for as long as one likes`, async (t) => {
+  test(`a worker that ${what} may stop at a breakpoint for any time`, async (t) => {
     const { port, cluster } = await serving(t, options);
     assert.equal((await request(port, { path: `/crawl?ms=1&turn=${3 * TIMEOUT}` })).status, 200);
     // Its loop has stood still before it can leave in order.
@@ -216,7 +216,7 @@ for (const [what, options] of [
   });
 }
 
-test('an inspector that is opened later spares its worker too', async (t) => {
+test('a worker whose inspector is opened later is not replaced either', async (t) => {
   const { port, cluster } = await serving(t, { execArgv: ['--inspect-port=127.0.0.1:0'], config: { workers: 1 } });
   const { pid } = (await request(port)).json();
   process.kill(pid, 'SIGUSR1');
@@ -227,7 +227,7 @@ test('an inspector that is opened later spares its worker too', async (t) => {
   assert.doesNotMatch(cluster.output, /hung|SIGKILL/);
 });
 
-test('time in which the whole cluster was frozen is held against no worker', async (t) => {
+test('time in which the whole cluster was frozen does not count', async (t) => {
   const { port, cluster } = await serving(t);
   const pending = hang(port, '/never');
   await wait(TIMEOUT);
@@ -245,7 +245,7 @@ test('time in which the whole cluster was frozen is held against no worker', asy
   pending.destroy();
 });
 
-test('a worker that is asked for its stack again and again goes on with its work, and none of its code runs for it', async (t) => {
+test('repeated stack requests do not disturb a worker, and run none of its code', async (t) => {
   const { stacks, told } = await capture(t, { captures: 400 });
   assert.equal(stacks.length, 400);
   for (const stack of stacks) assert.match(stack, /^( {4}at .+\n)*.*interrupted-work\.js:\d+:\d+\)?(\n {4}at .+)*$/);

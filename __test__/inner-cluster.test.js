@@ -70,7 +70,7 @@ function load(t, port) {
   };
 }
 
-test('a roll of a program that clusters itself loses no request and leaves no process', async (t) => {
+test('a roll of a program that uses node:cluster loses no request and leaves no process', async (t) => {
   const port = await freePort();
   const cluster = started(t, write(t, clustering), port);
   await cluster.until(/the cluster is ready/);
@@ -91,7 +91,7 @@ test('a roll of a program that clusters itself loses no request and leaves no pr
   assert.deepEqual([...cluster.deaths, ...cluster.events('worker:lingered')], []);
 });
 
-test('a program that clusters itself is told once what it costs, and its processes find their arguments as they were', async (t) => {
+test('a program that uses node:cluster gets one warning, and its processes get unchanged arguments', async (t) => {
   const port = await freePort();
   const cluster = started(t, write(t, clustering), port);
   await cluster.until(/the cluster is ready/);
@@ -104,7 +104,7 @@ test('a program that clusters itself is told once what it costs, and its process
   assert.equal(cluster.stderr, '');
 });
 
-test('a process of its own that ends by itself is replaced by the program as ever', async (t) => {
+test('a process of the program’s own that exits is replaced by the program as usual', async (t) => {
   const port = await freePort();
   const cluster = started(t, write(t, clustering), port, { workers: 1 });
   await cluster.until(/the cluster is ready/);
@@ -115,7 +115,7 @@ test('a process of its own that ends by itself is replaced by the program as eve
   assert.match((await request(port)).body, /^\d+$/);
 });
 
-test('a process of its own that does not end by itself does not outlive its worker', async (t) => {
+test('a process of the program’s own that does not exit is killed with its worker', async (t) => {
   const port = await freePort();
   const processManagement = { gracefulShutdownTimeout: 2000, killTimeout: 500, lingerTimeout: 100 };
   const cluster = started(t, write(t, stubborn), port, { workers: 1, processManagement });

@@ -52,7 +52,7 @@ test('children of node:child_process answer, one by one, at random and all toget
   assert.deepEqual(ipc.getWorkerStats(), { total: 2, alive: 2, dead: 0 });
 });
 
-test('a child asks its parent, and errors cross with name, message and code', async (t) => {
+test('a child sends requests to its parent, and errors arrive with name, message and code', async (t) => {
   const { ipc } = await family(t, 1);
   ipc.registerHandler('name', ({ data, from }) => `${data} of ${from}`);
   assert.equal(await ipc.sendToWorker('0', 'parent', null), 'child of worker');
@@ -61,7 +61,7 @@ test('a child asks its parent, and errors cross with name, message and code', as
   assert.deepEqual([error.cause.name, error.cause.message, error.cause.code], ['RangeError', 'no', 'E_NO']);
 });
 
-test('a child that ends fails at once what waits for it, and counts as dead', async (t) => {
+test('requests to a child that ends fail at once, and it counts as dead', async (t) => {
   const { ipc, children } = await family(t, 2);
   const gone = once(children[0], 'exit');
   await assert.rejects(ipc.sendToWorker('0', 'die', null), { code: 'WORKER_GONE' });

@@ -73,7 +73,7 @@ async function serving(t) {
   return { cluster, port };
 }
 
-test('a last response is whole, whatever its length and way', async (t) => {
+test('a last response arrives completely, whatever its length and encoding', async (t) => {
   const { port } = await serving(t);
   assert.equal(bodyOf(await exchange(port, last('/short'))), 'short');
   assert.equal(bodyOf(await exchange(port, last('/huge'))).length, HUGE);
@@ -91,13 +91,13 @@ test('pipelined requests before the last one are answered too', async (t) => {
   assert.equal(read.match(/\r\n\r\nshort/g).length, 2);
 });
 
-test('requests in one go are answered in their order, though a later one is done first', async (t) => {
+test('pipelined requests are answered in order, even if a later one is done first', async (t) => {
   const { port } = await serving(t);
   const read = await exchange(port, `GET /later HTTP/1.1\r\nHost: x\r\n\r\n${last('/short')}`);
   assert.match(read, /later[^]*short$/);
 });
 
-test('a chunk of a last response that goes on is not held back', async (t) => {
+test('a chunk of an unfinished last response is not held back', async (t) => {
   const { port } = await serving(t);
   const socket = net.connect(port, '127.0.0.1').setEncoding('latin1');
   t.after(() => socket.destroy());
@@ -106,7 +106,7 @@ test('a chunk of a last response that goes on is not held back', async (t) => {
   while (!read.includes('first')) read += (await once(socket, 'data'))[0];
 });
 
-test('events and callbacks of a last response come as in Node', async (t) => {
+test('events and callbacks of a last response are the same as in Node', async (t) => {
   const { cluster, port } = await serving(t);
   await exchange(port, last('/events'));
   await cluster.until(/HEARD callback,finish,close|HEARD finish,callback,close/);

@@ -80,7 +80,7 @@ async function controlled(t, { runner = 'drover', config, shown = ['SECRET'], sc
 }
 
 for (const runner of ['node:cluster', 'drover']) {
-  test(`${runner}: a worker has the environment of the moment it is started at`, async (t) => {
+  test(`${runner}: a worker gets the environment of the moment of its start`, async (t) => {
     const { act, see } = await controlled(t, { runner, env: { GOES: '1' }, shown: ['SECRET', 'GOES'] });
     await act('set', 'SECRET', 'of-a-vault');
     await act('start');
@@ -93,7 +93,7 @@ for (const runner of ['node:cluster', 'drover']) {
   });
 }
 
-test('the replacement of a worker that died has the environment of now', async (t) => {
+test('the replacement of a dead worker gets the current environment', async (t) => {
   const { act, see, started } = await controlled(t, {});
   await act('start');
   const { pid } = await see();
@@ -103,7 +103,7 @@ test('the replacement of a worker that died has the environment of now', async (
   assert.equal((await see()).SECRET, 'later');
 });
 
-test('a primary that is blocked holds up no replacement: it starts with what was known', async (t) => {
+test('a blocked primary does not delay a replacement, which gets the last known environment', async (t) => {
   const { act, order, see, started } = await controlled(t, {});
   await act('set', 'SECRET', 'known');
   await act('start');
@@ -117,7 +117,7 @@ test('a primary that is blocked holds up no replacement: it starts with what was
   assert.equal(await free, 'ok');
 });
 
-test('the configuration’s variables win: a text, nothing, or left out', async (t) => {
+test('variables of the configuration take precedence: a text, an empty text, or unset', async (t) => {
   const shown = ['SECRET', 'EMPTY', 'NODE_APP_INSTANCE', 'WORKER_ID', 'CLUSTER_WORKER'];
   const config = { env: { SECRET: 'own', EMPTY: '', NODE_APP_INSTANCE: null, WORKER_ID: 'seven' } };
   const { act, see } = await controlled(t, { config, shown, env: { SECRET: 'inherited', EMPTY: '1', NODE_APP_INSTANCE: '3' } });
@@ -128,7 +128,7 @@ test('the configuration’s variables win: a text, nothing, or left out', async 
   assert.deepEqual(shown.map((name) => seen[name]), ['own', '', null, 'seven', 'true']);
 });
 
-test('a variable by which a worker knows what it is is refused', async (t) => {
+test('variables by which drover identifies workers are refused', async (t) => {
   const started = program(t, () => {
     const { ClusterManager } = require('drover');
     for (const env of [{ CLUSTER_WORKER: null }, { DROVER_CHANNEL: '1' }, { A: undefined }]) {
@@ -186,7 +186,7 @@ for (const [what, options, base, urls] of [
   });
 }
 
-test('a later chdir of the primary’s moves no worker', async (t) => {
+test('a later chdir of the primary does not affect workers', async (t) => {
   const [home, elsewhere] = [folder(t), folder(t)];
   const { act, see } = await controlled(t, { cwd: home, env: { PWD: home } });
   await act('chdir', elsewhere);
@@ -197,7 +197,7 @@ test('a later chdir of the primary’s moves no worker', async (t) => {
   assert.equal((await see()).cwd, fs.realpathSync(home));
 });
 
-test('a folder of the configuration’s is found from where the cluster was made', async (t) => {
+test('cwd of the configuration is relative to the folder in which the cluster was created', async (t) => {
   const home = folder(t);
   fs.mkdirSync(path.join(home, 'inner'));
   const { act, see } = await controlled(t, { cwd: home, env: { PWD: '/' }, config: { cwd: 'inner' } });
@@ -228,7 +228,7 @@ for (const [what, from] of [
   ['node current/server.js', ({ place }) => ({ cwd: place, env: { PWD: place }, script: 'current/server.js' })],
   ['node with the whole path, from elsewhere', ({ current }) => ({ cwd: '/', env: { PWD: '/' }, script: path.join(current, 'server.js') })],
 ]) {
-  test(`a roll takes what a deploy has put behind the link: ${what}`, async (t) => {
+  test(`a roll starts the release that a deployment has linked: ${what}`, async (t) => {
     const release = deployed(t);
     const { act, see } = await controlled(t, { ...from(release), shown: ['RELEASE'] });
     await act('start');
@@ -243,7 +243,7 @@ for (const [what, from] of [
   });
 }
 
-test('a folder that is gone ends a roll with an error that names it, and the workers serve on', async (t) => {
+test('a missing folder ends a roll with an error that names it, and the workers continue to serve', async (t) => {
   const home = path.join(folder(t), 'home');
   fs.mkdirSync(home);
   const { act, order, see } = await controlled(t, { cwd: home, env: { PWD: home } });

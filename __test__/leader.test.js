@@ -31,7 +31,7 @@ test('exactly one worker leads; runOnce runs in it alone and gives the others un
   ]);
 });
 
-test('work that is to be done once before anybody serves is done while the workers start', async (t) => {
+test('work that must be done once before serving is done while the workers start', async (t) => {
   const { told } = messagingCluster(t, () => {}, {
     before: (app, tell) => app.isWorker && app.runOnce('migrate', () => tell('migrated')).then(() => tell(app.workerId)),
   });
@@ -55,7 +55,7 @@ test('within a second of the leader’s death another leads, and leader:changed 
   assert.ok(lines.some(({ from, to }) => from === first.leads && to === second.leads));
 });
 
-test('a leader that is stopped leads until it is gone: nobody else does before, also when it is let go on', async (t) => {
+test('a leader stopped by SIGSTOP leads until it ends, also if it is continued', async (t) => {
   const { told, running } = messagingCluster(t, () => {}, {
     before: watching,
     config: { processManagement: { hangTimeout: 1000 } },

@@ -58,7 +58,7 @@ function setLimit(pid, limit, place) {
   assert.equal(status, 0, String(stderr));
 }
 
-test('with too few descriptors for all workers those that fit serve, and it is said what would help', async (t) => {
+test('with too few descriptors for all workers as many as fit serve, and the log says what would help', async (t) => {
   const port = await freePort();
   const config = { loadBalancing: { dispatch: 'push' }, processManagement: { restartDelay: 20, maxRestarts: 1 } };
   const cluster = failureCluster(t, { port, config, ...withDescriptors(60) });
@@ -101,7 +101,7 @@ for (const [user, place] of users) {
     }
   }
 
-  test(`${user}: past queueTimeout what waits in the primary gets a 503, and nothing is lost`, async (t) => {
+  test(`${user}: after queueTimeout connections that wait in the primary get a 503, and none is lost`, async (t) => {
     const port = await freePort();
     const config = { loadBalancing: { dispatch: 'push', queueTimeout: 300 } };
     const cluster = failureCluster(t, { port, config, ...withDescriptors(96), ...place });
@@ -153,7 +153,7 @@ function talkative({ native }) {
   });
 }
 
-test('hints are written once each and not without end', async (t) => {
+test('each hint is logged once, and their number is limited', async (t) => {
   const native = path.join(__dirname, '..', 'lib', 'native.js');
   const cluster = program(t, talkative, { given: { native } });
   await cluster.until(/so many different hints like this one that no further ones are written/);

@@ -22,7 +22,7 @@ const clusters = ways.filter((way) => processesOf(way) > 1);
 const told = (run, pattern) => [...run.stdout.matchAll(new RegExp(pattern, 'g'))].map(([, value]) => value);
 
 for (const way of clusters) {
-  test(`${way}: exclusive is a port of each worker's own`, async (t) => {
+  test(`${way}: exclusive gives each worker its own port`, async (t) => {
     const run = program(
       t,
       inWay(way, () => {
@@ -132,7 +132,7 @@ for (const way of ways) {
     assert.match(error.code, /^(ECONNREFUSED|ECONNRESET)$/);
   });
 
-  test(`${way}: listen() is any port of every address, IPv6 first`, { skip: noNetworks }, async (t) => {
+  test(`${way}: listen() listens on a free port of all addresses, preferring IPv6`, { skip: noNetworks }, async (t) => {
     const run = program(
       t,
       inWay(way, () => {
@@ -224,7 +224,7 @@ for (const way of ['one process', 'drover']) {
   });
 }
 
-test('a worker whose only server is its own is ready, and its requests are finished when it leaves', async (t) => {
+test('a worker whose only server is exclusive becomes ready, and finishes its requests when it drains', async (t) => {
   const run = program(
     t,
     inWay(

@@ -74,7 +74,7 @@ for (const [where, env] of Object.entries(environments)) {
     await refused.gone();
   });
 
-  test(`in ${where} a failure that nobody listens to ends the process, the callback unheard`, async (t) => {
+  test(`in ${where} a listen error without a listener ends the process, and the callback is not called`, async (t) => {
     const port = await takenPort(t);
     const refused = program(
       t,

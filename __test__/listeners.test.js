@@ -49,7 +49,7 @@ for (const [how, dispatch, env] of [
   ['pushed', 'push', {}],
   ['accepted directly', 'direct', {}],
 ]) {
-  test(`${how}: a 'connection' listener that throws harms no other connection of its batch`, async (t) => {
+  test(`${how}: a 'connection' listener that throws does not affect other connections of its batch`, async (t) => {
     const port = await freePort();
     const server = program(t, throwing, { given: { port, dispatch }, env });
     await server.until(dispatch === 'auto' ? /SERVES/ : /SERVES.*SERVES/s);

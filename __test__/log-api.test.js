@@ -48,7 +48,7 @@ async function serving(t, logging = {}, monitoring = {}) {
 
 const messages = ({ lines }) => lines.map(({ msg }) => msg);
 
-test('/cluster/logs has the last lines, filtered, and each once for who asks again', async (t) => {
+test('/cluster/logs returns the last lines, filtered, and each line once to a polling client', async (t) => {
   const { cluster, say, logs } = await serving(t);
   const before = (await logs()).next;
   await say('one', JSON.stringify({ level: 40, msg: 'two', user: 'Ann' }));
@@ -73,7 +73,7 @@ test('/cluster/logs has the last lines, filtered, and each once for who asks aga
   assert.deepEqual(about.lines.map(({ worker, fields }) => [worker, fields.event]), [['0', 'worker:ready']]);
 });
 
-test('what comes most often is counted whatever numbers are in it', async (t) => {
+test('frequent messages are counted regardless of the numbers in them', async (t) => {
   const { cluster, say, logs } = await serving(t);
   await say(...Array.from({ length: 30 }, (_, number) => `user ${number} logged in`), 'the end');
   await cluster.until(/the end/);
@@ -81,7 +81,7 @@ test('what comes most often is counted whatever numbers are in it', async (t) =>
   assert.deepEqual({ ...first, last: 0 }, { message: 'user # logged in', level: 'info', count: 30, last: 0 });
 });
 
-test('a filter that is none is refused with what is allowed', async (t) => {
+test('an invalid filter is refused with the allowed values', async (t) => {
   const { logs } = await serving(t);
   for (const filter of [{ level: 'loud' }, { worker: 'x' }, { worker: '+1' }, { limit: 0 }, { limit: 1001 }, { after: -1 }, { since: 'now' }]) {
     const { status, error } = await logs(filter);
@@ -99,7 +99,7 @@ test('lines that maxRate held back are counted', async (t) => {
   assert.equal(written + dropped, 200);
 });
 
-test('/cluster/log-level makes drover louder, as a whole or in part, for who may', async (t) => {
+test('/cluster/log-level changes the level of the log or of a component, with authorisation', async (t) => {
   const { cluster, setLevel } = await serving(t, { components: { workers: 'silent' } }, { token: 'secret' });
   const authorization = { authorization: 'Bearer secret' };
   assert.equal((await setLevel({ level: 'debug' })).status, 401);
@@ -114,14 +114,14 @@ test('/cluster/log-level makes drover louder, as a whole or in part, for who may
   await cluster.event('worker:exit', { reason: 'stopped' });
 });
 
-test('a level for the log as a whole is every component’s', async (t) => {
+test('a level for the whole log applies to every component', async (t) => {
   const { cluster, setLevel } = await serving(t, { components: { workers: 'silent' } });
   assert.equal((await setLevel({ level: 'info' })).status, 200);
   cluster.signal('SIGTERM');
   await cluster.event('worker:exit', { reason: 'stopped' });
 });
 
-test('a request that takes long is said, without its query', async (t) => {
+test('a slow request is logged without its query', async (t) => {
   const { cluster, port, logs } = await serving(t, { slowRequests: 50, format: 'json' });
   await request(port, { path: '/slow?password=hunter2', headers: { 'x-request-id': 'client-1' } });
   const line = await cluster.event('request:slow');

@@ -46,7 +46,7 @@ for (const [what, main] of Object.entries(throwing)) {
   });
 }
 
-test('what is written at the exit stays apart from the report, and half a line before it too', async (t) => {
+test('output at the exit, and an incomplete line before it, are separate from the report', async (t) => {
   const records = await recordsOf(t, () => {
     process.on('exit', () => process.stderr.write('half a line'));
     setTimeout(() => {
@@ -57,7 +57,7 @@ test('what is written at the exit stays apart from the report, and half a line b
   assert.equal(records.filter(({ msg }) => msg.includes('boom')).length, 1);
 });
 
-test('an error that a listener of the program’s catches ends no record', async (t) => {
+test('an error caught by a listener of the program does not split a record', async (t) => {
   const records = await recordsOf(t, () => {
     process.on('uncaughtException', () => {
       console.error('CAUGHT');

@@ -109,7 +109,7 @@ test('files rotate, a worker is killed in the midst of its lines, the cluster st
   assert.equal(cluster.raw, 'the cluster is ready\n', 'what the primary’s program writes is its own');
 });
 
-test('an output that nobody reads holds up who writes, not who does not, and loses nothing', async (t) => {
+test('an output that nobody reads blocks only workers that write, and loses nothing', async (t) => {
   const port = await freePort();
   const config = { logging: { enabled: true }, processManagement: { hangTimeout: 0 }, loadBalancing: { dispatch: 'push' } };
   const script = write(t, numbered, { given: { port, config, count: 60_000 } });
@@ -193,7 +193,7 @@ test('a plain line is wrapped, a JSON line keeps its fields and gets what it lac
   assert.ok(lines.indexOf(of('without an end')) < lines.findIndex(({ event }) => event === 'worker:exit'));
 });
 
-test('for people lines are pretty', async (t) => {
+test('the format pretty writes lines for people', async (t) => {
   const { cluster, say } = await saying(t, { env: { NODE_ENV: 'development' } });
   await say({ out: `${JSON.stringify({ level: 40, msg: 'mine', user: 7 })}\n`, err: 'no\n' });
   await cluster.until(/mine/);
@@ -209,7 +209,7 @@ test('includeWorkerLogs: false leaves the workers the primary’s own streams', 
   assert.match(cluster.stderr, /^as it was$/m);
 });
 
-test('workers that outlive their primary write their last words where it wrote', async (t) => {
+test('workers that outlive their primary write to its streams', async (t) => {
   for (const signal of ['SIGKILL', 'SIGUSR2']) {
     const { cluster } = await saying(t);
     cluster.signal(signal);
@@ -230,14 +230,14 @@ test('logging.level and logging.components say which of drover’s lines are wri
   assert.deepEqual([...cluster.events('cluster:starting'), ...cluster.events('cluster:started')], []);
 });
 
-test('a component that there is none of is refused with the nearest', async (t) => {
+test('an unknown component is refused with a suggestion', async (t) => {
   const port = await freePort();
   const refused = program(t, writing, { given: { port, config: { logging: { components: { dispach: 'warn' } } } } });
   assert.equal((await refused.exit).code, 1);
   await refused.until(/logging\.components: .*"dispach" is no component; did you mean dispatch\?/);
 });
 
-test('maxRate: what is above it is dropped, counted and said', async (t) => {
+test('maxRate: lines above it are dropped, counted and reported', async (t) => {
   const { cluster, say } = await saying(t, { config: { logging: { maxRate: 10 } } });
   await say({ out: 'one of many\n'.repeat(500) });
   const { lines, msg } = await cluster.event('log:dropped', { worker: '0' });
@@ -245,7 +245,7 @@ test('maxRate: what is above it is dropped, counted and said', async (t) => {
   assert.equal([...cluster.raw.matchAll(/"one of many"/g)].length + lines, 500);
 });
 
-test('a file that cannot be written gives way to standard output, and no line is lost', async (t) => {
+test('if the file cannot be written lines go to standard output, and none is lost', async (t) => {
   const full = await saying(t, { config: { logging: { file: '/dev/full' } } });
   await full.cluster.until(/\/dev\/full: No space left on device.*Log lines go to standard output/);
   await full.say({ out: 'to be read\n' });
