@@ -25,7 +25,7 @@ const answers = (app) => {
 const numbers = (messages, ...types) =>
   Object.fromEntries(types.map((type) => [type, ['sent', 'received', 'answered', 'failed'].map((key) => messages[type][key])]));
 
-test('messages are counted by type, told alike in every process, and outlive a worker that is killed', async (t) => {
+test('messages are counted by type, with the same counts in every process, also after a worker is killed', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {

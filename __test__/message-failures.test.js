@@ -6,7 +6,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { answers, messagingCluster } = require('./helpers/messaging-cluster');
 
-test('what a handler throws reaches the sender with name, message, code and stack', async (t) => {
+test('the error of a handler reaches the sender with name, message, code and stack', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'boom', {}).catch(problem)),
@@ -18,7 +18,7 @@ test('what a handler throws reaches the sender with name, message, code and stac
   assert.deepEqual(error.cause, { name: 'RangeError', message: 'out of range', code: 'E_RANGE', stack: 'string' });
 });
 
-test('an error that is too long to cross reaches the sender in short, not as a timeout', async (t) => {
+test('an error that is too long for a message reaches the sender truncated, not as a timeout', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => app.isPrimary && tell(await app.sendToWorker(0, 'long', {}).catch(problem)),
@@ -36,7 +36,7 @@ test('an error that is too long to cross reaches the sender in short, not as a t
   assert.match(message, /^The handler of 'long' failed: x+$/);
 });
 
-test('a message that cannot be answered says why, each with a code of its own', async (t) => {
+test('a message that cannot be answered fails with a specific code', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
@@ -95,7 +95,7 @@ for (const maxRetries of [8, 0]) {
   });
 }
 
-test('a worker’s death fails at once what waits for it, in the primary and in other workers', async (t) => {
+test('requests to a worker that dies fail at once, in the primary and in other workers', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
@@ -121,7 +121,7 @@ test('a worker’s death fails at once what waits for it, in the primary and in 
   assert.deepEqual(lines.find(({ worker }) => worker), { worker: 'WORKER_GONE' });
 });
 
-test('past ipc.maxPending a message is refused at once, and those before it are answered', async (t) => {
+test('beyond ipc.maxPending a message is refused at once, and earlier ones are answered', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {

@@ -7,7 +7,7 @@ const { test } = require('node:test');
 const { answers, messagingCluster } = require('./helpers/messaging-cluster');
 const { program, write } = require('./helpers/program');
 
-test('a broadcast gives each worker exactly the message, and one response a worker comes back', async (t) => {
+test('a broadcast delivers the message to each worker once, and returns one response per worker', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell) => {
@@ -70,7 +70,7 @@ test('workers reach each other and themselves, also while the primary’s JavaSc
   assert.deepEqual(lines.filter((line) => line !== 'blocked'), [21, [['1', 2]], ['0', '1']]);
 });
 
-test('a worker asks the primary, whose handlers answer as a worker’s do', async (t) => {
+test('a worker sends requests to the primary, whose handlers answer like those of a worker', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => {
@@ -88,7 +88,7 @@ test('a worker asks the primary, whose handlers answer as a worker’s do', asyn
   assert.deepEqual(await told(3), [['who', 'me', 'worker', '1', true], ['who', 'I', 'worker', '1', true], 'NO_HANDLER']);
 });
 
-test('process.send reaches the primary’s listeners with its sender, calls back, and is not lost at an exit', async (t) => {
+test('process.send reaches the primary’s listeners with its sender, calls its callback, and is not lost at an exit', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell) => {
@@ -117,7 +117,7 @@ test('process.send reaches the primary’s listeners with its sender, calls back
   assert.deepEqual([heard[0].from, heard[0].isPid], ['0', true]);
 });
 
-test('a type has one handler, unregisterHandler takes it off, and nonsense is refused with what was found', async (t) => {
+test('a type has one handler, unregisterHandler removes it, and invalid arguments are refused with the value found', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell) => {
@@ -182,7 +182,7 @@ test('JSON keeps Buffers of any size; ‘advanced’ keeps Maps, Dates, BigInts 
   }
 });
 
-test('a listener that throws is Node’s own affair in its process, and the sender hears of it', async (t) => {
+test('a listener that throws causes Node’s uncaughtException in its process, and the sender gets an error', async (t) => {
   const { told } = messagingCluster(
     t,
     async (app, tell, problem) => app.isPrimary && tell((await app.sendToWorker(0, 'x', 1).catch(problem)).code),
@@ -199,7 +199,7 @@ test('a listener that throws is Node’s own affair in its process, and the send
   assert.deepEqual((await told(2)).sort(), ['HANDLER_FAILED', 'uncaught: thrown by a listener']);
 });
 
-test('invalidateCache tells every worker once, although the documents’ listener calls it again', async (t) => {
+test('invalidateCache notifies every worker once, although the documented listener calls it again', async (t) => {
   const { told, running } = messagingCluster(
     t,
     async (app, tell) => {
@@ -237,7 +237,7 @@ test('events of the cluster reach the managers of workers whose program listens'
   assert.deepEqual(await told(), [[2, 3, true]]);
 });
 
-test('a worker that only waits for messages lives, and ends at a stop', async (t) => {
+test('a worker that only waits for messages stays alive, and ends at a stop', async (t) => {
   const running = program(
     t,
     ({ file }) => {

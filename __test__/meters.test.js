@@ -62,7 +62,7 @@ const userMetrics = async (api) => (await ask(api, '/cluster/stats')).userMetric
 const valueOf = (metric, labels) =>
   metric?.values.find((one) => JSON.stringify(one.labels) === JSON.stringify(labels))?.value;
 
-test('what all processes count is one sum, the same in every process and over the API', async (t) => {
+test('counters of all processes are summed, with the same sums in every process and over the API', async (t) => {
   const { port, api } = await serving(t);
   const pids = new Set();
   for (let at = 0; at < 20; at += 1) pids.add((await ask(port, '/count?queue=mail&by=1.5')).pid);
@@ -79,7 +79,7 @@ test('what all processes count is one sum, the same in every process and over th
   assert.deepEqual((await ask(port, '/metrics')).userMetrics, told);
 });
 
-test('a killed worker’s counts stay, also over rolls; its gauges go with it', async (t) => {
+test('counters of a killed worker are kept, also after rolls; its gauges are dropped', async (t) => {
   const processManagement = { restartDelay: 10, maxRestartDelay: 10, maxRestarts: 100 };
   const { cluster, port, api } = await serving(t, { processManagement });
   let counted = 0;
@@ -100,7 +100,7 @@ test('a killed worker’s counts stay, also over rolls; its gauges go with it', 
   assert.equal(valueOf(told.open_files, {}), 0);
 });
 
-test('a name that Prometheus or another metric has is refused, and said why', async (t) => {
+test('a metric name reserved by Prometheus or used by another metric is refused with a reason', async (t) => {
   const { port } = await serving(t);
   const define = (query) => ask(port, `/define?${new URLSearchParams({ help: 'Help.', kind: 'counter', ...query })}`);
   for (const [query, said] of [
@@ -128,7 +128,7 @@ test('a name that Prometheus or another metric has is refused, and said why', as
   }
 });
 
-test('labels without end are counted, said once, and harm nobody', async (t) => {
+test('too many label values are counted, logged once, and do no harm', async (t) => {
   const { cluster, port, api } = await serving(t);
   await ask(port, '/flood');
   await ask(port, '/flood');
@@ -209,7 +209,7 @@ test('metrics that are longer than a message of the cluster reach every process 
   assert.deepEqual([cluster.pid, ...cluster.others()], all, 'nobody was ended');
 });
 
-test('buckets that are no finite numbers are refused with what was found', () => {
+test('buckets that are not finite numbers are refused with the value found', () => {
   const { createServer } = require('..');
   const { metrics } = createServer({ cluster: { enabled: false } });
   for (const bound of [Infinity, NaN, '5', null]) {

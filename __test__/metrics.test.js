@@ -102,7 +102,7 @@ test('requests are counted exactly, by status, across rolls and workers', async 
   assert.equal(await exported(api, 'http_request_duration_seconds_count'), 104);
 });
 
-test('what a killed worker had answered stays counted; no counter goes down over restarts', async (t) => {
+test('requests of a killed worker stay counted; no counter decreases over restarts', async (t) => {
   const processManagement = { restartDelay: 10, maxRestartDelay: 10, maxRestarts: 100 };
   const { cluster, port, api } = await serving(t, { rest: { processManagement } });
   let last = await growing(api);
@@ -120,7 +120,7 @@ test('what a killed worker had answered stays counted; no counter goes down over
   assert.equal(await exported(api, 'http_requests_total'), sent);
 });
 
-test('under load, across a roll and a kill, no answer is missed and nothing is counted that was not sent', async (t) => {
+test('under load, across a roll and a kill, exactly the responses that were sent are counted', async (t) => {
   const { cluster, port, api } = await serving(t, { rest: { processManagement: { restartDelay: 10 } } });
   const CLIENTS = 16;
   let [sent, answered, busy] = [0, 0, true];
@@ -154,7 +154,7 @@ test('under load, across a roll and a kill, no answer is missed and nothing is c
   assert.equal(await exported(api, 'http_requests_total'), totalRequests);
 });
 
-test('what a worker had in hand when it died is aborted, and in flight no more', async (t) => {
+test('pending requests of a dead worker are counted as aborted, and no longer as in flight', async (t) => {
   const { cluster, port, api } = await serving(t);
   // Rates are of what comes after the first look.
   await stats(api);
@@ -169,7 +169,7 @@ test('what a worker had in hand when it died is aborted, and in flight no more',
   await become(api, ({ errorRate }) => Math.abs(errorRate - 6 / 7) < 0.001);
 });
 
-test('a request whose client leaves is aborted, and nothing else', async (t) => {
+test('a request whose client leaves is counted only as aborted', async (t) => {
   const { port, api } = await serving(t);
   const client = await connect(t, port);
   client.write('GET /slow?ms=60000 HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -180,7 +180,7 @@ test('a request whose client leaves is aborted, and nothing else', async (t) => 
   assert.deepEqual([totalRequests, totalErrors, responses['2xx']], [1, 1, 0]);
 });
 
-test('percentiles are within three percent of what the handlers took', async (t) => {
+test('percentiles are within three percent of the handlers’ durations', async (t) => {
   const { cluster, port, api } = await serving(t);
   await stats(api);
   // No percentile is the longest of its kind: the first one's handler has to be compiled before it takes the time.
@@ -199,7 +199,7 @@ test('percentiles are within three percent of what the handlers took', async (t)
   );
 });
 
-test('the primary and every worker tell the same, and so does the API', async (t) => {
+test('the primary, every worker and the API return the same metrics', async (t) => {
   const { cluster, port, api } = await serving(t);
   await request(port);
   await cluster.signal('SIGUSR2');
@@ -241,7 +241,7 @@ async function become(api, wanted) {
   }
 }
 
-test('a loop that stands still is told while it does, not when it is over', async (t) => {
+test('a blocked event loop is reported while it is blocked, not afterwards', async (t) => {
   const rest = { workers: 1, processManagement: { hangTimeout: 0 }, healthCheck: { enabled: false } };
   const { cluster, port, api } = await serving(t, { rest });
   await become(api, ({ workers: [worker] }) => worker.memoryUsage !== null);
@@ -254,7 +254,7 @@ test('a loop that stands still is told while it does, not when it is over', asyn
   cluster.signal('SIGKILL');
 });
 
-test('what a leaving worker still does is told: its requests, its connections, its memory', async (t) => {
+test('metrics include draining workers: their requests, connections and memory', async (t) => {
   const { cluster, port, api } = await serving(t, { rest: { workers: 1 } });
   const client = await connect(t, port);
   client.write('POST /held HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n');

@@ -47,7 +47,7 @@ async function serving(t, monitoring = { port: 0 }) {
 const post = (api, path, body, headers = {}) =>
   request(api, { method: 'POST', path, headers: { 'content-type': 'application/json', ...headers }, body: body && JSON.stringify(body) });
 
-test('it answers within a moment while the primary’s JavaScript is blocked', async (t) => {
+test('the monitoring API answers at once while the primary’s JavaScript is blocked', async (t) => {
   const { cluster, api } = await serving(t);
   cluster.signal('SIGUSR2');
   await cluster.until(/BLOCKED/);
@@ -59,7 +59,7 @@ test('it answers within a moment while the primary’s JavaScript is blocked', a
   cluster.signal('SIGKILL');
 });
 
-test('the cluster is scaled and restarted over it, and says what is wrong with an order', async (t) => {
+test('the monitoring API scales and restarts the cluster, and reports invalid commands', async (t) => {
   const { api } = await serving(t);
   const ids = async () => (await request(api, { path: '/cluster/workers' })).json().map(({ id, generation }) => `${id}.${generation}`);
   assert.equal((await post(api, '/cluster/scale', { workers: 3 })).status, 200);
@@ -85,7 +85,7 @@ test('the cluster is scaled and restarted over it, and says what is wrong with a
   }
 });
 
-test('with a token a POST shows it, and a GET need not', async (t) => {
+test('with a token configured POST requires it, and GET does not', async (t) => {
   const { api } = await serving(t, { port: 0, token: 'a token of some length' });
   assert.equal((await request(api, { path: '/cluster/stats' })).status, 200);
   for (const authorization of [undefined, 'Bearer wrong', 'a token of some length', 'Bearer ']) {
@@ -96,7 +96,7 @@ test('with a token a POST shows it, and a GET need not', async (t) => {
     assert.equal((await post(api, '/cluster/restart', undefined, { authorization })).status, 200);
 });
 
-test('beyond loopback nothing is told without the token, but to this user over the socket', { skip: noNetworks }, async (t) => {
+test('beyond loopback everything requires the token, except for this user over the control socket', { skip: noNetworks }, async (t) => {
   const { api, socket } = await remoteApi(t, monitored, { token: 'a token of some length' });
   const paths = ['/cluster/stats', '/cluster/workers', '/cluster/logs', '/cluster/errors', '/cluster/events', '/metrics', '/openapi.json', '/nothing'];
   for (const path of paths) {
@@ -129,7 +129,7 @@ test('pages of other sites and rebound names are refused', async (t) => {
   assert.equal((await request(api, { path: '/cluster/stats', headers: own })).status, 200);
 });
 
-test('its document names every member of health, metrics and workers, and no other', async (t) => {
+test('the OpenAPI document names exactly the members of health, metrics and workers', async (t) => {
   const { api } = await serving(t);
   const get = async (path) => (await request(api, { path })).json();
   const { components } = await get('/openapi.json');
@@ -143,7 +143,7 @@ test('its document names every member of health, metrics and workers, and no oth
   }
 });
 
-test('history has the last seconds of a number', async (t) => {
+test('history returns the last seconds of a metric', async (t) => {
   const { api } = await serving(t);
   let points = [];
   while (points.length < 2) ({ points } = (await request(api, { path: '/cluster/history?metric=activeWorkers' })).json());
@@ -153,7 +153,7 @@ test('history has the last seconds of a number', async (t) => {
   }
 });
 
-test('/metrics speaks OpenMetrics to who asks for it, and is off where the configuration says so', async (t) => {
+test('/metrics returns OpenMetrics on request, and can be disabled', async (t) => {
   const { api } = await serving(t);
   const plain = await request(api, { path: '/metrics' });
   assert.match(plain.headers['content-type'], /^text\/plain; version=0\.0\.4/);
@@ -164,7 +164,7 @@ test('/metrics speaks OpenMetrics to who asks for it, and is off where the confi
   assert.equal((await request(without, { path: '/metrics' })).status, 404);
 });
 
-test('a port that was not named gives way to others; one that was named is this one or none', async (t) => {
+test('the default monitoring port may change if it is in use; a configured one may not', async (t) => {
   const taken = net.createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   t.after(() => taken.close());
@@ -176,7 +176,7 @@ test('a port that was not named gives way to others; one that was named is this 
   assert.deepEqual(await cluster.exit, { code: 1, signal: null });
 });
 
-test('without monitoring nobody listens; without a port there is the control socket alone', async (t) => {
+test('without monitoring nothing listens; without a port only the control socket does', async (t) => {
   for (const [monitoring, places] of [
     [{ enabled: false }, []],
     [{ port: false }, [[null, '.sock']]],
@@ -190,7 +190,7 @@ test('without monitoring nobody listens; without a port there is the control soc
   }
 });
 
-test('a client that says nothing is let go, and others are served meanwhile', async (t) => {
+test('a client that sends nothing is disconnected, and others are served meanwhile', async (t) => {
   const { api } = await serving(t);
   const silent = await Promise.all(Array.from({ length: 20 }, () => tcp(api)));
   assert.equal((await request(api, { path: '/cluster/health' })).status, 200);

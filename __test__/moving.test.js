@@ -88,7 +88,7 @@ const ways = {
 };
 
 for (const [name, letGo] of Object.entries(ways)) {
-  test(`${name}: an idle connection goes on in another worker`, async (t) => {
+  test(`${name}: an idle connection is handed off to another worker`, async (t) => {
     const { cluster, port } = await serving(t);
     const client = await connect(t, port);
     const { pid } = (await client.get()).json();
@@ -102,7 +102,7 @@ for (const [name, letGo] of Object.entries(ways)) {
     assert.equal(theirs, client.socket.localPort);
   });
 
-  test(`${name}: a busy connection goes on when its response is done, its headers unchanged`, async (t) => {
+  test(`${name}: a busy connection is handed off after its response, with unchanged headers`, async (t) => {
     const { cluster, port } = await serving(t);
     const client = await connect(t, port);
     client.write('GET /slow HTTP/1.1\r\nHost: localhost\r\n\r\n');
@@ -175,7 +175,7 @@ test('without another worker connections close the ordinary way', async (t) => {
   await cluster.until(new RegExp(`BACK ${pid}`));
 });
 
-test('a connection that has moved and stays silent ends in silence when its keep-alive time is over', async (t) => {
+test('an idle connection that was handed off is closed without a response after its keep-alive time', async (t) => {
   // Headers must come sooner than that: a newcomer would have been answered with 408.
   const server = { keepAliveTimeout: 1500, keepAliveTimeoutBuffer: 0, headersTimeout: 300, requestTimeout: 300 };
   const { cluster, port } = await serving(t, { server });
@@ -191,7 +191,7 @@ test('a connection that has moved and stays silent ends in silence when its keep
   assert.ok(time > 1300 && time < 5000, `${time} ms`);
 });
 
-test('a slow answer on a connection that has moved is not cut by what was left of its keep-alive time', async (t) => {
+test('a slow response on a handed-off connection is not cut off by the remaining keep-alive time', async (t) => {
   const { cluster, port } = await serving(t, { server: { keepAliveTimeout: 2500, keepAliveTimeoutBuffer: 0 } });
   const client = await connect(t, port);
   const { pid } = (await client.get()).json();
@@ -232,7 +232,7 @@ for (const kind of ['http', 'express', 'fastify', 'koa']) {
   });
 }
 
-test('clients that never reconnect lose nothing while their connections move without end', async (t) => {
+test('clients that never reconnect lose nothing while their connections are handed off continuously', async (t) => {
   const { cluster, port } = await serving(t, { listener: answering });
   const workers = cluster.others();
   const stop = new AbortController();

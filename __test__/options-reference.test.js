@@ -41,7 +41,7 @@ function disagreement({ key, value, text }, option) {
   return agrees ? null : `${key}: @default ${option.default}, the core has ${value}`;
 }
 
-test('docs/options.md is what the core says', () => {
+test('docs/options.md matches the core', () => {
   assert.ok(isFresh(), 'run `npm run options` and commit the result');
 });
 
@@ -49,7 +49,7 @@ for (const [name, keys] of [
   ['ServerOptions', (key) => /^(port|host|app|server|exposeWorkerHeaders|redis\..*)$/.test(key)],
   ['ClusterConfig', (key) => !/^(port|host|app|server|exposeWorkerHeaders|redis\..*)$/.test(key)],
 ]) {
-  test(`every default that the types tell of ${name} is the core's`, () => {
+  test(`the defaults of ${name} in the types are the core's`, () => {
     const options = optionsOf(name);
     const all = rows().filter(({ key }) => keys(key));
     const withDefault = all.filter(({ value }) => !isEmpty(value));
@@ -64,7 +64,7 @@ for (const [name, keys] of [
 /** The options around one, itself last: `a`, `a.b`, `a.b.c`. */
 const around = (key) => key.split('.').map((_, at, parts) => parts.slice(0, at + 1).join('.'));
 
-test('the types say of every option that is refused that it is', () => {
+test('the types mark every unsupported option', () => {
   const isServers = (key) => /^redis\b/.test(key);
   const [server, cluster] = [optionsOf('ServerOptions'), optionsOf('ClusterConfig')];
   const says = (key) => /Refused by this version/.test((isServers(key) ? server : cluster).get(key)?.comment ?? '');
@@ -77,7 +77,7 @@ test('the types say of every option that is refused that it is', () => {
   assert.deepEqual(wrong, []);
 });
 
-test('every option that is brought is read outside of the configuration', () => {
+test('every supported option is used outside of the configuration', () => {
   const { readFileSync, readdirSync } = require('node:fs');
   const path = require('node:path');
   const root = path.join(__dirname, '..');

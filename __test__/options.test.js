@@ -81,7 +81,7 @@ test('the types name exactly the keys of a ClusterConfig that the core takes', (
   assert.equal(status, 0, stdout);
 });
 
-test('a key that only one of the two sides has is found', (t) => {
+test('the check finds a key that only the types or the core have', (t) => {
   const keys = clusterKeys().filter((key) => key !== 'loadBalancing.strategy');
   const { stdout } = compile(t, program('ClusterConfig', [...keys, 'workers.number']));
   assert.match(stdout, /'true' is not assignable to type '"workers\.number"'/);
@@ -108,14 +108,14 @@ ${choices
   .join('\n')}
 `;
 
-test('where the core takes one of several texts the types name exactly these', (t) => {
+test('the types name exactly the texts that the core accepts', (t) => {
   const choices = choicesOfTheCore();
   assert.ok(choices.length >= 10, `only ${choices.length} keys with choices were read`);
   const { status, stdout } = compile(t, choosing(choices));
   assert.equal(status, 0, stdout);
 });
 
-test('a text that only one of the two sides has is found', (t) => {
+test('the check finds a text that only the types or the core have', (t) => {
   const { stdout } = compile(t, choosing([['loadBalancing.dispatch', ["'auto'", "'push'"]]]));
   assert.match(stdout, /'true' is not assignable to type/);
 });

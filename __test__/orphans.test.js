@@ -81,7 +81,7 @@ async function ending(t, end) {
   return { cluster, port, finish };
 }
 
-test('a killed primary takes its workers along within two seconds, one in a busy loop and one in a request too', async (t) => {
+test('workers end within two seconds of a killed primary, also in a busy loop or a request', async (t) => {
   const { cluster, port } = await serving(t, { config: { workers: 3 } });
   const spinning = (await request(port, { path: '/spin' })).json().pid;
   const { whole } = await begun(port, '/slow?ms=60000');
@@ -94,7 +94,7 @@ test('a killed primary takes its workers along within two seconds, one in a busy
   await cluster.gone(SOON);
 });
 
-test('a short request that is under way when the primary is killed is still answered', async (t) => {
+test('a short request that is pending when the primary is killed is still answered', async (t) => {
   const { cluster, port } = await serving(t);
   const { whole } = await begun(port, '/slow?ms=300');
   cluster.signal('SIGKILL');
@@ -102,7 +102,7 @@ test('a short request that is under way when the primary is killed is still answ
   await cluster.gone(SOON);
 });
 
-test('a worker that hears of its primary’s death by a question leaves in order as well', async (t) => {
+test('a worker that learns of its primary’s death from a failed request drains too', async (t) => {
   const port = await freePort();
   const place = folder(t);
   const watcher = fs.watch(place);
@@ -160,7 +160,7 @@ for (const [end, code] of [
   ['an uncaught exception', 1],
   ['process.exit()', 3],
 ]) {
-  test(`after ${end} in the primary its workers finish their requests and go`, async (t) => {
+  test(`after ${end} in the primary its workers finish their requests and exit`, async (t) => {
     const { cluster, port, finish } = await ending(t, end);
     const slow = [await begun(port, '/slow'), await begun(port, '/slow')];
     await finish();
@@ -180,7 +180,7 @@ for (const [end, code] of [
     await cluster.gone(SOON);
   });
 
-  test(`after ${end} in the primary a worker in a busy loop goes as well`, async (t) => {
+  test(`after ${end} in the primary a worker in a busy loop ends too`, async (t) => {
     const { cluster, port, finish } = await ending(t, end);
     await request(port, { path: '/spin' });
     await finish();
@@ -189,7 +189,7 @@ for (const [end, code] of [
   });
 }
 
-test('a worker that is blocked when the primary says goodbye finishes its request afterwards', async (t) => {
+test('a worker that is blocked at the primary’s shutdown notice finishes its request afterwards', async (t) => {
   const [port, control] = [await freePort(), await freePort()];
   const cluster = program(
     t,
@@ -222,7 +222,7 @@ test('a worker that is blocked when the primary says goodbye finishes its reques
   await cluster.gone(SOON);
 });
 
-test('while the primary is stopped its workers serve what they have and what comes to them directly', async (t) => {
+test('while the primary is suspended its workers serve their connections and those that they accept directly', async (t) => {
   const { cluster, port } = await serving(t, { config: { loadBalancing: { dispatch: 'direct', healthAware: false } } });
   const kept = keepAlive(port);
   t.after(() => kept.close());
@@ -238,7 +238,7 @@ test('while the primary is stopped its workers serve what they have and what com
   assert.equal((await cluster.stop()).code, 0);
 });
 
-test('in push mode new connections wait for a primary that is stopped, and none is lost', async (t) => {
+test('in push mode new connections wait for a suspended primary, and none is lost', async (t) => {
   const { cluster, port } = await serving(t, { config: { loadBalancing: { dispatch: 'push' } } });
   const kept = keepAlive(port);
   t.after(() => kept.close());
@@ -252,7 +252,7 @@ test('in push mode new connections wait for a primary that is stopped, and none 
   assert.deepEqual([...new Set(statuses)], [200]);
 });
 
-test('a primary that is killed while its workers drain takes them along, and what is answered soon is answered', async (t) => {
+test('draining workers of a killed primary end soon, and short requests are still answered', async (t) => {
   const { cluster, port } = await serving(t);
   const soon = await begun(port, '/slow?ms=800');
   const late = await begun(port, '/slow?ms=20000');
@@ -264,7 +264,7 @@ test('a primary that is killed while its workers drain takes them along, and wha
   await cluster.gone(SOON);
 });
 
-test('while a primary is stopped in a drain its workers end by themselves, and it ends in order when it goes on', async (t) => {
+test('if a primary is suspended during a drain its workers end on their own, and it exits normally when it continues', async (t) => {
   const { cluster, port } = await serving(t);
   const one = await begun(port, '/slow?ms=1000');
   cluster.signal('SIGTERM');
@@ -276,7 +276,7 @@ test('while a primary is stopped in a drain its workers end by themselves, and i
   await cluster.gone();
 });
 
-test('a cluster that is stopped in the midst of a roll answers what it has and leaves nobody behind', async (t) => {
+test('a cluster stopped during a roll answers pending requests and leaves no process behind', async (t) => {
   const { cluster, port } = await serving(t);
   const one = await begun(port, '/slow?ms=1500');
   cluster.signal('SIGUSR2');

@@ -246,7 +246,7 @@ test('closing one of several servers in the primary closes that port in every wo
   assert.deepEqual(await run.exit, { code: 0, signal: null }, run.output);
 });
 
-test('a second port that is taken is an error of that server alone', async (t) => {
+test('a second port that is in use is an error of that server only', async (t) => {
   const holder = net.createServer().listen(0, '127.0.0.1');
   t.after(() => holder.close());
   await once(holder, 'listening');
@@ -266,7 +266,7 @@ test('a second port that is taken is an error of that server alone', async (t) =
   served('a cluster', run, await answers(async () => (await request(port)).body));
 });
 
-test('servers of the primary that have nothing to do with the application are its own, and nothing is said', async (t) => {
+test('servers of the primary without the application are its own, and nothing is logged', async (t) => {
   const [port, admin, raw] = [await freePort(), await freePort(), await freePort()];
   const run = program(
     t,
@@ -293,7 +293,7 @@ test('servers of the primary that have nothing to do with the application are it
   assert.doesNotMatch(run.output, /The primary itself answers/);
 });
 
-test('a server of the primary that only calls the application is said once, when a request comes that way', async (t) => {
+test('a server of the primary that only calls the application is logged once, at its first request', async (t) => {
   const [port, own] = [await freePort(), await freePort()];
   const run = program(
     t,
@@ -315,7 +315,7 @@ test('a server of the primary that only calls the application is said once, when
   assert.equal(run.raw.match(/The primary itself answers/g).length, 1);
 });
 
-test('nothing of Node’s is replaced before a clustered application is made in a primary', async (t) => {
+test('Node is not patched before a clustered application is created in a primary', async (t) => {
   const run = program(
     t,
     () => {

@@ -34,7 +34,7 @@ async function working(t) {
   return child;
 }
 
-test('getProcessStats tells of another process what its kernel counts', async (t) => {
+test('getProcessStats returns the kernel’s counts for another process', async (t) => {
   const child = await working(t);
   const stats = await monitor(t).getProcessStats(child.pid);
   const status = fs.readFileSync(`/proc/${child.pid}/status`, 'utf8');
@@ -52,7 +52,7 @@ test('getProcessStats tells of another process what its kernel counts', async (t
   assert.ok(near(stats.timestamp, Date.now(), 0.01));
 });
 
-test('the usage of a process is since the last look', async (t) => {
+test('the CPU usage of a process is measured since the last call', async (t) => {
   const child = await working(t);
   const own = monitor(t);
   const [first] = [await own.getProcessStats(child.pid), await own.getSystemStats()];
@@ -60,12 +60,12 @@ test('the usage of a process is since the last look', async (t) => {
   assert.ok(first.cpu.usage > second.cpu.usage, `${first.cpu.usage} and then it waits: ${second.cpu.usage}`);
 });
 
-test('of the process that asks the heap is told too', async (t) => {
+test('the own process is reported with its heap', async (t) => {
   const { memory } = await monitor(t).getProcessStats(process.pid);
   assert.ok(memory.heapUsed > 0 && memory.heapTotal >= memory.heapUsed && memory.external > 0);
 });
 
-test('getSystemStats tells of the machine what the system says', async (t) => {
+test('getSystemStats returns the system’s figures', async (t) => {
   const stats = await monitor(t).getSystemStats();
   assert.equal(stats.cpu.cores, os.cpus().length);
   assert.ok(stats.cpu.usage >= 0 && stats.cpu.usage <= 100);
@@ -78,7 +78,7 @@ test('getSystemStats tells of the machine what the system says', async (t) => {
   for (const { read, written } of [stats.disk, stats.network]) assert.ok(read >= 0 && written >= 0);
 });
 
-test('a process that is not there, and what is no pid, are errors that say so', async (t) => {
+test('a missing process and an invalid pid are errors', async (t) => {
   const child = spawn(process.execPath, ['-e', '']);
   await once(child, 'exit');
   for (const [pid, said] of [
@@ -116,7 +116,7 @@ test('startMonitoring emits stats until it is stopped, and takes durations as th
   assert.throws(() => own.startMonitoring('soon'), { code: 'INVALID_ARGUMENT' });
 });
 
-test('a monitor that runs does not keep its process alive', async () => {
+test('a running monitor does not keep its process alive', async () => {
   const text = `new (require(${JSON.stringify(require.resolve('..'))}).ProcessMonitor)().startMonitoring(5)`;
   const child = spawn(process.execPath, ['-e', text], { stdio: 'inherit' });
   assert.deepEqual(await once(child, 'exit'), [0, null]);

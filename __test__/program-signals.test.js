@@ -60,7 +60,7 @@ const loads = {
 
 for (const [what, setUp] of Object.entries(loads)) {
   for (const signal of ['SIGTERM', 'SIGINT']) {
-    test(`${what} in the program: ${signal} stops in order, and it hears of the end`, async (t) => {
+    test(`${what} in the program: ${signal} stops the cluster, and its listener is called at the end`, async (t) => {
       const { cluster } = await serving(t, setUp);
       cluster.signal(signal);
       await ended(cluster);
@@ -92,7 +92,7 @@ function required(t, text) {
   return ['--require', file];
 }
 
-test('a handler that the program has put on beforeExit too leaves the stop to drover, and has done its work before the end', async (t) => {
+test('a handler that also listens to beforeExit leaves the stop to drover, and completes its work before the exit', async (t) => {
   const port = await freePort();
   const cluster = program(t, clustered, { given: { port, setUp: '' }, execArgv: required(t, flusher) });
   await cluster.until(/the cluster is ready/);
@@ -104,7 +104,7 @@ test('a handler that the program has put on beforeExit too leaves the stop to dr
   assert.doesNotMatch(cluster.output, /was left to the program/);
 });
 
-test('a handler of SIGTERM alone beside one that beforeExit has too wins', async (t) => {
+test('a handler of only SIGTERM takes precedence over one that also listens to beforeExit', async (t) => {
   const port = await freePort();
   const setUp = "if (app.isPrimary) process.on('SIGTERM', () => process.exit(5));";
   const cluster = program(t, clustered, { given: { port, setUp }, execArgv: required(t, flusher) });
@@ -113,7 +113,7 @@ test('a handler of SIGTERM alone beside one that beforeExit has too wins', async
   assert.deepEqual(await cluster.exit, { code: 5, signal: null });
 });
 
-test('what such a handler never ends costs lingerTimeout', async (t) => {
+test('work of such a handler that never ends delays the exit by lingerTimeout', async (t) => {
   const port = await freePort();
   const config = { processManagement: { lingerTimeout: 300 } };
   const endless = `
@@ -126,7 +126,7 @@ test('what such a handler never ends costs lingerTimeout', async (t) => {
   await ended(cluster);
 });
 
-test('without a cluster such a handler leaves the stop to the hooks, and has done its work before the end', async (t) => {
+test('without a cluster such a handler leaves the stop to the hooks, and completes its work before the exit', async (t) => {
   const main = ({ port }) => {
     const app = require('drover').createServer({ cluster: { enabled: false } });
     app.onShutdown(() => console.log('CLEANED'));
@@ -179,7 +179,7 @@ test('two managers of two copies of the package stop together', async (t) => {
   assert.equal(cluster.stdout.match(/STOPPED/g).length, 2, cluster.output);
 });
 
-test('a handler of the program’s that neither stops the cluster nor exits is told of, once a signal', async (t) => {
+test('a handler that neither stops the cluster nor exits is logged once per signal', async (t) => {
   const setUp = "if (app.isPrimary) process.on('SIGTERM', () => console.log('not now'));";
   const config = { processManagement: { gracefulShutdownTimeout: 2000, killTimeout: 300 } };
   const { cluster, port } = await serving(t, setUp, { config });
@@ -190,7 +190,7 @@ test('a handler of the program’s that neither stops the cluster nor exits is t
   await ended(cluster);
 });
 
-test('a handler of the program’s that stops the cluster is not told of', async (t) => {
+test('a handler that stops the cluster is not logged', async (t) => {
   const setUp = `
     if (app.isPrimary) process.on('SIGTERM', () => app.stopCluster().then(() => setTimeout(() => process.exit(0), 600)));`;
   const config = { processManagement: { gracefulShutdownTimeout: 2000, killTimeout: 300 } };
@@ -242,7 +242,7 @@ for (const [what, source] of Object.entries(stoppers)) {
 
 const HOUR = { processManagement: { gracefulShutdownTimeout: '1h', lingerTimeout: '1h' } };
 
-test('in development SIGTERM waits for a stream of events for a second at most', async (t) => {
+test('in development SIGTERM waits at most a second for an event stream', async (t) => {
   const { cluster, port } = await serving(t, '', { config: HOUR, env: { NODE_ENV: 'development' } });
   const { closed } = await openEvents(t, port);
   cluster.signal('SIGTERM');

@@ -65,7 +65,7 @@ async function homes(t, port) {
 }
 
 for (const loadBalancing of [{ sessionAffinity: 'ip' }, { strategy: 'ip-hash' }]) {
-  test(`each request of a proxy's connection finds the worker of its client: ${JSON.stringify(loadBalancing)}`, async (t) => {
+  test(`each request on a proxy's connection reaches the worker of its client: ${JSON.stringify(loadBalancing)}`, async (t) => {
     const { port } = await serving(t, { ...loadBalancing, trustProxy: TRUSTED });
     const home = await homes(t, port);
     const proxy = await connect(t, port);
@@ -78,7 +78,7 @@ for (const loadBalancing of [{ sessionAffinity: 'ip' }, { strategy: 'ip-hash' }]
   });
 }
 
-test("each request of a proxy's connection finds the worker that its cookie names", async (t) => {
+test("each request on a proxy's connection reaches the worker in its cookie", async (t) => {
   const { port } = await serving(t, { sessionAffinity: 'cookie', trustProxy: TRUSTED });
   const clients = [];
   for (let client = 0; client < 8; client += 1) {
@@ -94,7 +94,7 @@ test("each request of a proxy's connection finds the worker that its cookie name
   }
 });
 
-test('a connection whose long answer is read slowly goes back when the answer is gone', async (t) => {
+test('a connection whose long response is read slowly returns to the primary when the response is sent', async (t) => {
   const { port } = await serving(t, { sessionAffinity: 'ip', trustProxy: TRUSTED });
   const home = await homes(t, port);
   const proxy = await connect(t, port);
@@ -107,7 +107,7 @@ test('a connection whose long answer is read slowly goes back when the answer is
   }
 });
 
-test("requests in one go on a proxy's connection are all answered, in their order", async (t) => {
+test("pipelined requests on a proxy's connection are all answered in order", async (t) => {
   const { port } = await serving(t, { sessionAffinity: 'ip', trustProxy: TRUSTED });
   const proxy = await connect(t, port);
   for (let round = 0; round < 10; round += 1) {
@@ -130,7 +130,7 @@ test('a proxy keeps its connection while its workers are replaced', async (t) =>
   for (const address of addresses) assert.equal((await from(proxy, address)).worker, home.get(address));
 });
 
-test('a silent connection is closed after keepAliveTimeout, without a word, and counted as no refusal', async (t) => {
+test('an idle connection is closed after keepAliveTimeout without a response, and not counted as refused', async (t) => {
   const { cluster, port } = await serving(t, { sessionAffinity: 'ip', trustProxy: TRUSTED }, { keepAlive: 1000 });
   const proxy = await connect(t, port);
   await from(proxy, addresses[0]);
@@ -139,7 +139,7 @@ test('a silent connection is closed after keepAliveTimeout, without a word, and 
   assert.doesNotMatch(cluster.output, /refused/);
 });
 
-test('a connection of somebody whom nobody trusts stays with its worker', async (t) => {
+test('a connection of an untrusted client stays at its worker', async (t) => {
   const { port } = await serving(t, { sessionAffinity: 'ip', trustProxy: ['192.0.2.1'] });
   const client = await connect(t, port);
   const workers = new Set();

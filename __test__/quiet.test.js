@@ -72,7 +72,7 @@ test('event streams and long polls whose clients leave are no slow requests', as
   assert.equal(cluster.events('request:slow').length, 4);
 });
 
-test('at level debug the log tells of requests whose clients left', async (t) => {
+test('at level debug requests whose clients left are logged', async (t) => {
   const { cluster, port } = await started(t, { config: { logging: { slowRequests: 100, level: 'debug' } } });
   await leave(port, '/poll', false);
   const { level, statusCode, msg } = await cluster.event('request:slow', { path: '/poll' });
@@ -80,14 +80,14 @@ test('at level debug the log tells of requests whose clients left', async (t) =>
   assert.match(msg, /took \d+ ms for GET \/poll \(its connection ended first\)$/);
 });
 
-test("colour codes of a worker's line are no part of msg in JSON", async (t) => {
+test("colour codes of a worker's line are removed from msg in JSON", async (t) => {
   const { cluster, port } = await started(t, { config: { logging: { format: 'json' } } });
   await request(port, { path: '/colours' });
   await cluster.until(/red and bold/);
   assert.deepEqual(records(cluster).filter(({ msg }) => msg.includes('bold')).map(({ msg }) => msg), ['red and bold']);
 });
 
-test("pretty lines without colour have none of a worker's either", async (t) => {
+test("pretty lines without colour have no colours of workers either", async (t) => {
   const { cluster, port } = await started(t, { config: { logging: { format: 'pretty' } } });
   await request(port, { path: '/colours' });
   await cluster.until(/red and bold/);

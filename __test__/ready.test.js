@@ -28,7 +28,7 @@ async function inOrder(cluster, before) {
   await cluster.until(/^STARTED$/m);
 }
 
-test("ready: 'message' is process.send('ready'), and listening alone is not", async (t) => {
+test("ready: 'message' needs process.send('ready'); listening is not enough", async (t) => {
   const cluster = start(t, 'message', () => {
     const server = require('node:http').createServer();
     server.listen(0, '127.0.0.1', () => {
@@ -53,7 +53,7 @@ test("process.send('ready') calls back, and other messages do not make a worker 
   await cluster.until(/^STARTED$/m);
 });
 
-test("with ready: 'listen' process.send('ready') is harmless and not enough", async (t) => {
+test("with ready: 'listen' process.send('ready') has no effect", async (t) => {
   const cluster = start(t, 'listen', () => {
     process.send('ready');
     setTimeout(() => {
@@ -105,7 +105,7 @@ test("ready: 'boot' finds a script that is named without its extension, or by a 
   assert.equal(linked.stdout.match(/LOADED/g).length, 1);
 });
 
-test("ready: 'boot' of a module that throws is a start that fails with its error", async (t) => {
+test("with ready: 'boot' a module that throws fails the start with its error", async (t) => {
   const source = `
     await new Promise((resolve) => setTimeout(resolve, 50));
     throw new Error('no queue to consume');

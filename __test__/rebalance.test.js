@@ -68,7 +68,7 @@ async function grown(t, loadBalancing) {
   return { port, clients };
 }
 
-test('with least-connections the connections of one worker are spread over those that came later', async (t) => {
+test('with least-connections connections of one worker move to workers that started later', async (t) => {
   const { port, clients } = await grown(t, { strategy: 'least-connections' });
   const even = (numbers) => numbers.length === 4 && numbers.every((number) => number >= HELD / 4 - 1 && number <= HELD / 4 + 2);
   for (;;) {
@@ -104,7 +104,7 @@ function busy({ port }) {
   });
 }
 
-test('connections that are always busy even out too, as their responses end', async (t) => {
+test('connections that are always busy are rebalanced too, after their responses', async (t) => {
   const MANY = 64;
   const port = await freePort();
   const cluster = program(t, busy, { given: { port } });

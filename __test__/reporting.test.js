@@ -90,14 +90,14 @@ for (const custom of ['sums', 'plain']) {
   });
 }
 
-test('customMetrics that throws is said once, and heard of again when it is well', async (t) => {
+test('an error of customMetrics is logged once, and its recovery too', async (t) => {
   const { cluster } = await serving(t, { custom: 'throws' });
   await cluster.until(/PRIMARY UPDATED {"calls":4}/);
   assert.equal(cluster.output.match(/customMetrics failed, .*TypeError: no database/g).length, 1);
   assert.ok(cluster.output.match(/PRIMARY UPDATED {}/g).length >= 3);
 });
 
-test('customMetrics that never ends keeps no metrics back', async (t) => {
+test('a customMetrics that never ends does not hold back other metrics', async (t) => {
   const { cluster } = await serving(t, { custom: 'hangs' });
   await cluster.untilMany(4, /PRIMARY UPDATED {"calls":1}/);
   assert.equal(cluster.output.match(/customMetrics still runs/g).length, 1);
@@ -108,7 +108,7 @@ for (const [custom, said] of [
   ['number', /customMetrics must return an object: found 5/],
   ['long', /customMetrics must return an object: found 70011 bytes of JSON, allowed: at most 65536/],
 ]) {
-  test(`customMetrics that returns what cannot be kept is said once (${custom})`, async (t) => {
+  test(`an invalid result of customMetrics is logged once (${custom})`, async (t) => {
     const { cluster } = await serving(t, { custom });
     await cluster.untilMany(3, /PRIMARY UPDATED {}/);
     assert.equal(cluster.output.match(new RegExp(said, 'g')).length, 1);
@@ -120,7 +120,7 @@ test('every exporter gets the metrics, custom ones included, at each interval', 
   await cluster.until(/EXPORTED 1 2\n[^]*EXPORTED 1 2\n[^]*EXPORTED 2 2\n/);
 });
 
-test('a failing exporter is tried again with longer pauses, and its failure said', async (t) => {
+test('a failing exporter is retried with increasing delays, and its failure logged', async (t) => {
   const { cluster } = await serving(t, { exporter: ['fails'] });
   await cluster.until(/monitoring\.exporters \(fails\) failed 4 times, its metrics are lost: Error: no collector/);
   const [first, ...later] = [...cluster.stdout.matchAll(/^TRY \d (\d+)$/gm)].slice(0, 4).map(([, at]) => Number(at));
@@ -128,7 +128,7 @@ test('a failing exporter is tried again with longer pauses, and its failure said
   for (const [index, least] of [100, 200, 400].entries()) assert.ok(pauses[index] >= least - 5, `${pauses}`);
 });
 
-test('an exporter that recovers loses nothing, and one that hangs is never run beside itself', async (t) => {
+test('an exporter that recovers loses nothing, and one that hangs is not run concurrently', async (t) => {
   const { cluster } = await serving(t, { exporter: ['recovers'] });
   await cluster.until(/RECOVERED 3/);
   assert.doesNotMatch(cluster.output, /its metrics are lost/);
@@ -138,7 +138,7 @@ test('an exporter that recovers loses nothing, and one that hangs is never run b
   assert.equal(other.cluster.stdout.match(/HANGING/g).length, 1);
 });
 
-test('what is no function is refused', async (t) => {
+test('values that are not functions are refused', async (t) => {
   const port = await freePort();
   const started = program(
     t,

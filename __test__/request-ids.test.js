@@ -57,7 +57,7 @@ test('a client’s id, a trace’s id, or a new one', async (t) => {
   assert.equal(made.size, 4);
 });
 
-test('every line that is written during a request tells it, and no other does', async (t) => {
+test('exactly the lines written during a request have its id', async (t) => {
   const { cluster, ask } = await serving(t);
   const paths = Array.from({ length: 20 }, (_, number) => `/${number}`);
   await Promise.all(paths.map((path) => ask(path, { 'x-request-id': `id${path}` })));
@@ -73,7 +73,7 @@ test('every line that is written during a request tells it, and no other does', 
   assert.ok(lines.some(({ msg, requestId }) => msg === 'outside undefined' && requestId === undefined));
 });
 
-test('requests in one go on one connection have each its own', async (t) => {
+test('pipelined requests have different ids', async (t) => {
   const { cluster, port } = await serving(t);
   const client = await connect(t, port);
   const get = (number) => `GET /${number} HTTP/1.1\r\nHost: a\r\nX-Request-Id: p-${number}\r\n\r\n`;
@@ -103,7 +103,7 @@ function single({ port }) {
   app.start(port, '127.0.0.1').then(() => console.log('it is ready'));
 }
 
-test('with requestIds a process without a cluster knows the first request’s too', async (t) => {
+test('with requestIds a process without a cluster has an id for the first request too', async (t) => {
   const port = await freePort();
   const process = program(t, single, { given: { port } });
   await process.until(/it is ready/);

@@ -169,7 +169,7 @@ for (const [what, loadBalancing] of [
   ['the worker’s headers', undefined],
   ['the worker’s headers and an affinity cookie', { sessionAffinity: 'cookie' }],
 ]) {
-  test(`${what} are lines more and change nothing else of a response`, async (t) => {
+  test(`${what} are additional lines and change nothing else of a response`, async (t) => {
     const plain = await answersOf(t, 'process');
     const clustered = await answersOf(t, 'node:cluster');
     const drover = await answersOf(t, 'drover', loadBalancing);

@@ -130,7 +130,7 @@ for (const [what, main, reason] of [
   ['cannot be parsed', 'const = 1;', /Unexpected token/],
   ['is never ready', "console.log('waits'); setInterval(() => {}, 1000);", /not ready after 10 s.*waits/s],
 ]) {
-  test(`a new version that ${what} ends the roll: WorkerStartupError, and the old workers serve on`, async (t) => {
+  test(`a new version that ${what} ends the roll with WorkerStartupError, and the old workers continue to serve`, async (t) => {
     const config = what === 'is never ready' ? { processManagement: { startupTimeout: 10_000 } } : {};
     const { cluster, port, order, become } = await serving(t, config);
     const before = cluster.others();
@@ -172,7 +172,7 @@ test('scaling up and down under load loses no connection; ids are the lowest tha
   assert.match((await order(['scaleDown']))[0], /ResourceExhaustionError RESOURCE_EXHAUSTED/);
 });
 
-test('orders given at once are carried out in their order', async (t) => {
+test('concurrent commands are executed in their order', async (t) => {
   const { port, order } = await serving(t);
   const clients = load(port);
   const [printed, workers] = await order(['scaleUp', 2], ['restartCluster'], ['scale', 2], ['scaleUp', 1]);
@@ -184,7 +184,7 @@ test('orders given at once are carried out in their order', async (t) => {
   await clients.stop();
 });
 
-test('a worker may give orders too', async (t) => {
+test('a worker may send commands too', async (t) => {
   const { cluster, port } = await serving(t);
   const ask = async (verb, argument) =>
     (await request(port, { path: `/do?verb=${verb}&argument=${encodeURIComponent(JSON.stringify(argument))}` })).body;
@@ -194,7 +194,7 @@ test('a worker may give orders too', async (t) => {
   assert.equal(await ask('restartWorker', '9'), 'ClusterError NO_SUCH_WORKER');
 });
 
-test('a stop during a roll leaves nobody', async (t) => {
+test('a stop during a roll leaves no process', async (t) => {
   const { cluster, file } = await serving(t);
   fs.writeFileSync(`${file}.orders`, JSON.stringify([['restartCluster']]));
   cluster.signal('SIGWINCH');
@@ -250,7 +250,7 @@ test('a worker that is not ready yet gets no connection, though its server liste
   await done;
 });
 
-test('a standby worker serves at once when a worker dies, and another stands by', async (t) => {
+test('a standby worker serves at once when a worker dies, and another one is started', async (t) => {
   const { cluster, port } = await serving(t, { processManagement: { standbyWorkers: 1 } });
   await cluster.event('worker:ready', { worker: '2' });
   const { pid } = (await request(port)).json();

@@ -121,7 +121,7 @@ test('a script that never listens is ended and named, with startupTimeout', asyn
   assert.deepEqual(begins(cluster), [2, 2]);
 });
 
-test('a script that is in a loop at boot is ended all the same', async (t) => {
+test('a script in an endless loop at boot is ended too', async (t) => {
   const cluster = startOf(
     t,
     () => {
@@ -133,7 +133,7 @@ test('a script that is in a loop at boot is ended all the same', async (t) => {
   assert.match(error.message, /was not ready after 0\.3 s/);
 });
 
-test('a program that serves nothing is told of ready long before its time is up, once', async (t) => {
+test('a program that serves nothing gets one hint about ready long before startupTimeout', async (t) => {
   const config = { processManagement: { startupTimeout: 60_000 / 4, lingerTimeout: 0 } };
   const cluster = startOf(t, () => setInterval(() => {}, 60_000), config);
   await cluster.until(/A worker runs for 2\.5 s and does not listen yet; .*processManagement\.ready: 'boot'/);
@@ -142,13 +142,13 @@ test('a program that serves nothing is told of ready long before its time is up,
   assert.equal(cluster.stdout.match(/A worker runs for/g).length, 1, cluster.output);
 });
 
-test('a worker that waits for its own word is told which one is missing', async (t) => {
+test("a worker with ready: 'message' gets a hint about the missing message", async (t) => {
   const config = { workers: 1, processManagement: { startupTimeout: 60_000 / 4, ready: 'message' } };
   const cluster = startOf(t, () => require('node:http').createServer().listen(0), config);
   await cluster.until(/A worker runs for 2\.5 s and has not called process\.send\('ready'\) yet/);
 });
 
-test('the line of a worker that was never ready says what makes one ready', async (t) => {
+test('the log line of a worker that was never ready says what would have made it ready', async (t) => {
   for (const [ready, says] of [['listen', "processManagement\\.ready: 'boot'"], ['message', "ready when it calls process\\.send\\('ready'\\)"]]) {
     const config = { workers: 1, processManagement: { startupTimeout: 300, maxRestarts: 0, ready } };
     const cluster = startOf(t, () => setInterval(() => {}, 60_000), config);
@@ -159,7 +159,7 @@ test('the line of a worker that was never ready says what makes one ready', asyn
   }
 });
 
-test('a worker that is ready in time hears no hint', async (t) => {
+test('a worker that is ready in time gets no hint', async (t) => {
   const config = { workers: 1, processManagement: { startupTimeout: 60_000 / 4 } };
   const cluster = startOf(
     t,
@@ -174,7 +174,7 @@ test('a worker that is ready in time hears no hint', async (t) => {
   assert.doesNotMatch(cluster.output, /A worker runs for/);
 });
 
-test('a script that is not there is one error before anything is started', async (t) => {
+test('a missing script is a single error before anything is started', async (t) => {
   const exec = path.join(path.dirname(write(t, () => {})), 'missing.js');
   for (const named of [exec, pathToFileURL(exec).href]) {
     const cluster = program(t, starting, { given: { exec: named, config: {} } });
@@ -199,7 +199,7 @@ test('a wrong path that nobody handles is printed once, without an inner stack',
   await cluster.gone();
 });
 
-test('a start that a worker fails and nobody handles is printed once by the primary, as the error that it was', async (t) => {
+test('an unhandled start failure of a worker is printed once by the primary, with the original error', async (t) => {
   const cluster = program(
     t,
     ({ exec }) => {
@@ -251,7 +251,7 @@ for (const [form, named] of Object.entries(forms)) {
   });
 }
 
-test('an interpreter that is not there is the error of the system call', async (t) => {
+test('a missing interpreter fails with the error of the system call', async (t) => {
   const exec = write(t, () => {});
   const cluster = program(t, starting, { given: { exec, config: { interpreter: '/nowhere/node' } } });
   const error = await rejection(cluster);

@@ -66,7 +66,7 @@ const CHANNELS = { control: 3, program: 6 };
 for (const encryption of [false, true]) {
   for (const [name, fd] of Object.entries(CHANNELS)) {
     const how = encryption ? 'sealed' : 'plain';
-    test(`bytes of a worker’s own on its ${how} ${name} channel end it; it is replaced, and the log says why`, async (t) => {
+    test(`bytes written by a worker on its ${how} ${name} channel end it; it is replaced, and the log says why`, async (t) => {
       const { told, running } = messagingCluster(
         t,
         async (app, tell, problem, { fd, secret }) => {
@@ -147,7 +147,7 @@ test('only what a rule allows is delivered; the sender gets an error, the audit 
   assert.equal(fs.statSync(audit).mode & 0o777, 0o600);
 });
 
-test('lines that the audit log cannot take are counted and said', async (t) => {
+test('lines that cannot be written to the audit log are counted and reported', async (t) => {
   const { told, running } = messagingCluster(
     t,
     async (app, tell) => app.isPrimary && tell(await app.sendToWorker(0, 'sum', { a: 1, b: 2 })),
@@ -187,7 +187,7 @@ test('a message of a type with a schema is checked before it is delivered', asyn
   assert.match(refused.message, /schema of 'sum'.*want number, but got string at '\/data\/b'/);
 });
 
-test('a schema that is none, and a log that cannot be written, are errors of the start', async (t) => {
+test('an invalid schema and an unwritable audit log are errors of the start', async (t) => {
   for (const [security, error] of [
     [{ ipc: { schemas: { sum: { type: 5 } } } }, /security\.ipc\.schemas/],
     [{ auditLog: '/nowhere/at/all/audit.log' }, /ENOENT|No such file/],

@@ -45,7 +45,7 @@ function descriptors(pid, name) {
   return paths.filter((file) => fs.readlinkSync(file).startsWith(`/memfd:${name} `));
 }
 
-test('a worker maps what the primary and other workers write to read alone, and has no descriptor of it', async (t) => {
+test('a worker maps memory of the primary and other workers read-only, and has no descriptor of it', async (t) => {
   const { cluster } = await serving(t);
   const slots = cluster.others().map((pid) => {
     const cluster = mappings(pid, 'drover-cluster');
@@ -62,7 +62,7 @@ test('a worker maps what the primary and other workers write to read alone, and 
   assert.deepEqual(slots.sort(), [0, 1, 2], 'each its own');
 });
 
-test('nobody but the primary can write what the primary writes, whoever has its descriptor', async (t) => {
+test('only the primary can write to its memory, even with its descriptor', async (t) => {
   const { cluster, port } = await serving(t);
   const [file] = descriptors(cluster.pid, 'drover-cluster');
   const opened = fs.openSync(file, 'r+');
@@ -72,7 +72,7 @@ test('nobody but the primary can write what the primary writes, whoever has its 
   assert.equal((await request(port, { path: '/metrics' })).json().totalWorkers, WORKERS);
 });
 
-test('every worker reads what all have counted, those that are gone and those that came later too', async (t) => {
+test('every worker reads the counts of all workers, including ended and later ones', async (t) => {
   const { cluster, port } = await serving(t);
   let sent = 0;
   const [killed] = cluster.others();

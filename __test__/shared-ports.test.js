@@ -75,7 +75,7 @@ test('a port that all workers open at the same moment is shared', async (t) => {
   assert.deepEqual(await answers(port, 6), ['0', '1']);
 });
 
-test('a port that a worker tried and took is nobody else’s', async (t) => {
+test('a port that a worker probed and opened is its own', async (t) => {
   const { run, port } = await cluster(t, async (ask, other) => {
     console.log(`FIRST ${await ask('0', 'try', other)} ${await ask('1', 'open', other)} ${await ask('1', 'try', other)}`);
   });
@@ -83,7 +83,7 @@ test('a port that a worker tried and took is nobody else’s', async (t) => {
   assert.deepEqual(await answers(port, 6), ['0']);
 });
 
-test('of two workers that try a port at the same moment at most one gets it', async (t) => {
+test('if two workers probe a port at the same moment at most one gets it', async (t) => {
   const { run, port } = await cluster(t, async (ask, other) => {
     const got = await Promise.all([ask('0', 'try', other), ask('1', 'try', other)]);
     console.log(`GOT ${got.filter((one) => one === 'open').length} ${got.filter((one) => one === 'EADDRINUSE').length}`);
@@ -153,7 +153,7 @@ for (const [what, wanted] of [
   ['of the kernel’s choice', () => 0],
   ['that it named', freePort],
 ]) {
-  test(`a port ${what} that a worker opened in the course of its work is served by it while it leaves`, async (t) => {
+  test(`a port ${what} that a worker opened after its start is served while the worker drains`, async (t) => {
     const port = await freePort();
     const run = program(t, passive, { given: { port } });
     await run.until(/ALL READY/);
@@ -186,7 +186,7 @@ async function whileLeaving(run, port) {
   return { data, pid };
 }
 
-test('a port of one worker’s that is still open at its end closes with it', async (t) => {
+test('a worker’s own port that is still open at its exit closes with it', async (t) => {
   const port = await freePort();
   const run = program(t, passive, { given: { port } });
   const { data, pid } = await whileLeaving(run, port);
@@ -196,7 +196,7 @@ test('a port of one worker’s that is still open at its end closes with it', as
   assert.deepEqual(run.events('alert'), []);
 });
 
-test('a port of one worker’s that another opens meanwhile is the other’s when the first has left', async (t) => {
+test('a worker’s own port that another worker opens meanwhile belongs to that worker when the first has exited', async (t) => {
   const port = await freePort();
   const run = program(t, passive, { given: { port, workers: 1 } });
   const { data, pid } = await whileLeaving(run, port);

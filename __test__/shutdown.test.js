@@ -96,7 +96,7 @@ test('hooks that take too long are cut off at the deadline', async (t) => {
   await cluster.gone();
 });
 
-test('hooks run when the time is up too, though the program itself has said stopCluster() meanwhile', async (t) => {
+test('hooks run also at the deadline, and if the program has called stopCluster() meanwhile', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
@@ -152,7 +152,7 @@ for (const [what, enabled] of [
   ['a cluster', true],
   ['one process', false],
 ]) {
-  test(`/health and /ready of ${what}: what they say, and what they keep to themselves in production`, async (t) => {
+  test(`/health and /ready of ${what}: their responses, and what they omit in production`, async (t) => {
     const { port } = await serving(t, { enabled, env: { NODE_ENV: 'staging' } });
     const health = await request(port, { path: '/health?from=lb' });
     assert.equal(health.status, 200);
@@ -173,7 +173,7 @@ for (const [what, enabled] of [
   });
 }
 
-test('a middleware that has answered /health and goes on all the same is left alone', async (t) => {
+test('a middleware that answers /health and calls next() is not disturbed', async (t) => {
   const port = await freePort();
   const main = ({ port }) => {
     const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1 } } });
@@ -192,7 +192,7 @@ test('a middleware that has answered /health and goes on all the same is left al
   assert.deepEqual(cluster.events('worker:restart'), []);
 });
 
-test('a /health of the program’s own is the one that answers', async (t) => {
+test('the program’s own /health route takes precedence', async (t) => {
   const { port } = await serving(t, { own: true });
   assert.equal((await request(port, { path: '/health' })).body, 'my own');
   assert.equal((await request(port, { path: '/ready' })).json().status, 'ready');

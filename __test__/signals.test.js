@@ -34,7 +34,7 @@ async function serving(t, { config, env } = {}) {
 }
 
 for (const signal of ['SIGTERM', 'SIGINT']) {
-  test(`${signal} ends the cluster in order: requests under way are answered, exit code 0`, async (t) => {
+  test(`${signal} stops the cluster gracefully: pending requests are answered, exit code 0`, async (t) => {
     const { cluster, port } = await serving(t);
     const slow = [await begun(port, '/slow?ms=800'), await begun(port, '/slow?ms=800')];
     cluster.signal(signal);
@@ -67,7 +67,7 @@ test('SIGINT ends a cluster at once in development', async (t) => {
   await cluster.gone();
 });
 
-test('a stop has an end: what is still open after gracefulShutdownTimeout is cut off', async (t) => {
+test('connections that are open after gracefulShutdownTimeout are destroyed', async (t) => {
   const { cluster, port } = await serving(t, {
     config: { processManagement: { gracefulShutdownTimeout: 1000, killTimeout: 400 } },
   });
@@ -91,7 +91,7 @@ test('a worker in a busy loop is killed at the end of a stop', async (t) => {
   await cluster.gone();
 });
 
-test('SIGTERM while the workers are starting leaves nothing behind, exit code 0', async (t) => {
+test('SIGTERM while the workers are starting leaves no process behind, exit code 0', async (t) => {
   for (const at of ['BEGAN', 'BOOTED']) {
     const cluster = program(t, () => {
       const { createServer } = require('drover');
@@ -183,7 +183,7 @@ for (const signal of ['SIGTERM', 'SIGINT']) {
   }
 }
 
-test('process.exit in a handler of the user’s wins', async (t) => {
+test('process.exit in a handler of the program takes precedence', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
@@ -200,7 +200,7 @@ test('process.exit in a handler of the user’s wins', async (t) => {
   await cluster.gone();
 });
 
-test('a handler of the user’s that does nothing keeps the cluster going', async (t) => {
+test('a handler that does nothing keeps the cluster running', async (t) => {
   const port = await freePort();
   const cluster = program(
     t,
