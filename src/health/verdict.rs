@@ -18,7 +18,7 @@ pub struct Policy {
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum CheckAction {
     /// Start a check; its result has this number.
     Check(u32),
     /// The check of this number has timed out.
@@ -45,7 +45,7 @@ pub struct Checker {
     failures: u32,
     last: u32,
     /// A check is pending.
-    asked: bool,
+    is_pending: bool,
     /// The time of the next check, or the timeout of the pending one.
     due: Duration,
 }
@@ -53,7 +53,7 @@ pub struct Checker {
 impl Checker {
     pub fn new(policy: &Policy, ready: Duration) -> Self {
         let due = ready + policy.grace + policy.interval;
-        Self { policy: policy.clone(), failures: 0, last: 0, asked: false, due }
+        Self { policy: policy.clone(), failures: 0, last: 0, is_pending: false, due }
     }
 
     /// When `look` has to be called next.
@@ -70,25 +70,25 @@ impl Checker {
         self.failures >= self.policy.max_failures
     }
 
-    pub fn look(&mut self, now: Duration) -> Option<Order> {
+    pub fn look(&mut self, now: Duration) -> Option<CheckAction> {
         if now < self.due {
             return None;
         }
-        if self.asked {
-            return Some(Order::TooLate(self.last));
+        if self.is_pending {
+            return Some(CheckAction::TooLate(self.last));
         }
         self.last = self.last.wrapping_add(1);
-        self.asked = true;
+        self.is_pending = true;
         self.due = now + self.policy.timeout;
-        Some(Order::Check(self.last))
+        Some(CheckAction::Check(self.last))
     }
 
     /// The check of this number has ended; None if it is not the pending one.
     pub fn over(&mut self, number: u32, passed: bool, now: Duration) -> Option<Verdict> {
-        if !self.asked || number != self.last {
+        if !self.is_pending || number != self.last {
             return None;
         }
-        self.asked = false;
+        self.is_pending = false;
         let was_unhealthy = self.is_unhealthy();
         if passed {
             self.failures = 0;
@@ -129,7 +129,7 @@ mod tests {
     fn the_first_check_comes_after_the_grace_and_an_interval() {
         let mut checker = Checker::new(&policy(), ms(1000));
         assert_eq!(checker.look(ms(35_999)), None);
-        assert_eq!(checker.look(ms(36_000)), Some(Order::Check(1)));
+        assert_eq!(checker.look(ms(36_000)), Some(CheckAction::Check(1)));
         assert_eq!(checker.look(ms(36_001)), None);
         assert_eq!(checker.over(1, true, ms(36_010)), Some(Verdict::Well));
         assert_eq!(checker.due(), ms(66_010));
@@ -140,15 +140,15 @@ mod tests {
         let mut checker = Checker::new(&policy(), ms(0));
         let mut now = checker.due();
         for (number, verdict) in [(1, Verdict::Failing), (2, Verdict::Failing), (3, Verdict::Unhealthy)] {
-            assert_eq!(checker.look(now), Some(Order::Check(number)));
+            assert_eq!(checker.look(now), Some(CheckAction::Check(number)));
             assert_eq!(checker.over(number, false, now), Some(verdict));
             assert_eq!(checker.is_unhealthy(), verdict == Verdict::Unhealthy);
             now = checker.due();
         }
-        assert_eq!(checker.look(now), Some(Order::Check(4)));
+        assert_eq!(checker.look(now), Some(CheckAction::Check(4)));
         assert_eq!(checker.over(4, false, now), Some(Verdict::Unhealthy), "said again");
         now = checker.due();
-        assert_eq!(checker.look(now), Some(Order::Check(5)));
+        assert_eq!(checker.look(now), Some(CheckAction::Check(5)));
         assert_eq!(checker.over(5, true, now), Some(Verdict::Recovered));
         assert_eq!(checker.failures(), 0);
     }
@@ -169,11 +169,11 @@ mod tests {
     fn an_answer_that_comes_too_late_says_nothing() {
         let mut checker = Checker::new(&policy(), ms(0));
         let now = checker.due();
-        assert_eq!(checker.look(now), Some(Order::Check(1)));
-        assert_eq!(checker.look(now + ms(10_000)), Some(Order::TooLate(1)));
+        assert_eq!(checker.look(now), Some(CheckAction::Check(1)));
+        assert_eq!(checker.look(now + ms(10_000)), Some(CheckAction::TooLate(1)));
         assert_eq!(checker.over(1, false, now + ms(10_000)), Some(Verdict::Failing));
         assert_eq!(checker.over(1, true, now + ms(10_001)), None);
-        assert_eq!(checker.look(checker.due()), Some(Order::Check(2)));
+        assert_eq!(checker.look(checker.due()), Some(CheckAction::Check(2)));
         assert_eq!(checker.over(1, true, checker.due()), None);
     }
 
@@ -186,11 +186,11 @@ mod tests {
             let mut row = 0;
             for outcome in outcomes {
                 let now = checker.due();
-                let Some(Order::Check(number)) = checker.look(now) else { panic!("due and not asked") };
+                let Some(CheckAction::Check(number)) = checker.look(now) else { panic!("due, and no check is pending") };
                 prop_assert!(checker.due() > now);
                 let end = if outcome.is_none() { checker.due() } else { now };
                 if outcome.is_none() {
-                    prop_assert_eq!(checker.look(end), Some(Order::TooLate(number)));
+                    prop_assert_eq!(checker.look(end), Some(CheckAction::TooLate(number)));
                 }
                 let passed = outcome.unwrap_or(false);
                 checker.over(number, passed, end);

@@ -29,32 +29,34 @@ pub const ESCAPE: u8 = 0x1b;
 pub fn plain(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, order)) = rest.split_once('\u{1b}') {
+    while let Some((before, sequence)) = rest.split_once('\u{1b}') {
         plain.push_str(before);
-        rest = &order[length_of_order(order.as_bytes())..];
+        rest = &sequence[escape_sequence_length(sequence.as_bytes())..];
     }
     plain.push_str(rest);
     plain
 }
 
 /// The length of an escape sequence after its escape. A truncated one extends to the end of the text.
-fn length_of_order(order: &[u8]) -> usize {
-    let until = |is_end: &dyn Fn(&u8) -> bool| order.iter().position(is_end);
-    match order.first() {
+fn escape_sequence_length(sequence: &[u8]) -> usize {
+    let until = |is_end: &dyn Fn(&u8) -> bool| sequence.iter().position(is_end);
+    match sequence.first() {
         // Parameter and intermediate bytes, then a final byte.
         Some(b'[') => {
-            let end = order[1..].iter().position(|byte| !(0x20..=0x3f).contains(byte));
+            let end = sequence[1..].iter().position(|byte| !(0x20..=0x3f).contains(byte));
             // An invalid sequence is text again.
-            end.map_or(order.len(), |end| 1 + end + usize::from((0x40..=0x7e).contains(&order[1 + end])))
+            end.map_or(sequence.len(), |end| {
+                1 + end + usize::from((0x40..=0x7e).contains(&sequence[1 + end]))
+            })
         }
         // A string, terminated by BEL or by ESC and a backslash.
         Some(b']' | b'P' | b'X' | b'^' | b'_') => match until(&|byte| matches!(byte, 7 | 0x1b)) {
-            Some(end) if order[end] == 7 => end + 1,
-            Some(end) => end + 1 + usize::from(order.get(end + 1) == Some(&b'\\')),
-            None => order.len(),
+            Some(end) if sequence[end] == 7 => end + 1,
+            Some(end) => end + 1 + usize::from(sequence.get(end + 1) == Some(&b'\\')),
+            None => sequence.len(),
         },
         Some(b' '..=b'/') => until(&|byte| !(b' '..=b'/').contains(byte))
-            .map_or(order.len(), |end| end + usize::from(order[end].is_ascii())),
+            .map_or(sequence.len(), |end| end + usize::from(sequence[end].is_ascii())),
         Some(b'0'..=b'~') => 1,
         _ => 0,
     }

@@ -14,7 +14,7 @@ use crate::metrics::memory::Page;
 use crate::model::WorkerId;
 use crate::process::doing::{self, Doing};
 use crate::supervisor::Fact;
-use crate::supervisor::hang::{CAPTURE, Checker, Order, place};
+use crate::supervisor::hang::{CAPTURE, Checker, HangAction, place};
 
 /// One watched worker.
 struct Watched {
@@ -138,7 +138,7 @@ impl HungWorkers {
         self.workers.iter().filter(|(_, worker)| is_near(worker)).map(|(id, _)| *id).collect()
     }
 
-    fn look_at(&mut self, id: WorkerId, has_work: bool, now: Duration) -> Option<Order> {
+    fn look_at(&mut self, id: WorkerId, has_work: bool, now: Duration) -> Option<HangAction> {
         let worker = self.workers.get_mut(&id)?;
         let mut checker = worker.checker.take()?;
         let excused = now < worker.excused;
@@ -156,9 +156,9 @@ impl HungWorkers {
         let mut effects = Effects::new();
         for id in self.near(moment.now) {
             match self.look_at(id, has_work(id.slot), moment.now) {
-                Some(Order::Ping) => effects.push(Effect::Send(id, ToWorker::Ping)),
-                Some(Order::Capture(hung)) => effects.extend(self.capture(id, hung, moment)),
-                Some(Order::End) => {
+                Some(HangAction::Ping) => effects.push(Effect::Send(id, ToWorker::Ping)),
+                Some(HangAction::Capture(hung)) => effects.extend(self.capture(id, hung, moment)),
+                Some(HangAction::End) => {
                     let second = CAPTURE.as_secs();
                     let why = format!("no JavaScript ran for {second} s: a native call blocks it");
                     effects.extend(self.end(id, Err(&why), moment));
@@ -202,7 +202,7 @@ impl HungWorkers {
     /// None: the stack had not been requested.
     fn settle(&mut self, id: WorkerId, stack: Result<&str, &str>, moment: Moment) -> Option<Effects> {
         let checker = self.workers.get_mut(&id).and_then(|worker| worker.checker.as_mut());
-        let was_asked = checker.and_then(Checker::stack_received) == Some(Order::End);
+        let was_asked = checker.and_then(Checker::stack_received) == Some(HangAction::End);
         was_asked.then(|| self.end(id, stack, moment))
     }
 

@@ -16,7 +16,7 @@ use crate::component::Component;
 use crate::error_groups::{Class, Occurrence};
 use crate::event::{Event, Level, Recovery, Subject, head};
 use crate::health::ejection::{Breaker, Change, Policy, Sample, State};
-use crate::health::verdict::{Checker, Order, Verdict};
+use crate::health::verdict::{CheckAction, Checker, Verdict};
 use crate::ipc::control::{MAX_FAILURE, Protocol};
 use crate::metrics::layout::{page, row};
 use crate::metrics::memory::{SharedMemory, Text};
@@ -157,8 +157,8 @@ impl Health {
         for worker in workers {
             let checker = self.states.get_mut(&worker).and_then(|state| state.checker.as_mut());
             match checker.and_then(|checker| checker.look(moment.now)) {
-                Some(Order::Check(number)) => effects.extend(self.ask(worker, number)),
-                Some(Order::TooLate(number)) => effects.extend(self.too_late(worker, number, moment)),
+                Some(CheckAction::Check(number)) => effects.extend(self.ask(worker, number)),
+                Some(CheckAction::TooLate(number)) => effects.extend(self.too_late(worker, number, moment)),
                 None => {}
             }
         }

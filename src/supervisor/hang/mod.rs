@@ -1,4 +1,4 @@
-//! Detection of hung workers. PURE: observations and the time go in, orders come out. An idle worker is never woken to
+//! Detection of hung workers. PURE: observations and the time go in, actions come out. An idle worker is never woken to
 //! check that it is alive: its event loop is pinged only if it does not run although it has work. `place` names the
 //! line at which a worker hangs.
 
@@ -15,12 +15,12 @@ pub const CAPTURE: Duration = Duration::from_secs(1);
 
 /// What to do about a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum HangAction {
     /// Ping its event loop.
     Ping,
     /// It has been hung for this long: request its stack.
     Capture(Duration),
-    /// Its stack has arrived or will not arrive: kill it. No further order follows.
+    /// Its stack has arrived or will not arrive: kill it. No further action follows.
     End,
 }
 
@@ -66,7 +66,7 @@ impl Checker {
         heartbeat: u64,
         now: Duration,
         should_turn: impl FnOnce() -> bool,
-    ) -> Option<Order> {
+    ) -> Option<HangAction> {
         self.forgive_absence(now);
         if self.state == State::Over {
             return None;
@@ -79,11 +79,11 @@ impl Checker {
         match self.state {
             State::Well if should_turn() => {
                 self.state = State::PingPending { since: now };
-                Some(Order::Ping)
+                Some(HangAction::Ping)
             }
             State::PingPending { since } if now >= since + self.timeout => {
                 self.state = State::Hung { until: now + CAPTURE };
-                Some(Order::Capture(now - since))
+                Some(HangAction::Capture(now - since))
             }
             State::Hung { until } if now >= until => self.stack_received(),
             State::Well | State::PingPending { .. } | State::Hung { .. } | State::Over => None,
@@ -111,11 +111,11 @@ impl Checker {
     }
 
     /// The stack has arrived, or cannot be taken.
-    pub fn stack_received(&mut self) -> Option<Order> {
+    pub fn stack_received(&mut self) -> Option<HangAction> {
         let was_asked = matches!(self.state, State::Hung { .. });
         was_asked.then(|| {
             self.state = State::Over;
-            Order::End
+            HangAction::End
         })
     }
 

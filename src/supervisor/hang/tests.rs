@@ -25,13 +25,13 @@ struct World {
     now: Duration,
     heartbeat: u64,
     pinged: bool,
-    orders: Vec<(Duration, Order)>,
+    actions: Vec<(Duration, HangAction)>,
 }
 
 impl World {
     fn new(timeout: Duration) -> Self {
         let now = ms(5_000);
-        Self { checker: Checker::new(timeout, 0, now), now, heartbeat: 0, pinged: false, orders: Vec::new() }
+        Self { checker: Checker::new(timeout, 0, now), now, heartbeat: 0, pinged: false, actions: Vec::new() }
     }
 
     /// Lets `time` pass with such a loop; a running one answers a ping within a millisecond.
@@ -43,10 +43,10 @@ impl World {
         while let Some(due) = self.checker.due().filter(|due| *due <= end) {
             self.now = due;
             self.heartbeat += turns;
-            let order =
+            let action =
                 self.checker.look(self.heartbeat, self.now, || matches!(like, Loop::Awaits | Loop::Blocked));
-            self.pinged |= order == Some(Order::Ping);
-            self.orders.extend(order.map(|order| (self.now, order)));
+            self.pinged |= action == Some(HangAction::Ping);
+            self.actions.extend(action.map(|action| (self.now, action)));
             self.answer_if(!matches!(like, Loop::Blocked) && self.now < end);
             assert!(self.checker.due().is_none_or(|due| due > self.now), "the next look lies ahead");
         }
@@ -62,12 +62,12 @@ impl World {
         }
     }
 
-    fn count(&self, wanted: Order) -> usize {
-        self.orders.iter().filter(|(_, order)| *order == wanted).count()
+    fn count(&self, wanted: HangAction) -> usize {
+        self.actions.iter().filter(|(_, action)| *action == wanted).count()
     }
 
     fn ended(&self) -> Option<Duration> {
-        self.orders.iter().find(|(_, order)| *order == Order::End).map(|(at, _)| *at)
+        self.actions.iter().find(|(_, action)| *action == HangAction::End).map(|(at, _)| *at)
     }
 }
 
@@ -77,8 +77,12 @@ fn a_blocked_loop_is_pinged_once_and_is_hung_when_the_answer_stays_out() {
     world.pass(ms(60_000), Loop::Blocked);
     let since = |at: u64| ms(5_000 + at);
     assert_eq!(
-        world.orders,
-        [(since(500), Order::Ping), (since(10_500), Order::Capture(TIMEOUT)), (since(11_500), Order::End),]
+        world.actions,
+        [
+            (since(500), HangAction::Ping),
+            (since(10_500), HangAction::Capture(TIMEOUT)),
+            (since(11_500), HangAction::End),
+        ]
     );
 }
 
@@ -86,34 +90,34 @@ fn a_blocked_loop_is_pinged_once_and_is_hung_when_the_answer_stays_out() {
 fn an_idle_worker_is_never_pinged() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(3_600_000), Loop::Sleeps);
-    assert_eq!(world.orders, []);
+    assert_eq!(world.actions, []);
 }
 
 #[test]
 fn a_loop_that_turns_is_never_asked_however_slowly_it_does() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(600_000), Loop::Turns);
-    assert_eq!(world.orders, []);
+    assert_eq!(world.actions, []);
     for _ in 0..50 {
         world.pass(ms(9_000), Loop::Blocked).pass(ms(501), Loop::Turns);
     }
-    assert_eq!((world.count(Order::Capture(TIMEOUT)), world.count(Order::End)), (0, 0));
+    assert_eq!((world.count(HangAction::Capture(TIMEOUT)), world.count(HangAction::End)), (0, 0));
 }
 
 #[test]
 fn a_worker_that_waits_for_its_database_answers_and_lives() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(60_000), Loop::Awaits);
-    assert!(world.count(Order::Ping) > 0);
-    assert_eq!(world.count(Order::Ping), world.orders.len());
-    assert!(world.orders.len() <= 61, "woken {} times in a minute", world.orders.len());
+    assert!(world.count(HangAction::Ping) > 0);
+    assert_eq!(world.count(HangAction::Ping), world.actions.len());
+    assert!(world.actions.len() <= 61, "woken {} times in a minute", world.actions.len());
 }
 
 #[test]
 fn an_answer_is_a_sign_of_life_until_the_worker_is_ended() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(11_000), Loop::Blocked);
-    assert_eq!(world.orders.len(), 2, "pinged, and its stack asked for");
+    assert_eq!(world.actions.len(), 2, "pinged, and its stack asked for");
     world.pass(ms(60_000), Loop::Turns);
     assert_eq!(world.ended(), None);
     assert_eq!(world.checker.stack_received(), None, "a stack that comes late changes nothing");
@@ -123,11 +127,11 @@ fn an_answer_is_a_sign_of_life_until_the_worker_is_ended() {
 fn the_stack_ends_the_wait_for_it() {
     let mut world = World::new(TIMEOUT);
     world.pass(ms(10_600), Loop::Blocked);
-    assert_eq!(world.checker.stack_received(), Some(Order::End));
+    assert_eq!(world.checker.stack_received(), Some(HangAction::End));
     assert_eq!(world.checker.stack_received(), None, "it is ended once");
     world.checker.answered();
     world.pass(ms(60_000), Loop::Blocked);
-    assert_eq!((world.checker.due(), world.orders.len()), (None, 2));
+    assert_eq!((world.checker.due(), world.actions.len()), (None, 2));
 }
 
 #[test]
@@ -147,7 +151,7 @@ fn looks_at_several_workers_fall_together() {
 fn a_stack_that_nobody_asked_for_ends_nobody() {
     let mut checker = Checker::new(TIMEOUT, 0, ms(0));
     assert_eq!(checker.stack_received(), None);
-    assert_eq!(checker.look(0, ms(500), || true), Some(Order::Ping));
+    assert_eq!(checker.look(0, ms(500), || true), Some(HangAction::Ping));
     assert_eq!(checker.stack_received(), None);
 }
 
@@ -159,9 +163,9 @@ fn time_in_which_nobody_looked_is_held_against_no_worker() {
     world.now += ms(3_600_000);
     assert_eq!(world.checker.look(world.heartbeat, world.now, || true), None);
     world.pass(ms(900), Loop::Blocked);
-    assert_eq!(world.count(Order::Ping), world.orders.len());
+    assert_eq!(world.count(HangAction::Ping), world.actions.len());
     world.pass(ms(2_000), Loop::Blocked);
-    assert_eq!(world.orders.len(), 3, "and it is hung all the same");
+    assert_eq!(world.actions.len(), 3, "and it is hung all the same");
 }
 
 fn loops() -> impl Strategy<Value = Loop> {
@@ -189,8 +193,8 @@ proptest! {
                 let since = blocked_since.expect("only a blocked loop is ended");
                 // The ping may have been sent just before the loop was blocked, while it was still asleep.
                 prop_assert!(at + period >= since + timeout, "blocked at {since:?}, ended at {at:?}");
-                let captured = world.orders.iter().rev().nth(1);
-                prop_assert!(matches!(captured, Some((_, Order::Capture(hung))) if *hung >= timeout));
+                let captured = world.actions.iter().rev().nth(1);
+                prop_assert!(matches!(captured, Some((_, HangAction::Capture(hung))) if *hung >= timeout));
                 return Ok(());
             }
             prop_assert!(blocked < timeout + CAPTURE + 2 * period, "blocked for {blocked:?} and alive");
