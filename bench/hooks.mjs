@@ -3,6 +3,7 @@
 // The cost of drover's per-request hooks in a worker: one worker under keep-alive load serves with and without them,
 // alternating every 40 ms within one process, and its processor time per request is measured in each slice. Adjacent
 // slices are compared, so that other load of the machine affects both; a bootstrap over these pairs gives the range.
+// The client never sleeps meanwhile: waking it is most of what a response costs, and depends on who is faster.
 // The control compares adjacent slices of the same kind: it should be 1.
 //
 // The last line of standard output is JSON: hooks_cpu_ratio (with / without, median of the pairs), its 95 % range, the

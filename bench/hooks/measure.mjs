@@ -50,7 +50,7 @@ async function measure(seconds, say) {
       exit.then(([code]) => reject(new Error(`the server ended with ${code}`)));
     });
     say(`Hooks: ${(await hooks).join(', ')}`);
-    const run = (time) => load('keepalive', port, { connections: CONNECTIONS, workers: 1, seconds: time });
+    const run = (time) => load('keepalive', port, { connections: CONNECTIONS, workers: 1, seconds: time, spin: true });
     await run(WARM_UP);
     isWarm = true;
     const report = await run(seconds);

@@ -34,6 +34,8 @@ pub struct Arguments {
     /// How long an answer may take after the last request; what is still missing then is stuck.
     pub grace: Duration,
     pub workers: usize,
+    /// Never sleep while answers are awaited: a server that answers wakes nobody then, and its cost is its own.
+    pub spin: bool,
     /// What `reuseport-launch` runs in each worker.
     pub command: Vec<String>,
 }
@@ -63,6 +65,7 @@ impl Arguments {
             path: "/".into(),
             grace: Duration::from_secs(3),
             workers: 1,
+            spin: false,
             command: Vec::new(),
         };
         let mut seconds = None;
@@ -78,6 +81,7 @@ impl Arguments {
                 "--path" => parsed.path = value(&name, arguments.next())?,
                 "--grace" => parsed.grace = Duration::from_millis(value(&name, arguments.next())?),
                 "--workers" => parsed.workers = value(&name, arguments.next())?,
+                "--spin" => parsed.spin = value(&name, arguments.next())?,
                 "--" => parsed.command = arguments.by_ref().collect(),
                 _ => return Err(format!("unknown option {name}")),
             }

@@ -25,8 +25,9 @@ pub fn run(arguments: &Arguments) -> std::io::Result<Value> {
         tally.errors += u64::from(!pool.ask(index, Instant::now()));
     }
     let mut outcomes = Vec::new();
+    let turn = if arguments.spin { Duration::ZERO } else { MAX_TURN };
     while pool.waiting() > 0 && Instant::now() < end + arguments.grace {
-        pool.turn(MAX_TURN, &mut outcomes)?;
+        pool.turn(turn, &mut outcomes)?;
         for outcome in outcomes.drain(..) {
             let now = Instant::now();
             match outcome {

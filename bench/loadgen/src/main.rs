@@ -5,6 +5,7 @@
 //! loadgen new       127.0.0.1:3000 --seconds 2 --rate 2000                 the same, at a fixed rate
 //! loadgen keepalive 127.0.0.1:3000 --connections 64 --seconds 2            one connection for many requests
 //! loadgen keepalive 127.0.0.1:3000 --workers 2 --seconds 2                 the same, as many on each worker
+//! loadgen keepalive 127.0.0.1:3000 --spin true --seconds 2                the same, and the client never sleeps
 //! loadgen hold      127.0.0.1:3000 --connections 16                        who got how many, also after churn
 //! loadgen reuseport-launch 127.0.0.1:3000 --workers 2 -- node worker.js    SO_REUSEPORT by hand
 //! ```
