@@ -137,7 +137,7 @@ test('a slow request is logged without its query', async (t) => {
 test('the log has a health report once a minute', async (t) => {
   const { cluster } = await serving(t);
   const { msg, alive, wanted, workers, memory } = await cluster.event('health:report', {}, { patience: 90_000 });
-  assert.match(msg, /^Cluster health: 2\/2 workers ready, \d+MB$/);
+  assert.match(msg, /^Cluster health: 2\/2 workers alive, \d+MB$/);
   assert.deepEqual([alive, wanted, workers.length], [2, 2, 2]);
   assert.ok(memory > 0 && workers.every(({ pid, restarts }) => pid > 0 && restarts === 0));
 });

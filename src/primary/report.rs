@@ -13,7 +13,7 @@ use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
-use crate::model::{ClusterStatus, WorkerId, WorkerInfo};
+use crate::model::{WorkerId, WorkerInfo};
 use crate::sys::local_time::now_ms;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -21,7 +21,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 struct Report {
     /// Seconds.
     uptime: u64,
-    ready: usize,
+    alive: usize,
     wanted: usize,
     /// Bytes.
     memory: u64,
@@ -44,7 +44,7 @@ impl Report {
         };
         Self {
             uptime: metrics.uptime / 1000,
-            ready: metrics.active_workers,
+            alive: metrics.active_workers,
             wanted,
             memory: metrics.memory_usage,
             workers: metrics.workers.iter().map(row).collect(),
@@ -56,15 +56,15 @@ impl Report {
     }
 
     fn line(&self) -> String {
-        let Self { ready, wanted, .. } = self;
-        format!("Cluster health: {ready}/{wanted} workers ready, {}MB", self.megabytes())
+        let Self { alive, wanted, .. } = self;
+        format!("Cluster health: {alive}/{wanted} workers alive, {}MB", self.megabytes())
     }
 
     /// For people: seconds and megabytes.
     fn table(&self) -> String {
-        let Self { uptime, ready, wanted, workers, .. } = self;
+        let Self { uptime, alive, wanted, workers, .. } = self;
         let mut table = format!(
-            "Cluster Health Report:\n   Primary PID: {}\n   Uptime: {uptime}s\n   Workers: {ready}/{wanted} ready\n   Memory: {}MB",
+            "Cluster Health Report:\n   Primary PID: {}\n   Uptime: {uptime}s\n   Workers: {alive}/{wanted} alive\n   Memory: {}MB",
             std::process::id(),
             self.megabytes(),
         );
@@ -96,12 +96,12 @@ impl Report {
 pub(super) fn health_report(memory: &SharedMemory, wanted: u16, is_pretty: bool) -> Vec<Event> {
     let report = Report::of(memory, usize::from(wanted), now_ms());
     let message = if is_pretty { report.table() } else { report.line() };
-    let Report { uptime, ready, wanted, memory: bytes, workers } = report;
-    let subject = Subject::HealthReport { uptime, alive: ready, wanted, memory: bytes, workers };
+    let Report { uptime, alive, wanted, memory: bytes, workers } = report;
+    let subject = Subject::HealthReport { uptime, alive, wanted, memory: bytes, workers };
     let mut events = vec![Event::about(Component::Health, Level::Info, message).with(subject)];
-    let condition = view::condition(memory);
-    if condition.status == ClusterStatus::Critical {
-        events.push(Event::about(Component::Health, Level::Warn, condition.critical_message()));
+    if alive * 2 < wanted {
+        let text = format!("Fewer than half of the workers are alive: {alive} of {wanted}");
+        events.push(Event::about(Component::Health, Level::Warn, text));
     }
     events
 }
