@@ -179,10 +179,10 @@ mod tests {
             json!({ "id": "0", "pid": 59_234, "state": "running", "uptime": 5, "restarts": 0 }),
             json!({ "id": "1", "pid": null, "state": "starting", "uptime": 0, "restarts": 2 }),
         ];
-        let report = Report { uptime: 5, ready: 1, wanted: 2, memory: 62_914_560, workers };
+        let report = Report { uptime: 5, alive: 1, wanted: 2, memory: 62_914_560, workers };
         let pid = std::process::id();
         let expected = format!(
-            "Cluster Health Report:\n   Primary PID: {pid}\n   Uptime: 5s\n   Workers: 1/2 ready\n   Memory: 60MB\n   \
+            "Cluster Health Report:\n   Primary PID: {pid}\n   Uptime: 5s\n   Workers: 1/2 alive\n   Memory: 60MB\n   \
              Worker 0: PID 59234, Uptime: 5s, Restarts: 0\n   Worker 1: starting, Restarts: 2"
         );
         assert_eq!(report.table(), expected);
