@@ -1,8 +1,12 @@
 //! Callbacks once per iteration of the loop, and timers.
 
+use std::ffi::c_int;
 use std::io;
 
-use super::handle::{Context, Loop, Owned, UV_CHECK, UV_PREPARE, UV_TIMER, called, uv_error};
+use super::handle::{
+    Callback, Context, Handle, Loop, Owned, RawLoop, Symbols, UV_CHECK, UV_PREPARE, UV_TIMER, called,
+    uv_error,
+};
 
 /// Calls back once per iteration of the loop, before it polls for I/O; never wakes the loop or keeps it alive.
 pub struct Prepare {
@@ -11,15 +15,8 @@ pub struct Prepare {
 
 impl Prepare {
     pub fn start(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
-        let context = Context { callback: Box::new(callback) };
-        let owned = Owned::new(UV_PREPARE, context, |symbols, handle| {
-            // SAFETY: memory of a uv_prepare_t's size, and this thread's loop.
-            unsafe { (symbols.prepare_init)(on.raw(), handle) }
-        })?;
-        owned.call(|symbols| symbols.remove_ref);
-        // SAFETY: an initialised uv_prepare_t that is not closed, on its own thread.
-        uv_error(unsafe { (owned.symbols.prepare_start)(owned.handle, called) })?;
-        Ok(Self { _owned: owned })
+        let functions = |symbols: &Symbols| (symbols.prepare_init, symbols.prepare_start);
+        Ok(Self { _owned: each_iteration(on, UV_PREPARE, functions, callback)? })
     }
 }
 
@@ -30,16 +27,30 @@ pub(super) struct Check {
 
 impl Check {
     pub fn start(on: Loop, callback: impl FnMut() + 'static) -> io::Result<Self> {
-        let context = Context { callback: Box::new(callback) };
-        let owned = Owned::new(UV_CHECK, context, |symbols, handle| {
-            // SAFETY: memory of a uv_check_t's size, and this thread's loop.
-            unsafe { (symbols.check_init)(on.raw(), handle) }
-        })?;
-        owned.call(|symbols| symbols.remove_ref);
-        // SAFETY: an initialised uv_check_t that is not closed, on its own thread.
-        uv_error(unsafe { (owned.symbols.check_start)(owned.handle, called) })?;
-        Ok(Self { _owned: owned })
+        let functions = |symbols: &Symbols| (symbols.check_init, symbols.check_start);
+        Ok(Self { _owned: each_iteration(on, UV_CHECK, functions, callback)? })
     }
+}
+
+type Init = unsafe extern "C" fn(RawLoop, Handle) -> c_int;
+type Start = unsafe extern "C" fn(Handle, Callback) -> c_int;
+
+/// A handle of a kind that needs no more than a callback: `functions` are those that initialise and start it.
+fn each_iteration(
+    on: Loop,
+    kind: c_int,
+    functions: impl Fn(&Symbols) -> (Init, Start),
+    callback: impl FnMut() + 'static,
+) -> io::Result<Owned> {
+    let context = Context { callback: Box::new(callback) };
+    let owned = Owned::new(kind, context, |symbols, handle| {
+        // SAFETY: memory of the size of this kind, and this thread's loop.
+        unsafe { functions(symbols).0(on.raw(), handle) }
+    })?;
+    owned.call(|symbols| symbols.remove_ref);
+    // SAFETY: an initialised handle of this kind that is not closed, on its own thread.
+    uv_error(unsafe { functions(owned.symbols).1(owned.handle, called) })?;
+    Ok(owned)
 }
 
 /// A one-shot timer; does not keep the loop alive unless `hold` is set.
