@@ -18,7 +18,7 @@ class Aftermath {
     this.worker = worker;
   }
 
-  /** The worker's servers accept connections from now on. */
+  /** The first connection has come, and no server has it yet. */
   begin() {
     this.#before ??= resources();
   }
