@@ -252,6 +252,15 @@ export declare function readDuration(value: any): any
 /** Makes the open descriptor `number` refer to the file of `fd`, which is closed. Returns 0 or the errno. */
 export declare function replaceDescriptor(number: number, fd: number): number
 
+/** Connections of such a runtime that the group's server has. */
+export interface RuntimeConnectionCounts {
+  open: number
+  /** Those that await a response that will come to an end. */
+  busy: number
+  /** Those that may move to another worker, now or later. */
+  movable: number
+}
+
 /**
  * Uncorks the connection; `all`: everything is in the kernel, so the FIN is sent too. Node handles a client that has
  * disconnected meanwhile.
@@ -266,6 +275,9 @@ export declare function singleProcessState(state: string, port: number): void
 
 /** The view named by `what`: 'workers', 'metrics' or 'health', in the same form as in a cluster. */
 export declare function singleProcessView(what: string): any
+
+/** Why the sockets of this runtime cannot be followed; null if they can. */
+export declare function socketsUnsupported(): string | null
 
 /**
  * Starts counting, once. `into.cells` becomes an ArrayBuffer of the cells that JavaScript writes, those of a worker's
@@ -292,6 +304,9 @@ export interface Tickets {
 
 /** Requests a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`. */
 export declare function workerBind(datagram: any): any
+
+/** The next socket that the runtime binds in this thread serves the group. `fd`: the listener of `workerListen`. */
+export declare function workerBindNext(group: number, fd: number): any
 
 /**
  * The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
@@ -323,6 +338,8 @@ export declare function workerCommand(id: number, verb: string, argument: any): 
 /** The result of a command: `{ ok }` or `{ error: { code, message, details } }`; null if there is none yet. */
 export declare function workerCommandResult(id: number): any
 
+export declare function workerConnectionCounts(group: number): RuntimeConnectionCounts
+
 /** Reports how many more connections the group's server takes; negative: any number. */
 export declare function workerConnectionLimit(group: number, remaining: number): void
 
@@ -349,6 +366,15 @@ export declare function workerFlush(): void
 
 /** Subscribes to the cluster's events, or unsubscribes. */
 export declare function workerFollow(follows: boolean): void
+
+/**
+ * For a runtime that accepts by itself (Bun): from now on its servers get their connections from drover. `{ ok }`, or
+ * `{ error }` if the runtime makes its system calls in another way.
+ */
+export declare function workerFollowSockets(): any
+
+/** Whether the runtime has bound a socket since `workerBindNext`, which ends. */
+export declare function workerHasBound(): boolean
 
 /** Whether notices arrived while `workerListen` or `workerClose` waited for a reply. */
 export declare function workerHasPendingMessages(): boolean
@@ -396,6 +422,12 @@ export declare function workerListen(address: any, options: any): any
 
 /** The metric store of this worker's program; null in a process that is not a worker. */
 export declare function workerMetricStore(): NativeMetricStore | null
+
+/**
+ * Connections of a runtime that accepts by itself move to other workers as they become idle: `most` of the group's (-1: all,
+ * 0: no more). `quiet_ms`: how long each may stay idle there, milliseconds.
+ */
+export declare function workerMoveConnections(group: number, most: number, quietMs: number): void
 
 /**
  * Whether the descriptor is a socket of this process's program that can listen: not one of drover's, and not

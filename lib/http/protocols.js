@@ -3,14 +3,13 @@
 
 // The protocol of a Node.js server.
 
-const http = require('node:http');
-const https = require('node:https');
+const runtime = require('../runtime');
 
 /** The protocol, regardless of TLS: 'http1', 'http2', or '' if it is no HTTP server. @param {any} server */
 function protocolOf(server) {
   // Node does not export the classes of HTTP/2 servers; only they have `updateSettings`.
   if (typeof server.updateSettings === 'function') return 'http2';
-  return server instanceof http.Server || server instanceof https.Server ? 'http1' : '';
+  return runtime.isHttp1(server) ? 'http1' : '';
 }
 
 /**

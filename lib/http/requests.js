@@ -62,8 +62,7 @@ function countRequests(worker) {
       if (connections.closing.size > 0 && gracefulCloseOf(socket.server)?.moves(socket) === false) response.shouldKeepAlive = false;
     },
 
-    finished(response) {
-      const { socket } = response;
+    finished(response, socket) {
       if (!socket || !isAnswering(socket)) return;
       end(socket, response.statusCode);
       if (connections.closing.size > 0) leaveSoon(socket, response);

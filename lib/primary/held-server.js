@@ -60,12 +60,16 @@ class HeldServer {
   ref() {}
   unref() {}
 
-  /** Called by Node's `close`; completes when the cluster has closed the address. @param {() => void} [callback] */
+  /**
+   * Called by the server's `close`. Resolves when the cluster has closed the address, which the server's 'close' awaits.
+   *
+   * @param {() => void} [callback]
+   */
   close(callback) {
     if (callback) process.nextTick(callback);
     // Node emits 'close' when the last connection has ended.
     const closed = runtime.holdClose(this.server);
-    this.role.release(this).then(closed);
+    return this.role.release(this).then(closed);
   }
 
   /** Closes the server after the cluster has ended. */

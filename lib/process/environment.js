@@ -5,11 +5,12 @@
 
 const { isMainThread } = require('node:worker_threads');
 const path = require('node:path');
+const { addon } = require('../native');
 const runtime = require('../runtime');
 
 /** Why this process starts no workers: the process manager that already runs it as one of several, or its runtime. */
 function singleProcessReason() {
-  if (runtime.withoutWorkers !== null) return runtime.withoutWorkers;
+  if (runtime.acceptsItself && addon?.socketsUnsupported() !== null) return 'bun';
   // PM2's cluster mode forks its processes with node:cluster.
   if (process.env.NODE_UNIQUE_ID === undefined && !require('node:cluster').isWorker) return undefined;
   return process.env.pm_id === undefined ? 'node-cluster' : 'pm2';

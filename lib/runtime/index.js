@@ -9,8 +9,8 @@
 // - requests: when a response begins and ends, header lines, Node's list of a server's connections
 // - other protocols: HTTP/2 sessions, WebSockets, TLS tickets
 // - the process: its script, its streams, its signals, its memory, what keeps it alive
-// - the runtime itself: its version, why the addon cannot be loaded (`unsupported`), what keeps it from having workers
-//   (`withoutWorkers`)
+// - the runtime itself: its version, why the addon cannot be loaded (`unsupported`), whether it accepts
+//   connections by itself (`acceptsItself`)
 
 /** @typedef {typeof import('./node')} Runtime */
 

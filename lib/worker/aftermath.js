@@ -26,7 +26,7 @@ class Aftermath {
   /** Whether there are no more resources of any kind than before the first connection. */
   get isOver() {
     const before = this.#before;
-    return before !== null && Object.entries(resources()).every(([kind, count]) => count <= (before[kind] ?? 0));
+    return runtime.seesResources && before !== null && Object.entries(resources()).every(([kind, count]) => count <= (before[kind] ?? 0));
   }
 
   /**

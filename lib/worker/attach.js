@@ -6,9 +6,10 @@
 
 const path = require('node:path');
 const { pathToFileURL } = require('node:url');
-const { ClusterError } = require('../errors');
+const { ClusterError, unwrap } = require('../errors');
 const { closeHttpGracefully } = require('../http/graceful-close');
 const { joinLastPackets } = require('../http/last-response');
+const { countFetches } = require('../http/fetch-requests');
 const { identifyRequests, markLines } = require('../http/request-ids');
 const { countRequests } = require('../http/requests');
 const { addLines } = require('../http/response-headers');
@@ -69,14 +70,16 @@ function attach(primary, loadPackage) {
   const worker = becomeWorker(hello);
   hold(worker, loadPackage);
   process.title = hello.title;
+  if (runtime.acceptsItself) unwrap(addon.workerFollowSockets());
   shareListeners(worker);
   worker.datagrams = shareDatagrams(worker, whenLoaded);
   shareTickets(worker.tickets);
   worker.connections.countStreams = countRequests(worker);
+  if (runtime.acceptsItself) countFetches(worker);
   addLines(worker);
-  joinLastPackets();
+  if (!runtime.acceptsItself) joinLastPackets();
   followLimits(worker);
-  closeHttpGracefully(worker);
+  if (!runtime.acceptsItself) closeHttpGracefully(worker);
   followClose(worker);
   worker.signals.listen();
   worker.inner.follow();

@@ -127,7 +127,8 @@ class Drain {
     for (const server of this.worker.connections.servers()) {
       this.servers.add(server);
       if (this.#isNamed(server)) continue;
-      stopServer(this.worker, server);
+      if (this.worker.doors === null) stopServer(this.worker, server);
+      else this.worker.doors.stop(server);
       endSessions(server);
     }
     this.worker.inner.leave();
@@ -216,7 +217,9 @@ class Drain {
 
   /** Whether every request is answered; event streams and upgraded connections have no end and do not count. */
   #isAnswered() {
+    const { doors } = this.worker;
     for (const server of this.servers) {
+      if (doors !== null && !doors.isAnswered(server)) return false;
       const parsers = runtime.connectionsOf(server)?.all() ?? [];
       const isBusy = parsers.some(({ socket }) => socket && !isEventStream(runtime.responseOf(socket)));
       if (isBusy || hasBusySessions(server)) return false;

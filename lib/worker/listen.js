@@ -5,9 +5,7 @@
 // the worker asks the primary instead of binding. Sockets of this process only (`exclusive`, `reusePort`, a handle) are
 // left to Node.
 
-const http = require('node:http');
 const { constants } = require('node:os');
-const tls = require('node:tls');
 const { listenError } = require('../errors');
 const { addon } = require('../native');
 const { Counter, addressOf } = require('../process/listen-address');
@@ -19,7 +17,7 @@ const BACKLOG = 511;
 
 /** @param {any} server */
 function isPlainHttp(server) {
-  return server instanceof http.Server && !(server instanceof tls.Server);
+  return runtime.isHttp1(server) && !runtime.isEncrypted(server);
 }
 
 /** @param {import('./worker').Worker} worker */
@@ -33,8 +31,8 @@ function shareListeners(worker) {
    */
   const visits = new Map();
 
-  /** @param {any} server @param {import('../process/listen-address').Target} target @param {(handle: any) => void} use */
-  function take(server, target, use) {
+  /** @param {any} server @param {import('../process/listen-address').Target} target @param {(handle: any) => void} use @param {(error: Error) => void} fail */
+  function take(server, target, use, fail) {
     const { fd, mode, backlog } = target;
     if (typeof fd === 'number' && (target.isHandle || addon.workerOwnsDescriptor(fd))) {
       use(runtime.ownHandle(fd));
@@ -50,8 +48,7 @@ function shareListeners(worker) {
       answer.errno = constants.errno.EADDRINUSE;
     }
     if (answer.errno !== undefined) {
-      const error = listenError(answer.errno, target.host ?? answer.host, target.port);
-      process.nextTick(() => server.emit('error', error));
+      fail(listenError(answer.errno, target.host ?? answer.host, target.port));
       return;
     }
     const next = { before: visit.before + 1, lived_ms: /** @type {number | null} */ (null) };

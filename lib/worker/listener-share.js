@@ -6,6 +6,7 @@
 // that libuv never polls: drover accepts, so that no connection is lost at the limit of file descriptors, and
 // `address()`, `close()`, `ref()` remain Node's own.
 
+const { unwrap } = require('../errors');
 const { closeAlike } = require('../http/graceful-close');
 const { learn, resume, routePerRequest } = require('../http/handoff');
 const { follow } = require('../http/shutdown-notice');
@@ -54,7 +55,10 @@ class ListenerShare {
       close: () => {
         closed();
         worker.connections.close(this);
+        return worker.doors?.leave(this) ?? null;
       },
+      bind: () => void unwrap(addon.workerBindNext(group, fd)),
+      hasBound: () => addon.workerHasBound(),
     });
   }
 

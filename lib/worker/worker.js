@@ -11,9 +11,11 @@ const { heldWorker } = require('../process/copies');
 const { Leadership } = require('../process/leadership');
 const shutdownHooks = require('../process/shutdown-hooks');
 const { retryOf } = require('../retry');
+const runtime = require('../runtime');
 const { Aftermath } = require('./aftermath');
 const { Commands } = require('./commands');
 const { Connections } = require('./connections');
+const { Doors } = require('./doors');
 const { Drain } = require('./drain');
 const { EventSubscriptions } = require('./event-subscriptions');
 const { HealthChecks } = require('./health-checks');
@@ -47,6 +49,8 @@ class Worker {
     this.connections = new Connections(this);
     /** Its shared datagram sockets. @type {import('./datagram-sockets').DatagramSockets | undefined} */
     this.datagrams = undefined;
+    /** Where its runtime accepts by itself; null if drover accepts. */
+    this.doors = runtime.acceptsItself ? new Doors(this) : null;
     this.aftermath = new Aftermath(this);
     this.drain = new Drain(this);
     this.healthChecks = new HealthChecks(this);

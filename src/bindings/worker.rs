@@ -19,6 +19,7 @@ use crate::ipc::fd_message::IdleKeepAlive;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::model::Command;
 use crate::sys::fds;
+use crate::sys::socket_calls;
 use crate::sys::stack_trace::Interrupted;
 use crate::worker::{Attachment, Calls, Notice, Worker};
 
@@ -242,6 +243,67 @@ pub fn worker_owns_descriptor(fd: i32) -> bool {
 pub fn worker_serve(group: u32, plain_http: bool) -> Value {
     let served = worker().and_then(|worker| worker.serve(group, plain_http).map_err(system("serve")));
     outcome(served.map(|()| Value::Null))
+}
+
+/// For a runtime that accepts by itself (Bun): from now on its servers get their connections from drover. `{ ok }`, or
+/// `{ error }` if the runtime makes its system calls in another way.
+#[napi(js_name = "workerFollowSockets")]
+pub fn worker_follow_sockets() -> Value {
+    let followed = worker().and_then(|worker| worker.follow_sockets().map_err(system("follow sockets")));
+    outcome(followed.map(|()| Value::Null))
+}
+
+/// The next socket that the runtime binds in this thread serves the group. `fd`: the listener of `workerListen`.
+#[napi(js_name = "workerBindNext")]
+pub fn worker_bind_next(group: u32, fd: i32) -> Value {
+    let bound = worker().and_then(|worker| {
+        let address = fds::take(fd).map_err(system("bind"))?;
+        worker.bind_next(group, address).map_err(system("bind"))
+    });
+    outcome(bound.map(|()| Value::Null))
+}
+
+/// Whether the runtime has bound a socket since `workerBindNext`, which ends.
+#[napi(js_name = "workerHasBound")]
+pub fn worker_has_bound() -> bool {
+    socket_calls::has_bound()
+}
+
+/// Connections of a runtime that accepts by itself move to other workers as they become idle: `most` of the group's (-1: all,
+/// 0: no more). `quiet_ms`: how long each may stay idle there, milliseconds.
+#[napi(js_name = "workerMoveConnections")]
+pub fn worker_move_connections(group: u32, most: i32, quiet_ms: u32) {
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    of_worker(|worker| worker.move_connections(group, most, quiet_ms));
+}
+
+/// Connections of such a runtime that the group's server has.
+#[napi(object)]
+#[derive(Default)]
+pub struct RuntimeConnectionCounts {
+    pub open: u32,
+    /// Those that await a response that will come to an end.
+    pub busy: u32,
+    /// Those that may move to another worker, now or later.
+    pub movable: u32,
+}
+
+#[napi(js_name = "workerConnectionCounts")]
+pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
+    of_worker(|worker| {
+        let connections = worker.runtime_connections();
+        RuntimeConnectionCounts {
+            open: connections.count(group) as u32,
+            busy: connections.busy(group) as u32,
+            movable: connections.movable(group) as u32,
+        }
+    })
+}
+
+/// Why the sockets of this runtime cannot be followed; null if they can.
+#[napi(js_name = "socketsUnsupported")]
+pub fn sockets_unsupported() -> Option<String> {
+    socket_calls::check().err().map(|error| error.to_string())
 }
 
 /// Requests a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`.

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod local_time;
 pub mod memory;
 pub mod orphan;
+pub mod socket_calls;
 pub mod spawn;
 pub mod stack;
 pub mod stack_trace;

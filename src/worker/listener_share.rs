@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::door::Door;
 use crate::ipc::control::GroupId;
 use crate::sys::uv::{Loop, Poll, Timer};
 
@@ -16,6 +17,8 @@ pub enum Entrance {
     Listener(Poll),
     /// The primary only: the timer just keeps the loop alive as a listener would, and uses no file descriptor.
     Primary(Timer),
+    /// The runtime accepts by itself, and what it polls keeps its loop alive.
+    Door(Door),
 }
 
 pub struct ListenerShare {
@@ -40,6 +43,11 @@ impl ListenerShare {
         Ok(Self { group, entrance, limited: Cell::new(false) })
     }
 
+    /// The runtime has bound a socket to this door.
+    pub fn through(door: Door, group: GroupId) -> Self {
+        Self { group, entrance: Entrance::Door(door), limited: Cell::new(false) }
+    }
+
     fn without_listener(on: Loop, holds: bool) -> io::Result<Entrance> {
         let timer = Timer::new(on, || {})?;
         timer.set(NEVER);
@@ -49,20 +57,34 @@ impl ListenerShare {
 
     /// Stops accepting: from now on only the primary sends connections. Keeps the loop alive as before.
     pub fn leave_listener(&mut self, on: Loop) -> io::Result<()> {
-        self.entrance = Self::without_listener(on, self.holds())?;
+        match &self.entrance {
+            Entrance::Door(door) => door.leave_listener(),
+            Entrance::Listener(_) | Entrance::Primary(_) => {
+                self.entrance = Self::without_listener(on, self.holds())?;
+            }
+        }
         Ok(())
     }
 
     pub fn listener(&self) -> Option<BorrowedFd<'_>> {
         match &self.entrance {
             Entrance::Listener(poll) => Some(poll.as_fd()),
-            Entrance::Primary(_) => None,
+            Entrance::Primary(_) | Entrance::Door(_) => None,
+        }
+    }
+
+    pub fn door(&self) -> Option<&Door> {
+        match &self.entrance {
+            Entrance::Door(door) => Some(door),
+            Entrance::Listener(_) | Entrance::Primary(_) => None,
         }
     }
 
     pub fn pause(&self) {
-        if let Entrance::Listener(poll) = &self.entrance {
-            poll.pause();
+        match &self.entrance {
+            Entrance::Listener(poll) => poll.pause(),
+            Entrance::Door(door) => door.open(false),
+            Entrance::Primary(_) => {}
         }
     }
 
@@ -72,11 +94,14 @@ impl ListenerShare {
 
     /// Resumes accepting, if allowed.
     pub fn resume(&self) {
-        if let Entrance::Listener(poll) = &self.entrance
-            && !self.limited.get()
-        {
+        if self.limited.get() {
+            return;
+        }
+        match &self.entrance {
             // A descriptor that cannot be polled has no more connections.
-            let _ = poll.resume();
+            Entrance::Listener(poll) => drop(poll.resume()),
+            Entrance::Door(door) => door.open(true),
+            Entrance::Primary(_) => {}
         }
     }
 
@@ -85,6 +110,7 @@ impl ListenerShare {
         match &self.entrance {
             Entrance::Listener(poll) => poll.hold(hold),
             Entrance::Primary(timer) => timer.hold(hold),
+            Entrance::Door(_) => {}
         }
     }
 
@@ -92,6 +118,7 @@ impl ListenerShare {
         match &self.entrance {
             Entrance::Listener(poll) => poll.has_ref(),
             Entrance::Primary(timer) => timer.holds(),
+            Entrance::Door(_) => true,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
@@ -12,6 +12,7 @@ use rustix::net::sockopt::socket_type;
 use rustix::net::{SocketFlags, SocketType, accept_with, getpeername};
 
 use super::control_channel::ControlChannel;
+use super::door::{Door, Pushed};
 use super::fd_pressure::FdPressure;
 use super::listener_share::ListenerShare;
 use crate::ipc::control::{Address, GroupId, ListenOptions, ToPrimary, ToWorker};
@@ -50,6 +51,38 @@ pub struct Accepted {
     pub is_near_limit: bool,
 }
 
+/// A connection for the runtime at a door.
+pub enum AtDoor {
+    /// From the primary, which was counted when it came.
+    Pushed(Pushed),
+    /// From the slot's own listener.
+    Accepted(OwnedFd),
+    /// There may be one, but no descriptor for it.
+    NoDescriptor,
+    Nothing,
+}
+
+/// The outcome of an accept.
+enum Taken {
+    Connection(OwnedFd),
+    NoDescriptor,
+    /// The primary has closed the address.
+    Shut,
+    Nothing,
+}
+
+fn take_from(listener: BorrowedFd<'_>) -> Taken {
+    loop {
+        match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok(fd) => return Taken::Connection(fd),
+            Err(Errno::INTR | Errno::CONNABORTED) => {}
+            Err(Errno::MFILE | Errno::NFILE) => return Taken::NoDescriptor,
+            Err(Errno::INVAL) => return Taken::Shut,
+            Err(_) => return Taken::Nothing,
+        }
+    }
+}
+
 /// The identity of a socket on this machine, independent of its descriptor.
 fn identity(socket: &OwnedFd) -> io::Result<u64> {
     Ok(rustix::fs::fstat(socket)?.st_ino)
@@ -61,10 +94,14 @@ pub struct ListenerShares {
     fd_pressure: Rc<FdPressure>,
     /// Listeners that a server requested and does not serve yet; None if only the primary accepts.
     asked: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
+    /// Doors at which a runtime that accepts by itself does not serve yet.
+    doors: RefCell<HashMap<GroupId, Door>>,
     /// The listener that JavaScript has of each group, by its socket's identity.
     known: RefCell<HashMap<GroupId, u64>>,
     /// Groups whose server has a connection limit.
     limited: RefCell<HashSet<GroupId>>,
+    /// Groups whose server speaks HTTP/1.1 without TLS.
+    plain_http: RefCell<HashSet<GroupId>>,
     shares: RefCell<Vec<ListenerShare>>,
     /// This worker has the slot.
     promoted: Cell<bool>,
@@ -77,8 +114,10 @@ impl ListenerShares {
             control,
             fd_pressure,
             asked: RefCell::default(),
+            doors: RefCell::default(),
             known: RefCell::default(),
             limited: RefCell::default(),
+            plain_http: RefCell::default(),
             shares: RefCell::default(),
             promoted: Cell::new(false),
         }
@@ -99,13 +138,42 @@ impl ListenerShares {
         }
     }
 
-    /// The group's server takes connections from now on. `called` is called when connections wait at the slot's own
-    /// listener.
-    pub fn serve(&self, group: GroupId, plain_http: bool, called: impl FnMut() + 'static) -> io::Result<()> {
+    /// For a runtime that accepts by itself: makes the door of the group's server, and returns what the runtime polls.
+    /// `address`: the listener whose address it sees.
+    pub fn make_door(&self, group: GroupId, address: OwnedFd) -> io::Result<OwnedFd> {
         let Some(listener) = self.asked.borrow_mut().remove(&group) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let share = ListenerShare::open(self.uv, group, listener, called)?;
+        let door = Door::new(listener, address)?;
+        let polled = door.poll()?;
+        self.doors.borrow_mut().insert(group, door);
+        Ok(polled)
+    }
+
+    /// Calls `act` with the group's door.
+    pub fn with_door<T>(&self, group: GroupId, act: impl FnOnce(&Door) -> T) -> Option<T> {
+        let shares = self.shares.borrow();
+        let door = shares.iter().find(|share| share.group == group).and_then(ListenerShare::door);
+        match door {
+            Some(door) => Some(act(door)),
+            // Not served yet: it has an address.
+            None => self.doors.borrow().get(&group).map(act),
+        }
+    }
+
+    /// The group's server takes connections from now on. `called` is called when connections wait at the slot's own
+    /// listener.
+    pub fn serve(&self, group: GroupId, plain_http: bool, called: impl FnMut() + 'static) -> io::Result<()> {
+        let share = if let Some(door) = self.doors.borrow_mut().remove(&group) {
+            ListenerShare::through(door, group)
+        } else if let Some(listener) = self.asked.borrow_mut().remove(&group) {
+            ListenerShare::open(self.uv, group, listener, called)?
+        } else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        if plain_http {
+            self.plain_http.borrow_mut().insert(group);
+        }
         let is_limited = self.limited.borrow().contains(&group);
         share.set_limited(is_limited);
         if is_limited || !self.accepts() {
@@ -113,6 +181,10 @@ impl ListenerShares {
         }
         self.shares.borrow_mut().push(share);
         self.control.send(&ToPrimary::Serving { group, plain_http })
+    }
+
+    pub fn is_plain_http(&self, group: GroupId) -> bool {
+        self.plain_http.borrow().contains(&group)
     }
 
     /// Whether it may accept, considering the server's limit.
@@ -168,8 +240,10 @@ impl ListenerShares {
     /// The group's server closes: stops accepting for it.
     pub fn close(&self, group: GroupId) {
         self.asked.borrow_mut().remove(&group);
+        self.doors.borrow_mut().remove(&group);
         self.known.borrow_mut().remove(&group);
         self.limited.borrow_mut().remove(&group);
+        self.plain_http.borrow_mut().remove(&group);
         self.shares.borrow_mut().retain(|share| share.group != group);
     }
 
@@ -188,30 +262,51 @@ impl ListenerShares {
     /// Accepts connections of the slot's own listener, up to `most`.
     pub fn accept(&self, group: GroupId, most: usize) -> Accepted {
         let mut connections = Vec::with_capacity(8);
-        let (mut is_near_limit, mut is_shut) = (false, false);
-        let shares = self.shares.borrow();
-        let share = shares.iter().find(|share| share.group == group);
-        if let Some(listener) = share.and_then(ListenerShare::listener) {
-            while connections.len() < most && !is_near_limit {
-                match accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-                    Ok(fd) => {
-                        is_near_limit = self.fd_pressure.is_near(fd.as_raw_fd());
-                        connections.push(fd);
-                    }
-                    Err(Errno::INTR | Errno::CONNABORTED) => {}
-                    Err(Errno::MFILE | Errno::NFILE) => is_near_limit = true,
-                    Err(errno) => {
-                        is_shut = errno == Errno::INVAL;
-                        break;
-                    }
+        let mut is_near_limit = false;
+        while connections.len() < most && !is_near_limit {
+            let shares = self.shares.borrow();
+            let share = shares.iter().find(|share| share.group == group);
+            let Some(taken) = share.and_then(ListenerShare::listener).map(|listener| take_from(listener))
+            else {
+                break;
+            };
+            drop(shares);
+            match taken {
+                Taken::Connection(fd) => {
+                    is_near_limit = self.fd_pressure.is_near(fd.as_raw_fd());
+                    connections.push(fd);
                 }
+                Taken::NoDescriptor => is_near_limit = true,
+                Taken::Shut => self.leave_listener(group),
+                Taken::Nothing => break,
             }
         }
-        drop(shares);
-        if is_shut {
-            self.leave_listener(group);
-        }
         Accepted { connections, is_near_limit }
+    }
+
+    /// The next connection for the runtime at the group's door.
+    pub fn accept_at_door(&self, group: GroupId) -> AtDoor {
+        let taken = self.with_door(group, |door| {
+            if !door.begin_take() {
+                return AtDoor::Nothing;
+            }
+            if let Some(connection) = door.take_pushed() {
+                return AtDoor::Pushed(connection);
+            }
+            match door.with_listener(take_from) {
+                Some(Taken::Connection(fd)) => AtDoor::Accepted(fd),
+                Some(Taken::NoDescriptor) => AtDoor::NoDescriptor,
+                Some(Taken::Shut) => {
+                    door.leave_listener();
+                    AtDoor::Nothing
+                }
+                Some(Taken::Nothing) | None => {
+                    door.end_take();
+                    AtDoor::Nothing
+                }
+            }
+        });
+        taken.unwrap_or(AtDoor::Nothing)
     }
 
     /// The primary has closed the address: the listener has no more connections, and would wake the loop endlessly.

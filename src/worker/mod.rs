@@ -11,6 +11,9 @@
 //! | `control_channel` | messages to the primary, requests with a reply, messages of the primary and of other workers |
 //! | `fd_pressure` | how many file descriptors are left |
 //! | `connection_channel` | connections that the primary sends, and handoffs to other workers |
+//! | `door` | where a runtime that accepts by itself gets its connections |
+//! | `http_wire`, `runtime_connections` | the connections of such a runtime, and which of them may move to another worker |
+//! | `moves` | how many of them have to move |
 //! | `listener_share`, `listener_shares` | a server's part of a listener group; all shares, and accepting |
 //! | `fd_batch` | the buffer that passes connections to JavaScript |
 //! | `datagrams` | datagram sockets shared with other workers |
@@ -35,17 +38,21 @@ mod connection_channel;
 mod control_channel;
 mod datagrams;
 mod diagnostics;
+mod door;
 mod events;
 mod fd_batch;
 mod fd_pressure;
+mod http_wire;
 mod lifecycle;
 mod listener_share;
 mod listener_shares;
 mod loop_lag;
 mod messages;
+mod moves;
 mod notice;
 mod parts;
 mod reports;
+mod runtime_connections;
 mod single_process;
 mod streams;
 

@@ -3,10 +3,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::attachment::Attachment;
 use super::checks::{Check, Checks};
@@ -16,29 +16,35 @@ use super::connection_channel::ConnectionChannel;
 use super::control_channel::{ControlChannel, Incoming};
 use super::datagrams::Datagrams;
 use super::diagnostics::Diagnostics;
+use super::door::{Door, Pushed};
 use super::events::Events;
 use super::fd_batch::{BATCH, FdBatch};
 use super::fd_pressure::FdPressure;
 use super::lifecycle::Lifecycle;
-use super::listener_shares::ListenerShares;
+use super::listener_shares::{AtDoor, ListenerShares};
 use super::loop_lag::LoopLag;
 use super::messages::{Deliver, MessageEndpoint, Opening};
+use super::moves::Moves;
 use super::notice::Notice;
 use super::reports::Reports;
+use super::runtime_connections::{Idle, Opened, RuntimeConnections};
 use super::streams::Streams;
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
 use crate::ipc::endpoint::Tally;
-use crate::ipc::fd_message::{FdHeader, FdMessage};
+use crate::ipc::fd_message::{FdHeader, FdMessage, IdleKeepAlive};
 use crate::metrics::layout::page;
 use crate::metrics::memory::{Cells, MetricStore, Page, SharedMemory};
 use crate::metrics::messages::MessageTally;
 use crate::model::WorkerId;
 use crate::sys::memory::Mapping;
 use crate::sys::orphan;
+use crate::sys::socket_calls::{self, PollEntry, Sockets};
 use crate::sys::uv::{Loop, Prepare};
 
 /// Maximum messages read from the connection channel at a time.
 const MAX_MESSAGES: usize = 4;
+/// The remaining time of a connection that may be silent for any time, milliseconds.
+const UNLIMITED_MS: u32 = 0x7fff_ffff;
 /// Maximum repetitions when everything is read: more than can be in transit to a worker.
 const MAX_TURNS: usize = 64;
 
@@ -60,6 +66,9 @@ pub struct Worker {
     fd_pressure: Rc<FdPressure>,
     connections: ConnectionChannel,
     shares: ListenerShares,
+    /// Of a runtime that accepts by itself.
+    runtime_connections: RuntimeConnections,
+    moves: Moves,
     fd_batch: FdBatch,
     datagrams: Datagrams,
     messages: Rc<MessageEndpoint>,
@@ -94,6 +103,8 @@ impl Worker {
             messages: MessageEndpoint::start(uv, control.clone(), opening, tally, calls.messages)?,
             connections: ConnectionChannel::new(connections, fd_pressure.clone()),
             shares: ListenerShares::new(uv, control.clone(), fd_pressure.clone()),
+            runtime_connections: RuntimeConnections::default(),
+            moves: Moves::new(hello.handoff),
             fd_batch: FdBatch::new()?,
             datagrams: Datagrams::new(control.clone()),
             lifecycle: Lifecycle::new(control.clone(), hello.ready),
@@ -141,6 +152,7 @@ impl Worker {
 
     /// Closes the handles on the loop; called before the Node.js environment is disposed.
     pub fn detach(&self) {
+        socket_calls::uninstall();
         self.shares.clear();
         self.unwatch();
         self.messages.close();
@@ -305,6 +317,15 @@ impl Worker {
         }
         self.page.set(page::CLOCK, 0);
         self.messages.flush();
+        if self.runtime_connections.take_changed() {
+            self.move_idle();
+        }
+        self.end_silent();
+        let (received, sent) = self.runtime_connections.take_bytes();
+        if received + sent > 0 {
+            self.raise(page::RECEIVED, received as f64);
+            self.raise(page::SENT, sent as f64);
+        }
         if self.fd_pressure.is_high() {
             self.check_fd_pressure();
         }
@@ -318,6 +339,105 @@ impl Worker {
         self.lifecycle.serves()
     }
 
+    /// For a runtime that accepts by itself: from now on its sockets come from doors.
+    ///
+    /// # Errors
+    /// The runtime makes its calls in another way.
+    pub fn follow_sockets(self: &Rc<Self>) -> io::Result<()> {
+        socket_calls::install(Rc::new(RuntimeSockets(Rc::downgrade(self))))
+    }
+
+    /// The next socket that the runtime binds is the door of the group's server. `address`: the listener whose address it
+    /// sees.
+    pub fn bind_next(&self, group: GroupId, address: OwnedFd) -> io::Result<()> {
+        socket_calls::bind_next(group, self.shares.make_door(group, address)?);
+        Ok(())
+    }
+
+    /// A connection for the runtime at the group's door.
+    fn accept_at_door(&self, group: GroupId) -> Option<OwnedFd> {
+        self.page.add(page::HEARTBEAT, 1);
+        match self.shares.accept_at_door(group) {
+            AtDoor::Pushed(Pushed { connection, keep_alive, per_request }) => {
+                let ends =
+                    keep_alive.map(|kept| Instant::now() + Duration::from_millis(kept.remaining_ms.into()));
+                let served = keep_alive.map_or(0, |kept| kept.served);
+                let opened = Opened { group, served, ends, per_request, ..Opened::default() };
+                Some(self.opened_at_door(connection, opened))
+            }
+            AtDoor::Accepted(connection) => {
+                self.page.add(page::ACCEPTED, 1);
+                if self.fd_pressure.is_near(connection.as_raw_fd()) {
+                    self.enter_fd_pressure();
+                }
+                Some(self.opened_at_door(connection, Opened { group, ..Opened::default() }))
+            }
+            AtDoor::NoDescriptor => {
+                self.enter_fd_pressure();
+                None
+            }
+            AtDoor::Nothing => None,
+        }
+    }
+
+    fn opened_at_door(&self, connection: OwnedFd, opened: Opened) -> OwnedFd {
+        let moves = self.shares.is_plain_http(opened.group);
+        self.runtime_connections.opened(connection.as_raw_fd(), Opened { moves, ..opened });
+        connection
+    }
+
+    pub fn runtime_connections(&self) -> &RuntimeConnections {
+        &self.runtime_connections
+    }
+
+    /// The group's connections of the runtime move to other workers as they become idle: `most` of them. `quiet_ms`: how
+    /// long each may stay idle there.
+    pub fn move_connections(&self, group: GroupId, most: usize, quiet_ms: u32) {
+        self.moves.begin(group, most, quiet_ms);
+        self.move_idle();
+    }
+
+    /// Moves connections of the runtime that have become idle. Called between two iterations of the loop: the runtime is in
+    /// the middle of nothing.
+    fn move_idle(&self) {
+        for (group, idle) in self.runtime_connections.take_returning() {
+            self.move_one(group, idle, UNLIMITED_MS);
+        }
+        self.moves.each(|group, most, quiet_ms| {
+            let idle = self.runtime_connections.idle(group, most);
+            idle.into_iter().take_while(|one| self.move_one(group, *one, quiet_ms)).count()
+        });
+    }
+
+    fn move_one(&self, group: GroupId, Idle { fd, served, poll }: Idle, quiet_ms: u32) -> bool {
+        let keep_alive = (served > 0).then_some(IdleKeepAlive { remaining_ms: quiet_ms, served });
+        if self.connections.hand_off(group, fd, keep_alive).is_err() || socket_calls::end(fd, poll).is_err() {
+            return false;
+        }
+        self.runtime_connections.closed(fd);
+        self.count_closed();
+        true
+    }
+
+    /// Ends connections that have moved here and have been silent for as long as they may.
+    fn end_silent(&self) {
+        for Idle { fd, poll, .. } in self.runtime_connections.expired_now() {
+            if socket_calls::end(fd, poll).is_ok() {
+                self.runtime_connections.closed(fd);
+                self.count_closed();
+            }
+        }
+    }
+
+    /// The runtime has closed a connection.
+    fn count_closed(&self) {
+        self.raise(page::CLOSED, 1.0);
+    }
+
+    fn raise(&self, cell: usize, by: f64) {
+        self.page.set(cell, (self.page.float(cell) + by).to_bits());
+    }
+
     /// Reports how many more connections the group's server takes (None: any number).
     pub fn limit_connections(&self, group: GroupId, remaining: Option<u32>) -> io::Result<()> {
         self.shares.limit(group, remaining.is_some());
@@ -327,6 +447,7 @@ impl Worker {
 
     /// No more connections of this group, acknowledged by the primary before this returns. Returns whether other workers serve there.
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
+        self.give_back(group);
         self.shares.close(group);
         self.connections.forget(group);
         if self.control.is_gone() {
@@ -399,9 +520,25 @@ impl Worker {
     }
 
     fn hand_over(&self, header: FdHeader, batch: Vec<OwnedFd>) {
-        if !batch.is_empty() {
+        let mut batch = Some(batch);
+        self.shares.with_door(header.group, |door| {
+            let FdHeader { keep_alive, per_request, .. } = header;
+            let pushed = batch.take().unwrap_or_default().into_iter();
+            door.push(pushed.map(|connection| Pushed { connection, keep_alive, per_request }).collect());
+        });
+        if let Some(batch) = batch.filter(|batch| !batch.is_empty()) {
             let count = self.fd_batch.put(batch, header);
             (self.on_connections)(header.group, count);
+        }
+    }
+
+    /// The group's server closes: connections that the runtime has not taken from its door go to other workers.
+    fn give_back(&self, group: GroupId) {
+        let pushed = self.shares.with_door(group, Door::take_all_pushed).unwrap_or_default();
+        for Pushed { connection, keep_alive, .. } in pushed {
+            // Without a primary, or if it does not read, the connection ends here.
+            let _ = self.connections.hand_off(group, connection.as_raw_fd(), keep_alive);
+            self.count_closed();
         }
     }
 
@@ -423,5 +560,45 @@ impl Worker {
         } else if self.connections.can_receive() {
             self.connections.resume();
         }
+    }
+}
+
+/// The sockets of the runtime, as this worker decides.
+struct RuntimeSockets(Weak<Worker>);
+
+impl RuntimeSockets {
+    fn with(&self, act: impl FnOnce(&Worker)) {
+        if let Some(worker) = self.0.upgrade() {
+            act(&worker);
+        }
+    }
+}
+
+impl Sockets for RuntimeSockets {
+    fn accept(&self, door: u32) -> Option<OwnedFd> {
+        self.0.upgrade()?.accept_at_door(door)
+    }
+
+    fn address_of(&self, door: u32) -> Option<RawFd> {
+        self.0.upgrade()?.shares.with_door(door, Door::address)
+    }
+
+    fn received(&self, fd: RawFd, bytes: &[u8]) {
+        self.with(|worker| worker.runtime_connections.received(fd, bytes));
+    }
+
+    fn sent(&self, fd: RawFd, bytes: &[u8]) {
+        self.with(|worker| worker.runtime_connections.sent(fd, bytes));
+    }
+
+    fn polled(&self, fd: RawFd, poll: PollEntry) {
+        self.with(|worker| worker.runtime_connections.polled(fd, poll));
+    }
+
+    fn closed(&self, fd: RawFd) {
+        self.with(|worker| {
+            worker.runtime_connections.closed(fd);
+            worker.count_closed();
+        });
     }
 }

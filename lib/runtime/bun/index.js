@@ -1,9 +1,10 @@
 // @ts-check
 'use strict';
 
-// Bun: drover serves as a single process without workers. Everything that such a process needs works as in Node.js.
+// Bun. What works as in Node.js is Node's.
 
 const node = require('../node');
+const { whatBunLacks } = require('./lacks');
 
 /** Earlier versions abort the process when the addon calls functions of libuv. */
 const OLDEST = [1, 4, 4];
@@ -19,8 +20,14 @@ const own = String(process.versions.bun);
 
 module.exports = {
   ...node,
+  ...whatBunLacks,
+  ...require('./internals/http-response'),
+  ...require('./internals/listen'),
+  ...require('./internals/serve-handlers'),
+  ...require('./internals/server-kinds'),
+  ...require('./internals/signal-delivery'),
   version: null,
-  withoutWorkers: 'bun',
+  acceptsItself: true,
   /** Why the addon must not be loaded; null if it may. */
   unsupported: isNewEnough(own) ? null : `drover needs Bun ${OLDEST.join('.')} or later, this is ${own}`,
 };

@@ -3,6 +3,7 @@
 
 // Node.js. Documented APIs are used anywhere; undocumented ones only in `internals/`, one per file.
 
+const { isEncrypted, isHttp1 } = require('./server-kinds');
 const { memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
 
 module.exports = {
@@ -23,11 +24,15 @@ module.exports = {
   ...require('./internals/timers'),
   ...require('./internals/web-socket'),
   countsZeroLimit,
+  isEncrypted,
+  isHttp1,
   memoryUsage,
   socketName,
   version,
-  /** @type {string | null} */
-  withoutWorkers: null,
+  /** The runtime accepts connections by itself, at the doors that the core gives it. */
+  acceptsItself: false,
+  /** Whether `activeResources` knows what keeps the event loop alive. */
+  seesResources: true,
   /** @type {string | null} */
   unsupported: null,
 };

@@ -47,7 +47,7 @@ function isLast(response) {
  * Calls back with each response of this process when it gets its connection, and when its last byte was passed to the
  * connection.
  *
- * @param {{ begun: (response: any, socket: any) => void, finished?: (response: any) => void }} hooks
+ * @param {{ begun: (response: any, socket: any) => void, finished?: (response: any, socket: any) => void }} hooks
  */
 function onResponse({ begun, finished }) {
   const { assignSocket, _finish: finish } = prototype;
@@ -57,7 +57,7 @@ function onResponse({ begun, finished }) {
   };
   if (finished === undefined) return;
   prototype._finish = function () {
-    finished(this);
+    finished(this, this.socket);
     return finish.call(this);
   };
 }

@@ -40,8 +40,9 @@ const WRITABLE_BY_ALL = 0o222;
  * @typedef {object} Interception
  * @property {(server: any) => boolean} wants whether the server's `listen` is intercepted
  * @property {boolean} [takesExclusive] `exclusive` and `reusePort` are intercepted as well
- * @property {(server: any, target: Target, use: (handle: any) => void) => void} take called when the server requests a
- * handle. `use` provides it; Node calls the handle's `listen`, then the server emits 'listening'
+ * @property {(server: any, target: Target, use: (handle: any) => void, fail: (error: Error) => void) => void} take called
+ * when the server requests a handle. `use` provides it; the runtime calls the handle's `listen`, then the server emits
+ * 'listening'. `fail`: there is none
  * @property {(server: any) => void} [bound] called when the server has a handle that Node created or that the program
  * provided
  */
@@ -128,7 +129,7 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
       };
       const { address, port, fd, flags, backlog } = query;
       const target = { host: address, port, fd, ipv6Only: ((flags ?? 0) & IPV6_ONLY) !== 0, backlog: backlog || 0, ...wishes };
-      take(server, target, use);
+      take(server, target, use, (error) => process.nextTick(() => server.emit('error', error)));
     };
     const look = () => {
       const handle = handleOf(this);

@@ -1,0 +1,68 @@
+// @ts-check
+'use strict';
+
+// The lifecycle of a response of node:http.
+//
+// Relies on: a Server emits 'request' with each request, and its response 'finish' when its last byte was written, and
+// 'close' at the end, both through `ServerResponse.prototype.emit`; `socket._httpMessage`, the response that a connection
+// carries.
+// Seen on: Bun 1.4.4, 1.4.5.
+
+const http = require('node:http');
+
+/** The connection of a response that is not finished. */
+const carrier = Symbol('drover.carrier');
+
+/** The current response of a connection. @param {any} socket */
+function responseOf(socket) {
+  return socket?._httpMessage;
+}
+
+/** Called with the connection of a response that ends before it is finished. @type {((socket: any) => void)[]} */
+const aborted = [];
+
+/**
+ * Calls back with each response of this process when it begins, and when its last byte was written.
+ *
+ * @param {{ begun: (response: any, socket: any) => void, finished?: (response: any, socket: any) => void }} hooks
+ */
+function onResponse({ begun, finished = () => {} }) {
+  const server = /** @type {any} */ (http.Server.prototype);
+  const response = /** @type {any} */ (http.ServerResponse.prototype);
+  const { emit } = server;
+  server.emit = function (/** @type {any} */ name, /** @type {any} */ request, /** @type {any} */ answer) {
+    if ((name === 'request' || name === 'checkContinue') && answer instanceof http.ServerResponse && !(answer instanceof UncountedResponse)) {
+      const { socket } = request;
+      /** @type {any} */ (answer)[carrier] = socket;
+      begun(answer, socket);
+    }
+    return Reflect.apply(emit, this, arguments);
+  };
+  const { emit: emitOfResponse } = response;
+  response.emit = function (/** @type {any} */ name) {
+    if (name === 'finish' || name === 'close') {
+      const socket = this[carrier];
+      if (socket !== undefined) {
+        this[carrier] = undefined;
+        if (name === 'finish') finished(this, socket);
+        else for (const call of aborted) call(socket);
+      }
+    }
+    return Reflect.apply(emitOfResponse, this, arguments);
+  };
+}
+
+/** Calls back with the connection of a response that ends before it is finished. @param {(socket: any) => void} destroyed */
+function onSocketDestroy(destroyed) {
+  aborted.push(destroyed);
+}
+
+/** Adds headers to each response. @param {(response: any, header: string) => string} linesOf header lines; '' for none */
+function addHeaderLines(linesOf) {
+  void linesOf;
+}
+
+/** A response that `onResponse` does not report. */
+class UncountedResponse extends http.ServerResponse {}
+
+module.exports = { UncountedResponse, addHeaderLines, onResponse, onSocketDestroy, responseOf };

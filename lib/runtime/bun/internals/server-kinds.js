@@ -1,0 +1,29 @@
+// @ts-check
+'use strict';
+
+// What a server speaks, and how long its connections may be idle.
+//
+// Relies on: https.Server is a subclass of http.Server and not of tls.Server; node:http's servers have `keepAliveTimeout`
+// in milliseconds; the idle time of `Bun.serve` is 10 seconds unless its options say otherwise.
+// Seen on: Bun 1.4.4, 1.4.5.
+
+const http = require('node:http');
+const https = require('node:https');
+const { BunServer } = require('./bun-server');
+
+/** @param {any} server */
+function isHttp1(server) {
+  return server instanceof BunServer ? server.isHttp : server instanceof http.Server;
+}
+
+/** @param {any} server */
+function isEncrypted(server) {
+  return server instanceof BunServer ? server.isEncrypted : server instanceof https.Server || 'setSecureContext' in server;
+}
+
+/** How long a connection of the server may be idle, milliseconds; 0: for any time. @param {any} server @returns {number} */
+function idleTimeoutOf(server) {
+  return server instanceof BunServer ? server.idleTimeout : (server.keepAliveTimeout ?? 0);
+}
+
+module.exports = { idleTimeoutOf, isEncrypted, isHttp1 };

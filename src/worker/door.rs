@@ -1,0 +1,210 @@
+//! A door: what a runtime that accepts by itself gets in place of a listening socket. Connections come through it from the
+//! slot's own listener, and from the primary.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::ipc::fd_message::IdleKeepAlive;
+
+/// Connections that the runtime gets in one iteration of its loop, so that others are served too.
+const ROUND: u32 = 64;
+
+/// The runtime needs no data of an event.
+const NO_DATA: EventData = EventData::new_u64(0);
+
+/// A connection that the primary has sent.
+pub struct Pushed {
+    pub connection: OwnedFd,
+    /// Another worker has served it.
+    pub keep_alive: Option<IdleKeepAlive>,
+    /// It returns to the primary after each response.
+    pub per_request: bool,
+}
+
+pub struct Door {
+    /// Readable while a connection waits: it polls the listener and the bell. The runtime has a duplicate.
+    poll: OwnedFd,
+    /// The slot's own listener; None: only the primary sends connections.
+    listener: RefCell<Option<OwnedFd>>,
+    /// The runtime accepts on the listener too.
+    is_open: Cell<bool>,
+    /// The listener whose address the runtime sees.
+    address: OwnedFd,
+    /// Readable while `pushed` has connections.
+    bell: OwnedFd,
+    /// Connections sent by the primary.
+    pushed: RefCell<VecDeque<Pushed>>,
+    /// How many the runtime has got in this iteration.
+    taken: Cell<u32>,
+}
+
+impl Door {
+    pub fn new(listener: Option<OwnedFd>, address: OwnedFd) -> io::Result<Self> {
+        let poll = epoll::create(CreateFlags::CLOEXEC)?;
+        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&poll, &bell, NO_DATA, EventFlags::IN)?;
+        Ok(Self {
+            poll,
+            listener: RefCell::new(listener),
+            is_open: Cell::new(false),
+            address,
+            bell,
+            pushed: RefCell::default(),
+            taken: Cell::new(0),
+        })
+    }
+
+    /// What the runtime polls.
+    pub fn poll(&self) -> io::Result<OwnedFd> {
+        self.poll.try_clone()
+    }
+
+    pub fn address(&self) -> RawFd {
+        self.address.as_raw_fd()
+    }
+
+    /// Sets whether the runtime accepts on the slot's own listener.
+    pub fn open(&self, open: bool) {
+        let listener = self.listener.borrow();
+        let Some(listener) = listener.as_ref() else { return };
+        if self.is_open.replace(open) == open {
+            return;
+        }
+        // A descriptor that cannot be polled brings no connections.
+        let _ = if open {
+            epoll::add(&self.poll, listener, NO_DATA, EventFlags::IN)
+        } else {
+            epoll::delete(&self.poll, listener)
+        };
+    }
+
+    /// Stops accepting on the listener for good.
+    pub fn leave_listener(&self) {
+        self.open(false);
+        self.listener.borrow_mut().take();
+    }
+
+    /// Calls `act` with the listener if the runtime may accept on it.
+    pub fn with_listener<T>(&self, act: impl FnOnce(BorrowedFd<'_>) -> T) -> Option<T> {
+        let listener = self.listener.borrow();
+        listener.as_ref().filter(|_| self.is_open.get()).map(|listener| act(listener.as_fd()))
+    }
+
+    /// Connections of the primary for the runtime's next calls.
+    pub fn push(&self, connections: Vec<Pushed>) {
+        let mut pushed = self.pushed.borrow_mut();
+        if pushed.is_empty() && !connections.is_empty() {
+            // The counter of an eventfd has room.
+            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+        }
+        pushed.extend(connections);
+    }
+
+    /// The next connection that the primary has sent.
+    pub fn take_pushed(&self) -> Option<Pushed> {
+        let mut pushed = self.pushed.borrow_mut();
+        let connection = pushed.pop_front();
+        if connection.is_some() && pushed.is_empty() {
+            self.silence();
+        }
+        connection
+    }
+
+    /// All of them that the runtime has not got.
+    pub fn take_all_pushed(&self) -> Vec<Pushed> {
+        let pushed = std::mem::take(&mut *self.pushed.borrow_mut());
+        if !pushed.is_empty() {
+            self.silence();
+        }
+        pushed.into()
+    }
+
+    fn silence(&self) {
+        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+    }
+
+    /// Whether the runtime gets another connection in this iteration of its loop.
+    pub fn begin_take(&self) -> bool {
+        let taken = self.taken.get();
+        self.taken.set(if taken < ROUND { taken + 1 } else { 0 });
+        taken < ROUND
+    }
+
+    /// The runtime has got all that was there.
+    pub fn end_take(&self) {
+        self.taken.set(0);
+    }
+}
+
+impl Drop for Door {
+    /// The runtime's duplicate outlives this until the runtime closes it, and must not be readable then.
+    fn drop(&mut self) {
+        self.leave_listener();
+        let _ = epoll::delete(&self.poll, &self.bell);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::net::{TcpListener, TcpStream};
+
+    fn is_readable(fd: &OwnedFd) -> bool {
+        let mut fds = [PollFd::new(fd, PollFlags::IN)];
+        poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).unwrap() > 0
+    }
+
+    fn pushed() -> Pushed {
+        let connection = std::os::unix::net::UnixStream::pair().unwrap().0.into();
+        Pushed { connection, keep_alive: None, per_request: false }
+    }
+
+    fn door() -> (Door, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let listener = OwnedFd::from(listener);
+        (Door::new(Some(listener.try_clone().unwrap()), listener).unwrap(), client)
+    }
+
+    #[test]
+    fn what_the_runtime_polls_is_readable_while_a_connection_waits() {
+        let (door, _client) = door();
+        let polled = door.poll().unwrap();
+        assert!(!is_readable(&polled), "closed");
+        door.open(true);
+        assert!(is_readable(&polled));
+        door.open(false);
+        assert!(!is_readable(&polled));
+        door.push(vec![pushed(), pushed()]);
+        assert!(door.take_pushed().is_some() && is_readable(&polled));
+        assert!(door.take_pushed().is_some() && !is_readable(&polled));
+        door.push(vec![pushed()]);
+        assert_eq!(door.take_all_pushed().len(), 1);
+        assert!(!is_readable(&polled));
+    }
+
+    #[test]
+    fn a_dropped_door_does_not_wake_the_runtime() {
+        let (door, _client) = door();
+        let polled = door.poll().unwrap();
+        door.open(true);
+        door.push(vec![pushed()]);
+        drop(door);
+        assert!(!is_readable(&polled));
+    }
+
+    #[test]
+    fn a_round_ends_and_the_next_one_begins() {
+        let (door, _client) = door();
+        for _ in 0..2 {
+            (0..ROUND).for_each(|_| assert!(door.begin_take()));
+            assert!(!door.begin_take());
+        }
+    }
+}

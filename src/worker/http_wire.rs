@@ -1,0 +1,514 @@
+//! Where a connection of HTTP/1.1 stands, from the bytes that a runtime has read and written on it. PURE. A connection
+//! between two requests, with everything answered, can move to another worker.
+//!
+//! Only the heads of messages and the lines of chunk sizes are read; bodies are skipped whole (RFC 9112, section 6). What
+//! is not understood, or is no HTTP/1.1 any more, makes the connection opaque: it stays where it is.
+
+/// Maximum bytes of a head; a connection with a longer one is opaque.
+const MAX_HEAD: usize = 64 * 1024;
+/// Maximum digits of a chunk's size.
+const MAX_DIGITS: u8 = 15;
+/// Requests whose responses are awaited at a time; a connection with more is opaque.
+const MAX_PENDING: u32 = 64;
+
+/// The place in one direction's stream of messages.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Place {
+    #[default]
+    BetweenMessages,
+    /// In a head that began in earlier bytes: these.
+    Head(Vec<u8>),
+    /// This many bytes of a body are left.
+    Body(u64),
+    Chunk(Chunk),
+}
+
+/// The place in a chunked body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chunk {
+    /// In the digits of a size.
+    Size { size: u64, digits: u8 },
+    /// After them, up to the end of the line.
+    Extension { size: u64 },
+    /// This many bytes are left, including the line end.
+    Data(u64),
+    /// At the beginning of a line after the last chunk, or in one.
+    Trailer { is_empty: bool },
+}
+
+const FIRST_SIZE: Chunk = Chunk::Size { size: 0, digits: 0 };
+
+/// What follows a head.
+enum Content {
+    Length(u64),
+    Chunks,
+}
+
+/// A message that this module cannot follow.
+struct Opaque;
+
+#[derive(Debug, Default)]
+pub struct HttpWire {
+    requests: Place,
+    responses: Place,
+    /// Requests whose response is not complete.
+    pending: u32,
+    /// Of these, the ones with the method HEAD: bit 0 is the next to be answered.
+    heads: u64,
+    /// Complete responses.
+    served: u32,
+    /// The response in progress is an event stream, which has no end.
+    is_endless: bool,
+    is_opaque: bool,
+}
+
+impl HttpWire {
+    /// Between two requests (or before the first): nothing is partly read, and everything is answered.
+    pub fn is_idle(&self) -> bool {
+        !self.is_opaque
+            && self.pending == 0
+            && self.requests == Place::BetweenMessages
+            && self.responses == Place::BetweenMessages
+    }
+
+    /// A response is awaited that will come to an end.
+    pub fn is_busy(&self) -> bool {
+        !self.is_idle() && !self.is_endless && !self.is_opaque
+    }
+
+    /// It stays where it is.
+    pub fn is_opaque(&self) -> bool {
+        self.is_opaque
+    }
+
+    /// How many requests have been answered.
+    pub fn served(&self) -> u32 {
+        self.served
+    }
+
+    /// The runtime has read these bytes.
+    pub fn received(&mut self, bytes: &[u8]) {
+        if !self.is_opaque && self.read_requests(bytes).is_err() {
+            self.give_up();
+        }
+    }
+
+    /// These bytes of the runtime are on their way.
+    pub fn sent(&mut self, bytes: &[u8]) {
+        if !self.is_opaque && self.read_responses(bytes).is_err() {
+            self.give_up();
+        }
+    }
+
+    fn give_up(&mut self) {
+        *self = Self { is_opaque: true, served: self.served, ..Self::default() };
+    }
+
+    fn read_requests(&mut self, mut bytes: &[u8]) -> Result<(), Opaque> {
+        while !bytes.is_empty() {
+            bytes = match std::mem::take(&mut self.requests) {
+                // Empty lines before a request are allowed (RFC 9112, section 2.2).
+                Place::BetweenMessages if matches!(bytes[0], b'\r' | b'\n') => &bytes[1..],
+                Place::BetweenMessages => self.begin_request(bytes)?,
+                Place::Head(begun) => {
+                    let whole = joined(begun, bytes)?;
+                    let rest = self.begin_request(&whole)?.len();
+                    &bytes[bytes.len() - rest..]
+                }
+                Place::Body(left) => skip(&mut self.requests, left, bytes),
+                Place::Chunk(chunk) => read_chunks(&mut self.requests, chunk, bytes)?,
+            };
+        }
+        Ok(())
+    }
+
+    /// Reads a request's head at the beginning of `bytes`; returns what follows it.
+    fn begin_request<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Opaque> {
+        let Some((head, rest)) = read_head(bytes)? else {
+            self.requests = Place::Head(bytes.to_vec());
+            return Ok(&[]);
+        };
+        let is_head = bytes.starts_with(b"HEAD ");
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
+        if self.pending >= MAX_PENDING || bytes.starts_with(b"CONNECT ") || !line.ends_with(b" HTTP/1.1") {
+            return Err(Opaque);
+        }
+        self.heads |= u64::from(is_head) << self.pending;
+        self.pending += 1;
+        self.requests = place_of(head.content.unwrap_or(Content::Length(0)));
+        Ok(rest)
+    }
+
+    fn read_responses(&mut self, mut bytes: &[u8]) -> Result<(), Opaque> {
+        while !bytes.is_empty() {
+            bytes = match std::mem::take(&mut self.responses) {
+                Place::BetweenMessages => self.begin_response(bytes)?,
+                Place::Head(begun) => {
+                    let whole = joined(begun, bytes)?;
+                    let rest = self.begin_response(&whole)?.len();
+                    &bytes[bytes.len() - rest..]
+                }
+                Place::Body(left) => {
+                    let rest = skip(&mut self.responses, left, bytes);
+                    self.end_response_if_complete();
+                    rest
+                }
+                Place::Chunk(chunk) => {
+                    let rest = read_chunks(&mut self.responses, chunk, bytes)?;
+                    self.end_response_if_complete();
+                    rest
+                }
+            };
+        }
+        Ok(())
+    }
+
+    fn begin_response<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Opaque> {
+        let Some((head, rest)) = read_head(bytes)? else {
+            self.responses = Place::Head(bytes.to_vec());
+            return Ok(&[]);
+        };
+        let status = status_of(bytes).ok_or(Opaque)?;
+        match status {
+            // Switching protocols, after which this is another protocol.
+            101 => return Err(Opaque),
+            100..200 => return Ok(rest),
+            _ => {}
+        }
+        // A response to no request (408): the connection ends.
+        if self.pending == 0 || head.closes {
+            return Err(Opaque);
+        }
+        let is_bodiless = self.heads & 1 == 1 || status == 204 || status == 304;
+        self.is_endless = head.is_endless && !is_bodiless;
+        match if is_bodiless { Some(Content::Length(0)) } else { head.content } {
+            Some(content) => self.responses = place_of(content),
+            // Up to the end of the connection.
+            None => return Err(Opaque),
+        }
+        self.end_response_if_complete();
+        Ok(rest)
+    }
+
+    fn end_response_if_complete(&mut self) {
+        if self.responses != Place::BetweenMessages {
+            return;
+        }
+        self.pending = self.pending.saturating_sub(1);
+        self.heads >>= 1;
+        self.served = self.served.saturating_add(1);
+        self.is_endless = false;
+    }
+}
+
+fn place_of(content: Content) -> Place {
+    match content {
+        Content::Length(0) => Place::BetweenMessages,
+        Content::Length(left) => Place::Body(left),
+        Content::Chunks => Place::Chunk(FIRST_SIZE),
+    }
+}
+
+/// The bytes of a head that has come in parts.
+fn joined(mut begun: Vec<u8>, bytes: &[u8]) -> Result<Vec<u8>, Opaque> {
+    // Of the new bytes only those that may belong to the head.
+    let room = MAX_HEAD.saturating_sub(begun.len());
+    if room == 0 {
+        return Err(Opaque);
+    }
+    begun.extend_from_slice(bytes);
+    Ok(begun)
+}
+
+fn skip<'a>(place: &mut Place, left: u64, bytes: &'a [u8]) -> &'a [u8] {
+    let now = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+    let left = left - now as u64;
+    *place = if left == 0 { Place::BetweenMessages } else { Place::Body(left) };
+    &bytes[now..]
+}
+
+/// What a head says about what follows it.
+#[derive(Default)]
+struct Head {
+    content: Option<Content>,
+    closes: bool,
+    is_endless: bool,
+}
+
+/// Reads a head; None: it is incomplete. Returns what follows it.
+fn read_head(bytes: &[u8]) -> Result<Option<(Head, &[u8])>, Opaque> {
+    let mut head = Head::default();
+    let mut at = 0;
+    let mut is_first = true;
+    while let Some(length) = memchr::memchr(b'\n', &bytes[at..]) {
+        let line = &bytes[at..at + length];
+        at += length + 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() && !is_first {
+            return Ok(Some((head, &bytes[at..])));
+        }
+        if at > MAX_HEAD {
+            return Err(Opaque);
+        }
+        if !is_first {
+            read_line(line, &mut head)?;
+        }
+        is_first = false;
+    }
+    if bytes.len() > MAX_HEAD { Err(Opaque) } else { Ok(None) }
+}
+
+fn read_line(line: &[u8], head: &mut Head) -> Result<(), Opaque> {
+    // Most lines do not matter here.
+    let (Some(first), Some(colon)) = (line.first().map(u8::to_ascii_lowercase), memchr::memchr(b':', line))
+    else {
+        return Err(Opaque);
+    };
+    if first != b'c' && first != b't' {
+        return Ok(());
+    }
+    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
+    if name.eq_ignore_ascii_case(b"content-length") {
+        let length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()).ok_or(Opaque)?;
+        // Chunks take precedence (RFC 9112, section 6.3).
+        if !matches!(head.content, Some(Content::Chunks)) {
+            head.content = Some(Content::Length(length));
+        }
+    } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        if !value.to_ascii_lowercase().ends_with(b"chunked") {
+            return Err(Opaque);
+        }
+        head.content = Some(Content::Chunks);
+    } else if name.eq_ignore_ascii_case(b"connection") {
+        head.closes |=
+            value.to_ascii_lowercase().split(|byte| *byte == b',').any(|one| one.trim_ascii() == b"close");
+    } else if name.eq_ignore_ascii_case(b"content-type") {
+        let starts =
+            |with: &[u8]| value.len() >= with.len() && value[..with.len()].eq_ignore_ascii_case(with);
+        head.is_endless = starts(b"text/event-stream") || starts(b"multipart/x-mixed-replace");
+    }
+    Ok(())
+}
+
+/// The status of a response.
+fn status_of(bytes: &[u8]) -> Option<u16> {
+    let digits = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+    std::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..600).contains(status))
+}
+
+/// Goes on in a chunked body; returns what follows it.
+fn read_chunks<'a>(place: &mut Place, mut chunk: Chunk, mut bytes: &'a [u8]) -> Result<&'a [u8], Opaque> {
+    while let [first, rest @ ..] = bytes {
+        match chunk {
+            Chunk::Size { size, digits } => {
+                let digit = char::from(*first).to_digit(16);
+                chunk = match digit {
+                    Some(_) if digits == MAX_DIGITS => return Err(Opaque),
+                    Some(digit) => Chunk::Size { size: size * 16 + u64::from(digit), digits: digits + 1 },
+                    None if digits == 0 => return Err(Opaque),
+                    None => Chunk::Extension { size },
+                };
+                if digit.is_some() {
+                    bytes = rest;
+                }
+            }
+            Chunk::Extension { size } => match memchr::memchr(b'\n', bytes) {
+                None => bytes = &[],
+                Some(at) => {
+                    bytes = &bytes[at + 1..];
+                    chunk = if size == 0 { Chunk::Trailer { is_empty: true } } else { Chunk::Data(size + 2) };
+                }
+            },
+            Chunk::Data(left) => {
+                let now = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+                bytes = &bytes[now..];
+                let left = left - now as u64;
+                chunk = if left == 0 { FIRST_SIZE } else { Chunk::Data(left) };
+            }
+            Chunk::Trailer { is_empty } => match memchr::memchr(b'\n', bytes) {
+                None => {
+                    chunk = Chunk::Trailer { is_empty: is_empty && bytes == b"\r" };
+                    bytes = &[];
+                }
+                Some(at) => {
+                    let ends = is_empty && matches!(&bytes[..at], b"" | b"\r");
+                    bytes = &bytes[at + 1..];
+                    if ends {
+                        *place = Place::BetweenMessages;
+                        return Ok(bytes);
+                    }
+                    chunk = Chunk::Trailer { is_empty: true };
+                }
+            },
+        }
+    }
+    *place = Place::Chunk(chunk);
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const GET: &[u8] = b"GET /a?b=1 HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\n";
+    const HEAD: &[u8] = b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n";
+    const POST: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\ncontent-length: 5\r\n\r\nhello";
+    const CHUNKED: &[u8] =
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nA;x=y\r\n0123456789\r\n0\r\nT: u\r\n\r\n";
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: x\r\n\r\nhi";
+    const EMPTY: &[u8] = b"HTTP/1.1 204 No Content\r\n\r\n";
+    const NOT_MODIFIED: &[u8] = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 99\r\n\r\n";
+    const FOR_HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n";
+    const CHUNKS: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n";
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+    fn after(received: &[&[u8]], sent: &[&[u8]]) -> HttpWire {
+        let mut wire = HttpWire::default();
+        received.iter().for_each(|bytes| wire.received(bytes));
+        sent.iter().for_each(|bytes| wire.sent(bytes));
+        wire
+    }
+
+    #[test]
+    fn a_connection_is_idle_before_and_between_requests() {
+        assert!(HttpWire::default().is_idle());
+        for (request, response) in [
+            (GET, OK),
+            (GET, CHUNKS),
+            (GET, EMPTY),
+            (GET, NOT_MODIFIED),
+            (HEAD, FOR_HEAD),
+            (POST, OK),
+            (CHUNKED, CHUNKS),
+        ] {
+            let mut wire = after(&[request], &[]);
+            assert!(wire.is_busy() && !wire.is_idle());
+            wire.sent(response);
+            let text = String::from_utf8_lossy(response);
+            assert!(wire.is_idle() && !wire.is_busy(), "{text}");
+            assert_eq!(wire.served(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn it_is_not_idle_within_a_message() {
+        for (received, sent) in [
+            (&GET[..3], &b""[..]),
+            (&GET[..GET.len() - 1], b""),
+            (&POST[..POST.len() - 1], b""),
+            (&POST[..POST.len() - 1], OK),
+            (&CHUNKED[..CHUNKED.len() - 2], OK),
+            (GET, &OK[..10]),
+            (GET, &OK[..OK.len() - 1]),
+            (GET, &CHUNKS[..CHUNKS.len() - 2]),
+            (GET, CONTINUE),
+        ] {
+            let wire = after(&[received], &[sent]);
+            assert!(!wire.is_idle() && wire.is_busy(), "{}", String::from_utf8_lossy(received));
+        }
+    }
+
+    #[test]
+    fn an_interim_response_is_not_the_response() {
+        let mut wire = after(&[&POST[..POST.len() - 5]], &[CONTINUE]);
+        assert!(wire.is_busy());
+        wire.received(b"hello");
+        wire.sent(OK);
+        assert!(wire.is_idle());
+    }
+
+    #[test]
+    fn pipelined_requests_are_answered_one_by_one() {
+        let mut wire = after(&[&[GET, HEAD, POST].concat()], &[OK, FOR_HEAD]);
+        assert!(wire.is_busy());
+        wire.sent(OK);
+        assert!(wire.is_idle());
+        assert_eq!(wire.served(), 3);
+    }
+
+    #[test]
+    fn what_is_no_longer_http_stays_where_it_is() {
+        let upgrade = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+        for (received, sent) in [
+            (&upgrade[..], &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"[..]),
+            (b"CONNECT a:1 HTTP/1.1\r\n\r\n", b""),
+            (GET, b"HTTP/1.1 200 OK\r\n\r\nuntil the end"),
+            (GET, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
+            (b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
+            (b"\x16\x03\x01 no text at all\n\n", b""),
+            (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", b""),
+            (b"POST / HTTP/1.1\r\nContent-Length: many\r\n\r\n", b""),
+        ] {
+            let mut wire = after(&[received], &[sent]);
+            assert!(!wire.is_idle() && !wire.is_busy(), "{}", String::from_utf8_lossy(received));
+            wire.received(GET);
+            wire.sent(OK);
+            assert!(!wire.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_refused_upgrade_is_an_ordinary_response() {
+        let upgrade = b"GET / HTTP/1.1\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n";
+        assert!(after(&[upgrade], &[OK]).is_idle());
+    }
+
+    #[test]
+    fn an_event_stream_is_not_waited_for() {
+        let stream =
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let mut wire = after(&[GET], &[stream, b"4\r\ndata\r\n"]);
+        assert!(!wire.is_idle() && !wire.is_busy());
+        wire.sent(b"0\r\n\r\n");
+        assert!(wire.is_idle());
+    }
+
+    #[test]
+    fn a_head_has_a_limit() {
+        let long = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &vec![b'x'; MAX_HEAD + 1]].concat();
+        let wire = after(&[&long], &[]);
+        assert!(wire.is_opaque);
+        let parts: Vec<&[u8]> = long.chunks(9000).collect();
+        assert!(after(&parts, &[]).is_opaque);
+    }
+
+    /// Splits `bytes` at these places.
+    fn split<'a>(bytes: &'a [u8], at: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+        let mut cuts: Vec<usize> = at.iter().map(|at| at.index(bytes.len() + 1)).collect();
+        cuts.extend([0, bytes.len()]);
+        cuts.sort_unstable();
+        cuts.windows(2).map(|pair| &bytes[pair[0]..pair[1]]).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn however_the_bytes_are_split_the_place_is_the_same(
+            exchanges in prop::collection::vec(0usize..7, 1..6),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
+            answered in any::<prop::sample::Index>(),
+        ) {
+            let all = [(GET, OK), (GET, CHUNKS), (GET, EMPTY), (GET, NOT_MODIFIED), (HEAD, FOR_HEAD), (POST, OK), (CHUNKED, CHUNKS)];
+            let requests: Vec<u8> = exchanges.iter().flat_map(|at| all[*at].0.to_vec()).collect();
+            let responses: Vec<u8> = exchanges.iter().flat_map(|at| all[*at].1.to_vec()).collect();
+            let mut wire = after(&split(&requests, &cuts), &[]);
+            let until = answered.index(responses.len() + 1);
+            for part in split(&responses[..until], &cuts) {
+                wire.sent(part);
+            }
+            prop_assert_eq!(wire.is_idle(), until == responses.len());
+            prop_assert!(!wire.is_opaque);
+            wire.sent(&responses[until..]);
+            prop_assert!(wire.is_idle());
+            prop_assert_eq!(wire.served() as usize, exchanges.len());
+        }
+
+        #[test]
+        fn no_bytes_are_too_strange(received: Vec<u8>, sent: Vec<u8>) {
+            let mut wire = HttpWire::default();
+            wire.received(&received);
+            wire.sent(&sent);
+            let _ = (wire.is_idle(), wire.is_busy());
+        }
+    }
+}
