@@ -8,6 +8,7 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 const { run } = require('./run');
+const { runtime } = require('./runtime');
 
 const root = path.join(__dirname, '..', '..');
 
@@ -44,13 +45,13 @@ function failureCluster(t, { port, config, env, ...options }) {
 /** Options of `run`: a limit of open descriptors. */
 const withDescriptors = (limit) => ({
   node: 'sh',
-  execArgv: ['-c', `ulimit -n ${limit} && exec "$0" "$@"`, process.execPath],
+  execArgv: ['-c', `ulimit -n ${limit} && exec "$0" "$@"`, runtime],
 });
 
 /** Options of `run`: in a new network namespace. */
 const ownNetwork = (before = 'true') => ({
   node: 'unshare',
-  execArgv: ['-Urn', 'sh', '-c', `ip link set lo up && ${before} && exec "$0" "$@"`, process.execPath],
+  execArgv: ['-Urn', 'sh', '-c', `ip link set lo up && ${before} && exec "$0" "$@"`, runtime],
 });
 
 /** Why a test that needs a network namespace must be skipped, or false. */

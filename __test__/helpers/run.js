@@ -7,6 +7,7 @@ const { randomUUID } = require('node:crypto');
 const fs = require('node:fs');
 const { isDeepStrictEqual } = require('node:util');
 const { setTimeout: wait } = require('node:timers/promises');
+const { runtime } = require('./runtime');
 
 /** Milliseconds that a test waits for what should happen soon, on a busy machine. */
 const PATIENCE = 60_000;
@@ -312,7 +313,7 @@ class Program {
  * Starts `script`; it is stopped when the test `t` ends, however it ends.
  * Options: node (a binary), execArgv, args, env (undefined removes a variable), cwd, uid and gid.
  */
-function run(t, script, { node = process.execPath, execArgv = [], args = [], env = {}, ...place } = {}) {
+function run(t, script, { node = runtime, execArgv = [], args = [], env = {}, ...place } = {}) {
   const program = new Program(node, [...execArgv, script, ...args], { env, ...place });
   t.after(() => program.stop());
   return program;

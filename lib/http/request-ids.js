@@ -7,8 +7,8 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { randomBytes } = require('node:crypto');
-const net = require('node:net');
 const { constants } = require('../native');
+const runtime = require('../runtime');
 const { INNER, changeWrites, joined } = require('../process/log-records');
 const { eachStream } = require('../process/standard-streams');
 const { requestId: requestIdSymbol } = require('../symbols').message;
@@ -62,15 +62,16 @@ function identifyRequests() {
   const storage = new AsyncLocalStorage();
   running = storage;
   if (mayMark) eachStream(mark);
-  const { emit } = net.Server.prototype;
-  const pass = (/** @type {any} */ server, /** @type {any} */ args) => Reflect.apply(emit, server, args);
-  // The servers of http, https and http2 are instances of net.Server.
-  net.Server.prototype.emit = function (/** @type {any[]} */ ...args) {
-    const [name, request] = args;
-    // The arguments of a program's own 'request' event may be anything.
-    if (name !== 'request' || typeof request?.headers !== 'object') return Reflect.apply(emit, this, args);
-    return storage.run(request, pass, this, args);
-  };
+  for (const { prototype } of runtime.serverClasses) {
+    const { emit } = prototype;
+    const pass = (/** @type {any} */ server, /** @type {any} */ args) => Reflect.apply(emit, server, args);
+    prototype.emit = function (/** @type {any[]} */ ...args) {
+      const [name, request] = args;
+      // The arguments of a program's own 'request' event may be anything.
+      if (name !== 'request' || typeof request?.headers !== 'object') return Reflect.apply(emit, this, args);
+      return storage.run(request, pass, this, args);
+    };
+  }
 }
 
 /** Adds request ids to the output of this process, which is part of the log. */

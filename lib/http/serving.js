@@ -6,10 +6,10 @@
 const { errorMonitor } = require('node:events');
 const http = require('node:http');
 const https = require('node:https');
-const net = require('node:net');
 const path = require('node:path');
 const { createRequire } = require('node:module');
 const { ConfigurationError } = require('../errors');
+const runtime = require('../runtime');
 
 /** @typedef {import('node:net').ListenOptions & { fd?: number }} ListenOptions the options of Node's `server.listen` */
 
@@ -135,13 +135,13 @@ function fetchListener(app) {
  * @returns {Serving}
  */
 function serve(app, options, isGiven) {
-  if (app instanceof net.Server) return new Serving(app);
+  if (runtime.isServer(app)) return new Serving(app);
   const listens = isGiven && typeof app?.listen === 'function';
   if (listens && (typeof app === 'function' || typeof app.callback === 'function')) return new OwnListen(app, options);
   if (typeof app === 'function') return new Serving(serverFor(options, app));
   if (typeof app?.callback === 'function') return new Serving(serverFor(options, app.callback()));
   if (typeof app?.getHttpServer === 'function') return nest(app);
-  if (app?.server instanceof net.Server && typeof app.addHook === 'function') return fastify(app);
+  if (runtime.isServer(app?.server) && typeof app.addHook === 'function') return fastify(app);
   if (typeof app?.fetch === 'function') return new Serving(serverFor(options, fetchListener(app)));
   if (listens) return new OwnListen(app, options);
   throw new ConfigurationError(
@@ -196,7 +196,7 @@ class OwnListen extends Serving {
       return;
     }
     const result = await returned;
-    const found = [result, result?.server, this.app.server].find((value) => value instanceof net.Server);
+    const found = [result, result?.server, this.app.server].find(runtime.isServer);
     if (found === undefined) throw new ConfigurationError('The listen() of app has started no server of Node.js', 'CONFIGURATION_INVALID');
     this.#serveWith(found);
     if (!found.listening) await untilListening(found, errorEvent);
@@ -219,7 +219,6 @@ class OwnListen extends Serving {
    */
   #call(options) {
     const { createServer } = http;
-    const { listen } = net.Server.prototype;
     const { server } = this;
     let isTaken = false;
     /** @type {net.Server | undefined} */
@@ -233,17 +232,23 @@ class OwnListen extends Serving {
         return server;
       }
     );
-    /** @this {any} @param {any[]} args */
-    net.Server.prototype.listen = function (...args) {
-      started ??= this;
-      return Reflect.apply(listen, this, args);
-    };
+    const restore = runtime.serverClasses.map(({ prototype }) => {
+      const { listen } = prototype;
+      /** @this {any} @param {any[]} args */
+      prototype.listen = function (...args) {
+        started ??= this;
+        return Reflect.apply(listen, this, args);
+      };
+      return () => {
+        prototype.listen = listen;
+      };
+    });
     try {
       const returned = listenWith(this.app, options);
       return { started, returned };
     } finally {
       http.createServer = createServer;
-      net.Server.prototype.listen = listen;
+      for (const restoreOne of restore) restoreOne();
     }
   }
 }

@@ -7,7 +7,6 @@
 // its 'request' listener is added, because engine.io removes the listener again before `listen`. Nothing is patched
 // before a clustered application is created in this process.
 
-const net = require('node:net');
 const { Counter, addressOf } = require('../process/listen-address');
 const runtime = require('../runtime');
 const { hold } = require('./held-server');
@@ -25,15 +24,16 @@ let isInstalled = false;
 function install() {
   if (isInstalled) return;
   isInstalled = true;
-  const prototype = /** @type {any} */ (net.Server.prototype);
-  for (const name of ['on', 'addListener', 'prependListener']) {
-    const add = prototype[name];
-    /** @this {any} @param {any} event @param {any} listener */
-    const value = function (event, listener) {
-      if (event === 'request' && listeners.has(listener)) servers.set(this, listeners.get(listener));
-      return add.call(this, event, listener);
-    };
-    Object.defineProperty(prototype, name, { value, writable: true, configurable: true, enumerable: false });
+  for (const { prototype } of runtime.serverClasses) {
+    for (const name of ['on', 'addListener', 'prependListener']) {
+      const add = prototype[name];
+      /** @this {any} @param {any} event @param {any} listener */
+      const value = function (event, listener) {
+        if (event === 'request' && listeners.has(listener)) servers.set(this, listeners.get(listener));
+        return add.call(this, event, listener);
+      };
+      Object.defineProperty(prototype, name, { value, writable: true, configurable: true, enumerable: false });
+    }
   }
   const counter = new Counter();
   runtime.interceptListen({
@@ -62,9 +62,9 @@ function serveFor(server, role) {
  */
 function recognise(app, role) {
   install();
-  if (app instanceof net.Server) servers.set(app, role);
+  if (runtime.isServer(app)) servers.set(app, role);
   else if (typeof app === 'function') listeners.set(app, role);
-  else if (app?.server instanceof net.Server) servers.set(app.server, role);
+  else if (runtime.isServer(app?.server)) servers.set(app.server, role);
   else if (typeof app?.getHttpServer === 'function') servers.set(app.getHttpServer(), role);
   else if (typeof app?.callback === 'function') recogniseCallbacks(app, role);
   if (typeof app === 'function' && typeof app.handle === 'function') watchFor(app, role);
@@ -92,7 +92,7 @@ function watchFor(app, role) {
   const { handle } = app;
   let hasWarned = false;
   const value = function (/** @type {any} */ request, /** @type {any[]} */ ...rest) {
-    if (!hasWarned && request?.socket?.server instanceof net.Server) {
+    if (!hasWarned && runtime.isServer(request?.socket?.server)) {
       hasWarned = true;
       role.warn(
         'The primary itself answers requests for the application, because a server of its own calls it: only one process serves there. Give the application itself to http.createServer(), or use app.listen(), and the workers serve.',

@@ -5,7 +5,6 @@
 // another one, unless `dropMaxConnection` is set. So the primary has to know how many connections a server takes; it is
 // notified when the program sets one of the two, and when connections of a full server have ended.
 
-const net = require('node:net');
 const runtime = require('../runtime');
 const symbols = require('../symbols');
 
@@ -25,7 +24,7 @@ function remainingConnections(server) {
 function followLimits(worker) {
   for (const name of /** @type {const} */ (['maxConnections', 'dropMaxConnection'])) {
     const key = symbols.server[name];
-    Object.defineProperty(net.Server.prototype, name, {
+    for (const { prototype } of runtime.serverClasses) Object.defineProperty(prototype, name, {
       configurable: true,
       enumerable: false,
       get() {

@@ -4,11 +4,15 @@
 // `server.close()` of a program in a draining worker: it behaves as in one process, whether drover has already closed
 // the server or not.
 
-const net = require('node:net');
+const runtime = require('../runtime');
 
 /** @param {import('./worker').Worker} worker */
 function followClose(worker) {
-  const prototype = /** @type {any} */ (net.Server.prototype);
+  for (const { prototype } of runtime.serverClasses) hook(worker, prototype);
+}
+
+/** @param {import('./worker').Worker} worker @param {any} prototype */
+function hook(worker, prototype) {
   const { close } = prototype;
 
   prototype.close = function (/** @type {unknown} */ callback) {

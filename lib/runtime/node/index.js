@@ -3,7 +3,7 @@
 
 // Node.js. Documented APIs are used anywhere; undocumented ones only in `internals/`, one per file.
 
-const { isEncrypted, isHttp1 } = require('./server-kinds');
+const { isEncrypted, isHttp1, isServer, serverClasses } = require('./server-kinds');
 const { memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
 
 module.exports = {
@@ -26,7 +26,9 @@ module.exports = {
   countsZeroLimit,
   isEncrypted,
   isHttp1,
+  isServer,
   memoryUsage,
+  serverClasses,
   socketName,
   version,
   /** The runtime accepts connections by itself, at the doors that the core gives it. */

@@ -5,6 +5,7 @@
 
 const http = require('node:http');
 const https = require('node:https');
+const net = require('node:net');
 const tls = require('node:tls');
 
 /** @param {any} server */
@@ -17,4 +18,12 @@ function isEncrypted(server) {
   return server instanceof tls.Server;
 }
 
-module.exports = { isEncrypted, isHttp1 };
+/** The classes of all servers of streams; those of http, https, http2 and tls are subclasses. */
+const serverClasses = /** @type {any[]} */ ([net.Server]);
+
+/** Whether it is a server of streams, of any protocol. @param {any} value */
+function isServer(value) {
+  return value instanceof net.Server;
+}
+
+module.exports = { isEncrypted, isHttp1, isServer, serverClasses };

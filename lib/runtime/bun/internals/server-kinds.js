@@ -3,12 +3,13 @@
 
 // What a server speaks, and how long its connections may be idle.
 //
-// Relies on: https.Server is a subclass of http.Server and not of tls.Server; node:http's servers have `keepAliveTimeout`
+// Relies on: http.Server is no net.Server, and https.Server is a subclass of http.Server and not of tls.Server; node:http's servers have `keepAliveTimeout`
 // in milliseconds; the idle time of `Bun.serve` is 10 seconds unless its options say otherwise.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
 const https = require('node:https');
+const net = require('node:net');
 const { BunServer } = require('./bun-server');
 
 /** @param {any} server */
@@ -26,4 +27,12 @@ function idleTimeoutOf(server) {
   return server instanceof BunServer ? server.idleTimeout : (server.keepAliveTimeout ?? 0);
 }
 
-module.exports = { idleTimeoutOf, isEncrypted, isHttp1 };
+/** The classes of all servers of streams; those of https and tls are subclasses. */
+const serverClasses = /** @type {any[]} */ ([net.Server, http.Server]);
+
+/** Whether it is a server of streams, of any protocol. @param {any} value */
+function isServer(value) {
+  return serverClasses.some((one) => value instanceof one);
+}
+
+module.exports = { idleTimeoutOf, isEncrypted, isHttp1, isServer, serverClasses };
