@@ -8,10 +8,9 @@ const { EventEmitter } = require('node:events');
 const { addon } = require('../native');
 const { fromCore, notSupported, unwrap } = require('../errors');
 const { ClusterState } = require('./constants');
-const { isMainThread, singleProcessReason, snapshot } = require('../process/environment');
+const { isMainThread, singleProcessReason, snapshot, whyNoWorkers } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
 const { marked } = require('../options');
-const runtime = require('../runtime');
 const { roleLater } = require('../symbols');
 const { worker } = require('../worker/worker');
 const { PrimaryRole } = require('./roles/primary-role');
@@ -103,10 +102,11 @@ class ClusterManager extends EventEmitter {
   }
 
   async #begin() {
-    if (this.#role.name === 'single' && runtime.withoutWorkers !== null) {
+    const reason = whyNoWorkers();
+    if (this.#role.name === 'single' && reason !== null) {
       this.state = ClusterState.ERROR;
       this.#started = null;
-      throw notSupported(`A cluster in this runtime (${runtime.withoutWorkers})`);
+      throw notSupported(`A cluster in this runtime (${reason})`);
     }
     // In a worker and in a single process the program calls `listen` itself.
     if (this.#role.name !== 'primary') return;

@@ -202,7 +202,7 @@ class OwnListen extends Serving {
     if (!found.listening) await untilListening(found, errorEvent);
   }
 
-  /** @param {net.Server} found */
+  /** @param {import('node:net').Server} found */
   #serveWith(found) {
     if (found !== this.server && this.hasOptions) {
       throw new ConfigurationError(
@@ -221,7 +221,7 @@ class OwnListen extends Serving {
     const { createServer } = http;
     const { server } = this;
     let isTaken = false;
-    /** @type {net.Server | undefined} */
+    /** @type {import('node:net').Server | undefined} */
     let started;
     http.createServer = /** @type {any} */ (
       (/** @type {any[]} */ ...args) => {

@@ -8,9 +8,15 @@ const path = require('node:path');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
+/** Why the runtime cannot run workers; null if it can. @returns {string | null} */
+function whyNoWorkers() {
+  if (!runtime.acceptsItself) return null;
+  return runtime.unsupported ?? addon?.socketsUnsupported() ?? null;
+}
+
 /** Why this process starts no workers: the process manager that already runs it as one of several, or its runtime. */
 function singleProcessReason() {
-  if (runtime.acceptsItself && addon?.socketsUnsupported() !== null) return 'bun';
+  if (whyNoWorkers() !== null) return 'bun';
   // PM2's cluster mode forks its processes with node:cluster.
   if (process.env.NODE_UNIQUE_ID === undefined && !require('node:cluster').isWorker) return undefined;
   return process.env.pm_id === undefined ? 'node-cluster' : 'pm2';
@@ -40,4 +46,4 @@ function workingFolder() {
   }
 }
 
-module.exports = { isMainThread, launching, singleProcessReason, snapshot };
+module.exports = { isMainThread, launching, singleProcessReason, snapshot, whyNoWorkers };

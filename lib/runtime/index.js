@@ -12,7 +12,12 @@
 // - the runtime itself: its version, why the addon cannot be loaded (`unsupported`), whether it accepts
 //   connections by itself (`acceptsItself`)
 
-/** @typedef {typeof import('./node')} Runtime */
+/**
+ * What only a runtime with `acceptsItself` has: the requests and connections that the core does not see.
+ *
+ * @typedef {'hasRequests' | 'idleTimeoutOf' | 'onFetch'} OfDoors
+ * @typedef {typeof import('./node') & Pick<typeof import('./bun'), OfDoors>} Runtime
+ */
 
 /** @type {Runtime} */
-module.exports = process.versions.bun === undefined ? require('./node') : require('./bun');
+module.exports = /** @type {any} */ (process.versions.bun === undefined ? require('./node') : require('./bun'));

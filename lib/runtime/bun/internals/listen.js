@@ -18,6 +18,8 @@ const { hookReload, hookedOptions } = require('./serve-handlers');
 
 /** @typedef {import('../../node/internals/listen').Target} Target */
 
+const { Bun } = /** @type {any} */ (globalThis);
+
 /** Bun's own. */
 const { listen: ownListen, serve: ownServe } = Bun;
 
@@ -103,15 +105,16 @@ let current = null;
 function listenAt(door, server, listen) {
   const methods = /** @type {Methods} */ (door.methods);
   methods.bind();
-  let isBound = false;
   let made;
   try {
     made = listen();
-  } finally {
-    isBound = methods.hasBound();
-    if (!isBound) methods.close();
+  } catch (error) {
+    methods.hasBound();
+    methods.close();
+    throw error;
   }
-  if (!isBound) {
+  if (!methods.hasBound()) {
+    methods.close();
     made.stop(true);
     throw new Error('Bun has bound no socket of its own for this server');
   }
