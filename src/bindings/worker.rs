@@ -300,6 +300,12 @@ pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
     })
 }
 
+/// Passes the connection `fd` of a health check to the runtime at the group's door; false if it has none: then it is closed.
+#[napi(js_name = "workerProbe")]
+pub fn worker_probe(group: u32, fd: i32) -> bool {
+    fds::take(fd).is_ok_and(|connection| of_worker(|worker| worker.probe(group, connection)))
+}
+
 /// Why the sockets of this runtime cannot be followed; null if they can.
 #[napi(js_name = "socketsUnsupported")]
 pub fn sockets_unsupported() -> Option<String> {

@@ -35,7 +35,7 @@ use Support::{Full, Lacks, Only};
 /// By canonical path; the longest prefix of a key's path applies, and a key without one is supported.
 const TABLE: &[(&str, Support)] = &[
     ("redis", Lacks("Redis")),
-    ("interpreter", Only(is_node, "node", "another interpreter than node")),
+    ("interpreter", Only(is_runtime, "node or bun", "another interpreter than node or bun")),
     ("processManagement.memoryThreshold", Lacks("replacing workers by memory")),
     ("processManagement.cpuThreshold", Lacks("replacing workers by CPU")),
     ("resources", Lacks("resource limits")),
@@ -47,8 +47,10 @@ const TABLE: &[(&str, Support)] = &[
     ("cache", Lacks("the shared cache")),
 ];
 
-fn is_node(value: &Value) -> bool {
-    value.as_str().is_some_and(|path| path.rsplit('/').next() == Some("node"))
+/// npm's package of Bun has `bun.exe` on every system.
+fn is_runtime(value: &Value) -> bool {
+    let name = value.as_str().and_then(|path| path.rsplit('/').next());
+    matches!(name, Some("node" | "bun" | "bun.exe"))
 }
 
 /// How far the key with this canonical path is supported.
@@ -128,6 +130,7 @@ mod tests {
     fn what_this_version_brings_is_not_refused() {
         for config in [
             json!({ "workers": 4, "reserveCores": 1, "exec": "a.js", "interpreter": "/usr/bin/node" }),
+            json!({ "exec": "a.ts", "interpreter": "bun" }),
             json!({ "autoRestart": true, "maxRestarts": 5, "shutdownTimeout": 1000, "killTimeout": 500 }),
             json!({ "processManagement": { "ready": "boot", "startupTimeout": 1000, "zombieDetection": true } }),
             json!({ "processManagement": { "hangTimeout": 0 } }),
@@ -149,7 +152,7 @@ mod tests {
         for (config, path) in [
             (json!({ "limits": { "memory": 512 } }), "limits.memory"),
             (json!({ "security": { "isolateWorkers": false } }), "security.isolateWorkers"),
-            (json!({ "interpreter": "bun" }), "interpreter"),
+            (json!({ "interpreter": "/usr/bin/python3" }), "interpreter"),
             (json!({ "cache": { "maxEntries": 5 } }), "cache.maxEntries"),
         ] {
             assert_eq!(asked(config.clone()), [path], "{config}");

@@ -38,7 +38,7 @@
 use crate::model::WorkerId;
 
 /// Increases with any change of the layout; a worker refuses another version.
-pub const VERSION: u64 = 9;
+pub const VERSION: u64 = 10;
 /// Maximum number of slots of a cluster.
 pub const SLOTS: usize = 1024;
 
@@ -260,6 +260,11 @@ pub mod page {
     /// Counts of response times, [`super::super::histogram::BUCKETS`] cells.
     pub const HISTOGRAM: usize = 128;
 
+    /// The last request that has begun, for a runtime without stacks of running programs: the length of its method and path
+    /// in bytes, and the bytes.
+    pub const LAST_REQUEST: usize = 488;
+    pub const LAST_REQUEST_CELLS: usize = 24;
+
     // With the number of cells, if it is not one.
     counters! {
         /// Closed connections, of those in PUSHED and ACCEPTED.
@@ -331,7 +336,13 @@ mod tests {
         assert_eq!(note_of(1023) + NOTE_CELLS, PRIMARY_SEGMENT);
         assert_eq!(area_of(WorkerId::new(0, 0)), 0);
         assert_eq!(area_of(WorkerId::new(1023, 3)) + AREA_CELLS, Region::Workers.cells());
-        const { assert!(header::HISTOGRAM + BUCKETS <= HEADER_CELLS && page::HISTOGRAM + BUCKETS <= PAGE_CELLS) };
+        const {
+            assert!(
+                header::HISTOGRAM + BUCKETS <= HEADER_CELLS
+                    && page::HISTOGRAM + BUCKETS <= page::LAST_REQUEST
+            )
+        };
+        const { assert!(page::LAST_REQUEST + page::LAST_REQUEST_CELLS <= PAGE_CELLS) };
         const { assert!(row::PIDS + PAGES_A_SLOT <= row::OTHERS_MEMORY && row::OTHERS_CPU < row::RETIRED) };
         const { assert!(row::RETIRED + page::COUNTERS.len() <= ROW_CELLS) };
         const { assert!(page::GC + page::GC_KINDS.len() * page::GC_KIND_CELLS <= page::HISTOGRAM) };

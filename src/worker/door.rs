@@ -24,6 +24,8 @@ pub struct Pushed {
     pub keep_alive: Option<IdleKeepAlive>,
     /// It returns to the primary after each response.
     pub per_request: bool,
+    /// A health check of the primary, which is not counted.
+    pub is_probe: bool,
 }
 
 pub struct Door {
@@ -162,7 +164,7 @@ mod tests {
 
     fn pushed() -> Pushed {
         let connection = std::os::unix::net::UnixStream::pair().unwrap().0.into();
-        Pushed { connection, keep_alive: None, per_request: false }
+        Pushed { connection, keep_alive: None, per_request: false, is_probe: false }
     }
 
     fn door() -> (Door, TcpStream) {

@@ -86,9 +86,9 @@ impl HttpWire {
         self.served
     }
 
-    /// The runtime has read these bytes.
-    pub fn received(&mut self, bytes: &[u8]) {
-        if !self.is_opaque && self.read_requests(bytes).is_err() {
+    /// The runtime has read these bytes. `begun` gets the first line of each request that has begun.
+    pub fn received(&mut self, bytes: &[u8], begun: &mut dyn FnMut(&[u8])) {
+        if !self.is_opaque && self.read_requests(bytes, begun).is_err() {
             self.give_up();
         }
     }
@@ -104,15 +104,15 @@ impl HttpWire {
         *self = Self { is_opaque: true, served: self.served, ..Self::default() };
     }
 
-    fn read_requests(&mut self, mut bytes: &[u8]) -> Result<(), Opaque> {
+    fn read_requests(&mut self, mut bytes: &[u8], begun: &mut dyn FnMut(&[u8])) -> Result<(), Opaque> {
         while !bytes.is_empty() {
             bytes = match std::mem::take(&mut self.requests) {
                 // Empty lines before a request are allowed (RFC 9112, section 2.2).
                 Place::BetweenMessages if matches!(bytes[0], b'\r' | b'\n') => &bytes[1..],
-                Place::BetweenMessages => self.begin_request(bytes)?,
-                Place::Head(begun) => {
-                    let whole = joined(begun, bytes)?;
-                    let rest = self.begin_request(&whole)?.len();
+                Place::BetweenMessages => self.begin_request(bytes, begun)?,
+                Place::Head(part) => {
+                    let whole = joined(part, bytes)?;
+                    let rest = self.begin_request(&whole, begun)?.len();
                     &bytes[bytes.len() - rest..]
                 }
                 Place::Body(left) => skip(&mut self.requests, left, bytes),
@@ -123,7 +123,11 @@ impl HttpWire {
     }
 
     /// Reads a request's head at the beginning of `bytes`; returns what follows it.
-    fn begin_request<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Opaque> {
+    fn begin_request<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        begun: &mut dyn FnMut(&[u8]),
+    ) -> Result<&'a [u8], Opaque> {
         let Some((head, rest)) = read_head(bytes)? else {
             self.requests = Place::Head(bytes.to_vec());
             return Ok(&[]);
@@ -133,6 +137,7 @@ impl HttpWire {
         if self.pending >= MAX_PENDING || bytes.starts_with(b"CONNECT ") || !line.ends_with(b" HTTP/1.1") {
             return Err(Opaque);
         }
+        begun(line);
         self.heads |= u64::from(is_head) << self.pending;
         self.pending += 1;
         self.requests = place_of(head.content.unwrap_or(Content::Length(0)));
@@ -365,7 +370,7 @@ mod tests {
 
     fn after(received: &[&[u8]], sent: &[&[u8]]) -> HttpWire {
         let mut wire = HttpWire::default();
-        received.iter().for_each(|bytes| wire.received(bytes));
+        received.iter().for_each(|bytes| wire.received(bytes, &mut |_| {}));
         sent.iter().for_each(|bytes| wire.sent(bytes));
         wire
     }
@@ -413,7 +418,7 @@ mod tests {
     fn an_interim_response_is_not_the_response() {
         let mut wire = after(&[&POST[..POST.len() - 5]], &[CONTINUE]);
         assert!(wire.is_busy());
-        wire.received(b"hello");
+        wire.received(b"hello", &mut |_| {});
         wire.sent(OK);
         assert!(wire.is_idle());
     }
@@ -442,7 +447,7 @@ mod tests {
         ] {
             let mut wire = after(&[received], &[sent]);
             assert!(!wire.is_idle() && !wire.is_busy(), "{}", String::from_utf8_lossy(received));
-            wire.received(GET);
+            wire.received(GET, &mut |_| {});
             wire.sent(OK);
             assert!(!wire.is_idle());
         }
@@ -471,6 +476,17 @@ mod tests {
         assert!(wire.is_opaque);
         let parts: Vec<&[u8]> = long.chunks(9000).collect();
         assert!(after(&parts, &[]).is_opaque);
+    }
+
+    #[test]
+    fn the_first_line_of_each_request_is_reported() {
+        let mut lines = Vec::new();
+        let mut wire = HttpWire::default();
+        let all = [GET, POST].concat();
+        for part in [&all[..7], &all[7..]] {
+            wire.received(part, &mut |line| lines.push(String::from_utf8_lossy(line).into_owned()));
+        }
+        assert_eq!(lines, ["GET /a?b=1 HTTP/1.1", "POST / HTTP/1.1"]);
     }
 
     /// Splits `bytes` at these places.
@@ -506,7 +522,7 @@ mod tests {
         #[test]
         fn no_bytes_are_too_strange(received: Vec<u8>, sent: Vec<u8>) {
             let mut wire = HttpWire::default();
-            wire.received(&received);
+            wire.received(&received, &mut |_| {});
             wire.sent(&sent);
             let _ = (wire.is_idle(), wire.is_busy());
         }

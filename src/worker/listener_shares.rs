@@ -100,6 +100,8 @@ pub struct ListenerShares {
     known: RefCell<HashMap<GroupId, u64>>,
     /// Groups whose server has a connection limit.
     limited: RefCell<HashSet<GroupId>>,
+    /// The files of unix sockets.
+    paths: RefCell<HashMap<GroupId, String>>,
     /// Groups whose server speaks HTTP/1.1 without TLS.
     plain_http: RefCell<HashSet<GroupId>>,
     shares: RefCell<Vec<ListenerShare>>,
@@ -117,6 +119,7 @@ impl ListenerShares {
             doors: RefCell::default(),
             known: RefCell::default(),
             limited: RefCell::default(),
+            paths: RefCell::default(),
             plain_http: RefCell::default(),
             shares: RefCell::default(),
             promoted: Cell::new(false),
@@ -125,12 +128,19 @@ impl ListenerShares {
 
     /// Asks the primary for a share of an address.
     pub fn listen(&self, address: Address, options: ListenOptions) -> Result<Listened, Refused> {
+        let path = match &address {
+            Address::Unix { path } => Some(path.clone()),
+            Address::Tcp { .. } | Address::Descriptor { .. } => None,
+        };
         match self.control.ask(&ToPrimary::Listen { address, options })? {
             (ToWorker::Listening { group, host, port, own }, Some(listener)) => {
                 let polled = if own { Some(listener.try_clone()?) } else { None };
                 let known = identity(&listener)?;
                 self.asked.borrow_mut().insert(group, polled);
                 self.known.borrow_mut().insert(group, known);
+                if let Some(path) = path {
+                    self.paths.borrow_mut().insert(group, path);
+                }
                 Ok(Listened { group, host, port, fd: listener.into_raw_fd() })
             }
             (ToWorker::ListenFailed { errno, host }, _) => Err(Refused { errno, host }),
@@ -181,6 +191,11 @@ impl ListenerShares {
         }
         self.shares.borrow_mut().push(share);
         self.control.send(&ToPrimary::Serving { group, plain_http })
+    }
+
+    /// Whether this is the file of a unix socket that workers share, which the primary removes.
+    pub fn is_path_of_group(&self, path: &[u8]) -> bool {
+        self.paths.borrow().values().any(|one| one.as_bytes() == path)
     }
 
     pub fn is_plain_http(&self, group: GroupId) -> bool {

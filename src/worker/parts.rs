@@ -2,6 +2,7 @@
 //! owns its state; this module passes data from one part to another, and makes no decision that a part can make.
 
 use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::{Rc, Weak};
@@ -323,8 +324,8 @@ impl Worker {
         self.end_silent();
         let (received, sent) = self.runtime_connections.take_bytes();
         if received + sent > 0 {
-            self.raise(page::RECEIVED, received as f64);
-            self.raise(page::SENT, sent as f64);
+            self.page.cells().raise(page::RECEIVED, received as f64);
+            self.page.cells().raise(page::SENT, sent as f64);
         }
         if self.fd_pressure.is_high() {
             self.check_fd_pressure();
@@ -358,11 +359,11 @@ impl Worker {
     fn accept_at_door(&self, group: GroupId) -> Option<OwnedFd> {
         self.page.add(page::HEARTBEAT, 1);
         match self.shares.accept_at_door(group) {
-            AtDoor::Pushed(Pushed { connection, keep_alive, per_request }) => {
+            AtDoor::Pushed(Pushed { connection, keep_alive, per_request, is_probe }) => {
                 let ends =
                     keep_alive.map(|kept| Instant::now() + Duration::from_millis(kept.remaining_ms.into()));
                 let served = keep_alive.map_or(0, |kept| kept.served);
-                let opened = Opened { group, served, ends, per_request, ..Opened::default() };
+                let opened = Opened { group, served, ends, per_request, is_probe, ..Opened::default() };
                 Some(self.opened_at_door(connection, opened))
             }
             AtDoor::Accepted(connection) => {
@@ -431,11 +432,13 @@ impl Worker {
 
     /// The runtime has closed a connection.
     fn count_closed(&self) {
-        self.raise(page::CLOSED, 1.0);
+        self.page.cells().raise(page::CLOSED, 1.0);
     }
 
-    fn raise(&self, cell: usize, by: f64) {
-        self.page.set(cell, (self.page.float(cell) + by).to_bits());
+    /// The runtime gets a connection of the primary's health check at the group's door; false if there is no door.
+    pub fn probe(&self, group: GroupId, connection: OwnedFd) -> bool {
+        let pushed = Pushed { connection, keep_alive: None, per_request: false, is_probe: true };
+        self.shares.with_door(group, |door| door.push(vec![pushed])).is_some()
     }
 
     /// Reports how many more connections the group's server takes (None: any number).
@@ -524,7 +527,11 @@ impl Worker {
         self.shares.with_door(header.group, |door| {
             let FdHeader { keep_alive, per_request, .. } = header;
             let pushed = batch.take().unwrap_or_default().into_iter();
-            door.push(pushed.map(|connection| Pushed { connection, keep_alive, per_request }).collect());
+            door.push(
+                pushed
+                    .map(|connection| Pushed { connection, keep_alive, per_request, is_probe: false })
+                    .collect(),
+            );
         });
         if let Some(batch) = batch.filter(|batch| !batch.is_empty()) {
             let count = self.fd_batch.put(batch, header);
@@ -535,7 +542,10 @@ impl Worker {
     /// The group's server closes: connections that the runtime has not taken from its door go to other workers.
     fn give_back(&self, group: GroupId) {
         let pushed = self.shares.with_door(group, Door::take_all_pushed).unwrap_or_default();
-        for Pushed { connection, keep_alive, .. } in pushed {
+        for Pushed { connection, keep_alive, is_probe, .. } in pushed {
+            if is_probe {
+                continue;
+            }
             // Without a primary, or if it does not read, the connection ends here.
             let _ = self.connections.hand_off(group, connection.as_raw_fd(), keep_alive);
             self.count_closed();
@@ -583,8 +593,14 @@ impl Sockets for RuntimeSockets {
         self.0.upgrade()?.shares.with_door(door, Door::address)
     }
 
+    fn keeps(&self, path: &CStr) -> bool {
+        self.0.upgrade().is_some_and(|worker| worker.shares.is_path_of_group(path.to_bytes()))
+    }
+
     fn received(&self, fd: RawFd, bytes: &[u8]) {
-        self.with(|worker| worker.runtime_connections.received(fd, bytes));
+        self.with(|worker| {
+            worker.runtime_connections.received(fd, bytes, |line| worker.page.begin_request(line));
+        });
     }
 
     fn sent(&self, fd: RawFd, bytes: &[u8]) {
@@ -597,8 +613,9 @@ impl Sockets for RuntimeSockets {
 
     fn closed(&self, fd: RawFd) {
         self.with(|worker| {
-            worker.runtime_connections.closed(fd);
-            worker.count_closed();
+            if worker.runtime_connections.closed(fd) {
+                worker.count_closed();
+            }
         });
     }
 }

@@ -25,6 +25,8 @@ struct Connection {
     ends: Option<Instant>,
     /// It returns to the primary after each response.
     per_request: bool,
+    /// A health check of the primary, which is not counted.
+    is_probe: bool,
 }
 
 impl Connection {
@@ -47,6 +49,8 @@ pub struct Opened {
     pub ends: Option<Instant>,
     /// It returns to the primary after each response.
     pub per_request: bool,
+    /// A health check of the primary, which is not counted.
+    pub is_probe: bool,
 }
 
 /// A connection that may move now.
@@ -94,9 +98,9 @@ impl std::hash::Hasher for FdHasher {
 impl RuntimeConnections {
     /// The runtime has got this connection.
     pub fn opened(&self, fd: RawFd, opened: Opened) {
-        let Opened { group, moves, served, ends, per_request } = opened;
+        let Opened { group, moves, served, ends, per_request, is_probe } = opened;
         let wire = moves.then(HttpWire::default);
-        let connection = Connection { group, wire, poll: None, served, ends, per_request };
+        let connection = Connection { group, wire, poll: None, served, ends, per_request, is_probe };
         self.connections.borrow_mut().insert(fd, connection);
         self.has_changed.set(true);
         if ends.is_some() {
@@ -104,24 +108,30 @@ impl RuntimeConnections {
         }
     }
 
-    /// The runtime has closed it, or it has moved. False if it was not known.
+    /// The runtime has closed it, or it has moved. Returns whether its end counts.
     pub fn closed(&self, fd: RawFd) -> bool {
         let closed = self.connections.borrow_mut().remove(&fd);
         if closed.as_ref().is_some_and(|connection| connection.ends.is_some()) {
             self.waiting.set(self.waiting.get() - 1);
         }
-        closed.is_some()
+        closed.is_some_and(|connection| !connection.is_probe)
     }
 
-    pub fn received(&self, fd: RawFd, bytes: &[u8]) {
+    /// `begun` gets the first line of each request that has begun.
+    pub fn received(&self, fd: RawFd, bytes: &[u8], begun: impl Fn(&[u8])) {
         self.received.set(self.received.get() + bytes.len() as u64);
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(&fd) else { return };
         if connection.ends.take().is_some() {
             self.waiting.set(self.waiting.get() - 1);
         }
+        let is_probe = connection.is_probe;
         if let Some(wire) = &mut connection.wire {
-            wire.received(bytes);
+            wire.received(bytes, &mut |line| {
+                if !is_probe {
+                    begun(line);
+                }
+            });
         }
     }
 
@@ -233,10 +243,10 @@ mod tests {
                 connections.polled(fd, POLL);
             }
         }
-        connections.received(11, b"GET / HT");
+        connections.received(11, b"GET / HT", |_| {});
         assert_eq!(connections.idle(1, 9), [Idle { fd: 10, served: 0, poll: POLL }]);
         assert_eq!((connections.count(1), connections.busy(1), connections.count(2)), (4, 1, 1));
-        connections.received(11, b"TP/1.1\r\n\r\n");
+        connections.received(11, b"TP/1.1\r\n\r\n", |_| {});
         connections.sent(11, b"HTTP/1.1 204 No Content\r\n\r\n");
         let mut idle: Vec<(RawFd, u32)> =
             connections.idle(1, 9).iter().map(|one| (one.fd, one.served)).collect();
@@ -252,11 +262,18 @@ mod tests {
         let connections = RuntimeConnections::default();
         let now = Instant::now();
         for fd in [10, 11] {
-            let opened = Opened { group: 1, moves: true, served: 5, ends: Some(now), per_request: true };
+            let opened = Opened {
+                group: 1,
+                moves: true,
+                served: 5,
+                ends: Some(now),
+                per_request: true,
+                is_probe: false,
+            };
             connections.opened(fd, opened);
             connections.polled(fd, POLL);
         }
-        connections.received(11, b"GET / HTTP/1.1\r\n\r\n");
+        connections.received(11, b"GET / HTTP/1.1\r\n\r\n", |_| {});
         assert!(connections.take_returning().is_empty());
         connections.sent(11, b"HTTP/1.1 204 No Content\r\n\r\n");
         assert_eq!(connections.expired(now), [Idle { fd: 10, served: 5, poll: POLL }]);

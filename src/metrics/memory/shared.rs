@@ -297,6 +297,28 @@ impl Page {
         self.cells.get(cell)
     }
 
+    /// Stores the method and path of the request that begins with this line: without the query, which may contain secrets.
+    pub fn begin_request(&self, line: &[u8]) {
+        let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
+        let line = line.split(|byte| *byte == b'?').next().unwrap_or(line);
+        let line = &line[..line.len().min((page::LAST_REQUEST_CELLS - 1) * 8)];
+        for (index, piece) in line.chunks(8).enumerate() {
+            let mut cell = [0; 8];
+            cell[..piece.len()].copy_from_slice(piece);
+            self.set(page::LAST_REQUEST + 1 + index, u64::from_le_bytes(cell));
+        }
+        self.set(page::LAST_REQUEST, line.len() as u64);
+    }
+
+    /// The method and path of the last request that has begun; None: there was none, or its runtime does not report it.
+    pub fn last_request(&self) -> Option<String> {
+        let length = (self.get(page::LAST_REQUEST) as usize).min((page::LAST_REQUEST_CELLS - 1) * 8);
+        let cells = (1..page::LAST_REQUEST_CELLS).map(|index| self.get(page::LAST_REQUEST + index));
+        let bytes: Vec<u8> = cells.flat_map(u64::to_le_bytes).take(length).collect();
+        let text: String = String::from_utf8_lossy(&bytes).chars().filter(|one| !one.is_control()).collect();
+        (!text.is_empty()).then_some(text)
+    }
+
     /// A cell that the worker's JavaScript writes.
     pub fn float(&self, cell: usize) -> f64 {
         self.cells.float(cell)

@@ -218,7 +218,10 @@ impl HungWorkers {
     fn reason(&self, worker: &Watched, stack: Result<&str, &str>) -> String {
         let seconds = worker.hung.as_secs_f64();
         match stack {
-            Err(why) => format!("hung for {seconds:.1} s (no stack: {why})"),
+            Err(why) => match worker.page.last_request() {
+                Some(request) => format!("hung for {seconds:.1} s; its last request was {request}"),
+                None => format!("hung for {seconds:.1} s (no stack: {why})"),
+            },
             Ok(stack) => match place(stack, &self.folder, &self.own) {
                 Some(place) => format!("hung for {seconds:.1} s at {place}"),
                 None => format!("hung for {seconds:.1} s"),

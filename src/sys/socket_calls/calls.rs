@@ -1,6 +1,6 @@
 //! The replacements. Each does what the call of the same name does, except for a door and its connections.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsRawFd, IntoRawFd};
@@ -10,7 +10,7 @@ use libc::{size_t, ssize_t};
 use super::{BOUND, NEXT, PollEntry, Role, role, set_role, with_sockets};
 
 /// What is replaced, by name.
-pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 10] = [
+pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 11] = [
     (c"bind", bind as *const c_void),
     (c"listen", listen as *const c_void),
     (c"getsockname", getsockname as *const c_void),
@@ -20,6 +20,7 @@ pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 10] = [
     (c"sendmsg", sendmsg as *const c_void),
     (c"writev", writev as *const c_void),
     (c"epoll_ctl", epoll_ctl as *const c_void),
+    (c"unlink", unlink as *const c_void),
     (c"close", close as *const c_void),
 ];
 
@@ -195,6 +196,16 @@ pub(super) fn end(fd: c_int, dead: c_int, entry: PollEntry) -> io::Result<()> {
             || libc::epoll_ctl(entry.poll, libc::EPOLL_CTL_ADD, fd, &raw mut event) != 0
     };
     if done { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
+    // SAFETY: the runtime's NUL-terminated path.
+    let is_kept = with_sockets(|sockets| sockets.keeps(unsafe { CStr::from_ptr(path) }));
+    if is_kept == Some(true) {
+        return 0;
+    }
+    // SAFETY: the runtime's own call.
+    unsafe { libc::unlink(path) }
 }
 
 unsafe extern "C" fn close(fd: c_int) -> c_int {

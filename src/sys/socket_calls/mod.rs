@@ -10,6 +10,7 @@ mod calls;
 mod import_table;
 
 use std::cell::{Cell, RefCell};
+use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -25,6 +26,8 @@ pub trait Sockets {
     fn accept(&self, door: u32) -> Option<OwnedFd>;
     /// The socket whose address the runtime sees as that of the door.
     fn address_of(&self, door: u32) -> Option<RawFd>;
+    /// Whether the runtime must not remove this file: the path of a socket that other processes serve.
+    fn keeps(&self, path: &CStr) -> bool;
     /// The runtime has read these bytes from a connection that came through a door.
     fn received(&self, fd: RawFd, bytes: &[u8]);
     /// These bytes of the runtime were taken by the kernel.
