@@ -441,6 +441,9 @@ export declare function workerPart(socket: number, membership: string): boolean
 /** The function that sends a message: see [`super::messages::post_function`]. */
 export declare function workerPostFunction(): (...message: unknown[]) => number
 
+/** Passes the connection `fd` of a health check to the runtime at the group's door; false if it has none: then it is closed. */
+export declare function workerProbe(group: number, fd: number): boolean
+
 export declare function workerReadInbox(): void
 
 /** Ready, for `processManagement.ready` 'message' and 'boot'. */

@@ -903,6 +903,7 @@ module.exports.workerMoveConnections = nativeBinding.workerMoveConnections
 module.exports.workerOwnsDescriptor = nativeBinding.workerOwnsDescriptor
 module.exports.workerPart = nativeBinding.workerPart
 module.exports.workerPostFunction = nativeBinding.workerPostFunction
+module.exports.workerProbe = nativeBinding.workerProbe
 module.exports.workerReadInbox = nativeBinding.workerReadInbox
 module.exports.workerReady = nativeBinding.workerReady
 module.exports.workerRejected = nativeBinding.workerRejected

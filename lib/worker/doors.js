@@ -78,6 +78,13 @@ class Doors {
     }
   }
 
+  /** A health check's connection comes to the server like any other; the core does not count it. @param {any} server @param {number} fd */
+  probe(server, fd) {
+    const group = this.groups.get(server);
+    if (group === undefined) addon.closeDescriptor(fd);
+    else addon.workerProbe(group, fd);
+  }
+
   /** Whether every request of the server is answered; event streams and upgraded connections do not count. @param {any} server */
   isAnswered(server) {
     const group = this.groups.get(server);

@@ -46,10 +46,14 @@ class HealthChecks {
     this.custom = given(options, 'healthCheck', 'customCheck') ?? this.custom;
   }
 
-  /** The first HTTP server. @returns {any} */
+  /** The first HTTP server that can be probed. @returns {any} */
   server() {
-    for (const server of this.worker.connections.servers()) if (protocolOf(server) !== '') return server;
-    return undefined;
+    return this.worker.connections.servers().find((server) => protocolOf(server) !== '' && this.#canProbe(server));
+  }
+
+  /** The runtime's own door has no way around TLS. @param {any} server */
+  #canProbe(server) {
+    return this.worker.doors === null || !runtime.isEncrypted(server);
   }
 
   /** Reports a changed first server to the primary. */
@@ -75,6 +79,10 @@ class HealthChecks {
     const server = this.server();
     // Another server has become the first meanwhile; the primary has been notified.
     if (server === undefined || protocolOf(server) !== protocol) return addon.closeDescriptor(fd);
+    if (this.worker.doors !== null) {
+      this.worker.doors.probe(server, fd);
+      return;
+    }
     const socket = /** @type {any} */ (new net.Socket({ fd, readable: true, writable: true }));
     if (server instanceof tls.Server) socket.encrypted = true;
     let probed = this.probeServers.get(server);
