@@ -61,7 +61,7 @@ test('the key is in no worker’s environment or command line, and no log line h
 });
 
 /** Descriptors of a worker: its control channel and the one to the primary's program. */
-const CHANNELS = { control: 3, program: 6 };
+const CHANNELS = { control: 3, program: 5 };
 
 for (const encryption of [false, true]) {
   for (const [name, fd] of Object.entries(CHANNELS)) {

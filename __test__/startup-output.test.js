@@ -14,7 +14,7 @@ function logging({ port, undo }) {
   const app = createServer({
     app: http.createServer((asked, response) => {
       if (asked.url === '/undo') process.stdout.write = undo;
-      console.log(`asked for ${asked.url}`);
+      process.stdout.write(`asked for ${asked.url}\n`);
       response.end();
     }),
     cluster: { enabled: true, config: { workers: 1 } },

@@ -43,7 +43,8 @@ const invalidating = new AsyncLocalStorage();
 /**
  * @typedef {object} Listeners the program's 'message' listeners
  * @property {() => number} count
- * @property {(message: any, from: number) => void} emit
+ * @property {(message: any, from: number) => { error: unknown } | null | void} emit throws the error of a listener, or
+ * returns it if the runtime has reported it as uncaught
  */
 
 class MessageEndpoint {
@@ -379,12 +380,14 @@ class MessageEndpoint {
    * @param {number} from
    */
   emit(message, from) {
+    let reported;
     try {
-      this.listeners.emit(message, from);
+      reported = this.listeners.emit(message, from);
     } catch (error) {
       process.nextTick(rethrow, error);
       throw error;
     }
+    if (reported) throw reported.error;
   }
 
   /**

@@ -23,7 +23,7 @@ const CONTINUES_IN_BYTES = lineEnd('(?=[ \\t})\\]]|\\xe2[\\x94\\x95])');
 /** Every line except the first. */
 const INNER = lineEnd('(?!$)');
 /** The text contains a stack; its message may have several lines. */
-const HAS_STACK = /\n {4}at /;
+const HAS_STACK = /\n {4,6}at /;
 
 /**
  * Marks the line ends within records in a text that is written at once.

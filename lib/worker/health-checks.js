@@ -5,8 +5,6 @@
 // (without a port or TLS, not counted in metrics), and the program's `customCheck` is run.
 
 const http = require('node:http');
-const net = require('node:net');
-const tls = require('node:tls');
 const { inspect } = require('node:util');
 const { addon } = require('../native');
 const runtime = require('../runtime');
@@ -53,7 +51,7 @@ class HealthChecks {
 
   /** The runtime's own door has no way around TLS. @param {any} server */
   #canProbe(server) {
-    return this.worker.doors === null || !runtime.isEncrypted(server);
+    return runtime.takesSockets(server) || !runtime.isEncrypted(server);
   }
 
   /** Reports a changed first server to the primary. */
@@ -79,12 +77,12 @@ class HealthChecks {
     const server = this.server();
     // Another server has become the first meanwhile; the primary has been notified.
     if (server === undefined || protocolOf(server) !== protocol) return addon.closeDescriptor(fd);
-    if (this.worker.doors !== null) {
-      this.worker.doors.probe(server, fd);
+    if (!runtime.takesSockets(server)) {
+      this.worker.doors?.probe(server, fd);
       return;
     }
-    const socket = /** @type {any} */ (new net.Socket({ fd, readable: true, writable: true }));
-    if (server instanceof tls.Server) socket.encrypted = true;
+    const socket = /** @type {any} */ (runtime.openSocket(fd));
+    if (runtime.isEncrypted(server)) socket.encrypted = true;
     let probed = this.probeServers.get(server);
     if (probed === undefined) {
       probed = probeServerOf(server, protocol);

@@ -24,7 +24,7 @@ function provideSend(worker) {
   const channel = new Channel(worker);
   /** @type {any} */
   const own = process;
-  own.connected = true;
+  setConnected(true);
   own.channel = channel;
   own.send = function send(/** @type {any} */ message, /** @type {any} */ handle, /** @type {any} */ options, /** @type {any} */ done) {
     missing(message);
@@ -57,11 +57,16 @@ function provideSend(worker) {
   process.on('exit', addon.workerFlush);
 }
 
+/** A runtime may have an accessor there, of its own channel. @param {boolean} value */
+function setConnected(value) {
+  Object.defineProperty(process, 'connected', { value, writable: true, configurable: true, enumerable: true });
+}
+
 /** Marks the channel as closed. */
 function disconnected() {
   /** @type {any} */
   const own = process;
-  own.connected = false;
+  setConnected(false);
   own.channel = undefined;
   addon.workerHold(false);
 }

@@ -17,13 +17,17 @@ function textOf(chunk) {
 /** @param {any} stream */
 function listen(stream) {
   const { write } = stream;
+  const isOwn = Object.hasOwn(stream, 'write');
   let isReported = true;
   stream.write = function reported(/** @type {any} */ chunk, /** @type {any} */ encoding, /** @type {any} */ callback) {
     // Anything else is an error of the stream.
     const known = typeof chunk === 'string' || ArrayBuffer.isView(chunk);
     if (isReported && known) isReported = addon.workerWrote(textOf(chunk));
     // A program's replacement of `write` stays in place in front of this one.
-    if (!isReported && stream.write === reported) delete stream.write;
+    if (!isReported && stream.write === reported) {
+      if (isOwn) stream.write = write;
+      else delete stream.write;
+    }
     return write.call(this, chunk, encoding, callback);
   };
 }

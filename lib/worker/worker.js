@@ -76,7 +76,7 @@ class Worker {
       },
       listeners: {
         count: () => process.listenerCount('message'),
-        emit: (message) => process.emit('message', message, undefined),
+        emit: runtime.emitMessage,
       },
       advanced: hello.messages.advanced,
       isPrimary: false,

@@ -27,7 +27,7 @@ class PrimaryRole {
       wire: null,
       listeners: {
         count: () => manager.listenerCount('message'),
-        emit: (message, from) => manager.emit('message', this.sender(from), message),
+        emit: (message, from) => void manager.emit('message', this.sender(from), message),
       },
       advanced: this.config.ipc.serialization === 'advanced',
       isPrimary: true,

@@ -11,6 +11,7 @@ const { Registry } = require('../../metrics/registry');
 const { Leadership } = require('../../process/leadership');
 const { onShutdown, runHooks, waitUntil, waitedFor } = require('../../process/shutdown-hooks');
 const { stopAtSignals } = require('../../process/signals');
+const runtime = require('../../runtime');
 const { singleProcess } = require('../single-process');
 const { ServingRole } = require('./serving-role');
 
@@ -19,11 +20,6 @@ const UNCONFIGURED_TIMEOUT = 30_000;
 
 /** Defaults for a process whose configuration could not be read. */
 const NO_LIMITS = { timeout: 30_000, maxMessageSize: 1024 * 1024, maxPending: 10_000, serialization: 'json' };
-
-/** @param {any} message */
-function emitMessage(message) {
-  process.emit('message', message, undefined);
-}
 
 class SingleRole extends ServingRole {
   /** @param {import('./serving-role').Made} made */
@@ -46,7 +42,7 @@ class SingleRole extends ServingRole {
     const wire = new Loopback(ipc);
     this.messages = new MessageEndpoint({
       wire,
-      listeners: { count: () => process.listenerCount('message'), emit: (message) => emitMessage(message) },
+      listeners: { count: () => process.listenerCount('message'), emit: (message) => runtime.emitMessage(message) },
       advanced: ipc.serialization === 'advanced',
       isPrimary: true,
       workerId: undefined,

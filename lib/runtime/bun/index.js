@@ -23,9 +23,13 @@ module.exports = {
   ...whatBunLacks,
   ...require('./internals/http-response'),
   ...require('./internals/listen'),
+  ...require('./internals/process-events'),
   ...require('./internals/serve-handlers'),
   ...require('./internals/server-kinds'),
   ...require('./internals/signal-delivery'),
+  ...require('./internals/sockets'),
+  ...require('./internals/standard-streams'),
+  ...require('./internals/stream-writes'),
   version: null,
   acceptsItself: true,
   /** Why the addon must not be loaded; null if it may. */

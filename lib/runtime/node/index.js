@@ -4,6 +4,9 @@
 // Node.js. Documented APIs are used anywhere; undocumented ones only in `internals/`, one per file.
 
 const { isEncrypted, isHttp1, isServer, serverClasses } = require('./server-kinds');
+const { emitMessage } = require('./process-events');
+const { openSocket, takesSockets } = require('./sockets');
+const { followStreams } = require('./standard-streams');
 const { memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
 
 module.exports = {
@@ -24,12 +27,16 @@ module.exports = {
   ...require('./internals/timers'),
   ...require('./internals/web-socket'),
   countsZeroLimit,
+  emitMessage,
+  followStreams,
   isEncrypted,
   isHttp1,
   isServer,
   memoryUsage,
+  openSocket,
   serverClasses,
   socketName,
+  takesSockets,
   version,
   /** The runtime accepts connections by itself, at the doors that the core gives it. */
   acceptsItself: false,

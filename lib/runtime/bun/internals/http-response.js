@@ -11,7 +11,7 @@
 const http = require('node:http');
 
 /** The connection of a response that is not finished. */
-const carrier = Symbol('drover.carrier');
+const carrier = Symbol('carrier');
 
 /** The current response of a connection. @param {any} socket */
 function responseOf(socket) {
