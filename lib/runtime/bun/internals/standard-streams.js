@@ -58,7 +58,7 @@ function formatted(args, fd) {
   return [head, ...rest.map(shown)].join(' ');
 }
 
-/** @param {import('./stream-writes').Sink} stdout @param {import('./stream-writes').Sink} stderr */
+/** @param {any} stdout @param {any} stderr */
 function consoleOf(stdout, stderr) {
   const made = /** @type {any} */ (new console.Console({ stdout, stderr, ignoreErrors: true }));
   const symbols = Object.getOwnPropertySymbols(console.Console.prototype);
