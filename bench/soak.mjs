@@ -1,4 +1,4 @@
-// npm run soak [-- --faults rolls|all] [-- --seconds N | --quick] [-- --seed N] [-- --node 20|22|24|26] [-- --peer pm2|node-cluster]
+// npm run soak [-- --faults rolls|all] [-- --seconds N | --quick] [-- --seed N] [-- --node 20|22|24|26 | --runtime bun] [-- --peer pm2|node-cluster]
 //
 // Do clients notice anything? A fleet of clients (bench/soak/clients) uses a cluster during a schedule of rolls and
 // scalings, and with `--faults all` also of SIGKILL, SIGSTOP and busy loops. The schedule is generated from the seed,
@@ -27,6 +27,7 @@
 
 import os from 'node:os';
 import { parseArgs } from 'node:util';
+import buns from '../__test__/helpers/buns.js';
 import nodes from '../__test__/helpers/nodes.js';
 import { Control } from './support/control.mjs';
 import { ratio, row } from './support/figures.mjs';
@@ -40,6 +41,7 @@ import { SIZES, schedule } from './soak/schedule.mjs';
 import { startFleet } from './soak/clients/start.mjs';
 
 const FAULTS = ['rolls', 'all'];
+const RUNTIMES = ['node', 'bun'];
 const SECONDS = 60;
 const QUICK_SECONDS = 20;
 const MOST_SECONDS = 3600;
@@ -52,13 +54,14 @@ function parse() {
       quick: { type: 'boolean', default: false },
       seed: { type: 'string' },
       node: { type: 'string' },
+      runtime: { type: 'string', default: 'node' },
       peer: { type: 'string' },
     },
   });
   const demand = (holds, words) => {
     if (!holds) throw new Error(words);
   };
-  const { faults, peer = null } = values;
+  const { faults, runtime, peer = null } = values;
   const seconds = Number(values.seconds ?? (values.quick ? QUICK_SECONDS : SECONDS));
   const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 32) : Number(values.seed);
   const major = values.node === undefined ? null : Number(values.node);
@@ -66,8 +69,10 @@ function parse() {
   demand(peer === null || PEERS.includes(peer), `--peer is one of ${PEERS.join(', ')}`);
   demand(seconds >= 5 && seconds <= MOST_SECONDS, `--seconds is from 5 to ${MOST_SECONDS}`);
   demand(Number.isInteger(seed) && seed >= 0 && seed < 2 ** 32, '--seed is a whole number below 2^32');
+  demand(RUNTIMES.includes(runtime), `--runtime is one of ${RUNTIMES.join(', ')}`);
+  demand(runtime === 'node' || (major === null && peer === null), '--runtime bun runs drover, without --node and --peer');
   demand(major === null || nodes.MAJORS.includes(major), `--node is one of ${nodes.MAJORS.join(', ')}`);
-  return { faults, peer, seconds, seed, major };
+  return { faults, peer, seconds, seed, major, runtime };
 }
 
 const WIDTHS = [6, 9, 7, 6, 6, 6, 9, 6, 9, 6];
@@ -95,13 +100,20 @@ async function soak({ control, ports, events, seconds, seed }) {
   return { director, fleet };
 }
 
-const { faults, peer, seconds, seed, major } = parse();
+/** What serves: { name, version, path }. */
+async function findRuntime(major, runtime) {
+  if (runtime === 'bun') return { name: 'Bun', version: buns.bunVersion, path: await buns.installBun() };
+  if (major === null) return { name: 'Node', version: process.version, path: process.execPath };
+  return { name: 'Node', ...(await nodes.findNode(major)) };
+}
+
+const { faults, peer, seconds, seed, major, runtime } = parse();
 await build();
-const node = major === null ? { version: process.version, path: process.execPath } : await nodes.findNode(major);
+const node = await findRuntime(major, runtime);
 const place = await prepare({ node: node.path, peer, faults });
 const events = schedule({ seed, seconds, faults });
 const machine = `Linux ${os.release()}, ${os.availableParallelism()} CPUs`;
-console.log(`${peer ?? 'drover'}, Node ${node.version}, ${machine}; seed ${seed}, faults: ${faults}, ${seconds} s`);
+console.log(`${peer ?? 'drover'}, ${node.name} ${node.version}, ${machine}; seed ${seed}, faults: ${faults}, ${seconds} s`);
 console.log(`settings: ${JSON.stringify(place.settings)}`);
 
 const server = await startServer(place.contender);
@@ -118,6 +130,7 @@ try {
       seconds,
       faults,
       peer,
+      runtime,
       ...totals,
       rolls: director.done.roll,
       scalings: director.done.scale,

@@ -13,8 +13,9 @@ const DAY = 24 * 60 * 60 * 1000;
 function der(tag, ...contents) {
   const body = Buffer.concat(contents);
   if (body.length < 0x80) return Buffer.concat([Buffer.from([tag, body.length]), body]);
-  const length = Buffer.from([body.length >> 8, body.length & 0xff]);
-  return Buffer.concat([Buffer.from([tag, 0x82]), length, body]);
+  // In the fewest bytes: BoringSSL accepts nothing else.
+  const length = body.length < 0x100 ? [0x81, body.length] : [0x82, body.length >> 8, body.length & 0xff];
+  return Buffer.concat([Buffer.from([tag, ...length]), body]);
 }
 
 const sequence = (...contents) => der(0x30, ...contents);

@@ -59,6 +59,8 @@ function shareListeners(worker) {
     });
     connections.countStreams(server);
     use(share.handle);
+    // The runtime does not listen (its options are wrong, for example), and says why.
+    if (runtime.handleOf(server) !== share.handle) return void addon.workerClose(answer.group);
     share.open(isPlainHttp(server));
   }
 
