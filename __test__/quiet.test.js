@@ -6,9 +6,11 @@
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
 const http = require('node:http');
+const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
 const { noNetworks, ownNetwork, program } = require('./helpers/program');
+const { runtime } = require('./helpers/runtime');
 
 /** The log's own records. */
 const records = ({ raw }) => raw.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
@@ -124,7 +126,7 @@ for (const [holder, main] of Object.entries(holders)) {
     await cluster.event('monitoring:listening');
     const told = records(cluster).filter(({ msg }) => msg.startsWith('Port 3003 is taken'));
     assert.equal(told.length, 1, cluster.output);
-    assert.match(told[0].msg, new RegExp(`^Port 3003 is taken by ${holder}: the monitoring API is on the next free one$`));
+    assert.match(told[0].msg, new RegExp(`^Port 3003 is taken by ${holder.replace('node', path.basename(runtime))}: the monitoring API is on the next free one$`));
     assert.equal(told[0].level, 30);
   });
 }

@@ -7,6 +7,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { freePort } = require('./helpers/http');
 const { program, write } = require('./helpers/program');
+const { printed } = require('./helpers/runtime');
 
 /** Runs a worker's script with one kind of readiness; `STARTED` comes when drover counts it as ready. */
 function managed({ exec, ready, config }) {
@@ -121,7 +122,7 @@ test("with ready: 'boot' a module that throws fails the start with its error", a
     { given: { exec } },
   );
   assert.equal((await cluster.exit).code, 1);
-  assert.equal(cluster.stderr.match(/Error: no queue to consume\n {4}at /g).length, 2, cluster.stderr);
+  assert.equal(cluster.stderr.match(new RegExp(printed('Error', 'no queue to consume'), 'g')).length, 2, cluster.stderr);
 });
 
 test("a queue consumer's own SIGTERM handler ends it when the cluster stops", async (t) => {

@@ -78,12 +78,15 @@ function fromCore({ code, message, details }) {
   return error;
 }
 
-/** Errors that are created during `act` have no stack. @template T @param {() => T} act @returns {T} */
-function withoutStack(act) {
+/** An error that is created by `make` has no frames in its stack. @template {Error} E @param {() => E} make @returns {E} */
+function withoutStack(make) {
   const limit = Error.stackTraceLimit;
   Error.stackTraceLimit = 0;
   try {
-    return act();
+    const error = make();
+    // V8's has the message all the same.
+    if (error.stack === undefined) Object.defineProperty(error, 'stack', { value: String(error), writable: true, configurable: true, enumerable: false });
+    return error;
   } finally {
     Error.stackTraceLimit = limit;
   }

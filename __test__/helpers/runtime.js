@@ -9,4 +9,13 @@ const runtime = process.env.DROVER_TEST_RUNTIME ?? process.execPath;
 /** Programs run under Bun. */
 const isBun = path.basename(runtime).startsWith('bun');
 
-module.exports = { isBun, runtime };
+/**
+ * How the runtime prints an error with its stack, as the source of a regular expression. Bun shows the line that throws
+ * before it.
+ */
+function printed(name, message) {
+  if (!isBun) return `${name}: ${message}\\n {4}at `;
+  return `(?:[^]*?\\n)??${name === 'Error' ? 'error' : name}: ${message}\\n(?:[^]*?\\n)?? {6}at `;
+}
+
+module.exports = { isBun, printed, runtime };

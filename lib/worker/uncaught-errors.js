@@ -7,6 +7,7 @@
 const fs = require('node:fs');
 const { inspect } = require('node:util');
 const { addon } = require('../native');
+const runtime = require('../runtime');
 
 const REJECTION = 'unhandledRejection';
 
@@ -66,14 +67,23 @@ function reportRejections() {
   }
 }
 
-/** Any listener keeps a rejection from ending the process, so drover adds its own only if the program has one. */
-function followListeners() {
+/**
+ * Any listener keeps a rejection from ending the process, so drover adds its own only if the program has one. A runtime
+ * that does not tell of rejections that end the process gets `onLastRejection` otherwise, which ends it.
+ *
+ * @param {(reason: any) => void} onLastRejection
+ */
+function followListeners(onLastRejection) {
   const listeners = process.listeners(REJECTION);
-  const own = listeners.filter((listener) => listener === onRejection).length;
-  const wanted = listeners.length > own ? 1 : 0;
-  if (own === wanted) return;
-  for (let at = 0; at < own; at += 1) process.off(REJECTION, onRejection);
-  if (wanted === 1) process.prependListener(REJECTION, onRejection);
+  const isHandled = listeners.some((listener) => listener !== onRejection && listener !== onLastRejection);
+  const place = (/** @type {(reason: any) => void} */ own, /** @type {boolean} */ isWanted) => {
+    const count = listeners.filter((listener) => listener === own).length;
+    if (count === Number(isWanted)) return;
+    for (let at = 0; at < count; at += 1) process.off(REJECTION, own);
+    if (isWanted) process.prependListener(REJECTION, own);
+  };
+  place(onRejection, isHandled);
+  place(onLastRejection, !isHandled && runtime.rejectionsEndUnseen);
 }
 
 /** @param {number} fd */
@@ -88,25 +98,33 @@ function isOpen(fd) {
 
 /** @param {import('./worker').Worker} worker */
 function reportErrors(worker) {
+  /** Reports an error; returns what has to precede the runtime's own report. @param {any} error @param {string} origin @param {boolean} isPrinted */
+  const report = (error, origin, isPrinted) => {
+    const mark = worker.orphaned || !isPrinted || !isOpen(2) ? '' : worker.hello.report_mark;
+    addon.workerFailed(asData(error, origin), mark !== '');
+    return mark;
+  };
+  const onLastRejection = (/** @type {any} */ reason) => runtime.endByRejection(reason, report(reason, REJECTION, true));
+
   process.on('uncaughtExceptionMonitor', (/** @type {any} */ error, /** @type {string} */ origin) => {
     const at = pending.indexOf(error);
     if (at >= 0) pending.splice(at, 1);
-    const mark = worker.orphaned ? '' : worker.hello.report_mark;
     // Otherwise the runtime prints nothing, and the program continues.
     const isPrinted = process.listenerCount('uncaughtException') === 0 && !process.hasUncaughtExceptionCaptureCallback();
-    const isReported = mark !== '' && isPrinted && isOpen(2);
-    addon.workerFailed(asData(error, origin), isReported);
-    // The runtime prints after the 'exit' listeners have run: this is the last of them.
-    if (isReported) process.on('exit', () => fs.writeSync(2, mark));
+    const mark = report(error, origin, isPrinted);
+    if (mark !== '') runtime.markReport(error, mark);
   });
   process.on('exit', reportRejections);
+  const isOfProgram = (/** @type {any} */ name, /** @type {any} */ listener) => name === REJECTION && listener !== onRejection && listener !== onLastRejection;
   process.on('newListener', (name, listener) => {
-    if (name === REJECTION && listener !== onRejection) process.nextTick(followListeners);
+    if (!isOfProgram(name, listener)) return;
+    process.off(REJECTION, onLastRejection);
+    process.nextTick(followListeners, onLastRejection);
   });
   process.on('removeListener', (name, listener) => {
-    if (name === REJECTION && listener !== onRejection) followListeners();
+    if (isOfProgram(name, listener)) followListeners(onLastRejection);
   });
-  followListeners();
+  followListeners(onLastRejection);
 }
 
 module.exports = { reportErrors };

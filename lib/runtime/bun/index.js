@@ -30,6 +30,7 @@ module.exports = {
   ...require('./internals/sockets'),
   ...require('./internals/standard-streams'),
   ...require('./internals/stream-writes'),
+  ...require('./internals/uncaught-errors'),
   version: null,
   acceptsItself: true,
   /** Why the addon must not be loaded; null if it may. */

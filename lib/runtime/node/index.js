@@ -26,6 +26,7 @@ module.exports = {
   ...require('./internals/ticket-keys'),
   ...require('./internals/timers'),
   ...require('./internals/web-socket'),
+  ...require('./uncaught-errors'),
   countsZeroLimit,
   emitMessage,
   followStreams,

@@ -27,6 +27,8 @@ const { listen: ownListen, serve: ownServe } = Bun;
 const PORT_VARIABLES = ['BUN_PORT', 'PORT', 'NODE_PORT'];
 const DEFAULT_PORT = 3000;
 
+const MAX_PORT = 0xffff;
+
 /** Permission bits of a unix socket's file. */
 const READABLE_BY_ALL = 0o444;
 const WRITABLE_BY_ALL = 0o222;
@@ -171,6 +173,18 @@ function defaultPort() {
   return name === undefined ? DEFAULT_PORT : Number(process.env[name]);
 }
 
+/** Whether a server can listen on it; undefined and null mean any port. @param {any} port */
+function isPort(port) {
+  if (port === undefined || port === null) return true;
+  return (typeof port === 'number' || typeof port === 'string') && Number(port) === Number(port) >>> 0 && Number(port) <= MAX_PORT;
+}
+
+/** Node's error of a port that is none. @param {any} port */
+function badPort(port) {
+  const received = typeof port === 'string' ? `'${port}'` : `type ${typeof port} (${port})`;
+  return Object.assign(new RangeError(`options.port should be >= 0 and < 65536. Received ${received}.`), { code: 'ERR_SOCKET_BAD_PORT' });
+}
+
 /** Parses the arguments of `listen`. @param {any[]} args @returns {Target} */
 function targetOfListen(args) {
   const [first, second] = args;
@@ -181,11 +195,14 @@ function targetOfListen(args) {
     const more = { ...base, backlog: backlog ?? 0, ipv6Only: Boolean(ipv6Only), mode, exclusive: Boolean(exclusive) || Boolean(reusePort) };
     if (typeof fd === 'number') return { ...more, fd };
     if (typeof path === 'string' && port === undefined) return { ...more, host: path, port: -1 };
+    if (!isPort(port)) throw badPort(port);
     return { ...more, host: host ?? null, port: Number(port ?? 0) };
   }
   if (typeof first === 'string' && !/^\d+$/.test(first)) return { ...base, host: first, port: -1 };
   const backlog = args.slice(1).find((value) => typeof value === 'number') ?? 0;
-  return { ...base, host: typeof second === 'string' ? second : null, port: Number(typeof first === 'function' ? 0 : (first ?? 0)), backlog };
+  const port = typeof first === 'function' ? 0 : (first ?? 0);
+  if (!isPort(port)) throw badPort(port);
+  return { ...base, host: typeof second === 'string' ? second : null, port: Number(port), backlog };
 }
 
 /** Intercepts `listen` of the servers for which `wants` is true. @param {import('../../node/internals/listen').Interception} interception */
@@ -237,7 +254,8 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
         return listenWith(server, handle, call);
       }
       const server = new BunServer(isHttp, options);
-      if (options === null || typeof options !== 'object' || !wants(server)) return own.call(Bun, options);
+      // What is no address Bun refuses itself.
+      if (options === null || typeof options !== 'object' || !isPort(options.port) || !wants(server)) return own.call(Bun, options);
       if (isExclusive(options)) {
         server.opened(own.call(Bun, options));
         bound(server);

@@ -80,4 +80,4 @@ function blockWhenFull(stream) {
   stream._writev = undefined;
 }
 
-module.exports = { Sink, blockWhenFull, changeChunks };
+module.exports = { Sink, blockWhenFull, changeChunks, writeAll };
