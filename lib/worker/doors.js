@@ -24,10 +24,13 @@ class Doors {
     this.worker = worker;
     /** The group of each server that listens or has listened. @type {WeakMap<object, number>} */
     this.groups = new WeakMap();
+    /** Groups whose server has closed: all their connections move. @type {Set<number>} */
+    this.leaving = new Set();
   }
 
   /** @param {import('./listener-share').ListenerShare} share */
   opened({ server, group }) {
+    this.leaving.delete(group);
     this.groups.set(server, group);
   }
 
@@ -41,6 +44,7 @@ class Doors {
 
   /** @param {import('./listener-share').ListenerShare} share @param {number} [most] */
   #move({ server, group }, most = ALL) {
+    if (most === ALL) this.leaving.add(group);
     if (this.worker.connections.canHandOff()) addon.workerMoveConnections(group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
   }
 
@@ -74,8 +78,13 @@ class Doors {
       if (most === 0) continue;
       count -= most;
       this.#move(share, most);
-      setTimeout(() => addon.workerMoveConnections(share.group, 0, 0), REBALANCE_TIMEOUT).unref();
+      setTimeout(() => this.#stay(share.group), REBALANCE_TIMEOUT).unref();
     }
+  }
+
+  /** What has not moved for balance stays. @param {number} group */
+  #stay(group) {
+    if (!this.leaving.has(group)) addon.workerMoveConnections(group, 0, 0);
   }
 
   /** A health check's connection comes to the server like any other; the core does not count it. @param {any} server @param {number} fd */
