@@ -11,6 +11,7 @@ const { addon } = require('../native');
 const { protocolOf } = require('../http/protocols');
 const { streamCounter } = require('../http/http2-streams');
 const { responseCounter } = require('../http/response-metrics');
+const runtime = require('../runtime');
 const symbols = require('../symbols');
 
 const { begun } = symbols.message;
@@ -65,6 +66,18 @@ class SingleProcess {
       addon.singleProcessOpened();
       connection.on('close', disconnected);
     };
+    if (runtime.acceptsItself) {
+      runtime.onFetch({
+        begun() {
+          cells[REQUESTS] += 1;
+          return performance.now();
+        },
+        finished(since, status) {
+          const at = performance.now();
+          countResponse(at - since, status, at);
+        },
+      });
+    }
     this.streams = streamCounter(cells, countResponse, null, bytes);
   }
 

@@ -7,6 +7,7 @@
 const { CLOCK, REQUESTS } = require('../metrics/cells');
 const runtime = require('../runtime');
 const { responseCounter } = require('./response-metrics');
+const { requestId } = require('../symbols').message;
 const { slowRequestReporter } = require('./slow-requests');
 
 /** @param {import('../worker/worker').Worker} worker */
@@ -29,7 +30,7 @@ function countFetches(worker) {
       countResponse(duration, status, at);
       if (reportIfSlow !== null && duration >= slowMs) {
         const { method, url, headers } = request;
-        reportIfSlow({ method, url: new URL(url).pathname, headers: { 'x-request-id': headers.get('x-request-id') ?? undefined } }, duration, status);
+        reportIfSlow({ method, url: new URL(url).pathname, headers, [requestId]: request[requestId] }, duration, status);
       }
     },
   });

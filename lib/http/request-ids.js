@@ -35,11 +35,12 @@ function identify(request) {
   return request[requestIdSymbol];
 }
 
-/** The id that the client or a proxy has given the request. @param {any} headers */
+/** The id that the client or a proxy has given the request. @param {any} headers an object, or Headers */
 function given(headers) {
-  const id = headers?.['x-request-id'];
+  const read = (/** @type {string} */ name) => (typeof headers?.get === 'function' ? headers.get(name) : headers?.[name]);
+  const id = read('x-request-id');
   if (typeof id === 'string' && SANE.test(id)) return id;
-  const trace = headers?.traceparent;
+  const trace = read('traceparent');
   const [, traceId] = (typeof trace === 'string' && TRACEPARENT.exec(trace)) || [];
   return traceId === NO_TRACE ? undefined : traceId;
 }
@@ -72,6 +73,7 @@ function identifyRequests() {
       return storage.run(request, pass, this, args);
     };
   }
+  if (runtime.acceptsItself) runtime.runFetches((request, handle) => storage.run(request, handle));
 }
 
 /** Adds request ids to the output of this process, which is part of the log. */

@@ -142,7 +142,9 @@ function serve(app, options, isGiven) {
   if (typeof app?.callback === 'function') return new Serving(serverFor(options, app.callback()));
   if (typeof app?.getHttpServer === 'function') return nest(app);
   if (runtime.isServer(app?.server) && typeof app.addHook === 'function') return fastify(app);
-  if (typeof app?.fetch === 'function') return new Serving(serverFor(options, fetchListener(app)));
+  if (typeof app?.fetch === 'function') {
+    return new Serving(runtime.acceptsItself ? /** @type {any} */ (runtime.fetchServer(app, options)) : serverFor(options, fetchListener(app)));
+  }
   if (listens) return new OwnListen(app, options);
   throw new ConfigurationError(
     'app must be a request listener, an Express, Koa, Fastify, Hono or Nest application, another with a listen() of its own, or an http, https, http2 or net server',

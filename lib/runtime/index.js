@@ -13,9 +13,10 @@
 //   connections by itself (`acceptsItself`)
 
 /**
- * What only a runtime with `acceptsItself` has: the requests and connections that the core does not see.
+ * What only a runtime with `acceptsItself` has: the requests and connections that the core does not see, and a server of its
+ * own for applications with `fetch`.
  *
- * @typedef {'hasRequests' | 'idleTimeoutOf' | 'onFetch'} OfDoors
+ * @typedef {'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'runFetches'} OfDoors
  * @typedef {typeof import('./node') & Pick<typeof import('./bun'), OfDoors>} Runtime
  */
 

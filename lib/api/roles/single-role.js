@@ -61,8 +61,9 @@ class SingleRole extends ServingRole {
     if (!this.hasStarted) for (const note of this.made.prepared?.notes ?? []) console.warn(`drover: ${note}`);
     if (this.made.prepared?.refusal) throw fromCore(this.made.prepared.refusal);
     if (this.config.logging?.requestIds) identifyRequests();
+    const measured = this.config.monitoring?.enabled ? singleProcess() : undefined;
     const started = super.start(serving, options, errorEvent);
-    if (this.config.monitoring?.enabled) singleProcess()?.count(serving.server);
+    measured?.count(serving.server);
     await started;
     this.hasStarted = true;
   }

@@ -21,6 +21,7 @@ const own = String(process.versions.bun);
 module.exports = {
   ...node,
   ...whatBunLacks,
+  ...require('./internals/fetch-server'),
   ...require('./internals/http-response'),
   ...require('./internals/listen'),
   ...require('./internals/process-events'),

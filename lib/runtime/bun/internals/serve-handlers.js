@@ -14,8 +14,11 @@
  * thrown: no response, status 500)
  */
 
-/** @type {FetchHooks | null} */
-let hooks = null;
+/** @type {FetchHooks} */
+let hooks = { begun: () => 0, finished() {} };
+
+/** Runs each handler. @type {((request: any, handle: () => any) => any) | null} */
+let running = null;
 
 /** Status of a request that the handler has upgraded to a WebSocket: no response. */
 const UPGRADED = 101;
@@ -26,15 +29,20 @@ function onFetch(given) {
   hooks = given;
 }
 
+/** Runs the handler of each request by `run`, also of servers that listen already. @param {(request: any, handle: () => any) => any} run */
+function runFetches(run) {
+  running = run;
+}
+
 /** @param {any} handler */
 function hooked(handler) {
-  const { begun, finished } = /** @type {FetchHooks} */ (hooks);
+  const { begun, finished } = hooks;
   /** @this {any} @param {any} request @param {any} server */
   return function (request, server) {
     const since = begun();
     let response;
     try {
-      response = Reflect.apply(handler, this, [request, server]);
+      response = running === null ? Reflect.apply(handler, this, [request, server]) : running(request, () => Reflect.apply(handler, this, [request, server]));
     } catch (error) {
       finished(since, FAILED, request, undefined);
       throw error;
@@ -67,7 +75,7 @@ function hookedRoute(route) {
 /** The options with hooked handlers. @param {any} options */
 function hookedOptions(options) {
   // node:http has its own handler.
-  if (hooks === null || options === null || typeof options !== 'object' || options.onNodeHTTPRequest) return options;
+  if (options === null || typeof options !== 'object' || options.onNodeHTTPRequest) return options;
   const own = /** @type {any} */ ({});
   if (typeof options.fetch === 'function') own.fetch = hooked(options.fetch);
   for (const name of ['routes', 'static']) {
@@ -81,8 +89,8 @@ function hookedOptions(options) {
 /** Hooks the handlers of later `reload`s. @param {any} made */
 function hookReload(made) {
   const { reload } = made;
-  if (hooks === null || typeof reload !== 'function') return;
+  if (typeof reload !== 'function') return;
   made.reload = (/** @type {any} */ options) => Reflect.apply(reload, made, [hookedOptions(options)]);
 }
 
-module.exports = { hookReload, hookedOptions, onFetch };
+module.exports = { hookReload, hookedOptions, onFetch, runFetches };
