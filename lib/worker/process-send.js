@@ -7,6 +7,7 @@
 
 const { addon } = require('../native');
 const { notSupported } = require('../errors');
+const runtime = require('../runtime');
 
 /** @param {any} message */
 function missing(message) {
@@ -87,12 +88,14 @@ class Channel {
   constructor(worker) {
     this.#worker = worker;
     const isHeard = (/** @type {string | symbol} */ event) => event === 'message' || event === 'disconnect';
-    process.on('newListener', (event) => {
-      if (isHeard(event)) this.refCounted();
-    });
-    process.on('removeListener', (event) => {
-      if (isHeard(event)) this.unrefCounted();
-    });
+    runtime.followListeners(
+      (event) => {
+        if (isHeard(event)) this.refCounted();
+      },
+      (event) => {
+        if (isHeard(event)) this.unrefCounted();
+      },
+    );
   }
 
   #hold(/** @type {boolean} */ hold) {

@@ -21,6 +21,9 @@ const MAX_REJECTIONS = 10;
 const pending = [];
 let [second, reported, omitted] = [0, 0, 0];
 
+/** A listener of `once` has left by now. */
+let afterRejections = () => {};
+
 /** Reads from a thrown value, which may be anything; must not throw. @param {() => any} read */
 function textOf(read) {
   try {
@@ -49,7 +52,12 @@ function asData(error, origin) {
 
 /** @param {any} reason */
 function onRejection(reason) {
-  if (pending.length === 0) process.nextTick(reportRejections);
+  if (pending.length === 0) {
+    process.nextTick(() => {
+      reportRejections();
+      afterRejections();
+    });
+  }
   pending.push(reason);
 }
 
@@ -116,15 +124,18 @@ function reportErrors(worker) {
   });
   process.on('exit', reportRejections);
   const isOfProgram = (/** @type {any} */ name, /** @type {any} */ listener) => name === REJECTION && listener !== onRejection && listener !== onLastRejection;
-  process.on('newListener', (name, listener) => {
-    if (!isOfProgram(name, listener)) return;
-    process.off(REJECTION, onLastRejection);
-    process.nextTick(followListeners, onLastRejection);
-  });
-  process.on('removeListener', (name, listener) => {
-    if (isOfProgram(name, listener)) followListeners(onLastRejection);
-  });
-  followListeners(onLastRejection);
+  runtime.followListeners(
+    (name, listener) => {
+      if (!isOfProgram(name, listener)) return;
+      process.off(REJECTION, onLastRejection);
+      process.nextTick(followListeners, onLastRejection);
+    },
+    (name, listener) => {
+      if (isOfProgram(name, listener)) followListeners(onLastRejection);
+    },
+  );
+  afterRejections = () => followListeners(onLastRejection);
+  afterRejections();
 }
 
 module.exports = { reportErrors };

@@ -4,7 +4,7 @@
 // Node.js. Documented APIs are used anywhere; undocumented ones only in `internals/`, one per file.
 
 const { isEncrypted, isHttp1, isServer, serverClasses } = require('./server-kinds');
-const { emitMessage } = require('./process-events');
+const { emitMessage, followListeners } = require('./process-events');
 const { openSocket, takesSockets } = require('./sockets');
 const { followStreams } = require('./standard-streams');
 const { memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
@@ -29,6 +29,7 @@ module.exports = {
   ...require('./uncaught-errors'),
   countsZeroLimit,
   emitMessage,
+  followListeners,
   followStreams,
   isEncrypted,
   isHttp1,

@@ -14,4 +14,15 @@ function emitMessage(message) {
   return null;
 }
 
-module.exports = { emitMessage };
+/**
+ * Calls back before a listener of `process` is added, and after one was removed.
+ *
+ * @param {(event: string | symbol, listener: (...args: any[]) => void) => void} added
+ * @param {(event: string | symbol, listener: (...args: any[]) => void) => void} removed
+ */
+function followListeners(added, removed) {
+  process.on('newListener', added);
+  process.on('removeListener', removed);
+}
+
+module.exports = { emitMessage, followListeners };
