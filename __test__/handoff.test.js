@@ -187,8 +187,12 @@ test('server.close() in one worker moves its connections to the other', async (t
 
 test('a first connection rejected by a listener does not keep the others from being handed off', async (t) => {
   const { cluster, port } = await serving(t, { touch: 'first' });
-  // Each worker's.
-  for (let count = 0; count < 2; count += 1) await (await connect(t, port)).closed;
+  // Each worker's. (Bun tells of a connection when its first request has come.)
+  for (let count = 0; count < 2; count += 1) {
+    const rejected = await connect(t, port);
+    await assert.rejects(rejected.get());
+    await rejected.closed;
+  }
   const clients = await Promise.all(Array.from({ length: 4 }, () => connect(t, port)));
   for (const client of clients) await client.get();
   const [closing, staying] = cluster.others();

@@ -127,7 +127,7 @@ for (const signal of ['SIGUSR2', 'SIGHUP']) {
 for (const [what, main, reason] of [
   ['throws', "throw new TypeError('a bad deploy');", /TypeError: a bad deploy|a bad deploy/],
   ['exits', "console.error('no DATABASE_URL'); process.exit(7);", /exit code 7.*no DATABASE_URL/s],
-  ['cannot be parsed', 'const = 1;', /Unexpected token/],
+  ['cannot be parsed', 'const = 1;', /Unexpected token|Expected identifier but found/],
   ['is never ready', "console.log('waits'); setInterval(() => {}, 1000);", /not ready after 10 s.*waits/s],
 ]) {
   test(`a new version that ${what} ends the roll with WorkerStartupError, and the old workers continue to serve`, async (t) => {

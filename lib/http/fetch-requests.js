@@ -33,6 +33,8 @@ function countFetches(worker) {
         reportIfSlow({ method, url: new URL(url).pathname, headers, [requestId]: request[requestId] }, duration, status);
       }
     },
+
+    isLast: (server) => /** @type {import('../worker/doors').Doors} */ (worker.doors).answered(server),
   });
 }
 

@@ -78,11 +78,13 @@ class GracefulClose {
   moves(socket) {
     // The program has closed the last server: what its clients get is Node's.
     if (this.isPrograms && !this.worker.drain.begun) return true;
-    return this.canMove && isUntouched(this.server, socket);
+    if (!this.canMove) return false;
+    const { doors } = this.worker;
+    return doors === null ? isUntouched(this.server, socket) : doors.moves(this.server, socket);
   }
 
   look() {
-    if (this.group !== null && this.canMove) handOffIdle(this.server, this.group);
+    if (this.group !== null && this.canMove && this.worker.doors === null) handOffIdle(this.server, this.group);
     const list = runtime.connectionsOf(this.server);
     if (list === undefined) return;
     const now = performance.now();
@@ -136,7 +138,7 @@ const hooked = new WeakSet();
  * @param {import('../worker/worker').Worker} worker
  */
 function closeHttpGracefully(worker) {
-  for (const { prototype } of [http.Server, https.Server]) hook(worker, prototype);
+  for (const { prototype } of [http.Server, https.Server]) if (Object.hasOwn(prototype, 'close')) hook(worker, prototype);
 }
 
 /**
@@ -169,6 +171,7 @@ function stopServer(worker, server) {
   const share = worker.connections.shareOf(server);
   if (share === undefined) runtime.stopAccepting(server);
   else worker.connections.close(share);
+  if (share !== undefined) worker.doors?.stopped(share);
   if (runtime.connectionsOf(server)) begin(worker, server, share?.group ?? null);
 }
 
@@ -212,4 +215,4 @@ function closeIdle(server, otherwise) {
   for (const { socket } of list.all()) if (socket && isResuming(socket)) socket.destroy();
 }
 
-module.exports = { closeAlike, closeHttpGracefully, gracefulCloseOf, stopServer };
+module.exports = { FIRST_REQUEST_TIMEOUT, HANDOFF_TIMEOUT, LAST_LINGER_TIMEOUT, LINGER_TIMEOUT, closeAlike, closeHttpGracefully, gracefulCloseOf, stopServer };

@@ -15,8 +15,8 @@ const { fellSilent } = require('./connections');
 const { perRequest, resuming, served } = symbols.socket;
 const { pin } = symbols.shared;
 
-/** drover's own symbols on sockets, by their descriptions. */
-const OWN_SYMBOLS = new Set(Object.values(symbols.socket).map((symbol) => symbol.description));
+/** Symbols on an untouched socket, drover's own and the runtime's, by their descriptions. */
+const KNOWN_SYMBOLS = new Set([...Object.values(symbols.socket).map((symbol) => symbol.description), ...runtime.LATE_SYMBOLS]);
 
 /** @typedef {{ keys: Set<string | symbol>, listeners: string }} Print keys and listeners of an untouched socket */
 
@@ -36,9 +36,10 @@ const arrivals = { any: false, perRequest: false };
 
 /** Events and the names of their listeners. @param {any} socket */
 function listenersOf(socket) {
-  const events = socket.eventNames().map((/** @type {string | symbol} */ name) => {
+  const events = socket.eventNames().flatMap((/** @type {string | symbol} */ name) => {
     const names = socket.listeners(name).map((/** @type {Function} */ listener) => listener.name);
-    return `${String(name)}:${names.filter((/** @type {string} */ own) => own !== runtime.RESPONSE_LISTENER).join()}`;
+    const others = names.filter((/** @type {string} */ own) => !runtime.LATE_LISTENERS.has(own));
+    return others.length === 0 ? [] : [`${String(name)}:${others.join()}`];
   });
   return events.sort().join(';');
 }
@@ -53,7 +54,7 @@ function listenersOf(socket) {
 function learn(server, connection) {
   if (prints.has(server)) return true;
   const plain = server instanceof http.Server && !(server instanceof https.Server);
-  if (!plain || server.listenerCount('connection') !== 1) {
+  if (!plain || isWatched(server)) {
     prints.set(server, null);
     return true;
   }
@@ -63,12 +64,17 @@ function learn(server, connection) {
   return true;
 }
 
+/** Whether the program gets each connection of the server. @param {any} server */
+function isWatched(server) {
+  return server.listenerCount('connection') !== runtime.CONNECTION_LISTENERS;
+}
+
 /** Whether only Node's own code has touched the socket. @param {any} server @param {any} socket */
 function isUntouched(server, socket) {
   const print = prints.get(server);
-  if (!print || socket[pin] || server.listenerCount('connection') !== 1) return false;
+  if (!print || socket[pin] || isWatched(server)) return false;
   const isKnown = (/** @type {string | symbol} */ key) =>
-    print.keys.has(key) || (typeof key === 'symbol' ? OWN_SYMBOLS.has(key.description) : runtime.LATE_KEYS.has(key));
+    print.keys.has(key) || (typeof key === 'symbol' ? KNOWN_SYMBOLS.has(key.description) : runtime.LATE_KEYS.has(key));
   return Reflect.ownKeys(socket).every(isKnown) && listenersOf(socket) === print.listeners;
 }
 

@@ -10,6 +10,7 @@ const { ClusterError, unwrap } = require('../errors');
 const { closeHttpGracefully } = require('../http/graceful-close');
 const { joinLastPackets } = require('../http/last-response');
 const { countFetches } = require('../http/fetch-requests');
+const { learn } = require('../http/handoff');
 const { identifyRequests, markLines } = require('../http/request-ids');
 const { countRequests } = require('../http/requests');
 const { addLines } = require('../http/response-headers');
@@ -75,11 +76,14 @@ function attach(primary, loadPackage) {
   worker.datagrams = shareDatagrams(worker, whenLoaded);
   shareTickets(worker.tickets);
   worker.connections.countStreams = countRequests(worker);
-  if (runtime.acceptsItself) countFetches(worker);
+  if (runtime.acceptsItself) {
+    countFetches(worker);
+    runtime.onHttpConnection(learn);
+  }
   addLines(worker);
   if (!runtime.acceptsItself) joinLastPackets();
   followLimits(worker);
-  if (!runtime.acceptsItself) closeHttpGracefully(worker);
+  closeHttpGracefully(worker);
   followClose(worker);
   worker.signals.listen();
   worker.inner.follow();

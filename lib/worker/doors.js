@@ -4,6 +4,8 @@
 // The servers of a runtime that accepts connections by itself (Bun), at the doors that the core gives it. Their connections
 // belong to the core (src/worker/runtime_connections.rs), which moves them to other workers as they become idle.
 
+const { FIRST_REQUEST_TIMEOUT, HANDOFF_TIMEOUT, LAST_LINGER_TIMEOUT, LINGER_TIMEOUT } = require('../http/graceful-close');
+const { isUntouched } = require('../http/handoff');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
@@ -11,94 +13,151 @@ const runtime = require('../runtime');
 const ALL = -1;
 /** How often remaining connections are counted, milliseconds. */
 const LOOK_INTERVAL = 10;
-/** How long connections that may move may take to become idle after their server has closed, milliseconds. */
-const HANDOFF_TIMEOUT = 10_000;
 /** How long connections that have to move for balance may take to become idle, milliseconds. */
 const REBALANCE_TIMEOUT = 1000;
 /** How long a connection may stay idle if its server has no limit, milliseconds. */
 const UNLIMITED = 0x7fffffff;
 
+/** What is known of a server that listens or has listened. */
+class AtDoor {
+  /** @param {number} group */
+  constructor(group) {
+    this.group = group;
+    /** When it has stopped to accept, milliseconds of `performance.now()`. */
+    this.stopped = Infinity;
+    /** When its last handler that returns a Response has returned. */
+    this.answered = -Infinity;
+    /** The program has touched a connection, which has to stay: the core moves all or none. */
+    this.isTouched = false;
+  }
+}
+
 class Doors {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
     this.worker = worker;
-    /** The group of each server that listens or has listened. @type {WeakMap<object, number>} */
-    this.groups = new WeakMap();
-    /** Groups whose server has closed: all their connections move. @type {Set<number>} */
-    this.leaving = new Set();
+    /** @type {WeakMap<object, AtDoor>} */
+    this.servers = new WeakMap();
   }
 
   /** @param {import('./listener-share').ListenerShare} share */
   opened({ server, group }) {
-    this.leaving.delete(group);
-    this.groups.set(server, group);
+    this.servers.set(server, new AtDoor(group));
+    // Those of an earlier server at this address may stay again.
+    addon.workerMoveConnections(group, 0, 0);
   }
 
-  /** A draining worker's server takes no new connections, and its own move to other workers. @param {any} server */
-  stop(server) {
-    const share = this.worker.connections.shareOf(server);
-    if (share === undefined) return;
-    this.worker.connections.close(share);
-    this.#move(share);
+  /** The server takes no new connections, and its own move to other workers. @param {import('./listener-share').ListenerShare} share */
+  stopped({ server, group }) {
+    const own = this.servers.get(server);
+    if (own === undefined) return;
+    own.stopped = performance.now();
+    if (this.worker.connections.canHandOff() && !this.#isTouched(server, own)) this.#move(server, group);
   }
 
-  /** @param {import('./listener-share').ListenerShare} share @param {number} [most] */
-  #move({ server, group }, most = ALL) {
-    if (most === ALL) this.leaving.add(group);
-    if (this.worker.connections.canHandOff()) addon.workerMoveConnections(group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
+  /** @param {any} server @param {number} group @param {number} [most] */
+  #move(server, group, most = ALL) {
+    addon.workerMoveConnections(group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
+  }
+
+  /** @param {any} server @param {AtDoor} own */
+  #isTouched(server, own) {
+    const isTouched = (/** @type {{ socket: any }} */ { socket }) => !isUntouched(server, socket);
+    own.isTouched ||= runtime.connectionsOf(server)?.all().some(isTouched) === true;
+    return own.isTouched;
+  }
+
+  /** Whether the connections of a server that has stopped move to other workers. @param {any} server @param {any} socket one of them */
+  moves(server, socket) {
+    const own = this.servers.get(server);
+    if (own === undefined || own.isTouched || runtime.isEncrypted(server)) return false;
+    if (isUntouched(server, socket)) return true;
+    own.isTouched = true;
+    addon.workerMoveConnections(own.group, 0, 0);
+    return false;
   }
 
   /**
-   * The program closes the share's server: its connections move to other workers first. Resolves when the runtime may close
-   * the others; null: at once.
+   * The program closes the share's server: its connections move to other workers first, or get a last response. Resolves
+   * when the runtime may close the others; null: at once.
    *
    * @param {import('./listener-share').ListenerShare} share closed
    * @returns {Promise<void> | null}
    */
   leave(share) {
-    if (!share.isServedByOthers || !this.worker.connections.canHandOff()) return null;
-    this.#move(share);
-    const since = performance.now();
-    const isDone = () => addon.workerConnectionCounts(share.group).movable === 0 || performance.now() - since > HANDOFF_TIMEOUT;
-    if (isDone()) return null;
+    const { server } = share;
+    const own = this.servers.get(server);
+    if (own === undefined || !share.isServedByOthers) return null;
+    if (own.stopped === Infinity) this.stopped(share);
+    if (!this.#isLeaving(server, own)) return null;
     return new Promise((resolve) => {
       const timer = setInterval(() => {
-        if (!isDone()) return;
+        if (this.#isLeaving(server, own)) return;
         clearInterval(timer);
         resolve();
       }, LOOK_INTERVAL);
     });
   }
 
-  /** Idle connections move to lighter workers, and busy ones when their response is done. @param {number} count */
-  rebalance(count) {
-    for (const share of this.worker.connections.shares.values()) {
-      const { open } = addon.workerConnectionCounts(share.group);
-      const most = Math.min(count, open);
-      if (most === 0) continue;
-      count -= most;
-      this.#move(share, most);
-      setTimeout(() => this.#stay(share.group), REBALANCE_TIMEOUT).unref();
-    }
+  /**
+   * Whether idle connections of a server that has stopped still move to other workers, or may send a last request.
+   *
+   * @param {any} server
+   * @param {AtDoor} own
+   */
+  #isLeaving(server, own) {
+    if (!runtime.isHttp1(server)) return false;
+    const { open, movable } = addon.workerConnectionCounts(own.group);
+    const now = performance.now();
+    const canMove = this.worker.connections.canHandOff() && !own.isTouched;
+    if (open === 0 || now > own.stopped + HANDOFF_TIMEOUT) return false;
+    if (canMove && movable > 0) return true;
+    const list = runtime.connectionsOf(server);
+    if (list !== undefined) return list.idle().length > 0 || (open > list.all().length && now < own.stopped + FIRST_REQUEST_TIMEOUT);
+    // With a response that the core cannot follow a connection ends, or it is another protocol.
+    if (!runtime.isEncrypted(server) && movable === 0) return false;
+    return now < (this.worker.drain.handoff ? own.stopped + LINGER_TIMEOUT : Math.max(own.answered, own.stopped) + LAST_LINGER_TIMEOUT);
   }
 
-  /** What has not moved for balance stays. @param {number} group */
-  #stay(group) {
-    if (!this.leaving.has(group)) addon.workerMoveConnections(group, 0, 0);
+  /** A handler of the server has returned a Response. @param {any} server @returns {boolean} whether the connection ends with it */
+  answered(server) {
+    const own = this.servers.get(server);
+    if (own === undefined) return false;
+    own.answered = performance.now();
+    if (own.stopped === Infinity) return false;
+    return runtime.isEncrypted(server) || !this.worker.connections.canHandOff();
+  }
+
+  /** Idle connections move to lighter workers, and busy ones when their response is done. @param {number} count */
+  rebalance(count) {
+    if (!this.worker.connections.canHandOff()) return;
+    for (const { server, group } of this.worker.connections.shares.values()) {
+      const own = this.servers.get(server);
+      const { open } = addon.workerConnectionCounts(group);
+      const most = Math.min(count, open);
+      if (most === 0 || own === undefined || this.#isTouched(server, own)) continue;
+      count -= most;
+      this.#move(server, group, most);
+      setTimeout(() => {
+        if (own.stopped === Infinity) addon.workerMoveConnections(group, 0, 0);
+      }, REBALANCE_TIMEOUT).unref();
+    }
   }
 
   /** A health check's connection comes to the server like any other; the core does not count it. @param {any} server @param {number} fd */
   probe(server, fd) {
-    const group = this.groups.get(server);
-    if (group === undefined) addon.closeDescriptor(fd);
-    else addon.workerProbe(group, fd);
+    const own = this.servers.get(server);
+    if (own === undefined) addon.closeDescriptor(fd);
+    else addon.workerProbe(own.group, fd);
   }
 
   /** Whether every request of the server is answered; event streams and upgraded connections do not count. @param {any} server */
   isAnswered(server) {
-    const group = this.groups.get(server);
-    if (runtime.isEncrypted(server)) return !runtime.hasRequests(server);
-    return group === undefined || addon.workerConnectionCounts(group).busy === 0;
+    const own = this.servers.get(server);
+    if (own === undefined) return true;
+    if (own.stopped !== Infinity && this.#isLeaving(server, own)) return false;
+    if (runtime.connectionsOf(server) === undefined && runtime.isEncrypted(server)) return !runtime.hasRequests(server);
+    return addon.workerConnectionCounts(own.group).busy === 0;
   }
 }
 

@@ -127,8 +127,7 @@ class Drain {
     for (const server of this.worker.connections.servers()) {
       this.servers.add(server);
       if (this.#isNamed(server)) continue;
-      if (this.worker.doors === null) stopServer(this.worker, server);
-      else this.worker.doors.stop(server);
+      stopServer(this.worker, server);
       endSessions(server);
     }
     this.worker.inner.leave();

@@ -35,6 +35,12 @@ function textOf(read) {
   }
 }
 
+/** An AggregateError says why in its errors: a script that cannot be parsed has several under Bun. @param {any} error */
+function messageOf(error) {
+  if (!(error instanceof AggregateError)) return error.message;
+  return [error.message, ...error.errors.map((one) => one?.message)].filter((text) => typeof text === 'string' && text !== '').join(': ');
+}
+
 /** @param {any} error @param {string} origin */
 function asData(error, origin) {
   if (!(error instanceof Error)) {
@@ -43,7 +49,7 @@ function asData(error, origin) {
   }
   return {
     name: textOf(() => error.name) ?? 'Error',
-    message: textOf(() => error.message) ?? '',
+    message: textOf(() => messageOf(error)) ?? '',
     code: textOf(() => /** @type {any} */ (error).code),
     stack: textOf(() => error.stack),
     origin,

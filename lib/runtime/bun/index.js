@@ -4,6 +4,8 @@
 // Bun. What works as in Node.js is Node's.
 
 const node = require('../node');
+const httpResponse = require('./internals/http-response');
+const serveHandlers = require('./internals/serve-handlers');
 const { whatBunLacks } = require('./lacks');
 
 /** Earlier versions abort the process when the addon calls functions of libuv. */
@@ -22,16 +24,23 @@ module.exports = {
   ...node,
   ...whatBunLacks,
   ...require('./internals/fetch-server'),
-  ...require('./internals/http-response'),
+  ...httpResponse,
+  ...require('./internals/http-connections'),
   ...require('./internals/listen'),
   ...require('./internals/process-events'),
-  ...require('./internals/serve-handlers'),
+  ...serveHandlers,
   ...require('./internals/server-kinds'),
+  ...require('./internals/server-sockets'),
   ...require('./internals/signal-delivery'),
   ...require('./internals/sockets'),
   ...require('./internals/standard-streams'),
   ...require('./internals/stream-writes'),
   ...require('./internals/uncaught-errors'),
+  /** Adds headers to each response. @param {(response: any, header: string) => string} linesOf header lines; '' for none */
+  addHeaderLines(linesOf) {
+    httpResponse.addHeaderLines(linesOf);
+    serveHandlers.addFetchHeaderLines(linesOf);
+  },
   version: null,
   acceptsItself: true,
   /** Why the addon must not be loaded; null if it may. */

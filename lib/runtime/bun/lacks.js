@@ -8,21 +8,20 @@ const whatBunLacks = {
   /** Bun does not name the resources that keep its event loop alive. */
   activeResources: () => /** @type {string[]} */ ([]),
   seesResources: false,
-  /** @param {any} server */
-  connectionsOf: (server) => void server,
   excuseLate() {},
   /** @param {any} socket */
   acceptorOf: (socket) => socket.server,
   /** The core counts bytes. */
   bytesOf: () => ({ read: 0, written: 0 }),
   descriptorOf: () => -1,
+  /** Sockets take the place of handles. @param {any} socket */
+  socketOf: (socket) => socket,
   connectionOf: () => null,
-  connectionCount: () => 0,
   onConnectionEnd() {},
+  /** A server of Bun accepts until it is closed. */
+  stopAccepting() {},
   holdClose: () => () => {},
   onTicketKeys() {},
-  /** @type {(isOf: (server: any) => boolean) => any[]} */
-  socketsOf: () => [],
   /** Joins nothing: without the descriptor of a connection. */
   isLast: () => false,
 };

@@ -65,7 +65,7 @@ class FetchServer extends EventEmitter {
     const own = picked(app, Array.isArray(app.routes) ? TAKEN.filter((name) => name !== 'routes') : TAKEN);
     const options = { ...own, fetch: app.fetch.bind(app), ...(Object.keys(tls).length > 0 && { tls }), ...place };
     // What drover has put in its place hooks the handlers itself.
-    return Bun.serve === ownServe ? ownServe.call(Bun, hookedOptions(options)) : Bun.serve(options);
+    return Bun.serve === ownServe ? ownServe.call(Bun, hookedOptions(options, this)) : Bun.serve(options);
   }
 
   get listening() {

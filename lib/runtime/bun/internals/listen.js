@@ -14,6 +14,7 @@ const http = require('node:http');
 const net = require('node:net');
 const { BunServer } = require('./bun-server');
 const { represent } = require('./representing');
+const { rememberServer } = require('./server-sockets');
 const { hookReload, hookedOptions } = require('./serve-handlers');
 
 /** @typedef {import('../../node/internals/listen').Target} Target */
@@ -127,7 +128,7 @@ function listenAt(door, server, listen) {
     if (handles.get(server) === door) handles.delete(server);
     return methods.close();
   });
-  hookReload(made);
+  hookReload(made, server);
   servers.set(server, made);
   return made;
 }
@@ -151,6 +152,7 @@ function onStop(made, stops) {
 
 /** Calls Bun's own function with what the running `listen` has decided. @param {any} server @param {any} handle @param {(more: object) => any} listen */
 function listenWith(server, handle, listen) {
+  rememberServer(server);
   if (handle.isOwn) return listen({});
   return listenAt(handle, server, () => listen({ reusePort: false }));
 }
@@ -247,13 +249,15 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
   /** @param {any} own @param {boolean} isHttp */
   function direct(own, isHttp) {
     return function (/** @type {any} */ options) {
-      const call = (/** @type {object} */ more) => own.call(Bun, Object.assign(Object.create(options), hookedOptions(options), more));
+      /** @param {any} server @returns {(more: object) => any} */
+      const callFor = (server) => (more) => own.call(Bun, Object.assign(Object.create(options), hookedOptions(options, server), more));
       if (current !== null) {
         const { server, handle } = current;
         current = null;
-        return listenWith(server, handle, call);
+        return listenWith(server, handle, callFor(server));
       }
       const server = new BunServer(isHttp, options);
+      const call = callFor(server);
       // What is no address Bun refuses itself.
       if (options === null || typeof options !== 'object' || !isPort(options.port) || !wants(server)) return own.call(Bun, options);
       if (isExclusive(options)) {

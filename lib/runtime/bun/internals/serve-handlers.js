@@ -4,18 +4,22 @@
 // The handlers of `Bun.serve`: `fetch`, and those of `routes`, also by method. Responses without a handler (static routes)
 // are not seen.
 //
-// Relies on: `Bun.serve(options)` and `reload(options)` of its server, which take the handlers from `options`.
+// Relies on: `Bun.serve(options)` and `reload(options)` of its server, which take the handlers from `options`; the headers of
+// a response that a handler has returned can be changed, and `Connection: close` among them ends the connection.
 // Seen on: Bun 1.4.4, 1.4.5.
+
+const { parsed } = require('./http-response');
 
 /**
  * @typedef {object} FetchHooks
  * @property {() => number} begun called with each request; its result is passed to `finished`
  * @property {(since: number, status: number, request: any, response: any) => void} finished the handler has returned (or
  * thrown: no response, status 500)
+ * @property {(server: any) => boolean} isLast a handler has returned a response; whether its connection ends with it
  */
 
 /** @type {FetchHooks} */
-let hooks = { begun: () => 0, finished() {} };
+let hooks = { begun: () => 0, finished() {}, isLast: () => false };
 
 /** Runs each handler. @type {((request: any, handle: () => any) => any) | null} */
 let running = null;
@@ -34,9 +38,37 @@ function runFetches(run) {
   running = run;
 }
 
-/** @param {any} handler */
-function hooked(handler) {
-  const { begun, finished } = hooks;
+/** @type {((response: any, header: string) => string) | null} */
+let lines = null;
+
+/** Adds headers to each response. @param {(response: any, header: string) => string} linesOf header lines; '' for none */
+function addFetchHeaderLines(linesOf) {
+  lines = linesOf;
+}
+
+/** Changes headers of a response that is about to be sent. @param {any} request @param {Headers} headers */
+function addLines(request, headers) {
+  if (lines === null) return;
+  const cookie = request.headers.get('cookie') ?? undefined;
+  let header = '\r\n';
+  for (const [name, value] of headers) header += `${name}: ${value}\r\n`;
+  for (const [name, value] of parsed(lines({ req: { headers: { cookie } } }, header))) headers.append(name, value);
+}
+
+/** @param {any} handler @param {any} own the server as drover knows it */
+function hooked(handler, own) {
+  const { begun, finished: end, isLast } = hooks;
+  const finished = (/** @type {number} */ since, /** @type {number} */ status, /** @type {any} */ request, /** @type {any} */ response) => {
+    end(since, status, request, response);
+    if (!(response instanceof Response)) return;
+    try {
+      addLines(request, response.headers);
+      if (isLast(own)) response.headers.set('Connection', 'close');
+    } catch (error) {
+      // The headers of some responses cannot be changed.
+      if (!(error instanceof TypeError)) throw error;
+    }
+  };
   /** @this {any} @param {any} request @param {any} server */
   return function (request, server) {
     const since = begun();
@@ -64,33 +96,33 @@ function hooked(handler) {
   };
 }
 
-/** A route: a handler, handlers by method, or a response. @param {any} route */
-function hookedRoute(route) {
-  if (typeof route === 'function') return hooked(route);
+/** A route: a handler, handlers by method, or a response. @param {any} route @param {any} own */
+function hookedRoute(route, own) {
+  if (typeof route === 'function') return hooked(route, own);
   const isPlain = route !== null && typeof route === 'object' && Object.getPrototypeOf(route) === Object.prototype;
   if (!isPlain) return route;
-  return Object.fromEntries(Object.entries(route).map(([method, handler]) => [method, typeof handler === 'function' ? hooked(handler) : handler]));
+  return Object.fromEntries(Object.entries(route).map(([method, handler]) => [method, typeof handler === 'function' ? hooked(handler, own) : handler]));
 }
 
-/** The options with hooked handlers. @param {any} options */
-function hookedOptions(options) {
+/** The options with hooked handlers. @param {any} options @param {any} own the server as drover knows it */
+function hookedOptions(options, own) {
   // node:http has its own handler.
   if (options === null || typeof options !== 'object' || options.onNodeHTTPRequest) return options;
-  const own = /** @type {any} */ ({});
-  if (typeof options.fetch === 'function') own.fetch = hooked(options.fetch);
+  const changed = /** @type {any} */ ({});
+  if (typeof options.fetch === 'function') changed.fetch = hooked(options.fetch, own);
   for (const name of ['routes', 'static']) {
     const routes = options[name];
-    if (routes !== null && typeof routes === 'object') own[name] = Object.fromEntries(Object.entries(routes).map(([path, route]) => [path, hookedRoute(route)]));
+    if (routes !== null && typeof routes === 'object') changed[name] = Object.fromEntries(Object.entries(routes).map(([path, route]) => [path, hookedRoute(route, own)]));
   }
   // A class instance keeps its getters and methods.
-  return Object.assign(Object.create(options), options, own);
+  return Object.assign(Object.create(options), options, changed);
 }
 
-/** Hooks the handlers of later `reload`s. @param {any} made */
-function hookReload(made) {
+/** Hooks the handlers of later `reload`s. @param {any} made @param {any} own the server as drover knows it */
+function hookReload(made, own) {
   const { reload } = made;
   if (typeof reload !== 'function') return;
-  made.reload = (/** @type {any} */ options) => Reflect.apply(reload, made, [hookedOptions(options)]);
+  made.reload = (/** @type {any} */ options) => Reflect.apply(reload, made, [hookedOptions(options, own)]);
 }
 
-module.exports = { hookReload, hookedOptions, onFetch, runFetches };
+module.exports = { addFetchHeaderLines, hookReload, hookedOptions, onFetch, runFetches };

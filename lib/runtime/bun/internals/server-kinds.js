@@ -4,7 +4,7 @@
 // What a server speaks, and how long its connections may be idle.
 //
 // Relies on: http.Server is no net.Server, and https.Server is a subclass of http.Server and not of tls.Server; node:http's servers have `keepAliveTimeout`
-// in milliseconds; the idle time of `Bun.serve` is 10 seconds unless its options say otherwise.
+// in milliseconds, to which Bun adds `keepAliveTimeoutBuffer`; the idle time of `Bun.serve` is 10 seconds unless its options say otherwise.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
@@ -24,7 +24,9 @@ function isEncrypted(server) {
 
 /** How long a connection of the server may be idle, milliseconds; 0: for any time. @param {any} server @returns {number} */
 function idleTimeoutOf(server) {
-  return server instanceof BunServer ? server.idleTimeout : (server.keepAliveTimeout ?? 0);
+  if (server instanceof BunServer) return server.idleTimeout;
+  const { keepAliveTimeout = 0, keepAliveTimeoutBuffer = 0 } = server;
+  return keepAliveTimeout === 0 ? 0 : keepAliveTimeout + keepAliveTimeoutBuffer;
 }
 
 /** The classes of all servers of streams; those of https and tls are subclasses. */

@@ -98,12 +98,20 @@ function onSocketDestroy(destroyed) {
  */
 const LATE_KEYS = new Set(['_httpMessage', '_peername', '_sockname', 'timeout']);
 
-/** The listener that Node adds during a response. */
-const RESPONSE_LISTENER = 'onServerResponseClose';
+/** The same of symbols: their descriptions. @type {Set<string>} */
+const LATE_SYMBOLS = new Set();
+
+/** The listeners that Node adds later: during a response. */
+const LATE_LISTENERS = new Set(['onServerResponseClose']);
+
+/** Node's own listeners of a server for 'connection'. */
+const CONNECTION_LISTENERS = 1;
 
 module.exports = {
+  CONNECTION_LISTENERS,
   LATE_KEYS,
-  RESPONSE_LISTENER,
+  LATE_LISTENERS,
+  LATE_SYMBOLS,
   acceptorOf,
   bytesOf,
   carrierOf,

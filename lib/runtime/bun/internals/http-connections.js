@@ -1,0 +1,70 @@
+// @ts-check
+'use strict';
+
+// Bun's own list of a server's HTTP/1 connections. A connection is in it from its first request on.
+//
+// Relies on: the symbol 'http.server.trackedConnections' of a server of node:http, whose value is a set of sockets;
+// `socket._httpMessage`, the response that a connection carries; two listeners of Bun's own for 'connection', which a
+// server emits through `Server.prototype.emit`; the keys and listeners that Bun adds to a socket after that.
+// Seen on: Bun 1.4.4, 1.4.5.
+
+const http = require('node:http');
+
+/** @type {symbol | undefined} */
+let listSymbol;
+
+/** @param {any} server @returns {Set<any> | undefined} */
+function trackedBy(server) {
+  listSymbol ??= Object.getOwnPropertySymbols(server).find((symbol) => symbol.description === 'http.server.trackedConnections');
+  return listSymbol === undefined ? undefined : server[listSymbol];
+}
+
+/**
+ * The list of a server; undefined for a server without one.
+ *
+ * @param {any} server
+ * @returns {{ all(): any[], idle(): any[], active(): any[] } | undefined}
+ */
+function connectionsOf(server) {
+  const tracked = trackedBy(server);
+  if (tracked === undefined) return undefined;
+  const all = () => [...tracked].map((socket) => ({ socket }));
+  return {
+    all,
+    idle: () => all().filter(({ socket }) => !socket._httpMessage),
+    active: () => all().filter(({ socket }) => socket._httpMessage),
+  };
+}
+
+/** Calls back with each connection of a server of node:http at its first request. @param {(server: any, socket: any) => void} came */
+function onHttpConnection(came) {
+  const prototype = /** @type {any} */ (http.Server.prototype);
+  const { emit } = prototype;
+  prototype.emit = function (/** @type {any} */ name, /** @type {any} */ socket) {
+    const isHeard = Reflect.apply(emit, this, arguments);
+    if (name === 'connection') came(this, socket);
+    return isHeard;
+  };
+}
+
+/** Own properties that Bun adds to an untouched socket later. */
+const LATE_KEYS = new Set(['_httpMessage', '_peername', '_requestCount', '_sockname', 'parser', 'timeout']);
+
+/** The same of symbols: their descriptions. */
+const LATE_SYMBOLS = new Set([
+  'closeCallback',
+  'keepAliveTimeoutSet',
+  'kOutgoingData',
+  'kPipelinedResponses',
+  'kStopParsingOnCloseListener',
+  'request',
+  'socketTimeoutTimer',
+]);
+
+/** The listeners that Bun adds later. */
+const LATE_LISTENERS = new Set(['onServerResponseClose', 'onSocketCloseStopParsing']);
+
+/** Bun's own listeners of a server for 'connection'. */
+const CONNECTION_LISTENERS = 2;
+
+module.exports = { CONNECTION_LISTENERS, LATE_KEYS, LATE_LISTENERS, LATE_SYMBOLS, connectionsOf, onHttpConnection };
