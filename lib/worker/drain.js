@@ -7,6 +7,7 @@
 
 const { AsyncLocalStorage } = require('node:async_hooks');
 const { stopServer } = require('../http/graceful-close');
+const { protocolOf } = require('../http/protocols');
 const { closeWebSockets, endSessions, hasBusySessions, isEventStream } = require('../http/shutdown-notice');
 const { addon } = require('../native');
 const { resources } = require('./aftermath');
@@ -239,7 +240,7 @@ class Drain {
    */
   #isNamed(server) {
     const isLate = this.worker.connections.shareOf(server)?.isLate ?? false;
-    return isLate && runtime.connectionsOf(server) === undefined && !runtime.isHttp2Server(server);
+    return isLate && protocolOf(server) === '';
   }
 
   /**
