@@ -1,61 +1,217 @@
 'use strict';
 
-// drover under Bun: one process serves, and says why there are no workers.
+// drover under Bun: programs are clustered as they are, in JavaScript and TypeScript, with Bun's own servers and those of
+// Node's modules. An older Bun serves with one process, and says why.
 
 const assert = require('node:assert/strict');
+const path = require('node:path');
 const { test } = require('node:test');
 const { findBun } = require('./helpers/buns');
-const { freePort, request } = require('./helpers/http');
+const { freePort, request, tcp, websocket } = require('./helpers/http');
+const { kinds, placeFor } = require('./helpers/kinds');
+const { packages } = require('./helpers/packages');
+const { answering, ask } = require('./helpers/persistent-clients');
 const { program } = require('./helpers/program');
+const { run } = require('./helpers/run');
 
-/** Bun's, and one whose libuv aborts. */
-const [NOW, OLD] = ['1.4.5', '1.3.14'];
+/** One whose libuv aborts. */
+const OLD = '1.3.14';
 
-function serving({ port, config }) {
-  const { createServer } = require('drover');
-  const app = createServer({ cluster: { enabled: true, config } });
-  app.get('/', (_, response) => response.send('served'));
-  app.get('/metrics', async (_, response) => response.json(await app.getClusterMetrics()));
-  app.start(port, '127.0.0.1').then(() => console.log(`SERVES ${app.isPrimary} ${app.isWorker}`));
+const ELYSIA = '1.4.30';
+
+const programs = path.join(__dirname, 'fixtures', 'bun');
+
+/** Connections that are made one after the other; round-robin brings the second worker in by the second. */
+const VISITS = 6;
+
+const CLIENTS = 8;
+
+const CONFIG = { workers: 2, loadBalancing: { healthAware: false }, monitoring: { port: false } };
+
+const overHttp = async ({ port }) => (await request(port)).json();
+
+async function overTcp({ port }) {
+  const connection = await tcp(port);
+  const answer = JSON.parse(await connection.line());
+  connection.write('echo\n');
+  const echo = await connection.line();
+  connection.close();
+  return { ...answer, echo };
 }
 
-for (const [version, why] of [
-  [NOW, /^This version of drover starts no workers under Bun: it serves in this process$|drover: This version of drover starts no workers under Bun/m],
-  [OLD, /drover: clustering is off, one process serves: drover needs Bun 1\.4\.4 or later, this is 1\.3\.14/],
-]) {
-  test(`under Bun ${version} one process serves, and says once why`, async (t) => {
-    const bun = await findBun(t, version);
-    if (bun === null) return;
-    const port = await freePort();
-    const running = program(t, serving, { given: { port, config: { workers: 2 } }, node: bun });
-    await running.until(/SERVES/);
-    for (let visit = 0; visit < 3; visit += 1) assert.equal((await request(port)).body, 'served');
-    assert.equal(running.output.match(new RegExp(why, 'gm'))?.length, 1, running.output);
-    assert.ok(running.isAlive);
+async function overWebsocket({ port }) {
+  const connection = await websocket(port);
+  const answer = JSON.parse(await connection.message());
+  connection.send('echo');
+  const echo = await connection.message();
+  connection.close();
+  return { ...answer, echo };
+}
+
+/** A program with Bun's own servers, under __test__/fixtures/bun. */
+const own = (name, ask = overHttp, more = {}) => ({ name, says: name, script: path.join(programs, `${name}.ts`), ready: new RegExp(`${name} is listening`), ask, ...more });
+
+const ownKinds = [
+  own('serve'),
+  own('default-export'),
+  own('hono'),
+  own('elysia', overHttp, { needs: { elysia: ELYSIA } }),
+  own('websocket', overWebsocket, { echoes: true }),
+  own('listen', overTcp, { echoes: true }),
+  own('https', async ({ port }) => (await request(port, { secure: true })).json(), { tls: true }),
+  own('unix', async ({ socketPath }) => (await request(socketPath)).json()),
+];
+
+/** Of the programs that Node runs too: one for each kind of server, and for each framework. */
+const NODE = ['http', 'https', 'net', 'express', 'fastify', 'koa', 'socket.io', 'ws', 'unix-socket'];
+const nodeKinds = kinds.filter(({ name }) => NODE.includes(name));
+
+/** Starts the program in two workers; `place` is where it is. */
+async function clustered(t, bun, kind, config) {
+  const { place, env } = await placeFor(t, kind);
+  const found = kind.needs === undefined ? null : await packages(t, kind.needs);
+  if (kind.needs !== undefined && found === null) return null;
+  env.CLUSTER_CONFIG = JSON.stringify({ ...CONFIG, ...config });
+  if (found !== null) env.NODE_PATH = path.join(found, 'node_modules');
+  const cluster = run(t, path.join(programs, 'managed.ts'), { args: [kind.script], env, node: bun });
+  await cluster.until(/the cluster is ready/);
+  await cluster.untilMany(2, kind.ready);
+  return { cluster, place };
+}
+
+for (const [whose, all] of [['Bun’s own', ownKinds], ['Node’s', nodeKinds]]) {
+  for (const kind of all) {
+    test(`under Bun two workers serve a program with ${whose} servers: ${kind.name}`, async (t) => {
+      const bun = await findBun(t);
+      const made = bun && (await clustered(t, bun, kind));
+      if (made === null) return;
+      const { cluster, place } = made;
+      const answers = [];
+      for (let visit = 0; visit < VISITS; visit += 1) answers.push(await kind.ask(place));
+      assert.deepEqual(answers.filter((answer) => answer.kind !== kind.says || answer.pid === cluster.pid), []);
+      assert.deepEqual([...new Set(answers.map(({ worker }) => worker))].sort(), ['0', '1'], JSON.stringify(answers));
+      if (kind.echoes) assert.ok(answers.every(({ echo }) => echo === 'echo'));
+      cluster.signal('SIGTERM');
+      assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+      await cluster.gone();
+    });
+  }
+}
+
+test('under Bun the routes of Bun.serve answer in a worker as without drover', async (t) => {
+  const bun = await findBun(t);
+  const made = bun && (await clustered(t, bun, ownKinds[0]));
+  if (made === null) return;
+  const { port } = made.place;
+  assert.deepEqual((await request(port, { path: '/users/ann' })).json(), { name: 'ann' });
+  assert.deepEqual((await request(port, { path: '/orders', method: 'POST', body: '{"number":7}' })).json(), { number: 7 });
+  assert.equal((await request(port, { path: '/static' })).body, 'static');
+  const missing = await request(port, { path: '/nowhere' });
+  assert.deepEqual([missing.status, missing.json()], [404, { missing: '/nowhere' }]);
+});
+
+/** A clustered application: of Express, or of `fetch`, whose requests have ids. */
+function serving({ port, config, isFetch, enabled = true }) {
+  const { createServer, requestId } = require('drover');
+  const own = isFetch && { fetch: ({ url }) => Response.json({ pid: process.pid, path: new URL(url).pathname, id: requestId() }) };
+  const app = createServer({ ...(own && { app: own }), cluster: { enabled, config } });
+  if (!isFetch) app.get('/', (_, response) => response.json({ pid: process.pid }));
+  app.onMessage('metrics', () => app.getClusterMetrics());
+  app.start(port, '127.0.0.1').then(async () => {
+    console.log(`SERVES ${app.isPrimary} ${app.isWorker}`);
+    if (app.isPrimary) setInterval(async () => console.log(`REQUESTS ${(await app.getClusterMetrics()).totalRequests}.`), 100).unref();
   });
 }
 
-test('under Bun the single process has the metrics of a worker', async (t) => {
-  const bun = await findBun(t, NOW);
+for (const isFetch of [false, true]) {
+  test(`under Bun createServer starts a cluster that serves and is measured: ${isFetch ? 'an app with fetch' : 'Express'}`, async (t) => {
+    const bun = await findBun(t);
+    if (bun === null) return;
+    const port = await freePort();
+    const config = { ...CONFIG, logging: { requestIds: true } };
+    const cluster = program(t, serving, { given: { port, config, isFetch }, node: bun });
+    await cluster.untilMany(3, /SERVES/);
+    const answers = [];
+    for (let visit = 0; visit < VISITS; visit += 1) {
+      const answer = await request(port, { headers: { 'x-request-id': `id-${visit}` } });
+      answers.push({ ...answer.json(), header: answer.headers['x-worker-id'] });
+    }
+    assert.deepEqual([...new Set(answers.map(({ pid }) => pid))].sort(), cluster.workers().sort());
+    if (isFetch) assert.deepEqual(answers.map(({ id }) => id), answers.map((_, visit) => `id-${visit}`));
+    await cluster.until(new RegExp(`REQUESTS ${VISITS}\\.`));
+    cluster.signal('SIGTERM');
+    assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
+  });
+}
+
+test('under Bun an app with fetch is served without a cluster too, with its metrics', async (t) => {
+  const bun = await findBun(t);
+  if (bun === null) return;
+  const port = await freePort();
+  const server = program(t, serving, { given: { port, isFetch: true, enabled: false }, node: bun });
+  await server.until(/SERVES true false/);
+  for (let visit = 0; visit < VISITS; visit += 1) assert.equal((await request(port, { path: '/x' })).json().path, '/x');
+  await server.until(new RegExp(`REQUESTS ${VISITS}\\.`));
+});
+
+/** The server of the clients, by node:http or by `Bun.serve`, which restarts its workers twice. */
+function restarting({ port, config, isFetch, answering }) {
+  const { createServer } = require('drover');
+  const { Bun } = globalThis;
+  const own = {
+    async fetch(request) {
+      const { pathname } = new URL(request.url);
+      const hash = new Bun.CryptoHasher('sha1').update(await request.arrayBuffer()).digest('hex');
+      const said = JSON.stringify({ pid: process.pid, url: pathname, hash });
+      const body = pathname.includes('big') ? said.padEnd(300_000) : said;
+      if (pathname.includes('slow')) await Bun.sleep(3);
+      if (!pathname.includes('chunks')) return new Response(body);
+      const parts = async function* () {
+        yield body.slice(0, 10);
+        yield body.slice(10);
+      };
+      return new Response(parts());
+    },
+  };
+  const listener = isFetch ? own : new Function('require', `return (${answering})()`)(require);
+  const app = createServer({ app: isFetch ? listener : require('node:http').createServer(listener), cluster: { enabled: true, config } });
+  app.start(port, '127.0.0.1').then(async () => {
+    if (!app.isPrimary) return;
+    console.log('SERVES');
+    await app.restartCluster();
+    await app.restartCluster();
+    console.log('RESTARTED');
+  });
+}
+
+for (const isFetch of [false, true]) {
+  test(`under Bun rolling restarts lose no request of connections that are kept: ${isFetch ? 'Bun.serve' : 'node:http'}`, async (t) => {
+    const bun = await findBun(t);
+    if (bun === null) return;
+    const port = await freePort();
+    const config = { ...CONFIG, processManagement: { gracefulShutdownTimeout: '20s' } };
+    const cluster = program(t, restarting, { given: { port, config, isFetch, answering: String(answering) }, node: bun });
+    await cluster.until(/SERVES/);
+    const end = new AbortController();
+    // Bun.serve itself closes a connection that has the next request before an answer that is awaited.
+    const clients = Array.from({ length: CLIENTS }, (_, seed) => ask(port, seed + 1, end.signal, { pipelines: !isFetch }));
+    const all = Promise.all(clients);
+    await Promise.race([cluster.until(/RESTARTED/), all]);
+    end.abort();
+    const told = await all;
+    const workers = new Set(told.flatMap(({ workers }) => [...workers]));
+    assert.ok(workers.size > 2, `answered by ${workers.size}`);
+  });
+}
+
+test('under an older Bun one process serves, and says once why', async (t) => {
+  const bun = await findBun(t, OLD);
   if (bun === null) return;
   const port = await freePort();
   const running = program(t, serving, { given: { port, config: { workers: 2 } }, node: bun });
-  await running.until(/SERVES/);
-  for (let visit = 0; visit < 5; visit += 1) assert.equal((await request(port)).status, 200);
-  const metrics = JSON.parse((await request(port, { path: '/metrics' })).body);
-  assert.ok(metrics.totalRequests >= 5, JSON.stringify(metrics));
-});
-
-test('under Bun a ClusterManager says that it cannot start', async (t) => {
-  const bun = await findBun(t, NOW);
-  if (bun === null) return;
-  const main = () => {
-    const { ClusterManager } = require('drover');
-    new ClusterManager({ exec: __filename, workers: 2 }).start().then(
-      () => console.log('STARTED'),
-      ({ code, message }) => console.log('REJECTED', code, message),
-    );
-  };
-  const running = program(t, main, { node: bun });
-  await running.until(/REJECTED NOT_SUPPORTED A cluster in this runtime \(bun\) is not supported/);
+  await running.until(/SERVES true false/);
+  for (let visit = 0; visit < 3; visit += 1) assert.equal((await request(port)).json().pid, running.pid);
+  const why = /drover: clustering is off, one process serves: drover needs Bun 1\.4\.4 or later, this is 1\.3\.14/g;
+  assert.equal(running.output.match(why)?.length, 1, running.output);
+  assert.ok(running.isAlive);
 });

@@ -41,9 +41,10 @@ function answering() {
 
 /**
  * Sends requests until `signal` aborts. Resolves to { answered, workers } with the pids that answered; rejects at the
- * first response that is missing, wrong or has `Connection: close`.
+ * first response that is missing, wrong or has `Connection: close`. `pipelines: false`: no request is sent before the last one
+ * is answered.
  */
-async function ask(port, seed, signal) {
+async function ask(port, seed, signal, { pipelines = true } = {}) {
   const random = dice(seed);
   const { socket, reader } = await open(port);
   const workers = new Set();
@@ -52,7 +53,7 @@ async function ask(port, seed, signal) {
     while (!signal.aborted) {
       const shape = random(8);
       const body = Buffer.alloc(random(2) * random(3000), 65 + (seed % 26));
-      const urls = Array.from({ length: shape === 0 ? 3 : 1 }, () => {
+      const urls = Array.from({ length: shape === 0 && pipelines ? 3 : 1 }, () => {
         answered += 1;
         return `/${seed}/${answered}${['', '-slow', '-chunks', '-big'][random(4)]}`;
       });
