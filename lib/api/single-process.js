@@ -76,6 +76,7 @@ class SingleProcess {
           const at = performance.now();
           countResponse(at - since, status, at);
         },
+        isLast: () => false,
       });
     }
     this.streams = streamCounter(cells, countResponse, null, bytes);

@@ -4,7 +4,7 @@
 // Bun. What works as in Node.js is Node's.
 
 const node = require('../node');
-const httpResponse = require('./internals/http-response');
+const { addHeaderLines } = require('./internals/header-lines');
 const serveHandlers = require('./internals/serve-handlers');
 const { whatBunLacks } = require('./lacks');
 
@@ -24,7 +24,7 @@ module.exports = {
   ...node,
   ...whatBunLacks,
   ...require('./internals/fetch-server'),
-  ...httpResponse,
+  ...require('./internals/http-response'),
   ...require('./internals/http-connections'),
   ...require('./internals/listen'),
   ...require('./internals/process-events'),
@@ -38,7 +38,7 @@ module.exports = {
   ...require('./internals/uncaught-errors'),
   /** Adds headers to each response. @param {(response: any, header: string) => string} linesOf header lines; '' for none */
   addHeaderLines(linesOf) {
-    httpResponse.addHeaderLines(linesOf);
+    addHeaderLines(linesOf);
     serveHandlers.addFetchHeaderLines(linesOf);
   },
   version: null,

@@ -5,9 +5,7 @@
 //
 // Relies on: a Server emits 'request' with each request, and its response 'finish' when its last byte was written, and
 // 'close' at the end, both through `ServerResponse.prototype.emit`; `socket._httpMessage`, the response that a connection
-// carries; `writeHead`, if it was replaced, is called before the headers are sent, however the program sends them, and they
-// can be changed after it (by the methods of OutgoingMessage) unless the response has their text in `_header`, which
-// `_storeHeader` makes. `_maxRequestsPerSocket`.
+// carries; `_maxRequestsPerSocket`.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
@@ -59,41 +57,7 @@ function onSocketDestroy(destroyed) {
   aborted.push(destroyed);
 }
 
-/** Adds headers to each response. @param {(response: any, header: string) => string} linesOf header lines; '' for none */
-function addHeaderLines(linesOf) {
-  const prototype = /** @type {any} */ (http.ServerResponse.prototype);
-  const { writeHead, _storeHeader: storeHeader } = prototype;
-  prototype.writeHead = function (/** @type {any[]} */ ...args) {
-    const returned = Reflect.apply(writeHead, this, args);
-    if (this._header === null) {
-      const lines = linesOf(this, headerOf(this));
-      if (lines !== '') for (const [name, value] of parsed(lines)) append(this, name, value);
-    }
-    return returned;
-  };
-  // Of a response on a socket that did not come from Bun's own server.
-  prototype._storeHeader = function (/** @type {string} */ firstLine, /** @type {any} */ headers) {
-    storeHeader.call(this, firstLine, headers);
-    const lines = linesOf(this, this._header);
-    if (lines !== '') this._header = this._header.slice(0, -CRLF.length) + lines + CRLF;
-  };
-}
-
 const CRLF = '\r\n';
-
-/** @param {string} lines @returns {[name: string, value: string][]} */
-function parsed(lines) {
-  return lines.split(CRLF).filter(Boolean).map((line) => {
-    const at = line.indexOf(': ');
-    return [line.slice(0, at), line.slice(at + 2)];
-  });
-}
-
-/** The program may have given the header's value as an array of its own. @param {any} response @param {string} name @param {string} value */
-function append(response, name, value) {
-  const before = response.getHeader(name);
-  http.OutgoingMessage.prototype.setHeader.call(response, name, before === undefined ? value : [before, value].flat());
-}
 
 /** The header block as text, without the first line. @param {any} response @returns {string} */
 function headerOf(response) {
@@ -108,4 +72,4 @@ function requestLimitOf(response) {
 /** A response that `onResponse` does not report. */
 class UncountedResponse extends http.ServerResponse {}
 
-module.exports = { UncountedResponse, addHeaderLines, headerOf, onResponse, onSocketDestroy, parsed, requestLimitOf, responseOf };
+module.exports = { UncountedResponse, headerOf, onResponse, onSocketDestroy, requestLimitOf, responseOf };

@@ -8,7 +8,7 @@
 // a response that a handler has returned can be changed, and `Connection: close` among them ends the connection.
 // Seen on: Bun 1.4.4, 1.4.5.
 
-const { parsed } = require('./http-response');
+const { parsed } = require('./header-lines');
 
 /**
  * @typedef {object} FetchHooks
