@@ -15,6 +15,7 @@ use drover::ipc::message_rules::Policy;
 use drover::ipc::router::Router;
 use drover::log::{Format as LogFormat, Renderer, Source, Splitter, Style, Tail};
 use drover::model::WorkerId;
+use drover::worker::HttpWire;
 
 /// A stream gives the same frames and the same error however it is split into reads; frames survive encoding and
 /// decoding.
@@ -188,4 +189,20 @@ pub fn affinity_cookie(bytes: &[u8]) {
         assert_eq!(signature(value), signature(&cookie_value(slot, KEY)));
     }
     assert_eq!(cookie_slot(value, b"another key"), None);
+}
+
+/// However a client's and a runtime's bytes are split, the place of the connection is the same, and what was answered is
+/// never more than what was asked.
+pub fn http_wire(bytes: &[u8]) {
+    let Some((cut, stream)) = bytes.split_first() else { return };
+    let (received, sent) = stream.split_at(stream.len() * usize::from(*cut) / 256);
+    let place = |size: usize| {
+        let (mut wire, mut begun) = (HttpWire::default(), 0);
+        received.chunks(size).for_each(|part| wire.received(part, &mut |_| begun += 1));
+        sent.chunks(size).for_each(|part| wire.sent(part));
+        assert!(wire.served() <= begun, "{} answers to {begun} requests", wire.served());
+        assert!(!(wire.is_idle() && wire.is_busy()));
+        (wire.is_idle(), wire.is_busy(), wire.is_opaque(), wire.served())
+    };
+    assert_eq!(place(usize::from(*cut) + 1), place(stream.len().max(1)));
 }

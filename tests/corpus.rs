@@ -52,3 +52,8 @@ fn first_bytes_never_surprise() {
 fn affinity_cookies_are_drovers_own_or_nobodys() {
     replay("affinity_cookie", targets::affinity_cookie);
 }
+
+#[test]
+fn a_connection_stands_where_its_bytes_say() {
+    replay("http_wire", targets::http_wire);
+}

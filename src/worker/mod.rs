@@ -57,6 +57,7 @@ mod single_process;
 mod streams;
 
 pub use attachment::Attachment;
+pub use http_wire::HttpWire;
 pub use notice::Notice;
 pub use parts::{Calls, Worker};
 pub use single_process::SingleProcess;

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 
 use libc::{size_t, ssize_t};
 
-use super::{BOUND, NEXT, PollEntry, Role, role, set_role, with_sockets};
+use super::followed::{BOUND, NEXT, PollEntry, Role, role, set_role, with_sockets};
 
 /// What is replaced, by name.
 pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 11] = [
@@ -25,6 +25,9 @@ pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 11] = [
 ];
 
 /// The door takes the place of the runtime's socket, under the same number.
+///
+/// # Safety
+/// As for bind(2): the runtime calls it.
 unsafe extern "C" fn bind(fd: c_int, name: *const libc::sockaddr, length: libc::socklen_t) -> c_int {
     let next = NEXT.try_with(|next| next.try_borrow_mut().ok()?.take()).ok().flatten();
     let Some((door, poll)) = next else {
@@ -43,6 +46,8 @@ unsafe extern "C" fn bind(fd: c_int, name: *const libc::sockaddr, length: libc::
     0
 }
 
+/// # Safety
+/// As for listen(2): the runtime calls it.
 unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     match role(fd) {
         Role::Door(_) => 0,
@@ -51,6 +56,8 @@ unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     }
 }
 
+/// # Safety
+/// As for getsockname(2): the runtime calls it.
 unsafe extern "C" fn getsockname(
     fd: c_int,
     name: *mut libc::sockaddr,
@@ -64,6 +71,8 @@ unsafe extern "C" fn getsockname(
     unsafe { libc::getsockname(asked, name, length) }
 }
 
+/// # Safety
+/// As for accept4(2): the runtime calls it.
 unsafe extern "C" fn accept4(
     fd: c_int,
     name: *mut libc::sockaddr,
@@ -104,6 +113,8 @@ unsafe fn write_peer(connection: c_int, name: *mut libc::sockaddr, length: *mut 
     }
 }
 
+/// # Safety
+/// As for recv(2): the runtime calls it.
 unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags: c_int) -> ssize_t {
     // SAFETY: the runtime's own call.
     let received = unsafe { libc::recv(fd, buffer, length, flags) };
@@ -118,6 +129,8 @@ unsafe extern "C" fn recv(fd: c_int, buffer: *mut c_void, length: size_t, flags:
     received
 }
 
+/// # Safety
+/// As for send(2): the runtime calls it.
 unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flags: c_int) -> ssize_t {
     // SAFETY: the runtime's own call.
     let sent = unsafe { libc::send(fd, buffer, length, flags) };
@@ -128,6 +141,8 @@ unsafe extern "C" fn send(fd: c_int, buffer: *const c_void, length: size_t, flag
     sent
 }
 
+/// # Safety
+/// As for sendmsg(2): the runtime calls it.
 unsafe extern "C" fn sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_int) -> ssize_t {
     // SAFETY: the runtime's own call.
     let sent = unsafe { libc::sendmsg(fd, message, flags) };
@@ -142,6 +157,8 @@ unsafe extern "C" fn sendmsg(fd: c_int, message: *const libc::msghdr, flags: c_i
     sent
 }
 
+/// # Safety
+/// As for writev(2): the runtime calls it.
 unsafe extern "C" fn writev(fd: c_int, parts: *const libc::iovec, count: c_int) -> ssize_t {
     // SAFETY: the runtime's own call.
     let sent = unsafe { libc::writev(fd, parts, count) };
@@ -170,6 +187,8 @@ unsafe fn report_sent(fd: c_int, parts: &[libc::iovec], sent: ssize_t) {
     }
 }
 
+/// # Safety
+/// As for epoll_ctl(2): the runtime calls it.
 unsafe extern "C" fn epoll_ctl(
     poll: c_int,
     operation: c_int,
@@ -198,6 +217,8 @@ pub(super) fn end(fd: c_int, dead: c_int, entry: PollEntry) -> io::Result<()> {
     if done { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// # Safety
+/// As for unlink(2): the runtime calls it.
 unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
     // SAFETY: the runtime's NUL-terminated path.
     let is_kept = with_sockets(|sockets| sockets.keeps(unsafe { CStr::from_ptr(path) }));
@@ -208,6 +229,8 @@ unsafe extern "C" fn unlink(path: *const c_char) -> c_int {
     unsafe { libc::unlink(path) }
 }
 
+/// # Safety
+/// As for close(2): the runtime calls it.
 unsafe extern "C" fn close(fd: c_int) -> c_int {
     let was = role(fd);
     if was != Role::None {

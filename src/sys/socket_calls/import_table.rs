@@ -81,6 +81,9 @@ impl ImportTable {
 }
 
 /// Reads the table of the first object, which is the program itself (dl_iterate_phdr(3)).
+///
+/// # Safety
+/// Called by dl_iterate_phdr, with a map for what is found.
 unsafe extern "C" fn read(info: *mut libc::dl_phdr_info, _: usize, found: *mut c_void) -> c_int {
     // SAFETY: dl_iterate_phdr passes a valid record, and `of_program` this map, exclusively.
     let (info, found) = unsafe { (&*info, &mut *found.cast::<HashMap<CString, Entry>>()) };
@@ -137,7 +140,10 @@ impl Entry {
     ///
     /// # Errors
     /// The table's page cannot be made writable.
-    pub fn replace(self, function: *const c_void) -> io::Result<()> {
+    ///
+    /// # Safety
+    /// `function` has the type of the function that this entry is for, and does what its callers rely on.
+    pub unsafe fn replace(self, function: *const c_void) -> io::Result<()> {
         // SAFETY: asks for a number.
         let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
         let page = usize::try_from(page).unwrap_or(4096);
