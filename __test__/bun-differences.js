@@ -7,6 +7,15 @@ const elsewhere = {};
 
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
+  'last-response.test.js': {
+    'a short last response and the end of its connection are one segment': 'Bun ends a connection itself, with a segment of its own',
+  },
+  'launch.test.js': Object.fromEntries(
+    ['by NODE_OPTIONS', 'by an argument and a port in NODE_OPTIONS', 'by an argument and its value apart', 'by an address in brackets'].map((how) => [
+      `an inspector ${how} has a port of its own in each process`,
+      'Bun has an inspector of its own, which reads no NODE_OPTIONS and is not that of node:inspector',
+    ]),
+  ),
   'hung.test.js': {
     'a regular expression that backtracks is named by file and line, and its worker replaced while the other one serves':
       'JavaScriptCore gives up on such an expression: the worker does not hang',

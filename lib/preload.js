@@ -11,7 +11,10 @@ const { isMainThread } = require('node:worker_threads');
  */
 function loadPackage() {
   const file = require.resolve('../index.js');
-  return require.cache[file]?.loaded === false ? null : require(file);
+  const cached = require.cache[file];
+  // The package sets its exports at its end. (`loaded` is true from the beginning under Bun.)
+  const isBegun = cached !== undefined && Object.keys(cached.exports).length === 0;
+  return isBegun ? null : require(file);
 }
 
 if (isMainThread) {

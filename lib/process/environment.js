@@ -32,7 +32,7 @@ function launching() {
   const { argv, execArgv, execPath } = process;
   // Evaluated code (-e, -p, a REPL, standard input) leaves no script to run again.
   const evaluated = runtime.isEvaluated() || argv[1] === undefined || argv[1] === '-';
-  const script = evaluated ? null : argv[1];
+  const script = evaluated ? null : runtime.givenScript();
   const preload = path.join(__dirname, '..', 'preload.js');
   return { program: execPath, version: runtime.version, execArgv, script, args: argv.slice(2), preload, folder: workingFolder() };
 }

@@ -28,6 +28,7 @@ module.exports = {
   ...require('./internals/http-connections'),
   ...require('./internals/listen'),
   ...require('./internals/process-events'),
+  ...require('./internals/script'),
   ...serveHandlers,
   ...require('./internals/server-kinds'),
   ...require('./internals/server-sockets'),

@@ -31,4 +31,9 @@ function memoryUsage() {
   return { heapUsed, heapTotal, external };
 }
 
-module.exports = { countsZeroLimit, memoryUsage, socketName, version };
+/** The script's path as it was named, from the root; undefined if there is none. @returns {string | undefined} */
+function givenScript() {
+  return process.argv[1];
+}
+
+module.exports = { countsZeroLimit, givenScript, memoryUsage, socketName, version };

@@ -7,7 +7,7 @@ const { isEncrypted, isHttp1, isServer, serverClasses } = require('./server-kind
 const { emitMessage, followListeners } = require('./process-events');
 const { openSocket, takesSockets } = require('./sockets');
 const { followStreams } = require('./standard-streams');
-const { memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
+const { givenScript, memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
 
 module.exports = {
   ...require('./internals/active-handles'),
@@ -31,6 +31,7 @@ module.exports = {
   emitMessage,
   followListeners,
   followStreams,
+  givenScript,
   isEncrypted,
   isHttp1,
   isServer,
