@@ -309,6 +309,12 @@ export declare function workerBind(datagram: any): any
 export declare function workerBindNext(group: number, fd: number): any
 
 /**
+ * The next socket that the runtime binds in this thread is a door with one connection, which it should accept: a test of the
+ * runtime. Ends with `workerEndTrial`.
+ */
+export declare function workerBindTrial(): any
+
+/**
  * The next check to begin, or null: `{ number, protocol, fd }`. With a protocol ('http1' or 'http2') the first HTTP
  * server is probed on the connection `fd`, which the caller has to close.
  */
@@ -351,6 +357,8 @@ export declare function workerDiagnosis(): any
 
 /** The drain command, `{ deadlineMs, handoff, signal }`, after notice [`kind`] 1; null before. */
 export declare function workerDrain(): any
+
+export declare function workerEndTrial(): void
 
 /** The next event of the cluster, `{ event, timestamp }`, or null. */
 export declare function workerEvent(): any

@@ -4,6 +4,10 @@
 // The exports of the package. They are written out by name, so that `import { createServer } from 'drover'` works.
 
 const { heldPackage, keepPackage } = require('./lib/process/copies');
+const runtime = require('./lib/runtime');
+
+// A compiled program has no preload, and becomes a worker here.
+if (process.env.DROVER_CHANNEL !== undefined && runtime.isStandalone()) require('./lib/preload');
 
 const shared = heldPackage();
 if (shared !== null) {

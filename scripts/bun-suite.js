@@ -50,9 +50,21 @@ function filesNamed(names) {
   return wanted.map((name) => path.join(folder, name));
 }
 
+/** The path of Bun; null if it cannot be installed, which is an error with CI=true. */
+async function findBun() {
+  try {
+    return await installBun();
+  } catch (error) {
+    if (process.env.CI === 'true') throw error;
+    say(`SKIPPED: ${error.message}`);
+    return null;
+  }
+}
+
 /** Runs the files under Bun; resolves to the counts. */
 async function suite(names) {
-  const bun = await installBun();
+  const bun = await findBun();
+  if (bun === null) return { failed: 0, stale: 0 };
   const since = Date.now();
   const sum = { bun: bunVersion, tests: 0, passed: 0, differ: 0, failed: 0, stale: 0 };
   await runTests(filesNamed(names), bun, ({ file, name, outcome, message }) => {

@@ -6,6 +6,7 @@
 const fs = require('node:fs');
 const path = require('node:path');
 const { build } = require('./build');
+const { CORE, suite } = require('./bun-suite');
 const { endChildrenOnSignals, root, run } = require('./support/child');
 const { withCargoDeny } = require('./support/deny');
 const { install } = require('./support/install');
@@ -31,6 +32,12 @@ function testFiles() {
     .filter((name) => name.endsWith('.test.js'))
     .sort()
     .map((name) => path.join(folder, name));
+}
+
+/** Runs the tests of dispatch, rolls, crashes and messages with programs under Bun. */
+async function bunTests() {
+  const { failed, stale } = await suite(CORE);
+  return failed + stale === 0;
 }
 
 const isExamples = (file) => path.basename(file) === 'examples.test.js';
@@ -88,6 +95,7 @@ const steps = [
   },
   { name: 'binding.js and binding.d.ts are fresh', run: generatedFilesAreFresh },
   { name: 'JavaScript tests', run: () => nodeTest(testFiles().filter((file) => !isExamples(file))) },
+  { name: 'tests under Bun', run: bunTests },
   { name: 'examples', run: () => nodeTest(testFiles().filter(isExamples)) },
 ];
 

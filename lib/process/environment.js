@@ -34,7 +34,7 @@ function launching() {
   const evaluated = runtime.isEvaluated() || argv[1] === undefined || argv[1] === '-';
   const script = evaluated ? null : runtime.givenScript();
   const preload = path.join(__dirname, '..', 'preload.js');
-  return { program: execPath, version: runtime.version, execArgv, script, args: argv.slice(2), preload, folder: workingFolder() };
+  return { program: execPath, version: runtime.version, execArgv, script, args: argv.slice(2), preload, standalone: runtime.isStandalone(), folder: workingFolder() };
 }
 
 /** The working directory; null if it was removed. */

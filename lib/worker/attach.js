@@ -58,6 +58,17 @@ function answerForHangs() {
   runtime.onInspectorOpen(addon.workerInspected);
 }
 
+/** The servers of a runtime that accepts by itself get their connections from drover from now on. */
+function followSockets() {
+  unwrap(addon.workerFollowSockets());
+  const door = { bind: () => void unwrap(addon.workerBindTrial()), hasBound: addon.workerHasBound, end: addon.workerEndTrial };
+  runtime.acceptsAtDoor(door).then((lacks) => {
+    if (lacks === null) return;
+    console.error(`drover: This version of the runtime gets no connections from drover: ${lacks}. Use a version that is tested with drover, or CLUSTER_ENABLED=false.`);
+    process.exit(1);
+  });
+}
+
 /**
  * Makes this process a worker of the primary with this pid, if it is one.
  *
@@ -71,7 +82,7 @@ function attach(primary, loadPackage) {
   const worker = becomeWorker(hello);
   hold(worker, loadPackage);
   process.title = hello.title;
-  if (runtime.acceptsItself) unwrap(addon.workerFollowSockets());
+  if (runtime.acceptsItself) followSockets();
   shareListeners(worker);
   worker.datagrams = shareDatagrams(worker, whenLoaded);
   shareTickets(worker.tickets);

@@ -36,6 +36,7 @@ struct Launching {
     script: Option<String>,
     args: Vec<String>,
     preload: String,
+    standalone: bool,
     folder: Option<String>,
 }
 
@@ -310,7 +311,8 @@ fn make(
     launching: Value,
     output: impl Fn(Output) + Send + 'static,
 ) -> Result<Primary> {
-    let Launching { program, version, exec_argv, script, args, preload, folder } = parse(launching)?;
+    let Launching { program, version, exec_argv, script, args, preload, standalone, folder } =
+        parse(launching)?;
     let loaded = configuration.loaded()?;
     if let Some(refusal) = loaded.refusal() {
         return Err(refusal);
@@ -319,7 +321,7 @@ fn make(
         let mut numbers = version.split('.').map_while(|number| number.parse().ok());
         Some((numbers.next()?, numbers.next()?))
     });
-    let command = LaunchCommand { program, version, exec_argv, script, args, preload, folder };
+    let command = LaunchCommand { program, version, exec_argv, script, args, preload, standalone, folder };
     let terminal = std::io::stdout().is_terminal();
     let setup = primary::setup(loaded, &configuration.env, command, terminal, &entropy()?)?;
     Primary::new(setup, now_ms(), output)

@@ -263,6 +263,19 @@ pub fn worker_bind_next(group: u32, fd: i32) -> Value {
     outcome(bound.map(|()| Value::Null))
 }
 
+/// The next socket that the runtime binds in this thread is a door with one connection, which it should accept: a test of the
+/// runtime. Ends with `workerEndTrial`.
+#[napi(js_name = "workerBindTrial")]
+pub fn worker_bind_trial() -> Value {
+    let bound = worker().and_then(|worker| worker.bind_trial().map_err(system("bind")));
+    outcome(bound.map(|()| Value::Null))
+}
+
+#[napi(js_name = "workerEndTrial")]
+pub fn worker_end_trial() {
+    of_worker(|worker| worker.shares().remove_trial_door());
+}
+
 /// Whether the runtime has bound a socket since `workerBindNext`, which ends.
 #[napi(js_name = "workerHasBound")]
 pub fn worker_has_bound() -> bool {

@@ -41,6 +41,8 @@ pub struct Command {
     pub script: Option<String>,
     pub args: Vec<String>,
     pub preload: String,
+    /// The program contains the script and drover.
+    pub standalone: bool,
     /// The working directory when the cluster was created; None: it had been removed.
     pub folder: Option<String>,
 }
@@ -217,7 +219,7 @@ fn launch(
     command: Command,
     colored: bool,
 ) -> Result<Launch> {
-    let Command { program, version, exec_argv, script, args, preload, folder } = command;
+    let Command { program, version, exec_argv, script, args, preload, standalone, folder } = command;
     let known = folder.as_ref().map(|folder| logical(folder, env.get("PWD").map(String::as_str), is_same));
     let script = match (&folder, &known) {
         // A deployment that moves a symbolic link moves the script with the folder.
@@ -230,6 +232,11 @@ fn launch(
             "There is no script that a worker could run: start the program from a file, or name one in `exec`",
         )
     })?;
+    if standalone && config.exec.is_some() && config.interpreter.is_none() {
+        let text =
+            "This program contains its script and can run no other: name in `interpreter` what runs `exec`";
+        return Err(Error::new(Code::NoScript, text));
+    }
     let cwd = match (&config.cwd, known) {
         (Some(cwd), Some(known)) => Some(Path::new(&known).join(cwd).to_string_lossy().into_owned()),
         (Some(cwd), None) => Some(cwd.clone()),
@@ -239,6 +246,7 @@ fn launch(
         program: config.interpreter.clone().unwrap_or(program),
         exec_argv: config.exec_argv.clone().unwrap_or(exec_argv),
         preload,
+        standalone: standalone && config.exec.is_none(),
         script,
         args: config.args.clone().unwrap_or(args),
         env: Arc::new(env.clone()),

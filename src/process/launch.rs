@@ -21,6 +21,8 @@ pub struct Launch {
     pub exec_argv: Vec<String>,
     /// The module that attaches a worker before the script runs.
     pub preload: String,
+    /// The program contains the script and drover: it takes neither, and attaches by itself.
+    pub standalone: bool,
     pub script: String,
     pub args: Vec<String>,
     /// The primary's environment, as last passed.
@@ -37,6 +39,9 @@ impl Launch {
     /// Arguments of the worker in `slot`. drover's preload comes before the user's, so that processes started by those
     /// do not inherit the channels.
     pub fn arguments(&self, slot: u16) -> Vec<String> {
+        if self.standalone {
+            return self.args.clone();
+        }
         let mut arguments = vec!["--require".to_owned(), self.preload.clone()];
         arguments.extend(inspector::moved(&self.exec_argv, self.node_options(), slot).0);
         arguments.push(self.script.clone());
@@ -123,6 +128,7 @@ mod tests {
             program: "node".into(),
             exec_argv: vec!["--max-old-space-size=64".into(), "--inspect".into()],
             preload: "/lib/preload.js".into(),
+            standalone: false,
             script: "/app/server.js".into(),
             args: vec!["--fast".into()],
             env: Arc::new(BTreeMap::from([
@@ -149,6 +155,11 @@ mod tests {
             "--fast",
         ];
         assert_eq!(arguments, expected);
+    }
+
+    #[test]
+    fn a_program_that_contains_its_script_gets_its_own_arguments_alone() {
+        assert_eq!(Launch { standalone: true, ..launch() }.arguments(2), ["--fast"]);
     }
 
     #[test]

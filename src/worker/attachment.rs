@@ -1,5 +1,6 @@
 //! What a worker inherits: the channels, the shared memory, the hello; and the parent-death signal.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -37,6 +38,14 @@ pub struct Attachment {
     pub hello: Hello,
 }
 
+/// Names the process (ps -o comm), for runtimes whose `process.title` does not. The kernel keeps 15 bytes.
+fn name_process(hello: &Hello) {
+    if let Ok(name) = CString::new(format!("drover:{}", hello.worker.slot)) {
+        // A name is no reason not to start.
+        let _ = rustix::thread::set_name(&name);
+    }
+}
+
 impl Attachment {
     /// Takes over the descriptors from 3 on if `primary_pid` (from the environment) is really this process's
     /// parent; a grandchild that inherited the variable is not a worker.
@@ -60,6 +69,7 @@ impl Attachment {
         let (ToWorker::Hello(hello), Some(tickets)) = control.first()? else {
             return Err(io::Error::other("the first message is not a hello"));
         };
+        name_process(&hello);
         let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
         let keys = if hello.sealed { Some(control.keys()?.program) } else { None };
         let streams =

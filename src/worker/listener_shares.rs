@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_type;
-use rustix::net::{SocketFlags, SocketType, accept_with, getpeername};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, getpeername};
 
 use super::control_channel::ControlChannel;
 use super::door::{Door, Pushed};
@@ -43,6 +43,9 @@ impl From<io::Error> for Refused {
         Self { errno, host: None }
     }
 }
+
+/// The group of the trial door, which no primary uses: it counts them from 0.
+pub const TRIAL: GroupId = 1 << 30;
 
 /// A batch of accepted connections.
 pub struct Accepted {
@@ -158,6 +161,19 @@ impl ListenerShares {
         let polled = door.poll()?;
         self.doors.borrow_mut().insert(group, door);
         Ok(polled)
+    }
+
+    /// A door without listeners, at which nothing is served: for a test of the runtime.
+    pub fn make_trial_door(&self) -> io::Result<OwnedFd> {
+        let address = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        let door = Door::new(None, address)?;
+        let polled = door.poll()?;
+        self.doors.borrow_mut().insert(TRIAL, door);
+        Ok(polled)
+    }
+
+    pub fn remove_trial_door(&self) {
+        self.doors.borrow_mut().remove(&TRIAL);
     }
 
     /// Calls `act` with the group's door.

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,7 +23,7 @@ use super::events::Events;
 use super::fd_batch::{BATCH, FdBatch};
 use super::fd_pressure::FdPressure;
 use super::lifecycle::Lifecycle;
-use super::listener_shares::{AtDoor, ListenerShares};
+use super::listener_shares::{AtDoor, ListenerShares, TRIAL};
 use super::loop_lag::LoopLag;
 use super::messages::{Deliver, MessageEndpoint, Opening};
 use super::moves::Moves;
@@ -352,6 +353,15 @@ impl Worker {
     /// sees.
     pub fn bind_next(&self, group: GroupId, address: OwnedFd) -> io::Result<()> {
         socket_calls::bind_next(group, self.shares.make_door(group, address)?);
+        Ok(())
+    }
+
+    /// The next socket that the runtime binds is a door with one connection, which it should accept: a test of the runtime.
+    pub fn bind_trial(&self) -> io::Result<()> {
+        socket_calls::bind_next(TRIAL, self.shares.make_trial_door()?);
+        let (connection, peer) = UnixStream::pair()?;
+        drop(peer);
+        self.probe(TRIAL, connection.into());
         Ok(())
     }
 

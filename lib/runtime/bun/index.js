@@ -33,6 +33,8 @@ module.exports = {
   ...require('./internals/server-kinds'),
   ...require('./internals/server-sockets'),
   ...require('./internals/signal-delivery'),
+  ...require('./internals/standalone'),
+  ...require('./internals/trial'),
   ...require('./internals/sockets'),
   ...require('./internals/standard-streams'),
   ...require('./internals/stream-writes'),

@@ -16,4 +16,9 @@ function isMainLoaded() {
   return process.mainModule?.loaded === true;
 }
 
-module.exports = { isEvaluated, isMainLoaded };
+/** Whether this executable contains the script. */
+function isStandalone() {
+  return false;
+}
+
+module.exports = { isEvaluated, isMainLoaded, isStandalone };
