@@ -20,7 +20,7 @@ const { Trouble, duration, main, say } = require('./support/terminal');
 const TEST_TIMEOUT = 300_000;
 
 /** Files whose programs are those of dispatch, rolls, crashes and messages: npm test runs them. */
-const CORE = ['dispatch', 'rolling', 'crashes', 'messages', 'handoff', 'bun'];
+const CORE = ['dispatch', 'rolling', 'crashes', 'messages', 'handoff'];
 
 const folder = path.join(root, '__test__');
 

@@ -73,9 +73,10 @@ pub fn decide(
     let (because, who) = match host.single_process_reason {
         None => return Clustering::On,
         Some(SingleProcessReason::Bun) => {
-            notes
-                .push("This version of drover starts no workers under Bun: it serves in this process".into());
-            return off("Bun runs this process");
+            let text = "drover does not know how this version of Bun makes its socket calls (it knows 1.4.4 and 1.4.5): it serves \
+                        in this process and starts no workers";
+            notes.push(text.into());
+            return off("this version of Bun runs this process");
         }
         Some(SingleProcessReason::Pm2) => ("PM2's cluster mode runs this process", "PM2's cluster mode"),
         Some(SingleProcessReason::NodeCluster) => {
