@@ -87,12 +87,16 @@ class Doors {
   leave(share) {
     const { server } = share;
     const own = this.servers.get(server);
-    if (own === undefined || !share.isServedByOthers) return null;
-    if (own.stopped === Infinity) this.stopped(share);
-    if (!this.#isLeaving(server, own)) return null;
+    if (own === undefined) return null;
+    if (own.stopped === Infinity) {
+      if (share.isServedByOthers) this.stopped(share);
+      else own.stopped = performance.now();
+    }
+    const isLeaving = () => (share.isServedByOthers ? this.#isLeaving(server, own) : this.#awaitsFirstRequests(server, own));
+    if (!isLeaving()) return null;
     return new Promise((resolve) => {
       const timer = setInterval(() => {
-        if (this.#isLeaving(server, own)) return;
+        if (isLeaving()) return;
         clearInterval(timer);
         resolve();
       }, LOOK_INTERVAL);
@@ -113,10 +117,23 @@ class Doors {
     if (open === 0 || now > own.stopped + HANDOFF_TIMEOUT) return false;
     if (canMove && movable > 0) return true;
     const list = runtime.connectionsOf(server);
-    if (list !== undefined) return list.idle().length > 0 || (open > list.all().length && now < own.stopped + FIRST_REQUEST_TIMEOUT);
+    if (list !== undefined) return list.idle().length > 0 || this.#awaitsFirstRequests(server, own);
     // With a response that the core cannot follow a connection ends, or it is another protocol.
     if (!runtime.isEncrypted(server) && movable === 0) return false;
     return now < (this.worker.drain.handoff ? own.stopped + LINGER_TIMEOUT : Math.max(own.answered, own.stopped) + LAST_LINGER_TIMEOUT);
+  }
+
+  /**
+   * Whether connections of a server that has stopped have sent nothing so far: a request may be in transit. The runtime would
+   * reset them.
+   *
+   * @param {any} server
+   * @param {AtDoor} own
+   */
+  #awaitsFirstRequests(server, own) {
+    const list = runtime.connectionsOf(server);
+    if (list === undefined || performance.now() > own.stopped + FIRST_REQUEST_TIMEOUT) return false;
+    return addon.workerConnectionCounts(own.group).open > list.all().length;
   }
 
   /** A handler of the server has returned a Response. @param {any} server @returns {boolean} whether the connection ends with it */

@@ -15,11 +15,11 @@ const { parsed } = require('./header-lines');
  * @property {() => number} begun called with each request; its result is passed to `finished`
  * @property {(since: number, status: number, request: any, response: any) => void} finished the handler has returned (or
  * thrown: no response, status 500)
- * @property {(server: any) => boolean} isLast a handler has returned a response; whether its connection ends with it
+ * @property {(server: any) => boolean} [isLast] a handler has returned a response; whether its connection ends with it
  */
 
 /** @type {FetchHooks} */
-let hooks = { begun: () => 0, finished() {}, isLast: () => false };
+let hooks = { begun: () => 0, finished() {} };
 
 /** Runs each handler. @type {((request: any, handle: () => any) => any) | null} */
 let running = null;
@@ -57,7 +57,7 @@ function addLines(request, headers) {
 
 /** @param {any} handler @param {any} own the server as drover knows it */
 function hooked(handler, own) {
-  const { begun, finished: end, isLast } = hooks;
+  const { begun, finished: end, isLast = () => false } = hooks;
   const finished = (/** @type {number} */ since, /** @type {number} */ status, /** @type {any} */ request, /** @type {any} */ response) => {
     end(since, status, request, response);
     if (!(response instanceof Response)) return;
