@@ -85,7 +85,7 @@ for (const [where, env] of Object.entries(environments)) {
       { given: { port }, env },
     );
     assert.equal((await refused.exit).code, 1, refused.output);
-    await refused.until(/EADDRINUSE: address already in use 127\.0\.0\.1/);
+    await refused.until(/EADDRINUSE: address already in use 127\.0\.0\.1|Failed to start server. Is port \d+ in use/);
     assert.doesNotMatch(refused.stdout, /TOLD/);
     await refused.gone();
   });

@@ -8,6 +8,7 @@ const net = require('node:net');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
+const { printed } = require('./helpers/runtime');
 
 /** A server whose 'connection' listener throws for every third connection, and a program that lives on. */
 function throwing({ port, dispatch }) {
@@ -92,7 +93,7 @@ test("a 'connection' listener that throws ends a worker that does not catch it, 
   for (let count = 0; count < 4; count += 1) answers.push(await request(port).catch(({ code }) => code));
   const failed = answers.filter((answer) => typeof answer === 'string');
   assert.deepEqual(failed, ['ECONNRESET']);
-  await cluster.until(/Error: thrown by the first connection\n {4}at /);
+  await cluster.until(new RegExp(printed('Error', 'thrown by the first connection')));
   await cluster.eventMany(3, 'worker:ready');
   for (let count = 0; count < 4; count += 1) assert.equal((await request(port)).body, 'served');
 });

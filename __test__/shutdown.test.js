@@ -6,6 +6,7 @@ const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
+const { printed } = require('./helpers/runtime');
 
 function ending({ port, config, enabled, own }) {
   const { createServer } = require('drover');
@@ -51,7 +52,7 @@ for (const [what, enabled] of [
     assert.deepEqual(await cluster.exit, { code: 0, signal: null }, cluster.output);
     await cluster.gone();
     assert.match(cluster.stdout, /ANSWERS\n[^]*HOOK BEGINS\n[^]*HOOK ENDS\n[^]*EXIT/);
-    assert.match(cluster.output, /an onShutdown hook failed: Error: a hook that fails/);
+    assert.match(cluster.output, new RegExp(`an onShutdown hook failed: ${printed('Error', 'a hook that fails')}`));
     assert.equal(cluster.stdout.match(/HOOK BEGINS/g).length, 1);
   });
 }

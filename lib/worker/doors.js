@@ -131,9 +131,8 @@ class Doors {
    * @param {AtDoor} own
    */
   #awaitsFirstRequests(server, own) {
-    const list = runtime.connectionsOf(server);
-    if (list === undefined || performance.now() > own.stopped + FIRST_REQUEST_TIMEOUT) return false;
-    return addon.workerConnectionCounts(own.group).open > list.all().length;
+    if (runtime.connectionsOf(server) === undefined || performance.now() > own.stopped + FIRST_REQUEST_TIMEOUT) return false;
+    return addon.workerConnectionCounts(own.group).open > runtime.connectionCount(server);
   }
 
   /** A handler of the server has returned a Response. @param {any} server @returns {boolean} whether the connection ends with it */

@@ -23,6 +23,9 @@ const LOOK_INTERVAL = 50;
 /** Maximum delay of a timer, milliseconds. */
 const MAX_DELAY = 2 ** 31 - 1;
 
+/** What keeps an event loop alive whose runtime does not tell what does. */
+const UNNAMED = { 'unknown resource': 1 };
+
 class Drain {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
@@ -198,7 +201,7 @@ class Drain {
 
   /** Reports the resources in an event loop that does not become empty. @param {number} waited milliseconds */
   reportWhatIsLeft(waited) {
-    const left = resources();
+    const left = runtime.seesResources ? resources() : UNNAMED;
     if (Object.keys(left).length > 0) addon.workerLingered(left, this.timeIsUp ? null : waited);
   }
 

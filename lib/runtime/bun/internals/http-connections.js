@@ -3,7 +3,8 @@
 
 // Bun's own list of a server's HTTP/1 connections. A connection is in it from its first request on.
 //
-// Relies on: the symbol 'http.server.trackedConnections' of a server of node:http, whose value is a set of sockets;
+// Relies on: the symbol 'http.server.trackedConnections' of a server of node:http, whose value is a set of sockets; `parser`
+// of a socket, which an upgraded one has no more;
 // `socket._httpMessage`, the response that a connection carries; two listeners of Bun's own for 'connection', which a
 // server emits through `Server.prototype.emit`; the keys and listeners that Bun adds to a socket after that.
 // Seen on: Bun 1.4.4, 1.4.5.
@@ -20,7 +21,7 @@ function trackedBy(server) {
 }
 
 /**
- * The list of a server; undefined for a server without one.
+ * The list of a server, without upgraded connections; undefined for a server without one.
  *
  * @param {any} server
  * @returns {{ all(): any[], idle(): any[], active(): any[] } | undefined}
@@ -28,12 +29,18 @@ function trackedBy(server) {
 function connectionsOf(server) {
   const tracked = trackedBy(server);
   if (tracked === undefined) return undefined;
-  const all = () => [...tracked].map((socket) => ({ socket }));
+  const all = () => [...tracked].filter((socket) => socket.parser).map((socket) => ({ socket }));
   return {
     all,
     idle: () => all().filter(({ socket }) => !socket._httpMessage),
     active: () => all().filter(({ socket }) => socket._httpMessage),
   };
+}
+
+/** The connections of a server that have sent a request, upgraded ones too; undefined for a server without a list. @param {any} server @returns {any[] | undefined} */
+function socketsOfServer(server) {
+  const tracked = trackedBy(server);
+  return tracked && [...tracked];
 }
 
 /** Calls back with each connection of a server of node:http at its first request. @param {(server: any, socket: any) => void} came */
@@ -67,4 +74,4 @@ const LATE_LISTENERS = new Set(['onServerResponseClose', 'onSocketCloseStopParsi
 /** Bun's own listeners of a server for 'connection'. */
 const CONNECTION_LISTENERS = 2;
 
-module.exports = { CONNECTION_LISTENERS, LATE_KEYS, LATE_LISTENERS, LATE_SYMBOLS, connectionsOf, onHttpConnection };
+module.exports = { CONNECTION_LISTENERS, LATE_KEYS, LATE_LISTENERS, LATE_SYMBOLS, connectionsOf, onHttpConnection, socketsOfServer };

@@ -8,7 +8,7 @@
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const net = require('node:net');
-const { connectionsOf } = require('./http-connections');
+const { socketsOfServer } = require('./http-connections');
 
 /** Servers that listen, or that have connections. @type {Set<any>} */
 const servers = new Set();
@@ -43,15 +43,12 @@ function follow(server, socket) {
 
 /** The connections of servers for which `isOf` is true. @param {(server: any) => boolean} isOf @returns {any[]} */
 function socketsOf(isOf) {
-  return [...servers].filter(isOf).flatMap((server) => {
-    const list = connectionsOf(server);
-    return list === undefined ? [...(accepted.get(server) ?? [])] : list.all().map(({ socket }) => socket);
-  });
+  return [...servers].filter(isOf).flatMap((server) => socketsOfServer(server) ?? [...(accepted.get(server) ?? [])]);
 }
 
 /** @param {any} server @returns {number} */
 function connectionCount(server) {
-  return connectionsOf(server)?.all().length ?? server._connections ?? 0;
+  return socketsOfServer(server)?.length ?? server._connections ?? 0;
 }
 
 module.exports = { connectionCount, rememberServer, socketsOf };
