@@ -8,8 +8,26 @@ const elsewhere = {
   'bun-clusters.test.js': 'starts Bun by itself',
 };
 
+/** Bun's net.Server cannot listen on another server, and its handle is no handle of libuv's. */
+const NO_HANDLES = 'Bun cannot listen on the handle of another server, and has no `_handle.hasRef`';
+
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
+  'drain-order.test.js': {
+    'after the code that waited for a signal is done, an interval delays the end only by the linger time':
+      'Bun tells by async_hooks of no end of work: a worker whose program handles the signal has time up to the deadline',
+  },
+  'listen-options.test.js': {
+    "one process: a server that is unref'd before it listens keeps no process": NO_HANDLES,
+    "drover: a server that is unref'd before it listens keeps no process": NO_HANDLES,
+    "one process: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,
+    "drover: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,
+    "one process: a descriptor that is no socket is Node's own error": "Bun's text of the error has the address",
+  },
+  'moving.test.js': {
+    'an idle connection that was handed off is closed without a response after its keep-alive time':
+      'Bun answers 408 to a connection that is silent for headersTimeout, wherever it comes from',
+  },
   'last-response.test.js': {
     'a short last response and the end of its connection are one segment': 'Bun ends a connection itself, with a segment of its own',
   },
