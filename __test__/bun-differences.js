@@ -6,6 +6,7 @@
 const elsewhere = {
   'bun.test.js': 'starts Bun by itself',
   'bun-clusters.test.js': 'starts Bun by itself',
+  'tickets.test.js': 'Bun has no keys of session tickets yet: `setTicketKeys` throws, and so does the option `ticketKeys`',
 };
 
 /** Bun's net.Server cannot listen on another server, and its handle is no handle of libuv's. */
@@ -30,6 +31,10 @@ const differences = {
   },
   'last-response.test.js': {
     'a short last response and the end of its connection are one segment': 'Bun ends a connection itself, with a segment of its own',
+  },
+  'typescript.test.js': {
+    'a primary that ts-node runs has workers that it runs too': 'ts-node hooks the module loader of Node.js; Bun runs TypeScript itself',
+    'a command line that runs the program in its own process is a worker: ts-node': 'ts-node hooks the module loader of Node.js; Bun runs TypeScript itself',
   },
   'launch.test.js': Object.fromEntries(
     ['by NODE_OPTIONS', 'by an argument and a port in NODE_OPTIONS', 'by an argument and its value apart', 'by an address in brackets'].map((how) => [

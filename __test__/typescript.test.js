@@ -216,7 +216,7 @@ test('what a worker has started is gone with it at the second signal', async (t)
 test('a worker that waits for a child to serve says which one', async (t) => {
   const config = { exec: write(t, running), processManagement: { startupTimeout: 15_000 } };
   const cluster = start(t, await place(t), config);
-  await cluster.until(/does not listen yet; .* It runs a child, and only the worker itself is served for: .*node -e /);
+  await cluster.until(/does not listen yet; .* It runs a child, and only the worker itself is served for: .*(?:node|bun\S*) -e /);
   cluster.signal('SIGTERM');
   await new Promise((resolve) => setTimeout(resolve, 600));
   cluster.signal('SIGTERM');

@@ -100,6 +100,7 @@ function attach(primary, loadPackage) {
   worker.inner.follow();
   if (hello.traced) answerForHangs();
   followOutput(worker);
+  runtime.followChildren();
   if (hello.captured) markLines();
   if (hello.request_ids) identifyRequests();
   provideSend(worker);

@@ -23,6 +23,7 @@ const own = String(process.versions.bun);
 module.exports = {
   ...node,
   ...whatBunLacks,
+  ...require('./internals/child-processes'),
   ...require('./internals/fetch-server'),
   ...require('./internals/http-response'),
   ...require('./internals/http-connections'),

@@ -29,6 +29,8 @@ module.exports = {
   ...require('./uncaught-errors'),
   countsZeroLimit,
   emitMessage,
+  /** Follows the children that are started from now on, if `runningChildren` needs that. */
+  followChildren() {},
   followListeners,
   followStreams,
   givenScript,
