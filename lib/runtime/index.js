@@ -16,7 +16,7 @@
  * What only a runtime with `acceptsItself` has: the requests and connections that the core does not see, and a server of its
  * own for applications with `fetch`.
  *
- * @typedef {'acceptsAtDoor' | 'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'onHttpConnection' | 'runFetches'} OfDoors
+ * @typedef {'acceptsAtDoor' | 'adoptDatagrams' | 'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'onHttpConnection' | 'runFetches'} OfDoors
  * @typedef {typeof import('./node') & Pick<typeof import('./bun'), OfDoors>} Runtime
  */
 

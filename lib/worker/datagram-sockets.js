@@ -104,6 +104,12 @@ class DatagramSockets {
     const answer = addon.workerBind({ host: address, port, ipv6, ipv6_only: ipv6Only !== 0, reuse });
     this.worker.readInboxLater();
     if (answer.errno !== undefined) return -answer.errno;
+    if (runtime.acceptsItself) {
+      const failed = runtime.adoptDatagrams(handle, answer.fd);
+      if (failed === 0) this.share(handle, answer.socket);
+      else addon.workerUnbind(answer.socket);
+      return failed;
+    }
     // A normal bind first tells libuv the socket's address family; then the primary's socket replaces it. (A handle
     // that is opened on a descriptor sets IPv4 options on IPv6, and lets other programs bind the port.)
     const failed = bind.call(handle, ipv6 ? '::' : '0.0.0.0', 0, ipv6Only);
