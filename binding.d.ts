@@ -259,6 +259,8 @@ export interface RuntimeConnectionCounts {
   busy: number
   /** Those that may move to another worker, now or later. */
   movable: number
+  /** Connections for the server wait that the runtime has not taken. */
+  waiting: boolean
 }
 
 /**

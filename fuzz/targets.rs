@@ -202,7 +202,7 @@ pub fn http_wire(bytes: &[u8]) {
         sent.chunks(size).for_each(|part| wire.sent(part));
         assert!(wire.served() <= begun, "{} answers to {begun} requests", wire.served());
         assert!(!(wire.is_idle() && wire.is_busy()));
-        (wire.is_idle(), wire.is_busy(), wire.is_opaque(), wire.served())
+        (wire.is_idle(), wire.is_busy(), wire.stays(), wire.served())
     };
     assert_eq!(place(usize::from(*cut) + 1), place(stream.len().max(1)));
 }

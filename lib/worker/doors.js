@@ -92,7 +92,7 @@ class Doors {
       if (share.isServedByOthers) this.stopped(share);
       else own.stopped = performance.now();
     }
-    const isLeaving = () => (share.isServedByOthers ? this.#isLeaving(server, own) : this.#awaitsFirstRequests(server, own));
+    const isLeaving = () => (share.isServedByOthers ? this.#isLeaving(server, own) : this.#awaitsFirstRequests(server, own) || this.#hasWaiting(own));
     if (!isLeaving()) return null;
     return new Promise((resolve) => {
       const timer = setInterval(() => {
@@ -110,6 +110,7 @@ class Doors {
    * @param {AtDoor} own
    */
   #isLeaving(server, own) {
+    if (this.#hasWaiting(own)) return true;
     if (!runtime.isHttp1(server)) return false;
     const { open, movable } = addon.workerConnectionCounts(own.group);
     const now = performance.now();
@@ -121,6 +122,11 @@ class Doors {
     // With a response that the core cannot follow a connection ends, or it is another protocol.
     if (!runtime.isEncrypted(server) && movable === 0) return false;
     return now < (this.worker.drain.handoff ? own.stopped + LINGER_TIMEOUT : Math.max(own.answered, own.stopped) + LAST_LINGER_TIMEOUT);
+  }
+
+  /** Whether connections for a server that has stopped wait that the runtime has not taken. @param {AtDoor} own */
+  #hasWaiting(own) {
+    return performance.now() < own.stopped + HANDOFF_TIMEOUT && addon.workerConnectionCounts(own.group).waiting;
   }
 
   /**

@@ -299,6 +299,8 @@ pub struct RuntimeConnectionCounts {
     pub busy: u32,
     /// Those that may move to another worker, now or later.
     pub movable: u32,
+    /// Connections for the server wait that the runtime has not taken.
+    pub waiting: bool,
 }
 
 #[napi(js_name = "workerConnectionCounts")]
@@ -309,6 +311,7 @@ pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
             open: connections.count(group) as u32,
             busy: connections.busy(group) as u32,
             movable: connections.movable(group) as u32,
+            waiting: worker.shares().has_waiting(group),
         }
     })
 }

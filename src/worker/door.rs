@@ -126,6 +126,10 @@ impl Door {
         pushed.into()
     }
 
+    pub fn has_pushed(&self) -> bool {
+        !self.pushed.borrow().is_empty()
+    }
+
     fn silence(&self) {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }

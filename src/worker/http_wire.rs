@@ -59,6 +59,8 @@ pub struct HttpWire {
     served: u32,
     /// The response in progress is an event stream, which has no end.
     is_endless: bool,
+    /// The connection ends with the response in progress.
+    is_last: bool,
     is_opaque: bool,
 }
 
@@ -77,8 +79,8 @@ impl HttpWire {
     }
 
     /// It stays where it is.
-    pub fn is_opaque(&self) -> bool {
-        self.is_opaque
+    pub fn stays(&self) -> bool {
+        self.is_opaque || self.is_last
     }
 
     /// How many requests have been answered.
@@ -155,12 +157,12 @@ impl HttpWire {
                 }
                 Place::Body(left) => {
                     let rest = skip(&mut self.responses, left, bytes);
-                    self.end_response_if_complete();
+                    self.end_response_if_complete()?;
                     rest
                 }
                 Place::Chunk(chunk) => {
                     let rest = read_chunks(&mut self.responses, chunk, bytes)?;
-                    self.end_response_if_complete();
+                    self.end_response_if_complete()?;
                     rest
                 }
             };
@@ -181,28 +183,30 @@ impl HttpWire {
             _ => {}
         }
         // A response to no request (408): the connection ends.
-        if self.pending == 0 || head.closes {
+        if self.pending == 0 {
             return Err(Opaque);
         }
+        self.is_last |= head.closes;
         let is_bodiless = self.heads & 1 == 1 || status == 204 || status == 304;
         self.is_endless = head.is_endless && !is_bodiless;
         match if is_bodiless { Some(Content::Length(0)) } else { head.content } {
             Some(content) => self.responses = place_of(content),
             // Up to the end of the connection.
-            None => return Err(Opaque),
+            None => (self.is_last, self.responses) = (true, Place::Body(u64::MAX)),
         }
-        self.end_response_if_complete();
+        self.end_response_if_complete()?;
         Ok(rest)
     }
 
-    fn end_response_if_complete(&mut self) {
+    fn end_response_if_complete(&mut self) -> Result<(), Opaque> {
         if self.responses != Place::BetweenMessages {
-            return;
+            return Ok(());
         }
         self.pending = self.pending.saturating_sub(1);
         self.heads >>= 1;
         self.served = self.served.saturating_add(1);
         self.is_endless = false;
+        if self.is_last { Err(Opaque) } else { Ok(()) }
     }
 }
 
@@ -438,7 +442,6 @@ mod tests {
         for (received, sent) in [
             (&upgrade[..], &b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n"[..]),
             (b"CONNECT a:1 HTTP/1.1\r\n\r\n", b""),
-            (GET, b"HTTP/1.1 200 OK\r\n\r\nuntil the end"),
             (GET, b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"),
             (b"", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"),
             (b"\x16\x03\x01 no text at all\n\n", b""),
@@ -451,6 +454,19 @@ mod tests {
             wire.sent(OK);
             assert!(!wire.is_idle());
         }
+    }
+
+    #[test]
+    fn the_last_response_of_a_connection_is_waited_for() {
+        let mut wire =
+            after(&[GET], &[b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nh"]);
+        assert!(wire.is_busy() && wire.stays());
+        wire.sent(b"i");
+        assert!(!wire.is_busy() && !wire.is_idle() && wire.stays());
+        let mut wire = after(&[GET], &[b"HTTP/1.1 200 OK\r\n\r\nuntil the end"]);
+        assert!(wire.is_busy() && wire.stays());
+        wire.sent(b" of the connection");
+        assert!(wire.is_busy() && wire.stays());
     }
 
     #[test]

@@ -73,6 +73,13 @@ impl ListenerShare {
         }
     }
 
+    pub fn into_door(self) -> Option<Door> {
+        match self.entrance {
+            Entrance::Door(door) => Some(door),
+            Entrance::Listener(_) | Entrance::Primary(_) => None,
+        }
+    }
+
     pub fn door(&self) -> Option<&Door> {
         match &self.entrance {
             Entrance::Door(door) => Some(door),

@@ -47,6 +47,9 @@ impl From<io::Error> for Refused {
 /// The group of the trial door, which no primary uses: it counts them from 0.
 pub const TRIAL: GroupId = 1 << 30;
 
+/// Maximum connections that are accepted at once for a door.
+const MAX_COLLECTED: usize = 4096;
+
 /// A batch of accepted connections.
 pub struct Accepted {
     pub connections: Vec<OwnedFd>,
@@ -204,6 +207,9 @@ impl ListenerShares {
         share.set_limited(is_limited);
         if is_limited || !self.accepts() {
             share.pause();
+        } else {
+            // A door is closed at first.
+            share.resume();
         }
         self.shares.borrow_mut().push(share);
         self.control.send(&ToPrimary::Serving { group, plain_http })
@@ -268,20 +274,58 @@ impl ListenerShares {
         is_stream && !is_share && getpeername(&socket).is_err()
     }
 
-    /// The group's server closes: stops accepting for it.
-    pub fn close(&self, group: GroupId) {
+    /// The group's server closes: stops accepting for it. Returns the door with connections that the runtime has not got.
+    pub fn close(&self, group: GroupId) -> Option<Door> {
         self.asked.borrow_mut().remove(&group);
         self.doors.borrow_mut().remove(&group);
         self.known.borrow_mut().remove(&group);
         self.limited.borrow_mut().remove(&group);
         self.plain_http.borrow_mut().remove(&group);
-        self.shares.borrow_mut().retain(|share| share.group != group);
+        let mut shares = self.shares.borrow_mut();
+        let at = shares.iter().position(|share| share.group == group)?;
+        shares.remove(at).into_door()
+    }
+
+    /// Keeps the door of a closed server, at which the runtime still gets the connections that were sent before.
+    pub fn keep_door(&self, group: GroupId, door: Door) {
+        door.leave_listener();
+        if door.has_pushed() {
+            self.doors.borrow_mut().insert(group, door);
+        }
+    }
+
+    /// Whether connections wait at the group's door.
+    pub fn has_waiting(&self, group: GroupId) -> bool {
+        self.with_door(group, Door::has_pushed).unwrap_or(false)
+    }
+
+    /// Accepts what waits at the slot's own listener, for the runtime at the group's door; returns how many.
+    pub fn collect_at_door(&self, group: GroupId) -> usize {
+        let mut collected = Vec::new();
+        while collected.len() < MAX_COLLECTED
+            && let Some(Some(Taken::Connection(connection))) =
+                self.with_door(group, |door| door.with_listener(take_from))
+        {
+            let is_near_limit = self.fd_pressure.is_near(connection.as_raw_fd());
+            collected.push(Pushed { connection, keep_alive: None, per_request: false, is_probe: false });
+            if is_near_limit {
+                break;
+            }
+        }
+        let count = collected.len();
+        self.with_door(group, |door| door.push(collected));
+        count
     }
 
     /// Releases every listener at once: the primary has ended, and a new primary may bind the port.
     pub fn clear(&self) {
         self.asked.borrow_mut().clear();
-        self.shares.borrow_mut().clear();
+        for share in self.shares.take() {
+            let group = share.group;
+            if let Some(door) = share.into_door() {
+                self.keep_door(group, door);
+            }
+        }
     }
 
     /// The groups at whose listeners this worker may accept.

@@ -460,14 +460,19 @@ impl Worker {
 
     /// No more connections of this group, acknowledged by the primary before this returns. Returns whether other workers serve there.
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
-        self.give_back(group);
-        self.shares.close(group);
+        let door = self.shares.close(group);
         self.connections.forget(group);
         if self.control.is_gone() {
+            door.into_iter().for_each(|door| self.shares.keep_door(group, door));
             return Ok(false);
         }
         let (answer, _) = self.control.ask(&ToPrimary::Close { group })?;
         let others = matches!(answer, ToWorker::Closed { others: true, .. });
+        match door {
+            Some(door) if others => self.give_back(group, &door),
+            Some(door) => self.shares.keep_door(group, door),
+            None => {}
+        }
         if !others {
             // Connections that arrived before the end of the address.
             self.take_all_pushed();
@@ -484,6 +489,8 @@ impl Worker {
     }
 
     fn accept(&self, group: GroupId) {
+        let collected = self.shares.collect_at_door(group);
+        self.page.add(page::ACCEPTED, collected as u64);
         let accepted = self.shares.accept(group, BATCH);
         self.page.add(page::HEARTBEAT, 1);
         self.page.add(page::ACCEPTED, accepted.connections.len() as u64);
@@ -550,9 +557,8 @@ impl Worker {
     }
 
     /// The group's server closes: connections that the runtime has not taken from its door go to other workers.
-    fn give_back(&self, group: GroupId) {
-        let pushed = self.shares.with_door(group, Door::take_all_pushed).unwrap_or_default();
-        for Pushed { connection, keep_alive, is_probe, .. } in pushed {
+    fn give_back(&self, group: GroupId, door: &Door) {
+        for Pushed { connection, keep_alive, is_probe, .. } in door.take_all_pushed() {
             if is_probe {
                 continue;
             }

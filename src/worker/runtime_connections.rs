@@ -207,7 +207,7 @@ impl RuntimeConnections {
     pub fn movable(&self, group: GroupId) -> usize {
         let connections = self.connections.borrow();
         let movable = connections.values().filter(|connection| {
-            connection.group == group && connection.wire.as_ref().is_some_and(|wire| !wire.is_opaque())
+            connection.group == group && connection.wire.as_ref().is_some_and(|wire| !wire.stays())
         });
         movable.count()
     }
