@@ -289,9 +289,12 @@ impl ListenerShares {
     /// Keeps the door of a closed server, at which the runtime still gets the connections that were sent before.
     pub fn keep_door(&self, group: GroupId, door: Door) {
         door.leave_listener();
-        if door.has_pushed() {
-            self.doors.borrow_mut().insert(group, door);
-        }
+        self.doors.borrow_mut().insert(group, door);
+    }
+
+    /// Drops a kept door if the runtime has got all of its connections.
+    pub fn forget_empty_door(&self, group: GroupId) {
+        self.doors.borrow_mut().retain(|kept, door| *kept != group || door.has_pushed());
     }
 
     /// Whether connections wait at the group's door.
@@ -324,6 +327,7 @@ impl ListenerShares {
             let group = share.group;
             if let Some(door) = share.into_door() {
                 self.keep_door(group, door);
+                self.forget_empty_door(group);
             }
         }
     }

@@ -460,6 +460,7 @@ impl Worker {
 
     /// No more connections of this group, acknowledged by the primary before this returns. Returns whether other workers serve there.
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
+        self.collect_at_door(group);
         let door = self.shares.close(group);
         self.connections.forget(group);
         if self.control.is_gone() {
@@ -477,6 +478,7 @@ impl Worker {
             // Connections that arrived before the end of the address.
             self.take_all_pushed();
             self.connections.forget(group);
+            self.shares.forget_empty_door(group);
         }
         Ok(others)
     }
@@ -488,9 +490,14 @@ impl Worker {
         self.take_all_pushed();
     }
 
-    fn accept(&self, group: GroupId) {
+    /// Accepts what waits at the slot's own listener, for a runtime that accepts by itself.
+    fn collect_at_door(&self, group: GroupId) {
         let collected = self.shares.collect_at_door(group);
         self.page.add(page::ACCEPTED, collected as u64);
+    }
+
+    fn accept(&self, group: GroupId) {
+        self.collect_at_door(group);
         let accepted = self.shares.accept(group, BATCH);
         self.page.add(page::HEARTBEAT, 1);
         self.page.add(page::ACCEPTED, accepted.connections.len() as u64);

@@ -35,9 +35,8 @@ module.exports = {
   },
   // Its close() destroys the connections, whatever has been read of them.
   away: /FIN packet|ECONNRESET \(control socket\)/,
-  // What it writes when its end comes in the middle of a transfer; one process is stopped at other moments. `Client error`:
-  // the client sends QUIT and closes without reading the 221, so the kernel may reset the connection (ECONNRESET) before
-  // the program has closed it. One process writes it too, rarely.
+  // What it writes when its end comes in the middle of a transfer; one process is stopped at other moments. And, rarely,
+  // in one process too: a client sends QUIT and closes with the 221 unread, which resets the connection (ECONNRESET).
   mutters: /Socket not writable|of 'server\.address\(|^Client error$/,
   says: /hello.txt.*hello you/,
   hook: /CLEANED/,
