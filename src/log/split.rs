@@ -9,8 +9,8 @@ use memchr::{memchr, memmem, memrchr};
 
 /// The last byte of a line that continues in the next one; written by `lib/process/log-records.js`.
 pub const GOES_ON: u8 = 0x1d;
-/// The beginning of the last line of a report (Node.js 18 and later).
-const LAST_OF_REPORT: &[u8] = b"Node.js v";
+/// The beginnings of the last line of a report (Node.js 18 and later, Bun).
+const LAST_OF_REPORT: [&[u8]; 2] = [b"Node.js v", b"Bun v"];
 
 /// Maximum length of a line; the rest of a longer one becomes the next line.
 pub const MAX_LENGTH: usize = 256 * 1024;
@@ -100,7 +100,7 @@ impl Splitter {
 
     fn is_report_whole(&self) -> bool {
         let last = memrchr(b'\n', &self.begun).map_or(&self.begun[..], |end| &self.begun[end + 1..]);
-        last.starts_with(LAST_OF_REPORT)
+        LAST_OF_REPORT.iter().any(|begins| last.starts_with(begins))
     }
 
     /// If a report begins in the incomplete line, the text before it becomes a separate line.

@@ -25,6 +25,8 @@ struct Watched {
     inspected: bool,
     /// Why its stack cannot be requested.
     lacks: Option<String>,
+    /// A signal had stopped it when its stack was to be requested.
+    is_stopped: bool,
     /// CPU ticks of its main thread at the last check, if nothing better is known.
     ticks: u64,
     /// Until then its loop may be blocked.
@@ -83,7 +85,17 @@ impl HungWorkers {
         let (hung, excused) = (Duration::ZERO, Duration::ZERO);
         self.workers.insert(
             id,
-            Watched { pid, page, checker: None, inspected: false, lacks, ticks: 0, excused, hung },
+            Watched {
+                pid,
+                page,
+                checker: None,
+                inspected: false,
+                lacks,
+                is_stopped: false,
+                ticks: 0,
+                excused,
+                hung,
+            },
         );
     }
 
@@ -172,7 +184,8 @@ impl HungWorkers {
     fn capture(&mut self, id: WorkerId, hung: Duration, moment: Moment) -> Effects {
         let Some(worker) = self.workers.get_mut(&id) else { return Effects::new() };
         worker.hung = hung;
-        let lacks = if worker.doing() == Some(Doing::Stopped) {
+        worker.is_stopped = worker.doing() == Some(Doing::Stopped);
+        let lacks = if worker.is_stopped {
             Some("a signal has stopped the process".to_owned())
         } else {
             worker.lacks.clone()
@@ -218,10 +231,13 @@ impl HungWorkers {
     fn reason(&self, worker: &Watched, stack: Result<&str, &str>) -> String {
         let seconds = worker.hung.as_secs_f64();
         match stack {
-            Err(why) => match worker.page.last_request() {
-                Some(request) => format!("hung for {seconds:.1} s; its last request was {request}"),
-                None => format!("hung for {seconds:.1} s (no stack: {why})"),
-            },
+            Err(why) => {
+                let request = worker.page.last_request();
+                let request = request.map(|request| format!("; its last request was {request}"));
+                // Without stacks the request is all that is known.
+                let why = (request.is_none() || worker.is_stopped).then(|| format!(" (no stack: {why})"));
+                format!("hung for {seconds:.1} s{}{}", why.unwrap_or_default(), request.unwrap_or_default())
+            }
             Ok(stack) => match place(stack, &self.folder, &self.own) {
                 Some(place) => format!("hung for {seconds:.1} s at {place}"),
                 None => format!("hung for {seconds:.1} s"),
