@@ -29,7 +29,8 @@ function lineOf(report) {
 
 /** What the event says of a hung worker; on a busy machine the primary itself may look late. Bun tells of no stack. */
 const hungAt = (report) => new RegExp(`^hung for [1-9]\\.\\d s${isBun ? `; its last request was GET /${report}` : ` at ${lineOf(report)}`}$`);
-const hungWithout = (why) => new RegExp(`^hung for [1-9]\\.\\d s(?: \\(no stack: ${why}\\)${isBun ? '|; its last request was GET /\\w*' : ''})$`);
+const hungWithout = (why) =>
+  new RegExp(`^hung for [1-9]\\.\\d s${isBun ? `(?: \\(no stack: ${why}\\))?(?:; its last request was GET /\\w*)?` : ` \\(no stack: ${why}\\)`}$`);
 
 /** A cluster of two; `config` is a ClusterConfig, `processManagement` apart. */
 async function serving(t, { hangTimeout = TIMEOUT, config, script = 'server.js', env, ...options } = {}) {
