@@ -311,7 +311,7 @@ export declare function workerBind(datagram: any): any
 export declare function workerBindNext(group: number, fd: number): any
 
 /**
- * The next socket that the runtime binds in this thread is a door with one connection, which it should accept: a test of the
+ * The next socket that the runtime binds in this thread is a virtual listener with one connection, which it should accept: a test of the
  * runtime. Ends with `workerEndTrial`.
  */
 export declare function workerBindTrial(): any
@@ -451,7 +451,7 @@ export declare function workerPart(socket: number, membership: string): boolean
 /** The function that sends a message: see [`super::messages::post_function`]. */
 export declare function workerPostFunction(): (...message: unknown[]) => number
 
-/** Passes the connection `fd` of a health check to the runtime at the group's door; false if it has none: then it is closed. */
+/** Passes the connection `fd` of a health check to the runtime at the group's virtual listener; false if it has none: then it is closed. */
 export declare function workerProbe(group: number, fd: number): boolean
 
 export declare function workerReadInbox(): void

@@ -34,7 +34,7 @@ function countFetches(worker) {
       }
     },
 
-    isLast: (server) => /** @type {import('../worker/doors').Doors} */ (worker.doors).answered(server),
+    isLast: (server) => /** @type {import('../worker/virtual-listeners').VirtualListeners} */ (worker.virtualListeners).answered(server),
   });
 }
 

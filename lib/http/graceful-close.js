@@ -79,12 +79,12 @@ class GracefulClose {
     // The program has closed the last server: what its clients get is Node's.
     if (this.isPrograms && !this.worker.drain.begun) return true;
     if (!this.canMove) return false;
-    const { doors } = this.worker;
-    return doors === null ? isUntouched(this.server, socket) : doors.moves(this.server, socket);
+    const { virtualListeners } = this.worker;
+    return virtualListeners === null ? isUntouched(this.server, socket) : virtualListeners.moves(this.server, socket);
   }
 
   look() {
-    if (this.group !== null && this.canMove && this.worker.doors === null) handOffIdle(this.server, this.group);
+    if (this.group !== null && this.canMove && this.worker.virtualListeners === null) handOffIdle(this.server, this.group);
     const list = runtime.connectionsOf(this.server);
     if (list === undefined) return;
     const now = performance.now();
@@ -171,7 +171,7 @@ function stopServer(worker, server) {
   const share = worker.connections.shareOf(server);
   if (share === undefined) runtime.stopAccepting(server);
   else worker.connections.close(share);
-  if (share !== undefined) worker.doors?.stopped(share);
+  if (share !== undefined) worker.virtualListeners?.stopped(share);
   if (runtime.connectionsOf(server)) begin(worker, server, share?.group ?? null);
 }
 

@@ -16,8 +16,8 @@
  * What only a runtime with `acceptsItself` has: the requests and connections that the core does not see, and a server of its
  * own for applications with `fetch`.
  *
- * @typedef {'acceptsAtDoor' | 'adoptDatagrams' | 'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'onHttpConnection' | 'runFetches'} OfDoors
- * @typedef {typeof import('./node') & Pick<typeof import('./bun'), OfDoors>} Runtime
+ * @typedef {'acceptsAtVirtualListener' | 'adoptDatagrams' | 'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'onHttpConnection' | 'runFetches'} OfVirtualListeners
+ * @typedef {typeof import('./node') & Pick<typeof import('./bun'), OfVirtualListeners>} Runtime
  */
 
 /** @type {Runtime} */

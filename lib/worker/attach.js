@@ -61,8 +61,8 @@ function answerForHangs() {
 /** The servers of a runtime that accepts by itself get their connections from drover from now on. */
 function followSockets() {
   unwrap(addon.workerFollowSockets());
-  const door = { bind: () => void unwrap(addon.workerBindTrial()), hasBound: addon.workerHasBound, end: addon.workerEndTrial };
-  runtime.acceptsAtDoor(door).then((lacks) => {
+  const virtualListener = { bind: () => void unwrap(addon.workerBindTrial()), hasBound: addon.workerHasBound, end: addon.workerEndTrial };
+  runtime.acceptsAtVirtualListener(virtualListener).then((lacks) => {
     if (lacks === null) return;
     console.error(`drover: This version of the runtime gets no connections from drover: ${lacks}. Use a version that is tested with drover, or CLUSTER_ENABLED=false.`);
     process.exit(1);

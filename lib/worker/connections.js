@@ -79,7 +79,7 @@ class Connections {
     const { server, group } = share;
     gracefulCloseOf(server)?.end();
     this.shares.set(group, share);
-    this.worker.doors?.opened(share);
+    this.worker.virtualListeners?.opened(share);
     const { error } = addon.workerServe(group, isPlainHttp);
     if (error) {
       // Before the server emits 'listening', which it does only while it has a handle.
@@ -146,7 +146,7 @@ class Connections {
 
   /** Hands idle connections off to lighter workers, and busy ones when their response is done. @param {number} count */
   rebalance(count) {
-    if (this.worker.doors !== null) return this.worker.doors.rebalance(count);
+    if (this.worker.virtualListeners !== null) return this.worker.virtualListeners.rebalance(count);
     for (const { server, group } of this.shares.values()) count -= handOffIdle(server, group, count);
     this.pendingRebalance = count;
     this.rebalanceUntil = performance.now() + REBALANCE_TIMEOUT;

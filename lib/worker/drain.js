@@ -220,9 +220,9 @@ class Drain {
 
   /** Whether every request is answered; event streams and upgraded connections have no end and do not count. */
   #isAnswered() {
-    const { doors } = this.worker;
+    const { virtualListeners } = this.worker;
     for (const server of this.servers) {
-      if (doors !== null && !doors.isAnswered(server)) return false;
+      if (virtualListeners !== null && !virtualListeners.isAnswered(server)) return false;
       const parsers = runtime.connectionsOf(server)?.all() ?? [];
       const isBusy = parsers.some(({ socket }) => socket && !isEventStream(runtime.responseOf(socket)));
       if (isBusy || hasBusySessions(server)) return false;

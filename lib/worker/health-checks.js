@@ -49,7 +49,7 @@ class HealthChecks {
     return this.worker.connections.servers().find((server) => protocolOf(server) !== '' && this.#canProbe(server));
   }
 
-  /** The runtime's own door has no way around TLS. @param {any} server */
+  /** The runtime's own virtual listener has no way around TLS. @param {any} server */
   #canProbe(server) {
     return runtime.takesSockets(server) || !runtime.isEncrypted(server);
   }
@@ -78,7 +78,7 @@ class HealthChecks {
     // Another server has become the first meanwhile; the primary has been notified.
     if (server === undefined || protocolOf(server) !== protocol) return addon.closeDescriptor(fd);
     if (!runtime.takesSockets(server)) {
-      this.worker.doors?.probe(server, fd);
+      this.worker.virtualListeners?.probe(server, fd);
       return;
     }
     const socket = /** @type {any} */ (runtime.openSocket(fd));

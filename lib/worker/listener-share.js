@@ -55,7 +55,7 @@ class ListenerShare {
       close: () => {
         closed();
         worker.connections.close(this);
-        return worker.doors?.leave(this) ?? null;
+        return worker.virtualListeners?.leave(this) ?? null;
       },
       bind: () => void unwrap(addon.workerBindNext(group, fd)),
       hasBound: () => addon.workerHasBound(),

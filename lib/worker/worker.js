@@ -15,7 +15,7 @@ const runtime = require('../runtime');
 const { Aftermath } = require('./aftermath');
 const { Commands } = require('./commands');
 const { Connections } = require('./connections');
-const { Doors } = require('./doors');
+const { VirtualListeners } = require('./virtual-listeners');
 const { Drain } = require('./drain');
 const { EventSubscriptions } = require('./event-subscriptions');
 const { HealthChecks } = require('./health-checks');
@@ -50,7 +50,7 @@ class Worker {
     /** Its shared datagram sockets. @type {import('./datagram-sockets').DatagramSockets | undefined} */
     this.datagrams = undefined;
     /** Where its runtime accepts by itself; null if drover accepts. */
-    this.doors = runtime.acceptsItself ? new Doors(this) : null;
+    this.virtualListeners = runtime.acceptsItself ? new VirtualListeners(this) : null;
     this.aftermath = new Aftermath(this);
     this.drain = new Drain(this);
     this.healthChecks = new HealthChecks(this);

@@ -263,7 +263,7 @@ pub fn worker_bind_next(group: u32, fd: i32) -> Value {
     outcome(bound.map(|()| Value::Null))
 }
 
-/// The next socket that the runtime binds in this thread is a door with one connection, which it should accept: a test of the
+/// The next socket that the runtime binds in this thread is a virtual listener with one connection, which it should accept: a test of the
 /// runtime. Ends with `workerEndTrial`.
 #[napi(js_name = "workerBindTrial")]
 pub fn worker_bind_trial() -> Value {
@@ -273,7 +273,7 @@ pub fn worker_bind_trial() -> Value {
 
 #[napi(js_name = "workerEndTrial")]
 pub fn worker_end_trial() {
-    of_worker(|worker| worker.shares().remove_trial_door());
+    of_worker(|worker| worker.shares().remove_trial_virtual_listener());
 }
 
 /// Whether the runtime has bound a socket since `workerBindNext`, which ends.
@@ -316,7 +316,7 @@ pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
     })
 }
 
-/// Passes the connection `fd` of a health check to the runtime at the group's door; false if it has none: then it is closed.
+/// Passes the connection `fd` of a health check to the runtime at the group's virtual listener; false if it has none: then it is closed.
 #[napi(js_name = "workerProbe")]
 pub fn worker_probe(group: u32, fd: i32) -> bool {
     fds::take(fd).is_ok_and(|connection| of_worker(|worker| worker.probe(group, connection)))

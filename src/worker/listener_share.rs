@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use super::door::Door;
+use super::virtual_listener::VirtualListener;
 use crate::ipc::control::GroupId;
 use crate::sys::uv::{Loop, Poll, Timer};
 
@@ -18,7 +18,7 @@ pub enum Entrance {
     /// The primary only: the timer just keeps the loop alive as a listener would, and uses no file descriptor.
     Primary(Timer),
     /// The runtime accepts by itself, and what it polls keeps its loop alive.
-    Door(Door),
+    VirtualListener(VirtualListener),
 }
 
 pub struct ListenerShare {
@@ -43,9 +43,9 @@ impl ListenerShare {
         Ok(Self { group, entrance, limited: Cell::new(false) })
     }
 
-    /// The runtime has bound a socket to this door.
-    pub fn through(door: Door, group: GroupId) -> Self {
-        Self { group, entrance: Entrance::Door(door), limited: Cell::new(false) }
+    /// The runtime has bound a socket to this virtual listener.
+    pub fn through(virtual_listener: VirtualListener, group: GroupId) -> Self {
+        Self { group, entrance: Entrance::VirtualListener(virtual_listener), limited: Cell::new(false) }
     }
 
     fn without_listener(on: Loop, holds: bool) -> io::Result<Entrance> {
@@ -58,7 +58,7 @@ impl ListenerShare {
     /// Stops accepting: from now on only the primary sends connections. Keeps the loop alive as before.
     pub fn leave_listener(&mut self, on: Loop) -> io::Result<()> {
         match &self.entrance {
-            Entrance::Door(door) => door.leave_listener(),
+            Entrance::VirtualListener(virtual_listener) => virtual_listener.leave_listener(),
             Entrance::Listener(_) | Entrance::Primary(_) => {
                 self.entrance = Self::without_listener(on, self.holds())?;
             }
@@ -69,20 +69,20 @@ impl ListenerShare {
     pub fn listener(&self) -> Option<BorrowedFd<'_>> {
         match &self.entrance {
             Entrance::Listener(poll) => Some(poll.as_fd()),
-            Entrance::Primary(_) | Entrance::Door(_) => None,
+            Entrance::Primary(_) | Entrance::VirtualListener(_) => None,
         }
     }
 
-    pub fn into_door(self) -> Option<Door> {
+    pub fn into_virtual_listener(self) -> Option<VirtualListener> {
         match self.entrance {
-            Entrance::Door(door) => Some(door),
+            Entrance::VirtualListener(virtual_listener) => Some(virtual_listener),
             Entrance::Listener(_) | Entrance::Primary(_) => None,
         }
     }
 
-    pub fn door(&self) -> Option<&Door> {
+    pub fn virtual_listener(&self) -> Option<&VirtualListener> {
         match &self.entrance {
-            Entrance::Door(door) => Some(door),
+            Entrance::VirtualListener(virtual_listener) => Some(virtual_listener),
             Entrance::Listener(_) | Entrance::Primary(_) => None,
         }
     }
@@ -90,7 +90,7 @@ impl ListenerShare {
     pub fn pause(&self) {
         match &self.entrance {
             Entrance::Listener(poll) => poll.pause(),
-            Entrance::Door(door) => door.open(false),
+            Entrance::VirtualListener(virtual_listener) => virtual_listener.open(false),
             Entrance::Primary(_) => {}
         }
     }
@@ -107,7 +107,7 @@ impl ListenerShare {
         match &self.entrance {
             // A descriptor that cannot be polled has no more connections.
             Entrance::Listener(poll) => drop(poll.resume()),
-            Entrance::Door(door) => door.open(true),
+            Entrance::VirtualListener(virtual_listener) => virtual_listener.open(true),
             Entrance::Primary(_) => {}
         }
     }
@@ -117,7 +117,7 @@ impl ListenerShare {
         match &self.entrance {
             Entrance::Listener(poll) => poll.hold(hold),
             Entrance::Primary(timer) => timer.hold(hold),
-            Entrance::Door(_) => {}
+            Entrance::VirtualListener(_) => {}
         }
     }
 
@@ -125,7 +125,7 @@ impl ListenerShare {
         match &self.entrance {
             Entrance::Listener(poll) => poll.has_ref(),
             Entrance::Primary(timer) => timer.holds(),
-            Entrance::Door(_) => true,
+            Entrance::VirtualListener(_) => true,
         }
     }
 }

@@ -12,9 +12,9 @@ use rustix::net::sockopt::socket_type;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, accept_with, getpeername};
 
 use super::control_channel::ControlChannel;
-use super::door::{Door, Pushed};
 use super::fd_pressure::FdPressure;
 use super::listener_share::ListenerShare;
+use super::virtual_listener::{Pushed, VirtualListener};
 use crate::ipc::control::{Address, GroupId, ListenOptions, ToPrimary, ToWorker};
 use crate::sys::fds;
 use crate::sys::uv::Loop;
@@ -44,10 +44,10 @@ impl From<io::Error> for Refused {
     }
 }
 
-/// The group of the trial door, which no primary uses: it counts them from 0.
+/// The group of the trial virtual listener, which no primary uses: it counts them from 0.
 pub const TRIAL: GroupId = 1 << 30;
 
-/// Maximum connections that are accepted at once for a door.
+/// Maximum connections that are accepted at once for a virtual listener.
 const MAX_COLLECTED: usize = 4096;
 
 /// A batch of accepted connections.
@@ -57,8 +57,8 @@ pub struct Accepted {
     pub is_near_limit: bool,
 }
 
-/// A connection for the runtime at a door.
-pub enum AtDoor {
+/// A connection for the runtime at a virtual listener.
+pub enum AtVirtualListener {
     /// From the primary, which was counted when it came.
     Pushed(Pushed),
     /// From the slot's own listener.
@@ -100,8 +100,8 @@ pub struct ListenerShares {
     fd_pressure: Rc<FdPressure>,
     /// Listeners that a server requested and does not serve yet; None if only the primary accepts.
     asked: RefCell<HashMap<GroupId, Option<OwnedFd>>>,
-    /// Doors at which a runtime that accepts by itself does not serve yet.
-    doors: RefCell<HashMap<GroupId, Door>>,
+    /// Virtual listeners at which a runtime that accepts by itself does not serve yet.
+    virtual_listeners: RefCell<HashMap<GroupId, VirtualListener>>,
     /// The listener that JavaScript has of each group, by its socket's identity.
     known: RefCell<HashMap<GroupId, u64>>,
     /// Groups whose server has a connection limit.
@@ -122,7 +122,7 @@ impl ListenerShares {
             control,
             fd_pressure,
             asked: RefCell::default(),
-            doors: RefCell::default(),
+            virtual_listeners: RefCell::default(),
             known: RefCell::default(),
             limited: RefCell::default(),
             paths: RefCell::default(),
@@ -154,47 +154,52 @@ impl ListenerShares {
         }
     }
 
-    /// For a runtime that accepts by itself: makes the door of the group's server, and returns what the runtime polls.
+    /// For a runtime that accepts by itself: makes the virtual listener of the group's server, and returns what the runtime polls.
     /// `address`: the listener whose address it sees.
-    pub fn make_door(&self, group: GroupId, address: OwnedFd) -> io::Result<OwnedFd> {
+    pub fn make_virtual_listener(&self, group: GroupId, address: OwnedFd) -> io::Result<OwnedFd> {
         let Some(listener) = self.asked.borrow_mut().remove(&group) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let door = Door::new(listener, address)?;
-        let polled = door.poll()?;
-        self.doors.borrow_mut().insert(group, door);
+        let virtual_listener = VirtualListener::new(listener, address)?;
+        let polled = virtual_listener.poll()?;
+        self.virtual_listeners.borrow_mut().insert(group, virtual_listener);
         Ok(polled)
     }
 
-    /// A door without listeners, at which nothing is served: for a test of the runtime.
-    pub fn make_trial_door(&self) -> io::Result<OwnedFd> {
+    /// A virtual listener without listeners, at which nothing is served: for a test of the runtime.
+    pub fn make_trial_virtual_listener(&self) -> io::Result<OwnedFd> {
         let address = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        let door = Door::new(None, address)?;
-        let polled = door.poll()?;
-        self.doors.borrow_mut().insert(TRIAL, door);
+        let virtual_listener = VirtualListener::new(None, address)?;
+        let polled = virtual_listener.poll()?;
+        self.virtual_listeners.borrow_mut().insert(TRIAL, virtual_listener);
         Ok(polled)
     }
 
-    pub fn remove_trial_door(&self) {
-        self.doors.borrow_mut().remove(&TRIAL);
+    pub fn remove_trial_virtual_listener(&self) {
+        self.virtual_listeners.borrow_mut().remove(&TRIAL);
     }
 
-    /// Calls `act` with the group's door.
-    pub fn with_door<T>(&self, group: GroupId, act: impl FnOnce(&Door) -> T) -> Option<T> {
+    /// Calls `act` with the group's virtual listener.
+    pub fn with_virtual_listener<T>(
+        &self,
+        group: GroupId,
+        act: impl FnOnce(&VirtualListener) -> T,
+    ) -> Option<T> {
         let shares = self.shares.borrow();
-        let door = shares.iter().find(|share| share.group == group).and_then(ListenerShare::door);
-        match door {
-            Some(door) => Some(act(door)),
+        let virtual_listener =
+            shares.iter().find(|share| share.group == group).and_then(ListenerShare::virtual_listener);
+        match virtual_listener {
+            Some(virtual_listener) => Some(act(virtual_listener)),
             // Not served yet: it has an address.
-            None => self.doors.borrow().get(&group).map(act),
+            None => self.virtual_listeners.borrow().get(&group).map(act),
         }
     }
 
     /// The group's server takes connections from now on. `called` is called when connections wait at the slot's own
     /// listener.
     pub fn serve(&self, group: GroupId, plain_http: bool, called: impl FnMut() + 'static) -> io::Result<()> {
-        let share = if let Some(door) = self.doors.borrow_mut().remove(&group) {
-            ListenerShare::through(door, group)
+        let share = if let Some(virtual_listener) = self.virtual_listeners.borrow_mut().remove(&group) {
+            ListenerShare::through(virtual_listener, group)
         } else if let Some(listener) = self.asked.borrow_mut().remove(&group) {
             ListenerShare::open(self.uv, group, listener, called)?
         } else {
@@ -208,7 +213,7 @@ impl ListenerShares {
         if is_limited || !self.accepts() {
             share.pause();
         } else {
-            // A door is closed at first.
+            // A virtual listener is closed at first.
             share.resume();
         }
         self.shares.borrow_mut().push(share);
@@ -274,40 +279,42 @@ impl ListenerShares {
         is_stream && !is_share && getpeername(&socket).is_err()
     }
 
-    /// The group's server closes: stops accepting for it. Returns the door with connections that the runtime has not got.
-    pub fn close(&self, group: GroupId) -> Option<Door> {
+    /// The group's server closes: stops accepting for it. Returns the virtual listener with connections that the runtime has not got.
+    pub fn close(&self, group: GroupId) -> Option<VirtualListener> {
         self.asked.borrow_mut().remove(&group);
-        self.doors.borrow_mut().remove(&group);
+        self.virtual_listeners.borrow_mut().remove(&group);
         self.known.borrow_mut().remove(&group);
         self.limited.borrow_mut().remove(&group);
         self.plain_http.borrow_mut().remove(&group);
         let mut shares = self.shares.borrow_mut();
         let at = shares.iter().position(|share| share.group == group)?;
-        shares.remove(at).into_door()
+        shares.remove(at).into_virtual_listener()
     }
 
-    /// Keeps the door of a closed server, at which the runtime still gets the connections that were sent before.
-    pub fn keep_door(&self, group: GroupId, door: Door) {
-        door.leave_listener();
-        self.doors.borrow_mut().insert(group, door);
+    /// Keeps the virtual listener of a closed server, at which the runtime still gets the connections that were sent before.
+    pub fn keep_virtual_listener(&self, group: GroupId, virtual_listener: VirtualListener) {
+        virtual_listener.leave_listener();
+        self.virtual_listeners.borrow_mut().insert(group, virtual_listener);
     }
 
-    /// Drops a kept door if the runtime has got all of its connections.
-    pub fn forget_empty_door(&self, group: GroupId) {
-        self.doors.borrow_mut().retain(|kept, door| *kept != group || door.has_pushed());
+    /// Drops a kept virtual listener if the runtime has got all of its connections.
+    pub fn forget_empty_virtual_listener(&self, group: GroupId) {
+        self.virtual_listeners
+            .borrow_mut()
+            .retain(|kept, virtual_listener| *kept != group || virtual_listener.has_pushed());
     }
 
-    /// Whether connections wait at the group's door.
+    /// Whether connections wait at the group's virtual listener.
     pub fn has_waiting(&self, group: GroupId) -> bool {
-        self.with_door(group, Door::has_pushed).unwrap_or(false)
+        self.with_virtual_listener(group, VirtualListener::has_pushed).unwrap_or(false)
     }
 
-    /// Accepts what waits at the slot's own listener, for the runtime at the group's door; returns how many.
-    pub fn collect_at_door(&self, group: GroupId) -> usize {
+    /// Accepts what waits at the slot's own listener, for the runtime at the group's virtual listener; returns how many.
+    pub fn collect_at_virtual_listener(&self, group: GroupId) -> usize {
         let mut collected = Vec::new();
         while collected.len() < MAX_COLLECTED
-            && let Some(Some(Taken::Connection(connection))) =
-                self.with_door(group, |door| door.with_listener(take_from))
+            && let Some(Some(Taken::Connection(connection))) = self
+                .with_virtual_listener(group, |virtual_listener| virtual_listener.with_listener(take_from))
         {
             let is_near_limit = self.fd_pressure.is_near(connection.as_raw_fd());
             collected.push(Pushed { connection, keep_alive: None, per_request: false, is_probe: false });
@@ -316,7 +323,7 @@ impl ListenerShares {
             }
         }
         let count = collected.len();
-        self.with_door(group, |door| door.push(collected));
+        self.with_virtual_listener(group, |virtual_listener| virtual_listener.push(collected));
         count
     }
 
@@ -325,9 +332,9 @@ impl ListenerShares {
         self.asked.borrow_mut().clear();
         for share in self.shares.take() {
             let group = share.group;
-            if let Some(door) = share.into_door() {
-                self.keep_door(group, door);
-                self.forget_empty_door(group);
+            if let Some(virtual_listener) = share.into_virtual_listener() {
+                self.keep_virtual_listener(group, virtual_listener);
+                self.forget_empty_virtual_listener(group);
             }
         }
     }
@@ -363,29 +370,29 @@ impl ListenerShares {
         Accepted { connections, is_near_limit }
     }
 
-    /// The next connection for the runtime at the group's door.
-    pub fn accept_at_door(&self, group: GroupId) -> AtDoor {
-        let taken = self.with_door(group, |door| {
-            if !door.begin_take() {
-                return AtDoor::Nothing;
+    /// The next connection for the runtime at the group's virtual listener.
+    pub fn accept_at_virtual_listener(&self, group: GroupId) -> AtVirtualListener {
+        let taken = self.with_virtual_listener(group, |virtual_listener| {
+            if !virtual_listener.begin_take() {
+                return AtVirtualListener::Nothing;
             }
-            if let Some(connection) = door.take_pushed() {
-                return AtDoor::Pushed(connection);
+            if let Some(connection) = virtual_listener.take_pushed() {
+                return AtVirtualListener::Pushed(connection);
             }
-            match door.with_listener(take_from) {
-                Some(Taken::Connection(fd)) => AtDoor::Accepted(fd),
-                Some(Taken::NoDescriptor) => AtDoor::NoDescriptor,
+            match virtual_listener.with_listener(take_from) {
+                Some(Taken::Connection(fd)) => AtVirtualListener::Accepted(fd),
+                Some(Taken::NoDescriptor) => AtVirtualListener::NoDescriptor,
                 Some(Taken::Shut) => {
-                    door.leave_listener();
-                    AtDoor::Nothing
+                    virtual_listener.leave_listener();
+                    AtVirtualListener::Nothing
                 }
                 Some(Taken::Nothing) | None => {
-                    door.end_take();
-                    AtDoor::Nothing
+                    virtual_listener.end_take();
+                    AtVirtualListener::Nothing
                 }
             }
         });
-        taken.unwrap_or(AtDoor::Nothing)
+        taken.unwrap_or(AtVirtualListener::Nothing)
     }
 
     /// The primary has closed the address: the listener has no more connections, and would wake the loop endlessly.

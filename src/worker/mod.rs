@@ -11,7 +11,7 @@
 //! | `control_channel` | messages to the primary, requests with a reply, messages of the primary and of other workers |
 //! | `fd_pressure` | how many file descriptors are left |
 //! | `connection_channel` | connections that the primary sends, and handoffs to other workers |
-//! | `door` | where a runtime that accepts by itself gets its connections |
+//! | `virtual_listener` | where a runtime that accepts by itself gets its connections |
 //! | `http_wire`, `runtime_connections` | the connections of such a runtime, and which of them may move to another worker |
 //! | `moves` | how many of them have to move |
 //! | `listener_share`, `listener_shares` | a server's part of a listener group; all shares, and accepting |
@@ -38,7 +38,6 @@ mod connection_channel;
 mod control_channel;
 mod datagrams;
 mod diagnostics;
-mod door;
 mod events;
 mod fd_batch;
 mod fd_pressure;
@@ -55,6 +54,7 @@ mod reports;
 mod runtime_connections;
 mod single_process;
 mod streams;
+mod virtual_listener;
 
 pub use attachment::Attachment;
 pub use http_wire::HttpWire;

@@ -18,12 +18,11 @@ use super::connection_channel::ConnectionChannel;
 use super::control_channel::{ControlChannel, Incoming};
 use super::datagrams::Datagrams;
 use super::diagnostics::Diagnostics;
-use super::door::{Door, Pushed};
 use super::events::Events;
 use super::fd_batch::{BATCH, FdBatch};
 use super::fd_pressure::FdPressure;
 use super::lifecycle::Lifecycle;
-use super::listener_shares::{AtDoor, ListenerShares, TRIAL};
+use super::listener_shares::{AtVirtualListener, ListenerShares, TRIAL};
 use super::loop_lag::LoopLag;
 use super::messages::{Deliver, MessageEndpoint, Opening};
 use super::moves::Moves;
@@ -31,6 +30,7 @@ use super::notice::Notice;
 use super::reports::Reports;
 use super::runtime_connections::{Idle, Opened, RuntimeConnections};
 use super::streams::Streams;
+use super::virtual_listener::{Pushed, VirtualListener};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
 use crate::ipc::endpoint::Tally;
 use crate::ipc::fd_message::{FdHeader, FdMessage, IdleKeepAlive};
@@ -341,7 +341,7 @@ impl Worker {
         self.lifecycle.serves()
     }
 
-    /// For a runtime that accepts by itself: from now on its sockets come from doors.
+    /// For a runtime that accepts by itself: from now on its sockets come from virtual listeners.
     ///
     /// # Errors
     /// The runtime makes its calls in another way.
@@ -349,49 +349,49 @@ impl Worker {
         socket_calls::install(Rc::new(RuntimeSockets(Rc::downgrade(self))))
     }
 
-    /// The next socket that the runtime binds is the door of the group's server. `address`: the listener whose address it
+    /// The next socket that the runtime binds is the virtual listener of the group's server. `address`: the listener whose address it
     /// sees.
     pub fn bind_next(&self, group: GroupId, address: OwnedFd) -> io::Result<()> {
-        socket_calls::bind_next(group, self.shares.make_door(group, address)?);
+        socket_calls::bind_next(group, self.shares.make_virtual_listener(group, address)?);
         Ok(())
     }
 
-    /// The next socket that the runtime binds is a door with one connection, which it should accept: a test of the runtime.
+    /// The next socket that the runtime binds is a virtual listener with one connection, which it should accept: a test of the runtime.
     pub fn bind_trial(&self) -> io::Result<()> {
-        socket_calls::bind_next(TRIAL, self.shares.make_trial_door()?);
+        socket_calls::bind_next(TRIAL, self.shares.make_trial_virtual_listener()?);
         let (connection, peer) = UnixStream::pair()?;
         drop(peer);
         self.probe(TRIAL, connection.into());
         Ok(())
     }
 
-    /// A connection for the runtime at the group's door.
-    fn accept_at_door(&self, group: GroupId) -> Option<OwnedFd> {
+    /// A connection for the runtime at the group's virtual listener.
+    fn accept_at_virtual_listener(&self, group: GroupId) -> Option<OwnedFd> {
         self.page.add(page::HEARTBEAT, 1);
-        match self.shares.accept_at_door(group) {
-            AtDoor::Pushed(Pushed { connection, keep_alive, per_request, is_probe }) => {
+        match self.shares.accept_at_virtual_listener(group) {
+            AtVirtualListener::Pushed(Pushed { connection, keep_alive, per_request, is_probe }) => {
                 let ends =
                     keep_alive.map(|kept| Instant::now() + Duration::from_millis(kept.remaining_ms.into()));
                 let served = keep_alive.map_or(0, |kept| kept.served);
                 let opened = Opened { group, served, ends, per_request, is_probe, ..Opened::default() };
-                Some(self.opened_at_door(connection, opened))
+                Some(self.opened_at_virtual_listener(connection, opened))
             }
-            AtDoor::Accepted(connection) => {
+            AtVirtualListener::Accepted(connection) => {
                 self.page.add(page::ACCEPTED, 1);
                 if self.fd_pressure.is_near(connection.as_raw_fd()) {
                     self.enter_fd_pressure();
                 }
-                Some(self.opened_at_door(connection, Opened { group, ..Opened::default() }))
+                Some(self.opened_at_virtual_listener(connection, Opened { group, ..Opened::default() }))
             }
-            AtDoor::NoDescriptor => {
+            AtVirtualListener::NoDescriptor => {
                 self.enter_fd_pressure();
                 None
             }
-            AtDoor::Nothing => None,
+            AtVirtualListener::Nothing => None,
         }
     }
 
-    fn opened_at_door(&self, connection: OwnedFd, opened: Opened) -> OwnedFd {
+    fn opened_at_virtual_listener(&self, connection: OwnedFd, opened: Opened) -> OwnedFd {
         let moves = self.shares.is_plain_http(opened.group);
         self.runtime_connections.opened(connection.as_raw_fd(), Opened { moves, ..opened });
         connection
@@ -445,10 +445,12 @@ impl Worker {
         self.page.cells().raise(page::CLOSED, 1.0);
     }
 
-    /// The runtime gets a connection of the primary's health check at the group's door; false if there is no door.
+    /// The runtime gets a connection of the primary's health check at the group's virtual listener; false if there is no virtual listener.
     pub fn probe(&self, group: GroupId, connection: OwnedFd) -> bool {
         let pushed = Pushed { connection, keep_alive: None, per_request: false, is_probe: true };
-        self.shares.with_door(group, |door| door.push(vec![pushed])).is_some()
+        self.shares
+            .with_virtual_listener(group, |virtual_listener| virtual_listener.push(vec![pushed]))
+            .is_some()
     }
 
     /// Reports how many more connections the group's server takes (None: any number).
@@ -460,25 +462,27 @@ impl Worker {
 
     /// No more connections of this group, acknowledged by the primary before this returns. Returns whether other workers serve there.
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
-        self.collect_at_door(group);
-        let door = self.shares.close(group);
+        self.collect_at_virtual_listener(group);
+        let virtual_listener = self.shares.close(group);
         self.connections.forget(group);
         if self.control.is_gone() {
-            door.into_iter().for_each(|door| self.shares.keep_door(group, door));
+            virtual_listener
+                .into_iter()
+                .for_each(|virtual_listener| self.shares.keep_virtual_listener(group, virtual_listener));
             return Ok(false);
         }
         let (answer, _) = self.control.ask(&ToPrimary::Close { group })?;
         let others = matches!(answer, ToWorker::Closed { others: true, .. });
-        match door {
-            Some(door) if others => self.give_back(group, &door),
-            Some(door) => self.shares.keep_door(group, door),
+        match virtual_listener {
+            Some(virtual_listener) if others => self.give_back(group, &virtual_listener),
+            Some(virtual_listener) => self.shares.keep_virtual_listener(group, virtual_listener),
             None => {}
         }
         if !others {
             // Connections that arrived before the end of the address.
             self.take_all_pushed();
             self.connections.forget(group);
-            self.shares.forget_empty_door(group);
+            self.shares.forget_empty_virtual_listener(group);
         }
         Ok(others)
     }
@@ -491,13 +495,13 @@ impl Worker {
     }
 
     /// Accepts what waits at the slot's own listener, for a runtime that accepts by itself.
-    fn collect_at_door(&self, group: GroupId) {
-        let collected = self.shares.collect_at_door(group);
+    fn collect_at_virtual_listener(&self, group: GroupId) {
+        let collected = self.shares.collect_at_virtual_listener(group);
         self.page.add(page::ACCEPTED, collected as u64);
     }
 
     fn accept(&self, group: GroupId) {
-        self.collect_at_door(group);
+        self.collect_at_virtual_listener(group);
         let accepted = self.shares.accept(group, BATCH);
         self.page.add(page::HEARTBEAT, 1);
         self.page.add(page::ACCEPTED, accepted.connections.len() as u64);
@@ -548,10 +552,10 @@ impl Worker {
 
     fn hand_over(&self, header: FdHeader, batch: Vec<OwnedFd>) {
         let mut batch = Some(batch);
-        self.shares.with_door(header.group, |door| {
+        self.shares.with_virtual_listener(header.group, |virtual_listener| {
             let FdHeader { keep_alive, per_request, .. } = header;
             let pushed = batch.take().unwrap_or_default().into_iter();
-            door.push(
+            virtual_listener.push(
                 pushed
                     .map(|connection| Pushed { connection, keep_alive, per_request, is_probe: false })
                     .collect(),
@@ -563,9 +567,9 @@ impl Worker {
         }
     }
 
-    /// The group's server closes: connections that the runtime has not taken from its door go to other workers.
-    fn give_back(&self, group: GroupId, door: &Door) {
-        for Pushed { connection, keep_alive, is_probe, .. } in door.take_all_pushed() {
+    /// The group's server closes: connections that the runtime has not taken from its virtual listener go to other workers.
+    fn give_back(&self, group: GroupId, virtual_listener: &VirtualListener) {
+        for Pushed { connection, keep_alive, is_probe, .. } in virtual_listener.take_all_pushed() {
             if is_probe {
                 continue;
             }
@@ -608,12 +612,12 @@ impl RuntimeSockets {
 }
 
 impl Sockets for RuntimeSockets {
-    fn accept(&self, door: u32) -> Option<OwnedFd> {
-        self.0.upgrade()?.accept_at_door(door)
+    fn accept(&self, virtual_listener: u32) -> Option<OwnedFd> {
+        self.0.upgrade()?.accept_at_virtual_listener(virtual_listener)
     }
 
-    fn address_of(&self, door: u32) -> Option<RawFd> {
-        self.0.upgrade()?.shares.with_door(door, Door::address)
+    fn address_of(&self, virtual_listener: u32) -> Option<RawFd> {
+        self.0.upgrade()?.shares.with_virtual_listener(virtual_listener, VirtualListener::address)
     }
 
     fn keeps(&self, path: &CStr) -> bool {

@@ -2,7 +2,7 @@
 'use strict';
 
 // What Node.js has for each connection, and Bun has not: the core counts and moves Bun's connections instead
-// (src/worker/door.rs).
+// (src/worker/virtual_listener.rs).
 
 const whatBunLacks = {
   /** Bun does not name the resources that keep its event loop alive. */

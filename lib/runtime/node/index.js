@@ -43,7 +43,7 @@ module.exports = {
   socketName,
   takesSockets,
   version,
-  /** The runtime accepts connections by itself, at the doors that the core gives it. */
+  /** The runtime accepts connections by itself, at the virtual listeners that the core gives it. */
   acceptsItself: false,
   /** Whether `activeResources` knows what keeps the event loop alive. */
   seesResources: true,

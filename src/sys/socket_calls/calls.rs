@@ -1,4 +1,4 @@
-//! The replacements. Each does what the call of the same name does, except for a door and its connections.
+//! The replacements. Each does what the call of the same name does, except for a virtual listener and its connections.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::io;
@@ -24,13 +24,13 @@ pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 11] = [
     (c"close", close as *const c_void),
 ];
 
-/// The door takes the place of the runtime's socket, under the same number.
+/// The virtual listener takes the place of the runtime's socket, under the same number.
 ///
 /// # Safety
 /// As for bind(2): the runtime calls it.
 unsafe extern "C" fn bind(fd: c_int, name: *const libc::sockaddr, length: libc::socklen_t) -> c_int {
     let next = NEXT.try_with(|next| next.try_borrow_mut().ok()?.take()).ok().flatten();
-    let Some((door, poll)) = next else {
+    let Some((virtual_listener, poll)) = next else {
         // SAFETY: the runtime's own call.
         return unsafe { libc::bind(fd, name, length) };
     };
@@ -38,7 +38,7 @@ unsafe extern "C" fn bind(fd: c_int, name: *const libc::sockaddr, length: libc::
     if unsafe { libc::dup3(poll.as_raw_fd(), fd, libc::O_CLOEXEC) } < 0 {
         return -1;
     }
-    if !set_role(fd, Role::Door(door)) {
+    if !set_role(fd, Role::VirtualListener(virtual_listener)) {
         set_errno(libc::EMFILE);
         return -1;
     }
@@ -50,7 +50,7 @@ unsafe extern "C" fn bind(fd: c_int, name: *const libc::sockaddr, length: libc::
 /// As for listen(2): the runtime calls it.
 unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     match role(fd) {
-        Role::Door(_) => 0,
+        Role::VirtualListener(_) => 0,
         // SAFETY: the runtime's own call.
         Role::None | Role::Connection => unsafe { libc::listen(fd, backlog) },
     }
@@ -64,7 +64,9 @@ unsafe extern "C" fn getsockname(
     length: *mut libc::socklen_t,
 ) -> c_int {
     let asked = match role(fd) {
-        Role::Door(door) => with_sockets(|sockets| sockets.address_of(door)).flatten().unwrap_or(fd),
+        Role::VirtualListener(virtual_listener) => {
+            with_sockets(|sockets| sockets.address_of(virtual_listener)).flatten().unwrap_or(fd)
+        }
         Role::None | Role::Connection => fd,
     };
     // SAFETY: the runtime's own call, for another socket of this process.
@@ -79,11 +81,11 @@ unsafe extern "C" fn accept4(
     length: *mut libc::socklen_t,
     flags: c_int,
 ) -> c_int {
-    let Role::Door(door) = role(fd) else {
+    let Role::VirtualListener(virtual_listener) = role(fd) else {
         // SAFETY: the runtime's own call.
         return unsafe { libc::accept4(fd, name, length, flags) };
     };
-    let Some(connection) = with_sockets(|sockets| sockets.accept(door)).flatten() else {
+    let Some(connection) = with_sockets(|sockets| sockets.accept(virtual_listener)).flatten() else {
         set_errno(libc::EAGAIN);
         return -1;
     };

@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What the runtime's sockets are, on the thread that has called [`install`]. Called within the runtime's calls, so it must
 /// not call JavaScript.
 pub trait Sockets {
-    /// The next connection for the runtime at this door; None: there is none now.
-    fn accept(&self, door: u32) -> Option<OwnedFd>;
-    /// The socket whose address the runtime sees as that of the door.
-    fn address_of(&self, door: u32) -> Option<RawFd>;
+    /// The next connection for the runtime at this virtual listener; None: there is none now.
+    fn accept(&self, virtual_listener: u32) -> Option<OwnedFd>;
+    /// The socket whose address the runtime sees as that of the virtual listener.
+    fn address_of(&self, virtual_listener: u32) -> Option<RawFd>;
     /// Whether the runtime must not remove this file: the path of a socket that other processes serve.
     fn keeps(&self, path: &CStr) -> bool;
-    /// The runtime has read these bytes from a connection that came through a door.
+    /// The runtime has read these bytes from a connection that came through a virtual listener.
     fn received(&self, fd: RawFd, bytes: &[u8]);
     /// These bytes of the runtime were taken by the kernel.
     fn sent(&self, fd: RawFd, bytes: &[u8]);
@@ -36,19 +36,19 @@ pub struct PollEntry {
 /// Descriptors with a number above this are not followed: the default of the kernel's limit (fs.nr_open).
 const MAX_FD: usize = 1 << 20;
 
-/// What a descriptor is: [`NOTHING`], [`CONNECTION`], or a door's number from [`FIRST_DOOR`] on. Pages of it that are not
+/// What a descriptor is: [`NOTHING`], [`CONNECTION`], or a virtual listener's number from [`FIRST_VIRTUAL_LISTENER`] on. Pages of it that are not
 /// used take no memory.
 static ROLES: [AtomicU32; MAX_FD] = [const { AtomicU32::new(NOTHING) }; MAX_FD];
 
 const NOTHING: u32 = 0;
 const CONNECTION: u32 = 1;
-const FIRST_DOOR: u32 = 2;
+const FIRST_VIRTUAL_LISTENER: u32 = 2;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     None,
     Connection,
-    Door(u32),
+    VirtualListener(u32),
 }
 
 pub(super) fn role(fd: RawFd) -> Role {
@@ -56,7 +56,7 @@ pub(super) fn role(fd: RawFd) -> Role {
     match role.map_or(NOTHING, |role| role.load(Ordering::Relaxed)) {
         NOTHING => Role::None,
         CONNECTION => Role::Connection,
-        door => Role::Door(door - FIRST_DOOR),
+        virtual_listener => Role::VirtualListener(virtual_listener - FIRST_VIRTUAL_LISTENER),
     }
 }
 
@@ -65,7 +65,7 @@ pub(super) fn set_role(fd: RawFd, role: Role) -> bool {
     let value = match role {
         Role::None => NOTHING,
         Role::Connection => CONNECTION,
-        Role::Door(door) => FIRST_DOOR + door,
+        Role::VirtualListener(virtual_listener) => FIRST_VIRTUAL_LISTENER + virtual_listener,
     };
     let entry = usize::try_from(fd).ok().and_then(|at| ROLES.get(at));
     entry.inspect(|entry| entry.store(value, Ordering::Relaxed)).is_some()
@@ -73,7 +73,7 @@ pub(super) fn set_role(fd: RawFd, role: Role) -> bool {
 
 thread_local! {
     pub(super) static SOCKETS: RefCell<Option<Rc<dyn Sockets>>> = const { RefCell::new(None) };
-    /// The door that the next `bind` of this thread gets.
+    /// The virtual listener that the next `bind` of this thread gets.
     pub(super) static NEXT: RefCell<Option<(u32, OwnedFd)>> = const { RefCell::new(None) };
     pub(super) static BOUND: Cell<bool> = const { Cell::new(false) };
 }

@@ -62,11 +62,11 @@ pub fn uninstall() {
     NEXT.set(None);
 }
 
-/// Instead of binding its next socket the runtime gets `poll`, whose readiness means that the door has a connection. It takes
+/// Instead of binding its next socket the runtime gets `poll`, whose readiness means that the virtual listener has a connection. It takes
 /// that for its listening socket.
-pub fn bind_next(door: u32, poll: OwnedFd) {
+pub fn bind_next(virtual_listener: u32, poll: OwnedFd) {
     BOUND.set(false);
-    NEXT.set(Some((door, poll)));
+    NEXT.set(Some((virtual_listener, poll)));
 }
 
 /// Ends `bind_next`; returns whether the runtime has bound a socket.

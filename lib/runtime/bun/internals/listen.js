@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Intercepts the points at which a server of Bun starts to listen, so that it gets a door of drover's in place of a socket
+// Intercepts the points at which a server of Bun starts to listen, so that it gets a virtual listener of drover's in place of a socket
 // (src/sys/socket_calls), or represents the servers of other processes.
 //
 // Relies on: `Bun.serve` and `Bun.listen`, which can be replaced, and which `listen` of node:http, node:https and node:net
@@ -35,14 +35,14 @@ const READABLE_BY_ALL = 0o444;
 const WRITABLE_BY_ALL = 0o222;
 
 /**
- * A server's door, in place of Node's handle.
+ * A server's virtual listener, in place of Node's handle.
  *
  * @typedef {object} Methods
- * @property {() => void} bind the next socket that this thread binds is the door; throws if there can be none
+ * @property {() => void} bind the next socket that this thread binds is the virtual listener; throws if there can be none
  * @property {() => boolean} hasBound ends that; whether a socket was bound
  * @property {() => Promise<void> | null} close called before the runtime closes it, which has to wait for the promise
  */
-class Door {
+class VirtualListener {
   /** @param {number} fd a listener with its address, which `bind` takes over */
   constructor(fd) {
     this.fd = fd;
@@ -58,10 +58,10 @@ class Door {
   }
 }
 
-/** The doors of servers, and the servers that represent others, while they listen. @type {WeakMap<object, any>} */
+/** The virtual listeners of servers, and the servers that represent others, while they listen. @type {WeakMap<object, any>} */
 const handles = new WeakMap();
 
-/** What Bun has returned for each server at a door. @type {WeakMap<object, any>} */
+/** What Bun has returned for each server at a virtual listener. @type {WeakMap<object, any>} */
 const servers = new WeakMap();
 
 /** Requests of the server that are not answered, as Bun counts them. @param {any} server @returns {boolean} */
@@ -82,12 +82,12 @@ function setHandle(server, handle) {
 
 /** @param {number} fd */
 function openHandle(fd) {
-  return new Door(fd);
+  return new VirtualListener(fd);
 }
 
-/** @param {Door} door @param {Methods} methods */
-function hookHandle(door, methods) {
-  door.methods = methods;
+/** @param {VirtualListener} virtualListener @param {Methods} methods */
+function hookHandle(virtualListener, methods) {
+  virtualListener.methods = methods;
 }
 
 /** A descriptor of this process, which Bun listens on itself. @param {number} fd */
@@ -95,18 +95,18 @@ function ownHandle(fd) {
   return { fd, isOwn: true };
 }
 
-/** The door (or held address) and the server of the `listen` that is running. @type {{ handle: any, server: any } | null} */
+/** The virtual listener (or held address) and the server of the `listen` that is running. @type {{ handle: any, server: any } | null} */
 let current = null;
 
 /**
- * Makes Bun's server listen at a door.
+ * Makes Bun's server listen at a virtual listener.
  *
- * @param {Door} door
+ * @param {VirtualListener} virtualListener
  * @param {any} server
  * @param {() => any} listen calls Bun's own function
  */
-function listenAt(door, server, listen) {
-  const methods = /** @type {Methods} */ (door.methods);
+function listenAt(virtualListener, server, listen) {
+  const methods = /** @type {Methods} */ (virtualListener.methods);
   methods.bind();
   let made;
   try {
@@ -121,11 +121,11 @@ function listenAt(door, server, listen) {
     made.stop(true);
     throw new Error('Bun has bound no socket of its own for this server');
   }
-  door.made = made;
-  handles.set(server, door);
+  virtualListener.made = made;
+  handles.set(server, virtualListener);
   made.closeIdleConnections = () => 0;
   onStop(made, () => {
-    if (handles.get(server) === door) handles.delete(server);
+    if (handles.get(server) === virtualListener) handles.delete(server);
     return methods.close();
   });
   hookReload(made, server);
@@ -221,7 +221,7 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
       const target = targetOfListen(args);
       const isOwn = target.exclusive && !takesExclusive;
       const start = (/** @type {any} */ handle) => {
-        if (!(handle instanceof Door) && !handle.isOwn) {
+        if (!(handle instanceof VirtualListener) && !handle.isOwn) {
           const listener = args.findLast((value) => typeof value === 'function');
           if (listener !== undefined) this.once('listening', listener);
           handles.set(this, handle);
@@ -268,8 +268,8 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
       const failed = (/** @type {Error} */ error) => {
         throw error;
       };
-      take(server, targetOf(options, isHttp ? defaultPort() : undefined), (door) => {
-        server.opened(listenWith(server, door, call));
+      take(server, targetOf(options, isHttp ? defaultPort() : undefined), (virtualListener) => {
+        server.opened(listenWith(server, virtualListener, call));
       }, failed);
       return server.made;
     };

@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// Tries whether Bun accepts at a door.
+// Tries whether Bun accepts at a virtual listener.
 //
 // Relies on: `Bun.listen` binds its socket before it returns, and `open` is called with each connection that it accepts.
 // Seen on: Bun 1.4.4, 1.4.5.
@@ -14,10 +14,10 @@ const MAX_TURNS = 100;
 /**
  * Resolves to what Bun has not done; null if it accepts.
  *
- * @param {{ bind(): void, hasBound(): boolean, end(): void }} door with one connection
+ * @param {{ bind(): void, hasBound(): boolean, end(): void }} virtualListener with one connection
  * @returns {Promise<string | null>}
  */
-function acceptsAtDoor({ bind, hasBound, end }) {
+function acceptsAtVirtualListener({ bind, hasBound, end }) {
   bind();
   return new Promise((resolve) => {
     let isOver = false;
@@ -43,4 +43,4 @@ function acceptsAtDoor({ bind, hasBound, end }) {
   });
 }
 
-module.exports = { acceptsAtDoor };
+module.exports = { acceptsAtVirtualListener };

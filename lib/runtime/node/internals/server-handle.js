@@ -50,7 +50,7 @@ function openHandle(fd) {
  * Replaces the methods of a handle on a listener from which drover accepts.
  *
  * @param {any} handle
- * @param {{ ref(): void, unref(): void, hasRef(): boolean, close(): unknown, [ofDoors: string]: unknown }} methods `close` is called before Node closes it
+ * @param {{ ref(): void, unref(): void, hasRef(): boolean, close(): unknown, [ofVirtualListeners: string]: unknown }} methods `close` is called before Node closes it
  */
 function hookHandle(handle, { ref, unref, hasRef, close }) {
   const prototype = Object.getPrototypeOf(handle);

@@ -1,4 +1,4 @@
-//! A door: what a runtime that accepts by itself gets in place of a listening socket. Connections come through it from the
+//! A virtual listener: what a runtime that accepts by itself gets in place of a listening socket. Connections come through it from the
 //! slot's own listener, and from the primary.
 
 use std::cell::{Cell, RefCell};
@@ -28,7 +28,7 @@ pub struct Pushed {
     pub is_probe: bool,
 }
 
-pub struct Door {
+pub struct VirtualListener {
     /// Readable while a connection waits: it polls the listener and the bell. The runtime has a duplicate.
     poll: OwnedFd,
     /// The slot's own listener; None: only the primary sends connections.
@@ -45,7 +45,7 @@ pub struct Door {
     taken: Cell<u32>,
 }
 
-impl Door {
+impl VirtualListener {
     pub fn new(listener: Option<OwnedFd>, address: OwnedFd) -> io::Result<Self> {
         let poll = epoll::create(CreateFlags::CLOEXEC)?;
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -147,7 +147,7 @@ impl Door {
     }
 }
 
-impl Drop for Door {
+impl Drop for VirtualListener {
     /// The runtime's duplicate outlives this until the runtime closes it, and must not be readable then.
     fn drop(&mut self) {
         self.leave_listener();
@@ -171,46 +171,46 @@ mod tests {
         Pushed { connection, keep_alive: None, per_request: false, is_probe: false }
     }
 
-    fn door() -> (Door, TcpStream) {
+    fn virtual_listener() -> (VirtualListener, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let listener = OwnedFd::from(listener);
-        (Door::new(Some(listener.try_clone().unwrap()), listener).unwrap(), client)
+        (VirtualListener::new(Some(listener.try_clone().unwrap()), listener).unwrap(), client)
     }
 
     #[test]
     fn what_the_runtime_polls_is_readable_while_a_connection_waits() {
-        let (door, _client) = door();
-        let polled = door.poll().unwrap();
+        let (virtual_listener, _client) = virtual_listener();
+        let polled = virtual_listener.poll().unwrap();
         assert!(!is_readable(&polled), "closed");
-        door.open(true);
+        virtual_listener.open(true);
         assert!(is_readable(&polled));
-        door.open(false);
+        virtual_listener.open(false);
         assert!(!is_readable(&polled));
-        door.push(vec![pushed(), pushed()]);
-        assert!(door.take_pushed().is_some() && is_readable(&polled));
-        assert!(door.take_pushed().is_some() && !is_readable(&polled));
-        door.push(vec![pushed()]);
-        assert_eq!(door.take_all_pushed().len(), 1);
+        virtual_listener.push(vec![pushed(), pushed()]);
+        assert!(virtual_listener.take_pushed().is_some() && is_readable(&polled));
+        assert!(virtual_listener.take_pushed().is_some() && !is_readable(&polled));
+        virtual_listener.push(vec![pushed()]);
+        assert_eq!(virtual_listener.take_all_pushed().len(), 1);
         assert!(!is_readable(&polled));
     }
 
     #[test]
-    fn a_dropped_door_does_not_wake_the_runtime() {
-        let (door, _client) = door();
-        let polled = door.poll().unwrap();
-        door.open(true);
-        door.push(vec![pushed()]);
-        drop(door);
+    fn a_dropped_virtual_listener_does_not_wake_the_runtime() {
+        let (virtual_listener, _client) = virtual_listener();
+        let polled = virtual_listener.poll().unwrap();
+        virtual_listener.open(true);
+        virtual_listener.push(vec![pushed()]);
+        drop(virtual_listener);
         assert!(!is_readable(&polled));
     }
 
     #[test]
     fn a_round_ends_and_the_next_one_begins() {
-        let (door, _client) = door();
+        let (virtual_listener, _client) = virtual_listener();
         for _ in 0..2 {
-            (0..ROUND).for_each(|_| assert!(door.begin_take()));
-            assert!(!door.begin_take());
+            (0..ROUND).for_each(|_| assert!(virtual_listener.begin_take()));
+            assert!(!virtual_listener.begin_take());
         }
     }
 }

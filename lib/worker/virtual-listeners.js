@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The servers of a runtime that accepts connections by itself (Bun), at the doors that the core gives it. Their connections
+// The servers of a runtime that accepts connections by itself (Bun), at the virtual listeners that the core gives it. Their connections
 // belong to the core (src/worker/runtime_connections.rs), which moves them to other workers as they become idle.
 
 const { FIRST_REQUEST_TIMEOUT, HANDOFF_TIMEOUT, LAST_LINGER_TIMEOUT, LINGER_TIMEOUT } = require('../http/graceful-close');
@@ -19,7 +19,7 @@ const REBALANCE_TIMEOUT = 1000;
 const UNLIMITED = 0x7fffffff;
 
 /** What is known of a server that listens or has listened. */
-class AtDoor {
+class AtVirtualListener {
   /** @param {number} group */
   constructor(group) {
     this.group = group;
@@ -32,17 +32,17 @@ class AtDoor {
   }
 }
 
-class Doors {
+class VirtualListeners {
   /** @param {import('./worker').Worker} worker */
   constructor(worker) {
     this.worker = worker;
-    /** @type {WeakMap<object, AtDoor>} */
+    /** @type {WeakMap<object, AtVirtualListener>} */
     this.servers = new WeakMap();
   }
 
   /** @param {import('./listener-share').ListenerShare} share */
   opened({ server, group }) {
-    this.servers.set(server, new AtDoor(group));
+    this.servers.set(server, new AtVirtualListener(group));
     // Those of an earlier server at this address may stay again.
     addon.workerMoveConnections(group, 0, 0);
   }
@@ -60,7 +60,7 @@ class Doors {
     addon.workerMoveConnections(group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
   }
 
-  /** @param {any} server @param {AtDoor} own */
+  /** @param {any} server @param {AtVirtualListener} own */
   #isTouched(server, own) {
     const isTouched = (/** @type {{ socket: any }} */ { socket }) => !isUntouched(server, socket);
     own.isTouched ||= runtime.connectionsOf(server)?.all().some(isTouched) === true;
@@ -107,7 +107,7 @@ class Doors {
    * Whether idle connections of a server that has stopped still move to other workers, or may send a last request.
    *
    * @param {any} server
-   * @param {AtDoor} own
+   * @param {AtVirtualListener} own
    */
   #isLeaving(server, own) {
     if (this.#hasWaiting(own)) return true;
@@ -124,7 +124,7 @@ class Doors {
     return now < (this.worker.drain.handoff ? own.stopped + LINGER_TIMEOUT : Math.max(own.answered, own.stopped) + LAST_LINGER_TIMEOUT);
   }
 
-  /** Whether connections for a server that has stopped wait that the runtime has not taken. @param {AtDoor} own */
+  /** Whether connections for a server that has stopped wait that the runtime has not taken. @param {AtVirtualListener} own */
   #hasWaiting(own) {
     return performance.now() < own.stopped + HANDOFF_TIMEOUT && addon.workerConnectionCounts(own.group).waiting;
   }
@@ -134,7 +134,7 @@ class Doors {
    * reset them.
    *
    * @param {any} server
-   * @param {AtDoor} own
+   * @param {AtVirtualListener} own
    */
   #awaitsFirstRequests(server, own) {
     if (runtime.connectionsOf(server) === undefined || performance.now() > own.stopped + FIRST_REQUEST_TIMEOUT) return false;
@@ -183,4 +183,4 @@ class Doors {
   }
 }
 
-exports.Doors = Doors;
+exports.VirtualListeners = VirtualListeners;
