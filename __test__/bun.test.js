@@ -7,8 +7,8 @@ const assert = require('node:assert/strict');
 const path = require('node:path');
 const { test } = require('node:test');
 const { findBun } = require('./helpers/buns');
-const { freePort, request, tcp, websocket } = require('./helpers/http');
-const { kinds, placeFor } = require('./helpers/kinds');
+const { freePort, request } = require('./helpers/http');
+const { kinds, overHttp, overTcp, overWebsocket, placeFor } = require('./helpers/kinds');
 const { packages } = require('./helpers/packages');
 const { answering, ask } = require('./helpers/persistent-clients');
 const { program } = require('./helpers/program');
@@ -27,26 +27,6 @@ const VISITS = 6;
 const CLIENTS = 8;
 
 const CONFIG = { workers: 2, loadBalancing: { healthAware: false }, monitoring: { port: false } };
-
-const overHttp = async ({ port }) => (await request(port)).json();
-
-async function overTcp({ port }) {
-  const connection = await tcp(port);
-  const answer = JSON.parse(await connection.line());
-  connection.write('echo\n');
-  const echo = await connection.line();
-  connection.close();
-  return { ...answer, echo };
-}
-
-async function overWebsocket({ port }) {
-  const connection = await websocket(port);
-  const answer = JSON.parse(await connection.message());
-  connection.send('echo');
-  const echo = await connection.message();
-  connection.close();
-  return { ...answer, echo };
-}
 
 /** A program with Bun's own servers, under __test__/fixtures/bun. */
 const own = (name, ask = overHttp, more = {}) => ({ name, says: name, script: path.join(programs, `${name}.ts`), ready: new RegExp(`${name} is listening`), ask, ...more });

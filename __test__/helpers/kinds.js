@@ -111,4 +111,4 @@ async function placeFor(t, kind) {
   return { place, env };
 }
 
-module.exports = { kinds, placeFor };
+module.exports = { kinds, overHttp, overTcp, overWebsocket, placeFor };

@@ -40,7 +40,7 @@ use crate::metrics::messages::MessageTally;
 use crate::model::WorkerId;
 use crate::sys::memory::Mapping;
 use crate::sys::orphan;
-use crate::sys::socket_calls::{self, PollEntry, Sockets};
+use crate::sys::socket_calls::{self, Ending, PollEntry, Sockets};
 use crate::sys::uv::{Loop, Prepare};
 
 /// Maximum messages read from the connection channel at a time.
@@ -422,9 +422,12 @@ impl Worker {
 
     fn move_one(&self, group: GroupId, Idle { fd, served, poll }: Idle, quiet_ms: u32) -> bool {
         let keep_alive = (served > 0).then_some(IdleKeepAlive { remaining_ms: quiet_ms, served });
-        if self.connections.hand_off(group, fd, keep_alive).is_err() || socket_calls::end(fd, poll).is_err() {
+        let Ok(ending) = Ending::new() else { return false };
+        if self.connections.hand_off(group, fd, keep_alive).is_err() {
             return false;
         }
+        // It cannot fail for a connection that the runtime polls; the connection has moved in any case.
+        let _ = ending.take_place(fd, poll);
         self.runtime_connections.closed(fd);
         self.count_closed();
         true
@@ -433,7 +436,7 @@ impl Worker {
     /// Ends connections that have moved here and have been silent for as long as they may.
     fn end_silent(&self) {
         for Idle { fd, poll, .. } in self.runtime_connections.expired_now() {
-            if socket_calls::end(fd, poll).is_ok() {
+            if Ending::new().and_then(|ending| ending.take_place(fd, poll)).is_ok() {
                 self.runtime_connections.closed(fd);
                 self.count_closed();
             }

@@ -75,14 +75,26 @@ pub fn has_bound() -> bool {
     BOUND.replace(false)
 }
 
-/// The runtime sees the end of a connection, which continues elsewhere: its descriptor refers to a closed socket from now on.
-///
-/// # Errors
-/// No descriptor is left; nothing has changed.
-pub fn end(fd: RawFd, entry: PollEntry) -> io::Result<()> {
-    let (dead, peer) = UnixStream::pair()?;
-    dead.set_nonblocking(true)?;
-    drop(peer);
-    set_role(fd, Role::None);
-    calls::end(fd, dead.as_raw_fd(), entry)
+/// A socket whose peer has closed. It takes the place of a connection that continues elsewhere, whose end the runtime sees.
+pub struct Ending(UnixStream);
+
+impl Ending {
+    /// Made before the connection is handed off, which would have two owners if this failed afterwards.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new() -> io::Result<Self> {
+        let (dead, _peer) = UnixStream::pair()?;
+        dead.set_nonblocking(true)?;
+        Ok(Self(dead))
+    }
+
+    /// The descriptor refers to this socket from now on, polled as the connection was.
+    ///
+    /// # Errors
+    /// `fd` is not open, or was not polled.
+    pub fn take_place(self, fd: RawFd, entry: PollEntry) -> io::Result<()> {
+        set_role(fd, Role::None);
+        calls::end(fd, self.0.as_raw_fd(), entry)
+    }
 }
