@@ -12,6 +12,7 @@ const { findNode } = require('./helpers/nodes');
 const { packages } = require('./helpers/packages');
 const { folder, write } = require('./helpers/program');
 const { run } = require('./helpers/run');
+const { isBun } = require('./helpers/runtime');
 
 const APP = `
   import http from 'node:http';
@@ -174,7 +175,7 @@ for (const args of [['dev'], []]) {
 
 /** Files of command lines that serve in a child, in the folder of the test or of this package. */
 const runners = {
-  tsx: { versions: { tsx: '4.23.15' }, file: 'tsx/dist/cli.mjs', args: ['app.ts'], says: /Let exec be 'app\.ts', with execArgv: \['--import', 'tsx'\]/ },
+  tsx: { versions: { tsx: '4.23.15' }, file: 'tsx/dist/cli.mjs', args: ['app.ts'], says: isBun ? /Let exec be 'app\.ts', which Bun runs itself/ : /Let exec be 'app\.ts', with execArgv: \['--import', 'tsx'\]/ },
   nodemon: { own: 'nodemon/bin/nodemon.js', args: ['app.js'], says: /run the program that makes the cluster under nodemon/ },
 };
 

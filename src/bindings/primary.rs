@@ -24,6 +24,7 @@ use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
 use crate::model::{Command, WorkerId};
 use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages};
+use crate::process::script;
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
 
@@ -317,11 +318,16 @@ fn make(
     if let Some(refusal) = loaded.refusal() {
         return Err(refusal);
     }
-    let version = version.as_deref().and_then(|version| {
-        let mut numbers = version.split('.').map_while(|number| number.parse().ok());
-        Some((numbers.next()?, numbers.next()?))
-    });
-    let command = LaunchCommand { program, version, exec_argv, script, args, preload, standalone, folder };
+    let runtime = match version.as_deref() {
+        // Only Bun has no version of Node.js's.
+        None => script::Program::Bun,
+        Some(version) => {
+            let mut numbers = version.split('.').map_while(|number| number.parse().ok());
+            let both = numbers.next().zip(numbers.next());
+            both.map_or(script::Program::Other, |(major, minor)| script::Program::Node(major, minor))
+        }
+    };
+    let command = LaunchCommand { program, runtime, exec_argv, script, args, preload, standalone, folder };
     let terminal = std::io::stdout().is_terminal();
     let setup = primary::setup(loaded, &configuration.env, command, terminal, &entropy()?)?;
     Primary::new(setup, now_ms(), output)

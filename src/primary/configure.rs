@@ -34,8 +34,8 @@ use crate::webhook::Target;
 #[derive(Clone, Debug)]
 pub struct Command {
     pub program: String,
-    /// Major and minor version of Node.js; None: another runtime.
-    pub version: Option<(u32, u32)>,
+    /// What `program` is.
+    pub runtime: script::Program,
     pub exec_argv: Vec<String>,
     /// None: there is no script to run again (a REPL, `-e`).
     pub script: Option<String>,
@@ -219,7 +219,7 @@ fn launch(
     command: Command,
     colored: bool,
 ) -> Result<Launch> {
-    let Command { program, version, exec_argv, script, args, preload, standalone, folder } = command;
+    let Command { program, runtime, exec_argv, script, args, preload, standalone, folder } = command;
     let known = folder.as_ref().map(|folder| logical(folder, env.get("PWD").map(String::as_str), is_same));
     let script = match (&folder, &known) {
         // A deployment that moves a symbolic link moves the script with the folder.
@@ -259,7 +259,7 @@ fn launch(
             &launch.script,
             launch.cwd.as_deref().unwrap_or("/"),
             &Runtime {
-                version: version.filter(|_| config.interpreter.is_none()),
+                program: config.interpreter.as_deref().map_or(runtime, interpreter),
                 arguments: &launch.exec_argv,
                 node_options: launch.node_options(),
                 script_arguments: &launch.args,
@@ -272,6 +272,14 @@ fn launch(
         launch.exec_argv.extend(found.option.map(str::to_owned));
     }
     Ok(launch)
+}
+
+/// What an interpreter is, by the name of its file.
+fn interpreter(path: &str) -> script::Program {
+    match Path::new(path).file_name().and_then(|name| name.to_str()) {
+        Some("bun") => script::Program::Bun,
+        _ => script::Program::Other,
+    }
 }
 
 /// Whether two paths name the same folder.

@@ -25,11 +25,21 @@ pub enum Found {
     Unknown,
 }
 
+/// What runs the script.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Program {
+    /// Of this major and minor version.
+    Node(u32, u32),
+    Bun,
+    /// An interpreter of the program's choice.
+    #[default]
+    Other,
+}
+
 /// The runtime that runs the script.
 #[derive(Clone, Debug, Default)]
 pub struct Runtime<'a> {
-    /// Major and minor version of Node.js; None: another program.
-    pub version: Option<(u32, u32)>,
+    pub program: Program,
     pub arguments: &'a [String],
     pub node_options: &'a str,
     /// The script's own arguments.
@@ -146,8 +156,7 @@ fn is_foreign(begins: &[u8]) -> bool {
 
 /// Advice for a command-line tool whose child process would serve instead of the worker.
 fn runner(file: &str, runtime: &Runtime<'_>, package: impl Fn(&str) -> Option<String>) -> Option<String> {
-    runtime.version?;
-    if runtime.is_ready_at_boot {
+    if runtime.program == Program::Other || runtime.is_ready_at_boot {
         return None;
     }
     let name = package(file)?;
@@ -155,6 +164,11 @@ fn runner(file: &str, runtime: &Runtime<'_>, package: impl Fn(&str) -> Option<St
     let program = program.map_or_else(|| "the program".to_owned(), |word| format!("'{word}'"));
     let has = |option: &str| runtime.script_arguments.iter().any(|word| word == option);
     let advice = match name.as_str() {
+        // Bun runs TypeScript itself.
+        "tsx" | "esno" | "ts-node" if runtime.program == Program::Bun => format!(
+            "the command line of {name}, which is for Node.js: the worker would serve nothing. Let exec be {program}, \
+             which Bun runs itself"
+        ),
         "tsx" | "esno" => format!(
             "the command line of {name}, which runs {program} in a child: the worker would serve nothing. Let exec be \
              {program}, with execArgv: ['--import', 'tsx']"
@@ -189,7 +203,7 @@ fn runner(file: &str, runtime: &Runtime<'_>, package: impl Fn(&str) -> Option<St
 
 /// The option with which Node.js runs a TypeScript script.
 fn typescript(file: &str, runtime: &Runtime<'_>) -> Result<Option<&'static str>> {
-    let Some((major, minor)) = runtime.version else { return Ok(None) };
+    let Program::Node(major, minor) = runtime.program else { return Ok(None) };
     let extension = Path::new(file).extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let is_stripped = STRIPPED.contains(&extension);
     if is_hooked(runtime) || !(is_stripped || TRANSFORMED.contains(&extension)) {
@@ -232,7 +246,8 @@ fn options(runtime: &Runtime<'_>) -> Vec<String> {
 /// Whether modules are preloaded, which may change what Node.js finds and supports.
 fn is_hooked(runtime: &Runtime<'_>) -> bool {
     const HOOKS: [&str; 5] = ["-r", "--require", "--import", "--loader", "--experimental-loader"];
-    runtime.version.is_none() || options(runtime).iter().any(|option| HOOKS.contains(&option.as_str()))
+    !matches!(runtime.program, Program::Node(..))
+        || options(runtime).iter().any(|option| HOOKS.contains(&option.as_str()))
 }
 
 /// The path of a file URL behind its `file:`.
@@ -297,7 +312,7 @@ mod tests {
     use super::*;
 
     const NODE_20: Runtime<'static> = Runtime {
-        version: Some((20, 20)),
+        program: Program::Node(20, 20),
         arguments: &[],
         node_options: "",
         script_arguments: &[],
@@ -401,7 +416,7 @@ mod tests {
 
     #[test]
     fn typescript_runs_where_node_leaves_the_types_out() {
-        let node = |version| Runtime { version: Some(version), ..NODE_20 };
+        let node = |(major, minor)| Runtime { program: Program::Node(major, minor), ..NODE_20 };
         let flag = Some("--experimental-strip-types");
         for (version, option) in [
             ((22, 6), flag),
@@ -426,9 +441,10 @@ mod tests {
 
     #[test]
     fn options_of_the_runtime_say_more_about_typescript() {
-        let with = |version, argument: &str| {
+        let with = |(major, minor), argument: &str| {
             let arguments = [argument.to_owned()];
-            found("app.ts", &Runtime { version: Some(version), arguments: &arguments, ..NODE_20 })
+            let program = Program::Node(major, minor);
+            found("app.ts", &Runtime { program, arguments: &arguments, ..NODE_20 })
         };
         let as_it_is = Ok(("app.ts".to_owned(), None));
         for hook in
@@ -441,7 +457,9 @@ mod tests {
         let variable = Runtime { node_options: "--max-old-space-size=64 --import 'tsx'", ..NODE_20 };
         assert_eq!(found("app.ts", &variable), as_it_is);
         assert_eq!(found("app", &variable), Ok(("app".to_owned(), None)), "a hook may know the extension");
-        assert_eq!(found("app.ts", &Runtime { version: None, ..NODE_20 }), as_it_is, "another interpreter");
+        for program in [Program::Bun, Program::Other] {
+            assert_eq!(found("app.ts", &Runtime { program, ..NODE_20 }), as_it_is, "{program:?}");
+        }
     }
 
     #[test]
@@ -469,6 +487,23 @@ mod tests {
         for package in ["next", "ts-node", "server"] {
             assert_eq!(with(package, &["start"], false), Ok(()), "{package} serves itself");
         }
+    }
+
+    #[test]
+    fn command_lines_that_run_typescript_are_not_needed_under_bun() {
+        let arguments = ["app.ts".to_owned()];
+        let with = |program, package: &str| {
+            let runtime = Runtime { program, script_arguments: &arguments, ..NODE_20 };
+            find("cli", "/app", &runtime, files, |_| Some(package.to_owned()))
+                .map(|_| ())
+                .map_err(|error| error.message)
+        };
+        for package in ["tsx", "ts-node"] {
+            let error = with(Program::Bun, package).unwrap_err();
+            assert!(error.ends_with("Let exec be 'app.ts', which Bun runs itself"), "{error}");
+        }
+        assert!(with(Program::Bun, "nodemon").is_err());
+        assert_eq!(with(Program::Other, "nodemon"), Ok(()), "unknown");
     }
 
     #[test]
