@@ -4,13 +4,15 @@
 // and who may be asked about the workers.
 
 const assert = require('node:assert/strict');
+const { execFileSync } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
-const { datagram, freePort, request, tcp } = require('./helpers/http');
+const { datagram, freePort, request } = require('./helpers/http');
 const { failureCluster, folder, noNetworks, ownNetwork, program } = require('./helpers/program');
+const { printed, runtime } = require('./helpers/runtime');
 
 /** So many answers, each on a connection of its own. */
 const ask = async (address, count, options) => {
@@ -202,7 +204,9 @@ test('a name in the abstract namespace is served as well', async (t) => {
   );
   await cluster.until(/STARTED/);
   const pids = new Set();
-  for (let visit = 0; visit < 4; visit += 1) pids.add(await (await tcp(name)).line());
+  // Node.js 20 pads such names, others do not: the client is of the same runtime.
+  const client = `require('node:net').connect(${JSON.stringify(name)}).pipe(process.stdout)`;
+  for (let visit = 0; visit < 4; visit += 1) pids.add(execFileSync(runtime, ['-e', client], { encoding: 'utf8' }));
   assert.equal(pids.size, 2);
 });
 
@@ -232,7 +236,7 @@ test('datagrams reach the workers through one socket; a port in use fails with N
   assert.equal((await second.exit).code, 1);
   const plain = require('node:dgram').createSocket('udp4').bind(port, '127.0.0.1');
   const [{ message }] = await once(plain, 'error');
-  assert.ok(second.stderr.includes(`Error: ${message}`), second.stderr);
+  assert.match(second.stderr, new RegExp(printed('Error', message)));
 });
 
 /** Asks from within: `ASKED {"127.0.0.1": 200, "::1": "ECONNREFUSED"}` and the address that the server tells. */

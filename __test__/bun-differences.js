@@ -14,6 +14,10 @@ const NO_HANDLES = 'Bun cannot listen on the handle of another server, and has n
 
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
+  'child-process.test.js': {
+    "fork: disconnect: connected is false at once, 'disconnect' comes once, and the channel is closed":
+      'without drover: Bun keeps `process.channel` after `process.disconnect()`',
+  },
   'handoff.test.js': {
     'maxRequestsPerSocket counts across workers': 'Bun counts the requests of a connection itself, in each worker from 0',
   },
