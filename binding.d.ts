@@ -171,6 +171,9 @@ export interface Constants {
   logMarks: LogMarks
 }
 
+/** Counts a garbage collection that the runtime reports to JavaScript. */
+export declare function countCollection(isMajor: boolean, milliseconds: number): void
+
 /** `DEFAULT_VALUES` of the public API. */
 export declare function defaultValues(): any
 
@@ -451,8 +454,11 @@ export declare function workerPart(socket: number, membership: string): boolean
 /** The function that sends a message: see [`super::messages::post_function`]. */
 export declare function workerPostFunction(): (...message: unknown[]) => number
 
-/** Passes the connection `fd` of a health check to the runtime at the group's virtual listener; false if it has none: then it is closed. */
-export declare function workerProbe(group: number, fd: number): boolean
+/**
+ * Passes the connection `fd` of a health check to the runtime at the group's virtual listener: the port that its client has;
+ * null if there is no virtual listener: then it is closed.
+ */
+export declare function workerProbe(group: number, fd: number): number | null
 
 export declare function workerReadInbox(): void
 

@@ -846,6 +846,7 @@ module.exports.affinitySlot = nativeBinding.affinitySlot
 module.exports.attachWorker = nativeBinding.attachWorker
 module.exports.closeDescriptor = nativeBinding.closeDescriptor
 module.exports.constants = nativeBinding.constants
+module.exports.countCollection = nativeBinding.countCollection
 module.exports.defaultValues = nativeBinding.defaultValues
 module.exports.handOff = nativeBinding.handOff
 module.exports.holdLastBytes = nativeBinding.holdLastBytes

@@ -9,6 +9,7 @@ const { tlsEnvironment } = require('./helpers/certificate');
 const { freePort, request } = require('./helpers/http');
 const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
+const { isBun } = require('./helpers/runtime');
 
 /** Milliseconds that a test waits for what should happen soon, on a busy machine. */
 const PATIENCE = 20_000;
@@ -46,6 +47,7 @@ function checked({ port, config, kind, tls }) {
     http: () => require('node:http').createServer(listener),
     https: () => require('node:https').createServer(keys, listener),
     http2: () => require('node:http2').createSecureServer({ ...keys, allowHTTP1: true }, listener),
+    fetch: () => ({ fetch: ({ url }) => new Response(null, { status: new URL(url).pathname === '/health' ? state.health : 200 }) }),
     tcp: () => require('node:net').createServer((socket) => socket.end('hello')),
   };
   const customCheck = (worker) => {
@@ -167,10 +169,10 @@ test('without an HTTP server the event loop’s answer counts', async (t) => {
   assert.deepEqual(workers.map(({ health }) => health.reason), [null, null]);
 });
 
-for (const kind of ['http', 'https', 'http2']) {
+for (const kind of ['http', 'https', 'http2', ...(isBun ? ['fetch'] : [])]) {
   test(`probes of a server of ${kind} are counted nowhere`, async (t) => {
-    const env = kind === 'http' ? {} : tlsEnvironment(t);
-    const made = await serving(t, { healthCheck: EXPECTS }, { kind, tls: kind !== 'http', env });
+    const tls = kind === 'https' || kind === 'http2';
+    const made = await serving(t, { healthCheck: EXPECTS }, { kind, tls, env: tls ? tlsEnvironment(t) : {} });
     await made.become(allHealthy);
     // What a probe counts it counts at its end: a second one has come by then.
     const { workers: first } = await made.state();

@@ -22,6 +22,7 @@ class SingleProcess {
     const into = { cells: new ArrayBuffer(0) };
     unwrap(addon.startSingleProcess(into));
     this.cells = new Float64Array(into.cells);
+    runtime.followCollections(addon.countCollection);
     const { cells } = this;
     const countResponse = responseCounter(cells, true);
     const bytes = byteCounter(cells);

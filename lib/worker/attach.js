@@ -101,6 +101,7 @@ function attach(primary, loadPackage) {
   if (hello.traced) answerForHangs();
   followOutput(worker);
   runtime.followChildren();
+  if (hello.measured) runtime.followCollections(addon.countCollection);
   if (hello.captured) markLines();
   if (hello.request_ids) identifyRequests();
   provideSend(worker);

@@ -169,8 +169,9 @@ class VirtualListeners {
   /** A health check's connection comes to the server like any other; the core does not count it. @param {any} server @param {number} fd */
   probe(server, fd) {
     const own = this.servers.get(server);
-    if (own === undefined) addon.closeDescriptor(fd);
-    else addon.workerProbe(own.group, fd);
+    if (own === undefined) return addon.closeDescriptor(fd);
+    const port = addon.workerProbe(own.group, fd);
+    if (port !== null) runtime.expectProbe(port);
   }
 
   /** Whether every request of the server is answered; event streams and upgraded connections do not count. @param {any} server */

@@ -1,12 +1,15 @@
 //! The worker's functions: one attachment per process, stored for its thread.
 
 use std::cell::RefCell;
+use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use base64::Engine;
 use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi_derive::napi;
+use rustix::net::getpeername;
 use serde_json::{Value, json};
 
 use super::config::parse;
@@ -19,9 +22,10 @@ use crate::ipc::fd_message::IdleKeepAlive;
 use crate::metrics::layout::PAGE_CELLS;
 use crate::model::Command;
 use crate::sys::fds;
+use crate::sys::gc::Collection;
 use crate::sys::socket_calls;
 use crate::sys::stack_trace::Interrupted;
-use crate::worker::{Attachment, Calls, Notice, Worker};
+use crate::worker::{Attachment, Calls, Notice, Worker, collections};
 
 thread_local! {
     static ATTACHED: RefCell<Option<Attachment>> = const { RefCell::new(None) };
@@ -316,10 +320,21 @@ pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
     })
 }
 
-/// Passes the connection `fd` of a health check to the runtime at the group's virtual listener; false if it has none: then it is closed.
+/// Passes the connection `fd` of a health check to the runtime at the group's virtual listener: the port that its client has;
+/// null if there is no virtual listener: then it is closed.
 #[napi(js_name = "workerProbe")]
-pub fn worker_probe(group: u32, fd: i32) -> bool {
-    fds::take(fd).is_ok_and(|connection| of_worker(|worker| worker.probe(group, connection)))
+pub fn worker_probe(group: u32, fd: i32) -> Option<u32> {
+    let connection = fds::take(fd).ok()?;
+    let client = getpeername(&connection).ok().flatten()?;
+    let port = SocketAddr::try_from(client).ok()?.port();
+    of_worker(|worker| worker.probe(group, connection)).then(|| u32::from(port))
+}
+
+/// Counts a garbage collection that the runtime reports to JavaScript.
+#[napi(js_name = "countCollection")]
+pub fn count_collection(is_major: bool, milliseconds: f64) {
+    let collection = if is_major { Collection::Major } else { Collection::Minor };
+    collections::reported(collection, Duration::try_from_secs_f64(milliseconds / 1000.0).unwrap_or_default());
 }
 
 /// Why the sockets of this runtime cannot be followed; null if they can.

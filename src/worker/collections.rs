@@ -1,18 +1,37 @@
 //! Counts garbage collections in the worker's page.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::metrics::layout::page::{GC, GC_BOUNDS, GC_KIND_CELLS};
 use crate::metrics::memory::Page;
 use crate::sys::gc::{self, Collection};
 
-/// Starts counting in the page that `page` returns, if the runtime reports collections; ends with the isolate.
+type Pages = Rc<dyn Fn() -> Option<Page>>;
+
+thread_local! {
+    static PAGES: RefCell<Option<Pages>> = const { RefCell::new(None) };
+}
+
+/// Starts counting in the page that `page` returns: the collections that V8 reports, for the life of the isolate, and those of
+/// [`reported`].
 pub fn count(page: impl Fn() -> Option<Page> + 'static) {
+    let pages: Pages = Rc::new(page);
+    PAGES.set(Some(pages.clone()));
     gc::watch(move |collection, took| {
-        if let Some(page) = page() {
+        if let Some(page) = pages() {
             add(&page, collection, took);
         }
     });
+}
+
+/// Counts a collection that JavaScript knows of, of a runtime that is not V8.
+pub fn reported(collection: Collection, took: Duration) {
+    let page = PAGES.with_borrow(|pages| pages.as_ref().and_then(|pages| pages()));
+    if let Some(page) = page {
+        add(&page, collection, took);
+    }
 }
 
 fn add(page: &Page, collection: Collection, took: Duration) {

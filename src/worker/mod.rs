@@ -32,7 +32,7 @@
 
 mod attachment;
 mod checks;
-mod collections;
+pub mod collections;
 mod commands;
 mod connection_channel;
 mod control_channel;

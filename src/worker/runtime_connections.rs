@@ -119,13 +119,15 @@ impl RuntimeConnections {
 
     /// `begun` gets the first line of each request that has begun.
     pub fn received(&self, fd: RawFd, bytes: &[u8], begun: impl Fn(&[u8])) {
-        self.received.set(self.received.get() + bytes.len() as u64);
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(&fd) else { return };
+        let is_probe = connection.is_probe;
+        if !is_probe {
+            self.received.set(self.received.get() + bytes.len() as u64);
+        }
         if connection.ends.take().is_some() {
             self.waiting.set(self.waiting.get() - 1);
         }
-        let is_probe = connection.is_probe;
         if let Some(wire) = &mut connection.wire {
             wire.received(bytes, &mut |line| {
                 if !is_probe {
@@ -136,9 +138,11 @@ impl RuntimeConnections {
     }
 
     pub fn sent(&self, fd: RawFd, bytes: &[u8]) {
-        self.sent.set(self.sent.get() + bytes.len() as u64);
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(&fd) else { return };
+        if !connection.is_probe {
+            self.sent.set(self.sent.get() + bytes.len() as u64);
+        }
         if let Some(wire) = &mut connection.wire {
             wire.sent(bytes);
             self.has_changed.set(true);

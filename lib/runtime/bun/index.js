@@ -24,6 +24,7 @@ module.exports = {
   ...node,
   ...whatBunLacks,
   ...require('./internals/child-processes'),
+  ...require('./internals/collections'),
   ...require('./internals/datagram-socket'),
   ...require('./internals/fetch-server'),
   ...require('./internals/http-response'),

@@ -29,6 +29,8 @@ module.exports = {
   ...require('./uncaught-errors'),
   countsZeroLimit,
   emitMessage,
+  /** Calls back for the garbage collections that the core does not see: it sees all of V8's. @param {(isMajor: boolean, milliseconds: number) => void} _collected */
+  followCollections(_collected) {},
   /** Follows the children that are started from now on, if `runningChildren` needs that. */
   followChildren() {},
   followListeners,

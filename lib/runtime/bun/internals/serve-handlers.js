@@ -4,8 +4,9 @@
 // The handlers of `Bun.serve`: `fetch`, and those of `routes`, also by method. Responses without a handler (static routes)
 // are not seen.
 //
-// Relies on: `Bun.serve(options)` and `reload(options)` of its server, which take the handlers from `options`; the headers of
-// a response that a handler has returned can be changed, and `Connection: close` among them ends the connection.
+// Relies on: `Bun.serve(options)` and `reload(options)` of its server, which take the handlers from `options` and call them with
+// a request and the server; `server.requestIP(request)`, the client's address; the headers of a response that a handler has
+// returned can be changed, and `Connection: close` among them ends the connection.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const { parsed } = require('./header-lines');
@@ -55,6 +56,21 @@ function addLines(request, headers) {
   for (const [name, value] of parsed(lines({ req: { headers: { cookie } } }, header))) headers.append(name, value);
 }
 
+/** The client's port of a health check whose request has not come; 0: of none. */
+let probing = 0;
+
+/** The next request from this port of this machine is a health check, and is not reported. @param {number} port */
+function expectProbe(port) {
+  probing = port;
+}
+
+/** @param {any} request @param {any} server Bun's */
+function isProbe(request, server) {
+  if (server?.requestIP?.(request)?.port !== probing) return false;
+  probing = 0;
+  return true;
+}
+
 /** @param {any} handler @param {any} own the server as drover knows it */
 function hooked(handler, own) {
   const { begun, finished: end, isLast = () => false } = hooks;
@@ -71,6 +87,7 @@ function hooked(handler, own) {
   };
   /** @this {any} @param {any} request @param {any} server */
   return function (request, server) {
+    if (probing !== 0 && isProbe(request, server)) return Reflect.apply(handler, this, [request, server]);
     const since = begun();
     let response;
     try {
@@ -125,4 +142,4 @@ function hookReload(made, own) {
   made.reload = (/** @type {any} */ options) => Reflect.apply(reload, made, [hookedOptions(options, own)]);
 }
 
-module.exports = { addFetchHeaderLines, hookReload, hookedOptions, onFetch, runFetches };
+module.exports = { addFetchHeaderLines, expectProbe, hookReload, hookedOptions, onFetch, runFetches };
