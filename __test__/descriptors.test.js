@@ -10,6 +10,7 @@ const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
 const { failureCluster, program, write } = require('./helpers/program');
 const { run } = require('./helpers/run');
+const { isBun } = require('./helpers/runtime');
 
 /** Where a process's descriptors lead. */
 function descriptors(pid) {
@@ -150,7 +151,8 @@ test('a worker has its own variables, an empty stdin, a process group and a titl
     });
     assert.deepEqual([left, stdin, argv], [[], '', ['--colour', 'red']]);
     assert.match(title, new RegExp(`^drover: worker ${id} \\(a\\.js\\)`));
-    assert.ok(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`drover: worker ${id}`));
+    if (isBun) assert.equal(fs.readFileSync(`/proc/${pid}/comm`, 'utf8'), `drover:${id}\n`);
+    else assert.ok(fs.readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`drover: worker ${id}`));
     const [, group] = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').match(/\) \w \d+ (\d+)/);
     assert.equal(Number(group), pid);
   }
@@ -160,8 +162,8 @@ test('inspectors of the workers move on from the primary’s port', async (t) =>
   const [port, inspector] = [await freePort(), 20_000 + Math.floor(Math.random() * 10_000)];
   const cluster = failureCluster(t, { port, execArgv: [`--inspect=127.0.0.1:${inspector}`] });
   await cluster.until(/the cluster is ready/);
-  await cluster.untilMany(3, /Debugger listening on ws:.*\n/);
-  const ports = [...cluster.stderr.matchAll(/Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/g)].map(([, at]) => at);
+  const told = await cluster.untilMany(3, isBun ? /Listening:\s+ws:\/\/127\.0\.0\.1:(\d+)/ : /Debugger listening on ws:\/\/127\.0\.0\.1:(\d+)/);
+  const ports = told.map(([, at]) => at);
   assert.deepEqual(ports.map(Number).sort(), [inspector, inspector + 1, inspector + 2], cluster.stderr);
 });
 
@@ -194,7 +196,11 @@ function keptBy(load) {
     listeners: process.eventNames().map((name) => [name, process.rawListeners(name)]),
     prototypes: prototypes.map(Object.getOwnPropertyDescriptors),
     process: { title: process.title, send: process.send, exitCode: process.exitCode, env: { ...process.env } },
-    threads: fs.readdirSync('/proc/self/task').length,
+    // Bun starts threads of its own at any time.
+    threads: fs
+      .readdirSync('/proc/self/task')
+      .map((thread) => fs.readFileSync(`/proc/self/task/${thread}/comm`, 'latin1'))
+      .filter((name) => !process.versions.bun || name.startsWith('drover')).length,
   });
   const before = look();
   load();

@@ -16,19 +16,26 @@ const servers = new Set();
 /** Open connections of servers of node:net. @type {WeakMap<object, Set<any>>} */
 const accepted = new WeakMap();
 
+let isFollowing = false;
+
 /** A server starts to listen. @param {any} server */
 function rememberServer(server) {
+  if (!isFollowing) followAll();
   if (servers.has(server)) return;
   servers.add(server);
   server.once('close', () => servers.delete(server));
 }
 
-const prototype = /** @type {any} */ (net.Server.prototype);
-const { emit } = prototype;
-prototype.emit = function (/** @type {any} */ name, /** @type {any} */ socket) {
-  if (name === 'connection' && socket instanceof net.Socket) follow(this, socket);
-  return Reflect.apply(emit, this, arguments);
-};
+/** A process whose servers are not drover's keeps its prototypes. */
+function followAll() {
+  isFollowing = true;
+  const prototype = /** @type {any} */ (net.Server.prototype);
+  const { emit } = prototype;
+  prototype.emit = function (/** @type {any} */ name, /** @type {any} */ socket) {
+    if (name === 'connection' && socket instanceof net.Socket) follow(this, socket);
+    return Reflect.apply(emit, this, arguments);
+  };
+}
 
 /** @param {any} server @param {any} socket */
 function follow(server, socket) {
