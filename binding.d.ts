@@ -177,6 +177,9 @@ export declare function countCollection(isMajor: boolean, milliseconds: number):
 /** `DEFAULT_VALUES` of the public API. */
 export declare function defaultValues(): any
 
+/** The runtime takes over the datagram socket `fd`, which is shared: called before it does. */
+export declare function followDatagrams(fd: number): void
+
 /**
  * Hands the connection of a descriptor off to another worker; false if that is not possible now. `remainingMs` 0: it
  * has had no request yet. The caller must close its own descriptor in the same event-loop iteration.
@@ -255,6 +258,12 @@ export declare function readDuration(value: any): any
 /** Makes the open descriptor `number` refer to the file of `fd`, which is closed. Returns 0 or the errno. */
 export declare function replaceDescriptor(number: number, fd: number): number
 
+/**
+ * What the runtime has changed of a datagram socket that it has taken over is as the program wants it: other programs may bind
+ * its port only with `reuse`. Returns 0 or the errno.
+ */
+export declare function resetDatagrams(fd: number, reuse: boolean): number
+
 /** Connections of such a runtime that the group's server has. */
 export interface RuntimeConnectionCounts {
   open: number
@@ -297,6 +306,9 @@ export declare function startSingleProcess(into: object): any
  * gets the notifications numbered in [`kind`]; `messages` gets an array as described in [`super::messages`].
  */
 export declare function startWorker(into: object, connections: (arg: [number, number]) => void, notice: (arg: [number, number]) => void, messages: (arg: object) => void): any
+
+/** The runtime reads no more from the shared datagram socket `fd`. Returns 0 or the errno. */
+export declare function stopReadingDatagrams(fd: number): number
 
 /** The memory of the keys of TLS session tickets (see [`ticket_keys`]). */
 export interface Tickets {

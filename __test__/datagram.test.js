@@ -433,7 +433,10 @@ for (const [what, at] of [
     const before = [cluster.pid, worker].map(descriptorsOf);
     process.kill(worker, 'SIGUSR1');
     await cluster.until(/DONE/);
-    assert.deepEqual([cluster.pid, worker].map(descriptorsOf), before);
+    const [primarys, workers] = [cluster.pid, worker].map(descriptorsOf);
+    assert.equal(primarys, before[0]);
+    // What the worker has needed to start may be closed meanwhile.
+    assert.ok(workers <= before[1], `${workers}, before ${before[1]}`);
   });
 }
 

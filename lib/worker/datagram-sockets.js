@@ -105,10 +105,16 @@ class DatagramSockets {
     this.worker.readInboxLater();
     if (answer.errno !== undefined) return -answer.errno;
     if (runtime.acceptsItself) {
-      const failed = runtime.adoptDatagrams(handle, answer.fd);
-      if (failed === 0) this.share(handle, answer.socket);
-      else addon.workerUnbind(answer.socket);
-      return failed;
+      const { fd, socket } = answer;
+      addon.followDatagrams(fd);
+      const failed = runtime.adoptDatagrams(handle, fd, () => -addon.stopReadingDatagrams(fd)) || -addon.resetDatagrams(fd, reuse);
+      if (failed !== 0) {
+        addon.workerUnbind(socket);
+        return failed;
+      }
+      this.share(handle, socket);
+      if (this.isStopped) handle.recvStop();
+      return 0;
     }
     // A normal bind first tells libuv the socket's address family; then the primary's socket replaces it. (A handle
     // that is opened on a descriptor sets IPv4 options on IPv6, and lets other programs bind the port.)

@@ -343,6 +343,29 @@ pub fn sockets_unsupported() -> Option<String> {
     socket_calls::check().err().map(|error| error.to_string())
 }
 
+/// The runtime takes over the datagram socket `fd`, which is shared: called before it does.
+#[napi(js_name = "followDatagrams")]
+pub fn follow_datagrams(fd: i32) {
+    socket_calls::follow_datagrams(fd);
+}
+
+/// What the runtime has changed of a datagram socket that it has taken over is as the program wants it: other programs may bind
+/// its port only with `reuse`. Returns 0 or the errno.
+#[napi(js_name = "resetDatagrams")]
+pub fn reset_datagrams(fd: i32, reuse: bool) -> i32 {
+    errno_of(fds::set_reuse_address(fd, reuse))
+}
+
+/// The runtime reads no more from the shared datagram socket `fd`. Returns 0 or the errno.
+#[napi(js_name = "stopReadingDatagrams")]
+pub fn stop_reading_datagrams(fd: i32) -> i32 {
+    errno_of(socket_calls::stop_reading(fd))
+}
+
+fn errno_of(done: std::io::Result<()>) -> i32 {
+    done.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EBADF), |()| 0)
+}
+
 /// Requests a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`.
 #[napi(js_name = "workerBind")]
 pub fn worker_bind(datagram: Value) -> Value {
@@ -384,8 +407,7 @@ pub fn worker_part(socket: u32, membership: String) -> bool {
 /// Makes the open descriptor `number` refer to the file of `fd`, which is closed. Returns 0 or the errno.
 #[napi(js_name = "replaceDescriptor")]
 pub fn replace_descriptor(number: i32, fd: i32) -> i32 {
-    let replaced = fds::take(fd).and_then(|by| fds::replace(number, &by));
-    replaced.map_or_else(|error| error.raw_os_error().unwrap_or(libc::EBADF), |()| 0)
+    errno_of(fds::take(fd).and_then(|by| fds::replace(number, &by)))
 }
 
 /// No more connections of the group arrive after this returns, except those with which `connections` is being called.

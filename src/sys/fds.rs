@@ -4,7 +4,7 @@ use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use rustix::net::sockopt::set_tcp_cork;
+use rustix::net::sockopt::{set_socket_reuseaddr, set_tcp_cork};
 use rustix::net::{Shutdown, shutdown};
 
 /// Takes ownership of an open descriptor, given by number, that has no other owner.
@@ -49,6 +49,16 @@ pub fn cork(fd: RawFd, hold: bool) -> io::Result<()> {
     check_open(fd)?;
     // SAFETY: open (checked above) and borrowed only for the one call.
     Ok(set_tcp_cork(unsafe { BorrowedFd::borrow_raw(fd) }, hold)?)
+}
+
+/// Whether other sockets with `SO_REUSEADDR` may have the address of a socket that has another owner.
+///
+/// # Errors
+/// EBADF if the descriptor is not open.
+pub fn set_reuse_address(fd: RawFd, reuse: bool) -> io::Result<()> {
+    check_open(fd)?;
+    // SAFETY: open (checked above) and borrowed only for the one call.
+    Ok(set_socket_reuseaddr(unsafe { BorrowedFd::borrow_raw(fd) }, reuse)?)
 }
 
 /// Sends FIN, with corked bytes, on a connection that has another owner.

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, IntoRawFd};
 
 use libc::{size_t, ssize_t};
 
-use super::followed::{BOUND, NEXT, PollEntry, Role, role, set_role, with_sockets};
+use super::followed::{BOUND, NEXT, POLLED, PollEntry, Role, role, set_role, with_sockets};
 
 /// What is replaced, by name.
 pub(super) const REPLACEMENTS: [(&CStr, *const c_void); 11] = [
@@ -52,7 +52,9 @@ unsafe extern "C" fn listen(fd: c_int, backlog: c_int) -> c_int {
     match role(fd) {
         Role::VirtualListener(_) => 0,
         // SAFETY: the runtime's own call.
-        Role::None | Role::Connection => unsafe { libc::listen(fd, backlog) },
+        Role::None | Role::Connection | Role::Datagrams | Role::Unread => unsafe {
+            libc::listen(fd, backlog)
+        },
     }
 }
 
@@ -67,7 +69,7 @@ unsafe extern "C" fn getsockname(
         Role::VirtualListener(virtual_listener) => {
             with_sockets(|sockets| sockets.address_of(virtual_listener)).flatten().unwrap_or(fd)
         }
-        Role::None | Role::Connection => fd,
+        Role::None | Role::Connection | Role::Datagrams | Role::Unread => fd,
     };
     // SAFETY: the runtime's own call, for another socket of this process.
     unsafe { libc::getsockname(asked, name, length) }
@@ -197,14 +199,43 @@ unsafe extern "C" fn epoll_ctl(
     fd: c_int,
     event: *mut libc::epoll_event,
 ) -> c_int {
-    // SAFETY: the runtime's own call.
-    let done = unsafe { libc::epoll_ctl(poll, operation, fd, event) };
-    if done == 0 && role(fd) == Role::Connection && operation != libc::EPOLL_CTL_DEL && !event.is_null() {
-        // SAFETY: the record that the kernel has just read.
-        let libc::epoll_event { events, u64: data } = unsafe { event.read() };
-        with_sockets(|sockets| sockets.polled(fd, PollEntry { poll, events, data }));
+    let role = role(fd);
+    if operation == libc::EPOLL_CTL_DEL || event.is_null() || role == Role::None {
+        // SAFETY: the runtime's own call.
+        return unsafe { libc::epoll_ctl(poll, operation, fd, event) };
+    }
+    // SAFETY: the runtime's record, which the kernel would read.
+    let libc::epoll_event { events, u64: data } = unsafe { event.read() };
+    let events = if role == Role::Unread { events & !READABLE } else { events };
+    let entry = PollEntry { poll, events, data };
+    let done = control(operation, fd, entry);
+    if done == 0 {
+        match role {
+            Role::Connection => {
+                with_sockets(|sockets| sockets.polled(fd, entry));
+            }
+            Role::Datagrams => POLLED.with_borrow_mut(|polled| {
+                polled.insert(fd, entry);
+            }),
+            Role::None | Role::Unread | Role::VirtualListener(_) => {}
+        }
     }
     done
+}
+
+#[allow(clippy::cast_sign_loss, reason = "bits")]
+const READABLE: u32 = libc::EPOLLIN as u32;
+
+fn control(operation: c_int, fd: c_int, entry: PollEntry) -> c_int {
+    let mut event = libc::epoll_event { events: entry.events, u64: entry.data };
+    // SAFETY: descriptors by number, and a record of this function.
+    unsafe { libc::epoll_ctl(entry.poll, operation, fd, &raw mut event) }
+}
+
+/// The descriptor's entry is as before, but it is never readable.
+pub(super) fn mute(fd: c_int, entry: PollEntry) -> io::Result<()> {
+    let unread = PollEntry { events: entry.events & !READABLE, ..entry };
+    if control(libc::EPOLL_CTL_MOD, fd, unread) == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Puts the socket `dead` in the place of a connection, polled as that was.
@@ -238,8 +269,14 @@ unsafe extern "C" fn close(fd: c_int) -> c_int {
     if was != Role::None {
         // Before the number can be used again.
         set_role(fd, Role::None);
-        if was == Role::Connection {
-            with_sockets(|sockets| sockets.closed(fd));
+        match was {
+            Role::Connection => {
+                with_sockets(|sockets| sockets.closed(fd));
+            }
+            Role::Datagrams | Role::Unread => POLLED.with_borrow_mut(|polled| {
+                polled.remove(&fd);
+            }),
+            Role::None | Role::VirtualListener(_) => {}
         }
     }
     // SAFETY: the runtime's own call.

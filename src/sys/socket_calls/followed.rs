@@ -1,6 +1,7 @@
 //! What the replaced calls share: which descriptors are followed, and who decides about them.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::ffi::CStr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
@@ -36,18 +37,24 @@ pub struct PollEntry {
 /// Descriptors with a number above this are not followed: the default of the kernel's limit (fs.nr_open).
 const MAX_FD: usize = 1 << 20;
 
-/// What a descriptor is: [`NOTHING`], [`CONNECTION`], or a virtual listener's number from [`FIRST_VIRTUAL_LISTENER`] on. Pages of it that are not
-/// used take no memory.
+/// What a descriptor is: one of the following numbers, or a virtual listener's from [`FIRST_VIRTUAL_LISTENER`] on. Pages of it that
+/// are not used take no memory.
 static ROLES: [AtomicU32; MAX_FD] = [const { AtomicU32::new(NOTHING) }; MAX_FD];
 
 const NOTHING: u32 = 0;
 const CONNECTION: u32 = 1;
-const FIRST_VIRTUAL_LISTENER: u32 = 2;
+const DATAGRAMS: u32 = 2;
+const UNREAD: u32 = 3;
+const FIRST_VIRTUAL_LISTENER: u32 = 4;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     None,
     Connection,
+    /// A datagram socket that is shared with other processes.
+    Datagrams,
+    /// The same, which the runtime does not read any more.
+    Unread,
     VirtualListener(u32),
 }
 
@@ -56,6 +63,8 @@ pub(super) fn role(fd: RawFd) -> Role {
     match role.map_or(NOTHING, |role| role.load(Ordering::Relaxed)) {
         NOTHING => Role::None,
         CONNECTION => Role::Connection,
+        DATAGRAMS => Role::Datagrams,
+        UNREAD => Role::Unread,
         virtual_listener => Role::VirtualListener(virtual_listener - FIRST_VIRTUAL_LISTENER),
     }
 }
@@ -65,6 +74,8 @@ pub(super) fn set_role(fd: RawFd, role: Role) -> bool {
     let value = match role {
         Role::None => NOTHING,
         Role::Connection => CONNECTION,
+        Role::Datagrams => DATAGRAMS,
+        Role::Unread => UNREAD,
         Role::VirtualListener(virtual_listener) => FIRST_VIRTUAL_LISTENER + virtual_listener,
     };
     let entry = usize::try_from(fd).ok().and_then(|at| ROLES.get(at));
@@ -76,6 +87,8 @@ thread_local! {
     /// The virtual listener that the next `bind` of this thread gets.
     pub(super) static NEXT: RefCell<Option<(u32, OwnedFd)>> = const { RefCell::new(None) };
     pub(super) static BOUND: Cell<bool> = const { Cell::new(false) };
+    /// How the runtime polls the descriptors of [`Role::Datagrams`].
+    pub(super) static POLLED: RefCell<BTreeMap<RawFd, PollEntry>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Calls `act` with this thread's sockets, if there are any and they are not in use.

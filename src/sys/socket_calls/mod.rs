@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use followed::{BOUND, NEXT, Role, SOCKETS, set_role};
+use followed::{BOUND, NEXT, POLLED, Role, SOCKETS, role, set_role};
 pub use followed::{PollEntry, Sockets};
 use import_table::ImportTable;
 
@@ -73,6 +73,24 @@ pub fn bind_next(virtual_listener: u32, poll: OwnedFd) {
 pub fn has_bound() -> bool {
     NEXT.set(None);
     BOUND.replace(false)
+}
+
+/// The runtime takes this datagram socket over, which is shared with other processes: [`stop_reading`] may follow.
+pub fn follow_datagrams(fd: RawFd) {
+    set_role(fd, Role::Datagrams);
+}
+
+/// The runtime reads no more datagrams from the socket, which are for the other processes. It may still send.
+///
+/// # Errors
+/// The kernel's.
+pub fn stop_reading(fd: RawFd) -> io::Result<()> {
+    if role(fd) != Role::Datagrams {
+        return Ok(());
+    }
+    set_role(fd, Role::Unread);
+    let polled = POLLED.with_borrow_mut(|polled| polled.remove(&fd));
+    polled.map_or(Ok(()), |entry| calls::mute(fd, entry))
 }
 
 /// A socket whose peer has closed. It takes the place of a connection that continues elsewhere, whose end the runtime sees.

@@ -23,6 +23,7 @@ const MEMBERSHIPS = ['addMembership', 'dropMembership', 'addSourceSpecificMember
 
 const prototype = /** @type {any} */ (dgram.Socket.prototype);
 const { bind: ownBind } = prototype;
+const ownMemberships = MEMBERSHIPS.map((name) => [name, prototype[name]]);
 
 /** @type {symbol | undefined} */
 let stateSymbol;
@@ -34,11 +35,13 @@ function stateOf(socket) {
 }
 
 class Handle {
+  /** Makes Bun read no more. @type {() => number} */
+  #stop = () => 0;
+
   /** @param {any} socket */
   constructor(socket) {
     this.socket = socket;
-    for (const name of MEMBERSHIPS) {
-      const own = prototype[name];
+    for (const [name, own] of ownMemberships) {
       /** @type {any} */ (this)[name] = (/** @type {any[]} */ ...names) => numberOf(() => Reflect.apply(own, socket, names));
     }
   }
@@ -48,11 +51,13 @@ class Handle {
     return this.#start({ address, port, exclusive: true });
   }
 
-  /** Takes over a descriptor. @param {number} fd */
-  adopt(fd) {
+  /** Takes over a descriptor. @param {number} fd @param {() => number} stop makes Bun read no more from it */
+  adopt(fd, stop) {
     const failed = this.#start({ fd, exclusive: true });
-    if (failed === 0) stateOf(this.socket).sharedHandle = this;
-    return failed;
+    if (failed !== 0) return failed;
+    this.#stop = stop;
+    stateOf(this.socket).sharedHandle = this;
+    return 0;
   }
 
   /** @param {any} options */
@@ -61,13 +66,15 @@ class Handle {
     return numberOf(() => Reflect.apply(ownBind, this.socket, [options]));
   }
 
-  /** Bun has none: a leaving worker reads until it ends. */
+  /** Bun has none: it reads from the beginning. */
   recvStart() {
     return 0;
   }
 
+  /** A socket that does not read does not keep the event loop alive. */
   recvStop() {
-    return 0;
+    this.socket.unref();
+    return this.#stop();
   }
 
   /** Called when the socket closes. */
@@ -174,8 +181,7 @@ function onBind(before) {
     after();
     return this;
   };
-  for (const name of MEMBERSHIPS) {
-    const own = prototype[name];
+  for (const [name, own] of ownMemberships) {
     prototype[name] = {
       /** @this {any} @param {any[]} names */
       [name](...names) {
@@ -188,9 +194,9 @@ function onBind(before) {
   }
 }
 
-/** @param {Handle} handle @param {number} fd */
-function adoptDatagrams(handle, fd) {
-  return handle.adopt(fd);
+/** @param {Handle} handle @param {number} fd @param {() => number} stop makes Bun read no more from it */
+function adoptDatagrams(handle, fd, stop) {
+  return handle.adopt(fd, stop);
 }
 
 module.exports = { IPV6_ONLY, adoptDatagrams, hasReusePort, isBound, isKnown, onBind, unboundHandle };
