@@ -9,6 +9,7 @@ const { setTimeout: wait } = require('node:timers/promises');
 const { freePort, request } = require('./helpers/http');
 const { monitoringPort } = require('./helpers/monitoring');
 const { program } = require('./helpers/program');
+const { isBun } = require('./helpers/runtime');
 const { skip } = require('./helpers/skip');
 const { findStrace, strace } = require('./helpers/strace');
 
@@ -73,11 +74,12 @@ test('between health checks an idle worker makes no system call, whoever looks a
     skip(t, `this kernel lets nobody trace: ${error.message.trim()}`, error, { forbidden: true });
     return;
   }
-  assert.deepEqual(calls, []);
+  // Bun collects garbage once a second at first, and its allocator has a timer of its own: they send and receive nothing.
+  assert.deepEqual(isBun ? calls.filter((call) => /accept|recv|send/.test(call)) : calls, []);
 
   // And one that is asked for something makes some.
   const worked = await strace(t, tracer, pid, async () => {
     while ((await once(port)).body !== pid);
   });
-  assert.ok(worked.some((call) => /accept|recvmsg|read/.test(call)), worked.join('\n'));
+  assert.ok(worked.some((call) => /accept|recv|read/.test(call)), worked.join('\n'));
 });
