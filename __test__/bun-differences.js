@@ -53,8 +53,6 @@ const differences = {
     'errors of bind have Node’s shape, and the socket can be bound again: one process': 'without drover: the errors of Bun’s own bind',
   },
   'hung.test.js': {
-    'a regular expression that backtracks is named by file and line, and its worker replaced while the other one serves':
-      'JavaScriptCore gives up on such an expression: the worker does not hang',
     'a worker whose inspector is opened later is not replaced either': 'Bun opens no inspector on SIGUSR1: the signal ends the process',
     'repeated stack requests do not disturb a worker, and run none of its code': 'Bun tells no stack of a loop that is interrupted',
   },
