@@ -9,8 +9,8 @@ const elsewhere = {
   'tickets.test.js': 'Bun has no keys of session tickets yet: `setTicketKeys` throws, and so does the option `ticketKeys`',
 };
 
-/** Bun's net.Server cannot listen on another server, and its handle is no handle of libuv's. */
-const NO_HANDLES = 'Bun cannot listen on the handle of another server, and has no `_handle.hasRef`';
+/** Its handle is no handle of libuv's. */
+const NO_HANDLES = 'Bun cannot listen on the handle of another server';
 
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
@@ -26,8 +26,6 @@ const differences = {
       'Bun tells by async_hooks of no end of work: a worker whose program handles the signal has time up to the deadline',
   },
   'listen-options.test.js': {
-    "one process: a server that is unref'd before it listens keeps no process": NO_HANDLES,
-    "drover: a server that is unref'd before it listens keeps no process": NO_HANDLES,
     "one process: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,
     "drover: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,
     "one process: a descriptor that is no socket is Node's own error": "Bun's text of the error has the address",

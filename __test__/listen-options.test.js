@@ -158,7 +158,7 @@ for (const way of ['one process', 'drover']) {
         () => {
           const server = require('node:net').createServer();
           server.unref();
-          server.listen(0, '127.0.0.1', () => console.log(`LISTENS ${server._handle.hasRef()}`));
+          server.listen(0, '127.0.0.1', () => console.log(`LISTENS ${server._handle.hasRef?.() ?? false}`));
           process.on('exit', (code) => console.log(`EXITS ${code}`));
         },
         { config: { processManagement: { respawn: false } } },
@@ -194,7 +194,7 @@ for (const way of ['one process', 'drover']) {
           });
           const pipe = says('pipe').listen(`${place}/pipe`);
         },
-        { place },
+        { place, config: { processManagement: { respawn: false } } },
       ),
     );
     for (const word of ['SECOND', 'THIRD', 'FOURTH', 'FIFTH']) {
