@@ -361,6 +361,12 @@ export declare function workerCommand(id: number, verb: string, argument: any): 
 /** The result of a command: `{ ok }` or `{ error: { code, message, details } }`; null if there is none yet. */
 export declare function workerCommandResult(id: number): any
 
+/**
+ * The id of the group's connection that such a runtime has just got or read from for the first time, while it handles
+ * that; once for each connection. -1: there is none.
+ */
+export declare function workerConnection(group: number): number
+
 export declare function workerConnectionCounts(group: number): RuntimeConnectionCounts
 
 /** Reports how many more connections the group's server takes; negative: any number. */
@@ -419,6 +425,9 @@ export declare function workerInfos(): any
 /** Reports that this process can be debugged from now on. */
 export declare function workerInspected(): void
 
+/** Whether the connection with this id returns to the primary after each response. */
+export declare function workerIsPerRequest(id: number): boolean
+
 /** Whether it has reported that it is ready. */
 export declare function workerIsReady(): boolean
 
@@ -427,6 +436,9 @@ export declare function workerJoin(socket: number, membership: string): boolean
 
 /** Sets whether the group's share keeps the process alive. */
 export declare function workerKeepAlive(group: number, keep: boolean): void
+
+/** Sets whether the connection with this id stays in this worker. */
+export declare function workerKeepConnection(id: number, stays: boolean): void
 
 export declare function workerKeepsAlive(group: number): boolean
 
@@ -444,6 +456,12 @@ export declare function workerLingered(left: any, waitedMs?: number | undefined 
 
 /** Requests a share of an address: `{ group, host, port, fd }` or `{ errno, host }`. */
 export declare function workerListen(address: any, options: any): any
+
+/**
+ * For a runtime that accepts by itself: reports how many connections the group's server may have at a time; negative: any
+ * number. Those that end are followed.
+ */
+export declare function workerMaxConnections(group: number, most: number): void
 
 /** The metric store of this worker's program; null in a process that is not a worker. */
 export declare function workerMetricStore(): NativeMetricStore | null
@@ -485,6 +503,9 @@ export declare function workerRejected(error: any, suppressed: number): void
 
 /** A request for each of these receivers: see [`super::messages::request_all`]. */
 export declare function workerRequestAll(receivers: Array<number>, timeout: number, kind: unknown, format: number, body: unknown): any
+
+/** How many requests were answered on the connection with this id, here and in other workers. */
+export declare function workerRequestsOf(id: number): number
 
 /** This worker has resigned as leader. */
 export declare function workerResigned(): void

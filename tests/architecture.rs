@@ -55,7 +55,7 @@ const LAYERS: [&[&str]; 15] = [
 const PURE_LAYERS: usize = 6;
 
 /// Pure modules in layers that are not pure.
-const PURE_PARTS: [&str; 14] = [
+const PURE_PARTS: [&str; 15] = [
     "dispatch::placement",
     "dispatch::services",
     "dispatch::listeners::mode",
@@ -68,6 +68,7 @@ const PURE_PARTS: [&str; 14] = [
     "primary::lifecycle",
     "primary::readiness",
     "primary::workers::pending_starts",
+    "worker::connection_limits",
     "worker::http_wire",
     "worker::moves",
 ];

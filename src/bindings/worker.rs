@@ -294,6 +294,31 @@ pub fn worker_move_connections(group: u32, most: i32, quiet_ms: u32) {
     of_worker(|worker| worker.move_connections(group, most, quiet_ms));
 }
 
+/// The id of the group's connection that such a runtime has just got or read from for the first time, while it handles
+/// that; once for each connection. -1: there is none.
+#[napi(js_name = "workerConnection")]
+pub fn worker_connection(group: u32) -> f64 {
+    of_worker(|worker| worker.runtime_connections().name_current(group)).map_or(-1.0, |id| id as f64)
+}
+
+/// Sets whether the connection with this id stays in this worker.
+#[napi(js_name = "workerKeepConnection")]
+pub fn worker_keep_connection(id: f64, stays: bool) {
+    of_worker(|worker| worker.runtime_connections().keep(id as u64, stays));
+}
+
+/// How many requests were answered on the connection with this id, here and in other workers.
+#[napi(js_name = "workerRequestsOf")]
+pub fn worker_requests_of(id: f64) -> u32 {
+    of_worker(|worker| worker.runtime_connections().served(id as u64))
+}
+
+/// Whether the connection with this id returns to the primary after each response.
+#[napi(js_name = "workerIsPerRequest")]
+pub fn worker_is_per_request(id: f64) -> bool {
+    of_worker(|worker| worker.runtime_connections().is_per_request(id as u64))
+}
+
 /// Connections of such a runtime that the group's server has.
 #[napi(object)]
 #[derive(Default)]
@@ -536,6 +561,14 @@ pub fn affinity_slot(value: String, key: String) -> i32 {
 pub fn worker_connection_limit(group: u32, remaining: f64) {
     let remaining = (remaining >= 0.0).then_some(remaining as u32);
     tell(|worker| worker.limit_connections(group, remaining));
+}
+
+/// For a runtime that accepts by itself: reports how many connections the group's server may have at a time; negative: any
+/// number. Those that end are followed.
+#[napi(js_name = "workerMaxConnections")]
+pub fn worker_max_connections(group: u32, most: f64) {
+    let most = (most >= 0.0).then_some(most as u32);
+    tell(|worker| worker.limit_runtime_connections(group, most));
 }
 
 /// Hands the connection of a descriptor off to another worker; false if that is not possible now. `remainingMs` 0: it

@@ -309,6 +309,11 @@ impl ListenerShares {
         self.with_virtual_listener(group, VirtualListener::has_pushed).unwrap_or(false)
     }
 
+    /// How many connections wait at the group's virtual listener.
+    pub fn count_waiting(&self, group: GroupId) -> usize {
+        self.with_virtual_listener(group, VirtualListener::count_pushed).unwrap_or(0)
+    }
+
     /// Accepts what waits at the slot's own listener, for the runtime at the group's virtual listener; returns how many.
     pub fn collect_at_virtual_listener(&self, group: GroupId) -> usize {
         let mut collected = Vec::new();

@@ -14,6 +14,7 @@
 //! | `virtual_listener` | where a runtime that accepts by itself gets its connections |
 //! | `http_wire`, `runtime_connections` | the connections of such a runtime, and which of them may move to another worker |
 //! | `moves` | how many of them have to move |
+//! | `connection_limits` | how many of them a server takes that has a limit |
 //! | `listener_share`, `listener_shares` | a server's part of a listener group; all shares, and accepting |
 //! | `fd_batch` | the buffer that passes connections to JavaScript |
 //! | `datagrams` | datagram sockets shared with other workers |
@@ -35,6 +36,7 @@ mod checks;
 pub mod collections;
 mod commands;
 mod connection_channel;
+mod connection_limits;
 mod control_channel;
 mod datagrams;
 mod diagnostics;

@@ -15,6 +15,7 @@ use super::checks::{Check, Checks};
 use super::collections;
 use super::commands::Commands;
 use super::connection_channel::ConnectionChannel;
+use super::connection_limits::{ConnectionLimits, Standing};
 use super::control_channel::{ControlChannel, Incoming};
 use super::datagrams::Datagrams;
 use super::diagnostics::Diagnostics;
@@ -71,6 +72,7 @@ pub struct Worker {
     /// Of a runtime that accepts by itself.
     runtime_connections: RuntimeConnections,
     moves: Moves,
+    limits: ConnectionLimits,
     fd_batch: FdBatch,
     datagrams: Datagrams,
     messages: Rc<MessageEndpoint>,
@@ -107,6 +109,7 @@ impl Worker {
             shares: ListenerShares::new(uv, control.clone(), fd_pressure.clone()),
             runtime_connections: RuntimeConnections::default(),
             moves: Moves::new(hello.handoff),
+            limits: ConnectionLimits::default(),
             fd_batch: FdBatch::new()?,
             datagrams: Datagrams::new(control.clone()),
             lifecycle: Lifecycle::new(control.clone(), hello.ready),
@@ -323,6 +326,9 @@ impl Worker {
             self.move_idle();
         }
         self.end_silent();
+        if self.runtime_connections.take_ended() {
+            self.renew_limits();
+        }
         let (received, sent) = self.runtime_connections.take_bytes();
         if received + sent > 0 {
             self.page.cells().raise(page::RECEIVED, received as f64);
@@ -463,11 +469,37 @@ impl Worker {
         self.control.send(&ToPrimary::ConnectionLimit { group, upto })
     }
 
+    /// As [`Self::limit_connections`], for a runtime that accepts by itself: the group's server has at most so many connections at a
+    /// time (None: any number), and those that end are followed.
+    pub fn limit_runtime_connections(&self, group: GroupId, most: Option<u32>) -> io::Result<()> {
+        self.shares.limit(group, most.is_some());
+        let upto = most.map(|most| self.limits.set(group, most, self.standing(group)));
+        if upto.is_none() {
+            self.limits.remove(group);
+        }
+        self.control.send(&ToPrimary::ConnectionLimit { group, upto })
+    }
+
+    /// Connections of the runtime have ended: full servers have room again.
+    fn renew_limits(&self) {
+        self.limits.renew(
+            |group| self.standing(group),
+            // If the primary has ended, it sends nothing anyway.
+            |group, upto| drop(self.control.send(&ToPrimary::ConnectionLimit { group, upto: Some(upto) })),
+        );
+    }
+
+    fn standing(&self, group: GroupId) -> Standing {
+        let open = self.runtime_connections.count(group) + self.shares.count_waiting(group);
+        Standing { open, received: self.connections.received(group) }
+    }
+
     /// No more connections of this group, acknowledged by the primary before this returns. Returns whether other workers serve there.
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
         self.collect_at_virtual_listener(group);
         let virtual_listener = self.shares.close(group);
         self.connections.forget(group);
+        self.limits.remove(group);
         if self.control.is_gone() {
             virtual_listener
                 .into_iter()

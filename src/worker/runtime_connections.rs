@@ -13,10 +13,25 @@ use crate::sys::socket_calls::PollEntry;
 /// Interval of the search for connections whose time is up.
 const SWEEP_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Bits of a [`ConnectionId`] that are the descriptor; the others tell its connections from earlier ones with that number.
+const FD_BITS: u32 = 20;
+
+/// A connection, for as long as this process runs: descriptors are used again. JavaScript has it as a number.
+pub type ConnectionId = u64;
+
+fn fd_of(id: ConnectionId) -> RawFd {
+    (id & ((1 << FD_BITS) - 1)) as RawFd
+}
+
 struct Connection {
+    id: ConnectionId,
     group: GroupId,
-    /// None: it stays in this worker.
+    /// None: it carries another protocol.
     wire: Option<HttpWire>,
+    /// JavaScript has its id.
+    is_named: bool,
+    /// The program has touched it: it stays in this worker.
+    stays: bool,
     /// How the runtime polls it; None: not yet.
     poll: Option<PollEntry>,
     /// Requests that other workers have answered on it.
@@ -30,10 +45,20 @@ struct Connection {
 }
 
 impl Connection {
-    /// As a connection that may move now, if it may.
+    /// As a connection between two requests, if it is.
     fn idle(&self, fd: RawFd) -> Option<Idle> {
-        let wire = self.wire.as_ref().filter(|wire| wire.is_idle())?;
-        Some(Idle { fd, served: self.served.saturating_add(wire.served()), poll: self.poll? })
+        self.wire.as_ref().filter(|wire| wire.is_idle())?;
+        Some(Idle { fd, served: self.served(), poll: self.poll? })
+    }
+
+    /// Whether it may move to another worker, now or later.
+    fn is_movable(&self) -> bool {
+        !self.stays && self.wire.as_ref().is_some_and(|wire| !wire.stays())
+    }
+
+    /// Requests that were answered on it, here and in other workers.
+    fn served(&self) -> u32 {
+        self.served.saturating_add(self.wire.as_ref().map_or(0, HttpWire::served))
     }
 }
 
@@ -53,7 +78,7 @@ pub struct Opened {
     pub is_probe: bool,
 }
 
-/// A connection that may move now.
+/// A connection between two requests.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Idle {
     pub fd: RawFd,
@@ -66,8 +91,14 @@ pub struct Idle {
 pub struct RuntimeConnections {
     /// By descriptor.
     connections: RefCell<HashMap<RawFd, Connection, std::hash::BuildHasherDefault<FdHasher>>>,
+    /// How many there have been.
+    opened: Cell<u64>,
+    /// The connection that the runtime has last got or read from.
+    current: Cell<Option<RawFd>>,
     /// A connection may have become idle since this was last asked.
     has_changed: Cell<bool>,
+    /// A connection has ended since this was last asked.
+    has_ended: Cell<bool>,
     received: Cell<u64>,
     sent: Cell<u64>,
     /// Number of connections with a time at which they end.
@@ -100,8 +131,21 @@ impl RuntimeConnections {
     pub fn opened(&self, fd: RawFd, opened: Opened) {
         let Opened { group, moves, served, ends, per_request, is_probe } = opened;
         let wire = moves.then(HttpWire::default);
-        let connection = Connection { group, wire, poll: None, served, ends, per_request, is_probe };
+        let id = self.opened.replace(self.opened.get() + 1) << FD_BITS | fd as ConnectionId;
+        let connection = Connection {
+            id,
+            group,
+            wire,
+            is_named: false,
+            stays: false,
+            poll: None,
+            served,
+            ends,
+            per_request,
+            is_probe,
+        };
         self.connections.borrow_mut().insert(fd, connection);
+        self.current.set(Some(fd));
         self.has_changed.set(true);
         if ends.is_some() {
             self.waiting.set(self.waiting.get() + 1);
@@ -111,6 +155,10 @@ impl RuntimeConnections {
     /// The runtime has closed it, or it has moved. Returns whether its end counts.
     pub fn closed(&self, fd: RawFd) -> bool {
         let closed = self.connections.borrow_mut().remove(&fd);
+        self.has_ended.set(true);
+        if self.current.get() == Some(fd) {
+            self.current.set(None);
+        }
         if closed.as_ref().is_some_and(|connection| connection.ends.is_some()) {
             self.waiting.set(self.waiting.get() - 1);
         }
@@ -119,6 +167,7 @@ impl RuntimeConnections {
 
     /// `begun` gets the first line of each request that has begun.
     pub fn received(&self, fd: RawFd, bytes: &[u8], begun: impl Fn(&[u8])) {
+        self.current.set(Some(fd));
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(&fd) else { return };
         let is_probe = connection.is_probe;
@@ -158,6 +207,37 @@ impl RuntimeConnections {
         }
     }
 
+    /// The connection that the runtime has last got or read from, whose first event it is handling; None if that is not a
+    /// connection of the group, or had its first event before.
+    pub fn name_current(&self, group: GroupId) -> Option<ConnectionId> {
+        let mut connections = self.connections.borrow_mut();
+        let connection = connections.get_mut(&self.current.get()?)?;
+        let is_meant = connection.group == group && !std::mem::replace(&mut connection.is_named, true);
+        is_meant.then_some(connection.id)
+    }
+
+    /// Calls `act` with a connection that has not ended.
+    fn with<T>(&self, id: ConnectionId, act: impl FnOnce(&mut Connection) -> T) -> Option<T> {
+        let mut connections = self.connections.borrow_mut();
+        connections.get_mut(&fd_of(id)).filter(|connection| connection.id == id).map(act)
+    }
+
+    /// Sets whether the connection stays in this worker.
+    pub fn keep(&self, id: ConnectionId, stays: bool) {
+        self.with(id, |connection| connection.stays = stays);
+        self.has_changed.set(true);
+    }
+
+    /// How many requests were answered on the connection, here and in other workers.
+    pub fn served(&self, id: ConnectionId) -> u32 {
+        self.with(id, |connection| connection.served()).unwrap_or(0)
+    }
+
+    /// Whether the connection returns to the primary after each response.
+    pub fn is_per_request(&self, id: ConnectionId) -> bool {
+        self.with(id, |connection| connection.per_request).unwrap_or(false)
+    }
+
     /// Bytes received and sent since the last call.
     pub fn take_bytes(&self) -> (u64, u64) {
         (self.received.take(), self.sent.take())
@@ -168,9 +248,14 @@ impl RuntimeConnections {
         self.has_changed.take()
     }
 
+    /// Whether a connection has ended since the last call.
+    pub fn take_ended(&self) -> bool {
+        self.has_ended.take()
+    }
+
     /// The group's connections that may move now, at most `most`.
     pub fn idle(&self, group: GroupId, most: usize) -> Vec<Idle> {
-        self.idle_where(|connection| connection.group == group, most)
+        self.idle_where(|connection| connection.group == group && connection.is_movable(), most)
     }
 
     /// Connections that return to the primary after each response and have got one since the last call, with their groups.
@@ -178,7 +263,7 @@ impl RuntimeConnections {
         let returning = self.returning.take();
         let connections = self.connections.borrow();
         let found = returning.into_iter().filter_map(|fd| {
-            let connection = connections.get(&fd)?;
+            let connection = connections.get(&fd).filter(|connection| connection.is_movable())?;
             Some((connection.group, connection.idle(fd)?))
         });
         found.collect()
@@ -210,15 +295,13 @@ impl RuntimeConnections {
     /// How many of the group's connections may move, now or later.
     pub fn movable(&self, group: GroupId) -> usize {
         let connections = self.connections.borrow();
-        let movable = connections.values().filter(|connection| {
-            connection.group == group && connection.wire.as_ref().is_some_and(|wire| !wire.stays())
-        });
-        movable.count()
+        connections.values().filter(|connection| connection.group == group && connection.is_movable()).count()
     }
 
-    /// How many connections the group has.
+    /// How many connections the group has, without health checks.
     pub fn count(&self, group: GroupId) -> usize {
-        self.connections.borrow().values().filter(|connection| connection.group == group).count()
+        let connections = self.connections.borrow();
+        connections.values().filter(|connection| connection.group == group && !connection.is_probe).count()
     }
 
     /// How many of them await a response that will come to an end.
@@ -259,6 +342,36 @@ mod tests {
         assert_eq!(connections.idle(1, 1).len(), 1);
         assert!(connections.closed(11) && !connections.closed(11));
         assert_eq!(connections.take_bytes(), (18, 27));
+    }
+
+    #[test]
+    fn what_the_program_has_touched_stays() {
+        let connections = RuntimeConnections::default();
+        let open = |fd| {
+            connections.opened(fd, Opened { group: 1, moves: true, served: 2, ..Opened::default() });
+            connections.polled(fd, POLL);
+            connections.received(fd, b"GET / HTTP/1.1\r\n\r\n", |_| {});
+            connections.sent(fd, b"HTTP/1.1 204 No Content\r\n\r\n");
+            connections.name_current(1).unwrap()
+        };
+        let (first, second) = (open(10), open(11));
+        assert_eq!((connections.served(first), connections.movable(1)), (3, 2));
+        connections.keep(first, true);
+        assert_eq!(connections.idle(1, 9), [Idle { fd: 11, served: 3, poll: POLL }]);
+        assert_eq!((connections.movable(1), connections.count(1)), (1, 2));
+        connections.closed(10);
+        let third = open(10);
+        assert_ne!(first, third);
+        // The connection is another one.
+        connections.keep(first, true);
+        assert_eq!((connections.served(first), connections.movable(1)), (0, 2));
+        assert_eq!(connections.name_current(1), None, "named already");
+        connections.closed(10);
+        assert!(connections.take_ended());
+        connections.keep(second, true);
+        assert_eq!(connections.movable(1), 0);
+        connections.keep(second, false);
+        assert_eq!(connections.movable(1), 1);
     }
 
     #[test]

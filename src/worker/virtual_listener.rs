@@ -130,6 +130,11 @@ impl VirtualListener {
         !self.pushed.borrow().is_empty()
     }
 
+    /// How many of them the runtime has not got.
+    pub fn count_pushed(&self) -> usize {
+        self.pushed.borrow().iter().filter(|pushed| !pushed.is_probe).count()
+    }
+
     fn silence(&self) {
         let _ = rustix::io::read(&self.bell, &mut [0; 8]);
     }
