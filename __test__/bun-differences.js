@@ -18,9 +18,6 @@ const differences = {
     "fork: disconnect: connected is false at once, 'disconnect' comes once, and the channel is closed":
       'without drover: Bun keeps `process.channel` after `process.disconnect()`',
   },
-  'handoff.test.js': {
-    'maxRequestsPerSocket counts across workers': 'Bun counts the requests of a connection itself, in each worker from 0',
-  },
   'drain-order.test.js': {
     'after the code that waited for a signal is done, an interval delays the end only by the linger time':
       'Bun tells by async_hooks of no end of work: a worker whose program handles the signal has time up to the deadline',

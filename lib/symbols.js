@@ -15,6 +15,8 @@ const socket = {
   served: Symbol('drover.served'),
   /** True if it was handed off to this worker and has sent nothing here yet; false once it has. */
   resuming: Symbol('drover.resuming'),
+  /** The core's id of a connection that a runtime has accepted by itself. */
+  connectionId: Symbol('drover.connectionId'),
   /** Set if it returns to the primary after each response. */
   perRequest: Symbol('drover.perRequest'),
   /** When its bytes were last counted, milliseconds. */

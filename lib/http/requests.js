@@ -30,7 +30,7 @@ const SOCKET_IO_HINT =
  * @returns {(server: any) => void} counts the streams of an HTTP/2 server
  */
 function countRequests(worker) {
-  const { cells, connections } = worker;
+  const { cells, connections, virtualListeners } = worker;
   const { measured, slow_ms: slowMs, sticky } = worker.hello;
   const reportIfSlow = slowRequestReporter(slowMs);
   const bytes = byteCounter(cells);
@@ -66,7 +66,8 @@ function countRequests(worker) {
       if (!socket || !isAnswering(socket)) return;
       end(socket, response.statusCode);
       if (connections.closing.size > 0) leaveSoon(socket, response);
-      if (arrivals.perRequest && isRoutedPerRequest(socket)) setImmediate(() => connections.returnToPrimary(socket, response));
+      if (virtualListeners !== null) virtualListeners.responded(socket);
+      else if (arrivals.perRequest && isRoutedPerRequest(socket)) setImmediate(() => connections.returnToPrimary(socket, response));
       else if (connections.isRebalancing) setImmediate(() => connections.handOffPending(socket));
       if (response.statusCode === 400 && !sticky) hintAtSocketIo(worker, response.req);
     },

@@ -10,7 +10,6 @@ const { ClusterError, unwrap } = require('../errors');
 const { closeHttpGracefully } = require('../http/graceful-close');
 const { joinLastPackets } = require('../http/last-response');
 const { countFetches } = require('../http/fetch-requests');
-const { learn } = require('../http/handoff');
 const { identifyRequests, markLines } = require('../http/request-ids');
 const { countRequests } = require('../http/requests');
 const { addLines } = require('../http/response-headers');
@@ -89,7 +88,7 @@ function attach(primary, loadPackage) {
   worker.connections.countStreams = countRequests(worker);
   if (runtime.acceptsItself) {
     countFetches(worker);
-    runtime.onHttpConnection(learn);
+    runtime.onHttpConnection((server, socket) => worker.virtualListeners?.came(server, socket));
   }
   addLines(worker);
   if (!runtime.acceptsItself) joinLastPackets();

@@ -30,7 +30,8 @@ class ListenerShare {
     this.tally = tallyOf(worker.cells, server);
     this.serveWith(server);
     /**
-     * How many connections the primary may still send, as last reported to it; null: any number.
+     * How many connections the primary may still send, as last reported to it; null: any number. With a runtime that accepts by
+     * itself, the server's limit: the core reports how many are left.
      *
      * @type {number | null}
      */
@@ -92,7 +93,8 @@ class ListenerShare {
   /** @param {number | null} remaining */
   setConnectionLimit(remaining) {
     this.credit = remaining;
-    addon.workerConnectionLimit(this.group, remaining ?? -1);
+    if (runtime.acceptsItself) addon.workerMaxConnections(this.group, remaining ?? -1);
+    else addon.workerConnectionLimit(this.group, remaining ?? -1);
   }
 
   /** Reports to the primary how many connections the server takes, unless it knows already. */
@@ -100,7 +102,9 @@ class ListenerShare {
     if (this.isAdopting || this.worker.connections.shares.get(this.group) !== this) return;
     const { credit } = this;
     const remaining = remainingConnections(this.server);
-    if (remaining === null ? credit !== null : credit === null || remaining < credit || (credit <= 0 && remaining > 0)) this.setConnectionLimit(remaining);
+    if (runtime.acceptsItself) {
+      if (remaining !== credit) this.setConnectionLimit(remaining);
+    } else if (remaining === null ? credit !== null : credit === null || remaining < credit || (credit <= 0 && remaining > 0)) this.setConnectionLimit(remaining);
   }
 
   /**

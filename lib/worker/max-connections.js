@@ -11,12 +11,17 @@ const symbols = require('../symbols');
 /** More than any server can have. */
 const MAX_REMAINING = 0x7fffffff;
 
-/** How many more connections a server takes; null: any number, or Node drops the excess. @param {any} server */
+/**
+ * How many more connections a server takes, of a runtime that accepts by itself how many in total (the core subtracts those
+ * that are open); null: any number, or the runtime drops the excess.
+ *
+ * @param {any} server
+ */
 function remainingConnections(server) {
   const limit = server.maxConnections ?? null;
   if (limit === null || server.dropMaxConnection || (limit === 0 && !runtime.countsZeroLimit)) return null;
   // Like Node's comparison: a value that is not a number is no limit.
-  const remaining = Math.ceil(Number(limit)) - runtime.connectionCount(server);
+  const remaining = Math.ceil(Number(limit)) - (runtime.acceptsItself ? 0 : runtime.connectionCount(server));
   return Number.isNaN(remaining) ? null : Math.min(Math.max(remaining, 0), MAX_REMAINING);
 }
 

@@ -5,12 +5,15 @@
 // belong to the core (src/worker/runtime_connections.rs), which moves them to other workers as they become idle.
 
 const { FIRST_REQUEST_TIMEOUT, HANDOFF_TIMEOUT, LAST_LINGER_TIMEOUT, LINGER_TIMEOUT } = require('../http/graceful-close');
-const { isUntouched } = require('../http/handoff');
+const { isRoutedPerRequest, isUntouched, learn, routePerRequest } = require('../http/handoff');
 const { addon } = require('../native');
 const runtime = require('../runtime');
+const { connectionId } = require('../symbols').socket;
 
 /** All connections of a group. */
 const ALL = -1;
+/** The program's own, which did not come from drover. */
+const NO_CONNECTION = -1;
 /** How often remaining connections are counted, milliseconds. */
 const LOOK_INTERVAL = 10;
 /** How long connections that have to move for balance may take to become idle, milliseconds. */
@@ -27,8 +30,8 @@ class AtVirtualListener {
     this.stopped = Infinity;
     /** When its last handler that returns a Response has returned. */
     this.answered = -Infinity;
-    /** The program has touched a connection, which has to stay: the core moves all or none. */
-    this.isTouched = false;
+    /** Connections move as they become idle. */
+    this.isMoving = false;
   }
 }
 
@@ -47,34 +50,52 @@ class VirtualListeners {
     addon.workerMoveConnections(group, 0, 0);
   }
 
+  /** The runtime reports a connection of node:http. @param {any} server @param {any} socket */
+  came(server, socket) {
+    learn(server, socket);
+    const own = this.servers.get(server);
+    const id = own === undefined ? NO_CONNECTION : addon.workerConnection(own.group);
+    if (id === NO_CONNECTION) return;
+    socket[connectionId] = id;
+    if (server.maxRequestsPerSocket > 0) runtime.setRequestCount(socket, addon.workerRequestsOf(id));
+    if (addon.workerIsPerRequest(id)) routePerRequest(socket);
+  }
+
+  /** Whether the core may move a connection: what the program has touched stays. @param {any} server @param {any} socket @returns {boolean} */
+  #isMovable(server, socket) {
+    const id = socket[connectionId];
+    if (id === undefined) return false;
+    const isMovable = isUntouched(server, socket);
+    addon.workerKeepConnection(id, !isMovable);
+    return isMovable;
+  }
+
+  /** A response of this connection is finished: the core moves it before the next iteration of the loop, if it has to. @param {any} socket */
+  responded(socket) {
+    const { server } = socket;
+    if (this.servers.get(server)?.isMoving !== true && !isRoutedPerRequest(socket)) return;
+    // What the program has added for the response it removes at its end.
+    process.nextTick(() => this.#isMovable(server, socket));
+  }
+
   /** The server takes no new connections, and its own move to other workers. @param {import('./listener-share').ListenerShare} share */
-  stopped({ server, group }) {
+  stopped({ server }) {
     const own = this.servers.get(server);
     if (own === undefined) return;
     own.stopped = performance.now();
-    if (this.worker.connections.canHandOff() && !this.#isTouched(server, own)) this.#move(server, group);
+    if (this.worker.connections.canHandOff()) this.#move(server, own);
   }
 
-  /** @param {any} server @param {number} group @param {number} [most] */
-  #move(server, group, most = ALL) {
-    addon.workerMoveConnections(group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
+  /** @param {any} server @param {AtVirtualListener} own @param {number} [most] */
+  #move(server, own, most = ALL) {
+    own.isMoving = true;
+    for (const { socket } of runtime.connectionsOf(server)?.all() ?? []) this.#isMovable(server, socket);
+    addon.workerMoveConnections(own.group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
   }
 
-  /** @param {any} server @param {AtVirtualListener} own */
-  #isTouched(server, own) {
-    const isTouched = (/** @type {{ socket: any }} */ { socket }) => !isUntouched(server, socket);
-    own.isTouched ||= runtime.connectionsOf(server)?.all().some(isTouched) === true;
-    return own.isTouched;
-  }
-
-  /** Whether the connections of a server that has stopped move to other workers. @param {any} server @param {any} socket one of them */
+  /** Whether a connection of a server that has stopped moves to another worker. @param {any} server @param {any} socket */
   moves(server, socket) {
-    const own = this.servers.get(server);
-    if (own === undefined || own.isTouched || runtime.isEncrypted(server)) return false;
-    if (isUntouched(server, socket)) return true;
-    own.isTouched = true;
-    addon.workerMoveConnections(own.group, 0, 0);
-    return false;
+    return this.servers.has(server) && !runtime.isEncrypted(server) && this.#isMovable(server, socket);
   }
 
   /**
@@ -114,9 +135,8 @@ class VirtualListeners {
     if (!runtime.isHttp1(server)) return false;
     const { open, movable } = addon.workerConnectionCounts(own.group);
     const now = performance.now();
-    const canMove = this.worker.connections.canHandOff() && !own.isTouched;
     if (open === 0 || now > own.stopped + HANDOFF_TIMEOUT) return false;
-    if (canMove && movable > 0) return true;
+    if (movable > 0 && this.worker.connections.canHandOff()) return true;
     const list = runtime.connectionsOf(server);
     if (list !== undefined) return list.idle().length > 0 || this.#awaitsFirstRequests(server, own);
     // With a response that the core cannot follow a connection ends, or it is another protocol.
@@ -157,11 +177,13 @@ class VirtualListeners {
       const own = this.servers.get(server);
       const { open } = addon.workerConnectionCounts(group);
       const most = Math.min(count, open);
-      if (most === 0 || own === undefined || this.#isTouched(server, own)) continue;
+      if (most === 0 || own === undefined) continue;
       count -= most;
-      this.#move(server, group, most);
+      this.#move(server, own, most);
       setTimeout(() => {
-        if (own.stopped === Infinity) addon.workerMoveConnections(group, 0, 0);
+        if (own.stopped !== Infinity) return;
+        own.isMoving = false;
+        addon.workerMoveConnections(group, 0, 0);
       }, REBALANCE_TIMEOUT).unref();
     }
   }

@@ -6,7 +6,8 @@
 // Relies on: the symbol 'http.server.trackedConnections' of a server of node:http, whose value is a set of sockets; `parser`
 // of a socket, which an upgraded one has no more;
 // `socket._httpMessage`, the response that a connection carries; two listeners of Bun's own for 'connection', which a
-// server emits through `Server.prototype.emit`; the keys and listeners that Bun adds to a socket after that.
+// server emits through `Server.prototype.emit` when it has got the connection, or read from it for the first time, before it gets or
+// reads from another; `_requestCount` of a socket; the keys and listeners that Bun adds to a socket after that.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
@@ -43,7 +44,7 @@ function socketsOfServer(server) {
   return tracked && [...tracked];
 }
 
-/** Calls back with each connection of a server of node:http at its first request. @param {(server: any, socket: any) => void} came */
+/** Calls back with each connection of a server of node:http when Bun reports it. @param {(server: any, socket: any) => void} came */
 function onHttpConnection(came) {
   const prototype = /** @type {any} */ (http.Server.prototype);
   const { emit } = prototype;
@@ -52,6 +53,11 @@ function onHttpConnection(came) {
     if (name === 'connection') came(this, socket);
     return isHeard;
   };
+}
+
+/** Bun counts the requests of a connection only if its server limits them. @param {any} socket @param {number} count so far */
+function setRequestCount(socket, count) {
+  socket._requestCount = count;
 }
 
 /** Own properties that Bun adds to an untouched socket later. */
@@ -74,4 +80,4 @@ const LATE_LISTENERS = new Set(['onServerResponseClose', 'onSocketCloseStopParsi
 /** Bun's own listeners of a server for 'connection'. */
 const CONNECTION_LISTENERS = 2;
 
-module.exports = { CONNECTION_LISTENERS, LATE_KEYS, LATE_LISTENERS, LATE_SYMBOLS, connectionsOf, onHttpConnection, socketsOfServer };
+module.exports = { CONNECTION_LISTENERS, LATE_KEYS, LATE_LISTENERS, LATE_SYMBOLS, connectionsOf, onHttpConnection, setRequestCount, socketsOfServer };
