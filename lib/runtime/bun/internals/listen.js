@@ -226,6 +226,7 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
           if (listener !== undefined) this.once('listening', listener);
           handles.set(this, handle);
           represent(this, handle, () => handles.delete(this));
+          closeAtSignal(this, args);
           return;
         }
         current = { handle, server: this };
@@ -274,6 +275,19 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
       return server.made;
     };
   }
+}
+
+/** Closes a server that represents others when the signal of its `listen` aborts, as Bun does with its own. @param {any} server @param {any[]} args */
+function closeAtSignal(server, [options]) {
+  const signal = options?.signal;
+  if (!(signal instanceof AbortSignal)) return;
+  const close = () => server.close();
+  if (signal.aborted) {
+    process.nextTick(close);
+    return;
+  }
+  signal.addEventListener('abort', close, { once: true });
+  server.once('close', () => signal.removeEventListener('abort', close));
 }
 
 /** The same arguments without `exclusive` and `reusePort`. @param {any[]} args */
