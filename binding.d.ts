@@ -416,6 +416,9 @@ export declare function workerHint(text: string, warns: boolean): void
 /** Sets whether waiting for messages keeps the process alive. */
 export declare function workerHold(hold: boolean): void
 
+/** How long a connection of the group may be idle with the primary, to which it returns after each response; milliseconds. */
+export declare function workerIdleTimeout(group: number, ms: number): void
+
 /** The id of a slot's worker: see [`super::messages::worker_id_of`]. */
 export declare function workerIdOf(slot: number): number
 

@@ -894,6 +894,7 @@ module.exports.workerHasBound = nativeBinding.workerHasBound
 module.exports.workerHasPendingMessages = nativeBinding.workerHasPendingMessages
 module.exports.workerHint = nativeBinding.workerHint
 module.exports.workerHold = nativeBinding.workerHold
+module.exports.workerIdleTimeout = nativeBinding.workerIdleTimeout
 module.exports.workerIdOf = nativeBinding.workerIdOf
 module.exports.workerInfos = nativeBinding.workerInfos
 module.exports.workerInspected = nativeBinding.workerInspected

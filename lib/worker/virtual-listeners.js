@@ -21,6 +21,11 @@ const REBALANCE_TIMEOUT = 1000;
 /** How long a connection may stay idle if its server has no limit, milliseconds. */
 const UNLIMITED = 0x7fffffff;
 
+/** How long a connection of the server may be idle, milliseconds. @param {any} server @returns {number} */
+function idleTimeoutOf(server) {
+  return runtime.idleTimeoutOf(server) || UNLIMITED;
+}
+
 /** What is known of a server that listens or has listened. */
 class AtVirtualListener {
   /** @param {number} group */
@@ -48,17 +53,22 @@ class VirtualListeners {
     this.servers.set(server, new AtVirtualListener(group));
     // Those of an earlier server at this address may stay again.
     addon.workerMoveConnections(group, 0, 0);
+    addon.workerIdleTimeout(group, idleTimeoutOf(server));
   }
 
   /** The runtime reports a connection of node:http. @param {any} server @param {any} socket */
   came(server, socket) {
     learn(server, socket);
     const own = this.servers.get(server);
-    const id = own === undefined ? NO_CONNECTION : addon.workerConnection(own.group);
+    if (own === undefined) return;
+    const id = addon.workerConnection(own.group);
     if (id === NO_CONNECTION) return;
     socket[connectionId] = id;
     if (server.maxRequestsPerSocket > 0) runtime.setRequestCount(socket, addon.workerRequestsOf(id));
-    if (addon.workerIsPerRequest(id)) routePerRequest(socket);
+    if (!addon.workerIsPerRequest(id)) return;
+    routePerRequest(socket);
+    // The program may have changed it.
+    addon.workerIdleTimeout(own.group, idleTimeoutOf(server));
   }
 
   /** Whether the core may move a connection: what the program has touched stays. @param {any} server @param {any} socket @returns {boolean} */
@@ -90,7 +100,7 @@ class VirtualListeners {
   #move(server, own, most = ALL) {
     own.isMoving = true;
     for (const { socket } of runtime.connectionsOf(server)?.all() ?? []) this.#isMovable(server, socket);
-    addon.workerMoveConnections(own.group, most, runtime.idleTimeoutOf(server) || UNLIMITED);
+    addon.workerMoveConnections(own.group, most, idleTimeoutOf(server));
   }
 
   /** Whether a connection of a server that has stopped moves to another worker. @param {any} server @param {any} socket */
@@ -132,12 +142,12 @@ class VirtualListeners {
    */
   #isLeaving(server, own) {
     if (this.#hasWaiting(own)) return true;
-    if (!runtime.isHttp1(server)) return false;
+    const list = runtime.connectionsOf(server);
+    if (list === undefined && !runtime.isHttp1(server)) return false;
     const { open, movable } = addon.workerConnectionCounts(own.group);
     const now = performance.now();
     if (open === 0 || now > own.stopped + HANDOFF_TIMEOUT) return false;
     if (movable > 0 && this.worker.connections.canHandOff()) return true;
-    const list = runtime.connectionsOf(server);
     if (list !== undefined) return list.idle().length > 0 || this.#awaitsFirstRequests(server, own);
     // With a response that the core cannot follow a connection ends, or it is another protocol.
     if (!runtime.isEncrypted(server) && movable === 0) return false;

@@ -313,6 +313,12 @@ pub fn worker_requests_of(id: f64) -> u32 {
     of_worker(|worker| worker.runtime_connections().served(id as u64))
 }
 
+/// How long a connection of the group may be idle with the primary, to which it returns after each response; milliseconds.
+#[napi(js_name = "workerIdleTimeout")]
+pub fn worker_idle_timeout(group: u32, ms: u32) {
+    of_worker(|worker| worker.runtime_connections().set_idle_timeout(group, ms));
+}
+
 /// Whether the connection with this id returns to the primary after each response.
 #[napi(js_name = "workerIsPerRequest")]
 pub fn worker_is_per_request(id: f64) -> bool {

@@ -418,7 +418,8 @@ impl Worker {
     /// the middle of nothing.
     fn move_idle(&self) {
         for (group, idle) in self.runtime_connections.take_returning() {
-            self.move_one(group, idle, UNLIMITED_MS);
+            let quiet_ms = self.runtime_connections.idle_timeout(group).unwrap_or(UNLIMITED_MS);
+            self.move_one(group, idle, quiet_ms);
         }
         self.moves.each(|group, most, quiet_ms| {
             let idle = self.runtime_connections.idle(group, most);

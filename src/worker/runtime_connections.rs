@@ -105,6 +105,8 @@ pub struct RuntimeConnections {
     waiting: Cell<usize>,
     /// When connections whose time is up were last looked for.
     swept: Cell<Option<Instant>>,
+    /// How long a group's connection may be idle, milliseconds.
+    idle_timeouts: RefCell<HashMap<GroupId, u32>>,
     /// Connections that may have to return to the primary.
     returning: RefCell<Vec<RawFd>>,
 }
@@ -231,6 +233,15 @@ impl RuntimeConnections {
     /// How many requests were answered on the connection, here and in other workers.
     pub fn served(&self, id: ConnectionId) -> u32 {
         self.with(id, |connection| connection.served()).unwrap_or(0)
+    }
+
+    /// A connection of the group may be idle for so long.
+    pub fn set_idle_timeout(&self, group: GroupId, ms: u32) {
+        self.idle_timeouts.borrow_mut().insert(group, ms);
+    }
+
+    pub fn idle_timeout(&self, group: GroupId) -> Option<u32> {
+        self.idle_timeouts.borrow().get(&group).copied()
     }
 
     /// Whether the connection returns to the primary after each response.

@@ -1,24 +1,32 @@
 // @ts-check
 'use strict';
 
-// Bun's own list of a server's HTTP/1 connections. A connection is in it from its first request on.
+// Bun's own list of a server's HTTP/1 connections.
 //
-// Relies on: the symbol 'http.server.trackedConnections' of a server of node:http, whose value is a set of sockets; `parser`
-// of a socket, which an upgraded one has no more;
-// `socket._httpMessage`, the response that a connection carries; two listeners of Bun's own for 'connection', which a
-// server emits through `Server.prototype.emit` when it has got the connection, or read from it for the first time, before it gets or
-// reads from another; `_requestCount` of a socket; the keys and listeners that Bun adds to a socket after that.
+// Relies on: the symbol 'http.server.trackedConnections' of a server of node:http, and 'http1Connections' of one of node:http2
+// with `allowHTTP1`, whose values are sets of sockets; `parser` of a socket, which has the socket, and which an upgraded one
+// has no more; `socket._httpMessage`, the response that a connection carries; two listeners of Bun's own for 'connection',
+// which a server emits through `Server.prototype.emit` when it has got the connection, before it gets or reads from another;
+// `_requestCount` of a socket; the keys and listeners that Bun adds to a socket after that.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
 
-/** @type {symbol | undefined} */
-let listSymbol;
+const TRACKED = 'http.server.trackedConnections';
+/** Those of HTTP/1 of a server of HTTP/2. */
+const TRACKED_HTTP1 = 'http1Connections';
 
-/** @param {any} server @returns {Set<any> | undefined} */
-function trackedBy(server) {
-  listSymbol ??= Object.getOwnPropertySymbols(server).find((symbol) => symbol.description === 'http.server.trackedConnections');
-  return listSymbol === undefined ? undefined : server[listSymbol];
+/** @type {Map<string, symbol>} */
+const symbols = new Map();
+
+/** The value of a server's property with a symbol that Bun does not share. @param {any} server @param {string} description @returns {any} */
+function propertyOf(server, description) {
+  const known = symbols.get(description);
+  if (known !== undefined) return server[known];
+  const found = Object.getOwnPropertySymbols(server).find((symbol) => symbol.description === description);
+  if (found === undefined) return undefined;
+  symbols.set(description, found);
+  return server[found];
 }
 
 /**
@@ -28,9 +36,9 @@ function trackedBy(server) {
  * @returns {{ all(): any[], idle(): any[], active(): any[] } | undefined}
  */
 function connectionsOf(server) {
-  const tracked = trackedBy(server);
+  const tracked = propertyOf(server, TRACKED) ?? propertyOf(server, TRACKED_HTTP1);
   if (tracked === undefined) return undefined;
-  const all = () => [...tracked].filter((socket) => socket.parser).map((socket) => ({ socket }));
+  const all = () => [...tracked].flatMap(({ parser }) => parser ?? []);
   return {
     all,
     idle: () => all().filter(({ socket }) => !socket._httpMessage),
@@ -40,7 +48,7 @@ function connectionsOf(server) {
 
 /** The connections of a server that have sent a request, upgraded ones too; undefined for a server without a list. @param {any} server @returns {any[] | undefined} */
 function socketsOfServer(server) {
-  const tracked = trackedBy(server);
+  const tracked = propertyOf(server, TRACKED);
   return tracked && [...tracked];
 }
 

@@ -3,12 +3,14 @@
 
 // The lifecycle of a response of node:http.
 //
-// Relies on: a Server emits 'request' with each request, and its response 'finish' when its last byte was written, and
-// 'close' at the end, both through `ServerResponse.prototype.emit`; `socket._httpMessage`, the response that a connection
+// Relies on: a Server (of node:http2 with `allowHTTP1` too, which is a net.Server) emits 'request' with each request through
+// its prototype's `emit`, and its response 'finish' when its last byte was written, and 'close' at the end, both through
+// `ServerResponse.prototype.emit`; `socket._httpMessage`, the response that a connection
 // carries; `_maxRequestsPerSocket`.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
+const net = require('node:net');
 
 /** The connection of a response that is not finished. */
 const carrier = Symbol('carrier');
@@ -27,17 +29,18 @@ const aborted = [];
  * @param {{ begun: (response: any, socket: any) => void, finished?: (response: any, socket: any) => void }} hooks
  */
 function onResponse({ begun, finished = () => {} }) {
-  const server = /** @type {any} */ (http.Server.prototype);
   const response = /** @type {any} */ (http.ServerResponse.prototype);
-  const { emit } = server;
-  server.emit = function (/** @type {any} */ name, /** @type {any} */ request, /** @type {any} */ answer) {
-    if ((name === 'request' || name === 'checkContinue') && answer instanceof http.ServerResponse && !(answer instanceof UncountedResponse)) {
-      const { socket } = request;
-      /** @type {any} */ (answer)[carrier] = socket;
-      begun(answer, socket);
-    }
-    return Reflect.apply(emit, this, arguments);
-  };
+  for (const server of /** @type {any[]} */ ([http.Server.prototype, net.Server.prototype])) {
+    const { emit } = server;
+    server.emit = function (/** @type {any} */ name, /** @type {any} */ request, /** @type {any} */ answer) {
+      if ((name === 'request' || name === 'checkContinue') && answer instanceof http.ServerResponse && !(answer instanceof UncountedResponse)) {
+        const { socket } = request;
+        /** @type {any} */ (answer)[carrier] = socket;
+        begun(answer, socket);
+      }
+      return Reflect.apply(emit, this, arguments);
+    };
+  }
   const { emit: emitOfResponse } = response;
   response.emit = function (/** @type {any} */ name) {
     if (name === 'finish' || name === 'close') {
