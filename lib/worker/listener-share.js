@@ -6,7 +6,7 @@
 // that libuv never polls: drover accepts, so that no connection is lost at the limit of file descriptors, and
 // `address()`, `close()`, `ref()` remain Node's own.
 
-const { unwrap } = require('../errors');
+const { listenError, unwrap } = require('../errors');
 const { closeAlike } = require('../http/graceful-close');
 const { learn, resume, routePerRequest } = require('../http/handoff');
 const { follow } = require('../http/shutdown-notice');
@@ -20,10 +20,10 @@ class ListenerShare {
   /**
    * @param {import('./worker').Worker} worker
    * @param {any} server
-   * @param {{ group: number, fd: number }} listened
+   * @param {{ group: number, host: string | null, port: number, fd: number }} listened
    * @param {() => void} closed called when it closes
    */
-  constructor(worker, server, { group, fd }, closed) {
+  constructor(worker, server, { group, host, port, fd }, closed) {
     this.worker = worker;
     this.group = group;
     this.server = server;
@@ -58,7 +58,11 @@ class ListenerShare {
         worker.connections.close(this);
         return worker.virtualListeners?.leave(this) ?? null;
       },
-      bind: () => void unwrap(addon.workerBindNext(group, fd)),
+      bind: () => {
+        const { error } = addon.workerBindNext(group, fd);
+        if (error?.details?.errno) throw listenError(error.details.errno, host, port);
+        unwrap({ error });
+      },
       hasBound: () => addon.workerHasBound(),
     });
   }

@@ -262,7 +262,7 @@ pub fn worker_follow_sockets() -> Value {
 pub fn worker_bind_next(group: u32, fd: i32) -> Value {
     let bound = worker().and_then(|worker| {
         let address = fds::take(fd).map_err(system("bind"))?;
-        worker.bind_next(group, address).map_err(system("bind"))
+        worker.bind_next(group, &address).map_err(system("bind"))
     });
     outcome(bound.map(|()| Value::Null))
 }

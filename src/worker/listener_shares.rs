@@ -17,6 +17,7 @@ use super::listener_share::ListenerShare;
 use super::virtual_listener::{Pushed, VirtualListener};
 use crate::ipc::control::{Address, GroupId, ListenOptions, ToPrimary, ToWorker};
 use crate::sys::fds;
+use crate::sys::socket_calls::SocketName;
 use crate::sys::uv::Loop;
 
 /// What a server needs to listen.
@@ -156,11 +157,17 @@ impl ListenerShares {
 
     /// For a runtime that accepts by itself: makes the virtual listener of the group's server, and returns what the runtime polls.
     /// `address`: the listener whose address it sees.
-    pub fn make_virtual_listener(&self, group: GroupId, address: OwnedFd) -> io::Result<OwnedFd> {
+    ///
+    /// # Errors
+    /// EMFILE if connections would not fit beside it.
+    pub fn make_virtual_listener(&self, group: GroupId, address: &OwnedFd) -> io::Result<OwnedFd> {
         let Some(listener) = self.asked.borrow_mut().remove(&group) else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let virtual_listener = VirtualListener::new(listener, address)?;
+        if !self.fd_pressure.has_recovered() {
+            return Err(Errno::MFILE.into());
+        }
+        let virtual_listener = VirtualListener::new(listener, SocketName::of(address)?)?;
         let polled = virtual_listener.poll()?;
         self.virtual_listeners.borrow_mut().insert(group, virtual_listener);
         Ok(polled)
@@ -169,7 +176,7 @@ impl ListenerShares {
     /// A virtual listener without listeners, at which nothing is served: for a test of the runtime.
     pub fn make_trial_virtual_listener(&self) -> io::Result<OwnedFd> {
         let address = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
-        let virtual_listener = VirtualListener::new(None, address)?;
+        let virtual_listener = VirtualListener::new(None, SocketName::of(&address)?)?;
         let polled = virtual_listener.poll()?;
         self.virtual_listeners.borrow_mut().insert(TRIAL, virtual_listener);
         Ok(polled)

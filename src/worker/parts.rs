@@ -41,7 +41,7 @@ use crate::metrics::messages::MessageTally;
 use crate::model::WorkerId;
 use crate::sys::memory::Mapping;
 use crate::sys::orphan;
-use crate::sys::socket_calls::{self, Ending, PollEntry, Sockets};
+use crate::sys::socket_calls::{self, Ending, PollEntry, SocketName, Sockets};
 use crate::sys::uv::{Loop, Prepare};
 
 /// Maximum messages read from the connection channel at a time.
@@ -357,7 +357,10 @@ impl Worker {
 
     /// The next socket that the runtime binds is the virtual listener of the group's server. `address`: the listener whose address it
     /// sees.
-    pub fn bind_next(&self, group: GroupId, address: OwnedFd) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// EMFILE if connections would not fit beside it.
+    pub fn bind_next(&self, group: GroupId, address: &OwnedFd) -> io::Result<()> {
         socket_calls::bind_next(group, self.shares.make_virtual_listener(group, address)?);
         Ok(())
     }
@@ -652,7 +655,7 @@ impl Sockets for RuntimeSockets {
         self.0.upgrade()?.accept_at_virtual_listener(virtual_listener)
     }
 
-    fn address_of(&self, virtual_listener: u32) -> Option<RawFd> {
+    fn address_of(&self, virtual_listener: u32) -> Option<SocketName> {
         self.0.upgrade()?.shares.with_virtual_listener(virtual_listener, VirtualListener::address)
     }
 

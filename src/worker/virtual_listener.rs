@@ -4,12 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::ipc::fd_message::IdleKeepAlive;
+use crate::sys::socket_calls::SocketName;
 
 /// Connections that the runtime gets in one iteration of its loop, so that others are served too.
 const ROUND: u32 = 64;
@@ -28,17 +30,26 @@ pub struct Pushed {
     pub is_probe: bool,
 }
 
+/// A descriptor that is always readable, for all virtual listeners of the process.
+fn bell() -> io::Result<&'static OwnedFd> {
+    static BELL: OnceLock<OwnedFd> = OnceLock::new();
+    if let Some(bell) = BELL.get() {
+        return Ok(bell);
+    }
+    let bell = eventfd(1, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+    Ok(BELL.get_or_init(|| bell))
+}
+
 pub struct VirtualListener {
-    /// Readable while a connection waits: it polls the listener and the bell. The runtime has a duplicate.
+    /// Readable while a connection waits: it polls the listener, and the bell while `pushed` has connections. The runtime has a
+    /// duplicate.
     poll: OwnedFd,
     /// The slot's own listener; None: only the primary sends connections.
     listener: RefCell<Option<OwnedFd>>,
     /// The runtime accepts on the listener too.
     is_open: Cell<bool>,
-    /// The listener whose address the runtime sees.
-    address: OwnedFd,
-    /// Readable while `pushed` has connections.
-    bell: OwnedFd,
+    address: SocketName,
+    bell: &'static OwnedFd,
     /// Connections sent by the primary.
     pushed: RefCell<VecDeque<Pushed>>,
     /// How many the runtime has got in this iteration.
@@ -46,10 +57,14 @@ pub struct VirtualListener {
 }
 
 impl VirtualListener {
-    pub fn new(listener: Option<OwnedFd>, address: OwnedFd) -> io::Result<Self> {
+    /// `address`: what the runtime sees as its address.
+    ///
+    /// # Errors
+    /// No descriptor is left.
+    pub fn new(listener: Option<OwnedFd>, address: SocketName) -> io::Result<Self> {
+        let bell = bell()?;
         let poll = epoll::create(CreateFlags::CLOEXEC)?;
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&poll, &bell, NO_DATA, EventFlags::IN)?;
+        epoll::add(&poll, bell, NO_DATA, EventFlags::empty())?;
         Ok(Self {
             poll,
             listener: RefCell::new(listener),
@@ -66,8 +81,8 @@ impl VirtualListener {
         self.poll.try_clone()
     }
 
-    pub fn address(&self) -> RawFd {
-        self.address.as_raw_fd()
+    pub fn address(&self) -> SocketName {
+        self.address
     }
 
     /// Sets whether the runtime accepts on the slot's own listener.
@@ -101,8 +116,7 @@ impl VirtualListener {
     pub fn push(&self, connections: Vec<Pushed>) {
         let mut pushed = self.pushed.borrow_mut();
         if pushed.is_empty() && !connections.is_empty() {
-            // The counter of an eventfd has room.
-            let _ = rustix::io::write(&self.bell, &1u64.to_ne_bytes());
+            self.ring(EventFlags::IN);
         }
         pushed.extend(connections);
     }
@@ -136,7 +150,12 @@ impl VirtualListener {
     }
 
     fn silence(&self) {
-        let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+        self.ring(EventFlags::empty());
+    }
+
+    fn ring(&self, events: EventFlags) {
+        // The entry is there, so this takes no memory and cannot fail.
+        let _ = epoll::modify(&self.poll, self.bell, NO_DATA, events);
     }
 
     /// Whether the runtime gets another connection in this iteration of its loop.
@@ -156,7 +175,7 @@ impl Drop for VirtualListener {
     /// The runtime's duplicate outlives this until the runtime closes it, and must not be readable then.
     fn drop(&mut self) {
         self.leave_listener();
-        let _ = epoll::delete(&self.poll, &self.bell);
+        let _ = epoll::delete(&self.poll, self.bell);
     }
 }
 
@@ -180,7 +199,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let listener = OwnedFd::from(listener);
-        (VirtualListener::new(Some(listener.try_clone().unwrap()), listener).unwrap(), client)
+        let address = SocketName::of(&listener).unwrap();
+        (VirtualListener::new(Some(listener), address).unwrap(), client)
     }
 
     #[test]

@@ -65,14 +65,15 @@ unsafe extern "C" fn getsockname(
     name: *mut libc::sockaddr,
     length: *mut libc::socklen_t,
 ) -> c_int {
-    let asked = match role(fd) {
-        Role::VirtualListener(virtual_listener) => {
-            with_sockets(|sockets| sockets.address_of(virtual_listener)).flatten().unwrap_or(fd)
-        }
-        Role::None | Role::Connection | Role::Datagrams | Role::Unread => fd,
-    };
-    // SAFETY: the runtime's own call, for another socket of this process.
-    unsafe { libc::getsockname(asked, name, length) }
+    if let Role::VirtualListener(virtual_listener) = role(fd)
+        && let Some(address) = with_sockets(|sockets| sockets.address_of(virtual_listener)).flatten()
+    {
+        // SAFETY: the runtime's own pointers.
+        unsafe { address.write(name, length) };
+        return 0;
+    }
+    // SAFETY: the runtime's own call.
+    unsafe { libc::getsockname(fd, name, length) }
 }
 
 /// # Safety

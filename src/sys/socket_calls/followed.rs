@@ -7,13 +7,15 @@ use std::os::fd::{OwnedFd, RawFd};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::socket_name::SocketName;
+
 /// What the runtime's sockets are, on the thread that has called [`install`]. Called within the runtime's calls, so it must
 /// not call JavaScript.
 pub trait Sockets {
     /// The next connection for the runtime at this virtual listener; None: there is none now.
     fn accept(&self, virtual_listener: u32) -> Option<OwnedFd>;
-    /// The socket whose address the runtime sees as that of the virtual listener.
-    fn address_of(&self, virtual_listener: u32) -> Option<RawFd>;
+    /// What the runtime sees as the address of the virtual listener.
+    fn address_of(&self, virtual_listener: u32) -> Option<SocketName>;
     /// Whether the runtime must not remove this file: the path of a socket that other processes serve.
     fn keeps(&self, path: &CStr) -> bool;
     /// The runtime has read these bytes from a connection that came through a virtual listener.

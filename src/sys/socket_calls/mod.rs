@@ -5,11 +5,13 @@
 //! Seen on: Bun 1.4.4, 1.4.5 (glibc, x64).
 //! - `import_table`: finds and replaces the entries.
 //! - `followed`: which descriptors are followed, and who decides about them.
+//! - `socket_name`: what the runtime sees as the address of a virtual listener.
 //! - `calls`: the replacements.
 
 mod calls;
 mod followed;
 mod import_table;
+mod socket_name;
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -19,6 +21,7 @@ use std::rc::Rc;
 use followed::{BOUND, NEXT, POLLED, Role, SOCKETS, role, set_role};
 pub use followed::{PollEntry, Sockets};
 use import_table::ImportTable;
+pub use socket_name::SocketName;
 
 /// `sockets` decides from now on, for the calling thread.
 ///
