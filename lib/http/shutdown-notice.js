@@ -27,6 +27,7 @@ function followSessions(server) {
   sessions.set(server, live);
   server.on('session', (/** @type {import('node:http2').Http2Session} */ session) => {
     live.add(session);
+    runtime.followSessionStreams(session);
     session.once('close', () => live.delete(session));
   });
 }

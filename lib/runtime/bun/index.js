@@ -29,6 +29,7 @@ module.exports = {
   ...require('./internals/fetch-server'),
   ...require('./internals/http-response'),
   ...require('./internals/http-connections'),
+  ...require('./internals/http2-session'),
   ...require('./internals/listen'),
   ...require('./internals/process-events'),
   ...require('./internals/script'),

@@ -12,6 +12,9 @@ function isHttp2Server(server) {
   return /^Http2(Secure)?Server$/.test(server.constructor.name);
 }
 
+/** Called with each new session of a server: Node has its streams itself. @param {any} _session */
+function followSessionStreams(_session) {}
+
 /** The open streams of a session; null if unknown. @param {any} session @returns {any[] | null} */
 function openStreams(session) {
   const symbol = Object.getOwnPropertySymbols(session).find(({ description }) => description === 'state');
@@ -20,4 +23,4 @@ function openStreams(session) {
   return typeof streams?.values === 'function' ? [...streams.values()] : null;
 }
 
-module.exports = { isHttp2Server, openStreams };
+module.exports = { followSessionStreams, isHttp2Server, openStreams };
