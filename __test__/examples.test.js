@@ -11,6 +11,7 @@ const path = require('node:path');
 const { test } = require('node:test');
 const { freePort, request } = require('./helpers/http');
 const { run } = require('./helpers/run');
+const { printed } = require('./helpers/runtime');
 
 const folder = path.join(__dirname, '..', 'examples');
 
@@ -105,7 +106,7 @@ test('the main example says in words that its port is taken', async (t) => {
 test('the example graceful-shutdown replaces the worker whose handler ends it', async (t) => {
   const { example, port } = await start(t, 'graceful-shutdown');
   await request(port, { path: '/crash' });
-  await example.until(/Uncaught exception: Error: an uncaught bug/);
+  await example.until(new RegExp(`Uncaught exception: ${printed('Error', 'an uncaught bug')}`));
   await example.event('worker:restart');
   await example.eventMany(3, 'worker:ready');
   assert.equal((await request(port)).status, 200);
