@@ -218,6 +218,8 @@ test('without a cluster too a second signal ends it at once', async (t) => {
   await server.until(/HOOK/);
   // Within half a second it would be the same key press, passed on by npm.
   await new Promise((resolve) => setTimeout(resolve, 700));
+  const since = performance.now();
   server.signal('SIGTERM');
   assert.deepEqual(await server.exit, { code: 0, signal: null });
+  assert.ok(performance.now() - since < 10_000, 'gracefulShutdownTimeout is 30 seconds');
 });

@@ -132,11 +132,15 @@ function remind(signal) {
  */
 async function end(isForced, { isInterrupt = false, isCleaning = false } = {}) {
   const lingerTimes = [...running].map((one) => Math.min(one.lingerTimeout ?? 0, one.isHurried ? HURRIED_TIMEOUT : Infinity));
-  for (const one of running) {
+  const begun = [...running].map((one) => {
     const isGraceful = !isForced && !(isInterrupt && one.isAbrupt);
-    track(one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIMEOUT : undefined));
-  }
-  while (stops.size > 0) await Promise.allSettled(stops);
+    const stop = one.stop(isGraceful, isGraceful && one.isHurried ? HURRIED_TIMEOUT : undefined);
+    track(stop);
+    return stop;
+  });
+  // The stop of the first signal may take its whole time.
+  if (isForced) await Promise.allSettled(begun);
+  while (!isForced && stops.size > 0) await Promise.allSettled(stops);
   if (!isForced) await waitedFor();
   if (isForced || !isCleaning) process.exit(0);
   process.exitCode = 0;
