@@ -76,8 +76,8 @@ class SingleProcess {
         finished(since, status) {
           const at = performance.now();
           countResponse(at - since, status, at);
+          return false;
         },
-        isLast: () => false,
       });
     }
     this.streams = streamCounter(cells, countResponse, null, bytes);

@@ -13,6 +13,7 @@ const { slowRequestReporter } = require('./slow-requests');
 /** @param {import('../worker/worker').Worker} worker */
 function countFetches(worker) {
   const { cells } = worker;
+  const virtualListeners = /** @type {import('../worker/virtual-listeners').VirtualListeners} */ (worker.virtualListeners);
   const { measured, slow_ms: slowMs } = worker.hello;
   const reportIfSlow = slowRequestReporter(slowMs);
   const countResponse = responseCounter(cells, measured);
@@ -23,7 +24,7 @@ function countFetches(worker) {
       return cells[CLOCK] || (cells[CLOCK] = performance.now());
     },
 
-    finished(since, status, request) {
+    finished(since, status, request, server) {
       const at = performance.now();
       const duration = at - since;
       cells[CLOCK] = at;
@@ -32,9 +33,8 @@ function countFetches(worker) {
         const { method, url, headers } = request;
         reportIfSlow({ method, url: new URL(url).pathname, headers, [requestId]: request[requestId] }, duration, status);
       }
+      return virtualListeners.answered(server, at);
     },
-
-    isLast: (server) => /** @type {import('../worker/virtual-listeners').VirtualListeners} */ (worker.virtualListeners).answered(server),
   });
 }
 

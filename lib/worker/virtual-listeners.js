@@ -171,11 +171,17 @@ class VirtualListeners {
     return addon.workerConnectionCounts(own.group).open > runtime.connectionCount(server);
   }
 
-  /** A handler of the server has returned a Response. @param {any} server @returns {boolean} whether the connection ends with it */
-  answered(server) {
+  /**
+   * A handler of the server has returned a Response.
+   *
+   * @param {any} server
+   * @param {number} at milliseconds
+   * @returns {boolean} whether the connection ends with it
+   */
+  answered(server, at) {
     const own = this.servers.get(server);
     if (own === undefined) return false;
-    own.answered = performance.now();
+    own.answered = at;
     if (own.stopped === Infinity) return false;
     return runtime.isEncrypted(server) || !this.worker.connections.canHandOff();
   }

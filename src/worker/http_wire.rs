@@ -134,13 +134,12 @@ impl HttpWire {
             self.requests = Place::Head(bytes.to_vec());
             return Ok(&[]);
         };
-        let is_head = bytes.starts_with(b"HEAD ");
-        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_end();
-        if self.pending >= MAX_PENDING || bytes.starts_with(b"CONNECT ") || !line.ends_with(b" HTTP/1.1") {
+        let line = head.first_line;
+        if self.pending >= MAX_PENDING || line.starts_with(b"CONNECT ") || !line.ends_with(b" HTTP/1.1") {
             return Err(Opaque);
         }
         begun(line);
-        self.heads |= u64::from(is_head) << self.pending;
+        self.heads |= u64::from(line.starts_with(b"HEAD ")) << self.pending;
         self.pending += 1;
         self.requests = place_of(head.content.unwrap_or(Content::Length(0)));
         Ok(rest)
@@ -175,7 +174,7 @@ impl HttpWire {
             self.responses = Place::Head(bytes.to_vec());
             return Ok(&[]);
         };
-        let status = status_of(bytes).ok_or(Opaque)?;
+        let status = status_of(head.first_line).ok_or(Opaque)?;
         match status {
             // Switching protocols, after which this is another protocol.
             101 => return Err(Opaque),
@@ -238,70 +237,77 @@ fn skip<'a>(place: &mut Place, left: u64, bytes: &'a [u8]) -> &'a [u8] {
 
 /// What a head says about what follows it.
 #[derive(Default)]
-struct Head {
+struct Head<'a> {
+    first_line: &'a [u8],
     content: Option<Content>,
     closes: bool,
     is_endless: bool,
 }
 
 /// Reads a head; None: it is incomplete. Returns what follows it.
-fn read_head(bytes: &[u8]) -> Result<Option<(Head, &[u8])>, Opaque> {
-    let mut head = Head::default();
-    let mut at = 0;
-    let mut is_first = true;
-    while let Some(length) = memchr::memchr(b'\n', &bytes[at..]) {
-        let line = &bytes[at..at + length];
-        at += length + 1;
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() && !is_first {
-            return Ok(Some((head, &bytes[at..])));
+fn read_head(bytes: &[u8]) -> Result<Option<(Head<'_>, &[u8])>, Opaque> {
+    let mut ends = memchr::memchr_iter(b'\n', bytes).take_while(|end| *end < MAX_HEAD);
+    let Some(first) = ends.next() else { return incomplete(bytes) };
+    let mut head = Head { first_line: bytes[..first].trim_ascii_end(), ..Head::default() };
+    let mut start = first + 1;
+    for end in ends {
+        let line = &bytes[start..end];
+        start = end + 1;
+        match line {
+            b"" | b"\r" => return Ok(Some((head, &bytes[start..]))),
+            // Most lines do not matter here, and cost no more than this look.
+            [b'c' | b'C' | b't' | b'T', ..] => read_line(line, &mut head)?,
+            _ => {}
         }
-        if at > MAX_HEAD {
-            return Err(Opaque);
-        }
-        if !is_first {
-            read_line(line, &mut head)?;
-        }
-        is_first = false;
     }
+    incomplete(bytes)
+}
+
+fn incomplete<T>(bytes: &[u8]) -> Result<Option<T>, Opaque> {
     if bytes.len() > MAX_HEAD { Err(Opaque) } else { Ok(None) }
 }
 
 fn read_line(line: &[u8], head: &mut Head) -> Result<(), Opaque> {
-    // Most lines do not matter here.
-    let (Some(first), Some(colon)) = (line.first().map(u8::to_ascii_lowercase), memchr::memchr(b':', line))
-    else {
-        return Err(Opaque);
-    };
-    if first != b'c' && first != b't' {
-        return Ok(());
-    }
-    let (name, value) = (&line[..colon], line[colon + 1..].trim_ascii());
-    if name.eq_ignore_ascii_case(b"content-length") {
+    if let Some(value) = value_of(b"content-length", line) {
         let length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()).ok_or(Opaque)?;
         // Chunks take precedence (RFC 9112, section 6.3).
         if !matches!(head.content, Some(Content::Chunks)) {
             head.content = Some(Content::Length(length));
         }
-    } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-        if !value.to_ascii_lowercase().ends_with(b"chunked") {
+    } else if let Some(value) = value_of(b"transfer-encoding", line) {
+        if !ends_with(value, b"chunked") {
             return Err(Opaque);
         }
         head.content = Some(Content::Chunks);
-    } else if name.eq_ignore_ascii_case(b"connection") {
-        head.closes |=
-            value.to_ascii_lowercase().split(|byte| *byte == b',').any(|one| one.trim_ascii() == b"close");
-    } else if name.eq_ignore_ascii_case(b"content-type") {
-        let starts =
-            |with: &[u8]| value.len() >= with.len() && value[..with.len()].eq_ignore_ascii_case(with);
-        head.is_endless = starts(b"text/event-stream") || starts(b"multipart/x-mixed-replace");
+    } else if let Some(value) = value_of(b"connection", line) {
+        let mut options = value.split(|byte| *byte == b',');
+        head.closes |= options.any(|one| one.trim_ascii().eq_ignore_ascii_case(b"close"));
+    } else if let Some(value) = value_of(b"content-type", line) {
+        head.is_endless =
+            starts_with(value, b"text/event-stream") || starts_with(value, b"multipart/x-mixed-replace");
     }
     Ok(())
 }
 
+/// The value of the header with this name.
+#[inline]
+fn value_of<'a>(name: &[u8], line: &'a [u8]) -> Option<&'a [u8]> {
+    let (given, value) = line.split_at_checked(name.len())?;
+    let value = value.strip_prefix(b":")?;
+    given.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+fn starts_with(value: &[u8], lower: &[u8]) -> bool {
+    value.get(..lower.len()).is_some_and(|start| start.eq_ignore_ascii_case(lower))
+}
+
+fn ends_with(value: &[u8], lower: &[u8]) -> bool {
+    value.len().checked_sub(lower.len()).is_some_and(|at| value[at..].eq_ignore_ascii_case(lower))
+}
+
 /// The status of a response.
-fn status_of(bytes: &[u8]) -> Option<u16> {
-    let digits = bytes.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
+fn status_of(line: &[u8]) -> Option<u16> {
+    let digits = line.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
     std::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..600).contains(status))
 }
 

@@ -300,8 +300,8 @@ impl Page {
     /// Stores the method and path of the request that begins with this line: without the query, which may contain secrets.
     pub fn begin_request(&self, line: &[u8]) {
         let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
-        let line = line.split(|byte| *byte == b'?').next().unwrap_or(line);
         let line = &line[..line.len().min((page::LAST_REQUEST_CELLS - 1) * 8)];
+        let line = &line[..memchr::memchr(b'?', line).unwrap_or(line.len())];
         for (index, piece) in line.chunks(8).enumerate() {
             let mut cell = [0; 8];
             cell[..piece.len()].copy_from_slice(piece);

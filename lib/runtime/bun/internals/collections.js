@@ -14,6 +14,9 @@ const FULL = 'MarkSweepCompact';
 
 const MICROSECONDS = 1000;
 
+/** Milliseconds. */
+const INTERVAL = 500;
+
 /** How many objects wait for a collection: the stack, which counts as references whatever it holds, may have the last one. */
 const OBJECTS = 3;
 
@@ -27,25 +30,29 @@ function started() {
 }
 
 /**
- * Calls back for each garbage collection from now on, soon after it. A collection wakes this by an object that it collects:
- * without collections it costs nothing.
+ * Calls back for each garbage collection from now on, within a second or so. A collection wakes this by an object that it
+ * collects: without collections it costs nothing. With many of them they are asked for once in INTERVAL, because the profiler
+ * measures the whole heap each time that it stops.
  *
  * @param {(isMajor: boolean, milliseconds: number) => void} collected
  */
 function followCollections(collected) {
   let profiler = started();
   let round = 0;
-  registry = new FinalizationRegistry((of) => {
-    if (of !== round) return;
+  const ask = () => {
     // The next one starts first, so that no collection falls between them.
     const next = started();
     const found = profiler.stop();
     profiler = next;
     wait();
     for (const { gcType, cost } of found?.statistics ?? []) collected(gcType === FULL, cost / MICROSECONDS);
+  };
+  registry = new FinalizationRegistry((of) => {
+    if (of !== round) return;
+    round += 1;
+    setTimeout(ask, INTERVAL).unref();
   });
   const wait = () => {
-    round += 1;
     for (let count = 0; count < OBJECTS; count += 1) registry.register({}, round);
   };
   wait();

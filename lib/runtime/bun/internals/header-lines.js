@@ -34,7 +34,7 @@ function hookHandles(prototype, linesOf) {
     const own = prototype[name];
     prototype[name] = function (/** @type {any} */ status, /** @type {any} */ message, /** @type {any} */ headers, /** @type {any[]} */ ...rest) {
       const response = responses.get(this);
-      return Reflect.apply(own, this, [status, message, response === undefined ? headers : withLines(response, headers, linesOf), ...rest]);
+      return own.call(this, status, message, response === undefined ? headers : withLines(response, headers, linesOf), ...rest);
     };
   }
 }
@@ -64,7 +64,7 @@ function addHeaderLines(linesOf) {
         responses.set(handle, response);
       }
     }
-    return Reflect.apply(emit, this, arguments);
+    return emit.apply(this, arguments);
   };
   const response = /** @type {any} */ (http.ServerResponse.prototype);
   const { _storeHeader: storeHeader } = response;

@@ -57,7 +57,7 @@ function onHttpConnection(came) {
   const prototype = /** @type {any} */ (http.Server.prototype);
   const { emit } = prototype;
   prototype.emit = function (/** @type {any} */ name, /** @type {any} */ socket) {
-    const isHeard = Reflect.apply(emit, this, arguments);
+    const isHeard = emit.apply(this, arguments);
     if (name === 'connection') came(this, socket);
     return isHeard;
   };

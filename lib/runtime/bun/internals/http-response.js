@@ -3,17 +3,16 @@
 
 // The lifecycle of a response of node:http.
 //
-// Relies on: a Server (of node:http2 with `allowHTTP1` too, which is a net.Server) emits 'request' with each request through
-// its prototype's `emit`, and its response 'finish' when its last byte was written, and 'close' at the end, both through
-// `ServerResponse.prototype.emit`; `socket._httpMessage`, the response that a connection
-// carries; `_maxRequestsPerSocket`.
+// Relies on: a response of a server (of node:http2 with `allowHTTP1` too) emits 'socket' when it gets its connection (the
+// first of pipelined ones before its request is reported, each other one when it is its turn), 'finish' when its last byte
+// was written, and 'close' at the end, all through `ServerResponse.prototype.emit`; `finished` is true once it was ended;
+// `socket._httpMessage`, the response that a connection carries.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
-const net = require('node:net');
 
-/** The connection of a response that is not finished. */
-const carrier = Symbol('carrier');
+/** Bun's own, before it is hooked. */
+const { emit: ownEmit } = http.ServerResponse.prototype;
 
 /** The current response of a connection. @param {any} socket */
 function responseOf(socket) {
@@ -29,29 +28,13 @@ const aborted = [];
  * @param {{ begun: (response: any, socket: any) => void, finished?: (response: any, socket: any) => void }} hooks
  */
 function onResponse({ begun, finished = () => {} }) {
-  const response = /** @type {any} */ (http.ServerResponse.prototype);
-  for (const server of /** @type {any[]} */ ([http.Server.prototype, net.Server.prototype])) {
-    const { emit } = server;
-    server.emit = function (/** @type {any} */ name, /** @type {any} */ request, /** @type {any} */ answer) {
-      if ((name === 'request' || name === 'checkContinue') && answer instanceof http.ServerResponse && !(answer instanceof UncountedResponse)) {
-        const { socket } = request;
-        /** @type {any} */ (answer)[carrier] = socket;
-        begun(answer, socket);
-      }
-      return Reflect.apply(emit, this, arguments);
-    };
-  }
-  const { emit: emitOfResponse } = response;
-  response.emit = function (/** @type {any} */ name) {
-    if (name === 'finish' || name === 'close') {
-      const socket = this[carrier];
-      if (socket !== undefined) {
-        this[carrier] = undefined;
-        if (name === 'finish') finished(this, socket);
-        else for (const call of aborted) call(socket);
-      }
-    }
-    return Reflect.apply(emitOfResponse, this, arguments);
+  const prototype = /** @type {any} */ (http.ServerResponse.prototype);
+  const { emit } = prototype;
+  prototype.emit = function (/** @type {any} */ name, /** @type {any} */ socket) {
+    if (name === 'socket') begun(this, socket);
+    else if (name === 'finish') finished(this, this.socket);
+    else if (name === 'close' && !this.finished && this.socket) for (const call of aborted) call(this.socket);
+    return emit.apply(this, arguments);
   };
 }
 
@@ -69,10 +52,15 @@ function headerOf(response) {
 
 /** How many requests its server accepts on a connection; 0: unlimited. @param {any} response @returns {number} */
 function requestLimitOf(response) {
-  return response._maxRequestsPerSocket ?? 0;
+  return response.req.socket?.server?.maxRequestsPerSocket ?? 0;
 }
 
 /** A response that `onResponse` does not report. */
-class UncountedResponse extends http.ServerResponse {}
+class UncountedResponse extends http.ServerResponse {
+  /** @override @param {any[]} args */
+  emit(...args) {
+    return Reflect.apply(ownEmit, this, args);
+  }
+}
 
 module.exports = { UncountedResponse, headerOf, onResponse, onSocketDestroy, requestLimitOf, responseOf };

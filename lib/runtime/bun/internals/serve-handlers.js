@@ -14,13 +14,12 @@ const { parsed } = require('./header-lines');
 /**
  * @typedef {object} FetchHooks
  * @property {() => number} begun called with each request; its result is passed to `finished`
- * @property {(since: number, status: number, request: any, response: any) => void} finished the handler has returned (or
- * thrown: no response, status 500)
- * @property {(server: any) => boolean} [isLast] a handler has returned a response; whether its connection ends with it
+ * @property {(since: number, status: number, request: any, server: any) => boolean} finished the handler has returned (or thrown:
+ * status 500); whether the connection ends with its response
  */
 
 /** @type {FetchHooks} */
-let hooks = { begun: () => 0, finished() {} };
+let hooks = { begun: () => 0, finished: () => false };
 
 /** Runs each handler. @type {((request: any, handle: () => any) => any) | null} */
 let running = null;
@@ -47,13 +46,23 @@ function addFetchHeaderLines(linesOf) {
   lines = linesOf;
 }
 
-/** Changes headers of a response that is about to be sent. @param {any} request @param {Headers} headers */
+/** Changes headers of a response that is about to be sent. @param {any} request @param {any} response @param {boolean} isLast */
+function changeHeaders(request, { headers }, isLast) {
+  try {
+    if (lines !== null) addLines(request, headers);
+    if (isLast) headers.set('Connection', 'close');
+  } catch (error) {
+    // The headers of some responses cannot be changed.
+    if (!(error instanceof TypeError)) throw error;
+  }
+}
+
+/** @param {any} request @param {Headers} headers */
 function addLines(request, headers) {
-  if (lines === null) return;
   const cookie = request.headers.get('cookie') ?? undefined;
   let header = '\r\n';
   for (const [name, value] of headers) header += `${name}: ${value}\r\n`;
-  for (const [name, value] of parsed(lines({ req: { headers: { cookie } } }, header))) headers.append(name, value);
+  for (const [name, value] of parsed(/** @type {any} */ (lines)({ req: { headers: { cookie } } }, header))) headers.append(name, value);
 }
 
 /** The client's port of a health check whose request has not come; 0: of none. */
@@ -73,42 +82,30 @@ function isProbe(request, server) {
 
 /** @param {any} handler @param {any} own the server as drover knows it */
 function hooked(handler, own) {
-  const { begun, finished: end, isLast = () => false } = hooks;
-  const finished = (/** @type {number} */ since, /** @type {number} */ status, /** @type {any} */ request, /** @type {any} */ response) => {
-    end(since, status, request, response);
-    if (!(response instanceof Response)) return;
-    try {
-      addLines(request, response.headers);
-      if (isLast(own)) response.headers.set('Connection', 'close');
-    } catch (error) {
-      // The headers of some responses cannot be changed.
-      if (!(error instanceof TypeError)) throw error;
-    }
+  const { begun, finished } = hooks;
+  const answered = (/** @type {number} */ since, /** @type {any} */ request, /** @type {any} */ response) => {
+    const isLast = finished(since, response?.status ?? UPGRADED, request, own);
+    if ((isLast || lines !== null) && response instanceof Response) changeHeaders(request, response, isLast);
+    return response;
+  };
+  const failed = (/** @type {number} */ since, /** @type {any} */ request, /** @type {unknown} */ error) => {
+    finished(since, FAILED, request, own);
+    throw error;
   };
   /** @this {any} @param {any} request @param {any} server */
   return function (request, server) {
-    if (probing !== 0 && isProbe(request, server)) return Reflect.apply(handler, this, [request, server]);
+    if (probing !== 0 && isProbe(request, server)) return handler.call(this, request, server);
     const since = begun();
     let response;
     try {
-      response = running === null ? Reflect.apply(handler, this, [request, server]) : running(request, () => Reflect.apply(handler, this, [request, server]));
+      response = running === null ? handler.call(this, request, server) : running(request, () => handler.call(this, request, server));
     } catch (error) {
-      finished(since, FAILED, request, undefined);
-      throw error;
+      return failed(since, request, error);
     }
-    if (!(response instanceof Promise)) {
-      finished(since, response?.status ?? UPGRADED, request, response);
-      return response;
-    }
+    if (!(response instanceof Promise)) return answered(since, request, response);
     return response.then(
-      (found) => {
-        finished(since, found?.status ?? UPGRADED, request, found);
-        return found;
-      },
-      (error) => {
-        finished(since, FAILED, request, undefined);
-        throw error;
-      },
+      (found) => answered(since, request, found),
+      (error) => failed(since, request, error),
     );
   };
 }
