@@ -5,7 +5,7 @@
 // belong to the core (src/worker/runtime_connections.rs), which moves them to other workers as they become idle.
 
 const { FIRST_REQUEST_TIMEOUT, HANDOFF_TIMEOUT, LAST_LINGER_TIMEOUT, LINGER_TIMEOUT } = require('../http/graceful-close');
-const { isRoutedPerRequest, isUntouched, learn, routePerRequest } = require('../http/handoff');
+const { arrivals, isRoutedPerRequest, isUntouched, learn, routePerRequest } = require('../http/handoff');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 const { connectionId } = require('../symbols').socket;
@@ -46,6 +46,8 @@ class VirtualListeners {
     this.worker = worker;
     /** @type {WeakMap<object, AtVirtualListener>} */
     this.servers = new WeakMap();
+    /** Connections of a server have ever had to move: until then responses skip the check. */
+    this.hasMoved = false;
   }
 
   /** @param {import('./listener-share').ListenerShare} share */
@@ -82,6 +84,7 @@ class VirtualListeners {
 
   /** A response of this connection is finished: the core moves it before the next iteration of the loop, if it has to. @param {any} socket */
   responded(socket) {
+    if (!this.hasMoved && !arrivals.perRequest) return;
     const { server } = socket;
     if (this.servers.get(server)?.isMoving !== true && !isRoutedPerRequest(socket)) return;
     // What the program has added for the response it removes at its end.
@@ -99,6 +102,7 @@ class VirtualListeners {
   /** @param {any} server @param {AtVirtualListener} own @param {number} [most] */
   #move(server, own, most = ALL) {
     own.isMoving = true;
+    this.hasMoved = true;
     for (const { socket } of runtime.connectionsOf(server)?.all() ?? []) this.#isMovable(server, socket);
     addon.workerMoveConnections(own.group, most, idleTimeoutOf(server));
   }
