@@ -329,11 +329,7 @@ impl Worker {
         if self.runtime_connections.take_ended() {
             self.renew_limits();
         }
-        let (received, sent) = self.runtime_connections.take_bytes();
-        if received + sent > 0 {
-            self.page.cells().raise(page::RECEIVED, received as f64);
-            self.page.cells().raise(page::SENT, sent as f64);
-        }
+        self.count_bytes();
         if self.fd_pressure.is_high() {
             self.check_fd_pressure();
         }
@@ -453,8 +449,18 @@ impl Worker {
         }
     }
 
-    /// The runtime has closed a connection.
+    /// Adds what the runtime's connections have received and sent.
+    fn count_bytes(&self) {
+        let (received, sent) = self.runtime_connections.take_bytes();
+        if received + sent > 0 {
+            self.page.cells().raise(page::RECEIVED, received as f64);
+            self.page.cells().raise(page::SENT, sent as f64);
+        }
+    }
+
+    /// The runtime has closed a connection. Its bytes are counted before its end.
     fn count_closed(&self) {
+        self.count_bytes();
         self.page.cells().raise(page::CLOSED, 1.0);
     }
 

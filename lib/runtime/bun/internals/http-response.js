@@ -5,8 +5,9 @@
 //
 // Relies on: a response of a server (of node:http2 with `allowHTTP1` too) emits 'socket' when it gets its connection (the
 // first of pipelined ones before its request is reported, each other one when it is its turn), 'finish' when its last byte
-// was written, and 'close' at the end, all through `ServerResponse.prototype.emit`; `finished` is true once it was ended;
-// `socket._httpMessage`, the response that a connection carries.
+// was written, and 'close' at the end, all through `ServerResponse.prototype.emit`; `finished` is true once it was ended; the
+// connection is `socket` of its request, while its own `socket` can be another object at the end; `socket._httpMessage`, the
+// response that a connection carries.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const http = require('node:http');
@@ -32,8 +33,8 @@ function onResponse({ begun, finished = () => {} }) {
   const { emit } = prototype;
   prototype.emit = function (/** @type {any} */ name, /** @type {any} */ socket) {
     if (name === 'socket') begun(this, socket);
-    else if (name === 'finish') finished(this, this.socket);
-    else if (name === 'close' && !this.finished && this.socket) for (const call of aborted) call(this.socket);
+    else if (name === 'finish') finished(this, this.req.socket);
+    else if (name === 'close' && !this.finished && this.socket) for (const call of aborted) call(this.req.socket);
     return emit.apply(this, arguments);
   };
 }
