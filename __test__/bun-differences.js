@@ -2,8 +2,20 @@
 
 // What differs under Bun (npm run test:bun), with reasons; the docs have the user's view of it (docs/bun.md).
 
+const NO_PROGRAM = 'starts no program';
+
 /** Test files that start no program, or programs of which drover has no part: they are the same under any runtime. */
 const elsewhere = {
+  'architecture.test.js': NO_PROGRAM,
+  'cluster-of-one.test.js': NO_PROGRAM,
+  'codes.test.js': NO_PROGRAM,
+  'internals.test.js': 'tries what drover relies on in Node.js',
+  'message-bodies.test.js': NO_PROGRAM,
+  'options.test.js': NO_PROGRAM,
+  'options-reference.test.js': NO_PROGRAM,
+  'process-monitor.test.js': NO_PROGRAM,
+  'size.test.js': NO_PROGRAM,
+  'soak.test.js': NO_PROGRAM,
   'bun.test.js': 'starts Bun by itself',
   'bun-clusters.test.js': 'starts Bun by itself',
   'tickets.test.js': 'Bun has no keys of session tickets yet: `setTicketKeys` throws, and so does the option `ticketKeys`',
@@ -35,6 +47,14 @@ const differences = {
     'an idle connection that was handed off is closed without a response after its keep-alive time':
       'Bun answers 408 to a connection that is silent for headersTimeout, wherever it comes from',
   },
+  'inner-cluster.test.js': Object.fromEntries(
+    [
+      'a roll of a program that uses node:cluster loses no request and leaves no process',
+      'a program that uses node:cluster gets one warning, and its processes get unchanged arguments',
+      'a process of the program’s own that exits is replaced by the program as usual',
+      "Nitro's preset node-cluster is rolled and stopped without a loss",
+    ].map((name) => [name, 'HTTP servers in processes of Bun’s node:cluster listen themselves, with SO_REUSEPORT, and not in the worker']),
+  ),
   'last-response.test.js': {
     'a short last response and the end of its connection are one segment': 'Bun ends a connection itself, with a segment of its own',
   },

@@ -10,6 +10,7 @@ const { built } = require('./helpers/built');
 const { freePort, keepAlive, request, tcp } = require('./helpers/http');
 const { write } = require('./helpers/program');
 const { run } = require('./helpers/run');
+const { isBun } = require('./helpers/runtime');
 
 const managed = require.resolve('./fixtures/managed.js');
 
@@ -43,10 +44,13 @@ function stubborn() {
   echo.listen(Number(process.env.PORT), '127.0.0.1', () => console.log(`SERVES ${process.pid}`));
 }
 
+/** HTTP servers in processes of Bun's node:cluster listen themselves: the worker has none. */
+const LIMITS = isBun ? { processManagement: { startupTimeout: 5000, maxRestarts: 0 } } : {};
+
 function started(t, file, port, config) {
   return run(t, managed, {
     args: [file],
-    env: { PORT: String(port), HOST: '127.0.0.1', NITRO_CLUSTER_WORKERS: '2', CLUSTER_CONFIG: JSON.stringify({ workers: 2, ...config }) },
+    env: { PORT: String(port), HOST: '127.0.0.1', NITRO_CLUSTER_WORKERS: '2', CLUSTER_CONFIG: JSON.stringify({ workers: 2, ...LIMITS, ...config }) },
   });
 }
 
