@@ -5,6 +5,7 @@
 // begins with the first call of `run`, because it makes every promise of the process slower.
 
 const { AsyncLocalStorage, createHook } = require('node:async_hooks');
+const runtime = require('../runtime');
 
 /**
  * Resource types whose end the runtime reports at once. Others (an AsyncResource, a parser) end when they are
@@ -20,6 +21,8 @@ class PendingWork {
     this.context = null;
     /** Whether the current code is a continuation of the call that `runWithWaiting` has just made. */
     this.isFollowing = false;
+    /** Work was started whose end the runtime does not tell: it is pending until the event loop is empty. */
+    this.isUntold = false;
   }
 
   #watch() {
@@ -51,6 +54,7 @@ class PendingWork {
    * @template T @param {() => T} act @returns {T}
    */
   run(act) {
+    if (!runtime.seesWork) return act();
     return (this.context ?? this.#watch()).run(true, act);
   }
 
@@ -61,6 +65,10 @@ class PendingWork {
    * @template T @param {() => T} act @returns {T}
    */
   runWithWaiting(act) {
+    if (!runtime.seesWork) {
+      this.isUntold = true;
+      return act();
+    }
     const context = this.context ?? this.#watch();
     this.isFollowing = true;
     // The tick runs when the microtask queue is empty.
@@ -93,6 +101,7 @@ class PendingWork {
 
   /** Whether tracked work is pending. Resources that do not keep the event loop alive are ignored. */
   get isPending() {
+    if (this.isUntold) return true;
     for (const resource of this.pending.values()) if (resource?.hasRef?.() !== false) return true;
     return false;
   }

@@ -171,11 +171,13 @@ class Drain {
     const { work } = this.worker.signals;
     this.#closeWebSocketsIn(WEB_SOCKET_DELAY - (performance.now() - this.since));
     clearInterval(this.alive);
+    const isNamed = (/** @type {any} */ server) => this.#isNamed(server);
+    // Where an empty event loop is all that tells of the end of work, servers must not keep it alive.
+    if (!runtime.seesWork) for (const server of this.servers) if (!isNamed(server)) server.unref?.();
     await Promise.race([this.#until(() => !this.#isBusy), emptied()]);
     // Handlers may have added hooks.
     await runHooks();
     const since = performance.now();
-    const isNamed = (/** @type {any} */ server) => this.#isNamed(server);
     const waits = [...this.servers].some(isNamed);
     this.#close((server) => !isNamed(server));
     if (waits) {

@@ -8,6 +8,8 @@ const whatBunLacks = {
   /** Bun does not name the resources that keep its event loop alive. */
   activeResources: () => /** @type {string[]} */ ([]),
   seesResources: false,
+  /** Of async_hooks, Bun has the beginning of ticks only. */
+  seesWork: false,
   excuseLate() {},
   /** @param {any} socket */
   acceptorOf: (socket) => socket.server,

@@ -49,6 +49,8 @@ module.exports = {
   acceptsItself: false,
   /** Whether `activeResources` knows what keeps the event loop alive. */
   seesResources: true,
+  /** Whether the runtime tells (async_hooks) when timers, requests and promises that a part of the program has started are done. */
+  seesWork: true,
   /** @type {string | null} */
   unsupported: null,
 };

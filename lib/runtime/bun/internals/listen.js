@@ -13,7 +13,7 @@ const dns = require('node:dns');
 const http = require('node:http');
 const net = require('node:net');
 const { BunServer } = require('./bun-server');
-const { represent } = require('./representing');
+const { isRepresenting, represent } = require('./representing');
 const { rememberServer } = require('./server-sockets');
 const { hookReload, hookedOptions } = require('./serve-handlers');
 
@@ -187,6 +187,11 @@ function badPort(port) {
   return Object.assign(new RangeError(`options.port should be >= 0 and < 65536. Received ${received}.`), { code: 'ERR_SOCKET_BAD_PORT' });
 }
 
+/** Node's error of a server that listens already. */
+function alreadyListens() {
+  return Object.assign(new Error('Listen method has been called more than once without closing.'), { code: 'ERR_SERVER_ALREADY_LISTEN' });
+}
+
 /** Parses the arguments of `listen`. @param {any[]} args @returns {Target} */
 function targetOfListen(args) {
   const [first, second] = args;
@@ -217,6 +222,7 @@ function interceptListen({ wants, takesExclusive = false, take, bound = () => {}
   function interceptOf(prototype) {
     const { listen } = prototype;
     prototype.listen = function (/** @type {any[]} */ ...args) {
+      if (isRepresenting(this)) throw alreadyListens();
       if (handles.has(this) || this.listening || current !== null || !wants(this)) return Reflect.apply(listen, this, args);
       const target = targetOfListen(args);
       const isOwn = target.exclusive && !takesExclusive;

@@ -33,4 +33,9 @@ function represent(server, held, closes) {
   process.nextTick(() => server.emit('listening'));
 }
 
-module.exports = { represent };
+/** Whether the server represents others. @param {any} server @returns {boolean} */
+function isRepresenting(server) {
+  return Object.hasOwn(server, 'listening');
+}
+
+module.exports = { isRepresenting, represent };
