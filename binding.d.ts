@@ -273,6 +273,8 @@ export interface RuntimeConnectionCounts {
   movable: number
   /** Connections for the server wait that the runtime has not taken. */
   waiting: boolean
+  /** How long ago the last one ended, milliseconds; null: none has. */
+  endedMsAgo?: number
 }
 
 /**

@@ -24,6 +24,12 @@ const elsewhere = {
 /** Its handle is no handle of libuv's. */
 const NO_HANDLES = 'Bun cannot listen on the handle of another server';
 
+/** Bun's async_hooks tell of the beginning of ticks only. */
+const NO_ENDS = 'Bun tells of no end of work: a worker whose program handles the signal has time until its event loop is empty, or up to the deadline';
+
+/** `process.getActiveResourcesInfo` of Bun names nothing. */
+const NO_RESOURCES = 'Bun does not tell what keeps its event loop alive: a worker gives it lingerTimeout';
+
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
   'child-process.test.js': {
@@ -31,8 +37,15 @@ const differences = {
       'without drover: Bun keeps `process.channel` after `process.disconnect()`',
   },
   'drain-order.test.js': {
-    'after the code that waited for a signal is done, an interval delays the end only by the linger time':
-      'Bun tells by async_hooks of no end of work: a worker whose program handles the signal has time up to the deadline',
+    'after the code that waited for a signal is done, an interval delays the end only by the linger time': NO_ENDS,
+    "work that never ends delays the exit by the linger time and is logged; 'beforeExit' is emitted and its work done": NO_ENDS,
+    'a stop by a signal that the program does not handle does not wait for an interval from before the first connection': NO_RESOURCES,
+    'a stop by a signal that the program does not handle does not wait for a connection to a server of others from before the first connection':
+      NO_RESOURCES,
+    "a server that the program does not close is closed before the exit: 'close' is emitted, and work begun by its listeners is completed":
+      'Bun tells of no work: a worker of a program that handles no signal ends when it has answered, if it has been idle for lingerTimeout',
+    'a port for messages of a request costs the linger time before lingerTimeout is over, and in a roll':
+      'without drover: a port for messages does not keep the event loop alive',
   },
   'listen-options.test.js': {
     "one process: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,

@@ -36,16 +36,19 @@ class Aftermath {
    * @param {number} now
    */
   lastWork(now) {
-    const { connections, datagrams, messages } = this.worker;
+    const { connections, datagrams, messages, virtualListeners } = this.worker;
     if (messages.isListening || (datagrams?.open.size ?? 0) > 0) return now;
-    return Math.max(-Infinity, ...connections.servers().map((server) => lastWorkOf(server, connections.shareOf(server), now)));
+    const ends = connections.servers().map((server) => {
+      const share = connections.shareOf(server);
+      return share === undefined ? now : lastWorkOf(server, virtualListeners?.lastWork(server, now) ?? share.tally.lastEnd, now);
+    });
+    return Math.max(-Infinity, ...ends);
   }
 }
 
-/** @param {any} server @param {import('./listener-share').ListenerShare | undefined} share @param {number} now */
-function lastWorkOf(server, share, now) {
-  if (share === undefined) return now;
-  let last = share.tally.lastEnd;
+/** @param {any} server @param {number} lastEnd of a connection @param {number} now */
+function lastWorkOf(server, lastEnd, now) {
+  let last = lastEnd;
   let silent = 0;
   for (const { socket } of runtime.connectionsOf(server)?.all() ?? []) {
     if (!socket || isAnswering(socket) || !hasAsked(socket)) return now;

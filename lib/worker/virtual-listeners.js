@@ -190,6 +190,14 @@ class VirtualListeners {
     return runtime.isEncrypted(server) || !this.worker.connections.canHandOff();
   }
 
+  /** When a connection of the server last ended, or a handler returned a Response. @param {any} server @param {number} now @returns {number} */
+  lastWork(server, now) {
+    const own = this.servers.get(server);
+    if (own === undefined) return -Infinity;
+    const { endedMsAgo } = addon.workerConnectionCounts(own.group);
+    return Math.max(own.answered, typeof endedMsAgo === 'number' ? now - endedMsAgo : -Infinity);
+  }
+
   /** Idle connections move to lighter workers, and busy ones when their response is done. @param {number} count */
   rebalance(count) {
     if (!this.worker.connections.canHandOff()) return;

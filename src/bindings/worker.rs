@@ -336,6 +336,8 @@ pub struct RuntimeConnectionCounts {
     pub movable: u32,
     /// Connections for the server wait that the runtime has not taken.
     pub waiting: bool,
+    /// How long ago the last one ended, milliseconds; null: none has.
+    pub ended_ms_ago: Option<f64>,
 }
 
 #[napi(js_name = "workerConnectionCounts")]
@@ -347,6 +349,7 @@ pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
             busy: connections.busy(group) as u32,
             movable: connections.movable(group) as u32,
             waiting: worker.shares().has_waiting(group),
+            ended_ms_ago: connections.since_last_end(group).map(|since| since.as_secs_f64() * 1000.0),
         }
     })
 }

@@ -105,6 +105,8 @@ pub struct RuntimeConnections {
     waiting: Cell<usize>,
     /// When connections whose time is up were last looked for.
     swept: Cell<Option<Instant>>,
+    /// When the last connection of a group ended.
+    ends: RefCell<HashMap<GroupId, Instant>>,
     /// How long a group's connection may be idle, milliseconds.
     idle_timeouts: RefCell<HashMap<GroupId, u32>>,
     /// Connections that may have to return to the primary.
@@ -164,7 +166,9 @@ impl RuntimeConnections {
         if closed.as_ref().is_some_and(|connection| connection.ends.is_some()) {
             self.waiting.set(self.waiting.get() - 1);
         }
-        closed.is_some_and(|connection| !connection.is_probe)
+        let Some(closed) = closed.filter(|connection| !connection.is_probe) else { return false };
+        self.ends.borrow_mut().insert(closed.group, Instant::now());
+        true
     }
 
     /// `begun` gets the first line of each request that has begun.
@@ -315,6 +319,11 @@ impl RuntimeConnections {
         connections.values().filter(|connection| connection.group == group && !connection.is_probe).count()
     }
 
+    /// How long ago the last one ended; None: none has.
+    pub fn since_last_end(&self, group: GroupId) -> Option<Duration> {
+        self.ends.borrow().get(&group).map(Instant::elapsed)
+    }
+
     /// How many of them await a response that will come to an end.
     pub fn busy(&self, group: GroupId) -> usize {
         let connections = self.connections.borrow();
@@ -378,7 +387,8 @@ mod tests {
         assert_eq!((connections.served(first), connections.movable(1)), (0, 2));
         assert_eq!(connections.name_current(1), None, "named already");
         connections.closed(10);
-        assert!(connections.take_ended());
+        assert!(connections.take_ended() && connections.since_last_end(1).is_some());
+        assert_eq!(connections.since_last_end(2), None);
         connections.keep(second, true);
         assert_eq!(connections.movable(1), 0);
         connections.keep(second, false);
