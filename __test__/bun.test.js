@@ -4,10 +4,11 @@
 // Node's modules. An older Bun serves with one process, and says why.
 
 const assert = require('node:assert/strict');
+const { once } = require('node:events');
 const path = require('node:path');
 const { test } = require('node:test');
 const { findBun } = require('./helpers/buns');
-const { freePort, request } = require('./helpers/http');
+const { freePort, request, websocket } = require('./helpers/http');
 const { kinds, overHttp, overTcp, overWebsocket, placeFor } = require('./helpers/kinds');
 const { packages } = require('./helpers/packages');
 const { answering, ask } = require('./helpers/persistent-clients');
@@ -89,6 +90,21 @@ test('under Bun the routes of Bun.serve answer in a worker as without drover', a
   const missing = await request(port, { path: '/nowhere' });
   assert.deepEqual([missing.status, missing.json()], [404, { missing: '/nowhere' }]);
 });
+
+for (const [way, signal] of [['a roll', 'SIGHUP'], ['a stop', 'SIGTERM']]) {
+  test(`under Bun the WebSockets of Bun.serve get a close frame with 1001 in ${way}`, async (t) => {
+    const bun = await findBun(t);
+    const made = bun && (await clustered(t, bun, ownKinds.find(({ name }) => name === 'websocket')));
+    if (made === null) return;
+    const { cluster, place } = made;
+    const { socket, message } = await websocket(place.port);
+    const { worker } = JSON.parse(await message());
+    const closed = once(socket, 'close');
+    cluster.signal(signal);
+    const [code, reason] = await closed;
+    assert.deepEqual([code, String(reason)], [1001, 'going away'], `of worker ${worker}`);
+  });
+}
 
 /** A clustered application: of Express, or of `fetch`, whose requests have ids. */
 function serving({ port, config, isFetch, enabled = true }) {

@@ -95,6 +95,7 @@ const GOING_AWAY = 1001;
 /** Closes the WebSockets of a server with a close frame. @param {any} server */
 function closeWebSockets(server) {
   for (const socket of upgraded.get(server) ?? []) runtime.webSocketOf(socket)?.close(GOING_AWAY, 'going away');
+  for (const socket of runtime.ownWebSocketsOf(server)) socket.close(GOING_AWAY, 'going away');
 }
 
 module.exports = { closeWebSockets, endSessions, follow, hasBusySessions, isEventStream };

@@ -34,6 +34,7 @@ module.exports = {
   ...require('./internals/process-events'),
   ...require('./internals/script'),
   ...serveHandlers,
+  ...require('./internals/serve-web-sockets'),
   ...require('./internals/server-kinds'),
   ...require('./internals/server-sockets'),
   ...require('./internals/signal-delivery'),

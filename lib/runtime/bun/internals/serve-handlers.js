@@ -1,7 +1,7 @@
 // @ts-check
 'use strict';
 
-// The handlers of `Bun.serve`: `fetch`, and those of `routes`, also by method. Responses without a handler (static routes)
+// The handlers of `Bun.serve`: `fetch`, those of `routes`, also by method, and `websocket`. Responses without a handler (static routes)
 // are not seen.
 //
 // Relies on: `Bun.serve(options)` and `reload(options)` of its server, which take the handlers from `options` and call them with
@@ -10,6 +10,7 @@
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const { parsed } = require('./header-lines');
+const { hookedWebSocket } = require('./serve-web-sockets');
 
 /**
  * @typedef {object} FetchHooks
@@ -124,6 +125,7 @@ function hookedOptions(options, own) {
   if (options === null || typeof options !== 'object' || options.onNodeHTTPRequest) return options;
   const changed = /** @type {any} */ ({});
   if (typeof options.fetch === 'function') changed.fetch = hooked(options.fetch, own);
+  if (options.websocket !== null && typeof options.websocket === 'object') changed.websocket = hookedWebSocket(options.websocket, own);
   for (const name of ['routes', 'static']) {
     const routes = options[name];
     if (routes !== null && typeof routes === 'object') changed[name] = Object.fromEntries(Object.entries(routes).map(([path, route]) => [path, hookedRoute(route, own)]));

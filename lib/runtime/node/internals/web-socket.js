@@ -13,4 +13,9 @@ function webSocketOf(socket) {
   return typeof found?.close === 'function' ? found : undefined;
 }
 
-module.exports = { webSocketOf };
+/** Node upgrades no connections itself. @param {any} _server @returns {any[]} */
+function ownWebSocketsOf(_server) {
+  return [];
+}
+
+module.exports = { ownWebSocketsOf, webSocketOf };
