@@ -44,8 +44,6 @@ const differences = {
       NO_RESOURCES,
     "a server that the program does not close is closed before the exit: 'close' is emitted, and work begun by its listeners is completed":
       'Bun tells of no work: a worker of a program that handles no signal ends when it has answered, if it has been idle for lingerTimeout',
-    'a port for messages of a request costs the linger time before lingerTimeout is over, and in a roll':
-      'without drover: a port for messages does not keep the event loop alive',
   },
   'listen-options.test.js': {
     "one process: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,

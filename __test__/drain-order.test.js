@@ -457,7 +457,8 @@ test('a stop by a signal that the program does not handle loses no work that con
 for (const [what, begin] of [
   ['an interval', () => setInterval(() => {}, 1000)],
   ['a connection to a server of others', () => require('node:net').connect(process.env.ELSEWHERE, '127.0.0.1')],
-  ['a port for messages', () => new (require('node:worker_threads').MessageChannel)().port1.on('message', () => {})],
+  // In Bun a port keeps the event loop alive for some time, or not.
+  ...(isBun ? [] : [['a port for messages', () => new MessageChannel().port1.on('message', () => {})]]),
 ]) {
   const serve = ({ begin }, listening) => {
     const http = require('node:http');

@@ -172,9 +172,13 @@ class Drain {
     this.#closeWebSocketsIn(WEB_SOCKET_DELAY - (performance.now() - this.since));
     clearInterval(this.alive);
     const isNamed = (/** @type {any} */ server) => this.#isNamed(server);
-    // Where an empty event loop is all that tells of the end of work, servers must not keep it alive.
-    if (!runtime.seesWork) for (const server of this.servers) if (!isNamed(server)) server.unref?.();
-    await Promise.race([this.#until(() => !this.#isBusy), emptied()]);
+    const isFree = () => {
+      // Where an empty event loop is all that tells of the end of work, servers must not keep it alive. Their connections do,
+      // as long as the server does.
+      if (!runtime.seesWork) for (const server of this.servers) if (!isNamed(server) && !hasSockets(server)) server.unref?.();
+      return !this.#isBusy;
+    };
+    await Promise.race([this.#until(isFree), emptied()]);
     // Handlers may have added hooks.
     await runHooks();
     const since = performance.now();
@@ -271,6 +275,11 @@ class Drain {
   #sockets() {
     return runtime.socketsOf((server) => this.servers.has(server));
   }
+}
+
+/** Whether the server has open connections. @param {any} server */
+function hasSockets(server) {
+  return runtime.socketsOf((one) => one === server).length > 0 || runtime.ownWebSocketsOf(server).length > 0;
 }
 
 /** Resolves when the event loop is empty. @returns {Promise<void>} */
