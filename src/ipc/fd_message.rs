@@ -115,14 +115,20 @@ pub fn send(channel: BorrowedFd<'_>, header: FdHeader, fds: &[BorrowedFd<'_>]) -
     sendmsg(channel, &[IoSlice::new(&head)], &mut control, flags).map(|_| ())
 }
 
-/// The number of descriptors of the next message, which stays in the channel. None at the end of the channel.
+/// The header of the next message, which stays in the channel, and its number of descriptors. None at the end of the
+/// channel.
 ///
 /// # Errors
 /// AGAIN when there is none.
-pub fn next_size(channel: BorrowedFd<'_>) -> Result<Option<usize>, Errno> {
+pub fn next(channel: BorrowedFd<'_>) -> Result<Option<(FdHeader, usize)>, Errno> {
     let mut head = [0u8; HEAD];
     let (read, _) = recv(channel, &mut head, RecvFlags::PEEK | RecvFlags::DONTWAIT)?;
-    Ok((read > 0).then(|| FdHeader::read(&head).1))
+    Ok((read > 0).then(|| FdHeader::read(&head)))
+}
+
+/// The number of descriptors of the next message; otherwise as [`next`].
+pub fn next_size(channel: BorrowedFd<'_>) -> Result<Option<usize>, Errno> {
+    Ok(next(channel)?.map(|(_, count)| count))
 }
 
 /// Receives the next message. None at the end of the channel.

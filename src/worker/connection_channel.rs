@@ -40,13 +40,14 @@ impl ConnectionChannel {
         self.poll.borrow_mut().take();
     }
 
-    fn stop(&self) {
+    /// Stops reading until `resume`.
+    pub fn stop(&self) {
         if let Some(poll) = self.poll.borrow().as_ref() {
             poll.stop();
         }
     }
 
-    /// Resumes reading after a lack of file descriptors.
+    /// Resumes reading.
     pub fn resume(&self) {
         if let Some(poll) = self.poll.borrow().as_ref() {
             // A socket that cannot be polled has ended, which the control channel reports.
@@ -81,6 +82,19 @@ impl ConnectionChannel {
     /// Whether a message is pending and its descriptors fit.
     pub fn has_waiting(&self) -> bool {
         matches!(fd_message::next_size(self.socket.as_fd()), Ok(Some(_))) && self.can_receive()
+    }
+
+    /// The group of the connections that are next in the channel. None if the next message has none, or if there is no
+    /// room for them.
+    pub fn next_group(&self) -> Option<GroupId> {
+        match fd_message::next(self.socket.as_fd()) {
+            Ok(Some((header, count))) if count > 0 && self.has_room_for(count) => Some(header.group),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    fn has_room_for(&self, count: usize) -> bool {
+        self.fd_pressure.is_ample() || self.fd_pressure.has_room_for(count)
     }
 
     /// The kernel drops descriptors that do not fit, so this checks before a read.

@@ -298,9 +298,20 @@ impl ListenerShares {
         shares.remove(at).into_virtual_listener()
     }
 
+    /// Sets whether the group's connections are next in the connection channel; false if it is not served at a virtual
+    /// listener.
+    pub fn offer(&self, group: GroupId, is_offered: bool) -> bool {
+        let shares = self.shares.borrow();
+        let virtual_listener =
+            shares.iter().find(|share| share.group == group).and_then(ListenerShare::virtual_listener);
+        virtual_listener.into_iter().for_each(|one| one.offer(is_offered));
+        virtual_listener.is_some()
+    }
+
     /// Keeps the virtual listener of a closed server, at which the runtime still gets the connections that were sent before.
     pub fn keep_virtual_listener(&self, group: GroupId, virtual_listener: VirtualListener) {
         virtual_listener.leave_listener();
+        virtual_listener.offer(false);
         self.virtual_listeners.borrow_mut().insert(group, virtual_listener);
     }
 
@@ -382,11 +393,15 @@ impl ListenerShares {
         Accepted { connections, is_near_limit }
     }
 
-    /// The next connection for the runtime at the group's virtual listener.
-    pub fn accept_at_virtual_listener(&self, group: GroupId) -> AtVirtualListener {
+    /// The next connection for the runtime at the group's virtual listener. `receive` receives those that are next in the
+    /// connection channel.
+    pub fn accept_at_virtual_listener(&self, group: GroupId, receive: impl FnOnce()) -> AtVirtualListener {
         let taken = self.with_virtual_listener(group, |virtual_listener| {
             if !virtual_listener.begin_take() {
                 return AtVirtualListener::Nothing;
+            }
+            if virtual_listener.awaits_offered() {
+                receive();
             }
             if let Some(connection) = virtual_listener.take_pushed() {
                 return AtVirtualListener::Pushed(connection);

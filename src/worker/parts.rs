@@ -48,6 +48,8 @@ use crate::sys::uv::{Loop, Prepare};
 const MAX_MESSAGES: usize = 4;
 /// The remaining time of a connection that may be silent for any time, milliseconds.
 const UNLIMITED_MS: u32 = 0x7fff_ffff;
+/// Iterations of the loop within which a runtime accepts what is offered to it.
+const MAX_OFFERED: u32 = 2;
 /// Maximum repetitions when everything is read: more than can be in transit to a worker.
 const MAX_TURNS: usize = 64;
 
@@ -69,8 +71,13 @@ pub struct Worker {
     fd_pressure: Rc<FdPressure>,
     connections: ConnectionChannel,
     shares: ListenerShares,
+    /// The runtime accepts by itself.
+    follows_sockets: Cell<bool>,
     /// Of a runtime that accepts by itself.
     runtime_connections: RuntimeConnections,
+    /// The group of the connections that are next in the channel, which its runtime is called to accept, and how many
+    /// iterations of the loop ago.
+    offered: Cell<Option<(GroupId, u32)>>,
     moves: Moves,
     limits: ConnectionLimits,
     fd_batch: FdBatch,
@@ -107,7 +114,9 @@ impl Worker {
             messages: MessageEndpoint::start(uv, control.clone(), opening, tally, calls.messages)?,
             connections: ConnectionChannel::new(connections, fd_pressure.clone()),
             shares: ListenerShares::new(uv, control.clone(), fd_pressure.clone()),
+            follows_sockets: Cell::new(false),
             runtime_connections: RuntimeConnections::default(),
+            offered: Cell::default(),
             moves: Moves::new(hello.handoff),
             limits: ConnectionLimits::default(),
             fd_batch: FdBatch::new()?,
@@ -140,7 +149,7 @@ impl Worker {
 
     fn watch(self: &Rc<Self>, uv: Loop) -> io::Result<()> {
         self.control.watch(uv, self.on(Self::attend))?;
-        self.connections.watch(uv, self.on(Self::take_pushed))?;
+        self.connections.watch(uv, self.on(Self::attend_connections))?;
         *self.heartbeat.borrow_mut() = Some(Prepare::start(uv, self.on(Self::count_heartbeat))?);
         Ok(())
     }
@@ -250,6 +259,10 @@ impl Worker {
         }
         let is_gone = self.control.is_gone();
         if is_gone && !self.has_told_end.replace(true) {
+            if self.follows_sockets.get() {
+                // The runtime still accepts them.
+                self.take_all_pushed();
+            }
             self.shares.clear();
             self.streams.iter().for_each(Streams::fall_back);
             self.notify(Notice::Gone, 0);
@@ -322,6 +335,7 @@ impl Worker {
         }
         self.page.set(page::CLOCK, 0);
         self.messages.flush();
+        self.renew_offer();
         if self.runtime_connections.take_changed() {
             self.move_idle();
         }
@@ -348,7 +362,9 @@ impl Worker {
     /// # Errors
     /// The runtime makes its calls in another way.
     pub fn follow_sockets(self: &Rc<Self>) -> io::Result<()> {
-        socket_calls::install(Rc::new(RuntimeSockets(Rc::downgrade(self))))
+        socket_calls::install(Rc::new(RuntimeSockets(Rc::downgrade(self))))?;
+        self.follows_sockets.set(true);
+        Ok(())
     }
 
     /// The next socket that the runtime binds is the virtual listener of the group's server. `address`: the listener whose address it
@@ -373,7 +389,7 @@ impl Worker {
     /// A connection for the runtime at the group's virtual listener.
     fn accept_at_virtual_listener(&self, group: GroupId) -> Option<OwnedFd> {
         self.page.add(page::HEARTBEAT, 1);
-        match self.shares.accept_at_virtual_listener(group) {
+        match self.shares.accept_at_virtual_listener(group, || self.take_offered()) {
             AtVirtualListener::Pushed(Pushed { connection, keep_alive, per_request, is_probe }) => {
                 let ends =
                     keep_alive.map(|kept| Instant::now() + Duration::from_millis(kept.remaining_ms.into()));
@@ -508,6 +524,9 @@ impl Worker {
     pub fn close(&self, group: GroupId) -> io::Result<bool> {
         self.collect_at_virtual_listener(group);
         let virtual_listener = self.shares.close(group);
+        if self.offered.get().is_some_and(|(offered, _)| offered == group) {
+            self.end_offer();
+        }
         self.connections.forget(group);
         self.limits.remove(group);
         if self.control.is_gone() {
@@ -554,6 +573,73 @@ impl Worker {
             self.enter_fd_pressure();
         }
         self.hand_over(FdHeader::of(group), accepted.connections);
+    }
+
+    /// The connection channel is readable.
+    fn attend_connections(&self) {
+        if !self.follows_sockets.get() {
+            return self.take_pushed();
+        }
+        // The program's code may run before the runtime accepts, and may block the loop: until then the primary can give
+        // the connections to other workers.
+        for _ in 0..MAX_MESSAGES {
+            if self.offer_next() {
+                return self.connections.stop();
+            }
+            let Some(message) = self.connections.receive() else { return };
+            self.take(message);
+        }
+    }
+
+    /// Calls the runtime if connections for one of its virtual listeners are next in the channel.
+    fn offer_next(&self) -> bool {
+        let next = self.connections.next_group().filter(|group| self.shares.offer(*group, true));
+        let before = self.offered.replace(next.map(|group| (group, 0)));
+        if let Some((before, _)) = before.filter(|(before, _)| next != Some(*before)) {
+            self.shares.offer(before, false);
+        }
+        next.is_some()
+    }
+
+    fn end_offer(&self) {
+        if let Some((group, _)) = self.offered.take() {
+            self.shares.offer(group, false);
+            self.connections.resume();
+        }
+    }
+
+    /// The runtime accepts: it gets the connections that are next in the channel, unless the primary has taken them back.
+    fn take_offered(&self) {
+        if self.connections.next_group().is_some() {
+            self.receive_offered();
+        }
+        if !self.offer_next() {
+            self.connections.resume();
+        }
+    }
+
+    /// Receives the next message; returns whether there was one. The runtime may be in the middle of something, so
+    /// JavaScript is not called.
+    fn receive_offered(&self) -> bool {
+        let Some(message) = self.connections.receive() else { return false };
+        // A request comes here only if the primary has just taken back what was next; it repeats the request.
+        if message.header.asked == 0 {
+            self.take(message);
+        }
+        true
+    }
+
+    /// Called once per iteration of the loop. A runtime that does not accept at one virtual listener must not keep the
+    /// connections of others waiting.
+    fn renew_offer(&self) {
+        match self.offered.get() {
+            Some((group, ago)) if ago < MAX_OFFERED => self.offered.set(Some((group, ago + 1))),
+            Some(_) => {
+                while self.offer_next() && self.receive_offered() {}
+                self.connections.resume();
+            }
+            None => {}
+        }
     }
 
     fn take_pushed(&self) {

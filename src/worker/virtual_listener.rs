@@ -41,8 +41,8 @@ fn bell() -> io::Result<&'static OwnedFd> {
 }
 
 pub struct VirtualListener {
-    /// Readable while a connection waits: it polls the listener, and the bell while `pushed` has connections. The runtime has a
-    /// duplicate.
+    /// Readable while a connection waits: it polls the listener, and the bell while the primary has sent connections. The
+    /// runtime has a duplicate.
     poll: OwnedFd,
     /// The slot's own listener; None: only the primary sends connections.
     listener: RefCell<Option<OwnedFd>>,
@@ -50,8 +50,12 @@ pub struct VirtualListener {
     is_open: Cell<bool>,
     address: SocketName,
     bell: &'static OwnedFd,
-    /// Connections sent by the primary.
+    /// `poll` polls the bell.
+    is_ringing: Cell<bool>,
+    /// Connections of the primary that were received.
     pushed: RefCell<VecDeque<Pushed>>,
+    /// Connections of the primary are next in the channel.
+    is_offered: Cell<bool>,
     /// How many the runtime has got in this iteration.
     taken: Cell<u32>,
 }
@@ -71,7 +75,9 @@ impl VirtualListener {
             is_open: Cell::new(false),
             address,
             bell,
+            is_ringing: Cell::new(false),
             pushed: RefCell::default(),
+            is_offered: Cell::new(false),
             taken: Cell::new(0),
         })
     }
@@ -114,29 +120,33 @@ impl VirtualListener {
 
     /// Connections of the primary for the runtime's next calls.
     pub fn push(&self, connections: Vec<Pushed>) {
-        let mut pushed = self.pushed.borrow_mut();
-        if pushed.is_empty() && !connections.is_empty() {
-            self.ring(EventFlags::IN);
-        }
-        pushed.extend(connections);
+        self.pushed.borrow_mut().extend(connections);
+        self.ring();
+    }
+
+    /// Sets whether connections of the primary are next in the channel: the runtime is called, and they are received when
+    /// it accepts.
+    pub fn offer(&self, is_offered: bool) {
+        self.is_offered.set(is_offered);
+        self.ring();
+    }
+
+    /// Whether the runtime's next connection has to be received first.
+    pub fn awaits_offered(&self) -> bool {
+        self.is_offered.get() && !self.has_pushed()
     }
 
     /// The next connection that the primary has sent.
     pub fn take_pushed(&self) -> Option<Pushed> {
-        let mut pushed = self.pushed.borrow_mut();
-        let connection = pushed.pop_front();
-        if connection.is_some() && pushed.is_empty() {
-            self.silence();
-        }
+        let connection = self.pushed.borrow_mut().pop_front();
+        self.ring();
         connection
     }
 
     /// All of them that the runtime has not got.
     pub fn take_all_pushed(&self) -> Vec<Pushed> {
         let pushed = std::mem::take(&mut *self.pushed.borrow_mut());
-        if !pushed.is_empty() {
-            self.silence();
-        }
+        self.ring();
         pushed.into()
     }
 
@@ -149,13 +159,14 @@ impl VirtualListener {
         self.pushed.borrow().iter().filter(|pushed| !pushed.is_probe).count()
     }
 
-    fn silence(&self) {
-        self.ring(EventFlags::empty());
-    }
-
-    fn ring(&self, events: EventFlags) {
-        // The entry is there, so this takes no memory and cannot fail.
-        let _ = epoll::modify(&self.poll, self.bell, NO_DATA, events);
+    /// Rings the bell while the primary has sent connections.
+    fn ring(&self) {
+        let rings = self.is_offered.get() || self.has_pushed();
+        if self.is_ringing.replace(rings) != rings {
+            let events = if rings { EventFlags::IN } else { EventFlags::empty() };
+            // The entry is there, so this takes no memory and cannot fail.
+            let _ = epoll::modify(&self.poll, self.bell, NO_DATA, events);
+        }
     }
 
     /// Whether the runtime gets another connection in this iteration of its loop.
@@ -218,6 +229,11 @@ mod tests {
         virtual_listener.push(vec![pushed()]);
         assert_eq!(virtual_listener.take_all_pushed().len(), 1);
         assert!(!is_readable(&polled));
+        virtual_listener.offer(true);
+        assert!(is_readable(&polled) && virtual_listener.awaits_offered());
+        virtual_listener.push(vec![pushed()]);
+        virtual_listener.offer(false);
+        assert!(is_readable(&polled) && virtual_listener.take_pushed().is_some() && !is_readable(&polled));
     }
 
     #[test]
