@@ -401,10 +401,10 @@ export declare function workerFlush(): void
 export declare function workerFollow(follows: boolean): void
 
 /**
- * For a runtime that accepts by itself (Bun): from now on its servers get their connections from drover. `{ ok }`, or
- * `{ error }` if the runtime makes its system calls in another way.
+ * For a runtime that accepts by itself (Bun): from now on its servers get their connections from drover. `now`:
+ * `performance.now()`. `{ ok }`, or `{ error }` if the runtime makes its system calls in another way.
  */
-export declare function workerFollowSockets(): any
+export declare function workerFollowSockets(now: number): any
 
 /** Whether the runtime has bound a socket since `workerBindNext`, which ends. */
 export declare function workerHasBound(): boolean
@@ -489,11 +489,8 @@ export declare function workerPart(socket: number, membership: string): boolean
 /** The function that sends a message: see [`super::messages::post_function`]. */
 export declare function workerPostFunction(): (...message: unknown[]) => number
 
-/**
- * Passes the connection `fd` of a health check to the runtime at the group's virtual listener: the port that its client has;
- * null if there is no virtual listener: then it is closed.
- */
-export declare function workerProbe(group: number, fd: number): number | null
+/** Passes the connection `fd` of a health check to the runtime at the group's virtual listener. Without one it is closed. */
+export declare function workerProbe(group: number, fd: number): void
 
 export declare function workerReadInbox(): void
 

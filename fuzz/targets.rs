@@ -15,7 +15,7 @@ use drover::ipc::message_rules::Policy;
 use drover::ipc::router::Router;
 use drover::log::{Format as LogFormat, Renderer, Source, Splitter, Style, Tail};
 use drover::model::WorkerId;
-use drover::worker::HttpWire;
+use drover::worker::{Event, HttpWire};
 
 /// A stream gives the same frames and the same error however it is split into reads; frames survive encoding and
 /// decoding.
@@ -197,10 +197,16 @@ pub fn http_wire(bytes: &[u8]) {
     let Some((cut, stream)) = bytes.split_first() else { return };
     let (received, sent) = stream.split_at(stream.len() * usize::from(*cut) / 256);
     let place = |size: usize| {
-        let (mut wire, mut begun) = (HttpWire::default(), 0);
-        received.chunks(size).for_each(|part| wire.received(part, &mut |_| begun += 1));
-        sent.chunks(size).for_each(|part| wire.sent(part));
-        assert!(wire.served() <= begun, "{} answers to {begun} requests", wire.served());
+        let (mut begun, mut answered) = (0, 0);
+        let mut count = |event: Event| match event {
+            Event::Begun(_) => begun += 1,
+            Event::Answered(_) => answered += 1,
+        };
+        let mut wire = HttpWire::default();
+        received.chunks(size).for_each(|part| wire.received(part, &mut count));
+        sent.chunks(size).for_each(|part| wire.sent(part, &mut count));
+        assert_eq!(begun, answered + wire.pending(), "each request is answered once");
+        assert!(wire.served() <= answered);
         assert!(!(wire.is_idle() && wire.is_busy()));
         (wire.is_idle(), wire.is_busy(), wire.stays(), wire.served())
     };

@@ -17,6 +17,8 @@ const socket = {
   resuming: Symbol('drover.resuming'),
   /** The core's id of a connection that a runtime has accepted by itself. */
   connectionId: Symbol('drover.connectionId'),
+  /** Set if the core counts its requests. */
+  isFollowed: Symbol('drover.isFollowed'),
   /** Set if it returns to the primary after each response. */
   perRequest: Symbol('drover.perRequest'),
   /** When its bytes were last counted, milliseconds. */
@@ -37,6 +39,8 @@ const server = {
   countsStreams: Symbol('drover.countsStreams'),
   /** Set once its requests and connections are counted, without a cluster. */
   isCounted: Symbol('drover.isCounted'),
+  /** Set if the core counts the requests of its connections. */
+  isFollowed: Symbol('drover.isFollowed'),
   maxConnections: Symbol('drover.maxConnections'),
   dropMaxConnection: Symbol('drover.dropMaxConnection'),
 };

@@ -6,13 +6,13 @@
 
 const { CLOCK, REQUESTS } = require('../metrics/cells');
 const runtime = require('../runtime');
-const { started } = require('../symbols').socket;
+const { isFollowed, started } = require('../symbols').socket;
 const { byteCounter } = require('./connection-bytes');
 const { fellSilent, isAnswering } = require('./connections');
 const { gracefulCloseOf } = require('./graceful-close');
 const { arrivals, countRequest, endResume, isRoutedPerRequest } = require('./handoff');
 const { streamCounter } = require('./http2-streams');
-const { responseCounter } = require('./response-metrics');
+const { heapReader, responseCounter } = require('./response-metrics');
 const { isEventStream } = require('./shutdown-notice');
 const { slowRequestReporter } = require('./slow-requests');
 
@@ -35,14 +35,19 @@ function countRequests(worker) {
   const reportIfSlow = slowRequestReporter(slowMs);
   const bytes = byteCounter(cells);
   const countResponse = responseCounter(cells, measured);
+  const seeHeap = heapReader(cells, measured);
+  const isCountedByCore = virtualListeners === null ? () => false : (/** @type {any} */ socket) => socket[isFollowed] === true;
 
   /** @param {any} socket @param {number} status 0: it never reached its client */
   function end(socket, status) {
-    const at = now();
+    const isCounted = isCountedByCore(socket);
+    // The core has read the clock when it saw the response.
+    const at = (isCounted && cells[CLOCK]) || now();
     const duration = at - socket[started];
     cells[CLOCK] = at;
     fellSilent(socket, at);
-    countResponse(duration, status, at);
+    if (isCounted) seeHeap(at);
+    else countResponse(duration, status, at);
     if (reportIfSlow !== null && duration >= slowMs) {
       const response = runtime.responseOf(socket);
       if (!isEventStream(response)) reportIfSlow(response?.req, duration, status);
@@ -52,7 +57,7 @@ function countRequests(worker) {
 
   runtime.onResponse({
     begun(response, socket) {
-      cells[REQUESTS] += 1;
+      if (!isCountedByCore(socket)) cells[REQUESTS] += 1;
       // Within one event-loop iteration the previous clock reading is used: the time since then was spent on other
       // requests. Reading the clock is the most expensive operation here.
       socket[started] = cells[CLOCK] || (cells[CLOCK] = now());

@@ -1,7 +1,8 @@
 // @ts-check
 'use strict';
 
-// Counts finished responses by status and time in a process's cells, with plain stores.
+// Counts finished responses by status and time in a process's cells, with plain stores. src/metrics/responses.rs does the same
+// for connections that the core follows.
 
 const {
   ABORTED,
@@ -30,10 +31,10 @@ const DECAY = 0.1;
 
 /** @param {Float64Array} cells @param {boolean} isMeasured whether more is counted than dispatch needs */
 function responseCounter(cells, isMeasured) {
-  let heapReadAt = -Infinity;
+  const seeHeap = heapReader(cells, isMeasured);
 
   /** @param {number} duration milliseconds @param {number} status 0: it never reached its client @param {number} at */
-  function countResponse(duration, status, at) {
+  return function countResponse(duration, status, at) {
     cells[DURATION] += duration;
     const latency = cells[LATENCY];
     const micros = duration * 1000;
@@ -42,24 +43,33 @@ function responseCounter(cells, isMeasured) {
       cells[FAILED] += 1;
       cells[STREAK] += 1;
     } else if (cells[STREAK] !== 0 && status !== 0) cells[STREAK] = 0;
-    if (isMeasured) measure(micros, status, at);
+    if (isMeasured) {
+      const bucket = micros > 1 ? (Math.log2(micros) * STEPS) | 0 : 0;
+      cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;
+      if (status >= 100 && status < 600) cells[STATUS - 1 + ((status / 100) | 0)] += 1;
+      else cells[ABORTED] += 1;
+    }
+    seeHeap(at);
     // Last, so that a reader that sees no active request sees the counts of all finished ones.
     cells[RESPONSES] += 1;
-  }
+  };
+}
 
-  /** Metrics that dispatch does not need. @param {number} micros @param {number} status @param {number} at */
-  function measure(micros, status, at) {
-    const bucket = micros > 1 ? (Math.log2(micros) * STEPS) | 0 : 0;
-    cells[HISTOGRAM + (bucket < LAST_BUCKET ? bucket : LAST_BUCKET)] += 1;
-    if (status >= 100 && status < 600) cells[STATUS - 1 + ((status / 100) | 0)] += 1;
-    else cells[ABORTED] += 1;
-    if (at - heapReadAt > HEAP_INTERVAL) {
-      heapReadAt = at;
-      readHeap(cells);
-    }
-  }
+/**
+ * Reads the heap's size once in HEAP_INTERVAL at most, when it is called. Never if `isMeasured` is false.
+ *
+ * @param {Float64Array} cells
+ * @param {boolean} isMeasured
+ */
+function heapReader(cells, isMeasured) {
+  let readAt = isMeasured ? -Infinity : Infinity;
 
-  return countResponse;
+  /** @param {number} at milliseconds */
+  return function seeHeap(at) {
+    if (at - readAt <= HEAP_INTERVAL) return;
+    readAt = at;
+    readHeap(cells);
+  };
 }
 
 /** @param {Float64Array} cells */
@@ -70,4 +80,4 @@ function readHeap(cells) {
   cells[EXTERNAL] = external;
 }
 
-module.exports = { responseCounter };
+module.exports = { heapReader, responseCounter };

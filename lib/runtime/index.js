@@ -16,7 +16,7 @@
  * What only a runtime with `acceptsItself` has: the requests and connections that the core does not see, and a server of its
  * own for applications with `fetch`.
  *
- * @typedef {'acceptsAtVirtualListener' | 'adoptDatagrams' | 'expectProbe' | 'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'onHttpConnection' | 'runFetches' | 'setRequestCount'} OfVirtualListeners
+ * @typedef {'acceptsAtVirtualListener' | 'adoptDatagrams' | 'fetchServer' | 'hasRequests' | 'idleTimeoutOf' | 'onFetch' | 'onHttpConnection' | 'runFetches' | 'setRequestCount'} OfVirtualListeners
  * @typedef {typeof import('./node') & Pick<typeof import('./bun'), OfVirtualListeners>} Runtime
  */
 

@@ -59,7 +59,7 @@ function answerForHangs() {
 
 /** The servers of a runtime that accepts by itself get their connections from drover from now on. */
 function followSockets() {
-  unwrap(addon.workerFollowSockets());
+  unwrap(addon.workerFollowSockets(performance.now()));
   const virtualListener = { bind: () => void unwrap(addon.workerBindTrial()), hasBound: addon.workerHasBound, end: addon.workerEndTrial };
   runtime.acceptsAtVirtualListener(virtualListener).then((lacks) => {
     if (lacks === null) return;

@@ -8,7 +8,9 @@ const { FIRST_REQUEST_TIMEOUT, HANDOFF_TIMEOUT, LAST_LINGER_TIMEOUT, LINGER_TIME
 const { arrivals, isRoutedPerRequest, isUntouched, learn, routePerRequest } = require('../http/handoff');
 const { addon } = require('../native');
 const runtime = require('../runtime');
-const { connectionId } = require('../symbols').socket;
+const symbols = require('../symbols');
+
+const { connectionId } = symbols.socket;
 
 /** All connections of a group. */
 const ALL = -1;
@@ -52,6 +54,7 @@ class VirtualListeners {
 
   /** @param {import('./listener-share').ListenerShare} share */
   opened({ server, group }) {
+    server[symbols.server.isFollowed] = runtime.isHttp1(server) && !runtime.isEncrypted(server);
     this.servers.set(server, new AtVirtualListener(group));
     // Those of an earlier server at this address may stay again.
     addon.workerMoveConnections(group, 0, 0);
@@ -66,6 +69,7 @@ class VirtualListeners {
     const id = addon.workerConnection(own.group);
     if (id === NO_CONNECTION) return;
     socket[connectionId] = id;
+    socket[symbols.socket.isFollowed] = server[symbols.server.isFollowed];
     if (server.maxRequestsPerSocket > 0) runtime.setRequestCount(socket, addon.workerRequestsOf(id));
     if (!addon.workerIsPerRequest(id)) return;
     routePerRequest(socket);
@@ -220,8 +224,7 @@ class VirtualListeners {
   probe(server, fd) {
     const own = this.servers.get(server);
     if (own === undefined) return addon.closeDescriptor(fd);
-    const port = addon.workerProbe(own.group, fd);
-    if (port !== null) runtime.expectProbe(port);
+    addon.workerProbe(own.group, fd);
   }
 
   /** Whether every request of the server is answered; event streams and upgraded connections do not count. @param {any} server */

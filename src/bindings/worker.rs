@@ -1,7 +1,6 @@
 //! The worker's functions: one attachment per process, stored for its thread.
 
 use std::cell::RefCell;
-use std::net::SocketAddr;
 use std::os::fd::IntoRawFd;
 use std::rc::Rc;
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use base64::Engine;
 use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi_derive::napi;
-use rustix::net::getpeername;
 use serde_json::{Value, json};
 
 use super::config::parse;
@@ -249,11 +247,11 @@ pub fn worker_serve(group: u32, plain_http: bool) -> Value {
     outcome(served.map(|()| Value::Null))
 }
 
-/// For a runtime that accepts by itself (Bun): from now on its servers get their connections from drover. `{ ok }`, or
-/// `{ error }` if the runtime makes its system calls in another way.
+/// For a runtime that accepts by itself (Bun): from now on its servers get their connections from drover. `now`:
+/// `performance.now()`. `{ ok }`, or `{ error }` if the runtime makes its system calls in another way.
 #[napi(js_name = "workerFollowSockets")]
-pub fn worker_follow_sockets() -> Value {
-    let followed = worker().and_then(|worker| worker.follow_sockets().map_err(system("follow sockets")));
+pub fn worker_follow_sockets(now: f64) -> Value {
+    let followed = worker().and_then(|worker| worker.follow_sockets(now).map_err(system("follow sockets")));
     outcome(followed.map(|()| Value::Null))
 }
 
@@ -354,14 +352,12 @@ pub fn worker_connection_counts(group: u32) -> RuntimeConnectionCounts {
     })
 }
 
-/// Passes the connection `fd` of a health check to the runtime at the group's virtual listener: the port that its client has;
-/// null if there is no virtual listener: then it is closed.
+/// Passes the connection `fd` of a health check to the runtime at the group's virtual listener. Without one it is closed.
 #[napi(js_name = "workerProbe")]
-pub fn worker_probe(group: u32, fd: i32) -> Option<u32> {
-    let connection = fds::take(fd).ok()?;
-    let client = getpeername(&connection).ok().flatten()?;
-    let port = SocketAddr::try_from(client).ok()?.port();
-    of_worker(|worker| worker.probe(group, connection)).then(|| u32::from(port))
+pub fn worker_probe(group: u32, fd: i32) {
+    if let Ok(connection) = fds::take(fd) {
+        of_worker(|worker| worker.probe(group, connection));
+    }
 }
 
 /// Counts a garbage collection that the runtime reports to JavaScript.

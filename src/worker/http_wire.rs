@@ -47,6 +47,17 @@ enum Content {
 /// A message that this module cannot follow.
 struct Opaque;
 
+/// What a connection's bytes tell of its requests, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event<'a> {
+    /// A request has begun, with this first line. It is answered at once, or after those before it.
+    Begun(&'a [u8]),
+    /// The oldest request is answered with this status; 0: nobody can tell.
+    Answered(u16),
+}
+
+type Events<'a> = dyn FnMut(Event<'_>) + 'a;
+
 #[derive(Debug, Default)]
 pub struct HttpWire {
     requests: Place,
@@ -57,6 +68,10 @@ pub struct HttpWire {
     heads: u64,
     /// Complete responses.
     served: u32,
+    /// Status of the response in progress; 0: none.
+    status: u16,
+    /// Its client speaks HTTP/1.0: a connection is kept only by agreement.
+    is_old: bool,
     /// The response in progress is an event stream, which has no end.
     is_endless: bool,
     /// The connection ends with the response in progress.
@@ -83,38 +98,51 @@ impl HttpWire {
         self.is_opaque || self.is_last
     }
 
+    /// Requests whose response is not complete.
+    pub fn pending(&self) -> u32 {
+        self.pending
+    }
+
+    /// Status of the response that the end of the connection completes or cuts off; None: there is none. 0: it was cut off.
+    pub fn status_at_end(&self) -> Option<u16> {
+        let is_complete = matches!(self.responses, Place::Body(left) if left > u64::MAX / 2);
+        (self.pending > 0).then_some(if is_complete { self.status } else { 0 })
+    }
+
     /// How many requests have been answered.
     pub fn served(&self) -> u32 {
         self.served
     }
 
-    /// The runtime has read these bytes. `begun` gets the first line of each request that has begun.
-    pub fn received(&mut self, bytes: &[u8], begun: &mut dyn FnMut(&[u8])) {
-        if !self.is_opaque && self.read_requests(bytes, begun).is_err() {
-            self.give_up();
+    /// The runtime has read these bytes.
+    pub fn received(&mut self, bytes: &[u8], events: &mut Events) {
+        if !self.is_opaque && self.read_requests(bytes, events).is_err() {
+            self.give_up(events);
         }
     }
 
     /// These bytes of the runtime are on their way.
-    pub fn sent(&mut self, bytes: &[u8]) {
-        if !self.is_opaque && self.read_responses(bytes).is_err() {
-            self.give_up();
+    pub fn sent(&mut self, bytes: &[u8], events: &mut Events) {
+        if !self.is_opaque && self.read_responses(bytes, events).is_err() {
+            self.give_up(events);
         }
     }
 
-    fn give_up(&mut self) {
+    fn give_up(&mut self, events: &mut Events) {
+        let pending = self.pending;
         *self = Self { is_opaque: true, served: self.served, ..Self::default() };
+        (0..pending).for_each(|_| events(Event::Answered(0)));
     }
 
-    fn read_requests(&mut self, mut bytes: &[u8], begun: &mut dyn FnMut(&[u8])) -> Result<(), Opaque> {
+    fn read_requests(&mut self, mut bytes: &[u8], events: &mut Events) -> Result<(), Opaque> {
         while !bytes.is_empty() {
             bytes = match std::mem::take(&mut self.requests) {
                 // Empty lines before a request are allowed (RFC 9112, section 2.2).
                 Place::BetweenMessages if matches!(bytes[0], b'\r' | b'\n') => &bytes[1..],
-                Place::BetweenMessages => self.begin_request(bytes, begun)?,
+                Place::BetweenMessages => self.begin_request(bytes, events)?,
                 Place::Head(part) => {
                     let whole = joined(part, bytes)?;
-                    let rest = self.begin_request(&whole, begun)?.len();
+                    let rest = self.begin_request(&whole, events)?.len();
                     &bytes[bytes.len() - rest..]
                 }
                 Place::Body(left) => skip(&mut self.requests, left, bytes),
@@ -125,43 +153,42 @@ impl HttpWire {
     }
 
     /// Reads a request's head at the beginning of `bytes`; returns what follows it.
-    fn begin_request<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        begun: &mut dyn FnMut(&[u8]),
-    ) -> Result<&'a [u8], Opaque> {
+    fn begin_request<'a>(&mut self, bytes: &'a [u8], events: &mut Events) -> Result<&'a [u8], Opaque> {
         let Some((head, rest)) = read_head(bytes)? else {
             self.requests = Place::Head(bytes.to_vec());
             return Ok(&[]);
         };
         let line = head.first_line;
-        if self.pending >= MAX_PENDING || line.starts_with(b"CONNECT ") || !line.ends_with(b" HTTP/1.1") {
+        let is_old = line.ends_with(b" HTTP/1.0");
+        let is_known = is_old || line.ends_with(b" HTTP/1.1");
+        if self.pending >= MAX_PENDING || line.starts_with(b"CONNECT ") || !is_known {
             return Err(Opaque);
         }
-        begun(line);
+        self.is_old |= is_old;
+        events(Event::Begun(line));
         self.heads |= u64::from(line.starts_with(b"HEAD ")) << self.pending;
         self.pending += 1;
         self.requests = place_of(head.content.unwrap_or(Content::Length(0)));
         Ok(rest)
     }
 
-    fn read_responses(&mut self, mut bytes: &[u8]) -> Result<(), Opaque> {
+    fn read_responses(&mut self, mut bytes: &[u8], events: &mut Events) -> Result<(), Opaque> {
         while !bytes.is_empty() {
             bytes = match std::mem::take(&mut self.responses) {
-                Place::BetweenMessages => self.begin_response(bytes)?,
+                Place::BetweenMessages => self.begin_response(bytes, events)?,
                 Place::Head(begun) => {
                     let whole = joined(begun, bytes)?;
-                    let rest = self.begin_response(&whole)?.len();
+                    let rest = self.begin_response(&whole, events)?.len();
                     &bytes[bytes.len() - rest..]
                 }
                 Place::Body(left) => {
                     let rest = skip(&mut self.responses, left, bytes);
-                    self.end_response_if_complete()?;
+                    self.end_response_if_complete(events)?;
                     rest
                 }
                 Place::Chunk(chunk) => {
                     let rest = read_chunks(&mut self.responses, chunk, bytes)?;
-                    self.end_response_if_complete()?;
+                    self.end_response_if_complete(events)?;
                     rest
                 }
             };
@@ -169,7 +196,7 @@ impl HttpWire {
         Ok(())
     }
 
-    fn begin_response<'a>(&mut self, bytes: &'a [u8]) -> Result<&'a [u8], Opaque> {
+    fn begin_response<'a>(&mut self, bytes: &'a [u8], events: &mut Events) -> Result<&'a [u8], Opaque> {
         let Some((head, rest)) = read_head(bytes)? else {
             self.responses = Place::Head(bytes.to_vec());
             return Ok(&[]);
@@ -177,7 +204,10 @@ impl HttpWire {
         let status = status_of(head.first_line).ok_or(Opaque)?;
         match status {
             // Switching protocols, after which this is another protocol.
-            101 => return Err(Opaque),
+            101 => {
+                self.end_response(status, events);
+                return Err(Opaque);
+            }
             100..200 => return Ok(rest),
             _ => {}
         }
@@ -185,7 +215,8 @@ impl HttpWire {
         if self.pending == 0 {
             return Err(Opaque);
         }
-        self.is_last |= head.closes;
+        self.status = status;
+        self.is_last |= head.closes || self.is_old && !head.keeps;
         let is_bodiless = self.heads & 1 == 1 || status == 204 || status == 304;
         self.is_endless = head.is_endless && !is_bodiless;
         match if is_bodiless { Some(Content::Length(0)) } else { head.content } {
@@ -193,19 +224,27 @@ impl HttpWire {
             // Up to the end of the connection.
             None => (self.is_last, self.responses) = (true, Place::Body(u64::MAX)),
         }
-        self.end_response_if_complete()?;
+        self.end_response_if_complete(events)?;
         Ok(rest)
     }
 
-    fn end_response_if_complete(&mut self) -> Result<(), Opaque> {
+    fn end_response_if_complete(&mut self, events: &mut Events) -> Result<(), Opaque> {
         if self.responses != Place::BetweenMessages {
             return Ok(());
+        }
+        self.end_response(self.status, events);
+        if self.is_last { Err(Opaque) } else { Ok(()) }
+    }
+
+    fn end_response(&mut self, status: u16, events: &mut Events) {
+        if self.pending > 0 {
+            events(Event::Answered(status));
         }
         self.pending = self.pending.saturating_sub(1);
         self.heads >>= 1;
         self.served = self.served.saturating_add(1);
+        self.status = 0;
         self.is_endless = false;
-        if self.is_last { Err(Opaque) } else { Ok(()) }
     }
 }
 
@@ -241,6 +280,7 @@ struct Head<'a> {
     first_line: &'a [u8],
     content: Option<Content>,
     closes: bool,
+    keeps: bool,
     is_endless: bool,
 }
 
@@ -280,8 +320,10 @@ fn read_line(line: &[u8], head: &mut Head) -> Result<(), Opaque> {
         }
         head.content = Some(Content::Chunks);
     } else if let Some(value) = value_of(b"connection", line) {
-        let mut options = value.split(|byte| *byte == b',');
-        head.closes |= options.any(|one| one.trim_ascii().eq_ignore_ascii_case(b"close"));
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            head.closes |= option.eq_ignore_ascii_case(b"close");
+            head.keeps |= option.eq_ignore_ascii_case(b"keep-alive");
+        }
     } else if let Some(value) = value_of(b"content-type", line) {
         head.is_endless =
             starts_with(value, b"text/event-stream") || starts_with(value, b"multipart/x-mixed-replace");
@@ -381,7 +423,7 @@ mod tests {
     fn after(received: &[&[u8]], sent: &[&[u8]]) -> HttpWire {
         let mut wire = HttpWire::default();
         received.iter().for_each(|bytes| wire.received(bytes, &mut |_| {}));
-        sent.iter().for_each(|bytes| wire.sent(bytes));
+        sent.iter().for_each(|bytes| wire.sent(bytes, &mut |_| {}));
         wire
     }
 
@@ -399,7 +441,7 @@ mod tests {
         ] {
             let mut wire = after(&[request], &[]);
             assert!(wire.is_busy() && !wire.is_idle());
-            wire.sent(response);
+            wire.sent(response, &mut |_| {});
             let text = String::from_utf8_lossy(response);
             assert!(wire.is_idle() && !wire.is_busy(), "{text}");
             assert_eq!(wire.served(), 1, "{text}");
@@ -429,7 +471,7 @@ mod tests {
         let mut wire = after(&[&POST[..POST.len() - 5]], &[CONTINUE]);
         assert!(wire.is_busy());
         wire.received(b"hello", &mut |_| {});
-        wire.sent(OK);
+        wire.sent(OK, &mut |_| {});
         assert!(wire.is_idle());
     }
 
@@ -437,7 +479,7 @@ mod tests {
     fn pipelined_requests_are_answered_one_by_one() {
         let mut wire = after(&[&[GET, HEAD, POST].concat()], &[OK, FOR_HEAD]);
         assert!(wire.is_busy());
-        wire.sent(OK);
+        wire.sent(OK, &mut |_| {});
         assert!(wire.is_idle());
         assert_eq!(wire.served(), 3);
     }
@@ -457,7 +499,7 @@ mod tests {
             let mut wire = after(&[received], &[sent]);
             assert!(!wire.is_idle() && !wire.is_busy(), "{}", String::from_utf8_lossy(received));
             wire.received(GET, &mut |_| {});
-            wire.sent(OK);
+            wire.sent(OK, &mut |_| {});
             assert!(!wire.is_idle());
         }
     }
@@ -467,11 +509,11 @@ mod tests {
         let mut wire =
             after(&[GET], &[b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nh"]);
         assert!(wire.is_busy() && wire.stays());
-        wire.sent(b"i");
+        wire.sent(b"i", &mut |_| {});
         assert!(!wire.is_busy() && !wire.is_idle() && wire.stays());
         let mut wire = after(&[GET], &[b"HTTP/1.1 200 OK\r\n\r\nuntil the end"]);
         assert!(wire.is_busy() && wire.stays());
-        wire.sent(b" of the connection");
+        wire.sent(b" of the connection", &mut |_| {});
         assert!(wire.is_busy() && wire.stays());
     }
 
@@ -487,7 +529,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
         let mut wire = after(&[GET], &[stream, b"4\r\ndata\r\n"]);
         assert!(!wire.is_idle() && !wire.is_busy());
-        wire.sent(b"0\r\n\r\n");
+        wire.sent(b"0\r\n\r\n", &mut |_| {});
         assert!(wire.is_idle());
     }
 
@@ -501,14 +543,53 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_of_each_request_is_reported() {
-        let mut lines = Vec::new();
+    fn requests_and_their_answers_are_reported() {
+        let told = std::cell::RefCell::new(Vec::new());
+        let mut tell = |event: Event| {
+            told.borrow_mut().push(match event {
+                Event::Begun(line) => String::from_utf8_lossy(line).into_owned(),
+                Event::Answered(status) => status.to_string(),
+            });
+        };
         let mut wire = HttpWire::default();
         let all = [GET, POST].concat();
         for part in [&all[..7], &all[7..]] {
-            wire.received(part, &mut |line| lines.push(String::from_utf8_lossy(line).into_owned()));
+            wire.received(part, &mut tell);
         }
-        assert_eq!(lines, ["GET /a?b=1 HTTP/1.1", "POST / HTTP/1.1"]);
+        for part in [OK, CONTINUE, EMPTY] {
+            wire.sent(part, &mut tell);
+        }
+        assert_eq!(told.take(), ["GET /a?b=1 HTTP/1.1", "POST / HTTP/1.1", "200", "204"]);
+        wire.received(&[GET, GET].concat(), &mut tell);
+        wire.sent(b"nothing known", &mut tell);
+        wire.sent(b"\r\n\r\n", &mut tell);
+        assert_eq!(told.take()[2..], ["0", "0"]);
+        let mut wire = HttpWire::default();
+        wire.received(GET, &mut tell);
+        wire.sent(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &mut tell);
+        assert_eq!(told.take()[1..], ["101"]);
+    }
+
+    #[test]
+    fn the_end_of_a_connection_completes_or_cuts_off_a_response() {
+        for (sent, status) in [
+            (&b""[..], Some(0)),
+            (&OK[..OK.len() - 1], Some(0)),
+            (OK, None),
+            (b"HTTP/1.1 203 OK\r\n\r\nup to the end", Some(203)),
+        ] {
+            assert_eq!(after(&[GET], &[sent]).status_at_end(), status, "{}", String::from_utf8_lossy(sent));
+        }
+    }
+
+    #[test]
+    fn a_connection_of_http_1_0_is_kept_by_agreement_only() {
+        let old = b"GET / HTTP/1.0\r\n\r\n";
+        let kept = b"HTTP/1.1 200 OK\r\nConnection: keep-alive\r\nContent-Length: 0\r\n\r\n";
+        let closed = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh";
+        assert!(after(&[old], &[kept]).is_idle());
+        let wire = after(&[old], &[closed]);
+        assert!(wire.is_busy() && wire.stays());
     }
 
     /// Splits `bytes` at these places.
@@ -532,11 +613,11 @@ mod tests {
             let mut wire = after(&split(&requests, &cuts), &[]);
             let until = answered.index(responses.len() + 1);
             for part in split(&responses[..until], &cuts) {
-                wire.sent(part);
+                wire.sent(part, &mut |_| {});
             }
             prop_assert_eq!(wire.is_idle(), until == responses.len());
             prop_assert!(!wire.is_opaque);
-            wire.sent(&responses[until..]);
+            wire.sent(&responses[until..], &mut |_| {});
             prop_assert!(wire.is_idle());
             prop_assert_eq!(wire.served() as usize, exchanges.len());
         }
@@ -545,7 +626,7 @@ mod tests {
         fn no_bytes_are_too_strange(received: Vec<u8>, sent: Vec<u8>) {
             let mut wire = HttpWire::default();
             wire.received(&received, &mut |_| {});
-            wire.sent(&sent);
+            wire.sent(&sent, &mut |_| {});
             let _ = (wire.is_idle(), wire.is_busy());
         }
     }

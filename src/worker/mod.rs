@@ -25,6 +25,7 @@
 //! | `events` | the cluster's events for the program |
 //! | `diagnostics` | heap snapshots, profiles and stacks |
 //! | `reports` | errors, slow requests and hints for the operator |
+//! | `requests` | counts and times those of a runtime that accepts by itself |
 //! | `loop_lag`, `collections` | event-loop metrics; garbage collections |
 //! | `streams` | the worker's output without a primary |
 //! | `attachment` | what the process inherits |
@@ -53,13 +54,14 @@ mod moves;
 mod notice;
 mod parts;
 mod reports;
+mod requests;
 mod runtime_connections;
 mod single_process;
 mod streams;
 mod virtual_listener;
 
 pub use attachment::Attachment;
-pub use http_wire::HttpWire;
+pub use http_wire::{Event, HttpWire};
 pub use notice::Notice;
 pub use parts::{Calls, Worker};
 pub use single_process::SingleProcess;

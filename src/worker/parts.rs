@@ -29,6 +29,7 @@ use super::messages::{Deliver, MessageEndpoint, Opening};
 use super::moves::Moves;
 use super::notice::Notice;
 use super::reports::Reports;
+use super::requests::Requests;
 use super::runtime_connections::{Idle, Opened, RuntimeConnections};
 use super::streams::Streams;
 use super::virtual_listener::{Pushed, VirtualListener};
@@ -78,6 +79,7 @@ pub struct Worker {
     /// The group of the connections that are next in the channel, which its runtime is called to accept, and how many
     /// iterations of the loop ago.
     offered: Cell<Option<(GroupId, u32)>>,
+    requests: Requests,
     moves: Moves,
     limits: ConnectionLimits,
     fd_batch: FdBatch,
@@ -117,6 +119,7 @@ impl Worker {
             follows_sockets: Cell::new(false),
             runtime_connections: RuntimeConnections::default(),
             offered: Cell::default(),
+            requests: Requests::new(page.clone(), hello.measured),
             moves: Moves::new(hello.handoff),
             limits: ConnectionLimits::default(),
             fd_batch: FdBatch::new()?,
@@ -334,6 +337,7 @@ impl Worker {
             loop_lag.turned(&self.page);
         }
         self.page.set(page::CLOCK, 0);
+        self.requests.turned();
         self.messages.flush();
         self.renew_offer();
         if self.runtime_connections.take_changed() {
@@ -357,11 +361,13 @@ impl Worker {
         self.lifecycle.serves()
     }
 
-    /// For a runtime that accepts by itself: from now on its sockets come from virtual listeners.
+    /// For a runtime that accepts by itself: from now on its sockets come from virtual listeners. `now`: JavaScript's clock,
+    /// milliseconds.
     ///
     /// # Errors
     /// The runtime makes its calls in another way.
-    pub fn follow_sockets(self: &Rc<Self>) -> io::Result<()> {
+    pub fn follow_sockets(self: &Rc<Self>, now: f64) -> io::Result<()> {
+        self.requests.set_clock(now);
         socket_calls::install(Rc::new(RuntimeSockets(Rc::downgrade(self))))?;
         self.follows_sockets.set(true);
         Ok(())
@@ -450,7 +456,7 @@ impl Worker {
         }
         // It cannot fail for a connection that the runtime polls; the connection has moved in any case.
         let _ = ending.take_place(fd, poll);
-        self.runtime_connections.closed(fd);
+        self.runtime_connections.closed(fd, &self.requests);
         self.count_closed();
         true
     }
@@ -459,7 +465,7 @@ impl Worker {
     fn end_silent(&self) {
         for Idle { fd, poll, .. } in self.runtime_connections.expired_now() {
             if Ending::new().and_then(|ending| ending.take_place(fd, poll)).is_ok() {
-                self.runtime_connections.closed(fd);
+                self.runtime_connections.closed(fd, &self.requests);
                 self.count_closed();
             }
         }
@@ -480,12 +486,10 @@ impl Worker {
         self.page.cells().raise(page::CLOSED, 1.0);
     }
 
-    /// The runtime gets a connection of the primary's health check at the group's virtual listener; false if there is no virtual listener.
-    pub fn probe(&self, group: GroupId, connection: OwnedFd) -> bool {
+    /// The runtime gets a connection of the primary's health check at the group's virtual listener. Without one it ends.
+    pub fn probe(&self, group: GroupId, connection: OwnedFd) {
         let pushed = Pushed { connection, keep_alive: None, per_request: false, is_probe: true };
-        self.shares
-            .with_virtual_listener(group, |virtual_listener| virtual_listener.push(vec![pushed]))
-            .is_some()
+        self.shares.with_virtual_listener(group, |virtual_listener| virtual_listener.push(vec![pushed]));
     }
 
     /// Reports how many more connections the group's server takes (None: any number).
@@ -757,12 +761,12 @@ impl Sockets for RuntimeSockets {
 
     fn received(&self, fd: RawFd, bytes: &[u8]) {
         self.with(|worker| {
-            worker.runtime_connections.received(fd, bytes, |line| worker.page.begin_request(line));
+            worker.runtime_connections.received(fd, bytes, &worker.requests);
         });
     }
 
     fn sent(&self, fd: RawFd, bytes: &[u8]) {
-        self.with(|worker| worker.runtime_connections.sent(fd, bytes));
+        self.with(|worker| worker.runtime_connections.sent(fd, bytes, &worker.requests));
     }
 
     fn polled(&self, fd: RawFd, poll: PollEntry) {
@@ -771,7 +775,7 @@ impl Sockets for RuntimeSockets {
 
     fn closed(&self, fd: RawFd) {
         self.with(|worker| {
-            if worker.runtime_connections.closed(fd) {
+            if worker.runtime_connections.closed(fd, &worker.requests) {
                 worker.count_closed();
             }
         });

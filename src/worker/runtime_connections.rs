@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
-use super::http_wire::HttpWire;
+use super::http_wire::{Event, HttpWire};
+use super::requests::Requests;
 use crate::ipc::control::GroupId;
 use crate::sys::socket_calls::PollEntry;
 
@@ -28,6 +29,8 @@ struct Connection {
     group: GroupId,
     /// None: it carries another protocol.
     wire: Option<HttpWire>,
+    /// Since when its current request is being answered.
+    answering: Option<Instant>,
     /// JavaScript has its id.
     is_named: bool,
     /// The program has touched it: it stays in this worker.
@@ -49,6 +52,32 @@ impl Connection {
     fn idle(&self, fd: RawFd) -> Option<Idle> {
         self.wire.as_ref().filter(|wire| wire.is_idle())?;
         Some(Idle { fd, served: self.served(), poll: self.poll? })
+    }
+
+    /// Counts the requests that begin and end with the bytes that `read` passes to the wire.
+    fn follow(&mut self, requests: &Requests, read: impl FnOnce(&mut HttpWire, &mut dyn FnMut(Event<'_>))) {
+        let Self { wire: Some(wire), answering, is_probe: false, .. } = self else {
+            if let Some(wire) = &mut self.wire {
+                read(wire, &mut |_| {});
+            }
+            return;
+        };
+        let mut pending = wire.pending();
+        read(wire, &mut |event| match event {
+            Event::Begun(line) => {
+                requests.came(line);
+                pending += 1;
+                answering.get_or_insert_with(|| requests.begun());
+            }
+            Event::Answered(status) => {
+                pending -= 1;
+                if let Some(begun) = answering.take() {
+                    requests.answered(begun, status);
+                }
+                // What came with it or before its end.
+                *answering = (pending > 0).then(|| requests.begun());
+            }
+        });
     }
 
     /// Whether it may move to another worker, now or later.
@@ -140,6 +169,7 @@ impl RuntimeConnections {
             id,
             group,
             wire,
+            answering: None,
             is_named: false,
             stays: false,
             poll: None,
@@ -157,51 +187,48 @@ impl RuntimeConnections {
     }
 
     /// The runtime has closed it, or it has moved. Returns whether its end counts.
-    pub fn closed(&self, fd: RawFd) -> bool {
-        let closed = self.connections.borrow_mut().remove(&fd);
+    pub fn closed(&self, fd: RawFd, requests: &Requests) -> bool {
+        let Some(closed) = self.connections.borrow_mut().remove(&fd) else { return false };
         self.has_ended.set(true);
         if self.current.get() == Some(fd) {
             self.current.set(None);
         }
-        if closed.as_ref().is_some_and(|connection| connection.ends.is_some()) {
+        if closed.ends.is_some() {
             self.waiting.set(self.waiting.get() - 1);
         }
-        let Some(closed) = closed.filter(|connection| !connection.is_probe) else { return false };
+        if let Some(begun) = closed.answering {
+            requests.answered(begun, closed.wire.and_then(|wire| wire.status_at_end()).unwrap_or(0));
+        }
+        if closed.is_probe {
+            return false;
+        }
         self.ends.borrow_mut().insert(closed.group, Instant::now());
         true
     }
 
-    /// `begun` gets the first line of each request that has begun.
-    pub fn received(&self, fd: RawFd, bytes: &[u8], begun: impl Fn(&[u8])) {
+    pub fn received(&self, fd: RawFd, bytes: &[u8], requests: &Requests) {
         self.current.set(Some(fd));
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(&fd) else { return };
-        let is_probe = connection.is_probe;
-        if !is_probe {
+        if !connection.is_probe {
             self.received.set(self.received.get() + bytes.len() as u64);
         }
         if connection.ends.take().is_some() {
             self.waiting.set(self.waiting.get() - 1);
         }
-        if let Some(wire) = &mut connection.wire {
-            wire.received(bytes, &mut |line| {
-                if !is_probe {
-                    begun(line);
-                }
-            });
-        }
+        connection.follow(requests, |wire, events| wire.received(bytes, events));
     }
 
-    pub fn sent(&self, fd: RawFd, bytes: &[u8]) {
+    pub fn sent(&self, fd: RawFd, bytes: &[u8], requests: &Requests) {
         let mut connections = self.connections.borrow_mut();
         let Some(connection) = connections.get_mut(&fd) else { return };
         if !connection.is_probe {
             self.sent.set(self.sent.get() + bytes.len() as u64);
         }
-        if let Some(wire) = &mut connection.wire {
-            wire.sent(bytes);
+        connection.follow(requests, |wire, events| wire.sent(bytes, events));
+        if connection.wire.is_some() {
             self.has_changed.set(true);
-            if connection.per_request && wire.is_idle() {
+            if connection.per_request && connection.idle(fd).is_some() {
                 self.returning.borrow_mut().push(fd);
             }
         }
@@ -337,6 +364,14 @@ impl RuntimeConnections {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::layout::page;
+    use crate::metrics::memory::SharedMemory;
+    use crate::model::WorkerId;
+
+    fn requests() -> Requests {
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
+        Requests::new(memory.page(WorkerId { slot: 0, generation: 1 }), true)
+    }
 
     const POLL: PollEntry = PollEntry { poll: 3, events: 1, data: 7 };
 
@@ -350,18 +385,45 @@ mod tests {
                 connections.polled(fd, POLL);
             }
         }
-        connections.received(11, b"GET / HT", |_| {});
+        connections.received(11, b"GET / HT", &requests());
         assert_eq!(connections.idle(1, 9), [Idle { fd: 10, served: 0, poll: POLL }]);
         assert_eq!((connections.count(1), connections.busy(1), connections.count(2)), (4, 1, 1));
-        connections.received(11, b"TP/1.1\r\n\r\n", |_| {});
-        connections.sent(11, b"HTTP/1.1 204 No Content\r\n\r\n");
+        connections.received(11, b"TP/1.1\r\n\r\n", &requests());
+        connections.sent(11, b"HTTP/1.1 204 No Content\r\n\r\n", &requests());
         let mut idle: Vec<(RawFd, u32)> =
             connections.idle(1, 9).iter().map(|one| (one.fd, one.served)).collect();
         idle.sort_unstable();
         assert_eq!(idle, [(10, 0), (11, 1)]);
         assert_eq!(connections.idle(1, 1).len(), 1);
-        assert!(connections.closed(11) && !connections.closed(11));
+        assert!(connections.closed(11, &requests()) && !connections.closed(11, &requests()));
         assert_eq!(connections.take_bytes(), (18, 27));
+    }
+
+    #[test]
+    fn each_request_is_counted_when_its_turn_comes_and_answered_once() {
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
+        let page = memory.page(WorkerId { slot: 0, generation: 1 });
+        let (connections, requests) = (RuntimeConnections::default(), Requests::new(page.clone(), true));
+        let counted = || {
+            [page::REQUESTS, page::RESPONSES, page::STATUS + 1, page::ABORTED].map(|cell| page.float(cell))
+        };
+        for (fd, is_probe) in [(10, false), (11, true)] {
+            connections.opened(fd, Opened { group: 1, moves: true, is_probe, ..Opened::default() });
+            connections.received(fd, b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", &requests);
+            assert_eq!(
+                counted(),
+                [1.0, 0.0, 0.0, 0.0],
+                "the second waits, and a health check does not count"
+            );
+        }
+        for fd in [10, 11] {
+            connections.sent(fd, b"HTTP/1.1 204 No Content\r\n\r\n", &requests);
+            assert_eq!(counted(), [2.0, 1.0, 1.0, 0.0]);
+        }
+        connections.sent(10, b"HTTP/1.1 200 OK\r\n", &requests);
+        connections.closed(10, &requests);
+        connections.closed(11, &requests);
+        assert_eq!(counted(), [2.0, 2.0, 1.0, 1.0]);
     }
 
     #[test]
@@ -370,8 +432,8 @@ mod tests {
         let open = |fd| {
             connections.opened(fd, Opened { group: 1, moves: true, served: 2, ..Opened::default() });
             connections.polled(fd, POLL);
-            connections.received(fd, b"GET / HTTP/1.1\r\n\r\n", |_| {});
-            connections.sent(fd, b"HTTP/1.1 204 No Content\r\n\r\n");
+            connections.received(fd, b"GET / HTTP/1.1\r\n\r\n", &requests());
+            connections.sent(fd, b"HTTP/1.1 204 No Content\r\n\r\n", &requests());
             connections.name_current(1).unwrap()
         };
         let (first, second) = (open(10), open(11));
@@ -379,14 +441,14 @@ mod tests {
         connections.keep(first, true);
         assert_eq!(connections.idle(1, 9), [Idle { fd: 11, served: 3, poll: POLL }]);
         assert_eq!((connections.movable(1), connections.count(1)), (1, 2));
-        connections.closed(10);
+        connections.closed(10, &requests());
         let third = open(10);
         assert_ne!(first, third);
         // The connection is another one.
         connections.keep(first, true);
         assert_eq!((connections.served(first), connections.movable(1)), (0, 2));
         assert_eq!(connections.name_current(1), None, "named already");
-        connections.closed(10);
+        connections.closed(10, &requests());
         assert!(connections.take_ended() && connections.since_last_end(1).is_some());
         assert_eq!(connections.since_last_end(2), None);
         connections.keep(second, true);
@@ -411,12 +473,12 @@ mod tests {
             connections.opened(fd, opened);
             connections.polled(fd, POLL);
         }
-        connections.received(11, b"GET / HTTP/1.1\r\n\r\n", |_| {});
+        connections.received(11, b"GET / HTTP/1.1\r\n\r\n", &requests());
         assert!(connections.take_returning().is_empty());
-        connections.sent(11, b"HTTP/1.1 204 No Content\r\n\r\n");
+        connections.sent(11, b"HTTP/1.1 204 No Content\r\n\r\n", &requests());
         assert_eq!(connections.expired(now), [Idle { fd: 10, served: 5, poll: POLL }]);
         assert_eq!(connections.take_returning(), [(1, Idle { fd: 11, served: 6, poll: POLL })]);
-        connections.closed(10);
+        connections.closed(10, &requests());
         assert!(connections.expired(now).is_empty());
         assert_eq!(connections.movable(1), 1);
     }

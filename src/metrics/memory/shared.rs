@@ -298,8 +298,9 @@ impl Page {
     }
 
     /// Stores the method and path of the request that begins with this line: without the query, which may contain secrets.
-    pub fn begin_request(&self, line: &[u8]) {
-        let line = line.strip_suffix(b" HTTP/1.1").unwrap_or(line);
+    pub fn store_request(&self, line: &[u8]) {
+        let version = [b" HTTP/1.1", b" HTTP/1.0"];
+        let line = version.iter().find_map(|version| line.strip_suffix(*version)).unwrap_or(line);
         let line = &line[..line.len().min((page::LAST_REQUEST_CELLS - 1) * 8)];
         let line = &line[..memchr::memchr(b'?', line).unwrap_or(line.len())];
         for (index, piece) in line.chunks(8).enumerate() {

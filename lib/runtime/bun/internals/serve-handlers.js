@@ -5,8 +5,8 @@
 // are not seen.
 //
 // Relies on: `Bun.serve(options)` and `reload(options)` of its server, which take the handlers from `options` and call them with
-// a request and the server; `server.requestIP(request)`, the client's address; the headers of a response that a handler has
-// returned can be changed, and `Connection: close` among them ends the connection.
+// a request; the headers of a response that a handler has returned can be changed, and `Connection: close` among them ends the
+// connection.
 // Seen on: Bun 1.4.4, 1.4.5.
 
 const { parsed } = require('./header-lines');
@@ -14,7 +14,7 @@ const { hookedWebSocket } = require('./serve-web-sockets');
 
 /**
  * @typedef {object} FetchHooks
- * @property {() => number} begun called with each request; its result is passed to `finished`
+ * @property {(server: any) => number} begun called with each request; its result is passed to `finished`
  * @property {(since: number, status: number, request: any, server: any) => boolean} finished the handler has returned (or thrown:
  * status 500); whether the connection ends with its response
  */
@@ -66,21 +66,6 @@ function addLines(request, headers) {
   for (const [name, value] of parsed(/** @type {any} */ (lines)({ req: { headers: { cookie } } }, header))) headers.append(name, value);
 }
 
-/** The client's port of a health check whose request has not come; 0: of none. */
-let probing = 0;
-
-/** The next request from this port of this machine is a health check, and is not reported. @param {number} port */
-function expectProbe(port) {
-  probing = port;
-}
-
-/** @param {any} request @param {any} server Bun's */
-function isProbe(request, server) {
-  if (server?.requestIP?.(request)?.port !== probing) return false;
-  probing = 0;
-  return true;
-}
-
 /** @param {any} handler @param {any} own the server as drover knows it */
 function hooked(handler, own) {
   const { begun, finished } = hooks;
@@ -95,8 +80,7 @@ function hooked(handler, own) {
   };
   /** @this {any} @param {any} request @param {any} server */
   return function (request, server) {
-    if (probing !== 0 && isProbe(request, server)) return handler.call(this, request, server);
-    const since = begun();
+    const since = begun(own);
     let response;
     try {
       response = running === null ? handler.call(this, request, server) : running(request, () => handler.call(this, request, server));
@@ -141,4 +125,4 @@ function hookReload(made, own) {
   made.reload = (/** @type {any} */ options) => Reflect.apply(reload, made, [hookedOptions(options, own)]);
 }
 
-module.exports = { addFetchHeaderLines, expectProbe, hookReload, hookedOptions, onFetch, runFetches };
+module.exports = { addFetchHeaderLines, hookReload, hookedOptions, onFetch, runFetches };

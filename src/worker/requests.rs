@@ -1,0 +1,60 @@
+//! Counts and times the requests of a runtime that accepts by itself, from what passes on its connections.
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use crate::metrics::layout::page;
+use crate::metrics::memory::Page;
+use crate::metrics::responses;
+
+pub struct Requests {
+    page: Page,
+    is_measured: bool,
+    /// The last clock reading in this iteration of the loop, as in [`page::CLOCK`]: the time since then was spent on other
+    /// requests.
+    clock: Cell<Option<Instant>>,
+    /// The same moment for the core and for JavaScript, whose clock is in milliseconds.
+    origin: Cell<(Instant, f64)>,
+}
+
+impl Requests {
+    pub fn new(page: Page, is_measured: bool) -> Self {
+        Self { page, is_measured, clock: Cell::default(), origin: Cell::new((Instant::now(), 0.0)) }
+    }
+
+    /// JavaScript's clock shows this now.
+    pub fn set_clock(&self, ms: f64) {
+        self.origin.set((Instant::now(), ms));
+    }
+
+    /// An iteration of the loop has ended.
+    pub fn turned(&self) {
+        self.clock.set(None);
+    }
+
+    /// A request has come, with this first line.
+    pub fn came(&self, line: &[u8]) {
+        self.page.store_request(line);
+    }
+
+    /// Its turn has come to be answered. Returns when.
+    pub fn begun(&self) -> Instant {
+        responses::count_request(self.page.cells());
+        self.clock.get().unwrap_or_else(|| self.read_clock())
+    }
+
+    /// It is answered; `status` 0: the response has not reached its client.
+    pub fn answered(&self, begun: Instant, status: u16) {
+        let duration = self.read_clock().saturating_duration_since(begun);
+        responses::count_response(self.page.cells(), duration, status, self.is_measured);
+    }
+
+    fn read_clock(&self) -> Instant {
+        let now = Instant::now();
+        self.clock.set(Some(now));
+        let (origin, ms) = self.origin.get();
+        let since: Duration = now.saturating_duration_since(origin);
+        self.page.set(page::CLOCK, (ms + since.as_nanos() as f64 / 1e6).to_bits());
+        now
+    }
+}
