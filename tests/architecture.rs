@@ -42,7 +42,7 @@ const LAYERS: [&[&str]; 15] = [
     &["metrics::aggregation", "metrics::instrument"],
     &["sys"],
     &["ipc::channel", "ipc::fd_message", "ipc::message_policy", "ipc::endpoint", "metrics::memory"],
-    &["ipc::message_channel", "metrics::messages"],
+    &["ipc::message_channel", "metrics::messages", "metrics::responses"],
     &["metrics::view"],
     &["dispatch", "health::probe", "process", "log"],
     &["observe"],

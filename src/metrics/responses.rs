@@ -16,7 +16,7 @@ pub fn count_request(cells: &Cells) {
 
 /// `status` 0: it never reached its client. `is_measured`: more is counted than dispatch needs.
 pub fn count_response(cells: &Cells, duration: Duration, status: u16, is_measured: bool) {
-    let micros = duration.as_nanos() as f64 / 1000.0;
+    let micros = duration.as_secs_f64() * 1e6;
     cells.raise(page::DURATION, micros / 1000.0);
     let latency = cells.float(page::LATENCY);
     let peak = if micros > latency { micros } else { latency + (micros - latency) * DECAY };

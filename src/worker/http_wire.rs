@@ -309,7 +309,7 @@ fn incomplete<T>(bytes: &[u8]) -> Result<Option<T>, Opaque> {
 
 fn read_line(line: &[u8], head: &mut Head) -> Result<(), Opaque> {
     if let Some(value) = value_of(b"content-length", line) {
-        let length = std::str::from_utf8(value).ok().and_then(|value| value.parse().ok()).ok_or(Opaque)?;
+        let length = number_of(value).ok_or(Opaque)?;
         // Chunks take precedence (RFC 9112, section 6.3).
         if !matches!(head.content, Some(Content::Chunks)) {
             head.content = Some(Content::Length(length));
@@ -350,7 +350,16 @@ fn ends_with(value: &[u8], lower: &[u8]) -> bool {
 /// The status of a response.
 fn status_of(line: &[u8]) -> Option<u16> {
     let digits = line.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    std::str::from_utf8(digits).ok()?.parse().ok().filter(|status| (100..600).contains(status))
+    number_of(digits).and_then(|status| status.try_into().ok()).filter(|status| (100..600).contains(status))
+}
+
+/// A number in decimal digits.
+fn number_of(digits: &[u8]) -> Option<u64> {
+    let add = |sum: u64, digit: &u8| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        sum.checked_mul(10)?.checked_add(digit)
+    };
+    (!digits.is_empty()).then(|| digits.iter().try_fold(0, add))?
 }
 
 /// Goes on in a chunked body; returns what follows it.

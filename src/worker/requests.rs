@@ -1,7 +1,7 @@
 //! Counts and times the requests of a runtime that accepts by itself, from what passes on its connections.
 
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
@@ -53,8 +53,8 @@ impl Requests {
         let now = Instant::now();
         self.clock.set(Some(now));
         let (origin, ms) = self.origin.get();
-        let since: Duration = now.saturating_duration_since(origin);
-        self.page.set(page::CLOCK, (ms + since.as_nanos() as f64 / 1e6).to_bits());
+        let since = now.saturating_duration_since(origin);
+        self.page.set(page::CLOCK, (ms + since.as_secs_f64() * 1e3).to_bits());
         now
     }
 }
