@@ -5,12 +5,14 @@
 
 const assert = require('node:assert/strict');
 const { once } = require('node:events');
+const net = require('node:net');
 const path = require('node:path');
 const { test } = require('node:test');
 const { findBun } = require('./helpers/buns');
 const { freePort, request, websocket } = require('./helpers/http');
 const { kinds, overHttp, overTcp, overWebsocket, placeFor } = require('./helpers/kinds');
 const { packages } = require('./helpers/packages');
+const { monitoringPort } = require('./helpers/monitoring');
 const { answering, ask } = require('./helpers/persistent-clients');
 const { program } = require('./helpers/program');
 const { run } = require('./helpers/run');
@@ -148,6 +150,72 @@ test('under Bun an app with fetch is served without a cluster too, with its metr
   await server.until(/SERVES true false/);
   for (let visit = 0; visit < VISITS; visit += 1) assert.equal((await request(port, { path: '/x' })).json().path, '/x');
   await server.until(new RegExp(`REQUESTS ${VISITS}\\.`));
+});
+
+/** One worker of `Bun.serve`: a static route, a stream of three parts, an upgrade, and what is never answered. */
+function counting({ port }) {
+  const { createServer } = require('drover');
+  const { Bun } = globalThis;
+  const parts = async function* () {
+    for (const part of ['a', 'b', 'c']) {
+      await Bun.sleep(50);
+      yield part;
+    }
+  };
+  const app = {
+    routes: { '/static': new Response('static') },
+    websocket: { message() {} },
+    fetch(request, server) {
+      const { pathname } = new URL(request.url);
+      if (pathname === '/stream') return new Response(parts());
+      if (pathname === '/upgrade' && server.upgrade(request)) return undefined;
+      if (pathname === '/never') return new Promise(() => {});
+      return new Response('answer', { status: pathname === '/broken' ? 500 : 200 });
+    },
+  };
+  createServer({ app, cluster: { enabled: true, config: { workers: 1, monitoring: { port: 0 } } } }).start(port, '127.0.0.1');
+}
+
+/** Sends text, and reads up to the end of the connection or `upTo`. */
+async function talk(port, text, upTo = null) {
+  const socket = net.connect(port, '127.0.0.1').setEncoding('utf8');
+  socket.write(text);
+  let told = '';
+  for await (const part of socket) {
+    told += part;
+    if (upTo !== null && told.includes(upTo)) break;
+  }
+  return told;
+}
+
+test('under Bun each request of Bun.serve is counted once, by what passes on its connection', async (t) => {
+  const bun = await findBun(t);
+  if (bun === null) return;
+  const port = await freePort();
+  const cluster = program(t, counting, { given: { port }, node: bun });
+  const api = await monitoringPort(cluster);
+  await cluster.until(/All 1 workers are ready/);
+  const ask = (path, version = '1.1', more = '') => `GET ${path} HTTP/${version}\r\nHost: a\r\n${more}\r\n`;
+  const last = 'Connection: close\r\n';
+  await talk(port, ask('/static') + ask('/broken') + ask('/stream', '1.1', last));
+  await talk(port, ask('/old', '1.0'));
+  const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n';
+  await talk(port, ask('/upgrade', '1.1', upgrade), '\r\n\r\n');
+  const given = net.connect(port, '127.0.0.1');
+  given.write(ask('/never'));
+  const stats = async () => (await request(api, { path: '/cluster/stats' })).json();
+  const when = async (holds) => {
+    for (;;) {
+      const told = await stats();
+      if (holds(told)) return told;
+    }
+  };
+  await when(({ activeRequests, totalRequests }) => activeRequests === 1 && totalRequests === 6);
+  given.destroy();
+  const { totalRequests, totalErrors, responses, responseTime } = await when(({ activeRequests }) => activeRequests === 0);
+  assert.equal(totalRequests, 6);
+  assert.deepEqual([responses['1xx'], responses['2xx'], responses['5xx'], totalErrors], [1, 3, 1, 2]);
+  assert.ok(latency.max >= 150, `the stream was timed up to its end: ${JSON.stringify(latency)}`);
 });
 
 /** The server of the clients, by node:http or by `Bun.serve`, which restarts its workers twice. */
