@@ -199,7 +199,7 @@ pub fn http_wire(bytes: &[u8]) {
     let place = |size: usize| {
         let (mut begun, mut answered) = (0, 0);
         let mut count = |event: Event| match event {
-            Event::Begun(_) => begun += 1,
+            Event::Begun { .. } => begun += 1,
             Event::Answered(_) => answered += 1,
         };
         let mut wire = HttpWire::default();

@@ -5,6 +5,7 @@
 // read on request. drover only listens to the servers' events; several applications in a process are counted together.
 
 const { byteCounter } = require('../http/connection-bytes');
+const { fetchCounter } = require('../http/fetch-requests');
 const { CLOSED, REQUESTS } = require('../metrics/cells');
 const { unwrap } = require('../errors');
 const { addon } = require('../native');
@@ -68,14 +69,15 @@ class SingleProcess {
       connection.on('close', disconnected);
     };
     if (runtime.acceptsItself) {
+      const counter = fetchCounter(cells, countResponse);
       runtime.onFetch({
-        begun() {
-          cells[REQUESTS] += 1;
+        begun(request) {
+          counter.begun(request);
           return performance.now();
         },
-        finished(since, status) {
+        finished(since, status, request) {
           const at = performance.now();
-          countResponse(at - since, status, at);
+          counter.finished(request, at - since, status, at);
           return false;
         },
       });

@@ -13,18 +13,44 @@ const { slowRequestReporter } = require('./slow-requests');
 const { requestId } = symbols.message;
 const { isFollowed } = symbols.server;
 
+/** Status of a request that its handler has upgraded to a WebSocket. */
+const UPGRADED = 101;
+
+/**
+ * Counts requests by their handlers. An upgraded connection is no request: who asks for one is counted once it is refused.
+ *
+ * @param {Float64Array} cells
+ * @param {(duration: number, status: number, at: number) => void} countResponse
+ */
+function fetchCounter(cells, countResponse) {
+  const asksForUpgrade = (/** @type {any} */ request) => request.headers.get('upgrade') !== null;
+  return {
+    /** @param {any} request */
+    begun(request) {
+      if (!asksForUpgrade(request)) cells[REQUESTS] += 1;
+    },
+
+    /** @param {any} request @param {number} duration milliseconds @param {number} status @param {number} at */
+    finished(request, duration, status, at) {
+      if (status === UPGRADED) return;
+      if (asksForUpgrade(request)) cells[REQUESTS] += 1;
+      countResponse(duration, status, at);
+    },
+  };
+}
+
 /** @param {import('../worker/worker').Worker} worker */
 function countFetches(worker) {
   const { cells } = worker;
   const virtualListeners = /** @type {import('../worker/virtual-listeners').VirtualListeners} */ (worker.virtualListeners);
   const { measured, slow_ms: slowMs } = worker.hello;
   const reportIfSlow = slowRequestReporter(slowMs);
-  const countResponse = responseCounter(cells, measured);
+  const counter = fetchCounter(cells, responseCounter(cells, measured));
   const seeHeap = heapReader(cells, measured);
 
   runtime.onFetch({
-    begun(server) {
-      if (server[isFollowed] !== true) cells[REQUESTS] += 1;
+    begun(request, server) {
+      if (server[isFollowed] !== true) counter.begun(request);
       return cells[CLOCK] || (cells[CLOCK] = performance.now());
     },
 
@@ -33,7 +59,7 @@ function countFetches(worker) {
       const duration = at - since;
       cells[CLOCK] = at;
       if (server[isFollowed] === true) seeHeap(at);
-      else countResponse(duration, status, at);
+      else counter.finished(request, duration, status, at);
       if (reportIfSlow !== null && duration >= slowMs) {
         const { method, url, headers } = request;
         reportIfSlow({ method, url: new URL(url).pathname, headers, [requestId]: request[requestId] }, duration, status);
@@ -43,4 +69,4 @@ function countFetches(worker) {
   });
 }
 
-module.exports = { countFetches };
+module.exports = { countFetches, fetchCounter };

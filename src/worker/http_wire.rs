@@ -51,7 +51,7 @@ struct Opaque;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'a> {
     /// A request has begun, with this first line. It is answered at once, or after those before it.
-    Begun(&'a [u8]),
+    Begun { line: &'a [u8], asks_for_upgrade: bool },
     /// The oldest request is answered with this status; 0: nobody can tell.
     Answered(u16),
 }
@@ -165,7 +165,7 @@ impl HttpWire {
             return Err(Opaque);
         }
         self.is_old |= is_old;
-        events(Event::Begun(line));
+        events(Event::Begun { line, asks_for_upgrade: head.upgrades });
         self.heads |= u64::from(line.starts_with(b"HEAD ")) << self.pending;
         self.pending += 1;
         self.requests = place_of(head.content.unwrap_or(Content::Length(0)));
@@ -281,6 +281,7 @@ struct Head<'a> {
     content: Option<Content>,
     closes: bool,
     keeps: bool,
+    upgrades: bool,
     is_endless: bool,
 }
 
@@ -296,7 +297,7 @@ fn read_head(bytes: &[u8]) -> Result<Option<(Head<'_>, &[u8])>, Opaque> {
         match line {
             b"" | b"\r" => return Ok(Some((head, &bytes[start..]))),
             // Most lines do not matter here, and cost no more than this look.
-            [b'c' | b'C' | b't' | b'T', ..] => read_line(line, &mut head)?,
+            [b'c' | b'C' | b't' | b'T' | b'u' | b'U', ..] => read_line(line, &mut head)?,
             _ => {}
         }
     }
@@ -327,6 +328,8 @@ fn read_line(line: &[u8], head: &mut Head) -> Result<(), Opaque> {
     } else if let Some(value) = value_of(b"content-type", line) {
         head.is_endless =
             starts_with(value, b"text/event-stream") || starts_with(value, b"multipart/x-mixed-replace");
+    } else if value_of(b"upgrade", line).is_some() {
+        head.upgrades = true;
     }
     Ok(())
 }
@@ -556,7 +559,13 @@ mod tests {
         let told = std::cell::RefCell::new(Vec::new());
         let mut tell = |event: Event| {
             told.borrow_mut().push(match event {
-                Event::Begun(line) => String::from_utf8_lossy(line).into_owned(),
+                Event::Begun { line, asks_for_upgrade } => {
+                    format!(
+                        "{}{}",
+                        String::from_utf8_lossy(line),
+                        if asks_for_upgrade { ", an upgrade" } else { "" }
+                    )
+                }
                 Event::Answered(status) => status.to_string(),
             });
         };
@@ -574,9 +583,9 @@ mod tests {
         wire.sent(b"\r\n\r\n", &mut tell);
         assert_eq!(told.take()[2..], ["0", "0"]);
         let mut wire = HttpWire::default();
-        wire.received(GET, &mut tell);
+        wire.received(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", &mut tell);
         wire.sent(b"HTTP/1.1 101 Switching Protocols\r\n\r\n", &mut tell);
-        assert_eq!(told.take()[1..], ["101"]);
+        assert_eq!(told.take(), ["GET / HTTP/1.1, an upgrade", "101"]);
     }
 
     #[test]

@@ -7,6 +7,16 @@ use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
 use crate::metrics::responses;
 
+/// Status of a response after which the connection carries another protocol.
+const UPGRADED: u16 = 101;
+
+/// A request that is being answered.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    at: Instant,
+    is_counted: bool,
+}
+
 pub struct Requests {
     page: Page,
     is_measured: bool,
@@ -37,15 +47,24 @@ impl Requests {
         self.page.store_request(line);
     }
 
-    /// Its turn has come to be answered. Returns when.
-    pub fn begun(&self) -> Instant {
-        responses::count_request(self.page.cells());
-        self.clock.get().unwrap_or_else(|| self.read_clock())
+    /// Its turn has come to be answered.
+    pub fn begun(&self, asks_for_upgrade: bool) -> Begun {
+        if !asks_for_upgrade {
+            responses::count_request(self.page.cells());
+        }
+        Begun { at: self.clock.get().unwrap_or_else(|| self.read_clock()), is_counted: !asks_for_upgrade }
     }
 
-    /// It is answered; `status` 0: the response has not reached its client.
-    pub fn answered(&self, begun: Instant, status: u16) {
-        let duration = self.read_clock().saturating_duration_since(begun);
+    /// It is answered; `status` 0: the response has not reached its client. An upgraded connection is no request: who asks for
+    /// one is counted once it is refused.
+    pub fn answered(&self, begun: Begun, status: u16) {
+        if !begun.is_counted {
+            if status == UPGRADED {
+                return;
+            }
+            responses::count_request(self.page.cells());
+        }
+        let duration = self.read_clock().saturating_duration_since(begun.at);
         responses::count_response(self.page.cells(), duration, status, self.is_measured);
     }
 

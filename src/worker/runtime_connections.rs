@@ -7,7 +7,7 @@ use std::os::fd::RawFd;
 use std::time::{Duration, Instant};
 
 use super::http_wire::{Event, HttpWire};
-use super::requests::Requests;
+use super::requests::{Begun, Requests};
 use crate::ipc::control::GroupId;
 use crate::sys::socket_calls::PollEntry;
 
@@ -29,8 +29,8 @@ struct Connection {
     group: GroupId,
     /// None: it carries another protocol.
     wire: Option<HttpWire>,
-    /// Since when its current request is being answered.
-    answering: Option<Instant>,
+    /// The request that is being answered.
+    answering: Option<Begun>,
     /// JavaScript has its id.
     is_named: bool,
     /// The program has touched it: it stays in this worker.
@@ -64,10 +64,10 @@ impl Connection {
         };
         let mut pending = wire.pending();
         read(wire, &mut |event| match event {
-            Event::Begun(line) => {
+            Event::Begun { line, asks_for_upgrade } => {
                 requests.came(line);
                 pending += 1;
-                answering.get_or_insert_with(|| requests.begun());
+                answering.get_or_insert_with(|| requests.begun(asks_for_upgrade));
             }
             Event::Answered(status) => {
                 pending -= 1;
@@ -75,7 +75,7 @@ impl Connection {
                     requests.answered(begun, status);
                 }
                 // What came with it or before its end.
-                *answering = (pending > 0).then(|| requests.begun());
+                *answering = (pending > 0).then(|| requests.begun(false));
             }
         });
     }

@@ -14,7 +14,7 @@ const { hookedWebSocket } = require('./serve-web-sockets');
 
 /**
  * @typedef {object} FetchHooks
- * @property {(server: any) => number} begun called with each request; its result is passed to `finished`
+ * @property {(request: any, server: any) => number} begun called with each request; its result is passed to `finished`
  * @property {(since: number, status: number, request: any, server: any) => boolean} finished the handler has returned (or thrown:
  * status 500); whether the connection ends with its response
  */
@@ -80,7 +80,7 @@ function hooked(handler, own) {
   };
   /** @this {any} @param {any} request @param {any} server */
   return function (request, server) {
-    const since = begun(own);
+    const since = begun(request, own);
     let response;
     try {
       response = running === null ? handler.call(this, request, server) : running(request, () => handler.call(this, request, server));
