@@ -780,6 +780,26 @@ test("a server that the program does not close is closed before the exit: 'close
   assert.match(program.stdout, /DATABASE CLOSED/);
 });
 
+for (const signal of ['SIGTERM', 'SIGUSR2']) {
+  test(`a server that a request opens while its worker drains does not delay the exit: ${signal}`, async (t) => {
+    const main = () => {
+      const server = require('node:http').createServer((_, response) => {
+        console.log('REQUEST');
+        const open = () => require('node:net').createServer().listen(0, '127.0.0.1', () => response.end('opened'));
+        setTimeout(open, 700);
+      });
+      server.listen(process.env.PORT, '127.0.0.1', () => console.log('SERVES'));
+    };
+    const { program, port } = await serving(t, 'drover', main);
+    const response = request(port);
+    await program.until(/REQUEST/);
+    program.signal(signal);
+    assert.equal((await response).body, 'opened');
+    await program.event('worker:exit', { exitCode: 0 });
+    assert.deepEqual(program.events('worker:lingered'), []);
+  });
+}
+
 for (const workers of [undefined, 1]) {
   test(`a stop passed to waitUntil does not wait for itself: ${workers ? 'a worker' : 'one process'}`, async (t) => {
     const main = ({ port, workers: count }) => {

@@ -171,6 +171,8 @@ class Drain {
     const { work } = this.worker.signals;
     this.#closeWebSocketsIn(WEB_SOCKET_DELAY - (performance.now() - this.since));
     clearInterval(this.alive);
+    // A request that came before the drain may have opened one since.
+    for (const server of this.worker.connections.servers()) this.servers.add(server);
     const isNamed = (/** @type {any} */ server) => this.#isNamed(server);
     const isFree = () => {
       // Where an empty event loop is all that tells of the end of work, servers must not keep it alive. Their connections do,
