@@ -33,7 +33,8 @@ function countRequests(worker) {
   const { cells, connections, virtualListeners } = worker;
   const { measured, slow_ms: slowMs, sticky } = worker.hello;
   const reportIfSlow = slowRequestReporter(slowMs);
-  const bytes = byteCounter(cells);
+  // The core counts those of a runtime that accepts by itself.
+  const bytes = measured && virtualListeners === null ? byteCounter(cells) : null;
   const countResponse = responseCounter(cells, measured);
   const seeHeap = heapReader(cells, measured);
   const isCountedByCore = virtualListeners === null ? () => false : (/** @type {any} */ socket) => socket[isFollowed] === true;
@@ -52,7 +53,7 @@ function countRequests(worker) {
       const response = runtime.responseOf(socket);
       if (!isEventStream(response)) reportIfSlow(response?.req, duration, status);
     }
-    if (measured) bytes.afterResponse(socket, at);
+    if (bytes !== null) bytes.afterResponse(socket, at);
   }
 
   runtime.onResponse({
@@ -81,10 +82,10 @@ function countRequests(worker) {
   // A response whose connection ends first never emits 'finish'.
   runtime.onSocketDestroy((socket) => {
     if (isAnswering(socket)) end(socket, 0);
-    if (measured) bytes.end(socket);
+    if (bytes !== null) bytes.end(socket);
   });
 
-  return streamCounter(cells, countResponse, reportIfSlow, measured ? bytes : null);
+  return streamCounter(cells, countResponse, reportIfSlow, bytes);
 }
 
 /** Once its response is sent, a connection may be handed off. @param {any} socket @param {any} response */

@@ -14,8 +14,11 @@ const FULL = 'MarkSweepCompact';
 
 const MICROSECONDS = 1000;
 
-/** Milliseconds. */
-const INTERVAL = 500;
+/** How long collections are gathered before they are asked for, milliseconds: at least and at most. */
+const SHORTEST = 500;
+const LONGEST = 10_000;
+/** As many a second are those of an idle process. */
+const IDLE_RATE = 2;
 
 /** How many objects wait for a collection: the stack, which counts as references whatever it holds, may have the last one. */
 const OBJECTS = 3;
@@ -30,27 +33,29 @@ function started() {
 }
 
 /**
- * Calls back for each garbage collection from now on, within a second or so. A collection wakes this by an object that it
- * collects: without collections it costs nothing. With many of them they are asked for once in INTERVAL, because the profiler
- * measures the whole heap each time that it stops.
+ * Calls back for each garbage collection from now on, within ten seconds or so. A collection wakes this by an object that it
+ * collects. They are asked for seldom: the profiler measures the whole heap each time that it stops, and what this makes is
+ * itself collected, which must not keep an idle process awake.
  *
  * @param {(isMajor: boolean, milliseconds: number) => void} collected
  */
 function followCollections(collected) {
   let profiler = started();
   let round = 0;
+  let interval = SHORTEST;
   const ask = () => {
     // The next one starts first, so that no collection falls between them.
     const next = started();
-    const found = profiler.stop();
+    const found = profiler.stop()?.statistics ?? [];
     profiler = next;
     wait();
-    for (const { gcType, cost } of found?.statistics ?? []) collected(gcType === FULL, cost / MICROSECONDS);
+    interval = found.length <= (IDLE_RATE * interval) / 1000 ? Math.min(2 * interval, LONGEST) : SHORTEST;
+    for (const { gcType, cost } of found) collected(gcType === FULL, cost / MICROSECONDS);
   };
   registry = new FinalizationRegistry((of) => {
     if (of !== round) return;
     round += 1;
-    setTimeout(ask, INTERVAL).unref();
+    setTimeout(ask, interval).unref();
   });
   const wait = () => {
     for (let count = 0; count < OBJECTS; count += 1) registry.register({}, round);
