@@ -49,6 +49,9 @@ const differences = {
     "one process: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,
     "drover: a server may listen on another's handle, and on a socket of the process's own": NO_HANDLES,
     "one process: a descriptor that is no socket is Node's own error": "Bun's text of the error has the address",
+    "drover: a descriptor that is no socket is Node's own error": "Bun's text of the error has the address",
+    'app.listen in one process takes a path with its permissions': 'without a cluster: Bun ignores readableAll and writableAll',
+    'app.listen in one process takes ipv6Only': 'without a cluster: Bun ignores ipv6Only',
   },
   'listen.test.js': {
     'a server whose share cannot be served emits the error instead of listening, and may listen again':
