@@ -42,7 +42,15 @@ function mappings(pid, name) {
 function descriptors(pid, name) {
   const folder = `/proc/${pid}/fd`;
   const paths = fs.readdirSync(folder).map((fd) => path.join(folder, fd));
-  return paths.filter((file) => fs.readlinkSync(file).startsWith(`/memfd:${name} `));
+  return paths.filter((file) => {
+    try {
+      return fs.readlinkSync(file).startsWith(`/memfd:${name} `);
+    } catch (error) {
+      // The process has closed it since the folder was read.
+      if (error.code !== 'ENOENT') throw error;
+      return false;
+    }
+  });
 }
 
 test('a worker maps memory of the primary and other workers read-only, and has no descriptor of it', async (t) => {
