@@ -10,10 +10,13 @@ const workers = Number(process.argv[2]);
 cluster.setupPrimary({ exec: path.join(__dirname, 'program.js'), args: [] });
 
 const running = [];
+/** The processes of all workers, which outlive this one. */
+const started = [];
 /** Resolves when the worker listens. */
 const start = (id) =>
   new Promise((resolve) => {
     running[id] = cluster.fork({ WORKER_ID: String(id) }).once('listening', resolve);
+    started.push(running[id].process);
   });
 
 takeCommands({
@@ -29,5 +32,9 @@ takeCommands({
       clearTimeout(timer);
     }
   },
+});
+process.on('SIGTERM', () => {
+  for (const child of started) child.kill('SIGKILL');
+  process.exit();
 });
 Promise.all(Array.from({ length: workers }, (_, id) => start(id))).then(() => console.log('ready'));
