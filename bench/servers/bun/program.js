@@ -27,8 +27,8 @@ function serveWithBun() {
     fetch(request) {
       const { pathname, searchParams } = new URL(request.url);
       if (pathname !== '/hang') return new Response(name);
-      // The response is sent before the loop is blocked.
-      setTimeout(block, 5, Math.min(Number(searchParams.get('ms')), MAX_HANG));
+      // The response is sent before the loop is blocked, in the same iteration.
+      setImmediate(block, Math.min(Number(searchParams.get('ms')), MAX_HANG));
       return new Response(String(process.pid));
     },
   });
