@@ -1,7 +1,11 @@
-//! Aggregation of the workers' metrics. PURE.
+//! Aggregation of the workers' metrics, over workers and over time. PURE.
+
+use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::histogram::{BUCKETS, quantile};
 use super::layout::page;
+use crate::model::Window;
 
 /// The counters of all workers since the start of the cluster, including ended ones. They never decrease.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,9 +89,55 @@ impl Totals {
     }
 }
 
+/// The totals of each second of the last minute: every window of time is a difference of two of them, so that its
+/// percentiles are those of exactly its responses.
+#[derive(Debug, Default)]
+pub struct Windows {
+    /// With the time of the sample; the last one is the latest.
+    kept: VecDeque<(Duration, Totals)>,
+}
+
+impl Windows {
+    /// The longest window.
+    pub const LONGEST: Duration = Duration::from_secs(60);
+    /// A sample may be this much early for a window.
+    const EARLY: Duration = Duration::from_millis(500);
+
+    /// Adds the totals at `now` (monotonic, since any fixed moment).
+    pub fn add(&mut self, now: Duration, totals: Totals) {
+        self.kept.push_back((now, totals));
+        while self.kept.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= Self::LONGEST) {
+            self.kept.pop_front();
+        }
+    }
+
+    /// The responses of the last `length`, at most [`Self::LONGEST`]: of a longer time if there was no sample for
+    /// longer, of a shorter one if there was none before.
+    pub fn over(&self, length: Duration) -> Window {
+        let Some((now, last)) = self.kept.back() else { return Window::default() };
+        let begins = |at: Duration| now.saturating_sub(at) + Self::EARLY >= length;
+        let since = self.kept.iter().rev().find(|(at, _)| begins(*at)).or(self.kept.front());
+        let Some((then, first)) = since else { return Window::default() };
+        let seconds = now.saturating_sub(*then).as_secs_f64();
+        let totals = last.since(first);
+        let responses = totals.of(page::RESPONSES);
+        Window {
+            requests_per_second: if seconds > 0.0 { responses / seconds } else { 0.0 },
+            average: totals.average(),
+            p50: totals.quantile(0.5),
+            p90: totals.quantile(0.9),
+            p95: totals.quantile(0.95),
+            p99: totals.quantile(0.99),
+            p999: totals.quantile(0.999),
+            error_rate: totals.error_rate(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::histogram::bucket_of;
 
     fn totals(requests: f64, failed: f64) -> Totals {
         let mut totals = Totals::default();
@@ -115,5 +165,48 @@ mod tests {
     fn nothing_is_no_error_and_takes_no_time() {
         let none = Totals::default();
         assert_eq!((none.error_rate(), none.average(), none.quantile(0.5)), (0.0, 0.0, 0.0));
+    }
+
+    /// Windows with samples so many seconds before the last one, each with its number of requests so far.
+    fn windows(counts: &[(u64, f64)]) -> Windows {
+        let mut windows = Windows::default();
+        for (ago, count) in counts {
+            windows.add(Duration::from_secs(1000 - ago), totals(*count, 0.0));
+        }
+        windows
+    }
+
+    #[test]
+    fn a_rate_is_of_the_last_seconds_or_since_the_last_sample() {
+        let rate = |counts: &[(u64, f64)]| windows(counts).over(Duration::from_secs(5)).requests_per_second;
+        let often = [(6, 0.0), (5, 10.0), (4, 20.0), (3, 30.0), (2, 40.0), (1, 50.0), (0, 60.0)];
+        assert_eq!(rate(&often), 10.0);
+        assert_eq!(rate(&[(99, 0.0), (19, 100.0), (0, 290.0)]), 10.0, "nobody looked for 19 s");
+        assert_eq!(rate(&[(1, 5.0), (0, 7.0)]), 2.0, "it began a second ago");
+        assert_eq!((rate(&[]), rate(&[(0, 7.0)])), (0.0, 0.0));
+    }
+
+    #[test]
+    fn no_more_is_kept_than_what_a_minute_takes() {
+        let windows = windows(&[(200, 0.0), (90, 0.0), (61, 0.0), (60, 0.0), (30, 0.0), (0, 0.0)]);
+        assert_eq!(windows.kept.len(), 3, "the last one before the minute, one within, and the latest");
+    }
+
+    #[test]
+    fn a_spike_is_in_the_percentile_of_its_own_second() {
+        let mut windows = Windows::default();
+        let mut sum = Totals::default();
+        for second in 0..60u64 {
+            let milliseconds = if second == 57 { 500.0 } else { 5.0 };
+            sum.add(&totals(100.0, 0.0));
+            sum.histogram[bucket_of(milliseconds * 1000.0)] += 100.0;
+            windows.add(Duration::from_secs(second), sum.clone());
+            let own = windows.over(Duration::from_secs(1));
+            let expected = if second == 0 { 0.0 } else { milliseconds };
+            assert!((own.p99 - expected).abs() <= 0.03 * expected, "second {second}: {own:?}");
+        }
+        let (short, long) = (windows.over(Duration::from_secs(6)), windows.over(Duration::from_secs(60)));
+        assert!(short.p95 > 400.0 && short.p50 < 6.0, "a sixth of the last seconds: {short:?}");
+        assert!(long.p95 < 6.0 && long.p99 > 400.0, "a sixtieth of the minute: {long:?}");
     }
 }

@@ -1,26 +1,38 @@
-//! The history of the cluster's metrics: one point per second for ten minutes, before that the mean of ten points.
-//! PURE. Bounded by the retention time.
+//! The history of the cluster's metrics: one point per second for ten minutes, before that one for ten seconds. A
+//! point has the percentiles and rates of its own time, so that a spike is as high as it was; the other values are
+//! means. PURE. Bounded by the retention time.
 
 use std::collections::VecDeque;
 
-use crate::model::ClusterMetrics;
+use crate::model::{ClusterMetrics, Window};
 
-/// A series: its name in the monitoring API, and how it is read.
-type Series = (&'static str, fn(&ClusterMetrics) -> f64);
+/// How a series is read.
+#[derive(Clone, Copy)]
+enum Read {
+    /// Of the responses of the point's time; points are merged by their mean.
+    Responses(fn(&Window) -> f64),
+    /// The same; points are merged by their maximum, because a percentile has no mean.
+    Percentile(fn(&Window) -> f64),
+    /// Of the moment.
+    Gauge(fn(&ClusterMetrics) -> f64),
+}
 
-const KEPT: [Series; 12] = [
-    ("requestsPerSecond", |metrics| metrics.sample.requests_per_second),
-    ("averageResponseTime", |metrics| metrics.sample.average_response_time),
-    ("p50", |metrics| metrics.sample.p50),
-    ("p90", |metrics| metrics.sample.p90),
-    ("p99", |metrics| metrics.sample.p99),
-    ("errorRate", |metrics| metrics.sample.error_rate),
-    ("cpuUsage", |metrics| metrics.sample.cpu_usage),
-    ("memoryUsage", |metrics| metrics.memory_usage as f64),
-    ("eventLoopLag", |metrics| metrics.event_loop_lag),
-    ("queueLength", |metrics| metrics.queue_length as f64),
-    ("activeConnections", |metrics| metrics.active_connections as f64),
-    ("activeWorkers", |metrics| metrics.active_workers as f64),
+use Read::{Gauge, Percentile, Responses};
+
+/// The series: the name in the monitoring API, and how it is read.
+const KEPT: [(&str, Read); 12] = [
+    ("requestsPerSecond", Responses(|window| window.requests_per_second)),
+    ("averageResponseTime", Responses(|window| window.average)),
+    ("p50", Percentile(|window| window.p50)),
+    ("p90", Percentile(|window| window.p90)),
+    ("p99", Percentile(|window| window.p99)),
+    ("errorRate", Responses(|window| window.error_rate)),
+    ("cpuUsage", Gauge(|metrics| metrics.sample.cpu_usage)),
+    ("memoryUsage", Gauge(|metrics| metrics.memory_usage as f64)),
+    ("eventLoopLag", Gauge(|metrics| metrics.event_loop_lag)),
+    ("queueLength", Gauge(|metrics| metrics.queue_length as f64)),
+    ("activeConnections", Gauge(|metrics| metrics.active_connections as f64)),
+    ("activeWorkers", Gauge(|metrics| metrics.active_workers as f64)),
 ];
 
 /// Names of the series in the monitoring API.
@@ -39,16 +51,28 @@ const FINE: usize = 600;
 /// Number of points that are merged into one for the time before.
 const THINNED: usize = 10;
 
+type Values = [f32; SERIES.len()];
+
+/// A second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Point {
     /// Milliseconds since 1970.
     pub at: u64,
-    pub values: [f32; SERIES.len()],
+    pub values: Values,
+    /// The same, with the responses of the ten seconds that end with this one.
+    pub of_ten: Values,
 }
 
 impl Point {
-    pub fn of(metrics: &ClusterMetrics) -> Self {
-        Self { at: metrics.timestamp, values: KEPT.map(|(_, read)| read(metrics) as f32) }
+    /// `second`, `ten`: the responses of the last second, and of the last ten.
+    pub fn of(metrics: &ClusterMetrics, second: &Window, ten: &Window) -> Self {
+        let values = |window: &Window| {
+            KEPT.map(|(_, read)| match read {
+                Responses(read) | Percentile(read) => read(window) as f32,
+                Gauge(read) => read(metrics) as f32,
+            })
+        };
+        Self { at: metrics.timestamp, values: values(second), of_ten: values(ten) }
     }
 }
 
@@ -83,19 +107,22 @@ impl History {
             self.leaving.truncate(if self.max_coarse == 0 { 0 } else { THINNED });
             return;
         }
-        let mut mean = Point { at: point.at, values: [0.0; SERIES.len()] };
-        for (index, value) in mean.values.iter_mut().enumerate() {
-            *value = self.leaving.iter().map(|point| point.values[index]).sum::<f32>() / THINNED as f32;
+        let mut values = point.of_ten;
+        for (index, (_, read)) in KEPT.iter().enumerate() {
+            if matches!(read, Gauge(_)) {
+                let sum: f32 = self.leaving.iter().map(|point| point.values[index]).sum();
+                values[index] = sum / THINNED as f32;
+            }
         }
         self.leaving.clear();
-        self.coarse.push_back(mean);
+        self.coarse.push_back(Point { at: point.at, values, of_ten: values });
         if self.coarse.len() > self.max_coarse {
             self.coarse.pop_front();
         }
     }
 
-    /// `[time, value]` of a series from `from` (milliseconds since 1970) on, as means over `step` milliseconds; 0: as
-    /// stored. None for an unknown series.
+    /// `[time, value]` of a series from `from` (milliseconds since 1970) on, as means over `step` milliseconds, of
+    /// percentiles the highest; 0: as stored. None for an unknown series.
     pub fn range(&self, series: &str, from: u64, step: u64) -> Option<Vec<(u64, f64)>> {
         let index = SERIES.iter().position(|name| *name == series)?;
         let kept = self.coarse.iter().chain(&self.leaving).chain(&self.fine);
@@ -104,15 +131,17 @@ impl History {
         if step == 0 {
             return Some(points.collect());
         }
-        let mut means: Vec<(u64, f64, f64)> = Vec::new();
+        let by_maximum = matches!(KEPT[index].1, Percentile(_));
+        let mut merged: Vec<(u64, f64, f64)> = Vec::new();
         for (at, value) in points {
             let begin = at - at % step;
-            match means.last_mut().filter(|(last, ..)| *last == begin) {
+            match merged.last_mut().filter(|(last, ..)| *last == begin) {
+                Some((_, highest, _)) if by_maximum => *highest = highest.max(value),
                 Some((_, sum, count)) => (*sum, *count) = (*sum + value, *count + 1.0),
-                None => means.push((begin, value, 1.0)),
+                None => merged.push((begin, value, 1.0)),
             }
         }
-        Some(means.into_iter().map(|(at, sum, count)| (at, sum / count)).collect())
+        Some(merged.into_iter().map(|(at, sum, count)| (at, sum / count)).collect())
     }
 }
 
@@ -123,7 +152,8 @@ mod tests {
     fn filled(seconds: u64, keeps: u64) -> History {
         let mut history = History::new(keeps);
         for second in 0..seconds {
-            history.add(Point { at: second * 1000, values: [second as f32; SERIES.len()] });
+            let values = [second as f32; SERIES.len()];
+            history.add(Point { at: second * 1000, values, of_ten: values });
         }
         history
     }
@@ -144,6 +174,23 @@ mod tests {
         let points = filled(20, 3600).range("cpuUsage", 0, 10_000).unwrap();
         assert_eq!(points, [(0, 4.5), (10_000, 14.5)]);
         assert_eq!(filled(20, 3600).range("nothing", 0, 0), None);
+    }
+
+    #[test]
+    fn a_step_gives_the_highest_percentile_of_what_lies_in_it() {
+        assert_eq!(filled(20, 3600).range("p99", 0, 10_000).unwrap(), [(0, 9.0), (10_000, 19.0)]);
+    }
+
+    #[test]
+    fn an_old_point_has_the_percentile_of_its_ten_seconds() {
+        let mut history = History::new(3600);
+        for second in 0..(FINE as u64 + 10) {
+            let (values, of_ten) = ([second as f32; SERIES.len()], [500.0; SERIES.len()]);
+            history.add(Point { at: second * 1000, values, of_ten });
+        }
+        let first = |series: &str| history.range(series, 0, 0).unwrap()[0];
+        assert_eq!((first("p99"), first("cpuUsage")), ((9000, 500.0), (9000, 4.5)));
+        assert_eq!(history.range("p99", 0, 0).unwrap()[1], (10_000, 10.0));
     }
 
     #[test]

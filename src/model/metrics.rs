@@ -143,6 +143,30 @@ pub struct Sample {
     pub system: Option<SystemStats>,
 }
 
+/// The responses of a period. Times in milliseconds, 0 without any response.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Window {
+    pub requests_per_second: f64,
+    pub average: f64,
+    pub p50: f64,
+    pub p90: f64,
+    pub p95: f64,
+    pub p99: f64,
+    pub p999: f64,
+    /// A fraction.
+    pub error_rate: f64,
+}
+
+/// What the primary sees of the cluster, once a second.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    pub figures: ClusterMetrics,
+    /// The last 6 s.
+    pub short: Window,
+    /// The last 60 s.
+    pub long: Window,
+}
+
 /// The machine, or the part of it that this process may use. Shares in percent.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SystemStats {

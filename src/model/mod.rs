@@ -14,8 +14,8 @@ pub use health::{CheckStatus, ClusterStatus, Condition, WorkerHealth};
 pub use info::{CheckReport, ClusterHealth, HealthDetail, WorkerInfo};
 pub use metrics::{
     AllMetrics, Bucket, ClusterMetrics, Collections, CpuStats, Direction, MessageCounts, MetricKind,
-    Responses, Sample, ScalingDecision, Series, SeriesValue, Swap, SystemMemory, SystemStats, Throughput,
-    UserMetric,
+    Observation, Responses, Sample, ScalingDecision, Series, SeriesValue, Swap, SystemMemory, SystemStats,
+    Throughput, UserMetric, Window,
 };
 pub use state::{PublicState, WorkerState};
 pub use worker::WorkerId;

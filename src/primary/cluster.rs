@@ -24,6 +24,7 @@ use super::publish::{self, Publisher};
 use super::readiness::{Lacking, LateStarts};
 use super::relay::Relay;
 use super::report;
+use super::sampling::Sampling;
 use super::setup::Setup;
 use super::slot_table::{RestartCircuit, SlotTable};
 use super::workers::{self, PendingChannels, Start, Workers};
@@ -71,6 +72,7 @@ pub struct Cluster {
     commands: Commands,
     diagnoses: Diagnoses,
     publisher: Publisher,
+    sampling: Option<Sampling>,
     monitoring: Monitoring,
 }
 
@@ -123,6 +125,7 @@ impl Cluster {
                 memory.clone(),
                 output.clone(),
             ),
+            sampling: None,
             monitoring: Monitoring::new(watching),
             workers: Workers::new(
                 worker,
@@ -219,6 +222,7 @@ impl Cluster {
 
     fn take(&mut self, input: Input) {
         match input {
+            Input::Sampled(_observation) => {}
             Input::Open { id, address, options } => {
                 let opening = addresses::open(self.dispatcher.clone(), address, options, None);
                 self.later(async move { Input::Opened { id, result: opening.await } });
@@ -304,10 +308,25 @@ impl Cluster {
         self.advance(Fact::Start);
     }
 
+    fn sample(&mut self) {
+        if self.sampling.is_some() {
+            return;
+        }
+        let sampling = Sampling::start(self.memory.clone(), self.monitoring.history(), self.inputs.clone());
+        match sampling {
+            Ok(sampling) => self.sampling = Some(sampling),
+            Err(error) => self.hint(
+                Level::Error,
+                format!("The cluster is not sampled: no limits, no scaling, no rates ({error})"),
+            ),
+        }
+    }
+
     fn started(&mut self, result: Result<()>) {
         if result.is_ok() {
             self.dispatcher.started();
             self.condition.invalidate();
+            self.sample();
             let logs = self.publisher.logs();
             let events = self.monitoring.start(self.memory.clone(), self.inputs.clone(), logs);
             self.emit_all(events);

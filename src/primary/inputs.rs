@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
 use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary, ToWorker};
 use crate::ipc::frame::Frame;
-use crate::model::{Command, WorkerId};
+use crate::model::{Command, Observation, WorkerId};
 use crate::process::spawner::Spawned;
 
 /// A command, and the receiver of its result.
@@ -45,6 +45,8 @@ impl CommandSource {
 
 /// Everything that can happen to a cluster.
 pub enum Input {
+    /// The cluster was sampled: once a second.
+    Sampled(Box<Observation>),
     /// The cluster's metrics are due to be published. The sender is dropped when that is done.
     Measured(oneshot::Sender<()>),
     /// The program's custom metrics.

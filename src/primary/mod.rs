@@ -12,7 +12,7 @@
 //!   - `relay`: messages from worker to worker;
 //!   - `commands`: pending scales and rolls; `diagnostics`: pending heap snapshots and profiles;
 //!   - `publish`: the log, events, error groups and notifications; `report`: the texts of some log lines;
-//!   - `monitor`: the thread that samples the cluster (`sampler`) and serves the API.
+//!   - `sampling`: the thread that samples the cluster (`sampler`); `monitor`: the thread that serves the API.
 //! - `addresses` opens addresses, for workers and for the primary.
 //! - `setup` has the settings of every part, `configure` creates them from a configuration (`logging`: the log's
 //!   settings).
@@ -36,6 +36,7 @@ mod readiness;
 mod relay;
 mod report;
 mod sampler;
+mod sampling;
 mod setup;
 mod slot_table;
 mod workers;

@@ -1,4 +1,4 @@
-//! The thread that samples the cluster once a second and serves the monitoring API. It lives as long as its handle.
+//! The thread that serves the monitoring API. It lives as long as its handle.
 
 use std::io;
 use std::net::TcpListener;
@@ -13,7 +13,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::diagnostics::Request;
 use super::inputs::{CommandRequest, CommandSource, Input};
-use super::sampler::Sampler;
 use super::setup::Watching;
 use crate::admin::socket::Socket;
 use crate::admin::{Api, Listeners, bind, serve, serve_socket};
@@ -26,9 +25,8 @@ use crate::log::Logs;
 use crate::metrics::memory::SharedMemory;
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 use crate::process::holder::{self, Holder};
-use crate::sys::local_time::now_ms;
 
-const INTERVAL: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 const REPORTS: Duration = Duration::from_secs(60);
 
 struct Monitor {
@@ -50,13 +48,12 @@ impl Monitor {
         watching: &Watching,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
+        history: SharedHistory,
         (event_log, error_groups, logs): (EventLog, ErrorGroups, Logs),
         bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (over, ended) = oneshot::channel();
-        let past = SharedHistory::new(watching.retention.as_secs());
-        let mut sampler = Sampler::new(memory.clone(), Some(past.clone()));
         let (metrics_interval, tell, complain) = (watching.metrics_interval, inputs.clone(), inputs.clone());
         let report = inputs.clone();
         let diagnoses = inputs.clone();
@@ -75,7 +72,7 @@ impl Monitor {
         };
         let api = Arc::new(Api {
             memory,
-            history: past,
+            history,
             event_log,
             listeners: Listeners::default(),
             error_groups,
@@ -90,16 +87,8 @@ impl Monitor {
         });
         let thread = std::thread::Builder::new().name("drover-monitor".into()).spawn(move || {
             runtime.block_on(async move {
-                let looks = async {
-                    let mut ticks = interval(INTERVAL);
-                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                    loop {
-                        ticks.tick().await;
-                        sampler.look(now_ms());
-                    }
-                };
                 let tells = async {
-                    let mut ticks = interval(metrics_interval.max(INTERVAL));
+                    let mut ticks = interval(metrics_interval.max(MIN_INTERVAL));
                     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
                     ticks.tick().await;
                     loop {
@@ -138,12 +127,11 @@ impl Monitor {
                 };
                 let answers = async {
                     tokio::join!(port, socket);
-                    // Sampling continues without it.
+                    // The reports continue without it.
                     std::future::pending::<()>().await;
                 };
                 tokio::select! {
                     _ = ended => {}
-                    () = looks => {}
                     () = tells => {}
                     () = reports => {}
                     () = answers => {}
@@ -170,11 +158,18 @@ pub(super) struct Monitoring {
     /// A bound port of the API that is not served yet.
     claimed: Option<TcpListener>,
     monitor: Option<Monitor>,
+    history: Option<SharedHistory>,
 }
 
 impl Monitoring {
     pub fn new(watching: Option<Watching>) -> Self {
-        Self { watching, claimed: None, monitor: None }
+        let history = watching.as_ref().map(|watching| SharedHistory::new(watching.retention.as_secs()));
+        Self { watching, claimed: None, monitor: None, history }
+    }
+
+    /// The history that the API shows, for the sampler.
+    pub fn history(&self) -> Option<SharedHistory> {
+        self.history.clone()
     }
 
     /// Whether the program provides custom metrics, which are requested before metrics are published.
@@ -205,7 +200,7 @@ impl Monitoring {
         inputs: UnboundedSender<Input>,
         published: (EventLog, ErrorGroups, Logs),
     ) -> Vec<Event> {
-        let Some(watching) = self.watching.as_ref().filter(|_| self.monitor.is_none()) else {
+        let (Some(watching), Some(history), None) = (&self.watching, self.history(), &self.monitor) else {
             return Vec::new();
         };
         let mut events = Vec::new();
@@ -217,7 +212,7 @@ impl Monitoring {
             socket.as_ref().map(|socket: &Socket| socket.path.display().to_string()),
         ];
         let bound = Bound { port, socket: listener };
-        match Monitor::start(watching, memory, inputs, published, bound) {
+        match Monitor::start(watching, memory, inputs, history, published, bound) {
             Ok(mut monitor) => {
                 monitor.socket = socket;
                 self.monitor = Some(monitor);

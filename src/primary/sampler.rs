@@ -1,28 +1,30 @@
 //! Samples the whole cluster, once a second in a primary: the workers' resource usage goes into their slots' rows,
 //! rates and percentiles of the last minute into the sample that every process reads, and all of it into the history.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::metrics::aggregation::Totals;
+use crate::metrics::aggregation::Windows;
 use crate::metrics::history::Point;
 use crate::metrics::layout::{PAGES_A_SLOT, page, row};
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
-use crate::model::Sample;
-use crate::model::WorkerState;
+use crate::model::{Observation, Sample, WorkerState};
 use crate::observe::SharedHistory;
 use crate::process::cpus::usable_cpus;
 use crate::process::doing::{self, Doing};
 use crate::process::machine::Machine;
 use crate::process::usage::{self, Usage};
 
-/// The window of percentiles; longer if there was no sample for longer.
-const WINDOW: Duration = Duration::from_secs(60);
+const SECOND: Duration = Duration::from_secs(1);
+/// The window of a point of the history's older part.
+const TEN_SECONDS: Duration = Duration::from_secs(10);
 /// The window of rates, short so that changes show soon.
-const RECENT: Duration = Duration::from_millis(4500);
+const RECENT: Duration = Duration::from_secs(5);
+/// The short window of [`Observation`].
+const SHORT: Duration = Duration::from_secs(6);
 
 /// The previous sample of a process.
 #[derive(Clone, Copy, Default)]
@@ -81,32 +83,41 @@ pub struct Sampler {
     machine: Option<Machine>,
     /// By slot and by generation % PAGES_A_SLOT.
     seen: HashMap<(u16, usize), Seen>,
-    /// The totals at each of the last seconds, with their time.
-    totals: VecDeque<(Instant, Totals)>,
-    at: Instant,
+    windows: Windows,
+    clock: Instant,
+    /// The time of the last look.
+    at: Duration,
 }
 
 impl Sampler {
     pub fn new(memory: SharedMemory, past: Option<SharedHistory>) -> Self {
-        let at = Instant::now();
-        Self { memory, past, machine: Machine::new(), seen: HashMap::new(), totals: VecDeque::new(), at }
+        let (clock, at) = (Instant::now(), Duration::ZERO);
+        Self {
+            memory,
+            past,
+            machine: Machine::new(),
+            seen: HashMap::new(),
+            windows: Windows::default(),
+            clock,
+            at,
+        }
     }
 
-    pub fn look(&mut self, now_ms: u64) {
-        let now = Instant::now();
-        let seconds = now.duration_since(std::mem::replace(&mut self.at, now)).as_secs_f64().max(0.001);
+    /// `now_ms`: milliseconds since 1970.
+    pub fn look(&mut self, now_ms: u64) -> Observation {
+        let now = self.clock.elapsed();
+        let seconds = now.saturating_sub(std::mem::replace(&mut self.at, now)).as_secs_f64().max(0.001);
         (0..self.memory.slots()).for_each(|slot| self.look_at(slot, seconds));
-        self.totals.push_back((now, self.memory.totals()));
-        while self.totals.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
-            self.totals.pop_front();
-        }
+        self.windows.add(now, self.memory.totals());
         let sample = self.sample(seconds);
         // Of fixed size, far below the available space.
         let fits = self.memory.write(Text::Sample, json!(sample).to_string().as_bytes());
         debug_assert!(fits);
+        let figures = view::figures(&self.memory, now_ms);
         if let Some(past) = &self.past {
-            past.add(Point::of(&view::figures(&self.memory, now_ms)));
+            past.add(Point::of(&figures, &self.windows.over(SECOND), &self.windows.over(TEN_SECONDS)));
         }
+        Observation { figures, short: self.windows.over(SHORT), long: self.windows.over(Windows::LONGEST) }
     }
 
     /// Samples the processes of a slot: the one that represents it, and the sum of the others.
@@ -168,7 +179,7 @@ impl Sampler {
         memory.set_row(slot, row::SAMPLED_PID, seen.pid);
     }
 
-    fn sample(&mut self, elapsed: f64) -> Option<Sample> {
+    fn sample(&mut self, elapsed: f64) -> Sample {
         let slots = 0..self.memory.slots();
         let cpu = |slot, cell| f64::from_bits(self.memory.row(slot, cell));
         let used: f64 =
@@ -178,30 +189,18 @@ impl Sampler {
         let lives =
             |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();
         let workers: usize = slots.filter(works).map(lives).sum();
-        let (Some((then, first)), Some((now, last))) = (self.totals.front(), self.totals.back()) else {
-            return None;
-        };
-        let minute = last.since(first);
-        let is_recent = |at: &Instant| now.duration_since(*at) < RECENT;
-        let (recently, before) = self
-            .totals
-            .iter()
-            .rev()
-            .find(|(at, _)| !is_recent(at))
-            .map_or((*then, first), |(at, totals)| (*at, totals));
-        let seconds = now.duration_since(recently).as_secs_f64();
-        let answered = last.since(before).of(page::RESPONSES);
-        Some(Sample {
-            requests_per_second: if seconds > 0.0 { answered / seconds } else { 0.0 },
-            average_response_time: minute.average(),
-            p50: minute.quantile(0.5),
-            p90: minute.quantile(0.9),
-            p99: minute.quantile(0.99),
-            p999: minute.quantile(0.999),
-            error_rate: minute.error_rate(),
+        let minute = self.windows.over(Windows::LONGEST);
+        Sample {
+            requests_per_second: self.windows.over(RECENT).requests_per_second,
+            average_response_time: minute.average,
+            p50: minute.p50,
+            p90: minute.p90,
+            p99: minute.p99,
+            p999: minute.p999,
+            error_rate: minute.error_rate,
             cpu_usage: used / capacity(workers, usable_cpus()),
             system: self.machine.as_mut().map(|machine| machine.look(elapsed)),
-        })
+        }
     }
 }
 
@@ -213,37 +212,6 @@ fn capacity(workers: usize, usable: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::layout::header;
-    use crate::model::WorkerId;
-
-    /// A sampler with earlier samples: seconds ago, and the number of responses at that time.
-    fn looked(counts: &[(u64, f64)]) -> Sampler {
-        let (memory, _memfds) = SharedMemory::create(0).unwrap();
-        memory.set(header::SLOTS, 1);
-        memory.set_row(0, row::GENERATION, 1);
-        let mut sampler = Sampler::new(memory, None);
-        let now = Instant::now();
-        for (ago, count) in counts {
-            sampler.memory.page(WorkerId::new(0, 1)).set(page::RESPONSES, count.to_bits());
-            sampler.totals.push_back((now - Duration::from_secs(*ago), sampler.memory.totals()));
-        }
-        sampler
-    }
-
-    fn rate(sampler: &mut Sampler) -> f64 {
-        sampler.look(0);
-        let sample: Sample = serde_json::from_slice(&sampler.memory.text(Text::Sample)).unwrap();
-        sample.requests_per_second
-    }
-
-    #[test]
-    fn a_rate_is_of_the_last_seconds_or_since_somebody_looked() {
-        let often = [(7, 0.0), (6, 10.0), (5, 20.0), (4, 30.0), (3, 40.0), (2, 50.0), (1, 70.0)];
-        assert!((rate(&mut looked(&often)) - 10.0).abs() < 0.5, "of the last five");
-        assert!((rate(&mut looked(&[(100, 0.0), (20, 100.0), (1, 300.0)])) - 10.0).abs() < 0.5);
-        assert!(rate(&mut looked(&[])).abs() < f64::EPSILON, "the first look");
-    }
-
     #[test]
     fn a_short_turn_after_a_long_rest_is_no_loop_that_stands_still() {
         let mut seen = Seen::default();
@@ -261,12 +229,5 @@ mod tests {
         {
             assert!((capacity(workers, usable) - expected).abs() < f64::EPSILON, "{workers} on {usable}");
         }
-    }
-
-    #[test]
-    fn no_more_is_kept_than_what_a_minute_takes() {
-        let mut sampler = looked(&[(200, 0.0), (90, 0.0), (61, 0.0), (60, 0.0), (30, 0.0)]);
-        sampler.look(0);
-        assert_eq!(sampler.totals.len(), 3, "the last one before the minute, one within, and now");
     }
 }
