@@ -17,6 +17,7 @@
 //! | `ipc` | frames, control messages, messages of programs, descriptors over sockets |
 //! | `supervisor` | PURE: which workers should exist, and what to do next |
 //! | `balance` | PURE: strategies, the push/direct decision, steering programs as data |
+//! | `limits`, `memory` | PURE: the limits of a worker's life; the memory of all workers and its growth |
 //! | `error_groups` | PURE: errors by kind, and throttling of notifications |
 //! | `sys` | system calls and the runtime's C functions: hand-written `unsafe` |
 //! | `config` | options: read, validated, with defaults and units |
@@ -38,7 +39,9 @@ pub mod error_groups;
 pub mod event;
 pub mod health;
 pub mod ipc;
+pub mod limits;
 pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod model;
 pub mod observe;

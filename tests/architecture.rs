@@ -26,6 +26,7 @@ const LAYERS: [&[&str]; 15] = [
         "balance",
         "scaling",
         "memory",
+        "limits",
         "error_groups",
         "health::ejection",
         "health::verdict",
