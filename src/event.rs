@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::component::Component;
 use crate::error::Error;
-use crate::model::{AllMetrics, ClusterHealth, ClusterStatus};
+use crate::model::{AllMetrics, ClusterHealth, ClusterStatus, Limit, LimitAction};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -41,6 +41,12 @@ pub enum ExitReason {
     Protocol,
     /// Its event loop was hung, and it was killed.
     Hung,
+    /// It was above its hard limit of memory, or all workers together were, and it was killed.
+    MemoryLimit,
+    /// It was above its CPU limit for too long, and it was killed.
+    CpuLimit,
+    /// The kernel's OOM killer ended it.
+    OutOfMemory,
 }
 
 /// How a process ended, as reported by the kernel.
@@ -126,6 +132,17 @@ pub enum Event {
         replaced: bool,
         /// Its JavaScript stack, one frame per line.
         stack: Option<String>,
+    },
+    /// A worker, or all together, reached a limit. `value`, `allowed` and `samples`, the last ones, in the limit's unit.
+    #[serde(rename = "worker:limit")]
+    WorkerLimit {
+        worker_id: String,
+        limit: Limit,
+        action: LimitAction,
+        value: f64,
+        allowed: f64,
+        samples: Vec<f64>,
+        message: String,
     },
     /// `details`: the cluster's health as returned by `getClusterHealth`.
     #[serde(rename = "health:changed")]
@@ -256,6 +273,12 @@ pub enum AlertCause {
     /// Fewer than half of the workers are healthy.
     #[serde(rename = "cluster_critical")]
     ClusterCritical,
+    /// A worker is at a limit, and its replacement would not help.
+    #[serde(rename = "limit")]
+    Limit { worker: String, limit: Limit },
+    /// The memory of all workers runs out, and none of them stands out.
+    #[serde(rename = "memory_budget")]
+    MemoryBudget,
 }
 
 /// The condition that a worker has recovered from.
@@ -297,7 +320,8 @@ impl Event {
             | Event::WorkerExit { .. }
             | Event::WorkerStopped { .. }
             | Event::WorkerError { .. }
-            | Event::WorkerRestart { .. } => Component::Workers,
+            | Event::WorkerRestart { .. }
+            | Event::WorkerLimit { .. } => Component::Workers,
             Event::WorkerUnhealthy { .. } | Event::HealthChanged { .. } => Component::Health,
             Event::LeaderChanged { .. } => Component::Messages,
             Event::ClusterStarted { .. }
@@ -381,6 +405,15 @@ impl Event {
                 ExitReason::Hung => {
                     (Level::Warn, format!("Worker {worker_id} was hung and was ended by {exit} (pid {pid})"))
                 }
+                ExitReason::MemoryLimit | ExitReason::CpuLimit => {
+                    (Level::Warn, format!("Worker {worker_id} was killed at its limit: {exit} (pid {pid})"))
+                }
+                ExitReason::OutOfMemory => (
+                    Level::Error,
+                    format!(
+                        "Worker {worker_id} was killed by the kernel because memory ran out (OOM killer): {exit} (pid {pid})"
+                    ),
+                ),
                 ExitReason::Finished | ExitReason::Failed | ExitReason::Killed => {
                     (Level::Warn, format!("Worker {worker_id} died: {exit} (pid {pid}){}", after(hint)))
                 }
@@ -404,6 +437,16 @@ impl Event {
                 } else {
                     (Level::Warn, format!("Worker {worker_id} is unhealthy: {reason}{stack}"))
                 }
+            }
+            Event::WorkerLimit { limit, action, message, .. } => {
+                let level = match (action, limit) {
+                    (LimitAction::Kill, _) => Level::Error,
+                    (LimitAction::Replace, Limit::Age | Limit::Requests) => Level::Info,
+                    (LimitAction::Replace, _) => Level::Warn,
+                    // An alert says the same.
+                    (LimitAction::Relieve | LimitAction::Alert, _) => Level::Debug,
+                };
+                (level, message.clone())
             }
             Event::HealthChanged { status, details } => {
                 let ids = details.unhealthy_workers.join(", ");

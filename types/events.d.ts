@@ -26,7 +26,13 @@ export type ExitReason =
   /** It violated the protocol of its control channel. */
   | 'protocol'
   /** Its event loop was hung (`hangTimeout`). */
-  | 'hung';
+  | 'hung'
+  /** It was above its hard limit of memory, or all workers together were, and drover killed it. */
+  | 'memory_limit'
+  /** It was above its CPU limit for a minute, and drover killed it (`killOnCpuExceed`). */
+  | 'cpu_limit'
+  /** Memory ran out, and the kernel's OOM killer ended it. */
+  | 'out_of_memory';
 
 /** The listeners by event. Every payload has the time of the event. */
 export interface ClusterEvents {
@@ -83,12 +89,23 @@ export interface ClusterEvents {
     stack: string | null;
     timestamp: Timestamp;
   }) => void;
+  /** A worker, or the memory of all workers, has reached a limit. */
   'worker:limit': (data: {
     workerId: string;
-    limit: 'memory' | 'cpu' | 'requests' | 'connections';
+    /** `memory` and `totalMemory` in bytes, `cpu` in percent of one core, `age` in milliseconds, `requests`. */
+    limit: 'memory' | 'totalMemory' | 'cpu' | 'age' | 'requests';
+    /**
+     * `replace`: a new worker is started, then this one drains; `kill`; `relieve`: it gets half as many new connections
+     * as others; `alert`: a replacement would not help.
+     */
+    action: 'replace' | 'kill' | 'relieve' | 'alert';
     /** In the limit's unit. */
     value: number;
     allowed: number;
+    /** The last samples of the worker's memory, bytes, the latest last; empty for other limits. */
+    samples: number[];
+    /** A sentence for people. */
+    message: string;
     timestamp: Timestamp;
   }) => void;
   'cluster:started': (data: { workerCount: number; timestamp: Timestamp }) => void;

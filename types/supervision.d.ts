@@ -56,11 +56,10 @@ export interface ProcessManagementConfig {
   hangTimeout?: Duration;
   /** As PID 1 of a container: reap orphaned processes. Workers are always reaped. @default true */
   zombieDetection?: boolean;
-  /** Soft limit on a worker's RSS: graceful replacement after three samples above it. Refused by this version. */
+  /** Soft limit on a worker's RSS: graceful replacement after three samples above it, like `maxMemoryPerWorker`. */
   memoryThreshold?: Size;
   /**
-   * Soft limit on a worker's CPU, in percent of one core: graceful replacement after three samples above it. Refused by
-   * this version.
+   * Soft limit on a worker's CPU, in percent of one core: graceful replacement after three samples above it.
    */
   cpuThreshold?: number;
   /** Number of standby workers, loaded up to their `listen()`. @default 0 */
@@ -101,37 +100,43 @@ export interface LimitsConfig {
 
 /** Limits of a worker. */
 export interface ResourceConfig {
-  /** RSS of a worker; at least 32 MB. Above it the worker is replaced gracefully, one at a time. Refused by this version. */
+  /**
+   * RSS of a worker; at least 32 MB. Above it in three samples, one a second, the worker is replaced gracefully, one at
+   * a time. Workers get a matching `--max-old-space-size` unless you set one.
+   */
   maxMemoryPerWorker?: Size;
   /**
-   * CPU of a worker in percent of one core. Above it for a minute: an alert, and fewer new connections. Refused by this
-   * version.
+   * CPU of a worker in percent of one core. Above it for a minute: an alert, and fewer new connections; replaced if the
+   * others use less than half as much.
    */
   maxCpuPerWorker?: number;
-  /** Requests in a worker's life, with 10 % jitter; then it is replaced gracefully. Refused by this version. */
+  /** Requests in a worker's life, less up to 10 %; then it is replaced gracefully, one worker at a time. */
   maxRequestsPerWorker?: number;
+  /** Time since a worker's start, less up to 10 %; then it is replaced gracefully, one worker at a time. */
+  maxAgePerWorker?: Duration;
   /** Concurrent connections of a worker; further ones wait in drover's queue (`loadBalancing.maxQueue`). */
   maxConnectionsPerWorker?: number;
-  /** Scheduling priority: nice +10, 0 or -5. Refused by this version. @default 'normal' */
+  /** Scheduling priority: nice +10, 0 or -5 more than the primary's. @default 'normal' */
   priorityLevel?: 'low' | 'normal' | 'high';
-  /** Refused by this version. */
   memoryManagement?: MemoryConfig;
-  /** Refused by this version. */
   enforcement?: {
-    /** Let the kernel enforce the limits (cgroups) where it is delegated. @default false */
+    /**
+     * Hard limits: a worker above 110 % of `maxMemoryPerWorker` is ended, and `maxCpuPerWorker` is a quota. By control
+     * groups below the primary's own where it has some; memory otherwise by a sampler, four times a second.
+     * @default false
+     */
     enforceHardLimits?: boolean;
-    /** SIGKILL at once instead of a graceful replacement. @default false */
+    /** SIGKILL above `maxMemoryPerWorker` at once instead of a graceful replacement. @default false */
     killOnMemoryExceed?: boolean;
-    /** @default false */
+    /** SIGKILL after a minute above `maxCpuPerWorker`. @default false */
     killOnCpuExceed?: boolean;
   };
-  /** Refused by this version. */
   performanceOptimization?: {
     /** V8's flags for a small heap. @default false */
     lowMemoryMode?: boolean;
-    /** Pin workers to cores. @default false */
+    /** Pin each worker to one of the CPUs that the primary may use. @default false */
     cpuOptimization?: boolean;
-    /** Raise the I/O priority. @default false */
+    /** The highest I/O priority that needs no privilege. @default false */
     ioOptimization?: boolean;
   };
 }

@@ -36,10 +36,9 @@ use Support::{Full, Lacks, Only};
 const TABLE: &[(&str, Support)] = &[
     ("redis", Lacks("Redis")),
     ("interpreter", Only(is_runtime, "node or bun", "another interpreter than node or bun")),
-    ("processManagement.memoryThreshold", Lacks("replacing workers by memory")),
-    ("processManagement.cpuThreshold", Lacks("replacing workers by CPU")),
-    ("resources", Lacks("resource limits")),
-    ("resources.maxConnectionsPerWorker", Full),
+    ("resources.memoryManagement.memoryLeakDetection", Lacks("leak detection")),
+    ("resources.memoryManagement.garbageCollectionHint", Lacks("garbage collection hints")),
+    ("resources.memoryManagement.memoryCheckInterval", Lacks("leak detection")),
     ("autoScaling", Lacks("auto-scaling")),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
@@ -150,7 +149,6 @@ mod tests {
     #[test]
     fn what_it_lacks_is_refused_also_when_it_equals_the_default() {
         for (config, path) in [
-            (json!({ "limits": { "memory": 512 } }), "limits.memory"),
             (json!({ "security": { "isolateWorkers": false } }), "security.isolateWorkers"),
             (json!({ "interpreter": "/usr/bin/python3" }), "interpreter"),
             (json!({ "cache": { "maxEntries": 5 } }), "cache.maxEntries"),

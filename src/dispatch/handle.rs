@@ -146,6 +146,10 @@ impl Dispatcher {
         self.send(Command::Exclude { worker, exclude });
     }
 
+    pub fn relieve(&self, worker: WorkerId, relieved: bool) {
+        self.send(Command::Relieve { worker, relieved });
+    }
+
     pub fn drain(&self, worker: WorkerId) {
         self.send(Command::Drain { worker });
     }

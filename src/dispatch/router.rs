@@ -527,6 +527,12 @@ impl Router {
                 }
             }
             Command::Exclude { worker, exclude } => self.exclude(worker, exclude, now),
+            Command::Relieve { worker, relieved } => {
+                if let Some((_, channel)) = self.workers.find_mut(worker) {
+                    channel.relieve(relieved);
+                    self.sync(now);
+                }
+            }
             Command::Drain { worker } => {
                 if let Some(channel) = self.workers.current_mut(worker) {
                     // It still reads the connections in its channel before it closes its servers.

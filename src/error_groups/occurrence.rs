@@ -51,13 +51,19 @@ impl Occurrence {
                     | ExitReason::Killed
                     | ExitReason::NeverReady
                     | ExitReason::Protocol
-                    | ExitReason::Hung => Level::Error,
+                    | ExitReason::Hung
+                    | ExitReason::MemoryLimit
+                    | ExitReason::CpuLimit
+                    | ExitReason::OutOfMemory => Level::Error,
                 };
                 let why = match reason {
                     ExitReason::NeverReady => "it was never ready",
                     ExitReason::Deadline => "it exceeded its deadline",
                     ExitReason::Protocol => "it violated the channel's protocol",
                     ExitReason::Hung => "it was hung",
+                    ExitReason::MemoryLimit => "it was above its limit of memory",
+                    ExitReason::CpuLimit => "it was above its limit of CPU",
+                    ExitReason::OutOfMemory => "memory ran out, and the kernel's OOM killer chose it",
                     ExitReason::Stopped | ExitReason::Finished | ExitReason::Failed | ExitReason::Killed => {
                         "nobody had asked it to end"
                     }
@@ -77,6 +83,7 @@ impl Occurrence {
             | Event::WorkerDraining { .. }
             | Event::WorkerStopped { .. }
             | Event::WorkerRestart { .. }
+            | Event::WorkerLimit { .. }
             | Event::HealthChanged { .. }
             | Event::LeaderChanged { .. }
             | Event::ClusterStarted { .. }

@@ -8,6 +8,6 @@ mod breach;
 mod policy;
 mod watch;
 
-pub use breach::{Action, Breach, Limit};
+pub use breach::{Breach, megabytes};
 pub use policy::{CpuLimit, MemoryLimit, Policy};
 pub use watch::{Sample, Watch};

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use super::breach::{Action, Breach, Limit, megabytes};
+use super::breach::{Breach, megabytes};
 use super::policy::{MemoryLimit, Policy, jittered};
-use crate::model::WorkerId;
+use crate::model::{Limit, LimitAction, WorkerId};
 
 /// Consecutive samples above a soft limit after which a worker is replaced.
 const SAMPLES: u32 = 3;
@@ -32,6 +32,8 @@ pub struct Sample {
     /// Since its start, like `age`.
     pub requests: u64,
     pub age: Duration,
+    /// A replacement of it is starting, or will.
+    pub is_replaced: bool,
 }
 
 /// What is known of a worker.
@@ -96,9 +98,11 @@ impl Watch {
         }
     }
 
-    /// The worker's replacement did not become ready; it continues to serve.
-    pub fn not_replaced(&mut self, slot: u16, now: Duration) {
-        if matches!(self.turn, Turn::Taken { by } if by.slot == slot) {
+    /// A worker that was to be replaced serves and no replacement is under way: it did not become ready.
+    fn end_failed_turn(&mut self, samples: &[Sample], now: Duration) {
+        let failed =
+            |sample: &Sample| self.turn == (Turn::Taken { by: sample.worker }) && !sample.is_replaced;
+        if samples.iter().any(failed) {
             self.turn = Turn::FreeAt(now + RETRY_AFTER);
         }
     }
@@ -131,6 +135,7 @@ impl Watch {
 
     /// The breaches of a second. `samples`: every worker that serves and does not drain.
     pub fn look(&mut self, samples: &[Sample], now: Duration) -> Vec<Breach> {
+        self.end_failed_turn(samples, now);
         let mut breaches = Vec::new();
         let mut due = Vec::new();
         for sample in samples {
@@ -147,14 +152,17 @@ impl Watch {
             let siblings = median(siblings.map(|other| other.cpu));
             let found = life.look(sample, &self.policy, siblings, self.seed, now);
             let (replacements, others): (Vec<Breach>, Vec<Breach>) =
-                found.into_iter().partition(|breach| breach.action == Action::Replace);
+                found.into_iter().partition(|breach| breach.action == LimitAction::Replace);
             breaches.extend(others);
+            if sample.is_replaced {
+                continue;
+            }
             if now.saturating_sub(life.since) >= MIN_LIFE {
                 due.extend(replacements);
             } else if let Some(early) =
                 replacements.into_iter().find(|breach| life.reported.insert(breach.limit))
             {
-                breaches.push(Breach { action: Action::Alert, message: too_early(&early), ..early });
+                breaches.push(Breach { action: LimitAction::Alert, message: too_early(&early), ..early });
             }
         }
         // The most urgent limit first, and of it the worker that is furthest above.
@@ -194,7 +202,7 @@ impl Watch {
                 megabytes(hard as f64),
                 samples.iter().map(|bytes| megabytes(*bytes)).collect::<Vec<_>>().join(", "),
             );
-            let (limit, action) = (Limit::Memory, Action::Kill);
+            let (limit, action) = (Limit::Memory, LimitAction::Kill);
             let (value, threshold) = (memory as f64, hard as f64);
             breaches.push(Breach { worker, limit, action, value, threshold, samples, message });
         }
@@ -262,7 +270,11 @@ impl Life {
         let message = format!(
             "Worker {slot} is not replaced: {uses} ever since its start, and a new one would too. Raise the limit"
         );
-        self.reported.insert(Limit::Memory).then_some(Breach { action: Action::Alert, message, ..breach })
+        self.reported.insert(Limit::Memory).then_some(Breach {
+            action: LimitAction::Alert,
+            message,
+            ..breach
+        })
     }
 
     fn look_at_cpu(
@@ -294,7 +306,7 @@ impl Life {
         if limit.kills {
             self.killed = true;
             let message = format!("Worker {slot} is killed: {uses}");
-            return Some(Breach { action: Action::Kill, message, ..breach });
+            return Some(Breach { action: LimitAction::Kill, message, ..breach });
         }
         if let Some(others) = siblings.filter(|others| *others < cpu * FAR_BELOW) {
             let message =
@@ -304,7 +316,7 @@ impl Life {
         let message = format!(
             "Worker {slot} gets fewer new connections: {uses}. The others are as busy: a new worker would be too"
         );
-        self.reported.insert(Limit::Cpu).then_some(Breach { action: Action::Relieve, message, ..breach })
+        self.reported.insert(Limit::Cpu).then_some(Breach { action: LimitAction::Relieve, message, ..breach })
     }
 
     fn above_threshold(&self, worker: WorkerId, cpu: f64, above: Option<f64>) -> Option<Breach> {
@@ -318,7 +330,7 @@ impl Life {
 }
 
 fn replaced(worker: WorkerId, limit: Limit, value: f64, threshold: f64, message: String) -> Breach {
-    Breach { worker, limit, action: Action::Replace, value, threshold, samples: Vec::new(), message }
+    Breach { worker, limit, action: LimitAction::Replace, value, threshold, samples: Vec::new(), message }
 }
 
 fn too_early(breach: &Breach) -> String {
@@ -364,18 +376,23 @@ mod tests {
 
     fn sample(slot: u16, megabytes: u64) -> Sample {
         let worker = WorkerId::new(slot, 1);
-        Sample { worker, memory: megabytes * MB, cpu: 1.0, requests: 0, age: Duration::from_secs(5) }
+        let (memory, age) = (megabytes * MB, Duration::from_secs(5));
+        Sample { worker, memory, cpu: 1.0, requests: 0, age, is_replaced: false }
+    }
+
+    fn replaced(sample: Sample) -> Sample {
+        Sample { is_replaced: true, ..sample }
     }
 
     impl Scene {
-        fn look(&mut self, samples: &[Sample]) -> Vec<(u16, Limit, Action)> {
+        fn look(&mut self, samples: &[Sample]) -> Vec<(u16, Limit, LimitAction)> {
             self.second += 1;
             let breaches = self.watch.look(samples, Duration::from_secs(self.second));
             breaches.iter().map(|breach| (breach.worker.slot, breach.limit, breach.action)).collect()
         }
 
         /// The first look of many that finds something.
-        fn first(&mut self, samples: &[Sample], most: u64) -> (u64, Vec<(u16, Limit, Action)>) {
+        fn first(&mut self, samples: &[Sample], most: u64) -> (u64, Vec<(u16, Limit, LimitAction)>) {
             let first =
                 (0..most).map(|_| (self.second + 1, self.look(samples))).find(|(_, found)| !found.is_empty());
             first.unwrap_or((0, Vec::new()))
@@ -398,8 +415,8 @@ mod tests {
         assert_eq!(scene.look(&[sample(0, 99)]), [], "one below begins anew");
         assert_eq!(scene.look(&[sample(0, 101)]), []);
         assert_eq!(scene.look(&[sample(0, 102)]), []);
-        assert_eq!(scene.look(&[sample(0, 103)]), [(0, Limit::Memory, Action::Replace)]);
-        assert_eq!(scene.look(&[sample(0, 104)]), [], "it is being replaced");
+        assert_eq!(scene.look(&[sample(0, 103)]), [(0, Limit::Memory, LimitAction::Replace)]);
+        assert_eq!(scene.look(&[replaced(sample(0, 104))]), []);
     }
 
     #[test]
@@ -407,10 +424,11 @@ mod tests {
         let mut scene = scene(memory_limit());
         scene.settle(&[sample(0, 50), sample(1, 50), sample(2, 50)]);
         let over = [sample(0, 101), sample(1, 109), sample(2, 105)];
-        assert_eq!(scene.first(&over, 5), (14, vec![(1, Limit::Memory, Action::Replace)]));
+        assert_eq!(scene.first(&over, 5), (14, vec![(1, Limit::Memory, LimitAction::Replace)]));
+        let over = [sample(0, 101), replaced(sample(1, 109)), sample(2, 105)];
         assert_eq!(scene.first(&over, 20).1, [], "the first one has not ended");
         scene.watch.forget(WorkerId::new(1, 1));
-        assert_eq!(scene.look(&[sample(0, 101), sample(2, 105)]), [(2, Limit::Memory, Action::Replace)]);
+        assert_eq!(scene.look(&[sample(0, 101), sample(2, 105)]), [(2, Limit::Memory, LimitAction::Replace)]);
     }
 
     #[test]
@@ -418,12 +436,12 @@ mod tests {
         let mut scene = scene(memory_limit());
         scene.settle(&[sample(0, 50)]);
         scene.first(&[sample(0, 105)], 5);
-        let failed = scene.second;
-        scene.watch.not_replaced(0, Duration::from_secs(failed));
+        scene.look(&[replaced(sample(0, 105))]);
+        let failed = scene.second + 1;
         let (again, found) = scene.first(&[sample(0, 105)], 60);
         assert_eq!(
             (again - failed, found),
-            (RETRY_AFTER.as_secs(), vec![(0, Limit::Memory, Action::Replace)])
+            (RETRY_AFTER.as_secs(), vec![(0, Limit::Memory, LimitAction::Replace)])
         );
     }
 
@@ -431,7 +449,7 @@ mod tests {
     fn a_limit_below_what_the_program_needs_is_said_once_and_replaces_nobody() {
         let mut scene = scene(memory_limit());
         let (_, found) = scene.first(&[sample(0, 105)], 20);
-        assert_eq!(found, [(0, Limit::Memory, Action::Alert)]);
+        assert_eq!(found, [(0, Limit::Memory, LimitAction::Alert)]);
         assert_eq!(scene.first(&[sample(0, 105)], 600), (0, vec![]));
     }
 
@@ -439,8 +457,8 @@ mod tests {
     fn a_worker_that_is_over_again_soon_after_its_start_waits_and_it_is_said() {
         let mut scene = scene(memory_limit());
         assert_eq!(scene.look(&[sample(0, 50)]), []);
-        assert_eq!(scene.first(&[sample(0, 105)], 5), (4, vec![(0, Limit::Memory, Action::Alert)]));
-        assert_eq!(scene.first(&[sample(0, 105)], 20), (11, vec![(0, Limit::Memory, Action::Replace)]));
+        assert_eq!(scene.first(&[sample(0, 105)], 5), (4, vec![(0, Limit::Memory, LimitAction::Alert)]));
+        assert_eq!(scene.first(&[sample(0, 105)], 20), (11, vec![(0, Limit::Memory, LimitAction::Replace)]));
     }
 
     #[test]
@@ -468,7 +486,7 @@ mod tests {
         {
             let mut scene = scene(policy.clone());
             scene.settle(&[young]);
-            assert_eq!(scene.look(&[old]), [(0, limit, Action::Replace)]);
+            assert_eq!(scene.look(&[old]), [(0, limit, LimitAction::Replace)]);
         }
     }
 
@@ -479,7 +497,7 @@ mod tests {
         let policy = Policy { cpu: Some(cpu), ..Policy::default() };
         let mut busy = scene(policy.clone());
         let (first, found) = busy.first(&[at(0, 90.0), at(1, 79.0)], 100);
-        assert_eq!((first, found), (61, vec![(0, Limit::Cpu, Action::Relieve)]));
+        assert_eq!((first, found), (61, vec![(0, Limit::Cpu, LimitAction::Relieve)]));
         let now = |scene: &Scene| Duration::from_secs(scene.second);
         assert!(busy.watch.is_relieved(WorkerId::new(0, 1), now(&busy)));
         assert_eq!(busy.first(&[at(0, 90.0), at(1, 79.0)], 100), (0, vec![]), "it is said once");
@@ -487,9 +505,9 @@ mod tests {
         assert!(!busy.watch.is_relieved(WorkerId::new(0, 1), now(&busy)));
         let mut runaway = scene(policy);
         let (first, found) = runaway.first(&[at(0, 99.0), at(1, 40.0), at(2, 30.0)], 100);
-        assert_eq!((first, found), (61, vec![(0, Limit::Cpu, Action::Replace)]));
+        assert_eq!((first, found), (61, vec![(0, Limit::Cpu, LimitAction::Replace)]));
         let kills = Policy { cpu: Some(CpuLimit { kills: true, ..cpu }), ..Policy::default() };
-        assert_eq!(scene(kills).first(&[at(0, 90.0)], 100), (61, vec![(0, Limit::Cpu, Action::Kill)]));
+        assert_eq!(scene(kills).first(&[at(0, 90.0)], 100), (61, vec![(0, Limit::Cpu, LimitAction::Kill)]));
     }
 
     #[test]
@@ -498,7 +516,7 @@ mod tests {
         let at = |cpu: f64| Sample { cpu, ..sample(0, 1) };
         let mut scene = scene(policy);
         scene.settle(&[at(10.0)]);
-        assert_eq!(scene.first(&[at(51.0)], 9), (14, vec![(0, Limit::Cpu, Action::Replace)]));
+        assert_eq!(scene.first(&[at(51.0)], 9), (14, vec![(0, Limit::Cpu, LimitAction::Replace)]));
     }
 
     #[test]

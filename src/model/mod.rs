@@ -5,6 +5,7 @@
 mod command;
 mod health;
 mod info;
+mod limit;
 mod metrics;
 mod state;
 mod worker;
@@ -12,6 +13,7 @@ mod worker;
 pub use command::{Command, MAX_WORKERS, Scale};
 pub use health::{CheckStatus, ClusterStatus, Condition, WorkerHealth};
 pub use info::{CheckReport, ClusterHealth, HealthDetail, WorkerInfo};
+pub use limit::{Limit, LimitAction};
 pub use metrics::{
     AllMetrics, Bucket, ClusterMetrics, Collections, CpuStats, Direction, MessageCounts, MetricKind,
     Observation, Responses, Sample, ScalingDecision, Series, SeriesValue, Swap, SystemMemory, SystemStats,

@@ -19,6 +19,7 @@ use super::effects::{Effect, Effects, Moment};
 use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
 use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::lifecycle::Lifecycle;
+use super::limits::{Watched, WorkerLimits};
 use super::monitor::Monitoring;
 use super::publish::{self, Publisher};
 use super::readiness::{Lacking, LateStarts};
@@ -27,7 +28,7 @@ use super::report;
 use super::sampling::Sampling;
 use super::setup::Setup;
 use super::slot_table::{RestartCircuit, SlotTable};
-use super::workers::{self, PendingChannels, Start, Workers};
+use super::workers::{self, Grouping, PendingChannels, Start, Workers};
 use crate::component::Component;
 use crate::config::sections::process::Ready;
 use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
@@ -40,9 +41,10 @@ use crate::log::Log;
 use crate::metrics::layout::header;
 use crate::metrics::memory::{Memfds, SharedMemory, Text};
 use crate::metrics::view;
-use crate::model::{Command, WorkerId};
+use crate::model::{Command, MAX_WORKERS, Observation, Scale, WorkerId};
 use crate::observe::Circuit;
 use crate::process::spawner::Spawned;
+use crate::process::worker_groups::{self, WorkerGroups};
 use crate::supervisor::{Action, Fact, Leader, LeaderAction, OWN, Policy, Slot, Stage, Supervisor};
 use crate::sys::local_time::now_ms;
 
@@ -68,6 +70,9 @@ pub struct Cluster {
     condition: ClusterCondition,
     hung: HungWorkers,
     unresponsive: Unresponsive,
+    limits: WorkerLimits,
+    /// OOM kills counted at the last two samples.
+    oom_kills: [u64; 2],
     relay: Relay,
     commands: Commands,
     diagnoses: Diagnoses,
@@ -87,6 +92,8 @@ impl Cluster {
         output: impl Fn(Output) + 'static,
     ) -> Result<Self> {
         let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
+        let (groups, ungrouped) = WorkerGroups::find(&setup.limits.groups);
+        let first_lines = setup.first_lines.into_iter().chain(report::not_in_groups(&ungrouped)).collect();
         let reports = inputs.clone();
         let report = move |report| {
             // The loop outlives the accept thread, which it owns.
@@ -104,7 +111,7 @@ impl Cluster {
         Ok(Self {
             clock: Instant::now(),
             ready: worker.config.ready,
-            first_lines: setup.first_lines,
+            first_lines,
             supervisor: Supervisor::new(policy.clone()),
             leader: Leader::default(),
             lifecycle: Lifecycle::default(),
@@ -114,6 +121,8 @@ impl Cluster {
             condition: ClusterCondition::default(),
             hung: HungWorkers::new(setup.hang_timeout, &worker.launch.preload),
             unresponsive: Unresponsive::default(),
+            limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
+            oom_kills: [worker_groups::oom_kills(); 2],
             relay: Relay::new(worker.config.messages.max_pending, setup.message_policy),
             commands: Commands::default(),
             diagnoses: Diagnoses::new(watching.as_ref().map(|watching| watching.scratch.clone())),
@@ -129,6 +138,7 @@ impl Cluster {
             monitoring: Monitoring::new(watching),
             workers: Workers::new(
                 worker,
+                Grouping { groups, limits: setup.limits.groups },
                 workers::Shared {
                     memory: memory.clone(),
                     memfds,
@@ -171,6 +181,7 @@ impl Cluster {
             self.hung.due(),
             self.health.due(),
             self.unresponsive.due(),
+            self.limits.due(),
         ]
         .into_iter()
         .flatten()
@@ -204,6 +215,14 @@ impl Cluster {
             let effects = self.health.look(moment);
             self.carry_out(effects);
         }
+        if is_due(self.limits.due()) {
+            let Self { limits, supervisor, workers, .. } = self;
+            let processes = supervisor.slots().iter().flat_map(Slot::workers);
+            let processes = processes.filter(|worker| !workers.is_limited_by_kernel(worker.id));
+            let watched = processes.filter_map(|one| Some(Watched { worker: one.id, pid: one.pid()? }));
+            let effects = limits.look(watched, moment.now);
+            self.carry_out(effects);
+        }
     }
 
     fn moment(&self) -> Moment {
@@ -222,7 +241,7 @@ impl Cluster {
 
     fn take(&mut self, input: Input) {
         match input {
-            Input::Sampled(_observation) => {}
+            Input::Sampled(observation) => self.sampled(&observation),
             Input::Open { id, address, options } => {
                 let opening = addresses::open(self.dispatcher.clone(), address, options, None);
                 self.later(async move { Input::Opened { id, result: opening.await } });
@@ -294,6 +313,25 @@ impl Cluster {
                 }
             }
         }
+    }
+
+    fn sampled(&mut self, observation: &Observation) {
+        self.oom_kills = [self.oom_kills[1], worker_groups::oom_kills()];
+        if self.lifecycle.stops() {
+            return;
+        }
+        let Self { limits, supervisor, clock, .. } = self;
+        let effects = limits.sampled(observation, supervisor, clock.elapsed());
+        self.carry_out(effects);
+    }
+
+    /// Whether the kernel's OOM killer has ended the worker: its own group says so, or a kill was counted lately.
+    fn was_oom_killed(&self, worker: WorkerId, exit: Exit) -> bool {
+        exit.signal == Some(libc::SIGKILL)
+            && self
+                .workers
+                .oom_kills(worker)
+                .map_or_else(|| worker_groups::oom_kills() > self.oom_kills[0], |own| own > 0)
     }
 
     // The start and the end.
@@ -461,6 +499,9 @@ impl Cluster {
     }
 
     fn exited(&mut self, worker: WorkerId, exit: Exit) {
+        if self.was_oom_killed(worker, exit) {
+            self.advance(Fact::OutOfMemory { worker });
+        }
         self.dispatcher.dead(worker);
         if self.memory.retire(worker) > 0 {
             let text = "Metrics of workers that are gone were lost: they have too many series. Use fewer \
@@ -476,6 +517,7 @@ impl Cluster {
         self.hung.forget(worker);
         self.health.forget(worker);
         self.late_starts.forget(worker);
+        self.limits.forget(worker);
         if self.slot(worker).and_then(Slot::shown).is_some_and(|shown| shown.id == worker) {
             self.unresponsive.end(worker.slot);
         }
@@ -564,6 +606,7 @@ impl Cluster {
                 Effect::AskForStack(worker) => self.ask_for_stack(worker),
                 Effect::Excuse(worker, time) => self.hung.grace(worker, self.clock.elapsed() + time),
                 Effect::Exclude { worker, excluded } => self.dispatcher.exclude(worker, excluded),
+                Effect::Relieve { worker, relieved } => self.dispatcher.relieve(worker, relieved),
                 Effect::CircuitsChanged => self.publish_circuits(),
                 Effect::HealthChanged => {
                     self.condition.invalidate();
@@ -798,10 +841,26 @@ impl Cluster {
         let fact = match command {
             // Everything decided before this reply was published before it.
             Command::Leader => return self.answer(source, Ok(self.leader.leads().into_iter().collect())),
-            Command::Scale(target) => self.commands.begin_scale(target, source),
+            Command::Scale(target) => match self.check_room(target) {
+                Ok(()) => self.commands.begin_scale(target, source),
+                Err(error) => return self.answer(source, Err(error)),
+            },
             Command::Roll { slot } => self.commands.begin_roll(slot, source),
         };
         self.advance(fact);
+    }
+
+    /// # Errors
+    /// The new size would break the budget of memory.
+    fn check_room(&self, target: Scale) -> Result<()> {
+        let from = self.supervisor.wanted();
+        let to = match target {
+            Scale::To(to) => to,
+            Scale::By(more) => (i32::from(from) + more).clamp(0, i32::from(MAX_WORKERS)) as u16,
+            Scale::With { .. } => from + 1,
+            Scale::Without { .. } => from,
+        };
+        self.limits.check_room(from, to)
     }
 
     fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {

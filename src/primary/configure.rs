@@ -9,12 +9,15 @@ use ring::hmac;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::logging;
-use super::setup::{Checks, Reporting, Setup, Watching, WorkerConfig, WorkerSetup};
+use super::setup::{
+    BudgetSettings, Checks, LimitSettings, Reporting, Setup, Watching, WorkerConfig, WorkerSetup,
+};
 use crate::admin::socket;
 use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
 use crate::config::sections::ipc::{Ipc, Serialization};
 use crate::config::sections::process::Ready;
+use crate::config::sections::resources::{Priority, Resources};
 use crate::config::{Config, Loaded, Secret};
 use crate::dispatch::{Affinity, Fallback, Settings};
 use crate::error::{Code, Error, Result};
@@ -24,8 +27,13 @@ use crate::ipc::control::Messages;
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::ipc::message_rules::Policy;
+use crate::limits::{self, CpuLimit, MemoryLimit};
+use crate::memory::budget::Thresholds;
+use crate::process::cpus;
 use crate::process::launch::{Launch, logical, through};
+use crate::process::scheduling::Scheduling;
 use crate::process::script::{self, Runtime};
+use crate::process::worker_groups::GroupLimits;
 use crate::supervisor;
 use crate::sys::hidden::Hidden;
 use crate::webhook::Target;
@@ -61,8 +69,8 @@ pub fn setup(
 ) -> Result<Setup> {
     let config = &loaded.config;
     let log = logging::settings(config, env, terminal);
-    let launch = launch(config, env, command, logging::is_colored(&log))?;
     let workers = loaded.worker_count;
+    let launch = launch(config, env, command, logging::is_colored(&log), workers)?;
     let policy = lives(config, workers, launch.script_name());
     let inspected = launch.is_inspected();
     let hang_timeout = Some(config.process_management.hang_timeout);
@@ -74,6 +82,7 @@ pub fn setup(
         ejection: ejection(config),
         reporting: reporting(config),
         watching: watching(loaded, env),
+        limits: limits(config),
         message_policy: Arc::new(message_policy(config)?),
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
@@ -157,6 +166,103 @@ fn reporting(config: &Config) -> Reporting {
     }
 }
 
+/// A hard limit of memory is this much above the soft one.
+const HARD: f64 = 1.1;
+
+fn limits(config: &Config) -> LimitSettings {
+    let (resources, process) = (&config.resources, &config.process_management);
+    let enforcement = &resources.enforcement;
+    let hard = resources.max_memory_per_worker.and_then(|soft| {
+        let enforced = enforcement.enforce_hard_limits.then_some((soft as f64 * HARD) as u64);
+        if enforcement.kill_on_memory_exceed { Some(soft) } else { enforced }
+    });
+    let soft = [
+        (resources.max_memory_per_worker, "resources.maxMemoryPerWorker"),
+        (process.memory_threshold, "processManagement.memoryThreshold"),
+    ];
+    let soft = soft.into_iter().filter_map(|(limit, option)| Some((limit?, option))).min();
+    let management = &resources.memory_management;
+    let fraction = |percent: f64| percent / 100.0;
+    LimitSettings {
+        policy: limits::Policy {
+            memory: soft.map(|(soft, option)| MemoryLimit { soft, option, hard }),
+            cpu: resources
+                .max_cpu_per_worker
+                .map(|percent| CpuLimit { percent, kills: enforcement.kill_on_cpu_exceed }),
+            cpu_threshold: process.cpu_threshold,
+            requests: resources.max_requests_per_worker.map(u64::from),
+            age: resources.max_age_per_worker,
+        },
+        groups: if enforcement.enforce_hard_limits {
+            GroupLimits { memory: hard, cpu: resources.max_cpu_per_worker, processes: None }
+        } else {
+            GroupLimits::default()
+        },
+        budget: BudgetSettings {
+            is_watched: management.enabled,
+            total: management.max_total_memory,
+            reservation: management.memory_reservation.unwrap_or(0),
+            thresholds: Thresholds {
+                warning: fraction(management.memory_warning_threshold),
+                critical: fraction(management.memory_critical_threshold),
+            },
+        },
+    }
+}
+
+fn scheduling(resources: &Resources) -> Scheduling {
+    let optimization = &resources.performance_optimization;
+    Scheduling {
+        nicer: match resources.priority_level {
+            Priority::Low => 10,
+            Priority::Normal => 0,
+            Priority::High => -5,
+        },
+        pins: optimization.cpu_optimization,
+        io_priority: optimization.io_optimization,
+    }
+}
+
+/// V8's options for the workers' heaps; what the user set himself wins.
+fn heap(config: &Config, workers: u16, launch: &Launch) -> Vec<String> {
+    let mut options = Vec::new();
+    let is_set = |name: &str| {
+        let names = |text: &String| text.trim_start_matches('-').replace('_', "-").starts_with(name);
+        let words: Vec<String> = launch.node_options().split_whitespace().map(str::to_owned).collect();
+        launch.exec_argv.iter().chain(&words).any(names)
+    };
+    if let Some(limit) = heap_limit(config, workers).filter(|_| !is_set("max-old-space-size")) {
+        options.push(format!("--max-old-space-size={}", (limit >> 20).max(32)));
+    }
+    if config.resources.performance_optimization.low_memory_mode {
+        let small = ["--optimize-for-size", "--max-semi-space-size=2"];
+        options.extend(
+            small
+                .into_iter()
+                .filter(|option| {
+                    !is_set(option.trim_start_matches('-').split('=').next().unwrap_or_default())
+                })
+                .map(str::to_owned),
+        );
+    }
+    options
+}
+
+/// Bytes of a worker's heap: somewhat more than the soft limit of its memory, so that a worker which leaks is replaced
+/// before V8 ends it; from the budget without one. None without either.
+fn heap_limit(config: &Config, workers: u16) -> Option<u64> {
+    let management = &config.resources.memory_management;
+    let group = || cpus::group_share().0.map(|share| share.limit);
+    let reservation = management.memory_reservation.unwrap_or(0);
+    let budget =
+        management.max_total_memory.or_else(|| group().map(|limit| limit.saturating_sub(reservation)));
+    let scaling = &config.auto_scaling;
+    let most = if scaling.enabled { scaling.max_workers.max(workers) } else { workers };
+    let share = budget.filter(|_| management.enabled).map(|budget| budget / u64::from(most.max(1)));
+    let limit = config.resources.max_memory_per_worker.into_iter().chain(share).min()?;
+    Some((limit as f64 * HARD) as u64)
+}
+
 fn watching(loaded: &Loaded, env: &BTreeMap<String, String>) -> Option<Watching> {
     let monitoring = &loaded.config.monitoring;
     monitoring.enabled.then(|| Watching {
@@ -218,6 +324,7 @@ fn launch(
     env: &BTreeMap<String, String>,
     command: Command,
     colored: bool,
+    workers: u16,
 ) -> Result<Launch> {
     let Command { program, runtime, exec_argv, script, args, preload, standalone, folder } = command;
     let known = folder.as_ref().map(|folder| logical(folder, env.get("PWD").map(String::as_str), is_same));
@@ -244,6 +351,7 @@ fn launch(
     };
     let mut launch = Launch {
         program: config.interpreter.clone().unwrap_or(program),
+        heap: Vec::new(),
         exec_argv: config.exec_argv.clone().unwrap_or(exec_argv),
         preload,
         standalone: standalone && config.exec.is_none(),
@@ -253,7 +361,14 @@ fn launch(
         own_env: config.env.0.clone(),
         colored,
         cwd,
+        scheduling: scheduling(&config.resources),
     };
+    // Before a script that is found by its package: options of the runtime do not depend on it.
+    if config.interpreter.as_deref().map_or(runtime, interpreter) != script::Program::Bun
+        && !launch.standalone
+    {
+        launch.heap = heap(config, workers, &launch);
+    }
     if config.exec.is_some() {
         let found = script::find(
             &launch.script,

@@ -31,6 +31,11 @@ pub(super) enum Effect {
         worker: WorkerId,
         excluded: bool,
     },
+    /// Give the worker fewer new connections, or as many as the others again.
+    Relieve {
+        worker: WorkerId,
+        relieved: bool,
+    },
     /// A worker was ejected because of its responses, or is included again.
     CircuitsChanged,
     /// Something that the cluster's health depends on has changed.

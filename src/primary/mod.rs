@@ -9,6 +9,7 @@
 //!   - `slot_table`: the slots in shared memory;
 //!   - `readiness`: slow starts, and whether a replacement serves its predecessor's addresses;
 //!   - `health`: checks, responses, event loops that are blocked or hung, and the cluster's condition;
+//!   - `limits`: the limits of the workers and of their memory;
 //!   - `relay`: messages from worker to worker;
 //!   - `commands`: pending scales and rolls; `diagnostics`: pending heap snapshots and profiles;
 //!   - `publish`: the log, events, error groups and notifications; `report`: the texts of some log lines;
@@ -28,6 +29,7 @@ mod handle;
 mod health;
 mod inputs;
 mod lifecycle;
+mod limits;
 mod logging;
 mod monitor;
 mod program_messages;

@@ -169,6 +169,17 @@ pub(super) fn worker_error(error: WorkerError) -> Error {
         .with(json!({ "name": name, "code": code, "stack": stack, "origin": origin }))
 }
 
+/// What the kernel cannot enforce, and who does.
+pub(super) fn not_in_groups(lacks: &[String]) -> Vec<Event> {
+    let text = |lacks: &String| {
+        format!(
+            "resources.enforcement.enforceHardLimits: the kernel does not limit the workers' {lacks}. Memory is watched \
+             four times a second instead"
+        )
+    };
+    lacks.iter().map(|lacks| Event::notice(Level::Warn, text(lacks))).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

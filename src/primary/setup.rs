@@ -16,9 +16,12 @@ use crate::health::{ejection, verdict};
 use crate::ipc::control::{AffinityCookie, Hello, Messages};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
 use crate::ipc::message_policy::MessagePolicy;
+use crate::limits;
 use crate::log;
+use crate::memory::budget::Thresholds;
 use crate::model::WorkerId;
 use crate::process::launch::Launch;
+use crate::process::worker_groups::GroupLimits;
 use crate::supervisor::Policy;
 use crate::sys::hidden::Hidden;
 use crate::webhook::Target;
@@ -41,6 +44,7 @@ pub struct Setup {
     pub reporting: Reporting,
     /// None: no monitoring.
     pub watching: Option<Watching>,
+    pub limits: LimitSettings,
     /// Seed for values that must differ between primaries and are not secret.
     pub seed: u32,
 }
@@ -62,6 +66,33 @@ pub struct Reporting {
     /// The webhook; None: none.
     pub webhook: Option<Target>,
     pub least: Level,
+}
+
+/// The limits of the workers.
+#[derive(Clone, Default)]
+pub struct LimitSettings {
+    pub policy: limits::Policy,
+    /// Hard limits, which control groups enforce where they can.
+    pub groups: GroupLimits,
+    pub budget: BudgetSettings,
+}
+
+/// The memory of all workers together.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct BudgetSettings {
+    pub is_watched: bool,
+    /// Bytes; None: the control group's limit or the machine's memory.
+    pub total: Option<u64>,
+    /// Bytes that stay free.
+    pub reservation: u64,
+    pub thresholds: Thresholds,
+}
+
+impl Default for BudgetSettings {
+    fn default() -> Self {
+        let thresholds = Thresholds { warning: 1.0, critical: 1.0 };
+        Self { is_watched: false, total: None, reservation: 0, thresholds }
+    }
 }
 
 /// The settings of monitoring and of its API.

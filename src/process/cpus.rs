@@ -5,7 +5,9 @@
 //! Sources: cgroups(7), the kernel's `admin-guide/cgroup-v2.rst` (`cpu.max`, `memory.max`) and
 //! `scheduler/sched-bwc.rst` (`cpu.cfs_quota_us`), proc_pid_mountinfo(5), proc_pid_status(5).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use super::control_groups::{Hierarchy, Reader, levels, read};
 
 /// CPUs this process may use, more than 0; fractional under a quota. If nothing can be read, the standard library's
 /// value.
@@ -25,12 +27,6 @@ pub fn available_memory() -> Option<u64> {
         (limit, machine) => limit.or(machine),
     }
 }
-
-fn read(path: &Path) -> Option<String> {
-    std::fs::read_to_string(path).ok()
-}
-
-type Reader<'a> = &'a dyn Fn(&Path) -> Option<String>;
 
 /// The tightest CPU quota on this process, in CPUs.
 fn quota(read: Reader<'_>) -> Option<f64> {
@@ -102,61 +98,6 @@ fn stat(text: &str, name: &str) -> u64 {
     lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
 }
 
-/// A hierarchy of control groups.
-#[derive(Clone, Copy)]
-enum Hierarchy {
-    /// Version 2.
-    Unified,
-    /// Version 1, the tree with this controller.
-    Controller(&'static str),
-}
-
-/// The folders of this process's control group and of its ancestors, as far as mounted.
-fn levels(read: Reader<'_>, hierarchy: Hierarchy) -> Vec<PathBuf> {
-    let found = || {
-        let group = own_group(&read(Path::new("/proc/self/cgroup"))?, hierarchy)?;
-        let (root, mount) = mounted_at(&read(Path::new("/proc/self/mountinfo"))?, hierarchy)?;
-        // Without a cgroup namespace a container sees its group's full path, but a mount that begins at the group.
-        let below = Path::new(&group).strip_prefix(&root).unwrap_or(Path::new("")).to_owned();
-        Some((mount, below))
-    };
-    let Some((mount, below)) = found() else { return Vec::new() };
-    let leaf = if below.as_os_str().is_empty() { mount.clone() } else { mount.join(below) };
-    leaf.ancestors().take_while(|level| level.starts_with(&mount)).map(Path::to_owned).collect()
-}
-
-/// This process's group in `/proc/self/cgroup`: lines of `id:controllers:path`.
-fn own_group(text: &str, hierarchy: Hierarchy) -> Option<String> {
-    text.lines().find_map(|line| {
-        let mut fields = line.splitn(3, ':').skip(1);
-        let (controllers, path) = (fields.next()?, fields.next()?);
-        let wanted = match hierarchy {
-            Hierarchy::Unified => controllers.is_empty(),
-            Hierarchy::Controller(name) => controllers.split(',').any(|controller| controller == name),
-        };
-        // A group outside of the namespace's root has a path with `..` and cannot be read.
-        (wanted && !path.contains("..")).then(|| path.to_owned())
-    })
-}
-
-/// Where a hierarchy is mounted, from `/proc/self/mountinfo`: the part of it that is mounted, and where.
-fn mounted_at(text: &str, hierarchy: Hierarchy) -> Option<(PathBuf, PathBuf)> {
-    text.lines().find_map(|line| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
-        let (root, point) = (mount.next()?, mount.next()?);
-        let mut filesystem = filesystem.split(' ');
-        let (kind, options) = (filesystem.next()?, filesystem.nth(1)?);
-        let wanted = match hierarchy {
-            Hierarchy::Unified => kind == "cgroup2",
-            Hierarchy::Controller(name) => {
-                kind == "cgroup" && options.split(',').any(|option| option == name)
-            }
-        };
-        wanted.then(|| (PathBuf::from(root), PathBuf::from(point)))
-    })
-}
-
 /// CPUs from `cpu.max`: `<quota> <period>` in microseconds, or `max` for no limit.
 fn quota_v2(text: &str) -> Option<f64> {
     let (quota, period) = text.trim().split_once(' ')?;
@@ -200,6 +141,7 @@ fn available_in_meminfo(text: &str) -> Option<u64> {
 mod tests {
     use super::*;
     use std::collections::BTreeMap;
+    use std::path::PathBuf;
 
     /// A machine simulated by its files.
     fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use std::sync::Arc;
 
 use super::inspector;
+use super::scheduling::Scheduling;
 
 /// Variables with drover's secrets: a worker gets the secrets that it needs over its channel.
 const SECRETS: [&str; 2] = ["IPC_ENCRYPTION_KEY", "CLUSTER_MONITORING_TOKEN"];
@@ -17,6 +18,8 @@ const NODE_OPTIONS: &str = "NODE_OPTIONS";
 pub struct Launch {
     /// The runtime's executable.
     pub program: String,
+    /// Limits of the heap, before the runtime's other arguments, which win.
+    pub heap: Vec<String>,
     /// The runtime's own arguments, before the script.
     pub exec_argv: Vec<String>,
     /// The module that attaches a worker before the script runs.
@@ -33,6 +36,7 @@ pub struct Launch {
     pub colored: bool,
     /// Resolved by each worker at its start. None: the primary's current folder.
     pub cwd: Option<String>,
+    pub scheduling: Scheduling,
 }
 
 impl Launch {
@@ -43,6 +47,7 @@ impl Launch {
             return self.args.clone();
         }
         let mut arguments = vec!["--require".to_owned(), self.preload.clone()];
+        arguments.extend(self.heap.iter().cloned());
         arguments.extend(inspector::moved(&self.exec_argv, self.node_options(), slot).0);
         arguments.push(self.script.clone());
         arguments.extend(self.args.iter().cloned());
@@ -126,6 +131,7 @@ mod tests {
     fn launch() -> Launch {
         Launch {
             program: "node".into(),
+            heap: Vec::new(),
             exec_argv: vec!["--max-old-space-size=64".into(), "--inspect".into()],
             preload: "/lib/preload.js".into(),
             standalone: false,
@@ -140,6 +146,7 @@ mod tests {
             own_env: BTreeMap::new(),
             colored: false,
             cwd: None,
+            scheduling: Scheduling::default(),
         }
     }
 
@@ -155,6 +162,12 @@ mod tests {
             "--fast",
         ];
         assert_eq!(arguments, expected);
+    }
+
+    #[test]
+    fn a_limit_of_the_heap_comes_before_the_users_which_wins() {
+        let arguments = Launch { heap: vec!["--max-old-space-size=200".into()], ..launch() }.arguments(0);
+        assert_eq!(arguments[2..4], ["--max-old-space-size=200", "--max-old-space-size=64"]);
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Inherited {
     pub channels: Vec<OwnedFd>,
     /// Its standard output and standard error; None: the primary's own.
     pub streams: Option<(OwnedFd, OwnedFd)>,
+    /// The control groups that it joins: descriptors of their `cgroup.procs`.
+    pub groups: Vec<OwnedFd>,
 }
 
 type Reply = Box<dyn FnOnce(io::Result<Spawned>) + Send>;
@@ -88,7 +90,8 @@ fn start(launch: &Launch, slot: u16, inherited: Inherited) -> io::Result<Spawned
     if let Some(cwd) = &launch.cwd {
         command.current_dir(cwd);
     }
-    let child = crate::sys::spawn::spawn(&mut command, &inherited.channels)?;
+    let attributes = launch.scheduling.attributes(slot, inherited.groups);
+    let child = crate::sys::spawn::spawn(&mut command, &inherited.channels, attributes)?;
     // The command holds the worker's ends of its output pipes; they must be closed so that the log sees their end.
     drop(command);
     let pid = child.id();

@@ -27,6 +27,13 @@ pub fn of(pid: u32) -> Option<Usage> {
     Some(usage)
 }
 
+/// Resident memory of a process, bytes; None if it no longer exists.
+pub fn resident(pid: u32) -> Option<u64> {
+    let sizes = fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let pages: u64 = sizes.split(' ').nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 /// From Linux 6.2 on the folder's size is their number; before, the folder has to be listed.
 fn descriptors(pid: u32) -> Option<u32> {
     let folder = format!("/proc/{pid}/fd");
@@ -76,6 +83,7 @@ mod tests {
     #[test]
     fn this_process_uses_something_and_one_that_is_gone_nothing() {
         let usage = of(std::process::id()).unwrap();
+        assert!(resident(std::process::id()).is_some_and(|bytes| bytes > 0) && resident(u32::MAX).is_none());
         assert!(usage.memory > 0 && usage.threads > 0 && usage.descriptors.is_some_and(|open| open > 2));
         // Not every kernel shows it.
         assert!(proportional(std::process::id()).is_none_or(|bytes| bytes > 0));

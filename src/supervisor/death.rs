@@ -23,6 +23,7 @@ impl Death {
     pub fn of(worker: &Worker, exit: Exit, leaving: bool, stopping: bool, policy: &Policy) -> Self {
         let reason = match worker.stage {
             Stage::Killed { reason, .. } => reason,
+            _ if worker.is_out_of_memory => ExitReason::OutOfMemory,
             // Any exit is expected, because the worker was told to stop.
             Stage::Draining { asked: true, .. } | Stage::Terminating { .. } => ExitReason::Stopped,
             _ if stopping || (leaving && exit.success()) => ExitReason::Stopped,

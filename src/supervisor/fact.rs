@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::Error;
 use crate::event::Exit;
-use crate::model::{Scale, WorkerId};
+use crate::model::{Limit, Scale, WorkerId};
 
 /// A fact for the supervisor. Facts about a worker that no longer exists are ignored.
 #[derive(Clone, Debug)]
@@ -58,6 +58,19 @@ pub enum Fact {
     },
     /// The worker's event loop is blocked.
     Hung {
+        worker: WorkerId,
+    },
+    /// The worker has reached a limit: it is replaced gracefully.
+    Expired {
+        worker: WorkerId,
+    },
+    /// The worker is above a hard limit: it is killed.
+    Exceeded {
+        worker: WorkerId,
+        limit: Limit,
+    },
+    /// The kernel's OOM killer has ended the worker; its exit follows.
+    OutOfMemory {
         worker: WorkerId,
     },
     Exited {

@@ -8,12 +8,12 @@ use super::death::Death;
 use super::fact::Fact;
 use super::operation::{Operation, Operations};
 use super::policy::Policy;
-use super::slot::Slot;
+use super::slot::{Role, Slot};
 use super::slots::{Refill, Slots};
 use super::worker::Stage;
 use crate::error::{Code, Error};
 use crate::event::{AlertCause, Event, Exit, ExitReason, Level};
-use crate::model::WorkerId;
+use crate::model::{Limit, WorkerId};
 
 /// A worker that ends within this time after the primary's own stop signal probably got the signal too.
 const SIGNAL_SHADOW: Duration = Duration::from_secs(2);
@@ -72,6 +72,11 @@ impl Supervisor {
         self.slots.all()
     }
 
+    /// Whether the slot's worker is being replaced, or will be.
+    pub fn is_rolling(&self, slot: u16) -> bool {
+        self.operations.is_rolling(slot)
+    }
+
     /// Handles a fact at time `now` (monotonic, since any fixed moment) and returns the actions, in order.
     pub fn handle(&mut self, fact: Fact, now: Duration) -> Vec<Action> {
         match fact {
@@ -101,7 +106,15 @@ impl Supervisor {
             Fact::Failed { worker, error, reported } => self.failed(worker, error, reported),
             Fact::Broken { worker, error } => self.broken(worker, error),
             Fact::Unhealthy { worker } => self.unhealthy(worker, now),
-            Fact::Hung { worker } => self.hung(worker),
+            Fact::Hung { worker } => self.kill(worker, ExitReason::Hung),
+            Fact::Expired { worker } => self.expired(worker),
+            Fact::Exceeded { worker, limit: Limit::Cpu } => self.kill(worker, ExitReason::CpuLimit),
+            Fact::Exceeded { worker, .. } => self.kill(worker, ExitReason::MemoryLimit),
+            Fact::OutOfMemory { worker } => {
+                if let Some(worker) = self.slots.worker(worker) {
+                    worker.is_out_of_memory = true;
+                }
+            }
             Fact::Exited { worker, exit } => self.exited(worker, exit, now),
             Fact::StopSignal => self.shadow_until = now + SIGNAL_SHADOW,
             Fact::Stop { graceful, limit } => self.stop(graceful, limit, now),
@@ -200,10 +213,19 @@ impl Supervisor {
         self.actions.emit(Event::Alert { severity: Level::Error, message, cause });
     }
 
-    fn hung(&mut self, id: WorkerId) {
+    fn kill(&mut self, id: WorkerId, reason: ExitReason) {
         let Some(worker) = self.slots.worker(id) else { return };
         if !matches!(worker.stage, Stage::Killed { .. }) {
-            self.slots.kill(id, ExitReason::Hung, &mut self.actions);
+            self.slots.kill(id, reason, &mut self.actions);
+        }
+    }
+
+    /// Replaces the worker as in a roll, if it still serves.
+    fn expired(&mut self, id: WorkerId) {
+        let slot = self.slots.all().get(usize::from(id.slot)).filter(|slot| slot.role == Role::Serving);
+        let active = slot.and_then(Slot::active_worker).filter(|active| active.id == id && active.is_ready());
+        if active.is_some() && self.phase == Phase::Running && !self.operations.is_rolling(id.slot) {
+            self.ask(Operation::own_roll(id.slot));
         }
     }
 

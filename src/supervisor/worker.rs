@@ -52,6 +52,8 @@ pub struct Worker {
     pub error: Option<Error>,
     /// The last output before it was ready.
     pub output: String,
+    /// The kernel's OOM killer has ended it.
+    pub is_out_of_memory: bool,
 }
 
 impl Worker {
@@ -65,6 +67,7 @@ impl Worker {
             lacks: Vec::new(),
             error: None,
             output: String::new(),
+            is_out_of_memory: false,
         }
     }
 

@@ -27,11 +27,13 @@ pub struct WorkerLoad {
     pub pace: Pace,
 }
 
-/// How fast a worker may get connections while it warms up.
+/// How fast a worker may get connections, while it warms up or is relieved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pace {
     /// It is warm.
     Full,
+    /// It is warm and busy: it takes its turn every second time.
+    Half,
     /// It is cold, and has given enough responses for another connection.
     Slow,
     /// It is cold, and has enough connections.
@@ -42,17 +44,19 @@ pub enum Pace {
 #[derive(Default)]
 pub struct Candidates {
     found: Vec<Candidate>,
-    /// By index in `found`: it must wait while others are warm.
+    /// By index in `found`: it must wait while others are at full pace.
     waits: Vec<bool>,
 }
 
 impl Candidates {
     /// An unresponsive worker gets a connection only if all are unresponsive; one with fd pressure only if no other has
-    /// room. `warms_up`: cold workers get connections slowly while others are warm.
+    /// room. `warms_up`: cold workers get connections slowly while others are warm. `spares`: busy workers do not take
+    /// their turn; half of the time.
     pub fn find(
         &mut self,
         prospects: impl Iterator<Item = Prospect>,
         warms_up: bool,
+        spares: bool,
         settings: &Settings,
     ) -> &mut Vec<Candidate> {
         self.clear();
@@ -73,7 +77,11 @@ impl Candidates {
                 self.clear();
             }
             any_warm |= load.pace == Pace::Full;
-            self.waits.push(load.pace == Pace::Wait);
+            self.waits.push(match load.pace {
+                Pace::Full | Pace::Slow => false,
+                Pace::Half => spares,
+                Pace::Wait => warms_up,
+            });
             self.found.push(Candidate {
                 slot: prospect.slot,
                 connections: if settings.connection_tracking { load.connections } else { 0 },
@@ -82,7 +90,7 @@ impl Candidates {
                 in_flight: load.in_flight,
             });
         }
-        if warms_up && any_warm {
+        if any_warm {
             let mut waits = self.waits.iter();
             self.found.retain(|_| waits.next() == Some(&false));
         }
@@ -110,7 +118,7 @@ mod tests {
     fn slots(prospects: &[Prospect], warms_up: bool) -> Vec<u16> {
         let mut candidates = Candidates::default();
         let numbered = prospects.iter().enumerate().map(|(slot, p)| Prospect { slot: slot as u16, ..*p });
-        let found = candidates.find(numbered, warms_up, &settings());
+        let found = candidates.find(numbered, warms_up, false, &settings());
         found.iter().map(|candidate| candidate.slot).collect()
     }
 
@@ -145,12 +153,29 @@ mod tests {
     }
 
     #[test]
+    fn a_busy_worker_takes_every_second_turn_while_another_is_at_full_pace() {
+        let at = |pace| Prospect { load: Some(WorkerLoad { pace, ..LOAD }), ..WELL };
+        let (half, full) = (at(Pace::Half), WELL);
+        for (prospects, spares, expected) in [
+            (&[half, full][..], true, &[1][..]),
+            (&[half, full], false, &[0, 1]),
+            (&[half, half], true, &[0, 1]),
+        ] {
+            let mut candidates = Candidates::default();
+            let numbered = prospects.iter().enumerate().map(|(slot, p)| Prospect { slot: slot as u16, ..*p });
+            let found = candidates.find(numbered, true, spares, &settings());
+            let slots: Vec<u16> = found.iter().map(|candidate| candidate.slot).collect();
+            assert_eq!(slots, expected, "{prospects:?}");
+        }
+    }
+
+    #[test]
     fn a_candidate_carries_what_the_strategies_ask_for() {
         let mut candidates = Candidates::default();
         let expected = Candidate { slot: 0, connections: 7, weight: 3, latency_us: 1.0, in_flight: 2 };
-        assert_eq!(candidates.find([WELL].into_iter(), false, &settings()), &[expected]);
+        assert_eq!(candidates.find([WELL].into_iter(), false, false, &settings()), &[expected]);
         let untracked = Settings { connection_tracking: false, ..settings() };
-        let untracked = candidates.find([WELL].into_iter(), false, &untracked);
+        let untracked = candidates.find([WELL].into_iter(), false, false, &untracked);
         assert_eq!(untracked, &[Candidate { connections: 0, ..expected }]);
     }
 

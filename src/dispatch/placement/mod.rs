@@ -20,6 +20,9 @@ pub use warm_up::WarmUp;
 
 use candidates::Candidates;
 
+/// The bit of a random number that spares the busy workers; the strategies use the others.
+const SPARES: u32 = 1 << 31;
+
 /// What the choice of a worker depends on.
 pub struct PlacementRequest {
     pub group: GroupId,
@@ -61,12 +64,13 @@ impl Placement {
         let strategy = self.settings.effective_strategy();
         // A client that is bound to a slot goes there, warm or not.
         let bound = hint.slot.is_some() || strategy == Strategy::IpHash;
-        let candidates = self.candidates.find(prospects, plain_http && !bound, &self.settings);
+        // A number is drawn for every choice, so that choices do not depend on each other.
+        self.random = next_random(self.random);
+        let spares = !bound && self.random & SPARES != 0;
+        let candidates = self.candidates.find(prospects, plain_http && !bound, spares, &self.settings);
         if candidates.len() > 1 {
             candidates.retain(|candidate| Some(candidate.slot) != donor);
         }
-        // A number is drawn for every choice, so that choices do not depend on each other.
-        self.random = next_random(self.random);
         let by_hint = |slot| candidates.iter().position(|candidate: &Candidate| candidate.slot == slot);
         let chosen = hint.slot.and_then(by_hint).or_else(|| {
             let chooser = self.choosers.entry(group).or_insert_with(|| Chooser::new(strategy));

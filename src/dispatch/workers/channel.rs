@@ -40,6 +40,7 @@ pub struct WorkerChannel {
     heartbeat: Heartbeat,
     unresponsive: bool,
     excluded: bool,
+    relieved: bool,
     inspected: bool,
     fd_pressure: bool,
     leaving: bool,
@@ -69,6 +70,7 @@ impl WorkerChannel {
             heartbeat: Heartbeat::default(),
             unresponsive: false,
             excluded: false,
+            relieved: false,
             inspected: false,
             fd_pressure: false,
             leaving: false,
@@ -150,6 +152,11 @@ impl WorkerChannel {
         self.excluded = excluded;
     }
 
+    /// It is busy: it gets half as many new connections as others.
+    pub fn relieve(&mut self, relieved: bool) {
+        self.relieved = relieved;
+    }
+
     pub fn set_fd_pressure(&mut self, fd_pressure: bool) {
         self.fd_pressure = fd_pressure;
     }
@@ -227,7 +234,7 @@ impl WorkerChannel {
             leaving: self.leaving,
             excluded: self.is_excluded(),
             fd_pressure: self.fd_pressure,
-            is_warm: self.is_warm(now),
+            is_warm: self.is_warm(now) && !self.relieved,
             connections: self.connections(),
             latency_us: self.page.float(page::LATENCY),
             limited: self.connection_limits.limited().collect(),
@@ -253,7 +260,9 @@ impl WorkerChannel {
 
     fn load(&self, now: Duration) -> WorkerLoad {
         let in_flight = self.requests() - self.page.float(page::RESPONSES);
-        let pace = if self.is_warm(now) {
+        let pace = if self.is_warm(now) && self.relieved {
+            Pace::Half
+        } else if self.is_warm(now) {
             Pace::Full
         } else if self.has_slow_room() {
             Pace::Slow

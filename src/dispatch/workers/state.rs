@@ -11,7 +11,7 @@ pub struct WorkerState {
     pub excluded: bool,
     /// It has fd pressure.
     pub fd_pressure: bool,
-    /// It has warmed up.
+    /// It has warmed up, and is not relieved: it may get as many connections as any.
     pub is_warm: bool,
     /// Open in the worker or in transit to it.
     pub connections: u32,

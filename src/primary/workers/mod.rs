@@ -17,8 +17,9 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::inputs::Input;
 use super::setup::WorkerSetup;
-use crate::dispatch::Dispatcher;
-use crate::error::{Error, Result};
+use crate::dispatch::{Dispatcher, Report};
+use crate::error::{Code, Error, Result};
+use crate::event::Level;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{ToWorker, encode};
 use crate::ipc::frame::Kind;
@@ -28,6 +29,7 @@ use crate::metrics::layout::PAGES_A_SLOT;
 use crate::metrics::memory::{Memfds, SharedMemory};
 use crate::model::WorkerId;
 use crate::process::spawner::{self, Inherited, Spawned, not_spawned, not_started};
+use crate::process::worker_groups::{Controller, GroupLimits, Leaf, WorkerGroups};
 use control_channel::{ControlChannel, Ends};
 use pending_starts::Starts;
 use ticket_rotation::Tickets;
@@ -44,6 +46,12 @@ struct Spawning {
     report_mark: String,
 }
 
+/// The control groups of the workers, and the hard limits that they enforce.
+pub struct Grouping {
+    pub groups: WorkerGroups,
+    pub limits: GroupLimits,
+}
+
 /// Shared by all workers.
 pub struct Shared {
     pub memory: SharedMemory,
@@ -58,6 +66,9 @@ pub struct Shared {
 
 pub struct Workers {
     setup: WorkerSetup,
+    grouping: Grouping,
+    /// The control groups of each, if it has some.
+    leaves: HashMap<WorkerId, Leaf>,
     shared: Shared,
     tickets: Tickets,
     starts: Starts,
@@ -77,11 +88,13 @@ fn pair(kind: SocketType) -> io::Result<(OwnedFd, OwnedFd)> {
 impl Workers {
     /// # Errors
     /// No memory for the keys of TLS tickets, or no random bytes.
-    pub fn new(setup: WorkerSetup, shared: Shared) -> Result<Self> {
+    pub fn new(setup: WorkerSetup, grouping: Grouping, shared: Shared) -> Result<Self> {
         let tickets =
             Tickets::new(Duration::ZERO).map_err(|error| Error::system("memory for TLS tickets", &error))?;
         Ok(Self {
             setup,
+            grouping,
+            leaves: HashMap::new(),
             shared,
             tickets,
             starts: Starts::default(),
@@ -170,14 +183,66 @@ impl Workers {
         let pending_channel = PendingChannel { socket: program, keys: keys.map(|keys| keys.program) };
         shared.pending_channels.add(worker, pending_channel);
         shared.dispatcher.join(worker, connections, far_end, shared.memory.page(worker));
+        let groups = self.join_groups(worker);
+        let Self { setup, shared, .. } = self;
         let (launch, inputs) = (setup.launch.clone(), shared.inputs.clone());
         self.spawning.insert(worker, Spawning { control, output, report_mark });
         self.environments.insert(worker, launch.env.clone());
-        spawner::spawn(launch, worker.slot, Inherited { channels: inherited, streams }, move |result| {
-            // If the loop has ended, the worker is not needed: the parent-death signal ends it.
-            let _ = inputs.send(Input::Spawned { worker, result });
-        });
+        spawner::spawn(
+            launch,
+            worker.slot,
+            Inherited { channels: inherited, streams, groups },
+            move |result| {
+                // If the loop has ended, the worker is not needed: the parent-death signal ends it.
+                let _ = inputs.send(Input::Spawned { worker, result });
+            },
+        );
         Ok(())
+    }
+
+    /// Makes the worker's control groups; returns the descriptors through which it joins.
+    fn join_groups(&mut self, worker: WorkerId) -> Vec<OwnedFd> {
+        let Grouping { groups, limits } = &self.grouping;
+        let made = groups.leaf(worker, limits).and_then(|leaf| Ok((leaf.entries()?, leaf)));
+        match made {
+            Ok((entries, leaf)) => {
+                if !entries.is_empty() {
+                    self.leaves.insert(worker, leaf);
+                }
+                entries
+            }
+            Err(error) => {
+                self.say_not_limited(worker, &error.to_string());
+                Vec::new()
+            }
+        }
+    }
+
+    fn say_not_limited(&self, worker: WorkerId, reason: &str) {
+        let text =
+            format!("The kernel does not limit worker {worker}: its control group was refused ({reason})");
+        let _ = self.shared.inputs.send(Input::Dispatch(Report::notice(Level::Warn, text)));
+    }
+
+    /// Whether the kernel enforces the worker's limit of memory.
+    pub fn is_limited_by_kernel(&self, worker: WorkerId) -> bool {
+        self.grouping.groups.enforces(Controller::Memory) && self.leaves.contains_key(&worker)
+    }
+
+    /// How many processes of the worker's group the OOM killer has ended; None: it has no group that counts.
+    pub fn oom_kills(&self, worker: WorkerId) -> Option<u64> {
+        let leaf = self.leaves.get(&worker).filter(|_| self.is_limited_by_kernel(worker));
+        leaf.map(Leaf::oom_kills)
+    }
+
+    /// Sets the hard limits of the workers' groups.
+    pub fn limit(&mut self, limits: GroupLimits) {
+        self.grouping.limits = limits;
+        for (worker, leaf) in &self.leaves {
+            if let Err(error) = leaf.limit(&limits) {
+                self.say_not_limited(*worker, &error.to_string());
+            }
+        }
     }
 
     /// Kills the oldest of four workers of a slot.
@@ -200,6 +265,7 @@ impl Workers {
             Err(error) => {
                 self.spawning.remove(&worker);
                 self.environments.remove(&worker);
+                self.leaves.remove(&worker);
                 self.shared.pending_channels.take(worker);
                 Err(not_spawned(&self.setup.launch, &error))
             }
@@ -211,6 +277,15 @@ impl Workers {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Spawned { pid, pidfd } = spawned;
+        if self.leaves.get(&worker).is_some_and(|leaf| !leaf.contains(pid)) {
+            self.leaves.remove(&worker);
+            self.say_not_limited(worker, "it could not join");
+        }
+        if self.setup.launch.scheduling.was_refused(pid) {
+            let text = "The workers do not have the priority of resources.priorityLevel 'high': this user may not \
+                        raise priorities (CAP_SYS_NICE, ulimit -e)";
+            let _ = self.shared.inputs.send(Input::Refused { error: Error::new(Code::System, text) });
+        }
         if let Some((stdout, stderr)) = output {
             let source = |is_error| Source { slot: worker.slot, pid, is_error };
             let log = &self.shared.log;
@@ -282,6 +357,7 @@ impl Workers {
     /// Removes a worker whose process has ended.
     pub fn forget(&mut self, worker: WorkerId) {
         self.controls.remove(&worker);
+        self.leaves.remove(&worker);
         self.shared.pending_channels.take(worker);
         self.started.remove(&worker);
         self.environments.remove(&worker);

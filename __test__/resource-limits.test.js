@@ -1,0 +1,203 @@
+'use strict';
+
+// Limits of workers: over a soft one a worker is replaced without a lost request, over a hard one it is killed and the
+// log says why; scheduling; the memory of all workers together.
+
+const assert = require('node:assert/strict');
+const { spawnSync } = require('node:child_process');
+const fs = require('node:fs');
+const { test } = require('node:test');
+const { freePort, request } = require('./helpers/http');
+const { answering, ask } = require('./helpers/persistent-clients');
+const { write } = require('./helpers/program');
+const { run } = require('./helpers/run');
+const { isBun } = require('./helpers/runtime');
+const { skip } = require('./helpers/skip');
+
+const MB = 1024 * 1024;
+
+/** A cluster whose workers use memory when they are told to: /grow?to= megabytes, 10 MB each 50 ms. */
+function growing({ port, config, respond }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const kept = [];
+  const grow = (to) => {
+    if (process.memoryUsage.rss() >= to * 1024 * 1024) return;
+    kept.push(Buffer.alloc(10 * 1024 * 1024, 1));
+    setTimeout(grow, 50, to).unref();
+  };
+  const server = http.createServer((asked, response) => {
+    const { pathname, searchParams } = new URL(asked.url, 'http://localhost');
+    if (pathname === '/grow') grow(Number(searchParams.get('to')));
+    if (asked.method === 'POST') return respond(asked, response);
+    const heap = require('node:v8').getHeapStatistics().heap_size_limit;
+    response.end(JSON.stringify({ pid: process.pid, id: process.env.WORKER_ID, heap, kept: kept.length }));
+  });
+  const app = createServer({ app: server, cluster: { enabled: true, config } });
+  app.start(port, '127.0.0.1').then(() => {
+    if (!app.isPrimary) return;
+    console.log('the cluster is ready');
+    app.cluster.once('metrics:updated', () => console.log('METRICS'));
+    process.on('SIGWINCH', async () => {
+      const [verb, argument] = JSON.parse(require('node:fs').readFileSync(`${__filename}.order`, 'utf8'));
+      const told = await app[verb](argument).then(
+        () => 'done',
+        ({ code, message }) => `${code} ${message}`,
+      );
+      console.log(`${verb}: ${told}`);
+    });
+  });
+}
+
+async function cluster(t, config, options) {
+  const port = await freePort();
+  const given = JSON.stringify({ port, config: { workers: 2, ...config } });
+  const source = `'use strict';\n(${growing})({ ...${given}, respond: (${answering})() });\n`;
+  const file = write(t, source);
+  const running = run(t, file, options);
+  await running.until(/the cluster is ready/);
+  /** What the primary's program was told when it called a method. */
+  const order = (verb, argument) => {
+    fs.writeFileSync(`${file}.order`, JSON.stringify([verb, argument]));
+    running.signal('SIGWINCH');
+    return running.until(new RegExp(`^${verb}: (.*)$`, 'm')).then(([, told]) => told);
+  };
+  /** What the worker answered; of the one with this id. */
+  const get = async (path = '/', id = undefined) => {
+    for (;;) {
+      const answer = (await request(port, { path: id === undefined ? path : '/' })).json();
+      if (id === undefined) return answer;
+      if (answer.id !== id) continue;
+      if (path === '/') return answer;
+      // Round-robin: the next answer of this worker is as far away.
+      const told = (await request(port, { path })).json();
+      if (told.id === id) return told;
+    }
+  };
+  return { port, running, get, order };
+}
+
+/** Requests on kept connections and on new ones, until the returned function is called: the number of both. */
+function load(t, port) {
+  const over = new AbortController();
+  t.after(() => over.abort());
+  const kept = [1, 2, 3].map((seed) => ask(port, seed, over.signal));
+  const fresh = (async () => {
+    let served = 0;
+    for (; !over.signal.aborted; served += 1) assert.equal((await request(port)).status, 200);
+    return served;
+  })();
+  const all = Promise.all([fresh, ...kept]);
+  all.catch(() => {});
+  return async () => {
+    over.abort();
+    const [served, ...clients] = await all;
+    return served + clients.reduce((sum, { answered }) => sum + answered, 0);
+  };
+}
+
+/** Tells one worker to grow; resolves to its answer. */
+const grow = ({ get }, to) => get(`/grow?to=${to}`);
+
+test('over its soft limit a worker is replaced under load without a failed request', async (t) => {
+  const running = await cluster(t, { resources: { maxMemoryPerWorker: '150MB' } });
+  const served = load(t, running.port);
+  const { id, pid } = await grow(running, 170);
+  const { value, allowed, samples, action } = await running.running.event('worker:limit', { worker: id, limit: 'memory', action: 'replace' });
+  assert.ok(value > allowed && allowed === 150 * MB && action === 'replace', `${value} of ${allowed}`);
+  assert.ok(samples.slice(-3).every((sample) => sample > allowed), samples.join());
+  await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
+  assert.ok((await served()) > 100);
+  assert.deepEqual(running.running.events('worker:limit').length, 1, 'the other one is within its limit');
+});
+
+test('a limit that the program needs more than is an alert, and replaces nobody', async (t) => {
+  const { running } = await cluster(t, { resources: { maxMemoryPerWorker: '32MB' } });
+  const [{ msg }] = await running.eventMany(2, 'alert', { cause: 'limit', limit: 'memory' });
+  assert.match(msg, /^Worker \d is not replaced: it uses \d+ MB, above its limit of 32 MB \(resources.maxMemoryPerWorker\) ever since/);
+  assert.deepEqual(running.events('worker:exit'), []);
+});
+
+test('above the hard limit a worker is killed, and the log says why with its last samples', async (t) => {
+  const resources = { maxMemoryPerWorker: '150MB', enforcement: { killOnMemoryExceed: true } };
+  const running = await cluster(t, { resources });
+  const { id, pid } = await grow(running, 400);
+  const limit = await running.running.event('worker:limit', { worker: id, limit: 'memory', action: 'kill' });
+  assert.match(limit.msg, /^Worker \d is killed: it uses \d+ MB, above its hard limit of 150 MB \(100 % of resources\.maxMemoryPerWorker\)\. Its last samples: (\d+ MB, )*\d+ MB$/);
+  const exit = await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'memory_limit', signal: 'SIGKILL' });
+  assert.ok(exit.time - limit.time <= 300, `${exit.time - limit.time} ms`);
+  // Four samples a second: it had grown by less than a second's 200 MB.
+  assert.ok(limit.value < 350 * MB, `${limit.value}`);
+});
+
+test('the kernel enforces the hard limit where the control group is delegated, and the exit names it', async (t) => {
+  const resources = { maxMemoryPerWorker: '150MB', enforcement: { enforceHardLimits: true } };
+  const running = await cluster(t, { resources });
+  if (/the kernel does not limit the workers' memory: (.*?)\./.test(running.running.raw)) {
+    return skip(t, `no delegated control group: ${RegExp.$1}`, undefined, { forbidden: true });
+  }
+  const { id, pid } = await grow(running, 400);
+  const exit = await running.running.event('worker:exit', { worker: id, workerPid: pid });
+  assert.equal(exit.reason, 'out_of_memory');
+  assert.match(exit.msg, /killed by the kernel because memory ran out \(OOM killer\)/);
+});
+
+test('a worker is replaced after its requests or its age, one at a time, without a failed request', async (t) => {
+  for (const [resources, limit] of [
+    [{ maxRequestsPerWorker: 300 }, 'requests'],
+    [{ maxAgePerWorker: '11s' }, 'age'],
+  ]) {
+    const { port, running } = await cluster(t, { resources });
+    const served = load(t, port);
+    await running.eventMany(2, 'worker:limit', { limit, action: 'replace' });
+    const [first, second] = running.events('worker:limit');
+    await running.event('worker:exit', { worker: second.worker });
+    const [exit] = running.events('worker:exit', { worker: first.worker });
+    assert.ok(exit.time <= second.time, 'the second one waits for the end of the first');
+    assert.ok((await served()) > 300);
+  }
+});
+
+test('workers get the priority, the CPU and the I/O priority that are asked for', async (t) => {
+  const resources = { priorityLevel: 'low', performanceOptimization: { cpuOptimization: true, ioOptimization: true } };
+  const { get } = await cluster(t, { resources });
+  for (const id of ['0', '1']) {
+    const { pid } = await get('/', id);
+    const own = fs.readFileSync('/proc/self/stat', 'utf8').split(') ')[1].split(' ')[16];
+    const nice = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[16];
+    assert.equal(Number(nice), Math.min(Number(own) + 10, 19));
+    assert.match(fs.readFileSync(`/proc/${pid}/status`, 'utf8'), /^Cpus_allowed_list:\t\d+$/m);
+    assert.equal(spawnSync('ionice', ['-p', String(pid)]).stdout.toString().trim(), 'best-effort: prio 0');
+  }
+});
+
+test('the heap of a worker fits its memory limit unless the user set it', { skip: isBun && 'V8 alone has the option' }, async (t) => {
+  const heap = async (config) => (await (await cluster(t, config)).get()).heap / MB;
+  const limited = await heap({ resources: { maxMemoryPerWorker: '400MB' } });
+  assert.ok(limited >= 440 && limited < 520, `${limited} MB`);
+  const own = await heap({ resources: { maxMemoryPerWorker: '400MB' }, execArgv: ['--max-old-space-size=100'] });
+  assert.ok(own >= 100 && own < 200, `${own} MB`);
+});
+
+test('a scale-up that would break the budget of memory is refused with its reason', async (t) => {
+  const resources = { memoryManagement: { maxTotalMemory: '200MB' } };
+  const { running, order } = await cluster(t, { resources, monitoring: { metricsInterval: 1000 } });
+  // A second after the first sample, which tells what a worker uses.
+  await running.until(/METRICS/);
+  const told = await order('scaleUp', 8);
+  assert.match(
+    told,
+    /^RESOURCE_EXHAUSTED No room for 8 more workers of \d+ MB each: \d+ MB of the budget of 200 MB are free \(resources\.memoryManagement\.maxTotalMemory\), enough for [012]$/,
+  );
+});
+
+test('near the end of the budget the largest worker is replaced first, without a failed request', async (t) => {
+  const running = await cluster(t, { resources: { memoryManagement: { maxTotalMemory: '400MB' } } });
+  const served = load(t, running.port);
+  const { id, pid } = await grow(running, 260);
+  const limit = await running.running.event('worker:limit', { limit: 'totalMemory', action: 'replace' });
+  assert.equal(limit.worker, id);
+  assert.match(limit.msg, /^Worker \d, the largest with \d+ MB, is replaced: all workers together use \d+ MB of 400 MB/);
+  await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
+  assert.ok((await served()) > 100);
+});

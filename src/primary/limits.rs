@@ -1,0 +1,239 @@
+//! The limits of the workers and of the memory of all of them: reads what they use, and requests what `crate::limits`
+//! and `crate::memory` decide.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::effects::{Effect, Effects};
+use super::setup::{BudgetSettings, LimitSettings};
+use crate::error::{Code, Error, Result};
+use crate::event::{AlertCause, Event, Level};
+use crate::limits::{Breach, Sample, Watch, megabytes};
+use crate::memory::budget::{Budget, BudgetWatch, Nearness, Tenant, largest};
+use crate::metrics::layout::{page, row};
+use crate::metrics::memory::SharedMemory;
+use crate::model::{ClusterMetrics, Limit, LimitAction, Observation, WorkerId};
+use crate::process::usage;
+use crate::supervisor::{Fact, Role, Slot, Supervisor};
+
+/// Interval between two looks at the hard limit.
+const HARD_INTERVAL: Duration = Duration::from_millis(250);
+
+pub(super) struct WorkerLimits {
+    watch: Watch,
+    budget: BudgetSettings,
+    budget_watch: BudgetWatch,
+    /// The last sample's budget, and the footprint of a worker.
+    room: Option<(Budget, u64)>,
+    memory: SharedMemory,
+    relieved: BTreeSet<WorkerId>,
+    next_look: Duration,
+    /// That no worker could make room was reported.
+    is_reported: bool,
+}
+
+/// A process of a worker that the kernel does not limit.
+#[derive(Clone, Copy)]
+pub(super) struct Watched {
+    pub worker: WorkerId,
+    pub pid: u32,
+}
+
+impl WorkerLimits {
+    pub fn new(settings: LimitSettings, memory: SharedMemory, seed: u32) -> Self {
+        Self {
+            watch: Watch::new(settings.policy, seed),
+            budget: settings.budget,
+            budget_watch: BudgetWatch::default(),
+            room: None,
+            memory,
+            relieved: BTreeSet::new(),
+            next_look: HARD_INTERVAL,
+            is_reported: false,
+        }
+    }
+
+    /// The limits apply from now on.
+    pub fn set(&mut self, settings: LimitSettings) {
+        self.watch.set_policy(settings.policy);
+        self.budget = settings.budget;
+        self.is_reported = false;
+    }
+
+    pub fn due(&self) -> Option<Duration> {
+        self.watch.policy().hard_memory().map(|_| self.next_look)
+    }
+
+    /// Looks at the hard limit of memory. `processes`: those that the kernel does not limit.
+    pub fn look(&mut self, processes: impl Iterator<Item = Watched>, now: Duration) -> Effects {
+        self.next_look = now + HARD_INTERVAL;
+        let footprints: Vec<(WorkerId, u64)> =
+            processes.filter_map(|Watched { worker, pid }| Some((worker, usage::resident(pid)?))).collect();
+        self.watch.look_hard(&footprints).into_iter().flat_map(effects_of).collect()
+    }
+
+    pub fn forget(&mut self, worker: WorkerId) {
+        self.watch.forget(worker);
+        self.relieved.remove(&worker);
+    }
+
+    /// The cluster was sampled.
+    pub fn sampled(&mut self, observation: &Observation, supervisor: &Supervisor, now: Duration) -> Effects {
+        let samples = self.samples(&observation.figures, supervisor);
+        let mut effects: Effects = self.watch.look(&samples, now).into_iter().flat_map(effects_of).collect();
+        for Sample { worker, .. } in &samples {
+            let relieved = self.watch.is_relieved(*worker, now);
+            let changed = if relieved { self.relieved.insert(*worker) } else { self.relieved.remove(worker) };
+            if changed {
+                effects.push(Effect::Relieve { worker: *worker, relieved });
+            }
+        }
+        effects.extend(self.look_at_budget(&observation.figures, &samples, now));
+        effects
+    }
+
+    /// The serving workers that were sampled.
+    fn samples(&self, figures: &ClusterMetrics, supervisor: &Supervisor) -> Vec<Sample> {
+        let sample = |slot: &Slot| {
+            let worker =
+                slot.active_worker().filter(|worker| worker.is_ready() && slot.role == Role::Serving)?;
+            let (id, pid) = (worker.id, worker.pid()?);
+            let cell = |cell| self.memory.row(slot.number, cell);
+            (cell(row::SAMPLED_PID) == u64::from(pid)).then(|| Sample {
+                worker: id,
+                memory: cell(row::MEMORY),
+                cpu: f64::from_bits(cell(row::CPU_PERCENT)),
+                requests: self.memory.page(id).float(page::REQUESTS) as u64,
+                age: Duration::from_millis(figures.timestamp.saturating_sub(cell(row::STARTED))),
+                is_replaced: supervisor.is_rolling(slot.number),
+            })
+        };
+        supervisor.slots().iter().filter_map(sample).collect()
+    }
+
+    fn look_at_budget(&mut self, figures: &ClusterMetrics, samples: &[Sample], now: Duration) -> Effects {
+        let Some(budget) = self.budget_of(figures) else { return Effects::new() };
+        let mut footprints: Vec<u64> = samples.iter().map(|sample| sample.memory).collect();
+        footprints.sort_unstable();
+        self.room = footprints.get(footprints.len() / 2).map(|median| (budget, *median));
+        let (is_full, growth) = match self.budget_watch.look(budget, self.budget.thresholds, now) {
+            Nearness::Far => {
+                self.is_reported = false;
+                return Effects::new();
+            }
+            Nearness::Near { growth } => (false, growth),
+            Nearness::Full { growth } => (true, growth),
+        };
+        let tenants: Vec<Tenant> = samples
+            .iter()
+            .map(|sample| Tenant { worker: sample.worker, memory: sample.memory, leaks: false })
+            .collect();
+        let uses = format!(
+            "all workers together use {} of {}, {:+.1} MB/s (resources.memoryManagement.maxTotalMemory)",
+            megabytes(budget.used as f64),
+            megabytes(budget.limit as f64),
+            growth / f64::from(1 << 20),
+        );
+        let Some(tenant) = largest(&tenants) else { return self.report_full(&uses) };
+        if !is_full && !self.watch.is_free(now) {
+            return Effects::new();
+        }
+        let (done, action) = if is_full {
+            ("killed before the kernel chooses a process", LimitAction::Kill)
+        } else {
+            self.watch.take_turn(tenant.worker);
+            ("replaced", LimitAction::Replace)
+        };
+        let message = format!(
+            "Worker {}, the largest with {}, is {done}: {uses}",
+            tenant.worker,
+            megabytes(tenant.memory as f64)
+        );
+        effects_of(Breach {
+            worker: tenant.worker,
+            limit: Limit::TotalMemory,
+            action,
+            value: budget.used as f64,
+            threshold: budget.limit as f64,
+            samples: self.watch.samples(tenant.worker),
+            message,
+        })
+    }
+
+    /// Reports once that no replacement would free memory.
+    fn report_full(&mut self, uses: &str) -> Effects {
+        if std::mem::replace(&mut self.is_reported, true) {
+            return Effects::new();
+        }
+        let message = format!(
+            "Memory runs out: {uses}. No worker uses clearly more than the others, so that a replacement would not \
+             help: run fewer workers or raise the limit"
+        );
+        vec![Effect::Emit(Event::Alert { severity: Level::Error, message, cause: AlertCause::MemoryBudget })]
+    }
+
+    /// None: it is not watched, or nothing is known.
+    fn budget_of(&self, figures: &ClusterMetrics) -> Option<Budget> {
+        let system = figures.sample.system.as_ref().filter(|_| self.budget.is_watched)?;
+        Some(match self.budget.total {
+            Some(limit) => Budget { limit, used: figures.memory_usage },
+            None => Budget {
+                limit: system.memory.total.saturating_sub(self.budget.reservation),
+                used: system.memory.used,
+            },
+        })
+    }
+
+    /// The budget at the last sample, and the footprint of one worker (the median), bytes.
+    pub fn room(&self) -> Option<(Budget, u64)> {
+        self.room
+    }
+
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED`: so many more workers would break the budget; nothing was sampled yet: they may.
+    pub fn check_room(&self, from: u16, to: u16) -> Result<()> {
+        let Some((budget, footprint)) = self.room.filter(|_| to > from) else { return Ok(()) };
+        let fit = budget.room_for(footprint);
+        if u64::from(to - from) <= fit {
+            return Ok(());
+        }
+        let message = format!(
+            "No room for {} more workers of {} each: {} of the budget of {} are free \
+             (resources.memoryManagement.maxTotalMemory), enough for {fit}",
+            to - from,
+            megabytes(footprint as f64),
+            megabytes(budget.free() as f64),
+            megabytes(budget.limit as f64),
+        );
+        let details =
+            json!({ "free": budget.free(), "limit": budget.limit, "footprint": footprint, "fit": fit });
+        Err(Error::new(Code::ResourceExhausted, message).with(details))
+    }
+}
+
+fn effects_of(breach: Breach) -> Effects {
+    let Breach { worker, limit, action, value, threshold: allowed, samples, message } = breach;
+    let mut effects = Effects::new();
+    if matches!(action, LimitAction::Relieve | LimitAction::Alert) {
+        let cause = AlertCause::Limit { worker: worker.to_string(), limit };
+        effects.push(Effect::Emit(Event::Alert { severity: Level::Warn, message: message.clone(), cause }));
+    }
+    let worker_id = worker.to_string();
+    effects.push(Effect::Emit(Event::WorkerLimit {
+        worker_id,
+        limit,
+        action,
+        value,
+        allowed,
+        samples,
+        message,
+    }));
+    match action {
+        LimitAction::Replace => effects.push(Effect::Advance(Fact::Expired { worker })),
+        LimitAction::Kill => effects.push(Effect::Advance(Fact::Exceeded { worker, limit })),
+        LimitAction::Relieve | LimitAction::Alert => {}
+    }
+    effects
+}

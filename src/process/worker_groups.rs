@@ -1,0 +1,459 @@
+//! Control groups of the workers: one leaf for each, below the primary's own group and nowhere else. The kernel then
+//! enforces hard limits. They exist only where the primary's group is delegated: it is writable and not the root of its
+//! hierarchy.
+//!
+//! In version 2 a group with processes cannot give controllers to its children, so the primary itself moves into a leaf
+//! first; if other processes are in its group, there are no leaves. In version 1 each controller has a tree of its own.
+//!
+//! Sources: the kernel's `admin-guide/cgroup-v2.rst` ("No Internal Process Constraint", `memory.max`, `cpu.max`,
+//! `pids.max`), `cgroup-v1/memory.rst`, `scheduler/sched-bwc.rst`, `cgroup-v1/pids.rst`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use super::control_groups::{Hierarchy, Reader, levels};
+use crate::model::WorkerId;
+
+/// Hard limits of one worker with its own children; None: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct GroupLimits {
+    /// Bytes.
+    pub memory: Option<u64>,
+    /// Percent of one core.
+    pub cpu: Option<f64>,
+    /// Number of processes and threads.
+    pub processes: Option<u64>,
+}
+
+impl GroupLimits {
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    fn limits(&self, controller: Controller) -> bool {
+        match controller {
+            Controller::Memory => self.memory.is_some(),
+            Controller::Cpu => self.cpu.is_some(),
+            Controller::Pids => self.processes.is_some(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+}
+
+impl Controller {
+    const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "cpu",
+            Self::Pids => "pids",
+        }
+    }
+}
+
+/// A group below which leaves are made, and what it limits.
+#[derive(Clone, Debug, PartialEq)]
+struct Parent {
+    folder: PathBuf,
+    hierarchy: Hierarchy,
+    controllers: Vec<Controller>,
+}
+
+/// The groups of a cluster's workers.
+#[derive(Debug, Default)]
+pub struct WorkerGroups {
+    parents: Vec<Parent>,
+    /// The leaf of the primary itself, in version 2.
+    own: Option<PathBuf>,
+}
+
+const SWAP: &str = "memory.swap.max";
+/// Period of a CPU quota, microseconds: the kernel's default.
+const PERIOD: u64 = 100_000;
+
+impl WorkerGroups {
+    /// Finds the delegated groups, for the limits that are given. What cannot be enforced by them is in the error texts.
+    pub fn find(limits: &GroupLimits) -> (Self, Vec<String>) {
+        let mut groups = Self::default();
+        let mut lacks = Vec::new();
+        for controller in Controller::ALL.into_iter().filter(|controller| limits.limits(*controller)) {
+            match parent_of(&super::control_groups::read, &is_writable, controller) {
+                Ok(parent) => groups.add(parent),
+                Err(reason) => lacks.push(format!("{}: {reason}", controller.name())),
+            }
+        }
+        groups.remove_stale();
+        if let Some(parent) =
+            groups.parents.iter().find(|parent| parent.hierarchy == Hierarchy::Unified).cloned()
+            && let Err(error) = groups.delegate(&parent)
+        {
+            groups.parents.retain(|parent| parent.hierarchy != Hierarchy::Unified);
+            let names: Vec<&str> = parent.controllers.iter().map(|controller| controller.name()).collect();
+            lacks.push(format!("{}: {error}", names.join(", ")));
+        }
+        (groups, lacks)
+    }
+
+    /// Removes the leaves of primaries that were killed.
+    fn remove_stale(&self) {
+        for parent in &self.parents {
+            let entries = fs::read_dir(&parent.folder).into_iter().flatten().flatten();
+            for folder in entries.map(|entry| entry.path()) {
+                let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+                let pid = name.strip_prefix("drover-").map(|rest| rest.trim_start_matches("primary-"));
+                let pid = pid.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+                if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                    // One with processes is not empty, and stays.
+                    let _ = fs::remove_dir(&folder);
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, parent: Parent) {
+        match self.parents.iter_mut().find(|known| known.folder == parent.folder) {
+            Some(known) => known.controllers.extend(parent.controllers),
+            None => self.parents.push(parent),
+        }
+    }
+
+    /// Version 2: moves the primary into a leaf and gives the controllers to the leaves.
+    fn delegate(&mut self, parent: &Parent) -> io::Result<()> {
+        let pid = std::process::id().to_string();
+        let inside = fs::read_to_string(parent.folder.join("cgroup.procs"))?;
+        if inside.split_whitespace().any(|other| other != pid) {
+            return Err(io::Error::other("other processes are in the primary's control group"));
+        }
+        let own = parent.folder.join(format!("drover-primary-{pid}"));
+        fs::create_dir(&own)?;
+        let enabled = fs::write(own.join("cgroup.procs"), &pid).and_then(|()| {
+            let names: Vec<String> =
+                parent.controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
+            fs::write(parent.folder.join("cgroup.subtree_control"), names.join(" "))
+        });
+        if let Err(error) = enabled {
+            // As before; a leaf that cannot be removed stays empty.
+            let _ = fs::write(parent.folder.join("cgroup.procs"), &pid);
+            let _ = fs::remove_dir(&own);
+            return Err(error);
+        }
+        self.own = Some(own);
+        Ok(())
+    }
+
+    /// Whether a controller's limits are enforced by the kernel.
+    pub fn enforces(&self, controller: Controller) -> bool {
+        self.parents.iter().any(|parent| parent.controllers.contains(&controller))
+    }
+
+    /// Makes the leaf of a worker, with its limits.
+    ///
+    /// # Errors
+    /// The kernel's: the limits of this worker are not enforced.
+    pub fn leaf(&self, worker: WorkerId, limits: &GroupLimits) -> io::Result<Leaf> {
+        let mut leaf = Leaf { parts: Vec::new() };
+        let name = format!("drover-{}-{}-{}", std::process::id(), worker.slot, worker.generation);
+        for parent in &self.parents {
+            let folder = parent.folder.join(&name);
+            fs::create_dir(&folder)?;
+            // From here on the leaf removes it.
+            leaf.parts.push(Part { folder, parent: parent.clone() });
+        }
+        leaf.limit(limits)?;
+        Ok(leaf)
+    }
+}
+
+impl Drop for WorkerGroups {
+    fn drop(&mut self) {
+        if let (Some(own), Some(parent)) =
+            (&self.own, self.parents.iter().find(|one| one.hierarchy == Hierarchy::Unified))
+        {
+            // In this order, or the parent may have no processes. What fails stays for the next owner of the group.
+            let names: Vec<String> =
+                parent.controllers.iter().map(|controller| format!("-{}", controller.name())).collect();
+            let _ = fs::write(parent.folder.join("cgroup.subtree_control"), names.join(" "));
+            let _ = fs::write(parent.folder.join("cgroup.procs"), std::process::id().to_string());
+            let _ = fs::remove_dir(own);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Part {
+    folder: PathBuf,
+    parent: Parent,
+}
+
+/// The groups of one worker; removed with this value, once it has ended.
+#[derive(Debug)]
+pub struct Leaf {
+    parts: Vec<Part>,
+}
+
+impl Leaf {
+    /// Descriptors through which a process joins: it writes `0` to each.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn entries(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |part: &Part| OpenOptions::new().write(true).open(part.folder.join("cgroup.procs"));
+        self.parts.iter().map(|part| open(part).map(OwnedFd::from)).collect()
+    }
+
+    /// Whether the process is in all of its groups.
+    pub fn contains(&self, pid: u32) -> bool {
+        let has = |part: &Part| {
+            let inside = fs::read_to_string(part.folder.join("cgroup.procs")).unwrap_or_default();
+            inside.lines().any(|line| line.parse() == Ok(pid))
+        };
+        self.parts.iter().all(has)
+    }
+
+    /// Sets the limits.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn limit(&self, limits: &GroupLimits) -> io::Result<()> {
+        for part in &self.parts {
+            for controller in &part.parent.controllers {
+                for (file, value) in settings(part.parent.hierarchy, *controller, limits) {
+                    match File::options().write(true).open(part.folder.join(file)) {
+                        // A kernel without swap.
+                        Err(error) if file == SWAP && error.kind() == io::ErrorKind::NotFound => {}
+                        opened => opened?.write_all(value.as_bytes())?,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How many of its processes the kernel's OOM killer has ended.
+    pub fn oom_kills(&self) -> u64 {
+        let of =
+            |part: &Part| oom_kills_in(&super::control_groups::read, &part.folder, part.parent.hierarchy);
+        self.parts.iter().filter_map(of).max().unwrap_or(0)
+    }
+}
+
+impl Drop for Leaf {
+    fn drop(&mut self) {
+        for part in &self.parts {
+            // Children of the worker may still be in it: the group ends with its owner then.
+            let _ = fs::remove_dir(&part.folder);
+        }
+    }
+}
+
+/// The files of a limit and their values, in the order in which they are written.
+fn settings(
+    hierarchy: Hierarchy,
+    controller: Controller,
+    limits: &GroupLimits,
+) -> Vec<(&'static str, String)> {
+    let is_unified = hierarchy == Hierarchy::Unified;
+    match (controller, is_unified) {
+        (Controller::Memory, true) => {
+            let value = |bytes: Option<u64>| bytes.map_or("max".to_owned(), |bytes| bytes.to_string());
+            // Halfway between the soft and the hard limit the kernel reclaims caches and slows the worker down, so that
+            // its replacement has time.
+            let high = limits.memory.map(|hard| hard / 22 * 21);
+            // A worker that swaps instead of being ended would only be slow.
+            let swap = value(limits.memory.map(|_| 0));
+            vec![(SWAP, swap), ("memory.high", value(high)), ("memory.max", value(limits.memory))]
+        }
+        (Controller::Memory, false) => {
+            let value = limits.memory.map_or("-1".to_owned(), |bytes| bytes.to_string());
+            vec![("memory.limit_in_bytes", value)]
+        }
+        (Controller::Cpu, true) => {
+            let quota = limits.cpu.map_or("max".to_owned(), |percent| quota(percent).to_string());
+            vec![("cpu.max", format!("{quota} {PERIOD}"))]
+        }
+        (Controller::Cpu, false) => {
+            let quota = limits.cpu.map_or("-1".to_owned(), |percent| quota(percent).to_string());
+            vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", quota)]
+        }
+        (Controller::Pids, _) => {
+            vec![("pids.max", limits.processes.map_or("max".to_owned(), |count| count.to_string()))]
+        }
+    }
+}
+
+/// Microseconds in a period; the kernel takes no less than a millisecond.
+fn quota(percent: f64) -> u64 {
+    ((percent / 100.0 * PERIOD as f64) as u64).max(1000)
+}
+
+/// The group below which leaves with this controller can be made.
+///
+/// # Errors
+/// There is none, and why.
+fn parent_of(
+    read: Reader<'_>,
+    is_writable: &dyn Fn(&Path) -> bool,
+    controller: Controller,
+) -> Result<Parent, String> {
+    // A controller is in one hierarchy.
+    let v1 = Hierarchy::Controller(controller.name());
+    let first = |hierarchy| levels(read, hierarchy).into_iter().next().map(|folder| (folder, hierarchy));
+    let Some((folder, hierarchy)) = first(v1).or_else(|| first(Hierarchy::Unified)) else {
+        return Err("no control group is mounted".into());
+    };
+    let is_root = match hierarchy {
+        // Only the root has none, or has this one.
+        Hierarchy::Unified => read(&folder.join("cgroup.type")).is_none(),
+        Hierarchy::Controller(_) => read(&folder.join("cgroup.sane_behavior")).is_some(),
+    };
+    if is_root {
+        return Err("the primary is in the root group".into());
+    }
+    let has = |text: String| text.split_whitespace().any(|name| name == controller.name());
+    if hierarchy == Hierarchy::Unified && !read(&folder.join("cgroup.controllers")).is_some_and(has) {
+        return Err("the primary's control group does not have the controller".into());
+    }
+    if !is_writable(&folder) {
+        return Err("the primary's control group is not writable".into());
+    }
+    Ok(Parent { folder, hierarchy, controllers: vec![controller] })
+}
+
+fn is_writable(folder: &Path) -> bool {
+    rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).is_ok()
+}
+
+/// The counter of OOM kills of a group.
+fn oom_kills_in(read: Reader<'_>, folder: &Path, hierarchy: Hierarchy) -> Option<u64> {
+    let file = if hierarchy == Hierarchy::Unified { "memory.events" } else { "memory.oom_control" };
+    counter(&read(&folder.join(file))?, "oom_kill")
+}
+
+fn counter(text: &str, name: &str) -> Option<u64> {
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok())
+}
+
+/// How many processes of this process's control group the kernel's OOM killer has ended so far; of the whole machine if
+/// the group does not count them.
+pub fn oom_kills() -> u64 {
+    oom_kills_of(&super::control_groups::read)
+}
+
+fn oom_kills_of(read: Reader<'_>) -> u64 {
+    let of = |hierarchy| {
+        let own = levels(read, hierarchy).into_iter().next()?;
+        oom_kills_in(read, &own, hierarchy)
+    };
+    of(Hierarchy::Controller("memory"))
+        .or_else(|| of(Hierarchy::Unified))
+        .or_else(|| counter(&read(Path::new("/proc/vmstat"))?, "oom_kill"))
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
+        let files: BTreeMap<PathBuf, String> =
+            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+        move |path| files.get(path).cloned()
+    }
+
+    const V2: &str = "31 23 0:27 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
+    const V1: &str = "41 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+
+    #[test]
+    fn a_delegated_group_of_version_2_takes_leaves() {
+        let files = [
+            ("/proc/self/cgroup", "0::/user.slice/app.service\n"),
+            ("/proc/self/mountinfo", V2),
+            ("/sys/fs/cgroup/user.slice/app.service/cgroup.type", "domain\n"),
+            ("/sys/fs/cgroup/user.slice/app.service/cgroup.controllers", "cpu memory pids\n"),
+        ];
+        let parent = parent_of(&machine(&files), &|_| true, Controller::Memory).unwrap();
+        assert_eq!(parent.folder, Path::new("/sys/fs/cgroup/user.slice/app.service"));
+        assert_eq!(parent.hierarchy, Hierarchy::Unified);
+        let refusal = |files: &[(&str, &str)], writable: bool| {
+            parent_of(&machine(files), &|_| writable, Controller::Memory).unwrap_err()
+        };
+        assert_eq!(refusal(&files, false), "the primary's control group is not writable");
+        assert_eq!(refusal(&files[..3], true), "the primary's control group does not have the controller");
+        assert_eq!(refusal(&files[..2], true), "the primary is in the root group");
+        assert_eq!(refusal(&[], true), "no control group is mounted");
+    }
+
+    #[test]
+    fn a_group_of_version_1_takes_leaves_but_not_the_root() {
+        let own = [("/proc/self/cgroup", "5:memory:/box\n0::/\n"), ("/proc/self/mountinfo", V1)];
+        let parent = parent_of(&machine(&own), &|_| true, Controller::Memory).unwrap();
+        assert_eq!(parent.folder, Path::new("/sys/fs/cgroup/memory/box"));
+        let root = [
+            ("/proc/self/cgroup", "5:memory:/\n"),
+            ("/proc/self/mountinfo", V1),
+            ("/sys/fs/cgroup/memory/cgroup.sane_behavior", "0\n"),
+        ];
+        let refusal = parent_of(&machine(&root), &|_| true, Controller::Memory).unwrap_err();
+        assert_eq!(refusal, "the primary is in the root group");
+    }
+
+    #[test]
+    fn each_limit_is_written_as_its_version_has_it() {
+        let limits = GroupLimits { memory: Some(2200), cpu: Some(150.0), processes: Some(9) };
+        let v1 = Hierarchy::Controller("any");
+        let text = |hierarchy, controller, limits: &GroupLimits| {
+            let pairs = settings(hierarchy, controller, limits);
+            pairs.iter().map(|(file, value)| format!("{file}={value}")).collect::<Vec<_>>().join(";")
+        };
+        for (hierarchy, controller, given, none) in [
+            (
+                Hierarchy::Unified,
+                Controller::Memory,
+                "memory.swap.max=0;memory.high=2100;memory.max=2200",
+                "memory.swap.max=max;memory.high=max;memory.max=max",
+            ),
+            (v1, Controller::Memory, "memory.limit_in_bytes=2200", "memory.limit_in_bytes=-1"),
+            (Hierarchy::Unified, Controller::Cpu, "cpu.max=150000 100000", "cpu.max=max 100000"),
+            (
+                v1,
+                Controller::Cpu,
+                "cpu.cfs_period_us=100000;cpu.cfs_quota_us=150000",
+                "cpu.cfs_period_us=100000;cpu.cfs_quota_us=-1",
+            ),
+            (v1, Controller::Pids, "pids.max=9", "pids.max=max"),
+        ] {
+            assert_eq!(text(hierarchy, controller, &limits), given);
+            assert_eq!(text(hierarchy, controller, &GroupLimits::default()), none);
+        }
+    }
+
+    #[test]
+    fn oom_kills_are_those_of_the_group_or_else_of_the_machine() {
+        let v2 = [
+            ("/proc/self/cgroup", "0::/a\n"),
+            ("/proc/self/mountinfo", V2),
+            ("/sys/fs/cgroup/a/memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\n"),
+            ("/proc/vmstat", "oom_kill 9\n"),
+        ];
+        assert_eq!(oom_kills_of(&machine(&v2)), 2);
+        let v1 = [
+            ("/proc/self/cgroup", "5:memory:/box\n"),
+            ("/proc/self/mountinfo", V1),
+            ("/sys/fs/cgroup/memory/box/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"),
+        ];
+        assert_eq!(oom_kills_of(&machine(&v1)), 4);
+        assert_eq!(oom_kills_of(&machine(&[("/proc/vmstat", "pgfault 1\noom_kill 9\n")])), 9);
+        assert_eq!(oom_kills_of(&machine(&[])), 0);
+    }
+}
