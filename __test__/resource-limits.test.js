@@ -36,16 +36,16 @@ function growing({ port, config, respond }) {
   const app = createServer({ app: server, cluster: { enabled: true, config } });
   app.start(port, '127.0.0.1').then(() => {
     if (!app.isPrimary) return;
-    console.log('the cluster is ready');
     app.cluster.once('metrics:updated', () => console.log('METRICS'));
     process.on('SIGWINCH', async () => {
       const [verb, argument] = JSON.parse(require('node:fs').readFileSync(`${__filename}.order`, 'utf8'));
       const told = await app[verb](argument).then(
         () => 'done',
-        ({ code, message }) => `${code} ${message}`,
+        ({ code, message }) => `${code} ${message.replaceAll("\n", " ")}`,
       );
       console.log(`${verb}: ${told}`);
     });
+    console.log('the cluster is ready');
   });
 }
 
@@ -57,10 +57,12 @@ async function cluster(t, config, options) {
   const running = run(t, file, options);
   await running.until(/the cluster is ready/);
   /** What the primary's program was told when it called a method. */
+  let orders = 0;
   const order = (verb, argument) => {
     fs.writeFileSync(`${file}.order`, JSON.stringify([verb, argument]));
     running.signal('SIGWINCH');
-    return running.until(new RegExp(`^${verb}: (.*)$`, 'm')).then(([, told]) => told);
+    orders += 1;
+    return running.untilMany(orders, /^(?:scaleUp|updateConfig): (.*)$/m).then((all) => all.at(-1)[1]);
   };
   /** What the worker answered; of the one with this id. */
   const get = async (path = '/', id = undefined) => {
@@ -200,4 +202,23 @@ test('near the end of the budget the largest worker is replaced first, without a
   assert.match(limit.msg, /^Worker \d, the largest with \d+ MB, is replaced: all workers together use \d+ MB of 400 MB/);
   await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
   assert.ok((await served()) > 100);
+});
+
+test('updateConfig changes limits of the running cluster, in the primary and for a worker', async (t) => {
+  const running = await cluster(t, {});
+  const { id, pid } = await grow(running, 170);
+  await running.get('/', id);
+  assert.equal(await running.order('updateConfig', { resources: { maxMemoryPerWorker: '150MB' } }), 'done');
+  await running.running.until(/Configuration changed: resources\.maxMemoryPerWorker null -> 157286400/);
+  await running.running.event('worker:limit', { worker: id, action: 'replace' });
+  await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
+});
+
+test('updateConfig refuses what needs a restart and what is invalid, and changes nothing then', async (t) => {
+  const { running, order } = await cluster(t, {});
+  const fixed = await order('updateConfig', { workers: 4, limits: { memory: 256 } });
+  assert.match(fixed, /^RESTART_REQUIRED workers cannot change while the cluster runs/);
+  const invalid = await order('updateConfig', { limits: { memory: 'much' } });
+  assert.match(invalid, /^CONFIGURATION_INVALID [^]*limits\.memory/);
+  assert.doesNotMatch(running.raw, /Configuration changed/);
 });

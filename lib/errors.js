@@ -39,6 +39,7 @@ const classes = {
   NO_HANDLER: WorkerCommunicationError,
   HANDLER_FAILED: WorkerCommunicationError,
   WORKER_GONE: WorkerCommunicationError,
+  RESTART_REQUIRED: ConfigurationError,
   RESOURCE_EXHAUSTED: ResourceExhaustionError,
 };
 

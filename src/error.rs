@@ -47,6 +47,8 @@ pub enum Code {
     HandlerExists,
     /// A worker's program loads another version of drover than the one that attached the worker.
     VersionMismatch,
+    /// An option that cannot change while the cluster runs; `details.options` lists all of them.
+    RestartRequired,
     /// No process, file descriptor or memory is left for the operation.
     ResourceExhausted,
     /// A system call failed; see `details.errno` and `details.syscall`.
@@ -55,7 +57,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 21] = [
+    pub const ALL: [Code; 22] = [
         Code::ConfigurationInvalid,
         Code::NotSupported,
         Code::NotClustered,
@@ -75,6 +77,7 @@ impl Code {
         Code::MessageRefused,
         Code::HandlerExists,
         Code::VersionMismatch,
+        Code::RestartRequired,
         Code::ResourceExhausted,
         Code::System,
     ];

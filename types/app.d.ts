@@ -92,7 +92,12 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
    * signal.
    */
   waitUntil(promise: PromiseLike<unknown>): void;
-  /** Applies options that can change at run time; rejects if a restart is needed. */
+  /**
+   * Changes options of the running cluster: those of `resources` and `autoScaling`, `processManagement.memoryThreshold`
+   * and `.cpuThreshold`. They apply at once, priorities and V8's options to workers that are started from then on.
+   * Rejects with `CONFIGURATION_INVALID`, or with `RESTART_REQUIRED` for an option that cannot change; nothing has
+   * changed then.
+   */
   updateConfig(config: Partial<ClusterConfig>): Promise<void>;
 
   getAllWorkers(): WorkerInfo[];

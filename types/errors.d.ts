@@ -42,6 +42,8 @@ export type ClusterErrorCode =
   | 'HANDLER_EXISTS'
   /** A worker's program loads another version of drover than the one that attached the worker. */
   | 'VERSION_MISMATCH'
+  /** An option that cannot change while the cluster runs; `details.options` lists all of them. */
+  | 'RESTART_REQUIRED'
   /** No process, file descriptor or memory is left for the operation. */
   | 'RESOURCE_EXHAUSTED'
   /** A system call failed; see `details.errno` and `details.syscall`. */

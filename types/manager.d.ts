@@ -74,6 +74,7 @@ export class ClusterManager {
   getMetrics(): Promise<ClusterMetrics>;
   getHealth(): Promise<ClusterHealth>;
 
+  /** See `ClusteredApp.updateConfig`. */
   updateConfig(config: Partial<ClusterConfig>): Promise<void>;
   getConfig(): ClusterConfig;
   setIPCManager(ipcManager: IPCManager): void;

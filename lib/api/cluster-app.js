@@ -18,7 +18,6 @@ const COMMANDS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartClus
 const LATER = [
   'autoScale',
   'getOptimalWorkerCount',
-  'updateConfig',
 ];
 /** Properties of a later version: reading one throws NOT_SUPPORTED. Express has its own `cache`, for views. */
 const LATER_PROPERTIES = ['cache'];
@@ -149,6 +148,7 @@ function methodsOf(role, options, manager) {
       stops.set(graceful, stop);
       return asEnd(stop);
     },
+    updateConfig: (/** @type {any} */ config) => manager.updateConfig(config),
     getAllWorkers: () => role.workers(),
     getClusterMetrics: async () => role.metrics(),
     getClusterHealth: async () => role.health(),

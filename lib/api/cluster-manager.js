@@ -194,9 +194,9 @@ class ClusterManager extends EventEmitter {
   async getHealth() {
     return this.#role.health();
   }
-  /** @param {any} _config */
-  updateConfig(_config) {
-    return this.#role.refuse('updateConfig');
+  /** @param {any} config */
+  async updateConfig(config) {
+    this.#config = await this.#role.command('updateConfig', marked(config));
   }
   /** Connects an IPCManager to this cluster's workers. @param {import('./ipc-manager').IPCManager} ipcManager */
   setIPCManager(ipcManager) {

@@ -12,10 +12,12 @@ use crate::ipc::control::Diagnosis;
 use crate::log::Logs;
 use crate::metrics::memory::SharedMemory;
 use crate::model::Command;
+use serde_json::Value;
+
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 
 /// Sends a command to the cluster. The result is the slots that serve because of it.
-pub type Commands = Box<dyn Fn(Command) -> oneshot::Receiver<Result<Vec<u16>>> + Send + Sync>;
+pub type Commands = Box<dyn Fn(Command) -> oneshot::Receiver<Result<Value>> + Send + Sync>;
 
 /// The parts of the API.
 pub struct Api {

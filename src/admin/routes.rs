@@ -190,7 +190,7 @@ async fn command(api: &Api, command: Result<Command, Error>) -> Response {
     };
     match tokio::time::timeout(TIMEOUT, (api.commands)(command)).await {
         Ok(Ok(Ok(slots))) => {
-            let ids: Vec<String> = slots.iter().map(u16::to_string).collect();
+            let ids: Vec<String> = slots.as_array().into_iter().flatten().map(Value::to_string).collect();
             Json(json!({ "workers": ids })).into_response()
         }
         Ok(Ok(Err(error))) => refused(&error),

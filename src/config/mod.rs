@@ -27,6 +27,7 @@ mod settings;
 mod support;
 mod tree;
 mod units;
+mod update;
 
 /// Parses a duration like an option, in milliseconds.
 ///
@@ -53,6 +54,7 @@ pub use secret::Secret;
 pub use sections::security::{IpcPolicy, Rule as IpcRule};
 pub use sections::worker::MAX_WORKERS;
 pub use support::Unsupported;
+pub use update::{Change, Update, is_live, update};
 
 use crate::error::{Code, Error, Result};
 use schema::{Form, Index};
@@ -91,13 +93,7 @@ pub struct Loaded {
 impl Loaded {
     /// The error for unsupported options, if any are set: `NOT_SUPPORTED` with `details.unsupported`.
     pub fn refusal(&self) -> Option<Error> {
-        if self.unsupported.is_empty() {
-            return None;
-        }
-        let lines: Vec<String> =
-            self.unsupported.iter().map(|one| format!("  {}: asks for {}", one.path, one.needs)).collect();
-        let message = format!("This version of drover does not support:\n{}", lines.join("\n"));
-        Some(Error::new(Code::NotSupported, message).with(json!({ "unsupported": self.unsupported })))
+        support::refusal(&self.unsupported)
     }
 }
 

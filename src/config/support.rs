@@ -6,6 +6,7 @@ use super::key::Key;
 use super::sections;
 use super::settings::{Given, Setting};
 use super::tree;
+use crate::error::{Code, Error};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -91,6 +92,17 @@ pub fn unsupported(given: &Given, clustered: bool) -> Vec<Unsupported> {
             Unsupported { path: setting.origin.clone(), value, needs }
         })
         .collect()
+}
+
+/// The error for unsupported options, if there are any: `NOT_SUPPORTED` with `details.unsupported`.
+pub fn refusal(unsupported: &[Unsupported]) -> Option<Error> {
+    if unsupported.is_empty() {
+        return None;
+    }
+    let lines: Vec<String> =
+        unsupported.iter().map(|one| format!("  {}: asks for {}", one.path, one.needs)).collect();
+    let message = format!("This version of drover does not support:\n{}", lines.join("\n"));
+    Some(Error::new(Code::NotSupported, message).with(json!({ "unsupported": unsupported })))
 }
 
 /// A canonical ClusterConfig without unsupported options.

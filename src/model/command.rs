@@ -10,7 +10,7 @@ pub const MAX_WORKERS: u16 = 1024;
 
 /// A command to the running cluster, from any of its processes. Input from JavaScript or a client of the API is
 /// converted at the boundary, by [`Command::parse`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Command {
     Scale(Scale),
@@ -18,6 +18,8 @@ pub enum Command {
     Roll {
         slot: Option<u16>,
     },
+    /// Changes options: a part of a ClusterConfig.
+    Update(Value),
     /// Returns the slot of the leader, after all earlier decisions have been sent.
     Leader,
 }
@@ -55,6 +57,7 @@ impl Command {
             "endWorker" => Self::Scale(Scale::Without { slot: slot(verb, argument)?, graceful: false }),
             "restartWorker" => Self::Roll { slot: Some(slot(verb, argument)?) },
             "restartCluster" => Self::Roll { slot: None },
+            "updateConfig" => Self::Update(argument.clone()),
             "leader" => Self::Leader,
             _ => return Err(Error::new(Code::NotSupported, format!("A cluster has no command {verb}"))),
         })
@@ -71,6 +74,7 @@ impl Command {
             Self::Scale(Scale::Without { graceful: false, .. }) => "endWorker",
             Self::Roll { slot: Some(_) } => "restartWorker",
             Self::Roll { slot: None } => "restartCluster",
+            Self::Update(_) => "updateConfig",
             Self::Leader => "leader",
         }
     }
@@ -120,6 +124,7 @@ mod tests {
             ("spawnWorker", json!("5"), Command::Scale(Scale::With { slot: 5 })),
             ("restartWorker", json!(2), Command::Roll { slot: Some(2) }),
             ("restartCluster", Value::Null, Command::Roll { slot: None }),
+            ("updateConfig", json!({ "workers": 2 }), Command::Update(json!({ "workers": 2 }))),
             ("leader", Value::Null, Command::Leader),
         ] {
             assert_eq!(parse(verb, argument), command);

@@ -14,6 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::addresses;
 use super::commands::{Commands, Ended};
+use super::configure;
 use super::diagnostics::{Diagnoses, Request};
 use super::effects::{Effect, Effects, Moment};
 use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
@@ -31,6 +32,7 @@ use super::slot_table::{RestartCircuit, SlotTable};
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
 use crate::component::Component;
 use crate::config::sections::process::Ready;
+use crate::config::{self, Config, Update};
 use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
 use crate::error::{Code, Error, Result};
 use crate::event::{AlertCause, Event, Exit, Level, Recovery, Subject};
@@ -43,6 +45,7 @@ use crate::metrics::memory::{Memfds, SharedMemory, Text};
 use crate::metrics::view;
 use crate::model::{Command, MAX_WORKERS, Observation, Scale, WorkerId};
 use crate::observe::Circuit;
+use crate::process::launch::Launch;
 use crate::process::spawner::Spawned;
 use crate::process::worker_groups::{self, WorkerGroups};
 use crate::supervisor::{Action, Fact, Leader, LeaderAction, OWN, Policy, Slot, Stage, Supervisor};
@@ -70,6 +73,7 @@ pub struct Cluster {
     condition: ClusterCondition,
     hung: HungWorkers,
     unresponsive: Unresponsive,
+    config: Box<Config>,
     limits: WorkerLimits,
     /// OOM kills counted at the last two samples.
     oom_kills: [u64; 2],
@@ -121,6 +125,7 @@ impl Cluster {
             condition: ClusterCondition::default(),
             hung: HungWorkers::new(setup.hang_timeout, &worker.launch.preload),
             unresponsive: Unresponsive::default(),
+            config: setup.config,
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
             oom_kills: [worker_groups::oom_kills(); 2],
             relay: Relay::new(worker.config.messages.max_pending, setup.message_policy),
@@ -840,14 +845,39 @@ impl Cluster {
     fn command(&mut self, CommandRequest { command, source }: CommandRequest) {
         let fact = match command {
             // Everything decided before this reply was published before it.
-            Command::Leader => return self.answer(source, Ok(self.leader.leads().into_iter().collect())),
+            Command::Leader => {
+                let leader: Vec<u16> = self.leader.leads().into_iter().collect();
+                return self.answer(source, Ok(json!(leader)));
+            }
             Command::Scale(target) => match self.check_room(target) {
                 Ok(()) => self.commands.begin_scale(target, source),
                 Err(error) => return self.answer(source, Err(error)),
             },
             Command::Roll { slot } => self.commands.begin_roll(slot, source),
+            Command::Update(partial) => {
+                let updated = self.update(&partial).map(|()| self.config.to_json());
+                return self.answer(source, updated);
+            }
         };
         self.advance(fact);
+    }
+
+    /// Changes options of the running cluster.
+    ///
+    /// # Errors
+    /// See [`config::update`]; nothing has changed then.
+    fn update(&mut self, partial: &Value) -> Result<()> {
+        let Update { config, changes } = config::update(&self.config, partial)?;
+        *self.config = config;
+        let settings = configure::limits(&self.config);
+        let wanted = self.supervisor.wanted();
+        let Self { workers, config, .. } = self;
+        let limit_launch = |launch: &mut Launch| configure::limit_launch(launch, config, wanted);
+        let lacks = workers.configure(config.to_json(), limit_launch, settings.groups);
+        self.limits.set(settings);
+        self.emit_all(report::not_in_groups(&lacks));
+        self.emit_all(report::changed(&changes));
+        Ok(())
     }
 
     /// # Errors
@@ -869,17 +899,17 @@ impl Cluster {
         }
         let Some(Ended { source, line }) = self.commands.end(id, &result) else { return };
         self.emit_all(line);
-        self.answer(source, result);
+        self.answer(source, result.map(|slots| json!(slots)));
     }
 
-    fn answer(&self, source: CommandSource, result: Result<Vec<u16>>) {
+    fn answer(&self, source: CommandSource, result: Result<Value>) {
         match source {
-            CommandSource::Here(id) => self.done(id, result.map(|slots| json!(slots))),
+            CommandSource::Here(id) => self.done(id, result),
             // A client that has disconnected gets no response.
             CommandSource::Api(answer) => drop(answer.send(result)),
             CommandSource::Worker(worker, id) => {
                 let outcome = match result {
-                    Ok(slots) => json!({ "ok": slots }),
+                    Ok(value) => json!({ "ok": value }),
                     Err(error) => json!({ "error": error }),
                 };
                 // A worker that requested its own end may be gone.

@@ -83,6 +83,7 @@ pub fn setup(
         reporting: reporting(config),
         watching: watching(loaded, env),
         limits: limits(config),
+        config: Box::new(config.clone()),
         message_policy: Arc::new(message_policy(config)?),
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
@@ -169,7 +170,7 @@ fn reporting(config: &Config) -> Reporting {
 /// A hard limit of memory is this much above the soft one.
 const HARD: f64 = 1.1;
 
-fn limits(config: &Config) -> LimitSettings {
+pub(super) fn limits(config: &Config) -> LimitSettings {
     let (resources, process) = (&config.resources, &config.process_management);
     let enforcement = &resources.enforcement;
     let hard = resources.max_memory_per_worker.and_then(|soft| {
@@ -208,6 +209,12 @@ fn limits(config: &Config) -> LimitSettings {
             },
         },
     }
+}
+
+/// Sets how workers that are started from now on are limited and scheduled.
+pub(super) fn limit_launch(launch: &mut Launch, config: &Config, workers: u16) {
+    launch.scheduling = scheduling(&config.resources);
+    launch.heap = if launch.has_v8 { heap(config, workers, launch) } else { Vec::new() };
 }
 
 fn scheduling(resources: &Resources) -> Scheduling {
@@ -361,20 +368,18 @@ fn launch(
         own_env: config.env.0.clone(),
         colored,
         cwd,
-        scheduling: scheduling(&config.resources),
+        scheduling: Scheduling::default(),
+        has_v8: false,
     };
-    // Before a script that is found by its package: options of the runtime do not depend on it.
-    if config.interpreter.as_deref().map_or(runtime, interpreter) != script::Program::Bun
-        && !launch.standalone
-    {
-        launch.heap = heap(config, workers, &launch);
-    }
+    let runtime = config.interpreter.as_deref().map_or(runtime, interpreter);
+    launch.has_v8 = runtime != script::Program::Bun && !launch.standalone;
+    limit_launch(&mut launch, config, workers);
     if config.exec.is_some() {
         let found = script::find(
             &launch.script,
             launch.cwd.as_deref().unwrap_or("/"),
             &Runtime {
-                program: config.interpreter.as_deref().map_or(runtime, interpreter),
+                program: runtime,
                 arguments: &launch.exec_argv,
                 node_options: launch.node_options(),
                 script_arguments: &launch.args,

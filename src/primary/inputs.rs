@@ -30,7 +30,7 @@ pub enum CommandSource {
     Here(u32),
     Worker(WorkerId, u32),
     /// The monitoring API.
-    Api(oneshot::Sender<Result<Vec<u16>>>),
+    Api(oneshot::Sender<Result<Value>>),
 }
 
 impl CommandSource {

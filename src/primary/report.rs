@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::component::Component;
+use crate::config::Change;
 use crate::error::{Code, Error};
 use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{SlowRequest, WorkerError};
@@ -167,6 +168,17 @@ pub(super) fn worker_error(error: WorkerError) -> Error {
     let WorkerError { name, message, code, stack, origin } = error;
     Error::new(Code::WorkerStartupFailed, message)
         .with(json!({ "name": name, "code": code, "stack": stack, "origin": origin }))
+}
+
+/// What `updateConfig` has changed.
+pub(super) fn changed(changes: &[Change]) -> Option<Event> {
+    let text = |change: &Change| {
+        let scope = if change.is_for_new_workers { ", for workers that are started from now on" } else { "" };
+        format!("{} {} -> {}{scope}", change.path, change.from, change.to)
+    };
+    let texts: Vec<String> = changes.iter().map(text).collect();
+    (!texts.is_empty())
+        .then(|| Event::notice(Level::Info, format!("Configuration changed: {}", texts.join("; "))))
 }
 
 /// What the kernel cannot enforce, and who does.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::Value;
 
-use crate::config::Secret;
 use crate::config::sections::process::Ready;
+use crate::config::{Config, Secret};
 use crate::dispatch;
 use crate::event::{Event, Level};
 use crate::health::{ejection, verdict};
@@ -45,6 +45,8 @@ pub struct Setup {
     /// None: no monitoring.
     pub watching: Option<Watching>,
     pub limits: LimitSettings,
+    /// The whole configuration, for later changes.
+    pub config: Box<Config>,
     /// Seed for values that must differ between primaries and are not secret.
     pub seed: u32,
 }

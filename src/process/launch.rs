@@ -18,6 +18,8 @@ const NODE_OPTIONS: &str = "NODE_OPTIONS";
 pub struct Launch {
     /// The runtime's executable.
     pub program: String,
+    /// The runtime takes V8's options.
+    pub has_v8: bool,
     /// Limits of the heap, before the runtime's other arguments, which win.
     pub heap: Vec<String>,
     /// The runtime's own arguments, before the script.
@@ -131,6 +133,7 @@ mod tests {
     fn launch() -> Launch {
         Launch {
             program: "node".into(),
+            has_v8: true,
             heap: Vec::new(),
             exec_argv: vec!["--max-old-space-size=64".into(), "--inspect".into()],
             preload: "/lib/preload.js".into(),

@@ -28,6 +28,7 @@ use crate::log::{Followed, Log, Pipes, Source};
 use crate::metrics::layout::PAGES_A_SLOT;
 use crate::metrics::memory::{Memfds, SharedMemory};
 use crate::model::WorkerId;
+use crate::process::launch::Launch;
 use crate::process::spawner::{self, Inherited, Spawned, not_spawned, not_started};
 use crate::process::worker_groups::{Controller, GroupLimits, Leaf, WorkerGroups};
 use control_channel::{ControlChannel, Ends};
@@ -235,14 +236,27 @@ impl Workers {
         leaf.map(Leaf::oom_kills)
     }
 
-    /// Sets the hard limits of the workers' groups.
-    pub fn limit(&mut self, limits: GroupLimits) {
+    /// Workers that are started from now on have this configuration and are launched like this; the limits of the
+    /// groups change at once. Returns what the kernel cannot enforce.
+    pub fn configure(
+        &mut self,
+        config: serde_json::Value,
+        limit_launch: impl FnOnce(&mut Launch),
+        limits: GroupLimits,
+    ) -> Vec<String> {
+        self.setup.config.config = config;
+        limit_launch(&mut self.setup.launch);
+        let mut lacks = Vec::new();
+        if self.grouping.limits.is_empty() && !limits.is_empty() {
+            (self.grouping.groups, lacks) = WorkerGroups::find(&limits);
+        }
         self.grouping.limits = limits;
         for (worker, leaf) in &self.leaves {
             if let Err(error) = leaf.limit(&limits) {
                 self.say_not_limited(*worker, &error.to_string());
             }
         }
+        lacks
     }
 
     /// Kills the oldest of four workers of a slot.

@@ -1,0 +1,171 @@
+//! Changes of the configuration of a running cluster: which options can change, and the configuration after it.
+
+use super::fault;
+use super::model::Config;
+use super::rules;
+use super::schema::{Form, Index};
+use super::settings::Settings;
+use super::support;
+use super::tree;
+use super::{Error, Result, derive};
+use crate::error::Code;
+use serde_json::{Value, json};
+
+/// Options that can change while the cluster runs: paths, or the beginnings of paths. No secret may be among them.
+const LIVE: [&str; 4] =
+    ["resources", "autoScaling", "processManagement.memoryThreshold", "processManagement.cpuThreshold"];
+/// These only apply to workers that are started later.
+const LATER: [&str; 2] = ["resources.priorityLevel", "resources.performanceOptimization"];
+/// Of these, exceptions: they are parts of how connections are dispatched.
+const FIXED: [&str; 1] = ["resources.maxConnectionsPerWorker"];
+
+/// A changed option.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// Canonical.
+    pub path: &'static str,
+    pub from: Value,
+    pub to: Value,
+    /// It applies to workers that are started from now on.
+    pub is_for_new_workers: bool,
+}
+
+/// A new configuration and what differs from the old one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    pub config: Config,
+    pub changes: Vec<Change>,
+}
+
+fn covers(list: &[&str], path: &str) -> bool {
+    let begins = |prefix: &&str| {
+        path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    list.iter().any(|prefix| begins(&prefix))
+}
+
+/// Whether an option can change while the cluster runs.
+pub fn is_live(path: &str) -> bool {
+    covers(&LIVE, path) && !covers(&FIXED, path)
+}
+
+/// The configuration after `partial`, a part of a ClusterConfig, was applied.
+///
+/// # Errors
+/// `CONFIGURATION_INVALID` with every fault; `NOT_SUPPORTED`; `RESTART_REQUIRED`: some option cannot change while the
+/// cluster runs. Nothing changes then.
+pub fn update(config: &Config, partial: &Value) -> Result<Update> {
+    let mut settings = Settings::read(&Index::new(Form::Cluster), partial, "config");
+    let mut whole = serde_json::to_value(config).unwrap_or_default();
+    let before = whole.clone();
+    let mut changes = Vec::new();
+    let mut fixed = Vec::new();
+    for (path, setting) in &settings.given {
+        let targets = derive::SPREAD.iter().find(|(spread, _)| spread == path).map(|(_, targets)| targets);
+        let targets: Vec<&'static str> = match targets {
+            Some(targets) => {
+                targets.iter().filter(|target| !settings.given.contains_key(*target)).copied().collect()
+            }
+            None => vec![path],
+        };
+        for path in targets {
+            let from = tree::get(&before, path).cloned().unwrap_or_default();
+            if from == setting.value {
+                continue;
+            }
+            if !is_live(path) {
+                fixed.push(setting.origin.clone());
+                continue;
+            }
+            let (to, is_for_new_workers) = (setting.value.clone(), covers(&LATER, path));
+            tree::put(&mut whole, path, to.clone());
+            changes.push(Change { path, from, to, is_for_new_workers });
+        }
+    }
+    let broken = rules::check(&settings, &whole);
+    settings.faults.extend(broken);
+    if !settings.faults.is_empty() {
+        return Err(fault::report(&settings.faults));
+    }
+    if let Some(refusal) = support::refusal(&support::unsupported(&settings.given, true)) {
+        return Err(refusal);
+    }
+    if !fixed.is_empty() {
+        let message = format!(
+            "{} cannot change while the cluster runs: restart the program with the new value",
+            fixed.join(", ")
+        );
+        return Err(Error::new(Code::RestartRequired, message).with(json!({ "options": fixed })));
+    }
+    Ok(Update { config: applied(config, &whole)?, changes })
+}
+
+/// Only sections with live options are read back, because secrets are not written.
+fn applied(config: &Config, whole: &Value) -> Result<Config> {
+    fn section<T: serde::de::DeserializeOwned>(whole: &Value, name: &str) -> Result<T> {
+        serde_json::from_value(whole[name].clone())
+            .map_err(|mismatch| Error::new(Code::ConfigurationInvalid, format!("{name}: {mismatch}")))
+    }
+    let mut changed = config.clone();
+    changed.resources = section(whole, "resources")?;
+    changed.auto_scaling = section(whole, "autoScaling")?;
+    changed.process_management = section(whole, "processManagement")?;
+    Ok(changed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::clustering::HostFacts;
+    use crate::config::environment::NodeEnvironment;
+    use crate::config::sections;
+
+    fn config(given: Value) -> Config {
+        let host = HostFacts { usable_cpus: 2.0, available_memory: None, single_process_reason: None };
+        let settings = Settings::read(&Index::new(Form::Cluster), &given, "config");
+        let whole = derive::complete(&settings, Form::Cluster, NodeEnvironment::Unset, &host);
+        serde_json::from_value(whole).unwrap()
+    }
+
+    #[test]
+    fn every_live_option_exists_and_is_no_secret() {
+        for prefix in LIVE.iter().chain(&LATER).chain(&FIXED) {
+            assert!(sections::cluster().any(|key| covers(&[prefix], key.path)), "{prefix}");
+        }
+        for key in sections::cluster().filter(|key| is_live(key.path)) {
+            assert!(!key.kind.is_secret(), "{}", key.path);
+        }
+    }
+
+    #[test]
+    fn what_changes_is_listed_and_everything_else_stays() {
+        let before = config(json!({ "limits": { "memory": 512 }, "ipc": { "key": "0123456789abcdef" } }));
+        let update = update(&before, &json!({ "limits": { "memory": 256 }, "workers": "auto" })).unwrap();
+        let (from, to) = (json!(512 << 20), json!(256 << 20));
+        let path = "resources.maxMemoryPerWorker";
+        assert_eq!(update.changes, [Change { path, from, to, is_for_new_workers: false }]);
+        let expected = Config { resources: update.config.resources.clone(), ..before };
+        assert_eq!(update.config, expected, "the key too, which is not shown");
+        assert_eq!(update.config.resources.max_memory_per_worker, Some(256 << 20));
+    }
+
+    #[test]
+    fn what_cannot_change_is_refused_and_nothing_changes() {
+        let before = config(json!({}));
+        let error = update(&before, &json!({ "workers": 4, "limits": { "memory": 256 } })).unwrap_err();
+        assert_eq!((error.code, &error.details["options"]), (Code::RestartRequired, &json!(["workers"])));
+        let error = update(&before, &json!({ "limits": { "memory": 1 } })).unwrap_err();
+        assert_eq!(error.code, Code::ConfigurationInvalid);
+        let error = update(&before, &json!({ "cache": { "maxEntries": 5 } })).unwrap_err();
+        assert_eq!(error.code, Code::NotSupported);
+    }
+
+    #[test]
+    fn an_option_that_sets_several_changes_those() {
+        let before = config(json!({ "autoScaling": { "enabled": false } }));
+        let spread =
+            update(&before, &json!({ "scaling": { "enabled": false, "cooldownPeriod": 5 } })).unwrap();
+        let paths: Vec<&str> = spread.changes.iter().map(|change| change.path).collect();
+        assert_eq!(paths, ["autoScaling.scaleUpCooldown", "autoScaling.scaleDownCooldown"]);
+    }
+}
