@@ -135,7 +135,7 @@ test('above the hard limit a worker is killed, and the log says why with its las
 test('the kernel enforces the hard limit where the control group is delegated, and the exit names it', async (t) => {
   const resources = { maxMemoryPerWorker: '150MB', enforcement: { enforceHardLimits: true } };
   const running = await cluster(t, { resources });
-  if (/the kernel does not limit the workers' memory: (.*?)\./.test(running.running.raw)) {
+  if (/The kernel does not limit the workers' memory: (.*?)\./.test(running.running.raw)) {
     return skip(t, `no delegated control group: ${RegExp.$1}`, undefined, { forbidden: true });
   }
   const { id, pid } = await grow(running, 400);
@@ -221,4 +221,14 @@ test('updateConfig refuses what needs a restart and what is invalid, and changes
   const invalid = await order('updateConfig', { limits: { memory: 'much' } });
   assert.match(invalid, /^CONFIGURATION_INVALID [^]*limits\.memory/);
   assert.doesNotMatch(running.raw, /Configuration changed/);
+});
+
+test('a worker has no more processes than security.limits.processes', async (t) => {
+  const running = await cluster(t, { workers: 1, security: { limits: { processes: 40 } } });
+  if (/The kernel does not limit the workers' number of processes: (.*)"/.test(running.running.raw)) {
+    return skip(t, `no delegated control group: ${RegExp.$1}`, undefined, { forbidden: true });
+  }
+  const { pid } = await running.get();
+  const [, group] = fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8').match(/^(?:\d+:pids|0:):(.*)$/m);
+  assert.match(group, /\/drover-\d+-0-1$/);
 });

@@ -32,6 +32,13 @@ export interface SecurityConfig {
   isolateWorkers?: boolean;
   /** Restrict system calls and the file system. Refused by this version. @default false */
   sandbox?: boolean;
+  limits?: {
+    /**
+     * Processes and threads of a worker with its own children, where control groups can be made; the log says where they
+     * cannot. A runtime itself has about a dozen threads.
+     */
+    processes?: number;
+  };
   /** Modules that workers may or may not load. Refused by this version. */
   modules?: {
     /** If given, all other modules are refused. */

@@ -41,32 +41,32 @@ export async function freePort() {
 }
 
 /**
- * Starts what `contender(port)` describes ({ command, args, env, readyLines, endsWithStdin }) and resolves
+ * Starts what `contender(port)` describes ({ command, args, env, readyLines, endsWithStdin, timeout }) and resolves
  * when it has printed `ready` as often as it should. Rejects with its own output when it does not.
  */
 export async function startServer(contender) {
   const port = await freePort();
-  const { command, args, env, readyLines, endsWithStdin } = contender(port);
+  const { command, args, env, readyLines, endsWithStdin, timeout = READY_TIMEOUT } = contender(port);
   const startedAt = performance.now();
   const child = spawn(command, args, { env: environment(env), stdio: ['pipe', 'pipe', 'pipe'] });
   running.add(child);
   const exited = new Promise((resolve) => child.once('exit', resolve)).then(() => running.delete(child));
-  await ready(child, readyLines);
+  await ready(child, readyLines, timeout);
 
   async function stop() {
     child.stdin.end();
     if (!endsWithStdin) child.kill('SIGTERM');
-    const timer = setTimeout(() => child.kill('SIGKILL'), STOP_TIMEOUT);
+    const timer = setTimeout(() => child.kill('SIGKILL'), Math.max(STOP_TIMEOUT, timeout / 2));
     await exited;
     clearTimeout(timer);
   }
   return { port, pid: child.pid, stdin: child.stdin, stdout: child.stdout, startedAt, stop };
 }
 
-function ready(child, lines) {
+function ready(child, lines, timeout) {
   return new Promise((resolve, reject) => {
     let [output, missing, rest] = ['', lines, ''];
-    const timer = setTimeout(() => fail(`not ready after ${READY_TIMEOUT} ms`), READY_TIMEOUT);
+    const timer = setTimeout(() => fail(`not ready after ${timeout} ms`), timeout);
     const fail = (reason) => {
       clearTimeout(timer);
       reject(new Error(`${child.spawnargs.join(' ')}: ${reason}\n${output}`));

@@ -43,6 +43,7 @@ const TABLE: &[(&str, Support)] = &[
     ("autoScaling", Lacks("auto-scaling")),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
+    ("security.limits", Full),
     ("security.auditLog", Full),
     ("cache", Lacks("the shared cache")),
 ];

@@ -1,5 +1,6 @@
 //! Changes of the configuration of a running cluster: which options can change, and the configuration after it.
 
+use super::derive;
 use super::fault;
 use super::model::Config;
 use super::rules;
@@ -7,8 +8,7 @@ use super::schema::{Form, Index};
 use super::settings::Settings;
 use super::support;
 use super::tree;
-use super::{Error, Result, derive};
-use crate::error::Code;
+use crate::error::{Code, Error, Result};
 use serde_json::{Value, json};
 
 /// Options that can change while the cluster runs: paths, or the beginnings of paths. No secret may be among them.
@@ -41,7 +41,7 @@ fn covers(list: &[&str], path: &str) -> bool {
     let begins = |prefix: &&str| {
         path.strip_prefix(*prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     };
-    list.iter().any(|prefix| begins(&prefix))
+    list.iter().any(begins)
 }
 
 /// Whether an option can change while the cluster runs.

@@ -194,10 +194,10 @@ pub(super) fn limits(config: &Config) -> LimitSettings {
             requests: resources.max_requests_per_worker.map(u64::from),
             age: resources.max_age_per_worker,
         },
-        groups: if enforcement.enforce_hard_limits {
-            GroupLimits { memory: hard, cpu: resources.max_cpu_per_worker, processes: None }
-        } else {
-            GroupLimits::default()
+        groups: GroupLimits {
+            memory: hard.filter(|_| enforcement.enforce_hard_limits),
+            cpu: resources.max_cpu_per_worker.filter(|_| enforcement.enforce_hard_limits),
+            processes: config.security.limits.processes.map(u64::from),
         },
         budget: BudgetSettings {
             is_watched: management.enabled,

@@ -15,6 +15,7 @@ use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
 use crate::model::{WorkerId, WorkerInfo};
+use crate::process::worker_groups::Controller;
 use crate::sys::local_time::now_ms;
 
 const MIB: f64 = 1024.0 * 1024.0;
@@ -181,15 +182,16 @@ pub(super) fn changed(changes: &[Change]) -> Option<Event> {
         .then(|| Event::notice(Level::Info, format!("Configuration changed: {}", texts.join("; "))))
 }
 
-/// What the kernel cannot enforce, and who does.
-pub(super) fn not_in_groups(lacks: &[String]) -> Vec<Event> {
-    let text = |lacks: &String| {
-        format!(
-            "resources.enforcement.enforceHardLimits: the kernel does not limit the workers' {lacks}. Memory is watched \
-             four times a second instead"
-        )
+/// What the kernel cannot enforce, and what is done instead.
+pub(super) fn not_in_groups(lacks: &[(Controller, String)]) -> Vec<Event> {
+    let text = |(controller, reason): &(Controller, String)| {
+        let instead = match controller {
+            Controller::Memory => ". Their memory is watched four times a second instead",
+            Controller::Cpu | Controller::Pids => "",
+        };
+        format!("The kernel does not limit the workers' {}: {reason}{instead}", controller.what())
     };
-    lacks.iter().map(|lacks| Event::notice(Level::Warn, text(lacks))).collect()
+    lacks.iter().map(|lack| Event::notice(Level::Warn, text(lack))).collect()
 }
 
 #[cfg(test)]

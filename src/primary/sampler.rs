@@ -198,7 +198,8 @@ impl Sampler {
             p99: minute.p99,
             p999: minute.p999,
             error_rate: minute.error_rate,
-            cpu_usage: used / capacity(workers, usable_cpus()),
+            // Ticks of the kernel's clock may add up to slightly more than there is.
+            cpu_usage: (used / capacity(workers, usable_cpus())).min(100.0),
             system: self.machine.as_mut().map(|machine| machine.look(elapsed)),
         }
     }

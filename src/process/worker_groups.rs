@@ -51,6 +51,15 @@ pub enum Controller {
 impl Controller {
     const ALL: [Self; 3] = [Self::Memory, Self::Cpu, Self::Pids];
 
+    /// What it limits, in words.
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Cpu => "CPU usage",
+            Self::Pids => "number of processes",
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Memory => "memory",
@@ -81,14 +90,15 @@ const SWAP: &str = "memory.swap.max";
 const PERIOD: u64 = 100_000;
 
 impl WorkerGroups {
-    /// Finds the delegated groups, for the limits that are given. What cannot be enforced by them is in the error texts.
-    pub fn find(limits: &GroupLimits) -> (Self, Vec<String>) {
+    /// Finds the delegated groups, for the limits that are given. Also returns what cannot be enforced by
+    /// them, and why.
+    pub fn find(limits: &GroupLimits) -> (Self, Vec<(Controller, String)>) {
         let mut groups = Self::default();
         let mut lacks = Vec::new();
         for controller in Controller::ALL.into_iter().filter(|controller| limits.limits(*controller)) {
             match parent_of(&super::control_groups::read, &is_writable, controller) {
                 Ok(parent) => groups.add(parent),
-                Err(reason) => lacks.push(format!("{}: {reason}", controller.name())),
+                Err(reason) => lacks.push((controller, reason)),
             }
         }
         groups.remove_stale();
@@ -97,8 +107,8 @@ impl WorkerGroups {
             && let Err(error) = groups.delegate(&parent)
         {
             groups.parents.retain(|parent| parent.hierarchy != Hierarchy::Unified);
-            let names: Vec<&str> = parent.controllers.iter().map(|controller| controller.name()).collect();
-            lacks.push(format!("{}: {error}", names.join(", ")));
+            let lack = |controller: &Controller| (*controller, error.to_string());
+            lacks.extend(parent.controllers.iter().map(lack));
         }
         (groups, lacks)
     }

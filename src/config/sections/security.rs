@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// The keys of the section.
-pub const KEYS: &[&[Key]] = &[Security::KEYS, Modules::KEYS, IpcPolicy::KEYS];
+pub const KEYS: &[&[Key]] = &[Security::KEYS, ProcessLimits::KEYS, Modules::KEYS, IpcPolicy::KEYS];
 
 const RULES: Shape = Shape {
     allowed: "a list of { from, to, types }, each a string or a list of strings",
@@ -61,8 +61,17 @@ options! {
             "a file with a record of each message between processes";
     }
     with {
+        limits: ProcessLimits = "limits";
         modules: Modules = "modules";
         ipc: IpcPolicy = "ipc";
+    }
+}
+
+options! {
+    /// Limits of each worker with its own children.
+    ProcessLimits in "security.limits." {
+        processes: Option<u32> = null, "processes": Kind::COUNT,
+            "maximum number of processes and threads of a worker with its children, where control groups can be made; a runtime itself has about a dozen threads";
     }
 }
 

@@ -243,7 +243,7 @@ impl Workers {
         config: serde_json::Value,
         limit_launch: impl FnOnce(&mut Launch),
         limits: GroupLimits,
-    ) -> Vec<String> {
+    ) -> Vec<(Controller, String)> {
         self.setup.config.config = config;
         limit_launch(&mut self.setup.launch);
         let mut lacks = Vec::new();

@@ -1,0 +1,81 @@
+'use strict';
+
+// Control groups that tests make, where the machine allows it: version 1 or 2.
+
+const fs = require('node:fs');
+const path = require('node:path');
+const { setTimeout: wait } = require('node:timers/promises');
+const { runtime } = require('./runtime');
+
+/** Milliseconds in which the processes of a group have ended once they are killed. */
+const EMPTY_MS = 10_000;
+
+/** Where a controller is mounted, and its version; or undefined. */
+function mountOf(controller) {
+  const lines = fs.readFileSync('/proc/self/mountinfo', 'utf8').split('\n');
+  for (const line of lines) {
+    const [mount, filesystem] = line.split(' - ');
+    const [kind, , options] = (filesystem ?? '').split(' ');
+    const root = mount.split(' ')[4];
+    if (kind === 'cgroup' && options.split(',').includes(controller)) return { root, version: 1 };
+    if (kind !== 'cgroup2') continue;
+    const controllers = fs.readFileSync(path.join(root, 'cgroup.controllers'), 'utf8').split(/\s/);
+    if (controllers.includes(controller)) return { root, version: 2 };
+  }
+  return undefined;
+}
+
+/** What a limit is written to, by version. */
+const FILES = {
+  cpu: {
+    1: (cpus) => ({ 'cpu.cfs_period_us': '100000', 'cpu.cfs_quota_us': `${cpus * 100_000}` }),
+    2: (cpus) => ({ 'cpu.max': `${cpus * 100_000} 100000` }),
+  },
+  memory: {
+    1: (bytes) => ({ 'memory.limit_in_bytes': `${bytes}` }),
+    2: (bytes) => ({ 'memory.swap.max': '0', 'memory.max': `${bytes}` }),
+  },
+};
+
+/** Ends what is left in a group, which is this test's alone, and removes it. */
+async function remove(folder) {
+  for (const until = Date.now() + EMPTY_MS; ; await wait(20)) {
+    for (const pid of fs.readFileSync(path.join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
+      try {
+        process.kill(Number(pid), 'SIGKILL');
+      } catch (error) {
+        if (error.code !== 'ESRCH') throw error;
+      }
+    }
+    try {
+      return fs.rmdirSync(folder);
+    } catch (error) {
+      // Its last processes are being reaped.
+      if (error.code !== 'EBUSY' || Date.now() > until) throw error;
+    }
+  }
+}
+
+/**
+ * Makes a control group with a limit, { cpu: CPUs } or { memory: bytes }, and returns options of `run` for a program in it,
+ * and its folder. It is removed when the test `t` ends. Throws where this process may not.
+ */
+function controlGroup(t, limits) {
+  const folders = Object.entries(limits).map(([controller, value]) => {
+    const mount = mountOf(controller);
+    if (mount === undefined) throw new Error(`no control groups for ${controller}`);
+    const folder = path.join(mount.root, `test-${process.pid}-${Math.random().toString(36).slice(2)}`);
+    if (mount.version === 2) fs.writeFileSync(path.join(mount.root, 'cgroup.subtree_control'), `+${controller}`);
+    fs.mkdirSync(folder);
+    t.after(() => remove(folder));
+    for (const [file, text] of Object.entries(FILES[controller][mount.version](value))) {
+      const target = path.join(folder, file);
+      if (fs.existsSync(target)) fs.writeFileSync(target, text);
+    }
+    return folder;
+  });
+  const join = folders.map((folder) => `echo $$ > ${folder}/cgroup.procs`).join(' && ');
+  return { folders, options: { node: 'sh', execArgv: ['-c', `${join} && exec "$0" "$@"`, runtime] } };
+}
+
+module.exports = { controlGroup };
