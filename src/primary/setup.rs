@@ -71,7 +71,7 @@ pub struct Reporting {
 }
 
 /// The limits of the workers.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct LimitSettings {
     pub policy: limits::Policy,
     /// Hard limits, which control groups enforce where they can.
@@ -88,13 +88,6 @@ pub struct BudgetSettings {
     /// Bytes that stay free.
     pub reservation: u64,
     pub thresholds: Thresholds,
-}
-
-impl Default for BudgetSettings {
-    fn default() -> Self {
-        let thresholds = Thresholds { warning: 1.0, critical: 1.0 };
-        Self { is_watched: false, total: None, reservation: 0, thresholds }
-    }
 }
 
 /// The settings of monitoring and of its API.
