@@ -167,6 +167,9 @@ fn reporting(config: &Config) -> Reporting {
     }
 }
 
+/// The smallest heap that the budget asks for, bytes.
+const MIN_SHARE: u64 = 128 << 20;
+
 /// A hard limit of memory is this much above the soft one.
 const HARD: f64 = 1.1;
 
@@ -202,6 +205,7 @@ pub(super) fn limits(config: &Config) -> LimitSettings {
         budget: BudgetSettings {
             is_watched: management.enabled,
             total: management.max_total_memory,
+            is_own: management.max_total_memory.is_some() || cpus::group_share().0.is_some(),
             reservation: management.memory_reservation.unwrap_or(0),
             thresholds: Thresholds {
                 warning: fraction(management.memory_warning_threshold),
@@ -266,6 +270,8 @@ fn heap_limit(config: &Config, workers: u16) -> Option<u64> {
     let scaling = &config.auto_scaling;
     let most = if scaling.enabled { scaling.max_workers.max(workers) } else { workers };
     let share = budget.filter(|_| management.enabled).map(|budget| budget / u64::from(most.max(1)));
+    // A program that needs more than a tiny share is better ended by the limit itself than always by V8.
+    let share = share.map(|share| share.max(MIN_SHARE));
     let limit = config.resources.max_memory_per_worker.into_iter().chain(share).min()?;
     Some((limit as f64 * HARD) as u64)
 }

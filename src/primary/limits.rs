@@ -11,7 +11,7 @@ use super::setup::{BudgetSettings, LimitSettings};
 use crate::error::{Code, Error, Result};
 use crate::event::{AlertCause, Event, Level};
 use crate::limits::{Breach, Sample, Watch, megabytes};
-use crate::memory::budget::{Budget, BudgetWatch, Nearness, Tenant, largest};
+use crate::memory::budget::{Budget, BudgetWatch, Nearness, Tenant, Thresholds, largest};
 use crate::metrics::layout::{page, row};
 use crate::metrics::memory::SharedMemory;
 use crate::model::{ClusterMetrics, Limit, LimitAction, Observation, WorkerId};
@@ -118,7 +118,7 @@ impl WorkerLimits {
         let mut footprints: Vec<u64> = samples.iter().map(|sample| sample.memory).collect();
         footprints.sort_unstable();
         self.room = footprints.get(footprints.len() / 2).map(|median| (budget, *median));
-        let (is_full, growth) = match self.budget_watch.look(budget, self.budget.thresholds, now) {
+        let (is_full, growth) = match self.budget_watch.look(budget, self.thresholds(), now) {
             Nearness::Far => {
                 self.is_reported = false;
                 return Effects::new();
@@ -129,6 +129,8 @@ impl WorkerLimits {
         let tenants: Vec<Tenant> = samples
             .iter()
             .map(|sample| Tenant { worker: sample.worker, memory: sample.memory, leaks: false })
+            // Other programs fill the machine too: a worker that does not leak makes no room for them.
+            .filter(|tenant| self.budget.is_own || tenant.leaks)
             .collect();
         let uses = format!(
             "all workers together use {} of {}, {:+.1} MB/s (resources.memoryManagement.maxTotalMemory)",
@@ -136,7 +138,9 @@ impl WorkerLimits {
             megabytes(budget.limit as f64),
             growth / f64::from(1 << 20),
         );
-        let Some(tenant) = largest(&tenants) else { return self.report_full(&uses) };
+        let Some(tenant) = largest(&tenants) else {
+            return if self.budget.is_own { self.report_full(&uses) } else { Effects::new() };
+        };
         if !is_full && !self.watch.is_free(now) {
             return Effects::new();
         }
@@ -160,6 +164,13 @@ impl WorkerLimits {
             samples: self.watch.samples(tenant.worker),
             message,
         })
+    }
+
+    /// Of the whole machine only the critical threshold counts, and nobody is killed for it.
+    fn thresholds(&self) -> Thresholds {
+        let given = self.budget.thresholds;
+        let nobody = f64::INFINITY;
+        if self.budget.is_own { given } else { Thresholds { warning: given.critical, critical: nobody } }
     }
 
     /// Reports once that no replacement would free memory.
