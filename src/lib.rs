@@ -18,6 +18,7 @@
 //! | `supervisor` | PURE: which workers should exist, and what to do next |
 //! | `balance` | PURE: strategies, the push/direct decision, steering programs as data |
 //! | `limits`, `memory` | PURE: the limits of a worker's life; the memory of all workers and its growth |
+//! | `scaling` | PURE: how many workers the load needs |
 //! | `error_groups` | PURE: errors by kind, and throttling of notifications |
 //! | `sys` | system calls and the runtime's C functions: hand-written `unsafe` |
 //! | `config` | options: read, validated, with defaults and units |
@@ -47,6 +48,7 @@ pub mod model;
 pub mod observe;
 pub mod primary;
 pub mod process;
+pub mod scaling;
 pub mod supervisor;
 pub mod sys;
 pub mod webhook;

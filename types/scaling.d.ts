@@ -2,27 +2,27 @@
 
 import type { Duration, Timestamp } from './units';
 
-/** When to add workers. CPU and memory in percent of the usable amount, times in milliseconds. */
+/** When to add workers: above any of these. */
 export interface ScaleUpThreshold {
-  /** @default 75 */
+  /** Percent: the larger of CPU and mean event-loop utilisation. @default 75 */
   cpu?: number;
-  /** @default 80 */
+  /** Percent of the memory budget. @default 80 */
   memory?: number;
-  /** Average response time in milliseconds. @default 1500 */
-  responseTime?: number;
-  /** Requests and connections that wait. @default 100 */
+  /** 95th percentile of the response times, in milliseconds. @default 1500 */
+  responseTime?: Duration;
+  /** Connections that wait. @default 100 */
   queueLength?: number;
   /** Evaluations in a row that must agree. @default 2 */
   consecutiveChecks?: number;
 }
 
-/** When to remove workers. */
+/** When to remove workers: below all of these. */
 export interface ScaleDownThreshold {
-  /** @default 25 */
+  /** Percent: the larger of CPU and mean event-loop utilisation. @default 25 */
   cpu?: number;
-  /** @default 40 */
+  /** Percent of the memory budget. @default 40 */
   memory?: number;
-  /** How long the load must have been low. @default '5m' */
+  /** How long the load must have been low; doubled after each flap, up to 16 times. @default '5m' */
   idleTime?: Duration;
   /** @default 3 */
   consecutiveChecks?: number;
@@ -49,21 +49,21 @@ export interface AutoScalingConfig {
   scaleDownCooldown?: Duration;
   /** Workers added or removed at a time; sets both of the following. */
   scaleStep?: number;
-  /** @default 1 */
+  /** Exactly so many workers more at a time. Default: in proportion to the load, at most doubling. */
   scaleUpIncrement?: number;
-  /** @default 1 */
+  /** Exactly so many workers fewer at a time. Default: 1. */
   scaleDownIncrement?: number;
-  /** @default 15000 */
+  /** At least a second. @default 2000 */
   evaluationInterval?: Duration;
   /** Fraction by which the load may differ from its target without scaling. @default 0.1 */
   tolerance?: number;
-  /** Percent of memory above which `strategy: 'memory'` scales up. */
+  /** Percent of the memory budget above which workers are added. Default: `scaleUpThreshold.memory`. */
   memoryThreshold?: number;
-  /** Target of `strategy: 'memory'`, in percent of memory. */
+  /** The percentage that a step for memory aims at. Default: the threshold. */
   memoryTarget?: number;
-  /** Target of `strategy: 'requests'`, in concurrent requests per worker. */
+  /** Target number of requests in flight per worker. */
   requestsPerWorker?: number;
-  /** Response time in milliseconds above which `strategy: 'requests'` scales up. */
+  /** The same as `scaleUpThreshold.responseTime`, which it overrides. */
   responseTimeThreshold?: Duration;
 }
 

@@ -7,6 +7,7 @@ mod health;
 mod info;
 mod limit;
 mod metrics;
+mod scaling;
 mod state;
 mod worker;
 
@@ -19,5 +20,6 @@ pub use metrics::{
     Observation, Responses, Sample, ScalingDecision, Series, SeriesValue, Swap, SystemMemory, SystemStats,
     Throughput, UserMetric, Window,
 };
+pub use scaling::{Evaluation, ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
 pub use state::{PublicState, WorkerState};
 pub use worker::WorkerId;

@@ -46,25 +46,25 @@ options! {
         #[serde(with = "millis")]
         scale_down_cooldown: Duration = 300000, "scaleDownCooldown": Kind::FROM_ZERO,
             "delay after a change before workers are removed";
-        scale_up_increment: u16 = 1, "scaleUpIncrement": SLOTS,
-            "workers added at a time";
-        scale_down_increment: u16 = 1, "scaleDownIncrement": SLOTS,
-            "workers removed at a time";
+        scale_up_increment: Option<u16> = null, "scaleUpIncrement": SLOTS,
+            "workers added at a time (default: in proportion to the load, at most doubling)";
+        scale_down_increment: Option<u16> = null, "scaleDownIncrement": SLOTS,
+            "workers removed at a time (default: 1)";
         #[serde(with = "millis")]
-        evaluation_interval: Duration = 15000, "evaluationInterval": Kind::TIME,
-            "interval between two evaluations";
+        evaluation_interval: Duration = 2000, "evaluationInterval": Kind::TIME,
+            "interval between two evaluations, at least a second";
         /// A fraction.
         tolerance: f64 = 0.1, "tolerance": Kind::Number { min: 0.0, max: 1.0 },
             "relative difference from a target that causes no change";
         memory_threshold: Option<f64> = null, "memoryThreshold": Kind::PERCENT,
-            "for `strategy: 'memory'`: percent of the limit above which workers are added";
+            "percent of the memory budget above which workers are added (default: `scaleUpThreshold.memory`)";
         memory_target: Option<f64> = null, "memoryTarget": Kind::PERCENT,
-            "for `strategy: 'memory'`: the target in percent";
+            "the percentage that a step for memory aims at (default: the threshold)";
         requests_per_worker: Option<u32> = null, "requestsPerWorker": Kind::COUNT,
-            "for `strategy: 'requests'`: target number of concurrent requests per worker";
+            "target number of requests in flight per worker";
         #[serde(with = "millis::optional")]
         response_time_threshold: Option<Duration> = null, "responseTimeThreshold": Kind::TIME,
-            "for `strategy: 'requests'`: response time above which workers are added";
+            "the same as `scaleUpThreshold.responseTime`, which it overrides";
     }
     with {
         scale_up_threshold: ScaleUpThreshold = "scaleUpThreshold";
@@ -76,13 +76,13 @@ options! {
     /// Above any of these: more workers.
     ScaleUpThreshold in "autoScaling.scaleUpThreshold." {
         cpu: f64 = 75, "cpu": Kind::PERCENT,
-            "percent of the usable CPUs; a bare number as the threshold means this",
+            "percent: the larger of CPU and mean event-loop utilisation; a bare number as the threshold means this",
             also ["autoScaling.scaleUpThreshold"];
         memory: f64 = 80, "memory": Kind::PERCENT,
-            "percent of the memory limit";
+            "percent of the memory budget";
         #[serde(with = "millis")]
         response_time: Duration = 1500, "responseTime": Kind::TIME,
-            "mean response time";
+            "95th percentile of the response times";
         queue_length: u32 = 100, "queueLength": Kind::COUNT,
             "connections that wait";
         consecutive_checks: u32 = 2, "consecutiveChecks": Kind::COUNT,
@@ -94,13 +94,13 @@ options! {
     /// Below all of these: fewer workers.
     ScaleDownThreshold in "autoScaling.scaleDownThreshold." {
         cpu: f64 = 25, "cpu": Kind::PERCENT,
-            "percent of the usable CPUs; a bare number as the threshold means this",
+            "percent: the larger of CPU and mean event-loop utilisation; a bare number as the threshold means this",
             also ["autoScaling.scaleDownThreshold"];
         memory: f64 = 40, "memory": Kind::PERCENT,
-            "percent of the memory limit";
+            "percent of the memory budget";
         #[serde(with = "millis")]
         idle_time: Duration = 300000, "idleTime": Kind::FROM_ZERO,
-            "how long the load must have been low";
+            "how long the load must have been low; doubled after each flap, up to 16 times";
         consecutive_checks: u32 = 3, "consecutiveChecks": Kind::COUNT,
             "evaluations in a row that must agree";
     }

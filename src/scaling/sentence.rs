@@ -1,0 +1,148 @@
+//! An evaluation in a sentence for people.
+
+use super::memory_step::Effect;
+use super::signals;
+use crate::config::sections::scaling::AutoScaling;
+use crate::model::{ScalingHold, ScalingInputs, ScalingRule};
+use std::time::Duration;
+
+/// The figures of a hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Detail {
+    None,
+    /// Evaluations that agreed, and how many must.
+    Checks(u32, u32),
+    Time(Duration),
+    MemoryStep(Effect),
+    /// The number of workers that was called for.
+    Asked(u32),
+}
+
+pub fn reason(
+    policy: &AutoScaling,
+    (from, to): (u32, u32),
+    rule: ScalingRule,
+    hold: Option<ScalingHold>,
+    panics: bool,
+    inputs: &ScalingInputs,
+    detail: Detail,
+) -> String {
+    let cause = cause(policy, from, rule, panics, inputs);
+    let verdict = if from == to {
+        format!("{} stay", count(from, "worker"))
+    } else {
+        format!("{from} to {}", count(to, "worker"))
+    };
+    let panic =
+        if panics && to > from { ", at once because the load is twice what they are for" } else { "" };
+    match hold.map(|hold| obstacle(policy, hold, detail, inputs)) {
+        None => format!("{verdict}: {cause}{panic}"),
+        Some(obstacle) if to == from => format!("{verdict}: {cause}, but {obstacle}"),
+        Some(obstacle) => format!("{verdict}: {cause}{panic}; not more because {obstacle}"),
+    }
+}
+
+fn count(number: u32, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn seconds(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 10.0 && seconds.fract() > 0.05 {
+        format!("{seconds:.1} s")
+    } else {
+        format!("{seconds:.0} s")
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
+}
+
+fn cause(policy: &AutoScaling, size: u32, rule: ScalingRule, panics: bool, inputs: &ScalingInputs) -> String {
+    let (load, window) = if panics { (&inputs.panic, "6 s") } else { (&inputs.stable, "60 s") };
+    let busy = signals::busy_percent(load, size);
+    match rule {
+        ScalingRule::Bounds => {
+            format!("minWorkers is {} and maxWorkers {}", policy.min_workers, policy.max_workers)
+        }
+        ScalingRule::Cpu => format!(
+            "the load of the last {window} is {busy:.0} % of the workers' time (threshold {} %)",
+            policy.scale_up_threshold.cpu
+        ),
+        ScalingRule::Memory => format!(
+            "memory is {:.0} % of the budget (threshold {} %)",
+            100.0 * inputs.memory as f64 / inputs.memory_budget.unwrap_or(u64::MAX).max(1) as f64,
+            signals::memory_limit(policy)
+        ),
+        ScalingRule::Requests => format!(
+            "{:.1} requests were in flight in the last {window}, {:.1} per worker (target {})",
+            signals::requests(load),
+            signals::requests(load) / f64::from(size.max(1)),
+            policy.requests_per_worker.unwrap_or_default()
+        ),
+        ScalingRule::ResponseTime => format!(
+            "the 95th percentile of response times in the last {window} is {:.0} ms (threshold {:.0} ms)",
+            load.p95.unwrap_or_default(),
+            signals::response_time_limit(policy)
+        ),
+        ScalingRule::QueueLength => format!(
+            "{:.0} connections waited in the last {window} (threshold {})",
+            load.queue_length, policy.scale_up_threshold.queue_length
+        ),
+        ScalingRule::Idle => {
+            format!(
+                "the load is below the thresholds ({:.0} % busy)",
+                signals::busy_percent(&inputs.stable, size)
+            )
+        }
+        ScalingRule::None if inputs.ready == 0 => "there are no figures yet".to_owned(),
+        ScalingRule::None => format!("the load is within the thresholds ({busy:.0} % busy)"),
+        ScalingRule::Manual => "it was asked for".to_owned(),
+    }
+}
+
+/// What stands in the way of a change.
+fn obstacle(policy: &AutoScaling, hold: ScalingHold, detail: Detail, inputs: &ScalingInputs) -> String {
+    match (hold, detail) {
+        (ScalingHold::Checks, Detail::Checks(agreed, needed)) => {
+            format!("{agreed} of {needed} evaluations in a row agree so far")
+        }
+        (ScalingHold::Checks, _) => "too few evaluations in a row agree".to_owned(),
+        (ScalingHold::Cooldown, Detail::Time(left)) => {
+            format!("the cooldown after the last change lasts {} more", seconds(left))
+        }
+        (ScalingHold::Cooldown, _) => "the cooldown after the last change lasts".to_owned(),
+        (ScalingHold::MaxWorkers, _) => format!("maxWorkers is {}", policy.max_workers),
+        (ScalingHold::MinWorkers, _) => format!("minWorkers is {}", policy.min_workers),
+        (ScalingHold::UsableCpus, _) => {
+            format!("the load is bound by CPU, and {:.1} CPUs are usable", inputs.usable_cpus)
+        }
+        (ScalingHold::CpuPressure, _) => format!(
+            "the load is bound by CPU, and tasks waited for a CPU {:.0} % of the time",
+            inputs.cpu_pressure.unwrap_or_default()
+        ),
+        (ScalingHold::MemoryBudget, _) => format!(
+            "a worker takes {}, and {} of the memory budget of {} are in use",
+            megabytes(inputs.footprint),
+            megabytes(inputs.memory),
+            megabytes(inputs.memory_budget.unwrap_or_default())
+        ),
+        (ScalingHold::MemoryStep, Detail::MemoryStep(Effect::None { before, now })) => {
+            format!("the last step for memory did not help ({before:.0} % before it, {now:.0} % now)")
+        }
+        (ScalingHold::MemoryStep, _) => "the effect of the last step for memory is not known yet".to_owned(),
+        (ScalingHold::IdleTime, Detail::Time(needed)) => format!(
+            "it must have been for {} (so far {})",
+            seconds(needed),
+            seconds(Duration::from_millis(inputs.idle_time.unwrap_or_default()))
+        ),
+        (ScalingHold::IdleTime, _) => "not for long enough yet".to_owned(),
+        (ScalingHold::Panic, _) => "the last minute had twice the load that the workers are for".to_owned(),
+        (ScalingHold::Starting, _) => "workers are starting".to_owned(),
+        (ScalingHold::Rest, Detail::Asked(left)) => {
+            format!("it would be above them with {}", count(left, "worker"))
+        }
+        (ScalingHold::Rest, _) => "the rest would be above them".to_owned(),
+    }
+}
