@@ -91,7 +91,7 @@ pub enum ScalingHold {
     Panic,
     /// Workers start.
     Starting,
-    /// The rest would be too busy.
+    /// The rest would be too busy with the highest load of the last minute.
     Rest,
 }
 

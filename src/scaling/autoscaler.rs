@@ -55,8 +55,6 @@ struct Situation {
     size: u32,
     panics: bool,
     inputs: ScalingInputs,
-    /// The plain mean of the long window, by which workers are removed.
-    mean: WindowLoad,
     memory_percent: Option<f64>,
     memory_room: Option<u32>,
 }
@@ -197,7 +195,7 @@ impl Autoscaler {
         self.low_since = if is_low { self.low_since.or(Some(now)) } else { None };
         inputs.idle_time = self.low_since.map(|since| millis(now.saturating_sub(since)));
         let memory_room = limits::memory_room(&inputs, growth);
-        Situation { now, size, panics, inputs, mean, memory_percent, memory_room }
+        Situation { now, size, panics, inputs, memory_percent, memory_room }
     }
 
     /// Whether response times and queues are those of the workers that there are now.
@@ -319,7 +317,7 @@ impl Autoscaler {
         }
         let to = self.smaller(size);
         let fits = |load| signals::would_fit(&self.policy, to, load);
-        if ![&situation.mean, &inputs.stable, &inputs.panic].into_iter().all(fits) {
+        if ![&self.window.peak(), &inputs.stable].into_iter().all(fits) {
             return stays(ScalingHold::Rest, sentence::Detail::Asked(to));
         }
         Verdict { to, rule: ScalingRule::Idle, hold: None, detail: sentence::Detail::None }

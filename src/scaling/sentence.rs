@@ -141,8 +141,8 @@ fn obstacle(policy: &AutoScaling, hold: ScalingHold, detail: Detail, inputs: &Sc
         (ScalingHold::Panic, _) => "the last minute had twice the load that the workers are for".to_owned(),
         (ScalingHold::Starting, _) => "workers are starting".to_owned(),
         (ScalingHold::Rest, Detail::Asked(left)) => {
-            format!("it would be above them with {}", count(left, "worker"))
+            format!("the highest load of the last minute would be above them with {}", count(left, "worker"))
         }
-        (ScalingHold::Rest, _) => "the rest would be above them".to_owned(),
+        (ScalingHold::Rest, _) => "the highest load of the last minute would be above them".to_owned(),
     }
 }

@@ -31,6 +31,8 @@ struct Point {
     in_flight: f64,
     queue_length: f64,
     completed: u64,
+    /// The demand of the short window that ends here.
+    short_demand: f64,
 }
 
 impl Point {
@@ -47,6 +49,7 @@ impl Point {
             in_flight: sample.in_flight as f64,
             queue_length: sample.queue_length as f64,
             completed: sample.completed,
+            short_demand: 0.0,
         }
     }
 
@@ -75,6 +78,21 @@ impl Window {
         }
         if point.ready > 0.0 {
             self.points.push_back(point);
+            let demand = self.load(PANIC, sample.at, None).map_or(0.0, |load| load.demand);
+            if let Some(point) = self.points.back_mut() {
+                point.short_demand = demand;
+            }
+        }
+    }
+
+    /// The highest load of the last minute: what a smaller cluster must be able to carry.
+    pub fn peak(&self) -> WindowLoad {
+        let highest = |value: fn(&Point) -> f64| self.points.iter().map(value).fold(0.0, f64::max);
+        WindowLoad {
+            demand: highest(|point| point.short_demand),
+            in_flight: highest(|point| point.in_flight),
+            queue_length: highest(|point| point.queue_length),
+            ..WindowLoad::default()
         }
     }
 

@@ -1,0 +1,102 @@
+// npm run bench:scaling [-- --quick] [-- --rounds N] [-- --shortest] [-- --plots]
+//
+// How many workers the auto-scaling runs for a load, and how often the load is served too late meanwhile.
+//
+// Method. bench/scaling (Rust) sends six traces of load (ramp, spike, diurnal, oscillation, noisy, flash crowd; synthetic
+// and seeded) through one queueing model of a cluster: requests come at random and take an exponential time of 20 ms in
+// the mean; a worker serves one after the other, is ready 2 s after its start and drains when it is removed. The same
+// requests meet drover's autoscaler (the code that the primary runs), Kubernetes' HPA as documented with its defaults,
+// Watt's scaler as documented with its defaults, and a fixed number of workers for the peak's load. Each runs 2 to 32
+// workers and begins with those for the first load. The target of drover and HPA is a utilisation of 70 %. drover has
+// one configuration for all traces (bench/scaling/drover.rs): that target, the latency target as `responseTime`, a step
+// down below 60 % for a minute, cooldowns of 10 s. The rows `defaults` are drover with its default thresholds and times.
+// A round has other requests at the same rates. Requests go to the workers in turn; with `--shortest`, to the one that
+// is free first.
+//
+// `above_target_s`: seconds whose 95th percentile is above 500 ms, or that answer nothing while requests wait.
+// `worker_s`: the workers' seconds, starts and drains included. `flaps`: how often the number of workers turns from
+// growing to falling or the reverse. Medians over the rounds, of `flaps` the most. `evaluation_us_1024`: a sample and an
+// evaluation with 1,024 workers. `--plots` writes the first round as SVG to docs/scaling. The last line of standard
+// output is JSON.
+
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import fs from 'node:fs';
+import { createRequire } from 'node:module';
+import os from 'node:os';
+import path from 'node:path';
+import { parseArgs, promisify } from 'node:util';
+import { chart } from './scaling/chart.mjs';
+import { count, median, row } from './support/figures.mjs';
+
+const require = createRequire(import.meta.url);
+const { root } = require('../scripts/support/child');
+const { requireToolchain } = require('../scripts/support/toolchain');
+
+const TARGET_MS = 500;
+const NAMES = ['drover', 'defaults', 'hpa', 'watt', 'fixed'];
+
+const { values: options } = parseArgs({
+  options: {
+    quick: { type: 'boolean', default: false },
+    rounds: { type: 'string' },
+    shortest: { type: 'boolean', default: false },
+    plots: { type: 'boolean', default: false },
+  },
+});
+const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
+if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds is a whole number from 1 on');
+
+/** Builds the simulation; the path of its binary. */
+async function build() {
+  const args = ['bench', '--locked', '--no-default-features', '--bench', 'scaling', '--no-run', '--message-format=json'];
+  const stdio = ['ignore', 'pipe', process.stderr];
+  const cargo = spawn('cargo', args, { cwd: root, env: requireToolchain(), stdio });
+  const [messages, [code]] = await Promise.all([cargo.stdout.toArray(), once(cargo, 'exit')]);
+  if (code !== 0) throw new Error(`cargo ${args.join(' ')} ended with ${code}`);
+  const lines = Buffer.concat(messages).toString().trim().split('\n').map((line) => JSON.parse(line));
+  return lines.find(({ executable, target }) => executable && target.name === 'scaling').executable;
+}
+
+async function simulate() {
+  const binary = await build();
+  const args = [String(rounds), ...(options.shortest ? ['shortest'] : [])];
+  const { stdout } = await promisify(execFile)(binary, args, { maxBuffer: 1 << 30 });
+  const lines = stdout.trim().split('\n').map((line) => JSON.parse(line));
+  return { runs: lines.filter((line) => line.trace), cost: lines.at(-1).evaluation_us };
+}
+
+const WIDTHS = [12, 9, 15, 12, 6];
+const print = (cells) => console.log(row(cells, WIDTHS));
+
+/** The figures of a trace: for each policy the medians over the rounds. */
+function figures(name, runs) {
+  const result = {};
+  for (const policy of NAMES) {
+    const of = (key) => runs.map((run) => run.runs[policy][key]);
+    const [late, cost, flaps] = [median(of('above_target_s')), median(of('worker_s')), Math.max(...of('flaps'))];
+    const prefix = policy === 'drover' ? '' : `${policy}_`;
+    Object.assign(result, { [`${prefix}above_target_s`]: late, [`${prefix}worker_s`]: cost, [`${prefix}flaps`]: flaps });
+    print([name, policy, `${count(late)} s late`, `${count(cost)} s`, flaps]);
+  }
+  return result;
+}
+
+console.log(`${os.cpus().length} CPUs, rounds: ${rounds}${options.shortest ? ', shortest queue' : ''}\n`);
+print(['trace', 'policy', 'above target', 'worker time', 'turns']);
+const { runs, cost } = await simulate();
+const traces = {};
+for (const name of new Set(runs.map((run) => run.trace))) {
+  traces[name] = figures(name, runs.filter((run) => run.trace === name));
+}
+console.log('');
+for (const [workers, us] of Object.entries(cost)) console.log(`evaluation with ${workers} workers: ${us} us`);
+
+if (options.plots) {
+  const folder = path.join(root, 'docs', 'scaling');
+  fs.mkdirSync(folder, { recursive: true });
+  for (const run of runs.filter(({ round }) => round === 0)) {
+    fs.writeFileSync(path.join(folder, `${run.trace}.svg`), chart(run, TARGET_MS));
+  }
+}
+console.log(JSON.stringify({ evaluation_us_1024: cost[1024], ...traces }));

@@ -1,0 +1,59 @@
+//! The loads: requests per second, second by second. Synthetic and seeded, so that each run is the same.
+
+use crate::model::SERVICE_SECONDS;
+use crate::random::Random;
+
+pub struct Trace {
+    pub name: &'static str,
+    pub seed: u64,
+    /// Requests per second.
+    pub rates: Vec<f64>,
+}
+
+/// A trace from its load over time, in workers that it keeps busy.
+fn of(name: &'static str, seed: u64, seconds: usize, load: &mut dyn FnMut(f64) -> f64) -> Trace {
+    let rates =
+        (0..seconds).map(|second| second as f64).map(load).map(|load| load.max(0.0) / SERVICE_SECONDS);
+    Trace { name, seed, rates: rates.collect() }
+}
+
+/// From `from` to `to` between two times.
+fn between(at: f64, (start, end): (f64, f64), (from, to): (f64, f64)) -> f64 {
+    from + (to - from) * ((at - start) / (end - start)).clamp(0.0, 1.0)
+}
+
+/// All traces. `round`: other requests at the same rates, and other noise.
+pub fn all(round: u64) -> [Trace; 6] {
+    let seed = |number: u64| 100 * round + number;
+    let trace =
+        |name, number, seconds, load: &mut dyn FnMut(f64) -> f64| of(name, seed(number), seconds, load);
+    let mut noise = Random::new(seed(5));
+    let mut wander = 0.0;
+    [
+        // Ten minutes up, ten minutes at the top, ten minutes down.
+        trace("ramp", 1, 2700, &mut |at| match at {
+            ..1320.0 => between(at, (120.0, 720.0), (1.0, 12.0)),
+            _ => between(at, (1320.0, 1920.0), (12.0, 1.0)),
+        }),
+        // Five times the load within ten seconds, for three minutes.
+        trace("spike", 2, 1500, &mut |at| match at {
+            ..450.0 => between(at, (300.0, 310.0), (2.0, 10.0)),
+            _ => between(at, (490.0, 500.0), (10.0, 2.0)),
+        }),
+        // A day in an hour.
+        trace("diurnal", 3, 3600, &mut |at| 1.0 + 11.0 * (std::f64::consts::PI * at / 3600.0).sin().powi(2)),
+        // Waves of four minutes.
+        trace("oscillation", 4, 2400, &mut |at| 5.0 - 3.0 * (std::f64::consts::TAU * at / 240.0).cos()),
+        // A load that wanders, with a standard deviation of 25 % and a memory of ten seconds.
+        trace("noisy", 5, 2400, &mut |_| {
+            wander = 0.9 * wander + 0.19f64.sqrt() * noise.normal();
+            5.0 * (1.0 + 0.25 * wander)
+        }),
+        // Thirteen times the load within three seconds, which then wears off.
+        trace("flash_crowd", 6, 1800, &mut |at| match at {
+            ..300.0 => 1.5,
+            ..303.0 => between(at, (300.0, 303.0), (1.5, 20.0)),
+            _ => 1.5 + 18.5 * (-(at - 303.0) / 200.0).exp(),
+        }),
+    ]
+}
