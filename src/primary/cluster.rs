@@ -47,7 +47,7 @@ use crate::model::{Command, MAX_WORKERS, Observation, Scale, WorkerId};
 use crate::observe::Circuit;
 use crate::process::launch::Launch;
 use crate::process::spawner::Spawned;
-use crate::process::worker_groups::{self, WorkerGroups};
+use crate::process::worker_groups::{OomCounter, WorkerGroups};
 use crate::supervisor::{Action, Fact, Leader, LeaderAction, OWN, Policy, Slot, Stage, Supervisor};
 use crate::sys::local_time::now_ms;
 
@@ -75,6 +75,7 @@ pub struct Cluster {
     unresponsive: Unresponsive,
     config: Box<Config>,
     limits: WorkerLimits,
+    oom_counter: OomCounter,
     /// OOM kills counted at the last two samples.
     oom_kills: [u64; 2],
     relay: Relay,
@@ -96,6 +97,7 @@ impl Cluster {
         output: impl Fn(Output) + 'static,
     ) -> Result<Self> {
         let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
+        let oom_counter = OomCounter::find();
         let (groups, ungrouped) = WorkerGroups::find(&setup.limits.groups);
         let first_lines = setup.first_lines.into_iter().chain(report::not_in_groups(&ungrouped)).collect();
         let reports = inputs.clone();
@@ -127,7 +129,8 @@ impl Cluster {
             unresponsive: Unresponsive::default(),
             config: setup.config,
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
-            oom_kills: [worker_groups::oom_kills(); 2],
+            oom_kills: [oom_counter.kills(); 2],
+            oom_counter,
             relay: Relay::new(worker.config.messages.max_pending, setup.message_policy),
             commands: Commands::default(),
             diagnoses: Diagnoses::new(watching.as_ref().map(|watching| watching.scratch.clone())),
@@ -321,7 +324,7 @@ impl Cluster {
     }
 
     fn sampled(&mut self, observation: &Observation) {
-        self.oom_kills = [self.oom_kills[1], worker_groups::oom_kills()];
+        self.oom_kills = [self.oom_kills[1], self.oom_counter.kills()];
         if self.lifecycle.stops() {
             return;
         }
@@ -336,7 +339,7 @@ impl Cluster {
             && self
                 .workers
                 .oom_kills(worker)
-                .map_or_else(|| worker_groups::oom_kills() > self.oom_kills[0], |own| own > 0)
+                .map_or_else(|| self.oom_counter.kills() > self.oom_kills[0], |own| own > 0)
     }
 
     // The start and the end.

@@ -344,30 +344,48 @@ fn is_writable(folder: &Path) -> bool {
 
 /// The counter of OOM kills of a group.
 fn oom_kills_in(read: Reader<'_>, folder: &Path, hierarchy: Hierarchy) -> Option<u64> {
-    let file = if hierarchy == Hierarchy::Unified { "memory.events" } else { "memory.oom_control" };
-    counter(&read(&folder.join(file))?, "oom_kill")
+    counter(&read(&folder.join(oom_file(hierarchy)))?)
 }
 
-fn counter(text: &str, name: &str) -> Option<u64> {
+fn oom_file(hierarchy: Hierarchy) -> &'static str {
+    if hierarchy == Hierarchy::Unified { "memory.events" } else { "memory.oom_control" }
+}
+
+/// The value of `oom_kill`, in lines of a name and a number.
+fn counter(text: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.split_once(' '));
-    lines.find(|(key, _)| *key == name).and_then(|(_, value)| value.trim().parse().ok())
+    lines.find(|(key, _)| *key == "oom_kill").and_then(|(_, value)| value.trim().parse().ok())
 }
 
-/// How many processes of this process's control group the kernel's OOM killer has ended so far; of the whole machine if
+/// Counts the processes that the kernel's OOM killer has ended in this process's control group; on the whole machine if
 /// the group does not count them.
-pub fn oom_kills() -> u64 {
-    oom_kills_of(&super::control_groups::read)
+#[derive(Debug, PartialEq)]
+pub struct OomCounter {
+    file: PathBuf,
 }
 
-fn oom_kills_of(read: Reader<'_>) -> u64 {
-    let of = |hierarchy| {
-        let own = levels(read, hierarchy).into_iter().next()?;
-        oom_kills_in(read, &own, hierarchy)
-    };
-    of(Hierarchy::Controller("memory"))
-        .or_else(|| of(Hierarchy::Unified))
-        .or_else(|| counter(&read(Path::new("/proc/vmstat"))?, "oom_kill"))
-        .unwrap_or(0)
+impl OomCounter {
+    pub fn find() -> Self {
+        Self::find_with(&super::control_groups::read)
+    }
+
+    fn find_with(read: Reader<'_>) -> Self {
+        let of = |hierarchy| {
+            let file = levels(read, hierarchy).into_iter().next()?.join(oom_file(hierarchy));
+            counter(&read(&file)?).map(|_| file)
+        };
+        let of_group = of(Hierarchy::Controller("memory")).or_else(|| of(Hierarchy::Unified));
+        Self { file: of_group.unwrap_or_else(|| PathBuf::from("/proc/vmstat")) }
+    }
+
+    /// So far; 0 if it cannot be read.
+    pub fn kills(&self) -> u64 {
+        self.read(&super::control_groups::read)
+    }
+
+    fn read(&self, read: Reader<'_>) -> u64 {
+        read(&self.file).as_deref().and_then(counter).unwrap_or(0)
+    }
 }
 
 #[cfg(test)]
@@ -456,14 +474,15 @@ mod tests {
             ("/sys/fs/cgroup/a/memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\n"),
             ("/proc/vmstat", "oom_kill 9\n"),
         ];
-        assert_eq!(oom_kills_of(&machine(&v2)), 2);
+        let kills = |files: &[(&str, &str)]| OomCounter::find_with(&machine(files)).read(&machine(files));
+        assert_eq!(kills(&v2), 2);
         let v1 = [
             ("/proc/self/cgroup", "5:memory:/box\n"),
             ("/proc/self/mountinfo", V1),
             ("/sys/fs/cgroup/memory/box/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"),
         ];
-        assert_eq!(oom_kills_of(&machine(&v1)), 4);
-        assert_eq!(oom_kills_of(&machine(&[("/proc/vmstat", "pgfault 1\noom_kill 9\n")])), 9);
-        assert_eq!(oom_kills_of(&machine(&[])), 0);
+        assert_eq!(kills(&v1), 4);
+        assert_eq!(kills(&[("/proc/vmstat", "pgfault 1\noom_kill 9\n")]), 9);
+        assert_eq!(kills(&[]), 0);
     }
 }
