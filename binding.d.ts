@@ -150,6 +150,8 @@ export interface Cells {
   STREAK: number
   RECEIVED: number
   SENT: number
+  REFUSED: number
+  ARRIVED_AFTER: number
   HISTOGRAM: number
   BUCKETS: number
   /** Buckets per doubling. */
@@ -412,7 +414,6 @@ export declare function workerHasBound(): boolean
 /** Whether notices arrived while `workerListen` or `workerClose` waited for a reply. */
 export declare function workerHasPendingMessages(): boolean
 
-/** Logs a hint for the operator, once per cluster; `warns`: as a warning. */
 export declare function workerHint(text: string, warns: boolean): void
 
 /** Sets whether waiting for messages keeps the process alive. */
@@ -515,6 +516,13 @@ export declare function workerResigned(): void
 /** The group's server takes connections from now on. */
 export declare function workerServe(group: number, plainHttp: boolean): any
 
+/**
+ * Logs a hint for the operator, once per cluster; `warns`: as a warning.
+ * Requests that wait longer than so many milliseconds may be refused from now on; 0: none are. `now`:
+ * `performance.now()`.
+ */
+export declare function workerSetAdmission(target: number, now: number): any
+
 /** Reports a slow request to the primary: `{ method, path, status, ms, requestId, suppressed }`. */
 export declare function workerSlow(slow: any): void
 
@@ -532,6 +540,12 @@ export declare function workerTrace(): any
 
 /** The shared datagram socket is closed in this worker. */
 export declare function workerUnbind(socket: number): void
+
+/**
+ * Whether the request that is about to be handled on this connection is refused: 0 if not, 2 if its connection ends
+ * too, so that the client connects to another worker. `fd`: -1 if it is unknown.
+ */
+export declare function workerVerdict(fd: number): number
 
 /** Sends output of the program to the primary; false once the worker is ready and output is no longer needed. */
 export declare function workerWrote(text: string): boolean

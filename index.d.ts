@@ -17,7 +17,7 @@ export type {
   ServableApp,
   ServerOptions,
 } from './types/config';
-export type { AffinityCookieConfig, LoadBalancingConfig, LoadBalancingStrategy } from './types/dispatch';
+export type { AdmissionConfig, AffinityCookieConfig, LoadBalancingConfig, LoadBalancingStrategy } from './types/dispatch';
 export {
   ClusterError,
   ConfigurationError,

@@ -168,7 +168,7 @@ pub fn control(bytes: &[u8]) {
 /// The parser does not panic, and a result from the first bytes does not change with more bytes.
 pub fn first_bytes(bytes: &[u8]) {
     let verdict = read_first_bytes(bytes);
-    if let RequestHead::Request { cookies, forwarded, x_forwarded_for } = &verdict {
+    if let RequestHead::Request { cookies, forwarded, x_forwarded_for, .. } = &verdict {
         request_cookie(cookies, "drover_affinity");
         let trusted = ["127.0.0.0/8".parse().expect("a network")];
         let peer = "127.0.0.1".parse().expect("an address");

@@ -58,6 +58,10 @@ const stream = {
 const message = {
   /** The id of a request. */
   requestId: Symbol('drover.requestId'),
+  /** Set on a response that is drover's own, because its request has waited too long. */
+  isRefused: Symbol('drover.isRefused'),
+  /** Set on a response once the program has its request, with adaptive admission. */
+  isOffered: Symbol('drover.isOffered'),
   /** When a response began, without a cluster; milliseconds. */
   begun: Symbol('drover.begun'),
 };

@@ -214,6 +214,11 @@ pub enum Subject {
     /// The first refused connection; all are counted in metrics.
     #[serde(rename = "connections:refused")]
     ConnectionsRefused,
+    /// Every worker is saturated: what would wait too long is refused from now on.
+    #[serde(rename = "overload:began")]
+    OverloadBegan,
+    #[serde(rename = "overload:ended")]
+    OverloadEnded { after_ms: u64, refused_connections: u64, refused_requests: u64 },
     /// The worker does not serve these addresses, which its predecessor in the slot served.
     #[serde(rename = "address:given-up")]
     AddressGivenUp { worker: String, addresses: Vec<String> },

@@ -27,6 +27,14 @@ export interface AffinityCookieConfig {
   secure?: boolean;
 }
 
+/** What is refused while all workers are saturated. */
+export interface AdmissionConfig {
+  /** What waits longer before its handler is refused. @default 50 */
+  targetDelay?: Duration;
+  /** Paths that are never refused, without a query. @default ['/health', '/ready'] */
+  exempt?: string[];
+}
+
 export interface LoadBalancingConfig {
   /** @default 'round-robin' */
   strategy?: LoadBalancingStrategy;
@@ -62,4 +70,9 @@ export interface LoadBalancingConfig {
    * @default 5000
    */
   queueTimeout?: Duration;
+  /**
+   * `adaptive`, or an object with its settings: while all workers are saturated, drover answers 503 with Retry-After
+   * (`errorHandling.fallback`) instead of letting requests wait too long. @default 'off'
+   */
+  admission?: 'off' | 'adaptive' | AdmissionConfig;
 }

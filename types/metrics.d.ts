@@ -153,6 +153,8 @@ export interface ClusterMetrics {
   queueLength: number;
   /** Connections that no worker could take in time. */
   refusedConnections: number;
+  /** Requests that `loadBalancing.admission` refused in workers; they are in no other count. */
+  refusedRequests: number;
   activeConnections: number;
   activeRequests: number;
   /** The longest delay of a worker's event loop in the last one or two seconds, in milliseconds. */

@@ -6,7 +6,8 @@
 
 const { CLOCK, REQUESTS } = require('../metrics/cells');
 const runtime = require('../runtime');
-const { isFollowed, started } = require('../symbols').socket;
+const symbols = require('../symbols');
+const { Admission } = require('./admission');
 const { byteCounter } = require('./connection-bytes');
 const { fellSilent, isAnswering } = require('./connections');
 const { gracefulCloseOf } = require('./graceful-close');
@@ -15,6 +16,9 @@ const { streamCounter } = require('./http2-streams');
 const { heapReader, responseCounter } = require('./response-metrics');
 const { isEventStream } = require('./shutdown-notice');
 const { slowRequestReporter } = require('./slow-requests');
+
+const { isFollowed, started } = symbols.socket;
+const { isRefused } = symbols.message;
 
 // Called as a method: a bound function costs a third more, and this is the most expensive call here.
 const clock = performance;
@@ -37,6 +41,13 @@ function countRequests(worker) {
   const bytes = measured && virtualListeners === null ? byteCounter(cells) : null;
   const countResponse = responseCounter(cells, measured);
   const seeHeap = heapReader(cells, measured);
+  /** Null: never enabled. @type {import('./admission').Admission | null} */
+  let admission = null;
+  worker.setAdmission = (settings) => {
+    if (settings !== null) admission ??= new Admission(cells, () => connections.closing.size > 0);
+    admission?.configure(settings);
+  };
+  worker.setAdmission(worker.hello.admission);
   const isCountedByCore = virtualListeners === null ? () => false : (/** @type {any} */ socket) => socket[isFollowed] === true;
 
   /** @param {any} socket @param {number} status 0: it never reached its client */
@@ -58,10 +69,12 @@ function countRequests(worker) {
 
   runtime.onResponse({
     begun(response, socket) {
-      if (!isCountedByCore(socket)) cells[REQUESTS] += 1;
-      // Within one event-loop iteration the previous clock reading is used: the time since then was spent on other
-      // requests. Reading the clock is the most expensive operation here.
-      socket[started] = cells[CLOCK] || (cells[CLOCK] = now());
+      if (admission === null || !admission.isOn || !admission.consider(response, socket, (cells[CLOCK] = now()))) {
+        if (!isCountedByCore(socket)) cells[REQUESTS] += 1;
+        // Within one event-loop iteration the previous clock reading is used: the time since then was spent on other
+        // requests. Reading the clock is the most expensive operation here.
+        socket[started] = cells[CLOCK] || (cells[CLOCK] = now());
+      }
       if (arrivals.any) endResume(socket);
       const limit = runtime.requestLimitOf(response);
       if (limit > 0 && countRequest(socket, limit)) response.shouldKeepAlive = false;
@@ -69,8 +82,10 @@ function countRequests(worker) {
     },
 
     finished(response, socket) {
-      if (!socket || !isAnswering(socket)) return;
-      end(socket, response.statusCode);
+      if (!socket) return;
+      if (isAnswering(socket)) end(socket, response.statusCode);
+      else if (response[isRefused] === true) fellSilent(socket, cells[CLOCK] || now());
+      else return;
       if (connections.closing.size > 0) leaveSoon(socket, response);
       if (virtualListeners !== null) virtualListeners.responded(socket);
       else if (arrivals.perRequest && isRoutedPerRequest(socket)) setImmediate(() => connections.returnToPrimary(socket, response));

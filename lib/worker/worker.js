@@ -40,6 +40,8 @@ class Worker {
   constructor(hello) {
     this.hello = hello;
     this.id = String(hello.worker.slot);
+    /** Applies settings of adaptive admission; null: off. @type {(settings: import('../http/admission').Settings | null) => void} */
+    this.setAdmission = () => {};
     /** A stop has been announced; the worker still serves. */
     this.isUnready = false;
     /** The primary is ending or has ended. */

@@ -45,6 +45,12 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
         "Connections refused because no worker could take them in time.",
     )
     .sample(&[], refused);
+    text.family(
+        "drover_refused_requests",
+        Kind::Counter,
+        "Requests refused in workers because they had waited too long for their handler.",
+    )
+    .sample(&[], memory.totals().refused() as f64);
     for (name, help, cell) in [
         ("drover_worker_restarts", "Deaths of a worker after which a new one was started.", row::RESTARTS),
         (

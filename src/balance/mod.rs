@@ -2,6 +2,7 @@
 //! randomness. Time, counts and random numbers are arguments, so a test can replay the accept thread. `sys` and
 //! `dispatch` attach programs and read counters.
 
+mod admission;
 mod barrier;
 mod bpf;
 mod choose;
@@ -11,6 +12,7 @@ mod steering;
 mod switch;
 mod weights;
 
+pub use admission::{Change as AdmissionChange, Gate, Intake, Sight};
 pub use barrier::no_new_handshakes;
 pub use bpf::Instruction;
 pub use choose::{Candidate, Chooser, Strategy};

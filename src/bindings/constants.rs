@@ -47,6 +47,10 @@ pub struct Cells {
     pub received: u32,
     #[napi(js_name = "SENT")]
     pub sent: u32,
+    #[napi(js_name = "REFUSED")]
+    pub refused: u32,
+    #[napi(js_name = "ARRIVED_AFTER")]
+    pub arrived_after: u32,
     #[napi(js_name = "HISTOGRAM")]
     pub histogram: u32,
     #[napi(js_name = "BUCKETS")]
@@ -158,6 +162,8 @@ pub fn constants() -> Constants {
             streak: cell(page::STREAK),
             received: cell(page::RECEIVED),
             sent: cell(page::SENT),
+            refused: cell(page::REFUSED),
+            arrived_after: cell(page::ARRIVED_AFTER),
             histogram: cell(page::HISTOGRAM),
             buckets: cell(BUCKETS),
             steps: STEPS as u32,

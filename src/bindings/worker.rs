@@ -23,7 +23,7 @@ use crate::sys::fds;
 use crate::sys::gc::Collection;
 use crate::sys::socket_calls;
 use crate::sys::stack_trace::Interrupted;
-use crate::worker::{Attachment, Calls, Notice, Worker, collections};
+use crate::worker::{Attachment, Calls, Notice, Verdict, Worker, collections};
 
 thread_local! {
     static ATTACHED: RefCell<Option<Attachment>> = const { RefCell::new(None) };
@@ -538,6 +538,26 @@ pub fn worker_command_result(id: u32) -> Value {
 }
 
 /// Logs a hint for the operator, once per cluster; `warns`: as a warning.
+/// Requests that wait longer than so many milliseconds may be refused from now on; 0: none are. `now`:
+/// `performance.now()`.
+#[napi(js_name = "workerSetAdmission")]
+pub fn worker_set_admission(env: &Env, target: f64, now: f64) -> Value {
+    let target = (target > 0.0).then(|| Duration::from_secs_f64(target / 1e3));
+    let set = || worker()?.set_admission(super::event_loop(env)?, target, now).map_err(system("uv_prepare"));
+    outcome(set().map(|()| Value::Null))
+}
+
+/// Whether the request that is about to be handled on this connection is refused: 0 if not, 2 if its connection ends
+/// too, so that the client connects to another worker. `fd`: -1 if it is unknown.
+#[napi(js_name = "workerVerdict")]
+pub fn worker_verdict(fd: i32) -> u32 {
+    match worker().map(|worker| worker.verdict(fd)) {
+        Ok(Verdict::Refused) => 1,
+        Ok(Verdict::Moved) => 2,
+        Ok(Verdict::Admitted) | Err(_) => 0,
+    }
+}
+
 #[napi(js_name = "workerHint")]
 pub fn worker_hint(text: String, warns: bool) {
     tell(|worker| worker.reports().hint(text, warns));

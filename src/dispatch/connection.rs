@@ -15,6 +15,8 @@ pub struct Hint {
     pub slot: Option<u16>,
     /// The client behind a trusted proxy.
     pub client: Option<IpAddr>,
+    /// Its request's path is exempt from admission.
+    pub is_exempt: bool,
 }
 
 /// An accepted connection that drover still owns.
@@ -35,6 +37,8 @@ pub struct Connection {
     pub per_request: bool,
     /// The worker that handed it off: another one must get it.
     pub donor: Option<u16>,
+    /// It is refused unless its request turns out to be exempt from admission.
+    pub is_turned_away: bool,
 }
 
 impl Connection {
@@ -64,6 +68,7 @@ impl Connection {
             keep_alive: None,
             per_request: false,
             donor: None,
+            is_turned_away: false,
         }
     }
 

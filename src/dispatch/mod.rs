@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `settings`, `command` | the configuration; commands and reports |
 //! | `address`, `connection`, `fd_budget`, `poller` | a socket's address; a connection that drover owns; the fd budget; the epoll set |
-//! | `queue` | connections that wait for a worker |
+//! | `queue`, `admission` | connections that wait for a worker; those that wait or are refused while all workers are saturated |
 //! | `placement` | PURE: which worker gets a connection, warm-up, rebalancing |
 //! | `transfer` | sending, taking back and handing off connections on a worker's channel |
 //! | `workers` | the workers and their channels |
@@ -21,6 +21,7 @@
 
 mod accept_loop;
 mod address;
+mod admission;
 mod command;
 mod connection;
 mod datagrams;
@@ -41,7 +42,7 @@ mod workers;
 pub use command::{Command, Holder, ListenFailure, Listening, Report};
 pub use first_bytes::{cookie_slot, cookie_value};
 pub use handle::Dispatcher;
-pub use settings::{Affinity, DispatchMode, Fallback, Settings};
+pub use settings::{Admission, Affinity, DispatchMode, Fallback, Settings};
 // Parsers of untrusted bytes, for the fuzz targets only.
 #[doc(hidden)]
 pub use first_bytes::{

@@ -58,8 +58,10 @@ impl Refusals {
             return;
         }
         let answer = answer(&self.fallback);
+        let is_whole = read_whole_request(&connection.fd);
         let sent = send(&connection.fd, answer.as_bytes(), SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
-        if sent != Ok(answer.len()) || shutdown(&connection.fd, Shutdown::Write).is_err() {
+        // Nothing unread is left: closing resets nothing.
+        if is_whole || sent != Ok(answer.len()) || shutdown(&connection.fd, Shutdown::Write).is_err() {
             return;
         }
         let id = self.next;
@@ -93,6 +95,28 @@ impl Refusals {
     }
 }
 
+/// Reads what a connection has sent so far. Returns whether that is one whole request without a body.
+fn read_whole_request(fd: &OwnedFd) -> bool {
+    let mut bytes = [MaybeUninit::<u8>::uninit(); 16 * 1024];
+    match recv(fd, &mut bytes, RecvFlags::DONTWAIT) {
+        Ok(((read, _), _)) => is_whole_request(read),
+        Err(_) => false,
+    }
+}
+
+fn is_whole_request(bytes: &[u8]) -> bool {
+    let mut headers = [httparse::EMPTY_HEADER; 100];
+    let mut request = httparse::Request::new(&mut headers);
+    let is_whole =
+        matches!(request.parse(bytes), Ok(httparse::Status::Complete(length)) if length == bytes.len());
+    let announces_more = |header: &httparse::Header<'_>| {
+        ["content-length", "transfer-encoding", "upgrade", "expect"]
+            .iter()
+            .any(|name| header.name.eq_ignore_ascii_case(name))
+    };
+    is_whole && !request.headers.iter().any(announces_more)
+}
+
 /// Whether it is an idle keep-alive connection, which may be closed at any time.
 pub fn may_close_silently(connection: &Connection) -> bool {
     let mut byte = [MaybeUninit::<u8>::uninit(); 1];
@@ -114,6 +138,21 @@ fn answer(fallback: &Fallback) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_request_without_a_body_is_whole_at_its_empty_line() {
+        for (text, whole) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nHost: a\r\n", false),
+            ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\n", false),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n", false),
+            ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", false),
+            ("", false),
+        ] {
+            assert_eq!(is_whole_request(text.as_bytes()), whole, "{text:?}");
+        }
+    }
 
     #[test]
     fn the_answer_is_a_whole_http_response() {

@@ -7,11 +7,12 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::sync::oneshot;
 
+use super::admission::Admission;
 use super::command::{Command, ListenFailure, Listening, Report};
 use super::connection::{Connection, Hint};
 use super::datagrams::{self, Datagrams, Successor};
 use super::fd_budget::FdBudget;
-use super::first_bytes::FirstBytes;
+use super::first_bytes::{self, Asked, FirstBytes};
 use super::listeners::{Accepted, Applicant, Closed, End, Last, Listeners, MAX_QUEUED};
 use super::placement::{Placement, PlacementRequest, RebalanceTimer, WarmUp};
 use super::poller::{Poller, Token};
@@ -19,9 +20,9 @@ use super::queue::Queues;
 use super::refusal::{self, Refusals};
 use super::services::{OPENING, Outages, Siblings, Succession, Successions};
 use super::settings::{Affinity, Settings};
-use super::transfer::Taken;
+use super::transfer::{Handoffs, Taken};
 use super::workers::{HealthChange, Stage, WorkerChannel, WorkerState, WorkerTable};
-use crate::balance::Load;
+use crate::balance::{AdmissionChange, Load};
 use crate::event::Level;
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::layout::{header, row};
@@ -42,6 +43,7 @@ pub struct Router {
     listeners: Listeners,
     placement: Placement,
     queues: Queues,
+    admission: Admission,
     warm_up: WarmUp,
     rebalance: RebalanceTimer,
     first_bytes: FirstBytes,
@@ -65,11 +67,11 @@ impl Router {
         Self {
             poller,
             report,
-            memory,
             workers: WorkerTable::new(fd_budget, settings.max_connections_per_worker),
             listeners: Listeners::new(settings.clone(), fd_budget),
             placement: Placement::new(settings.clone(), seed),
             queues: Queues::new(settings.max_queue, settings.queue_timeout),
+            admission: Admission::new(settings.admission.clone(), memory.clone()),
             warm_up: WarmUp::default(),
             rebalance: RebalanceTimer::default(),
             first_bytes: FirstBytes::new(settings.clone()),
@@ -78,6 +80,7 @@ impl Router {
             successions: Successions::default(),
             siblings: Siblings::default(),
             outages: Outages::default(),
+            memory,
             settings,
         }
     }
@@ -116,7 +119,10 @@ impl Router {
 
     /// Whether workers may change without waking the thread.
     pub fn is_watching(&self) -> bool {
-        self.workers.is_busy() || self.listeners.has_direct() || self.warm_up.has_cold()
+        self.workers.is_busy()
+            || self.listeners.has_direct()
+            || self.warm_up.has_cold()
+            || self.admission.is_on()
     }
 
     /// Whether refused connections are being drained.
@@ -130,6 +136,7 @@ impl Router {
             self.rebalances_in(),
             self.datagrams.due_in(now),
             self.first_bytes.due_in(now),
+            self.admission.due_in(now),
             self.siblings.due_in(now),
             self.listeners.closes_in(now),
         ]
@@ -154,7 +161,8 @@ impl Router {
                 self.accept(group, Some(slot), now);
             }
             Token::Peek(id) => {
-                if let Some(connection) = self.first_bytes.ready(id, &self.poller, now) {
+                let is_exempt = |path: &str| self.admission.is_exempt(path);
+                if let Some(connection) = self.first_bytes.ready(id, &self.poller, is_exempt, now) {
                     self.route(connection, now);
                 }
             }
@@ -206,23 +214,92 @@ impl Router {
 
     /// Assigns the connection to a worker or queues it. Connections that wait already go first.
     fn route(&mut self, connection: Connection, now: Duration) {
+        if connection.is_turned_away && self.admission.concerns(&connection) {
+            return self.refuse_overloaded(connection);
+        }
         let waits = self.queues.is_waited_in(connection.group);
-        let chosen = if waits { None } else { self.choose(&PlacementRequest::of(&connection), now) };
-        match chosen.and_then(|worker| self.workers.chosen_mut(worker)) {
-            Some(channel) => channel.assign(connection),
+        let is_concerned = self.admission.concerns(&connection);
+        let request = PlacementRequest::of(&connection);
+        let chosen = if waits { None } else { self.choose(&request, is_concerned, now) };
+        match chosen {
+            Some(worker) => self.assign(worker, connection, now),
+            None if is_concerned && !waits && self.listeners.is_served(connection.group) => {
+                let refused = self.admission.hold(connection, now);
+                self.turn_away(refused, now);
+            }
             None => self.enqueue(connection),
         }
     }
 
-    fn choose(&mut self, request: &PlacementRequest, now: Duration) -> Option<WorkerId> {
-        let shares = self.listeners.shares(request.group)?;
-        if let Some(keeper) = self.listeners.keeper(request.group) {
-            return self.workers.may_have_its_own(keeper, request.group, now).then_some(keeper);
+    fn assign(&mut self, worker: WorkerId, connection: Connection, now: Duration) {
+        match self.workers.chosen_mut(worker) {
+            Some(channel) => {
+                self.admission.given(worker.slot, now);
+                channel.assign(connection);
+            }
+            None => self.enqueue(connection),
         }
-        let plain_http = self.listeners.is_plain_http(request.group);
-        let prospects = self.workers.prospects(request.group, |slot| shares.is_open(slot), now);
-        let slot = self.placement.choose(request, plain_http, prospects)?;
-        self.workers.in_slot(slot).map(WorkerChannel::id)
+    }
+
+    /// `is_concerned`: only a worker that may take it while all are saturated.
+    fn choose(&mut self, request: &PlacementRequest, is_concerned: bool, now: Duration) -> Option<WorkerId> {
+        let Self { listeners, workers, placement, admission, settings, .. } = self;
+        let shares = listeners.shares(request.group)?;
+        if let Some(keeper) = listeners.keeper(request.group) {
+            return workers.may_have_its_own(keeper, request.group, now).then_some(keeper);
+        }
+        if is_concerned && !admission.any_may_take() {
+            return None;
+        }
+        let may_take = |slot: u16| !is_concerned || admission.may_take(slot);
+        // A client that is bound to a slot waits for its worker.
+        let is_bound = settings.binds(request.hint.slot);
+        let plain_http = listeners.is_plain_http(request.group);
+        let prospects = workers.prospects(request.group, |slot| shares.is_open(slot), now);
+        let prospects = prospects.filter(|prospect| is_bound || may_take(prospect.slot));
+        let slot = placement.choose(request, plain_http, prospects)?;
+        may_take(slot).then(|| workers.in_slot(slot).map(WorkerChannel::id)).flatten()
+    }
+
+    /// Gives workers that have asked the newest of the connections that are held.
+    fn serve_held(&mut self, now: Duration) {
+        for at in (0..self.admission.held()).rev() {
+            let Some(request) = self.admission.request(at) else { return };
+            if let Some(worker) = self.choose(&request, true, now)
+                && let Some(connection) = self.admission.take(at)
+            {
+                self.assign(worker, connection, now);
+            }
+            if !self.admission.any_may_take() {
+                return;
+            }
+        }
+    }
+
+    /// Refuses connections because all workers are saturated, unless their requests are exempt.
+    fn turn_away(&mut self, refused: Vec<Connection>, now: Duration) {
+        for mut connection in refused {
+            let may_be_exempt = self.admission.has_exempt() && self.listeners.is_plain_http(connection.group);
+            let is_exempt = |path: &str| self.admission.is_exempt(path);
+            let asked = if may_be_exempt { first_bytes::asked(&connection, is_exempt) } else { Asked::Other };
+            match asked {
+                Asked::Exempt => {
+                    connection.hint.is_exempt = true;
+                    self.route(connection, now);
+                }
+                Asked::Nothing if !self.first_bytes.is_full() => {
+                    let connection = Connection { is_turned_away: true, ..connection };
+                    self.look_at_first_bytes(connection, now);
+                }
+                Asked::Nothing | Asked::Other => self.refuse_overloaded(connection),
+            }
+        }
+    }
+
+    fn refuse_overloaded(&mut self, connection: Connection) {
+        self.count_refused(1);
+        let plain_http = self.listeners.is_plain_http(connection.group);
+        self.refusals.answer(connection, plain_http, &self.poller);
     }
 
     fn enqueue(&mut self, connection: Connection) {
@@ -262,13 +339,14 @@ impl Router {
             // Whether a worker has room does not depend on the connection: if there is none for the first, there is
             // none for the others.
             let request = PlacementRequest::of(first);
-            let chosen = if late { None } else { self.choose(&request, now) };
+            let is_concerned = self.admission.concerns(first);
+            let chosen = if late { None } else { self.choose(&request, is_concerned, now) };
             if !late && chosen.is_none() {
                 return;
             }
             let Some(first) = self.queues.pop(group) else { return };
-            match chosen.and_then(|worker| self.workers.chosen_mut(worker)) {
-                Some(channel) => channel.assign(first),
+            match chosen {
+                Some(worker) => self.assign(worker, first, now),
                 None => self.refuse(first),
             }
         }
@@ -300,8 +378,12 @@ impl Router {
     /// Receives a worker's handoffs.
     fn receive_handoffs(&mut self, worker: WorkerId, now: Duration) {
         let Some((stage, channel)) = self.workers.find_mut(worker) else { return };
-        let handoffs = channel.receive_handoffs(now);
-        self.place_handoffs(handoffs, worker.slot, stage, now);
+        let Handoffs { connections, asks, .. } = channel.receive_handoffs(now);
+        self.place_handoffs(connections, worker.slot, stage, now);
+        if asks && stage == Stage::Serving {
+            self.admission.asks(worker.slot, now);
+            self.serve_held(now);
+        }
     }
 
     fn place_handoffs(&mut self, handoffs: Vec<Connection>, slot: u16, stage: Stage, now: Duration) {
@@ -329,11 +411,36 @@ impl Router {
         if self.settings.health_aware && !self.settings.inspected {
             self.observe_workers(now);
         }
+        if self.admission.is_enabled() && !self.settings.inspected {
+            self.look_for_overload(now);
+        }
         let warm = self.warm_up.look(requests(&self.workers), now);
         self.report_all(warm.into_iter().map(|worker| Report::WarmedUp { worker }));
         let accepted = self.workers.count_accepted();
         let changed = self.listeners.count_direct(accepted, now);
         changed.into_iter().for_each(|group| self.sync_group(group, now));
+    }
+
+    fn look_for_overload(&mut self, now: Duration) {
+        let sights = self.workers.sights(now, crate::sys::clock::monotonic());
+        if let Some((change, report)) = self.admission.look(&sights, now) {
+            self.report(report);
+            let has_begun = change == AdmissionChange::Began;
+            self.listeners.set_overloaded(has_begun);
+            self.sync(now);
+            for group in self.listeners.ids() {
+                self.consider_mode(group, 0, now);
+            }
+            if has_begun {
+                // A worker that has just gone to sleep has to see it too.
+                self.workers.wake_all();
+            }
+        }
+        let stuck = self.admission.stuck(&sights, now);
+        if !stuck.is_empty() {
+            let taken = self.workers.take_back_from(&stuck, now);
+            self.place_again(taken, now);
+        }
     }
 
     fn observe_workers(&mut self, now: Duration) {
@@ -377,6 +484,8 @@ impl Router {
         let looked_at = self.first_bytes.expire(&self.poller, now);
         looked_at.into_iter().for_each(|connection| self.route(connection, now));
         self.serve_queues(now);
+        let late = self.admission.expire(now);
+        self.turn_away(late, now);
         self.refusals.expire(now);
         self.datagrams.expire(now);
         self.compare_siblings(now);
@@ -537,6 +646,7 @@ impl Router {
                 if let Some(channel) = self.workers.current_mut(worker) {
                     // It still reads the connections in its channel before it closes its servers.
                     channel.leave();
+                    self.admission.left(worker.slot);
                     self.sync(now);
                 }
             }
@@ -544,6 +654,7 @@ impl Router {
                 self.datagrams.leaves(worker);
                 if let Some(channel) = self.workers.current_mut(worker) {
                     channel.leave();
+                    self.admission.left(worker.slot);
                     self.listeners.leave(worker);
                     self.close_released(now);
                     self.sync(now);
@@ -618,6 +729,7 @@ impl Router {
         let predecessor = self.workers.in_slot(worker.slot).map(WorkerChannel::id);
         let Some(prepared) = self.workers.promote(worker, now) else { return };
         self.datagrams.serves(worker.slot, now);
+        self.admission.joined(worker.slot, now);
         self.warm_up.promoted(worker, requests(&self.workers), now);
         self.listeners.take_over(worker.slot, &prepared, predecessor);
         self.sync(now);
@@ -698,6 +810,7 @@ impl Router {
         let Some((stage, mut gone)) = self.workers.remove(worker) else { return };
         self.warm_up.gone(worker);
         if stage == Stage::Serving {
+            self.admission.left(worker.slot);
             self.orphan(worker.slot, now);
             self.sync(now);
         }
@@ -709,8 +822,8 @@ impl Router {
             (Stage::Serving | Stage::Starting, _) => Successor::None,
         };
         self.datagrams.gone(worker, successor);
-        let handoffs = gone.receive_handoffs(now);
-        self.place_handoffs(handoffs, worker.slot, stage, now);
+        let Handoffs { connections, .. } = gone.receive_handoffs(now);
+        self.place_handoffs(connections, worker.slot, stage, now);
         self.workers.keep_dead(gone);
         self.take_back_from_dead(now);
         let left = self.listeners.left(worker);
@@ -857,7 +970,8 @@ impl Router {
     fn forget(&mut self, group: GroupId) {
         let peeked = self.first_bytes.take(group, &self.poller);
         let waiting = self.queues.take(group);
-        peeked.into_iter().chain(waiting).for_each(|connection| self.refuse(connection));
+        let held = self.admission.take_group(group);
+        peeked.into_iter().chain(waiting).chain(held).for_each(|connection| self.refuse(connection));
         self.listeners.remove(group, &self.poller);
         self.placement.forget(group);
         self.outages.forget(group);
@@ -880,7 +994,9 @@ impl Router {
 
     /// Publishes the thread's metrics.
     pub fn publish(&self) {
-        self.memory.set(header::QUEUED, self.queues.len() as u64);
+        let is_spare = self.admission.is_on() && self.admission.any_may_take();
+        self.memory.set(header::SPARE, u64::from(is_spare));
+        self.memory.set(header::QUEUED, (self.queues.len() + self.admission.held()) as u64);
     }
 }
 

@@ -44,6 +44,16 @@ pub struct Settings {
     /// Number of slots for which listeners are created at the first listen.
     pub slots: u16,
     pub fallback: Fallback,
+    /// None: off.
+    pub admission: Option<Admission>,
+}
+
+/// Adaptive admission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admission {
+    pub target: Duration,
+    /// Paths that are never refused.
+    pub exempt: Vec<String>,
 }
 
 /// drover's response when no worker can take a connection.
@@ -60,6 +70,11 @@ impl Settings {
     /// Stickiness by address overrides the strategy: both modes then hash the address.
     pub fn effective_strategy(&self) -> Strategy {
         if self.affinity == Affinity::Ip { Strategy::IpHash } else { self.strategy }
+    }
+
+    /// Whether a client belongs to one worker. `slot`: from its cookie.
+    pub fn binds(&self, slot: Option<u16>) -> bool {
+        slot.is_some() || self.effective_strategy() == Strategy::IpHash
     }
 
     /// From `loadBalancing.weights`.
@@ -111,6 +126,7 @@ impl Settings {
                 content_type: "text/plain; charset=utf-8".into(),
                 retry_after: 5,
             },
+            admission: None,
         }
     }
 }

@@ -143,6 +143,8 @@ pub struct Hello {
     pub affinity: Option<AffinityCookie>,
     /// Idle connections may be handed off to other workers.
     pub handoff: bool,
+    /// Adaptive admission; None: off.
+    pub admission: Option<Admission>,
     /// Requests are sticky: otherwise a hint is logged if Socket.IO's polling is served.
     pub sticky: bool,
     /// Count more than dispatch needs: `monitoring.enabled`.
@@ -165,6 +167,18 @@ pub struct Hello {
     pub messages: Messages,
     /// The configuration as returned by `getConfig()`.
     pub config: serde_json::Value,
+}
+
+/// Adaptive admission in a worker: what it refuses, and with which response.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Admission {
+    /// Milliseconds.
+    pub target_delay: u64,
+    /// Paths that are never refused.
+    pub exempt: Vec<String>,
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 /// The settings in `ipc` for a program's messages.

@@ -49,7 +49,8 @@ pub struct FdHeader {
     pub keep_alive: Option<IdleKeepAlive>,
     /// To a worker: a proxy's connections, which are returned after each response and then placed again.
     pub per_request: bool,
-    /// To a worker, in a message without descriptors: the number of idle connections to hand off.
+    /// In a message without descriptors: to a worker, the number of idle connections to hand off; from a worker while
+    /// all are saturated, that it takes new ones.
     pub asked: u32,
 }
 

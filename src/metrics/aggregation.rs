@@ -68,6 +68,11 @@ impl Totals {
         ((first..sum).map(|cell| self.of(cell)).collect(), self.of(sum))
     }
 
+    /// Requests that drover refused in workers.
+    pub fn refused(&self) -> u64 {
+        self.of(page::REFUSED) as u64
+    }
+
     /// Mean response time, milliseconds.
     pub fn average(&self) -> f64 {
         let responses = self.of(page::RESPONSES);

@@ -38,7 +38,7 @@
 use crate::model::WorkerId;
 
 /// Increases with any change of the layout; a worker refuses another version.
-pub const VERSION: u64 = 10;
+pub const VERSION: u64 = 11;
 /// Maximum number of slots of a cluster.
 pub const SLOTS: usize = 1024;
 
@@ -125,6 +125,10 @@ pub mod header {
     pub const CUSTOMISING: usize = 14;
     /// Bytes of the custom metrics.
     pub const CUSTOM_LENGTH: usize = 15;
+    /// While all workers are saturated, a number for this overload; 0: they are not. Workers then ask for connections.
+    pub const OVERLOAD: usize = 16;
+    /// Meanwhile, 1 while a worker waits for connections: a client that is refused elsewhere should connect again.
+    pub const SPARE: usize = 17;
     /// The histogram of all ended workers; doubles.
     pub const HISTOGRAM: usize = 128;
 }
@@ -240,11 +244,16 @@ pub mod page {
     /// The longest delay of the loop within the last one or two seconds of activity, microseconds.
     pub const LAG: usize = 5;
 
+    /// When a request was last late in the saturated loop, nanoseconds of the monotonic clock; 0: never.
+    pub const LATE: usize = 6;
+
     pub const FIRST_FLOAT: usize = 8;
     /// Peak-EWMA of the response time, microseconds.
     pub const LATENCY: usize = 12;
     /// The last clock reading in this iteration of the loop, JavaScript's milliseconds; 0: not yet read.
     pub const CLOCK: usize = 14;
+    /// No request whose handler runs in this iteration of the loop arrived before this, JavaScript's milliseconds.
+    pub const ARRIVED_AFTER: usize = 29;
     /// Bytes in use on V8's heap, the heap's size, and external memory: read when a request is done, once a second at
     /// most.
     pub const HEAP_USED: usize = 21;
@@ -286,6 +295,8 @@ pub mod page {
         /// at most.
         RECEIVED = 26;
         SENT = 27;
+        /// Requests that drover refused in the worker because they had waited too long. They are in no other count.
+        REFUSED = 28;
         /// Garbage collections: for each of [`GC_KINDS`] the counts per bucket of [`GC_BOUNDS`], the count above, and
         /// the total seconds.
         GC = 32, GC_KINDS.len() * GC_KIND_CELLS;

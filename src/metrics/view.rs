@@ -129,6 +129,7 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> ClusterMetrics {
         event_loop_lag: workers.iter().filter_map(|worker| worker.event_loop_lag).fold(0.0, f64::max),
         queue_length: memory.get(header::QUEUED),
         refused_connections: memory.get(header::REFUSED),
+        refused_requests: totals.refused(),
         active_connections: workers.iter().map(|worker| worker.active_connections).sum(),
         active_requests: workers.iter().map(|worker| worker.active_requests).sum(),
         restart_count: of_all(row::RESTARTS),

@@ -25,6 +25,7 @@ pub struct ClusterMetrics {
     pub event_loop_lag: f64,
     pub queue_length: u64,
     pub refused_connections: u64,
+    pub refused_requests: u64,
     pub active_connections: u64,
     pub active_requests: u64,
     pub restart_count: u64,

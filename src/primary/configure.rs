@@ -13,17 +13,17 @@ use super::setup::{
     BudgetSettings, Checks, LimitSettings, Reporting, Setup, Watching, WorkerConfig, WorkerSetup,
 };
 use crate::admin::socket;
-use crate::config::sections::balancing::{self, LoadBalancing, SameSite};
+use crate::config::sections::balancing::{self, AdaptiveAdmission, LoadBalancing, SameSite};
 use crate::config::sections::errors::{Body, Severity};
 use crate::config::sections::ipc::{Ipc, Serialization};
 use crate::config::sections::process::Ready;
 use crate::config::sections::resources::{Priority, Resources};
 use crate::config::{Config, Loaded, Secret};
-use crate::dispatch::{Affinity, Fallback, Settings};
+use crate::dispatch::{self, Affinity, Fallback, Settings};
 use crate::error::{Code, Error, Result};
 use crate::event::{Event, Level, Subject};
 use crate::health::{ejection, verdict};
-use crate::ipc::control::Messages;
+use crate::ipc::control::{Admission, Messages};
 use crate::ipc::crypto::{KEY, Key};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::ipc::message_rules::Policy;
@@ -69,6 +69,7 @@ pub fn setup(
 ) -> Result<Setup> {
     let config = &loaded.config;
     let log = logging::settings(config, env, terminal);
+    check_runtime(config, command.runtime)?;
     let workers = loaded.worker_count;
     let launch = launch(config, env, command, logging::is_colored(&log), workers)?;
     let policy = lives(config, workers, launch.script_name());
@@ -107,6 +108,7 @@ fn worker_config(config: &Config, traced: bool) -> WorkerConfig {
         ready: config.process_management.ready,
         worker_headers: config.expose_worker_headers,
         handoff: balancing.handoff,
+        admission: worker_admission(config),
         sticky: balancing.session_affinity != balancing::Affinity::None
             || balancing.strategy == balancing::Strategy::IpHash,
         measured: config.monitoring.enabled,
@@ -400,6 +402,20 @@ fn launch(
     Ok(launch)
 }
 
+/// Options that the workers' runtime must support.
+///
+/// # Errors
+/// It does not support one of them.
+fn check_runtime(config: &Config, runtime: script::Program) -> Result<()> {
+    let of_workers = config.interpreter.as_deref().map_or(runtime, interpreter);
+    if of_workers != script::Program::Bun || adaptive(config).is_none() {
+        return Ok(());
+    }
+    let text = "loadBalancing.admission needs workers under Node.js: under Bun, drover cannot answer a request before \
+                the program does. Let admission be 'off'";
+    Err(Error::new(Code::ConfigurationInvalid, text))
+}
+
 /// What an interpreter is, by the name of its file.
 fn interpreter(path: &str) -> script::Program {
     match Path::new(path).file_name().and_then(|name| name.to_str()) {
@@ -468,7 +484,32 @@ fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -
         slots: (workers + config.process_management.standby_workers)
             .max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
         fallback: fallback(config),
+        admission: adaptive(config).map(|adaptive| dispatch::Admission {
+            target: adaptive.target_delay,
+            exempt: adaptive.exempt.clone(),
+        }),
     }
+}
+
+fn adaptive(config: &Config) -> Option<&AdaptiveAdmission> {
+    match &config.load_balancing.admission {
+        balancing::Admission::Adaptive(adaptive) => Some(adaptive),
+        balancing::Admission::Off(_) => None,
+    }
+}
+
+/// The part of admission that is a worker's.
+fn worker_admission(config: &Config) -> Option<Admission> {
+    let adaptive = adaptive(config)?;
+    let Fallback { status, body, content_type, retry_after } = fallback(config);
+    let retry = (retry_after > 0).then(|| ("Retry-After".to_owned(), retry_after.to_string()));
+    Some(Admission {
+        target_delay: adaptive.target_delay.as_millis() as u64,
+        exempt: adaptive.exempt.clone(),
+        status,
+        headers: retry.into_iter().chain([("Content-Type".to_owned(), content_type)]).collect(),
+        body,
+    })
 }
 
 /// Whether a client's connections belong to one worker, by an option or by the strategy.

@@ -13,7 +13,7 @@ use crate::config::{Config, Secret};
 use crate::dispatch;
 use crate::event::{Event, Level};
 use crate::health::{ejection, verdict};
-use crate::ipc::control::{AffinityCookie, Hello, Messages};
+use crate::ipc::control::{Admission, AffinityCookie, Hello, Messages};
 use crate::ipc::crypto::{Key, SALT, WorkerKeys};
 use crate::ipc::message_policy::MessagePolicy;
 use crate::limits;
@@ -157,6 +157,7 @@ impl WorkerSetup {
             ready: config.ready,
             worker_headers: config.worker_headers,
             handoff: config.handoff,
+            admission: config.admission.clone(),
             affinity,
             sticky: config.sticky,
             measured: config.measured,
@@ -179,6 +180,7 @@ pub struct WorkerConfig {
     pub ready: Ready,
     pub worker_headers: bool,
     pub handoff: bool,
+    pub admission: Option<Admission>,
     pub sticky: bool,
     pub measured: bool,
     pub checked: bool,

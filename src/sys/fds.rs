@@ -3,6 +3,7 @@
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Duration;
 
 use rustix::net::sockopt::{set_socket_reuseaddr, set_tcp_cork};
 use rustix::net::{Shutdown, shutdown};
@@ -81,20 +82,37 @@ fn check_open(fd: RawFd) -> io::Result<()> {
 
 /// How many connections wait in a listener's accept queue (tcpi_unacked of a listening socket, tcp(7)).
 pub fn accept_queue(listener: BorrowedFd<'_>) -> io::Result<u32> {
+    tcp_info(listener.as_raw_fd()).map(|info| info.tcpi_unacked)
+}
+
+/// How long ago the last bytes of a TCP connection arrived in the kernel, whose clock may count in steps of some
+/// milliseconds. None for another descriptor.
+pub fn since_last_byte(connection: RawFd) -> Option<Duration> {
+    let info = tcp_info(connection).ok()?;
+    Some(Duration::from_millis(info.tcpi_last_data_recv.into()))
+}
+
+/// Whether any of the descriptors is readable now. One that is no longer open is not.
+pub fn any_readable(descriptors: &[RawFd]) -> bool {
+    let poll = |fd: &RawFd| libc::pollfd { fd: *fd, events: libc::POLLIN, revents: 0 };
+    let mut polled: Vec<libc::pollfd> = descriptors.iter().map(poll).collect();
+    if polled.is_empty() {
+        return false;
+    }
+    // SAFETY: the kernel writes into so many entries of the vector, and takes any number as a descriptor.
+    unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, 0) };
+    polled.iter().any(|one| one.revents & (libc::POLLIN | libc::POLLHUP | libc::POLLERR) != 0)
+}
+
+fn tcp_info(socket: RawFd) -> io::Result<libc::tcp_info> {
     // SAFETY: tcp_info is plain data for which all zeroes is a value.
     let mut info: libc::tcp_info = unsafe { zeroed() };
     let mut len = size_of::<libc::tcp_info>() as libc::socklen_t;
     // SAFETY: the kernel writes at most `len` bytes into `info`.
     let result = unsafe {
-        libc::getsockopt(
-            listener.as_raw_fd(),
-            libc::IPPROTO_TCP,
-            libc::TCP_INFO,
-            (&raw mut info).cast(),
-            &raw mut len,
-        )
+        libc::getsockopt(socket, libc::IPPROTO_TCP, libc::TCP_INFO, (&raw mut info).cast(), &raw mut len)
     };
-    if result == 0 { Ok(info.tcpi_unacked) } else { Err(io::Error::last_os_error()) }
+    if result == 0 { Ok(info) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Number of open descriptors of this process; None if the kernel does not count them (before Linux 6.2,

@@ -4,6 +4,7 @@
 
 pub mod async_fd;
 pub mod bpf;
+pub mod clock;
 pub mod dynamic;
 pub mod fds;
 pub mod gc;

@@ -116,6 +116,22 @@ impl ConnectionChannel {
         self.received.borrow_mut().remove(&group);
     }
 
+    /// Asks the primary for new connections, while all workers are saturated.
+    ///
+    /// # Errors
+    /// AGAIN if the primary has not read earlier messages.
+    pub fn ask(&self) -> io::Result<()> {
+        Ok(fd_message::send(self.socket.as_fd(), FdHeader { asked: 1, ..FdHeader::of(0) }, &[])?)
+    }
+
+    /// Wakes the primary's accept thread.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn tell(&self) -> io::Result<()> {
+        Ok(fd_message::send(self.socket.as_fd(), FdHeader::of(0), &[])?)
+    }
+
     /// Hands a connection off to another worker, through the primary: `keep_alive` is None if it has had no request
     /// yet. This process keeps its own descriptor, which it must close without shutting the connection down.
     ///

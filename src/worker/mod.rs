@@ -26,12 +26,14 @@
 //! | `diagnostics` | heap snapshots, profiles and stacks |
 //! | `reports` | errors, slow requests and hints for the operator |
 //! | `requests` | counts and times those of a runtime that accepts by itself |
+//! | `admission` | which requests have waited too long, and when the worker asks for connections |
 //! | `loop_lag`, `collections` | event-loop metrics; garbage collections |
 //! | `streams` | the worker's output without a primary |
 //! | `attachment` | what the process inherits |
 //! | `parts` | the worker: its parts, and the calls between them |
 //! | `single_process` | a process without a primary |
 
+mod admission;
 mod attachment;
 mod checks;
 pub mod collections;
@@ -60,6 +62,7 @@ mod single_process;
 mod streams;
 mod virtual_listener;
 
+pub use admission::Verdict;
 pub use attachment::Attachment;
 pub use http_wire::{Event, HttpWire};
 pub use notice::Notice;

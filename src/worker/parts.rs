@@ -10,6 +10,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::admission::{Admission, Verdict};
 use super::attachment::Attachment;
 use super::checks::{Check, Checks};
 use super::collections;
@@ -36,7 +37,7 @@ use super::virtual_listener::{Pushed, VirtualListener};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
 use crate::ipc::endpoint::Tally;
 use crate::ipc::fd_message::{FdHeader, FdMessage, IdleKeepAlive};
-use crate::metrics::layout::page;
+use crate::metrics::layout::{header, page};
 use crate::metrics::memory::{Cells, MetricStore, Page, SharedMemory};
 use crate::metrics::messages::MessageTally;
 use crate::model::WorkerId;
@@ -80,6 +81,8 @@ pub struct Worker {
     /// iterations of the loop ago.
     offered: Cell<Option<(GroupId, u32)>>,
     requests: Requests,
+    /// None: off.
+    admission: RefCell<Option<Admission>>,
     moves: Moves,
     limits: ConnectionLimits,
     fd_batch: FdBatch,
@@ -120,6 +123,7 @@ impl Worker {
             runtime_connections: RuntimeConnections::default(),
             offered: Cell::default(),
             requests: Requests::new(page.clone(), hello.measured),
+            admission: RefCell::default(),
             moves: Moves::new(hello.handoff),
             limits: ConnectionLimits::default(),
             fd_batch: FdBatch::new()?,
@@ -337,6 +341,10 @@ impl Worker {
             loop_lag.turned(&self.page);
         }
         self.page.set(page::CLOCK, 0);
+        if let Some(admission) = &*self.admission.borrow() {
+            admission.turned();
+            self.ask_for_connections(admission);
+        }
         self.requests.turned();
         self.messages.flush();
         self.renew_offer();
@@ -350,6 +358,49 @@ impl Worker {
         self.count_bytes();
         if self.fd_pressure.is_high() {
             self.check_fd_pressure();
+        }
+    }
+
+    // Admission.
+
+    /// Requests that wait longer than `target` may be refused from now on; None: none are. `now`: JavaScript's clock,
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// The runtime has no libuv.
+    pub fn set_admission(&self, uv: Loop, target: Option<Duration>, now: f64) -> io::Result<()> {
+        let mut admission = self.admission.borrow_mut();
+        match (&*admission, target) {
+            (_, None) => *admission = None,
+            (Some(admission), Some(target)) => admission.set_target(target),
+            (None, Some(target)) => {
+                *admission = Some(Admission::start(uv, self.page.clone(), target, now)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the request that is about to be handled on this connection is refused.
+    pub fn verdict(&self, fd: RawFd) -> Verdict {
+        let admission = self.admission.borrow();
+        let Some(admission) = admission.as_ref().filter(|admission| admission.is_late(fd)) else {
+            return Verdict::Admitted;
+        };
+        let is_overload = self.memory.get(header::OVERLOAD) != 0;
+        if !is_overload && admission.should_tell() {
+            // Without new connections it would not look. If the channel is full, it has been told.
+            let _ = self.connections.tell();
+        }
+        let others_have_time =
+            if is_overload { self.memory.get(header::SPARE) != 0 } else { admission.is_alone() };
+        if others_have_time { Verdict::Moved } else { Verdict::Refused }
+    }
+
+    fn ask_for_connections(&self, admission: &Admission) {
+        let overload = self.memory.get(header::OVERLOAD);
+        // If the channel is full, the next iteration repeats it.
+        if admission.asks(overload) && self.connections.ask().is_ok() {
+            admission.has_asked(overload);
         }
     }
 
@@ -663,6 +714,9 @@ impl Worker {
             let _ = self.reports.hint(text.to_owned(), true);
         }
         self.page.add(page::PUSHED, (fds.len() + lost) as u64);
+        if let Some(admission) = &*self.admission.borrow() {
+            admission.took(&fds);
+        }
         for fd in &fds {
             if self.fd_pressure.is_near(fd.as_raw_fd()) {
                 self.enter_fd_pressure();

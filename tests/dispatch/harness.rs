@@ -65,6 +65,7 @@ pub fn settings() -> Settings {
         queue_timeout: Duration::from_secs(5),
         inspected: false,
         slots: 4,
+        admission: None,
         fallback: Fallback {
             status: 503,
             body: "Service Unavailable\n".into(),

@@ -12,6 +12,10 @@ pub struct Answer {
     bytes: Vec<u8>,
     /// Where the body begins and ends, once the head is complete.
     body: Option<(usize, usize)>,
+    /// A 503 is an answer too.
+    pub takes_refusals: bool,
+    is_refused: bool,
+    is_last: bool,
 }
 
 impl Answer {
@@ -19,7 +23,12 @@ impl Answer {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<bool, &'static str> {
         self.bytes.extend_from_slice(bytes);
         if self.body.is_none() {
-            self.body = head(&self.bytes)?;
+            self.body = head(&self.bytes, self.takes_refusals)?;
+            self.is_refused = self.bytes.starts_with(b"HTTP/1.1 503 ");
+            if let Some((start, _)) = self.body {
+                let head = str::from_utf8(&self.bytes[..start]).unwrap_or_default();
+                self.is_last = head.to_ascii_lowercase().contains("\r\nconnection: close\r\n");
+            }
         }
         let Some((_, end)) = self.body else {
             return if self.bytes.len() < MAX_LENGTH { Ok(false) } else { Err("an endless head") };
@@ -36,6 +45,16 @@ impl Answer {
         String::from_utf8_lossy(&self.bytes[start..end]).into_owned()
     }
 
+    /// Whether it is a 503.
+    pub fn is_refused(&self) -> bool {
+        self.is_refused
+    }
+
+    /// Whether the peer closes the connection after it.
+    pub fn is_last(&self) -> bool {
+        self.is_last
+    }
+
     /// Ready for the next answer on the same connection.
     pub fn clear(&mut self) {
         self.bytes.clear();
@@ -44,13 +63,16 @@ impl Answer {
 }
 
 /// Where the body begins and ends, `None` while the head is incomplete.
-fn head(bytes: &[u8]) -> Result<Option<(usize, usize)>, &'static str> {
+fn head(bytes: &[u8], takes_refusals: bool) -> Result<Option<(usize, usize)>, &'static str> {
     let Some(length) = bytes.windows(4).position(|end| end == b"\r\n\r\n") else {
         return Ok(None);
     };
     let head = str::from_utf8(&bytes[..length]).map_err(|_| "a head that is no text")?;
     let mut lines = head.split("\r\n");
-    if !lines.next().is_some_and(|status| status.starts_with("HTTP/1.1 200 ")) {
+    let is_good = |status: &str| {
+        status.starts_with("HTTP/1.1 200 ") || (takes_refusals && status.starts_with("HTTP/1.1 503 "))
+    };
+    if !lines.next().is_some_and(is_good) {
         return Err("a status other than 200");
     }
     let body = lines
@@ -78,6 +100,17 @@ mod tests {
             answer.clear();
             assert_eq!(answer.feed(WHOLE), Ok(true));
         }
+    }
+
+    #[test]
+    fn a_refusal_is_an_answer_for_who_asks_for_it() {
+        let mut answer = Answer { takes_refusals: true, ..Answer::default() };
+        let refusal = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        assert_eq!(answer.feed(refusal), Ok(true));
+        assert!(answer.is_refused() && answer.is_last());
+        answer.clear();
+        assert_eq!(answer.feed(WHOLE), Ok(true));
+        assert!(!answer.is_refused() && !answer.is_last());
     }
 
     #[test]

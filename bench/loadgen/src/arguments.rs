@@ -16,6 +16,7 @@ pub enum Mode {
     New,
     KeepAlive,
     Hold,
+    Overload,
     ReusePortLaunch,
 }
 
@@ -36,6 +37,10 @@ pub struct Arguments {
     pub workers: usize,
     /// Never sleep while answers are awaited: a server that answers wakes nobody then, and its cost is its own.
     pub spin: bool,
+    /// Of `overload`: whether connections are kept, how long a client waits, and the seconds that are not counted.
+    pub keep: bool,
+    pub patience: Duration,
+    pub lead: f64,
     /// What `reuseport-launch` runs in each worker.
     pub command: Vec<String>,
 }
@@ -48,8 +53,9 @@ impl Arguments {
             Some("new") => Mode::New,
             Some("keepalive") => Mode::KeepAlive,
             Some("hold") => Mode::Hold,
+            Some("overload") => Mode::Overload,
             Some("reuseport-launch") => Mode::ReusePortLaunch,
-            _ => return Err("the first argument is new, keepalive, hold or reuseport-launch".into()),
+            _ => return Err("the first argument is new, keepalive, hold, overload or reuseport-launch".into()),
         };
         let target: SocketAddr = value("the address", arguments.next())?;
         if !target.ip().is_loopback() {
@@ -66,6 +72,9 @@ impl Arguments {
             grace: Duration::from_secs(3),
             workers: 1,
             spin: false,
+            keep: false,
+            patience: Duration::from_secs(1),
+            lead: 1.0,
             command: Vec::new(),
         };
         let mut seconds = None;
@@ -82,6 +91,9 @@ impl Arguments {
                 "--grace" => parsed.grace = Duration::from_millis(value(&name, arguments.next())?),
                 "--workers" => parsed.workers = value(&name, arguments.next())?,
                 "--spin" => parsed.spin = value(&name, arguments.next())?,
+                "--keep" => parsed.keep = value(&name, arguments.next())?,
+                "--patience" => parsed.patience = Duration::from_millis(value(&name, arguments.next())?),
+                "--lead" => parsed.lead = value(&name, arguments.next())?,
                 "--" => parsed.command = arguments.by_ref().collect(),
                 _ => return Err(format!("unknown option {name}")),
             }
@@ -97,6 +109,8 @@ impl Arguments {
             ("--seconds", self.seconds, 0.001, MAX_SECONDS),
             ("--rate", self.rate, 0.0, MAX_RATE),
             ("--grace", self.grace.as_secs_f64() * 1000.0, 0.0, MAX_SECONDS * 1000.0),
+            ("--patience", self.patience.as_secs_f64() * 1000.0, 1.0, MAX_SECONDS * 1000.0),
+            ("--lead", self.lead, 0.0, MAX_SECONDS),
             ("--workers", self.workers as f64, 1.0, MAX_WORKERS as f64),
         ];
         for (name, given, least, most) in bounds {
@@ -106,6 +120,9 @@ impl Arguments {
         }
         if !self.path.starts_with('/') || self.path.contains(|c: char| c.is_whitespace() || c.is_control()) {
             return Err(format!("--path {:?} is no path", self.path));
+        }
+        if self.mode == Mode::Overload && self.rate == 0.0 {
+            return Err("overload needs a --rate".into());
         }
         if self.mode == Mode::ReusePortLaunch && self.command.is_empty() {
             return Err("reuseport-launch needs -- and a command".into());

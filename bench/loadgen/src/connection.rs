@@ -81,6 +81,21 @@ impl Connection {
         }
     }
 
+    /// A 503 is an answer too.
+    pub fn take_refusals(&mut self) {
+        self.answer.takes_refusals = true;
+    }
+
+    /// Whether the last answer is a 503.
+    pub fn is_refused(&self) -> bool {
+        self.answer.is_refused()
+    }
+
+    /// Whether the peer closes the connection after it.
+    pub fn is_last(&self) -> bool {
+        self.answer.is_last()
+    }
+
     /// The body of the last complete answer.
     pub fn text(&self) -> String {
         self.answer.text()

@@ -7,6 +7,7 @@
 //! loadgen keepalive 127.0.0.1:3000 --workers 2 --seconds 2                 the same, as many on each worker
 //! loadgen keepalive 127.0.0.1:3000 --spin true --seconds 2                the same, and the client never sleeps
 //! loadgen hold      127.0.0.1:3000 --connections 16                        who got how many, also after churn
+//! loadgen overload  127.0.0.1:3000 --rate 500 --seconds 5 --keep true     more than can be answered, and what is refused
 //! loadgen reuseport-launch 127.0.0.1:3000 --workers 2 -- node worker.js    SO_REUSEPORT by hand
 //! ```
 //! Each prints one line of JSON. A target that refuses or stays silent is a figure in it, not a failure.
@@ -18,6 +19,7 @@ mod hold;
 mod keepalive;
 mod launch;
 mod new;
+mod overload;
 mod pool;
 mod report;
 
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         Mode::New => new::run(&arguments).map(|line| println!("{line}")),
         Mode::KeepAlive => keepalive::run(&arguments).map(|line| println!("{line}")),
         Mode::Hold => hold::run(&arguments).map(|line| println!("{line}")),
+        Mode::Overload => overload::run(&arguments).map(|line| println!("{line}")),
         Mode::ReusePortLaunch => launch::run(&arguments),
     });
     match done {

@@ -29,6 +29,7 @@ pub struct Pool {
     free: Vec<usize>,
     events: Vec<epoll::Event>,
     buffer: Vec<u8>,
+    takes_refusals: bool,
 }
 
 impl Pool {
@@ -43,7 +44,33 @@ impl Pool {
             free: (0..capacity).rev().collect(),
             events: Vec::with_capacity(EVENTS),
             buffer: vec![0; 16 * 1024],
+            takes_refusals: false,
         })
+    }
+
+    /// A 503 is an answer too.
+    pub fn take_refusals(&mut self) {
+        self.takes_refusals = true;
+    }
+
+    /// Whether the connection's last answer is a 503.
+    pub fn is_refused(&self, index: usize) -> bool {
+        self.connections[index].as_ref().is_some_and(Connection::is_refused)
+    }
+
+    /// Whether the peer closes the connection after its last answer.
+    pub fn is_last(&self, index: usize) -> bool {
+        self.connections[index].as_ref().is_none_or(Connection::is_last)
+    }
+
+    /// Closes the connections whose answer has not come for so long; when each was due.
+    pub fn give_up(&mut self, patience: Duration, now: Instant) -> Vec<Instant> {
+        let late = |due: Instant| now.saturating_duration_since(due) >= patience;
+        let due = |one: &Option<Connection>| one.as_ref().and_then(|one| one.asked).filter(|due| late(*due));
+        let found = self.connections.iter().enumerate().filter_map(|(index, one)| Some((index, due(one)?)));
+        let found: Vec<(usize, Instant)> = found.collect();
+        found.iter().for_each(|(index, _)| self.close(*index));
+        found.into_iter().map(|(_, due)| due).collect()
     }
 
     pub fn has_room(&self) -> bool {
@@ -62,6 +89,9 @@ impl Pool {
     /// Opens a connection and asks on it; its index, or `None` when it broke at once or there is no room.
     pub fn open(&mut self, asked: Instant) -> Option<usize> {
         let mut connection = Connection::open(self.target).ok()?;
+        if self.takes_refusals {
+            connection.take_refusals();
+        }
         let unsent = match connection.ask(&self.request, asked) {
             Progress::Waiting { unsent } => unsent,
             _ => return None,

@@ -35,26 +35,31 @@ impl Tally {
         let seconds = self.last.map_or(0.0, |last| last.duration_since(self.start).as_secs_f64());
         let cpu_us = (cpu_ns()? - self.cpu_ns) as f64 / 1000.0;
         let requests = self.latencies_ns.len();
-        self.latencies_ns.sort_unstable();
-        let quantile = |q: f64| {
-            let index = (requests as f64 * q).ceil().max(1.0) as usize - 1;
-            self.latencies_ns.get(index).map(|&ns| round(ns as f64 / 1000.0))
-        };
+        let [p50, p90, p99, max] = quantiles(&mut self.latencies_ns, [0.5, 0.9, 0.99, 1.0]);
         Ok(json!({
             "mode": mode,
             "conns": self.conns,
             "requests": requests,
             "seconds": (seconds * 1e6).round() / 1e6,
             "per_second": if seconds > 0.0 { round(requests as f64 / seconds) } else { 0.0 },
-            "p50_us": quantile(0.5),
-            "p90_us": quantile(0.9),
-            "p99_us": quantile(0.99),
-            "max_us": quantile(1.0),
+            "p50_us": p50,
+            "p90_us": p90,
+            "p99_us": p99,
+            "max_us": max,
             "errors": self.errors,
             "stuck": stuck,
             "cpu_us_per_request": round(cpu_us / requests.max(1) as f64),
         }))
     }
+}
+
+/// Quantiles of nanoseconds, in microseconds; None for none.
+pub fn quantiles<const N: usize>(latencies_ns: &mut [u64], parts: [f64; N]) -> [Option<f64>; N] {
+    latencies_ns.sort_unstable();
+    parts.map(|part| {
+        let index = (latencies_ns.len() as f64 * part).ceil().max(1.0) as usize - 1;
+        latencies_ns.get(index).map(|&ns| round(ns as f64 / 1000.0))
+    })
 }
 
 /// To a tenth.

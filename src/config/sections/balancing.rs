@@ -8,6 +8,7 @@ use crate::config::millis;
 use crate::config::network::{self, Network};
 use crate::config::options::options;
 use crate::config::secret::Secret;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,6 +77,64 @@ fn read_weights(raw: &Value) -> Result<Value, Refusal> {
     Ok(Value::Object(weights))
 }
 
+const ADMISSION: Shape = Shape {
+    allowed: "'off', 'adaptive', or an object with targetDelay (from 1 millisecond on) and exempt (a list of paths)",
+    read: read_admission,
+    shown: true,
+};
+
+const TARGET_DELAY: &str = "targetDelay";
+const EXEMPT: &str = "exempt";
+
+fn read_admission(raw: &Value) -> Result<Value, Refusal> {
+    let given = match raw {
+        Value::String(text) if text == "off" => return Ok(raw.clone()),
+        Value::String(text) if text == "adaptive" => Map::new(),
+        Value::Object(given) => given.clone(),
+        _ => return Err(None),
+    };
+    let mut admission =
+        Map::from_iter([(TARGET_DELAY.into(), json!(50)), (EXEMPT.into(), json!(["/health", "/ready"]))]);
+    for (name, value) in given {
+        let read = match name.as_str() {
+            TARGET_DELAY => Kind::TIME.read(&value).map_err(|_| Some("targetDelay is wrong".to_owned()))?,
+            EXEMPT => {
+                let is_path = |path: &Value| path.as_str().is_some_and(|path| path.starts_with('/'));
+                let are_paths = value.as_array().is_some_and(|paths| paths.iter().all(is_path));
+                let hint = "exempt is a list of paths, such as ['/health']";
+                if are_paths { value } else { return Err(Some(hint.to_owned())) }
+            }
+            other => return Err(Some(format!("{other:?} is unknown"))),
+        };
+        admission.insert(name, read);
+    }
+    Ok(Value::Object(admission))
+}
+
+/// What is refused while all workers are saturated.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Admission {
+    Adaptive(AdaptiveAdmission),
+    Off(Off),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Off {
+    #[serde(rename = "off")]
+    Off,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AdaptiveAdmission {
+    /// What waits longer before its handler is refused.
+    #[serde(with = "millis")]
+    pub target_delay: Duration,
+    /// Paths that are never refused.
+    pub exempt: Vec<String>,
+}
+
 const COOKIE_NAME: Shape = Shape {
     allowed: "a cookie's name: letters, digits and !#$%&'*+-.^_`|~",
     read: read_cookie_name,
@@ -119,6 +178,8 @@ options! {
         #[serde(with = "millis")]
         queue_timeout: Duration = 5000, "queueTimeout": Kind::TIME,
             "how long a connection may wait; then it gets 503 on plain HTTP and is closed otherwise";
+        admission: Admission = "off", "admission": Kind::Shaped(&ADMISSION),
+            "`adaptive`: while all workers are saturated, refuse (503 with Retry-After) what would wait longer than `targetDelay` (50 ms) before its handler, except the paths in `exempt` (`/health` and `/ready`)";
     }
     with {
         affinity_cookie: AffinityCookie = "affinityCookie";
@@ -160,6 +221,33 @@ mod tests {
             (json!(3), None),
         ] {
             assert_eq!(read_weights(&raw).ok(), expected, "{raw}");
+        }
+    }
+
+    #[test]
+    fn admission_is_off_or_has_a_target_and_exempt_paths() {
+        let standard = json!({ "targetDelay": 50, "exempt": ["/health", "/ready"] });
+        for (raw, expected) in [
+            (json!("off"), Some(json!("off"))),
+            (json!("adaptive"), Some(standard.clone())),
+            (json!({}), Some(standard)),
+            (
+                json!({ "targetDelay": "20ms", "exempt": [] }),
+                Some(json!({ "targetDelay": 20, "exempt": [] })),
+            ),
+            (json!({ "targetDelay": 0 }), None),
+            (json!({ "exempt": ["health"] }), None),
+            (json!({ "exempt": "/health" }), None),
+            (json!({ "target": 50 }), None),
+            (json!("on"), None),
+            (json!(true), None),
+        ] {
+            let read = read_admission(&raw).ok();
+            assert_eq!(read, expected, "{raw}");
+            if let Some(read) = read {
+                let typed: Admission = serde_json::from_value(read.clone()).unwrap();
+                assert_eq!(json!(typed), read);
+            }
         }
     }
 

@@ -34,6 +34,30 @@ pub struct FirstBytes {
     look_at: Option<Duration>,
 }
 
+/// What a connection's first bytes say about admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The request is not there yet.
+    Nothing,
+    Exempt,
+    /// Another request, or none of HTTP/1.
+    Other,
+}
+
+/// Looks once at the first bytes that a connection has sent so far.
+pub fn asked(connection: &Connection, is_exempt: impl Fn(&str) -> bool) -> Asked {
+    let mut bytes = [MaybeUninit::<u8>::uninit(); MAX_BYTES];
+    match recv(&connection.fd, &mut bytes, RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+        Ok(((read, _), _)) => match request_head::read(read) {
+            RequestHead::Request { path, .. } if is_exempt(path) => Asked::Exempt,
+            RequestHead::Incomplete if !read.is_empty() && read.len() < MAX_BYTES => Asked::Nothing,
+            RequestHead::Incomplete | RequestHead::Unreadable | RequestHead::Request { .. } => Asked::Other,
+        },
+        Err(Errno::AGAIN | Errno::INTR) => Asked::Nothing,
+        Err(_) => Asked::Other,
+    }
+}
+
 struct Peek {
     connection: Connection,
     until: Duration,
@@ -82,7 +106,14 @@ impl FirstBytes {
     }
 
     /// More of a connection's first bytes have arrived (or its end). Returns the connection once it can be placed.
-    pub fn ready(&mut self, id: u32, poller: &Poller, now: Duration) -> Option<Connection> {
+    /// `is_exempt`: whether admission does not apply to a path.
+    pub fn ready(
+        &mut self,
+        id: u32,
+        poller: &Poller,
+        is_exempt: impl Fn(&str) -> bool,
+        now: Duration,
+    ) -> Option<Connection> {
         let peek = self.open.get_mut(&id)?;
         let client = peek.connection.client;
         let mut bytes = [MaybeUninit::<u8>::uninit(); MAX_BYTES];
@@ -101,9 +132,10 @@ impl FirstBytes {
                 match request_head::read(read) {
                     RequestHead::Incomplete if !full && !read.is_empty() => return None,
                     RequestHead::Incomplete | RequestHead::Unreadable => Hint::default(),
-                    RequestHead::Request { cookies, forwarded, x_forwarded_for } => {
-                        self.hint(client, &cookies, &forwarded, &x_forwarded_for)
-                    }
+                    RequestHead::Request { path, cookies, forwarded, x_forwarded_for } => Hint {
+                        is_exempt: is_exempt(path),
+                        ..self.hint(client, &cookies, &forwarded, &x_forwarded_for)
+                    },
                 }
             }
             Err(Errno::AGAIN | Errno::INTR) => return None,
@@ -153,7 +185,7 @@ impl FirstBytes {
         };
         let trusted = &self.settings.trusted_proxies;
         let client = peer.and_then(|peer| request_head::client(peer.ip(), forwarded, hops, trusted));
-        Hint { slot, client }
+        Hint { slot, client, is_exempt: false }
     }
 
     fn end(&mut self, id: u32, poller: &Poller) -> Option<Connection> {

@@ -16,6 +16,8 @@ pub enum RequestHead<'a> {
     /// TLS, HTTP/2, garbage, or too many bytes.
     Unreadable,
     Request {
+        /// Without the query.
+        path: &'a str,
         cookies: Vec<&'a str>,
         forwarded: Vec<&'a str>,
         x_forwarded_for: Vec<&'a str>,
@@ -33,7 +35,9 @@ pub fn read<'a>(bytes: &'a [u8]) -> RequestHead<'a> {
                 let named = request.headers.iter().filter(|header| header.name.eq_ignore_ascii_case(name));
                 named.filter_map(|header| std::str::from_utf8(header.value).ok()).collect()
             };
+            let target = request.path.unwrap_or_default();
             RequestHead::Request {
+                path: target.split_once('?').map_or(target, |(path, _)| path),
                 cookies: all("cookie"),
                 forwarded: all("forwarded"),
                 x_forwarded_for: all("x-forwarded-for"),
@@ -105,8 +109,11 @@ mod tests {
 
     #[test]
     fn a_request_shows_its_cookies_and_hops() {
-        let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nCookie: x=1; drover_affinity=2.abc\r\nX-Forwarded-For: 1.2.3.4, 10.0.0.1\r\n\r\n";
-        let RequestHead::Request { cookies, x_forwarded_for, .. } = read(bytes) else { panic!("a request") };
+        let bytes = b"GET /a?b HTTP/1.1\r\nHost: a\r\nCookie: x=1; drover_affinity=2.abc\r\nX-Forwarded-For: 1.2.3.4, 10.0.0.1\r\n\r\n";
+        let RequestHead::Request { path, cookies, x_forwarded_for, .. } = read(bytes) else {
+            panic!("a request")
+        };
+        assert_eq!(path, "/a");
         assert_eq!(cookie(&cookies, "drover_affinity"), Some("2.abc"));
         assert_eq!(cookie(&cookies, "affinity"), None);
         assert_eq!(x_forwarded_for, ["1.2.3.4, 10.0.0.1"]);
@@ -150,7 +157,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_first_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            if let RequestHead::Request { cookies, forwarded, x_forwarded_for } = read(&bytes) {
+            if let RequestHead::Request { cookies, forwarded, x_forwarded_for, .. } = read(&bytes) {
                 cookie(&cookies, "drover_affinity");
                 let trusted = ["127.0.0.0/8".parse().unwrap()];
                 client("127.0.0.1".parse().unwrap(), &forwarded, &x_forwarded_for, &trusted);

@@ -332,8 +332,15 @@ impl Group {
 
     /// The primary accepts from slots' listeners without an accepting worker. Listeners are never closed: that would
     /// reset their queues. `is_resting`: accepting is paused for lack of file descriptors.
-    pub fn own_queues(&mut self, workers: &[WorkerState], poller: &Poller, is_resting: bool) {
-        let needs_push = self.steered().needs_push(workers);
+    /// `is_overloaded`: only the accept thread can refuse.
+    pub fn own_queues(
+        &mut self,
+        workers: &[WorkerState],
+        poller: &Poller,
+        is_resting: bool,
+        is_overloaded: bool,
+    ) {
+        let needs_push = is_overloaded || self.steered().needs_push(workers);
         let mut owned = self.steered().owned(workers);
         for (slot, listener) in self.members.iter().enumerate() {
             if owned[slot] && !self.owned[slot] {

@@ -97,6 +97,8 @@ pub struct Listeners {
     said_out_of_descriptors: bool,
     /// It was logged that an address has no slots' listeners because of too few file descriptors.
     said_few_members: bool,
+    /// Every group is in push mode, because connections may have to be refused.
+    is_overloaded: bool,
     closing_all: Option<ClosingAll>,
     reports: Vec<Report>,
 }
@@ -112,6 +114,7 @@ impl Listeners {
             resting_until: None,
             said_out_of_descriptors: false,
             said_few_members: false,
+            is_overloaded: false,
             closing_all: None,
             reports: Vec::new(),
         }
@@ -396,7 +399,7 @@ impl Listeners {
 
     pub fn sync_group(&mut self, id: GroupId, workers: &[WorkerState], poller: &Poller) {
         let Some(group) = self.groups.get_mut(&id) else { return };
-        group.own_queues(workers, poller, self.resting_until.is_some());
+        group.own_queues(workers, poller, self.resting_until.is_some(), self.is_overloaded);
         if let Err(text) = group.steer(workers, &self.settings)
             && group.mode_mut().give_up_steering()
         {
@@ -405,6 +408,11 @@ impl Listeners {
             // every slot.
             let _ = group.steer(workers, &self.settings);
         }
+    }
+
+    /// Whether all workers are saturated; every group then has to be synced and its mode considered.
+    pub fn set_overloaded(&mut self, is_overloaded: bool) {
+        self.is_overloaded = is_overloaded;
     }
 
     /// Updates the group's mode; if it has changed, the group has to be synced. `accepted`: connections that the accept

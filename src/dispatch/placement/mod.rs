@@ -63,7 +63,7 @@ impl Placement {
         let PlacementRequest { group, client, hint, donor } = *request;
         let strategy = self.settings.effective_strategy();
         // A client that is bound to a slot goes there, warm or not.
-        let bound = hint.slot.is_some() || strategy == Strategy::IpHash;
+        let bound = self.settings.binds(hint.slot);
         // A number is drawn for every choice, so that choices do not depend on each other.
         self.random = next_random(self.random);
         let spares = !bound && self.random & SPARES != 0;

@@ -15,22 +15,25 @@ pub struct Handoffs {
     pub connections: Vec<Connection>,
     /// The channel is empty. Otherwise the rest needs more file descriptors than this process has.
     pub whole: bool,
+    /// The worker asks for new connections.
+    pub asks: bool,
 }
 
 /// Reads the worker's handoffs from `channel`, the primary's end.
 pub fn receive_handoffs(channel: &OwnedFd, now: Duration) -> Handoffs {
-    let mut connections = Vec::new();
+    let (mut connections, mut asks) = (Vec::new(), false);
     loop {
         match fd_message::next_size(channel.as_fd()) {
             // A message never has more descriptors, whatever its header says.
             Ok(Some(count)) if !fds::free(count.min(fd_message::MAX)) => {
-                return Handoffs { connections, whole: false };
+                return Handoffs { connections, whole: false, asks };
             }
             Err(Errno::INTR) => continue,
             Ok(Some(_)) => {}
-            Ok(None) | Err(_) => return Handoffs { connections, whole: true },
+            Ok(None) | Err(_) => return Handoffs { connections, whole: true, asks },
         }
         if let Ok(Some(fd_message)) = fd_message::receive(channel.as_fd()) {
+            asks |= fd_message.header.asked > 0;
             // The worker does not decide how the connection is treated from now on.
             let received = |fd| Connection {
                 taken_back: false,

@@ -5,6 +5,6 @@ mod handoff;
 mod send;
 mod take_back;
 
-pub use handoff::receive_handoffs;
+pub use handoff::{Handoffs, receive_handoffs};
 pub use send::send;
 pub use take_back::{Taken, read_back};

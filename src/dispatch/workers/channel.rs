@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::super::connection::Connection;
 use super::super::fd_budget::FdBudget;
 use super::super::placement::{Pace, Prospect, WorkerLoad};
-use super::super::transfer::{Taken, read_back, receive_handoffs, send};
+use super::super::transfer::{Handoffs, Taken, read_back, receive_handoffs, send};
 use super::connection_limit::ConnectionLimits;
 use super::heartbeat::Heartbeat;
 use super::state::WorkerState;
+use crate::balance::Sight;
 use crate::ipc::control::{GroupId, SocketId};
 use crate::ipc::fd_message::{self, FdHeader};
 use crate::metrics::layout::page;
@@ -38,6 +39,9 @@ pub struct WorkerChannel {
     /// How many of `page::ACCEPTED` have been counted.
     accepted_seen: u64,
     heartbeat: Heartbeat,
+    /// How many it had read of those sent, and since when it has read none of the others.
+    read_seen: u64,
+    unread_since: Option<Duration>,
     unresponsive: bool,
     excluded: bool,
     relieved: bool,
@@ -68,6 +72,8 @@ impl WorkerChannel {
             sent: 0,
             accepted_seen: 0,
             heartbeat: Heartbeat::default(),
+            read_seen: 0,
+            unread_since: None,
             unresponsive: false,
             excluded: false,
             relieved: false,
@@ -320,6 +326,26 @@ impl WorkerChannel {
         Some(unresponsive)
     }
 
+    /// The worker, as admission sees it. `clock`: the monotonic clock.
+    pub fn sight(&mut self, now: Duration, clock: Duration) -> Sight {
+        let read = self.page.get(page::PUSHED);
+        let has_read = std::mem::replace(&mut self.read_seen, read) != read;
+        self.unread_since = if self.under_way() == 0 {
+            None
+        } else if has_read {
+            Some(now)
+        } else {
+            self.unread_since.or(Some(now))
+        };
+        let late = Some(self.page.get(page::LATE)).filter(|late| *late != 0).map(Duration::from_nanos);
+        Sight {
+            slot: self.id.slot,
+            is_out: !self.is_well(),
+            late_at: late.map(|late| now.saturating_sub(clock.saturating_sub(late))),
+            unread_since: self.unread_since.or(self.heartbeat.waiting_since()),
+        }
+    }
+
     /// Connections that it accepted itself and that have not been counted yet.
     pub fn count_accepted(&mut self) -> u64 {
         let accepted = self.page.get(page::ACCEPTED);
@@ -359,9 +385,9 @@ impl WorkerChannel {
         }
     }
 
-    /// Wakes an unresponsive worker: if its loop can run, its heartbeat changes. It gets no connections by which its
-    /// recovery could be detected.
-    fn wake_up(&self) {
+    /// Wakes the worker. If an unresponsive worker's loop can run, its heartbeat changes; it gets no connections by
+    /// which its recovery could be detected.
+    pub fn wake_up(&self) {
         // A full channel wakes it as well, and a dead worker does not matter.
         let _ = fd_message::send(self.channel.as_fd(), FdHeader::of(0), &[]);
     }
@@ -373,11 +399,11 @@ impl WorkerChannel {
     }
 
     /// Receives the worker's handoffs.
-    pub fn receive_handoffs(&mut self, now: Duration) -> Vec<Connection> {
+    pub fn receive_handoffs(&mut self, now: Duration) -> Handoffs {
         let handoffs = receive_handoffs(&self.channel, now);
         self.has_unread_handoffs = !handoffs.whole;
         self.given += handoffs.connections.len() as u64;
-        handoffs.connections
+        handoffs
     }
 
     /// Whether handoffs could not be read for lack of file descriptors.

@@ -16,6 +16,11 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
+    /// Since when work has been unread without a heartbeat.
+    pub fn waiting_since(&self) -> Option<Duration> {
+        self.waiting_since
+    }
+
     /// `count`: the heartbeat counter; `outstanding`: whether there is unread work. Returns whether the worker is
     /// unresponsive at `now`.
     pub fn observe(&mut self, count: u64, outstanding: bool, now: Duration) -> bool {

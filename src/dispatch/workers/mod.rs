@@ -13,6 +13,7 @@ use super::connection::Connection;
 use super::fd_budget::FdBudget;
 use super::placement::Prospect;
 use super::transfer::Taken;
+use crate::balance::Sight;
 use crate::ipc::control::GroupId;
 use crate::model::WorkerId;
 
@@ -206,6 +207,26 @@ impl WorkerTable {
             }
         }
         changes
+    }
+
+    /// The workers that serve, as admission sees them.
+    pub fn sights(&mut self, now: Duration, clock: Duration) -> Vec<Sight> {
+        let serving = self.serving_mut().filter(|channel| !channel.is_leaving());
+        serving.map(|channel| channel.sight(now, clock)).collect()
+    }
+
+    /// Wakes the loops of the workers that serve.
+    pub fn wake_all(&self) {
+        self.serving().for_each(WorkerChannel::wake_up);
+    }
+
+    /// Takes back what the workers of these slots have not read.
+    pub fn take_back_from(&mut self, slots: &[u16], now: Duration) -> Taken {
+        let mut taken = Taken::default();
+        for channel in self.serving_mut().filter(|channel| slots.contains(&channel.id().slot)) {
+            taken.append(channel.take_all(now));
+        }
+        taken
     }
 
     /// The states of the workers that serve.
