@@ -95,25 +95,6 @@ test('without a cluster unsupported options are not refused', async (t) => {
   await cluster.until(/STARTED/);
 });
 
-test('unsupported methods exist and throw an error that says so, in the primary and in a worker', async (t) => {
-  const cluster = program(
-    t,
-    ({ port }) => {
-      const app = require('drover').createServer({ cluster: { enabled: true, config: { workers: 1 } } });
-      app.start(port, '127.0.0.1').then(async () => {
-        const codes = {};
-        for (const method of ['autoScale', 'getOptimalWorkerCount']) {
-          codes[method] = await app[method]({ type: 'x' }).catch(({ code }) => code);
-        }
-        console.log(`${app.isPrimary ? 'PRIMARY' : 'WORKER'} ${[...new Set(Object.values(codes))]}`);
-      });
-    },
-    { given: { port: await freePort() } },
-  );
-  await cluster.until(/PRIMARY NOT_SUPPORTED$/m);
-  await cluster.until(/WORKER NOT_SUPPORTED$/m);
-});
-
 test('a second start returns the same promise, or ALREADY_STARTED elsewhere', async (t) => {
   const [port, other] = [await freePort(), await freePort()];
   const cluster = program(

@@ -18,6 +18,9 @@
 // growing to falling or the reverse. Medians over the rounds, of `flaps` the most. `evaluation_us_1024`: a sample and an
 // evaluation with 1,024 workers. `--plots` writes the first round as SVG to docs/scaling. The last line of standard
 // output is JSON.
+//
+// `real_scale_failed`: requests that fail on a real cluster (handlers of 50 ms, 10 requests in flight per worker) while 40
+// in flight make 2 workers 4, and 8 in flight make them 2 again; with `--quick` the latter is by hand.
 
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -27,6 +30,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { parseArgs, promisify } from 'node:util';
 import { chart } from './scaling/chart.mjs';
+import { scaleForReal } from './scaling/real.mjs';
 import { count, median, row } from './support/figures.mjs';
 
 const require = createRequire(import.meta.url);
@@ -47,8 +51,11 @@ const { values: options } = parseArgs({
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
 if (!(Number.isInteger(rounds) && rounds > 0)) throw new Error('--rounds is a whole number from 1 on');
 
-/** Builds the simulation; the path of its binary. */
+/** Builds the addon and the simulation; the path of the latter's binary. */
 async function build() {
+  const addon = spawn(process.execPath, ['scripts/build.js'], { cwd: root, stdio: ['ignore', process.stderr, process.stderr] });
+  const [built] = await once(addon, 'exit');
+  if (built !== 0) throw new Error(`scripts/build.js ended with ${built}`);
   const args = ['bench', '--locked', '--no-default-features', '--bench', 'scaling', '--no-run', '--message-format=json'];
   const stdio = ['ignore', 'pipe', process.stderr];
   const cargo = spawn('cargo', args, { cwd: root, env: requireToolchain(), stdio });
@@ -99,4 +106,9 @@ if (options.plots) {
     fs.writeFileSync(path.join(folder, `${run.trace}.svg`), chart(run, TARGET_MS));
   }
 }
-console.log(JSON.stringify({ evaluation_us_1024: cost[1024], ...traces }));
+const real = await scaleForReal(options.quick);
+console.log(
+  `\nreal cluster: 4 workers after ${count(real.up_ms)} ms, 2 after ${count(real.down_ms)} ms; ` +
+    `${count(real.answered)} answered, ${real.failed} failed`,
+);
+console.log(JSON.stringify({ real_scale_failed: real.failed, evaluation_us_1024: cost[1024], ...traces }));

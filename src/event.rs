@@ -8,7 +8,10 @@ use serde_json::{Map, Value, json};
 
 use crate::component::Component;
 use crate::error::Error;
-use crate::model::{AllMetrics, ClusterHealth, ClusterStatus, Limit, LimitAction};
+use crate::model::{
+    AllMetrics, ClusterHealth, ClusterStatus, Direction, Evaluation, Limit, LimitAction, ScalingHold,
+    ScalingInputs, ScalingRule,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -156,6 +159,18 @@ pub enum Event {
     ClusterDegraded { ready: u32, wanted: u32, failing: Vec<String> },
     #[serde(rename = "cluster:scaled")]
     ClusterScaled { old_count: u32, new_count: u32 },
+    /// A change of the cluster's size by the auto-scaling, or a change that it did not make, and why.
+    #[serde(rename = "scaling:decision")]
+    ScalingDecision {
+        action: Direction,
+        from: u32,
+        to: u32,
+        rule: ScalingRule,
+        hold: Option<ScalingHold>,
+        panic: bool,
+        reason: String,
+        inputs: Box<ScalingInputs>,
+    },
     #[serde(rename = "cluster:stopped")]
     ClusterStopped,
     /// The cluster's metrics, every `monitoring.metricsInterval`.
@@ -316,6 +331,38 @@ impl Event {
         self
     }
 
+    pub fn scaling_decision(evaluation: &Evaluation) -> Self {
+        let Evaluation { action, from, to, rule, hold, panic, .. } = *evaluation;
+        let inputs = Box::new(evaluation.inputs.clone());
+        Event::ScalingDecision {
+            action,
+            from,
+            to,
+            rule,
+            hold,
+            panic,
+            reason: evaluation.reason.clone(),
+            inputs,
+        }
+    }
+
+    /// The evaluation that a decision of the auto-scaling tells of.
+    pub fn evaluation(&self) -> Option<Evaluation> {
+        let Event::ScalingDecision { action, from, to, rule, hold, panic, reason, inputs } = self else {
+            return None;
+        };
+        Some(Evaluation {
+            action: *action,
+            from: *from,
+            to: *to,
+            rule: *rule,
+            hold: *hold,
+            panic: *panic,
+            reason: reason.clone(),
+            inputs: (**inputs).clone(),
+        })
+    }
+
     /// The component that emits it.
     pub fn component(&self) -> Component {
         match self {
@@ -332,6 +379,7 @@ impl Event {
             Event::ClusterStarted { .. }
             | Event::ClusterDegraded { .. }
             | Event::ClusterScaled { .. }
+            | Event::ScalingDecision { .. }
             | Event::ClusterStopped
             | Event::Alert { .. } => Component::Supervisor,
             Event::MetricsUpdated { .. } => Component::Monitoring,
@@ -343,7 +391,7 @@ impl Event {
     /// process id is `workerPid`, because `pid` is the primary's in all of drover's lines.
     pub fn members(&self) -> Option<Value> {
         /// Members that the message contains or that are long.
-        const LEFT_OUT: [&str; 5] = ["message", "error", "stack", "details", "metrics"];
+        const LEFT_OUT: [&str; 6] = ["message", "error", "stack", "details", "metrics", "inputs"];
         let members = match self {
             Event::Notice { subject, .. } => return subject.as_ref().map(Subject::members),
             Event::MetricsUpdated { .. } => json!(Event::MetricsUpdated { metrics: None }),
@@ -469,6 +517,9 @@ impl Event {
             ),
             Event::ClusterScaled { old_count, new_count } => {
                 (Level::Info, format!("The cluster has {} now (it had {old_count})", workers(*new_count)))
+            }
+            Event::ScalingDecision { from, to, reason, .. } => {
+                (if from == to { Level::Debug } else { Level::Info }, reason.clone())
             }
             Event::ClusterStopped => (Level::Info, "All workers are gone".to_owned()),
             Event::MetricsUpdated { metrics } => {

@@ -63,13 +63,20 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   /** The address it listens on; a path for a unix socket, null while it does not listen. */
   address(): net.AddressInfo | string | null;
 
-  /** Adds workers; resolves when they serve. @param count 1 */
+  /** Adds workers; resolves when they serve. With `autoScaling`, within its bounds. @param count 1 */
   scaleUp(count?: number): Promise<void>;
-  /** Removes workers; resolves when they have drained. @param count 1 */
+  /** Removes workers; resolves when they have drained. With `autoScaling`, within its bounds. @param count 1 */
   scaleDown(count?: number): Promise<void>;
   scale(workers: number): Promise<void>;
-  /** Runs one evaluation now. */
+  /**
+   * One evaluation of the auto-scaling now; resolves with its decision, before the workers have changed. Cooldowns and
+   * consecutive checks apply, and this is one of the checks. While `autoScaling` is off the decision says so.
+   */
   autoScale(): Promise<ScalingDecision>;
+  /**
+   * The number of workers for the load of the last minute, within the memory budget, the usable CPUs (for a load bound
+   * by CPU), and the bounds of `autoScaling` if it is on. Without a cluster: the number that it would begin with.
+   */
   getOptimalWorkerCount(): Promise<number>;
 
   /**

@@ -49,7 +49,6 @@ export interface ClusterConfig {
   healthCheck?: HealthCheckConfig;
   loadBalancing?: LoadBalancingConfig;
   ipc?: IPCConfig;
-  /** Refused by this version. */
   autoScaling?: AutoScalingConfig;
   monitoring?: MonitoringConfig;
   logging?: LoggingConfig;
@@ -58,7 +57,7 @@ export interface ClusterConfig {
   /** Refused by this version. */
   cache?: CacheConfig;
 
-  /** Synonym of `autoScaling`. Refused by this version. */
+  /** Synonym of `autoScaling`. */
   scaling?: AutoScalingConfig;
   /** Synonym of the limits in `resources`. */
   limits?: LimitsConfig;

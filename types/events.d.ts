@@ -2,7 +2,7 @@
 
 import type { EventEmitter } from 'node:events';
 import type { ClusterMetrics, HealthStatus } from './metrics';
-import type { ScalingDecision } from './scaling';
+import type { ScalingHold, ScalingInputs, ScalingRule } from './scaling';
 import type { Timestamp } from './units';
 import type { WorkerInfo } from './worker';
 
@@ -118,7 +118,20 @@ export interface ClusterEvents {
   }) => void;
   'cluster:stopped': (data: { timestamp: Timestamp }) => void;
   'cluster:scaled': (data: { oldCount: number; newCount: number; timestamp: Timestamp }) => void;
-  'scaling:decision': (data: ScalingDecision) => void;
+  /** The auto-scaling changes the number of workers, or holds a step up for another reason than before. */
+  'scaling:decision': (data: {
+    action: 'up' | 'down' | 'none';
+    from: number;
+    to: number;
+    rule: ScalingRule;
+    /** Why the change was not made, or made in part. */
+    hold: ScalingHold | null;
+    panic: boolean;
+    /** A sentence for people. */
+    reason: string;
+    inputs: ScalingInputs;
+    timestamp: Timestamp;
+  }) => void;
   /** The cluster's health or its list of unhealthy workers has changed. */
   'health:changed': (data: {
     status: 'healthy' | 'degraded' | 'critical';

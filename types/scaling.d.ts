@@ -67,7 +67,73 @@ export interface AutoScalingConfig {
   responseTimeThreshold?: Duration;
 }
 
-/** What one evaluation decided, and why. */
+/** The load of a window; later seconds weigh more. */
+export interface ScalingLoad {
+  /** Workers that the load would keep busy all the time, with the work that waits for saturated event loops. */
+  demand: number;
+  /** Percent of the CPU that the workers can use. */
+  cpu: number;
+  /** Percent, the mean of the workers. */
+  eventLoopUtilization: number;
+  /** Requests in flight. */
+  inFlight: number;
+  /** Connections in drover's queue. */
+  queueLength: number;
+  /** 95th percentile of the response times, in milliseconds; null without a response. */
+  p95: number | null;
+}
+
+/** What an evaluation saw. Memory in bytes. */
+export interface ScalingInputs {
+  ready: number;
+  starting: number;
+  /** The last 60 s. */
+  stable: ScalingLoad;
+  /** The last 6 s. */
+  panic: ScalingLoad;
+  /** Of all workers. */
+  memory: number;
+  /** The memory budget, and what is left of it; null: unknown. */
+  memoryBudget: number | null;
+  memoryFree: number | null;
+  /** Of a ready worker, the mean. */
+  footprint: number;
+  usableCpus: number;
+  /** Percent of the last 10 s in which a task waited for a CPU; null: the kernel does not say. */
+  cpuPressure: number | null;
+  /** For how long the load has been low, in milliseconds; null: it is not. */
+  idleTime: number | null;
+}
+
+/** What called for the number of workers. */
+export type ScalingRule =
+  | 'bounds'
+  | 'cpu'
+  | 'memory'
+  | 'requests'
+  | 'responseTime'
+  | 'queueLength'
+  | 'idle'
+  | 'none'
+  | 'manual'
+  | 'off';
+
+/** Why a change was not made, or made in part. */
+export type ScalingHold =
+  | 'checks'
+  | 'cooldown'
+  | 'maxWorkers'
+  | 'minWorkers'
+  | 'usableCpus'
+  | 'cpuPressure'
+  | 'memoryBudget'
+  | 'memoryStep'
+  | 'idleTime'
+  | 'panic'
+  | 'starting'
+  | 'rest';
+
+/** A decision about the number of workers, and why. */
 export interface ScalingDecision {
   action: 'up' | 'down' | 'none';
   /** Workers before. */
@@ -77,4 +143,10 @@ export interface ScalingDecision {
   /** A sentence for people. */
   reason: string;
   timestamp: Timestamp;
+  /** Of the auto-scaling, like the following; absent from changes by hand and from `lastScalingAction`. */
+  rule?: ScalingRule;
+  hold?: ScalingHold | null;
+  /** The window of 6 s decides, without cooldown or consecutive checks, and no worker is removed. */
+  panic?: boolean;
+  inputs?: ScalingInputs;
 }

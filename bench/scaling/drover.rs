@@ -78,6 +78,7 @@ pub fn sample(second: &Second<'_>) -> Sample {
         p95: Percentiles { stable, panic },
         memory: 60_000_000 * u64::from(second.size()),
         memory_budget: None,
+        memory_free: None,
         usable_cpus: f64::from(MAX_WORKERS),
         cpu_pressure: Some(0.0),
     }

@@ -14,11 +14,8 @@ const DEFAULT_PORT = 3000;
 
 /** Commands to a running cluster; the core checks the argument. */
 const COMMANDS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
-/** Methods of a later version: they exist and throw or reject with NOT_SUPPORTED. */
-const LATER = [
-  'autoScale',
-  'getOptimalWorkerCount',
-];
+/** Commands whose result is the method's. */
+const QUESTIONS = ['autoScale', 'getOptimalWorkerCount'];
 /** Properties of a later version: reading one throws NOT_SUPPORTED. Express has its own `cache`, for views. */
 const LATER_PROPERTIES = ['cache'];
 
@@ -160,7 +157,7 @@ function methodsOf(role, options, manager) {
       await role.command(name, argument);
     };
   }
-  for (const name of LATER) methods[name] = () => role.refuse(name);
+  for (const name of QUESTIONS) methods[name] = async () => role.command(name);
   Object.assign(methods, messagesOf(role));
   const facts = {
     isPrimary: role.name !== 'worker',

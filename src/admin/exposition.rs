@@ -35,6 +35,14 @@ fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
         let count = states.iter().filter(|found| **found == state).count();
         text.sample(&[("state", state.detail())], count as f64);
     }
+    text.family(
+        "drover_scaling_decisions",
+        Kind::Counter,
+        "Changes of the number of workers by the auto-scaling.",
+    );
+    for (action, cell) in [("up", header::SCALED_UP), ("down", header::SCALED_DOWN)] {
+        text.sample(&[("action", action)], memory.get(cell) as f64);
+    }
     let queued = memory.get(header::QUEUED) as f64;
     text.family("drover_queue_length", Kind::Gauge, "Connections that wait for a worker.")
         .sample(&[], queued);

@@ -85,13 +85,13 @@ async fn health(State(api): Shared) -> Response {
     (status, Json(health)).into_response()
 }
 
-/// The cluster's size and its changes.
+/// The cluster's size and the decisions about it.
 fn scaling(api: &Api) -> Value {
     let decisions = api.event_log.scalings();
     json!({
         "workers": view::ready(&api.memory),
         "target": api.memory.get(header_cells::WANTED),
-        "autoScaling": null,
+        "autoScaling": api.event_log.auto_scaling(),
         "last": view::last_scaling(&api.memory),
         "decisions": decisions,
     })

@@ -40,7 +40,6 @@ const TABLE: &[(&str, Support)] = &[
     ("resources.memoryManagement.memoryLeakDetection", Lacks("leak detection")),
     ("resources.memoryManagement.garbageCollectionHint", Lacks("garbage collection hints")),
     ("resources.memoryManagement.memoryCheckInterval", Lacks("leak detection")),
-    ("autoScaling", Lacks("auto-scaling")),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
     ("security.limits", Full),

@@ -89,6 +89,7 @@ impl Occurrence {
             | Event::ClusterStarted { .. }
             | Event::ClusterDegraded { .. }
             | Event::ClusterScaled { .. }
+            | Event::ScalingDecision { .. }
             | Event::ClusterStopped
             | Event::MetricsUpdated { .. }
             | Event::Notice { .. } => return None,

@@ -129,6 +129,11 @@ pub mod header {
     pub const OVERLOAD: usize = 16;
     /// Meanwhile, 1 while a worker waits for connections: a client that is refused elsewhere should connect again.
     pub const SPARE: usize = 17;
+    /// The rule of the last change of the cluster's size: a [`crate::model::ScalingRule`] as a number.
+    pub const SCALED_BY: usize = 18;
+    /// Changes of the cluster's size that the auto-scaling decided on.
+    pub const SCALED_UP: usize = 19;
+    pub const SCALED_DOWN: usize = 20;
     /// The histogram of all ended workers; doubles.
     pub const HISTOGRAM: usize = 128;
 }

@@ -8,8 +8,8 @@ use super::memory::{SharedMemory, Text};
 use super::messages;
 use crate::model::{
     AllMetrics, CheckReport, CheckStatus, ClusterHealth, ClusterMetrics, ClusterStatus, Collections,
-    Condition, HealthDetail, Responses, Sample, ScalingDecision, WorkerHealth, WorkerId, WorkerInfo,
-    WorkerState,
+    Condition, HealthDetail, Responses, Sample, ScalingDecision, ScalingRule, WorkerHealth, WorkerId,
+    WorkerInfo, WorkerState,
 };
 
 /// The identity and state of a slot's worker, without its metrics.
@@ -151,7 +151,8 @@ pub fn ready(memory: &SharedMemory) -> usize {
 pub fn last_scaling(memory: &SharedMemory) -> Option<ScalingDecision> {
     let at = memory.get(header::SCALED_AT);
     let count = |cell| memory.get(cell) as u32;
-    (at != 0).then(|| ScalingDecision::new(count(header::SCALED_FROM), count(header::SCALED_TO), at))
+    let rule = ScalingRule::of_code(memory.get(header::SCALED_BY));
+    (at != 0).then(|| ScalingDecision::known(count(header::SCALED_FROM), count(header::SCALED_TO), rule, at))
 }
 
 fn responses(totals: &super::aggregation::Totals) -> Responses {

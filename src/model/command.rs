@@ -20,6 +20,10 @@ pub enum Command {
     },
     /// Changes options: a part of a ClusterConfig.
     Update(Value),
+    /// One evaluation of the auto-scaling now; returns its decision.
+    AutoScale,
+    /// Returns the number of workers for the load of the last minute.
+    OptimalWorkerCount,
     /// Returns the slot of the leader, after all earlier decisions have been sent.
     Leader,
 }
@@ -41,6 +45,18 @@ pub enum Scale {
     },
 }
 
+impl Scale {
+    /// The number of workers after this change of so many, within what a cluster can have.
+    pub fn of(self, size: u16) -> u16 {
+        match self {
+            Self::To(size) => size,
+            Self::By(more) => i32::from(size).saturating_add(more).clamp(1, i32::from(MAX_WORKERS)) as u16,
+            Self::With { .. } => size.saturating_add(1),
+            Self::Without { .. } => size.saturating_sub(1),
+        }
+    }
+}
+
 impl Command {
     /// Parses a verb and its argument from JavaScript.
     ///
@@ -58,6 +74,8 @@ impl Command {
             "restartWorker" => Self::Roll { slot: Some(slot(verb, argument)?) },
             "restartCluster" => Self::Roll { slot: None },
             "updateConfig" => Self::Update(argument.clone()),
+            "autoScale" => Self::AutoScale,
+            "getOptimalWorkerCount" => Self::OptimalWorkerCount,
             "leader" => Self::Leader,
             _ => return Err(Error::new(Code::NotSupported, format!("A cluster has no command {verb}"))),
         })
@@ -75,6 +93,8 @@ impl Command {
             Self::Roll { slot: Some(_) } => "restartWorker",
             Self::Roll { slot: None } => "restartCluster",
             Self::Update(_) => "updateConfig",
+            Self::AutoScale => "autoScale",
+            Self::OptimalWorkerCount => "getOptimalWorkerCount",
             Self::Leader => "leader",
         }
     }
@@ -125,6 +145,8 @@ mod tests {
             ("restartWorker", json!(2), Command::Roll { slot: Some(2) }),
             ("restartCluster", Value::Null, Command::Roll { slot: None }),
             ("updateConfig", json!({ "workers": 2 }), Command::Update(json!({ "workers": 2 }))),
+            ("autoScale", Value::Null, Command::AutoScale),
+            ("getOptimalWorkerCount", Value::Null, Command::OptimalWorkerCount),
             ("leader", Value::Null, Command::Leader),
         ] {
             assert_eq!(parse(verb, argument), command);

@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::WorkerInfo;
+use super::{ScalingDecision, WorkerInfo};
 
 /// `ClusterMetrics`: the cluster at one moment. Times in milliseconds, sizes in bytes, rates per second.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -215,29 +215,4 @@ pub struct Swap {
 pub struct Throughput {
     pub read: f64,
     pub written: f64,
-}
-
-/// A change of the cluster's size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ScalingDecision {
-    pub action: Direction,
-    pub from: u32,
-    pub to: u32,
-    pub reason: &'static str,
-    /// Since 1970.
-    pub timestamp: u64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Direction {
-    Up,
-    Down,
-}
-
-impl ScalingDecision {
-    pub fn new(from: u32, to: u32, timestamp: u64) -> Self {
-        let action = if to > from { Direction::Up } else { Direction::Down };
-        Self { action, from, to, reason: "it was asked for", timestamp }
-    }
 }

@@ -16,10 +16,11 @@ pub use health::{CheckStatus, ClusterStatus, Condition, WorkerHealth};
 pub use info::{CheckReport, ClusterHealth, HealthDetail, WorkerInfo};
 pub use limit::{Limit, LimitAction};
 pub use metrics::{
-    AllMetrics, Bucket, ClusterMetrics, Collections, CpuStats, Direction, MessageCounts, MetricKind,
-    Observation, Responses, Sample, ScalingDecision, Series, SeriesValue, Swap, SystemMemory, SystemStats,
-    Throughput, UserMetric, Window,
+    AllMetrics, Bucket, ClusterMetrics, Collections, CpuStats, MessageCounts, MetricKind, Observation,
+    Responses, Sample, Series, SeriesValue, Swap, SystemMemory, SystemStats, Throughput, UserMetric, Window,
 };
-pub use scaling::{Evaluation, ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
+pub use scaling::{
+    Direction, Evaluation, ScalingDecision, ScalingHold, ScalingInputs, ScalingRule, WindowLoad,
+};
 pub use state::{PublicState, WorkerState};
 pub use worker::WorkerId;

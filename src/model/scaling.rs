@@ -1,6 +1,8 @@
 //! Decisions of the auto-scaling: what an evaluation saw, what it decided and why. The event `scaling:decision` and
 //! `/cluster/scaling` show them as they are here.
 
+use std::cmp::Ordering;
+
 use serde::Serialize;
 
 /// The load of the cluster in one window. Later samples weigh more (`scaling::window`).
@@ -38,6 +40,8 @@ pub struct ScalingInputs {
     pub memory: u64,
     /// The memory that they share; None: unknown.
     pub memory_budget: Option<u64>,
+    /// What is left of it.
+    pub memory_free: Option<u64>,
     /// Memory of one ready worker: the mean, in bytes.
     pub footprint: u64,
     pub usable_cpus: f64,
@@ -66,6 +70,67 @@ pub enum ScalingRule {
     None,
     /// A program or an operator asked for it.
     Manual,
+    /// Auto-scaling is off.
+    Off,
+}
+
+impl ScalingRule {
+    const ALL: [Self; 10] = [
+        Self::Manual,
+        Self::Bounds,
+        Self::Cpu,
+        Self::Memory,
+        Self::Requests,
+        Self::ResponseTime,
+        Self::QueueLength,
+        Self::Idle,
+        Self::None,
+        Self::Off,
+    ];
+
+    /// A number for the shared memory; 0 is [`Self::Manual`].
+    pub fn code(self) -> u64 {
+        Self::ALL.iter().position(|rule| *rule == self).unwrap_or_default() as u64
+    }
+
+    /// The rule of a [`Self::code`].
+    pub fn of_code(code: u64) -> Self {
+        usize::try_from(code).ok().and_then(|at| Self::ALL.get(at)).copied().unwrap_or(Self::Manual)
+    }
+
+    /// Why the size changed, in a few words.
+    pub fn summary(self) -> &'static str {
+        match self {
+            Self::Manual => "it was asked for",
+            Self::Bounds => "autoScaling.minWorkers or maxWorkers",
+            Self::Cpu => "the workers were too busy",
+            Self::Memory => "memory was above its threshold",
+            Self::Requests => "too many requests were in flight",
+            Self::ResponseTime => "response times were above their threshold",
+            Self::QueueLength => "too many connections waited",
+            Self::Idle => "the load was low",
+            Self::None => "nothing called for a change",
+            Self::Off => "auto-scaling is off (autoScaling.enabled)",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Up,
+    Down,
+    None,
+}
+
+impl Direction {
+    pub fn of(from: u32, to: u32) -> Self {
+        match to.cmp(&from) {
+            Ordering::Greater => Self::Up,
+            Ordering::Less => Self::Down,
+            Ordering::Equal => Self::None,
+        }
+    }
 }
 
 /// Why a change that a rule called for is not made, or made in part.
@@ -99,6 +164,7 @@ pub enum ScalingHold {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Evaluation {
+    pub action: Direction,
     pub from: u32,
     pub to: u32,
     pub rule: ScalingRule,
@@ -113,5 +179,32 @@ pub struct Evaluation {
 impl Evaluation {
     pub fn is_change(&self) -> bool {
         self.from != self.to
+    }
+}
+
+/// A change of the cluster's size, or the auto-scaling's decision against one.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ScalingDecision {
+    Automatic {
+        #[serde(flatten)]
+        evaluation: Box<Evaluation>,
+        /// Since 1970.
+        timestamp: u64,
+    },
+    /// What is known of it in every process.
+    Known { action: Direction, from: u32, to: u32, reason: &'static str, timestamp: u64 },
+}
+
+impl ScalingDecision {
+    pub fn known(from: u32, to: u32, rule: ScalingRule, timestamp: u64) -> Self {
+        Self::Known { action: Direction::of(from, to), from, to, reason: rule.summary(), timestamp }
+    }
+
+    pub fn to(&self) -> u32 {
+        match self {
+            Self::Automatic { evaluation, .. } => evaluation.to,
+            Self::Known { to, .. } => *to,
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The cluster's events for clients of the API, each with an id, so that a client can resume after a disconnection.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::event::Event;
@@ -12,6 +12,8 @@ use crate::model::ScalingDecision;
 /// Maximum number of events kept for resuming clients, and of their bytes.
 const KEPT: usize = 1000;
 const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// Maximum number of decisions about the cluster's size that are kept.
+const MAX_SCALINGS: usize = 100;
 
 /// One event as it is published.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,8 +40,10 @@ struct Inner {
 struct Kept {
     events: VecDeque<LoggedEvent>,
     bytes: usize,
-    /// The last changes of the cluster's size, independent of other events.
+    /// The last decisions about the cluster's size, independent of other events.
     scalings: VecDeque<ScalingDecision>,
+    /// The options of the auto-scaling; None: it is off.
+    auto_scaling: Option<Value>,
 }
 
 /// Events since a given one.
@@ -76,12 +80,7 @@ impl EventLog {
         let mut json = json!(event);
         json["timestamp"] = timestamp.into();
         let kind = json["type"].as_str().unwrap_or_default().to_owned();
-        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Event::ClusterScaled { old_count, new_count } = event {
-            kept.scalings.push_back(ScalingDecision::new(*old_count, *new_count, timestamp));
-            let over = kept.scalings.len().saturating_sub(KEPT);
-            kept.scalings.drain(..over);
-        }
+        let mut kept = self.kept();
         let id = *self.0.last.borrow() + 1;
         kept.add(LoggedEvent { id, kind, event: json.to_string().into() });
         self.0.last.send_replace(id);
@@ -89,15 +88,36 @@ impl EventLog {
 
     /// Stored events after `id`.
     pub fn after(&self, id: u64) -> Since {
-        let kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.kept();
         let found: Vec<LoggedEvent> = kept.events.iter().filter(|logged| logged.id > id).cloned().collect();
         let newest = *self.0.last.borrow();
         Since { lost: newest.saturating_sub(id + found.len() as u64), found, newest }
     }
 
-    /// The last changes of the cluster's size, the oldest first.
+    /// Adds a decision about the cluster's size.
+    pub fn add_scaling(&self, decision: ScalingDecision) {
+        let mut kept = self.kept();
+        kept.scalings.push_back(decision);
+        let over = kept.scalings.len().saturating_sub(MAX_SCALINGS);
+        kept.scalings.drain(..over);
+    }
+
+    /// The options of the auto-scaling from now on; None: it is off.
+    pub fn set_auto_scaling(&self, options: Option<Value>) {
+        self.kept().auto_scaling = options;
+    }
+
+    pub fn auto_scaling(&self) -> Option<Value> {
+        self.kept().auto_scaling.clone()
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Kept> {
+        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The last decisions about the cluster's size, the oldest first.
     pub fn scalings(&self) -> Vec<ScalingDecision> {
-        self.0.kept.lock().unwrap_or_else(PoisonError::into_inner).scalings.iter().cloned().collect()
+        self.kept().scalings.iter().cloned().collect()
     }
 
     /// The id of the last event; changes with each.
@@ -123,6 +143,7 @@ impl EventLog {
 mod tests {
     use super::*;
     use crate::event::{AlertCause, Level};
+    use crate::model::ScalingRule;
 
     fn alert(bytes: usize) -> Event {
         Event::Alert {
@@ -183,11 +204,11 @@ mod tests {
     #[test]
     fn changes_of_size_outlast_everything_else() {
         let event_log = EventLog::new(1);
-        (0..KEPT + 2).for_each(|count| {
-            event_log.add(&Event::ClusterScaled { old_count: 0, new_count: count as u32 }, 0)
+        (0..MAX_SCALINGS as u32 + 2).for_each(|count| {
+            event_log.add_scaling(ScalingDecision::known(0, count, ScalingRule::Manual, 0))
         });
         (0..KEPT).for_each(|_| event_log.add(&alert(1), 0));
-        let counts: Vec<u32> = event_log.scalings().iter().map(|decision| decision.to).collect();
-        assert_eq!(counts, (2..KEPT as u32 + 2).collect::<Vec<_>>());
+        let counts: Vec<u32> = event_log.scalings().iter().map(ScalingDecision::to).collect();
+        assert_eq!(counts, (2..MAX_SCALINGS as u32 + 2).collect::<Vec<_>>());
     }
 }

@@ -27,6 +27,7 @@ use super::readiness::{Lacking, LateStarts};
 use super::relay::Relay;
 use super::report;
 use super::sampling::Sampling;
+use super::scaling::{Now, Scaling};
 use super::setup::Setup;
 use super::slot_table::{RestartCircuit, SlotTable};
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
@@ -43,7 +44,7 @@ use crate::log::Log;
 use crate::metrics::layout::header;
 use crate::metrics::memory::{Memfds, SharedMemory, Text};
 use crate::metrics::view;
-use crate::model::{Command, MAX_WORKERS, Observation, Scale, WorkerId};
+use crate::model::{Command, Observation, Scale, WorkerId};
 use crate::observe::Circuit;
 use crate::process::launch::Launch;
 use crate::process::spawner::Spawned;
@@ -75,6 +76,7 @@ pub struct Cluster {
     unresponsive: Unresponsive,
     config: Box<Config>,
     limits: WorkerLimits,
+    scaling: Scaling,
     oom_counter: OomCounter,
     /// OOM kills counted at the last two samples.
     oom_kills: [u64; 2],
@@ -127,6 +129,7 @@ impl Cluster {
             condition: ClusterCondition::default(),
             hung: HungWorkers::new(setup.hang_timeout, &worker.launch.preload),
             unresponsive: Unresponsive::default(),
+            scaling: Scaling::new(setup.config.auto_scaling.clone(), memory.clone()),
             config: setup.config,
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
             oom_kills: [oom_counter.kills(); 2],
@@ -331,6 +334,10 @@ impl Cluster {
         let Self { limits, supervisor, clock, .. } = self;
         let effects = limits.sampled(observation, supervisor, clock.elapsed());
         self.carry_out(effects);
+        let room = self.limits.room();
+        let now = Now { supervisor: &self.supervisor, at: self.clock.elapsed() };
+        let effects = self.scaling.sampled(observation, room, now);
+        self.carry_out(effects);
     }
 
     /// Whether the kernel's OOM killer has ended the worker: its own group says so, or a kill was counted lately.
@@ -372,6 +379,7 @@ impl Cluster {
         if result.is_ok() {
             self.dispatcher.started();
             self.condition.invalidate();
+            self.publisher.set_auto_scaling(self.scaling.shown());
             self.sample();
             let logs = self.publisher.logs();
             let events = self.monitoring.start(self.memory.clone(), self.inputs.clone(), logs);
@@ -852,10 +860,20 @@ impl Cluster {
                 let leader: Vec<u16> = self.leader.leads().into_iter().collect();
                 return self.answer(source, Ok(json!(leader)));
             }
-            Command::Scale(target) => match self.check_room(target) {
-                Ok(()) => self.commands.begin_scale(target, source),
+            Command::Scale(target) => match self.scale_by_hand(target) {
+                Ok(target) => self.commands.begin_scale(target, source),
                 Err(error) => return self.answer(source, Err(error)),
             },
+            Command::AutoScale => {
+                let now = Now { supervisor: &self.supervisor, at: self.clock.elapsed() };
+                let (decision, effects) = self.scaling.evaluate_now(now, now_ms());
+                self.carry_out(effects);
+                return self.answer(source, Ok(decision));
+            }
+            Command::OptimalWorkerCount => {
+                let workers = self.scaling.optimal(self.clock.elapsed());
+                return self.answer(source, Ok(json!(workers)));
+            }
             Command::Roll { slot } => self.commands.begin_roll(slot, source),
             Command::Update(partial) => {
                 let updated = self.update(&partial).map(|()| self.config.to_json());
@@ -878,22 +896,23 @@ impl Cluster {
         let limit_launch = |launch: &mut Launch| configure::limit_launch(launch, config, wanted);
         let lacks = workers.configure(config.to_json(), limit_launch, settings.groups);
         self.limits.set(settings);
+        self.scaling.configure(self.config.auto_scaling.clone());
+        self.publisher.set_auto_scaling(self.scaling.shown());
         self.emit_all(report::not_in_groups(&lacks));
         self.emit_all(report::changed(&changes));
         Ok(())
     }
 
+    /// The target of a command, within the bounds of the auto-scaling and the budget of memory.
+    ///
     /// # Errors
-    /// The new size would break the budget of memory.
-    fn check_room(&self, target: Scale) -> Result<()> {
+    /// Nothing can be done within the bounds, or the new size would break the budget.
+    fn scale_by_hand(&mut self, target: Scale) -> Result<Scale> {
+        let now = Now { supervisor: &self.supervisor, at: self.clock.elapsed() };
+        let target = self.scaling.by_hand(target, now)?;
         let from = self.supervisor.wanted();
-        let to = match target {
-            Scale::To(to) => to,
-            Scale::By(more) => (i32::from(from) + more).clamp(0, i32::from(MAX_WORKERS)) as u16,
-            Scale::With { .. } => from + 1,
-            Scale::Without { .. } => from,
-        };
-        self.limits.check_room(from, to)
+        self.limits.check_room(from, target.of(from))?;
+        Ok(target)
     }
 
     fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {

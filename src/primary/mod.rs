@@ -39,6 +39,7 @@ mod relay;
 mod report;
 mod sampler;
 mod sampling;
+mod scaling;
 mod setup;
 mod slot_table;
 mod workers;

@@ -1,7 +1,7 @@
 //! Publishes each event once: as a log line, to listeners in every process, over the API, and, if it is an error, in
 //! the error groups and to the webhook.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use crate::ipc::control::ToWorker;
 use crate::log::{Log, Logs};
 use crate::metrics::layout::header;
 use crate::metrics::memory::SharedMemory;
-use crate::model::WorkerId;
+use crate::model::{Evaluation, ScalingDecision, ScalingRule, WorkerId};
 use crate::observe::{Circuit, ErrorGroups, EventLog};
 use crate::sys::local_time::now_ms;
 use crate::webhook::Webhook;
@@ -48,6 +48,8 @@ pub(super) struct Publisher {
     hinted: HashSet<String>,
     /// Workers whose programs listen to the cluster's events.
     followers: HashSet<WorkerId>,
+    /// Decisions of the auto-scaling that have not changed the cluster's size yet: the size and the rule.
+    decisions: VecDeque<(u32, ScalingRule)>,
 }
 
 impl Publisher {
@@ -81,6 +83,7 @@ impl Publisher {
             startup_timeout,
             hinted: HashSet::new(),
             followers: HashSet::new(),
+            decisions: VecDeque::new(),
             log,
             memory,
             output,
@@ -111,16 +114,52 @@ impl Publisher {
         if let Some(occurrence) = Occurrence::of(&event) {
             self.record(&occurrence, moment);
         }
+        if let Some(evaluation) = event.evaluation() {
+            self.decided(evaluation, timestamp);
+        }
         if let Event::ClusterScaled { old_count, new_count } = &event {
-            self.memory.set(header::SCALED_FROM, u64::from(*old_count));
-            self.memory.set(header::SCALED_TO, u64::from(*new_count));
-            self.memory.set(header::SCALED_AT, timestamp);
+            self.scaled(*old_count, *new_count, timestamp);
         }
         if !matches!(event, Event::Notice { .. }) {
             self.event_log.add(&event, timestamp);
         }
         self.send_to_followers(&event, timestamp, workers);
         (self.output)(Output::Event { event, timestamp });
+    }
+
+    /// Keeps a decision of the auto-scaling.
+    fn decided(&mut self, evaluation: Evaluation, timestamp: u64) {
+        if evaluation.is_change() {
+            self.decisions.push_back((evaluation.to, evaluation.rule));
+            let up = evaluation.to > evaluation.from;
+            let cell = if up { header::SCALED_UP } else { header::SCALED_DOWN };
+            self.memory.set(cell, self.memory.get(cell) + 1);
+        }
+        let evaluation = Box::new(evaluation);
+        self.event_log.add_scaling(ScalingDecision::Automatic { evaluation, timestamp });
+    }
+
+    /// The cluster's size has changed: because of a decision of the auto-scaling, which is kept already, or by hand.
+    fn scaled(&mut self, from: u32, to: u32, timestamp: u64) {
+        let decided = self.decisions.iter().position(|(size, _)| *size == to);
+        let rule = decided.map_or(ScalingRule::Manual, |at| {
+            let rule = self.decisions[at].1;
+            // Earlier ones have failed, or were overtaken.
+            self.decisions.drain(..=at);
+            rule
+        });
+        self.memory.set(header::SCALED_FROM, u64::from(from));
+        self.memory.set(header::SCALED_TO, u64::from(to));
+        self.memory.set(header::SCALED_BY, rule.code());
+        self.memory.set(header::SCALED_AT, timestamp);
+        if rule == ScalingRule::Manual {
+            self.event_log.add_scaling(ScalingDecision::known(from, to, rule, timestamp));
+        }
+    }
+
+    /// The options of the auto-scaling that the API shows; None: it is off.
+    pub fn set_auto_scaling(&self, options: Option<Value>) {
+        self.event_log.set_auto_scaling(options);
     }
 
     /// Records an error.

@@ -12,6 +12,7 @@ pub mod launch;
 pub mod machine;
 pub mod monitor;
 pub mod orphans;
+pub mod pressure;
 pub mod scheduling;
 pub mod script;
 pub mod spawner;

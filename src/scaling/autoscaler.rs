@@ -9,7 +9,7 @@ use super::sentence;
 use super::signals::{self, Signal};
 use super::window::{PANIC, STABLE, Window};
 use crate::config::sections::scaling::AutoScaling;
-use crate::model::{Evaluation, ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
+use crate::model::{Direction, Evaluation, ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
 use std::time::Duration;
 
 /// A load so many times what the workers are for is a panic (Knative's `panic-threshold-percentage` 200).
@@ -139,6 +139,7 @@ impl Autoscaler {
             verdict.detail,
         );
         Evaluation {
+            action: Direction::of(size, verdict.to),
             from: size,
             to: verdict.to,
             rule: verdict.rule,
@@ -168,6 +169,7 @@ impl Autoscaler {
             panic: load(PANIC, latest.p95.panic),
             memory: latest.memory,
             memory_budget: latest.memory_budget,
+            memory_free: latest.memory_free,
             footprint: memory.checked_div(ready).unwrap_or_default(),
             usable_cpus: latest.usable_cpus,
             cpu_pressure: latest.cpu_pressure,

@@ -20,7 +20,7 @@ fn is_bound_by_cpu(policy: &AutoScaling, rule: ScalingRule, load: &WindowLoad) -
 
 /// How many further workers fit into the memory budget; None: no figure for it.
 pub fn memory_room(inputs: &ScalingInputs, growth_of_starting: u64) -> Option<u32> {
-    let free = inputs.memory_budget?.saturating_sub(inputs.memory).saturating_sub(growth_of_starting);
+    let free = inputs.memory_free?.saturating_sub(growth_of_starting);
     let room = free.checked_div(inputs.footprint)?;
     Some(u32::try_from(room).unwrap_or(u32::MAX))
 }

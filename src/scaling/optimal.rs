@@ -34,8 +34,8 @@ pub fn workers(policy: &AutoScaling, inputs: &ScalingInputs) -> Optimal {
         let cpus = limits::usable_cpus(inputs);
         limit(cpus, format!("it is bound by CPU, and {:.1} CPUs are usable", inputs.usable_cpus));
     }
-    if let Some(fit) = inputs.memory_budget.and_then(|budget| budget.checked_div(inputs.footprint)) {
-        let fit = u32::try_from(fit).unwrap_or(u32::MAX);
+    if let Some(room) = limits::memory_room(inputs, 0) {
+        let fit = inputs.ready.saturating_add(room);
         limit(fit, format!("{fit} workers fit into the memory budget"));
     }
     if policy.enabled {

@@ -51,6 +51,8 @@ pub struct Sample {
     pub memory: u64,
     /// The memory that they may use together; None: unknown.
     pub memory_budget: Option<u64>,
+    /// What is left of it: other processes may use a part of it too.
+    pub memory_free: Option<u64>,
     pub usable_cpus: f64,
     /// Percent of the last 10 s in which a task waited for a CPU.
     pub cpu_pressure: Option<f64>,

@@ -98,7 +98,7 @@ fn cause(policy: &AutoScaling, size: u32, rule: ScalingRule, panics: bool, input
         }
         ScalingRule::None if inputs.ready == 0 => "there are no figures yet".to_owned(),
         ScalingRule::None => format!("the load is within the thresholds ({busy:.0} % busy)"),
-        ScalingRule::Manual => "it was asked for".to_owned(),
+        ScalingRule::Manual | ScalingRule::Off => rule.summary().to_owned(),
     }
 }
 
@@ -123,9 +123,9 @@ fn obstacle(policy: &AutoScaling, hold: ScalingHold, detail: Detail, inputs: &Sc
             inputs.cpu_pressure.unwrap_or_default()
         ),
         (ScalingHold::MemoryBudget, _) => format!(
-            "a worker takes {}, and {} of the memory budget of {} are in use",
+            "a worker takes {}, and {} of the memory budget of {} are free",
             megabytes(inputs.footprint),
-            megabytes(inputs.memory),
+            megabytes(inputs.memory_free.unwrap_or_default()),
             megabytes(inputs.memory_budget.unwrap_or_default())
         ),
         (ScalingHold::MemoryStep, Detail::MemoryStep(Effect::None { before, now })) => {

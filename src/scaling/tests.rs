@@ -131,9 +131,11 @@ impl World {
             WorkerLoad { ready_for: Some(now - *at), cpu, utilization: busy, memory: load.memory }
         };
         let workers: Vec<WorkerLoad> = self.workers.iter().map(worker).collect();
+        let memory = workers.iter().map(|worker| worker.memory).sum();
         self.autoscaler.sample(Sample {
             at: now,
-            memory: workers.iter().map(|worker| worker.memory).sum(),
+            memory,
+            memory_free: load.budget.map(|budget| budget.saturating_sub(memory)),
             workers,
             in_flight: load.in_flight + (self.backlog / REQUEST) as u64,
             queue_length: load.queue_length,

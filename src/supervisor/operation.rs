@@ -116,6 +116,14 @@ impl Operations {
         self.running.is_some()
     }
 
+    /// The number of workers after all operations that wait. `now`: at present.
+    pub fn intended(&self, now: u16) -> u16 {
+        self.queue.iter().fold(now, |size, operation| match operation.kind {
+            Kind::Roll { .. } => size,
+            Kind::Scale { target } => target.of(size),
+        })
+    }
+
     /// Whether the slot's worker is being replaced, or will be.
     pub fn is_rolling(&self, number: u16) -> bool {
         let is_waiting = |operation: &Operation| matches!(operation.kind, Kind::Roll { only } if only.is_none_or(|one| one == number));
@@ -274,7 +282,8 @@ impl Running {
                 // The operation does not wait for the requester.
                 let is_waited_for =
                     |number: &u16| slots.slot(*number).workers().any(|worker| Some(worker.id) != requester);
-                if !leaving.iter().any(is_waited_for) {
+                // The supervisor's own operation does not hold up those after it.
+                if id == OWN || !leaving.iter().any(is_waited_for) {
                     scaled(from, slots, actions);
                     actions.done(id, Ok(Vec::new()));
                     return None;

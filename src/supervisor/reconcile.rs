@@ -68,6 +68,11 @@ impl Supervisor {
         self.slots.wanted()
     }
 
+    /// The number of serving workers when all operations that wait are done.
+    pub fn intended(&self) -> u16 {
+        self.operations.intended(self.slots.wanted())
+    }
+
     pub fn slots(&self) -> &[Slot] {
         self.slots.all()
     }

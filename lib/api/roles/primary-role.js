@@ -4,7 +4,6 @@
 // The application's methods in the primary: the workers serve, and the primary holds their addresses.
 
 const http = require('node:http');
-const { notSupported } = require('../../errors');
 const { Serving } = require('../../http/serving');
 const { MessageEndpoint } = require('../../messages/endpoint');
 const { slotOf } = require('../../messages/numbers');
@@ -177,11 +176,6 @@ class PrimaryRole {
   /** @param {string} verb @param {any} argument */
   command(verb, argument) {
     return this.primary.command(verb, argument);
-  }
-
-  /** @param {string} method @returns {Promise<never>} */
-  refuse(method) {
-    return Promise.reject(notSupported(method));
   }
 }
 

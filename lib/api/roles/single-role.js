@@ -133,9 +133,11 @@ class SingleRole extends ServingRole {
     return this.servings.size === 0 || this.servers().length > 0;
   }
 
-  /** @param {string} verb @returns {Promise<never>} */
+  /** @param {string} verb @returns {Promise<any>} */
   command(verb) {
-    return Promise.reject(notClustered(verb));
+    // What the cluster would begin with.
+    const workers = this.made.prepared?.workerCount;
+    return verb === 'getOptimalWorkerCount' && workers ? Promise.resolve(workers) : Promise.reject(notClustered(verb));
   }
 
   /** @param {string} method @returns {Promise<never>} */

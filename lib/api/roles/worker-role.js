@@ -3,7 +3,6 @@
 
 // The application's methods in a worker: it serves its share; commands that change the cluster go to the primary.
 
-const { notSupported } = require('../../errors');
 const { addon } = require('../../native');
 const { ServingRole } = require('./serving-role');
 
@@ -76,11 +75,6 @@ class WorkerRole extends ServingRole {
   /** @param {string} verb @param {any} argument */
   command(verb, argument) {
     return this.worker.commands.send(verb, argument);
-  }
-
-  /** @param {string} method @returns {Promise<never>} */
-  refuse(method) {
-    return Promise.reject(notSupported(method));
   }
 }
 

@@ -32,6 +32,8 @@ export class Charts {
   /** Times in seconds, and a column of values for each metric. */
   #times = [];
   #columns = new Map(METRICS.map((metric) => [metric, []]));
+  /** Changes of the number of workers, the oldest first. */
+  #changes = [];
 
   constructor(into) {
     this.into = into;
@@ -95,6 +97,14 @@ export class Charts {
     this.#draw();
   }
 
+  /** Marks changes of the number of workers. */
+  mark(decisions = []) {
+    const changes = decisions.filter(({ from, to }) => from !== to);
+    if (changes.at(-1)?.timestamp === this.#changes.at(-1)?.timestamp) return;
+    this.#changes = changes;
+    this.#draw();
+  }
+
   /** Draws again after a change of colours. */
   repaint() {
     for (const view of this.#views) {
@@ -115,7 +125,7 @@ export class Charts {
       if (view.drawn === null) view.drawn = new window.uPlot(this.#options(view), data, view.plot);
       else view.drawn.setData(data);
       if (view.drawn.cursor.idx === null || view.drawn.cursor.idx === undefined) read(view, data, null);
-      describe(view, data);
+      describe(view, data, this.#changes);
     }
   }
 
@@ -143,9 +153,38 @@ export class Charts {
           return { stroke, fill, width: 1.6, points: { show: false }, label: chart.series[at][1] };
         }),
       ],
-      hooks: { setCursor: [(drawn) => read(view, drawn.data, drawn.cursor.idx ?? null)] },
+      hooks: {
+        setCursor: [(drawn) => read(view, drawn.data, drawn.cursor.idx ?? null)],
+        draw: [(drawn) => mark(drawn, this.#changes, muted)],
+      },
     };
   }
+}
+
+/** Draws a line at each change of the number of workers, with the number after it. */
+function mark({ ctx, bbox, scales, valToPos }, changes, stroke) {
+  const ratio = window.devicePixelRatio || 1;
+  ctx.save();
+  ctx.strokeStyle = ctx.fillStyle = stroke;
+  ctx.lineWidth = ratio;
+  ctx.setLineDash([3 * ratio, 3 * ratio]);
+  ctx.font = `${10 * ratio}px system-ui, sans-serif`;
+  let free = -Infinity;
+  for (const { timestamp, from, to } of changes) {
+    const at = timestamp / 1000;
+    if (at < scales.x.min || at > scales.x.max) continue;
+    const x = valToPos(at, 'x', true);
+    ctx.beginPath();
+    ctx.moveTo(x, bbox.top);
+    ctx.lineTo(x, bbox.top + bbox.height);
+    ctx.stroke();
+    const label = `${to > from ? '▲' : '▼'}${to}`;
+    if (x > free) {
+      ctx.fillText(label, x + 2 * ratio, bbox.top + 9 * ratio);
+      free = x + ctx.measureText(label).width + 6 * ratio;
+    }
+  }
+  ctx.restore();
 }
 
 /** Writes the values at an index beside the chart's name; null: the latest values. */
@@ -155,7 +194,8 @@ function read({ chart, readings }, [times, ...columns], index) {
   columns.forEach((column, series) => say(readings[series].value, text(chart.kind, column[at])));
 }
 
-function describe({ chart, plot }, [times, ...columns]) {
+function describe({ chart, plot }, [times, ...columns], changes) {
+  const marked = changes.filter(({ timestamp }) => timestamp / 1000 >= times[0]).length;
   const span = times.length > 1 ? duration((times.at(-1) - times[0]) * 1000) : '';
   const told = columns.map((column, at) => {
     const values = column.filter((value) => value !== null);
@@ -165,5 +205,5 @@ function describe({ chart, plot }, [times, ...columns]) {
     const figure = (value) => kinds[chart.kind](value).join(' ').trim();
     return `${label} now ${figure(values.at(-1))}, lowest ${figure(low)}, highest ${figure(high)}`.trim();
   });
-  plot.setAttribute('aria-label', `${chart.title}${span === '' ? '' : ` over ${span}`}: ${told.join('; ')}`);
+  plot.setAttribute('aria-label', `${chart.title}${span === '' ? '' : ` over ${span}`}: ${told.join('; ')}${marked > 0 ? `; ${marked} changes of the number of workers` : ''}`);
 }

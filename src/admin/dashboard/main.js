@@ -117,7 +117,7 @@ async function look() {
 
 async function lists() {
   const ask = async (path, show) => serves(path) && show(await get(path));
-  await Promise.all([ask('/cluster/errors', showErrors), ask('/cluster/scaling', showScaling)]);
+  await Promise.all([ask('/cluster/errors', showErrors), ask('/cluster/scaling', (scaling) => { showScaling(scaling); charts.mark(scaling.decisions); })]);
 }
 
 /** Whether the API requires a token. */

@@ -269,7 +269,7 @@ fn a_step_up_that_breaks_the_memory_budget_is_made_in_part_or_refused() {
     let (_, last) = after(AutoScaling { strategy: Some(Trigger::Cpu), ..policy() }, 4, 4, tight(450));
     assert_eq!(last.hold, Some(ScalingHold::MemoryBudget));
     assert!(
-        last.reason.ends_with("a worker takes 100 MB, and 400 MB of the memory budget of 450 MB are in use")
+        last.reason.ends_with("a worker takes 100 MB, and 50 MB of the memory budget of 450 MB are free")
     );
 }
 
@@ -413,7 +413,7 @@ fn the_optimal_number_follows_the_load_within_what_there_is() {
         (policy(), IDLE, 1, "keeps 0.0 workers busy"),
         (AutoScaling { min_workers: 3, ..policy() }, IDLE, 3, "minWorkers is 3"),
         (fixed.clone(), Load { usable_cpus: 4.0, ..busy(3.9) }, 4, "bound by CPU, and 4.0 CPUs are usable"),
-        (fixed, Load { budget: Some(170 * MB), ..busy(3.9) }, 3, "3 workers fit into the memory budget"),
+        (fixed, Load { budget: Some(310 * MB), ..busy(5.9) }, 6, "6 workers fit into the memory budget"),
         (requests, Load { in_flight: 65, ..IDLE }, 7, "keeps"),
     ] {
         let mut world = World::new(policy, 6);
