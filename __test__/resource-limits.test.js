@@ -7,7 +7,7 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const { test } = require('node:test');
-const { freePort, request } = require('./helpers/http');
+const { freePort, request, tcp } = require('./helpers/http');
 const { answering, ask } = require('./helpers/persistent-clients');
 const { write } = require('./helpers/program');
 const { run } = require('./helpers/run');
@@ -231,4 +231,25 @@ test('a worker has no more processes than security.limits.processes', async (t) 
   const { pid } = await running.get();
   const [, group] = fs.readFileSync(`/proc/${pid}/cgroup`, 'utf8').match(/^(?:\d+:pids|0:):(.*)$/m);
   assert.match(group, /\/drover-\d+-0-1$/);
+});
+
+test('updateConfig limits the connections of each worker, and lets those that wait in', async (t) => {
+  const { port, order } = await cluster(t, {});
+  const open = async () => {
+    const client = await tcp(port);
+    client.socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    return client;
+  };
+  assert.equal(await order('updateConfig', { resources: { maxConnectionsPerWorker: 1 } }), 'done');
+  const within = [await open(), await open()];
+  for (const client of within) assert.match(await client.line(), /^HTTP\/1\.1 200/);
+  const beyond = await open();
+  const answered = beyond.line();
+  // Its answer would have come before this order's result: the accept thread takes both in order.
+  assert.equal(await order('updateConfig', { resources: { maxRequestsPerWorker: 1_000_000 } }), 'done');
+  const state = await Promise.race([answered, new Promise((resolve) => setImmediate(resolve, 'waits'))]);
+  assert.equal(state, 'waits');
+  assert.equal(await order('updateConfig', { resources: { maxConnectionsPerWorker: 2 } }), 'done');
+  assert.match(await answered, /^HTTP\/1\.1 200/);
+  for (const client of [...within, beyond]) client.socket.destroy();
 });

@@ -16,8 +16,6 @@ const LIVE: [&str; 4] =
     ["resources", "autoScaling", "processManagement.memoryThreshold", "processManagement.cpuThreshold"];
 /// These only apply to workers that are started later.
 const LATER: [&str; 2] = ["resources.priorityLevel", "resources.performanceOptimization"];
-/// Of these, exceptions: they are parts of how connections are dispatched.
-const FIXED: [&str; 1] = ["resources.maxConnectionsPerWorker"];
 
 /// A changed option.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +44,7 @@ fn covers(list: &[&str], path: &str) -> bool {
 
 /// Whether an option can change while the cluster runs.
 pub fn is_live(path: &str) -> bool {
-    covers(&LIVE, path) && !covers(&FIXED, path)
+    covers(&LIVE, path)
 }
 
 /// The configuration after `partial`, a part of a ClusterConfig, was applied.
@@ -129,7 +127,7 @@ mod tests {
 
     #[test]
     fn every_live_option_exists_and_is_no_secret() {
-        for prefix in LIVE.iter().chain(&LATER).chain(&FIXED) {
+        for prefix in LIVE.iter().chain(&LATER) {
             assert!(sections::cluster().any(|key| covers(&[prefix], key.path)), "{prefix}");
         }
         for key in sections::cluster().filter(|key| is_live(key.path)) {

@@ -96,6 +96,8 @@ pub enum Command {
     Inspected { worker: WorkerId },
     /// Excludes the worker: new connections and its idle ones go to others while there are any. Or includes it again.
     Exclude { worker: WorkerId, exclude: bool },
+    /// `maxConnectionsPerWorker` has changed.
+    LimitConnections { most: Option<u32> },
     /// The worker gets half as many new connections as the others, or as many as they again.
     Relieve { worker: WorkerId, relieved: bool },
     /// The worker drains: no more connections for it.

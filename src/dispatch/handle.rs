@@ -146,6 +146,11 @@ impl Dispatcher {
         self.send(Command::Exclude { worker, exclude });
     }
 
+    /// The maximum number of connections of each worker from now on; None: none.
+    pub fn limit_connections_per_worker(&self, most: Option<u32>) {
+        self.send(Command::LimitConnections { most });
+    }
+
     pub fn relieve(&self, worker: WorkerId, relieved: bool) {
         self.send(Command::Relieve { worker, relieved });
     }

@@ -636,6 +636,7 @@ impl Router {
                 }
             }
             Command::Exclude { worker, exclude } => self.exclude(worker, exclude, now),
+            Command::LimitConnections { most } => self.limit_connections_per_worker(most, now),
             Command::Relieve { worker, relieved } => {
                 if let Some((_, channel)) = self.workers.find_mut(worker) {
                     channel.relieve(relieved);
@@ -771,6 +772,19 @@ impl Router {
         let unread = if fd_pressure { channel.take_all(now) } else { Taken::default() };
         self.sync(now);
         self.place_again(unread, now);
+    }
+
+    fn limit_connections_per_worker(&mut self, most: Option<u32>, now: Duration) {
+        let settings = Settings { max_connections_per_worker: most, ..Settings::clone(&self.settings) };
+        self.settings = Arc::new(settings);
+        self.listeners.configure(self.settings.clone());
+        self.workers.limit_connections(most);
+        for group in self.listeners.ids() {
+            // With a limit only the accept thread knows who has room.
+            self.consider_mode(group, 0, now);
+        }
+        self.sync(now);
+        self.serve_queues(now);
     }
 
     fn exclude(&mut self, worker: WorkerId, exclude: bool, now: Duration) {

@@ -19,7 +19,7 @@ pub enum Affinity {
     },
 }
 
-/// The configuration of dispatch; fixed for a cluster's life in this version.
+/// The configuration of dispatch. Of a running cluster only `max_connections_per_worker` can change.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub strategy: Strategy,

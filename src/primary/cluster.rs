@@ -898,6 +898,7 @@ impl Cluster {
         self.limits.set(settings);
         self.scaling.configure(self.config.auto_scaling.clone());
         self.publisher.set_auto_scaling(self.scaling.shown());
+        self.dispatcher.limit_connections_per_worker(self.config.resources.max_connections_per_worker);
         self.emit_all(report::not_in_groups(&lacks));
         self.emit_all(report::changed(&changes));
         Ok(())

@@ -410,6 +410,11 @@ impl Listeners {
         }
     }
 
+    /// The settings from now on; the modes of the groups have to be considered.
+    pub fn configure(&mut self, settings: Arc<Settings>) {
+        self.settings = settings;
+    }
+
     /// Whether all workers are saturated; every group then has to be synced and its mode considered.
     pub fn set_overloaded(&mut self, is_overloaded: bool) {
         self.is_overloaded = is_overloaded;

@@ -51,6 +51,11 @@ pub struct HealthChange {
 }
 
 impl WorkerTable {
+    /// The maximum number of connections of one worker from now on.
+    pub fn limit_connections(&mut self, most: Option<u32>) {
+        self.max_connections = most;
+    }
+
     /// `max_connections`: of one worker.
     pub fn new(fd_budget: FdBudget, max_connections: Option<u32>) -> Self {
         Self {
