@@ -39,6 +39,27 @@ export declare class MetricStore {
 }
 export type NativeMetricStore = MetricStore
 
+export declare class NativeMemoryManager {
+  /** Check `outcome` before anything else. */
+  constructor(config: any)
+  /** `{ ok: { interval } }` in milliseconds, or `{ error }` with every fault of the configuration. */
+  get outcome(): any
+  /** `MemoryStats` as JSON; null on an unsupported system. */
+  system(): Promise<unknown>
+  /** `WorkerMemoryStats` as JSON; null if there is no such process. `workers`: `WorkerInfo[]`, for its heap. */
+  worker(workerId: string, pid: number, workers: any): Promise<unknown>
+  /** `MemoryLimitResult`. */
+  checkLimits(resident: number): any
+  detectLeak(workerId: string, resident: number): any
+  advisesCollection(workerId: string, workers: any): any
+  /** `system`: `MemoryStats`. */
+  optimalWorkerCount(system: any, workers: any): any
+  /** `MemoryOptimizationResult`. */
+  advise(system: any, workers: any): any
+  /** The events to emit, each with `name` and `payload`. */
+  look(system: any, workers: any): any
+}
+
 export declare class NativeMonitor {
   constructor()
   /**
@@ -240,6 +261,7 @@ export interface Notifications {
   diagnose: number
   closeServer: number
   late: number
+  memory: number
 }
 
 /** The option reference, as Markdown. */
@@ -468,6 +490,15 @@ export declare function workerListen(address: any, options: any): any
  * number. Those that end are followed.
  */
 export declare function workerMaxConnections(group: number, most: number): void
+
+/** Reports a task: what was found, or the reason of its failure. */
+export declare function workerMemoryDone(id: number, found: any, failure?: string | undefined | null): void
+
+/**
+ * The next task about memory: `{ id, task }`, where `task` is 'collect' or an object with one member, `sample` or
+ * `stop_sampling`, which has its parameters; or null.
+ */
+export declare function workerMemoryTask(): any
 
 /** The metric store of this worker's program; null in a process that is not a worker. */
 export declare function workerMetricStore(): NativeMetricStore | null

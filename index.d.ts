@@ -92,10 +92,13 @@ export type { AutoScalingConfig, ScaleDownThreshold, ScaleUpThreshold, ScalingDe
 export type { Cache, CacheConfig, CacheStats, IPCConfig, IPCRule, SecurityConfig } from './types/security';
 export { BunIPCManager, IPCManager, MemoryManager, ProcessMonitor } from './types/services';
 export type {
+  MemoryLeak,
   MemoryLimitResult,
   MemoryManagerConfig,
   MemoryOptimizationResult,
+  MemoryPressure,
   MemoryRecommendation,
+  MonitoredMemory,
   Subprocess,
 } from './types/services';
 export type {
@@ -109,4 +112,4 @@ export type {
 } from './types/supervision';
 export type { Duration, Size, Timestamp } from './types/units';
 export { WorkerState } from './types/worker';
-export type { BunWorker, SampledWorkerInfo, WorkerDetail, WorkerHealth, WorkerInfo } from './types/worker';
+export type { BunWorker, SampledWorkerInfo, WorkerDetail, WorkerHealth, WorkerHeap, WorkerInfo } from './types/worker';

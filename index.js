@@ -19,7 +19,7 @@ if (shared !== null) {
   const { ClusterManager } = require('./lib/api/cluster-manager');
   const { ClusterFactory, buildCluster } = require('./lib/api/cluster-factory');
   const { IPCManager } = require('./lib/api/ipc-manager');
-  const { MemoryManager } = require('./lib/api/stubs');
+  const { MemoryManager } = require('./lib/api/memory-manager');
   const { ProcessMonitor } = require('./lib/api/process-monitor');
   const { ClusterState, DEFAULT_VALUES, WorkerState } = require('./lib/api/constants');
   const {

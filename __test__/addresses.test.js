@@ -92,11 +92,12 @@ test('getAllWorkers returns the same in the primary and in every worker', async 
   const [, control] = await cluster.until(/CONTROL (\d+)/);
   // What the question itself changes is left out, and what is sampled each second, also between two answers.
   const lasting = ({ uptime, requestCount, activeRequests, activeConnections, averageResponseTime, ...rest }) => {
-    const { memoryUsage, cpuUsage, eventLoopLag, ...told } = rest;
+    const { memoryUsage, cpuUsage, eventLoopLag, heap, ...told } = rest;
     const counts = [uptime, requestCount, activeRequests, activeConnections, averageResponseTime];
     for (const number of counts) assert.ok(number >= 0, JSON.stringify(counts));
     const samples = [memoryUsage, cpuUsage, eventLoopLag];
     for (const number of samples) assert.ok(number === null || number >= 0, JSON.stringify(samples));
+    assert.ok(heap === null || heap.total >= heap.used, JSON.stringify(heap));
     return told;
   };
   const fromPrimary = (await request(Number(control))).json();

@@ -260,6 +260,15 @@ pub enum Subject {
     DiagnosisTaken { worker: String, diagnosis: &'static str, file: String, bytes: u64 },
     #[serde(rename = "diagnosis:failed")]
     DiagnosisFailed { worker: String, diagnosis: &'static str, reason: String },
+    /// Memory is above a threshold of its limit. `worker`: None for all workers together; bytes.
+    #[serde(rename = "memory:pressure")]
+    MemoryPressure { worker: Option<String>, usage: u64, limit: u64 },
+    /// `before`, `after`: the heap in use with its external memory, bytes.
+    #[serde(rename = "memory:collected")]
+    MemoryCollected { worker: String, before: u64, after: u64, duration_ms: f64 },
+    /// The functions that hold most of what was allocated during the sampling, the largest first. `file`: the profile.
+    #[serde(rename = "memory:evidence")]
+    MemoryEvidence { worker: String, file: String, bytes: u64, sites: Vec<Value> },
     #[serde(rename = "webhook:failed")]
     WebhookFailed { reason: String },
     /// `component`: None for all components.
@@ -279,7 +288,7 @@ impl Subject {
 
 /// The cause of an alert, with further members of its log line.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(tag = "cause")]
+#[serde(tag = "cause", rename_all_fields = "camelCase")]
 pub enum AlertCause {
     /// The worker died too often: its restarts are delayed from now on.
     #[serde(rename = "restart_circuit")]
@@ -299,6 +308,17 @@ pub enum AlertCause {
     /// The memory of all workers runs out, and none of them stands out.
     #[serde(rename = "memory_budget")]
     MemoryBudget,
+    /// A worker's memory grows for good.
+    #[serde(rename = "memory_leak")]
+    MemoryLeak {
+        worker: String,
+        /// `heap`, its heap after major collections, or `rss`, its resident memory.
+        measure: &'static str,
+        bytes_per_second: f64,
+        /// 0 to 1.
+        confidence: f64,
+        samples: usize,
+    },
 }
 
 /// The condition that a worker has recovered from.

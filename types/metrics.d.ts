@@ -87,6 +87,7 @@ export interface MemoryStats {
   totalMemory: number;
   freeMemory: number;
   usedMemory: number;
+  /** Memory available to new processes without swapping. */
   availableMemory: number;
   usagePercentage: number;
   swapTotal: number;
@@ -97,15 +98,18 @@ export interface MemoryStats {
 export interface WorkerMemoryStats {
   workerId: string;
   pid: number;
-  /** Bytes. */
+  /**
+   * Bytes. Of the heap of another process only that of a worker of this process's clusters is known, as of its latest
+   * response or major collection; null otherwise. `arrayBuffers`, which `external` includes, is known of the own process.
+   */
   memoryUsage: {
     rss: number;
-    heapTotal: number;
-    heapUsed: number;
-    external: number;
-    arrayBuffers: number;
+    heapTotal: number | null;
+    heapUsed: number | null;
+    external: number | null;
+    arrayBuffers: number | null;
   };
-  /** Percent of one core. */
+  /** Percent of one core since the previous call for the process; at first since the process started. */
   cpuUsage: number;
   /** Milliseconds. */
   uptime: number;

@@ -82,6 +82,12 @@ export interface MemoryConfig {
   memoryLeakDetection?: boolean;
   /** @default false */
   garbageCollectionHint?: boolean;
+  /**
+   * Sample the allocations of a worker that seems to leak. The profile is kept as
+   * `logs/drover-heap-<slot>-<time>.heapprofile` in the primary's working directory, and the log names the functions that
+   * hold most, with file and line. @default false
+   */
+  evidence?: boolean;
   /** Never scale up below this much free memory. */
   memoryReservation?: Size;
 }

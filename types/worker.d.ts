@@ -33,6 +33,17 @@ export interface WorkerHealth {
   metrics: Record<string, unknown> | null;
 }
 
+/** A worker's heap, bytes: read when it answers, once a second at most, and at major collections. */
+export interface WorkerHeap {
+  used: number;
+  total: number;
+  /** Memory outside of the heap that its objects hold, such as Buffers. */
+  external: number;
+  /** What the latest major collection has left, with external memory; null before the first, and under Bun. */
+  floor: number | null;
+  majorCollections: number;
+}
+
 /**
  * A worker at one moment.
  */
@@ -74,6 +85,8 @@ export interface WorkerInfo {
    * it has been blocked, accurate to a second or two. Null before the first sample.
    */
   eventLoopLag: number | null;
+  /** Null until it was read: after the first request or major collection. */
+  heap: WorkerHeap | null;
   /** It serves or is ready to, its event loop runs and its checks pass. */
   healthy: boolean;
   health: WorkerHealth;

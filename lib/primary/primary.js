@@ -8,6 +8,7 @@ const { ClusterError, fromCore, unwrap, withOuterStack } = require('../errors');
 const { launching, snapshot } = require('../process/environment');
 const { storeOf } = require('../metrics/registry');
 const { Reporting } = require('../metrics/reporting');
+const { running } = require('./clusters');
 const { reapOrphans } = require('./orphans');
 const { followSignals, isHurried, track } = require('../process/signals');
 
@@ -56,6 +57,7 @@ class Primary {
     );
     if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));
     this.core = core;
+    running.add(core);
     unwrap(core.listenToMessages(this.messages.deliver.bind(this.messages)));
     this.messages.wire = {
       post: core.postFunction(),
@@ -77,6 +79,7 @@ class Primary {
         stopReaping();
         process.removeListener('exit', sendShutdownNotice);
         this.reporting?.end();
+        running.delete(core);
         core.join();
         this.messages.wire = null;
         this.core = null;

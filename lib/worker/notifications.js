@@ -5,6 +5,7 @@
 
 const { addon, constants } = require('../native');
 const { diagnose } = require('./diagnostics');
+const { runMemoryTasks } = require('./memory-tasks');
 const { hintAtStart } = require('./startup-hint');
 
 /**
@@ -37,6 +38,7 @@ const handlers = {
   check: ({ healthChecks }) => healthChecks.run(),
   diagnose: () => diagnose(),
   late: hintAtStart,
+  memory: () => runMemoryTasks(),
 };
 
 /**

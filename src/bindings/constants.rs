@@ -78,6 +78,7 @@ pub struct Notifications {
     pub diagnose: u32,
     pub close_server: u32,
     pub late: u32,
+    pub memory: u32,
 }
 
 /// Numbers of messages and of processes (see [`messages`]).
@@ -183,6 +184,7 @@ pub fn constants() -> Constants {
             diagnose: kind(Notice::Diagnose),
             close_server: kind(Notice::CloseServer),
             late: kind(Notice::Late),
+            memory: kind(Notice::Memory),
         },
         messages: Messages {
             notification: What::Notify as u32,

@@ -10,6 +10,7 @@ mod config;
 mod constants;
 mod diagnostics;
 mod figures;
+mod memory_manager;
 mod messages;
 mod metric_store;
 mod monitor;

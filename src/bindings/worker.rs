@@ -211,6 +211,7 @@ pub(super) fn kind(notice: Notice) -> u32 {
         Notice::Diagnose => 12,
         Notice::CloseServer => 13,
         Notice::Late => 14,
+        Notice::Memory => 15,
     }
 }
 

@@ -37,9 +37,6 @@ use Support::{Full, Lacks, Only};
 const TABLE: &[(&str, Support)] = &[
     ("redis", Lacks("Redis")),
     ("interpreter", Only(is_runtime, "node or bun", "another interpreter than node or bun")),
-    ("resources.memoryManagement.memoryLeakDetection", Lacks("leak detection")),
-    ("resources.memoryManagement.garbageCollectionHint", Lacks("garbage collection hints")),
-    ("resources.memoryManagement.memoryCheckInterval", Lacks("leak detection")),
     ("security", Lacks("isolation")),
     ("security.ipc", Full),
     ("security.limits", Full),

@@ -202,6 +202,52 @@ pub enum Diagnosis {
     CpuProfile { ms: u64 },
 }
 
+/// A task that concerns the worker's memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum MemoryTask {
+    /// Collect garbage.
+    Collect,
+    /// Begin to sample allocations, unless more than so many percent of the heap's limit are used: the sampling itself
+    /// takes memory.
+    Sample { max_percent: u32 },
+    /// Stop sampling. With a file the profile is written there, which must not exist.
+    StopSampling { file: Option<String> },
+}
+
+/// What a task about memory has found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", rename_all_fields = "camelCase")]
+pub enum MemoryFound {
+    /// The heap's bytes in use, with external memory.
+    Collected {
+        before: u64,
+        after: u64,
+        duration_ms: f64,
+    },
+    Sampling,
+    /// The functions whose allocations since the begin of the sampling hold most, the largest first, and the length of
+    /// the file.
+    Sites {
+        sites: Vec<AllocationSite>,
+        bytes: u64,
+    },
+}
+
+/// A function, and what it has allocated that is still in use.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct AllocationSite {
+    /// Empty for an anonymous function.
+    pub function: String,
+    /// A path, or another name of the script.
+    pub file: String,
+    /// Where the function begins, counted from 1.
+    pub line: u32,
+    pub column: u32,
+    pub bytes: u64,
+}
+
 /// A request for a diagnosis in a new file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diagnose {
@@ -317,6 +363,11 @@ pub enum ToWorker {
     },
     /// Requests a diagnosis. The response is Diagnosed with the same id.
     Diagnose(Diagnose),
+    /// A task that concerns its memory. The response is MemoryDone with the same id.
+    Memory {
+        id: u32,
+        task: MemoryTask,
+    },
     /// An event of the cluster, as the primary's program gets it, for a worker whose program listens to events.
     Event {
         event: serde_json::Value,
@@ -386,6 +437,8 @@ pub enum ToPrimary {
     Traceable { lacks: Option<String> },
     /// A debugger may stop this worker from now on.
     Inspected,
+    /// The response to Memory: what was found, or the `failure`.
+    MemoryDone { id: u32, found: Option<MemoryFound>, failure: Option<String> },
     /// The response to Diagnose: the length of the file, or the `failure`.
     Diagnosed { id: u32, bytes: u64, failure: Option<String> },
     /// The JavaScript stack at the signal: only the frames, at most MAX_STACK bytes. None: it could not be determined.

@@ -38,8 +38,8 @@ pub const SUSPICION: f64 = 0.5;
 
 /// Growth that reaches the limit within this many seconds is urgent.
 const URGENT: f64 = 120.0;
-/// The room of a worker without a known limit, bytes.
-const DEFAULT_ROOM: f64 = 1024.0 * MIB;
+/// The most room that counts for that, bytes, however large the machine is: a worker's heap has a limit of its own.
+const MAX_ROOM: f64 = 1024.0 * MIB;
 /// Growth that is not urgent lasts this many seconds at least.
 const MIN_SPAN: f64 = 600.0;
 /// A worker may have settled after so many readings.
@@ -296,12 +296,12 @@ impl<K: Ord> Detector<K> {
         room: Option<f64>,
     ) -> Option<Verdict> {
         let growth = Growth::of(points).filter(|growth| growth.slope > 0.0)?;
-        let seconds_to_limit = room.unwrap_or(DEFAULT_ROOM) / growth.slope;
+        let urgent_room = room.unwrap_or(MAX_ROOM).min(MAX_ROOM);
         let siblings = self.siblings(worker, measure, growth.to);
         let case = Case {
             measure,
             // A limit that is long passed is no reason to hurry about a slow growth.
-            is_urgent: seconds_to_limit <= URGENT && growth.slope * URGENT >= 64.0 * MIB,
+            is_urgent: urgent_room / growth.slope <= URGENT && growth.slope * URGENT >= 64.0 * MIB,
             siblings,
             evidence: evidence(past, measure, &growth),
             floor: past.floor.recent.back().map_or(0.0, |point| point.bytes),
@@ -309,7 +309,7 @@ impl<K: Ord> Detector<K> {
             silence: past.at - growth.ended,
         };
         let confidence = case.confidence(&growth);
-        let seconds_to_limit = room.map(|_| seconds_to_limit);
+        let seconds_to_limit = room.map(|room| room / growth.slope);
         let text = describe(&case, &growth, seconds_to_limit);
         Some(Verdict {
             measure,

@@ -18,7 +18,8 @@
 //! cell PAGE_CELLS       a segment of SEGMENT_CELLS: the metrics of the worker's program
 //! ```
 //! Cells of a page below [`page::FIRST_FLOAT`] are unsigned integers that the worker's Rust side writes; the
-//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections: its Rust side). Counters
+//! others are IEEE doubles that its JavaScript writes with plain stores (garbage collections and the heap after them: its
+//! Rust side). Counters
 //! only grow; the primary zeroes an area after its worker has ended and was merged into the slot's row, before the next
 //! worker gets it.
 //!
@@ -264,6 +265,9 @@ pub mod page {
     pub const HEAP_USED: usize = 21;
     pub const HEAP_TOTAL: usize = 22;
     pub const EXTERNAL: usize = 23;
+    /// The heap's floor: bytes in use on V8's heap after its latest major collection, with external memory; 0: none so
+    /// far, or unknown. At these times the three cells above are written too.
+    pub const FLOOR: usize = 28;
     /// 5xx responses; the following cell counts consecutive ones.
     pub const FAILED: usize = 24;
     pub const STREAK: usize = 25;

@@ -8,8 +8,8 @@ use super::memory::{SharedMemory, Text};
 use super::messages;
 use crate::model::{
     AllMetrics, CheckReport, CheckStatus, ClusterHealth, ClusterMetrics, ClusterStatus, Collections,
-    Condition, HealthDetail, Responses, Sample, ScalingDecision, ScalingRule, WorkerHealth, WorkerId,
-    WorkerInfo, WorkerState,
+    Condition, HealthDetail, HeapUsage, Responses, Sample, ScalingDecision, ScalingRule, WorkerHealth,
+    WorkerId, WorkerInfo, WorkerState,
 };
 
 /// The identity and state of a slot's worker, without its metrics.
@@ -73,6 +73,7 @@ fn info(memory: &SharedMemory, standing: &Standing, now_ms: u64) -> WorkerInfo {
         memory_usage: is_sampled.then(|| memory.row(slot, row::MEMORY)),
         cpu_usage: float(row::CPU_PERCENT),
         event_loop_lag: float(row::LAG_MS),
+        heap: if pid == 0 { None } else { heap(memory, worker) },
         healthy: health.is_well(),
         health: report(memory, standing),
     }
@@ -139,6 +140,22 @@ pub fn figures(memory: &SharedMemory, now_ms: u64) -> ClusterMetrics {
         custom: custom(memory),
         workers,
     }
+}
+
+/// A worker's heap; None until something was read.
+pub fn heap(memory: &SharedMemory, worker: WorkerId) -> Option<HeapUsage> {
+    let page = memory.page(worker);
+    let cell = |cell: usize| page.float(cell) as u64;
+    let major = page::GC + page::GC_KIND_CELLS;
+    let collections: f64 = (major..=major + page::GC_BOUNDS.len()).map(|cell| page.float(cell)).sum();
+    let usage = HeapUsage {
+        used: cell(page::HEAP_USED),
+        total: cell(page::HEAP_TOTAL),
+        external: cell(page::EXTERNAL),
+        floor: Some(cell(page::FLOOR)).filter(|floor| *floor != 0),
+        major_collections: collections as u64,
+    };
+    (usage.total != 0).then_some(usage)
 }
 
 /// Number of serving workers.

@@ -1,4 +1,4 @@
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CheckStatus, PublicState, WorkerState};
 
@@ -30,8 +30,23 @@ pub struct WorkerInfo {
     /// Percent of one processor.
     pub cpu_usage: Option<f64>,
     pub event_loop_lag: Option<f64>,
+    /// None until it was read.
+    pub heap: Option<HeapUsage>,
     pub healthy: bool,
     pub health: CheckReport,
+}
+
+/// A worker's heap, bytes. Read when it answers, once a second at most, and at major collections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HeapUsage {
+    pub used: u64,
+    pub total: u64,
+    pub external: u64,
+    /// What the latest major collection has left, with external memory; None: there was none, or it is unknown.
+    pub floor: Option<u64>,
+    /// Major collections so far.
+    pub major_collections: u64,
 }
 
 /// The result of a worker's health checks.

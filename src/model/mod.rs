@@ -13,7 +13,7 @@ mod worker;
 
 pub use command::{Command, MAX_WORKERS, Scale};
 pub use health::{CheckStatus, ClusterStatus, Condition, WorkerHealth};
-pub use info::{CheckReport, ClusterHealth, HealthDetail, WorkerInfo};
+pub use info::{CheckReport, ClusterHealth, HealthDetail, HeapUsage, WorkerInfo};
 pub use limit::{Limit, LimitAction};
 pub use metrics::{
     AllMetrics, Bucket, ClusterMetrics, Collections, CpuStats, MessageCounts, MetricKind, Observation,

@@ -21,6 +21,7 @@ use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
 use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::lifecycle::Lifecycle;
 use super::limits::{Watched, WorkerLimits};
+use super::memory_watch::MemoryWatch;
 use super::monitor::Monitoring;
 use super::publish::{self, Publisher};
 use super::readiness::{Lacking, LateStarts};
@@ -77,6 +78,7 @@ pub struct Cluster {
     config: Box<Config>,
     limits: WorkerLimits,
     scaling: Scaling,
+    memory_watch: MemoryWatch,
     oom_counter: OomCounter,
     /// OOM kills counted at the last two samples.
     oom_kills: [u64; 2],
@@ -131,6 +133,7 @@ impl Cluster {
             unresponsive: Unresponsive::default(),
             scaling: Scaling::new(setup.config.auto_scaling.clone(), memory.clone()),
             config: setup.config,
+            memory_watch: MemoryWatch::new(setup.memory, memory.clone()),
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
             oom_kills: [oom_counter.kills(); 2],
             oom_counter,
@@ -331,8 +334,11 @@ impl Cluster {
         if self.lifecycle.stops() {
             return;
         }
-        let Self { limits, supervisor, clock, .. } = self;
-        let effects = limits.sampled(observation, supervisor, clock.elapsed());
+        let Self { limits, memory_watch, supervisor, clock, .. } = self;
+        let now = clock.elapsed();
+        let mut effects = limits.sampled(observation, supervisor, |worker| memory_watch.leaks(worker), now);
+        let budget = limits.room().map(|(budget, _)| budget);
+        effects.extend(memory_watch.sampled(supervisor, budget, now));
         self.carry_out(effects);
         let room = self.limits.room();
         let now = Now { supervisor: &self.supervisor, at: self.clock.elapsed() };
@@ -534,6 +540,7 @@ impl Cluster {
         self.health.forget(worker);
         self.late_starts.forget(worker);
         self.limits.forget(worker);
+        self.memory_watch.forget(worker);
         if self.slot(worker).and_then(Slot::shown).is_some_and(|shown| shown.id == worker) {
             self.unresponsive.end(worker.slot);
         }
@@ -790,6 +797,10 @@ impl Cluster {
                 let effects = self.diagnoses.end(worker, id, failure.map_or(Ok(bytes), Err));
                 self.carry_out(effects);
             }
+            ToPrimary::MemoryDone { id, found, failure } => {
+                let effects = self.memory_watch.done(worker, id, found, failure);
+                self.carry_out(effects);
+            }
             ToPrimary::Stack { text } => {
                 let effects = self.hung.stack_came(worker, text.as_deref(), self.moment());
                 self.carry_out(effects);
@@ -899,6 +910,7 @@ impl Cluster {
         self.scaling.configure(self.config.auto_scaling.clone());
         self.publisher.set_auto_scaling(self.scaling.shown());
         self.dispatcher.limit_connections_per_worker(self.config.resources.max_connections_per_worker);
+        self.memory_watch.set(configure::memory(&self.config));
         self.emit_all(report::not_in_groups(&lacks));
         self.emit_all(report::changed(&changes));
         Ok(())

@@ -10,7 +10,8 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::logging;
 use super::setup::{
-    BudgetSettings, Checks, LimitSettings, Reporting, Setup, Watching, WorkerConfig, WorkerSetup,
+    BudgetSettings, Checks, LimitSettings, MemorySettings, Reporting, Setup, Watching, WorkerConfig,
+    WorkerSetup,
 };
 use crate::admin::socket;
 use crate::config::sections::balancing::{self, AdaptiveAdmission, LoadBalancing, SameSite};
@@ -84,6 +85,7 @@ pub fn setup(
         reporting: reporting(config),
         watching: watching(loaded, env),
         limits: limits(config),
+        memory: memory(config),
         config: Box::new(config.clone()),
         message_policy: Arc::new(message_policy(config)?),
         first_lines: first_lines(loaded, &launch),
@@ -214,6 +216,20 @@ pub(super) fn limits(config: &Config) -> LimitSettings {
                 critical: fraction(management.memory_critical_threshold),
             },
         },
+    }
+}
+
+pub(super) fn memory(config: &Config) -> MemorySettings {
+    let management = &config.resources.memory_management;
+    MemorySettings {
+        enabled: management.enabled,
+        per_worker: limits(config).policy.memory.map(|limit| limit.soft),
+        interval: management.memory_check_interval,
+        warning: management.memory_warning_threshold,
+        critical: management.memory_critical_threshold,
+        detects_leaks: management.memory_leak_detection,
+        hints: management.garbage_collection_hint,
+        evidence: management.evidence,
     }
 }
 

@@ -80,7 +80,13 @@ impl WorkerLimits {
     }
 
     /// The cluster was sampled.
-    pub fn sampled(&mut self, observation: &Observation, supervisor: &Supervisor, now: Duration) -> Effects {
+    pub fn sampled(
+        &mut self,
+        observation: &Observation,
+        supervisor: &Supervisor,
+        leaks: impl Fn(WorkerId) -> bool,
+        now: Duration,
+    ) -> Effects {
         let samples = self.samples(&observation.figures, supervisor);
         let mut effects: Effects = self.watch.look(&samples, now).into_iter().flat_map(effects_of).collect();
         for Sample { worker, .. } in &samples {
@@ -90,7 +96,7 @@ impl WorkerLimits {
                 effects.push(Effect::Relieve { worker: *worker, relieved });
             }
         }
-        effects.extend(self.look_at_budget(&observation.figures, &samples, now));
+        effects.extend(self.look_at_budget(&observation.figures, &samples, leaks, now));
         effects
     }
 
@@ -113,7 +119,13 @@ impl WorkerLimits {
         supervisor.slots().iter().filter_map(sample).collect()
     }
 
-    fn look_at_budget(&mut self, figures: &ClusterMetrics, samples: &[Sample], now: Duration) -> Effects {
+    fn look_at_budget(
+        &mut self,
+        figures: &ClusterMetrics,
+        samples: &[Sample],
+        leaks: impl Fn(WorkerId) -> bool,
+        now: Duration,
+    ) -> Effects {
         let Some(budget) = self.budget_of(figures) else { return Effects::new() };
         let mut footprints: Vec<u64> = samples.iter().map(|sample| sample.memory).collect();
         footprints.sort_unstable();
@@ -128,7 +140,11 @@ impl WorkerLimits {
         };
         let tenants: Vec<Tenant> = samples
             .iter()
-            .map(|sample| Tenant { worker: sample.worker, memory: sample.memory, leaks: false })
+            .map(|sample| Tenant {
+                worker: sample.worker,
+                memory: sample.memory,
+                leaks: leaks(sample.worker),
+            })
             // Other programs fill the machine too: a worker that does not leak makes no room for them.
             .filter(|tenant| self.budget.is_own || tenant.leaks)
             .collect();

@@ -10,6 +10,7 @@
 //!   - `readiness`: slow starts, and whether a replacement serves its predecessor's addresses;
 //!   - `health`: checks, responses, event loops that are blocked or hung, and the cluster's condition;
 //!   - `limits`: the limits of the workers and of their memory;
+//!   - `memory_watch`: the memory of the workers over time;
 //!   - `relay`: messages from worker to worker;
 //!   - `commands`: pending scales and rolls; `diagnostics`: pending heap snapshots and profiles;
 //!   - `publish`: the log, events, error groups and notifications; `report`: the texts of some log lines;
@@ -31,6 +32,7 @@ mod inputs;
 mod lifecycle;
 mod limits;
 mod logging;
+mod memory_watch;
 mod monitor;
 mod program_messages;
 mod publish;

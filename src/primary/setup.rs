@@ -45,6 +45,7 @@ pub struct Setup {
     /// None: no monitoring.
     pub watching: Option<Watching>,
     pub limits: LimitSettings,
+    pub memory: MemorySettings,
     /// The whole configuration, for later changes.
     pub config: Box<Config>,
     /// Seed for values that must differ between primaries and are not secret.
@@ -77,6 +78,23 @@ pub struct LimitSettings {
     /// Hard limits, which control groups enforce where they can.
     pub groups: GroupLimits,
     pub budget: BudgetSettings,
+}
+
+/// How the memory of the workers is watched over time.
+#[derive(Clone, Copy, Debug)]
+pub struct MemorySettings {
+    pub enabled: bool,
+    /// The soft limit of one worker, bytes.
+    pub per_worker: Option<u64>,
+    pub interval: Duration,
+    /// Percent of a limit.
+    pub warning: f64,
+    pub critical: f64,
+    pub detects_leaks: bool,
+    /// Request collections.
+    pub hints: bool,
+    /// Sample the allocations of workers that seem to leak.
+    pub evidence: bool,
 }
 
 /// The memory of all workers together.

@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::metrics::layout::page::{GC, GC_BOUNDS, GC_KIND_CELLS};
+use crate::metrics::layout::page::{EXTERNAL, FLOOR, GC, GC_BOUNDS, GC_KIND_CELLS, HEAP_TOTAL, HEAP_USED};
 use crate::metrics::memory::Page;
-use crate::sys::gc::{self, Collection};
+use crate::sys::gc::{self, Collection, Heap};
 
 type Pages = Rc<dyn Fn() -> Option<Page>>;
 
@@ -19,9 +19,12 @@ thread_local! {
 pub fn count(page: impl Fn() -> Option<Page> + 'static) {
     let pages: Pages = Rc::new(page);
     PAGES.set(Some(pages.clone()));
-    gc::watch(move |collection, took| {
+    gc::watch(move |collection, took, heap| {
         if let Some(page) = pages() {
             add(&page, collection, took);
+            if let Some(heap) = heap {
+                set_heap(&page, heap);
+            }
         }
     });
 }
@@ -32,6 +35,15 @@ pub fn reported(collection: Collection, took: Duration) {
     if let Some(page) = page {
         add(&page, collection, took);
     }
+}
+
+/// The heap after a major collection.
+fn set_heap(page: &Page, heap: Heap) {
+    let set = |cell: usize, bytes: u64| page.set(cell, (bytes as f64).to_bits());
+    set(HEAP_USED, heap.used);
+    set(HEAP_TOTAL, heap.total);
+    set(EXTERNAL, heap.external);
+    set(FLOOR, heap.used + heap.external);
 }
 
 fn add(page: &Page, collection: Collection, took: Duration) {

@@ -6,19 +6,21 @@ use std::io;
 use std::rc::Rc;
 
 use super::control_channel::ControlChannel;
-use crate::ipc::control::{Diagnose, ToPrimary};
+use crate::ipc::control::{Diagnose, MemoryFound, MemoryTask, ToPrimary};
 use crate::sys::{stack, stack_trace};
 
 pub struct Diagnostics {
     control: Rc<ControlChannel>,
     /// Requested diagnoses that have not begun.
     asked: RefCell<VecDeque<Diagnose>>,
+    /// Requested tasks about memory that have not begun.
+    tasks: RefCell<VecDeque<(u32, MemoryTask)>>,
     watch: RefCell<Option<stack::Watch>>,
 }
 
 impl Diagnostics {
     pub fn new(control: Rc<ControlChannel>) -> Self {
-        Self { control, asked: RefCell::default(), watch: RefCell::default() }
+        Self { control, asked: RefCell::default(), tasks: RefCell::default(), watch: RefCell::default() }
     }
 
     pub fn keep(&self, asked: Diagnose) {
@@ -33,6 +35,20 @@ impl Diagnostics {
     /// Reports a diagnosis: the size of its file in bytes, or the reason of its failure.
     pub fn done(&self, id: u32, bytes: u64, failure: Option<String>) -> io::Result<()> {
         self.control.send(&ToPrimary::Diagnosed { id, bytes, failure })
+    }
+
+    pub fn keep_task(&self, id: u32, task: MemoryTask) {
+        self.tasks.borrow_mut().push_back((id, task));
+    }
+
+    /// The next task about memory.
+    pub fn next_task(&self) -> Option<(u32, MemoryTask)> {
+        self.tasks.borrow_mut().pop_front()
+    }
+
+    /// Reports a task: what was found, or the reason of its failure.
+    pub fn task_done(&self, id: u32, found: Option<MemoryFound>, failure: Option<String>) -> io::Result<()> {
+        self.control.send(&ToPrimary::MemoryDone { id, found, failure })
     }
 
     /// Makes a signal of the primary call `take` for the current stack. Reports to the primary that this is supported,

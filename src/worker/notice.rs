@@ -27,6 +27,8 @@ pub enum Notice {
     Check,
     /// A diagnosis is requested; the number is its id.
     Diagnose,
+    /// A task that concerns memory is requested; the number is its id.
+    Memory,
     /// The server of a group must close; the number is the group's.
     CloseServer,
 }

@@ -316,6 +316,10 @@ impl Worker {
                 self.diagnostics.keep(asked);
                 self.notify(Notice::Diagnose, id);
             }
+            ToWorker::Memory { id, task } => {
+                self.diagnostics.keep_task(id, task);
+                self.notify(Notice::Memory, id);
+            }
             ToWorker::Lead { leads } => self.notify(Notice::Lead, u32::from(leads)),
             ToWorker::Event { event } => {
                 self.events.keep(event);

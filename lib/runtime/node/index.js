@@ -7,7 +7,7 @@ const { isEncrypted, isHttp1, isServer, serverClasses } = require('./server-kind
 const { emitMessage, followListeners } = require('./process-events');
 const { openSocket, takesSockets } = require('./sockets');
 const { followStreams } = require('./standard-streams');
-const { givenScript, memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
+const { collectGarbage, givenScript, memoryUsage, version, countsZeroLimit, socketName } = require('./facts');
 
 module.exports = {
   ...require('./internals/active-handles'),
@@ -27,6 +27,7 @@ module.exports = {
   ...require('./internals/timers'),
   ...require('./internals/web-socket'),
   ...require('./uncaught-errors'),
+  collectGarbage,
   countsZeroLimit,
   emitMessage,
   /** Calls back for the garbage collections that the core does not see: it sees all of V8's. @param {(isMajor: boolean, milliseconds: number) => void} _collected */

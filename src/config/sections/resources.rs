@@ -63,6 +63,8 @@ options! {
             "detect steady growth of memory";
         garbage_collection_hint: bool = false, "garbageCollectionHint": Kind::Bool,
             "ask a worker under pressure to collect garbage";
+        evidence: bool = false, "evidence": Kind::Bool,
+            "sample the allocations of a worker that seems to leak; the profile is kept in `logs/`, and the log names the functions";
         memory_reservation: Option<u64> = null, "memoryReservation": Kind::Size { min: 1 },
             "memory that is not part of the budget, and that scaling up always leaves free";
     }

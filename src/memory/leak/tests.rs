@@ -201,6 +201,13 @@ fn a_leak_is_seen_in_time_with_its_rate() {
 }
 
 #[test]
+fn a_fast_leak_is_seen_as_soon_on_a_large_machine() {
+    let program = Program { live: |at| 60.0 + 20.0 * at, ..Program::default() };
+    let (after, verdict) = seen(&program.readings(20, 1.0), Some(1 << 40)).unwrap();
+    assert!(after <= 10 && verdict.seconds_to_limit > Some(40_000.0), "after {after}: {verdict:?}");
+}
+
+#[test]
 fn a_leak_that_begins_late_is_seen_as_soon() {
     let program = Program { live: |at| 60.0 + 20.0 * (at - 300.0).max(0.0), ..Program::default() };
     let (after, verdict) = seen(&program.readings(320, 1.0), None).unwrap();

@@ -63,4 +63,9 @@ function followCollections(collected) {
   wait();
 }
 
-module.exports = { followCollections };
+/** Collects all garbage. */
+function collectGarbage() {
+  /** @type {any} */ (globalThis).Bun.gc(true);
+}
+
+module.exports = { collectGarbage, followCollections };

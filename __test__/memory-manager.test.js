@@ -1,0 +1,161 @@
+'use strict';
+
+// The MemoryManager: the kernel's and the workers' own figures, and verdicts on them.
+
+const assert = require('node:assert/strict');
+const { spawn } = require('node:child_process');
+const { once } = require('node:events');
+const fs = require('node:fs');
+const { test } = require('node:test');
+const { MemoryManager } = require('..');
+const { freePort, request } = require('./helpers/http');
+const { program } = require('./helpers/program');
+
+const MB = 1 << 20;
+
+function manager(t, config) {
+  const made = new MemoryManager(config);
+  t.after(() => made.destroy());
+  return made;
+}
+
+test('the machine’s memory is what the kernel or the control group allows', async (t) => {
+  const stats = await manager(t).getSystemMemoryStats();
+  const kernel = Number(fs.readFileSync('/proc/meminfo', 'utf8').match(/MemTotal:\s+(\d+)/)[1]) * 1024;
+  assert.ok(stats.totalMemory > 0 && stats.totalMemory <= kernel, JSON.stringify(stats));
+  assert.equal(stats.usedMemory, stats.totalMemory - stats.availableMemory);
+  assert.ok(Math.abs(stats.usagePercentage - (stats.usedMemory / stats.totalMemory) * 100) < 0.01);
+  assert.ok(stats.swapFree <= stats.swapTotal && stats.swapPercentage >= 0 && stats.swapPercentage <= 100);
+});
+
+test('of another process the resident memory is known, and not the heap', async (t) => {
+  const text = 'const bytes = Buffer.alloc(64 << 20, 1); console.log(1); setInterval(() => bytes, 1e6)';
+  const child = spawn(process.execPath, ['-e', text], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  await once(child.stdout, 'data');
+  const { memoryUsage, ...stats } = await manager(t).getWorkerMemoryStats('a', child.pid);
+  assert.deepEqual([stats.workerId, stats.pid], ['a', child.pid]);
+  const { rss, ...heap } = memoryUsage;
+  assert.ok(rss > 64 * MB && stats.uptime > 0 && stats.cpuUsage >= 0, JSON.stringify(stats));
+  assert.deepEqual(heap, { heapTotal: null, heapUsed: null, external: null, arrayBuffers: null });
+});
+
+test('of the own process everything is known; of none an error', async (t) => {
+  const own = manager(t);
+  const { memoryUsage } = await own.getWorkerMemoryStats('self', process.pid);
+  for (const bytes of Object.values(memoryUsage)) assert.ok(Number.isInteger(bytes) && bytes > 0, JSON.stringify(memoryUsage));
+  for (const pid of [0, -1, 1.5, 4_194_305]) {
+    await assert.rejects(own.getWorkerMemoryStats('x', pid), { code: 'INVALID_ARGUMENT' }, String(pid));
+  }
+});
+
+test('memory is compared with the limit of one worker, else of all', (t) => {
+  const own = manager(t, { maxMemoryPerWorker: '100MB', maxTotalMemory: '1GB' });
+  const result = (megabytes) => own.checkMemoryLimits('0', megabytes * MB);
+  assert.deepEqual(result(50), { withinLimits: true, status: 'ok', usagePercentage: 50, limit: 100 * MB });
+  const statuses = [79, 80, 95, 100, 101].map((megabytes) => result(megabytes).status);
+  assert.deepEqual(statuses, ['ok', 'warning', 'critical', 'critical', 'exceeded']);
+  assert.equal(result(101).withinLimits, false);
+  const total = manager(t, { maxTotalMemory: '1GB', memoryWarningThreshold: 10 }).checkMemoryLimits('0', 200 * MB);
+  assert.deepEqual([total.status, total.limit], ['warning', 1024 * MB]);
+  assert.deepEqual(manager(t).checkMemoryLimits('0', MB), { withinLimits: true, status: 'ok', usagePercentage: 0, limit: null });
+  for (const bytes of [-1, NaN, Infinity]) assert.throws(() => own.checkMemoryLimits('0', bytes), { code: 'INVALID_ARGUMENT' });
+});
+
+test('a configuration is checked as that of a cluster', () => {
+  assert.throws(
+    () => new MemoryManager({ maxMemoryPerWorker: 5, memoryWarningThreshold: 500, memoryCheckIntervall: 5 }),
+    ({ name, message }) => {
+      assert.equal(name, 'ConfigurationError');
+      for (const key of ['maxMemoryPerWorker', 'memoryWarningThreshold', 'memoryCheckInterval']) assert.match(message, new RegExp(key));
+      return true;
+    },
+  );
+});
+
+test('samples that grow evenly and fast are a leak, and others are none', (t) => {
+  const own = manager(t);
+  const samples = Array.from({ length: 10 }, (_, at) => at);
+  const found = samples.map((at) => own.detectMemoryLeak('leaks', (100 + 20 * at) * MB));
+  assert.deepEqual([found[0], found[6], found[9]], [false, false, true]);
+  for (const at of samples) assert.equal(own.detectMemoryLeak('level', (100 + (at % 3)) * MB), false);
+  for (const at of samples) assert.equal(own.detectMemoryLeak('full', (100 + 20 * Math.min(at, 3)) * MB), false);
+});
+
+test('as many workers are optimal as memory and CPUs allow', async (t) => {
+  const own = manager(t, { maxTotalMemory: '96MB' });
+  assert.equal(await own.calculateOptimalWorkerCount(), 1);
+  const stats = await own.getSystemMemoryStats();
+  const count = await manager(t).calculateOptimalWorkerCount({ ...stats, availableMemory: 2 ** 40, totalMemory: 2 ** 40 });
+  assert.ok(count >= 1 && count <= require('node:os').availableParallelism(), String(count));
+  await assert.rejects(own.calculateOptimalWorkerCount({}), { code: 'INVALID_ARGUMENT' });
+  const { recommendations, potentialSavings, optimalWorkerCount } = await own.getMemoryOptimizationRecommendations();
+  assert.ok(Array.isArray(recommendations) && potentialSavings >= 0 && optimalWorkerCount === 1);
+});
+
+test('monitoring emits what the methods return, and does not keep the process alive', async (t) => {
+  const own = manager(t, { memoryWarningThreshold: 0.001, memoryCriticalThreshold: 99.9 });
+  const hold = setInterval(() => {}, 1e6);
+  t.after(() => clearInterval(hold));
+  own.startMonitoring(20);
+  const [[stats], [pressure]] = await Promise.all([once(own, 'stats'), once(own, 'warning')]);
+  assert.deepEqual(stats.workers, []);
+  assert.equal(stats.system.totalMemory, (await own.getSystemMemoryStats()).totalMemory);
+  assert.equal(pressure.workerId, undefined);
+  assert.match(pressure.message, /of the memory is used: .* are available/);
+  own.stopMonitoring();
+  assert.throws(() => own.startMonitoring('soon'), { code: 'INVALID_ARGUMENT' });
+  const text = `const { MemoryManager } = require(${JSON.stringify(require.resolve('..'))}); new MemoryManager().startMonitoring(5)`;
+  const child = spawn(process.execPath, ['-e', text], { stdio: 'inherit' });
+  t.after(() => child.kill('SIGKILL'));
+  assert.deepEqual(await once(child, 'close'), [0, null]);
+});
+
+/** Workers that collect their heap at /collect; a MemoryManager in each process, of which /told and stdout tell. */
+function watched({ port }) {
+  const http = require('node:http');
+  const { MemoryManager, createServer } = require('drover');
+  require('node:v8').setFlagsFromString('--expose-gc');
+  const collect = require('node:vm').runInNewContext('gc');
+  const manager = new MemoryManager({ maxMemoryPerWorker: '4GB' });
+  const figures = async () => {
+    const infos = app.getAllWorkers();
+    const stats = await Promise.all(infos.map(({ id, pid }) => manager.getWorkerMemoryStats(id, pid)));
+    return JSON.stringify({ infos, stats });
+  };
+  const server = http.createServer(async ({ url }, response) => {
+    if (url === '/collect') {
+      collect();
+      const { heapUsed, external } = process.memoryUsage();
+      return response.end(JSON.stringify({ pid: process.pid, kept: heapUsed + external }));
+    }
+    response.end(await figures());
+  });
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2 } } });
+  app.start(port, '127.0.0.1').then(() => {
+    if (app.isWorker) return;
+    manager.once('stats', ({ workers }) => console.log(`WATCHED ${workers.map(({ workerId }) => workerId).sort()}`));
+    manager.startMonitoring(100);
+    process.on('SIGUSR2', async () => console.log(`TOLD ${await figures()}`));
+    console.log('the cluster is ready');
+  });
+}
+
+test('the heap of the workers of this process’s clusters is known in every process of it', async (t) => {
+  const port = await freePort();
+  const cluster = program(t, watched, { given: { port } });
+  await cluster.until(/the cluster is ready/);
+  await cluster.until(/WATCHED 0,1/);
+  const { pid, kept } = (await request(port, { path: '/collect' })).json();
+  for (const source of ['primary', 'worker']) {
+    if (source === 'primary') cluster.signal('SIGUSR2');
+    const text = source === 'primary' ? (await cluster.until(/TOLD (.*)/))[1] : (await request(port)).body;
+    const { infos, stats } = JSON.parse(text);
+    const { heap } = infos.find((info) => info.pid === pid);
+    const { memoryUsage } = stats.find((one) => one.pid === pid);
+    assert.ok(Math.abs(heap.floor - kept) < 0.2 * kept, `${source}: the floor ${heap.floor} is what the collection left: ${kept}`);
+    assert.ok(heap.majorCollections >= 1 && heap.used > 0 && heap.total >= heap.used, JSON.stringify(heap));
+    assert.ok(memoryUsage.rss > memoryUsage.heapUsed && memoryUsage.heapUsed > MB, JSON.stringify(memoryUsage));
+    assert.ok(Number.isInteger(memoryUsage.external) && Number.isInteger(memoryUsage.heapTotal));
+  }
+});
