@@ -13,14 +13,19 @@ use crate::ipc::control::GroupId;
 use crate::metrics::layout::header;
 use crate::metrics::memory::SharedMemory;
 
+/// How long no worker must have asked until all are told to ask anew.
+const RENEWAL: Duration = Duration::from_millis(500);
+
 /// None of it has an effect while admission is off.
 pub struct Admission {
     settings: Option<Settings>,
     memory: SharedMemory,
     intake: Intake<Connection>,
-    /// How many overloads there have been.
+    /// How often workers were told to ask.
     overloads: u64,
     began: Duration,
+    /// When a worker has last asked, or all were told to ask anew.
+    renewed: Duration,
     /// The counts of refusals when it began.
     refused_before: [u64; 2],
 }
@@ -34,8 +39,23 @@ impl Admission {
             intake: Intake::new(target),
             overloads: 0,
             began: Duration::ZERO,
+            renewed: Duration::ZERO,
             refused_before: [0; 2],
         }
+    }
+
+    /// Workers ask anew: some connection was taken back from one that had asked for it, or no worker has asked for long.
+    /// Whoever calls this wakes the workers.
+    pub fn renew(&mut self, now: Duration) {
+        self.renewed = now;
+        self.overloads += 1;
+        self.memory.set(header::OVERLOAD, self.overloads);
+    }
+
+    /// Whether no worker has asked for so long that all are asked again: a worker whose connection was taken back would
+    /// otherwise wait for one forever.
+    pub fn needs_renewal(&self, now: Duration) -> bool {
+        self.is_on() && !self.any_may_take() && now.saturating_sub(self.renewed) >= RENEWAL
     }
 
     pub fn is_enabled(&self) -> bool {
@@ -68,10 +88,9 @@ impl Admission {
         let counts = [self.memory.get(header::REFUSED), self.memory.totals().refused()];
         let report = match change {
             AdmissionChange::Began => {
-                self.overloads += 1;
                 self.began = now;
                 self.refused_before = counts;
-                self.memory.set(header::OVERLOAD, self.overloads);
+                self.renew(now);
                 let text = "Every worker is saturated: requests that would wait longer than \
                             loadBalancing.admission.targetDelay are refused.";
                 Report::named(Level::Warn, text, Subject::OverloadBegan)
@@ -115,6 +134,7 @@ impl Admission {
     }
 
     pub fn asks(&mut self, slot: u16, now: Duration) {
+        self.renewed = now;
         self.intake.asks(slot, now);
     }
 

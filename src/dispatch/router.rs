@@ -372,6 +372,10 @@ impl Router {
                 format!("{} connections were lost: the primary has no file descriptor left", taken.lost);
             self.report(Report::notice(Level::Error, text));
         }
+        if self.admission.is_on() && !taken.connections.is_empty() {
+            // Who had asked for them would not ask again.
+            self.ask_workers(now);
+        }
         taken.connections.into_iter().for_each(|connection| self.place(connection, now));
     }
 
@@ -421,6 +425,12 @@ impl Router {
         changed.into_iter().for_each(|group| self.sync_group(group, now));
     }
 
+    /// Lets all workers ask for connections anew.
+    fn ask_workers(&mut self, now: Duration) {
+        self.admission.renew(now);
+        self.workers.wake_all();
+    }
+
     fn look_for_overload(&mut self, now: Duration) {
         let sights = self.workers.sights(now, crate::sys::clock::monotonic());
         if let Some((change, report)) = self.admission.look(&sights, now) {
@@ -435,6 +445,9 @@ impl Router {
                 // A worker that has just gone to sleep has to see it too.
                 self.workers.wake_all();
             }
+        }
+        if self.admission.needs_renewal(now) {
+            self.ask_workers(now);
         }
         let stuck = self.admission.stuck(&sights, now);
         if !stuck.is_empty() {
