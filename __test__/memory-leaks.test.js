@@ -72,7 +72,9 @@ function wasting({ config }) {
 
 test('near its limit a worker is told to collect, which is measured before and after', async (t) => {
   const memoryManagement = { memoryCheckInterval: 1000, memoryWarningThreshold: 1, memoryCriticalThreshold: 99, garbageCollectionHint: true };
-  const config = { workers: 1, monitoring: { port: 0 }, resources: { maxMemoryPerWorker: '2GB', memoryManagement } };
+  // V8 collects nothing by itself.
+  const execArgv = ['--initial-old-space-size=1024', '--no-memory-reducer'];
+  const config = { workers: 1, execArgv, monitoring: { port: 0 }, resources: { maxMemoryPerWorker: '2GB', memoryManagement } };
   const cluster = run(t, write(t, wasting, { given: { config } }));
   const pressure = await cluster.event('memory:pressure', { worker: '0', level: 40 });
   assert.ok(pressure.usage > 64 * MB && pressure.limit === 2048 * MB, JSON.stringify(pressure));
