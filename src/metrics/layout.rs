@@ -39,7 +39,7 @@
 use crate::model::WorkerId;
 
 /// Increases with any change of the layout; a worker refuses another version.
-pub const VERSION: u64 = 11;
+pub const VERSION: u64 = 12;
 /// Maximum number of slots of a cluster.
 pub const SLOTS: usize = 1024;
 
