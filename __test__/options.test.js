@@ -50,8 +50,8 @@ type Missing = { [K in Known]: [At<${type}, K>] extends [never] ? K : never }[Kn
 
 /** Keys that the core takes and the types lack. */
 export const missing: [Missing] extends [never] ? true : Missing = true;
-/** Keys that the types name and the core refuses. */
-type Surplus = Exclude<Paths<${type}>, Known>;
+/** Keys that the types name and the core refuses. An admission is one value of the core, a text or an object. */
+type Surplus = Exclude<Paths<${type}>, Known | \`loadBalancing.admission.\${'targetDelay' | 'exempt'}\`>;
 export const surplus: [Surplus] extends [never] ? true : Surplus = true;
 `;
 
