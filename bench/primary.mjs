@@ -38,6 +38,8 @@ const MEASURED_S = options.quick ? 5 : 20;
 const WORKER_BYTES = 60e6;
 /** Milliseconds in which a worker has started, on a busy machine. */
 const START_MS = 1500;
+/** The load generator tells so many workers apart. */
+const MAX_COUNTED = 64;
 /** Connections of the load, of all workers together. */
 const CONNECTIONS = 16;
 
@@ -60,7 +62,7 @@ async function measure(workers) {
   try {
     await wait(SETTLE_S * 1000);
     const idle = await measured(server, () => wait(MEASURED_S * 1000));
-    const ask = () => load('keepalive', server.port, { connections: Math.max(CONNECTIONS, workers), workers, seconds: MEASURED_S });
+    const ask = () => load('keepalive', server.port, { connections: Math.max(CONNECTIONS, workers), workers: Math.min(workers, MAX_COUNTED), seconds: MEASURED_S });
     return { idle, busy: await measured(server, ask) };
   } finally {
     await server.stop();
