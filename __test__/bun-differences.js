@@ -32,6 +32,24 @@ const NO_RESOURCES = 'Bun does not tell what keeps its event loop alive: a worke
 
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
+  'admission.test.js': Object.fromEntries(
+    [
+      'while every loop is blocked new connections get 503 with Retry-After from the primary, and exempt paths wait',
+      'the beginning and the end of an overload are logged, each once, with what was refused',
+      'a connection whose request has not come when it would be refused is waited for, and served if the path is exempt',
+      'at more than the workers can do some is refused, the rest is in time, and nothing fails',
+      'on connections that a worker has, drover answers late requests before the program sees them',
+      'streams of HTTP/2 that are late get 503 before the program sees them',
+      'while every loop is blocked connections to a TLS server are closed',
+      'in direct mode an overload is served in push mode: new connections are refused and the rest is served',
+    ].map((name) => [name, 'admission is refused under Bun: drover cannot answer a request there before the program does']),
+  ),
+  'memory-leaks.test.js': {
+    'a worker that leaks 20 MB a second is reported within ten samples, with file and line': 'it is reported by its resident memory; Bun has no sampling heap profiler',
+  },
+  'memory-manager.test.js': {
+    'the heap of the workers of this process’s clusters is known in every process of it': "the program calls `gc` by an option of V8's, and Bun tells no floor of its heap",
+  },
   'child-process.test.js': {
     "fork: disconnect: connected is false at once, 'disconnect' comes once, and the channel is closed":
       'without drover: Bun keeps `process.channel` after `process.disconnect()`',
