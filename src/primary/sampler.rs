@@ -198,11 +198,15 @@ impl Sampler {
             p99: minute.p99,
             p999: minute.p999,
             error_rate: minute.error_rate,
-            // Ticks of the kernel's clock may add up to slightly more than there is.
-            cpu_usage: (used / capacity(workers, usable_cpus())).min(100.0),
+            cpu_usage: percent_of_capacity(used, workers, usable_cpus()),
             system: self.machine.as_mut().map(|machine| machine.look(elapsed)),
         }
     }
+}
+
+/// `used`: percent of one processor. Ticks of the kernel's clock may add up to slightly more than there is.
+fn percent_of_capacity(used: f64, workers: usize, usable: f64) -> f64 {
+    (used / capacity(workers, usable)).min(100.0)
 }
 
 /// Processors that a cluster's event loops can use: each no more than one.
@@ -220,6 +224,20 @@ mod tests {
             [(true, 0.0), (false, 0.0), (true, 0.0), (true, 1.0), (true, 2.0), (false, 0.0), (true, 0.0)];
         for (is_awake, expected) in looks {
             assert!((seen.stand(is_awake, 1.0) - expected).abs() < f64::EPSILON);
+        }
+    }
+
+    #[test]
+    fn cpu_per_cent_is_of_what_can_be_used_and_at_most_100() {
+        for (used, workers, usable, expected) in [
+            (200.0, 8, 2.0, 100.0),
+            (203.0, 8, 2.0, 100.0),
+            (100.0, 2, 1.0, 100.0),
+            (50.0, 2, 1.0, 50.0),
+            (100.0, 2, 4.0, 50.0),
+        ] {
+            let percent = percent_of_capacity(used, workers, usable);
+            assert!((percent - expected).abs() < f64::EPSILON, "{used} by {workers} on {usable}: {percent}");
         }
     }
 
