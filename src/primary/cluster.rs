@@ -14,15 +14,16 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::addresses;
 use super::commands::{Commands, Ended};
-use super::configure;
 use super::diagnostics::{Diagnoses, Request};
 use super::effects::{Effect, Effects, Moment};
 use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
 use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::lifecycle::Lifecycle;
 use super::limits::{Watched, WorkerLimits};
+use super::live_config::{LiveConfig, LiveSettings};
 use super::memory_watch::MemoryWatch;
 use super::monitor::Monitoring;
+use super::oom_kills::OomKills;
 use super::publish::{self, Publisher};
 use super::readiness::{Lacking, LateStarts};
 use super::relay::Relay;
@@ -34,7 +35,6 @@ use super::slot_table::{RestartCircuit, SlotTable};
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
 use crate::component::Component;
 use crate::config::sections::process::Ready;
-use crate::config::{self, Config, Update};
 use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
 use crate::error::{Code, Error, Result};
 use crate::event::{AlertCause, Event, Exit, Level, Recovery, Subject};
@@ -49,7 +49,7 @@ use crate::model::{Command, Observation, Scale, WorkerId};
 use crate::observe::Circuit;
 use crate::process::launch::Launch;
 use crate::process::spawner::Spawned;
-use crate::process::worker_groups::{OomCounter, WorkerGroups};
+use crate::process::worker_groups::WorkerGroups;
 use crate::supervisor::{Action, Fact, Leader, LeaderAction, OWN, Policy, Slot, Stage, Supervisor};
 use crate::sys::local_time::now_ms;
 
@@ -75,13 +75,11 @@ pub struct Cluster {
     condition: ClusterCondition,
     hung: HungWorkers,
     unresponsive: Unresponsive,
-    config: Box<Config>,
+    config: LiveConfig,
     limits: WorkerLimits,
     scaling: Scaling,
     memory_watch: MemoryWatch,
-    oom_counter: OomCounter,
-    /// OOM kills counted at the last two samples.
-    oom_kills: [u64; 2],
+    oom_kills: OomKills,
     relay: Relay,
     commands: Commands,
     diagnoses: Diagnoses,
@@ -101,7 +99,6 @@ impl Cluster {
         output: impl Fn(Output) + 'static,
     ) -> Result<Self> {
         let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
-        let oom_counter = OomCounter::find();
         let (groups, ungrouped) = WorkerGroups::find(&setup.limits.groups);
         let first_lines = setup.first_lines.into_iter().chain(report::not_in_groups(&ungrouped)).collect();
         let reports = inputs.clone();
@@ -132,11 +129,10 @@ impl Cluster {
             hung: HungWorkers::new(setup.hang_timeout, &worker.launch.preload),
             unresponsive: Unresponsive::default(),
             scaling: Scaling::new(setup.config.auto_scaling.clone(), memory.clone()),
-            config: setup.config,
+            config: LiveConfig::new(setup.config),
             memory_watch: MemoryWatch::new(setup.memory, memory.clone()),
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
-            oom_kills: [oom_counter.kills(); 2],
-            oom_counter,
+            oom_kills: OomKills::find(),
             relay: Relay::new(worker.config.messages.max_pending, setup.message_policy),
             commands: Commands::default(),
             diagnoses: Diagnoses::new(watching.as_ref().map(|watching| watching.scratch.clone())),
@@ -330,7 +326,7 @@ impl Cluster {
     }
 
     fn sampled(&mut self, observation: &Observation) {
-        self.oom_kills = [self.oom_kills[1], self.oom_counter.kills()];
+        self.oom_kills.sample();
         if self.lifecycle.stops() {
             return;
         }
@@ -344,15 +340,6 @@ impl Cluster {
         let now = Now { supervisor: &self.supervisor, at: self.clock.elapsed() };
         let effects = self.scaling.sampled(observation, room, now);
         self.carry_out(effects);
-    }
-
-    /// Whether the kernel's OOM killer has ended the worker: its own group says so, or a kill was counted lately.
-    fn was_oom_killed(&self, worker: WorkerId, exit: Exit) -> bool {
-        exit.signal == Some(libc::SIGKILL)
-            && self
-                .workers
-                .oom_kills(worker)
-                .map_or_else(|| self.oom_counter.kills() > self.oom_kills[0], |own| own > 0)
     }
 
     // The start and the end.
@@ -521,7 +508,7 @@ impl Cluster {
     }
 
     fn exited(&mut self, worker: WorkerId, exit: Exit) {
-        if self.was_oom_killed(worker, exit) {
+        if self.oom_kills.has_ended(exit, self.workers.oom_kills(worker)) {
             self.advance(Fact::OutOfMemory { worker });
         }
         self.dispatcher.dead(worker);
@@ -887,33 +874,33 @@ impl Cluster {
             }
             Command::Roll { slot } => self.commands.begin_roll(slot, source),
             Command::Update(partial) => {
-                let updated = self.update(&partial).map(|()| self.config.to_json());
+                let updated = self.update(&partial);
                 return self.answer(source, updated);
             }
         };
         self.advance(fact);
     }
 
-    /// Changes options of the running cluster.
+    /// Changes options of the running cluster: those of each part apply to it from now on.
     ///
     /// # Errors
-    /// See [`config::update`]; nothing has changed then.
-    fn update(&mut self, partial: &Value) -> Result<()> {
-        let Update { config, changes } = config::update(&self.config, partial)?;
-        *self.config = config;
-        let settings = configure::limits(&self.config);
+    /// See [`LiveConfig::update`]; nothing has changed then.
+    fn update(&mut self, partial: &Value) -> Result<Value> {
+        let LiveSettings { limits, memory, auto_scaling, connections_per_worker, changed } =
+            self.config.update(partial)?;
+        let shown = self.config.to_json();
         let wanted = self.supervisor.wanted();
         let Self { workers, config, .. } = self;
-        let limit_launch = |launch: &mut Launch| configure::limit_launch(launch, config, wanted);
-        let lacks = workers.configure(config.to_json(), limit_launch, settings.groups);
-        self.limits.set(settings);
-        self.scaling.configure(self.config.auto_scaling.clone());
+        let limit_launch = |launch: &mut Launch| config.limit_launch(launch, wanted);
+        let lacks = workers.configure(shown.clone(), limit_launch, limits.groups);
+        self.limits.set(limits);
+        self.memory_watch.set(memory);
+        self.scaling.configure(auto_scaling);
         self.publisher.set_auto_scaling(self.scaling.shown());
-        self.dispatcher.limit_connections_per_worker(self.config.resources.max_connections_per_worker);
-        self.memory_watch.set(configure::memory(&self.config));
+        self.dispatcher.limit_connections_per_worker(connections_per_worker);
         self.emit_all(report::not_in_groups(&lacks));
-        self.emit_all(report::changed(&changes));
-        Ok(())
+        self.emit_all(changed);
+        Ok(shown)
     }
 
     /// The target of a command, within the bounds of the auto-scaling and the budget of memory.
