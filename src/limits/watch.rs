@@ -222,7 +222,7 @@ impl Life {
     ) -> Vec<Breach> {
         let mut found = Vec::new();
         found.extend(policy.memory.and_then(|limit| self.look_at_memory(sample, limit)));
-        found.extend(self.look_at_cpu(sample, policy, siblings, now));
+        self.look_at_cpu(sample, policy, siblings, now, &mut found);
         let WorkerId { slot, generation } = sample.worker;
         let own = |limit: f64| jittered(limit, slot, generation, seed);
         if let Some(limit) = policy.requests.map(|limit| own(limit as f64))
@@ -283,7 +283,8 @@ impl Life {
         policy: &Policy,
         siblings: Option<f64>,
         now: Duration,
-    ) -> Option<Breach> {
+        found: &mut Vec<Breach>,
+    ) {
         let Sample { worker, cpu, .. } = *sample;
         let slot = worker.slot;
         let above = policy.cpu_threshold.filter(|threshold| cpu > *threshold);
@@ -291,11 +292,11 @@ impl Life {
         let Some(limit) = policy.cpu.filter(|limit| cpu > limit.percent) else {
             self.busy_since = None;
             self.reported.remove(&Limit::Cpu);
-            return self.above_threshold(worker, cpu, above);
+            return found.extend(self.above_threshold(worker, cpu, above));
         };
         let since = *self.busy_since.get_or_insert(now);
         if now.saturating_sub(since) < BUSY_AFTER {
-            return self.above_threshold(worker, cpu, above);
+            return found.extend(self.above_threshold(worker, cpu, above));
         }
         let percent = limit.percent;
         let uses = format!(
@@ -306,17 +307,22 @@ impl Life {
         if limit.kills {
             self.killed = true;
             let message = format!("Worker {slot} is killed: {uses}");
-            return Some(Breach { action: LimitAction::Kill, message, ..breach });
+            return found.push(Breach { action: LimitAction::Kill, message, ..breach });
         }
-        if let Some(others) = siblings.filter(|others| *others < cpu * FAR_BELOW) {
+        let far_below = siblings.filter(|others| *others < cpu * FAR_BELOW);
+        if self.reported.insert(Limit::Cpu) {
+            let others = match far_below {
+                Some(others) => format!("The others use {others:.0} % (median): it is replaced"),
+                None => "The others are as busy: a new worker would be too".to_owned(),
+            };
+            let message = format!("Worker {slot} gets fewer new connections: {uses}. {others}");
+            found.push(Breach { action: LimitAction::Relieve, message, ..breach.clone() });
+        }
+        if let Some(others) = far_below {
             let message =
                 format!("Worker {slot} is replaced: {uses}, while the others use {others:.0} % (median)");
-            return Some(Breach { message, ..breach });
+            found.push(Breach { message, ..breach });
         }
-        let message = format!(
-            "Worker {slot} gets fewer new connections: {uses}. The others are as busy: a new worker would be too"
-        );
-        self.reported.insert(Limit::Cpu).then_some(Breach { action: LimitAction::Relieve, message, ..breach })
     }
 
     fn above_threshold(&self, worker: WorkerId, cpu: f64, above: Option<f64>) -> Option<Breach> {
@@ -505,7 +511,9 @@ mod tests {
         assert!(!busy.watch.is_relieved(WorkerId::new(0, 1), now(&busy)));
         let mut runaway = scene(policy);
         let (first, found) = runaway.first(&[at(0, 99.0), at(1, 40.0), at(2, 30.0)], 100);
-        assert_eq!((first, found), (61, vec![(0, Limit::Cpu, LimitAction::Replace)]));
+        let (relief, replacement) =
+            ((0, Limit::Cpu, LimitAction::Relieve), (0, Limit::Cpu, LimitAction::Replace));
+        assert_eq!((first, found), (61, vec![relief, replacement]));
         let kills = Policy { cpu: Some(CpuLimit { kills: true, ..cpu }), ..Policy::default() };
         assert_eq!(scene(kills).first(&[at(0, 90.0)], 100), (61, vec![(0, Limit::Cpu, LimitAction::Kill)]));
     }

@@ -24,7 +24,7 @@ options! {
             "a worker whose resident memory exceeds this in three samples, one a second, is replaced gracefully (`limits.memory` counts in MB); workers get a matching `--max-old-space-size` unless you set one",
             variant ("limits.memory", Kind::Megabytes { min: 32 * MIB });
         max_cpu_per_worker: Option<f64> = null, "maxCpuPerWorker": Kind::CPU,
-            "CPU usage of a worker, in percent of one core; above it for a minute: an alert and fewer new connections, or replacement if the others use less than half as much",
+            "CPU usage of a worker, in percent of one core; above it for a minute: an alert and fewer new connections; it is replaced if the others use less than half as much",
             also ["limits.cpu"];
         max_requests_per_worker: Option<u32> = null, "maxRequestsPerWorker": Kind::COUNT,
             "number of requests after which a worker is replaced gracefully, less up to 10 %, different for each worker",
