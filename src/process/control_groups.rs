@@ -67,3 +67,23 @@ fn mounted_at(text: &str, hierarchy: Hierarchy) -> Option<(PathBuf, PathBuf)> {
         wanted.then(|| (PathBuf::from(root), PathBuf::from(point)))
     })
 }
+
+/// A machine simulated by its files, for the tests of the modules that read it.
+#[cfg(test)]
+pub mod fake {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    /// A line of `/proc/self/mountinfo`: version 2.
+    pub const V2_MOUNT: &str =
+        "31 23 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+    /// Version 1, the tree of memory.
+    pub const V1_MEMORY_MOUNT: &str = "41 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+
+    /// A reader of these files; there are no others.
+    pub fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
+        let files: BTreeMap<PathBuf, String> =
+            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+        move |path| files.get(path).cloned()
+    }
+}

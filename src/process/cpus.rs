@@ -140,17 +140,7 @@ fn available_in_meminfo(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-    use std::path::PathBuf;
-
-    /// A machine simulated by its files.
-    fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
-        let files: BTreeMap<PathBuf, String> =
-            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
-        move |path| files.get(path).cloned()
-    }
-
-    const V2_MOUNT: &str = "31 23 0:27 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate\n";
+    use crate::process::control_groups::fake::{V1_MEMORY_MOUNT, V2_MOUNT, machine};
 
     #[test]
     fn allowed_cpus_are_counted_over_ranges() {
@@ -228,7 +218,7 @@ mod tests {
         assert_eq!(swap_share(&v2), Some(Share { limit: 0, used: 0, cache: 0 }));
         let v1 = machine(&[
             ("/proc/self/cgroup", "5:memory:/box\n"),
-            ("/proc/self/mountinfo", "41 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"),
+            ("/proc/self/mountinfo", V1_MEMORY_MOUNT),
             ("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "2000\n"),
             ("/sys/fs/cgroup/memory/box/memory.usage_in_bytes", "1500\n"),
             ("/sys/fs/cgroup/memory/box/memory.stat", "inactive_file 1\ntotal_inactive_file 400\n"),

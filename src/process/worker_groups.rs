@@ -93,10 +93,14 @@ impl WorkerGroups {
     /// Finds the delegated groups, for the limits that are given. Also returns what cannot be enforced by
     /// them, and why.
     pub fn find(limits: &GroupLimits) -> (Self, Vec<(Controller, String)>) {
+        Self::find_with(&super::control_groups::read, limits)
+    }
+
+    fn find_with(read: Reader<'_>, limits: &GroupLimits) -> (Self, Vec<(Controller, String)>) {
         let mut groups = Self::default();
         let mut lacks = Vec::new();
         for controller in Controller::ALL.into_iter().filter(|controller| limits.limits(*controller)) {
-            match parent_of(&super::control_groups::read, &is_writable, controller) {
+            match parent_of(read, &is_writable, controller) {
                 Ok(parent) => groups.add(parent),
                 Err(reason) => lacks.push((controller, reason)),
             }
@@ -391,22 +395,13 @@ impl OomCounter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
-
-    fn machine(files: &[(&str, &str)]) -> impl Fn(&Path) -> Option<String> {
-        let files: BTreeMap<PathBuf, String> =
-            files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
-        move |path| files.get(path).cloned()
-    }
-
-    const V2: &str = "31 23 0:27 / /sys/fs/cgroup rw shared:9 - cgroup2 cgroup2 rw\n";
-    const V1: &str = "41 31 0:31 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
+    use crate::process::control_groups::fake::{V1_MEMORY_MOUNT, V2_MOUNT, machine};
 
     #[test]
     fn a_delegated_group_of_version_2_takes_leaves() {
         let files = [
             ("/proc/self/cgroup", "0::/user.slice/app.service\n"),
-            ("/proc/self/mountinfo", V2),
+            ("/proc/self/mountinfo", V2_MOUNT),
             ("/sys/fs/cgroup/user.slice/app.service/cgroup.type", "domain\n"),
             ("/sys/fs/cgroup/user.slice/app.service/cgroup.controllers", "cpu memory pids\n"),
         ];
@@ -424,12 +419,12 @@ mod tests {
 
     #[test]
     fn a_group_of_version_1_takes_leaves_but_not_the_root() {
-        let own = [("/proc/self/cgroup", "5:memory:/box\n0::/\n"), ("/proc/self/mountinfo", V1)];
+        let own = [("/proc/self/cgroup", "5:memory:/box\n0::/\n"), ("/proc/self/mountinfo", V1_MEMORY_MOUNT)];
         let parent = parent_of(&machine(&own), &|_| true, Controller::Memory).unwrap();
         assert_eq!(parent.folder, Path::new("/sys/fs/cgroup/memory/box"));
         let root = [
             ("/proc/self/cgroup", "5:memory:/\n"),
-            ("/proc/self/mountinfo", V1),
+            ("/proc/self/mountinfo", V1_MEMORY_MOUNT),
             ("/sys/fs/cgroup/memory/cgroup.sane_behavior", "0\n"),
         ];
         let refusal = parent_of(&machine(&root), &|_| true, Controller::Memory).unwrap_err();
@@ -470,7 +465,7 @@ mod tests {
     fn oom_kills_are_those_of_the_group_or_else_of_the_machine() {
         let v2 = [
             ("/proc/self/cgroup", "0::/a\n"),
-            ("/proc/self/mountinfo", V2),
+            ("/proc/self/mountinfo", V2_MOUNT),
             ("/sys/fs/cgroup/a/memory.events", "low 0\nhigh 0\nmax 7\noom 3\noom_kill 2\n"),
             ("/proc/vmstat", "oom_kill 9\n"),
         ];
@@ -478,11 +473,136 @@ mod tests {
         assert_eq!(kills(&v2), 2);
         let v1 = [
             ("/proc/self/cgroup", "5:memory:/box\n"),
-            ("/proc/self/mountinfo", V1),
+            ("/proc/self/mountinfo", V1_MEMORY_MOUNT),
             ("/sys/fs/cgroup/memory/box/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 4\n"),
         ];
         assert_eq!(kills(&v1), 4);
         assert_eq!(kills(&[("/proc/vmstat", "pgfault 1\noom_kill 9\n")]), 9);
         assert_eq!(kills(&[]), 0);
+    }
+
+    /// A group of version 2 on an ordinary file system, as its owner sees it. The kernel's part is missing: nothing is
+    /// in the group but what is written, and leaves have the files that a test makes.
+    struct FakedTree {
+        root: PathBuf,
+    }
+
+    const LIMITS: GroupLimits = GroupLimits { memory: Some(2200), cpu: None, processes: Some(9) };
+
+    impl FakedTree {
+        fn new(name: &str, inside: &[u32]) -> Self {
+            let tree = Self {
+                root: std::env::temp_dir().join(format!("drover-tree-{name}-{}", std::process::id())),
+            };
+            fs::create_dir_all(tree.group()).unwrap();
+            let inside: String = inside.iter().map(|pid| format!("{pid}\n")).collect();
+            let files = [
+                ("cgroup.type", "domain\n"),
+                ("cgroup.controllers", "cpu memory pids\n"),
+                ("cgroup.subtree_control", "\n"),
+                ("cgroup.procs", &inside),
+            ];
+            for (file, text) in files {
+                fs::write(tree.group().join(file), text).unwrap();
+            }
+            tree
+        }
+
+        fn group(&self) -> PathBuf {
+            self.root.join("app.service")
+        }
+
+        fn own(&self) -> PathBuf {
+            self.group().join(format!("drover-primary-{}", std::process::id()))
+        }
+
+        fn text(&self, folder: &Path, file: &str) -> Option<String> {
+            fs::read_to_string(folder.join(file)).ok().map(|text| text.trim().to_owned())
+        }
+
+        fn find(&self) -> (WorkerGroups, Vec<(Controller, String)>) {
+            let mount = format!("31 23 0:27 / {} rw - cgroup2 cgroup2 rw\n", self.root.display());
+            let process = [("/proc/self/cgroup", "0::/app.service\n"), ("/proc/self/mountinfo", &mount)];
+            let process = machine(&process);
+            let read = |path: &Path| process(path).or_else(|| fs::read_to_string(path).ok());
+            WorkerGroups::find_with(&read, &LIMITS)
+        }
+    }
+
+    impl Drop for FakedTree {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.root);
+        }
+    }
+
+    #[test]
+    fn in_version_2_the_primary_moves_into_a_leaf_and_back_on_a_faked_tree() {
+        let pid = std::process::id();
+        let tree = FakedTree::new("move", &[pid]);
+        let (groups, lacks) = tree.find();
+        assert_eq!(lacks, []);
+        assert!(groups.enforces(Controller::Memory) && groups.enforces(Controller::Pids));
+        assert!(!groups.enforces(Controller::Cpu), "no such limit is given");
+        assert_eq!(tree.text(&tree.own(), "cgroup.procs"), Some(pid.to_string()));
+        let given = tree.text(&tree.group(), "cgroup.subtree_control");
+        assert_eq!(given.as_deref(), Some("+memory +pids"));
+        drop(groups);
+        let taken = tree.text(&tree.group(), "cgroup.subtree_control");
+        assert_eq!(taken.as_deref(), Some("-memory -pids"));
+        assert_eq!(tree.text(&tree.group(), "cgroup.procs"), Some(pid.to_string()));
+    }
+
+    #[test]
+    fn in_version_2_a_group_with_other_processes_is_left_alone_on_a_faked_tree() {
+        let pid = std::process::id();
+        let tree = FakedTree::new("others", &[1, pid]);
+        let (groups, lacks) = tree.find();
+        let reason = "other processes are in the primary's control group".to_owned();
+        assert_eq!(lacks, [(Controller::Memory, reason.clone()), (Controller::Pids, reason)]);
+        assert!(!groups.enforces(Controller::Memory) && !tree.own().exists());
+        drop(groups);
+        assert_eq!(tree.text(&tree.group(), "cgroup.subtree_control").as_deref(), Some(""));
+        assert_eq!(tree.text(&tree.group(), "cgroup.procs"), Some(format!("1\n{pid}")));
+    }
+
+    #[test]
+    fn in_version_2_the_primary_moves_first_and_back_if_the_controllers_are_refused_on_a_faked_tree() {
+        let pid = std::process::id().to_string();
+        let tree = FakedTree::new("refused", &[]);
+        let control = tree.group().join("cgroup.subtree_control");
+        fs::remove_file(&control).unwrap();
+        // It cannot be written.
+        fs::create_dir(&control).unwrap();
+        let (groups, lacks) = tree.find();
+        assert_eq!(
+            lacks.iter().map(|(lack, _)| *lack).collect::<Vec<_>>(),
+            [Controller::Memory, Controller::Pids]
+        );
+        assert!(!groups.enforces(Controller::Memory) && !groups.enforces(Controller::Pids));
+        // In the other order the kernel refuses: a group with processes gives no controllers.
+        assert_eq!(tree.text(&tree.own(), "cgroup.procs"), Some(pid.clone()));
+        assert_eq!(tree.text(&tree.group(), "cgroup.procs"), Some(pid));
+    }
+
+    #[test]
+    fn in_version_2_a_leaf_is_throttled_before_it_is_full_and_does_not_swap_on_a_faked_tree() {
+        let tree = FakedTree::new("limits", &[std::process::id()]);
+        let (groups, _) = tree.find();
+        let folder = tree.group().join("leaf");
+        fs::create_dir(&folder).unwrap();
+        let leaf = Leaf { parts: vec![Part { folder: folder.clone(), parent: groups.parents[0].clone() }] };
+        let files = [SWAP, "memory.high", "memory.max", "pids.max"];
+        for file in files {
+            fs::write(folder.join(file), "").unwrap();
+        }
+        let values = || files.map(|file| tree.text(&folder, file).unwrap_or_default());
+        leaf.limit(&LIMITS).unwrap();
+        // A hard limit of 2200 belongs to a soft one of 2000.
+        assert_eq!(values(), ["0", "2100", "2200", "9"]);
+        fs::remove_file(folder.join(SWAP)).unwrap();
+        leaf.limit(&GroupLimits { memory: Some(1_000_000), ..LIMITS }).unwrap();
+        assert_eq!(values(), ["", "954534", "1000000", "9"], "a kernel without swap");
+        fs::remove_file(folder.join("memory.high")).unwrap();
+        assert!(leaf.limit(&LIMITS).is_err(), "no other file may be missing");
     }
 }
