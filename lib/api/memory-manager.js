@@ -4,22 +4,17 @@
 // The MemoryManager: memory of the machine and of workers, compared with limits and over time; with or without a cluster.
 
 const { EventEmitter } = require('node:events');
+const { Monitoring } = require('./monitoring');
 const { ClusterError, notSupported, unwrap } = require('../errors');
 const { addon } = require('../native');
 const { allWorkers } = require('../primary/clusters');
-
-/** Maximum delay of a Node.js timer, milliseconds. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 class MemoryManager extends EventEmitter {
   /** Null on a platform without an addon. @type {any} */
   #native = null;
   /** Milliseconds. */
   #interval = 0;
-  /** @type {NodeJS.Timeout | null} */
-  #timer = null;
-  /** A look started by the timer is pending. */
-  #looks = false;
+  #monitoring = new Monitoring(this, () => this.#look());
 
   /** @param {any} [config] a MemoryManagerConfig */
   constructor(config = {}) {
@@ -87,9 +82,7 @@ class MemoryManager extends EventEmitter {
    */
   startMonitoring(interval = this.#interval) {
     this.#core('startMonitoring');
-    const pause = unwrap(addon.readDuration(interval));
-    this.stopMonitoring();
-    this.#timer = setInterval(() => this.#report(), Math.min(Math.max(1, pause), MAX_TIMER)).unref();
+    this.#monitoring.start(interval);
   }
 
   async #look() {
@@ -103,31 +96,8 @@ class MemoryManager extends EventEmitter {
     return [{ name: 'stats', payload: { system, workers: known } }, ...reports];
   }
 
-  async #report() {
-    // If a look takes longer than the interval, the next tick is skipped.
-    if (this.#looks) return;
-    this.#looks = true;
-    const timer = this.#timer;
-    const outcome = await this.#look().catch((/** @type {Error} */ error) => error);
-    this.#looks = false;
-    if (timer !== this.#timer) return;
-    if (outcome instanceof Error) return process.nextTick(() => this.#failed(outcome));
-    const timestamp = Date.now();
-    for (const { name, payload } of outcome) {
-      // An error thrown by a listener is an uncaught exception of the program, not a rejection of this promise.
-      process.nextTick(() => this.emit(name, { ...payload, timestamp }));
-    }
-  }
-
-  /** Without an 'error' listener a failure is a warning and does not end the process. @param {Error} error */
-  #failed(error) {
-    if (this.listenerCount('error') > 0) this.emit('error', error);
-    else process.emitWarning(error);
-  }
-
   stopMonitoring() {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    this.#timer = null;
+    this.#monitoring.stop();
   }
 
   destroy() {

@@ -6,15 +6,13 @@
 const { EventEmitter } = require('node:events');
 const { setTimeout: wait } = require('node:timers/promises');
 const { DEFAULT_VALUES } = require('./constants');
-const { ClusterError, notSupported, unwrap } = require('../errors');
+const { MAX_TIMER, Monitoring } = require('./monitoring');
+const { ClusterError, notSupported } = require('../errors');
 const { addon } = require('../native');
 const runtime = require('../runtime');
 
 /** Minimum time between two samples of the machine for a meaningful processor usage, milliseconds. */
 const MIN_SAMPLE = 200;
-
-/** Maximum delay of a Node.js timer, milliseconds. */
-const MAX_TIMER = 2 ** 31 - 1;
 
 class ProcessMonitor extends EventEmitter {
   /** Created with the first sample. @type {any} */
@@ -23,10 +21,7 @@ class ProcessMonitor extends EventEmitter {
   #looked = null;
   /** The pending sample of the machine, shared by all concurrent callers. @type {Promise<any> | null} */
   #system = null;
-  /** @type {NodeJS.Timeout | null} */
-  #timer = null;
-  /** A sample started by the timer is pending. */
-  #looks = false;
+  #monitoring = new Monitoring(this, () => this.#lookAtBoth());
 
   /** @param {number} [pid] */
   async #look(pid) {
@@ -87,36 +82,16 @@ class ProcessMonitor extends EventEmitter {
    */
   startMonitoring(interval = DEFAULT_VALUES.METRICS_INTERVAL) {
     if (addon === null) throw notSupported('ProcessMonitor.startMonitoring');
-    const pause = unwrap(addon.readDuration(interval));
-    this.stopMonitoring();
-    this.#timer = setInterval(() => this.#report(), Math.min(Math.max(1, pause), MAX_TIMER)).unref();
+    this.#monitoring.start(interval);
   }
 
-  async #report() {
-    // If a sample takes longer than the interval, the next tick is skipped.
-    if (this.#looks) return;
-    this.#looks = true;
-    const timer = this.#timer;
-    const looks = Promise.all([this.#systemStats(), this.getProcessStats(process.pid)]);
-    const outcome = await looks.then(
-      ([system, own]) => ({ stats: { system, process: own, timestamp: Date.now() } }),
-      (/** @type {Error} */ error) => ({ error }),
-    );
-    this.#looks = false;
-    if (timer !== this.#timer) return;
-    // An error thrown by a listener is an uncaught exception of the program, not a rejection of this promise.
-    process.nextTick(() => ('stats' in outcome ? this.emit('stats', outcome.stats) : this.#failed(outcome.error)));
-  }
-
-  /** Without an 'error' listener a failure is a warning and does not end the process. @param {Error} error */
-  #failed(error) {
-    if (this.listenerCount('error') > 0) this.emit('error', error);
-    else process.emitWarning(error);
+  async #lookAtBoth() {
+    const [system, own] = await Promise.all([this.#systemStats(), this.getProcessStats(process.pid)]);
+    return [{ name: 'stats', payload: { system, process: own } }];
   }
 
   stopMonitoring() {
-    if (this.#timer !== null) clearInterval(this.#timer);
-    this.#timer = null;
+    this.#monitoring.stop();
   }
 
   destroy() {
