@@ -7,28 +7,34 @@ const assert = require('node:assert/strict');
 const { spawnSync } = require('node:child_process');
 const fs = require('node:fs');
 const { test } = require('node:test');
-const { freePort, request, tcp } = require('./helpers/http');
+const { controlGroup } = require('./helpers/control-groups');
+const { freePort, keepAlive, request, tcp } = require('./helpers/http');
+const { monitoringPort } = require('./helpers/monitoring');
 const { answering, ask } = require('./helpers/persistent-clients');
-const { write } = require('./helpers/program');
+const { nobody, write } = require('./helpers/program');
 const { run } = require('./helpers/run');
 const { isBun } = require('./helpers/runtime');
 const { skip } = require('./helpers/skip');
 
 const MB = 1024 * 1024;
 
-/** A cluster whose workers use memory when they are told to: /grow?to= megabytes, 10 MB each 50 ms. */
+/**
+ * A cluster whose workers use memory when they are told to: /grow?to= megabytes, 10 MB each 50 ms or `pause`; /devour?at=
+ * megabytes at once.
+ */
 function growing({ port, config, respond }) {
   const http = require('node:http');
   const { createServer } = require('drover');
   const kept = [];
-  const grow = (to) => {
+  const grow = (to, pause) => {
     if (process.memoryUsage.rss() >= to * 1024 * 1024) return;
     kept.push(Buffer.alloc(10 * 1024 * 1024, 1));
-    setTimeout(grow, 50, to).unref();
+    setTimeout(grow, pause, to, pause).unref();
   };
   const server = http.createServer((asked, response) => {
     const { pathname, searchParams } = new URL(asked.url, 'http://localhost');
-    if (pathname === '/grow') grow(Number(searchParams.get('to')));
+    if (pathname === '/grow') grow(Number(searchParams.get('to')), Number(searchParams.get('pause') ?? 50));
+    if (pathname === '/devour') setImmediate(() => kept.push(Buffer.alloc(Number(searchParams.get('at')) * 1024 * 1024, 1)));
     if (asked.method === 'POST') return respond(asked, response);
     const heap = require('node:v8').getHeapStatistics().heap_size_limit;
     response.end(JSON.stringify({ pid: process.pid, id: process.env.WORKER_ID, heap, kept: kept.length }));
@@ -36,7 +42,7 @@ function growing({ port, config, respond }) {
   const app = createServer({ app: server, cluster: { enabled: true, config } });
   app.start(port, '127.0.0.1').then(() => {
     if (!app.isPrimary) return;
-    app.cluster.once('metrics:updated', () => console.log('METRICS'));
+    app.cluster.on('metrics:updated', () => console.log('METRICS'));
     process.on('SIGWINCH', async () => {
       const [verb, argument] = JSON.parse(require('node:fs').readFileSync(`${__filename}.order`, 'utf8'));
       const told = await app[verb](argument).then(
@@ -66,14 +72,16 @@ async function cluster(t, config, options) {
   };
   /** What the worker answered; of the one with this id. */
   const get = async (path = '/', id = undefined) => {
+    if (id === undefined) return (await request(port, { path })).json();
     for (;;) {
-      const answer = (await request(port, { path: id === undefined ? path : '/' })).json();
-      if (id === undefined) return answer;
-      if (answer.id !== id) continue;
-      if (path === '/') return answer;
-      // Round-robin: the next answer of this worker is as far away.
-      const told = (await request(port, { path })).json();
-      if (told.id === id) return told;
+      // The second request goes where the first one went.
+      const client = keepAlive(port);
+      try {
+        const answer = (await client.request({ path: '/' })).json();
+        if (answer.id === id) return path === '/' ? answer : (await client.request({ path })).json();
+      } finally {
+        client.close();
+      }
     }
   };
   return { port, running, get, order };
@@ -160,17 +168,39 @@ test('a worker is replaced after its requests or its age, one at a time, without
   }
 });
 
+const niceness = (pid) => Number(fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[16]);
+
 test('workers get the priority, the CPU and the I/O priority that are asked for', async (t) => {
   const resources = { priorityLevel: 'low', performanceOptimization: { cpuOptimization: true, ioOptimization: true } };
   const { get } = await cluster(t, { resources });
   for (const id of ['0', '1']) {
     const { pid } = await get('/', id);
-    const own = fs.readFileSync('/proc/self/stat', 'utf8').split(') ')[1].split(' ')[16];
-    const nice = fs.readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[16];
-    assert.equal(Number(nice), Math.min(Number(own) + 10, 19));
+    assert.equal(niceness(pid), Math.min(niceness('self') + 10, 19));
     assert.match(fs.readFileSync(`/proc/${pid}/status`, 'utf8'), /^Cpus_allowed_list:\t\d+$/m);
     assert.equal(spawnSync('ionice', ['-p', String(pid)]).stdout.toString().trim(), 'best-effort: prio 0');
   }
+});
+
+test('a higher priority that the user may not have is said once, and the workers serve without it', async (t) => {
+  const { running, get, order } = await cluster(t, { resources: { priorityLevel: 'high' } }, nobody);
+  const text =
+    "The workers do not have the priority of resources.priorityLevel 'high': this user may not raise priorities (CAP_SYS_NICE, ulimit -e)";
+  await running.until(/this user may not raise priorities/);
+  const own = niceness('self');
+  for (const id of ['0', '1']) assert.equal(niceness((await get('/', id)).pid), own);
+  assert.equal(await order('scaleUp', 1), 'done');
+  assert.equal(niceness((await get('/', '2')).pid), own);
+  assert.equal(running.raw.split(text).length - 1, 1, running.raw);
+  assert.deepEqual(running.events('worker:exit'), []);
+});
+
+test('workers get a higher priority from a user who may raise it', async (t) => {
+  const { running, get } = await cluster(t, { resources: { priorityLevel: 'high' } });
+  const { pid } = await get();
+  if (/this user may not raise priorities/.test(running.raw)) {
+    return skip(t, 'this user may not raise priorities', undefined, { forbidden: true });
+  }
+  assert.equal(niceness(pid), Math.max(niceness('self') - 5, -20));
 });
 
 test('the heap of a worker fits its memory limit unless the user set it', { skip: isBun && 'V8 alone has the option' }, async (t) => {
@@ -202,6 +232,65 @@ test('near the end of the budget the largest worker is replaced first, without a
   assert.match(limit.msg, /^Worker \d, the largest with \d+ MB, is replaced: all workers together use \d+ MB of 400 MB/);
   await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
   assert.ok((await served()) > 100);
+});
+
+/** Resident memory of a process, bytes. */
+const resident = (pid) => Number(fs.readFileSync(`/proc/${pid}/status`, 'utf8').match(/^VmRSS:\s+(\d+) kB$/m)[1]) * 1024;
+
+test('near the end of the budget a worker that leaks is replaced before a larger one that does not', async (t) => {
+  const memoryManagement = { maxTotalMemory: '8GB', memoryCheckInterval: 1000 };
+  const running = await cluster(t, { workers: 3, resources: { memoryManagement } });
+  const served = load(t, running.port);
+  const all = await Promise.all(['0', '1', '2'].map((id) => running.get('/', id)));
+  const [large, leaking] = all;
+  await running.get('/grow?to=700', large.id);
+  await running.get('/grow?to=4000&pause=500', leaking.id);
+  await running.running.event('alert', { cause: 'memory_leak', worker: leaking.id });
+  const sizes = all.map(({ pid }) => resident(pid));
+  assert.ok(sizes[0] > sizes[1] * 1.25 && sizes[1] > sizes[2], sizes.join());
+  assert.deepEqual(running.running.events('worker:limit'), [], 'the budget is far from its end');
+  const total = sizes.reduce((sum, size) => sum + size);
+  const near = { resources: { memoryManagement: { maxTotalMemory: Math.round(total / 0.85) } } };
+  assert.equal(await running.order('updateConfig', near), 'done');
+  const limit = await running.running.event('worker:limit', { limit: 'totalMemory' });
+  assert.deepEqual([limit.worker, limit.action], [leaking.id, 'replace'], limit.msg);
+  assert.match(limit.msg, /^Worker 1, the largest that leaks with \d+ MB, is replaced: all workers together use \d+ MB of \d+ MB/);
+  await running.running.event('worker:exit', { worker: leaking.id, workerPid: leaking.pid, reason: 'stopped' });
+  assert.ok((await served()) > 100);
+  assert.deepEqual(running.running.events('worker:exit').length, 1, 'nobody else makes room');
+});
+
+test('a kill by the kernel in a group around all workers is named in worker:exit, the log and the errors', async (t) => {
+  let group;
+  try {
+    group = controlGroup(t, { memory: 700 * MB });
+  } catch (error) {
+    return skip(t, `no control group with a memory limit can be made here: ${error.message}`, error, { forbidden: true });
+  }
+  const monitoring = { port: 0, metricsInterval: 1000 };
+  // drover would not wait until the memory is full.
+  const resources = { memoryManagement: { enabled: false } };
+  const { running, get } = await cluster(t, { monitoring, resources }, group.options);
+  const api = await monitoringPort(running);
+  const [{ pid }, other] = [await get('/devour?at=2000', '0'), await get('/', '1')];
+  const exit = await running.event('worker:exit', { worker: '0' });
+  assert.deepEqual([exit.workerPid, exit.reason, exit.signal], [pid, 'out_of_memory', 'SIGKILL']);
+  assert.match(exit.msg, /^Worker 0 was killed by the kernel because memory ran out \(OOM killer\): .*SIGKILL/);
+  const deaths = async () => {
+    const { errors } = (await request(api, { path: '/cluster/errors' })).json();
+    return errors.filter(({ workers }) => workers.length > 0).map(({ message, workers }) => [message, ...workers]);
+  };
+  const oom = "ended with signal SIGKILL: memory ran out, and the kernel's OOM killer chose it";
+  assert.deepEqual(await deaths(), [[oom, '0']]);
+  // Its kill counts for the last two samples.
+  const seen = running.stdout.match(/METRICS/g)?.length ?? 0;
+  await running.untilMany(seen + 4, /METRICS/);
+  process.kill(other.pid, 'SIGKILL');
+  const killed = await running.event('worker:exit', { worker: '1' });
+  assert.deepEqual([killed.reason, killed.signal], ['killed', 'SIGKILL'], 'not every SIGKILL is the kernel’s');
+  const told = await deaths();
+  assert.equal(told.length, 2);
+  assert.ok(told.some(([message, worker]) => worker === '1' && /nobody had asked it to end/.test(message)), told.join());
 });
 
 test('updateConfig changes limits of the running cluster, in the primary and for a worker', async (t) => {

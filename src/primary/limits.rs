@@ -166,8 +166,9 @@ impl WorkerLimits {
             self.watch.take_turn(tenant.worker);
             ("replaced", LimitAction::Replace)
         };
+        let largest = if tenant.leaks { "the largest that leaks" } else { "the largest" };
         let message = format!(
-            "Worker {}, the largest with {}, is {done}: {uses}",
+            "Worker {}, {largest} with {}, is {done}: {uses}",
             tenant.worker,
             megabytes(tenant.memory as f64)
         );
