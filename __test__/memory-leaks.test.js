@@ -58,6 +58,35 @@ test('a worker that leaks 20 MB a second is reported within ten samples, with fi
   assert.deepEqual(cluster.deaths, []);
 });
 
+/** A worker with `megabytes` on its heap, which keeps 20 MB of Buffers more each second. */
+function heavy({ config, megabytes }) {
+  const http = require('node:http');
+  const { createServer } = require('drover');
+  const app = createServer({ app: http.createServer((_, response) => response.end()), cluster: { enabled: true, config } });
+  const kept = [];
+  if (app.isWorker) while (kept.length < megabytes) kept.push(new Array(131072).fill(kept.length + 0.5));
+  app.start(0, '127.0.0.1').then(() => {
+    if (app.isWorker) setInterval(() => kept.push(Buffer.alloc(1 << 20, 1)), 50);
+    else console.log('the cluster is ready');
+  });
+}
+
+test('the allocations of a worker above 80 % of its heap are not sampled, which is said', async (t) => {
+  const memoryManagement = { memoryCheckInterval: 1000, evidence: true };
+  const execArgv = ['--max-old-space-size=400', '--max-semi-space-size=1'];
+  const config = { workers: 1, execArgv, monitoring: { port: 0 }, resources: { maxMemoryPerWorker: '2GB', memoryManagement } };
+  const cwd = fs.realpathSync(folder(t));
+  const cluster = run(t, write(t, heavy, { given: { config, megabytes: 340 } }), { cwd });
+  const failed = await cluster.event('diagnosis:failed', { worker: '0' });
+  assert.match(failed.msg, /^There is no evidence of what worker 0 allocates: its heap is (8[0-9]|9[0-9]) % of its limit, and sampling takes memory itself$/);
+  assert.equal(failed.diagnosis, 'heap-sampling');
+  const alert = await cluster.event('alert', { cause: 'memory_leak', worker: '0' });
+  assert.ok(alert.confidence >= 0.8, 'the leak itself is reported');
+  assert.deepEqual([cluster.events('memory:evidence'), cluster.events('diagnosis:failed').length], [[], 1]);
+  assert.equal(fs.existsSync(path.join(cwd, 'logs')), false, 'no profile is written');
+  assert.deepEqual(cluster.deaths, []);
+});
+
 /** A worker with 64 MB of garbage, which V8 has no reason to collect. */
 function wasting({ config }) {
   const http = require('node:http');

@@ -71,8 +71,8 @@ function ask(from, method, parameters) {
 /** @param {number} maxPercent of the heap's limit */
 async function sample(maxPercent) {
   const { used_heap_size: used, heap_size_limit: limit } = v8.getHeapStatistics();
-  const percent = Math.round((used / limit) * 100);
-  if (percent > maxPercent) throw new Error(`its heap is ${percent} % of its limit, and sampling takes memory itself`);
+  const percent = (used / limit) * 100;
+  if (percent >= maxPercent) throw new Error(`its heap is ${Math.floor(percent)} % of its limit, and sampling takes memory itself`);
   if (session !== null) return;
   // Node.js may be built without the inspector.
   session = new (require('node:inspector').Session)();
