@@ -12,12 +12,12 @@ use std::{io, mem};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
-use super::addresses;
+use super::addresses::{Addresses, Question};
 use super::commands::{Commands, Ended};
 use super::diagnostics::{Diagnoses, Request};
 use super::effects::{Effect, Effects, Moment};
 use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
-use super::inputs::{CommandRequest, CommandSource, Input, Output};
+use super::inputs::{CommandRequest, CommandSource, Input, Output, later};
 use super::lifecycle::Lifecycle;
 use super::limits::{Watched, WorkerLimits};
 use super::live_config::{LiveConfig, LiveSettings};
@@ -35,7 +35,7 @@ use super::slot_table::{RestartCircuit, SlotTable};
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
 use crate::component::Component;
 use crate::config::sections::process::Ready;
-use crate::dispatch::{Dispatcher, ListenFailure, Listening, Report};
+use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
 use crate::event::{AlertCause, Event, Exit, Level, Recovery, Subject};
 use crate::health::ejection::State;
@@ -65,6 +65,7 @@ pub struct Cluster {
     inputs: UnboundedSender<Input>,
     output: Rc<dyn Fn(Output)>,
     dispatcher: Arc<Dispatcher>,
+    addresses: Addresses,
     supervisor: Supervisor,
     leader: Leader,
     lifecycle: Lifecycle,
@@ -161,6 +162,7 @@ impl Cluster {
             policy,
             memory,
             log,
+            addresses: Addresses::new(dispatcher.clone(), inputs.clone()),
             inputs,
             output,
             dispatcher,
@@ -240,37 +242,18 @@ impl Cluster {
         Moment { now: self.clock.elapsed(), replaces }
     }
 
-    /// Spawns a task whose result becomes an input. The loop ends last: after its end the input is no longer needed
-    /// (`Output::Ended` settles everything).
-    fn later(&self, input: impl Future<Output = Input> + Send + 'static) {
-        let inputs = self.inputs.clone();
-        tokio::spawn(async move {
-            let _ = inputs.send(input.await);
-        });
-    }
-
     fn take(&mut self, input: Input) {
         match input {
             Input::Sampled(observation) => self.sampled(&observation),
-            Input::Open { id, address, options } => {
-                let opening = addresses::open(self.dispatcher.clone(), address, options, None);
-                self.later(async move { Input::Opened { id, result: opening.await } });
-            }
-            Input::Opened { id, result } => self.done(id, opened(result)),
+            Input::Open { id, address, options } => self.addresses.open(id, address, options),
             Input::Environment(env) => {
                 let starts = self.workers.set_environment(env);
                 self.spawn_all(starts);
             }
             Input::Release { id, group } => {
-                let released = self.dispatcher.release(group);
-                self.later(async move {
-                    // An accept thread that has ended has closed everything.
-                    let _ = released.await;
-                    Input::Released { id }
-                });
+                self.addresses.release(id, group);
                 self.workers.send_all(&ToWorker::CloseServer { group });
             }
-            Input::Released { id } => self.done(id, Ok(Value::Null)),
             Input::Retired => {
                 for (worker, gone_by) in self.lifecycle.release_drains() {
                     self.drain(worker, gone_by);
@@ -282,7 +265,7 @@ impl Cluster {
                 self.advance(Fact::Stop { graceful, limit });
             }
             Input::Command(request) => self.command(request),
-            Input::Invalid { id, error } => self.done(id, Err(error)),
+            Input::Settled { id, result } => self.done(id, result),
             Input::Diagnose(request) => self.diagnose(request),
             Input::StopSignal(signal) => {
                 self.lifecycle.signalled(signal);
@@ -381,17 +364,6 @@ impl Cluster {
         for id in self.lifecycle.started(result.is_ok()) {
             self.done(id, result.clone().map(|()| Value::Null));
         }
-    }
-
-    /// Closes every address; the workers serve the accepted connections until then.
-    fn retire(&mut self) {
-        self.lifecycle.hold_drains();
-        let retired = self.dispatcher.retire();
-        self.later(async move {
-            // An accept thread that has ended has closed everything.
-            let _ = retired.await;
-            Input::Retired
-        });
     }
 
     fn drain(&mut self, worker: WorkerId, gone_by: Duration) {
@@ -559,7 +531,11 @@ impl Cluster {
                 Start::Wait => {}
             },
             Action::Unready { worker } => self.workers.send(worker, ToWorker::Unready),
-            Action::Retire => self.retire(),
+            Action::Retire => {
+                // The workers serve the accepted connections until every address has closed.
+                self.lifecycle.hold_drains();
+                self.addresses.retire();
+            }
             Action::Drain { worker, deadline } => {
                 self.health.deregister(worker);
                 let gone_by = self.clock.elapsed() + deadline;
@@ -635,7 +611,7 @@ impl Cluster {
         self.workers.answer(worker, ToWorker::Check { number, protocol: Some(protocol) }, 0, Some(theirs));
         if let Some((path, time)) = self.health.probe() {
             let path = path.to_owned();
-            self.later(async move {
+            later(&self.inputs, async move {
                 let result = probe::ask(ours, protocol, &path, time).await;
                 Input::Probed { worker, number, result }
             });
@@ -671,64 +647,20 @@ impl Cluster {
     // Messages of workers.
 
     fn on_message(&mut self, worker: WorkerId, id: u32, message: ToPrimary) {
+        let question = Question { worker, id };
         match message {
-            ToPrimary::Listen { address, options } => {
-                let opening = addresses::open(self.dispatcher.clone(), address, options, Some(worker));
-                self.answer_later(worker, id, async {
-                    match opening.await {
-                        Ok(Listening { group, host, port, listener, own }) => {
-                            (ToWorker::Listening { group, host, port, own }, listener)
-                        }
-                        Err(ListenFailure { errno, host, .. }) => {
-                            (ToWorker::ListenFailed { errno, host }, None)
-                        }
-                    }
-                });
-            }
+            ToPrimary::Listen { address, options } => self.addresses.listen(question, address, options),
             ToPrimary::Serving { group, plain_http } => self.dispatcher.serve(worker, group, plain_http),
             ToPrimary::ConnectionLimit { group, upto } => {
                 self.dispatcher.limit_connections(worker, group, upto)
             }
-            ToPrimary::Close { group } => {
-                let closed = self.dispatcher.close(worker, group);
-                self.answer_later(worker, id, async move {
-                    // An accept thread that has ended sends nothing.
-                    (ToWorker::Closed { group, others: closed.await.unwrap_or(false) }, None)
-                });
-            }
-            ToPrimary::Bind { datagram } => {
-                let binding = addresses::bind(self.dispatcher.clone(), datagram, worker);
-                self.answer_later(worker, id, async {
-                    match binding.await {
-                        Ok((socket, descriptor)) => (ToWorker::Bound { socket }, Some(descriptor)),
-                        Err(ListenFailure { errno, host, .. }) => {
-                            (ToWorker::ListenFailed { errno, host }, None)
-                        }
-                    }
-                });
-            }
-            ToPrimary::Unbind { socket } => {
-                let unbound = self.dispatcher.unbind(worker, socket);
-                self.answer_later(worker, id, async {
-                    // An accept thread that has ended has released everything.
-                    let _ = unbound.await;
-                    (ToWorker::Unbound, None)
-                });
-            }
-            ToPrimary::Join { socket, membership } => {
-                let joined = self.dispatcher.join_multicast(worker, socket, membership);
-                self.answer_later(worker, id, async {
-                    (ToWorker::Joined { first: joined.await.unwrap_or(true) }, None)
-                });
-            }
+            ToPrimary::Close { group } => self.addresses.close(question, group),
+            ToPrimary::Bind { datagram } => self.addresses.bind(question, datagram),
+            ToPrimary::Unbind { socket } => self.addresses.unbind(question, socket),
+            ToPrimary::Join { socket, membership } => self.addresses.join(question, socket, membership),
+            ToPrimary::Part { socket, membership } => self.addresses.part(question, socket, membership),
             ToPrimary::Left { socket, membership } => {
                 self.dispatcher.multicast_left(worker, socket, membership)
-            }
-            ToPrimary::Part { socket, membership } => {
-                let parted = self.dispatcher.leave_multicast(worker, socket, membership);
-                self.answer_later(worker, id, async {
-                    (ToWorker::Parted { last: parted.await.unwrap_or(true) }, None)
-                });
             }
             ToPrimary::FdPressure => {
                 self.dispatcher.fd_pressure(worker, true);
@@ -793,19 +725,6 @@ impl Cluster {
                 self.carry_out(effects);
             }
         }
-    }
-
-    /// Sends the reply to a worker's request when it is available.
-    fn answer_later(
-        &self,
-        worker: WorkerId,
-        question: u32,
-        answer: impl Future<Output = (ToWorker, Option<OwnedFd>)> + Send + 'static,
-    ) {
-        self.later(async move {
-            let (answer, descriptor) = answer.await;
-            Input::Answered { worker, question, answer, descriptor }
-        });
     }
 
     // Reports of dispatch.
@@ -1007,16 +926,5 @@ async fn wait_until(clock: Instant, due: Option<Duration>) {
     match due {
         Some(due) => tokio::time::sleep_until(tokio::time::Instant::from_std(clock + due)).await,
         None => std::future::pending().await,
-    }
-}
-
-fn opened(result: std::result::Result<Listening, ListenFailure>) -> Result<Value> {
-    match result {
-        Ok(Listening { group, host, port, .. }) => Ok(json!({ "group": group, "host": host, "port": port })),
-        Err(ListenFailure { errno, syscall, host, .. }) => {
-            let cause = io::Error::from_raw_os_error(errno);
-            let details = json!({ "errno": errno, "syscall": syscall, "host": host });
-            Err(Error::new(Code::System, format!("{syscall}: {cause}")).with(details))
-        }
     }
 }

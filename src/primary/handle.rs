@@ -133,7 +133,7 @@ impl Primary {
 
     /// Command `id` is invalid: its result is this error.
     pub fn invalid(&self, id: u32, error: Error) {
-        self.send(Input::Invalid { id, error });
+        self.send(Input::Settled { id, result: Err(error) });
     }
 
     /// Passes the program's custom metrics, requested by `Output::Measure`: a JSON object; None: nothing new. In both

@@ -7,10 +7,11 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
 use super::diagnostics::Request;
-use crate::dispatch::{ListenFailure, Listening, Report};
+use crate::dispatch::Report;
 use crate::error::{Error, Result};
 use crate::event::{Event, Exit};
 use crate::ipc::control::{Address, GroupId, ListenOptions, StopSignal, ToPrimary, ToWorker};
@@ -66,15 +67,8 @@ pub enum Input {
         id: u32,
         group: GroupId,
     },
-    Released {
-        id: u32,
-    },
     /// The cluster stops, and every address has closed.
     Retired,
-    Opened {
-        id: u32,
-        result: std::result::Result<Listening, ListenFailure>,
-    },
     /// The program's environment, for new workers.
     Environment(BTreeMap<String, String>),
     Start {
@@ -87,10 +81,10 @@ pub enum Input {
         limit: Option<Duration>,
     },
     Command(CommandRequest),
-    /// The command of this number is invalid.
-    Invalid {
+    /// This call of the program has its result: nothing else is to be done for it.
+    Settled {
         id: u32,
-        error: Error,
+        result: Result<Value>,
     },
     Diagnose(Request),
     StopSignal(StopSignal),
@@ -156,4 +150,13 @@ pub enum Output {
     Done { id: u32, result: Result<Value> },
     /// Every worker and the loop have ended: no further output follows.
     Ended,
+}
+
+/// Spawns a task whose result becomes an input. The loop ends last: after its end the input is no longer needed
+/// (`Output::Ended` settles everything).
+pub(super) fn later(inputs: &UnboundedSender<Input>, input: impl Future<Output = Input> + Send + 'static) {
+    let inputs = inputs.clone();
+    tokio::spawn(async move {
+        let _ = inputs.send(input.await);
+    });
 }

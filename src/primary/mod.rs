@@ -6,6 +6,7 @@
 //!   and knows nothing about the loop:
 //!   - `lifecycle`: pending calls of start and stop;
 //!   - `workers`: the worker processes, their channels and their setup;
+//!   - `addresses`: requests of workers and of the program for addresses, and their replies;
 //!   - `slot_table`: the slots in shared memory;
 //!   - `readiness`: slow starts, and whether a replacement serves its predecessor's addresses;
 //!   - `health`: checks, responses, event loops that are blocked or hung, and the cluster's condition;
@@ -17,7 +18,6 @@
 //!   - `commands`: pending scales and rolls; `diagnostics`: pending heap snapshots and profiles;
 //!   - `publish`: the log, events, error groups and notifications; `report`: the texts of some log lines;
 //!   - `sampling`: the thread that samples the cluster (`sampler`); `monitor`: the thread that serves the API.
-//! - `addresses` opens addresses, for workers and for the primary.
 //! - `setup` has the settings of every part, `configure` creates them from a configuration (`logging`: the log's
 //!   settings).
 //! - `program_messages`: the messages of the primary's program, on the program's own thread.
