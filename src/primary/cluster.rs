@@ -31,14 +31,12 @@ use super::report;
 use super::sampling::Sampling;
 use super::scaling::{Now, Scaling};
 use super::setup::Setup;
-use super::slot_table::{RestartCircuit, SlotTable};
+use super::slot_table::SlotTable;
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
-use crate::component::Component;
 use crate::config::sections::process::Ready;
 use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
-use crate::event::{AlertCause, Event, Exit, Level, Recovery, Subject};
-use crate::health::ejection::State;
+use crate::event::{Event, Exit, Level};
 use crate::health::probe;
 use crate::ipc::control::{Drain, Protocol, ToPrimary, ToWorker};
 use crate::log::Log;
@@ -46,11 +44,10 @@ use crate::metrics::layout::header;
 use crate::metrics::memory::{Memfds, SharedMemory, Text};
 use crate::metrics::view;
 use crate::model::{Command, Observation, Scale, WorkerId};
-use crate::observe::Circuit;
 use crate::process::launch::Launch;
 use crate::process::spawner::Spawned;
 use crate::process::worker_groups::WorkerGroups;
-use crate::supervisor::{Action, Fact, Leader, LeaderAction, OWN, Policy, Slot, Stage, Supervisor};
+use crate::supervisor::{Action, Fact, Leader, LeaderAction, Policy, Slot, Stage, Supervisor};
 use crate::sys::local_time::now_ms;
 
 /// The parts of a primary.
@@ -135,7 +132,7 @@ impl Cluster {
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
             oom_kills: OomKills::find(),
             relay: Relay::new(worker.config.messages.max_pending, setup.message_policy),
-            commands: Commands::default(),
+            commands: Commands::new(output.clone()),
             diagnoses: Diagnoses::new(watching.as_ref().map(|watching| watching.scratch.clone())),
             publisher: Publisher::new(
                 &reporting,
@@ -215,9 +212,8 @@ impl Cluster {
         for worker in self.late_starts.look(moment.now) {
             self.warn_late(worker);
         }
-        for slot in self.unresponsive.look(moment.now) {
-            self.report_unresponsive(slot);
-        }
+        let effects = self.unresponsive.look(moment.now);
+        self.carry_out(effects);
         if is_due(self.hung.due()) {
             let Self { hung, unresponsive, .. } = self;
             let effects = hung.look(|slot| unresponsive.contains(slot), moment);
@@ -447,11 +443,7 @@ impl Cluster {
         if !lacking.missing.is_empty() {
             return self.advance(Fact::Lacks { worker, addresses: lacking.missing });
         }
-        if !lacking.given_up.is_empty() {
-            let text = format!("Worker {worker} no longer serves {}", lacking.given_up.join(", "));
-            let subject = Subject::AddressGivenUp { worker: worker.to_string(), addresses: lacking.given_up };
-            self.emit(Event::about(Component::Workers, Level::Info, text).with(subject));
-        }
+        self.emit_all(report::addresses_given_up(worker, lacking.given_up));
         self.advance(Fact::Ready { worker });
     }
 
@@ -501,7 +493,7 @@ impl Cluster {
         self.limits.forget(worker);
         self.memory_watch.forget(worker);
         if self.slot(worker).and_then(Slot::shown).is_some_and(|shown| shown.id == worker) {
-            self.unresponsive.end(worker.slot);
+            self.unresponsive.forget(worker.slot);
         }
         self.advance(Fact::Exited { worker, exit });
     }
@@ -551,7 +543,7 @@ impl Cluster {
             Action::Emit(event) => self.emit(event),
             Action::Started(result) => self.started(result),
             Action::Promote { worker } => {
-                self.unresponsive.end(worker.slot);
+                self.unresponsive.forget(worker.slot);
                 self.dispatcher.promote(worker);
                 self.health.begin(worker, self.clock.elapsed());
                 self.workers.send(worker, ToWorker::Promoted);
@@ -636,14 +628,6 @@ impl Cluster {
         }
     }
 
-    fn report_unresponsive(&mut self, slot: u16) {
-        let reason = "its event loop is blocked; new connections go to other workers".to_owned();
-        let worker_id = slot.to_string();
-        self.emit(Event::WorkerUnhealthy { worker_id, reason, replaced: false, stack: None });
-        self.condition.invalidate();
-        self.publish_condition();
-    }
-
     // Messages of workers.
 
     fn on_message(&mut self, worker: WorkerId, id: u32, message: ToPrimary) {
@@ -664,12 +648,7 @@ impl Cluster {
             }
             ToPrimary::FdPressure => {
                 self.dispatcher.fd_pressure(worker, true);
-                let text = format!(
-                    "Worker {worker} is short of file descriptors: it takes fewer connections. Raise the limit of \
-                     open files (ulimit -n)."
-                );
-                let subject = Subject::DescriptorsShort { worker: Some(worker.to_string()) };
-                let hint = Event::notice(Level::Warn, text).with(subject);
+                let hint = report::short_of_descriptors(worker);
                 self.publisher.hint(hint, &self.workers, self.moment());
             }
             ToPrimary::FdRelief => self.dispatcher.fd_pressure(worker, false),
@@ -732,39 +711,16 @@ impl Cluster {
     fn reported(&mut self, report: Report) {
         match report {
             Report::Notice(event) => self.emit(event),
-            Report::Port(port) => {
-                let text = format!("Listening on port {port}");
-                let subject = Subject::ClusterListening { port };
-                self.emit(Event::about(Component::Dispatch, Level::Info, text).with(subject));
-            }
+            Report::Port(port) => self.emit(report::listening(port)),
             Report::Unresponsive { slot } => self.unresponsive.begin(slot, self.clock.elapsed()),
-            Report::Recovered { slot } => self.recovered(slot),
+            Report::Recovered { slot } => {
+                let effects = self.unresponsive.recovered(slot);
+                self.carry_out(effects);
+            }
             Report::WarmedUp { worker } => self.advance(Fact::Warm { worker }),
             Report::Succession { worker, lacks } => self.on_succession(worker, lacks),
-            Report::Lost { address } => {
-                let message = format!(
-                    "No worker serves {address} any more; its connections wait until one does (loadBalancing.queueTimeout)"
-                );
-                let cause = AlertCause::AddressLost { address };
-                self.emit(Event::Alert { severity: Level::Error, message, cause });
-            }
-            Report::Regained { address, after } => {
-                let after_ms = after.as_millis() as u64;
-                let text = format!("{address} is served again, after {after_ms} ms");
-                let subject = Subject::AddressRegained { address, after_ms };
-                self.emit(Event::about(Component::Dispatch, Level::Info, text).with(subject));
-            }
-        }
-    }
-
-    fn recovered(&mut self, slot: u16) {
-        let was_reported = self.unresponsive.end(slot);
-        self.condition.invalidate();
-        self.publish_condition();
-        if was_reported {
-            let text = format!("Worker {slot} takes connections again");
-            let subject = Subject::WorkerRecovered { worker: slot.to_string(), from: Recovery::Unresponsive };
-            self.emit(Event::about(Component::Health, Level::Info, text).with(subject));
+            Report::Lost { address } => self.emit(report::address_lost(address)),
+            Report::Regained { address, after } => self.emit(report::address_regained(address, after)),
         }
     }
 
@@ -835,28 +791,15 @@ impl Cluster {
     }
 
     fn carried_out(&mut self, id: u32, result: Result<Vec<u16>>) {
-        if let (OWN, Err(error)) = (id, &result) {
-            self.emit(Event::notice(Level::Error, error.message.clone()));
-        }
-        let Some(Ended { source, line }) = self.commands.end(id, &result) else { return };
+        let Ended { source, line } = self.commands.end(id, &result);
         self.emit_all(line);
-        self.answer(source, result.map(|slots| json!(slots)));
+        if let Some(source) = source {
+            self.answer(source, result.map(|slots| json!(slots)));
+        }
     }
 
     fn answer(&self, source: CommandSource, result: Result<Value>) {
-        match source {
-            CommandSource::Here(id) => self.done(id, result),
-            // A client that has disconnected gets no response.
-            CommandSource::Api(answer) => drop(answer.send(result)),
-            CommandSource::Worker(worker, id) => {
-                let outcome = match result {
-                    Ok(value) => json!({ "ok": value }),
-                    Err(error) => json!({ "error": error }),
-                };
-                // A worker that requested its own end may be gone.
-                self.workers.send(worker, ToWorker::CommandResult { id, outcome });
-            }
-        }
+        self.commands.answer(source, result, &self.workers);
     }
 
     fn diagnose(&mut self, request: Request) {
@@ -901,23 +844,9 @@ impl Cluster {
     /// Publishes the circuits that are not closed.
     fn publish_circuits(&self) {
         let (now, now_ms) = (self.clock.elapsed(), now_ms());
-        let at = |until: Duration| Some(now_ms + until.saturating_sub(now).as_millis() as u64);
-        let ejected = self.health.circuits().into_iter().filter_map(|(worker, state)| {
-            let (state, until) = match state {
-                State::Closed => return None,
-                State::Open { until } => ("open", until),
-                State::HalfOpen { until } => ("half-open", until),
-            };
-            Some(Circuit { worker_id: worker.to_string(), kind: "ejection", state, until: at(until) })
-        });
-        let restarts = self.slot_table.circuits().map(|(slot, circuit)| {
-            let (state, until) = match circuit {
-                RestartCircuit::Open { until } => ("open", at(until)),
-                RestartCircuit::HalfOpen => ("half-open", None),
-            };
-            Circuit { worker_id: slot.to_string(), kind: "restart", state, until }
-        });
-        self.publisher.set_circuits(ejected.chain(restarts).collect());
+        let timestamp = |at: Duration| now_ms + at.saturating_sub(now).as_millis() as u64;
+        let circuits = self.health.circuits(timestamp).chain(self.slot_table.circuits(timestamp));
+        self.publisher.set_circuits(circuits.collect());
     }
 }
 

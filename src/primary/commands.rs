@@ -1,13 +1,18 @@
 //! Pending commands: their askers, to which the result is sent, and their log lines.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use super::inputs::CommandSource;
+use serde_json::{Value, json};
+
+use super::inputs::{CommandSource, Output};
+use super::workers::Workers;
 use crate::error::{Code, Error, Result};
 use crate::event::{Event, Level, Subject};
+use crate::ipc::control::ToWorker;
 use crate::model::{Command, Scale};
-use crate::supervisor::Fact;
+use crate::supervisor::{Fact, OWN};
 
 struct UnderWay {
     command: Command,
@@ -15,20 +20,25 @@ struct UnderWay {
     since: Instant,
 }
 
-#[derive(Default)]
 pub(super) struct Commands {
     last: u32,
     under_way: HashMap<u32, UnderWay>,
+    output: Rc<dyn Fn(Output)>,
 }
 
-/// A finished command.
+/// A finished operation.
 pub(super) struct Ended {
-    pub source: CommandSource,
+    /// Who waits for its result; None: it was no command.
+    pub source: Option<CommandSource>,
     /// Its log line.
     pub line: Option<Event>,
 }
 
 impl Commands {
+    pub fn new(output: Rc<dyn Fn(Output)>) -> Self {
+        Self { last: 0, under_way: HashMap::new(), output }
+    }
+
     /// Registers a command and returns its fact for the supervisor.
     pub fn begin_scale(&mut self, target: Scale, source: CommandSource) -> Fact {
         let worker = source.worker();
@@ -46,10 +56,36 @@ impl Commands {
         self.last
     }
 
-    /// None: an operation of the supervisor itself.
-    pub fn end(&mut self, id: u32, result: &Result<Vec<u16>>) -> Option<Ended> {
-        let UnderWay { command, source, since } = self.under_way.remove(&id)?;
-        Some(Ended { source, line: line(command.name(), since.elapsed(), result) })
+    /// An operation of the supervisor has ended.
+    pub fn end(&mut self, id: u32, result: &Result<Vec<u16>>) -> Ended {
+        match self.under_way.remove(&id) {
+            Some(UnderWay { command, source, since }) => {
+                Ended { source: Some(source), line: line(command.name(), since.elapsed(), result) }
+            }
+            // Nobody waits for the cluster's own operations, so that a failure is logged.
+            None => {
+                let failed = result.as_ref().err().filter(|_| id == OWN);
+                let line = failed.map(|error| Event::notice(Level::Error, error.message.clone()));
+                Ended { source: None, line }
+            }
+        }
+    }
+
+    /// Sends a command's result to its source.
+    pub fn answer(&self, source: CommandSource, result: Result<Value>, workers: &Workers) {
+        match source {
+            CommandSource::Here(id) => (self.output)(Output::Done { id, result }),
+            // A client that has disconnected gets no response.
+            CommandSource::Api(answer) => drop(answer.send(result)),
+            CommandSource::Worker(worker, id) => {
+                let outcome = match result {
+                    Ok(value) => json!({ "ok": value }),
+                    Err(error) => json!({ "error": error }),
+                };
+                // A worker that requested its own end may be gone.
+                workers.send(worker, ToWorker::CommandResult { id, outcome });
+            }
+        }
     }
 }
 

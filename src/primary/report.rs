@@ -1,5 +1,5 @@
-//! Events for the log about the state of the cluster: the health report once a minute, slow requests and starts, and
-//! errors reported by workers.
+//! Events for the log about the state of the cluster: the health report once a minute, slow requests and starts, errors
+//! reported by workers, and addresses.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::component::Component;
 use crate::config::Change;
 use crate::error::{Code, Error};
-use crate::event::{Event, Level, Subject};
+use crate::event::{AlertCause, Event, Level, Subject};
 use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
@@ -169,6 +169,45 @@ pub(super) fn worker_error(error: WorkerError) -> Error {
     let WorkerError { name, message, code, stack, origin } = error;
     Error::new(Code::WorkerStartupFailed, message)
         .with(json!({ "name": name, "code": code, "stack": stack, "origin": origin }))
+}
+
+/// The cluster listens on a port that it has not listened on before.
+pub(super) fn listening(port: u16) -> Event {
+    let text = format!("Listening on port {port}");
+    Event::about(Component::Dispatch, Level::Info, text).with(Subject::ClusterListening { port })
+}
+
+/// No worker serves the address any more.
+pub(super) fn address_lost(address: String) -> Event {
+    let message = format!(
+        "No worker serves {address} any more; its connections wait until one does (loadBalancing.queueTimeout)"
+    );
+    Event::Alert { severity: Level::Error, message, cause: AlertCause::AddressLost { address } }
+}
+
+pub(super) fn address_regained(address: String, after: Duration) -> Event {
+    let after_ms = after.as_millis() as u64;
+    let text = format!("{address} is served again, after {after_ms} ms");
+    let subject = Subject::AddressRegained { address, after_ms };
+    Event::about(Component::Dispatch, Level::Info, text).with(subject)
+}
+
+/// A replacement does not serve these addresses of its predecessor, on purpose.
+pub(super) fn addresses_given_up(worker: WorkerId, addresses: Vec<String>) -> Option<Event> {
+    (!addresses.is_empty()).then(|| {
+        let text = format!("Worker {worker} no longer serves {}", addresses.join(", "));
+        let subject = Subject::AddressGivenUp { worker: worker.to_string(), addresses };
+        Event::about(Component::Workers, Level::Info, text).with(subject)
+    })
+}
+
+pub(super) fn short_of_descriptors(worker: WorkerId) -> Event {
+    let text = format!(
+        "Worker {worker} is short of file descriptors: it takes fewer connections. Raise the limit of open files \
+         (ulimit -n)."
+    );
+    let subject = Subject::DescriptorsShort { worker: Some(worker.to_string()) };
+    Event::notice(Level::Warn, text).with(subject)
 }
 
 /// What `updateConfig` has changed.

@@ -6,11 +6,12 @@ use super::workers::Workers;
 use crate::metrics::layout::{PAGES_A_SLOT, header, place_in_slot, row};
 use crate::metrics::memory::SharedMemory;
 use crate::model::WorkerId;
+use crate::observe::Circuit;
 use crate::supervisor::{ActiveWorker, Slot, Supervisor};
 
 /// The circuit of a slot whose workers died too often.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum RestartCircuit {
+enum RestartCircuit {
     Open {
         until: Duration,
     },
@@ -103,8 +104,14 @@ impl SlotTable {
         changed
     }
 
-    /// The circuits that are not closed, by slot.
-    pub fn circuits(&self) -> impl Iterator<Item = (usize, RestartCircuit)> {
-        self.entries.iter().enumerate().filter_map(|(slot, entry)| Some((slot, entry.circuit?)))
+    /// The slots' circuits that are not closed. `timestamp`: of a time on the loop's clock.
+    pub fn circuits(&self, timestamp: impl Fn(Duration) -> u64) -> impl Iterator<Item = Circuit> {
+        self.entries.iter().enumerate().filter_map(move |(slot, entry)| {
+            let (state, until) = match entry.circuit? {
+                RestartCircuit::Open { until } => ("open", Some(timestamp(until))),
+                RestartCircuit::HalfOpen => ("half-open", None),
+            };
+            Some(Circuit { worker_id: slot.to_string(), kind: "restart", state, until })
+        })
     }
 }

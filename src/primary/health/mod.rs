@@ -21,6 +21,7 @@ use crate::ipc::control::{MAX_FAILURE, Protocol};
 use crate::metrics::layout::{page, row};
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::model::{CheckStatus, WorkerId};
+use crate::observe::Circuit;
 use crate::supervisor::Fact;
 use crate::sys::local_time::now_ms;
 
@@ -114,9 +115,18 @@ impl Health {
         }
     }
 
-    /// Workers whose circuit is not closed, with the time of the next change on the loop's clock.
-    pub fn circuits(&self) -> Vec<(WorkerId, State)> {
-        self.breaker.as_ref().map_or(Vec::new(), Breaker::open)
+    /// The workers' circuits that are not closed. `timestamp`: of a time on the loop's clock.
+    pub fn circuits(&self, timestamp: impl Fn(Duration) -> u64) -> impl Iterator<Item = Circuit> {
+        let circuits = self.breaker.as_ref().map_or(Vec::new(), Breaker::open);
+        circuits.into_iter().filter_map(move |(worker, state)| {
+            let (state, until) = match state {
+                State::Closed => return None,
+                State::Open { until } => ("open", until),
+                State::HalfOpen { until } => ("half-open", until),
+            };
+            let until = Some(timestamp(until));
+            Some(Circuit { worker_id: worker.to_string(), kind: "ejection", state, until })
+        })
     }
 
     /// Whether the worker is ejected because of its responses.
