@@ -4,6 +4,10 @@
 // Each fuzz target is a separate program and calls one of these functions.
 #![allow(dead_code)]
 
+use drover::cache::layout::{Key as CacheKey, Kind};
+use drover::cache::request::{Operation, Request, Status};
+use drover::cache::store::Limits;
+use drover::cache::writer::Writer;
 use drover::dispatch::{
     RequestHead, cookie_slot, cookie_value, forwarded_client, read_first_bytes, request_cookie,
 };
@@ -211,4 +215,48 @@ pub fn http_wire(bytes: &[u8]) {
         (wire.is_idle(), wire.is_busy(), wire.stays(), wire.served())
     };
     assert_eq!(place(usize::from(*cut) + 1), place(stream.len().max(1)));
+}
+
+/// Requests of two clients to the writer of a small cache; whatever they are, everything can be removed afterwards.
+pub fn cache(mut data: &[u8]) {
+    let limits = Limits { bytes: 16 * 1024, entries: 100 };
+    let Ok(mut writer) = Writer::new(limits, 1) else { return };
+    let mut number = 0;
+    writer.join(0);
+    writer.join(1);
+    while let Some(([client, low, high], rest)) = data.split_first_chunk::<3>() {
+        let length = usize::from(u16::from_le_bytes([*low, *high])).min(rest.len());
+        let (request, rest) = rest.split_at(length);
+        number += 1;
+        let _ = writer.take(u32::from(client & 1), number, request, u64::from(number));
+        if client & 2 != 0 {
+            writer.work(u64::from(number) * 10);
+        }
+        assert!(writer.entries() <= limits.entries);
+        data = rest;
+    }
+    while writer.work(0) == Some(0) {}
+    let all = Request {
+        operation: Operation::Invalidate,
+        is_awaited: true,
+        lands: false,
+        key: CacheKey { bytes: b"*", is_wide: false },
+        kind: Kind::Text,
+        value: b"",
+        tags: b"",
+        expected: None,
+        expires: 0,
+        grace: 0,
+        early: 0,
+        added: 0,
+    };
+    let bytes = [&all.head()[..], &all.parts().concat()].concat();
+    assert!(writer.take(0, number + 1, &bytes, 0).is_ok());
+    assert!(
+        writer
+            .replies()
+            .iter()
+            .any(|reply| reply.request == number + 1 && reply.answer.status == Status::Done)
+    );
+    assert_eq!(writer.entries(), 0);
 }

@@ -32,6 +32,7 @@ pub mod admin;
 pub mod balance;
 #[cfg(feature = "node-api")]
 mod bindings;
+pub mod cache;
 pub mod component;
 pub mod config;
 pub mod dispatch;

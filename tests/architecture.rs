@@ -56,7 +56,14 @@ const LAYERS: [&[&str]; 15] = [
 const PURE_LAYERS: usize = 6;
 
 /// Pure modules in layers that are not pure.
-const PURE_PARTS: [&str; 15] = [
+const PURE_PARTS: [&str; 22] = [
+    "cache::deadlines",
+    "cache::eviction",
+    "cache::flights",
+    "cache::layout",
+    "cache::pattern",
+    "cache::request",
+    "cache::tags",
     "dispatch::placement",
     "dispatch::services",
     "dispatch::listeners::mode",

@@ -57,3 +57,8 @@ fn affinity_cookies_are_drovers_own_or_nobodys() {
 fn a_connection_stands_where_its_bytes_say() {
     replay("http_wire", targets::http_wire);
 }
+
+#[test]
+fn a_cache_survives_every_request() {
+    replay("cache", targets::cache);
+}

@@ -84,6 +84,16 @@ impl Mapping {
         self.cells
     }
 
+    /// Whether this process may store there.
+    pub fn is_writable(&self) -> bool {
+        self.is_writable
+    }
+
+    /// The first byte; the mapping must outlive its use.
+    pub fn start(&self) -> NonNull<AtomicU64> {
+        self.start
+    }
+
     fn all(&self) -> &[AtomicU64] {
         // SAFETY: `start` points to `cells` mapped, aligned 8-byte cells for as long as `self` lives. Nobody stores
         // there unless it is writable.

@@ -4,6 +4,7 @@
 
 pub mod async_fd;
 pub mod bpf;
+pub mod byte_memory;
 pub mod clock;
 pub mod dynamic;
 pub mod fds;

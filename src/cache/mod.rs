@@ -1,0 +1,16 @@
+//! The shared cache: one writer in the primary, readers in all processes. `layout` documents the memory; the decisions
+//! (`blocks`, `eviction`, `deadlines`, `tags`, `pattern`, `flights`) know nothing of processes; `store` composes them, and
+//! `writer` performs the clients' requests (`request`).
+
+pub mod blocks;
+pub mod counters;
+pub mod deadlines;
+pub mod eviction;
+pub mod flights;
+pub mod layout;
+pub mod memory;
+pub mod pattern;
+pub mod request;
+pub mod store;
+pub mod tags;
+pub mod writer;

@@ -1,0 +1,512 @@
+//! The entries of the cache, as their one writer sees them. Everything that decides (queues, deadlines, tags) is in the
+//! writer's own memory; readers need only what is in the shared memory. Time is an argument.
+
+use super::blocks::{Block, Blocks};
+use super::counters::{Cells, Counter, NotCounted};
+use super::deadlines::{Actual, Deadlines};
+use super::eviction::{Eviction, Reads};
+use super::layout::{Key, Kind, MAX_KEY_UNITS, WIDE_KEY, entry, more};
+use super::memory::Memory;
+use super::pattern;
+use super::tags::Tags;
+use std::io;
+
+/// Entries of a bucket; one more evicts the last. It bounds a reader's steps whatever the keys are.
+const MAX_IN_BUCKET: u32 = 16;
+
+/// A value is at most this part of the arena.
+const VALUE_SHARE: usize = 8;
+
+/// Maximum blocks of a value.
+const MAX_PARTS: usize = 64;
+/// The smallest further block of a value.
+const MIN_PART: usize = 64;
+
+/// Ms since 1970.
+pub type Millis = u64;
+
+/// How much the cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    pub bytes: usize,
+    pub entries: usize,
+}
+
+/// A value to be written.
+#[derive(Clone, Copy, Debug)]
+pub struct Write<'a> {
+    pub key: Key<'a>,
+    pub kind: Kind,
+    pub value: &'a [u8],
+    /// 0: never.
+    pub expires: Millis,
+    /// Ms after `expires` for which the stale value may be used.
+    pub grace: u32,
+    /// Ms before `expires` from which the value may be computed anew.
+    pub early: u32,
+}
+
+/// Why a value was not stored. What the key had before is gone then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// The key has more units than `MAX_KEY_UNITS`.
+    KeyTooLong,
+    /// The value is larger than an eighth of the cache.
+    ValueTooLarge,
+    /// There is no room, whatever is evicted.
+    NoRoom,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotIncremented {
+    /// The value is no whole number.
+    NotANumber,
+    OutOfRange,
+    Refused(Refused),
+}
+
+/// Why an entry is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    Deleted,
+    Invalidated,
+    Expired,
+    Evicted,
+}
+
+/// Totals since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub sets: u64,
+    pub evicted: u64,
+    pub expired: u64,
+    pub invalidated: u64,
+    pub refused: u64,
+}
+
+/// The writer's knowledge of an entry, by its id.
+#[derive(Clone, Copy)]
+struct Meta {
+    block: Block,
+    hash: u32,
+    /// When the entry is removed: after its grace. 0: never.
+    ends: Millis,
+    /// Which use of the id this is.
+    life: u32,
+    is_live: bool,
+}
+
+pub struct Store {
+    memory: Memory,
+    blocks: Blocks,
+    cells: Cells,
+    eviction: Eviction,
+    deadlines: Deadlines,
+    tags: Tags,
+    metas: Vec<Meta>,
+    idle_ids: Vec<u32>,
+    entries: usize,
+    max_entries: usize,
+    totals: Totals,
+}
+
+struct Hints<'a> {
+    memory: &'a Memory,
+    metas: &'a [Meta],
+}
+
+impl Reads for Hints<'_> {
+    fn load(&self, id: u32) -> u8 {
+        self.memory.hint(self.metas[id as usize].block)
+    }
+
+    fn store(&mut self, id: u32, reads: u8) {
+        self.memory.set_hint(self.metas[id as usize].block, reads);
+    }
+}
+
+impl Store {
+    /// `seed`: a random number, so that nobody outside can choose keys for one bucket.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors or memory for it.
+    pub fn new(limits: Limits, seed: u32) -> io::Result<Self> {
+        let memory = Memory::new(limits.bytes, seed)?;
+        Ok(Self {
+            max_entries: limits.entries,
+            blocks: Blocks::new(&memory.cache, memory.arena()),
+            cells: Cells::new(&memory.counters),
+            eviction: Eviction::new(memory.buckets()),
+            deadlines: Deadlines::default(),
+            tags: Tags::default(),
+            metas: Vec::new(),
+            idle_ids: Vec::new(),
+            entries: 0,
+            totals: Totals::default(),
+            memory,
+        })
+    }
+
+    pub fn memory(&self) -> &Memory {
+        &self.memory
+    }
+
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    pub fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// Bytes of the arena in use.
+    pub fn used_bytes(&self) -> usize {
+        self.memory.arena().len() - self.blocks.free_bytes()
+    }
+
+    /// # Errors
+    /// There is no room for it; what the key had is gone then.
+    pub fn set<'a>(
+        &mut self,
+        write: Write<'_>,
+        tags: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), Refused> {
+        self.totals.sets += 1;
+        let stored = self.put(write);
+        match stored {
+            Ok(id) => self.tags.set(id, tags),
+            Err(_) => {
+                self.totals.refused += 1;
+                self.delete(write.key);
+            }
+        }
+        stored.map(drop)
+    }
+
+    fn put(&mut self, write: Write<'_>) -> Result<u32, Refused> {
+        let Write { key, kind, value, expires, grace, early } = write;
+        if key.units() > MAX_KEY_UNITS {
+            return Err(Refused::KeyTooLong);
+        }
+        if value.len() > self.memory.arena().len() / VALUE_SHARE {
+            return Err(Refused::ValueTooLarge);
+        }
+        let head = entry::KEY + key.bytes.len().next_multiple_of(4);
+        let parts = self.place(head, value.len()).ok_or(Refused::NoRoom)?;
+        // After `place`, which may have evicted the entry itself.
+        let hash = self.memory.hash(key);
+        let found = match self.memory.find(hash, key) {
+            Err(absent) if absent.length >= MAX_IN_BUCKET => {
+                if let Some(last) = absent.last {
+                    self.remove(self.id_of(last), Removal::Evicted);
+                }
+                None
+            }
+            found => found.ok(),
+        };
+        let old = found.map(|found| found.block);
+        let (id, link) = match found {
+            Some(found) => (self.id_of(found.block), found.link),
+            None => {
+                if self.entries >= self.max_entries {
+                    self.evict();
+                }
+                (self.new_id(), self.memory.head(hash))
+            }
+        };
+        let next = self.memory.word(old.map_or(link, |old| old.at() + entry::NEXT));
+
+        let (first, further) = (parts[0], &parts[1..]);
+        let at = first.at();
+        let flags = if key.is_wide { WIDE_KEY } else { 0 };
+        let shape = key.units() as u32 | u32::from(kind as u8) << 16 | u32::from(flags) << 24;
+        let expires_bits = (expires as f64).to_bits();
+        for (field, word) in [
+            (entry::NEXT, next),
+            (entry::HASH, hash),
+            (entry::SHAPE, shape),
+            (entry::EXPIRES, expires_bits as u32),
+            (entry::EXPIRES + 4, (expires_bits >> 32) as u32),
+            (entry::VALUE_BYTES, value.len() as u32),
+            (entry::MORE, further.first().map_or(0, |block| block.0)),
+            (entry::ID, id),
+            (entry::GRACE, grace),
+            (entry::EARLY, early),
+        ] {
+            self.memory.set_word(at + field, word);
+        }
+        let cache = &self.memory.cache;
+        cache.write(at + entry::KEY, key.bytes);
+        let room = Blocks::size(cache, first) - head;
+        let (part, mut rest) = value.split_at(value.len().min(room));
+        cache.write(at + head, part);
+        for (index, block) in further.iter().enumerate() {
+            let (part, after) = rest.split_at(rest.len().min(Blocks::size(cache, *block) - more::DATA));
+            rest = after;
+            self.memory.set_word(block.at() + more::NEXT, further.get(index + 1).map_or(0, |next| next.0));
+            self.memory.set_word(block.at() + more::BYTES, part.len() as u32);
+            cache.write(block.at() + more::DATA, part);
+        }
+        self.memory.set_hint(first, old.map_or(0, |old| self.memory.hint(old) + 1));
+        self.memory.relink(hash, link, first.0);
+
+        let bytes = parts.iter().map(|block| Blocks::size(&self.memory.cache, *block) as u32).sum();
+        match old {
+            Some(old) => {
+                self.free(old);
+                self.eviction.resize(id, bytes);
+            }
+            None => {
+                self.eviction.insert(id, hash, bytes);
+                self.entries += 1;
+            }
+        }
+        let ends = if expires == 0 { 0 } else { expires + u64::from(grace) };
+        let meta = &mut self.metas[id as usize];
+        let known = std::mem::replace(&mut meta.ends, ends);
+        (meta.block, meta.hash, meta.is_live) = (first, hash, true);
+        self.deadlines.set(id, meta.life, ends, if old.is_some() { known } else { 0 });
+        Ok(id)
+    }
+
+    /// Blocks for an entry: one, or several when there is room in pieces alone. The first has `head` bytes at least.
+    fn place(&mut self, head: usize, value: usize) -> Option<Vec<Block>> {
+        let all = head + value;
+        loop {
+            if let Some(block) = self.blocks.take(&self.memory.cache, all) {
+                return Some(vec![block]);
+            }
+            if let Some(parts) = self.place_in_parts(head, value) {
+                return Some(parts);
+            }
+            self.evict()?;
+        }
+    }
+
+    /// Evicts an entry; None: there is none.
+    fn evict(&mut self) -> Option<()> {
+        let evicted = self.eviction.evict(&mut Hints { memory: &self.memory, metas: &self.metas })?;
+        self.remove(evicted, Removal::Evicted);
+        Some(())
+    }
+
+    fn place_in_parts(&mut self, head: usize, value: usize) -> Option<Vec<Block>> {
+        let cache = &self.memory.cache;
+        let least = ((head + value) / MAX_PARTS).max(MIN_PART);
+        if self.blocks.free_bytes() < head + value {
+            return None;
+        }
+        let mut parts = vec![self.blocks.take_largest(cache, head.max(least), head + value)?];
+        let mut rest = (head + value).saturating_sub(Blocks::size(cache, parts[0]));
+        while rest > 0 {
+            let Some(block) =
+                self.blocks.take_largest(cache, least.min(rest + more::DATA), rest + more::DATA)
+            else {
+                parts.into_iter().for_each(|block| self.blocks.give(cache, block));
+                return None;
+            };
+            rest = rest.saturating_sub(Blocks::size(cache, block) - more::DATA);
+            parts.push(block);
+        }
+        Some(parts)
+    }
+
+    fn id_of(&self, block: Block) -> u32 {
+        self.memory.word(block.at() + entry::ID)
+    }
+
+    fn new_id(&mut self) -> u32 {
+        self.idle_ids.pop().unwrap_or_else(|| {
+            self.metas.push(Meta { block: Block(0), hash: 0, ends: 0, life: 0, is_live: false });
+            self.metas.len() as u32 - 1
+        })
+    }
+
+    fn remove(&mut self, id: u32, why: Removal) {
+        let Meta { block, hash, .. } = self.metas[id as usize];
+        let link = self.memory.link_of(block, hash);
+        self.memory.relink(hash, link, self.memory.word(block.at() + entry::NEXT));
+        self.eviction.remove(id);
+        self.tags.remove(id);
+        self.free(block);
+        let meta = &mut self.metas[id as usize];
+        (meta.life, meta.is_live) = (meta.life.wrapping_add(1), false);
+        self.idle_ids.push(id);
+        self.entries -= 1;
+        match why {
+            Removal::Deleted => {}
+            Removal::Invalidated => self.totals.invalidated += 1,
+            Removal::Expired => self.totals.expired += 1,
+            Removal::Evicted => self.totals.evicted += 1,
+        }
+    }
+
+    /// Frees the blocks of an entry that no reader finds any more, and its counter.
+    fn free(&mut self, block: Block) {
+        if let Some(counter) = self.counter(block) {
+            self.cells.give(&self.memory.counters, counter);
+        }
+        let further: Vec<Block> = self.memory.further(block).collect();
+        self.blocks.give(&self.memory.cache, block);
+        further.into_iter().for_each(|block| self.blocks.give(&self.memory.cache, block));
+    }
+
+    fn counter(&self, block: Block) -> Option<Counter> {
+        let at = self.memory.value_at(block);
+        (self.memory.kind(block) == Some(Kind::Counter))
+            .then(|| Counter { cell: self.memory.word(at), generation: self.memory.word(at + 4) as u16 })
+    }
+
+    /// Whether the key was there.
+    pub fn delete(&mut self, key: Key) -> bool {
+        let found = self.memory.find(self.memory.hash(key), key);
+        if let Ok(found) = found {
+            self.remove(self.id_of(found.block), Removal::Deleted);
+        }
+        found.is_ok()
+    }
+
+    /// A fresh value's kind and bytes. A counter's value is its count as JSON.
+    pub fn get(&self, key: Key, now: Millis) -> Option<(Kind, Vec<u8>)> {
+        self.fresh(key, now).and_then(|block| self.content(block))
+    }
+
+    fn fresh(&self, key: Key, now: Millis) -> Option<Block> {
+        let block = self.memory.find(self.memory.hash(key), key).ok()?.block;
+        let expires = self.memory.expires(block);
+        (expires == 0.0 || expires > now as f64).then_some(block)
+    }
+
+    fn content(&self, block: Block) -> Option<(Kind, Vec<u8>)> {
+        match self.counter(block) {
+            Some(counter) => {
+                Some((Kind::Json, counter.load(&self.memory.counters)?.to_string().into_bytes()))
+            }
+            None => Some((self.memory.kind(block)?, self.memory.value(block))),
+        }
+    }
+
+    /// Adds to a number; one that is absent begins with 0 and `expires`.
+    ///
+    /// # Errors
+    /// The key has something else, or there is no room for the number.
+    pub fn increment(
+        &mut self,
+        key: Key,
+        by: i64,
+        expires: Millis,
+        now: Millis,
+    ) -> Result<i64, NotIncremented> {
+        let out_of_range = NotIncremented::OutOfRange;
+        let found = self.fresh(key, now);
+        if let Some(counter) = found.and_then(|block| self.counter(block)) {
+            match counter.add(&self.memory.counters, by) {
+                Ok(count) => return Ok(count),
+                Err(NotCounted::OutOfRange) => return Err(out_of_range),
+                // A worker has stored another generation in the cell: the count is lost.
+                Err(NotCounted::Gone) => {}
+            }
+        }
+        let before = found.map_or(Ok(0), |block| {
+            let text = self.content(block).map_or(Ok("0".into()), |(_, value)| String::from_utf8(value));
+            text.ok().and_then(|text| text.parse().ok()).ok_or(NotIncremented::NotANumber)
+        })?;
+        let count = i64::checked_add(before, by).ok_or(out_of_range)?;
+        let (expires, grace) = found.map_or((expires, 0), |block| {
+            (self.memory.expires(block) as u64, self.memory.word(block.at() + entry::GRACE))
+        });
+        let tags: Vec<Box<[u8]>> =
+            found.map(|block| self.tags.of(self.id_of(block)).map(Into::into).collect()).unwrap_or_default();
+        let text = count.to_string();
+        let counter = self.cells.take(&self.memory.counters, count);
+        let encoded = counter.map(|counter| {
+            let (low, high) = (counter.cell.to_le_bytes(), u32::from(counter.generation).to_le_bytes());
+            [low, high].concat()
+        });
+        // Without a cell the number is a value like others, which the writer alone changes.
+        let (kind, value) = match &encoded {
+            Some(encoded) => (Kind::Counter, encoded.as_slice()),
+            None => (Kind::Json, text.as_bytes()),
+        };
+        let write = Write { key, kind, value, expires, grace, early: 0 };
+        let stored = self.set(write, tags.iter().map(AsRef::as_ref));
+        if let (Err(_), Some(counter)) = (stored, counter) {
+            self.cells.give(&self.memory.counters, counter);
+        }
+        stored.map(|()| count).map_err(NotIncremented::Refused)
+    }
+
+    /// Writes if the key has exactly this fresh value, or None: no fresh value. Returns whether it had.
+    ///
+    /// # Errors
+    /// There is no room for the new value.
+    pub fn compare_and_set<'a>(
+        &mut self,
+        expected: Option<(Kind, &[u8])>,
+        write: Write<'_>,
+        tags: impl IntoIterator<Item = &'a [u8]>,
+        now: Millis,
+    ) -> Result<bool, Refused> {
+        let found = self.get(write.key, now);
+        let is_same = found.as_ref().map(|(kind, value)| (*kind, value.as_slice())) == expected;
+        if is_same { self.set(write, tags).map(|()| true) } else { Ok(false) }
+    }
+
+    /// Removes the entries with a tag; returns how many.
+    pub fn invalidate_tag(&mut self, tag: &[u8]) -> usize {
+        let ids = self.tags.with(tag);
+        ids.iter().for_each(|id| self.remove(*id, Removal::Invalidated));
+        ids.len()
+    }
+
+    /// Removes the entries whose keys match, among `count` ids from `from` on; returns how many, and where to go on. An
+    /// entry that is set during such a scan may be removed too.
+    pub fn invalidate(&mut self, pattern: Key, from: u32, count: u32) -> (usize, Option<u32>) {
+        let end = from.saturating_add(count).min(self.metas.len() as u32);
+        let mut removed = 0;
+        for id in from..end {
+            let Meta { block, is_live, .. } = self.metas[id as usize];
+            if is_live && self.memory.with_key(block, |key| is_match(pattern, key)) {
+                self.remove(id, Removal::Invalidated);
+                removed += 1;
+            }
+        }
+        (removed, (end < self.metas.len() as u32).then_some(end))
+    }
+
+    /// Removes at most `most` entries that have ended; returns when to do it again.
+    pub fn expire(&mut self, now: Millis, most: usize) -> Option<Millis> {
+        for _ in 0..most {
+            let metas = &self.metas;
+            let due = self.deadlines.next_due(now, |id, life| match metas[id as usize] {
+                Meta { is_live: true, life: own, ends, .. } if own == life && ends != 0 => Actual::At(ends),
+                _ => Actual::None,
+            });
+            match due {
+                Some(id) => self.remove(id, Removal::Expired),
+                None => return self.deadlines.next(),
+            }
+        }
+        self.deadlines.next().map(|next| next.max(now))
+    }
+}
+
+/// Compares units with units: a latin1 pattern matches wide keys too, and the other way round.
+fn is_match(pattern: Key, key: Key) -> bool {
+    let star = u16::from(b'*');
+    match (pattern.is_wide, key.is_wide) {
+        (false, false) => pattern::matches(pattern.bytes, key.bytes, b'*'),
+        _ => pattern::matches(&units(pattern), &units(key), star),
+    }
+}
+
+fn units(key: Key) -> Vec<u16> {
+    if key.is_wide {
+        key.bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect()
+    } else {
+        key.bytes.iter().map(|byte| u16::from(*byte)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
