@@ -1,6 +1,6 @@
 //! The shared cache: one writer in the primary, readers in all processes. `layout` documents the memory; the decisions
 //! (`blocks`, `eviction`, `deadlines`, `tags`, `pattern`, `flights`) know nothing of processes; `store` composes them, and
-//! `writer` performs the clients' requests (`request`).
+//! `writer` performs the clients' requests (`request`); `service` is its thread.
 
 pub mod blocks;
 pub mod counters;
@@ -11,6 +11,7 @@ pub mod layout;
 pub mod memory;
 pub mod pattern;
 pub mod request;
+pub mod service;
 pub mod store;
 pub mod tags;
 pub mod writer;

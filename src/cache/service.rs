@@ -1,0 +1,393 @@
+//! The cache's thread: reads the clients' channels, lets the writer perform their requests, and sends the answers. The
+//! memory is created when a client opens the cache for the first time. The thread never waits for a client: answers that
+//! a stopped client does not read are queued, and its requests are not read meanwhile.
+//!
+//! A client's first message is [`OPEN`]; the answers are control frames with one descriptor each, a [`Grant`] as JSON.
+//! Its later messages are [`super::request`]s, numbered from 1.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{self, TryRecvError, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::event::{EventfdFlags, Timespec, eventfd};
+use serde::{Deserialize, Serialize};
+
+use super::layout::MAX_CLIENTS;
+use super::store::{Limits, Millis};
+use super::writer::{Reply, Writer};
+use crate::ipc::channel::{READ, Receiver, Sender};
+use crate::ipc::crypto::Pair;
+use crate::ipc::frame::{Frame, Kind};
+use crate::sys::byte_memory::ByteMapping;
+
+/// A client's first message.
+pub const OPEN: &[u8] = b"open";
+
+/// Bytes of answers that wait for a client before its requests do.
+const MAX_QUEUED: usize = 1 << 20;
+
+/// Reads of one client before the others'.
+const MAX_READS: usize = 4;
+
+/// Token of the eventfd.
+const WAKE: u64 = u64::MAX;
+
+/// One of the memories that a client maps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    Cache,
+    Hints,
+    Counters,
+}
+
+/// What a client gets with a descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    pub part: Part,
+    pub bytes: usize,
+    /// The client's number, for `applied`.
+    pub client: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub limits: Limits,
+    /// A random number.
+    pub seed: u32,
+    /// Maximum bytes of a request.
+    pub max_message: usize,
+}
+
+/// What the thread reports.
+#[derive(Debug)]
+pub enum Report {
+    /// The memory could not be created: no client can use the cache.
+    NoMemory(io::Error),
+    /// A client violated the protocol and was disconnected.
+    Broken { name: String, reason: String },
+    /// The thread has ended: its epoll failed.
+    Failed(io::Error),
+}
+
+/// A new client.
+pub struct Joining {
+    /// For reports.
+    pub name: String,
+    pub socket: OwnedFd,
+    pub keys: Option<Pair>,
+}
+
+enum Command {
+    Join(Box<Joining>),
+    Stop,
+}
+
+/// The handle of the thread. Dropping it ends and joins the thread.
+pub struct Service {
+    commands: mpsc::Sender<Command>,
+    wake: OwnedFd,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Service {
+    /// Starts the thread. `report` is called on it and must not block.
+    ///
+    /// # Errors
+    /// The kernel has no descriptors or no thread for it.
+    pub fn start(settings: Settings, report: impl FnMut(Report) + Send + 'static) -> io::Result<Self> {
+        let (commands, received) = channel();
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let theirs = wake.try_clone()?;
+        epoll::add(&poller, &theirs, EventData::new_u64(WAKE), EventFlags::IN)?;
+        let served = Served {
+            settings,
+            writer: None,
+            clients: HashMap::new(),
+            next: 0,
+            poller,
+            report: Box::new(report),
+        };
+        let builder = std::thread::Builder::new().name("drover-cache".into());
+        let thread = builder.spawn(move || served.run(&received, &theirs))?;
+        Ok(Self { commands, wake, thread: Some(thread) })
+    }
+
+    /// The other end of the socket belongs to a client from now on.
+    pub fn join(&self, client: Joining) {
+        self.send(Command::Join(Box::new(client)));
+    }
+
+    fn send(&self, command: Command) {
+        // A thread that has ended has reported why.
+        if self.commands.send(command).is_ok() {
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
+        }
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.send(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported by its hook.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Client {
+    name: String,
+    socket: OwnedFd,
+    sender: Sender,
+    receiver: Receiver,
+    is_open: bool,
+    /// The number of its last request.
+    number: u32,
+    /// What epoll waits for.
+    awaited: EventFlags,
+}
+
+struct Served {
+    settings: Settings,
+    /// None: nobody has opened the cache.
+    writer: Option<Writer>,
+    clients: HashMap<u32, Client>,
+    /// Where the search for a free number begins.
+    next: u32,
+    poller: OwnedFd,
+    report: Box<dyn FnMut(Report) + Send>,
+}
+
+/// Why a client is disconnected.
+enum End {
+    Closed,
+    Broken(io::Error),
+}
+
+impl Served {
+    fn run(mut self, commands: &mpsc::Receiver<Command>, wake: &OwnedFd) {
+        let mut events = Vec::with_capacity(64);
+        let mut due: Option<Millis> = None;
+        loop {
+            let timeout = due.map(|due| Duration::from_millis(due.saturating_sub(now())));
+            let timeout = timeout.map(|timeout| Timespec {
+                tv_sec: timeout.as_secs() as i64,
+                tv_nsec: i64::from(timeout.subsec_nanos()),
+            });
+            events.clear();
+            match epoll::wait(&self.poller, rustix::buffer::spare_capacity(&mut events), timeout.as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return (self.report)(Report::Failed(errno.into())),
+            }
+            for event in &events {
+                match event.data.u64() {
+                    WAKE => drop(rustix::io::read(wake, &mut [0u8; 8])),
+                    client => self.attend(client as u32),
+                }
+            }
+            loop {
+                match commands.try_recv() {
+                    Ok(Command::Join(joining)) => self.join(*joining),
+                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return,
+                    Err(TryRecvError::Empty) => break,
+                }
+            }
+            due = self.writer.as_mut().and_then(|writer| writer.work(now()));
+            self.send_replies();
+        }
+    }
+
+    fn join(&mut self, Joining { name, socket, keys }: Joining) {
+        let free = (0..MAX_CLIENTS as u32).map(|step| (self.next + step) % MAX_CLIENTS as u32);
+        let Some(number) = free.into_iter().find(|number| !self.clients.contains_key(number)) else {
+            let reason = format!("{MAX_CLIENTS} clients use the cache");
+            return (self.report)(Report::Broken { name, reason });
+        };
+        self.next = number + 1;
+        let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
+        receiver.allow(self.settings.max_message);
+        let sealed = keys.map_or(Ok(()), |keys| {
+            sender.seal_with(&keys.to_worker).and_then(|()| receiver.open_with(&keys.to_primary))
+        });
+        let added = sealed.and_then(|()| {
+            epoll::add(&self.poller, &socket, EventData::new_u64(u64::from(number)), EventFlags::IN)
+                .map_err(Into::into)
+        });
+        match added {
+            Ok(()) => {
+                let awaited = EventFlags::IN;
+                let client = Client { name, socket, sender, receiver, is_open: false, number: 0, awaited };
+                self.clients.insert(number, client);
+            }
+            Err(error) => (self.report)(Report::Broken { name, reason: error.to_string() }),
+        }
+    }
+
+    fn attend(&mut self, number: u32) {
+        let ended = self.read(number).err();
+        if let Some(end) = ended {
+            self.leave(number, end);
+        }
+    }
+
+    /// Reads what the client has sent, and performs it.
+    fn read(&mut self, number: u32) -> Result<(), End> {
+        for _ in 0..MAX_READS {
+            let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
+            client.flush(&self.poller, number)?;
+            if client.sender.queued() > MAX_QUEUED {
+                return Ok(());
+            }
+            let bytes = match client.receiver.fill(client.socket.as_fd()) {
+                Ok(0) => return Err(End::Closed),
+                Ok(bytes) => bytes,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return Ok(()),
+                    io::ErrorKind::Interrupted => continue,
+                    io::ErrorKind::ConnectionReset => return Err(End::Closed),
+                    _ => return Err(End::Broken(error)),
+                },
+            };
+            loop {
+                let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
+                let Some((frame, _)) = client.receiver.next_frame().map_err(End::Broken)? else { break };
+                self.perform(number, &frame)?;
+            }
+            self.send_replies();
+            if bytes < READ {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, number: u32, frame: &Frame) -> Result<(), End> {
+        let violation = |what: &str| End::Broken(io::Error::other(what.to_owned()));
+        if frame.header.kind != Kind::Message {
+            return Err(violation("it sends requests alone"));
+        }
+        let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
+        if !client.is_open {
+            return if frame.payload == OPEN {
+                self.open(number)
+            } else {
+                Err(violation("it did not open the cache"))
+            };
+        }
+        client.number = client.number.wrapping_add(1);
+        if frame.header.id != client.number {
+            return Err(violation("its requests are not numbered one after another"));
+        }
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let taken = writer.take(number, frame.header.id, &frame.payload, now());
+        taken.map_err(|_| violation("what it sent is no request"))
+    }
+
+    fn open(&mut self, number: u32) -> Result<(), End> {
+        let Settings { limits, seed, .. } = self.settings;
+        if self.writer.is_none() {
+            match Writer::new(limits, seed) {
+                Ok(writer) => self.writer = Some(writer),
+                Err(error) => {
+                    let again = io::Error::new(error.kind(), error.to_string());
+                    (self.report)(Report::NoMemory(error));
+                    return Err(End::Broken(again));
+                }
+            }
+        }
+        let (Some(writer), Some(client)) = (&mut self.writer, self.clients.get_mut(&number)) else {
+            return Ok(());
+        };
+        writer.join(number);
+        let memory = writer.memory();
+        let parts: [(Part, &OwnedFd, &ByteMapping); 3] = [
+            (Part::Cache, &memory.descriptors.cache, &memory.cache),
+            (Part::Hints, &memory.descriptors.hints, &memory.hints),
+            (Part::Counters, &memory.descriptors.counters, &memory.counters),
+        ];
+        for (part, descriptor, mapping) in parts {
+            let grant = Grant { part, bytes: mapping.size(), client: number };
+            let payload = serde_json::to_vec(&grant).map_err(|error| End::Broken(error.into()))?;
+            let copy = descriptor.try_clone().map_err(End::Broken)?;
+            client.sender.push(Kind::Control, 0, payload, Some(copy)).map_err(End::Broken)?;
+        }
+        client.is_open = true;
+        client.flush(&self.poller, number)
+    }
+
+    fn send_replies(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        let replies = writer.replies();
+        if replies.is_empty() {
+            return;
+        }
+        let mut written: Vec<u32> = Vec::new();
+        for Reply { client: number, request, answer } in replies {
+            if let Some(client) = self.clients.get_mut(&number) {
+                client.sender.push_message(0, request, &[&answer.write()]);
+                written.push(number);
+            }
+        }
+        written.dedup();
+        for number in written {
+            let flushed = self.clients.get_mut(&number).map(|client| client.flush(&self.poller, number));
+            if let Some(Err(end)) = flushed {
+                self.leave(number, end);
+            }
+        }
+    }
+
+    /// The client's channel has ended.
+    fn leave(&mut self, number: u32, end: End) {
+        let Some(client) = self.clients.remove(&number) else { return };
+        // Closing the last descriptor removes it from the set too.
+        let _ = epoll::delete(&self.poller, &client.socket);
+        if let End::Broken(error) = end {
+            (self.report)(Report::Broken { name: client.name, reason: error.to_string() });
+        }
+        if let Some(writer) = self.writer.as_mut().filter(|_| client.is_open) {
+            writer.leave(number);
+            self.send_replies();
+        }
+    }
+}
+
+impl Client {
+    /// Writes what the socket accepts. While answers wait it waits for room too; while too many wait, for that alone.
+    fn flush(&mut self, poller: impl AsFd, number: u32) -> Result<(), End> {
+        let waits = match self.sender.flush(self.socket.as_fd()) {
+            Ok(()) => false,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => true,
+                io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => return Err(End::Closed),
+                _ => return Err(End::Broken(error)),
+            },
+        };
+        let awaited = match (waits, self.sender.queued() > MAX_QUEUED) {
+            (false, _) => EventFlags::IN,
+            (true, false) => EventFlags::IN | EventFlags::OUT,
+            (true, true) => EventFlags::OUT,
+        };
+        if awaited != self.awaited {
+            self.awaited = awaited;
+            let fd: BorrowedFd<'_> = self.socket.as_fd();
+            let modified = epoll::modify(poller, fd, EventData::new_u64(u64::from(number)), awaited);
+            modified.map_err(|errno| End::Broken(errno.into()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Ms since 1970.
+fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |passed| passed.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+use super::*;
+use crate::cache::layout::{Key, Kind as ValueKind};
+use crate::cache::request::{Operation, Request, Status};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::sync::mpsc::Receiver as Reports;
+
+const LIMITS: Limits = Limits { bytes: 1 << 20, entries: usize::MAX };
+const SETTINGS: Settings = Settings { limits: LIMITS, seed: 1, max_message: 1 << 20 };
+const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
+
+struct Peer {
+    socket: OwnedFd,
+    sender: Sender,
+    receiver: Receiver,
+    number: u32,
+    grants: Vec<(Grant, OwnedFd)>,
+}
+
+fn service() -> (Service, Reports<Report>) {
+    let (reports, reported) = channel();
+    (Service::start(SETTINGS, move |report| reports.send(report).unwrap()).unwrap(), reported)
+}
+
+fn request(operation: Operation, key: &str) -> Request<'_> {
+    Request {
+        operation,
+        is_awaited: true,
+        lands: false,
+        key: Key { bytes: key.as_bytes(), is_wide: false },
+        kind: ValueKind::Text,
+        value: b"value",
+        tags: b"",
+        expected: None,
+        expires: 0,
+        grace: 0,
+        early: 0,
+        added: 1,
+    }
+}
+
+impl Peer {
+    fn join(service: &Service) -> Self {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (ours, socket) = socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None).unwrap();
+        service.join(Joining { name: "worker 1".into(), socket: ours, keys: None });
+        let (sender, receiver) = (Sender::default(), Receiver::default());
+        Self { socket, sender, receiver, number: 0, grants: Vec::new() }
+    }
+
+    fn open(service: &Service) -> Self {
+        let mut peer = Self::join(service);
+        peer.sender.push_message(0, 0, &[OPEN]);
+        peer.flush();
+        for _ in 0..3 {
+            let (frame, descriptor) = peer.next().unwrap();
+            let grant: Grant = serde_json::from_slice(&frame.payload).unwrap();
+            peer.grants.push((grant, descriptor.unwrap()));
+        }
+        peer
+    }
+
+    fn wait(&self, flags: PollFlags) {
+        assert_eq!(poll(&mut [PollFd::new(&self.socket, flags)], Some(&PATIENCE)).unwrap(), 1);
+    }
+
+    fn flush(&mut self) {
+        while let Err(error) = self.sender.flush(self.socket.as_fd()) {
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            self.wait(PollFlags::OUT);
+        }
+    }
+
+    fn send(&mut self, request: &Request<'_>) -> u32 {
+        self.number += 1;
+        self.sender.push_message(self.number, 0, &[&request.head()[..], &request.parts().concat()]);
+        self.number
+    }
+
+    /// The next frame; None: the channel has ended.
+    fn next(&mut self) -> Option<(Frame, Option<OwnedFd>)> {
+        loop {
+            if let Some(next) = self.receiver.next_frame().unwrap() {
+                return Some(next);
+            }
+            self.wait(PollFlags::IN);
+            if self.receiver.fill(self.socket.as_fd()).unwrap() == 0 {
+                return None;
+            }
+        }
+    }
+
+    fn answer(&mut self) -> (u32, u8) {
+        let (frame, _) = self.next().unwrap();
+        (frame.header.answers, frame.payload[0])
+    }
+
+    fn ask(&mut self, request: &Request<'_>) -> u8 {
+        let number = self.send(request);
+        self.flush();
+        let (answered, status) = self.answer();
+        assert_eq!(answered, number);
+        status
+    }
+}
+
+const DONE: u8 = Status::Done as u8;
+
+#[test]
+fn clients_share_one_memory_which_only_the_service_writes() {
+    let (service, _reports) = service();
+    let (mut first, second) = (Peer::open(&service), Peer::open(&service));
+    assert_eq!(first.ask(&request(Operation::Set, "a")), DONE);
+    let parts: Vec<Part> = second.grants.iter().map(|(grant, _)| grant.part).collect();
+    assert_eq!(parts, [Part::Cache, Part::Hints, Part::Counters]);
+    assert_ne!(first.grants[0].0.client, second.grants[0].0.client);
+    let (grant, cache) = &second.grants[0];
+    assert!(ByteMapping::new(cache.as_fd(), grant.bytes).is_err(), "it is sealed");
+    let mapping = ByteMapping::read_only(cache.as_fd(), grant.bytes).unwrap();
+    let applied = crate::cache::layout::APPLIED + first.grants[0].0.client as usize * 4;
+    assert_eq!(mapping.load(applied, std::sync::atomic::Ordering::Acquire), 1);
+}
+
+#[test]
+fn the_end_of_a_client_passes_its_flight_on() {
+    let (service, _reports) = service();
+    let (mut first, mut second) = (Peer::open(&service), Peer::open(&service));
+    assert_eq!(first.ask(&request(Operation::Claim, "a")), Status::Owned as u8);
+    let waiting = second.send(&request(Operation::Claim, "a"));
+    let asked = second.send(&request(Operation::Sync, ""));
+    second.flush();
+    assert_eq!(second.answer(), (asked, DONE), "the claim waits");
+    drop(first);
+    assert_eq!(second.answer(), (waiting, Status::Owned as u8));
+}
+
+#[test]
+fn a_client_that_reads_no_answers_delays_nobody_and_loses_none() {
+    let (service, _reports) = service();
+    let (mut stopped, mut other) = (Peer::open(&service), Peer::open(&service));
+    // More answers than the socket and the queue hold together.
+    let count = 60_000;
+    for _ in 0..count {
+        stopped.send(&request(Operation::Sync, ""));
+    }
+    let mut written = 0;
+    loop {
+        match stopped.sender.flush(stopped.socket.as_fd()) {
+            Ok(()) => break,
+            // Until the service reads no more.
+            Err(_) => {
+                let room = poll(
+                    &mut [PollFd::new(&stopped.socket, PollFlags::OUT)],
+                    Some(&Timespec { tv_sec: 0, tv_nsec: 300_000_000 }),
+                );
+                if room.unwrap() == 0 {
+                    break;
+                }
+                written += 1;
+            }
+        }
+    }
+    assert_eq!(other.ask(&request(Operation::Set, "a")), DONE, "after {written} writes");
+    for number in 1..=count {
+        // Requests are taken again when answers are.
+        let _ = stopped.sender.flush(stopped.socket.as_fd());
+        assert_eq!(stopped.answer(), (number, DONE));
+    }
+}
+
+#[test]
+fn a_client_that_violates_the_protocol_is_disconnected_and_named() {
+    let (service, reports) = service();
+    for (message, reason) in
+        [(b"close".as_slice(), "it did not open the cache"), (b"nonsense", "what it sent is no request")]
+    {
+        let mut peer = if message == b"close" { Peer::join(&service) } else { Peer::open(&service) };
+        peer.sender.push_message(1, 0, &[message]);
+        peer.flush();
+        assert!(peer.next().is_none());
+        let Report::Broken { name, reason: found } = reports.recv().unwrap() else {
+            panic!("another report")
+        };
+        assert_eq!((name.as_str(), found.as_str()), ("worker 1", reason));
+    }
+    let mut peer = Peer::open(&service);
+    peer.number = 7;
+    peer.send(&request(Operation::Sync, ""));
+    peer.flush();
+    assert!(peer.next().is_none());
+    assert!(matches!(reports.recv().unwrap(), Report::Broken { .. }));
+}
+
+#[test]
+fn the_service_ends_with_its_handle() {
+    let (service, _reports) = service();
+    let mut peer = Peer::open(&service);
+    drop(service);
+    assert!(peer.next().is_none());
+}
