@@ -6,6 +6,7 @@
 const assert = require('node:assert/strict');
 const { test } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
+const { controlGroup } = require('./helpers/control-groups');
 const { freePort, keepAlive, request } = require('./helpers/http');
 const { program } = require('./helpers/program');
 
@@ -31,9 +32,10 @@ function working({ port, config, shares }) {
     if (app.isPrimary) return console.log('the cluster is ready');
     const [began, before] = [performance.now(), used()];
     setInterval(() => {
-      // With what it uses to answer, and with what it is late with.
-      const due = (performance.now() - began) * 10 * shares[id];
-      while (used() - before < due);
+      const now = performance.now();
+      // With what it uses to answer and what it is late with, but a blocked loop would get no connections.
+      const due = (now - began) * 10 * shares[id];
+      while (used() - before < due && performance.now() < now + 15);
     }, 20);
   });
 }
@@ -85,6 +87,15 @@ async function startLoop(port, worker) {
   }
 }
 
+/** Options of `run`: other programs do not take the processor time that the test is about, where that can be had. */
+function preferred(t) {
+  try {
+    return controlGroup(t, { cpu: Infinity }).options;
+  } catch {
+    return {};
+  }
+}
+
 const RUNAWAY = 0;
 const BUSY = 1;
 
@@ -93,7 +104,7 @@ test('above its CPU limit a worker is relieved, and only a runaway is replaced, 
   // What is above the limit for a minute, and the others at more than half of it.
   const shares = [0, 16, 11, 11, 11];
   const config = { workers: shares.length, resources: { maxCpuPerWorker: 12 } };
-  const running = program(t, working, { given: { port, config, shares } });
+  const running = program(t, working, { given: { port, config, shares }, ...preferred(t) });
   await running.until(/the cluster is ready/);
   const before = await distribution(port, shares.length);
   assert.ok(before.every((share) => share > 0.8 && share < 1.2), `at first all get the same: ${before}`);
@@ -115,7 +126,7 @@ test('above its CPU limit a worker is relieved, and only a runaway is replaced, 
   const after = await distribution(port, shares.length);
   const others = after.filter((_, worker) => worker > BUSY);
   const mean = others.reduce((sum, share) => sum + share) / others.length;
-  assert.ok(after[BUSY] > 0.35 * mean && after[BUSY] < 0.65 * mean, `it gets half as many as others: ${after}`);
+  assert.ok(after[BUSY] > 0.35 * mean && after[BUSY] < 0.65 * mean, `it gets half as many as others: ${after}\n${running.output}`);
   assert.ok((await served()) > 1000);
   assert.equal(running.events('worker:limit', { action: 'replace' }).length, 1, 'nobody else is replaced');
   assert.equal(running.events('worker:exit').length, 1);

@@ -28,27 +28,41 @@ function mountOf(controller) {
 /** What a limit is written to, by version. */
 const FILES = {
   cpu: {
-    1: (cpus) => ({ 'cpu.cfs_period_us': '100000', 'cpu.cfs_quota_us': `${cpus * 100_000}` }),
-    2: (cpus) => ({ 'cpu.max': `${cpus * 100_000} 100000` }),
+    1: (cpus) =>
+      cpus === Infinity ? { 'cpu.shares': '4096' } : { 'cpu.cfs_period_us': '100000', 'cpu.cfs_quota_us': `${cpus * 100_000}` },
+    2: (cpus) => (cpus === Infinity ? { 'cpu.weight': '400' } : { 'cpu.max': `${cpus * 100_000} 100000` }),
   },
   memory: {
     1: (bytes) => ({ 'memory.limit_in_bytes': `${bytes}` }),
     2: (bytes) => ({ 'memory.swap.max': '0', 'memory.max': `${bytes}` }),
   },
+  pids: {
+    1: (most) => ({ 'pids.max': `${most}` }),
+    2: (most) => ({ 'pids.max': `${most}` }),
+  },
 };
 
-/** Ends what is left in a group, which is this test's alone, and removes it. */
+/** What is done to a group that may end meanwhile. */
+function unlessGone(act) {
+  try {
+    act();
+  } catch (error) {
+    if (!['ENOENT', 'ENODEV', 'ESRCH'].includes(error.code)) throw error;
+  }
+}
+
+/** Ends what is left in a group and its leaves, which are this test's alone, and removes them. */
 async function remove(folder) {
   for (const until = Date.now() + EMPTY_MS; ; await wait(20)) {
-    for (const pid of fs.readFileSync(path.join(folder, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean)) {
-      try {
-        process.kill(Number(pid), 'SIGKILL');
-      } catch (error) {
-        if (error.code !== 'ESRCH') throw error;
-      }
-    }
+    const entries = fs.readdirSync(folder, { withFileTypes: true });
+    const leaves = entries.filter((entry) => entry.isDirectory()).map(({ name }) => path.join(folder, name));
+    const groups = [...leaves, folder];
+    const pids = (group) => fs.readFileSync(path.join(group, 'cgroup.procs'), 'utf8').split('\n').filter(Boolean).map(Number);
+    const end = (pid) => unlessGone(() => process.kill(pid, 'SIGKILL'));
+    for (const group of groups) unlessGone(() => pids(group).forEach(end));
     try {
-      return fs.rmdirSync(folder);
+      for (const group of groups) unlessGone(() => fs.rmdirSync(group));
+      return;
     } catch (error) {
       // Its last processes are being reaped.
       if (error.code !== 'EBUSY' || Date.now() > until) throw error;
@@ -57,8 +71,9 @@ async function remove(folder) {
 }
 
 /**
- * Makes a control group with a limit, { cpu: CPUs } or { memory: bytes }, and returns options of `run` for a program in it,
- * and its folder. It is removed when the test `t` ends. Throws where this process may not.
+ * Makes a control group with a limit, { cpu: CPUs }, { memory: bytes } or { pids: processes }, and returns options of `run`
+ * for a program in it, and its folder. { cpu: Infinity }: no limit, and four times the share of a process. It is removed
+ * when the test `t` ends. Throws where this process may not.
  */
 function controlGroup(t, limits) {
   const folders = Object.entries(limits).map(([controller, value]) => {
