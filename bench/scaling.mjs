@@ -1,9 +1,11 @@
-// npm run bench:scaling [-- --quick] [-- --rounds N] [-- --shortest] [-- --plots]
+// npm run bench:scaling [-- --quick] [-- --rounds N] [-- --shortest]
 //
 // How many workers the auto-scaling runs for a load, and how often the load is served too late meanwhile.
 //
-// Method. bench/scaling (Rust) sends six traces of load (ramp, spike, diurnal, oscillation, noisy, flash crowd; synthetic
-// and seeded) through one queueing model of a cluster: requests come at random and take an exponential time of 20 ms in
+// Method. bench/scaling (Rust) sends traces of load through one queueing model of a cluster. Six are synthetic and seeded
+// (ramp, spike, diurnal, oscillation, noisy, flash crowd). Two are recorded: the requests that a public web server had in
+// 1995 (bench/scaling/recorded), on a working day, played in an hour, and around the launch of a space shuttle, in real
+// time; their peaks are scaled to 12 and 20 busy workers. Requests come at random and take an exponential time of 20 ms in
 // the mean; a worker serves one after the other, is ready 2 s after its start and drains when it is removed. The same
 // requests meet drover's autoscaler (the code that the primary runs), Kubernetes' HPA as documented with its defaults,
 // Watt's scaler as documented with its defaults, and a fixed number of workers for the peak's load. Each runs 2 to 32
@@ -16,8 +18,8 @@
 // `above_target_s`: seconds whose 95th percentile is above 500 ms, or that answer nothing while requests wait.
 // `worker_s`: the workers' seconds, starts and drains included. `flaps`: how often the number of workers turns from
 // growing to falling or the reverse. Medians over the rounds, of `flaps` the most. `evaluation_us_1024`: a sample and an
-// evaluation with 1,024 workers. `--plots` writes the first round as SVG to docs/scaling. The last line of standard
-// output is JSON.
+// evaluation with 1,024 workers. The first round, which is the same in every run, is written as SVG to
+// docs/scaling (not with `--shortest`). The last line of standard output is JSON.
 //
 // `real_scale_failed`: requests that fail on a real cluster (handlers of 50 ms, 10 requests in flight per worker) while 40
 // in flight make 2 workers 4, and 8 in flight make them 2 again; with `--quick` the latter is by hand.
@@ -45,7 +47,6 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     shortest: { type: 'boolean', default: false },
-    plots: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
@@ -73,7 +74,7 @@ async function simulate() {
   return { runs: lines.filter((line) => line.trace), cost: lines.at(-1).evaluation_us };
 }
 
-const WIDTHS = [12, 9, 15, 12, 6];
+const WIDTHS = [15, 9, 15, 12, 6];
 const print = (cells) => console.log(row(cells, WIDTHS));
 
 /** The figures of a trace: for each policy the medians over the rounds. */
@@ -99,7 +100,7 @@ for (const name of new Set(runs.map((run) => run.trace))) {
 console.log('');
 for (const [workers, us] of Object.entries(cost)) console.log(`evaluation with ${workers} workers: ${us} us`);
 
-if (options.plots) {
+if (!options.shortest) {
   const folder = path.join(root, 'docs', 'scaling');
   fs.mkdirSync(folder, { recursive: true });
   for (const run of runs.filter(({ round }) => round === 0)) {

@@ -1,4 +1,5 @@
-//! The loads: requests per second, second by second. Synthetic and seeded, so that each run is the same.
+//! The loads: requests per second, second by second. Synthetic and seeded, so that each run is the same, or recorded:
+//! counts of a real web server, scaled to the model's workers.
 
 use crate::model::SERVICE_SECONDS;
 use crate::random::Random;
@@ -22,8 +23,68 @@ fn between(at: f64, (start, end): (f64, f64), (from, to): (f64, f64)) -> f64 {
     from + (to - from) * ((at - start) / (end - start)).clamp(0.0, 1.0)
 }
 
+/// Counts of a web server's requests, minute by minute, from midnight on.
+struct Recording {
+    name: &'static str,
+    counts: &'static str,
+    minutes: std::ops::Range<usize>,
+    /// So many minutes are one point of the trace, which takes so many seconds.
+    minutes_per_point: usize,
+    seconds_per_point: f64,
+    /// Of its highest point, in workers that it keeps busy.
+    peak: f64,
+}
+
+const RECORDINGS: [Recording; 2] = [
+    // A day in an hour. The server had about a request a second, which would make single minutes far noisier than those
+    // of a server that is as busy as the model's.
+    Recording {
+        name: "recorded_day",
+        counts: include_str!("recorded/nasa-1995-07-11.txt"),
+        minutes: 0..1440,
+        minutes_per_point: 5,
+        seconds_per_point: 12.5,
+        peak: 12.0,
+    },
+    // From 08:00 to 11:00, the hours around the launch.
+    Recording {
+        name: "recorded_launch",
+        counts: include_str!("recorded/nasa-1995-07-13.txt"),
+        minutes: 480..660,
+        minutes_per_point: 1,
+        seconds_per_point: 60.0,
+        peak: 20.0,
+    },
+];
+
+impl Recording {
+    fn trace(&self, seed: u64) -> Trace {
+        let lines = self.counts.lines().filter(|line| !line.starts_with('#'));
+        let counts: Vec<f64> =
+            lines.flat_map(str::split_whitespace).map(|count| count.parse().unwrap_or_default()).collect();
+        let points: Vec<f64> = counts[self.minutes.clone()]
+            .chunks(self.minutes_per_point)
+            .map(|point| point.iter().sum())
+            .collect();
+        let highest = points.iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+        let seconds = (points.len() as f64 * self.seconds_per_point) as usize;
+        of(self.name, seed, seconds, &mut |at| {
+            // A count is that of the middle of its time.
+            let place = (at / self.seconds_per_point - 0.5).clamp(0.0, (points.len() - 1) as f64);
+            let (before, after) = (points[place.floor() as usize], points[place.ceil() as usize]);
+            self.peak / highest * (before + (after - before) * place.fract())
+        })
+    }
+}
+
 /// All traces. `round`: other requests at the same rates, and other noise.
-pub fn all(round: u64) -> [Trace; 6] {
+pub fn all(round: u64) -> Vec<Trace> {
+    let recorded =
+        RECORDINGS.iter().zip(7..).map(|(recording, number)| recording.trace(100 * round + number));
+    synthetic(round).into_iter().chain(recorded).collect()
+}
+
+fn synthetic(round: u64) -> [Trace; 6] {
     let seed = |number: u64| 100 * round + number;
     let trace =
         |name, number, seconds, load: &mut dyn FnMut(f64) -> f64| of(name, seed(number), seconds, load);
