@@ -16,13 +16,14 @@ use crate::model::{
     Evaluation, Observation, Scale, ScalingDecision, ScalingHold, ScalingRule, Window, WorkerId,
 };
 use crate::process::cpus::usable_cpus;
-use crate::process::pressure;
+use crate::process::pressure::CpuPressure;
 use crate::scaling::{Autoscaler, Percentiles, Sample, WorkerLoad};
 use crate::supervisor::{ActiveWorker, Fact, OWN, Role, Stage, Supervisor};
 
 pub(super) struct Scaling {
     autoscaler: Autoscaler,
     memory: SharedMemory,
+    cpu_pressure: CpuPressure,
     /// When each worker was first seen ready.
     ready_since: BTreeMap<WorkerId, Duration>,
     /// The latest evaluation's rule, and what held it.
@@ -45,7 +46,8 @@ impl Now<'_> {
 impl Scaling {
     pub fn new(policy: AutoScaling, memory: SharedMemory) -> Self {
         let autoscaler = Autoscaler::new(policy);
-        Self { autoscaler, memory, ready_since: BTreeMap::new(), latest: None }
+        let cpu_pressure = CpuPressure::find();
+        Self { autoscaler, memory, cpu_pressure, ready_since: BTreeMap::new(), latest: None }
     }
 
     /// These options apply from now on.
@@ -140,7 +142,7 @@ impl Scaling {
             memory_budget: budget.map(|budget| budget.limit),
             memory_free: budget.map(|budget| budget.free()),
             usable_cpus: usable,
-            cpu_pressure: pressure::cpu(),
+            cpu_pressure: self.cpu_pressure.percent(),
         }
     }
 

@@ -54,6 +54,6 @@ pub struct Sample {
     /// What is left of it: other processes may use a part of it too.
     pub memory_free: Option<u64>,
     pub usable_cpus: f64,
-    /// Percent of the last 10 s in which a task waited for a CPU.
+    /// Percent of the last 10 s in which a task waited for a CPU; None: unknown.
     pub cpu_pressure: Option<f64>,
 }
