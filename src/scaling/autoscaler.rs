@@ -7,7 +7,7 @@ use super::optimal::{self, Optimal};
 use super::sample::{INTERVAL, Sample};
 use super::sentence;
 use super::signals::{self, Signal};
-use super::window::{PANIC, STABLE, Window};
+use super::window::{PANIC, STABLE, Span, Window};
 use crate::config::sections::scaling::AutoScaling;
 use crate::model::{Direction, Evaluation, ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
 use std::time::Duration;
@@ -46,6 +46,8 @@ struct Verdict {
     to: u32,
     rule: ScalingRule,
     hold: Option<ScalingHold>,
+    /// The window whose load the rule has looked at.
+    span: Span,
     detail: sentence::Detail,
 }
 
@@ -60,8 +62,16 @@ struct Situation {
 }
 
 impl Situation {
-    fn load(&self) -> &WindowLoad {
-        if self.panics { &self.inputs.panic } else { &self.inputs.stable }
+    /// The window that decides.
+    fn span(&self) -> Span {
+        if self.panics { Span::Panic } else { Span::Stable }
+    }
+
+    fn load(&self, span: Span) -> &WindowLoad {
+        match span {
+            Span::Stable => &self.inputs.stable,
+            Span::Panic => &self.inputs.panic,
+        }
     }
 }
 
@@ -134,7 +144,7 @@ impl Autoscaler {
             (size, verdict.to),
             verdict.rule,
             verdict.hold,
-            situation.panics,
+            (situation.panics, verdict.span),
             &situation.inputs,
             verdict.detail,
         );
@@ -225,26 +235,32 @@ impl Autoscaler {
     }
 
     fn verdict(&mut self, situation: &Situation) -> Verdict {
-        let size = situation.size;
+        let (size, span) = (situation.size, situation.span());
         let (min, max) = (u32::from(self.policy.min_workers), u32::from(self.policy.max_workers));
         if size < min || size > max {
             let to = size.min(max).max(min);
-            return Verdict { to, rule: ScalingRule::Bounds, hold: None, detail: sentence::Detail::None };
+            return Verdict {
+                to,
+                rule: ScalingRule::Bounds,
+                hold: None,
+                span,
+                detail: sentence::Detail::None,
+            };
         }
-        if let Some(signal) = self.strongest(situation) {
+        if let Some((signal, span)) = self.strongest(situation) {
             self.down_checks = 0;
-            return self.up(situation, signal);
+            return self.up(situation, signal, span);
         }
         self.up_checks = 0;
         if self.low_since.is_some() {
             return self.down(situation);
         }
         self.down_checks = 0;
-        Verdict { to: size, rule: ScalingRule::None, hold: None, detail: sentence::Detail::None }
+        Verdict { to: size, rule: ScalingRule::None, hold: None, span, detail: sentence::Detail::None }
     }
 
-    /// The signal that calls for the largest number of workers, among those that call for more.
-    fn strongest(&self, situation: &Situation) -> Option<Signal> {
+    /// The signal that calls for the largest number of workers, among those that call for more, and its window.
+    fn strongest(&self, situation: &Situation) -> Option<(Signal, Span)> {
         let (size, inputs) = (situation.size, &situation.inputs);
         let settled = self.is_settled(situation.now);
         let of = |load| signals::of_load(&self.policy, size, load);
@@ -257,14 +273,18 @@ impl Autoscaler {
         };
         let of_a_panic = panic.iter().filter(|_| situation.panics);
         let of_memory = signals::of_memory(&self.policy, size, situation.memory_percent);
-        let all = stable.iter().chain(of_a_panic).filter(agrees).copied().chain(of_memory);
-        all.filter(|signal| signal.is_over).max_by(|one, other| one.wanted.total_cmp(&other.wanted))
+        let within = |span| move |signal: &Signal| (*signal, span);
+        let all = stable.iter().filter(agrees).map(within(Span::Stable));
+        let all = all.chain(of_a_panic.filter(agrees).map(within(Span::Panic)));
+        let all = all.chain(of_memory.iter().map(within(Span::Stable)));
+        all.filter(|(signal, _)| signal.is_over)
+            .max_by(|(one, _), (other, _)| one.wanted.total_cmp(&other.wanted))
     }
 
-    fn up(&mut self, situation: &Situation, signal: Signal) -> Verdict {
+    fn up(&mut self, situation: &Situation, signal: Signal, span: Span) -> Verdict {
         self.up_checks = self.up_checks.saturating_add(1);
         let size = situation.size;
-        let stays = |hold, detail| Verdict { to: size, rule: signal.rule, hold: Some(hold), detail };
+        let stays = |hold, detail| Verdict { to: size, rule: signal.rule, hold: Some(hold), span, detail };
         let urgent = situation.panics && signal.rule != ScalingRule::Memory;
         if !urgent {
             let needed = self.policy.scale_up_threshold.consecutive_checks;
@@ -285,16 +305,17 @@ impl Autoscaler {
             Some(increment) => size.saturating_add(u32::from(increment)),
             None => proportional(size, signal.wanted),
         };
-        let (inputs, load) = (&situation.inputs, situation.load());
+        let (inputs, load) = (&situation.inputs, situation.load(span));
         let (to, hold) =
             limits::within(&self.policy, signal.rule, (size, step), inputs, load, situation.memory_room);
-        Verdict { to, rule: signal.rule, hold, detail: sentence::Detail::Asked(step) }
+        Verdict { to, rule: signal.rule, hold, span, detail: sentence::Detail::Asked(step) }
     }
 
     fn down(&mut self, situation: &Situation) -> Verdict {
         self.down_checks = self.down_checks.saturating_add(1);
         let (size, inputs) = (situation.size, &situation.inputs);
-        let stays = |hold, detail| Verdict { to: size, rule: ScalingRule::Idle, hold: Some(hold), detail };
+        let (rule, span) = (ScalingRule::Idle, Span::Stable);
+        let stays = |hold, detail| Verdict { to: size, rule, hold: Some(hold), span, detail };
         let min = u32::from(self.policy.min_workers);
         if size <= min {
             return stays(ScalingHold::MinWorkers, sentence::Detail::None);
@@ -322,7 +343,7 @@ impl Autoscaler {
         if ![&self.window.peak(), &inputs.stable].into_iter().all(fits) {
             return stays(ScalingHold::Rest, sentence::Detail::Asked(to));
         }
-        Verdict { to, rule: ScalingRule::Idle, hold: None, detail: sentence::Detail::None }
+        Verdict { to, rule, hold: None, span, detail: sentence::Detail::None }
     }
 
     /// The size after a step down.

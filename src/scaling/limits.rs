@@ -1,6 +1,5 @@
 //! How far a step up may go.
 
-use super::signals;
 use crate::config::sections::scaling::AutoScaling;
 use crate::model::{ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
 
@@ -62,7 +61,7 @@ pub fn within(
     (allowed, hold)
 }
 
-/// The same limits for a number that no rule called for.
-pub fn is_cpu_bound_at_all(policy: &AutoScaling, load: &WindowLoad, size: u32) -> bool {
-    signals::busy_percent(load, size) > 0.0 && is_bound_by_cpu(policy, ScalingRule::Cpu, load)
+/// Whether there is a load, and CPUs are what it needs.
+pub fn is_load_bound_by_cpu(policy: &AutoScaling, load: &WindowLoad) -> bool {
+    load.demand > 0.0 && is_bound_by_cpu(policy, ScalingRule::Cpu, load)
 }

@@ -30,7 +30,7 @@ pub fn workers(policy: &AutoScaling, inputs: &ScalingInputs) -> Optimal {
             reason = format!("{reason}; {why}");
         }
     };
-    if limits::is_cpu_bound_at_all(policy, load, 1) {
+    if limits::is_load_bound_by_cpu(policy, load) {
         let cpus = limits::usable_cpus(inputs);
         limit(cpus, format!("it is bound by CPU, and {:.1} CPUs are usable", inputs.usable_cpus));
     }

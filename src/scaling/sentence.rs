@@ -2,6 +2,7 @@
 
 use super::memory_step::Effect;
 use super::signals;
+use super::window::Span;
 use crate::config::sections::scaling::AutoScaling;
 use crate::model::{ScalingHold, ScalingInputs, ScalingRule};
 use std::time::Duration;
@@ -23,11 +24,11 @@ pub fn reason(
     (from, to): (u32, u32),
     rule: ScalingRule,
     hold: Option<ScalingHold>,
-    panics: bool,
+    (panics, span): (bool, Span),
     inputs: &ScalingInputs,
     detail: Detail,
 ) -> String {
-    let cause = cause(policy, from, rule, panics, inputs);
+    let cause = cause(policy, from, rule, span, inputs);
     let verdict = if from == to {
         format!("{} stay", count(from, "worker"))
     } else {
@@ -59,8 +60,11 @@ fn megabytes(bytes: u64) -> String {
     format!("{:.0} MB", bytes as f64 / 1e6)
 }
 
-fn cause(policy: &AutoScaling, size: u32, rule: ScalingRule, panics: bool, inputs: &ScalingInputs) -> String {
-    let (load, window) = if panics { (&inputs.panic, "6 s") } else { (&inputs.stable, "60 s") };
+fn cause(policy: &AutoScaling, size: u32, rule: ScalingRule, span: Span, inputs: &ScalingInputs) -> String {
+    let (load, window) = match span {
+        Span::Stable => (&inputs.stable, "60 s"),
+        Span::Panic => (&inputs.panic, "6 s"),
+    };
     let busy = signals::busy_percent(load, size);
     match rule {
         ScalingRule::Bounds => {

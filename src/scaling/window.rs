@@ -13,6 +13,13 @@ pub const STABLE: Duration = Duration::from_secs(60);
 /// The window that decides in a panic.
 pub const PANIC: Duration = Duration::from_secs(6);
 
+/// One of the two windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    Stable,
+    Panic,
+}
+
 /// What a window forgets: its oldest sample has this weight, relative to the latest.
 const OLDEST_WEIGHT: f64 = 1e-4;
 

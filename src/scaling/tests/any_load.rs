@@ -98,6 +98,12 @@ proptest! {
                 let Some(one) = world.tick(&load) else { continue };
                 prop_assert!((min..=max).contains(&one.to), "{one:?}");
                 prop_assert!(!one.reason.is_empty());
+                if one.rule == ScalingRule::Cpu {
+                    let is_short = one.reason.contains("of the last 6 s");
+                    let named = if is_short { &one.inputs.panic } else { &one.inputs.stable };
+                    let busy = 100.0 * named.demand / f64::from(one.from);
+                    prop_assert!(busy > policy.scale_up_threshold.cpu, "it names another window: {one:?}");
+                }
                 if one.rule == ScalingRule::Bounds || !one.is_change() {
                     continue;
                 }
