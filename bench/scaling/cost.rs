@@ -1,9 +1,8 @@
 //! What a sample and an evaluation cost, by the number of workers.
 
-use crate::drover::{defaults, sample};
+use crate::drover::{self, sample};
 use crate::policy::{Second, WorkerSecond};
-use drover::scaling::Autoscaler;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -16,9 +15,7 @@ pub fn by_workers() -> Map<String, Value> {
 }
 
 fn cost(count: usize) -> f64 {
-    let mut policy = defaults();
-    policy.max_workers = 1024;
-    let mut autoscaler = Autoscaler::new(policy);
+    let mut autoscaler = drover::with(json!({ "enabled": true, "maxWorkers": 1024 }));
     let workers = vec![WorkerSecond { age: 100.0, ready_for: Some(90.0), busy: 0.5 }; count];
     let mut spent = Duration::ZERO;
     for second in 0..60 + EVALUATIONS {

@@ -2,61 +2,40 @@
 
 use crate::policy::{Policy, Second};
 use crate::{MAX_WORKERS, MIN_WORKERS, TARGET, TARGET_LATENCY};
-use drover::config::sections::scaling::{AutoScaling, ScaleDownThreshold, ScaleUpThreshold};
+use drover::config::{HostFacts, Input};
 use drover::scaling::{Autoscaler, Percentiles, Sample, WorkerLoad};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub struct Drover(Autoscaler);
 
-/// The options' defaults, but for the bounds.
-pub fn defaults() -> AutoScaling {
-    AutoScaling {
-        enabled: true,
-        min_workers: MIN_WORKERS as u16,
-        max_workers: MAX_WORKERS as u16,
-        strategy: None,
-        scale_up_cooldown: Duration::from_secs(60),
-        scale_down_cooldown: Duration::from_secs(300),
-        scale_up_increment: None,
-        scale_down_increment: None,
-        evaluation_interval: Duration::from_secs(2),
-        tolerance: 0.1,
-        memory_threshold: None,
-        memory_target: None,
-        requests_per_worker: None,
-        response_time_threshold: None,
-        scale_up_threshold: ScaleUpThreshold {
-            cpu: 75.0,
-            memory: 80.0,
-            response_time: Duration::from_millis(1500),
-            queue_length: 100,
-            consecutive_checks: 2,
-        },
-        scale_down_threshold: ScaleDownThreshold {
-            cpu: 25.0,
-            memory: 40.0,
-            idle_time: Duration::from_secs(300),
-            consecutive_checks: 3,
-        },
+/// drover with these options and the defaults of all others.
+pub fn with(options: Value) -> Autoscaler {
+    let options = json!({ "autoScaling": options });
+    let cpus = f64::from(MAX_WORKERS);
+    let host = HostFacts { usable_cpus: cpus, available_memory: None, single_process_reason: None };
+    let input = Input { options: &options, env: &BTreeMap::new(), host: &host };
+    match drover::config::load_cluster(&input) {
+        Ok(loaded) => Autoscaler::new(loaded.config.auto_scaling),
+        Err(error) => panic!("{options}: {}", error.message),
     }
 }
 
 impl Drover {
     pub fn with_defaults() -> Self {
-        Self(Autoscaler::new(defaults()))
+        Self(with(json!({ "enabled": true, "minWorkers": MIN_WORKERS, "maxWorkers": MAX_WORKERS })))
     }
 
     /// The same target as HPA's, the latency target as the threshold of response times, and shorter times than the
     /// defaults, of which a worker less every five minutes is the slowest. The same for all traces.
     pub fn tuned() -> Self {
-        let mut policy = defaults();
-        policy.scale_up_threshold.cpu = TARGET;
-        policy.scale_up_threshold.response_time = Duration::from_secs_f64(TARGET_LATENCY / 1000.0);
-        policy.scale_up_cooldown = Duration::from_secs(10);
-        policy.scale_down_cooldown = Duration::from_secs(10);
-        policy.scale_down_threshold.cpu = 60.0;
-        policy.scale_down_threshold.idle_time = Duration::from_secs(60);
-        Self(Autoscaler::new(policy))
+        Self(with(json!({
+            "enabled": true, "minWorkers": MIN_WORKERS, "maxWorkers": MAX_WORKERS,
+            "cooldownPeriod": 10_000,
+            "scaleUpThreshold": { "cpu": TARGET, "responseTime": TARGET_LATENCY as u64 },
+            "scaleDownThreshold": { "cpu": 60, "idleTime": 60_000 },
+        })))
     }
 }
 
@@ -86,8 +65,7 @@ pub fn sample(second: &Second<'_>) -> Sample {
 
 impl Policy for Drover {
     fn decide(&mut self, second: &Second<'_>) -> u32 {
-        let now = Duration::from_secs_f64(second.at);
-        self.0.sample(sample(second));
-        if self.0.is_due(now) { self.0.evaluate(now, second.size()).to } else { second.size() }
+        let size = second.size();
+        self.0.tick(sample(second), size).map_or(size, |evaluation| evaluation.to)
     }
 }

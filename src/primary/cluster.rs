@@ -784,9 +784,10 @@ impl Cluster {
     /// Nothing can be done within the bounds, or the new size would break the budget.
     fn scale_by_hand(&mut self, target: Scale) -> Result<Scale> {
         let now = Now { supervisor: &self.supervisor, at: self.clock.elapsed() };
-        let target = self.scaling.by_hand(target, now)?;
+        let target = self.scaling.within_bounds(target, now)?;
         let from = self.supervisor.wanted();
         self.limits.check_room(from, target.of(from))?;
+        self.scaling.changed_by_hand(self.clock.elapsed());
         Ok(target)
     }
 

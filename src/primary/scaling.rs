@@ -69,11 +69,8 @@ impl Scaling {
         now: Now<'_>,
     ) -> Effects {
         let sample = self.sample(observation, room.map(|(budget, _)| budget), now);
-        self.autoscaler.sample(sample);
-        if !self.autoscaler.is_due(now.at) {
-            return Effects::new();
-        }
-        let (evaluation, mut effects) = self.evaluate(now);
+        let Some(evaluation) = self.autoscaler.tick(sample, now.size()) else { return Effects::new() };
+        let mut effects = change(&evaluation);
         if self.is_news(&evaluation) {
             effects.insert(0, Effect::Emit(Event::scaling_decision(&evaluation)));
         }
@@ -87,7 +84,8 @@ impl Scaling {
             let decision = ScalingDecision::known(size, size, ScalingRule::Off, timestamp);
             return (json!(decision), Effects::new());
         }
-        let (evaluation, mut effects) = self.evaluate(now);
+        let evaluation = self.autoscaler.evaluate(now.at, now.size());
+        let mut effects = change(&evaluation);
         effects.insert(0, Effect::Emit(Event::scaling_decision(&evaluation)));
         let evaluation = Box::new(evaluation);
         (json!(ScalingDecision::Automatic { evaluation, timestamp }), effects)
@@ -95,16 +93,6 @@ impl Scaling {
 
     pub fn optimal(&self, now: Duration) -> u32 {
         self.autoscaler.optimal(now).workers
-    }
-
-    fn evaluate(&mut self, now: Now<'_>) -> (Evaluation, Effects) {
-        let evaluation = self.autoscaler.evaluate(now.at, now.size());
-        let mut effects = Effects::new();
-        if evaluation.is_change() {
-            let target = Scale::To(u16::try_from(evaluation.to).unwrap_or(u16::MAX));
-            effects.push(Effect::Advance(Fact::Scale { id: OWN, target, requester: None }));
-        }
-        (evaluation, effects)
     }
 
     /// A change, or a step up that is held for another reason than the one before. That a low load has not lasted long
@@ -115,16 +103,18 @@ impl Scaling {
         evaluation.is_change() || is_held && latest != self.latest
     }
 
-    /// The target of a command, within the bounds of the auto-scaling, which takes note of it.
+    /// The target of a command, within the bounds of the auto-scaling.
     ///
     /// # Errors
     /// `RESOURCE_EXHAUSTED`: nothing at all can be done within them.
-    pub fn by_hand(&mut self, target: Scale, now: Now<'_>) -> Result<Scale> {
+    pub fn within_bounds(&self, target: Scale, now: Now<'_>) -> Result<Scale> {
         let policy = self.autoscaler.policy();
-        let within =
-            if policy.enabled { bounded(target, now.supervisor.intended(), policy)? } else { target };
-        self.autoscaler.changed_by_hand(now.at);
-        Ok(within)
+        if policy.enabled { bounded(target, now.supervisor.intended(), policy) } else { Ok(target) }
+    }
+
+    /// A command changes the number of workers: the cooldowns begin anew.
+    pub fn changed_by_hand(&mut self, now: Duration) {
+        self.autoscaler.changed_by_hand(now);
     }
 
     fn sample(&mut self, observation: &Observation, budget: Option<Budget>, now: Now<'_>) -> Sample {
@@ -182,6 +172,14 @@ impl Scaling {
         }
         loads
     }
+}
+
+fn change(evaluation: &Evaluation) -> Effects {
+    if !evaluation.is_change() {
+        return Effects::new();
+    }
+    let target = Scale::To(u16::try_from(evaluation.to).unwrap_or(u16::MAX));
+    vec![Effect::Advance(Fact::Scale { id: OWN, target, requester: None })]
 }
 
 fn bounded(target: Scale, size: u16, policy: &AutoScaling) -> Result<Scale> {

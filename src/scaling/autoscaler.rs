@@ -102,13 +102,20 @@ impl Autoscaler {
         self.policy = policy;
     }
 
-    /// Once a second.
+    /// A sample without an evaluation.
     pub fn sample(&mut self, sample: Sample) {
         if sample.workers.iter().any(|worker| !worker.counts()) {
             self.unsettled_at = Some(sample.at);
         }
         self.window.add(&sample);
         self.latest = Some(sample);
+    }
+
+    /// Once a second: takes the sample, and evaluates if it is time to. `size` as for [`Self::evaluate`].
+    pub fn tick(&mut self, sample: Sample, size: u32) -> Option<Evaluation> {
+        let now = sample.at;
+        self.sample(sample);
+        self.is_due(now).then(|| self.evaluate(now, size))
     }
 
     /// Whether it is time for an evaluation. Samples come a little early or late; an evaluation does not wait for the

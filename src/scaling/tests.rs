@@ -4,8 +4,11 @@ mod any_load;
 mod steps;
 
 use super::*;
-use crate::config::sections::scaling::{AutoScaling, ScaleDownThreshold, ScaleUpThreshold, Trigger};
+use crate::config::sections::scaling::{AutoScaling, Trigger};
+use crate::config::{self, HostFacts, Input};
 use crate::model::{Evaluation, ScalingHold, ScalingRule};
+use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const fn s(seconds: u64) -> Duration {
@@ -16,35 +19,10 @@ const MB: u64 = 1_000_000;
 
 /// The defaults, with auto-scaling on and up to 16 workers.
 fn policy() -> AutoScaling {
-    AutoScaling {
-        enabled: true,
-        min_workers: 1,
-        max_workers: 16,
-        strategy: None,
-        scale_up_cooldown: s(60),
-        scale_down_cooldown: s(300),
-        scale_up_increment: None,
-        scale_down_increment: None,
-        evaluation_interval: s(2),
-        tolerance: 0.1,
-        memory_threshold: None,
-        memory_target: None,
-        requests_per_worker: None,
-        response_time_threshold: None,
-        scale_up_threshold: ScaleUpThreshold {
-            cpu: 75.0,
-            memory: 80.0,
-            response_time: Duration::from_millis(1500),
-            queue_length: 100,
-            consecutive_checks: 2,
-        },
-        scale_down_threshold: ScaleDownThreshold {
-            cpu: 25.0,
-            memory: 40.0,
-            idle_time: s(300),
-            consecutive_checks: 3,
-        },
-    }
+    let options = json!({ "autoScaling": { "enabled": true, "maxWorkers": 16 } });
+    let host = HostFacts { usable_cpus: 16.0, available_memory: None, single_process_reason: None };
+    let input = Input { options: &options, env: &BTreeMap::new(), host: &host };
+    config::load_cluster(&input).unwrap().config.auto_scaling
 }
 
 /// The load of a cluster, and what the machine has.
@@ -110,7 +88,7 @@ impl World {
         u32::try_from(self.workers.len()).unwrap()
     }
 
-    fn sample(&mut self, load: &Load) {
+    fn sample(&mut self, load: &Load) -> Sample {
         let now = self.now;
         let ready = self.workers.iter().filter(|at| **at <= now).count() as f64;
         let work = load.busy + self.backlog;
@@ -132,7 +110,7 @@ impl World {
         };
         let workers: Vec<WorkerLoad> = self.workers.iter().map(worker).collect();
         let memory = workers.iter().map(|worker| worker.memory).sum();
-        self.autoscaler.sample(Sample {
+        Sample {
             at: now,
             memory,
             memory_free: load.budget.map(|budget| budget.saturating_sub(memory)),
@@ -144,24 +122,20 @@ impl World {
             memory_budget: load.budget,
             usable_cpus: load.usable_cpus,
             cpu_pressure: load.cpu_pressure,
-        });
-    }
-
-    fn evaluate(&mut self) -> Evaluation {
-        let evaluation = self.autoscaler.evaluate(self.now, self.size());
-        let ready = self.now + s(self.start_up);
-        self.workers.resize(evaluation.to as usize, ready);
-        if evaluation.is_change() {
-            self.changes.push(evaluation.clone());
         }
-        evaluation
     }
 
     /// A second under this load; the evaluation, if one was due.
     fn tick(&mut self, load: &Load) -> Option<Evaluation> {
         self.now += s(1);
-        self.sample(load);
-        self.autoscaler.is_due(self.now).then(|| self.evaluate())
+        let sample = self.sample(load);
+        let evaluation = self.autoscaler.tick(sample, self.size())?;
+        let ready = self.now + s(self.start_up);
+        self.workers.resize(evaluation.to as usize, ready);
+        if evaluation.is_change() {
+            self.changes.push(evaluation.clone());
+        }
+        Some(evaluation)
     }
 
     /// The evaluations of so many seconds.
