@@ -12,7 +12,7 @@ mod steering;
 mod switch;
 mod weights;
 
-pub use admission::{Change as AdmissionChange, Gate, Intake, Sight};
+pub use admission::{Change as AdmissionChange, Intake, LoadShedder, Sight};
 pub use barrier::no_new_handshakes;
 pub use bpf::Instruction;
 pub use choose::{Candidate, Chooser, Strategy};

@@ -1,12 +1,12 @@
 //! Adaptive admission in a worker: which requests have waited too long for their handler, and when the worker asks the
-//! primary for connections. Decided by [`crate::balance::Gate`].
+//! primary for connections. Decided by [`crate::balance::LoadShedder`].
 
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use crate::balance::Gate;
+use crate::balance::LoadShedder;
 use crate::metrics::layout::page;
 use crate::metrics::memory::Page;
 use crate::sys::uv::{IdleTime, Loop};
@@ -24,7 +24,7 @@ pub enum Verdict {
 pub struct Admission {
     page: Page,
     idle_time: IdleTime,
-    gate: RefCell<Gate>,
+    shedder: RefCell<LoadShedder>,
     /// The same moment on the monotonic clock and on JavaScript's, in milliseconds.
     origin: (Duration, f64),
     /// The overload in which the worker has asked for connections and got none since.
@@ -43,11 +43,11 @@ impl Admission {
     pub fn start(uv: Loop, page: Page, target: Duration, js_now: f64) -> io::Result<Self> {
         let now = clock::monotonic();
         let idle_time = IdleTime::start(uv)?;
-        let gate = Gate::new(target, now, Duration::from_nanos(idle_time.total()));
+        let shedder = LoadShedder::new(target, now, Duration::from_nanos(idle_time.total()));
         Ok(Self {
             page,
             idle_time,
-            gate: RefCell::new(gate),
+            shedder: RefCell::new(shedder),
             origin: (now, js_now),
             asked_in: Cell::new(0),
             has_told: Cell::new(false),
@@ -56,7 +56,7 @@ impl Admission {
     }
 
     pub fn set_target(&self, target: Duration) {
-        self.gate.borrow_mut().set_target(target);
+        self.shedder.borrow_mut().set_target(target);
     }
 
     fn idle(&self) -> Duration {
@@ -66,20 +66,20 @@ impl Admission {
     /// An iteration of the loop has ended.
     pub fn turned(&self) {
         self.has_told.set(false);
-        let mut gate = self.gate.borrow_mut();
-        gate.turned(clock::monotonic(), self.idle());
+        let mut shedder = self.shedder.borrow_mut();
+        shedder.turned(clock::monotonic(), self.idle());
         let (then, js_then) = self.origin;
-        let since = gate.arrived_after().saturating_sub(then).as_secs_f64() * 1e3;
+        let since = shedder.arrived_after().saturating_sub(then).as_secs_f64() * 1e3;
         self.page.set(page::ARRIVED_AFTER, (js_then + since).to_bits());
     }
 
     /// Whether the request that is about to be handled comes too late. `fd`: its connection; negative: unknown.
     pub fn is_late(&self, fd: RawFd) -> bool {
-        let (mut gate, now, idle) = (self.gate.borrow_mut(), clock::monotonic(), self.idle());
-        let polled = gate.since_poll(now, idle);
+        let (mut shedder, now, idle) = (self.shedder.borrow_mut(), clock::monotonic(), self.idle());
+        let polled = shedder.since_poll(now, idle);
         // The kernel's clock is coarse.
         let waited = fds::since_last_byte(fd).map_or(polled, |since| since.max(polled));
-        let is_late = gate.refuses(waited, now, idle);
+        let is_late = shedder.refuses(waited, now, idle);
         if is_late {
             self.page.set(page::LATE, now.as_nanos() as u64);
         }
@@ -88,7 +88,7 @@ impl Admission {
 
     /// Whether another worker is not saturated, although the primary knows of no overload.
     pub fn is_alone(&self) -> bool {
-        self.gate.borrow().is_alone()
+        self.shedder.borrow().is_alone()
     }
 
     /// Whether the primary should look at the workers; not again in the same iteration of the loop.

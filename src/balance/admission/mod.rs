@@ -1,16 +1,16 @@
 //! Adaptive admission: what is refused while the workers are saturated, so that what is admitted is in time. The
-//! [`Intake`] of the accept thread decides about new connections, the [`Gate`] of each worker about requests that the
+//! [`Intake`] of the accept thread decides about new connections, the [`LoadShedder`] of each worker about requests that the
 //! worker has already. Both hold the delay before a request's handler below `targetDelay`.
 
-mod gate;
 mod intake;
+mod load_shedder;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
-pub use gate::Gate;
 pub use intake::{Change, Intake, Sight};
+pub use load_shedder::LoadShedder;
 
 /// How long the signs of saturation must last, at least: a burst, a slow request or a garbage collection is over by then.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);

@@ -8,80 +8,80 @@ fn ms(ms: u32) -> Duration {
     MS * ms
 }
 
-mod gate {
+mod load_shedder {
     use super::*;
 
     /// Iterations of this length, of which the loop waits for so long, until `end`.
-    fn run(gate: &mut Gate, from: u32, end: u32, turn: u32, wait: u32) -> Duration {
+    fn run(shedder: &mut LoadShedder, from: u32, end: u32, turn: u32, wait: u32) -> Duration {
         let mut idle = Duration::ZERO;
         let mut now = from;
         while now < end {
             now += turn;
             idle += ms(wait);
-            gate.turned(ms(now), idle);
+            shedder.turned(ms(now), idle);
         }
         idle
     }
 
     #[test]
     fn a_loop_that_is_busy_for_the_interval_is_saturated_and_one_that_rests_is_not() {
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
-        run(&mut gate, 0, 195, 5, 0);
-        assert!(!gate.refuses(ms(1000), ms(195), Duration::ZERO));
-        run(&mut gate, 195, 205, 5, 0);
-        assert!(gate.refuses(ms(1000), ms(205), Duration::ZERO));
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
-        let idle = run(&mut gate, 0, 1000, 10, 3);
-        assert!(!gate.refuses(ms(1000), ms(1000), idle));
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
+        run(&mut shedder, 0, 195, 5, 0);
+        assert!(!shedder.refuses(ms(1000), ms(195), Duration::ZERO));
+        run(&mut shedder, 195, 205, 5, 0);
+        assert!(shedder.refuses(ms(1000), ms(205), Duration::ZERO));
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
+        let idle = run(&mut shedder, 0, 1000, 10, 3);
+        assert!(!shedder.refuses(ms(1000), ms(1000), idle));
     }
 
     #[test]
     fn an_iteration_counts_while_it_lasts() {
-        let mut gate = Gate::new(ms(10), Duration::ZERO, Duration::ZERO);
-        gate.turned(ms(1), ms(1));
-        assert_eq!(gate.since_poll(ms(21), ms(11)), ms(10), "it slept first");
-        assert!(!gate.refuses(ms(1000), ms(60), ms(1)));
-        assert!(gate.refuses(ms(1000), ms(110), ms(1)));
+        let mut shedder = LoadShedder::new(ms(10), Duration::ZERO, Duration::ZERO);
+        shedder.turned(ms(1), ms(1));
+        assert_eq!(shedder.since_poll(ms(21), ms(11)), ms(10), "it slept first");
+        assert!(!shedder.refuses(ms(1000), ms(60), ms(1)));
+        assert!(shedder.refuses(ms(1000), ms(110), ms(1)));
     }
 
     #[test]
     fn a_loop_stays_saturated_until_it_clearly_rests() {
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
-        run(&mut gate, 0, 1000, 20, 0);
-        let idle = run(&mut gate, 1000, 3000, 20, 3);
-        assert!(gate.refuses(ms(1000), ms(3000), idle));
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
-        run(&mut gate, 0, 1000, 20, 0);
-        let idle = run(&mut gate, 1000, 3000, 20, 5);
-        assert!(!gate.refuses(ms(1000), ms(3000), idle));
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
+        run(&mut shedder, 0, 1000, 20, 0);
+        let idle = run(&mut shedder, 1000, 3000, 20, 3);
+        assert!(shedder.refuses(ms(1000), ms(3000), idle));
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
+        run(&mut shedder, 0, 1000, 20, 0);
+        let idle = run(&mut shedder, 1000, 3000, 20, 5);
+        assert!(!shedder.refuses(ms(1000), ms(3000), idle));
     }
 
     #[test]
     fn what_the_iteration_before_has_polled_is_not_in_this_one() {
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
-        gate.turned(ms(7), Duration::ZERO);
-        gate.turned(ms(9), Duration::ZERO);
-        assert_eq!(gate.arrived_after(), ms(7));
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
+        shedder.turned(ms(7), Duration::ZERO);
+        shedder.turned(ms(9), Duration::ZERO);
+        assert_eq!(shedder.arrived_after(), ms(7));
     }
 
     #[test]
     fn what_has_waited_longer_than_the_target_is_refused_in_a_saturated_loop() {
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
-        assert!(!gate.refuses(ms(51), ms(100), Duration::ZERO), "it is not saturated yet");
-        assert!(gate.refuses(ms(51), ms(300), Duration::ZERO));
-        assert!(!gate.refuses(ms(50), ms(300), Duration::ZERO));
-        gate.set_target(ms(60));
-        assert!(!gate.refuses(ms(51), ms(300), Duration::ZERO));
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
+        assert!(!shedder.refuses(ms(51), ms(100), Duration::ZERO), "it is not saturated yet");
+        assert!(shedder.refuses(ms(51), ms(300), Duration::ZERO));
+        assert!(!shedder.refuses(ms(50), ms(300), Duration::ZERO));
+        shedder.set_target(ms(60));
+        assert!(!shedder.refuses(ms(51), ms(300), Duration::ZERO));
     }
 
     #[test]
     fn a_worker_that_refuses_for_long_without_an_overload_is_alone() {
-        let mut gate = Gate::new(ms(50), Duration::ZERO, Duration::ZERO);
+        let mut shedder = LoadShedder::new(ms(50), Duration::ZERO, Duration::ZERO);
         for (at, is_alone) in
             [(300, false), (400, false), (499, false), (500, true), (600, true), (800, false)]
         {
-            assert!(gate.refuses(ms(51), ms(at), Duration::ZERO));
-            assert_eq!(gate.is_alone(), is_alone, "{at} ms");
+            assert!(shedder.refuses(ms(51), ms(at), Duration::ZERO));
+            assert_eq!(shedder.is_alone(), is_alone, "{at} ms");
         }
     }
 }

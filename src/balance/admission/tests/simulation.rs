@@ -1,4 +1,4 @@
-//! Workers with event loops, clients and the accept thread, with the gate and the intake as they are.
+//! Workers with event loops, clients and the accept thread, with the shedder and the intake as they are.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -46,7 +46,7 @@ enum What {
 }
 
 struct Worker {
-    gate: Gate,
+    shedder: LoadShedder,
     /// Readable connections.
     ready: VecDeque<Request>,
     /// Adopted in the last iteration.
@@ -195,9 +195,9 @@ impl Simulation {
                 time - request.arrived
             } else {
                 (tick * (jiffies(time) - jiffies(request.arrived)))
-                    .max(worker.gate.since_poll(time, worker.idle))
+                    .max(worker.shedder.since_poll(time, worker.idle))
             };
-            if load.admission && worker.gate.refuses(waited, time, worker.idle) {
+            if load.admission && worker.shedder.refuses(waited, time, worker.idle) {
                 worker.late.push(time);
                 time += REFUSE;
                 self.outcome.refused_there += 1;
@@ -209,7 +209,7 @@ impl Simulation {
                 self.done += request.takes + if request.is_new { ADOPT } else { Duration::ZERO };
             }
         }
-        worker.gate.turned(time, worker.idle);
+        worker.shedder.turned(time, worker.idle);
         worker.until = time;
         worker.adopted = adopted;
         let has_work = !worker.ready.is_empty() || !worker.adopted.is_empty();
@@ -254,7 +254,7 @@ impl Simulation {
 
     fn run(load: Load, seed: u64, target: Duration) -> Outcome {
         let worker = || Worker {
-            gate: Gate::new(target, Duration::ZERO, Duration::ZERO),
+            shedder: LoadShedder::new(target, Duration::ZERO, Duration::ZERO),
             ready: VecDeque::new(),
             adopted: Vec::new(),
             channel: VecDeque::new(),

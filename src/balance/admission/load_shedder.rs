@@ -10,7 +10,7 @@ const SATURATED: f64 = 0.9;
 const RELIEVED: f64 = 0.8;
 
 #[derive(Clone, Debug)]
-pub struct Gate {
+pub struct LoadShedder {
     target: Duration,
     /// When the last iteration ended, and the one before.
     turned: Duration,
@@ -24,7 +24,7 @@ pub struct Gate {
     late: Option<(Duration, Duration)>,
 }
 
-impl Gate {
+impl LoadShedder {
     pub fn new(target: Duration, now: Duration, idle: Duration) -> Self {
         Self { target, turned: now, turned_before: now, idle, busy: 0.0, is_saturated: false, late: None }
     }
