@@ -262,6 +262,7 @@ export interface Notifications {
   closeServer: number
   late: number
   memory: number
+  admission: number
 }
 
 /** The option reference, as Markdown. */
@@ -344,6 +345,9 @@ export interface Tickets {
   /** Bytes before the first key. */
   offset: number
 }
+
+/** The settings of adaptive admission, as the hello has them, after the notice `Admission`; null: off. */
+export declare function workerAdmission(): any
 
 /** Requests a share of a datagram socket, `{ host, port, ipv6, ipv6_only, reuse }`: `{ socket, fd }` or `{ errno }`. */
 export declare function workerBind(datagram: any): any
@@ -436,6 +440,7 @@ export declare function workerHasBound(): boolean
 /** Whether notices arrived while `workerListen` or `workerClose` waited for a reply. */
 export declare function workerHasPendingMessages(): boolean
 
+/** Logs a hint for the operator, once per cluster; `warns`: as a warning. */
 export declare function workerHint(text: string, warns: boolean): void
 
 /** Sets whether waiting for messages keeps the process alive. */
@@ -548,7 +553,6 @@ export declare function workerResigned(): void
 export declare function workerServe(group: number, plainHttp: boolean): any
 
 /**
- * Logs a hint for the operator, once per cluster; `warns`: as a warning.
  * Requests that wait longer than so many milliseconds may be refused from now on; 0: none are. `now`:
  * `performance.now()`.
  */

@@ -869,6 +869,7 @@ module.exports.socketsUnsupported = nativeBinding.socketsUnsupported
 module.exports.startSingleProcess = nativeBinding.startSingleProcess
 module.exports.startWorker = nativeBinding.startWorker
 module.exports.stopReadingDatagrams = nativeBinding.stopReadingDatagrams
+module.exports.workerAdmission = nativeBinding.workerAdmission
 module.exports.workerBind = nativeBinding.workerBind
 module.exports.workerBindNext = nativeBinding.workerBindNext
 module.exports.workerBindTrial = nativeBinding.workerBindTrial

@@ -8,81 +8,12 @@ const http2 = require('node:http2');
 const net = require('node:net');
 const { test } = require('node:test');
 const { createCertificate } = require('./helpers/certificate');
-const { freePort, request } = require('./helpers/http');
+const { request } = require('./helpers/http');
+const { KeptClient, assertRefused, blockAll, clients, refusal, start } = require('./helpers/overload');
 const { program } = require('./helpers/program');
 
-const TARGET = 20;
-
-/**
- * GET /work?ms= blocks the event loop, /block?ms= does so after its response, other paths say which worker responds.
- * `config`: more of loadBalancing.
- */
-function app({ port, workers = 2, admission, more, kind = 'http', certificate }) {
-  const { createServer } = require('drover');
-  const block = (ms) => {
-    for (const end = performance.now() + Number(ms); performance.now() < end; );
-  };
-  let handled = 0;
-  const handler = (request, response) => {
-    handled += 1;
-    const { pathname, searchParams } = new URL(request.url, 'http://localhost');
-    if (pathname === '/work') block(searchParams.get('ms'));
-    const done = () => pathname === '/block' && setImmediate(block, searchParams.get('ms'));
-    response.end(`${process.env.WORKER_ID} ${handled}`, done);
-  };
-  const server = require(`node:${kind}`).createServer(...(kind === 'http' ? [] : [certificate]), handler);
-  const config = { workers, loadBalancing: { admission, ...more }, monitoring: { enabled: false } };
-  const cluster = createServer({ app: server, cluster: { enabled: true, config } });
-  cluster.start(port, '127.0.0.1').then(() => {
-    if (!cluster.isPrimary) return;
-    console.log('READY');
-    process.on('SIGUSR2', async () => {
-      const { refusedConnections, refusedRequests, totalRequests, totalErrors } = await cluster.getClusterMetrics();
-      console.log(`METRICS ${JSON.stringify({ refusedConnections, refusedRequests, totalRequests, totalErrors })}`);
-    });
-  });
-}
-
-async function start(t, given, options) {
-  const port = await freePort();
-  const run = program(t, app, { given: { port, admission: { targetDelay: TARGET }, ...given }, ...options });
-  await run.until(/READY/);
-  return { port, run };
-}
-
-async function metrics(run) {
-  const asked = (run.output.match(/METRICS \{/g) ?? []).length + 1;
-  process.kill(run.pid, 'SIGUSR2');
-  await run.untilMany(asked, /METRICS \{/);
-  return JSON.parse(run.output.match(/METRICS (\{.*\})/g).at(-1).slice('METRICS '.length));
-}
-
-/** Blocks the loops of both workers: each takes the next connection of the round robin. */
-const blockAll = (port, ms) => Promise.all([0, 1].map(() => request(port, { path: `/block?ms=${ms}` })));
-
-/** Requests new connections until one is refused; resolves to its response, and how long it took. */
-async function refusal(port, options) {
-  for (;;) {
-    const since = performance.now();
-    // Connections that no worker reads are refused once the overload is known.
-    const response = await request(port, options);
-    if (response.status === 503) return { ...response, ms: performance.now() - since };
-  }
-}
-
-/** As many clients as given, each with one request after the other, until `until`. */
-async function clients(count, port, path, until, seen) {
-  const client = async () => {
-    while (!until()) {
-      const { status } = await request(port, { path });
-      seen[status] = (seen[status] ?? 0) + 1;
-    }
-  };
-  await Promise.all(Array.from({ length: count }, client));
-}
-
 test('while every loop is blocked new connections get 503 with Retry-After from the primary, and exempt paths wait', async (t) => {
-  const { port, run } = await start(t, {});
+  const { port, run, metrics } = await start(t, {});
   await blockAll(port, 1500);
   const blocked = performance.now();
   const { headers, body } = await refusal(port);
@@ -96,7 +27,7 @@ test('while every loop is blocked new connections get 503 with Retry-After from 
   t.diagnostic(`median of a refusal: ${times.sort((a, b) => a - b)[10].toFixed(2)} ms`);
   assert.equal((await exempt).status, 200);
   await run.event('overload:began');
-  const { refusedConnections, totalErrors } = await metrics(run);
+  const { refusedConnections, totalErrors } = await metrics();
   assert.ok(refusedConnections >= 21, String(refusedConnections));
   assert.equal(totalErrors, 0);
 });
@@ -131,7 +62,7 @@ test('a connection whose request has not come when it would be refused is waited
 });
 
 test('at more than the workers can do some is refused, the rest is in time, and nothing fails', async (t) => {
-  const { port, run } = await start(t, { admission: { targetDelay: TARGET, exempt: ['/vital'] } });
+  const { port, run, metrics } = await start(t, {});
   const seen = {};
   let isOver = false;
   const load = clients(24, port, '/work?ms=10', () => isOver, seen);
@@ -142,55 +73,28 @@ test('at more than the workers can do some is refused, the rest is in time, and 
   isOver = true;
   await load;
   assert.deepEqual(Object.keys(seen).sort(), ['200', '503']);
-  const { refusedConnections, refusedRequests, totalRequests, totalErrors } = await metrics(run);
+  const { refusedConnections, refusedRequests, totalRequests, totalErrors } = await metrics();
   assert.equal(refusedConnections + refusedRequests, seen[503], 'everything refused is counted');
   assert.equal(totalRequests, seen[200] + 20, 'and is in no other count');
   assert.equal(totalErrors, 0);
 });
 
-/** A client that sends the next request on its connection when the last one is answered, until `done`. */
-class KeptClient {
-  constructor(port, path, onStatus) {
-    this.isDone = false;
-    this.socket = net.connect(port, '127.0.0.1').setEncoding('utf8');
-    this.closed = once(this.socket, 'close');
-    const ask = () => this.socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\n\r\n`);
-    let text = '';
-    this.socket.on('data', (piece) => {
-      text += piece;
-      const head = text.match(/^HTTP\/1\.1 (\d+)[^]*?\r\n\r\n/);
-      const length = Number(head?.[0].match(/content-length: (\d+)/i)?.[1]);
-      if (!head || text.length < head[0].length + length) return;
-      onStatus(Number(head[1]), head[0], text.slice(head[0].length));
-      text = '';
-      if (this.isDone) this.socket.end();
-      else ask();
-    });
-    ask();
-  }
-
-  done() {
-    this.isDone = true;
-    return this.closed;
-  }
-}
-
 test('on connections that a worker has, drover answers late requests before the program sees them', async (t) => {
-  const { port, run } = await start(t, { workers: 1, admission: { targetDelay: TARGET, exempt: ['/vital'] } });
+  const { port, metrics } = await start(t, { workers: 1 });
   const [statuses, handled] = [[], []];
   const all = await new Promise((resolve) => {
     const clients = Array.from({ length: 16 }, () =>
-      new KeptClient(port, '/work?ms=10', (status, head, body) => {
+      new KeptClient(port, '/work?ms=10', (response) => {
+        const { status, body } = response;
         statuses.push(status);
         if (status === 200) return handled.push(Number(body.split(' ')[1]));
-        assert.match(head, /^retry-after: 1\r$/im);
-        assert.equal(body, 'Service Unavailable\n');
+        assertRefused(response);
         if (statuses.filter((one) => one === 503).length === 20) resolve(clients);
       }),
     );
   });
   const vital = await new Promise((resolve) => {
-    const client = new KeptClient(port, '/vital', (status) => {
+    const client = new KeptClient(port, '/vital', ({ status }) => {
       void client.done();
       resolve(status);
     });
@@ -199,7 +103,7 @@ test('on connections that a worker has, drover answers late requests before the 
   await Promise.all(all.map((client) => client.done()));
   const answered = statuses.filter((status) => status === 200).length;
   assert.ok(answered > 0 && Math.max(...handled) <= answered + 1, `${answered} answered, ${Math.max(...handled)} handled`);
-  const { refusedConnections, refusedRequests, totalRequests, totalErrors } = await metrics(run);
+  const { refusedConnections, refusedRequests, totalRequests, totalErrors } = await metrics();
   assert.deepEqual({ refusedConnections, totalErrors }, { refusedConnections: 0, totalErrors: 0 });
   assert.deepEqual([refusedRequests, totalRequests], [statuses.length - answered, answered + 1]);
 });
@@ -232,7 +136,7 @@ test('streams of HTTP/2 that are late get 503 before the program sees them', asy
 test('while every loop is blocked connections to a TLS server are closed', async (t) => {
   const { key, cert } = createCertificate();
   const { port, run } = await start(t, { kind: 'https', certificate: { key, cert } });
-  await Promise.all([0, 1].map(() => request(port, { path: '/block?ms=1000', secure: true })));
+  await blockAll(port, 1000, { secure: true });
   for (;;) {
     const socket = net.connect(port, '127.0.0.1');
     const closed = new Promise((resolve) => socket.on('error', () => {}).resume().once('close', resolve));
@@ -243,16 +147,40 @@ test('while every loop is blocked connections to a TLS server are closed', async
 });
 
 test('in direct mode an overload is served in push mode: new connections are refused and the rest is served', async (t) => {
-  const { port, run } = await start(t, { more: { dispatch: 'direct' } });
+  const { port, run, metrics } = await start(t, { more: { dispatch: 'direct' } });
   const seen = {};
   let isOver = false;
   const load = clients(24, port, '/work?ms=10', () => isOver, seen);
   await run.event('overload:began');
-  const before = await metrics(run);
-  while ((await metrics(run)).refusedConnections === before.refusedConnections);
+  const before = await metrics();
+  while ((await metrics()).refusedConnections === before.refusedConnections);
   isOver = true;
   await load;
   assert.deepEqual(Object.keys(seen).sort(), ['200', '503']);
+});
+
+test('a worker whose connection was refused before it had read it gets connections again', async (t) => {
+  const { port, run } = await start(t, { workers: 1 });
+  await request(port, { path: '/block?ms=500' });
+  await refusal(port);
+  // It has asked for a connection before it blocks, and is given the next one meanwhile.
+  while ((await request(port, { path: '/block?in=30&ms=500' })).status !== 200);
+  await run.event('overload:began');
+  const until = performance.now() + 20_000;
+  await refusal(port);
+  while ((await request(port)).status !== 200) assert.ok(performance.now() < until, 'it never asked again');
+  assert.equal(run.events('overload:ended').length, 0, 'it was one overload');
+});
+
+test('while all workers are stopped new connections are refused, and served again once they run', async (t) => {
+  const { port, run } = await start(t, {});
+  const workers = run.workers();
+  for (const pid of workers) process.kill(pid, 'SIGSTOP');
+  t.after(() => run.workers().forEach((pid) => process.kill(pid, 'SIGCONT')));
+  await refusal(port);
+  for (const pid of workers) process.kill(pid, 'SIGCONT');
+  while ((await request(port)).status !== 200);
+  assert.deepEqual(run.deaths, []);
 });
 
 test('without admission nothing is refused', async (t) => {

@@ -42,6 +42,8 @@ const server = {
   /** Set if the core counts the requests of its connections. */
   isFollowed: Symbol('drover.isFollowed'),
   maxConnections: Symbol('drover.maxConnections'),
+  /** Set on a server that gives health checks to the program's. */
+  isProbeServer: Symbol('drover.isProbeServer'),
   dropMaxConnection: Symbol('drover.dropMaxConnection'),
 };
 
@@ -60,7 +62,7 @@ const message = {
   requestId: Symbol('drover.requestId'),
   /** Set on a response that is drover's own, because its request has waited too long. */
   isRefused: Symbol('drover.isRefused'),
-  /** Set on a response once the program has its request, with adaptive admission. */
+  /** Set on a response, or on the socket of an upgrade, once the program has its request, with adaptive admission. */
   isOffered: Symbol('drover.isOffered'),
   /** When a response began, without a cluster; milliseconds. */
   begun: Symbol('drover.begun'),

@@ -72,7 +72,8 @@ export interface LoadBalancingConfig {
   queueTimeout?: Duration;
   /**
    * `adaptive`, or an object with its settings: while all workers are saturated, drover answers 503 with Retry-After
-   * (`errorHandling.fallback`) instead of letting requests wait too long. @default 'off'
+   * (`errorHandling.fallback`) instead of letting requests wait too long. `updateConfig()` changes it while the cluster
+   * runs. @default 'off'
    */
   admission?: 'off' | 'adaptive' | AdmissionConfig;
 }

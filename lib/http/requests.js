@@ -69,7 +69,7 @@ function countRequests(worker) {
 
   runtime.onResponse({
     begun(response, socket) {
-      if (admission === null || !admission.isOn || !admission.consider(response, socket, (cells[CLOCK] = now()))) {
+      if (admission === null || !admission.consider(response, socket)) {
         if (!isCountedByCore(socket)) cells[REQUESTS] += 1;
         // Within one event-loop iteration the previous clock reading is used: the time since then was spent on other
         // requests. Reading the clock is the most expensive operation here.

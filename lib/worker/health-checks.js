@@ -11,12 +11,14 @@ const runtime = require('../runtime');
 const { given } = require('../options');
 const { protocolOf } = require('../http/protocols');
 const { leaveUncounted } = require('../http/http2-streams');
+const { isProbeServer } = require('../symbols').server;
 
 /** @param {any} server @param {string} protocol */
 function probeServerOf(server, protocol) {
   if (protocol === 'http2') {
-    const probed = require('node:http2').createServer();
-    probed.on('stream', (stream, ...rest) => {
+    const probed = /** @type {any} */ (require('node:http2').createServer());
+    probed[isProbeServer] = true;
+    probed.on('stream', (/** @type {any} */ stream, /** @type {any[]} */ ...rest) => {
       leaveUncounted(stream);
       server.emit('stream', stream, ...rest);
     });

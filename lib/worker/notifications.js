@@ -39,6 +39,7 @@ const handlers = {
   diagnose: () => diagnose(),
   late: hintAtStart,
   memory: () => runMemoryTasks(),
+  admission: (worker) => worker.setAdmission(addon.workerAdmission()),
 };
 
 /**

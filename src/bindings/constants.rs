@@ -79,6 +79,7 @@ pub struct Notifications {
     pub close_server: u32,
     pub late: u32,
     pub memory: u32,
+    pub admission: u32,
 }
 
 /// Numbers of messages and of processes (see [`messages`]).
@@ -185,6 +186,7 @@ pub fn constants() -> Constants {
             close_server: kind(Notice::CloseServer),
             late: kind(Notice::Late),
             memory: kind(Notice::Memory),
+            admission: kind(Notice::Admission),
         },
         messages: Messages {
             notification: What::Notify as u32,

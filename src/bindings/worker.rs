@@ -212,6 +212,7 @@ pub(super) fn kind(notice: Notice) -> u32 {
         Notice::CloseServer => 13,
         Notice::Late => 14,
         Notice::Memory => 15,
+        Notice::Admission => 16,
     }
 }
 
@@ -538,13 +539,19 @@ pub fn worker_command_result(id: u32) -> Value {
     of_worker(|worker| worker.commands().result_of(id).unwrap_or_default())
 }
 
-/// Logs a hint for the operator, once per cluster; `warns`: as a warning.
+/// The settings of adaptive admission, as the hello has them, after the notice `Admission`; null: off.
+#[napi(js_name = "workerAdmission")]
+pub fn worker_admission() -> Value {
+    of_worker(|worker| worker.admission().settings().map_or(Value::Null, |settings| json!(settings)))
+}
+
 /// Requests that wait longer than so many milliseconds may be refused from now on; 0: none are. `now`:
 /// `performance.now()`.
 #[napi(js_name = "workerSetAdmission")]
 pub fn worker_set_admission(env: &Env, target: f64, now: f64) -> Value {
     let target = (target > 0.0).then(|| Duration::from_secs_f64(target / 1e3));
-    let set = || worker()?.set_admission(super::event_loop(env)?, target, now).map_err(system("uv_prepare"));
+    let set =
+        || worker()?.admission().set(super::event_loop(env)?, target, now).map_err(system("uv_prepare"));
     outcome(set().map(|()| Value::Null))
 }
 
@@ -559,6 +566,7 @@ pub fn worker_verdict(fd: i32) -> u32 {
     }
 }
 
+/// Logs a hint for the operator, once per cluster; `warns`: as a warning.
 #[napi(js_name = "workerHint")]
 pub fn worker_hint(text: String, warns: bool) {
     tell(|worker| worker.reports().hint(text, warns));

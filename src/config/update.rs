@@ -12,8 +12,13 @@ use crate::error::{Code, Error, Result};
 use serde_json::{Value, json};
 
 /// Options that can change while the cluster runs: paths, or the beginnings of paths. No secret may be among them.
-const LIVE: [&str; 4] =
-    ["resources", "autoScaling", "processManagement.memoryThreshold", "processManagement.cpuThreshold"];
+const LIVE: [&str; 5] = [
+    "resources",
+    "autoScaling",
+    "loadBalancing.admission",
+    "processManagement.memoryThreshold",
+    "processManagement.cpuThreshold",
+];
 /// These only apply to workers that are started later.
 const LATER: [&str; 2] = ["resources.priorityLevel", "resources.performanceOptimization"];
 
@@ -98,16 +103,17 @@ pub fn update(config: &Config, partial: &Value) -> Result<Update> {
     Ok(Update { config: applied(config, &whole)?, changes })
 }
 
-/// Only sections with live options are read back, because secrets are not written.
+/// Only live options are read back, because secrets are not written.
 fn applied(config: &Config, whole: &Value) -> Result<Config> {
-    fn section<T: serde::de::DeserializeOwned>(whole: &Value, name: &str) -> Result<T> {
-        serde_json::from_value(whole[name].clone())
-            .map_err(|mismatch| Error::new(Code::ConfigurationInvalid, format!("{name}: {mismatch}")))
+    fn read<T: serde::de::DeserializeOwned>(whole: &Value, path: &str) -> Result<T> {
+        serde_json::from_value(tree::get(whole, path).cloned().unwrap_or_default())
+            .map_err(|mismatch| Error::new(Code::ConfigurationInvalid, format!("{path}: {mismatch}")))
     }
     let mut changed = config.clone();
-    changed.resources = section(whole, "resources")?;
-    changed.auto_scaling = section(whole, "autoScaling")?;
-    changed.process_management = section(whole, "processManagement")?;
+    changed.resources = read(whole, "resources")?;
+    changed.auto_scaling = read(whole, "autoScaling")?;
+    changed.load_balancing.admission = read(whole, "loadBalancing.admission")?;
+    changed.process_management = read(whole, "processManagement")?;
     Ok(changed)
 }
 
@@ -145,6 +151,25 @@ mod tests {
         let expected = Config { resources: update.config.resources.clone(), ..before };
         assert_eq!(update.config, expected, "the key too, which is not shown");
         assert_eq!(update.config.resources.max_memory_per_worker, Some(256 << 20));
+    }
+
+    #[test]
+    fn admission_changes_as_a_whole_and_nothing_beside_it() {
+        let cookie = json!({ "name": "a", "secret": "0123456789abcdef" });
+        let before = config(json!({ "loadBalancing": { "affinityCookie": cookie } }));
+        let update_to =
+            |before: &Config, to: Value| update(before, &json!({ "loadBalancing": { "admission": to } }));
+        let on = update_to(&before, json!({ "targetDelay": 20 })).unwrap();
+        let value = json!({ "targetDelay": 20, "exempt": ["/health", "/ready"] });
+        let path = "loadBalancing.admission";
+        assert_eq!(on.changes, [Change { path, from: json!("off"), to: value, is_for_new_workers: false }]);
+        let mut expected = before.clone();
+        expected.load_balancing.admission = on.config.load_balancing.admission.clone();
+        assert_eq!(on.config, expected, "the secret too, which is not shown");
+        assert!(update_to(&on.config, json!({ "targetDelay": "20ms" })).unwrap().changes.is_empty());
+        assert_eq!(update_to(&on.config, json!("off")).unwrap().config, before);
+        let error = update_to(&before, json!("on")).unwrap_err();
+        assert_eq!(error.code, Code::ConfigurationInvalid);
     }
 
     #[test]

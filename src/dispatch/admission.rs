@@ -13,19 +13,14 @@ use crate::ipc::control::GroupId;
 use crate::metrics::layout::header;
 use crate::metrics::memory::SharedMemory;
 
-/// How long no worker must have asked until all are told to ask anew.
-const RENEWAL: Duration = Duration::from_millis(500);
-
 /// None of it has an effect while admission is off.
 pub struct Admission {
     settings: Option<Settings>,
     memory: SharedMemory,
     intake: Intake<Connection>,
-    /// How often workers were told to ask.
+    /// How many overloads there have been.
     overloads: u64,
     began: Duration,
-    /// When a worker has last asked, or all were told to ask anew.
-    renewed: Duration,
     /// The counts of refusals when it began.
     refused_before: [u64; 2],
 }
@@ -39,23 +34,8 @@ impl Admission {
             intake: Intake::new(target),
             overloads: 0,
             began: Duration::ZERO,
-            renewed: Duration::ZERO,
             refused_before: [0; 2],
         }
-    }
-
-    /// Workers ask anew: some connection was taken back from one that had asked for it, or no worker has asked for long.
-    /// Whoever calls this wakes the workers.
-    pub fn renew(&mut self, now: Duration) {
-        self.renewed = now;
-        self.overloads += 1;
-        self.memory.set(header::OVERLOAD, self.overloads);
-    }
-
-    /// Whether no worker has asked for so long that all are asked again: a worker whose connection was taken back would
-    /// otherwise wait for one forever.
-    pub fn needs_renewal(&self, now: Duration) -> bool {
-        self.is_on() && !self.any_may_take() && now.saturating_sub(self.renewed) >= RENEWAL
     }
 
     pub fn is_enabled(&self) -> bool {
@@ -82,38 +62,61 @@ impl Admission {
         self.is_on() && has_request && !connection.hint.is_exempt
     }
 
+    /// Other settings apply from now on; None: nothing is refused. If that ends an overload: its report, and the
+    /// connections that were held.
+    pub fn configure(
+        &mut self,
+        settings: Option<Settings>,
+        now: Duration,
+    ) -> Option<(Report, Vec<Connection>)> {
+        if let Some(settings) = &settings {
+            self.intake.set_target(settings.target);
+        }
+        self.settings = settings;
+        (self.settings.is_none() && self.is_on()).then(|| (self.ended(now), self.intake.end()))
+    }
+
     /// Looks at the workers.
     pub fn look(&mut self, sights: &[Sight], now: Duration) -> Option<(AdmissionChange, Report)> {
         let change = self.intake.look(sights, now)?;
-        let counts = [self.memory.get(header::REFUSED), self.memory.totals().refused()];
         let report = match change {
-            AdmissionChange::Began => {
-                self.began = now;
-                self.refused_before = counts;
-                self.renew(now);
-                let text = "Every worker is saturated: requests that would wait longer than \
-                            loadBalancing.admission.targetDelay are refused.";
-                Report::named(Level::Warn, text, Subject::OverloadBegan)
-            }
-            AdmissionChange::Ended => {
-                self.memory.set(header::OVERLOAD, 0);
-                let [connections, requests] =
-                    [0, 1].map(|at: usize| counts[at].saturating_sub(self.refused_before[at]));
-                let after = now.saturating_sub(self.began);
-                let text = format!(
-                    "The workers are no longer saturated. In {:.1} s {connections} connections and {requests} \
-                     requests were refused.",
-                    after.as_secs_f64()
-                );
-                let subject = Subject::OverloadEnded {
-                    after_ms: after.as_millis() as u64,
-                    refused_connections: connections,
-                    refused_requests: requests,
-                };
-                Report::named(Level::Info, text, subject)
-            }
+            AdmissionChange::Began => self.began(now),
+            AdmissionChange::Ended => self.ended(now),
         };
         Some((change, report))
+    }
+
+    fn began(&mut self, now: Duration) -> Report {
+        self.began = now;
+        self.refused_before = self.refused();
+        self.overloads += 1;
+        self.memory.set(header::OVERLOAD, self.overloads);
+        let text = "Every worker is saturated: requests that would wait longer than \
+                    loadBalancing.admission.targetDelay are refused.";
+        Report::named(Level::Warn, text, Subject::OverloadBegan)
+    }
+
+    fn ended(&mut self, now: Duration) -> Report {
+        self.memory.set(header::OVERLOAD, 0);
+        let counts = self.refused();
+        let [connections, requests] =
+            [0, 1].map(|at: usize| counts[at].saturating_sub(self.refused_before[at]));
+        let after = now.saturating_sub(self.began);
+        let text = format!(
+            "Requests are no longer refused. In {:.1} s {connections} connections and {requests} requests were.",
+            after.as_secs_f64()
+        );
+        let subject = Subject::OverloadEnded {
+            after_ms: after.as_millis() as u64,
+            refused_connections: connections,
+            refused_requests: requests,
+        };
+        Report::named(Level::Info, text, subject)
+    }
+
+    /// Refused connections and requests, in total.
+    fn refused(&self) -> [u64; 2] {
+        [self.memory.get(header::REFUSED), self.memory.totals().refused()]
     }
 
     /// Slots whose workers have read nothing for too long: what they were sent may be refused.
@@ -134,8 +137,12 @@ impl Admission {
     }
 
     pub fn asks(&mut self, slot: u16, now: Duration) {
-        self.renewed = now;
         self.intake.asks(slot, now);
+    }
+
+    /// Slots whose workers have to be told to ask anew.
+    pub fn forgotten(&mut self, now: Duration) -> Vec<u16> {
+        self.intake.forgotten(now)
     }
 
     pub fn may_take(&self, slot: u16) -> bool {
@@ -144,6 +151,17 @@ impl Admission {
 
     pub fn any_may_take(&self) -> bool {
         self.intake.any_may_take()
+    }
+
+    /// Publishes whether workers wait for connections.
+    pub fn publish(&self) {
+        let mut waiting = self.intake.waiting();
+        let spare = match (waiting.next(), waiting.next()) {
+            (None, _) => 0,
+            (Some(slot), None) => u64::from(slot) + 1,
+            (Some(_), Some(_)) => header::SEVERAL,
+        };
+        self.memory.set(header::SPARE, spare);
     }
 
     pub fn given(&mut self, slot: u16, now: Duration) {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::settings::Admission;
 use crate::component::Component;
 use crate::event::{Event, Level, Subject};
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
@@ -98,6 +99,8 @@ pub enum Command {
     Exclude { worker: WorkerId, exclude: bool },
     /// `maxConnectionsPerWorker` has changed.
     LimitConnections { most: Option<u32> },
+    /// `admission` has changed; None: off.
+    SetAdmission { admission: Option<Admission> },
     /// The worker gets half as many new connections as the others, or as many as they again.
     Relieve { worker: WorkerId, relieved: bool },
     /// The worker drains: no more connections for it.

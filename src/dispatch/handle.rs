@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::accept_loop::AcceptLoop;
 use super::command::{Command, ListenFailure, Listening, Report};
-use super::settings::Settings;
+use super::settings::{Admission, Settings};
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, Datagram, GroupId, ListenOptions, SocketId};
 use crate::metrics::memory::{Page, SharedMemory};
@@ -149,6 +149,11 @@ impl Dispatcher {
     /// The maximum number of connections of each worker from now on; None: none.
     pub fn limit_connections_per_worker(&self, most: Option<u32>) {
         self.send(Command::LimitConnections { most });
+    }
+
+    /// Adaptive admission from now on; None: off.
+    pub fn set_admission(&self, admission: Option<Admission>) {
+        self.send(Command::SetAdmission { admission });
     }
 
     pub fn relieve(&self, worker: WorkerId, relieved: bool) {

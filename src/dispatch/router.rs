@@ -19,7 +19,7 @@ use super::poller::{Poller, Token};
 use super::queue::Queues;
 use super::refusal::{self, Refusals};
 use super::services::{OPENING, Outages, Siblings, Succession, Successions};
-use super::settings::{Affinity, Settings};
+use super::settings::{Admission as AdmissionSettings, Affinity, Settings};
 use super::transfer::{Handoffs, Taken};
 use super::workers::{HealthChange, Stage, WorkerChannel, WorkerState, WorkerTable};
 use crate::balance::{AdmissionChange, Load};
@@ -56,12 +56,13 @@ pub struct Router {
 
 impl Router {
     pub fn new(
-        settings: Settings,
+        mut settings: Settings,
         poller: Poller,
         report: Box<dyn Fn(Report) + Send>,
         memory: SharedMemory,
         seed: u32,
     ) -> Self {
+        let admission = Admission::new(settings.admission.take(), memory.clone());
         let settings = Arc::new(settings);
         let fd_budget = FdBudget::new(crate::sys::limits::descriptors());
         Self {
@@ -71,7 +72,7 @@ impl Router {
             listeners: Listeners::new(settings.clone(), fd_budget),
             placement: Placement::new(settings.clone(), seed),
             queues: Queues::new(settings.max_queue, settings.queue_timeout),
-            admission: Admission::new(settings.admission.clone(), memory.clone()),
+            admission,
             warm_up: WarmUp::default(),
             rebalance: RebalanceTimer::default(),
             first_bytes: FirstBytes::new(settings.clone()),
@@ -234,8 +235,11 @@ impl Router {
     fn assign(&mut self, worker: WorkerId, connection: Connection, now: Duration) {
         match self.workers.chosen_mut(worker) {
             Some(channel) => {
-                self.admission.given(worker.slot, now);
                 channel.assign(connection);
+                // A draining worker gets those of an address that only it serves.
+                if self.workers.current_mut(worker).is_some() {
+                    self.admission.given(worker.slot, now);
+                }
             }
             None => self.enqueue(connection),
         }
@@ -372,9 +376,9 @@ impl Router {
                 format!("{} connections were lost: the primary has no file descriptor left", taken.lost);
             self.report(Report::notice(Level::Error, text));
         }
-        if self.admission.is_on() && !taken.connections.is_empty() {
-            // Who had asked for them would not ask again.
-            self.ask_workers(now);
+        if self.admission.is_on() {
+            // They may have asked for these connections.
+            self.workers.remind(&taken.from);
         }
         taken.connections.into_iter().for_each(|connection| self.place(connection, now));
     }
@@ -425,34 +429,39 @@ impl Router {
         changed.into_iter().for_each(|group| self.sync_group(group, now));
     }
 
-    /// Lets all workers ask for connections anew.
-    fn ask_workers(&mut self, now: Duration) {
-        self.admission.renew(now);
-        self.workers.wake_all();
-    }
-
     fn look_for_overload(&mut self, now: Duration) {
         let sights = self.workers.sights(now, crate::sys::clock::monotonic());
         if let Some((change, report)) = self.admission.look(&sights, now) {
             self.report(report);
-            let has_begun = change == AdmissionChange::Began;
-            self.listeners.set_overloaded(has_begun);
-            self.sync(now);
-            for group in self.listeners.ids() {
-                self.consider_mode(group, 0, now);
-            }
-            if has_begun {
-                // A worker that has just gone to sleep has to see it too.
-                self.workers.wake_all();
-            }
+            self.set_overloaded(change == AdmissionChange::Began, now);
         }
-        if self.admission.needs_renewal(now) {
-            self.ask_workers(now);
-        }
+        // Workers that had asked may have had no room.
+        self.serve_held(now);
+        let forgotten = self.admission.forgotten(now);
+        self.workers.remind(&forgotten);
         let stuck = self.admission.stuck(&sights, now);
-        if !stuck.is_empty() {
-            let taken = self.workers.take_back_from(&stuck, now);
-            self.place_again(taken, now);
+        let taken = self.workers.take_back_from(&stuck, now);
+        self.place_again(taken, now);
+        self.workers.leave_rest_to(&stuck);
+    }
+
+    fn set_overloaded(&mut self, is_overloaded: bool, now: Duration) {
+        self.listeners.set_overloaded(is_overloaded);
+        self.sync(now);
+        for group in self.listeners.ids() {
+            self.consider_mode(group, 0, now);
+        }
+        if is_overloaded {
+            // A worker that has just gone to sleep has to see it too.
+            self.workers.wake_all();
+        }
+    }
+
+    fn set_admission(&mut self, admission: Option<AdmissionSettings>, now: Duration) {
+        if let Some((report, held)) = self.admission.configure(admission, now) {
+            self.report(report);
+            self.set_overloaded(false, now);
+            held.into_iter().for_each(|connection| self.route(connection, now));
         }
     }
 
@@ -650,6 +659,7 @@ impl Router {
             }
             Command::Exclude { worker, exclude } => self.exclude(worker, exclude, now),
             Command::LimitConnections { most } => self.limit_connections_per_worker(most, now),
+            Command::SetAdmission { admission } => self.set_admission(admission, now),
             Command::Relieve { worker, relieved } => {
                 if let Some((_, channel)) = self.workers.find_mut(worker) {
                     channel.relieve(relieved);
@@ -1021,8 +1031,7 @@ impl Router {
 
     /// Publishes the thread's metrics.
     pub fn publish(&self) {
-        let is_spare = self.admission.is_on() && self.admission.any_may_take();
-        self.memory.set(header::SPARE, u64::from(is_spare));
+        self.admission.publish();
         self.memory.set(header::QUEUED, (self.queues.len() + self.admission.held()) as u64);
     }
 }

@@ -19,7 +19,8 @@ pub enum Affinity {
     },
 }
 
-/// The configuration of dispatch. Of a running cluster only `max_connections_per_worker` can change.
+/// The configuration of dispatch. Of a running cluster `max_connections_per_worker` and `admission` can
+/// change.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub strategy: Strategy,

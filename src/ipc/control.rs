@@ -368,6 +368,10 @@ pub enum ToWorker {
         id: u32,
         task: MemoryTask,
     },
+    /// Settings of adaptive admission from now on, instead of those of the hello.
+    Admission {
+        settings: Option<Admission>,
+    },
     /// An event of the cluster, as the primary's program gets it, for a worker whose program listens to events.
     Event {
         event: serde_json::Value,

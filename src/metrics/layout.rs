@@ -128,8 +128,10 @@ pub mod header {
     pub const CUSTOM_LENGTH: usize = 15;
     /// While all workers are saturated, a number for this overload; 0: they are not. Workers then ask for connections.
     pub const OVERLOAD: usize = 16;
-    /// Meanwhile, 1 while a worker waits for connections: a client that is refused elsewhere should connect again.
+    /// Meanwhile, whether workers wait for connections: a client that is refused by another one should connect again. 0:
+    /// none; the slot + 1 if there is one, `SEVERAL`.
     pub const SPARE: usize = 17;
+    pub const SEVERAL: u64 = u64::MAX;
     /// The rule of the last change of the cluster's size: a [`crate::model::ScalingRule`] as a number.
     pub const SCALED_BY: usize = 18;
     /// Changes of the cluster's size that the auto-scaling decided on.

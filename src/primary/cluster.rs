@@ -20,7 +20,7 @@ use super::health::{ClusterCondition, Health, HungWorkers, Unresponsive};
 use super::inputs::{CommandRequest, CommandSource, Input, Output, later};
 use super::lifecycle::Lifecycle;
 use super::limits::{Watched, WorkerLimits};
-use super::live_config::{LiveConfig, LiveSettings};
+use super::live_config::{AdmissionSettings, LiveConfig, LiveSettings};
 use super::memory_watch::MemoryWatch;
 use super::monitor::Monitoring;
 use super::oom_kills::OomKills;
@@ -127,7 +127,7 @@ impl Cluster {
             hung: HungWorkers::new(setup.hang_timeout, &worker.launch.preload),
             unresponsive: Unresponsive::default(),
             scaling: Scaling::new(setup.config.auto_scaling.clone(), memory.clone()),
-            config: LiveConfig::new(setup.config),
+            config: LiveConfig::new(setup.config, setup.runtime),
             memory_watch: MemoryWatch::new(setup.memory, memory.clone()),
             limits: WorkerLimits::new(setup.limits.clone(), memory.clone(), setup.seed),
             oom_kills: OomKills::find(),
@@ -761,7 +761,7 @@ impl Cluster {
     /// # Errors
     /// See [`LiveConfig::update`]; nothing has changed then.
     fn update(&mut self, partial: &Value) -> Result<Value> {
-        let LiveSettings { limits, memory, auto_scaling, connections_per_worker, changed } =
+        let LiveSettings { limits, memory, auto_scaling, connections_per_worker, admission, changed } =
             self.config.update(partial)?;
         let shown = self.config.to_json();
         let wanted = self.supervisor.wanted();
@@ -773,6 +773,10 @@ impl Cluster {
         self.scaling.configure(auto_scaling);
         self.publisher.set_auto_scaling(self.scaling.shown());
         self.dispatcher.limit_connections_per_worker(connections_per_worker);
+        if let Some(AdmissionSettings { of_dispatch, of_workers }) = admission {
+            self.dispatcher.set_admission(of_dispatch);
+            self.workers.set_admission(of_workers);
+        }
         self.emit_all(report::not_in_groups(&lacks));
         self.emit_all(changed);
         Ok(shown)

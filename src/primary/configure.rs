@@ -70,7 +70,8 @@ pub fn setup(
 ) -> Result<Setup> {
     let config = &loaded.config;
     let log = logging::settings(config, env, terminal);
-    check_runtime(config, command.runtime)?;
+    let runtime = config.interpreter.as_deref().map_or(command.runtime, interpreter);
+    check_runtime(config, runtime)?;
     let workers = loaded.worker_count;
     let launch = launch(config, env, command, logging::is_colored(&log), workers)?;
     let policy = lives(config, workers, launch.script_name());
@@ -87,12 +88,13 @@ pub fn setup(
         limits: limits(config),
         memory: memory(config),
         config: Box::new(config.clone()),
+        runtime,
         message_policy: Arc::new(message_policy(config)?),
         first_lines: first_lines(loaded, &launch),
         seed: u32::from_le_bytes([entropy[0], entropy[1], entropy[2], entropy[3]]),
         worker: WorkerSetup {
             launch,
-            config: worker_config(config, hang_timeout.is_some()),
+            config: worker_config(config, hang_timeout.is_some(), inspected),
             affinity: dispatch.affinity.clone(),
             captured: log.captures,
             key: if config.ipc.encryption { Some(hide(cluster_key(config, entropy)?)?) } else { None },
@@ -103,14 +105,14 @@ pub fn setup(
     })
 }
 
-/// `traced`: the primary may request a worker's stack.
-fn worker_config(config: &Config, traced: bool) -> WorkerConfig {
+/// `traced`: the primary may request a worker's stack. `inspected`: a debugger may stop the workers, which is no overload.
+fn worker_config(config: &Config, traced: bool, inspected: bool) -> WorkerConfig {
     let balancing = &config.load_balancing;
     WorkerConfig {
         ready: config.process_management.ready,
         worker_headers: config.expose_worker_headers,
         handoff: balancing.handoff,
-        admission: worker_admission(config),
+        admission: worker_admission(config).filter(|_| !inspected),
         sticky: balancing.session_affinity != balancing::Affinity::None
             || balancing.strategy == balancing::Strategy::IpHash,
         measured: config.monitoring.enabled,
@@ -418,13 +420,12 @@ fn launch(
     Ok(launch)
 }
 
-/// Options that the workers' runtime must support.
+/// Options that `runtime`, the workers', must support.
 ///
 /// # Errors
 /// It does not support one of them.
-fn check_runtime(config: &Config, runtime: script::Program) -> Result<()> {
-    let of_workers = config.interpreter.as_deref().map_or(runtime, interpreter);
-    if of_workers != script::Program::Bun || adaptive(config).is_none() {
+pub fn check_runtime(config: &Config, runtime: script::Program) -> Result<()> {
+    if runtime != script::Program::Bun || adaptive(config).is_none() {
         return Ok(());
     }
     let text = "loadBalancing.admission needs workers under Node.js: under Bun, drover cannot answer a request before \
@@ -500,11 +501,14 @@ fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -
         slots: (workers + config.process_management.standby_workers)
             .max(u16::try_from(2 * cpus).unwrap_or(u16::MAX)),
         fallback: fallback(config),
-        admission: adaptive(config).map(|adaptive| dispatch::Admission {
-            target: adaptive.target_delay,
-            exempt: adaptive.exempt.clone(),
-        }),
+        admission: dispatch_admission(config),
     }
+}
+
+/// The part of admission that is dispatch's.
+pub fn dispatch_admission(config: &Config) -> Option<dispatch::Admission> {
+    let adaptive = adaptive(config)?;
+    Some(dispatch::Admission { target: adaptive.target_delay, exempt: adaptive.exempt.clone() })
 }
 
 fn adaptive(config: &Config) -> Option<&AdaptiveAdmission> {
@@ -515,7 +519,7 @@ fn adaptive(config: &Config) -> Option<&AdaptiveAdmission> {
 }
 
 /// The part of admission that is a worker's.
-fn worker_admission(config: &Config) -> Option<Admission> {
+pub fn worker_admission(config: &Config) -> Option<Admission> {
     let adaptive = adaptive(config)?;
     let Fallback { status, body, content_type, retry_after } = fallback(config);
     let retry = (retry_after > 0).then(|| ("Retry-After".to_owned(), retry_after.to_string()));

@@ -21,6 +21,7 @@ use crate::log;
 use crate::memory::budget::Thresholds;
 use crate::model::WorkerId;
 use crate::process::launch::Launch;
+use crate::process::script;
 use crate::process::worker_groups::GroupLimits;
 use crate::supervisor::Policy;
 use crate::sys::hidden::Hidden;
@@ -48,6 +49,8 @@ pub struct Setup {
     pub memory: MemorySettings,
     /// The whole configuration, for later changes.
     pub config: Box<Config>,
+    /// The workers' runtime.
+    pub runtime: script::Program,
     /// Seed for values that must differ between primaries and are not secret.
     pub seed: u32,
 }

@@ -29,6 +29,8 @@ pub enum Notice {
     Diagnose,
     /// A task that concerns memory is requested; the number is its id.
     Memory,
+    /// Settings of adaptive admission have changed.
+    Admission,
     /// The server of a group must close; the number is the group's.
     CloseServer,
 }

@@ -81,8 +81,7 @@ pub struct Worker {
     /// iterations of the loop ago.
     offered: Cell<Option<(GroupId, u32)>>,
     requests: Requests,
-    /// None: off.
-    admission: RefCell<Option<Admission>>,
+    admission: Admission,
     moves: Moves,
     limits: ConnectionLimits,
     fd_batch: FdBatch,
@@ -123,7 +122,7 @@ impl Worker {
             runtime_connections: RuntimeConnections::default(),
             offered: Cell::default(),
             requests: Requests::new(page.clone(), hello.measured),
-            admission: RefCell::default(),
+            admission: Admission::new(page.clone()),
             moves: Moves::new(hello.handoff),
             limits: ConnectionLimits::default(),
             fd_batch: FdBatch::new()?,
@@ -320,6 +319,10 @@ impl Worker {
                 self.diagnostics.keep_task(id, task);
                 self.notify(Notice::Memory, id);
             }
+            ToWorker::Admission { settings } => {
+                self.admission.keep(settings);
+                self.notify(Notice::Admission, 0);
+            }
             ToWorker::Lead { leads } => self.notify(Notice::Lead, u32::from(leads)),
             ToWorker::Event { event } => {
                 self.events.keep(event);
@@ -345,10 +348,8 @@ impl Worker {
             loop_lag.turned(&self.page);
         }
         self.page.set(page::CLOCK, 0);
-        if let Some(admission) = &*self.admission.borrow() {
-            admission.turned();
-            self.ask_for_connections(admission);
-        }
+        self.admission.turned();
+        self.ask_for_connections();
         self.requests.turned();
         self.messages.flush();
         self.renew_offer();
@@ -367,44 +368,34 @@ impl Worker {
 
     // Admission.
 
-    /// Requests that wait longer than `target` may be refused from now on; None: none are. `now`: JavaScript's clock,
-    /// milliseconds.
-    ///
-    /// # Errors
-    /// The runtime has no libuv.
-    pub fn set_admission(&self, uv: Loop, target: Option<Duration>, now: f64) -> io::Result<()> {
-        let mut admission = self.admission.borrow_mut();
-        match (&*admission, target) {
-            (_, None) => *admission = None,
-            (Some(admission), Some(target)) => admission.set_target(target),
-            (None, Some(target)) => {
-                *admission = Some(Admission::start(uv, self.page.clone(), target, now)?);
-            }
-        }
-        Ok(())
+    pub fn admission(&self) -> &Admission {
+        &self.admission
     }
 
     /// Whether the request that is about to be handled on this connection is refused.
     pub fn verdict(&self, fd: RawFd) -> Verdict {
-        let admission = self.admission.borrow();
-        let Some(admission) = admission.as_ref().filter(|admission| admission.is_late(fd)) else {
+        if !self.admission.is_late(fd) {
             return Verdict::Admitted;
-        };
+        }
         let is_overload = self.memory.get(header::OVERLOAD) != 0;
-        if !is_overload && admission.should_tell() {
+        if !is_overload && self.admission.should_tell() {
             // Without new connections it would not look. If the channel is full, it has been told.
             let _ = self.connections.tell();
         }
-        let others_have_time =
-            if is_overload { self.memory.get(header::SPARE) != 0 } else { admission.is_alone() };
+        let others_have_time = if is_overload {
+            let spare = self.memory.get(header::SPARE);
+            spare != 0 && spare != u64::from(self.id.slot) + 1
+        } else {
+            self.admission.is_alone()
+        };
         if others_have_time { Verdict::Moved } else { Verdict::Refused }
     }
 
-    fn ask_for_connections(&self, admission: &Admission) {
+    fn ask_for_connections(&self) {
         let overload = self.memory.get(header::OVERLOAD);
         // If the channel is full, the next iteration repeats it.
-        if admission.asks(overload) && self.connections.ask().is_ok() {
-            admission.has_asked(overload);
+        if self.admission.asks(overload) && self.connections.ask().is_ok() {
+            self.admission.has_asked(overload);
         }
     }
 
@@ -718,9 +709,7 @@ impl Worker {
             let _ = self.reports.hint(text.to_owned(), true);
         }
         self.page.add(page::PUSHED, (fds.len() + lost) as u64);
-        if let Some(admission) = &*self.admission.borrow() {
-            admission.took(&fds);
-        }
+        self.admission.ask_anew();
         for fd in &fds {
             if self.fd_pressure.is_near(fd.as_raw_fd()) {
                 self.enter_fd_pressure();
@@ -744,6 +733,7 @@ impl Worker {
     }
 
     fn hand_over(&self, header: FdHeader, batch: Vec<OwnedFd>) {
+        self.admission.got(&batch);
         let mut batch = Some(batch);
         self.shares.with_virtual_listener(header.group, |virtual_listener| {
             let FdHeader { keep_alive, per_request, .. } = header;

@@ -20,7 +20,9 @@ use std::time::{Duration, Instant};
 
 use drover::balance::Strategy;
 pub use drover::dispatch::Settings;
-use drover::dispatch::{Affinity, DispatchMode, Dispatcher, Fallback, ListenFailure, Listening, Report};
+use drover::dispatch::{
+    Admission, Affinity, DispatchMode, Dispatcher, Fallback, ListenFailure, Listening, Report,
+};
 use drover::event::{Event, Level, Subject};
 use drover::ipc::control::{Address, Datagram, GroupId, SocketId};
 use drover::metrics::layout::header;
@@ -295,6 +297,11 @@ impl Cluster {
 
     pub fn fd_pressure(&self, worker: WorkerId, fd_pressure: bool) {
         self.dispatcher.fd_pressure(worker, fd_pressure);
+        self.settle();
+    }
+
+    pub fn set_admission(&self, admission: Option<Admission>) {
+        self.dispatcher.set_admission(admission);
         self.settle();
     }
 

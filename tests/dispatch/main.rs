@@ -2,6 +2,7 @@
 //! are threads of this process. One file per rule.
 
 mod addresses;
+mod admission;
 mod closed;
 mod closing;
 mod datagrams;

@@ -13,6 +13,8 @@ use super::interval;
 const QUIET: Duration = Duration::from_secs(1);
 /// Connections that a worker with short iterations may get at a time.
 const MOST_AT_A_TIME: u32 = 64;
+/// How long a worker that may get no connection must not have asked until it is told to ask anew.
+const REMINDER: Duration = Duration::from_millis(500);
 /// Decay of a worker's usual round, per round.
 const DECAY: f64 = 0.2;
 
@@ -47,11 +49,13 @@ struct Round {
     /// How long it usually takes until it asks again: a decaying peak.
     usual: Duration,
     has_given: bool,
+    /// When it was last told to ask anew.
+    reminded: Duration,
 }
 
 struct Held<C> {
     connection: C,
-    until: Duration,
+    since: Duration,
 }
 
 /// `C` is a connection.
@@ -106,12 +110,18 @@ impl<C> Intake<C> {
         let some_late = sights.iter().filter_map(|sight| sight.late_at).max();
         let refused_at = some_late.map_or(self.refused_at, |at| at.max(self.refused_at));
         let is_quiet = now.saturating_sub(refused_at) >= QUIET;
-        if is_quiet && self.held.is_empty() && self.by_slot.values().any(|round| round.left > 0) {
-            self.is_on = false;
-            self.by_slot.clear();
+        if is_quiet && self.held.is_empty() && self.any_may_take() {
+            self.end();
             return Some(Change::Ended);
         }
         None
+    }
+
+    /// From now on nothing waits until a worker asks. Returns the connections that were held.
+    pub fn end(&mut self) -> Vec<C> {
+        self.is_on = false;
+        self.by_slot.clear();
+        self.take_all(|_| true)
     }
 
     /// Whether the worker has read nothing for too long.
@@ -139,6 +149,17 @@ impl<C> Intake<C> {
         }
     }
 
+    /// The workers that have not asked for so long that they may believe to have asked: a connection or a message to them
+    /// was lost. They are told to ask anew.
+    pub fn forgotten(&mut self, now: Duration) -> Vec<u16> {
+        let forgotten = self.by_slot.iter_mut().filter(|(_, round)| round.is_forgotten(now));
+        let reminded = forgotten.map(|(slot, round)| {
+            round.reminded = now;
+            *slot
+        });
+        reminded.collect()
+    }
+
     /// Whether the slot's worker may get a connection.
     pub fn may_take(&self, slot: u16) -> bool {
         !self.is_on || self.by_slot.get(&slot).is_some_and(|round| round.left > 0)
@@ -146,7 +167,12 @@ impl<C> Intake<C> {
 
     /// Whether any worker may get one.
     pub fn any_may_take(&self) -> bool {
-        !self.is_on || self.by_slot.values().any(|round| round.left > 0)
+        !self.is_on || self.waiting().next().is_some()
+    }
+
+    /// While connections wait until a worker asks: the slots whose workers may get one.
+    pub fn waiting(&self) -> impl Iterator<Item = u16> {
+        self.by_slot.iter().filter(|(_, round)| round.left > 0).map(|(slot, _)| *slot)
     }
 
     /// The slot's worker got a connection.
@@ -165,7 +191,7 @@ impl<C> Intake<C> {
             self.refused_at = now;
             return vec![connection];
         }
-        self.held.push(Held { connection, until: now + self.target });
+        self.held.push(Held { connection, since: now });
         let too_many = self.held.len().saturating_sub(self.most_held());
         if too_many > 0 {
             self.refused_at = now;
@@ -199,8 +225,11 @@ impl<C> Intake<C> {
     /// The connections that have been held for too long, or for which no worker is expected any more.
     pub fn expire(&mut self, now: Duration) -> Vec<C> {
         let all = !self.held.is_empty() && !self.is_any_expected(now);
-        let count =
-            if all { self.held.len() } else { self.held.iter().take_while(|held| held.until <= now).count() };
+        let count = if all {
+            self.held.len()
+        } else {
+            self.held.iter().take_while(|held| self.is_over(held, now)).count()
+        };
         if count > 0 {
             self.refused_at = now;
         }
@@ -209,7 +238,11 @@ impl<C> Intake<C> {
 
     /// When `expire` has something to do; None: nothing is held.
     pub fn due_in(&self, now: Duration) -> Option<Duration> {
-        self.held.first().map(|first| first.until.saturating_sub(now))
+        self.held.first().map(|first| (first.since + self.target).saturating_sub(now))
+    }
+
+    fn is_over(&self, held: &Held<C>, now: Duration) -> bool {
+        held.since + self.target <= now
     }
 
     /// Whether some worker is likely to ask before a connection that comes now is late.
@@ -220,7 +253,7 @@ impl<C> Intake<C> {
 
 impl Round {
     fn new(since: Duration) -> Self {
-        Self { since, left: 1, at_a_time: 1, usual: Duration::ZERO, has_given: false }
+        Self { since, left: 1, at_a_time: 1, usual: Duration::ZERO, has_given: false, reminded: since }
     }
 
     fn asks(&mut self, target: Duration, now: Duration) {
@@ -237,6 +270,10 @@ impl Round {
         self.has_given = false;
         self.since = now;
         self.left = self.at_a_time;
+    }
+
+    fn is_forgotten(&self, now: Duration) -> bool {
+        self.left == 0 && now.saturating_sub(self.since.max(self.reminded)) >= REMINDER
     }
 
     /// It may get a connection, or has been busy for no longer than is usual for it.

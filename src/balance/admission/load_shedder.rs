@@ -43,8 +43,8 @@ impl LoadShedder {
         self.idle = idle;
     }
 
-    /// No request that comes to its handler in this iteration arrived before this: the iteration before has handled
-    /// all that was there when it polled.
+    /// No request that comes to its handler in this iteration arrived before this, on a connection that the iteration
+    /// before had already: that one has handled all that was there when it polled.
     pub fn arrived_after(&self) -> Duration {
         self.turned_before
     }

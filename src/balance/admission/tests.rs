@@ -202,6 +202,37 @@ mod intake {
     }
 
     #[test]
+    fn a_worker_that_has_not_asked_for_long_is_told_to_ask_anew_twice_a_second_whatever_the_others_do() {
+        let mut intake = begun();
+        assert_eq!(intake.forgotten(ms(1499)), [0u16; 0]);
+        intake.asks(1, ms(1450));
+        intake.given(1, ms(1450));
+        assert_eq!(intake.forgotten(ms(1500)), [0]);
+        assert_eq!(intake.forgotten(ms(1949)), [0u16; 0], "it has just been told");
+        assert_eq!(intake.forgotten(ms(1950)), [1]);
+        assert_eq!(intake.forgotten(ms(2000)), [0]);
+        intake.asks(0, ms(2001));
+        intake.left(1);
+        assert_eq!(intake.forgotten(ms(9000)), [0u16; 0], "it may get one");
+    }
+
+    #[test]
+    fn another_target_applies_to_connections_that_are_held_already() {
+        let mut intake = begun();
+        intake.asks(0, ms(1000));
+        intake.given(0, ms(1000));
+        assert_eq!(intake.hold(1, ms(1000)), [0u32; 0]);
+        intake.set_target(ms(20));
+        assert_eq!(intake.hold(2, ms(1001)), [0u32; 0]);
+        assert_eq!(intake.due_in(ms(1019)), Some(MS));
+        assert_eq!(intake.expire(ms(1020)), [1]);
+        intake.set_target(ms(200));
+        assert_eq!(intake.due_in(ms(1020)), Some(ms(181)));
+        assert_eq!(intake.expire(ms(1200)), [0u32; 0]);
+        assert_eq!(intake.expire(ms(1201)), [2]);
+    }
+
+    #[test]
     fn a_new_worker_may_take_one_and_one_that_has_gone_none() {
         let mut intake = begun();
         intake.joined(1, ms(1001));

@@ -14,6 +14,8 @@ use crate::sys::fds;
 /// Connections taken back from a worker's channel.
 pub struct Taken {
     pub connections: Vec<Connection>,
+    /// The slots from whose workers they were taken.
+    pub from: Vec<u16>,
     /// The channel is empty. Otherwise the rest needs more file descriptors than this process has.
     pub whole: bool,
     /// Connections that the kernel dropped for lack of a file descriptor.
@@ -22,13 +24,14 @@ pub struct Taken {
 
 impl Default for Taken {
     fn default() -> Self {
-        Self { connections: Vec::new(), whole: true, lost: 0 }
+        Self { connections: Vec::new(), from: Vec::new(), whole: true, lost: 0 }
     }
 }
 
 impl Taken {
     pub fn append(&mut self, mut other: Taken) {
         self.connections.append(&mut other.connections);
+        self.from.append(&mut other.from);
         self.whole &= other.whole;
         self.lost += other.lost;
     }

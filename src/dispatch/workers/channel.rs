@@ -36,6 +36,8 @@ pub struct WorkerChannel {
     page: Page,
     /// Connections assigned to this worker, less those taken back.
     sent: u64,
+    /// How many of these are left to it though it does not read.
+    left: u64,
     /// How many of `page::ACCEPTED` have been counted.
     accepted_seen: u64,
     heartbeat: Heartbeat,
@@ -70,6 +72,7 @@ impl WorkerChannel {
             far_end,
             page,
             sent: 0,
+            left: 0,
             accepted_seen: 0,
             heartbeat: Heartbeat::default(),
             read_seen: 0,
@@ -392,6 +395,13 @@ impl WorkerChannel {
         let _ = fd_message::send(self.channel.as_fd(), FdHeader::of(0), &[]);
     }
 
+    /// Lets it ask for connections anew, while all workers are saturated. Any message does that.
+    pub fn remind(&self) {
+        if !matches!(fd_message::next_size(self.far_end.as_fd()), Ok(Some(_))) {
+            self.wake_up();
+        }
+    }
+
     /// Requests idle connections for other workers.
     pub fn ask_for(&self, count: u32) {
         // If the channel is full, it has unread connections; the next comparison repeats the request.
@@ -430,6 +440,16 @@ impl WorkerChannel {
         taken
     }
 
+    /// Whether it was sent connections since `leave_rest`.
+    pub fn has_news(&self) -> bool {
+        self.sent != self.left
+    }
+
+    /// What it has been sent so far is not taken back while it does not read: it would come back to it again and again.
+    pub fn leave_rest(&mut self) {
+        self.left = self.sent;
+    }
+
     /// Takes back all unread and unsent connections.
     pub fn take_all(&mut self, now: Duration) -> Taken {
         let mut taken = self.read_back(now);
@@ -446,10 +466,13 @@ impl WorkerChannel {
 
     fn read_back(&mut self, now: Duration) -> Taken {
         let Self { sent, connection_limits, far_end, .. } = self;
-        let taken = read_back(far_end, now, |group, lost| {
+        let mut taken = read_back(far_end, now, |group, lost| {
             *sent = sent.saturating_sub(lost as u64);
             connection_limits.taken_back(group, lost as u64);
         });
+        if !taken.connections.is_empty() {
+            taken.from.push(self.id.slot);
+        }
         if self.unresponsive {
             // The wake-up message was taken back too.
             self.wake_up();
@@ -475,6 +498,21 @@ mod tests {
 
     fn set(memory: &SharedMemory, cell: usize, value: f64) {
         memory.page(WORKER).set(cell, value.to_bits());
+    }
+
+    #[test]
+    fn what_was_left_to_a_worker_is_no_news_and_what_it_is_sent_then_is() {
+        let (memory, _) = SharedMemory::create(0).unwrap();
+        let mut channel = channel(&memory);
+        assert!(!channel.has_news());
+        let connection =
+            || Connection::new(eventfd(0, EventfdFlags::CLOEXEC).unwrap(), 1, None, Duration::ZERO);
+        channel.assign(connection());
+        assert!(channel.has_news());
+        channel.leave_rest();
+        assert!(!channel.has_news());
+        channel.assign(connection());
+        assert!(channel.has_news());
     }
 
     #[test]

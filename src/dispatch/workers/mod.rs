@@ -225,13 +225,27 @@ impl WorkerTable {
         self.serving().for_each(WorkerChannel::wake_up);
     }
 
-    /// Takes back what the workers of these slots have not read.
+    /// Lets the workers of these slots ask for connections anew, while all are saturated.
+    pub fn remind(&self, slots: &[u16]) {
+        self.serving().filter(|channel| slots.contains(&channel.id().slot)).for_each(WorkerChannel::remind);
+    }
+
+    /// Takes back what the workers of these slots have not read, if they were sent something since `leave_rest_to`.
     pub fn take_back_from(&mut self, slots: &[u16], now: Duration) -> Taken {
         let mut taken = Taken::default();
-        for channel in self.serving_mut().filter(|channel| slots.contains(&channel.id().slot)) {
+        for channel in self.of_slots(slots).filter(|channel| channel.has_news()) {
             taken.append(channel.take_all(now));
         }
         taken
+    }
+
+    /// What these workers have been sent so far waits for them.
+    pub fn leave_rest_to(&mut self, slots: &[u16]) {
+        self.of_slots(slots).for_each(WorkerChannel::leave_rest);
+    }
+
+    fn of_slots(&mut self, slots: &[u16]) -> impl Iterator<Item = &mut WorkerChannel> {
+        self.serving_mut().filter(|channel| slots.contains(&channel.id().slot))
     }
 
     /// The states of the workers that serve.

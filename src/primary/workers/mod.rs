@@ -21,7 +21,7 @@ use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::ipc::channel::{Receiver, Sender};
-use crate::ipc::control::{ToWorker, encode};
+use crate::ipc::control::{Admission, ToWorker, encode};
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BESIDE, Message, Peer};
 use crate::log::{Followed, Log, Pipes, Source};
@@ -257,6 +257,19 @@ impl Workers {
             }
         }
         lacks
+    }
+
+    /// Settings of adaptive admission from now on, for those that run and for those to come.
+    pub fn set_admission(&mut self, settings: Option<Admission>) {
+        // A debugger may stop the workers, which is no overload.
+        let settings = settings.filter(|_| !self.setup.launch.is_inspected());
+        self.setup.config.admission.clone_from(&settings);
+        let message = ToWorker::Admission { settings };
+        for Spawning { control, .. } in self.spawning.values_mut() {
+            // Without its channel the worker will not start, which is reported then. It is flushed when it is connected.
+            let _ = control.sender.push(Kind::Control, 0, encode(&message), None);
+        }
+        self.send_all(&message);
     }
 
     /// Kills the oldest of four workers of a slot.

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use drover::ipc::control::GroupId;
-use drover::ipc::fd_message::{self, FdMessage};
+use drover::ipc::fd_message::{self, FdHeader, FdMessage};
 use drover::metrics::layout::page;
 use drover::metrics::memory::{Page, SharedMemory};
 use drover::model::WorkerId;
@@ -46,6 +46,12 @@ impl ManualWorker {
             Err(Errno::AGAIN) => None,
             Err(errno) => panic!("the connection channel: {errno}"),
         }
+    }
+
+    /// Asks for new connections.
+    pub fn ask(&self) {
+        let header = FdHeader { asked: 1, ..FdHeader::of(0) };
+        fd_message::send(self.channel.as_fd(), header, &[]).unwrap();
     }
 
     /// Waits until there is a message, without reading it.
