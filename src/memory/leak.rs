@@ -15,6 +15,7 @@
 //! - **collections**: resident memory grows for long before V8 collects, so that it counts with the floor, or when the
 //!   floor is known to stand still.
 
+use std::cell::OnceCell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -189,6 +190,9 @@ fn push(points: &mut VecDeque<Point>, point: Point) {
 struct Past {
     resident: Series,
     floor: Series,
+    /// What they do, as of the latest reading, once it was asked for: every other worker's verdict asks.
+    resident_state: OnceCell<Option<State>>,
+    floor_state: OnceCell<Option<State>>,
     /// Major collections at the latest reading; None: its runtime does not tell.
     collections: Option<u64>,
     /// The time of the latest reading.
@@ -210,6 +214,14 @@ impl Past {
 
     /// None: too little is known.
     fn state(&self, measure: Measure) -> Option<State> {
+        let known = match measure {
+            Measure::Heap => &self.floor_state,
+            Measure::Rss => &self.resident_state,
+        };
+        *known.get_or_init(|| self.find_state(measure))
+    }
+
+    fn find_state(&self, measure: Measure) -> Option<State> {
         let points: Vec<Point> = self.series(measure).recent.iter().copied().collect();
         let growth = Growth::of(&points)?;
         if points.len() < 4 || self.readings_since(growth.began) < SETTLED_READINGS {
@@ -220,6 +232,7 @@ impl Past {
     }
 }
 
+#[derive(Clone, Copy, Debug)]
 enum State {
     /// At so many bytes.
     Settled(f64),
@@ -253,6 +266,7 @@ impl<K: Ord> Detector<K> {
             past.floor.add(Point { at, bytes: floor.bytes as f64, load, collections });
         }
         past.collections = floor.map(|floor| floor.collections);
+        (past.resident_state, past.floor_state) = Default::default();
     }
 
     /// Forgets a worker that has ended.

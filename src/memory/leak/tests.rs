@@ -216,6 +216,17 @@ fn a_leak_that_begins_late_is_seen_as_soon() {
 
 /// Feeds two workers with the same times and returns the latest verdict on the first.
 fn beside(first: &Program, second: &Program, count: usize, lead: usize) -> Verdict {
+    beside_each_other(first, second, count, lead, |_| {})
+}
+
+/// The same; `each` is called after every pair of readings.
+fn beside_each_other(
+    first: &Program,
+    second: &Program,
+    count: usize,
+    lead: usize,
+    each: impl Fn(&Detector<u8>),
+) -> Verdict {
     let mut detector = Detector::default();
     let elder = second.readings(count + lead, INTERVAL);
     for reading in &elder[..lead] {
@@ -225,8 +236,27 @@ fn beside(first: &Program, second: &Program, count: usize, lead: usize) -> Verdi
     for (own, other) in first.readings(count, INTERVAL).iter().zip(&elder[lead..]) {
         detector.observe(0, Reading { at: own.at + shift, ..*own });
         detector.observe(1, *other);
+        each(&detector);
     }
     detector.verdict(&0, None).unwrap()
+}
+
+#[test]
+fn what_another_worker_does_is_known_by_its_latest_reading_however_often_it_is_asked() {
+    let leak = Program { live: |at| 60.0 + 0.1 * at, ..Program::default() };
+    let cache = Program { live: |at| 40.0 + 300.0 * filled(at, 1800.0), ..Program::default() };
+    let full = Program { live: |at| 40.0 + 300.0 * filled(at, 300.0), ..Program::default() };
+    for (first, second, expected) in [
+        (&leak, &Program::default(), Siblings::Level),
+        (&leak, &leak, Siblings::Growing),
+        (&cache, &full, Siblings::Above),
+    ] {
+        let asked = beside_each_other(first, second, 45, 30, |detector| {
+            let _ = (detector.verdict(&0, None), detector.verdict(&1, None));
+        });
+        assert_eq!(asked.siblings, expected);
+        assert_eq!(asked, beside(first, second, 45, 30));
+    }
 }
 
 #[test]
