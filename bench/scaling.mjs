@@ -1,4 +1,4 @@
-// npm run bench:scaling [-- --quick] [-- --rounds N] [-- --shortest]
+// npm run bench:scaling [-- --quick] [-- --rounds N] [-- --shortest] [-- --costs]
 //
 // How many workers the auto-scaling runs for a load, and how often the load is served too late meanwhile.
 //
@@ -18,8 +18,9 @@
 // `above_target_s`: seconds whose 95th percentile is above 500 ms, or that answer nothing while requests wait.
 // `worker_s`: the workers' seconds, starts and drains included. `flaps`: how often the number of workers turns from
 // growing to falling or the reverse. Medians over the rounds, of `flaps` the most. `evaluation_us_1024`: a sample and an
-// evaluation with 1,024 workers. The first round, which is the same in every run, is written as SVG to
-// docs/scaling (not with `--shortest`). The last line of standard output is JSON.
+// evaluation with 1,024 workers; `leak_look_ms_1024`: what the leak detector costs at each of its intervals, a reading and
+// a verdict of each of 1,024 workers whose memory grows; `--costs` measures these two alone. The first round, which is the
+// same in every run, is written as SVG to docs/scaling (not with `--shortest`). The last line of standard output is JSON.
 //
 // `real_scale_failed`: requests that fail on a real cluster (handlers of 50 ms, 10 requests in flight per worker) while 40
 // in flight make 2 workers 4, and 8 in flight make them 2 again; with `--quick` the latter is by hand.
@@ -47,6 +48,7 @@ const { values: options } = parseArgs({
     quick: { type: 'boolean', default: false },
     rounds: { type: 'string' },
     shortest: { type: 'boolean', default: false },
+    costs: { type: 'boolean', default: false },
   },
 });
 const rounds = Number(options.rounds ?? (options.quick ? 1 : 3));
@@ -68,10 +70,11 @@ async function build() {
 
 async function simulate() {
   const binary = await build();
-  const args = [String(rounds), ...(options.shortest ? ['shortest'] : [])];
+  const args = [String(rounds), ...(options.shortest ? ['shortest'] : []), ...(options.costs ? ['costs'] : [])];
   const { stdout } = await promisify(execFile)(binary, args, { maxBuffer: 1 << 30 });
   const lines = stdout.trim().split('\n').map((line) => JSON.parse(line));
-  return { runs: lines.filter((line) => line.trace), cost: lines.at(-1).evaluation_us };
+  const { evaluation_us: evaluations, leak_look_ms: looks } = lines.at(-1);
+  return { runs: lines.filter((line) => line.trace), evaluations, looks };
 }
 
 const WIDTHS = [15, 9, 15, 12, 6];
@@ -92,13 +95,19 @@ function figures(name, runs) {
 
 console.log(`${os.cpus().length} CPUs, rounds: ${rounds}${options.shortest ? ', shortest queue' : ''}\n`);
 print(['trace', 'policy', 'above target', 'worker time', 'turns']);
-const { runs, cost } = await simulate();
+const { runs, evaluations, looks } = await simulate();
 const traces = {};
 for (const name of new Set(runs.map((run) => run.trace))) {
   traces[name] = figures(name, runs.filter((run) => run.trace === name));
 }
 console.log('');
-for (const [workers, us] of Object.entries(cost)) console.log(`evaluation with ${workers} workers: ${us} us`);
+for (const [workers, us] of Object.entries(evaluations)) console.log(`evaluation with ${workers} workers: ${us} us`);
+for (const [workers, ms] of Object.entries(looks)) console.log(`look for leaks with ${workers} workers: ${ms} ms`);
+const costs = { evaluation_us_1024: evaluations[1024], leak_look_ms_1024: looks[1024] };
+if (options.costs) {
+  console.log(JSON.stringify(costs));
+  process.exit();
+}
 
 if (!options.shortest) {
   const folder = path.join(root, 'docs', 'scaling');
@@ -112,4 +121,4 @@ console.log(
   `\nreal cluster: 4 workers after ${count(real.up_ms)} ms, 2 after ${count(real.down_ms)} ms; ` +
     `${count(real.answered)} answered, ${real.failed} failed`,
 );
-console.log(JSON.stringify({ real_scale_failed: real.failed, evaluation_us_1024: cost[1024], ...traces }));
+console.log(JSON.stringify({ real_scale_failed: real.failed, ...costs, ...traces }));

@@ -1,6 +1,7 @@
 //! The simulation of `npm run bench:scaling`: each trace of load through the same queueing model under each policy.
-//! One line of JSON for each trace of each round, then one with the cost of an evaluation. See bench/scaling.mjs for
-//! the method. Arguments: the number of rounds, and `shortest` to place requests at the worker that is free first.
+//! One line of JSON for each trace of each round, then one with the costs of an evaluation and of a look for leaks. See
+//! bench/scaling.mjs for the method. Arguments: the number of rounds, `shortest` to place requests at the worker that is
+//! free first, and `costs` to measure the costs alone.
 
 mod cost;
 mod drover;
@@ -31,12 +32,13 @@ fn main() {
     let rounds = arguments.iter().find_map(|argument| argument.parse().ok()).unwrap_or(1);
     let shortest = arguments.iter().any(|argument| argument == "shortest");
     let placement = if shortest { Placement::ShortestQueue } else { Placement::InTurn };
-    for round in 0..rounds {
+    let simulated_rounds = if arguments.iter().any(|argument| argument == "costs") { 0 } else { rounds };
+    for round in 0..simulated_rounds {
         for trace in traces::all(round) {
             println!("{}", simulated(round, &trace, placement));
         }
     }
-    println!("{}", json!({ "evaluation_us": cost::by_workers() }));
+    println!("{}", json!({ "evaluation_us": cost::by_workers(), "leak_look_ms": cost::looks_by_workers() }));
 }
 
 /// The number of workers for so many requests a second.
