@@ -97,7 +97,8 @@ impl Cluster {
         output: impl Fn(Output) + 'static,
     ) -> Result<Self> {
         let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
-        let (groups, ungrouped) = WorkerGroups::find(&setup.limits.groups);
+        let mut groups = WorkerGroups::default();
+        let ungrouped = groups.find(&setup.limits.groups);
         let first_lines = setup.first_lines.into_iter().chain(report::not_in_groups(&ungrouped)).collect();
         let reports = inputs.clone();
         let report = move |report| {

@@ -28,10 +28,6 @@ pub struct GroupLimits {
 }
 
 impl GroupLimits {
-    pub fn is_empty(&self) -> bool {
-        *self == Self::default()
-    }
-
     fn limits(&self, controller: Controller) -> bool {
         match controller {
             Controller::Memory => self.memory.is_some(),
@@ -90,58 +86,43 @@ const SWAP: &str = "memory.swap.max";
 const PERIOD: u64 = 100_000;
 
 impl WorkerGroups {
-    /// Finds the delegated groups, for the limits that are given. Also returns what cannot be enforced by
-    /// them, and why.
-    pub fn find(limits: &GroupLimits) -> (Self, Vec<(Controller, String)>) {
-        Self::find_with(&super::control_groups::read, limits)
+    /// Finds the delegated groups for the limits that are given, as far as they are not known yet; leaves that exist
+    /// stay as they are. Returns what cannot be enforced by groups, and why.
+    pub fn find(&mut self, limits: &GroupLimits) -> Vec<(Controller, String)> {
+        self.find_with(&super::control_groups::read, limits)
     }
 
-    fn find_with(read: Reader<'_>, limits: &GroupLimits) -> (Self, Vec<(Controller, String)>) {
-        let mut groups = Self::default();
+    fn find_with(&mut self, read: Reader<'_>, limits: &GroupLimits) -> Vec<(Controller, String)> {
         let mut lacks = Vec::new();
-        for controller in Controller::ALL.into_iter().filter(|controller| limits.limits(*controller)) {
-            match parent_of(read, &is_writable, controller) {
-                Ok(parent) => groups.add(parent),
+        let is_wanted = |controller: &Controller| limits.limits(*controller) && !self.enforces(*controller);
+        let wanted: Vec<Controller> = Controller::ALL.into_iter().filter(is_wanted).collect();
+        let mut found: Vec<Parent> = Vec::new();
+        for controller in wanted {
+            match parent_of(read, &is_writable, self.own.as_deref(), controller) {
+                Ok(parent) => add(&mut found, parent),
                 Err(reason) => lacks.push((controller, reason)),
             }
         }
-        groups.remove_stale();
-        if let Some(parent) =
-            groups.parents.iter().find(|parent| parent.hierarchy == Hierarchy::Unified).cloned()
-            && let Err(error) = groups.delegate(&parent)
-        {
-            groups.parents.retain(|parent| parent.hierarchy != Hierarchy::Unified);
-            let lack = |controller: &Controller| (*controller, error.to_string());
-            lacks.extend(parent.controllers.iter().map(lack));
-        }
-        (groups, lacks)
-    }
-
-    /// Removes the leaves of primaries that were killed.
-    fn remove_stale(&self) {
-        for parent in &self.parents {
-            let entries = fs::read_dir(&parent.folder).into_iter().flatten().flatten();
-            for folder in entries.map(|entry| entry.path()) {
-                let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                let pid = name.strip_prefix("drover-").map(|rest| rest.trim_start_matches("primary-"));
-                let pid = pid.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
-                if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
-                    // One with processes is not empty, and stays.
-                    let _ = fs::remove_dir(&folder);
+        remove_stale(&found);
+        for parent in found {
+            let delegated =
+                if parent.hierarchy == Hierarchy::Unified { self.delegate(&parent) } else { Ok(()) };
+            match delegated {
+                Ok(()) => add(&mut self.parents, parent),
+                Err(error) => {
+                    lacks
+                        .extend(parent.controllers.iter().map(|controller| (*controller, error.to_string())));
                 }
             }
         }
+        lacks
     }
 
-    fn add(&mut self, parent: Parent) {
-        match self.parents.iter_mut().find(|known| known.folder == parent.folder) {
-            Some(known) => known.controllers.extend(parent.controllers),
-            None => self.parents.push(parent),
-        }
-    }
-
-    /// Version 2: moves the primary into a leaf and gives the controllers to the leaves.
+    /// Version 2: moves the primary into a leaf, unless it is in one, and gives the controllers to the leaves.
     fn delegate(&mut self, parent: &Parent) -> io::Result<()> {
+        if self.own.is_some() {
+            return enable(parent, '+');
+        }
         let pid = std::process::id().to_string();
         let inside = fs::read_to_string(parent.folder.join("cgroup.procs"))?;
         if inside.split_whitespace().any(|other| other != pid) {
@@ -149,11 +130,7 @@ impl WorkerGroups {
         }
         let own = parent.folder.join(format!("drover-primary-{pid}"));
         fs::create_dir(&own)?;
-        let enabled = fs::write(own.join("cgroup.procs"), &pid).and_then(|()| {
-            let names: Vec<String> =
-                parent.controllers.iter().map(|controller| format!("+{}", controller.name())).collect();
-            fs::write(parent.folder.join("cgroup.subtree_control"), names.join(" "))
-        });
+        let enabled = fs::write(own.join("cgroup.procs"), &pid).and_then(|()| enable(parent, '+'));
         if let Err(error) = enabled {
             // As before; a leaf that cannot be removed stays empty.
             let _ = fs::write(parent.folder.join("cgroup.procs"), &pid);
@@ -193,13 +170,41 @@ impl Drop for WorkerGroups {
             (&self.own, self.parents.iter().find(|one| one.hierarchy == Hierarchy::Unified))
         {
             // In this order, or the parent may have no processes. What fails stays for the next owner of the group.
-            let names: Vec<String> =
-                parent.controllers.iter().map(|controller| format!("-{}", controller.name())).collect();
-            let _ = fs::write(parent.folder.join("cgroup.subtree_control"), names.join(" "));
+            let _ = enable(parent, '-');
             let _ = fs::write(parent.folder.join("cgroup.procs"), std::process::id().to_string());
             let _ = fs::remove_dir(own);
         }
     }
+}
+
+fn add(parents: &mut Vec<Parent>, parent: Parent) {
+    match parents.iter_mut().find(|known| known.folder == parent.folder) {
+        Some(known) => known.controllers.extend(parent.controllers),
+        None => parents.push(parent),
+    }
+}
+
+/// Removes the leaves of primaries that were killed.
+fn remove_stale(parents: &[Parent]) {
+    for parent in parents {
+        let entries = fs::read_dir(&parent.folder).into_iter().flatten().flatten();
+        for folder in entries.map(|entry| entry.path()) {
+            let name = folder.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            let pid = name.strip_prefix("drover-").map(|rest| rest.trim_start_matches("primary-"));
+            let pid = pid.and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
+            if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+                // One with processes is not empty, and stays.
+                let _ = fs::remove_dir(&folder);
+            }
+        }
+    }
+}
+
+/// Version 2: gives the controllers to the group's leaves (`+`), or takes them back (`-`).
+fn enable(parent: &Parent, sign: char) -> io::Result<()> {
+    let names: Vec<String> =
+        parent.controllers.iter().map(|controller| format!("{sign}{}", controller.name())).collect();
+    fs::write(parent.folder.join("cgroup.subtree_control"), names.join(" "))
 }
 
 #[derive(Debug)]
@@ -233,7 +238,12 @@ impl Leaf {
         self.parts.iter().all(has)
     }
 
-    /// Sets the limits.
+    /// Whether the kernel enforces the worker's limit of this kind.
+    pub fn enforces(&self, controller: Controller) -> bool {
+        self.parts.iter().any(|part| part.parent.controllers.contains(&controller))
+    }
+
+    /// Sets the limits that it enforces.
     ///
     /// # Errors
     /// The kernel's.
@@ -309,21 +319,28 @@ fn quota(percent: f64) -> u64 {
     ((percent / 100.0 * PERIOD as f64) as u64).max(1000)
 }
 
-/// The group below which leaves with this controller can be made.
+/// The group below which leaves with this controller can be made. `own`: the leaf below it into which the primary has
+/// moved, in version 2.
 ///
 /// # Errors
 /// There is none, and why.
 fn parent_of(
     read: Reader<'_>,
     is_writable: &dyn Fn(&Path) -> bool,
+    own: Option<&Path>,
     controller: Controller,
 ) -> Result<Parent, String> {
     // A controller is in one hierarchy.
     let v1 = Hierarchy::Controller(controller.name());
     let first = |hierarchy| levels(read, hierarchy).into_iter().next().map(|folder| (folder, hierarchy));
-    let Some((folder, hierarchy)) = first(v1).or_else(|| first(Hierarchy::Unified)) else {
+    let Some((mut folder, hierarchy)) = first(v1).or_else(|| first(Hierarchy::Unified)) else {
         return Err("no control group is mounted".into());
     };
+    if hierarchy == Hierarchy::Unified
+        && let Some(above) = own.and_then(Path::parent)
+    {
+        folder = above.to_path_buf();
+    }
     let is_root = match hierarchy {
         // Only the root has none, or has this one.
         Hierarchy::Unified => read(&folder.join("cgroup.type")).is_none(),
@@ -405,11 +422,11 @@ mod tests {
             ("/sys/fs/cgroup/user.slice/app.service/cgroup.type", "domain\n"),
             ("/sys/fs/cgroup/user.slice/app.service/cgroup.controllers", "cpu memory pids\n"),
         ];
-        let parent = parent_of(&machine(&files), &|_| true, Controller::Memory).unwrap();
+        let parent = parent_of(&machine(&files), &|_| true, None, Controller::Memory).unwrap();
         assert_eq!(parent.folder, Path::new("/sys/fs/cgroup/user.slice/app.service"));
         assert_eq!(parent.hierarchy, Hierarchy::Unified);
         let refusal = |files: &[(&str, &str)], writable: bool| {
-            parent_of(&machine(files), &|_| writable, Controller::Memory).unwrap_err()
+            parent_of(&machine(files), &|_| writable, None, Controller::Memory).unwrap_err()
         };
         assert_eq!(refusal(&files, false), "the primary's control group is not writable");
         assert_eq!(refusal(&files[..3], true), "the primary's control group does not have the controller");
@@ -420,14 +437,14 @@ mod tests {
     #[test]
     fn a_group_of_version_1_takes_leaves_but_not_the_root() {
         let own = [("/proc/self/cgroup", "5:memory:/box\n0::/\n"), ("/proc/self/mountinfo", V1_MEMORY_MOUNT)];
-        let parent = parent_of(&machine(&own), &|_| true, Controller::Memory).unwrap();
+        let parent = parent_of(&machine(&own), &|_| true, None, Controller::Memory).unwrap();
         assert_eq!(parent.folder, Path::new("/sys/fs/cgroup/memory/box"));
         let root = [
             ("/proc/self/cgroup", "5:memory:/\n"),
             ("/proc/self/mountinfo", V1_MEMORY_MOUNT),
             ("/sys/fs/cgroup/memory/cgroup.sane_behavior", "0\n"),
         ];
-        let refusal = parent_of(&machine(&root), &|_| true, Controller::Memory).unwrap_err();
+        let refusal = parent_of(&machine(&root), &|_| true, None, Controller::Memory).unwrap_err();
         assert_eq!(refusal, "the primary is in the root group");
     }
 
@@ -521,11 +538,19 @@ mod tests {
         }
 
         fn find(&self) -> (WorkerGroups, Vec<(Controller, String)>) {
+            let mut groups = WorkerGroups::default();
+            let lacks = self.extend(&mut groups, &LIMITS);
+            (groups, lacks)
+        }
+
+        fn extend(&self, groups: &mut WorkerGroups, limits: &GroupLimits) -> Vec<(Controller, String)> {
             let mount = format!("31 23 0:27 / {} rw - cgroup2 cgroup2 rw\n", self.root.display());
-            let process = [("/proc/self/cgroup", "0::/app.service\n"), ("/proc/self/mountinfo", &mount)];
+            let moved = format!("0::/app.service/drover-primary-{}\n", std::process::id());
+            let member = if self.own().exists() { moved.as_str() } else { "0::/app.service\n" };
+            let process = [("/proc/self/cgroup", member), ("/proc/self/mountinfo", &mount)];
             let process = machine(&process);
             let read = |path: &Path| process(path).or_else(|| fs::read_to_string(path).ok());
-            WorkerGroups::find_with(&read, &LIMITS)
+            groups.find_with(&read, limits)
         }
     }
 
@@ -550,6 +575,35 @@ mod tests {
         let taken = tree.text(&tree.group(), "cgroup.subtree_control");
         assert_eq!(taken.as_deref(), Some("-memory -pids"));
         assert_eq!(tree.text(&tree.group(), "cgroup.procs"), Some(pid.to_string()));
+    }
+
+    #[test]
+    fn in_version_2_a_limit_that_is_added_later_gets_its_controller_on_a_faked_tree() {
+        let tree = FakedTree::new("later", &[std::process::id()]);
+        let (mut groups, _) = tree.find();
+        let given = || tree.text(&tree.group(), "cgroup.subtree_control");
+        let with_cpu = GroupLimits { cpu: Some(50.0), ..LIMITS };
+        assert_eq!(tree.extend(&mut groups, &with_cpu), []);
+        assert!(groups.enforces(Controller::Cpu) && groups.enforces(Controller::Memory));
+        assert_eq!(given().as_deref(), Some("+cpu"), "the kernel keeps the others");
+        assert_eq!(groups.parents.len(), 1);
+        fs::write(tree.group().join("cgroup.subtree_control"), "").unwrap();
+        assert_eq!(tree.extend(&mut groups, &GroupLimits::default()), []);
+        assert_eq!(tree.extend(&mut groups, &with_cpu), []);
+        assert_eq!(given().as_deref(), Some(""), "nothing is missing");
+        drop(groups);
+        assert_eq!(given().as_deref(), Some("-memory -pids -cpu"));
+    }
+
+    #[test]
+    fn in_version_2_a_limit_that_is_added_later_and_refused_is_said_on_a_faked_tree() {
+        let tree = FakedTree::new("later-refused", &[std::process::id()]);
+        let (mut groups, _) = tree.find();
+        fs::write(tree.group().join("cgroup.controllers"), "memory pids\n").unwrap();
+        let lacks = tree.extend(&mut groups, &GroupLimits { cpu: Some(50.0), ..LIMITS });
+        let reason = "the primary's control group does not have the controller".to_owned();
+        assert_eq!(lacks, [(Controller::Cpu, reason)]);
+        assert!(groups.enforces(Controller::Memory) && !groups.enforces(Controller::Cpu));
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl Workers {
 
     /// Whether the kernel enforces the worker's limit of memory.
     pub fn is_limited_by_kernel(&self, worker: WorkerId) -> bool {
-        self.grouping.groups.enforces(Controller::Memory) && self.leaves.contains_key(&worker)
+        self.leaves.get(&worker).is_some_and(|leaf| leaf.enforces(Controller::Memory))
     }
 
     /// How many processes of the worker's group the OOM killer has ended; None: it has no group that counts.
@@ -236,8 +236,8 @@ impl Workers {
         leaf.map(Leaf::oom_kills)
     }
 
-    /// Workers that are started from now on have this configuration and are launched like this; the limits of the
-    /// groups change at once. Returns what the kernel cannot enforce.
+    /// Workers that are started from now on have this configuration and are launched like this; the limits of groups
+    /// that exist change at once. Returns what the kernel cannot enforce.
     pub fn configure(
         &mut self,
         config: serde_json::Value,
@@ -246,10 +246,7 @@ impl Workers {
     ) -> Vec<(Controller, String)> {
         self.setup.config.config = config;
         limit_launch(&mut self.setup.launch);
-        let mut lacks = Vec::new();
-        if self.grouping.limits.is_empty() && !limits.is_empty() {
-            (self.grouping.groups, lacks) = WorkerGroups::find(&limits);
-        }
+        let lacks = self.grouping.groups.find(&limits);
         self.grouping.limits = limits;
         for (worker, leaf) in &self.leaves {
             if let Err(error) = leaf.limit(&limits) {
