@@ -109,8 +109,6 @@ impl Publisher {
             self.emit(late, workers, moment);
         }
         let timestamp = now_ms();
-        let (level, line) = event.line();
-        self.log.say(event.component(), level, line, || event.members(), timestamp);
         if let Some(occurrence) = Occurrence::of(&event) {
             self.record(&occurrence, moment);
         }
@@ -123,6 +121,9 @@ impl Publisher {
         if !matches!(event, Event::Notice { .. }) {
             self.event_log.add(&event, timestamp);
         }
+        // Who reads the line finds the event in the API.
+        let (level, line) = event.line();
+        self.log.say(event.component(), level, line, || event.members(), timestamp);
         self.send_to_followers(&event, timestamp, workers);
         (self.output)(Output::Event { event, timestamp });
     }
