@@ -99,7 +99,10 @@ export interface ScalingInputs {
   /** Of a ready worker, the mean. */
   footprint: number;
   usableCpus: number;
-  /** Percent of the last 10 s in which a task waited for a CPU; null: the kernel does not say. */
+  /**
+   * Percent of the last 10 s in which a task waited for a CPU: of the primary's control group in version 2, otherwise of
+   * the machine. Null: the kernel does not say.
+   */
   cpuPressure: number | null;
   /** For how long the load has been low, in milliseconds; null: it is not. */
   idleTime: number | null;
