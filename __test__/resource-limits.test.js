@@ -373,6 +373,19 @@ test('a worker has no more processes than security.limits.processes', async (t) 
   assert.deepEqual(leaves(group, 'pids.max'), { 0: '40', 1: '40' });
 });
 
+test('updateConfig sets security.limits.processes: at once where there was such a limit, else for new workers', async (t) => {
+  const group = ownGroup(t, { pids: 1000 });
+  if (group === null) return;
+  const { order } = await cluster(t, {}, group.options);
+  assert.deepEqual(leaves(group, 'pids.max'), {}, 'no limit, no groups');
+  const limit = (processes) => order('updateConfig', { security: { limits: { processes } } });
+  assert.equal(await limit(50), 'done');
+  assert.equal(await order('restartCluster'), 'done');
+  assert.deepEqual(leaves(group, 'pids.max'), { 0: '50', 1: '50' });
+  assert.equal(await limit(60), 'done');
+  assert.deepEqual(leaves(group, 'pids.max'), { 0: '60', 1: '60' });
+});
+
 test('updateConfig limits the connections of each worker, and lets those that wait in', async (t) => {
   const { port, order } = await cluster(t, {});
   const open = async () => {

@@ -12,12 +12,13 @@ use crate::error::{Code, Error, Result};
 use serde_json::{Value, json};
 
 /// Options that can change while the cluster runs: paths, or the beginnings of paths. No secret may be among them.
-const LIVE: [&str; 5] = [
+const LIVE: [&str; 6] = [
     "resources",
     "autoScaling",
     "loadBalancing.admission",
     "processManagement.memoryThreshold",
     "processManagement.cpuThreshold",
+    "security.limits.processes",
 ];
 /// These only apply to workers that are started later.
 const LATER: [&str; 2] = ["resources.priorityLevel", "resources.performanceOptimization"];
