@@ -12,9 +12,6 @@ use crate::config::sections::scaling::AutoScaling;
 use crate::model::{Direction, Evaluation, ScalingHold, ScalingInputs, ScalingRule, WindowLoad};
 use std::time::Duration;
 
-/// A load so many times what the workers are for is a panic (Knative's `panic-threshold-percentage` 200).
-const PANIC_RATIO: f64 = 2.0;
-
 /// A proportional step multiplies the number of workers by this at most.
 const MAX_STEP_RATIO: u32 = 2;
 
@@ -27,6 +24,7 @@ pub struct Autoscaler {
     policy: AutoScaling,
     window: Window,
     latest: Option<Sample>,
+    /// Without evaluations by hand that came before it was time.
     evaluated_at: Option<Duration>,
     /// Of the number of workers, whoever asked for it.
     changed_at: Option<Duration>,
@@ -54,6 +52,8 @@ struct Verdict {
 /// What an evaluation works with.
 struct Situation {
     now: Duration,
+    /// It is a further evaluation for `consecutiveChecks`: the one before it was an evaluation interval ago.
+    is_check: bool,
     size: u32,
     panics: bool,
     inputs: ScalingInputs,
@@ -99,6 +99,13 @@ impl Autoscaler {
 
     /// Thresholds, limits and intervals that apply from now on.
     pub fn configure(&mut self, policy: AutoScaling) {
+        if policy.enabled && !self.policy.enabled {
+            // Nothing was evaluated meanwhile.
+            self.up_checks = 0;
+            self.down_checks = 0;
+            self.low_since = None;
+            self.panics_until = None;
+        }
         self.policy = policy;
     }
 
@@ -118,11 +125,15 @@ impl Autoscaler {
         self.is_due(now).then(|| self.evaluate(now, size))
     }
 
-    /// Whether it is time for an evaluation. Samples come a little early or late; an evaluation does not wait for the
-    /// next one because of that.
+    /// Whether it is time for an evaluation.
     pub fn is_due(&self, now: Duration) -> bool {
+        self.policy.enabled && self.interval_is_over(now)
+    }
+
+    /// Samples come a little early or late; an evaluation does not wait for the next one because of that.
+    fn interval_is_over(&self, now: Duration) -> bool {
         let after = self.policy.evaluation_interval.saturating_sub(INTERVAL / 2);
-        self.policy.enabled && self.evaluated_at.is_none_or(|at| now >= at + after)
+        self.evaluated_at.is_none_or(|at| now >= at + after)
     }
 
     /// The number of workers was changed by hand.
@@ -138,10 +149,13 @@ impl Autoscaler {
     }
 
     /// Evaluates now. `size` is the number of workers that the cluster should have so far, those that start included;
-    /// the caller makes it `to`.
+    /// the caller makes it `to`. Before it is time for one, an evaluation leaves the number of those in a row that agree
+    /// as it is.
     pub fn evaluate(&mut self, now: Duration, size: u32) -> Evaluation {
-        self.evaluated_at = Some(now);
         let situation = self.situation(now, size);
+        if situation.is_check {
+            self.evaluated_at = Some(now);
+        }
         let verdict = self.verdict(&situation);
         if verdict.to != size {
             self.step_made(&situation, &verdict);
@@ -214,7 +228,8 @@ impl Autoscaler {
         self.low_since = if is_low { self.low_since.or(Some(now)) } else { None };
         inputs.idle_time = self.low_since.map(|since| millis(now.saturating_sub(since)));
         let memory_room = limits::memory_room(&inputs, growth);
-        Situation { now, size, panics, inputs, memory_percent, memory_room }
+        let is_check = self.interval_is_over(now);
+        Situation { now, is_check, size, panics, inputs, memory_percent, memory_room }
     }
 
     /// Whether response times and queues are those of the workers that there are now.
@@ -222,8 +237,8 @@ impl Autoscaler {
         self.unsettled_at.is_none_or(|at| now >= at + PANIC)
     }
 
-    /// A panic begins with a load of twice the target in the short window, and lasts until that has not been seen for
-    /// the length of the long one.
+    /// A panic begins with [`signals::panic_ratio`] in the short window, and lasts until that has not been seen for the
+    /// length of the long one.
     fn panics(&mut self, now: Duration, size: u32, load: &WindowLoad) -> bool {
         let settled = self.is_settled(now);
         let is_busy = signals::busy_percent(load, size) > self.policy.scale_up_threshold.cpu;
@@ -233,7 +248,7 @@ impl Autoscaler {
             ScalingRule::ResponseTime => settled && is_busy,
             _ => true,
         };
-        let threshold = PANIC_RATIO * (1.0 - self.policy.tolerance);
+        let threshold = signals::panic_ratio(&self.policy);
         let signals = signals::of_load(&self.policy, size, load);
         if signals.iter().any(|signal| counts(signal) && signal.ratio >= threshold) {
             self.panics_until = Some(now + STABLE);
@@ -245,25 +260,43 @@ impl Autoscaler {
         let (size, span) = (situation.size, situation.span());
         let (min, max) = (u32::from(self.policy.min_workers), u32::from(self.policy.max_workers));
         if size < min || size > max {
-            let to = size.min(max).max(min);
-            return Verdict {
-                to,
-                rule: ScalingRule::Bounds,
-                hold: None,
-                span,
-                detail: sentence::Detail::None,
-            };
+            self.disagree(situation, Step::Up);
+            self.disagree(situation, Step::Down);
+            let (to, hold) = limits::into_bounds((min, max), size, situation.memory_room);
+            return Verdict { to, rule: ScalingRule::Bounds, hold, span, detail: sentence::Detail::None };
         }
         if let Some((signal, span)) = self.strongest(situation) {
-            self.down_checks = 0;
+            self.disagree(situation, Step::Down);
             return self.up(situation, signal, span);
         }
-        self.up_checks = 0;
+        self.disagree(situation, Step::Up);
         if self.low_since.is_some() {
             return self.down(situation);
         }
-        self.down_checks = 0;
+        self.disagree(situation, Step::Down);
         Verdict { to: size, rule: ScalingRule::None, hold: None, span, detail: sentence::Detail::None }
+    }
+
+    fn checks(&mut self, step: Step) -> &mut u32 {
+        match step {
+            Step::Up => &mut self.up_checks,
+            Step::Down => &mut self.down_checks,
+        }
+    }
+
+    /// How many evaluations in a row call for such a step, this one included.
+    fn agree(&mut self, situation: &Situation, step: Step) -> u32 {
+        let checks = self.checks(step);
+        if situation.is_check {
+            *checks = checks.saturating_add(1);
+        }
+        (*checks).max(1)
+    }
+
+    fn disagree(&mut self, situation: &Situation, step: Step) {
+        if situation.is_check {
+            *self.checks(step) = 0;
+        }
     }
 
     /// The signal that calls for the largest number of workers, among those that call for more, and its window.
@@ -289,14 +322,14 @@ impl Autoscaler {
     }
 
     fn up(&mut self, situation: &Situation, signal: Signal, span: Span) -> Verdict {
-        self.up_checks = self.up_checks.saturating_add(1);
+        let agreed = self.agree(situation, Step::Up);
         let size = situation.size;
         let stays = |hold, detail| Verdict { to: size, rule: signal.rule, hold: Some(hold), span, detail };
         let urgent = situation.panics && signal.rule != ScalingRule::Memory;
         if !urgent {
             let needed = self.policy.scale_up_threshold.consecutive_checks;
-            if self.up_checks < needed {
-                return stays(ScalingHold::Checks, sentence::Detail::Checks(self.up_checks, needed));
+            if agreed < needed {
+                return stays(ScalingHold::Checks, sentence::Detail::Checks(agreed, needed));
             }
             if let Some(left) = self.cooldown_left(situation.now, self.policy.scale_up_cooldown) {
                 return stays(ScalingHold::Cooldown, sentence::Detail::Time(left));
@@ -319,7 +352,7 @@ impl Autoscaler {
     }
 
     fn down(&mut self, situation: &Situation) -> Verdict {
-        self.down_checks = self.down_checks.saturating_add(1);
+        let agreed = self.agree(situation, Step::Down);
         let (size, inputs) = (situation.size, &situation.inputs);
         let (rule, span) = (ScalingRule::Idle, Span::Stable);
         let stays = |hold, detail| Verdict { to: size, rule, hold: Some(hold), span, detail };
@@ -334,8 +367,8 @@ impl Autoscaler {
             return stays(ScalingHold::Starting, sentence::Detail::None);
         }
         let needed = self.policy.scale_down_threshold.consecutive_checks;
-        if self.down_checks < needed {
-            return stays(ScalingHold::Checks, sentence::Detail::Checks(self.down_checks, needed));
+        if agreed < needed {
+            return stays(ScalingHold::Checks, sentence::Detail::Checks(agreed, needed));
         }
         let idle = self.low_since.map_or(Duration::ZERO, |since| situation.now.saturating_sub(since));
         let needed = self.idle_time(situation.now);

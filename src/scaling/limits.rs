@@ -61,6 +61,17 @@ pub fn within(
     (allowed, hold)
 }
 
+/// A size outside of `minWorkers` and `maxWorkers`, brought within them as far as the memory budget allows.
+pub fn into_bounds(
+    (min, max): (u32, u32),
+    size: u32,
+    memory_room: Option<u32>,
+) -> (u32, Option<ScalingHold>) {
+    let wanted = size.min(max).max(min);
+    let most = memory_room.map_or(u32::MAX, |room| size.saturating_add(room));
+    if wanted > most { (most, Some(ScalingHold::MemoryBudget)) } else { (wanted, None) }
+}
+
 /// Whether there is a load, and CPUs are what it needs.
 pub fn is_load_bound_by_cpu(policy: &AutoScaling, load: &WindowLoad) -> bool {
     load.demand > 0.0 && is_bound_by_cpu(policy, ScalingRule::Cpu, load)

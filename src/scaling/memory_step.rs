@@ -6,6 +6,9 @@ use std::time::Duration;
 /// So long after a step its effect is measured.
 const MEASURED_AFTER: Duration = Duration::from_secs(60);
 
+/// A step has helped when the memory is lower by so many percent of the budget: a smaller difference may be noise.
+const HELPS: f64 = 1.0;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Made {
     at: Duration,
@@ -43,8 +46,36 @@ impl MemoryStep {
         match self.0 {
             None => Effect::Helped,
             Some(made) if now < made.at + MEASURED_AFTER => Effect::NotMeasured,
-            Some(made) if percent < made.before => Effect::Helped,
+            Some(made) if percent <= made.before - HELPS => Effect::Helped,
             Some(made) => Effect::None { before: made.before, now: percent },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_has_helped_when_the_memory_is_lower_by_a_percentage_point() {
+        let (made_at, before) = (Duration::from_secs(1000), 90.0);
+        let none = |now| Effect::None { before, now };
+        for (seconds, percent, expected) in [
+            (59, 50.0, Effect::NotMeasured),
+            (60, 95.0, none(95.0)),
+            (60, 90.0, none(90.0)),
+            (60, 89.99, none(89.99)),
+            (60, 89.01, none(89.01)),
+            (60, 89.0, Effect::Helped),
+            (600, 50.0, Effect::Helped),
+        ] {
+            let mut step = MemoryStep::default();
+            assert_eq!(step.effect(made_at, percent), Effect::Helped, "there was none");
+            step.made(made_at, before);
+            let at = made_at + Duration::from_secs(seconds);
+            assert_eq!(step.effect(at, percent), expected, "{percent} % after {seconds} s");
+            step.relieved();
+            assert_eq!(step.effect(at, percent), Effect::Helped, "it was below the threshold meanwhile");
         }
     }
 }

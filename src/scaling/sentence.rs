@@ -34,8 +34,12 @@ pub fn reason(
     } else {
         format!("{from} to {}", count(to, "worker"))
     };
-    let panic =
-        if panics && to > from { ", at once because the load is twice what they are for" } else { "" };
+    let is_of_load = !matches!(rule, ScalingRule::Memory | ScalingRule::Bounds);
+    let panic = if panics && to > from && is_of_load {
+        format!(", at once because the load reached {} times what they are for", panic_ratio(policy))
+    } else {
+        String::new()
+    };
     match hold.map(|hold| obstacle(policy, hold, detail, inputs)) {
         None => format!("{verdict}: {cause}{panic}"),
         Some(obstacle) if to == from => format!("{verdict}: {cause}, but {obstacle}"),
@@ -54,6 +58,11 @@ fn seconds(duration: Duration) -> String {
     } else {
         format!("{seconds:.0} s")
     }
+}
+
+/// With two digits at most.
+fn panic_ratio(policy: &AutoScaling) -> f64 {
+    (100.0 * signals::panic_ratio(policy)).round() / 100.0
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -142,7 +151,12 @@ fn obstacle(policy: &AutoScaling, hold: ScalingHold, detail: Detail, inputs: &Sc
             seconds(Duration::from_millis(inputs.idle_time.unwrap_or_default()))
         ),
         (ScalingHold::IdleTime, _) => "not for long enough yet".to_owned(),
-        (ScalingHold::Panic, _) => "the last minute had twice the load that the workers are for".to_owned(),
+        (ScalingHold::Panic, _) => {
+            format!(
+                "the load reached {} times what the workers are for within the last minute",
+                panic_ratio(policy)
+            )
+        }
         (ScalingHold::Starting, _) => "workers are starting".to_owned(),
         (ScalingHold::Rest, Detail::Asked(left)) => {
             format!("the highest load of the last minute would be above them with {}", count(left, "worker"))

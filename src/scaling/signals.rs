@@ -16,6 +16,9 @@ pub struct Signal {
     pub is_over: bool,
 }
 
+/// Knative's `panic-threshold-percentage`.
+const PANIC_RATIO: f64 = 2.0;
+
 /// Whether the rules of this criterion apply: without `strategy` all do.
 fn applies(policy: &AutoScaling, trigger: Trigger) -> bool {
     policy.strategy.is_none_or(|strategy| strategy == trigger)
@@ -24,6 +27,12 @@ fn applies(policy: &AutoScaling, trigger: Trigger) -> bool {
 /// How far above its target a figure may be without a change. Thresholds with fixed increments have no tolerance.
 fn tolerance(policy: &AutoScaling) -> f64 {
     if policy.scale_up_increment.is_none() { policy.tolerance } else { 0.0 }
+}
+
+/// A load so many times what the workers are for is a panic: twice, less the tolerance. The short window still has a
+/// part of the time before a load that is exactly twice.
+pub fn panic_ratio(policy: &AutoScaling) -> f64 {
+    PANIC_RATIO * (1.0 - policy.tolerance)
 }
 
 /// The threshold of the 95th percentile, in milliseconds.

@@ -10,6 +10,8 @@ struct Phase {
     p95: Option<f64>,
     memory: u64,
     cpu_pressure: Option<f64>,
+    /// `minWorkers` from its beginning on.
+    min_workers: Option<u16>,
 }
 
 impl Phase {
@@ -36,8 +38,9 @@ prop_compose! {
         p95 in proptest::option::of(0.0..4000.0f64),
         memory in 10 * MB..300 * MB,
         cpu_pressure in proptest::option::of(0.0..100.0f64),
+        min_workers in proptest::option::weighted(0.2, 1..24u16),
     ) -> Phase {
-        Phase { seconds, busy, in_flight, queue_length, p95, memory, cpu_pressure }
+        Phase { seconds, busy, in_flight, queue_length, p95, memory, cpu_pressure, min_workers }
     }
 }
 
@@ -90,13 +93,25 @@ proptest! {
     ) {
         let mut world = World::new(policy.clone(), workers);
         world.start_up = start_up;
-        let (min, max) = (u32::from(policy.min_workers), u32::from(policy.max_workers));
+        let mut policy = policy;
         let mut changed_at = None;
         for phase in phases {
+            if let Some(min_workers) = phase.min_workers {
+                policy.min_workers = min_workers;
+                policy.max_workers = policy.max_workers.max(min_workers);
+                world.autoscaler.configure(policy.clone());
+            }
+            let (min, max) = (u32::from(policy.min_workers), u32::from(policy.max_workers));
             let load = phase.load();
             for _ in 0..phase.seconds {
                 let Some(one) = world.tick(&load) else { continue };
-                prop_assert!((min..=max).contains(&one.to), "{one:?}");
+                let is_short_of_memory =
+                    one.rule == ScalingRule::Bounds && one.hold == Some(ScalingHold::MemoryBudget);
+                let least = if is_short_of_memory { one.from } else { min };
+                prop_assert!((least..=max).contains(&one.to), "{one:?}");
+                let room = one.inputs.memory_free.and_then(|free| free.checked_div(one.inputs.footprint));
+                let grown = u64::from(one.to.saturating_sub(one.from));
+                prop_assert!(room.is_none_or(|room| grown <= room), "beyond the memory budget: {one:?}");
                 prop_assert!(!one.reason.is_empty());
                 if one.rule == ScalingRule::Cpu {
                     let is_short = one.reason.contains("of the last 6 s");

@@ -41,6 +41,44 @@ fn the_size_is_brought_into_its_bounds_at_once() {
 }
 
 #[test]
+fn bounds_that_are_raised_start_no_more_workers_than_fit_into_the_memory_budget() {
+    let raised = AutoScaling { min_workers: 8, ..policy() };
+    let free_below = "not more because a worker takes 100 MB, and";
+    for (workers, start_up, budget, sizes, reason) in [
+        (4, 2, Some(5000), vec![8], "4 to 8 workers: minWorkers is 8 and maxWorkers 16"),
+        (4, 2, None, vec![8], "4 to 8 workers: minWorkers is 8 and maxWorkers 16"),
+        (4, 2, Some(800), vec![8], "4 to 8 workers: minWorkers is 8 and maxWorkers 16"),
+        (4, 2, Some(650), vec![6], free_below),
+        (4, 600, Some(650), vec![6], free_below),
+        (4, 2, Some(450), vec![], "4 workers stay"),
+        (4, 2, Some(300), vec![], "4 workers stay"),
+        (20, 2, Some(300), vec![16], "20 to 16 workers: minWorkers is 8 and maxWorkers 16"),
+    ] {
+        let strategy = Some(Trigger::Cpu);
+        let mut world = World::new(AutoScaling { strategy, ..policy() }, workers);
+        world.start_up = start_up;
+        let load = Load { memory: 100 * MB, budget: budget.map(|budget| budget * MB), ..busy(2.0) };
+        let sample = world.sample(&load);
+        world.autoscaler.sample(sample);
+        world.autoscaler.configure(AutoScaling { strategy, ..raised.clone() });
+        let evaluations = world.run(20, &load);
+        assert_eq!(world.sizes(), sizes, "{budget:?}: {:?}", evaluations.last());
+        assert!(evaluations[0].reason.contains(reason), "{budget:?}: {}", evaluations[0].reason);
+        let last = evaluations.last().unwrap();
+        if world.size() < 8 {
+            assert_eq!((last.rule, last.hold), (ScalingRule::Bounds, Some(ScalingHold::MemoryBudget)));
+        }
+    }
+    let mut world = World::new(raised, 4);
+    let evaluations = world.run(4, &Load { memory: 100 * MB, budget: Some(450 * MB), ..busy(2.0) });
+    assert_eq!(
+        evaluations[0].reason,
+        "4 workers stay: minWorkers is 8 and maxWorkers 16, \
+         but a worker takes 100 MB, and 50 MB of the memory budget of 450 MB are free"
+    );
+}
+
+#[test]
 fn each_threshold_calls_for_more_workers_by_its_own_rule() {
     let slow = Load { p95: Some(1600.0), ..IDLE };
     let full = Load { memory: 90 * MB, budget: Some(430 * MB), ..IDLE };
@@ -152,6 +190,52 @@ fn evaluations_in_a_row_must_agree() {
         "4 workers stay: the load of the last 60 s is 88 % of the workers' time (threshold 75 %), \
          but 1 of 3 evaluations in a row agree so far"
     );
+}
+
+#[test]
+fn an_evaluation_by_hand_before_it_is_time_is_no_further_check() {
+    let (checks, idle) = (ScalingHold::Checks, ScalingHold::IdleTime);
+    for (up_checks, load, holds) in [
+        (1, busy(3.5), vec![]),
+        (2, busy(3.5), vec![Some(checks), Some(checks)]),
+        (3, busy(3.5), vec![Some(checks), Some(checks), Some(checks)]),
+        (2, IDLE, vec![Some(checks), Some(checks), Some(idle)]),
+    ] {
+        let mut patient = policy();
+        patient.scale_up_threshold.consecutive_checks = up_checks;
+        patient.scale_down_threshold.consecutive_checks = 2;
+        let mut world = World::new(patient, 4);
+        for _ in 0..2 {
+            let sample = world.sample(&load);
+            world.autoscaler.sample(sample);
+            world.now += s(1);
+        }
+        // The second comes at once, the third when it is time for one.
+        let held: Vec<_> = [0, 10, 1999]
+            .into_iter()
+            .map(|after| world.autoscaler.evaluate(world.now + Duration::from_millis(after), 4))
+            .take_while(|evaluation| !evaluation.is_change())
+            .map(|evaluation| evaluation.hold)
+            .collect();
+        assert_eq!(held, holds, "{up_checks} checks, {} busy", load.busy);
+    }
+}
+
+#[test]
+fn evaluations_by_hand_neither_delay_the_regular_ones_nor_reset_what_they_agreed_on() {
+    let mut patient = policy();
+    patient.scale_up_threshold.consecutive_checks = 3;
+    let mut world = World::new(patient, 4);
+    let mut holds = Vec::new();
+    for _ in 0..6 {
+        holds.extend(world.tick(&busy(3.5)).map(|one| one.hold));
+        for millis in [1, 200] {
+            // For this size the load is no reason for a step up.
+            let now = world.now + Duration::from_millis(millis);
+            assert!(!world.autoscaler.evaluate(now, 8).is_change());
+        }
+    }
+    assert_eq!(holds, [Some(ScalingHold::Checks), Some(ScalingHold::Checks), None]);
 }
 
 #[test]
@@ -401,6 +485,86 @@ fn a_reconfiguration_applies_to_the_next_evaluation() {
     world.autoscaler.configure(AutoScaling { min_workers: 6, ..policy() });
     world.run(2, &busy(2.0));
     assert_eq!(world.sizes(), [6]);
+}
+
+#[test]
+fn idle_time_checks_and_a_panic_from_before_auto_scaling_was_off_do_not_count() {
+    let on = || {
+        let mut on = policy();
+        on.scale_up_threshold.consecutive_checks = 3;
+        on.scale_down_threshold.idle_time = s(100);
+        on.scale_down_cooldown = Duration::ZERO;
+        on
+    };
+    let off = || AutoScaling { enabled: false, ..on() };
+    for (is_switched, load, seconds, held) in [
+        (true, IDLE, 98, Some(ScalingHold::Checks)),
+        (false, IDLE, 98, Some(ScalingHold::IdleTime)),
+        (true, busy(3.5), 4, Some(ScalingHold::Checks)),
+        (false, busy(3.5), 4, None),
+    ] {
+        let mut world = World::new(on(), 4);
+        world.run(seconds, &load);
+        assert_eq!(world.sizes(), [0; 0]);
+        if is_switched {
+            world.autoscaler.configure(off());
+            assert!(world.run(200, &load).is_empty());
+        }
+        world.autoscaler.configure(on());
+        let first = world.run(2, &load).pop().unwrap();
+        assert_eq!(first.hold, held, "{is_switched}, {} busy: {}", load.busy, first.reason);
+        let before = if is_switched { 0 } else { (seconds + 2) * 1000 };
+        if load.busy == 0.0 {
+            assert!(first.inputs.idle_time.unwrap().abs_diff(before) <= 2000, "{first:?}");
+            world.run(if is_switched { 94 } else { 0 }, &load);
+            assert_eq!(world.sizes(), [0; 0], "its idle time begins anew");
+            world.run(8, &load);
+            assert_eq!(world.sizes().first(), Some(&3));
+        }
+    }
+
+    let mut world = World::new(on(), 2);
+    world.run(4, &busy(8.0));
+    assert!(world.changes.iter().all(|change| change.panic));
+    world.backlog = 0.0;
+    world.autoscaler.configure(off());
+    world.run(20, &IDLE);
+    world.autoscaler.configure(on());
+    assert!(world.run(2, &IDLE).iter().all(|one| !one.panic));
+}
+
+#[test]
+fn the_sentence_names_the_ratio_at_which_a_panic_begins() {
+    for (tolerance, ratio) in [(0.1, "1.8"), (0.0, "2"), (0.05, "1.9"), (0.125, "1.75")] {
+        let mut world = World::new(AutoScaling { tolerance, ..policy() }, 4);
+        world.run(30, &busy(1.0));
+        world.run(10, &busy(30.0));
+        let reason = &world.changes[0].reason;
+        let named = format!("at once because the load reached {ratio} times what they are for");
+        assert!(reason.ends_with(&named), "{reason}");
+        world.backlog = 0.0;
+        let held = world.run(60, &IDLE).into_iter().find(|one| one.hold == Some(ScalingHold::Panic));
+        let named =
+            format!("but the load reached {ratio} times what the workers are for within the last minute");
+        assert!(held.is_some_and(|held| held.reason.ends_with(&named)), "{tolerance}");
+    }
+}
+
+#[test]
+fn a_panic_begins_at_twice_the_target_less_the_tolerance() {
+    for (tolerance, in_flight, begins) in [
+        (0.1, 35, false),
+        (0.1, 36, true),
+        (0.0, 39, false),
+        (0.0, 40, true),
+        (0.05, 37, false),
+        (0.05, 38, true),
+    ] {
+        let requests = AutoScaling { requests_per_worker: Some(10), tolerance, ..policy() };
+        let mut world = World::new(requests, 2);
+        let evaluations = world.run(2, &Load { in_flight, ..IDLE });
+        assert_eq!(evaluations[0].panic, begins, "{in_flight} in flight, tolerance {tolerance}");
+    }
 }
 
 #[test]
