@@ -75,7 +75,7 @@ async function cluster(t, config, options) {
     fs.writeFileSync(`${file}.order`, JSON.stringify([verb, argument]));
     running.signal('SIGWINCH');
     orders += 1;
-    return running.untilMany(orders, /^(?:scaleUp|updateConfig): (.*)$/m).then((all) => all.at(-1)[1]);
+    return running.untilMany(orders, /^(?:restartCluster|scaleUp|updateConfig): (.*)$/m).then((all) => all.at(-1)[1]);
   };
   /** What the worker answered; of the one with this id. */
   const get = async (path = '/', id = undefined) => {
@@ -226,6 +226,15 @@ test('the heap of a worker fits its memory limit unless the user set it', { skip
   assert.ok(own >= 100 && own < 200, `${own} MB`);
 });
 
+test('new workers share the budget with all that there will be', { skip: isBun && 'V8 alone has the option' }, async (t) => {
+  const { get, order } = await cluster(t, { resources: { memoryManagement: { maxTotalMemory: '2GB' } } });
+  const heap = async (id) => (await get('/', id)).heap / MB;
+  assert.equal(await order('scaleUp', 2), 'done');
+  const [early, late] = [await heap('0'), await heap('3')];
+  assert.ok(early >= 1126 && early < 1226, `${early} MB`);
+  assert.ok(late >= 563 && late < 663, `${late} MB`);
+});
+
 test('a scale-up that would break the budget of memory is refused with its reason', async (t) => {
   const resources = { memoryManagement: { maxTotalMemory: '200MB' } };
   const { running, order } = await cluster(t, { resources, monitoring: { metricsInterval: 1000 } });
@@ -370,6 +379,22 @@ test('a worker has no more processes than security.limits.processes', async (t) 
   const { pid, id } = await get();
   assert.ok(leaves(group, 'cgroup.procs')[id].split('\n').includes(String(pid)));
   assert.deepEqual(leaves(group, 'pids.max'), { 0: '40', 1: '40' });
+});
+
+test('a worker may use a tenth more than maxCpuPerWorker, so that one above it is seen', async (t) => {
+  const group = ownGroup(t, { cpu: Infinity });
+  if (group === null) return;
+  const resources = { maxCpuPerWorker: 50, enforcement: { enforceHardLimits: true } };
+  const { get, order } = await cluster(t, { resources }, group.options);
+  const { pid, id } = await get();
+  assert.ok(leaves(group, 'cgroup.procs')[id].split('\n').includes(String(pid)));
+  const quotas = () => {
+    const [first, second] = ['cpu.max', 'cpu.cfs_quota_us'].map((file) => Object.values(leaves(group, file)));
+    return first[0] === null ? second : first.map((text) => text.split(' ')[0]);
+  };
+  assert.deepEqual(quotas(), ['55000', '55000']);
+  assert.equal(await order('updateConfig', { resources: { maxCpuPerWorker: 80 } }), 'done');
+  assert.deepEqual(quotas(), ['88000', '88000']);
 });
 
 test('updateConfig sets security.limits.processes: at once where there was such a limit, else for new workers', async (t) => {

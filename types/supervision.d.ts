@@ -127,7 +127,7 @@ export interface ResourceConfig {
   memoryManagement?: MemoryConfig;
   enforcement?: {
     /**
-     * Hard limits: a worker above 110 % of `maxMemoryPerWorker` is ended, and `maxCpuPerWorker` is a quota. By control
+     * Hard limits: a worker above 110 % of `maxMemoryPerWorker` is ended, and 110 % of `maxCpuPerWorker` is a quota. By control
      * groups below the primary's own where it has some; memory otherwise by a sampler, four times a second.
      * @default false
      */

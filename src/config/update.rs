@@ -115,6 +115,7 @@ fn applied(config: &Config, whole: &Value) -> Result<Config> {
     changed.auto_scaling = read(whole, "autoScaling")?;
     changed.load_balancing.admission = read(whole, "loadBalancing.admission")?;
     changed.process_management = read(whole, "processManagement")?;
+    changed.security.limits.processes = read(whole, "security.limits.processes")?;
     Ok(changed)
 }
 
@@ -182,6 +183,30 @@ mod tests {
         assert_eq!(error.code, Code::ConfigurationInvalid);
         let error = update(&before, &json!({ "cache": { "maxEntries": 5 } })).unwrap_err();
         assert_eq!(error.code, Code::NotSupported);
+    }
+
+    #[test]
+    fn every_option_that_can_change_is_read_back() {
+        let before = config(json!({}));
+        let whole = serde_json::to_value(&before).unwrap();
+        for path in sections::cluster().map(|key| key.path).filter(|path| is_live(path)) {
+            let Some(value) = tree::get(&whole, path) else { continue };
+            let other = match value {
+                Value::Bool(value) => json!(!value),
+                Value::Number(_) => json!(50),
+                Value::Null => json!(64 << 20),
+                _ => continue,
+            };
+            let Ok(update) = update(&before, &tree_of(path, &other)) else { continue };
+            let after = serde_json::to_value(&update.config).unwrap();
+            assert_ne!(tree::get(&after, path), Some(value), "{path}");
+        }
+    }
+
+    fn tree_of(path: &str, value: &Value) -> Value {
+        let mut tree = json!({});
+        tree::put(&mut tree, path, value.clone());
+        tree
     }
 
     #[test]

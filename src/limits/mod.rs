@@ -6,6 +6,7 @@
 
 mod breach;
 mod policy;
+mod repeats;
 mod watch;
 
 pub use breach::{Breach, megabytes};

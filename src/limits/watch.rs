@@ -5,15 +5,13 @@ use std::time::Duration;
 
 use super::breach::{Breach, megabytes};
 use super::policy::{MemoryLimit, Policy, jittered};
+use super::repeats::{MIN_LIFE, Repeats};
 use crate::model::{Limit, LimitAction, WorkerId};
 
 /// Consecutive samples above a soft limit after which a worker is replaced.
 const SAMPLES: u32 = 3;
 /// How long a worker is above its CPU limit before something is done.
 const BUSY_AFTER: Duration = Duration::from_secs(60);
-/// A worker that reaches a limit earlier after its start is not replaced before this time, so that a limit that is too
-/// low for the program cannot keep the cluster replacing workers.
-const MIN_LIFE: Duration = Duration::from_secs(10);
 /// After a replacement that did not become ready, the next one waits so long.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 /// Number of memory samples that are kept for messages.
@@ -50,6 +48,8 @@ struct Life {
     /// Since when it is above the CPU limit.
     busy_since: Option<Duration>,
     reported: BTreeSet<Limit>,
+    /// The limits that it reached at once after its start.
+    reached_at_once: BTreeSet<Limit>,
     killed: bool,
 }
 
@@ -69,12 +69,13 @@ pub struct Watch {
     seed: u32,
     lives: BTreeMap<WorkerId, Life>,
     turn: Turn,
+    repeats: Repeats,
 }
 
 impl Watch {
     /// `seed`: a random number of the cluster.
     pub fn new(policy: Policy, seed: u32) -> Self {
-        Self { policy, seed, lives: BTreeMap::new(), turn: Turn::Free }
+        Self { policy, seed, lives: BTreeMap::new(), turn: Turn::Free, repeats: Repeats::default() }
     }
 
     pub fn policy(&self) -> &Policy {
@@ -87,7 +88,9 @@ impl Watch {
         for life in self.lives.values_mut() {
             (life.over_memory, life.over_cpu, life.was_below) = (0, 0, true);
             life.reported.clear();
+            life.reached_at_once.clear();
         }
+        self.repeats.clear();
     }
 
     /// The worker has ended.
@@ -157,12 +160,16 @@ impl Watch {
             if sample.is_replaced {
                 continue;
             }
-            if now.saturating_sub(life.since) >= MIN_LIFE {
-                due.extend(replacements);
-            } else if let Some(early) =
-                replacements.into_iter().find(|breach| life.reported.insert(breach.limit))
-            {
-                breaches.push(Breach { action: LimitAction::Alert, message: too_early(&early), ..early });
+            let age = now.saturating_sub(life.since);
+            for breach in replacements {
+                let end = self.repeats.life(sample.worker.slot, breach.limit);
+                if age < MIN_LIFE && life.reached_at_once.insert(breach.limit) {
+                    let message = at_once(&breach, end);
+                    breaches.push(Breach { action: LimitAction::Alert, message, ..breach.clone() });
+                }
+                if age >= MIN_LIFE && (age >= end || !life.reached_at_once.contains(&breach.limit)) {
+                    due.push(breach);
+                }
             }
         }
         // The most urgent limit first, and of it the worker that is furthest above.
@@ -174,6 +181,9 @@ impl Watch {
         if self.is_free(now)
             && let Some(next) = due.into_iter().next()
         {
+            let life = self.lives.get(&next.worker);
+            let at_once = life.is_some_and(|life| life.reached_at_once.contains(&next.limit));
+            self.repeats.replaced(next.worker.slot, next.limit, at_once);
             self.take_turn(next.worker);
             breaches.push(next);
         }
@@ -339,12 +349,13 @@ fn replaced(worker: WorkerId, limit: Limit, value: f64, threshold: f64, message:
     Breach { worker, limit, action: LimitAction::Replace, value, threshold, samples: Vec::new(), message }
 }
 
-fn too_early(breach: &Breach) -> String {
+fn at_once(breach: &Breach, end: Duration) -> String {
     format!(
-        "Worker {} reached a limit within {} s of its start and is replaced after that time: the limit is too low for \
-         the program, or it grows fast. ({})",
+        "Worker {} reached a limit within {} s of its start, and is replaced {} s after it at the earliest: the limit is \
+         too low for the program, or it grows fast. ({})",
         breach.worker.slot,
         MIN_LIFE.as_secs(),
+        end.as_secs(),
         breach.message
     )
 }
@@ -465,6 +476,32 @@ mod tests {
         assert_eq!(scene.look(&[sample(0, 50)]), []);
         assert_eq!(scene.first(&[sample(0, 105)], 5), (4, vec![(0, Limit::Memory, LimitAction::Alert)]));
         assert_eq!(scene.first(&[sample(0, 105)], 20), (11, vec![(0, Limit::Memory, LimitAction::Replace)]));
+    }
+
+    #[test]
+    fn workers_that_reach_a_limit_at_once_one_after_another_live_ever_longer() {
+        let mut scene = scene(memory_limit());
+        let mut lives = Vec::new();
+        for generation in 1..=4 {
+            let worker = WorkerId::new(0, generation);
+            let of = |megabytes| [Sample { worker, ..sample(0, megabytes) }];
+            let start = scene.second;
+            assert_eq!(scene.look(&of(50)), []);
+            let mut found = Vec::new();
+            while !found.contains(&(0, Limit::Memory, LimitAction::Replace)) {
+                found.extend(scene.look(&of(105)));
+            }
+            let (alert, replacement) =
+                ((0, Limit::Memory, LimitAction::Alert), (0, Limit::Memory, LimitAction::Replace));
+            assert_eq!(found, [alert, replacement], "one alert in each life");
+            lives.push(scene.second - start - 1);
+            scene.watch.forget(worker);
+        }
+        assert_eq!(lives, [10, 60, 120, 240]);
+        let worker = WorkerId::new(0, 5);
+        let of = |megabytes| [Sample { worker, ..sample(0, megabytes) }];
+        scene.settle(&of(50));
+        assert_eq!(scene.first(&of(105), 5).1, [(0, Limit::Memory, LimitAction::Replace)], "not at once");
     }
 
     #[test]

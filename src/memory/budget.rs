@@ -12,7 +12,7 @@ const NEXT_SAMPLE: Duration = Duration::from_secs(1);
 /// Number of samples of which growth is computed.
 const KEPT: usize = 6;
 const MIN_SAMPLES: usize = 3;
-/// A worker makes room if it uses so many times the memory of the smallest one.
+/// A worker makes room if it uses so many times the median of all.
 const STANDS_OUT: f64 = 1.25;
 
 /// The budget and its use, bytes.
@@ -49,6 +49,8 @@ pub struct Thresholds {
 #[derive(Debug, Default)]
 pub struct BudgetWatch {
     kept: VecDeque<(Duration, u64)>,
+    /// The limit of the budget that they are of.
+    limit: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -66,6 +68,9 @@ pub enum Nearness {
 
 impl BudgetWatch {
     pub fn look(&mut self, budget: Budget, thresholds: Thresholds, now: Duration) -> Nearness {
+        if std::mem::replace(&mut self.limit, budget.limit) != budget.limit {
+            self.kept.clear();
+        }
         self.kept.push_back((now, budget.used));
         if self.kept.len() > KEPT {
             self.kept.pop_front();
@@ -106,12 +111,14 @@ pub struct Tenant {
 }
 
 /// The worker whose replacement frees most: the largest of those that leak, otherwise the largest, if it uses clearly
-/// more than the smallest. None: a new worker would use as much as any.
+/// more than the median. None: a new worker would use as much as any. (Of the smallest nothing can be said: it may be new.)
 pub fn largest(tenants: &[Tenant]) -> Option<Tenant> {
     let by_memory = |one: &&Tenant, other: &&Tenant| one.memory.cmp(&other.memory);
     let leaking = tenants.iter().filter(|tenant| tenant.leaks).max_by(by_memory);
-    let smallest = tenants.iter().min_by(by_memory)?.memory;
-    let stands_out = |tenant: &&Tenant| tenant.memory as f64 >= smallest as f64 * STANDS_OUT;
+    let mut footprints: Vec<u64> = tenants.iter().map(|tenant| tenant.memory).collect();
+    footprints.sort_unstable();
+    let median = *footprints.get(footprints.len().saturating_sub(1) / 2)?;
+    let stands_out = |tenant: &&Tenant| tenant.memory as f64 >= median as f64 * STANDS_OUT;
     leaking.or_else(|| tenants.iter().max_by(by_memory).filter(stands_out)).copied()
 }
 
@@ -152,6 +159,21 @@ mod tests {
     }
 
     #[test]
+    fn the_growth_of_another_budget_is_not_that_of_this_one() {
+        let mut watch = BudgetWatch::default();
+        for (second, limit, used) in
+            [(0, 1000, 100), (1, 1000, 100), (2, 2000, 700), (3, 2000, 700), (4, 2000, 700)]
+        {
+            let budget = Budget { limit: limit * MB, used: used * MB };
+            assert_eq!(
+                watch.look(budget, THRESHOLDS, Duration::from_secs(second)),
+                Nearness::Far,
+                "{second}"
+            );
+        }
+    }
+
+    #[test]
     fn the_largest_that_leaks_makes_room_or_one_that_stands_out() {
         let tenant = |slot, megabytes: u64, leaks| Tenant {
             worker: WorkerId::new(slot, 1),
@@ -162,6 +184,10 @@ mod tests {
         assert_eq!(chosen(&[tenant(0, 300, false), tenant(1, 200, true), tenant(2, 250, true)]), Some(2));
         assert_eq!(chosen(&[tenant(0, 100, false), tenant(1, 126, false)]), Some(1));
         assert_eq!(chosen(&[tenant(0, 100, false), tenant(1, 120, false)]), None);
+        let with_a_new_one =
+            [tenant(0, 110, false), tenant(1, 112, false), tenant(2, 108, false), tenant(3, 50, false)];
+        assert_eq!(chosen(&with_a_new_one), None);
+        assert_eq!(chosen(&[tenant(0, 150, false), tenant(1, 40, false), tenant(2, 90, false)]), Some(0));
         assert_eq!(chosen(&[tenant(0, 100, false)]), None);
         assert_eq!(chosen(&[]), None);
     }

@@ -44,7 +44,6 @@ use crate::metrics::layout::header;
 use crate::metrics::memory::{Memfds, SharedMemory, Text};
 use crate::metrics::view;
 use crate::model::{Command, Observation, Scale, WorkerId};
-use crate::process::launch::Launch;
 use crate::process::spawner::Spawned;
 use crate::process::worker_groups::WorkerGroups;
 use crate::supervisor::{Action, Fact, Leader, LeaderAction, Policy, Slot, Stage, Supervisor};
@@ -227,7 +226,8 @@ impl Cluster {
         if is_due(self.limits.due()) {
             let Self { limits, supervisor, workers, .. } = self;
             let processes = supervisor.slots().iter().flat_map(Slot::workers);
-            let processes = processes.filter(|worker| !workers.is_limited_by_kernel(worker.id));
+            let all = limits.kills_before_the_kernel();
+            let processes = processes.filter(|worker| all || !workers.is_limited_by_kernel(worker.id));
             let watched = processes.filter_map(|one| Some(Watched { worker: one.id, pid: one.pid()? }));
             let effects = limits.look(watched, moment.now);
             self.carry_out(effects);
@@ -306,7 +306,7 @@ impl Cluster {
     }
 
     fn sampled(&mut self, observation: &Observation) {
-        self.oom_kills.sample();
+        self.oom_kills.sample(self.workers.all_oom_kills());
         if self.lifecycle.stops() {
             return;
         }
@@ -397,6 +397,8 @@ impl Cluster {
     }
 
     fn spawn(&mut self, worker: WorkerId) {
+        // Its share of the memory is of all workers that there will be.
+        self.config.limit_launch(self.workers.launch(), self.supervisor.intended());
         match self.workers.spawn(worker) {
             Ok(()) => (self.output)(Output::Channel { worker }),
             Err(error) => self.advance(Fact::SpawnFailed { worker, error }),
@@ -473,7 +475,7 @@ impl Cluster {
     }
 
     fn exited(&mut self, worker: WorkerId, exit: Exit) {
-        if self.oom_kills.has_ended(exit, self.workers.oom_kills(worker)) {
+        if self.oom_kills.has_ended(worker, exit, self.workers.oom_kills(worker)) {
             self.advance(Fact::OutOfMemory { worker });
         }
         self.dispatcher.dead(worker);
@@ -765,10 +767,7 @@ impl Cluster {
         let LiveSettings { limits, memory, auto_scaling, connections_per_worker, admission, changed } =
             self.config.update(partial)?;
         let shown = self.config.to_json();
-        let wanted = self.supervisor.wanted();
-        let Self { workers, config, .. } = self;
-        let limit_launch = |launch: &mut Launch| config.limit_launch(launch, wanted);
-        let lacks = workers.configure(shown.clone(), limit_launch, limits.groups);
+        let lacks = self.workers.configure(shown.clone(), limits.groups);
         self.limits.set(limits);
         self.memory_watch.set(memory);
         self.scaling.configure(auto_scaling);

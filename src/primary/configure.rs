@@ -176,14 +176,15 @@ fn reporting(config: &Config) -> Reporting {
 /// The smallest heap that the budget asks for, bytes.
 const MIN_SHARE: u64 = 128 << 20;
 
-/// A hard limit of memory is this much above the soft one.
+/// A hard limit is this much above the soft one.
 const HARD: f64 = 1.1;
 
 pub(super) fn limits(config: &Config) -> LimitSettings {
     let (resources, process) = (&config.resources, &config.process_management);
     let enforcement = &resources.enforcement;
+    let is_enforced = enforcement.enforce_hard_limits;
     let hard = resources.max_memory_per_worker.and_then(|soft| {
-        let enforced = enforcement.enforce_hard_limits.then_some((soft as f64 * HARD) as u64);
+        let enforced = is_enforced.then_some((soft as f64 * HARD) as u64);
         if enforcement.kill_on_memory_exceed { Some(soft) } else { enforced }
     });
     let soft = [
@@ -204,14 +205,17 @@ pub(super) fn limits(config: &Config) -> LimitSettings {
             age: resources.max_age_per_worker,
         },
         groups: GroupLimits {
-            memory: hard.filter(|_| enforcement.enforce_hard_limits),
-            cpu: resources.max_cpu_per_worker.filter(|_| enforcement.enforce_hard_limits),
+            memory: resources
+                .max_memory_per_worker
+                .filter(|_| is_enforced)
+                .map(|soft| (soft as f64 * HARD) as u64),
+            cpu: resources.max_cpu_per_worker.filter(|_| is_enforced).map(|soft| soft * HARD),
             processes: config.security.limits.processes.map(u64::from),
         },
         budget: BudgetSettings {
             is_watched: management.enabled,
             total: management.max_total_memory,
-            is_own: management.max_total_memory.is_some() || cpus::group_share().0.is_some(),
+            is_grouped: cpus::group_share().0.is_some(),
             reservation: management.memory_reservation.unwrap_or(0),
             thresholds: Thresholds {
                 warning: fraction(management.memory_warning_threshold),
@@ -285,8 +289,8 @@ fn heap_limit(config: &Config, workers: u16) -> Option<u64> {
     let management = &config.resources.memory_management;
     let group = || cpus::group_share().0.map(|share| share.limit);
     let reservation = management.memory_reservation.unwrap_or(0);
-    let budget =
-        management.max_total_memory.or_else(|| group().map(|limit| limit.saturating_sub(reservation)));
+    let shared = group().map(|limit| limit.saturating_sub(reservation));
+    let budget = management.max_total_memory.into_iter().chain(shared).min();
     let scaling = &config.auto_scaling;
     let most = if scaling.enabled { scaling.max_workers.max(workers) } else { workers };
     let share = budget.filter(|_| management.enabled).map(|budget| budget / u64::from(most.max(1)));

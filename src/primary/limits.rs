@@ -32,6 +32,10 @@ pub(super) struct WorkerLimits {
     next_look: Duration,
     /// That no worker could make room was reported.
     is_reported: bool,
+    /// The limit of memory that the kernel enforces where it can, bytes.
+    limit_of_groups: Option<u64>,
+    /// The worker that was killed because the budget was full, until it has ended.
+    killed: Option<WorkerId>,
 }
 
 /// A process of a worker that the kernel does not limit.
@@ -52,6 +56,8 @@ impl WorkerLimits {
             relieved: BTreeSet::new(),
             next_look: HARD_INTERVAL,
             is_reported: false,
+            limit_of_groups: settings.groups.memory,
+            killed: None,
         }
     }
 
@@ -59,14 +65,20 @@ impl WorkerLimits {
     pub fn set(&mut self, settings: LimitSettings) {
         self.watch.set_policy(settings.policy);
         self.budget = settings.budget;
+        self.limit_of_groups = settings.groups.memory;
         self.is_reported = false;
+    }
+
+    /// Whether a worker that the kernel limits has to be looked at too: it is to be killed before the kernel would.
+    pub fn kills_before_the_kernel(&self) -> bool {
+        self.limit_of_groups > self.watch.policy().hard_memory()
     }
 
     pub fn due(&self) -> Option<Duration> {
         self.watch.policy().hard_memory().map(|_| self.next_look)
     }
 
-    /// Looks at the hard limit of memory. `processes`: those that the kernel does not limit.
+    /// Looks at the hard limit of memory. `processes`: those that the kernel does not end in time.
     pub fn look(&mut self, processes: impl Iterator<Item = Watched>, now: Duration) -> Effects {
         self.next_look = now + HARD_INTERVAL;
         let footprints: Vec<(WorkerId, u64)> =
@@ -77,6 +89,9 @@ impl WorkerLimits {
     pub fn forget(&mut self, worker: WorkerId) {
         self.watch.forget(worker);
         self.relieved.remove(&worker);
+        if self.killed == Some(worker) {
+            self.killed = None;
+        }
     }
 
     /// The cluster was sampled.
@@ -126,11 +141,15 @@ impl WorkerLimits {
         leaks: impl Fn(WorkerId) -> bool,
         now: Duration,
     ) -> Effects {
-        let Some(budget) = self.budget_of(figures) else { return Effects::new() };
+        let Some(budgets) = self.budgets_of(figures) else {
+            self.room = None;
+            return Effects::new();
+        };
         let mut footprints: Vec<u64> = samples.iter().map(|sample| sample.memory).collect();
         footprints.sort_unstable();
-        self.room = footprints.get(footprints.len() / 2).map(|median| (budget, *median));
-        let (is_full, growth) = match self.budget_watch.look(budget, self.thresholds(), now) {
+        self.room = footprints.get(footprints.len() / 2).map(|median| (budgets.tightest(), *median));
+        let (budget, is_own) = budgets.nearest(self.budget.is_grouped);
+        let (is_full, growth) = match self.budget_watch.look(budget, self.thresholds(is_own), now) {
             Nearness::Far => {
                 self.is_reported = false;
                 return Effects::new();
@@ -146,7 +165,7 @@ impl WorkerLimits {
                 leaks: leaks(sample.worker),
             })
             // Other programs fill the machine too: a worker that does not leak makes no room for them.
-            .filter(|tenant| self.budget.is_own || tenant.leaks)
+            .filter(|tenant| is_own || tenant.leaks)
             .collect();
         let uses = format!(
             "all workers together use {} of {}, {:+.1} MB/s (resources.memoryManagement.maxTotalMemory)",
@@ -155,12 +174,13 @@ impl WorkerLimits {
             growth / f64::from(1 << 20),
         );
         let Some(tenant) = largest(&tenants) else {
-            return if self.budget.is_own { self.report_full(&uses) } else { Effects::new() };
+            return if is_own { self.report_full(&uses) } else { Effects::new() };
         };
-        if !is_full && !self.watch.is_free(now) {
+        if !is_full && !self.watch.is_free(now) || self.killed.is_some() {
             return Effects::new();
         }
         let (done, action) = if is_full {
+            self.killed = Some(tenant.worker);
             ("killed before the kernel chooses a process", LimitAction::Kill)
         } else {
             self.watch.take_turn(tenant.worker);
@@ -184,10 +204,10 @@ impl WorkerLimits {
     }
 
     /// Of the whole machine only the critical threshold counts, and nobody is killed for it.
-    fn thresholds(&self) -> Thresholds {
+    fn thresholds(&self, is_own: bool) -> Thresholds {
         let given = self.budget.thresholds;
         let nobody = f64::INFINITY;
-        if self.budget.is_own { given } else { Thresholds { warning: given.critical, critical: nobody } }
+        if is_own { given } else { Thresholds { warning: given.critical, critical: nobody } }
     }
 
     /// Reports once that no replacement would free memory.
@@ -202,12 +222,12 @@ impl WorkerLimits {
         vec![Effect::Emit(Event::Alert { severity: Level::Error, message, cause: AlertCause::MemoryBudget })]
     }
 
-    /// None: it is not watched, or nothing is known.
-    fn budget_of(&self, figures: &ClusterMetrics) -> Option<Budget> {
+    /// None: they are not watched, or nothing is known.
+    fn budgets_of(&self, figures: &ClusterMetrics) -> Option<Budgets> {
         let system = figures.sample.system.as_ref().filter(|_| self.budget.is_watched)?;
-        Some(match self.budget.total {
-            Some(limit) => Budget { limit, used: figures.memory_usage },
-            None => Budget {
+        Some(Budgets {
+            own: self.budget.total.map(|limit| Budget { limit, used: figures.memory_usage }),
+            shared: Budget {
                 limit: system.memory.total.saturating_sub(self.budget.reservation),
                 used: system.memory.used,
             },
@@ -241,6 +261,31 @@ impl WorkerLimits {
     }
 }
 
+/// What limits the memory of all workers.
+struct Budgets {
+    /// `maxTotalMemory`.
+    own: Option<Budget>,
+    /// The memory of the control group or of the machine, less the reservation.
+    shared: Budget,
+}
+
+impl Budgets {
+    /// The one with the least room for further workers.
+    fn tightest(&self) -> Budget {
+        self.own.filter(|own| own.free() <= self.shared.free()).unwrap_or(self.shared)
+    }
+
+    /// The one that is nearest to its end, and whether only the cluster uses it. The memory of a machine counts only if
+    /// there is no other budget: drover cannot say who fills it.
+    fn nearest(&self, is_grouped: bool) -> (Budget, bool) {
+        match self.own {
+            Some(own) if !is_grouped || own.share() >= self.shared.share() => (own, true),
+            Some(_) => (self.shared, true),
+            None => (self.shared, is_grouped),
+        }
+    }
+}
+
 fn effects_of(breach: Breach) -> Effects {
     let Breach { worker, limit, action, value, threshold: allowed, samples, message } = breach;
     let mut effects = Effects::new();
@@ -264,4 +309,25 @@ fn effects_of(breach: Breach) -> Effects {
         LimitAction::Relieve | LimitAction::Alert => {}
     }
     effects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_budget_that_is_nearest_to_its_end_counts_and_the_one_with_the_least_room() {
+        let budget = |limit, used| Budget { limit, used };
+        let own = Some(budget(1000, 500));
+        for (own, shared, is_grouped, nearest, tightest) in [
+            (own, budget(2000, 900), true, (budget(1000, 500), true), budget(1000, 500)),
+            (own, budget(800, 600), true, (budget(800, 600), true), budget(800, 600)),
+            (own, budget(800, 600), false, (budget(1000, 500), true), budget(800, 600)),
+            (None, budget(800, 600), true, (budget(800, 600), true), budget(800, 600)),
+            (None, budget(800, 600), false, (budget(800, 600), false), budget(800, 600)),
+        ] {
+            let budgets = Budgets { own, shared };
+            assert_eq!((budgets.nearest(is_grouped), budgets.tightest()), (nearest, tightest));
+        }
+    }
 }

@@ -106,8 +106,8 @@ pub struct BudgetSettings {
     pub is_watched: bool,
     /// Bytes; None: the control group's limit or the machine's memory.
     pub total: Option<u64>,
-    /// It is the cluster's, or its container's: not the memory of a machine that other programs fill too.
-    pub is_own: bool,
+    /// The primary is in a control group with a limit of memory. Otherwise other programs fill the machine's memory too.
+    pub is_grouped: bool,
     /// Bytes that stay free.
     pub reservation: u64,
     pub thresholds: Thresholds,

@@ -213,6 +213,19 @@ struct Part {
     parent: Parent,
 }
 
+impl Part {
+    fn limit(&self, controller: Controller, limits: &GroupLimits) -> io::Result<()> {
+        for (file, value) in settings(self.parent.hierarchy, controller, limits) {
+            match File::options().write(true).open(self.folder.join(file)) {
+                // A kernel without swap.
+                Err(error) if file == SWAP && error.kind() == io::ErrorKind::NotFound => {}
+                opened => opened?.write_all(value.as_bytes())?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The groups of one worker; removed with this value, once it has ended.
 #[derive(Debug)]
 pub struct Leaf {
@@ -243,23 +256,19 @@ impl Leaf {
         self.parts.iter().any(|part| part.parent.controllers.contains(&controller))
     }
 
-    /// Sets the limits that it enforces.
+    /// Sets the limits that it enforces, each though another one is refused.
     ///
     /// # Errors
-    /// The kernel's.
+    /// The first of the kernel's.
     pub fn limit(&self, limits: &GroupLimits) -> io::Result<()> {
+        let mut outcome = Ok(());
         for part in &self.parts {
             for controller in &part.parent.controllers {
-                for (file, value) in settings(part.parent.hierarchy, *controller, limits) {
-                    match File::options().write(true).open(part.folder.join(file)) {
-                        // A kernel without swap.
-                        Err(error) if file == SWAP && error.kind() == io::ErrorKind::NotFound => {}
-                        opened => opened?.write_all(value.as_bytes())?,
-                    }
-                }
+                let set = part.limit(*controller, limits);
+                outcome = outcome.and(set);
             }
         }
-        Ok(())
+        outcome
     }
 
     /// How many of its processes the kernel's OOM killer has ended.

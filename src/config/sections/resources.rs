@@ -65,7 +65,7 @@ options! {
             "ask a worker under pressure to collect garbage";
         evidence: bool = false, "evidence": Kind::Bool,
             "sample the allocations of a worker that seems to leak; the profile is kept in `logs/`, and the log names the functions";
-        memory_reservation: Option<u64> = null, "memoryReservation": Kind::Size { min: 1 },
+        memory_reservation: Option<u64> = null, "memoryReservation": Kind::Size { min: 0 },
             "memory that is not part of the budget, and that scaling up always leaves free";
     }
 }
@@ -74,7 +74,7 @@ options! {
     /// Enforcement of the limits.
     Enforcement in "resources.enforcement." {
         enforce_hard_limits: bool = false, "enforceHardLimits": Kind::Bool,
-            "limits are hard too: 110 % of `maxMemoryPerWorker` ends a worker, and `maxCpuPerWorker` is a quota; by control groups below the primary's own where it has some, memory otherwise by a sampler, four times a second";
+            "limits are hard too: 110 % of `maxMemoryPerWorker` ends a worker, and 110 % of `maxCpuPerWorker` is a quota; by control groups below the primary's own where it has some, memory otherwise by a sampler, four times a second";
         kill_on_memory_exceed: bool = false, "killOnMemoryExceed": Kind::Bool,
             "kill a worker above `maxMemoryPerWorker` at once";
         kill_on_cpu_exceed: bool = false, "killOnCpuExceed": Kind::Bool,

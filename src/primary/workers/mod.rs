@@ -236,16 +236,20 @@ impl Workers {
         leaf.map(Leaf::oom_kills)
     }
 
-    /// Workers that are started from now on have this configuration and are launched like this; the limits of groups
-    /// that exist change at once. Returns what the kernel cannot enforce.
-    pub fn configure(
-        &mut self,
-        config: serde_json::Value,
-        limit_launch: impl FnOnce(&mut Launch),
-        limits: GroupLimits,
-    ) -> Vec<(Controller, String)> {
+    /// The same of each worker that has such a group.
+    pub fn all_oom_kills(&self) -> impl Iterator<Item = (WorkerId, u64)> {
+        self.leaves.keys().filter_map(|worker| Some((*worker, self.oom_kills(*worker)?)))
+    }
+
+    /// How workers that are started from now on are launched.
+    pub fn launch(&mut self) -> &mut Launch {
+        &mut self.setup.launch
+    }
+
+    /// Workers that are started from now on have this configuration; the limits of groups that exist change at once.
+    /// Returns what the kernel cannot enforce.
+    pub fn configure(&mut self, config: serde_json::Value, limits: GroupLimits) -> Vec<(Controller, String)> {
         self.setup.config.config = config;
-        limit_launch(&mut self.setup.launch);
         let lacks = self.grouping.groups.find(&limits);
         self.grouping.limits = limits;
         for (worker, leaf) in &self.leaves {
