@@ -127,8 +127,9 @@ export interface ResourceConfig {
   memoryManagement?: MemoryConfig;
   enforcement?: {
     /**
-     * Hard limits: a worker above 110 % of `maxMemoryPerWorker` is ended, and 110 % of `maxCpuPerWorker` is a quota. By control
-     * groups below the primary's own where it has some; memory otherwise by a sampler, four times a second.
+     * Hard limits: a worker above 110 % of `maxMemoryPerWorker` is ended, 110 % of `maxCpuPerWorker` is a quota, and at
+     * `maxTotalMemory` a worker is killed. By control groups below the primary's own where it has some; memory otherwise
+     * by a sampler, four times a second.
      * @default false
      */
     enforceHardLimits?: boolean;

@@ -216,6 +216,7 @@ pub(super) fn limits(config: &Config) -> LimitSettings {
             is_watched: management.enabled,
             total: management.max_total_memory,
             is_grouped: cpus::group_share().0.is_some(),
+            is_hard: is_enforced,
             reservation: management.memory_reservation.unwrap_or(0),
             thresholds: Thresholds {
                 warning: fraction(management.memory_warning_threshold),

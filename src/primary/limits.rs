@@ -148,8 +148,9 @@ impl WorkerLimits {
         let mut footprints: Vec<u64> = samples.iter().map(|sample| sample.memory).collect();
         footprints.sort_unstable();
         self.room = footprints.get(footprints.len() / 2).map(|median| (budgets.tightest(), *median));
-        let (budget, is_own) = budgets.nearest(self.budget.is_grouped);
-        let (is_full, growth) = match self.budget_watch.look(budget, self.thresholds(is_own), now) {
+        let (budget, scope) = budgets.nearest(self.budget.is_grouped);
+        let is_own = scope != Scope::Machine;
+        let (is_full, growth) = match self.budget_watch.look(budget, self.thresholds(scope), now) {
             Nearness::Far => {
                 self.is_reported = false;
                 return Effects::new();
@@ -181,7 +182,11 @@ impl WorkerLimits {
         }
         let (done, action) = if is_full {
             self.killed = Some(tenant.worker);
-            ("killed before the kernel chooses a process", LimitAction::Kill)
+            let killed = match scope {
+                Scope::Group => "killed before the kernel chooses a process",
+                Scope::Cluster | Scope::Machine => "killed",
+            };
+            (killed, LimitAction::Kill)
         } else {
             self.watch.take_turn(tenant.worker);
             ("replaced", LimitAction::Replace)
@@ -203,11 +208,17 @@ impl WorkerLimits {
         })
     }
 
-    /// Of the whole machine only the critical threshold counts, and nobody is killed for it.
-    fn thresholds(&self, is_own: bool) -> Thresholds {
+    /// A worker is killed only before the kernel would choose a process, or if limits are hard. Of the whole machine only
+    /// the critical threshold counts.
+    fn thresholds(&self, scope: Scope) -> Thresholds {
         let given = self.budget.thresholds;
         let nobody = f64::INFINITY;
-        if is_own { given } else { Thresholds { warning: given.critical, critical: nobody } }
+        match scope {
+            Scope::Group => given,
+            Scope::Cluster if self.budget.is_hard => given,
+            Scope::Cluster => Thresholds { critical: nobody, ..given },
+            Scope::Machine => Thresholds { warning: given.critical, critical: nobody },
+        }
     }
 
     /// Reports once that no replacement would free memory.
@@ -261,6 +272,17 @@ impl WorkerLimits {
     }
 }
 
+/// Whose a budget is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scope {
+    /// `maxTotalMemory`.
+    Cluster,
+    /// The limit of the control group: the kernel kills processes at it.
+    Group,
+    /// Other programs use it too: drover cannot say who fills it.
+    Machine,
+}
+
 /// What limits the memory of all workers.
 struct Budgets {
     /// `maxTotalMemory`.
@@ -275,13 +297,12 @@ impl Budgets {
         self.own.filter(|own| own.free() <= self.shared.free()).unwrap_or(self.shared)
     }
 
-    /// The one that is nearest to its end, and whether only the cluster uses it. The memory of a machine counts only if
-    /// there is no other budget: drover cannot say who fills it.
-    fn nearest(&self, is_grouped: bool) -> (Budget, bool) {
+    /// The one that is nearest to its end. The memory of a machine counts only if there is no other budget.
+    fn nearest(&self, is_grouped: bool) -> (Budget, Scope) {
         match self.own {
-            Some(own) if !is_grouped || own.share() >= self.shared.share() => (own, true),
-            Some(_) => (self.shared, true),
-            None => (self.shared, is_grouped),
+            Some(own) if !is_grouped || own.share() >= self.shared.share() => (own, Scope::Cluster),
+            None if !is_grouped => (self.shared, Scope::Machine),
+            _ => (self.shared, Scope::Group),
         }
     }
 }
@@ -320,11 +341,11 @@ mod tests {
         let budget = |limit, used| Budget { limit, used };
         let own = Some(budget(1000, 500));
         for (own, shared, is_grouped, nearest, tightest) in [
-            (own, budget(2000, 900), true, (budget(1000, 500), true), budget(1000, 500)),
-            (own, budget(800, 600), true, (budget(800, 600), true), budget(800, 600)),
-            (own, budget(800, 600), false, (budget(1000, 500), true), budget(800, 600)),
-            (None, budget(800, 600), true, (budget(800, 600), true), budget(800, 600)),
-            (None, budget(800, 600), false, (budget(800, 600), false), budget(800, 600)),
+            (own, budget(2000, 900), true, (budget(1000, 500), Scope::Cluster), budget(1000, 500)),
+            (own, budget(800, 600), true, (budget(800, 600), Scope::Group), budget(800, 600)),
+            (own, budget(800, 600), false, (budget(1000, 500), Scope::Cluster), budget(800, 600)),
+            (None, budget(800, 600), true, (budget(800, 600), Scope::Group), budget(800, 600)),
+            (None, budget(800, 600), false, (budget(800, 600), Scope::Machine), budget(800, 600)),
         ] {
             let budgets = Budgets { own, shared };
             assert_eq!((budgets.nearest(is_grouped), budgets.tightest()), (nearest, tightest));

@@ -108,6 +108,8 @@ pub struct BudgetSettings {
     pub total: Option<u64>,
     /// The primary is in a control group with a limit of memory. Otherwise other programs fill the machine's memory too.
     pub is_grouped: bool,
+    /// `maxTotalMemory` is a hard limit.
+    pub is_hard: bool,
     /// Bytes that stay free.
     pub reservation: u64,
     pub thresholds: Thresholds,

@@ -58,7 +58,7 @@ options! {
         memory_warning_threshold: f64 = 80, "memoryWarningThreshold": Kind::PERCENT,
             "percent of the limit at which a warning is logged; at this part of `maxTotalMemory` the largest leaking worker is replaced";
         memory_critical_threshold: f64 = 95, "memoryCriticalThreshold": Kind::PERCENT,
-            "percent of the limit that counts as critical; above this part of `maxTotalMemory` the largest worker is killed before the kernel chooses one";
+            "percent of the limit that counts as critical; above this part of the control group's limit, or of `maxTotalMemory` with `enforceHardLimits`, the largest worker is killed before the rest is used too";
         memory_leak_detection: bool = true, "memoryLeakDetection": Kind::Bool,
             "detect steady growth of memory";
         garbage_collection_hint: bool = false, "garbageCollectionHint": Kind::Bool,
@@ -74,7 +74,7 @@ options! {
     /// Enforcement of the limits.
     Enforcement in "resources.enforcement." {
         enforce_hard_limits: bool = false, "enforceHardLimits": Kind::Bool,
-            "limits are hard too: 110 % of `maxMemoryPerWorker` ends a worker, and 110 % of `maxCpuPerWorker` is a quota; by control groups below the primary's own where it has some, memory otherwise by a sampler, four times a second";
+            "limits are hard too: 110 % of `maxMemoryPerWorker` ends a worker, 110 % of `maxCpuPerWorker` is a quota, and at `maxTotalMemory` a worker is killed; by control groups below the primary's own where it has some, memory otherwise by a sampler, four times a second";
         kill_on_memory_exceed: bool = false, "killOnMemoryExceed": Kind::Bool,
             "kill a worker above `maxMemoryPerWorker` at once";
         kill_on_cpu_exceed: bool = false, "killOnCpuExceed": Kind::Bool,
