@@ -109,6 +109,43 @@ test('its buttons scale and restart the cluster', async (t) => {
   assert.deepEqual(seen.wrong, []);
 });
 
+test('the charts mark a scale-up at its time, with the number of workers after it, also in words', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api } = await cluster(t);
+  const context = await chromium.newContext();
+  // What is written on the canvases of the charts.
+  await context.addInitScript(() => {
+    window.written = [];
+    const { fillText } = CanvasRenderingContext2D.prototype;
+    CanvasRenderingContext2D.prototype.fillText = function (text, ...place) {
+      window.written.push(text);
+      return fillText.call(this, text, ...place);
+    };
+  });
+  const { page, seen } = await visit(context, api);
+  const charts = page.locator('.chart').getByRole('img');
+  const labels = () => charts.evaluateAll((all) => all.map((chart) => chart.getAttribute('aria-label')));
+  const drawn = () => page.waitForFunction(() => [...document.querySelectorAll('.chart')].every((chart) => chart.querySelector('.none').hidden));
+  await drawn();
+  const count = await charts.count();
+  assert.ok(count >= 6, String(count));
+  for (const label of await labels()) assert.doesNotMatch(label, /number of workers/);
+  assert.deepEqual((await page.evaluate(() => window.written)).filter((text) => /[▲▼]/.test(text)), []);
+
+  for (const [workers, words] of [
+    [3, /; 1 change of the number of workers$/],
+    [4, /; 2 changes of the number of workers$/],
+  ]) {
+    const order = { method: 'POST', path: '/cluster/scale', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ workers }) };
+    const asked = await request(Number(new URL(api).port), order);
+    assert.equal(asked.status, 200, asked.body);
+    await page.waitForFunction((mark) => window.written.includes(mark), `▲${workers}`);
+    for (const label of await labels()) assert.match(label, words);
+  }
+  assert.deepEqual(seen.wrong, []);
+});
+
 test('the token is requested once, a wrong one is reported, and it is not shared with other tabs', async (t) => {
   const chromium = await browser(t);
   if (chromium === null) return;

@@ -205,5 +205,5 @@ function describe({ chart, plot }, [times, ...columns], changes) {
     const figure = (value) => kinds[chart.kind](value).join(' ').trim();
     return `${label} now ${figure(values.at(-1))}, lowest ${figure(low)}, highest ${figure(high)}`.trim();
   });
-  plot.setAttribute('aria-label', `${chart.title}${span === '' ? '' : ` over ${span}`}: ${told.join('; ')}${marked > 0 ? `; ${marked} changes of the number of workers` : ''}`);
+  plot.setAttribute('aria-label', `${chart.title}${span === '' ? '' : ` over ${span}`}: ${told.join('; ')}${marked > 0 ? `; ${marked} ${marked === 1 ? 'change' : 'changes'} of the number of workers` : ''}`);
 }
