@@ -159,3 +159,58 @@ test('the heap of the workers of this process’s clusters is known in every pro
     assert.ok(Number.isInteger(memoryUsage.external) && Number.isInteger(memoryUsage.heapTotal));
   }
 });
+
+/** Two workers, of which worker 0 keeps 20 MB more each second if it `leaks`; the primary's MemoryManager tells its events. */
+function monitored({ manager: config, leaks, interval }) {
+  const http = require('node:http');
+  const { MemoryManager, createServer } = require('drover');
+  const manager = new MemoryManager(config);
+  for (const name of ['warning', 'critical', 'leak']) manager.on(name, (payload) => console.log(`EVENT ${JSON.stringify({ name, ...payload })}`));
+  manager.on('stats', () => console.log('STATS'));
+  const kept = [];
+  function remember() {
+    kept.push(new Array(131072).fill(kept.length + 0.5));
+  }
+  const server = http.createServer((_, response) => response.end());
+  const app = createServer({ app: server, cluster: { enabled: true, config: { workers: 2, monitoring: { port: 0 } } } });
+  app.start(0, '127.0.0.1').then(() => {
+    if (app.isPrimary) manager.startMonitoring(interval);
+    else if (leaks && app.workerId === '0') setInterval(remember, 50);
+  });
+}
+
+const eventsIn = (text) => [...text.matchAll(/^EVENT (.*)$/gm)].map(([, json]) => JSON.parse(json));
+
+test('a worker that leaks is a leak once, and critical when it comes near its limit', async (t) => {
+  const given = { leaks: true, interval: 1000, manager: { maxMemoryPerWorker: '200MB', memoryCriticalThreshold: 90 } };
+  const cluster = program(t, monitored, { given });
+  const [, text] = await cluster.until(/^EVENT (.*"name":"leak".*)$/m);
+  const leak = JSON.parse(text);
+  assert.equal(leak.workerId, '0');
+  assert.ok(leak.confidence >= 0.8 && ['heap', 'rss'].includes(leak.measure) && leak.samples >= 8, text);
+  assert.ok(leak.bytesPerSecond > 10 * MB && leak.bytesPerSecond < 40 * MB, text);
+  assert.ok(leak.to > leak.from && leak.timestamp > 0, text);
+  assert.match(leak.message, /^Worker 0 leaks memory: /);
+  const [, json] = await cluster.until(/^EVENT (.*"name":"critical".*"scope":"worker".*)$/m);
+  const critical = JSON.parse(json);
+  assert.deepEqual([critical.workerId, critical.scope, critical.limit], ['0', 'worker', 200 * MB]);
+  assert.ok(critical.usage >= 180 * MB && critical.usagePercentage >= 90, json);
+  assert.match(critical.message, /^Worker 0 uses \d+ MB, \d+ % of its limit of 200 MB$/);
+  // It grows on.
+  const looks = cluster.stdout.match(/^STATS$/gm).length;
+  await cluster.untilMany(looks + 3, /^STATS$/m);
+  const events = eventsIn(cluster.stdout).filter(({ scope }) => scope !== 'system');
+  assert.equal(events.filter(({ name }) => name === 'leak').length, 1);
+  assert.deepEqual([...new Set(events.map(({ workerId }) => workerId))], ['0'], 'the other one neither leaks nor is near its limit');
+});
+
+test('all workers together are compared with maxTotalMemory, though each is within its own limit', async (t) => {
+  const given = { interval: 100, manager: { maxMemoryPerWorker: '1GB', maxTotalMemory: '64MB' } };
+  const cluster = program(t, monitored, { given });
+  const [, text] = await cluster.until(/^EVENT (.*"name":"critical".*"scope":"workers".*)$/m);
+  const { workerId, usage, limit, usagePercentage, message } = JSON.parse(text);
+  assert.deepEqual([workerId, limit], [undefined, 64 * MB]);
+  assert.ok(usage >= 0.95 * limit && Math.abs(usagePercentage - (usage / limit) * 100) < 0.01, text);
+  assert.match(message, /^All workers together use [\d.]+ MB, \d+ % of the limit of 64\.0 MB$/);
+  assert.deepEqual(eventsIn(cluster.stdout).filter(({ scope }) => scope === 'worker'), []);
+});

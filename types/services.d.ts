@@ -78,7 +78,9 @@ export interface MonitoredMemory {
 
 /** Payload of a MemoryManager's `'warning'` and `'critical'`: emitted when the threshold is crossed. */
 export interface MemoryPressure {
-  /** The worker; undefined: the machine, or the part of it that this process may use. */
+  /** Whose memory: one worker's, that of all workers together, or the machine's (the part that this process may use). */
+  scope: 'worker' | 'workers' | 'system';
+  /** Of the scope `'worker'` alone. */
   workerId?: string;
   /** Bytes. */
   usage: number;

@@ -89,11 +89,23 @@ pub enum Report {
     Leak(Leak),
 }
 
+/// Whose memory is near its limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Scope {
+    /// The machine, or the part of it that this process may use.
+    System,
+    /// All workers together.
+    Workers,
+    Worker,
+}
+
 /// Memory near a limit.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pressure {
-    /// None: the machine, or the part of it that this process may use.
+    pub scope: Scope,
+    /// Of [`Scope::Worker`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker_id: Option<String>,
     pub usage: u64,
@@ -131,6 +143,7 @@ pub struct Manager {
     told_memory: BTreeMap<String, u64>,
     advised: BTreeMap<String, Duration>,
     machine_status: Option<Status>,
+    budget_status: Option<Status>,
 }
 
 impl Manager {
@@ -143,6 +156,7 @@ impl Manager {
             told_memory: BTreeMap::new(),
             advised: BTreeMap::new(),
             machine_status: None,
+            budget_status: None,
         }
     }
 
@@ -162,7 +176,10 @@ impl Manager {
     }
 
     pub fn check_limit(&self, resident: u64) -> LimitVerdict {
-        let limit = self.limit();
+        self.compare(resident, self.limit())
+    }
+
+    fn compare(&self, resident: u64, limit: Option<u64>) -> LimitVerdict {
         let usage_percentage = limit.map_or(0.0, |limit| resident as f64 / limit.max(1) as f64 * 100.0);
         let status = self.status(usage_percentage);
         LimitVerdict { within_limits: status < Status::Exceeded, status, usage_percentage, limit }
@@ -201,12 +218,13 @@ impl Manager {
         is_advised
     }
 
-    /// The workers as they are now, and what is to be reported about them and the machine.
+    /// The workers as they are now, and what is to be reported about each, all together and the machine.
     pub fn look(&mut self, machine: &MemoryStats, workers: &[Watched], now: Duration) -> Vec<Report> {
         let pids: Vec<u32> = workers.iter().filter_map(|watched| watched.pid).collect();
         self.known.retain(|pid, _| pids.contains(pid));
         self.detector.retain(|pid| pids.contains(pid));
         let mut reports: Vec<Report> = self.look_at_machine(machine).into_iter().collect();
+        reports.extend(self.look_at_budget(workers));
         for watched in workers {
             let (Some(pid), Some(resident)) = (watched.pid, watched.memory_usage) else { continue };
             reports.extend(self.look_at(pid, resident, watched, now));
@@ -224,12 +242,29 @@ impl Manager {
             megabytes(machine.total_memory as f64)
         );
         let pressure = Pressure {
+            scope: Scope::System,
             worker_id: None,
             usage: machine.used_memory,
             limit: machine.total_memory,
             usage_percentage: machine.usage_percentage,
             message,
         };
+        report(before, status, pressure)
+    }
+
+    fn look_at_budget(&mut self, workers: &[Watched]) -> Option<Report> {
+        let limit = self.settings.bounds.budget?;
+        let living = workers.iter().filter(|watched| watched.pid.is_some());
+        let usage = living.filter_map(|watched| watched.memory_usage).fold(0, u64::saturating_add);
+        let LimitVerdict { status, usage_percentage, .. } = self.compare(usage, Some(limit));
+        let before = self.budget_status.replace(status);
+        let message = format!(
+            "All workers together use {}, {usage_percentage:.0} % of the limit of {}",
+            megabytes(usage as f64),
+            megabytes(limit as f64)
+        );
+        let pressure =
+            Pressure { scope: Scope::Workers, worker_id: None, usage, limit, usage_percentage, message };
         report(before, status, pressure)
     }
 
@@ -255,6 +290,7 @@ impl Manager {
                 megabytes(limit as f64)
             );
             let pressure = Pressure {
+                scope: Scope::Worker,
                 worker_id: Some(id.clone()),
                 usage: resident,
                 limit,
@@ -372,10 +408,14 @@ mod tests {
         }
     }
 
+    fn subject(Pressure { scope, worker_id, .. }: &Pressure) -> String {
+        worker_id.as_ref().map_or(format!("{scope:?}"), |id| format!("{scope:?} {id}"))
+    }
+
     fn names(reports: &[Report]) -> Vec<String> {
         let name = |report: &Report| match report {
-            Report::Warning(pressure) => format!("warning {:?}", pressure.worker_id),
-            Report::Critical(pressure) => format!("critical {:?}", pressure.worker_id),
+            Report::Warning(pressure) => format!("warning {}", subject(pressure)),
+            Report::Critical(pressure) => format!("critical {}", subject(pressure)),
             Report::Leak(leak) => format!("leak {}", leak.worker_id),
         };
         reports.iter().map(name).collect()
@@ -417,16 +457,63 @@ mod tests {
                     ))
                 })
                 .collect();
-        let worker = |name: &str| format!("{name} Some(\"0\")");
+        let worker = |name: &str| format!("{name} Worker 0");
         let expected = [
             vec![],
-            vec!["warning None".to_owned(), worker("warning")],
+            vec!["warning System".to_owned(), worker("warning")],
             vec![worker("critical")],
             vec![worker("critical")],
             vec![],
-            vec!["warning None".to_owned(), worker("warning")],
+            vec!["warning System".to_owned(), worker("warning")],
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn all_workers_together_are_compared_with_the_budget() {
+        let budget = Bounds { budget: Some(1000 * MB), warning: 80.0, critical: 95.0, ..Bounds::default() };
+        let mut manager = Manager::new(Settings { bounds: budget, detects_leaks: false });
+        let table: [(&[u64], &[&str]); 9] = [
+            (&[], &[]),
+            (&[200, 200, 200, 199], &[]),
+            (&[200, 200, 200, 200], &["warning Workers"]),
+            (&[200, 200, 200, 210], &[]),
+            (&[240, 240, 240, 240], &["critical Workers"]),
+            (&[250, 250, 250, 250], &[]),
+            (&[250, 250, 250, 251], &["critical Workers"]),
+            (&[200, 200], &[]),
+            (&[850], &["warning Workers", "warning Worker 0"]),
+        ];
+        for ((workers, expected), second) in table.into_iter().zip(1..) {
+            let watched: Vec<Watched> =
+                workers.iter().zip(1..).map(|(resident, pid)| worker(pid, *resident)).collect();
+            let found = manager.look(&machine(10.0), &watched, Duration::from_secs(second));
+            assert_eq!(names(&found), expected, "{workers:?}");
+        }
+        let mut ended = worker(1, 990);
+        ended.pid = None;
+        assert_eq!(manager.look(&machine(10.0), &[ended], Duration::from_secs(20)), []);
+    }
+
+    #[test]
+    fn the_budget_of_all_workers_counts_beside_the_limit_of_each() {
+        let bounds =
+            Bounds { budget: Some(1000 * MB), per_worker: Some(500 * MB), ..manager().settings.bounds };
+        let mut manager = Manager::new(Settings { bounds, detects_leaks: false });
+        let workers = [worker(1, 300), worker(2, 300), worker(3, 390)];
+        let found = manager.look(&machine(10.0), &workers, Duration::from_secs(1));
+        let expected = Pressure {
+            scope: Scope::Workers,
+            worker_id: None,
+            usage: 990 * MB,
+            limit: 1000 * MB,
+            usage_percentage: 99.0,
+            message: "All workers together use 990 MB, 99 % of the limit of 1000 MB".to_owned(),
+        };
+        assert_eq!(found, [Report::Critical(expected)]);
+        let mut unlimited =
+            Manager::new(Settings { bounds: Bounds { budget: None, ..bounds }, detects_leaks: false });
+        assert_eq!(unlimited.look(&machine(10.0), &workers, Duration::from_secs(1)), []);
     }
 
     #[test]
