@@ -9,7 +9,7 @@ const fs = require('node:fs');
 const { test } = require('node:test');
 const { MemoryManager } = require('..');
 const { freePort, request } = require('./helpers/http');
-const { program } = require('./helpers/program');
+const { program, withDescriptors } = require('./helpers/program');
 
 const MB = 1 << 20;
 
@@ -214,3 +214,38 @@ test('all workers together are compared with maxTotalMemory, though each is with
   assert.match(message, /^All workers together use [\d.]+ MB, \d+ % of the limit of 64\.0 MB$/);
   assert.deepEqual(eventsIn(cluster.stdout).filter(({ scope }) => scope === 'worker'), []);
 });
+
+/** Opens files until there are no more descriptors, so that nothing can be read from /proc; closes them at the first failure. */
+function exhausted({ isListening }) {
+  const fs = require('node:fs');
+  const { MemoryManager } = require('drover');
+  const manager = new MemoryManager();
+  setInterval(() => {}, 1e6);
+  const open = [];
+  const failed = ({ name, code, message }) => {
+    for (const descriptor of open.splice(0)) fs.closeSync(descriptor);
+    manager.once('stats', () => console.log('STATS AFTER'));
+    console.log(`FAILED ${JSON.stringify({ name, code, message })}`);
+  };
+  if (isListening) manager.once('error', failed);
+  else process.once('warning', failed);
+  manager.once('stats', () => {
+    try {
+      for (;;) open.push(fs.openSync('/dev/null'));
+    } catch ({ code }) {
+      console.log(`FULL ${code}`);
+    }
+  });
+  manager.startMonitoring(20);
+}
+
+for (const isListening of [true, false]) {
+  const what = isListening ? 'emitted as an error' : 'a warning of the process if nobody listens';
+  test(`a look that fails is ${what}, and the next ones go on`, async (t) => {
+    const running = program(t, exhausted, { given: { isListening }, ...withDescriptors(128) });
+    await running.until(/FULL EMFILE/);
+    const [, text] = await running.until(/FAILED (.*)/);
+    assert.deepEqual(JSON.parse(text), { name: 'ClusterError', code: 'SYSTEM', message: 'The memory of the system cannot be read' });
+    await running.until(/STATS AFTER/);
+  });
+}

@@ -32,7 +32,7 @@ class MemoryManager extends EventEmitter {
 
   async getSystemMemoryStats() {
     const stats = JSON.parse(await this.#core('getSystemMemoryStats').system());
-    if (stats === null) throw notSupported('MemoryManager.getSystemMemoryStats');
+    if (stats === null) throw new ClusterError('The memory of the system cannot be read', 'SYSTEM');
     return stats;
   }
 

@@ -57,7 +57,7 @@ class ProcessMonitor extends EventEmitter {
     if (early > 0) await wait(early, undefined, { ref: false });
     const stats = await this.#look();
     this.#looked = performance.now();
-    if (stats === null) throw notSupported('ProcessMonitor.getSystemStats');
+    if (stats === null) throw new ClusterError('The statistics of the system cannot be read', 'SYSTEM');
     return stats;
   }
 

@@ -11,7 +11,7 @@ use crate::metrics::history::Point;
 use crate::metrics::layout::{PAGES_A_SLOT, page, row};
 use crate::metrics::memory::{SharedMemory, Text};
 use crate::metrics::view;
-use crate::model::{Observation, Sample, WorkerState};
+use crate::model::{Observation, Sample, SystemStats, WorkerState};
 use crate::observe::SharedHistory;
 use crate::process::cpus::usable_cpus;
 use crate::process::doing::{self, Doing};
@@ -81,6 +81,8 @@ pub struct Sampler {
     /// The history, if it is kept.
     past: Option<SharedHistory>,
     machine: Option<Machine>,
+    /// The latest figures: limits still need some when no others can be read.
+    system: Option<SystemStats>,
     /// By slot and by generation % PAGES_A_SLOT.
     seen: HashMap<(u16, usize), Seen>,
     windows: Windows,
@@ -96,6 +98,7 @@ impl Sampler {
             memory,
             past,
             machine: Machine::new(),
+            system: None,
             seen: HashMap::new(),
             windows: Windows::default(),
             clock,
@@ -190,6 +193,9 @@ impl Sampler {
             |slot: u16| (0..PAGES_A_SLOT).filter(|at| self.memory.row(slot, row::PIDS + at) != 0).count();
         let workers: usize = slots.filter(works).map(lives).sum();
         let minute = self.windows.over(Windows::LONGEST);
+        if let Some(system) = self.machine.as_mut().and_then(|machine| machine.look(elapsed)) {
+            self.system = Some(system);
+        }
         Sample {
             requests_per_second: self.windows.over(RECENT).requests_per_second,
             average_response_time: minute.average,
@@ -199,7 +205,7 @@ impl Sampler {
             p999: minute.p999,
             error_rate: minute.error_rate,
             cpu_usage: percent_of_capacity(used, workers, usable_cpus()),
-            system: self.machine.as_mut().map(|machine| machine.look(elapsed)),
+            system: self.system.clone(),
         }
     }
 }

@@ -7,7 +7,8 @@ use super::disks::Disks;
 use crate::model::{CpuStats, Swap, SystemMemory, SystemStats, Throughput};
 
 pub struct Machine {
-    system: System,
+    /// Its CPU usage is relative to the previous sample.
+    cpus: System,
     disks: Disks,
     networks: Networks,
 }
@@ -15,20 +16,26 @@ pub struct Machine {
 impl Machine {
     /// None on an unsupported system.
     pub fn new() -> Option<Self> {
-        let mut system = System::new().ok()?;
-        system.refresh_cpu_usage();
+        let mut cpus = System::new().ok()?;
+        cpus.refresh_cpu_usage();
         let networks = Networks::new_with_refreshed_list().ok()?;
         let mut disks = Disks::default();
         disks.look();
-        Some(Self { system, disks, networks })
+        Some(Self { cpus, disks, networks })
     }
 
     /// A sample: sizes in bytes, shares in percent; throughput in bytes per second over `seconds`, the time since the
-    /// previous sample.
-    pub fn look(&mut self, seconds: f64) -> SystemStats {
-        let Self { system, disks, networks } = self;
-        system.refresh_cpu_usage();
+    /// previous sample. None if the kernel's figures of memory cannot be read, for example because no file descriptor is
+    /// left.
+    pub fn look(&mut self, seconds: f64) -> Option<SystemStats> {
+        let Self { cpus, disks, networks } = self;
+        cpus.refresh_cpu_usage();
+        // Anew each time: an old one would keep its figures, and derive others from them.
+        let mut system = System::new().ok()?;
         system.refresh_memory_specifics(MemoryRefreshKind::everything());
+        if system.total_memory() == 0 {
+            return None;
+        }
         networks.refresh(true);
         let (group, group_swap) = group_share();
         let (total, available, free) = match group.filter(|group| group.limit < system.total_memory()) {
@@ -54,11 +61,11 @@ impl Machine {
         let network = networks.iter().fold((0, 0), |(read, written), (_, network)| {
             (read + network.received(), written + network.transmitted())
         });
-        SystemStats {
+        Some(SystemStats {
             cpu: CpuStats {
-                cores: system.cpus().len(),
+                cores: cpus.cpus().len(),
                 usable: usable_cpus(),
-                usage: f64::from(system.global_cpu_usage()),
+                usage: f64::from(cpus.global_cpu_usage()),
                 load_average: load,
             },
             memory: SystemMemory { total, free, used, available, usage_percentage: percent(used, total) },
@@ -71,6 +78,6 @@ impl Machine {
             disk: rates(disk),
             network: rates(network),
             uptime: None,
-        }
+        })
     }
 }

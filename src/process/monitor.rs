@@ -47,7 +47,7 @@ pub struct Monitor {
 impl Monitor {
     /// [`Machine::look`] with the milliseconds since the machine was started; rates are since the previous sample; the
     /// first sample, and one less than 200 ms after the previous one, has no processor usage. None on an unsupported
-    /// system.
+    /// system, and if it cannot be read.
     pub fn system(&mut self) -> Option<SystemStats> {
         let now = Instant::now();
         let (machine, looked) = match &mut self.machine {
@@ -55,7 +55,7 @@ impl Monitor {
             none => none.insert((Machine::new()?, now)),
         };
         let seconds = now.duration_since(std::mem::replace(looked, now)).as_secs_f64().max(0.001);
-        let mut stats = machine.look(seconds);
+        let mut stats = machine.look(seconds)?;
         stats.uptime = Some((since_boot() * 1000.0).round());
         Some(stats)
     }
