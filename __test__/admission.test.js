@@ -9,7 +9,7 @@ const net = require('node:net');
 const { test } = require('node:test');
 const { createCertificate } = require('./helpers/certificate');
 const { request } = require('./helpers/http');
-const { KeptClient, assertRefused, blockAll, clients, refusal, start } = require('./helpers/overload');
+const { KeptClient, RawClient, TARGET, assertRefused, blockAll, clients, refusal, saturate, start } = require('./helpers/overload');
 const { program } = require('./helpers/program');
 
 test('while every loop is blocked new connections get 503 with Retry-After from the primary, and exempt paths wait', async (t) => {
@@ -30,6 +30,33 @@ test('while every loop is blocked new connections get 503 with Retry-After from 
   const { refusedConnections, totalErrors } = await metrics();
   assert.ok(refusedConnections >= 21, String(refusedConnections));
   assert.equal(totalErrors, 0);
+});
+
+test('a probe from outside on healthCheck.endpoint is not refused, whatever is exempt: by the primary or a worker', async (t) => {
+  const healthCheck = { interval: 60_000, endpoint: '/healthz?from=drover' };
+  const admission = { targetDelay: TARGET, exempt: ['/vital'] };
+  const { port } = await start(t, { workers: 1, admission, config: { healthCheck } });
+  const probe = 'GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n';
+  const kept = new RawClient(port);
+  assert.equal((await kept.ask(probe))[0].status, 200);
+  await request(port, { path: '/block?ms=1000' });
+  await refusal(port);
+  const outside = request(port, { path: '/healthz' });
+  await refusal(port);
+  assert.equal((await outside).status, 200);
+
+  const load = saturate(port, 16);
+  const statuses = [];
+  try {
+    for (const until = performance.now() + 30_000; (load.seen[503] ?? 0) < 50; ) {
+      assert.ok(performance.now() < until, 'there was no overload');
+      statuses.push((await kept.ask(probe))[0].status);
+    }
+  } finally {
+    await load.end();
+    kept.socket.destroy();
+  }
+  assert.deepEqual([...new Set(statuses)], [200]);
 });
 
 test('the beginning and the end of an overload are logged, each once, with what was refused', async (t) => {

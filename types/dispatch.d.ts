@@ -31,7 +31,7 @@ export interface AffinityCookieConfig {
 export interface AdmissionConfig {
   /** What waits longer before its handler is refused. @default 50 */
   targetDelay?: Duration;
-  /** Paths that are never refused, without a query. @default ['/health', '/ready'] */
+  /** Paths that are never refused, without a query, beside `healthCheck.endpoint`. @default ['/health', '/ready'] */
   exempt?: string[];
 }
 

@@ -513,7 +513,17 @@ fn dispatch(config: &Config, workers: u16, inspected: bool, entropy: &Entropy) -
 /// The part of admission that is dispatch's.
 pub fn dispatch_admission(config: &Config) -> Option<dispatch::Admission> {
     let adaptive = adaptive(config)?;
-    Some(dispatch::Admission { target: adaptive.target_delay, exempt: adaptive.exempt.clone() })
+    Some(dispatch::Admission { target: adaptive.target_delay, exempt: exempt(config, adaptive) })
+}
+
+/// Paths that are never refused. Probes from outside use the path of the health checks: one that is refused would end a
+/// cluster that is only busy.
+fn exempt(config: &Config, adaptive: &AdaptiveAdmission) -> Vec<String> {
+    let health = &config.health_check;
+    // Without a query, as paths are compared.
+    let path = health.endpoint.split('?').next().filter(|_| health.enabled);
+    let is_new = |path: &&str| adaptive.exempt.iter().all(|exempt| exempt != path);
+    adaptive.exempt.iter().map(String::as_str).chain(path.filter(is_new)).map(str::to_owned).collect()
 }
 
 fn adaptive(config: &Config) -> Option<&AdaptiveAdmission> {
@@ -530,7 +540,7 @@ pub fn worker_admission(config: &Config) -> Option<Admission> {
     let retry = (retry_after > 0).then(|| ("Retry-After".to_owned(), retry_after.to_string()));
     Some(Admission {
         target_delay: adaptive.target_delay.as_millis() as u64,
-        exempt: adaptive.exempt.clone(),
+        exempt: exempt(config, adaptive),
         status,
         headers: retry.into_iter().chain([("Content-Type".to_owned(), content_type)]).collect(),
         body,
@@ -597,4 +607,40 @@ fn first_lines(loaded: &Loaded, launch: &Launch) -> Vec<Event> {
     }
     lines.extend(loaded.notes.iter().map(|note| Event::notice(Level::Warn, note.clone())));
     lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{HostFacts, Input};
+    use serde_json::{Value, json};
+
+    fn config(options: &Value) -> Config {
+        let host = HostFacts { usable_cpus: 2.0, available_memory: None, single_process_reason: None };
+        let input = Input { options, env: &BTreeMap::new(), host: &host };
+        crate::config::load_cluster(&input).unwrap().config
+    }
+
+    #[test]
+    fn the_path_of_the_health_checks_is_exempt_from_admission_in_dispatch_and_workers() {
+        let adaptive = json!("adaptive");
+        let of = |paths: &[&str]| json!({ "exempt": paths });
+        for (admission, health, expected) in [
+            (&adaptive, json!({}), vec!["/health", "/ready"]),
+            (&adaptive, json!({ "endpoint": "/healthz" }), vec!["/health", "/ready", "/healthz"]),
+            (&adaptive, json!({ "endpoint": "/healthz?full=1" }), vec!["/health", "/ready", "/healthz"]),
+            (&of(&["/vital"]), json!({}), vec!["/vital", "/health"]),
+            (&of(&["/healthz"]), json!({ "endpoint": "/healthz" }), vec!["/healthz"]),
+            (&of(&[]), json!({ "endpoint": "/healthz" }), vec!["/healthz"]),
+            (&of(&[]), json!({ "enabled": false, "endpoint": "/healthz" }), vec![]),
+        ] {
+            let options = json!({ "healthCheck": health, "loadBalancing": { "admission": admission } });
+            let config = config(&options);
+            let dispatch = dispatch_admission(&config).map(|admission| admission.exempt);
+            let worker = worker_admission(&config).map(|admission| admission.exempt);
+            let expected = expected.into_iter().map(str::to_owned).collect();
+            assert_eq!(dispatch.as_ref(), Some(&expected), "{options}");
+            assert_eq!(worker.as_ref(), Some(&expected), "{options}");
+        }
+    }
 }
