@@ -5,15 +5,16 @@
 // Method. bench/scaling (Rust) sends traces of load through one queueing model of a cluster. Six are synthetic and seeded
 // (ramp, spike, diurnal, oscillation, noisy, flash crowd). Two are recorded: the requests that a public web server had in
 // 1995 (bench/scaling/recorded), on a working day, played in an hour, and around the launch of a space shuttle, in real
-// time; their peaks are scaled to 12 and 20 busy workers. Requests come at random and take an exponential time of 20 ms in
-// the mean; a worker serves one after the other, is ready 2 s after its start and drains when it is removed. The same
-// requests meet drover's autoscaler (the code that the primary runs), Kubernetes' HPA as documented with its defaults,
-// Watt's scaler as documented with its defaults, and a fixed number of workers for the peak's load. Each runs 2 to 32
-// workers and begins with those for the first load. The target of drover and HPA is a utilisation of 70 %. drover has
-// one configuration for all traces (bench/scaling/drover.rs): that target, the latency target as `responseTime`, a step
-// down below 60 % for a minute, cooldowns of 10 s. The rows `defaults` are drover with its default thresholds and times.
-// A round has other requests at the same rates. Requests go to the workers in turn; with `--shortest`, to the one that
-// is free first.
+// time; their peaks are scaled to 12 and 20 busy workers. One more, `wide`, keeps up to 900 workers busy. Requests come
+// at random and take an exponential time of 20 ms in the mean; a worker serves one after the other, is ready 2 s after
+// its start and drains when it is removed. The same requests meet drover's autoscaler (the code that the primary runs),
+// Kubernetes' HPA as documented with its defaults, Watt's scaler as documented with its defaults, and a fixed number of
+// workers for the peak's load. Each runs 2 to 32 workers (`wide`: 1 to 1,024) and begins with those for the first load.
+// The target of drover and HPA is a utilisation of 70 %. drover has one configuration for all traces
+// (bench/scaling/drover.rs): that target, the latency target as `responseTime`, a step down below 60 % for a minute,
+// cooldowns of 10 s; in `wide` a step down removes 32 workers. The rows `defaults` are drover with its default thresholds
+// and times. A round has other requests at the same rates. Requests go to the workers in turn; with `--shortest`, to the
+// one that is free first.
 //
 // `above_target_s`: seconds whose 95th percentile is above 500 ms, or that answer nothing while requests wait.
 // `worker_s`: the workers' seconds, starts and drains included. `flaps`: how often the number of workers turns from

@@ -49,7 +49,7 @@ export function chart(trace, targetMs) {
   const { demand, runs } = trace;
   const seconds = demand.length;
   const highest = Math.max(...POLICIES.flatMap(({ name }) => runs[name].sizes), ...demand);
-  const unit = highest > 16 ? 5 : 2;
+  const unit = [2, 5, 10, 20, 50].find((each) => highest <= 8 * each) ?? 100;
   const top = Math.ceil((highest + 1) / unit) * unit;
   const x = (second) => LEFT + ((WIDTH - LEFT - RIGHT) * second) / seconds;
   const y = (workers) => TOP + PLOT - (PLOT * workers) / top;

@@ -1,7 +1,7 @@
 //! What the primary's decisions cost, by the number of workers: a sample with an evaluation, and a look for leaks.
 
 use crate::drover::{self, sample};
-use crate::policy::{Second, WorkerSecond};
+use crate::policy::{Bounds, Second, WorkerSecond};
 use crate::random::Random;
 use ::drover::memory::leak::{Detector, Floor, Load, POINTS, READINGS_PER_POINT, Reading};
 use serde_json::{Map, Value, json};
@@ -22,14 +22,15 @@ pub fn by_workers() -> Map<String, Value> {
 }
 
 fn cost(count: usize) -> f64 {
-    let mut autoscaler = drover::with(json!({ "enabled": true, "maxWorkers": 1024 }));
+    let bounds = Bounds { min: 1, max: 1024 };
+    let mut autoscaler = drover::with(json!({ "enabled": true, "maxWorkers": bounds.max }), bounds);
     let workers = vec![WorkerSecond { age: 100.0, ready_for: Some(90.0), busy: 0.5 }; count];
     let mut spent = Duration::ZERO;
     for second in 0..60 + EVALUATIONS {
         let at = f64::from(second);
         let seen =
             Second { at, workers: &workers, in_flight: 9, completed: 100, p95: [Some(9.0), Some(9.0)] };
-        let taken = sample(&seen);
+        let taken = sample(&seen, bounds);
         let begun = Instant::now();
         autoscaler.sample(taken);
         black_box(autoscaler.evaluate(Duration::from_secs_f64(at), count as u32));

@@ -4,8 +4,8 @@
 //! The utilisation is the mean of the last 15 s (the metrics server's resolution), without a delay of its own.
 //! <https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/>
 
-use crate::policy::{Mean, Policy, Second};
-use crate::{MAX_WORKERS, MIN_WORKERS, TARGET};
+use crate::TARGET;
+use crate::policy::{Bounds, Mean, Policy, Second};
 use std::collections::VecDeque;
 
 const PERIOD: f64 = 15.0;
@@ -13,15 +13,16 @@ const TOLERANCE: f64 = 0.1;
 const STABILIZATION: f64 = 300.0;
 
 pub struct Hpa {
+    bounds: Bounds,
     evaluated_at: f64,
     /// Of the ready pods.
     utilisation: Mean,
     recommendations: VecDeque<(f64, u32)>,
 }
 
-impl Default for Hpa {
-    fn default() -> Self {
-        Self { evaluated_at: 0.0, utilisation: Mean::new(15), recommendations: VecDeque::new() }
+impl Hpa {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, evaluated_at: 0.0, utilisation: Mean::new(15), recommendations: VecDeque::new() }
     }
 }
 
@@ -58,6 +59,6 @@ impl Policy for Hpa {
         self.recommendations.retain(|(at, _)| at + STABILIZATION > second.at);
         let highest = self.recommendations.iter().map(|(_, wanted)| *wanted).max().unwrap_or(wanted);
         let next = if wanted >= size { wanted.min((size * 2).max(size + 4)) } else { highest.min(size) };
-        next.clamp(MIN_WORKERS, MAX_WORKERS)
+        next.clamp(self.bounds.min, self.bounds.max)
     }
 }

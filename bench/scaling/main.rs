@@ -13,13 +13,9 @@ mod traces;
 mod watt;
 
 use model::{Placement, Run};
-use policy::{Fixed, Policy};
+use policy::{Bounds, Fixed, Policy};
 use serde_json::{Map, Value, json};
 use traces::Trace;
-
-/// Bounds of every policy.
-const MIN_WORKERS: u32 = 2;
-const MAX_WORKERS: u32 = 32;
 
 /// The utilisation, in percent, at which a worker is as busy as it should be: of drover and of HPA.
 const TARGET: f64 = 70.0;
@@ -42,22 +38,23 @@ fn main() {
 }
 
 /// The number of workers for so many requests a second.
-fn size_for(rate: f64) -> u32 {
-    ((rate * model::SERVICE_SECONDS / (TARGET / 100.0)).ceil() as u32).clamp(MIN_WORKERS, MAX_WORKERS)
+fn size_for(rate: f64, bounds: Bounds) -> u32 {
+    ((rate * model::SERVICE_SECONDS / (TARGET / 100.0)).ceil() as u32).clamp(bounds.min, bounds.max)
 }
 
 /// A trace under each policy.
 fn simulated(round: u64, trace: &Trace, placement: Placement) -> Value {
     let load = model::Load::of(trace);
+    let bounds = trace.bounds;
     // For the load of its peak: what one would run without scaling.
-    let peak = size_for(trace.rates.iter().copied().fold(0.0, f64::max));
+    let peak = size_for(trace.rates.iter().copied().fold(0.0, f64::max), bounds);
     // What each policy would have come to under the trace's first load.
-    let first = size_for(trace.rates.first().copied().unwrap_or_default());
+    let first = size_for(trace.rates.first().copied().unwrap_or_default(), bounds);
     let policies: [(&str, Box<dyn Policy>); 5] = [
-        ("drover", Box::new(drover::Drover::tuned())),
-        ("defaults", Box::new(drover::Drover::with_defaults())),
-        ("hpa", Box::new(hpa::Hpa::default())),
-        ("watt", Box::new(watt::Watt::default())),
+        ("drover", Box::new(drover::Drover::tuned(bounds))),
+        ("defaults", Box::new(drover::Drover::with_defaults(bounds))),
+        ("hpa", Box::new(hpa::Hpa::new(bounds))),
+        ("watt", Box::new(watt::Watt::new(bounds))),
         ("fixed", Box::new(Fixed(peak))),
     ];
     let runs: Map<String, Value> = policies

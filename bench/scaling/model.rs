@@ -6,13 +6,17 @@
 use crate::policy::{Policy, Second, WorkerSecond};
 use crate::random::Random;
 use crate::traces::Trace;
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 
 /// Mean time of a request.
 pub const SERVICE_SECONDS: f64 = 0.02;
 
 /// From the start of a worker to its first request.
 const START_UP_SECONDS: f64 = 2.0;
+
+/// So many responses of a second, spread over it, are enough for the percentiles that a policy sees.
+const SEEN_RESPONSES: usize = 2000;
 
 /// Which ready worker gets a request.
 #[derive(Clone, Copy)]
@@ -123,16 +127,28 @@ pub fn run(load: &Load, placement: Placement, size: u32, policy: &mut dyn Policy
     let (mut arrived, mut completed) = (0, 0);
     for (second, requests) in load.0.iter().enumerate() {
         let end = second as f64 + 1.0;
+        // Workers become ready at whole seconds, in the order in which they were started.
+        let ready = workers.partition_point(|worker| worker.ready < end);
+        // By the time at which each is free, whose bits are in the order of its values.
+        let mut queues: BinaryHeap<Reverse<(u64, usize)>> = match placement {
+            Placement::InTurn => BinaryHeap::new(),
+            Placement::ShortestQueue => workers[..ready]
+                .iter()
+                .enumerate()
+                .map(|(number, worker)| Reverse((worker.free.to_bits(), number)))
+                .collect(),
+        };
         for request in requests {
-            let ready = workers.iter().filter(|worker| worker.ready <= request.at).count();
-            next = (next + 1) % ready.max(1);
-            let mut among = workers.iter_mut().filter(|worker| worker.ready <= request.at);
-            let found = match placement {
-                Placement::InTurn => among.nth(next),
-                Placement::ShortestQueue => among.min_by(|one, other| one.free.total_cmp(&other.free)),
+            let number = match placement {
+                Placement::InTurn => (next + 1) % ready.max(1),
+                Placement::ShortestQueue => queues.pop().map_or(0, |Reverse((_, number))| number),
             };
-            let Some(worker) = found else { continue };
+            next = number;
+            let Some(worker) = workers[..ready].get_mut(number) else { continue };
             let done = worker.serve(request);
+            if matches!(placement, Placement::ShortestQueue) {
+                queues.push(Reverse((done.to_bits(), number)));
+            }
             arrived += 1;
             if let Some(at) = responses.get_mut(done as usize) {
                 at.push((done - request.at) * 1000.0);
@@ -147,8 +163,13 @@ pub fn run(load: &Load, placement: Placement, size: u32, policy: &mut dyn Policy
         let stuck = if arrived > completed { f64::INFINITY } else { 0.0 };
         let latest = p95(responses[second].clone()).unwrap_or(stuck);
         run.p95.push(latest.min(1e9));
-        let of_the_last =
-            |length: usize| p95(responses[(second + 1).saturating_sub(length)..=second].concat());
+        let of_the_last = |length: usize| {
+            let seconds = &responses[(second + 1).saturating_sub(length)..=second];
+            let seen = |all: &Vec<f64>| {
+                all.iter().step_by(all.len().div_ceil(SEEN_RESPONSES).max(1)).copied().collect()
+            };
+            p95(seconds.iter().map(seen).collect::<Vec<Vec<f64>>>().concat())
+        };
         let seen: Vec<WorkerSecond> = workers
             .iter_mut()
             .map(|worker| WorkerSecond {

@@ -31,6 +31,13 @@ impl Second<'_> {
     }
 }
 
+/// How many workers a policy may run.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    pub min: u32,
+    pub max: u32,
+}
+
 pub trait Policy {
     /// The number of workers from now on.
     fn decide(&mut self, second: &Second<'_>) -> u32;

@@ -2,11 +2,19 @@
 //! counts of a real web server, scaled to the model's workers.
 
 use crate::model::SERVICE_SECONDS;
+use crate::policy::Bounds;
 use crate::random::Random;
+
+/// Of every policy.
+const BOUNDS: Bounds = Bounds { min: 2, max: 32 };
+
+/// Of every policy under the load of many workers: as many as a cluster can have.
+const WIDE_BOUNDS: Bounds = Bounds { min: 1, max: 1024 };
 
 pub struct Trace {
     pub name: &'static str,
     pub seed: u64,
+    pub bounds: Bounds,
     /// Requests per second.
     pub rates: Vec<f64>,
 }
@@ -15,7 +23,7 @@ pub struct Trace {
 fn of(name: &'static str, seed: u64, seconds: usize, load: &mut dyn FnMut(f64) -> f64) -> Trace {
     let rates =
         (0..seconds).map(|second| second as f64).map(load).map(|load| load.max(0.0) / SERVICE_SECONDS);
-    Trace { name, seed, rates: rates.collect() }
+    Trace { name, seed, bounds: BOUNDS, rates: rates.collect() }
 }
 
 /// From `from` to `to` between two times.
@@ -81,7 +89,16 @@ impl Recording {
 pub fn all(round: u64) -> Vec<Trace> {
     let recorded =
         RECORDINGS.iter().zip(7..).map(|(recording, number)| recording.trace(100 * round + number));
-    synthetic(round).into_iter().chain(recorded).collect()
+    synthetic(round).into_iter().chain(recorded).chain([wide(100 * round + 9)]).collect()
+}
+
+/// Up to 900 busy workers within three minutes, for a minute and a half, and down again.
+fn wide(seed: u64) -> Trace {
+    let trace = of("wide", seed, 900, &mut |at| match at {
+        ..330.0 => between(at, (60.0, 240.0), (60.0, 900.0)),
+        _ => between(at, (330.0, 510.0), (900.0, 60.0)),
+    });
+    Trace { bounds: WIDE_BOUNDS, ..trace }
 }
 
 fn synthetic(round: u64) -> [Trace; 6] {

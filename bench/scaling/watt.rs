@@ -3,8 +3,7 @@
 //! at once when a worker is above 0.8; a cooldown of 20 s; workers count after a grace period of 30 s.
 //! <https://docs.platformatic.dev/docs/guides/dynamic-workers>
 
-use crate::policy::{Mean, Policy, Second};
-use crate::{MAX_WORKERS, MIN_WORKERS};
+use crate::policy::{Bounds, Mean, Policy, Second};
 
 const UP: f64 = 0.8;
 const DOWN: f64 = 0.2;
@@ -13,15 +12,16 @@ const COOLDOWN: f64 = 20.0;
 const GRACE: f64 = 30.0;
 
 pub struct Watt {
+    bounds: Bounds,
     short: Mean,
     long: Mean,
     evaluated_at: f64,
     scaled_at: f64,
 }
 
-impl Default for Watt {
-    fn default() -> Self {
-        Self { short: Mean::new(10), long: Mean::new(60), evaluated_at: 0.0, scaled_at: -COOLDOWN }
+impl Watt {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds, short: Mean::new(10), long: Mean::new(60), evaluated_at: 0.0, scaled_at: -COOLDOWN }
     }
 }
 
@@ -46,7 +46,7 @@ impl Policy for Watt {
             (true, false) => size + 1,
             (false, false) => size,
         };
-        let next = next.clamp(MIN_WORKERS, MAX_WORKERS);
+        let next = next.clamp(self.bounds.min, self.bounds.max);
         if next != size {
             self.scaled_at = second.at;
         }
