@@ -30,20 +30,47 @@ const NO_ENDS = 'Bun tells of no end of work: a worker whose program handles the
 /** `process.getActiveResourcesInfo` of Bun names nothing. */
 const NO_RESOURCES = 'Bun does not tell what keeps its event loop alive: a worker gives it lingerTimeout';
 
+const NO_ADMISSION = 'admission is refused under Bun: drover cannot answer a request there before the program does';
+
+/** @param {string[]} names */
+const withAdmission = (names) => Object.fromEntries(names.map((name) => [name, NO_ADMISSION]));
+
 /** Tests that fail under Bun, by file: their reasons by name. */
 const differences = {
-  'admission.test.js': Object.fromEntries(
-    [
-      'while every loop is blocked new connections get 503 with Retry-After from the primary, and exempt paths wait',
-      'the beginning and the end of an overload are logged, each once, with what was refused',
-      'a connection whose request has not come when it would be refused is waited for, and served if the path is exempt',
-      'at more than the workers can do some is refused, the rest is in time, and nothing fails',
-      'on connections that a worker has, drover answers late requests before the program sees them',
-      'streams of HTTP/2 that are late get 503 before the program sees them',
-      'while every loop is blocked connections to a TLS server are closed',
-      'in direct mode an overload is served in push mode: new connections are refused and the rest is served',
-    ].map((name) => [name, 'admission is refused under Bun: drover cannot answer a request there before the program does']),
-  ),
+  'admission.test.js': withAdmission([
+    'while every loop is blocked new connections get 503 with Retry-After from the primary, and exempt paths wait',
+    'a probe from outside on healthCheck.endpoint is not refused, whatever is exempt: by the primary or a worker',
+    'the beginning and the end of an overload are logged, each once, with what was refused',
+    'a connection whose request has not come when it would be refused is waited for, and served if the path is exempt',
+    'at more than the workers can do some is refused, the rest is in time, and nothing fails',
+    'on connections that a worker has, drover answers late requests before the program sees them',
+    'streams of HTTP/2 that are late get 503 before the program sees them',
+    'while every loop is blocked connections to a TLS server are closed',
+    'a worker whose connection was refused before it had read it gets connections again',
+    'while all workers are stopped new connections are refused, and served again once they run',
+    'in direct mode an overload is served in push mode: new connections are refused and the rest is served',
+  ]),
+  'admission-live.test.js': withAdmission([
+    'off, on, and off again under overload: new connections',
+    'off, on, and off again under overload: new connections in direct mode',
+    'off, on, and off again under overload: new connections with TLS',
+    'off, on, and off again under overload: kept connections',
+    'off, on, and off again under overload: kept connections with TLS',
+    'off, on, and off again under overload: streams of HTTP/2',
+    'another targetDelay applies at once',
+    'workers that start later have the new value',
+  ]),
+  'admission-requests.test.js': withAdmission([
+    'a pipelined request is refused in its turn: after the response to the request before it',
+    'the handshake of a WebSocket is refused, and not if its path is exempt',
+    'the handshake of a WebSocket is refused after the response to the request before it',
+    'a client that is refused while it sends its body reads the whole response, though the connection ends',
+    'who waits for 100 Continue is refused without it',
+    'requests of HTTP/1.0 are refused, and their connections end',
+    'requests on TLS connections that a worker has are refused with a response',
+    'health checks are not refused: http',
+    'health checks are not refused: http2',
+  ]),
   'memory-leaks.test.js': {
     'a worker that leaks 20 MB a second is reported within ten samples, with file and line': 'it is reported by its resident memory; Bun has no sampling heap profiler',
   },
