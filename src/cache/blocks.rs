@@ -56,11 +56,6 @@ impl Blocks {
         self.free_units as usize * UNIT
     }
 
-    /// The bytes that a block for `bytes` takes.
-    pub fn rounded(bytes: usize) -> usize {
-        units(bytes) as usize * UNIT
-    }
-
     /// Bytes of a block that is in use.
     pub fn size(memory: &ByteMapping, block: Block) -> usize {
         (word(memory, block.0) >> 2) as usize * UNIT
