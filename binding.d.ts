@@ -77,7 +77,7 @@ export declare class NativeMonitor {
  */
 export declare class Primary {
   /** `launching`: how a worker is started. Check `refusal` before anything else. */
-  constructor(configuration: Configuration, launching: any, onOutput: (arg: string) => void)
+  constructor(configuration: Configuration, launching: any, cache: SharedCache, onOutput: (arg: string) => void)
   /** The error if the primary could not be created: `{ code, message, details }`, or null. */
   get refusal(): any
   open(id: number, address: any, options: any): void
@@ -141,6 +141,15 @@ export declare class Primary {
 }
 export type NativePrimary = Primary
 
+/** The shared cache of a cluster, in the primary, or of a process without one. The memory is created at the first use. */
+export declare class SharedCache {
+  /** `max_size`: bytes; `max_entries` 0: any number. */
+  constructor(maxSize: number, maxEntries: number)
+  /** Opens it for this process's program: see [`connect`]. `{ ok: { client } }` or `{ error }`. */
+  open(into: object, deliver: (arg: object) => void): any
+}
+export type NativeSharedCache = SharedCache
+
 /** The slot of an affinity cookie, or -1. `key` in base64. */
 export declare function affinitySlot(value: string, key: string): number
 
@@ -192,6 +201,8 @@ export interface Constants {
   messages: Messages
   tickets: Tickets
   logMarks: LogMarks
+  /** The layout of the shared cache's memory in bytes, with the numbers of requests and answers. */
+  cache: any
 }
 
 /** Counts a garbage collection that the runtime reports to JavaScript. */
@@ -267,6 +278,9 @@ export interface Notifications {
 
 /** The option reference, as Markdown. */
 export declare function optionReference(): string
+
+/** Milliseconds from a text such as '30s'; null: it is no duration. */
+export declare function parseDuration(text: string): number | null
 
 /** Why the last message was not sent: `{ code, message, details }`. */
 export declare function postError(): any
@@ -513,6 +527,9 @@ export declare function workerMetricStore(): NativeMetricStore | null
  * 0: no more). `quiet_ms`: how long each may stay idle there, milliseconds.
  */
 export declare function workerMoveConnections(group: number, most: number, quietMs: number): void
+
+/** Opens the shared cache in a worker, once in its life: see [`connect`]. `{ ok: { client } }` or `{ error }`. */
+export declare function workerOpenCache(into: object, deliver: (arg: object) => void): any
 
 /**
  * Whether the descriptor is a socket of this process's program that can listen: not one of drover's, and not

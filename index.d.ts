@@ -89,7 +89,8 @@ export type {
   Severity,
 } from './types/observability';
 export type { AutoScalingConfig, ScaleDownThreshold, ScaleUpThreshold, ScalingDecision } from './types/scaling';
-export type { Cache, CacheConfig, CacheStats, IPCConfig, IPCRule, SecurityConfig } from './types/security';
+export type { Cache, CacheConfig, CacheEvents, CacheGetOrSetOptions, CacheSetOptions, CacheStats } from './types/cache';
+export type { IPCConfig, IPCRule, SecurityConfig } from './types/security';
 export { BunIPCManager, IPCManager, MemoryManager, ProcessMonitor } from './types/services';
 export type {
   MemoryLeak,

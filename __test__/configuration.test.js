@@ -73,14 +73,14 @@ test('different values for an option and its synonym are an error', async (t) =>
 });
 
 test('unsupported options are refused at the start, all at once', async (t) => {
-  const cluster = await configure(t, { workers: 2, security: { isolateWorkers: true }, cache: { maxEntries: 5 } });
+  const cluster = await configure(t, { workers: 2, security: { isolateWorkers: true, sandbox: true } });
   assert.equal((await cluster.exit).code, 1);
   await cluster.until(/MADE/);
   const [, told] = await cluster.until(/REJECTED (.*)/);
   const { code, message } = JSON.parse(told);
   assert.equal(code, 'NOT_SUPPORTED');
   assert.match(message, /security\.isolateWorkers/);
-  assert.match(message, /cache\.maxEntries/);
+  assert.match(message, /security\.sandbox/);
   assert.deepEqual(cluster.events('cluster:starting'), []);
   await cluster.gone();
 });

@@ -45,6 +45,8 @@ pub enum Code {
     MessageRefused,
     /// The message type already has a handler in this process.
     HandlerExists,
+    /// `getOrSet` has no value within `hardTimeout`.
+    CacheTimeout,
     /// A worker's program loads another version of drover than the one that attached the worker.
     VersionMismatch,
     /// An option that cannot change while the cluster runs; `details.options` lists all of them.
@@ -57,7 +59,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order of the documentation.
-    pub const ALL: [Code; 22] = [
+    pub const ALL: [Code; 23] = [
         Code::ConfigurationInvalid,
         Code::NotSupported,
         Code::NotClustered,
@@ -76,6 +78,7 @@ impl Code {
         Code::MessageQueueFull,
         Code::MessageRefused,
         Code::HandlerExists,
+        Code::CacheTimeout,
         Code::VersionMismatch,
         Code::RestartRequired,
         Code::ResourceExhausted,

@@ -8,7 +8,7 @@ import type { ClusterManager } from './manager';
 import type { Messaging } from './messages';
 import type { ClusterMetrics, HealthStatus, MetricsRegistry } from './metrics';
 import type { ScalingDecision } from './scaling';
-import type { Cache } from './security';
+import type { Cache } from './cache';
 import type { WorkerInfo } from './worker';
 
 /**
@@ -120,8 +120,11 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   /** Runs `task` in the leader only; resolves to undefined in other workers. */
   runOnce<T>(name: string, task: () => T | Promise<T>): Promise<T | undefined>;
 
+  /**
+   * The cache that all processes of the cluster share. An Express application's own cache of views stays apart from it.
+   */
   readonly cache: Cache;
-  /** Removes the keys that match a glob such as `user:*`, in all workers. */
+  /** Removes the keys that match a pattern such as `user:*`, and tells every worker (`cache:invalidate`). */
   invalidateCache(pattern: string): Promise<void>;
 }
 

@@ -8,7 +8,8 @@ import type * as net from 'node:net';
 import type { LoadBalancingConfig } from './dispatch';
 import type { ErrorHandlingConfig, LoggingConfig, MonitoringConfig } from './observability';
 import type { AutoScalingConfig } from './scaling';
-import type { CacheConfig, IPCConfig, SecurityConfig } from './security';
+import type { CacheConfig } from './cache';
+import type { IPCConfig, SecurityConfig } from './security';
 import type { HealthCheckConfig, LimitsConfig, ProcessManagementConfig, ResourceConfig } from './supervision';
 import type { Duration } from './units';
 
@@ -54,7 +55,7 @@ export interface ClusterConfig {
   logging?: LoggingConfig;
   errorHandling?: ErrorHandlingConfig;
   security?: SecurityConfig;
-  /** Refused by this version. */
+  /** The cache that all processes share. */
   cache?: CacheConfig;
 
   /** Synonym of `autoScaling`. */

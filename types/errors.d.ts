@@ -40,6 +40,8 @@ export type ClusterErrorCode =
   | 'MESSAGE_REFUSED'
   /** The message type already has a handler in this process. */
   | 'HANDLER_EXISTS'
+  /** `getOrSet` has no value within `hardTimeout`. */
+  | 'CACHE_TIMEOUT'
   /** A worker's program loads another version of drover than the one that attached the worker. */
   | 'VERSION_MISMATCH'
   /** An option that cannot change while the cluster runs; `details.options` lists all of them. */

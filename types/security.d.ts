@@ -1,4 +1,4 @@
-// Messages between processes, security, cache.
+// Messages between processes, security.
 
 import type { Duration, Size } from './units';
 
@@ -55,34 +55,4 @@ export interface SecurityConfig {
   encryptIPC?: boolean;
   /** File with a record of every message. */
   auditLog?: string;
-}
-
-export interface CacheConfig {
-  /** @default '64MB' */
-  maxSize?: Size;
-  maxEntries?: number;
-  /** Lifetime of entries that are set without `ttl`. Default: unlimited. */
-  defaultTtl?: Duration;
-  /** Fills the cache before the first worker is ready. */
-  warm?: (cache: Cache) => void | Promise<void>;
-}
-
-export interface CacheStats {
-  hits: number;
-  misses: number;
-  entries: number;
-  /** Bytes. */
-  size: number;
-  evictions: number;
-}
-
-/** One cache for all workers. Values must be serializable as JSON. */
-export interface Cache {
-  get<T = unknown>(key: string): T | undefined;
-  set(key: string, value: unknown, options?: { ttl?: Duration }): Promise<void>;
-  delete(key: string): Promise<boolean>;
-  increment(key: string, by?: number): Promise<number>;
-  /** Removes the keys that match a glob such as `user:*`; resolves to their number. */
-  invalidate(pattern: string): Promise<number>;
-  stats(): CacheStats;
 }

@@ -5,7 +5,7 @@
 // the primary, in every worker and without a cluster.
 
 const { errorMonitor } = require('node:events');
-const { ClusterError, notSupported } = require('../errors');
+const { ClusterError } = require('../errors');
 const runtime = require('../runtime');
 const { asEnd } = require('../process/shutdown-hooks');
 
@@ -16,9 +16,6 @@ const DEFAULT_PORT = 3000;
 const COMMANDS = ['scale', 'scaleUp', 'scaleDown', 'restartWorker', 'restartCluster'];
 /** Commands whose result is the method's. */
 const QUESTIONS = ['autoScale', 'getOptimalWorkerCount'];
-/** Properties of a later version: reading one throws NOT_SUPPORTED. Express has its own `cache`, for views. */
-const LATER_PROPERTIES = ['cache'];
-
 /** A path, not a port. @param {any} value */
 function isPath(value) {
   return typeof value === 'string' && value !== '' && !(Number(value) >= 0);
@@ -163,6 +160,7 @@ function methodsOf(role, options, manager) {
     isPrimary: role.name !== 'worker',
     isWorker: role.name === 'worker',
     workerId: role.workerId,
+    cache: role.cache,
     cluster: manager,
     metrics: role.registry,
   };
@@ -191,7 +189,7 @@ function call(callback, server) {
  * @param {any} role
  * @returns {Record<string, any>}
  */
-function messagesOf({ messages, leadership }) {
+function messagesOf({ messages, leadership, cache }) {
   const sendToPrimary = messages.sendToPrimary.bind(messages);
   return {
     broadcastToWorkers: messages.broadcast.bind(messages),
@@ -204,7 +202,11 @@ function messagesOf({ messages, leadership }) {
     unregisterHandler: messages.unregister.bind(messages),
     onLeader: leadership.onLeader.bind(leadership),
     runOnce: leadership.runOnce.bind(leadership),
-    invalidateCache: (/** @type {string} */ pattern) => messages.invalidate(pattern),
+    /** Removes the entries, then tells every worker, so that a program's own caches can follow. */
+    async invalidateCache(/** @type {string} */ pattern) {
+      await cache.invalidate(pattern);
+      await messages.invalidate(pattern);
+    },
   };
 }
 
@@ -215,6 +217,7 @@ function messagesOf({ messages, leadership }) {
  * @param {ReturnType<typeof methodsOf>} mixed
  */
 function mixInto(target, { methods, facts, leadership }) {
+  keepViews(target);
   for (const [name, value] of Object.entries(methods)) {
     Object.defineProperty(target, name, { value, writable: true, configurable: true, enumerable: false });
   }
@@ -223,13 +226,18 @@ function mixInto(target, { methods, facts, leadership }) {
   }
   const isLeader = { get: () => leadership.isLeader, configurable: true, enumerable: false };
   Object.defineProperty(target, 'isLeader', isLeader);
-  for (const name of LATER_PROPERTIES.filter((name) => !(name in target))) {
-    const get = () => {
-      throw notSupported(name);
-    };
-    Object.defineProperty(target, name, { get, configurable: true, enumerable: false });
-  }
   return target;
+}
+
+/** Express keeps compiled views in `app.cache`, by their names: `render` goes on using its own. @param {any} target */
+function keepViews(target) {
+  const { cache, render } = target;
+  if (cache === undefined || typeof render !== 'function') return;
+  /** @this {any} @param {any[]} args */
+  function renderWithViews(...args) {
+    return render.apply(Object.create(this, { cache: { value: cache } }), args);
+  }
+  Object.defineProperty(target, 'render', { value: renderWithViews, writable: true, configurable: true, enumerable: false });
 }
 
 /** The error of a second start with another port or host: that would be another cluster. */

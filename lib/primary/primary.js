@@ -18,9 +18,9 @@ class Primary {
    * @param {any} configuration a validated `Configuration` of the core
    * @param {(event: any) => void} onEvent
    * @param {import('../messages/endpoint').MessageEndpoint} messages
-   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, ended: () => void }} own
-   *   the program's metrics, the functions configured in `monitoring`, the configuration with its defaults, and a
-   *   callback for the end of the cluster
+   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, cache: any, ended: () => void }} own
+   *   the program's metrics, the functions configured in `monitoring`, the configuration with its defaults, the core's
+   *   shared cache, and a callback for the end of the cluster
    */
   constructor(configuration, onEvent, messages, own) {
     this.configuration = configuration;
@@ -52,7 +52,7 @@ class Primary {
       throw notRunning();
     }
     if (this.core !== null) return this.core;
-    const core = new addon.Primary(this.configuration, this.launching, (/** @type {string} */ text) =>
+    const core = new addon.Primary(this.configuration, this.launching, this.own.cache, (/** @type {string} */ text) =>
       this.onInput(JSON.parse(text)),
     );
     if (core.refusal !== null) throw withOuterStack(fromCore(core.refusal));

@@ -8,6 +8,7 @@
 // - connections: adopting one from a descriptor, the number per server, bytes carried, whether one is idle
 // - requests: when a response begins and ends, header lines, Node's list of a server's connections
 // - other protocols: HTTP/2 sessions, WebSockets, TLS tickets
+// - memory: the order of loads from memory that another process changes; texts of bytes
 // - the process: its script, its streams, its signals, its memory, what keeps it alive
 // - the runtime itself: its version, why the addon cannot be loaded (`unsupported`), whether it accepts
 //   connections by itself (`acceptsItself`)

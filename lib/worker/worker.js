@@ -3,6 +3,7 @@
 
 // The worker of this process: its state and its parts.
 
+const { sharedCache } = require('../cache/cache');
 const { ClusterError } = require('../errors');
 const { MessageEndpoint } = require('../messages/endpoint');
 const { Registry, storeOf } = require('../metrics/registry');
@@ -63,6 +64,7 @@ class Worker {
     this.events = new EventSubscriptions();
     /** The program's own metrics. */
     this.registry = new Registry(() => storeOf(addon.workerMetricStore(), (text) => this.hint(text)));
+    this.cache = sharedCache(addon.workerOpenCache, hello.config.cache);
     this.leadership = new Leadership({
       isLeader: false,
       settled: () => this.commands.send('leader', null),

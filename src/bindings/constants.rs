@@ -1,9 +1,12 @@
 //! Constants that JavaScript shares with the core, which defines them.
 
 use napi_derive::napi;
+use serde_json::{Value, json};
 
-use super::messages;
 use super::worker::kind;
+use super::{cache, messages};
+use crate::cache::layout::{self, Kind, entry, header, more};
+use crate::cache::request::{Operation, Status};
 use crate::ipc::message::{Format, What};
 use crate::ipc::ticket_keys;
 use crate::log::{GOES_ON, ID_BEGINS, ID_ENDS};
@@ -137,6 +140,9 @@ pub struct Constants {
     pub messages: Messages,
     pub tickets: Tickets,
     pub log_marks: LogMarks,
+    /// The layout of the shared cache's memory in bytes, with the numbers of requests and answers.
+    #[napi(ts_type = "any")]
+    pub cache: Value,
 }
 
 fn cell(number: usize) -> u32 {
@@ -211,5 +217,76 @@ pub fn constants() -> Constants {
             id_begins: char::from(ID_BEGINS).to_string(),
             id_ends: char::from(ID_ENDS).to_string(),
         },
+        cache: cache_constants(),
     }
+}
+
+fn cache_constants() -> Value {
+    json!({
+        "layout": {
+            // Cells of 32 bits.
+            "MASK": header::MASK,
+            "SEED": header::SEED,
+            "ARENA": header::ARENA,
+            "END": header::END,
+            // Bytes.
+            "APPLIED": layout::APPLIED,
+            "BUCKETS": layout::BUCKETS,
+            "UNIT": layout::UNIT,
+            "HINT_SPAN": layout::HINT_SPAN,
+            // Within an entry.
+            "NEXT": entry::NEXT,
+            "HASH": entry::HASH,
+            "SHAPE": entry::SHAPE,
+            "EXPIRES": entry::EXPIRES,
+            "VALUE_BYTES": entry::VALUE_BYTES,
+            "MORE": entry::MORE,
+            "GRACE": entry::GRACE,
+            "EARLY": entry::EARLY,
+            "KEY": entry::KEY,
+            // Within a further block.
+            "MORE_NEXT": more::NEXT,
+            "MORE_BYTES": more::BYTES,
+            "MORE_DATA": more::DATA,
+        },
+        "kind": {
+            "TEXT": Kind::Text as u8,
+            "WIDE_TEXT": Kind::WideText as u8,
+            "BYTES": Kind::Bytes as u8,
+            "JSON_TEXT": Kind::Json as u8,
+            "WIDE_JSON": Kind::WideJson as u8,
+            "CLONE": Kind::Clone as u8,
+            "COUNTER": Kind::Counter as u8,
+        },
+        "operation": {
+            "SET": Operation::Set as u8,
+            "DELETE": Operation::Delete as u8,
+            "INCREMENT": Operation::Increment as u8,
+            "COMPARE_AND_SET": Operation::CompareAndSet as u8,
+            "INVALIDATE": Operation::Invalidate as u8,
+            "INVALIDATE_TAG": Operation::InvalidateTag as u8,
+            "CLAIM": Operation::Claim as u8,
+            "RELEASE": Operation::Release as u8,
+            "SYNC": Operation::Sync as u8,
+        },
+        "flag": {
+            "AWAITED": cache::flag::AWAITED << 16,
+            "LANDS": cache::flag::LANDS << 16,
+            "HAS_VALUE": cache::flag::HAS_VALUE << 16,
+            "HAS_TAGS": cache::flag::HAS_TAGS << 16,
+            "HAS_EXPECTED": cache::flag::HAS_EXPECTED << 16,
+        },
+        "status": {
+            "DONE": Status::Done as u8,
+            "NO": Status::No as u8,
+            "OWNED": Status::Owned as u8,
+            "LANDED": Status::Landed as u8,
+            "KEY_TOO_LONG": Status::KeyTooLong as u8,
+            "VALUE_TOO_LARGE": Status::ValueTooLarge as u8,
+            "NO_ROOM": Status::NoRoom as u8,
+            "NOT_A_NUMBER": Status::NotANumber as u8,
+            "OUT_OF_RANGE": Status::OutOfRange as u8,
+            "CLOSED": cache::CLOSED,
+        },
+    })
 }

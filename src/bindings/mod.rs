@@ -5,6 +5,7 @@
 // napi exports nothing from a test binary, where all of this is unused.
 #![cfg_attr(test, allow(dead_code))]
 
+mod cache;
 mod checks;
 mod config;
 mod constants;
@@ -21,9 +22,10 @@ mod single_process;
 mod worker;
 
 use napi::Env;
+use ring::rand::{SecureRandom, SystemRandom};
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::sys::uv::Loop;
 
 /// The event loop of the calling thread.
@@ -36,4 +38,12 @@ fn outcome(result: Result<Value>) -> Value {
         Ok(value) => json!({ "ok": value }),
         Err(error) => json!({ "error": error }),
     }
+}
+
+/// Random bytes.
+fn entropy() -> Result<[u8; 32]> {
+    let mut bytes = [0u8; 32];
+    let filled = SystemRandom::new().fill(&mut bytes);
+    filled.map_err(|_| Error::new(Code::System, "the kernel gave no random bytes"))?;
+    Ok(bytes)
 }

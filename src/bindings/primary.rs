@@ -3,27 +3,28 @@
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use napi::bindgen_prelude::{Env, Function, Object, Unknown};
 use napi::threadsafe_function::ThreadsafeFunctionCallMode;
 use napi_derive::napi;
-use ring::rand::{SecureRandom, SystemRandom};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::cache::NativeSharedCache;
 use super::config::{NativeConfiguration, parse};
 use super::messages;
 use super::metric_store::NativeMetricStore;
-use super::outcome;
 use super::raw::Callback;
+use super::{entropy, outcome};
 use crate::error::{Code, Error, Result};
 use crate::ipc::control::{Address, ListenOptions, StopSignal};
 use crate::ipc::message::Message;
 use crate::metrics::memory::MetricStore;
 use crate::metrics::view;
 use crate::model::{Command, WorkerId};
-use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages};
+use crate::primary::{self, LaunchCommand, Output, Primary, ProgramMessages, SharedCache};
 use crate::process::script;
 use crate::process::zombies::Reaper;
 use crate::sys::local_time::now_ms;
@@ -72,13 +73,6 @@ fn no_primary() -> Error {
     Error::new(Code::Stopped, "There is no primary")
 }
 
-fn entropy() -> Result<[u8; 32]> {
-    let mut bytes = [0u8; 32];
-    let filled = SystemRandom::new().fill(&mut bytes);
-    filled.map_err(|_| Error::new(Code::System, "the kernel gave no random bytes"))?;
-    Ok(bytes)
-}
-
 #[napi]
 impl NativePrimary {
     /// `launching`: how a worker is started. Check `refusal` before anything else.
@@ -86,10 +80,11 @@ impl NativePrimary {
     pub fn new(
         configuration: &NativeConfiguration,
         launching: Value,
+        cache: &NativeSharedCache,
         on_output: Function<String, ()>,
     ) -> napi::Result<Self> {
         let on_output = on_output.build_threadsafe_function::<String>().callee_handled::<false>().build()?;
-        let made = make(configuration, launching, move |output| {
+        let made = make(configuration, launching, cache.inner.clone(), move |output| {
             // A runtime that is shutting down gets no more calls.
             on_output.call(text(output), ThreadsafeFunctionCallMode::NonBlocking);
         });
@@ -310,6 +305,7 @@ impl NativePrimary {
 fn make(
     configuration: &NativeConfiguration,
     launching: Value,
+    cache: Arc<SharedCache>,
     output: impl Fn(Output) + Send + 'static,
 ) -> Result<Primary> {
     let Launching { program, version, exec_argv, script, args, preload, standalone, folder } =
@@ -330,5 +326,5 @@ fn make(
     let command = LaunchCommand { program, runtime, exec_argv, script, args, preload, standalone, folder };
     let terminal = std::io::stdout().is_terminal();
     let setup = primary::setup(loaded, &configuration.env, command, terminal, &entropy()?)?;
-    Primary::new(setup, now_ms(), output)
+    Primary::new(setup, cache, now_ms(), output)
 }

@@ -2,7 +2,7 @@
 //! a function that is cheap to call, calls into JavaScript from libuv callbacks, V8's strings in an interrupt, the event
 //! loop. The only place outside `sys` with hand-written unsafe code; its public interface is safe.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, c_void};
 use std::io;
 use std::ptr::null_mut;
@@ -125,8 +125,60 @@ pub fn append_bytes<'a>(value: &impl JsValue<'a>, is_text: bool, out: &mut Vec<u
     Ok(())
 }
 
+/// Units reserved for a short text.
+const SHORT_UNITS: usize = 512;
+
+/// Appends a text to `out` in latin1, or in UTF-16 if it has other characters; returns whether it has.
+pub fn append_units<'a>(value: &impl JsValue<'a>, out: &mut Vec<u8>) -> io::Result<bool> {
+    let raw = value.value();
+    let (env, value) = (raw.env, raw.value);
+    UNITS.with_borrow_mut(|units| {
+        units.clear();
+        units.reserve(SHORT_UNITS);
+        for _ in 0..2 {
+            let room = units.spare_capacity_mut();
+            let (to, size) = (room.as_mut_ptr().cast(), room.len());
+            let mut written = 0;
+            // SAFETY: environment and value live as long as the borrowed value does; Node-API writes so many units at
+            // most, a 0 behind them included, and says how many.
+            checked("text", unsafe {
+                sys::napi_get_value_string_utf16(env, value, to, size, &raw mut written)
+            })?;
+            if written + 1 < size {
+                // SAFETY: so many units were written.
+                unsafe { units.set_len(written) };
+                break;
+            }
+            let mut length = 0;
+            // SAFETY: as above; nothing is written without a buffer.
+            checked("length", unsafe {
+                sys::napi_get_value_string_utf16(env, value, null_mut(), 0, &raw mut length)
+            })?;
+            // Room for one more tells that the text is whole.
+            units.reserve(length + 2);
+        }
+        let is_wide = units.iter().any(|unit| *unit > 0xff);
+        if is_wide {
+            out.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+        } else {
+            out.extend(units.iter().map(|unit| *unit as u8));
+        }
+        if units.capacity() > KEPT_UNITS {
+            *units = Vec::new();
+        }
+        Ok(is_wide)
+    })
+}
+
+/// Maximum capacity that is kept for the next text.
+const KEPT_UNITS: usize = 64 * 1024;
+
+thread_local! {
+    static UNITS: RefCell<Vec<u16>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Arguments of a call from JavaScript that are read.
-const MAX_ARGUMENTS: usize = 8;
+const MAX_ARGUMENTS: usize = 10;
 
 /// The arguments of a call from JavaScript; those that were not given are `undefined`.
 pub struct Arguments<'a> {

@@ -54,13 +54,6 @@ impl Flights {
         next
     }
 
-    /// The request does not wait any more.
-    pub fn forget(&mut self, key: &[u8], who: Waiting) {
-        if let Some(flight) = self.flights.get_mut(key) {
-            flight.waiting.retain(|waiting| *waiting != who);
-        }
-    }
-
     /// The client is gone: returns who owns its flights now.
     pub fn gone(&mut self, client: u32) -> Vec<Waiting> {
         let mut next = Vec::new();
@@ -125,14 +118,5 @@ mod tests {
         assert_eq!(flights.release(b"a", 1), Some(of(2, 1)));
         assert_eq!(flights.release(b"a", 2), None);
         assert_eq!(flights.count(), 0);
-    }
-
-    #[test]
-    fn who_has_given_up_does_not_become_the_owner() {
-        let mut flights = Flights::default();
-        flights.claim(b"a", of(1, 1));
-        flights.claim(b"a", of(2, 1));
-        flights.forget(b"a", of(2, 1));
-        assert_eq!(flights.release(b"a", 1), None);
     }
 }

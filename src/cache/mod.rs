@@ -1,8 +1,10 @@
 //! The shared cache: one writer in the primary, readers in all processes. `layout` documents the memory; the decisions
 //! (`blocks`, `eviction`, `deadlines`, `tags`, `pattern`, `flights`) know nothing of processes; `store` composes them, and
-//! `writer` performs the clients' requests (`request`); `service` is its thread.
+//! `writer` performs the clients' requests (`request`); `service` is its thread,
+//! and `client` the other end of its channels.
 
 pub mod blocks;
+pub mod client;
 pub mod counters;
 pub mod deadlines;
 pub mod eviction;

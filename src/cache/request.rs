@@ -46,19 +46,18 @@ pub enum Operation {
     Invalidate = 5,
     /// Removes the entries with the tag.
     InvalidateTag = 6,
-    /// Computes the key's value, or waits for the client that does.
+    /// Computes the key's value, or waits for the client that does. With `early` the key may have a fresh value, which is
+    /// computed anew.
     Claim = 7,
     /// Does not compute it any more.
     Release = 8,
-    /// Does not wait for the flight any more; the number of the claim is in `added`.
-    Forget = 9,
     /// Is answered when everything before it is visible to all.
-    Sync = 10,
+    Sync = 9,
 }
 
 impl Operation {
-    fn from_number(number: u8) -> Option<Self> {
-        const ALL: [Operation; 10] = [
+    pub fn from_number(number: u8) -> Option<Self> {
+        const ALL: [Operation; 9] = [
             Operation::Set,
             Operation::Delete,
             Operation::Increment,
@@ -67,7 +66,6 @@ impl Operation {
             Operation::InvalidateTag,
             Operation::Claim,
             Operation::Release,
-            Operation::Forget,
             Operation::Sync,
         ];
         number.checked_sub(1).and_then(|index| ALL.get(usize::from(index)).copied())
@@ -187,7 +185,31 @@ pub struct Answer {
     pub number: f64,
 }
 
+impl Status {
+    fn from_number(number: u8) -> Option<Self> {
+        const ALL: [Status; 9] = [
+            Status::Done,
+            Status::No,
+            Status::Owned,
+            Status::Landed,
+            Status::KeyTooLong,
+            Status::ValueTooLarge,
+            Status::NoRoom,
+            Status::NotANumber,
+            Status::OutOfRange,
+        ];
+        ALL.get(usize::from(number)).copied()
+    }
+}
+
 impl Answer {
+    /// None: the bytes are no answer.
+    pub fn read(bytes: &[u8]) -> Option<Self> {
+        let bytes: &[u8; ANSWER] = bytes.try_into().ok()?;
+        let number = f64::from_le_bytes(*bytes.last_chunk::<8>()?);
+        Some(Self { status: Status::from_number(bytes[0])?, number })
+    }
+
     pub fn write(self) -> [u8; ANSWER] {
         let mut bytes = [0; ANSWER];
         bytes[0] = self.status as u8;

@@ -45,6 +45,10 @@ pub enum Part {
     Counters,
 }
 
+impl Part {
+    pub const ALL: [Part; 3] = [Part::Cache, Part::Hints, Part::Counters];
+}
+
 /// What a client gets with a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Grant {
@@ -52,6 +56,8 @@ pub struct Grant {
     pub bytes: usize,
     /// The client's number, for `applied`.
     pub client: u32,
+    /// Maximum bytes of a request.
+    pub most: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -59,8 +65,6 @@ pub struct Settings {
     pub limits: Limits,
     /// A random number.
     pub seed: u32,
-    /// Maximum bytes of a request.
-    pub max_message: usize,
 }
 
 /// What the thread reports.
@@ -211,7 +215,7 @@ impl Served {
         };
         self.next = number + 1;
         let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
-        receiver.allow(self.settings.max_message);
+        receiver.allow(self.settings.limits.max_request());
         let sealed = keys.map_or(Ok(()), |keys| {
             sender.seal_with(&keys.to_worker).and_then(|()| receiver.open_with(&keys.to_primary))
         });
@@ -312,7 +316,7 @@ impl Served {
             (Part::Counters, &memory.descriptors.counters, &memory.counters),
         ];
         for (part, descriptor, mapping) in parts {
-            let grant = Grant { part, bytes: mapping.size(), client: number };
+            let grant = Grant { part, bytes: mapping.size(), client: number, most: limits.max_request() };
             let payload = serde_json::to_vec(&grant).map_err(|error| End::Broken(error.into()))?;
             let copy = descriptor.try_clone().map_err(End::Broken)?;
             client.sender.push(Kind::Control, 0, payload, Some(copy)).map_err(End::Broken)?;

@@ -17,6 +17,9 @@ const MAX_IN_BUCKET: u32 = 16;
 /// A value is at most this part of the arena.
 const VALUE_SHARE: usize = 8;
 
+/// Bytes of a request for its head, key and tags.
+const MAX_BESIDE: usize = 64 * 1024;
+
 /// Maximum blocks of a value.
 const MAX_PARTS: usize = 64;
 /// The smallest further block of a value.
@@ -30,6 +33,13 @@ pub type Millis = u64;
 pub struct Limits {
     pub bytes: usize,
     pub entries: usize,
+}
+
+impl Limits {
+    /// Maximum bytes of a request: a value and the one that is expected before it, the key and the tags.
+    pub fn max_request(self) -> usize {
+        self.bytes / VALUE_SHARE * 2 + MAX_BESIDE
+    }
 }
 
 /// A value to be written.

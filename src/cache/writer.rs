@@ -182,7 +182,7 @@ impl Writer {
                 return self.scan(client, now);
             }
             Operation::InvalidateTag => Ok((Status::Done, self.store.invalidate_tag(key.bytes) as f64)),
-            Operation::Claim => match self.claim(client, number, key, now) {
+            Operation::Claim => match self.claim(client, number, key, early == 0, now) {
                 Some(status) => Ok((status, 0.0)),
                 None => return self.store.memory().set_applied(client, number),
             },
@@ -190,10 +190,6 @@ impl Writer {
                 if let Some(next) = self.flights.release(&name(key), client) {
                     self.reply_to(next, Status::Owned);
                 }
-                done(true)
-            }
-            Operation::Forget => {
-                self.flights.forget(&name(key), Waiting { client, request: added as u32 });
                 done(true)
             }
             Operation::Sync => done(true),
@@ -206,8 +202,15 @@ impl Writer {
     }
 
     /// None: the client waits.
-    fn claim(&mut self, client: u32, number: u32, key: Key, now: Millis) -> Option<Status> {
-        if self.store.get(key, now).is_some() {
+    fn claim(
+        &mut self,
+        client: u32,
+        number: u32,
+        key: Key,
+        takes_fresh: bool,
+        now: Millis,
+    ) -> Option<Status> {
+        if takes_fresh && self.store.get(key, now).is_some() {
             return Some(Status::Landed);
         }
         match self.flights.claim(&name(key), Waiting { client, request: number }) {

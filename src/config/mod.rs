@@ -26,7 +26,7 @@ pub mod sections;
 mod settings;
 mod support;
 mod tree;
-mod units;
+pub mod units;
 mod update;
 
 /// Parses a duration like an option, in milliseconds.

@@ -99,6 +99,6 @@ mod tests {
         assert!(row("processManagement.restartDelay").contains("2000 (2s)"));
         assert!(row("processManagement.restartDelay").contains("`WORKER_RESTART_DELAY`"));
         assert!(row("resources.maxMemoryPerWorker").contains("`limits.memory`"));
-        assert!(row("cache.maxEntries").ends_with("not yet |"));
+        assert!(row("security.isolateWorkers").ends_with("not yet |"));
     }
 }

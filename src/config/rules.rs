@@ -8,6 +8,7 @@ use super::sections::ipc::Serialization;
 use super::sections::worker::MAX_WORKERS;
 use super::settings::Settings;
 use super::tree;
+use super::units::size_text;
 use serde_json::{Value, json};
 
 /// The first of each pair must not exceed the second.
@@ -26,6 +27,9 @@ const ORDERED: &[(&str, &str)] = &[
     ),
 ];
 
+/// Bytes of a cache that every supported runtime can map, with the cache's own tables.
+const MAX_CACHE: u64 = 3 << 30;
+
 /// Every violated rule, as a fault at the key that the user gave.
 pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
     let facts = Facts { settings, whole };
@@ -38,6 +42,7 @@ pub fn check(settings: &Settings, whole: &Value) -> Vec<Fault> {
         .chain(facts.direct_dispatch_can_be_exact())
         .chain(facts.spares_have_slots())
         .chain(facts.schemas_can_be_checked())
+        .chain(facts.cache_can_be_mapped())
         .chain(facts.webhook_is_an_address())
         .collect()
 }
@@ -142,6 +147,16 @@ impl Facts<'_> {
             found: shown(&serialization.value),
             allowed: format!("'{}' together with security.ipc.schemas", Serialization::Json.name()),
             hint: Some("a structured clone cannot be validated against a JSON Schema".into()),
+        })
+    }
+
+    fn cache_can_be_mapped(&self) -> Option<Fault> {
+        let size = self.settings.given.get("cache.maxSize")?;
+        (size.value.as_u64()? > MAX_CACHE).then(|| Fault {
+            path: size.origin.clone(),
+            found: size_text(size.value.as_u64().unwrap_or_default()),
+            allowed: format!("at most {}", size_text(MAX_CACHE)),
+            hint: Some("a Buffer of the oldest supported runtime has at most 4 GB".into()),
         })
     }
 

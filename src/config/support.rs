@@ -41,7 +41,7 @@ const TABLE: &[(&str, Support)] = &[
     ("security.ipc", Full),
     ("security.limits", Full),
     ("security.auditLog", Full),
-    ("cache", Lacks("the shared cache")),
+    ("cache.warm", Lacks("warming")),
 ];
 
 /// npm's package of Bun has `bun.exe` on every system.
@@ -160,7 +160,7 @@ mod tests {
         for (config, path) in [
             (json!({ "security": { "isolateWorkers": false } }), "security.isolateWorkers"),
             (json!({ "interpreter": "/usr/bin/python3" }), "interpreter"),
-            (json!({ "cache": { "maxEntries": 5 } }), "cache.maxEntries"),
+            (json!({ "security": { "sandbox": false } }), "security.sandbox"),
         ] {
             assert_eq!(asked(config.clone()), [path], "{config}");
         }

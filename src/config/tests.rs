@@ -144,12 +144,12 @@ fn a_cluster_config_by_itself_is_on_and_leaves_port_to_its_caller() {
 
 #[test]
 fn what_is_lacking_is_refused_only_where_it_is_asked_for() {
-    let asks = json!({ "cache": { "maxEntries": 5 }, "security": { "isolateWorkers": true } });
+    let asks = json!({ "security": { "sandbox": true, "isolateWorkers": true } });
     let found = loaded(cluster(asks.clone()), &[]);
     let refusal = found.refusal().unwrap();
     assert_eq!(refusal.code, Code::NotSupported);
     let paths = [0, 1].map(|at| &refusal.details["unsupported"][at]["path"]);
-    assert!(paths.contains(&&json!("cluster.config.cache.maxEntries")), "{paths:?}");
+    assert!(paths.contains(&&json!("cluster.config.security.sandbox")), "{paths:?}");
     assert_eq!(found.unsupported.len(), 2);
     assert_eq!(loaded(cluster(asks), &[("CLUSTER_ENABLED", "false")]).refusal(), None);
     let environment =

@@ -181,7 +181,7 @@ mod tests {
         assert_eq!((error.code, &error.details["options"]), (Code::RestartRequired, &json!(["workers"])));
         let error = update(&before, &json!({ "limits": { "memory": 1 } })).unwrap_err();
         assert_eq!(error.code, Code::ConfigurationInvalid);
-        let error = update(&before, &json!({ "cache": { "maxEntries": 5 } })).unwrap_err();
+        let error = update(&before, &json!({ "security": { "isolateWorkers": true } })).unwrap_err();
         assert_eq!(error.code, Code::NotSupported);
     }
 

@@ -324,6 +324,10 @@ pub enum ToWorker {
     Parted {
         last: bool,
     },
+    /// The response to OpenCache, with the descriptor of a channel to the shared cache, unless there is a `refusal`.
+    CacheOpened {
+        refusal: Option<String>,
+    },
     /// The worker is its slot's active worker and accepts from now on. Before that its servers get no connections.
     Promoted,
     /// The primary's program closed the server of this group: the worker must close its server too.
@@ -401,6 +405,9 @@ pub enum ToPrimary {
     Part { socket: SocketId, membership: String },
     /// The membership was dropped in the kernel.
     Left { socket: SocketId, membership: String },
+    /// The program uses the shared cache for the first time. The response is CacheOpened; once in a worker's life,
+    /// because the channel's keys are used once.
+    OpenCache,
     /// Too few free descriptors to accept on the slot's own listener; pushed connections are still possible.
     FdPressure,
     /// Enough descriptors are free again.

@@ -71,6 +71,8 @@ pub enum Channel {
     Control,
     /// Messages between the worker's program and the primary's.
     Program,
+    /// Requests to the shared cache.
+    Cache,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,12 +120,13 @@ pub fn derive(cluster: &Key, salt: &[u8; SALT], purpose: Purpose) -> Key {
 }
 
 /// Length of a worker's encoded keys.
-pub const WORKER_KEYS: usize = 4 * KEY;
+pub const WORKER_KEYS: usize = 6 * KEY;
 
 /// The keys of one worker's channels. A worker never gets the cluster's key.
 pub struct WorkerKeys {
     pub control: Pair,
     pub program: Pair,
+    pub cache: Pair,
 }
 
 /// The keys of one channel.
@@ -138,14 +141,14 @@ impl WorkerKeys {
             let key = |direction| derive(cluster, salt, Purpose { worker, channel, direction });
             Pair { to_worker: key(Direction::ToWorker), to_primary: key(Direction::ToPrimary) }
         };
-        Self { control: pair(Channel::Control), program: pair(Channel::Program) }
+        Self { control: pair(Channel::Control), program: pair(Channel::Program), cache: pair(Channel::Cache) }
     }
 
     /// Encodes them for their frame.
     pub fn write(&self) -> Vec<u8> {
-        let Self { control, program } = self;
-        let keys = [&control.to_worker, &control.to_primary, &program.to_worker, &program.to_primary];
-        keys.iter().flat_map(|key| *key.bytes()).collect()
+        let Self { control, program, cache } = self;
+        let keys = [control, program, cache].map(|pair| [&pair.to_worker, &pair.to_primary]);
+        keys.iter().flatten().flat_map(|key| *key.bytes()).collect()
     }
 
     pub fn read(bytes: &[u8]) -> Option<Self> {
@@ -156,7 +159,7 @@ impl WorkerKeys {
             Key(key)
         };
         let pair = |first: usize| Pair { to_worker: key(first), to_primary: key(first + 1) };
-        Some(Self { control: pair(0), program: pair(2) })
+        Some(Self { control: pair(0), program: pair(2), cache: pair(4) })
     }
 }
 

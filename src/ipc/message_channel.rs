@@ -3,6 +3,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use super::channel::{READ, Receiver, Sender};
 use super::crypto::Key;
@@ -47,6 +51,17 @@ impl MessageChannel {
             sender.seal_with(sends)?;
             receiver.open_with(receives)?;
         }
+        Self::adopt(on, socket, sender, receiver, ready)
+    }
+
+    /// The same for a socket that was in use before.
+    pub fn adopt(
+        on: Loop,
+        socket: OwnedFd,
+        sender: Sender,
+        receiver: Receiver,
+        ready: impl FnMut() + 'static,
+    ) -> io::Result<Self> {
         let poll = Poll::start(on, socket, false, ready)?;
         Ok(Self { poll, sender, receiver, waits_to_write: false, corked: false })
     }
@@ -62,6 +77,16 @@ impl MessageChannel {
         self.sender.push_parts(id, answers, head, body);
         let first = !std::mem::replace(&mut self.corked, true);
         if (first || self.sender.queued() >= EAGER) && !self.waits_to_write {
+            // The next flush returns the error of a broken channel.
+            let _ = self.flush();
+        }
+    }
+
+    /// Queues a message that consists of these parts for `turn_over`. A long queue is written at once.
+    pub fn queue(&mut self, id: u32, parts: &[&[u8]]) {
+        self.sender.push_message(id, 0, parts);
+        self.corked = true;
+        if self.sender.queued() >= EAGER && !self.waits_to_write {
             // The next flush returns the error of a broken channel.
             let _ = self.flush();
         }
@@ -116,14 +141,28 @@ impl MessageChannel {
     /// # Errors
     /// The channel is broken, or the peer violates the protocol.
     pub fn read(&mut self, into: &mut Vec<Frame>) -> io::Result<bool> {
+        self.read_each(|frame, _| {
+            if frame.header.kind != Kind::Message {
+                return Err(io::Error::other("this channel carries messages alone"));
+            }
+            into.push(frame);
+            Ok(())
+        })
+    }
+
+    /// Passes received frames to `each`, with their descriptors. Ok(false) at the end of the channel.
+    ///
+    /// # Errors
+    /// The channel is broken, or `each` failed.
+    pub fn read_each(
+        &mut self,
+        mut each: impl FnMut(Frame, Option<OwnedFd>) -> io::Result<()>,
+    ) -> io::Result<bool> {
         for _ in 0..MAX_READS {
             match self.receiver.fill(self.poll.as_fd()) {
                 Ok(bytes) => {
-                    while let Some((frame, _)) = self.receiver.next_frame()? {
-                        if frame.header.kind != Kind::Message {
-                            return Err(io::Error::other("this channel carries messages alone"));
-                        }
-                        into.push(frame);
+                    while let Some((frame, descriptor)) = self.receiver.next_frame()? {
+                        each(frame, descriptor)?;
                     }
                     if bytes < READ {
                         return Ok(bytes > 0);
@@ -137,5 +176,19 @@ impl MessageChannel {
             }
         }
         Ok(true)
+    }
+
+    /// Blocks until the socket is readable or has room.
+    ///
+    /// # Errors
+    /// TimedOut.
+    pub fn wait(&self, time: Duration) -> io::Result<()> {
+        let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+        let socket = self.poll.as_fd();
+        match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN | PollFlags::OUT)], Some(&timeout)) {
+            Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 }

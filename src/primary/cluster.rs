@@ -31,6 +31,7 @@ use super::report;
 use super::sampling::Sampling;
 use super::scaling::{Now, Scaling};
 use super::setup::Setup;
+use super::shared_cache::SharedCache;
 use super::slot_table::SlotTable;
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
 use crate::config::sections::process::Ready;
@@ -85,16 +86,23 @@ pub struct Cluster {
     monitoring: Monitoring,
 }
 
+/// What the loop shares with the program's thread.
+pub struct Shared {
+    pub log: Arc<Log>,
+    pub memory: SharedMemory,
+    pub memfds: Memfds,
+    pub pending_channels: PendingChannels,
+    pub cache: Arc<SharedCache>,
+}
+
 impl Cluster {
     pub fn new(
         setup: Setup,
-        log: Arc<Log>,
-        memory: SharedMemory,
-        memfds: Memfds,
+        shared: Shared,
         inputs: UnboundedSender<Input>,
-        pending_channels: PendingChannels,
         output: impl Fn(Output) + 'static,
     ) -> Result<Self> {
+        let Shared { log, memory, memfds, pending_channels, cache } = shared;
         let Setup { policy, worker, checks, ejection, reporting, watching, .. } = setup;
         let mut groups = WorkerGroups::default();
         let ungrouped = groups.find(&setup.limits.groups);
@@ -153,6 +161,7 @@ impl Cluster {
                     dispatcher: dispatcher.clone(),
                     log: log.clone(),
                     pending_channels,
+                    cache,
                     inputs: inputs.clone(),
                 },
             )?,
@@ -649,6 +658,7 @@ impl Cluster {
             ToPrimary::Left { socket, membership } => {
                 self.dispatcher.multicast_left(worker, socket, membership)
             }
+            ToPrimary::OpenCache => self.workers.open_cache(worker, id),
             ToPrimary::FdPressure => {
                 self.dispatcher.fd_pressure(worker, true);
                 let hint = report::short_of_descriptors(worker);

@@ -12,10 +12,11 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use super::cluster::Cluster;
+use super::cluster::{self, Cluster};
 use super::inputs::{CommandRequest, CommandSource, Input, Output};
 use super::program_messages::{Deliver, ProgramMessages, ProgramMessagesParts};
 use super::setup::Setup;
+use super::shared_cache::SharedCache;
 use super::workers::PendingChannels;
 use crate::dispatch::Report;
 use crate::error::{Code, Error, Result};
@@ -41,7 +42,12 @@ const GOODBYE_TIMEOUT: Duration = Duration::from_millis(500);
 
 impl Primary {
     /// Starts the loop. No worker is spawned yet.
-    pub fn new(setup: Setup, now_ms: u64, output: impl Fn(Output) + Send + 'static) -> Result<Self> {
+    pub fn new(
+        setup: Setup,
+        cache: Arc<SharedCache>,
+        now_ms: u64,
+        output: impl Fn(Output) + Send + 'static,
+    ) -> Result<Self> {
         let (memory, memfds) =
             SharedMemory::create(now_ms).map_err(|error| Error::system("memfd_create", &error))?;
         let log = Arc::new(start_log(&setup)?);
@@ -51,7 +57,7 @@ impl Primary {
             .enable_time()
             .build()
             .map_err(|error| Error::system("epoll_create", &error))?;
-        let (loopback, shared, written) = (inputs.clone(), memory.clone(), log.clone());
+        let loopback = inputs.clone();
         let messages = setup.worker.config.messages;
         let endpoint = ProgramMessagesParts {
             limits: Limits {
@@ -64,12 +70,21 @@ impl Primary {
             inputs: inputs.clone(),
             metric_store: setup.worker.config.measured.then(|| MetricStore::of_primary(&memory)),
         };
-        let pending_channels = endpoint.pending_channels.clone();
+        let says = inputs.clone();
+        cache.say_with(Box::new(move |text| {
+            // When the loop has ended nobody uses the cache.
+            let _ = says.send(Input::Dispatch(Report::notice(Level::Warn, text)));
+        }));
+        let shared = cluster::Shared {
+            log: log.clone(),
+            memory: memory.clone(),
+            memfds,
+            pending_channels: endpoint.pending_channels.clone(),
+            cache,
+        };
         let (started, start) = channel::<Result<()>>();
         let thread = std::thread::Builder::new().name("drover-primary".into()).spawn(move || {
-            let cluster = runtime.block_on(async {
-                Cluster::new(setup, written, shared, memfds, loopback, pending_channels, output)
-            });
+            let cluster = runtime.block_on(async { Cluster::new(setup, shared, loopback, output) });
             let mut cluster = match cluster {
                 Ok(cluster) => cluster,
                 Err(error) => {

@@ -20,6 +20,7 @@
 //!   - `sampling`: the thread that samples the cluster (`sampler`); `monitor`: the thread that serves the API.
 //! - `setup` has the settings of every part, `configure` creates them from a configuration (`logging`: the log's
 //!   settings).
+//! - `shared_cache`: the thread of the shared cache, for the loop and for the program.
 //! - `program_messages`: the messages of the primary's program, on the program's own thread.
 
 mod addresses;
@@ -47,6 +48,7 @@ mod sampler;
 mod sampling;
 mod scaling;
 mod setup;
+mod shared_cache;
 mod slot_table;
 mod workers;
 
@@ -56,3 +58,4 @@ pub use inputs::Output;
 pub use program_messages::{Deliver, ProgramMessages};
 pub use sampler::Sampler;
 pub use setup::{Setup, WorkerConfig};
+pub use shared_cache::SharedCache;

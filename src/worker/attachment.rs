@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::control_channel::ControlChannel;
 use super::streams::Streams;
 use crate::ipc::control::{Hello, ToWorker};
-use crate::ipc::crypto::Pair;
+use crate::ipc::crypto::WorkerKeys;
 use crate::ipc::message::BESIDE;
 use crate::ipc::ticket_keys;
 use crate::metrics::layout::Region;
@@ -28,9 +28,10 @@ const CHANNELS: i32 = 3;
 pub struct Attachment {
     pub(super) control: ControlChannel,
     pub(super) connections: OwnedFd,
-    /// The channel to the primary's program, and its keys if it is encrypted.
+    /// The channel to the primary's program.
     pub(super) program: OwnedFd,
-    pub(super) keys: Option<Pair>,
+    /// The keys of its channels, if they are encrypted.
+    pub(super) keys: Option<WorkerKeys>,
     pub(super) streams: Option<Streams>,
     pub(super) memory: SharedMemory,
     /// The keys of TLS session tickets: [`crate::ipc::ticket_keys`].
@@ -71,7 +72,7 @@ impl Attachment {
         };
         name_process(&hello);
         let tickets = Arc::new(Mapping::hidden(tickets.as_fd(), ticket_keys::CELLS, false)?);
-        let keys = if hello.sealed { Some(control.keys()?.program) } else { None };
+        let keys = if hello.sealed { Some(control.keys()?) } else { None };
         let streams =
             Streams::inherit(hello.captured, |nth| inherit(CHANNELS + Region::ALL.len() as i32 + nth))?;
         control.greeted(hello.messages.most + BESIDE);

@@ -58,6 +58,7 @@ mod parts;
 mod reports;
 mod requests;
 mod runtime_connections;
+mod shared_cache;
 mod single_process;
 mod streams;
 mod virtual_listener;

@@ -32,6 +32,7 @@ use super::notice::Notice;
 use super::reports::Reports;
 use super::requests::Requests;
 use super::runtime_connections::{Idle, Opened, RuntimeConnections};
+use super::shared_cache::SharedCache;
 use super::streams::Streams;
 use super::virtual_listener::{Pushed, VirtualListener};
 use crate::ipc::control::{GroupId, ToPrimary, ToWorker};
@@ -87,6 +88,7 @@ pub struct Worker {
     fd_batch: FdBatch,
     datagrams: Datagrams,
     messages: Rc<MessageEndpoint>,
+    cache: SharedCache,
     lifecycle: Lifecycle,
     checks: Checks,
     commands: Commands,
@@ -113,9 +115,11 @@ impl Worker {
         let tally = hello
             .measured
             .then(|| Box::new(MessageTally::new(MetricStore::of_worker(&memory, id))) as Box<dyn Tally>);
-        let opening = Opening { limits: hello.messages, program, keys };
+        let (program_keys, cache_keys) = keys.map(|keys| (keys.program, keys.cache)).unzip();
+        let opening = Opening { limits: hello.messages, program, keys: program_keys };
         let worker = Rc::new(Self {
             messages: MessageEndpoint::start(uv, control.clone(), opening, tally, calls.messages)?,
+            cache: SharedCache::new(uv, control.clone(), cache_keys),
             connections: ConnectionChannel::new(connections, fd_pressure.clone()),
             shares: ListenerShares::new(uv, control.clone(), fd_pressure.clone()),
             follows_sockets: Cell::new(false),
@@ -174,6 +178,7 @@ impl Worker {
     pub fn detach(&self) {
         socket_calls::uninstall();
         self.shares.clear();
+        self.cache.close();
         self.unwatch();
         self.messages.close();
         self.diagnostics.untrace();
@@ -209,6 +214,10 @@ impl Worker {
 
     pub fn messages(&self) -> &MessageEndpoint {
         &self.messages
+    }
+
+    pub fn cache(&self) -> &SharedCache {
+        &self.cache
     }
 
     pub fn lifecycle(&self) -> &Lifecycle {
@@ -337,7 +346,8 @@ impl Worker {
             | ToWorker::Bound { .. }
             | ToWorker::Unbound
             | ToWorker::Joined { .. }
-            | ToWorker::Parted { .. } => {}
+            | ToWorker::Parted { .. }
+            | ToWorker::CacheOpened { .. } => {}
         }
     }
 

@@ -4,6 +4,7 @@
 // The application's methods in the primary: the workers serve, and the primary holds their addresses.
 
 const http = require('node:http');
+const { coreCache, sharedCache } = require('../../cache/cache');
 const { Serving } = require('../../http/serving');
 const { MessageEndpoint } = require('../../messages/endpoint');
 const { slotOf } = require('../../messages/numbers');
@@ -38,10 +39,13 @@ class PrimaryRole {
     this.senders = new Map();
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.registry = new Registry();
+    const cache = coreCache(this.config.cache);
+    this.cache = sharedCache(cache.open.bind(cache), this.config.cache);
     this.primary = new Primary(configuration, (event) => manager.onEvent(event), this.messages, {
       registry: this.registry,
       functions: made.functions,
       config: this.config,
+      cache,
       ended: () => this.ended(),
     });
     if (made.app !== null) recognise(made.app, this);

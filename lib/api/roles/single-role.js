@@ -3,6 +3,7 @@
 
 // The application's methods without a cluster: one process serves, and its metrics are those of a cluster of one.
 
+const { coreCache, sharedCache } = require('../../cache/cache');
 const { fromCore, notClustered, notSupported } = require('../../errors');
 const { identifyRequests } = require('../../http/request-ids');
 const { MessageEndpoint } = require('../../messages/endpoint');
@@ -21,6 +22,23 @@ const UNCONFIGURED_TIMEOUT = 30_000;
 /** Defaults for a process whose configuration could not be read. */
 const NO_LIMITS = { timeout: 30_000, maxMessageSize: 1024 * 1024, maxPending: 10_000, serialization: 'json' };
 
+/** The cache that all applications of this process share. @type {import('../../cache/cache').Cache | null} */
+let cacheOfProcess = null;
+
+/** @param {any} config undefined: the configuration could not be read */
+function ownCache(config = {}) {
+  if (cacheOfProcess === null) {
+    /** @type {any} */
+    let core = null;
+    const open = (/** @type {any[]} */ ...args) => {
+      core ??= coreCache(config);
+      return core.open(...args);
+    };
+    cacheOfProcess = sharedCache(open, config);
+  }
+  return cacheOfProcess;
+}
+
 class SingleRole extends ServingRole {
   /** @param {import('./serving-role').Made} made */
   constructor(made) {
@@ -29,6 +47,7 @@ class SingleRole extends ServingRole {
     this.workerId = undefined;
     this.config = made.prepared?.config ?? {};
     this.registry = new Registry();
+    this.cache = ownCache(this.config.cache);
     /**
      * The hooks of this application; another one in this process may keep serving while they run.
      * @type {import('../../process/shutdown-hooks').Hooks}

@@ -14,6 +14,7 @@ class WorkerRole extends ServingRole {
     this.messages = worker.messages;
     this.leadership = worker.leadership;
     this.registry = worker.registry;
+    this.cache = worker.cache;
     this.name = 'worker';
     this.workerId = worker.id;
     this.config = worker.hello.config;

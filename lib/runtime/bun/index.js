@@ -31,6 +31,7 @@ module.exports = {
   ...require('./internals/http-connections'),
   ...require('./internals/http2-session'),
   ...require('./internals/listen'),
+  ...require('./internals/ordered-loads'),
   ...require('./internals/process-events'),
   ...require('./internals/script'),
   ...serveHandlers,

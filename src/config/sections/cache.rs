@@ -1,5 +1,6 @@
 //! `cache`: the cache that all workers share.
 
+use super::ipc::Serialization;
 use super::monitoring::Function;
 use crate::config::key::Key;
 use crate::config::kind::Kind;
@@ -22,6 +23,13 @@ options! {
         #[serde(with = "millis::optional")]
         default_ttl: Option<Duration> = null, "defaultTtl": Kind::TIME,
             "lifetime of entries that are set without one";
+        #[serde(with = "millis")]
+        grace: Duration = 0, "grace": Kind::FROM_ZERO,
+            "how long after its lifetime `getOrSet` may use a value while it computes a new one";
+        early_refresh: f64 = 0.0, "earlyRefresh": Kind::Number { min: 0.0, max: 0.9 },
+            "last part of a value's lifetime in which `getOrSet` computes it anew, at a random time, while it is still used";
+        serialization: Serialization = "json", "serialization": Kind::Choice(Serialization::NAMES),
+            "encoding of values that are neither text nor Buffers";
         warm: Option<Function> = null, "warm": Kind::Function,
             "`async (cache) => void`, run once before the first request";
     }

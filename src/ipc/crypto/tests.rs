@@ -72,6 +72,7 @@ fn a_workers_keys_survive_their_way() {
     let got = WorkerKeys::read(&keys.write()).expect("they are whole");
     assert_eq!(keys.write(), got.write());
     assert_ne!(keys.control.to_worker, keys.program.to_worker);
+    assert_ne!(keys.cache.to_worker, keys.program.to_worker);
     assert!(WorkerKeys::read(&[0; 5]).is_none());
 }
 

@@ -17,11 +17,13 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::inputs::Input;
 use super::setup::WorkerSetup;
+use super::shared_cache::SharedCache;
 use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
 use crate::event::Level;
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::{Admission, ToWorker, encode};
+use crate::ipc::crypto::Pair;
 use crate::ipc::frame::Kind;
 use crate::ipc::message::{BESIDE, Message, Peer};
 use crate::log::{Followed, Log, Pipes, Source};
@@ -61,6 +63,7 @@ pub struct Shared {
     pub log: Arc<Log>,
     /// Gets the workers' program channels.
     pub pending_channels: PendingChannels,
+    pub cache: Arc<SharedCache>,
     /// Receives their inputs.
     pub inputs: UnboundedSender<Input>,
 }
@@ -75,6 +78,8 @@ pub struct Workers {
     starts: Starts,
     spawning: HashMap<WorkerId, Spawning>,
     controls: HashMap<WorkerId, ControlChannel>,
+    /// The keys of the cache channels of those that have not opened the cache; None: they are not encrypted.
+    cache_keys: HashMap<WorkerId, Option<Pair>>,
     /// Start time of each, milliseconds since 1970.
     started: HashMap<WorkerId, u64>,
     /// The program's environment with which each was started.
@@ -101,6 +106,7 @@ impl Workers {
             starts: Starts::default(),
             spawning: HashMap::new(),
             controls: HashMap::new(),
+            cache_keys: HashMap::new(),
             started: HashMap::new(),
             environments: HashMap::new(),
         })
@@ -181,9 +187,11 @@ impl Workers {
             // The rest is written when the worker reads.
             Ok(()) | Err(_) => {}
         }
-        let pending_channel = PendingChannel { socket: program, keys: keys.map(|keys| keys.program) };
+        let (program_keys, cache_keys) = keys.map(|keys| (keys.program, keys.cache)).unzip();
+        let pending_channel = PendingChannel { socket: program, keys: program_keys };
         shared.pending_channels.add(worker, pending_channel);
         shared.dispatcher.join(worker, connections, far_end, shared.memory.page(worker));
+        self.cache_keys.insert(worker, cache_keys);
         let groups = self.join_groups(worker);
         let Self { setup, shared, .. } = self;
         let (launch, inputs) = (setup.launch.clone(), shared.inputs.clone());
@@ -295,6 +303,7 @@ impl Workers {
                 self.environments.remove(&worker);
                 self.leaves.remove(&worker);
                 self.shared.pending_channels.take(worker);
+                self.cache_keys.remove(&worker);
                 Err(not_spawned(&self.setup.launch, &error))
             }
         }
@@ -355,6 +364,19 @@ impl Workers {
         }
     }
 
+    /// Opens the shared cache for a worker, once in its life.
+    pub fn open_cache(&mut self, worker: WorkerId, question: u32) {
+        let opened = match self.cache_keys.remove(&worker) {
+            Some(keys) => self.shared.cache.connect(format!("worker {worker}"), keys),
+            None => Err(io::Error::other("the worker has opened it already")),
+        };
+        let (refusal, channel) = match opened {
+            Ok(channel) => (None, Some(channel)),
+            Err(error) => (Some(error.to_string()), None),
+        };
+        self.answer(worker, ToWorker::CacheOpened { refusal }, question, channel);
+    }
+
     /// Sends a message of another worker, `from`.
     pub fn carry(&self, worker: WorkerId, message: Message, from: Peer) {
         if let Some(control) = self.controls.get(&worker) {
@@ -387,6 +409,7 @@ impl Workers {
         self.controls.remove(&worker);
         self.leaves.remove(&worker);
         self.shared.pending_channels.take(worker);
+        self.cache_keys.remove(&worker);
         self.started.remove(&worker);
         self.environments.remove(&worker);
     }

@@ -1,0 +1,399 @@
+// @ts-check
+'use strict';
+
+// `app.cache`: one cache for all processes of a cluster, and a view of it for each namespace. It is opened when it is
+// used for the first time.
+
+const { EventEmitter } = require('node:events');
+const { inspect } = require('node:util');
+const { ClusterError } = require('../errors');
+const { addon, constants } = require('../native');
+const { turnTime } = require('./clock');
+const { Connection, DELETED } = require('./connection');
+const { Flights } = require('./flights');
+const { Found, hashOn } = require('./memory');
+const { decode, encode } = require('./values');
+const { Written } = require('./written');
+
+const kinds = constants?.cache.kind ?? {};
+const { status: statuses } = constants?.cache ?? { status: {} };
+const { COUNTER } = kinds;
+/** Values up to this kind are texts, which are returned as they are. */
+const MAX_PLAIN = kinds.WIDE_TEXT;
+
+/**
+ * @typedef {object} Options of a value
+ * @property {number | string} [ttl] how long it lives; 0: for any time
+ * @property {number | string} [grace] how long after that `getOrSet` may use it while it computes a new one
+ * @property {string[]} [tags] for `invalidateTags`
+ */
+
+/** For a process whose configuration could not be read: bytes. */
+const DEFAULT_SIZE = 64 << 20;
+
+/** Milliseconds of durations that are texts. @type {Map<string, number>} */
+const durations = new Map();
+const MAX_DURATIONS = 1000;
+
+/** @param {string} name @param {any} value */
+function milliseconds(name, value) {
+  if (typeof value === 'number' && value >= 0) return value === Infinity ? 0 : value;
+  const known = durations.get(value);
+  if (known !== undefined) return known;
+  const parsed = typeof value === 'string' ? addon.parseDuration(value) : null;
+  if (parsed === null) {
+    throw new ClusterError(`cache: ${name}: found ${inspect(value)}, allowed: milliseconds, or a text such as '30s' or '5m'`, 'INVALID_ARGUMENT');
+  }
+  if (durations.size < MAX_DURATIONS) durations.set(value, parsed);
+  return parsed;
+}
+
+/** @param {string} what @param {any} text */
+function checkText(what, text) {
+  if (typeof text === 'string') return;
+  throw new ClusterError(`cache: found ${inspect(text)}, allowed: a text as the ${what}`, 'INVALID_ARGUMENT');
+}
+
+/** Tags as the writer reads them. @param {any} tags */
+function tagText(tags) {
+  if (tags === undefined) return '';
+  const isValid = Array.isArray(tags) && tags.every((tag) => typeof tag === 'string' && tag !== '' && !tag.includes('\0'));
+  if (isValid) return tags.map((tag) => `${tag}\0`).join('');
+  throw new ClusterError(`cache: tags: found ${inspect(tags)}, allowed: an array of texts without NUL characters`, 'INVALID_ARGUMENT');
+}
+
+/** What all namespaces of a process share. */
+class Shared {
+  /** @type {Connection | null} */
+  #connection = null;
+  #open;
+
+  /** @param {(into: object, deliver: (...numbers: number[]) => void) => any} open @param {any} config the options in `cache` */
+  constructor(open, config) {
+    this.#open = open;
+    this.config = config;
+    this.isAdvanced = config.serialization === 'advanced';
+    /** @type {Map<string, Cache>} */
+    this.namespaces = new Map();
+    this.hasWarned = false;
+  }
+
+  connect() {
+    if (this.#connection !== null) return this.#connection;
+    const connection = new Connection(this.#open, {
+      closed: () => {
+        for (const cache of this.namespaces.values()) cache.forget();
+      },
+      failed: (error) => this.#report(error),
+    });
+    process.on('exit', () => connection.flush());
+    this.#connection = connection;
+    return connection;
+  }
+
+  /** A write failed that nobody waits for. @param {Error} error */
+  #report(error) {
+    const root = this.namespaces.get('');
+    if (root !== undefined && root.listenerCount('error') > 0) {
+      root.emit('error', error);
+    } else if (!this.hasWarned) {
+      this.hasWarned = true;
+      console.warn(`drover: ${error.message}; a value was not stored, and no later failure is printed. Await set(), or listen to the cache's 'error'`);
+    }
+  }
+}
+
+class Cache extends EventEmitter {
+  #shared;
+  #name;
+  #prefix;
+  /** @type {Connection | null} */
+  #connection = null;
+  /** @type {any} */
+  #near = null;
+  /** The beginning of the hash of the namespace's keys. */
+  #state = 0;
+  /** The place of what is not kept. */
+  #spare = new Found();
+  #flights;
+  #tellsHits = false;
+  #tellsMisses = false;
+  #hits = 0;
+  #misses = 0;
+
+  /** @param {Shared} shared @param {string} name */
+  constructor(shared, name) {
+    super();
+    this.#shared = shared;
+    this.#name = name;
+    this.#prefix = `${name}\0`;
+    this.#flights = new Flights({
+      peek: (key) => this.#peek(key),
+      claim: (key, renews) => this.#connect().claim(this.#prefix + key, renews),
+      release: (key) => this.#connect().release(this.#prefix + key),
+      looked: (key, isHit) => this.#looked(key, isHit),
+      land: (key, value, options) => void this.#set(key, value, options, true),
+      valueOf: (entry) => this.#valueOf(entry),
+      failed: (error) => void (this.listenerCount('error') > 0 && this.emit('error', error)),
+    });
+    const follow = () => {
+      this.#tellsHits = this.listenerCount('hit') > 0;
+      this.#tellsMisses = this.listenerCount('miss') > 0;
+    };
+    this.on('newListener', () => queueMicrotask(follow));
+    this.on('removeListener', follow);
+  }
+
+  /** The name of this namespace; '' for the whole cache's own. */
+  get name() {
+    return this.#name;
+  }
+
+  /** @param {string} key @returns {any} undefined: it is not there, or too old */
+  get(key) {
+    // What was read before is the common case.
+    const near = this.#near?.newer.get(key);
+    if (near !== undefined && near.expires === 0 && near.kind <= MAX_PLAIN) {
+      const { memory, ownCount } = /** @type {Connection} */ (this.#connection);
+      if (ownCount === 0 && memory.words[near.cell] === near.version) {
+        memory.noteRead(near);
+        this.#hits += 1;
+        if (this.#tellsHits) this.emit('hit', key);
+        return near.value;
+      }
+    }
+    checkText('key', key);
+    const entry = this.#peek(key);
+    if (entry !== undefined && (entry.expires === 0 || entry.expires > turnTime())) {
+      const value = this.#valueOf(entry);
+      if (value !== undefined) {
+        this.#looked(key, true);
+        return value;
+      }
+    }
+    this.#looked(key, false);
+    return undefined;
+  }
+
+  /** @param {string} key @param {boolean} isHit */
+  #looked(key, isHit) {
+    if (isHit) {
+      this.#hits += 1;
+      if (this.#tellsHits) this.emit('hit', key);
+    } else {
+      this.#misses += 1;
+      if (this.#tellsMisses) this.emit('miss', key);
+    }
+  }
+
+  /** The values of several keys, in their order. @param {string[]} keys */
+  getMany(keys) {
+    return keys.map((key) => this.get(key));
+  }
+
+  /** @param {string} key */
+  has(key) {
+    checkText('key', key);
+    const entry = this.#peek(key);
+    return entry !== undefined && (entry.expires === 0 || entry.expires > turnTime());
+  }
+
+  /**
+   * Visible to this process at once, to others after microseconds; the result can be awaited until all see it.
+   *
+   * @param {string} key
+   * @param {any} value
+   * @param {Options} [options]
+   */
+  set(key, value, options) {
+    checkText('key', key);
+    const number = this.#set(key, value, options, false);
+    return new Written(this.#connect(), number);
+  }
+
+  /** @param {string} key @param {(key: string) => any} factory @param {Options & import('./flights').Waits} [options] */
+  getOrSet(key, factory, options) {
+    checkText('key', key);
+    if (typeof factory !== 'function') {
+      throw new ClusterError(`cache: found ${inspect(factory)}, allowed: a function that computes the value`, 'INVALID_ARGUMENT');
+    }
+    const waits = {
+      timeout: options?.timeout === undefined ? undefined : milliseconds('timeout', options.timeout),
+      hardTimeout: options?.hardTimeout === undefined ? undefined : milliseconds('hardTimeout', options.hardTimeout),
+    };
+    // Faults in the options are found before the work is done.
+    this.#how(options);
+    return this.#flights.getOrSet(key, factory, options, waits);
+  }
+
+  /** Whether it was there. @param {string} key */
+  async delete(key) {
+    checkText('key', key);
+    const { status } = await this.#connect().delete(this.#prefix + key);
+    return status === statuses.DONE;
+  }
+
+  /** The new count; a new key begins with 0. @param {string} key @param {number} [by] @param {Options} [options] */
+  async increment(key, by = 1, options) {
+    checkText('key', key);
+    if (!Number.isSafeInteger(by)) throw new ClusterError(`cache: found ${inspect(by)}, allowed: a whole number`, 'INVALID_ARGUMENT');
+    const connection = this.#connect();
+    const entry = this.#peek(key);
+    if (entry?.kind === COUNTER && (entry.expires === 0 || entry.expires > turnTime())) {
+      const { counter, generation } = /** @type {Found} */ (/** @type {unknown} */ (entry));
+      const count = connection.add(counter, generation, by);
+      if (!Number.isNaN(count)) return count;
+    }
+    const { number } = await connection.increment(this.#prefix + key, by, this.#how(options).expires);
+    return number;
+  }
+
+  /** @param {string} key @param {number} [by] @param {Options} [options] */
+  decrement(key, by = 1, options) {
+    return this.increment(key, -by, options);
+  }
+
+  /**
+   * Whether the key had exactly the value that was expected (undefined: none), and has the new one now.
+   *
+   * @param {string} key
+   * @param {any} expected
+   * @param {any} value
+   * @param {Options} [options]
+   */
+  async compareAndSet(key, expected, value, options) {
+    checkText('key', key);
+    const { isAdvanced } = this.#shared;
+    const before = expected === undefined ? null : encode(expected, isAdvanced);
+    const { status } = await this.#connect().compareAndSet(this.#prefix + key, before, encode(value, isAdvanced), this.#how(options));
+    return status === statuses.DONE;
+  }
+
+  /** The number of entries whose keys matched; `*` stands for any text. @param {string} pattern */
+  async invalidate(pattern) {
+    checkText('pattern', pattern);
+    const { number } = await this.#connect().invalidate(this.#prefix + pattern);
+    return number;
+  }
+
+  /** Entries of all namespaces that have one of the tags. @param {string | string[]} tags */
+  async invalidateTags(tags) {
+    const all = [tags].flat();
+    tagText(all);
+    const counts = await Promise.all(all.map((tag) => this.#connect().invalidateTag(tag)));
+    return counts.reduce((sum, { number }) => sum + number, 0);
+  }
+
+  /** Removes every entry of this namespace. */
+  clear() {
+    return this.invalidate('*');
+  }
+
+  /** A part of the cache with keys of its own. @param {string} name */
+  namespace(name) {
+    checkText('name of the namespace', name);
+    if (/[\0*]/.test(name)) throw new ClusterError(`cache: found the namespace ${inspect(name)}, allowed: a name without '*' and NUL characters`, 'INVALID_ARGUMENT');
+    return namespaceOf(this.#shared, name);
+  }
+
+  /** Looks of this process: see `types/cache.d.ts`. */
+  stats() {
+    return { hits: this.#hits, misses: this.#misses };
+  }
+
+  /** The channel has ended: nothing is there any more. */
+  forget() {
+    this.#near = null;
+  }
+
+  #connect() {
+    if (this.#connection !== null) return this.#connection;
+    const connection = this.#shared.connect();
+    this.#near = connection.nearMaps.add();
+    this.#state = hashOn(connection.memory.seed, this.#prefix);
+    this.#connection = connection;
+    return connection;
+  }
+
+  /** @param {Options | undefined} options */
+  #how(options) {
+    const { config } = this.#shared;
+    const given = options?.ttl ?? config.defaultTtl;
+    const ttl = given === undefined || given === null ? 0 : milliseconds('ttl', given);
+    const grace = options?.grace ?? config.grace;
+    return {
+      expires: ttl === 0 ? 0 : turnTime() + ttl,
+      grace: grace === undefined ? 0 : milliseconds('grace', grace),
+      early: Math.round(ttl * (config.earlyRefresh ?? 0)),
+      tags: tagText(options?.tags),
+    };
+  }
+
+  /** @param {string} key @param {any} value @param {Options | undefined} options @param {boolean} lands */
+  #set(key, value, options, lands) {
+    return this.#connect().set(this.#prefix + key, encode(value, this.#shared.isAdvanced), this.#how(options), lands);
+  }
+
+  /** The entry, however old it is. @param {string} key @returns {any} undefined: there is none */
+  #peek(key) {
+    const connection = this.#connect();
+    if (connection.ownCount !== 0) {
+      const own = connection.own(this.#prefix + key);
+      if (own !== undefined) return own.kind === DELETED ? undefined : own;
+    }
+    const near = this.#near;
+    if (near === null) return undefined;
+    const { memory, nearMaps } = connection;
+    const known = near.newer.get(key) ?? near.recall(key);
+    if (known !== undefined) {
+      if (memory.isValid(known) || memory.read(this.#prefix, this.#state, key, known)) {
+        memory.noteRead(known);
+        return known;
+      }
+      near.drop(key);
+      return undefined;
+    }
+    if (!memory.read(this.#prefix, this.#state, key, this.#spare)) return undefined;
+    const found = this.#spare;
+    this.#spare = new Found();
+    memory.noteRead(found);
+    nearMaps.keep(near, key, found);
+    return found;
+  }
+
+  /** Its value; undefined: a counter that is gone. @param {any} entry */
+  #valueOf(entry) {
+    if (entry.kind !== COUNTER) return decode(entry.kind, entry.value);
+    const count = this.#connect().count(entry.counter, entry.generation);
+    return Number.isNaN(count) ? undefined : count;
+  }
+}
+
+/** @param {Shared} shared @param {string} name */
+function namespaceOf(shared, name) {
+  const known = shared.namespaces.get(name);
+  if (known !== undefined) return known;
+  const made = new Cache(shared, name);
+  shared.namespaces.set(name, made);
+  return made;
+}
+
+/** @param {any} config the options in `cache` @returns {any} the core's cache, for the process that has its memory */
+function coreCache({ maxSize = DEFAULT_SIZE, maxEntries }) {
+  if (addon === null) throw new ClusterError('The cache needs the addon, which this platform does not have', 'NOT_SUPPORTED');
+  return new addon.SharedCache(maxSize, maxEntries ?? 0);
+}
+
+/**
+ * The cache of a process.
+ *
+ * @param {(into: object, deliver: (...numbers: number[]) => void) => any} open
+ * @param {any} config the options in `cache`
+ */
+function sharedCache(open, config) {
+  return namespaceOf(new Shared(open, config), '');
+}
+
+exports.Cache = Cache;
+exports.coreCache = coreCache;
+exports.sharedCache = sharedCache;

@@ -1,0 +1,280 @@
+//! A process's channel to the writer, on its event loop: requests out, answers in. Requests are sent at the end of the
+//! loop's iteration. The memory is read by JavaScript; only counters are changed here.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use super::counters::{Counter, NotCounted};
+use super::request::{Answer, HEADER, Request};
+use super::service::{Grant, OPEN, Part};
+use crate::ipc::channel::{Receiver, Sender};
+use crate::ipc::control::decode;
+use crate::ipc::frame::{Frame, Kind};
+use crate::ipc::message_channel::{Ends, MessageChannel};
+use crate::sys::byte_memory::ByteMapping;
+use crate::sys::memory::Mapping;
+use crate::sys::uv::{Loop, Prepare};
+
+/// The writer's thread answers within microseconds; after this time it is stopped or broken.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of requests that wait for the writer; with more the program does.
+const MAX_QUEUED: usize = 16 << 20;
+
+/// The cache's memory in this process.
+pub struct Mapped {
+    pub cache: Arc<Mapping>,
+    pub hints: Arc<Mapping>,
+    pub counters: ByteMapping,
+    /// The client's number.
+    pub number: u32,
+    /// Maximum bytes of a request.
+    most: usize,
+}
+
+impl Mapped {
+    /// Maps what was granted.
+    fn new(grants: Vec<(Grant, OwnedFd)>) -> io::Result<Self> {
+        let of = |part: Part| {
+            let found = grants.iter().find(|(grant, _)| grant.part == part);
+            found.ok_or_else(|| io::Error::other("a memory of the cache is missing"))
+        };
+        let ((cache, cache_fd), (hints, hints_fd), (counters, counters_fd)) =
+            (of(Part::Cache)?, of(Part::Hints)?, of(Part::Counters)?);
+        Ok(Self {
+            cache: Arc::new(Mapping::read_only(cache_fd.as_fd(), cache.bytes / 8)?),
+            hints: Arc::new(Mapping::new(hints_fd.as_fd(), hints.bytes / 8)?),
+            counters: ByteMapping::new(counters_fd.as_fd(), counters.bytes)?,
+            number: cache.client,
+            most: cache.most,
+        })
+    }
+}
+
+/// An open cache, before it is on an event loop.
+pub struct Opened {
+    pub mapped: Mapped,
+    socket: OwnedFd,
+    sender: Sender,
+    receiver: Receiver,
+}
+
+impl Opened {
+    /// Opens the cache; blocks until the writer has answered.
+    ///
+    /// # Errors
+    /// TimedOut, or the writer has no memory for it.
+    pub fn new(socket: OwnedFd, keys: Option<&Ends<'_>>) -> io::Result<Self> {
+        let (mut sender, mut receiver) = (Sender::default(), Receiver::default());
+        if let Some(Ends { sends, receives }) = keys {
+            sender.seal_with(sends)?;
+            receiver.open_with(receives)?;
+        }
+        sender.push_message(0, 0, &[OPEN]);
+        sender.flush(socket.as_fd())?;
+        let until = Instant::now() + TIMEOUT;
+        let mut grants = Vec::with_capacity(Part::ALL.len());
+        while grants.len() < Part::ALL.len() {
+            let left = until.saturating_duration_since(Instant::now());
+            wait(&socket, left)?;
+            match receiver.fill(socket.as_fd()) {
+                Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
+            while let Some((frame, descriptor)) = receiver.next_frame()? {
+                grants.push(granted(&frame, descriptor)?);
+            }
+        }
+        Ok(Self { mapped: Mapped::new(grants)?, socket, sender, receiver })
+    }
+}
+
+fn wait(socket: &OwnedFd, time: Duration) -> io::Result<()> {
+    let timeout = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: i64::from(time.subsec_nanos()) };
+    match poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&timeout))? {
+        0 => Err(io::ErrorKind::TimedOut.into()),
+        _ => Ok(()),
+    }
+}
+
+fn granted(frame: &Frame, descriptor: Option<OwnedFd>) -> io::Result<(Grant, OwnedFd)> {
+    let is_control = frame.header.kind == Kind::Control;
+    let descriptor = descriptor.filter(|_| is_control).ok_or_else(|| io::Error::other("it is no grant"))?;
+    Ok((decode(&frame.payload).map_err(io::Error::other)?, descriptor))
+}
+
+/// Why a request was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    TooLarge,
+    /// The channel has ended.
+    Closed,
+    /// The writer takes no requests.
+    Stuck,
+}
+
+/// What a client reports.
+pub enum Incoming<'a> {
+    /// Numbers of requests and their answers.
+    Answers(&'a [(u32, Answer)]),
+    /// The channel has ended: the memory does not change any more.
+    Closed,
+}
+
+pub struct Client {
+    pub mapped: Mapped,
+    /// None: it has ended.
+    channel: RefCell<Option<MessageChannel>>,
+    turn: RefCell<Option<Prepare>>,
+    /// The number of the last request.
+    number: Cell<u32>,
+    /// Read, not reported yet.
+    answers: RefCell<Vec<(u32, Answer)>>,
+    report: Box<dyn Fn(Incoming<'_>)>,
+}
+
+impl Client {
+    /// The handles do not keep the loop alive.
+    ///
+    /// # Errors
+    /// The loop has no room for them.
+    pub fn start(uv: Loop, opened: Opened, report: Box<dyn Fn(Incoming<'_>)>) -> io::Result<Rc<Self>> {
+        let Opened { mapped, socket, sender, receiver } = opened;
+        let most = mapped.most;
+        let client = Rc::new(Self {
+            mapped,
+            channel: RefCell::default(),
+            turn: RefCell::default(),
+            number: Cell::new(0),
+            answers: RefCell::default(),
+            report,
+        });
+        let on = |act: fn(&Self)| {
+            let client = Rc::downgrade(&client);
+            move || {
+                if let Some(client) = client.upgrade() {
+                    act(&client);
+                }
+            }
+        };
+        let mut receiver = receiver;
+        receiver.allow(most);
+        let channel = MessageChannel::adopt(uv, socket, sender, receiver, on(Self::attend))?;
+        *client.channel.borrow_mut() = Some(channel);
+        *client.turn.borrow_mut() = Some(Prepare::start(uv, on(Self::flush))?);
+        Ok(client)
+    }
+
+    /// Closes the handles on the loop.
+    pub fn close(&self) {
+        self.channel.take();
+        self.turn.take();
+    }
+
+    /// Sends a request, at the latest at the end of the loop's iteration; returns its number.
+    ///
+    /// # Errors
+    /// Why it is not sent.
+    pub fn post(&self, request: &Request<'_>) -> Result<u32, Unsent> {
+        let head = request.head();
+        let [key, tags, expected, value] = request.parts();
+        if HEADER + key.len() + tags.len() + expected.len() + value.len() > self.mapped.most {
+            return Err(Unsent::TooLarge);
+        }
+        let mut channel = self.channel.borrow_mut();
+        let channel = channel.as_mut().ok_or(Unsent::Closed)?;
+        if channel.queued() > MAX_QUEUED {
+            self.make_room(channel).map_err(|_| Unsent::Stuck)?;
+        }
+        let number = self.number.get().wrapping_add(1);
+        self.number.set(number);
+        channel.queue(number, &[&head, key, tags, expected, value]);
+        Ok(number)
+    }
+
+    /// Blocks until half of the queued requests are written. Reads meanwhile: the writer waits for a client that does not
+    /// read its answers.
+    fn make_room(&self, channel: &mut MessageChannel) -> io::Result<()> {
+        let until = Instant::now() + TIMEOUT;
+        while channel.queued() > MAX_QUEUED / 2 {
+            channel.wait(until.saturating_duration_since(Instant::now()))?;
+            if !self.read(channel)? {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            channel.flush()?;
+        }
+        Ok(())
+    }
+
+    fn read(&self, channel: &mut MessageChannel) -> io::Result<bool> {
+        let mut answers = self.answers.borrow_mut();
+        channel.read_each(|frame, _| {
+            let answer = Some(&frame).filter(|frame| frame.header.kind == Kind::Message);
+            let answer = answer.and_then(|frame| Answer::read(&frame.payload));
+            let answer = answer.ok_or_else(|| io::Error::other("it is no answer"))?;
+            answers.push((frame.header.answers, answer));
+            Ok(())
+        })
+    }
+
+    /// Writes the queued requests.
+    pub fn flush(&self) {
+        let over = |channel: &mut MessageChannel| channel.is_corked() && channel.turn_over().is_err();
+        let is_broken = self.channel.borrow_mut().as_mut().is_some_and(over);
+        if is_broken {
+            self.end();
+        } else if !self.answers.borrow().is_empty() {
+            self.deliver();
+        }
+    }
+
+    fn attend(&self) {
+        let is_open = match self.channel.borrow_mut().as_mut() {
+            Some(channel) => channel.go_on().and_then(|()| self.read(channel)).unwrap_or(false),
+            None => return,
+        };
+        self.deliver();
+        if !is_open {
+            self.end();
+        }
+    }
+
+    fn deliver(&self) {
+        let answers = self.answers.take();
+        if !answers.is_empty() {
+            (self.report)(Incoming::Answers(&answers));
+        }
+    }
+
+    fn end(&self) {
+        if self.channel.take().is_some() {
+            (self.report)(Incoming::Closed);
+        }
+    }
+
+    /// Sets whether waiting for answers keeps the process alive.
+    pub fn hold(&self, hold: bool) {
+        self.channel.borrow().iter().for_each(|channel| channel.hold(hold));
+    }
+
+    /// Adds to a counter; returns the new count.
+    ///
+    /// # Errors
+    /// The counter is gone, or the count would be out of range.
+    pub fn add(&self, counter: Counter, by: i64) -> Result<i64, NotCounted> {
+        counter.add(&self.mapped.counters, by)
+    }
+
+    /// The count; None: the counter is gone.
+    pub fn count(&self, counter: Counter) -> Option<i64> {
+        counter.load(&self.mapped.counters)
+    }
+}
