@@ -372,6 +372,38 @@ test('each worker has a leaf with its limit of memory, in version 2 with memory.
   assert.deepEqual(leaves(group, 'cgroup.procs'), {});
 });
 
+test('a hard limit of memory that comes later is enforced for workers that run, though their groups have none', async (t) => {
+  const group = ownGroup(t, { memory: 2000 * MB, pids: 1000 });
+  if (group === null) return;
+  // They are in groups, for another limit.
+  const { running, get, order } = await cluster(t, { security: { limits: { processes: 100 } } }, group.options);
+  const { pid } = await get('/devour?at=200', '0');
+  while ((await get('/', '0')).kept < 4);
+  const resources = { maxMemoryPerWorker: '150MB', enforcement: { enforceHardLimits: true } };
+  assert.equal(await order('updateConfig', { resources }), 'done');
+  const exit = await running.event('worker:exit', { worker: '0' });
+  assert.deepEqual([exit.workerPid, exit.reason], [pid, 'memory_limit']);
+  assert.equal(running.events('worker:exit').length, 1);
+});
+
+test('a lower limit of memory ends a worker that uses more, also where the kernel refuses it', async (t) => {
+  const group = ownGroup(t, { memory: 2000 * MB });
+  if (group === null) return;
+  const resources = { maxMemoryPerWorker: '600MB', enforcement: { enforceHardLimits: true } };
+  const { running, get, order } = await cluster(t, { resources }, group.options);
+  const isVersion1 = Object.values(leaves(group, 'memory.max'))[0] === null;
+  if (isVersion1 && !/^SwapTotal: +0 kB$/m.test(fs.readFileSync('/proc/meminfo', 'utf8'))) {
+    return skip(t, 'the kernel moves memory to swap instead of refusing the limit', undefined, { forbidden: true });
+  }
+  const { pid } = await get('/devour?at=300', '0');
+  while ((await get('/', '0')).kept < 6);
+  assert.equal(await order('updateConfig', { resources: { maxMemoryPerWorker: '200MB' } }), 'done');
+  const exit = await running.event('worker:exit', { worker: '0' });
+  assert.deepEqual([exit.workerPid, exit.reason], [pid, isVersion1 ? 'memory_limit' : 'out_of_memory']);
+  const refusal = /The kernel refused the limit of worker 0's memory \(.*\): the worker's memory is watched four times a second instead/;
+  assert.equal(refusal.test(running.raw), isVersion1, running.raw);
+});
+
 test('a worker has no more processes than security.limits.processes', async (t) => {
   const group = ownGroup(t, { pids: 1000 });
   if (group === null) return;

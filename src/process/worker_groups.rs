@@ -151,7 +151,7 @@ impl WorkerGroups {
     /// # Errors
     /// The kernel's: the limits of this worker are not enforced.
     pub fn leaf(&self, worker: WorkerId, limits: &GroupLimits) -> io::Result<Leaf> {
-        let mut leaf = Leaf { parts: Vec::new() };
+        let mut leaf = Leaf { parts: Vec::new(), refused: Vec::new() };
         let name = format!("drover-{}-{}-{}", std::process::id(), worker.slot, worker.generation);
         for parent in &self.parents {
             let folder = parent.folder.join(&name);
@@ -159,8 +159,10 @@ impl WorkerGroups {
             // From here on the leaf removes it.
             leaf.parts.push(Part { folder, parent: parent.clone() });
         }
-        leaf.limit(limits)?;
-        Ok(leaf)
+        match leaf.limit(limits).pop() {
+            None => Ok(leaf),
+            Some((_, error)) => Err(error),
+        }
     }
 }
 
@@ -230,6 +232,8 @@ impl Part {
 #[derive(Debug)]
 pub struct Leaf {
     parts: Vec<Part>,
+    /// The kernel refused the present limits of these kinds, and former ones may apply.
+    refused: Vec<Controller>,
 }
 
 impl Leaf {
@@ -251,31 +255,37 @@ impl Leaf {
         self.parts.iter().all(has)
     }
 
-    /// Whether the kernel enforces the worker's limit of this kind.
+    /// Whether the kernel enforces the worker's limit of this kind, as it was last set.
     pub fn enforces(&self, controller: Controller) -> bool {
+        self.has(controller) && !self.refused.contains(&controller)
+    }
+
+    fn has(&self, controller: Controller) -> bool {
         self.parts.iter().any(|part| part.parent.controllers.contains(&controller))
     }
 
-    /// Sets the limits that it enforces, each though another one is refused.
-    ///
-    /// # Errors
-    /// The first of the kernel's.
-    pub fn limit(&self, limits: &GroupLimits) -> io::Result<()> {
-        let mut outcome = Ok(());
-        for part in &self.parts {
-            for controller in &part.parent.controllers {
-                let set = part.limit(*controller, limits);
-                outcome = outcome.and(set);
-            }
-        }
-        outcome
+    /// Sets the limits of its kinds, each though another one is refused. Returns those that the kernel refused: version 1
+    /// does so (EBUSY) if the worker uses more memory than that and it cannot be reclaimed.
+    pub fn limit(&mut self, limits: &GroupLimits) -> Vec<(Controller, io::Error)> {
+        let set = |part: &Part, controller: &Controller| {
+            Some((*controller, part.limit(*controller, limits).err()?))
+        };
+        let of = |part: &'_ Part| {
+            part.parent.controllers.iter().filter_map(|one| set(part, one)).collect::<Vec<_>>()
+        };
+        let refused: Vec<(Controller, io::Error)> = self.parts.iter().flat_map(of).collect();
+        self.refused = refused.iter().map(|(controller, _)| *controller).collect();
+        refused
     }
 
-    /// How many of its processes the kernel's OOM killer has ended.
-    pub fn oom_kills(&self) -> u64 {
+    /// How many of its processes the kernel's OOM killer has ended; None: it does not count them.
+    pub fn oom_kills(&self) -> Option<u64> {
+        if !self.has(Controller::Memory) {
+            return None;
+        }
         let of =
             |part: &Part| oom_kills_in(&super::control_groups::read, &part.folder, part.parent.hierarchy);
-        self.parts.iter().filter_map(of).max().unwrap_or(0)
+        Some(self.parts.iter().filter_map(of).max().unwrap_or(0))
     }
 }
 
@@ -653,19 +663,55 @@ mod tests {
         let (groups, _) = tree.find();
         let folder = tree.group().join("leaf");
         fs::create_dir(&folder).unwrap();
-        let leaf = Leaf { parts: vec![Part { folder: folder.clone(), parent: groups.parents[0].clone() }] };
+        let parts = vec![Part { folder: folder.clone(), parent: groups.parents[0].clone() }];
+        let mut leaf = Leaf { parts, refused: Vec::new() };
         let files = [SWAP, "memory.high", "memory.max", "pids.max"];
         for file in files {
             fs::write(folder.join(file), "").unwrap();
         }
         let values = || files.map(|file| tree.text(&folder, file).unwrap_or_default());
-        leaf.limit(&LIMITS).unwrap();
+        assert!(leaf.limit(&LIMITS).is_empty());
         // A hard limit of 2200 belongs to a soft one of 2000.
         assert_eq!(values(), ["0", "2100", "2200", "9"]);
         fs::remove_file(folder.join(SWAP)).unwrap();
-        leaf.limit(&GroupLimits { memory: Some(1_000_000), ..LIMITS }).unwrap();
+        assert!(leaf.limit(&GroupLimits { memory: Some(1_000_000), ..LIMITS }).is_empty());
         assert_eq!(values(), ["", "954534", "1000000", "9"], "a kernel without swap");
         fs::remove_file(folder.join("memory.high")).unwrap();
-        assert!(leaf.limit(&LIMITS).is_err(), "no other file may be missing");
+        assert_eq!(leaf.limit(&LIMITS).len(), 1, "no other file may be missing");
+    }
+
+    #[test]
+    fn in_version_1_a_limit_that_is_refused_is_not_enforced_until_one_is_taken_on_a_faked_tree() {
+        let tree = FakedTree::new("busy", &[]);
+        let parts = [Controller::Memory, Controller::Pids].map(|controller| {
+            let folder = tree.root.join(controller.name()).join("leaf");
+            fs::create_dir_all(&folder).unwrap();
+            let hierarchy = Hierarchy::Controller(controller.name());
+            Part {
+                folder,
+                parent: Parent { folder: tree.root.clone(), hierarchy, controllers: vec![controller] },
+            }
+        });
+        let file = parts[0].folder.join("memory.limit_in_bytes");
+        let (pids, kills) = (parts[1].folder.clone(), parts[0].folder.join("memory.oom_control"));
+        fs::write(&file, "").unwrap();
+        fs::write(pids.join("pids.max"), "").unwrap();
+        fs::write(&kills, "oom_kill 3\n").unwrap();
+        let mut leaf = Leaf { parts: parts.into(), refused: Vec::new() };
+        assert!(leaf.limit(&LIMITS).is_empty() && leaf.enforces(Controller::Memory));
+        fs::remove_file(&file).unwrap();
+        // It cannot be written.
+        fs::create_dir(&file).unwrap();
+        let lower = GroupLimits { memory: Some(1100), processes: Some(7), ..LIMITS };
+        let refused: Vec<Controller> =
+            leaf.limit(&lower).into_iter().map(|(controller, _)| controller).collect();
+        assert_eq!(refused, [Controller::Memory]);
+        assert!(!leaf.enforces(Controller::Memory), "the sampler watches it");
+        assert!(leaf.enforces(Controller::Pids));
+        assert_eq!(tree.text(&pids, "pids.max").as_deref(), Some("7"));
+        assert_eq!(leaf.oom_kills(), Some(3), "the former limit kills too");
+        fs::remove_dir(&file).unwrap();
+        fs::write(&file, "").unwrap();
+        assert!(leaf.limit(&lower).is_empty() && leaf.enforces(Controller::Memory));
     }
 }

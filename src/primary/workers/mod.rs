@@ -233,6 +233,17 @@ impl Workers {
         let _ = self.shared.inputs.send(Input::Dispatch(Report::notice(Level::Warn, text)));
     }
 
+    /// The kernel does not take a limit for a worker that runs.
+    fn say_limit_refused(&self, worker: WorkerId, controller: Controller, reason: &io::Error) {
+        let instead = match controller {
+            Controller::Memory => "the worker's memory is watched four times a second instead",
+            Controller::Cpu | Controller::Pids => "the former one stays",
+        };
+        let what = controller.what();
+        let text = format!("The kernel refused the limit of worker {worker}'s {what} ({reason}): {instead}");
+        let _ = self.shared.inputs.send(Input::Dispatch(Report::notice(Level::Warn, text)));
+    }
+
     /// Whether the kernel enforces the worker's limit of memory.
     pub fn is_limited_by_kernel(&self, worker: WorkerId) -> bool {
         self.leaves.get(&worker).is_some_and(|leaf| leaf.enforces(Controller::Memory))
@@ -240,8 +251,7 @@ impl Workers {
 
     /// How many processes of the worker's group the OOM killer has ended; None: it has no group that counts.
     pub fn oom_kills(&self, worker: WorkerId) -> Option<u64> {
-        let leaf = self.leaves.get(&worker).filter(|_| self.is_limited_by_kernel(worker));
-        leaf.map(Leaf::oom_kills)
+        self.leaves.get(&worker).and_then(Leaf::oom_kills)
     }
 
     /// The same of each worker that has such a group.
@@ -260,9 +270,11 @@ impl Workers {
         self.setup.config.config = config;
         let lacks = self.grouping.groups.find(&limits);
         self.grouping.limits = limits;
-        for (worker, leaf) in &self.leaves {
-            if let Err(error) = leaf.limit(&limits) {
-                self.say_not_limited(*worker, &error.to_string());
+        let leaves = self.leaves.iter_mut();
+        let refused: Vec<_> = leaves.map(|(worker, leaf)| (*worker, leaf.limit(&limits))).collect();
+        for (worker, refused) in refused {
+            for (controller, error) in refused {
+                self.say_limit_refused(worker, controller, &error);
             }
         }
         lacks
