@@ -96,6 +96,38 @@ function preferred(t) {
   }
 }
 
+test('above processManagement.cpuThreshold in three samples a worker is replaced, without a failed request', async (t) => {
+  const port = await freePort();
+  const config = { workers: 2, processManagement: { cpuThreshold: 50 } };
+  const running = program(t, working, { given: { port, config, shares: [0, 0] }, ...preferred(t) });
+  await running.until(/the cluster is ready/);
+  const served = load(t, port, 3);
+  const pid = await startLoop(port, 0);
+  const early = await running.event('alert', { cause: 'limit', limit: 'cpu', worker: '0' });
+  assert.match(early.msg, /processManagement\.cpuThreshold/);
+  const { value, allowed } = await running.event('worker:limit', { worker: '0', limit: 'cpu', action: 'replace' });
+  assert.ok(value > 50 && allowed === 50, `${value} of ${allowed}`);
+  await running.event('worker:exit', { worker: '0', workerPid: pid, reason: 'stopped' });
+  assert.ok((await served()) > 100);
+  assert.equal(running.events('worker:exit').length, 1, 'the other one is below the threshold');
+});
+
+test('with killOnCpuExceed a worker above its CPU limit for a minute is killed, and nobody else', async (t) => {
+  const port = await freePort();
+  const resources = { maxCpuPerWorker: 50, enforcement: { killOnCpuExceed: true } };
+  const running = program(t, working, { given: { port, config: { workers: 2, resources }, shares: [0, 0] }, ...preferred(t) });
+  await running.until(/the cluster is ready/);
+  const pid = await startLoop(port, 0);
+  const began = Date.now();
+  const limit = await running.event('worker:limit', { limit: 'cpu', action: 'kill' }, { patience: 90_000 });
+  assert.ok(limit.value > 50 && limit.allowed === 50, limit.msg);
+  assert.ok(limit.time - began >= 59_000, `after ${limit.time - began} ms`);
+  assert.match(limit.msg, /^Worker 0 is killed: it has used more than 50 % of a core for 6\d s/);
+  await running.event('worker:exit', { worker: '0', workerPid: pid, reason: 'cpu_limit', signal: 'SIGKILL' });
+  assert.equal((await request(port)).status, 200);
+  assert.equal(running.events('worker:exit').length, 1);
+});
+
 const RUNAWAY = 0;
 const BUSY = 1;
 

@@ -44,7 +44,8 @@ function growing({ port, config, respond }) {
     if (pathname === '/devour') devour(Number(searchParams.get('at')));
     if (asked.method === 'POST') return respond(asked, response);
     const heap = require('node:v8').getHeapStatistics().heap_size_limit;
-    response.end(JSON.stringify({ pid: process.pid, id: process.env.WORKER_ID, heap, kept: kept.length }));
+    const { pid, execArgv, env } = process;
+    response.end(JSON.stringify({ pid, id: env.WORKER_ID, heap, execArgv, kept: kept.length }));
   });
   const app = createServer({ app: server, cluster: { enabled: true, config } });
   app.start(port, '127.0.0.1').then(() => {
@@ -137,6 +138,24 @@ test('over its soft limit a worker is replaced under load without a failed reque
   assert.deepEqual(running.running.events('worker:limit').length, 1, 'the other one is within its limit');
 });
 
+test('the lower one of processManagement.memoryThreshold and maxMemoryPerWorker is the soft limit', async (t) => {
+  const [lower, higher] = ['150MB', '1GB'];
+  const replaces = async ([memoryThreshold, maxMemoryPerWorker, option]) => {
+    const running = await cluster(t, { processManagement: { memoryThreshold }, resources: { maxMemoryPerWorker } });
+    const { id, pid } = await grow(running, 170);
+    const limit = await running.running.event('worker:limit', { worker: id, limit: 'memory', action: 'replace' });
+    assert.equal(limit.allowed, 150 * MB);
+    assert.ok(limit.msg.includes(`(${option})`), limit.msg);
+    await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
+  };
+  const configured = [
+    [lower, undefined, 'processManagement.memoryThreshold'],
+    [lower, higher, 'processManagement.memoryThreshold'],
+    [higher, lower, 'resources.maxMemoryPerWorker'],
+  ];
+  await Promise.all(configured.map(replaces));
+});
+
 test('a limit that the program needs more than is an alert, and replaces nobody', async (t) => {
   const { running } = await cluster(t, { resources: { maxMemoryPerWorker: '32MB' } });
   const [{ msg }] = await running.eventMany(2, 'alert', { cause: 'limit', limit: 'memory' });
@@ -154,6 +173,20 @@ test('above the hard limit a worker is killed, and the log says why with its las
   assert.ok(exit.time - limit.time <= 300, `${exit.time - limit.time} ms`);
   // Four samples a second: it had grown by less than a second's 200 MB.
   assert.ok(limit.value < 350 * MB, `${limit.value}`);
+});
+
+test('with killOnMemoryExceed a worker is killed at its limit, before the kernel would end it above that', async (t) => {
+  const group = ownGroup(t, { memory: 2000 * MB });
+  if (group === null) return;
+  const enforcement = { enforceHardLimits: true, killOnMemoryExceed: true };
+  const { running, get } = await cluster(t, { resources: { maxMemoryPerWorker: '300MB', enforcement } }, group.options);
+  assert.ok(Object.keys(leaves(group, 'cgroup.procs')).length === 2, 'the kernel has limits too');
+  // 50 MB/s: between two looks of the sampler it grows by less than the tenth that the kernel allows above.
+  const { pid } = await get('/grow?to=1000&pause=200', '0');
+  const limit = await running.event('worker:limit', { worker: '0', limit: 'memory', action: 'kill' });
+  assert.equal(limit.allowed, 300 * MB);
+  assert.match(limit.msg, /above its hard limit of 300 MB \(100 % of resources\.maxMemoryPerWorker\)/);
+  await running.event('worker:exit', { worker: '0', workerPid: pid, reason: 'memory_limit', signal: 'SIGKILL' });
 });
 
 test('the kernel enforces the hard limit where the control group is delegated, and the exit names it', async (t) => {
@@ -226,6 +259,16 @@ test('the heap of a worker fits its memory limit unless the user set it', { skip
   assert.ok(own >= 100 && own < 200, `${own} MB`);
 });
 
+test('in lowMemoryMode V8 gets its options of size, but those that the user set', { skip: isBun && 'V8 alone has the options' }, async (t) => {
+  const resources = { performanceOptimization: { lowMemoryMode: true } };
+  const { execArgv } = await (await cluster(t, { resources })).get();
+  assert.deepEqual(execArgv, ['--optimize-for-size', '--max-semi-space-size=2']);
+  const own = await (await cluster(t, { resources, execArgv: ['--max-semi-space-size=8'] })).get();
+  assert.deepEqual(own.execArgv, ['--optimize-for-size', '--max-semi-space-size=8']);
+  const { execArgv: without } = await (await cluster(t, {})).get();
+  assert.deepEqual(without, []);
+});
+
 test('new workers share the budget with all that there will be', { skip: isBun && 'V8 alone has the option' }, async (t) => {
   const { get, order } = await cluster(t, { resources: { memoryManagement: { maxTotalMemory: '2GB' } } });
   const heap = async (id) => (await get('/', id)).heap / MB;
@@ -256,6 +299,20 @@ test('near the end of the budget the largest worker is replaced first, without a
   assert.match(limit.msg, /^Worker \d, the largest with \d+ MB, is replaced: all workers together use \d+ MB of 400 MB/);
   await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
   assert.ok((await served()) > 100);
+});
+
+test("of maxTotalMemory and the control group's limit the one that is nearer to its end counts", async (t) => {
+  for (const [maxTotalMemory, limit] of [[8192, 1000], [400, 4000]]) {
+    const group = ownGroup(t, { memory: limit * MB });
+    if (group === null) return;
+    const resources = { memoryManagement: { maxTotalMemory: maxTotalMemory * MB } };
+    const running = await cluster(t, { resources }, group.options);
+    const tighter = Math.min(maxTotalMemory, limit);
+    const { id, pid } = await grow(running, tighter * 0.7);
+    const { worker, allowed, msg } = await running.running.event('worker:limit', { limit: 'totalMemory', action: 'replace' });
+    assert.deepEqual([worker, allowed], [id, tighter * MB], msg);
+    await running.running.event('worker:exit', { worker: id, workerPid: pid, reason: 'stopped' });
+  }
 });
 
 /** Resident memory of a process, bytes. */

@@ -335,6 +335,78 @@ fn effects_of(breach: Breach) -> Effects {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{self, HostFacts, Input};
+    use crate::metrics::view;
+    use std::collections::BTreeMap;
+
+    const MB: u64 = 1 << 20;
+
+    fn limits(options: &serde_json::Value) -> WorkerLimits {
+        let host = HostFacts { usable_cpus: 2.0, available_memory: None, single_process_reason: None };
+        let input = Input { options, env: &BTreeMap::new(), host: &host };
+        let settings = super::super::configure::limits(&config::load_cluster(&input).unwrap().config);
+        let budget = BudgetSettings { is_grouped: true, ..settings.budget };
+        let (memory, _memfds) = SharedMemory::create(0).unwrap();
+        WorkerLimits::new(LimitSettings { budget, ..settings }, memory, 0)
+    }
+
+    #[test]
+    fn with_both_kinds_of_hard_limits_the_sampler_kills_before_the_kernel_slows_the_worker_down() {
+        let with = |enforcement: serde_json::Value| {
+            limits(&json!({ "resources": { "maxMemoryPerWorker": 200 * MB, "enforcement": enforcement } }))
+        };
+        let both = with(json!({ "enforceHardLimits": true, "killOnMemoryExceed": true }));
+        assert!(both.kills_before_the_kernel());
+        assert_eq!(both.watch.policy().hard_memory(), Some(200 * MB));
+        // In version 2 memory.high is halfway between it and this one (`worker_groups`).
+        assert_eq!(both.limit_of_groups, Some(220 * MB));
+        let kernel = with(json!({ "enforceHardLimits": true }));
+        assert!(!kernel.kills_before_the_kernel());
+        assert_eq!(kernel.watch.policy().hard_memory(), kernel.limit_of_groups);
+    }
+
+    #[test]
+    fn after_a_worker_was_killed_for_the_budget_nobody_else_is_before_it_has_ended() {
+        let mut limits = limits(&json!({}));
+        let worker = |slot, memory| Sample {
+            worker: WorkerId::new(slot, 1),
+            memory: memory * MB,
+            cpu: 0.0,
+            requests: 0,
+            age: Duration::from_secs(60),
+            is_replaced: false,
+        };
+        let mut samples = vec![worker(0, 500), worker(1, 300), worker(2, 50)];
+        let mut figures = view::figures(&limits.memory, 0);
+        let mut look = |limits: &mut WorkerLimits, second: u64, used: u64, samples: &[Sample]| {
+            figures.sample.system = serde_json::from_value(json!({
+                "cpu": { "cores": 2, "usable": 2.0, "usage": 0.0, "loadAverage": [0.0, 0.0, 0.0] },
+                "memory": {
+                    "total": 1000 * MB, "free": 0, "used": used * MB, "available": 0, "usagePercentage": 0.0
+                },
+                "swap": { "total": 0, "free": 0, "used": 0, "usagePercentage": 0.0 },
+                "disk": { "read": 0.0, "written": 0.0 },
+                "network": { "read": 0.0, "written": 0.0 },
+            }))
+            .unwrap();
+            let effects = limits.look_at_budget(&figures, samples, |_| false, Duration::from_secs(second));
+            let killed = |effect: &Effect| match effect {
+                Effect::Advance(Fact::Exceeded { worker, limit: Limit::TotalMemory }) => Some(worker.slot),
+                Effect::Advance(other) => panic!("{other:?}"),
+                _ => None,
+            };
+            effects.iter().find_map(killed)
+        };
+        limits.watch.take_turn(WorkerId::new(9, 1));
+        assert_eq!(look(&mut limits, 0, 700, &samples), None);
+        assert_eq!(look(&mut limits, 1, 850, &samples), None, "another one is being replaced");
+        assert_eq!(look(&mut limits, 2, 960, &samples), Some(0));
+        for (second, used) in [(3, 980), (4, 990), (5, 1000)] {
+            assert_eq!(look(&mut limits, second, used, &samples), None, "its memory is not free yet");
+        }
+        limits.forget(samples.remove(0).worker);
+        assert_eq!(look(&mut limits, 6, 990, &samples), Some(1));
+    }
 
     #[test]
     fn the_budget_that_is_nearest_to_its_end_counts_and_the_one_with_the_least_room() {
