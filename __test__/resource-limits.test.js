@@ -499,6 +499,17 @@ test('updateConfig sets security.limits.processes: at once where there was such 
   assert.deepEqual(leaves(group, 'pids.max'), { 0: '60', 1: '60' });
 });
 
+test('a worker at its limit of connections is an event once, and no alert', async (t) => {
+  const { port, running } = await cluster(t, { workers: 1, resources: { maxConnectionsPerWorker: 2 } });
+  const clients = [keepAlive(port), keepAlive(port)];
+  t.after(() => clients.forEach((client) => client.close()));
+  for (const client of clients) assert.equal((await client.request()).status, 200);
+  const { worker, action, value, allowed, msg } = await running.event('worker:limit', { limit: 'connections' });
+  assert.deepEqual([worker, action, value, allowed], ['0', 'wait', 2, 2]);
+  assert.match(msg, /^Worker 0 has reached its limit of 2 connections \(resources\.maxConnectionsPerWorker\)/);
+  assert.deepEqual(running.events('alert'), []);
+});
+
 test('updateConfig limits the connections of each worker, and lets those that wait in', async (t) => {
   const { port, order } = await cluster(t, {});
   const open = async () => {

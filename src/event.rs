@@ -516,6 +516,7 @@ impl Event {
                     (LimitAction::Kill, _) => Level::Error,
                     (LimitAction::Replace, Limit::Age | Limit::Requests) => Level::Info,
                     (LimitAction::Replace, _) => Level::Warn,
+                    (LimitAction::Wait, _) => Level::Info,
                     // An alert says the same.
                     (LimitAction::Relieve | LimitAction::Alert, _) => Level::Debug,
                 };

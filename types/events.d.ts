@@ -92,13 +92,13 @@ export interface ClusterEvents {
   /** A worker, or the memory of all workers, has reached a limit. */
   'worker:limit': (data: {
     workerId: string;
-    /** `memory` and `totalMemory` in bytes, `cpu` in percent of one core, `age` in milliseconds, `requests`. */
-    limit: 'memory' | 'totalMemory' | 'cpu' | 'age' | 'requests';
+    /** `memory` and `totalMemory` in bytes, `cpu` in percent of one core, `age` in milliseconds, `requests`, `connections`. */
+    limit: 'memory' | 'totalMemory' | 'cpu' | 'age' | 'requests' | 'connections';
     /**
      * `replace`: a new worker is started, then this one drains; `kill`; `relieve`: it gets half as many new connections
-     * as others; `alert`: a replacement would not help.
+     * as others; `wait`: it gets no new connections until it has room; `alert`: a replacement would not help.
      */
-    action: 'replace' | 'kill' | 'relieve' | 'alert';
+    action: 'replace' | 'kill' | 'relieve' | 'wait' | 'alert';
     /** In the limit's unit. */
     value: number;
     allowed: number;

@@ -1,4 +1,4 @@
-//! The limits of a worker's life: memory, CPU, requests and age; what happens at each, and which worker is replaced
+//! The limits of a worker: memory, CPU, requests, age and connections; what happens at each, and which worker is replaced
 //! next. PURE: samples and the time go in, breaches come out.
 //!
 //! `policy` has the limits; `breach` describes a limit that was reached and what is done about it; `watch` follows the

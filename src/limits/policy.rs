@@ -12,6 +12,8 @@ pub struct Policy {
     /// Requests in a worker's life.
     pub requests: Option<u64>,
     pub age: Option<Duration>,
+    /// Open connections of a worker, which dispatch enforces: that one is at it is reported here.
+    pub connections: Option<u64>,
 }
 
 /// Bytes of resident memory.

@@ -30,6 +30,8 @@ pub struct Sample {
     /// Since its start, like `age`.
     pub requests: u64,
     pub age: Duration,
+    /// Open ones.
+    pub connections: u64,
     /// A replacement of it is starting, or will.
     pub is_replaced: bool,
 }
@@ -47,6 +49,8 @@ struct Life {
     over_cpu: u32,
     /// Since when it is above the CPU limit.
     busy_since: Option<Duration>,
+    /// Whether it was at its limit of connections, and in how many samples in a row.
+    full: (bool, u32),
     reported: BTreeSet<Limit>,
     /// The limits that it reached at once after its start.
     reached_at_once: BTreeSet<Limit>,
@@ -233,6 +237,7 @@ impl Life {
         let mut found = Vec::new();
         found.extend(policy.memory.and_then(|limit| self.look_at_memory(sample, limit)));
         self.look_at_cpu(sample, policy, siblings, now, &mut found);
+        found.extend(policy.connections.and_then(|limit| self.look_at_connections(sample, limit)));
         let WorkerId { slot, generation } = sample.worker;
         let own = |limit: f64| jittered(limit, slot, generation, seed);
         if let Some(limit) = policy.requests.map(|limit| own(limit as f64))
@@ -335,6 +340,34 @@ impl Life {
         }
     }
 
+    /// Reported once, until the worker has had room in as many samples as it must be full in.
+    fn look_at_connections(&mut self, sample: &Sample, limit: u64) -> Option<Breach> {
+        let Sample { worker, connections, .. } = *sample;
+        let is_full = connections >= limit;
+        let (was_full, samples) = self.full;
+        self.full = (is_full, if is_full == was_full { samples + 1 } else { 1 });
+        if self.full.1 < SAMPLES {
+            return None;
+        }
+        if !is_full {
+            self.reported.remove(&Limit::Connections);
+            return None;
+        }
+        let message = format!(
+            "Worker {worker} has reached its limit of {limit} connections (resources.maxConnectionsPerWorker): new ones \
+             go to other workers, or wait in the queue"
+        );
+        self.reported.insert(Limit::Connections).then(|| Breach {
+            worker,
+            limit: Limit::Connections,
+            action: LimitAction::Wait,
+            value: connections as f64,
+            threshold: limit as f64,
+            samples: Vec::new(),
+            message,
+        })
+    }
+
     fn above_threshold(&self, worker: WorkerId, cpu: f64, above: Option<f64>) -> Option<Breach> {
         let threshold = above.filter(|_| self.over_cpu >= SAMPLES)?;
         let message = format!(
@@ -394,7 +427,7 @@ mod tests {
     fn sample(slot: u16, megabytes: u64) -> Sample {
         let worker = WorkerId::new(slot, 1);
         let (memory, age) = (megabytes * MB, Duration::from_secs(5));
-        Sample { worker, memory, cpu: 1.0, requests: 0, age, is_replaced: false }
+        Sample { worker, memory, cpu: 1.0, requests: 0, age, connections: 0, is_replaced: false }
     }
 
     fn replaced(sample: Sample) -> Sample {
@@ -460,6 +493,26 @@ mod tests {
             (again - failed, found),
             (RETRY_AFTER.as_secs(), vec![(0, Limit::Memory, LimitAction::Replace)])
         );
+    }
+
+    #[test]
+    fn a_worker_at_its_limit_of_connections_is_said_once_until_it_has_had_room() {
+        let mut scene = scene(Policy { connections: Some(8), ..Policy::default() });
+        let with = |connections| [Sample { connections, ..sample(0, 50) }];
+        let said = [(0, Limit::Connections, LimitAction::Wait)];
+        scene.settle(&with(7));
+        let before = scene.second;
+        assert_eq!(scene.first(&with(8), 10), (before + 3, said.to_vec()), "in three samples");
+        assert_eq!(scene.first(&with(9), 100).1, []);
+        // It has room for a moment, as connections end.
+        for connections in [7, 8, 8, 8, 7, 7, 8, 8, 8] {
+            assert_eq!(scene.look(&with(connections)), []);
+        }
+        scene.settle(&with(7));
+        assert_eq!(scene.first(&with(8), 10).1, said);
+        scene.settle(&with(7));
+        scene.watch.set_policy(Policy::default());
+        assert_eq!(scene.first(&with(100), 10).1, [], "there is no limit any more");
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub enum Limit {
     Age,
     /// Requests in the worker's life.
     Requests,
+    /// Open connections of a worker.
+    Connections,
 }
 
 /// What is done about a worker at its limit.
@@ -25,6 +27,8 @@ pub enum LimitAction {
     Kill,
     /// It gets fewer new connections.
     Relieve,
+    /// It gets no new connections until it has room: they go to other workers, or wait.
+    Wait,
     /// Nothing that drover could do would help.
     Alert,
 }

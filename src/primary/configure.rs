@@ -203,6 +203,7 @@ pub(super) fn limits(config: &Config) -> LimitSettings {
             cpu_threshold: process.cpu_threshold,
             requests: resources.max_requests_per_worker.map(u64::from),
             age: resources.max_age_per_worker,
+            connections: resources.max_connections_per_worker.map(u64::from),
         },
         groups: GroupLimits {
             memory: resources

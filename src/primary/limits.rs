@@ -128,6 +128,7 @@ impl WorkerLimits {
                 cpu: f64::from_bits(cell(row::CPU_PERCENT)),
                 requests: self.memory.page(id).float(page::REQUESTS) as u64,
                 age: Duration::from_millis(figures.timestamp.saturating_sub(cell(row::STARTED))),
+                connections: self.memory.page(id).connections(),
                 is_replaced: supervisor.is_rolling(slot.number),
             })
         };
@@ -327,7 +328,7 @@ fn effects_of(breach: Breach) -> Effects {
     match action {
         LimitAction::Replace => effects.push(Effect::Advance(Fact::Expired { worker })),
         LimitAction::Kill => effects.push(Effect::Advance(Fact::Exceeded { worker, limit })),
-        LimitAction::Relieve | LimitAction::Alert => {}
+        LimitAction::Relieve | LimitAction::Wait | LimitAction::Alert => {}
     }
     effects
 }
@@ -374,6 +375,7 @@ mod tests {
             cpu: 0.0,
             requests: 0,
             age: Duration::from_secs(60),
+            connections: 0,
             is_replaced: false,
         };
         let mut samples = vec![worker(0, 500), worker(1, 300), worker(2, 50)];
