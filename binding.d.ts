@@ -143,8 +143,10 @@ export type NativePrimary = Primary
 
 /** The shared cache of a cluster, in the primary, or of a process without one. The memory is created at the first use. */
 export declare class SharedCache {
-  /** `max_size`: bytes; `max_entries` 0: any number. */
-  constructor(maxSize: number, maxEntries: number)
+  /** `max_size`: bytes; `max_entries` 0: any number; `persist`: the file that keeps the contents, or ''. */
+  constructor(maxSize: number, maxEntries: number, persist: string)
+  /** Writes the contents to their file, if there are some and it has one; returns when that is done. */
+  save(): void
   /** Opens it for this process's program: see [`connect`]. `{ ok: { client } }` or `{ error }`. */
   open(into: object, deliver: (arg: object) => void): any
 }

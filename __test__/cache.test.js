@@ -3,11 +3,13 @@
 // The shared cache: the same in one process and in a cluster, where all processes have one.
 
 const assert = require('node:assert/strict');
+const fs = require('node:fs');
 const http = require('node:http');
+const path = require('node:path');
 const { test } = require('node:test');
 const { setTimeout: wait } = require('node:timers/promises');
 const { messagingCluster } = require('./helpers/messaging-cluster');
-const { program } = require('./helpers/program');
+const { folder, program } = require('./helpers/program');
 const { createServer } = require('..');
 
 const app = createServer({ app: http.createServer(() => {}), cluster: { enabled: false } });
@@ -191,8 +193,80 @@ test('hits and misses are counted, and told to listeners', async () => {
   for (const key of ['k', 'k', 'absent']) own.get(key);
   await own.getOrSet('k', () => 'v');
   assert.deepEqual(told, ['hit k', 'hit k', 'miss absent', 'hit k']);
-  const { hits, misses } = own.stats();
-  assert.deepEqual([hits, misses], [3, 1]);
+  await own.increment('n');
+  const all = await own.stats();
+  const { bytes, ...counts } = all;
+  assert.deepEqual(counts, { hits: 3, nearHits: 2, farHits: 1, misses: 1, computed: 0, waited: 0, entries: 2, sets: 2, evicted: 0, expired: 0, invalidated: 0, refused: 0 });
+  assert.ok(bytes > 100 && bytes < 400, `${bytes} bytes`);
+});
+
+test('evictions and invalidations are told to listeners', async (t) => {
+  const running = program(t, () => {
+    const { createServer } = require('drover');
+    const app = createServer({ app: require('node:http').createServer(() => {}), cluster: { enabled: false, config: { cache: { maxEntries: 10 } } } });
+    const { cache } = app;
+    const told = { evicted: [], users: [], root: [] };
+    (async () => {
+      await cache.set('before', 1);
+      cache.on('evicted', (key) => told.evicted.push(key)).on('invalidated', (what) => told.root.push(what));
+      const users = cache.namespace('users').on('invalidated', (what) => told.users.push(what));
+      await new Promise(setImmediate);
+      for (let at = 0; at < 12; at += 1) await cache.set(`key ${at}`, at, { tags: ['t'] });
+      await users.set('a', 1);
+      await users.invalidate('*');
+      await cache.invalidateTags('t');
+      const { evicted } = await cache.stats();
+      console.log(`TOLD ${JSON.stringify([told.evicted.length === evicted && evicted > 2, told.users, told.root[0].tag, told.root[0].count > 5])}`);
+    })();
+  });
+  const [, json] = await running.until(/TOLD (.*)/);
+  assert.deepEqual(JSON.parse(json), [true, [{ pattern: '*', count: 1 }], 't', true]);
+});
+
+test('cache.warm runs once in a cluster, before a server listens if that is asked for', async (t) => {
+  const { told } = messagingCluster(
+    t,
+    async (app, tell) => {
+      if (!app.isPrimary) return;
+      tell([app.cache.get('warm'), app.cache.get('runs')]);
+      await app.restartCluster();
+      tell(app.cache.get('runs'));
+    },
+    {
+      given: {},
+      before: (app) => app,
+      config: { workers: 3 },
+      code: `cache: {
+        warmBeforeReady: true,
+        warm: async (cache) => {
+          await cache.increment('runs');
+          await new Promise((resolve) => setTimeout(resolve, 100));
+          await cache.set('warm', 'yes');
+        },
+      }`,
+    },
+  );
+  assert.deepEqual(await told(2), [['yes', 1], 1]);
+});
+
+test('a warm that fails is logged, and the next worker tries again', async (t) => {
+  const { told, running } = messagingCluster(
+    t,
+    async (app, tell) => {
+      if (app.isPrimary) tell(app.cache.get('runs'));
+    },
+    {
+      config: { workers: 2 },
+      code: `cache: {
+        warmBeforeReady: true,
+        warm: async (cache) => {
+          if ((await cache.increment('runs')) === 1) throw new Error('the database is not there');
+        },
+      }`,
+    },
+  );
+  assert.deepEqual(await told(1), [2]);
+  await running.until(/cache\.warm failed[^]*the database is not there/);
 });
 
 test('the cache is full without failures: what is not read is evicted', async (t) => {
@@ -322,4 +396,37 @@ test('the cache survives rolls and kills of workers, sealed too', async (t) => {
     },
   );
   assert.deepEqual(await told(2), [{ since: 'the first' }, { since: 'the first' }]);
+});
+
+test('cache.persist keeps the values over a restart of the primary, also of a process without a cluster', async (t) => {
+  for (const enabled of [true, false]) {
+    const cwd = folder(t);
+    const body = ({ enabled }) => {
+      const { createServer } = require('drover');
+      const config = { workers: 1, cache: { persist: 'values' } };
+      const app = createServer({ app: require('node:http').createServer(() => {}), cluster: { enabled, config } });
+      app.onMessage('count', () => app.cache.increment('starts'));
+      app.start(0, '127.0.0.1').then(async () => {
+        if (app.isWorker) return;
+        const starts = enabled ? await app.sendToWorker(0, 'count', null) : await app.cache.increment('starts');
+        const last = app.cache.get('last');
+        app.cache.set('last', `start ${starts}`);
+        console.log(`STARTS ${starts} ${last}`);
+        await app.stopCluster();
+      });
+    };
+    for (const [starts, last] of [
+      [1, undefined],
+      [2, 'start 1'],
+    ]) {
+      const running = program(t, body, { cwd, given: { enabled } });
+      await running.until(new RegExp(`STARTS ${starts} ${last}`));
+      assert.deepEqual(await running.exit, { code: 0, signal: null });
+    }
+    fs.truncateSync(path.join(cwd, 'values'), 40);
+    const running = program(t, body, { cwd, given: { enabled } });
+    await running.until(/STARTS 1 undefined/);
+    await running.until(/The shared cache begins empty, because .*values cannot be used/);
+    await running.exit;
+  }
 });

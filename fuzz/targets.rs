@@ -4,6 +4,7 @@
 // Each fuzz target is a separate program and calls one of these functions.
 #![allow(dead_code)]
 
+use drover::cache::image;
 use drover::cache::layout::{Key as CacheKey, Kind};
 use drover::cache::request::{Operation, Request, Status};
 use drover::cache::store::Limits;
@@ -215,6 +216,11 @@ pub fn http_wire(bytes: &[u8]) {
         (wire.is_idle(), wire.is_busy(), wire.stays(), wire.served())
     };
     assert_eq!(place(usize::from(*cut) + 1), place(stream.len().max(1)));
+}
+
+/// A file with the contents of a cache.
+pub fn cache_image(data: &[u8]) {
+    let _ = image::check(data);
 }
 
 /// Requests of two clients to the writer of a small cache; whatever they are, everything can be removed afterwards.

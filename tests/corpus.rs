@@ -62,3 +62,8 @@ fn a_connection_stands_where_its_bytes_say() {
 fn a_cache_survives_every_request() {
     replay("cache", targets::cache);
 }
+
+#[test]
+fn a_cache_survives_every_image() {
+    replay("cache_image", targets::cache_image);
+}

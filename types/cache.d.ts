@@ -22,8 +22,18 @@ export interface CacheConfig {
    * @default 'json'
    */
   serialization?: 'json' | 'advanced';
-  /** Fills the cache before the first worker is ready. Refused by this version. */
+  /**
+   * A file that keeps the values over a restart of the primary: written when the cluster has stopped, read at the first use,
+   * for its owner alone. A file that is not whole is not read, and the log says so.
+   */
+  persist?: string;
+  /**
+   * Fills the cache: once in the cluster's life, in one worker. If it fails that is logged, and the next worker that starts
+   * runs it again.
+   */
   warm?: (cache: Cache) => void | Promise<void>;
+  /** Servers listen, and workers are ready, only when `warm` is done or has failed. @default false */
+  warmBeforeReady?: boolean;
 }
 
 export interface CacheSetOptions {
@@ -45,16 +55,47 @@ export interface CacheGetOrSetOptions extends CacheSetOptions {
   hardTimeout?: Duration;
 }
 
-/** Looks of this process at this namespace since its start. */
+/**
+ * The figures of a namespace in the whole cluster since its start; other processes' looks of the last second may be
+ * missing. Namespaces beyond the first 63 share one set of figures.
+ */
 export interface CacheStats {
+  /** Looks that found a value: `nearHits` and `farHits`. */
   hits: number;
+  /** In what the process had read or written before. */
+  nearHits: number;
+  /** In the shared memory. */
+  farHits: number;
   misses: number;
+  /** Values computed by `getOrSet`. */
+  computed: number;
+  /** Callers of `getOrSet` that got a value that was being computed. */
+  waited: number;
+  /** Values that are there now. */
+  entries: number;
+  /** Memory of the values that are there, with their keys. */
+  bytes: number;
+  sets: number;
+  /** Removed for lack of room. */
+  evicted: number;
+  /** Removed after their lifetime. */
+  expired: number;
+  /** Removed by patterns and tags. */
+  invalidated: number;
+  /** Too large, or without room. */
+  refused: number;
 }
 
 export interface CacheEvents {
   /** `get` or `getOrSet` of this process has found a value. */
   hit: [key: string];
   miss: [key: string];
+  /** A value of this namespace was removed for lack of room, whoever wrote it. */
+  evicted: [key: string];
+  /** Values were removed by a pattern of this namespace, or (told by `app.cache`) by a tag, by whatever process. */
+  invalidated: [what: { pattern: string; count: number } | { tag: string; count: number }];
+  /** So many of the two events above were not told, because this process did not read them in time; by `app.cache`. */
+  dropped: [count: number];
   /**
    * A value was not stored and nobody awaited `set`, or a computation in the background has failed. Without a listener the
    * first failed write is printed.
@@ -110,5 +151,5 @@ export interface Cache extends EventEmitter<CacheEvents> {
   clear(): Promise<number>;
   /** A part of the cache with keys of its own; the name must not contain `*`. */
   namespace(name: string): Cache;
-  stats(): CacheStats;
+  stats(): Promise<CacheStats>;
 }

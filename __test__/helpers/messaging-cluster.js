@@ -6,14 +6,14 @@ const { program } = require('./program');
 
 /**
  * A cluster of two workers that runs `body(app, tell)` in every process once the cluster has started; `told` reads what
- * `tell` prints. `before(app)` runs before the start.
+ * `tell` prints. `before(app)` runs before the start. `code`: options that are functions, as the text of members.
  */
-function messagingCluster(t, body, { config = {}, before = () => {}, given = {}, ...options } = {}) {
+function messagingCluster(t, body, { config = {}, code = '', before = () => {}, given = {}, ...options } = {}) {
   const text = `
     const given = ${JSON.stringify(given)};
     const { createServer } = require('drover');
     const http = require('node:http');
-    const config = { workers: 2, ...${JSON.stringify(config)} };
+    const config = { workers: 2, ...${JSON.stringify(config)}, ${code} };
     const app = createServer({ app: http.createServer((_, response) => response.end()), cluster: { enabled: true, config } });
     const tell = (value) => console.log('TOLD ' + JSON.stringify(value));
     const problem = ({ name, code, message, cause }) => ({ name, code, message, ...(cause && { cause: { name: cause.name, message: cause.message, code: cause.code, stack: typeof cause.stack } }) });

@@ -40,13 +40,15 @@ class ClusterManager extends EventEmitter {
     this.state = ClusterState.INITIALIZING;
     if (config === roleLater) return;
     const own = isMainThread ? worker() : null;
+    if (config?.cache?.warmBeforeReady) throw notSupported('cache.warmBeforeReady with a ClusterManager, whose program listens by itself,');
     const data = marked(config);
     if (basePort !== undefined) data.env = { ...data.env, PORT: String(basePort) };
     const input = { standalone: true, options: data, env: snapshot(), singleProcessReason: isMainThread ? singleProcessReason() : 'node-cluster' };
     if (own !== null) {
       this.#config = own.hello.config;
       own.healthChecks.configure(config);
-      this.#role = new WorkerRole({ app: null, server: {}, data, prepared: null, functions: null }, own);
+      this.#role = new WorkerRole({ app: null, server: {}, data, prepared: null, functions: null, warm: config?.cache?.warm }, own);
+      void this.#role.warm(own.cache, {});
       this.#subscribe();
       return;
     }

@@ -7,7 +7,7 @@ const { addon, problem } = require('../native');
 const { methodsOf, mixInto } = require('./cluster-app');
 const { isMainThread, singleProcessReason, snapshot } = require('../process/environment');
 const { functionsOf } = require('../metrics/reporting');
-const { split } = require('../options');
+const { given, split } = require('../options');
 const { answerProbes } = require('../http/probe-routes');
 const { unwrap } = require('../errors');
 const { ClusterManager } = require('./cluster-manager');
@@ -56,7 +56,8 @@ function createServer(options = {}) {
   const { data, app: own, server } = split(options);
   const app = own ?? require('express')();
   const manager = ClusterManager.over();
-  const role = roleOf({ app, isGiven: own !== undefined, server, data, prepared: null, functions: functionsOf(options) }, options, manager);
+  const made = { app, isGiven: own !== undefined, server, data, prepared: null, functions: functionsOf(options), warm: given(options, 'cache', 'warm') };
+  const role = roleOf(made, options, manager);
   if (own === undefined) answerProbes(app, role);
   const mixed = methodsOf(role, options ?? {}, manager);
   manager.lead(role, mixed.methods);

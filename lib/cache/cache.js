@@ -5,18 +5,20 @@
 // used for the first time.
 
 const { EventEmitter } = require('node:events');
+const path = require('node:path');
 const { inspect } = require('node:util');
 const { ClusterError } = require('../errors');
 const { addon, constants } = require('../native');
 const { turnTime } = require('./clock');
 const { Connection, DELETED } = require('./connection');
+const { Figures } = require('./figures');
 const { Flights } = require('./flights');
 const { Found, hashOn } = require('./memory');
 const { decode, encode } = require('./values');
 const { Written } = require('./written');
 
 const kinds = constants?.cache.kind ?? {};
-const { status: statuses } = constants?.cache ?? { status: {} };
+const { status: statuses, notice: notices } = constants?.cache ?? { status: {}, notice: {} };
 const { COUNTER } = kinds;
 /** Values up to this kind are texts, which are returned as they are. */
 const MAX_PLAIN = kinds.WIDE_TEXT;
@@ -67,15 +69,48 @@ class Shared {
   /** @type {Connection | null} */
   #connection = null;
   #open;
+  #save;
 
-  /** @param {(into: object, deliver: (...numbers: number[]) => void) => any} open @param {any} config the options in `cache` */
-  constructor(open, config) {
+  /**
+   * @param {(into: object, deliver: (...numbers: number[]) => void) => any} open
+   * @param {any} config the options in `cache`
+   * @param {() => void} save writes the contents to their file
+   */
+  constructor(open, config, save) {
     this.#open = open;
+    this.#save = save;
     this.config = config;
     this.isAdvanced = config.serialization === 'advanced';
     /** @type {Map<string, Cache>} */
     this.namespaces = new Map();
     this.hasWarned = false;
+    /** Evictions and invalidations are reported. */
+    this.follows = false;
+  }
+
+  /** Somebody began or stopped listening to evictions or invalidations. */
+  followAsNeeded() {
+    const isHeard = (/** @type {Cache} */ cache) => cache.listenerCount('evicted') + cache.listenerCount('invalidated') > 0;
+    const follows = [...this.namespaces.values()].some(isHeard);
+    if (follows === this.follows) return;
+    this.follows = follows;
+    if (follows) this.connect();
+    if (this.#connection !== null && !this.#connection.isClosed) this.#connection.follow(follows);
+  }
+
+  /** @param {number} what @param {number} count @param {string} text */
+  #noticed(what, count, text) {
+    if (what === notices.UNTAGGED || what === notices.DROPPED) {
+      const root = this.namespaces.get('');
+      if (what === notices.DROPPED) root?.emit('dropped', count);
+      else root?.emit('invalidated', { tag: text, count });
+      return;
+    }
+    const end = text.indexOf('\0');
+    const cache = this.namespaces.get(text.slice(0, end));
+    const rest = text.slice(end + 1);
+    if (what === notices.EVICTED) cache?.emit('evicted', rest);
+    else cache?.emit('invalidated', { pattern: rest, count });
   }
 
   connect() {
@@ -85,10 +120,18 @@ class Shared {
         for (const cache of this.namespaces.values()) cache.forget();
       },
       failed: (error) => this.#report(error),
+      noticed: (what, count, text) => this.#noticed(what, count, text),
     });
-    process.on('exit', () => connection.flush());
+    if (this.follows) connection.follow(true);
+    process.on('exit', () => this.save());
     this.#connection = connection;
     return connection;
+  }
+
+  /** Sends what is queued, then writes the contents to their file, if there is one. */
+  save() {
+    if (this.#connection !== null && !this.#connection.isClosed) this.#connection.flush();
+    this.#save();
   }
 
   /** A write failed that nobody waits for. @param {Error} error */
@@ -116,10 +159,11 @@ class Cache extends EventEmitter {
   /** The place of what is not kept. */
   #spare = new Found();
   #flights;
+  /** What was found last was known or written by this process. */
+  #isNear = false;
   #tellsHits = false;
   #tellsMisses = false;
-  #hits = 0;
-  #misses = 0;
+  #figures;
 
   /** @param {Shared} shared @param {string} name */
   constructor(shared, name) {
@@ -127,11 +171,13 @@ class Cache extends EventEmitter {
     this.#shared = shared;
     this.#name = name;
     this.#prefix = `${name}\0`;
+    this.#figures = new Figures(() => this.#connect(), this.#prefix);
     this.#flights = new Flights({
       peek: (key) => this.#peek(key),
       claim: (key, renews) => this.#connect().claim(this.#prefix + key, renews),
       release: (key) => this.#connect().release(this.#prefix + key),
       looked: (key, isHit) => this.#looked(key, isHit),
+      counted: (isOwn) => this.#count(isOwn ? 'computed' : 'waited'),
       land: (key, value, options) => void this.#set(key, value, options, true),
       valueOf: (entry) => this.#valueOf(entry),
       failed: (error) => void (this.listenerCount('error') > 0 && this.emit('error', error)),
@@ -139,6 +185,7 @@ class Cache extends EventEmitter {
     const follow = () => {
       this.#tellsHits = this.listenerCount('hit') > 0;
       this.#tellsMisses = this.listenerCount('miss') > 0;
+      shared.followAsNeeded();
     };
     this.on('newListener', () => queueMicrotask(follow));
     this.on('removeListener', follow);
@@ -157,7 +204,8 @@ class Cache extends EventEmitter {
       const { memory, ownCount } = /** @type {Connection} */ (this.#connection);
       if (ownCount === 0 && memory.words[near.cell] === near.version) {
         memory.noteRead(near);
-        this.#hits += 1;
+        this.#figures.nearHits += 1;
+        this.#figures.touch();
         if (this.#tellsHits) this.emit('hit', key);
         return near.value;
       }
@@ -175,13 +223,19 @@ class Cache extends EventEmitter {
     return undefined;
   }
 
+  /** @param {'nearHits' | 'farHits' | 'misses' | 'computed' | 'waited'} what */
+  #count(what) {
+    this.#figures[what] += 1;
+    this.#figures.touch();
+  }
+
   /** @param {string} key @param {boolean} isHit */
   #looked(key, isHit) {
     if (isHit) {
-      this.#hits += 1;
+      this.#count(this.#isNear ? 'nearHits' : 'farHits');
       if (this.#tellsHits) this.emit('hit', key);
     } else {
-      this.#misses += 1;
+      this.#count('misses');
       if (this.#tellsMisses) this.emit('miss', key);
     }
   }
@@ -296,9 +350,20 @@ class Cache extends EventEmitter {
     return namespaceOf(this.#shared, name);
   }
 
-  /** Looks of this process: see `types/cache.d.ts`. */
-  stats() {
-    return { hits: this.#hits, misses: this.#misses };
+  /** The figures of this namespace in the whole cluster: see `types/cache.d.ts`. */
+  async stats() {
+    const { nearHits, farHits, ...others } = await this.#figures.read();
+    return { hits: nearHits + farHits, nearHits, farHits, ...others };
+  }
+
+  /** Fills the cache, once in the cluster's life; resolves when that is done, by whatever process. @param {(cache: Cache) => any} fill */
+  warmUp(fill) {
+    return this.#connect().once('warm', () => fill(this));
+  }
+
+  /** Writes the contents to their file, if there is one, with what this process has written. */
+  save() {
+    this.#shared.save();
   }
 
   /** The channel has ended: nothing is there any more. */
@@ -337,6 +402,7 @@ class Cache extends EventEmitter {
   /** The entry, however old it is. @param {string} key @returns {any} undefined: there is none */
   #peek(key) {
     const connection = this.#connect();
+    this.#isNear = true;
     if (connection.ownCount !== 0) {
       const own = connection.own(this.#prefix + key);
       if (own !== undefined) return own.kind === DELETED ? undefined : own;
@@ -346,13 +412,15 @@ class Cache extends EventEmitter {
     const { memory, nearMaps } = connection;
     const known = near.newer.get(key) ?? near.recall(key);
     if (known !== undefined) {
-      if (memory.isValid(known) || memory.read(this.#prefix, this.#state, key, known)) {
+      this.#isNear = memory.isValid(known);
+      if (this.#isNear || memory.read(this.#prefix, this.#state, key, known)) {
         memory.noteRead(known);
         return known;
       }
       near.drop(key);
       return undefined;
     }
+    this.#isNear = false;
     if (!memory.read(this.#prefix, this.#state, key, this.#spare)) return undefined;
     const found = this.#spare;
     this.#spare = new Found();
@@ -379,9 +447,9 @@ function namespaceOf(shared, name) {
 }
 
 /** @param {any} config the options in `cache` @returns {any} the core's cache, for the process that has its memory */
-function coreCache({ maxSize = DEFAULT_SIZE, maxEntries }) {
+function coreCache({ maxSize = DEFAULT_SIZE, maxEntries, persist }) {
   if (addon === null) throw new ClusterError('The cache needs the addon, which this platform does not have', 'NOT_SUPPORTED');
-  return new addon.SharedCache(maxSize, maxEntries ?? 0);
+  return new addon.SharedCache(maxSize, maxEntries ?? 0, persist ? path.resolve(persist) : '');
 }
 
 /**
@@ -389,9 +457,10 @@ function coreCache({ maxSize = DEFAULT_SIZE, maxEntries }) {
  *
  * @param {(into: object, deliver: (...numbers: number[]) => void) => any} open
  * @param {any} config the options in `cache`
+ * @param {() => void} [save] writes the contents to their file
  */
-function sharedCache(open, config) {
-  return namespaceOf(new Shared(open, config), '');
+function sharedCache(open, config, save = () => {}) {
+  return namespaceOf(new Shared(open, config, save), '');
 }
 
 exports.Cache = Cache;

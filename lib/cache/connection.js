@@ -10,7 +10,7 @@ const { Memory } = require('./memory');
 const { NearMaps } = require('./near');
 
 // `bindings/cache.rs` describes the requests.
-const { status: statuses, operation: operations, flag } = constants?.cache ?? { status: {}, operation: {}, flag: {} };
+const { status: statuses, operation: operations, flag, notice: notices } = constants?.cache ?? { status: {}, operation: {}, flag: {}, notice: {} };
 const { AWAITED, LANDS, HAS_VALUE, HAS_TAGS, HAS_EXPECTED } = flag;
 
 /** The kind of a value that was deleted. */
@@ -22,6 +22,13 @@ const MAX_FAILURES = 1000;
 
 /** @typedef {{ number: number, kind: number, value: any, expires: number, grace: number, early: number }} OwnWrite */
 /** @typedef {{ status: number, number: number }} Answer */
+
+/**
+ * @typedef {object} Report what a connection reports
+ * @property {() => void} closed it has ended
+ * @property {(error: Error) => void} failed a write failed that nobody waits for
+ * @property {(what: number, count: number, text: string) => void} noticed what `follow` asked for
+ */
 
 /** Why a request failed, by its status. @type {Record<number, [code: string, message: string]>} */
 const FAILURES = {
@@ -61,12 +68,12 @@ class Connection {
   /**
    * @param {(into: object, deliver: (...numbers: number[]) => void) => any} open puts the memory and the functions of
    * `bindings/cache.rs` on the object
-   * @param {{ closed(): void, failed(error: Error): void }} report
+   * @param {Report} report
    */
   constructor(open, report) {
     /** @type {any} */
     const native = {};
-    const { client } = unwrap(open(native, (...numbers) => this.#deliver(numbers)));
+    const { client } = unwrap(open(native, (...values) => this.#deliver(values)));
     this.#native = native;
     this.report = report;
     this.memory = new Memory(native, client);
@@ -189,6 +196,46 @@ class Connection {
     return count;
   }
 
+  /** The row of a namespace's figures. @param {string} prefix */
+  async row(prefix) {
+    const { number } = await this.#ask(operations.NAMESPACE, prefix).promise;
+    return number;
+  }
+
+  /** Whether evictions and invalidations are reported. @param {boolean} follows */
+  follow(follows) {
+    this.#post(operations.FOLLOW, '', undefined, 0, 0, 0, follows ? 1 : 0, undefined, undefined);
+  }
+
+  /**
+   * Does a task that is done once in a cluster's life: true if this process did it, false if another one has.
+   *
+   * @param {string} name
+   * @param {() => any} task
+   */
+  async once(name, task) {
+    const { status } = await this.#ask(operations.ONCE, name).promise;
+    if (status === statuses.LANDED) return false;
+    try {
+      await task();
+    } catch (error) {
+      this.release(name);
+      throw error;
+    }
+    this.#post(operations.FINISH | LANDS, name, undefined, 0, 0, 0, 0, undefined, undefined);
+    return true;
+  }
+
+  /** Adds to a figure of the statistics. @param {number} cell @param {number} by */
+  note(cell, by) {
+    this.#native.note(cell, by);
+  }
+
+  /** @param {number} cell @returns {number} */
+  figure(cell) {
+    return this.#native.figure(cell);
+  }
+
   /** Writes what is queued, before the process ends. */
   flush() {
     this.#native.flush();
@@ -233,8 +280,12 @@ class Connection {
     return number;
   }
 
-  /** @param {number[]} numbers three for each answer */
+  /** @param {any[]} numbers three for each answer, or a notice */
   #deliver(numbers) {
+    if (numbers[0] === notices.NOTICE) {
+      this.report.noticed(numbers[1], numbers[2], numbers[3]);
+      return;
+    }
     for (let at = 0; at < numbers.length; at += 3) {
       const [request, status, number] = [numbers[at], numbers[at + 1], numbers[at + 2]];
       if (request === 0 && status === statuses.CLOSED) this.#close();

@@ -21,6 +21,7 @@ const { status: statuses } = constants?.cache ?? { status: {} };
  * @property {(key: string) => any} peek the entry, however old it is
  * @property {(entry: any) => any} valueOf
  * @property {(key: string, isHit: boolean) => void} looked
+ * @property {(isOwn: boolean) => void} counted a value was computed, or waited for
  * @property {(key: string, renews: boolean) => Promise<{ status: number }>} claim
  * @property {(key: string) => void} release
  * @property {(key: string, value: any, options: any) => void} land
@@ -108,7 +109,10 @@ class Flights {
    */
   #flight(key, factory, options, renews) {
     const known = this.#running.get(key);
-    if (known !== undefined) return known.then((value) => this.#again(key, value));
+    if (known !== undefined) {
+      this.#cache.counted(false);
+      return known.then((value) => this.#again(key, value));
+    }
     const flight = this.#compute(key, factory, options, renews).finally(() => this.#running.delete(key));
     this.#running.set(key, flight);
     return flight;
@@ -133,11 +137,15 @@ class Flights {
       if (status === statuses.LANDED) {
         const entry = cache.peek(key);
         const value = entry !== undefined && isFresh(entry, turnTime()) ? cache.valueOf(entry) : undefined;
-        if (value !== undefined || renews) return value;
+        if (value !== undefined || renews) {
+          cache.counted(false);
+          return value;
+        }
         // It was evicted already, or it was not stored.
         continue;
       }
       try {
+        cache.counted(true);
         const value = await factory(key);
         if (value === undefined) cache.release(key);
         else cache.land(key, value, options);

@@ -18,9 +18,9 @@ class Primary {
    * @param {any} configuration a validated `Configuration` of the core
    * @param {(event: any) => void} onEvent
    * @param {import('../messages/endpoint').MessageEndpoint} messages
-   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, cache: any, ended: () => void }} own
+   * @param {{ registry: import('../metrics/registry').Registry, functions: ReturnType<typeof import('../metrics/reporting').functionsOf>, config: any, cache: any, saveCache: () => void, ended: () => void }} own
    *   the program's metrics, the functions configured in `monitoring`, the configuration with its defaults, the core's
-   *   shared cache, and a callback for the end of the cluster
+   *   shared cache, and callbacks for the end of the cluster
    */
   constructor(configuration, onEvent, messages, own) {
     this.configuration = configuration;
@@ -80,6 +80,7 @@ class Primary {
         process.removeListener('exit', sendShutdownNotice);
         this.reporting?.end();
         running.delete(core);
+        this.own.saveCache();
         core.join();
         this.messages.wire = null;
         this.core = null;

@@ -11,13 +11,16 @@ use crate::error::Result;
 use crate::ipc::control::Diagnosis;
 use crate::log::Logs;
 use crate::metrics::memory::SharedMemory;
-use crate::model::Command;
+use crate::model::{CacheStatistics, Command};
 use serde_json::Value;
 
 use crate::observe::{ErrorGroups, EventLog, SharedHistory};
 
 /// Sends a command to the cluster. The result is the slots that serve because of it.
 pub type Commands = Box<dyn Fn(Command) -> oneshot::Receiver<Result<Value>> + Send + Sync>;
+
+/// The figures of the shared cache, by namespace.
+pub type CacheFigures = Box<dyn Fn() -> Vec<CacheStatistics> + Send + Sync>;
 
 /// The parts of the API.
 pub struct Api {
@@ -27,6 +30,7 @@ pub struct Api {
     pub listeners: Listeners,
     pub error_groups: ErrorGroups,
     pub logs: Logs,
+    pub cache: CacheFigures,
     pub commands: Commands,
     pub diagnose: Diagnose,
     /// The token that protected requests must send (see `guard`).

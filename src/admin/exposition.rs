@@ -5,20 +5,74 @@ use crate::metrics::instrument::{Family, Spread, spread};
 use crate::metrics::layout::{header, page, row};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::text::{Exposition, Kind, OPEN_METRICS, TEXT};
-use crate::model::WorkerState;
+use crate::model::{CacheStatistics, WorkerState};
 
 /// Bounds are powers of two of a microsecond, where buckets of ours end: from 1 ms to 67 s.
 const BOUNDS: std::ops::RangeInclusive<i32> = 10..=26;
 
 /// The content type and the text.
-pub fn write(memory: &SharedMemory, now_ms: u64, open_metrics: bool) -> (&'static str, String) {
+pub fn write(
+    memory: &SharedMemory,
+    namespaces: &[CacheStatistics],
+    now_ms: u64,
+    open_metrics: bool,
+) -> (&'static str, String) {
     let mut text = Exposition::new(open_metrics);
     cluster(&mut text, memory, now_ms);
     requests(&mut text, memory);
     processes(&mut text, memory);
     collections(&mut text, memory);
+    cache(&mut text, namespaces);
     programs(&mut text, memory);
     (if open_metrics { OPEN_METRICS } else { TEXT }, text.end())
+}
+
+/// The shared cache, by namespace; nothing before its first use.
+fn cache(text: &mut Exposition, namespaces: &[CacheStatistics]) {
+    type Figure = fn(&CacheStatistics) -> u64;
+    if namespaces.is_empty() {
+        return;
+    }
+    let name = |row: &CacheStatistics| row.namespace.clone();
+    let gauges: [(&str, &str, Figure); 2] = [
+        ("drover_cache_entries", "Values in the shared cache.", |row| row.entries),
+        ("drover_cache_bytes", "Bytes of the shared cache in use.", |row| row.bytes),
+    ];
+    for (family, help, figure) in gauges {
+        text.family(family, Kind::Gauge, help);
+        for row in namespaces {
+            text.sample(&[("namespace", &name(row))], figure(row) as f64);
+        }
+    }
+    text.family(
+        "drover_cache_hits",
+        Kind::Counter,
+        "Looks that found a value, in the process or in the shared memory.",
+    );
+    for row in namespaces {
+        text.sample(&[("namespace", &name(row)), ("from", "process")], row.near_hits as f64);
+        text.sample(&[("namespace", &name(row)), ("from", "memory")], row.far_hits as f64);
+    }
+    let counters: [(&str, &str, Figure); 8] = [
+        ("drover_cache_misses", "Looks that found no value.", |row| row.misses),
+        ("drover_cache_computations", "Values computed by getOrSet.", |row| row.computed),
+        ("drover_cache_waits", "Callers of getOrSet that got a value that was being computed.", |row| {
+            row.waited
+        }),
+        ("drover_cache_sets", "Values stored.", |row| row.sets),
+        ("drover_cache_evictions", "Values removed for lack of room.", |row| row.evicted),
+        ("drover_cache_expirations", "Values removed after their lifetime.", |row| row.expired),
+        ("drover_cache_invalidations", "Values removed by patterns and tags.", |row| row.invalidated),
+        ("drover_cache_refusals", "Values that were too large, or for which there was no room.", |row| {
+            row.refused
+        }),
+    ];
+    for (family, help, figure) in counters {
+        text.family(family, Kind::Counter, help);
+        for row in namespaces {
+            text.sample(&[("namespace", &name(row))], figure(row) as f64);
+        }
+    }
 }
 
 fn cluster(text: &mut Exposition, memory: &SharedMemory, now_ms: u64) {
@@ -243,7 +297,7 @@ mod tests {
     #[test]
     fn no_family_of_drovers_is_one_that_a_program_may_define() {
         let (memory, _memfds) = SharedMemory::create(0).unwrap();
-        let (_, text) = write(&memory, 0, true);
+        let (_, text) = write(&memory, &[CacheStatistics::default()], 0, true);
         let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
         let mut others: Vec<&str> = RESERVED.iter().map(|(name, _)| *name).collect();
         for (name, kind) in families {

@@ -9,12 +9,15 @@
 //!   strings, other values Buffers; `tags` is a string in which each tag is followed by a 0.
 //! - `add(cell, generation, by)` adds to a counter and returns the count; NaN: the counter is gone, Infinity: the count
 //!   would be out of range. `count(cell, generation)` returns the count; NaN: the counter is gone.
+//! - `note(cell, by)` adds to a figure of the statistics (see [`crate::cache::layout`]); `figure(cell)` returns it.
 //! - `flush()` writes what is queued; `hold(on)` sets whether waiting for answers keeps the process alive.
 
 use std::cell::RefCell;
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use napi::bindgen_prelude::{Env, Function, JsObjectValue, Object};
 use napi_derive::napi;
@@ -27,9 +30,11 @@ use crate::cache::client::{Client, Incoming, Opened, Unsent};
 use crate::cache::counters::{Counter, NotCounted};
 use crate::cache::layout::{Key, Kind};
 use crate::cache::request::{Operation, Request};
+use crate::cache::service::Settings;
 use crate::cache::store::Limits;
 use crate::config::units::milliseconds;
 use crate::error::{Error, Result};
+use crate::event::Level;
 use crate::primary::SharedCache;
 
 /// Flags of `what`.
@@ -59,6 +64,9 @@ fn unsent(why: Unsent) -> f64 {
         Unsent::Stuck => -3.0,
     }
 }
+
+/// The first argument of a call that tells a notice; what it is, a count and a text follow.
+pub const NOTICE: f64 = -1.0;
 
 /// The arguments cannot be read.
 const UNREADABLE: f64 = -4.0;
@@ -143,6 +151,10 @@ fn reporter(deliver: Callback) -> Box<dyn Fn(Incoming<'_>)> {
                 let _ = deliver.call_with(items);
             }
         }
+        Incoming::Notice(what, count, text) => {
+            let numbers = [NOTICE, f64::from(what), f64::from(count)].map(Item::Number);
+            drop(deliver.call_with(numbers.into_iter().chain([Item::Text(text.as_bytes())])));
+        }
         Incoming::Closed => {
             drop(deliver.call_with([0.0, f64::from(CLOSED), 0.0].map(Item::Number).into_iter()))
         }
@@ -172,6 +184,8 @@ fn connect(
         ("post", function(env, c"post", of(post))),
         ("add", function(env, c"add", of(add))),
         ("count", function(env, c"count", of(count))),
+        ("note", function(env, c"note", of(note))),
+        ("figure", function(env, c"figure", of(figure))),
         ("flush", function(env, c"flush", of(flush))),
         ("hold", function(env, c"hold", of(hold))),
     ];
@@ -202,6 +216,17 @@ fn count(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
     Ok(client.count(counter(arguments)?).map_or(f64::NAN, |count| count as f64))
 }
 
+fn note(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
+    if let Some(figure) = client.figure(arguments.number(0)? as usize) {
+        figure.fetch_add(arguments.number(1)? as u64, Relaxed);
+    }
+    Ok(0.0)
+}
+
+fn figure(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
+    Ok(client.figure(arguments.number(0)? as usize).map_or(f64::NAN, |figure| figure.load(Relaxed) as f64))
+}
+
 fn flush(client: &Client, _: &Arguments<'_>) -> io::Result<f64> {
     client.flush();
     Ok(0.0)
@@ -228,14 +253,22 @@ pub struct NativeSharedCache {
 
 #[napi]
 impl NativeSharedCache {
-    /// `max_size`: bytes; `max_entries` 0: any number.
+    /// `max_size`: bytes; `max_entries` 0: any number; `persist`: the file that keeps the contents, or ''.
     #[napi(constructor)]
-    pub fn new(max_size: f64, max_entries: f64) -> napi::Result<Self> {
+    pub fn new(max_size: f64, max_entries: f64, persist: String) -> napi::Result<Self> {
         let entries = if max_entries > 0.0 { max_entries as usize } else { usize::MAX };
         let limits = Limits { bytes: max_size as usize, entries };
         let [a, b, c, d, ..] = entropy().map_err(|error| napi::Error::from_reason(error.message))?;
-        let inner = SharedCache::new(limits, u32::from_le_bytes([a, b, c, d]), Box::new(say));
+        let persist = Some(persist).filter(|path| !path.is_empty()).map(PathBuf::from);
+        let settings = Settings { limits, persist, seed: u32::from_le_bytes([a, b, c, d]) };
+        let inner = SharedCache::new(settings, Box::new(say));
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Writes the contents to their file, if there are some and it has one; returns when that is done.
+    #[napi]
+    pub fn save(&self) {
+        self.inner.save();
     }
 
     /// Opens it for this process's program: see [`connect`]. `{ ok: { client } }` or `{ error }`.
@@ -258,7 +291,10 @@ pub fn parse_duration(text: String) -> Option<f64> {
 }
 
 /// A line on standard error, from any thread.
-fn say(text: String) {
+fn say(level: Level, text: String) {
+    if level == Level::Info {
+        return;
+    }
     // There is nobody to tell that it cannot be written.
     let _ = rustix::io::write(rustix::stdio::stderr(), format!("drover: {text}\n").as_bytes());
 }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::worker::kind;
 use super::{cache, messages};
-use crate::cache::layout::{self, Kind, entry, header, more};
-use crate::cache::request::{Operation, Status};
+use crate::cache::layout::{self, Kind, entry, figure, header, more};
+use crate::cache::request::{Operation, Status, notice};
 use crate::ipc::message::{Format, What};
 use crate::ipc::ticket_keys;
 use crate::log::{GOES_ON, ID_BEGINS, ID_ENDS};
@@ -268,6 +268,10 @@ fn cache_constants() -> Value {
             "CLAIM": Operation::Claim as u8,
             "RELEASE": Operation::Release as u8,
             "SYNC": Operation::Sync as u8,
+            "NAMESPACE": Operation::Namespace as u8,
+            "FOLLOW": Operation::Follow as u8,
+            "ONCE": Operation::Once as u8,
+            "FINISH": Operation::Finish as u8,
         },
         "flag": {
             "AWAITED": cache::flag::AWAITED << 16,
@@ -275,6 +279,29 @@ fn cache_constants() -> Value {
             "HAS_VALUE": cache::flag::HAS_VALUE << 16,
             "HAS_TAGS": cache::flag::HAS_TAGS << 16,
             "HAS_EXPECTED": cache::flag::HAS_EXPECTED << 16,
+        },
+        "notice": {
+            "NOTICE": cache::NOTICE,
+            "EVICTED": notice::EVICTED,
+            "INVALIDATED": notice::INVALIDATED,
+            "UNTAGGED": notice::UNTAGGED,
+            "DROPPED": notice::DROPPED,
+        },
+        // The cells of a row of the statistics.
+        "figure": {
+            "NEAR_HITS": figure::NEAR_HITS,
+            "FAR_HITS": figure::FAR_HITS,
+            "MISSES": figure::MISSES,
+            "COMPUTED": figure::COMPUTED,
+            "WAITED": figure::WAITED,
+            "ENTRIES": figure::ENTRIES,
+            "BYTES": figure::BYTES,
+            "SETS": figure::SETS,
+            "EVICTED": figure::EVICTED,
+            "EXPIRED": figure::EXPIRED,
+            "INVALIDATED": figure::INVALIDATED,
+            "REFUSED": figure::REFUSED,
+            "COUNT": figure::COUNT,
         },
         "status": {
             "DONE": Status::Done as u8,

@@ -6,12 +6,14 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::counters::{Counter, NotCounted};
-use super::request::{Answer, HEADER, Request};
+use super::layout::STATISTICS;
+use super::request::{Answer, HEADER, Request, notice};
 use super::service::{Grant, OPEN, Part};
 use crate::ipc::channel::{Receiver, Sender};
 use crate::ipc::control::decode;
@@ -125,6 +127,8 @@ pub enum Unsent {
 pub enum Incoming<'a> {
     /// Numbers of requests and their answers.
     Answers(&'a [(u32, Answer)]),
+    /// What it follows (see [`notice`]): what happened, a count, and a text.
+    Notice(u8, u32, &'a str),
     /// The channel has ended: the memory does not change any more.
     Closed,
 }
@@ -138,6 +142,7 @@ pub struct Client {
     number: Cell<u32>,
     /// Read, not reported yet.
     answers: RefCell<Vec<(u32, Answer)>>,
+    notices: RefCell<Vec<(u8, u32, String)>>,
     report: Box<dyn Fn(Incoming<'_>)>,
 }
 
@@ -155,6 +160,7 @@ impl Client {
             turn: RefCell::default(),
             number: Cell::new(0),
             answers: RefCell::default(),
+            notices: RefCell::default(),
             report,
         });
         let on = |act: fn(&Self)| {
@@ -216,7 +222,13 @@ impl Client {
 
     fn read(&self, channel: &mut MessageChannel) -> io::Result<bool> {
         let mut answers = self.answers.borrow_mut();
+        let mut notices = self.notices.borrow_mut();
         channel.read_each(|frame, _| {
+            if let Some(notice) = Some(&frame).filter(|frame| frame.header.answers == 0) {
+                let read = notice::read(&notice.payload);
+                notices.push(read.ok_or_else(|| io::Error::other("it is no notice"))?);
+                return Ok(());
+            }
             let answer = Some(&frame).filter(|frame| frame.header.kind == Kind::Message);
             let answer = answer.and_then(|frame| Answer::read(&frame.payload));
             let answer = answer.ok_or_else(|| io::Error::other("it is no answer"))?;
@@ -231,7 +243,7 @@ impl Client {
         let is_broken = self.channel.borrow_mut().as_mut().is_some_and(over);
         if is_broken {
             self.end();
-        } else if !self.answers.borrow().is_empty() {
+        } else {
             self.deliver();
         }
     }
@@ -252,6 +264,9 @@ impl Client {
         if !answers.is_empty() {
             (self.report)(Incoming::Answers(&answers));
         }
+        for (what, count, text) in self.notices.take() {
+            (self.report)(Incoming::Notice(what, count, &text));
+        }
     }
 
     fn end(&self) {
@@ -271,6 +286,11 @@ impl Client {
     /// The counter is gone, or the count would be out of range.
     pub fn add(&self, counter: Counter, by: i64) -> Result<i64, NotCounted> {
         counter.add(&self.mapped.counters, by)
+    }
+
+    /// The figure in a cell of the statistics (see [`super::statistics`]); None: there is no such cell.
+    pub fn figure(&self, cell: usize) -> Option<&AtomicU64> {
+        (cell < STATISTICS / 8).then(|| self.mapped.counters.cell(cell * 8))
     }
 
     /// The count; None: the counter is gone.

@@ -78,8 +78,9 @@ pub struct Cells {
 }
 
 impl Cells {
-    pub fn new(memory: &ByteMapping) -> Self {
-        Self { unused: 0, count: (memory.size() / 8) as u32, idle: VecDeque::new() }
+    /// `first`: the first cell that is a counter.
+    pub fn new(memory: &ByteMapping, first: u32) -> Self {
+        Self { unused: first, count: (memory.size() / 8) as u32, idle: VecDeque::new() }
     }
 
     /// A counter that begins with `count`; None: all cells are in use, or the count is out of range.
@@ -121,7 +122,7 @@ mod tests {
     #[test]
     fn a_counter_counts_in_both_directions_within_48_bits() {
         let memory = memory();
-        let mut cells = Cells::new(&memory);
+        let mut cells = Cells::new(&memory, 0);
         let counter = cells.take(&memory, -2).unwrap();
         assert_eq!(counter.add(&memory, 5), Ok(3));
         assert_eq!(counter.add(&memory, -10), Ok(-7));
@@ -136,7 +137,7 @@ mod tests {
     #[test]
     fn a_late_increment_changes_nobody_elses_count() {
         let memory = memory();
-        let mut cells = Cells::new(&memory);
+        let mut cells = Cells::new(&memory, 0);
         let first = cells.take(&memory, 1).unwrap();
         cells.give(&memory, first);
         let others: Vec<Counter> = (0..4).map(|_| cells.take(&memory, 0).unwrap()).collect();
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn no_increment_of_several_threads_is_lost() {
         let memory = memory();
-        let counter = Cells::new(&memory).take(&memory, 0).unwrap();
+        let counter = Cells::new(&memory, 0).take(&memory, 0).unwrap();
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| (0..10_000).for_each(|_| assert!(counter.add(&memory, 1).is_ok())));

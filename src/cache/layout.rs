@@ -31,7 +31,8 @@
 //!
 //! Memfd `hints`, which workers can write unless it is withheld from them. Wrong contents change only what is evicted
 //! and the counts of counters: a byte for each 32 bytes of the arena, 0 to 3: how often the entry that begins there was
-//! read. Memfd `counters`, likewise: u64 cells, `generation << 48 | value`, both two's complement.
+//! read. Memfd `counters`, likewise: u64 cells. The first are the figures of the namespaces, [`STATISTICS_ROWS`] rows of
+//! [`figure::COUNT`]; the others are counters, `generation << 48 | value`, both two's complement.
 //!
 //! A reader loads the version (acquire), follows the references with bounds and a maximum number of steps, copies the
 //! value, and takes it only if the version is the same afterwards. A block is written again only after the version of
@@ -87,6 +88,28 @@ pub const HINT_SPAN: usize = 32;
 /// Maximum value of a hint.
 pub const MAX_HINT: u8 = 3;
 
+/// Namespaces that have figures of their own, with the row of all others.
+pub const STATISTICS_ROWS: usize = 64;
+/// Bytes of the figures.
+pub const STATISTICS: usize = STATISTICS_ROWS * figure::COUNT * 8;
+
+/// The figures of a namespace. Processes count the first five.
+pub mod figure {
+    pub const NEAR_HITS: usize = 0;
+    pub const FAR_HITS: usize = 1;
+    pub const MISSES: usize = 2;
+    pub const COMPUTED: usize = 3;
+    pub const WAITED: usize = 4;
+    pub const ENTRIES: usize = 5;
+    pub const BYTES: usize = 6;
+    pub const SETS: usize = 7;
+    pub const EVICTED: usize = 8;
+    pub const EXPIRED: usize = 9;
+    pub const INVALIDATED: usize = 10;
+    pub const REFUSED: usize = 11;
+    pub const COUNT: usize = 12;
+}
+
 /// Bits of a counter's value.
 pub const COUNT_BITS: u32 = 48;
 
@@ -129,6 +152,16 @@ pub struct Key<'a> {
 }
 
 impl Key<'_> {
+    pub fn text(self) -> String {
+        if self.is_wide {
+            let units: Vec<u16> =
+                self.bytes.as_chunks::<2>().0.iter().map(|pair| u16::from_le_bytes(*pair)).collect();
+            String::from_utf16_lossy(&units)
+        } else {
+            self.bytes.iter().map(|byte| char::from(*byte)).collect()
+        }
+    }
+
     pub fn units(self) -> usize {
         self.bytes.len() >> u8::from(self.is_wide)
     }

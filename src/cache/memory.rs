@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use std::sync::atomic::fence;
 
@@ -9,7 +10,7 @@ use super::blocks::Block;
 use super::layout::{
     APPLIED, BUCKETS, HINT_SPAN, Key, LAYOUT_VERSION, MAX_HINT, UNIT, WIDE_KEY, entry, header, more,
 };
-use super::layout::{Kind, MAX_CLIENTS};
+use super::layout::{Kind, MAX_CLIENTS, STATISTICS};
 use crate::sys::byte_memory::ByteMapping;
 use crate::sys::memory;
 
@@ -23,7 +24,7 @@ const PAGE: usize = 4096;
 pub struct Memory {
     pub cache: ByteMapping,
     pub hints: ByteMapping,
-    pub counters: ByteMapping,
+    pub counters: Arc<ByteMapping>,
     pub descriptors: Descriptors,
     seed: u32,
     mask: u32,
@@ -63,7 +64,7 @@ impl Memory {
         let buckets = (arena_bytes / BYTES_PER_BUCKET).next_power_of_two();
         let arena = (BUCKETS + buckets * 8).next_multiple_of(PAGE);
         let [end, hints, counters] =
-            [arena + arena_bytes, arena_bytes / HINT_SPAN, arena_bytes / BYTES_PER_COUNTER * 8];
+            [arena + arena_bytes, arena_bytes / HINT_SPAN, STATISTICS + arena_bytes / BYTES_PER_COUNTER * 8];
         let create = |name: &str, bytes: usize| {
             let memfd = memory::create(name, bytes / 8)?;
             let mapping = ByteMapping::new(memfd.as_fd(), bytes)?;
@@ -85,6 +86,7 @@ impl Memory {
         ];
         fields.into_iter().for_each(|(cell, value)| cache.store(cell * 4, value, Relaxed));
         let descriptors = Descriptors { cache: cache_fd, hints: hints_fd, counters: counters_fd };
+        let counters = Arc::new(counters);
         Ok(Self { cache, hints, counters, descriptors, seed, mask, arena })
     }
 

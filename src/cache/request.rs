@@ -53,11 +53,19 @@ pub enum Operation {
     Release = 8,
     /// Is answered when everything before it is visible to all.
     Sync = 9,
+    /// Asks for the row of the key's namespace in the figures.
+    Namespace = 10,
+    /// With `added` 1 the client is told what is evicted and invalidated, with 0 it is not.
+    Follow = 11,
+    /// As `Claim`, of a task that is done once: its key has no unit 0.
+    Once = 12,
+    /// The task is done: `lands` tells the others.
+    Finish = 13,
 }
 
 impl Operation {
     pub fn from_number(number: u8) -> Option<Self> {
-        const ALL: [Operation; 9] = [
+        const ALL: [Operation; 13] = [
             Operation::Set,
             Operation::Delete,
             Operation::Increment,
@@ -67,6 +75,10 @@ impl Operation {
             Operation::Claim,
             Operation::Release,
             Operation::Sync,
+            Operation::Namespace,
+            Operation::Follow,
+            Operation::Once,
+            Operation::Finish,
         ];
         number.checked_sub(1).and_then(|index| ALL.get(usize::from(index)).copied())
     }
@@ -218,6 +230,34 @@ impl Answer {
     }
 }
 
+/// What a notice tells, which is a message without an id: `{ what u8, is_wide u8, 0 u8 * 2, count u32, text }`.
+pub mod notice {
+    use crate::cache::layout::Key;
+
+    /// The text is a key.
+    pub const EVICTED: u8 = 1;
+    /// The text is a pattern, `count` the removed entries.
+    pub const INVALIDATED: u8 = 2;
+    /// The text is a tag, `count` the removed entries.
+    pub const UNTAGGED: u8 = 3;
+    /// So many notices were dropped, because the client did not read them.
+    pub const DROPPED: u8 = 4;
+    /// Bytes before the text.
+    pub const HEADER: usize = 8;
+
+    /// What it tells, its count and its text. None: the bytes are none.
+    pub fn read(bytes: &[u8]) -> Option<(u8, u32, String)> {
+        let ([what, is_wide, _, _, count @ ..], text) = bytes.split_first_chunk::<HEADER>()?;
+        let key = Key { bytes: text, is_wide: *is_wide != 0 };
+        Some((*what, u32::from_le_bytes(*count), key.text()))
+    }
+
+    pub fn head(what: u8, is_wide: bool, count: u32) -> [u8; HEADER] {
+        let [a, b, c, d] = count.to_le_bytes();
+        [what, u8::from(is_wide), 0, 0, a, b, c, d]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,7 +296,7 @@ mod tests {
     #[test]
     fn what_is_no_request_is_refused() {
         for (at, value) in
-            [(0, 0), (0, 11), (1, 6), (1, 7), (2, 0x80), (3, 9), (4, 200), (4, 3), (23, 0x80), (23, 0x7f)]
+            [(0, 0), (0, 14), (1, 6), (1, 7), (2, 0x80), (3, 9), (4, 200), (4, 3), (23, 0x80), (23, 0x7f)]
         {
             let mut bytes = bytes(&request());
             bytes[at] = value;

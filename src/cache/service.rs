@@ -8,20 +8,26 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::mpsc::{self, TryRecvError, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::event::{EventfdFlags, Timespec, eventfd};
+use rustix::io::ioctl_fionread;
 use serde::{Deserialize, Serialize};
 
 use super::layout::MAX_CLIENTS;
+use super::request::notice;
+use super::statistics::Board;
 use super::store::{Limits, Millis};
-use super::writer::{Reply, Writer};
+use super::writer::{Notice, Reply, Writer};
 use crate::ipc::channel::{READ, Receiver, Sender};
 use crate::ipc::crypto::Pair;
 use crate::ipc::frame::{Frame, Kind};
+use crate::model::CacheStatistics;
 use crate::sys::byte_memory::ByteMapping;
 
 /// A client's first message.
@@ -29,6 +35,12 @@ pub const OPEN: &[u8] = b"open";
 
 /// Bytes of answers that wait for a client before its requests do.
 const MAX_QUEUED: usize = 1 << 20;
+
+/// Bytes that wait for a client before it is told no notices.
+const MAX_NOTICES: usize = MAX_QUEUED / 2;
+
+/// How long a stop waits for the file.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads of one client before the others'.
 const MAX_READS: usize = 4;
@@ -60,9 +72,11 @@ pub struct Grant {
     pub most: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub limits: Limits,
+    /// The file that keeps the contents between two primaries.
+    pub persist: Option<PathBuf>,
     /// A random number.
     pub seed: u32,
 }
@@ -72,8 +86,17 @@ pub struct Settings {
 pub enum Report {
     /// The memory could not be created: no client can use the cache.
     NoMemory(io::Error),
+    /// The contents were written to their file: so many entries.
+    Saved(usize),
+    NotSaved(io::Error),
+    Loaded(usize),
+    /// The file exists and cannot be used.
+    NotLoaded(io::Error),
     /// A client violated the protocol and was disconnected.
-    Broken { name: String, reason: String },
+    Broken {
+        name: String,
+        reason: String,
+    },
     /// The thread has ended: its epoll failed.
     Failed(io::Error),
 }
@@ -88,11 +111,14 @@ pub struct Joining {
 
 enum Command {
     Join(Box<Joining>),
+    /// The contents are to be written; the sender is dropped when that is done.
+    Save(#[allow(dead_code, reason = "it is dropped")] mpsc::Sender<()>),
     Stop,
 }
 
 /// The handle of the thread. Dropping it ends and joins the thread.
 pub struct Service {
+    board: Arc<OnceLock<Arc<Board>>>,
     commands: mpsc::Sender<Command>,
     wake: OwnedFd,
     thread: Option<JoinHandle<()>>,
@@ -109,8 +135,10 @@ impl Service {
         let poller = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let theirs = wake.try_clone()?;
         epoll::add(&poller, &theirs, EventData::new_u64(WAKE), EventFlags::IN)?;
+        let board = Arc::<OnceLock<Arc<Board>>>::default();
         let served = Served {
             settings,
+            board: board.clone(),
             writer: None,
             clients: HashMap::new(),
             next: 0,
@@ -119,12 +147,25 @@ impl Service {
         };
         let builder = std::thread::Builder::new().name("drover-cache".into());
         let thread = builder.spawn(move || served.run(&received, &theirs))?;
-        Ok(Self { commands, wake, thread: Some(thread) })
+        Ok(Self { board, commands, wake, thread: Some(thread) })
+    }
+
+    /// The figures of the namespaces; none before the first use.
+    pub fn statistics(&self) -> Vec<CacheStatistics> {
+        self.board.get().map(|board| board.read()).unwrap_or_default()
     }
 
     /// The other end of the socket belongs to a client from now on.
     pub fn join(&self, client: Joining) {
         self.send(Command::Join(Box::new(client)));
+    }
+
+    /// Writes the contents to their file, if there are some and it has one; returns when that is done.
+    pub fn save(&self) {
+        let (done, is_done) = channel();
+        self.send(Command::Save(done));
+        // The sender is dropped in any case.
+        let _ = is_done.recv_timeout(SAVE_TIMEOUT);
     }
 
     fn send(&self, command: Command) {
@@ -155,10 +196,14 @@ struct Client {
     number: u32,
     /// What epoll waits for.
     awaited: EventFlags,
+    /// Notices that it was not told, since it does not read.
+    dropped: u32,
 }
 
 struct Served {
     settings: Settings,
+    /// Set with the writer.
+    board: Arc<OnceLock<Arc<Board>>>,
     /// None: nobody has opened the cache.
     writer: Option<Writer>,
     clients: HashMap<u32, Client>,
@@ -197,13 +242,28 @@ impl Served {
             }
             loop {
                 match commands.try_recv() {
-                    Ok(Command::Join(joining)) => self.join(*joining),
+                    Ok(Command::Join(joining)) => {
+                        self.catch_up();
+                        self.join(*joining);
+                    }
+                    Ok(Command::Save(_done)) => {
+                        self.catch_up();
+                        self.save();
+                    }
                     Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return,
                     Err(TryRecvError::Empty) => break,
                 }
             }
             due = self.writer.as_mut().and_then(|writer| writer.work(now()));
             self.send_replies();
+        }
+    }
+
+    fn save(&mut self) {
+        let (Some(writer), Some(path)) = (&self.writer, &self.settings.persist) else { return };
+        match writer.save(path, now()) {
+            Ok(entries) => (self.report)(Report::Saved(entries)),
+            Err(error) => (self.report)(Report::NotSaved(error)),
         }
     }
 
@@ -226,7 +286,8 @@ impl Served {
         match added {
             Ok(()) => {
                 let awaited = EventFlags::IN;
-                let client = Client { name, socket, sender, receiver, is_open: false, number: 0, awaited };
+                let client =
+                    Client { name, socket, sender, receiver, is_open: false, number: 0, awaited, dropped: 0 };
                 self.clients.insert(number, client);
             }
             Err(error) => (self.report)(Report::Broken { name, reason: error.to_string() }),
@@ -234,41 +295,58 @@ impl Served {
     }
 
     fn attend(&mut self, number: u32) {
-        let ended = self.read(number).err();
-        if let Some(end) = ended {
-            self.leave(number, end);
+        for _ in 0..MAX_READS {
+            match self.read(number) {
+                Ok(READ..) => {}
+                Ok(_) => return,
+                Err(end) => return self.leave(number, end),
+            }
         }
     }
 
-    /// Reads what the client has sent, and performs it.
-    fn read(&mut self, number: u32) -> Result<(), End> {
-        for _ in 0..MAX_READS {
-            let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
-            client.flush(&self.poller, number)?;
-            if client.sender.queued() > MAX_QUEUED {
-                return Ok(());
-            }
-            let bytes = match client.receiver.fill(client.socket.as_fd()) {
-                Ok(0) => return Err(End::Closed),
-                Ok(bytes) => bytes,
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => return Ok(()),
-                    io::ErrorKind::Interrupted => continue,
-                    io::ErrorKind::ConnectionReset => return Err(End::Closed),
-                    _ => return Err(End::Broken(error)),
-                },
-            };
-            loop {
-                let Some(client) = self.clients.get_mut(&number) else { return Ok(()) };
-                let Some((frame, _)) = client.receiver.next_frame().map_err(End::Broken)? else { break };
-                self.perform(number, &frame)?;
-            }
-            self.send_replies();
-            if bytes < READ {
-                return Ok(());
+    /// Performs everything that was sent before now: a worker that replaces another one must not overtake it.
+    fn catch_up(&mut self) {
+        let numbers: Vec<u32> = self.clients.keys().copied().collect();
+        for number in numbers {
+            let waiting =
+                self.clients.get(&number).and_then(|client| ioctl_fionread(&client.socket).ok()).unwrap_or(0);
+            let mut left = waiting as usize;
+            while left > 0 {
+                match self.read(number) {
+                    Ok(0) => break,
+                    Ok(bytes) => left = left.saturating_sub(bytes),
+                    Err(end) => {
+                        self.leave(number, end);
+                        break;
+                    }
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Reads what the client has sent, once, and performs it. Returns the number of bytes; 0: nothing more now.
+    fn read(&mut self, number: u32) -> Result<usize, End> {
+        let Some(client) = self.clients.get_mut(&number) else { return Ok(0) };
+        client.flush(&self.poller, number)?;
+        if client.sender.queued() > MAX_QUEUED {
+            return Ok(0);
+        }
+        let bytes = match client.receiver.fill(client.socket.as_fd()) {
+            Ok(0) => return Err(End::Closed),
+            Ok(bytes) => bytes,
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => return Ok(0),
+                io::ErrorKind::ConnectionReset => return Err(End::Closed),
+                _ => return Err(End::Broken(error)),
+            },
+        };
+        loop {
+            let Some(client) = self.clients.get_mut(&number) else { return Ok(0) };
+            let Some((frame, _)) = client.receiver.next_frame().map_err(End::Broken)? else { break };
+            self.perform(number, &frame)?;
+        }
+        self.send_replies();
+        Ok(bytes)
     }
 
     fn perform(&mut self, number: u32, frame: &Frame) -> Result<(), End> {
@@ -294,10 +372,19 @@ impl Served {
     }
 
     fn open(&mut self, number: u32) -> Result<(), End> {
-        let Settings { limits, seed, .. } = self.settings;
+        let Settings { limits, seed, ref persist } = self.settings;
         if self.writer.is_none() {
             match Writer::new(limits, seed) {
-                Ok(writer) => self.writer = Some(writer),
+                Ok(mut writer) => {
+                    match persist.as_ref().map(|path| writer.load(path, now())) {
+                        Some(Ok(Some(entries))) => (self.report)(Report::Loaded(entries)),
+                        Some(Err(error)) => (self.report)(Report::NotLoaded(error)),
+                        Some(Ok(None)) | None => {}
+                    }
+                    // It is set once: there is one writer.
+                    let _ = self.board.set(writer.board().clone());
+                    self.writer = Some(writer);
+                }
                 Err(error) => {
                     let again = io::Error::new(error.kind(), error.to_string());
                     (self.report)(Report::NoMemory(error));
@@ -328,16 +415,24 @@ impl Served {
     fn send_replies(&mut self) {
         let Some(writer) = &mut self.writer else { return };
         let replies = writer.replies();
-        if replies.is_empty() {
+        let (notices, followers) = writer.notices();
+        if replies.is_empty() && notices.is_empty() {
             return;
         }
         let mut written: Vec<u32> = Vec::new();
+        for number in followers {
+            if let Some(client) = self.clients.get_mut(number).filter(|_| !notices.is_empty()) {
+                notices.iter().for_each(|notice| client.tell(notice));
+                written.push(*number);
+            }
+        }
         for Reply { client: number, request, answer } in replies {
             if let Some(client) = self.clients.get_mut(&number) {
                 client.sender.push_message(0, request, &[&answer.write()]);
                 written.push(number);
             }
         }
+        written.sort_unstable();
         written.dedup();
         for number in written {
             let flushed = self.clients.get_mut(&number).map(|client| client.flush(&self.poller, number));
@@ -363,6 +458,26 @@ impl Served {
 }
 
 impl Client {
+    /// Queues a notice, or counts it as dropped while too much waits for the client.
+    fn tell(&mut self, notice: &Notice) {
+        if self.sender.queued() > MAX_NOTICES {
+            self.dropped += 1;
+            return;
+        }
+        let mut push =
+            |head: [u8; notice::HEADER], text: &[u8]| self.sender.push_message(0, 0, &[&head, text]);
+        if self.dropped > 0 {
+            push(notice::head(notice::DROPPED, false, std::mem::take(&mut self.dropped)), &[]);
+        }
+        match notice {
+            Notice::Evicted { key, is_wide } => push(notice::head(notice::EVICTED, *is_wide, 1), key),
+            Notice::Invalidated { pattern, is_wide, removed } => {
+                push(notice::head(notice::INVALIDATED, *is_wide, *removed), pattern);
+            }
+            Notice::Untagged { tag, removed } => push(notice::head(notice::UNTAGGED, false, *removed), tag),
+        }
+    }
+
     /// Writes what the socket accepts. While answers wait it waits for room too; while too many wait, for that alone.
     fn flush(&mut self, poller: impl AsFd, number: u32) -> Result<(), End> {
         let waits = match self.sender.flush(self.socket.as_fd()) {

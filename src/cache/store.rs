@@ -5,11 +5,14 @@ use super::blocks::{Block, Blocks};
 use super::counters::{Cells, Counter, NotCounted};
 use super::deadlines::{Actual, Deadlines};
 use super::eviction::{Eviction, Reads};
-use super::layout::{Key, Kind, MAX_KEY_UNITS, WIDE_KEY, entry, more};
+use super::layout::{Key, Kind, MAX_KEY_UNITS, STATISTICS, WIDE_KEY, entry, figure, more};
 use super::memory::Memory;
 use super::pattern;
+use super::request::{Operation, Request};
+use super::statistics::{Board, Rows};
 use super::tags::Tags;
 use std::io;
+use std::sync::Arc;
 
 /// Entries of a bucket; one more evicts the last. It bounds a reader's steps whatever the keys are.
 const MAX_IN_BUCKET: u32 = 16;
@@ -84,16 +87,6 @@ pub enum Removal {
     Evicted,
 }
 
-/// Totals since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    pub sets: u64,
-    pub evicted: u64,
-    pub expired: u64,
-    pub invalidated: u64,
-    pub refused: u64,
-}
-
 /// The writer's knowledge of an entry, by its id.
 #[derive(Clone, Copy)]
 struct Meta {
@@ -104,6 +97,10 @@ struct Meta {
     /// Which use of the id this is.
     life: u32,
     is_live: bool,
+    /// Bytes of its blocks.
+    bytes: u32,
+    /// Of its namespace's figures.
+    row: u8,
 }
 
 pub struct Store {
@@ -117,7 +114,15 @@ pub struct Store {
     idle_ids: Vec<u32>,
     entries: usize,
     max_entries: usize,
-    totals: Totals,
+    rows: Rows,
+    /// What was evicted, if somebody wants to know.
+    evicted: Option<Vec<EvictedKey>>,
+}
+
+/// The key of an evicted entry.
+pub struct EvictedKey {
+    pub bytes: Vec<u8>,
+    pub is_wide: bool,
 }
 
 struct Hints<'a> {
@@ -145,14 +150,15 @@ impl Store {
         Ok(Self {
             max_entries: limits.entries,
             blocks: Blocks::new(&memory.cache, memory.arena()),
-            cells: Cells::new(&memory.counters),
+            cells: Cells::new(&memory.counters, (STATISTICS / 8) as u32),
             eviction: Eviction::new(memory.buckets()),
             deadlines: Deadlines::default(),
             tags: Tags::default(),
             metas: Vec::new(),
             idle_ids: Vec::new(),
             entries: 0,
-            totals: Totals::default(),
+            rows: Rows::new(Board::new(memory.counters.clone())),
+            evicted: None,
             memory,
         })
     }
@@ -165,8 +171,23 @@ impl Store {
         self.entries
     }
 
-    pub fn totals(&self) -> Totals {
-        self.totals
+    /// The figures of the namespaces.
+    pub fn board(&self) -> &Arc<Board> {
+        &self.rows.board
+    }
+
+    /// The row of the figures of a key's namespace.
+    pub fn row_of(&mut self, key: Key) -> u8 {
+        self.rows.of(key)
+    }
+
+    /// Keeps what is evicted from now on for `take_evicted`, or does not.
+    pub fn keep_evicted(&mut self, keeps: bool) {
+        self.evicted = keeps.then(Vec::new);
+    }
+
+    pub fn take_evicted(&mut self) -> Vec<EvictedKey> {
+        self.evicted.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Bytes of the arena in use.
@@ -181,12 +202,15 @@ impl Store {
         write: Write<'_>,
         tags: impl IntoIterator<Item = &'a [u8]>,
     ) -> Result<(), Refused> {
-        self.totals.sets += 1;
         let stored = self.put(write);
         match stored {
-            Ok(id) => self.tags.set(id, tags),
+            Ok(id) => {
+                self.tags.set(id, tags);
+                self.rows.board.add(self.metas[id as usize].row, figure::SETS, 1);
+            }
             Err(_) => {
-                self.totals.refused += 1;
+                let row = self.rows.of(write.key);
+                self.rows.board.add(row, figure::REFUSED, 1);
                 self.delete(write.key);
             }
         }
@@ -260,7 +284,10 @@ impl Store {
         self.memory.set_hint(first, old.map_or(0, |old| self.memory.hint(old) + 1));
         self.memory.relink(hash, link, first.0);
 
-        let bytes = parts.iter().map(|block| Blocks::size(&self.memory.cache, *block) as u32).sum();
+        let bytes: u32 = parts.iter().map(|block| Blocks::size(&self.memory.cache, *block) as u32).sum();
+        let row = if old.is_some() { self.metas[id as usize].row } else { self.rows.of(key) };
+        let before = if old.is_some() { self.metas[id as usize].bytes } else { 0 };
+        self.rows.board.add(row, figure::BYTES, i64::from(bytes) - i64::from(before));
         match old {
             Some(old) => {
                 self.free(old);
@@ -269,12 +296,13 @@ impl Store {
             None => {
                 self.eviction.insert(id, hash, bytes);
                 self.entries += 1;
+                self.rows.board.add(row, figure::ENTRIES, 1);
             }
         }
         let ends = if expires == 0 { 0 } else { expires + u64::from(grace) };
         let meta = &mut self.metas[id as usize];
         let known = std::mem::replace(&mut meta.ends, ends);
-        (meta.block, meta.hash, meta.is_live) = (first, hash, true);
+        (meta.block, meta.hash, meta.is_live, meta.bytes, meta.row) = (first, hash, true, bytes, row);
         self.deadlines.set(id, meta.life, ends, if old.is_some() { known } else { 0 });
         Ok(id)
     }
@@ -327,13 +355,25 @@ impl Store {
 
     fn new_id(&mut self) -> u32 {
         self.idle_ids.pop().unwrap_or_else(|| {
-            self.metas.push(Meta { block: Block(0), hash: 0, ends: 0, life: 0, is_live: false });
+            self.metas.push(Meta {
+                block: Block(0),
+                hash: 0,
+                ends: 0,
+                life: 0,
+                is_live: false,
+                bytes: 0,
+                row: 0,
+            });
             self.metas.len() as u32 - 1
         })
     }
 
     fn remove(&mut self, id: u32, why: Removal) {
-        let Meta { block, hash, .. } = self.metas[id as usize];
+        let Meta { block, hash, bytes, row, .. } = self.metas[id as usize];
+        if let (Removal::Evicted, Some(evicted)) = (why, &mut self.evicted) {
+            let keep = |key: Key| EvictedKey { bytes: key.bytes.to_vec(), is_wide: key.is_wide };
+            evicted.push(self.memory.with_key(block, keep));
+        }
         let link = self.memory.link_of(block, hash);
         self.memory.relink(hash, link, self.memory.word(block.at() + entry::NEXT));
         self.eviction.remove(id);
@@ -343,11 +383,14 @@ impl Store {
         (meta.life, meta.is_live) = (meta.life.wrapping_add(1), false);
         self.idle_ids.push(id);
         self.entries -= 1;
+        let board = &self.rows.board;
+        board.add(row, figure::ENTRIES, -1);
+        board.add(row, figure::BYTES, -i64::from(bytes));
         match why {
             Removal::Deleted => {}
-            Removal::Invalidated => self.totals.invalidated += 1,
-            Removal::Expired => self.totals.expired += 1,
-            Removal::Evicted => self.totals.evicted += 1,
+            Removal::Invalidated => board.add(row, figure::INVALIDATED, 1),
+            Removal::Expired => board.add(row, figure::EXPIRED, 1),
+            Removal::Evicted => board.add(row, figure::EVICTED, 1),
         }
     }
 
@@ -460,6 +503,45 @@ impl Store {
         let found = self.get(write.key, now);
         let is_same = found.as_ref().map(|(kind, value)| (*kind, value.as_slice())) == expected;
         if is_same { self.set(write, tags).map(|()| true) } else { Ok(false) }
+    }
+
+    /// Maximum bytes of a request.
+    pub fn max_request(&self) -> usize {
+        Limits { bytes: self.memory.arena().len(), entries: 0 }.max_request()
+    }
+
+    /// Passes the entries that have not ended to `act`, as the requests that set them. A counter is its count as JSON.
+    ///
+    /// # Errors
+    /// The first of `act`.
+    pub fn for_each<E>(
+        &self,
+        now: Millis,
+        mut act: impl FnMut(&Request<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        for (id, meta) in (0u32..).zip(&self.metas) {
+            if !meta.is_live || (meta.ends != 0 && meta.ends <= now) {
+                continue;
+            }
+            let Some((kind, value)) = self.content(meta.block) else { continue };
+            let tags: Vec<u8> = self.tags.of(id).flat_map(|tag| [tag, &[0]].concat()).collect();
+            let (key, is_wide) = self.memory.with_key(meta.block, |key| (key.bytes.to_vec(), key.is_wide));
+            act(&Request {
+                operation: Operation::Set,
+                is_awaited: false,
+                lands: false,
+                key: Key { bytes: &key, is_wide },
+                kind,
+                value: &value,
+                tags: &tags,
+                expected: None,
+                expires: self.memory.expires(meta.block) as Millis,
+                grace: self.memory.word(meta.block.at() + entry::GRACE),
+                early: self.memory.word(meta.block.at() + entry::EARLY),
+                added: 0,
+            })?;
+        }
+        Ok(())
     }
 
     /// Removes the entries with a tag; returns how many.

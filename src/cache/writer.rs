@@ -2,14 +2,18 @@
 //! A pattern over many entries is worked off in parts, between other clients' requests; the client's own later requests
 //! wait for it.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
 
 use super::flights::{Claim, Flights, Waiting};
+use super::image;
 use super::layout::Key;
 use super::memory::Memory;
 use super::request::{Answer, Operation, Request, Status};
-use super::store::{Limits, Millis, NotIncremented, Refused, Store, Totals, Write};
+use super::statistics::Board;
+use super::store::{EvictedKey, Limits, Millis, NotIncremented, Refused, Store, Write};
 
 /// Entries that one step of a pattern looks at.
 const SCAN: u32 = 4096;
@@ -24,6 +28,26 @@ pub struct Reply {
     /// The number of the request.
     pub request: u32,
     pub answer: Answer,
+}
+
+/// What clients are told that follow the cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    Evicted {
+        key: Vec<u8>,
+        is_wide: bool,
+    },
+    /// Entries whose keys matched a pattern were removed.
+    Invalidated {
+        pattern: Vec<u8>,
+        is_wide: bool,
+        removed: u32,
+    },
+    /// Entries with a tag were removed.
+    Untagged {
+        tag: Vec<u8>,
+        removed: u32,
+    },
 }
 
 /// A pattern that is being worked off.
@@ -52,6 +76,11 @@ pub struct Writer {
     flights: Flights,
     clients: HashMap<u32, Client>,
     replies: Vec<Reply>,
+    /// Clients that are told notices.
+    followers: HashSet<u32>,
+    notices: Vec<Notice>,
+    /// Tasks that are done once.
+    done: HashSet<Vec<u8>>,
 }
 
 impl Writer {
@@ -63,15 +92,35 @@ impl Writer {
             flights: Flights::default(),
             clients: HashMap::new(),
             replies: Vec::new(),
+            followers: HashSet::new(),
+            notices: Vec::new(),
+            done: HashSet::new(),
         })
+    }
+
+    /// Writes the contents to a file; returns the number of entries.
+    ///
+    /// # Errors
+    /// See [`image::save`].
+    pub fn save(&self, path: &Path, now: Millis) -> io::Result<usize> {
+        image::save(&self.store, path, now)
+    }
+
+    /// Reads the contents of a file; None: there is none.
+    ///
+    /// # Errors
+    /// See [`image::load`].
+    pub fn load(&mut self, path: &Path, now: Millis) -> io::Result<Option<usize>> {
+        image::load(&mut self.store, path, now)
     }
 
     pub fn memory(&self) -> &Memory {
         self.store.memory()
     }
 
-    pub fn totals(&self) -> Totals {
-        self.store.totals()
+    /// The figures of the namespaces.
+    pub fn board(&self) -> &Arc<Board> {
+        self.store.board()
     }
 
     pub fn entries(&self) -> usize {
@@ -89,6 +138,7 @@ impl Writer {
         if let Some(mut gone) = self.clients.remove(&client) {
             while gone.scan.as_mut().is_some_and(|scan| step(&mut self.store, scan).is_none()) {}
         }
+        self.follow(client, false);
         let owners = self.flights.gone(client);
         owners.into_iter().for_each(|next| self.reply_to(next, Status::Owned));
     }
@@ -127,12 +177,41 @@ impl Writer {
         std::mem::take(&mut self.replies)
     }
 
+    /// What followers are told since the last call, and who they are.
+    pub fn notices(&mut self) -> (Vec<Notice>, &HashSet<u32>) {
+        let evicted = self.store.take_evicted().into_iter();
+        let evicted = evicted.map(|EvictedKey { bytes, is_wide }| Notice::Evicted { key: bytes, is_wide });
+        self.notices.extend(evicted);
+        (std::mem::take(&mut self.notices), &self.followers)
+    }
+
+    fn follow(&mut self, client: u32, follows: bool) {
+        let was_followed = !self.followers.is_empty();
+        if follows {
+            self.followers.insert(client);
+        } else {
+            self.followers.remove(&client);
+        }
+        let is_followed = !self.followers.is_empty();
+        if is_followed != was_followed {
+            self.store.keep_evicted(is_followed);
+        }
+    }
+
+    fn notice(&mut self, notice: impl FnOnce() -> Notice) {
+        if !self.followers.is_empty() {
+            self.notices.push(notice());
+        }
+    }
+
     fn scan(&mut self, client: u32, now: Millis) {
         let Some(known) = self.clients.get_mut(&client) else { return };
         let Some(scan) = known.scan.as_mut() else { return };
         let Some(removed) = step(&mut self.store, scan) else { return };
         let (request, is_awaited) = (scan.request, scan.is_awaited);
+        let (pattern, is_wide) = (std::mem::take(&mut scan.pattern), scan.is_wide);
         known.scan = None;
+        self.notice(|| Notice::Invalidated { pattern, is_wide, removed: removed as u32 });
         self.finish(client, request, is_awaited, Ok((Status::Done, removed as f64)));
         // What came later, up to its next pattern.
         while let Some((number, bytes)) = self
@@ -181,7 +260,11 @@ impl Writer {
                 }
                 return self.scan(client, now);
             }
-            Operation::InvalidateTag => Ok((Status::Done, self.store.invalidate_tag(key.bytes) as f64)),
+            Operation::InvalidateTag => {
+                let removed = self.store.invalidate_tag(key.bytes);
+                self.notice(|| Notice::Untagged { tag: key.bytes.to_vec(), removed: removed as u32 });
+                Ok((Status::Done, removed as f64))
+            }
             Operation::Claim => match self.claim(client, number, key, early == 0, now) {
                 Some(status) => Ok((status, 0.0)),
                 None => return self.store.memory().set_applied(client, number),
@@ -193,6 +276,20 @@ impl Writer {
                 done(true)
             }
             Operation::Sync => done(true),
+            Operation::Namespace => Ok((Status::Done, f64::from(self.store.row_of(key)))),
+            Operation::Follow => {
+                self.follow(client, added != 0);
+                done(true)
+            }
+            Operation::Once if self.done.contains(&name(key)) => Ok((Status::Landed, 0.0)),
+            Operation::Once => match self.claim(client, number, key, false, now) {
+                Some(status) => Ok((status, 0.0)),
+                None => return self.store.memory().set_applied(client, number),
+            },
+            Operation::Finish => {
+                self.done.insert(name(key));
+                done(true)
+            }
         };
         if request.lands {
             let landed: Vec<Waiting> = self.flights.land(&name(key)).collect();

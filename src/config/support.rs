@@ -41,7 +41,6 @@ const TABLE: &[(&str, Support)] = &[
     ("security.ipc", Full),
     ("security.limits", Full),
     ("security.auditLog", Full),
-    ("cache.warm", Lacks("warming")),
 ];
 
 /// npm's package of Bun has `bun.exe` on every system.

@@ -2,6 +2,7 @@
 //! the API and the log is serialised from these types, and never parsed back by key. Only `health` makes decisions:
 //! whether a worker is healthy.
 
+mod cache;
 mod command;
 mod health;
 mod info;
@@ -11,6 +12,7 @@ mod scaling;
 mod state;
 mod worker;
 
+pub use cache::CacheStatistics;
 pub use command::{Command, MAX_WORKERS, Scale};
 pub use health::{CheckStatus, ClusterStatus, Condition, WorkerHealth};
 pub use info::{CheckReport, ClusterHealth, HealthDetail, HeapUsage, WorkerInfo};

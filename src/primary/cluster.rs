@@ -34,6 +34,7 @@ use super::setup::Setup;
 use super::shared_cache::SharedCache;
 use super::slot_table::SlotTable;
 use super::workers::{self, Grouping, PendingChannels, Start, Workers};
+use crate::admin::CacheFigures;
 use crate::config::sections::process::Ready;
 use crate::dispatch::{Dispatcher, Report};
 use crate::error::{Code, Error, Result};
@@ -84,6 +85,7 @@ pub struct Cluster {
     publisher: Publisher,
     sampling: Option<Sampling>,
     monitoring: Monitoring,
+    cache: Arc<SharedCache>,
 }
 
 /// What the loop shares with the program's thread.
@@ -152,6 +154,7 @@ impl Cluster {
             ),
             sampling: None,
             monitoring: Monitoring::new(watching),
+            cache: cache.clone(),
             workers: Workers::new(
                 worker,
                 Grouping { groups, limits: setup.limits.groups },
@@ -363,8 +366,11 @@ impl Cluster {
             self.condition.invalidate();
             self.publisher.set_auto_scaling(self.scaling.shown());
             self.sample();
-            let logs = self.publisher.logs();
-            let events = self.monitoring.start(self.memory.clone(), self.inputs.clone(), logs);
+            let (event_log, error_groups, logs) = self.publisher.logs();
+            let cache = self.cache.clone();
+            let published =
+                (event_log, error_groups, logs, Box::new(move || cache.statistics()) as CacheFigures);
+            let events = self.monitoring.start(self.memory.clone(), self.inputs.clone(), published);
             self.emit_all(events);
         }
         for id in self.lifecycle.started(result.is_ok()) {

@@ -71,9 +71,9 @@ impl Primary {
             metric_store: setup.worker.config.measured.then(|| MetricStore::of_primary(&memory)),
         };
         let says = inputs.clone();
-        cache.say_with(Box::new(move |text| {
+        cache.say_with(Box::new(move |level, text| {
             // When the loop has ended nobody uses the cache.
-            let _ = says.send(Input::Dispatch(Report::notice(Level::Warn, text)));
+            let _ = says.send(Input::Dispatch(Report::notice(level, text)));
         }));
         let shared = cluster::Shared {
             log: log.clone(),

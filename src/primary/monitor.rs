@@ -15,7 +15,7 @@ use super::diagnostics::Request;
 use super::inputs::{CommandRequest, CommandSource, Input};
 use super::setup::Watching;
 use crate::admin::socket::Socket;
-use crate::admin::{Api, Listeners, bind, serve, serve_socket};
+use crate::admin::{Api, CacheFigures, Listeners, bind, serve, serve_socket};
 use crate::component::Component;
 use crate::config::is_loopback;
 use crate::dispatch::Report;
@@ -36,6 +36,9 @@ struct Monitor {
     socket: Option<Socket>,
 }
 
+/// What the API shows besides the shared memory.
+type Published = (EventLog, ErrorGroups, Logs, CacheFigures);
+
 /// The addresses of the API.
 #[derive(Default)]
 struct Bound {
@@ -49,7 +52,7 @@ impl Monitor {
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
         history: SharedHistory,
-        (event_log, error_groups, logs): (EventLog, ErrorGroups, Logs),
+        (event_log, error_groups, logs, cache): Published,
         bound: Bound,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
@@ -77,6 +80,7 @@ impl Monitor {
             listeners: Listeners::default(),
             error_groups,
             logs,
+            cache,
             commands: Box::new(commands),
             diagnose: Box::new(diagnose),
             token: watching.token.clone(),
@@ -198,7 +202,7 @@ impl Monitoring {
         &mut self,
         memory: SharedMemory,
         inputs: UnboundedSender<Input>,
-        published: (EventLog, ErrorGroups, Logs),
+        published: Published,
     ) -> Vec<Event> {
         let (Some(watching), Some(history), None) = (&self.watching, self.history(), &self.monitor) else {
             return Vec::new();

@@ -40,12 +40,13 @@ class PrimaryRole {
     this.leadership = new Leadership({ isLeader: false, settled: () => Promise.resolve(), resigned() {} });
     this.registry = new Registry();
     const cache = coreCache(this.config.cache);
-    this.cache = sharedCache(cache.open.bind(cache), this.config.cache);
+    this.cache = sharedCache(cache.open.bind(cache), this.config.cache, () => cache.save());
     this.primary = new Primary(configuration, (event) => manager.onEvent(event), this.messages, {
       registry: this.registry,
       functions: made.functions,
       config: this.config,
       cache,
+      saveCache: () => this.cache.save(),
       ended: () => this.ended(),
     });
     if (made.app !== null) recognise(made.app, this);

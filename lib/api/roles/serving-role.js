@@ -7,8 +7,9 @@ const { serve } = require('../../http/serving');
 const { onShutdown, waitUntil } = require('../../process/shutdown-hooks');
 
 /**
- * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, functions: any }} Made the program's
- * options and the resulting configuration; `isGiven`: the application was given by the program
+ * @typedef {{ app: any, isGiven?: boolean, server: any, data: any, prepared: any, functions: any, warm?: (cache: any) => any }} Made the
+ * program's options and the resulting configuration; `isGiven`: the application was given by the program; `warm`: fills the
+ * cache
  */
 
 /** Serves in this process: a worker, or a process without a cluster. */
@@ -18,6 +19,25 @@ class ServingRole {
     this.made = made;
     /** Servers that listen or have listened. @type {Set<import('../../http/serving').Serving>} */
     this.servings = new Set();
+    /** The cache is being filled, or was. @type {Promise<void> | null} */
+    this.warming = null;
+  }
+
+  /**
+   * Fills the cache, if the program wants it and nobody did. Returns a promise for what must wait for that; it resolves also
+   * when that has failed.
+   *
+   * @param {any} cache
+   * @param {any} config
+   */
+  warm(cache, config) {
+    const { warm } = this.made;
+    if (warm === undefined) return null;
+    this.warming ??= cache.warmUp(warm).then(
+      () => {},
+      (/** @type {any} */ error) => console.error(`drover: cache.warm failed, and the next worker that starts runs it again: ${error?.stack ?? error}`),
+    );
+    return config.cache?.warmBeforeReady ? this.warming : null;
   }
 
   /** Creates the application's server, which does not listen yet. */

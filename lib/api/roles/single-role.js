@@ -34,7 +34,7 @@ function ownCache(config = {}) {
       core ??= coreCache(config);
       return core.open(...args);
     };
-    cacheOfProcess = sharedCache(open, config);
+    cacheOfProcess = sharedCache(open, config, () => core?.save());
   }
   return cacheOfProcess;
 }
@@ -81,6 +81,8 @@ class SingleRole extends ServingRole {
     if (this.made.prepared?.refusal) throw fromCore(this.made.prepared.refusal);
     if (this.config.logging?.requestIds) identifyRequests();
     const measured = this.config.monitoring?.enabled ? singleProcess() : undefined;
+    const warming = this.warm(this.cache, this.config);
+    if (warming !== null) await warming;
     const started = super.start(serving, options, errorEvent);
     measured?.count(serving.server);
     await started;

@@ -21,6 +21,19 @@ class WorkerRole extends ServingRole {
   }
 
   /**
+   * @override
+   * @param {import('../../http/serving').Serving} serving
+   * @param {import('../../http/serving').ListenOptions} options
+   * @param {string | symbol} errorEvent
+   */
+  async start(serving, options, errorEvent) {
+    const warming = this.warm(this.cache, this.config);
+    // Without it the server listens when this returns.
+    if (warming !== null) await warming;
+    await super.start(serving, options, errorEvent);
+  }
+
+  /**
    * Drains this worker only; it exits in a later event-loop iteration, unless the user's code exits first.
    *
    * @param {boolean} graceful

@@ -6,7 +6,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::sync::mpsc::Receiver as Reports;
 
 const LIMITS: Limits = Limits { bytes: 1 << 20, entries: usize::MAX };
-const SETTINGS: Settings = Settings { limits: LIMITS, seed: 1 };
+const SETTINGS: Settings = Settings { limits: LIMITS, persist: None, seed: 1 };
 const PATIENCE: Timespec = Timespec { tv_sec: 20, tv_nsec: 0 };
 
 struct Peer {

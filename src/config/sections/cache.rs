@@ -30,7 +30,11 @@ options! {
             "last part of a value's lifetime in which `getOrSet` computes it anew, at a random time, while it is still used";
         serialization: Serialization = "json", "serialization": Kind::Choice(Serialization::NAMES),
             "encoding of values that are neither text nor Buffers";
+        persist: Option<String> = null, "persist": Kind::Text,
+            "a file that keeps the values while the primary does not run";
         warm: Option<Function> = null, "warm": Kind::Function,
-            "`async (cache) => void`, run once before the first request";
+            "`async (cache) => void`, run once in the cluster's life, in one worker";
+        warm_before_ready: bool = false, "warmBeforeReady": Kind::Bool,
+            "no worker is ready before `warm` is done";
     }
 }

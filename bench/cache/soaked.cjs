@@ -1,0 +1,164 @@
+'use strict';
+
+// The program of bench/soak-cache.mjs: eight workers use one cache while a killer ends and stops them. A worker tells what it
+// found wrong through the primary's standard output; what it has done it notes in files, which outlive it.
+
+const fs = require('node:fs');
+const http = require('node:http');
+const path = require('node:path');
+const { createServer } = require('../..');
+
+const folder = process.env.SOAK_FOLDER;
+const KEYS = 400;
+const WORKERS = 8;
+
+const app = createServer({
+  app: http.createServer((_, response) => response.end()),
+  cluster: {
+    enabled: true,
+    config: {
+      workers: WORKERS,
+      monitoring: { enabled: false },
+      healthCheck: { enabled: false },
+      cache: { maxSize: '4MB' },
+      ipc: { encryption: process.env.SOAK_SEALED === '1' },
+      processManagement: { restartDelay: 1, maxRestartDelay: 1, maxRestarts: 100_000, hangTimeout: 0 },
+    },
+  },
+});
+const { cache } = app;
+
+const tell = (what, ...more) => console.log(`FOUND ${JSON.stringify([what, ...more])}`);
+
+/** Zipf's law, roughly: a small key is much more frequent. */
+const zipf = () => Math.floor(KEYS ** Math.random()) % KEYS;
+
+/** A value that shows whether it is whole, and how new it is. */
+function made(key, version) {
+  const length = (key * 37 + version * 101) % 3000;
+  return `${key}:${version}:${length}:`.padEnd(length + 30, String.fromCharCode(97 + (version % 26)));
+}
+
+/** The version of a value that is whole; NaN otherwise. */
+function versionOf(key, value) {
+  const [name, version] = value.split(':', 2).map(Number);
+  return name === key && made(key, version) === value ? version : NaN;
+}
+
+let worst = 0;
+/** The newest version of each key that this process has seen. */
+const seen = new Map();
+
+function look(key) {
+  const begun = performance.now();
+  const value = cache.get(`k${key}`);
+  worst = Math.max(worst, performance.now() - begun);
+  if (value === undefined) return undefined;
+  const version = versionOf(key, value);
+  if (Number.isNaN(version)) tell('torn', key, value.slice(0, 60));
+  // The versions of a key come from its one writer, which is this slot or another.
+  else if (version < (seen.get(key) ?? 0)) tell('stale', key, version, seen.get(key));
+  else seen.set(key, version);
+  return version;
+}
+
+/** Each key has one worker at a time that writes it; versions go on where its predecessor's could have been. */
+async function write(slot) {
+  let version = Date.now() % 1e9;
+  for (;;) {
+    const key = Math.floor(zipf() / WORKERS) * WORKERS + slot;
+    version += 1;
+    const written = cache.set(`k${key}`, made(key, version));
+    const own = look(key);
+    if (own !== undefined && own < version) tell('stale', 'own write', key, own, version);
+    if (Math.random() < 0.2) {
+      await written;
+      // Another process must see it now: it was acknowledged.
+      const other = (slot + 1 + Math.floor(Math.random() * (WORKERS - 1))) % WORKERS;
+      app.sendToWorker(other, 'check', [key, version]).catch(() => {});
+    }
+    if (Math.random() < 0.01) {
+      await cache.delete(`k${key}`);
+      app.sendToWorker((slot + 1) % WORKERS, 'gone', [key, version]).catch(() => {});
+    }
+    if (Math.random() < 0.3) await new Promise(setImmediate);
+  }
+}
+
+async function read() {
+  for (;;) {
+    for (let at = 0; at < 50; at += 1) look(zipf());
+    await new Promise(setImmediate);
+  }
+}
+
+/** Every increment that was acknowledged is a byte in this process's file. */
+async function count() {
+  const file = fs.openSync(path.join(folder, `counted-${process.pid}`), 'w');
+  for (;;) {
+    await cache.increment('counter', 1);
+    fs.writeSync(file, 'x');
+    await new Promise(setImmediate);
+  }
+}
+
+/** Only one process at a time computes a value: it holds a file meanwhile. */
+async function fly() {
+  for (let round = 0; ; round += 1) {
+    const key = `flight ${Math.floor(Date.now() / 200)} ${round % 3}`;
+    await cache
+      .getOrSet(
+        key,
+        async () => {
+          const file = path.join(folder, key);
+          try {
+            fs.writeFileSync(file, String(process.pid), { flag: 'wx' });
+          } catch {
+            const owner = fs.readFileSync(file, 'utf8');
+            // A dead owner's flight was passed on.
+            if (owner !== '' && fs.existsSync(`/proc/${owner}/stat`) && !/^\d+ \(.*\) Z/.test(fs.readFileSync(`/proc/${owner}/stat`, 'utf8'))) tell('double', key, owner, process.pid);
+            fs.writeFileSync(file, String(process.pid));
+          }
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          // The next flight of this key begins when the value has landed.
+          fs.unlinkSync(file);
+          return round;
+        },
+        { ttl: 50 },
+      )
+      .catch((error) => tell('failed', error.message));
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+app.onMessage('check', ([key, version]) => {
+  const found = look(key);
+  if (found !== undefined && found < version) tell('stale', 'acknowledged', key, found, version);
+});
+app.onMessage('gone', ([key, version]) => {
+  const found = look(key);
+  if (found !== undefined && found <= version) tell('stale', 'deleted', key, found, version);
+});
+
+app.start(0, '127.0.0.1').then(() => {
+  if (app.isWorker) {
+    const slot = Number(app.workerId);
+    for (const task of [write(slot), read(), count(), fly()]) task.catch((error) => tell('failed', error.stack));
+    setInterval(() => {
+      console.log(`WORST ${worst}`);
+      worst = 0;
+    }, 500);
+    return;
+  }
+  const pids = () => console.log(`PIDS ${JSON.stringify(app.getAllWorkers().map(({ pid }) => pid))}`);
+  app.cluster.on('worker:ready', pids);
+  pids();
+  process.stdin.on('data', async (text) => {
+    if (String(text).includes('roll')) await app.restartCluster().catch((error) => console.log(`ROLL ${error.message}`));
+    if (!String(text).includes('end')) return;
+    console.log(`COUNTER ${cache.get('counter')}`);
+    console.log(`STATS ${JSON.stringify(await cache.stats())}`);
+    process.stdin.destroy();
+    await app.stopCluster(false);
+  });
+});
