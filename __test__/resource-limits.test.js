@@ -251,6 +251,56 @@ test('workers get a higher priority from a user who may raise it', async (t) => 
   assert.equal(niceness(pid), Math.max(niceness('self') - 5, -20));
 });
 
+/** How each thread of a process is scheduled: what they all have, or a list of differences. */
+function scheduling(pid) {
+  const of = (thread) => {
+    const status = fs.readFileSync(`/proc/${pid}/task/${thread}/status`, 'utf8');
+    const io = spawnSync('ionice', ['-p', thread]).stdout.toString().trim();
+    return JSON.stringify([niceness(`${pid}/task/${thread}`), status.match(/^Cpus_allowed_list:\t(.*)$/m)[1], io]);
+  };
+  const found = new Set(fs.readdirSync(`/proc/${pid}/task`).map(of));
+  return found.size === 1 ? JSON.parse([...found][0]) : [...found];
+}
+
+test('updateConfig changes the priority, the CPU and the I/O priority of workers that run, with all of their threads', async (t) => {
+  const { running, get, order } = await cluster(t, {});
+  const pids = [(await get('/', '0')).pid, (await get('/', '1')).pid];
+  const [own, cpus, io] = scheduling('self');
+  for (const pid of pids) assert.deepEqual(scheduling(pid), [own, cpus, io]);
+  const optimized = (value) => ({ performanceOptimization: { cpuOptimization: value, ioOptimization: value } });
+  assert.equal(await order('updateConfig', { resources: { priorityLevel: 'low', ...optimized(true) } }), 'done');
+  const pinned = pids.map(scheduling);
+  for (const [nice, cpu, priority] of pinned) {
+    assert.deepEqual([nice, priority], [Math.min(own + 10, 19), 'best-effort: prio 0']);
+    assert.match(cpu, /^\d+$/);
+  }
+  assert.equal(pinned[0][1] === pinned[1][1], /^\d+$/.test(cpus), 'each has a CPU of its own, if there are two');
+  assert.equal(await order('scaleUp', 1), 'done');
+  const [nice, cpu, priority] = scheduling((await get('/', '2')).pid);
+  assert.deepEqual([nice, /^\d+$/.test(cpu), priority], [Math.min(own + 10, 19), true, 'best-effort: prio 0']);
+  assert.equal(await order('updateConfig', { resources: optimized(false) }), 'done');
+  for (const pid of pids) assert.deepEqual(scheduling(pid), [Math.min(own + 10, 19), cpus, io]);
+  assert.equal(await order('updateConfig', { resources: { priorityLevel: 'normal' } }), 'done');
+  if (/this user may not raise priorities/.test(running.raw)) {
+    return skip(t, 'this user may not raise priorities', undefined, { forbidden: true });
+  }
+  for (const pid of pids) assert.deepEqual(scheduling(pid), [own, cpus, io]);
+  assert.deepEqual(running.events('worker:exit'), []);
+});
+
+test('a priority that workers which run may not get back is said once, and new ones have it', async (t) => {
+  const { running, get, order } = await cluster(t, { resources: { priorityLevel: 'low' } }, nobody);
+  const pids = [(await get('/', '0')).pid, (await get('/', '1')).pid];
+  const own = niceness('self');
+  assert.equal(await order('updateConfig', { resources: { priorityLevel: 'normal' } }), 'done');
+  await running.until(/this user may not raise priorities/);
+  for (const pid of pids) assert.equal(niceness(pid), Math.min(own + 10, 19));
+  assert.equal(await order('scaleUp', 1), 'done');
+  assert.equal(niceness((await get('/', '2')).pid), own);
+  const said = running.raw.match(/The running workers keep the priority that they had before resources\.priorityLevel was changed/g);
+  assert.equal(said.length, 1, running.raw);
+});
+
 test('the heap of a worker fits its memory limit unless the user set it', { skip: isBun && 'V8 alone has the option' }, async (t) => {
   const heap = async (config) => (await (await cluster(t, config)).get()).heap / MB;
   const limited = await heap({ resources: { maxMemoryPerWorker: '400MB' } });

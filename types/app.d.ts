@@ -101,8 +101,9 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   waitUntil(promise: PromiseLike<unknown>): void;
   /**
    * Changes options of the running cluster: those of `resources` and `autoScaling`, `loadBalancing.admission`,
-   * `processManagement.memoryThreshold` and `.cpuThreshold`, `security.limits.processes`. They apply at once; priorities,
-   * V8's options and limits of a kind that the kernel did not enforce before to workers that are started from then on.
+   * `processManagement.memoryThreshold` and `.cpuThreshold`, `security.limits.processes`. They apply at once; V8's options
+   * and limits of a kind that the kernel did not enforce before to workers that are started from then on (of memory, a
+   * sampler enforces it for the others).
    * Rejects with `CONFIGURATION_INVALID`, or with `RESTART_REQUIRED` for an option that cannot change; nothing has
    * changed then.
    */

@@ -780,10 +780,18 @@ impl Cluster {
     /// # Errors
     /// See [`LiveConfig::update`]; nothing has changed then.
     fn update(&mut self, partial: &Value) -> Result<Value> {
-        let LiveSettings { limits, memory, auto_scaling, connections_per_worker, admission, changed } =
-            self.config.update(partial)?;
+        let LiveSettings {
+            limits,
+            memory,
+            auto_scaling,
+            scheduling,
+            connections_per_worker,
+            admission,
+            changed,
+        } = self.config.update(partial)?;
         let shown = self.config.to_json();
         let lacks = self.workers.configure(shown.clone(), limits.groups);
+        self.workers.schedule(scheduling);
         self.limits.set(limits);
         self.memory_watch.set(memory);
         self.scaling.configure(auto_scaling);

@@ -247,7 +247,7 @@ pub(super) fn limit_launch(launch: &mut Launch, config: &Config, workers: u16) {
     launch.heap = if launch.has_v8 { heap(config, workers, launch) } else { Vec::new() };
 }
 
-fn scheduling(resources: &Resources) -> Scheduling {
+pub(super) fn scheduling(resources: &Resources) -> Scheduling {
     let optimization = &resources.performance_optimization;
     Scheduling {
         nicer: match resources.priority_level {

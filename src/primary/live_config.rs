@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::event::Event;
 use crate::ipc::control::Admission;
 use crate::process::launch::Launch;
+use crate::process::scheduling::Scheduling;
 use crate::process::script;
 
 pub(super) struct LiveConfig {
@@ -25,6 +26,7 @@ pub(super) struct LiveSettings {
     pub limits: LimitSettings,
     pub memory: MemorySettings,
     pub auto_scaling: AutoScaling,
+    pub scheduling: Scheduling,
     pub connections_per_worker: Option<u32>,
     /// None: unchanged.
     pub admission: Option<AdmissionSettings>,
@@ -61,6 +63,7 @@ impl LiveConfig {
             limits: configure::limits(&self.config),
             memory: configure::memory(&self.config),
             auto_scaling: self.config.auto_scaling.clone(),
+            scheduling: configure::scheduling(&self.config.resources),
             connections_per_worker: self.config.resources.max_connections_per_worker,
             admission: has_other_admission.then(|| AdmissionSettings {
                 of_dispatch: configure::dispatch_admission(&self.config),

@@ -15,6 +15,7 @@ use crate::ipc::control::{SlowRequest, WorkerError};
 use crate::metrics::memory::SharedMemory;
 use crate::metrics::view;
 use crate::model::{WorkerId, WorkerInfo};
+use crate::process::scheduling::{Refusal, Scheduling};
 use crate::process::worker_groups::Controller;
 use crate::sys::local_time::now_ms;
 
@@ -231,6 +232,37 @@ pub(super) fn not_in_groups(lacks: &[(Controller, String)]) -> Vec<Event> {
         format!("The kernel does not limit the workers' {}: {reason}{instead}", controller.what())
     };
     lacks.iter().map(|lack| Event::notice(Level::Warn, text(lack))).collect()
+}
+
+/// The workers were started without the priority 'high'.
+pub(super) fn no_high_priority() -> String {
+    "The workers do not have the priority of resources.priorityLevel 'high': this user may not raise priorities \
+     (CAP_SYS_NICE, ulimit -e)"
+        .into()
+}
+
+/// What running workers do not have since `scheduling` was configured.
+pub(super) fn not_scheduled(scheduling: Scheduling, refusal: &Refusal) -> String {
+    match refusal {
+        // EPERM: it runs as another user.
+        Refusal::Priority(error) if error.raw_os_error() != Some(libc::EACCES) => {
+            format!("The priority of the running workers did not change with resources.priorityLevel: {error}")
+        }
+        Refusal::Priority(_) if scheduling.nicer < 0 => no_high_priority(),
+        Refusal::Priority(_) => {
+            "The running workers keep the priority that they had before resources.priorityLevel was changed: this user \
+             may not raise priorities (CAP_SYS_NICE, ulimit -e). Workers that are started from now on have the new one"
+                .into()
+        }
+        Refusal::Cpus(error) => format!(
+            "The CPUs of the running workers did not change with \
+             resources.performanceOptimization.cpuOptimization: {error}"
+        ),
+        Refusal::IoPriority(error) => format!(
+            "The I/O priority of the running workers did not change with \
+             resources.performanceOptimization.ioOptimization: {error}"
+        ),
+    }
 }
 
 #[cfg(test)]

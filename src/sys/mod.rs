@@ -10,6 +10,7 @@ pub mod dynamic;
 pub mod fds;
 pub mod gc;
 pub mod hidden;
+pub mod io_priority;
 pub mod limits;
 pub mod local_time;
 pub mod memory;

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
 
-use super::orphan;
+use super::{io_priority, orphan};
 
 /// The first inherited descriptor of a worker; 0, 1 and 2 are the standard streams.
 pub const FIRST_INHERITED: RawFd = 3;
@@ -24,10 +24,6 @@ pub struct Attributes {
     /// Descriptors of `cgroup.procs` of the groups that it joins.
     pub groups: Vec<OwnedFd>,
 }
-
-/// IOPRIO_CLASS_BE, level 0: ioprio_set(2).
-const BEST_EFFORT_FIRST: libc::c_int = 2 << 13;
-const IOPRIO_WHO_PROCESS: libc::c_int = 1;
 
 impl Attributes {
     /// Applies them to the calling process, whose threads are started later.
@@ -49,7 +45,14 @@ impl Attributes {
         }
         if self.io_priority {
             // SAFETY: no pointers.
-            unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, BEST_EFFORT_FIRST) };
+            unsafe {
+                libc::syscall(
+                    libc::SYS_ioprio_set,
+                    io_priority::WHO_PROCESS,
+                    0,
+                    io_priority::BEST_EFFORT_FIRST,
+                )
+            };
         }
     }
 

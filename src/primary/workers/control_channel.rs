@@ -101,6 +101,12 @@ impl ControlChannel {
         let _ = self.outgoing.send(Outgoing::Message { id, answers, payload });
     }
 
+    /// The worker's process; None: it was reaped, and another one may have its number.
+    pub fn pid(&self) -> Option<u32> {
+        // The task ends when it has reaped the process.
+        (!self.outgoing.is_closed()).then_some(self.pid)
+    }
+
     /// Bytes of queued messages.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::Relaxed)

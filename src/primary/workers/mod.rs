@@ -16,6 +16,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::inputs::Input;
+use super::report;
 use super::setup::WorkerSetup;
 use super::shared_cache::SharedCache;
 use crate::dispatch::{Dispatcher, Report};
@@ -31,6 +32,7 @@ use crate::metrics::layout::PAGES_A_SLOT;
 use crate::metrics::memory::{Memfds, SharedMemory};
 use crate::model::WorkerId;
 use crate::process::launch::Launch;
+use crate::process::scheduling::Scheduling;
 use crate::process::spawner::{self, Inherited, Spawned, not_spawned, not_started};
 use crate::process::worker_groups::{Controller, GroupLimits, Leaf, WorkerGroups};
 use control_channel::{ControlChannel, Ends};
@@ -47,6 +49,8 @@ struct Spawning {
     output: Option<(OwnedFd, OwnedFd)>,
     /// Marks the report of an uncaught error in its output.
     report_mark: String,
+    /// That it gets before its program starts.
+    scheduling: Scheduling,
 }
 
 /// The control groups of the workers, and the hard limits that they enforce.
@@ -195,7 +199,8 @@ impl Workers {
         let groups = self.join_groups(worker);
         let Self { setup, shared, .. } = self;
         let (launch, inputs) = (setup.launch.clone(), shared.inputs.clone());
-        self.spawning.insert(worker, Spawning { control, output, report_mark });
+        let scheduling = launch.scheduling;
+        self.spawning.insert(worker, Spawning { control, output, report_mark, scheduling });
         self.environments.insert(worker, launch.env.clone());
         spawner::spawn(
             launch,
@@ -280,6 +285,29 @@ impl Workers {
         lacks
     }
 
+    /// Schedules those that run like those to come, as far as the kernel allows.
+    pub fn schedule(&mut self, scheduling: Scheduling) {
+        let before = std::mem::replace(&mut self.setup.launch.scheduling, scheduling);
+        for (worker, control) in &self.controls {
+            if let Some(pid) = control.pid() {
+                self.reschedule(*worker, pid, before);
+            }
+        }
+    }
+
+    /// Gives a worker that has `before` the present scheduling.
+    fn reschedule(&self, worker: WorkerId, pid: u32, before: Scheduling) {
+        let scheduling = self.setup.launch.scheduling;
+        for refusal in scheduling.apply(before, worker.slot, pid) {
+            self.say_refused(report::not_scheduled(scheduling, &refusal));
+        }
+    }
+
+    /// Logs it once in the life of the cluster.
+    fn say_refused(&self, text: String) {
+        let _ = self.shared.inputs.send(Input::Refused { error: Error::new(Code::System, text) });
+    }
+
     /// Settings of adaptive admission from now on, for those that run and for those to come.
     pub fn set_admission(&mut self, settings: Option<Admission>) {
         // A debugger may stop the workers, which is no overload.
@@ -322,7 +350,8 @@ impl Workers {
     }
 
     fn connect(&mut self, worker: WorkerId, spawned: Spawned) -> io::Result<u32> {
-        let Some(Spawning { control, output, report_mark }) = self.spawning.remove(&worker) else {
+        let Some(Spawning { control, output, report_mark, scheduling }) = self.spawning.remove(&worker)
+        else {
             return Err(io::ErrorKind::NotFound.into());
         };
         let Spawned { pid, pidfd } = spawned;
@@ -330,11 +359,11 @@ impl Workers {
             self.leaves.remove(&worker);
             self.say_not_limited(worker, "it could not join");
         }
-        if self.setup.launch.scheduling.was_refused(pid) {
-            let text = "The workers do not have the priority of resources.priorityLevel 'high': this user may not \
-                        raise priorities (CAP_SYS_NICE, ulimit -e)";
-            let _ = self.shared.inputs.send(Input::Refused { error: Error::new(Code::System, text) });
+        if scheduling.was_refused(pid) {
+            self.say_refused(report::no_high_priority());
         }
+        // It may have changed since the worker was spawned.
+        self.reschedule(worker, pid, scheduling);
         if let Some((stdout, stderr)) = output {
             let source = |is_error| Source { slot: worker.slot, pid, is_error };
             let log = &self.shared.log;
