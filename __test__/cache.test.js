@@ -269,6 +269,39 @@ test('a warm that fails is logged, and the next worker tries again', async (t) =
   await running.until(/cache\.warm failed[^]*the database is not there/);
 });
 
+test('the keys of a namespace are listed, each once, and only those with a fresh value', async () => {
+  const [own, other] = [fresh(), fresh()];
+  const wanted = Array.from({ length: 3000 }, (_, at) => `key ${at}${at % 3 === 0 ? ' Ω' : ''}`);
+  for (const key of wanted) own.set(key, 1);
+  await other.set('of another namespace', 1);
+  await own.set('short', 1, { ttl: 20 });
+  await own.set('deleted', 1);
+  while (own.has('short')) await wait(5);
+  own.delete('deleted');
+  own.increment('counter');
+  const listed = [];
+  for await (const key of own.keys()) listed.push(key);
+  assert.deepEqual(listed.sort(), [...wanted, 'counter'].sort());
+});
+
+test('expiresAt tells when the lifetime of a value or a counter ends', async () => {
+  const own = fresh();
+  const before = Date.now();
+  own.set('own', 1, { ttl: 60_000 });
+  const first = own.expiresAt('own');
+  assert.ok(first >= before + 60_000 && first <= Date.now() + 60_000);
+  await own.increment('counter', 1, { ttl: 60_000 });
+  const second = own.expiresAt('counter');
+  assert.ok(second >= before + 60_000 && second <= Date.now() + 60_000);
+  assert.equal(own.expiresAt('own'), first);
+  await own.increment('counter', 1, { ttl: 90_000 });
+  assert.equal(own.expiresAt('counter'), second, 'the ttl is of its first increment');
+  await own.set('forever', 1);
+  await own.set('short', 1, { ttl: 20 });
+  while (own.has('short')) await wait(5);
+  assert.deepEqual([own.expiresAt('forever'), own.expiresAt('short'), own.expiresAt('absent')], [Infinity, undefined, undefined]);
+});
+
 test('the cache is full without failures: what is not read is evicted', async (t) => {
   const running = program(t, () => {
     const { createServer } = require('drover');

@@ -119,6 +119,14 @@ export interface Cache extends EventEmitter<CacheEvents> {
   /** The values of several keys, in their order. */
   getMany<T = any>(keys: string[]): (T | undefined)[];
   has(key: string): boolean;
+  /** When the value's lifetime ends, in milliseconds since 1970. Infinity: never; undefined: there is no value. */
+  expiresAt(key: string): number | undefined;
+  /**
+   * The keys of this namespace, in no order. A key that has a value during all of the listing is listed once; one that gets
+   * or loses its value meanwhile may be listed. The whole cache is read for it, in parts of some milliseconds, between
+   * which the event loop runs.
+   */
+  keys(): AsyncGenerator<string, void>;
   /**
    * Stores a value. The result need not be awaited; a key has at most 4096 characters with its namespace. Rejects with
    * `INVALID_ARGUMENT` if key or value are too large; what the key had before is gone then.
@@ -153,3 +161,6 @@ export interface Cache extends EventEmitter<CacheEvents> {
   namespace(name: string): Cache;
   stats(): Promise<CacheStats>;
 }
+
+/** What adapters take: an app of drover, its cache, or a namespace of that. */
+export type CacheSource = Cache | { readonly cache: Cache };

@@ -6,6 +6,7 @@
 
 const { EventEmitter } = require('node:events');
 const path = require('node:path');
+const { setImmediate } = require('node:timers/promises');
 const { inspect } = require('node:util');
 const { ClusterError } = require('../errors');
 const { addon, constants } = require('../native');
@@ -32,6 +33,9 @@ const MAX_PLAIN = kinds.WIDE_TEXT;
 
 /** For a process whose configuration could not be read: bytes. */
 const DEFAULT_SIZE = 64 << 20;
+
+/** Buckets that `keys` reads in a turn: some milliseconds at most. */
+const BUCKETS_A_TURN = 1 << 14;
 
 /** Milliseconds of durations that are texts. @type {Map<string, number>} */
 const durations = new Map();
@@ -250,6 +254,26 @@ class Cache extends EventEmitter {
     checkText('key', key);
     const entry = this.#peek(key);
     return entry !== undefined && (entry.expires === 0 || entry.expires > turnTime());
+  }
+
+  /** When its lifetime ends, in milliseconds since 1970; Infinity: never; undefined: there is no value. @param {string} key */
+  expiresAt(key) {
+    checkText('key', key);
+    const entry = this.#peek(key);
+    if (entry === undefined) return undefined;
+    if (entry.expires === 0) return Infinity;
+    return entry.expires > turnTime() ? entry.expires : undefined;
+  }
+
+  /** The keys of this namespace: see `types/cache.d.ts`. */
+  async *keys() {
+    const connection = this.#connect();
+    await connection.sync();
+    const { memory } = connection;
+    for (let from = 0; from < memory.buckets && !connection.isClosed; from += BUCKETS_A_TURN) {
+      if (from > 0) await setImmediate();
+      yield* memory.keys(this.#prefix, turnTime(), from, Math.min(from + BUCKETS_A_TURN, memory.buckets));
+    }
   }
 
   /**

@@ -175,13 +175,18 @@ class Connection {
     this.#awaited.add(number);
     try {
       if (number < 0) await new Promise(setImmediate);
-      else if (!this.#failures.has(number)) await this.#ask(operations.SYNC, '').promise;
+      else if (!this.#failures.has(number)) await this.sync();
       const failure = this.#failures.get(number);
       if (failure !== undefined) throw failure;
     } finally {
       this.#awaited.delete(number);
       this.#failures.delete(number);
     }
+  }
+
+  /** Resolves when everything that this process has sent is done. */
+  sync() {
+    return this.#ask(operations.SYNC, '').promise;
   }
 
   /** @param {number} cell @param {number} generation */

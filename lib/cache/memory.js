@@ -131,6 +131,60 @@ class Memory {
     return false;
   }
 
+  /** Buckets of entries. */
+  get buckets() {
+    return this.mask + 1;
+  }
+
+  /**
+   * The keys that begin with the prefix, without it, of the entries that are still fresh, in some of the buckets. What is
+   * there all the time is among them, once.
+   *
+   * @param {string} prefix
+   * @param {number} now
+   * @param {number} from the first bucket
+   * @param {number} to the bucket after the last
+   */
+  keys(prefix, now, from, to) {
+    /** @type {string[]} */
+    const keys = [];
+    for (let bucket = from; bucket < to; bucket += 1) {
+      const cell = BUCKETS + bucket * 2;
+      if (this.words[cell + 1] === 0) continue;
+      const before = keys.length;
+      for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+        keys.length = before;
+        const version = runtime.openingLoad(this.words, cell);
+        const isWhole = this.#addKeys(cell, prefix, now, keys);
+        if (runtime.closingLoad(this.words, cell) === version && isWhole) break;
+      }
+    }
+    return keys;
+  }
+
+  /** False: the bucket was changed meanwhile. @param {number} cell @param {string} prefix @param {number} now @param {string[]} keys */
+  #addKeys(cell, prefix, now, keys) {
+    const { words } = this;
+    let reference = words[cell + 1];
+    for (let steps = 0; reference !== 0; steps += 1) {
+      if (reference < 0 || reference >= this.end - 2 || steps > MAX_STEPS) return false;
+      const at = reference * WORDS;
+      const length = words[at + SHAPE] & 0xffff;
+      const expires = this.doubles[reference * (UNIT / 8) + EXPIRES];
+      const isFresh = expires === 0 || expires > now;
+      if (isFresh && length >= prefix.length && this.#hasKey(reference, prefix, '')) keys.push(this.#keyAfter(reference, prefix.length, length));
+      reference = words[at + NEXT];
+    }
+    return true;
+  }
+
+  /** The units of a key from one on. @param {number} reference @param {number} from @param {number} length units of the key */
+  #keyAfter(reference, from, length) {
+    const at = reference * UNIT + KEY;
+    const isWide = (this.words[reference * WORDS + SHAPE] >>> 24) & 1;
+    return isWide ? this.bytes.toString('utf16le', at + from * 2, at + length * 2) : this.bytes.toString('latin1', at + from, at + length);
+  }
+
   /** @param {number} reference @param {string} prefix @param {string} key */
   #hasKey(reference, prefix, key) {
     const isWide = (this.words[reference * WORDS + SHAPE] >>> 24) & 1;
