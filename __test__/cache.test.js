@@ -82,6 +82,18 @@ test('a value lives as long as its ttl', async () => {
   }
 });
 
+test('lifetimes follow the clock of the machine although a test has replaced it', async (t) => {
+  const own = fresh();
+  const { now } = Date;
+  t.mock.method(Date, 'now', () => 0);
+  t.mock.method(globalThis, 'queueMicrotask', () => {});
+  await own.set('first', 1, { ttl: 60_000 });
+  const begin = now();
+  while (now() < begin + 5) await wait(1);
+  await own.set('second', 1, { ttl: 60_000 });
+  assert.ok(own.expiresAt('second') >= begin + 60_005 && own.expiresAt('first') < begin + 60_005);
+});
+
 test('deleting, tags, patterns and clearing remove values and tell how many', async () => {
   const [own, other] = [fresh(), fresh()];
   await Promise.all([own.set('user:1', 1, { tags: ['a'] }), own.set('user:2', 2, { tags: ['a', 'b'] }), own.set('item', 3), other.set('user:1', 4, { tags: ['b'] })]);

@@ -3,8 +3,9 @@
 
 // The time, asked once in a turn: asking costs more than reading a value.
 
-// Timers that a test replaces do not change how long values live.
+// What a test replaces (fake timers) does not change how long values live.
 const { now } = Date;
+const afterThis = queueMicrotask;
 
 let current = 0;
 
@@ -16,7 +17,7 @@ function forget() {
 function turnTime() {
   if (current === 0) {
     current = now();
-    queueMicrotask(forget);
+    afterThis(forget);
   }
   return current;
 }
