@@ -259,6 +259,27 @@ pub mod notice {
 }
 
 #[cfg(test)]
+impl<'a> Request<'a> {
+    /// A request with a value and no options, for tests.
+    pub fn example(operation: Operation, key: &'a str) -> Self {
+        Self {
+            operation,
+            is_awaited: true,
+            lands: false,
+            key: Key { bytes: key.as_bytes(), is_wide: false },
+            kind: Kind::Text,
+            value: b"value",
+            tags: b"",
+            expected: None,
+            expires: 0,
+            grace: 0,
+            early: 0,
+            added: 1,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;

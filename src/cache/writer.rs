@@ -373,20 +373,7 @@ mod tests {
     const LIMITS: Limits = Limits { bytes: 4 << 20, entries: usize::MAX };
 
     fn request(operation: Operation, key: &str) -> Request<'_> {
-        Request {
-            operation,
-            is_awaited: false,
-            lands: false,
-            key: Key { bytes: key.as_bytes(), is_wide: false },
-            kind: Kind::Text,
-            value: b"value",
-            tags: b"",
-            expected: None,
-            expires: 0,
-            grace: 0,
-            early: 0,
-            added: 1,
-        }
+        Request { is_awaited: false, ..Request::example(operation, key) }
     }
 
     impl World {

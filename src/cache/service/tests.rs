@@ -1,5 +1,4 @@
 use super::*;
-use crate::cache::layout::{Key, Kind as ValueKind};
 use crate::cache::request::{Operation, Request, Status};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -20,23 +19,6 @@ struct Peer {
 fn service() -> (Service, Reports<Report>) {
     let (reports, reported) = channel();
     (Service::start(SETTINGS, move |report| reports.send(report).unwrap()).unwrap(), reported)
-}
-
-fn request(operation: Operation, key: &str) -> Request<'_> {
-    Request {
-        operation,
-        is_awaited: true,
-        lands: false,
-        key: Key { bytes: key.as_bytes(), is_wide: false },
-        kind: ValueKind::Text,
-        value: b"value",
-        tags: b"",
-        expected: None,
-        expires: 0,
-        grace: 0,
-        early: 0,
-        added: 1,
-    }
 }
 
 impl Peer {
@@ -110,7 +92,7 @@ const DONE: u8 = Status::Done as u8;
 fn clients_share_one_memory_which_only_the_service_writes() {
     let (service, _reports) = service();
     let (mut first, second) = (Peer::open(&service), Peer::open(&service));
-    assert_eq!(first.ask(&request(Operation::Set, "a")), DONE);
+    assert_eq!(first.ask(&Request::example(Operation::Set, "a")), DONE);
     let parts: Vec<Part> = second.grants.iter().map(|(grant, _)| grant.part).collect();
     assert_eq!(parts, [Part::Cache, Part::Hints, Part::Counters]);
     assert_ne!(first.grants[0].0.client, second.grants[0].0.client);
@@ -125,9 +107,9 @@ fn clients_share_one_memory_which_only_the_service_writes() {
 fn the_end_of_a_client_passes_its_flight_on() {
     let (service, _reports) = service();
     let (mut first, mut second) = (Peer::open(&service), Peer::open(&service));
-    assert_eq!(first.ask(&request(Operation::Claim, "a")), Status::Owned as u8);
-    let waiting = second.send(&request(Operation::Claim, "a"));
-    let asked = second.send(&request(Operation::Sync, ""));
+    assert_eq!(first.ask(&Request::example(Operation::Claim, "a")), Status::Owned as u8);
+    let waiting = second.send(&Request::example(Operation::Claim, "a"));
+    let asked = second.send(&Request::example(Operation::Sync, ""));
     second.flush();
     assert_eq!(second.answer(), (asked, DONE), "the claim waits");
     drop(first);
@@ -141,7 +123,7 @@ fn a_client_that_reads_no_answers_delays_nobody_and_loses_none() {
     // More answers than the socket and the queue hold together.
     let count = 60_000;
     for _ in 0..count {
-        stopped.send(&request(Operation::Sync, ""));
+        stopped.send(&Request::example(Operation::Sync, ""));
     }
     let mut written = 0;
     loop {
@@ -160,7 +142,7 @@ fn a_client_that_reads_no_answers_delays_nobody_and_loses_none() {
             }
         }
     }
-    assert_eq!(other.ask(&request(Operation::Set, "a")), DONE, "after {written} writes");
+    assert_eq!(other.ask(&Request::example(Operation::Set, "a")), DONE, "after {written} writes");
     for number in 1..=count {
         // Requests are taken again when answers are.
         let _ = stopped.sender.flush(stopped.socket.as_fd());
@@ -185,7 +167,7 @@ fn a_client_that_violates_the_protocol_is_disconnected_and_named() {
     }
     let mut peer = Peer::open(&service);
     peer.number = 7;
-    peer.send(&request(Operation::Sync, ""));
+    peer.send(&Request::example(Operation::Sync, ""));
     peer.flush();
     assert!(peer.next().is_none());
     assert!(matches!(reports.recv().unwrap(), Report::Broken { .. }));
