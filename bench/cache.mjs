@@ -45,10 +45,13 @@ async function startRedis() {
   const redis = spawn(program, ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder], { stdio: ['ignore', 'pipe', 'inherit'] });
   children.push(redis);
   let text = '';
-  for await (const chunk of redis.stdout) {
-    text += chunk;
-    if (/Ready to accept connections|ready to accept connections/.test(text)) break;
-  }
+  await new Promise((resolve, reject) => {
+    redis.stdout.setEncoding('utf8').on('data', (chunk) => {
+      text += chunk;
+      if (/ready to accept connections/i.test(text)) resolve();
+    });
+    redis.once('exit', () => reject(new Error(`redis-server has ended:\n${text}`)));
+  });
   return socket;
 }
 
