@@ -1,0 +1,15 @@
+// drover/rate-limit/flexible: a limiter of rate-limiter-flexible on the shared cache.
+
+import type { RateLimiterStoreAbstract } from 'rate-limiter-flexible';
+import type { CacheSource } from './cache';
+
+/** Those of the package's limiters with stores. */
+export type RateLimiterDroverOptions = ConstructorParameters<typeof RateLimiterStoreAbstract>[0] & {
+  /** An app or its cache: the namespace `rate-limit` of it is used; a namespace of the cache is used itself. */
+  storeClient: CacheSource;
+};
+
+/** As `RateLimiterRedis`: the points are exact in all processes of a cluster together. Points are whole numbers. */
+export class RateLimiterDrover extends RateLimiterStoreAbstract {
+  constructor(options: RateLimiterDroverOptions);
+}
