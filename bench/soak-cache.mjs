@@ -51,6 +51,8 @@ process.on('exit', () => {
 });
 
 const found = { torn: 0, stale: 0, double: 0, failed: 0 };
+/** Looks that took long: pid, begin, milliseconds; and when each process was stopped. */
+const [slow, stops] = [[], []];
 let [pids, worstGet, worstControl, counter, stats] = [[], 0, 0, null, null];
 let begun;
 const ready = new Promise((resolve) => (begun = resolve));
@@ -66,6 +68,7 @@ createInterface({ input: child.stdout }).on('line', (text) => {
     pids = JSON.parse(rest);
     begun();
   } else if (what === 'WORST') worstGet = Math.max(worstGet, Number(rest));
+  else if (what === 'SLOW') slow.push(rest.split(' ').map(Number));
   else if (what === 'COUNTER') counter = Number(rest);
   else if (what === 'STATS') stats = JSON.parse(rest);
   else if (what === 'FOUND') {
@@ -90,9 +93,14 @@ while (killed < kills && child.exitCode === null) {
     }
   };
   if (random.chance(0.2)) {
+    const stop = { pid, from: Date.now(), to: Infinity };
     if (signal('SIGSTOP')) {
       stopped += 1;
-      setTimeout(() => signal('SIGCONT'), random.whole(10, 400));
+      stops.push(stop);
+      setTimeout(() => {
+        signal('SIGCONT');
+        stop.to = Date.now();
+      }, random.whole(10, 400));
     }
   } else if (random.chance(0.02)) {
     rolls += 1;
@@ -106,6 +114,10 @@ await wait(2000);
 child.stdin.write('end\n');
 if (child.exitCode === null) await once(child, 'exit');
 control.kill();
+for (const [pid, begin, took] of slow) {
+  const wasStopped = stops.some((stop) => stop.pid === pid && begin <= stop.to + 1 && begin + took >= stop.from - 1);
+  if (!wasStopped) worstGet = Math.max(worstGet, took);
+}
 const counted = fs
   .readdirSync(folder)
   .filter((name) => name.startsWith('counted-'))

@@ -33,53 +33,53 @@ const tell = (what, ...more) => console.log(`FOUND ${JSON.stringify([what, ...mo
 /** Zipf's law, roughly: a small key is much more frequent. */
 const zipf = () => Math.floor(KEYS ** Math.random()) % KEYS;
 
-/** A value that shows whether it is whole, and how new it is. */
-function made(key, version) {
+/** A value that shows whether it is whole, who wrote it, and which of that writer's it is. */
+function made(key, writer, version) {
   const length = (key * 37 + version * 101) % 3000;
-  return `${key}:${version}:${length}:`.padEnd(length + 30, String.fromCharCode(97 + (version % 26)));
+  return `${key}:${writer}:${version}:`.padEnd(length + 30, String.fromCharCode(97 + (version % 26)));
 }
 
-/** The version of a value that is whole; NaN otherwise. */
-function versionOf(key, value) {
-  const [name, version] = value.split(':', 2).map(Number);
-  return name === key && made(key, version) === value ? version : NaN;
-}
+/** Looks that took longer are told one by one, because the process may have been stopped meanwhile; milliseconds. */
+const SLOW = 5;
 
 let worst = 0;
-/** The newest version of each key that this process has seen. */
+/** The newest version of each key and writer that this process has seen. */
 const seen = new Map();
 
+/** What is there: its writer and version. */
 function look(key) {
   const begun = performance.now();
   const value = cache.get(`k${key}`);
-  worst = Math.max(worst, performance.now() - begun);
+  const took = performance.now() - begun;
+  if (took > SLOW) console.log(`SLOW ${process.pid} ${Date.now() - took} ${took}`);
+  else worst = Math.max(worst, took);
   if (value === undefined) return undefined;
-  const version = versionOf(key, value);
-  if (Number.isNaN(version)) tell('torn', key, value.slice(0, 60));
-  // The versions of a key come from its one writer, which is this slot or another.
-  else if (version < (seen.get(key) ?? 0)) tell('stale', key, version, seen.get(key));
-  else seen.set(key, version);
-  return version;
+  const [name, writer, version] = value.split(':', 3).map(Number);
+  if (name !== key || made(key, writer, version) !== value) tell('torn', key, value.slice(0, 60));
+  const last = `${key} ${writer}`;
+  // Several may write a key (two generations of a slot in a roll), but what one writes never goes back.
+  if (version < (seen.get(last) ?? 0)) tell('stale', key, writer, version, seen.get(last));
+  else seen.set(last, version);
+  return { writer, version };
 }
 
-/** Each key has one worker at a time that writes it; versions go on where its predecessor's could have been. */
 async function write(slot) {
-  let version = Date.now() % 1e9;
+  let version = 0;
   for (;;) {
     const key = Math.floor(zipf() / WORKERS) * WORKERS + slot;
     version += 1;
-    const written = cache.set(`k${key}`, made(key, version));
+    const written = cache.set(`k${key}`, made(key, process.pid, version));
     const own = look(key);
-    if (own !== undefined && own < version) tell('stale', 'own write', key, own, version);
+    if (own?.writer !== process.pid || own.version !== version) tell('stale', 'own write', key, own, version);
     if (Math.random() < 0.2) {
       await written;
       // Another process must see it now: it was acknowledged.
       const other = (slot + 1 + Math.floor(Math.random() * (WORKERS - 1))) % WORKERS;
-      app.sendToWorker(other, 'check', [key, version]).catch(() => {});
+      app.sendToWorker(other, 'check', [key, process.pid, version]).catch(() => {});
     }
     if (Math.random() < 0.01) {
       await cache.delete(`k${key}`);
-      app.sendToWorker((slot + 1) % WORKERS, 'gone', [key, version]).catch(() => {});
+      app.sendToWorker((slot + 1) % WORKERS, 'gone', [key, process.pid, version]).catch(() => {});
     }
     if (Math.random() < 0.3) await new Promise(setImmediate);
   }
@@ -102,6 +102,14 @@ async function count() {
   }
 }
 
+function isAlive(pid) {
+  try {
+    return !/^\d+ \(.*\) [ZX]/.test(fs.readFileSync(`/proc/${pid}/stat`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
+
 /** Only one process at a time computes a value: it holds a file meanwhile. */
 async function fly() {
   for (let round = 0; ; round += 1) {
@@ -115,8 +123,14 @@ async function fly() {
             fs.writeFileSync(file, String(process.pid), { flag: 'wx' });
           } catch {
             const owner = fs.readFileSync(file, 'utf8');
-            // A dead owner's flight was passed on.
-            if (owner !== '' && fs.existsSync(`/proc/${owner}/stat`) && !/^\d+ \(.*\) Z/.test(fs.readFileSync(`/proc/${owner}/stat`, 'utf8'))) tell('double', key, owner, process.pid);
+            // A dead owner's flight was passed on. A process that was killed closes its sockets before it is dead.
+            for (let tries = 0; owner !== '' && isAlive(owner); tries += 1) {
+              if (tries === 100) {
+                tell('double', key, owner, process.pid);
+                break;
+              }
+              await new Promise((resolve) => setTimeout(resolve, 10));
+            }
             fs.writeFileSync(file, String(process.pid));
           }
           await new Promise((resolve) => setTimeout(resolve, 5));
@@ -131,13 +145,13 @@ async function fly() {
   }
 }
 
-app.onMessage('check', ([key, version]) => {
+app.onMessage('check', ([key, writer, version]) => {
   const found = look(key);
-  if (found !== undefined && found < version) tell('stale', 'acknowledged', key, found, version);
+  if (found?.writer === writer && found.version < version) tell('stale', 'acknowledged', key, found, version);
 });
-app.onMessage('gone', ([key, version]) => {
+app.onMessage('gone', ([key, writer, version]) => {
   const found = look(key);
-  if (found !== undefined && found <= version) tell('stale', 'deleted', key, found, version);
+  if (found?.writer === writer && found.version <= version) tell('stale', 'deleted', key, found, version);
 });
 
 app.start(0, '127.0.0.1').then(() => {
@@ -156,9 +170,10 @@ app.start(0, '127.0.0.1').then(() => {
   process.stdin.on('data', async (text) => {
     if (String(text).includes('roll')) await app.restartCluster().catch((error) => console.log(`ROLL ${error.message}`));
     if (!String(text).includes('end')) return;
+    process.stdin.destroy();
+    // Then nobody counts any more; the cache is the primary's.
+    await app.stopCluster(false);
     console.log(`COUNTER ${cache.get('counter')}`);
     console.log(`STATS ${JSON.stringify(await cache.stats())}`);
-    process.stdin.destroy();
-    await app.stopCluster(false);
   });
 });
