@@ -536,13 +536,16 @@ test('a worker may use a tenth more than maxCpuPerWorker, so that one above it i
   assert.deepEqual(quotas(), ['88000', '88000']);
 });
 
-test('updateConfig sets security.limits.processes: at once where there was such a limit, else for new workers', async (t) => {
+test('updateConfig sets security.limits.processes at once, also for workers that had no such limit', async (t) => {
   const group = ownGroup(t, { pids: 1000 });
   if (group === null) return;
-  const { order } = await cluster(t, {}, group.options);
+  const { get, order } = await cluster(t, {}, group.options);
   assert.deepEqual(leaves(group, 'pids.max'), {}, 'no limit, no groups');
+  const { pid, id } = await get();
   const limit = (processes) => order('updateConfig', { security: { limits: { processes } } });
   assert.equal(await limit(50), 'done');
+  assert.deepEqual(leaves(group, 'pids.max'), { 0: '50', 1: '50' });
+  assert.ok(leaves(group, 'cgroup.procs')[id].split('\n').includes(String(pid)));
   assert.equal(await order('restartCluster'), 'done');
   assert.deepEqual(leaves(group, 'pids.max'), { 0: '50', 1: '50' });
   assert.equal(await limit(60), 'done');
@@ -558,6 +561,19 @@ test('a worker at its limit of connections is an event once, and no alert', asyn
   assert.deepEqual([worker, action, value, allowed], ['0', 'wait', 2, 2]);
   assert.match(msg, /^Worker 0 has reached its limit of 2 connections \(resources\.maxConnectionsPerWorker\)/);
   assert.deepEqual(running.events('alert'), []);
+});
+
+test('updateConfig gives workers that run a quota of CPU, beside the groups that they are in', async (t) => {
+  const group = ownGroup(t, { pids: 1000, cpu: Infinity });
+  if (group === null) return;
+  const { get, order } = await cluster(t, { security: { limits: { processes: 100 } } }, group.options);
+  const { pid, id } = await get();
+  const resources = { maxCpuPerWorker: 80, enforcement: { enforceHardLimits: true } };
+  assert.equal(await order('updateConfig', { resources }), 'done');
+  const ofCpu = { folders: group.folders.slice(1) };
+  const [unified, own] = ['cpu.max', 'cpu.cfs_quota_us'].map((file) => leaves(ofCpu, file)[id] ?? null);
+  assert.equal(unified?.split(' ')[0] ?? own, '88000');
+  assert.ok(leaves(ofCpu, 'cgroup.procs')[id].split('\n').includes(String(pid)));
 });
 
 test('updateConfig limits the connections of each worker, and lets those that wait in', async (t) => {

@@ -102,8 +102,7 @@ export interface ClusterApp<Server extends net.Server = net.Server> extends Mess
   /**
    * Changes options of the running cluster: those of `resources` and `autoScaling`, `loadBalancing.admission`,
    * `processManagement.memoryThreshold` and `.cpuThreshold`, `security.limits.processes`. They apply at once; V8's options
-   * and limits of a kind that the kernel did not enforce before to workers that are started from then on (of memory, a
-   * sampler enforces it for the others).
+   * to workers that are started from then on.
    * Rejects with `CONFIGURATION_INVALID`, or with `RESTART_REQUIRED` for an option that cannot change; nothing has
    * changed then.
    */

@@ -203,19 +203,19 @@ class Cache extends EventEmitter {
   /** @param {string} key @returns {any} undefined: it is not there, or too old */
   get(key) {
     // What was read before is the common case.
-    const near = this.#near?.newer.get(key);
-    if (near !== undefined && near.expires === 0 && near.kind <= MAX_PLAIN) {
+    const known = this.#near?.newer.get(key);
+    if (known !== undefined && known.expires === 0 && known.kind <= MAX_PLAIN) {
       const { memory, ownCount } = /** @type {Connection} */ (this.#connection);
-      if (ownCount === 0 && memory.words[near.cell] === near.version) {
-        memory.noteRead(near);
+      if (ownCount === 0 && memory.words[known.cell] === known.version) {
+        memory.noteRead(known);
         this.#figures.nearHits += 1;
         this.#figures.touch();
         if (this.#tellsHits) this.emit('hit', key);
-        return near.value;
+        return known.value;
       }
     }
     checkText('key', key);
-    const entry = this.#peek(key);
+    const entry = this.#find(key, known);
     if (entry !== undefined && (entry.expires === 0 || entry.expires > turnTime())) {
       const value = this.#valueOf(entry);
       if (value !== undefined) {
@@ -425,6 +425,16 @@ class Cache extends EventEmitter {
 
   /** The entry, however old it is. @param {string} key @returns {any} undefined: there is none */
   #peek(key) {
+    this.#connect();
+    return this.#find(key, this.#near?.newer.get(key));
+  }
+
+  /**
+   * @param {string} key
+   * @param {Found | undefined} newer what is known among the newer
+   * @returns {any} undefined: there is none
+   */
+  #find(key, newer) {
     const connection = this.#connect();
     this.#isNear = true;
     if (connection.ownCount !== 0) {
@@ -434,7 +444,7 @@ class Cache extends EventEmitter {
     const near = this.#near;
     if (near === null) return undefined;
     const { memory, nearMaps } = connection;
-    const known = near.newer.get(key) ?? near.recall(key);
+    const known = newer ?? near.recall(key);
     if (known !== undefined) {
       this.#isNear = memory.isValid(known);
       if (this.#isNear || memory.read(this.#prefix, this.#state, key, known)) {

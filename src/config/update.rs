@@ -21,7 +21,7 @@ const LIVE: [&str; 6] = [
     "security.limits.processes",
 ];
 /// These only apply to workers that are started later.
-const LATER: [&str; 2] = ["resources.priorityLevel", "resources.performanceOptimization"];
+const LATER: [&str; 1] = ["resources.performanceOptimization.lowMemoryMode"];
 
 /// A changed option.
 #[derive(Clone, Debug, PartialEq)]

@@ -151,8 +151,8 @@ impl WorkerGroups {
     /// # Errors
     /// The kernel's: the limits of this worker are not enforced.
     pub fn leaf(&self, worker: WorkerId, limits: &GroupLimits) -> io::Result<Leaf> {
-        let mut leaf = Leaf { parts: Vec::new(), refused: Vec::new() };
-        let name = format!("drover-{}-{}-{}", std::process::id(), worker.slot, worker.generation);
+        let mut leaf = Leaf::default();
+        let name = name_of(worker);
         for parent in &self.parents {
             let folder = parent.folder.join(&name);
             fs::create_dir(&folder)?;
@@ -164,6 +164,58 @@ impl WorkerGroups {
             Some((_, error)) => Err(error),
         }
     }
+}
+
+impl WorkerGroups {
+    /// Adds the limits of CPU usage and of processes to a worker that runs, if its leaf lacks them: its processes from now on
+    /// are limited. Not of memory, which stays charged to the group where it was used first.
+    ///
+    /// # Errors
+    /// The kernel's: the worker has the limits that it had.
+    pub fn extend(
+        &self,
+        leaf: &mut Leaf,
+        worker: WorkerId,
+        pid: u32,
+        limits: &GroupLimits,
+    ) -> io::Result<()> {
+        for parent in &self.parents {
+            let lacking: Vec<Controller> = parent
+                .controllers
+                .iter()
+                .copied()
+                .filter(|controller| *controller != Controller::Memory && !leaf.has(*controller))
+                .collect();
+            if lacking.is_empty() {
+                continue;
+            }
+            let known = leaf.parts.iter().position(|part| part.parent.folder == parent.folder);
+            let mut part = match known {
+                Some(known) => leaf.parts.swap_remove(known),
+                None => {
+                    let folder = parent.folder.join(name_of(worker));
+                    fs::create_dir(&folder)?;
+                    Part { folder, parent: Parent { controllers: Vec::new(), ..parent.clone() } }
+                }
+            };
+            let set = lacking.iter().try_for_each(|controller| part.limit(*controller, limits));
+            let moved = set.and_then(|()| match known {
+                Some(_) => Ok(()),
+                None => fs::write(part.folder.join("cgroup.procs"), pid.to_string()),
+            });
+            if moved.is_ok() {
+                part.parent.controllers.extend(lacking);
+            }
+            leaf.parts.push(part);
+            moved?;
+        }
+        Ok(())
+    }
+}
+
+/// The name of a worker's leaves.
+fn name_of(worker: WorkerId) -> String {
+    format!("drover-{}-{}-{}", std::process::id(), worker.slot, worker.generation)
 }
 
 impl Drop for WorkerGroups {
@@ -229,7 +281,7 @@ impl Part {
 }
 
 /// The groups of one worker; removed with this value, once it has ended.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Leaf {
     parts: Vec<Part>,
     /// The kernel refused the present limits of these kinds, and former ones may apply.

@@ -282,7 +282,19 @@ impl Workers {
                 self.say_limit_refused(worker, controller, &error);
             }
         }
+        let running: Vec<(WorkerId, u32)> =
+            self.controls.iter().filter_map(|(worker, control)| Some((*worker, control.pid()?))).collect();
+        running.into_iter().for_each(|(worker, pid)| self.extend_leaf(worker, pid));
         lacks
+    }
+
+    /// Gives a worker that runs the limits of kinds that its groups lack.
+    fn extend_leaf(&mut self, worker: WorkerId, pid: u32) {
+        let Grouping { groups, limits } = &self.grouping;
+        let leaf = self.leaves.entry(worker).or_default();
+        if let Err(error) = groups.extend(leaf, worker, pid, limits) {
+            self.say_not_limited(worker, &error.to_string());
+        }
     }
 
     /// Schedules those that run like those to come, as far as the kernel allows.
@@ -372,6 +384,8 @@ impl Workers {
         }
         let control = ControlChannel::start(worker, pid, pidfd, control, self.shared.inputs.clone())?;
         self.controls.insert(worker, control);
+        // The limits may have changed while it was spawned.
+        self.extend_leaf(worker, pid);
         Ok(pid)
     }
 
