@@ -6,11 +6,13 @@ import { DroverStore as KeyvStore } from 'drover/keyv';
 import { DroverStore as RateLimitStore } from 'drover/rate-limit';
 import { RateLimiterDrover } from 'drover/rate-limit/flexible';
 import { DroverStore as SessionStore } from 'drover/session';
+import { createAdapter } from 'drover/socket.io';
 import { rateLimit } from 'express-rate-limit';
 import session from 'express-session';
 import fastify from 'fastify';
 import Keyv from 'keyv';
 import { BurstyRateLimiter, type RateLimiterRes } from 'rate-limiter-flexible';
+import { Server } from 'socket.io';
 
 const app = createServer({ cluster: { enabled: true } });
 
@@ -47,3 +49,8 @@ const path: string | undefined = (await sessions.get('id'))?.cookie.path;
 await sessions.destroy(path ?? 'id');
 // @ts-expect-error A lifetime is a duration.
 new SessionStore(app, { ttl: {} });
+
+new Server(3001, { adapter: createAdapter(app), connectionStateRecovery: {} });
+createAdapter(app, { heartbeatTimeout: 20_000 });
+// @ts-expect-error The adapter sends messages of an app.
+createAdapter(app.cache);
