@@ -48,7 +48,7 @@ for (const name of documents()) {
     const missing = [
       ...linksIn(text).filter((target) => !fs.existsSync(path.join(root, path.dirname(name), target))),
       ...pathsIn(text).filter((target) => !exists(target)),
-      ...[...text.matchAll(/`npm run ([\w:]+)/g)].map(([, script]) => script).filter((script) => !(script in scripts)),
+      ...[...text.matchAll(/`npm run ([\w:.-]+)/g)].map(([, script]) => script).filter((script) => !(script in scripts)),
     ];
     assert.deepEqual(missing, []);
   });
