@@ -221,7 +221,7 @@ class Memory {
     into.expires = this.doubles[reference * (UNIT / 8) + EXPIRES];
     into.grace = words[at + GRACE];
     into.early = words[at + EARLY];
-    into.hint = (reference * UNIT - this.arena) / HINT_SPAN;
+    into.hint = Math.floor((reference * UNIT - this.arena) / HINT_SPAN);
     into.size = size;
     if (size < 0 || size > this.bytes.length) return false;
     if (into.kind === COUNTER) {
