@@ -78,6 +78,8 @@ children.push(program);
 let text = '';
 program.stdout.setEncoding('utf8').on('data', (chunk) => (text += chunk));
 await once(program, 'exit');
+// What is left of them would keep this process.
+children.forEach((child) => child.kill('SIGKILL'));
 const [, json] = text.match(/FIGURES (\{.*\})/) ?? [];
 if (json === undefined) throw new Error(`the program gave no figures:\n${text}`);
 const ns = JSON.parse(json);
