@@ -478,3 +478,40 @@ test('cache.persist keeps the values over a restart of the primary, also of a pr
     await running.exit;
   }
 });
+
+test('defaultTtl, grace, earlyRefresh and serialization apply to every value', async (t) => {
+  const running = program(t, () => {
+    const { createServer } = require('drover');
+    const cacheConfig = { defaultTtl: '1h', grace: '1h', earlyRefresh: 0.9, serialization: 'advanced' };
+    const app = createServer({ app: require('node:http').createServer(() => {}), cluster: { enabled: false, config: { cache: cacheConfig } } });
+    const { cache } = app;
+    const turn = () => new Promise(setImmediate);
+    (async () => {
+      await cache.set('map', new Map([['at', new Date(5)]]));
+      const map = cache.get('map');
+      const left = cache.expiresAt('map') - Date.now();
+      await cache.set('endless', 1, { ttl: 0 });
+      const lifetimes = [left > 3_000_000 && left <= 3_600_000, cache.expiresAt('endless') === Infinity];
+
+      await cache.set('stale', 'old', { ttl: 20 });
+      while (cache.has('stale')) await turn();
+      const stale = await cache.getOrSet('stale', () => Promise.reject(new Error('no')), { timeout: 10_000 });
+
+      let calls = 0;
+      let wasFresh;
+      const compute = () => {
+        wasFresh = cache.has('early');
+        calls += 1;
+        return calls;
+      };
+      const seen = new Set();
+      while (calls < 2) {
+        seen.add(await cache.getOrSet('early', compute, { ttl: 1000 }));
+        await turn();
+      }
+      console.log(`SEEN ${JSON.stringify([map.get('at').getTime(), lifetimes, stale, wasFresh, [...seen]])}`);
+    })();
+  });
+  const [, json] = await running.until(/SEEN (.*)/);
+  assert.deepEqual(JSON.parse(json), [5, [true, true], 'old', true, [1]]);
+});

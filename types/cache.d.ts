@@ -98,7 +98,7 @@ export interface CacheEvents {
   dropped: [count: number];
   /**
    * A value was not stored and nobody awaited `set`, or a computation in the background has failed. Without a listener the
-   * first failed write is printed.
+   * first failure is printed.
    */
   error: [error: Error];
 }

@@ -26,44 +26,43 @@ async function subtract(cache, name, ttl) {
   if (count < 0) await cache.increment(name, 1, { ttl });
 }
 
-/** A client's window begins with its first request, and its counter ends with it. */
-class FixedWindow {
-  #cache;
-  #prefix;
-  #time;
-
+/** What both kinds of windows are made of. */
+class Window {
   /** @param {Cache} cache @param {string} prefix @param {number} time of a window, in milliseconds */
   constructor(cache, prefix, time) {
-    this.#cache = cache;
-    this.#prefix = prefix;
-    this.#time = time;
+    this.cache = cache;
+    this.prefix = prefix;
+    this.time = time;
   }
+}
 
+/** A client's window begins with its first request, and its counter ends with it. */
+class FixedWindow extends Window {
   /** @param {string} key */
   async add(key) {
-    const totalHits = await this.#cache.increment(this.#prefix + key, 1, { ttl: this.#time });
+    const totalHits = await this.cache.increment(this.prefix + key, 1, { ttl: this.time });
     return { totalHits, resetTime: this.#end(key) };
   }
 
   /** @param {string} key */
   async subtract(key) {
-    await subtract(this.#cache, this.#prefix + key, this.#time);
+    await subtract(this.cache, this.prefix + key, this.time);
   }
 
   /** @param {string} key */
   look(key) {
-    const totalHits = this.#cache.get(this.#prefix + key);
+    const totalHits = this.cache.get(this.prefix + key);
     return totalHits === undefined ? undefined : { totalHits, resetTime: this.#end(key) };
   }
 
   /** @param {string} key */
   async reset(key) {
-    await this.#cache.delete(this.#prefix + key);
+    await this.cache.delete(this.prefix + key);
   }
 
   /** @param {string} key */
   #end(key) {
-    return new Date(this.#cache.expiresAt(this.#prefix + key) ?? Date.now() + this.#time);
+    return new Date(this.cache.expiresAt(this.prefix + key) ?? Date.now() + this.time);
   }
 }
 
@@ -71,55 +70,44 @@ class FixedWindow {
  * The requests of the last so many milliseconds, estimated from two windows that are the same for all clients: the current
  * one, and as much of the one before as is not over yet.
  */
-class SlidingWindow {
-  #cache;
-  #prefix;
-  #time;
-
-  /** @param {Cache} cache @param {string} prefix @param {number} time of a window, in milliseconds */
-  constructor(cache, prefix, time) {
-    this.#cache = cache;
-    this.#prefix = prefix;
-    this.#time = time;
-  }
-
+class SlidingWindow extends Window {
   /** @param {string} key */
   async add(key) {
     const now = Date.now();
-    return this.#result(key, now, await this.#cache.increment(this.#name(key, now), 1, { ttl: 2 * this.#time }));
+    return this.#result(key, now, await this.cache.increment(this.#name(key, now), 1, { ttl: 2 * this.time }));
   }
 
   /** @param {string} key */
   async subtract(key) {
-    await subtract(this.#cache, this.#name(key, Date.now()), 2 * this.#time);
+    await subtract(this.cache, this.#name(key, Date.now()), 2 * this.time);
   }
 
   /** @param {string} key */
   look(key) {
     const now = Date.now();
-    const count = this.#cache.get(this.#name(key, now));
-    const before = this.#cache.get(this.#name(key, now - this.#time));
+    const count = this.cache.get(this.#name(key, now));
+    const before = this.cache.get(this.#name(key, now - this.time));
     return count === undefined && before === undefined ? undefined : this.#result(key, now, count ?? 0);
   }
 
   /** @param {string} key */
   async reset(key) {
     const now = Date.now();
-    await Promise.all([this.#cache.delete(this.#name(key, now)), this.#cache.delete(this.#name(key, now - this.#time))]);
+    await Promise.all([this.cache.delete(this.#name(key, now)), this.cache.delete(this.#name(key, now - this.time))]);
   }
 
   /** Of the counter of a window. @param {string} key @param {number} now */
   #name(key, now) {
-    return `${this.#prefix}${Math.floor(now / this.#time)}:${key}`;
+    return `${this.prefix}${Math.floor(now / this.time)}:${key}`;
   }
 
   /** @param {string} key @param {number} now @param {number} count of the current window */
   #result(key, now, count) {
-    const begin = Math.floor(now / this.#time) * this.#time;
-    const before = this.#cache.get(this.#name(key, now - this.#time)) ?? 0;
+    const begin = Math.floor(now / this.time) * this.time;
+    const before = this.cache.get(this.#name(key, now - this.time)) ?? 0;
     // Rounded up: a whole number is above a limit exactly if the estimate is.
-    const totalHits = count + Math.ceil(before * (1 - (now - begin) / this.#time));
-    return { totalHits, resetTime: new Date(begin + this.#time) };
+    const totalHits = count + Math.ceil(before * (1 - (now - begin) / this.time));
+    return { totalHits, resetTime: new Date(begin + this.time) };
   }
 }
 

@@ -123,7 +123,7 @@ class Shared {
       closed: () => {
         for (const cache of this.namespaces.values()) cache.forget();
       },
-      failed: (error) => this.#report(error),
+      failed: (error) => this.report(error),
       noticed: (what, count, text) => this.#noticed(what, count, text),
     });
     if (this.follows) connection.follow(true);
@@ -138,14 +138,15 @@ class Shared {
     this.#save();
   }
 
-  /** A write failed that nobody waits for. @param {Error} error */
-  #report(error) {
+  /** A write or a computation failed that nobody waits for. @param {any} error */
+  report(error) {
     const root = this.namespaces.get('');
     if (root !== undefined && root.listenerCount('error') > 0) {
       root.emit('error', error);
     } else if (!this.hasWarned) {
       this.hasWarned = true;
-      console.warn(`drover: ${error.message}; a value was not stored, and no later failure is printed. Await set(), or listen to the cache's 'error'`);
+      const text = error instanceof Error ? error.message : String(error);
+      console.warn(`drover: a value of the cache was not stored: ${text}. No later failure is printed: await set(), or listen to the cache's 'error'`);
     }
   }
 }
@@ -184,7 +185,7 @@ class Cache extends EventEmitter {
       counted: (isOwn) => this.#count(isOwn ? 'computed' : 'waited'),
       land: (key, value, options) => void this.#set(key, value, options, true),
       valueOf: (entry) => this.#valueOf(entry),
-      failed: (error) => void (this.listenerCount('error') > 0 && this.emit('error', error)),
+      failed: (error) => void (this.listenerCount('error') > 0 ? this.emit('error', error) : shared.report(error)),
     });
     const follow = () => {
       this.#tellsHits = this.listenerCount('hit') > 0;
