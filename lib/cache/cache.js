@@ -120,8 +120,9 @@ class Shared {
   connect() {
     if (this.#connection !== null) return this.#connection;
     const connection = new Connection(this.#open, {
-      closed: () => {
+      closed: (why) => {
         for (const cache of this.namespaces.values()) cache.forget();
+        if (why !== '') console.warn(`drover: the cache has ended in this process, and every look is a miss from now on: ${why}`);
       },
       failed: (error) => this.report(error),
       noticed: (what, count, text) => this.#noticed(what, count, text),

@@ -25,7 +25,7 @@ const MAX_FAILURES = 1000;
 
 /**
  * @typedef {object} Report what a connection reports
- * @property {() => void} closed it has ended
+ * @property {(why: string) => void} closed it has ended; why, if the writer has not ended it
  * @property {(error: Error) => void} failed a write failed that nobody waits for
  * @property {(what: number, count: number, text: string) => void} noticed what `follow` asked for
  */
@@ -291,10 +291,13 @@ class Connection {
       this.report.noticed(numbers[1], numbers[2], numbers[3]);
       return;
     }
+    if (numbers[0] === 0 && numbers[1] === statuses.CLOSED) {
+      this.#close(numbers[3]);
+      return;
+    }
     for (let at = 0; at < numbers.length; at += 3) {
       const [request, status, number] = [numbers[at], numbers[at + 1], numbers[at + 2]];
-      if (request === 0 && status === statuses.CLOSED) this.#close();
-      else if (FAILURES[status] !== undefined) this.#fail(request, failed(FAILURES[status]));
+      if (FAILURES[status] !== undefined) this.#fail(request, failed(FAILURES[status]));
       else this.#settled(request)?.resolve({ status, number });
     }
   }
@@ -318,14 +321,15 @@ class Connection {
     return waiting;
   }
 
-  #close() {
+  /** @param {string} why */
+  #close(why) {
     this.isClosed = true;
     this.#own.clear();
     this.ownCount = 0;
     const waiting = [...this.#waiting.values()];
     this.#waiting.clear();
     waiting.forEach(({ reject }) => reject(failed(UNSENT[-2])));
-    this.report.closed();
+    this.report.closed(why);
   }
 }
 

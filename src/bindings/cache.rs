@@ -136,7 +136,8 @@ fn post(client: &Client, arguments: &Arguments<'_>) -> io::Result<f64> {
 }
 
 /// Reports what the client gets to a function, with three numbers for each answer: the number of the request, the
-/// status and the number of the answer. The end of the channel is an answer to request 0.
+/// status and the number of the answer. The end of the channel is an answer to request 0, followed by a text: what broke
+/// it, or nothing.
 fn reporter(deliver: Callback) -> Box<dyn Fn(Incoming<'_>)> {
     /// Answers per call: the number of arguments in JavaScript is limited.
     const MAX: usize = 64;
@@ -155,8 +156,10 @@ fn reporter(deliver: Callback) -> Box<dyn Fn(Incoming<'_>)> {
             let numbers = [NOTICE, f64::from(what), f64::from(count)].map(Item::Number);
             drop(deliver.call_with(numbers.into_iter().chain([Item::Text(text.as_bytes())])));
         }
-        Incoming::Closed => {
-            drop(deliver.call_with([0.0, f64::from(CLOSED), 0.0].map(Item::Number).into_iter()))
+        Incoming::Closed(why) => {
+            let numbers = [0.0, f64::from(CLOSED), 0.0].map(Item::Number);
+            let why = why.map(ToString::to_string).unwrap_or_default();
+            drop(deliver.call_with(numbers.into_iter().chain([Item::Text(why.as_bytes())])));
         }
     })
 }

@@ -129,8 +129,8 @@ pub enum Incoming<'a> {
     Answers(&'a [(u32, Answer)]),
     /// What it follows (see [`notice`]): what happened, a count, and a text.
     Notice(u8, u32, &'a str),
-    /// The channel has ended: the memory does not change any more.
-    Closed,
+    /// The channel has ended: the memory does not change any more. Why, if it is not the writer that has ended it.
+    Closed(Option<&'a io::Error>),
 }
 
 pub struct Client {
@@ -239,23 +239,25 @@ impl Client {
 
     /// Writes the queued requests.
     pub fn flush(&self) {
-        let over = |channel: &mut MessageChannel| channel.is_corked() && channel.turn_over().is_err();
-        let is_broken = self.channel.borrow_mut().as_mut().is_some_and(over);
-        if is_broken {
-            self.end();
-        } else {
-            self.deliver();
+        let over =
+            |channel: &mut MessageChannel| if channel.is_corked() { channel.turn_over() } else { Ok(()) };
+        let flushed = self.channel.borrow_mut().as_mut().map_or(Ok(()), over);
+        match flushed {
+            Ok(()) => self.deliver(),
+            Err(error) => self.end(Some(&error)),
         }
     }
 
     fn attend(&self) {
-        let is_open = match self.channel.borrow_mut().as_mut() {
-            Some(channel) => channel.go_on().and_then(|()| self.read(channel)).unwrap_or(false),
+        let read = match self.channel.borrow_mut().as_mut() {
+            Some(channel) => channel.go_on().and_then(|()| self.read(channel)),
             None => return,
         };
         self.deliver();
-        if !is_open {
-            self.end();
+        match read {
+            Ok(true) => {}
+            Ok(false) => self.end(None),
+            Err(error) => self.end(Some(&error)),
         }
     }
 
@@ -269,9 +271,13 @@ impl Client {
         }
     }
 
-    fn end(&self) {
+    fn end(&self, why: Option<&io::Error>) {
         if self.channel.take().is_some() {
-            (self.report)(Incoming::Closed);
+            // The writer has closed it while a request was written.
+            let is_ended = |error: &&io::Error| {
+                matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+            };
+            (self.report)(Incoming::Closed(why.filter(|error| !is_ended(error))));
         }
     }
 

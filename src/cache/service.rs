@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, TryRecvError, channel};
+use std::sync::mpsc::{self, RecvTimeoutError, TryRecvError, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,9 +38,6 @@ const MAX_QUEUED: usize = 1 << 20;
 
 /// Bytes that wait for a client before it is told no notices.
 const MAX_NOTICES: usize = MAX_QUEUED / 2;
-
-/// How long a stop waits for the file.
-const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Reads of one client before the others'.
 const MAX_READS: usize = 4;
@@ -160,12 +157,13 @@ impl Service {
         self.send(Command::Join(Box::new(client)));
     }
 
-    /// Writes the contents to their file, if there are some and it has one; returns when that is done.
-    pub fn save(&self) {
+    /// Writes the contents to their file, if there are some and it has one; returns when that is done. False: it takes
+    /// longer than `timeout`, and goes on.
+    pub fn save(&self, timeout: Duration) -> bool {
         let (done, is_done) = channel();
         self.send(Command::Save(done));
         // The sender is dropped in any case.
-        let _ = is_done.recv_timeout(SAVE_TIMEOUT);
+        !matches!(is_done.recv_timeout(timeout), Err(RecvTimeoutError::Timeout))
     }
 
     fn send(&self, command: Command) {
@@ -451,7 +449,7 @@ impl Served {
             (self.report)(Report::Broken { name: client.name, reason: error.to_string() });
         }
         if let Some(writer) = self.writer.as_mut().filter(|_| client.is_open) {
-            writer.leave(number);
+            writer.leave(number, now());
             self.send_replies();
         }
     }

@@ -133,11 +133,13 @@ impl Writer {
         self.clients.insert(client, Client::default());
     }
 
-    /// The client is gone: others take over its flights. A pattern that it asked for is worked off.
-    pub fn leave(&mut self, client: u32) {
-        if let Some(mut gone) = self.clients.remove(&client) {
-            while gone.scan.as_mut().is_some_and(|scan| step(&mut self.store, scan).is_none()) {}
+    /// The client is gone: others take over its flights. What it had asked for is done, in its order: it may have written
+    /// values before its end that others rely on.
+    pub fn leave(&mut self, client: u32, now: Millis) {
+        while self.clients.get(&client).is_some_and(|known| known.scan.is_some()) {
+            self.scan(client, now);
         }
+        self.clients.remove(&client);
         self.follow(client, false);
         let owners = self.flights.gone(client);
         owners.into_iter().for_each(|next| self.reply_to(next, Status::Owned));
@@ -396,6 +398,10 @@ mod tests {
             self.send(client, &Request { is_awaited: true, ..*request })
         }
 
+        fn has(&self, name: &str) -> bool {
+            self.writer.store.get(Key { bytes: name.as_bytes(), is_wide: false }, self.now).is_some()
+        }
+
         fn replies(&mut self) -> Vec<(u32, u32, Status, f64)> {
             let of = |reply: Reply| (reply.client, reply.request, reply.answer.status, reply.answer.number);
             self.writer.replies().into_iter().map(of).collect()
@@ -437,7 +443,7 @@ mod tests {
         world.ask(0, &request(Operation::Claim, "a"));
         let second = world.ask(1, &request(Operation::Claim, "a"));
         world.replies();
-        world.writer.leave(0);
+        world.writer.leave(0, world.now);
         assert_eq!(world.replies(), [(1, second, Status::Owned, 0.0)]);
         let third = world.ask(2, &request(Operation::Claim, "a"));
         world.send(1, &request(Operation::Release, "a"));
@@ -467,8 +473,31 @@ mod tests {
         let mut world = World::new(1);
         (0..9000).for_each(|index| assert!(world.send(0, &request(Operation::Set, &index.to_string())) > 0));
         world.send(0, &request(Operation::Invalidate, "*"));
-        world.writer.leave(0);
+        world.writer.leave(0, world.now);
         assert_eq!(world.writer.entries(), 0);
+    }
+
+    #[test]
+    fn what_a_client_sent_after_a_pattern_is_done_though_it_is_gone() {
+        let mut world = World::new(2);
+        (0..9000).for_each(|index| assert!(world.send(0, &request(Operation::Set, &index.to_string())) > 0));
+        for (operation, key) in [
+            (Operation::Invalidate, "*"),
+            (Operation::Set, "first"),
+            (Operation::Invalidate, "fir*"),
+            (Operation::Set, "last"),
+            (Operation::Claim, "flight"),
+            (Operation::Follow, ""),
+        ] {
+            world.send(0, &request(operation, key));
+        }
+        world.writer.leave(0, world.now);
+        let left: Vec<bool> = ["first", "last"].map(|name| world.has(name)).into();
+        assert_eq!((left, world.writer.entries()), (vec![false, true], 1));
+        world.replies();
+        let claim = world.ask(1, &request(Operation::Claim, "flight"));
+        assert_eq!(world.replies(), [(1, claim, Status::Owned, 0.0)], "the dead own no flight");
+        assert!(world.writer.followers.is_empty());
     }
 
     #[test]

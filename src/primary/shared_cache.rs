@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
@@ -12,6 +13,9 @@ use crate::cache::service::{Joining, Report, Service, Settings};
 use crate::event::Level;
 use crate::ipc::crypto::Pair;
 use crate::model::CacheStatistics;
+
+/// How long a stop waits for the file.
+const SAVE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Logs a line, on any thread.
 pub type Say = Box<dyn Fn(Level, String) + Send>;
@@ -32,9 +36,23 @@ impl SharedCache {
         Self { settings, say: Arc::new(Mutex::new(say)), service: Mutex::default() }
     }
 
-    /// Writes the contents to their file, if there are some and it has one; returns when that is done.
+    /// Writes the contents to their file, if there are some and it has one; returns when that is done, or says that it
+    /// takes too long.
     pub fn save(&self) {
-        locked(&self.service).iter().for_each(Service::save);
+        self.save_within(SAVE_TIMEOUT);
+    }
+
+    fn save_within(&self, timeout: Duration) {
+        let is_saved = locked(&self.service).as_ref().is_none_or(|service| service.save(timeout));
+        if !is_saved {
+            let path = self.settings.persist.clone().unwrap_or_default();
+            let text = format!(
+                "The shared cache is not yet written to {} after {} s, and nobody waits for it any more (cache.persist)",
+                path.display(),
+                timeout.as_secs_f64()
+            );
+            locked(&self.say)(Level::Warn, text);
+        }
     }
 
     /// Lines are logged in this way from now on.
@@ -94,5 +112,37 @@ fn sentence(report: &Report, path: &Path) -> String {
         Report::Failed(error) => {
             format!("The shared cache has ended, and every look is a miss from now on: {error}")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::client::Opened;
+    use crate::cache::store::Limits;
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    use std::fs;
+    use std::sync::mpsc::channel;
+
+    #[test]
+    fn a_save_that_takes_too_long_is_not_waited_for_and_said() {
+        let folder = std::env::temp_dir().join(format!("drover-save-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("cache");
+        // A file that is written before it gets its name: who opens this one waits for a reader.
+        let staging = folder.join(format!("cache.{}", std::process::id()));
+        mknodat(CWD, &staging, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let limits = Limits { bytes: 1 << 20, entries: usize::MAX };
+        let settings = Settings { limits, persist: Some(path), seed: 1 };
+        let (said, lines) = channel();
+        let cache =
+            SharedCache::new(settings, Box::new(move |level, text| said.send((level, text)).unwrap()));
+        let _opened = Opened::new(cache.connect("a client".into(), None).unwrap(), None).unwrap();
+        cache.save_within(Duration::from_millis(10));
+        let (level, text) = lines.recv().unwrap();
+        assert!(level == Level::Warn && text.contains("is not yet written to"), "{text}");
+        fs::read(&staging).unwrap();
+        drop(cache);
+        fs::remove_dir_all(folder).unwrap();
     }
 }
