@@ -11,7 +11,7 @@ const { monitoringUrl } = require('./helpers/monitoring');
 const { remoteApi } = require('./helpers/remote-api');
 const { browser } = require('./helpers/chromium');
 const { freePort, request } = require('./helpers/http');
-const { failureCluster, noNetworks } = require('./helpers/program');
+const { failureCluster, noNetworks, program } = require('./helpers/program');
 
 const AXE = require.resolve('axe-core/axe.min.js');
 
@@ -21,6 +21,31 @@ async function cluster(t, monitoring = {}, port = undefined) {
   const api = await monitoringUrl(program);
   await program.until(/the cluster is ready/);
   return { program, port: own, api };
+}
+
+/** A cluster that uses the cache at /fill, in two namespaces, and looks at it at /look. */
+function caching({ port, config }) {
+  const slow = () => new Promise((resolve) => setImmediate(resolve, { price: 1 }));
+  const server = require('node:http').createServer(async ({ url }, response) => {
+    const products = () => app.cache.namespace('products');
+    if (url === '/fill') {
+      await products().set('a', 'x'.repeat(2000));
+      await app.cache.set('own', 1);
+      await Promise.all([products().getOrSet('b', slow), products().getOrSet('b', slow)]);
+    }
+    if (url === '/look') products().get('a');
+    response.end(String(process.pid));
+  });
+  const app = require('drover').createServer({ app: server, cluster: { enabled: true, config: { workers: 2, ...config } } });
+  app.start(port, '127.0.0.1').then(() => app.isPrimary && console.log('the cluster is ready'));
+}
+
+async function cachingCluster(t) {
+  const port = await freePort();
+  const running = program(t, caching, { given: { port, config: { monitoring: { port: 0 } } } });
+  const api = await monitoringUrl(running);
+  await running.until(/the cluster is ready/);
+  return { port, api };
 }
 
 /** A page that notes what it asked for and what went wrong. */
@@ -76,6 +101,48 @@ test('it shows the workers and live figures, asks its own origin alone and break
   }
   assert.deepEqual(seen.asked.filter((url) => !url.startsWith(`${api}/`)), []);
   assert.deepEqual(await page.evaluate(() => window.violations), []);
+  assert.deepEqual(seen.wrong, []);
+});
+
+test('it shows the cache by namespace once it is used', async (t) => {
+  const chromium = await browser(t);
+  if (chromium === null) return;
+  const { api, port } = await cachingCluster(t);
+  const { page, seen } = await visit(chromium, api);
+  // The list of errors is asked for together with the cache.
+  await page.locator('#errors').getByText('No errors.').waitFor();
+  assert.ok(await page.locator('#cache').isHidden(), 'nobody has used the cache');
+
+  await request(port, { path: '/fill' });
+  const lookers = new Set();
+  let looks = 0;
+  while (lookers.size < 2 || looks < 5) {
+    lookers.add((await request(port, { path: '/look' })).body);
+    looks += 1;
+  }
+  const cells = (namespace) => page.locator(`[data-namespace="${namespace}"] [role="cell"]`).evaluateAll((all) => Object.fromEntries(all.map((one) => [one.dataset.heading, one.textContent])));
+  await page.waitForFunction((hits) => {
+    const count = (heading) => Number(document.querySelector(`[data-namespace="products"] [data-heading="${heading}"]`)?.textContent);
+    return count('Near hits') + count('Far hits') === hits && count('Misses') === 2;
+  }, looks);
+  const { namespaces } = (await request(Number(new URL(api).port), { path: '/cluster/cache' })).json();
+  const figures = namespaces.find(({ namespace }) => namespace === 'products');
+  assert.deepEqual(await cells('products'), {
+    'Hit ratio': `${new Intl.NumberFormat('en', { maximumFractionDigits: 0 }).format((100 * looks) / (looks + 2))}\u202f%`,
+    'Near hits': String(figures.nearHits),
+    'Far hits': String(figures.farHits),
+    Misses: '2',
+    Computed: '1',
+    'Flights saved': '1',
+    Evicted: '0',
+    Refused: '0',
+    Entries: '2',
+    Memory: `${(figures.bytes / 1000).toFixed(1)}\u202fkB`,
+  });
+  assert.ok(figures.farHits > 0 && figures.nearHits > 0, JSON.stringify(figures));
+  assert.deepEqual(await page.locator('#cache [role="rowheader"]').allTextContents(), ['app.cache', 'products']);
+  assert.equal((await cells(''))['Hit ratio'], '–', 'nobody has looked');
+  assert.match(await page.locator('#cache-count').textContent(), /^3 entries, 2\.\d\u202fkB$/);
   assert.deepEqual(seen.wrong, []);
 });
 
@@ -216,11 +283,13 @@ test('beyond loopback it requires the token before it shows anything', { skip: n
 test('axe finds nothing serious, in light, in dark and on a phone', async (t) => {
   const chromium = await browser(t);
   if (chromium === null) return;
-  const { api } = await cluster(t);
+  const { api, port } = await cachingCluster(t);
+  await request(port, { path: '/fill' });
   for (const colorScheme of ['light', 'dark']) {
     for (const width of [1280, 900, 360]) {
       const context = await chromium.newContext({ colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
       const { page } = await visit(context, api, { viewport: undefined });
+      await page.locator('[data-namespace="products"]').waitFor();
       await page.addScriptTag({ path: AXE });
       const { violations } = await page.evaluate(() => window.axe.run());
       const serious = violations.filter(({ impact }) => impact === 'serious' || impact === 'critical');

@@ -7,6 +7,7 @@ const { spawn } = require('node:child_process');
 const { once } = require('node:events');
 const fs = require('node:fs');
 const http = require('node:http');
+const os = require('node:os');
 const path = require('node:path');
 const { freePort } = require('../__test__/helpers/http');
 const { launchChromium } = require('../__test__/helpers/chromium');
@@ -23,8 +24,8 @@ const LOADED = 150;
 const MAX_BYTES = 200_000;
 
 const PICTURES = [
-  { name: 'light', colorScheme: 'light', width: 1360, height: 1180 },
-  { name: 'dark', colorScheme: 'dark', width: 1360, height: 1180 },
+  { name: 'light', colorScheme: 'light', width: 1300, height: 1200 },
+  { name: 'dark', colorScheme: 'dark', width: 1300, height: 1200 },
   { name: 'phone', colorScheme: 'dark', width: 390, height: 844 },
 ];
 
@@ -42,7 +43,9 @@ function load(port) {
     const rate = 220 + 120 * Math.sin(seconds / 9) + 60 * Math.sin(seconds / 2.3);
     for (let left = rate / 20; left > Math.random(); left -= 1) {
       const dice = Math.random();
-      ask(dice < 0.012 ? '/report' : dice < 0.016 ? '/checkout' : dice < 0.4 ? '/search' : '/');
+      // Some words are searched for often, many of them once.
+      const words = Math.floor(2000 ** Math.random());
+      ask(dice < 0.012 ? '/report' : dice < 0.016 ? '/checkout' : dice < 0.4 ? `/search?${words}` : `/?${words}`);
     }
   }, 50);
   return () => {
@@ -52,7 +55,7 @@ function load(port) {
 }
 
 async function shop(port, monitoring) {
-  const folder = fs.mkdtempSync(path.join(root, '.cache', 'shop-'));
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-shop-'));
   fs.mkdirSync(path.join(folder, 'node_modules'));
   fs.symlinkSync(root, path.join(folder, 'node_modules', 'drover'));
   const script = path.join(folder, 'server.js');
@@ -75,8 +78,9 @@ async function shop(port, monitoring) {
 async function photograph(browser, address, { name, colorScheme, width, height }) {
   const page = await browser.newPage({ colorScheme, viewport: { width, height }, deviceScaleFactor: 1 });
   await page.goto(address);
-  await page.locator('#worker-table-body [data-worker]').nth(3).waitFor();
+  await page.locator('#worker-table-body [data-worker]').nth(2).waitFor();
   await page.locator('.chart .none').first().waitFor({ state: 'hidden' });
+  await page.locator('[data-namespace]').nth(2).waitFor();
   const file = path.join(root, 'docs', `dashboard-${name}.png`);
   await page.screenshot({ path: file, animations: 'disabled' });
   await page.close();
@@ -90,7 +94,6 @@ main(async () => {
   await install();
   // A debug build of the addon is sufficient for a picture.
   if (!isCurrent('debug')) await build();
-  fs.mkdirSync(path.join(root, '.cache'), { recursive: true });
   const [port, monitoring] = [await freePort(), await freePort()];
   const close = await shop(port, monitoring);
   const rest = load(port);

@@ -1,6 +1,7 @@
 // The page. While it is visible, it polls the API every second and after each event, and reports a lost connection.
 
 import { Refused, description, follow, get } from './api.js';
+import { CacheTable } from './cache.js';
 import { Charts } from './charts.js';
 import { Controls, unlock } from './controls.js';
 import { byId, make, mark, say } from './dom.js';
@@ -58,6 +59,7 @@ function showTiles(now) {
 const charts = new Charts(byId('charts'));
 const controls = new Controls(() => lookSoon());
 const workers = new Workers((id, button) => controls.restartWorker(id, button));
+const cache = new CacheTable();
 const log = new Log();
 
 let served = null;
@@ -117,7 +119,11 @@ async function look() {
 
 async function lists() {
   const ask = async (path, show) => serves(path) && show(await get(path));
-  await Promise.all([ask('/cluster/errors', showErrors), ask('/cluster/scaling', (scaling) => { showScaling(scaling); charts.mark(scaling.decisions); })]);
+  await Promise.all([
+    ask('/cluster/errors', showErrors),
+    ask('/cluster/scaling', (scaling) => { showScaling(scaling); charts.mark(scaling.decisions); }),
+    ask('/cluster/cache', ({ namespaces }) => cache.show(namespaces)),
+  ]);
 }
 
 /** Whether the API requires a token. */

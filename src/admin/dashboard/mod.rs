@@ -22,19 +22,21 @@ const STYLE: &str = "text/css; charset=utf-8";
 /// A file of the dashboard: its path, its content type, and its content.
 type File = (&'static str, &'static str, &'static str);
 
-const FILES: [File; 16] = [
+const FILES: [File; 18] = [
     ("/", HTML, include_str!("page.html")),
     ("/dashboard/style.css", STYLE, include_str!("style.css")),
     ("/dashboard/panels.css", STYLE, include_str!("panels.css")),
     ("/dashboard/icon.svg", "image/svg+xml", include_str!("icon.svg")),
     ("/dashboard/main.js", SCRIPT, include_str!("main.js")),
     ("/dashboard/api.js", SCRIPT, include_str!("api.js")),
+    ("/dashboard/cache.js", SCRIPT, include_str!("cache.js")),
     ("/dashboard/charts.js", SCRIPT, include_str!("charts.js")),
     ("/dashboard/controls.js", SCRIPT, include_str!("controls.js")),
     ("/dashboard/dom.js", SCRIPT, include_str!("dom.js")),
     ("/dashboard/format.js", SCRIPT, include_str!("format.js")),
     ("/dashboard/log.js", SCRIPT, include_str!("log.js")),
     ("/dashboard/panels.js", SCRIPT, include_str!("panels.js")),
+    ("/dashboard/table.js", SCRIPT, include_str!("table.js")),
     ("/dashboard/workers.js", SCRIPT, include_str!("workers.js")),
     ("/dashboard/uplot.js", SCRIPT, include_str!("uplot/uPlot.iife.min.js")),
     ("/dashboard/uplot.css", STYLE, include_str!("uplot/uPlot.min.css")),
