@@ -9,7 +9,7 @@ module.exports = [
   js.configs.recommended,
   {
     files: ['**/*.js', '**/*.cjs'],
-    ignores: ['src/admin/dashboard/**'],
+    ignores: ['src/admin/dashboard/**', 'examples/next/app/**'],
     languageOptions: { ecmaVersion: 2023, sourceType: 'commonjs', globals: globals.node },
   },
   {
@@ -20,6 +20,10 @@ module.exports = [
     // The page in the browser.
     files: ['src/admin/dashboard/*.js'],
     languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.browser },
+  },
+  {
+    files: ['examples/next/app/**/*.js'],
+    languageOptions: { ecmaVersion: 2023, sourceType: 'module', globals: globals.node, parserOptions: { ecmaFeatures: { jsx: true } } },
   },
   // Some of its functions run in the page.
   { files: ['__test__/dashboard.test.js'], languageOptions: { globals: globals.browser } },
@@ -34,5 +38,5 @@ module.exports = [
     },
   },
   // Modules are strict by themselves.
-  { files: ['**/*.mjs', 'src/admin/dashboard/*.js'], rules: { strict: 'off' } },
+  { files: ['**/*.mjs', 'src/admin/dashboard/*.js', 'examples/next/app/**'], rules: { strict: 'off' } },
 ];

@@ -54,7 +54,10 @@ async function stopsInOrder(example) {
   await example.gone();
 }
 
-for (const name of fs.readdirSync(folder)) {
+/** Examples whose packages are too large for these tests, with their own. */
+const elsewhere = ['next'];
+
+for (const name of fs.readdirSync(folder).filter((one) => !elsewhere.includes(one))) {
   test(`the example ${name} serves from its workers and stops in order`, async (t) => {
     const { example, ...place } = await start(t, name);
     const workers = example.others();
