@@ -197,6 +197,26 @@ test('what cannot be stored is told to whoever awaits it, and else as an error e
   assert.throws(() => cache.namespace('a*'), { code: 'INVALID_ARGUMENT' });
 });
 
+for (const [what, size] of [
+  ['an eighth', 9 << 20],
+  ['a quarter', 20 << 20],
+]) {
+  test(`a value of more than ${what} of the cache leaves nothing behind, and is computed for each who asks`, async (t) => {
+    const own = fresh();
+    await own.set('key', 'before');
+    await assert.rejects(own.set('key', Buffer.alloc(size)), { code: 'INVALID_ARGUMENT' });
+    assert.equal(own.get('key'), undefined, 'what the key had is gone');
+    const ignore = () => {};
+    cache.on('error', ignore);
+    t.after(() => cache.off('error', ignore));
+    for (const byte of [1, 2]) {
+      const value = await own.getOrSet('computed', () => Buffer.alloc(size, byte));
+      assert.deepEqual([value.length, value[0]], [size, byte]);
+      await own.set('after', 1);
+    }
+  });
+}
+
 test('hits and misses are counted, and told to listeners', async () => {
   const own = fresh();
   const told = [];

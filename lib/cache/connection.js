@@ -111,11 +111,21 @@ class Connection {
   set(name, { kind, body }, { expires, grace, early, tags }, lands) {
     const what = operations.SET | (kind << 8) | HAS_VALUE | (tags === '' ? 0 : HAS_TAGS) | (lands ? LANDS : 0);
     const number = this.#native.post(what, name, body, expires, grace, early, 0, tags, undefined);
-    if (number < 0) return this.#refuse(failed(UNSENT[number]));
+    if (number < 0) {
+      this.#drop(name, lands);
+      return this.#refuse(failed(UNSENT[number]));
+    }
     // The program may change its Buffer.
     const value = typeof body === 'string' ? body : Buffer.from(body);
     this.#remember(name, { number, kind, value, expires, grace, early });
     return number;
+  }
+
+  /** A value was not sent: what the key had is gone, as after one that the writer refuses. @param {string} name @param {boolean} lands */
+  #drop(name, lands) {
+    const number = this.#native.post((operations.DELETE | (lands ? LANDS : 0)) >>> 0, name, undefined, 0, 0, 0, 0, undefined, undefined);
+    // Without a channel to the writer there is nothing to be done.
+    if (number >= 0) this.#remember(name, { number, kind: DELETED, value: undefined, expires: 0, grace: 0, early: 0 });
   }
 
   /** @param {string} name */
