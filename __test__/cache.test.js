@@ -7,7 +7,7 @@ const fs = require('node:fs');
 const http = require('node:http');
 const path = require('node:path');
 const { test } = require('node:test');
-const { setTimeout: wait } = require('node:timers/promises');
+const { setImmediate: nextTurn, setTimeout: wait } = require('node:timers/promises');
 const { messagingCluster } = require('./helpers/messaging-cluster');
 const { folder, program } = require('./helpers/program');
 const { createServer } = require('..');
@@ -133,6 +133,28 @@ test('compareAndSet sets only what is as expected', async () => {
   assert.equal(await own.compareAndSet('k', { v: 1 }, 'Ω'), true);
   assert.equal(await own.compareAndSet('k', 'Ω', 'b'), true);
   assert.equal(own.get('k'), 'b');
+});
+
+test('an increment during compareAndSet is before it, which sets nothing then, or after it', async () => {
+  const own = fresh();
+  let [taken, added] = [0, 0];
+  const add = () => {
+    added += 1;
+    return own.increment('n');
+  };
+  for (let round = 0; round < 5000; round += 1) {
+    await add();
+    const count = own.get('n');
+    const isTaken = own.compareAndSet('n', count, 0);
+    // The request is sent between the two. The writer does it some microseconds later, at the time of the increment.
+    await nextTurn();
+    await nextTurn();
+    const until = performance.now() + Math.random() * 0.1;
+    while (performance.now() < until);
+    const [isSet] = await Promise.all([isTaken, add()]);
+    if (isSet) taken += count;
+  }
+  assert.equal(taken + own.get('n'), added);
 });
 
 test('one factory call serves everybody, and its failure rejects', async () => {

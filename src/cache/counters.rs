@@ -43,6 +43,19 @@ impl Counter {
         }
     }
 
+    /// Ends the counter if it has this count; a process that counts later asks the writer.
+    pub fn end_at(self, memory: &ByteMapping, count: i64) -> bool {
+        let ended = self.next().packed(0);
+        let exchange = |cell: &std::sync::atomic::AtomicU64| {
+            cell.compare_exchange(self.packed(count), ended, AcqRel, Relaxed).is_ok()
+        };
+        self.of(memory).is_some_and(exchange)
+    }
+
+    fn next(self) -> Self {
+        Self { generation: self.generation.wrapping_add(1), ..self }
+    }
+
     /// The count; None: the counter is gone.
     pub fn load(self, memory: &ByteMapping) -> Option<i64> {
         self.of(memory).and_then(|cell| self.count(cell.load(Acquire)).ok())
@@ -102,8 +115,7 @@ impl Cells {
 
     /// The counter is gone. A worker may have stored anything in the cell, so the next generation follows the writer's.
     pub fn give(&mut self, memory: &ByteMapping, counter: Counter) {
-        let next = Counter { generation: counter.generation.wrapping_add(1), ..counter };
-        memory.cell(counter.cell as usize * 8).store(next.packed(0), Release);
+        memory.cell(counter.cell as usize * 8).store(counter.next().packed(0), Release);
         self.idle.push_back(counter.cell);
     }
 }
@@ -146,6 +158,18 @@ mod tests {
         assert_eq!(first.add(&memory, 1), Err(NotCounted::Gone));
         assert_eq!(others[3].load(&memory), Some(0));
         assert_eq!(Counter { cell: 4, generation: 0 }.load(&memory), None, "there is no such cell");
+    }
+
+    #[test]
+    fn a_counter_is_ended_at_the_expected_count_alone() {
+        let memory = memory();
+        let counter = Cells::new(&memory, 0).take(&memory, -3).unwrap();
+        assert!(!counter.end_at(&memory, 3));
+        assert_eq!(counter.add(&memory, 1), Ok(-2));
+        assert!(!counter.end_at(&memory, -3));
+        assert!(counter.end_at(&memory, -2));
+        assert_eq!(counter.add(&memory, 1), Err(NotCounted::Gone));
+        assert!(!counter.end_at(&memory, 0));
     }
 
     #[test]

@@ -500,9 +500,20 @@ impl Store {
         tags: impl IntoIterator<Item = &'a [u8]>,
         now: Millis,
     ) -> Result<bool, Refused> {
-        let found = self.get(write.key, now);
-        let is_same = found.as_ref().map(|(kind, value)| (*kind, value.as_slice())) == expected;
-        if is_same { self.set(write, tags).map(|()| true) } else { Ok(false) }
+        let block = self.fresh(write.key, now);
+        let found = block.and_then(|block| self.content(block));
+        if found.as_ref().map(|(kind, value)| (*kind, value.as_slice())) != expected {
+            return Ok(false);
+        }
+        // Processes count without the writer: what they add between the comparison and the change must not be lost.
+        let counter = block.and_then(|block| self.counter(block));
+        if let (Some(counter), Some((_, count))) = (counter, found) {
+            let count = std::str::from_utf8(&count).ok().and_then(|count| count.parse().ok());
+            if !count.is_some_and(|count| counter.end_at(&self.memory.counters, count)) {
+                return Ok(false);
+            }
+        }
+        self.set(write, tags).map(|()| true)
     }
 
     /// Maximum bytes of a request.

@@ -177,6 +177,17 @@ fn a_value_is_compared_before_it_is_set() {
 }
 
 #[test]
+fn a_count_is_compared_as_a_number_and_counted_on_from_the_new_one() {
+    let mut store = store(64 * 1024);
+    let write = |value| Write { kind: Kind::Json, ..text("n", value) };
+    store.increment(key("n"), 5, 0, 0).unwrap();
+    assert_eq!(store.compare_and_set(Some((Kind::Json, b"4")), write(b"0"), NO_TAGS, 0), Ok(false));
+    assert_eq!(store.increment(key("n"), 1, 0, 0), Ok(6));
+    assert_eq!(store.compare_and_set(Some((Kind::Json, b"6")), write(b"0"), NO_TAGS, 0), Ok(true));
+    assert_eq!(store.increment(key("n"), 1, 0, 0), Ok(1));
+}
+
+#[test]
 fn patterns_and_tags_remove_what_they_name_and_nothing_else() {
     let mut store = store(64 * 1024);
     for name in ["user:1", "user:2", "users", "page:1"] {
