@@ -138,7 +138,7 @@ export interface Cache extends EventEmitter<CacheEvents> {
    * within its `grace` is returned meanwhile. undefined is not stored, null is.
    */
   getOrSet<T>(key: string, factory: (key: string) => T | Promise<T>, options?: CacheGetOrSetOptions): Promise<T>;
-  /** Resolves to whether the key had a value. */
+  /** Resolves to whether the key had a value, also a stale one. */
   delete(key: string): Promise<boolean>;
   /**
    * Adds a whole number, and resolves to the new count; a new key begins with 0. `ttl` applies to a new key. No increment
