@@ -43,7 +43,7 @@ async function run(suite, folder) {
   };
   const installed = await packages({ skip, diagnostic() {} }, suite.packages, { scripts: false });
   const modules = path.join(installed, 'node_modules');
-  const env = { ...process.env, NODE_PATH: modules };
+  const env = { ...process.env, NODE_PATH: modules, ...suite.env };
   if (suite.before) spawnSync(suite.before[0], suite.before.slice(1), { cwd: folder, stdio: 'ignore' });
   const place = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-suite-'));
   const report = path.join(place, 'report.json');
