@@ -5,7 +5,9 @@
 //
 // The last line of standard output is JSON: kills, torn (values that are not whole), stale (older than what was
 // acknowledged, or than what the process had seen), lost_increments (of those that were acknowledged), double_flights (of
-// one key at a time), worst_get_ms, worst_control_ms.
+// one key at a time), takeover_ms (from the kill of a worker that computes a value to the begin of the computation in the
+// next one, while eight busy workers share the processors; takeover_calm_ms: when they are idle), worst_get_ms,
+// worst_control_ms.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -26,6 +28,9 @@ const { values: options } = parseArgs({
 const kills = Number(options.kills);
 const seed = Number(options.seed ?? Math.floor(Math.random() * 2 ** 31));
 const random = new Random(seed);
+
+/** Kills among idle workers. */
+const CALM_KILLS = 40;
 
 await build();
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'drover-soak-cache-'));
@@ -51,8 +56,10 @@ process.on('exit', () => {
 });
 
 const found = { torn: 0, stale: 0, double: 0, failed: 0 };
-/** Looks that took long: pid, begin, milliseconds; and when each process was stopped. */
+/** Looks that took long: pid, begin, milliseconds; when each process was stopped. */
 const [slow, stops] = [[], []];
+/** When each process was killed, by pid: among busy workers, and among idle ones. */
+const deaths = { busy: new Map(), calm: new Map() };
 let [pids, worstGet, worstControl, counter, stats] = [[], 0, 0, null, null];
 let begun;
 const ready = new Promise((resolve) => (begun = resolve));
@@ -81,47 +88,95 @@ createInterface({ input: child.stdout }).on('line', (text) => {
 await ready;
 console.log(`seed ${seed}, ${kills} kills, 8 workers${options.sealed ? ', sealed' : ''}`);
 let [killed, stopped, rolls] = [0, 0, 0];
+function signal(pid, name) {
+  try {
+    process.kill(pid, name);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Kills a process; false: there is none. */
+function end(pid, among) {
+  const at = performance.timeOrigin + performance.now();
+  if (!signal(pid, 'SIGKILL')) return false;
+  // A dead process that nobody has waited for can be killed once more.
+  if (!among.has(pid)) among.set(pid, at);
+  return true;
+}
+
 while (killed < kills && child.exitCode === null) {
   await wait(random.whole(20, 300));
   const pid = random.pick(pids);
-  const signal = (name) => {
-    try {
-      process.kill(pid, name);
-      return true;
-    } catch {
-      return false;
-    }
-  };
   if (random.chance(0.2)) {
     const stop = { pid, from: Date.now(), to: Infinity };
-    if (signal('SIGSTOP')) {
+    if (signal(pid, 'SIGSTOP')) {
       stopped += 1;
       stops.push(stop);
       setTimeout(() => {
-        signal('SIGCONT');
+        signal(pid, 'SIGCONT');
         stop.to = Date.now();
       }, random.whole(10, 400));
     }
   } else if (random.chance(0.02)) {
     rolls += 1;
     child.stdin.write('roll\n');
-  } else if (signal('SIGKILL')) {
+  } else if (end(pid, deaths.busy)) {
     killed += 1;
     if (killed % 50 === 0) console.log(`${killed} kills, ${stopped} stops, ${rolls} rolls; torn ${found.torn}, stale ${found.stale}, double ${found.double}`);
   }
+}
+await wait(1000);
+fs.writeFileSync(path.join(folder, 'calm'), '');
+for (let kill = 0; kill < CALM_KILLS && child.exitCode === null; kill += 1) {
+  // Longer than a computation, so that the workers have shared them out again.
+  await wait(random.whole(700, 1000));
+  end(random.pick(pids), deaths.calm);
 }
 await wait(2000);
 child.stdin.write('end\n');
 if (child.exitCode === null) await once(child, 'exit');
 control.kill();
+/** Whether a process was stopped at some time between the two. */
+const wasStopped = (pid, from, to) => stops.some((stop) => stop.pid === pid && from <= stop.to + 1 && to >= stop.from - 1);
 for (const [pid, begin, took] of slow) {
-  const wasStopped = stops.some((stop) => stop.pid === pid && begin <= stop.to + 1 && begin + took >= stop.from - 1);
-  if (!wasStopped) worstGet = Math.max(worstGet, took);
+  if (!wasStopped(pid, begin, begin + took)) worstGet = Math.max(worstGet, took);
 }
 const counted = fs
   .readdirSync(folder)
   .filter((name) => name.startsWith('counted-'))
   .reduce((sum, name) => sum + fs.statSync(path.join(folder, name)).size, 0);
+
+/** When each computation began and ended, in this order. */
+const computations = fs
+  .readdirSync(folder)
+  .filter((name) => name.startsWith('flights-'))
+  .flatMap((name) => {
+    const lines = fs.readFileSync(path.join(folder, name), 'utf8').split('\n').filter(Boolean);
+    return lines.map((line) => line.split(' ')).map(([what, key, at]) => ({ pid: Number(name.slice('flights-'.length)), what, key, at: Number(at) }));
+  })
+  .sort((a, b) => a.at - b.at);
+const keys = new Set(computations.map(({ key }) => key));
+
+/** Milliseconds from the deaths of processes that computed a value to the begin of the computation in the next ones. */
+function takeovers(among) {
+  const found = [];
+  for (const [pid, at] of among) {
+    for (const key of keys) {
+      const notes = computations.filter((note) => note.key === key);
+      const last = notes.findLast((note) => note.at <= at);
+      const next = notes.find((note) => note.at > at && note.what === 'began');
+      const isPassedOn = last?.pid === pid && last.what === 'began' && next !== undefined;
+      // A stopped process is the next one as well, but begins when it runs again.
+      if (isPassedOn && !wasStopped(next.pid, at, next.at)) found.push(next.at - at);
+    }
+  }
+  found.sort((a, b) => a - b);
+  const percentile = (part) => Number(found[Math.min(found.length - 1, Math.floor(found.length * part))]?.toFixed(1));
+  return { p50: percentile(0.5), p99: percentile(0.99), count: found.length };
+}
+
 console.log(`${counted} increments were acknowledged, the counter is ${counter}; ${stats.hits} hits, ${stats.misses} misses, ${stats.evicted} evicted, ${stats.computed} computed`);
 console.log(
   JSON.stringify({
@@ -132,6 +187,8 @@ console.log(
     stale: found.stale,
     lost_increments: Math.max(0, counted - counter),
     double_flights: found.double,
+    takeover_ms: takeovers(deaths.busy),
+    takeover_calm_ms: takeovers(deaths.calm),
     failed: found.failed,
     worst_get_ms: Number(worstGet.toFixed(1)),
     worst_control_ms: Number(worstControl.toFixed(1)),

@@ -42,6 +42,11 @@ function made(key, writer, version) {
 /** Looks that took longer are told one by one, because the process may have been stopped meanwhile; milliseconds. */
 const SLOW = 5;
 
+/** All but the long computations is over when there is a file of this name. */
+const CALM = path.join(folder, 'calm');
+let isCalm = fs.existsSync(CALM);
+setInterval(() => (isCalm = fs.existsSync(CALM)), 20).unref();
+
 let worst = 0;
 /** The newest version of each key and writer that this process has seen. */
 const seen = new Map();
@@ -65,7 +70,7 @@ function look(key) {
 
 async function write(slot) {
   let version = 0;
-  for (;;) {
+  while (!isCalm) {
     const key = Math.floor(zipf() / WORKERS) * WORKERS + slot;
     version += 1;
     const written = cache.set(`k${key}`, made(key, process.pid, version));
@@ -86,7 +91,7 @@ async function write(slot) {
 }
 
 async function read() {
-  for (;;) {
+  while (!isCalm) {
     for (let at = 0; at < 50; at += 1) look(zipf());
     await new Promise(setImmediate);
   }
@@ -95,7 +100,7 @@ async function read() {
 /** Every increment that was acknowledged is a byte in this process's file. */
 async function count() {
   const file = fs.openSync(path.join(folder, `counted-${process.pid}`), 'w');
-  for (;;) {
+  while (!isCalm) {
     await cache.increment('counter', 1);
     fs.writeSync(file, 'x');
     await new Promise(setImmediate);
@@ -112,7 +117,7 @@ function isAlive(pid) {
 
 /** Only one process at a time computes a value: it holds a file meanwhile. */
 async function fly() {
-  for (let round = 0; ; round += 1) {
+  for (let round = 0; !isCalm; round += 1) {
     const key = `flight ${Math.floor(Date.now() / 200)} ${round % 3}`;
     await cache
       .getOrSet(
@@ -145,6 +150,29 @@ async function fly() {
   }
 }
 
+/** Computations that last so long that a killed worker has some: keys, and milliseconds. */
+const [LONG_FLIGHTS, SHORTEST, LONGEST] = [WORKERS, 200, 600];
+
+/** One process computes for some time, and all others wait for it. When each began and ended is in its file. */
+async function takeOver(first) {
+  const file = fs.openSync(path.join(folder, `flights-${process.pid}`), 'a');
+  const note = (what, key) => fs.writeSync(file, `${what} ${key} ${performance.timeOrigin + performance.now()}\n`);
+  const fly = async (key) => {
+    for (;;) {
+      const compute = async () => {
+        note('began', key);
+        await new Promise((resolve) => setTimeout(resolve, SHORTEST + Math.random() * (LONGEST - SHORTEST)));
+        note('ended', key);
+        return key;
+      };
+      await cache.getOrSet(`long flight ${key}`, compute, { ttl: 1 }).catch((error) => tell('failed', error.message));
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 20));
+    }
+  };
+  // Each worker begins with another one.
+  await Promise.all(Array.from({ length: LONG_FLIGHTS }, (_, at) => fly((first + at) % LONG_FLIGHTS)));
+}
+
 app.onMessage('check', ([key, writer, version]) => {
   const found = look(key);
   if (found?.writer === writer && found.version < version) tell('stale', 'acknowledged', key, found, version);
@@ -157,7 +185,7 @@ app.onMessage('gone', ([key, writer, version]) => {
 app.start(0, '127.0.0.1').then(() => {
   if (app.isWorker) {
     const slot = Number(app.workerId);
-    for (const task of [write(slot), read(), count(), fly()]) task.catch((error) => tell('failed', error.stack));
+    for (const task of [write(slot), read(), count(), fly(), takeOver(slot)]) task.catch((error) => tell('failed', error.stack));
     setInterval(() => {
       console.log(`WORST ${worst}`);
       worst = 0;
